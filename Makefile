@@ -1,0 +1,110 @@
+# Run `make` for a list of what it does.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+# PYTHON and OLDEST_PYTHON name interpreters; without them the first that works is taken from PATH.
+PYTHON ?=
+OLDEST_PYTHON ?=
+JOBS ?= 2
+
+VENV := .venv
+OLDEST := .venv-oldest
+LINKED := .ansible/collections/ansible_collections/cwagent/iam
+MOLECULE_STATE := $(CURDIR)/.cache/molecule
+
+# Recipes see nothing of a developer's own AWS account, Ansible settings or proxy, not even the account of the
+# EC2 instance they may work on. The environment's programs come first on PATH, where Ansible looks for a Python.
+FOREIGN := AWS_% EC2_% BOTO_% ANSIBLE_% MOLECULE_% PYTHON% http_proxy https_proxy all_proxy no_proxy \
+	HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY
+CLEAN := env $(addprefix -u ,$(filter $(FOREIGN),$(.VARIABLES))) AWS_CONFIG_FILE=/dev/null \
+	AWS_SHARED_CREDENTIALS_FILE=/dev/null AWS_EC2_METADATA_SERVICE_ENDPOINT=http://127.0.0.1:9
+# $(call run,COMMAND) shows the command and runs it.
+run = @echo '$$ $(1)'; $(CLEAN) PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(1)
+# The emulators need newer packages than the oldest ones, so there they run on their own Python.
+run_oldest = @echo '$$ $(1)'; $(CLEAN) EMULATOR_PYTHON="$(CURDIR)/$(VENV)/bin/python" \
+	PATH="$(CURDIR)/$(OLDEST)/bin:$$PATH" $(1)
+
+# Made anew when the lock file changes, or when the interpreter is gone.
+READY := $(VENV)/ready
+OLDEST_READY := $(OLDEST)/ready
+$(if $(shell test -x $(VENV)/bin/python && echo yes),,$(eval $(READY): again))
+$(if $(shell test -x $(OLDEST)/bin/python && echo yes),,$(eval $(OLDEST_READY): again))
+
+.PHONY: help
+help: ## list the targets
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: setup
+setup: $(READY) ## make the environment in .venv (the other targets do so themselves)
+
+.PHONY: demo
+demo: $(READY) ## show the collection at work, against an emulator of AWS
+	$(call run,python examples/demo/demo.py)
+
+.PHONY: test
+test: ## run every check and every test
+	@$(MAKE) lint
+	@$(MAKE) unit
+	@$(MAKE) integration
+	@$(MAKE) molecule
+	@$(MAKE) oldest
+
+.PHONY: lint
+lint: $(READY) ## check style, types, documentation and change notes
+	$(call run,ruff check)
+	$(call run,ruff format --check)
+	$(call run,mypy $(LINKED)/plugins)
+	$(call run,ansible-lint)
+	$(call run,antsibull-changelog lint)
+	@# It copies what git knows of a folder, which is nothing of the amazon.aws in $(VENV): hide git from there.
+	$(call run,env GIT_CEILING_DIRECTORIES="$(CURDIR)" antsibull-docs lint-collection-docs --plugin-docs --skip-rstcheck .)
+
+.PHONY: unit
+unit: $(READY) ## run the unit tests
+	$(call run,pytest -n $(JOBS) tests/unit)
+
+.PHONY: integration
+integration: $(READY) ## run the tests against emulators of AWS
+	$(call run,pytest -n $(JOBS) tests/integration)
+
+.PHONY: molecule
+molecule: $(READY) ## run the scenarios of the roles and playbooks
+	@if [ -f $(MOLECULE_STATE)/emulator.json ]; then $(MAKE) molecule-destroy; fi # a run that was killed
+	$(call run,env MOLECULE_EPHEMERAL_DIRECTORY="$(MOLECULE_STATE)" molecule test --all --shared-state)
+
+.PHONY: molecule-destroy
+molecule-destroy: $(READY)
+	$(call run,env MOLECULE_EPHEMERAL_DIRECTORY="$(MOLECULE_STATE)" molecule destroy --all --shared-state)
+
+.PHONY: oldest
+oldest: $(READY) $(OLDEST_READY) ## run the unit tests and the main job with the oldest ansible-core supported
+	$(call run_oldest,pytest -n $(JOBS) tests/unit --ignore tests/unit/emulator)
+	$(call run_oldest,pytest -n $(JOBS) -m main_job tests/integration)
+
+.PHONY: build
+build: $(READY) ## build the collection's tarball in build/
+	$(call run,ansible-galaxy collection build --force --output-path build)
+
+LOCK := $(VENV)/bin/uv pip compile --quiet --upgrade --universal --no-annotate --no-header --generate-hashes
+.PHONY: lock
+lock: $(READY) ## renew the lock files in requirements/
+	$(LOCK) --python-version 3.12 requirements/dev.in --output-file requirements/dev.txt
+	$(LOCK) --python-version 3.11 requirements/oldest.in --output-file requirements/oldest.txt
+
+.PHONY: clean
+clean: ## remove the environments and all that is made
+	rm -rf $(VENV) $(OLDEST) build .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -f changelogs/.plugin-cache.yaml
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): requirements/dev.txt
+	@python=$$(requirements/find-python 3.12 3.14 $(PYTHON)) && requirements/make-venv "$$python" $(VENV) $<
+	@touch $@
+
+$(OLDEST_READY): requirements/oldest.txt
+	@python=$$(requirements/find-python 3.11 3.13 $(OLDEST_PYTHON)) && requirements/make-venv "$$python" $(OLDEST) $<
+	@touch $@
+
+.PHONY: again
+again:

@@ -1,0 +1,26 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """What every module of the collection supports."""
+
+    DOCUMENTATION = r"""
+options: {}
+attributes:
+  check_mode:
+    description: Can run in check mode and return the changed status it would have without modifying the target.
+    support: full
+  diff_mode:
+    description: Returns details on what has changed, or would change in check mode, when in diff mode.
+    support: full
+  idempotent:
+    description: A second run with the same options changes nothing and makes no writing API call.
+    support: full
+  action_group:
+    description: Use C(group/cwagent.iam.aws) in C(module_defaults) to set the AWS options of all modules at once.
+    support: full
+    membership: [cwagent.iam.aws]
+"""

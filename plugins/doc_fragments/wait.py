@@ -1,0 +1,22 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """The options for waiting on AWS."""
+
+    DOCUMENTATION = r"""
+options:
+  wait:
+    description: Whether to wait until AWS shows what was done.
+    type: bool
+    default: true
+  wait_timeout:
+    description:
+      - How long to wait, in seconds, and how long to go on trying while one service of AWS does not know yet what was
+        made in another.
+    type: int
+    default: 120
+"""

@@ -1,0 +1,199 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Instance profiles on EC2 instances: what is there, what is wanted, and the steps between. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._names import name_of
+from ansible_collections.cwagent.iam.plugins.module_utils._steps import Plan, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ansible_collections.cwagent.iam.plugins.module_utils._role import InstanceProfile
+
+ENDED = frozenset({"shutting-down", "terminated"})
+
+# EC2 does not know a new instance profile for some seconds and calls its name invalid meanwhile; an association that
+# another one has just replaced or that has just ended is still in the way for a moment.
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_general.html#troubleshoot_general_eventual-consistency
+NOT_YET = frozenset({"InvalidParameterValue", "IncorrectState", "IncorrectInstanceState"})
+
+
+@dataclass(frozen=True)
+class Association:
+    """An instance profile on an instance.
+
+    :param profile_id: the unique id of the profile; a profile that was deleted and made anew has another one, and
+        instances that carry the old one get no credentials.
+    """
+
+    id: str | None
+    profile_arn: str
+    profile_id: str | None = None
+
+    @property
+    def profile(self) -> str:
+        """The name of the instance profile."""
+        return name_of(self.profile_arn)
+
+
+@dataclass(frozen=True)
+class Instance:
+    """An instance. :param associations: all that are not ended; while one replaces another there are two."""
+
+    id: str
+    state: str
+    associations: tuple[Association, ...] = ()
+
+
+@dataclass(frozen=True)
+class State:
+    """What EC2 and IAM show.
+
+    :param instances: by id, those asked for; ``None`` where EC2 does not know the id.
+    :param profile: the instance profile as IAM shows it.
+    :param holders: ids of the instances that carry the profile and were not asked for; read only for ``exclusive``.
+    :param lacking: by name of another profile found on an instance, the policies its role lacks of those the wanted
+        profile's role has; read only for ``keep_other``.
+    """
+
+    instances: Mapping[str, Instance | None]
+    profile: InstanceProfile | None = None
+    holders: frozenset[str] = frozenset()
+    lacking: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class WantedProfile:
+    """What the user wants.
+
+    :param name: the instance profile.
+    :param present: on the instances, or off them.
+    :param replace: whether it takes the place of another profile.
+    :param keep_other: whether an instance with another profile is left as it is, instead of an error.
+    :param exclusive: whether no other instance may carry it.
+    """
+
+    name: str
+    present: bool = True
+    replace: bool = False
+    keep_other: bool = False
+    exclusive: bool = False
+
+
+def plan(now: State, want: WantedProfile) -> Plan:
+    """The steps for every instance.
+
+    :raises InvalidInput: an instance is not there, or another one carries the profile; nothing is done for any.
+    """
+    if want.exclusive and now.holders:
+        raise InvalidInput(
+            f"instance profile '{want.name}' is on other instances too: {', '.join(sorted(now.holders))}. "
+            "Take it off them first."
+        )
+    if not want.present:
+        return Plan({name: _take_off(instance, want) for name, instance in now.instances.items()})
+    problems = [problem for name in now.instances for problem in _problems(now, name, want)]
+    if problems:
+        raise InvalidInput(" ".join(problems))
+    return Plan({name: _put_on(now, instance, want) for name, instance in now.instances.items() if instance})
+
+
+def _problems(now: State, name: str, want: WantedProfile) -> list[str]:
+    instance = now.instances[name]
+    if instance is None:
+        return [f"Instance {name} does not exist in this region and account."]
+    if instance.state in ENDED:
+        return [f"Instance {name} is {instance.state} and can carry no instance profile."]
+    other = _other(instance, want)
+    if other and not want.replace and not want.keep_other:
+        return [
+            f"Instance {name} carries instance profile '{other.profile}'; set replace to put '{want.name}' in its "
+            f"place, or attach the agent's policies to the role that is in '{other.profile}'."
+        ]
+    return []
+
+
+def _other(instance: Instance, want: WantedProfile) -> Association | None:
+    """Another profile that is on the instance."""
+    return next((found for found in instance.associations if found.profile != want.name), None)
+
+
+def _current(now: State, instance: Instance, want: WantedProfile) -> bool:
+    """Whether the instance carries the wanted profile, in its present incarnation, and no other."""
+    return bool(instance.associations) and all(
+        found.profile == want.name and (now.profile is None or found.profile_id in (None, now.profile.id))
+        for found in instance.associations
+    )
+
+
+def kept(now: State, want: WantedProfile) -> Mapping[str, str]:
+    """By instance, the other profile that it keeps."""
+    if not want.present or want.replace:
+        return {}
+    others = {name: _other(instance, want) for name, instance in now.instances.items() if instance}
+    return {name: other.profile for name, other in others.items() if other}
+
+
+def _put_on(now: State, instance: Instance, want: WantedProfile) -> list[Step]:
+    if _current(now, instance, want) or instance.id in kept(now, want):
+        return []
+    profile = {"name": want.name}
+    if not instance.associations:
+        words = f"put instance profile '{want.name}' on instance {instance.id}"
+        arguments: dict[str, Any] = {"instance_id": instance.id, "iam_instance_profile": profile}
+        return [Step("ec2:AssociateIamInstanceProfile", arguments, words, retry_when=NOT_YET)]
+    old = _other(instance, want) or instance.associations[0]
+    words = f"put instance profile '{want.name}' on instance {instance.id} in place of '{old.profile}'"
+    arguments = {"association_id": old.id, "iam_instance_profile": profile}
+    return [Step("ec2:ReplaceIamInstanceProfileAssociation", arguments, words, retry_when=NOT_YET)]
+
+
+def _take_off(instance: Instance | None, want: WantedProfile) -> list[Step]:
+    return [
+        Step(
+            "ec2:DisassociateIamInstanceProfile",
+            {"association_id": found.id},
+            f"take instance profile '{want.name}' off instance {instance.id}",
+            done_when=frozenset({"InvalidAssociationID.NotFound"}),
+        )
+        for found in (instance.associations if instance else ())
+        if instance and found.profile == want.name
+    ]
+
+
+def state_after(now: State, want: WantedProfile) -> State:
+    """The state that the plan leads to. The ARN of a profile that is yet to be made is not known."""
+    return replace(now, instances={name: _after(now, found, want) for name, found in now.instances.items()})
+
+
+def _after(now: State, instance: Instance | None, want: WantedProfile) -> Instance | None:
+    if instance is None or _current(now, instance, want) or instance.id in kept(now, want):
+        return instance if want.present or instance is None else replace(instance, associations=())
+    if want.present:
+        profile = now.profile
+        arn = (profile.arn if profile else None) or want.name
+        return replace(instance, associations=(Association(None, arn, profile.id if profile else None),))
+    remaining = tuple(found for found in instance.associations if found.profile != want.name)
+    return replace(instance, associations=remaining)
+
+
+def render(state: State) -> dict[str, Any]:
+    """The profile of every instance, for the diff."""
+    return {
+        "instances": {
+            name: instance.associations[-1].profile if instance and instance.associations else None
+            for name, instance in state.instances.items()
+        }
+    }
+
+
+def render_items(before: State, after: State) -> list[dict[str, Any]]:
+    """Every instance with its profile before and after, for the result, in the order asked for."""
+    old, new = render(before)["instances"], render(after)["instances"]
+    return [{"instance_id": name, "profile_before": old[name], "profile": new[name]} for name in old]

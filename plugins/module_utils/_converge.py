@@ -1,0 +1,82 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The life of every module: read, plan, apply, report."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._steps import Plan, apply
+
+if TYPE_CHECKING:
+    from ansible_collections.cwagent.iam.plugins.module_utils._aws import Deadline
+    from ansible_collections.cwagent.iam.plugins.module_utils._steps import Step
+
+S = TypeVar("S")
+
+
+class Resource(Protocol[S]):
+    """What a module manages, bound to what the user wants of it. ``S`` is its state."""
+
+    def read(self) -> S:
+        """What is there."""
+
+    def plan(self, now: S) -> Plan:
+        """The steps from ``now`` to what is wanted."""
+
+    def after(self, now: S) -> S:
+        """The state that the plan from ``now`` leads to."""
+
+    def render(self, state: S) -> dict[str, Any]:
+        """The state as the diff shows it."""
+
+    def report(self, now: S, then: S) -> dict[str, Any]:
+        """What the module returns about the state before and after."""
+
+    def warnings(self, now: S) -> list[str]:
+        """What the user should know although it is no error."""
+
+    def execute(self, step: Step) -> None:
+        """Take one step of the plan."""
+
+
+def converge(resource: Resource[S], check_mode: bool, deadline: Deadline | None) -> dict[str, Any]:
+    """Bring a resource to what is wanted of it.
+
+    :param deadline: how long to wait until AWS shows what was done; ``None`` does not wait.
+    :returns: the result of the module: ``changed``, ``steps``, ``diff``, ``warnings`` and what the resource reports.
+    :raises CwagentError: something could not be done.
+    """
+    now = resource.read()
+    plan = resource.plan(now)
+    then = resource.after(now)
+    result: dict[str, Any] = {
+        "changed": plan.changes,
+        "steps": plan.summaries,
+        "diff": {"before": resource.render(now), "after": resource.render(then)},
+        "warnings": resource.warnings(now),
+    }
+    try:
+        apply(plan, resource.execute, check_mode)
+    except CwagentError as error:
+        error.details.setdefault("steps", plan.summaries)
+        raise
+    if plan.changes and not check_mode and deadline:
+        then = _settled(resource, deadline)
+    return {**result, **resource.report(now, then)}
+
+
+def _settled(resource: Resource[S], deadline: Deadline) -> S:
+    """Read until AWS shows what was done: IAM's writes take time to reach the hosts that answer reads."""
+    while True:
+        state = resource.read()
+        left = resource.plan(state)
+        if not left.changes:
+            return state
+        if not deadline.pause():
+            raise CwagentError(
+                f"Everything was done, but after {deadline.seconds:.0f} seconds of waiting AWS does not show it yet; "
+                f"it looks as if this were still to do: {', '.join(left.summaries)}. Run again to finish, or raise "
+                "wait_timeout."
+            )

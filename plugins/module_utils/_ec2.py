@@ -1,0 +1,147 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Reads what instances carry from EC2 and takes the steps of the plan."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils import _association
+from ansible_collections.cwagent.iam.plugins.module_utils._association import Association, Instance, State
+from ansible_collections.cwagent.iam.plugins.module_utils._iam_role import attached_policies, instance_profile
+from ansible_collections.cwagent.iam.plugins.module_utils._names import name_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from ansible_collections.cwagent.iam.plugins.module_utils._association import WantedProfile
+    from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+    from ansible_collections.cwagent.iam.plugins.module_utils._role import InstanceProfile
+    from ansible_collections.cwagent.iam.plugins.module_utils._steps import Plan, Step
+
+# https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeIamInstanceProfileAssociations.html
+PAGE = 1000
+FILTER_VALUES = 200
+# A disassociating profile is on its way out, but an instance cannot get another one before it is gone.
+# https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_IamInstanceProfileAssociation.html
+ON = ["associating", "associated"]
+
+
+class AssociationResource:
+    """An instance profile on a list of instances of one region."""
+
+    def __init__(self, aws: Aws, instance_ids: Sequence[str], want: WantedProfile) -> None:
+        self._aws = aws
+        self._ids = list(dict.fromkeys(instance_ids))
+        self._want = want
+
+    def read(self) -> State:
+        """The associations as EC2 shows them; instances are looked up only where there is something to learn."""
+        associations = self._associations()
+        profile = self._read_profile(self._want.name) if self._want.present else None
+        asked = {name: associations.get(name, ()) for name in self._ids}
+        certain = {name for name, found in asked.items() if [each.profile for each in found] == [self._want.name]}
+        states = self._instance_states([name for name in self._ids if name not in certain])
+        instances = {
+            name: Instance(name, states.get(name, "running"), found) if name in certain or name in states else None
+            for name, found in asked.items()
+        }
+        holders = frozenset(
+            name
+            for name, found in associations.items()
+            if name not in asked and any(each.profile == self._want.name for each in found)
+        )
+        state = State(instances, profile, holders)
+        return replace(state, lacking=self._lacking(_association.kept(state, self._want), profile))
+
+    def plan(self, now: State) -> Plan:
+        """The steps of every instance."""
+        return _association.plan(now, self._want)
+
+    def after(self, now: State) -> State:
+        """The state that the plan leads to."""
+        return _association.state_after(now, self._want)
+
+    def render(self, state: State) -> dict[str, Any]:
+        """The instances and what they carry, for the diff."""
+        return _association.render(state)
+
+    def report(self, now: State, then: State) -> dict[str, Any]:
+        """Every instance with its profile before and after."""
+        return {"instances": _association.render_items(now, then)}
+
+    def warnings(self, now: State) -> list[str]:
+        """Which instances keep another profile, and what the agent on them lacks; that the profile is not there."""
+        warnings = []
+        for name, profile in _association.kept(now, self._want).items():
+            lacking = now.lacking.get(profile, ())
+            does = f"whose role lacks {', '.join(lacking)}" if lacking else "whose role has the same policies"
+            warnings.append(f"instance {name} keeps instance profile '{profile}', {does}")
+        if self._want.present and now.profile is None:
+            warnings.append(f"instance profile '{self._want.name}' does not exist yet")
+        return warnings
+
+    def execute(self, step: Step) -> None:
+        """Make the step's call."""
+        self._aws.execute(step)
+
+    def _associations(self) -> dict[str, tuple[Association, ...]]:
+        """By instance, its associations: all of the region where that is fewer calls or others matter too."""
+        filters = [{"Name": "state", "Values": ON}]
+        if len(self._ids) <= FILTER_VALUES and not self._want.exclusive:
+            filters.append({"Name": "instance-id", "Values": self._ids})
+        found: dict[str, tuple[Association, ...]] = defaultdict(tuple)
+        for page in self._aws.pages(
+            "ec2:DescribeIamInstanceProfileAssociations",
+            "read the instance profiles of the instances",
+            Filters=filters,
+            PaginationConfig={"PageSize": PAGE},
+        ):
+            for each in page["IamInstanceProfileAssociations"]:
+                profile = each["IamInstanceProfile"]
+                association = Association(each["AssociationId"], profile["Arn"], profile.get("Id"))
+                found[each["InstanceId"]] += (association,)
+        return dict(found)
+
+    def _read_profile(self, name: str) -> InstanceProfile | None:
+        answer = self._aws.find(
+            "iam:GetInstanceProfile",
+            f"read instance profile '{name}'",
+            absent="NoSuchEntity",
+            InstanceProfileName=name,
+        )
+        return instance_profile(answer["InstanceProfile"]) if answer else None
+
+    def _instance_states(self, names: Sequence[str]) -> dict[str, str]:
+        """By instance, its state; an id that EC2 does not know is left out.
+
+        Ids are given as a filter, since an unknown one in InstanceIds fails the whole call.
+        """
+        states: dict[str, str] = {}
+        for start in range(0, len(names), FILTER_VALUES):
+            for page in self._aws.pages(
+                "ec2:DescribeInstances",
+                f"look up {len(names)} instances",
+                Filters=[{"Name": "instance-id", "Values": names[start : start + FILTER_VALUES]}],
+                PaginationConfig={"PageSize": PAGE},
+            ):
+                for reservation in page["Reservations"]:
+                    states.update((each["InstanceId"], each["State"]["Name"]) for each in reservation["Instances"])
+        return states
+
+    def _lacking(self, others: Mapping[str, str], wanted: InstanceProfile | None) -> dict[str, list[str]]:
+        """By other profile, the names of the policies its role lacks."""
+        if not self._want.keep_other or not others or not wanted or not wanted.role:
+            return {}
+        needed = attached_policies(self._aws, "role", wanted.role)
+        return {name: _names(needed - self._held_through(name)) for name in sorted(set(others.values()))}
+
+    def _held_through(self, profile: str) -> frozenset[str]:
+        found = self._read_profile(profile)
+        return attached_policies(self._aws, "role", found.role) if found and found.role else frozenset()
+
+
+def _names(arns: Iterable[str]) -> list[str]:
+    return sorted(name_of(arn) for arn in arns)

@@ -1,0 +1,87 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a user reads when something went wrong: what was attempted, why it failed, what to do next."""
+
+from __future__ import annotations
+
+import re
+
+DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "Client.UnauthorizedOperation"})
+THROTTLED = frozenset(
+    {"Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequestsException", "SlowDown"}
+)
+BAD_CREDENTIALS = frozenset(
+    {
+        "InvalidClientTokenId",
+        "AuthFailure",
+        "UnrecognizedClientException",
+        "SignatureDoesNotMatch",
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "RequestExpired",
+        "InvalidToken",
+    }
+)
+# AWS words a refusal as "User: ARN is not authorized to perform: ACTION on resource: ARN ... because ..."; the part
+# after "because" tells a missing Allow from an explicit Deny.
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
+_IDENTITY = re.compile(r"User: (\S+) is not authorized")
+_ACTION = re.compile(r"not authorized to perform: ([a-z0-9-]+:[A-Za-z]+)")
+_RESOURCE = re.compile(r"on resource: (\S+)")
+
+
+class CwagentError(Exception):
+    """A failure whose text is meant for the user.
+
+    :param message: what was attempted, on what, why it failed and what to do next.
+    :param details: further result keys for ``fail_json``, such as what was done before the failure.
+    """
+
+    def __init__(self, message: str, **details: object) -> None:
+        super().__init__(message)
+        self.details = details
+
+
+class AwsRefusal(CwagentError):
+    """AWS answered a call with an error.
+
+    :param code: the error code AWS gave, such as ``NoSuchEntity``.
+    """
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class InvalidInput(CwagentError):
+    """The user asked for something that cannot be; found before anything was written."""
+
+
+def explain(attempt: str, action: str, code: str, message: str, identity: str | None = None) -> str:
+    """Word an error answer of AWS for the user.
+
+    :param attempt: what was attempted, on what, such as ``create role 'X'``.
+    :param action: the IAM action of the call, such as ``iam:CreateRole``.
+    :param code: the error code in the answer.
+    :param message: the message in the answer.
+    :param identity: the caller's ARN, if it is known from elsewhere; AWS does not name it in every refusal.
+    """
+    failed = f"Could not {attempt} ({action})"
+    if code in DENIED:
+        named = _IDENTITY.search(message)
+        who = named.group(1) if named else identity or "the identity in use"
+        found = _ACTION.search(message)
+        needed = found.group(1) if found else action
+        resource = _RESOURCE.search(message)
+        where = f" on {resource.group(1).rstrip('.')}" if resource else ""
+        if "explicit deny" in message:
+            return (
+                f"{failed}: access denied. A policy explicitly denies {needed}{where} to {who}; "
+                f"lift that Deny and allow {needed}, then run again."
+            )
+        return f"{failed}: access denied. {who} lacks {needed}{where}; grant {needed} to it and run again."
+    if code in THROTTLED:
+        return f"{failed}: AWS throttled the call ({code}) and every retry of it; run again later to finish."
+    if code in BAD_CREDENTIALS:
+        return f"{failed}: AWS did not accept the credentials in use ({code}: {message}); check them and run again."
+    return f"{failed}: {message} ({code})."

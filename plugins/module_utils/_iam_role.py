@@ -1,0 +1,136 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Reads roles and instance profiles from IAM and takes the steps of their plans."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils import _role
+from ansible_collections.cwagent.iam.plugins.module_utils._principal import Held
+from ansible_collections.cwagent.iam.plugins.module_utils._role import InstanceProfile, Role, State, WantedRole
+from ansible_collections.cwagent.iam.plugins.module_utils._steps import Plan
+
+if TYPE_CHECKING:
+    from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+    from ansible_collections.cwagent.iam.plugins.module_utils._steps import Step
+
+
+class RoleResource:
+    """A role and its instance profile in IAM. :param present: whether they are wanted at all."""
+
+    def __init__(self, aws: Aws, want: WantedRole, present: bool) -> None:
+        self._aws = aws
+        self._want = want
+        self._present = present
+
+    def read(self) -> State:
+        """The role and the instance profile as IAM shows them; further instance profiles only before a deletion."""
+        role = self._read_role()
+        profile = self._aws.find(
+            "iam:GetInstanceProfile",
+            f"read instance profile '{self._want.profile}'",
+            absent="NoSuchEntity",
+            InstanceProfileName=self._want.profile,
+        )
+        others = self._other_profiles() if role and not self._present else frozenset()
+        return State(role, instance_profile(profile["InstanceProfile"]) if profile else None, others)
+
+    def plan(self, now: State) -> Plan:
+        """The steps, all on one item."""
+        steps = _role.plan(now, self._want) if self._present else _role.plan_absent(now, self._want)
+        return Plan({self._want.name: steps})
+
+    def after(self, now: State) -> State:
+        """The state that the plan leads to."""
+        return _role.state_after(now, self._want) if self._present else _role.absent_after(now, self._want)
+
+    def render(self, state: State) -> dict[str, Any]:
+        """The role and the instance profile for the diff."""
+        return _role.render(state)
+
+    def report(self, now: State, then: State) -> dict[str, Any]:
+        """The role and the instance profile for the result, and what kept the role from being deleted."""
+        return {**_role.render(then), "stays": self._stays(now)}
+
+    def warnings(self, now: State) -> list[str]:
+        """That the role was not deleted, and why."""
+        stays = self._stays(now)
+        return [f"role '{self._want.name}' stays, without the agent's rights: it has {', '.join(stays)}"] if stays else []
+
+    def _stays(self, now: State) -> list[str]:
+        return [] if self._present else _role.stays(now, self._want)
+
+    def execute(self, step: Step) -> None:
+        """Make the step's call."""
+        self._aws.execute(step)
+
+    def _read_role(self) -> Role | None:
+        name = self._want.name
+        answer = self._aws.find("iam:GetRole", f"read role '{name}'", absent="NoSuchEntity", RoleName=name)
+        if answer is None:
+            return None
+        role = answer["Role"]
+        return Role(
+            name=role["RoleName"],
+            trust=role["AssumeRolePolicyDocument"],
+            held=Held(
+                path=role["Path"],
+                policies=attached_policies(self._aws, "role", name),
+                inline=inline_policies(self._aws, "role", name),
+                boundary=boundary(role),
+                tags=tags(role),
+            ),
+            description=role.get("Description", ""),
+            max_session_duration=role.get("MaxSessionDuration", _role.DEFAULT_SESSION_DURATION),
+            arn=role["Arn"],
+        )
+
+    def _other_profiles(self) -> frozenset[str]:
+        name = self._want.name
+        pages = self._aws.pages(
+            "iam:ListInstanceProfilesForRole", f"list the instance profiles of role '{name}'", RoleName=name
+        )
+        held = {profile["InstanceProfileName"] for page in pages for profile in page["InstanceProfiles"]}
+        return frozenset(held - {self._want.profile})
+
+
+def instance_profile(answer: dict[str, Any]) -> InstanceProfile:
+    """An instance profile as IAM's answers show it."""
+    return InstanceProfile(
+        name=answer["InstanceProfileName"],
+        path=answer["Path"],
+        role=next((role["RoleName"] for role in answer["Roles"]), None),
+        tags=tags(answer),
+        arn=answer["Arn"],
+        id=answer["InstanceProfileId"],
+    )
+
+
+def attached_policies(aws: Aws, kind: str, name: str) -> frozenset[str]:
+    """The ARNs of the managed policies on a principal. :param kind: ``role`` or ``user``."""
+    noun = kind.title()
+    pages = aws.pages(
+        f"iam:ListAttached{noun}Policies", f"list the policies of {kind} '{name}'", **{f"{noun}Name": name}
+    )
+    return frozenset(policy["PolicyArn"] for page in pages for policy in page["AttachedPolicies"])
+
+
+def inline_policies(aws: Aws, kind: str, name: str) -> frozenset[str]:
+    """The names of the inline policies on a principal. :param kind: ``role`` or ``user``."""
+    noun = kind.title()
+    pages = aws.pages(
+        f"iam:List{noun}Policies", f"list the inline policies of {kind} '{name}'", **{f"{noun}Name": name}
+    )
+    return frozenset(policy for page in pages for policy in page["PolicyNames"])
+
+
+def boundary(answer: dict[str, Any]) -> str | None:
+    """The ARN of the permissions boundary in an answer about a principal."""
+    arn = answer.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn")
+    return str(arn) if arn else None
+
+
+def tags(answer: dict[str, Any]) -> dict[str, str]:
+    """The tags in an answer of IAM."""
+    return {tag["Key"]: tag["Value"] for tag in answer.get("Tags", [])}

@@ -1,0 +1,110 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The instance metadata service, as an instance sees itself (version 2, with a session token)."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.error import HTTPError, URLError
+
+from ansible.module_utils.urls import open_url
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._names import name_of
+
+if TYPE_CHECKING:
+    from ansible_collections.cwagent.iam.plugins.module_utils._aws import Deadline
+
+# https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html
+ADDRESS = "http://169.254.169.254"
+ADDRESS_VARIABLE = "AWS_EC2_METADATA_SERVICE_ENDPOINT"
+TIMEOUT_SECONDS = 5
+TOKEN_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who an instance is to AWS. :param role: the role whose credentials it gets. :param profile: that holds it."""
+
+    profile: str | None = None
+    role: str | None = None
+
+
+class MetadataService:
+    """The metadata service of the instance this runs on.
+
+    boto3 reads its address from the same environment variable, which serves hosts that reach it through a relay.
+    """
+
+    def __init__(self) -> None:
+        self._address = os.environ.get(ADDRESS_VARIABLE, ADDRESS).rstrip("/")
+        self._token: str | None = None
+
+    def identity(self) -> Identity:
+        """Who the instance is now; an instance without a profile is nobody.
+
+        :raises CwagentError: the service cannot be reached.
+        """
+        info = self._get("iam/info")
+        if info is None:
+            return Identity()
+        role = self._get("iam/security-credentials/")
+        return Identity(name_of(json.loads(info)["InstanceProfileArn"]), role.strip() if role else None)
+
+    def credentials(self) -> dict[str, Any]:
+        """The instance's credentials as boto3 takes them.
+
+        :raises CwagentError: it has none.
+        """
+        role = (self._get("iam/security-credentials/") or "").strip()
+        found = self._get(f"iam/security-credentials/{role}") if role else None
+        if not found:
+            raise CwagentError("This instance has no credentials: its metadata service names no role.")
+        document = json.loads(found)
+        return {
+            "aws_access_key_id": document["AccessKeyId"],
+            "aws_secret_access_key": document["SecretAccessKey"],
+            "aws_session_token": document["Token"],
+        }
+
+    def _get(self, path: str) -> str | None:
+        if self._token is None:
+            self._token = self._ask("PUT", "api/token", {"X-aws-ec2-metadata-token-ttl-seconds": str(TOKEN_SECONDS)})
+        return self._ask("GET", f"meta-data/{path}", {"X-aws-ec2-metadata-token": self._token or ""})
+
+    def _ask(self, method: str, path: str, headers: dict[str, str]) -> str | None:
+        url = f"{self._address}/latest/{path}"
+        try:
+            with open_url(url, method=method, headers=headers, timeout=TIMEOUT_SECONDS, use_proxy=False) as answer:
+                return str(answer.read().decode())
+        except HTTPError as error:
+            if error.code == 404:
+                return None
+            raise CwagentError(f"The instance metadata service refused {url}: HTTP {error.code}.") from error
+        except (URLError, OSError) as error:
+            raise CwagentError(
+                f"The instance metadata service does not answer at {self._address} ({error}). It answers only on an "
+                "EC2 instance, and only where its HttpEndpoint is enabled."
+            ) from error
+
+
+def wait_for(service: MetadataService, profile: str | None, deadline: Deadline) -> Identity:
+    """Wait until the instance sees itself under an instance profile, or under none.
+
+    :raises CwagentError: it does not within the deadline.
+    """
+    while True:
+        now = service.identity()
+        if now.profile == profile and (profile is None or now.role):
+            return now
+        if not deadline.pause():
+            raise CwagentError(
+                f"Waited {deadline.seconds:.0f} seconds for this instance to see {_words(profile)}; its metadata "
+                f"service still shows {_words(now.profile)}. EC2 can take minutes: raise wait_timeout."
+            )
+
+
+def _words(profile: str | None) -> str:
+    return f"instance profile '{profile}'" if profile else "no instance profile"

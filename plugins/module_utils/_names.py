@@ -1,0 +1,143 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The names AWS accepts, and the ARNs and policies the agent needs, without asking AWS."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ACCESS_POLICIES = {"server": "CloudWatchAgentServerPolicy", "admin": "CloudWatchAgentAdminPolicy"}
+SSM_POLICIES = {
+    "AmazonSSMManagedInstanceCore": "AmazonSSMManagedInstanceCore",
+    "AmazonEC2RoleforSSM": "service-role/AmazonEC2RoleforSSM",
+}
+DEPRECATED_SSM_POLICY = "AmazonEC2RoleforSSM"
+SSM_CHOICES = ["none", *SSM_POLICIES]
+
+# The inline policy by which the admin window is opened and closed; ours, wherever it is found.
+WINDOW_POLICY = "CloudWatchAgentAdminWindow"
+
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+_CHARACTERS = r"[\w+=,.@-]"
+_LENGTHS = {"role": 64, "user": 64, "instance profile": 128}
+_PATH = re.compile(r"/|/[\x21-\x7e]{1,510}/", re.ASCII)
+_POLICY_ARN = re.compile(r"arn:(aws[a-z-]*):iam::(aws|\d{12}):policy/[\x21-\x7e]+", re.ASCII)
+# https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/resource-ids.html: eight or seventeen hexadecimal digits
+_INSTANCE_ID = re.compile(r"i-(?:[0-9a-f]{8}|[0-9a-f]{17})")
+MAX_TAGS = 50
+
+
+def partition_of(region: str | None) -> str:
+    """The partition of a region, told by its name: AWS gives each partition its own prefixes.
+
+    https://docs.aws.amazon.com/whitepapers/latest/aws-fault-isolation-boundaries/partitions.html
+    """
+    prefixes = {
+        "cn-": "aws-cn",
+        "us-gov-": "aws-us-gov",
+        "us-iso-": "aws-iso",
+        "us-isob-": "aws-iso-b",
+        "eu-isoe-": "aws-iso-e",
+        "us-isof-": "aws-iso-f",
+        "eusc-": "aws-eusc",
+    }
+    return next((name for prefix, name in prefixes.items() if (region or "").startswith(prefix)), "aws")
+
+
+def aws_policy_arn(name: str, partition: str) -> str:
+    """The ARN of a policy that AWS manages; ``name`` includes its path, if it has one."""
+    return f"arn:{partition}:iam::aws:policy/{name}"
+
+
+def agent_policies(partition: str) -> frozenset[str]:
+    """The ARNs of all policies that are this collection's to attach and detach."""
+    return frozenset(aws_policy_arn(name, partition) for name in [*ACCESS_POLICIES.values(), *SSM_POLICIES.values()])
+
+
+def declared_policies(access: str, ssm_policy: str | None, partition: str) -> tuple[frozenset[str], frozenset[str]]:
+    """The agent policies to hold and to be without, for an access and a choice of SSM policy.
+
+    :param ssm_policy: a key of ``SSM_POLICIES``, ``none`` for neither, ``None`` for leave as it is.
+    """
+    held = {ACCESS_POLICIES[access]}
+    managed = set(ACCESS_POLICIES.values())
+    if ssm_policy is not None:
+        managed |= set(SSM_POLICIES.values())
+        held |= {SSM_POLICIES[ssm_policy]} if ssm_policy != "none" else set()
+    return (
+        frozenset(aws_policy_arn(name, partition) for name in held),
+        frozenset(aws_policy_arn(name, partition) for name in managed - held),
+    )
+
+
+def check_name(kind: str, name: str) -> None:
+    """Refuse a name that IAM would refuse.
+
+    :param kind: ``role``, ``user`` or ``instance profile``.
+    :raises InvalidInput: it says which characters and how many IAM allows.
+    """
+    if not re.fullmatch(f"{_CHARACTERS}{{1,{_LENGTHS[kind]}}}", name, re.ASCII):
+        raise InvalidInput(
+            f"'{name}' is no valid {kind} name: IAM allows 1 to {_LENGTHS[kind]} characters, "
+            "letters, digits and any of +=,.@_- (no spaces)."
+        )
+
+
+def check_path(path: str | None) -> None:
+    """Refuse a path that IAM would refuse. :raises InvalidInput: it says what a path looks like."""
+    if path is not None and not _PATH.fullmatch(path):
+        raise InvalidInput(f"'{path}' is no valid IAM path: it begins and ends with a slash, such as /monitoring/.")
+
+
+def check_policy_arn(arn: str, partition: str, what: str) -> None:
+    """Refuse what is not the ARN of a managed policy of this partition.
+
+    :param what: the option it was given for.
+    :raises InvalidInput: it says what such an ARN looks like.
+    """
+    match = _POLICY_ARN.fullmatch(arn)
+    if not match:
+        raise InvalidInput(
+            f"{what}: '{arn}' is not the ARN of a managed policy, such as {aws_policy_arn('ReadOnlyAccess', partition)}."
+        )
+    if match.group(1) != partition:
+        raise InvalidInput(
+            f"{what}: '{arn}' belongs to partition {match.group(1)}, but the region in use is in {partition}."
+        )
+
+
+def check_tags(tags: Mapping[str, str] | None) -> None:
+    """Refuse tags that AWS would refuse.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/id_tags.html
+    :raises InvalidInput: it names the tag.
+    """
+    if tags is None:
+        return
+    if len(tags) > MAX_TAGS:
+        raise InvalidInput(f"{len(tags)} tags were given; AWS allows {MAX_TAGS} on one resource.")
+    for key, value in tags.items():
+        if not 1 <= len(key) <= 128 or len(value) > 256:
+            raise InvalidInput(f"tag '{key}': AWS allows keys of 1 to 128 and values of up to 256 characters.")
+        if key.lower().startswith("aws:"):
+            raise InvalidInput(f"tag '{key}': keys that begin with aws: are reserved by AWS.")
+
+
+def check_instance_id(instance_id: str) -> None:
+    """Refuse what EC2 would call malformed. :raises InvalidInput: it says what an id looks like."""
+    if not _INSTANCE_ID.fullmatch(instance_id):
+        raise InvalidInput(
+            f"'{instance_id}' is no EC2 instance id: it is i- and 8 or 17 hexadecimal digits, "
+            "such as i-0123456789abcdef0."
+        )
+
+
+def name_of(arn: str) -> str:
+    """The name at the end of an ARN, without the path."""
+    return arn.rsplit("/", 1)[-1]

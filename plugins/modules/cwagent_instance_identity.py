@@ -1,0 +1,68 @@
+#!/usr/bin/python
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: cwagent_instance_identity
+version_added: 1.0.0
+short_description: Wait until an EC2 instance sees itself under an instance profile
+description:
+  - Runs on an EC2 instance and asks its metadata service under which instance profile and role it is.
+  - A new association takes seconds to minutes to arrive there, and only then does the instance get the credentials.
+  - Fails where boto3 is missing, so that it also tells beforehand whether modules of AWS can run on the instance.
+author: cwagent.iam contributors
+options:
+  instance_profile:
+    description:
+      - The name of the instance profile to wait for, or V(none) for none. Without it the module only tells what is.
+      - Check mode does not wait.
+    type: str
+  wait_timeout:
+    description: How long to wait, in seconds.
+    type: int
+    default: 300
+extends_documentation_fragment:
+  - cwagent.iam.attributes
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - amazon.aws.boto3
+"""
+
+EXAMPLES = r"""
+- name: Wait until the instance can act as administrator
+  cwagent.iam.cwagent_instance_identity:
+    instance_profile: CloudWatchAgentAdminRole
+"""
+
+RETURN = r"""
+identity:
+  description: What the instance sees; both are null when it has no instance profile.
+  returned: success
+  type: dict
+  sample: {instance_profile: CloudWatchAgentAdminRole, role: CloudWatchAgentAdminRole}
+"""
+
+from ansible_collections.cwagent.iam.plugins.module_utils import _module
+from ansible_collections.cwagent.iam.plugins.module_utils._aws import Deadline
+from ansible_collections.cwagent.iam.plugins.module_utils._imds import MetadataService, wait_for
+
+SPEC = {"instance_profile": {"type": "str"}, "wait_timeout": {"type": "int", "default": 300}}
+
+
+def main() -> None:
+    module = _module.aws_module(SPEC)
+    profile = module.params["instance_profile"]
+    with _module.reporting(module):
+        service = MetadataService()
+        if profile is None or module.check_mode:
+            identity = service.identity()
+        else:
+            expected = None if profile == "none" else profile
+            identity = wait_for(service, expected, Deadline(module.params["wait_timeout"]))
+        module.exit_json(changed=False, identity={"instance_profile": identity.profile, "role": identity.role})
+
+
+if __name__ == "__main__":
+    main()

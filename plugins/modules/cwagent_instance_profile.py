@@ -1,0 +1,121 @@
+#!/usr/bin/python
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: cwagent_instance_profile
+version_added: 1.0.0
+short_description: Put an instance profile on EC2 instances
+description:
+  - Puts an instance profile on a list of instances of one region, running or stopped, or takes it off.
+  - Waits until EC2 shows it as the only one, and until EC2 knows a profile that was just made.
+  - An instance that carries an earlier incarnation of the profile, deleted and made anew since, gets the present one.
+author: cwagent.iam contributors
+options:
+  name:
+    description: The name of the instance profile.
+    type: str
+    required: true
+  instance_ids:
+    description: The ids of the instances.
+    type: list
+    elements: str
+    required: true
+    aliases: [instance_id]
+  replace:
+    description: Whether to put the profile in the place of another one. Otherwise another one is an error.
+    type: bool
+    default: false
+  keep_other:
+    description:
+      - Whether to leave an instance that carries another profile as it is, with a warning that names the policies the
+        role in it lacks, instead of an error.
+    type: bool
+    default: false
+  exclusive:
+    description: Whether to refuse, and change nothing, when an instance that is not in the list carries the profile.
+    type: bool
+    default: false
+  state:
+    description: Whether the profile is to be on the instances. V(absent) leaves other profiles alone.
+    type: str
+    choices: [present, absent]
+    default: present
+extends_documentation_fragment:
+  - cwagent.iam.wait
+  - cwagent.iam.attributes
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - amazon.aws.boto3
+"""
+
+EXAMPLES = r"""
+- name: Let two instances run the CloudWatch agent
+  cwagent.iam.cwagent_instance_profile:
+    name: CloudWatchAgentServerRole
+    instance_ids: [i-0123456789abcdef0, i-0123456789abcdef1]
+    region: eu-central-1
+
+- name: Put the admin profile on one instance, and on no other
+  cwagent.iam.cwagent_instance_profile:
+    name: CloudWatchAgentAdminRole
+    instance_ids: [i-0123456789abcdef0]
+    replace: true
+    exclusive: true
+    region: eu-central-1
+"""
+
+RETURN = r"""
+instances:
+  description: The instances, in the order asked for, with the name of the instance profile before and now.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - instance_id: i-0123456789abcdef0
+      profile: CloudWatchAgentAdminRole
+      profile_before: CloudWatchAgentServerRole
+steps:
+  description: What was done, or in check mode would be done.
+  returned: always
+  type: list
+  elements: str
+  sample: ["put instance profile 'CloudWatchAgentServerRole' on instance i-0123456789abcdef0"]
+"""
+
+from ansible_collections.cwagent.iam.plugins.module_utils import _association, _module, _names
+from ansible_collections.cwagent.iam.plugins.module_utils._ec2 import AssociationResource
+
+SPEC = {
+    "name": {"type": "str", "required": True},
+    "instance_ids": {"type": "list", "elements": "str", "required": True, "aliases": ["instance_id"]},
+    "replace": {"type": "bool", "default": False},
+    "keep_other": {"type": "bool", "default": False},
+    "exclusive": {"type": "bool", "default": False},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    **_module.WAIT_SPEC,
+}
+
+
+def main() -> None:
+    module = _module.aws_module(SPEC, mutually_exclusive=[("replace", "keep_other")])
+    params = module.params
+    with _module.reporting(module):
+        _names.check_name("instance profile", params["name"])
+        for instance_id in params["instance_ids"]:
+            _names.check_instance_id(instance_id)
+        want = _association.WantedProfile(
+            name=params["name"],
+            present=params["state"] == "present",
+            replace=params["replace"],
+            keep_other=params["keep_other"],
+            exclusive=params["exclusive"],
+        )
+        resource = AssociationResource(_module.aws(module), params["instance_ids"], want)
+        _module.finish(module, resource, _module.deadline(module))
+
+
+if __name__ == "__main__":
+    main()

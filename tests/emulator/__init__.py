@@ -1,0 +1,18 @@
+"""Real HTTP AWS emulators on 127.0.0.1, with a call log, faults and instance metadata.
+
+    with Emulator.start("ministack") as aws:
+        [instance] = aws.instances(1)
+        aws.client("iam").create_user(UserName="web-1")
+        assert [call.action for call in aws.writes()] == ["RunInstances", "CreateUser"]
+
+Two backends, since each is good at something else: ``ministack`` enforces IAM,
+``moto`` covers more of IAM and EC2 and knows the other partitions.
+On a shell: ``python -m emulator start --backend moto --state-file F``.
+"""
+
+from __future__ import annotations
+
+from .client import Emulator
+from .wire import Call, Fault, Kind, is_write
+
+__all__ = ["Call", "Emulator", "Fault", "Kind", "is_write"]

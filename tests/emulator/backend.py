@@ -1,0 +1,79 @@
+"""What the server needs from an AWS emulator, whichever it is."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Protocol
+
+from werkzeug.wrappers import Request, Response
+
+ACCOUNT = "123456789012"
+ROOT_KEY = "test"
+EC2_PRINCIPALS = frozenset({"ec2.amazonaws.com", "ec2.amazonaws.com.cn"})
+SESSION_SECONDS = 6 * 3600
+"""Life of instance credentials; AWS gives about six hours."""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The instance profile that EC2 associates with an instance, and its role as IAM has it now."""
+
+    arn: str
+    id: str
+    role_arn: str = ""
+    role_id: str = ""
+    trusts_ec2: bool = False
+
+    @property
+    def role(self) -> str:
+        return self.role_arn.rpartition("/")[2]
+
+
+@dataclass(frozen=True)
+class Instance:
+    id: str
+    region: str
+    image: str
+    type: str
+    running: bool
+    profile: Profile | None
+
+
+@dataclass(frozen=True)
+class Credentials:
+    access_key: str
+    secret: str
+    token: str
+
+
+class Backend(Protocol):
+    """One AWS account. Everything but ``respond`` looks past the wire into the emulator's own state."""
+
+    def respond(self, request: Request, body: bytes) -> Response: ...
+    def reset(self) -> None: ...
+    def shift_clock(self, seconds: float) -> None: ...
+    def principal(self, access_key: str, region: str) -> str: ...
+    def used(self, access_key: str, region: str, service: str) -> None: ...
+    def instances(self) -> list[Instance]: ...
+    def session(self, instance: Instance, profile: Profile) -> Credentials: ...
+
+
+def internals(module: str) -> Any:
+    """A module of an emulator, untyped: what the backends reach for is not its public interface."""
+    return import_module(module)
+
+
+def trusts_ec2(document: str) -> bool:
+    """Whether a trust policy lets EC2 assume the role. Conditions are not looked at."""
+    statements = json.loads(document).get("Statement", [])
+    return any(
+        statement["Effect"] == "Allow"
+        and EC2_PRINCIPALS.intersection(_listed(statement["Principal"].get("Service", [])))
+        for statement in (statements if isinstance(statements, list) else [statements])
+    )
+
+
+def _listed(names: str | list[str]) -> list[str]:
+    return [names] if isinstance(names, str) else names

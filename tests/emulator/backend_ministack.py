@@ -1,0 +1,218 @@
+"""ministack: enforces IAM policies, from version 1.5 on. Its root keys are test/test.
+
+Differs from AWS, and is repaired here: most AWS managed policies are missing, attaching an unknown one grants
+nothing in silence, a user may have any number of access keys, it is never recorded when a key was used,
+GetAccountAuthorizationDetails leaves boundaries out, and a replaced association keeps its id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import logging
+import os
+import runpy
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from werkzeug.wrappers import Request, Response
+
+from .backend import ACCOUNT, SESSION_SECONDS, Credentials, Instance, Profile, internals, trusts_ec2
+
+Params = dict[str, Any]
+Handler = Callable[[Params], Any]
+
+
+class Ministack:
+    def __init__(self, region: str) -> None:
+        # Settings are read on import. PERSIST_STATE is off by default: nothing is written to disk.
+        os.environ.update(AUTH="true", MINISTACK_ACCOUNT_ID=ACCOUNT, MINISTACK_REGION=region, LOG_LEVEL="WARNING")
+        logging.getLogger("ministack").setLevel(logging.WARNING)
+        self._app = internals("ministack.app")
+        self._evaluator = internals("ministack.core.iam_evaluator")
+        self._ec2, self._iam, self._sts = (internals(f"ministack.services.{name}") for name in ("ec2", "iam", "sts"))
+        self._clock_shift = 0.0
+        self._last_used: dict[str, tuple[datetime, str, str]] = {}
+        self._managed = {record["Arn"]: record for record in self._missing_managed_policies()}
+        self._repair()
+        # ministack's own start-up is left out: it opens further ports (SFTP, MQTT) on all interfaces.
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, daemon=True).start()
+
+    def _repair(self) -> None:
+        """Put our functions around ministack's own, which they get as their first argument."""
+        repairs: dict[str, Callable[..., Any]] = {
+            "AttachRolePolicy": self._attach,
+            "AttachUserPolicy": self._attach,
+            "CreateAccessKey": self._create_access_key,
+            "GetAccessKeyLastUsed": self._get_access_key_last_used,
+            "GetAccountAuthorizationDetails": self._get_account_details,
+        }
+        for action, repair in repairs.items():
+            self._iam._IAM_HANDLERS[action] = partial(repair, self._iam._IAM_HANDLERS[action])
+        replace = "ReplaceIamInstanceProfileAssociation"
+        self._ec2._ACTION_MAP[replace] = partial(self._replace_association, self._ec2._ACTION_MAP[replace])
+        seed = partial(self._seed_managed_policies, self._iam._seed_aws_managed_policies)
+        self._iam._seed_aws_managed_policies = seed  # its reset calls it again
+        seed()
+        resolve = partial(self._resolve_condition_key, self._evaluator._resolve_condition_key)
+        self._evaluator._resolve_condition_key = resolve
+
+    def respond(self, request: Request, body: bytes) -> Response:
+        return asyncio.run_coroutine_threadsafe(self._ask(request, body), self._loop).result()
+
+    async def _ask(self, request: Request, body: bytes) -> Response:
+        raw_path = str(request.environ["REQUEST_URI"]).partition("?")[0]
+        scope = {
+            "type": "http",
+            "scheme": "http",
+            "method": request.method,
+            "path": unquote(raw_path),
+            "raw_path": raw_path.encode(),
+            "query_string": request.query_string,
+            "headers": [(name.lower().encode(), value.encode("latin-1")) for name, value in request.headers],
+            "client": ("127.0.0.1", 0),
+        }
+        sent: list[dict[str, Any]] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message)
+
+        await self._app.app(scope, receive, send)
+        start, *parts = sent
+        headers = [(name.decode(), value.decode("latin-1")) for name, value in start["headers"] if name != b"date"]
+        return Response(b"".join(part.get("body", b"") for part in parts), start["status"], headers)
+
+    def reset(self) -> None:
+        self._app._reset_all_state()
+        self._last_used.clear()
+        self._clock_shift = 0.0
+
+    def shift_clock(self, seconds: float) -> None:
+        self._clock_shift += seconds
+
+    def principal(self, access_key: str, region: str) -> str:
+        return str(getattr(self._evaluator.resolve_credential(access_key, ACCOUNT), "principal_arn", ""))
+
+    def used(self, access_key: str, region: str, service: str) -> None:
+        self._last_used[access_key] = (datetime.now(UTC), region, service)
+
+    def instances(self) -> list[Instance]:
+        held = {
+            record["InstanceId"]: self._profile(record["IamInstanceProfile"])
+            for record in self._ec2._iam_instance_profile_associations.to_dict().values()
+            if record["State"] == "associated"
+        }
+        return [
+            Instance(
+                name,
+                region,
+                record["ImageId"],
+                record["InstanceType"],
+                record["State"]["Name"] == "running",
+                held.get(name),
+            )
+            for (_, region, name), record in self._ec2._instances.to_dict().items()
+        ]
+
+    def _profile(self, record: dict[str, str]) -> Profile:
+        found = self._iam._instance_profiles.get_scoped(ACCOUNT, None, record["Arn"].rpartition("/")[2]) or {}
+        for name in found.get("Roles", []):
+            role = self._iam._roles.get_scoped(ACCOUNT, None, name)
+            trusted = trusts_ec2(role["AssumeRolePolicyDocument"])
+            return Profile(record["Arn"], record["Id"], role["Arn"], role["RoleId"], trusted)
+        return Profile(record["Arn"], record["Id"])
+
+    def session(self, instance: Instance, profile: Profile) -> Credentials:
+        issued = Credentials(
+            self._iam._gen_session_access_key(), self._iam._gen_secret(), self._iam._gen_session_token()
+        )
+        session = {
+            "Arn": f"arn:aws:sts::{ACCOUNT}:assumed-role/{profile.role}/{instance.id}",
+            "UserId": f"{profile.role_id}:{instance.id}",
+            "SecretAccessKey": issued.secret,
+            "SessionToken": issued.token,
+            "Expiration": time.time() + SESSION_SECONDS,
+            "AccountId": ACCOUNT,
+            "PrincipalType": "AssumedRole",
+        }
+        self._sts.register_session(issued.access_key, session)
+        return issued
+
+    def _missing_managed_policies(self) -> list[dict[str, Any]]:
+        """Records of the AWS managed policies that ministack does not ship, from moto's copy of AWS's list."""
+        package = importlib.util.find_spec("moto")
+        assert package
+        assert package.origin
+        # The file alone: importing moto takes a second.
+        module = runpy.run_path(str(Path(package.origin).with_name("iam") / "aws_managed_policies.py"))
+        records = []
+        for name, policy in json.loads(module["aws_managed_policies_data"]).items():
+            resource = policy["Path"].lstrip("/") + name
+            if not self._iam._policy_exists(f"arn:aws:iam::aws:policy/{resource}"):
+                records.append(self._iam._make_aws_managed_record(resource, json.dumps(policy["Document"])))
+        return records
+
+    def _seed_managed_policies(self, seed: Callable[[], None]) -> None:
+        seed()
+        self._iam._aws_managed_policies.update(self._managed)
+
+    def _attach(self, handler: Handler, params: Params) -> Any:
+        arn = self._iam._p(params, "PolicyArn")
+        if self._iam._policy_exists(arn):
+            return handler(params)
+        return self._iam._error(404, "NoSuchEntity", f"Policy {arn} does not exist or is not attachable.", ns="iam")
+
+    def _create_access_key(self, handler: Handler, params: Params) -> Any:
+        user = self._iam._p(params, "UserName")
+        if sum(key["UserName"] == user for key in self._iam._access_keys.values()) < 2:
+            return handler(params)
+        return self._iam._error(409, "LimitExceeded", "Cannot exceed quota for AccessKeysPerUser: 2", ns="iam")
+
+    def _get_access_key_last_used(self, handler: Handler, params: Params) -> Any:
+        status, headers, body = handler(params)
+        key = self._iam._p(params, "AccessKeyId")
+        if status == 200 and key in self._last_used:
+            when, region, service = self._last_used[key]
+            date = f"<LastUsedDate>{when:%Y-%m-%dT%H:%M:%SZ}</LastUsedDate>"
+            use = f"{date}<Region>{region}</Region><ServiceName>{service}</ServiceName>"
+            body = body.replace(b"<Region>N/A</Region><ServiceName>N/A</ServiceName>", use.encode())
+        return status, headers, body
+
+    def _get_account_details(self, handler: Handler, params: Params) -> Any:
+        status, headers, body = handler(params)
+        for holder in (*self._iam._users.values(), *self._iam._roles.values()):
+            if arn := holder.get("PermissionsBoundary"):
+                own = f"<Arn>{holder['Arn']}</Arn>"
+                kind = "<PermissionsBoundaryType>PermissionsBoundaryPolicy</PermissionsBoundaryType>"
+                held = f"{kind}<PermissionsBoundaryArn>{arn}</PermissionsBoundaryArn>"
+                both = f"{own}<PermissionsBoundary>{held}</PermissionsBoundary>"
+                body = body.replace(own.encode(), both.encode())
+        return status, headers, body
+
+    def _replace_association(self, handler: Handler, params: Params) -> Any:
+        status, headers, body = handler(params)
+        if status == 200:
+            old, new = self._ec2._p(params, "AssociationId"), f"iip-assoc-{secrets.token_hex(9)[:17]}"
+            record = self._ec2._iam_instance_profile_associations.pop(old)
+            upsert = self._ec2._upsert_iam_instance_profile_association
+            upsert(record["InstanceId"], record["IamInstanceProfile"], new)
+            body = body.replace(old.encode(), new.encode())
+        return status, headers, body
+
+    def _resolve_condition_key(self, resolve: Callable[[str, Any], Any], key: str, context: Any) -> Any:
+        now = time.time() + self._clock_shift
+        if key.lower() == "aws:currenttime":
+            return datetime.fromtimestamp(now, UTC).isoformat()
+        return str(int(now)) if key.lower() == "aws:epochtime" else resolve(key, context)

@@ -1,0 +1,106 @@
+"""moto: the widest coverage of IAM and EC2, and the partitions aws-cn and aws-us-gov. It enforces nothing.
+
+Differs from AWS, and is repaired here: DescribeInstances keeps the old profile after a Replace, a replaced
+association keeps its id, and EC2 answers NoSuchEntity for an instance profile that it does not know.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from werkzeug.wrappers import Request, Response
+
+from .backend import ACCOUNT, ROOT_KEY, SESSION_SECONDS, Credentials, Instance, Profile, internals, trusts_ec2
+
+
+class Moto:
+    def __init__(self, region: str) -> None:
+        os.environ.update(MOTO_IAM_LOAD_MANAGED_POLICIES="true", MOTO_ACCOUNT_ID=ACCOUNT)
+        server = internals("moto.server")
+        self._app = server.DomainDispatcherApplication(server.create_backend_app)
+        self._ec2 = internals("moto.ec2.models").ec2_backends
+        self._iam = internals("moto.iam.models").iam_backends
+        self._sts = internals("moto.sts.models").sts_backends
+        self._partition = internals("moto.utilities.utils").get_partition
+        self._repair_ec2()
+        self._warm(region)
+
+    def _repair_ec2(self) -> None:
+        models, associations = internals("moto.ec2.models"), internals("moto.ec2.models.iam_instance_profile")
+        absent_error = internals("moto.iam.exceptions").NotFoundException
+        ec2_error = internals("moto.ec2.exceptions").EC2ClientError
+        replace = models.EC2Backend.replace_iam_instance_profile_association
+        find = associations.filter_iam_instance_profiles
+
+        def replace_and_show(backend: Any, *args: Any, **kwargs: Any) -> Any:
+            association = replace(backend, *args, **kwargs)
+            association.association_id = associations.random_iam_instance_profile_association_id()
+            shown = {"Arn": association.iam_instance_profile.arn, "Id": association.association_id}
+            backend.modify_instance_attribute(association.instance_id, "iam_instance_profile", shown)
+            return association
+
+        def find_as_ec2_does(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return find(*args, **kwargs)
+            except absent_error as absent:
+                name, arn = kwargs["iam_instance_profile_name"], kwargs["iam_instance_profile_arn"]
+                by, what = ("name", "name") if name else ("arn", "ARN")
+                where = f"Value ({name or arn}) for parameter iamInstanceProfile.{by} is invalid."
+                message = f"{where} Invalid IAM Instance Profile {what}"
+                raise ec2_error("InvalidParameterValue", message) from absent
+
+        models.EC2Backend.replace_iam_instance_profile_association = replace_and_show
+        associations.filter_iam_instance_profiles = find_as_ec2_does
+
+    def _warm(self, region: str) -> None:
+        """Build the IAM and EC2 state of a region: a third of a second that no first call should pay."""
+        self._iam[ACCOUNT][self._partition(region)]
+        self._ec2[ACCOUNT][region]
+
+    def respond(self, request: Request, body: bytes) -> Response:
+        return Response.from_app(self._app, request.environ, buffered=True)
+
+    def reset(self) -> None:
+        # As moto's own reset, which first builds every state anew only to drop it: a quarter of a second.
+        for backends in list(internals("moto.core.base_backend").BackendDict._instances):
+            backends.clear()
+        internals("moto.core.model_instances").reset_model_data()
+
+    def shift_clock(self, seconds: float) -> None:
+        raise NotImplementedError("moto evaluates no policy, so it has no clock to shift")
+
+    def principal(self, access_key: str, region: str) -> str:
+        partition = self._partition(region)
+        root = f"arn:{partition}:iam::{ACCOUNT}:root"
+        if access_key == ROOT_KEY:
+            return root  # the search below looks at every user
+        assumed = self._sts[ACCOUNT][partition].get_assumed_role_from_access_key(access_key)
+        found = assumed or self._iam[ACCOUNT][partition].get_user_from_access_key_id(access_key)
+        return str(found.arn) if found else root
+
+    def used(self, access_key: str, region: str, service: str) -> None:
+        """moto records the use of keys itself."""
+
+    def instances(self) -> list[Instance]:
+        return [
+            Instance(
+                one.id, region, one.image_id, one.instance_type, one.state == "running", self._profile(backend, one.id)
+            )
+            for region, backend in list(self._ec2[ACCOUNT].items())
+            for one in backend.all_instances()
+        ]
+
+    def _profile(self, backend: Any, instance_id: str) -> Profile | None:
+        association = backend.iam_instance_profile_associations.get(instance_id)
+        if association is None:
+            return None
+        held = association.iam_instance_profile
+        for role in held.roles:
+            return Profile(held.arn, held.id, role.arn, role.id, trusts_ec2(role.assume_role_policy_document))
+        return Profile(held.arn, held.id)
+
+    def session(self, instance: Instance, profile: Profile) -> Credentials:
+        sts = self._sts[ACCOUNT][self._partition(instance.region)]
+        issued = sts.assume_role(instance.region, instance.id, profile.role_arn, None, SESSION_SECONDS, None)
+        return Credentials(issued.access_key_id, issued.secret_access_key, issued.session_token)

@@ -1,0 +1,189 @@
+"""Starting an emulator and talking to it from a test, a demo or a shell."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import IO, Any
+from urllib.error import URLError
+from urllib.request import ProxyHandler, Request, build_opener
+
+from .wire import Call, Fault
+
+BACKENDS = ("ministack", "moto")
+START_SECONDS = 60
+IMAGE = "ami-0abcdef1234567890"
+_direct = build_opener(ProxyHandler({}))  # never through HTTP_PROXY, which a test may have set
+
+
+@dataclass
+class Emulator:
+    """A running emulator. ``process`` is None when another process started it."""
+
+    backend: str
+    endpoint: str
+    region: str
+    pid: int
+    process: subprocess.Popen[str] | None = None
+
+    @classmethod
+    def start(
+        cls,
+        backend: str = "ministack",
+        *,
+        region: str = "eu-central-1",
+        port: int = 0,
+        log: IO[str] | None = None,
+        detach: bool = False,
+    ) -> Emulator:
+        """Start an emulator and wait until it answers. Unless detached, it ends with this process, killed or not."""
+        options = [f"--backend={backend}", f"--region={region}", f"--port={port}", *(["--detached"] if detach else [])]
+        # The caller's AWS settings stay out: ministack takes AWS_ACCESS_KEY_ID for its root key.
+        environ = {
+            key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "MOTO_", "MINISTACK_"))
+        }
+        tests = str(Path(__file__).parents[1])
+        environ["PYTHONPATH"] = os.pathsep.join(filter(None, [tests, environ.get("PYTHONPATH")]))
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "emulator", "serve", *options],
+            env=environ,
+            text=True,
+            stdin=subprocess.DEVNULL if detach else subprocess.PIPE,  # its end tells the server that we are gone
+            stdout=subprocess.PIPE,
+            stderr=log,
+            start_new_session=True,
+        )
+        assert process.stdout
+        ready = process.stdout.readline()
+        if not ready:
+            raise RuntimeError(f"the {backend} emulator ended with {process.wait()} before it was ready")
+        return cls(backend, json.loads(ready)["endpoint"], region, process.pid, process)
+
+    @classmethod
+    def attach(cls, endpoint: str) -> Emulator:
+        """Talk to an emulator that is already running."""
+        emulator = cls("", endpoint, "", 0)
+        state = emulator._control("GET", "state")
+        return cls(state["backend"], endpoint, state["region"], state["pid"])
+
+    def stop(self) -> None:
+        """End the emulator and wait until it has ended."""
+        if self.process:
+            self.process.terminate()
+            self.process.wait()
+            for pipe in (self.process.stdin, self.process.stdout):
+                if pipe:
+                    pipe.close()
+            return
+        os.kill(self.pid, signal.SIGTERM)
+        while True:  # its port closes when the process ends, and not before
+            try:
+                self._control("GET", "state")
+            except (URLError, OSError):
+                return
+            time.sleep(0.02)
+
+    def __enter__(self) -> Emulator:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def env(self, instance: str = "") -> dict[str, str]:
+        """The environment of a client process: root's keys, or on an instance its metadata and no keys."""
+        where = {"AWS_ENDPOINT_URL": self.endpoint, "AWS_REGION": self.region, "AWS_DEFAULT_REGION": self.region}
+        if instance:
+            return {**where, "AWS_EC2_METADATA_SERVICE_ENDPOINT": self.metadata_endpoint(instance)}
+        return {**where, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+
+    def client(self, service: str, region: str | None = None, credentials: Mapping[str, Any] | None = None) -> Any:
+        """A boto3 client; credentials as CreateAccessKey, AssumeRole or ``instance_credentials`` return them."""
+        keys = credentials or {"AccessKeyId": "test", "SecretAccessKey": "test"}
+        return _session().client(
+            service,
+            region_name=region or self.region,
+            endpoint_url=self.endpoint,
+            aws_access_key_id=keys["AccessKeyId"],
+            aws_secret_access_key=keys["SecretAccessKey"],
+            aws_session_token=keys.get("SessionToken") or keys.get("Token"),
+        )
+
+    def instances(self, count: int, stopped: int = 0, region: str | None = None) -> list[str]:
+        """Launch instances without a profile, the last ``stopped`` of them stopped."""
+        ec2 = self.client("ec2", region)
+        launched = ec2.run_instances(ImageId=IMAGE, InstanceType="t3.micro", MinCount=count, MaxCount=count)[
+            "Instances"
+        ]
+        ids = [instance["InstanceId"] for instance in launched]
+        if stopped:
+            ec2.stop_instances(InstanceIds=ids[-stopped:])
+        return ids
+
+    def metadata_endpoint(self, instance: str) -> str:
+        return f"{self.endpoint}/_imds/{instance}"
+
+    def metadata(self, instance: str, path: str) -> str:
+        """What the instance itself reads below ``latest/``; HTTPError 404 where there is nothing."""
+        base = f"{self.metadata_endpoint(instance)}/latest"
+        life = {"X-aws-ec2-metadata-token-ttl-seconds": "60"}
+        token = _ask(Request(f"{base}/api/token", method="PUT", headers=life))
+        return _ask(Request(f"{base}/{path}", headers={"X-aws-ec2-metadata-token": token}))
+
+    def instance_credentials(self, instance: str) -> dict[str, str]:
+        """The credentials of the role that the instance sees now."""
+        role = self.metadata(instance, "meta-data/iam/security-credentials/")
+        return dict(json.loads(self.metadata(instance, f"meta-data/iam/security-credentials/{role}")))
+
+    def mark(self) -> int:
+        """The number of the latest call, for ``calls(since=...)``."""
+        return int(self._control("GET", "state")["seq"])
+
+    def calls(self, since: int = 0) -> list[Call]:
+        return [Call(**record) for record in self._control("GET", f"calls?since={since}")]
+
+    def writes(self, since: int = 0) -> list[Call]:
+        return [call for call in self.calls(since) if call.write]
+
+    def arm(self, fault: Fault) -> None:
+        self._control("POST", "faults", asdict(fault))
+
+    def disarm(self) -> None:
+        self._control("DELETE", "faults")
+
+    def shift_clock(self, seconds: float) -> None:
+        """Move the time that policy conditions see; sessions expire and keys age by the real one."""
+        self._control("POST", "clock", {"seconds": seconds})
+
+    def metadata_lag(self, seconds: float) -> None:
+        """Let instances see a change of their profile so many seconds late."""
+        self._control("POST", "lag", {"seconds": seconds})
+
+    def reset(self) -> None:
+        """Back to an empty account: no state, calls, faults, clock shift or lag."""
+        self._control("POST", "reset")
+
+    def _control(self, method: str, path: str, body: object = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"}
+        return json.loads(_ask(Request(f"{self.endpoint}/_emulator/{path}", data=data, method=method, headers=headers)))
+
+
+@cache
+def _session() -> Any:
+    """One boto3 session, which parses the model of a service once; a fifth of a second for EC2."""
+    import boto3
+
+    return boto3.session.Session()
+
+
+def _ask(request: Request) -> str:
+    with _direct.open(request, timeout=START_SECONDS) as answer:
+        return str(answer.read().decode())

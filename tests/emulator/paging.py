@@ -1,0 +1,29 @@
+"""Pages for the IAM answers that both emulators always give in one piece.
+
+AWS gives 100 items to a page unless asked for fewer, and says IsTruncated until the last one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from xml.etree import ElementTree
+
+PAGED = ("GetAccountAuthorizationDetails", "ListUsers")
+NAMESPACE = "https://iam.amazonaws.com/doc/2010-05-08/"
+
+
+def page(body: bytes, params: dict[str, Any]) -> bytes:
+    """Cut the answer down to the page that ``MaxItems`` and ``Marker`` ask for."""
+    ElementTree.register_namespace("", NAMESPACE)
+    root = ElementTree.fromstring(body)  # noqa: S314  the emulator's own answer
+    result = root[0]
+    items = [(part, item) for part in result for item in part.findall(f"{{{NAMESPACE}}}member")]
+    start = int(params.get("Marker", 0))
+    end = start + int(params.get("MaxItems", 100))
+    for part, item in items[:start] + items[end:]:
+        part.remove(item)
+    truncated = result.find(f"{{{NAMESPACE}}}IsTruncated")
+    if truncated is not None and end < len(items):
+        truncated.text = "true"
+        ElementTree.SubElement(result, f"{{{NAMESPACE}}}Marker").text = str(end)
+    return ElementTree.tostring(root)

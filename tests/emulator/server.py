@@ -1,0 +1,215 @@
+"""The HTTP server around a backend: call log, faults, instance metadata, control."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import math
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.wrappers import Request, Response
+
+from . import imds, paging, wire
+from .backend import Backend
+from .wire import Call, Fault, Kind
+
+CONTROL = "/_emulator/"
+ENDLESS = (Kind.DELAY, Kind.RATE)
+
+
+class LostAnswerError(ConnectionAbortedError):
+    """Ends a connection without an answer; werkzeug takes it for a client that went away."""
+
+
+@dataclass
+class ArmedFault:
+    fault: Fault
+    matched: int = 0
+    left: float = 0
+    tokens: float = 0
+    refilled: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.left = self.fault.times or (math.inf if self.fault.kind in ENDLESS else 1)
+        self.tokens = self.fault.burst
+
+    def hits(self, call: Call) -> bool:
+        if not self.fault.matches(call):
+            return False
+        self.matched += 1
+        if self.matched < self.fault.nth or self.left <= 0 or (self.fault.kind == Kind.RATE and self._let_through()):
+            return False
+        self.left -= 1
+        return True
+
+    def _let_through(self) -> bool:
+        """Take a token from the bucket, if there is one."""
+        now = time.monotonic()
+        self.tokens = min(self.fault.burst, self.tokens + (now - self.refilled) * self.fault.rate)
+        self.refilled = now
+        if self.tokens < 1:
+            return False
+        self.tokens -= 1
+        return True
+
+
+class Server:
+    """A WSGI application. AWS calls of several clients run at once; what they share is behind one lock."""
+
+    def __init__(self, backend: Backend, name: str, region: str) -> None:
+        self.backend, self.name, self.region = backend, name, region
+        self.metadata = imds.InstanceMetadata(backend)
+        self.lock = threading.Lock()
+        self.calls: list[Call] = []
+        self.seq = 0
+        self.armed: list[ArmedFault] = []
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        request = Request(environ)
+        try:
+            response = self._route(request)
+        except LostAnswerError:
+            environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+            raise
+        return response(environ, start_response)
+
+    def _route(self, request: Request) -> Response:
+        if request.path.startswith(CONTROL):
+            return self._control(request)
+        if request.path.startswith(imds.PREFIX):
+            return self.metadata.respond(request)
+        return self._aws(request)
+
+    def _aws(self, request: Request) -> Response:
+        body = request.get_data(cache=False)
+        request.environ["wsgi.input"] = io.BytesIO(body)
+        access_key, region, service = wire.read_credential(request.headers.get("Authorization", ""))
+        params = wire.read_params(request.content_type or "", body)
+        action = wire.read_target(request.headers, request.path, params)
+        principal = self.backend.principal(access_key, region or self.region)
+        call = Call(service, action, region, access_key, principal, wire.without_secrets(params))
+        with self.lock:
+            self.seq += 1
+            call = replace(call, seq=self.seq, time=time.time())
+            hits = [armed.fault for armed in self.armed if armed.hits(call)]
+        call = replace(call, fault=",".join(fault.kind for fault in hits))
+        response = self._before(hits, call)
+        if response is None:
+            response = self.backend.respond(request, body)
+            self.backend.used(access_key, region, service)
+            if service == "ec2" and call.write:
+                self.metadata.observe()
+            if service == "iam" and action in paging.PAGED and response.status_code == 200:
+                response.set_data(paging.page(response.get_data(), params))
+        error = wire.read_error(response.content_type or "", response.status_code, response.get_data())
+        self._log(replace(call, status=response.status_code, error=error))
+        self._after(hits)
+        return response
+
+    def _log(self, call: Call) -> None:
+        with self.lock:
+            self.calls.append(call)
+
+    def _before(self, hits: list[Fault], call: Call) -> Response | None:
+        """What faults do before the backend sees the call; an answer keeps the call from it."""
+        for fault in hits:
+            if fault.kind == Kind.DELAY:
+                time.sleep(fault.seconds)
+            elif fault.kind == Kind.KILL_BEFORE:
+                self._log(call)
+                _kill(fault.process_group)
+                raise LostAnswerError
+            elif refusal := _refusal(fault, call):
+                content_type, text = refusal.body(call.service)
+                return Response(text, refusal.status, content_type=content_type)
+        return None
+
+    def _after(self, hits: list[Fault]) -> None:
+        for fault in hits:
+            if fault.kind == Kind.KILL_AFTER:
+                _kill(fault.process_group)
+            if fault.kind in (Kind.KILL_AFTER, Kind.LOSE_ANSWER):
+                raise LostAnswerError
+
+    def _control(self, request: Request) -> Response:
+        given = request.get_json(silent=True) or {}
+        controls: dict[str, Callable[[], Any]] = {
+            "GET state": lambda: {"pid": os.getpid(), "backend": self.name, "region": self.region, "seq": self.seq},
+            "GET calls": lambda: self._calls_since(int(request.args.get("since", 0))),
+            "POST faults": lambda: self.armed.append(ArmedFault(Fault(**given))),
+            "DELETE faults": self.armed.clear,
+            "POST clock": lambda: self.backend.shift_clock(float(given["seconds"])),
+            "POST lag": lambda: self.metadata.set_lag(float(given["seconds"])),
+            "POST reset": self._reset,
+        }
+        control = controls.get(f"{request.method} {request.path.removeprefix(CONTROL)}")
+        if control is None:
+            return Response("no such control", 404)
+        try:
+            with self.lock:
+                return Response(json.dumps(control()), content_type="application/json")
+        except NotImplementedError as refused:
+            return Response(str(refused), 501)
+
+    def _calls_since(self, since: int) -> list[dict[str, Any]]:
+        return [asdict(call) for call in sorted(self.calls, key=lambda call: call.seq) if call.seq > since]
+
+    def _reset(self) -> None:
+        self.backend.reset()
+        self.metadata.reset()
+        self.calls, self.armed, self.seq = [], [], 0
+
+
+def _refusal(fault: Fault, call: Call) -> wire.Refusal | None:
+    match fault.kind:
+        case Kind.THROTTLE | Kind.RATE:
+            return wire.throttled(call)
+        case Kind.DENY:
+            return wire.denied(call)
+        case Kind.SERVER_ERROR:
+            return wire.failed(call)
+        case Kind.ERROR:
+            return wire.Refusal(fault.code, fault.message, fault.status)
+    return None
+
+
+def _kill(process_group: int) -> None:
+    if process_group == os.getpgrp():
+        raise ValueError("an emulator does not kill its own process group")
+    with contextlib.suppress(ProcessLookupError):  # it may have ended by itself
+        os.killpg(process_group, signal.SIGKILL)
+
+
+class Handler(WSGIRequestHandler):
+    disable_nagle_algorithm = True  # head and body are written apart: 40 ms per call with Nagle
+    timeout = None
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """The call log is the log."""
+
+
+def serve(name: str, region: str, port: int, announce: Callable[[int], None]) -> None:
+    """Serve until the process ends; ``announce`` is told the port once calls are answered."""
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
+    backend: Backend
+    if name == "moto":
+        from .backend_moto import Moto
+
+        backend = Moto(region)
+    else:
+        from .backend_ministack import Ministack
+
+        backend = Ministack(region)
+    server = make_server("127.0.0.1", port, Server(backend, name, region), threaded=True, request_handler=Handler)
+    announce(server.server_port)
+    server.serve_forever()

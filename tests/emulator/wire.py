@@ -1,0 +1,199 @@
+"""What an AWS call looks like on the wire: reading it, and answering it with an error."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+from urllib.parse import parse_qsl
+from xml.sax.saxutils import escape
+
+READS = ("Get", "List", "Describe", "Simulate", "BatchGet", "Head", "Search", "Lookup", "Generate")
+"""Verbs that change nothing; GenerateCredentialReport only asks for a report."""
+
+SECRETS = frozenset({"Value", "SecretString", "SecretBinary", "UserData", "Password", "WebIdentityToken", "TokenCode"})
+"""Request parameters that are never logged; ``Value`` is that of ssm:PutParameter."""
+
+SIGNING_NAMES = {"monitoring": "cloudwatch"}
+"""Services that sign with another name than the one IAM actions have."""
+
+
+def is_write(action: str) -> bool:
+    """Whether an action changes anything. sts:AssumeRole hands out credentials and changes nothing."""
+    return not action.startswith((*READS, "AssumeRole"))
+
+
+@dataclass(frozen=True)
+class Call:
+    """One AWS API call. Times are Unix seconds; ``status`` is 0 when the call never reached the backend."""
+
+    service: str
+    action: str
+    region: str
+    access_key: str
+    principal: str
+    params: dict[str, Any] = field(default_factory=dict)
+    seq: int = 0
+    time: float = 0.0
+    status: int = 0
+    error: str = ""
+    fault: str = ""
+
+    @property
+    def write(self) -> bool:
+        return is_write(self.action)
+
+    @property
+    def identity(self) -> str:
+        """``root``, ``user``, ``role`` or, for a key the backend does not know, ``unknown``."""
+        if ":assumed-role/" in self.principal:
+            return "role"
+        return self.principal.partition(":user/")[1].strip(":/") or self.principal.rpartition(":")[2] or "unknown"
+
+
+class Kind(StrEnum):
+    """What a fault does to the call it hits."""
+
+    KILL_BEFORE = "kill_before"
+    KILL_AFTER = "kill_after"
+    LOSE_ANSWER = "lose_answer"
+    THROTTLE = "throttle"
+    DENY = "deny"
+    SERVER_ERROR = "server_error"
+    ERROR = "error"
+    DELAY = "delay"
+    RATE = "rate"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault: which calls it hits, and what it does.
+
+    It hits calls of ``service`` and ``action`` where given, only writes where ``writes`` is set, and of those
+    the ``nth`` since it was armed and the following, ``times`` of them (default: one; for delay and rate: until
+    disarmed). ``kill_*`` sends SIGKILL to ``process_group``. ``error`` answers ``code``, ``message`` and ``status``.
+    ``delay`` waits ``seconds``. ``rate`` lets ``rate`` calls per second through, ``burst`` at once, and throttles
+    the rest.
+    """
+
+    kind: Kind
+    service: str = ""
+    action: str = ""
+    writes: bool = False
+    nth: int = 1
+    times: int | None = None
+    process_group: int = 0
+    code: str = ""
+    message: str = ""
+    status: int = 400
+    seconds: float = 0.0
+    rate: float = 0.0
+    burst: int = 1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kind", Kind(self.kind))
+        if self.kind in (Kind.KILL_BEFORE, Kind.KILL_AFTER) and self.process_group < 2:
+            raise ValueError("a kill needs the id of the process group to end")
+
+    def matches(self, call: Call) -> bool:
+        return (
+            self.service in ("", call.service) and self.action in ("", call.action) and (call.write or not self.writes)
+        )
+
+
+def read_target(headers: Any, path: str, form: dict[str, Any]) -> str:
+    """The action of a call: JSON protocols name it in a header, query in the form, RPC v2 in the path."""
+    target = headers.get("X-Amz-Target", "").rpartition(".")[2]
+    return str(target or form.get("Action") or path.rpartition("/operation/")[2] or path)
+
+
+def read_credential(authorization: str) -> tuple[str, str, str]:
+    """Access key id, region and service from the credential scope of a SigV4 signature."""
+    scope = re.search(r"Credential=([^/]+)/\d+/([^/]+)/([^/]+)/aws4_request", authorization)
+    return (scope[1], scope[2], SIGNING_NAMES.get(scope[3], scope[3])) if scope else ("", "", "")
+
+
+def read_params(content_type: str, body: bytes) -> dict[str, Any]:
+    """The parameters of a call, flat as the query protocol sends them, nested for JSON."""
+    if "json" in content_type:
+        return dict(json.loads(body or b"{}"))
+    return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
+
+
+def without_secrets(params: dict[str, Any]) -> dict[str, Any]:
+    shown = {key: value for key, value in params.items() if key not in ("Action", "Version")}
+    return {key: "(secret)" if key in SECRETS else value for key, value in shown.items()}
+
+
+def read_error(content_type: str, status: int, body: bytes) -> str:
+    """The AWS error code in an answer, or an empty string."""
+    if status < 400:
+        return ""
+    if b"<Code>" in body:
+        return body.partition(b"<Code>")[2].partition(b"</Code>")[0].decode()
+    if "json" in content_type:
+        return str(json.loads(body or b"{}").get("__type", "")).rpartition("#")[2]
+    return ""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An AWS error before it is put into the form of a service's protocol."""
+
+    code: str
+    message: str
+    status: int = 400
+
+    def body(self, service: str) -> tuple[str, str]:
+        """Content type and text as the service would answer: EC2 and IAM each have their own XML."""
+        code, message = escape(self.code), escape(self.message)
+        if service == "ec2":
+            error = f"<Errors><Error><Code>{code}</Code><Message>{message}</Message></Error></Errors>"
+            return "text/xml", f"<Response>{error}<RequestID>emulated</RequestID></Response>"
+        if service in ("iam", "sts"):
+            side = "Sender" if self.status < 500 else "Receiver"
+            error = f"<Error><Type>{side}</Type><Code>{code}</Code><Message>{message}</Message></Error>"
+            namespace = {
+                "iam": "https://iam.amazonaws.com/doc/2010-05-08/",
+                "sts": "https://sts.amazonaws.com/doc/2011-06-15/",
+            }
+            xmlns = namespace[service]
+            return "text/xml", f'<ErrorResponse xmlns="{xmlns}">{error}<RequestId>emulated</RequestId></ErrorResponse>'
+        return "application/x-amz-json-1.1", json.dumps({"__type": self.code, "message": self.message})
+
+
+def throttled(call: Call) -> Refusal:
+    if call.service == "ec2":
+        return Refusal("RequestLimitExceeded", "Request limit exceeded.", 503)
+    return Refusal("Throttling" if call.service in ("iam", "sts") else "ThrottlingException", "Rate exceeded")
+
+
+def denied(call: Call) -> Refusal:
+    action = f"{call.service}:{call.action}"
+    reason = f"because no identity-based policy allows the {action} action"
+    user = f"User: {call.principal} is not authorized to perform: {action} on resource: {resource(call)} {reason}"
+    if call.service == "ec2":
+        return Refusal("UnauthorizedOperation", f"You are not authorized to perform this operation. {user}", 403)
+    if call.service in ("iam", "sts"):
+        return Refusal("AccessDenied", user, 403)
+    return Refusal("AccessDeniedException", user)
+
+
+def failed(call: Call) -> Refusal:
+    codes = {"ec2": "InternalError", "iam": "ServiceFailure", "sts": "InternalFailure"}
+    return Refusal(codes.get(call.service, "InternalServerError"), "The request processing has failed.", 500)
+
+
+def resource(call: Call) -> str:
+    """The ARN that AWS names in a denial, without the path of a principal, which the call does not carry."""
+    _, partition, _, _, account, *_ = (call.principal or "arn:aws:iam::unknown:").split(":")
+    names = (("InstanceProfileName", "instance-profile"), ("RoleName", "role"), ("UserName", "user"))
+    if call.service == "iam":
+        for key, kind in names:
+            if key in call.params:
+                return f"arn:{partition}:iam::{account}:{kind}/{call.params[key]}"
+    if call.service == "ssm" and "Name" in call.params:
+        return f"arn:{partition}:ssm:{call.region}:{account}:parameter/{str(call.params['Name']).lstrip('/')}"
+    return "*"

@@ -1,0 +1,58 @@
+"""One running emulator per backend and session, emptied before each test."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from emulator import Emulator
+
+TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}],
+}
+
+
+class Account:
+    """What the tests arrange: roles behind profiles of the same name, with one AWS managed policy each."""
+
+    def __init__(self, aws: Emulator) -> None:
+        self.aws = aws
+        self.iam, self.ec2 = aws.client("iam"), aws.client("ec2")
+
+    def role(self, name: str, policy: str) -> None:
+        self.iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(TRUST))
+        self.iam.attach_role_policy(RoleName=name, PolicyArn=f"arn:aws:iam::aws:policy/{policy}")
+        self.iam.create_instance_profile(InstanceProfileName=name)
+        self.iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
+
+    def associate(self, instance: str, profile: str) -> str:
+        made = self.ec2.associate_iam_instance_profile(InstanceId=instance, IamInstanceProfile={"Name": profile})
+        return str(made["IamInstanceProfileAssociation"]["AssociationId"])
+
+    def on_instance(self, instance: str, service: str) -> Any:
+        """A client with the credentials that the instance sees now."""
+        return self.aws.client(service, credentials=self.aws.instance_credentials(instance))
+
+
+@pytest.fixture(scope="session")
+def running() -> Iterator[dict[str, Emulator]]:
+    started: dict[str, Emulator] = {}
+    yield started
+    for emulator in started.values():
+        emulator.stop()
+
+
+@pytest.fixture(params=["ministack", "moto"])
+def aws(request: pytest.FixtureRequest, running: dict[str, Emulator]) -> Emulator:
+    if request.param not in running:
+        running[request.param] = Emulator.start(request.param)
+    running[request.param].reset()
+    return running[request.param]
+
+
+@pytest.fixture
+def account(aws: Emulator) -> Account:
+    return Account(aws)

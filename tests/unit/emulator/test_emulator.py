@@ -1,0 +1,188 @@
+"""The call log, reset, pages, and starting and stopping."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import pytest
+from botocore.exceptions import ClientError
+from emulator import Call, Emulator, Fault, Kind, is_write
+
+TESTS = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    ("action", "write"),
+    [
+        ("CreateRole", True),
+        ("PutParameter", True),
+        ("GetParameter", False),
+        ("ListUsers", False),
+        ("SimulatePrincipalPolicy", False),
+        ("AssumeRole", False),
+        ("GetCallerIdentity", False),
+        ("AssociateIamInstanceProfile", True),
+    ],
+)
+def test_is_write(action: str, write: bool) -> None:
+    assert is_write(action) is write
+
+
+@pytest.mark.parametrize(
+    ("principal", "identity"),
+    [
+        ("arn:aws:iam::123456789012:root", "root"),
+        ("arn:aws:iam::123456789012:user/path/u", "user"),
+        ("arn:aws:sts::123456789012:assumed-role/R/i-1", "role"),
+        ("", "unknown"),
+    ],
+)
+def test_identity(principal: str, identity: str) -> None:
+    assert Call("iam", "GetUser", "eu-central-1", "AKIA", principal).identity == identity
+
+
+def test_a_kill_needs_a_process_group() -> None:
+    with pytest.raises(ValueError, match="process group"):
+        Fault(Kind.KILL_AFTER)
+
+
+def test_the_log_says_who_did_what_and_how_it_went(aws: Emulator) -> None:
+    aws.client("iam").create_user(UserName="u")
+    key = aws.client("iam").create_access_key(UserName="u")["AccessKey"]
+    mark = aws.mark()
+    aws.client("ssm", region="us-east-1").put_parameter(Name="p", Value="hidden", Type="String")
+    aws.client("sts", credentials=key).get_caller_identity()
+    with pytest.raises(ClientError):
+        aws.client("iam").get_role(RoleName="absent")
+    put, who, get = aws.calls(mark)
+    assert (put.service, put.action, put.region, put.write, put.identity) == (
+        "ssm",
+        "PutParameter",
+        "us-east-1",
+        True,
+        "root",
+    )
+    assert put.params == {"Name": "p", "Value": "(secret)", "Type": "String"}
+    assert (who.action, who.identity, who.access_key) == ("GetCallerIdentity", "user", key["AccessKeyId"])
+    assert (get.params, get.status, get.error) == ({"RoleName": "absent"}, 404, "NoSuchEntity")
+    assert [call.action for call in aws.writes()] == ["CreateUser", "CreateAccessKey", "PutParameter"]
+    assert key["SecretAccessKey"] not in str(aws.calls())
+
+
+def test_reset_leaves_nothing(aws: Emulator, account: Any) -> None:
+    account.iam.create_user(UserName="u")
+    aws.instances(1)
+    aws.reset()
+    assert aws.calls() == []
+    assert account.iam.list_users()["Users"] == []
+    assert account.ec2.describe_instances()["Reservations"] == []
+
+
+def test_a_fleet_comes_in_pages(account: Any) -> None:
+    for number in range(5):
+        account.iam.create_user(UserName=f"u{number}", Tags=[{"Key": "site", "Value": "a"}])
+    pages = account.iam.get_paginator("get_account_authorization_details").paginate(
+        Filter=["User"], PaginationConfig={"PageSize": 2}
+    )
+    assert [[user["UserName"] for user in page["UserDetailList"]] for page in pages] == [
+        ["u0", "u1"],
+        ["u2", "u3"],
+        ["u4"],
+    ]
+
+
+def test_a_replaced_association_has_a_new_id(account: Any) -> None:
+    account.role("server", "CloudWatchAgentServerPolicy")
+    [instance] = account.aws.instances(1)
+    old = account.associate(instance, "server")
+    account.ec2.replace_iam_instance_profile_association(AssociationId=old, IamInstanceProfile={"Name": "server"})
+    [now] = account.ec2.describe_iam_instance_profile_associations()["IamInstanceProfileAssociations"]
+    assert now["AssociationId"] != old
+
+
+def test_a_key_knows_its_last_use_and_a_user_has_two_at_most(account: Any) -> None:
+    account.iam.create_user(UserName="u")
+    used, unused = (account.iam.create_access_key(UserName="u")["AccessKey"] for _ in range(2))
+    account.aws.client("sts", credentials=used).get_caller_identity()
+    keys = (
+        account.iam.get_access_key_last_used(AccessKeyId=key["AccessKeyId"])["AccessKeyLastUsed"]
+        for key in (used, unused)
+    )
+    assert ["LastUsedDate" in key for key in keys] == [True, False]
+    with pytest.raises(ClientError, match="LimitExceeded"):
+        account.iam.create_access_key(UserName="u")
+
+
+def test_ec2_names_the_profile_it_does_not_see(account: Any) -> None:
+    [instance] = account.aws.instances(1)
+    with pytest.raises(ClientError, match=r"InvalidParameterValue.*\(nope\).*Invalid IAM Instance Profile name"):
+        account.associate(instance, "nope")
+
+
+@pytest.mark.parametrize("aws", ["moto"], indirect=True)
+def test_the_clock_is_where_policies_are_evaluated(aws: Emulator) -> None:
+    with pytest.raises(URLError, match="501"):
+        aws.shift_clock(1)
+
+
+def run(*arguments: str) -> str:
+    environ = {**os.environ, "PYTHONPATH": str(TESTS)}
+    return subprocess.run(
+        [sys.executable, "-m", "emulator", *arguments], env=environ, capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_the_command_line(tmp_path: Path) -> None:
+    file = tmp_path / "state.json"
+    run("start", "--state-file", str(file), "--instances", "2", "--stopped", "1")
+    state = json.loads(file.read_text())
+    aws = Emulator.attach(state["endpoint"])
+    assert (aws.pid, aws.backend, aws.env()) == (state["pid"], "ministack", state["env"])
+    assert [one["metadata_endpoint"] for one in state["instances"]] == [
+        aws.metadata_endpoint(one["id"]) for one in state["instances"]
+    ]
+    assert [json.loads(line)["action"] for line in run("calls", "--state-file", str(file)).splitlines()] == [
+        "RunInstances",
+        "StopInstances",
+    ]
+    run("stop", "--state-file", str(file))
+    with pytest.raises(URLError):
+        aws.mark()
+    run("stop", "--state-file", str(file))
+
+
+def ends(aws: Emulator) -> bool:
+    for _ in range(1000):
+        try:
+            aws.mark()
+        except OSError:
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def test_it_ends_with_its_starter() -> None:
+    code = "import time; from emulator import Emulator; print(Emulator.start().endpoint, flush=True); time.sleep(60)"
+    environ = {**os.environ, "PYTHONPATH": str(TESTS)}
+    with subprocess.Popen([sys.executable, "-c", code], env=environ, stdout=subprocess.PIPE, text=True) as starter:
+        assert starter.stdout
+        aws = Emulator.attach(starter.stdout.readline().strip())
+        starter.send_signal(signal.SIGKILL)
+    assert ends(aws)
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="needs /proc")
+def test_it_listens_on_loopback_only(aws: Emulator) -> None:
+    port = f"{int(aws.endpoint.rpartition(':')[2]):04X}"
+    rows = [row.split() for file in ("tcp", "tcp6") for row in Path("/proc/net", file).read_text().splitlines()[1:]]
+    listening = {f"socket:[{row[9]}]": row[1] for row in rows if row[3] == "0A"}
+    held = {str(link.readlink()) for link in Path(f"/proc/{aws.pid}/fd").iterdir() if link.is_symlink()}
+    assert [listening[one] for one in held & listening.keys()] == [f"0100007F:{port}"]

@@ -1,0 +1,131 @@
+"""Each kind of fault, as a client sees it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError, ConnectionClosedError
+from emulator import Emulator, Fault, Kind
+
+SESSION = boto3.session.Session()
+pytestmark = pytest.mark.parametrize("aws", ["ministack"], indirect=True)  # faults are the server's, not the backend's
+
+
+def once(aws: Emulator, service: str) -> Any:
+    """A client that tries once, so that a fault shows."""
+    config = Config(retries={"total_max_attempts": 1})
+    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": aws.region}
+    return SESSION.client(service, endpoint_url=aws.endpoint, config=config, **keys)
+
+
+def users(aws: Emulator) -> list[str]:
+    return [user["UserName"] for user in aws.client("iam").list_users()["Users"]]
+
+
+CALLS: dict[str, Any] = {
+    "iam": lambda aws: once(aws, "iam").create_user(UserName="u"),
+    "ec2": lambda aws: once(aws, "ec2").describe_instances(),
+    "ssm": lambda aws: once(aws, "ssm").get_parameter(Name="p"),
+    "sts": lambda aws: once(aws, "sts").get_caller_identity(),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "service", "code", "status"),
+    [
+        (Kind.THROTTLE, "iam", "Throttling", 400),
+        (Kind.THROTTLE, "ec2", "RequestLimitExceeded", 503),
+        (Kind.THROTTLE, "ssm", "ThrottlingException", 400),
+        (Kind.THROTTLE, "sts", "Throttling", 400),
+        (Kind.DENY, "iam", "AccessDenied", 403),
+        (Kind.DENY, "ec2", "UnauthorizedOperation", 403),
+        (Kind.DENY, "ssm", "AccessDeniedException", 400),
+        (Kind.SERVER_ERROR, "iam", "ServiceFailure", 500),
+        (Kind.SERVER_ERROR, "ssm", "InternalServerError", 500),
+    ],
+)
+def test_an_error_has_the_form_of_its_service(aws: Emulator, kind: Kind, service: str, code: str, status: int) -> None:
+    aws.arm(Fault(kind, service=service))
+    with pytest.raises(ClientError) as caught:
+        CALLS[service](aws)
+    assert caught.value.response["Error"]["Code"] == code
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == status
+    [call] = aws.calls()
+    assert (call.service, call.status, call.error, call.fault) == (service, status, code, kind)
+
+
+def test_a_denial_names_who_what_and_where(aws: Emulator) -> None:
+    aws.arm(Fault(Kind.DENY, service="iam", action="CreateUser"))
+    who, what, where = "arn:aws:iam::123456789012:root", "iam:CreateUser", "arn:aws:iam::123456789012:user/u"
+    with pytest.raises(
+        ClientError, match=f"User: {who} is not authorized to perform: {what} on resource: {where} because"
+    ):
+        CALLS["iam"](aws)
+
+
+def test_an_explicit_error_happens_the_given_number_of_times(aws: Emulator) -> None:
+    message = "Value (p) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name"
+    aws.arm(Fault(Kind.ERROR, action="DescribeInstances", times=2, code="InvalidParameterValue", message=message))
+    for _ in range(2):
+        with pytest.raises(ClientError, match="Invalid IAM Instance Profile name"):
+            CALLS["ec2"](aws)
+    CALLS["ec2"](aws)
+
+
+def test_the_nth_write_and_no_other(aws: Emulator) -> None:
+    iam = once(aws, "iam")
+    aws.arm(Fault(Kind.THROTTLE, writes=True, nth=2))
+    iam.create_user(UserName="first")
+    iam.list_users()
+    with pytest.raises(ClientError, match="Throttling"):
+        iam.create_user(UserName="second")
+    iam.create_user(UserName="third")
+    assert users(aws) == ["first", "third"]
+
+
+def test_a_lost_answer_leaves_the_work_done(aws: Emulator) -> None:
+    aws.arm(Fault(Kind.LOSE_ANSWER, action="CreateUser"))
+    with pytest.raises(ConnectionClosedError):
+        CALLS["iam"](aws)
+    assert users(aws) == ["u"]
+    assert [(call.action, call.status, call.fault) for call in aws.writes()] == [("CreateUser", 200, "lose_answer")]
+
+
+@pytest.mark.parametrize(("kind", "done"), [(Kind.KILL_BEFORE, []), (Kind.KILL_AFTER, ["u"])])
+def test_a_kill_ends_the_client_before_or_after_the_work(aws: Emulator, kind: Kind, done: list[str]) -> None:
+    code = "import boto3; input(); boto3.client('iam').create_user(UserName='u')"
+    environ = {**os.environ, **aws.env()}
+    with subprocess.Popen(
+        [sys.executable, "-c", code], env=environ, stdin=subprocess.PIPE, start_new_session=True
+    ) as client:
+        aws.arm(Fault(kind, action="CreateUser", process_group=client.pid))
+        client.communicate(b"\n")
+    assert client.returncode == -signal.SIGKILL
+    assert users(aws) == done
+
+
+def test_delay(aws: Emulator) -> None:
+    iam = aws.client("iam")
+    aws.arm(Fault(Kind.DELAY, seconds=0.2))
+    began = time.monotonic()
+    iam.list_users()
+    assert time.monotonic() - began >= 0.2
+
+
+def test_rate(aws: Emulator) -> None:
+    iam = once(aws, "iam")
+    aws.arm(Fault(Kind.RATE, rate=0.01, burst=2))
+    iam.list_users()
+    iam.list_users()
+    with pytest.raises(ClientError, match="Throttling"):
+        iam.list_users()
+    aws.disarm()
+    iam.list_users()
