@@ -31,8 +31,8 @@ options:
     default: []
   exclusive:
     description:
-      - With V(false), others may have things on the principal too. Only the agent's policies are attached and detached,
-        what else is attached, inline or trusted stays, and O(state=absent) leaves a principal with such things standing.
+      - With V(false), others may have things on the principal too. Only the agent's policies are attached and detached;
+        what else is attached, inline or trusted stays; and O(state=absent) leaves a principal with such things.
       - With V(true), the principal ends with exactly what is declared.
     type: bool
     default: false
@@ -42,7 +42,8 @@ options:
       - One that exists under another path is an error.
     type: str
   permissions_boundary:
-    description: The ARN of the policy that bounds the principal. V(none) removes it; when omitted it is left as it is.
+    description:
+      - The ARN of the policy that bounds the principal. V(none) removes it; when omitted it is left as it is.
     type: str
   tags:
     description: Tags to set. When omitted, tags are left as they are.

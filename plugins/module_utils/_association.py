@@ -106,17 +106,24 @@ def plan(now: State, want: WantedProfile) -> Plan:
 
 def _problems(now: State, name: str, want: WantedProfile) -> list[str]:
     instance = now.instances[name]
-    if instance is None:
-        return [f"Instance {name} does not exist in this region and account."]
-    if instance.state in ENDED:
-        return [f"Instance {name} is {instance.state} and can carry no instance profile."]
+    unfit = unfit_instance(name, instance.state if instance else None)
+    if unfit or instance is None:
+        return [unfit]
     other = _other(instance, want)
     if other and not want.replace and not want.keep_other:
-        return [
-            f"Instance {name} carries instance profile '{other.profile}'; set replace to put '{want.name}' in its "
-            f"place, or attach the agent's policies to the role that is in '{other.profile}'."
-        ]
+        carries = f"Instance {name} carries instance profile '{other.profile}'"
+        cure = (
+            f"set replace to put '{want.name}' in its place, or give the role in '{other.profile}' the agent's policies"
+        )
+        return [f"{carries}; {cure}."]
     return []
+
+
+def unfit_instance(name: str, state: str | None) -> str:
+    """Why an instance can carry no instance profile; empty when it can. :param state: ``None`` where it is unknown."""
+    if state is None:
+        return f"Instance {name} does not exist in this region and account."
+    return f"Instance {name} is {state} and can carry no instance profile." if state in ENDED else ""
 
 
 def _other(instance: Instance, want: WantedProfile) -> Association | None:

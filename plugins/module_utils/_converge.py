@@ -31,10 +31,10 @@ class Resource(Protocol[S]):
     def render(self, state: S) -> dict[str, Any]:
         """The state as the diff shows it."""
 
-    def report(self, now: S, then: S) -> dict[str, Any]:
+    def report(self, now: S, then: S, /) -> dict[str, Any]:
         """What the module returns about the state before and after."""
 
-    def warnings(self, now: S) -> list[str]:
+    def warnings(self, now: S, /) -> list[str]:
         """What the user should know although it is no error."""
 
     def execute(self, step: Step) -> None:

@@ -113,10 +113,9 @@ class FileStore:
             raise CwagentError(f"Could not read {path}: {error}. Make it readable, or move it away.") from error
         except configparser.Error:
             return None  # a parser's error quotes the line it stumbled over, which can be the secret
-        complete = parser.has_option(self.profile, "aws_access_key_id") and parser.get(
-            self.profile, "aws_secret_access_key", fallback=None
-        )
-        return parser[self.profile] if complete else None
+        wanted = ("aws_access_key_id", "aws_secret_access_key")
+        complete = all(parser.has_option(self.profile, option) for option in wanted)
+        return parser[self.profile] if complete and all(map(parser[self.profile].get, wanted)) else None
 
     def _read_pending(self, user: str) -> frozenset[str] | None:
         path = self._pending(user)
@@ -147,7 +146,7 @@ class FileStore:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, path)
+            Path(temporary).replace(path)
             folder = os.open(path.parent, os.O_RDONLY)
             try:
                 os.fsync(folder)

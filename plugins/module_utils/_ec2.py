@@ -43,7 +43,7 @@ class AssociationResource:
         profile = self._read_profile(self._want.name) if self._want.present else None
         asked = {name: associations.get(name, ()) for name in self._ids}
         certain = {name for name, found in asked.items() if [each.profile for each in found] == [self._want.name]}
-        states = self._instance_states([name for name in self._ids if name not in certain])
+        states = instance_states(self._aws, [name for name in self._ids if name not in certain])
         instances = {
             name: Instance(name, states.get(name, "running"), found) if name in certain or name in states else None
             for name, found in asked.items()
@@ -114,23 +114,6 @@ class AssociationResource:
         )
         return instance_profile(answer["InstanceProfile"]) if answer else None
 
-    def _instance_states(self, names: Sequence[str]) -> dict[str, str]:
-        """By instance, its state; an id that EC2 does not know is left out.
-
-        Ids are given as a filter, since an unknown one in InstanceIds fails the whole call.
-        """
-        states: dict[str, str] = {}
-        for start in range(0, len(names), FILTER_VALUES):
-            for page in self._aws.pages(
-                "ec2:DescribeInstances",
-                f"look up {len(names)} instances",
-                Filters=[{"Name": "instance-id", "Values": names[start : start + FILTER_VALUES]}],
-                PaginationConfig={"PageSize": PAGE},
-            ):
-                for reservation in page["Reservations"]:
-                    states.update((each["InstanceId"], each["State"]["Name"]) for each in reservation["Instances"])
-        return states
-
     def _lacking(self, others: Mapping[str, str], wanted: InstanceProfile | None) -> dict[str, list[str]]:
         """By other profile, the names of the policies its role lacks."""
         if not self._want.keep_other or not others or not wanted or not wanted.role:
@@ -141,6 +124,24 @@ class AssociationResource:
     def _held_through(self, profile: str) -> frozenset[str]:
         found = self._read_profile(profile)
         return attached_policies(self._aws, "role", found.role) if found and found.role else frozenset()
+
+
+def instance_states(aws: Aws, instance_ids: Sequence[str]) -> dict[str, str]:
+    """By instance, its state; an id that EC2 does not know is left out.
+
+    Ids are given as a filter, since an unknown one in InstanceIds fails the whole call.
+    """
+    states: dict[str, str] = {}
+    for start in range(0, len(instance_ids), FILTER_VALUES):
+        for page in aws.pages(
+            "ec2:DescribeInstances",
+            f"look up {len(instance_ids)} instances",
+            Filters=[{"Name": "instance-id", "Values": instance_ids[start : start + FILTER_VALUES]}],
+            PaginationConfig={"PageSize": PAGE},
+        ):
+            for reservation in page["Reservations"]:
+                states.update((each["InstanceId"], each["State"]["Name"]) for each in reservation["Instances"])
+    return states
 
 
 def _names(arns: Iterable[str]) -> list[str]:

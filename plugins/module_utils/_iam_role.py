@@ -56,7 +56,9 @@ class RoleResource:
     def warnings(self, now: State) -> list[str]:
         """That the role was not deleted, and why."""
         stays = self._stays(now)
-        return [f"role '{self._want.name}' stays, without the agent's rights: it has {', '.join(stays)}"] if stays else []
+        return (
+            [f"role '{self._want.name}' stays, without the agent's rights: it has {', '.join(stays)}"] if stays else []
+        )
 
     def _stays(self, now: State) -> list[str]:
         return [] if self._present else _role.stays(now, self._want)

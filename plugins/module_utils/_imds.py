@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError, URLError
 
 from ansible.module_utils.urls import open_url
+
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._names import name_of
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 ADDRESS = "http://169.254.169.254"
 ADDRESS_VARIABLE = "AWS_EC2_METADATA_SERVICE_ENDPOINT"
 TIMEOUT_SECONDS = 5
+NOT_FOUND = 404
 TOKEN_SECONDS = 60
 
 
@@ -80,7 +82,7 @@ class MetadataService:
             with open_url(url, method=method, headers=headers, timeout=TIMEOUT_SECONDS, use_proxy=False) as answer:
                 return str(answer.read().decode())
         except HTTPError as error:
-            if error.code == 404:
+            if error.code == NOT_FOUND:
                 return None
             raise CwagentError(f"The instance metadata service refused {url}: HTTP {error.code}.") from error
         except (URLError, OSError) as error:

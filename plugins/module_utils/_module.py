@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.basic import env_fallback
 
@@ -14,6 +14,7 @@ from ansible.module_utils.basic import env_fallback
 from ansible.module_utils.common.warnings import warn
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import HAS_BOTO3
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
+
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws, Deadline
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
@@ -21,7 +22,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import Cwagent
 from ansible_collections.cwagent.iam.plugins.module_utils._principal import REMOVE_BOUNDARY, Declared
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
 
@@ -76,7 +77,7 @@ def reporting(module: AnsibleAWSModule) -> Iterator[None]:
         module.fail_json(msg=str(error), **error.details)
 
 
-def finish(module: AnsibleAWSModule, resource: Resource[Any], wait: Deadline | None) -> NoReturn:
+def finish(module: AnsibleAWSModule, resource: Resource[Any], wait: Deadline | None) -> None:
     """Bring the resource to what is wanted and end the module with the result."""
     result = converge(resource, module.check_mode, wait)
     for warning in result.pop("warnings"):
@@ -101,15 +102,8 @@ def declared(module: AnsibleAWSModule) -> Declared:
     """
     params = module.params
     partition = _names.partition_of(module.region)
+    check_principal(params, partition)
     further = frozenset(params["managed_policies"])
-    for arn in sorted(further):
-        _names.check_policy_arn(arn, partition, "managed_policies")
-    boundary = params["permissions_boundary"]
-    if boundary is not None and boundary != REMOVE_BOUNDARY:
-        _names.check_policy_arn(boundary, partition, "permissions_boundary")
-    _names.check_path(params["path"])
-    tags = None if params["tags"] is None else {key: _text(value) for key, value in params["tags"].items()}
-    _names.check_tags(tags)
     hold, shed = _names.declared_policies(params["access"] or "server", params["ssm_policy"], partition)
     if params["ssm_policy"] == _names.DEPRECATED_SSM_POLICY and params["state"] == "present":
         warn(
@@ -122,10 +116,25 @@ def declared(module: AnsibleAWSModule) -> Declared:
         ours=_names.agent_policies(partition) | further,
         exclusive=params["exclusive"],
         path=params["path"],
-        boundary=boundary,
-        tags=tags,
+        boundary=params["permissions_boundary"],
+        tags=_tags(params),
         purge_tags=params["exclusive"] if params["purge_tags"] is None else params["purge_tags"],
     )
+
+
+def check_principal(params: Mapping[str, Any], partition: str) -> None:
+    """Refuse options for roles and users that IAM would refuse. :raises InvalidInput: it names the option."""
+    for arn in params.get("managed_policies", []):
+        _names.check_policy_arn(arn, partition, "managed_policies")
+    boundary = params["permissions_boundary"]
+    if boundary is not None and boundary != REMOVE_BOUNDARY:
+        _names.check_policy_arn(boundary, partition, "permissions_boundary")
+    _names.check_path(params["path"])
+    _names.check_tags(_tags(params))
+
+
+def _tags(params: Mapping[str, Any]) -> dict[str, str] | None:
+    return None if params["tags"] is None else {str(key): _text(value) for key, value in params["tags"].items()}
 
 
 def _text(value: Any) -> str:

@@ -30,7 +30,7 @@ _PATH = re.compile(r"/|/[\x21-\x7e]{1,510}/", re.ASCII)
 _POLICY_ARN = re.compile(r"arn:(aws[a-z-]*):iam::(aws|\d{12}):policy/[\x21-\x7e]+", re.ASCII)
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/resource-ids.html: eight or seventeen hexadecimal digits
 _INSTANCE_ID = re.compile(r"i-(?:[0-9a-f]{8}|[0-9a-f]{17})")
-MAX_TAGS = 50
+MAX_TAGS, MAX_TAG_KEY, MAX_TAG_VALUE = 50, 128, 256
 
 
 def partition_of(region: str | None) -> str:
@@ -103,9 +103,8 @@ def check_policy_arn(arn: str, partition: str, what: str) -> None:
     """
     match = _POLICY_ARN.fullmatch(arn)
     if not match:
-        raise InvalidInput(
-            f"{what}: '{arn}' is not the ARN of a managed policy, such as {aws_policy_arn('ReadOnlyAccess', partition)}."
-        )
+        sample = aws_policy_arn("ReadOnlyAccess", partition)
+        raise InvalidInput(f"{what}: '{arn}' is not the ARN of a managed policy, such as {sample}.")
     if match.group(1) != partition:
         raise InvalidInput(
             f"{what}: '{arn}' belongs to partition {match.group(1)}, but the region in use is in {partition}."
@@ -123,8 +122,10 @@ def check_tags(tags: Mapping[str, str] | None) -> None:
     if len(tags) > MAX_TAGS:
         raise InvalidInput(f"{len(tags)} tags were given; AWS allows {MAX_TAGS} on one resource.")
     for key, value in tags.items():
-        if not 1 <= len(key) <= 128 or len(value) > 256:
-            raise InvalidInput(f"tag '{key}': AWS allows keys of 1 to 128 and values of up to 256 characters.")
+        if not 1 <= len(key) <= MAX_TAG_KEY or len(value) > MAX_TAG_VALUE:
+            raise InvalidInput(
+                f"tag '{key}': AWS allows keys of 1 to {MAX_TAG_KEY} and values of up to {MAX_TAG_VALUE} characters."
+            )
         if key.lower().startswith("aws:"):
             raise InvalidInput(f"tag '{key}': keys that begin with aws: are reserved by AWS.")
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
 from ansible_collections.cwagent.iam.plugins.module_utils._principal import (
     GONE,
     Declared,
@@ -210,13 +209,13 @@ def _update(now: Role, then: Role) -> list[Step]:
         steps.append(Step("iam:UpdateAssumeRolePolicy", arguments, f"set the trust policy of role '{now.name}'"))
     if (then.description, then.max_session_duration) != (now.description, now.max_session_duration):
         # UpdateRole sets both to their defaults when they are left out.
-        arguments = {
+        settings: dict[str, Any] = {
             "role_name": now.name,
             "description": then.description,
             "max_session_duration": then.max_session_duration,
         }
         words = f"set the description and the session duration of role '{now.name}'"
-        steps.append(Step("iam:UpdateRole", arguments, words))
+        steps.append(Step("iam:UpdateRole", settings, words))
     return steps
 
 

@@ -52,11 +52,11 @@ class ParameterResource:
         """The parameter for the diff."""
         return _config.render(self._name, state)
 
-    def report(self, now: State, then: State) -> dict[str, Any]:
+    def report(self, _now: State, then: State) -> dict[str, Any]:
         """The parameter for the result."""
         return {"parameter": _config.report(self._name, then)}
 
-    def warnings(self, now: State) -> list[str]:
+    def warnings(self, _now: State) -> list[str]:
         """None."""
         return []
 

@@ -106,7 +106,7 @@ def _apply_all(waiting: Mapping[str, Sequence[Step]], execute: Callable[[Step], 
 def in_parallel(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
     """Do the same for every item, a bounded number at a time; the results are in the order of the items."""
     waiting = list(items)
-    if len(waiting) < 2:
+    if len(waiting) <= 1:
         return [work(item) for item in waiting]
     with ThreadPoolExecutor(max_workers=min(WORKERS, len(waiting))) as pool:
         return list(pool.map(work, waiting))

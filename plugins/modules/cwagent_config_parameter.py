@@ -16,7 +16,8 @@ description:
 author: cwagent.iam contributors
 options:
   name:
-    description: The name of the parameter. It begins with C(AmazonCloudWatch-), as the agent's policies allow no others.
+    description:
+      - The name of the parameter. It begins with C(AmazonCloudWatch-), as the agent's policies allow no others.
     type: str
     required: true
   config:

@@ -31,7 +31,7 @@ options:
   keep_other:
     description:
       - Whether to leave an instance that carries another profile as it is, with a warning that names the policies the
-        role in it lacks, instead of an error.
+        role in it lacks, instead of an error. Without effect when O(replace=true).
     type: bool
     default: false
   exclusive:
@@ -100,7 +100,7 @@ SPEC = {
 
 
 def main() -> None:
-    module = _module.aws_module(SPEC, mutually_exclusive=[("replace", "keep_other")])
+    module = _module.aws_module(SPEC)
     params = module.params
     with _module.reporting(module):
         _names.check_name("instance profile", params["name"])

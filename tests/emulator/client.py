@@ -53,7 +53,7 @@ class Emulator:
         tests = str(Path(__file__).parents[1])
         environ["PYTHONPATH"] = os.pathsep.join(filter(None, [tests, environ.get("PYTHONPATH")]))
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "emulator", "serve", *options],
+            [os.environ.get("EMULATOR_PYTHON", sys.executable), "-P", "-m", "emulator", "serve", *options],
             env=environ,
             text=True,
             stdin=subprocess.DEVNULL if detach else subprocess.PIPE,  # its end tells the server that we are gone

@@ -1,0 +1,69 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Turns an inventory into what the modules take: one list for each region."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from ansible.errors import AnsibleFilterError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+
+def _region_of(host: Mapping[str, Any]) -> str:
+    """The region of a host: what the user says, or the ``amazon.aws.aws_ec2`` inventory; empty where neither does."""
+    return str(host.get("cwagent_region") or (host.get("placement") or {}).get("region") or "")
+
+
+def instances_by_region(
+    hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]], default_region: str = ""
+) -> dict[str, list[str]]:
+    """By region, the ids of the EC2 instances among the hosts.
+
+    :raises AnsibleFilterError: it names the hosts that have none.
+    """
+    ids = {host: str(hostvars[host].get("instance_id") or "") for host in hosts}
+    without = sorted(host for host, instance_id in ids.items() if not instance_id)
+    if without:
+        raise AnsibleFilterError(f"These hosts have no instance_id: {', '.join(without)}.")
+    return _by_region(ids, hostvars, default_region)
+
+
+def users_by_region(
+    hosts: Iterable[str],
+    hostvars: Mapping[str, Mapping[str, Any]],
+    name: str,
+    per_host: bool = True,
+    default_region: str = "",
+) -> dict[str, list[str]]:
+    """By region, the names of the IAM users for the hosts.
+
+    :param name: the name of the user, or its beginning where every host has its own.
+    """
+
+    made = {host: f"{name}-{host}" if per_host else name for host in hosts}
+    users = {host: str(hostvars[host].get("cwagent_user_name") or user) for host, user in made.items()}
+    return _by_region(users, hostvars, default_region)
+
+
+def _by_region(
+    items: Mapping[str, str], hostvars: Mapping[str, Mapping[str, Any]], default_region: str
+) -> dict[str, list[str]]:
+    """By region, what belongs to the hosts, each thing once."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for host, item in items.items():
+        region = found[_region_of(hostvars[host]) or default_region]
+        if item not in region:
+            region.append(item)
+    return dict(found)
+
+
+class FilterModule:
+    """The filters of the collection."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """By name, the filters."""
+        return {"instances_by_region": instances_by_region, "users_by_region": users_by_region}
