@@ -52,6 +52,12 @@ options:
   purge_tags:
     description: Whether to remove tags that are not in O(tags). The default is the value of O(exclusive).
     type: bool
+  admin_window:
+    description:
+      - Whether the principal has an admin window, which M(cwagent.iam.cwagent_admin_window) opens and closes.
+      - A principal that has none gets it closed, before it gets any right. One that has it keeps it as it is.
+    type: bool
+    default: false
   state:
     description: Whether the principal is to be there.
     type: str

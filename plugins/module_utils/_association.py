@@ -150,27 +150,37 @@ def kept(now: State, want: WantedProfile) -> Mapping[str, str]:
 def _put_on(now: State, instance: Instance, want: WantedProfile) -> list[Step]:
     if _current(now, instance, want) or instance.id in kept(now, want):
         return []
-    profile = {"name": want.name}
+    return [put_on(instance, want.name)]
+
+
+def put_on(instance: Instance, profile: str) -> Step:
+    """The step that puts a profile on an instance, in the place of the one it carries."""
+    arguments: dict[str, Any] = {"iam_instance_profile": {"name": profile}}
+    words = f"put instance profile '{profile}' on instance {instance.id}"
     if not instance.associations:
-        words = f"put instance profile '{want.name}' on instance {instance.id}"
-        arguments: dict[str, Any] = {"instance_id": instance.id, "iam_instance_profile": profile}
-        return [Step("ec2:AssociateIamInstanceProfile", arguments, words, retry_when=NOT_YET)]
-    old = _other(instance, want) or instance.associations[0]
-    words = f"put instance profile '{want.name}' on instance {instance.id} in place of '{old.profile}'"
-    arguments = {"association_id": old.id, "iam_instance_profile": profile}
-    return [Step("ec2:ReplaceIamInstanceProfileAssociation", arguments, words, retry_when=NOT_YET)]
+        arguments["instance_id"] = instance.id
+        return Step("ec2:AssociateIamInstanceProfile", arguments, words, retry_when=NOT_YET)
+    old = next((found for found in instance.associations if found.profile != profile), instance.associations[0])
+    arguments["association_id"] = old.id
+    words += f" in place of '{old.profile}'"
+    return Step("ec2:ReplaceIamInstanceProfileAssociation", arguments, words, retry_when=NOT_YET)
 
 
 def _take_off(instance: Instance | None, want: WantedProfile) -> list[Step]:
+    return take_off(instance, want.name) if instance else []
+
+
+def take_off(instance: Instance, profile: str) -> list[Step]:
+    """The steps that take a profile off an instance, if it is there."""
     return [
         Step(
             "ec2:DisassociateIamInstanceProfile",
             {"association_id": found.id},
-            f"take instance profile '{want.name}' off instance {instance.id}",
+            f"take instance profile '{profile}' off instance {instance.id}",
             done_when=frozenset({"InvalidAssociationID.NotFound"}),
         )
-        for found in (instance.associations if instance else ())
-        if instance and found.profile == want.name
+        for found in instance.associations
+        if found.profile == profile
     ]
 
 

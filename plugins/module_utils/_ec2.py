@@ -8,7 +8,7 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils import _association
+from ansible_collections.cwagent.iam.plugins.module_utils import _admin_instance, _association
 from ansible_collections.cwagent.iam.plugins.module_utils._association import Association, Instance, State
 from ansible_collections.cwagent.iam.plugins.module_utils._iam_role import attached_policies, instance_profile
 from ansible_collections.cwagent.iam.plugins.module_utils._names import name_of
@@ -16,6 +16,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._names import name_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import WantedAdmin
     from ansible_collections.cwagent.iam.plugins.module_utils._association import WantedProfile
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
     from ansible_collections.cwagent.iam.plugins.module_utils._role import InstanceProfile
@@ -39,7 +40,9 @@ class AssociationResource:
 
     def read(self) -> State:
         """The associations as EC2 shows them; instances are looked up only where there is something to learn."""
-        associations = self._associations()
+        # Asking for all of the region is fewer calls for a long list, and shows the others that carry the profile.
+        all_of_region = len(self._ids) > FILTER_VALUES or self._want.exclusive
+        associations = read_associations(self._aws, None if all_of_region else self._ids)
         profile = self._read_profile(self._want.name) if self._want.present else None
         asked = {name: associations.get(name, ()) for name in self._ids}
         certain = {name for name, found in asked.items() if [each.profile for each in found] == [self._want.name]}
@@ -87,24 +90,6 @@ class AssociationResource:
         """Make the step's call."""
         self._aws.execute(step)
 
-    def _associations(self) -> dict[str, tuple[Association, ...]]:
-        """By instance, its associations: all of the region where that is fewer calls or others matter too."""
-        filters = [{"Name": "state", "Values": ON}]
-        if len(self._ids) <= FILTER_VALUES and not self._want.exclusive:
-            filters.append({"Name": "instance-id", "Values": self._ids})
-        found: dict[str, tuple[Association, ...]] = defaultdict(tuple)
-        for page in self._aws.pages(
-            "ec2:DescribeIamInstanceProfileAssociations",
-            "read the instance profiles of the instances",
-            Filters=filters,
-            PaginationConfig={"PageSize": PAGE},
-        ):
-            for each in page["IamInstanceProfileAssociations"]:
-                profile = each["IamInstanceProfile"]
-                association = Association(each["AssociationId"], profile["Arn"], profile.get("Id"))
-                found[each["InstanceId"]] += (association,)
-        return dict(found)
-
     def _read_profile(self, name: str) -> InstanceProfile | None:
         answer = self._aws.find(
             "iam:GetInstanceProfile",
@@ -124,6 +109,79 @@ class AssociationResource:
     def _held_through(self, profile: str) -> frozenset[str]:
         found = self._read_profile(profile)
         return attached_policies(self._aws, "role", found.role) if found and found.role else frozenset()
+
+
+class AdminInstanceResource:
+    """The instances of a region that carry the admin profile, or are about to."""
+
+    def __init__(self, aws: Aws, want: WantedAdmin) -> None:
+        self._aws = aws
+        self._want = want
+
+    def read(self) -> _admin_instance.State:
+        """The instances that matter as EC2 shows them."""
+        associations = read_associations(self._aws)
+        notes = self._notes()
+        admins = {
+            name for name, found in associations.items() if any(each.profile == self._want.admin for each in found)
+        }
+        asked = dict.fromkeys([*(self._want.instance_ids or ()), *sorted(admins | notes.keys())])
+        states = instance_states(self._aws, list(asked))
+        instances = {name: Instance(name, state, associations.get(name, ())) for name, state in states.items()}
+        return _admin_instance.State(instances, {name: note for name, note in notes.items() if name in states})
+
+    def plan(self, now: _admin_instance.State) -> Plan:
+        """The steps of every instance."""
+        return _admin_instance.plan(now, self._want)
+
+    def after(self, now: _admin_instance.State) -> _admin_instance.State:
+        """The state that the plan leads to."""
+        return _admin_instance.state_after(now, self._want)
+
+    def render(self, state: _admin_instance.State) -> dict[str, Any]:
+        """The instances for the diff."""
+        return _admin_instance.render(state)
+
+    def report(self, now: _admin_instance.State, then: _admin_instance.State) -> dict[str, Any]:
+        """The instances for the result."""
+        return {"instances": _admin_instance.report(now, then, self._want)}
+
+    def warnings(self, _now: _admin_instance.State) -> list[str]:
+        """None."""
+        return []
+
+    def execute(self, step: Step) -> None:
+        """Make the step's call."""
+        self._aws.execute(step)
+
+    def _notes(self) -> dict[str, str]:
+        pages = self._aws.pages(
+            "ec2:DescribeTags",
+            "read which instances have a note of their earlier profile",
+            Filters=[
+                {"Name": "key", "Values": [_admin_instance.NOTE]},
+                {"Name": "resource-type", "Values": ["instance"]},
+            ],
+        )
+        return {tag["ResourceId"]: tag["Value"] for page in pages for tag in page["Tags"]}
+
+
+def read_associations(aws: Aws, instance_ids: Sequence[str] | None = None) -> dict[str, tuple[Association, ...]]:
+    """By instance, the instance profiles on it. :param instance_ids: ``None`` for all instances of the region."""
+    filters = [{"Name": "state", "Values": ON}]
+    if instance_ids is not None:
+        filters.append({"Name": "instance-id", "Values": list(instance_ids)})
+    found: dict[str, tuple[Association, ...]] = defaultdict(tuple)
+    for page in aws.pages(
+        "ec2:DescribeIamInstanceProfileAssociations",
+        "read the instance profiles of the instances",
+        Filters=filters,
+        PaginationConfig={"PageSize": PAGE},
+    ):
+        for each in page["IamInstanceProfileAssociations"]:
+            profile = each["IamInstanceProfile"]
+            found[each["InstanceId"]] += (Association(each["AssociationId"], profile["Arn"], profile.get("Id")),)
+    return dict(found)
 
 
 def instance_states(aws: Aws, instance_ids: Sequence[str]) -> dict[str, str]:

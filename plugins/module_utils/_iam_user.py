@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils import _user
+from ansible_collections.cwagent.iam.plugins.module_utils import _user, _window
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED, AwsRefusal, CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._iam_role import (
     attached_policies,
@@ -120,16 +120,22 @@ class UserResource:
             words = f"delete access key {key['AccessKeyId']} of user '{name}', which could not be saved"
             self._aws.execute(_user.delete_key(name, key["AccessKeyId"], words))
             raise CwagentError(f"{error} The new access key of user '{name}' was deleted again.") from error
+        if self._want.admin_window:
+            # The window is closed, and IAM makes keys active.
+            self._aws.execute(_window.switch_key(name, key["AccessKeyId"], active=False))
 
     def _with_keys(self, user: User) -> User:
-        """The user with its access keys and, before a removal, its groups."""
-        attempt = f"list the access keys of user '{user.name}'"
-        keys = tuple(
-            AccessKey(key["AccessKeyId"], key["Status"] == "Active", key["CreateDate"].isoformat())
-            for page in self._aws.pages("iam:ListAccessKeys", attempt, UserName=user.name)
-            for key in page["AccessKeyMetadata"]
-        )
-        return replace(user, keys=keys)
+        return replace(user, keys=access_keys(self._aws, user.name))
+
+
+def access_keys(aws: Aws, user: str) -> tuple[AccessKey, ...]:
+    """The access keys of a user."""
+    pages = aws.pages("iam:ListAccessKeys", f"list the access keys of user '{user}'", UserName=user)
+    return tuple(
+        AccessKey(key["AccessKeyId"], key["Status"] == "Active", key["CreateDate"].isoformat())
+        for page in pages
+        for key in page["AccessKeyMetadata"]
+    )
 
 
 def read_users(aws: Aws, names: Iterable[str]) -> dict[str, User]:

@@ -39,6 +39,7 @@ PRINCIPAL_SPEC: dict[str, Any] = {
     "permissions_boundary": {"type": "str"},
     "tags": {"type": "dict", "aliases": ["resource_tags"]},
     "purge_tags": {"type": "bool"},
+    "admin_window": {"type": "bool", "default": False},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     **WAIT_SPEC,
 }
@@ -118,6 +119,7 @@ def declared(module: AnsibleAWSModule) -> Declared:
         path=params["path"],
         boundary=params["permissions_boundary"],
         tags=_tags(params),
+        admin_window=params["admin_window"],
         purge_tags=params["exclusive"] if params["purge_tags"] is None else params["purge_tags"],
     )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY, name_of
 from ansible_collections.cwagent.iam.plugins.module_utils._steps import Step
+from ansible_collections.cwagent.iam.plugins.module_utils._window import close_new
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,6 +43,7 @@ class Declared:
     :param ours: ARNs that ``state: absent`` takes off; all else is foreign.
     :param exclusive: whether to remove everything that is not declared.
     :param boundary: ARN, or ``none`` to have none.
+    :param admin_window: whether the principal has an admin window; one that has none yet gets it closed.
     """
 
     hold: frozenset[str]
@@ -52,6 +54,7 @@ class Declared:
     boundary: str | None = None
     tags: Mapping[str, str] | None = None
     purge_tags: bool = False
+    admin_window: bool = False
 
     @property
     def boundary_arn(self) -> str | None:
@@ -64,7 +67,8 @@ class Declared:
 
     def inline_after(self, now: frozenset[str]) -> frozenset[str]:
         """The inline policies that stay; the admin window's is kept even where nothing foreign is."""
-        return now & {WINDOW_POLICY} if self.exclusive else now
+        kept = now & {WINDOW_POLICY} if self.exclusive else now
+        return kept | {WINDOW_POLICY} if self.admin_window else kept
 
     def tags_after(self, now: Mapping[str, str]) -> Mapping[str, str]:
         """The tags to end with; AWS does not let anyone change those that begin with ``aws:``."""
@@ -109,17 +113,23 @@ def render_held(held: Held) -> dict[str, Any]:
 def settle(kind: str, name: str, now: Held, then: Held) -> list[Step]:
     """The steps that take what is on an existing principal from one state to another.
 
-    Rights are taken away before others are given, except that nothing is detached before its successor is there.
+    The boundary comes first, since it narrows; nothing is detached before its successor is there.
 
     :param kind: ``role`` or ``user``.
     """
     steps: list[Step] = []
     if then.boundary != now.boundary:
         steps.append(_set_boundary(kind, name, then.boundary))
-    steps += attach(kind, name, then.policies - now.policies)
+    steps += give(kind, name, then, now)
     steps += detach(kind, name, now.policies - then.policies)
     steps += delete_inline(kind, name, now.inline - then.inline)
     return steps + tag_steps(kind, name, now.tags, then.tags)
+
+
+def give(kind: str, name: str, then: Held, now: Held) -> list[Step]:
+    """The steps that give rights; the admin window is closed before there is anything it would let through."""
+    close = [close_new(kind, name)] if WINDOW_POLICY in then.inline - now.inline else []
+    return [*close, *attach(kind, name, then.policies - now.policies)]
 
 
 def attach(kind: str, name: str, arns: frozenset[str]) -> list[Step]:

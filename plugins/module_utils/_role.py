@@ -12,10 +12,10 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal import (
     GONE,
     Declared,
     Held,
-    attach,
     delete_inline,
     detach,
     foreign,
+    give,
     render_held,
     settle,
     tag_steps,
@@ -173,7 +173,7 @@ def plan(now: State, want: WantedRole) -> list[Step]:
     if now.role and then.role:
         steps += [*_update(now.role, then.role), *settle("role", want.name, now.role.held, then.role.held)]
     elif then.role:
-        steps += [_create(then.role), *attach("role", want.name, then.role.held.policies)]
+        steps += [_create(then.role), *give("role", want.name, then.role.held, Held())]
     return steps + (_profile_steps(now.profile, then.profile) if then.profile else [])
 
 

@@ -12,10 +12,10 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal import (
     GONE,
     Declared,
     Held,
-    attach,
     delete_inline,
     detach,
     foreign,
+    give,
     render_held,
     settle,
 )
@@ -104,7 +104,7 @@ def state_after(now: State, want: Declared) -> State:
     orphans = _orphans(now)
     keys = tuple(key for key in user.keys if key not in orphans)
     if live is None:
-        keys += (AccessKey(id=""),)
+        keys += (AccessKey(id="", active=not want.admin_window),)
     saved = Saved(now.saved.where, key_id=live.id if live else None)
     return replace(now, user=replace(user, keys=keys), saved=saved)
 
@@ -123,8 +123,8 @@ def plan(now: State, want: Declared) -> list[Step]:
     if now.user and then.user:
         steps = settle("user", now.name, now.user.held, then.user.held)
     elif then.user:
-        steps = [_create(then.user), *attach("user", now.name, then.user.held.policies)]
-    return steps + _key_steps(now)
+        steps = [_create(then.user), *give("user", now.name, then.user.held, Held())]
+    return steps + _key_steps(now, want)
 
 
 def _create(user: User) -> Step:
@@ -134,7 +134,7 @@ def _create(user: User) -> Step:
     return Step("iam:CreateUser", arguments, f"create user '{user.name}'")
 
 
-def _key_steps(now: State) -> list[Step]:
+def _key_steps(now: State, want: Declared) -> list[Step]:
     if now.saved is None:
         return []
     orphans = _orphans(now)
@@ -154,7 +154,8 @@ def _key_steps(now: State) -> list[Step]:
             f"user '{now.name}' has {len(known)} access keys, none of them saved at {now.saved.where}, and IAM allows "
             f"{KEYS_PER_USER}: {listed}. Delete one that is not in use, then run again."
         )
-    words = f"create an access key for user '{now.name}' and save it to {now.saved.where}"
+    inactive = "an inactive" if want.admin_window else "an"
+    words = f"create {inactive} access key for user '{now.name}' and save it to {now.saved.where}"
     # Only a throttled call is known not to have made a key: after any other failure there can be one.
     return [*steps, Step("iam:CreateAccessKey", {"user_name": now.name}, words, retry_when=THROTTLED)]
 

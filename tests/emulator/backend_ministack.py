@@ -60,6 +60,7 @@ class Ministack:
             self._iam._IAM_HANDLERS[action] = partial(repair, self._iam._IAM_HANDLERS[action])
         replace = "ReplaceIamInstanceProfileAssociation"
         self._ec2._ACTION_MAP[replace] = partial(self._replace_association, self._ec2._ACTION_MAP[replace])
+        self._ec2._matches_filters = partial(self._matches_filters, self._ec2._matches_filters)
         seed = partial(self._seed_managed_policies, self._iam._seed_aws_managed_policies)
         self._iam._seed_aws_managed_policies = seed  # its reset calls it again
         seed()
@@ -210,6 +211,11 @@ class Ministack:
             upsert(record["InstanceId"], record["IamInstanceProfile"], new)
             body = body.replace(old.encode(), new.encode())
         return status, headers, body
+
+    def _matches_filters(self, matches: Callable[..., bool], instance: dict[str, Any], filters: dict[str, Any]) -> bool:
+        """DescribeInstances by a filter of instance-id, which ministack passes over."""
+        instance_id = instance["InstanceId"]
+        return instance_id in filters.get("instance-id", [instance_id]) and matches(instance, filters)
 
     def _resolve_condition_key(self, resolve: Callable[[str, Any], Any], key: str, context: Any) -> Any:
         now = time.time() + self._clock_shift

@@ -1,0 +1,190 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The one instance that carries the admin profile for a while, and the way back. Pure.
+
+What an instance carried before is written down on the instance itself, as a tag, before anything changes. So any run on
+any controller can put it back, and one that is about to put the admin profile on can see that another one is too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils._association import (
+    ENDED,
+    Association,
+    Instance,
+    put_on,
+    take_off,
+    unfit_instance,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._steps import Plan, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+NOTE = "cwagent:earlier-profile"
+# No instance profile can have this name, since IAM allows no colon.
+NOTHING = ":none"
+NOTED, ADMIN, RETURNED = "noted", "admin", "returned"
+
+
+@dataclass(frozen=True)
+class State:
+    """What EC2 shows of a region.
+
+    :param instances: by id, the instances that were asked for, carry the admin profile or have a note.
+    :param notes: by instance, the note on it: the profile it had, or ``NOTHING``.
+    """
+
+    instances: Mapping[str, Instance] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class WantedAdmin:
+    """What the user wants.
+
+    :param state: one of ``NOTED``, ``ADMIN``, ``RETURNED``.
+    :param admin: the admin profile.
+    :param fallback: the profile that an instance goes back to when it carries the admin profile and has no note.
+    :param instance_ids: the instances; ``None`` for all of the region.
+    :param keep_note: whether the note stays when the instance goes back.
+    """
+
+    state: str
+    admin: str
+    fallback: str
+    instance_ids: tuple[str, ...] | None = None
+    keep_note: bool = False
+
+    def concerns(self, instance_id: str) -> bool:
+        """Whether an instance is to be worked on."""
+        return self.instance_ids is None or instance_id in self.instance_ids
+
+
+def _carried(instance: Instance | None) -> str | None:
+    """The profile that counts: the latest, while one takes the place of another."""
+    return instance.associations[-1].profile if instance and instance.associations else None
+
+
+def _carries_admin(instance: Instance, want: WantedAdmin) -> bool:
+    return any(found.profile == want.admin for found in instance.associations)
+
+
+def earlier_profile(now: State, instance_id: str, want: WantedAdmin) -> str | None:
+    """The profile an instance goes back to; ``None`` for none."""
+    carried = _carried(now.instances.get(instance_id))
+    earlier = now.notes.get(instance_id) or (want.fallback if carried == want.admin else carried or NOTHING)
+    return None if earlier == NOTHING else earlier
+
+
+def plan(now: State, want: WantedAdmin) -> Plan:
+    """The steps for every instance.
+
+    :raises InvalidInput: another instance carries the admin profile or is about to, or one is not fit to.
+    """
+    if want.state == RETURNED:
+        concerned = sorted(name for name in now.instances if want.concerns(name))
+        return Plan({name: _return(now, now.instances[name], want) for name in concerned})
+    _refuse_others(now, want)
+    return Plan({name: _lend(now, name, want) for name in want.instance_ids or ()})
+
+
+def _refuse_others(now: State, want: WantedAdmin) -> None:
+    for name in want.instance_ids or ():
+        instance = now.instances.get(name)
+        unfit = unfit_instance(name, instance.state if instance else None)
+        if unfit:
+            raise InvalidInput(unfit)
+    found = [
+        f"instance {name} {'carries' if _carries_admin(other, want) else 'is about to carry or to give back'} "
+        f"instance profile '{want.admin}'"
+        for name, other in sorted(now.instances.items())
+        if not want.concerns(name) and other.state not in ENDED
+    ]
+    if found:
+        raise InvalidInput(
+            f"Only one instance may carry the admin profile at a time, and {', and '.join(found)}. Wait until the run "
+            "that uses it has ended; if it was interrupted, the playbook cwagent.iam.restore puts it back."
+        )
+
+
+def _lend(now: State, name: str, want: WantedAdmin) -> list[Step]:
+    instance = now.instances[name]
+    steps = []
+    if name not in now.notes:
+        earlier = earlier_profile(now, name, want)
+        words = f"note on instance {name} that it had {_words(earlier)}"
+        tags = {NOTE: earlier or NOTHING}
+        steps.append(Step("ec2:CreateTags", {"resources": [name], "tags": tags}, words))
+    if want.state == ADMIN and [found.profile for found in instance.associations] != [want.admin]:
+        steps.append(put_on(instance, want.admin))
+    return steps
+
+
+def _return(now: State, instance: Instance, want: WantedAdmin) -> list[Step]:
+    steps: list[Step] = []
+    if instance.state not in ENDED and _carries_admin(instance, want):
+        earlier = earlier_profile(now, instance.id, want)
+        steps += [put_on(instance, earlier)] if earlier else take_off(instance, want.admin)
+    if instance.id in now.notes and not want.keep_note:
+        arguments = {"resources": [instance.id], "tags": {NOTE: now.notes[instance.id]}}
+        words = f"remove the note from instance {instance.id}"
+        gone = frozenset({"InvalidInstanceID.NotFound"})
+        steps.append(Step("ec2:DeleteTags", arguments, words, done_when=gone))
+    return steps
+
+
+def _words(profile: str | None) -> str:
+    return f"instance profile '{profile}'" if profile else "no instance profile"
+
+
+def state_after(now: State, want: WantedAdmin) -> State:
+    """The state that the plan leads to."""
+    notes = dict(now.notes)
+    instances = dict(now.instances)
+    for name, instance in now.instances.items():
+        if not want.concerns(name) or (instance.state in ENDED and want.state != RETURNED):
+            continue
+        earlier = earlier_profile(now, name, want)
+        if want.state == RETURNED:
+            if _carries_admin(instance, want) and instance.state not in ENDED:
+                instances[name] = _carrying(instance, earlier)
+            if not want.keep_note:
+                notes.pop(name, None)
+        else:
+            notes.setdefault(name, earlier or NOTHING)
+            if want.state == ADMIN:
+                instances[name] = _carrying(instance, want.admin)
+    return State(instances, notes)
+
+
+def _carrying(instance: Instance, profile: str | None) -> Instance:
+    return replace(instance, associations=(Association(None, profile),) if profile else ())
+
+
+def render(state: State) -> dict[str, Any]:
+    """What the instances carry and what is noted on them, for the diff."""
+    return {
+        "instances": {
+            name: {"profile": _carried(instance), "note": state.notes.get(name)}
+            for name, instance in sorted(state.instances.items())
+        }
+    }
+
+
+def report(now: State, then: State, want: WantedAdmin) -> list[dict[str, Any]]:
+    """Every instance that was worked on, for the result."""
+    names: Sequence[str] = want.instance_ids if want.instance_ids is not None else sorted(now.instances)
+    return [
+        {
+            "instance_id": name,
+            "profile_before": _carried(now.instances.get(name)),
+            "profile": _carried(then.instances.get(name)),
+            "earlier": earlier_profile(now, name, want),
+        }
+        for name in names
+    ]

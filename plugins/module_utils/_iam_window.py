@@ -1,0 +1,80 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Reads the admin window of a principal from IAM and takes the steps of the plan."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Optional
+
+from ansible_collections.cwagent.iam.plugins.module_utils import _window
+from ansible_collections.cwagent.iam.plugins.module_utils._iam_user import access_keys
+from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
+from ansible_collections.cwagent.iam.plugins.module_utils._window import CLOSED, OPEN, WantedWindow, Window
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+    from ansible_collections.cwagent.iam.plugins.module_utils._steps import Plan, Step
+
+State = Optional[Window]
+
+
+class WindowResource:
+    """The admin window of a role or a user. :param time: the present, in UTC."""
+
+    def __init__(self, aws: Aws, want: WantedWindow, time: datetime) -> None:
+        self._aws = aws
+        self._want = want
+        self._time = time
+
+    def read(self) -> State:
+        """The window as IAM shows it; ``None`` where the principal does not exist."""
+        kind, name = self._want.kind, self._want.name
+        named = {f"{kind.title()}Name": name}
+        answer = self._aws.find(
+            f"iam:Get{kind.title()}Policy",
+            f"read the admin window of {kind} '{name}'",
+            absent="NoSuchEntity",
+            PolicyName=WINDOW_POLICY,
+            **named,
+        )
+        # A missing principal and a missing policy are the same error.
+        exists = answer or self._aws.find(
+            f"iam:Get{kind.title()}", f"read {kind} '{name}'", absent="NoSuchEntity", **named
+        )
+        if not exists:
+            return None
+        keys = access_keys(self._aws, name) if kind == "user" else ()
+        return Window(answer["PolicyDocument"] if answer else None, keys)
+
+    def plan(self, now: State) -> Plan:
+        """The steps that open or close it."""
+        return _window.plan(now, self._want, self._time)
+
+    def after(self, now: State) -> State:
+        """The window that the plan leads to."""
+        if now is None:
+            now = Window() if self._want.state == OPEN else None
+        if now is None:
+            return None
+        keys = tuple(replace(key, active=self._want.state != CLOSED) for key in now.keys)
+        return Window(_window.policy_after(now, self._want, self._time), keys)
+
+    def render(self, state: State) -> dict[str, Any]:
+        """The window for the diff."""
+        return _window.report(state)
+
+    def report(self, _now: State, then: State) -> dict[str, Any]:
+        """The window for the result."""
+        return {"window": _window.report(then)}
+
+    def warnings(self, now: State) -> list[str]:
+        """That the principal is not there."""
+        missing = now is None and self._want.state == OPEN
+        return [f"{self._want.kind} '{self._want.name}' does not exist yet"] if missing else []
+
+    def execute(self, step: Step) -> None:
+        """Make the step's call."""
+        self._aws.execute(step)

@@ -1,0 +1,159 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The admin window: the time in which an admin principal may write to Parameter Store. Pure.
+
+One inline policy denies ``ssm:PutParameter``. An explicit Deny goes before every Allow and holds for sessions that
+exist already, so it also takes the right from credentials that were copied off an instance.
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
+from ansible_collections.cwagent.iam.plugins.module_utils._steps import Plan, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ansible_collections.cwagent.iam.plugins.module_utils._user import AccessKey
+
+# A session of a role lasts 12 hours at most; a window that outlives the day it was opened for is no window.
+MAX_MINUTES = 720
+# Asking for the same minutes again a moment later is not asking for longer.
+TOLERANCE = timedelta(minutes=1)
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
+
+OPEN, CLOSED, ABSENT = "open", "closed", "absent"
+
+
+@dataclass(frozen=True)
+class Window:
+    """The admin window of a principal.
+
+    :param policy: the inline policy, where there is one.
+    :param keys: the access keys, where the principal is a user.
+    """
+
+    policy: Mapping[str, Any] | None = None
+    keys: tuple[AccessKey, ...] = ()
+
+
+@dataclass(frozen=True)
+class WantedWindow:
+    """What the user wants.
+
+    :param kind: ``role`` or ``user``.
+    :param state: one of ``OPEN``, ``CLOSED``, ``ABSENT``.
+    """
+
+    kind: str
+    name: str
+    state: str
+    minutes: int = 15
+
+
+def closed_policy() -> dict[str, Any]:
+    """The policy that keeps the window closed."""
+    return {"Version": "2012-10-17", "Statement": [_deny()]}
+
+
+def open_policy(deadline: datetime) -> dict[str, Any]:
+    """The policy that keeps the window open until a deadline, and closed from then on. :param deadline: in UTC."""
+    condition = {"DateGreaterThan": {"aws:CurrentTime": deadline.strftime(_TIME)}}
+    return {"Version": "2012-10-17", "Statement": [{**_deny(), "Condition": condition}]}
+
+
+def _deny() -> dict[str, Any]:
+    return {"Sid": WINDOW_POLICY, "Effect": "Deny", "Action": "ssm:PutParameter", "Resource": "*"}
+
+
+def deadline_of(policy: Mapping[str, Any] | None) -> datetime | None:
+    """Until when a policy keeps the window open; ``None`` for any policy that is not ours to the letter."""
+    try:
+        text = (policy or {})["Statement"][0]["Condition"]["DateGreaterThan"]["aws:CurrentTime"]
+        deadline = datetime.strptime(text, _TIME).replace(tzinfo=timezone.utc)
+    except (KeyError, IndexError, TypeError, ValueError):
+        return None
+    return deadline if policy == open_policy(deadline) else None
+
+
+def check_minutes(minutes: int) -> None:
+    """Refuse a window that is none. :raises InvalidInput: it says how long one may be."""
+    if not 1 <= minutes <= MAX_MINUTES:
+        raise InvalidInput(f"minutes: a window is open for 1 to {MAX_MINUTES} minutes, not {minutes}.")
+
+
+def policy_after(now: Window, want: WantedWindow, time: datetime) -> Mapping[str, Any] | None:
+    """The policy to end with. One that is open is only ever opened for longer. :param time: the present, in UTC."""
+    if want.state == ABSENT:
+        return None
+    if want.state == CLOSED:
+        return closed_policy()
+    wanted = time + timedelta(minutes=want.minutes)
+    present = deadline_of(now.policy)
+    if present and wanted <= present + TOLERANCE:
+        return now.policy
+    return open_policy(wanted)
+
+
+def plan(now: Window | None, want: WantedWindow, time: datetime) -> Plan:
+    """The steps that open, close or remove the window.
+
+    A principal that is not there has none to close; to open one is left to fail, since in check mode the principal can
+    be yet to be made.
+    """
+    if now is None:
+        return Plan({want.name: _policy_steps(Window(), want, time) if want.state == OPEN else []})
+    return Plan({want.name: [*_policy_steps(now, want, time), *_key_steps(now, want)]})
+
+
+def _policy_steps(now: Window, want: WantedWindow, time: datetime) -> list[Step]:
+    policy = policy_after(now, want, time)
+    if policy == now.policy:
+        return []
+    window = f"the admin window of {want.kind} '{want.name}'"
+    if policy is None:
+        arguments = {f"{want.kind}_name": want.name, "policy_name": WINDOW_POLICY}
+        gone = frozenset({"NoSuchEntity"})
+        return [Step(f"iam:Delete{want.kind.title()}Policy", arguments, f"remove {window}", done_when=gone)]
+    deadline = deadline_of(policy)
+    words = f"open {window} until {deadline.strftime(_TIME)}" if deadline else f"close {window}"
+    return [put_policy(want.kind, want.name, policy, words)]
+
+
+def put_policy(kind: str, name: str, policy: Mapping[str, Any], summary: str) -> Step:
+    """The step that writes the window's policy. :param kind: ``role`` or ``user``."""
+    arguments = {f"{kind}_name": name, "policy_name": WINDOW_POLICY, "policy_document": policy}
+    return Step(f"iam:Put{kind.title()}Policy", arguments, summary)
+
+
+def close_new(kind: str, name: str) -> Step:
+    """The step that makes a window, closed."""
+    return put_policy(kind, name, closed_policy(), f"close the admin window of {kind} '{name}'")
+
+
+def _key_steps(now: Window, want: WantedWindow) -> list[Step]:
+    """A user's keys are of use only while the window is open, so they are switched off with it."""
+    active = want.state != CLOSED
+    return [switch_key(want.name, key.id, active) for key in now.keys if key.active != active]
+
+
+def switch_key(user: str, key_id: str, active: bool) -> Step:
+    """The step that makes an access key active or inactive."""
+    arguments = {"user_name": user, "access_key_id": key_id, "status": "Active" if active else "Inactive"}
+    words = f"{'activate' if active else 'deactivate'} access key {key_id} of user '{user}'"
+    return Step("iam:UpdateAccessKey", arguments, words)
+
+
+def report(window: Window | None) -> dict[str, Any]:
+    """The window for the result and the diff; the deadline is in UTC."""
+    policy = window.policy if window else None
+    deadline = deadline_of(policy)
+    state = OPEN if deadline else CLOSED if policy == closed_policy() else "altered" if policy else ABSENT
+    keys = [{"id": key.id, "active": key.active} for key in window.keys] if window else []
+    return {"state": state, "deadline": deadline.strftime(_TIME) if deadline else None, "access_keys": keys}

@@ -1,0 +1,104 @@
+#!/usr/bin/python
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: cwagent_admin_window
+version_added: 1.0.0
+short_description: Open and close the time in which an admin principal may write to Parameter Store
+description:
+  - Keeps one inline policy on a role or a user, C(CloudWatchAgentAdminWindow), that denies C(ssm:PutParameter).
+  - While the window is closed, the Deny is unconditional. While it is open, the Deny begins at a deadline, so that the
+    window closes by itself, whatever happens to the controller.
+  - A Deny holds for sessions that exist already, so credentials that were copied off an instance lose the right too.
+  - Nothing but C(ssm:PutParameter) is denied; the agent keeps running under an admin role.
+  - The access keys of a user are active while its window is open and inactive while it is closed.
+author: cwagent.iam contributors
+options:
+  role:
+    description: The name of the role.
+    type: str
+  user:
+    description: The name of the user.
+    type: str
+  state:
+    description:
+      - V(absent) removes the policy, so that the principal may write at all times, and activates a user's keys.
+      - A principal that does not exist has no window; that is an error for V(open) only.
+    type: str
+    choices: [open, closed, absent]
+    required: true
+  minutes:
+    description:
+      - How long to open the window for, in minutes, from 1 to 720, by the clock of the host that runs the module.
+      - A window that is open already is only ever opened for longer.
+    type: int
+    default: 15
+extends_documentation_fragment:
+  - cwagent.iam.wait
+  - cwagent.iam.attributes
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - amazon.aws.boto3
+notes:
+  - IAM takes seconds, rarely minutes, to bring a changed policy to every service.
+"""
+
+EXAMPLES = r"""
+- name: Let the admin role write for a quarter of an hour
+  cwagent.iam.cwagent_admin_window:
+    role: CloudWatchAgentAdminRole
+    state: open
+
+- name: Close the window before its time is up
+  cwagent.iam.cwagent_admin_window:
+    role: CloudWatchAgentAdminRole
+    state: closed
+"""
+
+RETURN = r"""
+window:
+  description:
+    - The window. Its state is V(altered) where the policy is not as this module writes it.
+    - The deadline is in UTC, and null unless the window is open.
+  returned: success
+  type: dict
+  sample: {access_keys: [], deadline: "2026-11-24T16:15:00Z", state: open}
+steps:
+  description: What was done, or in check mode would be done.
+  returned: always
+  type: list
+  elements: str
+  sample: ["open the admin window of role 'CloudWatchAgentAdminRole' until 2026-11-24T16:15:00Z"]
+"""
+
+from datetime import datetime, timezone
+
+from ansible_collections.cwagent.iam.plugins.module_utils import _module, _names, _window
+from ansible_collections.cwagent.iam.plugins.module_utils._iam_window import WindowResource
+
+SPEC = {
+    "role": {"type": "str"},
+    "user": {"type": "str"},
+    "state": {"type": "str", "choices": [_window.OPEN, _window.CLOSED, _window.ABSENT], "required": True},
+    "minutes": {"type": "int", "default": 15},
+    **_module.WAIT_SPEC,
+}
+
+
+def main() -> None:
+    module = _module.aws_module(SPEC, required_one_of=[("role", "user")], mutually_exclusive=[("role", "user")])
+    params = module.params
+    with _module.reporting(module):
+        kind = "role" if params["role"] else "user"
+        _names.check_name(kind, params[kind])
+        _window.check_minutes(params["minutes"])
+        want = _window.WantedWindow(kind, params[kind], params["state"], params["minutes"])
+        resource = WindowResource(_module.aws(module), want, datetime.now(timezone.utc))
+        _module.finish(module, resource, _module.deadline(module))
+
+
+if __name__ == "__main__":
+    main()
