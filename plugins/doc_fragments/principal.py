@@ -20,7 +20,7 @@ options:
   ssm_policy:
     description:
       - The policy that lets Systems Manager install and configure the agent. V(none) removes it; when omitted it is
-        left as it is.
+        left as it is, unless O(exclusive=true).
       - C(AmazonEC2RoleforSSM) is deprecated by AWS, since it gives broad rights on S3, and is used with a warning.
     type: str
     choices: [none, AmazonSSMManagedInstanceCore, AmazonEC2RoleforSSM]

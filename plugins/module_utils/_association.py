@@ -134,7 +134,7 @@ def _other(instance: Instance, want: WantedProfile) -> Association | None:
 def _current(now: State, instance: Instance, want: WantedProfile) -> bool:
     """Whether the instance carries the wanted profile, in its present incarnation, and no other."""
     return bool(instance.associations) and all(
-        found.profile == want.name and (now.profile is None or found.profile_id in (None, now.profile.id))
+        found.profile == want.name and found.profile_id in (None, now.profile.id if now.profile else None)
         for found in instance.associations
     )
 

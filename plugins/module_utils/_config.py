@@ -72,6 +72,8 @@ def parse(text: str, where: str) -> dict[str, Any]:
         raise InvalidInput(f"{where} is not JSON: {error.msg} at line {error.lineno} column {error.colno}.") from error
     except InvalidInput as error:
         raise InvalidInput(f"{where}: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"{where} is not JSON that can be read: {error}.") from error
     return checked(config, where)
 
 
@@ -100,6 +102,10 @@ def checked(config: Any, where: str) -> dict[str, Any]:
             f"{where} has sections the agent does not know: {', '.join(unknown)}. "
             f"It knows {', '.join(sorted(SECTIONS))}."
         )
+    try:
+        json.dumps(config, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"{where} holds a number or a character that is no JSON: {error}.") from error
     if not config:
         raise InvalidInput(f"{where} is empty: it needs one of the sections {', '.join(sorted(SECTIONS))}.")
     return config
@@ -135,12 +141,17 @@ def same_meaning(value: str, config: Mapping[str, Any]) -> bool:
 
 def is_stored(now: Parameter | None, want: WantedParameter) -> bool:
     """Whether what is stored says what is wanted."""
-    return now is not None and now.type == "String" and same_meaning(now.value, want.config)
+    return now is not None and same_meaning(now.value, want.config)
 
 
 def plan(now: Parameter | None, want: WantedParameter) -> Plan:
     """The one step that stores the configuration, where what is stored says something else."""
     tier = fitting_tier(now, want)
+    if now and now.type != "String":
+        raise InvalidInput(
+            f"parameter '{want.name}' exists with type {now.type}, and Parameter Store changes no type; the agent "
+            "reads a String. Delete it, or choose another name."
+        )
     if is_stored(now, want):
         return Plan({want.name: []})
     arguments = {"name": want.name, "value": want.value, "type": "String", "overwrite": True, "tier": tier}

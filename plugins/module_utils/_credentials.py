@@ -50,11 +50,25 @@ class FileStore:
 
         :raises InvalidInput: it says why.
         """
-        nearest = next(folder for folder in [self.directory, *self.directory.parents] if folder.exists())
+        try:
+            nearest = next(folder for folder in [self.directory, *self.directory.parents] if folder.exists())
+        except OSError as error:
+            raise InvalidInput(f"credentials directory {self.directory}: {error.strerror}.") from error
         if not nearest.is_dir():
             raise InvalidInput(f"credentials directory {self.directory}: {nearest} is not a folder.")
+        if nearest == self.directory and self._is_shared():
+            raise InvalidInput(
+                f"credentials directory {self.directory}: others can read it and it holds other files; choose a folder "
+                "of its own for the keys."
+            )
         if not os.access(nearest, os.W_OK | os.X_OK):
             raise InvalidInput(f"credentials directory {self.directory}: {nearest} cannot be written by this user.")
+
+    def _is_shared(self) -> bool:
+        """Whether the folder serves something else too; one that does not gets its mode from this store."""
+        ours = (".credentials", ".pending")
+        others = any(not path.name.endswith(ours) for path in self.directory.iterdir())
+        return others and self.directory.stat().st_mode & 0o777 != FOLDER_MODE
 
     def read(self, user: str) -> Saved:
         """What is saved for a user.
@@ -95,11 +109,14 @@ class FileStore:
 
     def settle(self, user: str) -> None:
         """Forget which keys existed: all that exist now are accounted for."""
-        self._pending(user).unlink(missing_ok=True)
+        _unlink(self._pending(user))
 
     def remove(self, user: str) -> None:
-        """Remove what is saved for a user."""
-        self.path(user).unlink(missing_ok=True)
+        """Remove what is saved for a user.
+
+        :raises CwagentError: it could not be removed.
+        """
+        _unlink(self.path(user))
         self.settle(user)
 
     def _parsed(self, user: str) -> configparser.SectionProxy | None:
@@ -123,7 +140,7 @@ class FileStore:
             return frozenset(json.loads(path.read_text(encoding="utf-8"))["access_key_ids"])
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise CwagentError(
                 f"Could not read {path}, which says what keys existed before an interrupted run: {error}. Compare the "
                 f"access keys of user '{user}' with {self.path(user)}, delete those in no use, then remove {path}."
@@ -156,3 +173,10 @@ class FileStore:
             if temporary:
                 Path(temporary).unlink(missing_ok=True)
             raise CwagentError(f"Could not write {path}: {error.strerror}.") from error
+
+
+def _unlink(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise CwagentError(f"Could not remove {path}: {error.strerror}.") from error

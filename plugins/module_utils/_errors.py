@@ -28,6 +28,7 @@ BAD_CREDENTIALS = frozenset(
 _IDENTITY = re.compile(r"User: (\S+) is not authorized")
 _ACTION = re.compile(r"not authorized to perform: ([a-z0-9-]+:[A-Za-z]+)")
 _RESOURCE = re.compile(r"on resource: (\S+)")
+_REASON = re.compile(r"\bbecause (no [^.]*)")
 
 
 class CwagentError(Exception):
@@ -79,7 +80,10 @@ def explain(attempt: str, action: str, code: str, message: str, identity: str | 
                 f"{failed}: access denied. A policy explicitly denies {needed}{where} to {who}; "
                 f"lift that Deny and allow {needed}, then run again."
             )
-        return f"{failed}: access denied. {who} lacks {needed}{where}; grant {needed} to it and run again."
+        # Not always the identity's own policies: a boundary or an organization's policy can be what lacks the Allow.
+        reason = _REASON.search(message)
+        because = f" ({reason.group(1).strip()})" if reason else ""
+        return f"{failed}: access denied. {who} lacks {needed}{where}{because}; grant {needed} to it and run again."
     if code in THROTTLED:
         return f"{failed}: AWS throttled the call ({code}) and every retry of it; run again later to finish."
     if code in BAD_CREDENTIALS:

@@ -114,15 +114,16 @@ class UserResource:
         # One attempt: a retry after a lost answer would leave a second key.
         answer = self._aws.answer(step, attempts=1) or {}
         key = answer["AccessKey"]
+        if self._want.admin_window:
+            # IAM makes keys active, but the window is closed. This comes before the key is saved, since until then a
+            # run that is interrupted leaves a key that the next one recognises and deletes.
+            self._aws.execute(_window.switch_key(name, key["AccessKeyId"], active=False))
         try:
             store.save(name, key["AccessKeyId"], key["SecretAccessKey"])
         except CwagentError as error:
             words = f"delete access key {key['AccessKeyId']} of user '{name}', which could not be saved"
             self._aws.execute(_user.delete_key(name, key["AccessKeyId"], words))
             raise CwagentError(f"{error} The new access key of user '{name}' was deleted again.") from error
-        if self._want.admin_window:
-            # The window is closed, and IAM makes keys active.
-            self._aws.execute(_window.switch_key(name, key["AccessKeyId"], active=False))
 
     def _with_keys(self, user: User) -> User:
         return replace(user, keys=access_keys(self._aws, user.name))

@@ -30,6 +30,7 @@ _PATH = re.compile(r"/|/[\x21-\x7e]{1,510}/", re.ASCII)
 _POLICY_ARN = re.compile(r"arn:(aws[a-z-]*):iam::(aws|\d{12}):policy/[\x21-\x7e]+", re.ASCII)
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/resource-ids.html: eight or seventeen hexadecimal digits
 _INSTANCE_ID = re.compile(r"i-(?:[0-9a-f]{8}|[0-9a-f]{17})")
+_TAG_CHARACTERS = re.compile(r"[\w .:/=+@-]*")
 MAX_TAGS, MAX_TAG_KEY, MAX_TAG_VALUE = 50, 128, 256
 
 
@@ -121,7 +122,13 @@ def check_tags(tags: Mapping[str, str] | None) -> None:
         return
     if len(tags) > MAX_TAGS:
         raise InvalidInput(f"{len(tags)} tags were given; AWS allows {MAX_TAGS} on one resource.")
+    if len({key.lower() for key in tags}) < len(tags):
+        raise InvalidInput("tags: two keys differ only by case, and IAM takes them for one.")
     for key, value in tags.items():
+        if not _TAG_CHARACTERS.fullmatch(key + value):
+            raise InvalidInput(
+                f"tag '{key}': AWS allows letters, digits, spaces and any of _.:/=+-@ in keys and values."
+            )
         if not 1 <= len(key) <= MAX_TAG_KEY or len(value) > MAX_TAG_VALUE:
             raise InvalidInput(
                 f"tag '{key}': AWS allows keys of 1 to {MAX_TAG_KEY} and values of up to {MAX_TAG_VALUE} characters."

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 GONE = frozenset({"NoSuchEntity"})
 REMOVE_BOUNDARY = "none"
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html, unless the account had it raised
+MAX_POLICIES = 10
 
 
 @dataclass(frozen=True)
@@ -113,15 +115,17 @@ def render_held(held: Held) -> dict[str, Any]:
 def settle(kind: str, name: str, now: Held, then: Held) -> list[Step]:
     """The steps that take what is on an existing principal from one state to another.
 
-    The boundary comes first, since it narrows; nothing is detached before its successor is there.
+    The boundary comes first, since it narrows. Nothing is detached before its successor is there, unless there is no
+    room for both.
 
     :param kind: ``role`` or ``user``.
     """
     steps: list[Step] = []
     if then.boundary != now.boundary:
         steps.append(_set_boundary(kind, name, then.boundary))
-    steps += give(kind, name, then, now)
-    steps += detach(kind, name, now.policies - then.policies)
+    giving = give(kind, name, then, now)
+    taking = detach(kind, name, now.policies - then.policies)
+    steps += [*taking, *giving] if len(now.policies | then.policies) > MAX_POLICIES else [*giving, *taking]
     steps += delete_inline(kind, name, now.inline - then.inline)
     return steps + tag_steps(kind, name, now.tags, then.tags)
 
@@ -189,10 +193,11 @@ def tag_steps(kind: str, name: str, now: Mapping[str, str], then: Mapping[str, s
     changed = {key: value for key, value in then.items() if now.get(key) != value}
     surplus = sorted(now.keys() - then.keys())
     steps = []
-    if changed:
-        words = f"tag {kind} '{name}' with {', '.join(sorted(changed))}"
-        steps.append(Step(f"iam:Tag{noun}", {**named, "tags": changed}, words))
+    # IAM takes keys that differ by case for one, so the old one goes first.
     if surplus:
         words = f"remove the tags {', '.join(surplus)} from {kind} '{name}'"
         steps.append(Step(f"iam:Untag{noun}", {**named, "tag_keys": surplus}, words))
+    if changed:
+        words = f"tag {kind} '{name}' with {', '.join(sorted(changed))}"
+        steps.append(Step(f"iam:Tag{noun}", {**named, "tags": changed}, words))
     return steps

@@ -141,7 +141,8 @@ def _is_only(statements: list[Any], service: str) -> bool:
         return False
     statement = statements[0]
     return (
-        statement.get("Principal") in ({"Service": service}, {"Service": [service]})
+        statement.get("Effect") == "Allow"
+        and statement.get("Principal") in ({"Service": service}, {"Service": [service]})
         and _listed(statement.get("Action")) == ["sts:AssumeRole"]
         and set(statement) <= {"Sid", "Effect", "Principal", "Action"}
     )

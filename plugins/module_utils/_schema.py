@@ -44,7 +44,9 @@ def check_schema(config: dict[str, Any], path: str) -> None:
         )
     try:
         schema = json.loads(_read(path))
-        validator = jsonschema.validators.validator_for(schema)(schema)
+        kind = jsonschema.validators.validator_for(schema)
+        kind.check_schema(schema)
+        validator = kind(schema)
         mistakes = sorted(validator.iter_errors(config), key=lambda mistake: mistake.json_path)
     except (ValueError, jsonschema.exceptions.SchemaError) as error:
         raise InvalidInput(f"{path} is no JSON schema: {error}") from error

@@ -97,7 +97,8 @@ def _orphans(state: State) -> tuple[AccessKey, ...]:
 def state_after(now: State, want: Declared) -> State:
     """The state that the plan leads to. The id of a key that is yet to be made is ``None``."""
     user = now.user or User(now.name, Held(path=want.path or "/"))
-    user = replace(user, held=want.held_after(user.held))
+    groups = frozenset() if want.exclusive else user.groups
+    user = replace(user, held=want.held_after(user.held), groups=groups)
     if now.saved is None:
         return replace(now, user=user)
     live = _live(now)
@@ -122,6 +123,7 @@ def plan(now: State, want: Declared) -> list[Step]:
         )
     if now.user and then.user:
         steps = settle("user", now.name, now.user.held, then.user.held)
+        steps += [_leave(now.name, group) for group in sorted(now.user.groups - then.user.groups)]
     elif then.user:
         steps = [_create(then.user), *give("user", now.name, then.user.held, Held())]
     return steps + _key_steps(now, want)
@@ -165,6 +167,11 @@ def delete_key(user: str, key_id: str, summary: str) -> Step:
     return Step("iam:DeleteAccessKey", {"user_name": user, "access_key_id": key_id}, summary, done_when=GONE)
 
 
+def _leave(user: str, group: str) -> Step:
+    words = f"take user '{user}' out of group '{group}'"
+    return Step("iam:RemoveUserFromGroup", {"group_name": group, "user_name": user}, words, done_when=GONE)
+
+
 def stays(now: State, want: Declared) -> list[str]:
     """What is on the user that is not ours and so keeps it from being deleted, in words."""
     if now.user is None or want.exclusive:
@@ -206,15 +213,7 @@ def plan_absent(now: State, want: Declared) -> list[Step]:
     elif now.user:
         steps += detach("user", now.name, now.user.held.policies)
         steps += delete_inline("user", now.name, now.user.held.inline)
-        steps += [
-            Step(
-                "iam:RemoveUserFromGroup",
-                {"group_name": group, "user_name": now.name},
-                f"take user '{now.name}' out of group '{group}'",
-                done_when=GONE,
-            )
-            for group in sorted(now.user.groups)
-        ]
+        steps += [_leave(now.name, group) for group in sorted(now.user.groups)]
         steps.append(Step("iam:DeleteUser", {"user_name": now.name}, f"delete user '{now.name}'", done_when=GONE))
     return steps
 
@@ -233,6 +232,7 @@ def _render(state: State) -> dict[str, Any]:
         "name": user.name,
         "arn": user.arn,
         **render_held(user.held),
+        "groups": sorted(user.groups),
         "access_keys": [{"id": key.id or None, "active": key.active} for key in user.keys],
         "saved": state.saved and {"access_key_id": live.id if live else None, "location": state.saved.where},
     }

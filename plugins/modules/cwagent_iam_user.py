@@ -83,6 +83,7 @@ users:
   sample:
     - access_keys: [{active: true, id: AKIAIOSFODNN7EXAMPLE}]
       arn: arn:aws:iam::123456789012:user/CloudWatchAgentServerUser-db1
+      groups: []
       inline_policies: []
       managed_policies: ["arn:aws:iam::aws:policy/CloudWatchAgentServerPolicy"]
       name: CloudWatchAgentServerUser-db1
@@ -109,11 +110,13 @@ failures:
   type: dict
 """
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module, _names
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials import FileStore
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._iam_user import UserResource
 
 if TYPE_CHECKING:
@@ -137,6 +140,8 @@ def store(module: AnsibleAWSModule) -> FileStore | None:
     credentials = module.params["credentials"]
     if credentials is None:
         return None
+    if not re.fullmatch(r"[\w.@-]+", credentials["profile"], re.ASCII):
+        raise InvalidInput(f"credentials.profile: '{credentials['profile']}' is no name of a profile.")
     files = FileStore(Path(credentials["directory"]).absolute(), credentials["profile"], module.region)
     files.check()
     return files

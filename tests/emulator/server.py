@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from werkzeug.serving import WSGIRequestHandler, make_server
@@ -109,12 +110,19 @@ class Server:
             self.backend.used(access_key, region, service)
             if service == "ec2" and call.write:
                 self.metadata.observe()
+                if "IamInstanceProfile" in action:
+                    call = replace(call, profiles=self._profiles())
             if service == "iam" and action in paging.PAGED and response.status_code == 200:
                 response.set_data(paging.page(response.get_data(), params))
         error = wire.read_error(response.content_type or "", response.status_code, response.get_data())
         self._log(replace(call, status=response.status_code, error=error))
         self._after(hits)
         return response
+
+    def _profiles(self) -> dict[str, str]:
+        return {
+            one.id: one.profile.arn.rpartition("/")[2] for one in self.backend.instances() if one.profile is not None
+        }
 
     def _log(self, call: Call) -> None:
         with self.lock:
@@ -127,7 +135,7 @@ class Server:
                 time.sleep(fault.seconds)
             elif fault.kind == Kind.KILL_BEFORE:
                 self._log(call)
-                _kill(fault.process_group)
+                _kill(fault.process)
                 raise LostAnswerError
             elif refusal := _refusal(fault, call):
                 content_type, text = refusal.body(call.service)
@@ -137,7 +145,7 @@ class Server:
     def _after(self, hits: list[Fault]) -> None:
         for fault in hits:
             if fault.kind == Kind.KILL_AFTER:
-                _kill(fault.process_group)
+                _kill(fault.process)
             if fault.kind in (Kind.KILL_AFTER, Kind.LOSE_ANSWER):
                 raise LostAnswerError
 
@@ -183,11 +191,26 @@ def _refusal(fault: Fault, call: Call) -> wire.Refusal | None:
     return None
 
 
-def _kill(process_group: int) -> None:
-    if process_group == os.getpgrp():
-        raise ValueError("an emulator does not kill its own process group")
-    with contextlib.suppress(ProcessLookupError):  # it may have ended by itself
-        os.killpg(process_group, signal.SIGKILL)
+def _kill(process: int) -> None:
+    """Kill a process and all it started, as when the machine dies; Ansible's workers are in sessions of their own."""
+    doomed = [process]
+    for pid in doomed:
+        doomed += _children(pid)
+    if os.getpid() in doomed:
+        raise ValueError("an emulator does not kill itself")
+    for pid in doomed:
+        with contextlib.suppress(ProcessLookupError):  # it may have ended by itself
+            os.kill(pid, signal.SIGKILL)
+
+
+def _children(parent: int) -> list[int]:
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # ended meanwhile
+            fields = stat.read_text().rpartition(")")[2].split()  # the name before it can hold anything
+            if int(fields[1]) == parent:
+                found.append(int(stat.parent.name))
+    return found
 
 
 class Handler(WSGIRequestHandler):

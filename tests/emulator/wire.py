@@ -27,7 +27,10 @@ def is_write(action: str) -> bool:
 
 @dataclass(frozen=True)
 class Call:
-    """One AWS API call. Times are Unix seconds; ``status`` is 0 when the call never reached the backend."""
+    """One AWS API call. Times are Unix seconds; ``status`` is 0 when the call never reached the backend.
+
+    ``profiles`` says, after a call that changes associations, which instance carries which instance profile.
+    """
 
     service: str
     action: str
@@ -40,6 +43,7 @@ class Call:
     status: int = 0
     error: str = ""
     fault: str = ""
+    profiles: dict[str, str] = field(default_factory=dict)
 
     @property
     def write(self) -> bool:
@@ -71,11 +75,11 @@ class Kind(StrEnum):
 class Fault:
     """One fault: which calls it hits, and what it does.
 
-    It hits calls of ``service`` and ``action`` where given, only writes where ``writes`` is set, and of those
-    the ``nth`` since it was armed and the following, ``times`` of them (default: one; for delay and rate: until
-    disarmed). ``kill_*`` sends SIGKILL to ``process_group``. ``error`` answers ``code``, ``message`` and ``status``.
-    ``delay`` waits ``seconds``. ``rate`` lets ``rate`` calls per second through, ``burst`` at once, and throttles
-    the rest.
+    It hits calls of ``service`` and ``action`` where given, only writes where ``writes`` is set, and of those the
+    ``nth`` since it was armed and the following, ``times`` of them (default: one; for delay and rate: until disarmed).
+    ``kill_*`` sends SIGKILL to ``process`` and all it started. ``error`` answers ``code``, ``message`` and ``status``.
+    ``delay`` waits ``seconds``. ``rate`` lets ``rate`` calls per second through, ``burst`` at once, and throttles the
+    rest.
     """
 
     kind: Kind
@@ -84,7 +88,7 @@ class Fault:
     writes: bool = False
     nth: int = 1
     times: int | None = None
-    process_group: int = 0
+    process: int = 0
     code: str = ""
     message: str = ""
     status: int = 400
@@ -94,7 +98,7 @@ class Fault:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kind", Kind(self.kind))
-        if self.kind in (Kind.KILL_BEFORE, Kind.KILL_AFTER) and self.process_group < 2:
+        if self.kind in (Kind.KILL_BEFORE, Kind.KILL_AFTER) and self.process < 2:
             raise ValueError("a kill needs the id of the process group to end")
 
     def matches(self, call: Call) -> bool:

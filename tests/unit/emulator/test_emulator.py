@@ -49,7 +49,7 @@ def test_identity(principal: str, identity: str) -> None:
     assert Call("iam", "GetUser", "eu-central-1", "AKIA", principal).identity == identity
 
 
-def test_a_kill_needs_a_process_group() -> None:
+def test_a_kill_needs_a_process() -> None:
     with pytest.raises(ValueError, match="process group"):
         Fault(Kind.KILL_AFTER)
 

@@ -106,7 +106,7 @@ def test_a_kill_ends_the_client_before_or_after_the_work(aws: Emulator, kind: Ki
     with subprocess.Popen(
         [sys.executable, "-c", code], env=environ, stdin=subprocess.PIPE, start_new_session=True
     ) as client:
-        aws.arm(Fault(kind, action="CreateUser", process_group=client.pid))
+        aws.arm(Fault(kind, action="CreateUser", process=client.pid))
         client.communicate(b"\n")
     assert client.returncode == -signal.SIGKILL
     assert users(aws) == done

@@ -1,0 +1,106 @@
+"""What examples/ holds is fit to be copied: the inventories have the groups, the agent takes the configurations."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from emulator import Emulator
+
+from ansible_collections.cwagent.iam.plugins.module_utils import _config
+
+ROOT = Path(__file__).resolve().parents[3]
+EXAMPLES = ROOT / "examples"
+
+
+def inventory(path, environ=None):
+    """What ansible-inventory makes of a file."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "ANSIBLE_"))}
+    listed = subprocess.run(
+        [Path(sys.executable).with_name("ansible-inventory"), "--list", "-i", path],
+        cwd=ROOT,
+        env={**kept, "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FATAL": "true", **(environ or {})},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    # What comes from outside is marked as such.
+    return json.loads(listed.stdout, object_hook=lambda found: found.get("__ansible_unsafe", found))
+
+
+def groups(listed):
+    return {name: sorted(group["hosts"]) for name, group in listed.items() if group.get("hosts")}
+
+
+def test_static_inventory_has_the_groups():
+    listed = inventory(EXAMPLES / "inventory" / "hosts.yml")
+
+    assert groups(listed) == {
+        "cwagent_ec2_servers": ["web-1", "web-2"],
+        "cwagent_ec2_admin": ["admin-1"],
+        "cwagent_onprem_servers": ["db-1", "ops-1"],
+        "cwagent_onprem_admin": ["ops-1"],
+    }
+    hosts = listed["_meta"]["hostvars"]
+    ids = [hosts[host]["instance_id"] for host in ("web-1", "web-2", "admin-1")]
+    assert len(set(ids)) == 3
+    assert {host: variables["cwagent_region"] for host, variables in hosts.items()} == {
+        **dict.fromkeys(hosts, "eu-central-1"),
+        "web-2": "eu-west-1",
+    }
+
+
+def test_demo_inventory_has_the_groups():
+    listed = inventory(EXAMPLES / "demo" / "inventory.yml")
+
+    assert groups(listed) == {
+        "cwagent_ec2_servers": ["batch-1", "shop-1"],
+        "cwagent_ec2_admin": ["admin-1"],
+        "cwagent_onprem_servers": ["db-1", "ops-1"],
+        "cwagent_onprem_admin": ["ops-1"],
+    }
+
+
+@pytest.fixture(scope="module")
+def aws():
+    with Emulator.start("moto") as emulator:
+        yield emulator
+
+
+def test_aws_ec2_inventory_finds_instances_by_tag(aws):
+    """Also a stopped one, one without a name, and two of the same name; not one without the tag."""
+    servers = aws.instances(4, stopped=1)
+    [admin, other] = aws.instances(2)
+    tag(aws, servers, CloudWatchAgent="server")
+    tag(aws, servers[:2], Name="web")
+    tag(aws, [admin], CloudWatchAgent="admin", Name="ops")
+    tag(aws, [other], Name="other")
+
+    listed = inventory(EXAMPLES / "inventory" / "aws_ec2.yml", aws.env())
+
+    found = groups(listed)
+    hosts = listed["_meta"]["hostvars"]
+    assert {hosts[host]["instance_id"] for host in found["cwagent_ec2_servers"]} == set(servers)
+    assert found["cwagent_ec2_admin"] == [f"ops_{admin}"]
+    assert f"web_{servers[0]}" in hosts
+    assert len(hosts) == 5
+    for variables in hosts.values():
+        assert variables["cwagent_region"] == "eu-central-1"
+        assert variables["ansible_host"] == variables["private_ip_address"]
+
+
+def tag(aws, ids, **tags):
+    aws.client("ec2").create_tags(Resources=ids, Tags=[{"Key": key, "Value": value} for key, value in tags.items()])
+
+
+@pytest.mark.parametrize("name", ["linux", "windows"])
+def test_configuration_is_valid_and_fits_the_standard_tier(name):
+    path = EXAMPLES / "agent-config" / f"{name}.json"
+
+    config = _config.parse(path.read_text(), str(path))
+
+    assert _config.fitting_tier(None, _config.WantedParameter(f"AmazonCloudWatch-{name}", config)) == "Standard"

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import pytest
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.cwagent.iam.plugins.filter.by_region import FilterModule
+
+FILTERS = FilterModule().filters()
+instances_by_region, users_by_region = FILTERS["instances_by_region"], FILTERS["users_by_region"]
+HOSTS = {
+    "a": {"instance_id": "i-1", "placement": {"region": "eu-central-1"}},
+    "b": {"instance_id": "i-2", "placement": {"region": "eu-central-1"}, "cwagent_region": "us-east-1"},
+    "c": {"instance_id": "i-3"},
+    "d": {"instance_id": "i-1", "cwagent_region": "eu-central-1", "placement": None},
+    "e": {"cwagent_region": "", "cwagent_user_name": "mine"},
+}
+
+
+@pytest.mark.parametrize(
+    ("hosts", "default", "regions"),
+    [
+        ("", "x", {}),
+        ("a", "x", {"eu-central-1": ["i-1"]}),
+        ("abc", "x", {"eu-central-1": ["i-1"], "us-east-1": ["i-2"], "x": ["i-3"]}),
+        ("c", "", {"": ["i-3"]}),
+        ("da", "x", {"eu-central-1": ["i-1"]}),
+    ],
+)
+def test_instances(hosts, default, regions):
+    assert instances_by_region(hosts, HOSTS, default) == regions
+
+
+def test_hosts_without_an_id_are_named():
+    with pytest.raises(AnsibleFilterError, match=r"no instance_id: e\."):
+        instances_by_region("ae", HOSTS)
+
+
+@pytest.mark.parametrize(
+    ("hosts", "per_host", "regions"),
+    [
+        ("ab", True, {"eu-central-1": ["U-a"], "us-east-1": ["U-b"]}),
+        ("ad", False, {"eu-central-1": ["U"]}),
+        ("ce", True, {"x": ["U-c", "mine"]}),
+        ("ce", False, {"x": ["U", "mine"]}),
+    ],
+)
+def test_users(hosts, per_host, regions):
+    assert users_by_region(hosts, HOSTS, "U", per_host, "x") == regions

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import pytest
+from botocore.exceptions import ClientError
+
+from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws, Deadline, _wire
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsRefusal
+from ansible_collections.cwagent.iam.plugins.module_utils._steps import Step
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sent"),
+    [
+        ({"role_name": "R", "max_session_duration": 3600}, {"RoleName": "R", "MaxSessionDuration": 3600}),
+        ({"tags": {"team": "x", "none": ""}}, {"Tags": [{"Key": "team", "Value": "x"}, {"Key": "none", "Value": ""}]}),
+        ({"policy_document": {"Version": "1"}}, {"PolicyDocument": '{"Version": "1"}'}),
+        ({"iam_instance_profile": {"name": "P"}}, {"IamInstanceProfile": {"Name": "P"}}),
+        ({"tag_keys": ["a"]}, {"TagKeys": ["a"]}),
+    ],
+)
+def test_arguments_on_the_wire(arguments, sent):
+    assert _wire(arguments) == sent
+
+
+def test_deadline_never_sleeps_past_its_end():
+    now, slept = [0.0], []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        now[0] += seconds
+
+    deadline = Deadline(5, lambda: now[0], sleep)
+    assert [deadline.pause(), deadline.pause(), deadline.pause(), deadline.pause()] == [True, True, True, False]
+    assert slept == [2, 2, 1]
+    assert not Deadline(0, lambda: now[0], sleep).pause()
+
+
+class Answering(Aws):
+    """Gives its answers one after the other, instead of asking AWS."""
+
+    def __init__(self, *codes: str, patience: float = 60) -> None:
+        super().__init__(lambda *_: None, patience)
+        self.codes = list(codes)
+
+    def call(self, action, attempt, attempts=0, **arguments):
+        code = self.codes.pop(0)
+        if code != "fine":
+            raise AwsRefusal(attempt, code)
+        return arguments
+
+
+STEP = Step("iam:X", {"role_name": "R"}, "do it", done_when=frozenset({"Gone"}), retry_when=frozenset({"NotYet"}))
+
+
+@pytest.mark.parametrize(
+    ("codes", "answer"), [(["fine"], {"RoleName": "R"}), (["Gone"], None), (["NotYet", "fine"], {"RoleName": "R"})]
+)
+def test_answer(codes, answer):
+    aws = Answering(*codes, patience=0.01)
+    assert aws.answer(STEP) == answer
+    assert aws.codes == []
+
+
+@pytest.mark.parametrize(("codes", "patience"), [(["Other"], 60), (["NotYet"], 0)])
+def test_other_refusals_are_raised(codes, patience):
+    with pytest.raises(AwsRefusal, match="do it") as refusal:
+        Answering(*codes, patience=patience).answer(STEP)
+    assert refusal.value.code == codes[0]
+
+
+@pytest.mark.parametrize(("code", "found"), [("fine", {"RoleName": "R"}), ("NoSuchEntity", None)])
+def test_absence_is_none(code, found):
+    assert Answering(code).find("iam:GetRole", "read", absent="NoSuchEntity", RoleName="R") == found
+
+
+def test_only_absence_is_swallowed():
+    with pytest.raises(AwsRefusal):
+        Answering("AccessDenied").find("iam:GetRole", "read", absent="NoSuchEntity")
+
+
+ME = "arn:aws:iam::123456789012:user/me"
+
+
+class Knowing(Aws):
+    """Knows who it is, and counts how often it is asked."""
+
+    asked = 0
+
+    def _identity(self):
+        self.asked += 1
+        return ME
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "asked", "words"),
+    [
+        ("UnauthorizedOperation", "Encoded authorization failure message: x", 1, f"{ME} lacks iam:X"),
+        ("AccessDenied", "User: arn:other is not authorized to perform: iam:Y", 0, "arn:other lacks iam:Y"),
+        ("Throttling", "Rate exceeded", 0, "throttled"),
+        ("NoSuchEntity", "There is none", 0, "There is none (NoSuchEntity)"),
+    ],
+)
+def test_identity_is_only_asked_for_where_it_is_missing(code, message, asked, words):
+    aws = Knowing(lambda *_: None)
+    refusal = aws._refusal(ClientError({"Error": {"Code": code, "Message": message}}, "X"), "do it", "iam:X")
+    assert words in str(refusal)
+    assert str(refusal).startswith("Could not do it (iam:X): ")
+    assert (refusal.code, refusal.details, aws.asked) == (code, {}, asked)

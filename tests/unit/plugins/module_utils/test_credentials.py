@@ -1,0 +1,268 @@
+from __future__ import annotations
+
+import configparser
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import botocore.session
+import pytest
+from botocore.credentials import SharedCredentialProvider
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials import FileStore
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._user import Saved
+
+SECRET = "wJalr%(x)s/K7MD+bPx%RfiCY=;#EXAMPLE"
+
+
+@pytest.fixture
+def store(tmp_path):
+    return FileStore(tmp_path / "keys", "AmazonCloudWatchAgent", "eu-central-1")
+
+
+@pytest.fixture
+def path(store):
+    """The file of a user that has a key."""
+    store.save("U", "AKIAONE", SECRET)
+    return store.path("U")
+
+
+def listed(store: FileStore) -> list[str]:
+    return sorted(each.name for each in store.directory.iterdir())
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o7777
+
+
+def test_nothing_is_saved_where_there_is_no_folder(store):
+    assert store.read("U") == Saved(str(store.path("U")))
+    store.remove("U")
+    assert not store.directory.exists()
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_only_the_owner_can_read(store, umask):
+    before = os.umask(umask)
+    try:
+        store.prepare("U", ["AKIAOLD"])
+        assert [mode(store.directory), mode(store.directory / ".U.pending")] == [0o700, 0o600]
+        store.save("U", "AKIAONE", SECRET)
+    finally:
+        os.umask(before)
+    assert [mode(store.directory), mode(store.path("U"))] == [0o700, 0o600]
+    assert listed(store) == ["U.credentials"]
+
+
+def test_saved(store, path):
+    assert store.read("U") == Saved(str(path), key_id="AKIAONE")
+    assert store.read("V") == Saved(str(store.path("V")))
+    store.save("U", "AKIATWO", "other")
+    assert store.read("U").key_id == "AKIATWO"
+    assert SECRET not in path.read_text()
+
+
+@pytest.mark.parametrize("profile", ["AmazonCloudWatchAgent", "default", "my agent"])
+def test_the_file_is_one_that_botocore_reads(tmp_path, profile):
+    store = FileStore(tmp_path, profile, "cn-north-1")
+    store.save("U", "AKIAONE", SECRET)
+    found = SharedCredentialProvider(str(store.path("U")), profile).load()
+    assert (found.access_key, found.secret_key, found.token) == ("AKIAONE", SECRET, None)
+    session = botocore.session.Session(profile=profile)
+    session.set_config_variable("credentials_file", str(store.path("U")))
+    session.set_config_variable("config_file", str(tmp_path / "none"))
+    assert session.get_config_variable("region") == "cn-north-1"
+
+
+@given(st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=40))
+def test_odd_secrets_survive(secret):
+    with tempfile.TemporaryDirectory() as folder:
+        store = FileStore(Path(folder), "p", None)
+        store.save("U", "AKIAONE", secret)
+        store.path("U").chmod(0o644)
+        store.rewrite("U")
+        assert SharedCredentialProvider(str(store.path("U")), "p").load().secret_key == secret
+
+
+def test_without_a_region_none_is_written(store, path):
+    regionless = replace(store, region=None)
+    assert regionless.read("U").fit
+    regionless.save("U", "AKIAONE", SECRET)
+    assert "region" not in path.read_text()
+
+
+@pytest.mark.parametrize("unfit", ["file mode", "folder mode", "region", "no region"])
+def test_what_is_unfit_is_written_anew(store, path, unfit):
+    if unfit == "file mode":
+        path.chmod(0o640)
+    elif unfit == "folder mode":
+        store.directory.chmod(0o755)
+    elif unfit == "region":
+        replace(store, region="us-east-1").save("U", "AKIAONE", SECRET)
+    else:
+        replace(store, region=None).save("U", "AKIAONE", SECRET)
+    assert store.read("U") == Saved(str(path), key_id="AKIAONE", fit=False)
+    store.rewrite("U")
+    assert store.read("U") == Saved(str(path), key_id="AKIAONE")
+    assert SharedCredentialProvider(str(path), store.profile).load().secret_key == SECRET
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[AmazonCloudWatchAgent]\n",
+        "[AmazonCloudWatchAgent]\naws_access_key_id = AKIAONE\n",
+        "[AmazonCloudWatchAgent]\naws_access_key_id = AKIAONE\naws_secret_access_key =\n",
+        "[AmazonCloudWatchAgent]\naws_secret_access_key = x\n",
+        "[other]\naws_access_key_id = AKIAONE\naws_secret_access_key = x\n",
+        f"aws_secret_access_key = {SECRET}\n",
+        f"[AmazonCloudWatchAgent]\n{SECRET}\n",
+    ],
+)
+def test_an_incomplete_file_holds_no_key(store, path, text):
+    path.write_text(text)
+    assert store.read("U") == Saved(str(path))
+    store.save("U", "AKIANEW", "new")
+    assert store.read("U").key_id == "AKIANEW"
+
+
+def test_every_truncation_of_a_file_is_no_key_or_the_key(store, path):
+    whole = path.read_text()
+    for length in range(len(whole)):
+        path.write_text(whole[:length])
+        assert store.read("U").key_id in (None, "AKIAONE")
+
+
+def test_a_file_edited_by_hand_is_still_read(store, path):
+    path.write_text(
+        "# mine\n[other]\naws_access_key_id = AKIAOTHER\naws_secret_access_key = y\n\n"
+        "[AmazonCloudWatchAgent]\nAWS_ACCESS_KEY_ID=AKIAONE\naws_secret_access_key:x\nregion = eu-central-1\n"
+    )
+    assert store.read("U") == Saved(str(path), key_id="AKIAONE")
+
+
+@pytest.mark.parametrize("condition", ["a folder in its place", "not UTF-8"])
+def test_an_unreadable_file_is_an_error_that_names_it(store, path, condition):
+    path.unlink()
+    if condition == "not UTF-8":
+        path.write_bytes(b"[AmazonCloudWatchAgent]\nx = \xff\n")
+    else:
+        path.mkdir()
+    with pytest.raises(CwagentError, match=r"Could not read .*U\.credentials: .*move it away"):
+        store.read("U")
+
+
+def test_pending(store, path):
+    store.prepare("U", ["AKIATWO", "AKIAONE"])
+    assert store.read("U") == Saved(str(path), key_id="AKIAONE", pending=frozenset({"AKIAONE", "AKIATWO"}))
+    assert store.read("V").pending is None
+    store.settle("U")
+    store.settle("U")
+    assert store.read("U").pending is None
+    store.prepare("U", [])
+    assert store.read("U").pending == frozenset()
+    store.rewrite("U")
+    assert store.read("U").pending is None
+
+
+def test_removal(store, path):
+    store.save("V", "AKIATWO", "other")
+    store.prepare("U", [])
+    store.remove("U")
+    assert listed(store) == ["V.credentials"]
+
+
+TYPES = pytest.mark.xfail(strict=True, raises=TypeError, reason="JSON of another kind is not told")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "{}", *(pytest.param(text, marks=TYPES) for text in ("[]", "null", '{"access_key_ids": null}'))]
+)
+def test_a_broken_pending_file_is_an_error_that_says_what_to_do(store, path, text):
+    (store.directory / ".U.pending").write_text(text)
+    with pytest.raises(CwagentError, match=r"Compare the access keys of user 'U' with .*, then remove .*\.U\.pending"):
+        store.read("U")
+
+
+def test_what_cannot_be_written_leaves_nothing_behind(store, path):
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(CwagentError, match=r"Could not write .*U\.credentials: ") as failure:
+        store.save("U", "AKIATWO", SECRET)
+    assert SECRET not in str(failure.value)
+    assert listed(store) == ["U.credentials"]
+
+
+def test_a_file_in_the_place_of_the_folder(tmp_path):
+    (tmp_path / "keys").write_text("mine")
+    store = FileStore(tmp_path / "keys", "p", None)
+    with pytest.raises(InvalidInput, match=r"keys is not a folder"):
+        store.check()
+    with pytest.raises(InvalidInput, match=r"keys is not a folder"):
+        replace(store, directory=tmp_path / "keys" / "inner").check()
+    with pytest.raises(CwagentError, match="Could not write"):
+        store.prepare("U", [])
+    assert (tmp_path / "keys").read_text() == "mine"
+
+
+def test_check_makes_nothing(store):
+    store.check()
+    assert not store.directory.exists()
+    replace(store, directory=store.directory / "deep" / "er").check()
+    assert not store.directory.exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written(store, path):
+    store.directory.chmod(0o500)
+    try:
+        with pytest.raises(InvalidInput, match="cannot be written by this user"):
+            store.check()
+    finally:
+        store.directory.chmod(0o700)
+
+
+WRITER = """
+import resource, sys
+from pathlib import Path
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials import FileStore
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+resource.setrlimit(resource.RLIMIT_FSIZE, (20, 20))
+try:
+    FileStore(Path(sys.argv[1]), "AmazonCloudWatchAgent", None).save("U", "AKIATWO", "s" * 40)
+except CwagentError as error:
+    sys.stdout.write(str(error))
+"""
+
+
+@pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="no limit on the size of files")
+def test_a_write_that_fails_half_way_leaves_the_old_file(store, path):
+    before = path.read_bytes()
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    told = subprocess.run(
+        [sys.executable, "-c", WRITER, str(store.directory)], env=environ, text=True, capture_output=True, check=True
+    )
+    assert told.stdout == f"Could not write {path}: File too large."
+    assert path.read_bytes() == before
+    assert listed(store) == ["U.credentials"]
+
+
+def test_the_file_is_replaced_and_not_written_over(store, path):
+    with path.open() as reader:
+        store.save("U", "AKIATWO", "other")
+        assert SECRET in reader.read()
+    parser = configparser.RawConfigParser()
+    parser.read(path)
+    assert dict(parser["AmazonCloudWatchAgent"]) == {
+        "aws_access_key_id": "AKIATWO",
+        "aws_secret_access_key": "other",
+        "region": "eu-central-1",
+    }

@@ -1,0 +1,91 @@
+"""What the modules document is what they take; the rest of the documentation is ansible-test's to check."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible_collections.amazon.aws.plugins.module_utils.modules import aws_argument_spec
+
+from ansible_collections.cwagent.iam.plugins.modules import cwagent_iam_role
+
+FOLDER = Path(cwagent_iam_role.__file__).parent
+ROOT = FOLDER.parents[1]
+MODULES = sorted(path.stem for path in FOLDER.glob("cwagent_*.py"))
+COLLECTIONS = FOLDER.parents[4]
+
+
+@pytest.fixture(scope="session")
+def documented():
+    environ = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), "PYTHONPATH": os.pathsep.join(sys.path)}
+    names = [f"cwagent.iam.{module}" for module in MODULES]
+    told = subprocess.run(
+        [sys.executable, "-m", "ansible", "doc", "--type", "module", "--json", *names],
+        env=environ,
+        text=True,
+        capture_output=True,
+        check=True,
+    )
+    return {name.rsplit(".", 1)[-1]: found["doc"] for name, found in json.loads(told.stdout).items()}
+
+
+def from_documentation(options):
+    keys = ("type", "default", "choices", "elements", "required", "aliases")
+    return {
+        name: {
+            **{key: option[key] for key in keys if option.get(key) not in (None, [], False) or (key == "default"
+               and key in option)},
+            **({"options": from_documentation(option["suboptions"])} if "suboptions" in option else {}),
+        }
+        for name, option in options.items()
+    }  # fmt: skip
+
+
+def from_spec(options):
+    return {
+        name: {
+            **{key: value for key, value in option.items() if key not in ("options", "no_log", "fallback")},
+            **({"options": from_spec(option["options"])} if "options" in option else {}),
+        }
+        for name, option in options.items()
+    }
+
+
+def spec_of(module):
+    return importlib.import_module(f"ansible_collections.cwagent.iam.plugins.modules.{module}").SPEC
+
+
+def test_there_are_modules():
+    assert {"cwagent_iam_role", "cwagent_iam_user", "cwagent_instance_profile"} <= set(MODULES)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_options(module, documented):
+    spec, options = spec_of(module), documented[module]["options"]
+    assert from_documentation({name: options[name] for name in spec}) == from_spec(spec)
+    assert set(options) - set(spec) <= set(aws_argument_spec())
+    assert {"region", "profile", "access_key"} <= set(options)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_what_is_promised(module, documented):
+    attributes = documented[module]["attributes"]
+    assert {name for name, each in attributes.items() if each["support"] == "full"} >= {
+        "check_mode",
+        "diff_mode",
+        "idempotent",
+    }
+    assert attributes["action_group"]["membership"] == ["cwagent.iam.aws"]
+
+
+def test_the_action_group_has_every_module():
+    [(group, members)] = yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text())["action_groups"].items()
+    assert group == "aws"
+    assert [member for member in members if isinstance(member, str)] == MODULES
+    assert {"metadata": {"extend_group": ["amazon.aws.aws"]}} in members
