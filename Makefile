@@ -48,6 +48,7 @@ test: ## run every check and every test
 	@$(MAKE) unit
 	@$(MAKE) integration
 	@$(MAKE) molecule
+	@$(MAKE) faults TRIALS=2
 	@$(MAKE) oldest
 
 .PHONY: lint
@@ -67,6 +68,10 @@ unit: $(READY) ## run the unit tests
 .PHONY: integration
 integration: $(READY) ## run the tests against emulators of AWS
 	$(call run,pytest -n $(JOBS) tests/integration)
+
+.PHONY: faults
+faults: $(READY) ## break the main job at every AWS call, in every way, and see that one more run mends it (hours)
+	$(call run,env PYTHONPATH=tests python -m faults --workers $(JOBS) $(if $(TRIALS),--trials $(TRIALS)))
 
 .PHONY: molecule
 molecule: $(READY) ## run the scenarios of the roles and playbooks
