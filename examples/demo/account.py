@@ -1,0 +1,122 @@
+"""The emulated account of the demo, and what there is to see in it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING, Any
+from urllib.error import HTTPError
+
+import boto3
+import botocore.session
+from botocore import UNSIGNED
+from botocore.config import Config
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+sys.path.insert(0, str(ROOT / "tests"))  # where demo.py finds the emulator too
+
+from emulator import Emulator  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SERVER, ADMIN, APPLICATION = "CloudWatchAgentServerRole", "CloudWatchAgentAdminRole", "ShopBackend"
+HOSTS = ("admin-1", "shop-1", "batch-1")
+
+
+@dataclass
+class Account:
+    """The emulated account: three instances, one of them stopped and one with an application's own role."""
+
+    aws: Emulator
+    folder: Path
+    ids: dict[str, str] = field(default_factory=dict)
+
+    def prepare(self) -> None:
+        self.ids = dict(zip(HOSTS, self.aws.instances(len(HOSTS), stopped=1), strict=True))
+        iam = self.aws.client("iam")
+        ec2 = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "ec2.amazonaws.com"}}
+        orders = {"Effect": "Allow", "Action": "dynamodb:*", "Resource": "arn:aws:dynamodb:*:*:table/orders"}
+        iam.create_role(RoleName=APPLICATION, AssumeRolePolicyDocument=policy(ec2))
+        iam.put_role_policy(RoleName=APPLICATION, PolicyName="orders", PolicyDocument=policy(orders))
+        iam.create_instance_profile(InstanceProfileName=APPLICATION)
+        iam.add_role_to_instance_profile(InstanceProfileName=APPLICATION, RoleName=APPLICATION)
+        self.aws.client("ec2").associate_iam_instance_profile(
+            InstanceId=self.ids["shop-1"], IamInstanceProfile={"Name": APPLICATION}
+        )
+        places = {f"{key(host)}_metadata": self.aws.metadata_endpoint(name) for host, name in self.ids.items()}
+        filled = Template((HERE / "inventory.yml").read_text()).substitute(
+            places, **{key(host): name for host, name in self.ids.items()}
+        )
+        (self.folder / "hosts.yml").write_text(filled)
+
+    @property
+    def credentials(self) -> Path:
+        return self.folder / "credentials"
+
+    def profiles(self) -> dict[str, str]:
+        """By host, the instance profile its instance carries; empty for none."""
+        answer = self.aws.client("ec2").describe_iam_instance_profile_associations()
+        held = {each["InstanceId"]: each["IamInstanceProfile"] for each in answer["IamInstanceProfileAssociations"]}
+        return {host: held.get(name, {}).get("Arn", "").rpartition("/")[2] for host, name in self.ids.items()}
+
+    def states(self) -> dict[str, str]:
+        """By host, whether its instance is running or stopped."""
+        pages = self.aws.client("ec2").describe_instances()["Reservations"]
+        states = {each["InstanceId"]: each["State"]["Name"] for page in pages for each in page["Instances"]}
+        return {host: states[name] for host, name in self.ids.items()}
+
+    def principals(self) -> dict[str, Principal]:
+        """By name, all roles and users that there are."""
+        found = self.aws.client("iam").get_account_authorization_details(Filter=["Role", "User"])
+        details = [(kind, each) for kind in ("Role", "User") for each in found[f"{kind}DetailList"]]
+        return {
+            each[f"{kind}Name"]: Principal(
+                kind.lower(),
+                [attached["PolicyName"] for attached in each["AttachedManagedPolicies"]],
+                [inline["PolicyName"] for inline in each.get(f"{kind}PolicyList", [])],
+                self._keys(each["UserName"]) if kind == "User" else [],
+            )
+            for kind, each in details
+        }
+
+    def _keys(self, user: str) -> list[str]:
+        keys = self.aws.client("iam").list_access_keys(UserName=user)["AccessKeyMetadata"]
+        return [each["Status"] for each in keys]
+
+    def as_instance(self, host: str) -> Any:
+        """A client with the credentials the instance's metadata service gives; without, where it gives none."""
+        with suppress(HTTPError):
+            return self.aws.client("ssm", credentials=self.aws.instance_credentials(self.ids[host]))
+        where = {"region_name": self.aws.region, "endpoint_url": self.aws.endpoint}
+        return boto3.client("ssm", config=Config(signature_version=UNSIGNED), **where)
+
+    def as_user(self, user: str) -> Any:
+        """A client with the credentials file that was saved for a user."""
+        session = botocore.session.Session(profile="AmazonCloudWatchAgent")
+        session.set_config_variable("credentials_file", str(self.credentials / f"{user}.credentials"))
+        return boto3.Session(botocore_session=session).client("ssm", endpoint_url=self.aws.endpoint)
+
+
+@dataclass(frozen=True)
+class Principal:
+    """A role or a user, with the names of its policies and the status of each access key."""
+
+    kind: str
+    managed: list[str]
+    inline: list[str]
+    keys: list[str]
+
+
+def policy(statement: Mapping[str, Any]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
+def key(host: str) -> str:
+    """A host's name as the inventory's template has it."""
+    return host.replace("-", "_")
