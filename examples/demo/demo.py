@@ -37,6 +37,7 @@ PROMISED_POLICIES = {
 }
 PROMISED_KEYS = {**{user: ["Active"] for user in USERS.values()}, ADMIN_USER: ["Inactive"]}
 PROMISED_PROFILES = {"admin-1": SERVER, "shop-1": APPLICATION, "batch-1": SERVER}
+GIVE = "ansible-playbook examples/demo/application.yml -i localhost,"
 RUNNING = ("admin-1", "shop-1")
 # A developer's own account, Ansible settings and proxy have no part in this.
 FOREIGN = ("AWS_", "ANSIBLE_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
@@ -84,9 +85,9 @@ def site_command(account: Account) -> list[str]:
     return ["ansible-playbook", "playbooks/site.yml", "-i", str(hosts), *variables]
 
 
-def run_site(account: Account) -> str:
-    """Run the playbook as a user would, and show what it says. :returns: its last line."""
-    program, *arguments = site_command(account)
+def run_playbook(account: Account, command: list[str]) -> str:
+    """Run a playbook as a user would, and show what it says. :returns: its last line."""
+    program, *arguments = command
     environ = {
         "ANSIBLE_CALLBACK_PLUGINS": str(HERE / "callback_plugins"),
         "ANSIBLE_STDOUT_CALLBACK": "changes",
@@ -110,7 +111,7 @@ def run_site(account: Account) -> str:
         except BaseException:
             playbook.terminate()
             raise
-    promise(playbook.returncode == 0, f"site.yml ended with {playbook.returncode}")
+    promise(playbook.returncode == 0, f"{arguments[0]} ended with {playbook.returncode}")
     return line
 
 
@@ -181,9 +182,14 @@ def show_readers(account: Account) -> None:
     rows((host, *answer) for host, answer in answers.items())
     promise(refused == ["shop-1"], f"refused were {refused}; only shop-1 was expected")
     print(
-        f"  shop-1 keeps its application's profile, as the warning said. To let the agent run there, give its role\n"
-        f"  {APPLICATION} the agent's policy with the module cwagent_iam_role; all else on the role stays."
+        f"  shop-1 keeps its application's profile, as the warning said. Its role gets the agent's policy:\n  $ {GIVE}"
     )
+    run_playbook(account, GIVE.split())
+    answer = read(account.as_instance("shop-1"), want)
+    rows([("shop-1", answer, f"with {APPLICATION}, which keeps all it had")])
+    promise(not answer.startswith("refused"), "shop-1 cannot read the configuration with the agent's policy")
+    kept = account.aws.client("iam").list_role_policies(RoleName=APPLICATION)["PolicyNames"]
+    promise(kept == ["orders"], f"{APPLICATION} has the inline policies {kept} now")
 
 
 def read(client: Any, want: dict[str, Any]) -> str:
@@ -197,7 +203,7 @@ def read(client: Any, want: dict[str, Any]) -> str:
 
 def show_second_run(account: Account) -> None:
     start = account.aws.mark()
-    summary = run_site(account)
+    summary = run_playbook(account, site_command(account))
     calls, writes = account.aws.calls(start), account.aws.writes(start)
     print(f"  {len(calls)} calls to AWS, {len(writes)} of them writing")
     promise("changed: 0," in summary, "the second run changed something")
@@ -214,7 +220,7 @@ def tell(account: Account) -> None:
     heading("The first run")
     print("  $ " + " ".join(site_command(account)).replace(" -", " \\\n      -"), flush=True)
     start = account.aws.mark()
-    run_site(account)
+    run_playbook(account, site_command(account))
     calls = account.aws.calls(start)
     heading("The principals and their policies")
     show_principals(account)

@@ -79,9 +79,11 @@ class AssociationResource:
         """Which instances keep another profile, and what the agent on them lacks; that the profile is not there."""
         warnings = []
         for name, profile in _association.kept(now, self._want).items():
-            lacking = now.lacking.get(profile, ())
-            does = f"whose role lacks {', '.join(lacking)}" if lacking else "whose role has the same policies"
-            warnings.append(f"instance {name} keeps instance profile '{profile}', {does}")
+            lacking = now.lacking.get(profile, ["what the role in a profile that is yet to be made will have"])
+            if lacking:
+                warnings.append(
+                    f"instance {name} keeps instance profile '{profile}', whose role lacks {', '.join(lacking)}"
+                )
         if self._want.present and now.profile is None:
             warnings.append(f"instance profile '{self._want.name}' does not exist yet")
         return warnings

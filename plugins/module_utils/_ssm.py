@@ -22,12 +22,14 @@ class ParameterResource:
     """A parameter that holds an agent configuration.
 
     :param want: ``None`` where it is not to be there.
+    :param region: where it is, for the result.
     """
 
-    def __init__(self, aws: Aws, name: str, want: WantedParameter | None) -> None:
+    def __init__(self, aws: Aws, name: str, want: WantedParameter | None, region: str | None) -> None:
         self._aws = aws
         self._name = name
         self._want = want
+        self._region = region
 
     def read(self) -> State:
         """The parameter as it is stored."""
@@ -54,7 +56,7 @@ class ParameterResource:
 
     def report(self, _now: State, then: State) -> dict[str, Any]:
         """The parameter for the result."""
-        return {"parameter": _config.report(self._name, then)}
+        return {"parameter": _config.report(self._name, then), "region": self._region}
 
     def warnings(self, _now: State) -> list[str]:
         """None."""

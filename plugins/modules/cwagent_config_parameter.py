@@ -94,6 +94,11 @@ parameter:
     size: 71
     value: '{"metrics":{"metrics_collected":{"mem":{"measurement":["mem_used_percent"]}}}}'
     version: 3
+region:
+  description: The region of the parameter.
+  returned: success
+  type: str
+  sample: eu-central-1
 steps:
   description: What was done, or in check mode would be done.
   returned: always
@@ -153,7 +158,7 @@ def main() -> None:
     )
     with _module.reporting(module):
         want = wanted(module)
-        resource = ParameterResource(aws(module), module.params["name"], want)
+        resource = ParameterResource(aws(module), module.params["name"], want, module.region)
         _module.finish(module, resource, wait=None)
 
 
