@@ -36,28 +36,32 @@ def users_by_region(
     hosts: Iterable[str],
     hostvars: Mapping[str, Mapping[str, Any]],
     name: str,
+    *,
     per_host: bool = True,
     default_region: str = "",
+    name_variable: str = "cwagent_user_name",
 ) -> dict[str, list[str]]:
     """By region, the names of the IAM users for the hosts.
 
     :param name: the name of the user, or its beginning where every host has its own.
+    :param name_variable: the variable by which a host names its user itself.
     """
 
     made = {host: f"{name}-{host}" if per_host else name for host in hosts}
-    users = {host: str(hostvars[host].get("cwagent_user_name") or user) for host, user in made.items()}
+    users = {host: str(hostvars[host].get(name_variable) or user) for host, user in made.items()}
     return _by_region(users, hostvars, default_region)
 
 
 def _by_region(
     items: Mapping[str, str], hostvars: Mapping[str, Mapping[str, Any]], default_region: str
 ) -> dict[str, list[str]]:
-    """By region, what belongs to the hosts, each thing once."""
+    """By region, what belongs to the hosts; what several hosts share comes once, in the region of the first."""
     found: dict[str, list[str]] = defaultdict(list)
+    seen: set[str] = set()
     for host, item in items.items():
-        region = found[_region_of(hostvars[host]) or default_region]
-        if item not in region:
-            region.append(item)
+        if item not in seen:
+            found[_region_of(hostvars[host]) or default_region].append(item)
+            seen.add(item)
     return dict(found)
 
 

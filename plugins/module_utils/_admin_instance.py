@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 NOTE = "cwagent:earlier-profile"
 # No instance profile can have this name, since IAM allows no colon.
 NOTHING = ":none"
+_CURE = "Wait until that run has ended; if it was interrupted, the playbook cwagent.iam.restore puts all back."
 NOTED, ADMIN, RETURNED = "noted", "admin", "returned"
 
 
@@ -37,10 +38,12 @@ class State:
 
     :param instances: by id, the instances that were asked for, carry the admin profile or have a note.
     :param notes: by instance, the note on it: the profile it had, or ``NOTHING``.
+    :param missing: names of profiles to go back to that do not exist.
     """
 
     instances: Mapping[str, Instance] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
+    missing: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -75,10 +78,18 @@ def _carries_admin(instance: Instance, want: WantedAdmin) -> bool:
 
 
 def earlier_profile(now: State, instance_id: str, want: WantedAdmin) -> str | None:
-    """The profile an instance goes back to; ``None`` for none."""
-    carried = _carried(now.instances.get(instance_id))
-    earlier = now.notes.get(instance_id) or (want.fallback if carried == want.admin else carried or NOTHING)
-    return None if earlier == NOTHING else earlier
+    """The profile an instance goes back to; ``None`` for none.
+
+    A note counts only while the admin profile is there: one that someone else has put on since is what it has now.
+    """
+    instance = now.instances.get(instance_id)
+    if instance is None or not _carries_admin(instance, want):
+        return _carried(instance)
+    note = now.notes.get(instance_id)
+    if note == NOTHING:
+        return None
+    choices = (note, want.fallback)
+    return next((name for name in choices if name and name not in {*now.missing, want.admin}), None)
 
 
 def plan(now: State, want: WantedAdmin) -> Plan:
@@ -93,7 +104,19 @@ def plan(now: State, want: WantedAdmin) -> Plan:
     return Plan({name: _lend(now, name, want) for name in want.instance_ids or ()})
 
 
+def refuse_noted(now: State, want: WantedAdmin) -> None:
+    """Refuse to note on an instance that has a note: another run is at work there, or was interrupted.
+
+    :raises InvalidInput: it says what to do.
+    """
+    noted = [name for name in want.instance_ids or () if name in now.notes]
+    if want.state == NOTED and noted:
+        raise InvalidInput(f"A run that makes instance {noted[0]} the administrator has not ended. {_CURE}")
+
+
 def _refuse_others(now: State, want: WantedAdmin) -> None:
+    if len(set(want.instance_ids or ())) > 1:
+        raise InvalidInput(f"Only one instance may carry the admin profile, not {', '.join(want.instance_ids or ())}.")
     for name in want.instance_ids or ():
         instance = now.instances.get(name)
         unfit = unfit_instance(name, instance.state if instance else None)
@@ -107,16 +130,15 @@ def _refuse_others(now: State, want: WantedAdmin) -> None:
     ]
     if found:
         raise InvalidInput(
-            f"Only one instance may carry the admin profile at a time, and {', and '.join(found)}. Wait until the run "
-            "that uses it has ended; if it was interrupted, the playbook cwagent.iam.restore puts it back."
+            f"Only one instance may carry the admin profile at a time, and {', and '.join(found)}. {_CURE}"
         )
 
 
 def _lend(now: State, name: str, want: WantedAdmin) -> list[Step]:
     instance = now.instances[name]
     steps = []
-    if name not in now.notes:
-        earlier = earlier_profile(now, name, want)
+    earlier = earlier_profile(now, name, want)
+    if now.notes.get(name) != (earlier or NOTHING):
         words = f"note on instance {name} that it had {_words(earlier)}"
         tags = {NOTE: earlier or NOTHING}
         steps.append(Step("ec2:CreateTags", {"resources": [name], "tags": tags}, words))
@@ -156,14 +178,30 @@ def state_after(now: State, want: WantedAdmin) -> State:
             if not want.keep_note:
                 notes.pop(name, None)
         else:
-            notes.setdefault(name, earlier or NOTHING)
+            notes[name] = earlier or NOTHING
             if want.state == ADMIN:
                 instances[name] = _carrying(instance, want.admin)
-    return State(instances, notes)
+    return State(instances, notes, now.missing)
 
 
 def _carrying(instance: Instance, profile: str | None) -> Instance:
     return replace(instance, associations=(Association(None, profile),) if profile else ())
+
+
+def warnings(now: State, want: WantedAdmin) -> list[str]:
+    """Which instances cannot go back to what they had."""
+    return [
+        f"instance profile '{now.notes[name]}', which instance {name} had, does not exist any more; "
+        f"the instance gets {_words(earlier_profile(now, name, want))} instead"
+        for name in sorted(now.instances)
+        if now.notes.get(name) in now.missing and _carries_admin(now.instances[name], want)
+    ]
+
+
+def check_profiles(admin: str, fallback: str) -> None:
+    """Refuse one profile for both. :raises InvalidInput: it says why."""
+    if admin.lower() == fallback.lower():
+        raise InvalidInput(f"'{admin}' is both the admin and the server profile: every server would be administrator.")
 
 
 def render(state: State) -> dict[str, Any]:

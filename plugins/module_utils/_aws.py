@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED, AwsRefusal, CwagentError, explain
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from ansible_collections.cwagent.iam.plugins.module_utils._steps import Step
+
+T = TypeVar("T")
 
 # IAM throttles at about 20 requests a second for an account, which a fleet reaches; botocore's default of 5 attempts
 # is not enough to sit that out.
@@ -132,14 +134,23 @@ class Aws:
 
     def answer(self, step: Step, attempts: int = ATTEMPTS) -> dict[str, Any] | None:
         """Make the call of a step and return its answer, ``None`` when its effect was already there."""
+        try:
+            return self.patiently(
+                lambda: self.call(step.action, step.summary, attempts, **_wire(step.arguments)), step.retry_when
+            )
+        except AwsRefusal as refusal:
+            if refusal.code in step.done_when:
+                return None
+            raise
+
+    def patiently(self, work: Callable[[], T], retry_when: frozenset[str]) -> T:
+        """Do something again, as long as AWS refuses it with one of these codes and patience lasts."""
         deadline = Deadline(self._patience)
         while True:
             try:
-                return self.call(step.action, step.summary, attempts, **_wire(step.arguments))
+                return work()
             except AwsRefusal as refusal:
-                if refusal.code in step.done_when:
-                    return None
-                if refusal.code not in step.retry_when or not deadline.pause():
+                if refusal.code not in retry_when or not deadline.pause():
                     raise
 
     def _refusal(self, error: ClientError, attempt: str, action: str) -> AwsRefusal:

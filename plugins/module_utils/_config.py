@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import NOT_YET_KNOWN, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._steps import Plan, Step
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def plan(now: Parameter | None, want: WantedParameter) -> Plan:
         return Plan({want.name: []})
     arguments = {"name": want.name, "value": want.value, "type": "String", "overwrite": True, "tier": tier}
     words = f"store the configuration in parameter '{want.name}'"
-    return Plan({want.name: [Step("ssm:PutParameter", arguments, words, retry_when=DENIED)]})
+    return Plan({want.name: [Step("ssm:PutParameter", arguments, words, retry_when=NOT_YET_KNOWN)]})
 
 
 def plan_absent(now: Parameter | None, name: str) -> Plan:

@@ -4,47 +4,60 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
-from ansible_collections.cwagent.iam.plugins.module_utils._steps import Plan, apply
+from ansible_collections.cwagent.iam.plugins.module_utils._aws import Deadline
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsRefusal, CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._steps import GONE, Plan, apply
 
 if TYPE_CHECKING:
-    from ansible_collections.cwagent.iam.plugins.module_utils._aws import Deadline
+    from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
     from ansible_collections.cwagent.iam.plugins.module_utils._steps import Step
 
 S = TypeVar("S")
 
 
-class Resource(Protocol[S]):
+class Resource(ABC, Generic[S]):
     """What a module manages, bound to what the user wants of it. ``S`` is its state."""
 
+    def __init__(self, aws: Aws) -> None:
+        self._aws = aws
+
+    @abstractmethod
     def read(self) -> S:
         """What is there."""
 
+    @abstractmethod
     def plan(self, now: S) -> Plan:
         """The steps from ``now`` to what is wanted."""
 
+    @abstractmethod
     def after(self, now: S) -> S:
         """The state that the plan from ``now`` leads to."""
 
+    @abstractmethod
     def render(self, state: S) -> dict[str, Any]:
         """The state as the diff shows it."""
 
+    @abstractmethod
     def report(self, now: S, then: S, /) -> dict[str, Any]:
         """What the module returns about the state before and after."""
 
     def warnings(self, now: S, /) -> list[str]:
         """What the user should know although it is no error."""
+        del now
+        return []
 
     def execute(self, step: Step) -> None:
         """Take one step of the plan."""
+        self._aws.execute(step)
 
 
-def converge(resource: Resource[S], check_mode: bool, deadline: Deadline | None) -> dict[str, Any]:
+def converge(resource: Resource[S], check_mode: bool, wait: float | None) -> dict[str, Any]:
     """Bring a resource to what is wanted of it.
 
-    :param deadline: how long to wait until AWS shows what was done; ``None`` does not wait.
+    :param wait: seconds to wait until AWS shows what was done; ``None`` does not wait.
     :returns: the result of the module: ``changed``, ``steps``, ``diff``, ``warnings`` and what the resource reports.
     :raises CwagentError: something could not be done.
     """
@@ -62,21 +75,26 @@ def converge(resource: Resource[S], check_mode: bool, deadline: Deadline | None)
     except CwagentError as error:
         error.details.setdefault("steps", plan.summaries)
         raise
-    if plan.changes and not check_mode and deadline:
-        then = _settled(resource, deadline)
+    if plan.changes and not check_mode and wait is not None:
+        then = _settled(resource, Deadline(wait))
     return {**result, **resource.report(now, then)}
 
 
 def _settled(resource: Resource[S], deadline: Deadline) -> S:
     """Read until AWS shows what was done: IAM's writes take time to reach the hosts that answer reads."""
     while True:
-        state = resource.read()
-        left = resource.plan(state)
-        if not left.changes:
+        try:
+            state = resource.read()
+            left = resource.plan(state).summaries
+        except AwsRefusal as refusal:
+            # One host of IAM can know a new thing already, or an old one still, and the next one not.
+            if refusal.code not in GONE:
+                raise
+            left = [str(refusal)]
+        if not left:
             return state
         if not deadline.pause():
             raise CwagentError(
                 f"Everything was done, but after {deadline.seconds:.0f} seconds of waiting AWS does not show it yet; "
-                f"it looks as if this were still to do: {', '.join(left.summaries)}. Run again to finish, or raise "
-                "wait_timeout."
+                f"it looks as if this were still to do: {', '.join(left)}. Run again to finish, or raise wait_timeout."
             )

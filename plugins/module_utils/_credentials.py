@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import configparser
+import io
 import json
 import os
 import tempfile
@@ -56,17 +57,19 @@ class FileStore:
             raise InvalidInput(f"credentials directory {self.directory}: {error.strerror}.") from error
         if not nearest.is_dir():
             raise InvalidInput(f"credentials directory {self.directory}: {nearest} is not a folder.")
+        if not os.access(nearest, os.R_OK | os.W_OK | os.X_OK):
+            raise InvalidInput(
+                f"credentials directory {self.directory}: {nearest} cannot be read and written by this user."
+            )
         if nearest == self.directory and self._is_shared():
             raise InvalidInput(
                 f"credentials directory {self.directory}: others can read it and it holds other files; choose a folder "
                 "of its own for the keys."
             )
-        if not os.access(nearest, os.W_OK | os.X_OK):
-            raise InvalidInput(f"credentials directory {self.directory}: {nearest} cannot be written by this user.")
 
     def _is_shared(self) -> bool:
         """Whether the folder serves something else too; one that does not gets its mode from this store."""
-        ours = (".credentials", ".pending")
+        ours = (".credentials", ".pending", ".unreadable")
         others = any(not path.name.endswith(ours) for path in self.directory.iterdir())
         return others and self.directory.stat().st_mode & 0o777 != FOLDER_MODE
 
@@ -95,10 +98,18 @@ class FileStore:
 
         :raises CwagentError: it could not be saved.
         """
-        text = f"[{self.profile}]\naws_access_key_id = {key_id}\naws_secret_access_key = {secret}\n"
+        wanted = {"aws_access_key_id": key_id, "aws_secret_access_key": secret}
         if self.region:
-            text += f"region = {self.region}\n"
-        self._write(self.path(user), text)
+            wanted["region"] = self.region
+        parser = self._parser(user)
+        if parser is None:
+            # It is nothing that AWS tools could read, but it may hold the only copy of something.
+            self.path(user).replace(self.directory / f"{user}.credentials.unreadable")
+            parser = configparser.RawConfigParser()
+        parser[self.profile] = wanted
+        text = io.StringIO()
+        parser.write(text)
+        self._write(self.path(user), text.getvalue().rstrip() + "\n")
         self.settle(user)
 
     def rewrite(self, user: str) -> None:
@@ -120,19 +131,25 @@ class FileStore:
         self.settle(user)
 
     def _parsed(self, user: str) -> configparser.SectionProxy | None:
+        parser = self._parser(user)
+        if parser is None or not parser.has_section(self.profile):
+            return None
+        section = parser[self.profile]
+        return section if section.get("aws_access_key_id") and section.get("aws_secret_access_key") else None
+
+    def _parser(self, user: str) -> configparser.RawConfigParser | None:
+        """The whole file, empty where there is none; ``None`` where it is no credentials file."""
         path = self.path(user)
         parser = configparser.RawConfigParser()
         try:
             parser.read_string(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            return None
+            return parser
         except (OSError, UnicodeDecodeError) as error:
             raise CwagentError(f"Could not read {path}: {error}. Make it readable, or move it away.") from error
         except configparser.Error:
-            return None  # a parser's error quotes the line it stumbled over, which can be the secret
-        wanted = ("aws_access_key_id", "aws_secret_access_key")
-        complete = all(parser.has_option(self.profile, option) for option in wanted)
-        return parser[self.profile] if complete and all(map(parser[self.profile].get, wanted)) else None
+            return None  # the error quotes the line it stumbled over, which can be the secret
+        return parser
 
     def _read_pending(self, user: str) -> frozenset[str] | None:
         path = self._pending(user)

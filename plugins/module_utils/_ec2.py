@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _admin_instance, _association
 from ansible_collections.cwagent.iam.plugins.module_utils._association import Association, Instance, State
-from ansible_collections.cwagent.iam.plugins.module_utils._iam_role import attached_policies, instance_profile
+from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._iam_role import attached_policies, find_profile
 from ansible_collections.cwagent.iam.plugins.module_utils._names import name_of
 
 if TYPE_CHECKING:
@@ -30,12 +32,13 @@ FILTER_VALUES = 200
 ON = ["associating", "associated"]
 
 
-class AssociationResource:
+class AssociationResource(Resource[State]):
     """An instance profile on a list of instances of one region."""
 
     def __init__(self, aws: Aws, instance_ids: Sequence[str], want: WantedProfile) -> None:
-        self._aws = aws
+        super().__init__(aws)
         self._ids = list(dict.fromkeys(instance_ids))
+        self._missing = False
         self._want = want
 
     def read(self) -> State:
@@ -43,7 +46,8 @@ class AssociationResource:
         # Asking for all of the region is fewer calls for a long list, and shows the others that carry the profile.
         all_of_region = len(self._ids) > FILTER_VALUES or self._want.exclusive
         associations = read_associations(self._aws, None if all_of_region else self._ids)
-        profile = self._read_profile(self._want.name) if self._want.present else None
+        profile = find_profile(self._aws, self._want.name) if self._want.present else None
+        self._missing = self._want.present and profile is None
         asked = {name: associations.get(name, ()) for name in self._ids}
         certain = {name for name, found in asked.items() if [each.profile for each in found] == [self._want.name]}
         states = instance_states(self._aws, [name for name in self._ids if name not in certain])
@@ -79,27 +83,19 @@ class AssociationResource:
         """Which instances keep another profile, and what the agent on them lacks; that the profile is not there."""
         warnings = []
         for name, profile in _association.kept(now, self._want).items():
-            lacking = now.lacking.get(profile, ["what the role in a profile that is yet to be made will have"])
-            if lacking:
-                warnings.append(
-                    f"instance {name} keeps instance profile '{profile}', whose role lacks {', '.join(lacking)}"
-                )
+            lacking = now.lacking.get(profile)
+            if lacking is None or lacking:
+                lacks = f", whose role lacks {', '.join(lacking)}" if lacking else ""
+                warnings.append(f"instance {name} keeps instance profile '{profile}'{lacks}")
         if self._want.present and now.profile is None:
             warnings.append(f"instance profile '{self._want.name}' does not exist yet")
         return warnings
 
     def execute(self, step: Step) -> None:
-        """Make the step's call."""
-        self._aws.execute(step)
-
-    def _read_profile(self, name: str) -> InstanceProfile | None:
-        answer = self._aws.find(
-            "iam:GetInstanceProfile",
-            f"read instance profile '{name}'",
-            absent="NoSuchEntity",
-            InstanceProfileName=name,
-        )
-        return instance_profile(answer["InstanceProfile"]) if answer else None
+        """Make the step's call, unless it is known to fail; EC2's own answer takes a missing profile for a new one."""
+        if self._missing:
+            raise InvalidInput(f"Could not {step.summary}: instance profile '{self._want.name}' does not exist.")
+        super().execute(step)
 
     def _lacking(self, others: Mapping[str, str], wanted: InstanceProfile | None) -> dict[str, list[str]]:
         """By other profile, the names of the policies its role lacks."""
@@ -109,16 +105,17 @@ class AssociationResource:
         return {name: _names(needed - self._held_through(name)) for name in sorted(set(others.values()))}
 
     def _held_through(self, profile: str) -> frozenset[str]:
-        found = self._read_profile(profile)
+        found = find_profile(self._aws, profile)
         return attached_policies(self._aws, "role", found.role) if found and found.role else frozenset()
 
 
-class AdminInstanceResource:
+class AdminInstanceResource(Resource[_admin_instance.State]):
     """The instances of a region that carry the admin profile, or are about to."""
 
     def __init__(self, aws: Aws, want: WantedAdmin) -> None:
-        self._aws = aws
+        super().__init__(aws)
         self._want = want
+        self._looked = False
 
     def read(self) -> _admin_instance.State:
         """The instances that matter as EC2 shows them."""
@@ -130,10 +127,19 @@ class AdminInstanceResource:
         asked = dict.fromkeys([*(self._want.instance_ids or ()), *sorted(admins | notes.keys())])
         states = instance_states(self._aws, list(asked))
         instances = {name: Instance(name, state, associations.get(name, ())) for name, state in states.items()}
-        return _admin_instance.State(instances, {name: note for name, note in notes.items() if name in states})
+        noted = {name: note for name, note in notes.items() if name in states}
+        # A profile can be deleted meanwhile, and an account that was set up by hand can have no server profile at all.
+        targets = {noted.get(name, self._want.fallback) for name in admins} - {_admin_instance.NOTHING}
+        missing = {name for name in targets if find_profile(self._aws, name) is None}
+        if missing - {self._want.fallback} and find_profile(self._aws, self._want.fallback) is None:
+            missing.add(self._want.fallback)
+        return _admin_instance.State(instances, noted, frozenset(missing))
 
     def plan(self, now: _admin_instance.State) -> Plan:
         """The steps of every instance."""
+        if not self._looked:
+            _admin_instance.refuse_noted(now, self._want)
+        self._looked = True
         return _admin_instance.plan(now, self._want)
 
     def after(self, now: _admin_instance.State) -> _admin_instance.State:
@@ -148,13 +154,9 @@ class AdminInstanceResource:
         """The instances for the result."""
         return {"instances": _admin_instance.report(now, then, self._want)}
 
-    def warnings(self, _now: _admin_instance.State) -> list[str]:
-        """None."""
-        return []
-
-    def execute(self, step: Step) -> None:
-        """Make the step's call."""
-        self._aws.execute(step)
+    def warnings(self, now: _admin_instance.State) -> list[str]:
+        """Which instances cannot go back to what they had."""
+        return _admin_instance.warnings(now, self._want)
 
     def _notes(self) -> dict[str, str]:
         pages = self._aws.pages(
@@ -182,7 +184,11 @@ def read_associations(aws: Aws, instance_ids: Sequence[str] | None = None) -> di
     ):
         for each in page["IamInstanceProfileAssociations"]:
             profile = each["IamInstanceProfile"]
-            found[each["InstanceId"]] += (Association(each["AssociationId"], profile["Arn"], profile.get("Id")),)
+            arriving = each["State"] == "associating"
+            association = Association(each["AssociationId"], profile["Arn"], profile.get("Id"))
+            others = found[each["InstanceId"]]
+            # While one takes the place of another, both are shown, in no order.
+            found[each["InstanceId"]] = (*others, association) if arriving else (association, *others)
     return dict(found)
 
 

@@ -7,34 +7,29 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _role
+from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
 from ansible_collections.cwagent.iam.plugins.module_utils._principal import Held
 from ansible_collections.cwagent.iam.plugins.module_utils._role import InstanceProfile, Role, State, WantedRole
 from ansible_collections.cwagent.iam.plugins.module_utils._steps import Plan
 
 if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
-    from ansible_collections.cwagent.iam.plugins.module_utils._steps import Step
 
 
-class RoleResource:
+class RoleResource(Resource[State]):
     """A role and its instance profile in IAM. :param present: whether they are wanted at all."""
 
     def __init__(self, aws: Aws, want: WantedRole, present: bool) -> None:
-        self._aws = aws
+        super().__init__(aws)
         self._want = want
         self._present = present
 
     def read(self) -> State:
         """The role and the instance profile as IAM shows them; further instance profiles only before a deletion."""
         role = self._read_role()
-        profile = self._aws.find(
-            "iam:GetInstanceProfile",
-            f"read instance profile '{self._want.profile}'",
-            absent="NoSuchEntity",
-            InstanceProfileName=self._want.profile,
-        )
+        profile = find_profile(self._aws, self._want.profile)
         others = self._other_profiles() if role and not self._present else frozenset()
-        return State(role, instance_profile(profile["InstanceProfile"]) if profile else None, others)
+        return State(role, profile, others)
 
     def plan(self, now: State) -> Plan:
         """The steps, all on one item."""
@@ -62,10 +57,6 @@ class RoleResource:
 
     def _stays(self, now: State) -> list[str]:
         return [] if self._present else _role.stays(now, self._want)
-
-    def execute(self, step: Step) -> None:
-        """Make the step's call."""
-        self._aws.execute(step)
 
     def _read_role(self) -> Role | None:
         name = self._want.name
@@ -97,8 +88,13 @@ class RoleResource:
         return frozenset(held - {self._want.profile})
 
 
-def instance_profile(answer: dict[str, Any]) -> InstanceProfile:
-    """An instance profile as IAM's answers show it."""
+def find_profile(aws: Aws, name: str) -> InstanceProfile | None:
+    """An instance profile as IAM shows it."""
+    attempt = f"read instance profile '{name}'"
+    found = aws.find("iam:GetInstanceProfile", attempt, absent="NoSuchEntity", InstanceProfileName=name)
+    if found is None:
+        return None
+    answer = found["InstanceProfile"]
     return InstanceProfile(
         name=answer["InstanceProfileName"],
         path=answer["Path"],

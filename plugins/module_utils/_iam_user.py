@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _user, _window
+from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED, AwsRefusal, CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._iam_role import (
     attached_policies,
@@ -28,13 +29,13 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._steps import Step
 
 PAGE = 1000
-# GetUser, ListAttachedUserPolicies, ListUserPolicies
-CALLS_FOR_ONE = 3
+# GetUser, ListAttachedUserPolicies, ListUserPolicies, ListGroupsForUser
+CALLS_FOR_ONE = 4
 
 States = dict[str, State]
 
 
-class UserResource:
+class UserResource(Resource[States]):
     """A list of users in IAM with their saved keys.
 
     :param store: where the keys are saved; ``None`` where keys are not managed.
@@ -42,7 +43,7 @@ class UserResource:
     """
 
     def __init__(self, aws: Aws, names: Sequence[str], want: Declared, store: FileStore | None, present: bool) -> None:
-        self._aws = aws
+        super().__init__(aws)
         self._names = list(dict.fromkeys(names))
         self._want = want
         self._store = store
@@ -55,7 +56,8 @@ class UserResource:
         if self._store or not self._present:
             users.update(zip(users, in_parallel(self._with_keys, users.values())))
         saved = {name: self._store.read(name) if self._store else None for name in self._names}
-        return {name: State(name, users.get(name), saved[name]) for name in self._names}
+        states = {name: State(name, users.get(name), saved[name]) for name in self._names}
+        return {name: self._with_use(state) if _user.orphans(state) else state for name, state in states.items()}
 
     def plan(self, now: States) -> Plan:
         """The steps of every user; one that cannot be helped does not stop the others."""
@@ -106,7 +108,7 @@ class UserResource:
         elif step.action == _user.REMOVE_CREDENTIALS and self._store:
             self._store.remove(name)
         else:
-            self._aws.execute(step)
+            super().execute(step)
 
     def _make_key(self, step: Step, name: str, store: FileStore) -> None:
         """Make a key and save it, so that no secret is lost at any moment in between."""
@@ -124,6 +126,19 @@ class UserResource:
             words = f"delete access key {key['AccessKeyId']} of user '{name}', which could not be saved"
             self._aws.execute(_user.delete_key(name, key["AccessKeyId"], words))
             raise CwagentError(f"{error} The new access key of user '{name}' was deleted again.") from error
+
+    def _with_use(self, state: State) -> State:
+        lost = _user.orphans(state)
+        if state.user is None:
+            return state
+        keys = tuple(replace(key, used=key in lost and self._was_used(key)) for key in state.user.keys)
+        return replace(state, user=replace(state.user, keys=keys))
+
+    def _was_used(self, key: AccessKey) -> bool:
+        answer = self._aws.call(
+            "iam:GetAccessKeyLastUsed", f"read when access key {key.id} was last used", AccessKeyId=key.id
+        )
+        return "LastUsedDate" in answer["AccessKeyLastUsed"]
 
     def _with_keys(self, user: User) -> User:
         return replace(user, keys=access_keys(self._aws, user.name))

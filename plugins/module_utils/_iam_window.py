@@ -8,26 +8,33 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _window
+from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
 from ansible_collections.cwagent.iam.plugins.module_utils._iam_user import access_keys
 from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
-from ansible_collections.cwagent.iam.plugins.module_utils._window import CLOSED, OPEN, WantedWindow, Window
+from ansible_collections.cwagent.iam.plugins.module_utils._window import ABSENT, CLOSED, OPEN, WantedWindow, Window
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
-    from ansible_collections.cwagent.iam.plugins.module_utils._steps import Plan, Step
+    from ansible_collections.cwagent.iam.plugins.module_utils._steps import Plan
 
 State = Optional[Window]
 
 
-class WindowResource:
-    """The admin window of a role or a user. :param time: the present, in UTC."""
+class WindowResource(Resource[State]):
+    """The admin window of a role or a user.
 
-    def __init__(self, aws: Aws, want: WantedWindow, time: datetime) -> None:
-        self._aws = aws
+    :param time: the present, in UTC.
+    :param refuse_open: whether one that is open already is an error.
+    """
+
+    def __init__(self, aws: Aws, want: WantedWindow, time: datetime, refuse_open: bool) -> None:
+        super().__init__(aws)
         self._want = want
         self._time = time
+        self._refuse_open = refuse_open
+        self._looked = False
 
     def read(self) -> State:
         """The window as IAM shows it; ``None`` where the principal does not exist."""
@@ -51,6 +58,9 @@ class WindowResource:
 
     def plan(self, now: State) -> Plan:
         """The steps that open or close it."""
+        if self._refuse_open and not self._looked:
+            _window.refuse_open(now, self._want, self._time)
+        self._looked = True
         return _window.plan(now, self._want, self._time)
 
     def after(self, now: State) -> State:
@@ -59,22 +69,19 @@ class WindowResource:
             now = Window() if self._want.state == OPEN else None
         if now is None:
             return None
-        keys = tuple(replace(key, active=self._want.state != CLOSED) for key in now.keys)
+        switched = self._want.state != ABSENT or now.policy is not None
+        keys = tuple(replace(key, active=self._want.state != CLOSED) for key in now.keys) if switched else now.keys
         return Window(_window.policy_after(now, self._want, self._time), keys)
 
     def render(self, state: State) -> dict[str, Any]:
         """The window for the diff."""
-        return _window.report(state)
+        return _window.report(state, self._time)
 
     def report(self, _now: State, then: State) -> dict[str, Any]:
         """The window for the result."""
-        return {"window": _window.report(then)}
+        return {"window": _window.report(then, self._time)}
 
     def warnings(self, now: State) -> list[str]:
         """That the principal is not there."""
         missing = now is None and self._want.state == OPEN
         return [f"{self._want.kind} '{self._want.name}' does not exist yet"] if missing else []
-
-    def execute(self, step: Step) -> None:
-        """Make the step's call."""
-        self._aws.execute(step)

@@ -23,7 +23,7 @@ ADDRESS = "http://169.254.169.254"
 ADDRESS_VARIABLE = "AWS_EC2_METADATA_SERVICE_ENDPOINT"
 TIMEOUT_SECONDS = 5
 NOT_FOUND = 404
-TOKEN_SECONDS = 60
+TOKEN_SECONDS = 21600  # the longest there is, so that no wait outlives it
 
 
 @dataclass(frozen=True)
@@ -47,29 +47,41 @@ class MetadataService:
     def identity(self) -> Identity:
         """Who the instance is now; an instance without a profile is nobody.
 
+        Until a new profile or its role has reached EC2, the service has documents that say so in their ``Code`` and
+        hold nothing else.
+
         :raises CwagentError: the service cannot be reached.
         """
-        info = self._get("iam/info")
-        if info is None:
+        arn = self._document("iam/info").get("InstanceProfileArn")
+        if arn is None:
             return Identity()
-        role = self._get("iam/security-credentials/")
-        return Identity(name_of(json.loads(info)["InstanceProfileArn"]), role.strip() if role else None)
+        role = self._role()
+        return Identity(name_of(arn), role if role and "AccessKeyId" in self._credentials(role) else None)
 
     def credentials(self) -> dict[str, Any]:
         """The instance's credentials as boto3 takes them.
 
         :raises CwagentError: it has none.
         """
-        role = (self._get("iam/security-credentials/") or "").strip()
-        found = self._get(f"iam/security-credentials/{role}") if role else None
-        if not found:
-            raise CwagentError("This instance has no credentials: its metadata service names no role.")
-        document = json.loads(found)
+        role = self._role()
+        document = self._credentials(role) if role else {}
+        if "AccessKeyId" not in document:
+            reason = document.get("Message") or document.get("Code") or "its metadata service names no role"
+            raise CwagentError(f"This instance has no credentials: {reason}.")
         return {
             "aws_access_key_id": document["AccessKeyId"],
             "aws_secret_access_key": document["SecretAccessKey"],
             "aws_session_token": document["Token"],
         }
+
+    def _role(self) -> str:
+        return (self._get("iam/security-credentials/") or "").strip()
+
+    def _credentials(self, role: str) -> dict[str, Any]:
+        return self._document(f"iam/security-credentials/{role}")
+
+    def _document(self, path: str) -> dict[str, Any]:
+        return dict(json.loads(self._get(path) or "{}"))
 
     def _get(self, path: str) -> str | None:
         if self._token is None:

@@ -16,7 +16,7 @@ from ansible_collections.amazon.aws.plugins.module_utils.botocore import HAS_BOT
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
-from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws, Deadline
+from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._principal import REMOVE_BOUNDARY, Declared
@@ -78,8 +78,9 @@ def reporting(module: AnsibleAWSModule) -> Iterator[None]:
         module.fail_json(msg=str(error), **error.details)
 
 
-def finish(module: AnsibleAWSModule, resource: Resource[Any], wait: Deadline | None) -> None:
+def finish(module: AnsibleAWSModule, resource: Resource[Any]) -> None:
     """Bring the resource to what is wanted and end the module with the result."""
+    wait = module.params["wait_timeout"] if module.params.get("wait") else None
     result = converge(resource, module.check_mode, wait)
     for warning in result.pop("warnings"):
         warn(warning)
@@ -89,11 +90,6 @@ def finish(module: AnsibleAWSModule, resource: Resource[Any], wait: Deadline | N
 def aws(module: AnsibleAWSModule) -> Aws:
     """The way to AWS, with the module's credentials and patience."""
     return Aws(module.client, patience=module.params["wait_timeout"])
-
-
-def deadline(module: AnsibleAWSModule) -> Deadline | None:
-    """How long to wait, if at all."""
-    return Deadline(module.params["wait_timeout"]) if module.params["wait"] else None
 
 
 def declared(module: AnsibleAWSModule) -> Declared:

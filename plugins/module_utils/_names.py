@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 ACCESS_POLICIES = {"server": "CloudWatchAgentServerPolicy", "admin": "CloudWatchAgentAdminPolicy"}
 SSM_POLICIES = {
@@ -88,6 +88,15 @@ def check_name(kind: str, name: str) -> None:
             f"'{name}' is no valid {kind} name: IAM allows 1 to {_LENGTHS[kind]} characters, "
             "letters, digits and any of +=,.@_- (no spaces)."
         )
+
+
+def check_different(names: Collection[str]) -> None:
+    """Refuse names that IAM takes for one. :raises InvalidInput: it names them."""
+    seen: dict[str, str] = {}
+    for name in names:
+        other = seen.setdefault(name.lower(), name)
+        if other != name:
+            raise InvalidInput(f"'{other}' and '{name}' differ only by case, and IAM takes them for one name.")
 
 
 def check_path(path: str | None) -> None:

@@ -8,13 +8,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY, name_of
-from ansible_collections.cwagent.iam.plugins.module_utils._steps import Step
+from ansible_collections.cwagent.iam.plugins.module_utils._steps import GONE, Step
 from ansible_collections.cwagent.iam.plugins.module_utils._window import close_new
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-GONE = frozenset({"NoSuchEntity"})
 REMOVE_BOUNDARY = "none"
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html, unless the account had it raised
 MAX_POLICIES = 10

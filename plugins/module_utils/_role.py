@@ -4,12 +4,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._principal import (
-    GONE,
     Declared,
     Held,
     delete_inline,
@@ -20,7 +20,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal import (
     settle,
     tag_steps,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._steps import Step
+from ansible_collections.cwagent.iam.plugins.module_utils._steps import GONE, NEW, STILL_HELD, Step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,11 +86,16 @@ class WantedRole:
 
 # https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateRole.html
 MAX_DESCRIPTION = 1000
+_DESCRIPTION = re.compile(r"[\t\n\r\x20-\x7e\xa1-\xff]*")
 SESSION_DURATIONS = range(3600, 43201)
 
 
 def check_settings(description: str | None, max_session_duration: int | None) -> None:
     """Refuse settings that IAM would refuse. :raises InvalidInput: it says what IAM allows."""
+    if description and not _DESCRIPTION.fullmatch(description):
+        raise InvalidInput(
+            "description: IAM takes only characters of Latin-1, which leaves out dashes and curly quotes."
+        )
     if description and len(description) > MAX_DESCRIPTION:
         raise InvalidInput(f"description: IAM allows {MAX_DESCRIPTION} characters, these are {len(description)}.")
     if max_session_duration is not None and max_session_duration not in SESSION_DURATIONS:
@@ -174,7 +179,8 @@ def plan(now: State, want: WantedRole) -> list[Step]:
     if now.role and then.role:
         steps += [*_update(now.role, then.role), *settle("role", want.name, now.role.held, then.role.held)]
     elif then.role:
-        steps += [_create(then.role), *give("role", want.name, then.role.held, Held())]
+        given = give("role", want.name, then.role.held, Held())
+        steps += [_create(then.role), *(replace(step, retry_when=NEW) for step in given)]
     return steps + (_profile_steps(now.profile, then.profile) if then.profile else [])
 
 
@@ -235,7 +241,9 @@ def _profile_steps(now: InstanceProfile | None, then: InstanceProfile) -> list[S
     if held != then.role:
         arguments = {"instance_profile_name": then.name, "role_name": then.role}
         words = f"put role '{then.role}' into instance profile '{then.name}'"
-        steps.append(Step("iam:AddRoleToInstanceProfile", arguments, words))
+        steps.append(
+            Step("iam:AddRoleToInstanceProfile", arguments, words, retry_when=NEW if now is None else frozenset())
+        )
     return steps
 
 
@@ -280,9 +288,10 @@ def plan_absent(now: State, want: WantedRole) -> list[Step]:
         steps += [_out_of_profile(want.profile, want.name)] if now.profile.role else []
         arguments = {"instance_profile_name": want.profile}
         words = f"delete instance profile '{want.profile}'"
-        steps.append(Step("iam:DeleteInstanceProfile", arguments, words, done_when=GONE))
+        steps.append(Step("iam:DeleteInstanceProfile", arguments, words, done_when=GONE, retry_when=STILL_HELD))
     if now.role:
-        steps.append(Step("iam:DeleteRole", {"role_name": want.name}, f"delete role '{want.name}'", done_when=GONE))
+        words = f"delete role '{want.name}'"
+        steps.append(Step("iam:DeleteRole", {"role_name": want.name}, words, done_when=GONE, retry_when=STILL_HELD))
     return steps
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _config
 from ansible_collections.cwagent.iam.plugins.module_utils._config import Parameter, WantedParameter
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsRefusal
+from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import NOT_YET_KNOWN, AwsRefusal
 
 if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 State = Optional[Parameter]
 
 
-class ParameterResource:
+class ParameterResource(Resource[State]):
     """A parameter that holds an agent configuration.
 
     :param want: ``None`` where it is not to be there.
@@ -26,7 +27,7 @@ class ParameterResource:
     """
 
     def __init__(self, aws: Aws, name: str, want: WantedParameter | None, region: str | None) -> None:
-        self._aws = aws
+        super().__init__(aws)
         self._name = name
         self._want = want
         self._region = region
@@ -34,7 +35,10 @@ class ParameterResource:
     def read(self) -> State:
         """The parameter as it is stored."""
         attempt = f"read parameter '{self._name}'"
-        answer = self._aws.find("ssm:GetParameter", attempt, absent="ParameterNotFound", Name=self._name)
+        answer = self._aws.patiently(
+            lambda: self._aws.find("ssm:GetParameter", attempt, absent="ParameterNotFound", Name=self._name),
+            NOT_YET_KNOWN,
+        )
         if answer is None:
             return None
         parameter = answer["Parameter"]
@@ -57,10 +61,6 @@ class ParameterResource:
     def report(self, _now: State, then: State) -> dict[str, Any]:
         """The parameter for the result."""
         return {"parameter": _config.report(self._name, then), "region": self._region}
-
-    def warnings(self, _now: State) -> list[str]:
-        """None."""
-        return []
 
     def execute(self, step: Step) -> None:
         """Make the step's call."""

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 
+# The codes that mean that a thing is gone already.
+GONE = frozenset({"NoSuchEntity"})
+# What IAM answers about a thing that was made, or emptied, a moment ago.
+NEW = frozenset({"NoSuchEntity", "ConcurrentModification"})
+STILL_HELD = frozenset({"DeleteConflict"})
 # IAM allows an account about 20 write requests a second; more threads only wait for each other.
 WORKERS = 10
 

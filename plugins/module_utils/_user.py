@@ -7,9 +7,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import THROTTLED, CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import THROTTLED, CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._principal import (
-    GONE,
     Declared,
     Held,
     delete_inline,
@@ -19,7 +18,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal import (
     render_held,
     settle,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._steps import Step
+from ansible_collections.cwagent.iam.plugins.module_utils._steps import GONE, NEW, STILL_HELD, Step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,11 +33,16 @@ REMOVE_CREDENTIALS = "credentials:Remove"
 
 @dataclass(frozen=True)
 class AccessKey:
-    """An access key as IAM lists it. :param created: ISO 8601."""
+    """An access key as IAM lists it.
+
+    :param created: ISO 8601.
+    :param used: whether it was ever used; asked only of keys that could be orphans.
+    """
 
     id: str
     active: bool = True
     created: str | None = None
+    used: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,12 +90,12 @@ def _live(state: State) -> AccessKey | None:
     return next((key for key in keys if state.saved and key.id == state.saved.key_id), None)
 
 
-def _orphans(state: State) -> tuple[AccessKey, ...]:
-    """Keys that an interrupted run made and whose secrets nobody has."""
+def orphans(state: State) -> tuple[AccessKey, ...]:
+    """Keys that an interrupted run made and whose secrets nobody has; one that was ever used is somebody's."""
     if not state.user or not state.saved or state.saved.pending is None:
         return ()
     known = state.saved.pending | {state.saved.key_id}
-    return tuple(key for key in state.user.keys if key.id not in known)
+    return tuple(key for key in state.user.keys if key.id not in known and not key.used)
 
 
 def state_after(now: State, want: Declared) -> State:
@@ -102,8 +106,8 @@ def state_after(now: State, want: Declared) -> State:
     if now.saved is None:
         return replace(now, user=user)
     live = _live(now)
-    orphans = _orphans(now)
-    keys = tuple(key for key in user.keys if key not in orphans)
+    lost = orphans(now)
+    keys = tuple(key for key in user.keys if key not in lost)
     if live is None:
         keys += (AccessKey(id="", active=not want.admin_window),)
     saved = Saved(now.saved.where, key_id=live.id if live else None)
@@ -117,7 +121,7 @@ def plan(now: State, want: Declared) -> list[Step]:
     """
     then = state_after(now, want)
     if now.user and want.path not in (None, now.user.held.path):
-        raise CwagentError(
+        raise InvalidInput(
             f"user '{now.name}' exists with path {now.user.held.path}, and this module does not move it to "
             f"{want.path}; leave the path out, or remove the user first."
         )
@@ -125,7 +129,8 @@ def plan(now: State, want: Declared) -> list[Step]:
         steps = settle("user", now.name, now.user.held, then.user.held)
         steps += [_leave(now.name, group) for group in sorted(now.user.groups - then.user.groups)]
     elif then.user:
-        steps = [_create(then.user), *give("user", now.name, then.user.held, Held())]
+        given = give("user", now.name, then.user.held, Held())
+        steps = [_create(then.user), *(replace(step, retry_when=NEW) for step in given)]
     return steps + _key_steps(now, want)
 
 
@@ -139,17 +144,17 @@ def _create(user: User) -> Step:
 def _key_steps(now: State, want: Declared) -> list[Step]:
     if now.saved is None:
         return []
-    orphans = _orphans(now)
+    lost = orphans(now)
     steps = [
         delete_key(now.name, key.id, f"delete access key {key.id} of user '{now.name}', whose secret was lost")
-        for key in orphans
+        for key in lost
     ]
     if _live(now):
         if not now.saved.fit or now.saved.pending is not None:
             words = f"write {now.saved.where} anew with the access key of user '{now.name}'"
             steps.append(Step(REWRITE_CREDENTIALS, {"user_name": now.name}, words))
         return steps
-    known = [key for key in (now.user.keys if now.user else ()) if key not in orphans]
+    known = [key for key in (now.user.keys if now.user else ()) if key not in lost]
     if len(known) >= KEYS_PER_USER:
         listed = ", ".join(f"{key.id} ({'active' if key.active else 'inactive'}, {key.created})" for key in known)
         raise CwagentError(
@@ -176,18 +181,18 @@ def stays(now: State, want: Declared) -> list[str]:
     """What is on the user that is not ours and so keeps it from being deleted, in words."""
     if now.user is None or want.exclusive:
         return []
-    live, orphans = _live(now), _orphans(now)
+    live, lost = _live(now), orphans(now)
     return [
         *foreign(now.user.held, want),
         *(f"group '{name}'" for name in sorted(now.user.groups)),
-        *(f"access key {key.id}" for key in now.user.keys if key != live and key not in orphans),
+        *(f"access key {key.id}" for key in now.user.keys if key != live and key not in lost),
     ]
 
 
 def absent_after(now: State, want: Declared) -> State:
     """What is left when ours is taken down: of a user with foreign things on it, all but ours."""
     if now.user and stays(now, want):
-        ours = {_live(now), *_orphans(now)}
+        ours = {_live(now), *orphans(now)}
         keys = tuple(key for key in now.user.keys if key not in ours)
         user = replace(now.user, held=want.held_without_ours(now.user.held), keys=keys)
         return State(now.name, user)
@@ -214,7 +219,8 @@ def plan_absent(now: State, want: Declared) -> list[Step]:
         steps += detach("user", now.name, now.user.held.policies)
         steps += delete_inline("user", now.name, now.user.held.inline)
         steps += [_leave(now.name, group) for group in sorted(now.user.groups)]
-        steps.append(Step("iam:DeleteUser", {"user_name": now.name}, f"delete user '{now.name}'", done_when=GONE))
+        words = f"delete user '{now.name}'"
+        steps.append(Step("iam:DeleteUser", {"user_name": now.name}, words, done_when=GONE, retry_when=STILL_HELD))
     return steps
 
 

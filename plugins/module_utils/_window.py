@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
-from ansible_collections.cwagent.iam.plugins.module_utils._steps import Plan, Step
+from ansible_collections.cwagent.iam.plugins.module_utils._steps import GONE, Plan, Step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +27,9 @@ MAX_MINUTES = 720
 # Asking for the same minutes again a moment later is not asking for longer.
 TOLERANCE = timedelta(minutes=1)
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
+
+# https://docs.aws.amazon.com/IAM/latest/APIReference/API_DeleteAccessKey.html: changed a moment ago
+NEW_KEY = frozenset({"NoSuchEntity", "EntityTemporarilyUnmodifiable"})
 
 OPEN, CLOSED, ABSENT = "open", "closed", "absent"
 
@@ -95,10 +98,24 @@ def policy_after(now: Window, want: WantedWindow, time: datetime) -> Mapping[str
     if want.state == CLOSED:
         return closed_policy()
     wanted = time + timedelta(minutes=want.minutes)
+    tolerance = min(TOLERANCE, timedelta(minutes=want.minutes) / 2)
     present = deadline_of(now.policy)
-    if present and wanted <= present + TOLERANCE:
+    if present and wanted - tolerance <= present <= time + timedelta(minutes=MAX_MINUTES) + TOLERANCE:
         return now.policy
     return open_policy(wanted)
+
+
+def refuse_open(now: Window | None, want: WantedWindow, time: datetime) -> None:
+    """Refuse a window that is open already: another run has opened it.
+
+    :raises InvalidInput: it says until when, and what to do.
+    """
+    deadline = deadline_of(now.policy) if now else None
+    if deadline and deadline > time:
+        raise InvalidInput(
+            f"the admin window of {want.kind} '{want.name}' is open until {deadline.strftime(_TIME)} (UTC), for "
+            "another run or for a person. Wait until then; the playbook cwagent.iam.restore closes it at once."
+        )
 
 
 def plan(now: Window | None, want: WantedWindow, time: datetime) -> Plan:
@@ -119,8 +136,7 @@ def _policy_steps(now: Window, want: WantedWindow, time: datetime) -> list[Step]
     window = f"the admin window of {want.kind} '{want.name}'"
     if policy is None:
         arguments = {f"{want.kind}_name": want.name, "policy_name": WINDOW_POLICY}
-        gone = frozenset({"NoSuchEntity"})
-        return [Step(f"iam:Delete{want.kind.title()}Policy", arguments, f"remove {window}", done_when=gone)]
+        return [Step(f"iam:Delete{want.kind.title()}Policy", arguments, f"remove {window}", done_when=GONE)]
     deadline = deadline_of(policy)
     words = f"open {window} until {deadline.strftime(_TIME)}" if deadline else f"close {window}"
     return [put_policy(want.kind, want.name, policy, words)]
@@ -139,6 +155,8 @@ def close_new(kind: str, name: str) -> Step:
 
 def _key_steps(now: Window, want: WantedWindow) -> list[Step]:
     """A user's keys are of use only while the window is open, so they are switched off with it."""
+    if want.state == ABSENT and now.policy is None:
+        return []
     active = want.state != CLOSED
     return [switch_key(want.name, key.id, active) for key in now.keys if key.active != active]
 
@@ -147,13 +165,14 @@ def switch_key(user: str, key_id: str, active: bool) -> Step:
     """The step that makes an access key active or inactive."""
     arguments = {"user_name": user, "access_key_id": key_id, "status": "Active" if active else "Inactive"}
     words = f"{'activate' if active else 'deactivate'} access key {key_id} of user '{user}'"
-    return Step("iam:UpdateAccessKey", arguments, words)
+    return Step("iam:UpdateAccessKey", arguments, words, retry_when=NEW_KEY)
 
 
-def report(window: Window | None) -> dict[str, Any]:
-    """The window for the result and the diff; the deadline is in UTC."""
+def report(window: Window | None, time: datetime) -> dict[str, Any]:
+    """The window for the result and the diff; the deadline is in UTC. :param time: the present, in UTC."""
     policy = window.policy if window else None
     deadline = deadline_of(policy)
-    state = OPEN if deadline else CLOSED if policy == closed_policy() else "altered" if policy else ABSENT
+    still = OPEN if deadline and deadline > time else "expired"
+    state = still if deadline else CLOSED if policy == closed_policy() else "altered" if policy else ABSENT
     keys = [{"id": key.id, "active": key.active} for key in window.keys] if window else []
     return {"state": state, "deadline": deadline.strftime(_TIME) if deadline else None, "access_keys": keys}

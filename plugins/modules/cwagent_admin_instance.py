@@ -33,7 +33,7 @@ options:
     aliases: [instance_id]
   state:
     description:
-      - V(noted) writes the tag.
+      - V(noted) writes the tag, and refuses an instance that has one, since another run is at work on it then.
       - V(admin) writes the tag, unless it is there, and puts the admin profile on.
       - V(returned) puts back what the tag says and removes the tag. An instance that was terminated meanwhile is left
         alone, and so is one that someone gave another profile.
@@ -114,6 +114,7 @@ def main() -> None:
     with _module.reporting(module):
         for name in (params["admin_profile"], params["server_profile"]):
             _names.check_name("instance profile", name)
+        _admin_instance.check_profiles(params["admin_profile"], params["server_profile"])
         for instance_id in params["instance_ids"] or ():
             _names.check_instance_id(instance_id)
         want = _admin_instance.WantedAdmin(
@@ -124,7 +125,7 @@ def main() -> None:
             keep_note=params["keep_note"],
         )
         resource = AdminInstanceResource(_module.aws(module), want)
-        _module.finish(module, resource, _module.deadline(module))
+        _module.finish(module, resource)
 
 
 if __name__ == "__main__":

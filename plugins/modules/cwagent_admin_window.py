@@ -14,7 +14,8 @@ description:
     window closes by itself, whatever happens to the controller.
   - A Deny holds for sessions that exist already, so credentials that were copied off an instance lose the right too.
   - Nothing but C(ssm:PutParameter) is denied; the agent keeps running under an admin role.
-  - The access keys of a user are active while its window is open and inactive while it is closed.
+  - The access keys of a user are active while its window is open and inactive while it is closed. That goes for all of
+    them, so keep no key on an admin user that must stay inactive.
 author: cwagent.iam contributors
 options:
   role:
@@ -36,6 +37,10 @@ options:
       - A window that is open already is only ever opened for longer.
     type: int
     default: 15
+  refuse_open:
+    description: Whether a window that is open already is an error, since another run or a person has opened it.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - cwagent.iam.wait
   - cwagent.iam.attributes
@@ -61,8 +66,9 @@ EXAMPLES = r"""
 RETURN = r"""
 window:
   description:
-    - The window. Its state is V(altered) where the policy is not as this module writes it.
-    - The deadline is in UTC, and null unless the window is open.
+    - The window. Its state is V(expired) where the deadline has passed, which closes it too, and V(altered) where the
+      policy is not as this module writes it.
+    - The deadline is in UTC, and null unless the window is or was open.
   returned: success
   type: dict
   sample: {access_keys: [], deadline: "2026-11-24T16:15:00Z", state: open}
@@ -84,6 +90,7 @@ SPEC = {
     "user": {"type": "str"},
     "state": {"type": "str", "choices": [_window.OPEN, _window.CLOSED, _window.ABSENT], "required": True},
     "minutes": {"type": "int", "default": 15},
+    "refuse_open": {"type": "bool", "default": False},
     **_module.WAIT_SPEC,
 }
 
@@ -96,8 +103,10 @@ def main() -> None:
         _names.check_name(kind, params[kind])
         _window.check_minutes(params["minutes"])
         want = _window.WantedWindow(kind, params[kind], params["state"], params["minutes"])
-        resource = WindowResource(_module.aws(module), want, datetime.now(timezone.utc))
-        _module.finish(module, resource, _module.deadline(module))
+        resource = WindowResource(
+            _module.aws(module), want, datetime.now(timezone.utc), refuse_open=params["refuse_open"]
+        )
+        _module.finish(module, resource)
 
 
 if __name__ == "__main__":

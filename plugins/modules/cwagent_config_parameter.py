@@ -159,7 +159,7 @@ def main() -> None:
     with _module.reporting(module):
         want = wanted(module)
         resource = ParameterResource(aws(module), module.params["name"], want, module.region)
-        _module.finish(module, resource, wait=None)
+        _module.finish(module, resource)
 
 
 if __name__ == "__main__":

@@ -140,7 +140,7 @@ def main() -> None:
     with _module.reporting(module):
         present = module.params["state"] == "present"
         resource = RoleResource(_module.aws(module), wanted(module), present)
-        _module.finish(module, resource, _module.deadline(module))
+        _module.finish(module, resource)
 
 
 if __name__ == "__main__":

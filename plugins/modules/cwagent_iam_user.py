@@ -152,10 +152,11 @@ def main() -> None:
     with _module.reporting(module):
         for name in module.params["name"]:
             _names.check_name("user", name)
+        _names.check_different(module.params["name"])
         present = module.params["state"] == "present"
         want = _module.declared(module)
         resource = UserResource(_module.aws(module), module.params["name"], want, store(module), present)
-        _module.finish(module, resource, _module.deadline(module))
+        _module.finish(module, resource)
 
 
 if __name__ == "__main__":

@@ -114,7 +114,7 @@ def main() -> None:
             exclusive=params["exclusive"],
         )
         resource = AssociationResource(_module.aws(module), params["instance_ids"], want)
-        _module.finish(module, resource, _module.deadline(module))
+        _module.finish(module, resource)
 
 
 if __name__ == "__main__":

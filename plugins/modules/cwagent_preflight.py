@@ -11,7 +11,7 @@ short_description: Refuse what AWS would refuse, before anything is changed
 description:
   - Checks names, options and instances for a playbook that uses several modules of this collection one after the other,
     so that a mistake in what the last one gets is found before the first one has changed anything.
-  - Makes no call but C(ec2:DescribeInstances), and that only for O(instance_ids).
+  - Makes no call but C(ec2:DescribeInstances), and that only for O(instance_ids), and those for O(retired_profiles).
 author: cwagent.iam contributors
 options:
   roles:
@@ -31,6 +31,19 @@ options:
     default: []
   parameters:
     description: Names of parameters for agent configurations.
+    type: list
+    elements: str
+    default: []
+  retired_profiles:
+    description:
+      - Names of instance profiles that are to be deleted. No instance of any enabled region may carry them, except
+        those in O(retired_from). This takes C(ec2:DescribeRegions) and, in each,
+        C(ec2:DescribeIamInstanceProfileAssociations).
+    type: list
+    elements: str
+    default: []
+  retired_from:
+    description: Ids of the instances that O(retired_profiles) will be taken off.
     type: list
     elements: str
     default: []
@@ -75,21 +88,8 @@ problems:
   sample: ["Instance i-0123456789abcdef0 does not exist in this region and account."]
 """
 
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-from ansible_collections.cwagent.iam.plugins.module_utils import _config, _module, _names
-from ansible_collections.cwagent.iam.plugins.module_utils._association import unfit_instance
-from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials import FileStore
-from ansible_collections.cwagent.iam.plugins.module_utils._ec2 import instance_states
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
+from ansible_collections.cwagent.iam.plugins.module_utils import _module
+from ansible_collections.cwagent.iam.plugins.module_utils._preflight import problems
 
 NAMES = {"type": "list", "elements": "str", "default": []}
 SPEC = {
@@ -97,43 +97,17 @@ SPEC = {
     "users": NAMES,
     "instance_ids": NAMES,
     "parameters": NAMES,
+    "retired_profiles": NAMES,
+    "retired_from": NAMES,
     "credentials_directory": {"type": "path"},
     **{option: _module.PRINCIPAL_SPEC[option] for option in ("ssm_policy", "path", "permissions_boundary", "tags")},
 }
 
 
-def checks(module: AnsibleAWSModule) -> Iterator[Callable[[], None]]:
-    """All that can be checked without asking AWS; each raises InvalidInput."""
-    params = module.params
-    yield from (partial(_names.check_name, "role", name) for name in params["roles"])
-    yield from (partial(_names.check_name, "user", name) for name in params["users"])
-    yield from (partial(_config.check_parameter_name, name) for name in params["parameters"])
-    yield from (partial(_names.check_instance_id, instance_id) for instance_id in params["instance_ids"])
-    yield partial(_module.check_principal, params, _names.partition_of(module.region))
-    if params["credentials_directory"]:
-        yield FileStore(Path(params["credentials_directory"]).absolute(), "", None).check
-
-
-def problems(module: AnsibleAWSModule) -> list[str]:
-    """What is wrong, in words; EC2 is only asked when nothing else is."""
-    found = []
-    for check in checks(module):
-        try:
-            check()
-        except InvalidInput as error:
-            found.append(str(error))
-    instance_ids = module.params["instance_ids"]
-    if found or not instance_ids:
-        return found
-    states = instance_states(Aws(module.client), instance_ids)
-    unfit = (unfit_instance(instance_id, states.get(instance_id)) for instance_id in instance_ids)
-    return [problem for problem in unfit if problem]
-
-
 def main() -> None:
     module = _module.aws_module(SPEC)
     with _module.reporting(module):
-        found = problems(module)
+        found = problems(module.params, module.region, module.client)
         if found:
             module.fail_json(msg=f"{' '.join(found)} Nothing was changed.", problems=found)
         module.exit_json(changed=False)

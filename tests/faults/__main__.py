@@ -11,61 +11,80 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from emulator import Emulator, Fault, Kind
+from emulator import Call, Emulator, Fault, Kind
 
-from .job import Job, most_admins_at_once
+from .job import Job
+from .judgement import KILLS, Evidence, Run, State, problems
 
-KINDS = (Kind.KILL_BEFORE, Kind.KILL_AFTER, Kind.LOSE_ANSWER, Kind.THROTTLE, Kind.DENY, Kind.SERVER_ERROR)
-# As often as botocore tries: enough to make the call fail for good in one of the kinds, and not in the other.
+KINDS = (*KILLS, Kind.LOSE_ANSWER, Kind.THROTTLE, Kind.DENY, Kind.SERVER_ERROR)
+# Fewer times than the modules try; what fails for good is a call that is denied.
 REPEATED = {Kind.THROTTLE: 3, Kind.SERVER_ERROR: 2}
+# The modules take a refusal for a right that is on its way, and try for some seconds; more often than that.
+DENIED_FOR_GOOD = {"PutParameter": 100}
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One fault at one call. :param nth: which call of the run, from 1."""
+    """One fault at one call.
+
+    :param number: which call of an undisturbed run it is, from 1.
+    :param nth: which one of those with the same action, from 1.
+    """
 
     kind: Kind
+    number: int
+    service: str
+    action: str
     nth: int
 
-
-def chosen(calls: int, trials: int | None, offset: int) -> Iterator[Trial]:
-    """The trials to make, over a run of so many calls."""
-    for number, kind in enumerate(KINDS):
-        step = max(1, calls // trials) if trials else 1
-        first = (offset + number * 5) % step
-        yield from (Trial(kind, nth) for nth in range(first + 1, calls + 1, step))
+    def fault(self, process: int) -> Fault:
+        times = DENIED_FOR_GOOD.get(self.action) if self.kind == Kind.DENY else REPEATED.get(self.kind)
+        return Fault(self.kind, service=self.service, action=self.action, nth=self.nth, times=times, process=process)
 
 
-def run(trial: Trial, aws: Emulator, folder: Path, undisturbed: dict[str, object]) -> str:
-    """What did not recover, in words; empty when all did."""
+def chosen(calls: Sequence[Call], trials: int | None, offset: int) -> Iterator[Trial]:
+    """The trials to make, over the calls of an undisturbed run. :param offset: shifts which calls are taken."""
+    count = min(trials or len(calls), len(calls))
+    for position, kind in enumerate(KINDS):
+        for index in sorted((offset + position * 5 + each * len(calls) // count) % len(calls) for each in range(count)):
+            call = calls[index]
+            same = [
+                other for other in calls[: index + 1] if (other.service, other.action) == (call.service, call.action)
+            ]
+            yield Trial(kind, index + 1, call.service, call.action, len(same))
+
+
+def run(trial: Trial, aws: Emulator, folder: Path, undisturbed: State) -> str:
+    """What is not as it must be, in words; empty when all is."""
     job = Job(aws, folder)
     process = job.start()
-    aws.arm(Fault(trial.kind, nth=trial.nth, times=REPEATED.get(trial.kind), process=process.pid))
-    process.wait()
+    aws.arm(trial.fault(process.pid))
+    code = process.wait()
     aws.disarm()
-    hit = next((call for call in aws.calls(job.start_mark) if call.fault), None)
-    where = f"call {trial.nth}, {hit.action if hit else 'never made'}"
-    problems = []
-    if job.run() != 0:
-        problems.append("the second run failed")
-    try:
-        if job.state() != undisturbed:
-            problems.append("another end state")
-    except OSError as error:
-        problems.append(f"no saved key ({error})")
-    if most_admins_at_once(aws.calls(job.start_mark)) > 1:
-        problems.append("two instances carried the admin profile")
-    if "Traceback" in job.output():
-        problems.append("a traceback")
-    if problems:
-        (folder.parent / f"{trial.kind}-{trial.nth}.txt").write_text(job.output())
-    return f"{where}: {', '.join(problems)}" if problems else ""
+    calls = aws.calls(job.start_mark)
+    faulted = Run(code, job.state(), job.left())
+    secrets = job.secrets()
+    mended = Run(job.run(), job.state())
+    evidence = Evidence(
+        kind=trial.kind,
+        hit=next((call for call in calls if call.fault), None),
+        faulted=faulted,
+        mended=mended,
+        calls=aws.calls(job.start_mark),
+        output=job.output(),
+        shown=job.shown(secrets | job.secrets()),
+    )
+    found = problems(evidence, undisturbed)
+    if found:
+        (folder.parent / f"{trial.kind}-{trial.number}.txt").write_text(job.output())
+        print(f"{trial.kind} at call {trial.number}, {trial.action}: not well", flush=True)
+    return f"call {trial.number}, {trial.action}: {', '.join(found)}" if found else ""
 
 
 def campaign(trials: int | None, workers: int, folder: Path) -> int:
@@ -75,10 +94,10 @@ def campaign(trials: int | None, workers: int, folder: Path) -> int:
         first = Job(emulators[0], folder / "undisturbed")
         if first.run() != 0:
             sys.exit(f"The job fails without a fault:\n{first.output()}")
+        calls = emulators[0].calls(first.start_mark)
         undisturbed = first.state()
-        calls = len(emulators[0].calls(first.start_mark))
         waiting = list(chosen(calls, trials, offset=datetime.now(UTC).toordinal()))
-        print(f"{calls} wire calls in an undisturbed run, {len(waiting)} trials", flush=True)
+        print(f"{len(calls)} wire calls in an undisturbed run, {len(waiting)} trials", flush=True)
         results: dict[Kind, list[str]] = defaultdict(list)
 
         def work(worker: int) -> None:

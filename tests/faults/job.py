@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
-from emulator import Call, Emulator
+from emulator import Emulator
 
 CHECKOUT = Path(__file__).parents[2]
-ADMIN = "CloudWatchAgentAdminRole"
-SERVER = "CloudWatchAgentServerRole"
-WINDOW = "CloudWatchAgentAdminWindow"
-PARAMETER = "AmazonCloudWatch-linux"
 NOTE = "cwagent:earlier-profile"
 PREFIX = "CloudWatchAgent"
 CONFIG = {"agent": {"metrics_collection_interval": 60}, "metrics": {"metrics_collected": {"mem": {}}}}
@@ -42,6 +41,11 @@ class Job:
         (self.folder / "hosts.json").write_text(json.dumps(self._inventory()))
         self.start_mark = self.aws.mark()
 
+    @property
+    def keys(self) -> Path:
+        """Where the access keys are saved."""
+        return self.folder / "keys"
+
     def _inventory(self) -> dict[str, Any]:
         def instance(instance_id: str) -> dict[str, Any]:
             metadata = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": self.aws.metadata_endpoint(instance_id)}
@@ -57,19 +61,19 @@ class Job:
             "ansible_connection": "local",
             "ansible_python_interpreter": "{{ ansible_playbook_python }}",
             "cwagent_config_file": str(self.folder / "linux.json"),
-            "cwagent_credentials_dir": str(self.folder / "keys"),
+            "cwagent_credentials_dir": str(self.keys),
             **TIMEOUTS,
         }
         return {"all": {"vars": variables, "children": groups}}
 
     def start(self, playbook: str = "site") -> subprocess.Popen[str]:
-        """Start the playbook; its output goes to ``output.txt``."""
+        """Start the playbook; its output goes to ``output.txt``, with all that Ansible shows of results."""
         environ = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "ANSIBLE_"))}
         environ |= self.aws.env() | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
         environ["ANSIBLE_LOCAL_TEMP"] = environ["ANSIBLE_REMOTE_TEMP"] = str(self.folder / "tmp")
         with (self.folder / "output.txt").open("a") as output:
             return subprocess.Popen(
-                ["ansible-playbook", "-i", self.folder / "hosts.json", f"playbooks/{playbook}.yml"],
+                ["ansible-playbook", "-vvv", "-i", self.folder / "hosts.json", f"playbooks/{playbook}.yml"],
                 cwd=CHECKOUT,
                 env=environ,
                 stdout=output,
@@ -118,19 +122,36 @@ class Job:
                 found["Name"]: json.loads(ssm.get_parameter(Name=found["Name"])["Parameter"]["Value"])
                 for found in parameters
             },
-            "files": sorted(path.name for path in (self.folder / "keys").glob("*")),
+            "files": sorted(path.name for path in self.keys.iterdir()) if self.keys.exists() else [],
         }
 
     def _user(self, user: dict[str, Any]) -> dict[str, Any]:
         keys = self.aws.client("iam").list_access_keys(UserName=user["UserName"])["AccessKeyMetadata"]
-        saved = (self.folder / "keys" / f"{user['UserName']}.credentials").read_text()
+        file = self.keys / f"{user['UserName']}.credentials"
+        saved = file.read_text() if file.exists() else ""
         return {
             "policies": sorted(policy["PolicyName"] for policy in user["AttachedManagedPolicies"]),
             "inline": {policy["PolicyName"]: policy["PolicyDocument"] for policy in user.get("UserPolicyList", [])},
             "keys": [{"status": key["Status"], "saved": key["AccessKeyId"] in saved} for key in keys],
         }
 
+    def left(self) -> list[str]:
+        """Files in the temporary folder of the controller and of the hosts."""
+        folder = self.folder / "tmp"
+        return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
-def most_admins_at_once(calls: list[Call]) -> int:
-    """How many instances carried the admin profile at the same time, at the most, by the call log."""
-    return max((list(call.profiles.values()).count(ADMIN) for call in calls), default=0)
+    def secrets(self) -> set[str]:
+        """Of the saved keys and of the sessions of the instances, what nobody may see."""
+        lines = (line for path in self.keys.glob("*") for line in path.read_text().splitlines())
+        found = {line.split()[-1] for line in lines if line.startswith("aws_secret_access_key")}
+        for instance in (self.server, self.admin):
+            with contextlib.suppress(HTTPError):  # it has no profile yet
+                session = self.aws.instance_credentials(instance)
+                found |= {session["SecretAccessKey"], session["Token"]}
+        return found
+
+    def shown(self, secrets: Iterable[str]) -> dict[str, str]:
+        """By file outside the folder of the keys, the beginning of a secret that it holds."""
+        files = [path for path in self.folder.rglob("*") if path.is_file() and path.parent != self.keys]
+        texts = {str(path.relative_to(self.folder)): path.read_text(errors="replace") for path in files}
+        return {name: secret[:4] for name, text in texts.items() for secret in secrets if secret in text}

@@ -16,10 +16,11 @@ import botocore.session
 from botocore import xform_name
 from botocore.validate import ParamValidator
 
-from ansible_collections.cwagent.iam.plugins.module_utils import _association, _role, _user
+from ansible_collections.cwagent.iam.plugins.module_utils import _admin_instance, _association, _role, _user, _window
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import _wire
 from ansible_collections.cwagent.iam.plugins.module_utils._config import LIMITS, Parameter
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsRefusal
+from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
 from ansible_collections.cwagent.iam.plugins.module_utils._principal import Held
 from ansible_collections.cwagent.iam.plugins.module_utils._steps import Step
 
@@ -315,6 +316,76 @@ class Ec2(Model):
     def disassociate_iam_instance_profile(self, association_id: str) -> None:
         instance = self._with(association_id)
         self._set(instance.id, tuple(each for each in instance.associations if each.id != association_id))
+
+
+class NotedEc2(Ec2):
+    """Instances with notes. Association ids are made up, so that one that was made can be replaced again."""
+
+    state: _admin_instance.State
+
+    def __init__(self, state: _admin_instance.State) -> None:
+        super().__init__(state)
+        self._numbers = itertools.count(1)
+
+    def seen(self, want: _admin_instance.WantedAdmin) -> _admin_instance.State:
+        """What a plan is told: the instances asked for, with the admin profile or with a note."""
+        carriers = {
+            name
+            for name, instance in self.state.instances.items()
+            if any(each.profile == want.admin for each in instance.associations)
+        }
+        shown = {*(want.instance_ids or ()), *carriers, *self.state.notes}
+        instances = {name: each for name, each in self.state.instances.items() if name in shown}
+        return replace(self.state, instances=instances)
+
+    def carried(self, name: str) -> list[str]:
+        return [each.profile for each in self.state.instances[name].associations]
+
+    def _put(self, instance_id: str, name: str) -> None:
+        require(self.state.instances[instance_id].state not in _association.ENDED, "IncorrectInstanceState")
+        require(self.carried(instance_id) != [name], "nothing changes")
+        self._set(instance_id, (_association.Association(f"made-{next(self._numbers)}", name),))
+
+    def create_tags(self, resources: list[str], tags: dict[str, str]) -> None:
+        [name], [(key, value)] = resources, tags.items()
+        require(name in self.state.instances, "InvalidInstanceID.NotFound")
+        require(key == _admin_instance.NOTE, "another tag")
+        require(self.state.notes.get(name) != value, "nothing changes")
+        self.state = replace(self.state, notes={**self.state.notes, name: value})
+
+    def delete_tags(self, resources: list[str], tags: dict[str, str]) -> None:
+        [name], [(key, value)] = resources, tags.items()
+        require(key == _admin_instance.NOTE, "another tag")
+        require(self.state.notes.get(name) == value, "nothing changes")
+        self.state = replace(self.state, notes={key: note for key, note in self.state.notes.items() if key != name})
+
+
+class IamWindow(Model):
+    """The admin window of one principal: its policy as a document, and its keys."""
+
+    def __init__(self, kind: str, name: str, window: _window.Window) -> None:
+        self._named = {f"{kind}_name": name}
+        self.window = window
+
+    def _put_policy(self, policy_name: str, policy_document: Any, **named: str) -> None:
+        require((policy_name, named) == (WINDOW_POLICY, self._named), "another policy")
+        require(self.window.policy != policy_document, "nothing changes")
+        self.window = replace(self.window, policy=policy_document)
+
+    def _delete_policy(self, policy_name: str, **named: str) -> None:
+        require((policy_name, named) == (WINDOW_POLICY, self._named), "another policy")
+        require(self.window.policy is not None, "NoSuchEntity")
+        self.window = replace(self.window, policy=None)
+
+    put_role_policy = put_user_policy = _put_policy
+    delete_role_policy = delete_user_policy = _delete_policy
+
+    def update_access_key(self, user_name: str, access_key_id: str, status: str) -> None:
+        require(self._named == {"user_name": user_name}, "another user")
+        key = next(key for key in self.window.keys if key.id == access_key_id)
+        require(key.active != (status == "Active"), "nothing changes")
+        keys = tuple(replace(each, active=status == "Active") if each == key else each for each in self.window.keys)
+        self.window = replace(self.window, keys=keys)
 
 
 class Ssm(Model):

@@ -23,23 +23,26 @@ PUT_ON = ("put it on", "ec2:AssociateIamInstanceProfile", "UnauthorizedOperation
 STORE = ("store it", "ssm:PutParameter", "AccessDeniedException")
 EC2_SAYS = "You are not authorized to perform this operation. "
 NO_POLICY = "because no identity-based policy allows the {} action"
+NO_BOUNDARY = "because no permissions boundary allows the {} action"
+NO_SCP = "because no service control policy allows the {} action"
 EXPIRED = "The security token included in the request is expired"
 
 
-def lacks(who: str, action: str, where: str = "") -> str:
-    return f"access denied. {who} lacks {action}{where}; grant {action} to it and run again."
+def lacks(who: str, action: str, where: str = "", why: str = "") -> str:
+    because = f" ({why.removeprefix('because ').format(action)})" if why else ""
+    return f"access denied. {who} lacks {action}{where}{because}; grant {action} to it and run again."
 
 
 CASES = {
     "IAM": (
         (*CREATE, "AccessDenied"),
         refusal(ME, "iam:CreateRole", ON_ROLE, NO_POLICY),
-        lacks(ME, "iam:CreateRole", f" on {ON_ROLE}"),
+        lacks(ME, "iam:CreateRole", f" on {ON_ROLE}", NO_POLICY),
     ),
     "EC2": (
         PUT_ON,
         EC2_SAYS + refusal(ROLE, PUT_ON[1], INSTANCE, NO_POLICY),
-        lacks(ROLE, PUT_ON[1], f" on {INSTANCE}"),
+        lacks(ROLE, PUT_ON[1], f" on {INSTANCE}", NO_POLICY),
     ),
     "EC2, encoded": (
         PUT_ON,
@@ -49,12 +52,27 @@ CASES = {
     "the role cannot be passed": (
         PUT_ON,
         EC2_SAYS + refusal(ROLE, "iam:PassRole", ON_ROLE, NO_POLICY),
-        lacks(ROLE, "iam:PassRole", f" on {ON_ROLE}"),
+        lacks(ROLE, "iam:PassRole", f" on {ON_ROLE}", NO_POLICY),
     ),
     "SSM": (
         STORE,
         refusal(ROLE, "ssm:PutParameter", PARAMETER, NO_POLICY),
-        lacks(ROLE, "ssm:PutParameter", f" on {PARAMETER}"),
+        lacks(ROLE, "ssm:PutParameter", f" on {PARAMETER}", NO_POLICY),
+    ),
+    "the boundary lacks it": (
+        (*CREATE, "AccessDenied"),
+        refusal(ME, "iam:CreateRole", ON_ROLE, NO_BOUNDARY),
+        lacks(ME, "iam:CreateRole", f" on {ON_ROLE}", NO_BOUNDARY),
+    ),
+    "the organization's policy lacks it, and more is told": (
+        PUT_ON,
+        EC2_SAYS + refusal(ROLE, PUT_ON[1], INSTANCE, NO_SCP) + ". Encoded authorization failure message: 3DUk8xyz",
+        lacks(ROLE, PUT_ON[1], f" on {INSTANCE}", NO_SCP),
+    ),
+    "no reason told": (
+        (*CREATE, "AccessDenied"),
+        refusal(ME, "iam:CreateRole", ON_ROLE, ""),
+        lacks(ME, "iam:CreateRole", f" on {ON_ROLE}"),
     ),
     "explicit deny": (
         STORE,

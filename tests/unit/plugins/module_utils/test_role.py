@@ -90,6 +90,9 @@ PRESENT = {
     "trust policy lost": (state(Role("R", trust(LAMBDA))), want(), [SET_TRUST]),
     "trust with a condition only": (state(Role("R", trust(CONDITIONAL))), want(), [SET_TRUST]),
     "trust denied": (state(Role("R", trust(DENY))), want(), [SET_TRUST]),
+    "trust denied beside ours": (state(Role("R", trust(OURS, DENY))), want(), []),
+    "trust denied beside ours, exclusive": (state(Role("R", trust(OURS, DENY))), want(exclusive=True), [SET_TRUST]),
+    "trust denied, exclusive": (state(Role("R", trust(DENY))), want(exclusive=True), [SET_TRUST]),
     "trust of anyone": (state(Role("R", trust(ANYONE))), want(), [SET_TRUST]),
     "trust for another action": (state(Role("R", trust(TAGS_ONLY))), want(), [SET_TRUST]),
     "trust as a single statement": (state(Role("R", {"Version": "2012-10-17", "Statement": OURS})), want(), []),
@@ -223,13 +226,7 @@ ABSENT = {
     ),
     "another profile": (state(others=["Q"]), want(), [SERVER_OFF], ["instance profile 'Q'"]),
     "foreign without ours": (held(FOREIGN), want(), [], [f"policy {FOREIGN}"]),
-    "foreign denial": pytest.param(
-        state(Role("R", trust(OURS, DENY))),
-        want(),
-        [SERVER_OFF],
-        ["1 further trust statement"],
-        marks=pytest.mark.xfail(strict=True, reason="a Deny for EC2 is taken for ours"),
-    ),
+    "foreign denial": (state(Role("R", trust(OURS, DENY))), want(), [SERVER_OFF], ["1 further trust statement"]),
     "foreign, exclusive": (
         state(Role("R", trust(LAMBDA)), policies=frozenset({FOREIGN}), inline=frozenset({"app"}), others=["Q"]),
         want(exclusive=True),
@@ -344,7 +341,7 @@ def test_render():
     assert _role.render(State()) == {"role": None, "instance_profile": None}
 
 
-STATEMENTS = [OURS, OURS_IN_LISTS, WITH_LAMBDA, LAMBDA, ACCOUNT, ANYONE, CONDITIONAL]
+STATEMENTS = [OURS, OURS_IN_LISTS, WITH_LAMBDA, LAMBDA, ACCOUNT, ANYONE, CONDITIONAL, DENY]
 TRUSTS = st.lists(st.sampled_from(STATEMENTS), max_size=3).map(lambda statements: trust(*statements))
 TRUSTS |= st.sampled_from(STATEMENTS).map(lambda statement: {"Version": "2012-10-17", "Statement": statement})
 ROLES = st.builds(

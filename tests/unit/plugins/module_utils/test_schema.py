@@ -98,12 +98,7 @@ def test_many_mistakes_are_counted(tmp_path):
         check_schema(dict.fromkeys("abcde"), str(path))
 
 
-UNCHECKED = pytest.mark.xfail(strict=True, reason="the schema itself is not checked")
-
-
-@pytest.mark.parametrize(
-    "text", ["{", *(pytest.param(text, marks=UNCHECKED) for text in ('{"type": 1}', '{"type": "nonsense"}'))]
-)
+@pytest.mark.parametrize("text", ["{", '{"type": 1}', '{"type": "nonsense"}'])
 def test_what_is_no_schema(tmp_path, text):
     path = tmp_path / "schema.json"
     path.write_text(text)

@@ -1,0 +1,46 @@
+"""Writes what every task of a playbook run came to, one JSON object a line, to the file in RECORDED_TO."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from ansible.plugins.callback import CallbackBase
+
+DOCUMENTATION = """
+name: recorded
+type: notification
+short_description: Writes results to a file
+description: For tests, which read the results and what a person sees on the screen.
+"""
+
+
+class CallbackModule(CallbackBase):
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "notification"
+    CALLBACK_NAME = "recorded"
+    CALLBACK_NEEDS_ENABLED = True
+
+    def _write(self, outcome, result):
+        fields = {
+            "outcome": outcome,
+            "task": result._task.get_name(),
+            "action": result._task.action,
+            "host": result._host.get_name(),
+            "result": result._result,
+        }
+        with Path(os.environ["RECORDED_TO"]).open("a") as file:
+            file.write(json.dumps(fields, default=str) + "\n")
+
+    def v2_runner_on_ok(self, result):
+        self._write("ok", result)
+
+    def v2_runner_on_failed(self, result, ignore_errors=False):
+        self._write("ignored" if ignore_errors else "failed", result)
+
+    def v2_runner_on_unreachable(self, result):
+        self._write("unreachable", result)
+
+    def v2_runner_on_skipped(self, result):
+        self._write("skipped", result)

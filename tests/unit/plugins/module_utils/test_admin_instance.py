@@ -1,0 +1,388 @@
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from aws_model import NotedEc2
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from ansible_collections.cwagent.iam.plugins.module_utils import _admin_instance
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import (
+    ADMIN,
+    NOTE,
+    NOTED,
+    NOTHING,
+    RETURNED,
+    State,
+    WantedAdmin,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._association import ENDED, NOT_YET, Association, Instance
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+
+ME, OTHER = "i-1", "i-2"
+PUT, IN_PLACE, OFF = "put instance profile '{}' on instance i-1", " in place of '{}'", "take instance profile '{}' off "
+ADMIN_ON = PUT.format("admin")
+NOTED_NONE = "note on instance i-1 that it had no instance profile"
+NOTED_THAT = "note on instance i-1 that it had instance profile '{}'"
+FORGET = "remove the note from instance i-1"
+
+
+def instance(*profiles: str, name: str = ME, is_now: str = "running") -> Instance:
+    carried = tuple(Association(f"{name}-{profile}", f"arn:x:instance-profile/m/{profile}") for profile in profiles)
+    return Instance(name, is_now, carried)
+
+
+def state(*profiles: str, note: str | None = None, is_now: str = "running") -> State:
+    return State({ME: instance(*profiles, is_now=is_now)}, {} if note is None else {ME: note})
+
+
+def want(wanted: str, *ids: str, everywhere: bool = False, keep_note: bool = False) -> WantedAdmin:
+    return WantedAdmin(wanted, "admin", "server", None if everywhere else ids or (ME,), keep_note)
+
+
+LENT = {
+    "server": (["server"], None, [NOTED_THAT.format("server")], [ADMIN_ON + IN_PLACE.format("server")]),
+    "an application's": (["shop"], None, [NOTED_THAT.format("shop")], [ADMIN_ON + IN_PLACE.format("shop")]),
+    "none": ([], None, [NOTED_NONE], [ADMIN_ON]),
+    "noted already": (["shop"], "shop", [], [ADMIN_ON + IN_PLACE.format("shop")]),
+    "noted already, none": ([], NOTHING, [], [ADMIN_ON]),
+    "lent already": (["admin"], "shop", [], []),
+    "the admin profile without a note": (["admin"], None, [NOTED_THAT.format("server")], []),
+    "on its way": (["shop", "admin"], "shop", [], [ADMIN_ON + IN_PLACE.format("shop")]),
+}
+
+
+@pytest.mark.parametrize("is_now", ["running", "stopped", "pending", "stopping"])
+@pytest.mark.parametrize(("profiles", "note", "noting", "lending"), LENT.values(), ids=LENT)
+def test_lend(profiles, note, noting, lending, is_now):
+    now = state(*profiles, note=note, is_now=is_now)
+    assert _admin_instance.plan(now, want(NOTED)).summaries == noting
+    assert _admin_instance.plan(now, want(ADMIN)).summaries == noting + lending
+
+
+BACK = {
+    "server": (["admin"], "server", [PUT.format("server") + IN_PLACE.format("admin")], True),
+    "an application's": (["admin"], "shop", [PUT.format("shop") + IN_PLACE.format("admin")], True),
+    "none": (["admin"], NOTHING, [OFF.format("admin") + "instance i-1"], True),
+    "no note": (["admin"], None, [PUT.format("server") + IN_PLACE.format("admin")], False),
+    "on its way to be admin": (["shop", "admin"], "shop", [PUT.format("shop") + IN_PLACE.format("admin")], True),
+    "on its way back": (["admin", "shop"], "shop", [PUT.format("shop") + IN_PLACE.format("admin")], True),
+    "noted only": (["shop"], "shop", [], True),
+    "noted only, none": ([], NOTHING, [], True),
+    "someone gave another": (["other"], "shop", [], True),
+    "someone gave another, there was none": (["other"], NOTHING, [], True),
+    "someone took it off": ([], "shop", [], True),
+    "nothing to do": (["server"], None, [], False),
+}
+
+
+@pytest.mark.parametrize("is_now", ["running", "stopped"])
+@pytest.mark.parametrize(("profiles", "note", "steps", "noted"), BACK.values(), ids=BACK)
+def test_return(profiles, note, steps, noted, is_now):
+    now = state(*profiles, note=note, is_now=is_now)
+    for back in (want(RETURNED), want(RETURNED, everywhere=True)):
+        assert _admin_instance.plan(now, back).summaries == steps + [FORGET] * noted
+        assert _admin_instance.state_after(now, back).notes == {}
+        keeping = replace(back, keep_note=True)
+        assert _admin_instance.plan(now, keeping).summaries == steps
+        assert _admin_instance.state_after(now, keeping).notes == now.notes
+
+
+@pytest.mark.parametrize("ended", sorted(ENDED))
+@pytest.mark.parametrize("profiles", [[], ["admin"], ["shop"]])
+def test_an_instance_that_was_terminated_meanwhile_only_loses_its_note(ended, profiles):
+    now = state(*profiles, note="shop", is_now=ended)
+    assert _admin_instance.plan(now, want(RETURNED)).summaries == [FORGET]
+    assert not _admin_instance.plan(replace(now, notes={}), want(RETURNED, everywhere=True)).changes
+
+
+def test_an_instance_that_is_gone_is_as_good_as_given_back():
+    assert not _admin_instance.plan(State(), want(RETURNED)).changes
+    [step] = _admin_instance.plan(state(note="shop", is_now="terminated"), want(RETURNED)).steps[ME]
+    assert step.done_when == {"InvalidInstanceID.NotFound"}
+
+
+def test_only_its_own_note_is_removed():
+    [step] = _admin_instance.plan(state(note="shop"), want(RETURNED)).steps[ME]
+    assert step.arguments == {"resources": [ME], "tags": {NOTE: "shop"}}
+
+
+@pytest.mark.parametrize(
+    ("now", "wanted"),
+    [(state(), ADMIN), (state("shop"), ADMIN), (state("admin", note="shop"), RETURNED)],
+    ids=["onto none", "in the place of another", "back"],
+)
+def test_waits_for_a_profile_that_ec2_does_not_know_yet(now, wanted):
+    [step] = [step for step in _admin_instance.plan(now, want(wanted)).steps[ME] if step.retry_when]
+    assert step.retry_when == NOT_YET
+
+
+def with_other(*profiles: str, note: str | None = None, is_now: str = "running") -> State:
+    others = {OTHER: instance(*profiles, name=OTHER, is_now=is_now)}
+    return State({ME: instance("server"), **others}, {} if note is None else {OTHER: note})
+
+
+REFUSED = {
+    "another is admin": (with_other("admin"), "instance i-2 carries instance profile 'admin'. Wait until"),
+    "another is admin and noted": (with_other("admin", note="shop"), "i-2 carries instance profile 'admin'"),
+    "another is admin, stopped": (with_other("admin", is_now="stopped"), "i-2 carries instance profile 'admin'"),
+    "another becomes admin": (with_other("shop", "admin", note="shop"), "i-2 carries instance profile 'admin'"),
+    "another is given back": (with_other("admin", "shop", note="shop"), "i-2 carries instance profile 'admin'"),
+    "another is noted": (with_other("shop", note="shop"), "i-2 is about to carry or to give back instance profile"),
+    "another is noted, with none": (with_other(note=NOTHING), "i-2 is about to carry or to give back"),
+    "unknown": (State(), "i-1 does not exist"),
+    "terminated": (state(is_now="terminated"), "i-1 is terminated"),
+    "shutting down": (state("admin", note="shop", is_now="shutting-down"), "i-1 is shutting-down"),
+}
+
+
+@pytest.mark.parametrize("wanted", [NOTED, ADMIN])
+@pytest.mark.parametrize(("now", "words"), REFUSED.values(), ids=REFUSED)
+def test_refused(now, words, wanted):
+    with pytest.raises(InvalidInput, match=words):
+        _admin_instance.plan(now, want(wanted))
+
+
+def test_all_others_are_told_with_the_way_out():
+    now = with_other("admin")
+    now = State({**now.instances, "i-3": instance("shop", name="i-3")}, {"i-3": "shop"})
+    with pytest.raises(InvalidInput, match=r"restore puts it back\.$") as refusal:
+        _admin_instance.plan(now, want(ADMIN))
+    assert "i-2 carries instance profile 'admin', and instance i-3 is about to carry" in str(refusal.value)
+
+
+@pytest.mark.parametrize("ended", sorted(ENDED))
+@pytest.mark.parametrize("wanted", [NOTED, ADMIN])
+def test_an_ended_instance_is_in_nobodys_way(wanted, ended):
+    assert _admin_instance.plan(with_other("admin", note="shop", is_now=ended), want(wanted)).changes
+
+
+def test_others_are_no_reason_not_to_give_back():
+    now = replace(with_other("admin", note="shop"), notes={ME: "shop", OTHER: "shop"})
+    assert list(_admin_instance.plan(now, want(RETURNED)).steps) == [ME]
+    assert list(_admin_instance.plan(now, want(RETURNED, everywhere=True)).steps) == [ME, OTHER]
+
+
+@pytest.mark.parametrize(
+    ("profiles", "note", "earlier"),
+    [
+        (["admin"], "shop", "shop"),
+        (["admin"], NOTHING, None),
+        (["admin"], None, "server"),
+        (["shop"], None, "shop"),
+        ([], None, None),
+        (["admin", "shop"], None, "shop"),
+    ],
+)
+def test_the_earlier_profile(profiles, note, earlier):
+    assert _admin_instance.earlier_profile(state(*profiles, note=note), ME, want(RETURNED)) == earlier
+
+
+def test_result_and_diff():
+    now = State({ME: instance("shop"), OTHER: instance("admin", name=OTHER)}, {OTHER: NOTHING})
+    back = want(RETURNED, everywhere=True)
+    then = _admin_instance.state_after(now, back)
+    assert _admin_instance.render(now)["instances"] == {
+        ME: {"profile": "shop", "note": None},
+        OTHER: {"profile": "admin", "note": NOTHING},
+    }
+    assert _admin_instance.render(then)["instances"][OTHER] == {"profile": None, "note": None}
+    assert _admin_instance.report(now, then, back) == [
+        {"instance_id": ME, "profile_before": "shop", "profile": "shop", "earlier": "shop"},
+        {"instance_id": OTHER, "profile_before": "admin", "profile": None, "earlier": None},
+    ]
+    gone = {"instance_id": "i-9", "profile_before": None, "profile": None, "earlier": None}
+    assert _admin_instance.report(now, then, want(RETURNED, "i-9")) == [gone]
+
+
+# From here on with a model of a region
+
+NAMES = ("i-1", "i-2", "i-3")
+CARRIED = st.sampled_from([(), ("server",), ("shop",), ("admin",), ("shop", "admin"), ("admin", "server")])
+NOTES = st.dictionaries(st.sampled_from(NAMES), st.sampled_from(["server", "shop", NOTHING]))
+LIVE = st.sampled_from(["running", "stopped"])
+
+
+@st.composite
+def regions(draw: st.DrawFn, carried: st.SearchStrategy[Any] = CARRIED, notes: Any = NOTES) -> State:
+    present = draw(st.sets(st.sampled_from(NAMES), min_size=1))
+    instances = {}
+    for name in sorted(present):
+        ended = draw(st.sampled_from([False, False, False, True]))
+        is_now = "terminated" if ended else draw(LIVE)
+        instances[name] = instance(*draw(carried), name=name, is_now=is_now)
+    found = {name: note for name, note in draw(notes).items() if name in present}
+    # Where one profile takes the place of another, there was one.
+    moving = {name for name, each in instances.items() if len(each.associations) > 1}
+    return State(instances, {name: note for name, note in found.items() if note != NOTHING or name not in moving})
+
+
+WANTS = st.builds(
+    WantedAdmin,
+    state=st.sampled_from([NOTED, ADMIN, RETURNED]),
+    admin=st.just("admin"),
+    fallback=st.just("server"),
+    instance_ids=st.sampled_from([(name,) for name in NAMES]),
+    keep_note=st.booleans(),
+)
+EVERYWHERE = want(RETURNED, everywhere=True)
+
+
+def profiles(state: State) -> dict[str, Any]:
+    return {name: [each.profile for each in found.associations] for name, found in state.instances.items()}
+
+
+def admins(ec2: NotedEc2) -> set[str]:
+    live = {name for name, found in ec2.state.instances.items() if found.state not in ENDED}
+    return {name for name in live if "admin" in ec2.carried(name)}
+
+
+def run(ec2: NotedEc2, wanted: WantedAdmin) -> None:
+    for steps in _admin_instance.plan(ec2.seen(wanted), wanted).steps.values():
+        ec2.take_all(steps)
+
+
+@given(regions(), WANTS, st.booleans())
+def test_a_plan_leads_where_it_says(region, wanted, everywhere):
+    if everywhere and wanted.state == RETURNED:
+        wanted = replace(wanted, instance_ids=None)
+    ec2 = NotedEc2(region)
+    now = ec2.seen(wanted)
+    try:
+        plan = _admin_instance.plan(now, wanted)
+    except InvalidInput:
+        assert wanted.state != RETURNED
+        assert ec2.state == region
+        return
+    then = _admin_instance.state_after(now, wanted)
+    for steps in plan.steps.values():
+        ec2.take_all(steps)
+    assert {name: profiles(ec2.state)[name] for name in now.instances} == profiles(then)
+    assert ec2.state.notes == then.notes
+    assert plan.changes == ((profiles(now), now.notes) != (profiles(then), then.notes))
+    assert not _admin_instance.plan(ec2.seen(wanted), wanted).changes
+    untouched = region.instances.keys() - plan.steps.keys()
+    assert all(ec2.state.instances[name] == region.instances[name] for name in untouched)
+
+
+@given(regions(), st.booleans())
+def test_the_region_is_clean_after_everything_is_given_back(region, keep_note):
+    ec2 = NotedEc2(region)
+    run(ec2, replace(EVERYWHERE, keep_note=keep_note))
+    assert not admins(ec2)
+    assert ec2.state.notes == (region.notes if keep_note else {})
+    for name, before in profiles(region).items():
+        if "admin" not in before or region.instances[name].state in ENDED:
+            assert ec2.carried(name) == before
+        else:
+            earlier = region.notes.get(name) or ("server" if before[-1] == "admin" else before[-1])
+            assert ec2.carried(name) == ([] if earlier == NOTHING else [earlier])
+
+
+SETTLED = st.sampled_from([(), ("server",), ("shop",)])
+NO_NOTES: st.SearchStrategy[Any] = st.just({})
+
+
+@given(regions(SETTLED, NO_NOTES), st.sampled_from(NAMES), st.booleans(), st.booleans())
+def test_lending_and_giving_back_leaves_what_was_there(region, name, noted_first, keep_note_first):
+    assume(name in region.instances and region.instances[name].state not in ENDED)
+    ec2 = NotedEc2(region)
+    if noted_first:
+        run(ec2, want(NOTED, name))
+        assert profiles(ec2.state) == profiles(region)
+    run(ec2, want(ADMIN, name))
+    assert admins(ec2) == {name}
+    before = profiles(region)[name]
+    assert ec2.state.notes == {name: before[0] if before else NOTHING}
+    if keep_note_first:
+        run(ec2, want(RETURNED, name, keep_note=True))
+        assert profiles(ec2.state) == profiles(region)
+        assert list(ec2.state.notes) == [name]
+    run(ec2, want(RETURNED, name))
+    assert (profiles(ec2.state), ec2.state.notes) == (profiles(region), {})
+
+
+SEQUENCE = (want(NOTED), want(ADMIN), want(ADMIN), want(RETURNED, keep_note=True), want(RETURNED))
+
+
+@given(
+    region=regions(SETTLED, NO_NOTES),
+    steps=st.integers(0, 6),
+    crashes_again=st.integers(0, 3),
+    meanwhile=st.sampled_from([None, "started", "terminated"]),
+)
+def test_a_crash_anywhere_is_repaired(region, steps, crashes_again, meanwhile):
+    assume(ME in region.instances and region.instances[ME].state not in ENDED)
+    ec2 = NotedEc2(region)
+    left = steps
+    for wanted in SEQUENCE:
+        planned = _admin_instance.plan(ec2.seen(wanted), wanted).steps[ME]
+        ec2.take_all(planned[:left])
+        assert len(admins(ec2)) <= 1
+        if "admin" in ec2.carried(ME):
+            assert ME in ec2.state.notes
+        if len(planned) > left:
+            break
+        left -= len(planned)
+    if meanwhile:
+        is_now = "running" if meanwhile == "started" else meanwhile
+        found = replace(ec2.state.instances[ME], state=is_now)
+        ec2.state = replace(ec2.state, instances={**ec2.state.instances, ME: found})
+    planned = _admin_instance.plan(ec2.seen(EVERYWHERE), EVERYWHERE).steps.values()
+    ec2.take_all(list(itertools.chain(*planned))[:crashes_again])  # the repair is killed too
+    run(ec2, EVERYWHERE)
+    assert not admins(ec2)
+    assert ec2.state.notes == {}
+    if meanwhile != "terminated":
+        assert profiles(ec2.state) == profiles(region)
+    assert not _admin_instance.plan(ec2.seen(EVERYWHERE), EVERYWHERE).changes
+
+
+class Controller:
+    """Notes, lends and gives back as the role store_config does; reading and writing are moments of their own."""
+
+    def __init__(self, ec2: NotedEc2, name: str) -> None:
+        self.ec2, self.name, self.stored, self.refused = ec2, name, False, False
+        self._moments = iter([*self._read_and_write(NOTED), *self._read_and_write(ADMIN), self._look_again])
+        self._steps: Any = []
+
+    def _read_and_write(self, wanted: str) -> list[Any]:
+        return [lambda: self._read(want(wanted, self.name)), self._write]
+
+    def _read(self, wanted: WantedAdmin) -> None:
+        self._steps = _admin_instance.plan(self.ec2.seen(wanted), wanted).steps[self.name]
+
+    def _write(self) -> None:
+        self.ec2.take_all(self._steps)
+
+    def _look_again(self) -> None:
+        self._read(want(ADMIN, self.name))
+        self.stored = True
+
+    def go_on(self) -> None:
+        if self.refused:
+            return
+        try:
+            next(self._moments)()
+        except InvalidInput:
+            self.refused = True
+            if self.name in self.ec2.state.notes:
+                run(self.ec2, want(RETURNED, self.name))
+
+
+@pytest.mark.parametrize("first", list(itertools.combinations(range(10), 5)), ids=str)
+def test_of_two_controllers_that_race_at_most_one_lends(first):
+    ec2 = NotedEc2(State({name: instance("server", name=name) for name in (ME, OTHER)}))
+    controllers = [Controller(ec2, ME), Controller(ec2, OTHER)]
+    for moment in range(10):
+        controllers[moment not in first].go_on()
+        assert len(admins(ec2)) <= 1
+    stored = [each for each in controllers if each.stored]
+    assert len(stored) <= 1
+    assert all(each.stored or each.refused for each in controllers)
+    for each in stored:
+        run(ec2, want(RETURNED, each.name))
+    assert (profiles(ec2.state), ec2.state.notes) == ({ME: ["server"], OTHER: ["server"]}, {})

@@ -1,0 +1,197 @@
+"""What an admin principal may do, as two independent evaluators of IAM policies decide it.
+
+One is the emulator, over HTTP; the other Principal Mapper's simulation, which shares nothing with it.
+"""
+
+from __future__ import annotations
+
+import collections
+import collections.abc
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from emulator import Emulator
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED
+from ansible_collections.cwagent.iam.plugins.module_utils._names import ACCESS_POLICIES, WINDOW_POLICY
+from ansible_collections.cwagent.iam.plugins.module_utils._role import trust_policy
+from ansible_collections.cwagent.iam.plugins.module_utils._window import closed_policy, open_policy
+
+pytest.importorskip("principalmapper", reason="decisions are compared with the newest packages only")
+with pytest.MonkeyPatch.context() as patch:  # it still looks for two classes where Python 3.9 had them
+    for name in ("Mapping", "MutableMapping"):
+        patch.setattr(collections, name, getattr(collections.abc, name), raising=False)
+    from principalmapper.common import Node, Policy
+    from principalmapper.querying.query_interface import local_check_authorization
+
+ACCOUNT, REGION = "123456789012", "us-east-1"
+NAME, GROUP, STREAM = "AmazonCloudWatch-linux", "app.log", "i-1"
+PARAMETER = f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/"
+TRUST = trust_policy("ec2.amazonaws.com")
+
+# Each call: its action and resource, how a client makes it, whether the managed policy grants it, whether the window
+# can take it away.
+CALLS: dict[str, tuple[str, str, Any, bool, bool]] = {
+    "write the configuration": (
+        "ssm:PutParameter",
+        PARAMETER + NAME,
+        lambda client: client("ssm").put_parameter(Name=NAME, Value="{}", Type="String", Overwrite=True),
+        True,
+        True,
+    ),
+    "read the configuration": (
+        "ssm:GetParameter",
+        PARAMETER + NAME,
+        lambda client: client("ssm").get_parameter(Name=NAME),
+        True,
+        False,
+    ),
+    "put metrics": (
+        "cloudwatch:PutMetricData",
+        "*",
+        lambda client: client("cloudwatch").put_metric_data(
+            Namespace="CWAgent", MetricData=[{"MetricName": "mem", "Value": 1}]
+        ),
+        True,
+        False,
+    ),
+    "put logs": (
+        "logs:PutLogEvents",
+        f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{GROUP}:log-stream:{STREAM}",
+        lambda client: client("logs").put_log_events(
+            logGroupName=GROUP,
+            logStreamName=STREAM,
+            logEvents=[{"timestamp": int(datetime.now(UTC).timestamp() * 1000), "message": "x"}],
+        ),
+        True,
+        False,
+    ),
+    "write another parameter": (
+        "ssm:PutParameter",
+        PARAMETER + "elsewhere",
+        lambda client: client("ssm").put_parameter(Name="elsewhere", Value="{}", Type="String", Overwrite=True),
+        False,
+        True,
+    ),
+    "delete the configuration": (
+        "ssm:DeleteParameter",
+        PARAMETER + NAME,
+        lambda client: client("ssm").delete_parameter(Name=NAME),
+        False,
+        False,
+    ),
+}
+MINUTES = 10
+# How the window is, and how many minutes after it was opened.
+MOMENTS = {
+    "no window": (None, 0, True),
+    "closed": ("closed", 0, False),
+    "closed, later": ("closed", 10_000, False),
+    "open": ("open", 0, True),
+    "open, nearly expired": ("open", MINUTES - 1, True),
+    "expired": ("open", MINUTES + 1, False),
+    "expired long ago": ("open", 10_000, False),
+}
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[Emulator]:
+    with Emulator.start("ministack", region=REGION) as emulator:
+        yield emulator
+
+
+class Admin:
+    """An admin principal on the emulator, as the modules leave it."""
+
+    def __init__(self, aws: Emulator, kind: str) -> None:
+        self.aws, self.kind, self.iam = aws, kind, aws.client("iam")
+        aws.reset()
+        self._arrange()
+        policy = f"arn:aws:iam::aws:policy/{ACCESS_POLICIES['admin']}"
+        self.keys = self._role(policy) if kind == "role" else self._user(policy)
+        version = self.iam.get_policy(PolicyArn=policy)["Policy"]["DefaultVersionId"]
+        found = self.iam.get_policy_version(PolicyArn=policy, VersionId=version)
+        self.granted = found["PolicyVersion"]["Document"]
+
+    def _arrange(self) -> None:
+        logs = self.aws.client("logs")
+        logs.create_log_group(logGroupName=GROUP)
+        logs.create_log_stream(logGroupName=GROUP, logStreamName=STREAM)
+        self.aws.client("ssm").put_parameter(Name=NAME, Value="{}", Type="String")
+
+    def _role(self, policy: str) -> dict[str, str]:
+        self.iam.create_role(RoleName="P", AssumeRolePolicyDocument=json.dumps(TRUST))
+        self.iam.attach_role_policy(RoleName="P", PolicyArn=policy)
+        self.iam.create_instance_profile(InstanceProfileName="P")
+        self.iam.add_role_to_instance_profile(InstanceProfileName="P", RoleName="P")
+        [instance] = self.aws.instances(1)
+        ec2 = self.aws.client("ec2")
+        ec2.associate_iam_instance_profile(InstanceId=instance, IamInstanceProfile={"Name": "P"})
+        return self.aws.instance_credentials(instance)
+
+    def _user(self, policy: str) -> dict[str, str]:
+        self.iam.create_user(UserName="P")
+        self.iam.attach_user_policy(UserName="P", PolicyArn=policy)
+        return dict(self.iam.create_access_key(UserName="P")["AccessKey"])
+
+    def set_window(self, policy: dict[str, Any] | None) -> None:
+        named = {f"{self.kind.title()}Name": "P", "PolicyName": WINDOW_POLICY}
+        if policy:
+            put = getattr(self.iam, f"put_{self.kind}_policy")
+            put(**named, PolicyDocument=json.dumps(policy))
+
+    def may(self, call: Any) -> bool:
+        try:
+            call(lambda service: self.aws.client(service, credentials=self.keys))
+        except ClientError as refusal:
+            if refusal.response["Error"]["Code"] not in DENIED:
+                raise
+            return False
+        return True
+
+
+def simulated(kind: str, policies: list[dict[str, Any]], action: str, resource: str, time: datetime) -> bool:
+    arn = f"arn:aws:iam::{ACCOUNT}:{kind}/P"
+    held = [Policy(arn, f"P{number}", policy) for number, policy in enumerate(policies)]
+    trust = TRUST if kind == "role" else None
+    principal = Node(arn, "AIDAP", held, [], trust, None, 0, False, False, None, False, None)
+    context = {"aws:CurrentTime": f"{time:%Y-%m-%dT%H:%M:%SZ}"}
+    return bool(local_check_authorization(principal, action, resource, context))
+
+
+@pytest.mark.parametrize("kind", ["role", "user"])
+@pytest.mark.parametrize(("window", "minutes", "lets_write"), MOMENTS.values(), ids=MOMENTS)
+def test_both_decide_the_same(aws, kind, window, minutes, lets_write):
+    admin = Admin(aws, kind)
+    opened = datetime.now(UTC)
+    policy = {"closed": closed_policy(), "open": open_policy(opened + timedelta(minutes=MINUTES)), None: None}[window]
+    admin.set_window(policy)
+    aws.shift_clock(minutes * 60)
+    held, time = [admin.granted, *([policy] if policy else [])], opened + timedelta(minutes=minutes)
+    for name, (action, resource, call, granted, taken) in CALLS.items():
+        expected = granted and (lets_write or not taken)
+        decisions = {"emulator": admin.may(call), "simulation": simulated(kind, held, action, resource, time)}
+        assert decisions == {"emulator": expected, "simulation": expected}, name
+
+
+ADMIN_RIGHTS = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+
+
+@given(
+    deadline=st.datetimes(datetime(2025, 1, 1), datetime(2099, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
+    seconds=st.integers(-3, 3) | st.integers(-(10**8), 10**8),
+    kind=st.sampled_from(["role", "user"]),
+)
+def test_a_window_ends_with_the_second_of_its_deadline_whatever_else_is_granted(deadline, seconds, kind):
+    time = deadline.replace(microsecond=0) + timedelta(seconds=seconds)
+    policies = [ADMIN_RIGHTS, open_policy(deadline)]
+    assert simulated(kind, policies, "ssm:PutParameter", PARAMETER + NAME, time) == (seconds <= 0)
+    assert simulated(kind, policies, "ssm:GetParameter", PARAMETER + NAME, time)
+    closed = [ADMIN_RIGHTS, closed_policy()]
+    assert not simulated(kind, closed, "ssm:PutParameter", PARAMETER + NAME, time)
