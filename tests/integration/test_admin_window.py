@@ -201,12 +201,19 @@ def test_a_killed_controller(site: Site, fault: Fault, administrator: bool) -> N
     site.aws.shift_clock(-AFTER_DEADLINE)
     assert can_write(site.aws, kept) is administrator
 
+    site.play("restore").succeeded()
+    assert not can_write(site.aws, kept)
+    site.clean()
+
+
+def test_check_mode_of_restore_foretells_what_it_repairs(site: Site) -> None:
+    site.lend()
     with nothing_written(site.aws):
         foretold = site.play("restore", "--check").succeeded()
     done = site.play("restore").succeeded()
+    assert [each.of_items("steps") for each in foretold.results] == [each.of_items("steps") for each in done.results]
     assert done.changes == foretold.changes
-    assert done.changes
-    assert not can_write(site.aws, kept)
+    assert sorted(done.writes) == ["DeleteTags", "PutRolePolicy", REPLACE]
     site.clean()
 
 
@@ -275,7 +282,7 @@ def test_open_window_leaves_the_window_of_another_administrator_alone(site: Site
 
 def test_a_second_run_on_the_same_instance_is_refused(site: Site) -> None:
     """It would take the right away from the first one, or give it back too late."""
-    site.lend()
+    site.admin_instance("noted")
     with nothing_written(site.aws):
         refused = site.play("store_config").failed()
     assert f"A run that makes instance {site.instance} the administrator has not ended" in refused.message

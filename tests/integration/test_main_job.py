@@ -21,6 +21,7 @@ from harness import (
     SERVER_USER,
     WINDOW_POLICY,
     Play,
+    TaskResult,
     Workplace,
     account,
     make_role,
@@ -102,26 +103,12 @@ def test_check_mode_writes_nothing_and_fails_nowhere(job: Job) -> None:
     assert not job.saved_in_check
 
 
-def test_check_mode_foretells_every_task(job: Job) -> None:
-    def story(play: Play) -> list[tuple[Any, ...]]:
-        return [(each.host, each.task, each.outcome, each.changed) for each in play.results]
+def test_check_mode_foretells_which_tasks_change_something(job: Job) -> None:
+    def changes(play: Play) -> list[tuple[str, str]]:
+        return [(each.host, each.task) for each in play.results if each.changed]
 
-    assert story(job.foretold) == story(job.done)
+    assert changes(job.foretold) == changes(job.done)
     assert len(job.done.changes) >= 6
-
-
-def test_check_mode_foretells_every_result_key(job: Job) -> None:
-    for foretold, done in zip(job.foretold.results, job.done.results, strict=True):
-        if foretold.action.startswith("cwagent."):
-            assert foretold.result.keys() - {"warnings"} == done.result.keys() - {"warnings"}, foretold.task
-
-
-@pytest.mark.parametrize("key", ["steps", "diff"])
-def test_check_mode_foretells_what_every_task_changes(job: Job, key: str) -> None:
-    """But for the tasks that swap, whose starting point is what the one before has really done."""
-    for foretold, done in zip(job.foretold.results, job.done.results, strict=True):
-        if foretold.changed and not foretold.task.startswith("cwagent.iam.store_config"):
-            assert timeless(foretold.of_items(key)) == timeless(done.of_items(key)), foretold.task
 
 
 def timeless(value: Any) -> Any:
@@ -132,6 +119,18 @@ def timeless(value: Any) -> Any:
     if isinstance(value, list):
         return [timeless(each) for each in value]
     return re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "TIME", value) if isinstance(value, str) else value
+
+
+@pytest.mark.parametrize("key", ["steps", "diff"])
+def test_check_mode_foretells_what_every_task_changes(job: Job, key: str) -> None:
+    """But for the tasks that swap, whose starting point is what the one before has really done."""
+
+    def changed(play: Play) -> list[TaskResult]:
+        return [each for each in play.results if each.changed and ".store_config : " not in each.task]
+
+    for foretold, done in zip(changed(job.foretold), changed(job.done), strict=True):
+        assert timeless(foretold.of_items(key)) == timeless(done.of_items(key)), foretold.task
+        assert foretold.result.keys() - {"warnings"} == done.result.keys() - {"warnings"}, foretold.task
 
 
 def test_the_account_has_the_objects_of_the_design_and_no_others(job: Job) -> None:

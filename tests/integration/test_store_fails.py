@@ -19,13 +19,11 @@ from harness import (
     Play,
     Workplace,
     account,
-    eventually,
     nothing_written,
     put_on,
     take_off,
 )
 
-LATE_SECONDS = 40
 QUICK = {"store_config_permission_timeout": 1, "store_config_identity_timeout": 1}
 
 
@@ -60,7 +58,6 @@ def as_it_was(stored: Stored) -> Iterator[None]:
     """Whatever happens: the instance is on its earlier profile and the parameter is the earlier one."""
     yield
     stored.at.aws.disarm()
-    stored.at.aws.metadata_lag(0)
     assert account(stored.at.aws) == stored.account
     assert stored.account["carried"] == {stored.admin: SERVER_ROLE}
 
@@ -111,16 +108,6 @@ def test_unreachable_before_the_swap(stored: Stored, ssh: Path) -> None:
     lost = {"LOST_AFTER": "GetParameter", "LOST_SINCE": str(stored.at.aws.mark())}
     with nothing_written(stored.at.aws):
         assert "Connection timed out" in stored.store(env=lost, host=host).failed().message
-
-
-def test_the_instance_never_sees_the_admin_profile(stored: Stored) -> None:
-    aws = stored.at.aws
-    aws.metadata_lag(LATE_SECONDS)
-    eventually(lambda: SERVER_ROLE in aws.metadata(stored.admin, "meta-data/iam/info"), LATE_SECONDS)
-    play = stored.store().failed()
-    assert f"to see instance profile '{ADMIN_ROLE}'" in play.message
-    assert f"still shows instance profile '{SERVER_ROLE}'" in play.message
-    assert play.put_on == [ADMIN_ROLE, SERVER_ROLE]
 
 
 def test_another_instance_that_carries_the_admin_profile(stored: Stored) -> None:

@@ -12,6 +12,7 @@ HOSTS = {
     "b": {"instance_id": "i-2", "placement": {"region": "eu-central-1"}, "cwagent_region": "us-east-1"},
     "c": {"instance_id": "i-3"},
     "d": {"instance_id": "i-1", "cwagent_region": "eu-central-1", "placement": None},
+    "f": {"instance_id": "i-1", "cwagent_region": "us-east-1"},
     "e": {"cwagent_region": "", "cwagent_user_name": "mine"},
 }
 
@@ -24,6 +25,8 @@ HOSTS = {
         ("abc", "x", {"eu-central-1": ["i-1"], "us-east-1": ["i-2"], "x": ["i-3"]}),
         ("c", "", {"": ["i-3"]}),
         ("da", "x", {"eu-central-1": ["i-1"]}),
+        ("af", "x", {"eu-central-1": ["i-1"]}),
+        ("fa", "x", {"us-east-1": ["i-1"]}),
     ],
 )
 def test_instances(hosts, default, regions):
@@ -42,7 +45,16 @@ def test_hosts_without_an_id_are_named():
         ("ad", False, {"eu-central-1": ["U"]}),
         ("ce", True, {"x": ["U-c", "mine"]}),
         ("ce", False, {"x": ["U", "mine"]}),
+        ("ab", False, {"eu-central-1": ["U"]}),
+        ("ba", False, {"us-east-1": ["U"]}),
     ],
 )
 def test_users(hosts, per_host, regions):
-    assert users_by_region(hosts, HOSTS, "U", per_host, "x") == regions
+    assert users_by_region(hosts, HOSTS, "U", per_host=per_host, default_region="x") == regions
+
+
+def test_the_variable_that_names_a_user_can_be_another():
+    hosts = {"a": {"cwagent_user_name": "mine", "admin_name": "chief"}, "b": {"cwagent_user_name": "mine"}}
+    named = users_by_region("ab", hosts, "U", per_host=False, name_variable="admin_name")
+    assert named == {"": ["chief", "U"]}
+    assert users_by_region("ab", hosts, "U") == {"": ["mine"]}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -35,8 +36,8 @@ def instance(*profiles: str, name: str = ME, is_now: str = "running") -> Instanc
     return Instance(name, is_now, carried)
 
 
-def state(*profiles: str, note: str | None = None, is_now: str = "running") -> State:
-    return State({ME: instance(*profiles, is_now=is_now)}, {} if note is None else {ME: note})
+def state(*profiles: str, note: str | None = None, is_now: str = "running", missing: tuple[str, ...] = ()) -> State:
+    return State({ME: instance(*profiles, is_now=is_now)}, {} if note is None else {ME: note}, frozenset(missing))
 
 
 def want(wanted: str, *ids: str, everywhere: bool = False, keep_note: bool = False) -> WantedAdmin:
@@ -149,7 +150,7 @@ def test_refused(now, words, wanted):
 def test_all_others_are_told_with_the_way_out():
     now = with_other("admin")
     now = State({**now.instances, "i-3": instance("shop", name="i-3")}, {"i-3": "shop"})
-    with pytest.raises(InvalidInput, match=r"restore puts it back\.$") as refusal:
+    with pytest.raises(InvalidInput, match=r"restore puts all back\.$") as refusal:
         _admin_instance.plan(now, want(ADMIN))
     assert "i-2 carries instance profile 'admin', and instance i-3 is about to carry" in str(refusal.value)
 
@@ -174,11 +175,67 @@ def test_others_are_no_reason_not_to_give_back():
         (["admin"], None, "server"),
         (["shop"], None, "shop"),
         ([], None, None),
-        (["admin", "shop"], None, "shop"),
+        (["admin", "shop"], None, "server"),
+        (["admin", "shop"], "shop", "shop"),
+        (["other"], "shop", "other"),
+        (["other"], NOTHING, "other"),
+        ([], "shop", None),
+        (["admin"], "admin", "server"),
+        (["shop", "admin"], "admin", "server"),
     ],
 )
 def test_the_earlier_profile(profiles, note, earlier):
     assert _admin_instance.earlier_profile(state(*profiles, note=note), ME, want(RETURNED)) == earlier
+
+
+@pytest.mark.parametrize(
+    ("profiles", "note", "missing", "earlier", "told"),
+    [
+        (["admin"], "shop", ["shop"], "server", "'shop', which instance i-1 had, .* gets instance profile 'server'"),
+        (["admin"], "shop", ["shop", "server"], None, "'shop', which instance i-1 had, .* gets no instance profile"),
+        (["admin"], "shop", ["server"], "shop", None),
+        (["admin"], None, ["server"], None, None),
+        (["other"], "shop", ["shop"], "other", None),
+    ],
+)
+def test_a_profile_that_was_deleted_meanwhile(profiles, note, missing, earlier, told):
+    now = state(*profiles, note=note, missing=missing)
+    assert _admin_instance.earlier_profile(now, ME, want(RETURNED)) == earlier
+    warnings = _admin_instance.warnings(now, want(RETURNED))
+    assert len(warnings) == bool(told)
+    assert all(re.search(told, warning) for warning in warnings)
+    then = _admin_instance.state_after(now, want(RETURNED))
+    assert (then.notes, then.missing) == ({}, now.missing)
+    assert _admin_instance.report(now, then, want(RETURNED))[0]["profile"] == earlier
+
+
+def test_someone_elses_profile_is_noted_in_the_place_of_an_old_note():
+    assert _admin_instance.plan(state("other", note="shop"), want(NOTED)).summaries == [NOTED_THAT.format("other")]
+
+
+def test_a_note_is_a_reason_not_to_note_again():
+    with pytest.raises(InvalidInput, match=r"makes instance i-1 the administrator has not ended\. .*restore puts all"):
+        _admin_instance.refuse_noted(state("shop", note="shop"), want(NOTED))
+    _admin_instance.refuse_noted(state("shop", note="shop"), want(ADMIN))
+    _admin_instance.refuse_noted(state("shop", note="shop"), want(RETURNED))
+    _admin_instance.refuse_noted(state("shop"), want(NOTED))
+    _admin_instance.refuse_noted(with_other("shop", note="shop"), want(NOTED))
+
+
+@pytest.mark.parametrize("wanted", [NOTED, ADMIN])
+def test_more_than_one_instance_is_refused(wanted):
+    now = State({ME: instance(), OTHER: instance(name=OTHER)})
+    with pytest.raises(InvalidInput, match="Only one instance may carry the admin profile, not i-1, i-2"):
+        _admin_instance.plan(now, want(wanted, ME, OTHER))
+    assert _admin_instance.plan(state(), want(wanted, ME, ME)).changes
+    assert not _admin_instance.plan(now, want(RETURNED, ME, OTHER)).changes
+
+
+def test_one_profile_for_both_is_refused():
+    _admin_instance.check_profiles("admin", "server")
+    for both in ("admin", "Admin"):
+        with pytest.raises(InvalidInput, match="is both the admin and the server profile"):
+            _admin_instance.check_profiles("admin", both)
 
 
 def test_result_and_diff():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _config
 from ansible_collections.cwagent.iam.plugins.module_utils._config import SECTIONS, Parameter, WantedParameter
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED, AwsRefusal, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import NOT_YET_KNOWN, AwsRefusal, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._ssm import ParameterResource
 from ansible_collections.cwagent.iam.plugins.module_utils._steps import apply
 
@@ -87,7 +87,7 @@ def test_compared_by_meaning(now, equal):
         if equal
         else [{"name": NAME, "value": TEXT, "type": "String", "overwrite": True, "tier": "Standard"}]
     )  # fmt: skip
-    assert all(step.retry_when == DENIED for step in steps)
+    assert all(step.retry_when == NOT_YET_KNOWN for step in steps)
 
 
 @pytest.mark.parametrize("value", [TEXT, "other"])

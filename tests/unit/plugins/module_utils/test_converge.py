@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.cwagent.iam.plugins.module_utils import _converge
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Deadline
-from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource, converge
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsRefusal, CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._steps import Plan, Step
 
 
@@ -22,10 +23,11 @@ class Clock:
         self.now += seconds
 
 
-class Number:
+class Number(Resource[int]):
     """A number that is to be another one; reads show a change only after some more of them."""
 
     def __init__(self, now: int, want: int, lag: int = 0, fails: bool = False) -> None:
+        super().__init__(None)
         self.shown, self.want, self.lag, self.fails = now, want, lag, fails
         self.written: list[int] = []
         self.reads = 0
@@ -59,8 +61,11 @@ class Number:
         self.written.append(step.arguments["value"])
 
 
-def waiting(clock: Clock, seconds: float = 10) -> Deadline:
-    return Deadline(seconds, clock, clock.sleep)
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(_converge, "Deadline", lambda seconds: Deadline(seconds, clock, clock.sleep))
+    return clock
 
 
 RESULT = {
@@ -74,17 +79,18 @@ RESULT = {
 
 
 @pytest.mark.parametrize("check_mode", [False, True])
-@pytest.mark.parametrize("wait", [False, True])
+@pytest.mark.parametrize("wait", [None, 10])
+@pytest.mark.usefixtures("clock")
 def test_check_mode_has_the_same_result_and_writes_nothing(check_mode, wait):
     number = Number(1, 2)
-    assert converge(number, check_mode, waiting(Clock()) if wait else None) == RESULT
+    assert converge(number, check_mode, wait) == RESULT
     assert number.written == ([] if check_mode else [2])
 
 
 @pytest.mark.parametrize("check_mode", [False, True])
-def test_nothing_to_do(check_mode):
-    number, clock = Number(2, 2), Clock()
-    result = converge(number, check_mode, waiting(clock))
+def test_nothing_to_do(clock, check_mode):
+    number = Number(2, 2)
+    result = converge(number, check_mode, 10)
     assert result == {
         **RESULT,
         "changed": False,
@@ -96,10 +102,64 @@ def test_nothing_to_do(check_mode):
     assert (number.written, number.reads, clock.slept) == ([], 1, [])
 
 
-def test_waits_until_the_change_is_shown():
-    number, clock = Number(1, 2, lag=3), Clock()
-    assert converge(number, False, waiting(clock)) == RESULT
+def test_waits_until_the_change_is_shown(clock):
+    assert converge(Number(1, 2, lag=3), False, 10) == RESULT
     assert clock.slept == [2, 2, 2]
+
+
+def test_the_time_to_wait_begins_when_all_is_done(clock):
+    number = Number(1, 2, lag=3)
+    execute = number.execute
+
+    def slowly(step: Step) -> None:
+        execute(step)
+        clock.now += 99
+
+    number.execute = slowly
+    assert converge(number, False, 10) == RESULT
+    assert clock.slept == [2, 2, 2]
+
+
+def refusing(number: Number, code: str, reads: int) -> Number:
+    """The number, whose first so many reads after it was written are refused."""
+    read = number.read
+
+    def refused() -> int:
+        shown = read()
+        if 0 < number.reads - 1 <= reads:
+            raise AwsRefusal("Could not read it.", code)
+        return shown
+
+    number.read = refused
+    return number
+
+
+def test_a_thing_that_not_all_hosts_know_is_not_shown_yet(clock):
+    assert converge(refusing(Number(1, 2), "NoSuchEntity", 2), False, 10) == RESULT
+    assert clock.slept == [2, 2]
+    with pytest.raises(CwagentError, match=r"after 5 seconds .*still to do: Could not read it\."):
+        converge(refusing(Number(1, 2), "NoSuchEntity", 99), False, 5)
+
+
+def test_other_refusals_are_no_reason_to_wait(clock):
+    with pytest.raises(AwsRefusal, match="Could not read it"):
+        converge(refusing(Number(1, 2), "AccessDenied", 1), False, 10)
+    assert clock.slept == []
+
+
+def test_what_a_resource_does_unless_it_says_otherwise():
+    taken: list[Step] = []
+
+    class Gateway:
+        execute = staticmethod(taken.append)
+
+    number, step = Number(1, 2), Step("x:Set", {}, "set")
+    Resource.__init__(number, Gateway())
+    Resource.execute(number, step)
+    assert taken == [step]
+    assert Resource.warnings(number, 1) == []
+    with pytest.raises(TypeError, match="abstract"):
+        Resource(Gateway())
 
 
 def test_does_not_wait_unless_told_to():
@@ -108,16 +168,16 @@ def test_does_not_wait_unless_told_to():
     assert number.reads == 1
 
 
-def test_does_not_wait_in_check_mode():
-    number, clock = Number(1, 2, lag=3), Clock()
-    converge(number, True, waiting(clock))
+def test_does_not_wait_in_check_mode(clock):
+    number = Number(1, 2, lag=3)
+    converge(number, True, 10)
     assert (number.reads, clock.slept) == (1, [])
 
 
-def test_says_what_is_not_shown_when_the_time_is_up():
-    number, clock = Number(1, 2, lag=99), Clock()
+def test_says_what_is_not_shown_when_the_time_is_up(clock):
+    number = Number(1, 2, lag=99)
     with pytest.raises(CwagentError, match=r"after 5 seconds .*still to do: set 2\. .*wait_timeout") as failure:
-        converge(number, False, waiting(clock, 5))
+        converge(number, False, 5)
     assert clock.slept == [2, 2, 1]
     assert number.written == [2]
     assert "Everything was done" in str(failure.value)
@@ -130,7 +190,8 @@ def test_a_failure_tells_the_plan():
     assert failure.value.details["not_done"] == ["set 2"]
 
 
+@pytest.mark.usefixtures("clock")
 def test_what_happened_meanwhile_is_in_the_result():
     number = Number(1, 2)
     number.report = lambda now, then: {"new": then, "written": number.written}
-    assert converge(number, False, waiting(Clock()))["written"] == [2]
+    assert converge(number, False, 10)["written"] == [2]

@@ -149,6 +149,31 @@ def test_a_file_edited_by_hand_is_still_read(store, path):
     assert store.read("U") == Saved(str(path), key_id="AKIAONE")
 
 
+OTHERS = "[other]\naws_access_key_id = AKIAOTHER\naws_secret_access_key = y%(z)s\ns3 =\n\tmax_queue_size = 9\n\n"
+
+
+def test_other_sections_stay(store, path):
+    path.write_text(OTHERS + path.read_text())
+    store.save("U", "AKIATWO", "two")
+    replace(store, region="us-east-1").rewrite("U")
+    found = configparser.RawConfigParser()
+    found.read(path)
+    assert found["other"]["s3"] == "\nmax_queue_size = 9"
+    assert SharedCredentialProvider(str(path), "other").load().secret_key == "y%(z)s"
+    assert SharedCredentialProvider(str(path), store.profile).load().secret_key == "two"
+    assert found[store.profile]["region"] == "us-east-1"
+    assert listed(store) == ["U.credentials"]
+
+
+@pytest.mark.parametrize("text", [f"{SECRET}\n", OTHERS + OTHERS])
+def test_a_file_that_cannot_be_parsed_is_moved_out_of_the_way(store, path, text):
+    path.write_text(text)
+    store.save("U", "AKIANEW", "new")
+    assert listed(store) == ["U.credentials", "U.credentials.unreadable"]
+    assert (store.directory / "U.credentials.unreadable").read_text() == text
+    assert store.read("U") == Saved(str(path), key_id="AKIANEW")
+
+
 @pytest.mark.parametrize("condition", ["a folder in its place", "not UTF-8"])
 def test_an_unreadable_file_is_an_error_that_names_it(store, path, condition):
     path.unlink()
@@ -190,7 +215,7 @@ def test_a_broken_pending_file_is_an_error_that_says_what_to_do(store, path, tex
 def test_what_cannot_be_written_leaves_nothing_behind(store, path):
     path.unlink()
     path.mkdir()
-    with pytest.raises(CwagentError, match=r"Could not write .*U\.credentials: ") as failure:
+    with pytest.raises(CwagentError, match=r"Could not read .*U\.credentials: ") as failure:
         store.save("U", "AKIATWO", SECRET)
     assert SECRET not in str(failure.value)
     assert listed(store) == ["U.credentials"]
@@ -224,7 +249,7 @@ def test_check_makes_nothing(store):
         (0o701, [".hidden"], True),
         (0o700, ["notes.txt"], False),
         (0o755, [], False),
-        (0o755, ["V.credentials", ".V.pending"], False),
+        (0o755, ["V.credentials", ".V.pending", "V.credentials.unreadable"], False),
     ],
 )
 def test_a_folder_that_others_can_read_and_that_serves_something_else(store, folder_mode, files, refused):
@@ -246,14 +271,11 @@ def test_a_new_folder_in_one_that_others_can_read(store):
     store.check()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_cannot_be_written(store, path):
-    store.directory.chmod(0o500)
-    try:
-        with pytest.raises(InvalidInput, match="cannot be written by this user"):
-            store.check()
-    finally:
-        store.directory.chmod(0o700)
+@pytest.mark.parametrize("lacking", [os.R_OK, os.W_OK, os.X_OK])
+def test_a_folder_that_cannot_be_read_and_written(store, monkeypatch, lacking):
+    monkeypatch.setattr(os, "access", lambda _path, needed: not needed & lacking)
+    with pytest.raises(InvalidInput, match="cannot be read and written by this user"):
+        store.check()
 
 
 WRITER = """

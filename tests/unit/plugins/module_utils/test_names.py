@@ -61,6 +61,23 @@ def test_names(kind, longest, name, fine):
     assert not accepts(_names.check_name, kind, "x" * (longest + 1))
 
 
+@pytest.mark.parametrize(
+    ("names", "fine"),
+    [
+        ([], True),
+        (["a", "b"], True),
+        (["a", "a"], True),
+        (["a", "A"], False),
+        (["web-1", "b", "Web-1"], False),
+    ],
+)
+def test_names_that_iam_takes_for_one(names, fine):
+    assert accepts(_names.check_different, names) is fine
+    if not fine:
+        with pytest.raises(InvalidInput, match=f"'{names[0]}' and '{names[-1]}' differ only by case"):
+            _names.check_different(names)
+
+
 def test_a_refused_name_is_told_with_what_is_allowed():
     with pytest.raises(InvalidInput, match=r"'a b' is no valid user name: IAM allows 1 to 64 characters"):
         _names.check_name("user", "a b")

@@ -28,6 +28,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import Invalid
 from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY, agent_policies
 from ansible_collections.cwagent.iam.plugins.module_utils._principal import GONE, Held
 from ansible_collections.cwagent.iam.plugins.module_utils._role import InstanceProfile, Role, State, WantedRole
+from ansible_collections.cwagent.iam.plugins.module_utils._steps import NEW, STILL_HELD
 
 EC2 = "ec2.amazonaws.com"
 TRUST = _role.trust_policy(EC2)
@@ -247,6 +248,8 @@ ABSENT = {
 def test_plan_absent(now, want, steps, stays):
     assert [step.summary for step in _role.plan_absent(now, want)] == steps
     assert _role.stays(now, want) == stays
+    waiting = [step.summary for step in _role.plan_absent(now, want) if step.retry_when == STILL_HELD]
+    assert waiting == [step for step in steps if step in (DELETE_PROFILE, DELETE_ROLE)]
     assert all(step.done_when == GONE for step in _role.plan_absent(now, want) if "Remove" not in step.action)
 
 
@@ -279,6 +282,14 @@ def test_trust(now, exclusive, then):
     assert _role.trust_after(now, want(exclusive=exclusive)) == then
 
 
+def test_steps_on_what_is_new_wait_until_it_is_known():
+    steps = _role.plan(State(), want(access="admin", admin_window=True))
+    made = {"iam:CreateRole", "iam:CreateInstanceProfile"}
+    assert all(step.retry_when == (frozenset() if step.action in made else NEW) for step in steps)
+    [attach] = _role.plan(held(), want())
+    assert not attach.retry_when
+
+
 def test_everything_declared_is_in_the_created_role():
     wanted = want(path="/m/", boundary=BOUND, tags={"a": "1"}, description="d", max_session_duration=7200)
     create, _attach, profile, _into = _role.plan(State(), wanted)
@@ -304,13 +315,19 @@ def test_everything_declared_is_in_the_created_role():
         (None, 3599, False),
         (None, 43201, False),
         (None, 0, False),
+        ("Größe\t(1)\r\n\xa1\xff", None, True),
+        ("a \u2013 b", None, False),
+        ("\u201cquoted\u201d", None, False),
+        ("\x7f", None, False),
+        ("\xa0", None, False),
+        ("\x00", None, False),
     ],
 )
 def test_settings(description, duration, fine):
     if fine:
         _role.check_settings(description, duration)
         return
-    with pytest.raises(InvalidInput, match=r"IAM allows (1000|3600 to 43200)"):
+    with pytest.raises(InvalidInput, match=r"IAM (allows (1000|3600 to 43200)|takes only characters of Latin-1)"):
         _role.check_settings(description, duration)
 
 

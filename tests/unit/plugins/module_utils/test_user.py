@@ -17,7 +17,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import THROTTL
 from ansible_collections.cwagent.iam.plugins.module_utils._iam_user import UserResource
 from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
 from ansible_collections.cwagent.iam.plugins.module_utils._principal import GONE, Held
-from ansible_collections.cwagent.iam.plugins.module_utils._steps import Step, apply
+from ansible_collections.cwagent.iam.plugins.module_utils._steps import NEW, STILL_HELD, Step, apply
 from ansible_collections.cwagent.iam.plugins.module_utils._user import AccessKey, Saved, State, User
 
 MAKE_USER, SERVER_ON = "create user 'U'", "attach CloudWatchAgentServerPolicy to user 'U'"
@@ -33,6 +33,12 @@ def state(*keys: str, saved: Saved | None = None, **held: Any) -> State:
 
 def saved(key: str | None = None, pending: Any = None, **more: Any) -> Saved:
     return Saved("F", key, pending=None if pending is None else frozenset(pending), **more)
+
+
+def used(now: State, key: str) -> State:
+    """The same, where a key was used."""
+    keys = tuple(replace(each, used=each.id == key) for each in now.user.keys)
+    return replace(now, user=replace(now.user, keys=keys))
 
 
 PRESENT = {
@@ -61,6 +67,11 @@ PRESENT = {
         state("A", "B", saved=saved("A", pending=["A"])),
         declare(),
         [LOST.format("B"), REWRITE],
+    ),
+    "a key that came after an interrupted run and is in use": (
+        used(state("A", "B", saved=saved(pending=[])), "A"),
+        declare(),
+        [LOST.format("B"), MAKE_KEY],
     ),
     "interrupted before the key was made": (state("A", saved=saved(pending=["A"])), declare(), [MAKE_KEY]),
     "interrupted after the key was saved": (state("A", saved=saved("A", pending=[])), declare(), [REWRITE]),
@@ -149,6 +160,16 @@ def test_an_inactive_key_is_told_from_an_active_one():
         _user.plan(State("U", user, saved()), declare())
 
 
+def test_steps_on_a_new_user_wait_until_it_is_known():
+    create, *given, key = _user.plan(State("U", saved=saved()), declare("admin", admin_window=True))
+    assert create.action == "iam:CreateUser"
+    assert not create.retry_when
+    assert given
+    assert all(step.retry_when == NEW for step in given)
+    assert key.retry_when >= THROTTLED
+    assert not any(step.retry_when for step in _user.plan(state(policies=frozenset()), declare()))
+
+
 def test_only_throttling_is_retried_when_a_key_is_made():
     [step] = _user.plan(state(saved=saved()), declare())
     assert step.retry_when == THROTTLED
@@ -171,6 +192,12 @@ ABSENT = {
         declare(),
         [key_off("A"), key_off("B"), REMOVE, SERVER_OFF, DELETE_USER],
         [],
+    ),
+    "ours with a key that came later and is in use": (
+        used(state("A", "B", saved=saved("A", pending=["A"])), "B"),
+        declare(),
+        [key_off("A"), REMOVE, SERVER_OFF],
+        ["access key B"],
     ),
     "keys saved elsewhere": (state("A"), declare(), [SERVER_OFF], ["access key A"]),
     "another key": (
@@ -205,6 +232,9 @@ ABSENT = {
 def test_plan_absent(now, want, steps, stays):
     assert [step.summary for step in _user.plan_absent(now, want)] == steps
     assert _user.stays(now, want) == stays
+    waiting = {step.action for step in _user.plan_absent(now, want) if step.retry_when}
+    assert waiting == ({"iam:DeleteUser"} if DELETE_USER in steps else set())
+    assert all(step.retry_when in (frozenset(), STILL_HELD) for step in _user.plan_absent(now, want))
     assert all(step.done_when == GONE for step in _user.plan_absent(now, want) if step.action.startswith("iam:"))
 
 
@@ -416,3 +446,21 @@ def test_what_stays_is_told(tmp_path):
     present = UserResource(gateway, ["U"], declare(), None, present=True)
     assert present.warnings(now) == []
     assert present.report(now, now)["stays"] == {}
+
+
+def test_only_keys_that_could_be_orphans_are_asked_for_their_use(tmp_path):
+    asked = []
+
+    class Asked(Gateway):
+        def call(self, action: str, attempt: str, AccessKeyId: str) -> Any:  # noqa: N803
+            asked.append(AccessKeyId)
+            return {"AccessKeyLastUsed": {"LastUsedDate": "now"} if AccessKeyId == "B" else {"Region": "N/A"}}
+
+    gateway: Any = Asked(Iam())
+    resource = UserResource(gateway, ["U"], declare(), FileStore(tmp_path, "p", None), present=True)
+    now = state("A", "B", "C", saved=saved(pending=["A"]))
+    seen = resource._with_use(now)
+    assert asked == ["B", "C"]
+    assert [key.used for key in seen.user.keys] == [False, True, False]
+    assert [key.id for key in _user.orphans(seen)] == ["C"]
+    assert [key.id for key in _user.orphans(now)] == ["B", "C"]
