@@ -164,7 +164,9 @@ def _key_steps(now: State, want: Declared) -> list[Step]:
     inactive = "an inactive" if want.admin_window else "an"
     words = f"create {inactive} access key for user '{now.name}' and save it to {now.saved.where}"
     # Only a throttled call is known not to have made a key: after any other failure there can be one.
-    return [*steps, Step("iam:CreateAccessKey", {"user_name": now.name}, words, retry_when=THROTTLED)]
+    # So is one that came too early for a new user.
+    retry = THROTTLED if now.user else THROTTLED | NEW
+    return [*steps, Step("iam:CreateAccessKey", {"user_name": now.name}, words, retry_when=retry)]
 
 
 def delete_key(user: str, key_id: str, summary: str) -> Step:

@@ -43,6 +43,9 @@ class Trial:
     action: str
     nth: int
 
+    def __str__(self) -> str:
+        return f"call {self.number}, {self.action}"
+
     def fault(self, process: int) -> Fault:
         times = DENIED_FOR_GOOD.get(self.action) if self.kind == Kind.DENY else REPEATED.get(self.kind)
         return Fault(self.kind, service=self.service, action=self.action, nth=self.nth, times=times, process=process)
@@ -83,8 +86,7 @@ def run(trial: Trial, aws: Emulator, folder: Path, undisturbed: State) -> str:
     found = problems(evidence, undisturbed)
     if found:
         (folder.parent / f"{trial.kind}-{trial.number}.txt").write_text(job.output())
-        print(f"{trial.kind} at call {trial.number}, {trial.action}: not well", flush=True)
-    return f"call {trial.number}, {trial.action}: {', '.join(found)}" if found else ""
+    return ", ".join(found)
 
 
 def campaign(trials: int | None, workers: int, folder: Path) -> int:
@@ -102,7 +104,10 @@ def campaign(trials: int | None, workers: int, folder: Path) -> int:
 
         def work(worker: int) -> None:
             for trial in waiting[worker::workers]:
-                results[trial.kind].append(run(trial, emulators[worker], folder / str(worker), undisturbed))
+                words = run(trial, emulators[worker], folder / str(worker), undisturbed)
+                results[trial.kind].append(f"{trial}: {words}" if words else "")
+                with (folder / "trials.txt").open("a") as record:  # what is known when a long campaign is stopped
+                    record.write(f"{trial.kind} at {trial}: {words or 'recovered'}\n")
 
         with ThreadPoolExecutor(workers) as pool:
             list(pool.map(work, range(workers)))

@@ -103,11 +103,11 @@ def test_check_mode_writes_nothing_and_fails_nowhere(job: Job) -> None:
     assert not job.saved_in_check
 
 
-def test_check_mode_foretells_which_tasks_change_something(job: Job) -> None:
-    def changes(play: Play) -> list[tuple[str, str]]:
-        return [(each.host, each.task) for each in play.results if each.changed]
+def test_check_mode_foretells_every_task(job: Job) -> None:
+    def story(play: Play) -> list[tuple[Any, ...]]:
+        return [(each.host, each.task, each.outcome, each.changed) for each in play.results]
 
-    assert changes(job.foretold) == changes(job.done)
+    assert story(job.foretold) == story(job.done)
     assert len(job.done.changes) >= 6
 
 
