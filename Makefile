@@ -84,7 +84,7 @@ molecule-destroy: $(READY)
 
 .PHONY: oldest
 oldest: $(READY) $(OLDEST_READY) ## run the unit tests and the main job with the oldest ansible-core supported
-	$(call run_oldest,pytest -n $(JOBS) tests/unit --ignore tests/unit/emulator)
+	$(call run_oldest,pytest -n $(JOBS) tests/unit --ignore tests/unit/emulator --ignore tests/unit/policies)
 	$(call run_oldest,pytest -n $(JOBS) -m main_job tests/integration)
 
 .PHONY: build
