@@ -88,6 +88,8 @@ def earlier_profile(now: State, instance_id: str, want: WantedAdmin) -> str | No
     note = now.notes.get(instance_id)
     if note == NOTHING:
         return None
+    if note is None and _carried(instance) != want.admin:
+        return _carried(instance)  # another run is putting it back
     choices = (note, want.fallback)
     return next((name for name in choices if name and name not in {*now.missing, want.admin}), None)
 

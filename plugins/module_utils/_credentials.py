@@ -10,6 +10,7 @@ import json
 import os
 import tempfile
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -103,14 +104,23 @@ class FileStore:
             wanted["region"] = self.region
         parser = self._parser(user)
         if parser is None:
-            # It is nothing that AWS tools could read, but it may hold the only copy of something.
-            self.path(user).replace(self.directory / f"{user}.credentials.unreadable")
+            self._set_aside(user)
             parser = configparser.RawConfigParser()
         parser[self.profile] = wanted
         text = io.StringIO()
         parser.write(text)
         self._write(self.path(user), text.getvalue().rstrip() + "\n")
         self.settle(user)
+
+    def _set_aside(self, user: str) -> None:
+        """Move a file that AWS tools could not read out of the way: it may hold the only copy of something."""
+        path = self.path(user)
+        names = (f"{path.name}.{number}.unreadable" if number > 1 else f"{path.name}.unreadable" for number in count(1))
+        aside = next(self.directory / name for name in names if not (self.directory / name).exists())
+        try:
+            path.replace(aside)
+        except OSError as error:
+            raise CwagentError(f"Could not move {path} to {aside}: {error.strerror}.") from error
 
     def rewrite(self, user: str) -> None:
         """Save the key that is there anew, with this store's mode and region."""

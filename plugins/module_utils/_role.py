@@ -241,9 +241,7 @@ def _profile_steps(now: InstanceProfile | None, then: InstanceProfile) -> list[S
     if held != then.role:
         arguments = {"instance_profile_name": then.name, "role_name": then.role}
         words = f"put role '{then.role}' into instance profile '{then.name}'"
-        steps.append(
-            Step("iam:AddRoleToInstanceProfile", arguments, words, retry_when=NEW if now is None else frozenset())
-        )
+        steps.append(Step("iam:AddRoleToInstanceProfile", arguments, words, retry_when=NEW))
     return steps
 
 

@@ -126,7 +126,9 @@ def plan(now: Window | None, want: WantedWindow, time: datetime) -> Plan:
     """
     if now is None:
         return Plan({want.name: _policy_steps(Window(), want, time) if want.state == OPEN else []})
-    return Plan({want.name: [*_policy_steps(now, want, time), *_key_steps(now, want)]})
+    policy, keys = _policy_steps(now, want, time), _key_steps(now, want)
+    # Whether keys are to be activated is told by the policy, so it is removed last.
+    return Plan({want.name: [*keys, *policy] if want.state == ABSENT else [*policy, *keys]})
 
 
 def _policy_steps(now: Window, want: WantedWindow, time: datetime) -> list[Step]:

@@ -140,7 +140,8 @@ def store(module: AnsibleAWSModule) -> FileStore | None:
     credentials = module.params["credentials"]
     if credentials is None:
         return None
-    if not re.fullmatch(r"[\w.@-]+", credentials["profile"], re.ASCII):
+    # AWS tools do not read a section DEFAULT, which gives Python's parser the defaults of all others.
+    if not re.fullmatch(r"(?!DEFAULT$)[\w.@-]+", credentials["profile"], re.ASCII):
         raise InvalidInput(f"credentials.profile: '{credentials['profile']}' is no name of a profile.")
     files = FileStore(Path(credentials["directory"]).absolute(), credentials["profile"], module.region)
     files.check()

@@ -175,7 +175,7 @@ def test_others_are_no_reason_not_to_give_back():
         (["admin"], None, "server"),
         (["shop"], None, "shop"),
         ([], None, None),
-        (["admin", "shop"], None, "server"),
+        (["admin", "shop"], None, "shop"),
         (["admin", "shop"], "shop", "shop"),
         (["other"], "shop", "other"),
         (["other"], NOTHING, "other"),

@@ -174,6 +174,14 @@ def test_a_file_that_cannot_be_parsed_is_moved_out_of_the_way(store, path, text)
     assert store.read("U") == Saved(str(path), key_id="AKIANEW")
 
 
+def test_no_file_that_was_moved_away_is_lost(store, path):
+    for text in ("first\n", "second\n"):
+        path.write_text(text)
+        store.save("U", "AKIANEW", "new")
+    assert listed(store) == ["U.credentials", "U.credentials.2.unreadable", "U.credentials.unreadable"]
+    assert (store.directory / "U.credentials.2.unreadable").read_text() == "second\n"
+
+
 @pytest.mark.parametrize("condition", ["a folder in its place", "not UTF-8"])
 def test_an_unreadable_file_is_an_error_that_names_it(store, path, condition):
     path.unlink()

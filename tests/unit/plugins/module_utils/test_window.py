@@ -149,7 +149,7 @@ KEYS = {
     ),
     "closed already": (SHUT, (A, B), want(CLOSED, kind="user"), [OFF.format("A"), OFF.format("B")]),
     "closed, keys and all": (SHUT, (OFF_A,), want(CLOSED, kind="user"), []),
-    "absent": (SHUT, (OFF_A, B), want(ABSENT, kind="user"), [REMOVE.replace(ROLE, USER), ON.format("A")]),
+    "absent": (SHUT, (OFF_A, B), want(ABSENT, kind="user"), [ON.format("A"), REMOVE.replace(ROLE, USER)]),
     "absent already": (None, (OFF_A, B), want(ABSENT, kind="user"), []),
     "no keys": (SHUT, (), want(CLOSED, kind="user"), []),
 }
