@@ -72,11 +72,11 @@ def converge(resource: Resource[S], check_mode: bool, wait: float | None) -> dic
     }
     try:
         apply(plan, resource.execute, check_mode)
+        if plan.changes and not check_mode and wait is not None:
+            then = _settled(resource, Deadline(wait))
     except CwagentError as error:
         error.details.setdefault("steps", plan.summaries)
         raise
-    if plan.changes and not check_mode and wait is not None:
-        then = _settled(resource, Deadline(wait))
     return {**result, **resource.report(now, then)}
 
 
