@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -163,7 +164,7 @@ def ends(aws: Emulator) -> bool:
     for _ in range(1000):
         try:
             aws.mark()
-        except OSError:
+        except (OSError, HTTPException):  # the latter when it ended in the middle of an answer
             return True
         time.sleep(0.01)
     return False
