@@ -7,6 +7,8 @@ from __future__ import annotations
 import json
 import threading
 import time
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED, AwsRefusal, CwagentError, explain
@@ -38,6 +40,7 @@ T = TypeVar("T")
 ATTEMPTS = 10
 POLL_SECONDS = 2.0
 CONNECTIONS = 10
+ACRONYMS = {"ssh": "SSH"}
 
 
 class Deadline:
@@ -80,6 +83,7 @@ class Aws:
         self._patience = patience
         self._clients: dict[tuple[str, int], Any] = {}
         self._making = threading.Lock()
+        self._dated: datetime | None = None
 
     def client(self, service: str, attempts: int = ATTEMPTS) -> Any:
         """The boto3 client of a service, made at its first use and shared by all threads."""
@@ -90,6 +94,20 @@ class Aws:
                 )
                 self._clients[service, attempts] = self._connect(service, config=config)
             return self._clients[service, attempts]
+
+    @property
+    def time(self) -> datetime:
+        """The present by the clock of AWS, as of the last answer: what it dates is compared with this.
+
+        The controller's own clock, where AWS has not answered yet.
+        """
+        return self._dated or datetime.now(timezone.utc)
+
+    def _note_time(self, answer: dict[str, Any]) -> dict[str, Any]:
+        date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+        if date:
+            self._dated = parsedate_to_datetime(date)
+        return answer
 
     def call(self, action: str, attempt: str, attempts: int = ATTEMPTS, **arguments: Any) -> dict[str, Any]:
         """Make one call.
@@ -103,7 +121,7 @@ class Aws:
         """
         service, operation = action.split(":")
         try:
-            return dict(getattr(self.client(service, attempts), xform_name(operation))(**arguments))
+            return self._note_time(getattr(self.client(service, attempts), xform_name(operation))(**arguments))
         except ClientError as error:
             raise self._refusal(error, attempt, action) from error
         except BotoCoreError as error:
@@ -122,7 +140,9 @@ class Aws:
         """Make a reading call for every page, as long as they are asked for."""
         service, operation = action.split(":")
         try:
-            yield from self.client(service).get_paginator(xform_name(operation)).paginate(**arguments)
+            yield from map(
+                self._note_time, self.client(service).get_paginator(xform_name(operation)).paginate(**arguments)
+            )
         except ClientError as error:
             raise self._refusal(error, attempt, action) from error
         except BotoCoreError as error:
@@ -183,7 +203,7 @@ def _wire(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _camel(name: str) -> str:
-    return "".join(word.title() for word in name.split("_"))
+    return "".join(ACRONYMS.get(word) or word.title() for word in name.split("_"))
 
 
 def _unanswered(error: BotoCoreError, attempt: str, action: str) -> str:

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import NOT_YET_KNOWN, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._names import PARAMETER_PREFIX
 from ansible_collections.cwagent.iam.plugins.module_utils._steps import Plan, Step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 # The policies AWS manages allow no other names.
-PREFIX = "AmazonCloudWatch-"
 # https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 MAX_NAME = 1011
@@ -52,9 +52,10 @@ class WantedParameter:
 
 def check_parameter_name(name: str) -> None:
     """Refuse a name that the agent's policies do not cover or AWS refuses. :raises InvalidInput: it says why."""
-    if not name.startswith(PREFIX):
+    if not name.startswith(PARAMETER_PREFIX):
         raise InvalidInput(
-            f"parameter name '{name}' does not begin with {PREFIX}: the agent's policies allow no other parameters."
+            f"parameter name '{name}' does not begin with {PARAMETER_PREFIX}: the agent's policies allow no other "
+            "parameters."
         )
     if not _NAME.fullmatch(name) or len(name) > MAX_NAME:
         raise InvalidInput(f"parameter name '{name}': AWS allows letters, digits and any of _.- in up to {MAX_NAME}.")

@@ -49,6 +49,10 @@ class Resource(ABC, Generic[S]):
         del now
         return []
 
+    def left(self, now: S) -> list[str]:
+        """What seems to be still to do after all was done, in words; it is waited for."""
+        return self.plan(now).summaries
+
     def execute(self, step: Step) -> None:
         """Take one step of the plan."""
         self._aws.execute(step)
@@ -85,7 +89,7 @@ def _settled(resource: Resource[S], deadline: Deadline) -> S:
     while True:
         try:
             state = resource.read()
-            left = resource.plan(state).summaries
+            left = resource.left(state)
         except AwsRefusal as refusal:
             # One host of IAM can know a new thing already, or an old one still, and the next one not.
             if refusal.code not in GONE:

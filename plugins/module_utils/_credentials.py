@@ -1,35 +1,94 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Saved access keys: AWS shared-credentials files, written so that no secret is lost and none is left lying about."""
+"""Where access keys are saved: files, parameters or secrets; so that no secret is lost and none is left lying about."""
 
 from __future__ import annotations
 
 import configparser
+import contextlib
 import io
 import json
 import os
-import tempfile
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._user import Saved
+from ansible_collections.cwagent.iam.plugins.module_utils._keys import Pending, Saved
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
 
 
-@dataclass(frozen=True)
-class FileStore:
-    """A folder with one shared-credentials file for each user.
+# What botocore's and the CLI's files call the parts of a key; the documents in AWS use the same names.
+KEY_ID, SECRET, REGION = "aws_access_key_id", "aws_secret_access_key", "region"
+RECORD = "keys_before"
 
-    Before a key is made, the ids of the keys that exist are written beside the file. A key that came after them and is
-    not in the file was made by a run that died before it could save the secret.
+
+class Store(ABC):
+    """A place with one access key for each user.
+
+    Before a key is made, the ids of the keys that exist are written down there. A key that came after them and is not
+    saved was made by a run that died before it could save the secret.
+    """
+
+    @abstractmethod
+    def check(self, users: Iterable[str]) -> None:
+        """Refuse a place that cannot serve, before anything is written.
+
+        :raises InvalidInput: it says why.
+        """
+
+    @abstractmethod
+    def read(self, users: Sequence[str]) -> dict[str, Saved]:
+        """What is saved for users; a place that cannot be read is the problem of its user alone."""
+
+    @abstractmethod
+    def prepare(self, user: str, existing: Iterable[str], time: datetime) -> None:
+        """Write down which keys exist; this also proves that a key can be saved there.
+
+        :raises CwagentError: it cannot.
+        """
+
+    @abstractmethod
+    def save(self, user: str, key_id: str, secret: str, keep_earlier: bool = False) -> None:
+        """Save a key in place of what was there, and forget the record.
+
+        :param keep_earlier: whether what was there may still be of use.
+        :raises CwagentError: it could not be saved.
+        """
+
+    @abstractmethod
+    def rewrite(self, user: str) -> None:
+        """Save the key that is there anew, as this place wants it."""
+
+    @abstractmethod
+    def remove(self, user: str) -> None:
+        """Remove what is saved for a user.
+
+        :raises CwagentError: it could not be removed.
+        """
+
+
+def record(existing: Iterable[str], time: datetime) -> dict[str, Any]:
+    """The record of the keys that exist, as it is written down."""
+    return {"access_key_ids": sorted(existing), "at": time.isoformat()}
+
+
+def pending(written: Mapping[str, Any]) -> Pending:
+    """The record that was written down. :raises KeyError, TypeError, ValueError: it is none."""
+    return Pending(frozenset(written["access_key_ids"]), datetime.fromisoformat(written["at"]))
+
+
+@dataclass(frozen=True)
+class FileStore(Store):
+    """A folder with one shared-credentials file for each user, and records beside them.
 
     :param directory: where the files are.
     :param profile: the section in them.
@@ -47,11 +106,9 @@ class FileStore:
     def _pending(self, user: str) -> Path:
         return self.directory / f".{user}.pending"
 
-    def check(self) -> None:
-        """Refuse a folder that cannot be written, without making it.
-
-        :raises InvalidInput: it says why.
-        """
+    def check(self, users: Iterable[str]) -> None:
+        """Refuse a folder that cannot be written, without making it."""
+        del users
         try:
             nearest = next(folder for folder in [self.directory, *self.directory.parents] if folder.exists())
         except OSError as error:
@@ -70,40 +127,36 @@ class FileStore:
 
     def _is_shared(self) -> bool:
         """Whether the folder serves something else too; one that does not gets its mode from this store."""
-        ours = (".credentials", ".pending", ".unreadable")
+        ours = (".credentials", ".pending", ".earlier", ".new")
         others = any(not path.name.endswith(ours) for path in self.directory.iterdir())
         return others and self.directory.stat().st_mode & 0o777 != FOLDER_MODE
 
-    def read(self, user: str) -> Saved:
-        """What is saved for a user.
+    def read(self, users: Sequence[str]) -> dict[str, Saved]:
+        """What is saved for users."""
+        return {user: self._read(user) for user in users}
 
-        :raises CwagentError: the file is there and cannot be read.
-        """
+    def _read(self, user: str) -> Saved:
         where = str(self.path(user))
-        section = self._parsed(user)
-        pending = self._read_pending(user)
-        if not section:
-            return Saved(where, pending=pending)
-        fit = self._mode_fits(user) and (self.region is None or section.get("region") == self.region)
-        return Saved(where, key_id=section.get("aws_access_key_id"), fit=fit, pending=pending)
+        try:
+            section, written = self._parsed(user), self._read_pending(user)
+        except CwagentError as error:
+            return Saved(where, problem=str(error))
+        if section is None:
+            return Saved(where, pending=written)
+        fit = self._mode_fits(user) and self.region in (None, section.get(REGION))
+        return Saved(where, section[KEY_ID], fit, written)
 
-    def prepare(self, user: str, existing: Iterable[str]) -> None:
-        """Write down which keys exist; this also proves that the folder can be written.
+    def prepare(self, user: str, existing: Iterable[str], time: datetime) -> None:
+        """Write the record beside the file, which proves that the folder can be written."""
+        self._write(self._pending(user), json.dumps(record(existing, time)))
 
-        :raises CwagentError: it cannot.
-        """
-        self._write(self._pending(user), json.dumps({"access_key_ids": sorted(existing)}))
-
-    def save(self, user: str, key_id: str, secret: str) -> None:
-        """Save a key in place of what was there.
-
-        :raises CwagentError: it could not be saved.
-        """
-        wanted = {"aws_access_key_id": key_id, "aws_secret_access_key": secret}
+    def save(self, user: str, key_id: str, secret: str, keep_earlier: bool = False) -> None:
+        """Save a key in place of what was there."""
+        wanted = {KEY_ID: key_id, SECRET: secret}
         if self.region:
-            wanted["region"] = self.region
+            wanted[REGION] = self.region
         parser = self._parser(user)
-        if parser is None:
+        if parser is None or keep_earlier:
             self._set_aside(user)
             parser = configparser.RawConfigParser()
         parser[self.profile] = wanted
@@ -113,9 +166,9 @@ class FileStore:
         self.settle(user)
 
     def _set_aside(self, user: str) -> None:
-        """Move a file that AWS tools could not read out of the way: it may hold the only copy of something."""
+        """Move a file out of the way that may hold the only copy of something: of what, the module cannot tell."""
         path = self.path(user)
-        names = (f"{path.name}.{number}.unreadable" if number > 1 else f"{path.name}.unreadable" for number in count(1))
+        names = (f"{path.name}.{number}.earlier" if number > 1 else f"{path.name}.earlier" for number in count(1))
         aside = next(self.directory / name for name in names if not (self.directory / name).exists())
         try:
             path.replace(aside)
@@ -123,21 +176,19 @@ class FileStore:
             raise CwagentError(f"Could not move {path} to {aside}: {error.strerror}.") from error
 
     def rewrite(self, user: str) -> None:
-        """Save the key that is there anew, with this store's mode and region."""
+        """Save the key that is there anew, with the mode and region that are wanted."""
         section = self._parsed(user)
         if section:
-            self.save(user, section["aws_access_key_id"], section["aws_secret_access_key"])
+            self.save(user, section[KEY_ID], section[SECRET])
 
     def settle(self, user: str) -> None:
         """Forget which keys existed: all that exist now are accounted for."""
         _unlink(self._pending(user))
 
     def remove(self, user: str) -> None:
-        """Remove what is saved for a user.
-
-        :raises CwagentError: it could not be removed.
-        """
+        """Remove the file, what a killed run left of one, and the record."""
         _unlink(self.path(user))
+        _unlink(self.path(user).with_name(f".{self.path(user).name}.new"))
         self.settle(user)
 
     def _parsed(self, user: str) -> configparser.SectionProxy | None:
@@ -145,7 +196,7 @@ class FileStore:
         if parser is None or not parser.has_section(self.profile):
             return None
         section = parser[self.profile]
-        return section if section.get("aws_access_key_id") and section.get("aws_secret_access_key") else None
+        return section if section.get(KEY_ID) and section.get(SECRET) else None
 
     def _parser(self, user: str) -> configparser.RawConfigParser | None:
         """The whole file, empty where there is none; ``None`` where it is no credentials file."""
@@ -161,10 +212,10 @@ class FileStore:
             return None  # the error quotes the line it stumbled over, which can be the secret
         return parser
 
-    def _read_pending(self, user: str) -> frozenset[str] | None:
+    def _read_pending(self, user: str) -> Pending | None:
         path = self._pending(user)
         try:
-            return frozenset(json.loads(path.read_text(encoding="utf-8"))["access_key_ids"])
+            return pending(json.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -180,25 +231,31 @@ class FileStore:
         )
 
     def _write(self, path: Path, text: str) -> None:
-        """Write a file that is either whole or not there, and never readable by others."""
-        temporary: str | None = None
+        """Write a file that is either whole or not there, and never readable by others.
+
+        What a killed run leaves of the new file has a name of its own, and the next one writes over it.
+        """
+        new = path.with_name(f".{path.name.lstrip('.')}.new")
         try:
             path.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
             path.parent.chmod(FOLDER_MODE)
-            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
+            new.unlink(missing_ok=True)
+            with os.fdopen(
+                os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE), "w", encoding="utf-8"
+            ) as file:
+                os.fchmod(file.fileno(), FILE_MODE)  # whatever the umask
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(temporary).replace(path)
+            new.replace(path)
             folder = os.open(path.parent, os.O_RDONLY)
             try:
                 os.fsync(folder)
             finally:
                 os.close(folder)
         except OSError as error:
-            if temporary:
-                Path(temporary).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                new.unlink(missing_ok=True)
             raise CwagentError(f"Could not write {path}: {error.strerror}.") from error
 
 

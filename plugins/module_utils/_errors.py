@@ -12,6 +12,8 @@ NOT_YET_KNOWN = DENIED | {"UnrecognizedClientException", "InvalidClientTokenId"}
 THROTTLED = frozenset(
     {"Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequestsException", "SlowDown"}
 )
+# What an endpoint answers that has no such operation, as those of some partitions.
+NOT_OFFERED = frozenset({"InvalidAction", "UnknownOperationException", "NotImplemented", "UnsupportedOperation"})
 BAD_CREDENTIALS = frozenset(
     {
         "InvalidClientTokenId",

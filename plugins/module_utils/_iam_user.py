@@ -7,24 +7,33 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils import _user, _window
+from ansible_collections.cwagent.iam.plugins.module_utils import _keys, _user, _window
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED, AwsRefusal, CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED, NOT_OFFERED, AwsRefusal, CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._iam_role import (
     attached_policies,
     boundary,
     inline_policies,
     tags,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._keys import (
+    REMOVE_CREDENTIALS,
+    REWRITE_CREDENTIALS,
+    AccessKey,
+    Keyring,
+    KeyRules,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._principal import Held
-from ansible_collections.cwagent.iam.plugins.module_utils._steps import Plan, in_parallel
-from ansible_collections.cwagent.iam.plugins.module_utils._user import AccessKey, State, User
+from ansible_collections.cwagent.iam.plugins.module_utils._steps import GONE, Plan, in_parallel
+from ansible_collections.cwagent.iam.plugins.module_utils._user import Credential, State, User
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from datetime import datetime
+    from typing import NoReturn
 
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
-    from ansible_collections.cwagent.iam.plugins.module_utils._credentials import FileStore
+    from ansible_collections.cwagent.iam.plugins.module_utils._credentials import Store
     from ansible_collections.cwagent.iam.plugins.module_utils._principal import Declared
     from ansible_collections.cwagent.iam.plugins.module_utils._steps import Step
 
@@ -39,51 +48,78 @@ class UserResource(Resource[States]):
     """A list of users in IAM with their saved keys.
 
     :param store: where the keys are saved; ``None`` where keys are not managed.
+    :param rules: what is wanted of the keys.
     :param present: whether the users are wanted at all.
     """
 
-    def __init__(self, aws: Aws, names: Sequence[str], want: Declared, store: FileStore | None, present: bool) -> None:
+    def __init__(
+        self,
+        aws: Aws,
+        names: Sequence[str],
+        want: Declared,
+        *,
+        store: Store | None,
+        present: bool,
+        rules: KeyRules | None = None,
+    ) -> None:
         super().__init__(aws)
         self._names = list(dict.fromkeys(names))
         self._want = want
         self._store = store
         self._present = present
-        self._existing_keys: dict[str, list[str]] = {}
+        self._rules = rules or KeyRules()
+        self._planned_from: States = {}
+        self._planned: set[str] | None = None
 
     def read(self) -> States:
         """The users as IAM and the store show them."""
         users = read_users(self._aws, self._names)
         if self._store or not self._present:
             users.update(zip(users, in_parallel(self._with_keys, users.values())))
-        saved = {name: self._store.read(name) if self._store else None for name in self._names}
-        states = {name: State(name, users.get(name), saved[name]) for name in self._names}
-        return {name: self._with_use(state) if _user.orphans(state) else state for name, state in states.items()}
+        saved = self._store.read(self._names) if self._store else {}
+        states = [State(name, users.get(name), saved.get(name)) for name in self._names]
+        return dict(zip(self._names, in_parallel(self._with_use, states)))
 
     def plan(self, now: States) -> Plan:
         """The steps of every user; one that cannot be helped does not stop the others."""
-        plan_one = _user.plan if self._present else _user.plan_absent
         steps: dict[str, Sequence[Step]] = {}
         refused: dict[str, CwagentError] = {}
         for name, state in now.items():
             try:
-                steps[name] = plan_one(state, self._want)
+                steps[name] = self._plan_one(state)
             except CwagentError as error:
                 refused[name] = error
-            self._existing_keys[name] = [key.id for key in state.user.keys] if state.user else []
-        return Plan(steps, refused)
+        plan = Plan(steps, refused)
+        self._planned_from = now
+        if self._planned is None:
+            self._planned = set(plan.summaries)
+        return plan
+
+    def _plan_one(self, state: State) -> list[Step]:
+        plan_one = _user.plan if self._present else _user.plan_absent
+        return plan_one(state, self._want, self._ring(state))
+
+    def _ring(self, state: State) -> Keyring | None:
+        return _user.keyring(state, self._want, self._rules, self._aws.time)
+
+    def left(self, now: States) -> list[str]:
+        """What was planned and is not to be seen yet; a later phase of a key's replacement is for a later run."""
+        return [summary for summary in super().left(now) if summary in (self._planned or ())]
 
     def after(self, now: States) -> States:
         """The states that the plan leads to."""
         after_one = _user.state_after if self._present else _user.absent_after
-        return {name: after_one(state, self._want) for name, state in now.items()}
+        return {name: after_one(state, self._want, self._ring(state)) for name, state in now.items()}
 
     def render(self, state: States) -> dict[str, Any]:
         """The users for the diff."""
-        return _user.render(state)
+        return _user.render(state, self._aws.time)
 
     def report(self, now: States, then: States) -> dict[str, Any]:
-        """The users for the result, and what kept them from being deleted."""
-        return {**_user.render(then), "stays": self._stays(now)}
+        """The users for the result, how far their keys are replaced, and what kept users from being deleted."""
+        rings = {name: self._ring(state) for name, state in now.items()}
+        rotation = {name: ring.phase.value for name, ring in rings.items() if ring and ring.phase}
+        return {**self.render(then), "rotation": rotation, "stays": self._stays(now)}
 
     def warnings(self, now: States) -> list[str]:
         """Which users were not deleted, and why."""
@@ -95,63 +131,105 @@ class UserResource(Resource[States]):
     def _stays(self, now: States) -> dict[str, list[str]]:
         if self._present:
             return {}
-        found = {name: _user.stays(state, self._want) for name, state in now.items()}
+        found = {name: _user.stays(state, self._want, self._ring(state)) for name, state in now.items()}
         return {name: stays for name, stays in found.items() if stays}
 
     def execute(self, step: Step) -> None:
-        """Take the step; those on keys and their files want more than a call."""
-        name = step.arguments["user_name"]
+        """Take the step; those on keys and where they are saved want more than a call."""
+        name = step.arguments.get("user_name", "")
         if step.action == "iam:CreateAccessKey" and self._store:
-            self._make_key(step, name, self._store)
-        elif step.action == _user.REWRITE_CREDENTIALS and self._store:
+            self._make_key(step, self._planned_from[name], self._store)
+        elif step.action == REWRITE_CREDENTIALS and self._store:
             self._store.rewrite(name)
-        elif step.action == _user.REMOVE_CREDENTIALS and self._store:
+        elif step.action == REMOVE_CREDENTIALS and self._store:
             self._store.remove(name)
         else:
             super().execute(step)
 
-    def _make_key(self, step: Step, name: str, store: FileStore) -> None:
+    def _make_key(self, step: Step, state: State, store: Store) -> None:
         """Make a key and save it, so that no secret is lost at any moment in between."""
-        store.prepare(name, self._existing_keys[name])
+        name, ring = state.name, self._ring(state)
+        keys = ring.keys if ring else ()
+        store.prepare(name, [key.id for key in keys], self._aws.time)
         # One attempt: a retry after a lost answer would leave a second key.
         answer = self._aws.answer(step, attempts=1) or {}
         key = answer["AccessKey"]
-        if self._want.admin_window:
+        if ring and ring.rules.inactive:
             # IAM makes keys active, but the window is closed. This comes before the key is saved, since until then a
             # run that is interrupted leaves a key that the next one recognises and deletes.
             self._aws.execute(_window.switch_key(name, key["AccessKeyId"], active=False))
+        foreign = state.saved is not None and state.saved.foreign
         try:
-            store.save(name, key["AccessKeyId"], key["SecretAccessKey"])
+            store.save(name, key["AccessKeyId"], key["SecretAccessKey"], keep_earlier=foreign)
         except CwagentError as error:
-            words = f"delete access key {key['AccessKeyId']} of user '{name}', which could not be saved"
-            self._aws.execute(_user.delete_key(name, key["AccessKeyId"], words))
-            raise CwagentError(f"{error} The new access key of user '{name}' was deleted again.") from error
+            self._take_back(name, key["AccessKeyId"], error)
+
+    def _take_back(self, name: str, key_id: str, error: CwagentError) -> NoReturn:
+        words = f"delete access key {key_id} of user '{name}', which could not be saved"
+        try:
+            self._aws.execute(_keys.delete(name, key_id, words))
+        except CwagentError as second:
+            raise CwagentError(f"{error} {second} The next run deletes the key, which nobody has.") from second
+        raise CwagentError(f"{error} The new access key of user '{name}' was deleted again.") from error
 
     def _with_use(self, state: State) -> State:
-        lost = _user.orphans(state)
-        if state.user is None:
+        """The state with all that its plan depends on and that takes further calls."""
+        ring = self._ring(state)
+        if ring is None:
             return state
-        keys = tuple(replace(key, used=key in lost and self._was_used(key)) for key in state.user.keys)
-        return replace(state, user=replace(state.user, keys=keys))
+        asked = ring.keys if ring.use_matters else ring.lost
+        keys = tuple(replace(key, used=self._last_use(key)) if key in asked else key for key in ring.keys)
+        key_id = ring.saved.key_id
+        foreign = key_id is not None and ring.live is None and self._is_known(key_id)
+        user = replace(state.user, keys=keys) if state.user else None
+        return replace(state, user=user, saved=replace(ring.saved, foreign=foreign))
 
-    def _was_used(self, key: AccessKey) -> bool:
+    def _last_use(self, key: AccessKey) -> datetime | None:
         answer = self._aws.call(
             "iam:GetAccessKeyLastUsed", f"read when access key {key.id} was last used", AccessKeyId=key.id
         )
-        return "LastUsedDate" in answer["AccessKeyLastUsed"]
+        used: datetime | None = answer["AccessKeyLastUsed"].get("LastUsedDate")
+        return used
+
+    def _is_known(self, key_id: str) -> bool:
+        """Whether a saved key that is none of the user's may be of use to somebody.
+
+        IAM answers NoSuchEntity about one that was deleted, and refuses to speak of those of other accounts.
+        """
+        attempt = f"read whose access key {key_id} is"
+        try:
+            return bool(self._aws.call("iam:GetAccessKeyLastUsed", attempt, AccessKeyId=key_id).get("UserName"))
+        except AwsRefusal as refusal:
+            return refusal.code not in GONE
 
     def _with_keys(self, user: User) -> User:
-        return replace(user, keys=access_keys(self._aws, user.name))
+        user = replace(user, keys=access_keys(self._aws, user.name))
+        return user if self._present else replace(user, credentials=_credentials(self._aws, user.name))
 
 
 def access_keys(aws: Aws, user: str) -> tuple[AccessKey, ...]:
     """The access keys of a user."""
     pages = aws.pages("iam:ListAccessKeys", f"list the access keys of user '{user}'", UserName=user)
     return tuple(
-        AccessKey(key["AccessKeyId"], key["Status"] == "Active", key["CreateDate"].isoformat())
+        AccessKey(key["AccessKeyId"], key["Status"] == "Active", key["CreateDate"])
         for page in pages
         for key in page["AccessKeyMetadata"]
     )
+
+
+def _credentials(aws: Aws, user: str) -> tuple[Credential, ...]:
+    """The other ways to sign in as a user. Not every partition has them all."""
+    found: list[Credential] = []
+    for kind in _user.CREDENTIAL_KINDS:
+        try:
+            answer = aws.call(kind.listing, f"look for a {kind.words} of user '{user}'", UserName=user)
+        except AwsRefusal as refusal:
+            if refusal.code not in GONE | NOT_OFFERED:
+                raise
+            continue
+        listed = answer.get(kind.answer) or []
+        found += [Credential(kind, each[kind.id]) for each in (listed if isinstance(listed, list) else [listed])]
+    return tuple(found)
 
 
 def read_users(aws: Aws, names: Iterable[str]) -> dict[str, User]:

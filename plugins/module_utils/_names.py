@@ -20,6 +20,8 @@ SSM_POLICIES = {
 DEPRECATED_SSM_POLICY = "AmazonEC2RoleforSSM"
 SSM_CHOICES = ["none", *SSM_POLICIES]
 
+# The agent's policies allow it to read and write parameters of these names, and no others.
+PARAMETER_PREFIX = "AmazonCloudWatch-"
 # The inline policy by which the admin window is opened and closed; ours, wherever it is found.
 WINDOW_POLICY = "CloudWatchAgentAdminWindow"
 

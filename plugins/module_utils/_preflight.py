@@ -30,7 +30,8 @@ def _checks(params: Mapping[str, Any], region: str | None) -> Iterator[Callable[
     yield from (partial(_names.check_instance_id, instance_id) for instance_id in params["instance_ids"])
     yield partial(_module.check_principal, params, _names.partition_of(region))
     if params["credentials_directory"]:
-        yield FileStore(Path(params["credentials_directory"]).absolute(), "", None).check
+        files = FileStore(Path(params["credentials_directory"]).absolute(), "", None)
+        yield partial(files.check, params["users"])
 
 
 def _elsewhere(params: Mapping[str, Any], connect: Callable[..., Any]) -> list[str]:

@@ -20,7 +20,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._steps import GONE, Pl
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._user import AccessKey
+    from ansible_collections.cwagent.iam.plugins.module_utils._keys import AccessKey
 
 # A session of a role lasts 12 hours at most; a window that outlives the day it was opened for is no window.
 MAX_MINUTES = 720

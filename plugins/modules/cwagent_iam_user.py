@@ -24,19 +24,67 @@ options:
   credentials:
     description:
       - Where to save one access key for each user. Without it, access keys are not managed.
-      - The directory is on the host that runs the module, which for this collection is the controller.
     type: dict
     suboptions:
+      store:
+        description:
+          - V(file) is a shared-credentials file on the host that runs the module, which for this collection is the
+            controller. It is what the AWS CLI, the SDKs and the agent read as it stands.
+          - V(ssm) is a SecureString parameter of Systems Manager, V(secretsmanager) a secret of Secrets Manager, in
+            the region in use. Their text is JSON with C(aws_access_key_id), C(aws_secret_access_key) and C(region).
+          - An execution environment, as AWX and ansible-navigator use it, is a container that is thrown away with its
+            files, so V(file) is refused there.
+        type: str
+        choices: [file, ssm, secretsmanager]
+        default: file
       directory:
         description:
-          - The folder for the files, made with mode 0700.
+          - The folder for the files, made with mode 0700; needed for O(credentials.store=file).
           - The key of a user is saved in C(<user name>.credentials) with mode 0600.
+          - A file there that cannot be read as one, or that holds a key of somebody else, is not overwritten but
+            renamed to C(<user name>.credentials.earlier).
         type: path
-        required: true
       profile:
         description: The profile in the file. The CloudWatch agent looks for the default.
         type: str
         default: AmazonCloudWatchAgent
+      prefix:
+        description:
+          - What the name of the parameter or the secret begins with; the name of the user follows.
+          - It cannot begin with C(AmazonCloudWatch-), since every server may read those parameters.
+        type: str
+        default: /cwagent/credentials/
+      kms_key_id:
+        description:
+          - The id, ARN or alias of the KMS key that parameters and secrets are encrypted with when they are written.
+            What is written already stays as it is until the next key. Without it, the service's own key of the account.
+          - C(AmazonSSMManagedInstanceCore) lets an instance read every parameter that the service's own key encrypts,
+            so with O(credentials.store=ssm) give a key that instances may not use.
+        type: str
+      make_room:
+        description:
+          - What to do when a new key is needed and both keys that IAM allows are there, saved by nobody. By default the
+            user is refused, and the keys are named with their ages and last use.
+          - V(true) deletes the one of them that was not used for longest.
+        type: bool
+        default: false
+      force:
+        description:
+          - Whether O(credentials.store=file) is right in an execution environment, since its folder outlives it.
+        type: bool
+        default: false
+  max_key_age:
+    description:
+      - Replace saved access keys that are older than so many days. Without it, none is replaced.
+      - "Replacing takes at least three runs, and which comes next is read from the keys: a new key is made and saved;
+        once the new key was used, and the old one not for an hour before that, the old one is deactivated; once that
+        was not used for O(retire_after), it is deleted. So the key on the server works throughout, however late the
+        server gets the new one."
+    type: int
+  retire_after:
+    description: How many days a replaced key is kept, deactivated, after its last use.
+    type: int
+    default: 7
 extends_documentation_fragment:
   - cwagent.iam.principal
   - cwagent.iam.wait
@@ -46,8 +94,12 @@ extends_documentation_fragment:
   - amazon.aws.boto3
 notes:
   - The region in use is written into the file, since the AWS CLI and SDKs want one beside the key.
-  - With O(state=absent) and O(credentials), the saved access key is deleted and the file removed. Access keys that are
-    saved elsewhere keep their user from being deleted unless O(exclusive=true).
+  - With O(state=absent) and O(credentials), the saved access key is deleted and what is saved removed. What else a user
+    has keeps it from being deleted unless O(exclusive=true), also access keys that are saved elsewhere, a login
+    profile, MFA devices, SSH keys, service-specific credentials and signing certificates.
+  - Before an access key is made, the ids of those that exist are written down where the key is to be saved. When the
+    module is killed before it could save the secret, the next run deletes the key that was made.
+  - Ages and last uses are by the clock of AWS.
 seealso:
   - module: amazon.aws.iam_user
   - module: amazon.aws.iam_access_key
@@ -64,6 +116,25 @@ EXAMPLES = r"""
       directory: ~/cloudwatch-credentials
     region: eu-central-1
 
+- name: Keep the key in Secrets Manager
+  cwagent.iam.cwagent_iam_user:
+    name: CloudWatchAgentServerUser-db1
+    access: server
+    credentials:
+      store: secretsmanager
+      kms_key_id: alias/cwagent
+    region: eu-central-1
+
+- name: Replace keys that are older than 90 days, step by step with every run
+  cwagent.iam.cwagent_iam_user:
+    name: CloudWatchAgentServerUser-db1
+    access: server
+    credentials:
+      directory: ~/cloudwatch-credentials
+    max_key_age: 90
+    retire_after: 14
+    region: eu-central-1
+
 - name: Take a user down, with its key and file
   cwagent.iam.cwagent_iam_user:
     name: CloudWatchAgentServerUser-db1
@@ -77,11 +148,13 @@ users:
   description:
     - The users that exist, in the order asked for.
     - An ARN and the id of an access key are null in check mode when they are yet to be made.
+    - When a key was last used is asked of AWS only where it decides something, as with O(max_key_age).
   returned: success
   type: list
   elements: dict
   sample:
-    - access_keys: [{active: true, id: AKIAIOSFODNN7EXAMPLE}]
+    - access_keys:
+        - {active: true, age_days: 12, created: "2026-03-01T09:15:42Z", id: AKIAIOSFODNN7EXAMPLE, last_used: null}
       arn: arn:aws:iam::123456789012:user/CloudWatchAgentServerUser-db1
       groups: []
       inline_policies: []
@@ -93,6 +166,16 @@ users:
         access_key_id: AKIAIOSFODNN7EXAMPLE
         location: /home/ops/cloudwatch-credentials/CloudWatchAgentServerUser-db1.credentials
       tags: {}
+rotation:
+  description:
+    - With O(max_key_age), by user, how far the replacement of the key had come when the run began.
+    - V(current), the key is young enough. V(due), a new one is made. V(waiting_for_use), the new one was not used yet,
+      or the old one still is. V(replaced), the old one is deactivated. V(waiting_for_quiet), it is kept until
+      O(retire_after) is over. V(retired), it is deleted. V(blocked), a key that nobody saved takes the place of the
+      new one.
+  returned: success
+  type: dict
+  sample: {CloudWatchAgentServerUser-db1: waiting_for_use}
 steps:
   description: What was done, or in check mode would be done.
   returned: always
@@ -110,54 +193,106 @@ failures:
   type: dict
 """
 
+import os
 import re
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module, _names
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials import FileStore
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials_aws import ParameterStore, SecretStore
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._iam_user import UserResource
+from ansible_collections.cwagent.iam.plugins.module_utils._keys import KeyRules
 
 if TYPE_CHECKING:
     from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
+
+    from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+    from ansible_collections.cwagent.iam.plugins.module_utils._credentials import Store
 
 SPEC = {
     "name": {"type": "list", "elements": "str", "required": True, "aliases": ["names"]},
     "credentials": {
         "type": "dict",
         "options": {
-            "directory": {"type": "path", "required": True},
+            "store": {"type": "str", "choices": ["file", "ssm", "secretsmanager"], "default": "file"},
+            "directory": {"type": "path"},
             "profile": {"type": "str", "default": "AmazonCloudWatchAgent"},
+            "prefix": {"type": "str", "default": "/cwagent/credentials/"},
+            "kms_key_id": {"type": "str"},
+            "make_room": {"type": "bool", "default": False},
+            "force": {"type": "bool", "default": False},
         },
+        "required_if": [("store", "file", ["directory"])],
     },
+    "max_key_age": {"type": "int", "no_log": False},
+    "retire_after": {"type": "int", "default": 7},
     **_module.PRINCIPAL_SPEC,
 }
+# Set by ansible-runner in a container, and by AWX in all jobs.
+CONTAINER_MARKS = ("LAUNCHED_BY_RUNNER", "AWX_PRIVATE_DATA_DIR")
 
 
-def store(module: AnsibleAWSModule) -> FileStore | None:
+def key_store(module: AnsibleAWSModule, aws: Aws) -> Store | None:
     """Where keys are saved. :raises InvalidInput: they could not be."""
     credentials = module.params["credentials"]
     if credentials is None:
         return None
+    store: Store
+    if credentials["store"] == "file":
+        store = file_store(module)
+    else:
+        kind = ParameterStore if credentials["store"] == "ssm" else SecretStore
+        store = kind(aws, credentials["prefix"], module.region, credentials["kms_key_id"])
+    store.check(module.params["name"])
+    return store
+
+
+def file_store(module: AnsibleAWSModule) -> FileStore:
+    """The folder to save keys in. :raises InvalidInput: it is none, or is about to vanish."""
+    credentials = module.params["credentials"]
     # AWS tools do not read a section DEFAULT, which gives Python's parser the defaults of all others.
     if not re.fullmatch(r"(?!DEFAULT$)[\w.@-]+", credentials["profile"], re.ASCII):
         raise InvalidInput(f"credentials.profile: '{credentials['profile']}' is no name of a profile.")
-    files = FileStore(Path(credentials["directory"]).absolute(), credentials["profile"], module.region)
-    files.check()
-    return files
+    vanishing = any(os.environ.get(mark) for mark in CONTAINER_MARKS)
+    if vanishing and module.params["state"] == "present" and not credentials["force"]:
+        raise InvalidInput(
+            "credentials.store: this is an execution environment, a container that is thrown away after the job, and "
+            f"the secrets with its files. Save them to 'ssm' or 'secretsmanager'; or, if {credentials['directory']} is "
+            "mounted from outside and stays, set credentials.force to true."
+        )
+    return FileStore(Path(credentials["directory"]).absolute(), credentials["profile"], module.region)
+
+
+def key_rules(module: AnsibleAWSModule) -> KeyRules:
+    """What is wanted of the keys. :raises InvalidInput: it makes no sense."""
+    params = module.params
+    max_age, retire_after = params["max_key_age"], params["retire_after"]
+    if max_age is not None and max_age < 1:
+        raise InvalidInput(f"max_key_age: a key is at least 1 day old before it is replaced, not {max_age}.")
+    if retire_after < 0:
+        raise InvalidInput(f"retire_after: it is a number of days from 0 on, not {retire_after}.")
+    return KeyRules(
+        max_age=None if max_age is None else timedelta(days=max_age),
+        retire_after=timedelta(days=retire_after),
+        make_room=bool(params["credentials"] and params["credentials"]["make_room"]),
+    )
 
 
 def main() -> None:
-    module = _module.aws_module(SPEC, required_if=[("state", "present", ["access"])])
+    module = _module.aws_module(
+        SPEC, required_if=[("state", "present", ["access"])], required_by={"max_key_age": ["credentials"]}
+    )
     with _module.reporting(module):
-        for name in module.params["name"]:
+        names = module.params["name"]
+        for name in names:
             _names.check_name("user", name)
-        _names.check_different(module.params["name"])
-        present = module.params["state"] == "present"
-        want = _module.declared(module)
-        resource = UserResource(_module.aws(module), module.params["name"], want, store(module), present)
-        _module.finish(module, resource)
+        _names.check_different(names)
+        want, rules, aws = _module.declared(module), key_rules(module), _module.aws(module)
+        store, present = key_store(module, aws), module.params["state"] == "present"
+        _module.finish(module, UserResource(aws, names, want, store=store, present=present, rules=rules))
 
 
 if __name__ == "__main__":

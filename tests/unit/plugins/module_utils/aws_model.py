@@ -10,6 +10,7 @@ import copy
 import functools
 import itertools
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import botocore.session
@@ -20,12 +21,14 @@ from ansible_collections.cwagent.iam.plugins.module_utils import _admin_instance
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import _wire
 from ansible_collections.cwagent.iam.plugins.module_utils._config import LIMITS, Parameter
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsRefusal
+from ansible_collections.cwagent.iam.plugins.module_utils._keys import AccessKey
 from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
 from ansible_collections.cwagent.iam.plugins.module_utils._principal import Held
 from ansible_collections.cwagent.iam.plugins.module_utils._steps import Step
 
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 POLICIES, KEYS = 10, 2
+NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 
 
 class Refused(AssertionError):
@@ -76,7 +79,7 @@ class Principal:
     description: str = ""
     max_session_duration: int = 3600
     groups: set[str] = field(default_factory=set)
-    keys: dict[str, bool] = field(default_factory=dict)
+    keys: dict[str, AccessKey] = field(default_factory=dict)
 
     @classmethod
     def of(cls, held: Held, **more: Any) -> Principal:
@@ -183,15 +186,14 @@ class Iam(Model):
     # Users as the plans see them
 
     def put_user(self, user: _user.User) -> None:
-        keys = {key.id: key.active for key in user.keys}
+        keys = {key.id: key for key in user.keys}
         self.users[user.name] = Principal.of(user.held, groups=set(user.groups), keys=keys)
 
     def user(self, name: str) -> _user.User | None:
         user = self.users.get(name)
         if user is None:
             return None
-        keys = tuple(_user.AccessKey(key, active) for key, active in user.keys.items())
-        return _user.User(name, user.held, frozenset(user.groups), keys)
+        return _user.User(name, user.held, frozenset(user.groups), tuple(user.keys.values()))
 
     def create_user(self, user_name: str, path: str, **more: Any) -> None:
         require(user_name not in self.users, "EntityAlreadyExists")
@@ -208,7 +210,7 @@ class Iam(Model):
     def create_access_key(self, user_name: str) -> dict[str, Any]:
         require(len(self.users[user_name].keys) < KEYS, "LimitExceeded")
         key = f"AKIAMADE{next(self._numbers):012}"
-        self.users[user_name].keys[key] = True
+        self.users[user_name].keys[key] = AccessKey(key, created=NOW)
         self.secrets[key] = f"%(secret)s/+of={key}"
         return {"AccessKey": {"AccessKeyId": key, "SecretAccessKey": self.secrets[key]}}
 
@@ -217,8 +219,8 @@ class Iam(Model):
 
     def update_access_key(self, user_name: str, access_key_id: str, status: str) -> None:
         keys = self.users[user_name].keys
-        require(keys[access_key_id] != (status == "Active"), "nothing changes")
-        keys[access_key_id] = status == "Active"
+        require(keys[access_key_id].active != (status == "Active"), "nothing changes")
+        keys[access_key_id] = replace(keys[access_key_id], active=status == "Active")
 
     # What roles and users have in common
 
@@ -412,6 +414,7 @@ class Gateway:
 
     def __init__(self, model: Model) -> None:
         self.model = model
+        self.time = NOW
 
     def execute(self, step: Step) -> None:
         self.answer(step)

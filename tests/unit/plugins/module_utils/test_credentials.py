@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import configparser
 import os
+import re
 import resource
 import subprocess
 import sys
 import tempfile
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import botocore.session
@@ -17,8 +19,9 @@ from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials import FileStore
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._user import Saved
+from ansible_collections.cwagent.iam.plugins.module_utils._keys import Pending, Saved
 
+TIME = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 SECRET = "wJalr%(x)s/K7MD+bPx%RfiCY=;#EXAMPLE"
 
 
@@ -34,6 +37,10 @@ def path(store):
     return store.path("U")
 
 
+def read(store: FileStore, user: str) -> Saved:
+    return store.read([user])[user]
+
+
 def listed(store: FileStore) -> list[str]:
     return sorted(each.name for each in store.directory.iterdir())
 
@@ -43,7 +50,7 @@ def mode(path: Path) -> int:
 
 
 def test_nothing_is_saved_where_there_is_no_folder(store):
-    assert store.read("U") == Saved(str(store.path("U")))
+    assert read(store, "U") == Saved(str(store.path("U")))
     store.remove("U")
     assert not store.directory.exists()
 
@@ -52,7 +59,7 @@ def test_nothing_is_saved_where_there_is_no_folder(store):
 def test_only_the_owner_can_read(store, umask):
     before = os.umask(umask)
     try:
-        store.prepare("U", ["AKIAOLD"])
+        store.prepare("U", ["AKIAOLD"], TIME)
         assert [mode(store.directory), mode(store.directory / ".U.pending")] == [0o700, 0o600]
         store.save("U", "AKIAONE", SECRET)
     finally:
@@ -62,10 +69,10 @@ def test_only_the_owner_can_read(store, umask):
 
 
 def test_saved(store, path):
-    assert store.read("U") == Saved(str(path), key_id="AKIAONE")
-    assert store.read("V") == Saved(str(store.path("V")))
+    assert read(store, "U") == Saved(str(path), key_id="AKIAONE")
+    assert read(store, "V") == Saved(str(store.path("V")))
     store.save("U", "AKIATWO", "other")
-    assert store.read("U").key_id == "AKIATWO"
+    assert read(store, "U").key_id == "AKIATWO"
     assert SECRET not in path.read_text()
 
 
@@ -93,7 +100,7 @@ def test_odd_secrets_survive(secret):
 
 def test_without_a_region_none_is_written(store, path):
     regionless = replace(store, region=None)
-    assert regionless.read("U").fit
+    assert read(regionless, "U").fit
     regionless.save("U", "AKIAONE", SECRET)
     assert "region" not in path.read_text()
 
@@ -108,9 +115,9 @@ def test_what_is_unfit_is_written_anew(store, path, unfit):
         replace(store, region="us-east-1").save("U", "AKIAONE", SECRET)
     else:
         replace(store, region=None).save("U", "AKIAONE", SECRET)
-    assert store.read("U") == Saved(str(path), key_id="AKIAONE", fit=False)
+    assert read(store, "U") == Saved(str(path), key_id="AKIAONE", fit=False)
     store.rewrite("U")
-    assert store.read("U") == Saved(str(path), key_id="AKIAONE")
+    assert read(store, "U") == Saved(str(path), key_id="AKIAONE")
     assert SharedCredentialProvider(str(path), store.profile).load().secret_key == SECRET
 
 
@@ -129,16 +136,16 @@ def test_what_is_unfit_is_written_anew(store, path, unfit):
 )
 def test_an_incomplete_file_holds_no_key(store, path, text):
     path.write_text(text)
-    assert store.read("U") == Saved(str(path))
+    assert read(store, "U") == Saved(str(path))
     store.save("U", "AKIANEW", "new")
-    assert store.read("U").key_id == "AKIANEW"
+    assert read(store, "U").key_id == "AKIANEW"
 
 
 def test_every_truncation_of_a_file_is_no_key_or_the_key(store, path):
     whole = path.read_text()
     for length in range(len(whole)):
         path.write_text(whole[:length])
-        assert store.read("U").key_id in (None, "AKIAONE")
+        assert read(store, "U").key_id in (None, "AKIAONE")
 
 
 def test_a_file_edited_by_hand_is_still_read(store, path):
@@ -146,7 +153,7 @@ def test_a_file_edited_by_hand_is_still_read(store, path):
         "# mine\n[other]\naws_access_key_id = AKIAOTHER\naws_secret_access_key = y\n\n"
         "[AmazonCloudWatchAgent]\nAWS_ACCESS_KEY_ID=AKIAONE\naws_secret_access_key:x\nregion = eu-central-1\n"
     )
-    assert store.read("U") == Saved(str(path), key_id="AKIAONE")
+    assert read(store, "U") == Saved(str(path), key_id="AKIAONE")
 
 
 OTHERS = "[other]\naws_access_key_id = AKIAOTHER\naws_secret_access_key = y%(z)s\ns3 =\n\tmax_queue_size = 9\n\n"
@@ -169,17 +176,48 @@ def test_other_sections_stay(store, path):
 def test_a_file_that_cannot_be_parsed_is_moved_out_of_the_way(store, path, text):
     path.write_text(text)
     store.save("U", "AKIANEW", "new")
-    assert listed(store) == ["U.credentials", "U.credentials.unreadable"]
-    assert (store.directory / "U.credentials.unreadable").read_text() == text
-    assert store.read("U") == Saved(str(path), key_id="AKIANEW")
+    assert listed(store) == ["U.credentials", "U.credentials.earlier"]
+    assert (store.directory / "U.credentials.earlier").read_text() == text
+    assert read(store, "U") == Saved(str(path), key_id="AKIANEW")
+
+
+def test_a_key_that_may_be_of_use_to_somebody_is_moved_out_of_the_way(store, path):
+    before = path.read_text()
+    store.save("U", "AKIANEW", "new", keep_earlier=True)
+    assert listed(store) == ["U.credentials", "U.credentials.earlier"]
+    assert (store.directory / "U.credentials.earlier").read_text() == before
+    assert "AKIAONE" not in path.read_text()
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_what_a_killed_run_left_of_a_file_is_written_over(store, path, umask):
+    left = store.directory / ".U.credentials.new"
+    left.write_text("half a secr")
+    left.chmod(0o644)
+    before = os.umask(umask)
+    try:
+        store.save("U", "AKIANEW", "new")
+    finally:
+        os.umask(before)
+    assert (listed(store), mode(path)) == (["U.credentials"], 0o600)
+    left.write_text("half a secr")
+    store.remove("U")
+    assert listed(store) == []
+
+
+def test_a_link_that_somebody_put_in_the_way_is_not_followed(store, path):
+    elsewhere = store.directory / "elsewhere"
+    (store.directory / ".U.credentials.new").symlink_to(elsewhere)
+    store.save("U", "AKIANEW", "new")
+    assert not elsewhere.exists()
 
 
 def test_no_file_that_was_moved_away_is_lost(store, path):
     for text in ("first\n", "second\n"):
         path.write_text(text)
         store.save("U", "AKIANEW", "new")
-    assert listed(store) == ["U.credentials", "U.credentials.2.unreadable", "U.credentials.unreadable"]
-    assert (store.directory / "U.credentials.2.unreadable").read_text() == "second\n"
+    assert listed(store) == ["U.credentials", "U.credentials.2.earlier", "U.credentials.earlier"]
+    assert (store.directory / "U.credentials.2.earlier").read_text() == "second\n"
 
 
 @pytest.mark.parametrize("condition", ["a folder in its place", "not UTF-8"])
@@ -189,35 +227,49 @@ def test_an_unreadable_file_is_an_error_that_names_it(store, path, condition):
         path.write_bytes(b"[AmazonCloudWatchAgent]\nx = \xff\n")
     else:
         path.mkdir()
-    with pytest.raises(CwagentError, match=r"Could not read .*U\.credentials: .*move it away"):
-        store.read("U")
+    found = read(store, "U")
+    assert re.search(r"Could not read .*U\.credentials: .*move it away", found.problem)
+    assert read(store, "V") == Saved(str(store.path("V")))
 
 
 def test_pending(store, path):
-    store.prepare("U", ["AKIATWO", "AKIAONE"])
-    assert store.read("U") == Saved(str(path), key_id="AKIAONE", pending=frozenset({"AKIAONE", "AKIATWO"}))
-    assert store.read("V").pending is None
+    store.prepare("U", ["AKIATWO", "AKIAONE"], TIME)
+    assert read(store, "U") == Saved(
+        str(path), key_id="AKIAONE", pending=Pending(frozenset({"AKIAONE", "AKIATWO"}), TIME)
+    )
+    assert read(store, "V").pending is None
     store.settle("U")
     store.settle("U")
-    assert store.read("U").pending is None
-    store.prepare("U", [])
-    assert store.read("U").pending == frozenset()
+    assert read(store, "U").pending is None
+    store.prepare("U", [], TIME)
+    assert read(store, "U").pending == Pending(frozenset(), TIME)
     store.rewrite("U")
-    assert store.read("U").pending is None
+    assert read(store, "U").pending is None
 
 
 def test_removal(store, path):
     store.save("V", "AKIATWO", "other")
-    store.prepare("U", [])
+    store.prepare("U", [], TIME)
     store.remove("U")
     assert listed(store) == ["V.credentials"]
 
 
-@pytest.mark.parametrize("text", ["", "{", "{}", "[]", "null", '{"access_key_ids": null}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "{}",
+        "[]",
+        "null",
+        '{"access_key_ids": null, "at": "2026-01-01T00:00:00+00:00"}',
+        '{"access_key_ids": []}',
+    ],
+)
 def test_a_broken_pending_file_is_an_error_that_says_what_to_do(store, path, text):
     (store.directory / ".U.pending").write_text(text)
-    with pytest.raises(CwagentError, match=r"Compare the access keys of user 'U' with .*, then remove .*\.U\.pending"):
-        store.read("U")
+    words = r"Compare the access keys of user 'U' with .*, then remove .*\.U\.pending"
+    assert re.search(words, read(store, "U").problem)
 
 
 def test_what_cannot_be_written_leaves_nothing_behind(store, path):
@@ -233,18 +285,18 @@ def test_a_file_in_the_place_of_the_folder(tmp_path):
     (tmp_path / "keys").write_text("mine")
     store = FileStore(tmp_path / "keys", "p", None)
     with pytest.raises(InvalidInput, match=r"keys is not a folder"):
-        store.check()
+        store.check(["U"])
     with pytest.raises(InvalidInput, match=r"keys is not a folder"):
-        replace(store, directory=tmp_path / "keys" / "inner").check()
+        replace(store, directory=tmp_path / "keys" / "inner").check(["U"])
     with pytest.raises(CwagentError, match="Could not write"):
-        store.prepare("U", [])
+        store.prepare("U", [], TIME)
     assert (tmp_path / "keys").read_text() == "mine"
 
 
 def test_check_makes_nothing(store):
-    store.check()
+    store.check(["U"])
     assert not store.directory.exists()
-    replace(store, directory=store.directory / "deep" / "er").check()
+    replace(store, directory=store.directory / "deep" / "er").check(["U"])
     assert not store.directory.exists()
 
 
@@ -257,7 +309,7 @@ def test_check_makes_nothing(store):
         (0o701, [".hidden"], True),
         (0o700, ["notes.txt"], False),
         (0o755, [], False),
-        (0o755, ["V.credentials", ".V.pending", "V.credentials.unreadable"], False),
+        (0o755, ["V.credentials", ".V.pending", "V.credentials.earlier"], False),
     ],
 )
 def test_a_folder_that_others_can_read_and_that_serves_something_else(store, folder_mode, files, refused):
@@ -267,23 +319,23 @@ def test_a_folder_that_others_can_read_and_that_serves_something_else(store, fol
     store.directory.chmod(folder_mode)
     if refused:
         with pytest.raises(InvalidInput, match="others can read it and it holds other files; choose a folder of its"):
-            store.check()
+            store.check(["U"])
     else:
-        store.check()
+        store.check(["U"])
     assert (mode(store.directory), listed(store)) == (folder_mode, sorted(files))
 
 
 def test_a_new_folder_in_one_that_others_can_read(store):
     (store.directory.parent / "notes.txt").write_text("x")
     store.directory.parent.chmod(0o755)
-    store.check()
+    store.check(["U"])
 
 
 @pytest.mark.parametrize("lacking", [os.R_OK, os.W_OK, os.X_OK])
 def test_a_folder_that_cannot_be_read_and_written(store, monkeypatch, lacking):
     monkeypatch.setattr(os, "access", lambda _path, needed: not needed & lacking)
     with pytest.raises(InvalidInput, match="cannot be read and written by this user"):
-        store.check()
+        store.check(["U"])
 
 
 WRITER = """

@@ -2,23 +2,25 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aws_model import Gateway, Iam
+from aws_model import NOW, Gateway, Iam, check_call
 from declared import ADMIN, BOUND, DECLARED, FOREIGN, HELD, MINE, SERVER, declare, subsets
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _user
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials import FileStore
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import THROTTLED, CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import THROTTLED, AwsRefusal, CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._iam_user import UserResource
+from ansible_collections.cwagent.iam.plugins.module_utils._keys import AccessKey, KeyRules, Pending, Saved
 from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
-from ansible_collections.cwagent.iam.plugins.module_utils._principal import GONE, Held
+from ansible_collections.cwagent.iam.plugins.module_utils._principal import GONE, Declared, Held
 from ansible_collections.cwagent.iam.plugins.module_utils._steps import NEW, STILL_HELD, Step, apply
-from ansible_collections.cwagent.iam.plugins.module_utils._user import AccessKey, Saved, State, User
+from ansible_collections.cwagent.iam.plugins.module_utils._user import State, User
 
 MAKE_USER, SERVER_ON = "create user 'U'", "attach CloudWatchAgentServerPolicy to user 'U'"
 MAKE_KEY, REWRITE = "create an access key for user 'U' and save it to F", "write F anew with the access key of user 'U'"
@@ -27,18 +29,36 @@ LOST = "delete access key {} of user 'U', whose secret was lost"
 
 def state(*keys: str, saved: Saved | None = None, **held: Any) -> State:
     """A user as declared, but for what is given."""
-    user = User("U", Held(**{"policies": frozenset({SERVER}), **held}), keys=tuple(map(AccessKey, keys)))
+    user = User(
+        "U", Held(**{"policies": frozenset({SERVER}), **held}), keys=tuple(AccessKey(key, created=NOW) for key in keys)
+    )
     return State("U", user, saved)
 
 
 def saved(key: str | None = None, pending: Any = None, **more: Any) -> Saved:
-    return Saved("F", key, pending=None if pending is None else frozenset(pending), **more)
+    return Saved("F", key, pending=None if pending is None else Pending(frozenset(pending), NOW), **more)
 
 
 def used(now: State, key: str) -> State:
     """The same, where a key was used."""
-    keys = tuple(replace(each, used=each.id == key) for each in now.user.keys)
+    keys = tuple(replace(each, used=NOW if each.id == key else None) for each in now.user.keys)
     return replace(now, user=replace(now.user, keys=keys))
+
+
+def plan(now: State, want: Declared, rules: KeyRules | None = None) -> list[Step]:
+    return _user.plan(now, want, _user.keyring(now, want, rules or KeyRules(), NOW))
+
+
+def state_after(now: State, want: Declared) -> State:
+    return _user.state_after(now, want, _user.keyring(now, want, KeyRules(), NOW))
+
+
+def plan_absent(now: State, want: Declared) -> list[Step]:
+    return _user.plan_absent(now, want, _user.keyring(now, want, KeyRules(), NOW))
+
+
+def stays(now: State, want: Declared) -> list[str]:
+    return _user.stays(now, want, _user.keyring(now, want, KeyRules(), NOW))
 
 
 PRESENT = {
@@ -109,12 +129,12 @@ PRESENT = {
 
 @pytest.mark.parametrize(("now", "want", "steps"), PRESENT.values(), ids=PRESENT)
 def test_plan(now, want, steps):
-    assert [step.summary for step in _user.plan(now, want)] == steps
+    assert [step.summary for step in plan(now, want)] == steps
 
 
 def test_everything_declared_is_in_the_created_user():
     want = declare(path="/m/", boundary=BOUND, tags={"a": "1"}, admin_window=True)
-    create, close, attach = _user.plan(State("U"), want)
+    create, close, attach = plan(State("U"), want)
     arguments = {"user_name": "U", "path": "/m/", "permissions_boundary": BOUND, "tags": {"a": "1"}}
     assert create.arguments == arguments
     assert [close.action, attach.action] == ["iam:PutUserPolicy", "iam:AttachUserPolicy"]
@@ -131,11 +151,11 @@ def test_everything_declared_is_in_the_created_user():
     ids=["unfit", "orphan", "recorded key gone", "user gone"],
 )
 def test_the_keys_it_ends_with(now, key, keys):
-    then = _user.state_after(now, declare())
+    then = state_after(now, declare())
     assert then.saved == saved(key)
     assert [each.id for each in then.user.keys] == keys
     assert all(each.active for each in then.user.keys)
-    [*_, last] = _user.state_after(now, declare(admin_window=True)).user.keys
+    [*_, last] = state_after(now, declare(admin_window=True)).user.keys
     assert last.active == bool(last.id)
 
 
@@ -143,35 +163,39 @@ def test_the_keys_it_ends_with(now, key, keys):
     ("now", "want", "words"),
     [
         (state(path="/m/"), declare(path="/"), "exists with path /m/, and this module does not move it to /;"),
-        (state("A", "B", saved=saved()), declare(), r"has 2 access keys, none of them saved at F.*: A \(active.*, B "),
-        (state("A", "B", saved=saved("X")), declare(), "has 2 access keys"),
-        (state("A", "B", saved=saved(pending=["A", "B"])), declare(), "has 2 access keys"),
+        (
+            state("A", "B", saved=saved()),
+            declare(),
+            r"allows 2, and nobody saved these at F: A \(active, 0 days old, never used\); B ",
+        ),
+        (state("A", "B", saved=saved("X")), declare(), "needs a new access key, IAM allows 2"),
+        (state("A", "B", saved=saved(pending=["A", "B"])), declare(), "needs a new access key, IAM allows 2"),
     ],
     ids=["path", "two unknown keys", "recorded key gone", "interrupted before a key was made"],
 )
 def test_refused(now, want, words):
     with pytest.raises(CwagentError, match=words):
-        _user.plan(now, want)
+        plan(now, want)
 
 
 def test_an_inactive_key_is_told_from_an_active_one():
     user = User("U", Held(policies=frozenset({SERVER})), keys=(AccessKey("A", active=False), AccessKey("B")))
     with pytest.raises(CwagentError, match=r"A \(inactive, .*B \(active, "):
-        _user.plan(State("U", user, saved()), declare())
+        plan(State("U", user, saved()), declare())
 
 
 def test_steps_on_a_new_user_wait_until_it_is_known():
-    create, *given, key = _user.plan(State("U", saved=saved()), declare("admin", admin_window=True))
+    create, *given, key = plan(State("U", saved=saved()), declare("admin", admin_window=True))
     assert create.action == "iam:CreateUser"
     assert not create.retry_when
     assert given
     assert all(step.retry_when == NEW for step in given)
     assert key.retry_when >= THROTTLED
-    assert not any(step.retry_when for step in _user.plan(state(policies=frozenset()), declare()))
+    assert not any(step.retry_when for step in plan(state(policies=frozenset()), declare()))
 
 
 def test_only_throttling_is_retried_when_a_key_is_made():
-    [step] = _user.plan(state(saved=saved()), declare())
+    [step] = plan(state(saved=saved()), declare())
     assert step.retry_when == THROTTLED
     assert not step.done_when
 
@@ -228,27 +252,27 @@ ABSENT = {
 }
 
 
-@pytest.mark.parametrize(("now", "want", "steps", "stays"), ABSENT.values(), ids=ABSENT)
-def test_plan_absent(now, want, steps, stays):
-    assert [step.summary for step in _user.plan_absent(now, want)] == steps
-    assert _user.stays(now, want) == stays
-    waiting = {step.action for step in _user.plan_absent(now, want) if step.retry_when}
+@pytest.mark.parametrize(("now", "want", "steps", "kept_by"), ABSENT.values(), ids=ABSENT)
+def test_plan_absent(now, want, steps, kept_by):
+    assert [step.summary for step in plan_absent(now, want)] == steps
+    assert stays(now, want) == kept_by
+    waiting = {step.action for step in plan_absent(now, want) if step.retry_when}
     assert waiting == ({"iam:DeleteUser"} if DELETE_USER in steps else set())
-    assert all(step.retry_when in (frozenset(), STILL_HELD) for step in _user.plan_absent(now, want))
-    assert all(step.done_when == GONE for step in _user.plan_absent(now, want) if step.action.startswith("iam:"))
+    assert all(step.retry_when in (frozenset(), STILL_HELD) for step in plan_absent(now, want))
+    assert all(step.done_when == GONE for step in plan_absent(now, want) if step.action.startswith("iam:"))
 
 
 def test_render():
     now = state("A", "B", saved=saved("B"))
-    then = _user.state_after(State("V", saved=saved()), declare())
-    users = _user.render({"U": now, "V": then, "W": State("W")})["users"]
+    then = state_after(State("V", saved=saved()), declare())
+    users = _user.render({"U": now, "V": then, "W": State("W")}, NOW)["users"]
     assert [user["name"] for user in users] == ["U", "V"]
-    assert users[0]["access_keys"] == [{"id": "A", "active": True}, {"id": "B", "active": True}]
+    assert [key["id"] for key in users[0]["access_keys"]] == ["A", "B"]
     assert users[0]["saved"] == {"access_key_id": "B", "location": "F"}
-    assert users[1]["access_keys"] == [{"id": None, "active": True}]
+    assert users[1]["access_keys"] == [{"id": None, "active": True, "age_days": 0, "created": None, "last_used": None}]
     assert users[1]["saved"] == {"access_key_id": None, "location": "F"}
     assert users[1]["arn"] is None
-    assert _user.render({"U": state()})["users"][0]["saved"] is None
+    assert _user.render({"U": state()}, NOW)["users"][0]["saved"] is None
 
 
 # From here on with a model of IAM and real files
@@ -266,7 +290,7 @@ class Fleet:
         self.store = FileStore(Path(folder) / "keys", "AmazonCloudWatchAgent", "eu-central-1")
         self.gateway: Any = Gateway(self.iam)
         self._managed = managed
-        self.resource = UserResource(self.gateway, ["U"], want, self.store if managed else None, present)
+        self.resource = UserResource(self.gateway, ["U"], want, store=self.store if managed else None, present=present)
 
     def save(self, key: str | None, fit: bool, pending: frozenset[str] | None) -> None:
         if key:
@@ -274,10 +298,10 @@ class Fleet:
             region = self.store.region if fit else "us-east-1"
             replace(self.store, region=region).save("U", key, self.iam.secrets[key])
         if pending is not None:
-            self.store.prepare("U", pending)
+            self.store.prepare("U", pending, NOW)
 
     def state(self) -> dict[str, State]:
-        return {"U": State("U", self.iam.user("U"), self.store.read("U") if self._managed else None)}
+        return {"U": State("U", self.iam.user("U"), self.store.read(["U"])["U"] if self._managed else None)}
 
     def run(self) -> dict[str, State]:
         apply(self.resource.plan(self.state()), self.resource.execute, check_mode=False)
@@ -289,7 +313,9 @@ USERS = st.builds(
     name=st.just("U"),
     held=HELD,
     groups=subsets("ops"),
-    keys=st.lists(st.sampled_from(KEYS), unique=True).map(lambda keys: tuple(map(AccessKey, keys))),
+    keys=st.lists(st.sampled_from(KEYS), unique=True).map(
+        lambda keys: tuple(AccessKey(key, created=NOW) for key in keys)
+    ),
 )
 FILES = {
     "key": st.sampled_from([None, *KEYS, "AKIAGONEXXXXXXXX"]),
@@ -322,7 +348,7 @@ def test_a_plan_leads_where_it_says(user, want, managed, file):
 
 def _named(expected: State, key: str | None = None) -> State:
     """The state with the id that the new key turned out to have."""
-    keys = tuple(replace(each, id=key) if each.id == "" and key else each for each in expected.user.keys)
+    keys = tuple(replace(each, id=key, created=NOW) if each.id == "" and key else each for each in expected.user.keys)
     saved = expected.saved
     if saved and not saved.key_id:
         saved = replace(saved, key_id=key)
@@ -335,11 +361,11 @@ def test_a_removal_leads_where_it_says(user, want, managed, file):
         fleet = Fleet(folder, user, want, managed, present=False)
         fleet.save(**file)
         now = fleet.state()
-        stays, expected = _user.stays(now["U"], want), fleet.resource.after(now)["U"]
+        kept_by, expected = stays(now["U"], want), fleet.resource.after(now)["U"]
         then = fleet.run()
         assert then["U"].user == expected.user
         assert not fleet.resource.plan(then).changes
-        assert bool(then["U"].user) == bool(stays)
+        assert bool(then["U"].user) == bool(kept_by)
         if managed:
             assert list(fleet.store.directory.glob("*")) + list(fleet.store.directory.glob(".*")) == []
         if then["U"].user:
@@ -381,7 +407,7 @@ def test_an_interrupted_run_is_finished_by_the_next(user, file, call, effect, er
         if fleet.resource.plan(fleet.state()).refused:
             return
         fleet.gateway = FailingGateway(fleet.iam, call, effect, error)
-        fleet.resource = UserResource(fleet.gateway, ["U"], declare(), fleet.store, present=True)
+        fleet.resource = UserResource(fleet.gateway, ["U"], declare(), store=fleet.store, present=True)
         try:
             fleet.run()
         except (Killed, CwagentError):
@@ -397,7 +423,7 @@ def test_an_admin_key_is_switched_off_whatever_happened(tmp_path):
     want = declare("admin", admin_window=True)
     fleet = Fleet(str(tmp_path), None, want)
     fleet.gateway = FailingGateway(fleet.iam, 5, effect=False, error=Killed)
-    fleet.resource = UserResource(fleet.gateway, ["U"], want, fleet.store, present=True)
+    fleet.resource = UserResource(fleet.gateway, ["U"], want, store=fleet.store, present=True)
     with pytest.raises(Killed):
         fleet.run()
     [key] = fleet.run()["U"].user.keys
@@ -411,7 +437,7 @@ def test_a_key_that_cannot_be_saved_is_deleted_again(tmp_path, also_delete_fails
     fleet.store.path("U").mkdir(parents=True)
     if also_delete_fails:
         fleet.gateway = FailingGateway(fleet.iam, 4, effect=False, error=CwagentError)
-        fleet.resource = UserResource(fleet.gateway, ["U"], declare(), fleet.store, present=True)
+        fleet.resource = UserResource(fleet.gateway, ["U"], declare(), store=fleet.store, present=True)
         fleet.resource.plan({"U": State("U", saved=Saved("F"))})
     with pytest.raises(CwagentError, match="refused" if also_delete_fails else "was deleted again") as failure:
         apply(plan, fleet.resource.execute, check_mode=False)
@@ -419,48 +445,136 @@ def test_a_key_that_cannot_be_saved_is_deleted_again(tmp_path, also_delete_fails
     assert len(fleet.iam.users["U"].keys) == also_delete_fails
     fleet.store.path("U").rmdir()
     [key] = fleet.run()["U"].user.keys
-    assert fleet.store.read("U").key_id == key.id
+    assert fleet.store.read(["U"])["U"].key_id == key.id
 
 
 def test_one_user_that_is_refused_does_not_stop_the_others(tmp_path):
     iam = Iam()
-    iam.put_user(User("U", keys=(AccessKey("A"), AccessKey("B"))))
+    iam.put_user(User("U", keys=(AccessKey("A", created=NOW), AccessKey("B", created=NOW))))
     store = FileStore(tmp_path, "p", None)
     gateway: Any = Gateway(iam)
-    resource = UserResource(gateway, ["U", "V", "U"], declare(), store, present=True)
-    now = {name: State(name, iam.user(name), store.read(name)) for name in ("U", "V")}
-    with pytest.raises(CwagentError, match="user 'U' has 2 access keys") as failure:
+    resource = UserResource(gateway, ["U", "V", "U"], declare(), store=store, present=True)
+    now = {name: State(name, iam.user(name), found) for name, found in store.read(["U", "V"]).items()}
+    with pytest.raises(CwagentError, match="user 'U' needs a new access key") as failure:
         apply(resource.plan(now), resource.execute, check_mode=False)
     assert list(failure.value.details["failures"]) == ["U"]
-    assert store.read("V").key_id in iam.users["V"].keys
+    assert store.read(["V"])["V"].key_id in iam.users["V"].keys
 
 
 def test_what_stays_is_told(tmp_path):
-    gateway: Any = None
-    resource = UserResource(gateway, ["U"], declare(), None, present=False)
+    gateway: Any = Gateway(Iam())
+    resource = UserResource(gateway, ["U"], declare(), store=None, present=False)
     now = {"U": state("A", policies=frozenset({SERVER, FOREIGN}))}
     assert resource.warnings(now) == [
         f"user 'U' stays, without the agent's rights: it has policy {FOREIGN}, access key A"
     ]
     assert resource.report(now, resource.after(now))["stays"] == {"U": [f"policy {FOREIGN}", "access key A"]}
-    present = UserResource(gateway, ["U"], declare(), None, present=True)
+    present = UserResource(gateway, ["U"], declare(), store=None, present=True)
     assert present.warnings(now) == []
     assert present.report(now, now)["stays"] == {}
 
 
-def test_only_keys_that_could_be_orphans_are_asked_for_their_use(tmp_path):
-    asked = []
+class Asked(Gateway):
+    """Knows when keys were used, and whose they are; notes of which it was asked."""
 
-    class Asked(Gateway):
+    def __init__(self, known: dict[str, Any]) -> None:
+        super().__init__(Iam())
+        self.known, self.asked = known, []
+
+    def call(self, action: str, attempt: str, AccessKeyId: str) -> Any:  # noqa: N803
+        self.asked.append(AccessKeyId)
+        if AccessKeyId not in self.known:
+            raise AwsRefusal("cannot be found", "NoSuchEntity")
+        return {"UserName": "somebody", "AccessKeyLastUsed": self.known[AccessKeyId]}
+
+
+UNUSED, USED = {"Region": "N/A"}, {"LastUsedDate": NOW}
+
+
+def seen(now: State, gateway: Asked, **rules: Any) -> State:
+    anything: Any = gateway
+    nowhere: Any = object()
+    resource = UserResource(anything, ["U"], declare(), store=nowhere, present=True, rules=KeyRules(**rules))
+    return resource._with_use(now)
+
+
+def test_only_keys_that_could_be_lost_are_asked_for_their_use():
+    gateway = Asked({"B": USED})
+    gateway.known["C"] = UNUSED
+    then = seen(state("A", "B", "C", saved=saved("A", pending=["A"])), gateway)
+    assert gateway.asked == ["B", "C"]
+    assert [key.used for key in then.user.keys] == [None, NOW, None]
+
+
+@pytest.mark.parametrize(
+    ("now", "rules", "asked"),
+    [
+        (state("A", "B", saved=saved("A")), {}, []),
+        (state("A", "B"), {"max_age": timedelta(days=1)}, []),
+        (state("A", "B", saved=saved()), {}, ["A", "B"]),
+        (state("A", saved=saved("A")), {"max_age": timedelta(days=1)}, ["A"]),
+        (State("U", saved=saved()), {}, []),
+    ],
+    ids=["saved", "keys not managed", "no room", "replaced by age", "no user"],
+)
+def test_whose_use_is_asked(now, rules, asked):
+    gateway = Asked({"A": UNUSED, "B": UNUSED})
+    seen(now, gateway, **rules)
+    assert gateway.asked == asked
+
+
+@pytest.mark.parametrize(
+    ("known", "user", "foreign"), [({}, True, False), ({}, False, False), ({"X": UNUSED}, True, True)]
+)
+def test_a_saved_key_that_is_not_the_users_may_be_somebodys(known, user, foreign):
+    now = state(saved=saved("X")) if user else State("U", saved=saved("X"))
+    assert seen(now, Asked(known)).saved == saved("X", foreign=foreign)
+
+
+def test_a_saved_key_of_which_iam_does_not_speak_may_be_somebodys():
+    class Denied(Asked):
         def call(self, action: str, attempt: str, AccessKeyId: str) -> Any:  # noqa: N803
-            asked.append(AccessKeyId)
-            return {"AccessKeyLastUsed": {"LastUsedDate": "now"} if AccessKeyId == "B" else {"Region": "N/A"}}
+            raise AwsRefusal("denied", "AccessDenied")
 
-    gateway: Any = Asked(Iam())
-    resource = UserResource(gateway, ["U"], declare(), FileStore(tmp_path, "p", None), present=True)
-    now = state("A", "B", "C", saved=saved(pending=["A"]))
-    seen = resource._with_use(now)
-    assert asked == ["B", "C"]
-    assert [key.used for key in seen.user.keys] == [False, True, False]
-    assert [key.id for key in _user.orphans(seen)] == ["C"]
-    assert [key.id for key in _user.orphans(now)] == ["B", "C"]
+    assert seen(state(saved=saved("X")), Denied({})).saved.foreign
+
+
+DEVICE, ALL_OF_THEM = (
+    "arn:aws:iam::123456789012:mfa/phone",
+    [
+        "login profile",
+        "MFA device {}",
+        "MFA device SERIAL4711",
+        "SSH key APKA" + "S" * 16,
+        "service-specific credential ACCA" + "C" * 16,
+    ],
+)
+
+
+def test_other_ways_to_sign_in_keep_a_user():
+    kinds = [_user.LOGIN, _user.MFA, _user.MFA, _user.SSH, _user.SERVICE, _user.CERTIFICATE]
+    found = tuple(
+        map(
+            _user.Credential,
+            kinds,
+            ["U", DEVICE, "SERIAL4711", "APKA" + "S" * 16, "ACCA" + "C" * 16, "CERT" + "X" * 20],
+        )
+    )
+    now = State("U", User("U", credentials=found))
+    words = [word.format(DEVICE) for word in ALL_OF_THEM] + ["signing certificate CERT" + "X" * 20]
+    assert stays(now, declare()) == words
+    assert plan_absent(now, declare()) == []
+    assert stays(now, declare(exclusive=True)) == []
+    steps = plan_absent(now, declare(exclusive=True))
+    assert [step.action for step in steps] == [
+        "iam:DeleteLoginProfile",
+        "iam:DeactivateMFADevice",
+        "iam:DeleteVirtualMFADevice",
+        "iam:DeactivateMFADevice",
+        "iam:DeleteSSHPublicKey",
+        "iam:DeleteServiceSpecificCredential",
+        "iam:DeleteSigningCertificate",
+        "iam:DeleteUser",
+    ]
+    for step in steps:
+        check_call(step)

@@ -50,7 +50,11 @@ def from_documentation(options):
 def from_spec(options):
     return {
         name: {
-            **{key: value for key, value in option.items() if key not in ("options", "no_log", "fallback")},
+            **{
+                key: value
+                for key, value in option.items()
+                if key not in ("options", "no_log", "fallback", "required_if")
+            },
             **({"options": from_spec(option["options"])} if "options" in option else {}),
         }
         for name, option in options.items()
