@@ -10,6 +10,7 @@ JOBS ?= 2
 
 VENV := .venv
 OLDEST := .venv-oldest
+AWS_CLI := .venv-aws-cli
 LINKED := .ansible/collections/ansible_collections/cwagent/iam
 MOLECULE_STATE := $(CURDIR)/.cache/molecule
 
@@ -28,8 +29,10 @@ run_oldest = @echo '$$ $(1)'; $(CLEAN) EMULATOR_PYTHON="$(CURDIR)/$(VENV)/bin/py
 # Made anew when the lock file changes, or when the interpreter is gone.
 READY := $(VENV)/ready
 OLDEST_READY := $(OLDEST)/ready
+AWS_CLI_READY := $(AWS_CLI)/ready
 $(if $(shell test -x $(VENV)/bin/python && echo yes),,$(eval $(READY): again))
 $(if $(shell test -x $(OLDEST)/bin/python && echo yes),,$(eval $(OLDEST_READY): again))
+$(if $(shell test -x $(AWS_CLI)/bin/python && echo yes),,$(eval $(AWS_CLI_READY): again))
 
 .PHONY: help
 help: ## list the targets
@@ -66,8 +69,8 @@ unit: $(READY) ## run the unit tests
 	$(call run,pytest -n $(JOBS) tests/unit)
 
 .PHONY: integration
-integration: $(READY) ## run the tests against emulators of AWS
-	$(call run,pytest -n $(JOBS) tests/integration)
+integration: $(READY) $(AWS_CLI_READY) ## run the tests against emulators of AWS
+	$(call run,env AWS_CLI="$(CURDIR)/$(AWS_CLI)/bin/aws" pytest -n $(JOBS) tests/integration)
 
 .PHONY: faults
 faults: $(READY) ## break the main job at every AWS call, in every way, and see that one more run mends it (hours)
@@ -96,10 +99,11 @@ LOCK := $(VENV)/bin/uv pip compile --quiet --upgrade --universal --no-annotate -
 lock: $(READY) ## renew the lock files in requirements/
 	$(LOCK) --python-version 3.12 requirements/dev.in --output-file requirements/dev.txt
 	$(LOCK) --python-version 3.11 requirements/oldest.in --output-file requirements/oldest.txt
+	$(LOCK) --python-version 3.12 requirements/aws-cli.in --output-file requirements/aws-cli.txt
 
 .PHONY: clean
 clean: ## remove the environments and all that is made
-	rm -rf $(VENV) $(OLDEST) build .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(OLDEST) $(AWS_CLI) build .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	rm -f changelogs/.plugin-cache.yaml
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -109,6 +113,10 @@ $(READY): requirements/dev.txt
 
 $(OLDEST_READY): requirements/oldest.txt
 	@python=$$(requirements/find-python 3.11 3.13 $(OLDEST_PYTHON)) && requirements/make-venv "$$python" $(OLDEST) $<
+	@touch $@
+
+$(AWS_CLI_READY): requirements/aws-cli.txt
+	@python=$$(requirements/find-python 3.12 3.14 $(PYTHON)) && requirements/make-venv "$$python" $(AWS_CLI) $<
 	@touch $@
 
 .PHONY: again

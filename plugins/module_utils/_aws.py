@@ -8,10 +8,16 @@ import json
 import threading
 import time
 from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
+from email.utils import mktime_tz, parsedate_tz
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED, AwsRefusal, CwagentError, explain
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
+    DENIED,
+    UNREADABLE,
+    AwsRefusal,
+    CwagentError,
+    explain,
+)
 
 try:
     from botocore import xform_name
@@ -25,6 +31,7 @@ try:
         NoCredentialsError,
         PartialCredentialsError,
     )
+    from botocore.parsers import ResponseParserError
 except ImportError:
     pass  # AnsibleAWSModule reports it to the user.
 
@@ -104,9 +111,10 @@ class Aws:
         return self._dated or datetime.now(timezone.utc)
 
     def _note_time(self, answer: dict[str, Any]) -> dict[str, Any]:
-        date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+        # A proxy that writes a date of its own, or none, is no reason to fail.
+        date = parsedate_tz(answer["ResponseMetadata"]["HTTPHeaders"].get("date", ""))
         if date:
-            self._dated = parsedate_to_datetime(date)
+            self._dated = datetime.fromtimestamp(mktime_tz(date), timezone.utc)
         return answer
 
     def call(self, action: str, attempt: str, attempts: int = ATTEMPTS, **arguments: Any) -> dict[str, Any]:
@@ -124,6 +132,8 @@ class Aws:
             return self._note_time(getattr(self.client(service, attempts), xform_name(operation))(**arguments))
         except ClientError as error:
             raise self._refusal(error, attempt, action) from error
+        except ResponseParserError as error:
+            raise AwsRefusal(_unanswered(error, attempt, action), UNREADABLE) from error
         except BotoCoreError as error:
             raise CwagentError(_unanswered(error, attempt, action)) from error
 

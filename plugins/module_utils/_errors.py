@@ -12,8 +12,9 @@ NOT_YET_KNOWN = DENIED | {"UnrecognizedClientException", "InvalidClientTokenId"}
 THROTTLED = frozenset(
     {"Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequestsException", "SlowDown"}
 )
-# What an endpoint answers that has no such operation, as those of some partitions.
-NOT_OFFERED = frozenset({"InvalidAction", "UnknownOperationException", "NotImplemented", "UnsupportedOperation"})
+# What an endpoint answers that has no such operation, as those of some partitions; or it answers with a page of text.
+UNREADABLE = "unreadable"
+NOT_OFFERED = frozenset({"InvalidAction", "UnknownOperationException", "NotImplemented", UNREADABLE})
 BAD_CREDENTIALS = frozenset(
     {
         "InvalidClientTokenId",

@@ -222,7 +222,7 @@ def _credentials(aws: Aws, user: str) -> tuple[Credential, ...]:
     found: list[Credential] = []
     for kind in _user.CREDENTIAL_KINDS:
         try:
-            answer = aws.call(kind.listing, f"look for a {kind.words} of user '{user}'", UserName=user)
+            answer = aws.call(kind.listing, f"look for a {kind.words} of user '{user}'", attempts=2, UserName=user)
         except AwsRefusal as refusal:
             if refusal.code not in GONE | NOT_OFFERED:
                 raise

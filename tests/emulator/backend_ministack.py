@@ -17,7 +17,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,7 @@ class Ministack:
         self._ec2._matches_filters = partial(self._matches_filters, self._ec2._matches_filters)
         seed = partial(self._seed_managed_policies, self._iam._seed_aws_managed_policies)
         self._iam._seed_aws_managed_policies = seed  # its reset calls it again
+        self._iam._now = lambda: self.now().strftime("%Y-%m-%dT%H:%M:%SZ")
         seed()
         resolve = partial(self._resolve_condition_key, self._evaluator._resolve_condition_key)
         self._evaluator._resolve_condition_key = resolve
@@ -107,7 +108,10 @@ class Ministack:
         return str(getattr(self._evaluator.resolve_credential(access_key, ACCOUNT), "principal_arn", ""))
 
     def used(self, access_key: str, region: str, service: str) -> None:
-        self._last_used[access_key] = (datetime.now(UTC), region, service)
+        self._last_used[access_key] = (self.now(), region, service)
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + timedelta(seconds=self._clock_shift)
 
     def instances(self) -> list[Instance]:
         held = {
@@ -218,7 +222,6 @@ class Ministack:
         return instance_id in filters.get("instance-id", [instance_id]) and matches(instance, filters)
 
     def _resolve_condition_key(self, resolve: Callable[[str, Any], Any], key: str, context: Any) -> Any:
-        now = time.time() + self._clock_shift
         if key.lower() == "aws:currenttime":
-            return datetime.fromtimestamp(now, UTC).isoformat()
-        return str(int(now)) if key.lower() == "aws:epochtime" else resolve(key, context)
+            return self.now().isoformat()
+        return str(int(self.now().timestamp())) if key.lower() == "aws:epochtime" else resolve(key, context)

@@ -7,6 +7,7 @@ association keeps its id, and EC2 answers NoSuchEntity for an instance profile t
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from typing import Any
 
 from werkzeug.wrappers import Request, Response
@@ -69,6 +70,9 @@ class Moto:
 
     def shift_clock(self, seconds: float) -> None:
         raise NotImplementedError("moto evaluates no policy, so it has no clock to shift")
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
 
     def principal(self, access_key: str, region: str) -> str:
         partition = self._partition(region)

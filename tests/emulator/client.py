@@ -159,7 +159,7 @@ class Emulator:
         self._control("DELETE", "faults")
 
     def shift_clock(self, seconds: float) -> None:
-        """Move the time that policy conditions see; sessions expire and keys age by the real one."""
+        """Move the time of policy conditions, of what IAM dates and of answers; sessions expire by the real one."""
         self._control("POST", "clock", {"seconds": seconds})
 
     def metadata_lag(self, seconds: float) -> None:

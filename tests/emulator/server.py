@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, replace
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -216,6 +217,10 @@ def _children(parent: int) -> list[int]:
 class Handler(WSGIRequestHandler):
     disable_nagle_algorithm = True  # head and body are written apart: 40 ms per call with Nagle
     timeout = None
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """The Date of answers, by the clock of the backend."""
+        return format_datetime(self.server.app.backend.now(), usegmt=True)  # type: ignore[attr-defined]
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """The call log is the log."""

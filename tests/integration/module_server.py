@@ -1,0 +1,49 @@
+"""Runs modules like module_process.py, each in a fork of this process, which has imported what they need.
+
+Reads one JSON object per line: the module's file, its arguments, the environment, and where its output goes. Answers
+with the id of the process, waits for another line before it lets the module begin, and answers with how it ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import runpy
+import sys
+from pathlib import Path
+from typing import Any
+
+import ansible_collections.amazon.aws.plugins.module_utils.modules
+import boto3.session
+from ansible.module_utils.testing import patch_module_args
+
+PRELOADED = (ansible_collections, boto3)
+
+
+def run(request: dict[str, Any]) -> None:
+    os.environ.clear()
+    os.environ.update(request["env"])
+    with Path(request["output"]).open("w") as output:
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
+    with patch_module_args(request["arguments"]), contextlib.suppress(SystemExit):
+        runpy.run_path(request["file"], run_name="__main__")
+    sys.stdout.flush()
+
+
+for line in sys.stdin:
+    begin, let_begin = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(let_begin)
+        os.read(begin, 1)
+        run(json.loads(line))
+        os._exit(0)
+    os.close(begin)
+    sys.stdout.write(f"{pid}\n")
+    sys.stdout.flush()
+    sys.stdin.readline()
+    os.close(let_begin)
+    sys.stdout.write(f"{os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])}\n")
+    sys.stdout.flush()
