@@ -1,0 +1,25 @@
+"""What the roles document is what they do when nothing is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROLES = Path(__file__).parents[3] / "roles"
+
+
+def read(role, path):
+    return yaml.safe_load((ROLES / role / path).read_text())
+
+
+@pytest.mark.parametrize("role", sorted(path.name for path in ROLES.iterdir()))
+def test_defaults(role):
+    defaults = read(role, "defaults/main.yml")
+    options = read(role, "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+    assert all(name.startswith(f"{role}_") for name in options)
+    assert defaults.keys() <= options.keys()
+    told = {name: option["default"] for name, option in options.items() if "default" in option}
+    # A default that is made from other variables is told in words.
+    assert told == {name: value for name, value in defaults.items() if name in told or "{{" not in str(value)}
