@@ -96,8 +96,9 @@ class Aws:
         """The boto3 client of a service, made at its first use and shared by all threads."""
         with self._making:
             if (service, attempts) not in self._clients:
+                # Adaptive: all threads slow down together when AWS throttles one of them.
                 config = Config(
-                    retries={"mode": "standard", "total_max_attempts": attempts}, max_pool_connections=CONNECTIONS
+                    retries={"mode": "adaptive", "total_max_attempts": attempts}, max_pool_connections=CONNECTIONS
                 )
                 self._clients[service, attempts] = self._connect(service, config=config)
             return self._clients[service, attempts]

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -84,6 +85,8 @@ def finish(module: AnsibleAWSModule, resource: Resource[Any]) -> None:
     result = converge(resource, module.check_mode, wait)
     for warning in result.pop("warnings"):
         warn(warning)
+    # At its end Python searches all that boto3 has loaded for garbage, which is a fifth of the time a task takes.
+    gc.freeze()
     module.exit_json(**result)
 
 

@@ -281,7 +281,7 @@ def parameters(aws: Emulator, region: str | None = None) -> dict[str, Any]:
     """By name, the configurations stored in a region."""
     ssm = aws.client("ssm", region)
     pages = ssm.get_paginator("describe_parameters").paginate()
-    names = [each["Name"] for page in pages for each in page["Parameters"] if not each["Name"].startswith("/aws/")]
+    names = [each["Name"] for page in pages for each in page["Parameters"] if not each["Name"].startswith("/")]
     return {name: json.loads(ssm.get_parameter(Name=name)["Parameter"]["Value"]) for name in names}
 
 
