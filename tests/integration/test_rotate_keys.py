@@ -60,7 +60,7 @@ class Site:
         return str(shown[0])
 
 
-@pytest.mark.parametrize("store", ["ssm", "secretsmanager"])
+@pytest.mark.parametrize("store", ["secretsmanager"])
 def test_from_nothing_to_a_replaced_key(workplace: Workplace, store: str) -> None:
     site = Site(workplace, store)
     made = site.play("site")

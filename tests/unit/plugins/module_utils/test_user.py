@@ -539,29 +539,18 @@ def test_a_saved_key_of_which_iam_does_not_speak_may_be_somebodys():
     assert seen(state(saved=saved("X")), Denied({})).saved.foreign
 
 
-DEVICE, ALL_OF_THEM = (
-    "arn:aws:iam::123456789012:mfa/phone",
-    [
-        "login profile",
-        "MFA device {}",
-        "MFA device SERIAL4711",
-        "SSH key APKA" + "S" * 16,
-        "service-specific credential ACCA" + "C" * 16,
-    ],
-)
-
-
 def test_other_ways_to_sign_in_keep_a_user():
-    kinds = [_user.LOGIN, _user.MFA, _user.MFA, _user.SSH, _user.SERVICE, _user.CERTIFICATE]
-    found = tuple(
-        map(
-            _user.Credential,
-            kinds,
-            ["U", DEVICE, "SERIAL4711", "APKA" + "S" * 16, "ACCA" + "C" * 16, "CERT" + "X" * 20],
-        )
-    )
-    now = State("U", User("U", credentials=found))
-    words = [word.format(DEVICE) for word in ALL_OF_THEM] + ["signing certificate CERT" + "X" * 20]
+    device = "arn:aws:iam::123456789012:mfa/phone"
+    credentials = {
+        "login profile": (_user.LOGIN, "U"),
+        f"MFA device {device}": (_user.MFA, device),
+        "MFA device SERIAL4711": (_user.MFA, "SERIAL4711"),
+        "SSH key APKASSSSSSSSSSSSSSSS": (_user.SSH, "APKASSSSSSSSSSSSSSSS"),
+        "service-specific credential ACCACCCCCCCCCCCCCCCC": (_user.SERVICE, "ACCACCCCCCCCCCCCCCCC"),
+        "signing certificate CERTXXXXXXXXXXXXXXXXXXXX": (_user.CERTIFICATE, "CERTXXXXXXXXXXXXXXXXXXXX"),
+    }
+    words = list(credentials)
+    now = State("U", User("U", credentials=tuple(_user.Credential(*each) for each in credentials.values())))
     assert stays(now, declare()) == words
     assert plan_absent(now, declare()) == []
     assert stays(now, declare(exclusive=True)) == []
