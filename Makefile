@@ -11,6 +11,7 @@ JOBS ?= 2
 VENV := .venv
 OLDEST := .venv-oldest
 AWS_CLI := .venv-aws-cli
+RELEASE := .venv-release
 LINKED := .ansible/collections/ansible_collections/cwagent/iam
 MOLECULE_STATE := $(CURDIR)/.cache/molecule
 
@@ -25,18 +26,21 @@ run = @echo '$$ $(1)'; $(CLEAN) PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(1)
 # The emulators need newer packages than the oldest ones, so there they run on their own Python.
 run_oldest = @echo '$$ $(1)'; $(CLEAN) EMULATOR_PYTHON="$(CURDIR)/$(VENV)/bin/python" \
 	PATH="$(CURDIR)/$(OLDEST)/bin:$$PATH" $(1)
+run_release = @echo '$$ $(1)'; $(CLEAN) PATH="$(CURDIR)/$(RELEASE)/bin:$$PATH" $(1)
 
 # Made anew when the lock file changes, or when the interpreter is gone.
 READY := $(VENV)/ready
 OLDEST_READY := $(OLDEST)/ready
 AWS_CLI_READY := $(AWS_CLI)/ready
+RELEASE_READY := $(RELEASE)/ready
 $(if $(shell test -x $(VENV)/bin/python && echo yes),,$(eval $(READY): again))
 $(if $(shell test -x $(OLDEST)/bin/python && echo yes),,$(eval $(OLDEST_READY): again))
 $(if $(shell test -x $(AWS_CLI)/bin/python && echo yes),,$(eval $(AWS_CLI_READY): again))
+$(if $(shell test -x $(RELEASE)/bin/python && echo yes),,$(eval $(RELEASE_READY): again))
 
 .PHONY: help
 help: ## list the targets
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: setup
 setup: $(READY) ## make the environment in .venv (the other targets do so themselves)
@@ -53,13 +57,27 @@ test: ## run every check and every test
 	@$(MAKE) molecule
 	@$(MAKE) faults TRIALS=2
 	@$(MAKE) oldest
+	@$(MAKE) sanity
+	@$(MAKE) installed
+	@$(MAKE) importer
+	@$(MAKE) environment
+	@$(MAKE) docs
 
 .PHONY: lint
-lint: $(READY) ## check style, types, documentation and change notes
+lint: lint-python lint-yaml lint-docs ## check style, types, documentation and change notes
+
+.PHONY: lint-python
+lint-python: $(READY) ## the part of lint for Python
 	$(call run,ruff check)
 	$(call run,ruff format --check)
 	$(call run,mypy $(LINKED)/plugins)
+
+.PHONY: lint-yaml
+lint-yaml: $(READY) ## the part of lint for playbooks, roles and other YAML
 	$(call run,ansible-lint)
+
+.PHONY: lint-docs
+lint-docs: $(READY) ## the part of lint for documentation and change notes
 	$(call run,antsibull-changelog lint)
 	@# It copies what git knows of a folder, which is nothing of the amazon.aws in $(VENV): hide git from there.
 	$(call run,env GIT_CEILING_DIRECTORIES="$(CURDIR)" antsibull-docs lint-collection-docs --plugin-docs --skip-rstcheck .)
@@ -82,13 +100,45 @@ molecule: $(READY) ## run the scenarios of the roles and playbooks
 	$(call run,env MOLECULE_EPHEMERAL_DIRECTORY="$(MOLECULE_STATE)" molecule test --all --shared-state)
 
 .PHONY: molecule-destroy
-molecule-destroy: $(READY)
+molecule-destroy: $(READY) ## stop the emulators that a molecule run left running
 	$(call run,env MOLECULE_EPHEMERAL_DIRECTORY="$(MOLECULE_STATE)" molecule destroy --all --shared-state)
 
 .PHONY: oldest
 oldest: $(READY) $(OLDEST_READY) ## run the unit tests and the main job with the oldest ansible-core supported
 	$(call run_oldest,pytest -n $(JOBS) tests/unit --ignore tests/unit/emulator --ignore tests/unit/policies)
 	$(call run_oldest,pytest -n $(JOBS) -m main_job tests/integration)
+
+GATES := env PYTHONPATH=tests python -m gates
+.PHONY: sanity
+sanity: build ## run ansible-test sanity on the tarball
+	$(call run,$(GATES) sanity)
+
+.PHONY: installed
+installed: build ## run ansible-test units and integration on the installed tarball
+	$(call run,$(GATES) units --workers $(JOBS))
+	$(call run,$(GATES) integration)
+
+.PHONY: installed-oldest
+installed-oldest: build $(OLDEST_READY) ## run ansible-test on the tarball with the oldest ansible-core supported
+	$(call run_oldest,$(GATES) sanity)
+	$(call run_oldest,$(GATES) units --workers $(JOBS))
+	$(call run_oldest,$(GATES) integration)
+
+.PHONY: importer
+importer: build $(RELEASE_READY) ## check the tarball as Galaxy does
+	$(call run_release,$(GATES) importer)
+
+.PHONY: environment
+environment: build $(RELEASE_READY) ## check that ansible-builder can put the tarball into an execution environment
+	$(call run_release,$(GATES) environment)
+
+SITE := build/docs
+.PHONY: docs
+docs: $(RELEASE_READY) ## build the documentation as HTML in build/docs/html
+	@rm -rf $(SITE) && mkdir -p $(SITE) && mkdir -m 755 $(SITE)/rst
+	$(call run_release,antsibull-docs --config-file docs/site/antsibull-docs.cfg collection --use-current --fail-on-error \
+		--squash-hierarchy --dest-dir $(SITE)/rst cwagent.iam)
+	$(call run_release,sphinx-build -M html $(SITE)/rst $(SITE) -c docs/site --quiet --fail-on-warning --keep-going)
 
 .PHONY: build
 build: $(READY) ## build the collection's tarball in build/
@@ -100,10 +150,11 @@ lock: $(READY) ## renew the lock files in requirements/
 	$(LOCK) --python-version 3.12 requirements/dev.in --output-file requirements/dev.txt
 	$(LOCK) --python-version 3.11 requirements/oldest.in --output-file requirements/oldest.txt
 	$(LOCK) --python-version 3.12 requirements/aws-cli.in --output-file requirements/aws-cli.txt
+	$(LOCK) --python-version 3.12 requirements/release.in --output-file requirements/release.txt
 
 .PHONY: clean
 clean: ## remove the environments and all that is made
-	rm -rf $(VENV) $(OLDEST) $(AWS_CLI) build .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(OLDEST) $(AWS_CLI) $(RELEASE) build .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	rm -f changelogs/.plugin-cache.yaml
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -117,6 +168,10 @@ $(OLDEST_READY): requirements/oldest.txt
 
 $(AWS_CLI_READY): requirements/aws-cli.txt
 	@python=$$(requirements/find-python 3.12 3.14 $(PYTHON)) && requirements/make-venv "$$python" $(AWS_CLI) $<
+	@touch $@
+
+$(RELEASE_READY): requirements/release.txt
+	@python=$$(requirements/find-python 3.12 3.14 $(PYTHON)) && requirements/make-venv "$$python" $(RELEASE) $<
 	@touch $@
 
 .PHONY: again

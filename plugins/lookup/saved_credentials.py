@@ -1,11 +1,11 @@
-# Copyright: cwagent.iam contributors
+# Copyright: cwagent.iam contributors (@cwagent)
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: saved_credentials
-author: cwagent.iam contributors
+author: cwagent.iam contributors (@cwagent)
 version_added: 1.0.0
 short_description: The saved access key of an IAM user, as the text of a credentials file
 description:

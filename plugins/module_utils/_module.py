@@ -14,7 +14,7 @@ from ansible.module_utils.basic import env_fallback
 # AnsibleAWSModule.warn hands the warnings to exit_json too, which ansible-core reports as deprecated.
 from ansible.module_utils.common.warnings import warn
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import HAS_BOTO3
-from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
+from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule, aws_argument_spec
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
@@ -48,9 +48,8 @@ PRINCIPAL_SPEC: dict[str, Any] = {
 # not; without it the key pair is refused.
 _SESSION_TOKEN: dict[str, Any] = {
     "session_token": {
-        "aliases": ["aws_session_token"],
+        **aws_argument_spec()["session_token"],
         "fallback": (env_fallback, ["AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"]),
-        "no_log": True,
     }
 }
 

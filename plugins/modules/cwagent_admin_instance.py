@@ -14,7 +14,7 @@ description:
   - Refuses while another instance of the region carries the admin profile or has such a tag.
   - The tag is written before anything else, so that a run that died at any moment can be repaired by the next one, from
     any controller.
-author: cwagent.iam contributors
+author: cwagent.iam contributors (@cwagent)
 options:
   admin_profile:
     description: The instance profile of the administrator.

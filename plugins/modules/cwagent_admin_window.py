@@ -16,7 +16,7 @@ description:
   - Nothing but C(ssm:PutParameter) is denied; the agent keeps running under an admin role.
   - The access keys of a user are active while its window is open and inactive while it is closed. That goes for all of
     them, so keep no key on an admin user that must stay inactive.
-author: cwagent.iam contributors
+author: cwagent.iam contributors (@cwagent)
 options:
   role:
     description: The name of the role.

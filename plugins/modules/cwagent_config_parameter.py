@@ -13,7 +13,7 @@ description:
   - A parameter that already says the same is not written, whatever its spaces and the order of its keys.
   - Uses only C(ssm:GetParameter) and C(ssm:PutParameter), since the agent's admin policy grants no more;
     O(state=absent) also C(ssm:DeleteParameter).
-author: cwagent.iam contributors
+author: cwagent.iam contributors (@cwagent)
 options:
   name:
     description:

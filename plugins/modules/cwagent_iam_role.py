@@ -12,7 +12,7 @@ description:
   - Makes an IAM role that EC2 instances can use, with the policies the CloudWatch agent needs, and the instance profile
     that puts it on them; repairs what has drifted.
   - Waits until IAM shows what was made.
-author: cwagent.iam contributors
+author: cwagent.iam contributors (@cwagent)
 options:
   name:
     description: The name of the role, 1 to 64 characters.

@@ -13,7 +13,7 @@ description:
     each as an AWS shared-credentials file; repairs what has drifted.
   - One task serves a fleet. The state of the users is read in bulk, and they are worked on side by side.
   - A saved key that IAM still knows is left alone. The secret is in the file and in nothing that the module returns.
-author: cwagent.iam contributors
+author: cwagent.iam contributors (@cwagent)
 options:
   name:
     description: The names of the users, 1 to 64 characters each.
@@ -191,6 +191,10 @@ failures:
   description: By user, why it could not be brought to what was asked for; the other users were.
   returned: when a user failed
   type: dict
+  sample:
+    CloudWatchAgentServerUser-db2: >-
+      Could not create user 'CloudWatchAgentServerUser-db2' (iam:CreateUser): access denied. A policy explicitly denies
+      iam:CreateUser to arn:aws:iam::123456789012:user/ops; lift that Deny and allow iam:CreateUser, then run again.
 """
 
 import os

@@ -12,7 +12,7 @@ description:
   - Runs on an EC2 instance and asks its metadata service under which instance profile and role it is.
   - A new association takes seconds to minutes to arrive there, and only then does the instance get the credentials.
   - Fails where boto3 is missing, so that it also tells beforehand whether modules of AWS can run on the instance.
-author: cwagent.iam contributors
+author: cwagent.iam contributors (@cwagent)
 options:
   instance_profile:
     description:

@@ -12,7 +12,7 @@ description:
   - Puts an instance profile on a list of instances of one region, running or stopped, or takes it off.
   - Waits until EC2 shows it as the only one, and until EC2 knows a profile that was just made.
   - An instance that carries an earlier incarnation of the profile, deleted and made anew since, gets the present one.
-author: cwagent.iam contributors
+author: cwagent.iam contributors (@cwagent)
 options:
   name:
     description: The name of the instance profile.

@@ -12,7 +12,7 @@ description:
   - Checks names, options and instances for a playbook that uses several modules of this collection one after the other,
     so that a mistake in what the last one gets is found before the first one has changed anything.
   - Makes no call but C(ec2:DescribeInstances), and that only for O(instance_ids), and those for O(retired_profiles).
-author: cwagent.iam contributors
+author: cwagent.iam contributors (@cwagent)
 options:
   roles:
     description: Names of roles and of their instance profiles.

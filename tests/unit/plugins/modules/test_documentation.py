@@ -23,11 +23,12 @@ COLLECTIONS = FOLDER.parents[4]
 
 @pytest.fixture(scope="session")
 def documented():
-    environ = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), "PYTHONPATH": os.pathsep.join(sys.path)}
+    # In PYTHONPATH, ansible-test has only what a module may import of Ansible.
+    kept = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     names = [f"cwagent.iam.{module}" for module in MODULES]
     told = subprocess.run(
-        [sys.executable, "-m", "ansible", "doc", "--type", "module", "--json", *names],
-        env=environ,
+        [Path(sys.executable).with_name("ansible-doc"), "--type", "module", "--json", *names],
+        env={**kept, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)},
         text=True,
         capture_output=True,
         check=True,

@@ -1,0 +1,228 @@
+"""``python -m gates COMMAND``: one of the ecosystem's programs on the collection's tarball in ``build``.
+
+For ansible-test (``sanity``, ``units``, ``integration``) it is installed into a folder of its own, and the tests, which
+users do not get, are laid into it. ``importer`` is what Galaxy does with a release, ``environment`` what
+ansible-builder reads of it. All use the ansible-core of this Python, and nothing of the checkout's plugins, roles and
+playbooks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import ansible
+import ansible_test
+import yaml
+from ansible.release import __version__ as core
+
+from .judgement import problems, summary, troubles
+
+CHECKOUT = Path(__file__).parents[2]
+BUILD = CHECKOUT / "build"
+HOME = CHECKOUT / ".cache" / "ansible-test"
+"""In place of the developer's, where ansible-test would refuse to run beside AWS settings."""
+TREE = BUILD / f"ansible-core-{core}"
+PROGRAMS = Path(sys.executable).parent
+PYTHON = ".".join(map(str, sys.version_info[:2]))
+OLDEST_PYTHON, NEWEST_PYTHON = 9, 14
+EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+GET_PIP = '''"""The pip that comes with Python installs the one that is asked for."""
+
+import subprocess
+import sys
+
+asked = [each for each in sys.argv[1:] if each not in ("--no-setuptools", "--no-wheel")]
+subprocess.check_call([sys.executable, "-m", "ensurepip"], stdout=subprocess.DEVNULL)
+subprocess.check_call([sys.executable, "-m", "pip", "install", "--quiet", *asked])
+'''
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m gates", description=__doc__)
+    commands = {
+        "sanity": sanity,
+        "units": units,
+        "integration": integration,
+        "importer": importer,
+        "environment": environment,
+    }
+    parser.add_argument("command", choices=commands)
+    parser.add_argument("--workers", type=int, default=1, help="how many unit tests run side by side")
+    args = parser.parse_args()
+    described = yaml.safe_load((CHECKOUT / "galaxy.yml").read_text())
+    tarball = BUILD / "{namespace}-{name}-{version}.tar.gz".format(**described)
+    commands[args.command](tarball, args.workers)
+
+
+def sanity(tarball: Path, _workers: int) -> None:
+    collection = installed(tarball)
+    (collection / "tests").mkdir()
+    run(collection, "sanity")
+
+
+def units(tarball: Path, workers: int) -> None:
+    collection = installed(tarball)
+    tests = collection / "tests" / "unit"
+    shutil.copytree(CHECKOUT / "tests" / "unit" / "plugins", tests / "plugins")
+    shutil.copy(CHECKOUT / "tests" / "unit" / "conftest.py", tests)
+    run(collection, "units", "--local", f"--python={PYTHON}", f"--num-workers={workers}")
+
+
+def integration(tarball: Path, _workers: int) -> None:
+    collection = installed(tarball)
+    tests = collection / "tests" / "integration"
+    shutil.copytree(CHECKOUT / "tests" / "integration" / "targets", tests / "targets")
+    with account(tests / "cloud-config-aws.ini"):
+        run(collection, "integration", "--local", f"--python={PYTHON}")
+
+
+def importer(tarball: Path, _workers: int) -> None:
+    """That Galaxy would take the tarball, without a word of complaint."""
+    done = subprocess.run(
+        [sys.executable, "-m", "galaxy_importer.main", tarball],
+        cwd=BUILD,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+    print(done.stdout)
+    if found := troubles(done.returncode, done.stdout):
+        raise SystemExit("\n".join(found))
+
+
+def environment(tarball: Path, _workers: int) -> None:
+    """That ansible-builder finds the collection's needs, and can describe an image with it."""
+    collection = installed(tarball)
+    builder = PROGRAMS / "ansible-builder"
+    found = subprocess.run([builder, "introspect", TREE], check=True, stdout=subprocess.PIPE, text=True).stdout
+    print(found)
+    asked = [path.read_text().splitlines() for path in (collection / "meta").glob("ee-*.txt")]
+    needs = [line for lines in asked for line in lines if not line.startswith("#")]
+    if missing := [need for need in needs if f"{need}  # from collection cwagent.iam" not in found]:
+        raise SystemExit(f"ansible-builder does not find {', '.join(missing)}")
+    described = {
+        "version": 3,
+        "dependencies": {
+            "ansible_core": {"package_pip": f"ansible-core=={core}"},
+            "ansible_runner": {"package_pip": "ansible-runner"},
+            "galaxy": {"collections": [{"name": "https://github.com/cwagent/iam", "type": "git"}]},
+        },
+    }
+    folder = TREE / "environment"
+    folder.mkdir()
+    definition = folder / "execution-environment.yml"
+    definition.write_text(yaml.safe_dump(described))
+    subprocess.run([builder, "create", "--file", definition, "--context", folder / "context"], check=True)
+
+
+def installed(tarball: Path) -> Path:
+    """Install the tarball anew, with amazon.aws beside it."""
+    shutil.rmtree(TREE, ignore_errors=True)
+    TREE.mkdir(parents=True)
+    command = [PROGRAMS / "ansible-galaxy", "collection", "install", tarball, "-p", TREE, "--no-deps"]
+    subprocess.run(command, cwd=TREE, env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(TREE)}, check=True)
+    amazon = TREE / "ansible_collections" / "amazon" / "aws"
+    amazon.parent.mkdir()
+    amazon.symlink_to(Path(ansible.__file__).parents[1] / "ansible_collections" / "amazon" / "aws")
+    return TREE / "ansible_collections" / "cwagent" / "iam"
+
+
+@contextmanager
+def account(config: Path) -> Iterator[None]:
+    """An emulated AWS account for the integration targets, told to them as ansible-test tells of any account."""
+    from emulator import Emulator
+
+    with Emulator.start() as aws:
+        # Not the root key: its secret is an everyday word, which Ansible would mask wherever it occurs.
+        iam = aws.client("iam")
+        iam.create_user(UserName="ansible-test")
+        iam.put_user_policy(UserName="ansible-test", PolicyName="all", PolicyDocument=json.dumps(EVERYTHING))
+        key = iam.create_access_key(UserName="ansible-test")["AccessKey"]
+        values = {
+            "aws_access_key": key["AccessKeyId"],
+            "aws_secret_key": key["SecretAccessKey"],
+            "aws_region": aws.region,
+            "aws_endpoint_url": aws.endpoint,
+            "instance_id": aws.instances(1)[0],
+        }
+        config.write_text("[default]\n" + "".join(f"{key}: {value}\n" for key, value in values.items()))
+        yield
+
+
+def run(collection: Path, command: str, *options: str) -> None:
+    """Run ansible-test, show what it prints, and end when it failed or tested too little."""
+    shutil.copy(CHECKOUT / "tests" / "config.yml", collection / "tests")
+    # It looks at what git knows of the folder, and this one is ignored by the checkout.
+    for git in (["init", "--quiet"], ["add", "--all", "--force"]):
+        subprocess.run(["git", *git], cwd=collection, check=True)
+    _provide_pip()
+    environment = {**os.environ, "HOME": str(HOME), "PATH": _path(), "PIP_QUIET": "1"}
+    process = subprocess.Popen(
+        [PROGRAMS / "ansible-test", command, "--color=no", *options],
+        cwd=collection,
+        env=environment,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    assert process.stdout
+    lines = []
+    for line in process.stdout:
+        print(line, end="", flush=True)
+        lines.append(line)
+    output = "".join(lines)
+    folder = collection / "tests" / "integration" / "targets"
+    targets = sorted(path.name for path in folder.iterdir()) if command == "integration" else []
+    if found := problems(command, process.wait(), output, targets):
+        raise SystemExit("\n".join(found))
+    print(f"ansible-core {core}: {summary(command, output, targets)}.")
+
+
+def _provide_pip() -> None:
+    """Let ansible-test take pip from Python and the package index, in place of a download from a server of its own."""
+    source = (Path(ansible_test.__file__).parent / "_internal" / "python_requirements.py").read_text()
+    cache = HOME / ".ansible" / "test" / "cache"
+    cache.mkdir(parents=True, exist_ok=True)
+    for version in set(re.findall(r"pip='([\d.]+)'", source)):
+        (cache / f"get_pip_{version.replace('.', '_')}.py").write_text(GET_PIP)
+
+
+def _path() -> str:
+    """PATH with every Python that works first, without the folders of those that do not.
+
+    A version manager puts a stand-in on PATH for each Python it could run, which ends ansible-test.
+    """
+    folders = [Path(folder) for folder in os.environ["PATH"].split(os.pathsep) if folder]
+    managed = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    links = TREE / "pythons"
+    links.mkdir(exist_ok=True)
+    broken = set()
+    for minor in range(OLDEST_PYTHON, NEWEST_PYTHON + 1):
+        name = f"python3.{minor}"
+        for python in [
+            *(folder / name for folder in folders),
+            *sorted(managed.glob(f"versions/3.{minor}.*/bin/{name}")),
+        ]:
+            if not os.access(python, os.X_OK):
+                continue
+            if subprocess.run([python, "-c", "import ensurepip"], capture_output=True, check=False).returncode:
+                broken.add(python.parent)
+            elif not (links / name).exists():
+                (links / name).symlink_to(python)
+    kept = [folder for folder in folders if folder not in broken]
+    return os.pathsep.join(map(str, [PROGRAMS, links, *kept]))
+
+
+if __name__ == "__main__":
+    main()

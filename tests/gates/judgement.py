@@ -1,0 +1,79 @@
+"""What ansible-test did, read from what it printed. It ends with 0 also where it has tested nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+# Those that make up the worth of the check; more may come and go with ansible-core.
+SANITY = {
+    "ansible-doc",
+    "changelog",
+    "compile",
+    "import",
+    "no-illegal-filenames",
+    "pep8",
+    "pylint",
+    "runtime-metadata",
+    "shebang",
+    "shellcheck",
+    "symlinks",
+    "validate-modules",
+    "yamllint",
+}
+MISSING_PYTHON = re.compile(r'Skipping sanity test "[\w-]+" on Python ([\d.]+) because it could not be found')
+
+
+def problems(command: str, code: int, output: str, targets: Collection[str] = ()) -> list[str]:
+    """Why a run of ansible-test does not count.
+
+    :param command: sanity, units or integration.
+    :param code: what it ended with.
+    :param targets: the integration targets that are there.
+    """
+    found = [f"ansible-test {command} ended with {code}"] if code else []
+    if "All targets skipped" in output:
+        found.append("ansible-test skipped everything")
+    if command == "sanity":
+        found += [f"sanity test {name} did not run" for name in sorted(SANITY - set(sanity_tests(output)))]
+        found += [line.strip() for line in output.splitlines() if _skipped(line)]
+    elif command == "units" and not unit_tests(output):
+        found.append("no unit test passed")
+    elif command == "integration":
+        ran = re.findall(r"^Running (\S+) integration test role$", output, re.MULTILINE)
+        found += [f"integration target {name} did not run" for name in sorted(set(targets) - set(ran))]
+        if not targets:
+            found.append("there is no integration target")
+    return found
+
+
+def _skipped(line: str) -> bool:
+    """Whether a sanity test was left out for another reason than that a Python is not on this machine."""
+    return "Skipping sanity test" in line and not MISSING_PYTHON.search(line)
+
+
+def sanity_tests(output: str) -> list[str]:
+    """The sanity tests that ran, once for each Python."""
+    return re.findall(r'^Running sanity test "([\w-]+)"', output, re.MULTILINE)
+
+
+def unit_tests(output: str) -> int:
+    """How many unit tests passed."""
+    return sum(int(number) for number in re.findall(r"^=+.*?\b(\d+) passed", output, re.MULTILINE))
+
+
+def summary(command: str, output: str, targets: Collection[str] = ()) -> str:
+    """What was done, in words."""
+    if command == "sanity":
+        missing = sorted(set(MISSING_PYTHON.findall(output)), key=lambda version: int(version.split(".")[1]))
+        without = f", without Python {', '.join(missing)}, which is not here" if missing else ""
+        return f"{len(sanity_tests(output))} sanity tests ran{without}"
+    return f"{unit_tests(output)} unit tests passed" if command == "units" else f"{len(targets)} targets ran"
+
+
+def troubles(code: int, output: str) -> list[str]:
+    """What galaxy-importer has to say against a tarball."""
+    found = [f"galaxy-importer ended with {code}"] if code else []
+    if "Importer processing completed successfully" not in output:
+        found.append("galaxy-importer did not complete")
+    return found + [line for line in output.splitlines() if line.startswith(("ERROR", "WARNING"))]

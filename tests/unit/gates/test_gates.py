@@ -1,0 +1,55 @@
+"""A run of ansible-test that tested nothing does not pass for one that did."""
+
+from __future__ import annotations
+
+import pytest
+from gates.judgement import SANITY, problems, summary, troubles
+
+RAN = "".join(f'Running sanity test "{name}"\n' for name in sorted(SANITY))
+NOT_HERE = 'WARNING: Skipping sanity test "import" on Python 3.14 because it could not be found.\n'
+UNITS = "....\n============================= 18 passed in 4.32s ==============================\n"
+ROLE = "Running cwagent_iam_role integration test role\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "output", "targets"),
+    [("sanity", RAN + NOT_HERE, []), ("units", UNITS, []), ("integration", ROLE, ["cwagent_iam_role"])],
+)
+def test_what_ran_passes(command, output, targets):
+    assert problems(command, 0, output, targets) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "output", "targets", "problem"),
+    [
+        ("sanity", RAN + "WARNING: All targets skipped.\n", [], "skipped everything"),
+        ("sanity", RAN.replace('"import"', '"other"'), [], "sanity test import did not run"),
+        ("sanity", RAN + 'WARNING: Skipping sanity test "pylint" because it is hard.\n', [], "because it is hard"),
+        ("units", "WARNING: All targets skipped.\n", [], "skipped everything"),
+        ("units", "============= no tests ran in 0.01s =============\n", [], "no unit test passed"),
+        ("units", "", [], "no unit test passed"),
+        ("integration", ROLE, ["cwagent_iam_role", "ec2_server"], "target ec2_server did not run"),
+        ("integration", "", [], "there is no integration target"),
+    ],
+)
+def test_what_did_not_run_is_told(command, output, targets, problem):
+    assert problem in "; ".join(problems(command, 0, output, targets))
+
+
+def test_failure_is_told():
+    assert problems("units", 1, UNITS) == ["ansible-test units ended with 1"]
+
+
+def test_summary():
+    assert (
+        summary("sanity", RAN + NOT_HERE) == f"{len(SANITY)} sanity tests ran, without Python 3.14, which is not here"
+    )
+    assert summary("units", UNITS + UNITS) == "36 unit tests passed"
+    assert summary("integration", ROLE, ["cwagent_iam_role"]) == "1 targets ran"
+
+
+def test_what_the_importer_says():
+    good = "Collection loading complete\nImporter processing completed successfully\n"
+    assert troubles(0, good) == []
+    assert troubles(0, "WARNING: No changelog found.\n" + good) == ["WARNING: No changelog found."]
+    assert troubles(1, "") == ["galaxy-importer ended with 1", "galaxy-importer did not complete"]

@@ -1,0 +1,74 @@
+"""The tarball holds what users need and nothing else, by rule and not by a list of names."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+# What is for users, of all that is committed. Whoever adds a file of another kind decides here for whom it is.
+FOR_USERS = re.compile(
+    r"""
+      LICENSE | README\.md | CHANGELOG\.md
+    | changelogs/(changelog|config)\.yaml
+    | docs/docsite/(extra-docs\.yml | links\.yml | rst/.+\.rst)
+    | examples/(?!demo/).+
+    | meta/(runtime\.yml | execution-environment\.yml | ee-\w+\.txt)
+    | playbooks/.+\.yml
+    | plugins/\w+/\w+\.(py|yml)
+    | roles/\w+/(README\.md | (defaults|handlers|meta|tasks|vars)/\w+\.yml | (files|templates)/.+)
+    """,
+    re.VERBOSE,
+)
+MADE = {"MANIFEST.json", "FILES.json"}
+LEFT_BEHIND = (
+    "plugins/modules/__pycache__/x.pyc",
+    ".venv/x.py",
+    ".cache/x",
+    "build/x.tar.gz",
+    "x.tar.gz",
+    ".idea/x.xml",
+)
+
+
+@pytest.fixture(scope="module")
+def committed():
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    return {name for name in listed.split("\0") if name and (ROOT / name).is_file()}
+
+
+@pytest.fixture(scope="module")
+def shipped(committed, tmp_path_factory):
+    """The files of a tarball that is built where tools have left things behind."""
+    checkout = tmp_path_factory.mktemp("checkout")
+    for name in committed:
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, checkout / name)
+    for name in LEFT_BEHIND:
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        (checkout / name).touch()
+    program = Path(sys.executable).with_name("ansible-galaxy")
+    subprocess.run(
+        [program, "collection", "build", "--output-path", "out"], cwd=checkout, check=True, capture_output=True
+    )
+    [tarball] = (checkout / "out").iterdir()
+    with tarfile.open(tarball) as archive:
+        return {member.name for member in archive if member.isfile()}
+
+
+def test_what_is_for_users_is_in_it(committed, shipped):
+    assert {name for name in committed if FOR_USERS.fullmatch(name)} - shipped == set()
+
+
+def test_nothing_else_is(shipped):
+    assert {name for name in shipped - MADE if not FOR_USERS.fullmatch(name)} == set()
+
+
+def test_nothing_that_is_not_committed_is(committed, shipped):
+    assert shipped - MADE - committed == set()
