@@ -380,7 +380,7 @@ def test_a_second_job_changes_nothing(jobs: Jobs) -> None:
 
 
 def test_a_cancelled_job_is_repaired_by_another(finished: Awx) -> None:
-    """AWX kills a job that is cancelled, so it cannot clean up itself. The other has its token as older AWX gives it."""
+    """AWX kills a cancelled job, so it cannot clean up itself. The other has its token as older AWX sets it."""
     answers = {"cwagent_config_file": "agent.json", "cwagent_parameter_name": PARAMETER}
     finished.aws.arm(Fault(Kind.DELAY, action="PutParameter", seconds=LONG))
     folder = finished.folder(finished.inventory(), "", OTHER, answers)
