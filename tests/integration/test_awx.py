@@ -6,7 +6,6 @@ answers are strings and never templates, credentials are environment variables.
 
 from __future__ import annotations
 
-import configparser
 import json
 import os
 import shutil
@@ -112,7 +111,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Awx:
-    """What AWX has for its jobs. ``mounted`` is a folder that outlives them."""
+    """What AWX has for its jobs."""
 
     at: Workplace
     collections: Path
@@ -124,10 +123,6 @@ class Awx:
     @property
     def aws(self) -> Emulator:
         return self.at.aws
-
-    @property
-    def mounted(self) -> Path:
-        return self.at.credentials
 
     def inventory(self, number: int = 1, slices: int = 1) -> str:
         """The script for the inventory, or for a slice of it: every so many hosts, in the order of their names."""
@@ -151,8 +146,7 @@ class Awx:
         (folder / "env" / "cmdline").write_text(f"-u root {command_line}")
         (folder / "env" / "settings").write_text(json.dumps({"pexpect_timeout": 1}))
         told = {"awx_job_id": 7, "awx_job_launch_type": "manual", "awx_user_name": "admin"}
-        given = {**DEFINED["settings"], "cwagent_credentials_store": "file", "cwagent_credentials_dir": self.mounted}
-        every = {**{key: str(value) for key, value in given.items()}, **answers, **told}
+        every = {**DEFINED["settings"], **answers, **told}
         (folder / "env" / "extravars").write_text(yaml.dump(every, Dumper=Unsafe))
         return folder
 
@@ -168,6 +162,7 @@ class Awx:
                     "ANSIBLE_FORCE_COLOR": "True",
                     "ANSIBLE_HOST_KEY_CHECKING": "False",
                     "ANSIBLE_RETRY_FILES_ENABLED": "False",
+                    "AWX_PRIVATE_DATA_DIR": str(folder),
                     "JOB_ID": "7",
                 }
             )
@@ -211,13 +206,16 @@ class Awx:
         self.started(folder, playbook, self.credential if credential is None else credential).wait(JOB_SECONDS)
         return self.kept(folder, since)
 
+    def saved_keys(self) -> dict[str, dict[str, str]]:
+        """By user, the access keys that are saved, where the project says: a job's files are deleted with it."""
+        ssm = self.aws.client("ssm")
+        found = ssm.get_parameters_by_path(Path="/cwagent/credentials/", WithDecryption=True)["Parameters"]
+        return {each["Name"].rpartition("/")[2]: json.loads(each["Value"]) for each in found}
+
     def secrets(self) -> set[str]:
         """All that no job may show."""
         found = {self.credential[name] for name in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")}
-        for path in self.mounted.glob("*"):
-            saved = configparser.ConfigParser()
-            saved.read(path)
-            found.add(saved["AmazonCloudWatchAgent"]["aws_secret_access_key"])
+        found |= {saved["aws_secret_access_key"] for saved in self.saved_keys().values()}
         for host in self.hosts.values():
             if "instance_id" in host and carried(self.aws)[host["instance_id"]]:
                 session = self.aws.instance_credentials(host["instance_id"])
@@ -369,8 +367,9 @@ def test_the_whole_job_with_the_answers_of_the_survey(awx: Awx, jobs: Jobs) -> N
     assert "AmazonSSMManagedInstanceCore" in jobs.after["roles"][SERVER_ROLE]["policies"]
     names = {ADMIN_USER, f"{SERVER_USER}-db1", f"{SERVER_USER}-ops1"}
     assert jobs.after["users"].keys() - {"awx"} == names
-    assert {path.stem for path in awx.mounted.iterdir()} == names
-    [stored] = [call for call in jobs.done.calls if call.action == "PutParameter"]
+    assert awx.saved_keys().keys() == names
+    assert len(awx.secrets()) > len(names) + 2, "those of the users, of AWX and of the instances"
+    [stored] = [call for call in jobs.done.calls if call.params.get("Name") == PARAMETER and call.write]
     assert f":assumed-role/{ADMIN_ROLE}/" in stored.principal
     awx.is_as_before()
 
@@ -457,4 +456,4 @@ def test_teardown_asks_first(finished: Awx) -> None:
     assert left["users"].keys() == {"awx"}
     assert left["roles"].keys() == {DEPLOYER}
     assert left["parameters"] == {finished.aws.region: {}}
-    assert list(finished.mounted.iterdir()) == []
+    assert finished.saved_keys() == {}
