@@ -118,8 +118,8 @@ def test_what_runs_on_the_controller(workplace: Workplace, native: str) -> None:
 
 
 @NATIVE
-def test_storing(workplace: Workplace, native: str) -> None:
-    """On the instance one becomes what the playbook says, on the controller never."""
+def test_what_runs_on_hosts(workplace: Workplace, native: str) -> None:
+    """There one becomes what the playbook says; on the controller, in the same roles, never."""
     aws = workplace.aws
     [instance] = aws.instances(1)
     make_role(aws, "shop")
@@ -135,8 +135,20 @@ def test_storing(workplace: Workplace, native: str) -> None:
         "store_config_environment": on_instance["store_config_environment"],
         "store_config_configs": [config],
     }
+    keys, brought = workplace.home / "keys", workplace.home / "brought"
+    user = {"onprem_server_users": ["bringing"], "onprem_server_credentials_directory": str(keys)}
+    bringing = {
+        "onprem_credentials_user": "{{ item }}",
+        "onprem_credentials_directory": str(keys),
+        "onprem_credentials_file": f"{brought}/{{{{ item }}}}",
+        "onprem_credentials_common_config": f"{brought}/common-config.toml",
+        "onprem_credentials_agent_ctl": f"{brought}/no-agent",
+        "onprem_credentials_owner": "",
+        "onprem_credentials_group": "",
+    }
     plays = [
-        play_of(workplace, "localhost", tasks=[include("ec2_admin")]),
+        play_of(workplace, "localhost", tasks=[include("ec2_admin"), include("onprem_server", vars=user)]),
+        play_of(workplace, "a", tasks=[include("onprem_credentials", loop=["bringing"], vars=bringing)]),
         play_of(
             workplace,
             "a",
@@ -160,6 +172,7 @@ def test_storing(workplace: Workplace, native: str) -> None:
     assert held["carried"] == {instance: "shop"}
     stored = [call.principal for call in done.calls if call.action == "PutParameter"]
     assert [principal.endswith(f":assumed-role/{ADMIN_ROLE}/{instance}") for principal in stored] == [True, True]
+    assert {path.name for path in brought.iterdir()} == {"bringing", "common-config.toml"}
     became = (workplace.home / "became").read_text()
     ours = {
         word for word in became.replace("AnsiballZ_", " ").replace(".py", " ").split() if word.startswith("cwagent_")
