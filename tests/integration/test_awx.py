@@ -431,6 +431,10 @@ def test_the_window_for_a_person_with_a_role_to_assume(finished: Awx, tmp_path: 
     finished.is_as_before()
 
 
+def test_replacing_keys_that_are_young(finished: Awx) -> None:
+    assert finished.launch("rotate_keys").succeeded().writes == []
+
+
 def test_slices_do_no_harm(finished: Awx) -> None:
     """The one without the administrator says what is wrong; the other one sees what is left out."""
     before = account(finished.aws)
