@@ -23,6 +23,8 @@ OF_PLAYBOOKS = {"item", "awx_job_id"}
 """Playbooks run alone, so no loop of somebody else's is around them; and AWX tells a job its id."""
 jinja = Environment(autoescape=True)
 
+pytestmark = pytest.mark.filterwarnings("ignore:invalid escape sequence")  # they are for regular expressions
+
 
 def load(*patterns: str) -> list[Any]:
     return [yaml.safe_load(path.read_text()) for pattern in patterns for path in sorted(ROOT.glob(pattern))]
@@ -56,12 +58,15 @@ def read_in(content: Any, expression: bool = False) -> set[str]:
     if not isinstance(content, str):
         return set()
     template = f"{{{{ {content} }}}}" if expression else content
-    return {name.name for name in jinja.parse(template).find_all(nodes.Name)}
+    names = list(jinja.parse(template).find_all(nodes.Name))
+    local = {"loop", *(name.name for name in names if name.ctx == "store")}
+    return {name.name for name in names} - local
 
 
 def test_variables_are_found() -> None:
     assert {"ec2_server", "store_config"} <= set(ROLES)
-    assert read_in([{"when": ["a and b.c == 'x'"], "name": "when {{ d | f(e) }}"}]) == {"a", "b", "d", "e"}
+    text = "when {{ d | f(e) }} {% for x in g %}{{ x }}{{ loop.last }}{% endfor %}"
+    assert read_in([{"when": ["a and b.c == 'x'"], "name": text}]) == {"a", "b", "d", "e", "g"}
     given = {"register": "a", "vars": {"b": 1}, "loop_control": {"loop_var": "c"}, "m": {"apply": {"vars": {"d": 1}}}}
     assert set_by(given) == {"a", "b", "c", "d"}
     assert len(list(tasks([{"tasks": [{"block": [{}], "always": [{"block": [{}]}]}]}]))) == 5
