@@ -109,6 +109,12 @@ class Play:
         return [result.task for result in self.results if result.changed]
 
     @property
+    def story(self) -> list[tuple[str, str, str, bool]]:
+        """What happened on each host; not how tasks were included, which differs in check mode."""
+        done = [each for each in self.results if not each.action.startswith("ansible.builtin.include_")]
+        return [(each.host, each.task, each.outcome, each.changed) for each in done]
+
+    @property
     def failures(self) -> list[TaskResult]:
         return [result for result in self.results if result.outcome in ("failed", "unreachable")]
 
