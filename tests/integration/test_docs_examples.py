@@ -1,0 +1,98 @@
+"""The examples that the guide marks as run by a test: they do on an account what the page says."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import yaml
+from emulator import Emulator
+from guide import GUIDE, blocks, is_playbook
+from harness import PARAMETER, SERVER_POLICY, SERVER_ROLE, Play, Workplace, account, make_role, put_on
+
+# The ids in the pages, for which the test has instances of its own.
+SERVER, ADMIN = "i-0123456789abcdef0", "i-0123456789abcdef2"
+APPLICATIONS = ("ShopBackend", "ShopFrontend", "ShopBatch")
+
+
+def marked(page: str, language: str = "yaml") -> list[Any]:
+    """The contents of the marked blocks of a page."""
+    read = {"yaml": yaml.safe_load, "json": json.loads}[language]
+    found = [block.text for block in blocks(GUIDE / f"{page}.rst") if block.marked and block.language == language]
+    assert found, page
+    return [read(text) for text in found]
+
+
+def test_all_that_is_marked_is_run() -> None:
+    run = {"getting_started", "application_roles", "onprem"}
+    assert {page.stem for page in GUIDE.glob("*.rst") if any(block.marked for block in blocks(page))} == run
+
+
+@dataclass(frozen=True)
+class Started:
+    """An account after the steps of the page on getting started."""
+
+    at: Workplace
+    ids: dict[str, str]
+    play: Play
+
+
+@pytest.fixture(scope="module")
+def started(shared: Workplace) -> Started:
+    """The inventory and the configuration of the page, with the ids of instances that are there."""
+    aws = shared.aws
+    ids = dict(zip((SERVER, ADMIN), aws.instances(2), strict=True))
+    [inventory], [configuration] = marked("getting_started"), marked("getting_started", "json")
+    text = json.dumps(inventory)
+    for shown, real in ids.items():
+        text = text.replace(shown, real)
+    shared.file("linux.json", configuration)
+    endpoint = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": aws.metadata_endpoint(ids[ADMIN])}
+    play = shared.play(
+        shared.file("hosts.yml", text),
+        "site",
+        cwagent_config_file=str(shared.home / "linux.json"),
+        ansible_connection="local",
+        ansible_python_interpreter="{{ ansible_playbook_python }}",
+        store_config_environment=endpoint,
+    )
+    return Started(shared, ids, play.succeeded())
+
+
+def test_getting_started_leads_to_a_stored_configuration(started: Started) -> None:
+    held = account(started.at.aws)
+    assert held["parameters"] == {started.at.aws.region: {PARAMETER: marked("getting_started", "json")[0]}}
+    assert held["carried"] == dict.fromkeys(started.ids.values(), SERVER_ROLE)
+    assert held["tags"][started.at.aws.region] == {started.ids[SERVER]: {}, started.ids[ADMIN]: {}}
+
+
+def test_other_examples_do_what_they_say(started: Started) -> None:
+    """In the order of the pages; what a page takes down again at its end is seen to have been there."""
+    at, aws = started.at, started.at.aws
+    for role in APPLICATIONS:
+        make_role(aws, role, "AmazonS3ReadOnlyAccess")
+    rename_profile(aws, "ShopBackend", "ShopBackendProfile")
+    put_on(aws, started.ids[SERVER], "ShopBackendProfile")
+    books = [book for page in ("application_roles", "onprem") for book in marked(page)]
+    assert all(map(is_playbook, books))
+    play = at.play(at.inventory({}), at.file("pages.yml", [play for book in books for play in book])).succeeded()
+    assert {"AttachRolePolicy", "CreateUser", "CreateAccessKey", "PutParameter", "DeleteUser"} <= set(play.writes)
+    held = account(aws)
+    assert held["roles"]["ShopBackend"]["policies"] == ["AmazonS3ReadOnlyAccess"]
+    for role in APPLICATIONS[1:]:
+        assert held["roles"][role]["policies"] == ["AmazonS3ReadOnlyAccess", SERVER_POLICY]
+    assert "ShopBackend" not in held["profiles"]
+    assert held["carried"][started.ids[SERVER]] == "ShopBackendProfile"
+    assert held["users"] == {}
+    assert held["parameters"][aws.region].keys() == {PARAMETER}
+
+
+def rename_profile(aws: Emulator, role: str, name: str) -> None:
+    """Let a role be in an instance profile of another name than its own."""
+    iam = aws.client("iam")
+    iam.remove_role_from_instance_profile(InstanceProfileName=role, RoleName=role)
+    iam.delete_instance_profile(InstanceProfileName=role)
+    iam.create_instance_profile(InstanceProfileName=name)
+    iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=role)

@@ -1,0 +1,123 @@
+"""What the pages show can be used as it stands, and what they name is there."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from guide import COLLECTION, GUIDE, PAGES, README, ROOT, blocks, is_playbook
+
+from ansible_collections.cwagent.iam.plugins.module_utils import _config
+
+BLOCKS = [block for page in PAGES for block in blocks(page)]
+# Names that begin like variables and are none: groups, modules, the host that stands for the controller.
+GROUPS = {"cwagent_ec2_servers", "cwagent_ec2_admin", "cwagent_onprem_servers", "cwagent_onprem_admin"}
+INTERNAL = {"cwagent_storing", "cwagent_controller"}
+MODULES = {path.stem for path in (ROOT / "plugins" / "modules").glob("*.py")}
+PLAYBOOKS = {path.stem for path in (ROOT / "playbooks").glob("*.yml")}
+NAME = re.compile(r"(?<![\w.])(cwagent_[a-z_0-9]*[a-z])")
+
+
+def role_options():
+    specs = [yaml.safe_load(path.read_text()) for path in sorted((ROOT / "roles").glob("*/meta/argument_specs.yml"))]
+    return {name for spec in specs for entry in spec["argument_specs"].values() for name in entry.get("options", {})}
+
+
+def readme_variables():
+    """The first column of the table of variables."""
+    section = README.read_text().partition("\n## Variables\n")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    return [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+
+
+def test_every_page_is_in_the_contents():
+    [section] = yaml.safe_load((ROOT / "docs" / "docsite" / "extra-docs.yml").read_text())["sections"]
+    assert sorted(section["toctree"]) == sorted(page.stem for page in GUIDE.glob("*.rst"))
+
+
+def test_every_page_can_be_linked():
+    for page in GUIDE.glob("*.rst"):
+        assert page.read_text().startswith(f".. _{COLLECTION}.docsite.{page.stem}:\n"), page.name
+
+
+def test_every_link_leads_to_a_page():
+    for page in GUIDE.glob("*.rst"):
+        targets = re.findall(rf"{re.escape(COLLECTION)}\.docsite\.(\w+)[`>]", page.read_text())
+        assert [target for target in targets if not (GUIDE / f"{target}.rst").exists()] == [], page.name
+
+
+@pytest.mark.parametrize("block", [each for each in BLOCKS if each.language in ("yaml", "json")], ids=str)
+def test_block_can_be_read(block):
+    assert yaml.safe_load(block.text) if block.language == "yaml" else json.loads(block.text)
+
+
+def test_configurations_are_ones_that_the_agent_reads():
+    configurations = [block for block in BLOCKS if block.marked and block.language == "json"]
+    assert configurations
+    for block in configurations:
+        _config.parse(block.text, str(block))
+
+
+def test_playbooks_and_tasks_are_valid(tmp_path):
+    """All at once: starting Ansible takes longer than reading a page."""
+    written = []
+    for block in BLOCKS:
+        content = yaml.safe_load(block.text) if block.language == "yaml" else None
+        if isinstance(content, list):
+            plays = content if is_playbook(content) else [{"hosts": "localhost", "tasks": content}]
+            path = tmp_path / f"{block}.yml"
+            path.write_text(yaml.safe_dump(plays, sort_keys=False))
+            written.append(path)
+    assert written
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "ANSIBLE_"))}
+    checked = subprocess.run(
+        [Path(sys.executable).with_name("ansible-playbook"), "--syntax-check", "-i", "localhost,", *written],
+        cwd=ROOT,
+        env=kept,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert checked.returncode == 0, checked.stderr
+    assert "couldn't resolve" not in checked.stderr
+
+
+def test_roles_take_what_they_are_given():
+    """Ansible reads the options of a role that is included only when it runs."""
+    text = "".join(block.text for block in BLOCKS if block.language == "yaml")
+    prefixes = "|".join(path.name for path in (ROOT / "roles").iterdir())
+    assert set(re.findall(rf"^ *((?:{prefixes})_\w+):", text, re.MULTILINE)) <= role_options()
+
+
+def test_commands_name_playbooks_and_variables_that_are_there():
+    known = {*readme_variables(), *role_options()}
+    named = set()
+    for block in BLOCKS:
+        if block.language in ("console", "sh"):
+            playbooks = re.findall(r"ansible-playbook (?:cwagent\.iam\.|playbooks/)(\w+)", block.text)
+            named.update(playbooks)
+            assert set(playbooks) <= PLAYBOOKS, str(block)
+            given = set(re.findall(r"-e ((?!awx_|ansible_)\w+)=", block.text))
+            assert given <= known, str(block)
+    assert "site" in named
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_page_names_what_is_there(page):
+    known = {*readme_variables(), *GROUPS, *MODULES}
+    assert set(NAME.findall(page.read_text())) - known == set()
+
+
+def test_every_input_of_the_playbooks_is_in_the_table_of_the_readme():
+    """The one place where the variables of the playbooks are described; the guide tells how they are used."""
+    files = [*(ROOT / "playbooks").rglob("*.yml"), *(ROOT / "plugins" / "filter").glob("*.py")]
+    used = {name for path in files for name in NAME.findall(path.read_text())}
+    told = readme_variables()
+    assert len(told) == len(set(told))
+    assert set(told) == used - GROUPS - INTERNAL
