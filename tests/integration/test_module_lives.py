@@ -44,7 +44,7 @@ EC2_TRUST = json.loads(trust("ec2.amazonaws.com"))
 def without_what_aws_gives(value: Any) -> Any:
     """A result without what is null in check mode, since only AWS knows it."""
     if isinstance(value, dict):
-        given = ("arn", "id", "access_key_id")
+        given = ("arn", "id", "access_key_id", "created")
         return {key: without_what_aws_gives(each) for key, each in value.items() if key not in given}
     return [without_what_aws_gives(each) for each in value] if isinstance(value, list) else value
 
