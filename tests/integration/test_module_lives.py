@@ -203,6 +203,27 @@ def test_users_and_their_keys(aws: Emulator, tmp_path: Path) -> None:
     assert list((tmp_path / "keys").iterdir()) == []
 
 
+def test_a_user_that_people_sign_in_as(moto: Emulator, tmp_path: Path) -> None:
+    iam = moto.client("iam")
+    run_module(moto, "cwagent_iam_user", **USERS)
+    iam.create_login_profile(UserName="u1", Password="not a secret")
+    device = iam.create_virtual_mfa_device(VirtualMFADeviceName="phone")["VirtualMFADevice"]["SerialNumber"]
+    iam.enable_mfa_device(
+        UserName="u1", SerialNumber=device, AuthenticationCode1="123456", AuthenticationCode2="654321"
+    )
+    key = iam.upload_ssh_public_key(UserName="u1", SSHPublicKeyBody="ssh-rsa AAAAB3Nza u1")["SSHPublicKey"]
+    iam.create_group(GroupName="operators")
+    iam.add_user_to_group(GroupName="operators", UserName="u1")
+    kept = run_module(moto, "cwagent_iam_user", name=["u1", "u2"], state="absent")
+    assert kept["stays"] == {
+        "u1": ["group 'operators'", "login profile", f"MFA device {device}", f"SSH key {key['SSHPublicKeyId']}"]
+    }
+    assert list(account(moto)["users"]) == ["u1"]
+    foretold_and_done(moto, "cwagent_iam_user", name=["u1", "u2"], state="absent", exclusive=True)
+    assert account(moto)["users"] == {}
+    assert iam.list_virtual_mfa_devices()["VirtualMFADevices"] == []
+
+
 def test_every_drift_of_a_user_is_repaired_and_nothing_else_touched(aws: Emulator, tmp_path: Path) -> None:
     bounded = {} if aws.backend == "moto" else {"permissions_boundary": BOUNDARY}  # moto never shows one of a user
     users = {**USERS, **bounded, "credentials": {"directory": str(tmp_path)}}

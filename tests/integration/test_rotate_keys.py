@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +16,26 @@ from harness import ADMIN_USER, SERVER_USER, Play, Workplace, account
 DAY = 24 * 3600
 PREFIX = "/cwagent/credentials/"
 USER = f"{SERVER_USER}-db1"
+
+
+@contextmanager
+def watched() -> Iterator[set[bytes]]:
+    """All that processes are started with meanwhile: their arguments and their environments."""
+    seen: set[bytes] = set()
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.01):
+            for process in Path("/proc").glob("[0-9]*"):
+                for kind in ("cmdline", "environ"):
+                    with suppress(OSError):  # ended meanwhile, or of somebody else
+                        seen.add((process / kind).read_bytes())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    yield seen
+    ended.set()
+    watcher.join()
 
 
 class Site:
@@ -63,7 +87,8 @@ class Site:
 @pytest.mark.parametrize("store", ["secretsmanager"])
 def test_from_nothing_to_a_replaced_key(workplace: Workplace, store: str) -> None:
     site = Site(workplace, store)
-    made = site.play("site")
+    with watched() as processes:
+        made = site.play("site", "-vvvv")
     site.works()
     first = site.saved()
     assert site.play("site").writes == []
@@ -103,3 +128,5 @@ def test_from_nothing_to_a_replaced_key(workplace: Workplace, store: str) -> Non
     plays = (made, predicted, replaced, removed)
     for secret in (first["aws_secret_access_key"], second["aws_secret_access_key"]):
         assert not any(secret in play.output for play in plays)
+    assert any(b"ansible-playbook" in text for text in processes)
+    assert not any(first["aws_secret_access_key"].encode() in text for text in processes)
