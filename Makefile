@@ -94,6 +94,10 @@ integration: $(READY) $(AWS_CLI_READY) ## run the tests against emulators of AWS
 faults: $(READY) ## break the main job at every AWS call, in every way, and see that one more run mends it (hours)
 	$(call run,env PYTHONPATH=tests python -m faults --workers $(JOBS) $(if $(TRIALS),--trials $(TRIALS)))
 
+.PHONY: bench
+bench: $(READY) ## measure against amazon.aws and bare boto3 (half an hour; BENCH="--help" lists options)
+	$(call run,env PYTHONPATH=tests python -m benchmarks $(BENCH))
+
 .PHONY: molecule
 molecule: $(READY) ## run the scenarios of the roles and playbooks
 	@if [ -f $(MOLECULE_STATE)/emulator.json ]; then $(MAKE) molecule-destroy; fi # a run that was killed

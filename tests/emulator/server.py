@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, replace
 from email.utils import format_datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from .backend import Backend
 from .wire import Call, Fault, Kind
 
 CONTROL = "/_emulator/"
+CONNECTION = "emulator.connection"
 ENDLESS = (Kind.DELAY, Kind.RATE)
 
 
@@ -99,7 +101,15 @@ class Server:
         params = wire.read_params(request.content_type or "", body)
         action = wire.read_target(request.headers, request.path, params)
         principal = self.backend.principal(access_key, region or self.region)
-        call = Call(service, action, region, access_key, principal, wire.without_secrets(params))
+        call = Call(
+            service,
+            action,
+            region,
+            access_key,
+            principal,
+            wire.without_secrets(params),
+            connection=request.environ[CONNECTION],
+        )
         with self.lock:
             self.seq += 1
             call = replace(call, seq=self.seq, time=time.time())
@@ -217,6 +227,35 @@ def _children(parent: int) -> list[int]:
 class Handler(WSGIRequestHandler):
     disable_nagle_algorithm = True  # head and body are written apart: 40 ms per call with Nagle
     timeout = None
+    numbers = count(1)
+
+    def setup(self) -> None:
+        super().setup()
+        self.number = next(self.numbers)
+
+    def make_environ(self) -> dict[str, Any]:
+        return {**super().make_environ(), CONNECTION: self.number}
+
+    def run_wsgi(self) -> None:
+        """Answer one request and keep the connection open, as AWS does; werkzeug closes it after every answer."""
+        environ = self.make_environ()
+        environ["wsgi.input"] = io.BytesIO(self.rfile.read(int(self.headers.get("Content-Length", 0))))
+        try:
+            response = Response.from_app(self.server.app, environ, buffered=True)
+        except LostAnswerError:
+            self.close_connection = True
+            return
+        except Exception:
+            logging.getLogger(__name__).exception("%s failed", self.requestline)
+            response = Response("the emulator failed", 500)
+        body = response.get_data()
+        response.content_length = len(body)
+        self.send_response(response.status_code)
+        for name, value in response.headers:
+            if name not in ("Date", "Server"):  # send_response has sent its own
+                self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
 
     def date_time_string(self, timestamp: float | None = None) -> str:
         """The Date of answers, by the clock of the backend."""

@@ -30,6 +30,7 @@ class Call:
     """One AWS API call. Times are Unix seconds; ``status`` is 0 when the call never reached the backend.
 
     ``profiles`` says, after a call that changes associations, which instance carries which instance profile.
+    ``connection`` numbers the connections to the server; a client that keeps one open has one number.
     """
 
     service: str
@@ -44,6 +45,7 @@ class Call:
     error: str = ""
     fault: str = ""
     profiles: dict[str, str] = field(default_factory=dict)
+    connection: int = 0
 
     @property
     def write(self) -> bool:

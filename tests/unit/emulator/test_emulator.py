@@ -78,6 +78,15 @@ def test_the_log_says_who_did_what_and_how_it_went(aws: Emulator) -> None:
     assert key["SecretAccessKey"] not in str(aws.calls())
 
 
+def test_a_client_keeps_its_connection(aws: Emulator) -> None:
+    for client in (aws.client("iam"), aws.client("iam")):
+        client.list_users()
+        client.list_users()
+    one, again, other, other_again = (call.connection for call in aws.calls())
+    assert (one, other) == (again, other_again)
+    assert one != other
+
+
 def test_reset_leaves_nothing(aws: Emulator, account: Any) -> None:
     account.iam.create_user(UserName="u")
     aws.instances(1)

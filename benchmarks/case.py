@@ -1,0 +1,110 @@
+"""The account and the controller that every side of a job starts with."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from emulator import Emulator, Fault, Kind
+
+ROLE = "CloudWatchAgentServerRole"
+POLICY = "arn:aws:iam::aws:policy/CloudWatchAgentServerPolicy"
+CONFIG = {"agent": {"metrics_collection_interval": 60}, "metrics": {"metrics_collected": {"mem": {}}}}
+TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}],
+}
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """What a job is done on.
+
+    :param role: whether the role and its instance profile are there already.
+    :param times: how often a task is repeated in a row.
+    """
+
+    users: int = 0
+    instances: int = 0
+    role: bool = False
+    times: int = 1
+
+
+@dataclass(frozen=True)
+class Network:
+    """What lies between a side and AWS.
+
+    :param delay: seconds that every call takes longer.
+    :param rate: calls a second that AWS lets through; 0 for all.
+    :param burst: calls that it lets through at once before that.
+    """
+
+    delay: float = 0
+    rate: float = 0
+    burst: int = 0
+
+    def faults(self) -> list[Fault]:
+        """The emulator's faults that make it."""
+        slow = [Fault(Kind.DELAY, seconds=self.delay)] if self.delay else []
+        throttled = [Fault(Kind.RATE, rate=self.rate, burst=self.burst)] if self.rate else []
+        return slow + throttled
+
+
+@dataclass(frozen=True)
+class Case:
+    """An emulated account and a folder for what a side needs and leaves."""
+
+    aws: Emulator
+    folder: Path
+
+    def prepare(self, fleet: Fleet) -> None:
+        """Empty both, launch the instances, and write down what the job is about."""
+        self.aws.disarm()
+        self.aws.reset()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        users = [f"CloudWatchAgentServerUser-{number:04}" for number in range(1, fleet.users + 1)]
+        instances = self.aws.instances(fleet.instances) if fleet.instances else []
+        if fleet.role:
+            self._make_role()
+        self._write("linux.json", CONFIG)
+        self._write("hosts.json", self._inventory(users, instances))
+        self._write("job.json", {**self._variables(), "users": users, "instances": instances, "times": fleet.times})
+
+    def _make_role(self) -> None:
+        iam = self.aws.client("iam")
+        iam.create_role(RoleName=ROLE, AssumeRolePolicyDocument=json.dumps(TRUST))
+        iam.attach_role_policy(RoleName=ROLE, PolicyArn=POLICY)
+        iam.create_instance_profile(InstanceProfileName=ROLE)
+        iam.add_role_to_instance_profile(InstanceProfileName=ROLE, RoleName=ROLE)
+
+    def _variables(self) -> dict[str, Any]:
+        return {
+            "directory": str(self.folder / "keys"),
+            "region": self.aws.region,
+            "trust": TRUST,
+            "cwagent_config_file": str(self.folder / "linux.json"),
+            "cwagent_credentials_dir": str(self.folder / "keys"),
+        }
+
+    def _inventory(self, users: list[str], instances: list[str]) -> dict[str, Any]:
+        """A host for every user and instance, all on this machine; the first instance is the administrator."""
+        hosts = {name: self._instance(name) for name in instances}
+        groups: Mapping[str, Mapping[str, Any]] = {
+            "cwagent_ec2_servers": hosts,
+            "cwagent_ec2_admin": {name: {} for name in instances[:1]},
+            "cwagent_onprem_servers": {name: {"cwagent_user_name": name} for name in users},
+        }
+        local = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
+        return {"all": {"vars": local, "children": {group: {"hosts": found} for group, found in groups.items()}}}
+
+    def _instance(self, name: str) -> dict[str, Any]:
+        metadata = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": self.aws.metadata_endpoint(name)}
+        return {"instance_id": name, "cwagent_region": self.aws.region, "store_config_environment": metadata}
+
+    def _write(self, name: str, content: Any) -> None:
+        (self.folder / name).write_text(json.dumps(content))

@@ -1,0 +1,24 @@
+"""Runs a program and says what it took: ``python -I -S launcher.py RESULT_FILE PROGRAM...``.
+
+A process begins with the peak memory of the one that started it, so that one has to be small: this one is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+
+began = time.monotonic()
+process = os.posix_spawnp(sys.argv[2], sys.argv[2:], os.environ)
+_, status, usage = os.wait4(process, 0)
+taken = {
+    "code": os.waitstatus_to_exitcode(status),
+    "wall": time.monotonic() - began,
+    "cpu": usage.ru_utime + usage.ru_stime,
+    "memory": usage.ru_maxrss / 1024,
+    "began": began,
+}
+with open(sys.argv[1], "w") as file:  # noqa: PTH123  pathlib is not small
+    json.dump(taken, file)
