@@ -177,7 +177,7 @@ class Keyring:
         return max(older, key=self._age, default=None)
 
     def _age(self, key: AccessKey) -> timedelta:
-        return self.time - (key.created or self.time)
+        return _age(key, self.time)
 
     @property
     def _needs_new(self) -> bool:
@@ -271,12 +271,17 @@ def report(keys: Iterable[AccessKey], time: datetime) -> list[dict[str, Any]]:
         {
             "id": key.id or None,
             "active": key.active,
-            "age_days": (time - (key.created or time)).days,
+            "age_days": _age(key, time).days,
             "created": key.created and _text(key.created),
             "last_used": key.used and _text(key.used),
         }
         for key in keys
     ]
+
+
+def _age(key: AccessKey, time: datetime) -> timedelta:
+    """How old a key is; IAM dates a key to the second or more exactly, and its answers to the second."""
+    return max(timedelta(), time - (key.created or time))
 
 
 def _text(time: datetime) -> str:
