@@ -2,7 +2,8 @@
 
 Differs from AWS, and is repaired here: most AWS managed policies are missing, attaching an unknown one grants
 nothing in silence, a user may have any number of access keys, it is never recorded when a key was used,
-GetAccountAuthorizationDetails leaves boundaries out, and a replaced association keeps its id.
+GetAccountAuthorizationDetails leaves boundaries out, and a replaced association keeps its id. What it leaves out where
+it holds callers to their policies is in authorization.py.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from urllib.parse import unquote
 
 from werkzeug.wrappers import Request, Response
 
+from .authorization import Authorization
 from .backend import ACCOUNT, SESSION_SECONDS, Credentials, Instance, Profile, internals, trusts_ec2
 
 Params = dict[str, Any]
@@ -67,6 +69,7 @@ class Ministack:
         seed()
         resolve = partial(self._resolve_condition_key, self._evaluator._resolve_condition_key)
         self._evaluator._resolve_condition_key = resolve
+        Authorization()
 
     def respond(self, request: Request, body: bytes) -> Response:
         return asyncio.run_coroutine_threadsafe(self._ask(request, body), self._loop).result()

@@ -1,0 +1,106 @@
+"""What ministack leaves out where it holds callers to their policies.
+
+It does not know the ARNs of instance profiles, paths in ARNs, the instances of associations and of tags, whose an
+access key is, or what ssm:GetParameters asks for; it takes no notice of the condition iam:PolicyARN; and it lets
+everyone pass every role.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextvars import ContextVar
+from functools import partial
+from typing import Any
+
+from .backend import ACCOUNT, internals
+
+Params = dict[str, Any]
+Answer = tuple[int, dict[str, str], bytes]
+Handler = Callable[[Params], Answer]
+
+# By the parameter that names one: its kind in ARNs, and where ministack keeps them.
+NAMED = (
+    ("InstanceProfileName", "instance-profile", "_instance_profiles"),
+    ("RoleName", "role", "_roles"),
+    ("UserName", "user", "_users"),
+)
+
+
+class Authorization:
+    """Puts the rest around ministack's own functions, which these get as their first argument."""
+
+    def __init__(self) -> None:
+        self._ec2, self._iam = (internals(f"ministack.services.{name}") for name in ("ec2", "iam"))
+        self._evaluator, self._actions = (internals(f"ministack.core.iam_{name}") for name in ("evaluator", "actions"))
+        self._caller: ContextVar[str] = ContextVar("caller", default="")
+        self._actions.extract_resource_arn = partial(self._resource, self._actions.extract_resource_arn)
+        self._actions.request_tag_context = partial(self._context, self._actions.request_tag_context)
+        self._evaluator.enforce = partial(self._enforce, self._evaluator.enforce)
+        passing = {
+            "AddRoleToInstanceProfile": self._iam._IAM_HANDLERS,
+            "AssociateIamInstanceProfile": self._ec2._ACTION_MAP,
+            "ReplaceIamInstanceProfileAssociation": self._ec2._ACTION_MAP,
+        }
+        for action, handlers in passing.items():
+            handlers[action] = partial(self._pass_role, handlers[action])
+
+    def _enforce(self, enforce: Callable[..., Any], access_key: str, *others: Any, **more: Any) -> Any:
+        self._caller.set(access_key)
+        return enforce(access_key, *others, **more)
+
+    def _resource(self, extract: Callable[..., str], service: str, *others: Any) -> str:
+        *_, body, params, region, _account = others
+        found = ""
+        if service == "iam":
+            found = self._iam_resource(params)
+        elif service == "ec2":
+            found = self._ec2_resource(region, params)
+        elif service == "ssm" and b'"Names"' in body:
+            # The first stands for all; AWS looks at each.
+            found = f"arn:aws:ssm:{region}:{ACCOUNT}:parameter/{json.loads(body)['Names'][0].lstrip('/')}"
+        return found or extract(service, *others)
+
+    def _iam_resource(self, params: Params) -> str:
+        for parameter, kind, place in NAMED:
+            if name := self._iam._p(params, parameter):
+                record = getattr(self._iam, place).get_scoped(ACCOUNT, None, name)
+                path = self._iam._p(params, "Path") or "/"
+                return str(record["Arn"]) if record else f"arn:aws:iam::{ACCOUNT}:{kind}{path}{name}"
+        key = self._iam._access_keys.get(self._iam._p(params, "AccessKeyId"))
+        return self._iam_resource({"UserName": [key["UserName"]]}) if key else ""
+
+    def _ec2_resource(self, region: str, params: Params) -> str:
+        association = self._ec2._iam_instance_profile_associations.get(self._ec2._p(params, "AssociationId")) or {}
+        instance = association.get("InstanceId") or self._ec2._p(params, "ResourceId.1")
+        return f"arn:aws:ec2:{region}:{ACCOUNT}:instance/{instance}" if instance.startswith("i-") else ""
+
+    def _context(
+        self, context: Callable[..., Params], service: str, action: str, body: bytes, params: Params
+    ) -> Params:
+        policy = self._iam._p(params, "PolicyArn") if service == "iam" else ""
+        return {**context(service, action, body, params), **({"iam:PolicyARN": policy} if policy else {})}
+
+    def _pass_role(self, handler: Handler, params: Params) -> Answer:
+        """Whoever puts a role into an instance profile, or the profile on an instance, passes it to EC2."""
+        profile = self._iam._instance_profiles.get_scoped(
+            ACCOUNT, None, self._ec2._p(params, "IamInstanceProfile.Name")
+        )
+        roles = [self._iam._p(params, "RoleName")] if not profile else profile["Roles"]
+        for role in filter(None, roles):
+            arn = self._iam_resource({"RoleName": [role]})
+            to = {"iam:PassedToService": "ec2.amazonaws.com"}
+            denied = self._evaluator.enforce(self._caller.get(), "iam:PassRole", "iam", "", arn, to)
+            if denied:
+                deny = denied.decision == "Deny"
+                message = self._actions.identity_denial_message("iam:PassRole", denied.principal_arn, arn, deny)
+                return self._refusal("IamInstanceProfile.Name" in params, message)
+        return handler(params)
+
+    def _refusal(self, by_ec2: bool, message: str) -> Answer:
+        if by_ec2:
+            words = f"You are not authorized to perform this operation. {message}"
+            answer: Answer = self._ec2._error("UnauthorizedOperation", words, 403)
+        else:
+            answer = self._iam._error(403, "AccessDenied", message, ns="iam")
+        return answer
