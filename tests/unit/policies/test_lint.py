@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,10 @@ parliament = pytest.importorskip("parliament", reason="the policies are linted w
 CLOSED, OPEN = closed_policy(), open_policy(datetime(2026, 11, 24, 16, 15, 30, tzinfo=UTC))
 TRUSTS = [trust_policy("ec2.amazonaws.com"), trust_policy("ec2.amazonaws.com.cn")]
 TRUST = TRUSTS[0]
+DUTIES = {
+    path.stem: json.loads(path.read_text())
+    for path in sorted((Path(__file__).parents[3] / "examples" / "policies").glob("*.json"))
+}
 
 
 def changed(policy: dict[str, Any], **elements: Any) -> dict[str, Any]:
@@ -36,6 +41,11 @@ def test_parliament_finds_nothing_in_the_admin_window(policy):
     assert parliament_finds(policy) == []
 
 
+@pytest.mark.parametrize("policy", DUTIES.values(), ids=DUTIES)
+def test_parliament_finds_nothing_in_the_policies_for_the_controller(policy):
+    assert parliament_finds(policy) == []
+
+
 @pytest.mark.parametrize("policy", TRUSTS, ids=["aws", "aws-cn"])
 def test_parliament_finds_in_a_trust_policy_only_that_it_names_no_resource(policy):
     """It takes every policy for one on an identity; a trust policy is about the role it is on and names none."""
@@ -47,6 +57,11 @@ def test_parliament_finds_in_a_trust_policy_only_that_it_names_no_resource(polic
     ("policy", "issue"),
     [
         (changed(CLOSED, Action="ssm:PutParameters"), "UNKNOWN_ACTION"),
+        (
+            changed(CLOSED, Effect="Allow", Action="iam:PassRole", Resource="arn:aws:ec2:*:*:instance/*"),
+            "RESOURCE_MISMATCH",
+        ),
+        (until("arn:aws:iam::aws:policy/X", key="iam:PolicyARN", operator="ArnEquals"), "UNKNOWN_CONDITION_FOR_ACTION"),
         (changed(CLOSED, Effect="deny"), "MALFORMED"),
         (changed(CLOSED, Effect="Allow", Resource="arn:aws:s3:::bucket"), "RESOURCE_MISMATCH"),
         (until("tomorrow"), "MISMATCHED_TYPE"),
@@ -76,7 +91,7 @@ def cfn_lint_finds(trust: dict[str, Any], *policies: dict[str, Any]) -> list[str
 
 @pytest.mark.parametrize("trust", TRUSTS, ids=["aws", "aws-cn"])
 def test_cfn_lint_finds_nothing(trust):
-    assert cfn_lint_finds(trust, CLOSED, OPEN) == []
+    assert cfn_lint_finds(trust, CLOSED, OPEN, *DUTIES.values()) == []
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,150 @@
+"""The policies in examples/policies: what they allow and what not, as a simulation that shares nothing with the
+emulators decides it; and that the documentation shows them as they are.
+"""
+
+from __future__ import annotations
+
+import collections
+import collections.abc
+import json
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import NOTE
+from ansible_collections.cwagent.iam.plugins.module_utils._names import agent_policies
+
+pytest.importorskip("principalmapper", reason="decisions are compared with the newest packages only")
+with pytest.MonkeyPatch.context() as patch:  # it still looks for two classes where Python 3.9 had them
+    for name in ("Mapping", "MutableMapping"):
+        patch.setattr(collections, name, getattr(collections.abc, name), raising=False)
+    from principalmapper.common import Node, Policy
+    from principalmapper.querying.query_interface import local_check_authorization
+
+CHECKOUT = Path(__file__).parents[3]
+PAGE = CHECKOUT / "docs" / "docsite" / "rst" / "permissions.rst"
+FILES = sorted((CHECKOUT / "examples" / "policies").glob("*.json"))
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html, without white space
+MAX_MANAGED_POLICY = 6144
+
+IAM, EC2 = "arn:aws:iam::123456789012:", "arn:aws:ec2:eu-central-1:123456789012:"
+SSM, KMS = "arn:aws:ssm:eu-central-1:123456789012:", "arn:aws:kms:eu-central-1:123456789012:"
+SECRETS = "arn:aws:secretsmanager:eu-central-1:123456789012:"
+SERVER, ADMIN = f"{IAM}role/CloudWatchAgentServerRole", f"{IAM}role/CloudWatchAgentAdminRole"
+USER, ADMIN_USER = f"{IAM}user/CloudWatchAgentServerUser-db1", f"{IAM}user/CloudWatchAgentAdminUser"
+INSTANCE, OTHER_ROLE, OTHER_USER = f"{EC2}instance/i-1", f"{IAM}role/Other", f"{IAM}user/controller"
+PASSED, ATTACHED, TAGS = "iam:PassedToService", "iam:PolicyARN", "aws:TagKeys"
+EC2_SERVICE, LAMBDA = {PASSED: "ec2.amazonaws.com"}, {PASSED: "lambda.amazonaws.com"}
+AGENT = {ATTACHED: "arn:aws:iam::aws:policy/CloudWatchAgentServerPolicy"}
+EVERYTHING = {ATTACHED: "arn:aws:iam::aws:policy/AdministratorAccess"}
+BY_SSM, BY_SECRETS = ({"kms:ViaService": f"{name}.eu-central-1.amazonaws.com"} for name in ("ssm", "secretsmanager"))
+
+Case = tuple[str, str, str, dict[str, str], bool]
+CASES: list[Case] = [
+    *(
+        case
+        for duty in ("provision", "store-configuration")
+        for case in (
+            (duty, "iam:PassRole", SERVER, EC2_SERVICE, True),
+            (duty, "iam:PassRole", ADMIN, EC2_SERVICE, True),
+            (duty, "iam:PassRole", SERVER, LAMBDA, False),
+            (duty, "iam:PassRole", SERVER, {}, False),
+            (duty, "iam:PassRole", OTHER_ROLE, EC2_SERVICE, False),
+            (duty, "iam:PutRolePolicy", ADMIN, {}, True),
+            (duty, "iam:PutRolePolicy", SERVER, {}, False),
+            (duty, "iam:PutUserPolicy", ADMIN_USER, {}, True),
+            (duty, "iam:PutUserPolicy", USER, {}, False),
+            (duty, "iam:PutUserPolicy", OTHER_USER, {}, False),
+            (duty, "ec2:CreateTags", INSTANCE, {TAGS: NOTE}, True),
+            (duty, "ec2:CreateTags", INSTANCE, {TAGS: "Name"}, False),
+            (duty, "ec2:CreateTags", f"{EC2}volume/vol-1", {TAGS: NOTE}, False),
+            (duty, "ec2:DeleteTags", INSTANCE, {TAGS: NOTE}, True),
+            # Without a key, EC2 deletes all tags.
+            (duty, "ec2:DeleteTags", INSTANCE, {}, False),
+            (duty, "ssm:GetParameter", f"{SSM}parameter/AmazonCloudWatch-linux", {}, True),
+            (duty, "ssm:PutParameter", f"{SSM}parameter/AmazonCloudWatch-linux", {}, False),
+        )
+    ),
+    ("teardown", "iam:PassRole", SERVER, EC2_SERVICE, True),
+    ("teardown", "iam:PassRole", ADMIN, EC2_SERVICE, False),
+    ("rotate-keys", "iam:PassRole", SERVER, EC2_SERVICE, False),
+    ("provision", "iam:AttachRolePolicy", SERVER, AGENT, True),
+    ("provision", "iam:AttachRolePolicy", SERVER, EVERYTHING, False),
+    ("provision", "iam:AttachRolePolicy", OTHER_ROLE, AGENT, False),
+    ("provision", "iam:AttachUserPolicy", USER, AGENT, True),
+    ("provision", "iam:AttachUserPolicy", OTHER_USER, AGENT, False),
+    ("provision", "iam:CreateAccessKey", USER, {}, True),
+    ("provision", "iam:CreateAccessKey", OTHER_USER, {}, False),
+    ("provision", "iam:DeleteRole", SERVER, {}, False),
+    ("provision", "iam:DeleteUser", USER, {}, False),
+    ("provision", "iam:DeleteRolePolicy", ADMIN, {}, False),
+    ("provision", "iam:PutRolePermissionsBoundary", SERVER, {}, False),
+    ("provision", "iam:DeleteRolePermissionsBoundary", SERVER, {}, False),
+    ("store-configuration", "iam:CreateRole", ADMIN, {}, False),
+    ("store-configuration", "iam:AttachRolePolicy", ADMIN, AGENT, False),
+    ("store-configuration", "iam:CreateAccessKey", ADMIN_USER, {}, False),
+    ("rotate-keys", "iam:CreateAccessKey", USER, {}, True),
+    ("rotate-keys", "iam:CreateAccessKey", OTHER_USER, {}, False),
+    ("rotate-keys", "iam:PutUserPolicy", ADMIN_USER, {}, False),
+    ("teardown", "iam:DeleteRole", SERVER, {}, True),
+    ("teardown", "iam:DeleteRole", OTHER_ROLE, {}, False),
+    ("teardown", "iam:CreateAccessKey", USER, {}, False),
+    ("teardown", "iam:DetachRolePolicy", SERVER, EVERYTHING, False),
+    ("teardown", "ssm:DeleteParameter", f"{SSM}parameter/other", {}, False),
+    ("teardown", "secretsmanager:DeleteSecret", f"{SECRETS}secret:other", {}, False),
+    ("keys-in-parameter-store", "ssm:PutParameter", f"{SSM}parameter/cwagent/credentials/x", {}, True),
+    ("keys-in-parameter-store", "ssm:PutParameter", f"{SSM}parameter/AmazonCloudWatch-linux", {}, False),
+    ("keys-in-secrets-manager", "secretsmanager:GetSecretValue", f"{SECRETS}secret:/cwagent/credentials/x", {}, True),
+    ("keys-in-secrets-manager", "secretsmanager:GetSecretValue", f"{SECRETS}secret:other", {}, False),
+    *(
+        (f"keys-in-{store}", f"kms:{action}", f"{KMS}key/{key}", by, allowed)
+        for store, actions, by, not_by in (
+            ("parameter-store", ("Encrypt", "Decrypt", "GenerateDataKey"), BY_SSM, BY_SECRETS),
+            ("secrets-manager", ("Decrypt", "GenerateDataKey"), BY_SECRETS, BY_SSM),
+        )
+        for action in actions
+        for key, by, allowed in (
+            ("ID-OF-YOUR-KEY", by, True),
+            ("ID-OF-YOUR-KEY", not_by, False),
+            ("ID-OF-YOUR-KEY", {}, False),
+            ("another", by, False),
+        )
+    ),
+]
+
+
+def policy(name: str) -> dict[str, Any]:
+    [file] = [path for path in FILES if path.stem == name]
+    found: dict[str, Any] = json.loads(file.read_text())
+    return found
+
+
+def conditions(name: str, sid: str) -> dict[str, Any]:
+    [found] = [statement["Condition"] for statement in policy(name)["Statement"] if statement["Sid"] == sid]
+    return dict(found)
+
+
+@pytest.mark.parametrize(("duty", "action", "resource", "context", "allowed"), CASES)
+def test_what_a_duty_may_do(duty, action, resource, context, allowed):
+    held = [Policy(OTHER_USER, "duty", policy(duty))]
+    controller = Node(OTHER_USER, "AIDA", held, [], None, None, 0, False, False, None, False, None)
+    assert local_check_authorization(controller, action, resource, context) == allowed
+
+
+@pytest.mark.parametrize("duty", ["provision", "teardown"])
+def test_the_agents_policies_are_those_of_the_collection(duty):
+    attach = "AttachPoliciesOfTheAgent" if duty == "provision" else "DetachPoliciesOfTheAgent"
+    assert set(conditions(duty, attach)["ArnEquals"][ATTACHED]) == agent_policies("aws")
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_policy_fits_into_a_managed_policy(file):
+    assert len("".join(file.read_text().split())) <= MAX_MANAGED_POLICY
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_the_documentation_shows_the_policy_as_it_is(file):
+    shown = f".. code-block:: json\n   :caption: {file.name}\n\n{textwrap.indent(file.read_text(), '   ')}"
+    assert shown in PAGE.read_text()
