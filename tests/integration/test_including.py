@@ -29,7 +29,7 @@ pytestmark = pytest.mark.main_job
 
 OLD_TEMPLATES = ansible_version.startswith("2.18.")
 NATIVE = pytest.mark.parametrize("native", ["true"] if OLD_TEMPLATES else ["false"])
-"""From ansible-core 2.19 on there is only one way, whatever the setting. All other tests run with false, the default."""
+"""From ansible-core 2.19 on there is one way, whatever the setting. All other tests run with false, the default."""
 CONFIG = '{"agent": {"metrics_collection_interval": 60}}'
 SUDO = """#!/bin/sh
 for last; do :; done
