@@ -10,7 +10,7 @@ import pytest
 import yaml
 from emulator import Emulator
 from guide import GUIDE, blocks, is_playbook
-from harness import PARAMETER, SERVER_POLICY, SERVER_ROLE, Play, Workplace, account, make_role, put_on
+from harness import PARAMETER, SERVER_POLICY, SERVER_ROLE, Play, Workplace, account, carried, make_role, put_on
 
 # The ids in the pages, for which the test has instances of its own.
 SERVER, ADMIN = "i-0123456789abcdef0", "i-0123456789abcdef2"
@@ -26,7 +26,7 @@ def marked(page: str, language: str = "yaml") -> list[Any]:
 
 
 def test_all_that_is_marked_is_run() -> None:
-    run = {"getting_started", "application_roles", "onprem"}
+    run = {"getting_started", "application_roles", "onprem", "growing"}
     assert {page.stem for page in GUIDE.glob("*.rst") if any(block.marked for block in blocks(page))} == run
 
 
@@ -96,3 +96,24 @@ def rename_profile(aws: Emulator, role: str, name: str) -> None:
     iam.delete_instance_profile(InstanceProfileName=role)
     iam.create_instance_profile(InstanceProfileName=name)
     iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=role)
+
+
+def test_growing_serves_every_region(workplace: Workplace) -> None:
+    aws = workplace.aws
+    ids = {region: aws.instances(1, region=region)[0] for region in ("eu-central-1", "us-east-1")}
+    for region, instance in ids.items():
+        aws.client("ec2", region).create_tags(Resources=[instance], Tags=[{"Key": "monitored", "Value": "true"}])
+    inventory, book = marked("growing")
+    keys = "".join(f"[{name}]\naws_access_key_id = test\naws_secret_access_key = test\n" for name in ("shop", "bank"))
+    env = {
+        "AWS_SHARED_CREDENTIALS_FILE": str(workplace.file("credentials.ini", keys)),
+        "AWS_ACCESS_KEY_ID": "",
+        "AWS_SECRET_ACCESS_KEY": "",
+    }
+    # Both accounts are the same one here, so the hosts come one after the other.
+    play = workplace.play(
+        workplace.file("accounts.yml", inventory), workplace.file("monitored.yml", book), "--forks", "1", env=env
+    )
+    play.succeeded()
+    assert carried(aws, "eu-central-1") == {ids["eu-central-1"]: SERVER_ROLE}
+    assert carried(aws, "us-east-1") == {ids["us-east-1"]: SERVER_ROLE}
