@@ -18,12 +18,16 @@ OPEN = {"Statement": [{"Effect": "Deny", "Condition": {}}]}
 
 
 def state(
-    admin: str = "CloudWatchAgentServerRole", window: Any = CLOSED, key: str = "Inactive", **more: Any
+    admin: str = "CloudWatchAgentServerRole",
+    window: Any = CLOSED,
+    key: str = "Inactive",
+    saved: bool = True,
+    **more: Any,
 ) -> dict[str, Any]:
     """An account after a run that did all."""
     inline = {WINDOW: window} if window else {}
     role = {"policies": [ADMIN_POLICY], "inline": inline}
-    user = {"policies": [ADMIN_POLICY], "inline": {WINDOW: CLOSED}, "keys": [{"status": key, "saved": True}]}
+    user = {"policies": [ADMIN_POLICY], "inline": {WINDOW: CLOSED}, "keys": [{"status": key, "saved": saved}]}
     held = {"roles": {ADMIN: role}, "users": {"ops": user}, "instances": {"admin": [admin]}, "notes": []}
     return {**held, "parameters": {"p": {}}, **more}
 
@@ -49,6 +53,7 @@ BOTH = {"i-1": ADMIN, "i-2": ADMIN}
         replace(KILLED, faulted=Run(-9, state(), left=["ansible-tmp"])),
         replace(ON_THE_WAY_BACK, faulted=Run(2, state(window=OPEN))),
         replace(GOOD, hit=call("UpdateAccessKey"), faulted=Run(2, state(key="Active"))),
+        replace(GOOD, hit=call("CreateAccessKey"), faulted=Run(2, state(key="Active", saved=False))),
     ],
 )
 def test_a_good_trial_passes(good: Evidence) -> None:
