@@ -100,8 +100,7 @@ def _set(text: str, settings: Mapping[str, str]) -> str:
     if _section(lines) is None:
         lines += [end] if lines else []
         lines += [f"[{SECTION}]{end}"]
-    section = _section(lines)
-    assert section is not None  # noqa: S101  # for the type checker: it was added above
+    section = _section(lines) or range(0)  # it was added above, where there was none
     missing = dict(settings)
     for number in section:
         found = _SETTING.match(lines[number])

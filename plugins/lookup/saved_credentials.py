@@ -48,8 +48,7 @@ extends_documentation_fragment:
   - amazon.aws.common.plugins
   - amazon.aws.region.plugins
 seealso:
-  - plugin: cwagent.iam.onprem_credentials
-    plugin_type: role
+  - module: cwagent.iam.cwagent_iam_user
 """
 
 EXAMPLES = r"""
