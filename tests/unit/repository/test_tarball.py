@@ -19,7 +19,7 @@ FOR_USERS = re.compile(
     | changelogs/(changelog|config)\.yaml
     | docs/docsite/(extra-docs\.yml | links\.yml | rst/.+\.rst)
     | docs/images/.+\.png
-    | examples/(?!demo/).+
+    | examples/(?!awx-project/|demo/).+
     | meta/(runtime\.yml | execution-environment\.yml | ee-\w+\.txt)
     | playbooks/.+\.yml
     | plugins/\w+/\w+\.(py|yml)
