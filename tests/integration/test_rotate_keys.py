@@ -39,25 +39,29 @@ def watched() -> Iterator[set[bytes]]:
 
 
 class Site:
-    """One on-premises server, which is a folder, and one administrator."""
+    """One on-premises server, which is a folder, and one administrator; further hosts where they are named."""
 
-    def __init__(self, at: Workplace, store: str) -> None:
+    def __init__(self, at: Workplace, store: str, **more: dict[str, Any]) -> None:
         self.at, self.store = at, store
-        self.file = at.home / "host" / "credentials"
+        self.file = at.home / "db1" / "credentials"
         self.variables = {
             "cwagent_credentials_store": store,
             "cwagent_deliver_credentials": "true",
             "cwagent_max_key_age": "30",
             "cwagent_region": at.aws.region,
         }
-        host = {
-            "onprem_credentials_file": str(self.file),
-            "onprem_credentials_common_config": str(at.home / "host" / "common-config.toml"),
+        servers = {name: {**self._folder(name), **variables} for name, variables in {"db1": {}, **more}.items()}
+        self.inventory = at.inventory({"onprem_servers": servers, "onprem_admin": {"ops1": {}}})
+
+    def _folder(self, host: str) -> dict[str, Any]:
+        """The variables of a host that is a folder."""
+        return {
+            "onprem_credentials_file": str(self.at.home / host / "credentials"),
+            "onprem_credentials_common_config": str(self.at.home / host / "common-config.toml"),
             "onprem_credentials_owner": "",
             "onprem_credentials_group": "",
             "ansible_become": False,
         }
-        self.inventory = at.inventory({"onprem_servers": {"db1": host}, "onprem_admin": {"ops1": {}}})
 
     def play(self, playbook: str, *arguments: str, **more: Any) -> Play:
         return self.at.play(self.inventory, playbook, *arguments, **{**self.variables, **more}).succeeded()
@@ -130,3 +134,19 @@ def test_from_nothing_to_a_replaced_key(workplace: Workplace, store: str) -> Non
         assert not any(secret in play.output for play in plays)
     assert any(b"ansible-playbook" in text for text in processes)
     assert not any(first["aws_secret_access_key"].encode() in text for text in processes)
+
+
+def test_one_user_that_cannot_be_helped_keeps_no_host_from_its_new_key(workplace: Workplace) -> None:
+    """The user is another region's, so that the two come in modules of their own."""
+    site = Site(workplace, "ssm", db2={"cwagent_region": "us-east-1"})
+    del site.variables["cwagent_region"]
+    site.play("site")
+    first, iam = site.saved(), workplace.aws.client("iam")
+    [key] = iam.list_access_keys(UserName=f"{SERVER_USER}-db2")["AccessKeyMetadata"]
+    iam.update_access_key(UserName=key["UserName"], AccessKeyId=key["AccessKeyId"], Status="Inactive")
+    workplace.aws.shift_clock(31 * DAY)
+    refused = workplace.play(site.inventory, "rotate_keys", **site.variables).failed()
+    assert f"access key {key['AccessKeyId']} of user '{SERVER_USER}-db2'" in refused.message
+    assert "a new access key was made" in site.phase(refused)
+    assert site.saved()["aws_access_key_id"] != first["aws_access_key_id"]
+    assert site.saved()["aws_access_key_id"] in site.file.read_text()
