@@ -47,7 +47,7 @@ setup: $(READY) ## make the environment in .venv (the other targets do so themse
 
 .PHONY: demo
 demo: $(READY) ## show the collection at work, against an emulator of AWS
-	$(call run,python examples/demo/demo.py)
+	$(call run,env PYTHONPATH=tests python examples/demo/demo.py)
 
 .PHONY: test
 test: ## run every check and every test, but those of the installed tarball, which the workflow runs too

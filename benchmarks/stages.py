@@ -4,23 +4,24 @@ The functions that take the time are wrapped, and so are imports; what one spend
 one alone. The rest is Ansible's wrapper, the arguments, and the module's own code.
 """
 
+# ruff: noqa: E402  the first thing to happen here is to look at the clock
 from __future__ import annotations
 
 import time
 
 BEGAN = time.monotonic()
 
-import builtins  # noqa: E402  the first thing to happen here is to look at the clock
-import json  # noqa: E402
-import os  # noqa: E402
-import runpy  # noqa: E402
-import sys  # noqa: E402
-from collections import defaultdict  # noqa: E402
-from collections.abc import Callable, Iterator  # noqa: E402
-from contextlib import contextmanager  # noqa: E402
-from functools import wraps  # noqa: E402
-from pathlib import Path  # noqa: E402
-from typing import Any  # noqa: E402
+import builtins
+import json
+import os
+import runpy
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import Any, NoReturn
 
 IMPORTS = {
     "ansible.module_utils": "import ansible.module_utils",
@@ -37,30 +38,35 @@ FUNCTIONS = {
     ("botocore.client", "BaseClient", "_make_api_call"): "AWS calls",
 }
 
-spent: dict[str, float] = defaultdict(float)
-counted: dict[str, int] = defaultdict(int)
-running: list[str] = []
-since = BEGAN
+
+class Stages:
+    """What each stage took so far, and how often it was entered."""
+
+    def __init__(self) -> None:
+        self.spent: dict[str, float] = defaultdict(float)
+        self.counted: dict[str, int] = defaultdict(int)
+        self.since = BEGAN
+        self._running: list[str] = []
+
+    def switch(self) -> None:
+        """Charge the time since the last switch to the stage that is running."""
+        now = time.monotonic()
+        self.spent[self._running[-1] if self._running else "the rest"] += now - self.since
+        self.since = now
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Charge what happens inside to a stage."""
+        self.switch()
+        self._running.append(name)
+        try:
+            yield
+        finally:
+            self.switch()
+            self._running.pop()
 
 
-def _switch() -> None:
-    """Charge the time since the last switch to the stage that is running."""
-    global since  # noqa: PLW0603  the one clock
-    now = time.monotonic()
-    spent[running[-1] if running else "the rest"] += now - since
-    since = now
-
-
-@contextmanager
-def stage(name: str) -> Iterator[None]:
-    """Charge what happens inside to a stage."""
-    _switch()
-    running.append(name)
-    try:
-        yield
-    finally:
-        _switch()
-        running.pop()
+stages = Stages()
 
 
 def watched(function: Callable[..., Any], name: str) -> Callable[..., Any]:
@@ -68,8 +74,8 @@ def watched(function: Callable[..., Any], name: str) -> Callable[..., Any]:
 
     @wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        counted[name] += 1
-        with stage(name):
+        stages.counted[name] += 1
+        with stages.stage(name):
             return function(*args, **kwargs)
 
     return wrapper
@@ -91,7 +97,7 @@ def watch_imports(original: Callable[..., Any]) -> Callable[..., Any]:
         group = next((words for start, words in IMPORTS.items() if name.startswith(start)), None)
         if group is None or name in sys.modules:
             return original(name, *args, **kwargs)
-        with stage(group):
+        with stages.stage(group):
             module = original(name, *args, **kwargs)
         watch_functions()
         return module
@@ -101,8 +107,14 @@ def watch_imports(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def write() -> None:
     """Say what was seen so far; the caller knows when the process was started and when it was gone."""
-    _switch()
-    seen = {"began": BEGAN, "ended": since, "spent": spent, "counted": counted, "modules": sorted(sys.modules)}
+    stages.switch()
+    seen = {
+        "began": BEGAN,
+        "ended": stages.since,
+        "spent": stages.spent,
+        "counted": stages.counted,
+        "modules": sorted(sys.modules),
+    }
     Path(sys.argv[1]).write_text(json.dumps(seen))
 
 
@@ -110,11 +122,11 @@ def main() -> None:
     builtins.__import__ = watch_imports(builtins.__import__)
     leave = os._exit
 
-    def note_and_leave(code: int) -> None:
+    def note_and_leave(status: int) -> NoReturn:
         write()
-        leave(code)
+        leave(status)
 
-    os._exit = note_and_leave  # type: ignore[assignment]
+    os._exit = note_and_leave
     try:
         runpy.run_path(sys.argv[2], run_name="__main__")
     finally:

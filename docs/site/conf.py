@@ -8,7 +8,7 @@ from typing import Any
 from docutils import nodes
 
 project = title = html_short_title = "cwagent.iam"
-copyright = "cwagent.iam contributors"  # noqa: A001, Sphinx calls it so
+copyright = "cwagent.iam contributors"  # noqa: A001  Sphinx calls it so
 
 extensions = ["sphinx_antsibull_ext"]
 default_role = "any"

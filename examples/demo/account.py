@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,12 +14,10 @@ import boto3
 import botocore.session
 from botocore import UNSIGNED
 from botocore.config import Config
+from emulator import Emulator
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-sys.path.insert(0, str(ROOT / "tests"))  # where demo.py finds the emulator too
-
-from emulator import Emulator  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,12 +8,8 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+import tomllib  # filters run on the controller, whose Python has it from ansible-core 2.18 on
 from ansible.errors import AnsibleFilterError
-
-try:
-    import tomllib
-except ImportError:  # Filters run on the controller, where ansible-core 2.18 asks for a Python that has it.
-    tomllib = None  # type: ignore[assignment, unused-ignore]
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -67,8 +63,8 @@ def _parsed(text: str) -> dict[str, Any]:
 def _same(text: str, wanted: Mapping[str, Any]) -> bool:
     """Whether a text says this; an empty section is as good as none."""
     try:
-        found = tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
+        found = _parsed(text)
+    except AnsibleFilterError:
         return False
     return {SECTION: {}, **found} == {SECTION: {}, **wanted}
 

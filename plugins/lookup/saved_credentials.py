@@ -84,7 +84,7 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._saved_key import SavedKey
 
 
-class LookupModule(AWSLookupBase):  # type: ignore[misc, unused-ignore]  # amazon.aws comes without types
+class LookupModule(AWSLookupBase):  # type: ignore[misc]  # amazon.aws comes without types
     """Reads saved access keys. amazon.aws could read the parameters, but prints them at ``-vvvv``."""
 
     def run(self, terms: Iterable[str], variables: Mapping[str, Any] | None = None, **kwargs: Any) -> list[str]:

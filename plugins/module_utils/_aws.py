@@ -55,7 +55,7 @@ class Deadline:
 
     :param seconds: how long to wait at most, from now.
     :param clock: the time in seconds, as ``time.monotonic``.
-    :param sleep: as ``time.sleep``.
+    :param sleep: as ``time.sleep``; waiting for AWS happens here alone, and tests give a clock that they move.
     """
 
     def __init__(

@@ -16,8 +16,10 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.cwagent.iam.plugins.module_utils import _saved_key
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._keys import Pending, Saved
+from ansible_collections.cwagent.iam.plugins.module_utils._saved_key import KEY_ID, REGION, SECRET
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -26,8 +28,6 @@ FOLDER_MODE = 0o700
 FILE_MODE = 0o600
 
 
-# What botocore's and the CLI's files call the parts of a key; the documents in AWS use the same names.
-KEY_ID, SECRET, REGION = "aws_access_key_id", "aws_secret_access_key", "region"
 RECORD = "keys_before"
 
 
@@ -196,7 +196,7 @@ class FileStore(Store):
         if parser is None or not parser.has_section(self.profile):
             return None
         section = parser[self.profile]
-        return section if section.get(KEY_ID) and section.get(SECRET) else None
+        return section if _saved_key.read(section) else None
 
     def _parser(self, user: str) -> configparser.RawConfigParser | None:
         """The whole file, empty where there is none; ``None`` where it is no credentials file."""

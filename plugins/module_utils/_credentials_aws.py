@@ -14,18 +14,12 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials import (
-    KEY_ID,
-    RECORD,
-    REGION,
-    SECRET,
-    Store,
-    pending,
-    record,
-)
+from ansible_collections.cwagent.iam.plugins.module_utils import _saved_key
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials import RECORD, Store, pending, record
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsRefusal, CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._keys import Saved
 from ansible_collections.cwagent.iam.plugins.module_utils._names import PARAMETER_PREFIX
+from ansible_collections.cwagent.iam.plugins.module_utils._saved_key import KEY_ID, REGION, SECRET
 from ansible_collections.cwagent.iam.plugins.module_utils._steps import in_parallel
 
 if TYPE_CHECKING:
@@ -87,9 +81,10 @@ class DocumentStore(Store):
                 problem=f"{where} says what keys existed before an interrupted run, but not in a way that can be read. "
                 f"Compare the access keys of user '{user}' with it, delete those in no use, then delete it.",
             )
-        fit = self.region in (None, document.get(REGION))
-        whole = document.get(KEY_ID) and document.get(SECRET)
-        return Saved(where, document[KEY_ID] if whole else None, fit or not whole, before)
+        key = _saved_key.read(document)
+        if key is None:
+            return Saved(where, pending=before)
+        return Saved(where, key.key_id, self.region in (None, key.region), before)
 
     def prepare(self, user: str, existing: Iterable[str], time: datetime) -> None:
         """Write the record into the document, beside the key that is there."""
@@ -112,6 +107,7 @@ class DocumentStore(Store):
         self.save(user, document[KEY_ID], document[SECRET])
 
     def _document(self, user: str) -> dict[str, Any]:
+        """What is saved now: a run beside this one may have saved a key since all were read."""
         text = self._load([user]).get(user)
         if isinstance(text, CwagentError):
             raise text

@@ -68,7 +68,7 @@ class UserResource(Resource[States]):
         self._store = store
         self._present = present
         self._rules = rules or KeyRules()
-        self._planned_from: States = {}
+        self._rings: dict[str, Keyring] = {}
         self._planned: set[str] | None = None
 
     def read(self) -> States:
@@ -90,7 +90,7 @@ class UserResource(Resource[States]):
             except CwagentError as error:
                 refused[name] = error
         plan = Plan(steps, refused)
-        self._planned_from = now
+        self._rings = {name: ring for name, state in now.items() if (ring := self._ring(state))}
         if self._planned is None:
             self._planned = set(plan.summaries)
         return plan
@@ -137,30 +137,30 @@ class UserResource(Resource[States]):
     def execute(self, step: Step) -> None:
         """Take the step; those on keys and where they are saved want more than a call."""
         name = step.arguments.get("user_name", "")
-        if step.action == "iam:CreateAccessKey" and self._store:
-            self._make_key(step, self._planned_from[name], self._store)
-        elif step.action == REWRITE_CREDENTIALS and self._store:
+        if self._store is None:
+            super().execute(step)
+        elif step.action == "iam:CreateAccessKey":
+            self._make_key(step, self._rings[name], self._store)
+        elif step.action == REWRITE_CREDENTIALS:
             self._store.rewrite(name)
-        elif step.action == REMOVE_CREDENTIALS and self._store:
+        elif step.action == REMOVE_CREDENTIALS:
             self._store.remove(name)
         else:
             super().execute(step)
 
-    def _make_key(self, step: Step, state: State, store: Store) -> None:
+    def _make_key(self, step: Step, ring: Keyring, store: Store) -> None:
         """Make a key and save it, so that no secret is lost at any moment in between."""
-        name, ring = state.name, self._ring(state)
-        keys = ring.keys if ring else ()
-        store.prepare(name, [key.id for key in keys], self._aws.time)
+        name = ring.user
+        store.prepare(name, [key.id for key in ring.keys], self._aws.time)
         # One attempt: a retry after a lost answer would leave a second key.
         answer = self._aws.answer(step, attempts=1) or {}
         key = answer["AccessKey"]
-        if ring and ring.rules.inactive:
+        if ring.rules.inactive:
             # IAM makes keys active, but the window is closed. This comes before the key is saved, since until then a
             # run that is interrupted leaves a key that the next one recognises and deletes.
             self._aws.execute(_window.switch_key(name, key["AccessKeyId"], active=False))
-        foreign = state.saved is not None and state.saved.foreign
         try:
-            store.save(name, key["AccessKeyId"], key["SecretAccessKey"], keep_earlier=foreign)
+            store.save(name, key["AccessKeyId"], key["SecretAccessKey"], keep_earlier=ring.saved.foreign)
         except CwagentError as error:
             self._take_back(name, key["AccessKeyId"], error)
 

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+# What botocore's and the CLI's files call the parts of a key; the documents in AWS use the same names.
+KEY_ID, SECRET, REGION = "aws_access_key_id", "aws_secret_access_key", "region"
 # What stands on one line of a credentials file and means nothing else there.
 _VALUE = re.compile(r"[!-~]+")
 
@@ -36,7 +38,7 @@ def from_file(text: str, profile: str) -> SavedKey | None:
         parser.read_string(text)
     except configparser.Error:
         return None
-    return _from(parser[profile]) if parser.has_section(profile) else None
+    return read(parser[profile]) if parser.has_section(profile) else None
 
 
 def from_json(text: str) -> SavedKey | None:
@@ -45,18 +47,19 @@ def from_json(text: str) -> SavedKey | None:
         saved = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    return _from(saved) if isinstance(saved, dict) else None
+    return read(saved) if isinstance(saved, dict) else None
 
 
-def _from(saved: Mapping[str, Any]) -> SavedKey | None:
-    key_id, secret = saved.get("aws_access_key_id"), saved.get("aws_secret_access_key")
-    region = saved.get("region") or None
+def read(saved: Mapping[str, Any]) -> SavedKey | None:
+    """The key in the parts that are saved, ``None`` where it is not whole: who saves and who reads agree on that."""
+    key_id, secret = saved.get(KEY_ID), saved.get(SECRET)
+    region = saved.get(REGION) or None
     whole = all(isinstance(each, str) and _VALUE.fullmatch(each) for each in (key_id, secret, region or "none"))
     return SavedKey(str(key_id), str(secret), region) if whole else None
 
 
 def as_file(key: SavedKey, profile: str) -> str:
     """The text of an AWS shared-credentials file with the key."""
-    region = [f"region = {key.region}"] if key.region else []
-    lines = [f"aws_access_key_id = {key.key_id}", f"aws_secret_access_key = {key.secret}", *region]
+    region = [f"{REGION} = {key.region}"] if key.region else []
+    lines = [f"{KEY_ID} = {key.key_id}", f"{SECRET} = {key.secret}", *region]
     return "\n".join([f"[{profile}]", *lines, ""])

@@ -84,7 +84,8 @@ class Emulator:
                     pipe.close()
             return
         os.kill(self.pid, signal.SIGTERM)
-        while True:  # its port closes when the process ends, and not before
+        # Another process started it, so it cannot be waited for; its port closes when it ends, and not before.
+        while True:
             try:
                 self._control("GET", "state")
             except (URLError, OSError):

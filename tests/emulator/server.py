@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field, replace
 from email.utils import format_datetime
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
@@ -143,7 +143,7 @@ class Server:
         """What faults do before the backend sees the call; an answer keeps the call from it."""
         for fault in hits:
             if fault.kind == Kind.DELAY:
-                time.sleep(fault.seconds)
+                time.sleep(fault.seconds)  # which is what this fault is: time that passes for the client
             elif fault.kind == Kind.KILL_BEFORE:
                 self._log(call)
                 _kill(fault.process)
@@ -259,7 +259,7 @@ class Handler(WSGIRequestHandler):
 
     def date_time_string(self, timestamp: float | None = None) -> str:
         """The Date of answers, by the clock of the backend."""
-        return format_datetime(self.server.app.backend.now(), usegmt=True)  # type: ignore[attr-defined]
+        return format_datetime(cast("Server", self.server.app).backend.now(), usegmt=True)
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """The call log is the log."""

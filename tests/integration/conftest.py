@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from emulator import Emulator
-from harness import Workplace
+from harness import ModuleServer, Workplace
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -50,6 +50,13 @@ def enforcing(running: dict[str, Emulator]) -> Emulator:
 def moto(running: dict[str, Emulator]) -> Emulator:
     """An empty account on the backend that knows the other partitions."""
     return _empty(running, "moto")
+
+
+@pytest.fixture(scope="module")
+def modules() -> Iterator[ModuleServer]:
+    """Modules that start at once."""
+    with ModuleServer.started() as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

@@ -7,17 +7,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from emulator import Emulator, Fault, Kind
-from harness import CHECKOUT, COLLECTIONS, HERE, NOWHERE, environment
+from emulator import Emulator, Kind
+from harness import NOWHERE, ModuleServer
 
-MODULE = CHECKOUT / "plugins/modules/cwagent_iam_user.py"
 STORES = ("file", "ssm", "secretsmanager")
 PREFIX = "/cwagent/credentials/"
 PROFILE = "AmazonCloudWatchAgent"
@@ -26,13 +24,12 @@ DAY, HOUR = 24 * 3600, 3600
 
 @dataclass
 class Fleet:
-    """Users whose keys are saved in one of the places, and a server of modules that start at once."""
+    """Users whose keys are saved in one of the places."""
 
     aws: Emulator
     home: Path
     store: str
-    server: subprocess.Popen[str]
-    options: dict[str, Any] = field(default_factory=dict)
+    modules: ModuleServer
 
     @property
     def folder(self) -> Path:
@@ -48,7 +45,7 @@ class Fleet:
     ) -> dict[str, Any]:
         """The result of the module; ``code`` is the signal that ended it, negative, where there was one."""
         where = {"directory": str(self.folder)} if self.store == "file" else {}
-        credentials = {"store": self.store, **where, **self.options, **more.pop("credentials", {})}
+        credentials = {"store": self.store, **where, **more.pop("credentials", {})}
         arguments = {
             "name": names or ["U"],
             "access": "server",
@@ -60,23 +57,7 @@ class Fleet:
         }
         arguments = {key: value for key, value in arguments.items() if value is not None}
         output = self.home / "output.txt"
-        environ = environment(self.aws, {"PYTHONPATH": str(COLLECTIONS), **(env or {})})
-        request = {"file": str(MODULE), "arguments": arguments, "env": environ, "output": str(output)}
-        pid = int(self._ask(json.dumps(request)))
-        for fault in faults:
-            self.aws.arm(Fault(**fault, process=pid))
-        code = int(self._ask("begin"))
-        self.aws.disarm()
-        text = output.read_text()
-        assert "Traceback" not in text
-        return {"code": code, "text": text, **(json.loads(text.splitlines()[-1]) if code == 0 or text else {})}
-
-    def _ask(self, line: str) -> str:
-        assert self.server.stdin
-        assert self.server.stdout
-        self.server.stdin.write(line + "\n")
-        self.server.stdin.flush()
-        return self.server.stdout.readline()
+        return self.modules.run(self.aws, "cwagent_iam_user", arguments, output, env=env, faults=faults)
 
     def document(self, user: str = "U") -> dict[str, Any]:
         """What is saved for a user, whatever the place."""
@@ -121,24 +102,14 @@ class Fleet:
             assert (self.folder / f"{user}.credentials").stat().st_mode & 0o777 == 0o600
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[subprocess.Popen[str]]:
-    environ = {**os.environ, "PYTHONPATH": str(COLLECTIONS)}
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen([sys.executable, HERE / "module_server.py"], env=environ, **pipes) as process:
-        yield process
-        assert process.stdin
-        process.stdin.close()
-
-
 @pytest.fixture(params=STORES)
-def fleet(request: pytest.FixtureRequest, enforcing: Emulator, tmp_path: Path, server: Any) -> Fleet:
-    return Fleet(enforcing, tmp_path, request.param, server)
+def fleet(request: pytest.FixtureRequest, enforcing: Emulator, tmp_path: Path, modules: ModuleServer) -> Fleet:
+    return Fleet(enforcing, tmp_path, request.param, modules)
 
 
 @pytest.fixture
-def files(enforcing: Emulator, tmp_path: Path, server: Any) -> Fleet:
-    return Fleet(enforcing, tmp_path, "file", server)
+def files(enforcing: Emulator, tmp_path: Path, modules: ModuleServer) -> Fleet:
+    return Fleet(enforcing, tmp_path, "file", modules)
 
 
 KINDS = (Kind.KILL_BEFORE, Kind.KILL_AFTER, Kind.LOSE_ANSWER, Kind.THROTTLE, Kind.DENY, Kind.SERVER_ERROR)

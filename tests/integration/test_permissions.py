@@ -7,10 +7,7 @@ of the policy in turn, and the module that needs it fails and says which action 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,17 +19,15 @@ from harness import (
     ADMIN_ROLE,
     ADMIN_USER,
     CHECKOUT,
-    COLLECTIONS,
-    HERE,
     PARAMETER,
     SERVER_ROLE,
     SERVER_USER,
     WINDOW_POLICY,
+    ModuleServer,
     Play,
     Workplace,
     account,
     carried,
-    environment,
     make_role,
     put_on,
     trust,
@@ -201,7 +196,7 @@ class Site:
 
     aws: Emulator
     home: Path
-    server: subprocess.Popen[str]
+    modules: ModuleServer
 
     def __post_init__(self) -> None:
         self.app, self.bare, self.other = self.aws.instances(3)
@@ -216,15 +211,8 @@ class Site:
     def run(self, scene: Scene, root: bool = False) -> dict[str, Any]:
         """The result of the module, as the controller or as root."""
         arguments = {"_ansible_check_mode": scene.check, "_ansible_diff": True, **self._filled(dict(scene.arguments))}
-        env = environment(self.aws, {"PYTHONPATH": str(COLLECTIONS), **({} if root else self.controller)})
-        output = self.home / "output.txt"
-        file = str(CHECKOUT / f"plugins/modules/{scene.module}.py")
-        self._ask(json.dumps({"file": file, "arguments": arguments, "env": env, "output": str(output)}))
-        self._ask("begin")
-        text = output.read_text()
-        assert "Traceback" not in text
-        result: dict[str, Any] = json.loads(text.splitlines()[-1])
-        return {"failed": False, **result}
+        env = {} if root else self.controller
+        return self.modules.run(self.aws, scene.module, arguments, self.home / "output.txt", env=env)
 
     def _filled(self, value: Any) -> Any:
         """The ids of instances and the folder in the place of their names."""
@@ -232,13 +220,6 @@ class Site:
         if isinstance(value, dict):
             return {key: self._filled(each) for key, each in value.items()}
         return [self._filled(each) for each in value] if isinstance(value, list) else names.get(value, value)
-
-    def _ask(self, line: str) -> str:
-        assert self.server.stdin
-        assert self.server.stdout
-        self.server.stdin.write(line + "\n")
-        self.server.stdin.flush()
-        return self.server.stdout.readline()
 
     def use(self, user: str) -> None:
         """Let the host of a user use the key that is saved for it."""
@@ -567,19 +548,9 @@ DELIVERY = {"keys-in-parameter-store": {"ssm:GetParameter"}}
 """What only the lookup needs that reads a saved key."""
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[subprocess.Popen[str]]:
-    environ = {**os.environ, "PYTHONPATH": str(COLLECTIONS)}
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen([sys.executable, HERE / "module_server.py"], env=environ, **pipes) as process:
-        yield process
-        assert process.stdin
-        process.stdin.close()
-
-
 @pytest.fixture
-def site(enforcing: Emulator, tmp_path: Path, server: subprocess.Popen[str]) -> Site:
-    return Site(enforcing, tmp_path, server)
+def site(enforcing: Emulator, tmp_path: Path, modules: ModuleServer) -> Site:
+    return Site(enforcing, tmp_path, modules)
 
 
 def test_there_is_a_scene_for_every_action() -> None:
