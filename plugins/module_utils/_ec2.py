@@ -33,19 +33,24 @@ ON = ["associating", "associated"]
 
 
 class AssociationResource(Resource[State]):
-    """An instance profile on a list of instances of one region."""
+    """An instance profile on a list of instances of one region.
 
-    def __init__(self, aws: Aws, instance_ids: Sequence[str], want: WantedProfile) -> None:
+    :param whole_region: whether to read what all instances of the region carry, though the list is short.
+    """
+
+    def __init__(
+        self, aws: Aws, instance_ids: Sequence[str], want: WantedProfile, *, whole_region: bool = False
+    ) -> None:
         super().__init__(aws)
         self._ids = list(dict.fromkeys(instance_ids))
         self._missing = False
         self._want = want
+        # Asking for all of the region is fewer calls for a long list, and shows the others that carry the profile.
+        self._whole_region = whole_region or len(self._ids) > FILTER_VALUES or want.exclusive
 
     def read(self) -> State:
         """The associations as EC2 shows them; instances are looked up only where there is something to learn."""
-        # Asking for all of the region is fewer calls for a long list, and shows the others that carry the profile.
-        all_of_region = len(self._ids) > FILTER_VALUES or self._want.exclusive
-        associations = read_associations(self._aws, None if all_of_region else self._ids)
+        associations = read_associations(self._aws, None if self._whole_region else self._ids)
         profile = find_profile(self._aws, self._want.name) if self._want.present else None
         self._missing = self._want.present and profile is None
         asked = {name: associations.get(name, ()) for name in self._ids}
@@ -125,9 +130,18 @@ class AdminInstanceResource(Resource[_admin_instance.State]):
             name for name, found in associations.items() if any(each.profile == self._want.admin for each in found)
         }
         asked = dict.fromkeys([*(self._want.instance_ids or ()), *sorted(admins | notes.keys())])
-        states = instance_states(self._aws, list(asked))
-        instances = {name: Instance(name, state, associations.get(name, ())) for name, state in states.items()}
+        returning = self._want.state == _admin_instance.RETURNED
+        # One that carries a profile is there. Whether it is about to end matters of others, and before it goes back.
+        unsure = [
+            name
+            for name in asked
+            if name not in associations or not self._want.concerns(name) or (returning and name in admins)
+        ]
+        states = {**dict.fromkeys(asked.keys() - unsure, "running"), **instance_states(self._aws, unsure)}
+        instances = {name: Instance(name, states[name], associations.get(name, ())) for name in asked if name in states}
         noted = {name: note for name, note in notes.items() if name in states}
+        if not returning:
+            return _admin_instance.State(instances, noted)
         # A profile can be deleted meanwhile, and an account that was set up by hand can have no server profile at all.
         targets = {noted.get(name, self._want.fallback) for name in admins} - {_admin_instance.NOTHING}
         missing = {name for name in targets if find_profile(self._aws, name) is None}

@@ -17,12 +17,17 @@ if TYPE_CHECKING:
 
 
 class RoleResource(Resource[State]):
-    """A role and its instance profile in IAM. :param present: whether they are wanted at all."""
+    """A role and its instance profile in IAM.
 
-    def __init__(self, aws: Aws, want: WantedRole, present: bool) -> None:
+    :param present: whether they are wanted at all.
+    :param to_show: whether to read what is not needed for the plan, but belongs to the result.
+    """
+
+    def __init__(self, aws: Aws, want: WantedRole, present: bool, *, to_show: bool = True) -> None:
         super().__init__(aws)
         self._want = want
         self._present = present
+        self._inline_matters = to_show or not present or want.declared.exclusive or want.declared.admin_window
 
     def read(self) -> State:
         """The role and the instance profile as IAM shows them; further instance profiles only before a deletion."""
@@ -70,7 +75,7 @@ class RoleResource(Resource[State]):
             held=Held(
                 path=role["Path"],
                 policies=attached_policies(self._aws, "role", name),
-                inline=inline_policies(self._aws, "role", name),
+                inline=inline_policies(self._aws, "role", name) if self._inline_matters else frozenset(),
                 boundary=boundary(role),
                 tags=tags(role),
             ),

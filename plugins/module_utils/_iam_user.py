@@ -16,10 +16,10 @@ from ansible_collections.cwagent.iam.plugins.module_utils._iam_role import (
     inline_policies,
     tags,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._iam_window import access_keys
 from ansible_collections.cwagent.iam.plugins.module_utils._keys import (
     REMOVE_CREDENTIALS,
     REWRITE_CREDENTIALS,
-    AccessKey,
     Keyring,
     KeyRules,
 )
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._credentials import Store
     from ansible_collections.cwagent.iam.plugins.module_utils._principal import Declared
     from ansible_collections.cwagent.iam.plugins.module_utils._steps import Step
+    from ansible_collections.cwagent.iam.plugins.module_utils._window import AccessKey
 
 PAGE = 1000
 # GetUser, ListAttachedUserPolicies, ListUserPolicies, ListGroupsForUser
@@ -205,16 +206,6 @@ class UserResource(Resource[States]):
     def _with_keys(self, user: User) -> User:
         user = replace(user, keys=access_keys(self._aws, user.name))
         return user if self._present else replace(user, credentials=_credentials(self._aws, user.name))
-
-
-def access_keys(aws: Aws, user: str) -> tuple[AccessKey, ...]:
-    """The access keys of a user."""
-    pages = aws.pages("iam:ListAccessKeys", f"list the access keys of user '{user}'", UserName=user)
-    return tuple(
-        AccessKey(key["AccessKeyId"], key["Status"] == "Active", key["CreateDate"])
-        for page in pages
-        for key in page["AccessKeyMetadata"]
-    )
 
 
 def _credentials(aws: Aws, user: str) -> tuple[Credential, ...]:

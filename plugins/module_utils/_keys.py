@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import THROTTLED, CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._steps import GONE, NEW, Step
-from ansible_collections.cwagent.iam.plugins.module_utils._window import switch_key
+from ansible_collections.cwagent.iam.plugins.module_utils._window import AccessKey, switch_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,20 +30,6 @@ REWRITE_CREDENTIALS = "credentials:Rewrite"
 REMOVE_CREDENTIALS = "credentials:Remove"
 
 _LONG_AGO = datetime.min.replace(tzinfo=timezone.utc)
-
-
-@dataclass(frozen=True)
-class AccessKey:
-    """An access key as IAM lists it.
-
-    :param created: ``None`` for one that is yet to be made.
-    :param used: when a request was last signed with it; only meaningful where it was asked for.
-    """
-
-    id: str
-    active: bool = True
-    created: datetime | None = None
-    used: datetime | None = None
 
 
 @dataclass(frozen=True)

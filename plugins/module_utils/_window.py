@@ -20,8 +20,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._steps import GONE, Pl
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._keys import AccessKey
-
 # A session of a role lasts 12 hours at most; a window that outlives the day it was opened for is no window.
 MAX_MINUTES = 720
 # Asking for the same minutes again a moment later is not asking for longer.
@@ -32,6 +30,20 @@ _TIME = "%Y-%m-%dT%H:%M:%SZ"
 NEW_KEY = frozenset({"NoSuchEntity", "EntityTemporarilyUnmodifiable"})
 
 OPEN, CLOSED, ABSENT = "open", "closed", "absent"
+
+
+@dataclass(frozen=True)
+class AccessKey:
+    """An access key as IAM lists it.
+
+    :param created: ``None`` for one that is yet to be made.
+    :param used: when a request was last signed with it; only meaningful where it was asked for.
+    """
+
+    id: str
+    active: bool = True
+    created: datetime | None = None
+    used: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -101,45 +101,16 @@ stays:
   sample: ["policy arn:aws:iam::aws:policy/ReadOnlyAccess"]
 """
 
-from typing import TYPE_CHECKING
-
-from ansible_collections.cwagent.iam.plugins.module_utils import _module, _names, _role
+from ansible_collections.cwagent.iam.plugins.module_utils import _module
 from ansible_collections.cwagent.iam.plugins.module_utils._iam_role import RoleResource
-
-if TYPE_CHECKING:
-    from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-
-SPEC = {
-    "name": {"type": "str", "required": True},
-    "instance_profile": {"type": "str"},
-    "description": {"type": "str"},
-    "max_session_duration": {"type": "int"},
-    **_module.PRINCIPAL_SPEC,
-}
-
-
-def wanted(module: AnsibleAWSModule) -> _role.WantedRole:
-    """What the options ask for. :raises InvalidInput: AWS would refuse it."""
-    params = module.params
-    profile = params["instance_profile"] or params["name"]
-    _names.check_name("role", params["name"])
-    _names.check_name("instance profile", profile)
-    _role.check_settings(params["description"], params["max_session_duration"])
-    return _role.WantedRole(
-        name=params["name"],
-        declared=_module.declared(module),
-        profile=profile,
-        service=_role.ec2_service(_names.partition_of(module.region)),
-        description=params["description"],
-        max_session_duration=params["max_session_duration"],
-    )
+from ansible_collections.cwagent.iam.plugins.module_utils._role_options import SPEC, wanted
 
 
 def main() -> None:
     module = _module.aws_module(SPEC, required_if=[("state", "present", ["access"])])
     with _module.reporting(module):
         present = module.params["state"] == "present"
-        resource = RoleResource(_module.aws(module), wanted(module), present)
+        resource = RoleResource(_module.aws(module), wanted(module.params, module.region), present)
         _module.finish(module, resource)
 
 

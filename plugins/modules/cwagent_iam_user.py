@@ -294,7 +294,7 @@ def main() -> None:
         for name in names:
             _names.check_name("user", name)
         _names.check_different(names)
-        want, rules, aws = _module.declared(module), key_rules(module), _module.aws(module)
+        want, rules, aws = _module.declared(module.params, module.region), key_rules(module), _module.aws(module)
         store, present = key_store(module, aws), module.params["state"] == "present"
         _module.finish(module, UserResource(aws, names, want, store=store, present=present, rules=rules))
 

@@ -61,7 +61,7 @@ def main() -> None:
         else:
             expected = None if profile == "none" else profile
             identity = wait_for(service, expected, Deadline(module.params["wait_timeout"]))
-        module.exit_json(changed=False, identity={"instance_profile": identity.profile, "role": identity.role})
+        _module.leave(module, changed=False, identity={"instance_profile": identity.profile, "role": identity.role})
 
 
 if __name__ == "__main__":

@@ -296,7 +296,10 @@ class TestSite:
         ("variables", "words"),
         [
             ({"cwagent_deliver_credentials": "perhaps"}, "cwagent_deliver_credentials is 'perhaps'"),
-            ({"cwagent_credentials_store": "vault"}, "cwagent_credentials_store is 'vault'; it can be file, ssm or"),
+            (
+                {"cwagent_credentials_store": "vault"},
+                "cwagent_credentials_store is 'vault'; it can be one of file, ssm,",
+            ),
         ],
     )
     def test_what_is_refused(self, workplace: Workplace, variables: dict[str, Any], words: str) -> None:

@@ -107,7 +107,8 @@ def test_a_user_without_the_right_to_read(enforcing: Emulator) -> None:
     make_user(enforcing, "u1")
     for number, (action, (module, arguments)) in enumerate(READS.items()):
         env = make_user(enforcing, f"restricted{number}", allow(NotAction=action))
-        where = {"instance_ids": [instance]} if action.startswith("ec2:") else {}
+        where = {"instances": {"": [instance]}} if module == "cwagent_preflight" else {}
+        where = {"instance_ids": [instance]} if module == "cwagent_instance_profile" else where
         refused(run_module(enforcing, module, env=env, **arguments, **where), action, f"user/restricted{number}")
 
 

@@ -335,7 +335,7 @@ def test_instance_identity(aws: Emulator) -> None:
 
 def test_preflight(aws: Emulator, tmp_path: Path) -> None:
     [instance] = aws.instances(1)
-    right = {"roles": ["R"], "users": ["u"], "instance_ids": [instance], "parameters": ["AmazonCloudWatch-x"]}
+    right = {"roles": ["R"], "users": ["u"], "instances": {"": [instance]}, "parameters": ["AmazonCloudWatch-x"]}
     with nothing_written(aws):
         assert not run_module(aws, "cwagent_preflight", **right, credentials_directory=str(tmp_path / "new"))["failed"]
         wrong = run_module(aws, "cwagent_preflight", **{**right, "roles": ["a b"], "parameters": ["x"]})

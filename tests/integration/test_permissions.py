@@ -350,6 +350,14 @@ SCENES: dict[str, list[Scene]] = {
         ),
         Scene("cwagent_iam_role", ADMINISTRATOR, ["iam:PutRolePolicy"]),
         Scene(
+            "cwagent_preflight",
+            {"instances": {"": ["@bare"]}, "ec2_access": {"server": ROLE, "admin": ADMINISTRATOR}},
+            [
+                *("ec2:DescribeIamInstanceProfileAssociations", "ec2:DescribeInstances", "ec2:DescribeTags"),
+                *("iam:GetRolePolicy", "iam:GetInstanceProfile"),
+            ],
+        ),
+        Scene(
             "cwagent_instance_profile",
             wait(name=SERVER_ROLE, instance_ids=["@bare"]),
             [
@@ -452,7 +460,7 @@ SCENES: dict[str, list[Scene]] = {
         ),
         Scene("cwagent_iam_user", {**SERVER_KEYS, "max_key_age": 90}, ["iam:UpdateAccessKey"], later(1)),
         Scene("cwagent_iam_user", {**SERVER_KEYS, "max_key_age": 90}, ["iam:DeleteAccessKey"], later(8)),
-        Scene("cwagent_preflight", {"instance_ids": ["@app"]}, ["ec2:DescribeInstances"]),
+        Scene("cwagent_preflight", {"instances": {"": ["@app"]}}, ["ec2:DescribeInstances"]),
     ],
     "teardown": [
         Scene(
@@ -477,7 +485,7 @@ SCENES: dict[str, list[Scene]] = {
         ),
         Scene(
             "cwagent_preflight",
-            {"instance_ids": ["@bare"], "retired_profiles": [SERVER_ROLE], "retired_from": ["@bare"]},
+            {"instances": {"": ["@bare"]}, "retired_profiles": [SERVER_ROLE], "retired_from": ["@bare"]},
             ["ec2:DescribeInstances", "ec2:DescribeRegions", "ec2:DescribeIamInstanceProfileAssociations"],
         ),
         Scene(

@@ -101,6 +101,12 @@ def test_sizes_of_modules_are_compared() -> None:
     assert found(measured, "cwagent_iam_user over").holds is None
 
 
+def test_a_module_is_compared_with_all_that_do_its_job() -> None:
+    sizes = {"cwagent_iam_user": 150, "iam_user": 100, "iam_access_key": 60}
+    measured = Results(payloads=[Payload("", name, size, 1) for name, size in sizes.items()])
+    assert found(measured, "cwagent_iam_user over").measured == pytest.approx(150 / 160)
+
+
 @pytest.mark.parametrize(
     ("actions", "waits"),
     [(["GetUser"], 0), (["GetUser", "CreateUser"], 0), (["CreateUser", "GetUser", "AttachUserPolicy", "GetUser"], 1)],

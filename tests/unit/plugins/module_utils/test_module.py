@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,29 +8,30 @@ from declared import ADMIN, BOUND, CORE, MINE, OLD, SERVER
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._module import PRINCIPAL_SPEC, declared
+from ansible_collections.cwagent.iam.plugins.module_utils._principal import Declared
 
 
-def module(region: str | None = "eu-central-1", **params: Any) -> Any:
+def declare(region: str | None = "eu-central-1", **params: Any) -> Declared:
     defaults = {option: settings.get("default") for option, settings in PRINCIPAL_SPEC.items()}
-    return SimpleNamespace(region=region, params={**defaults, "access": "server", **params})
+    return declared({**defaults, "access": "server", **params}, region)
 
 
 def test_declared():
-    found = declared(module(managed_policies=[MINE], path="/m/", permissions_boundary=BOUND, exclusive=True))
+    found = declare(managed_policies=[MINE], path="/m/", permissions_boundary=BOUND, exclusive=True)
     assert (found.hold, found.shed, found.ours) == ({SERVER, MINE}, {ADMIN}, {SERVER, ADMIN, CORE, OLD, MINE})
     assert (found.path, found.boundary, found.exclusive, found.tags) == ("/m/", BOUND, True, None)
 
 
 def test_without_an_access_the_agent_policies_are_still_ours():
-    assert declared(module(access=None, state="absent")).ours == {SERVER, ADMIN, CORE, OLD}
-    assert declared(module(access="admin")).hold == {ADMIN}
+    assert declare(access=None, state="absent").ours == {SERVER, ADMIN, CORE, OLD}
+    assert declare(access="admin").hold == {ADMIN}
 
 
 @pytest.mark.parametrize(
     ("region", "partition"), [("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov"), (None, "aws")]
 )
 def test_the_policies_are_those_of_the_partition(region, partition):
-    assert declared(module(region)).hold == {SERVER.replace("arn:aws:", f"arn:{partition}:")}
+    assert declare(region).hold == {SERVER.replace("arn:aws:", f"arn:{partition}:")}
 
 
 @pytest.mark.parametrize(
@@ -39,12 +39,12 @@ def test_the_policies_are_those_of_the_partition(region, partition):
     [(None, False, False), (None, True, True), (True, False, True), (False, True, False)],
 )
 def test_tags_are_purged_by_default_when_exclusive(given, exclusive, purge):
-    assert declared(module(purge_tags=given, exclusive=exclusive)).purge_tags is purge
+    assert declare(purge_tags=given, exclusive=exclusive).purge_tags is purge
 
 
 def test_tags_are_text():
     tags = {"a": True, "b": False, "c": None, "d": 1, 5: "e"}
-    assert declared(module(tags=tags)).tags == {"a": "true", "b": "false", "c": "", "d": "1", "5": "e"}
+    assert declare(tags=tags).tags == {"a": "true", "b": "false", "c": "", "d": "1", "5": "e"}
 
 
 @pytest.mark.parametrize(
@@ -59,11 +59,11 @@ def test_tags_are_text():
 )
 def test_refused(params, words):
     with pytest.raises(InvalidInput, match=words):
-        declared(module(**params))
+        declare(**params)
 
 
 def test_no_boundary_is_a_boundary():
-    assert declared(module(permissions_boundary="none")).boundary_arn is None
+    assert declare(permissions_boundary="none").boundary_arn is None
 
 
 @pytest.mark.parametrize(
@@ -77,5 +77,5 @@ def test_no_boundary_is_a_boundary():
 def test_the_deprecated_policy_is_used_with_a_warning(ssm_policy, state, warned, monkeypatch):
     said: list[str] = []
     monkeypatch.setattr(_module, "warn", said.append)
-    declared(module(ssm_policy=ssm_policy, state=state))
+    declare(ssm_policy=ssm_policy, state=state)
     assert [text.split()[0] for text in said] == (["AmazonEC2RoleforSSM"] if warned else [])

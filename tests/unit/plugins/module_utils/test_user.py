@@ -16,11 +16,12 @@ from ansible_collections.cwagent.iam.plugins.module_utils import _user
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials import FileStore
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import THROTTLED, AwsRefusal, CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._iam_user import UserResource
-from ansible_collections.cwagent.iam.plugins.module_utils._keys import AccessKey, KeyRules, Pending, Saved
+from ansible_collections.cwagent.iam.plugins.module_utils._keys import KeyRules, Pending, Saved
 from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
 from ansible_collections.cwagent.iam.plugins.module_utils._principal import GONE, Declared, Held
 from ansible_collections.cwagent.iam.plugins.module_utils._steps import NEW, STILL_HELD, Step, apply
 from ansible_collections.cwagent.iam.plugins.module_utils._user import State, User
+from ansible_collections.cwagent.iam.plugins.module_utils._window import AccessKey
 
 MAKE_USER, SERVER_ON = "create user 'U'", "attach CloudWatchAgentServerPolicy to user 'U'"
 MAKE_KEY, REWRITE = "create an access key for user 'U' and save it to F", "write F anew with the access key of user 'U'"

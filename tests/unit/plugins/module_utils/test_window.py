@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from ansible_collections.cwagent.iam.plugins.module_utils import _window
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._iam_window import WindowResource
-from ansible_collections.cwagent.iam.plugins.module_utils._keys import AccessKey
 from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
 from ansible_collections.cwagent.iam.plugins.module_utils._principal import GONE
 from ansible_collections.cwagent.iam.plugins.module_utils._steps import apply
@@ -22,6 +21,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._window import (
     MAX_MINUTES,
     OPEN,
     TOLERANCE,
+    AccessKey,
     WantedWindow,
     Window,
     closed_policy,
