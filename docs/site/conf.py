@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 from typing import Any
 
 from docutils import nodes
@@ -10,7 +12,7 @@ from docutils import nodes
 project = title = html_short_title = "cwagent.iam"
 copyright = "cwagent.iam contributors"  # noqa: A001  Sphinx calls it so
 
-extensions = ["sphinx_antsibull_ext"]
+extensions = ["sphinx_antsibull_ext", "myst_parser"]
 default_role = "any"
 nitpicky = True
 highlight_language = "YAML+Jinja"
@@ -32,9 +34,25 @@ ANSIBLE_PLUGIN = re.compile(
     r"ansible_collections\.(\w+)\.(\w+)\.(\w+)_(module|role|lookup|inventory|filter|connection)"
 )
 
+# The README is the one place that describes the variables of the playbooks. Where a page has this comment, the site
+# shows that section. The page cannot include it itself: only this site is made beside the README.
+VARIABLES_HERE = "\n.. variables-of-the-readme\n"
+VARIABLES = """
+.. include:: {}
+   :parser: myst_parser.sphinx_
+   :start-after: ## Variables
+   :end-before: ##
+"""
+
 
 def setup(app: Any) -> None:
+    app.connect("source-read", show_variables)
     app.connect("missing-reference", link_to_ansible)
+
+
+def show_variables(app: Any, page: str, source: list[str]) -> None:
+    readme = os.path.relpath(Path(__file__).parents[2] / "README.md", (Path(app.srcdir) / page).parent)
+    source[0] = source[0].replace(VARIABLES_HERE, VARIABLES.format(readme))
 
 
 def link_to_ansible(_app: Any, _env: Any, node: Any, text: nodes.Node) -> nodes.Node | None:

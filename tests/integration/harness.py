@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -236,6 +237,15 @@ class Workplace:
         **variables: Any,
     ) -> Play:
         """Run a playbook, one of the collection's by its name."""
+        path = CHECKOUT / "playbooks" / f"{playbook}.yml" if isinstance(playbook, str) else playbook
+        command = ["ansible-playbook", path, "-i", inventory, *arguments, "-e", json.dumps(variables)]
+        return self._run(command, env or {}, cwd)
+
+    def command(self, line: str) -> Play:
+        """Run a playbook by a command as a person gives it, in the folder of the files."""
+        return self._run(shlex.split(line), {"ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg")}, self.home)
+
+    def _run(self, command: Sequence[str | Path], env: Mapping[str, str], cwd: Path) -> Play:
         recorded = self.home / "recorded.jsonl"
         recorded.unlink(missing_ok=True)
         settings = {
@@ -244,12 +254,11 @@ class Workplace:
             "ANSIBLE_CALLBACKS_ENABLED": "recorded",
             "ANSIBLE_LOCAL_TEMP": str(self.home / ".ansible" / "tmp"),
             "RECORDED_TO": str(recorded),
-            **(env or {}),
+            **env,
         }
-        path = CHECKOUT / "playbooks" / f"{playbook}.yml" if isinstance(playbook, str) else playbook
         since = self.aws.mark()
         done = subprocess.run(
-            ["ansible-playbook", path, "-i", inventory, *arguments, "-e", json.dumps(variables)],
+            command,
             cwd=cwd,
             env=environment(self.aws, settings),
             stdin=subprocess.DEVNULL,

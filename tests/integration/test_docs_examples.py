@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,23 +11,43 @@ import pytest
 import yaml
 from emulator import Emulator
 from guide import GUIDE, blocks, is_playbook
-from harness import PARAMETER, SERVER_POLICY, SERVER_ROLE, Play, Workplace, account, carried, make_role, put_on
+from harness import (
+    ADMIN_ROLE,
+    PARAMETER,
+    SERVER_POLICY,
+    SERVER_ROLE,
+    SERVER_USER,
+    WINDOW_POLICY,
+    Play,
+    Workplace,
+    account,
+    carried,
+    make_role,
+    put_on,
+)
 
 # The ids in the pages, for which the test has instances of its own.
 SERVER, ADMIN = "i-0123456789abcdef0", "i-0123456789abcdef2"
 APPLICATIONS = ("ShopBackend", "ShopFrontend", "ShopBatch")
 
 
+def command(text: str) -> str:
+    """The one command that a block shows."""
+    [line] = text.splitlines()
+    assert line.startswith("$ ")
+    return line[2:]
+
+
 def marked(page: str, language: str = "yaml") -> list[Any]:
     """The contents of the marked blocks of a page."""
-    read = {"yaml": yaml.safe_load, "json": json.loads}[language]
+    read = {"yaml": yaml.safe_load, "json": json.loads, "console": command}[language]
     found = [block.text for block in blocks(GUIDE / f"{page}.rst") if block.marked and block.language == language]
     assert found, page
     return [read(text) for text in found]
 
 
 def test_all_that_is_marked_is_run() -> None:
-    run = {"getting_started", "application_roles", "onprem", "growing"}
+    run = {"getting_started", "playbooks", "application_roles", "onprem", "growing"}
     assert {page.stem for page in GUIDE.glob("*.rst") if any(block.marked for block in blocks(page))} == run
 
 
@@ -36,29 +57,49 @@ class Started:
 
     at: Workplace
     ids: dict[str, str]
+    command: str
     play: Play
+
+    def run(self, line: str) -> Play:
+        """What a command came to; the one that is the same on two pages is not run again."""
+        return self.play if line == self.command else self.at.command(line)
+
+    def shown(self, output: str) -> str:
+        """Output as a page shows it: with its ids, and without what differs from run to run."""
+        for shown, real in self.ids.items():
+            output = output.replace(real, shown)
+        return steady(output)
+
+
+def steady(output: str) -> str:
+    """Output without times, the ids of access keys, and how wide the terminal was."""
+    for varies in (r"(?<=\*\*\*)\*+", r"(?<=AKIA)\w{16}", r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"):
+        output = re.sub(varies, "", output)
+    return " ".join(output.split())
 
 
 @pytest.fixture(scope="module")
 def started(shared: Workplace) -> Started:
-    """The inventory and the configuration of the page, with the ids of instances that are there."""
+    """The inventory and the configuration of the page, with the ids of instances that are there.
+
+    There is an on-premises server as well, which the page on playbooks has.
+    """
     aws = shared.aws
     ids = dict(zip((SERVER, ADMIN), aws.instances(2), strict=True))
     [inventory], [configuration] = marked("getting_started"), marked("getting_started", "json")
+    inventory["all"]["children"]["cwagent_onprem_servers"] = {"hosts": {"db-1": {}}}
+    inventory["all"]["vars"] |= {
+        "ansible_connection": "local",
+        "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+        "store_config_environment": {"AWS_EC2_METADATA_SERVICE_ENDPOINT": aws.metadata_endpoint(ids[ADMIN])},
+    }
     text = json.dumps(inventory)
     for shown, real in ids.items():
         text = text.replace(shown, real)
+    shared.file("hosts.yml", text)
     shared.file("linux.json", configuration)
-    endpoint = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": aws.metadata_endpoint(ids[ADMIN])}
-    play = shared.play(
-        shared.file("hosts.yml", text),
-        "site",
-        cwagent_config_file=str(shared.home / "linux.json"),
-        ansible_connection="local",
-        ansible_python_interpreter="{{ ansible_playbook_python }}",
-        store_config_environment=endpoint,
-    )
-    return Started(shared, ids, play.succeeded())
+    [site] = marked("getting_started", "console")
+    return Started(shared, ids, site, shared.command(site).succeeded())
 
 
 def test_getting_started_leads_to_a_stored_configuration(started: Started) -> None:
@@ -66,6 +107,20 @@ def test_getting_started_leads_to_a_stored_configuration(started: Started) -> No
     assert held["parameters"] == {started.at.aws.region: {PARAMETER: marked("getting_started", "json")[0]}}
     assert held["carried"] == dict.fromkeys(started.ids.values(), SERVER_ROLE)
     assert held["tags"][started.at.aws.region] == {started.ids[SERVER]: {}, started.ids[ADMIN]: {}}
+
+
+def test_playbooks_say_what_the_page_shows(started: Started) -> None:
+    """In the order of the page: what open_window.yml leaves, restore.yml finds."""
+    examples = [block for block in blocks(GUIDE / "playbooks.rst") if block.marked]
+    for example, output in zip(examples[::2], examples[1::2], strict=True):
+        said = started.shown(started.run(command(example.text)).output)
+        for piece in re.split(r"^\.\.\.$", output.text, flags=re.MULTILINE):
+            _, found, said = said.partition(steady(piece))
+            assert found, f"{example}: {piece}"
+    held = account(started.at.aws)
+    assert held["carried"] == dict.fromkeys(started.ids.values(), SERVER_ROLE)
+    assert "Condition" not in json.dumps(held["roles"][ADMIN_ROLE]["inline"][WINDOW_POLICY])
+    assert held["parameters"][started.at.aws.region].keys() == {PARAMETER}
 
 
 def test_other_examples_do_what_they_say(started: Started) -> None:
@@ -85,7 +140,7 @@ def test_other_examples_do_what_they_say(started: Started) -> None:
         assert held["roles"][role]["policies"] == ["AmazonS3ReadOnlyAccess", SERVER_POLICY]
     assert "ShopBackend" not in held["profiles"]
     assert held["carried"][started.ids[SERVER]] == "ShopBackendProfile"
-    assert held["users"] == {}
+    assert held["users"].keys() == {f"{SERVER_USER}-db-1"}
     assert held["parameters"][aws.region].keys() == {PARAMETER}
 
 
