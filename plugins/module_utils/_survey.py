@@ -18,7 +18,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._iam_window import Win
 from ansible_collections.cwagent.iam.plugins.module_utils._window import ABSENT, CLOSED, WantedWindow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
@@ -77,8 +77,8 @@ def due(want: WantedAccess, aws_in: Mapping[str, Aws], time: datetime) -> list[s
     """For which parts of the job there is something to do, or to say.
 
     ``PROFILES``: an instance carries the admin profile, or a note of its earlier one. ``WINDOW``: the admin window is
-    not as it should be between runs. ``ACCESS``: something is missing on the roles, or on an instance. What follows
-    the first that is missing is not read.
+    not as it should be between runs. ``ACCESS``: something is missing on the roles, or on an instance. What is read of
+    a part ends with the first thing that is missing.
 
     :param aws_in: the way to AWS by region; each makes the same call once.
     :param time: the present, in UTC.
@@ -89,20 +89,25 @@ def due(want: WantedAccess, aws_in: Mapping[str, Aws], time: datetime) -> list[s
     admin, server = want.admin.profile, want.server.profile
     window = WantedWindow("role", want.admin.name, CLOSED if want.admin.declared.admin_window else ABSENT)
     profile = WantedProfile(server, replace=want.replace, keep_other=True)
-    parts: dict[str, list[Resource[Any]]] = {
-        PROFILES: [AdminInstanceResource(aws, WantedAdmin(RETURNED, admin, server)) for aws in aws_in.values()],
-        WINDOW: [WindowResource(some_region, window, time, refuse_open=False)],
-        ACCESS: [
-            *(
-                AssociationResource(aws_in[region], instance_ids, profile, whole_region=True)
-                for region, instance_ids in want.instances.items()
-            ),
-            *(RoleResource(some_region, role, present=True, to_show=False) for role in (want.server, want.admin)),
-        ],
+    left_behind = _work(AdminInstanceResource(aws, WantedAdmin(RETURNED, admin, server)) for aws in aws_in.values())
+    on_instances = (
+        AssociationResource(aws_in[region], instance_ids, profile, whole_region=True)
+        for region, instance_ids in want.instances.items()
+    )
+    roles = (RoleResource(some_region, role, present=True, to_show=False) for role in (want.server, want.admin))
+    parts = {
+        PROFILES: left_behind,
+        WINDOW: _work([WindowResource(some_region, window, time, refuse_open=False)]),
+        # An instance that gets its earlier profile back can lack the server profile.
+        ACCESS: left_behind or _work(on_instances) or _work(roles),
     }
-    return [part for part, resources in parts.items() if any(map(_has_work, resources))]
+    return [part for part, has_work in parts.items() if has_work]
 
 
-def _has_work(resource: Resource[Any]) -> bool:
-    now = resource.read()
-    return resource.plan(now).changes or bool(resource.warnings(now))
+def _work(resources: Iterable[Resource[Any]]) -> bool:
+    """Whether there is something to do, or to say, for one of them; those after it are not read."""
+    for resource in resources:
+        now = resource.read()
+        if resource.plan(now).changes or resource.warnings(now):
+            return True
+    return False

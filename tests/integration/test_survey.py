@@ -95,7 +95,7 @@ DRIFTS: dict[str, tuple[Callable[[Account], object], list[str]]] = {
         lambda at: at.run("cwagent_admin_window", {"role": ADMIN_ROLE, "state": "absent"}),
         ["window", "access"],
     ),
-    "a note is left": (lambda at: at.note(SERVER_ROLE), ["profiles"]),
+    "a note is left": (lambda at: at.note(SERVER_ROLE), ["profiles", "access"]),
     "the admin profile is left": (lend, ["profiles", "access"]),
 }
 
