@@ -50,14 +50,15 @@ demo: $(READY) ## show the collection at work, against an emulator of AWS
 	$(call run,env PYTHONPATH=tests python examples/demo/demo.py)
 
 .PHONY: test
-test: ## run every check and every test, but those of the installed tarball, which the workflow runs too
+test: ## run every check and every test
 	@$(MAKE) lint
 	@$(MAKE) unit
 	@$(MAKE) integration
 	@$(MAKE) molecule
 	@$(MAKE) faults TRIALS=1
-	@$(MAKE) oldest
 	@$(MAKE) sanity
+	@$(MAKE) installed
+	@$(MAKE) oldest
 	@$(MAKE) importer
 	@$(MAKE) environment
 	@$(MAKE) docs
@@ -106,11 +107,6 @@ molecule: $(READY) ## run the scenarios of the roles and playbooks
 molecule-destroy: $(READY) ## stop the emulators that a molecule run left running
 	$(call run,env MOLECULE_EPHEMERAL_DIRECTORY="$(MOLECULE_STATE)" molecule destroy --all --shared-state)
 
-.PHONY: oldest
-oldest: $(READY) $(OLDEST_READY) ## run the unit tests and the main job with the oldest ansible-core supported
-	$(call run_oldest,pytest -n $(JOBS) tests/unit --ignore tests/unit/emulator --ignore tests/unit/policies)
-	$(call run_oldest,pytest -n $(JOBS) -m main_job tests/integration)
-
 GATES := env PYTHONPATH=tests python -m gates
 .PHONY: sanity
 sanity: build ## run ansible-test sanity on the tarball
@@ -121,11 +117,14 @@ installed: build ## run ansible-test units and integration on the installed tarb
 	$(call run,$(GATES) units --workers $(JOBS))
 	$(call run,$(GATES) integration)
 
-.PHONY: installed-oldest
-installed-oldest: build $(OLDEST_READY) ## run ansible-test on the tarball with the oldest ansible-core supported
+.PHONY: oldest
+oldest: build $(OLDEST_READY) ## run ansible-test and the main job with the oldest ansible-core supported
 	$(call run_oldest,$(GATES) sanity)
 	$(call run_oldest,$(GATES) units --workers $(JOBS))
 	$(call run_oldest,$(GATES) integration)
+	@# Of the other unit tests, those that start programs of Ansible.
+	$(call run_oldest,pytest -n $(JOBS) tests/unit/docs tests/unit/examples tests/unit/repository)
+	$(call run_oldest,pytest -n $(JOBS) -m main_job tests/integration)
 
 .PHONY: importer
 importer: build $(RELEASE_READY) ## check the tarball as Galaxy does

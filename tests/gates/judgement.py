@@ -23,6 +23,8 @@ SANITY = {
 }
 MISSING_PYTHON = re.compile(r'Skipping sanity test "[\w-]+" on Python ([\d.]+) because it could not be found')
 
+ASSERTED = "All assertions passed"
+
 
 def problems(command: str, code: int, output: str, targets: Collection[str] = ()) -> list[str]:
     """Why a run of ansible-test does not count.
@@ -37,14 +39,26 @@ def problems(command: str, code: int, output: str, targets: Collection[str] = ()
     if command == "sanity":
         found += [f"sanity test {name} did not run" for name in sorted(SANITY - set(sanity_tests(output)))]
         found += [line.strip() for line in output.splitlines() if _skipped(line)]
-    elif command == "units" and not unit_tests(output):
-        found.append("no unit test passed")
+    elif command == "units":
+        parts = _parts(r"Unit test (\S+) with Python \S+", output)
+        found += [f"no unit test of {name} passed" for name, printed in parts.items() if not unit_tests(printed)]
+        if not parts:
+            found.append("no unit test passed")
     elif command == "integration":
-        ran = re.findall(r"^Running (\S+) integration test role$", output, re.MULTILINE)
+        ran = _parts(r"Running (\S+) integration test role", output)
         found += [f"integration target {name} did not run" for name in sorted(set(targets) - set(ran))]
+        found += [
+            f"integration target {name} asserted nothing" for name, printed in ran.items() if ASSERTED not in printed
+        ]
         if not targets:
             found.append("there is no integration target")
     return found
+
+
+def _parts(header: str, output: str) -> dict[str, str]:
+    """What was printed under each header, by the name in it."""
+    _, *parts = re.split(rf"^{header}$", output, flags=re.MULTILINE)
+    return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
 def _skipped(line: str) -> bool:

@@ -7,8 +7,10 @@ from gates.judgement import SANITY, problems, summary, troubles
 
 RAN = "".join(f'Running sanity test "{name}"\n' for name in sorted(SANITY))
 NOT_HERE = 'WARNING: Skipping sanity test "import" on Python 3.14 because it could not be found.\n'
-UNITS = "....\n============================= 18 passed in 4.32s ==============================\n"
-ROLE = "Running cwagent_iam_role integration test role\n"
+UNITS = "Unit test modules with Python 3.13\n....\n============= 18 passed in 4.32s =============\n"
+SKIPPED = "Unit test controller with Python 3.13\n============= 2 skipped in 0.01s =============\n"
+STARTED = "Running cwagent_iam_role integration test role\n"
+ROLE = STARTED + '    "msg": "All assertions passed"\n'
 
 
 @pytest.mark.parametrize(
@@ -28,7 +30,10 @@ def test_what_ran_passes(command, output, targets):
         ("units", "WARNING: All targets skipped.\n", [], "skipped everything"),
         ("units", "============= no tests ran in 0.01s =============\n", [], "no unit test passed"),
         ("units", "", [], "no unit test passed"),
+        ("units", UNITS + SKIPPED, [], "no unit test of controller passed"),
         ("integration", ROLE, ["cwagent_iam_role", "ec2_server"], "target ec2_server did not run"),
+        ("integration", STARTED, ["cwagent_iam_role"], "target cwagent_iam_role asserted nothing"),
+        ("integration", STARTED + ROLE.replace("iam_role", "iam_user"), [], "target cwagent_iam_role asserted nothing"),
         ("integration", "", [], "there is no integration target"),
     ],
 )
