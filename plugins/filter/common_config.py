@@ -76,11 +76,20 @@ def _lines(text: str) -> list[str]:
 
 def _section(lines: list[str]) -> range | None:
     """Where the section is, with its header."""
-    start = next((number for number, line in enumerate(lines) if _HEADER.match(line)), None)
+    headers = [number for number, line in enumerate(lines) if _ANY_HEADER.match(line) and _whole(lines[:number])]
+    start = next((number for number in headers if _HEADER.match(lines[number])), None)
     if start is None:
         return None
-    rest = range(start + 1, len(lines))
-    return range(start, next((number for number in rest if _ANY_HEADER.match(lines[number])), len(lines)))
+    return range(start, next((number for number in headers if number > start), len(lines)))
+
+
+def _whole(lines: list[str]) -> bool:
+    """Whether no value goes on after these lines, such as a list, in which a line may look like a header."""
+    try:
+        tomllib.loads("".join(lines))
+    except tomllib.TOMLDecodeError:
+        return False
+    return True
 
 
 def _quoted(value: str) -> str:

@@ -53,6 +53,11 @@ FILE = '    shared_credential_file = "/f"\n'
             '[credentials]\nx = "[credentials]"\n[credentials.more]\ny = 1\n',
             f'{OURS}x = "[credentials]"\n[credentials.more]\ny = 1\n',
         ),
+        (
+            f"[credentials]\nlist = [\n  [1], [2],\n]\n{FILE}",
+            f'[credentials]\n    shared_credential_profile = "P"\nlist = [\n  [1], [2],\n]\n{FILE}',
+        ),
+        ('x = """\n[credentials]\n"""\n', f'x = """\n[credentials]\n"""\n\n{OURS}'),
         (PROXY.replace("\n", "\r\n"), f"{PROXY}\n{OURS}".replace("\n", "\r\n")),
         # Said in another way, which is well as long as nothing is to be changed.
         ('credentials = {shared_credential_profile = "P", shared_credential_file = "/f"}', ...),
@@ -94,7 +99,7 @@ def test_absent(text, new):
         ('credentials = {shared_credential_file = "/o"}\n', "cannot be changed in place"),
         ('credentials.shared_credential_file = "/o"\n', "cannot be changed in place"),
         ('[credentials]\nshared_credential_file = """\n/o"""\n', "cannot be changed in place"),
-        ('x = """\n[credentials]\n"""\n', "cannot be changed in place"),
+        ('[credentials]\nx = """\nshared_credential_file = "/o"\n"""\n', "cannot be changed in place"),
     ],
 )
 def test_what_is_refused(text, words):
