@@ -99,13 +99,13 @@ bench: $(READY) ## measure against amazon.aws and bare boto3 (half an hour; BENC
 	$(call run,env PYTHONPATH=tests python -m benchmarks $(BENCH))
 
 .PHONY: molecule
-molecule: $(READY) ## run the scenarios of the roles and playbooks
+molecule: $(READY) ## run the scenarios of the roles and playbooks (SCENARIO=ec2_server runs one)
 	@if [ -f $(MOLECULE_STATE)/emulator.json ]; then $(MAKE) molecule-destroy; fi # a run that was killed
-	$(call run,env MOLECULE_EPHEMERAL_DIRECTORY="$(MOLECULE_STATE)" molecule test --all --shared-state)
+	$(call run,env MOLECULE_EPHEMERAL_DIRECTORY="$(MOLECULE_STATE)" molecule test $(if $(SCENARIO),-s $(SCENARIO),--all))
 
 .PHONY: molecule-destroy
 molecule-destroy: $(READY) ## stop the emulators that a molecule run left running
-	$(call run,env MOLECULE_EPHEMERAL_DIRECTORY="$(MOLECULE_STATE)" molecule destroy --all --shared-state)
+	$(call run,env MOLECULE_EPHEMERAL_DIRECTORY="$(MOLECULE_STATE)" molecule destroy)
 
 GATES := env PYTHONPATH=tests python -m gates
 .PHONY: sanity

@@ -44,3 +44,8 @@ def test_a_role_has_a_page_that_leads_to_its_variables(role):
     assert page.startswith(f"# cwagent.iam.{role.name}\n")
     assert f"`ansible-doc -t role cwagent.iam.{role.name}`" in page
     assert "| --- |" not in page, "the variables are told in one place, meta/argument_specs.yml"
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda path: path.name)
+def test_a_role_has_a_scenario(role):
+    assert (ROOT / "extensions" / "molecule" / role.name / "molecule.yml").is_file()
