@@ -5,16 +5,12 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _config
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-
-try:
-    import jsonschema
-except ImportError:
-    jsonschema = None
 
 # More than these only repeat the first mistake.
 SHOWN_MISTAKES = 5
@@ -37,11 +33,13 @@ def check_schema(config: dict[str, Any], path: str) -> None:
 
     :raises InvalidInput: it does not agree; it names the places.
     """
-    if jsonschema is None:
+    try:
+        jsonschema = import_module("jsonschema")  # only where it is used: it takes as long as a session of boto3
+    except ImportError as error:
         raise InvalidInput(
             "schema was given, but the Python library jsonschema is not installed on this host; install it, or leave "
             "schema out."
-        )
+        ) from error
     try:
         schema = json.loads(_read(path))
         kind = jsonschema.validators.validator_for(schema)

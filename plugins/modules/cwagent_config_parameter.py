@@ -111,7 +111,6 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _config, _module
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
-from ansible_collections.cwagent.iam.plugins.module_utils._imds import MetadataService
 from ansible_collections.cwagent.iam.plugins.module_utils._schema import check_schema, read_config
 from ansible_collections.cwagent.iam.plugins.module_utils._ssm import ParameterResource
 
@@ -148,6 +147,9 @@ def aws(module: AnsibleAWSModule) -> Aws:
     """The way to AWS, as the instance or with the module's credentials."""
     if not module.params["as_instance"]:
         return _module.aws(module)
+    # Only an instance needs it, and it brings Ansible's HTTP client.
+    from ansible_collections.cwagent.iam.plugins.module_utils._imds import MetadataService  # noqa: PLC0415
+
     identity = {**MetadataService().credentials(), "profile_name": None}
     return Aws(lambda service, **more: module.client(service, **identity, **more), module.params["wait_timeout"])
 

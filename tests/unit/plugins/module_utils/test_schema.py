@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
@@ -109,3 +110,9 @@ def test_what_is_no_schema(tmp_path, text):
 def test_a_schema_that_is_not_there(tmp_path):
     with pytest.raises(InvalidInput, match="cannot be read"):
         check_schema(CONFIG, str(tmp_path / "none.json"))
+
+
+def test_a_schema_needs_a_library(schema, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jsonschema", None)
+    with pytest.raises(InvalidInput, match="jsonschema is not installed on this host"):
+        check_schema(CONFIG, schema)
