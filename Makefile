@@ -122,7 +122,7 @@ oldest: build $(OLDEST_READY) ## run ansible-test and the main job with the olde
 	$(call run_oldest,$(GATES) sanity)
 	$(call run_oldest,$(GATES) units --workers $(JOBS))
 	$(call run_oldest,$(GATES) integration)
-	@# Of the other unit tests, those that start programs of Ansible.
+	@# ansible-test has run those of plugins. Of the others, these start programs of Ansible.
 	$(call run_oldest,pytest -n $(JOBS) tests/unit/docs tests/unit/examples tests/unit/repository)
 	$(call run_oldest,pytest -n $(JOBS) -m main_job tests/integration)
 

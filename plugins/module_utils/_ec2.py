@@ -12,7 +12,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils import _admin_instance
 from ansible_collections.cwagent.iam.plugins.module_utils._association import Association, Instance, State
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._iam_role import attached_policies, find_profile
+from ansible_collections.cwagent.iam.plugins.module_utils._iam import attached_policies
+from ansible_collections.cwagent.iam.plugins.module_utils._iam_role import find_profile
 from ansible_collections.cwagent.iam.plugins.module_utils._names import name_of
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _role
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
+from ansible_collections.cwagent.iam.plugins.module_utils._iam import attached_policies, boundary, inline_policies, tags
 from ansible_collections.cwagent.iam.plugins.module_utils._principal import Held
 from ansible_collections.cwagent.iam.plugins.module_utils._role import InstanceProfile, Role, State, WantedRole
 from ansible_collections.cwagent.iam.plugins.module_utils._steps import Plan
@@ -20,14 +21,15 @@ class RoleResource(Resource[State]):
     """A role and its instance profile in IAM.
 
     :param present: whether they are wanted at all.
-    :param to_show: whether to read what is not needed for the plan, but belongs to the result.
+    :param for_result: whether to read also what the plan does not look at, but the result shows.
     """
 
-    def __init__(self, aws: Aws, want: WantedRole, present: bool, *, to_show: bool = True) -> None:
+    def __init__(self, aws: Aws, want: WantedRole, present: bool, *, for_result: bool = True) -> None:
         super().__init__(aws)
         self._want = want
         self._present = present
-        self._inline_matters = to_show or not present or want.declared.exclusive or want.declared.admin_window
+        # The plan looks at inline policies in these cases alone.
+        self._inline_matters = for_result or not present or want.declared.exclusive or want.declared.admin_window
 
     def read(self) -> State:
         """The role and the instance profile as IAM shows them; further instance profiles only before a deletion."""
@@ -108,32 +110,3 @@ def find_profile(aws: Aws, name: str) -> InstanceProfile | None:
         arn=answer["Arn"],
         id=answer["InstanceProfileId"],
     )
-
-
-def attached_policies(aws: Aws, kind: str, name: str) -> frozenset[str]:
-    """The ARNs of the managed policies on a principal. :param kind: ``role`` or ``user``."""
-    noun = kind.title()
-    pages = aws.pages(
-        f"iam:ListAttached{noun}Policies", f"list the policies of {kind} '{name}'", **{f"{noun}Name": name}
-    )
-    return frozenset(policy["PolicyArn"] for page in pages for policy in page["AttachedPolicies"])
-
-
-def inline_policies(aws: Aws, kind: str, name: str) -> frozenset[str]:
-    """The names of the inline policies on a principal. :param kind: ``role`` or ``user``."""
-    noun = kind.title()
-    pages = aws.pages(
-        f"iam:List{noun}Policies", f"list the inline policies of {kind} '{name}'", **{f"{noun}Name": name}
-    )
-    return frozenset(policy for page in pages for policy in page["PolicyNames"])
-
-
-def boundary(answer: dict[str, Any]) -> str | None:
-    """The ARN of the permissions boundary in an answer about a principal."""
-    arn = answer.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn")
-    return str(arn) if arn else None
-
-
-def tags(answer: dict[str, Any]) -> dict[str, str]:
-    """The tags in an answer of IAM."""
-    return {tag["Key"]: tag["Value"] for tag in answer.get("Tags", [])}

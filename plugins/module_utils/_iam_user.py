@@ -7,16 +7,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils import _keys, _user, _window
+from ansible_collections.cwagent.iam.plugins.module_utils import _keys, _user
+from ansible_collections.cwagent.iam.plugins.module_utils._access_key import switch_key
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED, NOT_OFFERED, AwsRefusal, CwagentError
-from ansible_collections.cwagent.iam.plugins.module_utils._iam_role import (
+from ansible_collections.cwagent.iam.plugins.module_utils._iam import (
+    access_keys,
     attached_policies,
     boundary,
     inline_policies,
     tags,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._iam_window import access_keys
 from ansible_collections.cwagent.iam.plugins.module_utils._keys import (
     REMOVE_CREDENTIALS,
     REWRITE_CREDENTIALS,
@@ -32,11 +33,11 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import NoReturn
 
+    from ansible_collections.cwagent.iam.plugins.module_utils._access_key import AccessKey
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
     from ansible_collections.cwagent.iam.plugins.module_utils._credentials import Store
     from ansible_collections.cwagent.iam.plugins.module_utils._principal import Declared
     from ansible_collections.cwagent.iam.plugins.module_utils._steps import Step
-    from ansible_collections.cwagent.iam.plugins.module_utils._window import AccessKey
 
 PAGE = 1000
 # GetUser, ListAttachedUserPolicies, ListUserPolicies, ListGroupsForUser
@@ -159,7 +160,7 @@ class UserResource(Resource[States]):
         if ring.rules.inactive:
             # IAM makes keys active, but the window is closed. This comes before the key is saved, since until then a
             # run that is interrupted leaves a key that the next one recognises and deletes.
-            self._aws.execute(_window.switch_key(name, key["AccessKeyId"], active=False))
+            self._aws.execute(switch_key(name, key["AccessKeyId"], active=False))
         try:
             store.save(name, key["AccessKeyId"], key["SecretAccessKey"], keep_earlier=ring.saved.foreign)
         except CwagentError as error:

@@ -1,6 +1,6 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Reads the admin window of a principal, and a user's access keys, from IAM and takes the steps of the plan."""
+"""Reads the admin window of a principal from IAM and takes the steps of the plan."""
 
 from __future__ import annotations
 
@@ -9,15 +9,9 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _window
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
+from ansible_collections.cwagent.iam.plugins.module_utils._iam import access_keys
 from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
-from ansible_collections.cwagent.iam.plugins.module_utils._window import (
-    ABSENT,
-    CLOSED,
-    OPEN,
-    AccessKey,
-    WantedWindow,
-    Window,
-)
+from ansible_collections.cwagent.iam.plugins.module_utils._window import ABSENT, CLOSED, OPEN, WantedWindow, Window
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -91,13 +85,3 @@ class WindowResource(Resource[State]):
         """That the principal is not there."""
         missing = now is None and self._want.state == OPEN
         return [f"{self._want.kind} '{self._want.name}' does not exist yet"] if missing else []
-
-
-def access_keys(aws: Aws, user: str) -> tuple[AccessKey, ...]:
-    """The access keys of a user."""
-    pages = aws.pages("iam:ListAccessKeys", f"list the access keys of user '{user}'", UserName=user)
-    return tuple(
-        AccessKey(key["AccessKeyId"], key["Status"] == "Active", key["CreateDate"])
-        for page in pages
-        for key in page["AccessKeyMetadata"]
-    )

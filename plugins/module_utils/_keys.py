@@ -9,9 +9,9 @@ from datetime import datetime, timedelta, timezone
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.cwagent.iam.plugins.module_utils._access_key import AccessKey, switch_key
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import THROTTLED, CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._steps import GONE, NEW, Step
-from ansible_collections.cwagent.iam.plugins.module_utils._window import AccessKey, switch_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,7 +9,8 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-# What a module imports stays until it ends, within seconds: looking for garbage in it takes a tenth of its time.
+# What a module imports stays until it ends, within seconds: looking for garbage in it takes a tenth of its time. Most
+# of it is boto3, which comes next.
 gc.set_threshold(100_000)
 
 from ansible.module_utils.basic import env_fallback

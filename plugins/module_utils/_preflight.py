@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.common.validation import check_type_list
 
-from ansible_collections.cwagent.iam.plugins.module_utils import _config, _module, _names, _role_options, _survey
+from ansible_collections.cwagent.iam.plugins.module_utils import _config, _due, _module, _names, _role_options
 from ansible_collections.cwagent.iam.plugins.module_utils._association import unfit_instance
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials import FileStore
@@ -31,37 +32,38 @@ class Preflight:
     :param params: the options of the module cwagent_preflight.
     :param region: of the module, where none is given for a thing.
     :param connect: makes a boto3 client for a service: ``AnsibleAWSModule.client``.
+    :raises InvalidInput: the instances of a region are no list.
     """
 
     def __init__(self, params: Mapping[str, Any], region: str | None, connect: Callable[..., Any]) -> None:
         self._params = params
         self._region = region
         self._connect = connect
-        self._aws_in = {name: _survey.ReadOnce(self._in_region(name)) for name in params["instances"]}
+        self._instances = {name: _ids(name, given) for name, given in params["instances"].items()}
+        answers: dict[str, Any] = {}
+        self._aws_in = {name: _due.ReadOnce(self._in_region(name), name, answers) for name in self._instances}
 
     def result(self) -> dict[str, Any]:
         """What the module returns. AWS is only asked when all else is right.
 
         :raises CwagentError: something is wrong, or AWS did not answer.
         """
-        problems = list(_refusals(self._checks())) or [*self._unfit(), *self._elsewhere()]
-        try:
-            result = {} if problems else self._due()
-        except InvalidInput as error:
-            problems = [str(error)]
-        if problems:
-            raise CwagentError(f"{' '.join(problems)} Nothing was changed.", problems=problems)
-        return result
+        problems = _refusals(self._checks()) or [*self._unfit(), *self._elsewhere()]
+        if not problems:
+            try:
+                return self._due()
+            except InvalidInput as error:
+                problems = [str(error)]
+        raise CwagentError(f"{' '.join(problems)} Nothing was changed.", problems=problems)
 
     def _due(self) -> dict[str, Any]:
         """For which parts of the job on EC2 there is something to do, where that was asked."""
-        asked = self._params["ec2_access"]
-        if not asked or not self._params["instances"]:
+        if not self._roles or not self._instances:
             return {}
-        want = _survey.WantedAccess(
-            self._role(asked["server"]), self._role(asked["admin"]), asked["replace"], self._params["instances"]
+        want = _due.WantedAccess(
+            **self._roles, replace=self._params["ec2_access"]["replace"], instances=self._instances
         )
-        return {"due": _survey.due(want, self._aws_in, datetime.now(timezone.utc))}
+        return {"due": _due.due(want, self._aws_in, datetime.now(timezone.utc))}
 
     def _checks(self) -> Iterator[Callable[[], object]]:
         """All that can be checked without asking AWS; each raises InvalidInput."""
@@ -71,28 +73,41 @@ class Preflight:
         yield partial(_names.check_different, params["roles"])
         yield partial(_names.check_different, params["users"])
         yield from (partial(_config.check_parameter_name, name) for name in params["parameters"])
-        yield from (partial(_names.check_instance_id, each) for ids in params["instances"].values() for each in ids)
+        yield from (partial(_names.check_instance_id, each) for ids in self._instances.values() for each in ids)
         yield partial(_module.check_principal, params, _names.partition_of(self._region))
         if params["credentials_directory"]:
             files = FileStore(Path(params["credentials_directory"]).absolute(), "", None)
             yield partial(files.check, params["users"])
         if params["ec2_access"]:
-            yield from (partial(self._role, params["ec2_access"][access]) for access in ("server", "admin"))
+            yield lambda: self._roles
 
-    def _role(self, options: Mapping[str, Any]) -> WantedRole:
-        checked = ArgumentSpecValidator(_role_options.SPEC).validate(options)
-        if checked.error_messages:
-            raise InvalidInput(f"ec2_access: {' '.join(checked.error_messages)}")
-        return _role_options.wanted(checked.validated_parameters, self._region)
+    @cached_property
+    def _roles(self) -> dict[str, WantedRole]:
+        """By access, what is wanted of the role. :raises InvalidInput: AWS would refuse it."""
+        asked = self._params["ec2_access"]
+        return {access: self._role(access, asked[access]) for access in ("server", "admin")} if asked else {}
 
-    def _unfit(self) -> Iterator[str]:
-        for region, ids in self._params["instances"].items():
+    def _role(self, access: str, given: Mapping[str, Any]) -> WantedRole:
+        options = ArgumentSpecValidator(_role_options.SPEC, required_if=_role_options.REQUIRED_IF).validate(given)
+        problems = list(options.error_messages)
+        if options.validated_parameters.get("state") == "absent":
+            problems.append("state cannot be absent.")
+        if problems:
+            raise InvalidInput(f"ec2_access.{access}: {' '.join(problems)}")
+        return _role_options.wanted(options.validated_parameters, self._region)
+
+    def _unfit(self) -> list[str]:
+        """Which instances are not there, or can carry no profile."""
+
+        def unfit_in(region: str) -> list[str]:
             aws = self._aws_in[region]
             # One that carries a profile is there; to read this first is no further call where it is read anyway.
             carrying = read_associations(aws) if self._params["ec2_access"] else {}
-            unsure = [name for name in ids if name not in carrying]
+            unsure = [name for name in self._instances[region] if name not in carrying]
             states = instance_states(aws, unsure)
-            yield from filter(None, (unfit_instance(name, states.get(name)) for name in unsure))
+            return [problem for name in unsure if (problem := unfit_instance(name, states.get(name)))]
+
+        return [problem for found in in_parallel(unfit_in, self._instances) for problem in found]
 
     def _elsewhere(self) -> list[str]:
         """Which instances would lose a profile that is to be deleted: IAM is global, so every region is looked at."""
@@ -117,9 +132,19 @@ class Preflight:
         return partial(self._connect, region=region) if region else self._connect
 
 
-def _refusals(checks: Iterator[Callable[[], object]]) -> Iterator[str]:
+def _ids(region: str, given: Any) -> list[str]:
+    try:
+        return [str(each) for each in check_type_list(given or [])]
+    except TypeError as error:
+        raise InvalidInput(f"instances: '{region}' has no list of ids: {error}") from error
+
+
+def _refusals(checks: Iterator[Callable[[], object]]) -> list[str]:
+    """What the checks refuse, in words; several can refuse the same thing."""
+    found: dict[str, None] = {}
     for check in checks:
         try:
             check()
         except InvalidInput as error:
-            yield str(error)
+            found[str(error)] = None
+    return list(found)

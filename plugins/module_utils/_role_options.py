@@ -20,6 +20,9 @@ SPEC: dict[str, Any] = {
 }
 
 
+REQUIRED_IF = [("state", "present", ["access"])]
+
+
 def wanted(params: Mapping[str, Any], region: str | None) -> _role.WantedRole:
     """What the options ask for. :raises InvalidInput: AWS would refuse it."""
     profile = params["instance_profile"] or params["name"]

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,7 @@ def check_schema(config: dict[str, Any], path: str) -> None:
     :raises InvalidInput: it does not agree; it names the places.
     """
     try:
-        jsonschema = import_module("jsonschema")  # only where it is used: it takes as long as a session of boto3
+        import jsonschema  # noqa: PLC0415  it takes a tenth of a module's time, and few runs use it
     except ImportError as error:
         raise InvalidInput(
             "schema was given, but the Python library jsonschema is not installed on this host; install it, or leave "

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
+    from ansible_collections.cwagent.iam.plugins.module_utils._access_key import AccessKey
     from ansible_collections.cwagent.iam.plugins.module_utils._keys import KeyRules
-    from ansible_collections.cwagent.iam.plugins.module_utils._window import AccessKey
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.cwagent.iam.plugins.module_utils._access_key import AccessKey, switch_key
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
 from ansible_collections.cwagent.iam.plugins.module_utils._steps import GONE, Plan, Step
@@ -26,24 +27,7 @@ MAX_MINUTES = 720
 TOLERANCE = timedelta(minutes=1)
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
-# https://docs.aws.amazon.com/IAM/latest/APIReference/API_DeleteAccessKey.html: changed a moment ago
-NEW_KEY = frozenset({"NoSuchEntity", "EntityTemporarilyUnmodifiable"})
-
 OPEN, CLOSED, ABSENT = "open", "closed", "absent"
-
-
-@dataclass(frozen=True)
-class AccessKey:
-    """An access key as IAM lists it.
-
-    :param created: ``None`` for one that is yet to be made.
-    :param used: when a request was last signed with it; only meaningful where it was asked for.
-    """
-
-    id: str
-    active: bool = True
-    created: datetime | None = None
-    used: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -173,13 +157,6 @@ def _key_steps(now: Window, want: WantedWindow) -> list[Step]:
         return []
     active = want.state != CLOSED
     return [switch_key(want.name, key.id, active) for key in now.keys if key.active != active]
-
-
-def switch_key(user: str, key_id: str, active: bool) -> Step:
-    """The step that makes an access key active or inactive."""
-    arguments = {"user_name": user, "access_key_id": key_id, "status": "Active" if active else "Inactive"}
-    words = f"{'activate' if active else 'deactivate'} access key {key_id} of user '{user}'"
-    return Step("iam:UpdateAccessKey", arguments, words, retry_when=NEW_KEY)
 
 
 def report(window: Window | None, time: datetime) -> dict[str, Any]:

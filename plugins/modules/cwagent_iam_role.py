@@ -103,11 +103,11 @@ stays:
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
 from ansible_collections.cwagent.iam.plugins.module_utils._iam_role import RoleResource
-from ansible_collections.cwagent.iam.plugins.module_utils._role_options import SPEC, wanted
+from ansible_collections.cwagent.iam.plugins.module_utils._role_options import REQUIRED_IF, SPEC, wanted
 
 
 def main() -> None:
-    module = _module.aws_module(SPEC, required_if=[("state", "present", ["access"])])
+    module = _module.aws_module(SPEC, required_if=REQUIRED_IF)
     with _module.reporting(module):
         present = module.params["state"] == "present"
         resource = RoleResource(_module.aws(module), wanted(module.params, module.region), present)

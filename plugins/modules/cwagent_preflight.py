@@ -55,7 +55,8 @@ options:
     description:
       - What O(instances) are to have, to learn whether they have it.
       - The calls are those that the modules M(cwagent.iam.cwagent_iam_role), M(cwagent.iam.cwagent_instance_profile),
-        M(cwagent.iam.cwagent_admin_window) and M(cwagent.iam.cwagent_admin_instance) read with, each made once.
+        M(cwagent.iam.cwagent_admin_window) and M(cwagent.iam.cwagent_admin_instance) read with, each made once. Where
+        there is something to put back, the roles are not read.
     type: dict
     suboptions:
       server:

@@ -40,7 +40,7 @@ def problems(command: str, code: int, output: str, targets: Collection[str] = ()
         found += [f"sanity test {name} did not run" for name in sorted(SANITY - set(sanity_tests(output)))]
         found += [line.strip() for line in output.splitlines() if _skipped(line)]
     elif command == "units":
-        parts = _parts(r"Unit test (\S+) with Python \S+", output)
+        parts = _parts(r"Unit test (\S+ with Python \S+)", output)
         found += [f"no unit test of {name} passed" for name, printed in parts.items() if not unit_tests(printed)]
         if not parts:
             found.append("no unit test passed")

@@ -107,9 +107,15 @@ def test_a_user_without_the_right_to_read(enforcing: Emulator) -> None:
     make_user(enforcing, "u1")
     for number, (action, (module, arguments)) in enumerate(READS.items()):
         env = make_user(enforcing, f"restricted{number}", allow(NotAction=action))
-        where = {"instances": {"": [instance]}} if module == "cwagent_preflight" else {}
-        where = {"instance_ids": [instance]} if module == "cwagent_instance_profile" else where
-        refused(run_module(enforcing, module, env=env, **arguments, **where), action, f"user/restricted{number}")
+        instances = {
+            "cwagent_preflight": {"instances": {"": [instance]}},
+            "cwagent_instance_profile": {"instance_ids": [instance]},
+        }
+        refused(
+            run_module(enforcing, module, env=env, **arguments, **instances.get(module, {})),
+            action,
+            f"user/restricted{number}",
+        )
 
 
 def test_a_user_without_any_right_is_told_what_was_not_done(enforcing: Emulator) -> None:

@@ -113,7 +113,9 @@ def test_playbooks_say_what_the_page_shows(started: Started) -> None:
     """In the order of the page: what open_window.yml leaves, restore.yml finds."""
     examples = [block for block in blocks(GUIDE / "playbooks.rst") if block.marked]
     for example, output in zip(examples[::2], examples[1::2], strict=True):
-        said = started.shown(started.run(command(example.text)).output)
+        play = started.run(command(example.text))
+        assert (play.code != 0) is ("[ERROR]" in output.text), example
+        said = started.shown(play.output)
         for piece in re.split(r"^\.\.\.$", output.text, flags=re.MULTILINE):
             _, found, said = said.partition(steady(piece))
             assert found, f"{example}: {piece}"

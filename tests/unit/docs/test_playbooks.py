@@ -56,7 +56,10 @@ def test_every_playbook_has_an_example_that_a_test_runs():
 
 
 def test_site_shows_the_variables_of_the_readme():
-    """A comment stands for the section of the README; without it, the site would leave it out and not say so."""
+    """A comment stands for the section of the README; without it, the site would leave it out and not say so.
+
+    That the section is found there is seen by ``make docs``.
+    """
     comment = ".. variables-of-the-readme"
     assert sections()["Variables"].endswith(f"\n\n{comment}\n")
     assert comment in (ROOT / "docs" / "site" / "conf.py").read_text()

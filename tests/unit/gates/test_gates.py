@@ -30,7 +30,7 @@ def test_what_ran_passes(command, output, targets):
         ("units", "WARNING: All targets skipped.\n", [], "skipped everything"),
         ("units", "============= no tests ran in 0.01s =============\n", [], "no unit test passed"),
         ("units", "", [], "no unit test passed"),
-        ("units", UNITS + SKIPPED, [], "no unit test of controller passed"),
+        ("units", UNITS + SKIPPED, [], "no unit test of controller with Python 3.13 passed"),
         ("integration", ROLE, ["cwagent_iam_role", "ec2_server"], "target ec2_server did not run"),
         ("integration", STARTED, ["cwagent_iam_role"], "target cwagent_iam_role asserted nothing"),
         ("integration", STARTED + ROLE.replace("iam_role", "iam_user"), [], "target cwagent_iam_role asserted nothing"),

@@ -18,13 +18,13 @@ from botocore import xform_name
 from botocore.validate import ParamValidator
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _admin_instance, _association, _role, _user, _window
+from ansible_collections.cwagent.iam.plugins.module_utils._access_key import AccessKey
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import _wire
 from ansible_collections.cwagent.iam.plugins.module_utils._config import LIMITS, Parameter
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsRefusal
 from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
 from ansible_collections.cwagent.iam.plugins.module_utils._principal import Held
 from ansible_collections.cwagent.iam.plugins.module_utils._steps import Step
-from ansible_collections.cwagent.iam.plugins.module_utils._window import AccessKey
 
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 POLICIES, KEYS = 10, 2

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _user
+from ansible_collections.cwagent.iam.plugins.module_utils._access_key import AccessKey
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials import FileStore
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import THROTTLED, AwsRefusal, CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._iam_user import UserResource
@@ -21,7 +22,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_P
 from ansible_collections.cwagent.iam.plugins.module_utils._principal import GONE, Declared, Held
 from ansible_collections.cwagent.iam.plugins.module_utils._steps import NEW, STILL_HELD, Step, apply
 from ansible_collections.cwagent.iam.plugins.module_utils._user import State, User
-from ansible_collections.cwagent.iam.plugins.module_utils._window import AccessKey
 
 MAKE_USER, SERVER_ON = "create user 'U'", "attach CloudWatchAgentServerPolicy to user 'U'"
 MAKE_KEY, REWRITE = "create an access key for user 'U' and save it to F", "write F anew with the access key of user 'U'"

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _window
+from ansible_collections.cwagent.iam.plugins.module_utils._access_key import AccessKey
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._iam_window import WindowResource
 from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
@@ -21,7 +22,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._window import (
     MAX_MINUTES,
     OPEN,
     TOLERANCE,
-    AccessKey,
     WantedWindow,
     Window,
     closed_policy,

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import RETURNED, WantedAdmin
@@ -42,27 +43,30 @@ class WantedAccess:
 
 
 class ReadOnce(Aws):
-    """Makes each reading call once, for several resources that look at the same things."""
+    """Makes each reading call once, for several resources that look at the same things.
 
-    def __init__(self, connect: Callable[..., Any]) -> None:
+    :param region: where it calls.
+    :param answers: those so far, shared by the regions: IAM's are the same in all of them.
+    """
+
+    def __init__(self, connect: Callable[..., Any], region: str, answers: dict[str, Any]) -> None:
         super().__init__(connect)
-        self._answers: dict[str, Any] = {}
+        self._region = region
+        self._answers = answers
 
     def call(self, action: str, attempt: str, attempts: int = ATTEMPTS, **arguments: Any) -> dict[str, Any]:
         """The answer of the first call with these arguments. :raises AwsRefusal: that was its answer."""
-        answer = self._once(
-            action, arguments, lambda: super(ReadOnce, self).call(action, attempt, attempts, **arguments)
-        )
-        return dict(answer)
+        ask = partial(super().call, action, attempt, attempts, **arguments)
+        answer: dict[str, Any] = self._once(action, arguments, ask)
+        return answer
 
     def pages(self, action: str, attempt: str, **arguments: Any) -> Iterator[dict[str, Any]]:
         """The pages of the first call with these arguments. :raises AwsRefusal: that was its answer."""
-        yield from self._once(
-            action, arguments, lambda: list(super(ReadOnce, self).pages(action, attempt, **arguments))
-        )
+        yield from self._once(action, arguments, partial(list, super().pages(action, attempt, **arguments)))
 
     def _once(self, action: str, arguments: Mapping[str, Any], ask: Callable[[], Any]) -> Any:
-        key = json.dumps([action, arguments], sort_keys=True)
+        region = None if action.startswith("iam:") else self._region
+        key = json.dumps([region, action, arguments], sort_keys=True)
         if key not in self._answers:
             try:
                 self._answers[key] = ask()
@@ -76,9 +80,11 @@ class ReadOnce(Aws):
 def due(want: WantedAccess, aws_in: Mapping[str, Aws], time: datetime) -> list[str]:
     """For which parts of the job there is something to do, or to say.
 
-    ``PROFILES``: an instance carries the admin profile, or a note of its earlier one. ``WINDOW``: the admin window is
-    not as it should be between runs. ``ACCESS``: something is missing on the roles, or on an instance. What is read of
-    a part ends with the first thing that is missing.
+    ``WINDOW``: the admin window is not as it should be between runs. ``PROFILES``: an instance carries the admin
+    profile, or a note of its earlier one. ``ACCESS``: something is missing on the roles, or on an instance.
+
+    What an interrupted run left behind comes first: where there is something to put back, nothing that follows is read,
+    which could fail, and which can be another afterwards.
 
     :param aws_in: the way to AWS by region; each makes the same call once.
     :param time: the present, in UTC.
@@ -89,22 +95,22 @@ def due(want: WantedAccess, aws_in: Mapping[str, Aws], time: datetime) -> list[s
     admin, server = want.admin.profile, want.server.profile
     window = WantedWindow("role", want.admin.name, CLOSED if want.admin.declared.admin_window else ABSENT)
     profile = WantedProfile(server, replace=want.replace, keep_other=True)
-    left_behind = _work(AdminInstanceResource(aws, WantedAdmin(RETURNED, admin, server)) for aws in aws_in.values())
-    on_instances = (
-        AssociationResource(aws_in[region], instance_ids, profile, whole_region=True)
-        for region, instance_ids in want.instances.items()
-    )
-    roles = (RoleResource(some_region, role, present=True, to_show=False) for role in (want.server, want.admin))
-    parts = {
-        PROFILES: left_behind,
-        WINDOW: _work([WindowResource(some_region, window, time, refuse_open=False)]),
-        # An instance that gets its earlier profile back can lack the server profile.
-        ACCESS: left_behind or _work(on_instances) or _work(roles),
+    left_behind: dict[str, list[Resource[Any]]] = {
+        WINDOW: [WindowResource(some_region, window, time, refuse_open=False)],
+        PROFILES: [AdminInstanceResource(aws, WantedAdmin(RETURNED, admin, server)) for aws in aws_in.values()],
     }
-    return [part for part, has_work in parts.items() if has_work]
+    access: list[Resource[Any]] = [
+        *(
+            AssociationResource(aws_in[region], instance_ids, profile, whole_region=True)
+            for region, instance_ids in want.instances.items()
+        ),
+        *(RoleResource(some_region, role, present=True, for_result=False) for role in (want.server, want.admin)),
+    ]
+    found = [part for part, resources in left_behind.items() if _have_work(resources)]
+    return [*found, ACCESS] if found or _have_work(access) else []
 
 
-def _work(resources: Iterable[Resource[Any]]) -> bool:
+def _have_work(resources: Iterable[Resource[Any]]) -> bool:
     """Whether there is something to do, or to say, for one of them; those after it are not read."""
     for resource in resources:
         now = resource.read()

@@ -28,7 +28,7 @@ NOTE = "cwagent:earlier-profile"
 
 @dataclass(frozen=True)
 class Account:
-    """An account in which nothing is to be done for one instance."""
+    """An account with one instance; ``make`` leaves nothing to do for it."""
 
     aws: Emulator
     instance: str
@@ -39,10 +39,12 @@ class Account:
         self.run("cwagent_iam_role", ADMIN)
         self.run("cwagent_instance_profile", {"name": SERVER_ROLE, "instance_ids": [self.instance]})
 
-    def survey(self, **more: Any) -> dict[str, Any]:
-        wanted = {"server": SERVER, "admin": ADMIN, **more}
+    def look(self, instances: Any = None, path: str | None = None, **roles: Any) -> dict[str, Any]:
+        """What the preflight says; it writes nothing."""
+        wanted = {"server": SERVER, "admin": ADMIN, **roles}
+        given = {"instances": instances or {"": [self.instance]}, "path": path, "ec2_access": wanted}
         with nothing_written(self.aws):
-            return self.run("cwagent_preflight", {"instances": {"": [self.instance]}, "ec2_access": wanted})
+            return self.run("cwagent_preflight", given)
 
     @property
     def iam(self) -> Any:
@@ -89,7 +91,7 @@ DRIFTS: dict[str, tuple[Callable[[Account], object], list[str]]] = {
     "the instance keeps another profile, which lacks the policy": (other_profile, ["access"]),
     "the window is open": (
         lambda at: at.run("cwagent_admin_window", {"role": ADMIN_ROLE, "state": "open"}),
-        ["window"],
+        ["window", "access"],
     ),
     "the window is gone": (
         lambda at: at.run("cwagent_admin_window", {"role": ADMIN_ROLE, "state": "absent"}),
@@ -101,9 +103,9 @@ DRIFTS: dict[str, tuple[Callable[[Account], object], list[str]]] = {
 
 
 def test_whatever_is_to_be_done_is_found(account: Account) -> None:
-    assert account.survey()["due"] == ["access"]
+    assert account.look()["due"] == ["access"]
     account.make()
-    assert account.survey()["due"] == []
+    assert account.look()["due"] == []
 
 
 @pytest.mark.parametrize("drift", DRIFTS)
@@ -111,7 +113,7 @@ def test_drift_is_found_and_repaired(drift: str, account: Account) -> None:
     account.make()
     disturb, expected = DRIFTS[drift]
     disturb(account)
-    assert account.survey()["due"] == expected
+    assert account.look()["due"] == expected
     account.run(
         "cwagent_admin_instance", {"admin_profile": ADMIN_ROLE, "server_profile": SERVER_ROLE, "state": "returned"}
     )
@@ -119,26 +121,63 @@ def test_drift_is_found_and_repaired(drift: str, account: Account) -> None:
     account.run("cwagent_iam_role", SERVER)
     account.run("cwagent_iam_role", ADMIN)
     account.run("cwagent_instance_profile", {"name": SERVER_ROLE, "instance_ids": [account.instance], "replace": True})
-    assert account.survey()["due"] == []
+    assert account.look()["due"] == []
 
 
 def test_no_window_is_wanted(account: Account) -> None:
     account.make()
-    assert account.survey(admin={**ADMIN, "admin_window": False})["due"] == ["window"]
+    assert account.look(admin={**ADMIN, "admin_window": False})["due"] == ["window", "access"]
 
 
 def test_each_thing_is_read_once(account: Account) -> None:
     account.make()
     since = account.aws.mark()
-    assert account.survey()["due"] == []
+    assert account.look()["due"] == []
     calls = [(call.action, str(call.params)) for call in account.aws.calls(since)]
     assert len(calls) == len(set(calls)) == 10
 
 
+def test_iam_is_read_once_for_all_regions(account: Account) -> None:
+    account.make()
+    since = account.aws.mark()
+    instances = {"": [account.instance], "us-east-1": account.aws.instances(1, region="us-east-1")}
+    assert account.look(instances)["due"] == ["access"]
+    calls = [(call.service, call.action, str(call.params)) for call in account.aws.calls(since)]
+    iam = [call for call in calls if call[0] == "iam"]
+    assert len(iam) == len(set(iam)) > 0
+
+
 def test_what_cannot_be_had_is_refused(account: Account) -> None:
     account.make()
-    refused = account.survey(server={**SERVER, "path": "/other/"})
+    refused = account.look(server={**SERVER, "path": "/other/"})
     assert refused["failed"]
     assert refused["problems"] == [refused["msg"].removesuffix(" Nothing was changed.")]
     assert "exists with path /" in refused["msg"]
-    assert "access must be one of" in account.survey(server={**SERVER, "access": "root"})["msg"]
+
+
+def test_what_is_left_behind_is_found_before_anything_can_be_refused(account: Account) -> None:
+    account.make()
+    account.run("cwagent_admin_window", {"role": ADMIN_ROLE, "state": "open"})
+    assert account.look(server={**SERVER, "path": "/other/"})["due"] == ["window", "access"]
+
+
+@pytest.mark.parametrize(
+    ("server", "problem"),
+    [
+        ({"access": "root"}, "ec2_access.server: value of access must be one of: server, admin, got: root"),
+        ({"access": None}, "ec2_access.server: state is present but all of the following are missing: access"),
+        ({"state": "absent"}, "ec2_access.server: state cannot be absent."),
+        ({"path": "x"}, "'x' is no valid IAM path"),
+    ],
+)
+def test_mistakes_in_the_options_of_a_role(server: dict[str, Any], problem: str, account: Account) -> None:
+    given = {option: value for option, value in {**SERVER, **server}.items() if value is not None}
+    refused = account.look(server=given, path=given.get("path"))
+    assert len(refused["problems"]) == 1
+    assert problem in refused["msg"]
+
+
+def test_the_ids_of_a_region_are_a_list(account: Account) -> None:
+    assert account.look({"": account.instance})["due"] == ["access"]
+    assert "'' has no list of ids" in account.look({"": {"a": 1}})["msg"]
+    assert account.look({"": None})["due"] == ["access"]

@@ -21,7 +21,7 @@ def load(path: str) -> Any:
 
 
 def of_role(template: Any, defaults: dict[str, Any]) -> Any:
-    """A template of the survey as the role writes it, which has defaults of its own."""
+    """A template of site.yml as the role writes it, which has defaults of its own."""
     found = DEFAULT.fullmatch(template)
     if not found:
         return template
@@ -30,7 +30,7 @@ def of_role(template: Any, defaults: dict[str, Any]) -> Any:
 
 
 @pytest.mark.parametrize("access", ["server", "admin"])
-def test_the_survey_asks_what_the_role_asks(access: str) -> None:
+def test_site_asks_of_the_role_what_the_role_asks(access: str) -> None:
     asked = load("playbooks/vars/inputs.yml")["__cwagent_ec2_access"][access]
     defaults = load(f"roles/ec2_{access}/defaults/main.yml")
     tasks = load(f"roles/ec2_{access}/tasks/main.yml")
@@ -39,7 +39,7 @@ def test_the_survey_asks_what_the_role_asks(access: str) -> None:
     assert {option: of_role(template, defaults) for option, template in asked.items()} == wanted
 
 
-def test_and_of_the_instances() -> None:
+def test_site_asks_of_the_instances_what_the_role_asks() -> None:
     [task] = load("roles/ec2_server/tasks/instances.yml")
     role = task["cwagent.iam.cwagent_instance_profile"]
     assert load("playbooks/vars/inputs.yml")["__cwagent_ec2_access"]["replace"] == role["replace"]

@@ -1,0 +1,51 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Reads from IAM that several resources share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils._access_key import AccessKey
+
+if TYPE_CHECKING:
+    from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+
+
+def attached_policies(aws: Aws, kind: str, name: str) -> frozenset[str]:
+    """The ARNs of the managed policies on a principal. :param kind: ``role`` or ``user``."""
+    noun = kind.title()
+    pages = aws.pages(
+        f"iam:ListAttached{noun}Policies", f"list the policies of {kind} '{name}'", **{f"{noun}Name": name}
+    )
+    return frozenset(policy["PolicyArn"] for page in pages for policy in page["AttachedPolicies"])
+
+
+def inline_policies(aws: Aws, kind: str, name: str) -> frozenset[str]:
+    """The names of the inline policies on a principal. :param kind: ``role`` or ``user``."""
+    noun = kind.title()
+    pages = aws.pages(
+        f"iam:List{noun}Policies", f"list the inline policies of {kind} '{name}'", **{f"{noun}Name": name}
+    )
+    return frozenset(policy for page in pages for policy in page["PolicyNames"])
+
+
+def boundary(answer: dict[str, Any]) -> str | None:
+    """The ARN of the permissions boundary in an answer about a principal."""
+    arn = answer.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn")
+    return str(arn) if arn else None
+
+
+def tags(answer: dict[str, Any]) -> dict[str, str]:
+    """The tags in an answer of IAM."""
+    return {tag["Key"]: tag["Value"] for tag in answer.get("Tags", [])}
+
+
+def access_keys(aws: Aws, user: str) -> tuple[AccessKey, ...]:
+    """The access keys of a user."""
+    pages = aws.pages("iam:ListAccessKeys", f"list the access keys of user '{user}'", UserName=user)
+    return tuple(
+        AccessKey(key["AccessKeyId"], key["Status"] == "Active", key["CreateDate"])
+        for page in pages
+        for key in page["AccessKeyMetadata"]
+    )
