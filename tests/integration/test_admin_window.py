@@ -249,6 +249,12 @@ def test_site_repairs_before_it_does_anything_else(site: Site) -> None:
     site.clean()
 
 
+def test_site_repairs_although_the_rest_is_refused(site: Site) -> None:
+    site.lend()
+    assert "exists with path /" in site.play("site", cwagent_iam_path="/other/").failed().message
+    site.clean()
+
+
 def test_open_window(site: Site) -> None:
     """It is foretold; a person writes meanwhile; restore.yml ends it."""
     with nothing_written(site.aws):
