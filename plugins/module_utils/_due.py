@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
     from ansible_collections.cwagent.iam.plugins.module_utils._role import WantedRole
 
-PROFILES, WINDOW, ACCESS = "profiles", "window", "access"
+WINDOW, PROFILES, ACCESS = PARTS = "window", "profiles", "access"
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,8 @@ def due(want: WantedAccess, aws_in: Mapping[str, Aws], time: datetime) -> list[s
     ``WINDOW``: the admin window is not as it should be between runs. ``PROFILES``: an instance carries the admin
     profile, or a note of its earlier one. ``ACCESS``: something is missing on the roles, or on an instance.
 
-    What an interrupted run left behind comes first: where there is something to put back, nothing that follows is read,
-    which could fail, and which can be another afterwards.
+    What an interrupted run left behind comes first: where there is something to put back, the rest is not read, which
+    can be another afterwards.
 
     :param aws_in: the way to AWS by region; each makes the same call once.
     :param time: the present, in UTC.

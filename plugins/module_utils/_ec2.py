@@ -132,12 +132,10 @@ class AdminInstanceResource(Resource[_admin_instance.State]):
         }
         asked = dict.fromkeys([*(self._want.instance_ids or ()), *sorted(admins | notes.keys())])
         returning = self._want.state == _admin_instance.RETURNED
-        # One that carries a profile is there. Whether it is about to end matters of others, and before it goes back.
-        unsure = [
-            name
-            for name in asked
-            if name not in associations or not self._want.concerns(name) or (returning and name in admins)
-        ]
+        # One that carries a profile is there. Whether it is about to end matters of others, and of the administrator
+        # before anything is lent and before it goes back.
+        sure = () if self._want.state == _admin_instance.NOTED else associations.keys() - (admins if returning else ())
+        unsure = [name for name in asked if name not in sure or not self._want.concerns(name)]
         states = {**dict.fromkeys(asked.keys() - unsure, "running"), **instance_states(self._aws, unsure)}
         instances = {name: Instance(name, states[name], associations.get(name, ())) for name in asked if name in states}
         noted = {name: note for name, note in notes.items() if name in states}

@@ -12,6 +12,8 @@ NOT_YET_KNOWN = DENIED | {"UnrecognizedClientException", "InvalidClientTokenId"}
 THROTTLED = frozenset(
     {"Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequestsException", "SlowDown"}
 )
+# Only the admin window is written with these.
+WITHOUT_ADMINISTRATOR = {("iam:PutRolePolicy", "NoSuchEntity"), ("iam:PutUserPolicy", "NoSuchEntity")}
 # What an endpoint answers that has no such operation, as those of some partitions; or it answers with a page of text.
 UNREADABLE = "unreadable"
 NOT_OFFERED = frozenset({"InvalidAction", "UnknownOperationException", "NotImplemented", UNREADABLE})
@@ -93,4 +95,6 @@ def explain(attempt: str, action: str, code: str, message: str, identity: str | 
         return f"{failed}: AWS throttled the call ({code}) and every retry of it; run again later to finish."
     if code in BAD_CREDENTIALS:
         return f"{failed}: AWS did not accept the credentials in use ({code}: {message}); check them and run again."
+    if (action, code) in WITHOUT_ADMINISTRATOR:
+        return f"{failed}: {message} ({code}). The playbook cwagent.iam.site makes the administrator; run it first."
     return f"{failed}: {message} ({code})."

@@ -21,7 +21,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import Cwagent
 from ansible_collections.cwagent.iam.plugins.module_utils._steps import in_parallel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from ansible_collections.cwagent.iam.plugins.module_utils._role import WantedRole
 
@@ -49,12 +49,9 @@ class Preflight:
         :raises CwagentError: something is wrong, or AWS did not answer.
         """
         problems = _refusals(self._checks()) or [*self._unfit(), *self._elsewhere()]
-        if not problems:
-            try:
-                return self._due()
-            except InvalidInput as error:
-                problems = [str(error)]
-        raise CwagentError(f"{' '.join(problems)} Nothing was changed.", problems=problems)
+        if problems:
+            raise CwagentError(f"{' '.join(problems)} Nothing was changed.", problems=problems)
+        return self._due()
 
     def _due(self) -> dict[str, Any]:
         """For which parts of the job on EC2 there is something to do, where that was asked."""
@@ -63,7 +60,11 @@ class Preflight:
         want = _due.WantedAccess(
             **self._roles, replace=self._params["ec2_access"]["replace"], instances=self._instances
         )
-        return {"due": _due.due(want, self._aws_in, datetime.now(timezone.utc))}
+        try:
+            return {"due": _due.due(want, self._aws_in, datetime.now(timezone.utc))}
+        except CwagentError:
+            # What cannot be read, or had, is told by the task that needs it, after all that can be put back was.
+            return {"due": list(_due.PARTS)}
 
     def _checks(self) -> Iterator[Callable[[], object]]:
         """All that can be checked without asking AWS; each raises InvalidInput."""
@@ -101,8 +102,7 @@ class Preflight:
 
         def unfit_in(region: str) -> list[str]:
             aws = self._aws_in[region]
-            # One that carries a profile is there; to read this first is no further call where it is read anyway.
-            carrying = read_associations(aws) if self._params["ec2_access"] else {}
+            carrying = _carrying(aws) if self._params["ec2_access"] else ()
             unsure = [name for name in self._instances[region] if name not in carrying]
             states = instance_states(aws, unsure)
             return [problem for name in unsure if (problem := unfit_instance(name, states.get(name)))]
@@ -137,6 +137,14 @@ def _ids(region: str, given: Any) -> list[str]:
         return [str(each) for each in check_type_list(given or [])]
     except TypeError as error:
         raise InvalidInput(f"instances: '{region}' has no list of ids: {error}") from error
+
+
+def _carrying(aws: Aws) -> Collection[str]:
+    """The instances that carry a profile, and so are there; to read this is no further call where it is due anyway."""
+    try:
+        return read_associations(aws)
+    except CwagentError:
+        return ()
 
 
 def _refusals(checks: Iterator[Callable[[], object]]) -> list[str]:

@@ -101,7 +101,8 @@ def main() -> None:
     with _module.reporting(module):
         kind = "role" if params["role"] else "user"
         _names.check_name(kind, params[kind])
-        _window.check_minutes(params["minutes"])
+        if params["state"] == _window.OPEN:
+            _window.check_minutes(params["minutes"])
         want = _window.WantedWindow(kind, params[kind], params["state"], params["minutes"])
         resource = WindowResource(
             _module.aws(module), want, datetime.now(timezone.utc), refuse_open=params["refuse_open"]

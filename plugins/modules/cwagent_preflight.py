@@ -29,7 +29,8 @@ options:
     default: []
   instances:
     description:
-      - By region, the ids of instances. They exist and are not terminated.
+      - By region, the ids of instances. They exist and are not terminated. With O(ec2_access), those that carry an
+        instance profile are not looked up, since they are there.
       - The empty name stands for the region of the module.
     type: dict
     default: {}
@@ -56,7 +57,8 @@ options:
       - What O(instances) are to have, to learn whether they have it.
       - The calls are those that the modules M(cwagent.iam.cwagent_iam_role), M(cwagent.iam.cwagent_instance_profile),
         M(cwagent.iam.cwagent_admin_window) and M(cwagent.iam.cwagent_admin_instance) read with, each made once. Where
-        there is something to put back, the roles are not read.
+        there is something to put back, the roles are not read. Where a call fails, or something cannot be had as it is
+        wanted, all parts are due, and the module that needs it says why.
     type: dict
     suboptions:
       server:

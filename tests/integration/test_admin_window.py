@@ -25,9 +25,11 @@ from harness import (
     Play,
     Workplace,
     account,
+    allow,
     carried,
     environment,
     make_role,
+    make_user,
     nothing_written,
     run_module,
 )
@@ -253,6 +255,29 @@ def test_site_repairs_although_the_rest_is_refused(site: Site) -> None:
     site.lend()
     assert "exists with path /" in site.play("site", cwagent_iam_path="/other/").failed().message
     site.clean()
+
+
+def test_site_closes_the_window_although_it_may_not_read_the_rest(site: Site) -> None:
+    site.lend()
+    env = make_user(site.aws, "restricted", allow(NotAction="ec2:DescribeTags"))
+    denied = site.at.play(site.inventory, "site", env=env, **site.settings).failed()
+    assert "lacks ec2:DescribeTags" in denied.message
+    assert site.statement() == CLOSED
+
+
+def test_check_mode_does_not_guess_what_follows_a_repair(site: Site) -> None:
+    site.lend()
+    with nothing_written(site.aws):
+        checked = site.play("site", "--check", "--diff").succeeded()
+    assert "run cwagent.iam.restore, and check again" in checked.output
+    assert "PutParameter" in site.play("site").succeeded().writes
+
+
+def test_the_minutes_of_the_window_are_checked_before_anything_is_noted(site: Site) -> None:
+    with nothing_written(site.aws):
+        refused = site.play("store_config", store_config_window_minutes=0).failed()
+    assert "a window is open for 1 to 720 minutes, not 0" in refused.message
+    site.window("closed", minutes=0)
 
 
 def test_open_window(site: Site) -> None:

@@ -15,7 +15,9 @@ from harness import (
     SERVER_POLICY,
     SERVER_ROLE,
     ModuleServer,
+    allow,
     make_role,
+    make_user,
     nothing_written,
     put_on,
     take_off,
@@ -39,12 +41,12 @@ class Account:
         self.run("cwagent_iam_role", ADMIN)
         self.run("cwagent_instance_profile", {"name": SERVER_ROLE, "instance_ids": [self.instance]})
 
-    def look(self, instances: Any = None, path: str | None = None, **roles: Any) -> dict[str, Any]:
+    def look(self, instances: Any = None, path: str | None = None, env: Any = None, **roles: Any) -> dict[str, Any]:
         """What the preflight says; it writes nothing."""
         wanted = {"server": SERVER, "admin": ADMIN, **roles}
         given = {"instances": instances or {"": [self.instance]}, "path": path, "ec2_access": wanted}
         with nothing_written(self.aws):
-            return self.run("cwagent_preflight", given)
+            return self.run("cwagent_preflight", given, env=env)
 
     @property
     def iam(self) -> Any:
@@ -147,18 +149,17 @@ def test_iam_is_read_once_for_all_regions(account: Account) -> None:
     assert len(iam) == len(set(iam)) > 0
 
 
-def test_what_cannot_be_had_is_refused(account: Account) -> None:
+def test_what_cannot_be_had_or_read_is_left_to_the_task_that_needs_it(account: Account) -> None:
     account.make()
-    refused = account.look(server={**SERVER, "path": "/other/"})
-    assert refused["failed"]
-    assert refused["problems"] == [refused["msg"].removesuffix(" Nothing was changed.")]
-    assert "exists with path /" in refused["msg"]
-
-
-def test_what_is_left_behind_is_found_before_anything_can_be_refused(account: Account) -> None:
-    account.make()
-    account.run("cwagent_admin_window", {"role": ADMIN_ROLE, "state": "open"})
-    assert account.look(server={**SERVER, "path": "/other/"})["due"] == ["window", "access"]
+    assert account.look(server={**SERVER, "path": "/other/"})["due"] == ["window", "profiles", "access"]
+    for action in (
+        "ec2:DescribeIamInstanceProfileAssociations",
+        "ec2:DescribeTags",
+        "iam:GetRolePolicy",
+        "iam:GetRole",
+    ):
+        env = make_user(account.aws, action.replace(":", "-"), allow(NotAction=action))
+        assert account.look(env=env)["due"] == ["window", "profiles", "access"], action
 
 
 @pytest.mark.parametrize(

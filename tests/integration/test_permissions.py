@@ -350,14 +350,6 @@ SCENES: dict[str, list[Scene]] = {
         ),
         Scene("cwagent_iam_role", ADMINISTRATOR, ["iam:PutRolePolicy"]),
         Scene(
-            "cwagent_preflight",
-            {"instances": {"": ["@bare"]}, "ec2_access": {"server": ROLE, "admin": ADMINISTRATOR}},
-            [
-                *("ec2:DescribeIamInstanceProfileAssociations", "ec2:DescribeInstances", "ec2:DescribeTags"),
-                *("iam:GetRolePolicy", "iam:GetInstanceProfile"),
-            ],
-        ),
-        Scene(
             "cwagent_instance_profile",
             wait(name=SERVER_ROLE, instance_ids=["@bare"]),
             [

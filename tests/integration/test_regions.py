@@ -72,3 +72,15 @@ def test_on_premises_servers_share_one_user(spread: Spread) -> None:
 def test_a_second_run_changes_nothing(spread: Spread) -> None:
     assert spread.again.changes == []
     assert spread.again.writes == []
+
+
+def test_a_host_without_a_region_is_in_the_default_one(workplace: Workplace) -> None:
+    """Which boto3 finds where it likes, while another host has a region of its own."""
+    [here], [there] = workplace.aws.instances(1, region=HOME), workplace.aws.instances(1, region=AWAY)
+    nowhere = workplace.on_instance(here)
+    del nowhere["cwagent_region"]
+    away = {**workplace.on_instance(there), "cwagent_region": AWAY}
+    inventory = workplace.inventory({"ec2_servers": {"away": away}, "ec2_admin": {"here": nowhere}})
+    settings = workplace.file("config", f"[default]\nregion = {HOME}\n")
+    env = {"AWS_REGION": "", "AWS_DEFAULT_REGION": "", "AWS_CONFIG_FILE": str(settings)}
+    workplace.play(inventory, "site", "--check", env=env).succeeded()
