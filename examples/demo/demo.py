@@ -43,11 +43,13 @@ RUNNING = ("admin-1", "shop-1")
 FOREIGN = ("AWS_", "ANSIBLE_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
 NEXT = f"""\
-  1. Put your hosts into a copy of examples/inventory/hosts.yml, or tag your instances for aws_ec2.yml beside it.
-  2. See what would change:
+  1. Install what the controller needs, and the instance that stores: pip install ansible boto3.
+     Give the controller AWS credentials and a region, such as by AWS_PROFILE and AWS_REGION.
+  2. Put your hosts into a copy of examples/inventory/hosts.yml, or tag your instances for aws_ec2.yml beside it.
+  3. See what would change:
      ansible-playbook playbooks/site.yml -i my-hosts.yml -e cwagent_config_file={CONFIG} \\
        --check --diff
-  3. The same without --check --diff does it. README.md says the rest."""
+  4. The same without --check --diff does it. README.md says the rest."""
 
 Rows = list[tuple[str, ...]]
 

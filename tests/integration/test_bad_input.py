@@ -91,12 +91,12 @@ def spoiled(site: Site, case: str) -> tuple[dict[str, dict[str, Any]], list[str]
     [terminated] = site.at.aws.instances(1)
     site.at.aws.client("ec2").terminate_instances(InstanceIds=[terminated])  # EC2 forgets them after a while
     cases: dict[str, tuple[dict[str, dict[str, Any]], list[str]]] = {
-        "no admin": ({"ec2_admin": {}}, ["cwagent_ec2_admin has 0 hosts", "exactly one"]),
+        "no admin": ({"ec2_admin": {}}, ["cwagent_ec2_admin needs exactly one host", "and has none"]),
         "two admins": (
             {"ec2_admin": {"admin1": admin, "web1": server}},
-            ["cwagent_ec2_admin has 2 hosts", "admin1, web1"],
+            ["cwagent_ec2_admin needs exactly one host", "and has admin1, web1"],
         ),
-        "two on-premises admins": ({"onprem_admin": {"ops1": {}, "ops2": {}}}, ["has 2 hosts", "ops1, ops2"]),
+        "two on-premises admins": ({"onprem_admin": {"ops1": {}, "ops2": {}}}, ["one host at most", "ops1, ops2"]),
         "unknown": (
             {"ec2_servers": {"web1": {**server, "instance_id": "i-00000000000000000"}}},
             ["Instance i-00000000000000000 does not exist"],

@@ -1,7 +1,8 @@
-"""What the roles document is what they do when nothing is said."""
+"""What the roles document is what they do when nothing is said, and their two examples are one."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -23,3 +24,11 @@ def test_defaults(role):
     told = {name: option["default"] for name, option in options.items() if "default" in option}
     # A default that is made from other variables is told in words.
     assert told == {name: value for name, value in defaults.items() if name in told or "{{" not in str(value)}
+
+
+@pytest.mark.parametrize("role", sorted(path.name for path in ROLES.iterdir()))
+def test_site_shows_the_example_of_the_readme(role):
+    examples = read(role, "meta/argument_specs.yml")["argument_specs"]["main"]["examples"]
+    assert re.findall(r"^```yaml\n(.*?)```$", (ROLES / role / "README.md").read_text(), re.DOTALL | re.MULTILINE) == [
+        examples
+    ]
