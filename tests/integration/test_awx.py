@@ -93,8 +93,9 @@ class Job:
 
     @property
     def message(self) -> str:
-        """All that the failed tasks say."""
-        return " ".join(" ".join(str(each["res"].get("msg", "")) for each in self._results("runner_on_failed")).split())
+        """All that the failed tasks, and items of loops, say."""
+        failed = [*self._results("runner_item_on_failed"), *self._results("runner_on_failed")]
+        return " ".join(" ".join(str(each["res"].get("msg", "")) for each in failed).split())
 
     def _results(self, kind: str) -> list[dict[str, Any]]:
         return [each["event_data"] for each in self.events if each["event"] == kind]
