@@ -35,7 +35,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--delays", type=int, nargs="+", default=(0, 30), metavar="MS", help="milliseconds a call")
     parser.add_argument("--instances", type=int, nargs="+", default=(50, 1000), metavar="N", help="how many instances")
     parser.add_argument("--throttled", type=int, default=200, metavar="N", help="how many users, throttled; 0 for none")
-    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="how often short jobs are measured")
+    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="how often what is short is measured")
     parser.add_argument("--check", action="store_true", help="fail when something that must hold does not")
     parser.add_argument("--publish", action="store_true", help="put the tables and the plot into the guide")
     return parser.parse_args()
@@ -44,7 +44,11 @@ def arguments() -> argparse.Namespace:
 def trials(args: argparse.Namespace) -> Iterator[Trial]:
     """All that is to be measured."""
     for delay, size, side in itertools.product(args.delays, sorted(args.sizes), USERS.sides):
-        if side not in PEERS or size <= args.peers:
+        if side not in PEERS:
+            yield from (
+                Trial(USERS, side, size, Network(delay / 1000), repeat=repeat) for repeat in range(args.repeats)
+            )
+        elif size <= args.peers:
             yield Trial(USERS, side, size, Network(delay / 1000))
     for repeat, size, side in itertools.product(range(args.repeats), (1, bounds.ROW), TASKS.sides):
         yield Trial(TASKS, side, size, phases=[Phase.AGAIN], repeat=repeat)
