@@ -95,7 +95,7 @@ faults: $(READY) ## break the main job at every AWS call, in every way, and see 
 	$(call run,env PYTHONPATH=tests python -m faults --workers $(JOBS) $(if $(TRIALS),--trials $(TRIALS)))
 
 .PHONY: bench
-bench: $(READY) ## measure against amazon.aws and bare boto3 (half an hour; BENCH="--help" lists options)
+bench: $(READY) ## measure against amazon.aws and bare boto3 (20 minutes; BENCH="--help" lists options)
 	$(call run,env PYTHONPATH=tests python -m benchmarks $(BENCH))
 
 .PHONY: molecule
