@@ -33,7 +33,7 @@ def check_schema(config: dict[str, Any], path: str) -> None:
     :raises InvalidInput: it does not agree; it names the places.
     """
     try:
-        import jsonschema  # noqa: PLC0415  it takes a tenth of a module's time, and few runs use it
+        import jsonschema  # noqa: PLC0415  not above, since it takes a tenth of a module's time, and few runs use it
     except ImportError as error:
         raise InvalidInput(
             "schema was given, but the Python library jsonschema is not installed on this host; install it, or leave "

@@ -84,7 +84,8 @@ class Emulator:
                     pipe.close()
             return
         os.kill(self.pid, signal.SIGTERM)
-        # Another process started it, so it cannot be waited for; its port closes when it ends, and not before.
+        # Another process started it, so it cannot be waited for; its port closes when it ends, and not before. Nothing
+        # tells of that, so it is asked again and again.
         while True:
             try:
                 self._control("GET", "state")

@@ -406,7 +406,7 @@ def make_user(aws: Emulator, name: str, document: Mapping[str, Any] | None = Non
 
 
 def eventually(condition: Callable[[], bool], seconds: float = 30) -> None:
-    """Wait until a condition holds."""
+    """Wait until a condition holds. Nothing tells that it does, so it is looked at again and again."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"

@@ -304,7 +304,9 @@ def test_files_in_an_execution_environment(files: Fleet, mark: str) -> None:
     "program",
     [
         "boto3",
-        pytest.param("aws", marks=pytest.mark.skipif("AWS_CLI" not in os.environ, reason="needs the AWS CLI")),
+        pytest.param(
+            "aws", marks=pytest.mark.skipif("AWS_CLI" not in os.environ, reason="make integration sets it up")
+        ),
     ],
 )
 def test_the_file_is_used_as_it_stands(files: Fleet, program: str) -> None:

@@ -170,6 +170,7 @@ def test_the_command_line(tmp_path: Path) -> None:
 
 
 def ends(aws: Emulator) -> bool:
+    """Whether it ends. It is no child of this process, so only its silence tells."""
     for _ in range(1000):
         try:
             aws.mark()
@@ -180,7 +181,7 @@ def ends(aws: Emulator) -> bool:
 
 
 def test_it_ends_with_its_starter() -> None:
-    code = "import time; from emulator import Emulator; print(Emulator.start().endpoint, flush=True); time.sleep(60)"
+    code = "import signal; from emulator import Emulator; print(Emulator.start().endpoint, flush=True); signal.pause()"
     environ = {**os.environ, "PYTHONPATH": str(TESTS)}
     with subprocess.Popen([sys.executable, "-c", code], env=environ, stdout=subprocess.PIPE, text=True) as starter:
         assert starter.stdout
@@ -189,7 +190,7 @@ def test_it_ends_with_its_starter() -> None:
     assert ends(aws)
 
 
-@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="needs /proc")
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="only /proc tells what a process listens on")
 def test_it_listens_on_loopback_only(aws: Emulator) -> None:
     port = f"{int(aws.endpoint.rpartition(':')[2]):04X}"
     rows = [row.split() for file in ("tcp", "tcp6") for row in Path("/proc/net", file).read_text().splitlines()[1:]]

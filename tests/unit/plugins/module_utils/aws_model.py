@@ -396,7 +396,7 @@ class Ssm(Model):
     def __init__(self, parameter: Parameter | None, tier: str = "Standard") -> None:
         self.parameter, self.tier = parameter, tier
 
-    def put_parameter(self, name: str, value: str, type: str, overwrite: bool, tier: str) -> None:  # noqa: A002
+    def put_parameter(self, name: str, value: str, type: str, overwrite: bool, tier: str) -> None:  # noqa: A002  boto3 calls it so
         require(len(value.encode()) <= LIMITS[tier], "ValidationException: too long")
         require(overwrite or not self.parameter, "ParameterAlreadyExists")
         if self.parameter and (self.tier, tier) == ("Advanced", "Standard"):

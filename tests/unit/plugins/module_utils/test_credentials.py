@@ -351,7 +351,7 @@ except CwagentError as error:
 """
 
 
-@pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="no limit on the size of files")
+@pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="nothing here makes a write fail half way")
 def test_a_write_that_fails_half_way_leaves_the_old_file(store, path):
     before = path.read_bytes()
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

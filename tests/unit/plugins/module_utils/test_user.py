@@ -482,7 +482,7 @@ class Asked(Gateway):
         super().__init__(Iam())
         self.known, self.asked = known, []
 
-    def call(self, action: str, attempt: str, AccessKeyId: str) -> Any:  # noqa: N803
+    def call(self, action: str, attempt: str, AccessKeyId: str) -> Any:  # noqa: N803  boto3 calls it so
         self.asked.append(AccessKeyId)
         if AccessKeyId not in self.known:
             raise AwsRefusal("cannot be found", "NoSuchEntity")
@@ -534,7 +534,7 @@ def test_a_saved_key_that_is_not_the_users_may_be_somebodys(known, user, foreign
 
 def test_a_saved_key_of_which_iam_does_not_speak_may_be_somebodys():
     class Denied(Asked):
-        def call(self, action: str, attempt: str, AccessKeyId: str) -> Any:  # noqa: N803
+        def call(self, action: str, attempt: str, AccessKeyId: str) -> Any:  # noqa: N803  boto3 calls it so
             raise AwsRefusal("denied", "AccessDenied")
 
     assert seen(state(saved=saved("X")), Denied({})).saved.foreign
