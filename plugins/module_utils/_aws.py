@@ -18,6 +18,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     CwagentError,
     explain,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._steps import WORKERS
 
 try:
     from botocore import xform_name
@@ -46,7 +47,6 @@ T = TypeVar("T")
 # is not enough to sit that out.
 ATTEMPTS = 10
 POLL_SECONDS = 2.0
-CONNECTIONS = 10
 ACRONYMS = {"ssh": "SSH"}
 
 
@@ -98,7 +98,7 @@ class Aws:
             if (service, attempts) not in self._clients:
                 # Adaptive: all threads slow down together when AWS throttles one of them.
                 config = Config(
-                    retries={"mode": "adaptive", "total_max_attempts": attempts}, max_pool_connections=CONNECTIONS
+                    retries={"mode": "adaptive", "total_max_attempts": attempts}, max_pool_connections=WORKERS
                 )
                 self._clients[service, attempts] = self._connect(service, config=config)
             return self._clients[service, attempts]

@@ -21,8 +21,9 @@ GONE = frozenset({"NoSuchEntity"})
 # What IAM answers about a thing that was made, or emptied, a moment ago.
 NEW = frozenset({"NoSuchEntity", "ConcurrentModification"})
 STILL_HELD = frozenset({"DeleteConflict"})
-# IAM allows an account about 20 write requests a second; more threads only wait for each other.
-WORKERS = 10
+# Even at half a second a call this makes 40 calls a second, and IAM allows an account about 20 writes; more threads
+# would only wait for each other. Clients have as many connections.
+WORKERS = 20
 
 
 @dataclass(frozen=True)
