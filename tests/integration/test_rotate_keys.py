@@ -136,6 +136,18 @@ def test_from_nothing_to_a_replaced_key(workplace: Workplace, store: str) -> Non
     assert not any(first["aws_secret_access_key"].encode() in text for text in processes)
 
 
+def test_a_user_that_is_not_there_yet_is_made_as_by_site(workplace: Workplace) -> None:
+    site = Site(workplace, "ssm")
+    site.variables |= {
+        "cwagent_iam_path": "/monitoring/",
+        "cwagent_permissions_boundary": "arn:aws:iam::aws:policy/PowerUserAccess",
+        "cwagent_tags": {"team": "observability"},
+        "onprem_server_managed_policies": ["arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"],
+    }
+    site.play("rotate_keys")
+    assert site.play("site").writes == []
+
+
 def test_one_user_that_cannot_be_helped_keeps_no_host_from_its_new_key(workplace: Workplace) -> None:
     """The user is another region's, so that the two come in modules of their own."""
     site = Site(workplace, "ssm", db2={"cwagent_region": "us-east-1"})
