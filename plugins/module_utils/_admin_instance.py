@@ -38,7 +38,7 @@ class State:
 
     :param instances: by id, the instances that were asked for, carry the admin profile or have a note.
     :param notes: by instance, the note on it: the profile it had, or ``NOTHING``.
-    :param missing: names of profiles to go back to that do not exist.
+    :param missing: names of profiles to go back to that do not exist, or have no role, so that EC2 refuses them.
     """
 
     instances: Mapping[str, Instance] = field(default_factory=dict)
@@ -77,13 +77,20 @@ def _carries_admin(instance: Instance, want: WantedAdmin) -> bool:
     return any(found.profile == want.admin for found in instance.associations)
 
 
-def earlier_profile(now: State, instance_id: str, want: WantedAdmin) -> str | None:
-    """The profile an instance goes back to; ``None`` for none.
+def has_changed(now: State, instance: Instance, want: WantedAdmin) -> bool:
+    """Whether an instance is not what it was, and can be that again.
 
-    A note counts only while the admin profile is there: one that someone else has put on since is what it has now.
+    Its note counts while it carries the admin profile, or nothing, as in the middle of exchanging the profile of a
+    stopped instance. A profile that someone else has put on since is what it has now.
     """
+    bare_since = not instance.associations and now.notes.get(instance.id, NOTHING) != NOTHING
+    return instance.state not in ENDED and (bare_since or _carries_admin(instance, want))
+
+
+def earlier_profile(now: State, instance_id: str, want: WantedAdmin) -> str | None:
+    """The profile an instance goes back to; ``None`` for none."""
     instance = now.instances.get(instance_id)
-    if instance is None or not _carries_admin(instance, want):
+    if instance is None or not has_changed(now, instance, want):
         return _carried(instance)
     note = now.notes.get(instance_id)
     if note == NOTHING:
@@ -145,15 +152,15 @@ def _lend(now: State, name: str, want: WantedAdmin) -> list[Step]:
         tags = {NOTE: earlier or NOTHING}
         steps.append(Step("ec2:CreateTags", {"resources": [name], "tags": tags}, words))
     if want.state == ADMIN and [found.profile for found in instance.associations] != [want.admin]:
-        steps.append(put_on(instance, want.admin))
+        steps += put_on(instance, want.admin)
     return steps
 
 
 def _return(now: State, instance: Instance, want: WantedAdmin) -> list[Step]:
     steps: list[Step] = []
-    if instance.state not in ENDED and _carries_admin(instance, want):
+    if has_changed(now, instance, want):
         earlier = earlier_profile(now, instance.id, want)
-        steps += [put_on(instance, earlier)] if earlier else take_off(instance, want.admin)
+        steps += put_on(instance, earlier) if earlier else take_off(instance, want.admin)
     if instance.id in now.notes and not want.keep_note:
         arguments = {"resources": [instance.id], "tags": {NOTE: now.notes[instance.id]}}
         words = f"remove the note from instance {instance.id}"
@@ -175,7 +182,7 @@ def state_after(now: State, want: WantedAdmin) -> State:
             continue
         earlier = earlier_profile(now, name, want)
         if want.state == RETURNED:
-            if _carries_admin(instance, want) and instance.state not in ENDED:
+            if has_changed(now, instance, want):
                 instances[name] = _carrying(instance, earlier)
             if not want.keep_note:
                 notes.pop(name, None)
@@ -193,10 +200,10 @@ def _carrying(instance: Instance, profile: str | None) -> Instance:
 def warnings(now: State, want: WantedAdmin) -> list[str]:
     """Which instances cannot go back to what they had."""
     return [
-        f"instance profile '{now.notes[name]}', which instance {name} had, does not exist any more; "
+        f"instance profile '{now.notes[name]}', which instance {name} had, does not exist any more or has no role; "
         f"the instance gets {_words(earlier_profile(now, name, want))} instead"
         for name in sorted(now.instances)
-        if now.notes.get(name) in now.missing and _carries_admin(now.instances[name], want)
+        if now.notes.get(name) in now.missing and has_changed(now, now.instances[name], want)
     ]
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._role import InstanceProfile
 
 ENDED = frozenset({"shutting-down", "terminated"})
+STOPPED = frozenset({"stopping", "stopped"})
 
 # EC2 does not know a new instance profile for some seconds and calls its name invalid meanwhile; an association that
 # another one has just replaced or that has just ended is still in the way for a moment.
@@ -97,7 +98,8 @@ def plan(now: State, want: WantedProfile) -> Plan:
             "Take it off them first."
         )
     if not want.present:
-        return Plan({name: _take_off(instance, want) for name, instance in now.instances.items()})
+        off = {name: take_off(instance, want.name) if instance else [] for name, instance in now.instances.items()}
+        return Plan(off)
     problems = [problem for name in now.instances for problem in _problems(now, name, want)]
     if problems:
         raise InvalidInput(" ".join(problems))
@@ -131,57 +133,66 @@ def _other(instance: Instance, want: WantedProfile) -> Association | None:
     return next((found for found in instance.associations if found.profile != want.name), None)
 
 
-def _current(now: State, instance: Instance, want: WantedProfile) -> bool:
-    """Whether the instance carries the wanted profile, in its present incarnation, and no other."""
-    return bool(instance.associations) and all(
-        found.profile == want.name and found.profile_id in (None, now.profile.id if now.profile else None)
-        for found in instance.associations
+def current(associations: Sequence[Association], profile: InstanceProfile | None, want: WantedProfile) -> bool:
+    """Whether these are the wanted profile, in its present incarnation, and no other."""
+    return bool(associations) and all(
+        found.profile == want.name and found.profile_id in (None, profile.id if profile else None)
+        for found in associations
     )
 
 
 def kept(now: State, want: WantedProfile) -> Mapping[str, str]:
     """By instance, the other profile that it keeps."""
-    if not want.present or want.replace:
-        return {}
-    others = {name: _other(instance, want) for name, instance in now.instances.items() if instance}
-    return {name: other.profile for name, other in others.items() if other}
+    found = {name: _kept(instance, want) for name, instance in now.instances.items() if instance}
+    return {name: profile for name, profile in found.items() if profile}
+
+
+def _kept(instance: Instance, want: WantedProfile) -> str | None:
+    """The other profile that an instance keeps."""
+    other = None if not want.present or want.replace else _other(instance, want)
+    return other.profile if other else None
 
 
 def _put_on(now: State, instance: Instance, want: WantedProfile) -> list[Step]:
-    if _current(now, instance, want) or instance.id in kept(now, want):
-        return []
-    return [put_on(instance, want.name)]
+    return (
+        []
+        if current(instance.associations, now.profile, want) or _kept(instance, want)
+        else put_on(instance, want.name)
+    )
 
 
-def put_on(instance: Instance, profile: str) -> Step:
-    """The step that puts a profile on an instance, in the place of the one it carries."""
+def put_on(instance: Instance, profile: str) -> list[Step]:
+    """The steps that put a profile on an instance, in the place of those it carries.
+
+    EC2 replaces a profile on a running instance only.
+    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ReplaceIamInstanceProfileAssociation.html
+    """
     arguments: dict[str, Any] = {"iam_instance_profile": {"name": profile}}
     words = f"put instance profile '{profile}' on instance {instance.id}"
-    if not instance.associations:
-        arguments["instance_id"] = instance.id
-        return Step("ec2:AssociateIamInstanceProfile", arguments, words, retry_when=NOT_YET)
-    old = next((found for found in instance.associations if found.profile != profile), instance.associations[0])
-    arguments["association_id"] = old.id
-    words += f" in place of '{old.profile}'"
-    return Step("ec2:ReplaceIamInstanceProfileAssociation", arguments, words, retry_when=NOT_YET)
-
-
-def _take_off(instance: Instance | None, want: WantedProfile) -> list[Step]:
-    return take_off(instance, want.name) if instance else []
+    if instance.associations and instance.state not in STOPPED:
+        old = next((found for found in instance.associations if found.profile != profile), instance.associations[0])
+        arguments["association_id"] = old.id
+        words += f" in place of '{old.profile}'"
+        return [Step("ec2:ReplaceIamInstanceProfileAssociation", arguments, words, retry_when=NOT_YET)]
+    arguments["instance_id"] = instance.id
+    return [
+        *(_disassociate(instance, found) for found in instance.associations),
+        Step("ec2:AssociateIamInstanceProfile", arguments, words, retry_when=NOT_YET),
+    ]
 
 
 def take_off(instance: Instance, profile: str) -> list[Step]:
     """The steps that take a profile off an instance, if it is there."""
-    return [
-        Step(
-            "ec2:DisassociateIamInstanceProfile",
-            {"association_id": found.id},
-            f"take instance profile '{profile}' off instance {instance.id}",
-            done_when=frozenset({"InvalidAssociationID.NotFound"}),
-        )
-        for found in instance.associations
-        if found.profile == profile
-    ]
+    return [_disassociate(instance, found) for found in instance.associations if found.profile == profile]
+
+
+def _disassociate(instance: Instance, association: Association) -> Step:
+    return Step(
+        "ec2:DisassociateIamInstanceProfile",
+        {"association_id": association.id},
+        f"take instance profile '{association.profile}' off instance {instance.id}",
+        done_when=frozenset({"InvalidAssociationID.NotFound"}),
+    )
 
 
 def state_after(now: State, want: WantedProfile) -> State:
@@ -190,14 +201,17 @@ def state_after(now: State, want: WantedProfile) -> State:
 
 
 def _after(now: State, instance: Instance | None, want: WantedProfile) -> Instance | None:
-    if instance is None or _current(now, instance, want) or instance.id in kept(now, want):
-        return instance if want.present or instance is None else replace(instance, associations=())
-    if want.present:
-        profile = now.profile
-        arn = (profile.arn if profile else None) or want.name
-        return replace(instance, associations=(Association(None, arn, profile.id if profile else None),))
-    remaining = tuple(found for found in instance.associations if found.profile != want.name)
-    return replace(instance, associations=remaining)
+    if instance is None:
+        return None
+    if not want.present:
+        return replace(
+            instance, associations=tuple(each for each in instance.associations if each.profile != want.name)
+        )
+    if current(instance.associations, now.profile, want) or _kept(instance, want):
+        return instance
+    profile = now.profile
+    arn = (profile.arn if profile else None) or want.name
+    return replace(instance, associations=(Association(None, arn, profile.id if profile else None),))
 
 
 def render(state: State) -> dict[str, Any]:

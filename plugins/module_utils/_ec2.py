@@ -55,7 +55,7 @@ class AssociationResource(Resource[State]):
         profile = find_profile(self._aws, self._want.name) if self._want.present else None
         self._missing = self._want.present and profile is None
         asked = {name: associations.get(name, ()) for name in self._ids}
-        certain = {name for name, found in asked.items() if [each.profile for each in found] == [self._want.name]}
+        certain = {name for name, found in asked.items() if _association.current(found, profile, self._want)}
         states = instance_states(self._aws, [name for name in self._ids if name not in certain])
         instances = {
             name: Instance(name, states.get(name, "running"), found) if name in certain or name in states else None
@@ -132,21 +132,26 @@ class AdminInstanceResource(Resource[_admin_instance.State]):
         }
         asked = dict.fromkeys([*(self._want.instance_ids or ()), *sorted(admins | notes.keys())])
         returning = self._want.state == _admin_instance.RETURNED
-        # One that carries a profile is there. Whether it is about to end matters of others, and of the administrator
-        # before anything is lent and before it goes back.
-        sure = () if self._want.state == _admin_instance.NOTED else associations.keys() - (admins if returning else ())
+        # One that carries a profile is there. Whether it is stopped, or about to end, matters of others, and of the
+        # administrator before anything is lent and before it goes back.
+        sure = associations.keys() - admins if returning else associations.keys() & notes.keys()
         unsure = [name for name in asked if name not in sure or not self._want.concerns(name)]
         states = {**dict.fromkeys(asked.keys() - unsure, "running"), **instance_states(self._aws, unsure)}
         instances = {name: Instance(name, states[name], associations.get(name, ())) for name in asked if name in states}
-        noted = {name: note for name, note in notes.items() if name in states}
+        state = _admin_instance.State(instances, {name: note for name, note in notes.items() if name in states})
         if not returning:
-            return _admin_instance.State(instances, noted)
+            return state
         # A profile can be deleted meanwhile, and an account that was set up by hand can have no server profile at all.
-        targets = {noted.get(name, self._want.fallback) for name in admins} - {_admin_instance.NOTHING}
-        missing = {name for name in targets if find_profile(self._aws, name) is None}
-        if missing - {self._want.fallback} and find_profile(self._aws, self._want.fallback) is None:
+        changed = [name for name, each in instances.items() if _admin_instance.has_changed(state, each, self._want)]
+        targets = {state.notes.get(name, self._want.fallback) for name in changed} - {_admin_instance.NOTHING}
+        missing = {name for name in targets if not self._is_usable(name)}
+        if missing - {self._want.fallback} and not self._is_usable(self._want.fallback):
             missing.add(self._want.fallback)
-        return _admin_instance.State(instances, noted, frozenset(missing))
+        return replace(state, missing=frozenset(missing))
+
+    def _is_usable(self, profile: str) -> bool:
+        found = find_profile(self._aws, profile)
+        return found is not None and found.role is not None
 
     def plan(self, now: _admin_instance.State) -> Plan:
         """The steps of every instance."""

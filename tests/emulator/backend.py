@@ -16,6 +16,9 @@ EC2_PRINCIPALS = frozenset({"ec2.amazonaws.com", "ec2.amazonaws.com.cn"})
 SESSION_SECONDS = 6 * 3600
 """Life of instance credentials; AWS gives about six hours."""
 
+NOT_ACTIVE = "IncorrectState", "The association {} is not the active association"
+"""EC2's answer to a replacement on an instance that does not run."""
+
 
 @dataclass(frozen=True)
 class Profile:

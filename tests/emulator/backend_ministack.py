@@ -2,8 +2,8 @@
 
 Differs from AWS, and is repaired here: most AWS managed policies are missing, attaching an unknown one grants
 nothing in silence, a user may have any number of access keys, it is never recorded when a key was used,
-GetAccountAuthorizationDetails leaves boundaries out, and a replaced association keeps its id. What it leaves out where
-it holds callers to their policies is in authorization.py.
+GetAccountAuthorizationDetails leaves boundaries out, an association is replaced on stopped instances too, and keeps its
+id. What it leaves out where it holds callers to their policies is in authorization.py.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from urllib.parse import unquote
 from werkzeug.wrappers import Request, Response
 
 from .authorization import Authorization
-from .backend import ACCOUNT, SESSION_SECONDS, Credentials, Instance, Profile, internals, trusts_ec2
+from .backend import ACCOUNT, NOT_ACTIVE, SESSION_SECONDS, Credentials, Instance, Profile, internals, trusts_ec2
 
 Params = dict[str, Any]
 Handler = Callable[[Params], Any]
@@ -210,6 +210,10 @@ class Ministack:
         return status, headers, body
 
     def _replace_association(self, handler: Handler, params: Params) -> Any:
+        record = self._ec2._iam_instance_profile_associations.get(self._ec2._p(params, "AssociationId"))
+        if record and self._ec2._instances[record["InstanceId"]]["State"]["Name"] in ("stopping", "stopped"):
+            code, message = NOT_ACTIVE
+            return self._ec2._error(code, message.format(record["AssociationId"]), 400)
         status, headers, body = handler(params)
         if status == 200:
             old, new = self._ec2._p(params, "AssociationId"), f"iip-assoc-{secrets.token_hex(9)[:17]}"

@@ -1,7 +1,8 @@
 """moto: the widest coverage of IAM and EC2, and the partitions aws-cn and aws-us-gov. It enforces nothing.
 
-Differs from AWS, and is repaired here: DescribeInstances keeps the old profile after a Replace, a replaced
-association keeps its id, and EC2 answers NoSuchEntity for an instance profile that it does not know.
+Differs from AWS, and is repaired here: DescribeInstances keeps the old profile after a Replace, which is done on
+stopped instances too, a replaced association keeps its id, and EC2 answers NoSuchEntity for an instance profile that it
+does not know.
 """
 
 from __future__ import annotations
@@ -12,7 +13,17 @@ from typing import Any
 
 from werkzeug.wrappers import Request, Response
 
-from .backend import ACCOUNT, ROOT_KEY, SESSION_SECONDS, Credentials, Instance, Profile, internals, trusts_ec2
+from .backend import (
+    ACCOUNT,
+    NOT_ACTIVE,
+    ROOT_KEY,
+    SESSION_SECONDS,
+    Credentials,
+    Instance,
+    Profile,
+    internals,
+    trusts_ec2,
+)
 
 
 class Moto:
@@ -34,8 +45,12 @@ class Moto:
         replace = models.EC2Backend.replace_iam_instance_profile_association
         find = associations.filter_iam_instance_profiles
 
-        def replace_and_show(backend: Any, *args: Any, **kwargs: Any) -> Any:
-            association = replace(backend, *args, **kwargs)
+        def replace_and_show(backend: Any, association_id: str, *profile: Any) -> Any:
+            for found in backend.iam_instance_profile_associations.values():
+                if found.association_id == association_id and found.instance.state in ("stopping", "stopped"):
+                    code, message = NOT_ACTIVE
+                    raise ec2_error(code, message.format(association_id))
+            association = replace(backend, association_id, *profile)
             association.association_id = associations.random_iam_instance_profile_association_id()
             shown = {"Arn": association.iam_instance_profile.arn, "Id": association.association_id}
             backend.modify_instance_attribute(association.instance_id, "iam_instance_profile", shown)

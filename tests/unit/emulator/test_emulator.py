@@ -118,6 +118,14 @@ def test_a_replaced_association_has_a_new_id(account: Any) -> None:
     assert now["AssociationId"] != old
 
 
+def test_an_association_is_replaced_on_running_instances_only(account: Any) -> None:
+    account.role("server", "CloudWatchAgentServerPolicy")
+    [instance] = account.aws.instances(1, stopped=1)
+    old = account.associate(instance, "server")
+    with pytest.raises(ClientError, match=r"IncorrectState.*not the active association"):
+        account.ec2.replace_iam_instance_profile_association(AssociationId=old, IamInstanceProfile={"Name": "server"})
+
+
 def test_a_key_knows_its_last_use_and_a_user_has_two_at_most(account: Any) -> None:
     account.iam.create_user(UserName="u")
     used, unused = (account.iam.create_access_key(UserName="u")["AccessKey"] for _ in range(2))

@@ -313,7 +313,9 @@ class Ec2(Model):
     def replace_iam_instance_profile_association(
         self, association_id: str, iam_instance_profile: dict[str, str]
     ) -> None:
-        self._put(self._with(association_id).id, iam_instance_profile["name"])
+        instance = self._with(association_id)
+        require(instance.state not in _association.STOPPED, "IncorrectState: is not the active association")
+        self._put(instance.id, iam_instance_profile["name"])
 
     def disassociate_iam_instance_profile(self, association_id: str) -> None:
         instance = self._with(association_id)

@@ -20,7 +20,13 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import
     State,
     WantedAdmin,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._association import ENDED, NOT_YET, Association, Instance
+from ansible_collections.cwagent.iam.plugins.module_utils._association import (
+    ENDED,
+    NOT_YET,
+    STOPPED,
+    Association,
+    Instance,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
 ME, OTHER = "i-1", "i-2"
@@ -56,12 +62,21 @@ LENT = {
 }
 
 
+def as_it_is_done(steps: list[str], profiles: list[str], is_now: str) -> list[str]:
+    """The steps; EC2 does not replace a profile on a stopped instance, so there it is taken off first."""
+    if is_now not in STOPPED:
+        return steps
+    off = [OFF.format(profile) + "instance i-1" for profile in profiles]
+    parts = [step.partition(" in place of ") for step in steps]
+    return [each for put, replaced, _ in parts for each in ([*off, put] if replaced else [put])]
+
+
 @pytest.mark.parametrize("is_now", ["running", "stopped", "pending", "stopping"])
 @pytest.mark.parametrize(("profiles", "note", "noting", "lending"), LENT.values(), ids=LENT)
 def test_lend(profiles, note, noting, lending, is_now):
     now = state(*profiles, note=note, is_now=is_now)
     assert _admin_instance.plan(now, want(NOTED)).summaries == noting
-    assert _admin_instance.plan(now, want(ADMIN)).summaries == noting + lending
+    assert _admin_instance.plan(now, want(ADMIN)).summaries == noting + as_it_is_done(lending, profiles, is_now)
 
 
 BACK = {
@@ -75,7 +90,7 @@ BACK = {
     "noted only, none": ([], NOTHING, [], True),
     "someone gave another": (["other"], "shop", [], True),
     "someone gave another, there was none": (["other"], NOTHING, [], True),
-    "someone took it off": ([], "shop", [], True),
+    "taken off, and not put on yet": ([], "shop", [PUT.format("shop")], True),
     "nothing to do": (["server"], None, [], False),
 }
 
@@ -84,6 +99,7 @@ BACK = {
 @pytest.mark.parametrize(("profiles", "note", "steps", "noted"), BACK.values(), ids=BACK)
 def test_return(profiles, note, steps, noted, is_now):
     now = state(*profiles, note=note, is_now=is_now)
+    steps = as_it_is_done(steps, profiles, is_now)
     for back in (want(RETURNED), want(RETURNED, everywhere=True)):
         assert _admin_instance.plan(now, back).summaries == steps + [FORGET] * noted
         assert _admin_instance.state_after(now, back).notes == {}
@@ -107,7 +123,7 @@ def test_an_instance_that_is_gone_is_as_good_as_given_back():
 
 
 def test_only_its_own_note_is_removed():
-    [step] = _admin_instance.plan(state(note="shop"), want(RETURNED)).steps[ME]
+    [step] = _admin_instance.plan(state("shop", note="shop"), want(RETURNED)).steps[ME]
     assert step.arguments == {"resources": [ME], "tags": {NOTE: "shop"}}
 
 
@@ -179,7 +195,7 @@ def test_others_are_no_reason_not_to_give_back():
         (["admin", "shop"], "shop", "shop"),
         (["other"], "shop", "other"),
         (["other"], NOTHING, "other"),
-        ([], "shop", None),
+        ([], "shop", "shop"),
         (["admin"], "admin", "server"),
         (["shop", "admin"], "admin", "server"),
     ],
@@ -332,10 +348,11 @@ def test_the_region_is_clean_after_everything_is_given_back(region, keep_note):
     assert not admins(ec2)
     assert ec2.state.notes == (region.notes if keep_note else {})
     for name, before in profiles(region).items():
-        if "admin" not in before or region.instances[name].state in ENDED:
+        note = region.notes.get(name)
+        if region.instances[name].state in ENDED or ("admin" not in before and (before or not note)):
             assert ec2.carried(name) == before
         else:
-            earlier = region.notes.get(name) or ("server" if before[-1] == "admin" else before[-1])
+            earlier = note or ("server" if before[-1] == "admin" else before[-1])
             assert ec2.carried(name) == ([] if earlier == NOTHING else [earlier])
 
 

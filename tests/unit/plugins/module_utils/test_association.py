@@ -38,6 +38,12 @@ def want(**more: Any) -> WantedProfile:
 CASES = {
     "none": (state(), want(), [PUT]),
     "stopped": (state(is_now="stopped"), want(), [PUT]),
+    "stopped, other, replace": (
+        state(OTHER, is_now="stopped"),
+        want(replace=True),
+        ["take instance profile 'shop' off instance i-1", PUT],
+    ),
+    "stopping, stale": (state(STALE, is_now="stopping"), want(), ["take instance profile 'P' off instance i-1", PUT]),
     "same": (state(WANTED), want(), []),
     "same, id not told": (state(replace(WANTED, profile_id=None)), want(), []),
     "same, replace": (state(WANTED), want(replace=True), []),
@@ -112,6 +118,21 @@ def test_all_problems_are_told_at_once_and_nothing_is_planned():
 def test_waits_for_a_profile_that_ec2_does_not_know_yet(now):
     [[step]] = _association.plan(now, want()).steps.values()
     assert step.retry_when == NOT_YET >= {"InvalidParameterValue"}
+
+
+def test_a_list_is_gone_through_a_few_times_however_long_it_is():
+    class Counted(dict):
+        times = 0
+
+        def items(self):
+            Counted.times += 1
+            return super().items()
+
+    instances = Counted({f"i-{number}": Instance(f"i-{number}", "running", (OTHER,)) for number in range(50)})
+    now = State(instances, PROFILE)
+    _association.plan(now, want(keep_other=True))
+    _association.state_after(now, want(keep_other=True))
+    assert Counted.times <= 2
 
 
 def test_an_association_that_ended_meanwhile_is_as_good_as_taken_off():
