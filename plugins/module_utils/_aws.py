@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from email.utils import mktime_tz, parsedate_tz
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -34,7 +35,7 @@ try:
     )
     from botocore.parsers import ResponseParserError
 except ImportError:
-    pass  # AnsibleAWSModule reports it to the user.
+    pass  # _module.aws_module tells the user, and in the lookup require_aws_sdk.
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -129,14 +130,8 @@ class Aws:
         :raises CwagentError: no answer came, or the call could not be made.
         """
         service, operation = action.split(":")
-        try:
+        with self._worded(action, attempt):
             return self._note_time(getattr(self.client(service, attempts), xform_name(operation))(**arguments))
-        except ClientError as error:
-            raise self._refusal(error, attempt, action) from error
-        except ResponseParserError as error:
-            raise AwsRefusal(_unanswered(error, attempt, action), UNREADABLE) from error
-        except BotoCoreError as error:
-            raise CwagentError(_unanswered(error, attempt, action)) from error
 
     def find(self, action: str, attempt: str, absent: str, **arguments: Any) -> dict[str, Any] | None:
         """Make a reading call; absence is ``None``. :param absent: the error code that means absence."""
@@ -150,14 +145,10 @@ class Aws:
     def pages(self, action: str, attempt: str, **arguments: Any) -> Iterator[dict[str, Any]]:
         """Make a reading call for every page, as long as they are asked for."""
         service, operation = action.split(":")
-        try:
+        with self._worded(action, attempt):
             yield from map(
                 self._note_time, self.client(service).get_paginator(xform_name(operation)).paginate(**arguments)
             )
-        except ClientError as error:
-            raise self._refusal(error, attempt, action) from error
-        except BotoCoreError as error:
-            raise CwagentError(_unanswered(error, attempt, action)) from error
 
     def execute(self, step: Step) -> None:
         """Make the call of a step; an effect that is already there is as good as done."""
@@ -183,6 +174,18 @@ class Aws:
             except AwsRefusal as refusal:
                 if refusal.code not in retry_when or not deadline.pause():
                     raise
+
+    @contextmanager
+    def _worded(self, action: str, attempt: str) -> Iterator[None]:
+        """Word the errors of a call."""
+        try:
+            yield
+        except ClientError as error:
+            raise self._refusal(error, attempt, action) from error
+        except ResponseParserError as error:
+            raise AwsRefusal(_unanswered(error, attempt, action), UNREADABLE) from error
+        except BotoCoreError as error:
+            raise CwagentError(_unanswered(error, attempt, action)) from error
 
     def _refusal(self, error: ClientError, attempt: str, action: str) -> AwsRefusal:
         code = error.response["Error"].get("Code", "Unknown")
@@ -217,7 +220,7 @@ def _camel(name: str) -> str:
     return "".join(ACRONYMS.get(word) or word.title() for word in name.split("_"))
 
 
-def _unanswered(error: BotoCoreError, attempt: str, action: str) -> str:
+def _unanswered(error: Exception, attempt: str, action: str) -> str:
     failed = f"Could not {attempt} ({action})"
     if isinstance(error, (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError)):
         return (

@@ -28,6 +28,10 @@ class Resource(ABC, Generic[S]):
     def read(self) -> S:
         """What is there."""
 
+    def refuse(self, now: S, /) -> None:
+        """Refuse what may be found only after this run has acted. :raises InvalidInput: it says why."""
+        del now
+
     @abstractmethod
     def plan(self, now: S) -> Plan:
         """The steps from ``now`` to what is wanted."""
@@ -66,6 +70,7 @@ def converge(resource: Resource[S], check_mode: bool, wait: float | None) -> dic
     :raises CwagentError: something could not be done.
     """
     now = resource.read()
+    resource.refuse(now)
     plan = resource.plan(now)
     then = resource.after(now)
     result: dict[str, Any] = {

@@ -20,7 +20,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._window import ABSENT,
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from datetime import datetime
 
     from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
     from ansible_collections.cwagent.iam.plugins.module_utils._role import WantedRole
@@ -77,7 +76,7 @@ class ReadOnce(Aws):
         return self._answers[key]
 
 
-def due(want: WantedAccess, aws_in: Mapping[str, Aws], time: datetime) -> list[str]:
+def due(want: WantedAccess, aws_in: Mapping[str, Aws]) -> list[str]:
     """For which parts of the job there is something to do, or to say.
 
     ``WINDOW``: the admin window is not as it should be between runs. ``PROFILES``: an instance carries the admin
@@ -87,24 +86,23 @@ def due(want: WantedAccess, aws_in: Mapping[str, Aws], time: datetime) -> list[s
     can be another afterwards.
 
     :param aws_in: the way to AWS by region; each makes the same call once.
-    :param time: the present, in UTC.
     :raises InvalidInput: something cannot be had as it is wanted.
     :raises CwagentError: AWS did not answer.
     """
-    some_region = next(iter(aws_in.values()))
+    aws = next(iter(aws_in.values()))  # of any region: IAM is the same in all
     admin, server = want.admin.profile, want.server.profile
     window = WantedWindow("role", want.admin.name, CLOSED if want.admin.declared.admin_window else ABSENT)
     profile = WantedProfile(server, replace=want.replace, keep_other=True)
     left_behind: dict[str, list[Resource[Any]]] = {
-        WINDOW: [WindowResource(some_region, window, time, refuse_open=False)],
-        PROFILES: [AdminInstanceResource(aws, WantedAdmin(RETURNED, admin, server)) for aws in aws_in.values()],
+        WINDOW: [WindowResource(aws, window)],
+        PROFILES: [AdminInstanceResource(each, WantedAdmin(RETURNED, admin, server)) for each in aws_in.values()],
     }
     access: list[Resource[Any]] = [
         *(
             AssociationResource(aws_in[region], instance_ids, profile, whole_region=True)
             for region, instance_ids in want.instances.items()
         ),
-        *(RoleResource(some_region, role, present=True, for_result=False) for role in (want.server, want.admin)),
+        *(RoleResource(aws, role, present=True, for_result=False) for role in (want.server, want.admin)),
     ]
     found = [part for part, resources in left_behind.items() if _have_work(resources)]
     return [*found, ACCESS] if found or _have_work(access) else []

@@ -121,7 +121,6 @@ class AdminInstanceResource(Resource[_admin_instance.State]):
     def __init__(self, aws: Aws, want: WantedAdmin) -> None:
         super().__init__(aws)
         self._want = want
-        self._looked = False
 
     def read(self) -> _admin_instance.State:
         """The instances that matter as EC2 shows them."""
@@ -153,11 +152,12 @@ class AdminInstanceResource(Resource[_admin_instance.State]):
         found = find_profile(self._aws, profile)
         return found is not None and found.role is not None
 
+    def refuse(self, now: _admin_instance.State) -> None:
+        """Refuse to note where there is a note already. :raises InvalidInput: it says what to do."""
+        _admin_instance.refuse_noted(now, self._want)
+
     def plan(self, now: _admin_instance.State) -> Plan:
         """The steps of every instance."""
-        if not self._looked:
-            _admin_instance.refuse_noted(now, self._want)
-        self._looked = True
         return _admin_instance.plan(now, self._want)
 
     def after(self, now: _admin_instance.State) -> _admin_instance.State:

@@ -34,7 +34,7 @@ BAD_CREDENTIALS = frozenset(
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
 _IDENTITY = re.compile(r"User: (\S+) is not authorized")
 _ACTION = re.compile(r"not authorized to perform: ([a-z0-9-]+:[A-Za-z]+)")
-_RESOURCE = re.compile(r"on resource: (\S+)")
+_RESOURCE = re.compile(r"on resource: (.+?)(?= because | with an explicit deny|\. |[.\s]*$)")
 _REASON = re.compile(r"\bbecause (no [^.]*)")
 
 
@@ -81,7 +81,7 @@ def explain(attempt: str, action: str, code: str, message: str, identity: str | 
         found = _ACTION.search(message)
         needed = found.group(1) if found else action
         resource = _RESOURCE.search(message)
-        where = f" on {resource.group(1).rstrip('.')}" if resource else ""
+        where = f" on {resource.group(1)}" if resource else ""
         if "explicit deny" in message:
             return (
                 f"{failed}: access denied. A policy explicitly denies {needed}{where} to {who}; "

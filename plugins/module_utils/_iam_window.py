@@ -25,19 +25,27 @@ State = Optional[Window]
 class WindowResource(Resource[State]):
     """The admin window of a role or a user.
 
-    :param time: the present, in UTC.
     :param refuse_open: whether one that is open already is an error.
     """
 
-    def __init__(self, aws: Aws, want: WantedWindow, time: datetime, refuse_open: bool) -> None:
+    def __init__(self, aws: Aws, want: WantedWindow, refuse_open: bool = False) -> None:
         super().__init__(aws)
         self._want = want
-        self._time = time
         self._refuse_open = refuse_open
-        self._looked = False
+        self._read_at: datetime | None = None
+
+    @property
+    def _time(self) -> datetime:
+        """The present, in UTC: of the first read, so that plan and result agree."""
+        return self._read_at or self._aws.time
 
     def read(self) -> State:
         """The window as IAM shows it; ``None`` where the principal does not exist."""
+        window = self._read()
+        self._read_at = self._time
+        return window
+
+    def _read(self) -> State:
         kind, name = self._want.kind, self._want.name
         named = {f"{kind.title()}Name": name}
         answer = self._aws.find(
@@ -56,12 +64,18 @@ class WindowResource(Resource[State]):
         keys = access_keys(self._aws, name) if kind == "user" else ()
         return Window(answer["PolicyDocument"] if answer else None, keys)
 
+    def refuse(self, now: State) -> None:
+        """Refuse a window that is open, where that is wanted. :raises InvalidInput: it says until when."""
+        if self._refuse_open:
+            _window.refuse_open(now, self._want, self._time)
+
     def plan(self, now: State) -> Plan:
         """The steps that open or close it."""
-        if self._refuse_open and not self._looked:
-            _window.refuse_open(now, self._want, self._time)
-        self._looked = True
         return _window.plan(now, self._want, self._time)
+
+    def left(self, now: State) -> list[str]:
+        """What is not to be seen yet."""
+        return _window.plan(now, replace(self._want, force=False), self._time).summaries
 
     def after(self, now: State) -> State:
         """The window that the plan leads to."""

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,7 +60,7 @@ class Preflight:
             **self._roles, replace=self._params["ec2_access"]["replace"], instances=self._instances
         )
         try:
-            return {"due": _due.due(want, self._aws_in, datetime.now(timezone.utc))}
+            return {"due": _due.due(want, self._aws_in)}
         except CwagentError:
             # What cannot be read, or had, is told by the task that needs it, after all that can be put back was.
             return {"due": list(_due.PARTS)}

@@ -48,12 +48,14 @@ class WantedWindow:
 
     :param kind: ``role`` or ``user``.
     :param state: one of ``OPEN``, ``CLOSED``, ``ABSENT``.
+    :param force: whether to write even what looks as wanted.
     """
 
     kind: str
     name: str
     state: str
     minutes: int = 15
+    force: bool = False
 
 
 def closed_policy() -> dict[str, Any]:
@@ -129,7 +131,7 @@ def plan(now: Window | None, want: WantedWindow, time: datetime) -> Plan:
 
 def _policy_steps(now: Window, want: WantedWindow, time: datetime) -> list[Step]:
     policy = policy_after(now, want, time)
-    if policy == now.policy:
+    if policy == now.policy and not want.force:
         return []
     window = f"the admin window of {want.kind} '{want.name}'"
     if policy is None:
@@ -156,7 +158,7 @@ def _key_steps(now: Window, want: WantedWindow) -> list[Step]:
     if want.state == ABSENT and now.policy is None:
         return []
     active = want.state != CLOSED
-    return [switch_key(want.name, key.id, active) for key in now.keys if key.active != active]
+    return [switch_key(want.name, key.id, active) for key in now.keys if key.active != active or want.force]
 
 
 def report(window: Window | None, time: datetime) -> dict[str, Any]:

@@ -33,12 +33,18 @@ options:
     required: true
   minutes:
     description:
-      - How long to open the window for, in minutes, from 1 to 720, by the clock of the host that runs the module.
+      - How long to open the window for, in minutes, from 1 to 720, by the clock of AWS.
       - A window that is open already is only ever opened for longer.
     type: int
     default: 15
   refuse_open:
     description: Whether a window that is open already is an error, since another run or a person has opened it.
+    type: bool
+    default: false
+  force:
+    description:
+      - Whether to write the policy and the state of a user's keys even where they look as wanted.
+      - For closing a window that was opened seconds before, which IAM can still show as it was before that.
     type: bool
     default: false
 extends_documentation_fragment:
@@ -80,8 +86,6 @@ steps:
   sample: ["open the admin window of role 'CloudWatchAgentAdminRole' until 2026-11-24T16:15:00Z"]
 """
 
-from datetime import datetime, timezone
-
 from ansible_collections.cwagent.iam.plugins.module_utils import _module, _names, _window
 from ansible_collections.cwagent.iam.plugins.module_utils._iam_window import WindowResource
 
@@ -91,6 +95,7 @@ SPEC = {
     "state": {"type": "str", "choices": [_window.OPEN, _window.CLOSED, _window.ABSENT], "required": True},
     "minutes": {"type": "int", "default": 15},
     "refuse_open": {"type": "bool", "default": False},
+    "force": {"type": "bool", "default": False},
     **_module.WAIT_SPEC,
 }
 
@@ -103,11 +108,8 @@ def main() -> None:
         _names.check_name(kind, params[kind])
         if params["state"] == _window.OPEN:
             _window.check_minutes(params["minutes"])
-        want = _window.WantedWindow(kind, params[kind], params["state"], params["minutes"])
-        resource = WindowResource(
-            _module.aws(module), want, datetime.now(timezone.utc), refuse_open=params["refuse_open"]
-        )
-        _module.finish(module, resource)
+        want = _window.WantedWindow(kind, params[kind], params["state"], params["minutes"], params["force"])
+        _module.finish(module, WindowResource(_module.aws(module), want, refuse_open=params["refuse_open"]))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import boto3
 import pytest
 from botocore.exceptions import ClientError
 
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws, Deadline, _wire
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsRefusal
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import UNREADABLE, AwsRefusal
 from ansible_collections.cwagent.iam.plugins.module_utils._steps import Step
 
 
@@ -76,6 +80,44 @@ def test_absence_is_none(code, found):
 def test_only_absence_is_swallowed():
     with pytest.raises(AwsRefusal):
         Answering("AccessDenied").find("iam:GetRole", "read", absent="NoSuchEntity")
+
+
+class Proxy(BaseHTTPRequestHandler):
+    """Answers everything with a page for people."""
+
+    def do_POST(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"<html><body>Log in to use the network<br></html>")
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def behind_a_proxy():
+    with HTTPServer(("127.0.0.1", 0), Proxy) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        keys = {"aws_access_key_id": "a", "aws_secret_access_key": "s", "region_name": "us-east-1"}
+        url = f"http://127.0.0.1:{server.server_port}"
+        yield Aws(lambda service, config: boto3.client(service, endpoint_url=url, config=config, **keys))
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda aws: aws.call("iam:GetRole", "read it", RoleName="R"),
+        lambda aws: list(aws.pages("iam:ListRoles", "read it")),
+    ],
+    ids=["a call", "pages"],
+)
+def test_an_answer_that_is_not_from_aws_is_no_traceback(behind_a_proxy, read):
+    with pytest.raises(AwsRefusal, match=r"Could not read it \(iam:\w+\): Unable to parse response") as refusal:
+        read(behind_a_proxy)
+    assert refusal.value.code == UNREADABLE
 
 
 ME = "arn:aws:iam::123456789012:user/me"

@@ -7,7 +7,7 @@ import pytest
 from ansible_collections.cwagent.iam.plugins.module_utils import _converge
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Deadline
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource, converge
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsRefusal, CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsRefusal, CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._steps import Plan, Step
 
 
@@ -85,6 +85,24 @@ def test_check_mode_has_the_same_result_and_writes_nothing(check_mode, wait):
     number = Number(1, 2)
     assert converge(number, check_mode, wait) == RESULT
     assert number.written == ([] if check_mode else [2])
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+@pytest.mark.usefixtures("clock")
+def test_what_is_refused_is_looked_for_once_and_before_anything_is_done(check_mode):
+    number, seen = Number(1, 2), []
+    number.refuse = seen.append
+    assert converge(number, check_mode, 10) == RESULT
+    assert seen == [1]
+
+    def refuse(_now: int) -> None:
+        raise InvalidInput("No.")
+
+    number = Number(1, 2)
+    number.refuse = refuse
+    with pytest.raises(InvalidInput):
+        converge(number, check_mode, 10)
+    assert number.written == []
 
 
 @pytest.mark.parametrize("check_mode", [False, True])

@@ -69,6 +69,16 @@ CASES = {
         EC2_SAYS + refusal(ROLE, PUT_ON[1], INSTANCE, NO_SCP) + ". Encoded authorization failure message: 3DUk8xyz",
         lacks(ROLE, PUT_ON[1], f" on {INSTANCE}", NO_SCP),
     ),
+    "IAM, of a role by its name": (
+        ("read role 'R'", "iam:GetRole", "AccessDenied"),
+        refusal(ME, "iam:GetRole", "role R", NO_POLICY),
+        lacks(ME, "iam:GetRole", " on role R", NO_POLICY),
+    ),
+    "IAM, of a key": (
+        ("read it", "iam:GetAccessKeyLastUsed", "AccessDenied"),
+        refusal(ME, "iam:GetAccessKeyLastUsed", "access key AKIAIOSFODNN7EXAMPLE", ""),
+        lacks(ME, "iam:GetAccessKeyLastUsed", " on access key AKIAIOSFODNN7EXAMPLE"),
+    ),
     "no reason told": (
         (*CREATE, "AccessDenied"),
         refusal(ME, "iam:CreateRole", ON_ROLE, ""),

@@ -179,8 +179,7 @@ def test_a_principal_that_is_not_there(kind):
     ],
 )
 def test_what_is_told_of_a_principal_that_is_not_there(state, then, warnings):
-    gateway: Any = None
-    resource = WindowResource(gateway, want(state), NOW, refuse_open=False)
+    resource = resource_of(IamWindow("role", "P", Window()), want(state), NOW)
     assert (resource.after(None), resource.warnings(None)) == (then, warnings)
     assert resource.warnings(Window()) == []
     assert resource.render(None) == {"state": ABSENT, "deadline": None, "access_keys": []}
@@ -224,17 +223,30 @@ def test_a_window_that_is_open_is_refused(kind):
 
 @pytest.mark.parametrize("refuse_open", [False, True])
 def test_only_a_window_that_was_open_before_the_run_is_refused(refuse_open):
-    gateway: Any = None
     opened = Window(until(15))
-    resource = WindowResource(gateway, want(OPEN), NOW, refuse_open=refuse_open)
+    resource = resource_of(IamWindow("role", "P", opened), want(OPEN), NOW, refuse_open=refuse_open)
     if refuse_open:
         with pytest.raises(InvalidInput, match="is open until"):
-            resource.plan(opened)
+            resource.refuse(opened)
     else:
-        assert not resource.plan(opened).changes
-    resource = WindowResource(gateway, want(OPEN), NOW, refuse_open=refuse_open)
+        resource.refuse(opened)
+    resource.refuse(Window(SHUT))
     assert resource.plan(Window(SHUT)).changes
     assert not resource.plan(opened).changes
+
+
+def test_one_that_was_just_opened_is_closed_although_it_looks_closed():
+    shut = Window(SHUT, (OFF_A, B))
+    closing = replace(want(CLOSED, kind="user"), force=True)
+    assert _window.plan(shut, replace(closing, force=False), NOW).summaries == ["deactivate access key B of user 'P'"]
+    resource = resource_of(IamWindow("user", "P", shut), closing, NOW)
+    assert resource.plan(shut).summaries == [
+        "close the admin window of user 'P'",
+        "deactivate access key A of user 'P'",
+        "deactivate access key B of user 'P'",
+    ]
+    assert resource.left(shut) == ["deactivate access key B of user 'P'"]
+    assert resource.left(Window(SHUT, (OFF_A,))) == []
 
 
 TIMES = st.datetimes(datetime(2025, 1, 1), datetime(2099, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
@@ -256,9 +268,10 @@ def windows(draw: st.DrawFn, kind: str) -> Window:
     return Window(draw(POLICIES), keys if kind == "user" else ())
 
 
-def resource_of(model: IamWindow, want: WantedWindow, time: datetime) -> WindowResource:
+def resource_of(model: IamWindow, want: WantedWindow, time: datetime, **more: bool) -> WindowResource:
     gateway: Any = Gateway(model)
-    return WindowResource(gateway, want, time, refuse_open=False)
+    gateway.time = time
+    return WindowResource(gateway, want, **more)
 
 
 @given(TIMES)
