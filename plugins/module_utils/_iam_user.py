@@ -105,8 +105,10 @@ class UserResource(Resource[States]):
         return _user.keyring(state, self._want, self._rules, self._aws.time)
 
     def left(self, now: States) -> list[str]:
-        """What was planned and is not to be seen yet; a later phase of a key's replacement is for a later run."""
-        return [summary for summary in super().left(now) if summary in (self._planned or ())]
+        """What is not to be seen yet; a later phase of a key's replacement is for a later run."""
+        steps = [step for steps in self.plan(now).steps.values() for step in steps]
+        planned = self._planned or ()
+        return [step.summary for step in steps if step.summary in planned or step.action not in _keys.ACTIONS]
 
     def after(self, now: States) -> States:
         """The states that the plan leads to."""
@@ -187,16 +189,22 @@ class UserResource(Resource[States]):
         return replace(state, user=user, saved=replace(ring.saved, foreign=foreign))
 
     def _last_use(self, key: AccessKey) -> datetime | None:
-        answer = self._aws.call(
-            "iam:GetAccessKeyLastUsed", f"read when access key {key.id} was last used", AccessKeyId=key.id
-        )
+        try:
+            answer = self._aws.call(
+                "iam:GetAccessKeyLastUsed", f"read when access key {key.id} was last used", AccessKeyId=key.id
+            )
+        except AwsRefusal as refusal:
+            # IAM refuses to speak of a key that it does not know, and not all its hosts know one that was just made.
+            if self._planned is not None and refusal.code in DENIED:
+                raise AwsRefusal(str(refusal), "NoSuchEntity") from refusal
+            raise
         used: datetime | None = answer["AccessKeyLastUsed"].get("LastUsedDate")
         return used
 
     def _is_known(self, key_id: str) -> bool:
         """Whether a saved key that is none of the user's may be of use to somebody.
 
-        IAM answers NoSuchEntity about one that was deleted, and refuses to speak of those of other accounts.
+        IAM refuses to speak of those of other accounts, and, since 2023, of those that were deleted: they count too.
         """
         attempt = f"read whose access key {key_id} is"
         try:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 KEYS_PER_USER = 2
 # How far the clock that dated a record may be from IAM's, and how long after the record its key can still be made.
 CLOCK_SKEW = timedelta(minutes=5)
-MAKING = timedelta(minutes=15)
+MADE_WITHIN = timedelta(minutes=15)
 # An agent signs requests at least every few minutes. Where servers share a user, the old key is in use until the last
 # of them has switched, so one use of the new key is not enough to take the old one away.
 UNUSED_FOR = timedelta(hours=1)
@@ -28,6 +28,9 @@ UNUSED_FOR = timedelta(hours=1)
 # Steps on what is saved are no calls to AWS; they are named like them so that one list holds the whole plan.
 REWRITE_CREDENTIALS = "credentials:Rewrite"
 REMOVE_CREDENTIALS = "credentials:Remove"
+ACTIONS = frozenset(
+    {"iam:CreateAccessKey", "iam:UpdateAccessKey", "iam:DeleteAccessKey", REWRITE_CREDENTIALS, REMOVE_CREDENTIALS}
+)
 
 _LONG_AGO = datetime.min.replace(tzinfo=timezone.utc)
 
@@ -121,7 +124,7 @@ class Keyring:
             if key.id not in known
             and key.used is None
             and key.created is not None
-            and pending.at - CLOCK_SKEW <= key.created <= pending.at + MAKING
+            and pending.at - CLOCK_SKEW <= key.created <= pending.at + MADE_WITHIN
         )
 
     @property

@@ -1,9 +1,10 @@
 """ministack: enforces IAM policies, from version 1.5 on. Its root keys are test/test.
 
 Differs from AWS, and is repaired here: most AWS managed policies are missing, attaching an unknown one grants
-nothing in silence, a user may have any number of access keys, it is never recorded when a key was used,
-GetAccountAuthorizationDetails leaves boundaries out, an association is replaced on stopped instances too, and keeps its
-id. What it leaves out where it holds callers to their policies is in authorization.py.
+nothing in silence, a user may have any number of access keys, it is never recorded when a key was used, and asking that
+of an unknown one is no denial, GetAccountAuthorizationDetails leaves boundaries out, an association is replaced on
+stopped instances too, and keeps its id. What it leaves out where it holds callers to their policies is in
+authorization.py.
 """
 
 from __future__ import annotations
@@ -191,7 +192,10 @@ class Ministack:
     def _get_access_key_last_used(self, handler: Handler, params: Params) -> Any:
         status, headers, body = handler(params)
         key = self._iam._p(params, "AccessKeyId")
-        if status == 200 and key in self._last_used:
+        if status != 200:
+            message = "User is not authorized to perform: iam:GetAccessKeyLastUsed on resource: access key " + key
+            return self._iam._error(403, "AccessDenied", message)
+        if key in self._last_used:
             when, region, service = self._last_used[key]
             date = f"<LastUsedDate>{when:%Y-%m-%dT%H:%M:%SZ}</LastUsedDate>"
             use = f"{date}<Region>{region}</Region><ServiceName>{service}</ServiceName>"

@@ -139,6 +139,12 @@ def test_a_key_knows_its_last_use_and_a_user_has_two_at_most(account: Any) -> No
         account.iam.create_access_key(UserName="u")
 
 
+@pytest.mark.parametrize("aws", ["ministack"], indirect=True)
+def test_iam_does_not_speak_of_a_key_that_it_does_not_know(aws: Emulator) -> None:
+    with pytest.raises(ClientError, match=r"AccessDenied.*access key AKIAGONE"):
+        aws.client("iam").get_access_key_last_used(AccessKeyId="AKIAGONE567890123456")
+
+
 def test_ec2_names_the_profile_it_does_not_see(account: Any) -> None:
     [instance] = account.aws.instances(1)
     with pytest.raises(ClientError, match=r"InvalidParameterValue.*\(nope\).*Invalid IAM Instance Profile name"):

@@ -540,6 +540,36 @@ def test_a_saved_key_of_which_iam_does_not_speak_may_be_somebodys():
     assert seen(state(saved=saved("X")), Denied({})).saved.foreign
 
 
+def test_a_key_that_a_host_of_iam_does_not_know_yet_is_waited_for():
+    class Denying(Asked):
+        def call(self, action: str, attempt: str, AccessKeyId: str) -> Any:  # noqa: N803  boto3 calls it so
+            raise AwsRefusal("denied", "AccessDenied")
+
+    gateway: Any = Denying({})
+    nowhere: Any = object()
+    resource = UserResource(gateway, ["U"], declare(), store=nowhere, present=True)
+    now = state("A", "B", saved=saved())
+    with pytest.raises(AwsRefusal) as refusal:
+        resource._with_use(now)
+    assert refusal.value.code == "AccessDenied"
+    resource.plan({"U": State("U", saved=saved())})
+    with pytest.raises(AwsRefusal) as refusal:
+        resource._with_use(now)
+    assert refusal.value.code in GONE
+
+
+def test_what_came_with_the_user_is_waited_for_and_a_later_step_of_its_key_is_not():
+    gateway: Any = Gateway(Iam())
+    resource = UserResource(gateway, ["U"], declare(tags={"team": "ops"}), store=None, present=True)
+    assert not any("tag" in summary for summary in resource.plan({"U": State("U")}).summaries)
+    without_tags = State("U", User("U", Held(policies=frozenset({SERVER}))))
+    assert resource.left({"U": without_tags}) == ["tag user 'U' with team"]
+    nowhere: Any = object()
+    resource = UserResource(gateway, ["U"], declare(), store=nowhere, present=True)
+    resource.plan({"U": State("U", User("U", Held()), saved("A"))})
+    assert resource.left({"U": state("A", saved=saved())}) == []
+
+
 def test_other_ways_to_sign_in_keep_a_user():
     device = "arn:aws:iam::123456789012:mfa/phone"
     credentials = {
