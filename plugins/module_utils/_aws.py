@@ -18,6 +18,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     AwsRefusal,
     CwagentError,
     explain,
+    is_explicit,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._steps import WORKERS
 
@@ -191,7 +192,7 @@ class Aws:
         code = error.response["Error"].get("Code", "Unknown")
         message = error.response["Error"].get("Message", "")
         identity = self._identity() if code in DENIED and "User: " not in message else None
-        return AwsRefusal(explain(attempt, action, code, message, identity), code)
+        return AwsRefusal(explain(attempt, action, code, message, identity), code, is_explicit(message))
 
     def _identity(self) -> str | None:
         """Who is calling; AWS answers this to everyone, and is only asked for the sake of an error message."""

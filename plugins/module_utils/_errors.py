@@ -54,15 +54,22 @@ class AwsRefusal(CwagentError):
     """AWS answered a call with an error.
 
     :param code: the error code AWS gave, such as ``NoSuchEntity``.
+    :param explicit: whether a policy denies the call, an organization's for instance, and not only none allows it.
     """
 
-    def __init__(self, message: str, code: str) -> None:
+    def __init__(self, message: str, code: str, explicit: bool = False) -> None:
         super().__init__(message)
         self.code = code
+        self.explicit = explicit
 
 
 class InvalidInput(CwagentError):
     """The user asked for something that cannot be; found before anything was written."""
+
+
+def is_explicit(message: str) -> bool:
+    """Whether AWS says in a refusal that a policy denies the call."""
+    return "explicit deny" in message
 
 
 def explain(attempt: str, action: str, code: str, message: str, identity: str | None = None) -> str:
@@ -82,7 +89,7 @@ def explain(attempt: str, action: str, code: str, message: str, identity: str | 
         needed = found.group(1) if found else action
         resource = _RESOURCE.search(message)
         where = f" on {resource.group(1)}" if resource else ""
-        if "explicit deny" in message:
+        if is_explicit(message):
             return (
                 f"{failed}: access denied. A policy explicitly denies {needed}{where} to {who}; "
                 f"lift that Deny and allow {needed}, then run again."

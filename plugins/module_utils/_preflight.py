@@ -16,7 +16,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._association import un
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials import FileStore
 from ansible_collections.cwagent.iam.plugins.module_utils._ec2 import instance_states, read_associations
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsRefusal, CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._steps import in_parallel
 
 if TYPE_CHECKING:
@@ -34,10 +34,14 @@ class Preflight:
     :raises InvalidInput: the instances of a region are no list.
     """
 
+    warnings: list[str]
+    """What could not be looked at."""
+
     def __init__(self, params: Mapping[str, Any], region: str | None, connect: Callable[..., Any]) -> None:
         self._params = params
         self._region = region
         self._connect = connect
+        self.warnings = []
         self._instances = {name: _ids(name, given) for name, given in params["instances"].items()}
         answers: dict[str, Any] = {}
         self._aws_in = {name: _due.ReadOnce(self._in_region(name), name, answers) for name in self._instances}
@@ -116,7 +120,14 @@ class Preflight:
         answer = Aws(self._connect).call("ec2:DescribeRegions", "list the regions of the account")
 
         def carriers(region: str) -> list[str]:
-            found = read_associations(Aws(self._in_region(region)))
+            try:
+                found = read_associations(Aws(self._in_region(region)))
+            except AwsRefusal as refusal:
+                if not refusal.explicit:
+                    raise
+                # An organization closes regions by such a policy; it is not the user's to lift.
+                self.warnings.append(f"It was not looked whether instances in {region} carry a profile. {refusal}")
+                return []
             return [
                 f"Instance {name} in {region} is not in the inventory and carries instance profile '{each.profile}'."
                 for name, associations in sorted(found.items())

@@ -43,7 +43,8 @@ options:
     description:
       - Names of instance profiles that are to be deleted. No instance of any enabled region may carry them, except
         those in O(retired_from). This takes C(ec2:DescribeRegions) and, in each,
-        C(ec2:DescribeIamInstanceProfileAssociations).
+        C(ec2:DescribeIamInstanceProfileAssociations). A region where a policy explicitly denies that is passed over
+        with a warning, since an organization can have closed it.
     type: list
     elements: str
     default: []
@@ -137,6 +138,8 @@ problems:
   sample: ["Instance i-0123456789abcdef0 does not exist in this region and account."]
 """
 
+from ansible.module_utils.common.warnings import warn
+
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight import Preflight
 
@@ -162,7 +165,11 @@ SPEC = {
 def main() -> None:
     module = _module.aws_module(SPEC)
     with _module.reporting(module):
-        _module.leave(module, changed=False, **Preflight(module.params, module.region, module.client).result())
+        preflight = Preflight(module.params, module.region, module.client)
+        result = preflight.result()
+        for warning in preflight.warnings:
+            warn(warning)
+        _module.leave(module, changed=False, **result)
 
 
 if __name__ == "__main__":

@@ -148,3 +148,22 @@ def test_an_instance_without_the_admin_policy_cannot_store(enforcing: Emulator, 
         assert result["changed"]
     else:
         refused(result, "ssm:PutParameter", f"assumed-role/R/{instance}")
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_a_region_that_the_organization_has_closed_is_passed_over(enforcing: Emulator, closed: bool) -> None:
+    """A policy of an organization is the same to the caller as an explicit Deny of its own."""
+    in_one_region = {"Condition": {"StringEquals": {"aws:RequestedRegion": "us-west-2"}}}
+    describe = {"Action": "ec2:DescribeIamInstanceProfileAssociations", "Resource": "*"}
+    everywhere_else = {"Condition": {"StringNotEquals": {"aws:RequestedRegion": "us-west-2"}}}
+    statements = [
+        {"Effect": "Allow", "Action": "ec2:DescribeRegions", "Resource": "*"},
+        {"Effect": "Allow", **describe, **({} if closed else everywhere_else)},
+        *([{"Effect": "Deny", **describe, **in_one_region}] if closed else []),
+    ]
+    env = make_user(enforcing, f"caller{closed}", {"Version": "2012-10-17", "Statement": statements})
+    result = run_module(enforcing, "cwagent_preflight", env=env, retired_profiles=["P"])
+    words = "explicitly denies" if closed else "lacks"
+    told = result["warnings"][0] if closed else result["msg"]
+    assert f"{words} ec2:DescribeIamInstanceProfileAssociations" in told
+    assert ("in us-west-2 carry a profile" in told) == closed

@@ -566,7 +566,7 @@ def test_what_came_with_the_user_is_waited_for_and_a_later_step_of_its_key_is_no
     assert resource.left({"U": without_tags}) == ["tag user 'U' with team"]
     nowhere: Any = object()
     resource = UserResource(gateway, ["U"], declare(), store=nowhere, present=True)
-    resource.plan({"U": State("U", User("U", Held()), saved("A"))})
+    resource.plan({"U": state("A", saved=saved("A"), policies=frozenset())})
     assert resource.left({"U": state("A", saved=saved())}) == []
 
 
