@@ -211,12 +211,13 @@ class SecretStore(DocumentStore):
 
     def _write(self, user: str, text: str, attempt: str) -> None:
         name = self.name(user)
+        # Not PutSecretValue, which goes on with the KMS key that the secret was made with.
+        encrypted: dict[str, Any] = {"KmsKeyId": self.kms_key_id} if self.kms_key_id else {}
         try:
-            self.aws.call("secretsmanager:PutSecretValue", attempt, SecretId=name, SecretString=text)
+            self.aws.call("secretsmanager:UpdateSecret", attempt, SecretId=name, SecretString=text, **encrypted)
         except AwsRefusal as refusal:
             if refusal.code != "ResourceNotFoundException":
                 raise
-            encrypted: dict[str, Any] = {"KmsKeyId": self.kms_key_id} if self.kms_key_id else {}
             words = f"Access key of IAM user {user} for the Amazon CloudWatch agent."
             self.aws.call(
                 "secretsmanager:CreateSecret", attempt, Name=name, SecretString=text, Description=words, **encrypted

@@ -96,6 +96,7 @@ class MetadataService:
         except HTTPError as error:
             if error.code == NOT_FOUND:
                 return None
+            self._token = None  # it can be what was refused
             raise CwagentError(f"The instance metadata service refused {url}: HTTP {error.code}.") from error
         except (URLError, OSError) as error:
             raise CwagentError(
@@ -107,10 +108,17 @@ class MetadataService:
 def wait_for(service: MetadataService, profile: str | None, deadline: Deadline) -> Identity:
     """Wait until the instance sees itself under an instance profile, or under none.
 
+    The service refuses calls when they are too many, of other programs too, so a failure ends the wait only at its end.
+
     :raises CwagentError: it does not within the deadline.
     """
     while True:
-        now = service.identity()
+        try:
+            now = service.identity()
+        except CwagentError:
+            if not deadline.pause():
+                raise
+            continue
         if now.profile == profile and (profile is None or now.role):
             return now
         if not deadline.pause():

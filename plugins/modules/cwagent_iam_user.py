@@ -41,8 +41,8 @@ options:
         description:
           - The folder for the files, made with mode 0700; needed for O(credentials.store=file).
           - The key of a user is saved in C(<user name>.credentials) with mode 0600.
-          - A file there that cannot be read as one, or that holds a key of somebody else, is not overwritten but
-            renamed to C(<user name>.credentials.earlier).
+          - A file there that cannot be read as one, or that holds a key which is not the user's, is not overwritten but
+            renamed to C(<user name>.credentials.earlier). IAM does not tell a deleted key from one of another account.
         type: path
       profile:
         description: The profile in the file. The CloudWatch agent looks for the default.
@@ -57,7 +57,9 @@ options:
       kms_key_id:
         description:
           - The id, ARN or alias of the KMS key that parameters and secrets are encrypted with when they are written.
-            What is written already stays as it is until the next key. Without it, the service's own key of the account.
+            What is written already stays as it is until the next key. Without it, a parameter is encrypted with the
+            service's own key of the account, whatever it was encrypted with before, so give it to every run; a secret
+            keeps the KMS key that it has.
           - C(AmazonSSMManagedInstanceCore) lets an instance read every parameter that the service's own key encrypts,
             so with O(credentials.store=ssm) give a key that instances may not use.
         type: str

@@ -166,6 +166,8 @@ def test_a_key_that_is_gone_or_switched_off(fleet: Fleet) -> None:
     assert "was deactivated" in refused["msg"]
     iam.delete_access_key(UserName="U", AccessKeyId=key)
     assert fleet.run()["changed"]
+    if fleet.store == "file":  # IAM does not tell a key that was deleted from one of another account
+        (fleet.folder / "U.credentials.earlier").unlink()
     fleet.is_whole()
 
 
@@ -230,13 +232,29 @@ def test_a_place_that_cannot_be_written_makes_no_key(fleet: Fleet) -> None:
 def test_a_secret_that_cannot_be_saved_takes_its_key_along(fleet: Fleet) -> None:
     if fleet.store == "file":
         pytest.skip("what fails between record and file is tested without AWS")
-    action = {"ssm": "PutParameter", "secretsmanager": "PutSecretValue"}[fleet.store]
+    action = {"ssm": "PutParameter", "secretsmanager": "UpdateSecret"}[fleet.store]
     nth = {"ssm": 2, "secretsmanager": 2}[fleet.store]  # the first writes the record
     refused = fleet.run({"kind": Kind.DENY, "action": action, "nth": nth})
     assert refused["failed"]
     assert "was deleted again" in refused["msg"]
     assert fleet.access_keys() == []
     assert not fleet.run().get("failed")
+    fleet.is_whole()
+
+
+def test_a_secret_gets_the_kms_key_with_the_next_access_key(fleet: Fleet) -> None:
+    if fleet.store != "secretsmanager":
+        pytest.skip("a parameter takes its KMS key with every write")
+    secrets, iam = fleet.aws.client("secretsmanager"), fleet.aws.client("iam")
+    fleet.run()
+    [key] = fleet.access_keys()
+    iam.delete_access_key(UserName="U", AccessKeyId=key["AccessKeyId"])
+    fleet.run(credentials={"kms_key_id": "alias/ours"})
+    assert secrets.describe_secret(SecretId="/cwagent/credentials/U")["KmsKeyId"] == "alias/ours"
+    [key] = fleet.access_keys()
+    iam.delete_access_key(UserName="U", AccessKeyId=key["AccessKeyId"])
+    fleet.run()
+    assert secrets.describe_secret(SecretId="/cwagent/credentials/U")["KmsKeyId"] == "alias/ours"
     fleet.is_whole()
 
 

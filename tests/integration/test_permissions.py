@@ -533,7 +533,7 @@ SCENES: dict[str, list[Scene]] = {
         Scene(
             "cwagent_iam_user",
             keys_in("secretsmanager"),
-            ["secretsmanager:GetSecretValue", "secretsmanager:PutSecretValue", "secretsmanager:CreateSecret"],
+            ["secretsmanager:GetSecretValue", "secretsmanager:UpdateSecret", "secretsmanager:CreateSecret"],
         )
     ],
 }

@@ -94,13 +94,16 @@ def test_no_service(monkeypatch):
 
 
 class Service:
-    """Shows its identities one after the other, then the last one for good."""
+    """Shows its identities one after the other, then the last one for good; an error is raised."""
 
-    def __init__(self, *shown: Identity) -> None:
+    def __init__(self, *shown: Identity | CwagentError) -> None:
         self.shown = list(shown)
 
     def identity(self) -> Identity:
-        return self.shown.pop(0) if len(self.shown) > 1 else self.shown[0]
+        found = self.shown.pop(0) if len(self.shown) > 1 else self.shown[0]
+        if isinstance(found, CwagentError):
+            raise found
+        return found
 
 
 def wait(service: Any, profile: str | None) -> Identity:
@@ -115,6 +118,7 @@ def wait(service: Any, profile: str | None) -> Identity:
         ([NOBODY, HALF, ADMIN], "admin", ADMIN),
         ([NOBODY], None, NOBODY),
         ([ADMIN, NOBODY], None, NOBODY),
+        ([CwagentError("503"), ADMIN], "admin", ADMIN),
     ],
 )
 def test_waits(shown, profile, found):
@@ -133,3 +137,18 @@ def test_waits(shown, profile, found):
 def test_gives_up(shown, profile, words):
     with pytest.raises(CwagentError, match=words):
         wait(Service(shown), profile)
+
+
+def test_gives_up_on_a_service_that_never_answers():
+    with pytest.raises(CwagentError, match="never"):
+        wait(Service(CwagentError("never")), "admin")
+
+
+def test_a_token_that_is_refused_is_replaced(metadata):
+    metadata.update({**PAGES, "iam/info": 401})
+    service = MetadataService()
+    with pytest.raises(CwagentError, match="HTTP 401"):
+        service.identity()
+    assert service._token is None
+    metadata["iam/info"] = INFO
+    assert service.identity() == ADMIN
