@@ -5,17 +5,25 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ansible.errors import AnsibleFilterError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
 
 def _region_of(host: Mapping[str, Any]) -> str:
     """The region of a host: what the user says, or the ``amazon.aws.aws_ec2`` inventory; empty where neither does."""
-    return str(host.get("cwagent_region") or (host.get("placement") or {}).get("region") or "")
+    placement = host.get("placement")
+    told = placement.get("region") if isinstance(placement, Mapping) else None
+    return _text(host, "cwagent_region") or str(told or "")
+
+
+def _text(host: Mapping[str, Any], variable: str) -> str:
+    """A variable of a host; blanks, as from a survey, are as good as nothing."""
+    return str(host.get(variable) or "").strip()
 
 
 def instances_by_region(
@@ -25,7 +33,7 @@ def instances_by_region(
 
     :raises AnsibleFilterError: it names the hosts that have none.
     """
-    ids = {host: str(hostvars[host].get("instance_id") or "") for host in hosts}
+    ids = {host: _text(hostvars[host], "instance_id") for host in hosts}
     without = sorted(host for host, instance_id in ids.items() if not instance_id)
     if without:
         raise AnsibleFilterError(f"These hosts have no instance_id: {', '.join(without)}.")
@@ -48,7 +56,7 @@ def users_by_region(
     """
 
     made = {host: f"{name}-{host}" if per_host else name for host in hosts}
-    users = {host: str(hostvars[host].get(name_variable) or user) for host, user in made.items()}
+    users = {host: _text(hostvars[host], name_variable) or user for host, user in made.items()}
     return _by_region(users, hostvars, default_region)
 
 
@@ -66,7 +74,7 @@ def _by_region(
 
 
 class FilterModule:
-    """The filters of the collection."""
+    """The filters in this file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """By name, the filters."""

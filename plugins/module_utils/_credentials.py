@@ -163,7 +163,7 @@ class FileStore(Store):
         text = io.StringIO()
         parser.write(text)
         self._write(self.path(user), text.getvalue().rstrip() + "\n")
-        self.settle(user)
+        _unlink(self._pending(user))  # all keys that exist now are accounted for
 
     def _set_aside(self, user: str) -> None:
         """Move a file out of the way that may hold the only copy of something: of what, the module cannot tell."""
@@ -181,15 +181,11 @@ class FileStore(Store):
         if section:
             self.save(user, section[KEY_ID], section[SECRET])
 
-    def settle(self, user: str) -> None:
-        """Forget which keys existed: all that exist now are accounted for."""
-        _unlink(self._pending(user))
-
     def remove(self, user: str) -> None:
-        """Remove the file, what a killed run left of one, and the record."""
-        _unlink(self.path(user))
-        _unlink(self.path(user).with_name(f".{self.path(user).name}.new"))
-        self.settle(user)
+        """Remove the file and the record, and what killed runs left of them."""
+        for path in (self.path(user), self._pending(user)):
+            _unlink(path)
+            _unlink(_unfinished(path))
 
     def _parsed(self, user: str) -> configparser.SectionProxy | None:
         parser = self._parser(user)
@@ -202,6 +198,8 @@ class FileStore(Store):
         """The whole file, empty where there is none; ``None`` where it is no credentials file."""
         path = self.path(user)
         parser = configparser.RawConfigParser()
+        if path.exists() and not path.is_file():  # to read a pipe would take forever
+            raise CwagentError(f"Could not read {path}: it is no file. Make it readable, or move it away.")
         try:
             parser.read_string(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -235,7 +233,7 @@ class FileStore(Store):
 
         What a killed run leaves of the new file has a name of its own, and the next one writes over it.
         """
-        new = path.with_name(f".{path.name.lstrip('.')}.new")
+        new = _unfinished(path)
         try:
             path.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
             path.parent.chmod(FOLDER_MODE)
@@ -257,6 +255,11 @@ class FileStore(Store):
             with contextlib.suppress(OSError):
                 new.unlink(missing_ok=True)
             raise CwagentError(f"Could not write {path}: {error.strerror}.") from error
+
+
+def _unfinished(path: Path) -> Path:
+    """Where a file is written before it takes its place."""
+    return path.with_name(f".{path.name.lstrip('.')}.new")
 
 
 def _unlink(path: Path) -> None:

@@ -128,13 +128,16 @@ class ParameterStore(DocumentStore):
     def check(self, users: Iterable[str]) -> None:
         """Refuse names that Parameter Store does, and those that every server may read."""
         # The server policy allows ssm:GetParameter on these names, which the default encryption key does not hinder.
-        if self.prefix.lstrip("/").lower().startswith(PARAMETER_PREFIX.lower()):
-            raise InvalidInput(
-                f"credentials.prefix: every server may read parameters that begin with {PARAMETER_PREFIX}, so no "
-                "secret is saved there; choose another prefix."
-            )
-        if re.match(r"/?(aws|ssm)", self.prefix, re.IGNORECASE):
-            raise InvalidInput("credentials.prefix: AWS keeps parameter names that begin with aws or ssm for itself.")
+        for name in map(self.name, users):
+            if name.lstrip("/").lower().startswith(PARAMETER_PREFIX.lower()):
+                raise InvalidInput(
+                    f"credentials.prefix: every server may read parameters that begin with {PARAMETER_PREFIX}, so no "
+                    "secret is saved there; choose another prefix."
+                )
+            if re.match(r"/?(aws|ssm)", name, re.IGNORECASE):
+                raise InvalidInput(
+                    "credentials.prefix: AWS keeps parameter names that begin with aws or ssm for itself."
+                )
         # https://docs.aws.amazon.com/systems-manager/latest/userguide/sysman-paramstore-su-create.html
         words = "letters, digits and _.-, and / between up to 15 parts when it also begins with /"
         self._refuse_names(users, r"(/[\w.-]+){1,15}|[\w.-]+", words)

@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 # https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeIamInstanceProfileAssociations.html
 PAGE = 1000
 FILTER_VALUES = 200
+PUT_ON = frozenset({"ec2:AssociateIamInstanceProfile", "ec2:ReplaceIamInstanceProfileAssociation"})
 # A disassociating profile is on its way out, but an instance cannot get another one before it is gone.
 # https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_IamInstanceProfileAssociation.html
-ON = ["associating", "associated"]
+CARRIED = ["associating", "associated"]
 
 
 class AssociationResource(Resource[State]):
@@ -160,6 +161,19 @@ class AdminInstanceResource(Resource[_admin_instance.State]):
         """The steps of every instance."""
         return _admin_instance.plan(now, self._want)
 
+    def execute(self, step: Step) -> None:
+        """Take the step; what waits to put the admin profile on goes on only while its note is there.
+
+        This can outlive its run, whose note another one has removed when it put everything back.
+        """
+        lends = self._want.state == _admin_instance.ADMIN and step.action in PUT_ON
+        self._aws.execute(step, before_retry=self._look_for_note if lends else None)
+
+    def _look_for_note(self) -> None:
+        for name in self._want.instance_ids or ():
+            if name not in self._notes():
+                raise InvalidInput(f"Instance {name} was given back by another run, so it is not made administrator.")
+
     def after(self, now: _admin_instance.State) -> _admin_instance.State:
         """The state that the plan leads to."""
         return _admin_instance.state_after(now, self._want)
@@ -190,7 +204,7 @@ class AdminInstanceResource(Resource[_admin_instance.State]):
 
 def read_associations(aws: Aws, instance_ids: Sequence[str] | None = None) -> dict[str, tuple[Association, ...]]:
     """By instance, the instance profiles on it. :param instance_ids: ``None`` for all instances of the region."""
-    filters = [{"Name": "state", "Values": ON}]
+    filters = [{"Name": "state", "Values": CARRIED}]
     if instance_ids is not None:
         filters.append({"Name": "instance-id", "Values": list(instance_ids)})
     found: dict[str, tuple[Association, ...]] = defaultdict(tuple)

@@ -56,7 +56,9 @@ class RoleResource(Resource[State]):
         return {**_role.render(then), "stays": self._stays(now)}
 
     def warnings(self, now: State) -> list[str]:
-        """That the role was not deleted, and why."""
+        """That the role was not deleted, and why; what takes its time on instances."""
+        if self._present:
+            return _role.delayed(now, self._want)
         stays = self._stays(now)
         return (
             [f"role '{self._want.name}' stays, without the agent's rights: it has {', '.join(stays)}"] if stays else []

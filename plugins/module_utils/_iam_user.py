@@ -126,7 +126,10 @@ class UserResource(Resource[States]):
         return {**self.render(then), "rotation": rotation, "stays": self._stays(now)}
 
     def warnings(self, now: States) -> list[str]:
-        """Which users were not deleted, and why."""
+        """Which users were not deleted, and why; which get a key beside another one."""
+        if self._present:
+            rings = [ring for state in now.values() if (ring := self._ring(state))]
+            return [warning for ring in rings for warning in ring.warnings]
         return [
             f"user '{name}' stays, without the agent's rights: it has {', '.join(stays)}"
             for name, stays in self._stays(now).items()
@@ -164,6 +167,9 @@ class UserResource(Resource[States]):
             # run that is interrupted leaves a key that the next one recognises and deletes.
             self._aws.execute(switch_key(name, key["AccessKeyId"], active=False))
         try:
+            # One of them would overwrite the other's secret, and nobody would have it any more.
+            if store.read([name])[name].key_id != ring.saved.key_id:
+                raise CwagentError(f"Another run has saved an access key of user '{name}' meanwhile.")
             store.save(name, key["AccessKeyId"], key["SecretAccessKey"], keep_earlier=ring.saved.foreign)
         except CwagentError as error:
             self._take_back(name, key["AccessKeyId"], error)

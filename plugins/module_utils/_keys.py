@@ -213,6 +213,16 @@ class Keyring:
             steps.append(self._delete(old, ", which another has replaced"))
         return steps
 
+    @property
+    def warnings(self) -> list[str]:
+        """That a key is made beside one that is saved elsewhere, if at all."""
+        beside = [key for key in self.others if key != self._in_the_way]
+        if self.live or not beside:
+            return []
+        listed = "; ".join(map(self._describe, beside))
+        second = f"user '{self.user}' gets a second access key, since this one is not saved at {self.saved.where}"
+        return [f"{second}: {listed}. If it is saved in another place, use that one, and delete the new key"]
+
     def _room(self) -> list[Step]:
         spared = self._in_the_way
         if spared is None:

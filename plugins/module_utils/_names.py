@@ -107,19 +107,19 @@ def check_path(path: str | None) -> None:
         raise InvalidInput(f"'{path}' is no valid IAM path: it begins and ends with a slash, such as /monitoring/.")
 
 
-def check_policy_arn(arn: str, partition: str, what: str) -> None:
+def check_policy_arn(arn: str, partition: str, option: str) -> None:
     """Refuse what is not the ARN of a managed policy of this partition.
 
-    :param what: the option it was given for.
+    :param option: the option it was given for.
     :raises InvalidInput: it says what such an ARN looks like.
     """
     match = _POLICY_ARN.fullmatch(arn)
     if not match:
         sample = aws_policy_arn("ReadOnlyAccess", partition)
-        raise InvalidInput(f"{what}: '{arn}' is not the ARN of a managed policy, such as {sample}.")
+        raise InvalidInput(f"{option}: '{arn}' is not the ARN of a managed policy, such as {sample}.")
     if match.group(1) != partition:
         raise InvalidInput(
-            f"{what}: '{arn}' belongs to partition {match.group(1)}, but the region in use is in {partition}."
+            f"{option}: '{arn}' belongs to partition {match.group(1)}, but the region in use is in {partition}."
         )
 
 

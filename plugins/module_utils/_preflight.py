@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.validation import check_type_list
 
-from ansible_collections.cwagent.iam.plugins.module_utils import _config, _due, _module, _names, _role_options
+from ansible_collections.cwagent.iam.plugins.module_utils import (
+    _config,
+    _due,
+    _module,
+    _names,
+    _role_options,
+    _window,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._association import unfit_instance
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials import FileStore
@@ -79,6 +86,8 @@ class Preflight:
         yield from (partial(_config.check_parameter_name, name) for name in params["parameters"])
         yield from (partial(_names.check_instance_id, each) for ids in self._instances.values() for each in ids)
         yield partial(_module.check_principal, params, _names.partition_of(self._region))
+        if params["window_minutes"] is not None:
+            yield partial(_window.check_minutes, params["window_minutes"])
         if params["credentials_directory"]:
             files = FileStore(Path(params["credentials_directory"]).absolute(), "", None)
             yield partial(files.check, params["users"])
@@ -110,6 +119,8 @@ class Preflight:
             states = instance_states(aws, unsure)
             return [problem for name in unsure if (problem := unfit_instance(name, states.get(name)))]
 
+        for aws in self._aws_in.values():
+            aws.client("ec2")  # before the threads: amazon.aws ends the module where it can make none
         return [problem for found in in_parallel(unfit_in, self._instances) for problem in found]
 
     def _elsewhere(self) -> list[str]:

@@ -251,6 +251,18 @@ def _out_of_profile(profile: str, role: str) -> Step:
     return Step("iam:RemoveRoleFromInstanceProfile", arguments, words, done_when=GONE)
 
 
+def delayed(now: State, want: WantedRole) -> list[str]:
+    """What takes its time on instances although IAM shows it at once, in words.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_switch-role-ec2_instance-profiles.html
+    """
+    held = now.profile.role if now.profile else None
+    if held is None or held == want.name:
+        return []
+    carrying = f"instances that carry instance profile '{want.profile}'"
+    return [f"{carrying} can use role '{held}' for up to an hour still; taking it off them and putting it on ends that"]
+
+
 def stays(now: State, want: WantedRole) -> list[str]:
     """What is on the role that is not ours and so keeps it from being deleted, in words."""
     if now.role is None or want.declared.exclusive:

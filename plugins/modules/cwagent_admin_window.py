@@ -87,6 +87,7 @@ steps:
 """
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module, _names, _window
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._iam_window import WindowResource
 
 SPEC = {
@@ -105,6 +106,8 @@ def main() -> None:
     params = module.params
     with _module.reporting(module):
         kind = "role" if params["role"] else "user"
+        if not params[kind]:
+            raise InvalidInput("One of role and user is needed.")
         _names.check_name(kind, params[kind])
         if params["state"] == _window.OPEN:
             _window.check_minutes(params["minutes"])

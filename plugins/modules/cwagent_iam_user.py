@@ -10,9 +10,10 @@ version_added: 1.0.0
 short_description: Manage IAM users and their access keys for the Amazon CloudWatch agent
 description:
   - Makes IAM users for servers outside EC2, with the policies the CloudWatch agent needs, and saves one access key for
-    each as an AWS shared-credentials file; repairs what has drifted.
+    each, as an AWS shared-credentials file or in AWS; repairs what has drifted.
   - One task serves a fleet. The state of the users is read in bulk, and they are worked on side by side.
-  - A saved key that IAM still knows is left alone. The secret is in the file and in nothing that the module returns.
+  - A saved key that IAM still knows is left alone. The secret is in the place where it is saved, and in nothing that
+    the module returns.
 author: cwagent.iam contributors (@cwagent)
 options:
   name:
@@ -237,6 +238,7 @@ SPEC = {
     "retire_after": {"type": "int", "default": 7},
     **_module.PRINCIPAL_SPEC,
 }
+MOST_DAYS = 36500
 # Set by ansible-runner in a container, and by AWX in all jobs.
 CONTAINER_MARKS = ("LAUNCHED_BY_RUNNER", "AWX_PRIVATE_DATA_DIR")
 
@@ -262,6 +264,9 @@ def file_store(module: AnsibleAWSModule) -> FileStore:
     # AWS tools do not read a section DEFAULT, which gives Python's parser the defaults of all others.
     if not re.fullmatch(r"(?!DEFAULT$)[\w.@-]+", credentials["profile"], re.ASCII):
         raise InvalidInput(f"credentials.profile: '{credentials['profile']}' is no name of a profile.")
+    # An option that is null counts as given.
+    if not credentials["directory"] or "\0" in credentials["directory"]:
+        raise InvalidInput("credentials.directory: a folder is needed to save keys to files.")
     vanishing = any(os.environ.get(mark) for mark in CONTAINER_MARKS)
     if vanishing and module.params["state"] == "present" and not credentials["force"]:
         raise InvalidInput(
@@ -276,10 +281,10 @@ def key_rules(module: AnsibleAWSModule) -> KeyRules:
     """What is wanted of the keys. :raises InvalidInput: it makes no sense."""
     params = module.params
     max_age, retire_after = params["max_key_age"], params["retire_after"]
-    if max_age is not None and max_age < 1:
-        raise InvalidInput(f"max_key_age: a key is at least 1 day old before it is replaced, not {max_age}.")
-    if retire_after < 0:
-        raise InvalidInput(f"retire_after: it is a number of days from 0 on, not {retire_after}.")
+    if max_age is not None and not 1 <= max_age <= MOST_DAYS:
+        raise InvalidInput(f"max_key_age: it is a number of days from 1 to {MOST_DAYS}, not {max_age}.")
+    if not 0 <= retire_after <= MOST_DAYS:
+        raise InvalidInput(f"retire_after: it is a number of days from 0 to {MOST_DAYS}, not {retire_after}.")
     return KeyRules(
         max_age=None if max_age is None else timedelta(days=max_age),
         retire_after=timedelta(days=retire_after),

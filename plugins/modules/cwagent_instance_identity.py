@@ -23,6 +23,10 @@ options:
     description: How long to wait, in seconds.
     type: int
     default: 300
+attributes:
+  diff_mode:
+    support: none
+    details: It changes nothing.
 extends_documentation_fragment:
   - cwagent.iam.attributes
   - amazon.aws.common.modules

@@ -88,9 +88,16 @@ options:
     description: As in M(cwagent.iam.cwagent_iam_role).
     type: dict
     aliases: [resource_tags]
+  window_minutes:
+    description: For how long an admin window is to be open, in minutes.
+    type: int
   credentials_directory:
     description: A folder that can be written, or made.
     type: path
+attributes:
+  diff_mode:
+    support: none
+    details: It changes nothing.
 extends_documentation_fragment:
   - cwagent.iam.attributes
   - amazon.aws.common.modules
@@ -156,6 +163,7 @@ SPEC = {
     "parameters": NAMES,
     "retired_profiles": NAMES,
     "retired_from": NAMES,
+    "window_minutes": {"type": "int"},
     "credentials_directory": {"type": "path"},
     "ec2_access": {"type": "dict", "options": EC2_ACCESS},
     **{option: _module.PRINCIPAL_SPEC[option] for option in ("ssm_policy", "path", "permissions_boundary", "tags")},

@@ -296,13 +296,14 @@ def test_the_place_is_removed_with_the_user(fleet: Fleet) -> None:
     [
         ({"store": "ssm", "prefix": "AmazonCloudWatch-keys-"}, "every server may read parameters"),
         ({"store": "ssm", "prefix": "/AmazonCloudWatch-keys/"}, "every server may read parameters"),
+        ({"store": "ssm", "prefix": "AmazonCloud"}, "every server may read parameters"),
         ({"store": "ssm", "prefix": "/aws/x/"}, "AWS keeps parameter names"),
         ({"store": "ssm", "prefix": "keys//"}, "a name that AWS does not accept"),
         ({"store": "secretsmanager", "prefix": "a b"}, "a name that AWS does not accept"),
     ],
 )
 def test_places_that_are_refused(files: Fleet, credentials: dict[str, Any], words: str) -> None:
-    refused = files.run(credentials=credentials)
+    refused = files.run(credentials=credentials, names=["Watch-db1"])
     assert words in refused["msg"]
     assert files.aws.calls() == []
 

@@ -371,6 +371,13 @@ ROLES = st.builds(
 )
 
 
+def test_who_is_told_of_another_role_in_the_profile():
+    [told] = _role.delayed(State(None, InstanceProfile("P", role="S")), want())
+    assert told.startswith("instances that carry instance profile 'P' can use role 'S' for up to an hour still;")
+    for profile in (None, InstanceProfile("P"), InstanceProfile("P", role="R")):
+        assert _role.delayed(State(None, profile), want()) == []
+
+
 @st.composite
 def states(draw: st.DrawFn) -> State:
     role = draw(st.none() | ROLES)

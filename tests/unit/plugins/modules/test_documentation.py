@@ -80,11 +80,15 @@ def test_options(documented):
         assert {"region", "profile", "access_key"} <= set(options), module
 
 
+READING = {"cwagent_instance_identity", "cwagent_preflight"}
+
+
 def test_what_is_promised(documented):
     for module in MODULES:
         attributes = documented[module]["attributes"]
         full = {name for name, each in attributes.items() if each["support"] == "full"}
-        assert full >= {"check_mode", "diff_mode", "idempotent"}, module
+        assert full >= {"check_mode", "idempotent"}, module
+        assert ("diff_mode" in full) == (module not in READING), module
         assert attributes["action_group"]["membership"] == ["cwagent.iam.aws"], module
 
 
