@@ -219,6 +219,69 @@ def test_check_mode_of_restore_foretells_what_it_repairs(site: Site) -> None:
     site.clean()
 
 
+def test_restore_gives_back_a_stopped_instance_although_it_is_killed_in_between(site: Site) -> None:
+    """EC2 replaces no profile there, so the admin profile is taken off before the earlier one is put on."""
+    site.lend()
+    site.aws.client("ec2").stop_instances(InstanceIds=[site.instance])
+    site.aws.arm(Fault(Kind.DENY, action="AssociateIamInstanceProfile"))
+    failed = site.play("restore").failed()
+    site.aws.disarm()
+    assert f"put instance profile '{SERVER_ROLE}' on instance {site.instance}" in failed.message
+    assert carried(site.aws)[site.instance] is None
+    done = site.play("restore").succeeded()
+    assert done.writes == ["AssociateIamInstanceProfile", "DeleteTags"]
+    site.clean()
+
+
+def test_restore_closes_the_window_whatever_was_mistyped(site: Site) -> None:
+    site.lend()
+    site.play("restore", cwagent_admin_window="ture").succeeded()
+    site.clean()
+
+
+def test_restore_knows_one_admin_role(site: Site) -> None:
+    """Another one that is named to the role store_config is not what the playbooks open, or they could not close it."""
+    make_role(site.aws, "Other", ADMIN_POLICY)
+    hosts = {"admin1": {**site.at.on_instance(site.instance), "store_config_admin_role": "Other"}}
+    inventory = site.at.inventory({"ec2_admin": hosts}, "other.yml")
+    site.at.play(inventory, "open_window", **site.settings).succeeded()
+    assert can_write(site.aws, site.aws.instance_credentials(site.instance))
+    site.at.play(inventory, "restore", **site.settings).succeeded()
+    site.clean()
+
+
+@pytest.mark.parametrize("playbook", ["restore", "open_window", "site", "store_config", "rotate_keys"])
+def test_an_inventory_without_hosts_is_refused(site: Site, playbook: str) -> None:
+    nobody = site.at.file("nobody.ini", "")
+    with nothing_written(site.aws):
+        refused = site.at.play(nobody, playbook, **site.settings).failed()
+    assert "There are no hosts at all" in refused.message
+
+
+def test_there_is_no_window_to_open_without_an_administrator(site: Site) -> None:
+    inventory = site.at.inventory({"onprem_servers": {"db1": {}}}, "other.yml")
+    refused = site.at.play(inventory, "open_window", cwagent_credentials_dir=str(site.at.credentials)).failed()
+    assert "The group cwagent_ec2_admin needs exactly one host" in refused.message
+
+
+def test_without_ec2_hosts_their_role_is_not_looked_at(site: Site) -> None:
+    """Who has on-premises servers only need not be allowed to."""
+    inventory = site.at.inventory({"onprem_servers": {"db1": {}}}, "other.yml")
+    play = site.at.play(inventory, "site", cwagent_credentials_dir=str(site.at.credentials)).succeeded()
+    assert not [call for call in play.calls if "Role" in call.action or call.service == "ec2"]
+
+
+def test_the_strategy_that_the_user_has_chosen_is_no_hindrance(site: Site) -> None:
+    settings = {**site.settings, "cwagent_config_file": ""}
+    site.at.play(site.inventory, "site", env={"ANSIBLE_STRATEGY": "free"}, **settings).succeeded()
+
+
+def test_text_for_a_boolean_of_a_role(site: Site) -> None:
+    """As -e gives it."""
+    site.at.play(site.inventory, "site", **site.settings, ec2_admin_window="false").succeeded()
+    assert site.aws.client("iam").list_role_policies(RoleName=ADMIN_ROLE)["PolicyNames"] == []
+
+
 def test_restore_changes_nothing_on_a_clean_account(site: Site) -> None:
     """Nor on an empty one, before the first run."""
     before = account(site.aws)

@@ -65,6 +65,7 @@ VARIABLES: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "tag": ({"cwagent_tags": {"aws:x": "y"}}, ["tag 'aws:x'"]),
     "folder": ({"cwagent_credentials_dir": "a file/in it"}, ["a file is not a folder"]),
+    "minutes": ({"store_config_window_minutes": 721}, ["open for 1 to 720 minutes, not 721"]),
     "users": ({"cwagent_onprem_users": "everyone"}, ["everyone", "per_host"]),
 }
 

@@ -167,3 +167,10 @@ def test_a_region_that_the_organization_has_closed_is_passed_over(enforcing: Emu
     told = result["warnings"][0] if closed else result["msg"]
     assert f"{words} ec2:DescribeIamInstanceProfileAssociations" in told
     assert ("in us-west-2 carry a profile" in told) == closed
+
+
+def test_credentials_that_cannot_be_used_are_told_once(enforcing: Emulator) -> None:
+    """In several regions, each of which is asked by a thread of its own."""
+    regions = {region: ["i-0123456789abcdef0"] for region in ("us-east-1", "us-west-2", "eu-central-1")}
+    result = run_module(enforcing, "cwagent_preflight", instances=regions, profile="nosuch")
+    assert "Passing both a profile and access tokens is not supported" in result["msg"]

@@ -272,7 +272,7 @@ class OnPremises:
     given: Account
     at: Workplace
 
-    def play(self, way: str = "onprem", **more: Any) -> Play:
+    def play(self, way: str = "onprem", *arguments: str, **more: Any) -> Play:
         inventory = self.at.inventory({"onprem_admin": {"ops1": {}}})
         file = self.at.file("agent.json", {"agent": {}})
         settings = {
@@ -280,7 +280,7 @@ class OnPremises:
             "cwagent_config_file": str(file),
             "store_config_credentials_file": str(self.at.credentials / f"{ADMIN_USER}.credentials"),
         }
-        return self.at.play(inventory, "store_config", **{**QUICK, **settings, **more})
+        return self.at.play(inventory, "store_config", *arguments, **{**QUICK, **settings, **more})
 
     def shut(self) -> None:
         """That the window is closed and the key is of no use."""
@@ -318,6 +318,14 @@ def test_the_on_premises_administrator_is_shut_out_after_a_failure(given: Accoun
         failed = on_premises.play(store_config_permission_timeout=1).failed()
     assert f"user/{ADMIN_USER} lacks ssm:PutParameter" in failed.message
     assert parameters(given.aws) == {}
+    on_premises.shut()
+
+
+def test_a_host_without_the_key_is_refused_before_the_window_is_opened(given: Account, on_premises: OnPremises) -> None:
+    for way in ("--check", "--diff"):
+        refused = on_premises.play("onprem", way, store_config_credentials_file="~/nothing").failed()
+        assert f"ops1 has no ~/nothing with the access key of {ADMIN_USER}" in refused.message
+        assert refused.writes == []
     on_premises.shut()
 
 

@@ -53,6 +53,12 @@ def test_users(hosts, per_host, regions):
     assert users_by_region(hosts, HOSTS, "U", per_host=per_host, default_region="x") == regions
 
 
+def test_blanks_and_what_is_no_placement_tell_nothing():
+    hosts = {"a": {"instance_id": " i-1 ", "cwagent_region": " ", "placement": "none", "cwagent_user_name": " "}}
+    assert instances_by_region("a", hosts, "x") == {"x": ["i-1"]}
+    assert users_by_region("a", hosts, "U") == {"": ["U-a"]}
+
+
 def test_the_variable_that_names_a_user_can_be_another():
     hosts = {"a": {"cwagent_user_name": "mine", "admin_name": "chief"}, "b": {"cwagent_user_name": "mine"}}
     named = users_by_region("ab", hosts, "U", per_host=False, name_variable="admin_name")

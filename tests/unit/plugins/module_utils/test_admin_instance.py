@@ -27,7 +27,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils._association import (
     Association,
     Instance,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws, Deadline
+from ansible_collections.cwagent.iam.plugins.module_utils._ec2 import AdminInstanceResource
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsRefusal, InvalidInput
 
 ME, OTHER = "i-1", "i-2"
 PUT, IN_PLACE, OFF = "put instance profile '{}' on instance i-1", " in place of '{}'", "take instance profile '{}' off "
@@ -269,6 +271,31 @@ def test_result_and_diff():
     ]
     gone = {"instance_id": "i-9", "profile_before": None, "profile": None, "earlier": None}
     assert _admin_instance.report(now, then, want(RETURNED, "i-9")) == [gone]
+
+
+class Waiting(Aws):
+    """EC2 does not know the profile yet; the notes that it shows go one by one."""
+
+    def __init__(self, *notes: dict[str, str]) -> None:
+        super().__init__(lambda *_: None, patience=60)
+        self.notes, self.tries = list(notes), 0
+
+    def call(self, action, attempt, attempts=0, **arguments):
+        self.tries += 1
+        raise AwsRefusal(attempt, "InvalidParameterValue")
+
+    def pages(self, action, attempt, **arguments):
+        yield {"Tags": [{"ResourceId": name, "Value": note} for name, note in self.notes.pop(0).items()]}
+
+
+def test_what_outlives_its_run_does_not_lend_any_more(monkeypatch):
+    """Another run has given everything back meanwhile, and removed the note."""
+    monkeypatch.setattr(Deadline, "pause", lambda *_: True)
+    aws = Waiting({ME: "shop"}, {ME: "shop"}, {})
+    [step] = _admin_instance.plan(state("shop", note="shop"), want(ADMIN)).steps[ME]
+    with pytest.raises(InvalidInput, match="Instance i-1 was given back by another run"):
+        AdminInstanceResource(aws, want(ADMIN)).execute(step)
+    assert aws.tries == 3
 
 
 # From here on with a model of a region

@@ -570,6 +570,38 @@ def test_what_came_with_the_user_is_waited_for_and_a_later_step_of_its_key_is_no
     assert resource.left({"U": state("A", saved=saved())}) == []
 
 
+def test_a_key_that_another_run_saves_meanwhile_stays(tmp_path):
+    store = FileStore(tmp_path / "keys", "AmazonCloudWatchAgent", None)
+    iam = Iam()
+    make = iam.create_access_key
+
+    def make_slowly(user_name: str) -> Any:
+        made = make(user_name)
+        store.save("U", "AKIAOFTHEOTHERRUN", "secret")
+        return made
+
+    iam.put_user(User("U", Held(policies=frozenset({SERVER}))))
+    iam.create_access_key = make_slowly
+    gateway: Any = Gateway(iam)
+    resource = UserResource(gateway, ["U"], declare(), store=store, present=True)
+    plan = resource.plan({"U": State("U", iam.user("U"), store.read(["U"])["U"])})
+    with pytest.raises(CwagentError, match=r"Another run has saved .* was deleted again"):
+        apply(plan, resource.execute, check_mode=False)
+    assert store.read(["U"])["U"].key_id == "AKIAOFTHEOTHERRUN"
+    assert iam.users["U"].keys == {}
+
+
+def test_a_key_beside_one_that_is_saved_elsewhere_is_told_of():
+    gateway: Any = Gateway(Iam())
+    nowhere: Any = object()
+    resource = UserResource(gateway, ["U"], declare(), store=nowhere, present=True)
+    [told] = resource.warnings({"U": state("A", saved=saved())})
+    assert told.startswith("user 'U' gets a second access key, since this one is not saved at F: A (active, ")
+    assert resource.warnings({"U": state("A", "B", saved=saved("A"))}) == []
+    assert resource.warnings({"U": state("A", saved=saved(pending=[]))}) == []
+    assert resource.warnings({"U": state(saved=saved())}) == []
+
+
 def test_other_ways_to_sign_in_keep_a_user():
     device = "arn:aws:iam::123456789012:mfa/phone"
     credentials = {
