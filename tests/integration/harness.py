@@ -61,7 +61,8 @@ def run_module(
     )
     assert done.stdout, f"{module} crashed: {done.stderr}"
     assert "Traceback" not in done.stdout + done.stderr
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    [printed] = done.stdout.split("\n")[1:-1]  # Ansible does not read more than one result
+    result: dict[str, Any] = json.loads(printed)
     result.pop("invocation", None)
     warnings = [each if isinstance(each, str) else each["event"]["msg"] for each in result.pop("warnings", [])]
     return {"failed": False, **result, "warnings": warnings}
