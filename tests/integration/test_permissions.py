@@ -276,6 +276,12 @@ def lend(site: Site) -> None:
     put_on(site.aws, site.app, ADMIN_ROLE)
 
 
+def lend_and_stop(site: Site) -> None:
+    """It is stopped before it was given back."""
+    lend(site)
+    site.aws.client("ec2").stop_instances(InstanceIds=[site.app])
+
+
 def lose_key(site: Site) -> None:
     """A run ends when it has made a key and not saved it."""
     site.aws.arm(Fault("lose_answer", action="CreateAccessKey"))
@@ -474,6 +480,12 @@ SCENES: dict[str, list[Scene]] = {
                 *("ec2:DescribeTags", "iam:GetInstanceProfile", "ec2:ReplaceIamInstanceProfileAssociation"),
                 *("iam:PassRole", "ec2:DeleteTags"),
             ],
+        ),
+        Scene(
+            "cwagent_admin_instance",
+            {**ADMIN_INSTANCE, "state": "returned"},
+            ["ec2:AssociateIamInstanceProfile"],
+            lend_and_stop,
         ),
         Scene(
             "cwagent_preflight",
