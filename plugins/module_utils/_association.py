@@ -154,11 +154,9 @@ def _kept(instance: Instance, want: WantedProfile) -> str | None:
 
 
 def _put_on(now: State, instance: Instance, want: WantedProfile) -> list[Step]:
-    return (
-        []
-        if current(instance.associations, now.profile, want) or _kept(instance, want)
-        else put_on(instance, want.name)
-    )
+    if current(instance.associations, now.profile, want) or _kept(instance, want):
+        return []
+    return put_on(instance, want.name)
 
 
 def put_on(instance: Instance, profile: str) -> list[Step]:
@@ -204,9 +202,8 @@ def _after(now: State, instance: Instance | None, want: WantedProfile) -> Instan
     if instance is None:
         return None
     if not want.present:
-        return replace(
-            instance, associations=tuple(each for each in instance.associations if each.profile != want.name)
-        )
+        remaining = tuple(found for found in instance.associations if found.profile != want.name)
+        return replace(instance, associations=remaining)
     if current(instance.associations, now.profile, want) or _kept(instance, want):
         return instance
     profile = now.profile
