@@ -18,7 +18,7 @@ description: For the benchmarks, which tell the AWS calls of one task from those
 """
 
 
-class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core comes without types
+class CallbackModule(CallbackBase):
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "notification"
     CALLBACK_NAME = "traced"

@@ -151,31 +151,22 @@ class Aws:
                 self._note_time, self.client(service).get_paginator(xform_name(operation)).paginate(**arguments)
             )
 
-    def execute(self, step: Step, before_retry: Callable[[], object] | None = None) -> None:
+    def execute(self, step: Step) -> None:
         """Make the call of a step; an effect that is already there is as good as done."""
-        self.answer(step, before_retry=before_retry)
+        self.answer(step)
 
-    def answer(
-        self, step: Step, attempts: int = ATTEMPTS, before_retry: Callable[[], object] | None = None
-    ) -> dict[str, Any] | None:
-        """Make the call of a step and return its answer, ``None`` when its effect was already there.
-
-        :param before_retry: is called before a further try, and can end it with an error.
-        """
+    def answer(self, step: Step, attempts: int = ATTEMPTS) -> dict[str, Any] | None:
+        """Make the call of a step and return its answer, ``None`` when its effect was already there."""
         try:
             return self.patiently(
-                lambda: self.call(step.action, step.summary, attempts, **_wire(step.arguments)),
-                step.retry_when,
-                before_retry,
+                lambda: self.call(step.action, step.summary, attempts, **_wire(step.arguments)), step.retry_when
             )
         except AwsRefusal as refusal:
             if refusal.code in step.done_when:
                 return None
             raise
 
-    def patiently(
-        self, work: Callable[[], T], retry_when: frozenset[str], before_retry: Callable[[], object] | None = None
-    ) -> T:
+    def patiently(self, work: Callable[[], T], retry_when: frozenset[str]) -> T:
         """Do something again, as long as AWS refuses it with one of these codes and patience lasts."""
         deadline = Deadline(self._patience)
         while True:
@@ -184,8 +175,6 @@ class Aws:
             except AwsRefusal as refusal:
                 if refusal.code not in retry_when or not deadline.pause():
                     raise
-                if before_retry:
-                    before_retry()
 
     @contextmanager
     def _worded(self, action: str, attempt: str) -> Iterator[None]:

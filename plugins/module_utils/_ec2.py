@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import replace
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _admin_instance, _association
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 # https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeIamInstanceProfileAssociations.html
 PAGE = 1000
 FILTER_VALUES = 200
-PUT_ON = frozenset({"ec2:AssociateIamInstanceProfile", "ec2:ReplaceIamInstanceProfileAssociation"})
 # A disassociating profile is on its way out, but an instance cannot get another one before it is gone.
 # https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_IamInstanceProfileAssociation.html
 CARRIED = ["associating", "associated"]
@@ -166,12 +166,22 @@ class AdminInstanceResource(Resource[_admin_instance.State]):
 
         This can outlive its run, whose note another one has removed when it put everything back.
         """
-        lends = self._want.state == _admin_instance.ADMIN and step.action in PUT_ON
-        self._aws.execute(step, before_retry=self._look_for_note if lends else None)
+        if self._want.state != _admin_instance.ADMIN:
+            super().execute(step)
+            return
+        once, tries = replace(step, retry_when=frozenset()), count()
+
+        def attempt() -> None:
+            if next(tries):
+                self._look_for_note()
+            self._aws.execute(once)
+
+        self._aws.patiently(attempt, step.retry_when)
 
     def _look_for_note(self) -> None:
+        notes = self._notes()
         for name in self._want.instance_ids or ():
-            if name not in self._notes():
+            if name not in notes:
                 raise InvalidInput(f"Instance {name} was given back by another run, so it is not made administrator.")
 
     def after(self, now: _admin_instance.State) -> _admin_instance.State:

@@ -27,7 +27,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import Cwagent
 from ansible_collections.cwagent.iam.plugins.module_utils._principal import REMOVE_BOUNDARY, Declared
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
 
@@ -85,14 +85,13 @@ def reporting(module: AnsibleAWSModule) -> Iterator[None]:
 def finish(module: AnsibleAWSModule, resource: Resource[Any]) -> None:
     """Bring the resource to what is wanted and end the module with the result."""
     wait = module.params["wait_timeout"] if module.params.get("wait") else None
-    result = converge(resource, module.check_mode, wait)
-    for warning in result.pop("warnings"):
-        warn(warning)
-    leave(module, **result)
+    leave(module, **converge(resource, module.check_mode, wait))
 
 
-def leave(module: AnsibleAWSModule, **result: Any) -> None:
+def leave(module: AnsibleAWSModule, warnings: Iterable[str] = (), **result: Any) -> None:
     """End the module with its result."""
+    for warning in warnings:
+        warn(warning)
     # At its end Python searches all that boto3 has loaded for garbage, which is a fifth of the time a task takes.
     gc.freeze()
     module.exit_json(**result)

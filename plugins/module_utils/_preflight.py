@@ -41,14 +41,10 @@ class Preflight:
     :raises InvalidInput: the instances of a region are no list.
     """
 
-    warnings: list[str]
-    """What could not be looked at."""
-
     def __init__(self, params: Mapping[str, Any], region: str | None, connect: Callable[..., Any]) -> None:
         self._params = params
         self._region = region
         self._connect = connect
-        self.warnings = []
         self._instances = {name: _ids(name, given) for name, given in params["instances"].items()}
         answers: dict[str, Any] = {}
         self._aws_in = {name: _due.ReadOnce(self._in_region(name), name, answers) for name in self._instances}
@@ -58,10 +54,15 @@ class Preflight:
 
         :raises CwagentError: something is wrong, or AWS did not answer.
         """
-        problems = _refusals(self._checks()) or [*self._unfit(), *self._elsewhere()]
+        self._refuse(_refusals(self._checks()))
+        carriers, unseen = self._elsewhere()
+        self._refuse([*self._unfit(), *carriers])
+        return {"warnings": unseen, **self._due()}
+
+    @staticmethod
+    def _refuse(problems: list[str]) -> None:
         if problems:
             raise CwagentError(f"{' '.join(problems)} Nothing was changed.", problems=problems)
-        return self._due()
 
     def _due(self) -> dict[str, Any]:
         """For which parts of the job on EC2 there is something to do, where that was asked."""
@@ -123,31 +124,32 @@ class Preflight:
             aws.client("ec2")  # before the threads: amazon.aws ends the module where it can make none
         return [problem for found in in_parallel(unfit_in, self._instances) for problem in found]
 
-    def _elsewhere(self) -> list[str]:
-        """Which instances would lose a profile that is to be deleted: IAM is global, so every region is looked at."""
-        profiles = set(self._params["retired_profiles"])
-        if not profiles:
-            return []
+    def _elsewhere(self) -> tuple[list[str], list[str]]:
+        """Which instances would lose a profile that is to be deleted, and where it was not looked.
+
+        IAM is global, so every region is looked at.
+        """
+        if not self._params["retired_profiles"]:
+            return [], []
         answer = Aws(self._connect).call("ec2:DescribeRegions", "list the regions of the account")
+        found = in_parallel(self._carriers, sorted(region["RegionName"] for region in answer["Regions"]))
+        return [each for problems, _ in found for each in problems], [each for _, unseen in found for each in unseen]
 
-        def carriers(region: str) -> list[str]:
-            try:
-                found = read_associations(Aws(self._in_region(region)))
-            except AwsRefusal as refusal:
-                if not refusal.explicit:
-                    raise
-                # An organization closes regions by such a policy; it is not the user's to lift.
-                self.warnings.append(f"It was not looked whether instances in {region} carry a profile. {refusal}")
-                return []
-            return [
-                f"Instance {name} in {region} is not in the inventory and carries instance profile '{each.profile}'."
-                for name, associations in sorted(found.items())
-                for each in associations
-                if each.profile in profiles and name not in self._params["retired_from"]
-            ]
-
-        regions = sorted(region["RegionName"] for region in answer["Regions"])
-        return [problem for found in in_parallel(carriers, regions) for problem in found]
+    def _carriers(self, region: str) -> tuple[list[str], list[str]]:
+        try:
+            found = read_associations(Aws(self._in_region(region)))
+        except AwsRefusal as refusal:
+            if not refusal.explicit:
+                raise
+            # An organization closes regions by such a policy; it is not the user's to lift.
+            return [], [f"It was not looked whether instances in {region} carry a profile. {refusal}"]
+        problems = [
+            f"Instance {name} in {region} is not in the inventory and carries instance profile '{each.profile}'."
+            for name, associations in sorted(found.items())
+            for each in associations
+            if each.profile in self._params["retired_profiles"] and name not in self._params["retired_from"]
+        ]
+        return problems, []
 
     def _in_region(self, region: str) -> Callable[..., Any]:
         return partial(self._connect, region=region) if region else self._connect

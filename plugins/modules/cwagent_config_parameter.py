@@ -147,8 +147,8 @@ def aws(module: AnsibleAWSModule) -> Aws:
     """The way to AWS, as the instance or with the module's credentials."""
     if not module.params["as_instance"]:
         return _module.aws(module)
-    # Here and not above (PLC0415): only an instance needs it, and it brings Ansible's HTTP client.
-    from ansible_collections.cwagent.iam.plugins.module_utils._imds import MetadataService  # noqa: PLC0415
+    # Only an instance needs it, and it brings Ansible's HTTP client.
+    from ansible_collections.cwagent.iam.plugins.module_utils._imds import MetadataService  # noqa: PLC0415  see above
 
     identity = {**MetadataService().credentials(), "profile_name": None}
     return Aws(lambda service, **more: module.client(service, **identity, **more), module.params["wait_timeout"])

@@ -145,8 +145,6 @@ problems:
   sample: ["Instance i-0123456789abcdef0 does not exist in this region and account."]
 """
 
-from ansible.module_utils.common.warnings import warn
-
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight import Preflight
 
@@ -173,11 +171,7 @@ SPEC = {
 def main() -> None:
     module = _module.aws_module(SPEC)
     with _module.reporting(module):
-        preflight = Preflight(module.params, module.region, module.client)
-        result = preflight.result()
-        for warning in preflight.warnings:
-            warn(warning)
-        _module.leave(module, changed=False, **result)
+        _module.leave(module, changed=False, **Preflight(module.params, module.region, module.client).result())
 
 
 if __name__ == "__main__":

@@ -5,21 +5,22 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
-import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import IO, Any
-from urllib.error import URLError
 from urllib.request import ProxyHandler, Request, build_opener
 
 from .wire import Call, Fault
 
 BACKENDS = ("ministack", "moto")
 START_SECONDS = 60
+END_SECONDS = 10
 IMAGE = "ami-0abcdef1234567890"
 _direct = build_opener(ProxyHandler({}))  # never through HTTP_PROXY, which a test may have set
 
@@ -83,15 +84,25 @@ class Emulator:
                 if pipe:
                     pipe.close()
             return
-        os.kill(self.pid, signal.SIGTERM)
-        # Another process started it, so it cannot be waited for; its port closes when it ends, and not before. Nothing
-        # tells of that, so it is asked again and again.
-        while True:
-            try:
-                self._control("GET", "state")
-            except (URLError, OSError):
-                return
-            time.sleep(0.02)
+        with self.ending():
+            os.kill(self.pid, signal.SIGTERM)
+
+    @contextmanager
+    def ending(self) -> Iterator[None]:
+        """Wait until the server has ended, for which what is done meanwhile is the cause.
+
+        It can be another process's child, which cannot be waited for; but a connection that it holds ends with it.
+        """
+        connection = self._connect()
+        yield
+        with suppress(ConnectionRefusedError):
+            while True:  # a connection can end a moment before the port does
+                with connection, suppress(ConnectionResetError):
+                    connection.recv(1)
+                connection = self._connect()
+
+    def _connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", int(self.endpoint.rpartition(":")[2])), timeout=END_SECONDS)
 
     def __enter__(self) -> Emulator:
         return self

@@ -407,11 +407,11 @@ def make_user(aws: Emulator, name: str, document: Mapping[str, Any] | None = Non
 
 
 def eventually(condition: Callable[[], bool], seconds: float = 30) -> None:
-    """Wait until a condition holds. Nothing tells that it does, so it is looked at again and again."""
+    """Wait until a condition holds."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.1)
+        time.sleep(0.1)  # between two looks: nothing tells what another program has done in AWS
 
 
 @contextmanager

@@ -7,8 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -183,25 +181,16 @@ def test_the_command_line(tmp_path: Path) -> None:
     run("stop", "--state-file", str(file))
 
 
-def ends(aws: Emulator) -> bool:
-    """Whether it ends. It is no child of this process, so only its silence tells."""
-    for _ in range(1000):
-        try:
-            aws.mark()
-        except (OSError, HTTPException):  # the latter when it ended in the middle of an answer
-            return True
-        time.sleep(0.01)
-    return False
-
-
 def test_it_ends_with_its_starter() -> None:
     code = "import signal; from emulator import Emulator; print(Emulator.start().endpoint, flush=True); signal.pause()"
     environ = {**os.environ, "PYTHONPATH": str(TESTS)}
     with subprocess.Popen([sys.executable, "-c", code], env=environ, stdout=subprocess.PIPE, text=True) as starter:
         assert starter.stdout
         aws = Emulator.attach(starter.stdout.readline().strip())
-        starter.send_signal(signal.SIGKILL)
-    assert ends(aws)
+        with aws.ending():
+            starter.send_signal(signal.SIGKILL)
+    with pytest.raises(URLError):
+        aws.mark()
 
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="only /proc tells what a process listens on")

@@ -93,11 +93,11 @@ def test_identity(aws: Emulator, swapped: tuple[str, str]) -> None:
 
 
 def wait_for(aws: Emulator, instance: str, role: str) -> None:
-    """Wait until the instance sees a role; nothing tells it, as on AWS."""
+    """Wait until the instance sees a role."""
     end = time.monotonic() + PATIENCE
     while role_of(aws, instance) != role:
         assert time.monotonic() < end, role
-        time.sleep(0.02)
+        time.sleep(0.02)  # between two looks: nothing tells an instance of its new role, as on AWS
 
 
 def role_of(aws: Emulator, instance: str) -> str | None:

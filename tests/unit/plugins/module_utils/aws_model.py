@@ -398,13 +398,13 @@ class Ssm(Model):
     def __init__(self, parameter: Parameter | None, tier: str = "Standard") -> None:
         self.parameter, self.tier = parameter, tier
 
-    def put_parameter(self, name: str, value: str, type: str, overwrite: bool, tier: str) -> None:  # noqa: A002  boto3 calls it so
+    def put_parameter(self, name: str, value: str, overwrite: bool, tier: str, **more: str) -> None:
         require(len(value.encode()) <= LIMITS[tier], "ValidationException: too long")
         require(overwrite or not self.parameter, "ParameterAlreadyExists")
         if self.parameter and (self.tier, tier) == ("Advanced", "Standard"):
             raise AwsRefusal("This parameter uses the advanced-parameter tier.", "ValidationException")
         version = self.parameter.version or 0 if self.parameter else 0
-        self.parameter, self.tier = Parameter(value, type, version + 1), tier
+        self.parameter, self.tier = Parameter(value, more["type"], version + 1), tier
 
     def delete_parameter(self, name: str) -> None:
         require(self.parameter, "ParameterNotFound")

@@ -478,15 +478,16 @@ def test_what_stays_is_told(tmp_path):
 class Asked(Gateway):
     """Knows when keys were used, and whose they are; notes of which it was asked."""
 
-    def __init__(self, known: dict[str, Any]) -> None:
+    def __init__(self, known: dict[str, Any], absent: str = "NoSuchEntity") -> None:
         super().__init__(Iam())
-        self.known, self.asked = known, []
+        self.known, self.absent, self.asked = known, absent, []
 
-    def call(self, action: str, attempt: str, AccessKeyId: str) -> Any:  # noqa: N803  boto3 calls it so
-        self.asked.append(AccessKeyId)
-        if AccessKeyId not in self.known:
-            raise AwsRefusal("cannot be found", "NoSuchEntity")
-        return {"UserName": "somebody", "AccessKeyLastUsed": self.known[AccessKeyId]}
+    def call(self, action: str, attempt: str, **arguments: str) -> Any:
+        key_id = arguments["AccessKeyId"]
+        self.asked.append(key_id)
+        if key_id not in self.known:
+            raise AwsRefusal("cannot be found", self.absent)
+        return {"UserName": "somebody", "AccessKeyLastUsed": self.known[key_id]}
 
 
 UNUSED, USED = {"Region": "N/A"}, {"LastUsedDate": NOW}
@@ -533,19 +534,11 @@ def test_a_saved_key_that_is_not_the_users_may_be_somebodys(known, user, foreign
 
 
 def test_a_saved_key_of_which_iam_does_not_speak_may_be_somebodys():
-    class Denied(Asked):
-        def call(self, action: str, attempt: str, AccessKeyId: str) -> Any:  # noqa: N803  boto3 calls it so
-            raise AwsRefusal("denied", "AccessDenied")
-
-    assert seen(state(saved=saved("X")), Denied({})).saved.foreign
+    assert seen(state(saved=saved("X")), Asked({}, absent="AccessDenied")).saved.foreign
 
 
 def test_a_key_that_a_host_of_iam_does_not_know_yet_is_waited_for():
-    class Denying(Asked):
-        def call(self, action: str, attempt: str, AccessKeyId: str) -> Any:  # noqa: N803  boto3 calls it so
-            raise AwsRefusal("denied", "AccessDenied")
-
-    gateway: Any = Denying({})
+    gateway: Any = Asked({}, absent="AccessDenied")
     nowhere: Any = object()
     resource = UserResource(gateway, ["U"], declare(), store=nowhere, present=True)
     now = state("A", "B", saved=saved())
