@@ -132,8 +132,12 @@ class Preflight:
         if not self._params["retired_profiles"]:
             return [], []
         answer = Aws(self._connect).call("ec2:DescribeRegions", "list the regions of the account")
-        found = in_parallel(self._carriers, sorted(region["RegionName"] for region in answer["Regions"]))
-        return [each for problems, _ in found for each in problems], [each for _, unseen in found for each in unseen]
+        problems: list[str] = []
+        unseen: list[str] = []
+        for carrying, closed in in_parallel(self._carriers, sorted(each["RegionName"] for each in answer["Regions"])):
+            problems += carrying
+            unseen += closed
+        return problems, unseen
 
     def _carriers(self, region: str) -> tuple[list[str], list[str]]:
         try:
