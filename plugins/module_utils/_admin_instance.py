@@ -25,36 +25,44 @@ from ansible_collections.cwagent.iam.plugins.module_utils._steps import Plan, St
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from ansible_collections.cwagent.iam.plugins.module_utils._window import Window
+
 NOTE = "cwagent:earlier-profile"
+WRITE_NOTE = "ec2:CreateTags"
 # No instance profile can have this name, since IAM allows no colon.
 NOTHING = ":none"
 _CURE = "Wait until that run has ended; if it was interrupted, the playbook cwagent.iam.restore puts all back."
-NOTED, ADMIN, RETURNED = "noted", "admin", "returned"
+ADMIN, SOLE, RETURNED = "admin", "sole", "returned"
+NO_WINDOW = Plan({})
 
 
 @dataclass(frozen=True)
 class State:
-    """What EC2 shows of a region.
+    """What EC2 shows of a region, and IAM of the admin window.
 
     :param instances: by id, the instances that were asked for, carry the admin profile or have a note.
     :param notes: by instance, the note on it: the profile it had, or ``NOTHING``.
     :param missing: names of profiles to go back to that do not exist, or have no role, so that EC2 refuses them.
+    :param window: the admin window, where it comes with the profile; ``None`` where the admin role does not exist.
     """
 
     instances: Mapping[str, Instance] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
     missing: frozenset[str] = frozenset()
+    window: Window | None = None
 
 
 @dataclass(frozen=True)
 class WantedAdmin:
     """What the user wants.
 
-    :param state: one of ``NOTED``, ``ADMIN``, ``RETURNED``.
+    :param state: one of ``ADMIN``, ``SOLE``, ``RETURNED``.
     :param admin: the admin profile.
     :param fallback: the profile that an instance goes back to when it carries the admin profile and has no note.
     :param instance_ids: the instances; ``None`` for all of the region.
     :param keep_note: whether the note stays when the instance goes back.
+    :param refuse_unfinished: whether a note on an instance keeps it from being lent.
+    :param running: whether the instances are known to run.
     """
 
     state: str
@@ -62,6 +70,8 @@ class WantedAdmin:
     fallback: str
     instance_ids: tuple[str, ...] | None = None
     keep_note: bool = False
+    refuse_unfinished: bool = False
+    running: bool = False
 
     def concerns(self, instance_id: str) -> bool:
         """Whether an instance is to be worked on."""
@@ -101,26 +111,44 @@ def earlier_profile(now: State, instance_id: str, want: WantedAdmin) -> str | No
     return next((name for name in choices if name and name not in {*now.missing, want.admin}), None)
 
 
-def plan(now: State, want: WantedAdmin) -> Plan:
+def plan(now: State, want: WantedAdmin, window: Plan = NO_WINDOW) -> Plan:
     """The steps for every instance.
 
+    :param window: the steps for the admin window. To lend, it is opened when the note is written, and before the
+        instance gets the profile. To give back, window and profile do not depend on each other.
     :raises InvalidInput: another instance carries the admin profile or is about to, or one is not fit to.
     """
     if want.state == RETURNED:
         concerned = sorted(name for name in now.instances if want.concerns(name))
-        return Plan({name: _return(now, now.instances[name], want) for name in concerned})
+        return Plan({**{name: _return(now, now.instances[name], want) for name in concerned}, **window.steps})
     _refuse_others(now, want)
-    return Plan({name: _lend(now, name, want) for name in want.instance_ids or ()})
+    if want.state == SOLE:
+        return Plan({})
+    opening = [step for steps in window.steps.values() for step in steps]
+    return Plan({name: _lend(now, name, want, opening) for name in want.instance_ids or ()})
 
 
-def refuse_noted(now: State, want: WantedAdmin) -> None:
-    """Refuse to note on an instance that has a note: another run is at work there, or was interrupted.
+def refuse_unfinished(now: State, want: WantedAdmin) -> None:
+    """Refuse an instance that has a note, where that is wanted: another run is at work there, or was interrupted.
 
     :raises InvalidInput: it says what to do.
     """
     noted = [name for name in want.instance_ids or () if name in now.notes]
-    if want.state == NOTED and noted:
+    if want.state == ADMIN and want.refuse_unfinished and noted:
         raise InvalidInput(f"A run that makes instance {noted[0]} the administrator has not ended. {_CURE}")
+
+
+def refuse_changed_notes(before: State, notes: Mapping[str, str], want: WantedAdmin) -> None:
+    """Refuse to go on when another run has begun, or has put everything back, since the state before was read.
+
+    :param notes: as they are now.
+    :raises InvalidInput: it names the instance.
+    """
+    for name in want.instance_ids or ():
+        if name not in notes:
+            raise InvalidInput(f"Instance {name} was given back by another run, so it is not made administrator.")
+    new = notes.keys() - before.notes.keys()
+    _refuse([_about_to(name, want) for name in sorted(new) if not want.concerns(name)])
 
 
 def _refuse_others(now: State, want: WantedAdmin) -> None:
@@ -131,27 +159,38 @@ def _refuse_others(now: State, want: WantedAdmin) -> None:
         unfit = unfit_instance(name, instance.state if instance else None)
         if unfit:
             raise InvalidInput(unfit)
+    others = {name: each for name, each in sorted(now.instances.items()) if not want.concerns(name)}
     found = [
-        f"instance {name} {'carries' if _carries_admin(other, want) else 'is about to carry or to give back'} "
-        f"instance profile '{want.admin}'"
-        for name, other in sorted(now.instances.items())
-        if not want.concerns(name) and other.state not in ENDED
+        f"instance {name} carries instance profile '{want.admin}'"
+        if _carries_admin(other, want)
+        else _about_to(name, want)
+        for name, other in others.items()
+        if other.state not in ENDED
     ]
+    _refuse(found)
+
+
+def _about_to(name: str, want: WantedAdmin) -> str:
+    return f"instance {name} is about to carry or to give back instance profile '{want.admin}'"
+
+
+def _refuse(found: Sequence[str]) -> None:
     if found:
         raise InvalidInput(
             f"Only one instance may carry the admin profile at a time, and {', and '.join(found)}. {_CURE}"
         )
 
 
-def _lend(now: State, name: str, want: WantedAdmin) -> list[Step]:
+def _lend(now: State, name: str, want: WantedAdmin, opening: Sequence[Step]) -> list[Step]:
     instance = now.instances[name]
     steps = []
     earlier = earlier_profile(now, name, want)
     if now.notes.get(name) != (earlier or NOTHING):
         words = f"note on instance {name} that it had {_words(earlier)}"
         tags = {NOTE: earlier or NOTHING}
-        steps.append(Step("ec2:CreateTags", {"resources": [name], "tags": tags}, words))
-    if want.state == ADMIN and [found.profile for found in instance.associations] != [want.admin]:
+        steps.append(Step(WRITE_NOTE, {"resources": [name], "tags": tags}, words))
+    steps += opening
+    if [found.profile for found in instance.associations] != [want.admin]:
         steps += put_on(instance, want.admin)
     return steps
 
@@ -162,11 +201,15 @@ def _return(now: State, instance: Instance, want: WantedAdmin) -> list[Step]:
         earlier = earlier_profile(now, instance.id, want)
         steps += put_on(instance, earlier) if earlier else take_off(instance, want.admin)
     if instance.id in now.notes and not want.keep_note:
-        arguments = {"resources": [instance.id], "tags": {NOTE: now.notes[instance.id]}}
-        words = f"remove the note from instance {instance.id}"
-        gone = frozenset({"InvalidInstanceID.NotFound"})
-        steps.append(Step("ec2:DeleteTags", arguments, words, done_when=gone))
+        steps.append(forget(instance.id, now.notes[instance.id]))
     return steps
+
+
+def forget(name: str, note: str) -> Step:
+    """The step that removes a note from an instance."""
+    arguments = {"resources": [name], "tags": {NOTE: note}}
+    gone = frozenset({"InvalidInstanceID.NotFound"})
+    return Step("ec2:DeleteTags", arguments, f"remove the note from instance {name}", done_when=gone)
 
 
 def _words(profile: str | None) -> str:
@@ -178,7 +221,7 @@ def state_after(now: State, want: WantedAdmin) -> State:
     notes = dict(now.notes)
     instances = dict(now.instances)
     for name, instance in now.instances.items():
-        if not want.concerns(name) or (instance.state in ENDED and want.state != RETURNED):
+        if not want.concerns(name) or want.state == SOLE or (instance.state in ENDED and want.state != RETURNED):
             continue
         earlier = earlier_profile(now, name, want)
         if want.state == RETURNED:
@@ -188,9 +231,8 @@ def state_after(now: State, want: WantedAdmin) -> State:
                 notes.pop(name, None)
         else:
             notes[name] = earlier or NOTHING
-            if want.state == ADMIN:
-                instances[name] = _carrying(instance, want.admin)
-    return State(instances, notes, now.missing)
+            instances[name] = _carrying(instance, want.admin)
+    return replace(now, instances=instances, notes=notes)
 
 
 def _carrying(instance: Instance, profile: str | None) -> Instance:

@@ -53,6 +53,11 @@ class Resource(ABC, Generic[S]):
         del now
         return []
 
+    def doubts(self, now: S, /) -> list[str]:
+        """What check mode should say of a plan, since only AWS would tell: why a step of it could fail."""
+        del now
+        return []
+
     def left(self, now: S) -> list[str]:
         """What seems to be still to do after all was done, in words; it is waited for."""
         return self.plan(now).summaries
@@ -77,7 +82,7 @@ def converge(resource: Resource[S], check_mode: bool, wait: float | None) -> dic
         "changed": plan.changes,
         "steps": plan.summaries,
         "diff": {"before": resource.render(now), "after": resource.render(then)},
-        "warnings": resource.warnings(now),
+        "warnings": [*resource.warnings(now), *(resource.doubts(now) if check_mode and plan.changes else [])],
     }
     try:
         apply(plan, resource.execute, check_mode)

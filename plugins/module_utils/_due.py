@@ -14,7 +14,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._association import Wa
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import ATTEMPTS, Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._ec2 import AdminInstanceResource, AssociationResource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsRefusal
-from ansible_collections.cwagent.iam.plugins.module_utils._iam_role import RoleResource
+from ansible_collections.cwagent.iam.plugins.module_utils._iam_role import RoleResource, find_role
 from ansible_collections.cwagent.iam.plugins.module_utils._iam_window import WindowResource
 from ansible_collections.cwagent.iam.plugins.module_utils._window import ABSENT, CLOSED, WantedWindow
 
@@ -93,8 +93,9 @@ def due(want: WantedAccess, aws_in: Mapping[str, Aws]) -> list[str]:
     admin, server = want.admin.profile, want.server.profile
     window = WantedWindow("role", want.admin.name, CLOSED if want.admin.declared.admin_window else ABSENT)
     profile = WantedProfile(server, replace=want.replace, keep_other=True)
+    is_made = find_role(aws, want.admin.name) is not None
     left_behind: dict[str, list[Resource[Any]]] = {
-        WINDOW: [WindowResource(aws, window)],
+        WINDOW: [WindowResource(aws, window)] if is_made else [],
         PROFILES: [AdminInstanceResource(each, WantedAdmin(RETURNED, admin, server)) for each in aws_in.values()],
     }
     access: list[Resource[Any]] = [
@@ -105,7 +106,7 @@ def due(want: WantedAccess, aws_in: Mapping[str, Aws]) -> list[str]:
         *(RoleResource(aws, role, present=True, for_result=False) for role in (want.server, want.admin)),
     ]
     found = [part for part, resources in left_behind.items() if _have_work(resources)]
-    return [*found, ACCESS] if found or _have_work(access) else []
+    return [*found, ACCESS] if found or not is_made or _have_work(access) else []
 
 
 def _have_work(resources: Iterable[Resource[Any]]) -> bool:

@@ -69,10 +69,9 @@ class RoleResource(Resource[State]):
 
     def _read_role(self) -> Role | None:
         name = self._want.name
-        answer = self._aws.find("iam:GetRole", f"read role '{name}'", absent="NoSuchEntity", RoleName=name)
-        if answer is None:
+        role = find_role(self._aws, name)
+        if role is None:
             return None
-        role = answer["Role"]
         return Role(
             name=role["RoleName"],
             trust=role["AssumeRolePolicyDocument"],
@@ -95,6 +94,12 @@ class RoleResource(Resource[State]):
         )
         held = {profile["InstanceProfileName"] for page in pages for profile in page["InstanceProfiles"]}
         return frozenset(held - {self._want.profile})
+
+
+def find_role(aws: Aws, name: str) -> dict[str, Any] | None:
+    """A role as IAM shows it, without its policies."""
+    found = aws.find("iam:GetRole", f"read role '{name}'", absent="NoSuchEntity", RoleName=name)
+    return found["Role"] if found else None
 
 
 def find_profile(aws: Aws, name: str) -> InstanceProfile | None:

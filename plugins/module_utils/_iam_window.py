@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
-    from ansible_collections.cwagent.iam.plugins.module_utils._steps import Plan
+    from ansible_collections.cwagent.iam.plugins.module_utils._steps import Plan, Step
 
 State = Optional[Window]
 
@@ -33,6 +33,8 @@ class WindowResource(Resource[State]):
         self._want = want
         self._refuse_open = refuse_open
         self._read_at: datetime | None = None
+        # What IAM would show tells nothing where it is closed in any case; of a user, there are the keys.
+        self._is_looked_at = not want.force or want.state != CLOSED or want.kind == "user"
 
     @property
     def _time(self) -> datetime:
@@ -46,6 +48,8 @@ class WindowResource(Resource[State]):
         return window
 
     def _read(self) -> State:
+        if not self._is_looked_at:
+            return Window(seen=False)
         kind, name = self._want.kind, self._want.name
         named = {f"{kind.title()}Name": name}
         answer = self._aws.find(
@@ -72,6 +76,11 @@ class WindowResource(Resource[State]):
     def plan(self, now: State) -> Plan:
         """The steps that open or close it."""
         return _window.plan(now, self._want, self._time)
+
+    def execute(self, step: Step) -> None:
+        """Take the step; from then on it is to be seen in IAM."""
+        super().execute(step)
+        self._is_looked_at = True
 
     def left(self, now: State) -> list[str]:
         """What is not to be seen yet."""

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _config
@@ -58,9 +58,10 @@ class ParameterResource(Resource[State]):
         """The parameter for the diff."""
         return _config.render(self._name, state)
 
-    def report(self, _now: State, then: State) -> dict[str, Any]:
-        """The parameter for the result."""
-        return {"parameter": _config.report(self._name, then), "region": self._region}
+    def report(self, now: State, then: State) -> dict[str, Any]:
+        """The parameter for the result, and what was stored before."""
+        stored = asdict(now) if now else None
+        return {"parameter": _config.report(self._name, then), "region": self._region, "stored": stored}
 
     def execute(self, step: Step) -> None:
         """Make the step's call."""
@@ -73,3 +74,15 @@ class ParameterResource(Resource[State]):
             if chosen_by_user or refusal.code != "ValidationException" or "advanced" not in str(refusal):
                 raise
             self._aws.execute(replace(step, arguments={**step.arguments, "tier": "Advanced"}))
+
+
+class KnownParameterResource(ParameterResource):
+    """A parameter of which it is known what is stored. :param stored: what is."""
+
+    def __init__(self, *args: Any, stored: State) -> None:
+        super().__init__(*args)
+        self._stored = stored
+
+    def read(self) -> State:
+        """What is stored."""
+        return self._stored

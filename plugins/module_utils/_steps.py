@@ -97,8 +97,10 @@ def apply(plan: Plan, execute: Callable[[Step], None], check_mode: bool) -> None
         outcomes.update(_apply_all({name: steps for name, steps in plan.steps.items() if steps}, execute))
     failed = {name: outcome for name, outcome in outcomes.items() if outcome.error}
     if failed:
+        details = [outcome.error.details for outcome in failed.values() if outcome.error]
         raise CwagentError(
             " ".join(str(outcome) for outcome in failed.values()),
+            **{name: value for each in details for name, value in each.items()},
             failures={name: str(outcome.error) for name, outcome in failed.items()},
             done=[step.summary for outcome in outcomes.values() for step in outcome.done],
             not_done=[step.summary for outcome in outcomes.values() for step in outcome.left],

@@ -9,7 +9,7 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-l
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -36,10 +36,12 @@ class Window:
 
     :param policy: the inline policy, where there is one.
     :param keys: the access keys, where the principal is a user.
+    :param seen: whether it was looked at; one that was not is written, whatever it is.
     """
 
     policy: Mapping[str, Any] | None = None
     keys: tuple[AccessKey, ...] = ()
+    seen: bool = True
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,9 @@ def _policy_steps(now: Window, want: WantedWindow, time: datetime) -> list[Step]
         return [Step(f"iam:Delete{want.kind.title()}Policy", arguments, f"remove {window}", done_when=GONE)]
     deadline = deadline_of(policy)
     words = f"open {window} until {deadline.strftime(_TIME)}" if deadline else f"close {window}"
-    return [put_policy(want.kind, want.name, policy, words)]
+    # A principal that is gone has no right left that a window would let through.
+    done_when = GONE if want.state == CLOSED else frozenset()
+    return [replace(put_policy(want.kind, want.name, policy, words), done_when=done_when)]
 
 
 def put_policy(kind: str, name: str, policy: Mapping[str, Any], summary: str) -> Step:
@@ -163,9 +167,21 @@ def _key_steps(now: Window, want: WantedWindow) -> list[Step]:
 
 def report(window: Window | None, time: datetime) -> dict[str, Any]:
     """The window for the result and the diff; the deadline is in UTC. :param time: the present, in UTC."""
-    policy = window.policy if window else None
-    deadline = deadline_of(policy)
-    still = OPEN if deadline and deadline > time else "expired"
-    state = still if deadline else CLOSED if policy == closed_policy() else "altered" if policy else ABSENT
-    keys = [{"id": key.id, "active": key.active} for key in window.keys] if window else []
-    return {"state": state, "deadline": deadline.strftime(_TIME) if deadline else None, "access_keys": keys}
+    window = window or Window()
+    deadline = deadline_of(window.policy)
+    keys = [{"id": key.id, "active": key.active} for key in window.keys]
+    return {
+        "state": _state(window, deadline, time),
+        "deadline": deadline.strftime(_TIME) if deadline else None,
+        "access_keys": keys,
+    }
+
+
+def _state(window: Window, deadline: datetime | None, time: datetime) -> str:
+    if not window.seen:
+        return "not looked at"
+    if deadline:
+        return OPEN if deadline > time else "expired"
+    if window.policy == closed_policy():
+        return CLOSED
+    return "altered" if window.policy else ABSENT

@@ -10,8 +10,9 @@ version_added: 1.0.0
 short_description: Lend the admin profile to one EC2 instance, and take it back
 description:
   - Puts the admin instance profile on one instance for a while, writes down on the instance what it carried before, as
-    the tag C(cwagent:earlier-profile), and puts that back.
-  - Refuses while another instance of the region carries the admin profile or has such a tag.
+    the tag C(cwagent:earlier-profile), and puts that back. With O(role), opens and closes the admin window as well.
+  - Refuses while another instance of the region carries the admin profile or has such a tag; it looks for that before
+    it writes the tag, and again before anything else.
   - The tag is written before anything else, so that a run that died at any moment can be repaired by the next one, from
     any controller.
 author: cwagent.iam contributors (@cwagent)
@@ -33,13 +34,39 @@ options:
     aliases: [instance_id]
   state:
     description:
-      - V(noted) writes the tag, and refuses an instance that has one, since another run is at work on it then.
-      - V(admin) writes the tag, unless it is there, and puts the admin profile on.
-      - V(returned) puts back what the tag says and removes the tag. An instance that was terminated meanwhile is left
-        alone, and so is one that someone gave another profile.
+      - V(admin) writes the tag, unless it is there, opens the window, and puts the admin profile on.
+      - V(sole) changes nothing, and refuses while another instance of the region carries the admin profile.
+      - V(returned) puts back what the tag says, closes the window, whichever of the two may fail, and removes the tag.
+        An instance that was terminated meanwhile is left alone, and so is one that someone gave another profile.
     type: str
-    choices: [noted, admin, returned]
+    choices: [admin, sole, returned]
     required: true
+  role:
+    description: The admin role, whose admin window is opened and closed with it. Without it, no window is touched.
+    type: str
+  minutes:
+    description:
+      - How long the window is opened for, in minutes, from 1 to 720, by the clock of AWS.
+      - A window that is open already is only ever opened for longer.
+    type: int
+    default: 15
+  refuse_unfinished:
+    description:
+      - Whether O(state=admin) refuses an instance that has the tag already, and a window that is open already, since
+        another run or a person is at work then, or was interrupted.
+    type: bool
+    default: false
+  running:
+    description:
+      - Whether the instances are known to run, since a task has just been run on them, so that they are not looked up.
+    type: bool
+    default: false
+  force:
+    description:
+      - Whether to close the window without looking at it. One that was opened seconds before can still be shown by IAM
+        as it was before that.
+    type: bool
+    default: false
   keep_note:
     description: Whether the tag stays with O(state=returned).
     type: bool
@@ -58,6 +85,8 @@ EXAMPLES = r"""
     admin_profile: CloudWatchAgentAdminRole
     server_profile: CloudWatchAgentServerRole
     instance_ids: [i-0123456789abcdef0]
+    role: CloudWatchAgentAdminRole
+    minutes: 30
     state: admin
     region: eu-central-1
 
@@ -82,6 +111,11 @@ instances:
       instance_id: i-0123456789abcdef0
       profile: CloudWatchAgentAdminRole
       profile_before: CloudWatchAgentServerRole
+window:
+  description: The admin window, as M(cwagent.iam.cwagent_admin_window) returns it.
+  returned: success, with O(role)
+  type: dict
+  sample: {access_keys: [], deadline: "2026-11-24T16:15:00Z", state: open}
 steps:
   description: What was done, or in check mode would be done.
   returned: always
@@ -90,41 +124,70 @@ steps:
   sample: ["note on instance i-0123456789abcdef0 that it had instance profile 'CloudWatchAgentServerRole'"]
 """
 
-from ansible_collections.cwagent.iam.plugins.module_utils import _admin_instance, _module, _names
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils import _admin_instance, _module, _names, _window
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import ADMIN, RETURNED, SOLE
 from ansible_collections.cwagent.iam.plugins.module_utils._ec2 import AdminInstanceResource
+from ansible_collections.cwagent.iam.plugins.module_utils._iam_window import WindowResource
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 
 SPEC = {
     "admin_profile": {"type": "str", "required": True},
     "server_profile": {"type": "str", "required": True},
     "instance_ids": {"type": "list", "elements": "str", "aliases": ["instance_id"]},
-    "state": {
-        "type": "str",
-        "choices": [_admin_instance.NOTED, _admin_instance.ADMIN, _admin_instance.RETURNED],
-        "required": True,
-    },
+    "state": {"type": "str", "choices": [ADMIN, SOLE, RETURNED], "required": True},
+    "role": {"type": "str"},
+    "minutes": {"type": "int", "default": 15},
+    "refuse_unfinished": {"type": "bool", "default": False},
+    "running": {"type": "bool", "default": False},
+    "force": {"type": "bool", "default": False},
     "keep_note": {"type": "bool", "default": False},
     **_module.WAIT_SPEC,
 }
 
 
+def wanted(params: Mapping[str, Any]) -> _admin_instance.WantedAdmin:
+    """What the options ask of the instances. :raises InvalidInput: AWS would refuse it."""
+    for name in (params["admin_profile"], params["server_profile"]):
+        _names.check_name("instance profile", name)
+    _admin_instance.check_profiles(params["admin_profile"], params["server_profile"])
+    for instance_id in params["instance_ids"] or ():
+        _names.check_instance_id(instance_id)
+    return _admin_instance.WantedAdmin(
+        state=params["state"],
+        admin=params["admin_profile"],
+        fallback=params["server_profile"],
+        instance_ids=None if params["instance_ids"] is None else tuple(params["instance_ids"]),
+        keep_note=params["keep_note"],
+        refuse_unfinished=params["refuse_unfinished"],
+        running=params["running"],
+    )
+
+
+def window(aws: Aws, params: Mapping[str, Any]) -> WindowResource | None:
+    """The admin window that comes with it, if one does. :raises InvalidInput: AWS would refuse it."""
+    if not params["role"] or params["state"] == SOLE:
+        return None
+    _names.check_name("role", params["role"])
+    lends = params["state"] == ADMIN
+    if lends:
+        _window.check_minutes(params["minutes"])
+    state = _window.OPEN if lends else _window.CLOSED
+    want = _window.WantedWindow("role", params["role"], state, params["minutes"], force=params["force"] and not lends)
+    return WindowResource(aws, want, refuse_open=lends and params["refuse_unfinished"])
+
+
 def main() -> None:
-    needs_instances = [("state", state, ["instance_ids"]) for state in (_admin_instance.NOTED, _admin_instance.ADMIN)]
+    needs_instances = [("state", state, ["instance_ids"]) for state in (ADMIN, SOLE)]
     module = _module.aws_module(SPEC, required_if=needs_instances)
-    params = module.params
     with _module.reporting(module):
-        for name in (params["admin_profile"], params["server_profile"]):
-            _names.check_name("instance profile", name)
-        _admin_instance.check_profiles(params["admin_profile"], params["server_profile"])
-        for instance_id in params["instance_ids"] or ():
-            _names.check_instance_id(instance_id)
-        want = _admin_instance.WantedAdmin(
-            state=params["state"],
-            admin=params["admin_profile"],
-            fallback=params["server_profile"],
-            instance_ids=None if params["instance_ids"] is None else tuple(params["instance_ids"]),
-            keep_note=params["keep_note"],
-        )
-        resource = AdminInstanceResource(_module.aws(module), want)
+        aws = _module.aws(module)
+        resource = AdminInstanceResource(aws, wanted(module.params), window(aws, module.params))
         _module.finish(module, resource)
 
 

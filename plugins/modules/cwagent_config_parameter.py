@@ -45,6 +45,21 @@ options:
         options for credentials, environment variables and files are ignored then.
     type: bool
     default: false
+  stored:
+    description:
+      - What is stored, as an earlier task of this module returned it, so that it is not read again; an empty mapping
+        where there was nothing. Read by default.
+    type: dict
+    suboptions:
+      value:
+        description: The text.
+        type: str
+      type:
+        description: The type of the parameter.
+        type: str
+      version:
+        description: The version of the parameter.
+        type: int
   state:
     description: Whether the parameter is to be there.
     type: str
@@ -99,6 +114,11 @@ region:
   returned: success
   type: str
   sample: eu-central-1
+stored:
+  description: What was stored before; null when there was nothing.
+  returned: success
+  type: dict
+  sample: {type: String, value: '{"agent":{}}', version: 2}
 steps:
   description: What was done, or in check mode would be done.
   returned: always
@@ -112,7 +132,7 @@ from typing import TYPE_CHECKING
 from ansible_collections.cwagent.iam.plugins.module_utils import _config, _module
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._schema import check_schema, read_config
-from ansible_collections.cwagent.iam.plugins.module_utils._ssm import ParameterResource
+from ansible_collections.cwagent.iam.plugins.module_utils._ssm import KnownParameterResource, ParameterResource
 
 if TYPE_CHECKING:
     from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
@@ -124,6 +144,10 @@ SPEC = {
     "schema": {"type": "path"},
     "tier": {"type": "str", "choices": list(_config.LIMITS)},
     "as_instance": {"type": "bool", "default": False},
+    "stored": {
+        "type": "dict",
+        "options": {"value": {"type": "str"}, "type": {"type": "str"}, "version": {"type": "int"}},
+    },
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "wait_timeout": {"type": "int", "default": 0},
 }
@@ -160,7 +184,10 @@ def main() -> None:
     )
     with _module.reporting(module):
         want = wanted(module)
-        resource = ParameterResource(aws(module), module.params["name"], want, module.region)
+        what = (aws(module), module.params["name"], want, module.region)
+        stored = module.params["stored"]
+        known = _config.Parameter(**stored) if stored and stored["value"] is not None else None
+        resource = ParameterResource(*what) if stored is None else KnownParameterResource(*what, stored=known)
         _module.finish(module, resource)
 
 

@@ -37,6 +37,7 @@ from harness import (
 CONFIG = {"agent": {"metrics_collection_interval": 60}}
 CLOSED = {"Sid": WINDOW_POLICY, "Effect": "Deny", "Action": "ssm:PutParameter", "Resource": "*"}
 QUICK = {"store_config_identity_timeout": 8, "store_config_wait_timeout": 8, "store_config_permission_timeout": 4}
+NOTE = "cwagent:earlier-profile"
 MINUTE = 60
 AFTER_DEADLINE = 16 * MINUTE
 """A window is open for a quarter of an hour."""
@@ -79,9 +80,7 @@ class Site:
 
     def lend(self) -> None:
         """What an interrupted run leaves: a note, an open window, and the admin profile on the instance."""
-        self.admin_instance("noted")
-        self.window("open")
-        self.admin_instance("admin")
+        self.admin_instance("admin", role=ADMIN_ROLE)
 
     def statement(self) -> dict[str, Any]:
         """The one statement of the window's policy."""
@@ -350,7 +349,7 @@ def test_open_window(site: Site) -> None:
     began = datetime.now(UTC)
     opened = site.play("open_window", store_config_window_minutes=40).succeeded()
     assert opened.changes == foretold.changes
-    assert opened.writes == ["PutRolePolicy", "CreateTags", REPLACE]
+    assert opened.writes == ["CreateTags", "PutRolePolicy", REPLACE]
     deadline = site.statement()["Condition"]["DateGreaterThan"]["aws:CurrentTime"]
     assert 39 <= (datetime.fromisoformat(deadline) - began).total_seconds() / MINUTE <= 41
     words = " ".join(opened.output.split())
@@ -376,7 +375,7 @@ def test_open_window_leaves_the_window_of_another_administrator_alone(site: Site
 
 def test_a_second_run_on_the_same_instance_is_refused(site: Site) -> None:
     """It would take the right away from the first one, or give it back too late."""
-    site.admin_instance("noted")
+    site.aws.client("ec2").create_tags(Resources=[site.instance], Tags=[{"Key": NOTE, "Value": SERVER_ROLE}])
     with nothing_written(site.aws):
         refused = site.play("store_config").failed()
     assert f"A run that makes instance {site.instance} the administrator has not ended" in refused.message

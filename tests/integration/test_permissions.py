@@ -389,10 +389,9 @@ SCENES: dict[str, list[Scene]] = {
         Scene("cwagent_admin_window", wait(user=ADMIN_USER, state="open"), ["iam:GetUserPolicy"]),
         Scene(
             "cwagent_admin_instance",
-            {**ADMIN_INSTANCE, "instance_ids": "@other", "state": "noted"},
+            {**ADMIN_INSTANCE, "instance_ids": "@other", "state": "admin", "role": ADMIN_ROLE},
             ["ec2:DescribeTags", "ec2:CreateTags"],
         ),
-        Scene("cwagent_admin_instance", {**ADMIN_INSTANCE, "instance_ids": "@other", "state": "admin"}, []),
         Scene(
             "cwagent_admin_instance",
             {**ADMIN_INSTANCE, "state": "returned"},
@@ -419,16 +418,11 @@ SCENES: dict[str, list[Scene]] = {
         ),
         Scene(
             "cwagent_admin_instance",
-            {**ADMIN_INSTANCE, "instance_ids": "@bare", "state": "noted"},
+            {**ADMIN_INSTANCE, "instance_ids": "@bare", "state": "admin", "role": ADMIN_ROLE},
             [
                 *("ec2:DescribeIamInstanceProfileAssociations", "ec2:DescribeTags", "ec2:DescribeInstances"),
-                "ec2:CreateTags",
+                *("ec2:CreateTags", "ec2:AssociateIamInstanceProfile", "iam:PassRole"),
             ],
-        ),
-        Scene(
-            "cwagent_admin_instance",
-            {**ADMIN_INSTANCE, "instance_ids": "@bare", "state": "admin"},
-            ["ec2:AssociateIamInstanceProfile", "iam:PassRole"],
         ),
         Scene(
             "cwagent_admin_instance",

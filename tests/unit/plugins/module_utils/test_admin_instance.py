@@ -14,9 +14,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils import _admin_instance
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import (
     ADMIN,
     NOTE,
-    NOTED,
     NOTHING,
     RETURNED,
+    SOLE,
     State,
     WantedAdmin,
 )
@@ -30,6 +30,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._association import (
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws, Deadline
 from ansible_collections.cwagent.iam.plugins.module_utils._ec2 import AdminInstanceResource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsRefusal, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._steps import Plan, Step
 
 ME, OTHER = "i-1", "i-2"
 PUT, IN_PLACE, OFF = "put instance profile '{}' on instance i-1", " in place of '{}'", "take instance profile '{}' off "
@@ -37,6 +38,10 @@ ADMIN_ON = PUT.format("admin")
 NOTED_NONE = "note on instance i-1 that it had no instance profile"
 NOTED_THAT = "note on instance i-1 that it had instance profile '{}'"
 FORGET = "remove the note from instance i-1"
+
+
+OPEN, CLOSE = (f"{verb} the admin window of role 'R'" for verb in ("open", "close"))
+OPENING, CLOSING = (Plan({"R": [Step("iam:PutRolePolicy", {}, words)]}) for words in (OPEN, CLOSE))
 
 
 def instance(*profiles: str, name: str = ME, is_now: str = "running") -> Instance:
@@ -77,8 +82,11 @@ def as_it_is_done(steps: list[str], profiles: list[str], is_now: str) -> list[st
 @pytest.mark.parametrize(("profiles", "note", "noting", "lending"), LENT.values(), ids=LENT)
 def test_lend(profiles, note, noting, lending, is_now):
     now = state(*profiles, note=note, is_now=is_now)
-    assert _admin_instance.plan(now, want(NOTED)).summaries == noting
-    assert _admin_instance.plan(now, want(ADMIN)).summaries == noting + as_it_is_done(lending, profiles, is_now)
+    lending = as_it_is_done(lending, profiles, is_now)
+    assert _admin_instance.plan(now, want(ADMIN)).summaries == noting + lending
+    assert _admin_instance.plan(now, want(ADMIN), OPENING).summaries == [*noting, OPEN, *lending]
+    assert _admin_instance.plan(now, want(SOLE)).summaries == []
+    assert _admin_instance.state_after(now, want(SOLE)) == now
 
 
 BACK = {
@@ -103,6 +111,8 @@ def test_return(profiles, note, steps, noted, is_now):
     now = state(*profiles, note=note, is_now=is_now)
     steps = as_it_is_done(steps, profiles, is_now)
     for back in (want(RETURNED), want(RETURNED, everywhere=True)):
+        apart = _admin_instance.plan(now, back, CLOSING).steps
+        assert apart == {**_admin_instance.plan(now, back).steps, **CLOSING.steps}, "one can fail without the other"
         assert _admin_instance.plan(now, back).summaries == steps + [FORGET] * noted
         assert _admin_instance.state_after(now, back).notes == {}
         keeping = replace(back, keep_note=True)
@@ -158,7 +168,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("wanted", [NOTED, ADMIN])
+@pytest.mark.parametrize("wanted", [ADMIN, SOLE])
 @pytest.mark.parametrize(("now", "words"), REFUSED.values(), ids=REFUSED)
 def test_refused(now, words, wanted):
     with pytest.raises(InvalidInput, match=words):
@@ -174,9 +184,9 @@ def test_all_others_are_told_with_the_way_out():
 
 
 @pytest.mark.parametrize("ended", sorted(ENDED))
-@pytest.mark.parametrize("wanted", [NOTED, ADMIN])
-def test_an_ended_instance_is_in_nobodys_way(wanted, ended):
-    assert _admin_instance.plan(with_other("admin", note="shop", is_now=ended), want(wanted)).changes
+def test_an_ended_instance_is_in_nobodys_way(ended):
+    assert _admin_instance.plan(with_other("admin", note="shop", is_now=ended), want(ADMIN)).changes
+    assert not _admin_instance.plan(with_other("admin", note="shop", is_now=ended), want(SOLE)).changes
 
 
 def test_others_are_no_reason_not_to_give_back():
@@ -228,24 +238,25 @@ def test_a_profile_that_was_deleted_meanwhile(profiles, note, missing, earlier, 
 
 
 def test_someone_elses_profile_is_noted_in_the_place_of_an_old_note():
-    assert _admin_instance.plan(state("other", note="shop"), want(NOTED)).summaries == [NOTED_THAT.format("other")]
+    assert _admin_instance.plan(state("other", note="shop"), want(ADMIN)).summaries[:1] == [NOTED_THAT.format("other")]
 
 
-def test_a_note_is_a_reason_not_to_note_again():
+def test_a_note_is_a_reason_not_to_begin():
+    first = replace(want(ADMIN), refuse_unfinished=True)
     with pytest.raises(InvalidInput, match=r"makes instance i-1 the administrator has not ended\. .*restore puts all"):
-        _admin_instance.refuse_noted(state("shop", note="shop"), want(NOTED))
-    _admin_instance.refuse_noted(state("shop", note="shop"), want(ADMIN))
-    _admin_instance.refuse_noted(state("shop", note="shop"), want(RETURNED))
-    _admin_instance.refuse_noted(state("shop"), want(NOTED))
-    _admin_instance.refuse_noted(with_other("shop", note="shop"), want(NOTED))
+        _admin_instance.refuse_unfinished(state("shop", note="shop"), first)
+    _admin_instance.refuse_unfinished(state("shop", note="shop"), want(ADMIN))
+    _admin_instance.refuse_unfinished(state("shop"), first)
+    _admin_instance.refuse_unfinished(state("shop", note="shop"), replace(first, state=RETURNED))
+    _admin_instance.refuse_unfinished(with_other("shop", note="shop"), first)
 
 
-@pytest.mark.parametrize("wanted", [NOTED, ADMIN])
+@pytest.mark.parametrize("wanted", [ADMIN, SOLE])
 def test_more_than_one_instance_is_refused(wanted):
     now = State({ME: instance(), OTHER: instance(name=OTHER)})
     with pytest.raises(InvalidInput, match="Only one instance may carry the admin profile, not i-1, i-2"):
         _admin_instance.plan(now, want(wanted, ME, OTHER))
-    assert _admin_instance.plan(state(), want(wanted, ME, ME)).changes
+    assert _admin_instance.plan(state(), want(wanted, ME, ME)).changes == (wanted == ADMIN)
     assert not _admin_instance.plan(now, want(RETURNED, ME, OTHER)).changes
 
 
@@ -273,29 +284,87 @@ def test_result_and_diff():
     assert _admin_instance.report(now, then, want(RETURNED, "i-9")) == [gone]
 
 
-class Waiting(Aws):
-    """EC2 does not know the profile yet; the notes that it shows go one by one."""
+class Region(Aws):
+    """A region whose notes are told one after the other, whatever is written; some calls are refused at first."""
 
-    def __init__(self, *notes: dict[str, str]) -> None:
+    def __init__(self, *notes: dict[str, str], refuses: dict[str, int] | None = None) -> None:
         super().__init__(lambda *_: None, patience=60)
-        self.notes, self.tries = list(notes), 0
+        self.notes, self.refuses, self.calls = list(notes), refuses or {}, []
 
     def call(self, action, attempt, attempts=0, **arguments):
-        self.tries += 1
-        raise AwsRefusal(attempt, "InvalidParameterValue")
+        self.calls.append(action.split(":")[1])
+        if self.refuses.get(action, 0) > 0:
+            self.refuses[action] -= 1
+            raise AwsRefusal(attempt, "InvalidParameterValue")
+        return {}
 
     def pages(self, action, attempt, **arguments):
+        self.calls.append(action.split(":")[1])
         yield {"Tags": [{"ResourceId": name, "Value": note} for name, note in self.notes.pop(0).items()]}
 
 
-def test_what_outlives_its_run_does_not_lend_any_more(monkeypatch):
-    """Another run has given everything back meanwhile, and removed the note."""
+def lend(aws: Region, now: State) -> None:
+    """Take the steps from ``now``."""
+    resource = AdminInstanceResource(aws, want(ADMIN))
+    resource.refuse(now)
+    for step in resource.plan(now).steps[ME]:
+        resource.execute(step)
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
     monkeypatch.setattr(Deadline, "pause", lambda *_: True)
-    aws = Waiting({ME: "shop"}, {ME: "shop"}, {})
-    [step] = _admin_instance.plan(state("shop", note="shop"), want(ADMIN)).steps[ME]
+
+
+MINE, BOTH = {ME: "shop"}, {ME: "shop", OTHER: "shop"}
+REPLACE = "ec2:ReplaceIamInstanceProfileAssociation"
+SWAP = REPLACE.split(":")[1]
+
+
+def test_others_are_looked_for_between_the_note_and_all_else():
+    aws = Region(MINE)
+    lend(aws, state("shop"))
+    assert aws.calls == ["CreateTags", "DescribeTags", SWAP]
+
+
+def test_it_waits_until_its_own_note_is_seen():
+    """Another run sees it no earlier."""
+    aws = Region({}, {}, MINE)
+    lend(aws, state("shop"))
+    assert aws.calls == ["CreateTags", *["DescribeTags"] * 3, SWAP]
+
+
+def test_of_two_that_have_both_noted_this_one_gives_way():
+    """The window can be open for the other one, so there is nothing to put back and to close."""
+    aws = Region(BOTH)
+    with pytest.raises(InvalidInput, match=r"i-2 is about to carry .* The note was removed again\.$") as refusal:
+        lend(aws, state("shop"))
+    assert aws.calls == ["CreateTags", "DescribeTags", "DeleteTags"]
+    assert refusal.value.details == {"steps": []}
+
+
+def test_an_old_note_is_in_nobodys_way():
+    """It is on an instance that has ended, or another run would have been refused."""
+    now = with_other(note="shop", is_now="terminated")
+    aws = Region({ME: "server", OTHER: "shop"})
+    lend(aws, now)
+    assert SWAP in aws.calls
+
+
+def test_what_outlives_its_run_does_not_lend_any_more():
+    """Another run has given everything back meanwhile, and removed the note."""
+    aws = Region(MINE, MINE, {}, refuses={REPLACE: 9})
     with pytest.raises(InvalidInput, match="Instance i-1 was given back by another run"):
-        AdminInstanceResource(aws, want(ADMIN)).execute(step)
-    assert aws.tries == 3
+        lend(aws, state("shop", note="shop"))
+    assert aws.calls.count(SWAP) == 3
+
+
+def test_one_that_begins_while_this_one_waits_stops_it():
+    aws = Region(MINE, BOTH, refuses={REPLACE: 9})
+    with pytest.raises(InvalidInput, match=r"i-2 is about to carry .*restore puts all back\.$") as refusal:
+        lend(aws, state("shop", note="shop"))
+    assert "DeleteTags" not in aws.calls
+    assert refusal.value.details == {}, "so that the window is closed"
 
 
 # From here on with a model of a region
@@ -322,7 +391,7 @@ def regions(draw: st.DrawFn, carried: st.SearchStrategy[Any] = CARRIED, notes: A
 
 WANTS = st.builds(
     WantedAdmin,
-    state=st.sampled_from([NOTED, ADMIN, RETURNED]),
+    state=st.sampled_from([ADMIN, SOLE, RETURNED]),
     admin=st.just("admin"),
     fallback=st.just("server"),
     instance_ids=st.sampled_from([(name,) for name in NAMES]),
@@ -387,13 +456,10 @@ SETTLED = st.sampled_from([(), ("server",), ("shop",)])
 NO_NOTES: st.SearchStrategy[Any] = st.just({})
 
 
-@given(regions(SETTLED, NO_NOTES), st.sampled_from(NAMES), st.booleans(), st.booleans())
-def test_lending_and_giving_back_leaves_what_was_there(region, name, noted_first, keep_note_first):
+@given(regions(SETTLED, NO_NOTES), st.sampled_from(NAMES), st.booleans())
+def test_lending_and_giving_back_leaves_what_was_there(region, name, keep_note_first):
     assume(name in region.instances and region.instances[name].state not in ENDED)
     ec2 = NotedEc2(region)
-    if noted_first:
-        run(ec2, want(NOTED, name))
-        assert profiles(ec2.state) == profiles(region)
     run(ec2, want(ADMIN, name))
     assert admins(ec2) == {name}
     before = profiles(region)[name]
@@ -406,7 +472,7 @@ def test_lending_and_giving_back_leaves_what_was_there(region, name, noted_first
     assert (profiles(ec2.state), ec2.state.notes) == (profiles(region), {})
 
 
-SEQUENCE = (want(NOTED), want(ADMIN), want(ADMIN), want(RETURNED, keep_note=True), want(RETURNED))
+SEQUENCE = (want(ADMIN), want(SOLE), want(RETURNED, keep_note=True), want(RETURNED))
 
 
 @given(
@@ -420,7 +486,7 @@ def test_a_crash_anywhere_is_repaired(region, steps, crashes_again, meanwhile):
     ec2 = NotedEc2(region)
     left = steps
     for wanted in SEQUENCE:
-        planned = _admin_instance.plan(ec2.seen(wanted), wanted).steps[ME]
+        planned = _admin_instance.plan(ec2.seen(wanted), wanted).steps.get(ME, [])
         ec2.take_all(planned[:left])
         assert len(admins(ec2)) <= 1
         if "admin" in ec2.carried(ME):
@@ -443,24 +509,32 @@ def test_a_crash_anywhere_is_repaired(region, steps, crashes_again, meanwhile):
 
 
 class Controller:
-    """Notes, lends and gives back as the role store_config does; reading and writing are moments of their own."""
+    """Lends and gives back as the module and the role store_config do; each read and each write is a moment."""
 
     def __init__(self, ec2: NotedEc2, name: str) -> None:
         self.ec2, self.name, self.stored, self.refused = ec2, name, False, False
-        self._moments = iter([*self._read_and_write(NOTED), *self._read_and_write(ADMIN), self._look_again])
-        self._steps: Any = []
+        self._moments = iter([self._read, self._note, self._look_for_notes, self._swap, self._look_once_more])
+        self._before = State()
 
-    def _read_and_write(self, wanted: str) -> list[Any]:
-        return [lambda: self._read(want(wanted, self.name)), self._write]
+    def _steps(self) -> list[Step]:
+        return list(_admin_instance.plan(self._before, want(ADMIN, self.name)).steps[self.name])
 
-    def _read(self, wanted: WantedAdmin) -> None:
-        self._steps = _admin_instance.plan(self.ec2.seen(wanted), wanted).steps[self.name]
+    def _read(self) -> None:
+        self._before = self.ec2.seen(want(ADMIN, self.name))
+        self._steps()
 
-    def _write(self) -> None:
-        self.ec2.take_all(self._steps)
+    def _note(self) -> None:
+        self.ec2.take(self._steps()[0])
 
-    def _look_again(self) -> None:
-        self._read(want(ADMIN, self.name))
+    def _look_for_notes(self) -> None:
+        _admin_instance.refuse_changed_notes(self._before, self.ec2.state.notes, want(ADMIN, self.name))
+
+    def _swap(self) -> None:
+        self.ec2.take_all(self._steps()[1:])
+
+    def _look_once_more(self) -> None:
+        sole = want(SOLE, self.name)
+        _admin_instance.plan(replace(self.ec2.seen(sole), notes={}), sole)
         self.stored = True
 
     def go_on(self) -> None:

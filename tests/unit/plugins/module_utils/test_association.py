@@ -16,8 +16,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils._association import (
     State,
     WantedProfile,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws, Deadline
 from ansible_collections.cwagent.iam.plugins.module_utils._ec2 import AssociationResource
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsRefusal, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._role import InstanceProfile
 
 ARN = "arn:aws:iam::123456789012:instance-profile/monitoring/P"
@@ -163,21 +164,72 @@ def test_render():
         (
             state(OTHER, profile=None),
             want(keep_other=True),
-            [
-                "instance i-1 keeps instance profile 'shop'",
-                "instance profile 'P' does not exist yet",
-            ],
+            ["instance i-1 keeps instance profile 'shop'"],
         ),
         (state(OTHER), want(replace=True), []),
         (state(OTHER), want(present=False), []),
         (state(WANTED), want(), []),
-        (state(profile=None), want(), ["instance profile 'P' does not exist yet"]),
-        (state(profile=None), want(present=False), []),
     ],
 )
 def test_warnings(now, want, warnings):
     gateway: Any = None
     assert AssociationResource(gateway, ["i-1"], want).warnings(now) == warnings
+
+
+class Refusing(Aws):
+    """EC2 refuses the profile as often as it is told to; IAM has it, or has it not."""
+
+    def __init__(self, code: str, times: int, is_there: bool) -> None:
+        super().__init__(lambda *_: None, patience=60)
+        self.code, self.times, self.is_there, self.asked = code, times, is_there, []
+
+    def call(self, action, attempt, attempts=0, **arguments):
+        self.asked.append(action)
+        if action == "iam:GetInstanceProfile":
+            if not self.is_there:
+                raise AwsRefusal(attempt, "NoSuchEntity")
+            named = {"InstanceProfileName": "P", "Path": "/", "Arn": "arn:P", "InstanceProfileId": "AIPA"}
+            return {"InstanceProfile": {**named, "Roles": []}}
+        self.times -= 1
+        if self.times >= 0:
+            raise AwsRefusal("refused", self.code)
+        return {}
+
+
+def put_on(aws: Refusing) -> list[str]:
+    """The calls that putting the profile on an instance takes."""
+    resource = AssociationResource(aws, ["i-1"], want())
+    [step] = resource.plan(state(profile=None)).steps["i-1"]
+    resource.execute(step)
+    return aws.asked
+
+
+ASSOCIATE, LOOK = "ec2:AssociateIamInstanceProfile", "iam:GetInstanceProfile"
+
+
+def test_a_profile_that_ec2_does_not_know_yet(monkeypatch):
+    monkeypatch.setattr(Deadline, "pause", lambda *_: True)
+    assert put_on(Refusing("InvalidParameterValue", 0, is_there=True)) == [ASSOCIATE]
+    assert put_on(Refusing("InvalidParameterValue", 3, is_there=True)) == [ASSOCIATE, LOOK, *[ASSOCIATE] * 3]
+
+
+def test_a_profile_that_is_not_there_is_not_waited_for():
+    aws = Refusing("InvalidParameterValue", 99, is_there=False)
+    with pytest.raises(InvalidInput, match=r"on instance i-1: instance profile 'P' does not exist\.$"):
+        put_on(aws)
+    assert aws.asked == [ASSOCIATE, LOOK]
+    with pytest.raises(AwsRefusal, match="refused"):
+        put_on(Refusing("UnauthorizedOperation", 1, is_there=False))
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_check_mode_doubts_a_profile_that_is_not_there(is_there):
+    doubts = ["instance profile 'P' does not exist yet"]
+    resource = AssociationResource(Refusing("", 0, is_there), ["i-1"], want())
+    assert resource.doubts(state(profile=None)) == ([] if is_there else doubts)
+    assert resource.doubts(state(OTHER)) == []
+    off = AssociationResource(Refusing("", 0, is_there), ["i-1"], want(present=False))
+    assert off.doubts(state(profile=None)) == []
 
 
 ASSOCIATIONS = st.lists(st.sampled_from([WANTED, STALE, OTHER]), max_size=2, unique=True).map(tuple)

@@ -55,6 +55,9 @@ class Number(Resource[int]):
     def warnings(self, now: int) -> list[str]:
         return [f"was {now}"]
 
+    def doubts(self, now: int) -> list[str]:
+        return [f"{now} may stay"]
+
     def execute(self, step: Step) -> None:
         if self.fails:
             raise CwagentError("Refused.")
@@ -78,12 +81,17 @@ RESULT = {
 }
 
 
+def as_told(check_mode: bool) -> dict[str, Any]:
+    """The result; check mode also says what it doubts, where there is something to do."""
+    return {**RESULT, "warnings": ["was 1", "1 may stay"]} if check_mode else RESULT
+
+
 @pytest.mark.parametrize("check_mode", [False, True])
 @pytest.mark.parametrize("wait", [None, 10])
 @pytest.mark.usefixtures("clock")
 def test_check_mode_has_the_same_result_and_writes_nothing(check_mode, wait):
     number = Number(1, 2)
-    assert converge(number, check_mode, wait) == RESULT
+    assert converge(number, check_mode, wait) == as_told(check_mode)
     assert number.written == ([] if check_mode else [2])
 
 
@@ -92,7 +100,7 @@ def test_check_mode_has_the_same_result_and_writes_nothing(check_mode, wait):
 def test_what_is_refused_is_looked_for_once_and_before_anything_is_done(check_mode):
     number, seen = Number(1, 2), []
     number.refuse = seen.append
-    assert converge(number, check_mode, 10) == RESULT
+    assert converge(number, check_mode, 10) == as_told(check_mode)
     assert seen == [1]
 
     def refuse(_now: int) -> None:

@@ -66,6 +66,15 @@ def test_a_failure_says_what_was_done_and_what_was_not():
     }
 
 
+def test_what_a_failure_tells_besides_is_told():
+    def give_way(step: Step) -> None:
+        raise CwagentError("No.", steps=[])
+
+    with pytest.raises(CwagentError) as failure:
+        apply(Plan({"a": steps("a1")}), give_way, check_mode=False)
+    assert failure.value.details == {"steps": [], "failures": {"a": "No."}, "done": [], "not_done": ["a1"]}
+
+
 @pytest.mark.parametrize(
     ("fails", "words"),
     [

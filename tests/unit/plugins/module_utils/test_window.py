@@ -125,7 +125,7 @@ def test_plan(policy, want, steps):
     plan = _window.plan(Window(policy), want, NOW)
     assert plan.summaries == steps
     for step in plan.steps["P"]:
-        assert step.done_when == (GONE if step.action == "iam:DeleteRolePolicy" else frozenset())
+        assert step.done_when == (frozenset() if want.state == OPEN else GONE)
 
 
 @pytest.mark.parametrize("policy", ALTERED.values(), ids=ALTERED)
@@ -233,6 +233,25 @@ def test_only_a_window_that_was_open_before_the_run_is_refused(refuse_open):
     resource.refuse(Window(SHUT))
     assert resource.plan(Window(SHUT)).changes
     assert not resource.plan(opened).changes
+
+
+def test_the_window_of_a_role_is_closed_without_a_look_and_looked_at_afterwards():
+    """IAM can show it as it was before it was opened."""
+    model = IamWindow("role", "P", Window(until(15)))
+    resource = resource_of(model, replace(want(CLOSED), force=True), NOW)
+    now = resource.read()
+    assert resource.render(now)["state"] == "not looked at"
+    apply(resource.plan(now), resource.execute, check_mode=False)
+    assert model.window == resource.after(now) == Window(SHUT)
+    with pytest.raises(AttributeError, match="find"):
+        resource.read()
+
+
+@pytest.mark.parametrize("wanted", [want(CLOSED), want(OPEN), want(CLOSED, kind="user")])
+def test_it_is_looked_at_where_that_matters(wanted):
+    resource = resource_of(IamWindow(wanted.kind, "P", Window()), replace(wanted, force=wanted != want(CLOSED)), NOW)
+    with pytest.raises(AttributeError, match="find"):
+        resource.read()
 
 
 def test_one_that_was_just_opened_is_closed_although_it_looks_closed():
