@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import threading
 import time
-from contextlib import contextmanager
 from datetime import datetime, timezone
 from email.utils import mktime_tz, parsedate_tz
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -50,6 +49,8 @@ T = TypeVar("T")
 ATTEMPTS = 10
 POLL_SECONDS = 2.0
 ACRONYMS = {"ssh": "SSH"}
+# Of IAM and of EC2: where a page tells that there is another one, and how that one is asked for.
+PAGE_TOKENS = ("Marker", "NextToken")
 
 
 class Deadline:
@@ -131,8 +132,14 @@ class Aws:
         :raises CwagentError: no answer came, or the call could not be made.
         """
         service, operation = action.split(":")
-        with self._worded(action, attempt):
+        try:
             return self._note_time(getattr(self.client(service, attempts), xform_name(operation))(**arguments))
+        except ClientError as error:
+            raise self._refusal(error, attempt, action) from error
+        except ResponseParserError as error:
+            raise AwsRefusal(_unanswered(error, attempt, action), UNREADABLE) from error
+        except BotoCoreError as error:
+            raise CwagentError(_unanswered(error, attempt, action)) from error
 
     def find(self, action: str, attempt: str, absent: str, **arguments: Any) -> dict[str, Any] | None:
         """Make a reading call; absence is ``None``. :param absent: the error code that means absence."""
@@ -144,12 +151,17 @@ class Aws:
             raise
 
     def pages(self, action: str, attempt: str, **arguments: Any) -> Iterator[dict[str, Any]]:
-        """Make a reading call for every page, as long as they are asked for."""
-        service, operation = action.split(":")
-        with self._worded(action, attempt):
-            yield from map(
-                self._note_time, self.client(service).get_paginator(xform_name(operation)).paginate(**arguments)
-            )
+        """Make a reading call for every page, as long as they are asked for.
+
+        To make a paginator, botocore looks through its descriptions of all services, which takes longer than a page.
+        """
+        while True:
+            page = self.call(action, attempt, **arguments)
+            yield page
+            next_page = {key: page[key] for key in PAGE_TOKENS if page.get(key)}
+            if not next_page:
+                return
+            arguments.update(next_page)
 
     def execute(self, step: Step) -> None:
         """Make the call of a step; an effect that is already there is as good as done."""
@@ -175,18 +187,6 @@ class Aws:
             except AwsRefusal as refusal:
                 if refusal.code not in retry_when or not deadline.pause():
                     raise
-
-    @contextmanager
-    def _worded(self, action: str, attempt: str) -> Iterator[None]:
-        """Word the errors of a call."""
-        try:
-            yield
-        except ClientError as error:
-            raise self._refusal(error, attempt, action) from error
-        except ResponseParserError as error:
-            raise AwsRefusal(_unanswered(error, attempt, action), UNREADABLE) from error
-        except BotoCoreError as error:
-            raise CwagentError(_unanswered(error, attempt, action)) from error
 
     def _refusal(self, error: ClientError, attempt: str, action: str) -> AwsRefusal:
         code = error.response["Error"].get("Code", "Unknown")

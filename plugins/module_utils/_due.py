@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import RETURNED, WantedAdmin
@@ -19,7 +18,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._iam_window import Win
 from ansible_collections.cwagent.iam.plugins.module_utils._window import ABSENT, CLOSED, WantedWindow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
     from ansible_collections.cwagent.iam.plugins.module_utils._role import WantedRole
@@ -55,25 +54,17 @@ class ReadOnce(Aws):
 
     def call(self, action: str, attempt: str, attempts: int = ATTEMPTS, **arguments: Any) -> dict[str, Any]:
         """The answer of the first call with these arguments. :raises AwsRefusal: that was its answer."""
-        ask = partial(super().call, action, attempt, attempts, **arguments)
-        answer: dict[str, Any] = self._once(action, arguments, ask)
-        return answer
-
-    def pages(self, action: str, attempt: str, **arguments: Any) -> Iterator[dict[str, Any]]:
-        """The pages of the first call with these arguments. :raises AwsRefusal: that was its answer."""
-        yield from self._once(action, arguments, partial(list, super().pages(action, attempt, **arguments)))
-
-    def _once(self, action: str, arguments: Mapping[str, Any], ask: Callable[[], Any]) -> Any:
         region = None if action.startswith("iam:") else self._region
         key = json.dumps([region, action, arguments], sort_keys=True)
         if key not in self._answers:
             try:
-                self._answers[key] = ask()
+                self._answers[key] = super().call(action, attempt, attempts, **arguments)
             except AwsRefusal as refusal:
                 self._answers[key] = refusal
-        if isinstance(self._answers[key], AwsRefusal):
-            raise self._answers[key]
-        return self._answers[key]
+        answer: dict[str, Any] | AwsRefusal = self._answers[key]
+        if isinstance(answer, AwsRefusal):
+            raise answer
+        return answer
 
 
 def due(want: WantedAccess, aws_in: Mapping[str, Aws]) -> list[str]:

@@ -305,7 +305,7 @@ def read_associations(aws: Aws, instance_ids: Sequence[str] | None = None) -> di
         "ec2:DescribeIamInstanceProfileAssociations",
         "read the instance profiles of the instances",
         Filters=filters,
-        PaginationConfig={"PageSize": PAGE},
+        MaxResults=PAGE,
     ):
         for each in page["IamInstanceProfileAssociations"]:
             profile = each["IamInstanceProfile"]
@@ -332,7 +332,7 @@ def describe_instances(aws: Aws, instance_ids: Sequence[str]) -> Iterator[dict[s
             "ec2:DescribeInstances",
             f"look up {len(instance_ids)} instances",
             Filters=[{"Name": "instance-id", "Values": instance_ids[start : start + FILTER_VALUES]}],
-            PaginationConfig={"PageSize": PAGE},
+            MaxResults=PAGE,
         ):
             for reservation in page["Reservations"]:
                 yield from reservation["Instances"]

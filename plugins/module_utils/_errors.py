@@ -32,10 +32,10 @@ BAD_CREDENTIALS = frozenset(
 # AWS words a refusal as "User: ARN is not authorized to perform: ACTION on resource: ARN ... because ..."; the part
 # after "because" tells a missing Allow from an explicit Deny.
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
-_IDENTITY = re.compile(r"User: (\S+) is not authorized")
-_ACTION = re.compile(r"not authorized to perform: ([a-z0-9-]+:[A-Za-z]+)")
-_RESOURCE = re.compile(r"on resource: (.+?)(?= because | with an explicit deny|\. |[.\s]*$)")
-_REASON = re.compile(r"\bbecause (no [^.]*)")
+_IDENTITY = r"User: (\S+) is not authorized"
+_ACTION = r"not authorized to perform: ([a-z0-9-]+:[A-Za-z]+)"
+_RESOURCE = r"on resource: (.+?)(?= because | with an explicit deny|\. |[.\s]*$)"
+_REASON = r"\bbecause (no [^.]*)"
 
 
 class CwagentError(Exception):
@@ -83,11 +83,11 @@ def explain(attempt: str, action: str, code: str, message: str, identity: str | 
     """
     failed = f"Could not {attempt} ({action})"
     if code in DENIED:
-        named = _IDENTITY.search(message)
+        named = re.search(_IDENTITY, message)
         who = named.group(1) if named else identity or "the identity in use"
-        found = _ACTION.search(message)
+        found = re.search(_ACTION, message)
         needed = found.group(1) if found else action
-        resource = _RESOURCE.search(message)
+        resource = re.search(_RESOURCE, message)
         where = f" on {resource.group(1)}" if resource else ""
         if is_explicit(message):
             return (
@@ -95,7 +95,7 @@ def explain(attempt: str, action: str, code: str, message: str, identity: str | 
                 f"lift that Deny and allow {needed}, then run again."
             )
         # Not always the identity's own policies: a boundary or an organization's policy can be what lacks the Allow.
-        reason = _REASON.search(message)
+        reason = re.search(_REASON, message)
         because = f" ({reason.group(1).strip()})" if reason else ""
         return f"{failed}: access denied. {who} lacks {needed}{where}{because}; grant {needed} to it and run again."
     if code in THROTTLED:

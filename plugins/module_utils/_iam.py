@@ -6,8 +6,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access_key import AccessKey
-
 if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 
@@ -39,13 +37,3 @@ def boundary(answer: dict[str, Any]) -> str | None:
 def tags(answer: dict[str, Any]) -> dict[str, str]:
     """The tags in an answer of IAM."""
     return {tag["Key"]: tag["Value"] for tag in answer.get("Tags", [])}
-
-
-def access_keys(aws: Aws, user: str) -> tuple[AccessKey, ...]:
-    """The access keys of a user."""
-    pages = aws.pages("iam:ListAccessKeys", f"list the access keys of user '{user}'", UserName=user)
-    return tuple(
-        AccessKey(key["AccessKeyId"], key["Status"] == "Active", key["CreateDate"])
-        for page in pages
-        for key in page["AccessKeyMetadata"]
-    )

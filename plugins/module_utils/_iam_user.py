@@ -11,13 +11,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils import _keys, _user
 from ansible_collections.cwagent.iam.plugins.module_utils._access_key import switch_key
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED, NOT_OFFERED, AwsRefusal, CwagentError
-from ansible_collections.cwagent.iam.plugins.module_utils._iam import (
-    access_keys,
-    attached_policies,
-    boundary,
-    inline_policies,
-    tags,
-)
+from ansible_collections.cwagent.iam.plugins.module_utils._iam import attached_policies, boundary, inline_policies, tags
+from ansible_collections.cwagent.iam.plugins.module_utils._iam_keys import access_keys
 from ansible_collections.cwagent.iam.plugins.module_utils._keys import (
     REMOVE_CREDENTIALS,
     REWRITE_CREDENTIALS,
@@ -253,7 +248,7 @@ def read_users(aws: Aws, names: Iterable[str]) -> dict[str, User]:
             "iam:GetAccountAuthorizationDetails",
             "read the users of the account",
             Filter=["User"],
-            PaginationConfig={"PageSize": PAGE},
+            MaxItems=PAGE,
         )
         for count, page in enumerate(pages, start=1):
             found.update((user["UserName"], _from_details(user)) for user in page["UserDetailList"])

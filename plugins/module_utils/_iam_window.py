@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _window
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
-from ansible_collections.cwagent.iam.plugins.module_utils._iam import access_keys
+from ansible_collections.cwagent.iam.plugins.module_utils._iam_keys import access_keys
 from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
 from ansible_collections.cwagent.iam.plugins.module_utils._window import ABSENT, CLOSED, OPEN, WantedWindow, Window
 

@@ -28,11 +28,11 @@ WINDOW_POLICY = "CloudWatchAgentAdminWindow"
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 _CHARACTERS = r"[\w+=,.@-]"
 _LENGTHS = {"role": 64, "user": 64, "instance profile": 128}
-_PATH = re.compile(r"/|/[\x21-\x7e]{1,510}/", re.ASCII)
-_POLICY_ARN = re.compile(r"arn:(aws[a-z-]*):iam::(aws|\d{12}):policy/[\x21-\x7e]+", re.ASCII)
+_PATH = r"/|/[\x21-\x7e]{1,510}/"
+_POLICY_ARN = r"arn:(aws[a-z-]*):iam::(aws|\d{12}):policy/[\x21-\x7e]+"
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/resource-ids.html: eight or seventeen hexadecimal digits
-_INSTANCE_ID = re.compile(r"i-(?:[0-9a-f]{8}|[0-9a-f]{17})")
-_TAG_CHARACTERS = re.compile(r"[\w .:/=+@-]*")
+_INSTANCE_ID = r"i-(?:[0-9a-f]{8}|[0-9a-f]{17})"
+_TAG_CHARACTERS = r"[\w .:/=+@-]*"
 MAX_TAGS, MAX_TAG_KEY, MAX_TAG_VALUE = 50, 128, 256
 
 
@@ -103,7 +103,7 @@ def check_different(names: Collection[str]) -> None:
 
 def check_path(path: str | None) -> None:
     """Refuse a path that IAM would refuse. :raises InvalidInput: it says what a path looks like."""
-    if path is not None and not _PATH.fullmatch(path):
+    if path is not None and not re.fullmatch(_PATH, path):
         raise InvalidInput(f"'{path}' is no valid IAM path: it begins and ends with a slash, such as /monitoring/.")
 
 
@@ -113,7 +113,7 @@ def check_policy_arn(arn: str, partition: str, option: str) -> None:
     :param option: the option it was given for.
     :raises InvalidInput: it says what such an ARN looks like.
     """
-    match = _POLICY_ARN.fullmatch(arn)
+    match = re.fullmatch(_POLICY_ARN, arn, re.ASCII)
     if not match:
         sample = aws_policy_arn("ReadOnlyAccess", partition)
         raise InvalidInput(f"{option}: '{arn}' is not the ARN of a managed policy, such as {sample}.")
@@ -136,7 +136,7 @@ def check_tags(tags: Mapping[str, str] | None) -> None:
     if len({key.lower() for key in tags}) < len(tags):
         raise InvalidInput("tags: two keys differ only by case, and IAM takes them for one.")
     for key, value in tags.items():
-        if not _TAG_CHARACTERS.fullmatch(key + value):
+        if not re.fullmatch(_TAG_CHARACTERS, key + value):
             raise InvalidInput(
                 f"tag '{key}': AWS allows letters, digits, spaces and any of _.:/=+-@ in keys and values."
             )
@@ -150,7 +150,7 @@ def check_tags(tags: Mapping[str, str] | None) -> None:
 
 def check_instance_id(instance_id: str) -> None:
     """Refuse what EC2 would call malformed. :raises InvalidInput: it says what an id looks like."""
-    if not _INSTANCE_ID.fullmatch(instance_id):
+    if not re.fullmatch(_INSTANCE_ID, instance_id):
         raise InvalidInput(
             f"'{instance_id}' is no EC2 instance id: it is i- and 8 or 17 hexadecimal digits, "
             "such as i-0123456789abcdef0."

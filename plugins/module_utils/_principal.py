@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY, name_of
 from ansible_collections.cwagent.iam.plugins.module_utils._steps import GONE, Step
-from ansible_collections.cwagent.iam.plugins.module_utils._window import close_new
+from ansible_collections.cwagent.iam.plugins.module_utils._window_policy import close_new
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

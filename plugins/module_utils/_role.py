@@ -86,13 +86,13 @@ class WantedRole:
 
 # https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateRole.html
 MAX_DESCRIPTION = 1000
-_DESCRIPTION = re.compile(r"[\t\n\r\x20-\x7e\xa1-\xff]*")
+_DESCRIPTION = r"[\t\n\r\x20-\x7e\xa1-\xff]*"
 SESSION_DURATIONS = range(3600, 43201)
 
 
 def check_settings(description: str | None, max_session_duration: int | None) -> None:
     """Refuse settings that IAM would refuse. :raises InvalidInput: it says what IAM allows."""
-    if description and not _DESCRIPTION.fullmatch(description):
+    if description and not re.fullmatch(_DESCRIPTION, description):
         raise InvalidInput(
             "description: IAM takes only characters of Latin-1, which leaves out dashes and curly quotes."
         )

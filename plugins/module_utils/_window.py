@@ -17,6 +17,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access_key import Acc
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
 from ansible_collections.cwagent.iam.plugins.module_utils._steps import GONE, Plan, Step
+from ansible_collections.cwagent.iam.plugins.module_utils._window_policy import closed_policy, deny, put_policy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,19 +61,10 @@ class WantedWindow:
     force: bool = False
 
 
-def closed_policy() -> dict[str, Any]:
-    """The policy that keeps the window closed."""
-    return {"Version": "2012-10-17", "Statement": [_deny()]}
-
-
 def open_policy(deadline: datetime) -> dict[str, Any]:
     """The policy that keeps the window open until a deadline, and closed from then on. :param deadline: in UTC."""
     condition = {"DateGreaterThan": {"aws:CurrentTime": deadline.strftime(_TIME)}}
-    return {"Version": "2012-10-17", "Statement": [{**_deny(), "Condition": condition}]}
-
-
-def _deny() -> dict[str, Any]:
-    return {"Sid": WINDOW_POLICY, "Effect": "Deny", "Action": "ssm:PutParameter", "Resource": "*"}
+    return {"Version": "2012-10-17", "Statement": [{**deny(), "Condition": condition}]}
 
 
 def deadline_of(policy: Mapping[str, Any] | None) -> datetime | None:
@@ -144,17 +136,6 @@ def _policy_steps(now: Window, want: WantedWindow, time: datetime) -> list[Step]
     # A principal that is gone has no right left that a window would let through.
     done_when = GONE if want.state == CLOSED else frozenset()
     return [replace(put_policy(want.kind, want.name, policy, words), done_when=done_when)]
-
-
-def put_policy(kind: str, name: str, policy: Mapping[str, Any], summary: str) -> Step:
-    """The step that writes the window's policy. :param kind: ``role`` or ``user``."""
-    arguments = {f"{kind}_name": name, "policy_name": WINDOW_POLICY, "policy_document": policy}
-    return Step(f"iam:Put{kind.title()}Policy", arguments, summary)
-
-
-def close_new(kind: str, name: str) -> Step:
-    """The step that makes a window, closed."""
-    return put_policy(kind, name, closed_policy(), f"close the admin window of {kind} '{name}'")
 
 
 def _key_steps(now: Window, want: WantedWindow) -> list[Step]:

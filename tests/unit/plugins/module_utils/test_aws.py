@@ -4,10 +4,11 @@ import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import boto3
+import botocore.session
 import pytest
 from botocore.exceptions import ClientError
 
-from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws, Deadline, _wire
+from ansible_collections.cwagent.iam.plugins.module_utils._aws import PAGE_TOKENS, Aws, Deadline, _wire
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import UNREADABLE, AwsRefusal
 from ansible_collections.cwagent.iam.plugins.module_utils._steps import Step
 
@@ -80,6 +81,46 @@ def test_absence_is_none(code, found):
 def test_only_absence_is_swallowed():
     with pytest.raises(AwsRefusal):
         Answering("AccessDenied").find("iam:GetRole", "read", absent="NoSuchEntity")
+
+
+class Paged(Aws):
+    """Answers with one page after the other."""
+
+    def __init__(self, *pages):
+        super().__init__(lambda *_: None)
+        self.left, self.asked = list(pages), []
+
+    def call(self, action, attempt, attempts=0, **arguments):
+        self.asked.append(arguments)
+        return self.left.pop(0)
+
+
+@pytest.mark.parametrize("token", ["Marker", "NextToken"])
+def test_pages_are_asked_for_one_by_one(token):
+    pages = [{"Names": ["a"], token: "1"}, {"Names": [], token: "2"}, {"Names": ["b"], "IsTruncated": False, token: ""}]
+    aws = Paged(*pages)
+    found = aws.pages("iam:ListRoles", "read it", PathPrefix="/x/")
+    assert next(found) == pages[0]
+    assert aws.asked == [{"PathPrefix": "/x/"}], "no page is read before it is asked for"
+    assert list(found) == pages[1:]
+    assert aws.asked[1:] == [{"PathPrefix": "/x/", token: "1"}, {"PathPrefix": "/x/", token: "2"}]
+
+
+PAGED = [
+    *("iam:GetAccountAuthorizationDetails", "iam:ListAccessKeys", "iam:ListGroupsForUser"),
+    *("iam:ListInstanceProfilesForRole", "iam:ListAttachedRolePolicies", "iam:ListAttachedUserPolicies"),
+    *("iam:ListRolePolicies", "iam:ListUserPolicies"),
+    *("ec2:DescribeIamInstanceProfileAssociations", "ec2:DescribeInstances", "ec2:DescribeTags"),
+]
+
+
+@pytest.mark.parametrize("action", PAGED)
+def test_the_tokens_are_those_of_the_api(action):
+    service, operation = action.split(":")
+    model = botocore.session.get_session().get_service_model(service).operation_model(operation)
+    named = [token for token in PAGE_TOKENS if token in model.input_shape.members]
+    assert len(named) == 1
+    assert named[0] in model.output_shape.members
 
 
 class Proxy(BaseHTTPRequestHandler):

@@ -14,8 +14,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access_key import Acc
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._iam_window import WindowResource
 from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
-from ansible_collections.cwagent.iam.plugins.module_utils._principal import GONE
-from ansible_collections.cwagent.iam.plugins.module_utils._steps import apply
+from ansible_collections.cwagent.iam.plugins.module_utils._steps import GONE, apply
 from ansible_collections.cwagent.iam.plugins.module_utils._window import (
     ABSENT,
     CLOSED,
@@ -24,9 +23,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils._window import (
     TOLERANCE,
     WantedWindow,
     Window,
-    closed_policy,
     open_policy,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._window_policy import closed_policy
 
 NOW = datetime(2026, 11, 24, 16, 0, 30, 999999, tzinfo=UTC)
 SHUT = closed_policy()
