@@ -23,7 +23,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import Invalid
 from ansible_collections.cwagent.iam.plugins.module_utils._steps import Plan, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._window import Window
 
@@ -138,17 +138,17 @@ def refuse_unfinished(now: State, want: WantedAdmin) -> None:
         raise InvalidInput(f"A run that makes instance {noted[0]} the administrator has not ended. {_CURE}")
 
 
-def refuse_changed_notes(before: State, notes: Mapping[str, str], want: WantedAdmin) -> None:
-    """Refuse to go on when another run has begun, or has put everything back, since the state before was read.
+def refuse_changed_notes(before: Collection[str], now: Collection[str], want: WantedAdmin) -> None:
+    """Refuse to go on when another run has begun, or has put everything back.
 
-    :param notes: as they are now.
+    :param before: which instances had a note when it was looked first; they were refused, or are in nobody's way.
+    :param now: which ones have a note now.
     :raises InvalidInput: it names the instance.
     """
     for name in want.instance_ids or ():
-        if name not in notes:
+        if name not in now:
             raise InvalidInput(f"Instance {name} was given back by another run, so it is not made administrator.")
-    new = notes.keys() - before.notes.keys()
-    _refuse([_about_to(name, want) for name in sorted(new) if not want.concerns(name)])
+    _refuse([_about_to(name, want) for name in sorted(now) if name not in before and not want.concerns(name)])
 
 
 def _refuse_others(now: State, want: WantedAdmin) -> None:

@@ -57,7 +57,8 @@ class State:
     """What EC2 and IAM show.
 
     :param instances: by id, those asked for; ``None`` where EC2 does not know the id.
-    :param profile: the instance profile as IAM shows it.
+    :param profile: the instance profile as IAM shows it; ``None`` where there is none, or where no instance carries
+        anything to compare it with.
     :param holders: ids of the instances that carry the profile and were not asked for; read only for ``exclusive``.
     :param lacking: by name of another profile found on an instance, the policies its role lacks of those the wanted
         profile's role has; read only for ``keep_other``.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # The policies AWS manages allow no other names.
 # https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html
-_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+_NAME = r"[A-Za-z0-9_.-]+"
 MAX_NAME = 1011
 # https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-advanced-parameters.html, in bytes
 LIMITS = {"Standard": 4096, "Advanced": 8192}
@@ -57,7 +57,7 @@ def check_parameter_name(name: str) -> None:
             f"parameter name '{name}' does not begin with {PARAMETER_PREFIX}: the agent's policies allow no other "
             "parameters."
         )
-    if not _NAME.fullmatch(name) or len(name) > MAX_NAME:
+    if not re.fullmatch(_NAME, name) or len(name) > MAX_NAME:
         raise InvalidInput(f"parameter name '{name}': AWS allows letters, digits and any of _.- in up to {MAX_NAME}.")
 
 

@@ -54,7 +54,7 @@ class Resource(ABC, Generic[S]):
         return []
 
     def doubts(self, now: S, /) -> list[str]:
-        """What check mode should say of a plan, since only AWS would tell: why a step of it could fail."""
+        """Why a step of the plan could fail, which a run would hear from AWS; asked in check mode only."""
         del now
         return []
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import RETURNED, WantedAdmin
 from ansible_collections.cwagent.iam.plugins.module_utils._association import WantedProfile
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import ATTEMPTS, Aws
-from ansible_collections.cwagent.iam.plugins.module_utils._ec2 import AdminInstanceResource, AssociationResource
+from ansible_collections.cwagent.iam.plugins.module_utils._ec2 import AssociationResource
+from ansible_collections.cwagent.iam.plugins.module_utils._ec2_admin import AdminInstanceResource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsRefusal
 from ansible_collections.cwagent.iam.plugins.module_utils._iam_role import RoleResource, find_role
 from ansible_collections.cwagent.iam.plugins.module_utils._iam_window import WindowResource
@@ -73,8 +74,8 @@ def due(want: WantedAccess, aws_in: Mapping[str, Aws]) -> list[str]:
     ``WINDOW``: the admin window is not as it should be between runs. ``PROFILES``: an instance carries the admin
     profile, or a note of its earlier one. ``ACCESS``: something is missing on the roles, or on an instance.
 
-    What an interrupted run left behind comes first: where there is something to put back, the rest is not read, which
-    can be another afterwards.
+    What an interrupted run left behind comes first: where there is something to put back, or no admin role, the rest is
+    not read, which can be another afterwards.
 
     :param aws_in: the way to AWS by region; each makes the same call once.
     :raises InvalidInput: something cannot be had as it is wanted.
@@ -84,6 +85,7 @@ def due(want: WantedAccess, aws_in: Mapping[str, Aws]) -> list[str]:
     admin, server = want.admin.profile, want.server.profile
     window = WantedWindow("role", want.admin.name, CLOSED if want.admin.declared.admin_window else ABSENT)
     profile = WantedProfile(server, replace=want.replace, keep_other=True)
+    # Without an administrator, no window is open and all access is due, so the rest of that is not read.
     is_made = find_role(aws, want.admin.name) is not None
     left_behind: dict[str, list[Resource[Any]]] = {
         WINDOW: [WindowResource(aws, window)] if is_made else [],

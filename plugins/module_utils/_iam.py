@@ -35,5 +35,5 @@ def boundary(answer: dict[str, Any]) -> str | None:
 
 
 def tags(answer: dict[str, Any]) -> dict[str, str]:
-    """The tags in an answer of IAM."""
+    """The tags in an answer of AWS."""
     return {tag["Key"]: tag["Value"] for tag in answer.get("Tags", [])}

@@ -1,6 +1,6 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Reads the access keys of a user from IAM."""
+"""Reads the access keys of a user from IAM; apart from what roles need, which are sent no code for keys."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
-    from ansible_collections.cwagent.iam.plugins.module_utils._steps import Plan, Step
+    from ansible_collections.cwagent.iam.plugins.module_utils._steps import Plan
 
 State = Optional[Window]
 
@@ -34,7 +34,7 @@ class WindowResource(Resource[State]):
         self._refuse_open = refuse_open
         self._read_at: datetime | None = None
         # What IAM would show tells nothing where it is closed in any case; of a user, there are the keys.
-        self._is_looked_at = not want.force or want.state != CLOSED or want.kind == "user"
+        self._closes_unseen = want.force and want.state == CLOSED and want.kind == "role"
 
     @property
     def _time(self) -> datetime:
@@ -43,13 +43,12 @@ class WindowResource(Resource[State]):
 
     def read(self) -> State:
         """The window as IAM shows it; ``None`` where the principal does not exist."""
-        window = self._read()
+        is_first = self._read_at is None
+        window = Window(seen=False) if is_first and self._closes_unseen else self._read()
         self._read_at = self._time
         return window
 
     def _read(self) -> State:
-        if not self._is_looked_at:
-            return Window(seen=False)
         kind, name = self._want.kind, self._want.name
         named = {f"{kind.title()}Name": name}
         answer = self._aws.find(
@@ -76,11 +75,6 @@ class WindowResource(Resource[State]):
     def plan(self, now: State) -> Plan:
         """The steps that open or close it."""
         return _window.plan(now, self._want, self._time)
-
-    def execute(self, step: Step) -> None:
-        """Take the step; from then on it is to be seen in IAM."""
-        super().execute(step)
-        self._is_looked_at = True
 
     def left(self, now: State) -> list[str]:
         """What is not to be seen yet."""

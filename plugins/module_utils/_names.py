@@ -25,6 +25,7 @@ PARAMETER_PREFIX = "AmazonCloudWatch-"
 # The inline policy by which the admin window is opened and closed; ours, wherever it is found.
 WINDOW_POLICY = "CloudWatchAgentAdminWindow"
 
+# Patterns are text here and in other files: a module needs few of them, and compiles those where it does.
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 _CHARACTERS = r"[\w+=,.@-]"
 _LENGTHS = {"role": 64, "user": 64, "instance profile": 128}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # What botocore's and the CLI's files call the parts of a key; the documents in AWS use the same names.
 KEY_ID, SECRET, REGION = "aws_access_key_id", "aws_secret_access_key", "region"
 # What stands on one line of a credentials file and means nothing else there.
-_VALUE = re.compile(r"[!-~]+")
+_VALUE = r"[!-~]+"
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def read(saved: Mapping[str, Any]) -> SavedKey | None:
     """The key in the parts that are saved, ``None`` where it is not whole: who saves and who reads agree on that."""
     key_id, secret = saved.get(KEY_ID), saved.get(SECRET)
     region = saved.get(REGION) or None
-    whole = all(isinstance(each, str) and _VALUE.fullmatch(each) for each in (key_id, secret, region or "none"))
+    whole = all(isinstance(each, str) and re.fullmatch(_VALUE, each) for each in (key_id, secret, region or "none"))
     return SavedKey(str(key_id), str(secret), region) if whole else None
 
 

@@ -24,16 +24,31 @@ class ParameterResource(Resource[State]):
 
     :param want: ``None`` where it is not to be there.
     :param region: where it is, for the result.
+    :param is_known: whether it is known what is stored, so that it is not read.
+    :param stored: what is known to be stored.
     """
 
-    def __init__(self, aws: Aws, name: str, want: WantedParameter | None, region: str | None) -> None:
+    def __init__(
+        self,
+        aws: Aws,
+        name: str,
+        want: WantedParameter | None,
+        region: str | None,
+        *,
+        is_known: bool = False,
+        stored: State = None,
+    ) -> None:
         super().__init__(aws)
+        self._is_known = is_known
+        self._stored = stored
         self._name = name
         self._want = want
         self._region = region
 
     def read(self) -> State:
         """The parameter as it is stored."""
+        if self._is_known:
+            return self._stored
         attempt = f"read parameter '{self._name}'"
         answer = self._aws.patiently(
             lambda: self._aws.find("ssm:GetParameter", attempt, absent="ParameterNotFound", Name=self._name),
@@ -60,7 +75,7 @@ class ParameterResource(Resource[State]):
 
     def report(self, now: State, then: State) -> dict[str, Any]:
         """The parameter for the result, and what was stored before."""
-        stored = asdict(now) if now else None
+        stored = asdict(now) if now else {}
         return {"parameter": _config.report(self._name, then), "region": self._region, "stored": stored}
 
     def execute(self, step: Step) -> None:
@@ -74,15 +89,3 @@ class ParameterResource(Resource[State]):
             if chosen_by_user or refusal.code != "ValidationException" or "advanced" not in str(refusal):
                 raise
             self._aws.execute(replace(step, arguments={**step.arguments, "tier": "Advanced"}))
-
-
-class KnownParameterResource(ParameterResource):
-    """A parameter of which it is known what is stored. :param stored: what is."""
-
-    def __init__(self, *args: Any, stored: State) -> None:
-        super().__init__(*args)
-        self._stored = stored
-
-    def read(self) -> State:
-        """What is stored."""
-        return self._stored

@@ -84,7 +84,7 @@ class Outcome:
 
 
 def apply(plan: Plan, execute: Callable[[Step], None], check_mode: bool) -> None:
-    """Apply a plan: the only check-mode gate of the collection.
+    """Apply a plan: the only place of the collection where check mode keeps a step from being taken.
 
     An item that fails does not stop the others.
 
@@ -97,14 +97,15 @@ def apply(plan: Plan, execute: Callable[[Step], None], check_mode: bool) -> None
         outcomes.update(_apply_all({name: steps for name, steps in plan.steps.items() if steps}, execute))
     failed = {name: outcome for name, outcome in outcomes.items() if outcome.error}
     if failed:
-        details = [outcome.error.details for outcome in failed.values() if outcome.error]
-        raise CwagentError(
-            " ".join(str(outcome) for outcome in failed.values()),
-            **{name: value for each in details for name, value in each.items()},
-            failures={name: str(outcome.error) for name, outcome in failed.items()},
-            done=[step.summary for outcome in outcomes.values() for step in outcome.done],
-            not_done=[step.summary for outcome in outcomes.values() for step in outcome.left],
-        )
+        # What an error tells besides its text stays with it.
+        errors = [outcome.error for outcome in failed.values() if outcome.error]
+        details = {
+            **{key: value for error in errors for key, value in error.details.items()},
+            "failures": {name: str(outcome.error) for name, outcome in failed.items()},
+            "done": [step.summary for outcome in outcomes.values() for step in outcome.done],
+            "not_done": [step.summary for outcome in outcomes.values() for step in outcome.left],
+        }
+        raise CwagentError(" ".join(str(outcome) for outcome in failed.values()), **details)
 
 
 def _apply_all(waiting: Mapping[str, Sequence[Step]], execute: Callable[[Step], None]) -> dict[str, Outcome]:

@@ -37,7 +37,7 @@ class Window:
 
     :param policy: the inline policy, where there is one.
     :param keys: the access keys, where the principal is a user.
-    :param seen: whether it was looked at; one that was not is written, whatever it is.
+    :param seen: whether it was looked at, for the diff; one that was not has no policy here, so that it is written.
     """
 
     policy: Mapping[str, Any] | None = None

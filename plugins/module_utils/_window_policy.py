@@ -1,6 +1,6 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The policy of a closed admin window, which every admin principal is made with. Pure."""
+"""What making a principal needs of the admin window, apart from the rest, which is not sent with it. Pure."""
 
 from __future__ import annotations
 

@@ -9,12 +9,13 @@ module: cwagent_admin_instance
 version_added: 1.0.0
 short_description: Lend the admin profile to one EC2 instance, and take it back
 description:
-  - Puts the admin instance profile on one instance for a while, writes down on the instance what it carried before, as
-    the tag C(cwagent:earlier-profile), and puts that back. With O(role), opens and closes the admin window as well.
-  - Refuses while another instance of the region carries the admin profile or has such a tag; it looks for that before
-    it writes the tag, and again before anything else.
-  - The tag is written before anything else, so that a run that died at any moment can be repaired by the next one, from
-    any controller.
+  - Puts the admin instance profile on one instance for a while, and puts back what the instance carried before. A note
+    of that is written on the instance, as the tag C(cwagent:earlier-profile). With O(admin_role), it opens and closes
+    the admin window as well.
+  - Refuses while another instance of the region carries the admin profile or has a note; it looks for that before it
+    writes the note, and again before anything else.
+  - The note is written before anything else, so that a run that died at any moment can be repaired by the next one,
+    from any controller.
 author: cwagent.iam contributors (@cwagent)
 options:
   admin_profile:
@@ -23,7 +24,7 @@ options:
     required: true
   server_profile:
     description:
-      - The instance profile that an instance goes back to when it carries the admin profile and has no tag.
+      - The instance profile that an instance goes back to when it carries the admin profile and has no note.
     type: str
     required: true
   instance_ids:
@@ -34,17 +35,18 @@ options:
     aliases: [instance_id]
   state:
     description:
-      - V(admin) writes the tag, unless it is there, opens the window, and puts the admin profile on.
-      - V(sole) changes nothing, and refuses while another instance of the region carries the admin profile.
-      - V(returned) puts back what the tag says, closes the window, whichever of the two may fail, and removes the tag.
-        An instance that was terminated meanwhile is left alone, and so is one that someone gave another profile.
+      - V(admin) writes the note, unless it is there, opens the window, and puts the admin profile on.
+      - V(sole) changes nothing, and refuses while another instance of the region carries the admin profile, whether or
+        not these do.
+      - V(returned) puts back what the note says, closes the window, although one of the two fails, and removes the
+        note. An instance that was terminated meanwhile is left alone, and so is one that someone gave another profile.
     type: str
     choices: [admin, sole, returned]
     required: true
-  role:
-    description: The admin role, whose admin window is opened and closed with it. Without it, no window is touched.
+  admin_role:
+    description: The role whose admin window is opened and closed with it. Without it, no window is touched.
     type: str
-  minutes:
+  window_minutes:
     description:
       - How long the window is opened for, in minutes, from 1 to 720, by the clock of AWS.
       - A window that is open already is only ever opened for longer.
@@ -52,23 +54,24 @@ options:
     default: 15
   refuse_unfinished:
     description:
-      - Whether O(state=admin) refuses an instance that has the tag already, and a window that is open already, since
+      - Whether O(state=admin) refuses an instance that has a note already, and a window that is open already, since
         another run or a person is at work then, or was interrupted.
     type: bool
     default: false
   running:
     description:
-      - Whether the instances are known to run, since a task has just been run on them, so that they are not looked up.
+      - Whether the instances are known to run, since a task has just been run on them, so that with O(state=admin) they
+        are not looked up.
     type: bool
     default: false
-  force:
+  close_unseen:
     description:
-      - Whether to close the window without looking at it. One that was opened seconds before can still be shown by IAM
-        as it was before that.
+      - Whether O(state=returned) closes the window without looking at it, which counts as a change. One that was opened
+        seconds before can still be shown by IAM as it was before that.
     type: bool
     default: false
   keep_note:
-    description: Whether the tag stays with O(state=returned).
+    description: Whether the note stays with O(state=returned).
     type: bool
     default: false
 extends_documentation_fragment:
@@ -85,8 +88,8 @@ EXAMPLES = r"""
     admin_profile: CloudWatchAgentAdminRole
     server_profile: CloudWatchAgentServerRole
     instance_ids: [i-0123456789abcdef0]
-    role: CloudWatchAgentAdminRole
-    minutes: 30
+    admin_role: CloudWatchAgentAdminRole
+    window_minutes: 30
     state: admin
     region: eu-central-1
 
@@ -94,6 +97,7 @@ EXAMPLES = r"""
   cwagent.iam.cwagent_admin_instance:
     admin_profile: CloudWatchAgentAdminRole
     server_profile: CloudWatchAgentServerRole
+    admin_role: CloudWatchAgentAdminRole
     state: returned
     region: eu-central-1
 """
@@ -113,7 +117,7 @@ instances:
       profile_before: CloudWatchAgentServerRole
 window:
   description: The admin window, as M(cwagent.iam.cwagent_admin_window) returns it.
-  returned: success, with O(role)
+  returned: success, with O(admin_role), unless O(state=sole)
   type: dict
   sample: {access_keys: [], deadline: "2026-11-24T16:15:00Z", state: open}
 steps:
@@ -128,8 +132,9 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _admin_instance, _module, _names, _window
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import ADMIN, RETURNED, SOLE
-from ansible_collections.cwagent.iam.plugins.module_utils._ec2 import AdminInstanceResource
+from ansible_collections.cwagent.iam.plugins.module_utils._ec2_admin import AdminInstanceResource
 from ansible_collections.cwagent.iam.plugins.module_utils._iam_window import WindowResource
+from ansible_collections.cwagent.iam.plugins.module_utils._window import CLOSED, OPEN, WantedWindow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -141,11 +146,11 @@ SPEC = {
     "server_profile": {"type": "str", "required": True},
     "instance_ids": {"type": "list", "elements": "str", "aliases": ["instance_id"]},
     "state": {"type": "str", "choices": [ADMIN, SOLE, RETURNED], "required": True},
-    "role": {"type": "str"},
-    "minutes": {"type": "int", "default": 15},
+    "admin_role": {"type": "str"},
+    "window_minutes": {"type": "int", "default": 15},
     "refuse_unfinished": {"type": "bool", "default": False},
     "running": {"type": "bool", "default": False},
-    "force": {"type": "bool", "default": False},
+    "close_unseen": {"type": "bool", "default": False},
     "keep_note": {"type": "bool", "default": False},
     **_module.WAIT_SPEC,
 }
@@ -171,15 +176,15 @@ def wanted(params: Mapping[str, Any]) -> _admin_instance.WantedAdmin:
 
 def window(aws: Aws, params: Mapping[str, Any]) -> WindowResource | None:
     """The admin window that comes with it, if one does. :raises InvalidInput: AWS would refuse it."""
-    if not params["role"] or params["state"] == SOLE:
+    role, lends = params["admin_role"], params["state"] == ADMIN
+    if not role or params["state"] == SOLE:
         return None
-    _names.check_name("role", params["role"])
-    lends = params["state"] == ADMIN
-    if lends:
-        _window.check_minutes(params["minutes"])
-    state = _window.OPEN if lends else _window.CLOSED
-    want = _window.WantedWindow("role", params["role"], state, params["minutes"], force=params["force"] and not lends)
-    return WindowResource(aws, want, refuse_open=lends and params["refuse_unfinished"])
+    _names.check_name("role", role)
+    if not lends:
+        return WindowResource(aws, WantedWindow("role", role, CLOSED, force=params["close_unseen"]))
+    _window.check_minutes(params["window_minutes"])
+    want = WantedWindow("role", role, OPEN, params["window_minutes"])
+    return WindowResource(aws, want, refuse_open=params["refuse_unfinished"])
 
 
 def main() -> None:

@@ -44,7 +44,9 @@ options:
   force:
     description:
       - Whether to write the policy and the state of a user's keys even where they look as wanted.
-      - For closing a window that was opened seconds before, which IAM can still show as it was before that.
+      - For closing a window that was opened seconds before, which IAM can still show as it was before that. So a role's
+        is not even looked at with O(state=closed), closing it always counts as a change, and the diff does not tell how
+        it was.
     type: bool
     default: false
 extends_documentation_fragment:

@@ -47,16 +47,18 @@ options:
     default: false
   stored:
     description:
-      - What is stored, as an earlier task of this module returned it, so that it is not read again; an empty mapping
-        where there was nothing. Read by default.
+      - What is stored, as an earlier task of this module returned it, so that it is not read again. It is read by
+        default.
+      - What somebody else has stored since that task is replaced.
     type: dict
     suboptions:
       value:
-        description: The text.
+        description: The text. Without it, nothing is stored.
         type: str
       type:
         description: The type of the parameter.
         type: str
+        default: String
       version:
         description: The version of the parameter.
         type: int
@@ -115,7 +117,7 @@ region:
   type: str
   sample: eu-central-1
 stored:
-  description: What was stored before; null when there was nothing.
+  description: What was stored before; empty when there was nothing.
   returned: success
   type: dict
   sample: {type: String, value: '{"agent":{}}', version: 2}
@@ -132,7 +134,7 @@ from typing import TYPE_CHECKING
 from ansible_collections.cwagent.iam.plugins.module_utils import _config, _module
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._schema import check_schema, read_config
-from ansible_collections.cwagent.iam.plugins.module_utils._ssm import KnownParameterResource, ParameterResource
+from ansible_collections.cwagent.iam.plugins.module_utils._ssm import ParameterResource
 
 if TYPE_CHECKING:
     from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
@@ -146,7 +148,11 @@ SPEC = {
     "as_instance": {"type": "bool", "default": False},
     "stored": {
         "type": "dict",
-        "options": {"value": {"type": "str"}, "type": {"type": "str"}, "version": {"type": "int"}},
+        "options": {
+            "value": {"type": "str"},
+            "type": {"type": "str", "default": "String"},
+            "version": {"type": "int"},
+        },
     },
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "wait_timeout": {"type": "int", "default": 0},
@@ -184,10 +190,15 @@ def main() -> None:
     )
     with _module.reporting(module):
         want = wanted(module)
-        what = (aws(module), module.params["name"], want, module.region)
-        stored = module.params["stored"]
-        known = _config.Parameter(**stored) if stored and stored["value"] is not None else None
-        resource = ParameterResource(*what) if stored is None else KnownParameterResource(*what, stored=known)
+        told = module.params["stored"]
+        resource = ParameterResource(
+            aws(module),
+            module.params["name"],
+            want,
+            module.region,
+            is_known=told is not None,
+            stored=_config.Parameter(**told) if told and told["value"] is not None else None,
+        )
         _module.finish(module, resource)
 
 

@@ -80,7 +80,7 @@ class Site:
 
     def lend(self) -> None:
         """What an interrupted run leaves: a note, an open window, and the admin profile on the instance."""
-        self.admin_instance("admin", role=ADMIN_ROLE)
+        self.admin_instance("admin", admin_role=ADMIN_ROLE)
 
     def statement(self) -> dict[str, Any]:
         """The one statement of the window's policy."""
@@ -182,6 +182,7 @@ def test_the_agent_goes_on_under_a_closed_window(site: Site) -> None:
 REPLACE = "ReplaceIamInstanceProfileAssociation"
 KILLS = {
     "noted": (Fault(Kind.KILL_AFTER, action="CreateTags", process=2), False),
+    "opened": (Fault(Kind.KILL_AFTER, action="PutRolePolicy", process=2), False),
     "swapped": (Fault(Kind.KILL_AFTER, action=REPLACE, process=2), True),
     "storing": (Fault(Kind.KILL_BEFORE, action="PutParameter", process=2), True),
     "swapped back": (Fault(Kind.KILL_AFTER, action=REPLACE, nth=2, process=2), False),

@@ -89,11 +89,15 @@ class Account:
         """Wait until a call was made so many times."""
         eventually(lambda: len(self.writes(action)) >= times, ARRIVED_SECONDS)
 
+    def shut(self) -> None:
+        """That the window is closed."""
+        found = self.aws.client("iam").get_role_policy(RoleName=ADMIN_ROLE, PolicyName=WINDOW_POLICY)
+        assert found["PolicyDocument"] == POLICY
+
     def safe(self) -> None:
         """That nobody is the administrator, or was together with another, and the window is closed."""
         assert ADMIN_ROLE not in carried(self.aws).values()
-        found = self.aws.client("iam").get_role_policy(RoleName=ADMIN_ROLE, PolicyName=WINDOW_POLICY)
-        assert found["PolicyDocument"] == POLICY
+        self.shut()
         assert max([list(call.profiles.values()).count(ADMIN_ROLE) for call in self.aws.calls()]) <= 1
 
     def clean(self) -> None:
@@ -181,7 +185,36 @@ def test_one_that_begins_while_another_stores(given: Account, beside: ThreadPool
     assert one_at_most_stored(given, (first, running.result()), (second, refused)) == [first]
 
 
-def test_one_that_finds_another_after_its_own_swap(given: Account, beside: ThreadPoolExecutor) -> None:
+def test_one_that_finds_another_when_it_sees_itself_as_administrator(
+    given: Account, beside: ThreadPoolExecutor
+) -> None:
+    """Somebody has put the profile on by hand meanwhile."""
+    first, second = given.store(1), given.store(2)
+    given.aws.metadata_lag(60)
+    running = beside.submit(first.play, store_config_identity_timeout=60)
+    given.made("GetRolePolicy", 2)  # the second is the last that lending looks at
+    put_on(given.aws, second.instance, ADMIN_ROLE)
+    given.aws.metadata_lag(0)
+    refused = running.result().failed()
+    assert f"instance {second.instance} carries instance profile '{ADMIN_ROLE}'" in refused.message
+    assert given.writes("PutParameter") == []
+    assert carried(given.aws) == {first.instance: SERVER_ROLE, second.instance: ADMIN_ROLE}
+    given.shut()
+
+
+def test_the_window_is_closed_although_the_instance_cannot_be_looked_up(given: Account) -> None:
+    """To lend, it was not; only giving it back needs to know whether it runs."""
+    store = given.store(1)
+    given.aws.arm(Fault(Kind.DENY, action="DescribeInstances", nth=2, times=FOREVER))
+    failed = store.play().failed()
+    given.aws.disarm()
+    assert "lacks ec2:DescribeInstances" in failed.message
+    given.shut()
+    store.restore().succeeded()
+    given.clean()
+
+
+def test_one_that_finds_another_while_it_waits_to_swap(given: Account, beside: ThreadPoolExecutor) -> None:
     """As when both looked before either wrote; the note of the other arrives late."""
     first, second = given.store(1), given.store(2)
     with given.held(REPLACE, Kind.ERROR, "InvalidParameterValue"):
@@ -311,6 +344,13 @@ def test_the_on_premises_administrator_stores_with_its_own_key(given: Account, o
     assert parameters(given.aws) == {PARAMETER: {"agent": {}}}
     assert not [call for call in done.calls if call.service == "ec2" and call.write]
     on_premises.shut()
+
+
+def test_the_window_of_another_run_on_premises_is_left_open(given: Account, on_premises: OnPremises) -> None:
+    assert not run_module(given.aws, "cwagent_admin_window", user=ADMIN_USER, state="open")["failed"]
+    with nothing_written(given.aws):
+        refused = on_premises.play().failed()
+    assert f"the admin window of user '{ADMIN_USER}' is open until" in refused.message
 
 
 def test_the_on_premises_administrator_is_shut_out_after_a_failure(given: Account, on_premises: OnPremises) -> None:

@@ -28,9 +28,13 @@ from ansible_collections.cwagent.iam.plugins.module_utils._association import (
     Instance,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws, Deadline
-from ansible_collections.cwagent.iam.plugins.module_utils._ec2 import AdminInstanceResource
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsRefusal, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
+from ansible_collections.cwagent.iam.plugins.module_utils._ec2_admin import FILTER_VALUES, AdminInstanceResource
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsRefusal, CwagentError, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._iam_window import WindowResource
 from ansible_collections.cwagent.iam.plugins.module_utils._steps import Plan, Step
+from ansible_collections.cwagent.iam.plugins.module_utils._window import WantedWindow
+from ansible_collections.cwagent.iam.plugins.module_utils._window_policy import closed_policy
 
 ME, OTHER = "i-1", "i-2"
 PUT, IN_PLACE, OFF = "put instance profile '{}' on instance i-1", " in place of '{}'", "take instance profile '{}' off "
@@ -289,7 +293,7 @@ class Region(Aws):
 
     def __init__(self, *notes: dict[str, str], refuses: dict[str, int] | None = None) -> None:
         super().__init__(lambda *_: None, patience=60)
-        self.notes, self.refuses, self.calls = list(notes), refuses or {}, []
+        self.notes, self.refuses, self.calls, self.denied = list(notes), refuses or {}, [], ()
 
     def call(self, action, attempt, attempts=0, **arguments):
         self.calls.append(action.split(":")[1])
@@ -298,15 +302,23 @@ class Region(Aws):
             raise AwsRefusal(attempt, "InvalidParameterValue")
         return {}
 
+    def find(self, action, attempt, absent, **arguments):
+        return {"PolicyDocument": closed_policy()}
+
     def pages(self, action, attempt, **arguments):
-        self.calls.append(action.split(":")[1])
+        if action in self.denied:
+            raise AwsRefusal(f"Could not {attempt}.", "UnauthorizedOperation")
+        if action != "ec2:DescribeTags":
+            yield {"IamInstanceProfileAssociations": [], "Reservations": []}
+            return
+        self.calls.append("DescribeTags")
         yield {"Tags": [{"ResourceId": name, "Value": note} for name, note in self.notes.pop(0).items()]}
 
 
 def lend(aws: Region, now: State) -> None:
-    """Take the steps from ``now``."""
-    resource = AdminInstanceResource(aws, want(ADMIN))
-    resource.refuse(now)
+    """Take the steps from ``now``, with a window that is closed."""
+    resource = AdminInstanceResource(aws, want(ADMIN), WindowResource(aws, WantedWindow("role", "R", "open")))
+    now = replace(now, window=resource.read().window)
     for step in resource.plan(now).steps[ME]:
         resource.execute(step)
 
@@ -322,49 +334,111 @@ SWAP = REPLACE.split(":")[1]
 
 
 def test_others_are_looked_for_between_the_note_and_all_else():
-    aws = Region(MINE)
+    aws = Region({}, MINE)
     lend(aws, state("shop"))
-    assert aws.calls == ["CreateTags", "DescribeTags", SWAP]
+    assert aws.calls == ["DescribeTags", "CreateTags", "DescribeTags", "PutRolePolicy", SWAP]
+
+
+def test_others_are_looked_for_although_nothing_but_the_note_is_missing():
+    aws = Region({}, BOTH)
+    with pytest.raises(InvalidInput, match="i-2 is about to carry"):
+        lend(aws, state("admin"))
 
 
 def test_it_waits_until_its_own_note_is_seen():
     """Another run sees it no earlier."""
-    aws = Region({}, {}, MINE)
+    aws = Region({}, {}, {}, MINE)
     lend(aws, state("shop"))
-    assert aws.calls == ["CreateTags", *["DescribeTags"] * 3, SWAP]
+    assert aws.calls == ["DescribeTags", "CreateTags", *["DescribeTags"] * 3, "PutRolePolicy", SWAP]
 
 
 def test_of_two_that_have_both_noted_this_one_gives_way():
     """The window can be open for the other one, so there is nothing to put back and to close."""
-    aws = Region(BOTH)
+    aws = Region({}, BOTH)
     with pytest.raises(InvalidInput, match=r"i-2 is about to carry .* The note was removed again\.$") as refusal:
         lend(aws, state("shop"))
-    assert aws.calls == ["CreateTags", "DescribeTags", "DeleteTags"]
+    assert aws.calls == ["DescribeTags", "CreateTags", "DescribeTags", "DeleteTags"]
     assert refusal.value.details == {"steps": []}
 
 
 def test_an_old_note_is_in_nobodys_way():
-    """It is on an instance that has ended, or another run would have been refused."""
-    now = with_other(note="shop", is_now="terminated")
-    aws = Region({ME: "server", OTHER: "shop"})
-    lend(aws, now)
+    """It is on an instance that has ended, or is not even shown any more, or this run would have been refused."""
+    aws = Region({OTHER: "shop"}, {ME: "server", OTHER: "shop"})
+    lend(aws, state("server"))
     assert SWAP in aws.calls
 
 
 def test_what_outlives_its_run_does_not_lend_any_more():
     """Another run has given everything back meanwhile, and removed the note."""
-    aws = Region(MINE, MINE, {}, refuses={REPLACE: 9})
+    aws = Region(MINE, MINE, MINE, {}, refuses={REPLACE: 9})
     with pytest.raises(InvalidInput, match="Instance i-1 was given back by another run"):
         lend(aws, state("shop", note="shop"))
     assert aws.calls.count(SWAP) == 3
 
 
 def test_one_that_begins_while_this_one_waits_stops_it():
-    aws = Region(MINE, BOTH, refuses={REPLACE: 9})
+    aws = Region(MINE, MINE, BOTH, refuses={REPLACE: 9})
     with pytest.raises(InvalidInput, match=r"i-2 is about to carry .*restore puts all back\.$") as refusal:
         lend(aws, state("shop", note="shop"))
     assert "DeleteTags" not in aws.calls
     assert refusal.value.details == {}, "so that the window is closed"
+
+
+def give_back(aws: Region, *ids: str) -> CwagentError:
+    """What giving back fails with, although the window is closed in the end."""
+    closing = WindowResource(aws, WantedWindow("role", "R", "closed", force=True))
+    wanted = want(RETURNED, *ids)
+    with pytest.raises(CwagentError) as failure:
+        converge(AdminInstanceResource(aws, wanted, closing), check_mode=False, wait=10)
+    assert aws.calls[-1] == "PutRolePolicy"
+    return failure.value
+
+
+@pytest.mark.parametrize("denied", ["ec2:DescribeInstances", "ec2:DescribeIamInstanceProfileAssociations"])
+def test_the_window_is_closed_although_the_instances_cannot_be_read(denied):
+    aws = Region()
+    aws.denied = (denied,)
+    failure = give_back(aws)
+    assert re.match("Could not (look up|read the instance)", str(failure))
+    assert failure.details["done"] == ["close the admin window of role 'R'"]
+
+
+def test_instances_are_read_although_the_window_cannot_be():
+    class Refusing(Region):
+        def find(self, action, attempt, absent, **arguments):
+            raise AwsRefusal(attempt, "AccessDenied")
+
+    aws = Refusing()
+    window = WindowResource(aws, WantedWindow("role", "R", "closed"))
+    resource = AdminInstanceResource(aws, want(RETURNED), window)
+    assert resource.plan(resource.read()).summaries == [CLOSE]
+
+
+def test_more_instances_than_a_filter_takes_are_looked_for_in_the_whole_region():
+    aws = Region({})
+    names = [f"i-{number}" for number in range(FILTER_VALUES + 1)]
+    AdminInstanceResource(aws, want(RETURNED, *names)).read()
+    assert aws.calls == ["DescribeTags"]
+    AdminInstanceResource(aws, want(RETURNED, *names[1:])).read()
+    assert aws.calls == ["DescribeTags"]
+
+
+LOOKED_UP = {
+    "lent": (want(ADMIN), True),
+    "lent, known to run": (replace(want(ADMIN), running=True), False),
+    "sole": (want(SOLE), True),
+    "given back": (want(RETURNED), True),
+}
+
+
+@pytest.mark.parametrize(("wanted", "is_looked_up"), LOOKED_UP.values(), ids=LOOKED_UP)
+def test_which_instances_are_looked_up(wanted, is_looked_up):
+    """None of them carries anything."""
+    aws, asked = Region({}), []
+    read = aws.pages
+    aws.pages = lambda action, attempt, **more: (asked.append((action, str(more))), read(action, attempt, **more))[1]
+    AdminInstanceResource(aws, wanted).read()
+    assert any(action == "ec2:DescribeInstances" and ME in more for action, more in asked) == is_looked_up
 
 
 # From here on with a model of a region
@@ -509,7 +583,10 @@ def test_a_crash_anywhere_is_repaired(region, steps, crashes_again, meanwhile):
 
 
 class Controller:
-    """Lends and gives back as the module and the role store_config do; each read and each write is a moment."""
+    """Lends and gives back as the module and the role store_config do; each read and each write is a moment.
+
+    That the module takes them in this order is tested above.
+    """
 
     def __init__(self, ec2: NotedEc2, name: str) -> None:
         self.ec2, self.name, self.stored, self.refused = ec2, name, False, False
@@ -527,7 +604,7 @@ class Controller:
         self.ec2.take(self._steps()[0])
 
     def _look_for_notes(self) -> None:
-        _admin_instance.refuse_changed_notes(self._before, self.ec2.state.notes, want(ADMIN, self.name))
+        _admin_instance.refuse_changed_notes(self._before.notes, self.ec2.state.notes, want(ADMIN, self.name))
 
     def _swap(self) -> None:
         self.ec2.take_all(self._steps()[1:])

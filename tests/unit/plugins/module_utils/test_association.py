@@ -222,6 +222,27 @@ def test_a_profile_that_is_not_there_is_not_waited_for():
         put_on(Refusing("UnauthorizedOperation", 1, is_there=False))
 
 
+def test_nothing_is_taken_off_for_a_profile_that_is_not_there():
+    """On a stopped instance, that would be the first step."""
+    aws = Refusing("", 0, is_there=False)
+    carried = {
+        "AssociationId": "o",
+        "InstanceId": "i-1",
+        "State": "associated",
+        "IamInstanceProfile": {"Arn": OTHER_ARN},
+    }
+    stopped = {"InstanceId": "i-1", "State": {"Name": "stopped"}}
+    aws.pages = lambda *_, **__: [
+        {"IamInstanceProfileAssociations": [carried], "Reservations": [{"Instances": [stopped]}]}
+    ]
+    resource = AssociationResource(aws, ["i-1"], want(replace=True))
+    steps = resource.plan(resource.read()).steps["i-1"]
+    assert [step.action for step in steps] == ["ec2:DisassociateIamInstanceProfile", ASSOCIATE]
+    with pytest.raises(InvalidInput, match="'P' does not exist"):
+        resource.execute(steps[0])
+    assert aws.asked == [LOOK]
+
+
 @pytest.mark.parametrize("is_there", [True, False])
 def test_check_mode_doubts_a_profile_that_is_not_there(is_there):
     doubts = ["instance profile 'P' does not exist yet"]

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import re
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import boto3
 import botocore.session
 import pytest
 from botocore.exceptions import ClientError
 
+from ansible_collections.cwagent.iam.plugins.module_utils import _aws
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import PAGE_TOKENS, Aws, Deadline, _wire
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import UNREADABLE, AwsRefusal
 from ansible_collections.cwagent.iam.plugins.module_utils._steps import Step
@@ -106,12 +109,13 @@ def test_pages_are_asked_for_one_by_one(token):
     assert aws.asked[1:] == [{"PathPrefix": "/x/", token: "1"}, {"PathPrefix": "/x/", token: "2"}]
 
 
-PAGED = [
-    *("iam:GetAccountAuthorizationDetails", "iam:ListAccessKeys", "iam:ListGroupsForUser"),
-    *("iam:ListInstanceProfilesForRole", "iam:ListAttachedRolePolicies", "iam:ListAttachedUserPolicies"),
-    *("iam:ListRolePolicies", "iam:ListUserPolicies"),
-    *("ec2:DescribeIamInstanceProfileAssociations", "ec2:DescribeInstances", "ec2:DescribeTags"),
-]
+SOURCES = Path(_aws.__file__).parent.glob("_*.py")
+READS = {read for source in SOURCES for read in re.findall(r'\.pages\(\s*f?"([^"]+)"', source.read_text())}
+PAGED = sorted({read.replace("{noun}", noun) for read in READS for noun in ("Role", "User")})
+
+
+def test_the_calls_that_have_pages_are_found():
+    assert {"iam:ListAttachedUserPolicies", "ec2:DescribeTags", "iam:GetAccountAuthorizationDetails"} < set(PAGED)
 
 
 @pytest.mark.parametrize("action", PAGED)

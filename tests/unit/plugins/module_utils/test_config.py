@@ -12,7 +12,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils import _config
 from ansible_collections.cwagent.iam.plugins.module_utils._config import SECTIONS, Parameter, WantedParameter
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import NOT_YET_KNOWN, AwsRefusal, InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._ssm import KnownParameterResource, ParameterResource
+from ansible_collections.cwagent.iam.plugins.module_utils._ssm import ParameterResource
 from ansible_collections.cwagent.iam.plugins.module_utils._steps import apply
 
 NAME, REGION = "AmazonCloudWatch-linux", "eu-central-1"
@@ -297,7 +297,7 @@ def test_the_result_says_where_it_is():
     assert parameter.report(None, Parameter(TEXT, version=1)) == {
         "parameter": {"name": NAME, "value": TEXT, "size": len(TEXT.encode()), "version": 1},
         "region": REGION,
-        "stored": None,
+        "stored": {},
     }
     stored = {"value": TEXT, "type": "String", "version": 3}
     assert parameter.report(Parameter(TEXT, version=3), None) == {
@@ -311,7 +311,8 @@ def test_the_result_says_where_it_is():
 def test_what_is_known_to_be_stored_is_not_read_again(stored):
     ssm = Ssm(stored)
     gateway: Any = Gateway(ssm)
-    result = converge(KnownParameterResource(gateway, NAME, want(CONFIG), REGION, stored=stored), False, None)
+    resource = ParameterResource(gateway, NAME, want(CONFIG), REGION, is_known=True, stored=stored)
+    result = converge(resource, False, None)
     assert ssm.parameter.value == TEXT
     assert result["parameter"]["version"] == ssm.parameter.version
     assert result["changed"] == (stored is None or stored.value == "old")

@@ -89,7 +89,7 @@ def as_told(check_mode: bool) -> dict[str, Any]:
 @pytest.mark.parametrize("check_mode", [False, True])
 @pytest.mark.parametrize("wait", [None, 10])
 @pytest.mark.usefixtures("clock")
-def test_check_mode_has_the_same_result_and_writes_nothing(check_mode, wait):
+def test_check_mode_has_the_same_result_but_for_doubts_and_writes_nothing(check_mode, wait):
     number = Number(1, 2)
     assert converge(number, check_mode, wait) == as_told(check_mode)
     assert number.written == ([] if check_mode else [2])

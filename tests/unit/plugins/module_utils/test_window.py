@@ -237,20 +237,39 @@ def test_only_a_window_that_was_open_before_the_run_is_refused(refuse_open):
 def test_the_window_of_a_role_is_closed_without_a_look_and_looked_at_afterwards():
     """IAM can show it as it was before it was opened."""
     model = IamWindow("role", "P", Window(until(15)))
-    resource = resource_of(model, replace(want(CLOSED), force=True), NOW)
+    resource, reads = counted(model, replace(want(CLOSED), force=True))
     now = resource.read()
     assert resource.render(now)["state"] == "not looked at"
     apply(resource.plan(now), resource.execute, check_mode=False)
     assert model.window == resource.after(now) == Window(SHUT)
-    with pytest.raises(AttributeError, match="find"):
-        resource.read()
+    assert reads == []
+    assert resource.read() is None
+    assert reads == ["iam:GetRolePolicy", "iam:GetRole"]
 
 
-@pytest.mark.parametrize("wanted", [want(CLOSED), want(OPEN), want(CLOSED, kind="user")])
+LOOKED_AT = {
+    "closed, unless it is": want(CLOSED),
+    "opened": replace(want(OPEN), force=True),
+    "removed": replace(want(ABSENT), force=True),
+    "of a user, who has keys": replace(want(CLOSED, kind="user"), force=True),
+}
+
+
+@pytest.mark.parametrize("wanted", LOOKED_AT.values(), ids=LOOKED_AT)
 def test_it_is_looked_at_where_that_matters(wanted):
-    resource = resource_of(IamWindow(wanted.kind, "P", Window()), replace(wanted, force=wanted != want(CLOSED)), NOW)
-    with pytest.raises(AttributeError, match="find"):
-        resource.read()
+    resource, reads = counted(IamWindow(wanted.kind, "P", Window()), wanted)
+    assert resource.read() is None
+    kind = wanted.kind.title()
+    assert reads == [f"iam:Get{kind}Policy", f"iam:Get{kind}"]
+
+
+def counted(model: IamWindow, wanted: WantedWindow) -> tuple[WindowResource, list[str]]:
+    """Where IAM shows nothing, and what it was asked."""
+    reads: list[str] = []
+    gateway: Any = Gateway(model)
+    gateway.time = NOW
+    gateway.find = lambda action, *_, **__: reads.append(action)
+    return WindowResource(gateway, wanted), reads
 
 
 def test_one_that_was_just_opened_is_closed_although_it_looks_closed():
