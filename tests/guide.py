@@ -65,7 +65,7 @@ ERRORS = {"CwagentError", "InvalidInput", "AwsRefusal", "AnsibleFilterError", "A
 # They word problems that a caller joins to one message.
 WORDED_BY = {"_problems", "carriers"}
 # They word one whole message. Others only pass on what an error says already.
-FOLLOWED = {"explain", "_unanswered", "_deactivated", "unfit_instance"}
+FOLLOWED = {"explain", "_told", "_unanswered", "_deactivated", "unfit_instance"}
 PASSED_ON = {"str", "join", "replace", "_refusal"}
 FEWEST_LETTERS = 12
 

@@ -120,8 +120,9 @@ def plan(now: State, want: WantedAdmin, window: Plan = NO_WINDOW) -> Plan:
     """
     if want.state == RETURNED:
         concerned = sorted(name for name in now.instances if want.concerns(name))
-        return Plan({**{name: _return(now, now.instances[name], want) for name in concerned}, **window.steps})
-    _refuse_others(now, want)
+        closing = {f"window of {name}": steps for name, steps in window.steps.items()}
+        return Plan({**{name: _return(now, now.instances[name], want) for name in concerned}, **closing})
+    refuse_others(now, want)
     if want.state == SOLE:
         return Plan({})
     opening = [step for steps in window.steps.values() for step in steps]
@@ -151,7 +152,8 @@ def refuse_changed_notes(before: Collection[str], now: Collection[str], want: Wa
     _refuse([_about_to(name, want) for name in sorted(now) if name not in before and not want.concerns(name)])
 
 
-def _refuse_others(now: State, want: WantedAdmin) -> None:
+def refuse_others(now: State, want: WantedAdmin) -> None:
+    """Refuse an unfit instance, and any while there is another administrator. :raises InvalidInput: it says why."""
     if len(set(want.instance_ids or ())) > 1:
         raise InvalidInput(f"Only one instance may carry the admin profile, not {', '.join(want.instance_ids or ())}.")
     for name in want.instance_ids or ():
@@ -268,11 +270,13 @@ def render(state: State) -> dict[str, Any]:
 def report(now: State, then: State, want: WantedAdmin) -> list[dict[str, Any]]:
     """Every instance that was worked on, for the result."""
     names: Sequence[str] = want.instance_ids if want.instance_ids is not None else sorted(now.instances)
+    # One that was given back is in nobody's way any more, so the region's state does not show it.
+    shown = {**state_after(now, want).instances, **then.instances}
     return [
         {
             "instance_id": name,
             "profile_before": _carried(now.instances.get(name)),
-            "profile": _carried(then.instances.get(name)),
+            "profile": _carried(shown.get(name)),
             "earlier": earlier_profile(now, name, want),
         }
         for name in names

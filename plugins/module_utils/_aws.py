@@ -161,6 +161,8 @@ class Aws:
             next_page = {key: page[key] for key in PAGE_TOKENS if page.get(key)}
             if not next_page:
                 return
+            if next_page.items() <= arguments.items():
+                raise CwagentError(f"Could not {attempt} ({action}): AWS names a page as the one after itself.")
             arguments.update(next_page)
 
     def execute(self, step: Step) -> None:

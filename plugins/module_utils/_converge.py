@@ -84,12 +84,15 @@ def converge(resource: Resource[S], check_mode: bool, wait: float | None) -> dic
         "diff": {"before": resource.render(now), "after": resource.render(then)},
         "warnings": [*resource.warnings(now), *(resource.doubts(now) if check_mode and plan.changes else [])],
     }
+    done: list[str] = []
     try:
         apply(plan, resource.execute, check_mode)
         if plan.changes and not check_mode and wait is not None:
+            done = plan.summaries
             then = _settled(resource, Deadline(wait))
     except CwagentError as error:
-        error.details.setdefault("steps", plan.summaries)
+        told = {"done": done, "steps": result["steps"], "warnings": result["warnings"], **error.details}
+        error.details.update({"changed": bool(told["done"]), **told})
         raise
     return {**result, **resource.report(now, then)}
 

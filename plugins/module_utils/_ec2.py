@@ -103,16 +103,14 @@ class AssociationResource(Resource[State]):
 
     def execute(self, step: Step) -> None:
         """Make the step's call; EC2's own answer takes a missing profile for a new one, and IAM knows better."""
-        missing = InvalidInput(f"Could not {step.summary}: instance profile '{self._want.name}' does not exist.")
         if self._is_missing:
-            raise missing
+            raise _missing(self._want.name, step)
         try:
             self._aws.execute(replace(step, retry_when=frozenset()))
         except AwsRefusal as refusal:
             if refusal.code not in step.retry_when:
                 raise
-            if self._find_profile() is None:
-                raise missing from refusal
+            refuse_missing(self._aws, self._want.name, step, refusal)
             super().execute(step)
 
     def _find_profile(self) -> InstanceProfile | None:
@@ -128,6 +126,20 @@ class AssociationResource(Resource[State]):
     def _held_through(self, profile: str) -> frozenset[str]:
         found = find_profile(self._aws, profile)
         return attached_policies(self._aws, "role", found.role) if found and found.role else frozenset()
+
+
+def refuse_missing(aws: Aws, profile: str, step: Step, refusal: AwsRefusal) -> None:
+    """Refuse to put on a profile that is not there, instead of waiting for EC2 to know it.
+
+    :param refusal: EC2's own answer, which is the same for one that is new.
+    :raises InvalidInput: IAM does not have the profile.
+    """
+    if find_profile(aws, profile) is None:
+        raise _missing(profile, step) from refusal
+
+
+def _missing(profile: str, step: Step) -> InvalidInput:
+    return InvalidInput(f"Could not {step.summary}: instance profile '{profile}' does not exist.")
 
 
 def read_associations(aws: Aws, instance_ids: Sequence[str] | None = None) -> dict[str, tuple[Association, ...]]:

@@ -26,10 +26,12 @@ from ansible_collections.cwagent.iam.plugins.module_utils._ec2 import (
     describe_instances,
     instance_states,
     read_associations,
+    refuse_missing,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsRefusal, CwagentError, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED, AwsRefusal, CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._iam import tags
 from ansible_collections.cwagent.iam.plugins.module_utils._iam_role import find_profile
+from ansible_collections.cwagent.iam.plugins.module_utils._names import check_name
 from ansible_collections.cwagent.iam.plugins.module_utils._steps import Plan
 from ansible_collections.cwagent.iam.plugins.module_utils._window import Window
 
@@ -56,6 +58,7 @@ class AdminInstanceResource(Resource[State]):
         self._want = want
         self._window = window
         self._noted: Collection[str] = ()
+        self._is_alone = False
         self._unread: CwagentError | None = None
 
     def read(self) -> State:
@@ -128,14 +131,29 @@ class AdminInstanceResource(Resource[State]):
         return State(instances, {name: note for name, note in notes.items() if note is not None})
 
     def _is_usable(self, profile: str) -> bool:
+        """Whether EC2 takes a profile. A note can say anything, since it is a tag."""
+        try:
+            check_name("instance profile", profile)
+        except InvalidInput:
+            return False
         found = find_profile(self._aws, profile)
         return found is not None and found.role is not None
 
+    def doubts(self, now: State) -> list[str]:
+        """That the admin profile is not there."""
+        del now
+        missing = self._want.state == ADMIN and find_profile(self._aws, self._want.admin) is None
+        return [f"instance profile '{self._want.admin}' does not exist yet"] if missing else []
+
     def refuse(self, now: State) -> None:
         """Refuse what another run has begun, where that is wanted. :raises InvalidInput: it says what to do."""
-        if self._window:
-            self._window.refuse(now.window)
+        if self._want.state != ADMIN:
+            return
         _admin_instance.refuse_unfinished(now, self._want)
+        _admin_instance.refuse_others(now, self._want)
+        # Without a note, the window is open for another one, in another region for instance.
+        if self._window and not any(name in now.notes for name in self._want.instance_ids or ()):
+            self._window.refuse(now.window)
 
     def plan(self, now: State) -> Plan:
         """The steps of every instance, and of the window."""
@@ -158,19 +176,35 @@ class AdminInstanceResource(Resource[State]):
         run has removed when it put everything back.
         """
         if step.action == WRITE_NOTE:
-            super().execute(step)
-            self._give_way()
+            self._note(step)
         elif self._want.state == ADMIN:
             once, tries = replace(step, retry_when=frozenset()), count()
 
             def attempt() -> None:
-                if next(tries):
+                earlier_tries = next(tries)
+                if earlier_tries or not self._is_alone:
                     _admin_instance.refuse_changed_notes(self._noted, self._notes(), self._want)
-                self._aws.execute(once)
+                    self._is_alone = True
+                try:
+                    self._aws.execute(once)
+                except AwsRefusal as refusal:
+                    if refusal.code in step.retry_when and not earlier_tries:
+                        refuse_missing(self._aws, self._want.admin, step, refusal)
+                    raise
 
             self._aws.patiently(attempt, step.retry_when)
         else:
             super().execute(step)
+
+    def _note(self, step: Step) -> None:
+        try:
+            super().execute(step)
+        except AwsRefusal as refusal:
+            if refusal.code in DENIED:
+                refusal.details["steps"] = []  # nothing was begun
+            raise
+        self._give_way()
+        self._is_alone = True
 
     def _give_way(self) -> None:
         """Refuse to go on where another run has begun as well; there is nothing yet to put back but the note."""

@@ -66,22 +66,39 @@ class UserResource(Resource[States]):
         self._present = present
         self._rules = rules or KeyRules()
         self._rings: dict[str, Keyring] = {}
+        self._unread: dict[str, CwagentError] = {}
         self._planned: set[str] | None = None
 
     def read(self) -> States:
         """The users as IAM and the store show them."""
-        users = read_users(self._aws, self._names)
-        if self._store or not self._present:
-            users.update(zip(users, in_parallel(self._with_keys, users.values())))
+        found, unseen = read_in_bulk(self._aws, self._names)
         saved = self._store.read(self._names) if self._store else {}
-        states = [State(name, users.get(name), saved.get(name)) for name in self._names]
-        return dict(zip(self._names, in_parallel(self._with_use, states)))
+        self._unread = {}
+
+        def read_one(name: str) -> State:
+            state = State(name, found.get(name), saved.get(name))
+            try:
+                return self._read_on(state, name in unseen)
+            except CwagentError as error:
+                self._unread[name] = error
+                return state
+
+        return dict(zip(self._names, in_parallel(read_one, self._names)))
+
+    def _read_on(self, state: State, is_unseen: bool) -> State:
+        user = _read_user(self._aws, state.name) if is_unseen else state.user
+        if user and (self._store or not self._present):
+            user = self._with_keys(user)
+        return self._with_use(replace(state, user=user))
 
     def plan(self, now: States) -> Plan:
         """The steps of every user; one that cannot be helped does not stop the others."""
         steps: dict[str, Sequence[Step]] = {}
         refused: dict[str, CwagentError] = {}
         for name, state in now.items():
+            if name in self._unread:
+                refused[name] = self._unread[name]
+                continue
             try:
                 steps[name] = self._plan_one(state)
             except CwagentError as error:
@@ -101,6 +118,8 @@ class UserResource(Resource[States]):
 
     def left(self, now: States) -> list[str]:
         """What is not to be seen yet; a later phase of a key's replacement is for a later run."""
+        for error in self._unread.values():
+            raise error
         steps = [step for steps in self.plan(now).steps.values() for step in steps]
         planned = self._planned or ()
         return [step.summary for step in steps if step.summary in planned or step.action not in _keys.ACTIONS]
@@ -108,7 +127,8 @@ class UserResource(Resource[States]):
     def after(self, now: States) -> States:
         """The states that the plan leads to."""
         after_one = _user.state_after if self._present else _user.absent_after
-        return {name: after_one(state, self._want, self._ring(state)) for name, state in now.items()}
+        then = {name: after_one(state, self._want, self._ring(state)) for name, state in now.items()}
+        return {**then, **{name: now[name] for name in self._unread}}
 
     def render(self, state: States) -> dict[str, Any]:
         """The users for the diff."""
@@ -123,7 +143,8 @@ class UserResource(Resource[States]):
     def warnings(self, now: States) -> list[str]:
         """Which users were not deleted, and why; which get a key beside another one."""
         if self._present:
-            rings = [ring for state in now.values() if (ring := self._ring(state))]
+            known = [state for name, state in now.items() if name not in self._unread]
+            rings = [ring for state in known if (ring := self._ring(state))]
             return [warning for ring in rings for warning in ring.warnings]
         return [
             f"user '{name}' stays, without the agent's rights: it has {', '.join(stays)}"
@@ -134,7 +155,7 @@ class UserResource(Resource[States]):
         if self._present:
             return {}
         found = {name: _user.stays(state, self._want, self._ring(state)) for name, state in now.items()}
-        return {name: stays for name, stays in found.items() if stays}
+        return {name: stays for name, stays in found.items() if stays and name not in self._unread}
 
     def execute(self, step: Step) -> None:
         """Take the step; those on keys and where they are saved want more than a call."""
@@ -233,8 +254,8 @@ def _credentials(aws: Aws, user: str) -> tuple[Credential, ...]:
     return tuple(found)
 
 
-def read_users(aws: Aws, names: Iterable[str]) -> dict[str, User]:
-    """The users that exist, by name.
+def read_in_bulk(aws: Aws, names: Iterable[str]) -> tuple[dict[str, User], set[str]]:
+    """The users that were seen, by name, and which ones may still be there.
 
     One page of GetAccountAuthorizationDetails shows up to a thousand users with all that is on them. How many pages
     there are cannot be known beforehand, so pages are read as long as they have cost fewer calls than reading those
@@ -259,12 +280,9 @@ def read_users(aws: Aws, names: Iterable[str]) -> dict[str, User]:
     except AwsRefusal as refusal:
         if refusal.code not in DENIED:
             raise
-    users = {name: found[name] for name in missing if name in found}
-    if not complete:
-        unread = [name for name in missing if name not in found]
-        singles = in_parallel(lambda name: _read_user(aws, name), unread)
-        users.update((user.name, user) for user in singles if user)
-    return {name: users[name] for name in missing if name in users}
+    return {
+        name: found[name] for name in missing if name in found
+    }, set() if complete else missing.keys() - found.keys()
 
 
 def _from_details(user: dict[str, Any]) -> User:

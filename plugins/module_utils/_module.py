@@ -79,7 +79,10 @@ def reporting(module: AnsibleAWSModule) -> Iterator[None]:
     try:
         yield
     except CwagentError as error:
-        module.fail_json(msg=str(error), **error.details)
+        # Without steps, nothing was begun.
+        details: dict[str, Any] = {"changed": False, "steps": [], "warnings": (), **error.details}
+        _warn(details.pop("warnings"))
+        module.fail_json(msg=str(error), **details)
 
 
 def finish(module: AnsibleAWSModule, resource: Resource[Any]) -> None:
@@ -90,11 +93,15 @@ def finish(module: AnsibleAWSModule, resource: Resource[Any]) -> None:
 
 def leave(module: AnsibleAWSModule, warnings: Iterable[str] = (), **result: Any) -> None:
     """End the module with its result."""
-    for warning in warnings:
-        warn(warning)
+    _warn(warnings)
     # At its end Python searches all that boto3 has loaded for garbage, which is a fifth of the time a task takes.
     gc.freeze()
     module.exit_json(**result)
+
+
+def _warn(warnings: Iterable[str]) -> None:
+    for warning in warnings:
+        warn(warning)
 
 
 def aws(module: AnsibleAWSModule) -> Aws:

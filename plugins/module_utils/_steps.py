@@ -24,6 +24,8 @@ STILL_HELD = frozenset({"DeleteConflict"})
 # Even at half a second a call this makes 40 calls a second, and IAM allows an account about 20 writes; more threads
 # would only wait for each other. Clients have as many connections.
 WORKERS = 20
+# How many failures the message of a task tells; the result has all of them.
+TOLD = 5
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,14 @@ def apply(plan: Plan, execute: Callable[[Step], None], check_mode: bool) -> None
             "done": [step.summary for outcome in outcomes.values() for step in outcome.done],
             "not_done": [step.summary for outcome in outcomes.values() for step in outcome.left],
         }
-        raise CwagentError(" ".join(str(outcome) for outcome in failed.values()), **details)
+        raise CwagentError(_told(list(failed.values())), **details)
+
+
+def _told(failed: Sequence[Outcome]) -> str:
+    """What failed, in words; of a fleet that fails for one reason, a few are enough."""
+    text = " ".join(str(outcome) for outcome in failed[:TOLD])
+    more = len(failed) - TOLD
+    return f"{text} {more} more failed; the result tells of each in failures." if more > 0 else text
 
 
 def _apply_all(waiting: Mapping[str, Sequence[Step]], execute: Callable[[Step], None]) -> dict[str, Outcome]:

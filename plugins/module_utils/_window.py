@@ -80,7 +80,7 @@ def deadline_of(policy: Mapping[str, Any] | None) -> datetime | None:
 def check_minutes(minutes: int) -> None:
     """Refuse a window that is none. :raises InvalidInput: it says how long one may be."""
     if not 1 <= minutes <= MAX_MINUTES:
-        raise InvalidInput(f"minutes: a window is open for 1 to {MAX_MINUTES} minutes, not {minutes}.")
+        raise InvalidInput(f"a window is open for 1 to {MAX_MINUTES} minutes, not {minutes}.")
 
 
 def policy_after(now: Window, want: WantedWindow, time: datetime) -> Mapping[str, Any] | None:

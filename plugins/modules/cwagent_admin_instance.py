@@ -49,13 +49,14 @@ options:
   window_minutes:
     description:
       - How long the window is opened for, in minutes, from 1 to 720, by the clock of AWS.
-      - A window that is open already is only ever opened for longer.
+      - A window that is open already is only ever opened for longer; without a note on the instance it is refused,
+        since it is another one's.
     type: int
     default: 15
   refuse_unfinished:
     description:
-      - Whether O(state=admin) refuses an instance that has a note already, and a window that is open already, since
-        another run or a person is at work then, or was interrupted.
+      - Whether O(state=admin) refuses an instance that has a note already, since another run or a person is at work
+        then, or was interrupted.
     type: bool
     default: false
   running:
@@ -121,7 +122,10 @@ window:
   type: dict
   sample: {access_keys: [], deadline: "2026-11-24T16:15:00Z", state: open}
 steps:
-  description: What was done, or in check mode would be done.
+  description:
+    - What was done, or in check mode would be done.
+    - When the task has failed, what was to be done; empty where nothing was begun. C(done) and C(not_done) tell then
+      what of it was.
   returned: always
   type: list
   elements: str
@@ -133,6 +137,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.cwagent.iam.plugins.module_utils import _admin_instance, _module, _names, _window
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import ADMIN, RETURNED, SOLE
 from ansible_collections.cwagent.iam.plugins.module_utils._ec2_admin import AdminInstanceResource
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._iam_window import WindowResource
 from ansible_collections.cwagent.iam.plugins.module_utils._window import CLOSED, OPEN, WantedWindow
 
@@ -161,6 +166,8 @@ def wanted(params: Mapping[str, Any]) -> _admin_instance.WantedAdmin:
     for name in (params["admin_profile"], params["server_profile"]):
         _names.check_name("instance profile", name)
     _admin_instance.check_profiles(params["admin_profile"], params["server_profile"])
+    if params["instance_ids"] == [] and params["state"] != RETURNED:
+        raise InvalidInput("instance_ids is empty: there is no instance to be the administrator.")
     for instance_id in params["instance_ids"] or ():
         _names.check_instance_id(instance_id)
     return _admin_instance.WantedAdmin(
@@ -177,14 +184,14 @@ def wanted(params: Mapping[str, Any]) -> _admin_instance.WantedAdmin:
 def window(aws: Aws, params: Mapping[str, Any]) -> WindowResource | None:
     """The admin window that comes with it, if one does. :raises InvalidInput: AWS would refuse it."""
     role, lends = params["admin_role"], params["state"] == ADMIN
-    if not role or params["state"] == SOLE:
+    if role is None or params["state"] == SOLE:
         return None
     _names.check_name("role", role)
     if not lends:
         return WindowResource(aws, WantedWindow("role", role, CLOSED, force=params["close_unseen"]))
     _window.check_minutes(params["window_minutes"])
     want = WantedWindow("role", role, OPEN, params["window_minutes"])
-    return WindowResource(aws, want, refuse_open=params["refuse_unfinished"])
+    return WindowResource(aws, want, refuse_open=True)
 
 
 def main() -> None:

@@ -81,7 +81,10 @@ window:
   type: dict
   sample: {access_keys: [], deadline: "2026-11-24T16:15:00Z", state: open}
 steps:
-  description: What was done, or in check mode would be done.
+  description:
+    - What was done, or in check mode would be done.
+    - When the task has failed, what was to be done; empty where nothing was begun. C(done) and C(not_done) tell then
+      what of it was.
   returned: always
   type: list
   elements: str

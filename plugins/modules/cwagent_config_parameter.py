@@ -122,7 +122,10 @@ stored:
   type: dict
   sample: {type: String, value: '{"agent":{}}', version: 2}
 steps:
-  description: What was done, or in check mode would be done.
+  description:
+    - What was done, or in check mode would be done.
+    - When the task has failed, what was to be done; empty where nothing was begun. C(done) and C(not_done) tell then
+      what of it was.
   returned: always
   type: list
   elements: str

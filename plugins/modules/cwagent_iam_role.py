@@ -88,7 +88,10 @@ instance_profile:
     role: CloudWatchAgentServerRole
     tags: {team: observability}
 steps:
-  description: What was done, or in check mode would be done, in order.
+  description:
+    - What was done, or in check mode would be done, in order.
+    - When the task has failed, what was to be done; empty where nothing was begun. C(done) and C(not_done) tell then
+      what of it was.
   returned: always
   type: list
   elements: str

@@ -180,7 +180,10 @@ rotation:
   type: dict
   sample: {CloudWatchAgentServerUser-db1: waiting_for_use}
 steps:
-  description: What was done, or in check mode would be done.
+  description:
+    - What was done, or in check mode would be done.
+    - When the task has failed, what was to be done; empty where nothing was begun. C(done) and C(not_done) tell then
+      what of it was.
   returned: always
   type: list
   elements: str
@@ -190,6 +193,18 @@ stays:
   returned: success
   type: dict
   sample: {CloudWatchAgentServerUser-db1: ["group 'operators'"]}
+done:
+  description: What was done before the task failed.
+  returned: when it failed, and had begun
+  type: list
+  elements: str
+  sample: ["create user 'CloudWatchAgentServerUser-db1'"]
+not_done:
+  description: What is still to be done, for each user the step that failed first.
+  returned: when it failed, and had begun
+  type: list
+  elements: str
+  sample: ["create user 'CloudWatchAgentServerUser-db2'"]
 failures:
   description: By user, why it could not be brought to what was asked for; the other users were.
   returned: when a user failed

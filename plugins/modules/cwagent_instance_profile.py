@@ -19,7 +19,9 @@ options:
     type: str
     required: true
   instance_ids:
-    description: The ids of the instances.
+    description:
+      - The ids of the instances. To put the profile on, all of them must exist and not be terminated, or nothing is
+        done for any.
     type: list
     elements: str
     required: true
@@ -78,11 +80,34 @@ instances:
       profile: CloudWatchAgentAdminRole
       profile_before: CloudWatchAgentServerRole
 steps:
-  description: What was done, or in check mode would be done.
+  description:
+    - What was done, or in check mode would be done.
+    - When the task has failed, what was to be done; empty where nothing was begun. C(done) and C(not_done) tell then
+      what of it was.
   returned: always
   type: list
   elements: str
   sample: ["put instance profile 'CloudWatchAgentServerRole' on instance i-0123456789abcdef0"]
+done:
+  description: What was done before the task failed.
+  returned: when it failed, and had begun
+  type: list
+  elements: str
+  sample: ["put instance profile 'P' on instance i-0123456789abcdef0"]
+not_done:
+  description: What is still to be done, for each instance the step that failed first.
+  returned: when it failed, and had begun
+  type: list
+  elements: str
+  sample: ["put instance profile 'P' on instance i-0123456789abcdef1"]
+failures:
+  description: By instance, why it could not be brought to what was asked for; the other instances were.
+  returned: when an instance failed
+  type: dict
+  sample:
+    i-0123456789abcdef1: >-
+      Could not put instance profile 'P' on instance i-0123456789abcdef1 (ec2:AssociateIamInstanceProfile): access
+      denied. ops lacks ec2:AssociateIamInstanceProfile; grant ec2:AssociateIamInstanceProfile to it and run again.
 """
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _association, _module, _names

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import itertools
 import re
+from contextlib import nullcontext
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -33,7 +35,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._ec2_admin import FILT
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsRefusal, CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._iam_window import WindowResource
 from ansible_collections.cwagent.iam.plugins.module_utils._steps import Plan, Step
-from ansible_collections.cwagent.iam.plugins.module_utils._window import WantedWindow
+from ansible_collections.cwagent.iam.plugins.module_utils._window import WantedWindow, Window, open_policy
 from ansible_collections.cwagent.iam.plugins.module_utils._window_policy import closed_policy
 
 ME, OTHER = "i-1", "i-2"
@@ -116,7 +118,9 @@ def test_return(profiles, note, steps, noted, is_now):
     steps = as_it_is_done(steps, profiles, is_now)
     for back in (want(RETURNED), want(RETURNED, everywhere=True)):
         apart = _admin_instance.plan(now, back, CLOSING).steps
-        assert apart == {**_admin_instance.plan(now, back).steps, **CLOSING.steps}, "one can fail without the other"
+        assert apart == {**_admin_instance.plan(now, back).steps, "window of R": CLOSING.steps["R"]}, (
+            "one can fail without the other"
+        )
         assert _admin_instance.plan(now, back).summaries == steps + [FORGET] * noted
         assert _admin_instance.state_after(now, back).notes == {}
         keeping = replace(back, keep_note=True)
@@ -286,6 +290,8 @@ def test_result_and_diff():
     ]
     gone = {"instance_id": "i-9", "profile_before": None, "profile": None, "earlier": None}
     assert _admin_instance.report(now, then, want(RETURNED, "i-9")) == [gone]
+    # In the end, the region shows none that was given back.
+    assert _admin_instance.report(now, State(), back) == _admin_instance.report(now, then, back)
 
 
 class Region(Aws):
@@ -294,6 +300,7 @@ class Region(Aws):
     def __init__(self, *notes: dict[str, str], refuses: dict[str, int] | None = None) -> None:
         super().__init__(lambda *_: None, patience=60)
         self.notes, self.refuses, self.calls, self.denied = list(notes), refuses or {}, [], ()
+        self.has_profile = True
 
     def call(self, action, attempt, attempts=0, **arguments):
         self.calls.append(action.split(":")[1])
@@ -303,6 +310,10 @@ class Region(Aws):
         return {}
 
     def find(self, action, attempt, absent, **arguments):
+        if action == "iam:GetInstanceProfile":
+            self.calls.append("GetInstanceProfile")
+            named = {"InstanceProfileName": "admin", "Path": "/", "Arn": "arn:admin", "InstanceProfileId": "AIPA"}
+            return {"InstanceProfile": {**named, "Roles": [{"RoleName": "R"}]}} if self.has_profile else None
         return {"PolicyDocument": closed_policy()}
 
     def pages(self, action, attempt, **arguments):
@@ -373,7 +384,82 @@ def test_what_outlives_its_run_does_not_lend_any_more():
     aws = Region(MINE, MINE, MINE, {}, refuses={REPLACE: 9})
     with pytest.raises(InvalidInput, match="Instance i-1 was given back by another run"):
         lend(aws, state("shop", note="shop"))
-    assert aws.calls.count(SWAP) == 3
+    assert aws.calls.count(SWAP) == 2
+
+
+def test_a_note_that_was_there_is_looked_for_before_anything_is_done():
+    """It can be that of a run which has just ended."""
+    aws = Region(MINE, {})
+    with pytest.raises(InvalidInput, match="Instance i-1 was given back by another run"):
+        lend(aws, state("shop", note="shop"))
+    assert aws.calls == ["DescribeTags", "DescribeTags"]
+
+
+def test_an_admin_profile_that_is_not_there_is_not_waited_for():
+    aws = Region(MINE, MINE, refuses={REPLACE: 9})
+    aws.has_profile = False
+    with pytest.raises(InvalidInput, match=r"in place of 'shop': instance profile 'admin' does not exist\.$"):
+        lend(aws, state("shop", note="shop"))
+    assert aws.calls[-2:] == [SWAP, "GetInstanceProfile"]
+    resource = AdminInstanceResource(aws, want(ADMIN))
+    assert resource.doubts(state("shop")) == ["instance profile 'admin' does not exist yet"]
+
+
+def test_a_note_that_could_not_be_written_leaves_nothing_to_give_back():
+    """The window that is open can be another one's. Where no answer came, the note can be there."""
+
+    class Denied(Region):
+        code = "UnauthorizedOperation"
+
+        def call(self, action, attempt, attempts=0, **arguments):
+            raise AwsRefusal("No.", self.code)
+
+    with pytest.raises(AwsRefusal) as refusal:
+        lend(Denied({}), state("shop"))
+    assert refusal.value.details == {"steps": []}
+    Denied.code = "InternalError"
+    with pytest.raises(AwsRefusal) as refusal:
+        lend(Denied({}), state("shop"))
+    assert refusal.value.details == {}
+
+
+def test_a_window_that_is_open_without_a_note_is_anothers():
+    aws = Region()
+    window = WindowResource(aws, WantedWindow("role", "R", "open"), refuse_open=True)
+    opened = Window(open_policy(aws.time + timedelta(minutes=5)))
+    for wanted, note, is_refused in ((ADMIN, None, True), (ADMIN, "shop", False), (RETURNED, None, False)):
+        resource = AdminInstanceResource(aws, want(wanted), window)
+        now = replace(state("shop", note=note), window=opened)
+        with pytest.raises(InvalidInput, match="is open until") if is_refused else nullcontext():
+            resource.refuse(now)
+
+
+def test_another_administrator_is_named_rather_than_its_window():
+    aws = Region()
+    window = WindowResource(aws, WantedWindow("role", "R", "open"), refuse_open=True)
+    now = replace(with_other("admin"), window=Window(open_policy(aws.time + timedelta(minutes=5))))
+    with pytest.raises(InvalidInput, match="instance i-2 carries"):
+        AdminInstanceResource(aws, want(ADMIN), window).refuse(now)
+
+
+@pytest.mark.parametrize("note", ["", "no name", "x" * 129])
+def test_a_note_that_is_no_name_of_a_profile(note):
+    """A tag can say anything; IAM would refuse to look for it."""
+    aws = Region()
+    carried = {
+        "InstanceId": ME,
+        "IamInstanceProfile": {"Arn": "arn:x/admin"},
+        "AssociationId": "a",
+        "State": "associated",
+    }
+    noted = {"InstanceId": ME, "State": {"Name": "running"}, "Tags": [{"Key": NOTE, "Value": note}]}
+    aws.pages = lambda *_, **__: [
+        {"IamInstanceProfileAssociations": [carried], "Reservations": [{"Instances": [noted]}]}
+    ]
+    resource = AdminInstanceResource(aws, want(RETURNED))
+    now = resource.read()
+    assert resource.plan(now).summaries == [PUT.format("server") + IN_PLACE.format("admin"), FORGET]
+    assert aws.calls == ["GetInstanceProfile"]
 
 
 def test_one_that_begins_while_this_one_waits_stops_it():

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _aws
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import PAGE_TOKENS, Aws, Deadline, _wire
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import UNREADABLE, AwsRefusal
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import UNREADABLE, AwsRefusal, CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._steps import Step
 
 
@@ -107,6 +107,12 @@ def test_pages_are_asked_for_one_by_one(token):
     assert aws.asked == [{"PathPrefix": "/x/"}], "no page is read before it is asked for"
     assert list(found) == pages[1:]
     assert aws.asked[1:] == [{"PathPrefix": "/x/", token: "1"}, {"PathPrefix": "/x/", token: "2"}]
+
+
+def test_a_page_that_names_itself_as_the_next_is_no_reason_to_go_on_for_ever():
+    aws = Paged({"Marker": "1"}, {"Marker": "1"})
+    with pytest.raises(CwagentError, match=r"Could not read it \(iam:ListRoles\): AWS names a page"):
+        list(aws.pages("iam:ListRoles", "read it"))
 
 
 SOURCES = Path(_aws.__file__).parent.glob("_*.py")

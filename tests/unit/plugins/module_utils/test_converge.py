@@ -207,13 +207,23 @@ def test_says_what_is_not_shown_when_the_time_is_up(clock):
     assert clock.slept == [2, 2, 1]
     assert number.written == [2]
     assert "Everything was done" in str(failure.value)
+    told = {"changed": True, "done": ["set 2"], "steps": ["set 2"], "warnings": ["was 1"]}
+    assert failure.value.details == told
 
 
-def test_a_failure_tells_the_plan():
+def test_a_failure_tells_the_plan_and_what_a_success_would_warn_of():
     with pytest.raises(CwagentError, match=r"^Refused\.$") as failure:
         converge(Number(1, 2, fails=True), False, None)
-    assert failure.value.details["steps"] == ["set 2"]
-    assert failure.value.details["not_done"] == ["set 2"]
+    told = {key: failure.value.details[key] for key in ("changed", "done", "not_done", "steps", "warnings")}
+    assert told == {"changed": False, "done": [], "not_done": ["set 2"], "steps": ["set 2"], "warnings": ["was 1"]}
+
+
+def test_a_failure_before_anything_was_begun_tells_no_steps():
+    number = Number(1, 2)
+    number.refuse = lambda _now: (_ for _ in ()).throw(InvalidInput("No."))
+    with pytest.raises(InvalidInput) as failure:
+        converge(number, False, None)
+    assert failure.value.details == {}
 
 
 @pytest.mark.usefixtures("clock")

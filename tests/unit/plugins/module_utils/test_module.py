@@ -6,7 +6,7 @@ import pytest
 from declared import ADMIN, BOUND, CORE, MINE, OLD, SERVER
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._module import PRINCIPAL_SPEC, declared
 from ansible_collections.cwagent.iam.plugins.module_utils._principal import Declared
 
@@ -14,6 +14,31 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal import Decl
 def declare(region: str | None = "eu-central-1", **params: Any) -> Declared:
     defaults = {option: settings.get("default") for option, settings in PRINCIPAL_SPEC.items()}
     return declared({**defaults, "access": "server", **params}, region)
+
+
+class Module:
+    """Ends with what it is told."""
+
+    def fail_json(self, **result: Any) -> None:
+        self.result = result
+
+
+@pytest.mark.parametrize(
+    ("details", "told"),
+    [
+        ({}, {"changed": False, "steps": []}),
+        ({"changed": True, "steps": ["a"], "done": ["a"]}, {"changed": True, "steps": ["a"], "done": ["a"]}),
+        ({"warnings": ["Look."]}, {"changed": False, "steps": []}),
+    ],
+)
+def test_what_a_failure_tells(details, told, monkeypatch):
+    warned: list[str] = []
+    monkeypatch.setattr(_module, "warn", warned.append)
+    module: Any = Module()
+    with _module.reporting(module):
+        raise CwagentError("No.", **details)
+    assert module.result == {"msg": "No.", **told}
+    assert warned == details.get("warnings", [])
 
 
 def test_declared():

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
-from ansible_collections.cwagent.iam.plugins.module_utils._steps import WORKERS, Plan, Step, apply, in_parallel
+from ansible_collections.cwagent.iam.plugins.module_utils._steps import TOLD, WORKERS, Plan, Step, apply, in_parallel
 
 
 def steps(*names: str) -> list[Step]:
@@ -73,6 +73,15 @@ def test_what_a_failure_tells_besides_is_told():
     with pytest.raises(CwagentError) as failure:
         apply(Plan({"a": steps("a1")}), give_way, check_mode=False)
     assert failure.value.details == {"steps": [], "failures": {"a": "No."}, "done": [], "not_done": ["a1"]}
+
+
+def test_of_a_fleet_that_fails_a_few_are_told():
+    names = [f"u{number}" for number in range(TOLD + 2)]
+    with pytest.raises(CwagentError) as failure:
+        apply(Plan({name: steps(name) for name in names}), Hands(*names), check_mode=False)
+    assert str(failure.value).count("Could not") == TOLD
+    assert str(failure.value).endswith("Could not u4. 2 more failed; the result tells of each in failures.")
+    assert list(failure.value.details["failures"]) == names
 
 
 @pytest.mark.parametrize(

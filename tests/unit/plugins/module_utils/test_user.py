@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _user
 from ansible_collections.cwagent.iam.plugins.module_utils._access_key import AccessKey
+from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials import FileStore
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import THROTTLED, AwsRefusal, CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._iam_user import UserResource
@@ -460,6 +461,55 @@ def test_one_user_that_is_refused_does_not_stop_the_others(tmp_path):
         apply(resource.plan(now), resource.execute, check_mode=False)
     assert list(failure.value.details["failures"]) == ["U"]
     assert store.read(["V"])["V"].key_id in iam.users["V"].keys
+
+
+class Reading(Gateway):
+    """Has users without anything on them; the keys of one cannot be listed."""
+
+    def __init__(self, *names: str, unread: str) -> None:
+        super().__init__(Iam())
+        self.unread = unread
+        for name in names:
+            self.model.put_user(User(name))
+
+    def pages(self, action: str, attempt: str, **arguments: Any) -> Any:
+        if action == "iam:GetAccountAuthorizationDetails":
+            users = [{"UserName": name, "Path": "/", "Arn": f"arn:{name}"} for name in self.model.users]
+            return [{"UserDetailList": users}]
+        if arguments["UserName"] == self.unread:
+            raise AwsRefusal(f"Could not {attempt}.", "AccessDenied")
+        keys = [vars(key) for key in self.model.users[arguments["UserName"]].keys.values()]
+        listed = [{"AccessKeyId": key["id"], "Status": "Active", "CreateDate": key["created"]} for key in keys]
+        return [{"AccessKeyMetadata": listed}]
+
+
+@pytest.mark.parametrize("present", [True, False])
+def test_one_user_that_cannot_be_read_does_not_stop_the_others(tmp_path, present):
+    aws: Any = Reading("U", "V", unread="U")
+    aws.call = lambda *_, **__: {}
+    store = FileStore(tmp_path, "p", None)
+    resource = UserResource(aws, ["U", "V", "W"], declare(), store=store, present=present)
+    with pytest.raises(CwagentError, match=r"^Could not list the access keys of user 'U'\.$") as failure:
+        converge(resource, check_mode=False, wait=None)
+    assert list(failure.value.details["failures"]) == ["U"]
+    assert failure.value.details["changed"]
+    assert set(aws.model.users) == ({"U", "V", "W"} if present else {"U"})
+    assert aws.model.users["U"].policies == set()
+
+
+def test_one_that_can_be_read_no_more_is_not_taken_for_done(tmp_path):
+    aws: Any = Reading("U", unread="")
+    resource = UserResource(aws, ["U"], declare(), store=FileStore(tmp_path, "p", None), present=True)
+    make_key = resource.execute
+
+    def execute(step: Step) -> None:
+        make_key(step)
+        aws.unread = "U"
+
+    resource.execute = execute
+    with pytest.raises(AwsRefusal, match="Could not list the access keys of user 'U'") as failure:
+        converge(resource, check_mode=False, wait=10)
+    assert failure.value.details["done"] == failure.value.details["steps"] != []
 
 
 def test_what_stays_is_told(tmp_path):
