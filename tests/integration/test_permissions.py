@@ -389,7 +389,7 @@ SCENES: dict[str, list[Scene]] = {
         Scene("cwagent_admin_window", wait(user=ADMIN_USER, state="open"), ["iam:GetUserPolicy"]),
         Scene(
             "cwagent_admin_instance",
-            {**ADMIN_INSTANCE, "instance_ids": "@other", "state": "admin", "admin_role": ADMIN_ROLE},
+            {**ADMIN_INSTANCE, "instance_ids": "@other", "state": "admin"},
             ["ec2:DescribeTags", "ec2:CreateTags"],
         ),
         Scene(
@@ -418,7 +418,7 @@ SCENES: dict[str, list[Scene]] = {
         ),
         Scene(
             "cwagent_admin_instance",
-            {**ADMIN_INSTANCE, "instance_ids": "@bare", "state": "admin", "admin_role": ADMIN_ROLE},
+            {**ADMIN_INSTANCE, "instance_ids": "@bare", "state": "admin"},
             [
                 *("ec2:DescribeIamInstanceProfileAssociations", "ec2:DescribeTags", "ec2:DescribeInstances"),
                 *("ec2:CreateTags", "ec2:AssociateIamInstanceProfile", "iam:PassRole"),
