@@ -306,3 +306,17 @@ class TestSite:
         play = self.play(Host.with_agent(workplace), **variables).failed()
         assert words in play.message
         assert play.writes == []
+
+
+def test_servers_that_get_no_key_cost_no_task(workplace: Workplace) -> None:
+    """Each of a fleet would be skipped by itself otherwise. One that is to get its key gets it among others."""
+    host = Host.with_agent(workplace)
+    hosts: dict[str, Any] = {"db1": {**host.variables, "cwagent_deliver_credentials": False}, "db2": {}}
+    inventory = workplace.inventory({"onprem_servers": hosts})
+    keys = {"cwagent_credentials_dir": str(workplace.credentials)}
+    made = workplace.play(inventory, "site", **keys).succeeded()
+    assert {each.host for each in made.results} == {"localhost"}
+    hosts["db1"]["cwagent_deliver_credentials"] = True
+    delivered = workplace.play(workplace.inventory({"onprem_servers": hosts}), "site", **keys).succeeded()
+    assert "db1" in {each.host for each in delivered.results if each.changed}
+    assert host.caller().endswith(f"user/{SERVER_USER}-db1")
