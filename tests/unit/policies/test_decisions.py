@@ -185,7 +185,7 @@ ADMIN_RIGHTS = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Acti
 
 
 @given(
-    deadline=st.datetimes(datetime(2025, 1, 1), datetime(2099, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
+    deadline=st.datetimes(datetime(2025, 1, 1), datetime(2099, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001  hypothesis takes bounds without a zone
     seconds=st.integers(-3, 3) | st.integers(-(10**8), 10**8),
     kind=st.sampled_from(["role", "user"]),
 )

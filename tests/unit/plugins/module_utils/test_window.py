@@ -286,7 +286,7 @@ def test_one_that_was_just_opened_is_closed_although_it_looks_closed():
     assert resource.left(Window(SHUT, (OFF_A,))) == []
 
 
-TIMES = st.datetimes(datetime(2025, 1, 1), datetime(2099, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
+TIMES = st.datetimes(datetime(2025, 1, 1), datetime(2099, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001  hypothesis takes bounds without a zone
 MINUTES = st.integers(1, MAX_MINUTES)
 POLICIES = st.one_of(
     st.none(),
