@@ -74,14 +74,15 @@ from typing import TYPE_CHECKING, Any
 from ansible.errors import AnsibleLookupError
 from ansible_collections.amazon.aws.plugins.plugin_utils.lookup import AWSLookupBase
 
-from ansible_collections.cwagent.iam.plugins.module_utils import _names, _saved_key
+from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials import format as key_format
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._saved_key import SavedKey
+    from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import SavedKey
 
 
 class LookupModule(AWSLookupBase):  # type: ignore[misc]  # amazon.aws comes without types
@@ -102,7 +103,7 @@ class LookupModule(AWSLookupBase):  # type: ignore[misc]  # amazon.aws comes wit
         _names.check_name("user", user)
         where, key = self._file(user) if self.get_option("store") == "file" else self._remote(user)
         if key:
-            return _saved_key.as_file(key, self.get_option("section"))
+            return key_format.as_file(key, self.get_option("section"))
         if self.get_option("on_missing") == "skip":
             return ""
         raise CwagentError(
@@ -115,7 +116,7 @@ class LookupModule(AWSLookupBase):  # type: ignore[misc]  # amazon.aws comes wit
         section = self.get_option("section")
         where = f"profile {section} of {path}"
         try:
-            return where, _saved_key.from_file(path.read_text(encoding="utf-8"), section)
+            return where, key_format.from_file(path.read_text(encoding="utf-8"), section)
         except (FileNotFoundError, UnicodeDecodeError):
             return where, None
         except OSError as error:
@@ -128,7 +129,7 @@ class LookupModule(AWSLookupBase):  # type: ignore[misc]  # amazon.aws comes wit
             where, answer = f"parameter '{name}'", _parameter(aws, name)
         else:
             where, answer = f"secret '{name}'", _secret(aws, name)
-        return where, _saved_key.from_json(answer) if answer else None
+        return where, key_format.from_json(answer) if answer else None
 
 
 def _parameter(aws: Aws, name: str) -> str | None:

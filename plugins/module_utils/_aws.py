@@ -19,7 +19,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     explain,
     is_explicit,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._steps import WORKERS
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import WORKERS
 
 try:
     from botocore import xform_name
@@ -40,7 +40,7 @@ except ImportError:
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._steps import Step
+    from ansible_collections.cwagent.iam.plugins.module_utils._plan import Step
 
 T = TypeVar("T")
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Deadline
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsRefusal, CwagentError
-from ansible_collections.cwagent.iam.plugins.module_utils._steps import GONE, Plan, apply
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import GONE, Plan, apply
 
 if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
-    from ansible_collections.cwagent.iam.plugins.module_utils._steps import Step
+    from ansible_collections.cwagent.iam.plugins.module_utils._plan import Step
 
 S = TypeVar("S")
 

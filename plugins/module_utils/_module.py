@@ -24,7 +24,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
-from ansible_collections.cwagent.iam.plugins.module_utils._principal import REMOVE_BOUNDARY, Declared
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import REMOVE_BOUNDARY, Declared
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -134,12 +134,14 @@ steps:
 
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils import _admin_instance, _module, _names, _window
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import ADMIN, RETURNED, SOLE
-from ansible_collections.cwagent.iam.plugins.module_utils._ec2_admin import AdminInstanceResource
+from ansible_collections.cwagent.iam.plugins.module_utils import _module, _names
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import plan as admin_plan
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import ADMIN, RETURNED, SOLE
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.resource import AdminInstanceResource
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window import plan as window_plan
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import CLOSED, OPEN, WantedWindow
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._iam_window import WindowResource
-from ansible_collections.cwagent.iam.plugins.module_utils._window import CLOSED, OPEN, WantedWindow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -161,16 +163,16 @@ SPEC = {
 }
 
 
-def wanted(params: Mapping[str, Any]) -> _admin_instance.WantedAdmin:
+def wanted(params: Mapping[str, Any]) -> admin_plan.WantedAdmin:
     """What the options ask of the instances. :raises InvalidInput: AWS would refuse it."""
     for name in (params["admin_profile"], params["server_profile"]):
         _names.check_name("instance profile", name)
-    _admin_instance.check_profiles(params["admin_profile"], params["server_profile"])
+    admin_plan.check_profiles(params["admin_profile"], params["server_profile"])
     if params["instance_ids"] == [] and params["state"] != RETURNED:
         raise InvalidInput("instance_ids is empty: there is no instance to be the administrator.")
     for instance_id in params["instance_ids"] or ():
         _names.check_instance_id(instance_id)
-    return _admin_instance.WantedAdmin(
+    return admin_plan.WantedAdmin(
         state=params["state"],
         admin=params["admin_profile"],
         fallback=params["server_profile"],
@@ -189,7 +191,7 @@ def window(aws: Aws, params: Mapping[str, Any]) -> WindowResource | None:
     _names.check_name("role", role)
     if not lends:
         return WindowResource(aws, WantedWindow("role", role, CLOSED, force=params["close_unseen"]))
-    _window.check_minutes(params["window_minutes"])
+    window_plan.check_minutes(params["window_minutes"])
     want = WantedWindow("role", role, OPEN, params["window_minutes"])
     return WindowResource(aws, want, refuse_open=True)
 

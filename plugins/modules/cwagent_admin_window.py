@@ -91,14 +91,15 @@ steps:
   sample: ["open the admin window of role 'CloudWatchAgentAdminRole' until 2026-11-24T16:15:00Z"]
 """
 
-from ansible_collections.cwagent.iam.plugins.module_utils import _module, _names, _window
+from ansible_collections.cwagent.iam.plugins.module_utils import _module, _names
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window import plan as window_plan
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._iam_window import WindowResource
 
 SPEC = {
     "role": {"type": "str"},
     "user": {"type": "str"},
-    "state": {"type": "str", "choices": [_window.OPEN, _window.CLOSED, _window.ABSENT], "required": True},
+    "state": {"type": "str", "choices": [window_plan.OPEN, window_plan.CLOSED, window_plan.ABSENT], "required": True},
     "minutes": {"type": "int", "default": 15},
     "refuse_open": {"type": "bool", "default": False},
     "force": {"type": "bool", "default": False},
@@ -114,9 +115,9 @@ def main() -> None:
         if not params[kind]:
             raise InvalidInput("One of role and user is needed.")
         _names.check_name(kind, params[kind])
-        if params["state"] == _window.OPEN:
-            _window.check_minutes(params["minutes"])
-        want = _window.WantedWindow(kind, params[kind], params["state"], params["minutes"], params["force"])
+        if params["state"] == window_plan.OPEN:
+            window_plan.check_minutes(params["minutes"])
+        want = window_plan.WantedWindow(kind, params[kind], params["state"], params["minutes"], params["force"])
         _module.finish(module, WindowResource(_module.aws(module), want, refuse_open=params["refuse_open"]))
 
 

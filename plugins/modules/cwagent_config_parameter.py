@@ -134,10 +134,11 @@ steps:
 
 from typing import TYPE_CHECKING
 
-from ansible_collections.cwagent.iam.plugins.module_utils import _config, _module
+from ansible_collections.cwagent.iam.plugins.module_utils import _module
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
-from ansible_collections.cwagent.iam.plugins.module_utils._schema import check_schema, read_config
-from ansible_collections.cwagent.iam.plugins.module_utils._ssm import ParameterResource
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter import plan as config_plan
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.files import check_schema, read_config
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.resource import ParameterResource
 
 if TYPE_CHECKING:
     from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
@@ -147,7 +148,7 @@ SPEC = {
     "config": {"type": "raw"},
     "src": {"type": "path"},
     "schema": {"type": "path"},
-    "tier": {"type": "str", "choices": list(_config.LIMITS)},
+    "tier": {"type": "str", "choices": list(config_plan.LIMITS)},
     "as_instance": {"type": "bool", "default": False},
     "stored": {
         "type": "dict",
@@ -162,17 +163,17 @@ SPEC = {
 }
 
 
-def wanted(module: AnsibleAWSModule) -> _config.WantedParameter | None:
+def wanted(module: AnsibleAWSModule) -> config_plan.WantedParameter | None:
     """What the options ask for. :raises InvalidInput: the agent or Parameter Store would refuse it."""
     params = module.params
-    _config.check_parameter_name(params["name"])
+    config_plan.check_parameter_name(params["name"])
     if params["state"] == "absent":
         return None
     config = read_config(params["config"], params["src"])
     if params["schema"]:
         check_schema(config, params["schema"])
-    want = _config.WantedParameter(params["name"], config, params["tier"])
-    _config.fitting_tier(None, want)
+    want = config_plan.WantedParameter(params["name"], config, params["tier"])
+    config_plan.fitting_tier(None, want)
     return want
 
 
@@ -200,7 +201,7 @@ def main() -> None:
             want,
             module.region,
             is_known=told is not None,
-            stored=_config.Parameter(**told) if told and told["value"] is not None else None,
+            stored=config_plan.Parameter(**told) if told and told["value"] is not None else None,
         )
         _module.finish(module, resource)
 

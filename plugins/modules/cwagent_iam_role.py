@@ -105,8 +105,8 @@ stays:
 """
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
-from ansible_collections.cwagent.iam.plugins.module_utils._iam_role import RoleResource
-from ansible_collections.cwagent.iam.plugins.module_utils._role_options import REQUIRED_IF, SPEC, wanted
+from ansible_collections.cwagent.iam.plugins.module_utils._role.options import REQUIRED_IF, SPEC, wanted
+from ansible_collections.cwagent.iam.plugins.module_utils._role.resource import RoleResource
 
 
 def main() -> None:

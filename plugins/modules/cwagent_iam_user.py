@@ -222,17 +222,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module, _names
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials import FileStore
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials_aws import ParameterStore, SecretStore
+from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import KeyRules
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.aws import ParameterStore, SecretStore
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file import FileStore
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._iam_user import UserResource
-from ansible_collections.cwagent.iam.plugins.module_utils._keys import KeyRules
+from ansible_collections.cwagent.iam.plugins.module_utils._user.resource import UserResource
 
 if TYPE_CHECKING:
     from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
-    from ansible_collections.cwagent.iam.plugins.module_utils._credentials import Store
+    from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file import Store
 
 SPEC = {
     "name": {"type": "list", "elements": "str", "required": True, "aliases": ["names"]},

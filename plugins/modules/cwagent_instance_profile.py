@@ -110,8 +110,9 @@ failures:
       denied. ops lacks ec2:AssociateIamInstanceProfile; grant ec2:AssociateIamInstanceProfile to it and run again.
 """
 
-from ansible_collections.cwagent.iam.plugins.module_utils import _association, _module, _names
-from ansible_collections.cwagent.iam.plugins.module_utils._ec2 import AssociationResource
+from ansible_collections.cwagent.iam.plugins.module_utils import _module, _names
+from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile import plan as profile_plan
+from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import AssociationResource
 
 SPEC = {
     "name": {"type": "str", "required": True},
@@ -131,7 +132,7 @@ def main() -> None:
         _names.check_name("instance profile", params["name"])
         for instance_id in params["instance_ids"]:
             _names.check_instance_id(instance_id)
-        want = _association.WantedProfile(
+        want = profile_plan.WantedProfile(
             name=params["name"],
             present=params["state"] == "present",
             replace=params["replace"],

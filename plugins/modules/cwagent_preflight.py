@@ -146,7 +146,7 @@ problems:
 """
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
-from ansible_collections.cwagent.iam.plugins.module_utils._preflight import Preflight
+from ansible_collections.cwagent.iam.plugins.module_utils._preflight.checks import Preflight
 
 NAMES = {"type": "list", "elements": "str", "default": []}
 EC2_ACCESS = {

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from guide import COLLECTION, GUIDE, PAGES, README, ROOT, blocks, is_playbook
 
-from ansible_collections.cwagent.iam.plugins.module_utils import _config
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter import plan as config_plan
 
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 # Names that begin like variables and are none: groups, modules, the host that stands for the controller.
@@ -61,7 +61,7 @@ def test_configurations_are_ones_that_the_agent_reads():
     configurations = [block for block in BLOCKS if block.marked and block.language == "json"]
     assert configurations
     for block in configurations:
-        _config.parse(block.text, str(block))
+        config_plan.parse(block.text, str(block))
 
 
 def test_playbooks_and_tasks_are_valid(tmp_path):

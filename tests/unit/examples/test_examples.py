@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from emulator import Emulator
 
-from ansible_collections.cwagent.iam.plugins.module_utils import _config
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter import plan as config_plan
 
 ROOT = Path(__file__).resolve().parents[3]
 EXAMPLES = ROOT / "examples"
@@ -101,6 +101,6 @@ def tag(aws, ids, **tags):
 def test_configuration_is_valid_and_fits_the_standard_tier(name):
     path = EXAMPLES / "agent-config" / f"{name}.json"
 
-    config = _config.parse(path.read_text(), str(path))
+    config = config_plan.parse(path.read_text(), str(path))
 
-    assert _config.fitting_tier(None, _config.WantedParameter(f"AmazonCloudWatch-{name}", config)) == "Standard"
+    assert config_plan.fitting_tier(None, config_plan.WantedParameter(f"AmazonCloudWatch-{name}", config)) == "Standard"

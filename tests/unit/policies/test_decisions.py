@@ -18,11 +18,11 @@ from emulator import Emulator
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import open_policy
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import closed_policy
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED
 from ansible_collections.cwagent.iam.plugins.module_utils._names import ACCESS_POLICIES, WINDOW_POLICY
-from ansible_collections.cwagent.iam.plugins.module_utils._role import trust_policy
-from ansible_collections.cwagent.iam.plugins.module_utils._window import open_policy
-from ansible_collections.cwagent.iam.plugins.module_utils._window_policy import closed_policy
+from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import trust_policy
 
 pytest.importorskip("principalmapper", reason="decisions are compared with the newest packages only")
 with pytest.MonkeyPatch.context() as patch:  # it still looks for two classes where Python 3.9 had them

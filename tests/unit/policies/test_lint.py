@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.cwagent.iam.plugins.module_utils._role import trust_policy
-from ansible_collections.cwagent.iam.plugins.module_utils._window import open_policy
-from ansible_collections.cwagent.iam.plugins.module_utils._window_policy import closed_policy
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import open_policy
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import closed_policy
+from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import trust_policy
 
 parliament = pytest.importorskip("parliament", reason="the policies are linted with the newest packages only")
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import NOTE
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import NOTE
 from ansible_collections.cwagent.iam.plugins.module_utils._names import agent_policies
 
 pytest.importorskip("principalmapper", reason="decisions are compared with the newest packages only")

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from ansible_collections.cwagent.iam.plugins.module_utils import _aws
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import PAGE_TOKENS, Aws, Deadline, _wire
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import UNREADABLE, AwsRefusal, CwagentError
-from ansible_collections.cwagent.iam.plugins.module_utils._steps import Step
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import Step
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_a_page_that_names_itself_as_the_next_is_no_reason_to_go_on_for_ever():
         list(aws.pages("iam:ListRoles", "read it"))
 
 
-SOURCES = Path(_aws.__file__).parent.glob("_*.py")
+SOURCES = Path(_aws.__file__).parent.rglob("*.py")
 READS = {read for source in SOURCES for read in re.findall(r'\.pages\(\s*f?"([^"]+)"', source.read_text())}
 PAGED = sorted({read.replace("{noun}", noun) for read in READS for noun in ("Role", "User")})
 

@@ -8,7 +8,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils import _converge
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Deadline
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource, converge
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsRefusal, CwagentError, InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._steps import Plan, Step
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, Step
 
 
 class Clock:

@@ -3,12 +3,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from declared import ADMIN, BOUND, CORE, MINE, OLD, SERVER
+from declarations import ADMIN, BOUND, CORE, MINE, OLD, SERVER
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._module import PRINCIPAL_SPEC, declared
-from ansible_collections.cwagent.iam.plugins.module_utils._principal import Declared
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import Declared
 
 
 def declare(region: str | None = "eu-central-1", **params: Any) -> Declared:

@@ -1,0 +1,22 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Reads the access keys of a user from IAM; apart from what roles need, which are sent no code for keys."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.model import AccessKey
+
+if TYPE_CHECKING:
+    from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+
+
+def access_keys(aws: Aws, user: str) -> tuple[AccessKey, ...]:
+    """The access keys of a user."""
+    pages = aws.pages("iam:ListAccessKeys", f"list the access keys of user '{user}'", UserName=user)
+    return tuple(
+        AccessKey(key["AccessKeyId"], key["Status"] == "Active", key["CreateDate"])
+        for page in pages
+        for key in page["AccessKeyMetadata"]
+    )

@@ -1,0 +1,249 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Saves access keys in AWS: as SecureString parameters or as secrets, for controllers that are thrown away.
+
+One document for each user holds the key, and while one is being made the record of the keys before it. Both are written
+by the same call under the same encryption key, so a record that could be written proves that a secret can be saved.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import Saved
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials import format as key_format
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file import RECORD, Store, pending, record
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import KEY_ID, REGION, SECRET
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsRefusal, CwagentError, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._names import PARAMETER_PREFIX
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import in_parallel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+
+# https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameters.html
+PARAMETERS_PER_CALL = 10
+SECURE = "SecureString"
+
+
+@dataclass(frozen=True)
+class DocumentStore(Store):
+    """A place in AWS with one document for each user.
+
+    :param prefix: what the names of the documents begin with; the user's name follows.
+    :param region: of the place, and written into the documents for those who make credentials files of them.
+    :param kms_key_id: the key that new documents are encrypted with; ``None`` takes the service's own.
+    """
+
+    aws: Aws
+    prefix: str
+    region: str | None
+    kms_key_id: str | None
+
+    def name(self, user: str) -> str:
+        """The name of a user's document."""
+        return f"{self.prefix}{user}"
+
+    @abstractmethod
+    def where(self, user: str) -> str:
+        """The place of a user's document in words."""
+
+    @abstractmethod
+    def _load(self, users: Sequence[str]) -> Mapping[str, str | CwagentError]:
+        """The texts that are there, or why one cannot be read."""
+
+    @abstractmethod
+    def _write(self, user: str, text: str, attempt: str) -> None:
+        """Write the text of a document, be it there or not."""
+
+    def read(self, users: Sequence[str]) -> dict[str, Saved]:
+        """What is saved for users."""
+        texts = self._load(users)
+        return {user: self._saved(user, texts.get(user)) for user in users}
+
+    def _saved(self, user: str, text: str | CwagentError | None) -> Saved:
+        where = self.where(user)
+        if isinstance(text, CwagentError):
+            return Saved(where, problem=str(text))
+        document = _parsed(text)
+        try:
+            before = pending(document[RECORD]) if RECORD in document else None
+        except (KeyError, TypeError, ValueError):
+            return Saved(
+                where,
+                problem=f"{where} says what keys existed before an interrupted run, but not in a way that can be read. "
+                f"Compare the access keys of user '{user}' with it, delete those in no use, then delete it.",
+            )
+        key = key_format.read(document)
+        if key is None:
+            return Saved(where, pending=before)
+        return Saved(where, key.key_id, self.region in (None, key.region), before)
+
+    def prepare(self, user: str, existing: Iterable[str], time: datetime) -> None:
+        """Write the record into the document, beside the key that is there."""
+        document = {**self._document(user), RECORD: record(existing, time)}
+        self._write(user, json.dumps(document), f"write to {self.where(user)} which access keys exist")
+
+    def save(self, user: str, key_id: str, secret: str, keep_earlier: bool = False) -> None:
+        """Save a key in place of what was there; AWS itself keeps earlier versions."""
+        del keep_earlier
+        document = {KEY_ID: key_id, SECRET: secret, **({REGION: self.region} if self.region else {})}
+        try:
+            self._write(user, json.dumps(document), f"save access key {key_id} to {self.where(user)}")
+        except CwagentError as error:
+            # AWS quotes what it refuses.
+            raise CwagentError(str(error).replace(secret, "(the secret)")) from None
+
+    def rewrite(self, user: str) -> None:
+        """Save the key that is there anew, with the region that is wanted."""
+        document = self._document(user)
+        self.save(user, document[KEY_ID], document[SECRET])
+
+    def _document(self, user: str) -> dict[str, Any]:
+        """What is saved now: a run beside this one may have saved a key since all were read."""
+        text = self._load([user]).get(user)
+        if isinstance(text, CwagentError):
+            raise text
+        return _parsed(text)
+
+    def _refuse_names(self, users: Iterable[str], allowed: str, words: str) -> None:
+        for user in users:
+            if not re.fullmatch(allowed, self.name(user), re.ASCII):
+                raise InvalidInput(
+                    f"credentials.prefix: {self.where(user)} has a name that AWS does not accept; it can have {words}."
+                )
+
+
+@dataclass(frozen=True)
+class ParameterStore(DocumentStore):
+    """SecureString parameters of Systems Manager."""
+
+    def check(self, users: Iterable[str]) -> None:
+        """Refuse names that Parameter Store does, and those that every server may read."""
+        # The server policy allows ssm:GetParameter on these names, which the default encryption key does not hinder.
+        for name in map(self.name, users):
+            if name.lstrip("/").lower().startswith(PARAMETER_PREFIX.lower()):
+                raise InvalidInput(
+                    f"credentials.prefix: every server may read parameters that begin with {PARAMETER_PREFIX}, so no "
+                    "secret is saved there; choose another prefix."
+                )
+            if re.match(r"/?(aws|ssm)", name, re.IGNORECASE):
+                raise InvalidInput(
+                    "credentials.prefix: AWS keeps parameter names that begin with aws or ssm for itself."
+                )
+        # https://docs.aws.amazon.com/systems-manager/latest/userguide/sysman-paramstore-su-create.html
+        words = "letters, digits and _.-, and / between up to 15 parts when it also begins with /"
+        self._refuse_names(users, r"(/[\w.-]+){1,15}|[\w.-]+", words)
+
+    def where(self, user: str) -> str:
+        """The place of a user's document in words."""
+        return f"SSM parameter {self.name(user)}"
+
+    def _load(self, users: Sequence[str]) -> Mapping[str, str | CwagentError]:
+        batches = [users[first : first + PARAMETERS_PER_CALL] for first in range(0, len(users), PARAMETERS_PER_CALL)]
+        return {user: text for texts in in_parallel(self._load_batch, batches) for user, text in texts.items()}
+
+    def _load_batch(self, users: Sequence[str]) -> dict[str, str | CwagentError]:
+        names = {self.name(user): user for user in users}
+        words = self.where(users[0]) + (f" and {len(users) - 1} more" if users[1:] else "")
+        answer = self.aws.call("ssm:GetParameters", f"read {words}", Names=list(names), WithDecryption=True)
+        return {names[found["Name"]]: self._text(found) for found in answer["Parameters"]}
+
+    def _text(self, found: Mapping[str, str]) -> str | CwagentError:
+        if found["Type"] == SECURE:
+            return found["Value"]
+        return CwagentError(
+            f"SSM parameter {found['Name']} is a {found['Type']}, which does not keep a secret, and its type cannot be "
+            f"changed to {SECURE}. Delete it, or choose another credentials.prefix."
+        )
+
+    def _write(self, user: str, text: str, attempt: str) -> None:
+        encrypted: dict[str, Any] = {"KeyId": self.kms_key_id} if self.kms_key_id else {}
+        self.aws.call(
+            "ssm:PutParameter", attempt, Name=self.name(user), Value=text, Type=SECURE, Overwrite=True, **encrypted
+        )
+
+    def remove(self, user: str) -> None:
+        """Delete the parameter."""
+        try:
+            self.aws.call("ssm:DeleteParameter", f"delete {self.where(user)}", Name=self.name(user))
+        except AwsRefusal as refusal:
+            if refusal.code != "ParameterNotFound":
+                raise
+
+
+@dataclass(frozen=True)
+class SecretStore(DocumentStore):
+    """Secrets of Secrets Manager."""
+
+    def check(self, users: Iterable[str]) -> None:
+        """Refuse names that Secrets Manager does."""
+        # https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_CreateSecret.html
+        self._refuse_names(users, r"[\w/+=.@-]{1,512}", "up to 512 letters, digits and /_+=.@-")
+
+    def where(self, user: str) -> str:
+        """The place of a user's document in words."""
+        return f"secret {self.name(user)}"
+
+    def _load(self, users: Sequence[str]) -> Mapping[str, str | CwagentError]:
+        texts = dict(zip(users, in_parallel(self._load_one, users)))
+        return {user: text for user, text in texts.items() if text is not None}
+
+    def _load_one(self, user: str) -> str | CwagentError | None:
+        try:
+            answer = self.aws.call(
+                "secretsmanager:GetSecretValue", f"read {self.where(user)}", SecretId=self.name(user)
+            )
+        except AwsRefusal as refusal:
+            if refusal.code == "ResourceNotFoundException":
+                return None
+            if refusal.code != "InvalidRequestException":
+                raise
+            return CwagentError(
+                f"{refusal} If it is scheduled for deletion, restore it (aws secretsmanager restore-secret --secret-id "
+                f"{self.name(user)}) or delete it for good, then run again."
+            )
+        return str(answer.get("SecretString", ""))
+
+    def _write(self, user: str, text: str, attempt: str) -> None:
+        name = self.name(user)
+        # Not PutSecretValue, which goes on with the KMS key that the secret was made with.
+        encrypted: dict[str, Any] = {"KmsKeyId": self.kms_key_id} if self.kms_key_id else {}
+        try:
+            self.aws.call("secretsmanager:UpdateSecret", attempt, SecretId=name, SecretString=text, **encrypted)
+        except AwsRefusal as refusal:
+            if refusal.code != "ResourceNotFoundException":
+                raise
+            words = f"Access key of IAM user {user} for the Amazon CloudWatch agent."
+            self.aws.call(
+                "secretsmanager:CreateSecret", attempt, Name=name, SecretString=text, Description=words, **encrypted
+            )
+
+    def remove(self, user: str) -> None:
+        """Delete the secret at once: its key is deleted already, and one that waits would keep its name."""
+        try:
+            self.aws.call(
+                "secretsmanager:DeleteSecret",
+                f"delete {self.where(user)}",
+                SecretId=self.name(user),
+                ForceDeleteWithoutRecovery=True,
+            )
+        except AwsRefusal as refusal:
+            if refusal.code != "ResourceNotFoundException":
+                raise
+
+
+def _parsed(text: str | None) -> dict[str, Any]:
+    """The document in a text; one that is none holds no key."""
+    try:
+        document = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}

@@ -1,0 +1,40 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The options of a role, for the modules that take them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils import _module, _names
+from ansible_collections.cwagent.iam.plugins.module_utils._role import plan as role_plan
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SPEC: dict[str, Any] = {
+    "name": {"type": "str", "required": True},
+    "instance_profile": {"type": "str"},
+    "description": {"type": "str"},
+    "max_session_duration": {"type": "int"},
+    **_module.PRINCIPAL_SPEC,
+}
+
+
+REQUIRED_IF = [("state", "present", ["access"])]
+
+
+def wanted(params: Mapping[str, Any], region: str | None) -> role_plan.WantedRole:
+    """What the options ask for. :raises InvalidInput: AWS would refuse it."""
+    profile = params["instance_profile"] or params["name"]
+    _names.check_name("role", params["name"])
+    _names.check_name("instance profile", profile)
+    role_plan.check_settings(params["description"], params["max_session_duration"])
+    return role_plan.WantedRole(
+        name=params["name"],
+        declared=_module.declared(params, region),
+        profile=profile,
+        service=role_plan.ec2_service(_names.partition_of(region)),
+        description=params["description"],
+        max_session_duration=params["max_session_duration"],
+    )

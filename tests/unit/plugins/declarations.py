@@ -1,0 +1,60 @@
+"""What tests declare for principals, and what hypothesis draws for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from ansible_collections.cwagent.iam.plugins.module_utils._names import (
+    SSM_CHOICES,
+    WINDOW_POLICY,
+    agent_policies,
+    declared_policies,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import Declared, Held
+
+AWS = "arn:aws:iam::aws:policy/"
+SERVER, ADMIN = AWS + "CloudWatchAgentServerPolicy", AWS + "CloudWatchAgentAdminPolicy"
+CORE, OLD = AWS + "AmazonSSMManagedInstanceCore", AWS + "service-role/AmazonEC2RoleforSSM"
+MINE, FOREIGN = "arn:aws:iam::123456789012:policy/mine", AWS + "ReadOnlyAccess"
+BOUND, OTHER_BOUND = "arn:aws:iam::123456789012:policy/bound", AWS + "PowerUserAccess"
+
+
+def declare(
+    access: str = "server", ssm_policy: str | None = None, further: frozenset[str] = frozenset(), **more: Any
+) -> Declared:
+    hold, shed = declared_policies(access, ssm_policy, "aws")
+    return Declared(hold | further, shed, agent_policies("aws") | further, **more)
+
+
+def subsets(*things: str) -> st.SearchStrategy[frozenset[str]]:
+    return st.frozensets(st.sampled_from(things))
+
+
+def _tags(*keys: str) -> st.SearchStrategy[dict[str, str]]:
+    return st.dictionaries(st.sampled_from(keys), st.sampled_from(["", "1", "2"]))
+
+
+PATHS = st.sampled_from(["/", "/monitoring/"])
+HELD_TAGS = _tags("team", "cost", "aws:stack")
+HELD = st.builds(
+    Held,
+    path=PATHS,
+    policies=subsets(SERVER, ADMIN, CORE, OLD, MINE, FOREIGN),
+    inline=subsets(WINDOW_POLICY, "app"),
+    boundary=st.sampled_from([None, BOUND, OTHER_BOUND]),
+    tags=HELD_TAGS,
+)
+DECLARED = st.builds(
+    declare,
+    access=st.sampled_from(["server", "admin"]),
+    ssm_policy=st.sampled_from([None, *SSM_CHOICES]),
+    further=subsets(MINE),
+    exclusive=st.booleans(),
+    path=st.none() | PATHS,
+    boundary=st.sampled_from([None, "none", BOUND]),
+    tags=st.none() | _tags("team", "cost"),
+    purge_tags=st.booleans(),
+    admin_window=st.booleans(),
+)

@@ -1,0 +1,62 @@
+"""Which files of the collection import which, read from their text."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+PLUGINS = Path(__file__).parents[3] / "plugins"
+MODULE_UTILS = PLUGINS / "module_utils"
+OURS = "ansible_collections.cwagent.iam.plugins.module_utils"
+
+
+def imported_modules(path: Path, *, type_checking: bool = True) -> Iterator[str]:
+    """The full names that a file imports, as modules.
+
+    :param type_checking: whether imports under ``if TYPE_CHECKING`` count.
+    """
+    unseen: list[ast.AST] = list(ast.parse(path.read_text()).body)
+    while unseen:
+        node = unseen.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING" and not type_checking:
+            unseen += node.orelse
+            continue
+        if isinstance(node, ast.Import):
+            yield from (each.name for each in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from _modules_of(node)
+        unseen += ast.iter_child_nodes(node)
+
+
+def _modules_of(node: ast.ImportFrom) -> Iterator[str]:
+    """``from package import name`` imports the module ``package.name`` where there is one, else ``package``."""
+    for each in node.names:
+        full = f"{node.module}.{each.name}"
+        yield full if our_file(full) else str(node.module)
+
+
+def our_file(module: str) -> Path | None:
+    """The file of a private module of the collection; ``None`` for any other module."""
+    if not module.startswith(f"{OURS}."):
+        return None
+    path = MODULE_UTILS.joinpath(*module.removeprefix(f"{OURS}.").split(".")).with_suffix(".py")
+    return path if path.is_file() else None
+
+
+def our_imports(path: Path, *, type_checking: bool = True) -> set[Path]:
+    """The files of the collection that a file imports."""
+    found = (our_file(name) for name in imported_modules(path, type_checking=type_checking))
+    return {each for each in found if each}
+
+
+def closure(path: Path, *, type_checking: bool = True) -> set[Path]:
+    """The files of the collection that a file imports, and those they import."""
+    found: set[Path] = set()
+    unseen = our_imports(path, type_checking=type_checking)
+    while unseen:
+        each = unseen.pop()
+        if each not in found:
+            found.add(each)
+            unseen |= our_imports(each, type_checking=type_checking)
+    return found

@@ -1,0 +1,375 @@
+from __future__ import annotations
+
+import configparser
+import os
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import botocore.session
+import pytest
+from botocore.credentials import SharedCredentialProvider
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import Pending, Saved
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file import FileStore
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
+
+TIME = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
+SECRET = "wJalr%(x)s/K7MD+bPx%RfiCY=;#EXAMPLE"
+
+
+@pytest.fixture
+def store(tmp_path):
+    return FileStore(tmp_path / "keys", "AmazonCloudWatchAgent", "eu-central-1")
+
+
+@pytest.fixture
+def path(store):
+    """The file of a user that has a key."""
+    store.save("U", "AKIAONE", SECRET)
+    return store.path("U")
+
+
+def read(store: FileStore, user: str) -> Saved:
+    return store.read([user])[user]
+
+
+def listed(store: FileStore) -> list[str]:
+    return sorted(each.name for each in store.directory.iterdir())
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o7777
+
+
+def test_nothing_is_saved_where_there_is_no_folder(store):
+    assert read(store, "U") == Saved(str(store.path("U")))
+    store.remove("U")
+    assert not store.directory.exists()
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_only_the_owner_can_read(store, umask):
+    before = os.umask(umask)
+    try:
+        store.prepare("U", ["AKIAOLD"], TIME)
+        assert [mode(store.directory), mode(store.directory / ".U.pending")] == [0o700, 0o600]
+        store.save("U", "AKIAONE", SECRET)
+    finally:
+        os.umask(before)
+    assert [mode(store.directory), mode(store.path("U"))] == [0o700, 0o600]
+    assert listed(store) == ["U.credentials"]
+
+
+def test_saved(store, path):
+    assert read(store, "U") == Saved(str(path), key_id="AKIAONE")
+    assert read(store, "V") == Saved(str(store.path("V")))
+    store.save("U", "AKIATWO", "other")
+    assert read(store, "U").key_id == "AKIATWO"
+    assert SECRET not in path.read_text()
+
+
+@pytest.mark.parametrize("profile", ["AmazonCloudWatchAgent", "default", "my agent"])
+def test_the_file_is_one_that_botocore_reads(tmp_path, profile):
+    store = FileStore(tmp_path, profile, "cn-north-1")
+    store.save("U", "AKIAONE", SECRET)
+    found = SharedCredentialProvider(str(store.path("U")), profile).load()
+    assert (found.access_key, found.secret_key, found.token) == ("AKIAONE", SECRET, None)
+    session = botocore.session.Session(profile=profile)
+    session.set_config_variable("credentials_file", str(store.path("U")))
+    session.set_config_variable("config_file", str(tmp_path / "none"))
+    assert session.get_config_variable("region") == "cn-north-1"
+
+
+@given(st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=40))
+def test_odd_secrets_survive(secret):
+    with tempfile.TemporaryDirectory() as folder:
+        store = FileStore(Path(folder), "p", None)
+        store.save("U", "AKIAONE", secret)
+        store.path("U").chmod(0o644)
+        store.rewrite("U")
+        assert SharedCredentialProvider(str(store.path("U")), "p").load().secret_key == secret
+
+
+def test_without_a_region_none_is_written(store, path):
+    regionless = replace(store, region=None)
+    assert read(regionless, "U").fit
+    regionless.save("U", "AKIAONE", SECRET)
+    assert "region" not in path.read_text()
+
+
+@pytest.mark.parametrize("unfit", ["file mode", "folder mode", "region", "no region"])
+def test_what_is_unfit_is_written_anew(store, path, unfit):
+    if unfit == "file mode":
+        path.chmod(0o640)
+    elif unfit == "folder mode":
+        store.directory.chmod(0o755)
+    elif unfit == "region":
+        replace(store, region="us-east-1").save("U", "AKIAONE", SECRET)
+    else:
+        replace(store, region=None).save("U", "AKIAONE", SECRET)
+    assert read(store, "U") == Saved(str(path), key_id="AKIAONE", fit=False)
+    store.rewrite("U")
+    assert read(store, "U") == Saved(str(path), key_id="AKIAONE")
+    assert SharedCredentialProvider(str(path), store.profile).load().secret_key == SECRET
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[AmazonCloudWatchAgent]\n",
+        "[AmazonCloudWatchAgent]\naws_access_key_id = AKIAONE\n",
+        "[AmazonCloudWatchAgent]\naws_access_key_id = AKIAONE\naws_secret_access_key =\n",
+        "[AmazonCloudWatchAgent]\naws_secret_access_key = x\n",
+        "[other]\naws_access_key_id = AKIAONE\naws_secret_access_key = x\n",
+        f"aws_secret_access_key = {SECRET}\n",
+        f"[AmazonCloudWatchAgent]\n{SECRET}\n",
+    ],
+)
+def test_an_incomplete_file_holds_no_key(store, path, text):
+    path.write_text(text)
+    assert read(store, "U") == Saved(str(path))
+    store.save("U", "AKIANEW", "new")
+    assert read(store, "U").key_id == "AKIANEW"
+
+
+def test_every_truncation_of_a_file_is_no_key_or_the_key(store, path):
+    whole = path.read_text()
+    for length in range(len(whole)):
+        path.write_text(whole[:length])
+        assert read(store, "U").key_id in (None, "AKIAONE")
+
+
+def test_a_file_edited_by_hand_is_still_read(store, path):
+    path.write_text(
+        "# mine\n[other]\naws_access_key_id = AKIAOTHER\naws_secret_access_key = y\n\n"
+        "[AmazonCloudWatchAgent]\nAWS_ACCESS_KEY_ID=AKIAONE\naws_secret_access_key:x\nregion = eu-central-1\n"
+    )
+    assert read(store, "U") == Saved(str(path), key_id="AKIAONE")
+
+
+OTHERS = "[other]\naws_access_key_id = AKIAOTHER\naws_secret_access_key = y%(z)s\ns3 =\n\tmax_queue_size = 9\n\n"
+
+
+def test_other_sections_stay(store, path):
+    path.write_text(OTHERS + path.read_text())
+    store.save("U", "AKIATWO", "two")
+    replace(store, region="us-east-1").rewrite("U")
+    found = configparser.RawConfigParser()
+    found.read(path)
+    assert found["other"]["s3"] == "\nmax_queue_size = 9"
+    assert SharedCredentialProvider(str(path), "other").load().secret_key == "y%(z)s"
+    assert SharedCredentialProvider(str(path), store.profile).load().secret_key == "two"
+    assert found[store.profile]["region"] == "us-east-1"
+    assert listed(store) == ["U.credentials"]
+
+
+@pytest.mark.parametrize("text", [f"{SECRET}\n", OTHERS + OTHERS])
+def test_a_file_that_cannot_be_parsed_is_moved_out_of_the_way(store, path, text):
+    path.write_text(text)
+    store.save("U", "AKIANEW", "new")
+    assert listed(store) == ["U.credentials", "U.credentials.earlier"]
+    assert (store.directory / "U.credentials.earlier").read_text() == text
+    assert read(store, "U") == Saved(str(path), key_id="AKIANEW")
+
+
+def test_a_key_that_may_be_of_use_to_somebody_is_moved_out_of_the_way(store, path):
+    before = path.read_text()
+    store.save("U", "AKIANEW", "new", keep_earlier=True)
+    assert listed(store) == ["U.credentials", "U.credentials.earlier"]
+    assert (store.directory / "U.credentials.earlier").read_text() == before
+    assert "AKIAONE" not in path.read_text()
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_what_a_killed_run_left_of_a_file_is_written_over(store, path, umask):
+    left = store.directory / ".U.credentials.new"
+    left.write_text("half a secr")
+    left.chmod(0o644)
+    before = os.umask(umask)
+    try:
+        store.save("U", "AKIANEW", "new")
+    finally:
+        os.umask(before)
+    assert (listed(store), mode(path)) == (["U.credentials"], 0o600)
+    left.write_text("half a secr")
+    store.remove("U")
+    assert listed(store) == []
+
+
+def test_a_link_that_somebody_put_in_the_way_is_not_followed(store, path):
+    elsewhere = store.directory / "elsewhere"
+    (store.directory / ".U.credentials.new").symlink_to(elsewhere)
+    store.save("U", "AKIANEW", "new")
+    assert not elsewhere.exists()
+
+
+def test_no_file_that_was_moved_away_is_lost(store, path):
+    for text in ("first\n", "second\n"):
+        path.write_text(text)
+        store.save("U", "AKIANEW", "new")
+    assert listed(store) == ["U.credentials", "U.credentials.2.earlier", "U.credentials.earlier"]
+    assert (store.directory / "U.credentials.2.earlier").read_text() == "second\n"
+
+
+@pytest.mark.parametrize("condition", ["a folder in its place", "not UTF-8"])
+def test_an_unreadable_file_is_an_error_that_names_it(store, path, condition):
+    path.unlink()
+    if condition == "not UTF-8":
+        path.write_bytes(b"[AmazonCloudWatchAgent]\nx = \xff\n")
+    else:
+        path.mkdir()
+    found = read(store, "U")
+    assert re.search(r"Could not read .*U\.credentials: .*move it away", found.problem)
+    assert read(store, "V") == Saved(str(store.path("V")))
+
+
+def test_pending(store, path):
+    store.prepare("U", ["AKIATWO", "AKIAONE"], TIME)
+    assert read(store, "U") == Saved(
+        str(path), key_id="AKIAONE", pending=Pending(frozenset({"AKIAONE", "AKIATWO"}), TIME)
+    )
+    assert read(store, "V").pending is None
+    store.prepare("U", [], TIME)
+    assert read(store, "U").pending == Pending(frozenset(), TIME)
+    store.rewrite("U")
+    assert read(store, "U").pending is None
+
+
+def test_removal(store, path):
+    store.save("V", "AKIATWO", "other")
+    store.prepare("U", [], TIME)
+    for unfinished in (".U.credentials.new", ".U.pending.new"):
+        (store.directory / unfinished).write_text("of a killed run")
+    store.remove("U")
+    assert listed(store) == ["V.credentials"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "{}",
+        "[]",
+        "null",
+        '{"access_key_ids": null, "at": "2026-01-01T00:00:00+00:00"}',
+        '{"access_key_ids": []}',
+    ],
+)
+def test_a_broken_pending_file_is_an_error_that_says_what_to_do(store, path, text):
+    (store.directory / ".U.pending").write_text(text)
+    words = r"Compare the access keys of user 'U' with .*, then remove .*\.U\.pending"
+    assert re.search(words, read(store, "U").problem)
+
+
+def test_what_cannot_be_written_leaves_nothing_behind(store, path):
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(CwagentError, match=r"Could not read .*U\.credentials: ") as failure:
+        store.save("U", "AKIATWO", SECRET)
+    assert SECRET not in str(failure.value)
+    assert listed(store) == ["U.credentials"]
+
+
+def test_a_file_in_the_place_of_the_folder(tmp_path):
+    (tmp_path / "keys").write_text("mine")
+    store = FileStore(tmp_path / "keys", "p", None)
+    with pytest.raises(InvalidInput, match=r"keys is not a folder"):
+        store.check(["U"])
+    with pytest.raises(InvalidInput, match=r"keys is not a folder"):
+        replace(store, directory=tmp_path / "keys" / "inner").check(["U"])
+    with pytest.raises(CwagentError, match="Could not write"):
+        store.prepare("U", [], TIME)
+    assert (tmp_path / "keys").read_text() == "mine"
+
+
+def test_check_makes_nothing(store):
+    store.check(["U"])
+    assert not store.directory.exists()
+    replace(store, directory=store.directory / "deep" / "er").check(["U"])
+    assert not store.directory.exists()
+
+
+@pytest.mark.parametrize(
+    ("folder_mode", "files", "refused"),
+    [
+        (0o755, ["notes.txt"], True),
+        (0o755, ["V.credentials", "notes.txt"], True),
+        (0o750, ["notes.txt"], True),
+        (0o701, [".hidden"], True),
+        (0o700, ["notes.txt"], False),
+        (0o755, [], False),
+        (0o755, ["V.credentials", ".V.pending", "V.credentials.earlier"], False),
+    ],
+)
+def test_a_folder_that_others_can_read_and_that_serves_something_else(store, folder_mode, files, refused):
+    store.directory.mkdir()
+    for name in files:
+        (store.directory / name).write_text("x")
+    store.directory.chmod(folder_mode)
+    if refused:
+        with pytest.raises(InvalidInput, match="others can read it and it holds other files; choose a folder of its"):
+            store.check(["U"])
+    else:
+        store.check(["U"])
+    assert (mode(store.directory), listed(store)) == (folder_mode, sorted(files))
+
+
+def test_a_new_folder_in_one_that_others_can_read(store):
+    (store.directory.parent / "notes.txt").write_text("x")
+    store.directory.parent.chmod(0o755)
+    store.check(["U"])
+
+
+@pytest.mark.parametrize("lacking", [os.R_OK, os.W_OK, os.X_OK])
+def test_a_folder_that_cannot_be_read_and_written(store, monkeypatch, lacking):
+    monkeypatch.setattr(os, "access", lambda _path, needed: not needed & lacking)
+    with pytest.raises(InvalidInput, match="cannot be read and written by this user"):
+        store.check(["U"])
+
+
+WRITER = """
+import resource, sys
+from pathlib import Path
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file import FileStore
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+resource.setrlimit(resource.RLIMIT_FSIZE, (20, 20))
+try:
+    FileStore(Path(sys.argv[1]), "AmazonCloudWatchAgent", None).save("U", "AKIATWO", "s" * 40)
+except CwagentError as error:
+    sys.stdout.write(str(error))
+"""
+
+
+@pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="nothing here makes a write fail half way")
+def test_a_write_that_fails_half_way_leaves_the_old_file(store, path):
+    before = path.read_bytes()
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    told = subprocess.run(
+        [sys.executable, "-c", WRITER, str(store.directory)], env=environ, text=True, capture_output=True, check=True
+    )
+    assert told.stdout == f"Could not write {path}: File too large."
+    assert path.read_bytes() == before
+    assert listed(store) == ["U.credentials"]
+
+
+def test_the_file_is_replaced_and_not_written_over(store, path):
+    with path.open() as reader:
+        store.save("U", "AKIATWO", "other")
+        assert SECRET in reader.read()
+    parser = configparser.RawConfigParser()
+    parser.read(path)
+    assert dict(parser["AmazonCloudWatchAgent"]) == {
+        "aws_access_key_id": "AKIATWO",
+        "aws_secret_access_key": "other",
+        "region": "eu-central-1",
+    }

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import (
+    SavedKey,
+    as_file,
+    from_file,
+    from_json,
+)
+
+KEY = SavedKey("AKIA1", "se/cret+%=", "eu-central-1")
+FIELDS = {"aws_access_key_id": "AKIA1", "aws_secret_access_key": "se/cret+%=", "region": "eu-central-1"}
+
+
+def without(field):
+    return {key: value for key, value in FIELDS.items() if key != field}
+
+
+@pytest.mark.parametrize("key", [KEY, SavedKey("AKIA1", "secret")])
+def test_a_host_gets_what_was_saved(key):
+    assert from_file(as_file(key, "P"), "P") == key
+    assert from_file(as_file(key, "P"), "Q") is None
+
+
+@pytest.mark.parametrize(
+    ("saved", "key"),
+    [
+        (FIELDS, KEY),
+        ({**FIELDS, "keys_before": ["AKIA0"]}, KEY),
+        (without("region"), SavedKey("AKIA1", "se/cret+%=")),
+        ({**FIELDS, "region": None}, SavedKey("AKIA1", "se/cret+%=")),
+        (without("aws_access_key_id"), None),
+        (without("aws_secret_access_key"), None),
+        ({**FIELDS, "aws_secret_access_key": ""}, None),
+        ({**FIELDS, "aws_secret_access_key": "a\n[other]"}, None),
+        ({**FIELDS, "aws_access_key_id": 1}, None),
+        ({"keys_before": []}, None),
+        ([], None),
+    ],
+)
+def test_json(saved, key):
+    assert from_json(json.dumps(saved)) == key
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000])
+def test_no_json(text):
+    assert from_json(text) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[P]\n", "[P]\naws_access_key_id = a\n", "aws_secret_access_key = a\n", "[P]\n[P]\n", "[P]\nx\n"]
+)
+def test_no_whole_file(text):
+    assert from_file(text, "P") is None
+
+
+def test_the_secret_does_not_show():
+    assert "se/cret" not in repr(KEY)
