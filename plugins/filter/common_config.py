@@ -33,18 +33,21 @@ def common_config(text: str, profile: str, file: str, *, state: str = "present")
     """
     settings = {PROFILE: str(profile), FILE: str(file)}
     before = _parsed(text)
-    held = before.get(SECTION, {})
-    if not isinstance(held, dict):
+    principal = before.get(SECTION, {})
+    if not isinstance(principal, dict):
         raise AnsibleFilterError(f"common-config.toml: '{SECTION}' is no section in it.")
     if state == "present":
-        if {**held, **settings} == held:
+        if {**principal, **settings} == principal:
             return text
-        after, wanted = _set(text, settings), {**before, SECTION: {**held, **settings}}
+        after, wanted = _set(text, settings), {**before, SECTION: {**principal, **settings}}
     else:
         # Whoever points the agent to another file has settings of their own.
-        if held.get(FILE) != settings[FILE]:
+        if principal.get(FILE) != settings[FILE]:
             return text
-        after, wanted = _removed(text), {**before, SECTION: {key: held[key] for key in held.keys() - settings.keys()}}
+        after, wanted = (
+            _removed(text),
+            {**before, SECTION: {key: principal[key] for key in principal.keys() - settings.keys()}},
+        )
     if not _same(after, wanted):
         raise AnsibleFilterError(
             f"common-config.toml: {PROFILE} and {FILE} are written in a way that cannot be changed in place. Write "

@@ -133,12 +133,12 @@ class LookupModule(AWSLookupBase):  # type: ignore[misc]  # amazon.aws comes wit
 
 
 def _parameter(aws: Aws, name: str) -> str | None:
-    attempt = f"read parameter '{name}'"
-    answer = aws.find("ssm:GetParameter", attempt, "ParameterNotFound", Name=name, WithDecryption=True)
+    description = f"read parameter '{name}'"
+    answer = aws.find("ssm:GetParameter", description, "ParameterNotFound", Name=name, WithDecryption=True)
     return str(answer["Parameter"]["Value"]) if answer else None
 
 
 def _secret(aws: Aws, name: str) -> str | None:
-    attempt = f"read secret '{name}'"
-    answer = aws.find("secretsmanager:GetSecretValue", attempt, "ResourceNotFoundException", SecretId=name)
+    description = f"read secret '{name}'"
+    answer = aws.find("secretsmanager:GetSecretValue", description, "ResourceNotFoundException", SecretId=name)
     return str(answer.get("SecretString", "")) if answer else None

@@ -12,12 +12,12 @@ from email.utils import mktime_tz, parsedate_tz
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
-    DENIED,
-    UNREADABLE,
-    AwsRefusal,
+    DENIED_CODES,
+    UNREADABLE_RESPONSE,
+    AwsApiError,
     CwagentError,
     explain,
-    is_explicit,
+    is_explicit_deny,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import WORKERS
 
@@ -46,7 +46,7 @@ T = TypeVar("T")
 
 # IAM throttles at about 20 requests a second for an account, which a fleet reaches; botocore's default of 5 attempts
 # is not enough to sit that out.
-ATTEMPTS = 10
+MAX_ATTEMPTS = 10
 POLL_SECONDS = 2.0
 ACRONYMS = {"ssh": "SSH"}
 # Of IAM and of EC2: where a page tells that there is another one, and how that one is asked for.
@@ -84,27 +84,27 @@ class Deadline:
 class Aws:
     """Makes API calls and words their errors.
 
-    :param connect: makes a boto3 client for a service: ``AnsibleAWSModule.client``.
-    :param patience: seconds to go on trying a step whose ``retry_when`` codes come back.
+    :param client_factory: makes a boto3 client for a service: ``AnsibleAWSModule.client``.
+    :param retry_timeout: seconds to go on trying a step whose ``retry_when`` codes come back.
     """
 
-    def __init__(self, connect: Callable[..., Any], patience: float = 0) -> None:
-        self._connect = connect
-        self._patience = patience
+    def __init__(self, client_factory: Callable[..., Any], retry_timeout: float = 0) -> None:
+        self._client_factory = client_factory
+        self._retry_timeout = retry_timeout
         self._clients: dict[tuple[str, int], Any] = {}
-        self._making = threading.Lock()
-        self._dated: datetime | None = None
+        self._client_lock = threading.Lock()
+        self._server_time: datetime | None = None
 
-    def client(self, service: str, attempts: int = ATTEMPTS) -> Any:
+    def client(self, service: str, max_attempts: int = MAX_ATTEMPTS) -> Any:
         """The boto3 client of a service, made at its first use and shared by all threads."""
-        with self._making:
-            if (service, attempts) not in self._clients:
+        with self._client_lock:
+            if (service, max_attempts) not in self._clients:
                 # Adaptive: all threads slow down together when AWS throttles one of them.
                 config = Config(
-                    retries={"mode": "adaptive", "total_max_attempts": attempts}, max_pool_connections=WORKERS
+                    retries={"mode": "adaptive", "total_max_attempts": max_attempts}, max_pool_connections=WORKERS
                 )
-                self._clients[service, attempts] = self._connect(service, config=config)
-            return self._clients[service, attempts]
+                self._clients[service, max_attempts] = self._client_factory(service, config=config)
+            return self._clients[service, max_attempts]
 
     @property
     def time(self) -> datetime:
@@ -112,89 +112,91 @@ class Aws:
 
         The controller's own clock, where AWS has not answered yet.
         """
-        return self._dated or datetime.now(timezone.utc)
+        return self._server_time or datetime.now(timezone.utc)
 
-    def _note_time(self, answer: dict[str, Any]) -> dict[str, Any]:
+    def _record_server_time(self, answer: dict[str, Any]) -> dict[str, Any]:
         # A proxy that writes a date of its own, or none, is no reason to fail.
         date = parsedate_tz(answer["ResponseMetadata"]["HTTPHeaders"].get("date", ""))
         if date:
-            self._dated = datetime.fromtimestamp(mktime_tz(date), timezone.utc)
+            self._server_time = datetime.fromtimestamp(mktime_tz(date), timezone.utc)
         return answer
 
-    def call(self, action: str, attempt: str, attempts: int = ATTEMPTS, **arguments: Any) -> dict[str, Any]:
+    def call(self, action: str, description: str, max_attempts: int = MAX_ATTEMPTS, **arguments: Any) -> dict[str, Any]:
         """Make one call.
 
         :param action: as IAM names it: ``iam:GetRole``.
-        :param attempt: what is attempted, in words, for the error.
-        :param attempts: how often to try when AWS throttles or does not answer.
+        :param description: what is attempted, in words, for the error.
+        :param max_attempts: how often to try when AWS throttles or does not answer.
         :param arguments: in CamelCase.
-        :raises AwsRefusal: AWS answered with an error.
+        :raises AwsApiError: AWS answered with an error.
         :raises CwagentError: no answer came, or the call could not be made.
         """
         service, operation = action.split(":")
         try:
-            return self._note_time(getattr(self.client(service, attempts), xform_name(operation))(**arguments))
+            return self._record_server_time(
+                getattr(self.client(service, max_attempts), xform_name(operation))(**arguments)
+            )
         except ClientError as error:
-            raise self._refusal(error, attempt, action) from error
+            raise self._api_error(error, description, action) from error
         except ResponseParserError as error:
-            raise AwsRefusal(_unanswered(error, attempt, action), UNREADABLE) from error
+            raise AwsApiError(_transport_error(error, description, action), UNREADABLE_RESPONSE) from error
         except BotoCoreError as error:
-            raise CwagentError(_unanswered(error, attempt, action)) from error
+            raise CwagentError(_transport_error(error, description, action)) from error
 
-    def find(self, action: str, attempt: str, absent: str, **arguments: Any) -> dict[str, Any] | None:
+    def find(self, action: str, description: str, absent: str, **arguments: Any) -> dict[str, Any] | None:
         """Make a reading call; absence is ``None``. :param absent: the error code that means absence."""
         try:
-            return self.call(action, attempt, **arguments)
-        except AwsRefusal as refusal:
-            if refusal.code == absent:
+            return self.call(action, description, **arguments)
+        except AwsApiError as error:
+            if error.code == absent:
                 return None
             raise
 
-    def pages(self, action: str, attempt: str, **arguments: Any) -> Iterator[dict[str, Any]]:
+    def pages(self, action: str, description: str, **arguments: Any) -> Iterator[dict[str, Any]]:
         """Make a reading call for every page, as long as they are asked for.
 
         To make a paginator, botocore looks through its descriptions of all services, which takes longer than a page.
         """
         while True:
-            page = self.call(action, attempt, **arguments)
+            page = self.call(action, description, **arguments)
             yield page
             next_page = {key: page[key] for key in PAGE_TOKENS if page.get(key)}
             if not next_page:
                 return
             if next_page.items() <= arguments.items():
-                raise CwagentError(f"Could not {attempt} ({action}): AWS names a page as the one after itself.")
+                raise CwagentError(f"Could not {description} ({action}): AWS names a page as the one after itself.")
             arguments.update(next_page)
 
     def execute(self, step: Step) -> None:
         """Make the call of a step; an effect that is already there is as good as done."""
         self.answer(step)
 
-    def answer(self, step: Step, attempts: int = ATTEMPTS) -> dict[str, Any] | None:
+    def answer(self, step: Step, max_attempts: int = MAX_ATTEMPTS) -> dict[str, Any] | None:
         """Make the call of a step and return its answer, ``None`` when its effect was already there."""
         try:
-            return self.patiently(
-                lambda: self.call(step.action, step.summary, attempts, **_wire(step.arguments)), step.retry_when
+            return self.retry(
+                lambda: self.call(step.action, step.summary, max_attempts, **_to_wire(step.arguments)), step.retry_when
             )
-        except AwsRefusal as refusal:
-            if refusal.code in step.done_when:
+        except AwsApiError as error:
+            if error.code in step.done_when:
                 return None
             raise
 
-    def patiently(self, work: Callable[[], T], retry_when: frozenset[str]) -> T:
+    def retry(self, work: Callable[[], T], retry_when: frozenset[str]) -> T:
         """Do something again, as long as AWS refuses it with one of these codes and patience lasts."""
-        deadline = Deadline(self._patience)
+        deadline = Deadline(self._retry_timeout)
         while True:
             try:
                 return work()
-            except AwsRefusal as refusal:
-                if refusal.code not in retry_when or not deadline.pause():
+            except AwsApiError as error:
+                if error.code not in retry_when or not deadline.pause():
                     raise
 
-    def _refusal(self, error: ClientError, attempt: str, action: str) -> AwsRefusal:
+    def _api_error(self, error: ClientError, description: str, action: str) -> AwsApiError:
         code = error.response["Error"].get("Code", "Unknown")
         message = error.response["Error"].get("Message", "")
-        identity = self._identity() if code in DENIED and "User: " not in message else None
-        return AwsRefusal(explain(attempt, action, code, message, identity), code, is_explicit(message))
+        identity = self._identity() if code in DENIED_CODES and "User: " not in message else None
+        return AwsApiError(explain(description, action, code, message, identity), code, is_explicit_deny(message))
 
     def _identity(self) -> str | None:
         """Who is calling; AWS answers this to everyone, and is only asked for the sake of an error message."""
@@ -204,7 +206,7 @@ class Aws:
             return None
 
 
-def _wire(arguments: Mapping[str, Any]) -> dict[str, Any]:
+def _to_wire(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """A step's arguments as boto3 takes them."""
     sent: dict[str, Any] = {}
     for key, value in arguments.items():
@@ -213,7 +215,7 @@ def _wire(arguments: Mapping[str, Any]) -> dict[str, Any]:
         elif key.endswith("_document"):
             sent[_camel(key)] = json.dumps(value)
         elif isinstance(value, dict):
-            sent[_camel(key)] = _wire(value)
+            sent[_camel(key)] = _to_wire(value)
         else:
             sent[_camel(key)] = value
     return sent
@@ -223,8 +225,8 @@ def _camel(name: str) -> str:
     return "".join(ACRONYMS.get(word) or word.title() for word in name.split("_"))
 
 
-def _unanswered(error: Exception, attempt: str, action: str) -> str:
-    failed = f"Could not {attempt} ({action})"
+def _transport_error(error: Exception, description: str, action: str) -> str:
+    failed = f"Could not {description} ({action})"
     if isinstance(error, (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError)):
         return (
             f"{failed}: no AWS credentials were found ({error}). Give them by the options profile or access_key and "

@@ -8,8 +8,8 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Deadline
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsRefusal, CwagentError
-from ansible_collections.cwagent.iam.plugins.module_utils._plan import GONE, Plan, apply
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import NOT_FOUND_CODES, Plan, apply
 
 if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
@@ -28,16 +28,16 @@ class Resource(ABC, Generic[S]):
     def read(self) -> S:
         """What is there."""
 
-    def refuse(self, now: S, /) -> None:
+    def refuse(self, current: S, /) -> None:
         """Refuse what may be found only after this run has acted. :raises InvalidInput: it says why."""
-        del now
+        del current
 
     @abstractmethod
-    def plan(self, now: S) -> Plan:
+    def plan(self, current: S) -> Plan:
         """The steps from ``now`` to what is wanted."""
 
     @abstractmethod
-    def after(self, now: S) -> S:
+    def after(self, current: S) -> S:
         """The state that the plan from ``now`` leads to."""
 
     @abstractmethod
@@ -45,22 +45,22 @@ class Resource(ABC, Generic[S]):
         """The state as the diff shows it."""
 
     @abstractmethod
-    def report(self, now: S, then: S, /) -> dict[str, Any]:
+    def report(self, current: S, planned: S, /) -> dict[str, Any]:
         """What the module returns about the state before and after."""
 
-    def warnings(self, now: S, /) -> list[str]:
+    def warnings(self, current: S, /) -> list[str]:
         """What the user should know although it is no error."""
-        del now
+        del current
         return []
 
-    def doubts(self, now: S, /) -> list[str]:
+    def check_mode_warnings(self, current: S, /) -> list[str]:
         """Why a step of the plan could fail, which a run would hear from AWS; asked in check mode only."""
-        del now
+        del current
         return []
 
-    def left(self, now: S) -> list[str]:
+    def left(self, current: S) -> list[str]:
         """What seems to be still to do after all was done, in words; it is waited for."""
-        return self.plan(now).summaries
+        return self.plan(current).summaries
 
     def execute(self, step: Step) -> None:
         """Take one step of the plan."""
@@ -74,40 +74,43 @@ def converge(resource: Resource[S], check_mode: bool, wait: float | None) -> dic
     :returns: the result of the module: ``changed``, ``steps``, ``diff``, ``warnings`` and what the resource reports.
     :raises CwagentError: something could not be done.
     """
-    now = resource.read()
-    resource.refuse(now)
-    plan = resource.plan(now)
-    then = resource.after(now)
+    current = resource.read()
+    resource.refuse(current)
+    plan = resource.plan(current)
+    planned = resource.after(current)
     result: dict[str, Any] = {
         "changed": plan.changes,
         "steps": plan.summaries,
-        "diff": {"before": resource.render(now), "after": resource.render(then)},
-        "warnings": [*resource.warnings(now), *(resource.doubts(now) if check_mode and plan.changes else [])],
+        "diff": {"before": resource.render(current), "after": resource.render(planned)},
+        "warnings": [
+            *resource.warnings(current),
+            *(resource.check_mode_warnings(current) if check_mode and plan.changes else []),
+        ],
     }
     done: list[str] = []
     try:
         apply(plan, resource.execute, check_mode)
         if plan.changes and not check_mode and wait is not None:
             done = plan.summaries
-            then = _settled(resource, Deadline(wait))
+            planned = _wait_until_consistent(resource, Deadline(wait))
     except CwagentError as error:
         told = {"done": done, "steps": result["steps"], "warnings": result["warnings"], **error.details}
         error.details.update({"changed": bool(told["done"]), **told})
         raise
-    return {**result, **resource.report(now, then)}
+    return {**result, **resource.report(current, planned)}
 
 
-def _settled(resource: Resource[S], deadline: Deadline) -> S:
+def _wait_until_consistent(resource: Resource[S], deadline: Deadline) -> S:
     """Read until AWS shows what was done: IAM's writes take time to reach the hosts that answer reads."""
     while True:
         try:
             state = resource.read()
             left = resource.left(state)
-        except AwsRefusal as refusal:
+        except AwsApiError as error:
             # One host of IAM can know a new thing already, or an old one still, and the next one not.
-            if refusal.code not in GONE:
+            if error.code not in NOT_FOUND_CODES:
                 raise
-            left = [str(refusal)]
+            left = [str(error)]
         if not left:
             return state
         if not deadline.pause():

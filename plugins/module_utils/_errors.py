@@ -6,18 +6,20 @@ from __future__ import annotations
 
 import re
 
-DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "Client.UnauthorizedOperation"})
+DENIED_CODES = frozenset(
+    {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "Client.UnauthorizedOperation"}
+)
 # A right that was given, or a key that was activated, a moment ago takes time to be known everywhere.
-NOT_YET_KNOWN = DENIED | {"UnrecognizedClientException", "InvalidClientTokenId"}
-THROTTLED = frozenset(
+PERMISSION_RETRY_CODES = DENIED_CODES | {"UnrecognizedClientException", "InvalidClientTokenId"}
+THROTTLING_CODES = frozenset(
     {"Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequestsException", "SlowDown"}
 )
 # Only the admin window is written with these.
 WITHOUT_ADMINISTRATOR = {("iam:PutRolePolicy", "NoSuchEntity"), ("iam:PutUserPolicy", "NoSuchEntity")}
 # What an endpoint answers that has no such operation, as those of some partitions; or it answers with a page of text.
-UNREADABLE = "unreadable"
-NOT_OFFERED = frozenset({"InvalidAction", "UnknownOperationException", "NotImplemented", UNREADABLE})
-BAD_CREDENTIALS = frozenset(
+UNREADABLE_RESPONSE = "unreadable"
+NOT_OFFERED_CODES = frozenset({"InvalidAction", "UnknownOperationException", "NotImplemented", UNREADABLE_RESPONSE})
+BAD_CREDENTIALS_CODES = frozenset(
     {
         "InvalidClientTokenId",
         "AuthFailure",
@@ -50,46 +52,46 @@ class CwagentError(Exception):
         self.details = details
 
 
-class AwsRefusal(CwagentError):
+class AwsApiError(CwagentError):
     """AWS answered a call with an error.
 
     :param code: the error code AWS gave, such as ``NoSuchEntity``.
-    :param explicit: whether a policy denies the call, an organization's for instance, and not only none allows it.
+    :param explicit_deny: whether a policy denies the call, an organization's for instance, and not only none allows it.
     """
 
-    def __init__(self, message: str, code: str, explicit: bool = False) -> None:
+    def __init__(self, message: str, code: str, explicit_deny: bool = False) -> None:
         super().__init__(message)
         self.code = code
-        self.explicit = explicit
+        self.explicit_deny = explicit_deny
 
 
 class InvalidInput(CwagentError):
     """The user asked for something that cannot be; found before anything was written."""
 
 
-def is_explicit(message: str) -> bool:
+def is_explicit_deny(message: str) -> bool:
     """Whether AWS says in a refusal that a policy denies the call."""
     return "explicit deny" in message
 
 
-def explain(attempt: str, action: str, code: str, message: str, identity: str | None = None) -> str:
+def explain(description: str, action: str, code: str, message: str, identity: str | None = None) -> str:
     """Word an error answer of AWS for the user.
 
-    :param attempt: what was attempted, on what, such as ``create role 'X'``.
+    :param description: what was attempted, on what, such as ``create role 'X'``.
     :param action: the IAM action of the call, such as ``iam:CreateRole``.
     :param code: the error code in the answer.
     :param message: the message in the answer.
     :param identity: the caller's ARN, if it is known from elsewhere; AWS does not name it in every refusal.
     """
-    failed = f"Could not {attempt} ({action})"
-    if code in DENIED:
+    failed = f"Could not {description} ({action})"
+    if code in DENIED_CODES:
         named = re.search(_IDENTITY, message)
         who = named.group(1) if named else identity or "the identity in use"
         found = re.search(_ACTION, message)
         needed = found.group(1) if found else action
         resource = re.search(_RESOURCE, message)
         where = f" on {resource.group(1)}" if resource else ""
-        if is_explicit(message):
+        if is_explicit_deny(message):
             return (
                 f"{failed}: access denied. A policy explicitly denies {needed}{where} to {who}; "
                 f"lift that Deny and allow {needed}, then run again."
@@ -98,9 +100,9 @@ def explain(attempt: str, action: str, code: str, message: str, identity: str | 
         reason = re.search(_REASON, message)
         because = f" ({reason.group(1).strip()})" if reason else ""
         return f"{failed}: access denied. {who} lacks {needed}{where}{because}; grant {needed} to it and run again."
-    if code in THROTTLED:
+    if code in THROTTLING_CODES:
         return f"{failed}: AWS throttled the call ({code}) and every retry of it; run again later to finish."
-    if code in BAD_CREDENTIALS:
+    if code in BAD_CREDENTIALS_CODES:
         return f"{failed}: AWS did not accept the credentials in use ({code}: {message}); check them and run again."
     if (action, code) in WITHOUT_ADMINISTRATOR:
         return f"{failed}: {message} ({code}). The playbook cwagent.iam.site makes the administrator; run it first."

@@ -114,17 +114,17 @@ def wait_for(service: MetadataService, profile: str | None, deadline: Deadline) 
     """
     while True:
         try:
-            now = service.identity()
+            current = service.identity()
         except CwagentError:
             if not deadline.pause():
                 raise
             continue
-        if now.profile == profile and (profile is None or now.role):
-            return now
+        if current.profile == profile and (profile is None or current.role):
+            return current
         if not deadline.pause():
             raise CwagentError(
                 f"Waited {deadline.seconds:.0f} seconds for this instance to see {_words(profile)}; its metadata "
-                f"service still shows {_words(now.profile)}. EC2 can take minutes: raise wait_timeout."
+                f"service still shows {_words(current.profile)}. EC2 can take minutes: raise wait_timeout."
             )
 
 

@@ -74,7 +74,7 @@ def aws_module(spec: dict[str, Any], **settings: Any) -> AnsibleAWSModule:
 
 
 @contextmanager
-def reporting(module: AnsibleAWSModule) -> Iterator[None]:
+def fail_on_error(module: AnsibleAWSModule) -> Iterator[None]:
     """Turn the collection's errors into the task's failure."""
     try:
         yield
@@ -85,13 +85,13 @@ def reporting(module: AnsibleAWSModule) -> Iterator[None]:
         module.fail_json(msg=str(error), **details)
 
 
-def finish(module: AnsibleAWSModule, resource: Resource[Any]) -> None:
+def run(module: AnsibleAWSModule, resource: Resource[Any]) -> None:
     """Bring the resource to what is wanted and end the module with the result."""
     wait = module.params["wait_timeout"] if module.params.get("wait") else None
-    leave(module, **converge(resource, module.check_mode, wait))
+    exit_module(module, **converge(resource, module.check_mode, wait))
 
 
-def leave(module: AnsibleAWSModule, warnings: Iterable[str] = (), **result: Any) -> None:
+def exit_module(module: AnsibleAWSModule, warnings: Iterable[str] = (), **result: Any) -> None:
     """End the module with its result."""
     _warn(warnings)
     # At its end Python searches all that boto3 has loaded for garbage, which is a fifth of the time a task takes.
@@ -106,7 +106,7 @@ def _warn(warnings: Iterable[str]) -> None:
 
 def aws(module: AnsibleAWSModule) -> Aws:
     """The way to AWS, with the module's credentials and patience."""
-    return Aws(module.client, patience=module.params["wait_timeout"])
+    return Aws(module.client, retry_timeout=module.params["wait_timeout"])
 
 
 def declared(params: Mapping[str, Any], region: str | None) -> Declared:
@@ -117,16 +117,16 @@ def declared(params: Mapping[str, Any], region: str | None) -> Declared:
     partition = _names.partition_of(region)
     check_principal(params, partition)
     further = frozenset(params["managed_policies"])
-    hold, shed = _names.declared_policies(params["access"] or "server", params["ssm_policy"], partition)
+    attach, detach = _names.declared_policies(params["access"] or "server", params["ssm_policy"], partition)
     if params["ssm_policy"] == _names.DEPRECATED_SSM_POLICY and params["state"] == "present":
         warn(
             f"{_names.DEPRECATED_SSM_POLICY} is deprecated by AWS because it lets the instance read and write all of "
             "S3; AmazonSSMManagedInstanceCore is its successor."
         )
     return Declared(
-        hold=hold | further,
-        shed=shed,
-        ours=_names.agent_policies(partition) | further,
+        attach=attach | further,
+        detach=detach,
+        managed=_names.agent_policies(partition) | further,
         exclusive=params["exclusive"],
         path=params["path"],
         boundary=params["permissions_boundary"],

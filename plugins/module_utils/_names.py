@@ -69,14 +69,14 @@ def declared_policies(access: str, ssm_policy: str | None, partition: str) -> tu
 
     :param ssm_policy: a key of ``SSM_POLICIES``, ``none`` for neither, ``None`` for leave as it is.
     """
-    held = {ACCESS_POLICIES[access]}
+    principal = {ACCESS_POLICIES[access]}
     managed = set(ACCESS_POLICIES.values())
     if ssm_policy is not None:
         managed |= set(SSM_POLICIES.values())
-        held |= {SSM_POLICIES[ssm_policy]} if ssm_policy != "none" else set()
+        principal |= {SSM_POLICIES[ssm_policy]} if ssm_policy != "none" else set()
     return (
-        frozenset(aws_policy_arn(name, partition) for name in held),
-        frozenset(aws_policy_arn(name, partition) for name in managed - held),
+        frozenset(aws_policy_arn(name, partition) for name in principal),
+        frozenset(aws_policy_arn(name, partition) for name in managed - principal),
     )
 
 

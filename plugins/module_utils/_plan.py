@@ -17,15 +17,15 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 # The codes that mean that a thing is gone already.
-GONE = frozenset({"NoSuchEntity"})
+NOT_FOUND_CODES = frozenset({"NoSuchEntity"})
 # What IAM answers about a thing that was made, or emptied, a moment ago.
-NEW = frozenset({"NoSuchEntity", "ConcurrentModification"})
-STILL_HELD = frozenset({"DeleteConflict"})
+NEW_ENTITY_RETRY_CODES = frozenset({"NoSuchEntity", "ConcurrentModification"})
+DELETE_RETRY_CODES = frozenset({"DeleteConflict"})
 # Even at half a second a call this makes 40 calls a second, and IAM allows an account about 20 writes; more threads
 # would only wait for each other. Clients have as many connections.
 WORKERS = 20
 # How many failures the message of a task tells; the result has all of them.
-TOLD = 5
+MAX_REPORTED_FAILURES = 5
 
 
 @dataclass(frozen=True)
@@ -107,13 +107,13 @@ def apply(plan: Plan, execute: Callable[[Step], None], check_mode: bool) -> None
             "done": [step.summary for outcome in outcomes.values() for step in outcome.done],
             "not_done": [step.summary for outcome in outcomes.values() for step in outcome.left],
         }
-        raise CwagentError(_told(list(failed.values())), **details)
+        raise CwagentError(_failure_message(list(failed.values())), **details)
 
 
-def _told(failed: Sequence[Outcome]) -> str:
+def _failure_message(failed: Sequence[Outcome]) -> str:
     """What failed, in words; of a fleet that fails for one reason, a few are enough."""
-    text = " ".join(str(outcome) for outcome in failed[:TOLD])
-    more = len(failed) - TOLD
+    text = " ".join(str(outcome) for outcome in failed[:MAX_REPORTED_FAILURES])
+    more = len(failed) - MAX_REPORTED_FAILURES
     return f"{text} {more} more failed; the result tells of each in failures." if more > 0 else text
 
 

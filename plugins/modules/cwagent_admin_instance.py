@@ -136,10 +136,10 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module, _names
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import plan as admin_plan
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import ADMIN, RETURNED, SOLE
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import ADMIN, EXCLUSIVE, RELEASED
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.resource import AdminInstanceResource
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window import plan as window_plan
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import CLOSED, OPEN, WantedWindow
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import CLOSED, OPEN, DesiredWindow
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
@@ -152,7 +152,7 @@ SPEC = {
     "admin_profile": {"type": "str", "required": True},
     "server_profile": {"type": "str", "required": True},
     "instance_ids": {"type": "list", "elements": "str", "aliases": ["instance_id"]},
-    "state": {"type": "str", "choices": [ADMIN, SOLE, RETURNED], "required": True},
+    "state": {"type": "str", "choices": [ADMIN, EXCLUSIVE, RELEASED], "required": True},
     "admin_role": {"type": "str"},
     "window_minutes": {"type": "int", "default": 15},
     "refuse_unfinished": {"type": "bool", "default": False},
@@ -163,22 +163,22 @@ SPEC = {
 }
 
 
-def wanted(params: Mapping[str, Any]) -> admin_plan.WantedAdmin:
+def wanted(params: Mapping[str, Any]) -> admin_plan.DesiredAdmin:
     """What the options ask of the instances. :raises InvalidInput: AWS would refuse it."""
     for name in (params["admin_profile"], params["server_profile"]):
         _names.check_name("instance profile", name)
     admin_plan.check_profiles(params["admin_profile"], params["server_profile"])
-    if params["instance_ids"] == [] and params["state"] != RETURNED:
+    if params["instance_ids"] == [] and params["state"] != RELEASED:
         raise InvalidInput("instance_ids is empty: there is no instance to be the administrator.")
     for instance_id in params["instance_ids"] or ():
         _names.check_instance_id(instance_id)
-    return admin_plan.WantedAdmin(
+    return admin_plan.DesiredAdmin(
         state=params["state"],
         admin=params["admin_profile"],
         fallback=params["server_profile"],
         instance_ids=None if params["instance_ids"] is None else tuple(params["instance_ids"]),
-        keep_note=params["keep_note"],
-        refuse_unfinished=params["refuse_unfinished"],
+        keep_tag=params["keep_note"],
+        fail_if_tagged=params["refuse_unfinished"],
         running=params["running"],
     )
 
@@ -186,23 +186,23 @@ def wanted(params: Mapping[str, Any]) -> admin_plan.WantedAdmin:
 def window(aws: Aws, params: Mapping[str, Any]) -> WindowResource | None:
     """The admin window that comes with it, if one does. :raises InvalidInput: AWS would refuse it."""
     role, lends = params["admin_role"], params["state"] == ADMIN
-    if role is None or params["state"] == SOLE:
+    if role is None or params["state"] == EXCLUSIVE:
         return None
     _names.check_name("role", role)
     if not lends:
-        return WindowResource(aws, WantedWindow("role", role, CLOSED, force=params["close_unseen"]))
+        return WindowResource(aws, DesiredWindow("role", role, CLOSED, force=params["close_unseen"]))
     window_plan.check_minutes(params["window_minutes"])
-    want = WantedWindow("role", role, OPEN, params["window_minutes"])
-    return WindowResource(aws, want, refuse_open=True)
+    desired = DesiredWindow("role", role, OPEN, params["window_minutes"])
+    return WindowResource(aws, desired, check_not_open=True)
 
 
 def main() -> None:
-    needs_instances = [("state", state, ["instance_ids"]) for state in (ADMIN, SOLE)]
+    needs_instances = [("state", state, ["instance_ids"]) for state in (ADMIN, EXCLUSIVE)]
     module = _module.aws_module(SPEC, required_if=needs_instances)
-    with _module.reporting(module):
+    with _module.fail_on_error(module):
         aws = _module.aws(module)
         resource = AdminInstanceResource(aws, wanted(module.params), window(aws, module.params))
-        _module.finish(module, resource)
+        _module.run(module, resource)
 
 
 if __name__ == "__main__":

@@ -110,15 +110,15 @@ SPEC = {
 def main() -> None:
     module = _module.aws_module(SPEC, required_one_of=[("role", "user")], mutually_exclusive=[("role", "user")])
     params = module.params
-    with _module.reporting(module):
+    with _module.fail_on_error(module):
         kind = "role" if params["role"] else "user"
         if not params[kind]:
             raise InvalidInput("One of role and user is needed.")
         _names.check_name(kind, params[kind])
         if params["state"] == window_plan.OPEN:
             window_plan.check_minutes(params["minutes"])
-        want = window_plan.WantedWindow(kind, params[kind], params["state"], params["minutes"], params["force"])
-        _module.finish(module, WindowResource(_module.aws(module), want, refuse_open=params["refuse_open"]))
+        desired = window_plan.DesiredWindow(kind, params[kind], params["state"], params["minutes"], params["force"])
+        _module.run(module, WindowResource(_module.aws(module), desired, check_not_open=params["refuse_open"]))
 
 
 if __name__ == "__main__":

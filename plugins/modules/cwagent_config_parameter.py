@@ -163,7 +163,7 @@ SPEC = {
 }
 
 
-def wanted(module: AnsibleAWSModule) -> config_plan.WantedParameter | None:
+def wanted(module: AnsibleAWSModule) -> config_plan.DesiredParameter | None:
     """What the options ask for. :raises InvalidInput: the agent or Parameter Store would refuse it."""
     params = module.params
     config_plan.check_parameter_name(params["name"])
@@ -172,9 +172,9 @@ def wanted(module: AnsibleAWSModule) -> config_plan.WantedParameter | None:
     config = read_config(params["config"], params["src"])
     if params["schema"]:
         check_schema(config, params["schema"])
-    want = config_plan.WantedParameter(params["name"], config, params["tier"])
-    config_plan.fitting_tier(None, want)
-    return want
+    desired = config_plan.DesiredParameter(params["name"], config, params["tier"])
+    config_plan.select_tier(None, desired)
+    return desired
 
 
 def aws(module: AnsibleAWSModule) -> Aws:
@@ -192,18 +192,18 @@ def main() -> None:
     module = _module.aws_module(
         SPEC, mutually_exclusive=[("config", "src")], required_if=[("state", "present", ["config", "src"], True)]
     )
-    with _module.reporting(module):
-        want = wanted(module)
+    with _module.fail_on_error(module):
+        desired = wanted(module)
         told = module.params["stored"]
         resource = ParameterResource(
             aws(module),
             module.params["name"],
-            want,
+            desired,
             module.region,
             is_known=told is not None,
             stored=config_plan.Parameter(**told) if told and told["value"] is not None else None,
         )
-        _module.finish(module, resource)
+        _module.run(module, resource)
 
 
 if __name__ == "__main__":

@@ -111,10 +111,10 @@ from ansible_collections.cwagent.iam.plugins.module_utils._role.resource import 
 
 def main() -> None:
     module = _module.aws_module(SPEC, required_if=REQUIRED_IF)
-    with _module.reporting(module):
+    with _module.fail_on_error(module):
         present = module.params["state"] == "present"
         resource = RoleResource(_module.aws(module), wanted(module.params, module.region), present)
-        _module.finish(module, resource)
+        _module.run(module, resource)
 
 
 if __name__ == "__main__":

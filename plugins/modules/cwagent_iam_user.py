@@ -303,7 +303,7 @@ def key_rules(module: AnsibleAWSModule) -> KeyRules:
     return KeyRules(
         max_age=None if max_age is None else timedelta(days=max_age),
         retire_after=timedelta(days=retire_after),
-        make_room=bool(params["credentials"] and params["credentials"]["make_room"]),
+        evict_unmanaged_key=bool(params["credentials"] and params["credentials"]["make_room"]),
     )
 
 
@@ -311,14 +311,14 @@ def main() -> None:
     module = _module.aws_module(
         SPEC, required_if=[("state", "present", ["access"])], required_by={"max_key_age": ["credentials"]}
     )
-    with _module.reporting(module):
+    with _module.fail_on_error(module):
         names = module.params["name"]
         for name in names:
             _names.check_name("user", name)
         _names.check_different(names)
-        want, rules, aws = _module.declared(module.params, module.region), key_rules(module), _module.aws(module)
+        desired, rules, aws = _module.declared(module.params, module.region), key_rules(module), _module.aws(module)
         store, present = key_store(module, aws), module.params["state"] == "present"
-        _module.finish(module, UserResource(aws, names, want, store=store, present=present, rules=rules))
+        _module.run(module, UserResource(aws, names, desired, store=store, present=present, rules=rules))
 
 
 if __name__ == "__main__":

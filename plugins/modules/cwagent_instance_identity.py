@@ -58,14 +58,16 @@ SPEC = {"instance_profile": {"type": "str"}, "wait_timeout": {"type": "int", "de
 def main() -> None:
     module = _module.aws_module(SPEC)
     profile = module.params["instance_profile"]
-    with _module.reporting(module):
+    with _module.fail_on_error(module):
         service = MetadataService()
         if profile is None or module.check_mode:
             identity = service.identity()
         else:
             expected = None if profile == "none" else profile
             identity = wait_for(service, expected, Deadline(module.params["wait_timeout"]))
-        _module.leave(module, changed=False, identity={"instance_profile": identity.profile, "role": identity.role})
+        _module.exit_module(
+            module, changed=False, identity={"instance_profile": identity.profile, "role": identity.role}
+        )
 
 
 if __name__ == "__main__":

@@ -128,19 +128,19 @@ SPEC = {
 def main() -> None:
     module = _module.aws_module(SPEC)
     params = module.params
-    with _module.reporting(module):
+    with _module.fail_on_error(module):
         _names.check_name("instance profile", params["name"])
         for instance_id in params["instance_ids"]:
             _names.check_instance_id(instance_id)
-        want = profile_plan.WantedProfile(
+        desired = profile_plan.DesiredProfile(
             name=params["name"],
             present=params["state"] == "present",
             replace=params["replace"],
             keep_other=params["keep_other"],
             exclusive=params["exclusive"],
         )
-        resource = AssociationResource(_module.aws(module), params["instance_ids"], want)
-        _module.finish(module, resource)
+        resource = AssociationResource(_module.aws(module), params["instance_ids"], desired)
+        _module.run(module, resource)
 
 
 if __name__ == "__main__":

@@ -170,8 +170,8 @@ SPEC = {
 
 def main() -> None:
     module = _module.aws_module(SPEC)
-    with _module.reporting(module):
-        _module.leave(module, changed=False, **Preflight(module.params, module.region, module.client).result())
+    with _module.fail_on_error(module):
+        _module.exit_module(module, changed=False, **Preflight(module.params, module.region, module.client).result())
 
 
 if __name__ == "__main__":

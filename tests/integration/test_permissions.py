@@ -27,17 +27,17 @@ from harness import (
     Play,
     Workplace,
     account,
+    associate,
     carried,
     make_role,
-    put_on,
     trust,
 )
 
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES
 
 POLICIES = CHECKOUT / "examples" / "policies"
 APP, PLACEHOLDER = "shop-app", "ROLE-OF-AN-EARLIER-PROFILE"
-NOTE = "cwagent:earlier-profile"
+RESTORE_TAG = "cwagent:earlier-profile"
 DAY = 24 * 3600
 USER = f"{SERVER_USER}-db1"
 
@@ -115,7 +115,7 @@ def duties(shared: Workplace) -> dict[str, Play]:
     aws = shared.aws
     admin, web = aws.instances(2)
     make_role(aws, APP, "AmazonS3ReadOnlyAccess")
-    put_on(aws, admin, APP)
+    associate(aws, admin, APP)
     inventory = shared.inventory(
         {
             "ec2_servers": {"web1": shared.on_instance(web)},
@@ -148,8 +148,8 @@ def duties(shared: Workplace) -> dict[str, Play]:
 def interrupt(at: Workplace, admin: str) -> None:
     """Leave behind what a run leaves that was killed while it stored."""
     iam, ec2 = at.aws.client("iam"), at.aws.client("ec2")
-    ec2.create_tags(Resources=[admin], Tags=[{"Key": NOTE, "Value": APP}])
-    put_on(at.aws, admin, ADMIN_ROLE)
+    ec2.create_tags(Resources=[admin], Tags=[{"Key": RESTORE_TAG, "Value": APP}])
+    associate(at.aws, admin, ADMIN_ROLE)
     iam.delete_role_policy(RoleName=ADMIN_ROLE, PolicyName=WINDOW_POLICY)
     iam.delete_user_policy(UserName=ADMIN_USER, PolicyName=WINDOW_POLICY)
 
@@ -166,7 +166,7 @@ WRITES = {
 @pytest.mark.parametrize("playbook", WRITES)
 def test_a_duty_needs_no_more_than_its_policy(duties: dict[str, Play], playbook: str) -> None:
     assert set(duties[playbook].writes) >= WRITES[playbook]
-    refused = [call.action for call in duties[playbook].calls if call.error in DENIED]
+    refused = [call.action for call in duties[playbook].calls if call.error in DENIED_CODES]
     assert refused == []
 
 
@@ -201,7 +201,7 @@ class Site:
     def __post_init__(self) -> None:
         self.app, self.bare, self.other = self.aws.instances(3)
         make_role(self.aws, APP)
-        put_on(self.aws, self.app, APP)
+        associate(self.aws, self.app, APP)
         self.controller = make_controller(self.aws)
 
     @property
@@ -272,8 +272,8 @@ def remove_windows(site: Site) -> None:
 
 def lend(site: Site) -> None:
     """The application's instance is left as administrator."""
-    site.aws.client("ec2").create_tags(Resources=[site.app], Tags=[{"Key": NOTE, "Value": APP}])
-    put_on(site.aws, site.app, ADMIN_ROLE)
+    site.aws.client("ec2").create_tags(Resources=[site.app], Tags=[{"Key": RESTORE_TAG, "Value": APP}])
+    associate(site.aws, site.app, ADMIN_ROLE)
 
 
 def lend_and_stop(site: Site) -> None:
@@ -328,7 +328,7 @@ def provisioned_long_ago(site: Site) -> None:
 
 def provisioned_and_lent(site: Site) -> None:
     provisioned(site)
-    put_on(site.aws, site.bare, SERVER_ROLE)
+    associate(site.aws, site.bare, SERVER_ROLE)
     store_configuration(site)
     remove_windows(site)
     lend(site)

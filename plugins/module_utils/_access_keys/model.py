@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 # https://docs.aws.amazon.com/IAM/latest/APIReference/API_DeleteAccessKey.html: changed a moment ago
-NEW_KEY = frozenset({"NoSuchEntity", "EntityTemporarilyUnmodifiable"})
+KEY_RETRY_CODES = frozenset({"NoSuchEntity", "EntityTemporarilyUnmodifiable"})
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class AccessKey:
     used: datetime | None = None
 
 
-def switch_key(user: str, key_id: str, active: bool) -> Step:
+def set_key_status(user: str, key_id: str, active: bool) -> Step:
     """The step that makes an access key active or inactive."""
     arguments = {"user_name": user, "access_key_id": key_id, "status": "Active" if active else "Inactive"}
     words = f"{'activate' if active else 'deactivate'} access key {key_id} of user '{user}'"
-    return Step("iam:UpdateAccessKey", arguments, words, retry_when=NEW_KEY)
+    return Step("iam:UpdateAccessKey", arguments, words, retry_when=KEY_RETRY_CODES)

@@ -9,9 +9,9 @@ from datetime import datetime, timedelta, timezone
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.model import AccessKey, switch_key
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import THROTTLED, CwagentError
-from ansible_collections.cwagent.iam.plugins.module_utils._plan import GONE, NEW, Step
+from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.model import AccessKey, set_key_status
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import THROTTLING_CODES, CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import NEW_ENTITY_RETRY_CODES, NOT_FOUND_CODES, Step
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,21 +48,21 @@ class Pending:
 
 
 @dataclass(frozen=True)
-class Saved:
+class SavedCredentials:
     """What is saved for a user.
 
     :param where: the place in words, such as a path.
     :param key_id: the access key saved there, if any.
-    :param fit: whether it is saved as wanted: profile, region, file mode.
-    :param foreign: whether the key is not the user's, yet may be of use to somebody.
+    :param up_to_date: whether it is saved as wanted: profile, region, file mode.
+    :param unmanaged: whether the key is not the user's, yet may be of use to somebody.
     :param problem: why nothing can be saved there, in words; what is there is then not known.
     """
 
     where: str
     key_id: str | None = None
-    fit: bool = True
+    up_to_date: bool = True
     pending: Pending | None = None
-    foreign: bool = False
+    unmanaged: bool = False
     problem: str | None = None
 
 
@@ -72,13 +72,13 @@ class KeyRules:
 
     :param max_age: how old the saved key may get before it is replaced; ``None`` replaces none.
     :param retire_after: how long a replaced key is kept, switched off, after its last use.
-    :param make_room: whether to delete a key nobody saved where there is no room for the one that is needed.
+    :param evict_unmanaged_key: whether to delete a key nobody saved where there is no room for the one that is needed.
     :param inactive: whether a saved key that is switched off is as it should be, and new ones are made so.
     """
 
     max_age: timedelta | None = None
     retire_after: timedelta = timedelta(days=7)
-    make_room: bool = False
+    evict_unmanaged_key: bool = False
     inactive: bool = False
 
 
@@ -88,9 +88,9 @@ class Phase(Enum):
     CURRENT = "current"
     DUE = "due"
     WAITING_FOR_USE = "waiting_for_use"
-    REPLACED = "replaced"
-    WAITING_FOR_QUIET = "waiting_for_quiet"
-    RETIRED = "retired"
+    DEACTIVATING = "replaced"
+    GRACE_PERIOD = "waiting_for_quiet"
+    DELETING = "retired"
     BLOCKED = "blocked"
 
 
@@ -104,12 +104,12 @@ class Keyring:
 
     user: str
     keys: tuple[AccessKey, ...]
-    saved: Saved
+    saved: SavedCredentials
     rules: KeyRules
     time: datetime
 
     @property
-    def lost(self) -> tuple[AccessKey, ...]:
+    def orphaned(self) -> tuple[AccessKey, ...]:
         """Keys that an interrupted run made and whose secrets nobody has.
 
         They came right after the record and are in neither it nor the place; one that was ever used is somebody's.
@@ -128,67 +128,67 @@ class Keyring:
         )
 
     @property
-    def live(self) -> AccessKey | None:
+    def saved_key(self) -> AccessKey | None:
         """The key that is both saved and known to IAM."""
         return next((key for key in self.keys if key.id == self.saved.key_id), None)
 
     @property
     def others(self) -> tuple[AccessKey, ...]:
         """The keys that are neither saved nor lost."""
-        return tuple(key for key in self.keys if key not in (*self.lost, self.live))
+        return tuple(key for key in self.keys if key not in (*self.orphaned, self.saved_key))
 
     @property
-    def use_matters(self) -> bool:
+    def needs_last_use(self) -> bool:
         """Whether the last use of every key decides something or is to be reported."""
-        return self.rules.max_age is not None or (self.live is None and len(self.keys) >= KEYS_PER_USER)
+        return self.rules.max_age is not None or (self.saved_key is None and len(self.keys) >= KEYS_PER_USER)
 
     @property
     def phase(self) -> Phase | None:
         """How far the replacement of the saved key has come. ``None`` where there is none, or none is replaced."""
-        live, max_age = self.live, self.rules.max_age
-        if live is None or max_age is None:
+        saved_key, max_age = self.saved_key, self.rules.max_age
+        if saved_key is None or max_age is None:
             return None
-        due = self._age(live) >= max_age
+        due = self._age(saved_key) >= max_age
         old = self._predecessor
         if old is None:
             return (Phase.BLOCKED if self.others else Phase.DUE) if due else Phase.CURRENT
         if old.active:
-            switched = live.used and (old.used is None or live.used - old.used >= UNUSED_FOR)
-            return Phase.REPLACED if switched else Phase.WAITING_FOR_USE
+            switched = saved_key.used and (old.used is None or saved_key.used - old.used >= UNUSED_FOR)
+            return Phase.DEACTIVATING if switched else Phase.WAITING_FOR_USE
         quiet = self.time - (old.used or old.created or self.time) >= self.rules.retire_after
-        return Phase.RETIRED if live.used and quiet else Phase.WAITING_FOR_QUIET
+        return Phase.DELETING if saved_key.used and quiet else Phase.GRACE_PERIOD
 
     @property
     def _predecessor(self) -> AccessKey | None:
         """The key that the saved one replaces: an older one."""
-        live = self.live
-        older = [key for key in self.others if live and self._age(key) > self._age(live)]
+        saved_key = self.saved_key
+        older = [key for key in self.others if saved_key and self._age(key) > self._age(saved_key)]
         return max(older, key=self._age, default=None)
 
     def _age(self, key: AccessKey) -> timedelta:
         return _age(key, self.time)
 
     @property
-    def _needs_new(self) -> bool:
-        return self.live is None or self.phase in (Phase.DUE, Phase.BLOCKED)
+    def _needs_new_key(self) -> bool:
+        return self.saved_key is None or self.phase in (Phase.DUE, Phase.BLOCKED)
 
     @property
-    def _in_the_way(self) -> AccessKey | None:
+    def _evictable(self) -> AccessKey | None:
         """Where there is no room for a new key: of those that nobody saved, the one that can best be spared."""
-        free = KEYS_PER_USER - len(self.others) - bool(self.live)
-        if free > 0 or not self._needs_new:
+        free = KEYS_PER_USER - len(self.others) - bool(self.saved_key)
+        if free > 0 or not self._needs_new_key:
             return None
         return min(self.others, key=lambda key: (key.used or _LONG_AGO, key.created or _LONG_AGO))
 
     def after(self) -> tuple[AccessKey, ...]:
         """The keys that the steps lead to. The id of one that is yet to be made is empty."""
-        rest = tuple(key for key in self.keys if key not in self.lost)
-        if self._needs_new:
-            return (*(key for key in rest if key != self._in_the_way), AccessKey("", active=not self.rules.inactive))
+        rest = tuple(key for key in self.keys if key not in self.orphaned)
+        if self._needs_new_key:
+            return (*(key for key in rest if key != self._evictable), AccessKey("", active=not self.rules.inactive))
         old = self._predecessor
-        if self.phase is Phase.REPLACED:
+        if self.phase is Phase.DEACTIVATING:
             return tuple(replace(key, active=False) if key == old else key for key in rest)
-        return tuple(key for key in rest if key != old) if self.phase is Phase.RETIRED else rest
+        return tuple(key for key in rest if key != old) if self.phase is Phase.DELETING else rest
 
     def steps(self, new_user: bool) -> list[Step]:
         """The steps that lead to one saved key.
@@ -198,36 +198,36 @@ class Keyring:
         """
         if self.saved.problem:
             raise CwagentError(self.saved.problem)
-        steps = [self._delete(key, ", whose secret was lost") for key in self.lost]
-        if self.live and not self.live.active and not self.rules.inactive:
-            raise CwagentError(self._deactivated(self.live))
-        if self._needs_new:
+        steps = [self._delete(key, ", whose secret was lost") for key in self.orphaned]
+        if self.saved_key and not self.saved_key.active and not self.rules.inactive:
+            raise CwagentError(self._deactivated(self.saved_key))
+        if self._needs_new_key:
             return [*steps, *self._room(), self._make(new_user)]
-        if not self.saved.fit or self.saved.pending is not None:
+        if not self.saved.up_to_date or self.saved.pending is not None:
             words = f"write {self.saved.where} anew with the access key of user '{self.user}'"
             steps.append(Step(REWRITE_CREDENTIALS, {"user_name": self.user}, words))
         old = self._predecessor
-        if old and self.phase is Phase.REPLACED:
-            steps.append(switch_key(self.user, old.id, active=False))
-        elif old and self.phase is Phase.RETIRED:
+        if old and self.phase is Phase.DEACTIVATING:
+            steps.append(set_key_status(self.user, old.id, active=False))
+        elif old and self.phase is Phase.DELETING:
             steps.append(self._delete(old, ", which another has replaced"))
         return steps
 
     @property
     def warnings(self) -> list[str]:
         """That a key is made beside one that is saved elsewhere, if at all."""
-        beside = [key for key in self.others if key != self._in_the_way]
-        if self.live or not beside:
+        beside = [key for key in self.others if key != self._evictable]
+        if self.saved_key or not beside:
             return []
         listed = "; ".join(map(self._describe, beside))
         second = f"user '{self.user}' gets a second access key, since this one is not saved at {self.saved.where}"
         return [f"{second}: {listed}. If it is saved in another place, use that one, and delete the new key"]
 
     def _room(self) -> list[Step]:
-        spared = self._in_the_way
+        spared = self._evictable
         if spared is None:
             return []
-        if self.rules.make_room:
+        if self.rules.evict_unmanaged_key:
             return [self._delete(spared, " to make room for a new one")]
         listed = "; ".join(map(self._describe, self.others))
         raise CwagentError(
@@ -252,7 +252,7 @@ class Keyring:
         words = f"create {inactive} access key for user '{self.user}' and save it to {self.saved.where}"
         # Only a throttled call is known not to have made a key: after any other failure there can be one.
         # So is one that came too early for a new user.
-        retry = THROTTLED | NEW if new_user else THROTTLED
+        retry = THROTTLING_CODES | NEW_ENTITY_RETRY_CODES if new_user else THROTTLING_CODES
         return Step("iam:CreateAccessKey", {"user_name": self.user}, words, retry_when=retry)
 
     def _delete(self, key: AccessKey, why: str) -> Step:
@@ -261,7 +261,7 @@ class Keyring:
 
 def delete(user: str, key_id: str, summary: str) -> Step:
     """The step that deletes an access key."""
-    return Step("iam:DeleteAccessKey", {"user_name": user, "access_key_id": key_id}, summary, done_when=GONE)
+    return Step("iam:DeleteAccessKey", {"user_name": user, "access_key_id": key_id}, summary, done_when=NOT_FOUND_CODES)
 
 
 def report(keys: Iterable[AccessKey], time: datetime) -> list[dict[str, Any]]:

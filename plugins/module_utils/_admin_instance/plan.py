@@ -16,9 +16,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan
     ENDED,
     Association,
     Instance,
-    put_on,
-    take_off,
-    unfit_instance,
+    associate,
+    disassociate,
+    ineligible_reason,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, Step
 
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
     from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import Window
 
-NOTE = "cwagent:earlier-profile"
-WRITE_NOTE = "ec2:CreateTags"
+RESTORE_TAG = "cwagent:earlier-profile"
+WRITE_TAG = "ec2:CreateTags"
 # No instance profile can have this name, since IAM allows no colon.
-NOTHING = ":none"
-_CURE = "Wait until that run has ended; if it was interrupted, the playbook cwagent.iam.restore puts all back."
-ADMIN, SOLE, RETURNED = "admin", "sole", "returned"
+NO_PROFILE = ":none"
+_REMEDY = "Wait until that run has ended; if it was interrupted, the playbook cwagent.iam.restore puts all back."
+ADMIN, EXCLUSIVE, RELEASED = "admin", "sole", "returned"
 NO_WINDOW = Plan({})
 
 
@@ -41,27 +41,27 @@ class State:
     """What EC2 shows of a region, and IAM of the admin window.
 
     :param instances: by id, the instances that were asked for, carry the admin profile or have a note.
-    :param notes: by instance, the note on it: the profile it had, or ``NOTHING``.
+    :param restore_tags: by instance, the note on it: the profile it had, or ``NOTHING``.
     :param missing: names of profiles to go back to that do not exist, or have no role, so that EC2 refuses them.
     :param window: the admin window, where it comes with the profile; ``None`` where the admin role does not exist.
     """
 
     instances: Mapping[str, Instance] = field(default_factory=dict)
-    notes: Mapping[str, str] = field(default_factory=dict)
+    restore_tags: Mapping[str, str] = field(default_factory=dict)
     missing: frozenset[str] = frozenset()
     window: Window | None = None
 
 
 @dataclass(frozen=True)
-class WantedAdmin:
+class DesiredAdmin:
     """What the user wants.
 
     :param state: one of ``ADMIN``, ``SOLE``, ``RETURNED``.
     :param admin: the admin profile.
     :param fallback: the profile that an instance goes back to when it carries the admin profile and has no note.
     :param instance_ids: the instances; ``None`` for all of the region.
-    :param keep_note: whether the note stays when the instance goes back.
-    :param refuse_unfinished: whether a note on an instance keeps it from being lent.
+    :param keep_tag: whether the note stays when the instance goes back.
+    :param fail_if_tagged: whether a note on an instance keeps it from being lent.
     :param running: whether the instances are known to run.
     """
 
@@ -69,8 +69,8 @@ class WantedAdmin:
     admin: str
     fallback: str
     instance_ids: tuple[str, ...] | None = None
-    keep_note: bool = False
-    refuse_unfinished: bool = False
+    keep_tag: bool = False
+    fail_if_tagged: bool = False
     running: bool = False
 
     def concerns(self, instance_id: str) -> bool:
@@ -78,138 +78,146 @@ class WantedAdmin:
         return self.instance_ids is None or instance_id in self.instance_ids
 
 
-def _carried(instance: Instance | None) -> str | None:
+def _active_profile(instance: Instance | None) -> str | None:
     """The profile that counts: the latest, while one takes the place of another."""
     return instance.associations[-1].profile if instance and instance.associations else None
 
 
-def _carries_admin(instance: Instance, want: WantedAdmin) -> bool:
-    return any(found.profile == want.admin for found in instance.associations)
+def _has_admin_profile(instance: Instance, desired: DesiredAdmin) -> bool:
+    return any(found.profile == desired.admin for found in instance.associations)
 
 
-def has_changed(now: State, instance: Instance, want: WantedAdmin) -> bool:
+def needs_restore(current: State, instance: Instance, desired: DesiredAdmin) -> bool:
     """Whether an instance is not what it was, and can be that again.
 
     Its note counts while it carries the admin profile, or nothing, as in the middle of exchanging the profile of a
     stopped instance. A profile that someone else has put on since is what it has now.
     """
-    bare_since = not instance.associations and now.notes.get(instance.id, NOTHING) != NOTHING
-    return instance.state not in ENDED and (bare_since or _carries_admin(instance, want))
+    bare_since = not instance.associations and current.restore_tags.get(instance.id, NO_PROFILE) != NO_PROFILE
+    return instance.state not in ENDED and (bare_since or _has_admin_profile(instance, desired))
 
 
-def earlier_profile(now: State, instance_id: str, want: WantedAdmin) -> str | None:
+def earlier_profile(current: State, instance_id: str, desired: DesiredAdmin) -> str | None:
     """The profile an instance goes back to; ``None`` for none."""
-    instance = now.instances.get(instance_id)
-    if instance is None or not has_changed(now, instance, want):
-        return _carried(instance)
-    note = now.notes.get(instance_id)
-    if note == NOTHING:
+    instance = current.instances.get(instance_id)
+    if instance is None or not needs_restore(current, instance, desired):
+        return _active_profile(instance)
+    note = current.restore_tags.get(instance_id)
+    if note == NO_PROFILE:
         return None
-    if note is None and _carried(instance) != want.admin:
-        return _carried(instance)  # another run is putting it back
-    choices = (note, want.fallback)
-    return next((name for name in choices if name and name not in {*now.missing, want.admin}), None)
+    if note is None and _active_profile(instance) != desired.admin:
+        return _active_profile(instance)  # another run is putting it back
+    choices = (note, desired.fallback)
+    return next((name for name in choices if name and name not in {*current.missing, desired.admin}), None)
 
 
-def plan(now: State, want: WantedAdmin, window: Plan = NO_WINDOW) -> Plan:
+def plan(current: State, desired: DesiredAdmin, window: Plan = NO_WINDOW) -> Plan:
     """The steps for every instance.
 
     :param window: the steps for the admin window. To lend, it is opened when the note is written, and before the
         instance gets the profile. To give back, window and profile do not depend on each other.
     :raises InvalidInput: another instance carries the admin profile or is about to, or one is not fit to.
     """
-    if want.state == RETURNED:
-        concerned = sorted(name for name in now.instances if want.concerns(name))
+    if desired.state == RELEASED:
+        concerned = sorted(name for name in current.instances if desired.concerns(name))
         closing = {f"window of {name}": steps for name, steps in window.steps.items()}
-        return Plan({**{name: _return(now, now.instances[name], want) for name in concerned}, **closing})
-    refuse_others(now, want)
-    if want.state == SOLE:
+        return Plan({**{name: _release(current, current.instances[name], desired) for name in concerned}, **closing})
+    check_no_other_holder(current, desired)
+    if desired.state == EXCLUSIVE:
         return Plan({})
     opening = [step for steps in window.steps.values() for step in steps]
-    return Plan({name: _lend(now, name, want, opening) for name in want.instance_ids or ()})
+    return Plan({name: _acquire(current, name, desired, opening) for name in desired.instance_ids or ()})
 
 
-def refuse_unfinished(now: State, want: WantedAdmin) -> None:
+def fail_if_tagged(current: State, desired: DesiredAdmin) -> None:
     """Refuse an instance that has a note, where that is wanted: another run is at work there, or was interrupted.
 
     :raises InvalidInput: it says what to do.
     """
-    noted = [name for name in want.instance_ids or () if name in now.notes]
-    if want.state == ADMIN and want.refuse_unfinished and noted:
-        raise InvalidInput(f"A run that makes instance {noted[0]} the administrator has not ended. {_CURE}")
+    noted = [name for name in desired.instance_ids or () if name in current.restore_tags]
+    if desired.state == ADMIN and desired.fail_if_tagged and noted:
+        raise InvalidInput(f"A run that makes instance {noted[0]} the administrator has not ended. {_REMEDY}")
 
 
-def refuse_changed_notes(before: Collection[str], now: Collection[str], want: WantedAdmin) -> None:
+def check_restore_tags(before: Collection[str], current: Collection[str], desired: DesiredAdmin) -> None:
     """Refuse to go on when another run has begun, or has put everything back.
 
     :param before: which instances had a note when it was looked first; they were refused, or are in nobody's way.
-    :param now: which ones have a note now.
+    :param current: which ones have a note now.
     :raises InvalidInput: it names the instance.
     """
-    for name in want.instance_ids or ():
-        if name not in now:
+    for name in desired.instance_ids or ():
+        if name not in current:
             raise InvalidInput(f"Instance {name} was given back by another run, so it is not made administrator.")
-    _refuse([_about_to(name, want) for name in sorted(now) if name not in before and not want.concerns(name)])
+    _refuse(
+        [
+            _unfinished_swap(name, desired)
+            for name in sorted(current)
+            if name not in before and not desired.concerns(name)
+        ]
+    )
 
 
-def refuse_others(now: State, want: WantedAdmin) -> None:
+def check_no_other_holder(current: State, desired: DesiredAdmin) -> None:
     """Refuse an unfit instance, and any while there is another administrator. :raises InvalidInput: it says why."""
-    if len(set(want.instance_ids or ())) > 1:
-        raise InvalidInput(f"Only one instance may carry the admin profile, not {', '.join(want.instance_ids or ())}.")
-    for name in want.instance_ids or ():
-        instance = now.instances.get(name)
-        unfit = unfit_instance(name, instance.state if instance else None)
+    if len(set(desired.instance_ids or ())) > 1:
+        raise InvalidInput(
+            f"Only one instance may carry the admin profile, not {', '.join(desired.instance_ids or ())}."
+        )
+    for name in desired.instance_ids or ():
+        instance = current.instances.get(name)
+        unfit = ineligible_reason(name, instance.state if instance else None)
         if unfit:
             raise InvalidInput(unfit)
-    others = {name: each for name, each in sorted(now.instances.items()) if not want.concerns(name)}
+    others = {name: each for name, each in sorted(current.instances.items()) if not desired.concerns(name)}
     found = [
-        f"instance {name} carries instance profile '{want.admin}'"
-        if _carries_admin(other, want)
-        else _about_to(name, want)
+        f"instance {name} carries instance profile '{desired.admin}'"
+        if _has_admin_profile(other, desired)
+        else _unfinished_swap(name, desired)
         for name, other in others.items()
         if other.state not in ENDED
     ]
     _refuse(found)
 
 
-def _about_to(name: str, want: WantedAdmin) -> str:
-    return f"instance {name} is about to carry or to give back instance profile '{want.admin}'"
+def _unfinished_swap(name: str, desired: DesiredAdmin) -> str:
+    return f"instance {name} is about to carry or to give back instance profile '{desired.admin}'"
 
 
 def _refuse(found: Sequence[str]) -> None:
     if found:
         raise InvalidInput(
-            f"Only one instance may carry the admin profile at a time, and {', and '.join(found)}. {_CURE}"
+            f"Only one instance may carry the admin profile at a time, and {', and '.join(found)}. {_REMEDY}"
         )
 
 
-def _lend(now: State, name: str, want: WantedAdmin, opening: Sequence[Step]) -> list[Step]:
-    instance = now.instances[name]
+def _acquire(current: State, name: str, desired: DesiredAdmin, opening: Sequence[Step]) -> list[Step]:
+    instance = current.instances[name]
     steps = []
-    earlier = earlier_profile(now, name, want)
-    if now.notes.get(name) != (earlier or NOTHING):
+    earlier = earlier_profile(current, name, desired)
+    if current.restore_tags.get(name) != (earlier or NO_PROFILE):
         words = f"note on instance {name} that it had {_words(earlier)}"
-        tags = {NOTE: earlier or NOTHING}
-        steps.append(Step(WRITE_NOTE, {"resources": [name], "tags": tags}, words))
+        tags = {RESTORE_TAG: earlier or NO_PROFILE}
+        steps.append(Step(WRITE_TAG, {"resources": [name], "tags": tags}, words))
     steps += opening
-    if [found.profile for found in instance.associations] != [want.admin]:
-        steps += put_on(instance, want.admin)
+    if [found.profile for found in instance.associations] != [desired.admin]:
+        steps += associate(instance, desired.admin)
     return steps
 
 
-def _return(now: State, instance: Instance, want: WantedAdmin) -> list[Step]:
+def _release(current: State, instance: Instance, desired: DesiredAdmin) -> list[Step]:
     steps: list[Step] = []
-    if has_changed(now, instance, want):
-        earlier = earlier_profile(now, instance.id, want)
-        steps += put_on(instance, earlier) if earlier else take_off(instance, want.admin)
-    if instance.id in now.notes and not want.keep_note:
-        steps.append(forget(instance.id, now.notes[instance.id]))
+    if needs_restore(current, instance, desired):
+        earlier = earlier_profile(current, instance.id, desired)
+        steps += associate(instance, earlier) if earlier else disassociate(instance, desired.admin)
+    if instance.id in current.restore_tags and not desired.keep_tag:
+        steps.append(remove_tag(instance.id, current.restore_tags[instance.id]))
     return steps
 
 
-def forget(name: str, note: str) -> Step:
+def remove_tag(name: str, note: str) -> Step:
     """The step that removes a note from an instance."""
-    arguments = {"resources": [name], "tags": {NOTE: note}}
+    arguments = {"resources": [name], "tags": {RESTORE_TAG: note}}
     gone = frozenset({"InvalidInstanceID.NotFound"})
     return Step("ec2:DeleteTags", arguments, f"remove the note from instance {name}", done_when=gone)
 
@@ -218,36 +226,41 @@ def _words(profile: str | None) -> str:
     return f"instance profile '{profile}'" if profile else "no instance profile"
 
 
-def state_after(now: State, want: WantedAdmin) -> State:
+def planned_state(current: State, desired: DesiredAdmin) -> State:
     """The state that the plan leads to."""
-    notes = dict(now.notes)
-    instances = dict(now.instances)
-    for name, instance in now.instances.items():
-        if not want.concerns(name) or want.state == SOLE or (instance.state in ENDED and want.state != RETURNED):
+    restore_tags = dict(current.restore_tags)
+    instances = dict(current.instances)
+    for name, instance in current.instances.items():
+        if (
+            not desired.concerns(name)
+            or desired.state == EXCLUSIVE
+            or (instance.state in ENDED and desired.state != RELEASED)
+        ):
             continue
-        earlier = earlier_profile(now, name, want)
-        if want.state == RETURNED:
-            if has_changed(now, instance, want):
-                instances[name] = _carrying(instance, earlier)
-            if not want.keep_note:
-                notes.pop(name, None)
+        earlier = earlier_profile(current, name, desired)
+        if desired.state == RELEASED:
+            if needs_restore(current, instance, desired):
+                instances[name] = _with_profile(instance, earlier)
+            if not desired.keep_tag:
+                restore_tags.pop(name, None)
         else:
-            notes[name] = earlier or NOTHING
-            instances[name] = _carrying(instance, want.admin)
-    return replace(now, instances=instances, notes=notes)
+            restore_tags[name] = earlier or NO_PROFILE
+            instances[name] = _with_profile(instance, desired.admin)
+    return replace(current, instances=instances, restore_tags=restore_tags)
 
 
-def _carrying(instance: Instance, profile: str | None) -> Instance:
+def _with_profile(instance: Instance, profile: str | None) -> Instance:
     return replace(instance, associations=(Association(None, profile),) if profile else ())
 
 
-def warnings(now: State, want: WantedAdmin) -> list[str]:
+def warnings(current: State, desired: DesiredAdmin) -> list[str]:
     """Which instances cannot go back to what they had."""
     return [
-        f"instance profile '{now.notes[name]}', which instance {name} had, does not exist any more or has no role; "
-        f"the instance gets {_words(earlier_profile(now, name, want))} instead"
-        for name in sorted(now.instances)
-        if now.notes.get(name) in now.missing and has_changed(now, now.instances[name], want)
+        f"instance profile '{current.restore_tags[name]}', which instance {name} had, does not exist any more or has no role; "
+        f"the instance gets {_words(earlier_profile(current, name, desired))} instead"
+        for name in sorted(current.instances)
+        if current.restore_tags.get(name) in current.missing
+        and needs_restore(current, current.instances[name], desired)
     ]
 
 
@@ -261,23 +274,23 @@ def render(state: State) -> dict[str, Any]:
     """What the instances carry and what is noted on them, for the diff."""
     return {
         "instances": {
-            name: {"profile": _carried(instance), "note": state.notes.get(name)}
+            name: {"profile": _active_profile(instance), "note": state.restore_tags.get(name)}
             for name, instance in sorted(state.instances.items())
         }
     }
 
 
-def report(now: State, then: State, want: WantedAdmin) -> list[dict[str, Any]]:
+def report(current: State, planned: State, desired: DesiredAdmin) -> list[dict[str, Any]]:
     """Every instance that was worked on, for the result."""
-    names: Sequence[str] = want.instance_ids if want.instance_ids is not None else sorted(now.instances)
+    names: Sequence[str] = desired.instance_ids if desired.instance_ids is not None else sorted(current.instances)
     # One that was given back is in nobody's way any more, so the region's state does not show it.
-    shown = {**state_after(now, want).instances, **then.instances}
+    shown = {**planned_state(current, desired).instances, **planned.instances}
     return [
         {
             "instance_id": name,
-            "profile_before": _carried(now.instances.get(name)),
-            "profile": _carried(shown.get(name)),
-            "earlier": earlier_profile(now, name, want),
+            "profile_before": _active_profile(current.instances.get(name)),
+            "profile": _active_profile(shown.get(name)),
+            "earlier": earlier_profile(current, name, desired),
         }
         for name in names
     ]

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.model import AccessKey, switch_key
+from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.model import AccessKey, set_key_status
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import closed_policy, deny, put_policy
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
-from ansible_collections.cwagent.iam.plugins.module_utils._plan import GONE, Plan, Step
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import NOT_FOUND_CODES, Plan, Step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,7 +46,7 @@ class Window:
 
 
 @dataclass(frozen=True)
-class WantedWindow:
+class DesiredWindow:
     """What the user wants.
 
     :param kind: ``role`` or ``user``.
@@ -83,67 +83,71 @@ def check_minutes(minutes: int) -> None:
         raise InvalidInput(f"a window is open for 1 to {MAX_MINUTES} minutes, not {minutes}.")
 
 
-def policy_after(now: Window, want: WantedWindow, time: datetime) -> Mapping[str, Any] | None:
+def planned_policy(current: Window, desired: DesiredWindow, time: datetime) -> Mapping[str, Any] | None:
     """The policy to end with. One that is open is only ever opened for longer. :param time: the present, in UTC."""
-    if want.state == ABSENT:
+    if desired.state == ABSENT:
         return None
-    if want.state == CLOSED:
+    if desired.state == CLOSED:
         return closed_policy()
-    wanted = time + timedelta(minutes=want.minutes)
-    tolerance = min(TOLERANCE, timedelta(minutes=want.minutes) / 2)
-    present = deadline_of(now.policy)
+    wanted = time + timedelta(minutes=desired.minutes)
+    tolerance = min(TOLERANCE, timedelta(minutes=desired.minutes) / 2)
+    present = deadline_of(current.policy)
     if present and wanted - tolerance <= present <= time + timedelta(minutes=MAX_MINUTES) + TOLERANCE:
-        return now.policy
+        return current.policy
     return open_policy(wanted)
 
 
-def refuse_open(now: Window | None, want: WantedWindow, time: datetime) -> None:
+def check_not_open(current: Window | None, desired: DesiredWindow, time: datetime) -> None:
     """Refuse a window that is open already: another run has opened it.
 
     :raises InvalidInput: it says until when, and what to do.
     """
-    deadline = deadline_of(now.policy) if now else None
+    deadline = deadline_of(current.policy) if current else None
     if deadline and deadline > time:
         raise InvalidInput(
-            f"the admin window of {want.kind} '{want.name}' is open until {deadline.strftime(_TIME)} (UTC), for "
+            f"the admin window of {desired.kind} '{desired.name}' is open until {deadline.strftime(_TIME)} (UTC), for "
             "another run or for a person. Wait until then; the playbook cwagent.iam.restore closes it at once."
         )
 
 
-def plan(now: Window | None, want: WantedWindow, time: datetime) -> Plan:
+def plan(current: Window | None, desired: DesiredWindow, time: datetime) -> Plan:
     """The steps that open, close or remove the window.
 
     A principal that is not there has none to close; to open one is left to fail, since in check mode the principal can
     be yet to be made.
     """
-    if now is None:
-        return Plan({want.name: _policy_steps(Window(), want, time) if want.state == OPEN else []})
-    policy, keys = _policy_steps(now, want, time), _key_steps(now, want)
+    if current is None:
+        return Plan({desired.name: _policy_steps(Window(), desired, time) if desired.state == OPEN else []})
+    policy, keys = _policy_steps(current, desired, time), _key_steps(current, desired)
     # Whether keys are to be activated is told by the policy, so it is removed last.
-    return Plan({want.name: [*keys, *policy] if want.state == ABSENT else [*policy, *keys]})
+    return Plan({desired.name: [*keys, *policy] if desired.state == ABSENT else [*policy, *keys]})
 
 
-def _policy_steps(now: Window, want: WantedWindow, time: datetime) -> list[Step]:
-    policy = policy_after(now, want, time)
-    if policy == now.policy and not want.force:
+def _policy_steps(current: Window, desired: DesiredWindow, time: datetime) -> list[Step]:
+    policy = planned_policy(current, desired, time)
+    if policy == current.policy and not desired.force:
         return []
-    window = f"the admin window of {want.kind} '{want.name}'"
+    window = f"the admin window of {desired.kind} '{desired.name}'"
     if policy is None:
-        arguments = {f"{want.kind}_name": want.name, "policy_name": WINDOW_POLICY}
-        return [Step(f"iam:Delete{want.kind.title()}Policy", arguments, f"remove {window}", done_when=GONE)]
+        arguments = {f"{desired.kind}_name": desired.name, "policy_name": WINDOW_POLICY}
+        return [
+            Step(f"iam:Delete{desired.kind.title()}Policy", arguments, f"remove {window}", done_when=NOT_FOUND_CODES)
+        ]
     deadline = deadline_of(policy)
     words = f"open {window} until {deadline.strftime(_TIME)}" if deadline else f"close {window}"
     # A principal that is gone has no right left that a window would let through.
-    done_when = GONE if want.state == CLOSED else frozenset()
-    return [replace(put_policy(want.kind, want.name, policy, words), done_when=done_when)]
+    done_when = NOT_FOUND_CODES if desired.state == CLOSED else frozenset()
+    return [replace(put_policy(desired.kind, desired.name, policy, words), done_when=done_when)]
 
 
-def _key_steps(now: Window, want: WantedWindow) -> list[Step]:
+def _key_steps(current: Window, desired: DesiredWindow) -> list[Step]:
     """A user's keys are of use only while the window is open, so they are switched off with it."""
-    if want.state == ABSENT and now.policy is None:
+    if desired.state == ABSENT and current.policy is None:
         return []
-    active = want.state != CLOSED
-    return [switch_key(want.name, key.id, active) for key in now.keys if key.active != active or want.force]
+    active = desired.state != CLOSED
+    return [
+        set_key_status(desired.name, key.id, active) for key in current.keys if key.active != active or desired.force
+    ]
 
 
 def report(window: Window | None, time: datetime) -> dict[str, Any]:

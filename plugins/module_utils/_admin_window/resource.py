@@ -13,7 +13,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan imp
     ABSENT,
     CLOSED,
     OPEN,
-    WantedWindow,
+    DesiredWindow,
     Window,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
@@ -31,16 +31,16 @@ State = Optional[Window]
 class WindowResource(Resource[State]):
     """The admin window of a role or a user.
 
-    :param refuse_open: whether one that is open already is an error.
+    :param check_not_open: whether one that is open already is an error.
     """
 
-    def __init__(self, aws: Aws, want: WantedWindow, refuse_open: bool = False) -> None:
+    def __init__(self, aws: Aws, desired: DesiredWindow, check_not_open: bool = False) -> None:
         super().__init__(aws)
-        self._want = want
-        self._refuse_open = refuse_open
+        self._desired = desired
+        self._refuse_open = check_not_open
         self._read_at: datetime | None = None
         # What IAM would show tells nothing where it is closed in any case; of a user, there are the keys.
-        self._closes_unseen = want.force and want.state == CLOSED and want.kind == "role"
+        self._closes_unseen = desired.force and desired.state == CLOSED and desired.kind == "role"
 
     @property
     def _time(self) -> datetime:
@@ -55,7 +55,7 @@ class WindowResource(Resource[State]):
         return window
 
     def _read(self) -> State:
-        kind, name = self._want.kind, self._want.name
+        kind, name = self._desired.kind, self._desired.name
         named = {f"{kind.title()}Name": name}
         answer = self._aws.find(
             f"iam:Get{kind.title()}Policy",
@@ -73,38 +73,42 @@ class WindowResource(Resource[State]):
         keys = access_keys(self._aws, name) if kind == "user" else ()
         return Window(answer["PolicyDocument"] if answer else None, keys)
 
-    def refuse(self, now: State) -> None:
+    def refuse(self, current: State) -> None:
         """Refuse a window that is open, where that is wanted. :raises InvalidInput: it says until when."""
         if self._refuse_open:
-            window_plan.refuse_open(now, self._want, self._time)
+            window_plan.check_not_open(current, self._desired, self._time)
 
-    def plan(self, now: State) -> Plan:
+    def plan(self, current: State) -> Plan:
         """The steps that open or close it."""
-        return window_plan.plan(now, self._want, self._time)
+        return window_plan.plan(current, self._desired, self._time)
 
-    def left(self, now: State) -> list[str]:
+    def left(self, current: State) -> list[str]:
         """What is not to be seen yet."""
-        return window_plan.plan(now, replace(self._want, force=False), self._time).summaries
+        return window_plan.plan(current, replace(self._desired, force=False), self._time).summaries
 
-    def after(self, now: State) -> State:
+    def after(self, current: State) -> State:
         """The window that the plan leads to."""
-        if now is None:
-            now = Window() if self._want.state == OPEN else None
-        if now is None:
+        if current is None:
+            current = Window() if self._desired.state == OPEN else None
+        if current is None:
             return None
-        switched = self._want.state != ABSENT or now.policy is not None
-        keys = tuple(replace(key, active=self._want.state != CLOSED) for key in now.keys) if switched else now.keys
-        return Window(window_plan.policy_after(now, self._want, self._time), keys)
+        switched = self._desired.state != ABSENT or current.policy is not None
+        keys = (
+            tuple(replace(key, active=self._desired.state != CLOSED) for key in current.keys)
+            if switched
+            else current.keys
+        )
+        return Window(window_plan.planned_policy(current, self._desired, self._time), keys)
 
     def render(self, state: State) -> dict[str, Any]:
         """The window for the diff."""
         return window_plan.report(state, self._time)
 
-    def report(self, _now: State, then: State) -> dict[str, Any]:
+    def report(self, _now: State, planned: State) -> dict[str, Any]:
         """The window for the result."""
-        return {"window": window_plan.report(then, self._time)}
+        return {"window": window_plan.report(planned, self._time)}
 
-    def warnings(self, now: State) -> list[str]:
+    def warnings(self, current: State) -> list[str]:
         """That the principal is not there."""
-        missing = now is None and self._want.state == OPEN
-        return [f"{self._want.kind} '{self._want.name}' does not exist yet"] if missing else []
+        missing = current is None and self._desired.state == OPEN
+        return [f"{self._desired.kind} '{self._desired.name}' does not exist yet"] if missing else []

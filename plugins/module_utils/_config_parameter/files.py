@@ -12,7 +12,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter impo
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
 # More than these only repeat the first mistake.
-SHOWN_MISTAKES = 5
+MAX_REPORTED_ERRORS = 5
 
 
 def read_config(config: Any, src: str | None) -> dict[str, Any]:
@@ -48,8 +48,8 @@ def check_schema(config: dict[str, Any], path: str) -> None:
     except (ValueError, jsonschema.exceptions.SchemaError) as error:
         raise InvalidInput(f"{path} is no JSON schema: {error}") from error
     if mistakes:
-        shown = "; ".join(f"{each.json_path}: {each.message}" for each in mistakes[:SHOWN_MISTAKES])
-        more = f"; and {len(mistakes) - SHOWN_MISTAKES} more" if len(mistakes) > SHOWN_MISTAKES else ""
+        shown = "; ".join(f"{each.json_path}: {each.message}" for each in mistakes[:MAX_REPORTED_ERRORS])
+        more = f"; and {len(mistakes) - MAX_REPORTED_ERRORS} more" if len(mistakes) > MAX_REPORTED_ERRORS else ""
         raise InvalidInput(f"The configuration does not agree with {path}: {shown}{more}.")
 
 

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import NOT_YET_KNOWN, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import PERMISSION_RETRY_CODES, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import PARAMETER_PREFIX
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, Step
 
@@ -37,7 +37,7 @@ class Parameter:
 
 
 @dataclass(frozen=True)
-class WantedParameter:
+class DesiredParameter:
     """A parameter as it is wanted. :param tier: ``None`` for the smallest that fits."""
 
     name: str
@@ -68,7 +68,7 @@ def parse(text: str, where: str) -> dict[str, Any]:
     :raises InvalidInput: it is no JSON object, with the place of the mistake, or no agent configuration.
     """
     try:
-        config = json.loads(text, object_pairs_hook=_without_duplicates, parse_constant=_no_constant)
+        config = json.loads(text, object_pairs_hook=_reject_duplicate_keys, parse_constant=_reject_constant)
     except json.JSONDecodeError as error:
         raise InvalidInput(f"{where} is not JSON: {error.msg} at line {error.lineno} column {error.colno}.") from error
     except InvalidInput as error:
@@ -78,7 +78,7 @@ def parse(text: str, where: str) -> dict[str, Any]:
     return checked(config, where)
 
 
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     keys = [key for key, _value in pairs]
     twice = sorted({key for key in keys if keys.count(key) > 1})
     if twice:
@@ -86,7 +86,7 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def _no_constant(name: str) -> None:
+def _reject_constant(name: str) -> None:
     raise InvalidInput(f"{name} is no JSON value.")
 
 
@@ -112,7 +112,7 @@ def checked(config: Any, where: str) -> dict[str, Any]:
     return config
 
 
-def fitting_tier(now: Parameter | None, want: WantedParameter) -> str:
+def select_tier(current: Parameter | None, desired: DesiredParameter) -> str:
     """The smallest tier that holds the configuration and is no step down from what is stored.
 
     GetParameter does not tell the tier, and the admin policy grants nothing that does; but a value over the Standard
@@ -120,18 +120,18 @@ def fitting_tier(now: Parameter | None, want: WantedParameter) -> str:
 
     :raises InvalidInput: the configuration fits no tier, or not the one asked for.
     """
-    size = len(want.value.encode())
-    tiers = [want.tier] if want.tier else list(LIMITS)
+    size = len(desired.value.encode())
+    tiers = [desired.tier] if desired.tier else list(LIMITS)
     if size > LIMITS[tiers[-1]]:
         raise InvalidInput(
-            f"the configuration for '{want.name}' is {size} bytes when minified; Parameter Store takes "
+            f"the configuration for '{desired.name}' is {size} bytes when minified; Parameter Store takes "
             f"{LIMITS[tiers[-1]]} in the {tiers[-1]} tier."
         )
-    stored = len(now.value.encode()) if now else 0
+    stored = len(current.value.encode()) if current else 0
     return next(tier for tier in tiers if tier == tiers[-1] or max(size, stored) <= LIMITS[tier])
 
 
-def same_meaning(value: str, config: Mapping[str, Any]) -> bool:
+def is_equivalent(value: str, config: Mapping[str, Any]) -> bool:
     """Whether a stored value says the same as a configuration, whatever its spaces and order of keys."""
     try:
         # Python takes True for 1 and 1 for 1.0; JSON's texts with sorted keys tell the first apart.
@@ -140,31 +140,31 @@ def same_meaning(value: str, config: Mapping[str, Any]) -> bool:
         return False
 
 
-def is_stored(now: Parameter | None, want: WantedParameter) -> bool:
+def is_stored(current: Parameter | None, desired: DesiredParameter) -> bool:
     """Whether what is stored says what is wanted."""
-    return now is not None and same_meaning(now.value, want.config)
+    return current is not None and is_equivalent(current.value, desired.config)
 
 
-def plan(now: Parameter | None, want: WantedParameter) -> Plan:
+def plan(current: Parameter | None, desired: DesiredParameter) -> Plan:
     """The one step that stores the configuration, where what is stored says something else."""
-    tier = fitting_tier(now, want)
-    if now and now.type != "String":
+    tier = select_tier(current, desired)
+    if current and current.type != "String":
         raise InvalidInput(
-            f"parameter '{want.name}' exists with type {now.type}, and Parameter Store changes no type; the agent "
+            f"parameter '{desired.name}' exists with type {current.type}, and Parameter Store changes no type; the agent "
             "reads a String. Delete it, or choose another name."
         )
-    if is_stored(now, want):
-        return Plan({want.name: []})
-    arguments = {"name": want.name, "value": want.value, "type": "String", "overwrite": True, "tier": tier}
-    words = f"store the configuration in parameter '{want.name}'"
-    return Plan({want.name: [Step("ssm:PutParameter", arguments, words, retry_when=NOT_YET_KNOWN)]})
+    if is_stored(current, desired):
+        return Plan({desired.name: []})
+    arguments = {"name": desired.name, "value": desired.value, "type": "String", "overwrite": True, "tier": tier}
+    words = f"store the configuration in parameter '{desired.name}'"
+    return Plan({desired.name: [Step("ssm:PutParameter", arguments, words, retry_when=PERMISSION_RETRY_CODES)]})
 
 
-def plan_absent(now: Parameter | None, name: str) -> Plan:
+def plan_absent(current: Parameter | None, name: str) -> Plan:
     """The one step that deletes the parameter."""
     words = f"delete parameter '{name}'"
     step = Step("ssm:DeleteParameter", {"name": name}, words, done_when=frozenset({"ParameterNotFound"}))
-    return Plan({name: [step] if now else []})
+    return Plan({name: [step] if current else []})
 
 
 def report(name: str, parameter: Parameter | None) -> dict[str, Any] | None:

@@ -8,9 +8,9 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter import plan as config_plan
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import Parameter, WantedParameter
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import DesiredParameter, Parameter
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import NOT_YET_KNOWN, AwsRefusal
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import PERMISSION_RETRY_CODES, AwsApiError
 
 if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
@@ -22,7 +22,7 @@ State = Optional[Parameter]
 class ParameterResource(Resource[State]):
     """A parameter that holds an agent configuration.
 
-    :param want: ``None`` where it is not to be there.
+    :param desired: ``None`` where it is not to be there.
     :param region: where it is, for the result.
     :param is_known: whether it is known what is stored, so that it is not read.
     :param stored: what is known to be stored.
@@ -32,7 +32,7 @@ class ParameterResource(Resource[State]):
         self,
         aws: Aws,
         name: str,
-        want: WantedParameter | None,
+        desired: DesiredParameter | None,
         region: str | None,
         *,
         is_known: bool = False,
@@ -42,50 +42,52 @@ class ParameterResource(Resource[State]):
         self._is_known = is_known
         self._stored = stored
         self._name = name
-        self._want = want
+        self._desired = desired
         self._region = region
 
     def read(self) -> State:
         """The parameter as it is stored."""
         if self._is_known:
             return self._stored
-        attempt = f"read parameter '{self._name}'"
-        answer = self._aws.patiently(
-            lambda: self._aws.find("ssm:GetParameter", attempt, absent="ParameterNotFound", Name=self._name),
-            NOT_YET_KNOWN,
+        description = f"read parameter '{self._name}'"
+        answer = self._aws.retry(
+            lambda: self._aws.find("ssm:GetParameter", description, absent="ParameterNotFound", Name=self._name),
+            PERMISSION_RETRY_CODES,
         )
         if answer is None:
             return None
         parameter = answer["Parameter"]
         return Parameter(parameter["Value"], parameter["Type"], parameter["Version"])
 
-    def plan(self, now: State) -> Plan:
+    def plan(self, current: State) -> Plan:
         """The step that stores or deletes it."""
-        return config_plan.plan(now, self._want) if self._want else config_plan.plan_absent(now, self._name)
+        return (
+            config_plan.plan(current, self._desired) if self._desired else config_plan.plan_absent(current, self._name)
+        )
 
-    def after(self, now: State) -> State:
+    def after(self, current: State) -> State:
         """The parameter that the plan leads to."""
-        if self._want is None or config_plan.is_stored(now, self._want):
-            return now if self._want else None
-        return Parameter(self._want.value, version=now.version + 1 if now and now.version else 1)
+        if self._desired is None or config_plan.is_stored(current, self._desired):
+            return current if self._desired else None
+        return Parameter(self._desired.value, version=current.version + 1 if current and current.version else 1)
 
     def render(self, state: State) -> dict[str, Any]:
         """The parameter for the diff."""
         return config_plan.render(self._name, state)
 
-    def report(self, now: State, then: State) -> dict[str, Any]:
+    def report(self, current: State, planned: State) -> dict[str, Any]:
         """The parameter for the result, and what was stored before."""
-        stored = asdict(now) if now else {}
-        return {"parameter": config_plan.report(self._name, then), "region": self._region, "stored": stored}
+        stored = asdict(current) if current else {}
+        return {"parameter": config_plan.report(self._name, planned), "region": self._region, "stored": stored}
 
     def execute(self, step: Step) -> None:
         """Make the step's call."""
         try:
             self._aws.execute(step)
-        except AwsRefusal as refusal:
+        except AwsApiError as error:
             # Only AWS knows that a small configuration is stored in the Advanced tier, and it takes no step back:
             # https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-advanced-parameters.html
-            chosen_by_user = self._want is None or self._want.tier
-            if chosen_by_user or refusal.code != "ValidationException" or "advanced" not in str(refusal):
+            chosen_by_user = self._desired is None or self._desired.tier
+            if chosen_by_user or error.code != "ValidationException" or "advanced" not in str(error):
                 raise
             self._aws.execute(replace(step, arguments={**step.arguments, "tier": "Advanced"}))

@@ -14,11 +14,11 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import Saved
+from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import SavedCredentials
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials import format as key_format
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file import RECORD, Store, pending, record
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import KEY_ID, REGION, SECRET
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsRefusal, CwagentError, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import PARAMETER_PREFIX
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import in_parallel
 
@@ -60,31 +60,31 @@ class DocumentStore(Store):
         """The texts that are there, or why one cannot be read."""
 
     @abstractmethod
-    def _write(self, user: str, text: str, attempt: str) -> None:
+    def _write(self, user: str, text: str, description: str) -> None:
         """Write the text of a document, be it there or not."""
 
-    def read(self, users: Sequence[str]) -> dict[str, Saved]:
+    def read(self, users: Sequence[str]) -> dict[str, SavedCredentials]:
         """What is saved for users."""
         texts = self._load(users)
         return {user: self._saved(user, texts.get(user)) for user in users}
 
-    def _saved(self, user: str, text: str | CwagentError | None) -> Saved:
+    def _saved(self, user: str, text: str | CwagentError | None) -> SavedCredentials:
         where = self.where(user)
         if isinstance(text, CwagentError):
-            return Saved(where, problem=str(text))
+            return SavedCredentials(where, problem=str(text))
         document = _parsed(text)
         try:
             before = pending(document[RECORD]) if RECORD in document else None
         except (KeyError, TypeError, ValueError):
-            return Saved(
+            return SavedCredentials(
                 where,
                 problem=f"{where} says what keys existed before an interrupted run, but not in a way that can be read. "
                 f"Compare the access keys of user '{user}' with it, delete those in no use, then delete it.",
             )
         key = key_format.read(document)
         if key is None:
-            return Saved(where, pending=before)
-        return Saved(where, key.key_id, self.region in (None, key.region), before)
+            return SavedCredentials(where, pending=before)
+        return SavedCredentials(where, key.key_id, self.region in (None, key.region), before)
 
     def prepare(self, user: str, existing: Iterable[str], time: datetime) -> None:
         """Write the record into the document, beside the key that is there."""
@@ -164,18 +164,18 @@ class ParameterStore(DocumentStore):
             f"changed to {SECURE}. Delete it, or choose another credentials.prefix."
         )
 
-    def _write(self, user: str, text: str, attempt: str) -> None:
+    def _write(self, user: str, text: str, description: str) -> None:
         encrypted: dict[str, Any] = {"KeyId": self.kms_key_id} if self.kms_key_id else {}
         self.aws.call(
-            "ssm:PutParameter", attempt, Name=self.name(user), Value=text, Type=SECURE, Overwrite=True, **encrypted
+            "ssm:PutParameter", description, Name=self.name(user), Value=text, Type=SECURE, Overwrite=True, **encrypted
         )
 
     def remove(self, user: str) -> None:
         """Delete the parameter."""
         try:
             self.aws.call("ssm:DeleteParameter", f"delete {self.where(user)}", Name=self.name(user))
-        except AwsRefusal as refusal:
-            if refusal.code != "ParameterNotFound":
+        except AwsApiError as error:
+            if error.code != "ParameterNotFound":
                 raise
 
 
@@ -201,29 +201,29 @@ class SecretStore(DocumentStore):
             answer = self.aws.call(
                 "secretsmanager:GetSecretValue", f"read {self.where(user)}", SecretId=self.name(user)
             )
-        except AwsRefusal as refusal:
-            if refusal.code == "ResourceNotFoundException":
+        except AwsApiError as error:
+            if error.code == "ResourceNotFoundException":
                 return None
-            if refusal.code != "InvalidRequestException":
+            if error.code != "InvalidRequestException":
                 raise
             return CwagentError(
-                f"{refusal} If it is scheduled for deletion, restore it (aws secretsmanager restore-secret --secret-id "
+                f"{error} If it is scheduled for deletion, restore it (aws secretsmanager restore-secret --secret-id "
                 f"{self.name(user)}) or delete it for good, then run again."
             )
         return str(answer.get("SecretString", ""))
 
-    def _write(self, user: str, text: str, attempt: str) -> None:
+    def _write(self, user: str, text: str, description: str) -> None:
         name = self.name(user)
         # Not PutSecretValue, which goes on with the KMS key that the secret was made with.
         encrypted: dict[str, Any] = {"KmsKeyId": self.kms_key_id} if self.kms_key_id else {}
         try:
-            self.aws.call("secretsmanager:UpdateSecret", attempt, SecretId=name, SecretString=text, **encrypted)
-        except AwsRefusal as refusal:
-            if refusal.code != "ResourceNotFoundException":
+            self.aws.call("secretsmanager:UpdateSecret", description, SecretId=name, SecretString=text, **encrypted)
+        except AwsApiError as error:
+            if error.code != "ResourceNotFoundException":
                 raise
             words = f"Access key of IAM user {user} for the Amazon CloudWatch agent."
             self.aws.call(
-                "secretsmanager:CreateSecret", attempt, Name=name, SecretString=text, Description=words, **encrypted
+                "secretsmanager:CreateSecret", description, Name=name, SecretString=text, Description=words, **encrypted
             )
 
     def remove(self, user: str) -> None:
@@ -235,8 +235,8 @@ class SecretStore(DocumentStore):
                 SecretId=self.name(user),
                 ForceDeleteWithoutRecovery=True,
             )
-        except AwsRefusal as refusal:
-            if refusal.code != "ResourceNotFoundException":
+        except AwsApiError as error:
+            if error.code != "ResourceNotFoundException":
                 raise
 
 

@@ -16,7 +16,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import Pending, Saved
+from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import Pending, SavedCredentials
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials import format as key_format
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import KEY_ID, REGION, SECRET
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
@@ -46,7 +46,7 @@ class Store(ABC):
         """
 
     @abstractmethod
-    def read(self, users: Sequence[str]) -> dict[str, Saved]:
+    def read(self, users: Sequence[str]) -> dict[str, SavedCredentials]:
         """What is saved for users; a place that cannot be read is the problem of its user alone."""
 
     @abstractmethod
@@ -127,24 +127,24 @@ class FileStore(Store):
 
     def _is_shared(self) -> bool:
         """Whether the folder serves something else too; one that does not gets its mode from this store."""
-        ours = (".credentials", ".pending", ".earlier", ".new")
-        others = any(not path.name.endswith(ours) for path in self.directory.iterdir())
+        managed = (".credentials", ".pending", ".earlier", ".new")
+        others = any(not path.name.endswith(managed) for path in self.directory.iterdir())
         return others and self.directory.stat().st_mode & 0o777 != FOLDER_MODE
 
-    def read(self, users: Sequence[str]) -> dict[str, Saved]:
+    def read(self, users: Sequence[str]) -> dict[str, SavedCredentials]:
         """What is saved for users."""
         return {user: self._read(user) for user in users}
 
-    def _read(self, user: str) -> Saved:
+    def _read(self, user: str) -> SavedCredentials:
         where = str(self.path(user))
         try:
             section, written = self._parsed(user), self._read_pending(user)
         except CwagentError as error:
-            return Saved(where, problem=str(error))
+            return SavedCredentials(where, problem=str(error))
         if section is None:
-            return Saved(where, pending=written)
-        fit = self._mode_fits(user) and self.region in (None, section.get(REGION))
-        return Saved(where, section[KEY_ID], fit, written)
+            return SavedCredentials(where, pending=written)
+        up_to_date = self._mode_fits(user) and self.region in (None, section.get(REGION))
+        return SavedCredentials(where, section[KEY_ID], up_to_date, written)
 
     def prepare(self, user: str, existing: Iterable[str], time: datetime) -> None:
         """Write the record beside the file, which proves that the folder can be written."""

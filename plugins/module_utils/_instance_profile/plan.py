@@ -22,7 +22,7 @@ STOPPED = frozenset({"stopping", "stopped"})
 # EC2 does not know a new instance profile for some seconds and calls its name invalid meanwhile; an association that
 # another one has just replaced or that has just ended is still in the way for a moment.
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_general.html#troubleshoot_general_eventual-consistency
-NOT_YET = frozenset({"InvalidParameterValue", "IncorrectState", "IncorrectInstanceState"})
+ASSOCIATION_RETRY_CODES = frozenset({"InvalidParameterValue", "IncorrectState", "IncorrectInstanceState"})
 
 
 @dataclass(frozen=True)
@@ -60,18 +60,18 @@ class State:
     :param profile: the instance profile as IAM shows it; ``None`` where there is none, or where no instance carries
         anything to compare it with.
     :param holders: ids of the instances that carry the profile and were not asked for; read only for ``exclusive``.
-    :param lacking: by name of another profile found on an instance, the policies its role lacks of those the wanted
+    :param missing_policies: by name of another profile found on an instance, the policies its role lacks of those the wanted
         profile's role has; read only for ``keep_other``.
     """
 
     instances: Mapping[str, Instance | None]
     profile: InstanceProfile | None = None
     holders: frozenset[str] = frozenset()
-    lacking: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    missing_policies: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class WantedProfile:
+class DesiredProfile:
     """What the user wants.
 
     :param name: the instance profile.
@@ -88,79 +88,84 @@ class WantedProfile:
     exclusive: bool = False
 
 
-def plan(now: State, want: WantedProfile) -> Plan:
+def plan(current: State, desired: DesiredProfile) -> Plan:
     """The steps for every instance.
 
     :raises InvalidInput: an instance is not there, or another one carries the profile; nothing is done for any.
     """
-    if want.exclusive and now.holders:
+    if desired.exclusive and current.holders:
         raise InvalidInput(
-            f"instance profile '{want.name}' is on other instances too: {', '.join(sorted(now.holders))}. "
+            f"instance profile '{desired.name}' is on other instances too: {', '.join(sorted(current.holders))}. "
             "Take it off them first."
         )
-    if not want.present:
-        off = {name: take_off(instance, want.name) if instance else [] for name, instance in now.instances.items()}
+    if not desired.present:
+        off = {
+            name: disassociate(instance, desired.name) if instance else []
+            for name, instance in current.instances.items()
+        }
         return Plan(off)
-    problems = [problem for name in now.instances for problem in _problems(now, name, want)]
+    problems = [problem for name in current.instances for problem in _problems(current, name, desired)]
     if problems:
         raise InvalidInput(" ".join(problems))
-    return Plan({name: _put_on(now, instance, want) for name, instance in now.instances.items() if instance})
+    return Plan(
+        {name: _associate(current, instance, desired) for name, instance in current.instances.items() if instance}
+    )
 
 
-def _problems(now: State, name: str, want: WantedProfile) -> list[str]:
-    instance = now.instances[name]
-    unfit = unfit_instance(name, instance.state if instance else None)
+def _problems(current: State, name: str, desired: DesiredProfile) -> list[str]:
+    instance = current.instances[name]
+    unfit = ineligible_reason(name, instance.state if instance else None)
     if unfit or instance is None:
         return [unfit]
-    other = _other(instance, want)
-    if other and not want.replace and not want.keep_other:
+    other = _other(instance, desired)
+    if other and not desired.replace and not desired.keep_other:
         carries = f"Instance {name} carries instance profile '{other.profile}'"
-        cure = (
-            f"set replace to put '{want.name}' in its place, or give the role in '{other.profile}' the agent's policies"
-        )
+        cure = f"set replace to put '{desired.name}' in its place, or give the role in '{other.profile}' the agent's policies"
         return [f"{carries}; {cure}."]
     return []
 
 
-def unfit_instance(name: str, state: str | None) -> str:
+def ineligible_reason(name: str, state: str | None) -> str:
     """Why an instance can carry no instance profile; empty when it can. :param state: ``None`` where it is unknown."""
     if state is None:
         return f"Instance {name} does not exist in this region and account."
     return f"Instance {name} is {state} and can carry no instance profile." if state in ENDED else ""
 
 
-def _other(instance: Instance, want: WantedProfile) -> Association | None:
+def _other(instance: Instance, desired: DesiredProfile) -> Association | None:
     """Another profile that is on the instance."""
-    return next((found for found in instance.associations if found.profile != want.name), None)
+    return next((found for found in instance.associations if found.profile != desired.name), None)
 
 
-def current(associations: Sequence[Association], profile: InstanceProfile | None, want: WantedProfile) -> bool:
+def is_up_to_date(
+    associations: Sequence[Association], profile: InstanceProfile | None, desired: DesiredProfile
+) -> bool:
     """Whether these are the wanted profile, in its present incarnation, and no other."""
     return bool(associations) and all(
-        found.profile == want.name and found.profile_id in (None, profile.id if profile else None)
+        found.profile == desired.name and found.profile_id in (None, profile.id if profile else None)
         for found in associations
     )
 
 
-def kept(now: State, want: WantedProfile) -> Mapping[str, str]:
+def kept(current: State, desired: DesiredProfile) -> Mapping[str, str]:
     """By instance, the other profile that it keeps."""
-    found = {name: _kept(instance, want) for name, instance in now.instances.items() if instance}
+    found = {name: _kept(instance, desired) for name, instance in current.instances.items() if instance}
     return {name: profile for name, profile in found.items() if profile}
 
 
-def _kept(instance: Instance, want: WantedProfile) -> str | None:
+def _kept(instance: Instance, desired: DesiredProfile) -> str | None:
     """The other profile that an instance keeps."""
-    other = None if not want.present or want.replace else _other(instance, want)
+    other = None if not desired.present or desired.replace else _other(instance, desired)
     return other.profile if other else None
 
 
-def _put_on(now: State, instance: Instance, want: WantedProfile) -> list[Step]:
-    if current(instance.associations, now.profile, want) or _kept(instance, want):
+def _associate(current: State, instance: Instance, desired: DesiredProfile) -> list[Step]:
+    if is_up_to_date(instance.associations, current.profile, desired) or _kept(instance, desired):
         return []
-    return put_on(instance, want.name)
+    return associate(instance, desired.name)
 
 
-def put_on(instance: Instance, profile: str) -> list[Step]:
+def associate(instance: Instance, profile: str) -> list[Step]:
     """The steps that put a profile on an instance, in the place of those it carries.
 
     EC2 replaces a profile on a running instance only.
@@ -172,15 +177,15 @@ def put_on(instance: Instance, profile: str) -> list[Step]:
         old = next((found for found in instance.associations if found.profile != profile), instance.associations[0])
         arguments["association_id"] = old.id
         words += f" in place of '{old.profile}'"
-        return [Step("ec2:ReplaceIamInstanceProfileAssociation", arguments, words, retry_when=NOT_YET)]
+        return [Step("ec2:ReplaceIamInstanceProfileAssociation", arguments, words, retry_when=ASSOCIATION_RETRY_CODES)]
     arguments["instance_id"] = instance.id
     return [
         *(_disassociate(instance, found) for found in instance.associations),
-        Step("ec2:AssociateIamInstanceProfile", arguments, words, retry_when=NOT_YET),
+        Step("ec2:AssociateIamInstanceProfile", arguments, words, retry_when=ASSOCIATION_RETRY_CODES),
     ]
 
 
-def take_off(instance: Instance, profile: str) -> list[Step]:
+def disassociate(instance: Instance, profile: str) -> list[Step]:
     """The steps that take a profile off an instance, if it is there."""
     return [_disassociate(instance, found) for found in instance.associations if found.profile == profile]
 
@@ -194,21 +199,23 @@ def _disassociate(instance: Instance, association: Association) -> Step:
     )
 
 
-def state_after(now: State, want: WantedProfile) -> State:
+def planned_state(current: State, desired: DesiredProfile) -> State:
     """The state that the plan leads to. The ARN of a profile that is yet to be made is not known."""
-    return replace(now, instances={name: _after(now, found, want) for name, found in now.instances.items()})
+    return replace(
+        current, instances={name: _after(current, found, desired) for name, found in current.instances.items()}
+    )
 
 
-def _after(now: State, instance: Instance | None, want: WantedProfile) -> Instance | None:
+def _after(current: State, instance: Instance | None, desired: DesiredProfile) -> Instance | None:
     if instance is None:
         return None
-    if not want.present:
-        remaining = tuple(found for found in instance.associations if found.profile != want.name)
+    if not desired.present:
+        remaining = tuple(found for found in instance.associations if found.profile != desired.name)
         return replace(instance, associations=remaining)
-    if current(instance.associations, now.profile, want) or _kept(instance, want):
+    if is_up_to_date(instance.associations, current.profile, desired) or _kept(instance, desired):
         return instance
-    profile = now.profile
-    arn = (profile.arn if profile else None) or want.name
+    profile = current.profile
+    arn = (profile.arn if profile else None) or desired.name
     return replace(instance, associations=(Association(None, arn, profile.id if profile else None),))
 
 
@@ -222,7 +229,7 @@ def render(state: State) -> dict[str, Any]:
     }
 
 
-def render_items(before: State, after: State) -> list[dict[str, Any]]:
+def to_result(before: State, after: State) -> list[dict[str, Any]]:
     """Every instance with its profile before and after, for the result, in the order asked for."""
     old, new = render(before)["instances"], render(after)["instances"]
     return [{"instance_id": name, "profile_before": old[name], "profile": new[name]} for name in old]

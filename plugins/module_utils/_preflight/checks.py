@@ -16,8 +16,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_window import p
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter import plan as config_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file import FileStore
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsRefusal, CwagentError, InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import unfit_instance
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, CwagentError, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import ineligible_reason
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import (
     instance_states,
     read_associations,
@@ -29,7 +29,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._role import options a
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import WantedRole
+    from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import DesiredRole
 
 
 class Preflight:
@@ -37,17 +37,17 @@ class Preflight:
 
     :param params: the options of the module cwagent_preflight.
     :param region: of the module, where none is given for a thing.
-    :param connect: makes a boto3 client for a service: ``AnsibleAWSModule.client``.
+    :param client_factory: makes a boto3 client for a service: ``AnsibleAWSModule.client``.
     :raises InvalidInput: the instances of a region are no list.
     """
 
-    def __init__(self, params: Mapping[str, Any], region: str | None, connect: Callable[..., Any]) -> None:
+    def __init__(self, params: Mapping[str, Any], region: str | None, client_factory: Callable[..., Any]) -> None:
         self._params = params
         self._region = region
-        self._connect = connect
+        self._client_factory = client_factory
         self._instances = {name: _ids(name, given) for name, given in params["instances"].items()}
         answers: dict[str, Any] = {}
-        self._aws_in = {name: drift.ReadOnce(self._in_region(name), name, answers) for name in self._instances}
+        self._aws_in = {name: drift.CachingAws(self._in_region(name), name, answers) for name in self._instances}
 
     def result(self) -> dict[str, Any]:
         """What the module returns. AWS is only asked when all else is right.
@@ -68,11 +68,11 @@ class Preflight:
         """For which parts of the job on EC2 there is something to do, where that was asked."""
         if not self._roles or not self._instances:
             return {}
-        want = drift.WantedAccess(
+        desired = drift.DesiredAccess(
             **self._roles, replace=self._params["ec2_access"]["replace"], instances=self._instances
         )
         try:
-            return {"due": drift.due(want, self._aws_in)}
+            return {"due": drift.due(desired, self._aws_in)}
         except CwagentError:
             # What cannot be read, or had, is told by the task that needs it, after all that can be put back was.
             return {"due": list(drift.PARTS)}
@@ -96,12 +96,12 @@ class Preflight:
             yield lambda: self._roles
 
     @cached_property
-    def _roles(self) -> dict[str, WantedRole]:
+    def _roles(self) -> dict[str, DesiredRole]:
         """By access, what is wanted of the role. :raises InvalidInput: AWS would refuse it."""
         asked = self._params["ec2_access"]
         return {access: self._role(access, asked[access]) for access in ("server", "admin")} if asked else {}
 
-    def _role(self, access: str, given: Mapping[str, Any]) -> WantedRole:
+    def _role(self, access: str, given: Mapping[str, Any]) -> DesiredRole:
         options = ArgumentSpecValidator(role_options.SPEC, required_if=role_options.REQUIRED_IF).validate(given)
         problems = list(options.error_messages)
         if options.validated_parameters.get("state") == "absent":
@@ -115,10 +115,10 @@ class Preflight:
 
         def unfit_in(region: str) -> list[str]:
             aws = self._aws_in[region]
-            carrying = _carrying(aws) if self._params["ec2_access"] else ()
+            carrying = _with_profile(aws) if self._params["ec2_access"] else ()
             unsure = [name for name in self._instances[region] if name not in carrying]
             states = instance_states(aws, unsure)
-            return [problem for name in unsure if (problem := unfit_instance(name, states.get(name)))]
+            return [problem for name in unsure if (problem := ineligible_reason(name, states.get(name)))]
 
         for aws in self._aws_in.values():
             aws.client("ec2")  # before the threads: amazon.aws ends the module where it can make none
@@ -131,7 +131,7 @@ class Preflight:
         """
         if not self._params["retired_profiles"]:
             return [], []
-        answer = Aws(self._connect).call("ec2:DescribeRegions", "list the regions of the account")
+        answer = Aws(self._client_factory).call("ec2:DescribeRegions", "list the regions of the account")
         problems: list[str] = []
         unseen: list[str] = []
         for carrying, closed in in_parallel(self._carriers, sorted(each["RegionName"] for each in answer["Regions"])):
@@ -142,11 +142,11 @@ class Preflight:
     def _carriers(self, region: str) -> tuple[list[str], list[str]]:
         try:
             found = read_associations(Aws(self._in_region(region)))
-        except AwsRefusal as refusal:
-            if not refusal.explicit:
+        except AwsApiError as error:
+            if not error.explicit_deny:
                 raise
             # An organization closes regions by such a policy; it is not the user's to lift.
-            return [], [f"It was not looked whether instances in {region} carry a profile. {refusal}"]
+            return [], [f"It was not looked whether instances in {region} carry a profile. {error}"]
         problems = [
             f"Instance {name} in {region} is not in the inventory and carries instance profile '{each.profile}'."
             for name, associations in sorted(found.items())
@@ -156,7 +156,7 @@ class Preflight:
         return problems, []
 
     def _in_region(self, region: str) -> Callable[..., Any]:
-        return partial(self._connect, region=region) if region else self._connect
+        return partial(self._client_factory, region=region) if region else self._client_factory
 
 
 def _ids(region: str, given: Any) -> list[str]:
@@ -166,7 +166,7 @@ def _ids(region: str, given: Any) -> list[str]:
         raise InvalidInput(f"instances: '{region}' has no list of ids: {error}") from error
 
 
-def _carrying(aws: Aws) -> Collection[str]:
+def _with_profile(aws: Aws) -> Collection[str]:
     """The instances that carry a profile, and so are there; to read this is no further call where it is due anyway."""
     try:
         return read_associations(aws)

@@ -8,13 +8,13 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import RETURNED, WantedAdmin
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import RELEASED, DesiredAdmin
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.resource import AdminInstanceResource
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import ABSENT, CLOSED, WantedWindow
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import ABSENT, CLOSED, DesiredWindow
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
-from ansible_collections.cwagent.iam.plugins.module_utils._aws import ATTEMPTS, Aws
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsRefusal
-from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import WantedProfile
+from ansible_collections.cwagent.iam.plugins.module_utils._aws import MAX_ATTEMPTS, Aws
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError
+from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import DesiredProfile
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import AssociationResource
 from ansible_collections.cwagent.iam.plugins.module_utils._role.resource import RoleResource, find_role
 
@@ -22,53 +22,53 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
-    from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import WantedRole
+    from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import DesiredRole
 
 WINDOW, PROFILES, ACCESS = PARTS = "window", "profiles", "access"
 
 
 @dataclass(frozen=True)
-class WantedAccess:
+class DesiredAccess:
     """What the instances of an inventory are to have.
 
     :param replace: whether the server profile takes the place of another one.
     :param instances: by region, the ids of the instances.
     """
 
-    server: WantedRole
-    admin: WantedRole
+    server: DesiredRole
+    admin: DesiredRole
     replace: bool
     instances: Mapping[str, Sequence[str]]
 
 
-class ReadOnce(Aws):
+class CachingAws(Aws):
     """Makes each reading call once, for several resources that look at the same things.
 
     :param region: where it calls.
     :param answers: those so far, shared by the regions: IAM's are the same in all of them.
     """
 
-    def __init__(self, connect: Callable[..., Any], region: str, answers: dict[str, Any]) -> None:
-        super().__init__(connect)
+    def __init__(self, client_factory: Callable[..., Any], region: str, answers: dict[str, Any]) -> None:
+        super().__init__(client_factory)
         self._region = region
         self._answers = answers
 
-    def call(self, action: str, attempt: str, attempts: int = ATTEMPTS, **arguments: Any) -> dict[str, Any]:
-        """The answer of the first call with these arguments. :raises AwsRefusal: that was its answer."""
+    def call(self, action: str, description: str, max_attempts: int = MAX_ATTEMPTS, **arguments: Any) -> dict[str, Any]:
+        """The answer of the first call with these arguments. :raises AwsApiError: that was its answer."""
         region = None if action.startswith("iam:") else self._region
         key = json.dumps([region, action, arguments], sort_keys=True)
         if key not in self._answers:
             try:
-                self._answers[key] = super().call(action, attempt, attempts, **arguments)
-            except AwsRefusal as refusal:
-                self._answers[key] = refusal
-        answer: dict[str, Any] | AwsRefusal = self._answers[key]
-        if isinstance(answer, AwsRefusal):
+                self._answers[key] = super().call(action, description, max_attempts, **arguments)
+            except AwsApiError as error:
+                self._answers[key] = error
+        answer: dict[str, Any] | AwsApiError = self._answers[key]
+        if isinstance(answer, AwsApiError):
             raise answer
         return answer
 
 
-def due(want: WantedAccess, aws_in: Mapping[str, Aws]) -> list[str]:
+def due(desired: DesiredAccess, aws_in: Mapping[str, Aws]) -> list[str]:
     """For which parts of the job there is something to do, or to say.
 
     ``WINDOW``: the admin window is not as it should be between runs. ``PROFILES``: an instance carries the admin
@@ -82,21 +82,21 @@ def due(want: WantedAccess, aws_in: Mapping[str, Aws]) -> list[str]:
     :raises CwagentError: AWS did not answer.
     """
     aws = next(iter(aws_in.values()))  # of any region: IAM is the same in all
-    admin, server = want.admin.profile, want.server.profile
-    window = WantedWindow("role", want.admin.name, CLOSED if want.admin.declared.admin_window else ABSENT)
-    profile = WantedProfile(server, replace=want.replace, keep_other=True)
+    admin, server = desired.admin.profile, desired.server.profile
+    window = DesiredWindow("role", desired.admin.name, CLOSED if desired.admin.declared.admin_window else ABSENT)
+    profile = DesiredProfile(server, replace=desired.replace, keep_other=True)
     # Without an administrator, no window is open and all access is due, so the rest of that is not read.
-    is_made = find_role(aws, want.admin.name) is not None
+    is_made = find_role(aws, desired.admin.name) is not None
     left_behind: dict[str, list[Resource[Any]]] = {
         WINDOW: [WindowResource(aws, window)] if is_made else [],
-        PROFILES: [AdminInstanceResource(each, WantedAdmin(RETURNED, admin, server)) for each in aws_in.values()],
+        PROFILES: [AdminInstanceResource(each, DesiredAdmin(RELEASED, admin, server)) for each in aws_in.values()],
     }
     access: list[Resource[Any]] = [
         *(
             AssociationResource(aws_in[region], instance_ids, profile, whole_region=True)
-            for region, instance_ids in want.instances.items()
+            for region, instance_ids in desired.instances.items()
         ),
-        *(RoleResource(aws, role, present=True, for_result=False) for role in (want.server, want.admin)),
+        *(RoleResource(aws, role, present=True, for_result=False) for role in (desired.server, desired.admin)),
     ]
     found = [part for part, resources in left_behind.items() if _have_work(resources)]
     return [*found, ACCESS] if found or not is_made or _have_work(access) else []
@@ -105,7 +105,7 @@ def due(want: WantedAccess, aws_in: Mapping[str, Aws]) -> list[str]:
 def _have_work(resources: Iterable[Resource[Any]]) -> bool:
     """Whether there is something to do, or to say, for one of them; those after it are not read."""
     for resource in resources:
-        now = resource.read()
-        if resource.plan(now).changes or resource.warnings(now):
+        current = resource.read()
+        if resource.plan(current).changes or resource.warnings(current):
             return True
     return False

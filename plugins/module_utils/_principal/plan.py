@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import close_new
 from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY, name_of
-from ansible_collections.cwagent.iam.plugins.module_utils._plan import GONE, Step
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import NOT_FOUND_CODES, Step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +20,7 @@ MAX_POLICIES = 10
 
 
 @dataclass(frozen=True)
-class Held:
+class PrincipalState:
     """What is on a principal.
 
     :param policies: ARNs of the managed policies attached.
@@ -39,17 +39,17 @@ class Held:
 class Declared:
     """What the user wants on a principal. ``None`` leaves a thing as it is.
 
-    :param hold: ARNs of the managed policies to have.
-    :param shed: ARNs of the agent's policies to be without.
-    :param ours: ARNs that ``state: absent`` takes off; all else is foreign.
+    :param attach: ARNs of the managed policies to have.
+    :param detach: ARNs of the agent's policies to be without.
+    :param managed: ARNs that ``state: absent`` takes off; all else is foreign.
     :param exclusive: whether to remove everything that is not declared.
     :param boundary: ARN, or ``none`` to have none.
     :param admin_window: whether the principal has an admin window; one that has none yet gets it closed.
     """
 
-    hold: frozenset[str]
-    shed: frozenset[str]
-    ours: frozenset[str]
+    attach: frozenset[str]
+    detach: frozenset[str]
+    managed: frozenset[str]
     exclusive: bool = False
     path: str | None = None
     boundary: str | None = None
@@ -62,56 +62,56 @@ class Declared:
         """The boundary to end with; only meaningful where one was asked for."""
         return None if self.boundary == REMOVE_BOUNDARY else self.boundary
 
-    def policies_after(self, now: frozenset[str]) -> frozenset[str]:
+    def planned_policies(self, current: frozenset[str]) -> frozenset[str]:
         """The managed policies that a principal with ``now`` ends with."""
-        return self.hold if self.exclusive else (now - self.shed) | self.hold
+        return self.attach if self.exclusive else (current - self.detach) | self.attach
 
-    def inline_after(self, now: frozenset[str]) -> frozenset[str]:
+    def planned_inline(self, current: frozenset[str]) -> frozenset[str]:
         """The inline policies that stay; the admin window's is kept even where nothing foreign is."""
-        kept = now & {WINDOW_POLICY} if self.exclusive else now
+        kept = current & {WINDOW_POLICY} if self.exclusive else current
         return kept | {WINDOW_POLICY} if self.admin_window else kept
 
-    def tags_after(self, now: Mapping[str, str]) -> Mapping[str, str]:
+    def planned_tags(self, current: Mapping[str, str]) -> Mapping[str, str]:
         """The tags to end with; AWS does not let anyone change those that begin with ``aws:``."""
         if self.tags is None:
-            return now
-        kept = {key: value for key, value in now.items() if not self.purge_tags or key.startswith("aws:")}
+            return current
+        kept = {key: value for key, value in current.items() if not self.purge_tags or key.startswith("aws:")}
         return {**kept, **self.tags}
 
-    def held_without_ours(self, now: Held) -> Held:
+    def without_managed(self, current: PrincipalState) -> PrincipalState:
         """What is left on the principal when what is ours is taken off."""
-        return replace(now, policies=now.policies - self.ours, inline=now.inline - {WINDOW_POLICY})
+        return replace(current, policies=current.policies - self.managed, inline=current.inline - {WINDOW_POLICY})
 
-    def held_after(self, now: Held) -> Held:
+    def planned_principal(self, current: PrincipalState) -> PrincipalState:
         """What is on the principal in the end; the path of an existing one cannot change."""
-        return Held(
-            path=now.path,
-            policies=self.policies_after(now.policies),
-            inline=self.inline_after(now.inline),
-            boundary=now.boundary if self.boundary is None else self.boundary_arn,
-            tags=self.tags_after(now.tags),
+        return PrincipalState(
+            path=current.path,
+            policies=self.planned_policies(current.policies),
+            inline=self.planned_inline(current.inline),
+            boundary=current.boundary if self.boundary is None else self.boundary_arn,
+            tags=self.planned_tags(current.tags),
         )
 
 
-def foreign(now: Held, want: Declared) -> list[str]:
+def unmanaged(current: PrincipalState, desired: Declared) -> list[str]:
     """What is on a principal that is not this collection's, in words."""
-    return [f"policy {arn}" for arn in sorted(now.policies - want.ours)] + [
-        f"inline policy '{name}'" for name in sorted(now.inline - {WINDOW_POLICY})
+    return [f"policy {arn}" for arn in sorted(current.policies - desired.managed)] + [
+        f"inline policy '{name}'" for name in sorted(current.inline - {WINDOW_POLICY})
     ]
 
 
-def render_held(held: Held) -> dict[str, Any]:
+def principal_to_dict(principal: PrincipalState) -> dict[str, Any]:
     """What is on a principal as results and diffs show it."""
     return {
-        "path": held.path,
-        "managed_policies": sorted(held.policies),
-        "inline_policies": sorted(held.inline),
-        "permissions_boundary": held.boundary,
-        "tags": dict(held.tags),
+        "path": principal.path,
+        "managed_policies": sorted(principal.policies),
+        "inline_policies": sorted(principal.inline),
+        "permissions_boundary": principal.boundary,
+        "tags": dict(principal.tags),
     }
 
 
-def settle(kind: str, name: str, now: Held, then: Held) -> list[Step]:
+def update_steps(kind: str, name: str, current: PrincipalState, planned: PrincipalState) -> list[Step]:
     """The steps that take what is on an existing principal from one state to another.
 
     The boundary comes first, since it narrows. Nothing is detached before its successor is there, unless there is no
@@ -120,19 +120,19 @@ def settle(kind: str, name: str, now: Held, then: Held) -> list[Step]:
     :param kind: ``role`` or ``user``.
     """
     steps: list[Step] = []
-    if then.boundary != now.boundary:
-        steps.append(_set_boundary(kind, name, then.boundary))
-    giving = give(kind, name, then, now)
-    taking = detach(kind, name, now.policies - then.policies)
-    steps += [*taking, *giving] if len(now.policies | then.policies) > MAX_POLICIES else [*giving, *taking]
-    steps += delete_inline(kind, name, now.inline - then.inline)
-    return steps + tag_steps(kind, name, now.tags, then.tags)
+    if planned.boundary != current.boundary:
+        steps.append(_set_boundary(kind, name, planned.boundary))
+    giving = grant_steps(kind, name, planned, current)
+    taking = detach(kind, name, current.policies - planned.policies)
+    steps += [*taking, *giving] if len(current.policies | planned.policies) > MAX_POLICIES else [*giving, *taking]
+    steps += delete_inline_steps(kind, name, current.inline - planned.inline)
+    return steps + tag_steps(kind, name, current.tags, planned.tags)
 
 
-def give(kind: str, name: str, then: Held, now: Held) -> list[Step]:
+def grant_steps(kind: str, name: str, planned: PrincipalState, current: PrincipalState) -> list[Step]:
     """The steps that give rights; the admin window is closed before there is anything it would let through."""
-    close = [close_new(kind, name)] if WINDOW_POLICY in then.inline - now.inline else []
-    return [*close, *attach(kind, name, then.policies - now.policies)]
+    close = [close_new(kind, name)] if WINDOW_POLICY in planned.inline - current.inline else []
+    return [*close, *attach(kind, name, planned.policies - current.policies)]
 
 
 def attach(kind: str, name: str, arns: frozenset[str]) -> list[Step]:
@@ -154,20 +154,20 @@ def detach(kind: str, name: str, arns: frozenset[str]) -> list[Step]:
             f"iam:Detach{kind.title()}Policy",
             {f"{kind}_name": name, "policy_arn": arn},
             f"detach {name_of(arn)} from {kind} '{name}'",
-            done_when=GONE,
+            done_when=NOT_FOUND_CODES,
         )
         for arn in sorted(arns)
     ]
 
 
-def delete_inline(kind: str, name: str, policies: frozenset[str]) -> list[Step]:
+def delete_inline_steps(kind: str, name: str, policies: frozenset[str]) -> list[Step]:
     """Steps to delete inline policies."""
     return [
         Step(
             f"iam:Delete{kind.title()}Policy",
             {f"{kind}_name": name, "policy_name": policy},
             f"delete inline policy '{policy}' of {kind} '{name}'",
-            done_when=GONE,
+            done_when=NOT_FOUND_CODES,
         )
         for policy in sorted(policies)
     ]
@@ -177,20 +177,20 @@ def _set_boundary(kind: str, name: str, boundary: str | None) -> Step:
     action = f"{kind.title()}PermissionsBoundary"
     if boundary is None:
         words = f"remove the permissions boundary of {kind} '{name}'"
-        return Step(f"iam:Delete{action}", {f"{kind}_name": name}, words, done_when=GONE)
+        return Step(f"iam:Delete{action}", {f"{kind}_name": name}, words, done_when=NOT_FOUND_CODES)
     words = f"set the permissions boundary of {kind} '{name}' to {name_of(boundary)}"
     return Step(f"iam:Put{action}", {f"{kind}_name": name, "permissions_boundary": boundary}, words)
 
 
-def tag_steps(kind: str, name: str, now: Mapping[str, str], then: Mapping[str, str]) -> list[Step]:
+def tag_steps(kind: str, name: str, current: Mapping[str, str], planned: Mapping[str, str]) -> list[Step]:
     """Steps that take the tags of an IAM thing from one state to another.
 
     :param kind: ``role``, ``user`` or ``instance profile``.
     """
     noun = kind.title().replace(" ", "")
     named = {f"{kind.replace(' ', '_')}_name": name}
-    changed = {key: value for key, value in then.items() if now.get(key) != value}
-    surplus = sorted(now.keys() - then.keys())
+    changed = {key: value for key, value in planned.items() if current.get(key) != value}
+    surplus = sorted(current.keys() - planned.keys())
     steps = []
     # IAM takes keys that differ by case for one, so the old one goes first.
     if surplus:

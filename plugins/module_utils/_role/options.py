@@ -24,13 +24,13 @@ SPEC: dict[str, Any] = {
 REQUIRED_IF = [("state", "present", ["access"])]
 
 
-def wanted(params: Mapping[str, Any], region: str | None) -> role_plan.WantedRole:
+def wanted(params: Mapping[str, Any], region: str | None) -> role_plan.DesiredRole:
     """What the options ask for. :raises InvalidInput: AWS would refuse it."""
     profile = params["instance_profile"] or params["name"]
     _names.check_name("role", params["name"])
     _names.check_name("instance profile", profile)
     role_plan.check_settings(params["description"], params["max_session_duration"])
-    return role_plan.WantedRole(
+    return role_plan.DesiredRole(
         name=params["name"],
         declared=_module.declared(params, region),
         profile=profile,

@@ -9,17 +9,22 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._plan import GONE, NEW, STILL_HELD, Step
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import (
+    DELETE_RETRY_CODES,
+    NEW_ENTITY_RETRY_CODES,
+    NOT_FOUND_CODES,
+    Step,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import (
     Declared,
-    Held,
-    delete_inline,
+    PrincipalState,
+    delete_inline_steps,
     detach,
-    foreign,
-    give,
-    render_held,
-    settle,
+    grant_steps,
+    principal_to_dict,
     tag_steps,
+    unmanaged,
+    update_steps,
 )
 
 if TYPE_CHECKING:
@@ -50,7 +55,7 @@ class Role:
 
     name: str
     trust: Mapping[str, Any]
-    held: Held = field(default_factory=Held)
+    principal: PrincipalState = field(default_factory=PrincipalState)
     description: str = ""
     max_session_duration: int = DEFAULT_SESSION_DURATION
     arn: str | None = None
@@ -69,7 +74,7 @@ class State:
 
 
 @dataclass(frozen=True)
-class WantedRole:
+class DesiredRole:
     """A role as the user declares it. ``None`` leaves a thing as it is.
 
     :param service: the service principal of EC2 in this partition.
@@ -132,13 +137,13 @@ def _trusts(statement: Mapping[str, Any], service: str) -> bool:
     )
 
 
-def trust_after(now: Mapping[str, Any], want: WantedRole) -> Mapping[str, Any]:
+def trust_after(current: Mapping[str, Any], desired: DesiredRole) -> Mapping[str, Any]:
     """The trust policy to end with: the one that is there where it does, else ours added to it or in its place."""
-    statements = _listed(now.get("Statement", []))
-    trusted = any(_trusts(statement, want.service) for statement in statements)
-    if want.declared.exclusive:
-        return now if trusted and _is_only(statements, want.service) else trust_policy(want.service)
-    return now if trusted else {**now, "Statement": [*statements, _trust_statement(want.service)]}
+    statements = _listed(current.get("Statement", []))
+    trusted = any(_trusts(statement, desired.service) for statement in statements)
+    if desired.declared.exclusive:
+        return current if trusted and _is_only(statements, desired.service) else trust_policy(desired.service)
+    return current if trusted else {**current, "Statement": [*statements, _trust_statement(desired.service)]}
 
 
 def _is_only(statements: list[Any], service: str) -> bool:
@@ -153,155 +158,180 @@ def _is_only(statements: list[Any], service: str) -> bool:
     )
 
 
-def state_after(now: State, want: WantedRole) -> State:
+def planned_state(current: State, desired: DesiredRole) -> State:
     """The state that the plan leads to; the diff and the result are rendered from it."""
-    role = now.role or Role(want.name, trust_policy(want.service), Held(path=want.declared.path or "/"))
-    profile = now.profile or InstanceProfile(want.profile, path=role.held.path)
+    role = current.role or Role(
+        desired.name, trust_policy(desired.service), PrincipalState(path=desired.declared.path or "/")
+    )
+    profile = current.profile or InstanceProfile(desired.profile, path=role.principal.path)
     role = replace(
         role,
-        trust=trust_after(role.trust, want),
-        held=want.declared.held_after(role.held),
-        description=role.description if want.description is None else want.description,
-        max_session_duration=want.max_session_duration or role.max_session_duration,
+        trust=trust_after(role.trust, desired),
+        principal=desired.declared.planned_principal(role.principal),
+        description=role.description if desired.description is None else desired.description,
+        max_session_duration=desired.max_session_duration or role.max_session_duration,
     )
-    profile = replace(profile, role=want.name, tags=want.declared.tags_after(profile.tags))
-    return replace(now, role=role, profile=profile)
+    profile = replace(profile, role=desired.name, tags=desired.declared.planned_tags(profile.tags))
+    return replace(current, role=role, profile=profile)
 
 
-def plan(now: State, want: WantedRole) -> list[Step]:
+def plan(current: State, desired: DesiredRole) -> list[Step]:
     """The steps from the role as it is to the role as it is wanted.
 
     :raises InvalidInput: what is wanted cannot be had without losing something that is there.
     """
-    _refuse_losses(now, want)
-    then = state_after(now, want)
+    _refuse_losses(current, desired)
+    planned = planned_state(current, desired)
     steps: list[Step] = []
-    if now.role and then.role:
-        steps += [*_update(now.role, then.role), *settle("role", want.name, now.role.held, then.role.held)]
-    elif then.role:
-        given = give("role", want.name, then.role.held, Held())
-        steps += [_create(then.role), *(replace(step, retry_when=NEW) for step in given)]
-    return steps + (_profile_steps(now.profile, then.profile) if then.profile else [])
+    if current.role and planned.role:
+        steps += [
+            *_update(current.role, planned.role),
+            *update_steps("role", desired.name, current.role.principal, planned.role.principal),
+        ]
+    elif planned.role:
+        given = grant_steps("role", desired.name, planned.role.principal, PrincipalState())
+        steps += [_create(planned.role), *(replace(step, retry_when=NEW_ENTITY_RETRY_CODES) for step in given)]
+    return steps + (_profile_steps(current.profile, planned.profile) if planned.profile else [])
 
 
-def _refuse_losses(now: State, want: WantedRole) -> None:
-    if now.role and want.declared.path not in (None, now.role.held.path):
+def _refuse_losses(current: State, desired: DesiredRole) -> None:
+    if current.role and desired.declared.path not in (None, current.role.principal.path):
         raise InvalidInput(
-            f"role '{want.name}' exists with path {now.role.held.path}, and IAM cannot move it to "
-            f"{want.declared.path}; leave the path out, or remove the role first."
+            f"role '{desired.name}' exists with path {current.role.principal.path}, and IAM cannot move it to "
+            f"{desired.declared.path}; leave the path out, or remove the role first."
         )
-    if now.profile and now.profile.role not in (None, want.name) and not want.declared.exclusive:
+    if current.profile and current.profile.role not in (None, desired.name) and not desired.declared.exclusive:
         raise InvalidInput(
-            f"instance profile '{want.profile}' holds role '{now.profile.role}' and can hold only one; choose another "
-            f"instance_profile, or set exclusive to put role '{want.name}' in its place."
+            f"instance profile '{desired.profile}' holds role '{current.profile.role}' and can hold only one; choose another "
+            f"instance_profile, or set exclusive to put role '{desired.name}' in its place."
         )
 
 
-def _create(then: Role) -> Step:
+def _create(planned: Role) -> Step:
     arguments: dict[str, Any] = {
-        "role_name": then.name,
-        "path": then.held.path,
-        "assume_role_policy_document": then.trust,
-        "max_session_duration": then.max_session_duration,
+        "role_name": planned.name,
+        "path": planned.principal.path,
+        "assume_role_policy_document": planned.trust,
+        "max_session_duration": planned.max_session_duration,
     }
-    optional = {"description": then.description, "permissions_boundary": then.held.boundary, "tags": then.held.tags}
+    optional = {
+        "description": planned.description,
+        "permissions_boundary": planned.principal.boundary,
+        "tags": planned.principal.tags,
+    }
     arguments.update({key: value for key, value in optional.items() if value})
-    return Step("iam:CreateRole", arguments, f"create role '{then.name}'")
+    return Step("iam:CreateRole", arguments, f"create role '{planned.name}'")
 
 
-def _update(now: Role, then: Role) -> list[Step]:
+def _update(current: Role, planned: Role) -> list[Step]:
     steps = []
-    if then.trust != now.trust:
-        arguments = {"role_name": now.name, "policy_document": then.trust}
-        steps.append(Step("iam:UpdateAssumeRolePolicy", arguments, f"set the trust policy of role '{now.name}'"))
-    if (then.description, then.max_session_duration) != (now.description, now.max_session_duration):
+    if planned.trust != current.trust:
+        arguments = {"role_name": current.name, "policy_document": planned.trust}
+        steps.append(Step("iam:UpdateAssumeRolePolicy", arguments, f"set the trust policy of role '{current.name}'"))
+    if (planned.description, planned.max_session_duration) != (current.description, current.max_session_duration):
         # UpdateRole sets both to their defaults when they are left out.
         settings: dict[str, Any] = {
-            "role_name": now.name,
-            "description": then.description,
-            "max_session_duration": then.max_session_duration,
+            "role_name": current.name,
+            "description": planned.description,
+            "max_session_duration": planned.max_session_duration,
         }
-        words = f"set the description and the session duration of role '{now.name}'"
+        words = f"set the description and the session duration of role '{current.name}'"
         steps.append(Step("iam:UpdateRole", settings, words))
     return steps
 
 
-def _profile_steps(now: InstanceProfile | None, then: InstanceProfile) -> list[Step]:
+def _profile_steps(current: InstanceProfile | None, planned: InstanceProfile) -> list[Step]:
     steps: list[Step] = []
-    if now is None:
-        arguments: dict[str, Any] = {"instance_profile_name": then.name, "path": then.path}
-        if then.tags:
-            arguments["tags"] = then.tags
-        steps.append(Step("iam:CreateInstanceProfile", arguments, f"create instance profile '{then.name}'"))
+    if current is None:
+        arguments: dict[str, Any] = {"instance_profile_name": planned.name, "path": planned.path}
+        if planned.tags:
+            arguments["tags"] = planned.tags
+        steps.append(Step("iam:CreateInstanceProfile", arguments, f"create instance profile '{planned.name}'"))
     else:
-        steps += tag_steps("instance profile", then.name, now.tags, then.tags)
-    held = now.role if now else None
-    if held and held != then.role:
-        steps.append(_out_of_profile(then.name, held))
-    if held != then.role:
-        arguments = {"instance_profile_name": then.name, "role_name": then.role}
-        words = f"put role '{then.role}' into instance profile '{then.name}'"
-        steps.append(Step("iam:AddRoleToInstanceProfile", arguments, words, retry_when=NEW))
+        steps += tag_steps("instance profile", planned.name, current.tags, planned.tags)
+    principal = current.role if current else None
+    if principal and principal != planned.role:
+        steps.append(_out_of_profile(planned.name, principal))
+    if principal != planned.role:
+        arguments = {"instance_profile_name": planned.name, "role_name": planned.role}
+        words = f"put role '{planned.role}' into instance profile '{planned.name}'"
+        steps.append(Step("iam:AddRoleToInstanceProfile", arguments, words, retry_when=NEW_ENTITY_RETRY_CODES))
     return steps
 
 
 def _out_of_profile(profile: str, role: str) -> Step:
     arguments = {"instance_profile_name": profile, "role_name": role}
     words = f"take role '{role}' out of instance profile '{profile}'"
-    return Step("iam:RemoveRoleFromInstanceProfile", arguments, words, done_when=GONE)
+    return Step("iam:RemoveRoleFromInstanceProfile", arguments, words, done_when=NOT_FOUND_CODES)
 
 
-def delayed(now: State, want: WantedRole) -> list[str]:
+def propagation_warnings(current: State, desired: DesiredRole) -> list[str]:
     """What takes its time on instances although IAM shows it at once, in words.
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_switch-role-ec2_instance-profiles.html
     """
-    held = now.profile.role if now.profile else None
-    if held is None or held == want.name:
+    principal = current.profile.role if current.profile else None
+    if principal is None or principal == desired.name:
         return []
-    carrying = f"instances that carry instance profile '{want.profile}'"
-    return [f"{carrying} can use role '{held}' for up to an hour still; taking it off them and putting it on ends that"]
-
-
-def stays(now: State, want: WantedRole) -> list[str]:
-    """What is on the role that is not ours and so keeps it from being deleted, in words."""
-    if now.role is None or want.declared.exclusive:
-        return []
-    statements = _listed(now.role.trust.get("Statement", []))
-    others = sum(not _is_only([statement], want.service) for statement in statements)
+    carrying = f"instances that carry instance profile '{desired.profile}'"
     return [
-        *foreign(now.role.held, want.declared),
-        *([f"{others} further trust statement{'s' if others > 1 else ''}"] if others else []),
-        *(f"instance profile '{name}'" for name in sorted(now.other_profiles)),
+        f"{carrying} can use role '{principal}' for up to an hour still; taking it off them and putting it on ends that"
     ]
 
 
-def absent_after(now: State, want: WantedRole) -> State:
+def blockers(current: State, desired: DesiredRole) -> list[str]:
+    """What is on the role that is not ours and so keeps it from being deleted, in words."""
+    if current.role is None or desired.declared.exclusive:
+        return []
+    statements = _listed(current.role.trust.get("Statement", []))
+    others = sum(not _is_only([statement], desired.service) for statement in statements)
+    return [
+        *unmanaged(current.role.principal, desired.declared),
+        *([f"{others} further trust statement{'s' if others > 1 else ''}"] if others else []),
+        *(f"instance profile '{name}'" for name in sorted(current.other_profiles)),
+    ]
+
+
+def planned_absence(current: State, desired: DesiredRole) -> State:
     """What is left when ours is taken down: of a role with foreign things on it, all but ours."""
-    if now.role and stays(now, want):
-        return replace(now, role=replace(now.role, held=want.declared.held_without_ours(now.role.held)))
-    keep_profile = now.profile and now.profile.role not in (None, want.name)
-    return State(profile=now.profile if keep_profile else None)
+    if current.role and blockers(current, desired):
+        return replace(
+            current, role=replace(current.role, principal=desired.declared.without_managed(current.role.principal))
+        )
+    keep_profile = current.profile and current.profile.role not in (None, desired.name)
+    return State(profile=current.profile if keep_profile else None)
 
 
-def plan_absent(now: State, want: WantedRole) -> list[Step]:
+def plan_absent(current: State, desired: DesiredRole) -> list[Step]:
     """The steps that take the role down, in an order IAM accepts."""
-    left = absent_after(now, want)
-    if now.role and left.role:
-        return settle("role", want.name, now.role.held, left.role.held)
+    left = planned_absence(current, desired)
+    if current.role and left.role:
+        return update_steps("role", desired.name, current.role.principal, left.role.principal)
     steps: list[Step] = []
-    if now.role:
-        steps += detach("role", want.name, now.role.held.policies)
-        steps += delete_inline("role", want.name, now.role.held.inline)
-        steps += [_out_of_profile(name, want.name) for name in sorted(now.other_profiles)]
-    if now.profile and not left.profile:
-        steps += [_out_of_profile(want.profile, want.name)] if now.profile.role else []
-        arguments = {"instance_profile_name": want.profile}
-        words = f"delete instance profile '{want.profile}'"
-        steps.append(Step("iam:DeleteInstanceProfile", arguments, words, done_when=GONE, retry_when=STILL_HELD))
-    if now.role:
-        words = f"delete role '{want.name}'"
-        steps.append(Step("iam:DeleteRole", {"role_name": want.name}, words, done_when=GONE, retry_when=STILL_HELD))
+    if current.role:
+        steps += detach("role", desired.name, current.role.principal.policies)
+        steps += delete_inline_steps("role", desired.name, current.role.principal.inline)
+        steps += [_out_of_profile(name, desired.name) for name in sorted(current.other_profiles)]
+    if current.profile and not left.profile:
+        steps += [_out_of_profile(desired.profile, desired.name)] if current.profile.role else []
+        arguments = {"instance_profile_name": desired.profile}
+        words = f"delete instance profile '{desired.profile}'"
+        steps.append(
+            Step(
+                "iam:DeleteInstanceProfile", arguments, words, done_when=NOT_FOUND_CODES, retry_when=DELETE_RETRY_CODES
+            )
+        )
+    if current.role:
+        words = f"delete role '{desired.name}'"
+        steps.append(
+            Step(
+                "iam:DeleteRole",
+                {"role_name": desired.name},
+                words,
+                done_when=NOT_FOUND_CODES,
+                retry_when=DELETE_RETRY_CODES,
+            )
+        )
     return steps
 
 
@@ -316,7 +346,7 @@ def render(state: State) -> dict[str, Any]:
             "description": role.description,
             "max_session_duration": role.max_session_duration,
             "trust_policy": dict(role.trust),
-            **render_held(role.held),
+            **principal_to_dict(role.principal),
         }
     if profile:
         shown["instance_profile"] = {

@@ -14,9 +14,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import 
     inline_policies,
     tags,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import Held
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import PrincipalState
 from ansible_collections.cwagent.iam.plugins.module_utils._role import plan as role_plan
-from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import InstanceProfile, Role, State, WantedRole
+from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import DesiredRole, InstanceProfile, Role, State
 
 if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
@@ -29,58 +29,66 @@ class RoleResource(Resource[State]):
     :param for_result: whether to read also what the plan does not look at, but the result shows.
     """
 
-    def __init__(self, aws: Aws, want: WantedRole, present: bool, *, for_result: bool = True) -> None:
+    def __init__(self, aws: Aws, desired: DesiredRole, present: bool, *, for_result: bool = True) -> None:
         super().__init__(aws)
-        self._want = want
+        self._desired = desired
         self._present = present
         # The plan looks at inline policies in these cases alone.
-        self._inline_matters = for_result or not present or want.declared.exclusive or want.declared.admin_window
+        self._inline_matters = for_result or not present or desired.declared.exclusive or desired.declared.admin_window
 
     def read(self) -> State:
         """The role and the instance profile as IAM shows them; further instance profiles only before a deletion."""
         role = self._read_role()
-        profile = find_profile(self._aws, self._want.profile)
+        profile = find_profile(self._aws, self._desired.profile)
         others = self._other_profiles() if role and not self._present else frozenset()
         return State(role, profile, others)
 
-    def plan(self, now: State) -> Plan:
+    def plan(self, current: State) -> Plan:
         """The steps, all on one item."""
-        steps = role_plan.plan(now, self._want) if self._present else role_plan.plan_absent(now, self._want)
-        return Plan({self._want.name: steps})
+        steps = (
+            role_plan.plan(current, self._desired) if self._present else role_plan.plan_absent(current, self._desired)
+        )
+        return Plan({self._desired.name: steps})
 
-    def after(self, now: State) -> State:
+    def after(self, current: State) -> State:
         """The state that the plan leads to."""
-        return role_plan.state_after(now, self._want) if self._present else role_plan.absent_after(now, self._want)
+        return (
+            role_plan.planned_state(current, self._desired)
+            if self._present
+            else role_plan.planned_absence(current, self._desired)
+        )
 
     def render(self, state: State) -> dict[str, Any]:
         """The role and the instance profile for the diff."""
         return role_plan.render(state)
 
-    def report(self, now: State, then: State) -> dict[str, Any]:
+    def report(self, current: State, planned: State) -> dict[str, Any]:
         """The role and the instance profile for the result, and what kept the role from being deleted."""
-        return {**role_plan.render(then), "stays": self._stays(now)}
+        return {**role_plan.render(planned), "stays": self._blockers(current)}
 
-    def warnings(self, now: State) -> list[str]:
+    def warnings(self, current: State) -> list[str]:
         """That the role was not deleted, and why; what takes its time on instances."""
         if self._present:
-            return role_plan.delayed(now, self._want)
-        stays = self._stays(now)
+            return role_plan.propagation_warnings(current, self._desired)
+        blockers = self._blockers(current)
         return (
-            [f"role '{self._want.name}' stays, without the agent's rights: it has {', '.join(stays)}"] if stays else []
+            [f"role '{self._desired.name}' stays, without the agent's rights: it has {', '.join(blockers)}"]
+            if blockers
+            else []
         )
 
-    def _stays(self, now: State) -> list[str]:
-        return [] if self._present else role_plan.stays(now, self._want)
+    def _blockers(self, current: State) -> list[str]:
+        return [] if self._present else role_plan.blockers(current, self._desired)
 
     def _read_role(self) -> Role | None:
-        name = self._want.name
+        name = self._desired.name
         role = find_role(self._aws, name)
         if role is None:
             return None
         return Role(
             name=role["RoleName"],
             trust=role["AssumeRolePolicyDocument"],
-            held=Held(
+            principal=PrincipalState(
                 path=role["Path"],
                 policies=attached_policies(self._aws, "role", name),
                 inline=inline_policies(self._aws, "role", name) if self._inline_matters else frozenset(),
@@ -93,12 +101,12 @@ class RoleResource(Resource[State]):
         )
 
     def _other_profiles(self) -> frozenset[str]:
-        name = self._want.name
+        name = self._desired.name
         pages = self._aws.pages(
             "iam:ListInstanceProfilesForRole", f"list the instance profiles of role '{name}'", RoleName=name
         )
-        held = {profile["InstanceProfileName"] for page in pages for profile in page["InstanceProfiles"]}
-        return frozenset(held - {self._want.profile})
+        principal = {profile["InstanceProfileName"] for page in pages for profile in page["InstanceProfiles"]}
+        return frozenset(principal - {self._desired.profile})
 
 
 def find_role(aws: Aws, name: str) -> dict[str, Any] | None:
@@ -109,8 +117,8 @@ def find_role(aws: Aws, name: str) -> dict[str, Any] | None:
 
 def find_profile(aws: Aws, name: str) -> InstanceProfile | None:
     """An instance profile as IAM shows it."""
-    attempt = f"read instance profile '{name}'"
-    found = aws.find("iam:GetInstanceProfile", attempt, absent="NoSuchEntity", InstanceProfileName=name)
+    description = f"read instance profile '{name}'"
+    found = aws.find("iam:GetInstanceProfile", description, absent="NoSuchEntity", InstanceProfileName=name)
     if found is None:
         return None
     answer = found["InstanceProfile"]

@@ -11,20 +11,25 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access_keys import ro
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import (
     REMOVE_CREDENTIALS,
     Keyring,
-    Saved,
+    SavedCredentials,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
-from ansible_collections.cwagent.iam.plugins.module_utils._plan import GONE, NEW, STILL_HELD, Step
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import (
+    DELETE_RETRY_CODES,
+    NEW_ENTITY_RETRY_CODES,
+    NOT_FOUND_CODES,
+    Step,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import (
     Declared,
-    Held,
-    delete_inline,
+    PrincipalState,
+    delete_inline_steps,
     detach,
-    foreign,
-    give,
-    render_held,
-    settle,
+    grant_steps,
+    principal_to_dict,
+    unmanaged,
+    update_steps,
 )
 
 if TYPE_CHECKING:
@@ -104,7 +109,7 @@ class User:
     """
 
     name: str
-    held: Held = field(default_factory=Held)
+    principal: PrincipalState = field(default_factory=PrincipalState)
     groups: frozenset[str] = frozenset()
     keys: tuple[AccessKey, ...] = ()
     arn: str | None = None
@@ -120,77 +125,79 @@ class State:
 
     name: str
     user: User | None = None
-    saved: Saved | None = None
+    saved: SavedCredentials | None = None
 
 
-def keyring(now: State, want: Declared, rules: KeyRules, time: datetime) -> Keyring | None:
+def keyring(current: State, desired: Declared, rules: KeyRules, time: datetime) -> Keyring | None:
     """The user's keys with what is wanted of them; ``None`` where they are not managed.
 
     Where there is an admin window, keys are switched on only while it is open.
 
     :param time: the present, by the clock of AWS.
     """
-    if now.saved is None:
+    if current.saved is None:
         return None
-    keys = now.user.keys if now.user else ()
-    window = want.admin_window or (now.user is not None and WINDOW_POLICY in now.user.held.inline)
-    return Keyring(now.name, keys, now.saved, replace(rules, inactive=window), time)
+    keys = current.user.keys if current.user else ()
+    window = desired.admin_window or (current.user is not None and WINDOW_POLICY in current.user.principal.inline)
+    return Keyring(current.name, keys, current.saved, replace(rules, inactive=window), time)
 
 
-def state_after(now: State, want: Declared, ring: Keyring | None) -> State:
+def planned_state(current: State, desired: Declared, ring: Keyring | None) -> State:
     """The state that the plan leads to. The id of a key that is yet to be made is empty, or ``None`` where saved."""
-    user = now.user or User(now.name, Held(path=want.path or "/"))
-    groups = frozenset() if want.exclusive else user.groups
-    user = replace(user, held=want.held_after(user.held), groups=groups)
+    user = current.user or User(current.name, PrincipalState(path=desired.path or "/"))
+    groups = frozenset() if desired.exclusive else user.groups
+    user = replace(user, principal=desired.planned_principal(user.principal), groups=groups)
     if ring is None:
-        return replace(now, user=user)
+        return replace(current, user=user)
     keys = ring.after()
     made = any(not key.id for key in keys)
-    saved = Saved(ring.saved.where, key_id=None if made else ring.saved.key_id)
-    return replace(now, user=replace(user, keys=keys), saved=saved)
+    saved = SavedCredentials(ring.saved.where, key_id=None if made else ring.saved.key_id)
+    return replace(current, user=replace(user, keys=keys), saved=saved)
 
 
-def plan(now: State, want: Declared, ring: Keyring | None) -> list[Step]:
+def plan(current: State, desired: Declared, ring: Keyring | None) -> list[Step]:
     """The steps from one user as it is to the user as it is wanted.
 
     :raises CwagentError: the user cannot be brought there.
     """
-    then = state_after(now, want, ring)
-    if now.user and want.path not in (None, now.user.held.path):
+    planned = planned_state(current, desired, ring)
+    if current.user and desired.path not in (None, current.user.principal.path):
         raise InvalidInput(
-            f"user '{now.name}' exists with path {now.user.held.path}, and this module does not move it to "
-            f"{want.path}; leave the path out, or remove the user first."
+            f"user '{current.name}' exists with path {current.user.principal.path}, and this module does not move it to "
+            f"{desired.path}; leave the path out, or remove the user first."
         )
-    if now.user and then.user:
-        steps = settle("user", now.name, now.user.held, then.user.held)
-        steps += [_leave(now.name, group) for group in sorted(now.user.groups - then.user.groups)]
-    elif then.user:
-        given = give("user", now.name, then.user.held, Held())
-        steps = [_create(then.user), *(replace(step, retry_when=NEW) for step in given)]
-    return steps + ring.steps(new_user=now.user is None) if ring else steps
+    if current.user and planned.user:
+        steps = update_steps("user", current.name, current.user.principal, planned.user.principal)
+        steps += [
+            _remove_from_group(current.name, group) for group in sorted(current.user.groups - planned.user.groups)
+        ]
+    elif planned.user:
+        given = grant_steps("user", current.name, planned.user.principal, PrincipalState())
+        steps = [_create(planned.user), *(replace(step, retry_when=NEW_ENTITY_RETRY_CODES) for step in given)]
+    return steps + ring.steps(new_user=current.user is None) if ring else steps
 
 
 def _create(user: User) -> Step:
-    arguments: dict[str, Any] = {"user_name": user.name, "path": user.held.path}
-    optional = {"permissions_boundary": user.held.boundary, "tags": user.held.tags}
+    arguments: dict[str, Any] = {"user_name": user.name, "path": user.principal.path}
+    optional = {"permissions_boundary": user.principal.boundary, "tags": user.principal.tags}
     arguments.update({key: value for key, value in optional.items() if value})
     return Step("iam:CreateUser", arguments, f"create user '{user.name}'")
 
 
-def _leave(user: str, group: str) -> Step:
+def _remove_from_group(user: str, group: str) -> Step:
     words = f"take user '{user}' out of group '{group}'"
-    return Step("iam:RemoveUserFromGroup", {"group_name": group, "user_name": user}, words, done_when=GONE)
+    return Step("iam:RemoveUserFromGroup", {"group_name": group, "user_name": user}, words, done_when=NOT_FOUND_CODES)
 
 
-def stays(now: State, want: Declared, ring: Keyring | None) -> list[str]:
+def blockers(current: State, desired: Declared, ring: Keyring | None) -> list[str]:
     """What is on the user that is not ours and so keeps it from being deleted, in words."""
-    if now.user is None or want.exclusive:
+    if current.user is None or desired.exclusive:
         return []
     return [
-        *foreign(now.user.held, want),
-        *(f"group '{name}'" for name in sorted(now.user.groups)),
-        *(f"access key {key.id}" for key in _foreign_keys(now.user, ring)),
-        *map(str, now.user.credentials),
+        *unmanaged(current.user.principal, desired),
+        *(f"group '{name}'" for name in sorted(current.user.groups)),
+        *(f"access key {key.id}" for key in _foreign_keys(current.user, ring)),
+        *map(str, current.user.credentials),
     ]
 
 
@@ -198,54 +205,64 @@ def _foreign_keys(user: User, ring: Keyring | None) -> tuple[AccessKey, ...]:
     return ring.others if ring else user.keys
 
 
-def absent_after(now: State, want: Declared, ring: Keyring | None) -> State:
+def planned_absence(current: State, desired: Declared, ring: Keyring | None) -> State:
     """What is left when ours is taken down: of a user with foreign things on it, all but ours."""
-    if now.user and stays(now, want, ring):
-        held = want.held_without_ours(now.user.held)
-        return State(now.name, replace(now.user, held=held, keys=_foreign_keys(now.user, ring)))
-    return State(now.name)
+    if current.user and blockers(current, desired, ring):
+        principal = desired.without_managed(current.user.principal)
+        return State(current.name, replace(current.user, principal=principal, keys=_foreign_keys(current.user, ring)))
+    return State(current.name)
 
 
-def plan_absent(now: State, want: Declared, ring: Keyring | None) -> list[Step]:
+def plan_absent(current: State, desired: Declared, ring: Keyring | None) -> list[Step]:
     """The steps that take the user down, in an order IAM accepts.
 
     :raises CwagentError: what is saved cannot be taken down with it.
     """
-    if now.saved and now.saved.problem:
-        raise CwagentError(now.saved.problem)
-    left = absent_after(now, want, ring)
+    if current.saved and current.saved.problem:
+        raise CwagentError(current.saved.problem)
+    left = planned_absence(current, desired, ring)
     steps: list[Step] = []
-    if now.user:
+    if current.user:
         kept = left.user.keys if left.user else ()
         steps += [
-            rotation.delete(now.name, key.id, f"delete access key {key.id} of user '{now.name}'")
-            for key in now.user.keys
+            rotation.delete(current.name, key.id, f"delete access key {key.id} of user '{current.name}'")
+            for key in current.user.keys
             if key not in kept
         ]
-    if now.saved and (now.saved.key_id or now.saved.pending is not None):
-        words = f"remove {now.saved.where}"
-        steps.append(Step(REMOVE_CREDENTIALS, {"user_name": now.name}, words))
-    if now.user and left.user:
-        steps += settle("user", now.name, now.user.held, left.user.held)
-    elif now.user:
-        steps += detach("user", now.name, now.user.held.policies)
-        steps += delete_inline("user", now.name, now.user.held.inline)
-        steps += [_leave(now.name, group) for group in sorted(now.user.groups)]
-        steps += [step for credential in now.user.credentials for step in _take_away(now.name, credential)]
-        words = f"delete user '{now.name}'"
-        steps.append(Step("iam:DeleteUser", {"user_name": now.name}, words, done_when=GONE, retry_when=STILL_HELD))
+    if current.saved and (current.saved.key_id or current.saved.pending is not None):
+        words = f"remove {current.saved.where}"
+        steps.append(Step(REMOVE_CREDENTIALS, {"user_name": current.name}, words))
+    if current.user and left.user:
+        steps += update_steps("user", current.name, current.user.principal, left.user.principal)
+    elif current.user:
+        steps += detach("user", current.name, current.user.principal.policies)
+        steps += delete_inline_steps("user", current.name, current.user.principal.inline)
+        steps += [_remove_from_group(current.name, group) for group in sorted(current.user.groups)]
+        steps += [
+            step for credential in current.user.credentials for step in _delete_credential(current.name, credential)
+        ]
+        words = f"delete user '{current.name}'"
+        steps.append(
+            Step(
+                "iam:DeleteUser",
+                {"user_name": current.name},
+                words,
+                done_when=NOT_FOUND_CODES,
+                retry_when=DELETE_RETRY_CODES,
+            )
+        )
     return steps
 
 
-def _take_away(user: str, credential: Credential) -> list[Step]:
+def _delete_credential(user: str, credential: Credential) -> list[Step]:
     kind, words = credential.kind, f"{credential} of user '{user}'"
     arguments = {"user_name": user, kind.argument: credential.id}
     if kind is not MFA:
-        return [Step(kind.deletion, arguments, f"delete {words}", done_when=GONE)]
-    steps = [Step(kind.deletion, arguments, f"deactivate {words}", done_when=GONE)]
+        return [Step(kind.deletion, arguments, f"delete {words}", done_when=NOT_FOUND_CODES)]
+    steps = [Step(kind.deletion, arguments, f"deactivate {words}", done_when=NOT_FOUND_CODES)]
     if ":mfa/" in credential.id:  # a virtual one outlives its user, and its name could not be used again
         serial = {"serial_number": credential.id}
-        steps.append(Step("iam:DeleteVirtualMFADevice", serial, f"delete {words}", done_when=GONE))
+        steps.append(Step("iam:DeleteVirtualMFADevice", serial, f"delete {words}", done_when=NOT_FOUND_CODES))
     return steps
 
 
@@ -258,7 +275,7 @@ def _render(state: State, user: User, time: datetime) -> dict[str, Any]:
     return {
         "name": user.name,
         "arn": user.arn,
-        **render_held(user.held),
+        **principal_to_dict(user.principal),
         "groups": sorted(user.groups),
         "access_keys": rotation.report(user.keys, time),
         "saved": state.saved

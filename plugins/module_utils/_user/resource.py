@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys import rotation
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.api import access_keys
-from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.model import switch_key
+from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.model import set_key_status
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import (
     REMOVE_CREDENTIALS,
     REWRITE_CREDENTIALS,
@@ -17,15 +17,20 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation 
     KeyRules,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED, NOT_OFFERED, AwsRefusal, CwagentError
-from ansible_collections.cwagent.iam.plugins.module_utils._plan import GONE, Plan, in_parallel
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
+    DENIED_CODES,
+    NOT_OFFERED_CODES,
+    AwsApiError,
+    CwagentError,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import NOT_FOUND_CODES, Plan, in_parallel
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import (
     attached_policies,
     boundary,
     inline_policies,
     tags,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import Held
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import PrincipalState
 from ansible_collections.cwagent.iam.plugins.module_utils._user import plan as user_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._user.plan import Credential, State, User
 
@@ -59,7 +64,7 @@ class UserResource(Resource[States]):
         self,
         aws: Aws,
         names: Sequence[str],
-        want: Declared,
+        desired: Declared,
         *,
         store: Store | None,
         present: bool,
@@ -67,7 +72,7 @@ class UserResource(Resource[States]):
     ) -> None:
         super().__init__(aws)
         self._names = list(dict.fromkeys(names))
-        self._want = want
+        self._desired = desired
         self._store = store
         self._present = present
         self._rules = rules or KeyRules()
@@ -97,11 +102,11 @@ class UserResource(Resource[States]):
             user = self._with_keys(user)
         return self._with_use(replace(state, user=user))
 
-    def plan(self, now: States) -> Plan:
+    def plan(self, current: States) -> Plan:
         """The steps of every user; one that cannot be helped does not stop the others."""
         steps: dict[str, Sequence[Step]] = {}
         refused: dict[str, CwagentError] = {}
-        for name, state in now.items():
+        for name, state in current.items():
             if name in self._unread:
                 refused[name] = self._unread[name]
                 continue
@@ -110,58 +115,58 @@ class UserResource(Resource[States]):
             except CwagentError as error:
                 refused[name] = error
         plan = Plan(steps, refused)
-        self._rings = {name: ring for name, state in now.items() if (ring := self._ring(state))}
+        self._rings = {name: ring for name, state in current.items() if (ring := self._ring(state))}
         if self._planned is None:
             self._planned = set(plan.summaries)
         return plan
 
     def _plan_one(self, state: State) -> list[Step]:
         plan_one = user_plan.plan if self._present else user_plan.plan_absent
-        return plan_one(state, self._want, self._ring(state))
+        return plan_one(state, self._desired, self._ring(state))
 
     def _ring(self, state: State) -> Keyring | None:
-        return user_plan.keyring(state, self._want, self._rules, self._aws.time)
+        return user_plan.keyring(state, self._desired, self._rules, self._aws.time)
 
-    def left(self, now: States) -> list[str]:
+    def left(self, current: States) -> list[str]:
         """What is not to be seen yet; a later phase of a key's replacement is for a later run."""
         for error in self._unread.values():
             raise error
-        steps = [step for steps in self.plan(now).steps.values() for step in steps]
+        steps = [step for steps in self.plan(current).steps.values() for step in steps]
         planned = self._planned or ()
         return [step.summary for step in steps if step.summary in planned or step.action not in rotation.ACTIONS]
 
-    def after(self, now: States) -> States:
+    def after(self, current: States) -> States:
         """The states that the plan leads to."""
-        after_one = user_plan.state_after if self._present else user_plan.absent_after
-        then = {name: after_one(state, self._want, self._ring(state)) for name, state in now.items()}
-        return {**then, **{name: now[name] for name in self._unread}}
+        after_one = user_plan.planned_state if self._present else user_plan.planned_absence
+        planned = {name: after_one(state, self._desired, self._ring(state)) for name, state in current.items()}
+        return {**planned, **{name: current[name] for name in self._unread}}
 
     def render(self, state: States) -> dict[str, Any]:
         """The users for the diff."""
         return user_plan.render(state, self._aws.time)
 
-    def report(self, now: States, then: States) -> dict[str, Any]:
+    def report(self, current: States, planned: States) -> dict[str, Any]:
         """The users for the result, how far their keys are replaced, and what kept users from being deleted."""
-        rings = {name: self._ring(state) for name, state in now.items()}
+        rings = {name: self._ring(state) for name, state in current.items()}
         rotation = {name: ring.phase.value for name, ring in rings.items() if ring and ring.phase}
-        return {**self.render(then), "rotation": rotation, "stays": self._stays(now)}
+        return {**self.render(planned), "rotation": rotation, "stays": self._blockers(current)}
 
-    def warnings(self, now: States) -> list[str]:
+    def warnings(self, current: States) -> list[str]:
         """Which users were not deleted, and why; which get a key beside another one."""
         if self._present:
-            known = [state for name, state in now.items() if name not in self._unread]
+            known = [state for name, state in current.items() if name not in self._unread]
             rings = [ring for state in known if (ring := self._ring(state))]
             return [warning for ring in rings for warning in ring.warnings]
         return [
-            f"user '{name}' stays, without the agent's rights: it has {', '.join(stays)}"
-            for name, stays in self._stays(now).items()
+            f"user '{name}' stays, without the agent's rights: it has {', '.join(blockers)}"
+            for name, blockers in self._blockers(current).items()
         ]
 
-    def _stays(self, now: States) -> dict[str, list[str]]:
+    def _blockers(self, current: States) -> dict[str, list[str]]:
         if self._present:
             return {}
-        found = {name: user_plan.stays(state, self._want, self._ring(state)) for name, state in now.items()}
-        return {name: stays for name, stays in found.items() if stays and name not in self._unread}
+        found = {name: user_plan.blockers(state, self._desired, self._ring(state)) for name, state in current.items()}
+        return {name: blockers for name, blockers in found.items() if blockers and name not in self._unread}
 
     def execute(self, step: Step) -> None:
         """Take the step; those on keys and where they are saved want more than a call."""
@@ -182,17 +187,17 @@ class UserResource(Resource[States]):
         name = ring.user
         store.prepare(name, [key.id for key in ring.keys], self._aws.time)
         # One attempt: a retry after a lost answer would leave a second key.
-        answer = self._aws.answer(step, attempts=1) or {}
+        answer = self._aws.answer(step, max_attempts=1) or {}
         key = answer["AccessKey"]
         if ring.rules.inactive:
             # IAM makes keys active, but the window is closed. This comes before the key is saved, since until then a
             # run that is interrupted leaves a key that the next one recognises and deletes.
-            self._aws.execute(switch_key(name, key["AccessKeyId"], active=False))
+            self._aws.execute(set_key_status(name, key["AccessKeyId"], active=False))
         try:
             # One of them would overwrite the other's secret, and nobody would have it any more.
             if store.read([name])[name].key_id != ring.saved.key_id:
                 raise CwagentError(f"Another run has saved an access key of user '{name}' meanwhile.")
-            store.save(name, key["AccessKeyId"], key["SecretAccessKey"], keep_earlier=ring.saved.foreign)
+            store.save(name, key["AccessKeyId"], key["SecretAccessKey"], keep_earlier=ring.saved.unmanaged)
         except CwagentError as error:
             self._take_back(name, key["AccessKeyId"], error)
 
@@ -209,22 +214,22 @@ class UserResource(Resource[States]):
         ring = self._ring(state)
         if ring is None:
             return state
-        asked = ring.keys if ring.use_matters else ring.lost
+        asked = ring.keys if ring.needs_last_use else ring.orphaned
         keys = tuple(replace(key, used=self._last_use(key)) if key in asked else key for key in ring.keys)
         key_id = ring.saved.key_id
-        foreign = key_id is not None and ring.live is None and self._is_known(key_id)
+        unmanaged = key_id is not None and ring.saved_key is None and self._is_known(key_id)
         user = replace(state.user, keys=keys) if state.user else None
-        return replace(state, user=user, saved=replace(ring.saved, foreign=foreign))
+        return replace(state, user=user, saved=replace(ring.saved, unmanaged=unmanaged))
 
     def _last_use(self, key: AccessKey) -> datetime | None:
         try:
             answer = self._aws.call(
                 "iam:GetAccessKeyLastUsed", f"read when access key {key.id} was last used", AccessKeyId=key.id
             )
-        except AwsRefusal as refusal:
+        except AwsApiError as error:
             # IAM refuses to speak of a key that it does not know, and not all its hosts know one that was just made.
-            if self._planned is not None and refusal.code in DENIED:
-                raise AwsRefusal(str(refusal), "NoSuchEntity") from refusal
+            if self._planned is not None and error.code in DENIED_CODES:
+                raise AwsApiError(str(error), "NoSuchEntity") from error
             raise
         used: datetime | None = answer["AccessKeyLastUsed"].get("LastUsedDate")
         return used
@@ -234,11 +239,11 @@ class UserResource(Resource[States]):
 
         IAM refuses to speak of those of other accounts, and, since 2023, of those that were deleted: they count too.
         """
-        attempt = f"read whose access key {key_id} is"
+        description = f"read whose access key {key_id} is"
         try:
-            return bool(self._aws.call("iam:GetAccessKeyLastUsed", attempt, AccessKeyId=key_id).get("UserName"))
-        except AwsRefusal as refusal:
-            return refusal.code not in GONE
+            return bool(self._aws.call("iam:GetAccessKeyLastUsed", description, AccessKeyId=key_id).get("UserName"))
+        except AwsApiError as error:
+            return error.code not in NOT_FOUND_CODES
 
     def _with_keys(self, user: User) -> User:
         user = replace(user, keys=access_keys(self._aws, user.name))
@@ -250,9 +255,9 @@ def _credentials(aws: Aws, user: str) -> tuple[Credential, ...]:
     found: list[Credential] = []
     for kind in user_plan.CREDENTIAL_KINDS:
         try:
-            answer = aws.call(kind.listing, f"look for a {kind.words} of user '{user}'", attempts=2, UserName=user)
-        except AwsRefusal as refusal:
-            if refusal.code not in GONE | NOT_OFFERED:
+            answer = aws.call(kind.listing, f"look for a {kind.words} of user '{user}'", max_attempts=2, UserName=user)
+        except AwsApiError as error:
+            if error.code not in NOT_FOUND_CODES | NOT_OFFERED_CODES:
                 raise
             continue
         listed = answer.get(kind.answer) or []
@@ -283,8 +288,8 @@ def read_in_bulk(aws: Aws, names: Iterable[str]) -> tuple[dict[str, User], set[s
             complete = not page.get("IsTruncated")
             if not left or count >= left * CALLS_FOR_ONE:
                 break
-    except AwsRefusal as refusal:
-        if refusal.code not in DENIED:
+    except AwsApiError as error:
+        if error.code not in DENIED_CODES:
             raise
     return {
         name: found[name] for name in missing if name in found
@@ -294,7 +299,7 @@ def read_in_bulk(aws: Aws, names: Iterable[str]) -> tuple[dict[str, User], set[s
 def _from_details(user: dict[str, Any]) -> User:
     return User(
         name=user["UserName"],
-        held=Held(
+        principal=PrincipalState(
             path=user["Path"],
             policies=frozenset(policy["PolicyArn"] for policy in user.get("AttachedManagedPolicies", [])),
             inline=frozenset(policy["PolicyName"] for policy in user.get("UserPolicyList", [])),
@@ -314,7 +319,7 @@ def _read_user(aws: Aws, name: str) -> User | None:
     groups = aws.pages("iam:ListGroupsForUser", f"list the groups of user '{name}'", UserName=name)
     return User(
         name=user["UserName"],
-        held=Held(
+        principal=PrincipalState(
             path=user["Path"],
             policies=attached_policies(aws, "user", name),
             inline=inline_policies(aws, "user", name),

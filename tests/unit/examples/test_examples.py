@@ -103,4 +103,4 @@ def test_configuration_is_valid_and_fits_the_standard_tier(name):
 
     config = config_plan.parse(path.read_text(), str(path))
 
-    assert config_plan.fitting_tier(None, config_plan.WantedParameter(f"AmazonCloudWatch-{name}", config)) == "Standard"
+    assert config_plan.select_tier(None, config_plan.DesiredParameter(f"AmazonCloudWatch-{name}", config)) == "Standard"

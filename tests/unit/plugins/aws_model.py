@@ -20,13 +20,13 @@ from botocore.validate import ParamValidator
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.model import AccessKey
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import plan as admin_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window import plan as window_plan
-from ansible_collections.cwagent.iam.plugins.module_utils._aws import _wire
+from ansible_collections.cwagent.iam.plugins.module_utils._aws import _to_wire
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import LIMITS, Parameter
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsRefusal
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile import plan as profile_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Step
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import Held
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import PrincipalState
 from ansible_collections.cwagent.iam.plugins.module_utils._role import plan as role_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._user import plan as user_plan
 
@@ -53,7 +53,7 @@ def check_call(step: Step) -> None:
     """Hold a step against the API: operation, argument names and types, and the error codes it counts on."""
     service, operation = step.action.split(":")
     model = _service(service).operation_model(operation)
-    problems = ParamValidator().validate(_wire(step.arguments), model.input_shape)
+    problems = ParamValidator().validate(_to_wire(step.arguments), model.input_shape)
     assert not problems.has_errors(), problems.generate_report()
     if service != "ec2":  # its errors are in no description
         named = {shape.metadata.get("error", {}).get("code", shape.name) for shape in model.error_shapes}
@@ -86,12 +86,21 @@ class Principal:
     keys: dict[str, AccessKey] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, held: Held, **more: Any) -> Principal:
-        return cls(held.path, set(held.policies), set(held.inline), held.boundary, dict(held.tags), **more)
+    def of(cls, principal: PrincipalState, **more: Any) -> Principal:
+        return cls(
+            principal.path,
+            set(principal.policies),
+            set(principal.inline),
+            principal.boundary,
+            dict(principal.tags),
+            **more,
+        )
 
     @property
-    def held(self) -> Held:
-        return Held(self.path, frozenset(self.policies), frozenset(self.inline), self.boundary, dict(self.tags))
+    def principal(self) -> PrincipalState:
+        return PrincipalState(
+            self.path, frozenset(self.policies), frozenset(self.inline), self.boundary, dict(self.tags)
+        )
 
 
 @dataclass
@@ -115,7 +124,7 @@ class Iam(Model):
         role, profile = state.role, state.profile
         if role:
             more = {"trust": role.trust, "description": role.description}
-            self.roles[name] = Principal.of(role.held, max_session_duration=role.max_session_duration, **more)
+            self.roles[name] = Principal.of(role.principal, max_session_duration=role.max_session_duration, **more)
         if profile:
             self.profiles[profile.name] = Profile(profile.path, profile.role, dict(profile.tags))
         self.profiles.update((other, Profile(role=name)) for other in state.other_profiles)
@@ -124,7 +133,7 @@ class Iam(Model):
         role, found = self.roles.get(name), self.profiles.get(profile)
         others = {other for other, each in self.profiles.items() if each.role == name} - {profile}
         return role_plan.State(
-            role and role_plan.Role(name, role.trust, role.held, role.description, role.max_session_duration),
+            role and role_plan.Role(name, role.trust, role.principal, role.description, role.max_session_duration),
             found and role_plan.InstanceProfile(profile, found.path, found.role, found.tags),
             frozenset(others if role else ()),
         )
@@ -191,13 +200,13 @@ class Iam(Model):
 
     def put_user(self, user: user_plan.User) -> None:
         keys = {key.id: key for key in user.keys}
-        self.users[user.name] = Principal.of(user.held, groups=set(user.groups), keys=keys)
+        self.users[user.name] = Principal.of(user.principal, groups=set(user.groups), keys=keys)
 
     def user(self, name: str) -> user_plan.User | None:
         user = self.users.get(name)
         if user is None:
             return None
-        return user_plan.User(name, user.held, frozenset(user.groups), tuple(user.keys.values()))
+        return user_plan.User(name, user.principal, frozenset(user.groups), tuple(user.keys.values()))
 
     def create_user(self, user_name: str, path: str, **more: Any) -> None:
         require(user_name not in self.users, "EntityAlreadyExists")
@@ -235,10 +244,10 @@ class Iam(Model):
         return found
 
     def _attach(self, policy_arn: str, **named: str) -> None:
-        held = self._principal(**named).policies
-        require(policy_arn not in held, "nothing changes")
-        require(len(held) < POLICIES, "LimitExceeded")
-        held.add(policy_arn)
+        principal = self._principal(**named).policies
+        require(policy_arn not in principal, "nothing changes")
+        require(len(principal) < POLICIES, "LimitExceeded")
+        principal.add(policy_arn)
 
     def _detach(self, policy_arn: str, **named: str) -> None:
         self._principal(**named).policies.remove(policy_arn)
@@ -247,10 +256,10 @@ class Iam(Model):
         self._principal(**named).inline.remove(policy_name)
 
     def _put_inline(self, policy_name: str, policy_document: Any, **named: str) -> None:
-        held = self._principal(**named).inline
-        require(policy_name not in held, "not known to change anything")
+        principal = self._principal(**named).inline
+        require(policy_name not in principal, "not known to change anything")
         require(policy_document["Statement"][0]["Effect"] == "Deny", "gives rights")
-        held.add(policy_name)
+        principal.add(policy_name)
 
     def _put_boundary(self, permissions_boundary: str, **named: str) -> None:
         principal = self._principal(**named)
@@ -277,16 +286,16 @@ class Iam(Model):
     untag_role = untag_user = _untag_principal
 
 
-def _tag(held: dict[str, str], tags: dict[str, str]) -> None:
-    require(tags and all(held.get(key) != value for key, value in tags.items()), "nothing changes")
+def _tag(principal: dict[str, str], tags: dict[str, str]) -> None:
+    require(tags and all(principal.get(key) != value for key, value in tags.items()), "nothing changes")
     require(not any(key.startswith("aws:") for key in tags), "reserved")
-    held.update(tags)
+    principal.update(tags)
 
 
-def _untag(held: dict[str, str], tag_keys: list[str]) -> None:
+def _untag(principal: dict[str, str], tag_keys: list[str]) -> None:
     require(tag_keys and not any(key.startswith("aws:") for key in tag_keys), "reserved")
     for key in tag_keys:
-        del held[key]
+        del principal[key]
 
 
 class Ec2(Model):
@@ -335,14 +344,14 @@ class NotedEc2(Ec2):
         super().__init__(state)
         self._numbers = itertools.count(1)
 
-    def seen(self, want: admin_plan.WantedAdmin) -> admin_plan.State:
+    def seen(self, desired: admin_plan.DesiredAdmin) -> admin_plan.State:
         """What a plan is told: the instances asked for, with the admin profile or with a note."""
         carriers = {
             name
             for name, instance in self.state.instances.items()
-            if any(each.profile == want.admin for each in instance.associations)
+            if any(each.profile == desired.admin for each in instance.associations)
         }
-        shown = {*(want.instance_ids or ()), *carriers, *self.state.notes}
+        shown = {*(desired.instance_ids or ()), *carriers, *self.state.restore_tags}
         instances = {name: each for name, each in self.state.instances.items() if name in shown}
         return replace(self.state, instances=instances)
 
@@ -357,15 +366,17 @@ class NotedEc2(Ec2):
     def create_tags(self, resources: list[str], tags: dict[str, str]) -> None:
         [name], [(key, value)] = resources, tags.items()
         require(name in self.state.instances, "InvalidInstanceID.NotFound")
-        require(key == admin_plan.NOTE, "another tag")
-        require(self.state.notes.get(name) != value, "nothing changes")
-        self.state = replace(self.state, notes={**self.state.notes, name: value})
+        require(key == admin_plan.RESTORE_TAG, "another tag")
+        require(self.state.restore_tags.get(name) != value, "nothing changes")
+        self.state = replace(self.state, restore_tags={**self.state.restore_tags, name: value})
 
     def delete_tags(self, resources: list[str], tags: dict[str, str]) -> None:
         [name], [(key, value)] = resources, tags.items()
-        require(key == admin_plan.NOTE, "another tag")
-        require(self.state.notes.get(name) == value, "nothing changes")
-        self.state = replace(self.state, notes={key: note for key, note in self.state.notes.items() if key != name})
+        require(key == admin_plan.RESTORE_TAG, "another tag")
+        require(self.state.restore_tags.get(name) == value, "nothing changes")
+        self.state = replace(
+            self.state, restore_tags={key: note for key, note in self.state.restore_tags.items() if key != name}
+        )
 
 
 class IamWindow(Model):
@@ -406,7 +417,7 @@ class Ssm(Model):
         require(len(value.encode()) <= LIMITS[tier], "ValidationException: too long")
         require(overwrite or not self.parameter, "ParameterAlreadyExists")
         if self.parameter and (self.tier, tier) == ("Advanced", "Standard"):
-            raise AwsRefusal("This parameter uses the advanced-parameter tier.", "ValidationException")
+            raise AwsApiError("This parameter uses the advanced-parameter tier.", "ValidationException")
         version = self.parameter.version or 0 if self.parameter else 0
         self.parameter, self.tier = Parameter(value, more["type"], version + 1), tier
 
@@ -425,5 +436,5 @@ class Gateway:
     def execute(self, step: Step) -> None:
         self.answer(step)
 
-    def answer(self, step: Step, attempts: int = 1) -> Any:
+    def answer(self, step: Step, max_attempts: int = 1) -> Any:
         return self.model.take(step)

@@ -12,7 +12,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._names import (
     agent_policies,
     declared_policies,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import Declared, Held
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import Declared, PrincipalState
 
 AWS = "arn:aws:iam::aws:policy/"
 SERVER, ADMIN = AWS + "CloudWatchAgentServerPolicy", AWS + "CloudWatchAgentAdminPolicy"
@@ -24,8 +24,8 @@ BOUND, OTHER_BOUND = "arn:aws:iam::123456789012:policy/bound", AWS + "PowerUserA
 def declare(
     access: str = "server", ssm_policy: str | None = None, further: frozenset[str] = frozenset(), **more: Any
 ) -> Declared:
-    hold, shed = declared_policies(access, ssm_policy, "aws")
-    return Declared(hold | further, shed, agent_policies("aws") | further, **more)
+    attach, detach = declared_policies(access, ssm_policy, "aws")
+    return Declared(attach | further, detach, agent_policies("aws") | further, **more)
 
 
 def subsets(*things: str) -> st.SearchStrategy[frozenset[str]]:
@@ -39,7 +39,7 @@ def _tags(*keys: str) -> st.SearchStrategy[dict[str, str]]:
 PATHS = st.sampled_from(["/", "/monitoring/"])
 HELD_TAGS = _tags("team", "cost", "aws:stack")
 HELD = st.builds(
-    Held,
+    PrincipalState,
     path=PATHS,
     policies=subsets(SERVER, ADMIN, CORE, OLD, MINE, FOREIGN),
     inline=subsets(WINDOW_POLICY, "app"),

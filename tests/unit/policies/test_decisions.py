@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import open_policy
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import closed_policy
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES
 from ansible_collections.cwagent.iam.plugins.module_utils._names import ACCESS_POLICIES, WINDOW_POLICY
 from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import trust_policy
 
@@ -150,8 +150,8 @@ class Admin:
     def may(self, call: Any) -> bool:
         try:
             call(lambda service: self.aws.client(service, credentials=self.keys))
-        except ClientError as refusal:
-            if refusal.response["Error"]["Code"] not in DENIED:
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in DENIED_CODES:
                 raise
             return False
         return True
@@ -159,9 +159,9 @@ class Admin:
 
 def simulated(kind: str, policies: list[dict[str, Any]], action: str, resource: str, time: datetime) -> bool:
     arn = f"arn:aws:iam::{ACCOUNT}:{kind}/P"
-    held = [Policy(arn, f"P{number}", policy) for number, policy in enumerate(policies)]
+    principal = [Policy(arn, f"P{number}", policy) for number, policy in enumerate(policies)]
     trust = TRUST if kind == "role" else None
-    principal = Node(arn, "AIDAP", held, [], trust, None, 0, False, False, None, False, None)
+    principal = Node(arn, "AIDAP", principal, [], trust, None, 0, False, False, None, False, None)
     context = {"aws:CurrentTime": f"{time:%Y-%m-%dT%H:%M:%SZ}"}
     return bool(local_check_authorization(principal, action, resource, context))
 
@@ -174,10 +174,10 @@ def test_both_decide_the_same(aws, kind, window, minutes, lets_write):
     policy = {"closed": closed_policy(), "open": open_policy(opened + timedelta(minutes=MINUTES)), None: None}[window]
     admin.set_window(policy)
     aws.shift_clock(minutes * 60)
-    held, time = [admin.granted, *([policy] if policy else [])], opened + timedelta(minutes=minutes)
+    principal, time = [admin.granted, *([policy] if policy else [])], opened + timedelta(minutes=minutes)
     for name, (action, resource, call, granted, taken) in CALLS.items():
         expected = granted and (lets_write or not taken)
-        decisions = {"emulator": admin.may(call), "simulation": simulated(kind, held, action, resource, time)}
+        decisions = {"emulator": admin.may(call), "simulation": simulated(kind, principal, action, resource, time)}
         assert decisions == {"emulator": expected, "simulation": expected}, name
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import NOTE
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import RESTORE_TAG
 from ansible_collections.cwagent.iam.plugins.module_utils._names import agent_policies
 
 pytest.importorskip("principalmapper", reason="decisions are compared with the newest packages only")
@@ -57,10 +57,10 @@ CASES: list[Case] = [
             (duty, "iam:PutUserPolicy", ADMIN_USER, {}, True),
             (duty, "iam:PutUserPolicy", USER, {}, False),
             (duty, "iam:PutUserPolicy", OTHER_USER, {}, False),
-            (duty, "ec2:CreateTags", INSTANCE, {TAGS: NOTE}, True),
+            (duty, "ec2:CreateTags", INSTANCE, {TAGS: RESTORE_TAG}, True),
             (duty, "ec2:CreateTags", INSTANCE, {TAGS: "Name"}, False),
-            (duty, "ec2:CreateTags", f"{EC2}volume/vol-1", {TAGS: NOTE}, False),
-            (duty, "ec2:DeleteTags", INSTANCE, {TAGS: NOTE}, True),
+            (duty, "ec2:CreateTags", f"{EC2}volume/vol-1", {TAGS: RESTORE_TAG}, False),
+            (duty, "ec2:DeleteTags", INSTANCE, {TAGS: RESTORE_TAG}, True),
             # Without a key, EC2 deletes all tags.
             (duty, "ec2:DeleteTags", INSTANCE, {}, False),
             (duty, "ssm:GetParameter", f"{SSM}parameter/AmazonCloudWatch-linux", {}, True),
@@ -128,8 +128,8 @@ def conditions(name: str, sid: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("duty", "action", "resource", "context", "allowed"), CASES)
 def test_what_a_duty_may_do(duty, action, resource, context, allowed):
-    held = [Policy(OTHER_USER, "duty", policy(duty))]
-    controller = Node(OTHER_USER, "AIDA", held, [], None, None, 0, False, False, None, False, None)
+    principal = [Policy(OTHER_USER, "duty", policy(duty))]
+    controller = Node(OTHER_USER, "AIDA", principal, [], None, None, 0, False, False, None, False, None)
     assert local_check_authorization(controller, action, resource, context) == allowed
 
 

@@ -11,8 +11,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _aws
-from ansible_collections.cwagent.iam.plugins.module_utils._aws import PAGE_TOKENS, Aws, Deadline, _wire
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import UNREADABLE, AwsRefusal, CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._aws import PAGE_TOKENS, Aws, Deadline, _to_wire
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import UNREADABLE_RESPONSE, AwsApiError, CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Step
 
 
@@ -27,33 +27,33 @@ from ansible_collections.cwagent.iam.plugins.module_utils._plan import Step
     ],
 )
 def test_arguments_on_the_wire(arguments, sent):
-    assert _wire(arguments) == sent
+    assert _to_wire(arguments) == sent
 
 
 def test_deadline_never_sleeps_past_its_end():
-    now, slept = [0.0], []
+    current, slept = [0.0], []
 
     def sleep(seconds: float) -> None:
         slept.append(seconds)
-        now[0] += seconds
+        current[0] += seconds
 
-    deadline = Deadline(5, lambda: now[0], sleep)
+    deadline = Deadline(5, lambda: current[0], sleep)
     assert [deadline.pause(), deadline.pause(), deadline.pause(), deadline.pause()] == [True, True, True, False]
     assert slept == [2, 2, 1]
-    assert not Deadline(0, lambda: now[0], sleep).pause()
+    assert not Deadline(0, lambda: current[0], sleep).pause()
 
 
 class Answering(Aws):
     """Gives its answers one after the other, instead of asking AWS."""
 
-    def __init__(self, *codes: str, patience: float = 60) -> None:
-        super().__init__(lambda *_: None, patience)
+    def __init__(self, *codes: str, retry_timeout: float = 60) -> None:
+        super().__init__(lambda *_: None, retry_timeout)
         self.codes = list(codes)
 
-    def call(self, action, attempt, attempts=0, **arguments):
+    def call(self, action, description, max_attempts=0, **arguments):
         code = self.codes.pop(0)
         if code != "fine":
-            raise AwsRefusal(attempt, code)
+            raise AwsApiError(description, code)
         return arguments
 
 
@@ -64,16 +64,16 @@ STEP = Step("iam:X", {"role_name": "R"}, "do it", done_when=frozenset({"Gone"}),
     ("codes", "answer"), [(["fine"], {"RoleName": "R"}), (["Gone"], None), (["NotYet", "fine"], {"RoleName": "R"})]
 )
 def test_answer(codes, answer):
-    aws = Answering(*codes, patience=0.01)
+    aws = Answering(*codes, retry_timeout=0.01)
     assert aws.answer(STEP) == answer
     assert aws.codes == []
 
 
-@pytest.mark.parametrize(("codes", "patience"), [(["Other"], 60), (["NotYet"], 0)])
-def test_other_refusals_are_raised(codes, patience):
-    with pytest.raises(AwsRefusal, match="do it") as refusal:
-        Answering(*codes, patience=patience).answer(STEP)
-    assert refusal.value.code == codes[0]
+@pytest.mark.parametrize(("codes", "retry_timeout"), [(["Other"], 60), (["NotYet"], 0)])
+def test_other_refusals_are_raised(codes, retry_timeout):
+    with pytest.raises(AwsApiError, match="do it") as error:
+        Answering(*codes, retry_timeout=retry_timeout).answer(STEP)
+    assert error.value.code == codes[0]
 
 
 @pytest.mark.parametrize(("code", "found"), [("fine", {"RoleName": "R"}), ("NoSuchEntity", None)])
@@ -82,7 +82,7 @@ def test_absence_is_none(code, found):
 
 
 def test_only_absence_is_swallowed():
-    with pytest.raises(AwsRefusal):
+    with pytest.raises(AwsApiError):
         Answering("AccessDenied").find("iam:GetRole", "read", absent="NoSuchEntity")
 
 
@@ -93,7 +93,7 @@ class Paged(Aws):
         super().__init__(lambda *_: None)
         self.left, self.asked = list(pages), []
 
-    def call(self, action, attempt, attempts=0, **arguments):
+    def call(self, action, description, max_attempts=0, **arguments):
         self.asked.append(arguments)
         return self.left.pop(0)
 
@@ -166,9 +166,9 @@ def behind_a_proxy():
     ids=["a call", "pages"],
 )
 def test_an_answer_that_is_not_from_aws_is_no_traceback(behind_a_proxy, read):
-    with pytest.raises(AwsRefusal, match=r"Could not read it \(iam:\w+\): Unable to parse response") as refusal:
+    with pytest.raises(AwsApiError, match=r"Could not read it \(iam:\w+\): Unable to parse response") as error:
         read(behind_a_proxy)
-    assert refusal.value.code == UNREADABLE
+    assert error.value.code == UNREADABLE_RESPONSE
 
 
 ME = "arn:aws:iam::123456789012:user/me"
@@ -195,7 +195,7 @@ class Knowing(Aws):
 )
 def test_identity_is_only_asked_for_where_it_is_missing(code, message, asked, words):
     aws = Knowing(lambda *_: None)
-    refusal = aws._refusal(ClientError({"Error": {"Code": code, "Message": message}}, "X"), "do it", "iam:X")
-    assert words in str(refusal)
-    assert str(refusal).startswith("Could not do it (iam:X): ")
-    assert (refusal.code, refusal.details, aws.asked) == (code, {}, asked)
+    error = aws._api_error(ClientError({"Error": {"Code": code, "Message": message}}, "X"), "do it", "iam:X")
+    assert words in str(error)
+    assert str(error).startswith("Could not do it (iam:X): ")
+    assert (error.code, error.details, aws.asked) == (code, {}, asked)

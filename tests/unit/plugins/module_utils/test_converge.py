@@ -7,7 +7,7 @@ import pytest
 from ansible_collections.cwagent.iam.plugins.module_utils import _converge
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Deadline
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource, converge
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsRefusal, CwagentError, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, Step
 
 
@@ -26,9 +26,9 @@ class Clock:
 class Number(Resource[int]):
     """A number that is to be another one; reads show a change only after some more of them."""
 
-    def __init__(self, now: int, want: int, lag: int = 0, fails: bool = False) -> None:
+    def __init__(self, current: int, desired: int, lag: int = 0, fails: bool = False) -> None:
         super().__init__(None)
-        self.shown, self.want, self.lag, self.fails = now, want, lag, fails
+        self.shown, self.desired, self.lag, self.fails = current, desired, lag, fails
         self.written: list[int] = []
         self.reads = 0
 
@@ -40,23 +40,29 @@ class Number(Resource[int]):
                 self.shown = self.written[-1]
         return self.shown
 
-    def plan(self, now: int) -> Plan:
-        return Plan({"number": [Step("x:Set", {"value": self.want}, f"set {self.want}")] if now != self.want else []})
+    def plan(self, current: int) -> Plan:
+        return Plan(
+            {
+                "number": [Step("x:Set", {"value": self.desired}, f"set {self.desired}")]
+                if current != self.desired
+                else []
+            }
+        )
 
-    def after(self, now: int) -> int:
-        return self.want
+    def after(self, current: int) -> int:
+        return self.desired
 
     def render(self, state: int) -> dict[str, Any]:
         return {"number": state}
 
-    def report(self, now: int, then: int) -> dict[str, Any]:
-        return {"old": now, "new": then}
+    def report(self, current: int, planned: int) -> dict[str, Any]:
+        return {"old": current, "new": planned}
 
-    def warnings(self, now: int) -> list[str]:
-        return [f"was {now}"]
+    def warnings(self, current: int) -> list[str]:
+        return [f"was {current}"]
 
-    def doubts(self, now: int) -> list[str]:
-        return [f"{now} may stay"]
+    def check_mode_warnings(self, current: int) -> list[str]:
+        return [f"{current} may stay"]
 
     def execute(self, step: Step) -> None:
         if self.fails:
@@ -153,7 +159,7 @@ def refusing(number: Number, code: str, reads: int) -> Number:
     def refused() -> int:
         shown = read()
         if 0 < number.reads - 1 <= reads:
-            raise AwsRefusal("Could not read it.", code)
+            raise AwsApiError("Could not read it.", code)
         return shown
 
     number.read = refused
@@ -168,7 +174,7 @@ def test_a_thing_that_not_all_hosts_know_is_not_shown_yet(clock):
 
 
 def test_other_refusals_are_no_reason_to_wait(clock):
-    with pytest.raises(AwsRefusal, match="Could not read it"):
+    with pytest.raises(AwsApiError, match="Could not read it"):
         converge(refusing(Number(1, 2), "AccessDenied", 1), False, 10)
     assert clock.slept == []
 
@@ -229,5 +235,5 @@ def test_a_failure_before_anything_was_begun_tells_no_steps():
 @pytest.mark.usefixtures("clock")
 def test_what_happened_meanwhile_is_in_the_result():
     number = Number(1, 2)
-    number.report = lambda now, then: {"new": then, "written": number.written}
+    number.report = lambda current, planned: {"new": planned, "written": number.written}
     assert converge(number, False, 10)["written"] == [2]

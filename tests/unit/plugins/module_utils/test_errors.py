@@ -14,7 +14,7 @@ INSTANCE = "arn:aws:ec2:eu-central-1:123456789012:instance/i-1"
 PARAMETER = "arn:aws:ssm:eu-central-1:123456789012:parameter/AmazonCloudWatch-linux"
 
 
-def refusal(who: str, action: str, resource: str, why: str) -> str:
+def error(who: str, action: str, resource: str, why: str) -> str:
     return f"User: {who} is not authorized to perform: {action} on resource: {resource} {why.format(action)}"
 
 
@@ -36,12 +36,12 @@ def lacks(who: str, action: str, where: str = "", why: str = "") -> str:
 CASES = {
     "IAM": (
         (*CREATE, "AccessDenied"),
-        refusal(ME, "iam:CreateRole", ON_ROLE, NO_POLICY),
+        error(ME, "iam:CreateRole", ON_ROLE, NO_POLICY),
         lacks(ME, "iam:CreateRole", f" on {ON_ROLE}", NO_POLICY),
     ),
     "EC2": (
         PUT_ON,
-        EC2_SAYS + refusal(ROLE, PUT_ON[1], INSTANCE, NO_POLICY),
+        EC2_SAYS + error(ROLE, PUT_ON[1], INSTANCE, NO_POLICY),
         lacks(ROLE, PUT_ON[1], f" on {INSTANCE}", NO_POLICY),
     ),
     "EC2, encoded": (
@@ -51,42 +51,42 @@ CASES = {
     ),
     "the role cannot be passed": (
         PUT_ON,
-        EC2_SAYS + refusal(ROLE, "iam:PassRole", ON_ROLE, NO_POLICY),
+        EC2_SAYS + error(ROLE, "iam:PassRole", ON_ROLE, NO_POLICY),
         lacks(ROLE, "iam:PassRole", f" on {ON_ROLE}", NO_POLICY),
     ),
     "SSM": (
         STORE,
-        refusal(ROLE, "ssm:PutParameter", PARAMETER, NO_POLICY),
+        error(ROLE, "ssm:PutParameter", PARAMETER, NO_POLICY),
         lacks(ROLE, "ssm:PutParameter", f" on {PARAMETER}", NO_POLICY),
     ),
     "the boundary lacks it": (
         (*CREATE, "AccessDenied"),
-        refusal(ME, "iam:CreateRole", ON_ROLE, NO_BOUNDARY),
+        error(ME, "iam:CreateRole", ON_ROLE, NO_BOUNDARY),
         lacks(ME, "iam:CreateRole", f" on {ON_ROLE}", NO_BOUNDARY),
     ),
     "the organization's policy lacks it, and more is told": (
         PUT_ON,
-        EC2_SAYS + refusal(ROLE, PUT_ON[1], INSTANCE, NO_SCP) + ". Encoded authorization failure message: 3DUk8xyz",
+        EC2_SAYS + error(ROLE, PUT_ON[1], INSTANCE, NO_SCP) + ". Encoded authorization failure message: 3DUk8xyz",
         lacks(ROLE, PUT_ON[1], f" on {INSTANCE}", NO_SCP),
     ),
     "IAM, of a role by its name": (
         ("read role 'R'", "iam:GetRole", "AccessDenied"),
-        refusal(ME, "iam:GetRole", "role R", NO_POLICY),
+        error(ME, "iam:GetRole", "role R", NO_POLICY),
         lacks(ME, "iam:GetRole", " on role R", NO_POLICY),
     ),
     "IAM, of a key": (
         ("read it", "iam:GetAccessKeyLastUsed", "AccessDenied"),
-        refusal(ME, "iam:GetAccessKeyLastUsed", "access key AKIAIOSFODNN7EXAMPLE", ""),
+        error(ME, "iam:GetAccessKeyLastUsed", "access key AKIAIOSFODNN7EXAMPLE", ""),
         lacks(ME, "iam:GetAccessKeyLastUsed", " on access key AKIAIOSFODNN7EXAMPLE"),
     ),
     "no reason told": (
         (*CREATE, "AccessDenied"),
-        refusal(ME, "iam:CreateRole", ON_ROLE, ""),
+        error(ME, "iam:CreateRole", ON_ROLE, ""),
         lacks(ME, "iam:CreateRole", f" on {ON_ROLE}"),
     ),
     "explicit deny": (
         STORE,
-        refusal(ROLE, "ssm:PutParameter", PARAMETER, "with an explicit deny in an identity-based policy"),
+        error(ROLE, "ssm:PutParameter", PARAMETER, "with an explicit deny in an identity-based policy"),
         (
             f"access denied. A policy explicitly denies ssm:PutParameter on {PARAMETER} to {ROLE}; lift that Deny and "
             "allow ssm:PutParameter, then run again."
@@ -108,8 +108,8 @@ CASES = {
 
 @pytest.mark.parametrize(("call", "message", "text"), CASES.values(), ids=CASES)
 def test_explain(call, message, text):
-    attempt, action, _code = call
-    assert explain(*call, message, identity=OTHERWISE_KNOWN) == f"Could not {attempt} ({action}): {text}"
+    description, action, _code = call
+    assert explain(*call, message, identity=OTHERWISE_KNOWN) == f"Could not {description} ({action}): {text}"
 
 
 def test_explain_without_any_identity():

@@ -107,8 +107,10 @@ class Service:
 
 
 def wait(service: Any, profile: str | None) -> Identity:
-    now = [0.0]
-    return wait_for(service, profile, Deadline(5, lambda: now[0], lambda seconds: now.__setitem__(0, now[0] + seconds)))
+    current = [0.0]
+    return wait_for(
+        service, profile, Deadline(5, lambda: current[0], lambda seconds: current.__setitem__(0, current[0] + seconds))
+    )
 
 
 @pytest.mark.parametrize(

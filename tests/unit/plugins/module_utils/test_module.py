@@ -35,7 +35,7 @@ def test_what_a_failure_tells(details, told, monkeypatch):
     warned: list[str] = []
     monkeypatch.setattr(_module, "warn", warned.append)
     module: Any = Module()
-    with _module.reporting(module):
+    with _module.fail_on_error(module):
         raise CwagentError("No.", **details)
     assert module.result == {"msg": "No.", **told}
     assert warned == details.get("warnings", [])
@@ -43,20 +43,20 @@ def test_what_a_failure_tells(details, told, monkeypatch):
 
 def test_declared():
     found = declare(managed_policies=[MINE], path="/m/", permissions_boundary=BOUND, exclusive=True)
-    assert (found.hold, found.shed, found.ours) == ({SERVER, MINE}, {ADMIN}, {SERVER, ADMIN, CORE, OLD, MINE})
+    assert (found.attach, found.detach, found.managed) == ({SERVER, MINE}, {ADMIN}, {SERVER, ADMIN, CORE, OLD, MINE})
     assert (found.path, found.boundary, found.exclusive, found.tags) == ("/m/", BOUND, True, None)
 
 
 def test_without_an_access_the_agent_policies_are_still_ours():
-    assert declare(access=None, state="absent").ours == {SERVER, ADMIN, CORE, OLD}
-    assert declare(access="admin").hold == {ADMIN}
+    assert declare(access=None, state="absent").managed == {SERVER, ADMIN, CORE, OLD}
+    assert declare(access="admin").attach == {ADMIN}
 
 
 @pytest.mark.parametrize(
     ("region", "partition"), [("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov"), (None, "aws")]
 )
 def test_the_policies_are_those_of_the_partition(region, partition):
-    assert declare(region).hold == {SERVER.replace("arn:aws:", f"arn:{partition}:")}
+    assert declare(region).attach == {SERVER.replace("arn:aws:", f"arn:{partition}:")}
 
 
 @pytest.mark.parametrize(

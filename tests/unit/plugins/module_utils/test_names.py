@@ -196,7 +196,7 @@ OLD = "AmazonEC2RoleforSSM"
 
 
 @pytest.mark.parametrize(
-    ("access", "ssm_policy", "hold", "shed"),
+    ("access", "ssm_policy", "attach", "detach"),
     [
         ("server", None, {SERVER}, {ADMIN}),
         ("admin", None, {ADMIN}, {SERVER}),
@@ -205,7 +205,7 @@ OLD = "AmazonEC2RoleforSSM"
         ("admin", OLD, {ADMIN, OLD}, {SERVER, CORE}),
     ],
 )
-def test_declared_policies(access, ssm_policy, hold, shed):
+def test_declared_policies(access, ssm_policy, attach, detach):
     declared = _names.declared_policies(access, ssm_policy, "aws-cn")
-    assert tuple({_names.name_of(arn) for arn in arns} for arns in declared) == (hold, shed)
+    assert tuple({_names.name_of(arn) for arn in arns} for arns in declared) == (attach, detach)
     assert declared[0] | declared[1] <= _names.agent_policies("aws-cn")

@@ -5,7 +5,14 @@ import threading
 import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
-from ansible_collections.cwagent.iam.plugins.module_utils._plan import TOLD, WORKERS, Plan, Step, apply, in_parallel
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import (
+    MAX_REPORTED_FAILURES,
+    WORKERS,
+    Plan,
+    Step,
+    apply,
+    in_parallel,
+)
 
 
 def steps(*names: str) -> list[Step]:
@@ -76,10 +83,10 @@ def test_what_a_failure_tells_besides_is_told():
 
 
 def test_of_a_fleet_that_fails_a_few_are_told():
-    names = [f"u{number}" for number in range(TOLD + 2)]
+    names = [f"u{number}" for number in range(MAX_REPORTED_FAILURES + 2)]
     with pytest.raises(CwagentError) as failure:
         apply(Plan({name: steps(name) for name in names}), Hands(*names), check_mode=False)
-    assert str(failure.value).count("Could not") == TOLD
+    assert str(failure.value).count("Could not") == MAX_REPORTED_FAILURES
     assert str(failure.value).endswith("Could not u4. 2 more failed; the result tells of each in failures.")
     assert list(failure.value.details["failures"]) == names
 

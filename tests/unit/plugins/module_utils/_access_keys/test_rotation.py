@@ -17,11 +17,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation 
     KeyRules,
     Pending,
     Phase,
-    Saved,
+    SavedCredentials,
     report,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import Held
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import PrincipalState
 from ansible_collections.cwagent.iam.plugins.module_utils._user.plan import User
 
 DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
@@ -34,7 +34,7 @@ def key(name: str, age: timedelta = timedelta(), used: timedelta | None = None, 
 
 
 def ring(*keys: AccessKey, saved: str | None = "N", rules: KeyRules = RULES, **more: Any) -> Keyring:
-    return Keyring("U", keys, Saved("F", saved, **more), rules, NOW)
+    return Keyring("U", keys, SavedCredentials("F", saved, **more), rules, NOW)
 
 
 def summaries(keyring: Keyring) -> list[str]:
@@ -50,12 +50,12 @@ PHASES = {
     "the new one was not used": (ring(key("O", 90 * DAY, HOUR), key("N", HOUR)), Phase.WAITING_FOR_USE, []),
     "the new one was used, the old one never": (
         ring(key("O", 90 * DAY), key("N", HOUR, MINUTE)),
-        Phase.REPLACED,
+        Phase.DEACTIVATING,
         ["deactivate access key O of user 'U'"],
     ),
     "the new one was used, the old one an hour before": (
         ring(key("O", 90 * DAY, HOUR + MINUTE), key("N", DAY, MINUTE)),
-        Phase.REPLACED,
+        Phase.DEACTIVATING,
         ["deactivate access key O of user 'U'"],
     ),
     "one server has switched, another has not": (
@@ -66,17 +66,17 @@ PHASES = {
     "a server has switched back": (ring(key("O", 90 * DAY, MINUTE), key("N", DAY, HOUR)), Phase.WAITING_FOR_USE, []),
     "the old one is not quiet for long": (
         ring(key("O", 90 * DAY, 6 * DAY, active=False), key("N", 8 * DAY, HOUR)),
-        Phase.WAITING_FOR_QUIET,
+        Phase.GRACE_PERIOD,
         [],
     ),
     "the old one is quiet": (
         ring(key("O", 90 * DAY, 7 * DAY, active=False), key("N", 8 * DAY, HOUR)),
-        Phase.RETIRED,
+        Phase.DELETING,
         ["delete access key O of user 'U', which another has replaced"],
     ),
     "the old one was deactivated by hand, the new one not used": (
         ring(key("O", 90 * DAY, 7 * DAY, active=False), key("N", 8 * DAY)),
-        Phase.WAITING_FOR_QUIET,
+        Phase.GRACE_PERIOD,
         [],
     ),
     "the new one is too old before the old one is gone": (
@@ -118,26 +118,26 @@ def test_there_is_no_room_for_a_key_of_somebody():
 def test_making_room(keyring, spared):
     with pytest.raises(CwagentError, match="set credentials"):
         keyring.steps(new_user=False)
-    roomy = replace(keyring, rules=replace(RULES, make_room=True))
+    roomy = replace(keyring, rules=replace(RULES, evict_unmanaged_key=True))
     assert summaries(roomy) == [f"delete access key {spared} of user 'U' to make room for a new one", MAKE]
     assert spared not in {each.id for each in roomy.after()}
 
 
 @pytest.mark.parametrize(
-    ("made", "lost"),
+    ("made", "orphaned"),
     [(-6 * MINUTE, False), (-4 * MINUTE, True), (14 * MINUTE, True), (16 * MINUTE, False)],
     ids=["before the record", "by another clock", "right after it", "by somebody, later"],
 )
-def test_only_a_key_that_came_right_after_the_record_is_lost(made, lost):
+def test_only_a_key_that_came_right_after_the_record_is_lost(made, orphaned):
     pending = Pending(frozenset(), NOW - DAY)
     found = ring(replace(key("X"), created=NOW - DAY + made), saved=None, pending=pending)
-    assert [each.id for each in found.lost] == ["X"] * lost
-    assert found.after()[0].id == ("" if lost else "X")
+    assert [each.id for each in found.orphaned] == ["X"] * orphaned
+    assert found.after()[0].id == ("" if orphaned else "X")
 
 
 @pytest.mark.parametrize("pending", [Pending(frozenset({"X"}), NOW), None])
 def test_a_key_that_was_there_before_is_not_lost(pending):
-    assert ring(key("X"), saved=None, pending=pending).lost == ()
+    assert ring(key("X"), saved=None, pending=pending).orphaned == ()
 
 
 def test_a_key_that_was_switched_off_is_not_replaced_in_silence():
@@ -155,7 +155,7 @@ def test_a_key_of_an_admin_is_replaced_switched_off():
     assert summaries(due) == ["create an inactive access key for user 'U' and save it to F"]
     assert [each.active for each in due.after()] == [False, False]
     old = key("O", 90 * DAY, 9 * DAY, active=False)
-    assert ring(old, key("N", 8 * DAY, HOUR, active=False), rules=rules).phase is Phase.RETIRED
+    assert ring(old, key("N", 8 * DAY, HOUR, active=False), rules=rules).phase is Phase.DELETING
 
 
 def test_what_cannot_be_read_is_left_alone():
@@ -186,31 +186,31 @@ class Server:
 
     def __init__(self, late: timedelta) -> None:
         self.iam, self.time, self.late = Iam(), NOW, late
-        self.iam.put_user(User("U", Held()))
+        self.iam.put_user(User("U", PrincipalState()))
         self.saved: str | None = None
         self.saved_at = self.time
-        self.held: str | None = None
+        self.principal: str | None = None
 
     def keyring(self) -> Keyring:
         user = self.iam.user("U")
         assert user
-        return Keyring("U", user.keys, Saved("F", self.saved), RULES, self.time)
+        return Keyring("U", user.keys, SavedCredentials("F", self.saved), RULES, self.time)
 
     def run(self) -> None:
         for step in self.keyring().steps(new_user=False):
             answer = self.iam.take(step)
             if answer:
                 self.saved, self.saved_at = answer["AccessKey"]["AccessKeyId"], self.time
-                self._dated(self.saved, created=self.time)
+                self._server_time(self.saved, created=self.time)
 
     def work(self) -> None:
-        if self.held is None or self.time - self.saved_at >= self.late:
-            self.held = self.saved
-        assert self.held
-        assert self.iam.users["U"].keys[self.held].active, f"the server is cut off at {self.time}"
-        self._dated(self.held, used=self.time)
+        if self.principal is None or self.time - self.saved_at >= self.late:
+            self.principal = self.saved
+        assert self.principal
+        assert self.iam.users["U"].keys[self.principal].active, f"the server is cut off at {self.time}"
+        self._server_time(self.principal, used=self.time)
 
-    def _dated(self, name: str, **dates: datetime) -> None:
+    def _server_time(self, name: str, **dates: datetime) -> None:
         keys = self.iam.users["U"].keys
         keys[name] = replace(keys[name], **dates)
 

@@ -17,7 +17,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan imp
     MAX_MINUTES,
     OPEN,
     TOLERANCE,
-    WantedWindow,
+    DesiredWindow,
     Window,
     open_policy,
 )
@@ -25,7 +25,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy i
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
-from ansible_collections.cwagent.iam.plugins.module_utils._plan import GONE, apply
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import NOT_FOUND_CODES, apply
 
 NOW = datetime(2026, 11, 24, 16, 0, 30, 999999, tzinfo=UTC)
 SHUT = closed_policy()
@@ -87,44 +87,44 @@ OPENED, CLOSE, REMOVE = (
 IN_15, IN_30 = OPENED.format("2026-11-24T16:15:30Z"), OPENED.format("2026-11-24T16:30:30Z")
 
 
-def want(state: str, minutes: int = 15, kind: str = "role") -> WantedWindow:
-    return WantedWindow(kind, "P", state, minutes)
+def desired(state: str, minutes: int = 15, kind: str = "role") -> DesiredWindow:
+    return DesiredWindow(kind, "P", state, minutes)
 
 
 CASES = {
-    "open: none": (None, want(OPEN), [IN_15]),
-    "open: closed": (SHUT, want(OPEN), [IN_15]),
-    "open: expired": (until(-0.1), want(OPEN), [IN_15]),
-    "open: expired long ago": (until(-9999), want(OPEN), [IN_15]),
-    "open: the same": (until(15), want(OPEN), []),
-    "open: asked again within the tolerance": (until(14.1), want(OPEN), []),
-    "open: asked again after it": (until(13.9), want(OPEN), [IN_15]),
-    "open: a minute, asked again within the tolerance": (until(0.6), want(OPEN, 1), []),
-    "open: a minute, asked again after it": (until(0.4), want(OPEN, 1), [OPENED.format("2026-11-24T16:01:30Z")]),
-    "open: for less": (until(60), want(OPEN), []),
-    "open: for as long as can be": (until(MAX_MINUTES), want(OPEN), []),
-    "open: by a clock that is ahead a little": (until(MAX_MINUTES + 1), want(OPEN), []),
-    "open: for longer than can be": (until(MAX_MINUTES + 1.1), want(OPEN), [IN_15]),
-    "open: for longer": (until(15), want(OPEN, 30), [IN_30]),
-    "closed: none": (None, want(CLOSED), [CLOSE]),
-    "closed: closed": (SHUT, want(CLOSED), []),
-    "closed: open": (until(15), want(CLOSED), [CLOSE]),
-    "closed: expired": (until(-5), want(CLOSED), [CLOSE]),
-    "absent: none": (None, want(ABSENT), []),
-    "absent: closed": (SHUT, want(ABSENT), [REMOVE]),
-    "absent: open": (until(15), want(ABSENT), [REMOVE]),
-    **{f"open: altered: {name}": (policy, want(OPEN), [IN_15]) for name, policy in ALTERED.items()},
-    **{f"closed: altered: {name}": (policy, want(CLOSED), [CLOSE]) for name, policy in ALTERED.items()},
-    **{f"absent: altered: {name}": (policy, want(ABSENT), [REMOVE]) for name, policy in ALTERED.items()},
+    "open: none": (None, desired(OPEN), [IN_15]),
+    "open: closed": (SHUT, desired(OPEN), [IN_15]),
+    "open: expired": (until(-0.1), desired(OPEN), [IN_15]),
+    "open: expired long ago": (until(-9999), desired(OPEN), [IN_15]),
+    "open: the same": (until(15), desired(OPEN), []),
+    "open: asked again within the tolerance": (until(14.1), desired(OPEN), []),
+    "open: asked again after it": (until(13.9), desired(OPEN), [IN_15]),
+    "open: a minute, asked again within the tolerance": (until(0.6), desired(OPEN, 1), []),
+    "open: a minute, asked again after it": (until(0.4), desired(OPEN, 1), [OPENED.format("2026-11-24T16:01:30Z")]),
+    "open: for less": (until(60), desired(OPEN), []),
+    "open: for as long as can be": (until(MAX_MINUTES), desired(OPEN), []),
+    "open: by a clock that is ahead a little": (until(MAX_MINUTES + 1), desired(OPEN), []),
+    "open: for longer than can be": (until(MAX_MINUTES + 1.1), desired(OPEN), [IN_15]),
+    "open: for longer": (until(15), desired(OPEN, 30), [IN_30]),
+    "closed: none": (None, desired(CLOSED), [CLOSE]),
+    "closed: closed": (SHUT, desired(CLOSED), []),
+    "closed: open": (until(15), desired(CLOSED), [CLOSE]),
+    "closed: expired": (until(-5), desired(CLOSED), [CLOSE]),
+    "absent: none": (None, desired(ABSENT), []),
+    "absent: closed": (SHUT, desired(ABSENT), [REMOVE]),
+    "absent: open": (until(15), desired(ABSENT), [REMOVE]),
+    **{f"open: altered: {name}": (policy, desired(OPEN), [IN_15]) for name, policy in ALTERED.items()},
+    **{f"closed: altered: {name}": (policy, desired(CLOSED), [CLOSE]) for name, policy in ALTERED.items()},
+    **{f"absent: altered: {name}": (policy, desired(ABSENT), [REMOVE]) for name, policy in ALTERED.items()},
 }
 
 
-@pytest.mark.parametrize(("policy", "want", "steps"), CASES.values(), ids=CASES)
-def test_plan(policy, want, steps):
-    plan = window_plan.plan(Window(policy), want, NOW)
+@pytest.mark.parametrize(("policy", "desired", "steps"), CASES.values(), ids=CASES)
+def test_plan(policy, desired, steps):
+    plan = window_plan.plan(Window(policy), desired, NOW)
     assert plan.summaries == steps
     for step in plan.steps["P"]:
-        assert step.done_when == (frozenset() if want.state == OPEN else GONE)
+        assert step.done_when == (frozenset() if desired.state == OPEN else NOT_FOUND_CODES)
 
 
 @pytest.mark.parametrize("policy", ALTERED.values(), ids=ALTERED)
@@ -138,48 +138,48 @@ A, B = AccessKey("A"), AccessKey("B")
 ON, OFF = "activate access key {} of user 'P'", "deactivate access key {} of user 'P'"
 OFF_A = replace(A, active=False)
 KEYS = {
-    "open": (None, (OFF_A, B), want(OPEN, kind="user"), [IN_15.replace(ROLE, USER), ON.format("A")]),
-    "open already": (until(15), (OFF_A, B), want(OPEN, kind="user"), [ON.format("A")]),
+    "open": (None, (OFF_A, B), desired(OPEN, kind="user"), [IN_15.replace(ROLE, USER), ON.format("A")]),
+    "open already": (until(15), (OFF_A, B), desired(OPEN, kind="user"), [ON.format("A")]),
     "closed": (
         until(15),
         (OFF_A, B),
-        want(CLOSED, kind="user"),
+        desired(CLOSED, kind="user"),
         [CLOSE.replace(ROLE, USER), OFF.format("B")],
     ),
-    "closed already": (SHUT, (A, B), want(CLOSED, kind="user"), [OFF.format("A"), OFF.format("B")]),
-    "closed, keys and all": (SHUT, (OFF_A,), want(CLOSED, kind="user"), []),
-    "absent": (SHUT, (OFF_A, B), want(ABSENT, kind="user"), [ON.format("A"), REMOVE.replace(ROLE, USER)]),
-    "absent already": (None, (OFF_A, B), want(ABSENT, kind="user"), []),
-    "no keys": (SHUT, (), want(CLOSED, kind="user"), []),
+    "closed already": (SHUT, (A, B), desired(CLOSED, kind="user"), [OFF.format("A"), OFF.format("B")]),
+    "closed, keys and all": (SHUT, (OFF_A,), desired(CLOSED, kind="user"), []),
+    "absent": (SHUT, (OFF_A, B), desired(ABSENT, kind="user"), [ON.format("A"), REMOVE.replace(ROLE, USER)]),
+    "absent already": (None, (OFF_A, B), desired(ABSENT, kind="user"), []),
+    "no keys": (SHUT, (), desired(CLOSED, kind="user"), []),
 }
 
 
-@pytest.mark.parametrize(("policy", "keys", "want", "steps"), KEYS.values(), ids=KEYS)
-def test_the_keys_of_a_user_are_switched_with_the_window(policy, keys, want, steps):
-    assert window_plan.plan(Window(policy, keys), want, NOW).summaries == steps
+@pytest.mark.parametrize(("policy", "keys", "desired", "steps"), KEYS.values(), ids=KEYS)
+def test_the_keys_of_a_user_are_switched_with_the_window(policy, keys, desired, steps):
+    assert window_plan.plan(Window(policy, keys), desired, NOW).summaries == steps
 
 
 @pytest.mark.parametrize("kind", ["role", "user"])
 def test_a_principal_that_is_not_there(kind):
-    assert not window_plan.plan(None, want(CLOSED, kind=kind), NOW).changes
-    assert not window_plan.plan(None, want(ABSENT, kind=kind), NOW).changes
-    [step] = window_plan.plan(None, want(OPEN, kind=kind), NOW).steps["P"]
+    assert not window_plan.plan(None, desired(CLOSED, kind=kind), NOW).changes
+    assert not window_plan.plan(None, desired(ABSENT, kind=kind), NOW).changes
+    [step] = window_plan.plan(None, desired(OPEN, kind=kind), NOW).steps["P"]
     assert step.action == f"iam:Put{kind.title()}Policy"
     assert not step.done_when
     assert not step.retry_when
 
 
 @pytest.mark.parametrize(
-    ("state", "then", "warnings"),
+    ("state", "planned", "warnings"),
     [
         (OPEN, Window(until(15)), ["role 'P' does not exist yet"]),
         (CLOSED, None, []),
         (ABSENT, None, []),
     ],
 )
-def test_what_is_told_of_a_principal_that_is_not_there(state, then, warnings):
-    resource = resource_of(IamWindow("role", "P", Window()), want(state), NOW)
-    assert (resource.after(None), resource.warnings(None)) == (then, warnings)
+def test_what_is_told_of_a_principal_that_is_not_there(state, planned, warnings):
+    resource = resource_of(IamWindow("role", "P", Window()), desired(state), NOW)
+    assert (resource.after(None), resource.warnings(None)) == (planned, warnings)
     assert resource.warnings(Window()) == []
     assert resource.render(None) == {"state": ABSENT, "deadline": None, "access_keys": []}
 
@@ -212,19 +212,19 @@ def test_a_deadline_that_has_passed_is_told(minutes, state):
 
 @pytest.mark.parametrize("kind", ["role", "user"])
 def test_a_window_that_is_open_is_refused(kind):
-    window_plan.refuse_open(None, want(OPEN, kind=kind), NOW)
+    window_plan.check_not_open(None, desired(OPEN, kind=kind), NOW)
     for policy in (None, SHUT, until(0), until(-5), *ALTERED.values()):
-        window_plan.refuse_open(Window(policy), want(OPEN, kind=kind), NOW)
+        window_plan.check_not_open(Window(policy), desired(OPEN, kind=kind), NOW)
     words = rf"window of {kind} 'P' is open until 2026-11-24T16:15:30Z \(UTC\).*cwagent\.iam\.restore closes it"
     with pytest.raises(InvalidInput, match=words):
-        window_plan.refuse_open(Window(until(15)), want(OPEN, kind=kind), NOW)
+        window_plan.check_not_open(Window(until(15)), desired(OPEN, kind=kind), NOW)
 
 
-@pytest.mark.parametrize("refuse_open", [False, True])
-def test_only_a_window_that_was_open_before_the_run_is_refused(refuse_open):
+@pytest.mark.parametrize("check_not_open", [False, True])
+def test_only_a_window_that_was_open_before_the_run_is_refused(check_not_open):
     opened = Window(until(15))
-    resource = resource_of(IamWindow("role", "P", opened), want(OPEN), NOW, refuse_open=refuse_open)
-    if refuse_open:
+    resource = resource_of(IamWindow("role", "P", opened), desired(OPEN), NOW, check_not_open=check_not_open)
+    if check_not_open:
         with pytest.raises(InvalidInput, match="is open until"):
             resource.refuse(opened)
     else:
@@ -237,21 +237,21 @@ def test_only_a_window_that_was_open_before_the_run_is_refused(refuse_open):
 def test_the_window_of_a_role_is_closed_without_a_look_and_looked_at_afterwards():
     """IAM can show it as it was before it was opened."""
     model = IamWindow("role", "P", Window(until(15)))
-    resource, reads = counted(model, replace(want(CLOSED), force=True))
-    now = resource.read()
-    assert resource.render(now)["state"] == "not looked at"
-    apply(resource.plan(now), resource.execute, check_mode=False)
-    assert model.window == resource.after(now) == Window(SHUT)
+    resource, reads = counted(model, replace(desired(CLOSED), force=True))
+    current = resource.read()
+    assert resource.render(current)["state"] == "not looked at"
+    apply(resource.plan(current), resource.execute, check_mode=False)
+    assert model.window == resource.after(current) == Window(SHUT)
     assert reads == []
     assert resource.read() is None
     assert reads == ["iam:GetRolePolicy", "iam:GetRole"]
 
 
 LOOKED_AT = {
-    "closed, unless it is": want(CLOSED),
-    "opened": replace(want(OPEN), force=True),
-    "removed": replace(want(ABSENT), force=True),
-    "of a user, who has keys": replace(want(CLOSED, kind="user"), force=True),
+    "closed, unless it is": desired(CLOSED),
+    "opened": replace(desired(OPEN), force=True),
+    "removed": replace(desired(ABSENT), force=True),
+    "of a user, who has keys": replace(desired(CLOSED, kind="user"), force=True),
 }
 
 
@@ -263,7 +263,7 @@ def test_it_is_looked_at_where_that_matters(wanted):
     assert reads == [f"iam:Get{kind}Policy", f"iam:Get{kind}"]
 
 
-def counted(model: IamWindow, wanted: WantedWindow) -> tuple[WindowResource, list[str]]:
+def counted(model: IamWindow, wanted: DesiredWindow) -> tuple[WindowResource, list[str]]:
     """Where IAM shows nothing, and what it was asked."""
     reads: list[str] = []
     gateway: Any = Gateway(model)
@@ -274,7 +274,7 @@ def counted(model: IamWindow, wanted: WantedWindow) -> tuple[WindowResource, lis
 
 def test_one_that_was_just_opened_is_closed_although_it_looks_closed():
     shut = Window(SHUT, (OFF_A, B))
-    closing = replace(want(CLOSED, kind="user"), force=True)
+    closing = replace(desired(CLOSED, kind="user"), force=True)
     assert window_plan.plan(shut, replace(closing, force=False), NOW).summaries == [
         "deactivate access key B of user 'P'"
     ]
@@ -297,7 +297,7 @@ POLICIES = st.one_of(
     st.integers(-2 * MAX_MINUTES * 60, MAX_MINUTES * 60).map(lambda seconds: until(seconds / 60)),
 )
 STATES = st.sampled_from([OPEN, CLOSED, ABSENT])
-WANTS = st.builds(WantedWindow, st.sampled_from(["role", "user"]), st.just("P"), STATES)
+WANTS = st.builds(DesiredWindow, st.sampled_from(["role", "user"]), st.just("P"), STATES)
 
 
 @st.composite
@@ -307,10 +307,10 @@ def windows(draw: st.DrawFn, kind: str) -> Window:
     return Window(draw(POLICIES), keys if kind == "user" else ())
 
 
-def resource_of(model: IamWindow, want: WantedWindow, time: datetime, **more: bool) -> WindowResource:
+def resource_of(model: IamWindow, desired: DesiredWindow, time: datetime, **more: bool) -> WindowResource:
     gateway: Any = Gateway(model)
     gateway.time = time
-    return WindowResource(gateway, want, **more)
+    return WindowResource(gateway, desired, **more)
 
 
 @given(TIMES)
@@ -321,26 +321,26 @@ def test_a_deadline_is_read_as_it_was_written(time):
 @given(WANTS, MINUTES, st.data())
 def test_a_plan_leads_where_it_says(wanted, minutes, data):
     wanted = replace(wanted, minutes=minutes)
-    now = data.draw(windows(wanted.kind))
-    model = IamWindow(wanted.kind, "P", now)
+    current = data.draw(windows(wanted.kind))
+    model = IamWindow(wanted.kind, "P", current)
     resource = resource_of(model, wanted, NOW)
-    plan, then = resource.plan(now), resource.after(now)
+    plan, planned = resource.plan(current), resource.after(current)
     apply(plan, resource.execute, check_mode=False)
-    assert model.window == then
-    assert not resource.plan(then).changes
-    assert plan.changes == (then != now)
-    assert window_plan.report(then, NOW)["state"] == wanted.state
-    if wanted.state == ABSENT and now.policy is None:
-        assert then == now
+    assert model.window == planned
+    assert not resource.plan(planned).changes
+    assert plan.changes == (planned != current)
+    assert window_plan.report(planned, NOW)["state"] == wanted.state
+    if wanted.state == ABSENT and current.policy is None:
+        assert planned == current
     else:
-        assert all(key.active == (wanted.state != CLOSED) for key in then.keys)
+        assert all(key.active == (wanted.state != CLOSED) for key in planned.keys)
 
 
 @given(MINUTES, st.data())
 def test_how_long_a_window_is_open(minutes, data):
-    now = data.draw(windows("role"))
-    before = window_plan.deadline_of(now.policy)
-    after = window_plan.deadline_of(window_plan.policy_after(now, want(OPEN, minutes), NOW))
+    current = data.draw(windows("role"))
+    before = window_plan.deadline_of(current.policy)
+    after = window_plan.deadline_of(window_plan.planned_policy(current, desired(OPEN, minutes), NOW))
     left = after - NOW.replace(microsecond=0)
     assert left >= timedelta(minutes=minutes) - min(TOLERANCE, timedelta(minutes=minutes / 2))
     if before and before > NOW:
@@ -351,15 +351,15 @@ def test_how_long_a_window_is_open(minutes, data):
 
 @given(st.integers(2, MAX_MINUTES), st.integers(0, 59))
 def test_asked_for_the_same_again_within_a_minute_nothing_changes(minutes, later):
-    opened = Window(window_plan.policy_after(Window(SHUT), want(OPEN, minutes), NOW))
-    assert not window_plan.plan(opened, want(OPEN, minutes), NOW + timedelta(seconds=later)).changes
+    opened = Window(window_plan.planned_policy(Window(SHUT), desired(OPEN, minutes), NOW))
+    assert not window_plan.plan(opened, desired(OPEN, minutes), NOW + timedelta(seconds=later)).changes
 
 
 @given(st.lists(st.tuples(st.sampled_from([OPEN, CLOSED]), MINUTES, st.integers(0, 3600)), max_size=6))
 def test_however_it_is_used_it_is_closed_when_the_longest_time_asked_for_is_up(uses):
     model, time, latest = IamWindow("role", "P", Window(SHUT)), NOW, NOW
     for state, minutes, pause in uses:
-        wanted = want(state, minutes)
+        wanted = desired(state, minutes)
         resource = resource_of(model, wanted, time)
         apply(resource.plan(model.window), resource.execute, check_mode=False)
         latest = max(latest, time + timedelta(minutes=minutes)) if state == OPEN else time
@@ -371,7 +371,7 @@ def test_however_it_is_used_it_is_closed_when_the_longest_time_asked_for_is_up(u
 
 @given(STATES, st.integers(0, 4), st.data())
 def test_a_run_that_was_cut_short_is_finished_by_the_next(state, calls, data):
-    wanted = want(state, kind="user")
+    wanted = desired(state, kind="user")
     model = IamWindow("user", "P", data.draw(windows("user")))
     model.take_all(window_plan.plan(model.window, wanted, NOW).steps["P"][:calls])
     resource = resource_of(model, wanted, NOW + timedelta(seconds=20))
@@ -383,6 +383,6 @@ def test_a_run_that_was_cut_short_is_finished_by_the_next(state, calls, data):
 def test_a_user_loses_the_right_before_its_keys_and_gets_it_before_them():
     """Either way, keys are active only beside a policy that holds."""
     opened, closed = Window(until(15), (A,)), Window(SHUT, (OFF_A,))
-    for now, state in ((opened, CLOSED), (closed, OPEN), (Window(None, (OFF_A,)), OPEN)):
-        actions = [step.action for step in window_plan.plan(now, want(state, kind="user"), NOW).steps["P"]]
+    for current, state in ((opened, CLOSED), (closed, OPEN), (Window(None, (OFF_A,)), OPEN)):
+        actions = [step.action for step in window_plan.plan(current, desired(state, kind="user"), NOW).steps["P"]]
         assert actions == ["iam:PutUserPolicy", "iam:UpdateAccessKey"]

@@ -11,12 +11,16 @@ from hypothesis import strategies as st
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter import plan as config_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import (
     SECTIONS,
+    DesiredParameter,
     Parameter,
-    WantedParameter,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.resource import ParameterResource
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import NOT_YET_KNOWN, AwsRefusal, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
+    PERMISSION_RETRY_CODES,
+    AwsApiError,
+    InvalidInput,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import apply
 
 NAME, REGION = "AmazonCloudWatch-linux", "eu-central-1"
@@ -30,16 +34,16 @@ def sized(size: int, fill: str = "ü") -> dict[str, Any]:
     return {"agent": fill * (room // 2) + "x" * (room % 2)}
 
 
-def want(config: dict[str, Any], tier: str | None = None) -> WantedParameter:
-    return WantedParameter(NAME, config, tier)
+def desired(config: dict[str, Any], tier: str | None = None) -> DesiredParameter:
+    return DesiredParameter(NAME, config, tier)
 
 
 def stored(config: dict[str, Any]) -> Parameter:
-    return Parameter(want(config).value)
+    return Parameter(desired(config).value)
 
 
 @pytest.mark.parametrize(
-    ("now", "size", "asked", "tier"),
+    ("current", "size", "asked", "tier"),
     [
         (None, 4096, None, "Standard"),
         (None, 4097, None, "Advanced"),
@@ -54,10 +58,10 @@ def stored(config: dict[str, Any]) -> Parameter:
         (12, 4097, None, "Advanced"),
     ],
 )
-def test_tier(now, size, asked, tier):
-    wanted = want(sized(size), asked)
+def test_tier(current, size, asked, tier):
+    wanted = desired(sized(size), asked)
     assert len(wanted.value.encode()) == size
-    assert config_plan.fitting_tier(None if now is None else stored(sized(now)), wanted) == tier
+    assert config_plan.select_tier(None if current is None else stored(sized(current)), wanted) == tier
 
 
 @pytest.mark.parametrize(
@@ -65,11 +69,11 @@ def test_tier(now, size, asked, tier):
 )
 def test_too_large(size, asked, limit):
     with pytest.raises(InvalidInput, match=f"{size} bytes when minified; Parameter Store takes {limit} in the"):
-        config_plan.fitting_tier(None, want(sized(size), asked))
+        config_plan.select_tier(None, desired(sized(size), asked))
 
 
 @pytest.mark.parametrize(
-    ("now", "equal"),
+    ("current", "equal"),
     [
         (Parameter(TEXT), True),
         (Parameter(json.dumps(CONFIG, indent=4)), True),
@@ -84,33 +88,33 @@ def test_too_large(size, asked, limit):
         (None, False),
     ],
 )
-def test_compared_by_meaning(now, equal):
-    assert config_plan.is_stored(now, want(CONFIG)) is equal
-    steps = config_plan.plan(now, want(CONFIG)).steps[NAME]
+def test_compared_by_meaning(current, equal):
+    assert config_plan.is_stored(current, desired(CONFIG)) is equal
+    steps = config_plan.plan(current, desired(CONFIG)).steps[NAME]
     assert [step.arguments for step in steps] == (
         []
         if equal
         else [{"name": NAME, "value": TEXT, "type": "String", "overwrite": True, "tier": "Standard"}]
     )  # fmt: skip
-    assert all(step.retry_when == NOT_YET_KNOWN for step in steps)
+    assert all(step.retry_when == PERMISSION_RETRY_CODES for step in steps)
 
 
 @pytest.mark.parametrize("value", [TEXT, "other"])
 @pytest.mark.parametrize("kind", ["SecureString", "StringList"])
 def test_a_parameter_of_another_type_is_refused(value, kind):
     with pytest.raises(InvalidInput, match=f"'{NAME}' exists with type {kind}, and Parameter Store changes no type"):
-        config_plan.plan(Parameter(value, type=kind), want(CONFIG))
+        config_plan.plan(Parameter(value, type=kind), desired(CONFIG))
     assert config_plan.plan_absent(Parameter(value, type=kind), NAME).changes
 
 
 def test_order_in_lists_has_a_meaning():
-    assert not config_plan.same_meaning('{"agent":[2,1]}', {"agent": [1, 2]})
+    assert not config_plan.is_equivalent('{"agent":[2,1]}', {"agent": [1, 2]})
 
 
-@pytest.mark.parametrize("now", [None, Parameter(TEXT)])
-def test_too_large_is_refused_before_anything_is_compared(now):
+@pytest.mark.parametrize("current", [None, Parameter(TEXT)])
+def test_too_large_is_refused_before_anything_is_compared(current):
     with pytest.raises(InvalidInput, match="8193 bytes"):
-        config_plan.plan(now, want(sized(8193)))
+        config_plan.plan(current, desired(sized(8193)))
 
 
 def test_absent():
@@ -149,13 +153,13 @@ def test_parse_refuses(text, words):
 )
 def test_parse_refuses_what_cannot_be_stored(text, words):
     with pytest.raises(InvalidInput, match=words):
-        config_plan.fitting_tier(None, want(config_plan.parse(text, "linux.json")))
+        config_plan.select_tier(None, desired(config_plan.parse(text, "linux.json")))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), "\ud800"])
 def test_mappings_that_cannot_be_stored(value):
     with pytest.raises(InvalidInput, match="no JSON"):
-        config_plan.fitting_tier(None, want(config_plan.checked({"agent": {"a": [value]}}, "config")))
+        config_plan.select_tier(None, desired(config_plan.checked({"agent": {"a": [value]}}, "config")))
 
 
 @pytest.mark.parametrize("section", sorted(SECTIONS))
@@ -219,45 +223,45 @@ STORED = st.none() | st.builds(
 )
 
 
-def resource(ssm: Ssm, wanted: WantedParameter | None) -> ParameterResource:
+def resource(ssm: Ssm, wanted: DesiredParameter | None) -> ParameterResource:
     gateway: Any = Gateway(ssm)
     return ParameterResource(gateway, NAME, wanted, REGION)
 
 
 @given(STORED, CONFIGS, st.booleans())
-def test_a_plan_leads_where_it_says(now, config, small_but_advanced):
-    advanced = now and (small_but_advanced or len(now.value.encode()) > 4096)
-    ssm = Ssm(now, "Advanced" if advanced else "Standard")
-    tier, parameter = ssm.tier, resource(ssm, want(config))
-    if now and now.type != "String":
+def test_a_plan_leads_where_it_says(current, config, small_but_advanced):
+    advanced = current and (small_but_advanced or len(current.value.encode()) > 4096)
+    ssm = Ssm(current, "Advanced" if advanced else "Standard")
+    tier, parameter = ssm.tier, resource(ssm, desired(config))
+    if current and current.type != "String":
         with pytest.raises(InvalidInput, match="SecureString"):
-            parameter.plan(now)
+            parameter.plan(current)
         return
-    plan, then = parameter.plan(now), parameter.after(now)
+    plan, planned = parameter.plan(current), parameter.after(current)
     apply(plan, parameter.execute, check_mode=False)
-    assert ssm.parameter == then
-    assert not parameter.plan(then).changes
+    assert ssm.parameter == planned
+    assert not parameter.plan(planned).changes
     assert (tier, ssm.tier) != ("Advanced", "Standard")
-    assert json.dumps(json.loads(then.value), sort_keys=True) == json.dumps(config, sort_keys=True)
-    assert plan.changes == (then != now)
+    assert json.dumps(json.loads(planned.value), sort_keys=True) == json.dumps(config, sort_keys=True)
+    assert plan.changes == (planned != current)
 
 
 @given(STORED)
-def test_a_removal_leads_where_it_says(now):
-    ssm = Ssm(now)
+def test_a_removal_leads_where_it_says(current):
+    ssm = Ssm(current)
     parameter = resource(ssm, None)
-    apply(parameter.plan(now), parameter.execute, check_mode=False)
-    assert ssm.parameter is parameter.after(now) is None
+    apply(parameter.plan(current), parameter.execute, check_mode=False)
+    assert ssm.parameter is parameter.after(current) is None
     assert not parameter.plan(None).changes
 
 
 @pytest.mark.parametrize("asked", [None, "Standard"])
 def test_a_small_parameter_that_is_advanced_stays_so(asked):
     ssm = Ssm(Parameter("old"), "Advanced")
-    wanted = resource(ssm, want(CONFIG, asked))
+    wanted = resource(ssm, desired(CONFIG, asked))
     [[step]] = wanted.plan(ssm.parameter).steps.values()
     if asked:  # the user's own choice is not replaced by another
-        with pytest.raises(AwsRefusal, match="advanced"):
+        with pytest.raises(AwsApiError, match="advanced"):
             wanted.execute(step)
         return
     wanted.execute(step)
@@ -265,39 +269,39 @@ def test_a_small_parameter_that_is_advanced_stays_so(asked):
 
 
 @pytest.mark.parametrize(
-    ("wanted", "refusal"),
+    ("wanted", "error"),
     [
-        (want(CONFIG), AwsRefusal("no such key", "ValidationException")),
-        (want(CONFIG), AwsRefusal("no rights on advanced parameters", "AccessDeniedException")),
-        (None, AwsRefusal("advanced", "ValidationException")),
+        (desired(CONFIG), AwsApiError("no such key", "ValidationException")),
+        (desired(CONFIG), AwsApiError("no rights on advanced parameters", "AccessDeniedException")),
+        (None, AwsApiError("advanced", "ValidationException")),
     ],
 )
-def test_other_refusals_are_no_reason_to_pay_for_advanced(wanted, refusal):
+def test_other_refusals_are_no_reason_to_pay_for_advanced(wanted, error):
     calls = []
 
     class Refusing(Gateway):
-        def answer(self, step: Any, attempts: int = 1) -> Any:
+        def answer(self, step: Any, max_attempts: int = 1) -> Any:
             calls.append(step)
-            raise refusal
+            raise error
 
     gateway: Any = Refusing(Ssm(None))
     parameter = ParameterResource(gateway, NAME, wanted, REGION)
     [[step]] = parameter.plan(None if wanted else Parameter("old")).steps.values()
-    with pytest.raises(AwsRefusal, match=str(refusal)):
+    with pytest.raises(AwsApiError, match=str(error)):
         parameter.execute(step)
     assert calls == [step]
 
 
-@pytest.mark.parametrize(("version", "then"), [(None, 1), (1, 2), (7, 8)])
-def test_the_version_it_would_get(version, then):
+@pytest.mark.parametrize(("version", "planned"), [(None, 1), (1, 2), (7, 8)])
+def test_the_version_it_would_get(version, planned):
     gateway: Any = None
-    parameter = ParameterResource(gateway, NAME, want(CONFIG), REGION)
-    assert parameter.after(Parameter("old", version=version)) == Parameter(TEXT, version=then)
+    parameter = ParameterResource(gateway, NAME, desired(CONFIG), REGION)
+    assert parameter.after(Parameter("old", version=version)) == Parameter(TEXT, version=planned)
 
 
 def test_the_result_says_where_it_is():
     gateway: Any = None
-    parameter = ParameterResource(gateway, NAME, want(CONFIG), REGION)
+    parameter = ParameterResource(gateway, NAME, desired(CONFIG), REGION)
     assert parameter.report(None, Parameter(TEXT, version=1)) == {
         "parameter": {"name": NAME, "value": TEXT, "size": len(TEXT.encode()), "version": 1},
         "region": REGION,
@@ -315,7 +319,7 @@ def test_the_result_says_where_it_is():
 def test_what_is_known_to_be_stored_is_not_read_again(stored):
     ssm = Ssm(stored)
     gateway: Any = Gateway(ssm)
-    resource = ParameterResource(gateway, NAME, want(CONFIG), REGION, is_known=True, stored=stored)
+    resource = ParameterResource(gateway, NAME, desired(CONFIG), REGION, is_known=True, stored=stored)
     result = converge(resource, False, None)
     assert ssm.parameter.value == TEXT
     assert result["parameter"]["version"] == ssm.parameter.version
@@ -325,4 +329,4 @@ def test_what_is_known_to_be_stored_is_not_read_again(stored):
 @given(CONFIGS)
 def test_what_is_parsed_is_what_was_written(config):
     assert config_plan.parse(json.dumps(config), "x") == config
-    assert config_plan.parse(want(config).value, "x") == config
+    assert config_plan.parse(desired(config).value, "x") == config

@@ -17,7 +17,7 @@ from botocore.credentials import SharedCredentialProvider
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import Pending, Saved
+from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import Pending, SavedCredentials
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file import FileStore
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
 
@@ -37,7 +37,7 @@ def path(store):
     return store.path("U")
 
 
-def read(store: FileStore, user: str) -> Saved:
+def read(store: FileStore, user: str) -> SavedCredentials:
     return store.read([user])[user]
 
 
@@ -50,7 +50,7 @@ def mode(path: Path) -> int:
 
 
 def test_nothing_is_saved_where_there_is_no_folder(store):
-    assert read(store, "U") == Saved(str(store.path("U")))
+    assert read(store, "U") == SavedCredentials(str(store.path("U")))
     store.remove("U")
     assert not store.directory.exists()
 
@@ -69,8 +69,8 @@ def test_only_the_owner_can_read(store, umask):
 
 
 def test_saved(store, path):
-    assert read(store, "U") == Saved(str(path), key_id="AKIAONE")
-    assert read(store, "V") == Saved(str(store.path("V")))
+    assert read(store, "U") == SavedCredentials(str(path), key_id="AKIAONE")
+    assert read(store, "V") == SavedCredentials(str(store.path("V")))
     store.save("U", "AKIATWO", "other")
     assert read(store, "U").key_id == "AKIATWO"
     assert SECRET not in path.read_text()
@@ -100,7 +100,7 @@ def test_odd_secrets_survive(secret):
 
 def test_without_a_region_none_is_written(store, path):
     regionless = replace(store, region=None)
-    assert read(regionless, "U").fit
+    assert read(regionless, "U").up_to_date
     regionless.save("U", "AKIAONE", SECRET)
     assert "region" not in path.read_text()
 
@@ -115,9 +115,9 @@ def test_what_is_unfit_is_written_anew(store, path, unfit):
         replace(store, region="us-east-1").save("U", "AKIAONE", SECRET)
     else:
         replace(store, region=None).save("U", "AKIAONE", SECRET)
-    assert read(store, "U") == Saved(str(path), key_id="AKIAONE", fit=False)
+    assert read(store, "U") == SavedCredentials(str(path), key_id="AKIAONE", up_to_date=False)
     store.rewrite("U")
-    assert read(store, "U") == Saved(str(path), key_id="AKIAONE")
+    assert read(store, "U") == SavedCredentials(str(path), key_id="AKIAONE")
     assert SharedCredentialProvider(str(path), store.profile).load().secret_key == SECRET
 
 
@@ -136,7 +136,7 @@ def test_what_is_unfit_is_written_anew(store, path, unfit):
 )
 def test_an_incomplete_file_holds_no_key(store, path, text):
     path.write_text(text)
-    assert read(store, "U") == Saved(str(path))
+    assert read(store, "U") == SavedCredentials(str(path))
     store.save("U", "AKIANEW", "new")
     assert read(store, "U").key_id == "AKIANEW"
 
@@ -153,7 +153,7 @@ def test_a_file_edited_by_hand_is_still_read(store, path):
         "# mine\n[other]\naws_access_key_id = AKIAOTHER\naws_secret_access_key = y\n\n"
         "[AmazonCloudWatchAgent]\nAWS_ACCESS_KEY_ID=AKIAONE\naws_secret_access_key:x\nregion = eu-central-1\n"
     )
-    assert read(store, "U") == Saved(str(path), key_id="AKIAONE")
+    assert read(store, "U") == SavedCredentials(str(path), key_id="AKIAONE")
 
 
 OTHERS = "[other]\naws_access_key_id = AKIAOTHER\naws_secret_access_key = y%(z)s\ns3 =\n\tmax_queue_size = 9\n\n"
@@ -178,7 +178,7 @@ def test_a_file_that_cannot_be_parsed_is_moved_out_of_the_way(store, path, text)
     store.save("U", "AKIANEW", "new")
     assert listed(store) == ["U.credentials", "U.credentials.earlier"]
     assert (store.directory / "U.credentials.earlier").read_text() == text
-    assert read(store, "U") == Saved(str(path), key_id="AKIANEW")
+    assert read(store, "U") == SavedCredentials(str(path), key_id="AKIANEW")
 
 
 def test_a_key_that_may_be_of_use_to_somebody_is_moved_out_of_the_way(store, path):
@@ -229,12 +229,12 @@ def test_an_unreadable_file_is_an_error_that_names_it(store, path, condition):
         path.mkdir()
     found = read(store, "U")
     assert re.search(r"Could not read .*U\.credentials: .*move it away", found.problem)
-    assert read(store, "V") == Saved(str(store.path("V")))
+    assert read(store, "V") == SavedCredentials(str(store.path("V")))
 
 
 def test_pending(store, path):
     store.prepare("U", ["AKIATWO", "AKIAONE"], TIME)
-    assert read(store, "U") == Saved(
+    assert read(store, "U") == SavedCredentials(
         str(path), key_id="AKIAONE", pending=Pending(frozenset({"AKIAONE", "AKIATWO"}), TIME)
     )
     assert read(store, "V").pending is None
@@ -330,9 +330,9 @@ def test_a_new_folder_in_one_that_others_can_read(store):
     store.check(["U"])
 
 
-@pytest.mark.parametrize("lacking", [os.R_OK, os.W_OK, os.X_OK])
-def test_a_folder_that_cannot_be_read_and_written(store, monkeypatch, lacking):
-    monkeypatch.setattr(os, "access", lambda _path, needed: not needed & lacking)
+@pytest.mark.parametrize("missing_policies", [os.R_OK, os.W_OK, os.X_OK])
+def test_a_folder_that_cannot_be_read_and_written(store, monkeypatch, missing_policies):
+    monkeypatch.setattr(os, "access", lambda _path, needed: not needed & missing_policies)
     with pytest.raises(InvalidInput, match="cannot be read and written by this user"):
         store.check(["U"])
 

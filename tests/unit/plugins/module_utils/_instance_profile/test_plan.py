@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws, Deadline
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsRefusal, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile import plan as profile_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import (
-    NOT_YET,
+    ASSOCIATION_RETRY_CODES,
     Association,
+    DesiredProfile,
     Instance,
     State,
-    WantedProfile,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import AssociationResource
 from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import InstanceProfile
@@ -32,93 +32,99 @@ def state(*associations: Association, is_now: str = "running", **more: Any) -> S
     return State({"i-1": Instance("i-1", is_now, associations)}, **{"profile": PROFILE, **more})
 
 
-def want(**more: Any) -> WantedProfile:
-    return WantedProfile("P", **more)
+def desired(**more: Any) -> DesiredProfile:
+    return DesiredProfile("P", **more)
 
 
 CASES = {
-    "none": (state(), want(), [PUT]),
-    "stopped": (state(is_now="stopped"), want(), [PUT]),
+    "none": (state(), desired(), [PUT]),
+    "stopped": (state(is_now="stopped"), desired(), [PUT]),
     "stopped, other, replace": (
         state(OTHER, is_now="stopped"),
-        want(replace=True),
+        desired(replace=True),
         ["take instance profile 'shop' off instance i-1", PUT],
     ),
-    "stopping, stale": (state(STALE, is_now="stopping"), want(), ["take instance profile 'P' off instance i-1", PUT]),
-    "same": (state(WANTED), want(), []),
-    "same, id not told": (state(replace(WANTED, profile_id=None)), want(), []),
-    "same, replace": (state(WANTED), want(replace=True), []),
-    "other, replace": (state(OTHER), want(replace=True), [PUT + " in place of 'shop'"]),
-    "other, keep": (state(OTHER), want(keep_other=True), []),
-    "other, replace and keep": (state(OTHER), want(replace=True, keep_other=True), [PUT + " in place of 'shop'"]),
-    "none, keep": (state(), want(keep_other=True), [PUT]),
-    "stale": (state(STALE), want(), [PUT + " in place of 'P'"]),
-    "stale, keep": (state(STALE), want(keep_other=True), [PUT + " in place of 'P'"]),
-    "on its way in place of another": (state(OTHER, WANTED), want(replace=True), [PUT + " in place of 'shop'"]),
+    "stopping, stale": (
+        state(STALE, is_now="stopping"),
+        desired(),
+        ["take instance profile 'P' off instance i-1", PUT],
+    ),
+    "same": (state(WANTED), desired(), []),
+    "same, id not told": (state(replace(WANTED, profile_id=None)), desired(), []),
+    "same, replace": (state(WANTED), desired(replace=True), []),
+    "other, replace": (state(OTHER), desired(replace=True), [PUT + " in place of 'shop'"]),
+    "other, keep": (state(OTHER), desired(keep_other=True), []),
+    "other, replace and keep": (state(OTHER), desired(replace=True, keep_other=True), [PUT + " in place of 'shop'"]),
+    "none, keep": (state(), desired(keep_other=True), [PUT]),
+    "stale": (state(STALE), desired(), [PUT + " in place of 'P'"]),
+    "stale, keep": (state(STALE), desired(keep_other=True), [PUT + " in place of 'P'"]),
+    "on its way in place of another": (state(OTHER, WANTED), desired(replace=True), [PUT + " in place of 'shop'"]),
     "on its way in place of another, told in another order": (
         state(WANTED, OTHER),
-        want(replace=True),
+        desired(replace=True),
         [PUT + " in place of 'shop'"],
     ),
-    "on its way in place of another, keep": (state(WANTED, OTHER), want(keep_other=True), []),
-    "profile yet to be made": (state(profile=None), want(), [PUT]),
-    "stale, the profile is yet to be made anew": (state(STALE, profile=None), want(), [PUT + " in place of 'P'"]),
-    "exclusive, no holder": (state(), want(exclusive=True), [PUT]),
-    "off: none": (state(), want(present=False), []),
-    "off: same": (state(WANTED), want(present=False), ["take instance profile 'P' off instance i-1"]),
-    "off: stale": (state(STALE, profile=None), want(present=False), ["take instance profile 'P' off instance i-1"]),
-    "off: other": (state(OTHER), want(present=False), []),
-    "off: two": (state(OTHER, WANTED), want(present=False), ["take instance profile 'P' off instance i-1"]),
-    "off: terminated": (state(is_now="terminated"), want(present=False), []),
-    "off: unknown": (State({"i-1": None}), want(present=False), []),
+    "on its way in place of another, keep": (state(WANTED, OTHER), desired(keep_other=True), []),
+    "profile yet to be made": (state(profile=None), desired(), [PUT]),
+    "stale, the profile is yet to be made anew": (state(STALE, profile=None), desired(), [PUT + " in place of 'P'"]),
+    "exclusive, no holder": (state(), desired(exclusive=True), [PUT]),
+    "off: none": (state(), desired(present=False), []),
+    "off: same": (state(WANTED), desired(present=False), ["take instance profile 'P' off instance i-1"]),
+    "off: stale": (state(STALE, profile=None), desired(present=False), ["take instance profile 'P' off instance i-1"]),
+    "off: other": (state(OTHER), desired(present=False), []),
+    "off: two": (state(OTHER, WANTED), desired(present=False), ["take instance profile 'P' off instance i-1"]),
+    "off: terminated": (state(is_now="terminated"), desired(present=False), []),
+    "off: unknown": (State({"i-1": None}), desired(present=False), []),
 }
 
 
-@pytest.mark.parametrize(("now", "want", "steps"), CASES.values(), ids=CASES)
-def test_plan(now, want, steps):
-    assert profile_plan.plan(now, want).summaries == steps
-    assert not profile_plan.plan(profile_plan.state_after(now, want), want).changes
+@pytest.mark.parametrize(("current", "desired", "steps"), CASES.values(), ids=CASES)
+def test_plan(current, desired, steps):
+    assert profile_plan.plan(current, desired).summaries == steps
+    assert not profile_plan.plan(profile_plan.planned_state(current, desired), desired).changes
 
 
 REFUSED = {
-    "other": (state(OTHER), want(), "i-1 carries instance profile 'shop'; set replace"),
-    "on its way in place of another": (state(OTHER, WANTED), want(), "carries instance profile 'shop'"),
-    "unknown": (State({"i-1": None}, PROFILE), want(replace=True), "i-1 does not exist"),
-    "terminated": (state(is_now="terminated"), want(), "i-1 is terminated"),
-    "shutting down": (state(is_now="shutting-down"), want(), "i-1 is shutting-down"),
+    "other": (state(OTHER), desired(), "i-1 carries instance profile 'shop'; set replace"),
+    "on its way in place of another": (state(OTHER, WANTED), desired(), "carries instance profile 'shop'"),
+    "unknown": (State({"i-1": None}, PROFILE), desired(replace=True), "i-1 does not exist"),
+    "terminated": (state(is_now="terminated"), desired(), "i-1 is terminated"),
+    "shutting down": (state(is_now="shutting-down"), desired(), "i-1 is shutting-down"),
     "held elsewhere": (
         state(WANTED, holders=frozenset({"i-9", "i-8"})),
-        want(exclusive=True),
+        desired(exclusive=True),
         "is on other instances too: i-8, i-9",
     ),
     "held elsewhere, off": (
         state(WANTED, holders=frozenset({"i-9"})),
-        want(exclusive=True, present=False),
+        desired(exclusive=True, present=False),
         "is on other instances too: i-9",
     ),
 }
 
 
-@pytest.mark.parametrize(("now", "want", "words"), REFUSED.values(), ids=REFUSED)
-def test_refused(now, want, words):
+@pytest.mark.parametrize(("current", "desired", "words"), REFUSED.values(), ids=REFUSED)
+def test_refused(current, desired, words):
     with pytest.raises(InvalidInput, match=words):
-        profile_plan.plan(now, want)
+        profile_plan.plan(current, desired)
 
 
 def test_holders_matter_only_when_exclusive():
-    assert not profile_plan.plan(state(WANTED, holders=frozenset({"i-9"})), want()).changes
+    assert not profile_plan.plan(state(WANTED, holders=frozenset({"i-9"})), desired()).changes
 
 
 def test_all_problems_are_told_at_once_and_nothing_is_planned():
-    now = State({"i-1": None, "i-2": Instance("i-2", "running", (OTHER,)), "i-3": Instance("i-3", "running")}, PROFILE)
+    current = State(
+        {"i-1": None, "i-2": Instance("i-2", "running", (OTHER,)), "i-3": Instance("i-3", "running")}, PROFILE
+    )
     with pytest.raises(InvalidInput, match=r"i-1 does not exist .* i-2 carries"):
-        profile_plan.plan(now, want())
+        profile_plan.plan(current, desired())
 
 
-@pytest.mark.parametrize("now", [state(), state(STALE)])
-def test_waits_for_a_profile_that_ec2_does_not_know_yet(now):
-    [[step]] = profile_plan.plan(now, want()).steps.values()
-    assert step.retry_when == NOT_YET >= {"InvalidParameterValue"}
+@pytest.mark.parametrize("current", [state(), state(STALE)])
+def test_waits_for_a_profile_that_ec2_does_not_know_yet(current):
+    [[step]] = profile_plan.plan(current, desired()).steps.values()
+    assert step.retry_when == ASSOCIATION_RETRY_CODES >= {"InvalidParameterValue"}
 
 
 def test_a_list_is_gone_through_a_few_times_however_long_it_is():
@@ -130,22 +136,24 @@ def test_a_list_is_gone_through_a_few_times_however_long_it_is():
             return super().items()
 
     instances = Counted({f"i-{number}": Instance(f"i-{number}", "running", (OTHER,)) for number in range(50)})
-    now = State(instances, PROFILE)
-    profile_plan.plan(now, want(keep_other=True))
-    profile_plan.state_after(now, want(keep_other=True))
+    current = State(instances, PROFILE)
+    profile_plan.plan(current, desired(keep_other=True))
+    profile_plan.planned_state(current, desired(keep_other=True))
     assert Counted.times <= 2
 
 
 def test_an_association_that_ended_meanwhile_is_as_good_as_taken_off():
-    [[step]] = profile_plan.plan(state(WANTED), want(present=False)).steps.values()
+    [[step]] = profile_plan.plan(state(WANTED), desired(present=False)).steps.values()
     assert step.done_when == {"InvalidAssociationID.NotFound"}
 
 
 def test_render():
-    now = State({"i-2": Instance("i-2", "running", (OTHER,)), "i-1": Instance("i-1", "running"), "i-3": None}, PROFILE)
-    assert profile_plan.render(now) == {"instances": {"i-2": "shop", "i-1": None, "i-3": None}}
-    then = profile_plan.state_after(now, want(replace=True))
-    assert profile_plan.render_items(now, then) == [
+    current = State(
+        {"i-2": Instance("i-2", "running", (OTHER,)), "i-1": Instance("i-1", "running"), "i-3": None}, PROFILE
+    )
+    assert profile_plan.render(current) == {"instances": {"i-2": "shop", "i-1": None, "i-3": None}}
+    planned = profile_plan.planned_state(current, desired(replace=True))
+    assert profile_plan.to_result(current, planned) == [
         {"instance_id": "i-2", "profile_before": "shop", "profile": "P"},
         {"instance_id": "i-1", "profile_before": None, "profile": "P"},
         {"instance_id": "i-3", "profile_before": None, "profile": None},
@@ -153,52 +161,52 @@ def test_render():
 
 
 @pytest.mark.parametrize(
-    ("now", "want", "warnings"),
+    ("current", "desired", "warnings"),
     [
         (
-            state(OTHER, lacking={"shop": ["A", "B"]}),
-            want(keep_other=True),
+            state(OTHER, missing_policies={"shop": ["A", "B"]}),
+            desired(keep_other=True),
             ["instance i-1 keeps instance profile 'shop', whose role lacks A, B"],
         ),
-        (state(OTHER, lacking={"shop": []}), want(keep_other=True), []),
+        (state(OTHER, missing_policies={"shop": []}), desired(keep_other=True), []),
         (
             state(OTHER, profile=None),
-            want(keep_other=True),
+            desired(keep_other=True),
             ["instance i-1 keeps instance profile 'shop'"],
         ),
-        (state(OTHER), want(replace=True), []),
-        (state(OTHER), want(present=False), []),
-        (state(WANTED), want(), []),
+        (state(OTHER), desired(replace=True), []),
+        (state(OTHER), desired(present=False), []),
+        (state(WANTED), desired(), []),
     ],
 )
-def test_warnings(now, want, warnings):
+def test_warnings(current, desired, warnings):
     gateway: Any = None
-    assert AssociationResource(gateway, ["i-1"], want).warnings(now) == warnings
+    assert AssociationResource(gateway, ["i-1"], desired).warnings(current) == warnings
 
 
 class Refusing(Aws):
     """EC2 refuses the profile as often as it is told to; IAM has it, or has it not."""
 
     def __init__(self, code: str, times: int, is_there: bool) -> None:
-        super().__init__(lambda *_: None, patience=60)
+        super().__init__(lambda *_: None, retry_timeout=60)
         self.code, self.times, self.is_there, self.asked = code, times, is_there, []
 
-    def call(self, action, attempt, attempts=0, **arguments):
+    def call(self, action, description, max_attempts=0, **arguments):
         self.asked.append(action)
         if action == "iam:GetInstanceProfile":
             if not self.is_there:
-                raise AwsRefusal(attempt, "NoSuchEntity")
+                raise AwsApiError(description, "NoSuchEntity")
             named = {"InstanceProfileName": "P", "Path": "/", "Arn": "arn:P", "InstanceProfileId": "AIPA"}
             return {"InstanceProfile": {**named, "Roles": []}}
         self.times -= 1
         if self.times >= 0:
-            raise AwsRefusal("refused", self.code)
+            raise AwsApiError("refused", self.code)
         return {}
 
 
-def put_on(aws: Refusing) -> list[str]:
+def associate(aws: Refusing) -> list[str]:
     """The calls that putting the profile on an instance takes."""
-    resource = AssociationResource(aws, ["i-1"], want())
+    resource = AssociationResource(aws, ["i-1"], desired())
     [step] = resource.plan(state(profile=None)).steps["i-1"]
     resource.execute(step)
     return aws.asked
@@ -209,17 +217,17 @@ ASSOCIATE, LOOK = "ec2:AssociateIamInstanceProfile", "iam:GetInstanceProfile"
 
 def test_a_profile_that_ec2_does_not_know_yet(monkeypatch):
     monkeypatch.setattr(Deadline, "pause", lambda *_: True)
-    assert put_on(Refusing("InvalidParameterValue", 0, is_there=True)) == [ASSOCIATE]
-    assert put_on(Refusing("InvalidParameterValue", 3, is_there=True)) == [ASSOCIATE, LOOK, *[ASSOCIATE] * 3]
+    assert associate(Refusing("InvalidParameterValue", 0, is_there=True)) == [ASSOCIATE]
+    assert associate(Refusing("InvalidParameterValue", 3, is_there=True)) == [ASSOCIATE, LOOK, *[ASSOCIATE] * 3]
 
 
 def test_a_profile_that_is_not_there_is_not_waited_for():
     aws = Refusing("InvalidParameterValue", 99, is_there=False)
     with pytest.raises(InvalidInput, match=r"on instance i-1: instance profile 'P' does not exist\.$"):
-        put_on(aws)
+        associate(aws)
     assert aws.asked == [ASSOCIATE, LOOK]
-    with pytest.raises(AwsRefusal, match="refused"):
-        put_on(Refusing("UnauthorizedOperation", 1, is_there=False))
+    with pytest.raises(AwsApiError, match="refused"):
+        associate(Refusing("UnauthorizedOperation", 1, is_there=False))
 
 
 def test_nothing_is_taken_off_for_a_profile_that_is_not_there():
@@ -235,7 +243,7 @@ def test_nothing_is_taken_off_for_a_profile_that_is_not_there():
     aws.pages = lambda *_, **__: [
         {"IamInstanceProfileAssociations": [carried], "Reservations": [{"Instances": [stopped]}]}
     ]
-    resource = AssociationResource(aws, ["i-1"], want(replace=True))
+    resource = AssociationResource(aws, ["i-1"], desired(replace=True))
     steps = resource.plan(resource.read()).steps["i-1"]
     assert [step.action for step in steps] == ["ec2:DisassociateIamInstanceProfile", ASSOCIATE]
     with pytest.raises(InvalidInput, match="'P' does not exist"):
@@ -245,17 +253,17 @@ def test_nothing_is_taken_off_for_a_profile_that_is_not_there():
 
 @pytest.mark.parametrize("is_there", [True, False])
 def test_check_mode_doubts_a_profile_that_is_not_there(is_there):
-    doubts = ["instance profile 'P' does not exist yet"]
-    resource = AssociationResource(Refusing("", 0, is_there), ["i-1"], want())
-    assert resource.doubts(state(profile=None)) == ([] if is_there else doubts)
-    assert resource.doubts(state(OTHER)) == []
-    off = AssociationResource(Refusing("", 0, is_there), ["i-1"], want(present=False))
-    assert off.doubts(state(profile=None)) == []
+    check_mode_warnings = ["instance profile 'P' does not exist yet"]
+    resource = AssociationResource(Refusing("", 0, is_there), ["i-1"], desired())
+    assert resource.check_mode_warnings(state(profile=None)) == ([] if is_there else check_mode_warnings)
+    assert resource.check_mode_warnings(state(OTHER)) == []
+    off = AssociationResource(Refusing("", 0, is_there), ["i-1"], desired(present=False))
+    assert off.check_mode_warnings(state(profile=None)) == []
 
 
 ASSOCIATIONS = st.lists(st.sampled_from([WANTED, STALE, OTHER]), max_size=2, unique=True).map(tuple)
 WANTS = st.builds(
-    WantedProfile, name=st.just("P"), present=st.booleans(), replace=st.booleans(), keep_other=st.booleans()
+    DesiredProfile, name=st.just("P"), present=st.booleans(), replace=st.booleans(), keep_other=st.booleans()
 )
 
 
@@ -270,28 +278,28 @@ def states(draw: st.DrawFn) -> State:
 
 
 @given(states(), WANTS)
-def test_a_plan_leads_where_it_says(now, want):
-    ec2 = Ec2(now)
-    others = [each for instance in now.instances.values() for each in instance.associations if each.profile != "P"]
+def test_a_plan_leads_where_it_says(current, desired):
+    ec2 = Ec2(current)
+    others = [each for instance in current.instances.values() for each in instance.associations if each.profile != "P"]
     try:
-        plan = profile_plan.plan(now, want)
+        plan = profile_plan.plan(current, desired)
     except InvalidInput:
-        assert want.present
+        assert desired.present
         assert others
-        assert not want.replace
-        assert not want.keep_other
+        assert not desired.replace
+        assert not desired.keep_other
         return
     for steps in plan.steps.values():
         ec2.take_all(steps)
-    assert _without_ids(ec2.state) == _without_ids(profile_plan.state_after(now, want))
-    assert not profile_plan.plan(ec2.state, want).changes
-    assert plan.changes == (ec2.state != now)
+    assert _without_ids(ec2.state) == _without_ids(profile_plan.planned_state(current, desired))
+    assert not profile_plan.plan(ec2.state, desired).changes
+    assert plan.changes == (ec2.state != current)
     for name, instance in ec2.state.instances.items():
         carried = {each.profile for each in instance.associations}
-        if not want.present:
-            assert carried == {each.profile for each in now.instances[name].associations} - {"P"}
-        elif name in profile_plan.kept(now, want):
-            assert instance == now.instances[name]
+        if not desired.present:
+            assert carried == {each.profile for each in current.instances[name].associations} - {"P"}
+        elif name in profile_plan.kept(current, desired):
+            assert instance == current.instances[name]
         else:
             assert carried == {"P"}
 

@@ -25,10 +25,10 @@ from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY, agent_policies
-from ansible_collections.cwagent.iam.plugins.module_utils._plan import NEW, STILL_HELD
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import GONE, Held
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import DELETE_RETRY_CODES, NEW_ENTITY_RETRY_CODES
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import NOT_FOUND_CODES, PrincipalState
 from ansible_collections.cwagent.iam.plugins.module_utils._role import plan as role_plan
-from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import InstanceProfile, Role, State, WantedRole
+from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import DesiredRole, InstanceProfile, Role, State
 
 EC2 = "ec2.amazonaws.com"
 TRUST = role_plan.trust_policy(EC2)
@@ -48,19 +48,25 @@ def trust(*statements: dict[str, Any]) -> dict[str, Any]:
     return {"Version": "2012-10-17", "Statement": list(statements)}
 
 
-def want(**more: Any) -> WantedRole:
+def desired(**more: Any) -> DesiredRole:
     settings = {key: more.pop(key) for key in ("description", "max_session_duration") if key in more}
-    return WantedRole("R", declare(**more), profile="P", **settings)
+    return DesiredRole("R", declare(**more), profile="P", **settings)
 
 
-def state(role: Role | None = None, profile: InstanceProfile | None = None, others: Any = (), **held: Any) -> State:
+def state(
+    role: Role | None = None, profile: InstanceProfile | None = None, others: Any = (), **principal: Any
+) -> State:
     """A role as declared by ``want()``, but for what is given."""
     role = role or Role("R", TRUST)
-    held = {"policies": frozenset({SERVER}), **held}
-    return State(replace(role, held=Held(**held)), profile or InstanceProfile("P", role="R"), frozenset(others))
+    principal = {"policies": frozenset({SERVER}), **principal}
+    return State(
+        replace(role, principal=PrincipalState(**principal)),
+        profile or InstanceProfile("P", role="R"),
+        frozenset(others),
+    )
 
 
-def held(*arns: str) -> State:
+def principal(*arns: str) -> State:
     return state(policies=frozenset(arns))
 
 
@@ -74,67 +80,67 @@ SET_TRUST = "set the trust policy of role 'R'"
 SET_SETTINGS = "set the description and the session duration of role 'R'"
 
 PRESENT = {
-    "nothing there": (State(), want(), [MAKE_ROLE, SERVER_ON, MAKE_PROFILE, INTO_PROFILE]),
-    "as wanted": (state(), want(), []),
-    "detached policy": (held(), want(), [SERVER_ON]),
-    "admin policy on a server role": (held(SERVER, ADMIN), want(), [ADMIN_OFF]),
+    "nothing there": (State(), desired(), [MAKE_ROLE, SERVER_ON, MAKE_PROFILE, INTO_PROFILE]),
+    "as wanted": (state(), desired(), []),
+    "detached policy": (principal(), desired(), [SERVER_ON]),
+    "admin policy on a server role": (principal(SERVER, ADMIN), desired(), [ADMIN_OFF]),
     "server policy on an admin role": (
-        held(SERVER),
-        want(access="admin"),
+        principal(SERVER),
+        desired(access="admin"),
         [ATTACH.format("CloudWatchAgentAdminPolicy"), DETACH.format("CloudWatchAgentServerPolicy")],
     ),
-    "SSM omitted": (held(SERVER, CORE, OLD), want(), []),
-    "SSM none": (held(SERVER, CORE, OLD), want(ssm_policy="none"), [CORE_OFF, OLD_OFF]),
-    "SSM core": (held(SERVER, OLD), want(ssm_policy="AmazonSSMManagedInstanceCore"), [CORE_ON, OLD_OFF]),
-    "SSM deprecated": (held(SERVER, CORE), want(ssm_policy="AmazonEC2RoleforSSM"), [OLD_ON, CORE_OFF]),
-    "further policy": (state(), want(further=frozenset({MINE})), [ATTACH.format("mine")]),
-    "trust policy lost": (state(Role("R", trust(LAMBDA))), want(), [SET_TRUST]),
-    "trust with a condition only": (state(Role("R", trust(CONDITIONAL))), want(), [SET_TRUST]),
-    "trust denied": (state(Role("R", trust(DENY))), want(), [SET_TRUST]),
-    "trust denied beside ours": (state(Role("R", trust(OURS, DENY))), want(), []),
-    "trust denied beside ours, exclusive": (state(Role("R", trust(OURS, DENY))), want(exclusive=True), [SET_TRUST]),
-    "trust denied, exclusive": (state(Role("R", trust(DENY))), want(exclusive=True), [SET_TRUST]),
-    "trust of anyone": (state(Role("R", trust(ANYONE))), want(), [SET_TRUST]),
-    "trust for another action": (state(Role("R", trust(TAGS_ONLY))), want(), [SET_TRUST]),
-    "trust as a single statement": (state(Role("R", {"Version": "2012-10-17", "Statement": OURS})), want(), []),
-    "trust in lists": (state(Role("R", trust(OURS_IN_LISTS))), want(), []),
-    "no profile": (replace(state(), profile=None), want(), [MAKE_PROFILE, INTO_PROFILE]),
-    "profile without its role": (state(profile=InstanceProfile("P")), want(), [INTO_PROFILE]),
+    "SSM omitted": (principal(SERVER, CORE, OLD), desired(), []),
+    "SSM none": (principal(SERVER, CORE, OLD), desired(ssm_policy="none"), [CORE_OFF, OLD_OFF]),
+    "SSM core": (principal(SERVER, OLD), desired(ssm_policy="AmazonSSMManagedInstanceCore"), [CORE_ON, OLD_OFF]),
+    "SSM deprecated": (principal(SERVER, CORE), desired(ssm_policy="AmazonEC2RoleforSSM"), [OLD_ON, CORE_OFF]),
+    "further policy": (state(), desired(further=frozenset({MINE})), [ATTACH.format("mine")]),
+    "trust policy lost": (state(Role("R", trust(LAMBDA))), desired(), [SET_TRUST]),
+    "trust with a condition only": (state(Role("R", trust(CONDITIONAL))), desired(), [SET_TRUST]),
+    "trust denied": (state(Role("R", trust(DENY))), desired(), [SET_TRUST]),
+    "trust denied beside ours": (state(Role("R", trust(OURS, DENY))), desired(), []),
+    "trust denied beside ours, exclusive": (state(Role("R", trust(OURS, DENY))), desired(exclusive=True), [SET_TRUST]),
+    "trust denied, exclusive": (state(Role("R", trust(DENY))), desired(exclusive=True), [SET_TRUST]),
+    "trust of anyone": (state(Role("R", trust(ANYONE))), desired(), [SET_TRUST]),
+    "trust for another action": (state(Role("R", trust(TAGS_ONLY))), desired(), [SET_TRUST]),
+    "trust as a single statement": (state(Role("R", {"Version": "2012-10-17", "Statement": OURS})), desired(), []),
+    "trust in lists": (state(Role("R", trust(OURS_IN_LISTS))), desired(), []),
+    "no profile": (replace(state(), profile=None), desired(), [MAKE_PROFILE, INTO_PROFILE]),
+    "profile without its role": (state(profile=InstanceProfile("P")), desired(), [INTO_PROFILE]),
     "profile with another role, exclusive": (
         state(profile=InstanceProfile("P", role="S")),
-        want(exclusive=True),
+        desired(exclusive=True),
         ["take role 'S' out of instance profile 'P'", INTO_PROFILE],
     ),
-    "profile alone": (State(profile=InstanceProfile("P")), want(), [MAKE_ROLE, SERVER_ON, INTO_PROFILE]),
-    "description": (state(Role("R", TRUST, description="old")), want(description="new"), [SET_SETTINGS]),
-    "description omitted": (state(Role("R", TRUST, description="old")), want(), []),
-    "description emptied": (state(Role("R", TRUST, description="old")), want(description=""), [SET_SETTINGS]),
-    "session duration": (state(), want(max_session_duration=7200), [SET_SETTINGS]),
-    "boundary missing": (state(), want(boundary=BOUND), ["set the permissions boundary of role 'R' to bound"]),
+    "profile alone": (State(profile=InstanceProfile("P")), desired(), [MAKE_ROLE, SERVER_ON, INTO_PROFILE]),
+    "description": (state(Role("R", TRUST, description="old")), desired(description="new"), [SET_SETTINGS]),
+    "description omitted": (state(Role("R", TRUST, description="old")), desired(), []),
+    "description emptied": (state(Role("R", TRUST, description="old")), desired(description=""), [SET_SETTINGS]),
+    "session duration": (state(), desired(max_session_duration=7200), [SET_SETTINGS]),
+    "boundary missing": (state(), desired(boundary=BOUND), ["set the permissions boundary of role 'R' to bound"]),
     "boundary changed": (
         state(boundary=OTHER_BOUND),
-        want(boundary=BOUND),
+        desired(boundary=BOUND),
         ["set the permissions boundary of role 'R' to bound"],
     ),
-    "boundary none": (state(boundary=BOUND), want(boundary="none"), ["remove the permissions boundary of role 'R'"]),
-    "boundary omitted": (state(boundary=BOUND), want(), []),
+    "boundary none": (state(boundary=BOUND), desired(boundary="none"), ["remove the permissions boundary of role 'R'"]),
+    "boundary omitted": (state(boundary=BOUND), desired(), []),
     "tag changed": (
         state(tags={"a": "1", "b": "2"}, profile=InstanceProfile("P", role="R", tags={"a": "0"})),
-        want(tags={"a": "0"}),
+        desired(tags={"a": "0"}),
         ["tag role 'R' with a"],
     ),
     "tags purged": (
         state(
             tags={"a": "1", "b": "2", "aws:c": "3"}, profile=InstanceProfile("P", role="R", tags={"a": "1", "b": "2"})
         ),
-        want(tags={"a": "1"}, purge_tags=True),
+        desired(tags={"a": "1"}, purge_tags=True),
         ["remove the tags b from role 'R'", "remove the tags b from instance profile 'P'"],
     ),
-    "tags purged, none given": (state(tags={"a": "1"}), want(purge_tags=True), []),
-    "path the same": (state(path="/m/"), want(path="/m/"), []),
+    "tags purged, none given": (state(tags={"a": "1"}), desired(purge_tags=True), []),
+    "path the same": (state(path="/m/"), desired(path="/m/"), []),
     "an application's role": (
         state(Role("R", trust(WITH_LAMBDA, ACCOUNT)), policies=frozenset({FOREIGN, MINE}), inline=frozenset({"app"})),
-        want(),
+        desired(),
         [SERVER_ON],
     ),
     "an application's role, exclusive": (
@@ -143,39 +149,39 @@ PRESENT = {
             policies=frozenset({FOREIGN}),
             inline=frozenset({"app", WINDOW_POLICY}),
         ),
-        want(exclusive=True),
+        desired(exclusive=True),
         [SET_TRUST, SERVER_ON, DETACH.format("ReadOnlyAccess"), "delete inline policy 'app' of role 'R'"],
     ),
-    "our trust in other words, exclusive": (state(Role("R", trust(OURS_IN_LISTS))), want(exclusive=True), []),
-    "the admin window, exclusive": (state(inline=frozenset({WINDOW_POLICY})), want(exclusive=True), []),
+    "our trust in other words, exclusive": (state(Role("R", trust(OURS_IN_LISTS))), desired(exclusive=True), []),
+    "the admin window, exclusive": (state(inline=frozenset({WINDOW_POLICY})), desired(exclusive=True), []),
     "admin window": (
-        held(),
-        want(admin_window=True),
+        principal(),
+        desired(admin_window=True),
         ["close the admin window of role 'R'", SERVER_ON],
     ),
     "admin window, nothing there": (
         State(),
-        want(admin_window=True),
+        desired(admin_window=True),
         [MAKE_ROLE, "close the admin window of role 'R'", SERVER_ON, MAKE_PROFILE, INTO_PROFILE],
     ),
-    "admin window there": (state(inline=frozenset({WINDOW_POLICY})), want(admin_window=True, exclusive=True), []),
-    "SSM omitted, exclusive": (held(SERVER, CORE), want(exclusive=True), [CORE_OFF]),
+    "admin window there": (state(inline=frozenset({WINDOW_POLICY})), desired(admin_window=True, exclusive=True), []),
+    "SSM omitted, exclusive": (principal(SERVER, CORE), desired(exclusive=True), [CORE_OFF]),
 }
 
 
-@pytest.mark.parametrize(("now", "want", "steps"), PRESENT.values(), ids=PRESENT)
-def test_plan(now, want, steps):
-    assert [step.summary for step in role_plan.plan(now, want)] == steps
+@pytest.mark.parametrize(("current", "desired", "steps"), PRESENT.values(), ids=PRESENT)
+def test_plan(current, desired, steps):
+    assert [step.summary for step in role_plan.plan(current, desired)] == steps
 
 
 OUT, DELETE_PROFILE = "take role 'R' out of instance profile 'P'", "delete instance profile 'P'"
 DELETE_ROLE, SERVER_OFF = "delete role 'R'", DETACH.format("CloudWatchAgentServerPolicy")
 ABSENT = {
-    "nothing there": (State(), want(), [], []),
-    "ours": (state(), want(), [SERVER_OFF, OUT, DELETE_PROFILE, DELETE_ROLE], []),
+    "nothing there": (State(), desired(), [], []),
+    "ours": (state(), desired(), [SERVER_OFF, OUT, DELETE_PROFILE, DELETE_ROLE], []),
     "ours with the admin window and another access": (
         state(policies=frozenset({ADMIN, CORE}), inline=frozenset({WINDOW_POLICY})),
-        want(),
+        desired(),
         [
             CORE_OFF,
             ADMIN_OFF,
@@ -186,51 +192,51 @@ ABSENT = {
         ],
         [],
     ),
-    "ours without profile": (replace(state(), profile=None), want(), [SERVER_OFF, DELETE_ROLE], []),
-    "profile without role": (State(profile=InstanceProfile("P")), want(), [DELETE_PROFILE], []),
+    "ours without profile": (replace(state(), profile=None), desired(), [SERVER_OFF, DELETE_ROLE], []),
+    "profile without role": (State(profile=InstanceProfile("P")), desired(), [DELETE_PROFILE], []),
     "profile with another role": (
         state(profile=InstanceProfile("P", role="S")),
-        want(),
+        desired(),
         [SERVER_OFF, DELETE_ROLE],
         [],
     ),
-    "foreign policy": (held(SERVER, FOREIGN), want(), [SERVER_OFF], [f"policy {FOREIGN}"]),
+    "foreign policy": (principal(SERVER, FOREIGN), desired(), [SERVER_OFF], [f"policy {FOREIGN}"]),
     "further policy named": (
-        held(SERVER, MINE),
-        want(further=frozenset({MINE})),
+        principal(SERVER, MINE),
+        desired(further=frozenset({MINE})),
         [DETACH.format("mine"), SERVER_OFF, OUT, DELETE_PROFILE, DELETE_ROLE],
         [],
     ),
     "foreign inline policy": (
         state(inline=frozenset({"app", WINDOW_POLICY})),
-        want(),
+        desired(),
         [SERVER_OFF, "delete inline policy 'CloudWatchAgentAdminWindow' of role 'R'"],
         ["inline policy 'app'"],
     ),
     "foreign trust": (
         state(Role("R", trust(OURS, LAMBDA, ACCOUNT))),
-        want(),
+        desired(),
         [SERVER_OFF],
         ["2 further trust statements"],
     ),
     "trust shared with another service": (
         state(Role("R", trust(WITH_LAMBDA))),
-        want(),
+        desired(),
         [SERVER_OFF],
         ["1 further trust statement"],
     ),
     "trust on a condition": (
         state(Role("R", trust(OURS, CONDITIONAL))),
-        want(),
+        desired(),
         [SERVER_OFF],
         ["1 further trust statement"],
     ),
-    "another profile": (state(others=["Q"]), want(), [SERVER_OFF], ["instance profile 'Q'"]),
-    "foreign without ours": (held(FOREIGN), want(), [], [f"policy {FOREIGN}"]),
-    "foreign denial": (state(Role("R", trust(OURS, DENY))), want(), [SERVER_OFF], ["1 further trust statement"]),
+    "another profile": (state(others=["Q"]), desired(), [SERVER_OFF], ["instance profile 'Q'"]),
+    "foreign without ours": (principal(FOREIGN), desired(), [], [f"policy {FOREIGN}"]),
+    "foreign denial": (state(Role("R", trust(OURS, DENY))), desired(), [SERVER_OFF], ["1 further trust statement"]),
     "foreign, exclusive": (
         state(Role("R", trust(LAMBDA)), policies=frozenset({FOREIGN}), inline=frozenset({"app"}), others=["Q"]),
-        want(exclusive=True),
+        desired(exclusive=True),
         [
             DETACH.format("ReadOnlyAccess"),
             "delete inline policy 'app' of role 'R'",
@@ -244,29 +250,35 @@ ABSENT = {
 }
 
 
-@pytest.mark.parametrize(("now", "want", "steps", "stays"), ABSENT.values(), ids=ABSENT)
-def test_plan_absent(now, want, steps, stays):
-    assert [step.summary for step in role_plan.plan_absent(now, want)] == steps
-    assert role_plan.stays(now, want) == stays
-    waiting = [step.summary for step in role_plan.plan_absent(now, want) if step.retry_when == STILL_HELD]
+@pytest.mark.parametrize(("current", "desired", "steps", "blockers"), ABSENT.values(), ids=ABSENT)
+def test_plan_absent(current, desired, steps, blockers):
+    assert [step.summary for step in role_plan.plan_absent(current, desired)] == steps
+    assert role_plan.blockers(current, desired) == blockers
+    waiting = [
+        step.summary for step in role_plan.plan_absent(current, desired) if step.retry_when == DELETE_RETRY_CODES
+    ]
     assert waiting == [step for step in steps if step in (DELETE_PROFILE, DELETE_ROLE)]
-    assert all(step.done_when == GONE for step in role_plan.plan_absent(now, want) if "Remove" not in step.action)
+    assert all(
+        step.done_when == NOT_FOUND_CODES
+        for step in role_plan.plan_absent(current, desired)
+        if "Remove" not in step.action
+    )
 
 
 @pytest.mark.parametrize(
-    ("now", "want", "words"),
+    ("current", "desired", "words"),
     [
-        (state(path="/m/"), want(path="/"), r"exists with path /m/, and IAM cannot move it to /;"),
-        (state(profile=InstanceProfile("P", role="S")), want(), r"instance profile 'P' holds role 'S'"),
+        (state(path="/m/"), desired(path="/"), r"exists with path /m/, and IAM cannot move it to /;"),
+        (state(profile=InstanceProfile("P", role="S")), desired(), r"instance profile 'P' holds role 'S'"),
     ],
 )
-def test_refuses_what_would_lose_something(now, want, words):
+def test_refuses_what_would_lose_something(current, desired, words):
     with pytest.raises(InvalidInput, match=words):
-        role_plan.plan(now, want)
+        role_plan.plan(current, desired)
 
 
 @pytest.mark.parametrize(
-    ("now", "exclusive", "then"),
+    ("current", "exclusive", "planned"),
     [
         (trust(LAMBDA, ACCOUNT), False, trust(LAMBDA, ACCOUNT, OURS)),
         ({**OLDER, "Statement": LAMBDA}, False, {**OLDER, "Statement": [LAMBDA, OURS]}),
@@ -278,20 +290,20 @@ def test_refuses_what_would_lose_something(now, want, words):
         (trust(), False, TRUST),
     ],
 )  # fmt: skip
-def test_trust(now, exclusive, then):
-    assert role_plan.trust_after(now, want(exclusive=exclusive)) == then
+def test_trust(current, exclusive, planned):
+    assert role_plan.trust_after(current, desired(exclusive=exclusive)) == planned
 
 
 def test_steps_on_what_is_new_wait_until_it_is_known():
-    steps = role_plan.plan(State(), want(access="admin", admin_window=True))
+    steps = role_plan.plan(State(), desired(access="admin", admin_window=True))
     made = {"iam:CreateRole", "iam:CreateInstanceProfile"}
-    assert all(step.retry_when == (frozenset() if step.action in made else NEW) for step in steps)
-    [attach] = role_plan.plan(held(), want())
+    assert all(step.retry_when == (frozenset() if step.action in made else NEW_ENTITY_RETRY_CODES) for step in steps)
+    [attach] = role_plan.plan(principal(), desired())
     assert not attach.retry_when
 
 
 def test_everything_declared_is_in_the_created_role():
-    wanted = want(path="/m/", boundary=BOUND, tags={"a": "1"}, description="d", max_session_duration=7200)
+    wanted = desired(path="/m/", boundary=BOUND, tags={"a": "1"}, description="d", max_session_duration=7200)
     create, _attach, profile, _into = role_plan.plan(State(), wanted)
     assert create.arguments == {
         "role_name": "R",
@@ -339,7 +351,7 @@ def test_service_of_the_partition(partition, service):
 
 
 def test_render():
-    role = Role("R", TRUST, Held(policies=frozenset({SERVER, ADMIN})), "d", arn="arn:role")
+    role = Role("R", TRUST, PrincipalState(policies=frozenset({SERVER, ADMIN})), "d", arn="arn:role")
     assert role_plan.render(State(role, InstanceProfile("P", role="R", arn="arn:profile"))) == {
         "role": {
             "name": "R",
@@ -365,17 +377,17 @@ ROLES = st.builds(
     Role,
     name=st.just("R"),
     trust=TRUSTS,
-    held=HELD,
+    principal=HELD,
     description=st.sampled_from(["", "old"]),
     max_session_duration=st.sampled_from([3600, 7200]),
 )
 
 
 def test_who_is_told_of_another_role_in_the_profile():
-    [told] = role_plan.delayed(State(None, InstanceProfile("P", role="S")), want())
+    [told] = role_plan.propagation_warnings(State(None, InstanceProfile("P", role="S")), desired())
     assert told.startswith("instances that carry instance profile 'P' can use role 'S' for up to an hour still;")
     for profile in (None, InstanceProfile("P"), InstanceProfile("P", role="R")):
-        assert role_plan.delayed(State(None, profile), want()) == []
+        assert role_plan.propagation_warnings(State(None, profile), desired()) == []
 
 
 @st.composite
@@ -387,7 +399,7 @@ def states(draw: st.DrawFn) -> State:
 
 
 WANTS = st.builds(
-    WantedRole,
+    DesiredRole,
     name=st.just("R"),
     declared=DECLARED,
     profile=st.just("P"),
@@ -396,66 +408,68 @@ WANTS = st.builds(
 )
 
 
-def account(now: State) -> Iam:
+def account(current: State) -> Iam:
     iam = Iam()
-    iam.put_role("R", now)
-    if now.profile and now.profile.role == "S":
+    iam.put_role("R", current)
+    if current.profile and current.profile.role == "S":
         iam.put_role("S", State(Role("S", TRUST)))
     return iam
 
 
 @given(states(), WANTS)
-def test_a_plan_leads_where_it_says(now, want):
-    iam = account(now)
+def test_a_plan_leads_where_it_says(current, desired):
+    iam = account(current)
     try:
-        steps = role_plan.plan(now, want)
+        steps = role_plan.plan(current, desired)
     except InvalidInput:
-        moved = now.role and want.declared.path not in (None, now.role.held.path)
-        assert moved or (now.profile and now.profile.role == "S" and not want.declared.exclusive)
+        moved = current.role and desired.declared.path not in (None, current.role.principal.path)
+        assert moved or (current.profile and current.profile.role == "S" and not desired.declared.exclusive)
         return
     iam.take_all(steps)
-    then = iam.role_state("R", "P")
-    assert then == role_plan.state_after(now, want)
-    assert role_plan.plan(then, want) == []
-    assert bool(steps) == (then != now)
+    planned = iam.role_state("R", "P")
+    assert planned == role_plan.planned_state(current, desired)
+    assert role_plan.plan(planned, desired) == []
+    assert bool(steps) == (planned != current)
 
 
 @given(states(), WANTS)
-def test_foreign_things_stay_unless_exclusive(now, want):
-    then = role_plan.state_after(now, want).role
-    had = now.role or Role("R", TRUST)
-    ours = agent_policies("aws")
-    assert SERVER in then.held.policies or ADMIN in then.held.policies
-    assert (WINDOW_POLICY in then.held.inline) == (WINDOW_POLICY in had.held.inline or want.declared.admin_window)
-    if want.declared.exclusive:
-        assert then.held.policies == want.declared.hold
-        assert then.held.inline <= {WINDOW_POLICY}
+def test_foreign_things_stay_unless_exclusive(current, desired):
+    planned = role_plan.planned_state(current, desired).role
+    had = current.role or Role("R", TRUST)
+    managed = agent_policies("aws")
+    assert SERVER in planned.principal.policies or ADMIN in planned.principal.policies
+    assert (WINDOW_POLICY in planned.principal.inline) == (
+        WINDOW_POLICY in had.principal.inline or desired.declared.admin_window
+    )
+    if desired.declared.exclusive:
+        assert planned.principal.policies == desired.declared.attach
+        assert planned.principal.inline <= {WINDOW_POLICY}
     else:
-        assert had.held.policies - ours <= then.held.policies
-        assert had.held.inline == then.held.inline - ({WINDOW_POLICY} - had.held.inline)
+        assert had.principal.policies - managed <= planned.principal.policies
+        assert had.principal.inline == planned.principal.inline - ({WINDOW_POLICY} - had.principal.inline)
         statements = had.trust["Statement"]
         had_statements = statements if isinstance(statements, list) else [statements]
-        kept = then.trust["Statement"]
+        kept = planned.trust["Statement"]
         assert all(each in (kept if isinstance(kept, list) else [kept]) for each in had_statements)
 
 
 @given(states(), WANTS)
-def test_a_removal_leads_where_it_says(now, want):
-    iam = account(now)
-    steps = role_plan.plan_absent(now, want)
+def test_a_removal_leads_where_it_says(current, desired):
+    iam = account(current)
+    steps = role_plan.plan_absent(current, desired)
     iam.take_all(steps)
-    then = iam.role_state("R", "P")
-    assert then == role_plan.absent_after(now, want)
-    assert role_plan.plan_absent(then, want) == []
-    assert bool(then.role) == bool(role_plan.stays(now, want))
-    if then.role:
-        assert not then.role.held.policies & want.declared.ours
-        assert then.role.held.policies == now.role.held.policies - want.declared.ours
-        assert then.role.trust == now.role.trust
+    planned = iam.role_state("R", "P")
+    assert planned == role_plan.planned_absence(current, desired)
+    assert role_plan.plan_absent(planned, desired) == []
+    assert bool(planned.role) == bool(role_plan.blockers(current, desired))
+    if planned.role:
+        assert not planned.role.principal.policies & desired.declared.managed
+        assert planned.role.principal.policies == current.role.principal.policies - desired.declared.managed
+        assert planned.role.trust == current.role.trust
 
 
 @pytest.mark.parametrize("extra", [FOREIGN, OLD])
 def test_render_follows_the_plan(extra):
-    now = held(SERVER, extra)
-    then = role_plan.state_after(now, want(exclusive=True))
-    assert role_plan.render(then)["role"]["managed_policies"] == [SERVER]
+    current = principal(SERVER, extra)
+    planned = role_plan.planned_state(current, desired(exclusive=True))
+    assert role_plan.render(planned)["role"]["managed_policies"] == [SERVER]

@@ -13,13 +13,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.model import AccessKey
-from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import KeyRules, Pending, Saved
+from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import (
+    KeyRules,
+    Pending,
+    SavedCredentials,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file import FileStore
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import THROTTLED, AwsRefusal, CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import THROTTLING_CODES, AwsApiError, CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
-from ansible_collections.cwagent.iam.plugins.module_utils._plan import NEW, STILL_HELD, Step, apply
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import GONE, Declared, Held
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import (
+    DELETE_RETRY_CODES,
+    NEW_ENTITY_RETRY_CODES,
+    Step,
+    apply,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import (
+    NOT_FOUND_CODES,
+    Declared,
+    PrincipalState,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._user import plan as user_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._user.plan import State, User
 from ansible_collections.cwagent.iam.plugins.module_utils._user.resource import UserResource
@@ -29,38 +42,40 @@ MAKE_KEY, REWRITE = "create an access key for user 'U' and save it to F", "write
 LOST = "delete access key {} of user 'U', whose secret was lost"
 
 
-def state(*keys: str, saved: Saved | None = None, **held: Any) -> State:
+def state(*keys: str, saved: SavedCredentials | None = None, **principal: Any) -> State:
     """A user as declared, but for what is given."""
     user = User(
-        "U", Held(**{"policies": frozenset({SERVER}), **held}), keys=tuple(AccessKey(key, created=NOW) for key in keys)
+        "U",
+        PrincipalState(**{"policies": frozenset({SERVER}), **principal}),
+        keys=tuple(AccessKey(key, created=NOW) for key in keys),
     )
     return State("U", user, saved)
 
 
-def saved(key: str | None = None, pending: Any = None, **more: Any) -> Saved:
-    return Saved("F", key, pending=None if pending is None else Pending(frozenset(pending), NOW), **more)
+def saved(key: str | None = None, pending: Any = None, **more: Any) -> SavedCredentials:
+    return SavedCredentials("F", key, pending=None if pending is None else Pending(frozenset(pending), NOW), **more)
 
 
-def used(now: State, key: str) -> State:
+def used(current: State, key: str) -> State:
     """The same, where a key was used."""
-    keys = tuple(replace(each, used=NOW if each.id == key else None) for each in now.user.keys)
-    return replace(now, user=replace(now.user, keys=keys))
+    keys = tuple(replace(each, used=NOW if each.id == key else None) for each in current.user.keys)
+    return replace(current, user=replace(current.user, keys=keys))
 
 
-def plan(now: State, want: Declared, rules: KeyRules | None = None) -> list[Step]:
-    return user_plan.plan(now, want, user_plan.keyring(now, want, rules or KeyRules(), NOW))
+def plan(current: State, desired: Declared, rules: KeyRules | None = None) -> list[Step]:
+    return user_plan.plan(current, desired, user_plan.keyring(current, desired, rules or KeyRules(), NOW))
 
 
-def state_after(now: State, want: Declared) -> State:
-    return user_plan.state_after(now, want, user_plan.keyring(now, want, KeyRules(), NOW))
+def planned_state(current: State, desired: Declared) -> State:
+    return user_plan.planned_state(current, desired, user_plan.keyring(current, desired, KeyRules(), NOW))
 
 
-def plan_absent(now: State, want: Declared) -> list[Step]:
-    return user_plan.plan_absent(now, want, user_plan.keyring(now, want, KeyRules(), NOW))
+def plan_absent(current: State, desired: Declared) -> list[Step]:
+    return user_plan.plan_absent(current, desired, user_plan.keyring(current, desired, KeyRules(), NOW))
 
 
-def stays(now: State, want: Declared) -> list[str]:
-    return user_plan.stays(now, want, user_plan.keyring(now, want, KeyRules(), NOW))
+def blockers(current: State, desired: Declared) -> list[str]:
+    return user_plan.blockers(current, desired, user_plan.keyring(current, desired, KeyRules(), NOW))
 
 
 PRESENT = {
@@ -72,7 +87,7 @@ PRESENT = {
     "recorded key gone": (state(saved=saved("A")), declare(), [MAKE_KEY]),
     "recorded key gone, another there": (state("B", saved=saved("A")), declare(), [MAKE_KEY]),
     "one unknown key": (state("A", saved=saved()), declare(), [MAKE_KEY]),
-    "saved unfit": (state("A", saved=saved("A", fit=False)), declare(), [REWRITE]),
+    "saved unfit": (state("A", saved=saved("A", up_to_date=False)), declare(), [REWRITE]),
     "user gone, file there": (State("U", saved=saved("A")), declare(), [MAKE_USER, SERVER_ON, MAKE_KEY]),
     "orphan of an interrupted run": (state("A", saved=saved(pending=[])), declare(), [LOST.format("A"), MAKE_KEY]),
     "orphan beside an older key": (
@@ -120,49 +135,53 @@ PRESENT = {
         ["detach ReadOnlyAccess from user 'U'", "delete inline policy 'app' of user 'U'"],
     ),
     "exclusive, in a group": (
-        State("U", User("U", Held(policies=frozenset({SERVER})), frozenset({"ops", "dev"}))),
+        State("U", User("U", PrincipalState(policies=frozenset({SERVER})), frozenset({"ops", "dev"}))),
         declare(exclusive=True),
         ["take user 'U' out of group 'dev'", "take user 'U' out of group 'ops'"],
     ),
-    "in a group": (State("U", User("U", Held(policies=frozenset({SERVER})), frozenset({"ops"}))), declare(), []),
+    "in a group": (
+        State("U", User("U", PrincipalState(policies=frozenset({SERVER})), frozenset({"ops"}))),
+        declare(),
+        [],
+    ),
     "foreign things": (state(policies=frozenset({SERVER, FOREIGN}), inline=frozenset({"app"})), declare(), []),
 }
 
 
-@pytest.mark.parametrize(("now", "want", "steps"), PRESENT.values(), ids=PRESENT)
-def test_plan(now, want, steps):
-    assert [step.summary for step in plan(now, want)] == steps
+@pytest.mark.parametrize(("current", "desired", "steps"), PRESENT.values(), ids=PRESENT)
+def test_plan(current, desired, steps):
+    assert [step.summary for step in plan(current, desired)] == steps
 
 
 def test_everything_declared_is_in_the_created_user():
-    want = declare(path="/m/", boundary=BOUND, tags={"a": "1"}, admin_window=True)
-    create, close, attach = plan(State("U"), want)
+    desired = declare(path="/m/", boundary=BOUND, tags={"a": "1"}, admin_window=True)
+    create, close, attach = plan(State("U"), desired)
     arguments = {"user_name": "U", "path": "/m/", "permissions_boundary": BOUND, "tags": {"a": "1"}}
     assert create.arguments == arguments
     assert [close.action, attach.action] == ["iam:PutUserPolicy", "iam:AttachUserPolicy"]
 
 
 @pytest.mark.parametrize(
-    ("now", "key", "keys"),
+    ("current", "key", "keys"),
     [
-        (state("A", "B", saved=saved("B", fit=False)), "B", ["A", "B"]),
+        (state("A", "B", saved=saved("B", up_to_date=False)), "B", ["A", "B"]),
         (state("A", "B", saved=saved("A", pending=["A"])), "A", ["A"]),
         (state("B", saved=saved("A")), None, ["B", ""]),
         (State("U", saved=saved("A")), None, [""]),
     ],
     ids=["unfit", "orphan", "recorded key gone", "user gone"],
 )
-def test_the_keys_it_ends_with(now, key, keys):
-    then = state_after(now, declare())
-    assert then.saved == saved(key)
-    assert [each.id for each in then.user.keys] == keys
-    assert all(each.active for each in then.user.keys)
-    [*_, last] = state_after(now, declare(admin_window=True)).user.keys
+def test_the_keys_it_ends_with(current, key, keys):
+    planned = planned_state(current, declare())
+    assert planned.saved == saved(key)
+    assert [each.id for each in planned.user.keys] == keys
+    assert all(each.active for each in planned.user.keys)
+    [*_, last] = planned_state(current, declare(admin_window=True)).user.keys
     assert last.active == bool(last.id)
 
 
 @pytest.mark.parametrize(
-    ("now", "want", "words"),
+    ("current", "desired", "words"),
     [
         (state(path="/m/"), declare(path="/"), "exists with path /m/, and this module does not move it to /;"),
         (
@@ -175,13 +194,13 @@ def test_the_keys_it_ends_with(now, key, keys):
     ],
     ids=["path", "two unknown keys", "recorded key gone", "interrupted before a key was made"],
 )
-def test_refused(now, want, words):
+def test_refused(current, desired, words):
     with pytest.raises(CwagentError, match=words):
-        plan(now, want)
+        plan(current, desired)
 
 
 def test_an_inactive_key_is_told_from_an_active_one():
-    user = User("U", Held(policies=frozenset({SERVER})), keys=(AccessKey("A", active=False), AccessKey("B")))
+    user = User("U", PrincipalState(policies=frozenset({SERVER})), keys=(AccessKey("A", active=False), AccessKey("B")))
     with pytest.raises(CwagentError, match=r"A \(inactive, .*B \(active, "):
         plan(State("U", user, saved()), declare())
 
@@ -191,14 +210,14 @@ def test_steps_on_a_new_user_wait_until_it_is_known():
     assert create.action == "iam:CreateUser"
     assert not create.retry_when
     assert given
-    assert all(step.retry_when == NEW for step in given)
-    assert key.retry_when >= THROTTLED
+    assert all(step.retry_when == NEW_ENTITY_RETRY_CODES for step in given)
+    assert key.retry_when >= THROTTLING_CODES
     assert not any(step.retry_when for step in plan(state(policies=frozenset()), declare()))
 
 
 def test_only_throttling_is_retried_when_a_key_is_made():
     [step] = plan(state(saved=saved()), declare())
-    assert step.retry_when == THROTTLED
+    assert step.retry_when == THROTTLING_CODES
     assert not step.done_when
 
 
@@ -207,7 +226,7 @@ def key_off(key: str) -> str:
 
 
 SERVER_OFF, DELETE_USER, REMOVE = "detach CloudWatchAgentServerPolicy from user 'U'", "delete user 'U'", "remove F"
-GROUPED = State("U", User("U", Held(policies=frozenset({SERVER})), frozenset({"ops"})))
+GROUPED = State("U", User("U", PrincipalState(policies=frozenset({SERVER})), frozenset({"ops"})))
 ABSENT = {
     "nothing there": (State("U", saved=saved()), declare(), [], []),
     "only the file": (State("U", saved=saved("A")), declare(), [REMOVE], []),
@@ -254,20 +273,22 @@ ABSENT = {
 }
 
 
-@pytest.mark.parametrize(("now", "want", "steps", "kept_by"), ABSENT.values(), ids=ABSENT)
-def test_plan_absent(now, want, steps, kept_by):
-    assert [step.summary for step in plan_absent(now, want)] == steps
-    assert stays(now, want) == kept_by
-    waiting = {step.action for step in plan_absent(now, want) if step.retry_when}
+@pytest.mark.parametrize(("current", "desired", "steps", "kept_by"), ABSENT.values(), ids=ABSENT)
+def test_plan_absent(current, desired, steps, kept_by):
+    assert [step.summary for step in plan_absent(current, desired)] == steps
+    assert blockers(current, desired) == kept_by
+    waiting = {step.action for step in plan_absent(current, desired) if step.retry_when}
     assert waiting == ({"iam:DeleteUser"} if DELETE_USER in steps else set())
-    assert all(step.retry_when in (frozenset(), STILL_HELD) for step in plan_absent(now, want))
-    assert all(step.done_when == GONE for step in plan_absent(now, want) if step.action.startswith("iam:"))
+    assert all(step.retry_when in (frozenset(), DELETE_RETRY_CODES) for step in plan_absent(current, desired))
+    assert all(
+        step.done_when == NOT_FOUND_CODES for step in plan_absent(current, desired) if step.action.startswith("iam:")
+    )
 
 
 def test_render():
-    now = state("A", "B", saved=saved("B"))
-    then = state_after(State("V", saved=saved()), declare())
-    users = user_plan.render({"U": now, "V": then, "W": State("W")}, NOW)["users"]
+    current = state("A", "B", saved=saved("B"))
+    planned = planned_state(State("V", saved=saved()), declare())
+    users = user_plan.render({"U": current, "V": planned, "W": State("W")}, NOW)["users"]
     assert [user["name"] for user in users] == ["U", "V"]
     assert [key["id"] for key in users[0]["access_keys"]] == ["A", "B"]
     assert users[0]["saved"] == {"access_key_id": "B", "location": "F"}
@@ -285,19 +306,23 @@ KEYS = ("AKIAONEXXXXXXXXX", "AKIATWOXXXXXXXXX")
 class Fleet:
     """One user in a model of IAM, its file in a folder, and the module's resource over both."""
 
-    def __init__(self, folder: str, user: User | None, want: Any, managed: bool = True, present: bool = True) -> None:
+    def __init__(
+        self, folder: str, user: User | None, desired: Any, managed: bool = True, present: bool = True
+    ) -> None:
         self.iam = Iam()
         if user:
             self.iam.put_user(user)
         self.store = FileStore(Path(folder) / "keys", "AmazonCloudWatchAgent", "eu-central-1")
         self.gateway: Any = Gateway(self.iam)
         self._managed = managed
-        self.resource = UserResource(self.gateway, ["U"], want, store=self.store if managed else None, present=present)
+        self.resource = UserResource(
+            self.gateway, ["U"], desired, store=self.store if managed else None, present=present
+        )
 
-    def save(self, key: str | None, fit: bool, pending: frozenset[str] | None) -> None:
+    def save(self, key: str | None, up_to_date: bool, pending: frozenset[str] | None) -> None:
         if key:
             self.iam.secrets[key] = "s/ec%ret+"
-            region = self.store.region if fit else "us-east-1"
+            region = self.store.region if up_to_date else "us-east-1"
             replace(self.store, region=region).save("U", key, self.iam.secrets[key])
         if pending is not None:
             self.store.prepare("U", pending, NOW)
@@ -313,7 +338,7 @@ class Fleet:
 USERS = st.builds(
     User,
     name=st.just("U"),
-    held=HELD,
+    principal=HELD,
     groups=subsets("ops"),
     keys=st.lists(st.sampled_from(KEYS), unique=True).map(
         lambda keys: tuple(AccessKey(key, created=NOW) for key in keys)
@@ -321,29 +346,29 @@ USERS = st.builds(
 )
 FILES = {
     "key": st.sampled_from([None, *KEYS, "AKIAGONEXXXXXXXX"]),
-    "fit": st.booleans(),
+    "up_to_date": st.booleans(),
     "pending": st.none() | subsets(*KEYS, "AKIAGONEXXXXXXXX"),
 }
 
 
-@given(user=st.none() | USERS, want=DECLARED, managed=st.booleans(), file=st.fixed_dictionaries(FILES))
-def test_a_plan_leads_where_it_says(user, want, managed, file):
+@given(user=st.none() | USERS, desired=DECLARED, managed=st.booleans(), file=st.fixed_dictionaries(FILES))
+def test_a_plan_leads_where_it_says(user, desired, managed, file):
     with tempfile.TemporaryDirectory() as folder:
-        fleet = Fleet(folder, user, want, managed)
+        fleet = Fleet(folder, user, desired, managed)
         fleet.save(**file)
-        now = fleet.state()
-        plan, expected = fleet.resource.plan(now), fleet.resource.after(now)["U"]
+        current = fleet.state()
+        plan, expected = fleet.resource.plan(current), fleet.resource.after(current)["U"]
         if plan.refused:
-            moved = user and want.path not in (None, user.held.path)
+            moved = user and desired.path not in (None, user.principal.path)
             assert moved or (managed and len(user.keys) == 2 and file["key"] not in KEYS)
             return
-        then = fleet.run()
-        assert not fleet.resource.plan(then).changes
-        assert then["U"].user.groups == (user.groups if user and not want.exclusive else frozenset())
+        planned = fleet.run()
+        assert not fleet.resource.plan(planned).changes
+        assert planned["U"].user.groups == (user.groups if user and not desired.exclusive else frozenset())
         made = set(fleet.iam.users["U"].keys) - set(KEYS)
-        assert _named(expected, *made) == then["U"]
+        assert _named(expected, *made) == planned["U"]
         if managed:
-            key = then["U"].saved.key_id
+            key = planned["U"].saved.key_id
             assert key in fleet.iam.users["U"].keys
             assert f"aws_secret_access_key = {fleet.iam.secrets[key]}\n" in fleet.store.path("U").read_text()
 
@@ -357,21 +382,21 @@ def _named(expected: State, key: str | None = None) -> State:
     return replace(expected, user=replace(expected.user, keys=keys), saved=saved)
 
 
-@given(user=st.none() | USERS, want=DECLARED, managed=st.booleans(), file=st.fixed_dictionaries(FILES))
-def test_a_removal_leads_where_it_says(user, want, managed, file):
+@given(user=st.none() | USERS, desired=DECLARED, managed=st.booleans(), file=st.fixed_dictionaries(FILES))
+def test_a_removal_leads_where_it_says(user, desired, managed, file):
     with tempfile.TemporaryDirectory() as folder:
-        fleet = Fleet(folder, user, want, managed, present=False)
+        fleet = Fleet(folder, user, desired, managed, present=False)
         fleet.save(**file)
-        now = fleet.state()
-        kept_by, expected = stays(now["U"], want), fleet.resource.after(now)["U"]
-        then = fleet.run()
-        assert then["U"].user == expected.user
-        assert not fleet.resource.plan(then).changes
-        assert bool(then["U"].user) == bool(kept_by)
+        current = fleet.state()
+        kept_by, expected = blockers(current["U"], desired), fleet.resource.after(current)["U"]
+        planned = fleet.run()
+        assert planned["U"].user == expected.user
+        assert not fleet.resource.plan(planned).changes
+        assert bool(planned["U"].user) == bool(kept_by)
         if managed:
             assert list(fleet.store.directory.glob("*")) + list(fleet.store.directory.glob(".*")) == []
-        if then["U"].user:
-            assert not then["U"].user.held.policies & want.ours
+        if planned["U"].user:
+            assert not planned["U"].user.principal.policies & desired.managed
 
 
 class Killed(Exception):
@@ -385,7 +410,7 @@ class FailingGateway(Gateway):
         super().__init__(model)
         self.call, self.effect, self.error = call, effect, error
 
-    def answer(self, step: Step, attempts: int = 1) -> Any:
+    def answer(self, step: Step, max_attempts: int = 1) -> Any:
         self.call -= 1
         if self.call == 0 and not self.effect:
             raise self.error("refused")
@@ -413,19 +438,19 @@ def test_an_interrupted_run_is_finished_by_the_next(user, file, call, effect, er
         try:
             fleet.run()
         except (Killed, CwagentError):
-            then = fleet.run()
+            planned = fleet.run()
         else:
-            then = fleet.state()
-        foreign = {key.id for key in user.keys} if user else set()
-        assert set(fleet.iam.users["U"].keys) == foreign | {then["U"].saved.key_id}
-        assert not fleet.resource.plan(then).changes
+            planned = fleet.state()
+        unmanaged = {key.id for key in user.keys} if user else set()
+        assert set(fleet.iam.users["U"].keys) == unmanaged | {planned["U"].saved.key_id}
+        assert not fleet.resource.plan(planned).changes
 
 
 def test_an_admin_key_is_switched_off_whatever_happened(tmp_path):
-    want = declare("admin", admin_window=True)
-    fleet = Fleet(str(tmp_path), None, want)
+    desired = declare("admin", admin_window=True)
+    fleet = Fleet(str(tmp_path), None, desired)
     fleet.gateway = FailingGateway(fleet.iam, 5, effect=False, error=Killed)
-    fleet.resource = UserResource(fleet.gateway, ["U"], want, store=fleet.store, present=True)
+    fleet.resource = UserResource(fleet.gateway, ["U"], desired, store=fleet.store, present=True)
     with pytest.raises(Killed):
         fleet.run()
     [key] = fleet.run()["U"].user.keys
@@ -440,7 +465,7 @@ def test_a_key_that_cannot_be_saved_is_deleted_again(tmp_path, also_delete_fails
     if also_delete_fails:
         fleet.gateway = FailingGateway(fleet.iam, 4, effect=False, error=CwagentError)
         fleet.resource = UserResource(fleet.gateway, ["U"], declare(), store=fleet.store, present=True)
-        fleet.resource.plan({"U": State("U", saved=Saved("F"))})
+        fleet.resource.plan({"U": State("U", saved=SavedCredentials("F"))})
     with pytest.raises(CwagentError, match="refused" if also_delete_fails else "was deleted again") as failure:
         apply(plan, fleet.resource.execute, check_mode=False)
     assert not any(secret in str(failure.value) for secret in fleet.iam.secrets.values())
@@ -456,9 +481,9 @@ def test_one_user_that_is_refused_does_not_stop_the_others(tmp_path):
     store = FileStore(tmp_path, "p", None)
     gateway: Any = Gateway(iam)
     resource = UserResource(gateway, ["U", "V", "U"], declare(), store=store, present=True)
-    now = {name: State(name, iam.user(name), found) for name, found in store.read(["U", "V"]).items()}
+    current = {name: State(name, iam.user(name), found) for name, found in store.read(["U", "V"]).items()}
     with pytest.raises(CwagentError, match="user 'U' needs a new access key") as failure:
-        apply(resource.plan(now), resource.execute, check_mode=False)
+        apply(resource.plan(current), resource.execute, check_mode=False)
     assert list(failure.value.details["failures"]) == ["U"]
     assert store.read(["V"])["V"].key_id in iam.users["V"].keys
 
@@ -472,12 +497,12 @@ class Reading(Gateway):
         for name in names:
             self.model.put_user(User(name))
 
-    def pages(self, action: str, attempt: str, **arguments: Any) -> Any:
+    def pages(self, action: str, description: str, **arguments: Any) -> Any:
         if action == "iam:GetAccountAuthorizationDetails":
             users = [{"UserName": name, "Path": "/", "Arn": f"arn:{name}"} for name in self.model.users]
             return [{"UserDetailList": users}]
         if arguments["UserName"] == self.unread:
-            raise AwsRefusal(f"Could not {attempt}.", "AccessDenied")
+            raise AwsApiError(f"Could not {description}.", "AccessDenied")
         keys = [vars(key) for key in self.model.users[arguments["UserName"]].keys.values()]
         listed = [{"AccessKeyId": key["id"], "Status": "Active", "CreateDate": key["created"]} for key in keys]
         return [{"AccessKeyMetadata": listed}]
@@ -507,7 +532,7 @@ def test_one_that_can_be_read_no_more_is_not_taken_for_done(tmp_path):
         aws.unread = "U"
 
     resource.execute = execute
-    with pytest.raises(AwsRefusal, match="Could not list the access keys of user 'U'") as failure:
+    with pytest.raises(AwsApiError, match="Could not list the access keys of user 'U'") as failure:
         converge(resource, check_mode=False, wait=10)
     assert failure.value.details["done"] == failure.value.details["steps"] != []
 
@@ -515,14 +540,14 @@ def test_one_that_can_be_read_no_more_is_not_taken_for_done(tmp_path):
 def test_what_stays_is_told(tmp_path):
     gateway: Any = Gateway(Iam())
     resource = UserResource(gateway, ["U"], declare(), store=None, present=False)
-    now = {"U": state("A", policies=frozenset({SERVER, FOREIGN}))}
-    assert resource.warnings(now) == [
+    current = {"U": state("A", policies=frozenset({SERVER, FOREIGN}))}
+    assert resource.warnings(current) == [
         f"user 'U' stays, without the agent's rights: it has policy {FOREIGN}, access key A"
     ]
-    assert resource.report(now, resource.after(now))["stays"] == {"U": [f"policy {FOREIGN}", "access key A"]}
+    assert resource.report(current, resource.after(current))["stays"] == {"U": [f"policy {FOREIGN}", "access key A"]}
     present = UserResource(gateway, ["U"], declare(), store=None, present=True)
-    assert present.warnings(now) == []
-    assert present.report(now, now)["stays"] == {}
+    assert present.warnings(current) == []
+    assert present.report(current, current)["stays"] == {}
 
 
 class Asked(Gateway):
@@ -532,34 +557,34 @@ class Asked(Gateway):
         super().__init__(Iam())
         self.known, self.absent, self.asked = known, absent, []
 
-    def call(self, action: str, attempt: str, **arguments: str) -> Any:
+    def call(self, action: str, description: str, **arguments: str) -> Any:
         key_id = arguments["AccessKeyId"]
         self.asked.append(key_id)
         if key_id not in self.known:
-            raise AwsRefusal("cannot be found", self.absent)
+            raise AwsApiError("cannot be found", self.absent)
         return {"UserName": "somebody", "AccessKeyLastUsed": self.known[key_id]}
 
 
 UNUSED, USED = {"Region": "N/A"}, {"LastUsedDate": NOW}
 
 
-def seen(now: State, gateway: Asked, **rules: Any) -> State:
+def seen(current: State, gateway: Asked, **rules: Any) -> State:
     anything: Any = gateway
     nowhere: Any = object()
     resource = UserResource(anything, ["U"], declare(), store=nowhere, present=True, rules=KeyRules(**rules))
-    return resource._with_use(now)
+    return resource._with_use(current)
 
 
 def test_only_keys_that_could_be_lost_are_asked_for_their_use():
     gateway = Asked({"B": USED})
     gateway.known["C"] = UNUSED
-    then = seen(state("A", "B", "C", saved=saved("A", pending=["A"])), gateway)
+    planned = seen(state("A", "B", "C", saved=saved("A", pending=["A"])), gateway)
     assert gateway.asked == ["B", "C"]
-    assert [key.used for key in then.user.keys] == [None, NOW, None]
+    assert [key.used for key in planned.user.keys] == [None, NOW, None]
 
 
 @pytest.mark.parametrize(
-    ("now", "rules", "asked"),
+    ("current", "rules", "asked"),
     [
         (state("A", "B", saved=saved("A")), {}, []),
         (state("A", "B"), {"max_age": timedelta(days=1)}, []),
@@ -569,43 +594,43 @@ def test_only_keys_that_could_be_lost_are_asked_for_their_use():
     ],
     ids=["saved", "keys not managed", "no room", "replaced by age", "no user"],
 )
-def test_whose_use_is_asked(now, rules, asked):
+def test_whose_use_is_asked(current, rules, asked):
     gateway = Asked({"A": UNUSED, "B": UNUSED})
-    seen(now, gateway, **rules)
+    seen(current, gateway, **rules)
     assert gateway.asked == asked
 
 
 @pytest.mark.parametrize(
-    ("known", "user", "foreign"), [({}, True, False), ({}, False, False), ({"X": UNUSED}, True, True)]
+    ("known", "user", "unmanaged"), [({}, True, False), ({}, False, False), ({"X": UNUSED}, True, True)]
 )
-def test_a_saved_key_that_is_not_the_users_may_be_somebodys(known, user, foreign):
-    now = state(saved=saved("X")) if user else State("U", saved=saved("X"))
-    assert seen(now, Asked(known)).saved == saved("X", foreign=foreign)
+def test_a_saved_key_that_is_not_the_users_may_be_somebodys(known, user, unmanaged):
+    current = state(saved=saved("X")) if user else State("U", saved=saved("X"))
+    assert seen(current, Asked(known)).saved == saved("X", unmanaged=unmanaged)
 
 
 def test_a_saved_key_of_which_iam_does_not_speak_may_be_somebodys():
-    assert seen(state(saved=saved("X")), Asked({}, absent="AccessDenied")).saved.foreign
+    assert seen(state(saved=saved("X")), Asked({}, absent="AccessDenied")).saved.unmanaged
 
 
 def test_a_key_that_a_host_of_iam_does_not_know_yet_is_waited_for():
     gateway: Any = Asked({}, absent="AccessDenied")
     nowhere: Any = object()
     resource = UserResource(gateway, ["U"], declare(), store=nowhere, present=True)
-    now = state("A", "B", saved=saved())
-    with pytest.raises(AwsRefusal) as refusal:
-        resource._with_use(now)
-    assert refusal.value.code == "AccessDenied"
+    current = state("A", "B", saved=saved())
+    with pytest.raises(AwsApiError) as error:
+        resource._with_use(current)
+    assert error.value.code == "AccessDenied"
     resource.plan({"U": State("U", saved=saved())})
-    with pytest.raises(AwsRefusal) as refusal:
-        resource._with_use(now)
-    assert refusal.value.code in GONE
+    with pytest.raises(AwsApiError) as error:
+        resource._with_use(current)
+    assert error.value.code in NOT_FOUND_CODES
 
 
 def test_what_came_with_the_user_is_waited_for_and_a_later_step_of_its_key_is_not():
     gateway: Any = Gateway(Iam())
     resource = UserResource(gateway, ["U"], declare(tags={"team": "ops"}), store=None, present=True)
     assert not any("tag" in summary for summary in resource.plan({"U": State("U")}).summaries)
-    without_tags = State("U", User("U", Held(policies=frozenset({SERVER}))))
+    without_tags = State("U", User("U", PrincipalState(policies=frozenset({SERVER}))))
     assert resource.left({"U": without_tags}) == ["tag user 'U' with team"]
     nowhere: Any = object()
     resource = UserResource(gateway, ["U"], declare(), store=nowhere, present=True)
@@ -623,7 +648,7 @@ def test_a_key_that_another_run_saves_meanwhile_stays(tmp_path):
         store.save("U", "AKIAOFTHEOTHERRUN", "secret")
         return made
 
-    iam.put_user(User("U", Held(policies=frozenset({SERVER}))))
+    iam.put_user(User("U", PrincipalState(policies=frozenset({SERVER}))))
     iam.create_access_key = make_slowly
     gateway: Any = Gateway(iam)
     resource = UserResource(gateway, ["U"], declare(), store=store, present=True)
@@ -656,11 +681,11 @@ def test_other_ways_to_sign_in_keep_a_user():
         "signing certificate CERTXXXXXXXXXXXXXXXXXXXX": (user_plan.CERTIFICATE, "CERTXXXXXXXXXXXXXXXXXXXX"),
     }
     words = list(credentials)
-    now = State("U", User("U", credentials=tuple(user_plan.Credential(*each) for each in credentials.values())))
-    assert stays(now, declare()) == words
-    assert plan_absent(now, declare()) == []
-    assert stays(now, declare(exclusive=True)) == []
-    steps = plan_absent(now, declare(exclusive=True))
+    current = State("U", User("U", credentials=tuple(user_plan.Credential(*each) for each in credentials.values())))
+    assert blockers(current, declare()) == words
+    assert plan_absent(current, declare()) == []
+    assert blockers(current, declare(exclusive=True)) == []
+    steps = plan_absent(current, declare(exclusive=True))
     assert [step.action for step in steps] == [
         "iam:DeleteLoginProfile",
         "iam:DeactivateMFADevice",
