@@ -1,6 +1,6 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The way to AWS: every call goes through here, so that errors are worded once and CamelCase stays inside."""
+"""The gateway to AWS: every call goes through here, so that errors are worded once and CamelCase stays inside."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 # IAM throttles at about 20 requests a second for an account, which a fleet reaches; botocore's default of 5 attempts
-# is not enough to sit that out.
+# is not enough to wait for the end of that.
 MAX_ATTEMPTS = 10
 POLL_SECONDS = 2.0
 ACRONYMS = {"ssh": "SSH"}
-# Of IAM and of EC2: where a page tells that there is another one, and how that one is asked for.
+# Of IAM and of EC2: the key that names the next page in an answer, and that asks for it in a request.
 PAGE_TOKENS = ("Marker", "NextToken")
 
 
@@ -74,10 +74,10 @@ class Deadline:
 
     def pause(self, seconds: float = POLL_SECONDS) -> bool:
         """Wait before the next try; false when the time is up, without waiting."""
-        left = self._end - self._clock()
-        if left <= 0:
+        remaining = self._end - self._clock()
+        if remaining <= 0:
             return False
-        self._sleep(min(seconds, left))
+        self._sleep(min(seconds, remaining))
         return True
 
 
@@ -85,7 +85,7 @@ class Aws:
     """Makes API calls and words their errors.
 
     :param client_factory: makes a boto3 client for a service: ``AnsibleAWSModule.client``.
-    :param retry_timeout: seconds to go on trying a step whose ``retry_when`` codes come back.
+    :param retry_timeout: seconds to repeat a step whose call fails with one of its ``retry_when`` codes.
     """
 
     def __init__(self, client_factory: Callable[..., Any], retry_timeout: float = 0) -> None:
@@ -107,15 +107,15 @@ class Aws:
             return self._clients[service, max_attempts]
 
     @property
-    def time(self) -> datetime:
-        """The present by the clock of AWS, as of the last answer: what it dates is compared with this.
+    def now(self) -> datetime:
+        """The present by the clock of AWS, as of the last answer: dates from AWS are compared with this.
 
         The controller's own clock, where AWS has not answered yet.
         """
         return self._server_time or datetime.now(timezone.utc)
 
     def _record_server_time(self, answer: dict[str, Any]) -> dict[str, Any]:
-        # A proxy that writes a date of its own, or none, is no reason to fail.
+        # A proxy can replace the date with one in another format, or drop it; that must not fail the call.
         date = parsedate_tz(answer["ResponseMetadata"]["HTTPHeaders"].get("date", ""))
         if date:
             self._server_time = datetime.fromtimestamp(mktime_tz(date), timezone.utc)
@@ -133,18 +133,17 @@ class Aws:
         """
         service, operation = action.split(":")
         try:
-            return self._record_server_time(
-                getattr(self.client(service, max_attempts), xform_name(operation))(**arguments)
-            )
+            method = getattr(self.client(service, max_attempts), xform_name(operation))
+            return self._record_server_time(method(**arguments))
         except ClientError as error:
             raise self._api_error(error, description, action) from error
         except ResponseParserError as error:
-            raise AwsApiError(_transport_error(error, description, action), UNREADABLE_RESPONSE) from error
+            raise AwsApiError(_transport_error(error, description, action), UNREADABLE_RESPONSE, action) from error
         except BotoCoreError as error:
             raise CwagentError(_transport_error(error, description, action)) from error
 
     def find(self, action: str, description: str, absent: str, **arguments: Any) -> dict[str, Any] | None:
-        """Make a reading call; absence is ``None``. :param absent: the error code that means absence."""
+        """Make a read call; absence is ``None``. :param absent: the error code that means absence."""
         try:
             return self.call(action, description, **arguments)
         except AwsApiError as error:
@@ -153,7 +152,7 @@ class Aws:
             raise
 
     def pages(self, action: str, description: str, **arguments: Any) -> Iterator[dict[str, Any]]:
-        """Make a reading call for every page, as long as they are asked for.
+        """Make a read call for each page, when the page is asked for.
 
         To make a paginator, botocore looks through its descriptions of all services, which takes longer than a page.
         """
@@ -164,18 +163,19 @@ class Aws:
             if not next_page:
                 return
             if next_page.items() <= arguments.items():
-                raise CwagentError(f"Could not {description} ({action}): AWS names a page as the one after itself.")
+                raise CwagentError(f"Could not {description} ({action}): AWS returned the same pagination token twice.")
             arguments.update(next_page)
 
-    def execute(self, step: Step) -> None:
-        """Make the call of a step; an effect that is already there is as good as done."""
-        self.answer(step)
+    def execute(self, step: Step, max_attempts: int = MAX_ATTEMPTS) -> dict[str, Any] | None:
+        """Make the call of a step.
 
-    def answer(self, step: Step, max_attempts: int = MAX_ATTEMPTS) -> dict[str, Any] | None:
-        """Make the call of a step and return its answer, ``None`` when its effect was already there."""
+        :returns: the answer; ``None`` where the call's effect was there already.
+        :raises CwagentError: as ``call``.
+        """
+        arguments = _to_wire(step.arguments)
         try:
             return self.retry(
-                lambda: self.call(step.action, step.summary, max_attempts, **_to_wire(step.arguments)), step.retry_when
+                lambda: self.call(step.action, step.summary, max_attempts, **arguments), step.retry_when
             )
         except AwsApiError as error:
             if error.code in step.done_when:
@@ -183,8 +183,8 @@ class Aws:
             raise
 
     def retry(self, work: Callable[[], T], retry_when: frozenset[str]) -> T:
-        """Do something again, as long as AWS refuses it with one of these codes and patience lasts."""
-        deadline = Deadline(self._retry_timeout)
+        """Repeat something while AWS answers with one of these codes, until the retry timeout."""
+        deadline = self.deadline()
         while True:
             try:
                 return work()
@@ -192,14 +192,19 @@ class Aws:
                 if error.code not in retry_when or not deadline.pause():
                     raise
 
+    def deadline(self) -> Deadline:
+        """The retry timeout, from now."""
+        return Deadline(self._retry_timeout)
+
     def _api_error(self, error: ClientError, description: str, action: str) -> AwsApiError:
         code = error.response["Error"].get("Code", "Unknown")
         message = error.response["Error"].get("Message", "")
         identity = self._identity() if code in DENIED_CODES and "User: " not in message else None
-        return AwsApiError(explain(description, action, code, message, identity), code, is_explicit_deny(message))
+        text = explain(description, action, code, message, identity)
+        return AwsApiError(text, code, action, is_explicit_deny(message))
 
     def _identity(self) -> str | None:
-        """Who is calling; AWS answers this to everyone, and is only asked for the sake of an error message."""
+        """The caller's ARN; AWS tells it to everyone, and it is asked for only to be named in an error."""
         try:
             return str(self.client("sts", 1).get_caller_identity()["Arn"])
         except (BotoCoreError, ClientError):
@@ -213,15 +218,16 @@ def _to_wire(arguments: Mapping[str, Any]) -> dict[str, Any]:
         if key == "tags":
             sent["Tags"] = [{"Key": name, "Value": text} for name, text in value.items()]
         elif key.endswith("_document"):
-            sent[_camel(key)] = json.dumps(value)
+            sent[_to_camel(key)] = json.dumps(value)
         elif isinstance(value, dict):
-            sent[_camel(key)] = _to_wire(value)
+            sent[_to_camel(key)] = _to_wire(value)
         else:
-            sent[_camel(key)] = value
+            sent[_to_camel(key)] = value
     return sent
 
 
-def _camel(name: str) -> str:
+def _to_camel(name: str) -> str:
+    """The name of an argument as the API spells it. Ansible's own conversion makes ``Ssh`` of ``ssh``."""
     return "".join(ACRONYMS.get(word) or word.title() for word in name.split("_"))
 
 
@@ -233,5 +239,5 @@ def _transport_error(error: Exception, description: str, action: str) -> str:
             "secret_key, by AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run where a role gives them."
         )
     if isinstance(error, (EndpointConnectionError, ConnectTimeoutError)):
-        return f"{failed}: AWS could not be reached ({error}); check the region, the network and proxies."
+        return f"{failed}: AWS could not be reached ({error}). Check the region, the network and proxies."
     return f"{failed}: {error}"

@@ -1,6 +1,6 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The life of every module: read, plan, apply, report."""
+"""The life of a module call: read, check, plan, apply, wait."""
 
 from __future__ import annotations
 
@@ -8,59 +8,70 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Deadline
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, CwagentError
-from ansible_collections.cwagent.iam.plugins.module_utils._plan import NOT_FOUND_CODES, Plan, apply
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, ConsistencyTimeout, CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import NOT_FOUND_CODES, apply
 
 if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
-    from ansible_collections.cwagent.iam.plugins.module_utils._plan import Step
+    from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, Step
 
 S = TypeVar("S")
 
 
 class Resource(ABC, Generic[S]):
-    """What a module manages, bound to what the user wants of it. ``S`` is its state."""
+    """What a module manages, with what the user wants of it. ``S`` is the type of its state.
+
+    A resource keeps nothing between two of its methods: what executing a step needs is in the step, what the result
+    needs is in the plan.
+    """
 
     def __init__(self, aws: Aws) -> None:
         self._aws = aws
 
     @abstractmethod
     def read(self) -> S:
-        """What is there."""
+        """Read the current state."""
 
-    def refuse(self, current: S, /) -> None:
-        """Refuse what may be found only after this run has acted. :raises InvalidInput: it says why."""
+    def check_preconditions(self, current: S, /) -> None:
+        """Refuse a state in which this run must not act; called once, before the plan is made.
+
+        :raises ContentionError: another run, or a person, is at work.
+        """
         del current
 
     @abstractmethod
-    def plan(self, current: S) -> Plan:
-        """The steps from ``now`` to what is wanted."""
+    def plan(self, current: S, /) -> Plan[S]:
+        """Plan the way from the current state to the desired one."""
 
     @abstractmethod
-    def after(self, current: S) -> S:
-        """The state that the plan from ``now`` leads to."""
+    def to_diff(self, state: S, /) -> dict[str, Any]:
+        """Render a state for the diff."""
 
     @abstractmethod
-    def render(self, state: S) -> dict[str, Any]:
-        """The state as the diff shows it."""
+    def to_result(self, plan: Plan[S], final: S, /) -> dict[str, Any]:
+        """Render the module's own result keys. :param final: the planned state, or what AWS showed at last."""
 
-    @abstractmethod
-    def report(self, current: S, planned: S, /) -> dict[str, Any]:
-        """What the module returns about the state before and after."""
-
-    def warnings(self, current: S, /) -> list[str]:
-        """What the user should know although it is no error."""
-        del current
+    def warnings(self, plan: Plan[S], /) -> list[str]:
+        """List what the user should know although it is no error."""
+        del plan
         return []
 
-    def check_mode_warnings(self, current: S, /) -> list[str]:
-        """Why a step of the plan could fail, which a run would hear from AWS; asked in check mode only."""
-        del current
+    def check_mode_warnings(self, plan: Plan[S], /) -> list[str]:
+        """List why a step could fail, which outside check mode AWS itself would say."""
+        del plan
         return []
 
-    def left(self, current: S) -> list[str]:
-        """What seems to be still to do after all was done, in words; it is waited for."""
-        return self.plan(current).summaries
+    def remaining(self, plan: Plan[S], state: S, /) -> list[str]:
+        """List what AWS does not show yet after the plan was applied.
+
+        :param state: what AWS shows.
+        """
+        del plan
+        return self.plan(state).summaries
+
+    def is_propagation_error(self, error: AwsApiError, /) -> bool:
+        """Whether a read fails only because one host of AWS does not know yet what was written."""
+        return error.code in NOT_FOUND_CODES
 
     def execute(self, step: Step) -> None:
         """Take one step of the plan."""
@@ -68,53 +79,55 @@ class Resource(ABC, Generic[S]):
 
 
 def converge(resource: Resource[S], check_mode: bool, wait: float | None) -> dict[str, Any]:
-    """Bring a resource to what is wanted of it.
+    """Bring a resource to its desired state.
 
-    :param wait: seconds to wait until AWS shows what was done; ``None`` does not wait.
-    :returns: the result of the module: ``changed``, ``steps``, ``diff``, ``warnings`` and what the resource reports.
+    :param wait: seconds to wait until AWS shows what was written; ``None`` does not wait.
+    :returns: the result of the module: ``changed``, ``steps``, ``counts``, ``diff``, ``warnings`` and the resource's
+        own keys.
     :raises CwagentError: something could not be done.
     """
     current = resource.read()
-    resource.refuse(current)
+    resource.check_preconditions(current)
     plan = resource.plan(current)
-    planned = resource.after(current)
     result: dict[str, Any] = {
-        "changed": plan.changes,
+        "changed": plan.has_changes,
         "steps": plan.summaries,
-        "diff": {"before": resource.render(current), "after": resource.render(planned)},
-        "warnings": [
-            *resource.warnings(current),
-            *(resource.check_mode_warnings(current) if check_mode and plan.changes else []),
-        ],
+        "counts": plan.counts,
+        "diff": {"before": resource.to_diff(plan.current), "after": resource.to_diff(plan.planned)},
+        "warnings": _all_warnings(resource, plan, check_mode),
     }
-    done: list[str] = []
+    final, done = plan.planned, []
     try:
         apply(plan, resource.execute, check_mode)
-        if plan.changes and not check_mode and wait is not None:
+        if plan.has_changes and not check_mode and wait is not None:
             done = plan.summaries
-            planned = _wait_until_consistent(resource, Deadline(wait))
+            final = _wait_until_consistent(resource, plan, Deadline(wait))
     except CwagentError as error:
-        told = {"done": done, "steps": result["steps"], "warnings": result["warnings"], **error.details}
-        error.details.update({"changed": bool(told["done"]), **told})
+        reported = {"done": done, **{key: result[key] for key in ("steps", "counts", "warnings")}, **error.details}
+        error.details.update({"changed": bool(reported["done"]), **reported})
         raise
-    return {**result, **resource.report(current, planned)}
+    return {**result, **resource.to_result(plan, final)}
 
 
-def _wait_until_consistent(resource: Resource[S], deadline: Deadline) -> S:
-    """Read until AWS shows what was done: IAM's writes take time to reach the hosts that answer reads."""
+def _all_warnings(resource: Resource[S], plan: Plan[S], check_mode: bool) -> list[str]:
+    uncertain = resource.check_mode_warnings(plan) if check_mode and plan.has_changes else []
+    return [*resource.warnings(plan), *uncertain]
+
+
+def _wait_until_consistent(resource: Resource[S], plan: Plan[S], deadline: Deadline) -> S:
+    """Read until AWS shows what was written: writes to IAM take time to reach the hosts that answer reads."""
     while True:
         try:
             state = resource.read()
-            left = resource.left(state)
+            remaining = resource.remaining(plan, state)
         except AwsApiError as error:
-            # One host of IAM can know a new thing already, or an old one still, and the next one not.
-            if error.code not in NOT_FOUND_CODES:
+            if not resource.is_propagation_error(error):
                 raise
-            left = [str(error)]
-        if not left:
+            remaining = [str(error)]
+        if not remaining:
             return state
         if not deadline.pause():
-            raise CwagentError(
-                f"Everything was done, but after {deadline.seconds:.0f} seconds of waiting AWS does not show it yet; "
-                f"it looks as if this were still to do: {', '.join(left)}. Run again to finish, or raise wait_timeout."
+            raise ConsistencyTimeout(
+                f"All changes were applied, but AWS did not show them within {deadline.seconds:.0f} seconds. Not "
+                f"visible yet: {', '.join(remaining)}. Run again, or increase wait_timeout."
             )

@@ -1,23 +1,68 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a user reads when something went wrong: what was attempted, why it failed, what to do next."""
+"""The collection's exceptions, and the message for each kind of failed AWS call.
+
+A message says what was attempted, on what, why it failed and what to do next. ``troubleshooting.rst`` explains every
+exception of this file, and a test holds it to that.
+"""
 
 from __future__ import annotations
 
 import re
 
+
+class CwagentError(Exception):
+    """A failure whose text is meant for the user; its subclasses say what kind.
+
+    :param message: what was attempted, on what, why it failed and what to do next.
+    :param details: further result keys for ``fail_json``, such as what was done before the failure.
+    """
+
+    def __init__(self, message: str, **details: object) -> None:
+        super().__init__(message)
+        self.details = details
+
+
+class InvalidInput(CwagentError):
+    """The user asked for something that cannot be done. Raised before the first write, so nothing was written."""
+
+
+class ContentionError(CwagentError):
+    """Another run, or a person, holds what this run needs. Unlike ``InvalidInput``, the same input can work later."""
+
+
+class AwsApiError(CwagentError):
+    """AWS answered a call with an error.
+
+    :param code: the error code of AWS, such as ``NoSuchEntity``.
+    :param action: the IAM action of the call, such as ``iam:GetRole``.
+    :param explicit_deny: whether a policy denies the call, an organization's for instance; otherwise none allows it.
+    """
+
+    def __init__(self, message: str, code: str, action: str = "", explicit_deny: bool = False) -> None:
+        super().__init__(message)
+        self.code = code
+        self.action = action
+        self.explicit_deny = explicit_deny
+
+
+class ConsistencyTimeout(CwagentError):
+    """Everything was written, but AWS did not show it in time. Unlike after an ``AwsApiError``, no call failed."""
+
+
 DENIED_CODES = frozenset(
     {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "Client.UnauthorizedOperation"}
 )
-# A right that was given, or a key that was activated, a moment ago takes time to be known everywhere.
+# A permission that was granted, or an access key that was activated, a moment ago is not known everywhere yet.
 PERMISSION_RETRY_CODES = DENIED_CODES | {"UnrecognizedClientException", "InvalidClientTokenId"}
 THROTTLING_CODES = frozenset(
     {"Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequestsException", "SlowDown"}
 )
-# Only the admin window is written with these.
-WITHOUT_ADMINISTRATOR = {("iam:PutRolePolicy", "NoSuchEntity"), ("iam:PutUserPolicy", "NoSuchEntity")}
-# What an endpoint answers that has no such operation, as those of some partitions; or it answers with a page of text.
-UNREADABLE_RESPONSE = "unreadable"
+# Only the admin window is written with these calls.
+MISSING_ADMIN_PRINCIPAL = {("iam:PutRolePolicy", "NoSuchEntity"), ("iam:PutUserPolicy", "NoSuchEntity")}
+# Stands in for the error code where the answer of an endpoint is not in the format of the API, such as a web page.
+UNREADABLE_RESPONSE = "unreadable response"
+# The endpoints of some partitions do not have every operation.
 NOT_OFFERED_CODES = frozenset({"InvalidAction", "UnknownOperationException", "NotImplemented", UNREADABLE_RESPONSE})
 BAD_CREDENTIALS_CODES = frozenset(
     {
@@ -31,7 +76,7 @@ BAD_CREDENTIALS_CODES = frozenset(
         "InvalidToken",
     }
 )
-# AWS words a refusal as "User: ARN is not authorized to perform: ACTION on resource: ARN ... because ..."; the part
+# AWS words a denied call as "User: ARN is not authorized to perform: ACTION on resource: ARN ... because ..."; the part
 # after "because" tells a missing Allow from an explicit Deny.
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
 _IDENTITY = r"User: (\S+) is not authorized"
@@ -40,70 +85,44 @@ _RESOURCE = r"on resource: (.+?)(?= because | with an explicit deny|\. |[.\s]*$)
 _REASON = r"\bbecause (no [^.]*)"
 
 
-class CwagentError(Exception):
-    """A failure whose text is meant for the user.
-
-    :param message: what was attempted, on what, why it failed and what to do next.
-    :param details: further result keys for ``fail_json``, such as what was done before the failure.
-    """
-
-    def __init__(self, message: str, **details: object) -> None:
-        super().__init__(message)
-        self.details = details
-
-
-class AwsApiError(CwagentError):
-    """AWS answered a call with an error.
-
-    :param code: the error code AWS gave, such as ``NoSuchEntity``.
-    :param explicit_deny: whether a policy denies the call, an organization's for instance, and not only none allows it.
-    """
-
-    def __init__(self, message: str, code: str, explicit_deny: bool = False) -> None:
-        super().__init__(message)
-        self.code = code
-        self.explicit_deny = explicit_deny
-
-
-class InvalidInput(CwagentError):
-    """The user asked for something that cannot be; found before anything was written."""
-
-
 def is_explicit_deny(message: str) -> bool:
-    """Whether AWS says in a refusal that a policy denies the call."""
+    """Whether the message of a denied call says that a policy denies it."""
     return "explicit deny" in message
 
 
 def explain(description: str, action: str, code: str, message: str, identity: str | None = None) -> str:
-    """Word an error answer of AWS for the user.
+    """The message for the user when AWS answers with an error.
 
     :param description: what was attempted, on what, such as ``create role 'X'``.
     :param action: the IAM action of the call, such as ``iam:CreateRole``.
     :param code: the error code in the answer.
     :param message: the message in the answer.
-    :param identity: the caller's ARN, if it is known from elsewhere; AWS does not name it in every refusal.
+    :param identity: the caller's ARN, if it is known from elsewhere; AWS does not name it in every answer.
     """
     failed = f"Could not {description} ({action})"
     if code in DENIED_CODES:
-        named = re.search(_IDENTITY, message)
-        who = named.group(1) if named else identity or "the identity in use"
-        found = re.search(_ACTION, message)
-        needed = found.group(1) if found else action
-        resource = re.search(_RESOURCE, message)
-        where = f" on {resource.group(1)}" if resource else ""
-        if is_explicit_deny(message):
-            return (
-                f"{failed}: access denied. A policy explicitly denies {needed}{where} to {who}; "
-                f"lift that Deny and allow {needed}, then run again."
-            )
-        # Not always the identity's own policies: a boundary or an organization's policy can be what lacks the Allow.
-        reason = re.search(_REASON, message)
-        because = f" ({reason.group(1).strip()})" if reason else ""
-        return f"{failed}: access denied. {who} lacks {needed}{where}{because}; grant {needed} to it and run again."
+        return f"{failed}: access denied. {_explain_denial(action, message, identity)}"
     if code in THROTTLING_CODES:
-        return f"{failed}: AWS throttled the call ({code}) and every retry of it; run again later to finish."
+        return f"{failed}: AWS throttled the call ({code}) and every retry of it. Run again later to finish."
     if code in BAD_CREDENTIALS_CODES:
-        return f"{failed}: AWS did not accept the credentials in use ({code}: {message}); check them and run again."
-    if (action, code) in WITHOUT_ADMINISTRATOR:
-        return f"{failed}: {message} ({code}). The playbook cwagent.iam.site makes the administrator; run it first."
+        return f"{failed}: AWS did not accept the credentials in use ({code}: {message}). Check them and run again."
+    if (action, code) in MISSING_ADMIN_PRINCIPAL:
+        return f"{failed}: {message} ({code}). Run the playbook cwagent.iam.site first; it creates the admin principal."
     return f"{failed}: {message} ({code})."
+
+
+def _explain_denial(action: str, message: str, identity: str | None) -> str:
+    named = re.search(_IDENTITY, message)
+    who = named.group(1) if named else identity or "the identity in use"
+    found = re.search(_ACTION, message)
+    needed = found.group(1) if found else action
+    resource = re.search(_RESOURCE, message)
+    where = f" on {resource.group(1)}" if resource else ""
+    if is_explicit_deny(message):
+        return (
+            f"A policy explicitly denies {needed}{where} to {who}. Remove that Deny and allow {needed}, then run again."
+        )
+    # Not always the identity's own policies: a boundary or an organization's policy can be what lacks the Allow.
+    reason = re.search(_REASON, message)
+    because = f" ({reason.group(1).strip()})" if reason else ""
+    return f"{who} lacks {needed}{where}{because}. Grant {needed} to it and run again."

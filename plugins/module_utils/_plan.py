@@ -1,127 +1,169 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Steps as data, and the one place that applies them."""
+"""Plans and their steps, which are data, and the one place that applies them."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+S = TypeVar("S")
 T = TypeVar("T")
 R = TypeVar("R")
 
-# The codes that mean that a thing is gone already.
 NOT_FOUND_CODES = frozenset({"NoSuchEntity"})
-# What IAM answers about a thing that was made, or emptied, a moment ago.
+# What IAM answers about an entity that was created a moment ago.
 NEW_ENTITY_RETRY_CODES = frozenset({"NoSuchEntity", "ConcurrentModification"})
+# What IAM answers about an entity whose last attachment was removed a moment ago.
 DELETE_RETRY_CODES = frozenset({"DeleteConflict"})
 # Even at half a second a call this makes 40 calls a second, and IAM allows an account about 20 writes; more threads
 # would only wait for each other. Clients have as many connections.
 WORKERS = 20
-# How many failures the message of a task tells; the result has all of them.
+# A message has the failures of so many items at most; the result has all of them.
 MAX_REPORTED_FAILURES = 5
+
+
+class Kind(Enum):
+    """What a step does to the thing it is about. Attaching, tagging and associating are updates."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    DELETE = "delete"
 
 
 @dataclass(frozen=True)
 class Step:
-    """One API call that a plan wants made.
+    """One API call that a plan needs.
 
+    :param kind: what it does to the thing it is about.
     :param action: service and operation, as IAM names the action: ``iam:CreateRole``.
     :param arguments: the call's arguments in snake case; policy documents as mappings, tags as a mapping.
-    :param summary: what it changes, as an order in words: ``create role 'X'``.
-    :param done_when: error codes that mean the call's effect is already there.
-    :param retry_when: error codes that pass by themselves, because IAM's news take time to reach other services.
+    :param summary: what it changes, in the imperative: ``create role 'X'``.
+    :param done_when: error codes that mean that the call's effect is there already.
+    :param retry_when: error codes that pass by themselves, because changes in IAM take time to reach other services.
+    :param context: what executing the step needs besides the call; only the resource that planned it reads it.
     """
 
+    kind: Kind
     action: str
     arguments: Mapping[str, Any]
     summary: str
     done_when: frozenset[str] = field(default=frozenset())
     retry_when: frozenset[str] = field(default=frozenset())
+    context: Any = None
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is to be done for each item.
+class Plan(Generic[S]):
+    """The way from the current state to the planned one.
 
+    :param current: the state that was read.
+    :param planned: the state after all steps.
     :param steps: by item, its steps in order. Items do not depend on each other.
-    :param refused: by item, why nothing can be done for it.
+    :param errors: by item, why nothing can be done for it.
     """
 
+    current: S
+    planned: S
     steps: Mapping[str, Sequence[Step]]
-    refused: Mapping[str, CwagentError] = field(default_factory=dict)
+    errors: Mapping[str, CwagentError] = field(default_factory=dict)
 
     @property
-    def changes(self) -> bool:
+    def all_steps(self) -> list[Step]:
+        """The steps of all items."""
+        return [step for steps in self.steps.values() for step in steps]
+
+    @property
+    def has_changes(self) -> bool:
         """Whether there is anything to do."""
         return any(self.steps.values())
 
     @property
     def summaries(self) -> list[str]:
         """All steps in words."""
-        return [step.summary for steps in self.steps.values() for step in steps]
+        return [step.summary for step in self.all_steps]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many steps there are of each kind."""
+        kinds = [step.kind for step in self.all_steps]
+        return {kind.value: kinds.count(kind) for kind in Kind}
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one item. :param left: the steps not taken, the failed one first."""
+    """How applying the steps of one item ended.
+
+    :param done: the steps that were taken.
+    :param not_done: the steps that were not, the failed one first.
+    """
 
     done: Sequence[Step] = ()
-    left: Sequence[Step] = ()
+    not_done: Sequence[Step] = ()
     error: CwagentError | None = None
 
     def __str__(self) -> str:
         text = str(self.error)
         if self.done:
-            text += f" Done before that: {_words(self.done)}."
-        if self.left[1:]:
-            text += f" Not done: {_words(self.left[1:])}."
+            text += f" Done before that: {_join_summaries(self.done)}."
+        if self.not_done[1:]:
+            text += f" Not done: {_join_summaries(self.not_done[1:])}."
         return text
 
 
-def apply(plan: Plan, execute: Callable[[Step], None], check_mode: bool) -> None:
-    """Apply a plan: the only place of the collection where check mode keeps a step from being taken.
+def apply(plan: Plan[Any], execute: Callable[[Step], None], check_mode: bool) -> None:
+    """Apply a plan: the only place of the collection where check mode prevents a step from being taken.
 
     An item that fails does not stop the others.
 
     :param execute: takes one step; raises ``CwagentError``; called from several threads.
     :param check_mode: whether to leave everything as it is.
-    :raises CwagentError: at least one item was refused or failed; it says for each what was done and what was not.
+    :raises CwagentError: at least one item failed; it says for each what was done and what was not.
     """
-    outcomes = {name: Outcome(error=error) for name, error in plan.refused.items()}
+    outcomes = {item: Outcome(error=error) for item, error in plan.errors.items()}
     if not check_mode:
-        outcomes.update(_apply_all({name: steps for name, steps in plan.steps.items() if steps}, execute))
-    failed = {name: outcome for name, outcome in outcomes.items() if outcome.error}
+        outcomes.update(_apply_all({item: steps for item, steps in plan.steps.items() if steps}, execute))
+    failed = {item: outcome for item, outcome in outcomes.items() if outcome.error}
     if failed:
-        # What an error tells besides its text stays with it.
         errors = [outcome.error for outcome in failed.values() if outcome.error]
         details = {
             **{key: value for error in errors for key, value in error.details.items()},
-            "failures": {name: str(outcome.error) for name, outcome in failed.items()},
+            "failures": {item: str(outcome.error) for item, outcome in failed.items()},
             "done": [step.summary for outcome in outcomes.values() for step in outcome.done],
-            "not_done": [step.summary for outcome in outcomes.values() for step in outcome.left],
+            "not_done": [step.summary for outcome in outcomes.values() for step in outcome.not_done],
         }
         raise CwagentError(_failure_message(list(failed.values())), **details)
 
 
 def _failure_message(failed: Sequence[Outcome]) -> str:
-    """What failed, in words; of a fleet that fails for one reason, a few are enough."""
+    """Why items failed. Fleets tend to fail for one reason, so a few items are enough."""
     text = " ".join(str(outcome) for outcome in failed[:MAX_REPORTED_FAILURES])
     more = len(failed) - MAX_REPORTED_FAILURES
-    return f"{text} {more} more failed; the result tells of each in failures." if more > 0 else text
+    return f"{text} {more} more failed; the result has all of them in failures." if more > 0 else text
 
 
-def _apply_all(waiting: Mapping[str, Sequence[Step]], execute: Callable[[Step], None]) -> dict[str, Outcome]:
-    return dict(zip(waiting, in_parallel(lambda steps: _apply_in_order(steps, execute), waiting.values())))
+def _apply_all(steps_by_item: Mapping[str, Sequence[Step]], execute: Callable[[Step], None]) -> dict[str, Outcome]:
+    outcomes = run_in_parallel(lambda steps: _apply_in_order(steps, execute), steps_by_item.values())
+    return dict(zip(steps_by_item, outcomes))
 
 
-def in_parallel(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
+def _apply_in_order(steps: Sequence[Step], execute: Callable[[Step], None]) -> Outcome:
+    for position, step in enumerate(steps):
+        try:
+            execute(step)
+        except CwagentError as error:
+            return Outcome(done=steps[:position], not_done=steps[position:], error=error)
+    return Outcome(done=steps)
+
+
+def run_in_parallel(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
     """Do the same for every item, a bounded number at a time; the results are in the order of the items."""
     waiting = list(items)
     if len(waiting) <= 1:
@@ -130,14 +172,5 @@ def in_parallel(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
         return list(pool.map(work, waiting))
 
 
-def _apply_in_order(steps: Sequence[Step], execute: Callable[[Step], None]) -> Outcome:
-    for position, step in enumerate(steps):
-        try:
-            execute(step)
-        except CwagentError as error:
-            return Outcome(done=steps[:position], left=steps[position:], error=error)
-    return Outcome(done=steps)
-
-
-def _words(steps: Sequence[Step]) -> str:
+def _join_summaries(steps: Sequence[Step]) -> str:
     return ", ".join(step.summary for step in steps)

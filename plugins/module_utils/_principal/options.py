@@ -1,0 +1,77 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The options that roles and users have in common, for the modules that take them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ansible.module_utils.common.warnings import warn
+
+from ansible_collections.cwagent.iam.plugins.module_utils import _names
+from ansible_collections.cwagent.iam.plugins.module_utils._module import WAIT_SPEC
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import REMOVE_BOUNDARY, Declared
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PRINCIPAL_SPEC: dict[str, Any] = {
+    "access": {"type": "str", "choices": list(_names.ACCESS_POLICIES)},
+    "ssm_policy": {"type": "str", "choices": _names.SSM_CHOICES},
+    "managed_policies": {"type": "list", "elements": "str", "default": []},
+    "exclusive": {"type": "bool", "default": False},
+    "path": {"type": "str"},
+    "permissions_boundary": {"type": "str"},
+    "tags": {"type": "dict", "aliases": ["resource_tags"]},
+    "purge_tags": {"type": "bool"},
+    "admin_window": {"type": "bool", "default": False},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    **WAIT_SPEC,
+}
+
+
+def declared(params: Mapping[str, Any], region: str | None) -> Declared:
+    """What the user declares for a principal.
+
+    :raises InvalidInput: AWS would refuse an option.
+    """
+    partition = _names.partition_of(region)
+    check_principal(params, partition)
+    further = frozenset(params["managed_policies"])
+    attach, detach = _names.declared_policies(params["access"] or "server", params["ssm_policy"], partition)
+    if params["ssm_policy"] == _names.DEPRECATED_SSM_POLICY and params["state"] == "present":
+        warn(
+            f"{_names.DEPRECATED_SSM_POLICY} is deprecated by AWS because it lets the instance read and write all of "
+            "S3; AmazonSSMManagedInstanceCore is its successor."
+        )
+    return Declared(
+        attach=attach | further,
+        detach=detach,
+        managed=_names.agent_policies(partition) | further,
+        exclusive=params["exclusive"],
+        path=params["path"],
+        boundary=params["permissions_boundary"],
+        tags=_tags(params),
+        admin_window=params["admin_window"],
+        purge_tags=params["exclusive"] if params["purge_tags"] is None else params["purge_tags"],
+    )
+
+
+def check_principal(params: Mapping[str, Any], partition: str) -> None:
+    """Refuse options for roles and users that IAM would refuse. :raises InvalidInput: it names the option."""
+    for arn in params.get("managed_policies", []):
+        _names.check_policy_arn(arn, partition, "managed_policies")
+    boundary = params["permissions_boundary"]
+    if boundary is not None and boundary != REMOVE_BOUNDARY:
+        _names.check_policy_arn(boundary, partition, "permissions_boundary")
+    _names.check_path(params["path"])
+    _names.check_tags(_tags(params))
+
+
+def _tags(params: Mapping[str, Any]) -> dict[str, str] | None:
+    return None if params["tags"] is None else {str(key): _text(value) for key, value in params["tags"].items()}
+
+
+def _text(value: Any) -> str:
+    """A tag's value as AWS stores it; YAML gives numbers and booleans where a person wrote text."""
+    return "true" if value is True else "false" if value is False else "" if value is None else str(value)
