@@ -1,4 +1,4 @@
-"""The emulated account of the demo, and what there is to see in it."""
+"""The emulated AWS account of the demo, and queries for its state."""
 
 from __future__ import annotations
 
@@ -46,30 +46,31 @@ class Account:
         self.aws.client("ec2").associate_iam_instance_profile(
             InstanceId=self.ids["shop-1"], IamInstanceProfile={"Name": APPLICATION}
         )
-        places = {f"{key(host)}_metadata": self.aws.metadata_endpoint(name) for host, name in self.ids.items()}
-        filled = Template((HERE / "inventory.yml").read_text()).substitute(
-            places, **{key(host): name for host, name in self.ids.items()}
+        endpoints = {f"{key(host)}_metadata": self.aws.metadata_endpoint(name) for host, name in self.ids.items()}
+        inventory = Template((HERE / "inventory.yml").read_text()).substitute(
+            endpoints, **{key(host): name for host, name in self.ids.items()}
         )
-        (self.folder / "hosts.yml").write_text(filled)
+        (self.folder / "hosts.yml").write_text(inventory)
 
     @property
     def credentials(self) -> Path:
         return self.folder / "credentials"
 
     def profiles(self) -> dict[str, str]:
-        """By host, the instance profile its instance carries; empty for none."""
-        answer = self.aws.client("ec2").describe_iam_instance_profile_associations()
-        held = {each["InstanceId"]: each["IamInstanceProfile"] for each in answer["IamInstanceProfileAssociations"]}
-        return {host: held.get(name, {}).get("Arn", "").rpartition("/")[2] for host, name in self.ids.items()}
+        """The instance profile of each host's instance; empty for none."""
+        response = self.aws.client("ec2").describe_iam_instance_profile_associations()
+        associations = response["IamInstanceProfileAssociations"]
+        arns = {each["InstanceId"]: each["IamInstanceProfile"]["Arn"] for each in associations}
+        return {host: arns.get(name, "").rpartition("/")[2] for host, name in self.ids.items()}
 
     def states(self) -> dict[str, str]:
-        """By host, whether its instance is running or stopped."""
+        """The state of each host's instance, such as running or stopped."""
         pages = self.aws.client("ec2").describe_instances()["Reservations"]
         states = {each["InstanceId"]: each["State"]["Name"] for page in pages for each in page["Instances"]}
         return {host: states[name] for host, name in self.ids.items()}
 
     def principals(self) -> dict[str, Principal]:
-        """By name, all roles and users that there are."""
+        """All roles and users, by name."""
         found = self.aws.client("iam").get_account_authorization_details(Filter=["Role", "User"])
         details = [(kind, each) for kind in ("Role", "User") for each in found[f"{kind}DetailList"]]
         return {
@@ -87,11 +88,11 @@ class Account:
         return [each["Status"] for each in keys]
 
     def as_instance(self, host: str) -> Any:
-        """A client with the credentials the instance's metadata service gives; without, where it gives none."""
+        """A client with the credentials of the instance's metadata service, or unsigned if the service has none."""
         with suppress(HTTPError):
             return self.aws.client("ssm", credentials=self.aws.instance_credentials(self.ids[host]))
-        where = {"region_name": self.aws.region, "endpoint_url": self.aws.endpoint}
-        return boto3.client("ssm", config=Config(signature_version=UNSIGNED), **where)
+        options = {"region_name": self.aws.region, "endpoint_url": self.aws.endpoint}
+        return boto3.client("ssm", config=Config(signature_version=UNSIGNED), **options)
 
     def as_user(self, user: str) -> Any:
         """A client with the credentials file that was saved for a user."""
@@ -115,5 +116,5 @@ def policy(statement: Mapping[str, Any]) -> str:
 
 
 def key(host: str) -> str:
-    """A host's name as the inventory's template has it."""
+    """The name of a host as a placeholder in the inventory template."""
     return host.replace("-", "_")

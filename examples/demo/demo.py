@@ -2,7 +2,7 @@
 
     make demo
 
-What it tells is read from the emulator. It ends with an error when something is not as the README promises.
+Everything it prints is read from the emulator. It fails when the result differs from what the README promises.
 """
 
 from __future__ import annotations
@@ -37,44 +37,44 @@ PROMISED_POLICIES = {
 }
 PROMISED_KEYS = {**{user: ["Active"] for user in USERS.values()}, ADMIN_USER: ["Inactive"]}
 PROMISED_PROFILES = {"admin-1": SERVER, "shop-1": APPLICATION, "batch-1": SERVER}
-GIVE = "ansible-playbook examples/demo/application.yml -i localhost,"
+ATTACH = "ansible-playbook examples/demo/application.yml -i localhost,"
 RUNNING = ("admin-1", "shop-1")
-# A developer's own account, Ansible settings and proxy have no part in this.
-FOREIGN = ("AWS_", "ANSIBLE_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+# The demo must not use the developer's own account, Ansible settings or proxy.
+REMOVED_VARIABLES = ("AWS_", "ANSIBLE_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
 NEXT = f"""\
-  1. Install what the controller needs, and the instance that stores: pip install ansible boto3.
-     Give the controller AWS credentials and a region, such as by AWS_PROFILE and AWS_REGION.
-  2. Put your hosts into a copy of examples/inventory/hosts.yml, or tag your instances for aws_ec2.yml beside it.
-  3. See what would change:
+  1. Install Ansible and boto3 on the controller and on the admin instance: pip install ansible boto3.
+     Give the controller AWS credentials and a region, for example with AWS_PROFILE and AWS_REGION.
+  2. Add your hosts to a copy of examples/inventory/hosts.yml, or tag your instances for aws_ec2.yml beside it.
+  3. Show what would change:
      ansible-playbook playbooks/site.yml -i my-hosts.yml -e cwagent_config_file={CONFIG} \\
        --check --diff
-  4. The same without --check --diff does it. README.md says the rest."""
+  4. Run the same command without --check --diff. README.md has the details."""
 
 Rows = list[tuple[str, ...]]
 
 
-class NotAsPromised(Exception):
-    """What the emulator shows is not what the README says."""
+class PromiseBrokenError(Exception):
+    """The state of the emulator differs from what the README promises."""
 
 
-def promise(kept: bool, otherwise: str) -> None:
-    if not kept:
-        raise NotAsPromised(otherwise)
+def check(condition: bool, message: str) -> None:
+    if not condition:
+        raise PromiseBrokenError(message)
 
 
-def promise_same(what: str, found: Mapping[str, object], promised: Mapping[str, object]) -> None:
-    wrong = [name for name in {**promised, **found} if found.get(name) != promised.get(name)]
-    words = [f"{name} has {what} {found.get(name)}, where {promised.get(name)} was promised" for name in wrong]
-    promise(not wrong, "; ".join(words))
+def check_equal(label: str, found: Mapping[str, object], expected: Mapping[str, object]) -> None:
+    differing = [name for name in {**expected, **found} if found.get(name) != expected.get(name)]
+    messages = [f"{name} has {label} {found.get(name)}, expected {expected.get(name)}" for name in differing]
+    check(not differing, "; ".join(messages))
 
 
-def heading(words: str) -> None:
-    print(f"\n\033[1m{words}\033[0m" if sys.stdout.isatty() else f"\n{words}", flush=True)
+def print_heading(text: str) -> None:
+    print(f"\n\033[1m{text}\033[0m" if sys.stdout.isatty() else f"\n{text}", flush=True)
 
 
-def rows(table: Iterable[tuple[str, ...]]) -> None:
-    """Print a table, its columns side by side."""
+def print_table(table: Iterable[tuple[str, ...]]) -> None:
+    """Print a table with aligned columns."""
     lines = list(table)
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
@@ -88,7 +88,7 @@ def site_command(account: Account) -> list[str]:
 
 
 def run_playbook(account: Account, command: list[str]) -> str:
-    """Run a playbook as a user would, and show what it says. :returns: its last line."""
+    """Run a playbook as a user would, and print its output. :returns: its last line."""
     program, *arguments = command
     environ = {
         "ANSIBLE_CALLBACK_PLUGINS": str(HERE / "callback_plugins"),
@@ -113,27 +113,27 @@ def run_playbook(account: Account, command: list[str]) -> str:
         except BaseException:
             playbook.terminate()
             raise
-    promise(playbook.returncode == 0, f"{arguments[0]} ended with {playbook.returncode}")
+    check(playbook.returncode == 0, f"{arguments[0]} ended with {playbook.returncode}")
     return line
 
 
 def try_to_write(account: Account, when: str) -> Rows:
-    """Let each running instance write the parameter; all are to be refused."""
+    """Try to write the parameter from each running instance. :raises PromiseBrokenError: a write was accepted."""
     refused: Rows = []
     for host in RUNNING:
-        carries = account.profiles()[host] or "no instance profile"
+        profile = account.profiles()[host] or "no instance profile"
         try:
             account.as_instance(host).put_parameter(Name=PARAMETER, Value="{}", Type="String", Overwrite=True)
         except ClientError as error:
-            refused.append((host, when, f"refused ({error.response['Error']['Code']})", f"while it carried {carries}"))
+            refused.append((host, when, f"refused ({error.response['Error']['Code']})", f"with {profile}"))
         else:
-            raise NotAsPromised(f"{host} was allowed to write {PARAMETER} {when} while it carried {carries}")
+            raise PromiseBrokenError(f"{host} could write {PARAMETER} {when} the run, with {profile}")
     return refused
 
 
 def show_principals(account: Account) -> None:
     found = account.principals()
-    rows(
+    print_table(
         (
             each.kind,
             name,
@@ -144,62 +144,62 @@ def show_principals(account: Account) -> None:
     )
     managed = {name: each.managed for name, each in found.items()}
     keys = {name: each.keys for name, each in found.items() if each.kind == "user"}
-    promise_same("policies", managed, PROMISED_POLICIES)
-    promise_same("access keys", keys, PROMISED_KEYS)
-    promise(found[APPLICATION].inline == ["orders"], f"the application's role {APPLICATION} was changed")
+    check_equal("policies", managed, PROMISED_POLICIES)
+    check_equal("access keys", keys, PROMISED_KEYS)
+    check(found[APPLICATION].inline == ["orders"], f"the application's role {APPLICATION} was changed")
 
 
 def show_profiles(account: Account) -> None:
     profiles, states = account.profiles(), account.states()
-    rows((host, name, states[host], profiles[host] or "none") for host, name in account.ids.items())
-    promise_same("instance profile", profiles, PROMISED_PROFILES)
+    print_table((host, name, states[host], profiles[host] or "none") for host, name in account.ids.items())
+    check_equal("instance profile", profiles, PROMISED_PROFILES)
 
 
 def show_writers(account: Account, before: Rows, calls: list[Call]) -> None:
-    """Who was refused, and the one call that stored the configuration, from the call log."""
+    """Print which writes were refused, and the one call in the log that stored the configuration."""
     accepted = [call for call in calls if call.action == "PutParameter" and call.status == 200]
-    promise(len(accepted) == 1, f"PutParameter was accepted {len(accepted)} times")
+    check(len(accepted) == 1, f"PutParameter was accepted {len(accepted)} times")
     [put] = accepted
     swaps = [call for call in calls if call.params.get("IamInstanceProfile.Name") and call.status == 200]
-    on = [call.seq for call in swaps if call.params["IamInstanceProfile.Name"] == ADMIN]
-    off = [call.seq for call in swaps if call.seq > put.seq]
-    promise(len(on) == 1 and len(off) == 1 and on[0] < put.seq, "the admin profile was not put on once and off again")
-    during = ("admin-1", "during", "accepted", f"while it carried {ADMIN}")
-    rows([*before, during, *try_to_write(account, "after")])
+    associated = [call.seq for call in swaps if call.params["IamInstanceProfile.Name"] == ADMIN]
+    restored = [call.seq for call in swaps if call.seq > put.seq]
+    once = len(associated) == 1 and len(restored) == 1 and associated[0] < put.seq
+    check(once, "the admin profile was not associated once and replaced again")
+    during = ("admin-1", "during", "accepted", f"with {ADMIN}")
+    print_table([*before, during, *try_to_write(account, "after")])
     by = put.principal.rpartition(":")[2]
     print(f"  Call {put.seq} in the log is {put.action} by {by}, status {put.status}.")
-    print(f"  Call {on[0]} had put the admin profile on; call {off[0]} took it off again.")
+    print(f"  Call {associated[0]} had associated the admin profile; call {restored[0]} restored the server profile.")
     expected = f"assumed-role/{ADMIN}/{account.ids['admin-1']}"
-    promise(by == expected, f"{expected} was expected to store the configuration")
+    check(by == expected, f"{expected} was expected to store the configuration")
 
 
 def show_readers(account: Account) -> None:
-    want = json.loads((ROOT / CONFIG).read_text())
+    expected = json.loads((ROOT / CONFIG).read_text())
     profiles, states = account.profiles(), account.states()
     readers = {host: (profiles[host], account.as_instance(host)) for host in RUNNING}
     readers |= {host: (f"{user}.credentials", account.as_user(user)) for host, user in USERS.items()}
-    answers = {host: (read(client, want), f"with {what}") for host, (what, client) in readers.items()}
-    answers["batch-1"] = (f"is {states['batch-1']}", f"can when it runs: carries {profiles['batch-1']}")
+    answers = {host: (read(client, expected), f"with {source}") for host, (source, client) in readers.items()}
+    answers["batch-1"] = (f"is {states['batch-1']}", f"can read it when it runs: has {profiles['batch-1']}")
     refused = [host for host, (answer, _) in answers.items() if answer.startswith("refused")]
-    rows((host, *answer) for host, answer in answers.items())
-    promise(refused == ["shop-1"], f"refused were {refused}; only shop-1 was expected")
-    print(
-        f"  shop-1 keeps its application's profile, as the warning said. Its role gets the agent's policy:\n  $ {GIVE}"
-    )
-    run_playbook(account, GIVE.split())
-    answer = read(account.as_instance("shop-1"), want)
-    rows([("shop-1", answer, f"with {APPLICATION}, which keeps all it had")])
-    promise(not answer.startswith("refused"), "shop-1 cannot read the configuration with the agent's policy")
+    print_table((host, *answer) for host, answer in answers.items())
+    check(refused == ["shop-1"], f"{refused} were refused; expected only shop-1")
+    print("  shop-1 keeps its application's profile, as the warning said. Attach the agent's policy to its role:")
+    print(f"  $ {ATTACH}", flush=True)
+    run_playbook(account, ATTACH.split())
+    answer = read(account.as_instance("shop-1"), expected)
+    print_table([("shop-1", answer, f"with {APPLICATION}, whose other policies are unchanged")])
+    check(not answer.startswith("refused"), "shop-1 cannot read the configuration with the agent's policy")
     kept = account.aws.client("iam").list_role_policies(RoleName=APPLICATION)["PolicyNames"]
-    promise(kept == ["orders"], f"{APPLICATION} has the inline policies {kept} now")
+    check(kept == ["orders"], f"{APPLICATION} has the inline policies {kept}, expected only orders")
 
 
-def read(client: Any, want: dict[str, Any]) -> str:
+def read(client: Any, expected: dict[str, Any]) -> str:
     try:
         found = client.get_parameter(Name=PARAMETER)["Parameter"]
     except ClientError as error:
         return f"refused ({error.response['Error']['Code']})"
-    promise(json.loads(found["Value"]) == want, f"{PARAMETER} is not what {CONFIG} says")
+    check(json.loads(found["Value"]) == expected, f"{PARAMETER} differs from {CONFIG}")
     return f"reads version {found['Version']}, {len(found['Value'])} bytes"
 
 
@@ -207,47 +207,47 @@ def show_second_run(account: Account) -> None:
     start = account.aws.mark()
     summary = run_playbook(account, site_command(account))
     calls, writes = account.aws.calls(start), account.aws.writes(start)
-    print(f"  {len(calls)} calls to AWS, {len(writes)} of them writing")
-    promise("changed: 0," in summary, "the second run changed something")
-    promise(bool(calls) and not writes, f"the second run made writing calls: {[call.action for call in writes]}")
+    print(f"  {len(calls)} calls to AWS, {len(writes)} of them writes")
+    check("changed: 0," in summary, "the second run changed something")
+    check(bool(calls) and not writes, f"the second run made write calls: {[call.action for call in writes]}")
 
 
-def tell(account: Account) -> None:
+def run_demo(account: Account) -> None:
     account.prepare()
-    heading(f"An AWS account, emulated at {account.aws.endpoint}. It enforces IAM policies. Its instances:")
-    rows(
+    print_heading(f"An AWS account, emulated at {account.aws.endpoint}. It enforces IAM policies. Its instances:")
+    print_table(
         (host, account.ids[host], state, account.profiles()[host] or "none") for host, state in account.states().items()
     )
     before = try_to_write(account, "before")
-    heading("The first run")
+    print_heading("The first run")
     print("  $ " + " ".join(site_command(account)).replace(" -", " \\\n      -"), flush=True)
     start = account.aws.mark()
     run_playbook(account, site_command(account))
     calls = account.aws.calls(start)
-    heading("The principals and their policies")
+    print_heading("The principals and their policies")
     show_principals(account)
-    heading("The instance profile of each instance")
+    print_heading("The instance profile of each instance")
     show_profiles(account)
-    heading(f"Who could write {PARAMETER} with the instance's own credentials")
+    print_heading(f"Who could write {PARAMETER} with the instance's own credentials")
     show_writers(account, before, calls)
-    heading(f"Who can read {PARAMETER}")
+    print_heading(f"Who can read {PARAMETER}")
     show_readers(account)
-    heading("The second run, with the same command")
+    print_heading("The second run, with the same command")
     show_second_run(account)
-    heading("For your own account")
+    print_heading("For your own account")
     print(NEXT)
 
 
 def main() -> int:
-    for name in [name for name in os.environ if name.upper().startswith(FOREIGN)]:
+    for name in [name for name in os.environ if name.upper().startswith(REMOVED_VARIABLES)]:
         del os.environ[name]
     os.environ.update(AWS_CONFIG_FILE=os.devnull, AWS_SHARED_CREDENTIALS_FILE=os.devnull)
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         with TemporaryDirectory(prefix="cwagent-demo-") as folder, Emulator.start("ministack") as aws:
-            tell(Account(aws, Path(folder)))
-    except NotAsPromised as wrong:
-        print(f"\nNot as promised: {wrong}.", file=sys.stderr)
+            run_demo(Account(aws, Path(folder)))
+    except PromiseBrokenError as error:
+        print(f"\nPromise broken: {error}.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

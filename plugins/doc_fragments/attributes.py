@@ -17,7 +17,7 @@ attributes:
     description: Returns details on what has changed, or would change in check mode, when in diff mode.
     support: full
   idempotent:
-    description: A second run with the same options changes nothing and makes no writing API call.
+    description: A second run with the same options changes nothing and makes no API call that writes.
     support: full
   action_group:
     description: Use C(group/cwagent.iam.aws) in C(module_defaults) to set the AWS options of all modules at once.

@@ -13,40 +13,41 @@ options:
     description:
       - What the principal is for. V(server) attaches C(CloudWatchAgentServerPolicy), enough to run the agent;
         V(admin) attaches C(CloudWatchAgentAdminPolicy), which also lets it store the configuration.
-      - The other one of the two is detached.
+      - The other of these two policies is detached.
       - Required with O(state=present).
     type: str
     choices: [server, admin]
   ssm_policy:
     description:
-      - The policy that lets Systems Manager install and configure the agent. V(none) removes it; when omitted it is
-        left as it is, unless O(exclusive=true).
-      - C(AmazonEC2RoleforSSM) is deprecated by AWS, since it gives broad rights on S3, and is used with a warning.
+      - The policy that allows Systems Manager to install and configure the agent. V(none) detaches it. When omitted, it
+        is not changed, unless O(exclusive=true).
+      - V(AmazonEC2RoleforSSM) is deprecated by AWS, since it allows reading and writing all of S3; the task then warns.
     type: str
     choices: [none, AmazonSSMManagedInstanceCore, AmazonEC2RoleforSSM]
   managed_policies:
-    description: ARNs of further managed policies to attach.
+    description: ARNs of additional managed policies to attach.
     type: list
     elements: str
     default: []
   exclusive:
     description:
-      - With V(false), others may have things on the principal too. Only the agent's policies are attached and detached;
-        what else is attached, inline or trusted stays; and O(state=absent) leaves a principal with such things.
-      - With V(true), the principal ends with exactly what is declared.
+      - With V(false), the principal can be shared with other uses. Only the agent's policies and O(managed_policies)
+        are attached and detached. Other policies and trust statements are not changed, and O(state=absent) does not
+        delete a principal that has any.
+      - With V(true), everything that is not declared is removed from the principal.
     type: bool
     default: false
   path:
     description:
-      - The IAM path, such as V(/monitoring/), used when the principal is made; the default is then V(/).
-      - One that exists under another path is an error.
+      - The IAM path, such as V(/monitoring/), for the creation of the principal. The default is then V(/).
+      - The task fails if the principal exists with another path.
     type: str
   permissions_boundary:
     description:
-      - The ARN of the policy that bounds the principal. V(none) removes it; when omitted it is left as it is.
+      - The ARN of the policy to use as permissions boundary. V(none) removes the boundary. Not changed when omitted.
     type: str
   tags:
-    description: Tags to set. When omitted, tags are left as they are.
+    description: Tags to set. Not changed when omitted.
     type: dict
     aliases: [resource_tags]
   purge_tags:
@@ -55,11 +56,11 @@ options:
   admin_window:
     description:
       - Whether the principal has an admin window, which M(cwagent.iam.cwagent_admin_window) opens and closes.
-      - A principal that has none gets it closed, before it gets any right. One that has it keeps it as it is.
+      - A principal that has none gets a closed one, before any policy is attached. One that exists is not changed.
     type: bool
     default: false
   state:
-    description: Whether the principal is to be there.
+    description: Whether the principal should exist.
     type: str
     choices: [present, absent]
     default: present

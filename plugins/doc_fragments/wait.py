@@ -10,13 +10,13 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   wait:
-    description: Whether to wait until AWS shows what was done.
+    description: Whether to wait until AWS shows the changes.
     type: bool
     default: true
   wait_timeout:
     description:
-      - How long to wait, in seconds, and how long to go on trying while one service of AWS does not know yet what was
-        made in another.
+      - How long to wait, in seconds. Also how long to repeat a call while one service of AWS does not know yet what was
+        created in another.
     type: int
     default: 120
 """

@@ -1,6 +1,6 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Cuts long lists into what one task does at a time, so that a person sees it move."""
+"""Splits long lists into batches, so that the loop of a task shows its progress."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def batches(lists: Mapping[str, Sequence[str]], size: int) -> list[dict[str, Any]]:
-    """The parts of all lists in order, each with the key of its list and its place in it in words."""
+    """Return the batches of all lists in order, each with the key of its list and a label with its position."""
     return [
         {"key": key, "value": list(items[first : first + size]), "label": _label(key, first, size, len(items))}
         for key, items in lists.items()
@@ -28,4 +28,5 @@ class FilterModule:
     """The filters in this file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return the filters by name."""
         return {"batches": batches}

@@ -1,6 +1,6 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Points the CloudWatch agent to a credentials file, in the text of its ``common-config.toml``."""
+"""Sets the CloudWatch agent's credentials file in the text of its ``common-config.toml``."""
 
 from __future__ import annotations
 
@@ -23,71 +23,72 @@ _SETTING = re.compile(rf"""(\s*(["']?)({PROFILE}|{FILE})\2\s*=\s*)("(?:[^"\\]|\\
 
 
 def common_config(text: str, profile: str, file: str, *, state: str = "present") -> str:
-    """The text of a ``common-config.toml`` with the two settings, or without them.
+    """Return the text of a ``common-config.toml`` with the two settings, or without them.
 
-    The text is changed line by line, so that all else stays. Whether the change came out right is then seen by reading
-    the new text as TOML.
+    The text is changed line by line, so that the rest is kept as it is. The new text is then parsed as TOML to verify
+    the change.
 
-    :param text: empty where there is no file.
-    :raises AnsibleFilterError: the text is no TOML, or cannot be changed in place.
+    :param text: the current text; empty where there is no file.
+    :raises AnsibleFilterError: the text is not valid TOML, or cannot be changed in place.
     """
     settings = {PROFILE: str(profile), FILE: str(file)}
-    before = _parsed(text)
-    principal = before.get(SECTION, {})
-    if not isinstance(principal, dict):
-        raise AnsibleFilterError(f"common-config.toml: '{SECTION}' is no section in it.")
+    current = _parse(text)
+    section = current.get(SECTION, {})
+    if not isinstance(section, dict):
+        raise AnsibleFilterError(f"common-config.toml: '{SECTION}' is not a section.")
     if state == "present":
-        if {**principal, **settings} == principal:
+        planned = {**section, **settings}
+        if planned == section:
             return text
-        after, wanted = _set(text, settings), {**before, SECTION: {**principal, **settings}}
+        new_text = _set(text, settings)
     else:
-        # Whoever points the agent to another file has settings of their own.
-        if principal.get(FILE) != settings[FILE]:
+        # Settings with another file are not from this collection.
+        if section.get(FILE) != settings[FILE]:
             return text
-        after, wanted = (
-            _removed(text),
-            {**before, SECTION: {key: principal[key] for key in principal.keys() - settings.keys()}},
-        )
-    if not _same(after, wanted):
+        planned = {key: section[key] for key in section.keys() - settings.keys()}
+        new_text = _remove(text)
+    if not _has_content(new_text, {**current, SECTION: planned}):
         raise AnsibleFilterError(
             f"common-config.toml: {PROFILE} and {FILE} are written in a way that cannot be changed in place. Write "
             f"them as lines of their own in a section [{SECTION}]."
         )
-    return after
+    return new_text
 
 
-def _parsed(text: str) -> dict[str, Any]:
+def _parse(text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise AnsibleFilterError(f"common-config.toml is no TOML, so the agent cannot read it: {error}.") from error
+        raise AnsibleFilterError(
+            f"common-config.toml is not valid TOML, so the agent cannot read it: {error}."
+        ) from error
 
 
-def _same(text: str, wanted: Mapping[str, Any]) -> bool:
-    """Whether a text says this; an empty section is as good as none."""
+def _has_content(text: str, planned: Mapping[str, Any]) -> bool:
+    """Whether a text has this content; an empty section counts as none."""
     try:
-        found = _parsed(text)
+        content = _parse(text)
     except AnsibleFilterError:
         return False
-    return {SECTION: {}, **found} == {SECTION: {}, **wanted}
+    return {SECTION: {}, **content} == {SECTION: {}, **planned}
 
 
 def _lines(text: str) -> list[str]:
-    """The lines with their ends; only those of TOML count as ends, of which Python knows more."""
+    """Split a text into lines with their ends, only where TOML ends a line; Python's own method splits at more."""
     return [line for line in re.split(r"(?<=\n)", text) if line]
 
 
-def _section(lines: list[str]) -> range | None:
-    """Where the section is, with its header."""
-    headers = [number for number, line in enumerate(lines) if _ANY_HEADER.match(line) and _whole(lines[:number])]
+def _find_section(lines: list[str]) -> range | None:
+    """Return the line numbers of the section, with its header; ``None`` where there is none."""
+    headers = [number for number, line in enumerate(lines) if _ANY_HEADER.match(line) and _is_complete(lines[:number])]
     start = next((number for number in headers if _HEADER.match(lines[number])), None)
     if start is None:
         return None
     return range(start, next((number for number in headers if number > start), len(lines)))
 
 
-def _whole(lines: list[str]) -> bool:
-    """Whether no value goes on after these lines, such as a list, in which a line may look like a header."""
+def _is_complete(lines: list[str]) -> bool:
+    """Whether no value, such as a list, continues after these lines; in a list, a line can look like a header."""
     try:
         tomllib.loads("".join(lines))
     except tomllib.TOMLDecodeError:
@@ -95,8 +96,8 @@ def _whole(lines: list[str]) -> bool:
     return True
 
 
-def _quoted(value: str) -> str:
-    """A value as a string of TOML, which differs from JSON's in one character."""
+def _quote(value: str) -> str:
+    """Return a value as a TOML string, which differs from JSON's in one character."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
@@ -105,25 +106,25 @@ def _set(text: str, settings: Mapping[str, str]) -> str:
     lines = _lines(text)
     if lines and not lines[-1].endswith("\n"):
         lines[-1] += end
-    if _section(lines) is None:
+    if _find_section(lines) is None:
         lines += [end] if lines else []
         lines += [f"[{SECTION}]{end}"]
-    section = _section(lines) or range(0)  # it was added above, where there was none
+    section = _find_section(lines) or range(0)  # added above, where there was none
     missing = dict(settings)
     for number in section:
-        found = _SETTING.match(lines[number])
-        if found:
-            lines[number] = f"{found[1]}{_quoted(settings[found[3]])}{found[5]}"
-            missing.pop(found[3], None)
+        match = _SETTING.match(lines[number])
+        if match:
+            lines[number] = f"{match[1]}{_quote(settings[match[3]])}{match[5]}"
+            missing.pop(match[3], None)
     lines[section.start + 1 : section.start + 1] = [
-        f"    {key} = {_quoted(value)}{end}" for key, value in missing.items()
+        f"    {key} = {_quote(value)}{end}" for key, value in missing.items()
     ]
     return "".join(lines)
 
 
-def _removed(text: str) -> str:
+def _remove(text: str) -> str:
     lines = _lines(text)
-    section = _section(lines) or range(0)
+    section = _find_section(lines) or range(0)
     kept = [lines[number] for number in section if not _SETTING.match(lines[number])]
     before, after = lines[: section.start], lines[section.stop :]
     if not "".join(kept[1:]).strip():  # nothing but the header
@@ -134,8 +135,8 @@ def _removed(text: str) -> str:
 
 
 class FilterModule:
-    """The filter that changes the agent's common configuration."""
+    """The filters in this file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """By name, the filter."""
+        """Return the filters by name."""
         return {"common_config": common_config}

@@ -7,12 +7,12 @@ DOCUMENTATION = r"""
 name: saved_credentials
 author: cwagent.iam contributors (@cwagent)
 version_added: 1.0.0
-short_description: The saved access key of an IAM user, as the text of a credentials file
+short_description: Read the saved access key of an IAM user as the text of a credentials file
 description:
-  - Reads the access key that P(cwagent.iam.cwagent_iam_user#module) has saved for a user, wherever that is, and gives
-    it as the text of an AWS shared-credentials file.
-  - It writes nothing of the key to the screen or to a log, at any verbosity. Use it in tasks with C(no_log=true) only.
-  - An option that is empty is as good as none.
+  - Reads the access key that P(cwagent.iam.cwagent_iam_user#module) saved for a user, from any of its stores, and
+    returns it as the text of an AWS shared-credentials file.
+  - The lookup itself never prints or logs the key, at any verbosity. Use it only in tasks with C(no_log=true).
+  - An empty option counts as not set.
 options:
   _terms:
     description: The names of the users.
@@ -27,19 +27,19 @@ options:
     choices: [file, ssm, secretsmanager]
     default: file
   directory:
-    description: The folder of the files, with O(store=file).
+    description: The folder with the files, for O(store=file).
     type: path
     default: ~/.cwagent/credentials
   prefix:
-    description: What the names of parameters and secrets begin with; the name of the user follows.
+    description: The beginning of the parameters' and secrets' names; the name of the user follows.
     type: str
     default: /cwagent/credentials/
   section:
-    description: The profile, in the file on the controller and in the text.
+    description: The profile, both in the file on the controller and in the returned text.
     type: str
     default: AmazonCloudWatchAgent
   on_missing:
-    description: Whether it is an error when no access key is saved. With V(skip), the text is empty then.
+    description: What to do when no access key is saved. V(error) fails; V(skip) returns an empty text.
     type: str
     choices: [error, skip]
     default: error
@@ -52,10 +52,10 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Give a program on the host the access key
+- name: Copy the access key to a host
   ansible.builtin.copy:
     content: "{{ lookup('cwagent.iam.saved_credentials', 'CloudWatchAgentServerUser-db1', store='ssm') }}"
-    dest: /etc/program.credentials
+    dest: /etc/cwagent.credentials
     mode: "0600"
   no_log: true
   diff: false
@@ -89,9 +89,9 @@ class LookupModule(AWSLookupBase):  # type: ignore[misc]  # amazon.aws comes wit
     """Reads saved access keys. amazon.aws could read the parameters, but prints them at ``-vvvv``."""
 
     def run(self, terms: Iterable[str], variables: Mapping[str, Any] | None = None, **kwargs: Any) -> list[str]:
-        """For each user, the text of a credentials file."""
-        given = {key: value for key, value in kwargs.items() if value not in (None, "")}
-        self.set_options(var_options=variables, direct=given)
+        """Return the text of a credentials file for each user."""
+        options = {key: value for key, value in kwargs.items() if value not in (None, "")}
+        self.set_options(var_options=variables, direct=options)
         if self.get_option("store") != "file":
             self.require_aws_sdk()
         try:
@@ -101,17 +101,17 @@ class LookupModule(AWSLookupBase):  # type: ignore[misc]  # amazon.aws comes wit
 
     def _text(self, user: str) -> str:
         _names.check_name("user", user)
-        where, key = self._file(user) if self.get_option("store") == "file" else self._remote(user)
+        where, key = self._read_file(user) if self.get_option("store") == "file" else self._read_document(user)
         if key:
-            return key_format.as_file(key, self.get_option("section"))
+            return key_format.to_file(key, self.get_option("section"))
         if self.get_option("on_missing") == "skip":
             return ""
         raise CwagentError(
-            f"There is no access key of user '{user}' in {where}. Let the playbook cwagent.iam.site or the module "
-            "cwagent.iam.cwagent_iam_user save one there first."
+            f"There is no access key of user '{user}' in {where}. Run the playbook cwagent.iam.site or the module "
+            "cwagent.iam.cwagent_iam_user first; it saves one there."
         )
 
-    def _file(self, user: str) -> tuple[str, SavedKey | None]:
+    def _read_file(self, user: str) -> tuple[str, SavedKey | None]:
         path = Path(self.get_option("directory")) / f"{user}.credentials"
         section = self.get_option("section")
         where = f"profile {section} of {path}"
@@ -122,23 +122,23 @@ class LookupModule(AWSLookupBase):  # type: ignore[misc]  # amazon.aws comes wit
         except OSError as error:
             raise CwagentError(f"Could not read {path}: {error.strerror}.") from error
 
-    def _remote(self, user: str) -> tuple[str, SavedKey | None]:
+    def _read_document(self, user: str) -> tuple[str, SavedKey | None]:
         name = f"{self.get_option('prefix')}{user}"
         aws = Aws(self.client)
         if self.get_option("store") == "ssm":
-            where, answer = f"parameter '{name}'", _parameter(aws, name)
+            where, text = f"parameter '{name}'", _read_parameter(aws, name)
         else:
-            where, answer = f"secret '{name}'", _secret(aws, name)
-        return where, key_format.from_json(answer) if answer else None
+            where, text = f"secret '{name}'", _read_secret(aws, name)
+        return where, key_format.from_json(text) if text else None
 
 
-def _parameter(aws: Aws, name: str) -> str | None:
+def _read_parameter(aws: Aws, name: str) -> str | None:
     description = f"read parameter '{name}'"
     answer = aws.find("ssm:GetParameter", description, "ParameterNotFound", Name=name, WithDecryption=True)
     return str(answer["Parameter"]["Value"]) if answer else None
 
 
-def _secret(aws: Aws, name: str) -> str | None:
+def _read_secret(aws: Aws, name: str) -> str | None:
     description = f"read secret '{name}'"
     answer = aws.find("secretsmanager:GetSecretValue", description, "ResourceNotFoundException", SecretId=name)
     return str(answer.get("SecretString", "")) if answer else None

@@ -1,6 +1,6 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The instance metadata service, as an instance sees itself (version 2, with a session token)."""
+"""Reads the identity and the credentials of an instance from its metadata service (version 2, with a token)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.error import HTTPError, URLError
 
 from ansible.module_utils.urls import open_url
 
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import ConsistencyTimeout, CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._names import name_of
 
 if TYPE_CHECKING:
@@ -23,12 +23,16 @@ ADDRESS = "http://169.254.169.254"
 ADDRESS_VARIABLE = "AWS_EC2_METADATA_SERVICE_ENDPOINT"
 TIMEOUT_SECONDS = 5
 NOT_FOUND = 404
-TOKEN_SECONDS = 21600  # the longest there is, so that no wait outlives it
+TOKEN_SECONDS = 21600  # the maximum, so that the token does not expire during a wait
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Who an instance is to AWS. :param role: the role whose credentials it gets. :param profile: that holds it."""
+    """The identity of an instance.
+
+    :param profile: the instance profile that is associated with it.
+    :param role: the role in that profile, once the instance gets its credentials.
+    """
 
     profile: str | None = None
     role: str | None = None
@@ -37,7 +41,7 @@ class Identity:
 class MetadataService:
     """The metadata service of the instance this runs on.
 
-    boto3 reads its address from the same environment variable, which serves hosts that reach it through a relay.
+    boto3 reads the address from the same environment variable; hosts that reach the service through a relay set it.
     """
 
     def __init__(self) -> None:
@@ -45,12 +49,12 @@ class MetadataService:
         self._token: str | None = None
 
     def identity(self) -> Identity:
-        """Who the instance is now; an instance without a profile is nobody.
+        """Read the current identity; it is empty where the instance has no profile.
 
-        Until a new profile or its role has reached EC2, the service has documents that say so in their ``Code`` and
-        hold nothing else.
+        Until EC2 knows a new profile and its role, the documents of the service have a ``Code`` that says so, and
+        nothing else.
 
-        :raises CwagentError: the service cannot be reached.
+        :raises CwagentError: the service did not answer, or answered with an error.
         """
         arn = self._document("iam/info").get("InstanceProfileArn")
         if arn is None:
@@ -59,14 +63,14 @@ class MetadataService:
         return Identity(name_of(arn), role if role and "AccessKeyId" in self._credentials(role) else None)
 
     def credentials(self) -> dict[str, Any]:
-        """The instance's credentials as boto3 takes them.
+        """Read the credentials of the instance, as arguments for a boto3 client.
 
-        :raises CwagentError: it has none.
+        :raises CwagentError: it has none, or the service did not answer.
         """
         role = self._role()
         document = self._credentials(role) if role else {}
         if "AccessKeyId" not in document:
-            reason = document.get("Message") or document.get("Code") or "its metadata service names no role"
+            reason = document.get("Message") or document.get("Code") or "its metadata service shows no role"
             raise CwagentError(f"This instance has no credentials: {reason}.")
         return {
             "aws_access_key_id": document["AccessKeyId"],
@@ -85,10 +89,12 @@ class MetadataService:
 
     def _get(self, path: str) -> str | None:
         if self._token is None:
-            self._token = self._ask("PUT", "api/token", {"X-aws-ec2-metadata-token-ttl-seconds": str(TOKEN_SECONDS)})
-        return self._ask("GET", f"meta-data/{path}", {"X-aws-ec2-metadata-token": self._token or ""})
+            self._token = self._request(
+                "PUT", "api/token", {"X-aws-ec2-metadata-token-ttl-seconds": str(TOKEN_SECONDS)}
+            )
+        return self._request("GET", f"meta-data/{path}", {"X-aws-ec2-metadata-token": self._token or ""})
 
-    def _ask(self, method: str, path: str, headers: dict[str, str]) -> str | None:
+    def _request(self, method: str, path: str, headers: dict[str, str]) -> str | None:
         url = f"{self._address}/latest/{path}"
         try:
             with open_url(url, method=method, headers=headers, timeout=TIMEOUT_SECONDS, use_proxy=False) as answer:
@@ -96,8 +102,8 @@ class MetadataService:
         except HTTPError as error:
             if error.code == NOT_FOUND:
                 return None
-            self._token = None  # it can be what was refused
-            raise CwagentError(f"The instance metadata service refused {url}: HTTP {error.code}.") from error
+            self._token = None  # the service can have rejected the token
+            raise CwagentError(f"The instance metadata service returned HTTP {error.code} for {url}.") from error
         except (URLError, OSError) as error:
             raise CwagentError(
                 f"The instance metadata service does not answer at {self._address} ({error}). It answers only on an "
@@ -106,11 +112,13 @@ class MetadataService:
 
 
 def wait_for(service: MetadataService, profile: str | None, deadline: Deadline) -> Identity:
-    """Wait until the instance sees itself under an instance profile, or under none.
+    """Wait until the instance has the identity of an instance profile, or none.
 
-    The service refuses calls when they are too many, of other programs too, so a failure ends the wait only at its end.
+    The service rejects calls where they are too many, those of other programs included, so errors are retried too.
 
-    :raises CwagentError: it does not within the deadline.
+    :param profile: the name of the instance profile; ``None`` for none.
+    :raises ConsistencyTimeout: the service does not show the profile before the deadline.
+    :raises CwagentError: the service still fails at the deadline.
     """
     while True:
         try:
@@ -122,11 +130,12 @@ def wait_for(service: MetadataService, profile: str | None, deadline: Deadline) 
         if current.profile == profile and (profile is None or current.role):
             return current
         if not deadline.pause():
-            raise CwagentError(
-                f"Waited {deadline.seconds:.0f} seconds for this instance to see {_words(profile)}; its metadata "
-                f"service still shows {_words(current.profile)}. EC2 can take minutes: raise wait_timeout."
+            raise ConsistencyTimeout(
+                f"Waited {deadline.seconds:.0f} seconds for the instance metadata service to show "
+                f"{_describe(profile)}; it still shows {_describe(current.profile)}. EC2 can take minutes: "
+                "increase wait_timeout."
             )
 
 
-def _words(profile: str | None) -> str:
+def _describe(profile: str | None) -> str:
     return f"instance profile '{profile}'" if profile else "no instance profile"

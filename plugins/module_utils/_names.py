@@ -1,6 +1,6 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The names AWS accepts, and the ARNs and policies the agent needs, without asking AWS."""
+"""The names that AWS accepts, and the managed policies of the agent. Pure."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import Invalid
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+# The managed policies of the agent: by access and by choice of ssm_policy, the name with its path. The options, their
+# choices and the plans derive from these. A new one is added here and to the documented choices; tests compare the two.
 ACCESS_POLICIES = {"server": "CloudWatchAgentServerPolicy", "admin": "CloudWatchAgentAdminPolicy"}
 SSM_POLICIES = {
     "AmazonSSMManagedInstanceCore": "AmazonSSMManagedInstanceCore",
@@ -20,12 +22,12 @@ SSM_POLICIES = {
 DEPRECATED_SSM_POLICY = "AmazonEC2RoleforSSM"
 SSM_CHOICES = ["none", *SSM_POLICIES]
 
-# The agent's policies allow it to read and write parameters of these names, and no others.
+# The agent's policies allow it to read and write parameters whose names begin like this, and no others.
 PARAMETER_PREFIX = "AmazonCloudWatch-"
-# The inline policy by which the admin window is opened and closed; ours, wherever it is found.
+# The inline policy that opens and closes the admin window; this collection manages every policy of this name.
 WINDOW_POLICY = "CloudWatchAgentAdminWindow"
 
-# Patterns are text here and in other files: a module needs few of them, and compiles those where it does.
+# Patterns are text, here and in other files: a module uses few of them, and compiles only those.
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 _CHARACTERS = r"[\w+=,.@-]"
 _LENGTHS = {"role": 64, "user": 64, "instance profile": 128}
@@ -38,7 +40,7 @@ MAX_TAGS, MAX_TAG_KEY, MAX_TAG_VALUE = 50, 128, 256
 
 
 def partition_of(region: str | None) -> str:
-    """The partition of a region, told by its name: AWS gives each partition its own prefixes.
+    """Return the partition of a region. The names of regions begin differently in each partition.
 
     https://docs.aws.amazon.com/whitepapers/latest/aws-fault-isolation-boundaries/partitions.html
     """
@@ -55,64 +57,67 @@ def partition_of(region: str | None) -> str:
 
 
 def aws_policy_arn(name: str, partition: str) -> str:
-    """The ARN of a policy that AWS manages; ``name`` includes its path, if it has one."""
+    """Return the ARN of a policy that AWS manages. :param name: the name, with its path if it has one."""
     return f"arn:{partition}:iam::aws:policy/{name}"
 
 
 def agent_policies(partition: str) -> frozenset[str]:
-    """The ARNs of all policies that are this collection's to attach and detach."""
+    """Return the ARNs of all policies that this collection attaches and detaches."""
     return frozenset(aws_policy_arn(name, partition) for name in [*ACCESS_POLICIES.values(), *SSM_POLICIES.values()])
 
 
 def declared_policies(access: str, ssm_policy: str | None, partition: str) -> tuple[frozenset[str], frozenset[str]]:
-    """The agent policies to hold and to be without, for an access and a choice of SSM policy.
+    """Return the ARNs of the policies to attach and of those to detach.
 
-    :param ssm_policy: a key of ``SSM_POLICIES``, ``none`` for neither, ``None`` for leave as it is.
+    :param access: a key of ``ACCESS_POLICIES``.
+    :param ssm_policy: a key of ``SSM_POLICIES``, ``none`` for no such policy, ``None`` to leave them unchanged.
     """
-    principal = {ACCESS_POLICIES[access]}
+    attached = {ACCESS_POLICIES[access]}
     managed = set(ACCESS_POLICIES.values())
     if ssm_policy is not None:
         managed |= set(SSM_POLICIES.values())
-        principal |= {SSM_POLICIES[ssm_policy]} if ssm_policy != "none" else set()
+        attached |= {SSM_POLICIES[ssm_policy]} if ssm_policy != "none" else set()
     return (
-        frozenset(aws_policy_arn(name, partition) for name in principal),
-        frozenset(aws_policy_arn(name, partition) for name in managed - principal),
+        frozenset(aws_policy_arn(name, partition) for name in attached),
+        frozenset(aws_policy_arn(name, partition) for name in managed - attached),
     )
 
 
 def check_name(kind: str, name: str) -> None:
-    """Refuse a name that IAM would refuse.
+    """Check that IAM accepts a name.
 
     :param kind: ``role``, ``user`` or ``instance profile``.
-    :raises InvalidInput: it says which characters and how many IAM allows.
+    :raises InvalidInput: it does not; the message says which characters and how many IAM allows.
     """
     if not re.fullmatch(f"{_CHARACTERS}{{1,{_LENGTHS[kind]}}}", name, re.ASCII):
         raise InvalidInput(
-            f"'{name}' is no valid {kind} name: IAM allows 1 to {_LENGTHS[kind]} characters, "
+            f"'{name}' is not a valid {kind} name: IAM allows 1 to {_LENGTHS[kind]} characters, "
             "letters, digits and any of +=,.@_- (no spaces)."
         )
 
 
 def check_different(names: Collection[str]) -> None:
-    """Refuse names that IAM takes for one. :raises InvalidInput: it names them."""
+    """Check that no two names differ only by case. :raises InvalidInput: two do; the message has both."""
     seen: dict[str, str] = {}
     for name in names:
         other = seen.setdefault(name.lower(), name)
         if other != name:
-            raise InvalidInput(f"'{other}' and '{name}' differ only by case, and IAM takes them for one name.")
+            raise InvalidInput(f"'{other}' and '{name}' differ only by case, and IAM treats them as the same name.")
 
 
 def check_path(path: str | None) -> None:
-    """Refuse a path that IAM would refuse. :raises InvalidInput: it says what a path looks like."""
+    """Check that IAM accepts a path. :raises InvalidInput: it does not; the message says what a path looks like."""
     if path is not None and not re.fullmatch(_PATH, path):
-        raise InvalidInput(f"'{path}' is no valid IAM path: it begins and ends with a slash, such as /monitoring/.")
+        raise InvalidInput(
+            f"'{path}' is not a valid IAM path: it must begin and end with a slash, such as /monitoring/."
+        )
 
 
 def check_policy_arn(arn: str, partition: str, option: str) -> None:
-    """Refuse what is not the ARN of a managed policy of this partition.
+    """Check that an ARN is that of a managed policy of this partition.
 
-    :param option: the option it was given for.
-    :raises InvalidInput: it says what such an ARN looks like.
+    :param option: the option that has the ARN.
+    :raises InvalidInput: it is not; the message says what such an ARN looks like.
     """
     match = re.fullmatch(_POLICY_ARN, arn, re.ASCII)
     if not match:
@@ -125,17 +130,17 @@ def check_policy_arn(arn: str, partition: str, option: str) -> None:
 
 
 def check_tags(tags: Mapping[str, str] | None) -> None:
-    """Refuse tags that AWS would refuse.
+    """Check that IAM accepts these tags.
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/id_tags.html
-    :raises InvalidInput: it names the tag.
+    :raises InvalidInput: it does not; the message names the tag.
     """
     if tags is None:
         return
     if len(tags) > MAX_TAGS:
-        raise InvalidInput(f"{len(tags)} tags were given; AWS allows {MAX_TAGS} on one resource.")
+        raise InvalidInput(f"tags: must be at most {MAX_TAGS}, not {len(tags)}.")
     if len({key.lower() for key in tags}) < len(tags):
-        raise InvalidInput("tags: two keys differ only by case, and IAM takes them for one.")
+        raise InvalidInput("tags: two keys differ only by case, and IAM treats them as the same key.")
     for key, value in tags.items():
         if not re.fullmatch(_TAG_CHARACTERS, key + value):
             raise InvalidInput(
@@ -143,21 +148,21 @@ def check_tags(tags: Mapping[str, str] | None) -> None:
             )
         if not 1 <= len(key) <= MAX_TAG_KEY or len(value) > MAX_TAG_VALUE:
             raise InvalidInput(
-                f"tag '{key}': AWS allows keys of 1 to {MAX_TAG_KEY} and values of up to {MAX_TAG_VALUE} characters."
+                f"tag '{key}': AWS allows 1 to {MAX_TAG_KEY} characters in a key and up to {MAX_TAG_VALUE} in a value."
             )
         if key.lower().startswith("aws:"):
-            raise InvalidInput(f"tag '{key}': keys that begin with aws: are reserved by AWS.")
+            raise InvalidInput(f"tag '{key}': AWS reserves keys that begin with aws: for itself.")
 
 
 def check_instance_id(instance_id: str) -> None:
-    """Refuse what EC2 would call malformed. :raises InvalidInput: it says what an id looks like."""
+    """Check that this can be an instance ID. :raises InvalidInput: it cannot; the message says what IDs look like."""
     if not re.fullmatch(_INSTANCE_ID, instance_id):
         raise InvalidInput(
-            f"'{instance_id}' is no EC2 instance id: it is i- and 8 or 17 hexadecimal digits, "
+            f"'{instance_id}' is not a valid EC2 instance ID: it must be i- and 8 or 17 hexadecimal digits, "
             "such as i-0123456789abcdef0."
         )
 
 
 def name_of(arn: str) -> str:
-    """The name at the end of an ARN, without the path."""
+    """Return the name at the end of an ARN, without the path."""
     return arn.rsplit("/", 1)[-1]

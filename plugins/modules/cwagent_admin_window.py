@@ -7,15 +7,17 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: cwagent_admin_window
 version_added: 1.0.0
-short_description: Open and close the time in which an admin principal may write to Parameter Store
+short_description: Open and close the admin window of a role or user
 description:
-  - Keeps one inline policy on a role or a user, C(CloudWatchAgentAdminWindow), that denies C(ssm:PutParameter).
-  - While the window is closed, the Deny is unconditional. While it is open, the Deny begins at a deadline, so that the
+  - The admin window is the time in which an admin principal may write to Parameter Store.
+  - Manages one inline policy of a role or user, C(CloudWatchAgentAdminWindow), that denies C(ssm:PutParameter).
+  - While the window is closed, the Deny is unconditional. While it is open, the Deny starts at a deadline, so that the
     window closes by itself, whatever happens to the controller.
-  - A Deny holds for sessions that exist already, so credentials that were copied off an instance lose the right too.
-  - Nothing but C(ssm:PutParameter) is denied; the agent keeps running under an admin role.
-  - The access keys of a user are active while its window is open and inactive while it is closed. That goes for all of
-    them, so keep no key on an admin user that must stay inactive.
+  - A Deny applies to existing sessions too, so it also revokes the permission from credentials that were copied off an
+    instance.
+  - Nothing but C(ssm:PutParameter) is denied. The agent keeps running with an admin role.
+  - The access keys of a user are active while its window is open, and inactive while it is closed. This applies to all
+    of its keys, so do not keep a key on an admin user that must stay inactive.
 author: cwagent.iam contributors (@cwagent)
 options:
   role:
@@ -27,26 +29,26 @@ options:
   state:
     description:
       - V(absent) removes the policy, so that the principal may write at all times, and activates a user's keys.
-      - A principal that does not exist has no window; that is an error for V(open) only.
+      - A principal that does not exist has no window. This is an error for V(open) only.
     type: str
     choices: [open, closed, absent]
     required: true
   minutes:
     description:
-      - How long to open the window for, in minutes, from 1 to 720, by the clock of AWS.
-      - A window that is open already is only ever opened for longer.
+      - For how many minutes to open the window, from 1 to 720, by the clock of AWS.
+      - A window that is open already is only ever extended.
     type: int
     default: 15
-  refuse_open:
+  fail_if_open:
     description: Whether a window that is open already is an error, since another run or a person has opened it.
     type: bool
     default: false
   force:
     description:
-      - Whether to write the policy and the state of a user's keys even where they look as wanted.
-      - For closing a window that was opened seconds before, which IAM can still show as it was before that. So a role's
-        is not even looked at with O(state=closed), closing it always counts as a change, and the diff does not tell how
-        it was.
+      - Whether to write the policy and the status of a user's keys even if they look as desired.
+      - Use it to close a window that was opened seconds before, since IAM can still show the state before that. With
+        O(state=closed), the window of a role is not read first. Closing it always counts as a change, and the diff
+        shows its earlier state as V(unknown).
     type: bool
     default: false
 extends_documentation_fragment:
@@ -56,7 +58,7 @@ extends_documentation_fragment:
   - amazon.aws.region.modules
   - amazon.aws.boto3
 notes:
-  - IAM takes seconds, rarely minutes, to bring a changed policy to every service.
+  - It takes seconds, rarely minutes, until a changed policy is in effect in every AWS service.
 """
 
 EXAMPLES = r"""
@@ -65,7 +67,7 @@ EXAMPLES = r"""
     role: CloudWatchAgentAdminRole
     state: open
 
-- name: Close the window before its time is up
+- name: Close the window before its deadline
   cwagent.iam.cwagent_admin_window:
     role: CloudWatchAgentAdminRole
     state: closed
@@ -74,21 +76,37 @@ EXAMPLES = r"""
 RETURN = r"""
 window:
   description:
-    - The window. Its state is V(expired) where the deadline has passed, which closes it too, and V(altered) where the
-      policy is not as this module writes it.
-    - The deadline is in UTC, and null unless the window is or was open.
+    - The window. Its state is V(open), V(closed) or V(absent); V(expired) if the deadline has passed, which closes it
+      too; V(modified) if the policy is not one that this module writes; and V(unknown) if it could not be read.
+    - The deadline is in UTC. It is null unless the window is or was open.
   returned: success
   type: dict
   sample: {access_keys: [], deadline: "2026-11-24T16:15:00Z", state: open}
 steps:
   description:
-    - What was done, or in check mode would be done.
-    - When the task has failed, what was to be done; empty where nothing was begun. C(done) and C(not_done) tell then
-      what of it was.
+    - The steps that were taken, or would be taken in check mode.
+    - If the task failed, all planned steps; empty if none was begun. RV(done) and RV(not_done) say which were taken.
   returned: always
   type: list
   elements: str
   sample: ["open the admin window of role 'CloudWatchAgentAdminRole' until 2026-11-24T16:15:00Z"]
+counts:
+  description: How many of the RV(steps) create, update and delete something.
+  returned: when a plan was made
+  type: dict
+  sample: {create: 0, update: 1, delete: 0}
+done:
+  description: The steps that were taken before the task failed.
+  returned: when it failed after it had begun
+  type: list
+  elements: str
+  sample: ["close the admin window of user 'CloudWatchAgentAdminUser'"]
+not_done:
+  description: The steps that were not taken, the failed one first.
+  returned: when it failed after it had begun
+  type: list
+  elements: str
+  sample: ["deactivate access key AKIAIOSFODNN7EXAMPLE of user 'CloudWatchAgentAdminUser'"]
 """
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module, _names
@@ -101,7 +119,7 @@ SPEC = {
     "user": {"type": "str"},
     "state": {"type": "str", "choices": [window_plan.OPEN, window_plan.CLOSED, window_plan.ABSENT], "required": True},
     "minutes": {"type": "int", "default": 15},
-    "refuse_open": {"type": "bool", "default": False},
+    "fail_if_open": {"type": "bool", "default": False},
     "force": {"type": "bool", "default": False},
     **_module.WAIT_SPEC,
 }
@@ -113,12 +131,12 @@ def main() -> None:
     with _module.fail_on_error(module):
         kind = "role" if params["role"] else "user"
         if not params[kind]:
-            raise InvalidInput("One of role and user is needed.")
+            raise InvalidInput("One of role and user is required.")
         _names.check_name(kind, params[kind])
         if params["state"] == window_plan.OPEN:
             window_plan.check_minutes(params["minutes"])
         desired = window_plan.DesiredWindow(kind, params[kind], params["state"], params["minutes"], params["force"])
-        _module.run(module, WindowResource(_module.aws(module), desired, check_not_open=params["refuse_open"]))
+        _module.run(module, WindowResource(_module.aws_gateway(module), desired, params["fail_if_open"]))
 
 
 if __name__ == "__main__":

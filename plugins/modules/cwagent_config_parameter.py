@@ -10,50 +10,51 @@ version_added: 1.0.0
 short_description: Store a CloudWatch agent configuration in Systems Manager Parameter Store
 description:
   - Validates an agent configuration and stores it, minified, as a parameter that the agents of many servers can share.
-  - A parameter that already says the same is not written, whatever its spaces and the order of its keys.
-  - Uses only C(ssm:GetParameter) and C(ssm:PutParameter), since the agent's admin policy grants no more;
-    O(state=absent) also C(ssm:DeleteParameter).
+  - A parameter that has the same content already is not written, whatever its spaces and the order of its keys.
+  - Uses only C(ssm:GetParameter) and C(ssm:PutParameter), since the agent's admin policy allows no more;
+    with O(state=absent) also C(ssm:DeleteParameter).
 author: cwagent.iam contributors (@cwagent)
 options:
   name:
     description:
-      - The name of the parameter. It begins with C(AmazonCloudWatch-), as the agent's policies allow no others.
+      - The name of the parameter. It must begin with C(AmazonCloudWatch-), since the agent's policies allow no others.
     type: str
     required: true
   config:
-    description: The configuration, as a mapping or as its JSON text.
+    description: The configuration, as a mapping or as JSON text.
     type: raw
   src:
     description: The path of a file with the configuration, on the host that runs the module.
     type: path
   schema:
     description:
-      - The path of a JSON schema to validate the configuration against, on the host that runs the module.
+      - The path of a JSON schema on the host that runs the module. The configuration is validated against it.
       - The agent installs its own at V(/opt/aws/amazon-cloudwatch-agent/doc/amazon-cloudwatch-agent-schema.json).
-      - Needs the Python library C(jsonschema) there.
+      - Requires the Python library C(jsonschema) on that host.
     type: path
   tier:
     description:
-      - The tier of the parameter. V(Standard) holds 4096 bytes; V(Advanced) holds 8192 and is charged for.
-      - The default is the smallest that fits. A parameter that is Advanced stays so, since AWS takes no step back.
-      - Which tier a stored parameter has is not compared.
+      - The tier of the parameter. V(Standard) allows 4096 bytes; V(Advanced) allows 8192 and costs money.
+      - The default is the smallest that fits. A parameter in the Advanced tier remains there, since AWS cannot move it
+        back.
+      - A parameter that only has another tier is not changed.
     type: str
     choices: [Standard, Advanced]
-  as_instance:
+  use_instance_credentials:
     description:
-      - Whether to use the credentials that the instance metadata service gives to this host, and no others; the AWS
-        options for credentials, environment variables and files are ignored then.
+      - Whether to use only the credentials that the instance metadata service has for this host. The AWS options for
+        credentials, environment variables and credentials files are then ignored.
     type: bool
     default: false
-  stored:
+  known_value:
     description:
-      - What is stored, as an earlier task of this module returned it, so that it is not read again. It is read by
-        default.
-      - What somebody else has stored since that task is replaced.
+      - What is stored, as an earlier task of this module returned it in RV(previous), so that it is not read again. By
+        default it is read.
+      - What somebody else has stored since that task is overwritten.
     type: dict
     suboptions:
       value:
-        description: The text. Without it, nothing is stored.
+        description: The value of the parameter. Without it, there is no parameter.
         type: str
       type:
         description: The type of the parameter.
@@ -63,14 +64,14 @@ options:
         description: The version of the parameter.
         type: int
   state:
-    description: Whether the parameter is to be there.
+    description: Whether the parameter exists.
     type: str
     choices: [present, absent]
     default: present
   wait_timeout:
     description:
-      - How long to go on trying when AWS refuses to store the configuration, in seconds. A right that was given a
-        moment ago takes time to arrive everywhere.
+      - How long to retry when AWS denies access to the parameter, in seconds. It takes time until a permission that
+        was just granted is known everywhere.
     type: int
     default: 0
 extends_documentation_fragment:
@@ -80,7 +81,7 @@ extends_documentation_fragment:
   - amazon.aws.boto3
 seealso:
   - name: The agent's configuration file
-    description: What the sections mean.
+    description: The sections of the configuration and their settings.
     link: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch-Agent-Configuration-File-Details.html
 """
 
@@ -103,7 +104,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 parameter:
-  description: The parameter; null when there is none. The version is the one the parameter has, or would get.
+  description: The parameter; null when there is none. In check mode, its version is the one that it would get.
   returned: success
   type: dict
   sample:
@@ -116,31 +117,52 @@ region:
   returned: success
   type: str
   sample: eu-central-1
-stored:
-  description: What was stored before; empty when there was nothing.
+previous:
+  description: What was stored before, for O(known_value); empty when there was no parameter.
   returned: success
   type: dict
   sample: {type: String, value: '{"agent":{}}', version: 2}
 steps:
   description:
-    - What was done, or in check mode would be done.
-    - When the task has failed, what was to be done; empty where nothing was begun. C(done) and C(not_done) tell then
-      what of it was.
+    - The steps that were taken, or would be taken in check mode.
+    - If the task failed, all planned steps; empty if none was begun. RV(done) and RV(not_done) say which were taken.
   returned: always
+  type: list
+  elements: str
+  sample: ["store the configuration in parameter 'AmazonCloudWatch-linux'"]
+counts:
+  description: How many of the RV(steps) create, update and delete something.
+  returned: when a plan was made
+  type: dict
+  sample: {create: 1, update: 0, delete: 0}
+done:
+  description: The steps that were taken before the task failed.
+  returned: when it failed after it had begun
+  type: list
+  elements: str
+  sample: []
+not_done:
+  description: The steps that were not taken, the failed one first.
+  returned: when it failed after it had begun
   type: list
   elements: str
   sample: ["store the configuration in parameter 'AmazonCloudWatch-linux'"]
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter import plan as config_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.files import check_schema, read_config
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.resource import ParameterResource
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.resource import (
+    KnownState,
+    ParameterResource,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
 SPEC = {
@@ -149,8 +171,8 @@ SPEC = {
     "src": {"type": "path"},
     "schema": {"type": "path"},
     "tier": {"type": "str", "choices": list(config_plan.LIMITS)},
-    "as_instance": {"type": "bool", "default": False},
-    "stored": {
+    "use_instance_credentials": {"type": "bool", "default": False},
+    "known_value": {
         "type": "dict",
         "options": {
             "value": {"type": "str"},
@@ -163,9 +185,11 @@ SPEC = {
 }
 
 
-def wanted(module: AnsibleAWSModule) -> config_plan.DesiredParameter | None:
-    """What the options ask for. :raises InvalidInput: the agent or Parameter Store would refuse it."""
-    params = module.params
+def desired_parameter(params: Mapping[str, Any]) -> config_plan.DesiredParameter | None:
+    """The parameter that the options declare; ``None`` where it is to be absent.
+
+    :raises InvalidInput: the configuration or its name is not valid.
+    """
     config_plan.check_parameter_name(params["name"])
     if params["state"] == "absent":
         return None
@@ -173,19 +197,26 @@ def wanted(module: AnsibleAWSModule) -> config_plan.DesiredParameter | None:
     if params["schema"]:
         check_schema(config, params["schema"])
     desired = config_plan.DesiredParameter(params["name"], config, params["tier"])
-    config_plan.select_tier(None, desired)
+    config_plan.select_tier(None, desired)  # a configuration that is too large fails before AWS is called
     return desired
 
 
-def aws(module: AnsibleAWSModule) -> Aws:
-    """The way to AWS, as the instance or with the module's credentials."""
-    if not module.params["as_instance"]:
-        return _module.aws(module)
-    # Only an instance needs it, and it brings Ansible's HTTP client.
+def known_state(known_value: Mapping[str, Any] | None) -> KnownState | None:
+    """The state that the option ``known_value`` describes; ``None`` where it is not given."""
+    if known_value is None:
+        return None
+    return KnownState(None if known_value["value"] is None else config_plan.Parameter(**known_value))
+
+
+def gateway(module: AnsibleAWSModule) -> Aws:
+    """The gateway to AWS, with the instance's credentials or with the module's."""
+    if not module.params["use_instance_credentials"]:
+        return _module.aws_gateway(module)
+    # Only this case needs it, and it imports Ansible's HTTP client.
     from ansible_collections.cwagent.iam.plugins.module_utils._imds import MetadataService  # noqa: PLC0415  see above
 
-    identity = {**MetadataService().credentials(), "profile_name": None}
-    return Aws(lambda service, **more: module.client(service, **identity, **more), module.params["wait_timeout"])
+    credentials = {**MetadataService().credentials(), "profile_name": None}
+    return Aws(lambda service, **more: module.client(service, **credentials, **more), module.params["wait_timeout"])
 
 
 def main() -> None:
@@ -193,16 +224,8 @@ def main() -> None:
         SPEC, mutually_exclusive=[("config", "src")], required_if=[("state", "present", ["config", "src"], True)]
     )
     with _module.fail_on_error(module):
-        desired = wanted(module)
-        told = module.params["stored"]
-        resource = ParameterResource(
-            aws(module),
-            module.params["name"],
-            desired,
-            module.region,
-            is_known=told is not None,
-            stored=config_plan.Parameter(**told) if told and told["value"] is not None else None,
-        )
+        desired, known = desired_parameter(module.params), known_state(module.params["known_value"])
+        resource = ParameterResource(gateway(module), module.params["name"], desired, module.region, known)
         _module.run(module, resource)
 
 

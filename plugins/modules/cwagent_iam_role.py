@@ -9,9 +9,9 @@ module: cwagent_iam_role
 version_added: 1.0.0
 short_description: Manage an IAM role for the Amazon CloudWatch agent
 description:
-  - Makes an IAM role that EC2 instances can use, with the policies the CloudWatch agent needs, and the instance profile
-    that puts it on them; repairs what has drifted.
-  - Waits until IAM shows what was made.
+  - Creates an IAM role that EC2 instances can use, with the policies that the CloudWatch agent needs, and an instance
+    profile with this role.
+  - Corrects what differs from the options, and waits until IAM shows the changes.
 author: cwagent.iam contributors (@cwagent)
 options:
   name:
@@ -19,13 +19,13 @@ options:
     type: str
     required: true
   instance_profile:
-    description: The name of the instance profile that holds the role. The default is the name of the role.
+    description: The name of the instance profile of the role. The default is the name of the role.
     type: str
   description:
-    description: The description of the role, up to 1000 characters. Left as it is when omitted.
+    description: The description of the role, up to 1000 characters. Not changed when omitted.
     type: str
   max_session_duration:
-    description: How long a session of the role may last, in seconds, from 3600 to 43200. Left as it is when omitted.
+    description: How long a session of the role can last, in seconds, from 3600 to 43200. Not changed when omitted.
     type: int
 extends_documentation_fragment:
   - cwagent.iam.principal
@@ -47,13 +47,13 @@ EXAMPLES = r"""
     tags:
       team: observability
 
-- name: Give an application's own role the agent's rights, and touch nothing else on it
+- name: Add the agent's permissions to the role of an application, and change nothing else on it
   cwagent.iam.cwagent_iam_role:
     name: shop-backend
     instance_profile: shop-backend-profile
     access: server
 
-- name: Take the role down
+- name: Delete the role
   cwagent.iam.cwagent_iam_role:
     name: CloudWatchAgentServerRole
     state: absent
@@ -61,7 +61,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 role:
-  description: The role; null when there is none. Its ARN is null in check mode when the role is yet to be made.
+  description: The role; null when there is none. In check mode, the ARN of a role that does not exist yet is null.
   returned: success
   type: dict
   sample:
@@ -89,15 +89,33 @@ instance_profile:
     tags: {team: observability}
 steps:
   description:
-    - What was done, or in check mode would be done, in order.
-    - When the task has failed, what was to be done; empty where nothing was begun. C(done) and C(not_done) tell then
-      what of it was.
+    - The steps that were taken, or would be taken in check mode.
+    - If the task failed, all planned steps; empty if none was begun. RV(done) and RV(not_done) say which were taken.
   returned: always
   type: list
   elements: str
   sample: ["create role 'CloudWatchAgentServerRole'"]
-stays:
-  description: With O(state=absent), what is on the role that is not the agent's and kept it from being deleted.
+counts:
+  description: How many of the RV(steps) create, update and delete something.
+  returned: when a plan was made
+  type: dict
+  sample: {create: 2, update: 2, delete: 0}
+done:
+  description: The steps that were taken before the task failed.
+  returned: when it failed after it had begun
+  type: list
+  elements: str
+  sample: ["create role 'CloudWatchAgentServerRole'"]
+not_done:
+  description: The steps that were not taken, the failed one first.
+  returned: when it failed after it had begun
+  type: list
+  elements: str
+  sample: ["attach CloudWatchAgentServerPolicy to role 'CloudWatchAgentServerRole'"]
+blockers:
+  description:
+    - With O(state=absent), what is on the role that this module does not manage. It prevents the deletion of the role,
+      unless O(exclusive=true).
   returned: success
   type: list
   elements: str
@@ -105,7 +123,7 @@ stays:
 """
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
-from ansible_collections.cwagent.iam.plugins.module_utils._role.options import REQUIRED_IF, SPEC, wanted
+from ansible_collections.cwagent.iam.plugins.module_utils._role.options import REQUIRED_IF, SPEC, desired_role
 from ansible_collections.cwagent.iam.plugins.module_utils._role.resource import RoleResource
 
 
@@ -113,7 +131,7 @@ def main() -> None:
     module = _module.aws_module(SPEC, required_if=REQUIRED_IF)
     with _module.fail_on_error(module):
         present = module.params["state"] == "present"
-        resource = RoleResource(_module.aws(module), wanted(module.params, module.region), present)
+        resource = RoleResource(_module.aws_gateway(module), desired_role(module.params, module.region), present)
         _module.run(module, resource)
 
 

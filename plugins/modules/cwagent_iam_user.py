@@ -9,11 +9,11 @@ module: cwagent_iam_user
 version_added: 1.0.0
 short_description: Manage IAM users and their access keys for the Amazon CloudWatch agent
 description:
-  - Makes IAM users for servers outside EC2, with the policies the CloudWatch agent needs, and saves one access key for
-    each, as an AWS shared-credentials file or in AWS; repairs what has drifted.
-  - One task serves a fleet. The state of the users is read in bulk, and they are worked on side by side.
-  - A saved key that IAM still knows is left alone. The secret is in the place where it is saved, and in nothing that
-    the module returns.
+  - Creates IAM users for servers outside EC2, with the policies that the CloudWatch agent needs, and saves one access
+    key for each, as an AWS shared-credentials file or in AWS. Repairs drift.
+  - One task manages a whole fleet. The users are read in bulk and changed in parallel.
+  - A saved key that still exists in IAM is kept. The secret is only in the place where it is saved, never in the
+    module's result.
 author: cwagent.iam contributors (@cwagent)
 options:
   name:
@@ -30,62 +30,64 @@ options:
       store:
         description:
           - V(file) is a shared-credentials file on the host that runs the module, which for this collection is the
-            controller. It is what the AWS CLI, the SDKs and the agent read as it stands.
+            controller. The AWS CLI, the SDKs and the agent can read it without conversion.
           - V(ssm) is a SecureString parameter of Systems Manager, V(secretsmanager) a secret of Secrets Manager, in
             the region in use. Their text is JSON with C(aws_access_key_id), C(aws_secret_access_key) and C(region).
-          - An execution environment, as AWX and ansible-navigator use it, is a container that is thrown away with its
-            files, so V(file) is refused there.
+          - An execution environment, as AWX and ansible-navigator use it, is a container that is deleted with its
+            files after the job, so V(file) is refused there unless O(credentials.allow_ephemeral=true).
         type: str
         choices: [file, ssm, secretsmanager]
         default: file
       directory:
         description:
-          - The folder for the files, made with mode 0700; needed for O(credentials.store=file).
+          - The folder for the files, created with mode 0700. Required with O(credentials.store=file).
           - The key of a user is saved in C(<user name>.credentials) with mode 0600.
-          - A file there that cannot be read as one, or that holds a key which is not the user's, is not overwritten but
-            renamed to C(<user name>.credentials.earlier). IAM does not tell a deleted key from one of another account.
+          - An existing file that is not a credentials file, or whose key is not one of the user's, is not overwritten
+            but renamed to C(<user name>.credentials.earlier). IAM does not distinguish a deleted key from a key of
+            another account.
         type: path
       profile:
-        description: The profile in the file. The CloudWatch agent looks for the default.
+        description: The profile in the file. The default is the one that the CloudWatch agent reads.
         type: str
         default: AmazonCloudWatchAgent
       prefix:
         description:
-          - What the name of the parameter or the secret begins with; the name of the user follows.
-          - It cannot begin with C(AmazonCloudWatch-), since every server may read those parameters.
+          - The beginning of the parameter's or secret's name; the name of the user follows.
+          - It cannot begin with C(AmazonCloudWatch-), because every server can read those parameters.
         type: str
         default: /cwagent/credentials/
       kms_key_id:
         description:
-          - The id, ARN or alias of the KMS key that parameters and secrets are encrypted with when they are written.
-            What is written already stays as it is until the next key. Without it, a parameter is encrypted with the
-            service's own key of the account, whatever it was encrypted with before, so give it to every run; a secret
-            keeps the KMS key that it has.
-          - C(AmazonSSMManagedInstanceCore) lets an instance read every parameter that the service's own key encrypts,
-            so with O(credentials.store=ssm) give a key that instances may not use.
+          - The ID, ARN or alias of the KMS key that parameters and secrets are encrypted with when they are written.
+            Existing ones are encrypted with it when the next access key is saved.
+          - Without it, a parameter is encrypted with the account's default key of Systems Manager, whatever it was
+            encrypted with before, so set it in every run; a secret keeps its KMS key.
+          - C(AmazonSSMManagedInstanceCore) lets an instance read every parameter that is encrypted with the default
+            key, so with O(credentials.store=ssm) use a key that instances have no permission to use.
         type: str
-      make_room:
+      evict_unmanaged_key:
         description:
-          - What to do when a new key is needed and both keys that IAM allows are there, saved by nobody. By default the
-            user is refused, and the keys are named with their ages and last use.
-          - V(true) deletes the one of them that was not used for longest.
+          - What to do when a new key is needed, and the user already has the two keys that IAM allows, which are not
+            saved in the store. By default the user fails, and the message lists the keys with their age and last use.
+          - V(true) deletes the least recently used one of them.
         type: bool
         default: false
-      force:
+      allow_ephemeral:
         description:
-          - Whether O(credentials.store=file) is right in an execution environment, since its folder outlives it.
+          - Whether to allow O(credentials.store=file) in an execution environment. Set it only if the folder is a
+            volume that outlives the container.
         type: bool
         default: false
   max_key_age:
     description:
-      - Replace saved access keys that are older than so many days. Without it, none is replaced.
-      - "Replacing takes at least three runs, and which comes next is read from the keys: a new key is made and saved;
-        once the new key was used, and the old one not for an hour before that, the old one is deactivated; once that
-        was not used for O(retire_after), it is deleted. So the key on the server works throughout, however late the
-        server gets the new one."
+      - Replace saved access keys that are at least this many days old. Without it, keys are not replaced.
+      - "A replacement takes at least three runs. Each run determines the next step from the keys. First, a new key is
+        created and saved. Once the new key was used, and the old one was not used for an hour before that, the old one
+        is deactivated. Once the old one was not used for O(retire_after), it is deleted. So the key on the server
+        works at any time, however late the server gets the new one."
     type: int
   retire_after:
-    description: How many days a replaced key is kept, deactivated, after its last use.
+    description: How many days a replaced, deactivated key is kept after its last use.
     type: int
     default: 7
 extends_documentation_fragment:
@@ -96,13 +98,13 @@ extends_documentation_fragment:
   - amazon.aws.region.modules
   - amazon.aws.boto3
 notes:
-  - The region in use is written into the file, since the AWS CLI and SDKs want one beside the key.
-  - With O(state=absent) and O(credentials), the saved access key is deleted and what is saved removed. What else a user
-    has keeps it from being deleted unless O(exclusive=true), also access keys that are saved elsewhere, a login
-    profile, MFA devices, SSH keys, service-specific credentials and signing certificates.
-  - Before an access key is made, the ids of those that exist are written down where the key is to be saved. When the
-    module is killed before it could save the secret, the next run deletes the key that was made.
-  - Ages and last uses are by the clock of AWS.
+  - The region in use is written next to the key, because the AWS CLI and SDKs need one.
+  - With O(state=absent) and O(credentials), the saved access key is deleted in IAM and in the store. Anything else on
+    the user prevents its deletion unless O(exclusive=true), also access keys that are saved elsewhere, a login profile,
+    MFA devices, SSH keys, service-specific credentials and signing certificates.
+  - Before an access key is created, the IDs of the existing ones are recorded in the store. When the module is
+    interrupted before it could save the secret, the next run deletes the new key.
+  - Ages and last uses are measured by the clock of AWS.
 seealso:
   - module: amazon.aws.iam_user
   - module: amazon.aws.iam_access_key
@@ -119,7 +121,7 @@ EXAMPLES = r"""
       directory: ~/cloudwatch-credentials
     region: eu-central-1
 
-- name: Keep the key in Secrets Manager
+- name: Save the key in Secrets Manager
   cwagent.iam.cwagent_iam_user:
     name: CloudWatchAgentServerUser-db1
     access: server
@@ -128,7 +130,7 @@ EXAMPLES = r"""
       kms_key_id: alias/cwagent
     region: eu-central-1
 
-- name: Replace keys that are older than 90 days, step by step with every run
+- name: Replace keys that are older than 90 days, one phase in each run
   cwagent.iam.cwagent_iam_user:
     name: CloudWatchAgentServerUser-db1
     access: server
@@ -138,7 +140,7 @@ EXAMPLES = r"""
     retire_after: 14
     region: eu-central-1
 
-- name: Take a user down, with its key and file
+- name: Delete a user with its key and file
   cwagent.iam.cwagent_iam_user:
     name: CloudWatchAgentServerUser-db1
     credentials:
@@ -149,9 +151,9 @@ EXAMPLES = r"""
 RETURN = r"""
 users:
   description:
-    - The users that exist, in the order asked for.
-    - An ARN and the id of an access key are null in check mode when they are yet to be made.
-    - When a key was last used is asked of AWS only where it decides something, as with O(max_key_age).
+    - The users that exist, in the order of O(name).
+    - In check mode, the ARN of a user and the ID of an access key that do not exist yet are null.
+    - The last use of a key is read only where the plan depends on it, as with O(max_key_age); otherwise it is null.
   returned: success
   type: list
   elements: dict
@@ -171,68 +173,63 @@ users:
       tags: {}
 rotation:
   description:
-    - With O(max_key_age), by user, how far the replacement of the key had come when the run began.
-    - V(current), the key is young enough. V(due), a new one is made. V(waiting_for_use), the new one was not used yet,
-      or the old one still is. V(replaced), the old one is deactivated. V(waiting_for_quiet), it is kept until
-      O(retire_after) is over. V(retired), it is deleted. V(blocked), a key that nobody saved takes the place of the
-      new one.
+    - With O(max_key_age), by user, the phase of the key's replacement when the run began.
+    - V(current), the saved key is young enough.
+    - V(due), a new key is created and saved.
+    - V(waiting_for_use), the new key was not used yet, or the old one is still in use.
+    - V(deactivating), the old key is deactivated.
+    - V(grace_period), the old key is inactive and is kept until O(retire_after) is over.
+    - V(deleting), the old key is deleted.
+    - V(blocked), there is no free slot for a new key, because an unmanaged key takes it.
   returned: success
   type: dict
   sample: {CloudWatchAgentServerUser-db1: waiting_for_use}
 steps:
   description:
-    - What was done, or in check mode would be done.
-    - When the task has failed, what was to be done; empty where nothing was begun. C(done) and C(not_done) tell then
-      what of it was.
+    - The steps that were taken, or in check mode would be.
+    - If the task failed, the steps that were planned; empty if it failed before it began. C(done) and C(not_done) then
+      say which of them were taken.
   returned: always
   type: list
   elements: str
   sample: ["create user 'CloudWatchAgentServerUser-db1'"]
-stays:
-  description: With O(state=absent), by user, what is on it that is not the agent's and kept it from being deleted.
+counts:
+  description: How many of the RV(steps) create, update and delete something.
+  returned: when a plan was made
+  type: dict
+  sample: {create: 2, update: 1, delete: 0}
+blockers:
+  description: With O(state=absent), by user, what is unmanaged on it and prevented its deletion.
   returned: success
   type: dict
   sample: {CloudWatchAgentServerUser-db1: ["group 'operators'"]}
 done:
-  description: What was done before the task failed.
-  returned: when it failed, and had begun
+  description: The steps that were taken before the task failed.
+  returned: when it failed after it began
   type: list
   elements: str
   sample: ["create user 'CloudWatchAgentServerUser-db1'"]
 not_done:
-  description: What is still to be done, for each user the step that failed first.
-  returned: when it failed, and had begun
+  description: The steps that were not taken; for each user, the failed one first.
+  returned: when it failed after it began
   type: list
   elements: str
   sample: ["create user 'CloudWatchAgentServerUser-db2'"]
 failures:
-  description: By user, why it could not be brought to what was asked for; the other users were.
+  description: By user, why it failed. The other users were changed as declared.
   returned: when a user failed
   type: dict
   sample:
     CloudWatchAgentServerUser-db2: >-
       Could not create user 'CloudWatchAgentServerUser-db2' (iam:CreateUser): access denied. A policy explicitly denies
-      iam:CreateUser to arn:aws:iam::123456789012:user/ops; lift that Deny and allow iam:CreateUser, then run again.
+      iam:CreateUser to arn:aws:iam::123456789012:user/ops. Remove that Deny and allow iam:CreateUser, then run again.
 """
 
-import os
-import re
-from datetime import timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING
-
 from ansible_collections.cwagent.iam.plugins.module_utils import _module, _names
-from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import KeyRules
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.aws import ParameterStore, SecretStore
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file import FileStore
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.options import key_rules
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.options import key_store
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.options import PRINCIPAL_SPEC, declared
 from ansible_collections.cwagent.iam.plugins.module_utils._user.resource import UserResource
-
-if TYPE_CHECKING:
-    from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-
-    from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
-    from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file import Store
 
 SPEC = {
     "name": {"type": "list", "elements": "str", "required": True, "aliases": ["names"]},
@@ -244,67 +241,15 @@ SPEC = {
             "profile": {"type": "str", "default": "AmazonCloudWatchAgent"},
             "prefix": {"type": "str", "default": "/cwagent/credentials/"},
             "kms_key_id": {"type": "str"},
-            "make_room": {"type": "bool", "default": False},
-            "force": {"type": "bool", "default": False},
+            "evict_unmanaged_key": {"type": "bool", "default": False},
+            "allow_ephemeral": {"type": "bool", "default": False},
         },
         "required_if": [("store", "file", ["directory"])],
     },
     "max_key_age": {"type": "int", "no_log": False},
     "retire_after": {"type": "int", "default": 7},
-    **_module.PRINCIPAL_SPEC,
+    **PRINCIPAL_SPEC,
 }
-MOST_DAYS = 36500
-# Set by ansible-runner in a container, and by AWX in all jobs.
-CONTAINER_MARKS = ("LAUNCHED_BY_RUNNER", "AWX_PRIVATE_DATA_DIR")
-
-
-def key_store(module: AnsibleAWSModule, aws: Aws) -> Store | None:
-    """Where keys are saved. :raises InvalidInput: they could not be."""
-    credentials = module.params["credentials"]
-    if credentials is None:
-        return None
-    store: Store
-    if credentials["store"] == "file":
-        store = file_store(module)
-    else:
-        kind = ParameterStore if credentials["store"] == "ssm" else SecretStore
-        store = kind(aws, credentials["prefix"], module.region, credentials["kms_key_id"])
-    store.check(module.params["name"])
-    return store
-
-
-def file_store(module: AnsibleAWSModule) -> FileStore:
-    """The folder to save keys in. :raises InvalidInput: it is none, or is about to vanish."""
-    credentials = module.params["credentials"]
-    # AWS tools do not read a section DEFAULT, which gives Python's parser the defaults of all others.
-    if not re.fullmatch(r"(?!DEFAULT$)[\w.@-]+", credentials["profile"], re.ASCII):
-        raise InvalidInput(f"credentials.profile: '{credentials['profile']}' is no name of a profile.")
-    # An option that is null counts as given.
-    if not credentials["directory"] or "\0" in credentials["directory"]:
-        raise InvalidInput("credentials.directory: a folder is needed to save keys to files.")
-    vanishing = any(os.environ.get(mark) for mark in CONTAINER_MARKS)
-    if vanishing and module.params["state"] == "present" and not credentials["force"]:
-        raise InvalidInput(
-            "credentials.store: this is an execution environment, a container that is thrown away after the job, and "
-            f"the secrets with its files. Save them to 'ssm' or 'secretsmanager'; or, if {credentials['directory']} is "
-            "mounted from outside and stays, set credentials.force to true."
-        )
-    return FileStore(Path(credentials["directory"]).absolute(), credentials["profile"], module.region)
-
-
-def key_rules(module: AnsibleAWSModule) -> KeyRules:
-    """What is wanted of the keys. :raises InvalidInput: it makes no sense."""
-    params = module.params
-    max_age, retire_after = params["max_key_age"], params["retire_after"]
-    if max_age is not None and not 1 <= max_age <= MOST_DAYS:
-        raise InvalidInput(f"max_key_age: it is a number of days from 1 to {MOST_DAYS}, not {max_age}.")
-    if not 0 <= retire_after <= MOST_DAYS:
-        raise InvalidInput(f"retire_after: it is a number of days from 0 to {MOST_DAYS}, not {retire_after}.")
-    return KeyRules(
-        max_age=None if max_age is None else timedelta(days=max_age),
-        retire_after=timedelta(days=retire_after),
-        evict_unmanaged_key=bool(params["credentials"] and params["credentials"]["make_room"]),
-    )
 
 
 def main() -> None:
@@ -312,13 +257,13 @@ def main() -> None:
         SPEC, required_if=[("state", "present", ["access"])], required_by={"max_key_age": ["credentials"]}
     )
     with _module.fail_on_error(module):
-        names = module.params["name"]
-        for name in names:
+        params = module.params
+        for name in params["name"]:
             _names.check_name("user", name)
-        _names.check_different(names)
-        desired, rules, aws = _module.declared(module.params, module.region), key_rules(module), _module.aws(module)
-        store, present = key_store(module, aws), module.params["state"] == "present"
-        _module.run(module, UserResource(aws, names, desired, store=store, present=present, rules=rules))
+        _names.check_different(params["name"])
+        desired, rules, aws = declared(params, module.region), key_rules(params), _module.aws_gateway(module)
+        store, present = key_store(params, module.region, aws), params["state"] == "present"
+        _module.run(module, UserResource(aws, params["name"], desired, store=store, present=present, rules=rules))
 
 
 if __name__ == "__main__":

@@ -7,16 +7,18 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: cwagent_instance_identity
 version_added: 1.0.0
-short_description: Wait until an EC2 instance sees itself under an instance profile
+short_description: Wait until an EC2 instance has the identity of an instance profile
 description:
-  - Runs on an EC2 instance and asks its metadata service under which instance profile and role it is.
-  - A new association takes seconds to minutes to arrive there, and only then does the instance get the credentials.
-  - Fails where boto3 is missing, so that it also tells beforehand whether modules of AWS can run on the instance.
+  - Runs on an EC2 instance and reads its instance profile and role from the instance metadata service.
+  - It takes seconds to minutes until a new association reaches the service. Only then does the instance get the
+    credentials.
+  - Fails where boto3 is missing on the instance, so that it also checks whether other AWS modules can run there.
 author: cwagent.iam contributors (@cwagent)
 options:
   instance_profile:
     description:
-      - The name of the instance profile to wait for, or V(none) for none. Without it the module only tells what is.
+      - The name of the instance profile to wait for, or V(none) for none. Without this option, the module returns the
+        current identity without waiting.
       - Check mode does not wait.
     type: str
   wait_timeout:
@@ -26,7 +28,7 @@ options:
 attributes:
   diff_mode:
     support: none
-    details: It changes nothing.
+    details: The module changes nothing.
 extends_documentation_fragment:
   - cwagent.iam.attributes
   - amazon.aws.common.modules
@@ -35,14 +37,14 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Wait until the instance can act as administrator
+- name: Wait until the instance has the credentials of the admin role
   cwagent.iam.cwagent_instance_identity:
     instance_profile: CloudWatchAgentAdminRole
 """
 
 RETURN = r"""
 identity:
-  description: What the instance sees; both are null when it has no instance profile.
+  description: The identity of the instance; both values are null when it has no instance profile.
   returned: success
   type: dict
   sample: {instance_profile: CloudWatchAgentAdminRole, role: CloudWatchAgentAdminRole}

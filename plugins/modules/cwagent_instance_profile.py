@@ -7,11 +7,11 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: cwagent_instance_profile
 version_added: 1.0.0
-short_description: Put an instance profile on EC2 instances
+short_description: Associate an instance profile with EC2 instances
 description:
-  - Puts an instance profile on a list of instances of one region, running or stopped, or takes it off.
-  - Waits until EC2 shows it as the only one, and until EC2 knows a profile that was just made.
-  - An instance that carries an earlier incarnation of the profile, deleted and made anew since, gets the present one.
+  - Associates an instance profile with a list of instances of one region, running or stopped, or disassociates it.
+  - Waits until EC2 shows it as the only profile of each instance, and until EC2 knows a profile that was just created.
+  - If the profile was deleted and created again, instances with the deleted one are associated with the new one.
 author: cwagent.iam contributors (@cwagent)
 options:
   name:
@@ -20,28 +20,28 @@ options:
     required: true
   instance_ids:
     description:
-      - The ids of the instances. To put the profile on, all of them must exist and not be terminated, or nothing is
-        done for any.
+      - The ids of the instances. With O(state=present), all of them must exist and none may be terminated; otherwise
+        none is changed.
     type: list
     elements: str
     required: true
     aliases: [instance_id]
-  replace:
-    description: Whether to put the profile in the place of another one. Otherwise another one is an error.
-    type: bool
-    default: false
-  keep_other:
+  on_existing:
     description:
-      - Whether to leave an instance that carries another profile as it is, with a warning that names the policies the
-        role in it lacks, instead of an error. Without effect when O(replace=true).
-    type: bool
-    default: false
+      - What to do with an instance that has another instance profile.
+      - V(fail) is an error, and no instance is changed.
+      - V(keep) leaves the instance as it is, with a warning that names the policies its role lacks.
+      - V(replace) associates this profile in place of the other one.
+    type: str
+    choices: [fail, keep, replace]
+    default: fail
   exclusive:
-    description: Whether to refuse, and change nothing, when an instance that is not in the list carries the profile.
+    description:
+      - Whether to fail, and to change no instance, if an instance that is not in the list has the profile.
     type: bool
     default: false
   state:
-    description: Whether the profile is to be on the instances. V(absent) leaves other profiles alone.
+    description: Whether the instances are to have the profile. V(absent) leaves other profiles alone.
     type: str
     choices: [present, absent]
     default: present
@@ -60,18 +60,18 @@ EXAMPLES = r"""
     instance_ids: [i-0123456789abcdef0, i-0123456789abcdef1]
     region: eu-central-1
 
-- name: Put the admin profile on one instance, and on no other
+- name: Associate the admin profile with one instance, and with no other
   cwagent.iam.cwagent_instance_profile:
     name: CloudWatchAgentAdminRole
     instance_ids: [i-0123456789abcdef0]
-    replace: true
+    on_existing: replace
     exclusive: true
     region: eu-central-1
 """
 
 RETURN = r"""
 instances:
-  description: The instances, in the order asked for, with the name of the instance profile before and now.
+  description: The instances in the order of the list, with the name of their instance profile before and after.
   returned: success
   type: list
   elements: dict
@@ -81,44 +81,49 @@ instances:
       profile_before: CloudWatchAgentServerRole
 steps:
   description:
-    - What was done, or in check mode would be done.
-    - When the task has failed, what was to be done; empty where nothing was begun. C(done) and C(not_done) tell then
-      what of it was.
+    - The steps that were taken, or would be taken in check mode.
+    - If the task failed, all planned steps; empty if none was begun. RV(done) and RV(not_done) say which were taken.
   returned: always
   type: list
   elements: str
-  sample: ["put instance profile 'CloudWatchAgentServerRole' on instance i-0123456789abcdef0"]
+  sample: ["associate instance profile 'CloudWatchAgentServerRole' with instance i-0123456789abcdef0"]
+counts:
+  description: How many of the RV(steps) create, update and delete something.
+  returned: when a plan was made
+  type: dict
+  sample: {create: 0, update: 1, delete: 0}
 done:
-  description: What was done before the task failed.
-  returned: when it failed, and had begun
+  description: The steps that were taken before the task failed.
+  returned: when it failed after it had begun
   type: list
   elements: str
-  sample: ["put instance profile 'P' on instance i-0123456789abcdef0"]
+  sample: ["associate instance profile 'P' with instance i-0123456789abcdef0"]
 not_done:
-  description: What is still to be done, for each instance the step that failed first.
-  returned: when it failed, and had begun
+  description: The steps that were not taken, for each instance the failed one first.
+  returned: when it failed after it had begun
   type: list
   elements: str
-  sample: ["put instance profile 'P' on instance i-0123456789abcdef1"]
+  sample: ["associate instance profile 'P' with instance i-0123456789abcdef1"]
 failures:
-  description: By instance, why it could not be brought to what was asked for; the other instances were.
+  description: By instance, why it failed. The other instances were changed.
   returned: when an instance failed
   type: dict
   sample:
     i-0123456789abcdef1: >-
-      Could not put instance profile 'P' on instance i-0123456789abcdef1 (ec2:AssociateIamInstanceProfile): access
-      denied. ops lacks ec2:AssociateIamInstanceProfile; grant ec2:AssociateIamInstanceProfile to it and run again.
+      Could not associate instance profile 'P' with instance i-0123456789abcdef1 (ec2:AssociateIamInstanceProfile):
+      access denied. ops lacks ec2:AssociateIamInstanceProfile. Grant ec2:AssociateIamInstanceProfile to it and run
+      again.
 """
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module, _names
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile import plan as profile_plan
+from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import FAIL, KEEP, REPLACE
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import AssociationResource
 
 SPEC = {
     "name": {"type": "str", "required": True},
     "instance_ids": {"type": "list", "elements": "str", "required": True, "aliases": ["instance_id"]},
-    "replace": {"type": "bool", "default": False},
-    "keep_other": {"type": "bool", "default": False},
+    "on_existing": {"type": "str", "choices": [FAIL, KEEP, REPLACE], "default": FAIL},
     "exclusive": {"type": "bool", "default": False},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     **_module.WAIT_SPEC,
@@ -135,11 +140,10 @@ def main() -> None:
         desired = profile_plan.DesiredProfile(
             name=params["name"],
             present=params["state"] == "present",
-            replace=params["replace"],
-            keep_other=params["keep_other"],
+            on_existing=params["on_existing"],
             exclusive=params["exclusive"],
         )
-        resource = AssociationResource(_module.aws(module), params["instance_ids"], desired)
+        resource = AssociationResource(_module.aws_gateway(module), params["instance_ids"], desired)
         _module.run(module, resource)
 
 

@@ -5,14 +5,15 @@
         aws.client("iam").create_user(UserName="web-1")
         assert [call.action for call in aws.writes()] == ["RunInstances", "CreateUser"]
 
-Two backends, since each is good at something else: ``ministack`` enforces IAM,
-``moto`` covers more of IAM and EC2 and knows the other partitions.
+There are two backends: ``ministack`` enforces IAM; ``moto`` covers more of IAM and EC2 and knows the other
+partitions.
 On a shell: ``python -m emulator start --backend moto --state-file F``.
 """
 
 from __future__ import annotations
 
 from .client import Emulator
+from .environment import NO_METADATA, program_environment
 from .wire import Call, Fault, Kind, is_write
 
-__all__ = ["Call", "Emulator", "Fault", "Kind", "is_write"]
+__all__ = ["NO_METADATA", "Call", "Emulator", "Fault", "Kind", "is_write", "program_environment"]

@@ -1,4 +1,4 @@
-"""``python -m emulator start|stop|calls --state-file F``, and ``serve``, which the others run."""
+"""``python -m emulator start|stop|calls --state-file F``, and ``serve``, which ``start`` runs."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def main() -> None:
         if name in ("start", "serve"):
             command.add_argument("--backend", choices=BACKENDS, default="ministack")
             command.add_argument("--region", default="eu-central-1")
-            command.add_argument("--port", type=int, default=0, help="0 takes a free one")
+            command.add_argument("--port", type=int, default=0, help="0 for any free port")
         if name == "start":
             command.add_argument("--instances", type=int, default=0)
-            command.add_argument("--stopped", type=int, default=0, help="so many of the instances are stopped")
+            command.add_argument("--stopped", type=int, default=0, help="how many of the instances are stopped")
         if name == "serve":
             command.add_argument("--detached", action="store_true", help="outlive the process that started it")
         if name == "calls":
@@ -55,7 +55,7 @@ def start(args: argparse.Namespace) -> None:
 
 def stop(args: argparse.Namespace) -> None:
     if not args.state_file.exists():
-        return  # stopping twice is fine
+        return  # stopping twice is allowed
     state = json.loads(args.state_file.read_text())
     try:
         running = Emulator.attach(state["endpoint"])
@@ -80,13 +80,13 @@ def serve(args: argparse.Namespace) -> None:
 
     def announce(port: int) -> None:
         print(json.dumps({"endpoint": f"http://127.0.0.1:{port}"}), flush=True)
-        os.dup2(2, 1)  # nobody reads on; what an emulator prints goes to the log
+        os.dup2(2, 1)  # the starter reads one line only; everything else goes to the log
 
     server.serve(args.backend, args.region, args.port, announce)
 
 
 def _end_with_parent() -> None:
-    """The starter holds the other end of stdin open for as long as it lives."""
+    """End when the starter ends: until then it keeps the other end of stdin open."""
     sys.stdin.read()
     os._exit(0)
 

@@ -1,8 +1,8 @@
-"""What ministack leaves out where it holds callers to their policies.
+"""The parts of IAM authorization that ministack lacks.
 
-It does not know the ARNs of instance profiles, paths in ARNs, the instances of associations and of tags, whose an
-access key is, or what ssm:GetParameters asks for; it takes no notice of the condition iam:PolicyARN; and it lets
-everyone pass every role.
+It does not know the ARNs of instance profiles, paths in ARNs, the instances of associations and tags, the owner of an
+access key, or the resources of ssm:GetParameters. It ignores the condition iam:PolicyARN, and it allows everyone to
+pass every role.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Params = dict[str, Any]
 Answer = tuple[int, dict[str, str], bytes]
 Handler = Callable[[Params], Answer]
 
-# By the parameter that names one: its kind in ARNs, and where ministack keeps them.
+# Parameter that names the resource, its kind in ARNs, and the dictionary in which ministack keeps it.
 NAMED = (
     ("InstanceProfileName", "instance-profile", "_instance_profiles"),
     ("RoleName", "role", "_roles"),
@@ -28,7 +28,7 @@ NAMED = (
 
 
 class Authorization:
-    """Puts the rest around ministack's own functions, which these get as their first argument."""
+    """Wraps functions of ministack. Each wrapper gets the original function as its first argument."""
 
     def __init__(self) -> None:
         self._ec2, self._iam = (internals(f"ministack.services.{name}") for name in ("ec2", "iam"))
@@ -57,7 +57,7 @@ class Authorization:
         elif service == "ec2":
             found = self._ec2_resource(region, params)
         elif service == "ssm" and b'"Names"' in body:
-            # The first stands for all; AWS looks at each.
+            # Only the first name is checked; AWS checks each.
             found = f"arn:aws:ssm:{region}:{ACCOUNT}:parameter/{json.loads(body)['Names'][0].lstrip('/')}"
         return found or extract(service, *others)
 
@@ -82,7 +82,7 @@ class Authorization:
         return {**context(service, action, body, params), **({"iam:PolicyARN": policy} if policy else {})}
 
     def _pass_role(self, handler: Handler, params: Params) -> Answer:
-        """Whoever puts a role into an instance profile, or the profile on an instance, passes it to EC2."""
+        """Require iam:PassRole of callers who add a role to an instance profile or associate the profile."""
         profile = self._iam._instance_profiles.get_scoped(
             ACCOUNT, None, self._ec2._p(params, "IamInstanceProfile.Name")
         )
@@ -94,10 +94,10 @@ class Authorization:
             if denied:
                 deny = denied.decision == "Deny"
                 message = self._actions.identity_denial_message("iam:PassRole", denied.principal_arn, arn, deny)
-                return self._refusal("IamInstanceProfile.Name" in params, message)
+                return self._error_answer("IamInstanceProfile.Name" in params, message)
         return handler(params)
 
-    def _refusal(self, by_ec2: bool, message: str) -> Answer:
+    def _error_answer(self, by_ec2: bool, message: str) -> Answer:
         if by_ec2:
             words = f"You are not authorized to perform this operation. {message}"
             answer: Answer = self._ec2._error("UnauthorizedOperation", words, 403)

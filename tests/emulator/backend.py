@@ -1,4 +1,4 @@
-"""What the server needs from an AWS emulator, whichever it is."""
+"""The interface between the server and an AWS emulator."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ ACCOUNT = "123456789012"
 ROOT_KEY = "test"
 EC2_PRINCIPALS = frozenset({"ec2.amazonaws.com", "ec2.amazonaws.com.cn"})
 SESSION_SECONDS = 6 * 3600
-"""Life of instance credentials; AWS gives about six hours."""
+"""How long instance credentials are valid; about six hours on AWS."""
 
 NOT_ACTIVE = "IncorrectState", "The association {} is not the active association"
-"""EC2's answer to a replacement on an instance that does not run."""
+"""EC2's error code and message for replacing an association on an instance that is not running."""
 
 
 @dataclass(frozen=True)
 class Profile:
-    """The instance profile that EC2 associates with an instance, and its role as IAM has it now."""
+    """An instance profile that is associated with an instance, and its current role."""
 
     arn: str
     id: str
@@ -53,7 +53,7 @@ class Credentials:
 
 
 class Backend(Protocol):
-    """One AWS account. Everything but ``respond`` looks past the wire into the emulator's own state."""
+    """One AWS account. All methods but ``respond`` read the emulator's internal state."""
 
     def respond(self, request: Request, body: bytes) -> Response: ...
     def reset(self) -> None: ...
@@ -66,12 +66,12 @@ class Backend(Protocol):
 
 
 def internals(module: str) -> Any:
-    """A module of an emulator, untyped: what the backends reach for is not its public interface."""
+    """A module of an emulator, untyped because the backends use more than its public interface."""
     return import_module(module)
 
 
 def trusts_ec2(document: str) -> bool:
-    """Whether a trust policy lets EC2 assume the role. Conditions are not looked at."""
+    """Whether a trust policy allows EC2 to assume the role. Conditions are ignored."""
     statements = json.loads(document).get("Statement", [])
     return any(
         statement["Effect"] == "Allow"

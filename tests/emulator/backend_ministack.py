@@ -1,10 +1,14 @@
 """ministack: enforces IAM policies, from version 1.5 on. Its root keys are test/test.
 
-Differs from AWS, and is repaired here: most AWS managed policies are missing, attaching an unknown one grants
-nothing in silence, a user may have any number of access keys, it is never recorded when a key was used, and asking that
-of an unknown one is no denial, GetAccountAuthorizationDetails leaves boundaries out, an association is replaced on
-stopped instances too, and keeps its id. What it leaves out where it holds callers to their policies is in
-authorization.py.
+It differs from AWS as follows, and is corrected here:
+
+- Most AWS managed policies are missing, and attaching an unknown policy succeeds without an effect.
+- A user may have any number of access keys.
+- The last use of a key is not recorded, and asking for that of an unknown key is not denied.
+- GetAccountAuthorizationDetails omits permissions boundaries.
+- An association is replaced on stopped instances too, and keeps its id.
+
+authorization.py corrects how it enforces policies.
 """
 
 from __future__ import annotations
@@ -46,12 +50,12 @@ class Ministack:
         self._last_used: dict[str, tuple[datetime, str, str]] = {}
         self._managed = {record["Arn"]: record for record in self._missing_managed_policies()}
         self._repair()
-        # ministack's own start-up is left out: it opens further ports (SFTP, MQTT) on all interfaces.
+        # ministack's own start-up is not used: it opens further ports (SFTP, MQTT) on all interfaces.
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
 
     def _repair(self) -> None:
-        """Put our functions around ministack's own, which they get as their first argument."""
+        """Wrap functions of ministack. Each wrapper gets the original function as its first argument."""
         repairs: dict[str, Callable[..., Any]] = {
             "AttachRolePolicy": self._attach,
             "AttachUserPolicy": self._attach,
@@ -65,7 +69,7 @@ class Ministack:
         self._ec2._ACTION_MAP[replace] = partial(self._replace_association, self._ec2._ACTION_MAP[replace])
         self._ec2._matches_filters = partial(self._matches_filters, self._ec2._matches_filters)
         seed = partial(self._seed_managed_policies, self._iam._seed_aws_managed_policies)
-        self._iam._seed_aws_managed_policies = seed  # its reset calls it again
+        self._iam._seed_aws_managed_policies = seed  # ministack's reset calls this again
         self._iam._now = lambda: self.now().strftime("%Y-%m-%dT%H:%M:%SZ")
         seed()
         resolve = partial(self._resolve_condition_key, self._evaluator._resolve_condition_key)
@@ -118,7 +122,7 @@ class Ministack:
         return datetime.now(UTC) + timedelta(seconds=self._clock_shift)
 
     def instances(self) -> list[Instance]:
-        held = {
+        profiles = {
             record["InstanceId"]: self._profile(record["IamInstanceProfile"])
             for record in self._ec2._iam_instance_profile_associations.to_dict().values()
             if record["State"] == "associated"
@@ -130,7 +134,7 @@ class Ministack:
                 record["ImageId"],
                 record["InstanceType"],
                 record["State"]["Name"] == "running",
-                held.get(name),
+                profiles.get(name),
             )
             for (_, region, name), record in self._ec2._instances.to_dict().items()
         ]
@@ -160,11 +164,11 @@ class Ministack:
         return issued
 
     def _missing_managed_policies(self) -> list[dict[str, Any]]:
-        """Records of the AWS managed policies that ministack does not ship, from moto's copy of AWS's list."""
+        """Records of the AWS managed policies that ministack lacks, from moto's copy of AWS's list."""
         package = importlib.util.find_spec("moto")
         assert package
         assert package.origin
-        # The file alone: importing moto takes a second.
+        # Only this file, because importing moto takes a second.
         module = runpy.run_path(str(Path(package.origin).with_name("iam") / "aws_managed_policies.py"))
         records = []
         for name, policy in json.loads(module["aws_managed_policies_data"]).items():
@@ -204,12 +208,12 @@ class Ministack:
 
     def _get_account_details(self, handler: Handler, params: Params) -> Any:
         status, headers, body = handler(params)
-        for holder in (*self._iam._users.values(), *self._iam._roles.values()):
-            if arn := holder.get("PermissionsBoundary"):
-                own = f"<Arn>{holder['Arn']}</Arn>"
+        for principal in (*self._iam._users.values(), *self._iam._roles.values()):
+            if arn := principal.get("PermissionsBoundary"):
+                own = f"<Arn>{principal['Arn']}</Arn>"
                 kind = "<PermissionsBoundaryType>PermissionsBoundaryPolicy</PermissionsBoundaryType>"
-                held = f"{kind}<PermissionsBoundaryArn>{arn}</PermissionsBoundaryArn>"
-                both = f"{own}<PermissionsBoundary>{held}</PermissionsBoundary>"
+                boundary = f"{kind}<PermissionsBoundaryArn>{arn}</PermissionsBoundaryArn>"
+                both = f"{own}<PermissionsBoundary>{boundary}</PermissionsBoundary>"
                 body = body.replace(own.encode(), both.encode())
         return status, headers, body
 
@@ -228,7 +232,7 @@ class Ministack:
         return status, headers, body
 
     def _matches_filters(self, matches: Callable[..., bool], instance: dict[str, Any], filters: dict[str, Any]) -> bool:
-        """DescribeInstances by a filter of instance-id, which ministack passes over."""
+        """Apply the filter instance-id of DescribeInstances, which ministack ignores."""
         instance_id = instance["InstanceId"]
         return instance_id in filters.get("instance-id", [instance_id]) and matches(instance, filters)
 

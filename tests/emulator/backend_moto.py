@@ -1,8 +1,10 @@
 """moto: the widest coverage of IAM and EC2, and the partitions aws-cn and aws-us-gov. It enforces nothing.
 
-Differs from AWS, and is repaired here: DescribeInstances keeps the old profile after a Replace, which is done on
-stopped instances too, a replaced association keeps its id, and EC2 answers NoSuchEntity for an instance profile that it
-does not know.
+It differs from AWS as follows, and is corrected here:
+
+- DescribeInstances shows the old profile after an association was replaced.
+- An association is replaced on stopped instances too, and keeps its id.
+- EC2 answers NoSuchEntity for an instance profile that does not exist.
 """
 
 from __future__ import annotations
@@ -70,7 +72,7 @@ class Moto:
         associations.filter_iam_instance_profiles = find_as_ec2_does
 
     def _warm(self, region: str) -> None:
-        """Build the IAM and EC2 state of a region: a third of a second that no first call should pay."""
+        """Build the IAM and EC2 state of a region, which takes a third of a second, before the first call."""
         self._iam[ACCOUNT][self._partition(region)]
         self._ec2[ACCOUNT][region]
 
@@ -78,13 +80,13 @@ class Moto:
         return Response.from_app(self._app, request.environ, buffered=True)
 
     def reset(self) -> None:
-        # As moto's own reset, which first builds every state anew only to drop it: a quarter of a second.
+        # moto's own reset takes a quarter of a second more: it builds every state again before it drops it.
         for backends in list(internals("moto.core.base_backend").BackendDict._instances):
             backends.clear()
         internals("moto.core.model_instances").reset_model_data()
 
     def shift_clock(self, seconds: float) -> None:
-        raise NotImplementedError("moto evaluates no policy, so it has no clock to shift")
+        raise NotImplementedError("moto evaluates no policies, so it has no clock to shift")
 
     def now(self) -> datetime:
         return datetime.now(UTC)
@@ -93,7 +95,7 @@ class Moto:
         partition = self._partition(region)
         root = f"arn:{partition}:iam::{ACCOUNT}:root"
         if access_key == ROOT_KEY:
-            return root  # the search below looks at every user
+            return root  # faster than the search below, which reads every user
         assumed = self._sts[ACCOUNT][partition].get_assumed_role_from_access_key(access_key)
         found = assumed or self._iam[ACCOUNT][partition].get_user_from_access_key_id(access_key)
         return str(found.arn) if found else root
@@ -114,10 +116,10 @@ class Moto:
         association = backend.iam_instance_profile_associations.get(instance_id)
         if association is None:
             return None
-        held = association.iam_instance_profile
-        for role in held.roles:
-            return Profile(held.arn, held.id, role.arn, role.id, trusts_ec2(role.assume_role_policy_document))
-        return Profile(held.arn, held.id)
+        profile = association.iam_instance_profile
+        for role in profile.roles:
+            return Profile(profile.arn, profile.id, role.arn, role.id, trusts_ec2(role.assume_role_policy_document))
+        return Profile(profile.arn, profile.id)
 
     def session(self, instance: Instance, profile: Profile) -> Credentials:
         sts = self._sts[ACCOUNT][self._partition(instance.region)]

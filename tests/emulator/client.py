@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.request import ProxyHandler, Request, build_opener
 
+from .environment import clean_environment
 from .wire import Call, Fault
 
 BACKENDS = ("ministack", "moto")
@@ -27,7 +28,7 @@ _direct = build_opener(ProxyHandler({}))  # never through HTTP_PROXY, which a te
 
 @dataclass
 class Emulator:
-    """A running emulator. ``process`` is None when another process started it."""
+    """A running emulator. ``process`` is None when another process has started it."""
 
     backend: str
     endpoint: str
@@ -47,17 +48,13 @@ class Emulator:
     ) -> Emulator:
         """Start an emulator and wait until it answers. Unless detached, it ends with this process, killed or not."""
         options = [f"--backend={backend}", f"--region={region}", f"--port={port}", *(["--detached"] if detach else [])]
-        # The caller's AWS settings stay out: ministack takes AWS_ACCESS_KEY_ID for its root key.
-        environ = {
-            key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "MOTO_", "MINISTACK_"))
-        }
-        tests = str(Path(__file__).parents[1])
-        environ["PYTHONPATH"] = os.pathsep.join(filter(None, [tests, environ.get("PYTHONPATH")]))
+        # A clean environment, because ministack takes AWS_ACCESS_KEY_ID for its root key.
+        environ = {**clean_environment(), "PYTHONPATH": str(Path(__file__).parents[1])}
         process = subprocess.Popen(
             [os.environ.get("EMULATOR_PYTHON", sys.executable), "-P", "-m", "emulator", "serve", *options],
             env=environ,
             text=True,
-            stdin=subprocess.DEVNULL if detach else subprocess.PIPE,  # its end tells the server that we are gone
+            stdin=subprocess.DEVNULL if detach else subprocess.PIPE,  # the server ends when this pipe is closed
             stdout=subprocess.PIPE,
             stderr=log,
             start_new_session=True,
@@ -89,9 +86,9 @@ class Emulator:
 
     @contextmanager
     def ending(self) -> Iterator[None]:
-        """Wait until the server has ended, for which what is done meanwhile is the cause.
+        """Wait until the server has ended, after the body has made it end.
 
-        It can be another process's child, which cannot be waited for; but a connection that it holds ends with it.
+        A child of another process cannot be waited for. But a connection to it ends together with it.
         """
         connection = self._connect()
         yield
@@ -111,7 +108,7 @@ class Emulator:
         self.stop()
 
     def env(self, instance: str = "") -> dict[str, str]:
-        """The environment of a client process: root's keys, or on an instance its metadata and no keys."""
+        """The AWS variables of a client: root's keys, or the metadata endpoint of an instance and no keys."""
         where = {"AWS_ENDPOINT_URL": self.endpoint, "AWS_REGION": self.region, "AWS_DEFAULT_REGION": self.region}
         if instance:
             return {**where, "AWS_EC2_METADATA_SERVICE_ENDPOINT": self.metadata_endpoint(instance)}
@@ -144,7 +141,7 @@ class Emulator:
         return f"{self.endpoint}/_imds/{instance}"
 
     def metadata(self, instance: str, path: str) -> str:
-        """What the instance itself reads below ``latest/``; HTTPError 404 where there is nothing."""
+        """What the instance itself reads below ``latest/``. Raises HTTPError 404 where there is nothing."""
         base = f"{self.metadata_endpoint(instance)}/latest"
         life = {"X-aws-ec2-metadata-token-ttl-seconds": "60"}
         token = _ask(Request(f"{base}/api/token", method="PUT", headers=life))
@@ -172,11 +169,11 @@ class Emulator:
         self._control("DELETE", "faults")
 
     def shift_clock(self, seconds: float) -> None:
-        """Move the time of policy conditions, of what IAM dates and of answers; sessions expire by the real one."""
+        """Move the time of policy conditions, of IAM's dates and of answers. Sessions expire by the real time."""
         self._control("POST", "clock", {"seconds": seconds})
 
     def metadata_lag(self, seconds: float) -> None:
-        """Let instances see a change of their profile so many seconds late."""
+        """Make instances see a change of their profile this many seconds late."""
         self._control("POST", "lag", {"seconds": seconds})
 
     def reset(self) -> None:

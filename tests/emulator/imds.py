@@ -1,8 +1,10 @@
 """IMDSv2 for every instance, at ``/_imds/<instance-id>/``.
 
-Differs from AWS: nothing is served without a token (as on instances that require IMDSv2), only the paths that
-credentials need are there, and a change of association is seen at once unless a lag is set; AWS takes seconds to
-minutes.
+It differs from AWS as follows:
+
+- Nothing is served without a token, as on instances that require IMDSv2.
+- Only the paths that are needed for credentials exist.
+- A changed association is visible at once unless a lag is set. On AWS that takes seconds to minutes.
 """
 
 from __future__ import annotations
@@ -41,20 +43,20 @@ class InstanceMetadata:
         self.lag = seconds
 
     def observe(self) -> None:
-        """Note which profiles are associated now, so that the lag counts from the change, not from a question."""
+        """Record the associated profiles, so that the lag counts from the change and not from the next request."""
         for instance in self.backend.instances():
             history = self.seen.setdefault(instance.id, [(0.0, None)])
             if history[-1][1] != instance.profile:
                 history.append((time.monotonic(), instance.profile))
 
     def profile(self, instance: Instance) -> Profile | None:
-        """The profile whose role the instance sees: the associated one, ``lag`` seconds late."""
+        """The profile whose role the instance sees: the one that was associated ``lag`` seconds ago."""
         if not instance.running:
             return None
         if not self.lag:
             return instance.profile
-        due = time.monotonic() - self.lag
-        return [profile for when, profile in self.seen.get(instance.id, [(0.0, None)]) if when <= due][-1]
+        visible = time.monotonic() - self.lag
+        return [profile for when, profile in self.seen.get(instance.id, [(0.0, None)]) if when <= visible][-1]
 
     def respond(self, request: Request) -> Response:
         instance_id, _, path = request.path.removeprefix(PREFIX).partition("/latest/")

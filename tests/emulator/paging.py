@@ -1,6 +1,6 @@
-"""Pages for the IAM answers that both emulators always give in one piece.
+"""Pages for the IAM answers that both emulators return in one piece.
 
-AWS gives 100 items to a page unless asked for fewer, and says IsTruncated until the last one.
+AWS returns 100 items a page unless asked for fewer, and sets IsTruncated on all pages but the last.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ NAMESPACE = "https://iam.amazonaws.com/doc/2010-05-08/"
 
 
 def page(body: bytes, params: dict[str, Any]) -> bytes:
-    """Cut the answer down to the page that ``MaxItems`` and ``Marker`` ask for."""
+    """Reduce the answer to the page that ``MaxItems`` and ``Marker`` ask for."""
     ElementTree.register_namespace("", NAMESPACE)
     root = ElementTree.fromstring(body)  # noqa: S314  the emulator's own answer
     result = root[0]

@@ -32,7 +32,7 @@ ENDLESS = (Kind.DELAY, Kind.RATE)
 
 
 class LostAnswerError(ConnectionAbortedError):
-    """Ends a connection without an answer; werkzeug takes it for a client that went away."""
+    """Ends a connection without an answer. werkzeug treats it like a client that disconnected."""
 
 
 @dataclass
@@ -51,13 +51,13 @@ class ArmedFault:
         if not self.fault.matches(call):
             return False
         self.matched += 1
-        if self.matched < self.fault.nth or self.left <= 0 or (self.fault.kind == Kind.RATE and self._let_through()):
+        if self.matched < self.fault.nth or self.left <= 0 or (self.fault.kind == Kind.RATE and self._takes_token()):
             return False
         self.left -= 1
         return True
 
-    def _let_through(self) -> bool:
-        """Take a token from the bucket, if there is one."""
+    def _takes_token(self) -> bool:
+        """Whether the token bucket had a token for this call."""
         now = time.monotonic()
         self.tokens = min(self.fault.burst, self.tokens + (now - self.refilled) * self.fault.rate)
         self.refilled = now
@@ -68,7 +68,7 @@ class ArmedFault:
 
 
 class Server:
-    """A WSGI application. AWS calls of several clients run at once; what they share is behind one lock."""
+    """A WSGI application. AWS calls run in parallel; one lock guards what they share."""
 
     def __init__(self, backend: Backend, name: str, region: str) -> None:
         self.backend, self.name, self.region = backend, name, region
@@ -140,17 +140,17 @@ class Server:
             self.calls.append(call)
 
     def _before(self, hits: list[Fault], call: Call) -> Response | None:
-        """What faults do before the backend sees the call; an answer keeps the call from it."""
+        """Apply faults before the backend gets the call. With a returned answer, the backend does not get it."""
         for fault in hits:
             if fault.kind == Kind.DELAY:
-                time.sleep(fault.seconds)  # which is what this fault is: time that passes for the client
+                time.sleep(fault.seconds)  # the purpose of this fault
             elif fault.kind == Kind.KILL_BEFORE:
                 self._log(call)
                 _kill(fault.process)
                 raise LostAnswerError
-            elif refusal := _refusal(fault, call):
-                content_type, text = refusal.body(call.service)
-                return Response(text, refusal.status, content_type=content_type)
+            elif error := _error_answer(fault, call):
+                content_type, text = error.body(call.service)
+                return Response(text, error.status, content_type=content_type)
         return None
 
     def _after(self, hits: list[Fault]) -> None:
@@ -161,14 +161,14 @@ class Server:
                 raise LostAnswerError
 
     def _control(self, request: Request) -> Response:
-        given = request.get_json(silent=True) or {}
+        body = request.get_json(silent=True) or {}
         controls: dict[str, Callable[[], Any]] = {
             "GET state": lambda: {"pid": os.getpid(), "backend": self.name, "region": self.region, "seq": self.seq},
             "GET calls": lambda: self._calls_since(int(request.args.get("since", 0))),
-            "POST faults": lambda: self.armed.append(ArmedFault(Fault(**given))),
+            "POST faults": lambda: self.armed.append(ArmedFault(Fault(**body))),
             "DELETE faults": self.armed.clear,
-            "POST clock": lambda: self.backend.shift_clock(float(given["seconds"])),
-            "POST lag": lambda: self.metadata.set_lag(float(given["seconds"])),
+            "POST clock": lambda: self.backend.shift_clock(float(body["seconds"])),
+            "POST lag": lambda: self.metadata.set_lag(float(body["seconds"])),
             "POST reset": self._reset,
         }
         control = controls.get(f"{request.method} {request.path.removeprefix(CONTROL)}")
@@ -177,8 +177,8 @@ class Server:
         try:
             with self.lock:
                 return Response(json.dumps(control()), content_type="application/json")
-        except NotImplementedError as refused:
-            return Response(str(refused), 501)
+        except NotImplementedError as error:
+            return Response(str(error), 501)
 
     def _calls_since(self, since: int) -> list[dict[str, Any]]:
         return [asdict(call) for call in sorted(self.calls, key=lambda call: call.seq) if call.seq > since]
@@ -189,7 +189,7 @@ class Server:
         self.calls, self.armed, self.seq = [], [], 0
 
 
-def _refusal(fault: Fault, call: Call) -> wire.Refusal | None:
+def _error_answer(fault: Fault, call: Call) -> wire.ErrorAnswer | None:
     match fault.kind:
         case Kind.THROTTLE | Kind.RATE:
             return wire.throttled(call)
@@ -198,18 +198,18 @@ def _refusal(fault: Fault, call: Call) -> wire.Refusal | None:
         case Kind.SERVER_ERROR:
             return wire.failed(call)
         case Kind.ERROR:
-            return wire.Refusal(fault.code, fault.message, fault.status)
+            return wire.ErrorAnswer(fault.code, fault.message, fault.status)
     return None
 
 
 def _kill(process: int) -> None:
-    """Kill a process and all it started, as when the machine dies; Ansible's workers are in sessions of their own."""
-    doomed = [process]
-    for pid in doomed:
-        doomed += _children(pid)
-    if os.getpid() in doomed:
+    """Kill a process and its descendants, as when the machine fails. Ansible's workers have their own sessions."""
+    processes = [process]
+    for pid in processes:
+        processes += _children(pid)
+    if os.getpid() in processes:
         raise ValueError("an emulator does not kill itself")
-    for pid in doomed:
+    for pid in processes:
         with contextlib.suppress(ProcessLookupError):  # it may have ended by itself
             os.kill(pid, signal.SIGKILL)
 
@@ -217,15 +217,15 @@ def _kill(process: int) -> None:
 def _children(parent: int) -> list[int]:
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # ended meanwhile
-            fields = stat.read_text().rpartition(")")[2].split()  # the name before it can hold anything
+        with contextlib.suppress(OSError):  # the process has ended
+            fields = stat.read_text().rpartition(")")[2].split()  # the name before it can contain spaces
             if int(fields[1]) == parent:
                 found.append(int(stat.parent.name))
     return found
 
 
 class Handler(WSGIRequestHandler):
-    disable_nagle_algorithm = True  # head and body are written apart: 40 ms per call with Nagle
+    disable_nagle_algorithm = True  # head and body are two writes, which would cost 40 ms per call
     timeout = None
     numbers = count(1)
 
@@ -237,7 +237,7 @@ class Handler(WSGIRequestHandler):
         return {**super().make_environ(), CONNECTION: self.number}
 
     def run_wsgi(self) -> None:
-        """Answer one request and keep the connection open, as AWS does; werkzeug closes it after every answer."""
+        """Answer one request and keep the connection open, as AWS does. werkzeug would close it after every answer."""
         environ = self.make_environ()
         environ["wsgi.input"] = io.BytesIO(self.rfile.read(int(self.headers.get("Content-Length", 0))))
         try:
@@ -252,21 +252,21 @@ class Handler(WSGIRequestHandler):
         response.content_length = len(body)
         self.send_response(response.status_code)
         for name, value in response.headers:
-            if name not in ("Date", "Server"):  # send_response has sent its own
+            if name not in ("Date", "Server"):  # send_response sends its own
                 self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
 
     def date_time_string(self, timestamp: float | None = None) -> str:
-        """The Date of answers, by the clock of the backend."""
+        """The Date header, by the clock of the backend."""
         return format_datetime(cast("Server", self.server.app).backend.now(), usegmt=True)
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """The call log is the log."""
+        """Write nothing: calls are in the call log."""
 
 
 def serve(name: str, region: str, port: int, announce: Callable[[int], None]) -> None:
-    """Serve until the process ends; ``announce`` is told the port once calls are answered."""
+    """Serve until the process ends; ``announce`` is called with the port when calls are answered."""
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     backend: Backend
     if name == "moto":

@@ -11,17 +11,17 @@ from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
 
 READS = ("Get", "List", "Describe", "Simulate", "BatchGet", "Head", "Search", "Lookup", "Generate")
-"""Verbs that change nothing; GenerateCredentialReport only asks for a report."""
+"""Verbs of actions that change nothing. GenerateCredentialReport only requests a report."""
 
 SECRETS = frozenset({"Value", "SecretString", "SecretBinary", "UserData", "Password", "WebIdentityToken", "TokenCode"})
 """Request parameters that are never logged; ``Value`` is that of ssm:PutParameter."""
 
 SIGNING_NAMES = {"monitoring": "cloudwatch"}
-"""Services that sign with another name than the one IAM actions have."""
+"""Services whose signing name differs from their prefix in IAM actions."""
 
 
 def is_write(action: str) -> bool:
-    """Whether an action changes anything. sts:AssumeRole hands out credentials and changes nothing."""
+    """Whether an action changes anything. sts:AssumeRole returns credentials and changes nothing."""
     return not action.startswith((*READS, "AssumeRole"))
 
 
@@ -29,8 +29,8 @@ def is_write(action: str) -> bool:
 class Call:
     """One AWS API call. Times are Unix seconds; ``status`` is 0 when the call never reached the backend.
 
-    ``profiles`` says, after a call that changes associations, which instance carries which instance profile.
-    ``connection`` numbers the connections to the server; a client that keeps one open has one number.
+    ``profiles`` has, after a call that changes associations, the instance profile of each instance.
+    ``connection`` is the number of the connection to the server. A client that reuses its connection has one number.
     """
 
     service: str
@@ -60,7 +60,7 @@ class Call:
 
 
 class Kind(StrEnum):
-    """What a fault does to the call it hits."""
+    """What a fault does to a call."""
 
     KILL_BEFORE = "kill_before"
     KILL_AFTER = "kill_after"
@@ -75,13 +75,13 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault: which calls it hits, and what it does.
+    """One fault: the calls it affects, and what it does.
 
-    It hits calls of ``service`` and ``action`` where given, only writes where ``writes`` is set, and of those the
-    ``nth`` since it was armed and the following, ``times`` of them (default: one; for delay and rate: until disarmed).
-    ``kill_*`` sends SIGKILL to ``process`` and all it started. ``error`` answers ``code``, ``message`` and ``status``.
-    ``delay`` waits ``seconds``. ``rate`` lets ``rate`` calls per second through, ``burst`` at once, and throttles the
-    rest.
+    It affects calls of ``service`` and ``action`` where given, only writes where ``writes`` is set. Of those, it begins
+    with the ``nth`` since it was armed and affects ``times`` calls (default: one; delay and rate: until disarmed).
+    ``kill_*`` sends SIGKILL to ``process`` and its descendants. ``error`` answers ``code``, ``message`` and ``status``.
+    ``delay`` waits ``seconds``. ``rate`` allows ``rate`` calls per second and a burst of ``burst``, and throttles the
+    others.
     """
 
     kind: Kind
@@ -101,7 +101,7 @@ class Fault:
     def __post_init__(self) -> None:
         object.__setattr__(self, "kind", Kind(self.kind))
         if self.kind in (Kind.KILL_BEFORE, Kind.KILL_AFTER) and self.process < 2:
-            raise ValueError("a kill needs the id of the process group to end")
+            raise ValueError("a kill needs the id of the process to end")
 
     def matches(self, call: Call) -> bool:
         return (
@@ -110,7 +110,7 @@ class Fault:
 
 
 def read_target(headers: Any, path: str, form: dict[str, Any]) -> str:
-    """The action of a call: JSON protocols name it in a header, query in the form, RPC v2 in the path."""
+    """The action of a call: in a header with JSON protocols, in the form with query, in the path with RPC v2."""
     target = headers.get("X-Amz-Target", "").rpartition(".")[2]
     return str(target or form.get("Action") or path.rpartition("/operation/")[2] or path)
 
@@ -122,7 +122,7 @@ def read_credential(authorization: str) -> tuple[str, str, str]:
 
 
 def read_params(content_type: str, body: bytes) -> dict[str, Any]:
-    """The parameters of a call, flat as the query protocol sends them, nested for JSON."""
+    """The parameters of a call: flat with the query protocol, nested with JSON."""
     if "json" in content_type:
         return dict(json.loads(body or b"{}"))
     return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
@@ -145,15 +145,15 @@ def read_error(content_type: str, status: int, body: bytes) -> str:
 
 
 @dataclass(frozen=True)
-class Refusal:
-    """An AWS error before it is put into the form of a service's protocol."""
+class ErrorAnswer:
+    """An AWS error, independent of a service's protocol."""
 
     code: str
     message: str
     status: int = 400
 
     def body(self, service: str) -> tuple[str, str]:
-        """Content type and text as the service would answer: EC2 and IAM each have their own XML."""
+        """Content type and text in the protocol of the service: EC2 and IAM each have their own XML."""
         code, message = escape(self.code), escape(self.message)
         if service == "ec2":
             error = f"<Errors><Error><Code>{code}</Code><Message>{message}</Message></Error></Errors>"
@@ -170,30 +170,30 @@ class Refusal:
         return "application/x-amz-json-1.1", json.dumps({"__type": self.code, "message": self.message})
 
 
-def throttled(call: Call) -> Refusal:
+def throttled(call: Call) -> ErrorAnswer:
     if call.service == "ec2":
-        return Refusal("RequestLimitExceeded", "Request limit exceeded.", 503)
-    return Refusal("Throttling" if call.service in ("iam", "sts") else "ThrottlingException", "Rate exceeded")
+        return ErrorAnswer("RequestLimitExceeded", "Request limit exceeded.", 503)
+    return ErrorAnswer("Throttling" if call.service in ("iam", "sts") else "ThrottlingException", "Rate exceeded")
 
 
-def denied(call: Call) -> Refusal:
+def denied(call: Call) -> ErrorAnswer:
     action = f"{call.service}:{call.action}"
     reason = f"because no identity-based policy allows the {action} action"
     user = f"User: {call.principal} is not authorized to perform: {action} on resource: {resource(call)} {reason}"
     if call.service == "ec2":
-        return Refusal("UnauthorizedOperation", f"You are not authorized to perform this operation. {user}", 403)
+        return ErrorAnswer("UnauthorizedOperation", f"You are not authorized to perform this operation. {user}", 403)
     if call.service in ("iam", "sts"):
-        return Refusal("AccessDenied", user, 403)
-    return Refusal("AccessDeniedException", user)
+        return ErrorAnswer("AccessDenied", user, 403)
+    return ErrorAnswer("AccessDeniedException", user)
 
 
-def failed(call: Call) -> Refusal:
+def failed(call: Call) -> ErrorAnswer:
     codes = {"ec2": "InternalError", "iam": "ServiceFailure", "sts": "InternalFailure"}
-    return Refusal(codes.get(call.service, "InternalServerError"), "The request processing has failed.", 500)
+    return ErrorAnswer(codes.get(call.service, "InternalServerError"), "The request processing has failed.", 500)
 
 
 def resource(call: Call) -> str:
-    """The ARN that AWS names in a denial, without the path of a principal, which the call does not carry."""
+    """The ARN that AWS names in a denial, without the path of a principal, which is not part of the call."""
     _, partition, _, _, account, *_ = (call.principal or "arn:aws:iam::unknown:").split(":")
     names = (("InstanceProfileName", "instance-profile"), ("RoleName", "role"), ("UserName", "user"))
     if call.service == "iam":

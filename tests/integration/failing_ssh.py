@@ -1,6 +1,7 @@
-"""In place of ssh: runs the command on this machine until an AWS call was made that LOST_AFTER names, then fails.
+"""A replacement for ssh: runs commands on this machine until a certain AWS call was made, then fails.
 
-LOST_AFTER is an action or the instance profile that was put on; calls up to number LOST_SINCE do not count.
+LOST_AFTER is the action of that call, or the instance profile that it associated. Calls up to number LOST_SINCE do not
+count.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ HOST_AND_COMMAND = 4
 
 def main() -> int:
     if len(sys.argv) < HOST_AND_COMMAND:
-        return 0  # Ansible asks for options
+        return 0  # Ansible asks for the options of ssh
     calls = Emulator.attach(os.environ["AWS_ENDPOINT_URL"]).calls(int(os.environ["LOST_SINCE"]))
     if any(os.environ["LOST_AFTER"] in (call.action, call.params.get("IamInstanceProfile.Name")) for call in calls):
         print("ssh: connect to host admin1 port 22: Connection timed out", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Runs a module with its arguments as Ansible does, in this process: python module_process.py FILE ARGUMENTS."""
+"""Runs a module in this process, as Ansible does: python module_process.py FILE ARGUMENTS."""
 
 from __future__ import annotations
 

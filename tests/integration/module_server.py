@@ -1,7 +1,7 @@
-"""Runs modules like module_process.py, each in a fork of this process, which has imported what they need.
+"""Runs modules like module_process.py, each in a fork of this process, which has imported their dependencies.
 
-Reads one JSON object per line: the module's file, its arguments, the environment, and where its output goes. Answers
-with the id of the process, waits for another line before it lets the module begin, and answers with how it ended.
+It reads one JSON object per line: the module's file, its arguments, the environment, and the file for its output. It
+answers with the id of the new process, waits for another line before the module begins, and answers with its exit code.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ def run(request: dict[str, Any]) -> None:
 
 
 for line in sys.stdin:
-    begin, let_begin = os.pipe()
+    begin, begin_writer = os.pipe()
     pid = os.fork()
     if pid == 0:
-        os.close(let_begin)
+        os.close(begin_writer)
         os.read(begin, 1)
         run(json.loads(line))
         os._exit(0)
@@ -44,6 +44,6 @@ for line in sys.stdin:
     sys.stdout.write(f"{pid}\n")
     sys.stdout.flush()
     sys.stdin.readline()
-    os.close(let_begin)
+    os.close(begin_writer)
     sys.stdout.write(f"{os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])}\n")
     sys.stdout.flush()

@@ -1,36 +1,39 @@
-"""A denied call: the error names the call, who made it, and the action to grant."""
+"""A denied call: the error names the call, the caller, and the action to grant."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from emulator import Emulator, Fault
+from emulator.snapshot import snapshot
 from harness import (
     ADMIN_POLICY,
     ADMIN_ROLE,
+    POLICY_ARN,
     SERVER_POLICY,
-    account,
+    ModuleServer,
     allow,
-    make_role,
-    make_user,
-    put_on,
+    associate,
+    create_role,
+    create_user,
     run_module,
     trust,
 )
 
-ARN = "arn:aws:iam::aws:policy/"
 ROLE = {"name": "R", "access": "server", "wait_timeout": 1}
-FULL_ROLE = {**ROLE, "description": "d", "tags": {"a": "b"}, "permissions_boundary": ARN + "PowerUserAccess"}
+FULL_ROLE = {**ROLE, "description": "d", "tags": {"a": "b"}, "permissions_boundary": POLICY_ARN + "PowerUserAccess"}
 USER = {"name": ["u1"], "access": "server", "wait_timeout": 1}
 PARAMETER = {"name": "AmazonCloudWatch-x", "config": {"agent": {}}}
 
 
-def refused(result: dict[str, Any], action: str, identity: str) -> None:
-    """That the message has what a person needs, once and in words."""
+def assert_denied(result: dict[str, Any], action: str, identity: str) -> None:
+    """Assert that the message names the call, the caller and the action to grant."""
     assert result["failed"], action
     message = result["msg"]
     assert "Could not " in message
@@ -39,120 +42,241 @@ def refused(result: dict[str, Any], action: str, identity: str) -> None:
     assert f"grant {action} to it" in message
 
 
-def test_every_writing_call_of_the_modules(enforcing: Emulator, tmp_path: Path) -> None:
-    """Each is denied in turn, in the order of the plan, at the state in which it is made."""
-    aws = enforcing
-    iam = aws.client("iam")
-    instances = aws.instances(2)
-    make_role(aws, "Other", SERVER_POLICY)
-    put_on(aws, instances[1], "Other")
-    user = {**USER, "credentials": {"directory": str(tmp_path)}}
+@dataclass(frozen=True)
+class Account:
+    """An account with two instances. The second has the instance profile of an application."""
 
-    def denied(module: str, *actions: str, **arguments: Any) -> None:
-        for action in actions:
-            service, call = action.split(":")
-            aws.arm(Fault("deny", service=service, action=call, times=20))
-            refused(run_module(aws, module, **arguments), action, "root")
-            aws.disarm()
-        assert not run_module(aws, module, **arguments)["failed"]
+    aws: Emulator
+    modules: ModuleServer
+    home: Path
+    instances: list[str]
 
-    role, profile, users = "cwagent_iam_role", "cwagent_instance_profile", "cwagent_iam_user"
-    denied(
-        role,
-        *("iam:CreateRole", "iam:AttachRolePolicy", "iam:CreateInstanceProfile", "iam:AddRoleToInstanceProfile"),
-        **ROLE,
-    )
-    iam.update_assume_role_policy(RoleName="R", PolicyDocument=trust("lambda.amazonaws.com"))
-    iam.attach_role_policy(RoleName="R", PolicyArn=ARN + ADMIN_POLICY)
-    iam.put_role_policy(RoleName="R", PolicyName="more", PolicyDocument=json.dumps(allow("s3:GetObject")))
-    iam.tag_role(RoleName="R", Tags=[{"Key": "old", "Value": "x"}])
-    denied(
-        role,
-        *("iam:UpdateAssumeRolePolicy", "iam:UpdateRole", "iam:PutRolePermissionsBoundary", "iam:DetachRolePolicy"),
-        *("iam:DeleteRolePolicy", "iam:UntagRole", "iam:TagRole", "iam:TagInstanceProfile"),
-        **FULL_ROLE,
-        exclusive=True,
-    )
-    denied(role, "iam:DeleteRolePermissionsBoundary", **ROLE, permissions_boundary="none")
-    denied(profile, "ec2:AssociateIamInstanceProfile", name="R", instance_ids=instances[:1], wait_timeout=1)
-    replaced = {"name": "R", "instance_ids": instances, "replace": True, "wait_timeout": 1}
-    denied(profile, "ec2:ReplaceIamInstanceProfileAssociation", **replaced)
-    denied(profile, "ec2:DisassociateIamInstanceProfile", **replaced, state="absent")
-    down = ("DetachRolePolicy", "RemoveRoleFromInstanceProfile", "DeleteInstanceProfile", "DeleteRole")
-    denied(role, *(f"iam:{action}" for action in down), **{**ROLE, "state": "absent"})
+    @property
+    def iam(self) -> Any:
+        return self.aws.client("iam")
 
-    denied(users, "iam:CreateUser", "iam:AttachUserPolicy", "iam:CreateAccessKey", **user)
-    iam.attach_user_policy(UserName="u1", PolicyArn=ARN + ADMIN_POLICY)
-    denied(users, "iam:DetachUserPolicy", "iam:TagUser", **user, tags={"a": "b"})
-    denied(users, "iam:DeleteAccessKey", "iam:DetachUserPolicy", "iam:DeleteUser", **user, state="absent")
-    denied("cwagent_config_parameter", "ssm:PutParameter", **PARAMETER)
-    denied("cwagent_config_parameter", "ssm:DeleteParameter", name=PARAMETER["name"], state="absent")
-    left = account(aws)
-    assert (left["roles"].keys(), left["users"], left["parameters"]) == ({"Other"}, {}, {aws.region: {}})
+    def run(self, module: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """The result of a module. The first instance, both instances and the folder have placeholders."""
+        placeholders = {"@first": self.instances[:1], "@both": self.instances, "@folder": {"directory": str(self.home)}}
+        filled = {
+            key: placeholders.get(value, value) if isinstance(value, str) else value for key, value in arguments.items()
+        }
+        return self.modules.run(self.aws, module, filled, self.home / "output.txt")
+
+    def apply(self, module: str, arguments: Mapping[str, Any]) -> None:
+        result = self.run(module, arguments)
+        assert not result["failed"], result
+
+
+@pytest.fixture
+def account(enforcing: Emulator, modules: ModuleServer, tmp_path: Path) -> Account:
+    instances = enforcing.instances(2)
+    create_role(enforcing, "Other", SERVER_POLICY)
+    associate(enforcing, instances[1], "Other")
+    return Account(enforcing, modules, tmp_path, instances)
+
+
+def with_drifted_role(account: Account) -> None:
+    account.apply("cwagent_iam_role", ROLE)
+    account.iam.update_assume_role_policy(RoleName="R", PolicyDocument=trust("lambda.amazonaws.com"))
+    account.iam.attach_role_policy(RoleName="R", PolicyArn=POLICY_ARN + ADMIN_POLICY)
+    account.iam.put_role_policy(RoleName="R", PolicyName="more", PolicyDocument=json.dumps(allow("s3:GetObject")))
+    account.iam.tag_role(RoleName="R", Tags=[{"Key": "old", "Value": "x"}])
+
+
+def with_role(account: Account) -> None:
+    account.apply("cwagent_iam_role", ROLE)
+
+
+def with_boundary(account: Account) -> None:
+    account.apply("cwagent_iam_role", FULL_ROLE)
+
+
+def with_associations(account: Account) -> None:
+    with_role(account)
+    account.apply("cwagent_instance_profile", REPLACING)
+
+
+def with_user(account: Account) -> None:
+    account.apply("cwagent_iam_user", SAVED_USER)
+
+
+def with_drifted_user(account: Account) -> None:
+    with_user(account)
+    account.iam.attach_user_policy(UserName="u1", PolicyArn=POLICY_ARN + ADMIN_POLICY)
+
+
+def with_parameter(account: Account) -> None:
+    account.apply("cwagent_config_parameter", PARAMETER)
+
+
+def without_anything(account: Account) -> None:
+    """Leave the account as the fixture created it."""
+
+
+REPLACING = {"name": "R", "instance_ids": "@both", "on_existing": "replace", "wait_timeout": 1}
+SAVED_USER = {**USER, "credentials": "@folder"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """A module call, the writing actions it needs, and the state of the account before it."""
+
+    module: str
+    arguments: Mapping[str, Any]
+    actions: Sequence[str]
+    prepare: Callable[[Account], None] = without_anything
+
+
+JOBS = [
+    Job(
+        "cwagent_iam_role",
+        ROLE,
+        ["iam:CreateRole", "iam:AttachRolePolicy", "iam:CreateInstanceProfile", "iam:AddRoleToInstanceProfile"],
+    ),
+    Job(
+        "cwagent_iam_role",
+        {**FULL_ROLE, "exclusive": True},
+        [
+            *("iam:UpdateAssumeRolePolicy", "iam:UpdateRole", "iam:PutRolePermissionsBoundary"),
+            *("iam:DetachRolePolicy", "iam:DeleteRolePolicy", "iam:UntagRole", "iam:TagRole", "iam:TagInstanceProfile"),
+        ],
+        with_drifted_role,
+    ),
+    Job(
+        "cwagent_iam_role",
+        {**ROLE, "permissions_boundary": "none"},
+        ["iam:DeleteRolePermissionsBoundary"],
+        with_boundary,
+    ),
+    Job(
+        "cwagent_instance_profile",
+        {"name": "R", "instance_ids": "@first", "wait_timeout": 1},
+        ["ec2:AssociateIamInstanceProfile"],
+        with_role,
+    ),
+    Job("cwagent_instance_profile", REPLACING, ["ec2:ReplaceIamInstanceProfileAssociation"], with_role),
+    Job(
+        "cwagent_instance_profile",
+        {**REPLACING, "state": "absent"},
+        ["ec2:DisassociateIamInstanceProfile"],
+        with_associations,
+    ),
+    Job(
+        "cwagent_iam_role",
+        {**ROLE, "state": "absent"},
+        [
+            *("iam:DetachRolePolicy", "iam:RemoveRoleFromInstanceProfile", "iam:DeleteInstanceProfile"),
+            "iam:DeleteRole",
+        ],
+        with_role,
+    ),
+    Job("cwagent_iam_user", SAVED_USER, ["iam:CreateUser", "iam:AttachUserPolicy", "iam:CreateAccessKey"]),
+    Job(
+        "cwagent_iam_user",
+        {**SAVED_USER, "tags": {"a": "b"}},
+        ["iam:DetachUserPolicy", "iam:TagUser"],
+        with_drifted_user,
+    ),
+    Job(
+        "cwagent_iam_user",
+        {**SAVED_USER, "state": "absent"},
+        ["iam:DeleteAccessKey", "iam:DetachUserPolicy", "iam:DeleteUser"],
+        with_user,
+    ),
+    Job("cwagent_config_parameter", PARAMETER, ["ssm:PutParameter"]),
+    Job(
+        "cwagent_config_parameter",
+        {"name": PARAMETER["name"], "state": "absent"},
+        ["ssm:DeleteParameter"],
+        with_parameter,
+    ),
+]
+DENIALS = [
+    pytest.param(job, action, id=f"{number}-{action}") for number, job in enumerate(JOBS, 1) for action in job.actions
+]
+
+
+@pytest.mark.parametrize(("job", "action"), DENIALS)
+def test_a_denied_write_is_reported_and_the_next_run_completes(account: Account, job: Job, action: str) -> None:
+    job.prepare(account)
+    service, call = action.split(":")
+    account.aws.arm(Fault("deny", service=service, action=call, times=20))
+    assert_denied(account.run(job.module, job.arguments), action, "root")
+    account.aws.disarm()
+    account.apply(job.module, job.arguments)
+    if job.arguments.get("state") == "absent" and job.module != "cwagent_instance_profile":
+        after = snapshot(account.aws)
+        empty = ({"Other"}, {}, {account.aws.region: {}})
+        assert (after["roles"].keys(), after["users"], after["parameters"]) == empty
 
 
 READS = {
     "iam:GetRole": ("cwagent_iam_role", ROLE),
     "iam:GetInstanceProfile": ("cwagent_iam_role", ROLE),
     "iam:ListAccessKeys": ("cwagent_iam_user", {**USER, "state": "absent"}),
-    "ec2:DescribeIamInstanceProfileAssociations": ("cwagent_instance_profile", {"name": "R"}),
-    "ec2:DescribeInstances": ("cwagent_preflight", {}),
+    "ec2:DescribeIamInstanceProfileAssociations": (
+        "cwagent_instance_profile",
+        {"name": "R", "instance_ids": "@first"},
+    ),
+    "ec2:DescribeInstances": ("cwagent_preflight", {"instances": "@first"}),
     "ssm:GetParameter": ("cwagent_config_parameter", PARAMETER),
 }
 
 
-def test_a_user_without_the_right_to_read(enforcing: Emulator) -> None:
-    """Real users, each allowed everything but one action."""
+@pytest.mark.parametrize("action", READS)
+def test_a_caller_without_one_permission_to_read(enforcing: Emulator, action: str) -> None:
+    """A user with all other permissions."""
     [instance] = enforcing.instances(1)
-    make_user(enforcing, "u1")
-    for number, (action, (module, arguments)) in enumerate(READS.items()):
-        env = make_user(enforcing, f"restricted{number}", allow(NotAction=action))
-        instances = {
-            "cwagent_preflight": {"instances": {"": [instance]}},
-            "cwagent_instance_profile": {"instance_ids": [instance]},
-        }
-        refused(
-            run_module(enforcing, module, env=env, **arguments, **instances.get(module, {})),
-            action,
-            f"user/restricted{number}",
-        )
+    create_user(enforcing, "u1")
+    env = create_user(enforcing, "restricted", allow(NotAction=action))
+    module, arguments = READS[action]
+    ids = {
+        "instance_ids": {"instance_ids": [instance]},
+        "instances": {"instances": {"": [instance]}},
+    }
+    filled = dict(arguments)
+    for option, values in ids.items():
+        if option in arguments:
+            filled |= values
+    assert_denied(run_module(enforcing, module, env=env, **filled), action, "user/restricted")
 
 
-def test_a_user_without_any_right_is_told_what_was_not_done(enforcing: Emulator) -> None:
-    env = make_user(enforcing, "reader", allow("iam:Get*", "iam:List*", "iam:CreateRole"))
+def test_the_error_lists_the_steps_that_were_done_and_not_done(enforcing: Emulator) -> None:
+    env = create_user(enforcing, "reader", allow("iam:Get*", "iam:List*", "iam:CreateRole"))
     result = run_module(enforcing, "cwagent_iam_role", env=env, **ROLE)
-    refused(result, "iam:AttachRolePolicy", "user/reader")
+    assert_denied(result, "iam:AttachRolePolicy", "user/reader")
     assert result["done"] == ["create role 'R'"]
     assert "Done before that: create role 'R'. Not done: create instance profile 'R'" in result["msg"]
     assert run_module(enforcing, "cwagent_iam_role", **ROLE)["changed"]
 
 
-def test_an_explicit_deny_is_called_so(enforcing: Emulator) -> None:
+def test_an_explicit_deny_is_named(enforcing: Emulator) -> None:
     document = allow("*")
     document["Statement"].append({"Effect": "Deny", "Action": "iam:CreateRole", "Resource": "*"})
-    env = make_user(enforcing, "bound", document)
+    env = create_user(enforcing, "bound", document)
     message = run_module(enforcing, "cwagent_iam_role", env=env, **ROLE)["msg"]
     assert "explicitly denies iam:CreateRole" in message
     assert "user/bound" in message
 
 
 @pytest.mark.parametrize("role", ["R", ADMIN_ROLE])
-def test_an_instance_without_the_admin_policy_cannot_store(enforcing: Emulator, role: str) -> None:
-    """With its own credentials, not with those that happen to be in its environment."""
+def test_only_an_instance_with_the_admin_policy_can_store(enforcing: Emulator, role: str) -> None:
+    """The instance uses its own credentials, not those in its environment."""
     [instance] = enforcing.instances(1)
-    make_role(enforcing, role, ADMIN_POLICY if role == ADMIN_ROLE else SERVER_POLICY)
-    put_on(enforcing, instance, role)
+    create_role(enforcing, role, ADMIN_POLICY if role == ADMIN_ROLE else SERVER_POLICY)
+    associate(enforcing, instance, role)
     env = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": enforcing.metadata_endpoint(instance)}
-    result = run_module(enforcing, "cwagent_config_parameter", env=env, as_instance=True, **PARAMETER)
+    result = run_module(enforcing, "cwagent_config_parameter", env=env, use_instance_credentials=True, **PARAMETER)
     if role == ADMIN_ROLE:
         assert result["changed"]
     else:
-        refused(result, "ssm:PutParameter", f"assumed-role/R/{instance}")
+        assert_denied(result, "ssm:PutParameter", f"assumed-role/R/{instance}")
 
 
 @pytest.mark.parametrize("closed", [True, False])
-def test_a_region_that_the_organization_has_closed_is_passed_over(enforcing: Emulator, closed: bool) -> None:
-    """A policy of an organization is the same to the caller as an explicit Deny of its own."""
+def test_a_region_that_an_organization_denies_is_skipped_with_a_warning(enforcing: Emulator, closed: bool) -> None:
+    """For the caller, a policy of an organization is the same as an explicit Deny of its own."""
     in_one_region = {"Condition": {"StringEquals": {"aws:RequestedRegion": "us-west-2"}}}
     describe = {"Action": "ec2:DescribeIamInstanceProfileAssociations", "Resource": "*"}
     everywhere_else = {"Condition": {"StringNotEquals": {"aws:RequestedRegion": "us-west-2"}}}
@@ -161,16 +285,16 @@ def test_a_region_that_the_organization_has_closed_is_passed_over(enforcing: Emu
         {"Effect": "Allow", **describe, **({} if closed else everywhere_else)},
         *([{"Effect": "Deny", **describe, **in_one_region}] if closed else []),
     ]
-    env = make_user(enforcing, f"caller{closed}", {"Version": "2012-10-17", "Statement": statements})
-    result = run_module(enforcing, "cwagent_preflight", env=env, retired_profiles=["P"])
+    env = create_user(enforcing, f"caller{closed}", {"Version": "2012-10-17", "Statement": statements})
+    result = run_module(enforcing, "cwagent_preflight", env=env, profiles_to_delete=["P"])
     words = "explicitly denies" if closed else "lacks"
-    told = result["warnings"][0] if closed else result["msg"]
-    assert f"{words} ec2:DescribeIamInstanceProfileAssociations" in told
-    assert ("in us-west-2 carry a profile" in told) == closed
+    message = result["warnings"][0] if closed else result["msg"]
+    assert f"{words} ec2:DescribeIamInstanceProfileAssociations" in message
+    assert ("whether instances in us-west-2 have an instance profile to delete" in message) == closed
 
 
-def test_credentials_that_cannot_be_used_are_told_once(enforcing: Emulator) -> None:
-    """In several regions, each of which is asked by a thread of its own."""
+def test_unusable_credentials_are_reported_once(enforcing: Emulator) -> None:
+    """In several regions, which different threads read."""
     regions = {region: ["i-0123456789abcdef0"] for region in ("us-east-1", "us-west-2", "eu-central-1")}
     result = run_module(enforcing, "cwagent_preflight", instances=regions, profile="nosuch")
     assert "Passing both a profile and access tokens is not supported" in result["msg"]

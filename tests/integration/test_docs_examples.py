@@ -1,4 +1,4 @@
-"""The examples that the guide marks as run by a test: they do on an account what the page says."""
+"""The examples in the guide that are marked as run by a test have the effects that the page describes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from emulator import Emulator
+from emulator.snapshot import associated_profiles, snapshot
 from guide import GUIDE, blocks, is_playbook
 from harness import (
     ADMIN_ROLE,
@@ -18,27 +19,25 @@ from harness import (
     SERVER_ROLE,
     SERVER_USER,
     WINDOW_POLICY,
+    Controller,
     Play,
-    Workplace,
-    account,
-    carried,
-    make_role,
-    put_on,
+    associate,
+    create_role,
 )
 
-# The ids in the pages, for which the test has instances of its own.
+# The instance ids on the pages. The test replaces them with ids of its own instances.
 SERVER, ADMIN = "i-0123456789abcdef0", "i-0123456789abcdef2"
 APPLICATIONS = ("ShopBackend", "ShopFrontend", "ShopBatch")
 
 
 def command(text: str) -> str:
-    """The one command that a block shows."""
+    """The single command in a block."""
     [line] = text.splitlines()
     assert line.startswith("$ ")
     return line[2:]
 
 
-def marked(page: str, language: str = "yaml") -> list[Any]:
+def marked_blocks(page: str, language: str = "yaml") -> list[Any]:
     """The contents of the marked blocks of a page."""
     read = {"yaml": yaml.safe_load, "json": json.loads, "console": command}[language]
     found = [block.text for block in blocks(GUIDE / f"{page}.rst") if block.marked and block.language == language]
@@ -46,47 +45,47 @@ def marked(page: str, language: str = "yaml") -> list[Any]:
     return [read(text) for text in found]
 
 
-def test_all_that_is_marked_is_run() -> None:
-    run = {"getting_started", "playbooks", "application_roles", "onprem", "growing"}
-    assert {page.stem for page in GUIDE.glob("*.rst") if any(block.marked for block in blocks(page))} == run
+def test_every_page_with_marked_blocks_is_tested() -> None:
+    tested = {"getting_started", "playbooks", "application_roles", "onprem", "growing"}
+    assert {page.stem for page in GUIDE.glob("*.rst") if any(block.marked for block in blocks(page))} == tested
 
 
 @dataclass(frozen=True)
 class Started:
-    """An account after the steps of the page on getting started."""
+    """An account after the steps of the page getting_started."""
 
-    at: Workplace
+    controller: Controller
     ids: dict[str, str]
     command: str
     play: Play
 
     def run(self, line: str) -> Play:
-        """What a command came to; the one that is the same on two pages is not run again."""
-        return self.play if line == self.command else self.at.command(line)
+        """Run a command. The one that is on two pages is not run again."""
+        return self.play if line == self.command else self.controller.command(line)
 
-    def shown(self, output: str) -> str:
-        """Output as a page shows it: with its ids, and without what differs from run to run."""
-        for shown, real in self.ids.items():
-            output = output.replace(real, shown)
-        return steady(output)
+    def as_on_page(self, output: str) -> str:
+        """Output with the ids on the pages, without parts that differ from run to run."""
+        for on_page, real in self.ids.items():
+            output = output.replace(real, on_page)
+        return normalized(output)
 
 
-def steady(output: str) -> str:
-    """Output without times, the ids of access keys, and how wide the terminal was."""
-    for varies in (r"(?<=\*\*\*)\*+", r"(?<=AKIA)\w{16}", r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"):
-        output = re.sub(varies, "", output)
+def normalized(output: str) -> str:
+    """Output without times, ids of access keys, and the width of the terminal."""
+    for pattern in (r"(?<=\*\*\*)\*+", r"(?<=AKIA)\w{16}", r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"):
+        output = re.sub(pattern, "", output)
     return " ".join(output.split())
 
 
 @pytest.fixture(scope="module")
-def started(shared: Workplace) -> Started:
-    """The inventory and the configuration of the page, with the ids of instances that are there.
+def started(shared_controller: Controller) -> Started:
+    """The inventory and the configuration of the page, with ids of existing instances.
 
-    There is an on-premises server as well, which the page on playbooks has.
+    It also has the on-premises server of the page playbooks.
     """
-    aws = shared.aws
+    aws = shared_controller.aws
     ids = dict(zip((SERVER, ADMIN), aws.instances(2), strict=True))
-    [inventory], [configuration] = marked("getting_started"), marked("getting_started", "json")
+    [inventory], [configuration] = marked_blocks("getting_started"), marked_blocks("getting_started", "json")
     inventory["all"]["children"]["cwagent_onprem_servers"] = {"hosts": {"db-1": {}}}
     inventory["all"]["vars"] |= {
         "ansible_connection": "local",
@@ -94,60 +93,65 @@ def started(shared: Workplace) -> Started:
         "store_config_environment": {"AWS_EC2_METADATA_SERVICE_ENDPOINT": aws.metadata_endpoint(ids[ADMIN])},
     }
     text = json.dumps(inventory)
-    for shown, real in ids.items():
-        text = text.replace(shown, real)
-    shared.file("hosts.yml", text)
-    shared.file("linux.json", configuration)
-    [site] = marked("getting_started", "console")
-    return Started(shared, ids, site, shared.command(site).succeeded())
+    for on_page, real in ids.items():
+        text = text.replace(on_page, real)
+    shared_controller.file("hosts.yml", text)
+    shared_controller.file("linux.json", configuration)
+    [site] = marked_blocks("getting_started", "console")
+    return Started(shared_controller, ids, site, shared_controller.command(site).assert_succeeded())
 
 
-def test_getting_started_leads_to_a_stored_configuration(started: Started) -> None:
-    held = account(started.at.aws)
-    assert held["parameters"] == {started.at.aws.region: {PARAMETER: marked("getting_started", "json")[0]}}
-    assert held["carried"] == dict.fromkeys(started.ids.values(), SERVER_ROLE)
-    assert held["tags"][started.at.aws.region] == {started.ids[SERVER]: {}, started.ids[ADMIN]: {}}
+def test_getting_started_ends_with_a_stored_configuration(started: Started) -> None:
+    after = snapshot(started.controller.aws)
+    assert after["parameters"] == {
+        started.controller.aws.region: {PARAMETER: marked_blocks("getting_started", "json")[0]}
+    }
+    assert after["associations"] == dict.fromkeys(started.ids.values(), SERVER_ROLE)
+    assert after["instance_tags"][started.controller.aws.region] == {started.ids[SERVER]: {}, started.ids[ADMIN]: {}}
 
 
-def test_playbooks_say_what_the_page_shows(started: Started) -> None:
-    """In the order of the page: what open_window.yml leaves, restore.yml finds."""
+def test_playbooks_print_what_the_page_shows(started: Started, subtests: pytest.Subtests) -> None:
+    """In the order of the page, because restore.yml closes what open_window.yml opens."""
     examples = [block for block in blocks(GUIDE / "playbooks.rst") if block.marked]
     for example, output in zip(examples[::2], examples[1::2], strict=True):
         play = started.run(command(example.text))
-        assert (play.code != 0) is ("[ERROR]" in output.text), example
-        said = started.shown(play.output)
-        for piece in re.split(r"^\.\.\.$", output.text, flags=re.MULTILINE):
-            _, found, said = said.partition(steady(piece))
-            assert found, f"{example}: {piece}"
-    held = account(started.at.aws)
-    assert held["carried"] == dict.fromkeys(started.ids.values(), SERVER_ROLE)
-    assert "Condition" not in json.dumps(held["roles"][ADMIN_ROLE]["inline"][WINDOW_POLICY])
-    assert held["parameters"][started.at.aws.region].keys() == {PARAMETER}
+        with subtests.test(example=str(example)):
+            assert (play.code != 0) is ("[ERROR]" in output.text)
+            printed = started.as_on_page(play.output)
+            for piece in re.split(r"^\.\.\.$", output.text, flags=re.MULTILINE):
+                _, found, printed = printed.partition(normalized(piece))
+                assert found, piece
+    after = snapshot(started.controller.aws)
+    assert after["associations"] == dict.fromkeys(started.ids.values(), SERVER_ROLE)
+    assert "Condition" not in json.dumps(after["roles"][ADMIN_ROLE]["inline"][WINDOW_POLICY])
+    assert after["parameters"][started.controller.aws.region].keys() == {PARAMETER}
 
 
-def test_other_examples_do_what_they_say(started: Started) -> None:
-    """In the order of the pages; what a page takes down again at its end is seen to have been there."""
-    at, aws = started.at, started.at.aws
+def test_other_examples_have_the_described_effects(started: Started) -> None:
+    """In the order of the pages. Writes show what a page creates and deletes again."""
+    controller, aws = started.controller, started.controller.aws
     for role in APPLICATIONS:
-        make_role(aws, role, "AmazonS3ReadOnlyAccess")
+        create_role(aws, role, "AmazonS3ReadOnlyAccess")
     rename_profile(aws, "ShopBackend", "ShopBackendProfile")
-    put_on(aws, started.ids[SERVER], "ShopBackendProfile")
-    books = [book for page in ("application_roles", "onprem") for book in marked(page)]
-    assert all(map(is_playbook, books))
-    play = at.play(at.inventory({}), at.file("pages.yml", [play for book in books for play in book])).succeeded()
+    associate(aws, started.ids[SERVER], "ShopBackendProfile")
+    playbooks = [playbook for page in ("application_roles", "onprem") for playbook in marked_blocks(page)]
+    assert all(map(is_playbook, playbooks))
+    play = controller.play(
+        controller.inventory({}), controller.file("pages.yml", [play for playbook in playbooks for play in playbook])
+    ).assert_succeeded()
     assert {"AttachRolePolicy", "CreateUser", "CreateAccessKey", "PutParameter", "DeleteUser"} <= set(play.writes)
-    held = account(aws)
-    assert held["roles"]["ShopBackend"]["policies"] == ["AmazonS3ReadOnlyAccess"]
+    after = snapshot(aws)
+    assert after["roles"]["ShopBackend"]["policies"] == ["AmazonS3ReadOnlyAccess"]
     for role in APPLICATIONS[1:]:
-        assert held["roles"][role]["policies"] == ["AmazonS3ReadOnlyAccess", SERVER_POLICY]
-    assert "ShopBackend" not in held["profiles"]
-    assert held["carried"][started.ids[SERVER]] == "ShopBackendProfile"
-    assert held["users"].keys() == {f"{SERVER_USER}-db-1"}
-    assert held["parameters"][aws.region].keys() == {PARAMETER}
+        assert after["roles"][role]["policies"] == ["AmazonS3ReadOnlyAccess", SERVER_POLICY]
+    assert "ShopBackend" not in after["instance_profiles"]
+    assert after["associations"][started.ids[SERVER]] == "ShopBackendProfile"
+    assert after["users"].keys() == {f"{SERVER_USER}-db-1"}
+    assert after["parameters"][aws.region].keys() == {PARAMETER}
 
 
 def rename_profile(aws: Emulator, role: str, name: str) -> None:
-    """Let a role be in an instance profile of another name than its own."""
+    """Move a role to an instance profile with another name."""
     iam = aws.client("iam")
     iam.remove_role_from_instance_profile(InstanceProfileName=role, RoleName=role)
     iam.delete_instance_profile(InstanceProfileName=role)
@@ -155,22 +159,22 @@ def rename_profile(aws: Emulator, role: str, name: str) -> None:
     iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=role)
 
 
-def test_growing_serves_every_region(workplace: Workplace) -> None:
-    aws = workplace.aws
+def test_the_example_in_growing_associates_profiles_in_every_region(controller: Controller) -> None:
+    aws = controller.aws
     ids = {region: aws.instances(1, region=region)[0] for region in ("eu-central-1", "us-east-1")}
     for region, instance in ids.items():
         aws.client("ec2", region).create_tags(Resources=[instance], Tags=[{"Key": "monitored", "Value": "true"}])
-    inventory, book = marked("growing")
+    inventory, playbook = marked_blocks("growing")
     keys = "".join(f"[{name}]\naws_access_key_id = test\naws_secret_access_key = test\n" for name in ("shop", "bank"))
     env = {
-        "AWS_SHARED_CREDENTIALS_FILE": str(workplace.file("credentials.ini", keys)),
+        "AWS_SHARED_CREDENTIALS_FILE": str(controller.file("credentials.ini", keys)),
         "AWS_ACCESS_KEY_ID": "",
         "AWS_SECRET_ACCESS_KEY": "",
     }
-    # Both accounts are the same one here, so the hosts come one after the other.
-    play = workplace.play(
-        workplace.file("accounts.yml", inventory), workplace.file("monitored.yml", book), "--forks", "1", env=env
+    # Both accounts are the same emulated account, so hosts run one after the other.
+    play = controller.play(
+        controller.file("accounts.yml", inventory), controller.file("monitored.yml", playbook), "--forks", "1", env=env
     )
-    play.succeeded()
-    assert carried(aws, "eu-central-1") == {ids["eu-central-1"]: SERVER_ROLE}
-    assert carried(aws, "us-east-1") == {ids["us-east-1"]: SERVER_ROLE}
+    play.assert_succeeded()
+    assert associated_profiles(aws, "eu-central-1") == {ids["eu-central-1"]: SERVER_ROLE}
+    assert associated_profiles(aws, "us-east-1") == {ids["us-east-1"]: SERVER_ROLE}

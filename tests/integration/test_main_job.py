@@ -1,4 +1,4 @@
-"""site.yml from an empty account to a stored configuration: foretold by check mode, done, and done again."""
+"""site.yml from an empty account to a stored configuration: in check mode, in a real run, and in a second run."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from emulator.snapshot import snapshot
 from harness import (
     ADMIN_POLICY,
     ADMIN_ROLE,
@@ -20,13 +21,11 @@ from harness import (
     SERVER_ROLE,
     SERVER_USER,
     WINDOW_POLICY,
+    Controller,
     Play,
-    TaskResult,
-    Workplace,
-    account,
-    make_role,
-    make_user,
-    put_on,
+    associate,
+    create_role,
+    create_user,
 )
 
 pytestmark = pytest.mark.main_job
@@ -34,7 +33,7 @@ pytestmark = pytest.mark.main_job
 CONFIG = {"agent": {"metrics_collection_interval": 60}, "metrics": {"metrics_collected": {"mem": {}}}}
 APP = "shop-app"
 ADMIN_INLINE = [WINDOW_POLICY]
-"""The inline policies of the administrators: the admin window, closed."""
+"""The inline policies of the admin principals: the closed admin window."""
 USERS = {
     f"{SERVER_USER}-db1": (SERVER_POLICY, []),
     f"{SERVER_USER}-db2": (SERVER_POLICY, []),
@@ -49,13 +48,13 @@ ROLES = {
 
 @dataclass(frozen=True)
 class Job:
-    """The runs, and the account before and after each."""
+    """The runs, and the account before and after them."""
 
-    at: Workplace
+    controller: Controller
     instances: dict[str, str]
-    controller: dict[str, str]
+    credentials: dict[str, str]
     before: dict[str, Any]
-    foretold: Play
+    predicted: Play
     after_check: dict[str, Any]
     saved_in_check: bool
     done: Play
@@ -64,17 +63,20 @@ class Job:
 
 
 @pytest.fixture(scope="module")
-def job(shared: Workplace) -> Job:
-    aws = shared.aws
+def job(shared_controller: Controller) -> Job:
+    aws = shared_controller.aws
     admin, web1, web2 = aws.instances(3, stopped=1)
-    make_role(aws, APP, "AmazonS3ReadOnlyAccess")
-    put_on(aws, admin, APP)
-    controller = make_user(aws, "controller", policy="AdministratorAccess")
-    shared.file("agent.json", CONFIG)
-    inventory = shared.inventory(
+    create_role(aws, APP, "AmazonS3ReadOnlyAccess")
+    associate(aws, admin, APP)
+    credentials = create_user(aws, "controller", policy="AdministratorAccess")
+    shared_controller.file("agent.json", CONFIG)
+    inventory = shared_controller.inventory(
         {
-            "ec2_servers": {"web1": shared.on_instance(web1), "web2": shared.on_instance(web2)},
-            "ec2_admin": {"admin1": shared.on_instance(admin)},
+            "ec2_servers": {
+                "web1": shared_controller.instance_host(web1),
+                "web2": shared_controller.instance_host(web2),
+            },
+            "ec2_admin": {"admin1": shared_controller.instance_host(admin)},
             "onprem_servers": {"db1": {}, "db2": {}},
             "onprem_admin": {"ops1": {}},
         }
@@ -82,81 +84,82 @@ def job(shared: Workplace) -> Job:
 
     def run(*arguments: str) -> Play:
         files = {
-            "cwagent_config_file": str(shared.home / "agent.json"),
-            "cwagent_credentials_dir": str(shared.credentials),
+            "cwagent_config_file": str(shared_controller.home / "agent.json"),
+            "cwagent_credentials_dir": str(shared_controller.credentials),
         }
-        return shared.play(inventory, "site", "--diff", *arguments, env=controller, **files).succeeded()
+        return shared_controller.play(
+            inventory, "site", "--diff", *arguments, env=credentials, **files
+        ).assert_succeeded()
 
-    before = account(aws)
-    foretold = run("--check")
-    after_check, saved_in_check = account(aws), shared.credentials.exists()
+    before = snapshot(aws)
+    predicted = run("--check")
+    after_check, saved_in_check = snapshot(aws), shared_controller.credentials.exists()
     done = run("-vvvv")
-    after = account(aws)
+    after = snapshot(aws)
     ids = {"admin1": admin, "web1": web1, "web2": web2}
-    return Job(shared, ids, controller, before, foretold, after_check, saved_in_check, done, after, run())
+    return Job(shared_controller, ids, credentials, before, predicted, after_check, saved_in_check, done, after, run())
 
 
-def test_check_mode_writes_nothing_and_fails_nowhere(job: Job) -> None:
-    assert job.foretold.writes == []
-    assert job.foretold.failures == []
+def test_check_mode_writes_nothing_and_does_not_fail(job: Job) -> None:
+    assert job.predicted.writes == []
+    assert job.predicted.failures == []
     assert job.after_check == job.before
     assert not job.saved_in_check
 
 
-def test_check_mode_foretells_every_task(job: Job) -> None:
-    assert job.foretold.story == job.done.story
-    assert len(job.done.changes) >= 6
+def test_check_mode_predicts_every_task(job: Job) -> None:
+    assert job.predicted.outcomes == job.done.outcomes
+    assert len(job.done.changed_tasks) >= 6
 
 
-def timeless(value: Any) -> Any:
-    """Results without what differs from run to run: times, and what is null in check mode since only AWS knows it."""
+def comparable(value: Any) -> Any:
+    """Results without times, and without values that are null in check mode because AWS assigns them."""
     if isinstance(value, dict):
-        given = ("arn", "id", "access_key_id")
-        return {key: timeless(each) for key, each in value.items() if key not in given}
+        assigned_by_aws = ("arn", "id", "access_key_id")
+        return {key: comparable(each) for key, each in value.items() if key not in assigned_by_aws}
     if isinstance(value, list):
-        return [timeless(each) for each in value]
+        return [comparable(each) for each in value]
     return re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "TIME", value) if isinstance(value, str) else value
 
 
 @pytest.mark.parametrize("key", ["steps", "diff"])
-def test_check_mode_foretells_what_every_task_changes(job: Job, key: str) -> None:
-    """But for the tasks that swap, whose starting point is what the one before has really done."""
+def test_check_mode_predicts_what_every_task_changes(job: Job, key: str) -> None:
+    """Except for tasks of store_config, which continue from what the task before really did."""
 
-    def changed(play: Play) -> list[TaskResult]:
-        return [each for each in play.results if each.changed and ".store_config : " not in each.task]
+    def changes(play: Play) -> list[tuple[str, Any, set[str]]]:
+        changed = [each for each in play.results if each.changed and ".store_config : " not in each.task]
+        return [(each.task, comparable(each.of_items(key)), each.result.keys() - {"warnings"}) for each in changed]
 
-    for foretold, done in zip(changed(job.foretold), changed(job.done), strict=True):
-        assert timeless(foretold.of_items(key)) == timeless(done.of_items(key)), foretold.task
-        assert foretold.result.keys() - {"warnings"} == done.result.keys() - {"warnings"}, foretold.task
+    assert changes(job.predicted) == changes(job.done)
 
 
 def test_the_account_has_the_objects_of_the_design_and_no_others(job: Job) -> None:
     after = job.after
-    held = {name: (role["policies"], list(role["inline"])) for name, role in after["roles"].items()}
-    assert held == ROLES
-    assert after["profiles"] == {name: [name] for name in ROLES}
+    roles = {name: (role["policies"], list(role["inline"])) for name, role in after["roles"].items()}
+    assert roles == ROLES
+    assert after["instance_profiles"] == {name: [name] for name in ROLES}
     users = {name: user for name, user in after["users"].items() if name != "controller"}
     assert {name: (*user["policies"], list(user["inline"])) for name, user in users.items()} == {
         name: (policy, inline) for name, (policy, inline) in USERS.items()
     }
     assert {name: len(user["keys"]) for name, user in users.items()} == dict.fromkeys(USERS, 1)
-    assert after["policies"] == []
-    assert after["parameters"] == {job.at.aws.region: {PARAMETER: CONFIG}}
+    assert after["customer_policies"] == []
+    assert after["parameters"] == {job.controller.aws.region: {PARAMETER: CONFIG}}
     for role in (SERVER_ROLE, ADMIN_ROLE):
         [statement] = after["roles"][role]["trust"]["Statement"]
         assert statement["Principal"] == {"Service": "ec2.amazonaws.com"}
 
 
-def test_every_server_carries_a_profile_and_the_administrator_its_earlier_one(job: Job) -> None:
+def test_servers_have_the_server_profile_and_the_admin_instance_its_earlier_one(job: Job) -> None:
     web1, web2, admin = (job.instances[host] for host in ("web1", "web2", "admin1"))
-    assert job.after["carried"] == {web1: SERVER_ROLE, web2: SERVER_ROLE, admin: APP}
+    assert job.after["associations"] == {web1: SERVER_ROLE, web2: SERVER_ROLE, admin: APP}
     assert job.after["roles"][APP] == job.before["roles"][APP]
-    assert job.after["tags"] == job.before["tags"]
+    assert job.after["instance_tags"] == job.before["instance_tags"]
 
 
-def test_a_kept_profile_is_warned_of(job: Job) -> None:
-    warned = f"instance {job.instances['admin1']} keeps instance profile '{APP}', whose role lacks {SERVER_POLICY}"
-    assert warned in " ".join(job.done.output.split())
+def test_an_existing_profile_is_kept_with_a_warning(job: Job) -> None:
+    expected = f"instance {job.instances['admin1']} keeps instance profile '{APP}', whose role lacks {SERVER_POLICY}"
+    assert expected in job.done.words
 
 
 def test_the_instance_itself_stored_the_configuration(job: Job) -> None:
@@ -165,35 +168,38 @@ def test_the_instance_itself_stored_the_configuration(job: Job) -> None:
     assert stored.status == 200
 
 
-def test_the_admin_profile_is_put_on_once_and_comes_off_again(job: Job) -> None:
-    assert job.done.put_on == [SERVER_ROLE, SERVER_ROLE, ADMIN_ROLE, APP]
+def test_the_admin_profile_is_associated_once_and_replaced_again(job: Job) -> None:
+    assert job.done.associated == [SERVER_ROLE, SERVER_ROLE, ADMIN_ROLE, APP]
 
 
-def test_a_second_run_changes_nothing_and_makes_no_writing_call(job: Job) -> None:
-    assert job.again.changes == []
+def test_a_second_run_changes_and_writes_nothing(job: Job) -> None:
+    assert job.again.changed_tasks == []
     assert job.again.writes == []
 
 
-def test_keys_are_saved_for_their_owner_alone(job: Job) -> None:
-    files = {path.name: path for path in job.at.credentials.iterdir()}
-    assert files.keys() == {f"{name}.credentials" for name in USERS}
-    assert stat.S_IMODE(job.at.credentials.stat().st_mode) == 0o700
-    for name in USERS:
-        path = files[f"{name}.credentials"]
-        parser = configparser.ConfigParser()
-        parser.read(path)
-        saved = parser["AmazonCloudWatchAgent"]
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600
-        assert [saved["aws_access_key_id"]] == job.after["users"][name]["keys"]
-        assert saved["region"] == job.at.aws.region
+def test_the_folder_of_saved_keys_is_private_and_has_one_file_per_user(job: Job) -> None:
+    files = {path.name for path in job.controller.credentials.iterdir()}
+    assert files == {f"{name}.credentials" for name in USERS}
+    assert stat.S_IMODE(job.controller.credentials.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("user", USERS)
+def test_the_access_key_of_a_user_is_saved_in_a_private_file(job: Job, user: str) -> None:
+    path = job.controller.credentials / f"{user}.credentials"
+    parser = configparser.ConfigParser()
+    parser.read(path)
+    saved = parser["AmazonCloudWatchAgent"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [saved["aws_access_key_id"]] == list(job.after["users"][user]["keys"])
+    assert saved["region"] == job.controller.aws.region
 
 
 def sessions(job: Job) -> dict[str, dict[str, str]]:
-    """By access key, the credentials the admin instance had in the run: it gets the same ones again for a role."""
-    aws, admin = job.at.aws, job.instances["admin1"]
+    """By access key, the credentials of the admin instance in the run. The emulator issues them once for a role."""
+    aws, admin = job.controller.aws, job.instances["admin1"]
     found = {}
     for profile in (ADMIN_ROLE, APP):
-        put_on(aws, admin, profile)
+        associate(aws, admin, profile)
         session = aws.instance_credentials(admin)
         found[session["AccessKeyId"]] = session
     return found
@@ -208,15 +214,17 @@ def saved_secrets(folder: Path) -> set[str]:
     return found
 
 
-def test_no_secret_is_shown_or_left_behind_at_the_highest_verbosity(job: Job) -> None:
-    of_instance = sessions(job)
-    assert {call.access_key for call in job.done.calls if call.action == "PutParameter"} <= of_instance.keys()
-    secrets = saved_secrets(job.at.credentials) | {job.controller["AWS_SECRET_ACCESS_KEY"]}
-    secrets |= {session[key] for session in of_instance.values() for key in ("SecretAccessKey", "Token")}
+def test_no_secret_is_in_verbose_output_or_in_files(job: Job) -> None:
+    instance_sessions = sessions(job)
+    assert {call.access_key for call in job.done.calls if call.action == "PutParameter"} <= instance_sessions.keys()
+    secrets = saved_secrets(job.controller.credentials) | {job.credentials["AWS_SECRET_ACCESS_KEY"]}
+    secrets |= {session[key] for session in instance_sessions.values() for key in ("SecretAccessKey", "Token")}
     assert len(secrets) == len(USERS) + 1 + 4
     assert "ESTABLISH LOCAL CONNECTION" in job.done.output
-    places = {"screen": job.done.output, "results": json.dumps([each.result for each in job.done.results])}
-    left = [path for path in job.at.home.rglob("*") if path.is_file() and path.parent != job.at.credentials]
-    places |= {str(path): path.read_text(errors="replace") for path in left}
-    leaks = [(place, secret[:4]) for place, text in places.items() for secret in secrets if secret in text]
+    texts = {"screen": job.done.output, "results": json.dumps([each.result for each in job.done.results])}
+    left = [
+        path for path in job.controller.home.rglob("*") if path.is_file() and path.parent != job.controller.credentials
+    ]
+    texts |= {str(path): path.read_text(errors="replace") for path in left}
+    leaks = [(place, secret[:4]) for place, text in texts.items() for secret in secrets if secret in text]
     assert leaks == []

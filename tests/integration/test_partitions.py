@@ -1,22 +1,34 @@
-"""China and GovCloud: ARNs and service principals of the partition, and no call to find out which it is."""
+"""China and GovCloud: ARNs and service principals of the partition, without a call to find out which it is."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from emulator import Emulator
-from harness import SERVER_POLICY, run_module, trust
+from harness import SERVER_POLICY, run_module, start_empty, trust
 
+HOME = "eu-central-1"
 PARTITIONS = {
-    "eu-central-1": ("aws", "ec2.amazonaws.com"),
+    HOME: ("aws", "ec2.amazonaws.com"),
     "cn-north-1": ("aws-cn", "ec2.amazonaws.com.cn"),
     "us-gov-west-1": ("aws-us-gov", "ec2.amazonaws.com"),
 }
 
 
-def job(aws: Emulator, region: str, folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
-    """A role, its profile on an instance, and a user in a region: the results, and the calls it took."""
+@dataclass(frozen=True)
+class Job:
+    """A role, its instance profile on an instance, a user and a parameter in a region: the results and the calls."""
+
+    role: dict[str, Any]
+    user: dict[str, Any]
+    calls: list[str]
+    credentials: str
+
+
+def run_job(aws: Emulator, region: str, folder: Path) -> Job:
     [instance] = aws.instances(1, region=region)
     since = aws.mark()
     steps: list[tuple[str, dict[str, Any]]] = [
@@ -27,31 +39,41 @@ def job(aws: Emulator, region: str, folder: Path) -> tuple[list[dict[str, Any]],
     ]
     results = [run_module(aws, module, region=region, **arguments) for module, arguments in steps]
     assert [result["changed"] for result in results] == [True] * len(steps), results
-    return results, [call.action for call in aws.calls(since)]
+    calls = [call.action for call in aws.calls(since)]
+    return Job(results[0], results[2]["users"][0], calls, (folder / "u.credentials").read_text())
 
 
-def test_arns_and_calls(moto: Emulator, tmp_path: Path) -> None:
-    calls = {}
-    for region, (partition, service) in PARTITIONS.items():
-        moto.reset()
-        results, calls[region] = job(moto, region, tmp_path / region)
-        role, user = results[0], results[2]["users"][0]
-        managed = f"arn:{partition}:iam::aws:policy/"
-        assert role["role"]["arn"] == f"arn:{partition}:iam::123456789012:role/R"
-        assert role["role"]["managed_policies"] == [managed + "AmazonSSMManagedInstanceCore", managed + SERVER_POLICY]
-        assert role["role"]["trust_policy"]["Statement"][0]["Principal"] == {"Service": service}
-        assert role["instance_profile"]["arn"] == f"arn:{partition}:iam::123456789012:instance-profile/R"
-        assert (user["arn"], user["managed_policies"]) == (
-            f"arn:{partition}:iam::123456789012:user/u",
-            [managed + SERVER_POLICY],
-        )
-        assert f"region = {region}" in (tmp_path / region / "u.credentials").read_text()
-    assert calls["cn-north-1"] == calls["us-gov-west-1"] == calls["eu-central-1"]
-    assert not {"GetCallerIdentity", "DescribeRegions", "GetUser"} & set(calls["eu-central-1"])
+@pytest.fixture(scope="module")
+def jobs(running: dict[str, Emulator], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Job]:
+    """The same job in each partition, by region."""
+    folder = tmp_path_factory.mktemp("keys")
+    return {region: run_job(start_empty(running, "moto"), region, folder / region) for region in PARTITIONS}
 
 
-def test_the_trust_of_a_partition_is_left_alone(moto: Emulator) -> None:
+@pytest.mark.parametrize("region", PARTITIONS)
+def test_arns_and_principals_are_those_of_the_partition(jobs: dict[str, Job], region: str) -> None:
+    job, (partition, service) = jobs[region], PARTITIONS[region]
+    managed, account = f"arn:{partition}:iam::aws:policy/", f"arn:{partition}:iam::123456789012"
+    role = job.role["role"]
+    assert role["arn"] == f"{account}:role/R"
+    assert role["managed_policies"] == [managed + "AmazonSSMManagedInstanceCore", managed + SERVER_POLICY]
+    assert role["trust_policy"]["Statement"][0]["Principal"] == {"Service": service}
+    assert job.role["instance_profile"]["arn"] == f"{account}:instance-profile/R"
+    assert (job.user["arn"], job.user["managed_policies"]) == (f"{account}:user/u", [managed + SERVER_POLICY])
+    assert f"region = {region}" in job.credentials
+
+
+@pytest.mark.parametrize("region", [region for region in PARTITIONS if region != HOME])
+def test_the_calls_are_the_same_in_every_partition(jobs: dict[str, Job], region: str) -> None:
+    assert jobs[region].calls == jobs[HOME].calls
+
+
+def test_no_call_is_made_to_find_the_partition(jobs: dict[str, Job]) -> None:
+    assert not {"GetCallerIdentity", "DescribeRegions", "GetUser"} & set(jobs[HOME].calls)
+
+
+def test_the_trust_policy_of_a_partition_is_not_changed(moto: Emulator) -> None:
     iam = moto.client("iam", "cn-north-1")
     iam.create_role(RoleName="R", AssumeRolePolicyDocument=trust("ec2.amazonaws.com.cn"))
-    made = run_module(moto, "cwagent_iam_role", name="R", access="server", region="cn-north-1")
-    assert [step for step in made["steps"] if "trust" in step] == []
+    result = run_module(moto, "cwagent_iam_role", name="R", access="server", region="cn-north-1")
+    assert [step for step in result["steps"] if "trust" in step] == []

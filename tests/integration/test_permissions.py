@@ -1,7 +1,7 @@
-"""The policies in examples/policies: each is enough for its duty, and has nothing that could be left out.
+"""The policies in examples/policies: each is sufficient for its task, and each action in it is necessary.
 
-A playbook runs as a user that has just the policy of its duty, and is refused nothing. Then every action is taken out
-of the policy in turn, and the module that needs it fails and says which action it lacks.
+A playbook runs as a user who has only the policy for its task, and no call is denied. Then each action is removed from
+the policy in turn, and the module that needs it fails and names the missing action.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from typing import Any
 
 import pytest
 from emulator import Emulator, Fault
+from emulator.snapshot import associated_profiles, snapshot
 from harness import (
     ADMIN_POLICY,
     ADMIN_ROLE,
     ADMIN_USER,
     CHECKOUT,
     PARAMETER,
+    RESTORE_TAG,
     SERVER_ROLE,
     SERVER_USER,
     WINDOW_POLICY,
+    Controller,
     ModuleServer,
     Play,
-    Workplace,
-    account,
     associate,
-    carried,
-    make_role,
+    create_role,
     trust,
 )
 
@@ -37,22 +37,21 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_
 
 POLICIES = CHECKOUT / "examples" / "policies"
 APP, PLACEHOLDER = "shop-app", "ROLE-OF-AN-EARLIER-PROFILE"
-RESTORE_TAG = "cwagent:earlier-profile"
 DAY = 24 * 3600
 USER = f"{SERVER_USER}-db1"
 
 BULK = "iam:GetAccountAuthorizationDetails"
 TOLERATED = {BULK}
-"""Without it, users are read one by one: nothing fails, but the refusal is in the account's records with every run."""
+"""Without it, users are read one by one. Nothing fails, but every run logs a denied call in the account."""
 
 NOT_ENFORCED = {"kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"}
-"""The emulator does not ask KMS for what other services encrypt; tests/unit/policies decides about these."""
+"""The emulator does not call KMS when other services encrypt. tests/unit/policies tests these actions."""
 
 Policy = dict[str, Any]
 
 
 def policy(name: str) -> Policy:
-    """A policy as a user puts it into an account: with the role of the profile that the admin instance had."""
+    """A policy as used in an account: with the role of the earlier profile of the admin instance."""
     text = (POLICIES / f"{name}.json").read_text()
     found: Policy = json.loads(text.replace(PLACEHOLDER, APP))
     return found
@@ -76,80 +75,82 @@ def _listed(value: str | list[str]) -> list[str]:
 
 
 def permit(aws: Emulator, *documents: Policy) -> None:
-    """Give the controller these policies and no others."""
+    """Replace the policies of the controller's user."""
     statements = [statement for document in documents for statement in document["Statement"]]
     document = {"Version": "2012-10-17", "Statement": statements}
     aws.client("iam").put_user_policy(UserName="controller", PolicyName="duty", PolicyDocument=json.dumps(document))
 
 
-def make_controller(aws: Emulator) -> dict[str, str]:
+def create_controller_user(aws: Emulator) -> dict[str, str]:
     iam = aws.client("iam")
     iam.create_user(UserName="controller")
     key = iam.create_access_key(UserName="controller")["AccessKey"]
     return {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
 
 
-# -- Every playbook with the policy of its duty --
+# -- Every playbook with the policy for its task --
 
 
 @dataclass
 class Account:
-    """An account in which the controller does one duty after the other."""
+    """An account in which one user runs all playbooks."""
 
-    at: Workplace
+    controller: Controller
     admin: str
     inventory: Path
-    controller: dict[str, str]
+    user: dict[str, str]
 
     def play(self, duty: str, playbook: str, **variables: Any) -> Play:
-        permit(self.at.aws, policy(duty))
+        permit(self.controller.aws, policy(duty))
         files = {
-            "cwagent_config_file": str(self.at.home / "agent.json"),
-            "cwagent_credentials_dir": str(self.at.credentials),
+            "cwagent_config_file": str(self.controller.home / "agent.json"),
+            "cwagent_credentials_dir": str(self.controller.credentials),
         }
-        return self.at.play(self.inventory, playbook, env=self.controller, **files, **variables).succeeded()
+        return self.controller.play(
+            self.inventory, playbook, env=self.controller, **files, **variables
+        ).assert_succeeded()
 
 
 @pytest.fixture(scope="module")
-def duties(shared: Workplace) -> dict[str, Play]:
-    aws = shared.aws
+def duties(shared_controller: Controller) -> dict[str, Play]:
+    aws = shared_controller.aws
     admin, web = aws.instances(2)
-    make_role(aws, APP, "AmazonS3ReadOnlyAccess")
+    create_role(aws, APP, "AmazonS3ReadOnlyAccess")
     associate(aws, admin, APP)
-    inventory = shared.inventory(
+    inventory = shared_controller.inventory(
         {
-            "ec2_servers": {"web1": shared.on_instance(web)},
-            "ec2_admin": {"admin1": shared.on_instance(admin)},
+            "ec2_servers": {"web1": shared_controller.instance_host(web)},
+            "ec2_admin": {"admin1": shared_controller.instance_host(admin)},
             "onprem_servers": {"db1": {}},
             "onprem_admin": {"ops1": {}},
         }
     )
-    before = account(aws)
-    at = Account(shared, admin, inventory, make_controller(aws))
-    shared.file("agent.json", {"agent": {}})
-    plays = {"site": at.play("provision", "site", cwagent_tags={"team": "ops"})}
-    shared.file("agent.json", {"agent": {"debug": True}})
-    plays["store_config"] = at.play("store-configuration", "store_config")
-    interrupt(shared, admin)
-    plays["restore"] = at.play("store-configuration", "restore")
-    assert carried(aws)[admin] == APP
+    before = snapshot(aws)
+    account = Account(shared_controller, admin, inventory, create_controller_user(aws))
+    shared_controller.file("agent.json", {"agent": {}})
+    plays = {"site": account.play("provision", "site", cwagent_tags={"team": "ops"})}
+    shared_controller.file("agent.json", {"agent": {"debug": True}})
+    plays["store_config"] = account.play("store-configuration", "store_config")
+    interrupt(shared_controller, admin)
+    plays["restore"] = account.play("store-configuration", "restore")
+    assert associated_profiles(aws)[admin] == APP
     aws.shift_clock(100 * DAY)
-    plays["rotate_keys"] = at.play("rotate-keys", "rotate_keys")
-    interrupt(shared, admin)
+    plays["rotate_keys"] = account.play("rotate-keys", "rotate_keys")
+    interrupt(shared_controller, admin)
     more = {"onprem_server_exclusive": True, "onprem_admin_exclusive": True}
-    plays["teardown"] = at.play("teardown", "teardown", cwagent_teardown=True, **more)
+    plays["teardown"] = account.play("teardown", "teardown", cwagent_teardown=True, **more)
     aws.client("iam").delete_user_policy(UserName="controller", PolicyName="duty")
-    after = account(aws)
+    after = snapshot(aws)
     after["users"].pop("controller")
     assert after == before
     return plays
 
 
-def interrupt(at: Workplace, admin: str) -> None:
-    """Leave behind what a run leaves that was killed while it stored."""
-    iam, ec2 = at.aws.client("iam"), at.aws.client("ec2")
+def interrupt(controller: Controller, admin: str) -> None:
+    """Leave what a run leaves that was killed while it stored."""
+    iam, ec2 = controller.aws.client("iam"), controller.aws.client("ec2")
     ec2.create_tags(Resources=[admin], Tags=[{"Key": RESTORE_TAG, "Value": APP}])
-    associate(at.aws, admin, ADMIN_ROLE)
+    associate(controller.aws, admin, ADMIN_ROLE)
     iam.delete_role_policy(RoleName=ADMIN_ROLE, PolicyName=WINDOW_POLICY)
     iam.delete_user_policy(UserName=ADMIN_USER, PolicyName=WINDOW_POLICY)
 
@@ -164,22 +165,22 @@ WRITES = {
 
 
 @pytest.mark.parametrize("playbook", WRITES)
-def test_a_duty_needs_no_more_than_its_policy(duties: dict[str, Play], playbook: str) -> None:
+def test_a_playbook_needs_no_more_than_its_policy(duties: dict[str, Play], playbook: str) -> None:
     assert set(duties[playbook].writes) >= WRITES[playbook]
-    refused = [call.action for call in duties[playbook].calls if call.error in DENIED_CODES]
-    assert refused == []
+    denied = [call.action for call in duties[playbook].calls if call.error in DENIED_CODES]
+    assert denied == []
 
 
-# -- Every action taken out --
+# -- Every action removed --
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A module as a playbook calls it, in a state of the account in which it needs these actions.
+    """A module call as in a playbook, in a state of the account in which it needs these actions.
 
-    :param actions: in the order in which the module comes to need them.
-    :param prepare: what happened in the account before.
-    :param removed: actions that are not allowed in the whole scene.
+    :param actions: in the order in which the module needs them.
+    :param prepare: brings the account into that state.
+    :param removed: actions that are not allowed during the whole scene.
     """
 
     module: str
@@ -200,49 +201,49 @@ class Site:
 
     def __post_init__(self) -> None:
         self.app, self.bare, self.other = self.aws.instances(3)
-        make_role(self.aws, APP)
+        create_role(self.aws, APP)
         associate(self.aws, self.app, APP)
-        self.controller = make_controller(self.aws)
+        self.user = create_controller_user(self.aws)
 
     @property
     def iam(self) -> Any:
         return self.aws.client("iam")
 
     def run(self, scene: Scene, root: bool = False) -> dict[str, Any]:
-        """The result of the module, as the controller or as root."""
-        arguments = {"_ansible_check_mode": scene.check, "_ansible_diff": True, **self._filled(dict(scene.arguments))}
-        env = {} if root else self.controller
+        """The result of the module, run by the controller's user or by root."""
+        arguments = {"_ansible_check_mode": scene.check, "_ansible_diff": True, **self._with_ids(dict(scene.arguments))}
+        env = {} if root else self.user
         return self.modules.run(self.aws, scene.module, arguments, self.home / "output.txt", env=env)
 
-    def _filled(self, value: Any) -> Any:
-        """The ids of instances and the folder in the place of their names."""
+    def _with_ids(self, value: Any) -> Any:
+        """The value with placeholders replaced by ids of instances and the folder."""
         names = {"@app": self.app, "@bare": self.bare, "@other": self.other, "@folder": str(self.home / "credentials")}
         if isinstance(value, dict):
-            return {key: self._filled(each) for key, each in value.items()}
-        return [self._filled(each) for each in value] if isinstance(value, list) else names.get(value, value)
+            return {key: self._with_ids(each) for key, each in value.items()}
+        return [self._with_ids(each) for each in value] if isinstance(value, list) else names.get(value, value)
 
-    def use(self, user: str) -> None:
-        """Let the host of a user use the key that is saved for it."""
+    def use_key(self, user: str) -> None:
+        """Sign a call with the saved key of a user, like the user's host."""
         text = (self.home / "credentials" / f"{user}.credentials").read_text()
         lines = dict(line.split(" = ") for line in text.splitlines() if " = " in line)
         keys = {"AccessKeyId": lines["aws_access_key_id"], "SecretAccessKey": lines["aws_secret_access_key"]}
         self.aws.client("sts", credentials=keys).get_caller_identity()
 
 
-def wait(**arguments: Any) -> dict[str, Any]:
+def with_timeout(**arguments: Any) -> dict[str, Any]:
     return {**arguments, "wait_timeout": 5}
 
 
 FILES = {"credentials": {"directory": "@folder"}}
-ROLE = wait(name=SERVER_ROLE, access="server")
-ADMINISTRATOR = wait(name=ADMIN_ROLE, access="admin", admin_window=True)
-SERVER_KEYS = wait(name=[USER], access="server", **FILES)
-ADMIN_KEYS = wait(name=[ADMIN_USER], access="admin", admin_window=True, **FILES)
-ADMIN_INSTANCE = wait(admin_profile=ADMIN_ROLE, server_profile=SERVER_ROLE)
+ROLE = with_timeout(name=SERVER_ROLE, access="server")
+ADMIN = with_timeout(name=ADMIN_ROLE, access="admin", admin_window=True)
+SERVER_KEYS = with_timeout(name=[USER], access="server", **FILES)
+ADMIN_KEYS = with_timeout(name=[ADMIN_USER], access="admin", admin_window=True, **FILES)
+ADMIN_INSTANCE = with_timeout(admin_profile=ADMIN_ROLE, server_profile=SERVER_ROLE)
 READ_USER = ("iam:GetUser", "iam:ListGroupsForUser", "iam:ListAttachedUserPolicies", "iam:ListUserPolicies")
 
 
-def keys_in(store: str) -> dict[str, Any]:
+def user_with_store(store: str) -> dict[str, Any]:
     return {**SERVER_KEYS, "name": [f"{SERVER_USER}-{store}"], "credentials": {"store": store}}
 
 
@@ -270,36 +271,36 @@ def remove_windows(site: Site) -> None:
     site.iam.delete_user_policy(UserName=ADMIN_USER, PolicyName=WINDOW_POLICY)
 
 
-def lend(site: Site) -> None:
-    """The application's instance is left as administrator."""
+def leave_acquired(site: Site) -> None:
+    """Leave the admin profile and the restore tag on the application's instance."""
     site.aws.client("ec2").create_tags(Resources=[site.app], Tags=[{"Key": RESTORE_TAG, "Value": APP}])
     associate(site.aws, site.app, ADMIN_ROLE)
 
 
-def lend_and_stop(site: Site) -> None:
-    """It is stopped before it was given back."""
-    lend(site)
+def leave_acquired_and_stop(site: Site) -> None:
+    """Stop the instance before its profile is restored."""
+    leave_acquired(site)
     site.aws.client("ec2").stop_instances(InstanceIds=[site.app])
 
 
 def lose_key(site: Site) -> None:
-    """A run ends when it has made a key and not saved it."""
+    """Interrupt a run after it created a key and before it saved the key."""
     site.aws.arm(Fault("lose_answer", action="CreateAccessKey"))
     assert site.run(Scene("cwagent_iam_user", {**SERVER_KEYS, "name": [f"{USER}-lost"]}, ()), root=True)["failed"]
     site.aws.disarm()
 
 
-def switch_on(site: Site) -> None:
+def activate_key(site: Site) -> None:
     [key] = site.iam.list_access_keys(UserName=ADMIN_USER)["AccessKeyMetadata"]
     site.iam.update_access_key(UserName=ADMIN_USER, AccessKeyId=key["AccessKeyId"], Status="Active")
 
 
-def later(days: int) -> Callable[[Site], None]:
-    """Time goes by, and the host uses the key that is saved for it."""
+def advance_days(days: int) -> Callable[[Site], None]:
+    """Move the clock, and use the saved key of the host."""
 
     def prepare(site: Site) -> None:
         site.aws.shift_clock(days * DAY)
-        site.use(USER)
+        site.use_key(USER)
 
     return prepare
 
@@ -310,7 +311,7 @@ def store_configuration(site: Site) -> None:
 
 provisioned = as_root(
     ("cwagent_iam_role", ROLE),
-    ("cwagent_iam_role", ADMINISTRATOR),
+    ("cwagent_iam_role", ADMIN),
     ("cwagent_iam_user", SERVER_KEYS),
     ("cwagent_iam_user", ADMIN_KEYS),
 )
@@ -323,15 +324,15 @@ def provisioned_without_windows(site: Site) -> None:
 
 def provisioned_long_ago(site: Site) -> None:
     provisioned(site)
-    later(100)(site)
+    advance_days(100)(site)
 
 
-def provisioned_and_lent(site: Site) -> None:
+def provisioned_and_acquired(site: Site) -> None:
     provisioned(site)
     associate(site.aws, site.bare, SERVER_ROLE)
     store_configuration(site)
     remove_windows(site)
-    lend(site)
+    leave_acquired(site)
 
 
 SCENES: dict[str, list[Scene]] = {
@@ -354,10 +355,10 @@ SCENES: dict[str, list[Scene]] = {
             ],
             change_role,
         ),
-        Scene("cwagent_iam_role", ADMINISTRATOR, ["iam:PutRolePolicy"]),
+        Scene("cwagent_iam_role", ADMIN, ["iam:PutRolePolicy"]),
         Scene(
             "cwagent_instance_profile",
-            wait(name=SERVER_ROLE, instance_ids=["@bare"]),
+            with_timeout(name=SERVER_ROLE, instance_ids=["@bare"]),
             [
                 *("ec2:DescribeIamInstanceProfileAssociations", "ec2:DescribeInstances"),
                 "ec2:AssociateIamInstanceProfile",
@@ -365,10 +366,10 @@ SCENES: dict[str, list[Scene]] = {
         ),
         Scene(
             "cwagent_instance_profile",
-            wait(name=SERVER_ROLE, instance_ids=["@app"], replace=True),
+            with_timeout(name=SERVER_ROLE, instance_ids=["@app"], on_existing="replace"),
             ["ec2:ReplaceIamInstanceProfileAssociation"],
         ),
-        # Nobody saved a key that could not be switched off: the next run looks whether it was used, and deletes it.
+        # A key that could not be deactivated is not saved: the next run checks its last use, and deletes it.
         Scene(
             "cwagent_iam_user",
             ADMIN_KEYS,
@@ -385,16 +386,16 @@ SCENES: dict[str, list[Scene]] = {
             ["iam:DetachUserPolicy", "iam:TagUser"],
             change_user,
         ),
-        Scene("cwagent_admin_window", wait(role=ADMIN_ROLE, state="open"), ["iam:GetRolePolicy"]),
-        Scene("cwagent_admin_window", wait(user=ADMIN_USER, state="open"), ["iam:GetUserPolicy"]),
+        Scene("cwagent_admin_window", with_timeout(role=ADMIN_ROLE, state="open"), ["iam:GetRolePolicy"]),
+        Scene("cwagent_admin_window", with_timeout(user=ADMIN_USER, state="open"), ["iam:GetUserPolicy"]),
         Scene(
             "cwagent_admin_instance",
-            {**ADMIN_INSTANCE, "instance_ids": "@other", "state": "admin"},
+            {**ADMIN_INSTANCE, "instance_ids": "@other", "state": "acquired"},
             ["ec2:DescribeTags", "ec2:CreateTags"],
         ),
         Scene(
             "cwagent_admin_instance",
-            {**ADMIN_INSTANCE, "state": "returned"},
+            {**ADMIN_INSTANCE, "state": "released"},
             ["ec2:DisassociateIamInstanceProfile", "ec2:DeleteTags"],
         ),
         Scene(
@@ -407,18 +408,18 @@ SCENES: dict[str, list[Scene]] = {
     "store-configuration": [
         Scene(
             "cwagent_admin_window",
-            wait(role=ADMIN_ROLE, state="open"),
+            with_timeout(role=ADMIN_ROLE, state="open"),
             ["iam:GetRolePolicy", "iam:GetRole", "iam:PutRolePolicy"],
             provisioned_without_windows,
         ),
         Scene(
             "cwagent_admin_window",
-            wait(user=ADMIN_USER, state="open"),
+            with_timeout(user=ADMIN_USER, state="open"),
             ["iam:GetUserPolicy", "iam:GetUser", "iam:ListAccessKeys", "iam:PutUserPolicy", "iam:UpdateAccessKey"],
         ),
         Scene(
             "cwagent_admin_instance",
-            {**ADMIN_INSTANCE, "instance_ids": "@bare", "state": "admin"},
+            {**ADMIN_INSTANCE, "instance_ids": "@bare", "state": "acquired"},
             [
                 *("ec2:DescribeIamInstanceProfileAssociations", "ec2:DescribeTags", "ec2:DescribeInstances"),
                 *("ec2:CreateTags", "ec2:AssociateIamInstanceProfile", "iam:PassRole"),
@@ -426,14 +427,14 @@ SCENES: dict[str, list[Scene]] = {
         ),
         Scene(
             "cwagent_admin_instance",
-            {**ADMIN_INSTANCE, "state": "returned"},
+            {**ADMIN_INSTANCE, "state": "released"},
             ["ec2:DisassociateIamInstanceProfile", "ec2:DeleteTags"],
         ),
         Scene(
             "cwagent_admin_instance",
-            {**ADMIN_INSTANCE, "state": "returned"},
+            {**ADMIN_INSTANCE, "state": "released"},
             ["iam:GetInstanceProfile", "ec2:ReplaceIamInstanceProfileAssociation", "iam:PassRole"],
-            lend,
+            leave_acquired,
         ),
         Scene(
             "cwagent_config_parameter",
@@ -450,26 +451,26 @@ SCENES: dict[str, list[Scene]] = {
             provisioned_long_ago,
             removed=[BULK],
         ),
-        Scene("cwagent_iam_user", {**SERVER_KEYS, "max_key_age": 90}, ["iam:UpdateAccessKey"], later(1)),
-        Scene("cwagent_iam_user", {**SERVER_KEYS, "max_key_age": 90}, ["iam:DeleteAccessKey"], later(8)),
+        Scene("cwagent_iam_user", {**SERVER_KEYS, "max_key_age": 90}, ["iam:UpdateAccessKey"], advance_days(1)),
+        Scene("cwagent_iam_user", {**SERVER_KEYS, "max_key_age": 90}, ["iam:DeleteAccessKey"], advance_days(8)),
         Scene("cwagent_preflight", {"instances": {"": ["@app"]}}, ["ec2:DescribeInstances"]),
     ],
     "teardown": [
         Scene(
             "cwagent_admin_window",
-            wait(role=ADMIN_ROLE, state="closed"),
+            with_timeout(role=ADMIN_ROLE, state="closed"),
             ["iam:GetRolePolicy", "iam:PutRolePolicy"],
-            provisioned_and_lent,
+            provisioned_and_acquired,
         ),
         Scene(
             "cwagent_admin_window",
-            wait(user=ADMIN_USER, state="closed"),
+            with_timeout(user=ADMIN_USER, state="closed"),
             ["iam:GetUserPolicy", "iam:PutUserPolicy", "iam:UpdateAccessKey"],
-            switch_on,
+            activate_key,
         ),
         Scene(
             "cwagent_admin_instance",
-            {**ADMIN_INSTANCE, "state": "returned"},
+            {**ADMIN_INSTANCE, "state": "released"},
             [
                 *("ec2:DescribeTags", "iam:GetInstanceProfile", "ec2:ReplaceIamInstanceProfileAssociation"),
                 *("iam:PassRole", "ec2:DeleteTags"),
@@ -477,23 +478,23 @@ SCENES: dict[str, list[Scene]] = {
         ),
         Scene(
             "cwagent_admin_instance",
-            {**ADMIN_INSTANCE, "state": "returned"},
+            {**ADMIN_INSTANCE, "state": "released"},
             ["ec2:AssociateIamInstanceProfile"],
-            lend_and_stop,
+            leave_acquired_and_stop,
         ),
         Scene(
             "cwagent_preflight",
-            {"instances": {"": ["@bare"]}, "retired_profiles": [SERVER_ROLE], "retired_from": ["@bare"]},
+            {"instances": {"": ["@bare"]}, "profiles_to_delete": [SERVER_ROLE], "expected_instance_ids": ["@bare"]},
             ["ec2:DescribeInstances", "ec2:DescribeRegions", "ec2:DescribeIamInstanceProfileAssociations"],
         ),
         Scene(
             "cwagent_instance_profile",
-            wait(name=SERVER_ROLE, instance_ids=["@bare"], exclusive=True, state="absent"),
+            with_timeout(name=SERVER_ROLE, instance_ids=["@bare"], exclusive=True, state="absent"),
             ["ec2:DisassociateIamInstanceProfile"],
         ),
         Scene(
             "cwagent_iam_role",
-            {**ADMINISTRATOR, "state": "absent"},
+            {**ADMIN, "state": "absent"},
             [
                 *("iam:GetRole", "iam:ListAttachedRolePolicies", "iam:ListRolePolicies"),
                 *("iam:ListInstanceProfilesForRole", "iam:DetachRolePolicy", "iam:DeleteRolePolicy"),
@@ -523,35 +524,37 @@ SCENES: dict[str, list[Scene]] = {
         ),
         Scene(
             "cwagent_iam_user",
-            {**keys_in("ssm"), "state": "absent"},
+            {**user_with_store("ssm"), "state": "absent"},
             ["ssm:DeleteParameter"],
-            as_root(("cwagent_iam_user", keys_in("ssm"))),
+            as_root(("cwagent_iam_user", user_with_store("ssm"))),
         ),
         Scene(
             "cwagent_iam_user",
-            {**keys_in("secretsmanager"), "state": "absent"},
+            {**user_with_store("secretsmanager"), "state": "absent"},
             ["secretsmanager:DeleteSecret"],
-            as_root(("cwagent_iam_user", keys_in("secretsmanager"))),
+            as_root(("cwagent_iam_user", user_with_store("secretsmanager"))),
         ),
     ],
-    "keys-in-parameter-store": [Scene("cwagent_iam_user", keys_in("ssm"), ["ssm:GetParameters", "ssm:PutParameter"])],
+    "keys-in-parameter-store": [
+        Scene("cwagent_iam_user", user_with_store("ssm"), ["ssm:GetParameters", "ssm:PutParameter"])
+    ],
     "keys-in-secrets-manager": [
         Scene(
             "cwagent_iam_user",
-            keys_in("secretsmanager"),
+            user_with_store("secretsmanager"),
             ["secretsmanager:GetSecretValue", "secretsmanager:UpdateSecret", "secretsmanager:CreateSecret"],
         )
     ],
 }
-BESIDE = {
+ADDITIONAL_POLICIES = {
     "keys-in-parameter-store": ("provision",),
     "keys-in-secrets-manager": ("provision",),
     "teardown": ("keys-in-parameter-store", "keys-in-secrets-manager"),
 }
-"""The policies that a controller has beside the one in question."""
+"""The further policies that the controller's user has."""
 
 DELIVERY = {"keys-in-parameter-store": {"ssm:GetParameter"}}
-"""What only the lookup needs that reads a saved key."""
+"""Actions that only the lookup of a saved key needs."""
 
 
 @pytest.fixture
@@ -559,39 +562,46 @@ def site(enforcing: Emulator, tmp_path: Path, modules: ModuleServer) -> Site:
     return Site(enforcing, tmp_path, modules)
 
 
-def test_there_is_a_scene_for_every_action() -> None:
+def test_there_are_scenes_for_every_policy() -> None:
     assert {path.stem for path in POLICIES.glob("*.json")} == SCENES.keys()
-    for duty, scenes in SCENES.items():
-        shown = {action for scene in scenes for action in scene.actions} | DELIVERY.get(duty, set())
-        assert shown == actions(policy(duty)) - TOLERATED - NOT_ENFORCED, duty
 
 
 @pytest.mark.parametrize("duty", SCENES)
-def test_a_missing_action_is_named(site: Site, duty: str) -> None:
-    document, beside = policy(duty), [policy(name) for name in BESIDE.get(duty, ())]
-    for scene in SCENES[duty]:
+def test_there_is_a_scene_for_every_action(duty: str) -> None:
+    tested = {action for scene in SCENES[duty] for action in scene.actions} | DELIVERY.get(duty, set())
+    assert tested == actions(policy(duty)) - TOLERATED - NOT_ENFORCED
+
+
+@pytest.mark.parametrize("duty", SCENES)
+def test_a_missing_action_is_named(site: Site, duty: str, subtests: pytest.Subtests) -> None:
+    """Scenes run in order, because each continues from the state of the account that the one before left."""
+    document, additional = policy(duty), [policy(name) for name in ADDITIONAL_POLICIES.get(duty, ())]
+    for number, scene in enumerate(SCENES[duty], 1):
         if scene.prepare:
             scene.prepare(site)
         for action in scene.actions:
-            permit(site.aws, without(document, action, *scene.removed), *(without(each, action) for each in beside))
+            with subtests.test(scene=number, module=scene.module, action=action):
+                others = [without(each, action) for each in additional]
+                permit(site.aws, without(document, action, *scene.removed), *others)
+                result = site.run(scene)
+                assert result["failed"], result
+                assert f"user/controller lacks {action}" in result["msg"]
+                assert f"grant {action} to it and run again" in result["msg"]
+        with subtests.test(scene=number, module=scene.module):
+            permit(site.aws, without(document, *scene.removed), *additional)
             result = site.run(scene)
-            assert result["failed"], (scene.module, action, result)
-            assert f"user/controller lacks {action}" in result["msg"], (action, result["msg"])
-            assert f"grant {action} to it and run again" in result["msg"]
-        permit(site.aws, without(document, *scene.removed), *beside)
-        result = site.run(scene)
-        assert not result["failed"], (scene.module, result["msg"])
+            assert not result["failed"], result["msg"]
 
 
-def test_the_key_of_a_host_is_read_from_its_parameter(site: Site, tmp_path: Path) -> None:
-    as_root(("cwagent_iam_user", keys_in("ssm")))(site)
-    at = Workplace(site.aws, tmp_path)
+def test_the_lookup_of_a_saved_key_needs_one_action(site: Site, tmp_path: Path) -> None:
+    as_root(("cwagent_iam_user", user_with_store("ssm")))(site)
+    controller = Controller(site.aws, tmp_path)
     lookup = f"lookup('cwagent.iam.saved_credentials', '{SERVER_USER}-ssm', store='ssm', section='x')"
     task = {"ansible.builtin.assert": {"that": f"{lookup} | length > 0"}}
-    playbook = at.file("read.yml", [{"hosts": "localhost", "gather_facts": False, "tasks": [task]}])
+    playbook = controller.file("read.yml", [{"hosts": "localhost", "gather_facts": False, "tasks": [task]}])
     document = policy("keys-in-parameter-store")
     permit(site.aws, document)
-    at.play(at.inventory({}), playbook, env=site.controller).succeeded()
+    controller.play(controller.inventory({}), playbook, env=site.user).assert_succeeded()
     permit(site.aws, without(document, "ssm:GetParameter"))
-    refused = at.play(at.inventory({}), playbook, env=site.controller).failed()
+    refused = controller.play(controller.inventory({}), playbook, env=site.user).assert_failed()
     assert "user/controller lacks ssm:GetParameter" in refused.message

@@ -1,4 +1,4 @@
-"""store_config: an instance comes out as it went in, whatever it was, whatever failed, and whoever else stores."""
+"""store_config: an instance gets its earlier profile back, whatever fails and whichever other run stores."""
 
 from __future__ import annotations
 
@@ -12,41 +12,46 @@ from typing import Any
 
 import pytest
 from emulator import Emulator, Fault, Kind
+from emulator.snapshot import associated_profiles, configurations
 from harness import (
     ADMIN_POLICY,
     ADMIN_ROLE,
     ADMIN_USER,
     PARAMETER,
+    REPLACE_ASSOCIATION,
+    RESTORE_TAG,
     SERVER_POLICY,
     SERVER_ROLE,
     WINDOW_POLICY,
+    Controller,
     Play,
-    Workplace,
-    carried,
-    eventually,
-    make_role,
-    nothing_written,
-    parameters,
-    put_on,
+    assert_no_writes,
+    associate,
+    create_role,
     run_module,
+    wait_until,
 )
 
 APP = "shop-app"
-NOTE = "cwagent:earlier-profile"
-REPLACE = "ReplaceIamInstanceProfileAssociation"
 CLOSED = {"Sid": WINDOW_POLICY, "Effect": "Deny", "Action": "ssm:PutParameter", "Resource": "*"}
-POLICY = {"Version": "2012-10-17", "Statement": [CLOSED]}
-QUICK = {"store_config_identity_timeout": 8, "store_config_wait_timeout": 8, "store_config_permission_timeout": 4}
-ARRIVED_SECONDS = 120
-FOREVER = 1000
-"""So often that a fault goes on until it is disarmed."""
+CLOSED_POLICY = {"Version": "2012-10-17", "Statement": [CLOSED]}
+SHORT_TIMEOUTS = {
+    "store_config_identity_timeout": 8,
+    "store_config_wait_timeout": 8,
+    "store_config_permission_timeout": 4,
+}
+CALL_SECONDS = 120
+"""How long to wait until a run makes a call."""
+
+UNTIL_DISARMED = 1000
+"""More times than any run makes the call."""
 
 
 @dataclass(frozen=True)
-class Store:
-    """One administrator with an instance and a configuration of its own."""
+class AdminHost:
+    """An admin instance with its own controller and configuration."""
 
-    at: Workplace
+    controller: Controller
     instance: str
     interval: int
 
@@ -55,60 +60,62 @@ class Store:
         return {"agent": {"metrics_collection_interval": self.interval}}
 
     def play(self, *arguments: str, host: dict[str, Any] | None = None, **more: Any) -> Play:
-        file = self.at.file("agent.json", self.config)
-        settings = {**QUICK, "cwagent_config_file": str(file), **more}
-        return self.at.play(self.inventory(host), "store_config", *arguments, **settings)
+        file = self.controller.file("agent.json", self.config)
+        settings = {**SHORT_TIMEOUTS, "cwagent_config_file": str(file), **more}
+        return self.controller.play(self.inventory(host), "store_config", *arguments, **settings)
 
     def restore(self) -> Play:
-        return self.at.play(self.inventory(), "restore")
+        return self.controller.play(self.inventory(), "restore")
 
     def inventory(self, host: dict[str, Any] | None = None) -> Path:
-        return self.at.inventory({"ec2_admin": {"admin1": self.at.on_instance(self.instance, **(host or {}))}})
+        return self.controller.inventory(
+            {"ec2_admin": {"admin1": self.controller.instance_host(self.instance, **(host or {}))}}
+        )
 
 
 @dataclass(frozen=True)
 class Account:
-    """An account with both roles, the window closed."""
+    """An account with both roles and a closed admin window."""
 
     aws: Emulator
     folder: Path
 
-    def store(self, number: int, profile: str | None = SERVER_ROLE, stopped: bool = False) -> Store:
-        """An administrator on a new instance."""
+    def add_host(self, number: int, profile: str | None = SERVER_ROLE, stopped: bool = False) -> AdminHost:
+        """An admin host on a new instance."""
         [instance] = self.aws.instances(1, stopped=int(stopped))
         if profile:
-            put_on(self.aws, instance, profile)
+            associate(self.aws, instance, profile)
         home = self.folder / str(number)
         home.mkdir()
-        return Store(Workplace(self.aws, home), instance, number * 10)
+        return AdminHost(Controller(self.aws, home), instance, number * 10)
 
-    def writes(self, action: str) -> list[Any]:
+    def calls(self, action: str) -> list[Any]:
         return [call for call in self.aws.calls() if call.action == action]
 
-    def made(self, action: str, times: int = 1) -> None:
-        """Wait until a call was made so many times."""
-        eventually(lambda: len(self.writes(action)) >= times, ARRIVED_SECONDS)
+    def wait_for_calls(self, action: str, times: int = 1) -> None:
+        """Wait until a call was made this many times."""
+        wait_until(lambda: len(self.calls(action)) >= times, CALL_SECONDS)
 
-    def shut(self) -> None:
-        """That the window is closed."""
+    def assert_closed(self) -> None:
+        """Assert that the window is closed."""
         found = self.aws.client("iam").get_role_policy(RoleName=ADMIN_ROLE, PolicyName=WINDOW_POLICY)
-        assert found["PolicyDocument"] == POLICY
+        assert found["PolicyDocument"] == CLOSED_POLICY
 
-    def safe(self) -> None:
-        """That nobody is the administrator, or was together with another, and the window is closed."""
-        assert ADMIN_ROLE not in carried(self.aws).values()
-        self.shut()
+    def assert_safe(self) -> None:
+        """Assert that no instance has the admin profile, no two had it at once, and the window is closed."""
+        assert ADMIN_ROLE not in associated_profiles(self.aws).values()
+        self.assert_closed()
         assert max([list(call.profiles.values()).count(ADMIN_ROLE) for call in self.aws.calls()]) <= 1
 
-    def clean(self) -> None:
-        """That it is safe, and no instance has a note."""
-        self.safe()
+    def assert_clean(self) -> None:
+        """Assert that the account is safe, and that no instance has a restore tag."""
+        self.assert_safe()
         assert self.aws.client("ec2").describe_tags()["Tags"] == []
 
     @contextmanager
-    def held(self, action: str, kind: Kind, code: str = "") -> Iterator[None]:
-        """Keep runs where they make a call, by an answer that they take for one that passes by itself."""
-        self.aws.arm(Fault(kind, action=action, times=FOREVER, code=code, message="not yet"))
+    def blocked_at(self, action: str, kind: Kind, code: str = "") -> Iterator[None]:
+        """Block runs at a call, which they retry because the error is temporary on AWS."""
+        self.aws.arm(Fault(kind, action=action, times=UNTIL_DISARMED, code=code, message="not yet"))
         try:
             yield
         finally:
@@ -116,302 +123,311 @@ class Account:
 
 
 @pytest.fixture
-def given(enforcing: Emulator, tmp_path: Path) -> Account:
+def account(enforcing: Emulator, tmp_path: Path) -> Account:
     for role, policy in ((SERVER_ROLE, SERVER_POLICY), (ADMIN_ROLE, ADMIN_POLICY), (APP, SERVER_POLICY)):
-        make_role(enforcing, role, policy)
+        create_role(enforcing, role, policy)
     iam = enforcing.client("iam")
-    iam.put_role_policy(RoleName=ADMIN_ROLE, PolicyName=WINDOW_POLICY, PolicyDocument=json.dumps(POLICY))
+    iam.put_role_policy(RoleName=ADMIN_ROLE, PolicyName=WINDOW_POLICY, PolicyDocument=json.dumps(CLOSED_POLICY))
     return Account(enforcing, tmp_path)
 
 
 @pytest.fixture
-def beside() -> Iterator[ThreadPoolExecutor]:
-    """Runs what goes on beside the test."""
+def background() -> Iterator[ThreadPoolExecutor]:
+    """Runs plays in the background of a test."""
     with ThreadPoolExecutor(4) as pool:
         yield pool
 
 
-def says_why(message: str, other: str) -> bool:
-    """Whether a message names the other instance, or the window that is open for it."""
+def names_other_run(message: str, other: str) -> bool:
+    """Whether a message names the other instance, or its open window."""
     return f"at a time, and instance {other} " in message or f"window of role '{ADMIN_ROLE}' is open until" in message
 
 
-def one_at_most_stored(given: Account, *stores: tuple[Store, Play]) -> list[Store]:
-    """Who stored; the others say why they did not."""
-    given.clean()
-    stored = [store for store, play in stores if play.code == 0]
+def assert_at_most_one_stored(account: Account, *runs: tuple[AdminHost, Play]) -> list[AdminHost]:
+    """Assert that at most one host stored, and that the messages of the others name it. :returns: who stored."""
+    account.assert_clean()
+    stored = [host for host, play in runs if play.code == 0]
     assert len(stored) <= 1
-    accepted = [call.principal.rpartition("/")[2] for call in given.writes("PutParameter") if call.status == 200]
-    assert accepted == [store.instance for store in stored]
-    assert parameters(given.aws) == ({PARAMETER: stored[0].config} if stored else {})
-    for store, play in stores:
-        assert carried(given.aws)[store.instance] == SERVER_ROLE
-        if store not in stored:
-            others = [other.instance for other, _ in stores if other != store]
-            assert says_why(play.failed().message, others[0])
+    accepted = [call.principal.rpartition("/")[2] for call in account.calls("PutParameter") if call.status == 200]
+    assert accepted == [host.instance for host in stored]
+    assert configurations(account.aws) == ({PARAMETER: stored[0].config} if stored else {})
+    for host, play in runs:
+        assert associated_profiles(account.aws)[host.instance] == SERVER_ROLE
+        if host not in stored:
+            others = [other.instance for other, _ in runs if other != host]
+            assert names_other_run(play.assert_failed().message, others[0])
     return stored
 
 
-def test_two_that_start_together(given: Account, beside: ThreadPoolExecutor) -> None:
-    """Both look before either has written its note."""
-    first, second = given.store(1), given.store(2)
-    with given.held("CreateTags", Kind.THROTTLE):
-        running = [beside.submit(store.play) for store in (first, second)]
-        eventually(
-            lambda: len({call.params["ResourceId.1"] for call in given.writes("CreateTags")}) == 2, ARRIVED_SECONDS
+def test_of_two_concurrent_runs_at_most_one_stores(account: Account, background: ThreadPoolExecutor) -> None:
+    """Both check for other admin instances before either has written its restore tag."""
+    first, second = account.add_host(1), account.add_host(2)
+    with account.blocked_at("CreateTags", Kind.THROTTLE):
+        running = [background.submit(host.play) for host in (first, second)]
+        wait_until(
+            lambda: len({call.params["ResourceId.1"] for call in account.calls("CreateTags")}) == 2, CALL_SECONDS
         )
-    one_at_most_stored(given, *((store, run.result()) for store, run in zip((first, second), running, strict=True)))
+    assert_at_most_one_stored(
+        account, *((host, run.result()) for host, run in zip((first, second), running, strict=True))
+    )
 
 
-def test_one_that_begins_while_another_is_about_to_swap(given: Account, beside: ThreadPoolExecutor) -> None:
-    first, second = given.store(1), given.store(2)
-    with given.held(REPLACE, Kind.ERROR, "InvalidParameterValue"):
-        running = beside.submit(first.play, store_config_wait_timeout=60)
-        given.made(REPLACE)
+def test_a_run_is_refused_while_another_waits_to_swap(account: Account, background: ThreadPoolExecutor) -> None:
+    first, second = account.add_host(1), account.add_host(2)
+    with account.blocked_at(REPLACE_ASSOCIATION, Kind.ERROR, "InvalidParameterValue"):
+        running = background.submit(first.play, store_config_wait_timeout=60)
+        account.wait_for_calls(REPLACE_ASSOCIATION)
         refused = second.play()
         assert not running.done()
-    assert refused.writes == [REPLACE] * len(refused.writes), "only the other one writes meanwhile"
-    assert one_at_most_stored(given, (first, running.result()), (second, refused)) == [first]
+    assert refused.writes == [REPLACE_ASSOCIATION] * len(refused.writes), "only the other run writes"
+    assert assert_at_most_one_stored(account, (first, running.result()), (second, refused)) == [first]
 
 
-def test_one_that_begins_while_another_stores(given: Account, beside: ThreadPoolExecutor) -> None:
-    first, second = given.store(1), given.store(2)
-    with given.held("PutParameter", Kind.DENY):
-        running = beside.submit(first.play, store_config_permission_timeout=60)
-        given.made("PutParameter")
+def test_a_run_is_refused_while_another_stores(account: Account, background: ThreadPoolExecutor) -> None:
+    first, second = account.add_host(1), account.add_host(2)
+    with account.blocked_at("PutParameter", Kind.DENY):
+        running = background.submit(first.play, store_config_permission_timeout=60)
+        account.wait_for_calls("PutParameter")
         refused = second.play()
         assert not running.done()
-    assert refused.writes == ["PutParameter"] * len(refused.writes), "only the other one writes meanwhile"
-    assert one_at_most_stored(given, (first, running.result()), (second, refused)) == [first]
+    assert refused.writes == ["PutParameter"] * len(refused.writes), "only the other run writes"
+    assert assert_at_most_one_stored(account, (first, running.result()), (second, refused)) == [first]
 
 
-def test_one_that_finds_another_when_it_sees_itself_as_administrator(
-    given: Account, beside: ThreadPoolExecutor
+def test_a_run_backs_off_when_another_instance_gets_the_admin_profile(
+    account: Account, background: ThreadPoolExecutor
 ) -> None:
-    """Somebody has put the profile on by hand meanwhile."""
-    first, second = given.store(1), given.store(2)
-    given.aws.metadata_lag(60)
-    running = beside.submit(first.play, store_config_identity_timeout=60)
-    given.made("GetRolePolicy", 2)  # the second is the last that lending looks at
-    put_on(given.aws, second.instance, ADMIN_ROLE)
-    given.aws.metadata_lag(0)
-    refused = running.result().failed()
-    assert f"instance {second.instance} carries instance profile '{ADMIN_ROLE}'" in refused.message
-    assert given.writes("PutParameter") == []
-    assert carried(given.aws) == {first.instance: SERVER_ROLE, second.instance: ADMIN_ROLE}
-    given.shut()
+    """A person associates the profile after the first run has swapped."""
+    first, second = account.add_host(1), account.add_host(2)
+    account.aws.metadata_lag(60)
+    running = background.submit(first.play, store_config_identity_timeout=60)
+    account.wait_for_calls("GetRolePolicy", 2)  # the second is the last read of the acquisition
+    associate(account.aws, second.instance, ADMIN_ROLE)
+    account.aws.metadata_lag(0)
+    refused = running.result().assert_failed()
+    assert f"instance {second.instance} has instance profile '{ADMIN_ROLE}'" in refused.message
+    assert account.calls("PutParameter") == []
+    assert associated_profiles(account.aws) == {first.instance: SERVER_ROLE, second.instance: ADMIN_ROLE}
+    account.assert_closed()
 
 
-def test_the_window_is_closed_although_the_instance_cannot_be_looked_up(given: Account) -> None:
-    """To lend, it was not; only giving it back needs to know whether it runs."""
-    store = given.store(1)
-    given.aws.arm(Fault(Kind.DENY, action="DescribeInstances", nth=2, times=FOREVER))
-    failed = store.play().failed()
-    given.aws.disarm()
+def test_the_window_is_closed_even_when_the_instance_cannot_be_read(account: Account) -> None:
+    """The call fails after the acquisition, when the release needs to know whether the instance is running."""
+    host = account.add_host(1)
+    account.aws.arm(Fault(Kind.DENY, action="DescribeInstances", nth=2, times=UNTIL_DISARMED))
+    failed = host.play().assert_failed()
+    account.aws.disarm()
     assert "lacks ec2:DescribeInstances" in failed.message
-    given.shut()
-    store.restore().succeeded()
-    given.clean()
+    account.assert_closed()
+    host.restore().assert_succeeded()
+    account.assert_clean()
 
 
-def test_one_that_finds_another_while_it_waits_to_swap(given: Account, beside: ThreadPoolExecutor) -> None:
-    """As when both looked before either wrote; the note of the other arrives late."""
-    first, second = given.store(1), given.store(2)
-    with given.held(REPLACE, Kind.ERROR, "InvalidParameterValue"):
-        running = beside.submit(first.play, store_config_wait_timeout=60)
-        given.made(REPLACE)
-        late = [{"Key": NOTE, "Value": SERVER_ROLE}]
-        given.aws.client("ec2").create_tags(Resources=[second.instance], Tags=late)
-    refused = running.result().failed()
-    assert f"instance {second.instance} is about to carry" in refused.message
-    assert given.writes("PutParameter") == []
-    given.safe()
-    second.restore().succeeded()
-    given.clean()
+def test_a_run_backs_off_when_another_writes_a_restore_tag(account: Account, background: ThreadPoolExecutor) -> None:
+    """As when both checked before either wrote, and the tag of the other run is visible late."""
+    first, second = account.add_host(1), account.add_host(2)
+    with account.blocked_at(REPLACE_ASSOCIATION, Kind.ERROR, "InvalidParameterValue"):
+        running = background.submit(first.play, store_config_wait_timeout=60)
+        account.wait_for_calls(REPLACE_ASSOCIATION)
+        tags = [{"Key": RESTORE_TAG, "Value": SERVER_ROLE}]
+        account.aws.client("ec2").create_tags(Resources=[second.instance], Tags=tags)
+    refused = running.result().assert_failed()
+    assert f"instance {second.instance} has an unfinished swap of instance profile" in refused.message
+    assert account.calls("PutParameter") == []
+    account.assert_safe()
+    second.restore().assert_succeeded()
+    account.assert_clean()
 
 
-def test_an_instance_without_a_profile_has_none_again(given: Account) -> None:
-    store = given.store(1, None)
-    store.play().succeeded()
-    assert parameters(given.aws) == {PARAMETER: store.config}
-    assert carried(given.aws) == {store.instance: None}
-    given.clean()
+def test_an_instance_without_a_profile_has_none_afterwards(account: Account) -> None:
+    host = account.add_host(1, None)
+    host.play().assert_succeeded()
+    assert configurations(account.aws) == {PARAMETER: host.config}
+    assert associated_profiles(account.aws) == {host.instance: None}
+    account.assert_clean()
 
 
-def test_an_instance_with_an_applications_profile_has_it_again(given: Account) -> None:
-    """Check mode foretells every task, and writes nothing; nor does a second run."""
-    store = given.store(1, APP)
-    with nothing_written(given.aws):
-        foretold = store.play("--check", "--diff").succeeded()
-    done = store.play().succeeded()
-    assert foretold.story == done.story
-    *lent, back, closed, forgotten = done.writes
-    assert lent == ["CreateTags", "PutRolePolicy", REPLACE, "PutParameter"]
-    assert {back, closed} == {REPLACE, "PutRolePolicy"}, "side by side"
-    assert forgotten == "DeleteTags"
-    assert parameters(given.aws) == {PARAMETER: store.config}
-    assert carried(given.aws) == {store.instance: APP}
-    given.clean()
-    with nothing_written(given.aws):
-        assert store.play().succeeded().changes == []
+def test_an_instance_with_an_applications_profile_has_it_afterwards(account: Account) -> None:
+    """Check mode predicts every task. Check mode and a second run write nothing."""
+    host = account.add_host(1, APP)
+    with assert_no_writes(account.aws):
+        predicted = host.play("--check", "--diff").assert_succeeded()
+    done = host.play().assert_succeeded()
+    assert predicted.outcomes == done.outcomes
+    *acquired, restored, closed, untagged = done.writes
+    assert acquired == ["CreateTags", "PutRolePolicy", REPLACE_ASSOCIATION, "PutParameter"]
+    assert {restored, closed} == {REPLACE_ASSOCIATION, "PutRolePolicy"}  # these run in parallel
+    assert untagged == "DeleteTags"
+    assert configurations(account.aws) == {PARAMETER: host.config}
+    assert associated_profiles(account.aws) == {host.instance: APP}
+    account.assert_clean()
+    with assert_no_writes(account.aws):
+        assert host.play().assert_succeeded().changed_tasks == []
 
 
-def test_an_instance_that_an_interrupted_run_left_as_administrator_becomes_a_server(given: Account) -> None:
-    store = given.store(1, ADMIN_ROLE)
-    store.play().succeeded()
-    assert parameters(given.aws) == {PARAMETER: store.config}
-    assert carried(given.aws) == {store.instance: SERVER_ROLE}
-    given.clean()
+def test_an_instance_that_was_left_with_the_admin_profile_becomes_a_server(account: Account) -> None:
+    host = account.add_host(1, ADMIN_ROLE)
+    host.play().assert_succeeded()
+    assert configurations(account.aws) == {PARAMETER: host.config}
+    assert associated_profiles(account.aws) == {host.instance: SERVER_ROLE}
+    account.assert_clean()
 
 
-NO_ANSWER = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9, "ansible_ssh_retries": 0}
-"""A host that cannot be reached."""
+UNREACHABLE_HOST = {
+    "ansible_connection": "ssh",
+    "ansible_host": "127.0.0.1",
+    "ansible_port": 9,
+    "ansible_ssh_retries": 0,
+}
+"""The variables of a host that cannot be reached."""
 
 
-def test_a_stopped_instance_is_refused_before_any_change(given: Account) -> None:
-    store = given.store(1, APP, stopped=True)
-    with nothing_written(given.aws):
-        refused = store.play(host=NO_ANSWER).failed()
+def test_a_stopped_instance_is_refused_before_the_first_write(account: Account) -> None:
+    host = account.add_host(1, APP, stopped=True)
+    with assert_no_writes(account.aws):
+        refused = host.play(host=UNREACHABLE_HOST).assert_failed()
     assert [failure.outcome for failure in refused.failures] == ["unreachable"]
-    assert carried(given.aws) == {store.instance: APP}
-    given.clean()
+    assert associated_profiles(account.aws) == {host.instance: APP}
+    account.assert_clean()
 
 
-@pytest.mark.parametrize("action", [REPLACE, "PutParameter"])
-def test_an_instance_that_is_terminated_meanwhile(given: Account, beside: ThreadPoolExecutor, action: str) -> None:
-    """At the swap, or while it stores; from then on nothing answers there."""
-    store = given.store(1)
-    up = store.at.file("up", "local")
+@pytest.mark.parametrize("action", [REPLACE_ASSOCIATION, "PutParameter"])
+def test_an_instance_that_is_terminated_is_an_error(
+    account: Account, background: ThreadPoolExecutor, action: str
+) -> None:
+    """It is terminated at the swap or while it stores, and cannot be reached afterwards."""
+    host = account.add_host(1)
+    up = host.controller.file("up", "local")
     only_while_up = f"{{{{ 'local' if '{up}' is file else 'ssh' }}}}"
-    code = "InvalidParameterValue" if action == REPLACE else ""
-    with given.held(action, Kind.ERROR if code else Kind.DENY, code):
-        running = beside.submit(
-            store.play,
-            host={**NO_ANSWER, "ansible_connection": only_while_up},
+    code = "InvalidParameterValue" if action == REPLACE_ASSOCIATION else ""
+    with account.blocked_at(action, Kind.ERROR if code else Kind.DENY, code):
+        running = background.submit(
+            host.play,
+            host={**UNREACHABLE_HOST, "ansible_connection": only_while_up},
             store_config_wait_timeout=60,
             store_config_permission_timeout=60,
         )
-        given.made(action)
-        given.aws.client("ec2").terminate_instances(InstanceIds=[store.instance])
+        account.wait_for_calls(action)
+        account.aws.client("ec2").terminate_instances(InstanceIds=[host.instance])
         up.unlink()
-    failed = running.result().failed()
-    assert store.instance in failed.message
-    assert ("does not exist" if action == REPLACE else "could not be reached") in failed.message
-    given.clean()
+    failed = running.result().assert_failed()
+    assert host.instance in failed.message
+    assert ("does not exist" if action == REPLACE_ASSOCIATION else "could not be reached") in failed.message
+    account.assert_clean()
 
 
 @dataclass(frozen=True)
 class OnPremises:
-    """The on-premises administrator on a host, with its saved key."""
+    """The on-premises admin host, with its saved key."""
 
-    given: Account
-    at: Workplace
+    account: Account
+    controller: Controller
 
-    def play(self, way: str = "onprem", *arguments: str, **more: Any) -> Play:
-        inventory = self.at.inventory({"onprem_admin": {"ops1": {}}})
-        file = self.at.file("agent.json", {"agent": {}})
+    def play(self, store_from: str = "onprem", *arguments: str, **more: Any) -> Play:
+        inventory = self.controller.inventory({"onprem_admin": {"ops1": {}}})
+        file = self.controller.file("agent.json", {"agent": {}})
         settings = {
-            "cwagent_store_config_from": way,
+            "cwagent_store_config_from": store_from,
             "cwagent_config_file": str(file),
-            "store_config_credentials_file": str(self.at.credentials / f"{ADMIN_USER}.credentials"),
+            "store_config_credentials_file": str(self.controller.credentials / f"{ADMIN_USER}.credentials"),
         }
-        return self.at.play(inventory, "store_config", *arguments, **{**QUICK, **settings, **more})
+        return self.controller.play(inventory, "store_config", *arguments, **{**SHORT_TIMEOUTS, **settings, **more})
 
-    def shut(self) -> None:
-        """That the window is closed and the key is of no use."""
-        iam = self.given.aws.client("iam")
+    def assert_closed(self) -> None:
+        """Assert that the window is closed and the access key is inactive."""
+        iam = self.account.aws.client("iam")
         [key] = iam.list_access_keys(UserName=ADMIN_USER)["AccessKeyMetadata"]
         assert key["Status"] == "Inactive"
-        assert iam.get_user_policy(UserName=ADMIN_USER, PolicyName=WINDOW_POLICY)["PolicyDocument"] == POLICY
-        self.given.clean()
+        assert iam.get_user_policy(UserName=ADMIN_USER, PolicyName=WINDOW_POLICY)["PolicyDocument"] == CLOSED_POLICY
+        self.account.assert_clean()
 
 
 @pytest.fixture
-def on_premises(given: Account) -> OnPremises:
-    at = Workplace(given.aws, given.folder)
-    key = {"directory": str(at.credentials)}
-    made = run_module(
-        given.aws, "cwagent_iam_user", name=[ADMIN_USER], access="admin", admin_window=True, credentials=key
+def on_premises(account: Account) -> OnPremises:
+    controller = Controller(account.aws, account.folder)
+    key = {"directory": str(controller.credentials)}
+    user = run_module(
+        account.aws, "cwagent_iam_user", name=[ADMIN_USER], access="admin", admin_window=True, credentials=key
     )
-    assert not made["failed"], made
-    assert not run_module(given.aws, "cwagent_admin_window", user=ADMIN_USER, state="closed")["failed"]
-    return OnPremises(given, at)
+    assert not user["failed"], user
+    assert not run_module(account.aws, "cwagent_admin_window", user=ADMIN_USER, state="closed")["failed"]
+    return OnPremises(account, controller)
 
 
-def test_the_on_premises_administrator_stores_with_its_own_key(given: Account, on_premises: OnPremises) -> None:
-    on_premises.shut()
-    done = on_premises.play().succeeded()
+def test_the_on_premises_admin_stores_with_its_own_key(account: Account, on_premises: OnPremises) -> None:
+    on_premises.assert_closed()
+    done = on_premises.play().assert_succeeded()
     [stored] = [call for call in done.calls if call.action == "PutParameter"]
     assert (stored.status, stored.principal.rpartition(":")[2]) == (200, f"user/{ADMIN_USER}")
-    assert parameters(given.aws) == {PARAMETER: {"agent": {}}}
+    assert configurations(account.aws) == {PARAMETER: {"agent": {}}}
     assert not [call for call in done.calls if call.service == "ec2" and call.write]
-    on_premises.shut()
+    on_premises.assert_closed()
 
 
-def test_the_window_of_another_run_on_premises_is_left_open(given: Account, on_premises: OnPremises) -> None:
-    assert not run_module(given.aws, "cwagent_admin_window", user=ADMIN_USER, state="open")["failed"]
-    with nothing_written(given.aws):
-        refused = on_premises.play().failed()
+def test_the_open_window_of_another_on_premises_run_is_not_closed(account: Account, on_premises: OnPremises) -> None:
+    assert not run_module(account.aws, "cwagent_admin_window", user=ADMIN_USER, state="open")["failed"]
+    with assert_no_writes(account.aws):
+        refused = on_premises.play().assert_failed()
     assert f"the admin window of user '{ADMIN_USER}' is open until" in refused.message
 
 
-def test_the_on_premises_administrator_is_shut_out_after_a_failure(given: Account, on_premises: OnPremises) -> None:
-    with given.held("PutParameter", Kind.DENY):
-        failed = on_premises.play(store_config_permission_timeout=1).failed()
+def test_the_on_premises_window_is_closed_after_a_failure(account: Account, on_premises: OnPremises) -> None:
+    with account.blocked_at("PutParameter", Kind.DENY):
+        failed = on_premises.play(store_config_permission_timeout=1).assert_failed()
     assert f"user/{ADMIN_USER} lacks ssm:PutParameter" in failed.message
-    assert parameters(given.aws) == {}
-    on_premises.shut()
+    assert configurations(account.aws) == {}
+    on_premises.assert_closed()
 
 
-def test_a_host_without_the_key_is_refused_before_the_window_is_opened(given: Account, on_premises: OnPremises) -> None:
-    for way in ("--check", "--diff"):
-        refused = on_premises.play("onprem", way, store_config_credentials_file="~/nothing").failed()
-        assert f"ops1 has no ~/nothing with the access key of {ADMIN_USER}" in refused.message
-        assert refused.writes == []
-    on_premises.shut()
+@pytest.mark.parametrize("mode", ["--check", "--diff"])
+def test_a_host_without_the_key_is_refused_before_the_window_is_opened(on_premises: OnPremises, mode: str) -> None:
+    refused = on_premises.play("onprem", mode, store_config_credentials_file="~/nothing").assert_failed()
+    assert f"ops1 has no ~/nothing with the access key of {ADMIN_USER}" in refused.message
+    assert refused.writes == []
+    on_premises.assert_closed()
 
 
-def test_the_controller_stores_without_a_window_or_a_swap(given: Account, on_premises: OnPremises) -> None:
-    done = on_premises.play("controller").succeeded()
+def test_the_controller_stores_without_a_window_or_a_swap(account: Account, on_premises: OnPremises) -> None:
+    done = on_premises.play("controller").assert_succeeded()
     [stored] = [call for call in done.calls if call.write]
     assert (stored.action, stored.identity) == ("PutParameter", "root")
-    on_premises.shut()
+    on_premises.assert_closed()
 
 
-def test_an_instance_that_does_not_see_itself_as_administrator_in_time(given: Account) -> None:
-    """Nothing is stored; the note stays until the instance is seen to have its earlier identity."""
-    store = given.store(1, APP)
-    given.aws.metadata_lag(60)
-    failed = store.play(store_config_identity_timeout=1).failed()
+def test_an_instance_that_does_not_get_the_admin_identity_in_time_is_an_error(account: Account) -> None:
+    """Nothing is stored. The restore tag is kept until the instance has its earlier identity."""
+    host = account.add_host(1, APP)
+    account.aws.metadata_lag(60)
+    failed = host.play(store_config_identity_timeout=1).assert_failed()
     expected = f"Waited 1 seconds for this instance to see instance profile '{ADMIN_ROLE}'; its metadata service still"
     assert expected in failed.message
-    assert given.writes("PutParameter") == []
-    assert carried(given.aws) == {store.instance: APP}
-    given.safe()
+    assert account.calls("PutParameter") == []
+    assert associated_profiles(account.aws) == {host.instance: APP}
+    account.assert_safe()
 
 
-def test_an_instance_that_goes_on_seeing_itself_as_administrator(given: Account, beside: ThreadPoolExecutor) -> None:
-    """Its window is closed, so it can do nothing with what it sees; the next run removes the note."""
-    store = given.store(1, APP)
-    with given.held("PutParameter", Kind.DENY):
-        running = beside.submit(store.play, store_config_permission_timeout=60, store_config_identity_timeout=2)
-        given.made("PutParameter")
-        given.aws.metadata_lag(60)
-    failed = running.result().failed()
+def test_an_instance_that_keeps_the_admin_identity_fails(account: Account, background: ThreadPoolExecutor) -> None:
+    """Its window is closed, so the identity has no permission. restore.yml removes the restore tag."""
+    host = account.add_host(1, APP)
+    with account.blocked_at("PutParameter", Kind.DENY):
+        running = background.submit(host.play, store_config_permission_timeout=60, store_config_identity_timeout=2)
+        account.wait_for_calls("PutParameter")
+        account.aws.metadata_lag(60)
+    failed = running.result().assert_failed()
     assert f"Waited 2 seconds for this instance to see instance profile '{APP}'" in failed.message
-    assert carried(given.aws) == {store.instance: APP}
-    assert parameters(given.aws) == {PARAMETER: store.config}
-    given.safe()
-    given.aws.metadata_lag(0)
-    store.restore().succeeded()
-    given.clean()
+    assert associated_profiles(account.aws) == {host.instance: APP}
+    assert configurations(account.aws) == {PARAMETER: host.config}
+    account.assert_safe()
+    account.aws.metadata_lag(0)
+    host.restore().assert_succeeded()
+    account.assert_clean()
 
 
-def test_a_right_that_does_not_arrive(given: Account) -> None:
-    """It says what was refused, and the instance comes out as it went in."""
-    store = given.store(1, APP)
-    with given.held("PutParameter", Kind.DENY):
-        failed = store.play(store_config_permission_timeout=1).failed()
-    assert f"assumed-role/{ADMIN_ROLE}/{store.instance} lacks ssm:PutParameter" in failed.message
-    assert carried(given.aws) == {store.instance: APP}
-    given.clean()
+def test_a_permission_that_does_not_become_effective_is_an_error(account: Account) -> None:
+    """The message names the denied call, and the instance gets its earlier profile back."""
+    host = account.add_host(1, APP)
+    with account.blocked_at("PutParameter", Kind.DENY):
+        failed = host.play(store_config_permission_timeout=1).assert_failed()
+    assert f"assumed-role/{ADMIN_ROLE}/{host.instance} lacks ssm:PutParameter" in failed.message
+    assert associated_profiles(account.aws) == {host.instance: APP}
+    account.assert_clean()

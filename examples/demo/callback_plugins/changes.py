@@ -1,4 +1,4 @@
-"""Shows an Ansible run in few lines: what was changed, in the words of the modules, and what went wrong."""
+"""Shows an Ansible run in a few lines: the steps that the modules report, warnings and failures."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from ansible.plugins.callback.default import CallbackModule as DefaultCallback
 DOCUMENTATION = """
 name: changes
 type: stdout
-short_description: Shows only what was changed
+short_description: Show only changes
 description: Shows the plays, the steps of the tasks that changed something, warnings and failures.
 extends_documentation_fragment: [default_callback, result_format_callback]
 """
 
 
 class CallbackModule(DefaultCallback):
-    """Warnings and failures are shown as the default callback does."""
+    """Shows warnings and failures as the default callback does."""
 
     CALLBACK_TYPE = "stdout"
     CALLBACK_NAME = "changes"
@@ -27,7 +27,7 @@ class CallbackModule(DefaultCallback):
         self._display.display(f"  {play.get_name()}")
 
     def v2_runner_on_ok(self, result: Any) -> None:
-        if result.task.loop is None:  # the items of a loop were shown one by one
+        if result.task.loop is None:  # v2_runner_item_on_ok has shown the items of a loop
             self._show(result)
 
     def v2_runner_item_on_ok(self, result: Any) -> None:

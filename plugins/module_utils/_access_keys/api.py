@@ -1,6 +1,6 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Reads the access keys of a user from IAM; apart from what roles need, which are sent no code for keys."""
+"""Reads the access keys of a user from IAM; a file of its own, so that roles need no code for keys."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def access_keys(aws: Aws, user: str) -> tuple[AccessKey, ...]:
-    """The access keys of a user."""
+    """List the access keys of a user."""
     pages = aws.pages("iam:ListAccessKeys", f"list the access keys of user '{user}'", UserName=user)
     return tuple(
         AccessKey(key["AccessKeyId"], key["Status"] == "Active", key["CreateDate"])

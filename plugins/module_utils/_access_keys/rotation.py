@@ -1,6 +1,6 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The access keys of a user: which of them is saved, which was lost, and which is due to be replaced. Pure."""
+"""The access keys of a user: which one is saved, which ones are orphaned, and which one is to be replaced. Pure."""
 
 from __future__ import annotations
 
@@ -9,27 +9,31 @@ from datetime import datetime, timedelta, timezone
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.model import AccessKey, set_key_status
+from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.model import (
+    AccessKey,
+    delete_key,
+    set_key_status,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import THROTTLING_CODES, CwagentError
-from ansible_collections.cwagent.iam.plugins.module_utils._plan import NEW_ENTITY_RETRY_CODES, NOT_FOUND_CODES, Step
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import NEW_ENTITY_RETRY_CODES, Kind, Step
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 KEYS_PER_USER = 2
-# How far the clock that dated a record may be from IAM's, and how long after the record its key can still be made.
+# How far the clock that dated a record can differ from IAM's, and how long after the record its key can be created.
 CLOCK_SKEW = timedelta(minutes=5)
-MADE_WITHIN = timedelta(minutes=15)
+CREATED_WITHIN = timedelta(minutes=15)
 # An agent signs requests at least every few minutes. Where servers share a user, the old key is in use until the last
-# of them has switched, so one use of the new key is not enough to take the old one away.
+# of them has switched, so one use of the new key is not enough to deactivate the old one.
 UNUSED_FOR = timedelta(hours=1)
 
-# Steps on what is saved are no calls to AWS; they are named like them so that one list holds the whole plan.
+# Steps on saved credentials are not calls to AWS; they have actions too, so that one list holds the whole plan.
 REWRITE_CREDENTIALS = "credentials:Rewrite"
-REMOVE_CREDENTIALS = "credentials:Remove"
-ACTIONS = frozenset(
-    {"iam:CreateAccessKey", "iam:UpdateAccessKey", "iam:DeleteAccessKey", REWRITE_CREDENTIALS, REMOVE_CREDENTIALS}
+DELETE_CREDENTIALS = "credentials:Delete"
+KEY_ACTIONS = frozenset(
+    {"iam:CreateAccessKey", "iam:UpdateAccessKey", "iam:DeleteAccessKey", REWRITE_CREDENTIALS, DELETE_CREDENTIALS}
 )
 
 _LONG_AGO = datetime.min.replace(tzinfo=timezone.utc)
@@ -37,7 +41,7 @@ _LONG_AGO = datetime.min.replace(tzinfo=timezone.utc)
 
 @dataclass(frozen=True)
 class Pending:
-    """The record that is written before a key is made: a run died in between if it is still there.
+    """The record that is written before a key is created: where it is still there, a run was interrupted.
 
     :param ids: the keys that existed.
     :param at: when it was written, by the clock of AWS.
@@ -52,67 +56,85 @@ class SavedCredentials:
     """What is saved for a user.
 
     :param where: the place in words, such as a path.
-    :param key_id: the access key saved there, if any.
-    :param up_to_date: whether it is saved as wanted: profile, region, file mode.
-    :param unmanaged: whether the key is not the user's, yet may be of use to somebody.
-    :param problem: why nothing can be saved there, in words; what is there is then not known.
+    :param key_id: the access key that is saved there, if any.
+    :param up_to_date: whether it is saved as declared: profile, region, file mode.
+    :param pending: the record of an interrupted run, if any.
+    :param belongs_to_other: whether the key is not one of the user's, and somebody else may need it.
+    :param problem: why nothing can be saved there, in words; what is saved there is then unknown.
     """
 
     where: str
     key_id: str | None = None
     up_to_date: bool = True
     pending: Pending | None = None
-    unmanaged: bool = False
+    belongs_to_other: bool = False
     problem: str | None = None
 
 
 @dataclass(frozen=True)
 class KeyRules:
-    """What the user wants of the keys beside one that is saved.
+    """What is declared for the keys, besides that one is saved.
 
-    :param max_age: how old the saved key may get before it is replaced; ``None`` replaces none.
-    :param retire_after: how long a replaced key is kept, switched off, after its last use.
-    :param evict_unmanaged_key: whether to delete a key nobody saved where there is no room for the one that is needed.
-    :param inactive: whether a saved key that is switched off is as it should be, and new ones are made so.
+    :param max_age: the age at which the saved key is replaced; ``None`` never replaces it.
+    :param retire_after: how long a replaced key is kept, deactivated, after its last use.
+    :param evict_unmanaged_key: whether to delete an unmanaged key where there is no free slot for the one needed.
+    :param create_inactive: whether keys are created inactive; then a saved key may be inactive.
     """
 
     max_age: timedelta | None = None
     retire_after: timedelta = timedelta(days=7)
     evict_unmanaged_key: bool = False
-    inactive: bool = False
+    create_inactive: bool = False
 
 
 class Phase(Enum):
-    """How far the replacement of a user's key has come, and so what a run does next."""
+    """How far the replacement of a user's key is, and so what a run does next."""
 
     CURRENT = "current"
     DUE = "due"
     WAITING_FOR_USE = "waiting_for_use"
-    DEACTIVATING = "replaced"
-    GRACE_PERIOD = "waiting_for_quiet"
-    DELETING = "retired"
+    DEACTIVATING = "deactivating"
+    GRACE_PERIOD = "grace_period"
+    DELETING = "deleting"
     BLOCKED = "blocked"
 
 
 @dataclass(frozen=True)
-class Keyring:
-    """The keys of one user, what is saved of them, and what is wanted: enough to say what is to be done.
+class KeyCreation:
+    """What creating a key needs besides the call: how to record, save and protect it.
 
-    :param keys: as IAM lists them; where it decides something, their last use is known.
-    :param time: the present, by the clock of AWS.
+    :param existing: the ids of the keys that existed when the step was planned.
+    :param saved_key_id: the key that was saved then; any other one was saved by another run.
+    :param keep_previous: whether somebody else may need what is saved there.
+    :param inactive: whether to deactivate the key before it is saved.
+    """
+
+    existing: tuple[str, ...]
+    saved_key_id: str | None
+    keep_previous: bool
+    inactive: bool
+
+
+@dataclass(frozen=True)
+class Keyring:
+    """The keys of one user, what is saved, and the rules: all that planning the keys depends on.
+
+    :param keys: as IAM lists them; with their last use, where something depends on it.
+    :param now: the time by the clock of AWS.
     """
 
     user: str
     keys: tuple[AccessKey, ...]
     saved: SavedCredentials
     rules: KeyRules
-    time: datetime
+    now: datetime
 
     @property
     def orphaned(self) -> tuple[AccessKey, ...]:
-        """Keys that an interrupted run made and whose secrets nobody has.
+        """Keys that an interrupted run created and whose secrets were never saved.
 
-        They came right after the record and are in neither it nor the place; one that was ever used is somebody's.
+        They were created right after the record and are neither in it nor saved. A key that was ever used is not
+        orphaned: somebody has its secret.
         """
         pending = self.saved.pending
         if pending is None:
@@ -124,7 +146,7 @@ class Keyring:
             if key.id not in known
             and key.used is None
             and key.created is not None
-            and pending.at - CLOCK_SKEW <= key.created <= pending.at + MADE_WITHIN
+            and pending.at - CLOCK_SKEW <= key.created <= pending.at + CREATED_WITHIN
         )
 
     @property
@@ -133,40 +155,40 @@ class Keyring:
         return next((key for key in self.keys if key.id == self.saved.key_id), None)
 
     @property
-    def others(self) -> tuple[AccessKey, ...]:
-        """The keys that are neither saved nor lost."""
+    def unmanaged(self) -> tuple[AccessKey, ...]:
+        """The keys that are neither saved nor orphaned."""
         return tuple(key for key in self.keys if key not in (*self.orphaned, self.saved_key))
 
     @property
     def needs_last_use(self) -> bool:
-        """Whether the last use of every key decides something or is to be reported."""
+        """Whether the plan or a message depends on when every key was last used."""
         return self.rules.max_age is not None or (self.saved_key is None and len(self.keys) >= KEYS_PER_USER)
 
     @property
     def phase(self) -> Phase | None:
-        """How far the replacement of the saved key has come. ``None`` where there is none, or none is replaced."""
+        """How far the replacement of the saved key is; ``None`` where no key is saved or keys are not replaced."""
         saved_key, max_age = self.saved_key, self.rules.max_age
         if saved_key is None or max_age is None:
             return None
-        due = self._age(saved_key) >= max_age
+        is_due = self._age(saved_key) >= max_age
         old = self._predecessor
         if old is None:
-            return (Phase.BLOCKED if self.others else Phase.DUE) if due else Phase.CURRENT
+            return (Phase.BLOCKED if self.unmanaged else Phase.DUE) if is_due else Phase.CURRENT
         if old.active:
-            switched = saved_key.used and (old.used is None or saved_key.used - old.used >= UNUSED_FOR)
-            return Phase.DEACTIVATING if switched else Phase.WAITING_FOR_USE
-        quiet = self.time - (old.used or old.created or self.time) >= self.rules.retire_after
-        return Phase.DELETING if saved_key.used and quiet else Phase.GRACE_PERIOD
+            has_switched = saved_key.used and (old.used is None or saved_key.used - old.used >= UNUSED_FOR)
+            return Phase.DEACTIVATING if has_switched else Phase.WAITING_FOR_USE
+        is_unused = self.now - (old.used or old.created or self.now) >= self.rules.retire_after
+        return Phase.DELETING if saved_key.used and is_unused else Phase.GRACE_PERIOD
 
     @property
     def _predecessor(self) -> AccessKey | None:
-        """The key that the saved one replaces: an older one."""
+        """The key that the saved one replaces: the oldest of the older ones."""
         saved_key = self.saved_key
-        older = [key for key in self.others if saved_key and self._age(key) > self._age(saved_key)]
+        older = [key for key in self.unmanaged if saved_key and self._age(key) > self._age(saved_key)]
         return max(older, key=self._age, default=None)
 
     def _age(self, key: AccessKey) -> timedelta:
-        return _age(key, self.time)
+        return _age(key, self.now)
 
     @property
     def _needs_new_key(self) -> bool:
@@ -174,114 +196,114 @@ class Keyring:
 
     @property
     def _evictable(self) -> AccessKey | None:
-        """Where there is no room for a new key: of those that nobody saved, the one that can best be spared."""
-        free = KEYS_PER_USER - len(self.others) - bool(self.saved_key)
+        """The least recently used unmanaged key, where a new key is needed and there is no free slot."""
+        free = KEYS_PER_USER - len(self.unmanaged) - bool(self.saved_key)
         if free > 0 or not self._needs_new_key:
             return None
-        return min(self.others, key=lambda key: (key.used or _LONG_AGO, key.created or _LONG_AGO))
+        return min(self.unmanaged, key=lambda key: (key.used or _LONG_AGO, key.created or _LONG_AGO))
 
-    def after(self) -> tuple[AccessKey, ...]:
-        """The keys that the steps lead to. The id of one that is yet to be made is empty."""
+    def planned_keys(self) -> tuple[AccessKey, ...]:
+        """Return the keys after all steps; the id of a key that does not exist yet is empty."""
         rest = tuple(key for key in self.keys if key not in self.orphaned)
         if self._needs_new_key:
-            return (*(key for key in rest if key != self._evictable), AccessKey("", active=not self.rules.inactive))
+            new = AccessKey("", active=not self.rules.create_inactive)
+            return (*(key for key in rest if key != self._evictable), new)
         old = self._predecessor
         if self.phase is Phase.DEACTIVATING:
             return tuple(replace(key, active=False) if key == old else key for key in rest)
         return tuple(key for key in rest if key != old) if self.phase is Phase.DELETING else rest
 
-    def steps(self, new_user: bool) -> list[Step]:
-        """The steps that lead to one saved key.
+    def steps(self, is_new_user: bool) -> list[Step]:
+        """Plan the steps that lead to one saved key.
 
-        :param new_user: whether the user is yet to be made.
-        :raises CwagentError: only a person can decide.
+        :param is_new_user: whether the same plan creates the user.
+        :raises CwagentError: a person has to decide.
         """
         if self.saved.problem:
             raise CwagentError(self.saved.problem)
-        steps = [self._delete(key, ", whose secret was lost") for key in self.orphaned]
-        if self.saved_key and not self.saved_key.active and not self.rules.inactive:
-            raise CwagentError(self._deactivated(self.saved_key))
+        steps = [delete_key(self.user, key.id, ", whose secret was never saved") for key in self.orphaned]
+        if self.saved_key and not self.saved_key.active and not self.rules.create_inactive:
+            raise CwagentError(self._deactivated_message(self.saved_key))
         if self._needs_new_key:
-            return [*steps, *self._room(), self._make(new_user)]
+            return [*steps, *self._evict_steps(), self._create(is_new_user)]
         if not self.saved.up_to_date or self.saved.pending is not None:
-            words = f"write {self.saved.where} anew with the access key of user '{self.user}'"
-            steps.append(Step(REWRITE_CREDENTIALS, {"user_name": self.user}, words))
+            summary = f"write {self.saved.where} again with the access key of user '{self.user}'"
+            steps.append(Step(Kind.UPDATE, REWRITE_CREDENTIALS, {"user_name": self.user}, summary))
         old = self._predecessor
         if old and self.phase is Phase.DEACTIVATING:
             steps.append(set_key_status(self.user, old.id, active=False))
         elif old and self.phase is Phase.DELETING:
-            steps.append(self._delete(old, ", which another has replaced"))
+            steps.append(delete_key(self.user, old.id, ", which was replaced"))
         return steps
 
     @property
     def warnings(self) -> list[str]:
-        """That a key is made beside one that is saved elsewhere, if at all."""
-        beside = [key for key in self.others if key != self._evictable]
-        if self.saved_key or not beside:
+        """That the user gets a second key, where one exists that is not saved."""
+        kept = [key for key in self.unmanaged if key != self._evictable]
+        if self.saved_key or not kept:
             return []
-        listed = "; ".join(map(self._describe, beside))
-        second = f"user '{self.user}' gets a second access key, since this one is not saved at {self.saved.where}"
-        return [f"{second}: {listed}. If it is saved in another place, use that one, and delete the new key"]
+        listed = "; ".join(map(self._describe, kept))
+        second = f"user '{self.user}' gets a second access key, because this one is not saved at {self.saved.where}"
+        return [f"{second}: {listed}. If it is saved elsewhere, use that copy, and delete the new key"]
 
-    def _room(self) -> list[Step]:
-        spared = self._evictable
-        if spared is None:
+    def _evict_steps(self) -> list[Step]:
+        evictable = self._evictable
+        if evictable is None:
             return []
         if self.rules.evict_unmanaged_key:
-            return [self._delete(spared, " to make room for a new one")]
-        listed = "; ".join(map(self._describe, self.others))
+            return [delete_key(self.user, evictable.id, " to free a slot for a new one")]
+        listed = "; ".join(map(self._describe, self.unmanaged))
         raise CwagentError(
-            f"user '{self.user}' needs a new access key, IAM allows {KEYS_PER_USER}, and nobody saved these at "
-            f"{self.saved.where}: {listed}. Delete one that is not in use; or set credentials.make_room to true, which "
-            "deletes the one that was not used for longest. Then run again."
+            f"user '{self.user}' needs a new access key, but IAM allows {KEYS_PER_USER}, and these are not saved at "
+            f"{self.saved.where}: {listed}. Delete one that is not in use, or set credentials.evict_unmanaged_key to "
+            "true to delete the least recently used one. Then run again."
         )
 
-    def _deactivated(self, key: AccessKey) -> str:
+    def _deactivated_message(self, key: AccessKey) -> str:
         activate = f"aws iam update-access-key --user-name {self.user} --access-key-id {key.id} --status Active"
         return (
             f"access key {key.id} of user '{self.user}', which is saved at {self.saved.where}, was deactivated. If "
-            f"that was a mistake, activate it ({activate}). If not, delete it; the next run makes a new one."
+            f"that was a mistake, activate it ({activate}). If not, delete it; the next run creates a new one."
         )
 
     def _describe(self, key: AccessKey) -> str:
-        used = f"last used {_text(key.used)}" if key.used else "never used"
+        used = f"last used {_format_time(key.used)}" if key.used else "never used"
         return f"{key.id} ({'active' if key.active else 'inactive'}, {self._age(key).days} days old, {used})"
 
-    def _make(self, new_user: bool) -> Step:
-        inactive = "an inactive" if self.rules.inactive else "an"
-        words = f"create {inactive} access key for user '{self.user}' and save it to {self.saved.where}"
-        # Only a throttled call is known not to have made a key: after any other failure there can be one.
-        # So is one that came too early for a new user.
-        retry = THROTTLING_CODES | NEW_ENTITY_RETRY_CODES if new_user else THROTTLING_CODES
-        return Step("iam:CreateAccessKey", {"user_name": self.user}, words, retry_when=retry)
+    def _create(self, is_new_user: bool) -> Step:
+        an = "an inactive" if self.rules.create_inactive else "an"
+        summary = f"create {an} access key for user '{self.user}' and save it to {self.saved.where}"
+        context = KeyCreation(
+            existing=tuple(key.id for key in self.keys),
+            saved_key_id=self.saved.key_id,
+            keep_previous=self.saved.belongs_to_other,
+            inactive=self.rules.create_inactive,
+        )
+        # After any failure but throttling, IAM may have created a key. A call that IAM refuses because it does not know
+        # the new user yet has created none either.
+        retry_when = THROTTLING_CODES | NEW_ENTITY_RETRY_CODES if is_new_user else THROTTLING_CODES
+        arguments = {"user_name": self.user}
+        return Step(Kind.CREATE, "iam:CreateAccessKey", arguments, summary, retry_when=retry_when, context=context)
 
-    def _delete(self, key: AccessKey, why: str) -> Step:
-        return delete(self.user, key.id, f"delete access key {key.id} of user '{self.user}'{why}")
 
-
-def delete(user: str, key_id: str, summary: str) -> Step:
-    """The step that deletes an access key."""
-    return Step("iam:DeleteAccessKey", {"user_name": user, "access_key_id": key_id}, summary, done_when=NOT_FOUND_CODES)
-
-
-def report(keys: Iterable[AccessKey], time: datetime) -> list[dict[str, Any]]:
-    """Keys as results and diffs show them."""
+def keys_to_dicts(keys: Iterable[AccessKey], now: datetime) -> list[dict[str, Any]]:
+    """Render keys for results and diffs."""
     return [
         {
             "id": key.id or None,
             "active": key.active,
-            "age_days": _age(key, time).days,
-            "created": key.created and _text(key.created),
-            "last_used": key.used and _text(key.used),
+            "age_days": _age(key, now).days,
+            "created": key.created and _format_time(key.created),
+            "last_used": key.used and _format_time(key.used),
         }
         for key in keys
     ]
 
 
-def _age(key: AccessKey, time: datetime) -> timedelta:
-    """How old a key is; IAM dates a key to the second or more exactly, and its answers to the second."""
-    return max(timedelta(), time - (key.created or time))
+def _age(key: AccessKey, now: datetime) -> timedelta:
+    # IAM dates its answers to the second and keys more exactly, so a new key can be dated later than now.
+    return max(timedelta(), now - (key.created or now))
 
 
-def _text(time: datetime) -> str:
+def _format_time(time: datetime) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ")

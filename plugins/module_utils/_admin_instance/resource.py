@@ -1,6 +1,6 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Reads from EC2 which instance is the administrator, and takes the steps of the plan with those of the window."""
+"""Reads from EC2 which instance is the admin instance, and executes the steps of the plan and of the window's."""
 
 from __future__ import annotations
 
@@ -10,33 +10,35 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import plan as admin_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import (
-    ADMIN,
+    ACQUIRED,
     EXCLUSIVE,
     NO_PROFILE,
-    NO_WINDOW,
     RELEASED,
     RESTORE_TAG,
-    WRITE_TAG,
+    TAG_ACTION,
+    ContentionCheck,
     State,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window import plan as window_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import Window
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     DENIED_CODES,
     AwsApiError,
+    ConsistencyTimeout,
+    ContentionError,
     CwagentError,
     InvalidInput,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import Instance
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import (
     FILTER_VALUES,
+    check_profile_exists,
     describe_instances,
     instance_states,
     read_associations,
-    refuse_missing,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._names import check_name
-from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import tags
 from ansible_collections.cwagent.iam.plugins.module_utils._role.resource import find_profile
 
@@ -46,89 +48,86 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import DesiredAdmin
     from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
-    from ansible_collections.cwagent.iam.plugins.module_utils._plan import Step
-
-# No code of AWS, which has no error for it: to be tried again, like those that pass by themselves.
-NOT_SHOWN = "not shown"
+    from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, Step
 
 
 class AdminInstanceResource(Resource[State]):
-    """The instances of a region that carry the admin profile, or are about to.
+    """The instances of a region that have the admin profile, or are about to get it.
 
-    :param window: the admin window that is opened for an instance and closed when it goes back; ``None`` leaves it.
+    :param window: the admin window that is opened for an instance and closed when it is released; ``None`` for none.
     """
 
     def __init__(self, aws: Aws, desired: DesiredAdmin, window: WindowResource | None = None) -> None:
         super().__init__(aws)
         self._desired = desired
         self._window = window
-        self._noted: Collection[str] = ()
-        self._is_alone = False
-        self._unread: CwagentError | None = None
 
     def read(self) -> State:
-        """The instances that matter as EC2 shows them, and the window as IAM does."""
+        """Read the relevant instances from EC2, and the window from IAM."""
         if self._window is None:
             return self._read()
         if self._desired.state != RELEASED:
             return replace(self._read(), window=self._window.read())
-        # Of window and profile, one is taken back although the other cannot even be read.
-        self._unread = None
+        # The window is closed even if the instances cannot be read, and the other way round.
         try:
             state = self._read()
         except CwagentError as error:
-            self._unread, state = error, State()
+            state = State(error=error)
         try:
             return replace(state, window=self._window.read())
-        except CwagentError:
-            return replace(state, window=Window(seen=False))
+        except CwagentError as error:
+            return replace(state, window=Window(self._aws.now, is_known=False, error=error))
 
     def _read(self) -> State:
-        asked = self._desired.instance_ids
+        ids = self._desired.instance_ids
         if self._desired.state != RELEASED:
             return self._read_region()
-        is_short = asked is not None and len(asked) <= FILTER_VALUES
-        state = self._read_instances(asked) if asked and is_short else self._read_region()
-        # A profile can be deleted meanwhile, and an account that was set up by hand can have no server profile at all.
-        changed = [
+        is_short = ids is not None and len(ids) <= FILTER_VALUES
+        state = self._read_instances(ids) if ids and is_short else self._read_region()
+        # An earlier profile can have been deleted since, and not every account has the server profile.
+        to_restore = [
             name for name, each in state.instances.items() if admin_plan.needs_restore(state, each, self._desired)
         ]
-        targets = {state.restore_tags.get(name, self._desired.fallback) for name in changed} - {NO_PROFILE}
-        missing = {name for name in targets if not self._is_usable(name)}
-        if missing - {self._desired.fallback} and not self._is_usable(self._desired.fallback):
-            missing.add(self._desired.fallback)
-        return replace(state, missing=frozenset(missing))
+        profiles = {state.restore_tags.get(name, self._desired.fallback) for name in to_restore} - {NO_PROFILE}
+        unusable = {name for name in profiles if not self._is_usable(name)}
+        if unusable - {self._desired.fallback} and not self._is_usable(self._desired.fallback):
+            unusable.add(self._desired.fallback)
+        return replace(state, unusable_profiles=frozenset(unusable))
 
     def _read_region(self) -> State:
-        """The instances that were asked for, carry the admin profile or have a note."""
+        """Read the instances that are in the list, have the admin profile or have a restore tag."""
         associations = read_associations(self._aws)
-        # A run has its note before it has the profile, and looks itself for the notes of others in between.
+        # EXCLUSIVE is for a run that has tagged its instance, and has looked for other tags, before.
         restore_tags = {} if self._desired.state == EXCLUSIVE else self._restore_tags()
-        self._noted = restore_tags.keys()
         admins = {
             name for name, found in associations.items() if any(each.profile == self._desired.admin for each in found)
         }
-        asked = dict.fromkeys([*(self._desired.instance_ids or ()), *sorted(admins | restore_tags.keys())])
+        names = dict.fromkeys([*(self._desired.instance_ids or ()), *sorted(admins | restore_tags.keys())])
         if self._desired.state == RELEASED:
-            # One that carries a profile is there. Whether it is stopped, or about to end, matters where it goes back.
-            sure = associations.keys() - admins
+            # An instance with a profile exists. Whether it is stopped or ends matters only if it is restored.
+            running = associations.keys() - admins
         else:
-            sure = {
-                name for name in asked if self._desired.concerns(name) and self._runs(name, associations, restore_tags)
+            running = {
+                name
+                for name in names
+                if self._desired.is_target(name) and self._is_assumed_running(name, associations, restore_tags)
             }
-        unsure = [name for name in asked if name not in sure]
-        states = {**dict.fromkeys(sure, "running"), **instance_states(self._aws, unsure)}
-        instances = {name: Instance(name, states[name], associations.get(name, ())) for name in asked if name in states}
-        return State(instances, {name: note for name, note in restore_tags.items() if name in states})
+        unsure = [name for name in names if name not in running]
+        states = {**dict.fromkeys(running, "running"), **instance_states(self._aws, unsure)}
+        return State(
+            {name: Instance(name, states[name], associations.get(name, ())) for name in names if name in states},
+            {name: value for name, value in restore_tags.items() if name in states},
+            tagged=frozenset(restore_tags),
+        )
 
-    def _runs(self, name: str, associations: Collection[str], restore_tags: Collection[str]) -> bool:
-        """Whether the instance that is to be the administrator is taken to run, without a look."""
-        return self._desired.running or (
+    def _is_assumed_running(self, name: str, associations: Collection[str], restore_tags: Collection[str]) -> bool:
+        """Whether an instance is known to run without looking it up."""
+        return self._desired.assume_running or (
             name in associations and (self._desired.state == EXCLUSIVE or name in restore_tags)
         )
 
     def _read_instances(self, instance_ids: Sequence[str]) -> State:
-        """These instances, whatever else is in the region."""
+        """Read these instances only, whatever else is in the region."""
         found = {each["InstanceId"]: each for each in describe_instances(self._aws, instance_ids)}
         associations = read_associations(self._aws, instance_ids)
         instances = {
@@ -136,11 +135,12 @@ class AdminInstanceResource(Resource[State]):
             for name in instance_ids
             if name in found
         }
-        restore_tags = {name: tags(each).get(RESTORE_TAG) for name, each in found.items()}
-        return State(instances, {name: note for name, note in restore_tags.items() if note is not None})
+        values = {name: tags(each).get(RESTORE_TAG) for name, each in found.items()}
+        restore_tags = {name: value for name, value in values.items() if value is not None}
+        return State(instances, restore_tags, tagged=frozenset(restore_tags))
 
     def _is_usable(self, profile: str) -> bool:
-        """Whether EC2 takes a profile. A note can say anything, since it is a tag."""
+        """Whether EC2 accepts a profile. The name comes from a tag, so it can be anything."""
         try:
             check_name("instance profile", profile)
         except InvalidInput:
@@ -148,116 +148,140 @@ class AdminInstanceResource(Resource[State]):
         found = find_profile(self._aws, profile)
         return found is not None and found.role is not None
 
-    def check_mode_warnings(self, current: State) -> list[str]:
-        """That the admin profile is not there."""
-        del current
-        missing = self._desired.state == ADMIN and find_profile(self._aws, self._desired.admin) is None
-        return [f"instance profile '{self._desired.admin}' does not exist yet"] if missing else []
+    def check_preconditions(self, current: State) -> None:
+        """Check that no other run is at work.
 
-    def refuse(self, current: State) -> None:
-        """Refuse what another run has begun, where that is wanted. :raises InvalidInput: it says what to do."""
-        if self._desired.state != ADMIN:
+        :raises ContentionError: one is; it says what to do.
+        """
+        if self._desired.state != ACQUIRED:
             return
-        admin_plan.fail_if_tagged(current, self._desired)
+        admin_plan.check_not_tagged(current, self._desired)
         admin_plan.check_no_other_holder(current, self._desired)
-        # Without a note, the window is open for another one, in another region for instance.
-        if self._window and not any(name in current.restore_tags for name in self._desired.instance_ids or ()):
-            self._window.refuse(current.window)
+        # Without a restore tag, the window is open for something else, in another region for instance.
+        is_tagged = any(name in current.restore_tags for name in self._desired.instance_ids or ())
+        if self._window and current.window and not is_tagged:
+            self._window.check_preconditions(current.window)
 
-    def plan(self, current: State) -> Plan:
-        """The steps of every instance, and of the window."""
-        window = self._window.plan(current.window) if self._window else NO_WINDOW
-        if self._unread:
-            return Plan(window.steps, refused={"instances": self._unread})
-        return admin_plan.plan(current, self._desired, window)
+    def plan(self, current: State) -> Plan[State]:
+        """Plan the steps for every instance, and for the window."""
+        return admin_plan.plan(current, self._desired, self._plan_window(current))
 
-    def left(self, current: State) -> list[str]:
-        """What is not to be seen yet."""
-        if self._unread:
-            raise self._unread
-        window = self._window.left(current.window) if self._window else []
-        return [*admin_plan.plan(current, self._desired).summaries, *window]
+    def _plan_window(self, current: State) -> Plan[Window] | None:
+        return self._window.plan(current.window) if self._window and current.window else None
+
+    def remaining(self, plan: Plan[State], state: State) -> list[str]:
+        """List what AWS does not show yet.
+
+        :raises CwagentError: it cannot be read, or another run has started since the plan was made.
+        """
+        if state.error:
+            raise state.error
+        try:
+            instances = admin_plan.plan(state, self._desired).summaries
+        except InvalidInput as error:
+            raise CwagentError(str(error)) from error  # InvalidInput means that nothing was written
+        window = self._plan_window(plan.current)
+        if self._window and window and state.window:
+            return [*instances, *self._window.remaining(window, state.window)]
+        return instances
 
     def execute(self, step: Step) -> None:
-        """Take the step; to lend, it is looked again for other runs after the note, and as long as this one waits.
-
-        Another run can have looked before this one had its note. And a module can outlive its run, whose note another
-        run has removed when it put everything back.
-        """
-        if step.action == WRITE_TAG:
-            self._note(step)
-        elif self._desired.state == ADMIN:
-            once, tries = replace(step, retry_when=frozenset()), count()
-
-            def description() -> None:
-                earlier_tries = next(tries)
-                if earlier_tries or not self._is_alone:
-                    admin_plan.check_restore_tags(self._noted, self._restore_tags(), self._desired)
-                    self._is_alone = True
-                try:
-                    self._aws.execute(once)
-                except AwsApiError as error:
-                    if error.code in step.retry_when and not earlier_tries:
-                        refuse_missing(self._aws, self._desired.admin, step, error)
-                    raise
-
-            self._aws.retry(description, step.retry_when)
-        else:
+        """Execute a step; to acquire, only if no other run is at work."""
+        if not isinstance(step.context, ContentionCheck):
             super().execute(step)
+        elif step.action == TAG_ACTION:
+            self._write_tag(step, step.context)
+        else:
+            self._execute_without_contention(step, step.context)
 
-    def _note(self, step: Step) -> None:
+    def _write_tag(self, step: Step, check: ContentionCheck) -> None:
         try:
             super().execute(step)
         except AwsApiError as error:
             if error.code in DENIED_CODES:
-                error.details["steps"] = []  # nothing was begun
+                error.details["steps"] = []  # nothing was begun, so there is nothing to release
             raise
-        self._give_way()
-        self._is_alone = True
+        self._abort_if_contended(check)
 
-    def _give_way(self) -> None:
-        """Refuse to go on where another run has begun as well; there is nothing yet to put back but the note."""
-        restore_tags = self._aws.retry(self._notes_with_own, frozenset({NOT_SHOWN}))
+    def _abort_if_contended(self, check: ContentionCheck) -> None:
+        """Read the restore tags again, since another run can have read them before this one wrote its own.
+
+        :raises ContentionError: another run has tagged an instance too. This run has removed its own tag again.
+        """
+        restore_tags = self._wait_for_own_tag()
         try:
-            admin_plan.check_restore_tags(self._noted, restore_tags, self._desired)
-        except InvalidInput as error:
+            admin_plan.check_restore_tags(check.tagged, restore_tags, self._desired)
+        except ContentionError as error:
             for name in self._desired.instance_ids or ():
                 super().execute(admin_plan.remove_tag(name, restore_tags[name]))
-            # No steps: who gives back what was begun has nothing to do, and the window can be another run's.
-            raise InvalidInput(f"{error} The note was removed again.", steps=[]) from error
+            # No steps: a caller that releases what was begun has nothing to do, and the window can be another run's.
+            raise ContentionError(f"{error} The restore tag was removed again.", steps=[]) from error
 
-    def _notes_with_own(self) -> dict[str, str]:
-        restore_tags = self._restore_tags()
-        for name in self._desired.instance_ids or ():
-            if name not in restore_tags:
-                problem = f"EC2 does not show the note that was written on instance {name}"
-                raise AwsApiError(f"{problem}. Run again, or raise wait_timeout.", NOT_SHOWN)
-        return restore_tags
+    def _wait_for_own_tag(self) -> dict[str, str]:
+        """Wait until EC2 shows the tag that this run wrote, since another run sees it no earlier."""
+        deadline = self._aws.deadline()
+        while True:
+            restore_tags = self._restore_tags()
+            hidden = [name for name in self._desired.instance_ids or () if name not in restore_tags]
+            if not hidden:
+                return restore_tags
+            if not deadline.pause():
+                raise ConsistencyTimeout(
+                    f"EC2 did not show the restore tag of instance {hidden[0]} within {deadline.seconds:.0f} seconds. "
+                    "Run again, or increase wait_timeout."
+                )
 
-    def after(self, current: State) -> State:
-        """The state that the plan leads to."""
-        planned = admin_plan.planned_state(current, self._desired)
-        return replace(planned, window=self._window.after(current.window)) if self._window else planned
+    def _execute_without_contention(self, step: Step, check: ContentionCheck) -> None:
+        """Execute a step, and read the restore tags again before each retry.
 
-    def render(self, state: State) -> dict[str, Any]:
-        """The instances and the window for the diff."""
-        window = {"window": self._window.render(state.window)} if self._window else {}
-        return {**admin_plan.render(state), **window}
+        A module can outlive its run. Another run can have restored everything, and removed the tag, since.
+        """
+        tries = count()
 
-    def report(self, current: State, planned: State) -> dict[str, Any]:
-        """The instances and the window for the result."""
-        window = self._window.report(current.window, planned.window) if self._window else {}
-        return {"instances": admin_plan.report(current, planned, self._desired), **window}
+        def execute_once() -> None:
+            is_retry = next(tries) > 0
+            if is_retry or check.before_first_try:
+                admin_plan.check_restore_tags(check.tagged, self._restore_tags(), self._desired)
+            try:
+                self._aws.execute(replace(step, retry_when=frozenset()))
+            except AwsApiError as error:
+                if error.code in step.retry_when and not is_retry:
+                    check_profile_exists(self._aws, self._desired.admin, step, error)
+                raise
 
-    def warnings(self, current: State) -> list[str]:
-        """Which instances cannot go back to what they had; that the admin role is not there."""
-        window = self._window.warnings(current.window) if self._window else []
-        return [*admin_plan.warnings(current, self._desired), *window]
+        self._aws.retry(execute_once, step.retry_when)
+
+    def to_diff(self, state: State) -> dict[str, Any]:
+        """Render the instances and the window for the diff."""
+        window = {"window": window_plan.to_dict(state.window)} if state.window else {}
+        return {**admin_plan.to_dict(state), **window}
+
+    def to_result(self, plan: Plan[State], final: State) -> dict[str, Any]:
+        """Render the instances and the window for the result."""
+        result: dict[str, Any] = {"instances": admin_plan.to_result(plan, final, self._desired)}
+        window = self._plan_window(plan.current)
+        if self._window and window and final.window:
+            result.update(self._window.to_result(window, final.window))
+        return result
+
+    def warnings(self, plan: Plan[State]) -> list[str]:
+        """Warn of instances that cannot get their earlier profile again, and of what the window warns of."""
+        window = self._plan_window(plan.current)
+        return [
+            *admin_plan.warnings(plan.current, self._desired),
+            *(self._window.warnings(window) if self._window and window else []),
+        ]
+
+    def check_mode_warnings(self, plan: Plan[State]) -> list[str]:
+        """Warn if the admin profile does not exist."""
+        del plan
+        is_missing = self._desired.state == ACQUIRED and find_profile(self._aws, self._desired.admin) is None
+        return [f"instance profile '{self._desired.admin}' does not exist yet"] if is_missing else []
 
     def _restore_tags(self) -> dict[str, str]:
         pages = self._aws.pages(
             "ec2:DescribeTags",
-            "read which instances have a note of their earlier profile",
+            "read which instances have a restore tag",
             Filters=[{"Name": "key", "Values": [RESTORE_TAG]}, {"Name": "resource-type", "Values": ["instance"]}],
         )
         return {tag["ResourceId"]: tag["Value"] for page in pages for tag in page["Tags"]}

@@ -1,48 +1,56 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The admin window: the time in which an admin principal may write to Parameter Store. Pure.
-
-One inline policy denies ``ssm:PutParameter``. An explicit Deny goes before every Allow and holds for sessions that
-exist already, so it also takes the right from credentials that were copied off an instance.
-https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
-"""
+"""The admin window: the time in which an admin principal may write to Parameter Store. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.model import AccessKey, set_key_status
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import closed_policy, deny, put_policy
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import (
+    TIME_FORMAT,
+    closed_policy,
+    deadline_of,
+    open_policy,
+    put_policy,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import ContentionError, CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
-from ansible_collections.cwagent.iam.plugins.module_utils._plan import NOT_FOUND_CODES, Plan, Step
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import NOT_FOUND_CODES, Kind, Plan, Step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# A session of a role lasts 12 hours at most; a window that outlives the day it was opened for is no window.
+# A session of a role lasts 12 hours at most, so no window needs to be open for longer.
 MAX_MINUTES = 720
-# Asking for the same minutes again a moment later is not asking for longer.
+# A second run that asks for the same minutes a moment later must not change anything.
 TOLERANCE = timedelta(minutes=1)
-_TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 OPEN, CLOSED, ABSENT = "open", "closed", "absent"
+EXPIRED, MODIFIED, UNKNOWN = "expired", "modified", "unknown"
 
 
 @dataclass(frozen=True)
 class Window:
     """The admin window of a principal.
 
-    :param policy: the inline policy, where there is one.
-    :param keys: the access keys, where the principal is a user.
-    :param seen: whether it was looked at, for the diff; one that was not has no policy here, so that it is written.
+    :param read_at: when it was read, by the clock of AWS. Plan, diff and result compare the deadline with this time, so
+        that they agree.
+    :param policy: the inline policy, if there is one.
+    :param keys: the access keys, if the principal is a user.
+    :param exists: whether the principal exists.
+    :param is_known: whether the policy was read. If not, ``policy`` is ``None``, so that a plan writes it.
+    :param error: why the policy could not be read.
     """
 
+    read_at: datetime
     policy: Mapping[str, Any] | None = None
     keys: tuple[AccessKey, ...] = ()
-    seen: bool = True
+    exists: bool = True
+    is_known: bool = True
+    error: CwagentError | None = None
 
 
 @dataclass(frozen=True)
@@ -51,7 +59,7 @@ class DesiredWindow:
 
     :param kind: ``role`` or ``user``.
     :param state: one of ``OPEN``, ``CLOSED``, ``ABSENT``.
-    :param force: whether to write even what looks as wanted.
+    :param force: whether to write even if the current state looks as desired.
     """
 
     kind: str
@@ -60,89 +68,92 @@ class DesiredWindow:
     minutes: int = 15
     force: bool = False
 
-
-def open_policy(deadline: datetime) -> dict[str, Any]:
-    """The policy that keeps the window open until a deadline, and closed from then on. :param deadline: in UTC."""
-    condition = {"DateGreaterThan": {"aws:CurrentTime": deadline.strftime(_TIME)}}
-    return {"Version": "2012-10-17", "Statement": [{**deny(), "Condition": condition}]}
-
-
-def deadline_of(policy: Mapping[str, Any] | None) -> datetime | None:
-    """Until when a policy keeps the window open; ``None`` for any policy that is not ours to the letter."""
-    try:
-        text = (policy or {})["Statement"][0]["Condition"]["DateGreaterThan"]["aws:CurrentTime"]
-        deadline = datetime.strptime(text, _TIME).replace(tzinfo=timezone.utc)
-    except (KeyError, IndexError, TypeError, ValueError):
-        return None
-    return deadline if policy == open_policy(deadline) else None
+    @property
+    def description(self) -> str:
+        """The window in words, for messages and summaries."""
+        return f"the admin window of {self.kind} '{self.name}'"
 
 
 def check_minutes(minutes: int) -> None:
-    """Refuse a window that is none. :raises InvalidInput: it says how long one may be."""
+    """Check how long a window is to be open. :raises InvalidInput: it says which lengths are possible."""
     if not 1 <= minutes <= MAX_MINUTES:
-        raise InvalidInput(f"a window is open for 1 to {MAX_MINUTES} minutes, not {minutes}.")
+        raise InvalidInput(
+            f"The length of the admin window must be between 1 and {MAX_MINUTES} minutes, not {minutes}."
+        )
 
 
-def planned_policy(current: Window, desired: DesiredWindow, time: datetime) -> Mapping[str, Any] | None:
-    """The policy to end with. One that is open is only ever opened for longer. :param time: the present, in UTC."""
+def check_not_open(current: Window, desired: DesiredWindow) -> None:
+    """Check that no other run has opened the window.
+
+    :raises ContentionError: it says until when the window is open, and what to do.
+    """
+    deadline = deadline_of(current.policy)
+    if deadline and deadline > current.read_at:
+        raise ContentionError(
+            f"{desired.description} is open until {deadline.strftime(TIME_FORMAT)} (UTC), for another run or for a "
+            "person. Wait until then, or run cwagent.iam.restore to close it now."
+        )
+
+
+def plan(current: Window, desired: DesiredWindow) -> Plan[Window]:
+    """Plan how to open, close or remove the window.
+
+    If the principal does not exist, there is nothing to close or to remove. Opening is planned all the same, since in
+    check mode the principal may be created by an earlier task; otherwise AWS reports the error.
+    """
+    planned = planned_window(current, desired)
+    if not current.exists and desired.state != OPEN:
+        return Plan(current, planned, {desired.name: []})
+    policy, keys = _policy_steps(current, planned, desired), _key_steps(current, desired)
+    # The next run sees by the policy that keys are still to be activated, so the policy is removed last.
+    steps = [*keys, *policy] if desired.state == ABSENT else [*policy, *keys]
+    return Plan(current, planned, {desired.name: steps})
+
+
+def planned_policy(current: Window, desired: DesiredWindow) -> Mapping[str, Any] | None:
+    """Return the policy of the planned state. A window that is open is only ever extended."""
     if desired.state == ABSENT:
         return None
     if desired.state == CLOSED:
         return closed_policy()
-    wanted = time + timedelta(minutes=desired.minutes)
-    tolerance = min(TOLERANCE, timedelta(minutes=desired.minutes) / 2)
-    present = deadline_of(current.policy)
-    if present and wanted - tolerance <= present <= time + timedelta(minutes=MAX_MINUTES) + TOLERANCE:
-        return current.policy
-    return open_policy(wanted)
+    now, length = current.read_at, timedelta(minutes=desired.minutes)
+    new_deadline, deadline = now + length, deadline_of(current.policy)
+    earliest = new_deadline - min(TOLERANCE, length / 2)
+    latest = now + timedelta(minutes=MAX_MINUTES) + TOLERANCE
+    return current.policy if deadline and earliest <= deadline <= latest else open_policy(new_deadline)
 
 
-def check_not_open(current: Window | None, desired: DesiredWindow, time: datetime) -> None:
-    """Refuse a window that is open already: another run has opened it.
-
-    :raises InvalidInput: it says until when, and what to do.
-    """
-    deadline = deadline_of(current.policy) if current else None
-    if deadline and deadline > time:
-        raise InvalidInput(
-            f"the admin window of {desired.kind} '{desired.name}' is open until {deadline.strftime(_TIME)} (UTC), for "
-            "another run or for a person. Wait until then; the playbook cwagent.iam.restore closes it at once."
-        )
+def planned_window(current: Window, desired: DesiredWindow) -> Window:
+    """Return the state after all steps."""
+    if not current.exists and desired.state != OPEN:
+        return current
+    keys = current.keys
+    if _switches_keys(current, desired):
+        keys = tuple(replace(key, active=desired.state != CLOSED) for key in keys)
+    return Window(current.read_at, planned_policy(current, desired), keys)
 
 
-def plan(current: Window | None, desired: DesiredWindow, time: datetime) -> Plan:
-    """The steps that open, close or remove the window.
-
-    A principal that is not there has none to close; to open one is left to fail, since in check mode the principal can
-    be yet to be made.
-    """
-    if current is None:
-        return Plan({desired.name: _policy_steps(Window(), desired, time) if desired.state == OPEN else []})
-    policy, keys = _policy_steps(current, desired, time), _key_steps(current, desired)
-    # Whether keys are to be activated is told by the policy, so it is removed last.
-    return Plan({desired.name: [*keys, *policy] if desired.state == ABSENT else [*policy, *keys]})
-
-
-def _policy_steps(current: Window, desired: DesiredWindow, time: datetime) -> list[Step]:
-    policy = planned_policy(current, desired, time)
-    if policy == current.policy and not desired.force:
+def _policy_steps(current: Window, planned: Window, desired: DesiredWindow) -> list[Step]:
+    if planned.policy == current.policy and not desired.force:
         return []
-    window = f"the admin window of {desired.kind} '{desired.name}'"
-    if policy is None:
+    if planned.policy is None:
         arguments = {f"{desired.kind}_name": desired.name, "policy_name": WINDOW_POLICY}
-        return [
-            Step(f"iam:Delete{desired.kind.title()}Policy", arguments, f"remove {window}", done_when=NOT_FOUND_CODES)
-        ]
-    deadline = deadline_of(policy)
-    words = f"open {window} until {deadline.strftime(_TIME)}" if deadline else f"close {window}"
-    # A principal that is gone has no right left that a window would let through.
+        action, summary = f"iam:Delete{desired.kind.title()}Policy", f"remove {desired.description}"
+        return [Step(Kind.DELETE, action, arguments, summary, done_when=NOT_FOUND_CODES)]
+    deadline = deadline_of(planned.policy)
+    summary = (
+        f"open {desired.description} until {deadline.strftime(TIME_FORMAT)}"
+        if deadline
+        else f"close {desired.description}"
+    )
+    # A principal that no longer exists has no permission, so its window counts as closed.
     done_when = NOT_FOUND_CODES if desired.state == CLOSED else frozenset()
-    return [replace(put_policy(desired.kind, desired.name, policy, words), done_when=done_when)]
+    return [replace(put_policy(desired.kind, desired.name, planned.policy, summary), done_when=done_when)]
 
 
 def _key_steps(current: Window, desired: DesiredWindow) -> list[Step]:
-    """A user's keys are of use only while the window is open, so they are switched off with it."""
-    if desired.state == ABSENT and current.policy is None:
+    """Return the steps that activate a user's keys with an open window and deactivate them with a closed one."""
+    if not _switches_keys(current, desired):
         return []
     active = desired.state != CLOSED
     return [
@@ -150,23 +161,26 @@ def _key_steps(current: Window, desired: DesiredWindow) -> list[Step]:
     ]
 
 
-def report(window: Window | None, time: datetime) -> dict[str, Any]:
-    """The window for the result and the diff; the deadline is in UTC. :param time: the present, in UTC."""
-    window = window or Window()
+def _switches_keys(current: Window, desired: DesiredWindow) -> bool:
+    """Whether keys follow the window. If it was absent before, their status is not this collection's."""
+    return desired.state != ABSENT or current.policy is not None
+
+
+def to_dict(window: Window) -> dict[str, Any]:
+    """Return the window as results and diffs show it; the deadline is in UTC."""
     deadline = deadline_of(window.policy)
-    keys = [{"id": key.id, "active": key.active} for key in window.keys]
     return {
-        "state": _state(window, deadline, time),
-        "deadline": deadline.strftime(_TIME) if deadline else None,
-        "access_keys": keys,
+        "state": _state(window, deadline),
+        "deadline": deadline.strftime(TIME_FORMAT) if deadline else None,
+        "access_keys": [{"id": key.id, "active": key.active} for key in window.keys],
     }
 
 
-def _state(window: Window, deadline: datetime | None, time: datetime) -> str:
-    if not window.seen:
-        return "not looked at"
+def _state(window: Window, deadline: datetime | None) -> str:
+    if not window.is_known:
+        return UNKNOWN
     if deadline:
-        return OPEN if deadline > time else "expired"
+        return OPEN if deadline > window.read_at else EXPIRED
     if window.policy == closed_policy():
         return CLOSED
-    return "altered" if window.policy else ABSENT
+    return MODIFIED if window.policy else ABSENT

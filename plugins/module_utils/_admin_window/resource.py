@@ -1,16 +1,15 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Reads the admin window of a principal from IAM and takes the steps of the plan."""
+"""Reads the admin window of a principal from IAM and executes the steps of the plan."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.api import access_keys
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window import plan as window_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import (
-    ABSENT,
     CLOSED,
     OPEN,
     DesiredWindow,
@@ -20,95 +19,85 @@ from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resou
 from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan
 
-State = Optional[Window]
 
-
-class WindowResource(Resource[State]):
+class WindowResource(Resource[Window]):
     """The admin window of a role or a user.
 
-    :param check_not_open: whether one that is open already is an error.
+    :param fail_if_open: whether a window that is open already is an error.
     """
 
-    def __init__(self, aws: Aws, desired: DesiredWindow, check_not_open: bool = False) -> None:
+    def __init__(self, aws: Aws, desired: DesiredWindow, fail_if_open: bool = False) -> None:
         super().__init__(aws)
         self._desired = desired
-        self._refuse_open = check_not_open
-        self._read_at: datetime | None = None
-        # What IAM would show tells nothing where it is closed in any case; of a user, there are the keys.
-        self._closes_unseen = desired.force and desired.state == CLOSED and desired.kind == "role"
+        self._fail_if_open = fail_if_open
+        # The policy is written in any case, so reading it would be of no use. A user's keys must be known.
+        self._skip_read = desired.force and desired.state == CLOSED and desired.kind == "role"
 
-    @property
-    def _time(self) -> datetime:
-        """The present, in UTC: of the first read, so that plan and result agree."""
-        return self._read_at or self._aws.time
+    def read(self) -> Window:
+        """Read the window from IAM, unless reading it would be of no use."""
+        return Window(self._aws.now, is_known=False) if self._skip_read else self._read()
 
-    def read(self) -> State:
-        """The window as IAM shows it; ``None`` where the principal does not exist."""
-        is_first = self._read_at is None
-        window = Window(seen=False) if is_first and self._closes_unseen else self._read()
-        self._read_at = self._time
-        return window
-
-    def _read(self) -> State:
+    def _read(self) -> Window:
         kind, name = self._desired.kind, self._desired.name
-        named = {f"{kind.title()}Name": name}
+        identity = {f"{kind.title()}Name": name}
         answer = self._aws.find(
             f"iam:Get{kind.title()}Policy",
             f"read the admin window of {kind} '{name}'",
             absent="NoSuchEntity",
             PolicyName=WINDOW_POLICY,
-            **named,
+            **identity,
         )
-        # A missing principal and a missing policy are the same error.
+        # IAM answers with the same error whether the principal or the policy is missing.
         exists = answer or self._aws.find(
-            f"iam:Get{kind.title()}", f"read {kind} '{name}'", absent="NoSuchEntity", **named
+            f"iam:Get{kind.title()}", f"read {kind} '{name}'", absent="NoSuchEntity", **identity
         )
         if not exists:
-            return None
+            return Window(self._aws.now, exists=False)
         keys = access_keys(self._aws, name) if kind == "user" else ()
-        return Window(answer["PolicyDocument"] if answer else None, keys)
+        return Window(self._aws.now, answer["PolicyDocument"] if answer else None, keys)
 
-    def refuse(self, current: State) -> None:
-        """Refuse a window that is open, where that is wanted. :raises InvalidInput: it says until when."""
-        if self._refuse_open:
-            window_plan.check_not_open(current, self._desired, self._time)
+    def check_preconditions(self, current: Window) -> None:
+        """Refuse a window that is open already, if the user wants that.
 
-    def plan(self, current: State) -> Plan:
-        """The steps that open or close it."""
-        return window_plan.plan(current, self._desired, self._time)
+        :raises ContentionError: it says until when the window is open.
+        """
+        if self._fail_if_open:
+            window_plan.check_not_open(current, self._desired)
 
-    def left(self, current: State) -> list[str]:
-        """What is not to be seen yet."""
-        return window_plan.plan(current, replace(self._desired, force=False), self._time).summaries
+    def plan(self, current: Window) -> Plan[Window]:
+        """Plan how to open, close or remove the window."""
+        return window_plan.plan(current, self._desired)
 
-    def after(self, current: State) -> State:
-        """The window that the plan leads to."""
-        if current is None:
-            current = Window() if self._desired.state == OPEN else None
-        if current is None:
-            return None
-        switched = self._desired.state != ABSENT or current.policy is not None
-        keys = (
-            tuple(replace(key, active=self._desired.state != CLOSED) for key in current.keys)
-            if switched
-            else current.keys
-        )
-        return Window(window_plan.planned_policy(current, self._desired, self._time), keys)
+    def remaining(self, plan: Plan[Window], state: Window) -> list[str]:
+        """List what IAM does not show yet; here a window is read even if it was not read for the plan."""
+        if state.error and plan.current.error:
+            return []  # IAM accepted the write, and waiting does not make the window readable
+        if state.error:
+            raise state.error
+        shown = state if state.is_known else self._read()
+        # With the time of the plan, so that waiting does not make the deadline look too early.
+        shown = replace(shown, read_at=plan.current.read_at)
+        return window_plan.plan(shown, replace(self._desired, force=False)).summaries
 
-    def render(self, state: State) -> dict[str, Any]:
-        """The window for the diff."""
-        return window_plan.report(state, self._time)
+    def to_diff(self, state: Window) -> dict[str, Any]:
+        """Render the window for the diff."""
+        return window_plan.to_dict(state)
 
-    def report(self, _now: State, planned: State) -> dict[str, Any]:
-        """The window for the result."""
-        return {"window": window_plan.report(planned, self._time)}
+    def to_result(self, plan: Plan[Window], final: Window) -> dict[str, Any]:
+        """Render the window for the result."""
+        # If a read was skipped, ``remaining`` has compared the window with the planned one.
+        is_skipped = not final.is_known and final.error is None
+        shown = plan.planned if is_skipped else final
+        return {"window": window_plan.to_dict(replace(shown, read_at=plan.current.read_at))}
 
-    def warnings(self, current: State) -> list[str]:
-        """That the principal is not there."""
-        missing = current is None and self._desired.state == OPEN
-        return [f"{self._desired.kind} '{self._desired.name}' does not exist yet"] if missing else []
+    def warnings(self, plan: Plan[Window]) -> list[str]:
+        """Warn if the principal does not exist, or if the window cannot be read."""
+        warnings = []
+        if not plan.current.exists and self._desired.state == OPEN:
+            warnings.append(f"{self._desired.kind} '{self._desired.name}' does not exist yet")
+        if plan.current.error:
+            warnings.append(f"{plan.current.error} The window is closed all the same; its earlier state is unknown.")
+        return warnings

@@ -1,44 +1,48 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""CloudWatch agent configurations: what is valid, what fits Parameter Store, and whether to write. Pure."""
+"""Decides which agent configurations are valid, whether they fit Parameter Store, and what to write. Pure."""
 
 from __future__ import annotations
 
 import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import PERMISSION_RETRY_CODES, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import PARAMETER_PREFIX
-from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, Step
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Plan, Step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# The policies AWS manages allow no other names.
+# Names with a path begin with a slash, and the policies that AWS manages do not cover them.
 # https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html
 _NAME = r"[A-Za-z0-9_.-]+"
 MAX_NAME = 1011
-# https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-advanced-parameters.html, in bytes
+# The size of a value in bytes, by tier.
+# https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-advanced-parameters.html
 LIMITS = {"Standard": 4096, "Advanced": 8192}
-# https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch-Agent-Configuration-File-Details.html and
-# the agent's own schema, which lets unknown sections through
+# The top-level keys of a configuration. The agent's own schema accepts unknown ones, so a misspelled one is found here.
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch-Agent-Configuration-File-Details.html
 SECTIONS = frozenset({"agent", "metrics", "logs", "traces", "opentelemetry"})
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter as it is stored."""
+    """A parameter in Parameter Store. :param version: ``None`` where it is not known."""
 
     value: str
     type: str = "String"
     version: int | None = None
 
 
+State = Optional[Parameter]
+
+
 @dataclass(frozen=True)
 class DesiredParameter:
-    """A parameter as it is wanted. :param tier: ``None`` for the smallest that fits."""
+    """A parameter as the user declares it. :param tier: ``None`` for the smallest that fits."""
 
     name: str
     config: Mapping[str, Any]
@@ -46,26 +50,28 @@ class DesiredParameter:
 
     @property
     def value(self) -> str:
-        """The configuration as it is stored: JSON without spaces, in UTF-8."""
+        """The configuration in the form that is stored: JSON without spaces, in UTF-8."""
         return json.dumps(self.config, separators=(",", ":"), ensure_ascii=False)
 
 
 def check_parameter_name(name: str) -> None:
-    """Refuse a name that the agent's policies do not cover or AWS refuses. :raises InvalidInput: it says why."""
+    """Check that the agent's policies cover a name and that AWS allows it. :raises InvalidInput: it says why not."""
     if not name.startswith(PARAMETER_PREFIX):
         raise InvalidInput(
             f"parameter name '{name}' does not begin with {PARAMETER_PREFIX}: the agent's policies allow no other "
             "parameters."
         )
     if not re.fullmatch(_NAME, name) or len(name) > MAX_NAME:
-        raise InvalidInput(f"parameter name '{name}': AWS allows letters, digits and any of _.- in up to {MAX_NAME}.")
+        raise InvalidInput(
+            f"parameter name '{name}': AWS allows up to {MAX_NAME} characters, letters, digits and any of _.-."
+        )
 
 
 def parse(text: str, where: str) -> dict[str, Any]:
-    """A configuration from its JSON text.
+    """Parse the JSON text of a configuration.
 
-    :param where: where it comes from, for the error.
-    :raises InvalidInput: it is no JSON object, with the place of the mistake, or no agent configuration.
+    :param where: where the text comes from, for the error.
+    :raises InvalidInput: it is not JSON, with the place of the mistake, or not an agent configuration.
     """
     try:
         config = json.loads(text, object_pairs_hook=_reject_duplicate_keys, parse_constant=_reject_constant)
@@ -74,51 +80,52 @@ def parse(text: str, where: str) -> dict[str, Any]:
     except InvalidInput as error:
         raise InvalidInput(f"{where}: {error}") from error
     except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"{where} is not JSON that can be read: {error}.") from error
-    return checked(config, where)
+        raise InvalidInput(f"{where} cannot be parsed as JSON: {error}.") from error
+    return check_config(config, where)
 
 
 def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     keys = [key for key, _value in pairs]
-    twice = sorted({key for key in keys if keys.count(key) > 1})
-    if twice:
-        raise InvalidInput(f"the key '{twice[0]}' stands twice in one object.")
+    duplicates = sorted({key for key in keys if keys.count(key) > 1})
+    if duplicates:
+        raise InvalidInput(f"duplicate key '{duplicates[0]}' in one object.")
     return dict(pairs)
 
 
 def _reject_constant(name: str) -> None:
-    raise InvalidInput(f"{name} is no JSON value.")
+    raise InvalidInput(f"{name} is not a JSON value.")
 
 
-def checked(config: Any, where: str) -> dict[str, Any]:
-    """A configuration that has the agent's sections.
+def check_config(config: Any, where: str) -> dict[str, Any]:
+    """Check that a configuration can be stored as JSON and has only sections of the agent.
 
-    :raises InvalidInput: it has none, or others.
+    :returns: the configuration.
+    :raises InvalidInput: it has no section or an unknown one, or something in it is not valid in JSON.
     """
     if not isinstance(config, dict):
-        raise InvalidInput(f"{where} is not an agent configuration: it is no JSON object.")
+        raise InvalidInput(f"{where} is not an agent configuration: it is not a JSON object.")
     unknown = sorted(config.keys() - SECTIONS)
     if unknown:
         raise InvalidInput(
-            f"{where} has sections the agent does not know: {', '.join(unknown)}. "
-            f"It knows {', '.join(sorted(SECTIONS))}."
+            f"{where} has sections that the agent does not know: {', '.join(unknown)}. "
+            f"The agent knows {', '.join(sorted(SECTIONS))}."
         )
     try:
         json.dumps(config, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"{where} holds a number or a character that is no JSON: {error}.") from error
+        raise InvalidInput(f"{where} has a number or a character that is not valid in JSON: {error}.") from error
     if not config:
-        raise InvalidInput(f"{where} is empty: it needs one of the sections {', '.join(sorted(SECTIONS))}.")
+        raise InvalidInput(f"{where} is empty: it needs at least one of the sections {', '.join(sorted(SECTIONS))}.")
     return config
 
 
 def select_tier(current: Parameter | None, desired: DesiredParameter) -> str:
-    """The smallest tier that holds the configuration and is no step down from what is stored.
+    """Select the smallest tier that holds the configuration, and not a smaller one than the current tier.
 
-    GetParameter does not tell the tier, and the admin policy grants nothing that does; but a value over the Standard
-    limit shows that it is Advanced.
+    GetParameter does not show the tier, and the admin policy allows no call that does; but a value over the limit of
+    the Standard tier proves that the parameter is in the Advanced tier.
 
-    :raises InvalidInput: the configuration fits no tier, or not the one asked for.
+    :raises InvalidInput: the configuration does not fit into any tier, or not into the one that the user chose.
     """
     size = len(desired.value.encode())
     tiers = [desired.tier] if desired.tier else list(LIMITS)
@@ -127,56 +134,70 @@ def select_tier(current: Parameter | None, desired: DesiredParameter) -> str:
             f"the configuration for '{desired.name}' is {size} bytes when minified; Parameter Store takes "
             f"{LIMITS[tiers[-1]]} in the {tiers[-1]} tier."
         )
-    stored = len(current.value.encode()) if current else 0
-    return next(tier for tier in tiers if tier == tiers[-1] or max(size, stored) <= LIMITS[tier])
+    current_size = len(current.value.encode()) if current else 0
+    return next(tier for tier in tiers if tier == tiers[-1] or max(size, current_size) <= LIMITS[tier])
 
 
 def is_equivalent(value: str, config: Mapping[str, Any]) -> bool:
-    """Whether a stored value says the same as a configuration, whatever its spaces and order of keys."""
+    """Whether a stored value has the same content as a configuration, whatever its spaces and the order of its keys."""
     try:
-        # Python takes True for 1 and 1 for 1.0; JSON's texts with sorted keys tell the first apart.
+        # In Python, True equals 1; in JSON text with sorted keys, they differ.
         return json.dumps(json.loads(value), sort_keys=True) == json.dumps(config, sort_keys=True)
     except ValueError:
         return False
 
 
-def is_stored(current: Parameter | None, desired: DesiredParameter) -> bool:
-    """Whether what is stored says what is wanted."""
+def is_up_to_date(current: Parameter | None, desired: DesiredParameter) -> bool:
+    """Whether the stored configuration is the desired one."""
     return current is not None and is_equivalent(current.value, desired.config)
 
 
-def plan(current: Parameter | None, desired: DesiredParameter) -> Plan:
-    """The one step that stores the configuration, where what is stored says something else."""
+def plan(current: Parameter | None, desired: DesiredParameter) -> Plan[State]:
+    """Plan the step that stores the configuration, where the stored one differs.
+
+    :raises InvalidInput: the configuration is too large, or the parameter has another type.
+    """
     tier = select_tier(current, desired)
     if current and current.type != "String":
         raise InvalidInput(
-            f"parameter '{desired.name}' exists with type {current.type}, and Parameter Store changes no type; the agent "
-            "reads a String. Delete it, or choose another name."
+            f"parameter '{desired.name}' exists with type {current.type}, and Parameter Store cannot change the type; "
+            "the agent reads a String. Delete the parameter, or choose another name."
         )
-    if is_stored(current, desired):
-        return Plan({desired.name: []})
-    arguments = {"name": desired.name, "value": desired.value, "type": "String", "overwrite": True, "tier": tier}
-    words = f"store the configuration in parameter '{desired.name}'"
-    return Plan({desired.name: [Step("ssm:PutParameter", arguments, words, retry_when=PERMISSION_RETRY_CODES)]})
+    if is_up_to_date(current, desired):
+        return Plan(current, current, {desired.name: []})
+    step = Step(
+        Kind.UPDATE if current else Kind.CREATE,
+        "ssm:PutParameter",
+        {"name": desired.name, "value": desired.value, "type": "String", "overwrite": True, "tier": tier},
+        f"store the configuration in parameter '{desired.name}'",
+        retry_when=PERMISSION_RETRY_CODES,
+    )
+    version = current.version + 1 if current and current.version else 1
+    return Plan(current, Parameter(desired.value, version=version), {desired.name: [step]})
 
 
-def plan_absent(current: Parameter | None, name: str) -> Plan:
-    """The one step that deletes the parameter."""
-    words = f"delete parameter '{name}'"
-    step = Step("ssm:DeleteParameter", {"name": name}, words, done_when=frozenset({"ParameterNotFound"}))
-    return Plan({name: [step] if current else []})
+def plan_absent(current: Parameter | None, name: str) -> Plan[State]:
+    """Plan the step that deletes the parameter."""
+    step = Step(
+        Kind.DELETE,
+        "ssm:DeleteParameter",
+        {"name": name},
+        f"delete parameter '{name}'",
+        done_when=frozenset({"ParameterNotFound"}),
+    )
+    return Plan(current, None, {name: [step] if current else []})
 
 
-def report(name: str, parameter: Parameter | None) -> dict[str, Any] | None:
-    """The parameter for the result. :returns: the size is in bytes."""
+def to_result(name: str, parameter: Parameter | None) -> dict[str, Any] | None:
+    """Render the parameter for the result; its size is in bytes."""
     if parameter is None:
         return None
     size = len(parameter.value.encode())
     return {"name": name, "value": parameter.value, "size": size, "version": parameter.version}
 
 
-def render(name: str, parameter: Parameter | None) -> dict[str, Any]:
-    """The parameter for the diff, as a person reads a configuration."""
+def to_diff(name: str, parameter: Parameter | None) -> dict[str, Any]:
+    """Render the parameter for the diff, with the configuration in readable form."""
     if parameter is None:
         return {}
     try:

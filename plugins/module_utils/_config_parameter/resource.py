@@ -1,31 +1,36 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Reads a configuration from Parameter Store and takes the step of the plan."""
+"""Reads an agent configuration from Parameter Store and executes the step of its plan."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any, Optional
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter import plan as config_plan
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import DesiredParameter, Parameter
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import Parameter, State
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import PERMISSION_RETRY_CODES, AwsApiError
 
 if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+    from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import DesiredParameter
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, Step
 
-State = Optional[Parameter]
+
+@dataclass(frozen=True)
+class KnownState:
+    """A state that an earlier task has read, so that it need not be read again."""
+
+    parameter: State
 
 
 class ParameterResource(Resource[State]):
-    """A parameter that holds an agent configuration.
+    """A parameter that has an agent configuration.
 
-    :param desired: ``None`` where it is not to be there.
-    :param region: where it is, for the result.
-    :param is_known: whether it is known what is stored, so that it is not read.
-    :param stored: what is known to be stored.
+    :param desired: ``None`` where the parameter is to be absent.
+    :param region: the region of the parameter, for the result.
+    :param known: the state to use instead of reading it.
     """
 
     def __init__(
@@ -34,21 +39,18 @@ class ParameterResource(Resource[State]):
         name: str,
         desired: DesiredParameter | None,
         region: str | None,
-        *,
-        is_known: bool = False,
-        stored: State = None,
+        known: KnownState | None = None,
     ) -> None:
         super().__init__(aws)
-        self._is_known = is_known
-        self._stored = stored
         self._name = name
         self._desired = desired
         self._region = region
+        self._known = known
 
     def read(self) -> State:
-        """The parameter as it is stored."""
-        if self._is_known:
-            return self._stored
+        """Read the parameter; ``None`` where there is none."""
+        if self._known:
+            return self._known.parameter
         description = f"read parameter '{self._name}'"
         answer = self._aws.retry(
             lambda: self._aws.find("ssm:GetParameter", description, absent="ParameterNotFound", Name=self._name),
@@ -59,35 +61,35 @@ class ParameterResource(Resource[State]):
         parameter = answer["Parameter"]
         return Parameter(parameter["Value"], parameter["Type"], parameter["Version"])
 
-    def plan(self, current: State) -> Plan:
-        """The step that stores or deletes it."""
-        return (
-            config_plan.plan(current, self._desired) if self._desired else config_plan.plan_absent(current, self._name)
-        )
+    def plan(self, current: State) -> Plan[State]:
+        """Plan the step that stores or deletes the parameter."""
+        if self._desired is None:
+            return config_plan.plan_absent(current, self._name)
+        return config_plan.plan(current, self._desired)
 
-    def after(self, current: State) -> State:
-        """The parameter that the plan leads to."""
-        if self._desired is None or config_plan.is_stored(current, self._desired):
-            return current if self._desired else None
-        return Parameter(self._desired.value, version=current.version + 1 if current and current.version else 1)
+    def to_diff(self, state: State) -> dict[str, Any]:
+        """Render the parameter for the diff."""
+        return config_plan.to_diff(self._name, state)
 
-    def render(self, state: State) -> dict[str, Any]:
-        """The parameter for the diff."""
-        return config_plan.render(self._name, state)
-
-    def report(self, current: State, planned: State) -> dict[str, Any]:
-        """The parameter for the result, and what was stored before."""
-        stored = asdict(current) if current else {}
-        return {"parameter": config_plan.report(self._name, planned), "region": self._region, "stored": stored}
+    def to_result(self, plan: Plan[State], final: State) -> dict[str, Any]:
+        """Render the parameter, its region and what was stored before."""
+        return {
+            "parameter": config_plan.to_result(self._name, final),
+            "region": self._region,
+            "previous": asdict(plan.current) if plan.current else {},
+        }
 
     def execute(self, step: Step) -> None:
-        """Make the step's call."""
+        """Execute the step; in the Advanced tier, where the parameter turns out to be in it.
+
+        A value that fits into the Standard tier can be in the Advanced one, which no call that the admin policy allows
+        shows. AWS does not move such a parameter back, and says so when it is written.
+        https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-advanced-parameters.html
+        """
         try:
             self._aws.execute(step)
         except AwsApiError as error:
-            # Only AWS knows that a small configuration is stored in the Advanced tier, and it takes no step back:
-            # https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-advanced-parameters.html
-            chosen_by_user = self._desired is None or self._desired.tier
-            if chosen_by_user or error.code != "ValidationException" or "advanced" not in str(error):
+            is_chosen_by_user = self._desired is None or self._desired.tier
+            if is_chosen_by_user or error.code != "ValidationException" or "advanced" not in str(error):
                 raise
             self._aws.execute(replace(step, arguments={**step.arguments, "tier": "Advanced"}))

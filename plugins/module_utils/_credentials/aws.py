@@ -1,9 +1,9 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Saves access keys in AWS: as SecureString parameters or as secrets, for controllers that are thrown away.
+"""Saves access keys in AWS, as SecureString parameters or as secrets: for controllers whose files do not persist.
 
-One document for each user holds the key, and while one is being made the record of the keys before it. Both are written
-by the same call under the same encryption key, so a record that could be written proves that a secret can be saved.
+One document for each user holds the key and, while a key is being created, the record of the existing keys. Both are
+written by the same call with the same encryption key, so writing the record proves that a secret can be saved.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import SavedCredentials
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials import format as key_format
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file import RECORD, Store, pending, record
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import KEY_ID, REGION, SECRET
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.store import Store, parse_record, record_to_dict
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import PARAMETER_PREFIX
-from ansible_collections.cwagent.iam.plugins.module_utils._plan import in_parallel
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_parallel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -31,15 +31,17 @@ if TYPE_CHECKING:
 # https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameters.html
 PARAMETERS_PER_CALL = 10
 SECURE = "SecureString"
+# The key of the record in a document.
+RECORD = "keys_before"
 
 
 @dataclass(frozen=True)
 class DocumentStore(Store):
     """A place in AWS with one document for each user.
 
-    :param prefix: what the names of the documents begin with; the user's name follows.
-    :param region: of the place, and written into the documents for those who make credentials files of them.
-    :param kms_key_id: the key that new documents are encrypted with; ``None`` takes the service's own.
+    :param prefix: the beginning of the documents' names; the user's name follows.
+    :param region: the region in use; written into the documents, for the credentials files that are created from them.
+    :param kms_key_id: the key that new documents are encrypted with; ``None`` uses the service's own.
     """
 
     aws: Aws
@@ -48,23 +50,23 @@ class DocumentStore(Store):
     kms_key_id: str | None
 
     def name(self, user: str) -> str:
-        """The name of a user's document."""
+        """Return the name of a user's document."""
         return f"{self.prefix}{user}"
 
     @abstractmethod
     def where(self, user: str) -> str:
-        """The place of a user's document in words."""
+        """Return the place of a user's document in words."""
 
     @abstractmethod
     def _load(self, users: Sequence[str]) -> Mapping[str, str | CwagentError]:
-        """The texts that are there, or why one cannot be read."""
+        """Read the texts that exist; where one cannot be used, the error is in its place."""
 
     @abstractmethod
     def _write(self, user: str, text: str, description: str) -> None:
-        """Write the text of a document, be it there or not."""
+        """Create or overwrite a document."""
 
     def read(self, users: Sequence[str]) -> dict[str, SavedCredentials]:
-        """What is saved for users."""
+        """Read what is saved for users."""
         texts = self._load(users)
         return {user: self._saved(user, texts.get(user)) for user in users}
 
@@ -72,53 +74,51 @@ class DocumentStore(Store):
         where = self.where(user)
         if isinstance(text, CwagentError):
             return SavedCredentials(where, problem=str(text))
-        document = _parsed(text)
+        document = _parse(text)
         try:
-            before = pending(document[RECORD]) if RECORD in document else None
+            pending = parse_record(document[RECORD]) if RECORD in document else None
         except (KeyError, TypeError, ValueError):
             return SavedCredentials(
                 where,
-                problem=f"{where} says what keys existed before an interrupted run, but not in a way that can be read. "
-                f"Compare the access keys of user '{user}' with it, delete those in no use, then delete it.",
+                problem=f"{where} has an unreadable record of the keys that existed before an interrupted run. Compare "
+                f"the access keys of user '{user}' with it, delete those that are not in use, then delete it.",
             )
-        key = key_format.read(document)
+        key = key_format.parse(document)
         if key is None:
-            return SavedCredentials(where, pending=before)
-        return SavedCredentials(where, key.key_id, self.region in (None, key.region), before)
+            return SavedCredentials(where, pending=pending)
+        return SavedCredentials(where, key.key_id, self.region in (None, key.region), pending)
 
-    def prepare(self, user: str, existing: Iterable[str], time: datetime) -> None:
-        """Write the record into the document, beside the key that is there."""
-        document = {**self._document(user), RECORD: record(existing, time)}
+    def prepare(self, user: str, existing: Iterable[str], now: datetime) -> None:
+        """Write the record into the document, next to the saved key."""
+        document = {**self._document(user), RECORD: record_to_dict(existing, now)}
         self._write(user, json.dumps(document), f"write to {self.where(user)} which access keys exist")
 
-    def save(self, user: str, key_id: str, secret: str, keep_earlier: bool = False) -> None:
-        """Save a key in place of what was there; AWS itself keeps earlier versions."""
-        del keep_earlier
+    def save(self, user: str, key_id: str, secret: str, keep_previous: bool = False) -> None:
+        """Save a key in place of the previous content, of which AWS itself keeps earlier versions."""
+        del keep_previous
         document = {KEY_ID: key_id, SECRET: secret, **({REGION: self.region} if self.region else {})}
         try:
             self._write(user, json.dumps(document), f"save access key {key_id} to {self.where(user)}")
         except CwagentError as error:
-            # AWS quotes what it refuses.
+            # AWS quotes the value that it refuses.
             raise CwagentError(str(error).replace(secret, "(the secret)")) from None
 
     def rewrite(self, user: str) -> None:
-        """Save the key that is there anew, with the region that is wanted."""
+        """Write the saved key again, with the declared region."""
         document = self._document(user)
         self.save(user, document[KEY_ID], document[SECRET])
 
     def _document(self, user: str) -> dict[str, Any]:
-        """What is saved now: a run beside this one may have saved a key since all were read."""
+        """Read a document again: another run may have saved a key since all were read."""
         text = self._load([user]).get(user)
         if isinstance(text, CwagentError):
             raise text
-        return _parsed(text)
+        return _parse(text)
 
-    def _refuse_names(self, users: Iterable[str], allowed: str, words: str) -> None:
-        for user in users:
-            if not re.fullmatch(allowed, self.name(user), re.ASCII):
-                raise InvalidInput(
-                    f"credentials.prefix: {self.where(user)} has a name that AWS does not accept; it can have {words}."
-                )
+    def _check_names(self, users: Iterable[str], kind: str, pattern: str, allowed: str) -> None:
+        for name in map(self.name, users):
+            if not re.fullmatch(pattern, name, re.ASCII):
+                raise InvalidInput(f"credentials.prefix: '{name}' is not a valid {kind} name: AWS allows {allowed}.")
 
 
 @dataclass(frozen=True)
@@ -126,41 +126,39 @@ class ParameterStore(DocumentStore):
     """SecureString parameters of Systems Manager."""
 
     def check(self, users: Iterable[str]) -> None:
-        """Refuse names that Parameter Store does, and those that every server may read."""
-        # The server policy allows ssm:GetParameter on these names, which the default encryption key does not hinder.
+        """Refuse names that Parameter Store refuses, and those that every server can read."""
+        # The server policy allows ssm:GetParameter on these names, and the default encryption key does not prevent it.
         for name in map(self.name, users):
             if name.lstrip("/").lower().startswith(PARAMETER_PREFIX.lower()):
                 raise InvalidInput(
-                    f"credentials.prefix: every server may read parameters that begin with {PARAMETER_PREFIX}, so no "
-                    "secret is saved there; choose another prefix."
+                    "credentials.prefix: every server can read parameters whose names begin with "
+                    f"{PARAMETER_PREFIX}, so a secret must not be saved there. Choose another prefix."
                 )
             if re.match(r"/?(aws|ssm)", name, re.IGNORECASE):
-                raise InvalidInput(
-                    "credentials.prefix: AWS keeps parameter names that begin with aws or ssm for itself."
-                )
+                raise InvalidInput("credentials.prefix: AWS reserves parameter names that begin with aws or ssm.")
         # https://docs.aws.amazon.com/systems-manager/latest/userguide/sysman-paramstore-su-create.html
-        words = "letters, digits and _.-, and / between up to 15 parts when it also begins with /"
-        self._refuse_names(users, r"(/[\w.-]+){1,15}|[\w.-]+", words)
+        allowed = "letters, digits and _.-, and / between up to 15 parts when it also begins with /"
+        self._check_names(users, "parameter", r"(/[\w.-]+){1,15}|[\w.-]+", allowed)
 
     def where(self, user: str) -> str:
-        """The place of a user's document in words."""
+        """Return the place of a user's document in words."""
         return f"SSM parameter {self.name(user)}"
 
     def _load(self, users: Sequence[str]) -> Mapping[str, str | CwagentError]:
         batches = [users[first : first + PARAMETERS_PER_CALL] for first in range(0, len(users), PARAMETERS_PER_CALL)]
-        return {user: text for texts in in_parallel(self._load_batch, batches) for user, text in texts.items()}
+        return {user: text for texts in run_in_parallel(self._load_batch, batches) for user, text in texts.items()}
 
     def _load_batch(self, users: Sequence[str]) -> dict[str, str | CwagentError]:
         names = {self.name(user): user for user in users}
-        words = self.where(users[0]) + (f" and {len(users) - 1} more" if users[1:] else "")
-        answer = self.aws.call("ssm:GetParameters", f"read {words}", Names=list(names), WithDecryption=True)
+        description = f"read {self.where(users[0])}" + (f" and {len(users) - 1} more" if users[1:] else "")
+        answer = self.aws.call("ssm:GetParameters", description, Names=list(names), WithDecryption=True)
         return {names[found["Name"]]: self._text(found) for found in answer["Parameters"]}
 
     def _text(self, found: Mapping[str, str]) -> str | CwagentError:
         if found["Type"] == SECURE:
             return found["Value"]
         return CwagentError(
-            f"SSM parameter {found['Name']} is a {found['Type']}, which does not keep a secret, and its type cannot be "
+            f"SSM parameter {found['Name']} is of type {found['Type']}, which is not encrypted, and its type cannot be "
             f"changed to {SECURE}. Delete it, or choose another credentials.prefix."
         )
 
@@ -170,7 +168,7 @@ class ParameterStore(DocumentStore):
             "ssm:PutParameter", description, Name=self.name(user), Value=text, Type=SECURE, Overwrite=True, **encrypted
         )
 
-    def remove(self, user: str) -> None:
+    def delete(self, user: str) -> None:
         """Delete the parameter."""
         try:
             self.aws.call("ssm:DeleteParameter", f"delete {self.where(user)}", Name=self.name(user))
@@ -184,16 +182,16 @@ class SecretStore(DocumentStore):
     """Secrets of Secrets Manager."""
 
     def check(self, users: Iterable[str]) -> None:
-        """Refuse names that Secrets Manager does."""
+        """Refuse names that Secrets Manager refuses."""
         # https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_CreateSecret.html
-        self._refuse_names(users, r"[\w/+=.@-]{1,512}", "up to 512 letters, digits and /_+=.@-")
+        self._check_names(users, "secret", r"[\w/+=.@-]{1,512}", "up to 512 letters, digits and /_+=.@-")
 
     def where(self, user: str) -> str:
-        """The place of a user's document in words."""
+        """Return the place of a user's document in words."""
         return f"secret {self.name(user)}"
 
     def _load(self, users: Sequence[str]) -> Mapping[str, str | CwagentError]:
-        texts = dict(zip(users, in_parallel(self._load_one, users)))
+        texts = dict(zip(users, run_in_parallel(self._load_one, users)))
         return {user: text for user, text in texts.items() if text is not None}
 
     def _load_one(self, user: str) -> str | CwagentError | None:
@@ -208,26 +206,31 @@ class SecretStore(DocumentStore):
                 raise
             return CwagentError(
                 f"{error} If it is scheduled for deletion, restore it (aws secretsmanager restore-secret --secret-id "
-                f"{self.name(user)}) or delete it for good, then run again."
+                f"{self.name(user)}) or delete it permanently, then run again."
             )
         return str(answer.get("SecretString", ""))
 
     def _write(self, user: str, text: str, description: str) -> None:
         name = self.name(user)
-        # Not PutSecretValue, which goes on with the KMS key that the secret was made with.
+        # Not PutSecretValue, which keeps using the KMS key that the secret was created with.
         encrypted: dict[str, Any] = {"KmsKeyId": self.kms_key_id} if self.kms_key_id else {}
         try:
             self.aws.call("secretsmanager:UpdateSecret", description, SecretId=name, SecretString=text, **encrypted)
         except AwsApiError as error:
             if error.code != "ResourceNotFoundException":
                 raise
-            words = f"Access key of IAM user {user} for the Amazon CloudWatch agent."
+            purpose = f"Access key of IAM user {user} for the Amazon CloudWatch agent."
             self.aws.call(
-                "secretsmanager:CreateSecret", description, Name=name, SecretString=text, Description=words, **encrypted
+                "secretsmanager:CreateSecret",
+                description,
+                Name=name,
+                SecretString=text,
+                Description=purpose,
+                **encrypted,
             )
 
-    def remove(self, user: str) -> None:
-        """Delete the secret at once: its key is deleted already, and one that waits would keep its name."""
+    def delete(self, user: str) -> None:
+        """Delete the secret immediately: its key is deleted already, and a scheduled deletion would block the name."""
         try:
             self.aws.call(
                 "secretsmanager:DeleteSecret",
@@ -240,8 +243,8 @@ class SecretStore(DocumentStore):
                 raise
 
 
-def _parsed(text: str | None) -> dict[str, Any]:
-    """The document in a text; one that is none holds no key."""
+def _parse(text: str | None) -> dict[str, Any]:
+    """Return the document in a text; a text that is not a document has no key."""
     try:
         document = json.loads(text or "{}")
     except ValueError:

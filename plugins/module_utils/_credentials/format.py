@@ -1,8 +1,8 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A saved access key: how it is read from the places where it is saved, and how a host gets it. Pure.
+"""The formats of a saved access key: a shared-credentials file, and a JSON document in AWS. Pure.
 
-No error in here quotes what it stumbled over, which can be the secret.
+No error of this file quotes the text, which can be the secret.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# What botocore's and the CLI's files call the parts of a key; the documents in AWS use the same names.
+# The names in shared-credentials files; the documents in AWS use the same names.
 KEY_ID, SECRET, REGION = "aws_access_key_id", "aws_secret_access_key", "region"
-# What stands on one line of a credentials file and means nothing else there.
+# A value that fits on one line of a credentials file and has no special meaning there.
 _VALUE = r"[!-~]+"
 
 
 @dataclass(frozen=True)
 class SavedKey:
-    """An access key with its secret. :param region: what AWS tools are to use beside it."""
+    """An access key with its secret. :param region: the region for AWS tools that use the key."""
 
     key_id: str
     secret: str = field(repr=False)
@@ -32,34 +32,38 @@ class SavedKey:
 
 
 def from_file(text: str, profile: str) -> SavedKey | None:
-    """The key in the text of an AWS shared-credentials file; ``None`` where there is no whole one."""
+    """Return the key in the text of an AWS shared-credentials file; ``None`` where there is no complete one."""
     parser = configparser.RawConfigParser()
     try:
         parser.read_string(text)
     except configparser.Error:
         return None
-    return read(parser[profile]) if parser.has_section(profile) else None
+    return parse(parser[profile]) if parser.has_section(profile) else None
 
 
 def from_json(text: str) -> SavedKey | None:
-    """The key in the JSON of a parameter or secret; ``None`` where there is no whole one."""
+    """Return the key in the JSON of a parameter or secret; ``None`` where there is no complete one."""
     try:
         saved = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    return read(saved) if isinstance(saved, dict) else None
+    return parse(saved) if isinstance(saved, dict) else None
 
 
-def read(saved: Mapping[str, Any]) -> SavedKey | None:
-    """The key in the parts that are saved, ``None`` where it is not whole: who saves and who reads agree on that."""
+def parse(saved: Mapping[str, Any]) -> SavedKey | None:
+    """Return the key in the saved values; ``None`` where it is not complete.
+
+    The stores and the readers both use this, so that they agree on what a complete key is.
+    """
     key_id, secret = saved.get(KEY_ID), saved.get(SECRET)
     region = saved.get(REGION) or None
-    whole = all(isinstance(each, str) and re.fullmatch(_VALUE, each) for each in (key_id, secret, region or "none"))
-    return SavedKey(str(key_id), str(secret), region) if whole else None
+    values = (key_id, secret, region or "none")
+    is_complete = all(isinstance(value, str) and re.fullmatch(_VALUE, value) for value in values)
+    return SavedKey(str(key_id), str(secret), region) if is_complete else None
 
 
-def as_file(key: SavedKey, profile: str) -> str:
-    """The text of an AWS shared-credentials file with the key."""
+def to_file(key: SavedKey, profile: str) -> str:
+    """Return the text of an AWS shared-credentials file with the key."""
     region = [f"{REGION} = {key.region}"] if key.region else []
     lines = [f"{KEY_ID} = {key.key_id}", f"{SECRET} = {key.secret}", *region]
     return "\n".join([f"[{profile}]", *lines, ""])

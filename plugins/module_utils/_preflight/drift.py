@@ -1,6 +1,6 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What of an inventory's access on EC2 is still to be given or to be put back, all read in one go. Changes nothing."""
+"""Finds how the access of EC2 instances differs from the desired one. Only reads, and each thing once."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ WINDOW, PROFILES, ACCESS = PARTS = "window", "profiles", "access"
 
 @dataclass(frozen=True)
 class DesiredAccess:
-    """What the instances of an inventory are to have.
+    """The access that EC2 instances are to have.
 
-    :param replace: whether the server profile takes the place of another one.
+    :param on_existing: what to do with an instance that has another profile, as in ``DesiredProfile``.
     :param instances: by region, the ids of the instances.
     """
 
     server: DesiredRole
     admin: DesiredRole
-    replace: bool
+    on_existing: str
     instances: Mapping[str, Sequence[str]]
 
 
 class CachingAws(Aws):
-    """Makes each reading call once, for several resources that look at the same things.
+    """Makes each reading call once, for several resources that read the same things.
 
-    :param region: where it calls.
-    :param answers: those so far, shared by the regions: IAM's are the same in all of them.
+    :param region: the name of the region that it calls.
+    :param answers: the answers so far. Regions share them, since IAM has the same answer in all of them.
     """
 
     def __init__(self, client_factory: Callable[..., Any], region: str, answers: dict[str, Any]) -> None:
@@ -54,7 +54,7 @@ class CachingAws(Aws):
         self._answers = answers
 
     def call(self, action: str, description: str, max_attempts: int = MAX_ATTEMPTS, **arguments: Any) -> dict[str, Any]:
-        """The answer of the first call with these arguments. :raises AwsApiError: that was its answer."""
+        """Return the answer to the first call with these arguments. :raises AwsApiError: the answer was an error."""
         region = None if action.startswith("iam:") else self._region
         key = json.dumps([region, action, arguments], sort_keys=True)
         if key not in self._answers:
@@ -68,28 +68,29 @@ class CachingAws(Aws):
         return answer
 
 
-def due(desired: DesiredAccess, aws_in: Mapping[str, Aws]) -> list[str]:
-    """For which parts of the job there is something to do, or to say.
+def find_drift(desired: DesiredAccess, aws_in: Mapping[str, Aws]) -> list[str]:
+    """Find the parts that need a change, or a warning.
 
-    ``WINDOW``: the admin window is not as it should be between runs. ``PROFILES``: an instance carries the admin
-    profile, or a note of its earlier one. ``ACCESS``: something is missing on the roles, or on an instance.
+    ``WINDOW``: the admin window is not closed, or exists although it is not desired. ``PROFILES``: an instance has the
+    admin profile or a restore tag. ``ACCESS``: a role, or the instance profile of an instance, is not as desired.
 
-    What an interrupted run left behind comes first: where there is something to put back, or no admin role, the rest is
-    not read, which can be another afterwards.
+    ``ACCESS`` is not read but reported where another part is, since restoring that part can change it, and where there
+    is no admin role.
 
-    :param aws_in: the way to AWS by region; each makes the same call once.
-    :raises InvalidInput: something cannot be had as it is wanted.
-    :raises CwagentError: AWS did not answer.
+    :param aws_in: by region, the gateway to AWS.
+    :raises InvalidInput: something cannot be as desired.
+    :raises CwagentError: AWS did not answer, or answered with an error.
     """
-    aws = next(iter(aws_in.values()))  # of any region: IAM is the same in all
-    admin, server = desired.admin.profile, desired.server.profile
+    aws = next(iter(aws_in.values()))  # IAM is the same in every region
+    admin_profile, server_profile = desired.admin.profile, desired.server.profile
     window = DesiredWindow("role", desired.admin.name, CLOSED if desired.admin.declared.admin_window else ABSENT)
-    profile = DesiredProfile(server, replace=desired.replace, keep_other=True)
-    # Without an administrator, no window is open and all access is due, so the rest of that is not read.
-    is_made = find_role(aws, desired.admin.name) is not None
-    left_behind: dict[str, list[Resource[Any]]] = {
-        WINDOW: [WindowResource(aws, window)] if is_made else [],
-        PROFILES: [AdminInstanceResource(each, DesiredAdmin(RELEASED, admin, server)) for each in aws_in.values()],
+    released = DesiredAdmin(RELEASED, admin_profile, server_profile)
+    profile = DesiredProfile(server_profile, on_existing=desired.on_existing)
+    # A role that does not exist has no window, and is yet to be created.
+    admin_role_exists = find_role(aws, desired.admin.name) is not None
+    restored: dict[str, list[Resource[Any]]] = {
+        WINDOW: [WindowResource(aws, window)] if admin_role_exists else [],
+        PROFILES: [AdminInstanceResource(each, released) for each in aws_in.values()],
     }
     access: list[Resource[Any]] = [
         *(
@@ -98,14 +99,14 @@ def due(desired: DesiredAccess, aws_in: Mapping[str, Aws]) -> list[str]:
         ),
         *(RoleResource(aws, role, present=True, for_result=False) for role in (desired.server, desired.admin)),
     ]
-    found = [part for part, resources in left_behind.items() if _have_work(resources)]
-    return [*found, ACCESS] if found or not is_made or _have_work(access) else []
+    found = [part for part, resources in restored.items() if _has_drift(resources)]
+    return [*found, ACCESS] if found or not admin_role_exists or _has_drift(access) else []
 
 
-def _have_work(resources: Iterable[Resource[Any]]) -> bool:
-    """Whether there is something to do, or to say, for one of them; those after it are not read."""
+def _has_drift(resources: Iterable[Resource[Any]]) -> bool:
+    """Whether one of the resources needs a change or a warning; the resources after it are not read."""
     for resource in resources:
-        current = resource.read()
-        if resource.plan(current).changes or resource.warnings(current):
+        plan = resource.plan(resource.read())
+        if plan.has_changes or resource.warnings(plan):
             return True
     return False

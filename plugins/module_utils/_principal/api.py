@@ -1,17 +1,19 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Reads from IAM that several resources share."""
+"""Reads of roles and users from IAM that several resources share."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+from ansible_collections.amazon.aws.plugins.module_utils.tagging import boto3_tag_list_to_ansible_dict
 
 if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 
 
 def attached_policies(aws: Aws, kind: str, name: str) -> frozenset[str]:
-    """The ARNs of the managed policies on a principal. :param kind: ``role`` or ``user``."""
+    """Read the ARNs of the managed policies that are attached to a principal. :param kind: ``role`` or ``user``."""
     noun = kind.title()
     pages = aws.pages(
         f"iam:ListAttached{noun}Policies", f"list the policies of {kind} '{name}'", **{f"{noun}Name": name}
@@ -20,7 +22,7 @@ def attached_policies(aws: Aws, kind: str, name: str) -> frozenset[str]:
 
 
 def inline_policies(aws: Aws, kind: str, name: str) -> frozenset[str]:
-    """The names of the inline policies on a principal. :param kind: ``role`` or ``user``."""
+    """Read the names of a principal's inline policies. :param kind: ``role`` or ``user``."""
     noun = kind.title()
     pages = aws.pages(
         f"iam:List{noun}Policies", f"list the inline policies of {kind} '{name}'", **{f"{noun}Name": name}
@@ -29,11 +31,11 @@ def inline_policies(aws: Aws, kind: str, name: str) -> frozenset[str]:
 
 
 def boundary(answer: dict[str, Any]) -> str | None:
-    """The ARN of the permissions boundary in an answer about a principal."""
+    """Return the ARN of the permissions boundary in an answer about a principal; ``None`` if it has none."""
     arn = answer.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn")
     return str(arn) if arn else None
 
 
 def tags(answer: dict[str, Any]) -> dict[str, str]:
-    """The tags in an answer of AWS."""
-    return {tag["Key"]: tag["Value"] for tag in answer.get("Tags", [])}
+    """Return the tags in an answer of AWS."""
+    return dict(boto3_tag_list_to_ansible_dict(answer.get("Tags", [])))

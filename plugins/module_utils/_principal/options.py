@@ -31,7 +31,7 @@ PRINCIPAL_SPEC: dict[str, Any] = {
 
 
 def declared(params: Mapping[str, Any], region: str | None) -> Declared:
-    """What the user declares for a principal.
+    """Return what the options declare for a principal.
 
     :raises InvalidInput: AWS would refuse an option.
     """
@@ -58,7 +58,7 @@ def declared(params: Mapping[str, Any], region: str | None) -> Declared:
 
 
 def check_principal(params: Mapping[str, Any], partition: str) -> None:
-    """Refuse options for roles and users that IAM would refuse. :raises InvalidInput: it names the option."""
+    """Check that IAM accepts these options. :raises InvalidInput: it does not; the message names the option."""
     for arn in params.get("managed_policies", []):
         _names.check_policy_arn(arn, partition, "managed_policies")
     boundary = params["permissions_boundary"]
@@ -73,5 +73,5 @@ def _tags(params: Mapping[str, Any]) -> dict[str, str] | None:
 
 
 def _text(value: Any) -> str:
-    """A tag's value as AWS stores it; YAML gives numbers and booleans where a person wrote text."""
+    """Return the value of a tag as text, as AWS stores it. YAML reads unquoted text as numbers and booleans."""
     return "true" if value is True else "false" if value is False else "" if value is None else str(value)

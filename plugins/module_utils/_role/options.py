@@ -6,8 +6,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils import _module, _names
-from ansible_collections.cwagent.iam.plugins.module_utils._role import plan as role_plan
+from ansible_collections.cwagent.iam.plugins.module_utils import _names
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.options import PRINCIPAL_SPEC, declared
+from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import DesiredRole, check_settings, ec2_service
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,24 +18,22 @@ SPEC: dict[str, Any] = {
     "instance_profile": {"type": "str"},
     "description": {"type": "str"},
     "max_session_duration": {"type": "int"},
-    **_module.PRINCIPAL_SPEC,
+    **PRINCIPAL_SPEC,
 }
-
-
 REQUIRED_IF = [("state", "present", ["access"])]
 
 
-def wanted(params: Mapping[str, Any], region: str | None) -> role_plan.DesiredRole:
-    """What the options ask for. :raises InvalidInput: AWS would refuse it."""
+def desired_role(params: Mapping[str, Any], region: str | None) -> DesiredRole:
+    """Return the role that the options describe. :raises InvalidInput: AWS would refuse an option."""
     profile = params["instance_profile"] or params["name"]
     _names.check_name("role", params["name"])
     _names.check_name("instance profile", profile)
-    role_plan.check_settings(params["description"], params["max_session_duration"])
-    return role_plan.DesiredRole(
+    check_settings(params["description"], params["max_session_duration"])
+    return DesiredRole(
         name=params["name"],
-        declared=_module.declared(params, region),
+        declared=declared(params, region),
         profile=profile,
-        service=role_plan.ec2_service(_names.partition_of(region)),
+        service=ec2_service(_names.partition_of(region)),
         description=params["description"],
         max_session_duration=params["max_session_duration"],
     )

@@ -1,6 +1,6 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""IAM roles with their instance profile: what is there, what is wanted, and the steps between. Pure."""
+"""IAM roles with their instance profile: current and planned state, and the steps between them. Pure."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from ansible_collections.cwagent.iam.plugins.module_utils._plan import (
     DELETE_RETRY_CODES,
     NEW_ENTITY_RETRY_CODES,
     NOT_FOUND_CODES,
+    Kind,
+    Plan,
     Step,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import (
     Declared,
     PrincipalState,
     delete_inline_steps,
-    detach,
+    detach_steps,
     grant_steps,
     principal_to_dict,
     tag_steps,
@@ -31,11 +33,19 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DEFAULT_SESSION_DURATION = 3600
+# https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateRole.html
+SESSION_DURATIONS = range(3600, 43201)
+MAX_DESCRIPTION = 1000
+_DESCRIPTION = r"[\t\n\r\x20-\x7e\xa1-\xff]*"
 
 
 @dataclass(frozen=True)
 class InstanceProfile:
-    """An instance profile. :param role: the name of the role in it; IAM allows one. :param id: IAM's unique id."""
+    """An instance profile in IAM.
+
+    :param role: the name of the role in it; IAM allows one.
+    :param id: the unique id that IAM gave it.
+    """
 
     name: str
     path: str = "/"
@@ -47,7 +57,7 @@ class InstanceProfile:
 
 @dataclass(frozen=True)
 class Role:
-    """A role as it is.
+    """A role in IAM.
 
     :param trust: the trust policy.
     :param max_session_duration: seconds.
@@ -63,9 +73,9 @@ class Role:
 
 @dataclass(frozen=True)
 class State:
-    """A role and its instance profile as they are; either can be there without the other.
+    """A role and its instance profile; either can exist without the other.
 
-    :param other_profiles: names of further instance profiles that hold the role; read only before a deletion.
+    :param other_profiles: names of other instance profiles that contain the role; read only before a deletion.
     """
 
     role: Role | None = None
@@ -75,10 +85,11 @@ class State:
 
 @dataclass(frozen=True)
 class DesiredRole:
-    """A role as the user declares it. ``None`` leaves a thing as it is.
+    """The role that the user declares. ``None`` leaves a property unchanged.
 
-    :param service: the service principal of EC2 in this partition.
     :param profile: the name of the instance profile.
+    :param service: the service principal of EC2 in this partition.
+    :param max_session_duration: seconds.
     """
 
     name: str
@@ -89,31 +100,25 @@ class DesiredRole:
     max_session_duration: int | None = None
 
 
-# https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateRole.html
-MAX_DESCRIPTION = 1000
-_DESCRIPTION = r"[\t\n\r\x20-\x7e\xa1-\xff]*"
-SESSION_DURATIONS = range(3600, 43201)
-
-
 def check_settings(description: str | None, max_session_duration: int | None) -> None:
-    """Refuse settings that IAM would refuse. :raises InvalidInput: it says what IAM allows."""
+    """Check that IAM accepts these settings. :raises InvalidInput: it does not; the message says what is allowed."""
     if description and not re.fullmatch(_DESCRIPTION, description):
         raise InvalidInput(
-            "description: IAM takes only characters of Latin-1, which leaves out dashes and curly quotes."
+            "description: IAM allows only characters of Latin-1, which has no dashes and no curly quotes."
         )
     if description and len(description) > MAX_DESCRIPTION:
-        raise InvalidInput(f"description: IAM allows {MAX_DESCRIPTION} characters, these are {len(description)}.")
+        raise InvalidInput(f"description: must be at most {MAX_DESCRIPTION} characters, not {len(description)}.")
     if max_session_duration is not None and max_session_duration not in SESSION_DURATIONS:
-        raise InvalidInput(f"max_session_duration: IAM allows 3600 to 43200 seconds, not {max_session_duration}.")
+        raise InvalidInput(f"max_session_duration: must be between 3600 and 43200 seconds, not {max_session_duration}.")
 
 
 def ec2_service(partition: str) -> str:
-    """EC2's service principal. In China it is written with the partition's own domain."""
+    """Return the service principal of EC2. In China its name ends with the domain of the partition."""
     return "ec2.amazonaws.com.cn" if partition == "aws-cn" else "ec2.amazonaws.com"
 
 
 def trust_policy(service: str) -> dict[str, Any]:
-    """The trust policy that lets EC2, and nothing else, hand out the role's credentials."""
+    """Return the trust policy that allows EC2, and nothing else, to assume the role."""
     return {"Version": "2012-10-17", "Statement": [_trust_statement(service)]}
 
 
@@ -121,9 +126,22 @@ def _trust_statement(service: str) -> dict[str, Any]:
     return {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
 
 
-def _listed(value: Any) -> list[Any]:
-    """Policy elements may be written as a value or as a list of values."""
+def _as_list(value: Any) -> list[Any]:
+    """Return an element of a policy as a list: policies may have one value or a list of values."""
     return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def planned_trust(current: Mapping[str, Any], desired: DesiredRole) -> Mapping[str, Any]:
+    """Return the trust policy after all steps.
+
+    It is the current one where that trusts EC2 already. Otherwise the statement that trusts EC2 is added to it, or
+    replaces it with ``exclusive``.
+    """
+    statements = _as_list(current.get("Statement", []))
+    is_trusted = any(_trusts(statement, desired.service) for statement in statements)
+    if desired.declared.exclusive:
+        return current if is_trusted and _trusts_only(statements, desired.service) else trust_policy(desired.service)
+    return current if is_trusted else {**current, "Statement": [*statements, _trust_statement(desired.service)]}
 
 
 def _trusts(statement: Mapping[str, Any], service: str) -> bool:
@@ -132,42 +150,67 @@ def _trusts(statement: Mapping[str, Any], service: str) -> bool:
         statement.get("Effect") == "Allow"
         and "Condition" not in statement
         and isinstance(principal, dict)
-        and service in _listed(principal.get("Service", []))
-        and "sts:AssumeRole" in _listed(statement.get("Action", []))
+        and service in _as_list(principal.get("Service", []))
+        and "sts:AssumeRole" in _as_list(statement.get("Action", []))
     )
 
 
-def trust_after(current: Mapping[str, Any], desired: DesiredRole) -> Mapping[str, Any]:
-    """The trust policy to end with: the one that is there where it does, else ours added to it or in its place."""
-    statements = _listed(current.get("Statement", []))
-    trusted = any(_trusts(statement, desired.service) for statement in statements)
-    if desired.declared.exclusive:
-        return current if trusted and _is_only(statements, desired.service) else trust_policy(desired.service)
-    return current if trusted else {**current, "Statement": [*statements, _trust_statement(desired.service)]}
-
-
-def _is_only(statements: list[Any], service: str) -> bool:
+def _trusts_only(statements: list[Any], service: str) -> bool:
     if len(statements) != 1:
         return False
     statement = statements[0]
     return (
         statement.get("Effect") == "Allow"
         and statement.get("Principal") in ({"Service": service}, {"Service": [service]})
-        and _listed(statement.get("Action")) == ["sts:AssumeRole"]
+        and _as_list(statement.get("Action")) == ["sts:AssumeRole"]
         and set(statement) <= {"Sid", "Effect", "Principal", "Action"}
     )
 
 
+def check_is_possible(current: State, desired: DesiredRole) -> None:
+    """Check that the desired role does not require to lose something that exists.
+
+    :raises InvalidInput: it does, or IAM cannot make the change.
+    """
+    path = current.role.principal.path if current.role else None
+    if path is not None and desired.declared.path not in (None, path):
+        raise InvalidInput(
+            f"role '{desired.name}' exists with path {path}, and IAM cannot move it to {desired.declared.path}; leave "
+            "the path out, or delete the role first."
+        )
+    other_role = current.profile.role if current.profile else None
+    if other_role not in (None, desired.name) and not desired.declared.exclusive:
+        raise InvalidInput(
+            f"instance profile '{desired.profile}' contains role '{other_role}', and IAM allows only one role in it; "
+            f"choose another instance_profile, or set exclusive to replace that role with '{desired.name}'."
+        )
+
+
+def plan(current: State, desired: DesiredRole) -> Plan[State]:
+    """Plan the way from the current role to the desired one. ``check_is_possible`` has to come first."""
+    planned = planned_state(current, desired)
+    steps: list[Step] = []
+    if current.role and planned.role:
+        steps += _setting_steps(current.role, planned.role)
+        steps += update_steps("role", desired.name, current.role.principal, planned.role.principal)
+    elif planned.role:
+        grant = grant_steps("role", desired.name, planned.role.principal, PrincipalState())
+        steps += [_create_role(planned.role), *(replace(step, retry_when=NEW_ENTITY_RETRY_CODES) for step in grant)]
+    if planned.profile:
+        steps += _profile_steps(current.profile, planned.profile)
+    return Plan(current, planned, {desired.name: steps})
+
+
 def planned_state(current: State, desired: DesiredRole) -> State:
-    """The state that the plan leads to; the diff and the result are rendered from it."""
+    """Return the state after all steps."""
     role = current.role or Role(
         desired.name, trust_policy(desired.service), PrincipalState(path=desired.declared.path or "/")
     )
     profile = current.profile or InstanceProfile(desired.profile, path=role.principal.path)
     role = replace(
         role,
-        trust=trust_after(role.trust, desired),
-        principal=desired.declared.planned_principal(role.principal),
+        trust=planned_trust(role.trust, desired),
+        principal=desired.declared.planned(role.principal),
         description=role.description if desired.description is None else desired.description,
         max_session_duration=desired.max_session_duration or role.max_session_duration,
     )
@@ -175,185 +218,165 @@ def planned_state(current: State, desired: DesiredRole) -> State:
     return replace(current, role=role, profile=profile)
 
 
-def plan(current: State, desired: DesiredRole) -> list[Step]:
-    """The steps from the role as it is to the role as it is wanted.
-
-    :raises InvalidInput: what is wanted cannot be had without losing something that is there.
-    """
-    _refuse_losses(current, desired)
-    planned = planned_state(current, desired)
-    steps: list[Step] = []
-    if current.role and planned.role:
-        steps += [
-            *_update(current.role, planned.role),
-            *update_steps("role", desired.name, current.role.principal, planned.role.principal),
-        ]
-    elif planned.role:
-        given = grant_steps("role", desired.name, planned.role.principal, PrincipalState())
-        steps += [_create(planned.role), *(replace(step, retry_when=NEW_ENTITY_RETRY_CODES) for step in given)]
-    return steps + (_profile_steps(current.profile, planned.profile) if planned.profile else [])
-
-
-def _refuse_losses(current: State, desired: DesiredRole) -> None:
-    if current.role and desired.declared.path not in (None, current.role.principal.path):
-        raise InvalidInput(
-            f"role '{desired.name}' exists with path {current.role.principal.path}, and IAM cannot move it to "
-            f"{desired.declared.path}; leave the path out, or remove the role first."
-        )
-    if current.profile and current.profile.role not in (None, desired.name) and not desired.declared.exclusive:
-        raise InvalidInput(
-            f"instance profile '{desired.profile}' holds role '{current.profile.role}' and can hold only one; choose another "
-            f"instance_profile, or set exclusive to put role '{desired.name}' in its place."
-        )
-
-
-def _create(planned: Role) -> Step:
+def _create_role(role: Role) -> Step:
     arguments: dict[str, Any] = {
-        "role_name": planned.name,
-        "path": planned.principal.path,
-        "assume_role_policy_document": planned.trust,
-        "max_session_duration": planned.max_session_duration,
+        "role_name": role.name,
+        "path": role.principal.path,
+        "assume_role_policy_document": role.trust,
+        "max_session_duration": role.max_session_duration,
     }
     optional = {
-        "description": planned.description,
-        "permissions_boundary": planned.principal.boundary,
-        "tags": planned.principal.tags,
+        "description": role.description,
+        "permissions_boundary": role.principal.boundary,
+        "tags": role.principal.tags,
     }
     arguments.update({key: value for key, value in optional.items() if value})
-    return Step("iam:CreateRole", arguments, f"create role '{planned.name}'")
+    return Step(Kind.CREATE, "iam:CreateRole", arguments, f"create role '{role.name}'")
 
 
-def _update(current: Role, planned: Role) -> list[Step]:
+def _setting_steps(current: Role, planned: Role) -> list[Step]:
     steps = []
     if planned.trust != current.trust:
         arguments = {"role_name": current.name, "policy_document": planned.trust}
-        steps.append(Step("iam:UpdateAssumeRolePolicy", arguments, f"set the trust policy of role '{current.name}'"))
+        summary = f"set the trust policy of role '{current.name}'"
+        steps.append(Step(Kind.UPDATE, "iam:UpdateAssumeRolePolicy", arguments, summary))
     if (planned.description, planned.max_session_duration) != (current.description, current.max_session_duration):
-        # UpdateRole sets both to their defaults when they are left out.
+        # UpdateRole resets what is omitted to its default, so both are always sent.
         settings: dict[str, Any] = {
             "role_name": current.name,
             "description": planned.description,
             "max_session_duration": planned.max_session_duration,
         }
-        words = f"set the description and the session duration of role '{current.name}'"
-        steps.append(Step("iam:UpdateRole", settings, words))
+        summary = f"set the description and the session duration of role '{current.name}'"
+        steps.append(Step(Kind.UPDATE, "iam:UpdateRole", settings, summary))
     return steps
 
 
 def _profile_steps(current: InstanceProfile | None, planned: InstanceProfile) -> list[Step]:
-    steps: list[Step] = []
-    if current is None:
-        arguments: dict[str, Any] = {"instance_profile_name": planned.name, "path": planned.path}
-        if planned.tags:
-            arguments["tags"] = planned.tags
-        steps.append(Step("iam:CreateInstanceProfile", arguments, f"create instance profile '{planned.name}'"))
-    else:
-        steps += tag_steps("instance profile", planned.name, current.tags, planned.tags)
-    principal = current.role if current else None
-    if principal and principal != planned.role:
-        steps.append(_out_of_profile(planned.name, principal))
-    if principal != planned.role:
-        arguments = {"instance_profile_name": planned.name, "role_name": planned.role}
-        words = f"put role '{planned.role}' into instance profile '{planned.name}'"
-        steps.append(Step("iam:AddRoleToInstanceProfile", arguments, words, retry_when=NEW_ENTITY_RETRY_CODES))
-    return steps
+    steps = (
+        tag_steps("instance profile", planned.name, current.tags, planned.tags)
+        if current
+        else [_create_profile(planned)]
+    )
+    current_role = current.role if current else None
+    if current_role == planned.role:
+        return steps
+    if current_role:
+        steps.append(_remove_from_profile(planned.name, current_role))
+    arguments = {"instance_profile_name": planned.name, "role_name": planned.role}
+    summary = f"add role '{planned.role}' to instance profile '{planned.name}'"
+    action = "iam:AddRoleToInstanceProfile"
+    return [*steps, Step(Kind.UPDATE, action, arguments, summary, retry_when=NEW_ENTITY_RETRY_CODES)]
 
 
-def _out_of_profile(profile: str, role: str) -> Step:
+def _create_profile(profile: InstanceProfile) -> Step:
+    arguments: dict[str, Any] = {"instance_profile_name": profile.name, "path": profile.path}
+    if profile.tags:
+        arguments["tags"] = profile.tags
+    return Step(Kind.CREATE, "iam:CreateInstanceProfile", arguments, f"create instance profile '{profile.name}'")
+
+
+def _remove_from_profile(profile: str, role: str) -> Step:
     arguments = {"instance_profile_name": profile, "role_name": role}
-    words = f"take role '{role}' out of instance profile '{profile}'"
-    return Step("iam:RemoveRoleFromInstanceProfile", arguments, words, done_when=NOT_FOUND_CODES)
+    summary = f"remove role '{role}' from instance profile '{profile}'"
+    return Step(Kind.UPDATE, "iam:RemoveRoleFromInstanceProfile", arguments, summary, done_when=NOT_FOUND_CODES)
 
 
 def propagation_warnings(current: State, desired: DesiredRole) -> list[str]:
-    """What takes its time on instances although IAM shows it at once, in words.
+    """List what takes effect on instances later than in IAM, in words.
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_switch-role-ec2_instance-profiles.html
     """
-    principal = current.profile.role if current.profile else None
-    if principal is None or principal == desired.name:
+    current_role = current.profile.role if current.profile else None
+    if current_role is None or current_role == desired.name:
         return []
-    carrying = f"instances that carry instance profile '{desired.profile}'"
-    return [
-        f"{carrying} can use role '{principal}' for up to an hour still; taking it off them and putting it on ends that"
-    ]
+    warning = (
+        f"instances with instance profile '{desired.profile}' can use the permissions of role '{current_role}' for up "
+        "to one more hour; to end that now, disassociate the instance profile from them and associate it again"
+    )
+    return [warning]
+
+
+def plan_absent(current: State, desired: DesiredRole) -> Plan[State]:
+    """Plan the deletion of the role and its instance profile, in an order that IAM accepts.
+
+    A role with something unmanaged on it is kept, and so is its instance profile; only what is managed is removed.
+    """
+    planned = planned_absence(current, desired)
+    if current.role and planned.role:
+        steps = update_steps("role", desired.name, current.role.principal, planned.role.principal)
+        return Plan(current, planned, {desired.name: steps})
+    steps = []
+    if current.role:
+        steps += detach_steps("role", desired.name, current.role.principal.policies)
+        steps += delete_inline_steps("role", desired.name, current.role.principal.inline)
+        steps += [_remove_from_profile(name, desired.name) for name in sorted(current.other_profiles)]
+    if current.profile and not planned.profile:
+        steps += [_remove_from_profile(desired.profile, desired.name)] if current.profile.role else []
+        steps.append(_delete("instance profile", desired.profile))
+    if current.role:
+        steps.append(_delete("role", desired.name))
+    return Plan(current, planned, {desired.name: steps})
+
+
+def planned_absence(current: State, desired: DesiredRole) -> State:
+    """Return the state after the deletion; a role with something unmanaged on it keeps that and loses the rest."""
+    if current.role and blockers(current, desired):
+        principal = desired.declared.without_managed(current.role.principal)
+        return replace(current, role=replace(current.role, principal=principal))
+    has_other_role = current.profile and current.profile.role not in (None, desired.name)
+    return State(profile=current.profile if has_other_role else None)
 
 
 def blockers(current: State, desired: DesiredRole) -> list[str]:
-    """What is on the role that is not ours and so keeps it from being deleted, in words."""
+    """List what is unmanaged on the role and prevents its deletion, in words."""
     if current.role is None or desired.declared.exclusive:
         return []
-    statements = _listed(current.role.trust.get("Statement", []))
-    others = sum(not _is_only([statement], desired.service) for statement in statements)
+    statements = _as_list(current.role.trust.get("Statement", []))
+    others = sum(not _trusts_only([statement], desired.service) for statement in statements)
     return [
         *unmanaged(current.role.principal, desired.declared),
-        *([f"{others} further trust statement{'s' if others > 1 else ''}"] if others else []),
+        *([f"{others} other trust statement{'s' if others > 1 else ''}"] if others else []),
         *(f"instance profile '{name}'" for name in sorted(current.other_profiles)),
     ]
 
 
-def planned_absence(current: State, desired: DesiredRole) -> State:
-    """What is left when ours is taken down: of a role with foreign things on it, all but ours."""
-    if current.role and blockers(current, desired):
-        return replace(
-            current, role=replace(current.role, principal=desired.declared.without_managed(current.role.principal))
-        )
-    keep_profile = current.profile and current.profile.role not in (None, desired.name)
-    return State(profile=current.profile if keep_profile else None)
+def _delete(kind: str, name: str) -> Step:
+    """Return the step that deletes a ``role`` or an ``instance profile``."""
+    return Step(
+        Kind.DELETE,
+        f"iam:Delete{kind.title().replace(' ', '')}",
+        {f"{kind.replace(' ', '_')}_name": name},
+        f"delete {kind} '{name}'",
+        done_when=NOT_FOUND_CODES,
+        retry_when=DELETE_RETRY_CODES,
+    )
 
 
-def plan_absent(current: State, desired: DesiredRole) -> list[Step]:
-    """The steps that take the role down, in an order IAM accepts."""
-    left = planned_absence(current, desired)
-    if current.role and left.role:
-        return update_steps("role", desired.name, current.role.principal, left.role.principal)
-    steps: list[Step] = []
-    if current.role:
-        steps += detach("role", desired.name, current.role.principal.policies)
-        steps += delete_inline_steps("role", desired.name, current.role.principal.inline)
-        steps += [_out_of_profile(name, desired.name) for name in sorted(current.other_profiles)]
-    if current.profile and not left.profile:
-        steps += [_out_of_profile(desired.profile, desired.name)] if current.profile.role else []
-        arguments = {"instance_profile_name": desired.profile}
-        words = f"delete instance profile '{desired.profile}'"
-        steps.append(
-            Step(
-                "iam:DeleteInstanceProfile", arguments, words, done_when=NOT_FOUND_CODES, retry_when=DELETE_RETRY_CODES
-            )
-        )
-    if current.role:
-        words = f"delete role '{desired.name}'"
-        steps.append(
-            Step(
-                "iam:DeleteRole",
-                {"role_name": desired.name},
-                words,
-                done_when=NOT_FOUND_CODES,
-                retry_when=DELETE_RETRY_CODES,
-            )
-        )
-    return steps
+def to_dict(state: State) -> dict[str, Any]:
+    """Render the role and its instance profile for the result and the diff."""
+    return {
+        "role": _role_to_dict(state.role) if state.role else None,
+        "instance_profile": _profile_to_dict(state.profile) if state.profile else None,
+    }
 
 
-def render(state: State) -> dict[str, Any]:
-    """The role and its instance profile as the result and the diff show them."""
-    role, profile = state.role, state.profile
-    shown: dict[str, Any] = {"role": None, "instance_profile": None}
-    if role:
-        shown["role"] = {
-            "name": role.name,
-            "arn": role.arn,
-            "description": role.description,
-            "max_session_duration": role.max_session_duration,
-            "trust_policy": dict(role.trust),
-            **principal_to_dict(role.principal),
-        }
-    if profile:
-        shown["instance_profile"] = {
-            "name": profile.name,
-            "arn": profile.arn,
-            "path": profile.path,
-            "role": profile.role,
-            "tags": dict(profile.tags),
-        }
-    return shown
+def _role_to_dict(role: Role) -> dict[str, Any]:
+    return {
+        "name": role.name,
+        "arn": role.arn,
+        "description": role.description,
+        "max_session_duration": role.max_session_duration,
+        "trust_policy": dict(role.trust),
+        **principal_to_dict(role.principal),
+    }
+
+
+def _profile_to_dict(profile: InstanceProfile) -> dict[str, Any]:
+    return {
+        "name": profile.name,
+        "arn": profile.arn,
+        "path": profile.path,
+        "role": profile.role,
+        "tags": dict(profile.tags),
+    }

@@ -1,13 +1,12 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Reads roles and instance profiles from IAM and takes the steps of their plans."""
+"""Reads roles and instance profiles from IAM, and applies the steps of their plans."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
-from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import (
     attached_policies,
     boundary,
@@ -20,65 +19,64 @@ from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import Desi
 
 if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+    from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan
 
 
 class RoleResource(Resource[State]):
     """A role and its instance profile in IAM.
 
-    :param present: whether they are wanted at all.
-    :param for_result: whether to read also what the plan does not look at, but the result shows.
+    :param present: whether they should exist.
+    :param for_result: whether to read what the result shows even where the plan does not need it.
     """
 
     def __init__(self, aws: Aws, desired: DesiredRole, present: bool, *, for_result: bool = True) -> None:
         super().__init__(aws)
         self._desired = desired
         self._present = present
-        # The plan looks at inline policies in these cases alone.
-        self._inline_matters = for_result or not present or desired.declared.exclusive or desired.declared.admin_window
+        # The plan needs the inline policies only in these cases.
+        self._reads_inline = for_result or not present or desired.declared.exclusive or desired.declared.admin_window
 
     def read(self) -> State:
-        """The role and the instance profile as IAM shows them; further instance profiles only before a deletion."""
+        """Read the role and its instance profile; other instance profiles only before a deletion."""
         role = self._read_role()
         profile = find_profile(self._aws, self._desired.profile)
         others = self._other_profiles() if role and not self._present else frozenset()
         return State(role, profile, others)
 
-    def plan(self, current: State) -> Plan:
-        """The steps, all on one item."""
-        steps = (
-            role_plan.plan(current, self._desired) if self._present else role_plan.plan_absent(current, self._desired)
-        )
-        return Plan({self._desired.name: steps})
+    def plan(self, current: State) -> Plan[State]:
+        """Plan all steps as those of one item.
 
-    def after(self, current: State) -> State:
-        """The state that the plan leads to."""
-        return (
-            role_plan.planned_state(current, self._desired)
-            if self._present
-            else role_plan.planned_absence(current, self._desired)
-        )
-
-    def render(self, state: State) -> dict[str, Any]:
-        """The role and the instance profile for the diff."""
-        return role_plan.render(state)
-
-    def report(self, current: State, planned: State) -> dict[str, Any]:
-        """The role and the instance profile for the result, and what kept the role from being deleted."""
-        return {**role_plan.render(planned), "stays": self._blockers(current)}
-
-    def warnings(self, current: State) -> list[str]:
-        """That the role was not deleted, and why; what takes its time on instances."""
+        :raises InvalidInput: the desired role would lose something that exists.
+        """
         if self._present:
-            return role_plan.propagation_warnings(current, self._desired)
-        blockers = self._blockers(current)
-        return (
-            [f"role '{self._desired.name}' stays, without the agent's rights: it has {', '.join(blockers)}"]
-            if blockers
-            else []
-        )
+            role_plan.check_is_possible(current, self._desired)
+        return self._plan(current)
 
-    def _blockers(self, current: State) -> list[str]:
-        return [] if self._present else role_plan.blockers(current, self._desired)
+    def _plan(self, current: State) -> Plan[State]:
+        return (role_plan.plan if self._present else role_plan.plan_absent)(current, self._desired)
+
+    def remaining(self, plan: Plan[State], state: State) -> list[str]:
+        """List what is missing from a state; without the check, since the plan was applied and the input was valid."""
+        del plan
+        return self._plan(state).summaries
+
+    def to_diff(self, state: State) -> dict[str, Any]:
+        """Render the role and the instance profile."""
+        return role_plan.to_dict(state)
+
+    def to_result(self, plan: Plan[State], final: State) -> dict[str, Any]:
+        """Render the role, the instance profile, and what prevented the deletion of the role."""
+        return {**role_plan.to_dict(final), "blockers": self._blockers(plan)}
+
+    def warnings(self, plan: Plan[State]) -> list[str]:
+        """List why the role was not deleted, or what takes effect on instances later."""
+        if self._present:
+            return role_plan.propagation_warnings(plan.current, self._desired)
+        blockers = ", ".join(self._blockers(plan))
+        return [f"role '{self._desired.name}' was not deleted; still attached: {blockers}"] if blockers else []
+
+    def _blockers(self, plan: Plan[State]) -> list[str]:
+        return [] if self._present else role_plan.blockers(plan.current, self._desired)
 
     def _read_role(self) -> Role | None:
         name = self._desired.name
@@ -91,7 +89,7 @@ class RoleResource(Resource[State]):
             principal=PrincipalState(
                 path=role["Path"],
                 policies=attached_policies(self._aws, "role", name),
-                inline=inline_policies(self._aws, "role", name) if self._inline_matters else frozenset(),
+                inline=inline_policies(self._aws, "role", name) if self._reads_inline else frozenset(),
                 boundary=boundary(role),
                 tags=tags(role),
             ),
@@ -105,18 +103,18 @@ class RoleResource(Resource[State]):
         pages = self._aws.pages(
             "iam:ListInstanceProfilesForRole", f"list the instance profiles of role '{name}'", RoleName=name
         )
-        principal = {profile["InstanceProfileName"] for page in pages for profile in page["InstanceProfiles"]}
-        return frozenset(principal - {self._desired.profile})
+        profiles = {profile["InstanceProfileName"] for page in pages for profile in page["InstanceProfiles"]}
+        return frozenset(profiles - {self._desired.profile})
 
 
 def find_role(aws: Aws, name: str) -> dict[str, Any] | None:
-    """A role as IAM shows it, without its policies."""
+    """Read a role as IAM answers, without its policies; ``None`` if there is none."""
     found = aws.find("iam:GetRole", f"read role '{name}'", absent="NoSuchEntity", RoleName=name)
     return found["Role"] if found else None
 
 
 def find_profile(aws: Aws, name: str) -> InstanceProfile | None:
-    """An instance profile as IAM shows it."""
+    """Read an instance profile; ``None`` if there is none."""
     description = f"read instance profile '{name}'"
     found = aws.find("iam:GetInstanceProfile", description, absent="NoSuchEntity", InstanceProfileName=name)
     if found is None:

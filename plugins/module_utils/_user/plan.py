@@ -1,17 +1,18 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""IAM users with one saved access key each: what is there, what is wanted, and the steps between. Pure."""
+"""IAM users with one saved access key each: current and planned state, and the steps between them. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access_keys import rotation
+from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.model import delete_key
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import (
-    REMOVE_CREDENTIALS,
+    DELETE_CREDENTIALS,
     Keyring,
     SavedCredentials,
+    keys_to_dicts,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
@@ -19,13 +20,14 @@ from ansible_collections.cwagent.iam.plugins.module_utils._plan import (
     DELETE_RETRY_CODES,
     NEW_ENTITY_RETRY_CODES,
     NOT_FOUND_CODES,
+    Kind,
     Step,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import (
     Declared,
     PrincipalState,
     delete_inline_steps,
-    detach,
+    detach_steps,
     grant_steps,
     principal_to_dict,
     unmanaged,
@@ -42,18 +44,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CredentialKind:
-    """A way to sign in as a user besides access keys; IAM deletes no user that has one.
+    """A way to sign in as a user besides access keys; IAM does not delete a user that has one.
 
-    :param listing: the action that lists them; ``answer`` and ``id`` are where their ids stand in what it answers.
-    :param deletion: the action that takes one away; ``argument`` is where it takes the id.
+    :param label: what it is called in messages.
+    :param list_action: the action that lists them, with the keys of the list and of the id in its answer.
+    :param delete_action: the action that deletes one, with the argument for the id.
     """
 
-    words: str
-    listing: str
-    answer: str
-    id: str
-    deletion: str
-    argument: str
+    label: str
+    list_action: str
+    list_key: str
+    id_key: str
+    delete_action: str
+    id_argument: str
 
 
 # https://docs.aws.amazon.com/IAM/latest/APIReference/API_DeleteUser.html
@@ -92,20 +95,20 @@ CREDENTIAL_KINDS = (LOGIN, MFA, SSH, SERVICE, CERTIFICATE)
 
 @dataclass(frozen=True)
 class Credential:
-    """One of these that a user has."""
+    """A credential of a user besides access keys."""
 
     kind: CredentialKind
     id: str
 
     def __str__(self) -> str:
-        return self.kind.words if self.kind is LOGIN else f"{self.kind.words} {self.id}"
+        return self.kind.label if self.kind is LOGIN else f"{self.kind.label} {self.id}"
 
 
 @dataclass(frozen=True)
 class User:
-    """A user as it is.
+    """A user in IAM.
 
-    :param keys: empty where they were not asked for, as are ``credentials``.
+    :param keys: the access keys; like ``credentials``, empty where they were not read.
     """
 
     name: str
@@ -118,53 +121,58 @@ class User:
 
 @dataclass(frozen=True)
 class State:
-    """A user and what is saved of it; either can be there without the other.
+    """A user and what is saved for it; either can exist without the other.
 
+    :param read_at: when it was read, by the clock of AWS.
     :param saved: ``None`` where keys are not managed.
+    :param error: why the user could not be read; what is known of it is then incomplete.
     """
 
     name: str
+    read_at: datetime
     user: User | None = None
     saved: SavedCredentials | None = None
+    error: CwagentError | None = None
 
 
-def keyring(current: State, desired: Declared, rules: KeyRules, time: datetime) -> Keyring | None:
-    """The user's keys with what is wanted of them; ``None`` where they are not managed.
+def keyring(current: State, desired: Declared, rules: KeyRules) -> Keyring | None:
+    """Return the user's keys with the rules for them; ``None`` where they are not managed.
 
-    Where there is an admin window, keys are switched on only while it is open.
-
-    :param time: the present, by the clock of AWS.
+    Where there is an admin window, keys are active only while it is open.
     """
     if current.saved is None:
         return None
     keys = current.user.keys if current.user else ()
-    window = desired.admin_window or (current.user is not None and WINDOW_POLICY in current.user.principal.inline)
-    return Keyring(current.name, keys, current.saved, replace(rules, inactive=window), time)
+    has_window = desired.admin_window or (current.user is not None and WINDOW_POLICY in current.user.principal.inline)
+    return Keyring(current.name, keys, current.saved, replace(rules, create_inactive=has_window), current.read_at)
 
 
 def planned_state(current: State, desired: Declared, ring: Keyring | None) -> State:
-    """The state that the plan leads to. The id of a key that is yet to be made is empty, or ``None`` where saved."""
+    """Return the state after all steps.
+
+    The id of a key that does not exist yet is empty in the user, and ``None`` in what is saved.
+    """
     user = current.user or User(current.name, PrincipalState(path=desired.path or "/"))
     groups = frozenset() if desired.exclusive else user.groups
-    user = replace(user, principal=desired.planned_principal(user.principal), groups=groups)
+    user = replace(user, principal=desired.planned(user.principal), groups=groups)
     if ring is None:
         return replace(current, user=user)
-    keys = ring.after()
-    made = any(not key.id for key in keys)
-    saved = SavedCredentials(ring.saved.where, key_id=None if made else ring.saved.key_id)
+    keys = ring.planned_keys()
+    has_new_key = any(not key.id for key in keys)
+    saved = SavedCredentials(ring.saved.where, key_id=None if has_new_key else ring.saved.key_id)
     return replace(current, user=replace(user, keys=keys), saved=saved)
 
 
 def plan(current: State, desired: Declared, ring: Keyring | None) -> list[Step]:
-    """The steps from one user as it is to the user as it is wanted.
+    """Plan the steps from the current user to the desired one.
 
-    :raises CwagentError: the user cannot be brought there.
+    :raises CwagentError: the user cannot be changed to that.
     """
     planned = planned_state(current, desired, ring)
     if current.user and desired.path not in (None, current.user.principal.path):
         raise InvalidInput(
-            f"user '{current.name}' exists with path {current.user.principal.path}, and this module does not move it to "
-            f"{desired.path}; leave the path out, or remove the user first."
+            f"user '{current.name}' exists with path {current.user.principal.path}, and this module does not move it "
+            f"to {desired.path}; leave the path out, or delete the user first."
         )
     if current.user and planned.user:
         steps = update_steps("user", current.name, current.user.principal, planned.user.principal)
@@ -172,116 +180,118 @@ def plan(current: State, desired: Declared, ring: Keyring | None) -> list[Step]:
             _remove_from_group(current.name, group) for group in sorted(current.user.groups - planned.user.groups)
         ]
     elif planned.user:
-        given = grant_steps("user", current.name, planned.user.principal, PrincipalState())
-        steps = [_create(planned.user), *(replace(step, retry_when=NEW_ENTITY_RETRY_CODES) for step in given)]
-    return steps + ring.steps(new_user=current.user is None) if ring else steps
+        grants = grant_steps("user", current.name, planned.user.principal, PrincipalState())
+        steps = [_create(planned.user), *(replace(step, retry_when=NEW_ENTITY_RETRY_CODES) for step in grants)]
+    return steps + ring.steps(is_new_user=current.user is None) if ring else steps
 
 
 def _create(user: User) -> Step:
     arguments: dict[str, Any] = {"user_name": user.name, "path": user.principal.path}
     optional = {"permissions_boundary": user.principal.boundary, "tags": user.principal.tags}
     arguments.update({key: value for key, value in optional.items() if value})
-    return Step("iam:CreateUser", arguments, f"create user '{user.name}'")
+    return Step(Kind.CREATE, "iam:CreateUser", arguments, f"create user '{user.name}'")
 
 
 def _remove_from_group(user: str, group: str) -> Step:
-    words = f"take user '{user}' out of group '{group}'"
-    return Step("iam:RemoveUserFromGroup", {"group_name": group, "user_name": user}, words, done_when=NOT_FOUND_CODES)
+    arguments = {"group_name": group, "user_name": user}
+    summary = f"remove user '{user}' from group '{group}'"
+    return Step(Kind.UPDATE, "iam:RemoveUserFromGroup", arguments, summary, done_when=NOT_FOUND_CODES)
 
 
 def blockers(current: State, desired: Declared, ring: Keyring | None) -> list[str]:
-    """What is on the user that is not ours and so keeps it from being deleted, in words."""
+    """List what is unmanaged on the user and prevents its deletion, in words."""
     if current.user is None or desired.exclusive:
         return []
     return [
         *unmanaged(current.user.principal, desired),
         *(f"group '{name}'" for name in sorted(current.user.groups)),
-        *(f"access key {key.id}" for key in _foreign_keys(current.user, ring)),
+        *(f"access key {key.id}" for key in _unmanaged_keys(current.user, ring)),
         *map(str, current.user.credentials),
     ]
 
 
-def _foreign_keys(user: User, ring: Keyring | None) -> tuple[AccessKey, ...]:
-    return ring.others if ring else user.keys
+def _unmanaged_keys(user: User, ring: Keyring | None) -> tuple[AccessKey, ...]:
+    return ring.unmanaged if ring else user.keys
 
 
 def planned_absence(current: State, desired: Declared, ring: Keyring | None) -> State:
-    """What is left when ours is taken down: of a user with foreign things on it, all but ours."""
+    """Return the state after the deletion; a user with unmanaged things keeps them and loses the rest."""
     if current.user and blockers(current, desired, ring):
         principal = desired.without_managed(current.user.principal)
-        return State(current.name, replace(current.user, principal=principal, keys=_foreign_keys(current.user, ring)))
-    return State(current.name)
+        kept = replace(current.user, principal=principal, keys=_unmanaged_keys(current.user, ring))
+        return State(current.name, current.read_at, kept)
+    return State(current.name, current.read_at)
 
 
 def plan_absent(current: State, desired: Declared, ring: Keyring | None) -> list[Step]:
-    """The steps that take the user down, in an order IAM accepts.
+    """Plan the steps that delete the user, in an order that IAM accepts.
 
-    :raises CwagentError: what is saved cannot be taken down with it.
+    :raises CwagentError: what is saved cannot be deleted with it.
     """
     if current.saved and current.saved.problem:
         raise CwagentError(current.saved.problem)
-    left = planned_absence(current, desired, ring)
+    kept = planned_absence(current, desired, ring).user
     steps: list[Step] = []
     if current.user:
-        kept = left.user.keys if left.user else ()
-        steps += [
-            rotation.delete(current.name, key.id, f"delete access key {key.id} of user '{current.name}'")
-            for key in current.user.keys
-            if key not in kept
-        ]
+        kept_keys = kept.keys if kept else ()
+        steps += [delete_key(current.name, key.id) for key in current.user.keys if key not in kept_keys]
     if current.saved and (current.saved.key_id or current.saved.pending is not None):
-        words = f"remove {current.saved.where}"
-        steps.append(Step(REMOVE_CREDENTIALS, {"user_name": current.name}, words))
-    if current.user and left.user:
-        steps += update_steps("user", current.name, current.user.principal, left.user.principal)
+        summary = f"delete {current.saved.where}"
+        steps.append(Step(Kind.DELETE, DELETE_CREDENTIALS, {"user_name": current.name}, summary))
+    if current.user and kept:
+        steps += update_steps("user", current.name, current.user.principal, kept.principal)
     elif current.user:
-        steps += detach("user", current.name, current.user.principal.policies)
+        steps += detach_steps("user", current.name, current.user.principal.policies)
         steps += delete_inline_steps("user", current.name, current.user.principal.inline)
         steps += [_remove_from_group(current.name, group) for group in sorted(current.user.groups)]
         steps += [
             step for credential in current.user.credentials for step in _delete_credential(current.name, credential)
         ]
-        words = f"delete user '{current.name}'"
-        steps.append(
-            Step(
-                "iam:DeleteUser",
-                {"user_name": current.name},
-                words,
-                done_when=NOT_FOUND_CODES,
-                retry_when=DELETE_RETRY_CODES,
-            )
-        )
+        steps.append(_delete(current.name))
     return steps
+
+
+def _delete(user: str) -> Step:
+    summary = f"delete user '{user}'"
+    return Step(
+        Kind.DELETE,
+        "iam:DeleteUser",
+        {"user_name": user},
+        summary,
+        done_when=NOT_FOUND_CODES,
+        retry_when=DELETE_RETRY_CODES,
+    )
 
 
 def _delete_credential(user: str, credential: Credential) -> list[Step]:
-    kind, words = credential.kind, f"{credential} of user '{user}'"
-    arguments = {"user_name": user, kind.argument: credential.id}
+    kind, subject = credential.kind, f"{credential} of user '{user}'"
+    arguments = {"user_name": user, kind.id_argument: credential.id}
     if kind is not MFA:
-        return [Step(kind.deletion, arguments, f"delete {words}", done_when=NOT_FOUND_CODES)]
-    steps = [Step(kind.deletion, arguments, f"deactivate {words}", done_when=NOT_FOUND_CODES)]
-    if ":mfa/" in credential.id:  # a virtual one outlives its user, and its name could not be used again
+        return [Step(Kind.DELETE, kind.delete_action, arguments, f"delete {subject}", done_when=NOT_FOUND_CODES)]
+    steps = [Step(Kind.UPDATE, kind.delete_action, arguments, f"deactivate {subject}", done_when=NOT_FOUND_CODES)]
+    if ":mfa/" in credential.id:  # a virtual device outlives its user, and its name could not be used again
         serial = {"serial_number": credential.id}
-        steps.append(Step("iam:DeleteVirtualMFADevice", serial, f"delete {words}", done_when=NOT_FOUND_CODES))
+        summary = f"delete {subject}"
+        steps.append(Step(Kind.DELETE, "iam:DeleteVirtualMFADevice", serial, summary, done_when=NOT_FOUND_CODES))
     return steps
 
 
-def render(states: Mapping[str, State], time: datetime) -> dict[str, Any]:
-    """The users as the result and the diff show them, in the order asked for."""
-    return {"users": [_render(state, state.user, time) for state in states.values() if state.user]}
+def to_dict(states: Mapping[str, State]) -> dict[str, Any]:
+    """Render the users for the result and the diff, in the order of the option."""
+    return {"users": [_user_to_dict(state, state.user) for state in states.values() if state.user]}
 
 
-def _render(state: State, user: User, time: datetime) -> dict[str, Any]:
+def _user_to_dict(state: State, user: User) -> dict[str, Any]:
     return {
         "name": user.name,
         "arn": user.arn,
         **principal_to_dict(user.principal),
         "groups": sorted(user.groups),
-        "access_keys": rotation.report(user.keys, time),
+        "access_keys": keys_to_dicts(user.keys, state.read_at),
         "saved": state.saved
-        and {"access_key_id": _known(user.keys, state.saved.key_id), "location": state.saved.where},
+        and {"access_key_id": _existing(user.keys, state.saved.key_id), "location": state.saved.where},
     }
 
 
-def _known(keys: Iterable[AccessKey], key_id: str | None) -> str | None:
+def _existing(keys: Iterable[AccessKey], key_id: str | None) -> str | None:
     return next((key.id for key in keys if key.id == key_id), None)

@@ -1,4 +1,4 @@
-"""Writes what every task of a playbook run came to, one JSON object a line, to the file in RECORDED_TO."""
+"""Writes the result of every task of a playbook run, one JSON object a line, to the file in RECORDED_TO."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DOCUMENTATION = """
 name: recorded
 type: notification
 short_description: Writes results to a file
-description: For tests, which read the results and what a person sees on the screen.
+description: For tests, which check the results in addition to the output.
 """
 
 

@@ -49,7 +49,7 @@ def test_identity(principal: str, identity: str) -> None:
 
 
 def test_a_kill_needs_a_process() -> None:
-    with pytest.raises(ValueError, match="process group"):
+    with pytest.raises(ValueError, match="id of the process"):
         Fault(Kind.KILL_AFTER)
 
 

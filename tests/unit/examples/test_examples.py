@@ -1,15 +1,15 @@
-"""What examples/ holds is fit to be copied: the inventories have the groups, the agent takes the configurations."""
+"""The examples can be copied: the inventories have the groups, and the agent accepts the configurations."""
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from emulator import Emulator
+from emulator.environment import program_environment
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter import plan as config_plan
 
@@ -17,18 +17,17 @@ ROOT = Path(__file__).resolve().parents[3]
 EXAMPLES = ROOT / "examples"
 
 
-def inventory(path, environ=None):
-    """What ansible-inventory makes of a file."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "ANSIBLE_"))}
+def inventory(path, variables=None):
+    """The inventory that ansible-inventory reads from a file."""
     listed = subprocess.run(
         [Path(sys.executable).with_name("ansible-inventory"), "--list", "-i", path],
         cwd=ROOT,
-        env={**kept, "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FATAL": "true", **(environ or {})},
+        env=program_environment({"ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FATAL": "true"}, variables or {}),
         check=True,
         capture_output=True,
         text=True,
     )
-    # What comes from outside is marked as such.
+    # Ansible wraps values from outside, such as tags.
     return json.loads(listed.stdout, object_hook=lambda found: found.get("__ansible_unsafe", found))
 
 
@@ -36,7 +35,7 @@ def groups(listed):
     return {name: sorted(group["hosts"]) for name, group in listed.items() if group.get("hosts")}
 
 
-def test_static_inventory_has_the_groups():
+def test_the_static_inventory_has_the_groups():
     listed = inventory(EXAMPLES / "inventory" / "hosts.yml")
 
     assert groups(listed) == {
@@ -54,7 +53,7 @@ def test_static_inventory_has_the_groups():
     }
 
 
-def test_demo_inventory_has_the_groups():
+def test_the_inventory_of_the_demo_has_the_groups():
     listed = inventory(EXAMPLES / "demo" / "inventory.yml")
 
     assert groups(listed) == {
@@ -71,8 +70,8 @@ def aws():
         yield emulator
 
 
-def test_aws_ec2_inventory_finds_instances_by_tag(aws):
-    """Also a stopped one, one without a name, and two of the same name; not one without the tag."""
+def test_the_aws_ec2_inventory_finds_instances_by_tag(aws):
+    """It finds a stopped instance, one without a name and two of the same name, but not one without the tag."""
     servers = aws.instances(4, stopped=1)
     [admin, other] = aws.instances(2)
     tag(aws, servers, CloudWatchAgent="server")
@@ -98,7 +97,7 @@ def tag(aws, ids, **tags):
 
 
 @pytest.mark.parametrize("name", ["linux", "windows"])
-def test_configuration_is_valid_and_fits_the_standard_tier(name):
+def test_a_configuration_is_valid_and_fits_the_standard_tier(name):
     path = EXAMPLES / "agent-config" / f"{name}.json"
 
     config = config_plan.parse(path.read_text(), str(path))

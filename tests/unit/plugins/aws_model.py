@@ -222,7 +222,7 @@ class Iam(Model):
 
     def create_access_key(self, user_name: str) -> dict[str, Any]:
         require(len(self.users[user_name].keys) < KEYS, "LimitExceeded")
-        key = f"AKIAMADE{next(self._numbers):012}"
+        key = f"AKIATEST{next(self._numbers):012}"
         self.users[user_name].keys[key] = AccessKey(key, created=NOW)
         self.secrets[key] = f"%(secret)s/+of={key}"
         return {"AccessKey": {"AccessKeyId": key, "SecretAccessKey": self.secrets[key]}}
@@ -299,7 +299,7 @@ def _untag(principal: dict[str, str], tag_keys: list[str]) -> None:
 
 
 class Ec2(Model):
-    """Instances of one region. Where one association replaces another, the end of it is shown."""
+    """Instances of one region. A replaced association is gone at once."""
 
     def __init__(self, state: profile_plan.State) -> None:
         self.state = state
@@ -335,8 +335,8 @@ class Ec2(Model):
         self._set(instance.id, tuple(each for each in instance.associations if each.id != association_id))
 
 
-class NotedEc2(Ec2):
-    """Instances with notes. Association ids are made up, so that one that was made can be replaced again."""
+class TaggedEc2(Ec2):
+    """Instances with restore tags. New associations get ids, so that they can be replaced again."""
 
     state: admin_plan.State
 
@@ -344,24 +344,24 @@ class NotedEc2(Ec2):
         super().__init__(state)
         self._numbers = itertools.count(1)
 
-    def seen(self, desired: admin_plan.DesiredAdmin) -> admin_plan.State:
-        """What a plan is told: the instances asked for, with the admin profile or with a note."""
-        carriers = {
+    def read(self, desired: admin_plan.DesiredAdmin) -> admin_plan.State:
+        """The state as the resource reads it: instances of the list, with the admin profile or with a restore tag."""
+        admins = {
             name
             for name, instance in self.state.instances.items()
             if any(each.profile == desired.admin for each in instance.associations)
         }
-        shown = {*(desired.instance_ids or ()), *carriers, *self.state.restore_tags}
+        shown = {*(desired.instance_ids or ()), *admins, *self.state.restore_tags}
         instances = {name: each for name, each in self.state.instances.items() if name in shown}
-        return replace(self.state, instances=instances)
+        return replace(self.state, instances=instances, tagged=frozenset(self.state.restore_tags))
 
-    def carried(self, name: str) -> list[str]:
+    def profiles(self, name: str) -> list[str]:
         return [each.profile for each in self.state.instances[name].associations]
 
     def _put(self, instance_id: str, name: str) -> None:
         require(self.state.instances[instance_id].state not in profile_plan.ENDED, "IncorrectInstanceState")
-        require(self.carried(instance_id) != [name], "nothing changes")
-        self._set(instance_id, (profile_plan.Association(f"made-{next(self._numbers)}", name),))
+        require(self.profiles(instance_id) != [name], "nothing changes")
+        self._set(instance_id, (profile_plan.Association(f"new-{next(self._numbers)}", name),))
 
     def create_tags(self, resources: list[str], tags: dict[str, str]) -> None:
         [name], [(key, value)] = resources, tags.items()
@@ -374,9 +374,8 @@ class NotedEc2(Ec2):
         [name], [(key, value)] = resources, tags.items()
         require(key == admin_plan.RESTORE_TAG, "another tag")
         require(self.state.restore_tags.get(name) == value, "nothing changes")
-        self.state = replace(
-            self.state, restore_tags={key: note for key, note in self.state.restore_tags.items() if key != name}
-        )
+        others = {other: value for other, value in self.state.restore_tags.items() if other != name}
+        self.state = replace(self.state, restore_tags=others)
 
 
 class IamWindow(Model):
@@ -427,14 +426,11 @@ class Ssm(Model):
 
 
 class Gateway:
-    """Stands where the modules make their calls, with a model behind it."""
+    """Takes the place of the gateway to AWS; a model takes the steps."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        self.time = NOW
+        self.now = NOW
 
-    def execute(self, step: Step) -> None:
-        self.answer(step)
-
-    def answer(self, step: Step, max_attempts: int = 1) -> Any:
+    def execute(self, step: Step, max_attempts: int = 1) -> Any:
         return self.model.take(step)

@@ -1,4 +1,4 @@
-"""What tests declare for principals, and what hypothesis draws for them."""
+"""Policies, declarations and states of principals for tests, and hypothesis strategies for them."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import
 
 AWS = "arn:aws:iam::aws:policy/"
 SERVER, ADMIN = AWS + "CloudWatchAgentServerPolicy", AWS + "CloudWatchAgentAdminPolicy"
-CORE, OLD = AWS + "AmazonSSMManagedInstanceCore", AWS + "service-role/AmazonEC2RoleforSSM"
-MINE, FOREIGN = "arn:aws:iam::123456789012:policy/mine", AWS + "ReadOnlyAccess"
-BOUND, OTHER_BOUND = "arn:aws:iam::123456789012:policy/bound", AWS + "PowerUserAccess"
+SSM_CORE, SSM_DEPRECATED = AWS + "AmazonSSMManagedInstanceCore", AWS + "service-role/AmazonEC2RoleforSSM"
+CUSTOM, UNMANAGED = "arn:aws:iam::123456789012:policy/mine", AWS + "ReadOnlyAccess"
+BOUNDARY, OTHER_BOUNDARY = "arn:aws:iam::123456789012:policy/bound", AWS + "PowerUserAccess"
 
 
 def declare(
-    access: str = "server", ssm_policy: str | None = None, further: frozenset[str] = frozenset(), **more: Any
+    access: str = "server", ssm_policy: str | None = None, further: frozenset[str] = frozenset(), **others: Any
 ) -> Declared:
+    """What a user declares. :param further: ARNs of ``managed_policies``. :param others: as ``Declared`` takes them."""
     attach, detach = declared_policies(access, ssm_policy, "aws")
-    return Declared(attach | further, detach, agent_policies("aws") | further, **more)
+    return Declared(attach | further, detach, agent_policies("aws") | further, **others)
 
 
-def subsets(*things: str) -> st.SearchStrategy[frozenset[str]]:
-    return st.frozensets(st.sampled_from(things))
+def subsets(*elements: str) -> st.SearchStrategy[frozenset[str]]:
+    return st.frozensets(st.sampled_from(elements))
 
 
 def _tags(*keys: str) -> st.SearchStrategy[dict[str, str]]:
@@ -37,23 +38,23 @@ def _tags(*keys: str) -> st.SearchStrategy[dict[str, str]]:
 
 
 PATHS = st.sampled_from(["/", "/monitoring/"])
-HELD_TAGS = _tags("team", "cost", "aws:stack")
-HELD = st.builds(
+CURRENT_TAGS = _tags("team", "cost", "aws:stack")
+PRINCIPALS = st.builds(
     PrincipalState,
     path=PATHS,
-    policies=subsets(SERVER, ADMIN, CORE, OLD, MINE, FOREIGN),
+    policies=subsets(SERVER, ADMIN, SSM_CORE, SSM_DEPRECATED, CUSTOM, UNMANAGED),
     inline=subsets(WINDOW_POLICY, "app"),
-    boundary=st.sampled_from([None, BOUND, OTHER_BOUND]),
-    tags=HELD_TAGS,
+    boundary=st.sampled_from([None, BOUNDARY, OTHER_BOUNDARY]),
+    tags=CURRENT_TAGS,
 )
 DECLARED = st.builds(
     declare,
     access=st.sampled_from(["server", "admin"]),
     ssm_policy=st.sampled_from([None, *SSM_CHOICES]),
-    further=subsets(MINE),
+    further=subsets(CUSTOM),
     exclusive=st.booleans(),
     path=st.none() | PATHS,
-    boundary=st.sampled_from([None, "none", BOUND]),
+    boundary=st.sampled_from([None, "none", BOUNDARY]),
     tags=st.none() | _tags("team", "cost"),
     purge_tags=st.booleans(),
     admin_window=st.booleans(),

@@ -1,6 +1,6 @@
-"""What an admin principal may do, as two independent evaluators of IAM policies decide it.
+"""What an admin principal may do, decided by two independent evaluators of IAM policies.
 
-One is the emulator, over HTTP; the other Principal Mapper's simulation, which shares nothing with it.
+One is the emulator, over HTTP; the other is Principal Mapper's simulation, which shares no code with it.
 """
 
 from __future__ import annotations
@@ -18,14 +18,13 @@ from emulator import Emulator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import open_policy
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import closed_policy
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import closed_policy, open_policy
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES
 from ansible_collections.cwagent.iam.plugins.module_utils._names import ACCESS_POLICIES, WINDOW_POLICY
 from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import trust_policy
 
 pytest.importorskip("principalmapper", reason="decisions are compared with the newest packages only")
-with pytest.MonkeyPatch.context() as patch:  # it still looks for two classes where Python 3.9 had them
+with pytest.MonkeyPatch.context() as patch:  # it imports two classes from where Python 3.9 had them
     for name in ("Mapping", "MutableMapping"):
         patch.setattr(collections, name, getattr(collections.abc, name), raising=False)
     from principalmapper.common import Node, Policy
@@ -36,8 +35,8 @@ NAME, GROUP, STREAM = "AmazonCloudWatch-linux", "app.log", "i-1"
 PARAMETER = f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/"
 TRUST = trust_policy("ec2.amazonaws.com")
 
-# Each call: its action and resource, how a client makes it, whether the managed policy grants it, whether the window
-# can take it away.
+# Each call: its action and resource, how a client makes it, whether the managed policy allows it, whether a closed
+# window denies it.
 CALLS: dict[str, tuple[str, str, Any, bool, bool]] = {
     "write the configuration": (
         "ssm:PutParameter",
@@ -89,8 +88,8 @@ CALLS: dict[str, tuple[str, str, Any, bool, bool]] = {
     ),
 }
 MINUTES = 10
-# How the window is, and how many minutes after it was opened.
-MOMENTS = {
+# The window, the minutes since it was opened, and whether the principal may write.
+WINDOWS = {
     "no window": (None, 0, True),
     "closed": ("closed", 0, False),
     "closed, later": ("closed", 10_000, False),
@@ -108,25 +107,25 @@ def aws() -> Iterator[Emulator]:
 
 
 class Admin:
-    """An admin principal on the emulator, as the modules leave it."""
+    """An admin principal on the emulator, as the modules create it."""
 
     def __init__(self, aws: Emulator, kind: str) -> None:
         self.aws, self.kind, self.iam = aws, kind, aws.client("iam")
         aws.reset()
-        self._arrange()
+        self._create_log_stream_and_parameter()
         policy = f"arn:aws:iam::aws:policy/{ACCESS_POLICIES['admin']}"
-        self.keys = self._role(policy) if kind == "role" else self._user(policy)
+        self.credentials = self._create_role(policy) if kind == "role" else self._create_user(policy)
         version = self.iam.get_policy(PolicyArn=policy)["Policy"]["DefaultVersionId"]
         found = self.iam.get_policy_version(PolicyArn=policy, VersionId=version)
-        self.granted = found["PolicyVersion"]["Document"]
+        self.managed_policy = found["PolicyVersion"]["Document"]
 
-    def _arrange(self) -> None:
+    def _create_log_stream_and_parameter(self) -> None:
         logs = self.aws.client("logs")
         logs.create_log_group(logGroupName=GROUP)
         logs.create_log_stream(logGroupName=GROUP, logStreamName=STREAM)
         self.aws.client("ssm").put_parameter(Name=NAME, Value="{}", Type="String")
 
-    def _role(self, policy: str) -> dict[str, str]:
+    def _create_role(self, policy: str) -> dict[str, str]:
         self.iam.create_role(RoleName="P", AssumeRolePolicyDocument=json.dumps(TRUST))
         self.iam.attach_role_policy(RoleName="P", PolicyArn=policy)
         self.iam.create_instance_profile(InstanceProfileName="P")
@@ -136,20 +135,20 @@ class Admin:
         ec2.associate_iam_instance_profile(InstanceId=instance, IamInstanceProfile={"Name": "P"})
         return self.aws.instance_credentials(instance)
 
-    def _user(self, policy: str) -> dict[str, str]:
+    def _create_user(self, policy: str) -> dict[str, str]:
         self.iam.create_user(UserName="P")
         self.iam.attach_user_policy(UserName="P", PolicyArn=policy)
         return dict(self.iam.create_access_key(UserName="P")["AccessKey"])
 
     def set_window(self, policy: dict[str, Any] | None) -> None:
-        named = {f"{self.kind.title()}Name": "P", "PolicyName": WINDOW_POLICY}
+        names = {f"{self.kind.title()}Name": "P", "PolicyName": WINDOW_POLICY}
         if policy:
             put = getattr(self.iam, f"put_{self.kind}_policy")
-            put(**named, PolicyDocument=json.dumps(policy))
+            put(**names, PolicyDocument=json.dumps(policy))
 
-    def may(self, call: Any) -> bool:
+    def is_allowed(self, call: Any) -> bool:
         try:
-            call(lambda service: self.aws.client(service, credentials=self.keys))
+            call(lambda service: self.aws.client(service, credentials=self.credentials))
         except ClientError as error:
             if error.response["Error"]["Code"] not in DENIED_CODES:
                 raise
@@ -157,7 +156,9 @@ class Admin:
         return True
 
 
-def simulated(kind: str, policies: list[dict[str, Any]], action: str, resource: str, time: datetime) -> bool:
+def is_allowed_in_simulation(
+    kind: str, policies: list[dict[str, Any]], action: str, resource: str, time: datetime
+) -> bool:
     arn = f"arn:aws:iam::{ACCOUNT}:{kind}/P"
     principal = [Policy(arn, f"P{number}", policy) for number, policy in enumerate(policies)]
     trust = TRUST if kind == "role" else None
@@ -167,21 +168,25 @@ def simulated(kind: str, policies: list[dict[str, Any]], action: str, resource: 
 
 
 @pytest.mark.parametrize("kind", ["role", "user"])
-@pytest.mark.parametrize(("window", "minutes", "lets_write"), MOMENTS.values(), ids=MOMENTS)
-def test_both_decide_the_same(aws, kind, window, minutes, lets_write):
+@pytest.mark.parametrize(("window", "minutes", "may_write"), WINDOWS.values(), ids=WINDOWS)
+def test_emulator_and_simulation_decide_the_same(aws, kind, window, minutes, may_write):
     admin = Admin(aws, kind)
     opened = datetime.now(UTC)
     policy = {"closed": closed_policy(), "open": open_policy(opened + timedelta(minutes=MINUTES)), None: None}[window]
     admin.set_window(policy)
     aws.shift_clock(minutes * 60)
-    principal, time = [admin.granted, *([policy] if policy else [])], opened + timedelta(minutes=minutes)
-    for name, (action, resource, call, granted, taken) in CALLS.items():
-        expected = granted and (lets_write or not taken)
-        decisions = {"emulator": admin.may(call), "simulation": simulated(kind, principal, action, resource, time)}
-        assert decisions == {"emulator": expected, "simulation": expected}, name
+    policies, time = [admin.managed_policy, *([policy] if policy else [])], opened + timedelta(minutes=minutes)
+    expected = {name: allowed and (may_write or not denied) for name, (*_, allowed, denied) in CALLS.items()}
+    emulated = {name: admin.is_allowed(call) for name, (_, _, call, *_) in CALLS.items()}
+    simulated = {
+        name: is_allowed_in_simulation(kind, policies, action, resource, time)
+        for name, (action, resource, *_) in CALLS.items()
+    }
+    assert emulated == expected
+    assert simulated == expected
 
 
-ADMIN_RIGHTS = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+ALLOW_EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
 
 
 @given(
@@ -189,10 +194,10 @@ ADMIN_RIGHTS = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Acti
     seconds=st.integers(-3, 3) | st.integers(-(10**8), 10**8),
     kind=st.sampled_from(["role", "user"]),
 )
-def test_a_window_ends_with_the_second_of_its_deadline_whatever_else_is_granted(deadline, seconds, kind):
+def test_a_window_closes_in_the_second_of_its_deadline_whatever_else_is_allowed(deadline, seconds, kind):
     time = deadline.replace(microsecond=0) + timedelta(seconds=seconds)
-    policies = [ADMIN_RIGHTS, open_policy(deadline)]
-    assert simulated(kind, policies, "ssm:PutParameter", PARAMETER + NAME, time) == (seconds <= 0)
-    assert simulated(kind, policies, "ssm:GetParameter", PARAMETER + NAME, time)
-    closed = [ADMIN_RIGHTS, closed_policy()]
-    assert not simulated(kind, closed, "ssm:PutParameter", PARAMETER + NAME, time)
+    policies = [ALLOW_EVERYTHING, open_policy(deadline)]
+    assert is_allowed_in_simulation(kind, policies, "ssm:PutParameter", PARAMETER + NAME, time) == (seconds <= 0)
+    assert is_allowed_in_simulation(kind, policies, "ssm:GetParameter", PARAMETER + NAME, time)
+    closed = [ALLOW_EVERYTHING, closed_policy()]
+    assert not is_allowed_in_simulation(kind, closed, "ssm:PutParameter", PARAMETER + NAME, time)

@@ -1,4 +1,4 @@
-"""Linters that know nothing of this collection find nothing in the policies it writes, and find what is planted."""
+"""Independent linters find no problem in the policies that this collection writes, and find planted problems."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import open_policy
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import closed_policy
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import closed_policy, open_policy
 from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import trust_policy
 
 parliament = pytest.importorskip("parliament", reason="the policies are linted with the newest packages only")
@@ -18,69 +17,75 @@ parliament = pytest.importorskip("parliament", reason="the policies are linted w
 CLOSED, OPEN = closed_policy(), open_policy(datetime(2026, 11, 24, 16, 15, 30, tzinfo=UTC))
 TRUSTS = [trust_policy("ec2.amazonaws.com"), trust_policy("ec2.amazonaws.com.cn")]
 TRUST = TRUSTS[0]
-DUTIES = {
+CONTROLLER_POLICIES = {
     path.stem: json.loads(path.read_text())
     for path in sorted((Path(__file__).parents[3] / "examples" / "policies").glob("*.json"))
 }
 
 
-def changed(policy: dict[str, Any], **elements: Any) -> dict[str, Any]:
+def with_statement(policy: dict[str, Any], **elements: Any) -> dict[str, Any]:
     [statement] = policy["Statement"]
     return {**policy, "Statement": [{**statement, **elements}]}
 
 
-def until(text: str, key: str = "aws:CurrentTime", operator: str = "DateGreaterThan") -> dict[str, Any]:
-    return changed(CLOSED, Condition={operator: {key: text}})
+def with_condition(value: str, key: str = "aws:CurrentTime", operator: str = "DateGreaterThan") -> dict[str, Any]:
+    return with_statement(CLOSED, Condition={operator: {key: value}})
 
 
-def parliament_finds(policy: dict[str, Any]) -> list[str]:
+def parliament_findings(policy: dict[str, Any]) -> list[str]:
     return [finding.issue for finding in parliament.analyze_policy_string(json.dumps(policy)).findings]
 
 
 @pytest.mark.parametrize("policy", [CLOSED, OPEN], ids=["closed", "open"])
 def test_parliament_finds_nothing_in_the_admin_window(policy):
-    assert parliament_finds(policy) == []
+    assert parliament_findings(policy) == []
 
 
-@pytest.mark.parametrize("policy", DUTIES.values(), ids=DUTIES)
+@pytest.mark.parametrize("policy", CONTROLLER_POLICIES.values(), ids=CONTROLLER_POLICIES)
 def test_parliament_finds_nothing_in_the_policies_for_the_controller(policy):
-    assert parliament_finds(policy) == []
+    assert parliament_findings(policy) == []
 
 
 @pytest.mark.parametrize("policy", TRUSTS, ids=["aws", "aws-cn"])
-def test_parliament_finds_in_a_trust_policy_only_that_it_names_no_resource(policy):
-    """It takes every policy for one on an identity; a trust policy is about the role it is on and names none."""
-    assert parliament_finds(policy) == ["MALFORMED"]
-    assert parliament_finds(changed(policy, Resource="arn:aws:iam::123456789012:role/R")) == []
+def test_parliament_finds_only_the_missing_resource_in_a_trust_policy(policy):
+    """It treats every policy as an identity-based one. A trust policy applies to its role and has no resource."""
+    assert parliament_findings(policy) == ["MALFORMED"]
+    assert parliament_findings(with_statement(policy, Resource="arn:aws:iam::123456789012:role/R")) == []
 
 
 @pytest.mark.parametrize(
     ("policy", "issue"),
     [
-        (changed(CLOSED, Action="ssm:PutParameters"), "UNKNOWN_ACTION"),
+        (with_statement(CLOSED, Action="ssm:PutParameters"), "UNKNOWN_ACTION"),
         (
-            changed(CLOSED, Effect="Allow", Action="iam:PassRole", Resource="arn:aws:ec2:*:*:instance/*"),
+            with_statement(CLOSED, Effect="Allow", Action="iam:PassRole", Resource="arn:aws:ec2:*:*:instance/*"),
             "RESOURCE_MISMATCH",
         ),
-        (until("arn:aws:iam::aws:policy/X", key="iam:PolicyARN", operator="ArnEquals"), "UNKNOWN_CONDITION_FOR_ACTION"),
-        (changed(CLOSED, Effect="deny"), "MALFORMED"),
-        (changed(CLOSED, Effect="Allow", Resource="arn:aws:s3:::bucket"), "RESOURCE_MISMATCH"),
-        (until("tomorrow"), "MISMATCHED_TYPE"),
-        (until("2026-11-24 16:15:30"), "MISMATCHED_TYPE"),
-        (until("2026-11-24T16:15:30Z", operator="DateAfter"), "UNKNOWN_OPERATOR"),
-        (until("2026-11-24T16:15:30Z", key="aws:CurrentTimes"), "UNKNOWN_CONDITION_FOR_ACTION"),
-        (changed(TRUST, Action="sts:AssumeRoles", Resource="arn:aws:iam::123456789012:role/R"), "UNKNOWN_ACTION"),
         (
-            changed(TRUST, Principal={"AWS": "ec2"}, Resource="arn:aws:iam::123456789012:role/R"),
+            with_condition("arn:aws:iam::aws:policy/X", key="iam:PolicyARN", operator="ArnEquals"),
+            "UNKNOWN_CONDITION_FOR_ACTION",
+        ),
+        (with_statement(CLOSED, Effect="deny"), "MALFORMED"),
+        (with_statement(CLOSED, Effect="Allow", Resource="arn:aws:s3:::bucket"), "RESOURCE_MISMATCH"),
+        (with_condition("tomorrow"), "MISMATCHED_TYPE"),
+        (with_condition("2026-11-24 16:15:30"), "MISMATCHED_TYPE"),
+        (with_condition("2026-11-24T16:15:30Z", operator="DateAfter"), "UNKNOWN_OPERATOR"),
+        (with_condition("2026-11-24T16:15:30Z", key="aws:CurrentTimes"), "UNKNOWN_CONDITION_FOR_ACTION"),
+        (
+            with_statement(TRUST, Action="sts:AssumeRoles", Resource="arn:aws:iam::123456789012:role/R"),
+            "UNKNOWN_ACTION",
+        ),
+        (
+            with_statement(TRUST, Principal={"AWS": "ec2"}, Resource="arn:aws:iam::123456789012:role/R"),
             "UNKNOWN_PRINCIPAL",
         ),
     ],
 )
-def test_parliament_finds_what_is_planted(policy, issue):
-    assert issue in parliament_finds(policy)
+def test_parliament_finds_a_planted_problem(policy, issue):
+    assert issue in parliament_findings(policy)
 
 
-def cfn_lint_finds(trust: dict[str, Any], *policies: dict[str, Any]) -> list[str]:
+def cfn_lint_findings(trust: dict[str, Any], *policies: dict[str, Any]) -> list[str]:
     from cfnlint.api import ManualArgs, lint
 
     inline = [{"PolicyName": f"P{number}", "PolicyDocument": policy} for number, policy in enumerate(policies)]
@@ -91,20 +96,20 @@ def cfn_lint_finds(trust: dict[str, Any], *policies: dict[str, Any]) -> list[str
 
 
 @pytest.mark.parametrize("trust", TRUSTS, ids=["aws", "aws-cn"])
-def test_cfn_lint_finds_nothing(trust):
-    assert cfn_lint_finds(trust, CLOSED, OPEN, *DUTIES.values()) == []
+def test_cfn_lint_finds_nothing_in_any_policy(trust):
+    assert cfn_lint_findings(trust, CLOSED, OPEN, *CONTROLLER_POLICIES.values()) == []
 
 
 @pytest.mark.parametrize(
     ("trust", "policy", "rule"),
     [
-        (changed(TRUST, Action="sts:AssumeRoles"), CLOSED, "W3037"),
-        (changed(TRUST, Resource="*"), CLOSED, "E3530"),
+        (with_statement(TRUST, Action="sts:AssumeRoles"), CLOSED, "W3037"),
+        (with_statement(TRUST, Resource="*"), CLOSED, "E3530"),
         ({**TRUST, "Version": "2012-10-18"}, CLOSED, "E3530"),
-        (TRUST, changed(CLOSED, Action="ssm:PutParameters"), "W3037"),
-        (TRUST, changed(CLOSED, Sid="not-allowed"), "E3510"),
-        (TRUST, until("2026-11-24T16:15:30Z", operator="DateAfter"), "E3510"),
+        (TRUST, with_statement(CLOSED, Action="ssm:PutParameters"), "W3037"),
+        (TRUST, with_statement(CLOSED, Sid="not-allowed"), "E3510"),
+        (TRUST, with_condition("2026-11-24T16:15:30Z", operator="DateAfter"), "E3510"),
     ],
 )
-def test_cfn_lint_finds_what_is_planted(trust, policy, rule):
-    assert cfn_lint_finds(trust, policy) == [rule]
+def test_cfn_lint_finds_a_planted_problem(trust, policy, rule):
+    assert cfn_lint_findings(trust, policy) == [rule]

@@ -1,5 +1,5 @@
-"""The policies in examples/policies: what they allow and what not, as a simulation that shares nothing with the
-emulators decides it; and that the documentation shows them as they are.
+"""The policies in examples/policies: what they allow and deny, decided by a simulation that shares no code with the
+emulators; and that the documentation shows the same text.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan i
 from ansible_collections.cwagent.iam.plugins.module_utils._names import agent_policies
 
 pytest.importorskip("principalmapper", reason="decisions are compared with the newest packages only")
-with pytest.MonkeyPatch.context() as patch:  # it still looks for two classes where Python 3.9 had them
+with pytest.MonkeyPatch.context() as patch:  # it imports two classes from where Python 3.9 had them
     for name in ("Mapping", "MutableMapping"):
         patch.setattr(collections, name, getattr(collections.abc, name), raising=False)
     from principalmapper.common import Node, Policy
@@ -26,7 +26,7 @@ with pytest.MonkeyPatch.context() as patch:  # it still looks for two classes wh
 CHECKOUT = Path(__file__).parents[3]
 PAGE = CHECKOUT / "docs" / "docsite" / "rst" / "permissions.rst"
 FILES = sorted((CHECKOUT / "examples" / "policies").glob("*.json"))
-# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html, without white space
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html, not counting white space
 MAX_MANAGED_POLICY = 6144
 
 IAM, EC2 = "arn:aws:iam::123456789012:", "arn:aws:ec2:eu-central-1:123456789012:"
@@ -35,11 +35,11 @@ SECRETS = "arn:aws:secretsmanager:eu-central-1:123456789012:"
 SERVER, ADMIN = f"{IAM}role/CloudWatchAgentServerRole", f"{IAM}role/CloudWatchAgentAdminRole"
 USER, ADMIN_USER = f"{IAM}user/CloudWatchAgentServerUser-db1", f"{IAM}user/CloudWatchAgentAdminUser"
 INSTANCE, OTHER_ROLE, OTHER_USER = f"{EC2}instance/i-1", f"{IAM}role/Other", f"{IAM}user/controller"
-PASSED, ATTACHED, TAGS = "iam:PassedToService", "iam:PolicyARN", "aws:TagKeys"
-EC2_SERVICE, LAMBDA = {PASSED: "ec2.amazonaws.com"}, {PASSED: "lambda.amazonaws.com"}
-AGENT = {ATTACHED: "arn:aws:iam::aws:policy/CloudWatchAgentServerPolicy"}
-EVERYTHING = {ATTACHED: "arn:aws:iam::aws:policy/AdministratorAccess"}
-BY_SSM, BY_SECRETS = ({"kms:ViaService": f"{name}.eu-central-1.amazonaws.com"} for name in ("ssm", "secretsmanager"))
+PASSED_TO, POLICY_ARN, TAG_KEYS = "iam:PassedToService", "iam:PolicyARN", "aws:TagKeys"
+TO_EC2, TO_LAMBDA = {PASSED_TO: "ec2.amazonaws.com"}, {PASSED_TO: "lambda.amazonaws.com"}
+AGENT_POLICY = {POLICY_ARN: "arn:aws:iam::aws:policy/CloudWatchAgentServerPolicy"}
+ADMINISTRATOR_POLICY = {POLICY_ARN: "arn:aws:iam::aws:policy/AdministratorAccess"}
+VIA_SSM, VIA_SECRETS = ({"kms:ViaService": f"{name}.eu-central-1.amazonaws.com"} for name in ("ssm", "secretsmanager"))
 
 Case = tuple[str, str, str, dict[str, str], bool]
 CASES: list[Case] = [
@@ -47,34 +47,34 @@ CASES: list[Case] = [
         case
         for duty in ("provision", "store-configuration")
         for case in (
-            (duty, "iam:PassRole", SERVER, EC2_SERVICE, True),
-            (duty, "iam:PassRole", ADMIN, EC2_SERVICE, True),
-            (duty, "iam:PassRole", SERVER, LAMBDA, False),
+            (duty, "iam:PassRole", SERVER, TO_EC2, True),
+            (duty, "iam:PassRole", ADMIN, TO_EC2, True),
+            (duty, "iam:PassRole", SERVER, TO_LAMBDA, False),
             (duty, "iam:PassRole", SERVER, {}, False),
-            (duty, "iam:PassRole", OTHER_ROLE, EC2_SERVICE, False),
+            (duty, "iam:PassRole", OTHER_ROLE, TO_EC2, False),
             (duty, "iam:PutRolePolicy", ADMIN, {}, True),
             (duty, "iam:PutRolePolicy", SERVER, {}, False),
             (duty, "iam:PutUserPolicy", ADMIN_USER, {}, True),
             (duty, "iam:PutUserPolicy", USER, {}, False),
             (duty, "iam:PutUserPolicy", OTHER_USER, {}, False),
-            (duty, "ec2:CreateTags", INSTANCE, {TAGS: RESTORE_TAG}, True),
-            (duty, "ec2:CreateTags", INSTANCE, {TAGS: "Name"}, False),
-            (duty, "ec2:CreateTags", f"{EC2}volume/vol-1", {TAGS: RESTORE_TAG}, False),
-            (duty, "ec2:DeleteTags", INSTANCE, {TAGS: RESTORE_TAG}, True),
-            # Without a key, EC2 deletes all tags.
+            (duty, "ec2:CreateTags", INSTANCE, {TAG_KEYS: RESTORE_TAG}, True),
+            (duty, "ec2:CreateTags", INSTANCE, {TAG_KEYS: "Name"}, False),
+            (duty, "ec2:CreateTags", f"{EC2}volume/vol-1", {TAG_KEYS: RESTORE_TAG}, False),
+            (duty, "ec2:DeleteTags", INSTANCE, {TAG_KEYS: RESTORE_TAG}, True),
+            # If the call names no key, EC2 deletes all tags.
             (duty, "ec2:DeleteTags", INSTANCE, {}, False),
             (duty, "ssm:GetParameter", f"{SSM}parameter/AmazonCloudWatch-linux", {}, True),
             (duty, "ssm:PutParameter", f"{SSM}parameter/AmazonCloudWatch-linux", {}, False),
         )
     ),
-    ("teardown", "iam:PassRole", SERVER, EC2_SERVICE, True),
-    ("teardown", "iam:PassRole", ADMIN, EC2_SERVICE, False),
-    ("rotate-keys", "iam:PassRole", SERVER, EC2_SERVICE, False),
-    ("provision", "iam:AttachRolePolicy", SERVER, AGENT, True),
-    ("provision", "iam:AttachRolePolicy", SERVER, EVERYTHING, False),
-    ("provision", "iam:AttachRolePolicy", OTHER_ROLE, AGENT, False),
-    ("provision", "iam:AttachUserPolicy", USER, AGENT, True),
-    ("provision", "iam:AttachUserPolicy", OTHER_USER, AGENT, False),
+    ("teardown", "iam:PassRole", SERVER, TO_EC2, True),
+    ("teardown", "iam:PassRole", ADMIN, TO_EC2, False),
+    ("rotate-keys", "iam:PassRole", SERVER, TO_EC2, False),
+    ("provision", "iam:AttachRolePolicy", SERVER, AGENT_POLICY, True),
+    ("provision", "iam:AttachRolePolicy", SERVER, ADMINISTRATOR_POLICY, False),
+    ("provision", "iam:AttachRolePolicy", OTHER_ROLE, AGENT_POLICY, False),
+    ("provision", "iam:AttachUserPolicy", USER, AGENT_POLICY, True),
+    ("provision", "iam:AttachUserPolicy", OTHER_USER, AGENT_POLICY, False),
     ("provision", "iam:CreateAccessKey", USER, {}, True),
     ("provision", "iam:CreateAccessKey", OTHER_USER, {}, False),
     ("provision", "iam:DeleteRole", SERVER, {}, False),
@@ -83,7 +83,7 @@ CASES: list[Case] = [
     ("provision", "iam:PutRolePermissionsBoundary", SERVER, {}, False),
     ("provision", "iam:DeleteRolePermissionsBoundary", SERVER, {}, False),
     ("store-configuration", "iam:CreateRole", ADMIN, {}, False),
-    ("store-configuration", "iam:AttachRolePolicy", ADMIN, AGENT, False),
+    ("store-configuration", "iam:AttachRolePolicy", ADMIN, AGENT_POLICY, False),
     ("store-configuration", "iam:CreateAccessKey", ADMIN_USER, {}, False),
     ("rotate-keys", "iam:CreateAccessKey", USER, {}, True),
     ("rotate-keys", "iam:CreateAccessKey", OTHER_USER, {}, False),
@@ -91,7 +91,7 @@ CASES: list[Case] = [
     ("teardown", "iam:DeleteRole", SERVER, {}, True),
     ("teardown", "iam:DeleteRole", OTHER_ROLE, {}, False),
     ("teardown", "iam:CreateAccessKey", USER, {}, False),
-    ("teardown", "iam:DetachRolePolicy", SERVER, EVERYTHING, False),
+    ("teardown", "iam:DetachRolePolicy", SERVER, ADMINISTRATOR_POLICY, False),
     ("teardown", "ssm:DeleteParameter", f"{SSM}parameter/other", {}, False),
     ("teardown", "secretsmanager:DeleteSecret", f"{SECRETS}secret:other", {}, False),
     ("keys-in-parameter-store", "ssm:PutParameter", f"{SSM}parameter/cwagent/credentials/x", {}, True),
@@ -99,17 +99,17 @@ CASES: list[Case] = [
     ("keys-in-secrets-manager", "secretsmanager:GetSecretValue", f"{SECRETS}secret:/cwagent/credentials/x", {}, True),
     ("keys-in-secrets-manager", "secretsmanager:GetSecretValue", f"{SECRETS}secret:other", {}, False),
     *(
-        (f"keys-in-{store}", f"kms:{action}", f"{KMS}key/{key}", by, allowed)
-        for store, actions, by, not_by in (
-            ("parameter-store", ("Encrypt", "Decrypt", "GenerateDataKey"), BY_SSM, BY_SECRETS),
-            ("secrets-manager", ("Decrypt", "GenerateDataKey"), BY_SECRETS, BY_SSM),
+        (f"keys-in-{store}", f"kms:{action}", f"{KMS}key/{key}", context, allowed)
+        for store, actions, via_store, via_other in (
+            ("parameter-store", ("Encrypt", "Decrypt", "GenerateDataKey"), VIA_SSM, VIA_SECRETS),
+            ("secrets-manager", ("Decrypt", "GenerateDataKey"), VIA_SECRETS, VIA_SSM),
         )
         for action in actions
-        for key, by, allowed in (
-            ("ID-OF-YOUR-KEY", by, True),
-            ("ID-OF-YOUR-KEY", not_by, False),
+        for key, context, allowed in (
+            ("ID-OF-YOUR-KEY", via_store, True),
+            ("ID-OF-YOUR-KEY", via_other, False),
             ("ID-OF-YOUR-KEY", {}, False),
-            ("another", by, False),
+            ("another", via_store, False),
         )
     ),
 ]
@@ -127,24 +127,24 @@ def conditions(name: str, sid: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("duty", "action", "resource", "context", "allowed"), CASES)
-def test_what_a_duty_may_do(duty, action, resource, context, allowed):
+def test_a_policy_allows_what_its_duty_needs_and_no_more(duty, action, resource, context, allowed):
     principal = [Policy(OTHER_USER, "duty", policy(duty))]
     controller = Node(OTHER_USER, "AIDA", principal, [], None, None, 0, False, False, None, False, None)
     assert local_check_authorization(controller, action, resource, context) == allowed
 
 
 @pytest.mark.parametrize("duty", ["provision", "teardown"])
-def test_the_agents_policies_are_those_of_the_collection(duty):
-    attach = "AttachPoliciesOfTheAgent" if duty == "provision" else "DetachPoliciesOfTheAgent"
-    assert set(conditions(duty, attach)["ArnEquals"][ATTACHED]) == agent_policies("aws")
+def test_only_the_agents_policies_may_be_attached_and_detached(duty):
+    sid = "AttachPoliciesOfTheAgent" if duty == "provision" else "DetachPoliciesOfTheAgent"
+    assert set(conditions(duty, sid)["ArnEquals"][POLICY_ARN]) == agent_policies("aws")
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_a_policy_fits_into_a_managed_policy(file):
+def test_a_policy_is_short_enough_for_a_managed_policy(file):
     assert len("".join(file.read_text().split())) <= MAX_MANAGED_POLICY
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_the_documentation_shows_the_policy_as_it_is(file):
+def test_the_documentation_shows_the_same_policy(file):
     shown = f".. code-block:: json\n   :caption: {file.name}\n\n{textwrap.indent(file.read_text(), '   ')}"
     assert shown in PAGE.read_text()

@@ -1,4 +1,4 @@
-"""What the roles document is what they do when nothing is said, and their two examples are one."""
+"""The argument specs of a role match its defaults by value, and its README shows the same example."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ def read(role, path):
 
 
 @pytest.mark.parametrize("role", sorted(path.name for path in ROLES.iterdir()))
-def test_defaults(role):
+def test_specs_match_the_defaults(role):
     defaults = read(role, "defaults/main.yml")
     options = read(role, "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
     assert all(name.startswith(f"{role}_") for name in options)
     assert defaults.keys() <= options.keys()
-    told = {name: option["default"] for name, option in options.items() if "default" in option}
-    # A default that is made from other variables is told in words.
-    assert told == {name: value for name, value in defaults.items() if name in told or "{{" not in str(value)}
+    documented = {name: option["default"] for name, option in options.items() if "default" in option}
+    # A default that is a template is documented in words.
+    assert documented == {
+        name: value for name, value in defaults.items() if name in documented or "{{" not in str(value)
+    }
 
 
 @pytest.mark.parametrize("role", sorted(path.name for path in ROLES.iterdir()))
-def test_site_shows_the_example_of_the_readme(role):
+def test_specs_have_the_example_of_the_readme(role):
     examples = read(role, "meta/argument_specs.yml")["argument_specs"]["main"]["examples"]
     assert re.findall(r"^```yaml\n(.*?)```$", (ROLES / role / "README.md").read_text(), re.DOTALL | re.MULTILINE) == [
         examples

@@ -1,4 +1,4 @@
-"""What site.yml asks to learn whether there is anything to do is what the roles would then ask."""
+"""The drift check of site.yml uses the same options as the roles that it may skip."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[3]
-OF_THE_RUN = {"state", "wait_timeout"}
-"""Options that say nothing about what is there."""
+ROLE_ONLY_OPTIONS = {"state", "wait_timeout"}
+"""Options that do not describe the desired state of the role."""
 DEFAULT = re.compile(r"""{{ (\w+) \| default\((\[\]|false|'[^']*'|"[^"]*")\) }}""")
 
 
@@ -20,27 +20,26 @@ def load(path: str) -> Any:
     return yaml.safe_load((ROOT / path).read_text())
 
 
-def of_role(template: Any, defaults: dict[str, Any]) -> Any:
-    """A template of site.yml as the role writes it, which has defaults of its own."""
-    found = DEFAULT.fullmatch(template)
-    if not found:
+def role_template(template: Any, defaults: dict[str, Any]) -> Any:
+    """The template without its default, as in the role, which has the default in defaults/main.yml."""
+    match = DEFAULT.fullmatch(template)
+    if not match:
         return template
-    assert defaults[found[1]] == ast.literal_eval(found[2].replace("false", "False"))
-    return f"{{{{ {found[1]} }}}}"
+    assert defaults[match[1]] == ast.literal_eval(match[2].replace("false", "False"))
+    return f"{{{{ {match[1]} }}}}"
 
 
 @pytest.mark.parametrize("access", ["server", "admin"])
-def test_site_asks_of_the_role_what_the_role_asks(access: str) -> None:
-    asked = load("playbooks/vars/inputs.yml")["__cwagent_ec2_access"][access]
+def test_drift_check_has_the_role_options(access: str) -> None:
+    in_site = load("playbooks/vars/inputs.yml")["__cwagent_ec2_access"][access]
     defaults = load(f"roles/ec2_{access}/defaults/main.yml")
     tasks = load(f"roles/ec2_{access}/tasks/main.yml")
-    [role] = [task["cwagent.iam.cwagent_iam_role"] for task in tasks if "cwagent.iam.cwagent_iam_role" in task]
-    wanted = {option: template for option, template in role.items() if option not in OF_THE_RUN}
-    assert {option: of_role(template, defaults) for option, template in asked.items()} == wanted
+    [options] = [task["cwagent.iam.cwagent_iam_role"] for task in tasks if "cwagent.iam.cwagent_iam_role" in task]
+    in_role = {option: template for option, template in options.items() if option not in ROLE_ONLY_OPTIONS}
+    assert {option: role_template(template, defaults) for option, template in in_site.items()} == in_role
 
 
-def test_site_asks_of_the_instances_what_the_role_asks() -> None:
+def test_drift_check_has_the_instance_profile_options() -> None:
     [task] = load("roles/ec2_server/tasks/instances.yml")
-    role = task["cwagent.iam.cwagent_instance_profile"]
-    assert load("playbooks/vars/inputs.yml")["__cwagent_ec2_access"]["replace"] == role["replace"]
-    assert role["keep_other"] is True
+    in_role = task["cwagent.iam.cwagent_instance_profile"]["on_existing"]
+    assert load("playbooks/vars/inputs.yml")["__cwagent_ec2_access"]["on_existing"] == in_role

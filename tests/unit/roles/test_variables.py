@@ -1,4 +1,4 @@
-"""No variable of ours meets one of somebody else's: each begins with the name of its role, or with cwagent_."""
+"""All variables are prefixed: with the name of the role, or with cwagent_ in playbooks."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ ROOT = Path(__file__).parents[3]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
 EXPRESSIONS = ("when", "that", "changed_when", "failed_when", "until")
 BECOME = "ansible_become"
-"""Ansible's own, which only a variable overrides."""
-GIVEN = {"groups", "hostvars", "inventory_hostname", "inventory_dir", "playbook_dir", "lookup", "omit"}
-"""What Ansible provides, beside ansible_*."""
-OF_HOSTS = {"instance_id", "placement", "cwagent_region"}
-"""What roles read of a host; the first two are those of the inventory of amazon.aws."""
-OF_PLAYBOOKS = {"item", "awx_job_id"}
-"""Playbooks run alone, so no loop of somebody else's is around them; and AWX tells a job its id."""
+"""A variable of Ansible that overrides the task keyword become."""
+MAGIC_VARIABLES = {"groups", "hostvars", "inventory_hostname", "inventory_dir", "playbook_dir", "lookup", "omit"}
+"""Variables that Ansible sets, in addition to ansible_*."""
+HOST_VARIABLES = {"instance_id", "placement", "cwagent_region"}
+"""Host variables that roles read. The inventory plugin of amazon.aws sets the first two."""
+PLAYBOOK_VARIABLES = {"item", "awx_job_id"}
+"""Our playbooks are never inside another loop, so they may use ``item``. AWX sets the id of the job."""
 jinja = Environment(autoescape=True)
 
-pytestmark = pytest.mark.filterwarnings("ignore:invalid escape sequence")  # they are for regular expressions
+pytestmark = pytest.mark.filterwarnings("ignore:invalid escape sequence")  # in regular expressions of templates
 
 
 def load(*patterns: str) -> list[Any]:
@@ -31,7 +31,7 @@ def load(*patterns: str) -> list[Any]:
 
 
 def tasks(content: Any) -> Iterator[dict[str, Any]]:
-    """The plays, blocks and tasks in a file, however deep."""
+    """All plays, blocks and tasks in a file, at any depth."""
     if isinstance(content, list):
         for each in content:
             yield from tasks(each)
@@ -41,20 +41,20 @@ def tasks(content: Any) -> Iterator[dict[str, Any]]:
             yield from tasks(content.get(section, []))
 
 
-def set_by(task: dict[str, Any]) -> set[str]:
-    """The variables that a play or a task gives a value."""
+def variables_set_by(task: dict[str, Any]) -> set[str]:
+    """The names of the variables that a play or a task sets."""
     loop = task.get("loop_control", {})
-    apart = {task.get("register"), loop.get("loop_var"), loop.get("index_var")} - {None}
+    named = {task.get("register"), loop.get("loop_var"), loop.get("index_var")} - {None}
     applied = [each["apply"].get("vars", {}) for each in task.values() if isinstance(each, dict) and "apply" in each]
-    return {name for names in (apart, task.get("vars", {}), *applied) for name in names}
+    return {name for names in (named, task.get("vars", {}), *applied) for name in names}
 
 
-def read_in(content: Any, expression: bool = False) -> set[str]:
-    """The variables that templates and conditions read, however deep."""
+def variables_read_in(content: Any, expression: bool = False) -> set[str]:
+    """The names of the variables that templates and conditions read, at any depth."""
     if isinstance(content, dict):
-        return {name for key, value in content.items() for name in read_in(value, key in EXPRESSIONS)}
+        return {name for key, value in content.items() for name in variables_read_in(value, key in EXPRESSIONS)}
     if isinstance(content, list):
-        return {name for each in content for name in read_in(each, expression)}
+        return {name for each in content for name in variables_read_in(each, expression)}
     if not isinstance(content, str):
         return set()
     template = f"{{{{ {content} }}}}" if expression else content
@@ -66,36 +66,40 @@ def read_in(content: Any, expression: bool = False) -> set[str]:
 def test_variables_are_found() -> None:
     assert {"ec2_server", "store_config"} <= set(ROLES)
     text = "when {{ d | f(e) }} {% for x in g %}{{ x }}{{ loop.last }}{% endfor %}"
-    assert read_in([{"when": ["a and b.c == 'x'"], "name": text}]) == {"a", "b", "d", "e", "g"}
-    given = {"register": "a", "vars": {"b": 1}, "loop_control": {"loop_var": "c"}, "m": {"apply": {"vars": {"d": 1}}}}
-    assert set_by(given) == {"a", "b", "c", "d"}
+    assert variables_read_in([{"when": ["a and b.c == 'x'"], "name": text}]) == {"a", "b", "d", "e", "g"}
+    task = {"register": "a", "vars": {"b": 1}, "loop_control": {"loop_var": "c"}, "m": {"apply": {"vars": {"d": 1}}}}
+    assert variables_set_by(task) == {"a", "b", "c", "d"}
     assert len(list(tasks([{"tasks": [{"block": [{}], "always": [{"block": [{}]}]}]}]))) == 5
 
 
-def named_in(settings: list[Any], work: list[Any]) -> set[str]:
-    return {name for each in [*settings, *map(set_by, tasks(work))] for name in each}
+def variables_set_in(settings: list[Any], work: list[Any]) -> set[str]:
+    return {name for each in [*settings, *map(variables_set_by, tasks(work))] for name in each}
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_what_a_role_sets_and_reads_is_its_own(role: str) -> None:
+def test_roles_set_and_read_only_their_own_variables(role: str) -> None:
     settings = load(f"roles/{role}/defaults/*.yml", f"roles/{role}/vars/*.yml")
     work = load(f"roles/{role}/tasks/*.yml")
     [specs] = load(f"roles/{role}/meta/argument_specs.yml")
     options = {option for entry in specs["argument_specs"].values() for option in entry["options"]}
     assert [option for option in options if not option.startswith(f"{role}_")] == []
     own = (f"{role}_", f"__{role}_")
-    assert {name for name in named_in(settings, work) if not name.startswith(own)} <= {BECOME}
-    read = read_in(settings) | read_in(work)
-    assert {name for name in read - GIVEN - OF_HOSTS if not name.startswith((*own, "ansible_"))} == set()
+    assert {name for name in variables_set_in(settings, work) if not name.startswith(own)} <= {BECOME}
+    read = variables_read_in(settings) | variables_read_in(work)
+    assert {
+        name for name in read - MAGIC_VARIABLES - HOST_VARIABLES if not name.startswith((*own, "ansible_"))
+    } == set()
 
 
-def test_what_playbooks_set_and_read_is_ours() -> None:
-    """They set variables of their own and options of our roles, and leave to the user what begins with cwagent_."""
+def test_playbooks_set_and_read_only_our_variables() -> None:
+    """They set internal variables and options of our roles. Variables that begin with cwagent_ belong to the user."""
     settings = load("playbooks/vars/*.yml")
     work = load("playbooks/*.yml", "playbooks/tasks/*.yml")
     own = ("__cwagent_", *(f"{prefix}{role}_" for role in ROLES for prefix in ("", "__")))
-    assert {name for name in named_in(settings, work) if not name.startswith(own)} == {BECOME}
-    read = read_in(settings) | read_in(work)
+    assert {name for name in variables_set_in(settings, work) if not name.startswith(own)} == {BECOME}
+    read = variables_read_in(settings) | variables_read_in(work)
     assert {
-        name for name in read - GIVEN - OF_PLAYBOOKS if not name.startswith((*own, "cwagent_", "ansible_"))
+        name
+        for name in read - MAGIC_VARIABLES - PLAYBOOK_VARIABLES
+        if not name.startswith((*own, "cwagent_", "ansible_"))
     } == set()

@@ -8,9 +8,9 @@ from ansible_collections.cwagent.iam.plugins.filter.batches import FilterModule
 batches = FilterModule().filters()["batches"]
 
 
-def test_labels():
+def test_the_label_of_a_batch_is_its_position_in_its_list():
     found = batches({"x": ["a", "b", "c"], "y": ["d"], "": ["e", "f"], "z": []}, 2)
-    assert [(part["key"], "".join(part["value"]), part["label"]) for part in found] == [
+    assert [(batch["key"], "".join(batch["value"]), batch["label"]) for batch in found] == [
         ("x", "ab", "1 to 2 of 3 in x"),
         ("x", "c", "3 to 3 of 3 in x"),
         ("y", "d", "1 in y"),
@@ -19,8 +19,8 @@ def test_labels():
 
 
 @given(st.dictionaries(st.text(), st.lists(st.text())), st.integers(1, 9))
-def test_nothing_is_lost(lists, size):
+def test_the_batches_have_all_items_in_order(lists, size):
     for key, items in lists.items():
-        parts = [part["value"] for part in batches(lists, size) if part["key"] == key]
-        assert [item for part in parts for item in part] == items
-        assert all(0 < len(part) <= size for part in parts)
+        values = [batch["value"] for batch in batches(lists, size) if batch["key"] == key]
+        assert [item for value in values for item in value] == items
+        assert all(0 < len(value) <= size for value in values)

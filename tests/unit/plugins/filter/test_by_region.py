@@ -29,11 +29,11 @@ HOSTS = {
         ("fa", "x", {"us-east-1": ["i-1"]}),
     ],
 )
-def test_instances(hosts, default, regions):
+def test_instances_are_grouped_by_region(hosts, default, regions):
     assert instances_by_region(hosts, HOSTS, default) == regions
 
 
-def test_hosts_without_an_id_are_named():
+def test_hosts_without_an_instance_id_are_an_error_that_names_them():
     with pytest.raises(AnsibleFilterError, match=r"no instance_id: e\."):
         instances_by_region("ae", HOSTS)
 
@@ -49,17 +49,17 @@ def test_hosts_without_an_id_are_named():
         ("ba", False, {"us-east-1": ["U"]}),
     ],
 )
-def test_users(hosts, per_host, regions):
+def test_users_are_grouped_by_region(hosts, per_host, regions):
     assert users_by_region(hosts, HOSTS, "U", per_host=per_host, default_region="x") == regions
 
 
-def test_blanks_and_what_is_no_placement_tell_nothing():
+def test_blank_variables_and_an_invalid_placement_are_ignored():
     hosts = {"a": {"instance_id": " i-1 ", "cwagent_region": " ", "placement": "none", "cwagent_user_name": " "}}
     assert instances_by_region("a", hosts, "x") == {"x": ["i-1"]}
     assert users_by_region("a", hosts, "U") == {"": ["U-a"]}
 
 
-def test_the_variable_that_names_a_user_can_be_another():
+def test_the_variable_with_the_name_of_a_user_can_be_chosen():
     hosts = {"a": {"cwagent_user_name": "mine", "admin_name": "chief"}, "b": {"cwagent_user_name": "mine"}}
     named = users_by_region("ab", hosts, "U", per_host=False, name_variable="admin_name")
     assert named == {"": ["chief", "U"]}

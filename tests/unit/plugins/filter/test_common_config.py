@@ -16,7 +16,7 @@ OURS = """\
     shared_credential_file = "/f"
 """
 SHIPPED = """\
-# What both use
+# Common settings
 
 ## Credentials, by default those of the instance
 # [credentials]
@@ -59,12 +59,12 @@ FILE = '    shared_credential_file = "/f"\n'
         ),
         ('x = """\n[credentials]\n"""\n', f'x = """\n[credentials]\n"""\n\n{OURS}'),
         (PROXY.replace("\n", "\r\n"), f"{PROXY}\n{OURS}".replace("\n", "\r\n")),
-        # Said in another way, which is well as long as nothing is to be changed.
+        # Another notation, which is fine while nothing has to be changed.
         ('credentials = {shared_credential_profile = "P", shared_credential_file = "/f"}', ...),
         ('credentials.shared_credential_profile = "P"\ncredentials.shared_credential_file = "/f"', ...),
     ],
 )
-def test_present(text, new):
+def test_present_sets_both_settings(text, new):
     expected = text if new is ... else new
     assert common_config(text, "P", "/f") == expected
     assert common_config(expected, "P", "/f") == expected
@@ -78,36 +78,36 @@ def test_present(text, new):
         (f"{SHIPPED}\n{OURS}", SHIPPED),
         (f"{OURS}\n{PROXY}", PROXY),
         (f"{OURS}other = 1\n", "[credentials]\nother = 1\n"),
-        (f"{OURS}# a note\n{PROXY}", f"[credentials]\n# a note\n{PROXY}"),
+        (f"{OURS}# a comment\n{PROXY}", f"[credentials]\n# a comment\n{PROXY}"),
         (OURS.replace('"P"', '"Q"'), ""),
         (OURS.replace("/f", "/other"), OURS.replace("/f", "/other")),
         (SHIPPED, SHIPPED),
     ],
 )
-def test_absent(text, new):
+def test_absent_removes_both_settings(text, new):
     after = common_config(text, "P", "/f", state="absent")
     assert after.lstrip("\n") == new
     assert common_config(after, "P", "/f", state="absent") == after
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
-        ("[proxy", "is no TOML"),
-        ("[credentials]\n[credentials]\n", "is no TOML"),
-        ("credentials = 1\n", "is no section"),
+        ("[proxy", "is not valid TOML"),
+        ("[credentials]\n[credentials]\n", "is not valid TOML"),
+        ("credentials = 1\n", "is not a section"),
         ('credentials = {shared_credential_file = "/o"}\n', "cannot be changed in place"),
         ('credentials.shared_credential_file = "/o"\n', "cannot be changed in place"),
         ('[credentials]\nshared_credential_file = """\n/o"""\n', "cannot be changed in place"),
         ('[credentials]\nx = """\nshared_credential_file = "/o"\n"""\n', "cannot be changed in place"),
     ],
 )
-def test_what_is_refused(text, words):
-    with pytest.raises(AnsibleFilterError, match=words):
+def test_a_text_that_cannot_be_changed_is_an_error(text, message):
+    with pytest.raises(AnsibleFilterError, match=message):
         common_config(text, "P", "/f")
 
 
-def test_what_is_refused_when_it_is_to_be_taken_out():
+def test_settings_that_cannot_be_removed_in_place_are_an_error():
     with pytest.raises(AnsibleFilterError, match="cannot be changed in place"):
         common_config('credentials = {shared_credential_file = "/f"}\n', "P", "/f", state="absent")
 
@@ -146,19 +146,19 @@ TEXTS = TEXTS.map(lambda parts: parts[1].join(parts[0]) + (parts[1] if parts[2] 
 
 
 @given(TEXTS, VALUES, VALUES)
-def test_all_else_stays_and_nothing_is_done_twice(text, profile, file):
+def test_the_rest_of_the_text_is_kept_and_a_second_change_does_nothing(text, profile, file):
     before = tomllib.loads(text)
     after = common_config(text, profile, file)
     credentials = {"shared_credential_profile": profile, "shared_credential_file": file}
     assert tomllib.loads(after) == {**before, "credentials": {**before.get("credentials", {}), **credentials}}
     assert common_config(after, profile, file) == after
     kept = [line for line in text.splitlines() if "shared" not in line or line.startswith("#")]
-    left = iter(after.splitlines())
-    assert [line for line in kept if line not in left] == []  # each one comes after the one before
+    remaining = iter(after.splitlines())
+    assert [line for line in kept if line not in remaining] == []  # an iterator: the order is kept, too
 
 
 @given(TEXTS, VALUES, VALUES)
-def test_what_was_set_can_be_taken_out(text, profile, file):
+def test_settings_that_were_set_can_be_removed(text, profile, file):
     without = common_config(common_config(text, profile, file), profile, file, state="absent")
     before = tomllib.loads(text)
     others = {key: value for key, value in before.get("credentials", {}).items() if not key.startswith("shared_")}

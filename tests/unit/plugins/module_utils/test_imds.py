@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Deadline
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import ConsistencyTimeout, CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._imds import (
     ADDRESS_VARIABLE,
     Identity,
@@ -16,7 +16,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._imds import (
     wait_for,
 )
 
-NOBODY, ADMIN, HALF = Identity(), Identity("admin", "R"), Identity("admin", None)
+NO_PROFILE, ADMIN, WITHOUT_CREDENTIALS = Identity(), Identity("admin", "R"), Identity("admin", None)
 INFO = json.dumps({"InstanceProfileArn": "arn:aws:iam::123456789012:instance-profile/m/admin"})
 KEYS = json.dumps({"AccessKeyId": "ASIA", "SecretAccessKey": "secret", "Token": "token"})
 LIST = "iam/security-credentials/"
@@ -25,7 +25,7 @@ PAGES = {"iam/info": INFO, LIST: "R\n", LIST + "R": KEYS}
 
 @pytest.fixture
 def metadata(monkeypatch):
-    """The pages of a metadata service on loopback, version 2 only; a number in place of a page is a status."""
+    """The pages of a metadata service on loopback, version 2 only; a number in place of a page is an HTTP status."""
     pages: dict[str, Any] = {}
 
     class Handler(BaseHTTPRequestHandler):
@@ -33,9 +33,9 @@ def metadata(monkeypatch):
             self._answer("the-token" if self.path == "/relay/latest/api/token" else 404)
 
         def do_GET(self):
-            told = self.headers.get("X-aws-ec2-metadata-token") == "the-token"
+            has_token = self.headers.get("X-aws-ec2-metadata-token") == "the-token"
             path = self.path.removeprefix("/relay/latest/meta-data/")
-            self._answer(pages.get(path, 404) if told else 401)
+            self._answer(pages.get(path, 404) if has_token else 401)
 
         def _answer(self, page):
             body = b"" if isinstance(page, int) else page.encode()
@@ -58,14 +58,20 @@ def metadata(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("pages", "identity"), [({}, NOBODY), ({"iam/info": INFO}, HALF), (PAGES, ADMIN), ({**PAGES, LIST: ""}, HALF)]
+    ("pages", "identity"),
+    [
+        ({}, NO_PROFILE),
+        ({"iam/info": INFO}, WITHOUT_CREDENTIALS),
+        (PAGES, ADMIN),
+        ({**PAGES, LIST: ""}, WITHOUT_CREDENTIALS),
+    ],
 )
-def test_identity(metadata, pages, identity):
+def test_the_identity_has_a_role_only_with_credentials(metadata, pages, identity):
     metadata.update(pages)
     assert MetadataService().identity() == identity
 
 
-def test_credentials(metadata):
+def test_credentials_are_boto3_arguments(metadata):
     metadata.update(PAGES)
     assert MetadataService().credentials() == {
         "aws_access_key_id": "ASIA",
@@ -75,26 +81,26 @@ def test_credentials(metadata):
 
 
 @pytest.mark.parametrize("pages", [{}, {LIST: ""}, {LIST: "R"}])
-def test_no_credentials(metadata, pages):
+def test_missing_credentials_are_an_error(metadata, pages):
     metadata.update(pages)
     with pytest.raises(CwagentError, match="has no credentials"):
         MetadataService().credentials()
 
 
-def test_a_service_that_refuses(metadata):
+def test_an_http_error_is_reported_with_its_address(metadata):
     metadata["iam/info"] = 403
-    with pytest.raises(CwagentError, match=r"refused .*/iam/info: HTTP 403"):
+    with pytest.raises(CwagentError, match=r"returned HTTP 403 for .*/iam/info"):
         MetadataService().identity()
 
 
-def test_no_service(monkeypatch):
+def test_a_service_that_cannot_be_reached_is_an_error(monkeypatch):
     monkeypatch.setenv(ADDRESS_VARIABLE, "http://127.0.0.1:9")
     with pytest.raises(CwagentError, match=r"does not answer at http://127\.0\.0\.1:9 .*HttpEndpoint"):
         MetadataService().identity()
 
 
 class Service:
-    """Shows its identities one after the other, then the last one for good; an error is raised."""
+    """Returns its identities one after the other, then the last one forever; raises those that are errors."""
 
     def __init__(self, *shown: Identity | CwagentError) -> None:
         self.shown = list(shown)
@@ -107,9 +113,9 @@ class Service:
 
 
 def wait(service: Any, profile: str | None) -> Identity:
-    current = [0.0]
+    clock = [0.0]
     return wait_for(
-        service, profile, Deadline(5, lambda: current[0], lambda seconds: current.__setitem__(0, current[0] + seconds))
+        service, profile, Deadline(5, lambda: clock[0], lambda seconds: clock.__setitem__(0, clock[0] + seconds))
     )
 
 
@@ -117,36 +123,36 @@ def wait(service: Any, profile: str | None) -> Identity:
     ("shown", "profile", "found"),
     [
         ([ADMIN], "admin", ADMIN),
-        ([NOBODY, HALF, ADMIN], "admin", ADMIN),
-        ([NOBODY], None, NOBODY),
-        ([ADMIN, NOBODY], None, NOBODY),
+        ([NO_PROFILE, WITHOUT_CREDENTIALS, ADMIN], "admin", ADMIN),
+        ([NO_PROFILE], None, NO_PROFILE),
+        ([ADMIN, NO_PROFILE], None, NO_PROFILE),
         ([CwagentError("503"), ADMIN], "admin", ADMIN),
     ],
 )
-def test_waits(shown, profile, found):
+def test_waiting_ends_when_the_service_shows_the_profile(shown, profile, found):
     assert wait(Service(*shown), profile) == found
 
 
 @pytest.mark.parametrize(
-    ("shown", "profile", "words"),
+    ("shown", "profile", "message"),
     [
-        (NOBODY, "admin", r"5 seconds .* see instance profile 'admin'; .* still shows no instance profile"),
-        (HALF, "admin", "still shows instance profile 'admin'"),
+        (NO_PROFILE, "admin", r"5 seconds .* show instance profile 'admin'; it still shows no instance profile"),
+        (WITHOUT_CREDENTIALS, "admin", "still shows instance profile 'admin'"),
         (Identity("other", "S"), "admin", "still shows instance profile 'other'"),
-        (ADMIN, None, "see no instance profile; .* still shows instance profile 'admin'"),
+        (ADMIN, None, "show no instance profile; it still shows instance profile 'admin'"),
     ],
 )
-def test_gives_up(shown, profile, words):
-    with pytest.raises(CwagentError, match=words):
+def test_waiting_ends_at_the_deadline(shown, profile, message):
+    with pytest.raises(ConsistencyTimeout, match=message):
         wait(Service(shown), profile)
 
 
-def test_gives_up_on_a_service_that_never_answers():
+def test_waiting_for_a_service_that_never_answers_ends_with_its_error():
     with pytest.raises(CwagentError, match="never"):
         wait(Service(CwagentError("never")), "admin")
 
 
-def test_a_token_that_is_refused_is_replaced(metadata):
+def test_a_rejected_token_is_replaced(metadata):
     metadata.update({**PAGES, "iam/info": 401})
     service = MetadataService()
     with pytest.raises(CwagentError, match="HTTP 401"):

@@ -1,4 +1,4 @@
-"""What the modules document is what they take; the rest of the documentation is ansible-test's to check."""
+"""The documented options are those of the argument specs; ansible-test checks the rest of the documentation."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ COLLECTIONS = FOLDER.parents[4]
 
 @pytest.fixture(scope="session")
 def documented():
-    # In PYTHONPATH, ansible-test has only what a module may import of Ansible.
-    kept = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    # ansible-test sets PYTHONPATH to the part of Ansible that modules may import, which ansible-doc cannot run with.
+    variables = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     names = [f"cwagent.iam.{module}" for module in MODULES]
-    told = subprocess.run(
+    shown = subprocess.run(
         [Path(sys.executable).with_name("ansible-doc"), "--type", "module", "--json", *names],
-        env={**kept, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)},
+        env={**variables, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)},
         text=True,
         capture_output=True,
         check=True,
     )
-    return {name.rsplit(".", 1)[-1]: found["doc"] for name, found in json.loads(told.stdout).items()}
+    return {name.rsplit(".", 1)[-1]: found["doc"] for name, found in json.loads(shown.stdout).items()}
 
 
 def from_documentation(options):
@@ -66,30 +66,61 @@ def spec_of(module):
     return importlib.import_module(f"ansible_collections.cwagent.iam.plugins.modules.{module}").SPEC
 
 
-def test_there_are_modules():
+def test_the_modules_are_found():
     assert {"cwagent_iam_role", "cwagent_iam_user", "cwagent_instance_profile"} <= set(MODULES)
 
 
-# One test for all modules: ansible-test runs each in a process of its own, which would start ansible-doc anew.
-def test_options(documented):
+# These tests compare all modules at once: ansible-test runs each test in a process of its own, and each process starts
+# ansible-doc again.
+def test_every_module_has_documentation(documented):
     assert list(documented) == MODULES
-    for module in MODULES:
-        spec, options = spec_of(module), documented[module]["options"]
-        assert from_documentation({name: options[name] for name in spec}) == from_spec(spec), module
-        assert set(options) - set(spec) <= set(aws_argument_spec()), module
-        assert {"region", "profile", "access_key"} <= set(options), module
 
 
-READING = {"cwagent_instance_identity", "cwagent_preflight"}
+def test_the_documented_options_are_those_of_the_spec(documented):
+    specs = {module: spec_of(module) for module in MODULES}
+    shown = {
+        module: {name: documented[module]["options"].get(name, {}) for name in specs[module]} for module in MODULES
+    }
+    assert {module: from_documentation(options) for module, options in shown.items()} == {
+        module: from_spec(spec) for module, spec in specs.items()
+    }
 
 
-def test_what_is_promised(documented):
-    for module in MODULES:
-        attributes = documented[module]["attributes"]
-        full = {name for name, each in attributes.items() if each["support"] == "full"}
-        assert full >= {"check_mode", "idempotent"}, module
-        assert ("diff_mode" in full) == (module not in READING), module
-        assert attributes["action_group"]["membership"] == ["cwagent.iam.aws"], module
+def test_the_other_options_are_the_common_ones_of_aws(documented):
+    common = set(aws_argument_spec())
+    others = {module: set(documented[module]["options"]) - set(spec_of(module)) for module in MODULES}
+    assert {module: names - common for module, names in others.items()} == {module: set() for module in MODULES}
+    needed = {"region", "profile", "access_key"}
+    assert {module: needed - set(documented[module]["options"]) for module in MODULES} == {
+        module: set() for module in MODULES
+    }
+
+
+WITHOUT_CHANGES = {"cwagent_instance_identity", "cwagent_preflight"}
+"""Modules that only read."""
+
+
+def test_every_module_supports_check_mode_and_is_idempotent(documented):
+    supported = {module: full_support(documented[module]) & {"check_mode", "idempotent"} for module in MODULES}
+    assert supported == {module: {"check_mode", "idempotent"} for module in MODULES}
+
+
+def test_every_module_that_changes_something_supports_diff_mode(documented):
+    assert {module for module in MODULES if "diff_mode" not in full_support(documented[module])} == WITHOUT_CHANGES
+
+
+def test_every_module_documents_the_action_group(documented):
+    groups = {module: documented[module]["attributes"]["action_group"]["membership"] for module in MODULES}
+    assert groups == {module: ["cwagent.iam.aws"] for module in MODULES}
+
+
+def full_support(documentation):
+    return {name for name, attribute in documentation["attributes"].items() if attribute["support"] == "full"}
+
+
+def test_every_module_that_plans_documents_the_counts():
+    texts = {module: (FOLDER / f"{module}.py").read_text() for module in MODULES}
+    assert {module for module, text in texts.items() if "\ncounts:\n" not in text} == WITHOUT_CHANGES
 
 
 def test_the_action_group_has_every_module():

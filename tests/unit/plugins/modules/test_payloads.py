@@ -1,4 +1,4 @@
-"""What Ansible sends with a module: it takes imports for the type checker, too, for imports."""
+"""The files that Ansible sends with a module. Ansible also sends those that only the type checker imports."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ MODULES = sorted(PLUGINS.glob("modules/*.py"))
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)
-def test_nothing_is_sent_for_the_type_checker_alone(module):
+def test_no_file_is_sent_for_the_type_checker_alone(module):
     assert closure(module) == closure(module, type_checking=False)
 
 
-def test_imports_for_the_type_checker_are_told_apart(tmp_path):
+def test_imports_for_the_type_checker_can_be_excluded(tmp_path):
     module = tmp_path / "module.py"
     module.write_text(f"if TYPE_CHECKING:\n    from {OURS}._aws import Aws\nfrom {OURS} import _names\n")
     assert set(imported_modules(module)) == {f"{OURS}._aws", f"{OURS}._names"}

@@ -1,4 +1,4 @@
-"""Which key is lost, which is replaced, and what happens next."""
+"""Which key is orphaned, which is replaced, and in which phase its replacement is."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import (
     AccessKey,
+    KeyCreation,
     Keyring,
     KeyRules,
     Pending,
     Phase,
     SavedCredentials,
-    report,
+    keys_to_dicts,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import PrincipalState
 from ansible_collections.cwagent.iam.plugins.module_utils._user.plan import User
 
@@ -29,7 +31,7 @@ RULES = KeyRules(max_age=90 * DAY, retire_after=7 * DAY)
 
 
 def key(name: str, age: timedelta = timedelta(), used: timedelta | None = None, active: bool = True) -> AccessKey:
-    """A key so old, and last used so long ago."""
+    """A key of this age, which was last used this long ago."""
     return AccessKey(name, active, NOW - age, None if used is None else NOW - used)
 
 
@@ -38,22 +40,22 @@ def ring(*keys: AccessKey, saved: str | None = "N", rules: KeyRules = RULES, **m
 
 
 def summaries(keyring: Keyring) -> list[str]:
-    return [step.summary for step in keyring.steps(new_user=False)]
+    return [step.summary for step in keyring.steps(is_new_user=False)]
 
 
-MAKE = "create an access key for user 'U' and save it to F"
+CREATE = "create an access key for user 'U' and save it to F"
 YOUNG, OLD = key("N", 89 * DAY), key("N", 90 * DAY)
 PHASES = {
-    "young": (ring(YOUNG), Phase.CURRENT, []),
-    "too old": (ring(OLD), Phase.DUE, [MAKE]),
-    "too old, but none is replaced": (ring(OLD, rules=KeyRules()), None, []),
-    "the new one was not used": (ring(key("O", 90 * DAY, HOUR), key("N", HOUR)), Phase.WAITING_FOR_USE, []),
-    "the new one was used, the old one never": (
+    "the key is young": (ring(YOUNG), Phase.CURRENT, []),
+    "the key is too old": (ring(OLD), Phase.DUE, [CREATE]),
+    "the key is old, but keys are not replaced": (ring(OLD, rules=KeyRules()), None, []),
+    "the new key was not used": (ring(key("O", 90 * DAY, HOUR), key("N", HOUR)), Phase.WAITING_FOR_USE, []),
+    "the new key was used, the old one never": (
         ring(key("O", 90 * DAY), key("N", HOUR, MINUTE)),
         Phase.DEACTIVATING,
         ["deactivate access key O of user 'U'"],
     ),
-    "the new one was used, the old one an hour before": (
+    "the new key was used, the old one an hour before": (
         ring(key("O", 90 * DAY, HOUR + MINUTE), key("N", DAY, MINUTE)),
         Phase.DEACTIVATING,
         ["deactivate access key O of user 'U'"],
@@ -64,50 +66,50 @@ PHASES = {
         [],
     ),
     "a server has switched back": (ring(key("O", 90 * DAY, MINUTE), key("N", DAY, HOUR)), Phase.WAITING_FOR_USE, []),
-    "the old one is not quiet for long": (
+    "the old key was used during the grace period": (
         ring(key("O", 90 * DAY, 6 * DAY, active=False), key("N", 8 * DAY, HOUR)),
         Phase.GRACE_PERIOD,
         [],
     ),
-    "the old one is quiet": (
+    "the old key was not used for the grace period": (
         ring(key("O", 90 * DAY, 7 * DAY, active=False), key("N", 8 * DAY, HOUR)),
         Phase.DELETING,
-        ["delete access key O of user 'U', which another has replaced"],
+        ["delete access key O of user 'U', which was replaced"],
     ),
-    "the old one was deactivated by hand, the new one not used": (
+    "the old key was deactivated by hand, the new one not used": (
         ring(key("O", 90 * DAY, 7 * DAY, active=False), key("N", 8 * DAY)),
         Phase.GRACE_PERIOD,
         [],
     ),
-    "the new one is too old before the old one is gone": (
+    "the new key is too old before the old one is deleted": (
         ring(key("O", 200 * DAY, HOUR), key("N", 100 * DAY)),
         Phase.WAITING_FOR_USE,
         [],
     ),
-    "somebody made a key": (ring(key("N", 10 * DAY), key("X", DAY)), Phase.CURRENT, []),
-    "a key came after an interrupted run": (
+    "somebody created a younger key": (ring(key("N", 10 * DAY), key("X", DAY)), Phase.CURRENT, []),
+    "an interrupted run created a key": (
         ring(OLD, key("X"), pending=Pending(frozenset({"N"}), NOW)),
         Phase.DUE,
-        ["delete access key X of user 'U', whose secret was lost", MAKE],
+        ["delete access key X of user 'U', whose secret was never saved", CREATE],
     ),
 }
 
 
 @pytest.mark.parametrize(("keyring", "phase", "steps"), PHASES.values(), ids=PHASES)
-def test_phases(keyring, phase, steps):
+def test_the_phase_and_its_steps(keyring, phase, steps):
     assert keyring.phase is phase
     assert summaries(keyring) == steps
 
 
-def test_there_is_no_room_for_a_key_of_somebody():
+def test_an_unmanaged_key_blocks_the_replacement():
     blocked = ring(OLD, key("X", DAY, 3 * HOUR))
     assert blocked.phase is Phase.BLOCKED
     with pytest.raises(CwagentError, match=r"at F: X \(active, 1 days old, last used 2026-03-01T09:30:00Z\)\. Delete"):
-        blocked.steps(new_user=False)
+        blocked.steps(is_new_user=False)
 
 
 @pytest.mark.parametrize(
-    ("keyring", "spared"),
+    ("keyring", "evicted"),
     [
         (ring(key("A", DAY), key("B", 2 * DAY), saved=None), "B"),
         (ring(key("A", DAY), key("B", 2 * DAY, HOUR), saved=None), "A"),
@@ -115,61 +117,61 @@ def test_there_is_no_room_for_a_key_of_somebody():
         (ring(OLD, key("X", DAY, HOUR)), "X"),
     ],
 )
-def test_making_room(keyring, spared):
-    with pytest.raises(CwagentError, match="set credentials"):
-        keyring.steps(new_user=False)
-    roomy = replace(keyring, rules=replace(RULES, evict_unmanaged_key=True))
-    assert summaries(roomy) == [f"delete access key {spared} of user 'U' to make room for a new one", MAKE]
-    assert spared not in {each.id for each in roomy.after()}
+def test_the_least_recently_used_unmanaged_key_is_evicted(keyring, evicted):
+    with pytest.raises(CwagentError, match=r"set credentials\.evict_unmanaged_key to true"):
+        keyring.steps(is_new_user=False)
+    evicting = replace(keyring, rules=replace(RULES, evict_unmanaged_key=True))
+    assert summaries(evicting) == [f"delete access key {evicted} of user 'U' to free a slot for a new one", CREATE]
+    assert evicted not in {each.id for each in evicting.planned_keys()}
 
 
 @pytest.mark.parametrize(
-    ("made", "orphaned"),
+    ("created", "is_orphaned"),
     [(-6 * MINUTE, False), (-4 * MINUTE, True), (14 * MINUTE, True), (16 * MINUTE, False)],
-    ids=["before the record", "by another clock", "right after it", "by somebody, later"],
+    ids=["before the record", "within the clock skew", "right after the record", "later, by somebody else"],
 )
-def test_only_a_key_that_came_right_after_the_record_is_lost(made, orphaned):
+def test_only_a_key_created_right_after_the_record_is_orphaned(created, is_orphaned):
     pending = Pending(frozenset(), NOW - DAY)
-    found = ring(replace(key("X"), created=NOW - DAY + made), saved=None, pending=pending)
-    assert [each.id for each in found.orphaned] == ["X"] * orphaned
-    assert found.after()[0].id == ("" if orphaned else "X")
+    found = ring(replace(key("X"), created=NOW - DAY + created), saved=None, pending=pending)
+    assert [each.id for each in found.orphaned] == ["X"] * is_orphaned
+    assert found.planned_keys()[0].id == ("" if is_orphaned else "X")
 
 
 @pytest.mark.parametrize("pending", [Pending(frozenset({"X"}), NOW), None])
-def test_a_key_that_was_there_before_is_not_lost(pending):
+def test_a_key_that_existed_before_is_not_orphaned(pending):
     assert ring(key("X"), saved=None, pending=pending).orphaned == ()
 
 
-def test_a_key_that_was_switched_off_is_not_replaced_in_silence():
-    off = ring(key("N", active=False))
+def test_a_deactivated_key_is_an_error_unless_keys_are_created_inactive():
+    inactive = ring(key("N", active=False))
     with pytest.raises(
         CwagentError, match=r"saved at F, was deactivated.*--access-key-id N --status Active.*delete it"
     ):
-        off.steps(new_user=False)
-    assert summaries(replace(off, rules=replace(RULES, inactive=True))) == []
+        inactive.steps(is_new_user=False)
+    assert summaries(replace(inactive, rules=replace(RULES, create_inactive=True))) == []
 
 
-def test_a_key_of_an_admin_is_replaced_switched_off():
-    rules = replace(RULES, inactive=True)
+def test_an_admin_key_is_replaced_by_an_inactive_one():
+    rules = replace(RULES, create_inactive=True)
     due = ring(key("N", 90 * DAY, active=False), rules=rules)
     assert summaries(due) == ["create an inactive access key for user 'U' and save it to F"]
-    assert [each.active for each in due.after()] == [False, False]
+    assert [each.active for each in due.planned_keys()] == [False, False]
     old = key("O", 90 * DAY, 9 * DAY, active=False)
     assert ring(old, key("N", 8 * DAY, HOUR, active=False), rules=rules).phase is Phase.DELETING
 
 
-def test_what_cannot_be_read_is_left_alone():
+def test_an_unreadable_store_is_an_error():
     with pytest.raises(CwagentError, match="no"):
-        ring(key("A"), problem="no").steps(new_user=False)
+        ring(key("A"), problem="no").steps(is_new_user=False)
 
 
-def test_more_keys_than_iam_allows_today():
+def test_the_oldest_predecessor_is_deleted_where_iam_allows_more_keys():
     found = ring(key("A", 91 * DAY, active=False), key("B", 90 * DAY, active=False), key("N", DAY, HOUR))
-    assert summaries(found) == ["delete access key A of user 'U', which another has replaced"]
+    assert summaries(found) == ["delete access key A of user 'U', which was replaced"]
 
 
-def test_report():
-    assert report([key("A", DAY + HOUR, HOUR), AccessKey("", active=False)], NOW) == [
+def test_keys_are_rendered_with_age_and_last_use():
+    assert keys_to_dicts([key("A", DAY + HOUR, HOUR), AccessKey("", active=False)], NOW) == [
         {
             "id": "A",
             "active": True,
@@ -181,54 +183,77 @@ def test_report():
     ]
 
 
-class Server:
-    """A user's keys in a model of IAM with a clock, and a server that gets each new key late."""
+@pytest.mark.parametrize("create_inactive", [False, True])
+@pytest.mark.parametrize("belongs_to_other", [False, True])
+def test_the_step_that_creates_a_key_says_how_to_save_it(create_inactive, belongs_to_other):
+    rules = replace(RULES, create_inactive=create_inactive)
+    [step] = ring(key("X"), saved="A", rules=rules, belongs_to_other=belongs_to_other).steps(is_new_user=False)
+    assert step.context == KeyCreation(("X",), "A", keep_previous=belongs_to_other, inactive=create_inactive)
 
-    def __init__(self, late: timedelta) -> None:
-        self.iam, self.time, self.late = Iam(), NOW, late
+
+@pytest.mark.parametrize(
+    ("keyring", "kinds"),
+    [
+        (ring(saved=None), [Kind.CREATE]),
+        (ring(OLD, key("X"), pending=Pending(frozenset({"N"}), NOW)), [Kind.DELETE, Kind.CREATE]),
+        (ring(YOUNG, up_to_date=False), [Kind.UPDATE]),
+        (ring(key("O", 90 * DAY), key("N", HOUR, MINUTE)), [Kind.UPDATE]),
+        (ring(key("O", 90 * DAY, 7 * DAY, active=False), key("N", 8 * DAY, HOUR)), [Kind.DELETE]),
+    ],
+    ids=["no key", "orphaned key", "saved in another form", "deactivating", "deleting"],
+)
+def test_the_kinds_of_the_steps(keyring, kinds):
+    assert [step.kind for step in keyring.steps(is_new_user=False)] == kinds
+
+
+class Server:
+    """A server that gets each new key late, with its user in a model of IAM and a clock."""
+
+    def __init__(self, delay: timedelta) -> None:
+        self.iam, self.now, self.delay = Iam(), NOW, delay
         self.iam.put_user(User("U", PrincipalState()))
         self.saved: str | None = None
-        self.saved_at = self.time
-        self.principal: str | None = None
+        self.saved_at = self.now
+        self.key_in_use: str | None = None
 
     def keyring(self) -> Keyring:
         user = self.iam.user("U")
         assert user
-        return Keyring("U", user.keys, SavedCredentials("F", self.saved), RULES, self.time)
+        return Keyring("U", user.keys, SavedCredentials("F", self.saved), RULES, self.now)
 
     def run(self) -> None:
-        for step in self.keyring().steps(new_user=False):
+        for step in self.keyring().steps(is_new_user=False):
             answer = self.iam.take(step)
             if answer:
-                self.saved, self.saved_at = answer["AccessKey"]["AccessKeyId"], self.time
-                self._server_time(self.saved, created=self.time)
+                self.saved, self.saved_at = answer["AccessKey"]["AccessKeyId"], self.now
+                self._set_dates(self.saved, created=self.now)
 
     def work(self) -> None:
-        if self.principal is None or self.time - self.saved_at >= self.late:
-            self.principal = self.saved
-        assert self.principal
-        assert self.iam.users["U"].keys[self.principal].active, f"the server is cut off at {self.time}"
-        self._server_time(self.principal, used=self.time)
+        if self.key_in_use is None or self.now - self.saved_at >= self.delay:
+            self.key_in_use = self.saved
+        assert self.key_in_use
+        assert self.iam.users["U"].keys[self.key_in_use].active, f"the server has no active key at {self.now}"
+        self._set_dates(self.key_in_use, used=self.now)
 
-    def _server_time(self, name: str, **dates: datetime) -> None:
+    def _set_dates(self, name: str, **dates: datetime) -> None:
         keys = self.iam.users["U"].keys
         keys[name] = replace(keys[name], **dates)
 
 
 @given(
-    late=st.integers(0, 60).map(lambda days: days * DAY),
+    delay=st.integers(0, 60).map(lambda days: days * DAY),
     run_every=st.integers(1, 100),
     minute=st.integers(0, 59).map(lambda minutes: minutes * MINUTE),
 )
-def test_the_server_is_never_cut_off(late, run_every, minute):
-    server = Server(late)
+def test_a_server_has_an_active_key_at_any_time(delay, run_every, minute):
+    server = Server(delay)
     server.run()
     seen = set()
     for hour in range(200 * 24):
-        server.time = NOW + hour * HOUR
+        server.now = NOW + hour * HOUR
         server.work()
         if hour % run_every == 0:
-            server.time += minute
+            server.now += minute
             server.run()
         seen |= set(server.iam.users["U"].keys)
         assert len(server.iam.users["U"].keys) <= 2

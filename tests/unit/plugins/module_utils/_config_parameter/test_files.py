@@ -31,47 +31,47 @@ def schema(tmp_path):
 
 
 @pytest.mark.parametrize("config", [CONFIG, json.dumps(CONFIG), json.dumps(CONFIG, indent=2)])
-def test_config_as_an_option(config):
+def test_an_option_gives_the_configuration(config):
     assert read_config(config, None) == CONFIG
 
 
-@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
-def test_config_from_a_file(tmp_path, mark):
+@pytest.mark.parametrize("byte_order_mark", [b"", b"\xef\xbb\xbf"])
+def test_a_file_gives_the_configuration(tmp_path, byte_order_mark):
     path = tmp_path / "linux.json"
-    path.write_bytes(mark + json.dumps(CONFIG).encode())
+    path.write_bytes(byte_order_mark + json.dumps(CONFIG).encode())
     assert read_config(None, str(path)) == CONFIG
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "message"),
     [
         (None, "linux.json cannot be read: No such file"),
         (b'{"agent": "\xff"}', "linux.json is not UTF-8 text"),
         (b"agent:", "linux.json is not JSON"),
-        (b'{"agents": {}}', "linux.json has sections the agent does not know: agents"),
+        (b'{"agents": {}}', "linux.json has sections that the agent does not know: agents"),
     ],
 )
-def test_bad_files(tmp_path, content, words):
+def test_a_file_without_a_configuration_is_an_error(tmp_path, content, message):
     path = tmp_path / "linux.json"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(InvalidInput, match=words):
+    with pytest.raises(InvalidInput, match=message):
         read_config(None, str(path))
 
 
-def test_a_folder_is_no_file(tmp_path):
+def test_a_folder_in_place_of_a_file_is_an_error(tmp_path):
     with pytest.raises(InvalidInput, match="cannot be read: Is a directory"):
         read_config(None, str(tmp_path))
 
 
 @pytest.mark.parametrize("config", [["agent"], 1, None, "", "[]", {}])
-def test_what_is_no_configuration(config):
+def test_an_option_without_a_configuration_is_an_error(config):
     with pytest.raises(InvalidInput, match=r"^config "):
         read_config(config, None)
 
 
 @pytest.mark.parametrize("config", [CONFIG, {"agent": {}}, {"logs": {"anything": 1}}])
-def test_agrees_with_the_schema(schema, config):
+def test_a_configuration_that_matches_the_schema_is_valid(schema, config):
     check_schema(config, schema)
 
 
@@ -85,34 +85,35 @@ def test_agrees_with_the_schema(schema, config):
         ({"agent": [], "metrics": []}, r"\$\.agent: .*; \$\.metrics: "),
     ],
 )
-def test_disagrees_with_the_schema(schema, config, place):
+def test_the_error_names_the_places_that_do_not_match_the_schema(schema, config, place):
     with pytest.raises(InvalidInput, match=place):
         check_schema(config, schema)
 
 
-def test_many_mistakes_are_counted(tmp_path):
+@pytest.mark.parametrize(
+    ("sections", "end"), [("abcde", r"\$\.e: None is not of type 'object'\.$"), ("abcdefg", r"; and 2 more\.$")]
+)
+def test_five_mistakes_are_shown_and_the_others_are_counted(tmp_path, sections, end):
     path = tmp_path / "schema.json"
     path.write_text(json.dumps({"additionalProperties": {"type": "object"}}))
-    with pytest.raises(InvalidInput, match=r"; and 2 more\.$"):
-        check_schema(dict.fromkeys("abcdefg"), str(path))
-    with pytest.raises(InvalidInput, match=r"\$\.e: None is not of type 'object'\.$"):
-        check_schema(dict.fromkeys("abcde"), str(path))
+    with pytest.raises(InvalidInput, match=end):
+        check_schema(dict.fromkeys(sections), str(path))
 
 
 @pytest.mark.parametrize("text", ["{", '{"type": 1}', '{"type": "nonsense"}'])
-def test_what_is_no_schema(tmp_path, text):
+def test_a_file_without_a_schema_is_an_error(tmp_path, text):
     path = tmp_path / "schema.json"
     path.write_text(text)
-    with pytest.raises(InvalidInput, match="is no JSON schema"):
+    with pytest.raises(InvalidInput, match="is not a JSON schema"):
         check_schema(CONFIG, str(path))
 
 
-def test_a_schema_that_is_not_there(tmp_path):
+def test_a_missing_schema_is_an_error(tmp_path):
     with pytest.raises(InvalidInput, match="cannot be read"):
         check_schema(CONFIG, str(tmp_path / "none.json"))
 
 
-def test_a_schema_needs_a_library(schema, monkeypatch):
+def test_a_schema_without_jsonschema_is_an_error(schema, monkeypatch):
     monkeypatch.setitem(sys.modules, "jsonschema", None)
     with pytest.raises(InvalidInput, match="jsonschema is not installed on this host"):
         check_schema(CONFIG, schema)

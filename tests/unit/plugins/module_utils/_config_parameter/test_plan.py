@@ -14,7 +14,10 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan
     DesiredParameter,
     Parameter,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.resource import ParameterResource
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.resource import (
+    KnownState,
+    ParameterResource,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     PERMISSION_RETRY_CODES,
@@ -29,21 +32,21 @@ TEXT = '{"agent":{"interval":60,"debug":true},"metrics":{"namespace":"ü"}}'
 
 
 def sized(size: int, fill: str = "ü") -> dict[str, Any]:
-    """A configuration of so many bytes; written with characters of two bytes, so that counting those would differ."""
+    """A configuration of this size in bytes. Most characters take two, so that counting characters would differ."""
     room = size - len('{"agent":""}')
     return {"agent": fill * (room // 2) + "x" * (room % 2)}
 
 
-def desired(config: dict[str, Any], tier: str | None = None) -> DesiredParameter:
+def declare(config: dict[str, Any], tier: str | None = None) -> DesiredParameter:
     return DesiredParameter(NAME, config, tier)
 
 
-def stored(config: dict[str, Any]) -> Parameter:
-    return Parameter(desired(config).value)
+def parameter(config: dict[str, Any]) -> Parameter:
+    return Parameter(declare(config).value)
 
 
 @pytest.mark.parametrize(
-    ("current", "size", "asked", "tier"),
+    ("current_size", "size", "declared_tier", "tier"),
     [
         (None, 4096, None, "Standard"),
         (None, 4097, None, "Advanced"),
@@ -58,22 +61,23 @@ def stored(config: dict[str, Any]) -> Parameter:
         (12, 4097, None, "Advanced"),
     ],
 )
-def test_tier(current, size, asked, tier):
-    wanted = desired(sized(size), asked)
-    assert len(wanted.value.encode()) == size
-    assert config_plan.select_tier(None if current is None else stored(sized(current)), wanted) == tier
+def test_the_smallest_tier_that_fits_is_selected(current_size, size, declared_tier, tier):
+    desired = declare(sized(size), declared_tier)
+    assert len(desired.value.encode()) == size
+    current = None if current_size is None else parameter(sized(current_size))
+    assert config_plan.select_tier(current, desired) == tier
 
 
 @pytest.mark.parametrize(
-    ("size", "asked", "limit"), [(8193, None, 8192), (8193, "Advanced", 8192), (4097, "Standard", 4096)]
+    ("size", "declared_tier", "limit"), [(8193, None, 8192), (8193, "Advanced", 8192), (4097, "Standard", 4096)]
 )
-def test_too_large(size, asked, limit):
+def test_a_configuration_over_the_limit_is_an_error(size, declared_tier, limit):
     with pytest.raises(InvalidInput, match=f"{size} bytes when minified; Parameter Store takes {limit} in the"):
-        config_plan.select_tier(None, desired(sized(size), asked))
+        config_plan.select_tier(None, declare(sized(size), declared_tier))
 
 
 @pytest.mark.parametrize(
-    ("current", "equal"),
+    ("current", "is_same"),
     [
         (Parameter(TEXT), True),
         (Parameter(json.dumps(CONFIG, indent=4)), True),
@@ -88,93 +92,118 @@ def test_too_large(size, asked, limit):
         (None, False),
     ],
 )
-def test_compared_by_meaning(current, equal):
-    assert config_plan.is_stored(current, desired(CONFIG)) is equal
-    steps = config_plan.plan(current, desired(CONFIG)).steps[NAME]
-    assert [step.arguments for step in steps] == (
-        []
-        if equal
-        else [{"name": NAME, "value": TEXT, "type": "String", "overwrite": True, "tier": "Standard"}]
-    )  # fmt: skip
+def test_a_configuration_is_stored_only_if_its_content_differs(current, is_same):
+    assert config_plan.is_up_to_date(current, declare(CONFIG)) is is_same
+    steps = config_plan.plan(current, declare(CONFIG)).steps[NAME]
+    arguments = {"name": NAME, "value": TEXT, "type": "String", "overwrite": True, "tier": "Standard"}
+    assert [step.arguments for step in steps] == ([] if is_same else [arguments])
     assert all(step.retry_when == PERMISSION_RETRY_CODES for step in steps)
+
+
+@pytest.mark.parametrize(
+    ("current", "counts"),
+    [
+        (None, {"create": 1, "update": 0, "delete": 0}),
+        (Parameter("old"), {"create": 0, "update": 1, "delete": 0}),
+        (Parameter(TEXT), {"create": 0, "update": 0, "delete": 0}),
+    ],
+)
+def test_a_step_says_whether_it_creates_or_updates_the_parameter(current, counts):
+    plan = config_plan.plan(current, declare(CONFIG))
+    assert plan.counts == counts
+    assert plan.summaries == [f"store the configuration in parameter '{NAME}'"] * any(counts.values())
 
 
 @pytest.mark.parametrize("value", [TEXT, "other"])
 @pytest.mark.parametrize("kind", ["SecureString", "StringList"])
-def test_a_parameter_of_another_type_is_refused(value, kind):
-    with pytest.raises(InvalidInput, match=f"'{NAME}' exists with type {kind}, and Parameter Store changes no type"):
-        config_plan.plan(Parameter(value, type=kind), desired(CONFIG))
-    assert config_plan.plan_absent(Parameter(value, type=kind), NAME).changes
+def test_a_parameter_of_another_type_is_an_error_unless_it_is_deleted(value, kind):
+    with pytest.raises(
+        InvalidInput, match=f"'{NAME}' exists with type {kind}, and Parameter Store cannot change the type"
+    ):
+        config_plan.plan(Parameter(value, type=kind), declare(CONFIG))
+    assert config_plan.plan_absent(Parameter(value, type=kind), NAME).has_changes
 
 
-def test_order_in_lists_has_a_meaning():
+def test_lists_in_another_order_are_not_equivalent():
     assert not config_plan.is_equivalent('{"agent":[2,1]}', {"agent": [1, 2]})
 
 
 @pytest.mark.parametrize("current", [None, Parameter(TEXT)])
-def test_too_large_is_refused_before_anything_is_compared(current):
+def test_a_configuration_over_the_limit_is_an_error_whatever_is_stored(current):
     with pytest.raises(InvalidInput, match="8193 bytes"):
-        config_plan.plan(current, desired(sized(8193)))
+        config_plan.plan(current, declare(sized(8193)))
 
 
-def test_absent():
-    [[step]] = config_plan.plan_absent(Parameter(TEXT), NAME).steps.values()
+def test_a_parameter_is_deleted():
+    plan = config_plan.plan_absent(Parameter(TEXT), NAME)
+    [[step]] = plan.steps.values()
     assert step.summary == f"delete parameter '{NAME}'"
     assert step.done_when == {"ParameterNotFound"}
-    assert not config_plan.plan_absent(None, NAME).changes
+    assert plan.counts == {"create": 0, "update": 0, "delete": 1}
+
+
+def test_a_missing_parameter_is_not_deleted():
+    assert not config_plan.plan_absent(None, NAME).has_changes
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("", "is not JSON: .* at line 1 column 1"),
         ('{\n  "agent": {},\n}', "is not JSON: .* at line [23] column"),
         ("agent: {}", "is not JSON"),
-        ('{"agent": {"a": 1, "a": 2}}', "the key 'a' stands twice"),
-        ('{"agent": {}, "agent": {}}', "the key 'agent' stands twice"),
-        ('{"agent": {"a": NaN}}', "NaN is no JSON value"),
-        ('{"agent": {"a": -Infinity}}', "-Infinity is no JSON value"),
-        ("[]", "it is no JSON object"),
-        ("null", "it is no JSON object"),
-        ('"agent"', "it is no JSON object"),
-        ("{}", "is empty: it needs one of the sections agent, logs, metrics"),
-        ('{"agent": {}, "metric": {}, "log": {}}', "sections the agent does not know: log, metric. It knows agent"),
+        ('{"agent": {"a": 1, "a": 2}}', "duplicate key 'a'"),
+        ('{"agent": {}, "agent": {}}', "duplicate key 'agent'"),
+        ('{"agent": {"a": NaN}}', "NaN is not a JSON value"),
+        ('{"agent": {"a": -Infinity}}', "-Infinity is not a JSON value"),
+        ("[]", "it is not a JSON object"),
+        ("null", "it is not a JSON object"),
+        ('"agent"', "it is not a JSON object"),
+        ("{}", "is empty: it needs at least one of the sections agent, logs, metrics"),
+        (
+            '{"agent": {}, "metric": {}, "log": {}}',
+            "sections that the agent does not know: log, metric. The agent knows agent",
+        ),
     ],
 )
-def test_parse_refuses(text, words):
-    with pytest.raises(InvalidInput, match="^linux.json.*" + words):
+def test_text_that_is_not_a_configuration_is_an_error(text, message):
+    with pytest.raises(InvalidInput, match="^linux.json.*" + message):
         config_plan.parse(text, "linux.json")
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
-    [('{"agent": 1e999}', "no JSON"), ('{"agent": "\\ud800"}', "no JSON"), ('{"a":' * 99999, "not JSON")],
-    ids=["infinite", "half a character", "deep"],
+    ("text", "message"),
+    [
+        ('{"agent": 1e999}', "a number or a character that is not valid in JSON"),
+        ('{"agent": "\\ud800"}', "a number or a character that is not valid in JSON"),
+        ('{"a":' * 99999, "cannot be parsed as JSON"),
+    ],
+    ids=["infinite number", "lone surrogate", "deeply nested"],
 )
-def test_parse_refuses_what_cannot_be_stored(text, words):
-    with pytest.raises(InvalidInput, match=words):
-        config_plan.select_tier(None, desired(config_plan.parse(text, "linux.json")))
+def test_text_that_cannot_be_stored_is_an_error(text, message):
+    with pytest.raises(InvalidInput, match=message):
+        config_plan.select_tier(None, declare(config_plan.parse(text, "linux.json")))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), "\ud800"])
-def test_mappings_that_cannot_be_stored(value):
-    with pytest.raises(InvalidInput, match="no JSON"):
-        config_plan.select_tier(None, desired(config_plan.checked({"agent": {"a": [value]}}, "config")))
+def test_a_mapping_that_cannot_be_stored_is_an_error(value):
+    with pytest.raises(InvalidInput, match="not valid in JSON"):
+        config_plan.select_tier(None, declare(config_plan.check_config({"agent": {"a": [value]}}, "config")))
 
 
 @pytest.mark.parametrize("section", sorted(SECTIONS))
-def test_parse(section):
+def test_every_section_is_parsed(section):
     assert config_plan.parse(f' {{ "{section}" : {{ "a": [1.5, null, true, "ü"] }} }}\n', "x") == {
         section: {"a": [1.5, None, True, "ü"]}
     }
 
 
-def test_sections_may_repeat_each_others_keys():
+def test_two_sections_can_have_the_same_key():
     assert config_plan.parse('{"agent": {"a": 1}, "logs": {"a": 1}}', "x") == {"agent": {"a": 1}, "logs": {"a": 1}}
 
 
 @pytest.mark.parametrize(
-    ("name", "fine"),
+    ("name", "is_valid"),
     [
         ("AmazonCloudWatch-linux", True),
         ("AmazonCloudWatch-web.eu_1-A", True),
@@ -193,20 +222,34 @@ def test_sections_may_repeat_each_others_keys():
         ("", False),
     ],
 )
-def test_parameter_names(name, fine):
-    if fine:
+def test_a_parameter_name_must_be_allowed_by_policy_and_aws(name, is_valid):
+    if is_valid:
         config_plan.check_parameter_name(name)
         return
-    with pytest.raises(InvalidInput, match=r"does not begin with AmazonCloudWatch-|AWS allows letters"):
+    with pytest.raises(
+        InvalidInput, match=r"does not begin with AmazonCloudWatch-|AWS allows up to 1011 characters, letters, digits"
+    ):
         config_plan.check_parameter_name(name)
 
 
-def test_report_and_render():
-    assert config_plan.report(NAME, Parameter("ü", version=3)) == {"name": NAME, "value": "ü", "size": 2, "version": 3}
-    assert config_plan.report(NAME, None) is None
-    assert config_plan.render(NAME, Parameter(TEXT)) == {"name": NAME, "type": "String", "config": CONFIG}
-    assert config_plan.render(NAME, Parameter("broken"))["config"] == "broken"
-    assert config_plan.render(NAME, None) == {}
+@pytest.mark.parametrize(
+    ("current", "result"),
+    [(Parameter("ü", version=3), {"name": NAME, "value": "ü", "size": 2, "version": 3}), (None, None)],
+)
+def test_the_result_has_the_size_in_bytes(current, result):
+    assert config_plan.to_result(NAME, current) == result
+
+
+@pytest.mark.parametrize(
+    ("current", "diff"),
+    [
+        (Parameter(TEXT), {"name": NAME, "type": "String", "config": CONFIG}),
+        (Parameter("broken"), {"name": NAME, "type": "String", "config": "broken"}),
+        (None, {}),
+    ],
+)
+def test_the_diff_has_the_configuration_in_readable_form(current, diff):
+    assert config_plan.to_diff(NAME, current) == diff
 
 
 VALUES = st.recursive(
@@ -223,110 +266,126 @@ STORED = st.none() | st.builds(
 )
 
 
-def resource(ssm: Ssm, wanted: DesiredParameter | None) -> ParameterResource:
+def resource(ssm: Ssm, desired: DesiredParameter | None, known: KnownState | None = None) -> ParameterResource:
     gateway: Any = Gateway(ssm)
-    return ParameterResource(gateway, NAME, wanted, REGION)
+    return ParameterResource(gateway, NAME, desired, REGION, known)
 
 
 @given(STORED, CONFIGS, st.booleans())
-def test_a_plan_leads_where_it_says(current, config, small_but_advanced):
-    advanced = current and (small_but_advanced or len(current.value.encode()) > 4096)
-    ssm = Ssm(current, "Advanced" if advanced else "Standard")
-    tier, parameter = ssm.tier, resource(ssm, desired(config))
+def test_applying_a_plan_leads_to_the_planned_state(current, config, small_but_advanced):
+    is_advanced = current and (small_but_advanced or len(current.value.encode()) > 4096)
+    ssm = Ssm(current, "Advanced" if is_advanced else "Standard")
+    earlier_tier, store = ssm.tier, resource(ssm, declare(config))
     if current and current.type != "String":
         with pytest.raises(InvalidInput, match="SecureString"):
-            parameter.plan(current)
+            store.plan(current)
         return
-    plan, planned = parameter.plan(current), parameter.after(current)
-    apply(plan, parameter.execute, check_mode=False)
-    assert ssm.parameter == planned
-    assert not parameter.plan(planned).changes
-    assert (tier, ssm.tier) != ("Advanced", "Standard")
-    assert json.dumps(json.loads(planned.value), sort_keys=True) == json.dumps(config, sort_keys=True)
-    assert plan.changes == (planned != current)
+    plan = store.plan(current)
+    apply(plan, store.execute, check_mode=False)
+    assert plan.current is current
+    assert ssm.parameter == plan.planned
+    assert not store.plan(plan.planned).has_changes
+    assert (earlier_tier, ssm.tier) != ("Advanced", "Standard")
+    assert json.dumps(json.loads(plan.planned.value), sort_keys=True) == json.dumps(config, sort_keys=True)
+    assert plan.has_changes == (plan.planned != current)
 
 
 @given(STORED)
-def test_a_removal_leads_where_it_says(current):
+def test_applying_the_plan_of_a_deletion_leads_to_the_planned_state(current):
     ssm = Ssm(current)
-    parameter = resource(ssm, None)
-    apply(parameter.plan(current), parameter.execute, check_mode=False)
-    assert ssm.parameter is parameter.after(current) is None
-    assert not parameter.plan(None).changes
+    deletion = resource(ssm, None)
+    plan = deletion.plan(current)
+    apply(plan, deletion.execute, check_mode=False)
+    assert plan.current is current
+    assert ssm.parameter is plan.planned is None
+    assert not deletion.plan(None).has_changes
 
 
-@pytest.mark.parametrize("asked", [None, "Standard"])
-def test_a_small_parameter_that_is_advanced_stays_so(asked):
+def test_a_small_parameter_in_the_advanced_tier_remains_there():
     ssm = Ssm(Parameter("old"), "Advanced")
-    wanted = resource(ssm, desired(CONFIG, asked))
-    [[step]] = wanted.plan(ssm.parameter).steps.values()
-    if asked:  # the user's own choice is not replaced by another
-        with pytest.raises(AwsApiError, match="advanced"):
-            wanted.execute(step)
-        return
-    wanted.execute(step)
+    store = resource(ssm, declare(CONFIG))
+    [[step]] = store.plan(ssm.parameter).steps.values()
+    store.execute(step)
     assert (ssm.parameter, ssm.tier) == (Parameter(TEXT, version=1), "Advanced")
 
 
+def test_a_tier_that_the_user_chose_is_not_replaced_by_another():
+    ssm = Ssm(Parameter("old"), "Advanced")
+    store = resource(ssm, declare(CONFIG, "Standard"))
+    [[step]] = store.plan(ssm.parameter).steps.values()
+    with pytest.raises(AwsApiError, match="advanced"):
+        store.execute(step)
+    assert (ssm.parameter, ssm.tier) == (Parameter("old"), "Advanced")
+
+
 @pytest.mark.parametrize(
-    ("wanted", "error"),
+    ("desired", "error"),
     [
-        (desired(CONFIG), AwsApiError("no such key", "ValidationException")),
-        (desired(CONFIG), AwsApiError("no rights on advanced parameters", "AccessDeniedException")),
+        (declare(CONFIG), AwsApiError("no such key", "ValidationException")),
+        (declare(CONFIG), AwsApiError("no access to advanced parameters", "AccessDeniedException")),
         (None, AwsApiError("advanced", "ValidationException")),
     ],
 )
-def test_other_refusals_are_no_reason_to_pay_for_advanced(wanted, error):
-    calls = []
+def test_other_errors_do_not_lead_to_the_advanced_tier(desired, error):
+    executed = []
 
-    class Refusing(Gateway):
-        def answer(self, step: Any, max_attempts: int = 1) -> Any:
-            calls.append(step)
+    class FailingGateway(Gateway):
+        def execute(self, step: Any, max_attempts: int = 1) -> Any:
+            executed.append(step)
             raise error
 
-    gateway: Any = Refusing(Ssm(None))
-    parameter = ParameterResource(gateway, NAME, wanted, REGION)
-    [[step]] = parameter.plan(None if wanted else Parameter("old")).steps.values()
+    gateway: Any = FailingGateway(Ssm(None))
+    parameter = ParameterResource(gateway, NAME, desired, REGION)
+    [[step]] = parameter.plan(None if desired else Parameter("old")).steps.values()
     with pytest.raises(AwsApiError, match=str(error)):
         parameter.execute(step)
-    assert calls == [step]
+    assert executed == [step]
 
 
-@pytest.mark.parametrize(("version", "planned"), [(None, 1), (1, 2), (7, 8)])
-def test_the_version_it_would_get(version, planned):
-    gateway: Any = None
-    parameter = ParameterResource(gateway, NAME, desired(CONFIG), REGION)
-    assert parameter.after(Parameter("old", version=version)) == Parameter(TEXT, version=planned)
+@pytest.mark.parametrize(("version", "planned_version"), [(None, 1), (1, 2), (7, 8)])
+def test_the_planned_state_has_the_next_version(version, planned_version):
+    plan = config_plan.plan(Parameter("old", version=version), declare(CONFIG))
+    assert plan.planned == Parameter(TEXT, version=planned_version)
 
 
-def test_the_result_says_where_it_is():
-    gateway: Any = None
-    parameter = ParameterResource(gateway, NAME, desired(CONFIG), REGION)
-    assert parameter.report(None, Parameter(TEXT, version=1)) == {
-        "parameter": {"name": NAME, "value": TEXT, "size": len(TEXT.encode()), "version": 1},
-        "region": REGION,
-        "stored": {},
-    }
-    stored = {"value": TEXT, "type": "String", "version": 3}
-    assert parameter.report(Parameter(TEXT, version=3), None) == {
-        "parameter": None,
-        "region": REGION,
-        "stored": stored,
-    }
+@pytest.mark.parametrize(
+    ("current", "final", "result"),
+    [
+        (
+            None,
+            Parameter(TEXT, version=1),
+            {
+                "parameter": {"name": NAME, "value": TEXT, "size": len(TEXT.encode()), "version": 1},
+                "region": REGION,
+                "previous": {},
+            },
+        ),
+        (
+            Parameter(TEXT, version=3),
+            None,
+            {
+                "parameter": None,
+                "region": REGION,
+                "previous": {"value": TEXT, "type": "String", "version": 3},
+            },
+        ),
+    ],
+)
+def test_the_result_has_the_region_and_the_previous_parameter(current, final, result):
+    plan = config_plan.plan(current, declare(CONFIG))
+    assert resource(Ssm(current), declare(CONFIG)).to_result(plan, final) == result
 
 
-@pytest.mark.parametrize("stored", [None, Parameter("old", version=3), Parameter(TEXT, version=3)])
-def test_what_is_known_to_be_stored_is_not_read_again(stored):
-    ssm = Ssm(stored)
-    gateway: Any = Gateway(ssm)
-    resource = ParameterResource(gateway, NAME, desired(CONFIG), REGION, is_known=True, stored=stored)
-    result = converge(resource, False, None)
+@pytest.mark.parametrize("current", [None, Parameter("old", version=3), Parameter(TEXT, version=3)])
+def test_a_known_state_is_not_read_again(current):
+    ssm = Ssm(current)
+    result = converge(resource(ssm, declare(CONFIG), KnownState(current)), False, None)
     assert ssm.parameter.value == TEXT
     assert result["parameter"]["version"] == ssm.parameter.version
-    assert result["changed"] == (stored is None or stored.value == "old")
+    assert result["changed"] == (current is None or current.value == "old")
 
 
 @given(CONFIGS)
-def test_what_is_parsed_is_what_was_written(config):
+def test_parsing_returns_the_configuration_that_was_written(config):
     assert config_plan.parse(json.dumps(config), "x") == config
-    assert config_plan.parse(desired(config).value, "x") == config
+    assert config_plan.parse(declare(config).value, "x") == config

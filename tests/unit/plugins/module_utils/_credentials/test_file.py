@@ -21,7 +21,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation 
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file import FileStore
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
 
-TIME = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
+NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 SECRET = "wJalr%(x)s/K7MD+bPx%RfiCY=;#EXAMPLE"
 
 
@@ -32,7 +32,7 @@ def store(tmp_path):
 
 @pytest.fixture
 def path(store):
-    """The file of a user that has a key."""
+    """The credentials file of a user with a saved key."""
     store.save("U", "AKIAONE", SECRET)
     return store.path("U")
 
@@ -41,7 +41,7 @@ def read(store: FileStore, user: str) -> SavedCredentials:
     return store.read([user])[user]
 
 
-def listed(store: FileStore) -> list[str]:
+def file_names(store: FileStore) -> list[str]:
     return sorted(each.name for each in store.directory.iterdir())
 
 
@@ -49,26 +49,26 @@ def mode(path: Path) -> int:
     return path.stat().st_mode & 0o7777
 
 
-def test_nothing_is_saved_where_there_is_no_folder(store):
+def test_without_a_folder_nothing_is_saved(store):
     assert read(store, "U") == SavedCredentials(str(store.path("U")))
-    store.remove("U")
+    store.delete("U")
     assert not store.directory.exists()
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
-def test_only_the_owner_can_read(store, umask):
-    before = os.umask(umask)
+def test_only_the_owner_can_read_the_files(store, umask):
+    previous = os.umask(umask)
     try:
-        store.prepare("U", ["AKIAOLD"], TIME)
+        store.prepare("U", ["AKIAOLD"], NOW)
         assert [mode(store.directory), mode(store.directory / ".U.pending")] == [0o700, 0o600]
         store.save("U", "AKIAONE", SECRET)
     finally:
-        os.umask(before)
+        os.umask(previous)
     assert [mode(store.directory), mode(store.path("U"))] == [0o700, 0o600]
-    assert listed(store) == ["U.credentials"]
+    assert file_names(store) == ["U.credentials"]
 
 
-def test_saved(store, path):
+def test_a_saved_key_is_read_and_replaced(store, path):
     assert read(store, "U") == SavedCredentials(str(path), key_id="AKIAONE")
     assert read(store, "V") == SavedCredentials(str(store.path("V")))
     store.save("U", "AKIATWO", "other")
@@ -77,7 +77,7 @@ def test_saved(store, path):
 
 
 @pytest.mark.parametrize("profile", ["AmazonCloudWatchAgent", "default", "my agent"])
-def test_the_file_is_one_that_botocore_reads(tmp_path, profile):
+def test_botocore_reads_the_file(tmp_path, profile):
     store = FileStore(tmp_path, profile, "cn-north-1")
     store.save("U", "AKIAONE", SECRET)
     found = SharedCredentialProvider(str(store.path("U")), profile).load()
@@ -89,7 +89,7 @@ def test_the_file_is_one_that_botocore_reads(tmp_path, profile):
 
 
 @given(st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=40))
-def test_odd_secrets_survive(secret):
+def test_a_secret_with_special_characters_is_saved_unchanged(secret):
     with tempfile.TemporaryDirectory() as folder:
         store = FileStore(Path(folder), "p", None)
         store.save("U", "AKIAONE", secret)
@@ -98,20 +98,20 @@ def test_odd_secrets_survive(secret):
         assert SharedCredentialProvider(str(store.path("U")), "p").load().secret_key == secret
 
 
-def test_without_a_region_none_is_written(store, path):
+def test_without_a_region_no_region_is_written(store, path):
     regionless = replace(store, region=None)
     assert read(regionless, "U").up_to_date
     regionless.save("U", "AKIAONE", SECRET)
     assert "region" not in path.read_text()
 
 
-@pytest.mark.parametrize("unfit", ["file mode", "folder mode", "region", "no region"])
-def test_what_is_unfit_is_written_anew(store, path, unfit):
-    if unfit == "file mode":
+@pytest.mark.parametrize("difference", ["file mode", "folder mode", "region", "no region"])
+def test_a_file_that_differs_from_the_declared_form_is_written_again(store, path, difference):
+    if difference == "file mode":
         path.chmod(0o640)
-    elif unfit == "folder mode":
+    elif difference == "folder mode":
         store.directory.chmod(0o755)
-    elif unfit == "region":
+    elif difference == "region":
         replace(store, region="us-east-1").save("U", "AKIAONE", SECRET)
     else:
         replace(store, region=None).save("U", "AKIAONE", SECRET)
@@ -134,21 +134,21 @@ def test_what_is_unfit_is_written_anew(store, path, unfit):
         f"[AmazonCloudWatchAgent]\n{SECRET}\n",
     ],
 )
-def test_an_incomplete_file_holds_no_key(store, path, text):
+def test_an_incomplete_file_has_no_key(store, path, text):
     path.write_text(text)
     assert read(store, "U") == SavedCredentials(str(path))
     store.save("U", "AKIANEW", "new")
     assert read(store, "U").key_id == "AKIANEW"
 
 
-def test_every_truncation_of_a_file_is_no_key_or_the_key(store, path):
-    whole = path.read_text()
-    for length in range(len(whole)):
-        path.write_text(whole[:length])
+def test_a_truncated_file_has_no_key_or_the_key(store, path):
+    text = path.read_text()
+    for length in range(len(text)):
+        path.write_text(text[:length])
         assert read(store, "U").key_id in (None, "AKIAONE")
 
 
-def test_a_file_edited_by_hand_is_still_read(store, path):
+def test_a_file_that_was_edited_by_hand_is_read(store, path):
     path.write_text(
         "# mine\n[other]\naws_access_key_id = AKIAOTHER\naws_secret_access_key = y\n\n"
         "[AmazonCloudWatchAgent]\nAWS_ACCESS_KEY_ID=AKIAONE\naws_secret_access_key:x\nregion = eu-central-1\n"
@@ -156,67 +156,67 @@ def test_a_file_edited_by_hand_is_still_read(store, path):
     assert read(store, "U") == SavedCredentials(str(path), key_id="AKIAONE")
 
 
-OTHERS = "[other]\naws_access_key_id = AKIAOTHER\naws_secret_access_key = y%(z)s\ns3 =\n\tmax_queue_size = 9\n\n"
+OTHER_SECTION = "[other]\naws_access_key_id = AKIAOTHER\naws_secret_access_key = y%(z)s\ns3 =\n\tmax_queue_size = 9\n\n"
 
 
-def test_other_sections_stay(store, path):
-    path.write_text(OTHERS + path.read_text())
+def test_other_sections_are_kept(store, path):
+    path.write_text(OTHER_SECTION + path.read_text())
     store.save("U", "AKIATWO", "two")
     replace(store, region="us-east-1").rewrite("U")
-    found = configparser.RawConfigParser()
-    found.read(path)
-    assert found["other"]["s3"] == "\nmax_queue_size = 9"
+    parser = configparser.RawConfigParser()
+    parser.read(path)
+    assert parser["other"]["s3"] == "\nmax_queue_size = 9"
     assert SharedCredentialProvider(str(path), "other").load().secret_key == "y%(z)s"
     assert SharedCredentialProvider(str(path), store.profile).load().secret_key == "two"
-    assert found[store.profile]["region"] == "us-east-1"
-    assert listed(store) == ["U.credentials"]
+    assert parser[store.profile]["region"] == "us-east-1"
+    assert file_names(store) == ["U.credentials"]
 
 
-@pytest.mark.parametrize("text", [f"{SECRET}\n", OTHERS + OTHERS])
-def test_a_file_that_cannot_be_parsed_is_moved_out_of_the_way(store, path, text):
+@pytest.mark.parametrize("text", [f"{SECRET}\n", OTHER_SECTION + OTHER_SECTION])
+def test_a_file_that_cannot_be_parsed_is_renamed(store, path, text):
     path.write_text(text)
     store.save("U", "AKIANEW", "new")
-    assert listed(store) == ["U.credentials", "U.credentials.earlier"]
+    assert file_names(store) == ["U.credentials", "U.credentials.earlier"]
     assert (store.directory / "U.credentials.earlier").read_text() == text
     assert read(store, "U") == SavedCredentials(str(path), key_id="AKIANEW")
 
 
-def test_a_key_that_may_be_of_use_to_somebody_is_moved_out_of_the_way(store, path):
+def test_a_key_that_somebody_may_need_is_renamed(store, path):
     before = path.read_text()
-    store.save("U", "AKIANEW", "new", keep_earlier=True)
-    assert listed(store) == ["U.credentials", "U.credentials.earlier"]
+    store.save("U", "AKIANEW", "new", keep_previous=True)
+    assert file_names(store) == ["U.credentials", "U.credentials.earlier"]
     assert (store.directory / "U.credentials.earlier").read_text() == before
     assert "AKIAONE" not in path.read_text()
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o077])
-def test_what_a_killed_run_left_of_a_file_is_written_over(store, path, umask):
-    left = store.directory / ".U.credentials.new"
-    left.write_text("half a secr")
-    left.chmod(0o644)
-    before = os.umask(umask)
+def test_an_unfinished_file_of_an_interrupted_run_is_replaced(store, path, umask):
+    unfinished = store.directory / ".U.credentials.new"
+    unfinished.write_text("half a secr")
+    unfinished.chmod(0o644)
+    previous = os.umask(umask)
     try:
         store.save("U", "AKIANEW", "new")
     finally:
-        os.umask(before)
-    assert (listed(store), mode(path)) == (["U.credentials"], 0o600)
-    left.write_text("half a secr")
-    store.remove("U")
-    assert listed(store) == []
+        os.umask(previous)
+    assert (file_names(store), mode(path)) == (["U.credentials"], 0o600)
+    unfinished.write_text("half a secr")
+    store.delete("U")
+    assert file_names(store) == []
 
 
-def test_a_link_that_somebody_put_in_the_way_is_not_followed(store, path):
+def test_a_symbolic_link_in_place_of_the_unfinished_file_is_not_followed(store, path):
     elsewhere = store.directory / "elsewhere"
     (store.directory / ".U.credentials.new").symlink_to(elsewhere)
     store.save("U", "AKIANEW", "new")
     assert not elsewhere.exists()
 
 
-def test_no_file_that_was_moved_away_is_lost(store, path):
+def test_a_renamed_file_is_never_overwritten(store, path):
     for text in ("first\n", "second\n"):
         path.write_text(text)
         store.save("U", "AKIANEW", "new")
-    assert listed(store) == ["U.credentials", "U.credentials.2.earlier", "U.credentials.earlier"]
+    assert file_names(store) == ["U.credentials", "U.credentials.2.earlier", "U.credentials.earlier"]
     assert (store.directory / "U.credentials.2.earlier").read_text() == "second\n"
 
 
@@ -227,30 +227,30 @@ def test_an_unreadable_file_is_an_error_that_names_it(store, path, condition):
         path.write_bytes(b"[AmazonCloudWatchAgent]\nx = \xff\n")
     else:
         path.mkdir()
-    found = read(store, "U")
-    assert re.search(r"Could not read .*U\.credentials: .*move it away", found.problem)
+    problem = read(store, "U").problem
+    assert re.search(r"Could not read .*U\.credentials: .*move it away", problem)
     assert read(store, "V") == SavedCredentials(str(store.path("V")))
 
 
-def test_pending(store, path):
-    store.prepare("U", ["AKIATWO", "AKIAONE"], TIME)
+def test_the_record_of_existing_keys_is_read_and_deleted(store, path):
+    store.prepare("U", ["AKIATWO", "AKIAONE"], NOW)
     assert read(store, "U") == SavedCredentials(
-        str(path), key_id="AKIAONE", pending=Pending(frozenset({"AKIAONE", "AKIATWO"}), TIME)
+        str(path), key_id="AKIAONE", pending=Pending(frozenset({"AKIAONE", "AKIATWO"}), NOW)
     )
     assert read(store, "V").pending is None
-    store.prepare("U", [], TIME)
-    assert read(store, "U").pending == Pending(frozenset(), TIME)
+    store.prepare("U", [], NOW)
+    assert read(store, "U").pending == Pending(frozenset(), NOW)
     store.rewrite("U")
     assert read(store, "U").pending is None
 
 
-def test_removal(store, path):
+def test_deletion_removes_all_files_of_the_user_and_no_others(store, path):
     store.save("V", "AKIATWO", "other")
-    store.prepare("U", [], TIME)
+    store.prepare("U", [], NOW)
     for unfinished in (".U.credentials.new", ".U.pending.new"):
-        (store.directory / unfinished).write_text("of a killed run")
-    store.remove("U")
-    assert listed(store) == ["V.credentials"]
+        (store.directory / unfinished).write_text("of an interrupted run")
+    store.delete("U")
+    assert file_names(store) == ["V.credentials"]
 
 
 @pytest.mark.parametrize(
@@ -265,42 +265,44 @@ def test_removal(store, path):
         '{"access_key_ids": []}',
     ],
 )
-def test_a_broken_pending_file_is_an_error_that_says_what_to_do(store, path, text):
+def test_an_unreadable_record_is_an_error_that_says_what_to_do(store, path, text):
     (store.directory / ".U.pending").write_text(text)
-    words = r"Compare the access keys of user 'U' with .*, then remove .*\.U\.pending"
-    assert re.search(words, read(store, "U").problem)
+    remedy = r"Compare the access keys of user 'U' with .*, then delete .*\.U\.pending"
+    assert re.search(remedy, read(store, "U").problem)
 
 
-def test_what_cannot_be_written_leaves_nothing_behind(store, path):
+def test_a_failed_write_leaves_nothing_behind(store, path):
     path.unlink()
     path.mkdir()
     with pytest.raises(CwagentError, match=r"Could not read .*U\.credentials: ") as failure:
         store.save("U", "AKIATWO", SECRET)
     assert SECRET not in str(failure.value)
-    assert listed(store) == ["U.credentials"]
+    assert file_names(store) == ["U.credentials"]
 
 
-def test_a_file_in_the_place_of_the_folder(tmp_path):
+@pytest.mark.parametrize("below", ["", "inner"])
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path, below):
     (tmp_path / "keys").write_text("mine")
-    store = FileStore(tmp_path / "keys", "p", None)
     with pytest.raises(InvalidInput, match=r"keys is not a folder"):
-        store.check(["U"])
-    with pytest.raises(InvalidInput, match=r"keys is not a folder"):
-        replace(store, directory=tmp_path / "keys" / "inner").check(["U"])
-    with pytest.raises(CwagentError, match="Could not write"):
-        store.prepare("U", [], TIME)
+        FileStore(tmp_path / "keys" / below, "p", None).check(["U"])
     assert (tmp_path / "keys").read_text() == "mine"
 
 
-def test_check_makes_nothing(store):
-    store.check(["U"])
-    assert not store.directory.exists()
-    replace(store, directory=store.directory / "deep" / "er").check(["U"])
+def test_a_file_in_place_of_the_folder_is_not_overwritten(tmp_path):
+    (tmp_path / "keys").write_text("mine")
+    with pytest.raises(CwagentError, match="Could not write"):
+        FileStore(tmp_path / "keys", "p", None).prepare("U", [], NOW)
+    assert (tmp_path / "keys").read_text() == "mine"
+
+
+@pytest.mark.parametrize("below", ["", "a/b"])
+def test_the_check_creates_nothing(store, below):
+    replace(store, directory=store.directory / below).check(["U"])
     assert not store.directory.exists()
 
 
 @pytest.mark.parametrize(
-    ("folder_mode", "files", "refused"),
+    ("folder_mode", "files", "is_refused"),
     [
         (0o755, ["notes.txt"], True),
         (0o755, ["V.credentials", "notes.txt"], True),
@@ -311,28 +313,28 @@ def test_check_makes_nothing(store):
         (0o755, ["V.credentials", ".V.pending", "V.credentials.earlier"], False),
     ],
 )
-def test_a_folder_that_others_can_read_and_that_serves_something_else(store, folder_mode, files, refused):
+def test_a_readable_folder_with_other_files_is_refused(store, folder_mode, files, is_refused):
     store.directory.mkdir()
     for name in files:
         (store.directory / name).write_text("x")
     store.directory.chmod(folder_mode)
-    if refused:
-        with pytest.raises(InvalidInput, match="others can read it and it holds other files; choose a folder of its"):
+    if is_refused:
+        with pytest.raises(InvalidInput, match=r"others can read it and it holds other files\. Use a separate folder"):
             store.check(["U"])
     else:
         store.check(["U"])
-    assert (mode(store.directory), listed(store)) == (folder_mode, sorted(files))
+    assert (mode(store.directory), file_names(store)) == (folder_mode, sorted(files))
 
 
-def test_a_new_folder_in_one_that_others_can_read(store):
+def test_a_new_folder_in_a_readable_folder_is_accepted(store):
     (store.directory.parent / "notes.txt").write_text("x")
     store.directory.parent.chmod(0o755)
     store.check(["U"])
 
 
-@pytest.mark.parametrize("missing_policies", [os.R_OK, os.W_OK, os.X_OK])
-def test_a_folder_that_cannot_be_read_and_written(store, monkeypatch, missing_policies):
-    monkeypatch.setattr(os, "access", lambda _path, needed: not needed & missing_policies)
+@pytest.mark.parametrize("missing_permission", [os.R_OK, os.W_OK, os.X_OK])
+def test_a_folder_without_a_needed_permission_is_refused(store, monkeypatch, missing_permission):
+    monkeypatch.setattr(os, "access", lambda _path, needed: not needed & missing_permission)
     with pytest.raises(InvalidInput, match="cannot be read and written by this user"):
         store.check(["U"])
 
@@ -350,19 +352,19 @@ except CwagentError as error:
 """
 
 
-@pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="nothing here makes a write fail half way")
-def test_a_write_that_fails_half_way_leaves_the_old_file(store, path):
+@pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="needs a limit on file sizes to make a write fail")
+def test_a_write_that_fails_half_way_keeps_the_previous_file(store, path):
     before = path.read_bytes()
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    told = subprocess.run(
+    writer = subprocess.run(
         [sys.executable, "-c", WRITER, str(store.directory)], env=environ, text=True, capture_output=True, check=True
     )
-    assert told.stdout == f"Could not write {path}: File too large."
+    assert writer.stdout == f"Could not write {path}: File too large."
     assert path.read_bytes() == before
-    assert listed(store) == ["U.credentials"]
+    assert file_names(store) == ["U.credentials"]
 
 
-def test_the_file_is_replaced_and_not_written_over(store, path):
+def test_the_file_is_replaced_atomically(store, path):
     with path.open() as reader:
         store.save("U", "AKIATWO", "other")
         assert SECRET in reader.read()

@@ -6,9 +6,9 @@ import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import (
     SavedKey,
-    as_file,
     from_file,
     from_json,
+    to_file,
 )
 
 KEY = SavedKey("AKIA1", "se/cret+%=", "eu-central-1")
@@ -20,9 +20,9 @@ def without(field):
 
 
 @pytest.mark.parametrize("key", [KEY, SavedKey("AKIA1", "secret")])
-def test_a_host_gets_what_was_saved(key):
-    assert from_file(as_file(key, "P"), "P") == key
-    assert from_file(as_file(key, "P"), "Q") is None
+def test_a_key_in_a_file_is_read_back(key):
+    assert from_file(to_file(key, "P"), "P") == key
+    assert from_file(to_file(key, "P"), "Q") is None
 
 
 @pytest.mark.parametrize(
@@ -41,21 +41,21 @@ def test_a_host_gets_what_was_saved(key):
         ([], None),
     ],
 )
-def test_json(saved, key):
+def test_a_complete_key_is_read_from_json(saved, key):
     assert from_json(json.dumps(saved)) == key
 
 
 @pytest.mark.parametrize("text", ["", "{", "[" * 100_000])
-def test_no_json(text):
+def test_an_invalid_json_text_has_no_key(text):
     assert from_json(text) is None
 
 
 @pytest.mark.parametrize(
     "text", ["", "[P]\n", "[P]\naws_access_key_id = a\n", "aws_secret_access_key = a\n", "[P]\n[P]\n", "[P]\nx\n"]
 )
-def test_no_whole_file(text):
+def test_an_incomplete_file_has_no_key(text):
     assert from_file(text, "P") is None
 
 
-def test_the_secret_does_not_show():
+def test_the_secret_is_not_in_the_representation():
     assert "se/cret" not in repr(KEY)

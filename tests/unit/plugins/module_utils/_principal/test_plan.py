@@ -1,15 +1,17 @@
-"""What is on roles and users; tests of both go through these functions too."""
+"""What roles and users have in common; the property tests of both go through these functions too."""
 
 from __future__ import annotations
 
 import pytest
 from aws_model import POLICIES, Iam
-from declarations import ADMIN, FOREIGN, MINE, SERVER, declare
+from declarations import ADMIN, BOUNDARY, CUSTOM, OTHER_BOUNDARY, SERVER, UNMANAGED, declare
 
 from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import NOT_FOUND_CODES, Kind
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import (
-    NOT_FOUND_CODES,
+    MAX_POLICIES,
     PrincipalState,
+    principal_to_dict,
     tag_steps,
     unmanaged,
     update_steps,
@@ -28,50 +30,112 @@ from ansible_collections.cwagent.iam.plugins.module_utils._user.plan import User
         ({"a": "1"}, {"a": "2"}, False, {"a": "2"}),
     ],
 )
-def test_tags(current, tags, purge, planned):
+def test_planned_tags(current, tags, purge, planned):
     assert declare(tags=tags, purge_tags=purge).planned_tags(current) == planned
 
 
 @pytest.mark.parametrize("exclusive", [False, True])
 @pytest.mark.parametrize("inline", [frozenset(), frozenset({"app"}), frozenset({WINDOW_POLICY, "app"})])
-def test_the_admin_window_is_never_removed_with_foreign_policies(inline, exclusive):
+def test_exclusive_removes_unmanaged_inline_policies_and_keeps_the_admin_window(inline, exclusive):
     planned = declare(exclusive=exclusive).planned_inline(inline)
     assert planned == (inline & {WINDOW_POLICY} if exclusive else inline)
 
 
-def test_foreign():
+@pytest.mark.parametrize(
+    ("declared", "planned"),
+    [(None, OTHER_BOUNDARY), ("none", None), (BOUNDARY, BOUNDARY)],
+    ids=["omitted", "none", "set"],
+)
+def test_planned_boundary(declared, planned):
+    assert declare(boundary=declared).planned(PrincipalState(boundary=OTHER_BOUNDARY)).boundary == planned
+
+
+def test_unmanaged_lists_policies_and_then_inline_policies_in_order():
     current = PrincipalState(
-        policies=frozenset({SERVER, ADMIN, MINE, FOREIGN}), inline=frozenset({WINDOW_POLICY, "b", "a"})
+        policies=frozenset({SERVER, ADMIN, CUSTOM, UNMANAGED}), inline=frozenset({WINDOW_POLICY, "b", "a"})
     )
-    assert unmanaged(current, declare(further=frozenset({MINE}))) == [
-        f"policy {FOREIGN}",
+    assert unmanaged(current, declare(further=frozenset({CUSTOM}))) == [
+        f"policy {UNMANAGED}",
         "inline policy 'a'",
         "inline policy 'b'",
     ]
 
 
-def test_the_successor_is_there_before_anything_is_taken():
-    current, planned = (
-        PrincipalState(policies=frozenset({ADMIN, FOREIGN})),
-        PrincipalState(policies=frozenset({SERVER})),
-    )
+def test_a_policy_is_attached_before_others_are_detached():
+    current = PrincipalState(policies=frozenset({ADMIN, UNMANAGED}))
+    planned = PrincipalState(policies=frozenset({SERVER}))
     actions = [step.action for step in update_steps("role", "R", current, planned)]
     assert actions == ["iam:AttachRolePolicy", "iam:DetachRolePolicy", "iam:DetachRolePolicy"]
 
 
-def test_a_boundary_that_is_gone_is_as_good_as_removed():
-    [step] = update_steps("user", "U", PrincipalState(boundary=MINE), PrincipalState())
+def test_the_kinds_of_the_steps():
+    current = PrincipalState(
+        policies=frozenset({ADMIN}), inline=frozenset({"app"}), boundary=BOUNDARY, tags={"a": "1", "b": "2"}
+    )
+    planned = PrincipalState(policies=frozenset({SERVER}), inline=frozenset({WINDOW_POLICY}), tags={"a": "2"})
+    assert [(step.action, step.kind) for step in update_steps("user", "U", current, planned)] == [
+        ("iam:DeleteUserPermissionsBoundary", Kind.UPDATE),
+        ("iam:PutUserPolicy", Kind.UPDATE),
+        ("iam:AttachUserPolicy", Kind.UPDATE),
+        ("iam:DetachUserPolicy", Kind.UPDATE),
+        ("iam:DeleteUserPolicy", Kind.DELETE),
+        ("iam:UntagUser", Kind.UPDATE),
+        ("iam:TagUser", Kind.UPDATE),
+    ]
+
+
+def test_removing_a_boundary_that_does_not_exist_is_no_error():
+    [step] = update_steps("user", "U", PrincipalState(boundary=CUSTOM), PrincipalState())
     assert step.done_when == NOT_FOUND_CODES
 
 
-def test_a_full_principal_can_change_its_access():
-    principal = PrincipalState(policies=frozenset({ADMIN, *(f"{MINE}{number}" for number in range(POLICIES - 1))}))
+def test_a_principal_at_the_policy_quota_can_change_its_access():
+    policies = frozenset({ADMIN, *(f"{CUSTOM}{number}" for number in range(POLICIES - 1))})
+    principal = PrincipalState(policies=policies)
+    assert len(principal.policies) == MAX_POLICIES
     iam = Iam()
     iam.put_user(User("U", principal))
-    iam.take_all(update_steps("user", "U", principal, declare().planned_principal(principal)))
+    iam.take_all(update_steps("user", "U", principal, declare().planned(principal)))
     assert SERVER in iam.users["U"].policies
 
 
-def test_a_tag_can_change_its_case():
+@pytest.mark.parametrize(
+    ("current", "planned", "summaries", "arguments"),
+    [
+        ({"a": "1"}, {"a": "1"}, [], []),
+        (
+            {},
+            {"b": "2", "a": "1"},
+            ["tag instance profile 'P' with a, b"],
+            [{"instance_profile_name": "P", "tags": {"a": "1", "b": "2"}}],
+        ),
+        (
+            {"b": "2", "a": "1"},
+            {},
+            ["remove the tags a, b from instance profile 'P'"],
+            [{"instance_profile_name": "P", "tag_keys": ["a", "b"]}],
+        ),
+        ({"a": "1", "aws:x": "y"}, {"a": "1", "aws:x": "y"}, [], []),
+    ],
+    ids=["the same", "added", "removed", "reserved"],
+)
+def test_tag_steps(current, planned, summaries, arguments):
+    steps = tag_steps("instance profile", "P", current, planned)
+    assert [step.summary for step in steps] == summaries
+    assert [step.arguments for step in steps] == arguments
+
+
+def test_a_tag_key_can_change_its_case():
     [untag, tag] = tag_steps("role", "R", {"Team": "a"}, {"team": "a"})
     assert (untag.action, tag.action) == ("iam:UntagRole", "iam:TagRole")
+
+
+def test_a_principal_is_rendered_with_sorted_policies():
+    principal = PrincipalState("/m/", frozenset({SERVER, ADMIN}), frozenset({"b", "a"}), BOUNDARY, {"a": "1"})
+    assert principal_to_dict(principal) == {
+        "path": "/m/",
+        "managed_policies": [ADMIN, SERVER],
+        "inline_policies": ["a", "b"],
+        "permissions_boundary": BOUNDARY,
+        "tags": {"a": "1"},
+    }

@@ -7,16 +7,16 @@ import pytest
 from aws_model import Iam
 from declarations import (
     ADMIN,
-    BOUND,
-    CORE,
+    BOUNDARY,
+    CURRENT_TAGS,
+    CUSTOM,
     DECLARED,
-    FOREIGN,
-    HELD,
-    HELD_TAGS,
-    MINE,
-    OLD,
-    OTHER_BOUND,
+    OTHER_BOUNDARY,
+    PRINCIPALS,
     SERVER,
+    SSM_CORE,
+    SSM_DEPRECATED,
+    UNMANAGED,
     declare,
     subsets,
 )
@@ -25,105 +25,125 @@ from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY, agent_policies
-from ansible_collections.cwagent.iam.plugins.module_utils._plan import DELETE_RETRY_CODES, NEW_ENTITY_RETRY_CODES
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import NOT_FOUND_CODES, PrincipalState
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import (
+    DELETE_RETRY_CODES,
+    NEW_ENTITY_RETRY_CODES,
+    NOT_FOUND_CODES,
+    Kind,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import PrincipalState
 from ansible_collections.cwagent.iam.plugins.module_utils._role import plan as role_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import DesiredRole, InstanceProfile, Role, State
 
 EC2 = "ec2.amazonaws.com"
 TRUST = role_plan.trust_policy(EC2)
-[OURS] = TRUST["Statement"]
-OURS_IN_LISTS = {"Sid": "x", "Effect": "Allow", "Principal": {"Service": [EC2]}, "Action": ["sts:AssumeRole"]}
-WITH_LAMBDA = {**OURS, "Principal": {"Service": [EC2, "lambda.amazonaws.com"]}}
-LAMBDA = {**OURS, "Principal": {"Service": "lambda.amazonaws.com"}}
-ACCOUNT = {**OURS, "Principal": {"AWS": "arn:aws:iam::123456789012:root"}}
-ANYONE = {**OURS, "Principal": "*"}
-CONDITIONAL = {**OURS, "Condition": {"StringEquals": {"aws:SourceAccount": "123456789012"}}}
-DENY = {**OURS, "Effect": "Deny"}
-OLDER = {"Version": "2008-10-17", "Id": "x"}
-TAGS_ONLY = {**OURS, "Action": "sts:TagSession"}
+[TRUST_EC2] = TRUST["Statement"]
+TRUST_EC2_IN_LISTS = {"Sid": "x", "Effect": "Allow", "Principal": {"Service": [EC2]}, "Action": ["sts:AssumeRole"]}
+TRUST_EC2_AND_LAMBDA = {**TRUST_EC2, "Principal": {"Service": [EC2, "lambda.amazonaws.com"]}}
+TRUST_LAMBDA = {**TRUST_EC2, "Principal": {"Service": "lambda.amazonaws.com"}}
+TRUST_ACCOUNT = {**TRUST_EC2, "Principal": {"AWS": "arn:aws:iam::123456789012:root"}}
+TRUST_ANYONE = {**TRUST_EC2, "Principal": "*"}
+TRUST_ON_CONDITION = {**TRUST_EC2, "Condition": {"StringEquals": {"aws:SourceAccount": "123456789012"}}}
+DENY_EC2 = {**TRUST_EC2, "Effect": "Deny"}
+OLD_VERSION = {"Version": "2008-10-17", "Id": "x"}
+TRUST_FOR_TAGS = {**TRUST_EC2, "Action": "sts:TagSession"}
 
 
 def trust(*statements: dict[str, Any]) -> dict[str, Any]:
     return {"Version": "2012-10-17", "Statement": list(statements)}
 
 
-def desired(**more: Any) -> DesiredRole:
-    settings = {key: more.pop(key) for key in ("description", "max_session_duration") if key in more}
-    return DesiredRole("R", declare(**more), profile="P", **settings)
+def desired(**options: Any) -> DesiredRole:
+    settings = {key: options.pop(key) for key in ("description", "max_session_duration") if key in options}
+    return DesiredRole("R", declare(**options), profile="P", **settings)
 
 
 def state(
     role: Role | None = None, profile: InstanceProfile | None = None, others: Any = (), **principal: Any
 ) -> State:
-    """A role as declared by ``want()``, but for what is given."""
+    """The state that ``desired()`` declares, with these differences."""
     role = role or Role("R", TRUST)
-    principal = {"policies": frozenset({SERVER}), **principal}
     return State(
-        replace(role, principal=PrincipalState(**principal)),
+        replace(role, principal=PrincipalState(**{"policies": frozenset({SERVER}), **principal})),
         profile or InstanceProfile("P", role="R"),
         frozenset(others),
     )
 
 
-def principal(*arns: str) -> State:
+def state_with(*arns: str) -> State:
     return state(policies=frozenset(arns))
 
 
 ATTACH, DETACH = "attach {} to role 'R'", "detach {} from role 'R'"
-SERVER_ON, ADMIN_OFF = ATTACH.format("CloudWatchAgentServerPolicy"), DETACH.format("CloudWatchAgentAdminPolicy")
-CORE_ON, CORE_OFF = ATTACH.format("AmazonSSMManagedInstanceCore"), DETACH.format("AmazonSSMManagedInstanceCore")
-OLD_ON, OLD_OFF = ATTACH.format("AmazonEC2RoleforSSM"), DETACH.format("AmazonEC2RoleforSSM")
-MAKE_ROLE, MAKE_PROFILE = "create role 'R'", "create instance profile 'P'"
-INTO_PROFILE = "put role 'R' into instance profile 'P'"
+ATTACH_SERVER, DETACH_ADMIN = ATTACH.format("CloudWatchAgentServerPolicy"), DETACH.format("CloudWatchAgentAdminPolicy")
+ATTACH_SSM, DETACH_SSM = ATTACH.format("AmazonSSMManagedInstanceCore"), DETACH.format("AmazonSSMManagedInstanceCore")
+ATTACH_DEPRECATED, DETACH_DEPRECATED = ATTACH.format("AmazonEC2RoleforSSM"), DETACH.format("AmazonEC2RoleforSSM")
+CREATE_ROLE, CREATE_PROFILE = "create role 'R'", "create instance profile 'P'"
+ADD_TO_PROFILE = "add role 'R' to instance profile 'P'"
 SET_TRUST = "set the trust policy of role 'R'"
 SET_SETTINGS = "set the description and the session duration of role 'R'"
 
 PRESENT = {
-    "nothing there": (State(), desired(), [MAKE_ROLE, SERVER_ON, MAKE_PROFILE, INTO_PROFILE]),
-    "as wanted": (state(), desired(), []),
-    "detached policy": (principal(), desired(), [SERVER_ON]),
-    "admin policy on a server role": (principal(SERVER, ADMIN), desired(), [ADMIN_OFF]),
+    "nothing exists": (State(), desired(), [CREATE_ROLE, ATTACH_SERVER, CREATE_PROFILE, ADD_TO_PROFILE]),
+    "no difference": (state(), desired(), []),
+    "detached policy": (state_with(), desired(), [ATTACH_SERVER]),
+    "admin policy on a server role": (state_with(SERVER, ADMIN), desired(), [DETACH_ADMIN]),
     "server policy on an admin role": (
-        principal(SERVER),
+        state_with(SERVER),
         desired(access="admin"),
         [ATTACH.format("CloudWatchAgentAdminPolicy"), DETACH.format("CloudWatchAgentServerPolicy")],
     ),
-    "SSM omitted": (principal(SERVER, CORE, OLD), desired(), []),
-    "SSM none": (principal(SERVER, CORE, OLD), desired(ssm_policy="none"), [CORE_OFF, OLD_OFF]),
-    "SSM core": (principal(SERVER, OLD), desired(ssm_policy="AmazonSSMManagedInstanceCore"), [CORE_ON, OLD_OFF]),
-    "SSM deprecated": (principal(SERVER, CORE), desired(ssm_policy="AmazonEC2RoleforSSM"), [OLD_ON, CORE_OFF]),
-    "further policy": (state(), desired(further=frozenset({MINE})), [ATTACH.format("mine")]),
-    "trust policy lost": (state(Role("R", trust(LAMBDA))), desired(), [SET_TRUST]),
-    "trust with a condition only": (state(Role("R", trust(CONDITIONAL))), desired(), [SET_TRUST]),
-    "trust denied": (state(Role("R", trust(DENY))), desired(), [SET_TRUST]),
-    "trust denied beside ours": (state(Role("R", trust(OURS, DENY))), desired(), []),
-    "trust denied beside ours, exclusive": (state(Role("R", trust(OURS, DENY))), desired(exclusive=True), [SET_TRUST]),
-    "trust denied, exclusive": (state(Role("R", trust(DENY))), desired(exclusive=True), [SET_TRUST]),
-    "trust of anyone": (state(Role("R", trust(ANYONE))), desired(), [SET_TRUST]),
-    "trust for another action": (state(Role("R", trust(TAGS_ONLY))), desired(), [SET_TRUST]),
-    "trust as a single statement": (state(Role("R", {"Version": "2012-10-17", "Statement": OURS})), desired(), []),
-    "trust in lists": (state(Role("R", trust(OURS_IN_LISTS))), desired(), []),
-    "no profile": (replace(state(), profile=None), desired(), [MAKE_PROFILE, INTO_PROFILE]),
-    "profile without its role": (state(profile=InstanceProfile("P")), desired(), [INTO_PROFILE]),
+    "SSM omitted": (state_with(SERVER, SSM_CORE, SSM_DEPRECATED), desired(), []),
+    "SSM none": (
+        state_with(SERVER, SSM_CORE, SSM_DEPRECATED),
+        desired(ssm_policy="none"),
+        [DETACH_SSM, DETACH_DEPRECATED],
+    ),
+    "SSM core": (
+        state_with(SERVER, SSM_DEPRECATED),
+        desired(ssm_policy="AmazonSSMManagedInstanceCore"),
+        [ATTACH_SSM, DETACH_DEPRECATED],
+    ),
+    "SSM deprecated": (
+        state_with(SERVER, SSM_CORE),
+        desired(ssm_policy="AmazonEC2RoleforSSM"),
+        [ATTACH_DEPRECATED, DETACH_SSM],
+    ),
+    "additional policy": (state(), desired(further=frozenset({CUSTOM})), [ATTACH.format("mine")]),
+    "trust policy replaced": (state(Role("R", trust(TRUST_LAMBDA))), desired(), [SET_TRUST]),
+    "trust with a condition only": (state(Role("R", trust(TRUST_ON_CONDITION))), desired(), [SET_TRUST]),
+    "trust denied": (state(Role("R", trust(DENY_EC2))), desired(), [SET_TRUST]),
+    "trust and deny": (state(Role("R", trust(TRUST_EC2, DENY_EC2))), desired(), []),
+    "trust and deny, exclusive": (state(Role("R", trust(TRUST_EC2, DENY_EC2))), desired(exclusive=True), [SET_TRUST]),
+    "trust denied, exclusive": (state(Role("R", trust(DENY_EC2))), desired(exclusive=True), [SET_TRUST]),
+    "trust of anyone": (state(Role("R", trust(TRUST_ANYONE))), desired(), [SET_TRUST]),
+    "trust for another action": (state(Role("R", trust(TRUST_FOR_TAGS))), desired(), [SET_TRUST]),
+    "trust as a single statement": (state(Role("R", {"Version": "2012-10-17", "Statement": TRUST_EC2})), desired(), []),
+    "trust in lists": (state(Role("R", trust(TRUST_EC2_IN_LISTS))), desired(), []),
+    "no profile": (replace(state(), profile=None), desired(), [CREATE_PROFILE, ADD_TO_PROFILE]),
+    "profile without its role": (state(profile=InstanceProfile("P")), desired(), [ADD_TO_PROFILE]),
     "profile with another role, exclusive": (
         state(profile=InstanceProfile("P", role="S")),
         desired(exclusive=True),
-        ["take role 'S' out of instance profile 'P'", INTO_PROFILE],
+        ["remove role 'S' from instance profile 'P'", ADD_TO_PROFILE],
     ),
-    "profile alone": (State(profile=InstanceProfile("P")), desired(), [MAKE_ROLE, SERVER_ON, INTO_PROFILE]),
+    "profile alone": (State(profile=InstanceProfile("P")), desired(), [CREATE_ROLE, ATTACH_SERVER, ADD_TO_PROFILE]),
     "description": (state(Role("R", TRUST, description="old")), desired(description="new"), [SET_SETTINGS]),
     "description omitted": (state(Role("R", TRUST, description="old")), desired(), []),
-    "description emptied": (state(Role("R", TRUST, description="old")), desired(description=""), [SET_SETTINGS]),
+    "description removed": (state(Role("R", TRUST, description="old")), desired(description=""), [SET_SETTINGS]),
     "session duration": (state(), desired(max_session_duration=7200), [SET_SETTINGS]),
-    "boundary missing": (state(), desired(boundary=BOUND), ["set the permissions boundary of role 'R' to bound"]),
+    "boundary missing": (state(), desired(boundary=BOUNDARY), ["set the permissions boundary of role 'R' to bound"]),
     "boundary changed": (
-        state(boundary=OTHER_BOUND),
-        desired(boundary=BOUND),
+        state(boundary=OTHER_BOUNDARY),
+        desired(boundary=BOUNDARY),
         ["set the permissions boundary of role 'R' to bound"],
     ),
-    "boundary none": (state(boundary=BOUND), desired(boundary="none"), ["remove the permissions boundary of role 'R'"]),
-    "boundary omitted": (state(boundary=BOUND), desired(), []),
+    "boundary none": (
+        state(boundary=BOUNDARY),
+        desired(boundary="none"),
+        ["remove the permissions boundary of role 'R'"],
+    ),
+    "boundary omitted": (state(boundary=BOUNDARY), desired(), []),
     "tag changed": (
         state(tags={"a": "1", "b": "2"}, profile=InstanceProfile("P", role="R", tags={"a": "0"})),
         desired(tags={"a": "0"}),
@@ -139,109 +159,121 @@ PRESENT = {
     "tags purged, none given": (state(tags={"a": "1"}), desired(purge_tags=True), []),
     "path the same": (state(path="/m/"), desired(path="/m/"), []),
     "an application's role": (
-        state(Role("R", trust(WITH_LAMBDA, ACCOUNT)), policies=frozenset({FOREIGN, MINE}), inline=frozenset({"app"})),
+        state(
+            Role("R", trust(TRUST_EC2_AND_LAMBDA, TRUST_ACCOUNT)),
+            policies=frozenset({UNMANAGED, CUSTOM}),
+            inline=frozenset({"app"}),
+        ),
         desired(),
-        [SERVER_ON],
+        [ATTACH_SERVER],
     ),
     "an application's role, exclusive": (
         state(
-            Role("R", trust(WITH_LAMBDA, ACCOUNT)),
-            policies=frozenset({FOREIGN}),
+            Role("R", trust(TRUST_EC2_AND_LAMBDA, TRUST_ACCOUNT)),
+            policies=frozenset({UNMANAGED}),
             inline=frozenset({"app", WINDOW_POLICY}),
         ),
         desired(exclusive=True),
-        [SET_TRUST, SERVER_ON, DETACH.format("ReadOnlyAccess"), "delete inline policy 'app' of role 'R'"],
+        [SET_TRUST, ATTACH_SERVER, DETACH.format("ReadOnlyAccess"), "delete inline policy 'app' of role 'R'"],
     ),
-    "our trust in other words, exclusive": (state(Role("R", trust(OURS_IN_LISTS))), desired(exclusive=True), []),
+    "trust in lists, exclusive": (state(Role("R", trust(TRUST_EC2_IN_LISTS))), desired(exclusive=True), []),
     "the admin window, exclusive": (state(inline=frozenset({WINDOW_POLICY})), desired(exclusive=True), []),
-    "admin window": (
-        principal(),
+    "admin window missing": (
+        state_with(),
         desired(admin_window=True),
-        ["close the admin window of role 'R'", SERVER_ON],
+        ["close the admin window of role 'R'", ATTACH_SERVER],
     ),
-    "admin window, nothing there": (
+    "admin window, nothing exists": (
         State(),
         desired(admin_window=True),
-        [MAKE_ROLE, "close the admin window of role 'R'", SERVER_ON, MAKE_PROFILE, INTO_PROFILE],
+        [CREATE_ROLE, "close the admin window of role 'R'", ATTACH_SERVER, CREATE_PROFILE, ADD_TO_PROFILE],
     ),
-    "admin window there": (state(inline=frozenset({WINDOW_POLICY})), desired(admin_window=True, exclusive=True), []),
-    "SSM omitted, exclusive": (principal(SERVER, CORE), desired(exclusive=True), [CORE_OFF]),
+    "admin window exists": (state(inline=frozenset({WINDOW_POLICY})), desired(admin_window=True, exclusive=True), []),
+    "SSM omitted, exclusive": (state_with(SERVER, SSM_CORE), desired(exclusive=True), [DETACH_SSM]),
 }
 
 
 @pytest.mark.parametrize(("current", "desired", "steps"), PRESENT.values(), ids=PRESENT)
 def test_plan(current, desired, steps):
-    assert [step.summary for step in role_plan.plan(current, desired)] == steps
+    plan = role_plan.plan(current, desired)
+    assert plan.summaries == steps
+    assert list(plan.steps) == ["R"]
+    assert (plan.current, plan.planned) == (current, role_plan.planned_state(current, desired))
 
 
-OUT, DELETE_PROFILE = "take role 'R' out of instance profile 'P'", "delete instance profile 'P'"
-DELETE_ROLE, SERVER_OFF = "delete role 'R'", DETACH.format("CloudWatchAgentServerPolicy")
+REMOVE_FROM_PROFILE, DELETE_PROFILE = "remove role 'R' from instance profile 'P'", "delete instance profile 'P'"
+DELETE_ROLE, DETACH_SERVER = "delete role 'R'", DETACH.format("CloudWatchAgentServerPolicy")
 ABSENT = {
-    "nothing there": (State(), desired(), [], []),
-    "ours": (state(), desired(), [SERVER_OFF, OUT, DELETE_PROFILE, DELETE_ROLE], []),
-    "ours with the admin window and another access": (
-        state(policies=frozenset({ADMIN, CORE}), inline=frozenset({WINDOW_POLICY})),
+    "nothing exists": (State(), desired(), [], []),
+    "managed only": (state(), desired(), [DETACH_SERVER, REMOVE_FROM_PROFILE, DELETE_PROFILE, DELETE_ROLE], []),
+    "managed, with the admin window and another access": (
+        state(policies=frozenset({ADMIN, SSM_CORE}), inline=frozenset({WINDOW_POLICY})),
         desired(),
         [
-            CORE_OFF,
-            ADMIN_OFF,
+            DETACH_SSM,
+            DETACH_ADMIN,
             "delete inline policy 'CloudWatchAgentAdminWindow' of role 'R'",
-            OUT,
+            REMOVE_FROM_PROFILE,
             DELETE_PROFILE,
             DELETE_ROLE,
         ],
         [],
     ),
-    "ours without profile": (replace(state(), profile=None), desired(), [SERVER_OFF, DELETE_ROLE], []),
+    "managed, no profile": (replace(state(), profile=None), desired(), [DETACH_SERVER, DELETE_ROLE], []),
     "profile without role": (State(profile=InstanceProfile("P")), desired(), [DELETE_PROFILE], []),
     "profile with another role": (
         state(profile=InstanceProfile("P", role="S")),
         desired(),
-        [SERVER_OFF, DELETE_ROLE],
+        [DETACH_SERVER, DELETE_ROLE],
         [],
     ),
-    "foreign policy": (principal(SERVER, FOREIGN), desired(), [SERVER_OFF], [f"policy {FOREIGN}"]),
-    "further policy named": (
-        principal(SERVER, MINE),
-        desired(further=frozenset({MINE})),
-        [DETACH.format("mine"), SERVER_OFF, OUT, DELETE_PROFILE, DELETE_ROLE],
+    "unmanaged policy": (state_with(SERVER, UNMANAGED), desired(), [DETACH_SERVER], [f"policy {UNMANAGED}"]),
+    "declared policy": (
+        state_with(SERVER, CUSTOM),
+        desired(further=frozenset({CUSTOM})),
+        [DETACH.format("mine"), DETACH_SERVER, REMOVE_FROM_PROFILE, DELETE_PROFILE, DELETE_ROLE],
         [],
     ),
-    "foreign inline policy": (
+    "unmanaged inline policy": (
         state(inline=frozenset({"app", WINDOW_POLICY})),
         desired(),
-        [SERVER_OFF, "delete inline policy 'CloudWatchAgentAdminWindow' of role 'R'"],
+        [DETACH_SERVER, "delete inline policy 'CloudWatchAgentAdminWindow' of role 'R'"],
         ["inline policy 'app'"],
     ),
-    "foreign trust": (
-        state(Role("R", trust(OURS, LAMBDA, ACCOUNT))),
+    "other trust statements": (
+        state(Role("R", trust(TRUST_EC2, TRUST_LAMBDA, TRUST_ACCOUNT))),
         desired(),
-        [SERVER_OFF],
-        ["2 further trust statements"],
+        [DETACH_SERVER],
+        ["2 other trust statements"],
     ),
     "trust shared with another service": (
-        state(Role("R", trust(WITH_LAMBDA))),
+        state(Role("R", trust(TRUST_EC2_AND_LAMBDA))),
         desired(),
-        [SERVER_OFF],
-        ["1 further trust statement"],
+        [DETACH_SERVER],
+        ["1 other trust statement"],
     ),
     "trust on a condition": (
-        state(Role("R", trust(OURS, CONDITIONAL))),
+        state(Role("R", trust(TRUST_EC2, TRUST_ON_CONDITION))),
         desired(),
-        [SERVER_OFF],
-        ["1 further trust statement"],
+        [DETACH_SERVER],
+        ["1 other trust statement"],
     ),
-    "another profile": (state(others=["Q"]), desired(), [SERVER_OFF], ["instance profile 'Q'"]),
-    "foreign without ours": (principal(FOREIGN), desired(), [], [f"policy {FOREIGN}"]),
-    "foreign denial": (state(Role("R", trust(OURS, DENY))), desired(), [SERVER_OFF], ["1 further trust statement"]),
-    "foreign, exclusive": (
-        state(Role("R", trust(LAMBDA)), policies=frozenset({FOREIGN}), inline=frozenset({"app"}), others=["Q"]),
+    "another profile": (state(others=["Q"]), desired(), [DETACH_SERVER], ["instance profile 'Q'"]),
+    "unmanaged only": (state_with(UNMANAGED), desired(), [], [f"policy {UNMANAGED}"]),
+    "deny statement": (
+        state(Role("R", trust(TRUST_EC2, DENY_EC2))),
+        desired(),
+        [DETACH_SERVER],
+        ["1 other trust statement"],
+    ),
+    "unmanaged, exclusive": (
+        state(Role("R", trust(TRUST_LAMBDA)), policies=frozenset({UNMANAGED}), inline=frozenset({"app"}), others=["Q"]),
         desired(exclusive=True),
         [
             DETACH.format("ReadOnlyAccess"),
             "delete inline policy 'app' of role 'R'",
-            "take role 'R' out of instance profile 'Q'",
-            OUT,
+            "remove role 'R' from instance profile 'Q'",
+            REMOVE_FROM_PROFILE,
             DELETE_PROFILE,
             DELETE_ROLE,
         ],
@@ -252,94 +284,141 @@ ABSENT = {
 
 @pytest.mark.parametrize(("current", "desired", "steps", "blockers"), ABSENT.values(), ids=ABSENT)
 def test_plan_absent(current, desired, steps, blockers):
-    assert [step.summary for step in role_plan.plan_absent(current, desired)] == steps
+    plan = role_plan.plan_absent(current, desired)
+    assert plan.summaries == steps
     assert role_plan.blockers(current, desired) == blockers
-    waiting = [
-        step.summary for step in role_plan.plan_absent(current, desired) if step.retry_when == DELETE_RETRY_CODES
+    assert (plan.current, plan.planned) == (current, role_plan.planned_absence(current, desired))
+
+
+@pytest.mark.parametrize(("current", "desired", "steps", "blockers"), ABSENT.values(), ids=ABSENT)
+def test_only_deletions_of_entities_are_retried_while_iam_shows_their_attachments(current, desired, steps, blockers):
+    retried = [
+        step.summary
+        for step in role_plan.plan_absent(current, desired).all_steps
+        if step.retry_when == DELETE_RETRY_CODES
     ]
-    assert waiting == [step for step in steps if step in (DELETE_PROFILE, DELETE_ROLE)]
-    assert all(
-        step.done_when == NOT_FOUND_CODES
-        for step in role_plan.plan_absent(current, desired)
-        if "Remove" not in step.action
-    )
+    assert retried == [summary for summary in steps if summary in (DELETE_PROFILE, DELETE_ROLE)]
+
+
+@pytest.mark.parametrize(("current", "desired", "steps", "blockers"), ABSENT.values(), ids=ABSENT)
+def test_deleting_what_no_longer_exists_is_no_error(current, desired, steps, blockers):
+    removals = [step for step in role_plan.plan_absent(current, desired).all_steps if "Remove" not in step.action]
+    assert all(step.done_when == NOT_FOUND_CODES for step in removals)
+
+
+def test_the_kinds_of_the_steps_of_a_creation():
+    plan = role_plan.plan(State(), desired())
+    assert [step.kind for step in plan.all_steps] == [Kind.CREATE, Kind.UPDATE, Kind.CREATE, Kind.UPDATE]
+    assert plan.counts == {"create": 2, "update": 2, "delete": 0}
+
+
+def test_the_kinds_of_the_steps_of_an_update():
+    current = state(Role("R", trust(TRUST_LAMBDA)), profile=InstanceProfile("P", role="S"))
+    plan = role_plan.plan(current, desired(exclusive=True, description="new", boundary=BOUNDARY, tags={"a": "1"}))
+    assert {step.action: step.kind for step in plan.all_steps} == {
+        "iam:UpdateAssumeRolePolicy": Kind.UPDATE,
+        "iam:UpdateRole": Kind.UPDATE,
+        "iam:PutRolePermissionsBoundary": Kind.UPDATE,
+        "iam:TagRole": Kind.UPDATE,
+        "iam:TagInstanceProfile": Kind.UPDATE,
+        "iam:RemoveRoleFromInstanceProfile": Kind.UPDATE,
+        "iam:AddRoleToInstanceProfile": Kind.UPDATE,
+    }
+
+
+def test_the_kinds_of_the_steps_of_a_deletion():
+    plan = role_plan.plan_absent(state(inline=frozenset({WINDOW_POLICY})), desired())
+    assert [step.kind for step in plan.all_steps] == [
+        Kind.UPDATE,
+        Kind.DELETE,
+        Kind.UPDATE,
+        Kind.DELETE,
+        Kind.DELETE,
+    ]
+    assert plan.counts == {"create": 0, "update": 2, "delete": 3}
 
 
 @pytest.mark.parametrize(
-    ("current", "desired", "words"),
+    ("current", "desired", "message"),
     [
         (state(path="/m/"), desired(path="/"), r"exists with path /m/, and IAM cannot move it to /;"),
-        (state(profile=InstanceProfile("P", role="S")), desired(), r"instance profile 'P' holds role 'S'"),
+        (state(profile=InstanceProfile("P", role="S")), desired(), r"instance profile 'P' contains role 'S'"),
     ],
+    ids=["another path", "another role in the profile"],
 )
-def test_refuses_what_would_lose_something(current, desired, words):
-    with pytest.raises(InvalidInput, match=words):
-        role_plan.plan(current, desired)
+def test_a_role_that_would_lose_something_is_not_possible(current, desired, message):
+    with pytest.raises(InvalidInput, match=message):
+        role_plan.check_is_possible(current, desired)
 
 
 @pytest.mark.parametrize(
     ("current", "exclusive", "planned"),
     [
-        (trust(LAMBDA, ACCOUNT), False, trust(LAMBDA, ACCOUNT, OURS)),
-        ({**OLDER, "Statement": LAMBDA}, False, {**OLDER, "Statement": [LAMBDA, OURS]}),
-        (trust(LAMBDA, OURS), False, trust(LAMBDA, OURS)),
-        (trust(LAMBDA, OURS), True, TRUST),
-        (trust(OURS, OURS), True, TRUST),
-        (trust(WITH_LAMBDA), True, TRUST),
-        (trust(OURS_IN_LISTS), True, trust(OURS_IN_LISTS)),
+        (trust(TRUST_LAMBDA, TRUST_ACCOUNT), False, trust(TRUST_LAMBDA, TRUST_ACCOUNT, TRUST_EC2)),
+        ({**OLD_VERSION, "Statement": TRUST_LAMBDA}, False, {**OLD_VERSION, "Statement": [TRUST_LAMBDA, TRUST_EC2]}),
+        (trust(TRUST_LAMBDA, TRUST_EC2), False, trust(TRUST_LAMBDA, TRUST_EC2)),
+        (trust(TRUST_LAMBDA, TRUST_EC2), True, TRUST),
+        (trust(TRUST_EC2, TRUST_EC2), True, TRUST),
+        (trust(TRUST_EC2_AND_LAMBDA), True, TRUST),
+        (trust(TRUST_EC2_IN_LISTS), True, trust(TRUST_EC2_IN_LISTS)),
         (trust(), False, TRUST),
     ],
 )  # fmt: skip
-def test_trust(current, exclusive, planned):
-    assert role_plan.trust_after(current, desired(exclusive=exclusive)) == planned
+def test_planned_trust(current, exclusive, planned):
+    assert role_plan.planned_trust(current, desired(exclusive=exclusive)) == planned
 
 
-def test_steps_on_what_is_new_wait_until_it_is_known():
-    steps = role_plan.plan(State(), desired(access="admin", admin_window=True))
-    made = {"iam:CreateRole", "iam:CreateInstanceProfile"}
-    assert all(step.retry_when == (frozenset() if step.action in made else NEW_ENTITY_RETRY_CODES) for step in steps)
-    [attach] = role_plan.plan(principal(), desired())
+def test_steps_on_a_new_entity_are_retried_until_iam_knows_it():
+    plan = role_plan.plan(State(), desired(access="admin", admin_window=True))
+    creations = {"iam:CreateRole", "iam:CreateInstanceProfile"}
+    for step in plan.all_steps:
+        assert step.retry_when == (frozenset() if step.action in creations else NEW_ENTITY_RETRY_CODES)
+
+
+def test_steps_on_an_existing_role_are_not_retried():
+    [attach] = role_plan.plan(state_with(), desired()).all_steps
     assert not attach.retry_when
 
 
-def test_everything_declared_is_in_the_created_role():
-    wanted = desired(path="/m/", boundary=BOUND, tags={"a": "1"}, description="d", max_session_duration=7200)
-    create, _attach, profile, _into = role_plan.plan(State(), wanted)
+def test_a_role_is_created_with_everything_that_is_declared():
+    declared = desired(path="/m/", boundary=BOUNDARY, tags={"a": "1"}, description="d", max_session_duration=7200)
+    create, _attach, create_profile, _add = role_plan.plan(State(), declared).all_steps
     assert create.arguments == {
         "role_name": "R",
         "path": "/m/",
         "assume_role_policy_document": TRUST,
         "description": "d",
         "max_session_duration": 7200,
-        "permissions_boundary": BOUND,
+        "permissions_boundary": BOUNDARY,
         "tags": {"a": "1"},
     }
-    assert profile.arguments == {"instance_profile_name": "P", "path": "/m/", "tags": {"a": "1"}}
+    assert create_profile.arguments == {"instance_profile_name": "P", "path": "/m/", "tags": {"a": "1"}}
 
 
 @pytest.mark.parametrize(
-    ("description", "duration", "fine"),
+    ("description", "duration"),
+    [(None, None), ("x" * 1000, 3600), ("", 43200), ("Größe\t(1)\r\n\xa1\xff", None)],
+)
+def test_valid_settings(description, duration):
+    role_plan.check_settings(description, duration)
+
+
+@pytest.mark.parametrize(
+    ("description", "duration", "message"),
     [
-        (None, None, True),
-        ("x" * 1000, 3600, True),
-        ("x" * 1001, None, False),
-        ("", 43200, True),
-        (None, 3599, False),
-        (None, 43201, False),
-        (None, 0, False),
-        ("Größe\t(1)\r\n\xa1\xff", None, True),
-        ("a \u2013 b", None, False),
-        ("\u201cquoted\u201d", None, False),
-        ("\x7f", None, False),
-        ("\xa0", None, False),
-        ("\x00", None, False),
+        ("x" * 1001, None, r"^description: must be at most 1000 characters, not 1001\.$"),
+        (None, 3599, r"^max_session_duration: must be between 3600 and 43200 seconds, not 3599\.$"),
+        (None, 43201, r"^max_session_duration: must be between 3600 and 43200 seconds, not 43201\.$"),
+        (None, 0, r"^max_session_duration: must be between 3600 and 43200 seconds, not 0\.$"),
+        ("a \u2013 b", None, "^description: IAM allows only characters of Latin-1"),
+        ("\u201cquoted\u201d", None, "^description: IAM allows only characters of Latin-1"),
+        ("\x7f", None, "^description: IAM allows only characters of Latin-1"),
+        ("\xa0", None, "^description: IAM allows only characters of Latin-1"),
+        ("\x00", None, "^description: IAM allows only characters of Latin-1"),
     ],
 )
-def test_settings(description, duration, fine):
-    if fine:
-        role_plan.check_settings(description, duration)
-        return
-    with pytest.raises(InvalidInput, match=r"IAM (allows (1000|3600 to 43200)|takes only characters of Latin-1)"):
+def test_invalid_settings(description, duration, message):
+    with pytest.raises(InvalidInput, match=message):
         role_plan.check_settings(description, duration)
 
 
@@ -350,9 +429,9 @@ def test_service_of_the_partition(partition, service):
     assert role_plan.ec2_service(partition) == service
 
 
-def test_render():
+def test_a_state_is_rendered():
     role = Role("R", TRUST, PrincipalState(policies=frozenset({SERVER, ADMIN})), "d", arn="arn:role")
-    assert role_plan.render(State(role, InstanceProfile("P", role="R", arn="arn:profile"))) == {
+    assert role_plan.to_dict(State(role, InstanceProfile("P", role="R", arn="arn:profile"))) == {
         "role": {
             "name": "R",
             "arn": "arn:role",
@@ -367,38 +446,57 @@ def test_render():
         },
         "instance_profile": {"name": "P", "arn": "arn:profile", "path": "/", "role": "R", "tags": {}},
     }
-    assert role_plan.render(State()) == {"role": None, "instance_profile": None}
 
 
-STATEMENTS = [OURS, OURS_IN_LISTS, WITH_LAMBDA, LAMBDA, ACCOUNT, ANYONE, CONDITIONAL, DENY]
+def test_absence_is_rendered_as_null():
+    assert role_plan.to_dict(State()) == {"role": None, "instance_profile": None}
+
+
+def test_another_role_in_the_instance_profile_causes_a_warning():
+    [warning] = role_plan.propagation_warnings(State(None, InstanceProfile("P", role="S")), desired())
+    assert warning.startswith(
+        "instances with instance profile 'P' can use the permissions of role 'S' for up to one more hour;"
+    )
+
+
+@pytest.mark.parametrize(
+    "profile", [None, InstanceProfile("P"), InstanceProfile("P", role="R")], ids=["no profile", "no role", "same role"]
+)
+def test_no_other_role_in_the_instance_profile_causes_no_warning(profile):
+    assert role_plan.propagation_warnings(State(None, profile), desired()) == []
+
+
+STATEMENTS = [
+    TRUST_EC2,
+    TRUST_EC2_IN_LISTS,
+    TRUST_EC2_AND_LAMBDA,
+    TRUST_LAMBDA,
+    TRUST_ACCOUNT,
+    TRUST_ANYONE,
+    TRUST_ON_CONDITION,
+    DENY_EC2,
+]
 TRUSTS = st.lists(st.sampled_from(STATEMENTS), max_size=3).map(lambda statements: trust(*statements))
 TRUSTS |= st.sampled_from(STATEMENTS).map(lambda statement: {"Version": "2012-10-17", "Statement": statement})
 ROLES = st.builds(
     Role,
     name=st.just("R"),
     trust=TRUSTS,
-    principal=HELD,
+    principal=PRINCIPALS,
     description=st.sampled_from(["", "old"]),
     max_session_duration=st.sampled_from([3600, 7200]),
 )
-
-
-def test_who_is_told_of_another_role_in_the_profile():
-    [told] = role_plan.propagation_warnings(State(None, InstanceProfile("P", role="S")), desired())
-    assert told.startswith("instances that carry instance profile 'P' can use role 'S' for up to an hour still;")
-    for profile in (None, InstanceProfile("P"), InstanceProfile("P", role="R")):
-        assert role_plan.propagation_warnings(State(None, profile), desired()) == []
 
 
 @st.composite
 def states(draw: st.DrawFn) -> State:
     role = draw(st.none() | ROLES)
     inside = [None, "S", "R"] if role else [None, "S"]
-    profiles = st.builds(InstanceProfile, name=st.just("P"), role=st.sampled_from(inside), tags=HELD_TAGS)
+    profiles = st.builds(InstanceProfile, name=st.just("P"), role=st.sampled_from(inside), tags=CURRENT_TAGS)
     return State(role, draw(st.none() | profiles), draw(subsets("Q", "O")) if role else frozenset())
 
 
-WANTS = st.builds(
+DESIRED_ROLES = st.builds(
     DesiredRole,
     name=st.just("R"),
     declared=DECLARED,
@@ -408,7 +506,7 @@ WANTS = st.builds(
 )
 
 
-def account(current: State) -> Iam:
+def account_with(current: State) -> Iam:
     iam = Iam()
     iam.put_role("R", current)
     if current.profile and current.profile.role == "S":
@@ -416,60 +514,71 @@ def account(current: State) -> Iam:
     return iam
 
 
-@given(states(), WANTS)
-def test_a_plan_leads_where_it_says(current, desired):
-    iam = account(current)
+@given(states(), DESIRED_ROLES)
+def test_only_another_path_or_another_role_in_the_profile_is_not_possible(current, desired):
+    has_other_path = current.role and desired.declared.path not in (None, current.role.principal.path)
+    has_other_role = current.profile and current.profile.role == "S" and not desired.declared.exclusive
+    if has_other_path or has_other_role:
+        with pytest.raises(InvalidInput):
+            role_plan.check_is_possible(current, desired)
+    else:
+        role_plan.check_is_possible(current, desired)
+
+
+@given(states(), DESIRED_ROLES)
+def test_applying_a_plan_leads_to_the_planned_state(current, desired):
     try:
-        steps = role_plan.plan(current, desired)
+        role_plan.check_is_possible(current, desired)
     except InvalidInput:
-        moved = current.role and desired.declared.path not in (None, current.role.principal.path)
-        assert moved or (current.profile and current.profile.role == "S" and not desired.declared.exclusive)
         return
-    iam.take_all(steps)
-    planned = iam.role_state("R", "P")
-    assert planned == role_plan.planned_state(current, desired)
-    assert role_plan.plan(planned, desired) == []
-    assert bool(steps) == (planned != current)
+    iam = account_with(current)
+    plan = role_plan.plan(current, desired)
+    iam.take_all(plan.all_steps)
+    final = iam.role_state("R", "P")
+    assert final == plan.planned
+    assert not role_plan.plan(final, desired).has_changes
+    assert plan.has_changes == (final != current)
 
 
-@given(states(), WANTS)
-def test_foreign_things_stay_unless_exclusive(current, desired):
-    planned = role_plan.planned_state(current, desired).role
-    had = current.role or Role("R", TRUST)
+@given(states(), DESIRED_ROLES)
+def test_unmanaged_things_are_kept_unless_exclusive(current, desired):
+    planned = role_plan.plan(current, desired).planned.role
+    before = current.role or Role("R", TRUST)
     managed = agent_policies("aws")
     assert SERVER in planned.principal.policies or ADMIN in planned.principal.policies
     assert (WINDOW_POLICY in planned.principal.inline) == (
-        WINDOW_POLICY in had.principal.inline or desired.declared.admin_window
+        WINDOW_POLICY in before.principal.inline or desired.declared.admin_window
     )
     if desired.declared.exclusive:
         assert planned.principal.policies == desired.declared.attach
         assert planned.principal.inline <= {WINDOW_POLICY}
     else:
-        assert had.principal.policies - managed <= planned.principal.policies
-        assert had.principal.inline == planned.principal.inline - ({WINDOW_POLICY} - had.principal.inline)
-        statements = had.trust["Statement"]
-        had_statements = statements if isinstance(statements, list) else [statements]
+        assert before.principal.policies - managed <= planned.principal.policies
+        assert before.principal.inline == planned.principal.inline - ({WINDOW_POLICY} - before.principal.inline)
+        statements = before.trust["Statement"]
         kept = planned.trust["Statement"]
-        assert all(each in (kept if isinstance(kept, list) else [kept]) for each in had_statements)
+        assert all(
+            each in (kept if isinstance(kept, list) else [kept])
+            for each in (statements if isinstance(statements, list) else [statements])
+        )
 
 
-@given(states(), WANTS)
-def test_a_removal_leads_where_it_says(current, desired):
-    iam = account(current)
-    steps = role_plan.plan_absent(current, desired)
-    iam.take_all(steps)
-    planned = iam.role_state("R", "P")
-    assert planned == role_plan.planned_absence(current, desired)
-    assert role_plan.plan_absent(planned, desired) == []
-    assert bool(planned.role) == bool(role_plan.blockers(current, desired))
-    if planned.role:
-        assert not planned.role.principal.policies & desired.declared.managed
-        assert planned.role.principal.policies == current.role.principal.policies - desired.declared.managed
-        assert planned.role.trust == current.role.trust
+@given(states(), DESIRED_ROLES)
+def test_applying_a_deletion_leads_to_the_planned_state(current, desired):
+    iam = account_with(current)
+    plan = role_plan.plan_absent(current, desired)
+    iam.take_all(plan.all_steps)
+    final = iam.role_state("R", "P")
+    assert final == plan.planned
+    assert not role_plan.plan_absent(final, desired).has_changes
+    assert bool(final.role) == bool(role_plan.blockers(current, desired))
+    if final.role:
+        assert not final.role.principal.policies & desired.declared.managed
+        assert final.role.principal.policies == current.role.principal.policies - desired.declared.managed
+        assert final.role.trust == current.role.trust
 
 
-@pytest.mark.parametrize("extra", [FOREIGN, OLD])
-def test_render_follows_the_plan(extra):
-    current = principal(SERVER, extra)
-    planned = role_plan.planned_state(current, desired(exclusive=True))
-    assert role_plan.render(planned)["role"]["managed_policies"] == [SERVER]
+@pytest.mark.parametrize("extra", [UNMANAGED, SSM_DEPRECATED])
+def test_the_diff_shows_the_planned_policies(extra):
+    plan = role_plan.plan(state_with(SERVER, extra), desired(exclusive=True))
+    assert role_plan.to_dict(plan.planned)["role"]["managed_policies"] == [SERVER]

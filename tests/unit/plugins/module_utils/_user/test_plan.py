@@ -8,155 +8,172 @@ from typing import Any
 
 import pytest
 from aws_model import NOW, Gateway, Iam, check_call
-from declarations import ADMIN, BOUND, DECLARED, FOREIGN, HELD, MINE, SERVER, declare, subsets
+from declarations import ADMIN, BOUNDARY, CUSTOM, DECLARED, PRINCIPALS, SERVER, UNMANAGED, declare, subsets
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.cwagent.iam.plugins.module_utils import _converge
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.model import AccessKey
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import (
     KeyRules,
     Pending,
     SavedCredentials,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._aws import Deadline
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file import FileStore
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import THROTTLING_CODES, AwsApiError, CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
+    THROTTLING_CODES,
+    AwsApiError,
+    ContentionError,
+    CwagentError,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import (
     DELETE_RETRY_CODES,
     NEW_ENTITY_RETRY_CODES,
+    NOT_FOUND_CODES,
+    Kind,
+    Plan,
     Step,
     apply,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import (
-    NOT_FOUND_CODES,
-    Declared,
-    PrincipalState,
-)
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import Declared, PrincipalState
 from ansible_collections.cwagent.iam.plugins.module_utils._user import plan as user_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._user.plan import State, User
-from ansible_collections.cwagent.iam.plugins.module_utils._user.resource import UserResource
+from ansible_collections.cwagent.iam.plugins.module_utils._user.resource import LAST_USE_ACTION, UserResource
 
-MAKE_USER, SERVER_ON = "create user 'U'", "attach CloudWatchAgentServerPolicy to user 'U'"
-MAKE_KEY, REWRITE = "create an access key for user 'U' and save it to F", "write F anew with the access key of user 'U'"
-LOST = "delete access key {} of user 'U', whose secret was lost"
+CREATE_USER, ATTACH_SERVER = "create user 'U'", "attach CloudWatchAgentServerPolicy to user 'U'"
+CREATE_KEY = "create an access key for user 'U' and save it to F"
+REWRITE = "write F again with the access key of user 'U'"
+DELETE_ORPHAN = "delete access key {} of user 'U', whose secret was never saved"
 
 
-def state(*keys: str, saved: SavedCredentials | None = None, **principal: Any) -> State:
-    """A user as declared, but for what is given."""
+def existing(*keys: str, saved: SavedCredentials | None = None, **principal: Any) -> State:
+    """A user with the declared policy, these keys, and what else is given."""
     user = User(
         "U",
         PrincipalState(**{"policies": frozenset({SERVER}), **principal}),
         keys=tuple(AccessKey(key, created=NOW) for key in keys),
     )
-    return State("U", user, saved)
+    return State("U", NOW, user, saved)
+
+
+def missing(saved: SavedCredentials | None = None) -> State:
+    """A user that does not exist in IAM."""
+    return State("U", NOW, saved=saved)
+
+
+def in_groups(*groups: str) -> State:
+    """A user with the declared policy that is a member of groups."""
+    return State("U", NOW, User("U", PrincipalState(policies=frozenset({SERVER})), frozenset(groups)))
 
 
 def saved(key: str | None = None, pending: Any = None, **more: Any) -> SavedCredentials:
     return SavedCredentials("F", key, pending=None if pending is None else Pending(frozenset(pending), NOW), **more)
 
 
-def used(current: State, key: str) -> State:
-    """The same, where a key was used."""
+def with_used_key(current: State, key: str) -> State:
+    """The same state, in which one key was used."""
     keys = tuple(replace(each, used=NOW if each.id == key else None) for each in current.user.keys)
     return replace(current, user=replace(current.user, keys=keys))
 
 
 def plan(current: State, desired: Declared, rules: KeyRules | None = None) -> list[Step]:
-    return user_plan.plan(current, desired, user_plan.keyring(current, desired, rules or KeyRules(), NOW))
+    return user_plan.plan(current, desired, user_plan.keyring(current, desired, rules or KeyRules()))
 
 
 def planned_state(current: State, desired: Declared) -> State:
-    return user_plan.planned_state(current, desired, user_plan.keyring(current, desired, KeyRules(), NOW))
+    return user_plan.planned_state(current, desired, user_plan.keyring(current, desired, KeyRules()))
 
 
 def plan_absent(current: State, desired: Declared) -> list[Step]:
-    return user_plan.plan_absent(current, desired, user_plan.keyring(current, desired, KeyRules(), NOW))
+    return user_plan.plan_absent(current, desired, user_plan.keyring(current, desired, KeyRules()))
 
 
 def blockers(current: State, desired: Declared) -> list[str]:
-    return user_plan.blockers(current, desired, user_plan.keyring(current, desired, KeyRules(), NOW))
+    return user_plan.blockers(current, desired, user_plan.keyring(current, desired, KeyRules()))
 
 
 PRESENT = {
-    "nothing there, keys not managed": (State("U"), declare(), [MAKE_USER, SERVER_ON]),
-    "nothing there": (State("U", saved=saved()), declare(), [MAKE_USER, SERVER_ON, MAKE_KEY]),
-    "as wanted": (state("A", saved=saved("A")), declare(), []),
-    "keys not managed": (state("A", "B"), declare(), []),
-    "recorded key is live beside another": (state("A", "B", saved=saved("B")), declare(), []),
-    "recorded key gone": (state(saved=saved("A")), declare(), [MAKE_KEY]),
-    "recorded key gone, another there": (state("B", saved=saved("A")), declare(), [MAKE_KEY]),
-    "one unknown key": (state("A", saved=saved()), declare(), [MAKE_KEY]),
-    "saved unfit": (state("A", saved=saved("A", up_to_date=False)), declare(), [REWRITE]),
-    "user gone, file there": (State("U", saved=saved("A")), declare(), [MAKE_USER, SERVER_ON, MAKE_KEY]),
-    "orphan of an interrupted run": (state("A", saved=saved(pending=[])), declare(), [LOST.format("A"), MAKE_KEY]),
-    "orphan beside an older key": (
-        state("A", "B", saved=saved(pending=["A"])),
+    "no user, keys not managed": (missing(), declare(), [CREATE_USER, ATTACH_SERVER]),
+    "no user": (missing(saved()), declare(), [CREATE_USER, ATTACH_SERVER, CREATE_KEY]),
+    "as declared": (existing("A", saved=saved("A")), declare(), []),
+    "keys not managed": (existing("A", "B"), declare(), []),
+    "saved key and another one": (existing("A", "B", saved=saved("B")), declare(), []),
+    "saved key deleted": (existing(saved=saved("A")), declare(), [CREATE_KEY]),
+    "saved key deleted, another one exists": (existing("B", saved=saved("A")), declare(), [CREATE_KEY]),
+    "unmanaged key": (existing("A", saved=saved()), declare(), [CREATE_KEY]),
+    "saved in another form": (existing("A", saved=saved("A", up_to_date=False)), declare(), [REWRITE]),
+    "user deleted, file exists": (missing(saved("A")), declare(), [CREATE_USER, ATTACH_SERVER, CREATE_KEY]),
+    "orphaned key of an interrupted run": (
+        existing("A", saved=saved(pending=[])),
         declare(),
-        [LOST.format("B"), MAKE_KEY],
+        [DELETE_ORPHAN.format("A"), CREATE_KEY],
     ),
-    "two orphans": (
-        state("A", "B", saved=saved(pending=[])),
+    "orphaned key and an older one": (
+        existing("A", "B", saved=saved(pending=["A"])),
         declare(),
-        [LOST.format("A"), LOST.format("B"), MAKE_KEY],
+        [DELETE_ORPHAN.format("B"), CREATE_KEY],
     ),
-    "orphan beside the recorded key": (
-        state("A", "B", saved=saved("A", pending=["A"])),
+    "two orphaned keys": (
+        existing("A", "B", saved=saved(pending=[])),
         declare(),
-        [LOST.format("B"), REWRITE],
+        [DELETE_ORPHAN.format("A"), DELETE_ORPHAN.format("B"), CREATE_KEY],
     ),
-    "a key that came after an interrupted run and is in use": (
-        used(state("A", "B", saved=saved(pending=[])), "A"),
+    "orphaned key and the saved one": (
+        existing("A", "B", saved=saved("A", pending=["A"])),
         declare(),
-        [LOST.format("B"), MAKE_KEY],
+        [DELETE_ORPHAN.format("B"), REWRITE],
     ),
-    "interrupted before the key was made": (state("A", saved=saved(pending=["A"])), declare(), [MAKE_KEY]),
-    "interrupted after the key was saved": (state("A", saved=saved("A", pending=[])), declare(), [REWRITE]),
-    "stale pending names a key that is gone": (state("A", saved=saved("A", pending=["X"])), declare(), [REWRITE]),
+    "two keys created after an interrupted run, one in use": (
+        with_used_key(existing("A", "B", saved=saved(pending=[])), "A"),
+        declare(),
+        [DELETE_ORPHAN.format("B"), CREATE_KEY],
+    ),
+    "interrupted before the key was created": (existing("A", saved=saved(pending=["A"])), declare(), [CREATE_KEY]),
+    "interrupted after the key was saved": (existing("A", saved=saved("A", pending=[])), declare(), [REWRITE]),
+    "record with a deleted key": (existing("A", saved=saved("A", pending=["X"])), declare(), [REWRITE]),
     "admin policy": (
-        state(policies=frozenset({SERVER, ADMIN})),
+        existing(policies=frozenset({SERVER, ADMIN})),
         declare(),
         ["detach CloudWatchAgentAdminPolicy from user 'U'"],
     ),
-    "boundary": (state(), declare(boundary=BOUND), ["set the permissions boundary of user 'U' to bound"]),
+    "boundary": (existing(), declare(boundary=BOUNDARY), ["set the permissions boundary of user 'U' to bound"]),
     "tags": (
-        state(tags={"a": "1", "b": "1"}),
+        existing(tags={"a": "1", "b": "1"}),
         declare(tags={"a": "2"}),
         ["tag user 'U' with a"],
     ),
     "tags purged": (
-        state(tags={"a": "1", "b": "1"}),
+        existing(tags={"a": "1", "b": "1"}),
         declare(tags={"a": "1"}, purge_tags=True),
         ["remove the tags b from user 'U'"],
     ),
     "exclusive": (
-        state(policies=frozenset({SERVER, FOREIGN}), inline=frozenset({"app", WINDOW_POLICY})),
+        existing(policies=frozenset({SERVER, UNMANAGED}), inline=frozenset({"app", WINDOW_POLICY})),
         declare(exclusive=True),
         ["detach ReadOnlyAccess from user 'U'", "delete inline policy 'app' of user 'U'"],
     ),
-    "exclusive, in a group": (
-        State("U", User("U", PrincipalState(policies=frozenset({SERVER})), frozenset({"ops", "dev"}))),
+    "exclusive, in groups": (
+        in_groups("ops", "dev"),
         declare(exclusive=True),
-        ["take user 'U' out of group 'dev'", "take user 'U' out of group 'ops'"],
+        ["remove user 'U' from group 'dev'", "remove user 'U' from group 'ops'"],
     ),
-    "in a group": (
-        State("U", User("U", PrincipalState(policies=frozenset({SERVER})), frozenset({"ops"}))),
-        declare(),
-        [],
-    ),
-    "foreign things": (state(policies=frozenset({SERVER, FOREIGN}), inline=frozenset({"app"})), declare(), []),
+    "in a group": (in_groups("ops"), declare(), []),
+    "unmanaged policies": (existing(policies=frozenset({SERVER, UNMANAGED}), inline=frozenset({"app"})), declare(), []),
 }
 
 
 @pytest.mark.parametrize(("current", "desired", "steps"), PRESENT.values(), ids=PRESENT)
-def test_plan(current, desired, steps):
+def test_the_steps_to_the_declared_user(current, desired, steps):
     assert [step.summary for step in plan(current, desired)] == steps
 
 
-def test_everything_declared_is_in_the_created_user():
-    desired = declare(path="/m/", boundary=BOUND, tags={"a": "1"}, admin_window=True)
-    create, close, attach = plan(State("U"), desired)
-    arguments = {"user_name": "U", "path": "/m/", "permissions_boundary": BOUND, "tags": {"a": "1"}}
+def test_a_new_user_is_created_with_everything_declared():
+    desired = declare(path="/m/", boundary=BOUNDARY, tags={"a": "1"}, admin_window=True)
+    create, close, attach = plan(missing(), desired)
+    arguments = {"user_name": "U", "path": "/m/", "permissions_boundary": BOUNDARY, "tags": {"a": "1"}}
     assert create.arguments == arguments
     assert [close.action, attach.action] == ["iam:PutUserPolicy", "iam:AttachUserPolicy"]
 
@@ -164,14 +181,14 @@ def test_everything_declared_is_in_the_created_user():
 @pytest.mark.parametrize(
     ("current", "key", "keys"),
     [
-        (state("A", "B", saved=saved("B", up_to_date=False)), "B", ["A", "B"]),
-        (state("A", "B", saved=saved("A", pending=["A"])), "A", ["A"]),
-        (state("B", saved=saved("A")), None, ["B", ""]),
-        (State("U", saved=saved("A")), None, [""]),
+        (existing("A", "B", saved=saved("B", up_to_date=False)), "B", ["A", "B"]),
+        (existing("A", "B", saved=saved("A", pending=["A"])), "A", ["A"]),
+        (existing("B", saved=saved("A")), None, ["B", ""]),
+        (missing(saved("A")), None, [""]),
     ],
-    ids=["unfit", "orphan", "recorded key gone", "user gone"],
+    ids=["saved in another form", "orphaned key", "saved key deleted", "user deleted"],
 )
-def test_the_keys_it_ends_with(current, key, keys):
+def test_the_planned_keys(current, key, keys):
     planned = planned_state(current, declare())
     assert planned.saved == saved(key)
     assert [each.id for each in planned.user.keys] == keys
@@ -181,130 +198,158 @@ def test_the_keys_it_ends_with(current, key, keys):
 
 
 @pytest.mark.parametrize(
-    ("current", "desired", "words"),
+    ("current", "desired", "message"),
     [
-        (state(path="/m/"), declare(path="/"), "exists with path /m/, and this module does not move it to /;"),
+        (existing(path="/m/"), declare(path="/"), "exists with path /m/, and this module does not move it to /;"),
         (
-            state("A", "B", saved=saved()),
+            existing("A", "B", saved=saved()),
             declare(),
-            r"allows 2, and nobody saved these at F: A \(active, 0 days old, never used\); B ",
+            r"allows 2, and these are not saved at F: A \(active, 0 days old, never used\); B ",
         ),
-        (state("A", "B", saved=saved("X")), declare(), "needs a new access key, IAM allows 2"),
-        (state("A", "B", saved=saved(pending=["A", "B"])), declare(), "needs a new access key, IAM allows 2"),
+        (existing("A", "B", saved=saved("X")), declare(), "needs a new access key, but IAM allows 2"),
+        (existing("A", "B", saved=saved(pending=["A", "B"])), declare(), "needs a new access key, but IAM allows 2"),
     ],
-    ids=["path", "two unknown keys", "recorded key gone", "interrupted before a key was made"],
+    ids=["another path", "two unmanaged keys", "saved key deleted", "interrupted before a key was created"],
 )
-def test_refused(current, desired, words):
-    with pytest.raises(CwagentError, match=words):
+def test_a_user_that_cannot_be_changed_is_an_error(current, desired, message):
+    with pytest.raises(CwagentError, match=message):
         plan(current, desired)
 
 
-def test_an_inactive_key_is_told_from_an_active_one():
+def test_the_error_lists_which_keys_are_inactive():
     user = User("U", PrincipalState(policies=frozenset({SERVER})), keys=(AccessKey("A", active=False), AccessKey("B")))
     with pytest.raises(CwagentError, match=r"A \(inactive, .*B \(active, "):
-        plan(State("U", user, saved()), declare())
+        plan(State("U", NOW, user, saved()), declare())
 
 
-def test_steps_on_a_new_user_wait_until_it_is_known():
-    create, *given, key = plan(State("U", saved=saved()), declare("admin", admin_window=True))
+def test_only_steps_on_a_new_user_are_retried_until_iam_knows_it():
+    create, *grants, key = plan(missing(saved()), declare("admin", admin_window=True))
     assert create.action == "iam:CreateUser"
     assert not create.retry_when
-    assert given
-    assert all(step.retry_when == NEW_ENTITY_RETRY_CODES for step in given)
+    assert grants
+    assert all(step.retry_when == NEW_ENTITY_RETRY_CODES for step in grants)
     assert key.retry_when >= THROTTLING_CODES
-    assert not any(step.retry_when for step in plan(state(policies=frozenset()), declare()))
+    assert not any(step.retry_when for step in plan(existing(policies=frozenset()), declare()))
 
 
-def test_only_throttling_is_retried_when_a_key_is_made():
-    [step] = plan(state(saved=saved()), declare())
+def test_creating_a_key_is_retried_only_when_throttled():
+    [step] = plan(existing(saved=saved()), declare())
     assert step.retry_when == THROTTLING_CODES
     assert not step.done_when
 
 
-def key_off(key: str) -> str:
+def delete_key(key: str) -> str:
     return f"delete access key {key} of user 'U'"
 
 
-SERVER_OFF, DELETE_USER, REMOVE = "detach CloudWatchAgentServerPolicy from user 'U'", "delete user 'U'", "remove F"
-GROUPED = State("U", User("U", PrincipalState(policies=frozenset({SERVER})), frozenset({"ops"})))
+DETACH_SERVER = "detach CloudWatchAgentServerPolicy from user 'U'"
+DELETE_USER, DELETE_FILE = "delete user 'U'", "delete F"
 ABSENT = {
-    "nothing there": (State("U", saved=saved()), declare(), [], []),
-    "only the file": (State("U", saved=saved("A")), declare(), [REMOVE], []),
-    "only pending": (State("U", saved=saved(pending=[])), declare(), [REMOVE], []),
-    "ours": (state("A", saved=saved("A")), declare(), [key_off("A"), REMOVE, SERVER_OFF, DELETE_USER], []),
-    "ours with an orphan": (
-        state("A", "B", saved=saved("A", pending=["A"])),
+    "no user": (missing(saved()), declare(), [], []),
+    "only the file": (missing(saved("A")), declare(), [DELETE_FILE], []),
+    "only the record": (missing(saved(pending=[])), declare(), [DELETE_FILE], []),
+    "only managed things": (
+        existing("A", saved=saved("A")),
         declare(),
-        [key_off("A"), key_off("B"), REMOVE, SERVER_OFF, DELETE_USER],
+        [delete_key("A"), DELETE_FILE, DETACH_SERVER, DELETE_USER],
         [],
     ),
-    "ours with a key that came later and is in use": (
-        used(state("A", "B", saved=saved("A", pending=["A"])), "B"),
+    "an orphaned key": (
+        existing("A", "B", saved=saved("A", pending=["A"])),
         declare(),
-        [key_off("A"), REMOVE, SERVER_OFF],
+        [delete_key("A"), delete_key("B"), DELETE_FILE, DETACH_SERVER, DELETE_USER],
+        [],
+    ),
+    "a key created after the record, in use": (
+        with_used_key(existing("A", "B", saved=saved("A", pending=["A"])), "B"),
+        declare(),
+        [delete_key("A"), DELETE_FILE, DETACH_SERVER],
         ["access key B"],
     ),
-    "keys saved elsewhere": (state("A"), declare(), [SERVER_OFF], ["access key A"]),
-    "another key": (
-        state("A", "B", saved=saved("A")),
+    "keys saved elsewhere": (existing("A"), declare(), [DETACH_SERVER], ["access key A"]),
+    "unmanaged key": (
+        existing("A", "B", saved=saved("A")),
         declare(),
-        [key_off("A"), REMOVE, SERVER_OFF],
+        [delete_key("A"), DELETE_FILE, DETACH_SERVER],
         ["access key B"],
     ),
-    "foreign policy": (
-        state("A", saved=saved("A"), policies=frozenset({SERVER, MINE}), inline=frozenset({"app", WINDOW_POLICY})),
+    "unmanaged policies": (
+        existing("A", saved=saved("A"), policies=frozenset({SERVER, CUSTOM}), inline=frozenset({"app", WINDOW_POLICY})),
         declare(),
-        [key_off("A"), REMOVE, SERVER_OFF, "delete inline policy 'CloudWatchAgentAdminWindow' of user 'U'"],
-        [f"policy {MINE}", "inline policy 'app'"],
+        [delete_key("A"), DELETE_FILE, DETACH_SERVER, "delete inline policy 'CloudWatchAgentAdminWindow' of user 'U'"],
+        [f"policy {CUSTOM}", "inline policy 'app'"],
     ),
-    "group": (GROUPED, declare(), [SERVER_OFF], ["group 'ops'"]),
+    "group": (in_groups("ops"), declare(), [DETACH_SERVER], ["group 'ops'"]),
     "group, exclusive": (
-        GROUPED,
+        in_groups("ops"),
         declare(exclusive=True),
-        [SERVER_OFF, "take user 'U' out of group 'ops'", DELETE_USER],
+        [DETACH_SERVER, "remove user 'U' from group 'ops'", DELETE_USER],
         [],
     ),
     "keys saved elsewhere, exclusive": (
-        state("A", "B"),
+        existing("A", "B"),
         declare(exclusive=True),
-        [key_off("A"), key_off("B"), SERVER_OFF, DELETE_USER],
+        [delete_key("A"), delete_key("B"), DETACH_SERVER, DELETE_USER],
         [],
     ),
 }
 
 
-@pytest.mark.parametrize(("current", "desired", "steps", "kept_by"), ABSENT.values(), ids=ABSENT)
-def test_plan_absent(current, desired, steps, kept_by):
+@pytest.mark.parametrize(("current", "desired", "steps", "expected_blockers"), ABSENT.values(), ids=ABSENT)
+def test_the_steps_that_delete_a_user_and_what_blocks_them(current, desired, steps, expected_blockers):
     assert [step.summary for step in plan_absent(current, desired)] == steps
-    assert blockers(current, desired) == kept_by
-    waiting = {step.action for step in plan_absent(current, desired) if step.retry_when}
-    assert waiting == ({"iam:DeleteUser"} if DELETE_USER in steps else set())
+    assert blockers(current, desired) == expected_blockers
+    retried = {step.action for step in plan_absent(current, desired) if step.retry_when}
+    assert retried == ({"iam:DeleteUser"} if DELETE_USER in steps else set())
     assert all(step.retry_when in (frozenset(), DELETE_RETRY_CODES) for step in plan_absent(current, desired))
     assert all(
         step.done_when == NOT_FOUND_CODES for step in plan_absent(current, desired) if step.action.startswith("iam:")
     )
 
 
-def test_render():
-    current = state("A", "B", saved=saved("B"))
-    planned = planned_state(State("V", saved=saved()), declare())
-    users = user_plan.render({"U": current, "V": planned, "W": State("W")}, NOW)["users"]
+UPDATES = ("Put", "Attach", "Detach", "Tag", "Untag", "RemoveUserFromGroup", "Rewrite", "DeleteUserPermissionsBoundary")
+KIND_CASES = {
+    **{f"present, {name}": plan(current, desired) for name, (current, desired, _) in PRESENT.items()},
+    **{f"absent, {name}": plan_absent(current, desired) for name, (current, desired, *_) in ABSENT.items()},
+    "boundary removed": plan(existing(boundary=BOUNDARY), declare(boundary="none")),
+}
+
+
+@pytest.mark.parametrize("steps", KIND_CASES.values(), ids=KIND_CASES)
+def test_the_kind_of_a_step_follows_from_its_operation(steps):
+    for step in steps:
+        operation = step.action.partition(":")[2]
+        is_update = operation.startswith(UPDATES)
+        created_or_deleted = Kind.CREATE if operation.startswith("Create") else Kind.DELETE
+        assert step.kind is (Kind.UPDATE if is_update else created_or_deleted), step.action
+
+
+def test_users_are_rendered_with_their_keys():
+    current = existing("A", "B", saved=saved("B"))
+    planned = planned_state(State("V", NOW, saved=saved()), declare())
+    users = user_plan.to_dict({"U": current, "V": planned, "W": State("W", NOW)})["users"]
     assert [user["name"] for user in users] == ["U", "V"]
     assert [key["id"] for key in users[0]["access_keys"]] == ["A", "B"]
     assert users[0]["saved"] == {"access_key_id": "B", "location": "F"}
     assert users[1]["access_keys"] == [{"id": None, "active": True, "age_days": 0, "created": None, "last_used": None}]
     assert users[1]["saved"] == {"access_key_id": None, "location": "F"}
     assert users[1]["arn"] is None
-    assert user_plan.render({"U": state()}, NOW)["users"][0]["saved"] is None
+    assert user_plan.to_dict({"U": existing()})["users"][0]["saved"] is None
 
 
-# From here on with a model of IAM and real files
+def test_the_age_of_a_key_is_that_at_the_time_of_the_read():
+    later = replace(existing("A"), read_at=NOW + timedelta(days=3))
+    [user] = user_plan.to_dict({"U": later})["users"]
+    assert user["access_keys"][0]["age_days"] == 3
+
+
+# Below: with a model of IAM and real files
 
 KEYS = ("AKIAONEXXXXXXXXX", "AKIATWOXXXXXXXXX")
 
 
 class Fleet:
-    """One user in a model of IAM, its file in a folder, and the module's resource over both."""
+    """One user in a model of IAM, its credentials file, and the resource that manages both."""
 
     def __init__(
         self, folder: str, user: User | None, desired: Any, managed: bool = True, present: bool = True
@@ -328,7 +373,7 @@ class Fleet:
             self.store.prepare("U", pending, NOW)
 
     def state(self) -> dict[str, State]:
-        return {"U": State("U", self.iam.user("U"), self.store.read(["U"])["U"] if self._managed else None)}
+        return {"U": State("U", NOW, self.iam.user("U"), self.store.read(["U"])["U"] if self._managed else None)}
 
     def run(self) -> dict[str, State]:
         apply(self.resource.plan(self.state()), self.resource.execute, check_mode=False)
@@ -338,7 +383,7 @@ class Fleet:
 USERS = st.builds(
     User,
     name=st.just("U"),
-    principal=HELD,
+    principal=PRINCIPALS,
     groups=subsets("ops"),
     keys=st.lists(st.sampled_from(KEYS), unique=True).map(
         lambda keys: tuple(AccessKey(key, created=NOW) for key in keys)
@@ -352,29 +397,28 @@ FILES = {
 
 
 @given(user=st.none() | USERS, desired=DECLARED, managed=st.booleans(), file=st.fixed_dictionaries(FILES))
-def test_a_plan_leads_where_it_says(user, desired, managed, file):
+def test_applying_a_plan_leads_to_the_planned_state(user, desired, managed, file):
     with tempfile.TemporaryDirectory() as folder:
         fleet = Fleet(folder, user, desired, managed)
         fleet.save(**file)
-        current = fleet.state()
-        plan, expected = fleet.resource.plan(current), fleet.resource.after(current)["U"]
-        if plan.refused:
-            moved = user and desired.path not in (None, user.principal.path)
-            assert moved or (managed and len(user.keys) == 2 and file["key"] not in KEYS)
+        plan = fleet.resource.plan(fleet.state())
+        if plan.errors:
+            is_other_path = user and desired.path not in (None, user.principal.path)
+            assert is_other_path or (managed and len(user.keys) == 2 and file["key"] not in KEYS)
             return
-        planned = fleet.run()
-        assert not fleet.resource.plan(planned).changes
-        assert planned["U"].user.groups == (user.groups if user and not desired.exclusive else frozenset())
-        made = set(fleet.iam.users["U"].keys) - set(KEYS)
-        assert _named(expected, *made) == planned["U"]
+        final = fleet.run()
+        assert not fleet.resource.plan(final).has_changes
+        assert final["U"].user.groups == (user.groups if user and not desired.exclusive else frozenset())
+        created = set(fleet.iam.users["U"].keys) - set(KEYS)
+        assert _with_key_id(plan.planned["U"], *created) == final["U"]
         if managed:
-            key = planned["U"].saved.key_id
+            key = final["U"].saved.key_id
             assert key in fleet.iam.users["U"].keys
             assert f"aws_secret_access_key = {fleet.iam.secrets[key]}\n" in fleet.store.path("U").read_text()
 
 
-def _named(expected: State, key: str | None = None) -> State:
-    """The state with the id that the new key turned out to have."""
+def _with_key_id(expected: State, key: str | None = None) -> State:
+    """The planned state with the id of the key that was created."""
     keys = tuple(replace(each, id=key, created=NOW) if each.id == "" and key else each for each in expected.user.keys)
     saved = expected.saved
     if saved and not saved.key_id:
@@ -383,38 +427,38 @@ def _named(expected: State, key: str | None = None) -> State:
 
 
 @given(user=st.none() | USERS, desired=DECLARED, managed=st.booleans(), file=st.fixed_dictionaries(FILES))
-def test_a_removal_leads_where_it_says(user, desired, managed, file):
+def test_applying_a_deletion_leads_to_the_planned_state(user, desired, managed, file):
     with tempfile.TemporaryDirectory() as folder:
         fleet = Fleet(folder, user, desired, managed, present=False)
         fleet.save(**file)
         current = fleet.state()
-        kept_by, expected = blockers(current["U"], desired), fleet.resource.after(current)["U"]
-        planned = fleet.run()
-        assert planned["U"].user == expected.user
-        assert not fleet.resource.plan(planned).changes
-        assert bool(planned["U"].user) == bool(kept_by)
+        is_blocked, planned = bool(blockers(current["U"], desired)), fleet.resource.plan(current).planned["U"]
+        final = fleet.run()
+        assert final["U"].user == planned.user
+        assert not fleet.resource.plan(final).has_changes
+        assert bool(final["U"].user) == is_blocked
         if managed:
             assert list(fleet.store.directory.glob("*")) + list(fleet.store.directory.glob(".*")) == []
-        if planned["U"].user:
-            assert not planned["U"].user.principal.policies & desired.managed
+        if final["U"].user:
+            assert not final["U"].user.principal.policies & desired.managed
 
 
 class Killed(Exception):
-    """The controller dies, or the answer does not arrive."""
+    """The controller stops, or the answer is lost."""
 
 
 class FailingGateway(Gateway):
-    """Fails at one call of a run, before or after it has its effect."""
+    """Fails at one call of a run, before or after the call has its effect."""
 
-    def __init__(self, model: Iam, call: int, effect: bool, error: type[Exception]) -> None:
+    def __init__(self, model: Iam, call: int, has_effect: bool, error: type[Exception]) -> None:
         super().__init__(model)
-        self.call, self.effect, self.error = call, effect, error
+        self.call, self.has_effect, self.error = call, has_effect, error
 
-    def answer(self, step: Step, max_attempts: int = 1) -> Any:
+    def execute(self, step: Step, max_attempts: int = 1) -> Any:
         self.call -= 1
-        if self.call == 0 and not self.effect:
+        if self.call == 0 and not self.has_effect:
             raise self.error("refused")
-        answer = super().answer(step)
+        answer = super().execute(step)
         if self.call == 0:
             raise self.error("answer lost")
         return answer
@@ -424,32 +468,32 @@ class FailingGateway(Gateway):
     user=st.none() | USERS,
     file=st.fixed_dictionaries({**FILES, "pending": st.none()}),
     call=st.integers(1, 6),
-    effect=st.booleans(),
+    has_effect=st.booleans(),
     error=st.sampled_from([Killed, CwagentError]),
 )
-def test_an_interrupted_run_is_finished_by_the_next(user, file, call, effect, error):
+def test_the_next_run_completes_an_interrupted_one(user, file, call, has_effect, error):
     with tempfile.TemporaryDirectory() as folder:
         fleet = Fleet(folder, user, declare())
         fleet.save(**file)
-        if fleet.resource.plan(fleet.state()).refused:
+        if fleet.resource.plan(fleet.state()).errors:
             return
-        fleet.gateway = FailingGateway(fleet.iam, call, effect, error)
+        fleet.gateway = FailingGateway(fleet.iam, call, has_effect, error)
         fleet.resource = UserResource(fleet.gateway, ["U"], declare(), store=fleet.store, present=True)
         try:
             fleet.run()
         except (Killed, CwagentError):
-            planned = fleet.run()
+            final = fleet.run()
         else:
-            planned = fleet.state()
+            final = fleet.state()
         unmanaged = {key.id for key in user.keys} if user else set()
-        assert set(fleet.iam.users["U"].keys) == unmanaged | {planned["U"].saved.key_id}
-        assert not fleet.resource.plan(planned).changes
+        assert set(fleet.iam.users["U"].keys) == unmanaged | {final["U"].saved.key_id}
+        assert not fleet.resource.plan(final).has_changes
 
 
-def test_an_admin_key_is_switched_off_whatever_happened(tmp_path):
+def test_an_admin_key_is_inactive_after_an_interrupted_run(tmp_path):
     desired = declare("admin", admin_window=True)
     fleet = Fleet(str(tmp_path), None, desired)
-    fleet.gateway = FailingGateway(fleet.iam, 5, effect=False, error=Killed)
+    fleet.gateway = FailingGateway(fleet.iam, 5, has_effect=False, error=Killed)
     fleet.resource = UserResource(fleet.gateway, ["U"], desired, store=fleet.store, present=True)
     with pytest.raises(Killed):
         fleet.run()
@@ -457,61 +501,101 @@ def test_an_admin_key_is_switched_off_whatever_happened(tmp_path):
     assert not key.active
 
 
-@pytest.mark.parametrize("also_delete_fails", [False, True])
-def test_a_key_that_cannot_be_saved_is_deleted_again(tmp_path, also_delete_fails):
+@pytest.mark.parametrize("deletion_fails", [False, True])
+def test_a_key_that_cannot_be_saved_is_deleted_again(tmp_path, deletion_fails):
     fleet = Fleet(str(tmp_path), None, declare())
     plan = fleet.resource.plan(fleet.state())
     fleet.store.path("U").mkdir(parents=True)
-    if also_delete_fails:
-        fleet.gateway = FailingGateway(fleet.iam, 4, effect=False, error=CwagentError)
+    if deletion_fails:
+        fleet.gateway = FailingGateway(fleet.iam, 4, has_effect=False, error=CwagentError)
         fleet.resource = UserResource(fleet.gateway, ["U"], declare(), store=fleet.store, present=True)
-        fleet.resource.plan({"U": State("U", saved=SavedCredentials("F"))})
-    with pytest.raises(CwagentError, match="refused" if also_delete_fails else "was deleted again") as failure:
+    with pytest.raises(CwagentError, match="refused" if deletion_fails else "was deleted again") as failure:
         apply(plan, fleet.resource.execute, check_mode=False)
     assert not any(secret in str(failure.value) for secret in fleet.iam.secrets.values())
-    assert len(fleet.iam.users["U"].keys) == also_delete_fails
+    assert len(fleet.iam.users["U"].keys) == deletion_fails
     fleet.store.path("U").rmdir()
     [key] = fleet.run()["U"].user.keys
     assert fleet.store.read(["U"])["U"].key_id == key.id
 
 
-def test_one_user_that_is_refused_does_not_stop_the_others(tmp_path):
+def test_an_error_of_one_user_does_not_stop_the_others(tmp_path):
     iam = Iam()
     iam.put_user(User("U", keys=(AccessKey("A", created=NOW), AccessKey("B", created=NOW))))
     store = FileStore(tmp_path, "p", None)
     gateway: Any = Gateway(iam)
     resource = UserResource(gateway, ["U", "V", "U"], declare(), store=store, present=True)
-    current = {name: State(name, iam.user(name), found) for name, found in store.read(["U", "V"]).items()}
+    current = {name: State(name, NOW, iam.user(name), found) for name, found in store.read(["U", "V"]).items()}
     with pytest.raises(CwagentError, match="user 'U' needs a new access key") as failure:
         apply(resource.plan(current), resource.execute, check_mode=False)
     assert list(failure.value.details["failures"]) == ["U"]
     assert store.read(["V"])["V"].key_id in iam.users["V"].keys
 
 
-class Reading(Gateway):
-    """Has users without anything on them; the keys of one cannot be listed."""
+def test_the_plan_of_a_user_that_fails_is_to_change_nothing(tmp_path):
+    resource = resource_with(FileStore(tmp_path, "p", None))
+    current = {"U": existing("A", "B", saved=saved())}
+    plan = resource.plan(current)
+    assert list(plan.errors) == ["U"]
+    assert plan.planned == current
+    assert not plan.has_changes
 
-    def __init__(self, *names: str, unread: str) -> None:
+
+def resource_with(store: Any, model: Iam | None = None, **options: Any) -> UserResource:
+    """The resource for the user U over a model of IAM."""
+    gateway: Any = Gateway(model or Iam())
+    desired = options.pop("desired", declare())
+    return UserResource(gateway, ["U"], desired, store=store, present=options.pop("present", True), **options)
+
+
+def test_a_plan_can_be_applied_by_another_resource(tmp_path):
+    iam, store = Iam(), FileStore(tmp_path, "p", None)
+    planner, other = resource_with(store, iam), resource_with(store, iam)
+    attributes = dict(vars(planner))
+    plan = planner.plan({"U": missing(store.read(["U"])["U"])})
+    assert vars(planner) == attributes
+    apply(plan, other.execute, check_mode=False)
+    assert store.read(["U"])["U"].key_id in iam.users["U"].keys
+
+
+def test_the_steps_of_a_new_user_are_counted_by_kind(tmp_path):
+    plan = resource_with(FileStore(tmp_path, "p", None)).plan({"U": missing(saved())})
+    assert plan.counts == {"create": 2, "update": 1, "delete": 0}
+
+
+class ReadGateway(Gateway):
+    """Shows the users of a model; the keys of one cannot be listed, and the last use of some keys is denied."""
+
+    def __init__(self, *names: str, unreadable: str = "", denials: int = 0) -> None:
         super().__init__(Iam())
-        self.unread = unread
+        self.unreadable, self.denials = unreadable, denials
         for name in names:
             self.model.put_user(User(name))
 
     def pages(self, action: str, description: str, **arguments: Any) -> Any:
         if action == "iam:GetAccountAuthorizationDetails":
-            users = [{"UserName": name, "Path": "/", "Arn": f"arn:{name}"} for name in self.model.users]
-            return [{"UserDetailList": users}]
-        if arguments["UserName"] == self.unread:
+            return [{"UserDetailList": [self._details(*each) for each in self.model.users.items()]}]
+        if arguments["UserName"] == self.unreadable:
             raise AwsApiError(f"Could not {description}.", "AccessDenied")
-        keys = [vars(key) for key in self.model.users[arguments["UserName"]].keys.values()]
-        listed = [{"AccessKeyId": key["id"], "Status": "Active", "CreateDate": key["created"]} for key in keys]
+        keys = self.model.users[arguments["UserName"]].keys.values()
+        listed = [{"AccessKeyId": key.id, "Status": "Active", "CreateDate": key.created} for key in keys]
         return [{"AccessKeyMetadata": listed}]
+
+    def _details(self, name: str, user: Any) -> dict[str, Any]:
+        attached = [{"PolicyArn": arn} for arn in user.policies]
+        return {"UserName": name, "Path": "/", "Arn": f"arn:{name}", "AttachedManagedPolicies": attached}
+
+    def call(self, action: str, description: str, **arguments: Any) -> Any:
+        if action != LAST_USE_ACTION:
+            return {}
+        self.denials -= 1
+        if self.denials >= 0:
+            raise AwsApiError(f"Could not {description}.", "AccessDenied", action)
+        return {"AccessKeyLastUsed": {}}
 
 
 @pytest.mark.parametrize("present", [True, False])
-def test_one_user_that_cannot_be_read_does_not_stop_the_others(tmp_path, present):
-    aws: Any = Reading("U", "V", unread="U")
-    aws.call = lambda *_, **__: {}
+def test_a_user_that_cannot_be_read_does_not_stop_the_others(tmp_path, present):
+    aws: Any = ReadGateway("U", "V", unreadable="U")
     store = FileStore(tmp_path, "p", None)
     resource = UserResource(aws, ["U", "V", "W"], declare(), store=store, present=present)
     with pytest.raises(CwagentError, match=r"^Could not list the access keys of user 'U'\.$") as failure:
@@ -522,155 +606,234 @@ def test_one_user_that_cannot_be_read_does_not_stop_the_others(tmp_path, present
     assert aws.model.users["U"].policies == set()
 
 
-def test_one_that_can_be_read_no_more_is_not_taken_for_done(tmp_path):
-    aws: Any = Reading("U", unread="")
+def test_the_error_of_a_read_is_in_the_state_and_in_the_plan(tmp_path):
+    aws: Any = ReadGateway("U", "V", unreadable="U")
+    resource = UserResource(aws, ["U", "V"], declare(), store=FileStore(tmp_path, "p", None), present=True)
+    current = resource.read()
+    assert str(current["U"].error) == "Could not list the access keys of user 'U'."
+    assert current["V"].error is None
+    plan = resource.plan(current)
+    assert plan.errors == {"U": current["U"].error}
+    assert plan.planned["U"] is current["U"]
+
+
+def test_a_user_that_becomes_unreadable_is_an_error_after_the_plan_was_applied(tmp_path):
+    aws: Any = ReadGateway("U")
     resource = UserResource(aws, ["U"], declare(), store=FileStore(tmp_path, "p", None), present=True)
-    make_key = resource.execute
+    execute = resource.execute
 
-    def execute(step: Step) -> None:
-        make_key(step)
-        aws.unread = "U"
+    def execute_and_deny(step: Step) -> None:
+        execute(step)
+        aws.unreadable = "U"
 
-    resource.execute = execute
+    resource.execute = execute_and_deny
     with pytest.raises(AwsApiError, match="Could not list the access keys of user 'U'") as failure:
         converge(resource, check_mode=False, wait=10)
     assert failure.value.details["done"] == failure.value.details["steps"] != []
 
 
-def test_what_stays_is_told(tmp_path):
-    gateway: Any = Gateway(Iam())
-    resource = UserResource(gateway, ["U"], declare(), store=None, present=False)
-    current = {"U": state("A", policies=frozenset({SERVER, FOREIGN}))}
-    assert resource.warnings(current) == [
-        f"user 'U' stays, without the agent's rights: it has policy {FOREIGN}, access key A"
-    ]
-    assert resource.report(current, resource.after(current))["stays"] == {"U": [f"policy {FOREIGN}", "access key A"]}
-    present = UserResource(gateway, ["U"], declare(), store=None, present=True)
-    assert present.warnings(current) == []
-    assert present.report(current, current)["stays"] == {}
+def test_blockers_are_a_warning_and_in_the_result():
+    resource = resource_with(None, present=False)
+    plan = resource.plan({"U": existing("A", policies=frozenset({SERVER, UNMANAGED}))})
+    assert resource.warnings(plan) == [f"user 'U' was not deleted; still attached: policy {UNMANAGED}, access key A"]
+    assert resource.to_result(plan, plan.planned)["blockers"] == {"U": [f"policy {UNMANAGED}", "access key A"]}
 
 
-class Asked(Gateway):
-    """Knows when keys were used, and whose they are; notes of which it was asked."""
+def test_a_user_that_is_declared_present_has_no_blockers():
+    resource = resource_with(None)
+    plan = resource.plan({"U": existing("A", policies=frozenset({SERVER, UNMANAGED}))})
+    assert resource.warnings(plan) == []
+    assert resource.to_result(plan, plan.current)["blockers"] == {}
 
-    def __init__(self, known: dict[str, Any], absent: str = "NoSuchEntity") -> None:
+
+def test_the_result_has_the_phase_in_which_the_run_began(tmp_path):
+    resource = resource_with(FileStore(tmp_path, "p", None), rules=KeyRules(max_age=timedelta(days=1)))
+    current = {"U": replace(existing("A", saved=saved("A")), read_at=NOW + timedelta(days=1))}
+    plan = resource.plan(current)
+    assert plan.summaries == [CREATE_KEY]
+    assert resource.to_result(plan, {"U": existing("A", "B", saved=saved("B"))})["rotation"] == {"U": "due"}
+
+
+class LastUseGateway(Gateway):
+    """Knows when keys were used and whose they are; records the keys that it was asked for."""
+
+    def __init__(self, known: dict[str, Any], code: str = "NoSuchEntity") -> None:
         super().__init__(Iam())
-        self.known, self.absent, self.asked = known, absent, []
+        self.known, self.code, self.requested = known, code, []
 
     def call(self, action: str, description: str, **arguments: str) -> Any:
         key_id = arguments["AccessKeyId"]
-        self.asked.append(key_id)
+        self.requested.append(key_id)
         if key_id not in self.known:
-            raise AwsApiError("cannot be found", self.absent)
+            raise AwsApiError("cannot be found", self.code, action)
         return {"UserName": "somebody", "AccessKeyLastUsed": self.known[key_id]}
 
 
 UNUSED, USED = {"Region": "N/A"}, {"LastUsedDate": NOW}
 
 
-def seen(current: State, gateway: Asked, **rules: Any) -> State:
-    anything: Any = gateway
-    nowhere: Any = object()
-    resource = UserResource(anything, ["U"], declare(), store=nowhere, present=True, rules=KeyRules(**rules))
-    return resource._with_use(current)
+def with_last_use(current: State, gateway: Any, **rules: Any) -> State:
+    store: Any = object()
+    resource = UserResource(gateway, ["U"], declare(), store=store, present=True, rules=KeyRules(**rules))
+    return resource._with_last_use(current)
 
 
-def test_only_keys_that_could_be_lost_are_asked_for_their_use():
-    gateway = Asked({"B": USED})
-    gateway.known["C"] = UNUSED
-    planned = seen(state("A", "B", "C", saved=saved("A", pending=["A"])), gateway)
-    assert gateway.asked == ["B", "C"]
-    assert [key.used for key in planned.user.keys] == [None, NOW, None]
+def test_the_last_use_is_read_only_of_keys_that_could_be_orphaned():
+    gateway = LastUseGateway({"B": USED, "C": UNUSED})
+    state = with_last_use(existing("A", "B", "C", saved=saved("A", pending=["A"])), gateway)
+    assert gateway.requested == ["B", "C"]
+    assert [key.used for key in state.user.keys] == [None, NOW, None]
 
 
 @pytest.mark.parametrize(
-    ("current", "rules", "asked"),
+    ("current", "rules", "requested"),
     [
-        (state("A", "B", saved=saved("A")), {}, []),
-        (state("A", "B"), {"max_age": timedelta(days=1)}, []),
-        (state("A", "B", saved=saved()), {}, ["A", "B"]),
-        (state("A", saved=saved("A")), {"max_age": timedelta(days=1)}, ["A"]),
-        (State("U", saved=saved()), {}, []),
+        (existing("A", "B", saved=saved("A")), {}, []),
+        (existing("A", "B"), {"max_age": timedelta(days=1)}, []),
+        (existing("A", "B", saved=saved()), {}, ["A", "B"]),
+        (existing("A", saved=saved("A")), {"max_age": timedelta(days=1)}, ["A"]),
+        (missing(saved()), {}, []),
     ],
-    ids=["saved", "keys not managed", "no room", "replaced by age", "no user"],
+    ids=["saved", "keys not managed", "no free slot", "replaced by age", "no user"],
 )
-def test_whose_use_is_asked(current, rules, asked):
-    gateway = Asked({"A": UNUSED, "B": UNUSED})
-    seen(current, gateway, **rules)
-    assert gateway.asked == asked
+def test_the_keys_whose_last_use_is_read(current, rules, requested):
+    gateway = LastUseGateway({"A": UNUSED, "B": UNUSED})
+    with_last_use(current, gateway, **rules)
+    assert gateway.requested == requested
 
 
 @pytest.mark.parametrize(
-    ("known", "user", "unmanaged"), [({}, True, False), ({}, False, False), ({"X": UNUSED}, True, True)]
+    ("known", "current", "belongs_to_other"),
+    [
+        ({}, existing(saved=saved("X")), False),
+        ({}, missing(saved("X")), False),
+        ({"X": UNUSED}, existing(saved=saved("X")), True),
+    ],
+    ids=["deleted", "deleted with its user", "of another user"],
 )
-def test_a_saved_key_that_is_not_the_users_may_be_somebodys(known, user, unmanaged):
-    current = state(saved=saved("X")) if user else State("U", saved=saved("X"))
-    assert seen(current, Asked(known)).saved == saved("X", unmanaged=unmanaged)
+def test_a_saved_key_that_is_not_one_of_the_users_can_belong_to_somebody_else(known, current, belongs_to_other):
+    assert with_last_use(current, LastUseGateway(known)).saved == saved("X", belongs_to_other=belongs_to_other)
 
 
-def test_a_saved_key_of_which_iam_does_not_speak_may_be_somebodys():
-    assert seen(state(saved=saved("X")), Asked({}, absent="AccessDenied")).saved.unmanaged
+def test_a_saved_key_whose_last_use_is_denied_can_belong_to_somebody_else():
+    gateway = LastUseGateway({}, code="AccessDenied")
+    assert with_last_use(existing(saved=saved("X")), gateway).saved.belongs_to_other
 
 
-def test_a_key_that_a_host_of_iam_does_not_know_yet_is_waited_for():
-    gateway: Any = Asked({}, absent="AccessDenied")
-    nowhere: Any = object()
-    resource = UserResource(gateway, ["U"], declare(), store=nowhere, present=True)
-    current = state("A", "B", saved=saved())
-    with pytest.raises(AwsApiError) as error:
-        resource._with_use(current)
-    assert error.value.code == "AccessDenied"
-    resource.plan({"U": State("U", saved=saved())})
-    with pytest.raises(AwsApiError) as error:
-        resource._with_use(current)
-    assert error.value.code in NOT_FOUND_CODES
+@pytest.mark.parametrize(
+    ("code", "action", "is_propagation"),
+    [
+        ("AccessDenied", LAST_USE_ACTION, True),
+        ("AccessDenied", "iam:ListAccessKeys", False),
+        ("ServiceFailure", LAST_USE_ACTION, False),
+        ("NoSuchEntity", "iam:ListAccessKeys", True),
+    ],
+)
+def test_a_denied_last_use_counts_as_propagation(code, action, is_propagation):
+    assert resource_with(None).is_propagation_error(AwsApiError("No.", code, action)) == is_propagation
 
 
-def test_what_came_with_the_user_is_waited_for_and_a_later_step_of_its_key_is_not():
-    gateway: Any = Gateway(Iam())
-    resource = UserResource(gateway, ["U"], declare(tags={"team": "ops"}), store=None, present=True)
-    assert not any("tag" in summary for summary in resource.plan({"U": State("U")}).summaries)
-    without_tags = State("U", User("U", PrincipalState(policies=frozenset({SERVER}))))
-    assert resource.left({"U": without_tags}) == ["tag user 'U' with team"]
-    nowhere: Any = object()
-    resource = UserResource(gateway, ["U"], declare(), store=nowhere, present=True)
-    resource.plan({"U": state("A", saved=saved("A"), policies=frozenset())})
-    assert resource.left({"U": state("A", saved=saved())}) == []
+def test_a_denied_last_use_keeps_its_code_and_action():
+    gateway = LastUseGateway({}, code="AccessDenied")
+    with pytest.raises(AwsApiError) as failure:
+        with_last_use(existing("A", "B", saved=saved()), gateway)
+    assert (failure.value.code, failure.value.action) == ("AccessDenied", LAST_USE_ACTION)
 
 
-def test_a_key_that_another_run_saves_meanwhile_stays(tmp_path):
+@pytest.fixture
+def without_pauses(monkeypatch):
+    monkeypatch.setattr(_converge, "Deadline", lambda seconds: Deadline(seconds, sleep=lambda _seconds: None))
+
+
+@pytest.mark.usefixtures("without_pauses")
+def test_a_new_key_whose_last_use_is_denied_at_first_is_waited_for(tmp_path):
+    aws: Any = ReadGateway("U")
+    store, rules = FileStore(tmp_path, "p", None), KeyRules(max_age=timedelta(days=1))
+    resource = UserResource(aws, ["U"], declare(), store=store, present=True, rules=rules)
+    execute = resource.execute
+
+    def execute_and_deny(step: Step) -> None:
+        execute(step)
+        aws.denials = 2
+
+    resource.execute = execute_and_deny
+    [user] = converge(resource, check_mode=False, wait=10)["users"]
+    assert [key["id"] for key in user["access_keys"]] == [store.read(["U"])["U"].key_id]
+    assert aws.denials < 0
+
+
+def test_a_denied_last_use_is_an_error_before_anything_is_written(tmp_path):
+    aws: Any = ReadGateway("U", denials=1)
+    aws.model.users["U"].keys["A"] = AccessKey("A", created=NOW)
+    store, rules = FileStore(tmp_path, "p", None), KeyRules(max_age=timedelta(days=1))
+    resource = UserResource(aws, ["U"], declare(), store=store, present=True, rules=rules)
+    with pytest.raises(CwagentError, match="Could not read when access key A was last used") as failure:
+        converge(resource, check_mode=False, wait=10)
+    assert failure.value.details["failures"].keys() == {"U"}
+    assert failure.value.details["changed"] is False
+
+
+def test_a_tag_of_a_new_user_that_iam_does_not_show_yet_is_remaining():
+    resource = resource_with(None, desired=declare(tags={"team": "ops"}))
+    plan = resource.plan({"U": missing()})
+    assert not any("tag" in summary for summary in plan.summaries)
+    without_tags = {"U": State("U", NOW, User("U", PrincipalState(policies=frozenset({SERVER}))))}
+    assert resource.remaining(plan, without_tags) == ["tag user 'U' with team"]
+
+
+def test_a_later_step_on_a_key_is_not_remaining():
+    resource = resource_with(object())
+    plan = resource.plan({"U": existing("A", saved=saved("A"), policies=frozenset())})
+    assert resource.remaining(plan, {"U": existing("A", saved=saved())}) == []
+
+
+def test_a_planned_step_on_a_key_that_iam_does_not_show_yet_is_remaining():
+    resource = resource_with(object())
+    plan = resource.plan({"U": existing(saved=saved())})
+    assert resource.remaining(plan, {"U": existing(saved=saved("A"))}) == [CREATE_KEY]
+
+
+def test_a_key_that_another_run_saved_in_the_meantime_is_kept(tmp_path):
     store = FileStore(tmp_path / "keys", "AmazonCloudWatchAgent", None)
     iam = Iam()
-    make = iam.create_access_key
+    create = iam.create_access_key
 
-    def make_slowly(user_name: str) -> Any:
-        made = make(user_name)
+    def create_while_another_run_saves(user_name: str) -> Any:
+        created = create(user_name)
         store.save("U", "AKIAOFTHEOTHERRUN", "secret")
-        return made
+        return created
 
     iam.put_user(User("U", PrincipalState(policies=frozenset({SERVER}))))
-    iam.create_access_key = make_slowly
-    gateway: Any = Gateway(iam)
-    resource = UserResource(gateway, ["U"], declare(), store=store, present=True)
-    plan = resource.plan({"U": State("U", iam.user("U"), store.read(["U"])["U"])})
-    with pytest.raises(CwagentError, match=r"Another run has saved .* was deleted again"):
-        apply(plan, resource.execute, check_mode=False)
+    iam.create_access_key = create_while_another_run_saves
+    resource = resource_with(store, iam)
+    [step] = resource.plan({"U": State("U", NOW, iam.user("U"), store.read(["U"])["U"])}).all_steps
+    with pytest.raises(ContentionError, match=r"Another run saved .* was deleted again"):
+        resource.execute(step)
     assert store.read(["U"])["U"].key_id == "AKIAOFTHEOTHERRUN"
     assert iam.users["U"].keys == {}
 
 
-def test_a_key_beside_one_that_is_saved_elsewhere_is_told_of():
-    gateway: Any = Gateway(Iam())
-    nowhere: Any = object()
-    resource = UserResource(gateway, ["U"], declare(), store=nowhere, present=True)
-    [told] = resource.warnings({"U": state("A", saved=saved())})
-    assert told.startswith("user 'U' gets a second access key, since this one is not saved at F: A (active, ")
-    assert resource.warnings({"U": state("A", "B", saved=saved("A"))}) == []
-    assert resource.warnings({"U": state("A", saved=saved(pending=[]))}) == []
-    assert resource.warnings({"U": state(saved=saved())}) == []
+def warnings(current: State) -> list[str]:
+    resource = resource_with(object())
+    return resource.warnings(Plan({"U": current}, {"U": current}, {}))
 
 
-def test_other_ways_to_sign_in_keep_a_user():
+def test_a_second_key_is_a_warning():
+    [warning] = warnings(existing("A", saved=saved()))
+    beginning = "user 'U' gets a second access key, because this one is not saved at F: A (active, "
+    assert warning.startswith(beginning)
+
+
+@pytest.mark.parametrize(
+    "current",
+    [existing("A", "B", saved=saved("A")), existing("A", saved=saved(pending=[])), existing(saved=saved())],
+    ids=["one is saved", "the other is orphaned", "first key"],
+)
+def test_without_a_second_key_there_is_no_warning(current):
+    assert warnings(current) == []
+
+
+def test_other_credentials_block_the_deletion_unless_exclusive():
     device = "arn:aws:iam::123456789012:mfa/phone"
     credentials = {
         "login profile": (user_plan.LOGIN, "U"),
@@ -680,9 +843,10 @@ def test_other_ways_to_sign_in_keep_a_user():
         "service-specific credential ACCACCCCCCCCCCCCCCCC": (user_plan.SERVICE, "ACCACCCCCCCCCCCCCCCC"),
         "signing certificate CERTXXXXXXXXXXXXXXXXXXXX": (user_plan.CERTIFICATE, "CERTXXXXXXXXXXXXXXXXXXXX"),
     }
-    words = list(credentials)
-    current = State("U", User("U", credentials=tuple(user_plan.Credential(*each) for each in credentials.values())))
-    assert blockers(current, declare()) == words
+    current = State(
+        "U", NOW, User("U", credentials=tuple(user_plan.Credential(*each) for each in credentials.values()))
+    )
+    assert blockers(current, declare()) == list(credentials)
     assert plan_absent(current, declare()) == []
     assert blockers(current, declare(exclusive=True)) == []
     steps = plan_absent(current, declare(exclusive=True))

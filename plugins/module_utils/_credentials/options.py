@@ -1,0 +1,60 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Chooses where access keys are saved, from a module's options. Not in ``store.py``, which the stores import."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.aws import ParameterStore, SecretStore
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file import FileStore
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+    from ansible_collections.cwagent.iam.plugins.module_utils._credentials.store import Store
+
+# Set by ansible-runner in a container, and by AWX in all jobs.
+CONTAINER_VARIABLES = ("LAUNCHED_BY_RUNNER", "AWX_PRIVATE_DATA_DIR")
+# AWS tools do not read a section DEFAULT, from which Python's parser takes the defaults of all others.
+_PROFILE = r"(?!DEFAULT$)[\w.@-]+"
+
+
+def key_store(params: Mapping[str, Any], region: str | None, aws: Aws) -> Store | None:
+    """Return the store for the keys; ``None`` where keys are not managed.
+
+    :raises InvalidInput: keys cannot be saved there.
+    """
+    credentials = params["credentials"]
+    if credentials is None:
+        return None
+    store: Store
+    if credentials["store"] == "file":
+        store = _file_store(credentials, region, present=params["state"] == "present")
+    else:
+        kind = ParameterStore if credentials["store"] == "ssm" else SecretStore
+        store = kind(aws, credentials["prefix"], region, credentials["kms_key_id"])
+    store.check(params["name"])
+    return store
+
+
+def _file_store(credentials: Mapping[str, Any], region: str | None, present: bool) -> FileStore:
+    if not re.fullmatch(_PROFILE, credentials["profile"], re.ASCII):
+        raise InvalidInput(f"credentials.profile: '{credentials['profile']}' is not a valid profile name.")
+    # An option that is null counts as given.
+    if not credentials["directory"] or "\0" in credentials["directory"]:
+        raise InvalidInput("credentials.directory must be a folder when credentials.store is file.")
+    is_ephemeral = any(os.environ.get(name) for name in CONTAINER_VARIABLES)
+    if is_ephemeral and present and not credentials["allow_ephemeral"]:
+        raise InvalidInput(
+            "credentials.store: this is an execution environment, a container that is deleted after the job, together "
+            "with the secrets in its files. Save them to 'ssm' or 'secretsmanager'; or, if "
+            f"{credentials['directory']} is a mounted volume that outlives the container, set "
+            "credentials.allow_ephemeral to true."
+        )
+    return FileStore(Path(credentials["directory"]).absolute(), credentials["profile"], region)

@@ -1,0 +1,377 @@
+"""The life cycle of every module: predict, create, leave unchanged, repair, delete, and delete again."""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from emulator import Emulator
+from emulator.snapshot import associated_profiles, configurations, snapshot
+from harness import (
+    ADMIN_POLICY,
+    POLICY_ARN,
+    SERVER_POLICY,
+    ModuleServer,
+    allow,
+    assert_no_writes,
+    associate,
+    create_role,
+    create_user,
+    run_module,
+    trust,
+)
+
+BOUNDARY = POLICY_ARN + "PowerUserAccess"
+ROLE = {
+    "name": "R",
+    "access": "server",
+    "description": "for the agent",
+    "tags": {"team": "ops"},
+    "permissions_boundary": BOUNDARY,
+    "max_session_duration": 7200,
+}
+USERS = {"name": ["u1", "u2"], "access": "server", "tags": {"team": "ops"}}
+CONFIG = {"agent": {"metrics_collection_interval": 60}}
+PARAMETER = {"name": "AmazonCloudWatch-x", "config": CONFIG}
+EC2_TRUST = json.loads(trust("ec2.amazonaws.com"))
+
+
+def comparable(value: Any) -> Any:
+    """A result without values that are null in check mode because AWS assigns them."""
+    if isinstance(value, dict):
+        assigned_by_aws = ("arn", "id", "access_key_id", "created")
+        return {key: comparable(each) for key, each in value.items() if key not in assigned_by_aws}
+    return [comparable(each) for each in value] if isinstance(value, list) else value
+
+
+def predict_and_apply(aws: Emulator, module: str, **arguments: Any) -> dict[str, Any]:
+    """Run in check mode, for real, and again. Assert that the results agree and that only the real run writes.
+
+    :returns: the result of the real run.
+    """
+    with assert_no_writes(aws):
+        predicted = run_module(aws, module, check=True, **arguments)
+    since = aws.mark()
+    done = run_module(aws, module, **arguments)
+    assert done["changed"] is True, done
+    assert predicted.keys() - {"warnings"} == done.keys() - {"warnings"}
+    assert comparable(predicted) == comparable(done)
+    assert len(aws.writes(since)) > 0
+    with assert_no_writes(aws):
+        again = run_module(aws, module, **arguments)
+    assert (again["changed"], again["steps"]) == (False, []), again
+    assert again["diff"]["before"] == again["diff"]["after"]
+    return done
+
+
+def predict_and_delete(aws: Emulator, module: str, **arguments: Any) -> None:
+    """Delete with the same three runs."""
+    predict_and_apply(aws, module, **arguments, state="absent")
+
+
+def differences(before: dict[str, Any], after: dict[str, Any], path: str = "") -> dict[str, Any]:
+    """By path, the values in which the second snapshot differs."""
+    if before == after:
+        return {}
+    if not (isinstance(before, dict) and isinstance(after, dict)):
+        return {path: after}
+    keys = before.keys() | after.keys()
+    differing = (differences(before.get(key), after.get(key), f"{path}/{key}".lstrip("/")) for key in keys)
+    return {key: value for each in differing for key, value in each.items()}
+
+
+def test_role_is_created_and_deleted(aws: Emulator) -> None:
+    done = predict_and_apply(aws, "cwagent_iam_role", **ROLE)
+    assert done["role"]["arn"] == "arn:aws:iam::123456789012:role/R"
+    assert done["instance_profile"]["role"] == "R"
+    after = snapshot(aws)
+    assert after["instance_profiles"] == {"R": ["R"]}
+    assert after["roles"]["R"] == {
+        "policies": [SERVER_POLICY],
+        "inline": {},
+        "tags": {"team": "ops"},
+        "path": "/",
+        "boundary": BOUNDARY,
+        "trust": EC2_TRUST,
+        "description": "for the agent",
+        "session": 7200,
+    }
+    predict_and_delete(aws, "cwagent_iam_role", name="R")
+    assert snapshot(aws)["roles"] == snapshot(aws)["instance_profiles"] == {}
+
+
+def remove_role_from_profile(iam: Any) -> None:
+    iam.remove_role_from_instance_profile(InstanceProfileName="R", RoleName="R")
+
+
+def delete_profile(iam: Any) -> None:
+    remove_role_from_profile(iam)
+    iam.delete_instance_profile(InstanceProfileName="R")
+
+
+ROLE_DRIFTS: dict[str, tuple[Callable[[Any], Any], list[str]]] = {
+    "policy detached": (
+        lambda iam: iam.detach_role_policy(RoleName="R", PolicyArn=POLICY_ARN + SERVER_POLICY),
+        ["AttachRolePolicy"],
+    ),
+    "admin policy attached": (
+        lambda iam: iam.attach_role_policy(RoleName="R", PolicyArn=POLICY_ARN + ADMIN_POLICY),
+        ["DetachRolePolicy"],
+    ),
+    "trust policy": (
+        lambda iam: iam.update_assume_role_policy(RoleName="R", PolicyDocument=trust("lambda.amazonaws.com")),
+        ["UpdateAssumeRolePolicy"],
+    ),
+    "no profile": (delete_profile, ["CreateInstanceProfile", "AddRoleToInstanceProfile"]),
+    "empty profile": (remove_role_from_profile, ["AddRoleToInstanceProfile"]),
+    "tag": (lambda iam: iam.tag_role(RoleName="R", Tags=[{"Key": "team", "Value": "dev"}]), ["TagRole"]),
+    "boundary": (
+        lambda iam: iam.put_role_permissions_boundary(RoleName="R", PermissionsBoundary=POLICY_ARN + "ReadOnlyAccess"),
+        ["PutRolePermissionsBoundary"],
+    ),
+    "no boundary": (
+        lambda iam: iam.delete_role_permissions_boundary(RoleName="R"),
+        ["PutRolePermissionsBoundary"],
+    ),
+    "description": (
+        lambda iam: iam.update_role(RoleName="R", Description="other", MaxSessionDuration=7200),
+        ["UpdateRole"],
+    ),
+    "session": (
+        lambda iam: iam.update_role(RoleName="R", Description="for the agent", MaxSessionDuration=3600),
+        ["UpdateRole"],
+    ),
+}
+
+
+@pytest.mark.parametrize("drift", ROLE_DRIFTS)
+def test_drift_of_a_role_is_repaired_and_nothing_else_is_changed(
+    aws: Emulator, modules: ModuleServer, tmp_path: Path, drift: str
+) -> None:
+    cause, repairs = ROLE_DRIFTS[drift]
+    run = partial(modules.run, aws, "cwagent_iam_role", {**ROLE, "exclusive": True}, tmp_path / "output.txt")
+    assert run()["changed"]
+    correct = snapshot(aws)
+    cause(aws.client("iam"))
+    assert snapshot(aws) != correct
+    since = aws.mark()
+    assert run()["changed"]
+    assert [call.action for call in aws.writes(since)] == repairs
+    assert snapshot(aws) == correct
+
+
+def test_a_role_of_an_application_keeps_its_own_policies(aws: Emulator) -> None:
+    """It gets the agent's permissions and loses them again. With exclusive, it has nothing else."""
+    create_role(aws, "shop", "AmazonS3ReadOnlyAccess", ADMIN_POLICY, services=["lambda.amazonaws.com"])
+    iam = aws.client("iam")
+    iam.put_role_policy(RoleName="shop", PolicyName="own", PolicyDocument=json.dumps(allow("s3:GetObject")))
+    iam.tag_role(RoleName="shop", Tags=[{"Key": "app", "Value": "shop"}])
+    own = snapshot(aws)["roles"]["shop"]
+    predict_and_apply(aws, "cwagent_iam_role", name="shop", access="server", tags={"team": "ops"})
+    with_agent = snapshot(aws)["roles"]["shop"]
+    assert with_agent["policies"] == sorted(["AmazonS3ReadOnlyAccess", SERVER_POLICY])
+    assert with_agent["inline"] == own["inline"]
+    assert with_agent["tags"] == {"app": "shop", "team": "ops"}
+    assert with_agent["trust"]["Statement"] == [*own["trust"]["Statement"], *EC2_TRUST["Statement"]]
+
+    kept = predict_and_apply(aws, "cwagent_iam_role", name="shop", state="absent")
+    assert kept["blockers"]
+    assert "role 'shop' was not deleted; still attached: " in " ".join(kept["warnings"])
+    assert snapshot(aws)["roles"]["shop"] == {**with_agent, "policies": ["AmazonS3ReadOnlyAccess"]}
+    assert snapshot(aws)["instance_profiles"] == {"shop": ["shop"]}
+
+    predict_and_apply(aws, "cwagent_iam_role", name="shop", access="server", tags={"team": "ops"}, exclusive=True)
+    exact = snapshot(aws)["roles"]["shop"]
+    assert (exact["policies"], exact["inline"], exact["tags"]) == ([SERVER_POLICY], {}, {"team": "ops"})
+    assert exact["trust"] == EC2_TRUST
+    predict_and_delete(aws, "cwagent_iam_role", name="shop", exclusive=True)
+    assert snapshot(aws)["roles"] == {}
+
+
+def test_users_and_their_keys_are_created_and_deleted(aws: Emulator, tmp_path: Path) -> None:
+    users = {**USERS, "credentials": {"directory": str(tmp_path / "keys")}}
+    done = predict_and_apply(aws, "cwagent_iam_user", **users)
+    files = sorted((tmp_path / "keys").iterdir())
+    assert [path.name for path in files] == ["u1.credentials", "u2.credentials"]
+    assert [stat.S_IMODE(path.stat().st_mode) for path in [tmp_path / "keys", *files]] == [0o700, 0o600, 0o600]
+    saved = {line.partition(" = ")[2] for path in files for line in path.read_text().splitlines()}
+    assert {user["saved"]["access_key_id"] for user in done["users"]} <= saved
+    secrets = [line.split()[2] for path in files for line in path.read_text().splitlines() if "secret" in line]
+    assert len(secrets) == 2
+    assert not [secret for secret in secrets if secret in json.dumps(done)]
+    predict_and_delete(aws, "cwagent_iam_user", name=["u1", "u2"], credentials=users["credentials"])
+    assert snapshot(aws)["users"] == {}
+    assert list((tmp_path / "keys").iterdir()) == []
+
+
+def test_a_user_with_credentials_of_a_person_is_deleted_only_with_exclusive(moto: Emulator, tmp_path: Path) -> None:
+    iam = moto.client("iam")
+    run_module(moto, "cwagent_iam_user", **USERS)
+    iam.create_login_profile(UserName="u1", Password="not a secret")
+    device = iam.create_virtual_mfa_device(VirtualMFADeviceName="phone")["VirtualMFADevice"]["SerialNumber"]
+    iam.enable_mfa_device(
+        UserName="u1", SerialNumber=device, AuthenticationCode1="123456", AuthenticationCode2="654321"
+    )
+    key = iam.upload_ssh_public_key(UserName="u1", SSHPublicKeyBody="ssh-rsa AAAAB3Nza u1")["SSHPublicKey"]
+    iam.create_group(GroupName="operators")
+    iam.add_user_to_group(GroupName="operators", UserName="u1")
+    kept = run_module(moto, "cwagent_iam_user", name=["u1", "u2"], state="absent")
+    assert kept["blockers"] == {
+        "u1": ["group 'operators'", "login profile", f"MFA device {device}", f"SSH key {key['SSHPublicKeyId']}"]
+    }
+    assert list(snapshot(moto)["users"]) == ["u1"]
+    predict_and_apply(moto, "cwagent_iam_user", name=["u1", "u2"], state="absent", exclusive=True)
+    assert snapshot(moto)["users"] == {}
+    assert iam.list_virtual_mfa_devices()["VirtualMFADevices"] == []
+
+
+USER_DRIFTS: dict[str, tuple[Callable[[Any, Path], Any], list[str]]] = {
+    "policy detached": (
+        lambda iam, folder: iam.detach_user_policy(UserName="u1", PolicyArn=POLICY_ARN + SERVER_POLICY),
+        ["AttachUserPolicy"],
+    ),
+    "admin policy attached": (
+        lambda iam, folder: iam.attach_user_policy(UserName="u2", PolicyArn=POLICY_ARN + ADMIN_POLICY),
+        ["DetachUserPolicy"],
+    ),
+    "tag": (
+        lambda iam, folder: iam.tag_user(UserName="u1", Tags=[{"Key": "team", "Value": "dev"}]),
+        ["TagUser"],
+    ),
+    "file mode": (lambda iam, folder: (folder / "u1.credentials").chmod(0o644), []),
+    "no boundary": (
+        lambda iam, folder: iam.delete_user_permissions_boundary(UserName="u2"),
+        ["PutUserPermissionsBoundary"],
+    ),
+}
+
+
+@pytest.mark.parametrize("drift", USER_DRIFTS)
+def test_drift_of_a_user_is_repaired_and_nothing_else_is_changed(
+    aws: Emulator, modules: ModuleServer, tmp_path: Path, drift: str
+) -> None:
+    if drift == "no boundary" and aws.backend == "moto":
+        pytest.skip("moto does not show the permissions boundary of a user")
+    cause, repairs = USER_DRIFTS[drift]
+    run = run_users(aws, modules, tmp_path)
+    assert run()["changed"]
+    correct = snapshot(aws)
+    cause(aws.client("iam"), tmp_path / "keys")
+    since = aws.mark()
+    assert run()["changed"]
+    assert [call.action for call in aws.writes(since)] == repairs
+    assert snapshot(aws) == correct
+    assert stat.S_IMODE((tmp_path / "keys" / "u1.credentials").stat().st_mode) == 0o600
+
+
+def test_a_deleted_access_key_is_replaced_and_nothing_else_is_changed(
+    aws: Emulator, modules: ModuleServer, tmp_path: Path
+) -> None:
+    run = run_users(aws, modules, tmp_path)
+    run()
+    correct = snapshot(aws)
+    [deleted] = correct["users"]["u1"]["keys"]
+    aws.client("iam").delete_access_key(UserName="u1", AccessKeyId=deleted)
+    assert run()["changed"]
+    [created] = snapshot(aws)["users"]["u1"]["keys"]
+    changes = differences(correct, snapshot(aws))
+    assert changes == {f"users/u1/keys/{deleted}": None, f"users/u1/keys/{created}": "Active"}
+    assert created in (tmp_path / "keys" / "u1.credentials").read_text()
+
+
+def run_users(aws: Emulator, modules: ModuleServer, folder: Path) -> Callable[[], dict[str, Any]]:
+    """A run of the module for two users with saved keys; with a boundary where the emulator shows it."""
+    boundary = {} if aws.backend == "moto" else {"permissions_boundary": BOUNDARY}
+    arguments = {**USERS, **boundary, "credentials": {"directory": str(folder / "keys")}}
+    return partial(modules.run, aws, "cwagent_iam_user", arguments, folder / "output.txt")
+
+
+def test_a_user_with_an_unmanaged_policy_is_not_deleted(aws: Emulator) -> None:
+    create_user(aws, "u1", policy="AmazonS3ReadOnlyAccess")
+    own = snapshot(aws)["users"]["u1"]
+    predict_and_apply(aws, "cwagent_iam_user", name=["u1"], access="server")
+    predict_and_apply(aws, "cwagent_iam_user", name=["u1"], state="absent")
+    assert snapshot(aws)["users"] == {"u1": own}
+
+
+def test_instance_profile_is_associated_replaced_and_disassociated(aws: Emulator) -> None:
+    for role in ("R", "A", "App"):
+        create_role(aws, role, SERVER_POLICY if role == "R" else "AmazonS3ReadOnlyAccess")
+    first, second, stopped = aws.instances(3, stopped=1)
+    profile = "cwagent_instance_profile"
+    done = predict_and_apply(aws, profile, name="R", instance_ids=[first, stopped])
+    assert [each["profile_before"] for each in done["instances"]] == [None, None]
+    assert associated_profiles(aws) == {first: "R", second: None, stopped: "R"}
+
+    associate(aws, second, "App")
+    with assert_no_writes(aws):
+        refused = run_module(aws, profile, name="R", instance_ids=[first, second])
+        kept = run_module(aws, profile, name="R", instance_ids=[first, second], on_existing="keep")
+        exclusive = run_module(aws, profile, name="R", instance_ids=[second], on_existing="replace", exclusive=True)
+        unknown = run_module(aws, profile, name="R", instance_ids=["i-00000000000000000"])
+    assert f"{second} has instance profile 'App'" in refused["msg"]
+    assert f"{second} keeps instance profile 'App', whose role lacks {SERVER_POLICY}" in " ".join(kept["warnings"])
+    assert first in exclusive["msg"]
+    assert stopped in exclusive["msg"]
+    assert "does not exist" in unknown["msg"]
+
+    done = predict_and_apply(
+        aws, profile, name="A", instance_ids=[second, stopped], on_existing="replace", exclusive=True
+    )
+    assert [each["profile_before"] for each in done["instances"]] == ["App", "R"]
+    assert associated_profiles(aws) == {first: "R", second: "A", stopped: "A"}
+    predict_and_apply(aws, profile, name="A", instance_ids=[first, second, stopped], state="absent")
+    assert associated_profiles(aws) == {first: "R", second: None, stopped: None}
+
+
+def test_config_parameter_is_stored_repaired_and_deleted(aws: Emulator, tmp_path: Path) -> None:
+    done = predict_and_apply(aws, "cwagent_config_parameter", **PARAMETER)
+    assert done["parameter"]["value"] == json.dumps(CONFIG, separators=(",", ":"))
+    with assert_no_writes(aws):
+        spaced = run_module(
+            aws, "cwagent_config_parameter", name=PARAMETER["name"], config=json.dumps(CONFIG, indent=8)
+        )
+    assert spaced["changed"] is False
+    aws.client("ssm").put_parameter(Name=PARAMETER["name"], Value='{"agent":{}}', Overwrite=True)
+    (tmp_path / "agent.json").write_text(json.dumps(CONFIG))
+    repaired = predict_and_apply(
+        aws, "cwagent_config_parameter", name=PARAMETER["name"], src=str(tmp_path / "agent.json")
+    )
+    assert repaired["parameter"]["version"] == 3
+    assert configurations(aws) == {PARAMETER["name"]: CONFIG}
+    predict_and_delete(aws, "cwagent_config_parameter", name=PARAMETER["name"])
+    assert configurations(aws) == {}
+
+
+def test_instance_identity_is_read_and_waited_for(aws: Emulator) -> None:
+    create_role(aws, "R", SERVER_POLICY)
+    [instance] = aws.instances(1)
+    env = aws.env(instance)
+
+    def identity(**arguments: Any) -> dict[str, Any]:
+        with assert_no_writes(aws):
+            return run_module(aws, "cwagent_instance_identity", env=env, **arguments)
+
+    assert identity()["identity"] == {"instance_profile": None, "role": None}
+    late = identity(instance_profile="R", wait_timeout=1)
+    assert late["failed"]
+    assert "instance profile 'R'" in late["msg"]
+    associate(aws, instance, "R")
+    assert identity(instance_profile="R", wait_timeout=1)["identity"] == {"instance_profile": "R", "role": "R"}
+    assert not identity(instance_profile="other", check=True)["failed"]
+    assert "no instance profile" in identity(instance_profile="none", wait_timeout=1)["msg"]
+
+
+def test_preflight_reports_all_problems_and_writes_nothing(aws: Emulator, tmp_path: Path) -> None:
+    [instance] = aws.instances(1)
+    valid = {"roles": ["R"], "users": ["u"], "instances": {"": [instance]}, "parameters": ["AmazonCloudWatch-x"]}
+    with assert_no_writes(aws):
+        assert not run_module(aws, "cwagent_preflight", **valid, credentials_directory=str(tmp_path / "new"))["failed"]
+        invalid = run_module(aws, "cwagent_preflight", **{**valid, "roles": ["a b"], "parameters": ["x"]})
+    assert len(invalid["problems"]) == 2
+    assert not (tmp_path / "new").exists()

@@ -1,0 +1,182 @@
+"""The roles in another playbook, included in every way that Ansible has.
+
+The environment has no AWS variables: region, endpoint and profile come from module_defaults for the action group. The
+inventory and the configuration enable become for all hosts.
+"""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.release import __version__ as ansible_version
+from emulator.snapshot import snapshot
+from harness import (
+    ADMIN_ROLE,
+    COLLECTIONS,
+    SERVER_ROLE,
+    WINDOW_POLICY,
+    Controller,
+    Play,
+    associate,
+    create_role,
+    create_user,
+)
+
+pytestmark = pytest.mark.main_job
+
+OLD_TEMPLATES = ansible_version.startswith("2.18.")
+NATIVE = pytest.mark.parametrize("native", ["true"] if OLD_TEMPLATES else ["false"])
+"""ansible-core 2.19 and later ignore the setting. All other tests run with its default, false."""
+CONFIG = '{"agent": {"metrics_collection_interval": 60}}'
+SUDO = """#!/bin/sh
+for last; do :; done
+echo "$last" >>"$(dirname "$0")/commands"
+exec /bin/sh -c "$last"
+"""
+
+
+def inventory(controller: Controller, become_exe: Path, **hosts: dict[str, Any]) -> Path:
+    """Hosts on which become is enabled and uses this program."""
+    variables = {
+        "ansible_connection": "local",
+        "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+        "ansible_become": True,
+        "ansible_become_exe": str(become_exe),
+    }
+    return controller.file("hosts.yml", {"all": {"vars": variables, "children": {"fleet": {"hosts": hosts}}}})
+
+
+def play_of(controller: Controller, hosts: str, **more: Any) -> dict[str, Any]:
+    """A play with module_defaults and become."""
+    defaults = {"region": controller.aws.region, "endpoint_url": controller.aws.endpoint, "profile": "example"}
+    common = {"gather_facts": False, "become": True, "module_defaults": {"group/cwagent.iam.aws": defaults}}
+    return {"hosts": hosts, **common, **more}
+
+
+def include(role: str, how: str = "include_role", **more: Any) -> dict[str, Any]:
+    options = {key: more.pop(key) for key in ("apply", "tasks_from") if key in more}
+    return {f"ansible.builtin.{how}": {"name": f"cwagent.iam.{role}", **options}, **more}
+
+
+def run(controller: Controller, hosts: Path, native: str, *plays: dict[str, Any]) -> Play:
+    """Run plays from another folder, with a named profile and without AWS variables."""
+    key = create_user(controller.aws, "controller", policy="AdministratorAccess")
+    (controller.home / ".aws").mkdir()
+    controller.file(
+        ".aws/credentials", "\n".join(["[example]", *(f"{name.lower()} = {text}" for name, text in key.items())])
+    )
+    (controller.home / "elsewhere").mkdir()
+    controller.file("elsewhere/agent.json", CONFIG)
+    env = {
+        **dict.fromkeys([*controller.aws.env(), "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"], ""),
+        "ANSIBLE_BECOME": "true",
+        "ANSIBLE_BECOME_ALLOW_SAME_USER": "true",
+        "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
+        "ANSIBLE_JINJA2_NATIVE": native,
+    }
+    return controller.play(
+        hosts, controller.file("elsewhere/playbook.yml", list(plays)), env=env, cwd=controller.home / "elsewhere"
+    ).assert_succeeded()
+
+
+@NATIVE
+def test_roles_that_run_on_the_controller(controller: Controller, native: str) -> None:
+    """They work although become fails there and no host can be reached."""
+    aws = controller.aws
+    ids = aws.instances(4)
+    unreachable = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}
+    hosts = inventory(
+        controller,
+        controller.home / "no-such-program",
+        a={**unreachable, "instance_id": ids[0]},
+        b={**unreachable, "instance_id": ids[1]},
+    )
+    items = [{"name": "One", "id": ids[2]}, {"name": "Two", "id": ids[3]}]
+    role_of_item = {"ec2_server_name": "{{ item.name }}", "ec2_server_instances": {"": ["{{ item.id }}"]}}
+    admin_of_item = {"ec2_admin_name": "{{ item.name }}Admin", "ec2_admin_instances": {"": ["{{ item.id }}"]}}
+    user_of_item = {"onprem_admin_users": ["{{ item.name }}"]}
+    plays = [
+        play_of(controller, "fleet", roles=["cwagent.iam.ec2_server", "cwagent.iam.ec2_admin"]),
+        play_of(
+            controller,
+            "localhost",
+            roles=[{"role": "cwagent.iam.onprem_server", "delegate_to": "a", "onprem_server_users": ["delegated"]}],
+            tasks=[
+                include("onprem_server", "import_role", vars={"onprem_server_users": ["imported"]}),
+                include("ec2_server", loop=items, vars=role_of_item),
+                include("ec2_admin", loop=items, vars=admin_of_item),
+                include("onprem_admin", loop=items, vars=user_of_item, apply={"delegate_to": "a"}),
+                include("ec2_admin", loop=items, vars={**admin_of_item, "ec2_admin_state": "absent"}),
+            ],
+        ),
+    ]
+    run(controller, hosts, native, *plays)
+    after = snapshot(aws)
+    assert after["associations"] == {ids[0]: SERVER_ROLE, ids[1]: SERVER_ROLE, ids[2]: "One", ids[3]: "Two"}
+    assert after["roles"].keys() == {SERVER_ROLE, ADMIN_ROLE, "One", "Two"}
+    assert after["users"].keys() == {"controller", "delegated", "imported", "One", "Two"}
+    assert [list(after["users"][name]["inline"]) for name in ("One", "Two")] == [[WINDOW_POLICY]] * 2
+
+
+@NATIVE
+def test_roles_that_run_on_hosts(controller: Controller, native: str) -> None:
+    """Tasks on hosts use become. Tasks on the controller, in the same roles, never do."""
+    aws = controller.aws
+    [instance] = aws.instances(1)
+    create_role(aws, "shop")
+    associate(aws, instance, "shop")
+    sudo = controller.file("sudo", SUDO)
+    sudo.chmod(stat.S_IRWXU)
+    host_variables = controller.instance_host(instance)
+    del host_variables["cwagent_region"]
+    hosts = inventory(controller, sudo, a=host_variables)
+    config = {"name": "AmazonCloudWatch-{{ item }}", "file": "agent.json"}
+    from_elsewhere = {
+        "store_config_instance_id": instance,
+        "store_config_environment": host_variables["store_config_environment"],
+        "store_config_configs": [config],
+    }
+    keys, host_files = controller.home / "keys", controller.home / "host"
+    user = {"onprem_server_users": ["delivered"], "onprem_server_credentials_directory": str(keys)}
+    delivery = {
+        "onprem_credentials_user": "{{ item }}",
+        "onprem_credentials_directory": str(keys),
+        "onprem_credentials_file": f"{host_files}/{{{{ item }}}}",
+        "onprem_credentials_common_config": f"{host_files}/common-config.toml",
+        "onprem_credentials_agent_ctl": f"{host_files}/no-agent",
+        "onprem_credentials_owner": "",
+        "onprem_credentials_group": "",
+    }
+    plays = [
+        play_of(controller, "localhost", tasks=[include("ec2_admin"), include("onprem_server", vars=user)]),
+        play_of(controller, "a", tasks=[include("onprem_credentials", loop=["delivered"], vars=delivery)]),
+        play_of(
+            controller,
+            "a",
+            tasks=[
+                include(
+                    "store_config",
+                    "import_role",
+                    vars={"store_config_configs": [{**config, "name": "AmazonCloudWatch-on"}]},
+                )
+            ],
+        ),
+        play_of(
+            controller,
+            "localhost",
+            tasks=[include("store_config", loop=["by"], vars=from_elsewhere, apply={"delegate_to": "a"})],
+        ),
+    ]
+    done = run(controller, hosts, native, *plays)
+    after = snapshot(aws)
+    assert after["parameters"][aws.region].keys() == {"AmazonCloudWatch-on", "AmazonCloudWatch-by"}
+    assert after["associations"] == {instance: "shop"}
+    stored = [call.principal for call in done.calls if call.action == "PutParameter"]
+    assert [principal.endswith(f":assumed-role/{ADMIN_ROLE}/{instance}") for principal in stored] == [True, True]
+    assert {path.name for path in host_files.iterdir()} == {"delivered", "common-config.toml"}
+    commands = (controller.home / "commands").read_text().replace("AnsiballZ_", " ").replace(".py", " ")
+    modules = {word for word in commands.split() if word.startswith("cwagent_")}
+    assert modules == {"cwagent_instance_identity", "cwagent_config_parameter"}

@@ -1,0 +1,77 @@
+"""The roles alone, in another playbook in another folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from emulator.snapshot import snapshot
+from harness import (
+    ADMIN_ROLE,
+    ADMIN_USER,
+    COLLECTIONS,
+    PARAMETER,
+    SERVER_ROLE,
+    SERVER_USER,
+    Controller,
+)
+
+
+def role(name: str, **variables: Any) -> dict[str, Any]:
+    return {"role": f"cwagent.iam.{name}", **variables}
+
+
+def play_of(hosts: str, *roles: dict[str, Any]) -> dict[str, Any]:
+    return {"hosts": hosts, "gather_facts": False, "roles": list(roles)}
+
+
+def run(controller: Controller, inventory: Path, *plays: dict[str, Any]) -> Any:
+    folder = controller.home / "elsewhere"
+    folder.mkdir(exist_ok=True)
+    playbook = controller.file("elsewhere/playbook.yml", list(plays))
+    env = {"ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)}
+    return controller.play(inventory, playbook, env=env, cwd=folder)
+
+
+def test_roles_on_their_hosts_with_required_variables_only(controller: Controller) -> None:
+    aws = controller.aws
+    first, second = aws.instances(2)
+    inventory = controller.inventory(
+        {"fleet": {"a": controller.instance_host(first), "b": controller.instance_host(second)}}
+    )
+    (controller.home / "elsewhere").mkdir()
+    controller.file("elsewhere/agent.json", {"agent": {}})
+    plays = [
+        play_of("cwagent_fleet", role("ec2_server"), role("ec2_admin")),
+        play_of("a", role("store_config", store_config_configs=[{"name": PARAMETER, "file": "agent.json"}])),
+        play_of("cwagent_fleet", role("onprem_server"), role("onprem_admin")),
+    ]
+    run(controller, inventory, *plays).assert_succeeded()
+    after = snapshot(aws)
+    assert after["associations"] == {first: SERVER_ROLE, second: SERVER_ROLE}
+    assert after["parameters"] == {aws.region: {PARAMETER: {"agent": {}}}}
+    assert after["roles"].keys() == {SERVER_ROLE, ADMIN_ROLE}
+    assert after["users"].keys() == {SERVER_USER, ADMIN_USER}
+    saved = controller.home / ".cwagent" / "credentials"
+    assert {path.name for path in saved.iterdir()} == {f"{name}.credentials" for name in (SERVER_USER, ADMIN_USER)}
+
+
+def test_roles_on_localhost_with_other_names_and_instances(controller: Controller) -> None:
+    aws = controller.aws
+    [instance] = aws.instances(1)
+    keys = str(controller.home / "keys")
+    server = role("ec2_server", ec2_server_name="CustomRole", ec2_server_instances={aws.region: [instance]})
+    user = role("onprem_server", onprem_server_users=["custom-user"], onprem_server_credentials_directory=keys)
+    tagged = {**server, "ec2_server_tags": {"team": "ops"}, "ec2_server_path": "/monitoring/"}
+    run(controller, controller.inventory({}), play_of("localhost", tagged, user)).assert_succeeded()
+    after = snapshot(aws)
+    assert after["associations"] == {instance: "CustomRole"}
+    assert (after["roles"]["CustomRole"]["path"], after["roles"]["CustomRole"]["tags"]) == (
+        "/monitoring/",
+        {"team": "ops"},
+    )
+    assert after["users"].keys() == {"custom-user"}
+    absent = [{**tagged, "ec2_server_state": "absent"}, {**user, "onprem_server_state": "absent"}]
+    run(controller, controller.inventory({}), play_of("localhost", *absent)).assert_succeeded()
+    after = snapshot(aws)
+    assert (after["roles"], after["instance_profiles"], after["users"], after["associations"]) == ({}, {}, {}, {})

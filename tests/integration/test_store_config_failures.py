@@ -1,0 +1,130 @@
+"""When storing fails, the reason is shown and the account is unchanged."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from emulator import Fault
+from emulator.snapshot import snapshot
+from harness import (
+    ADMIN_ROLE,
+    HERE,
+    PARAMETER,
+    SERVER_ROLE,
+    Controller,
+    Play,
+    assert_no_writes,
+    associate,
+    disassociate,
+)
+
+SHORT_TIMEOUTS = {"store_config_permission_timeout": 1, "store_config_identity_timeout": 1}
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An account after site.yml, whose admin instance has the server profile, and a newer configuration."""
+
+    controller: Controller
+    admin: str
+    account: dict[str, Any]
+
+    def store(self, *arguments: str, env: dict[str, str] | None = None, **variables: Any) -> Play:
+        """Store the newer configuration. ``host`` has further inventory variables of the admin instance."""
+        host = self.controller.instance_host(self.admin, **variables.pop("host", {}))
+        inventory = self.controller.inventory({"ec2_admin": {"admin1": host}})
+        values = {"cwagent_config_file": str(self.controller.home / "new.json"), **SHORT_TIMEOUTS, **variables}
+        return self.controller.play(inventory, "store_config", *arguments, env=env, **values)
+
+
+@pytest.fixture(scope="module")
+def stored(shared_controller: Controller) -> Stored:
+    [admin] = shared_controller.aws.instances(1)
+    shared_controller.file("old.json", {"agent": {"metrics_collection_interval": 60}})
+    shared_controller.file("new.json", {"agent": {"metrics_collection_interval": 10}})
+    inventory = shared_controller.inventory({"ec2_admin": {"admin1": shared_controller.instance_host(admin)}})
+    shared_controller.play(
+        inventory, "site", cwagent_config_file=str(shared_controller.home / "old.json")
+    ).assert_succeeded()
+    return Stored(shared_controller, admin, snapshot(shared_controller.aws))
+
+
+@pytest.fixture(autouse=True)
+def assert_unchanged(stored: Stored) -> Iterator[None]:
+    """After each test, the instance has its earlier profile and the parameter its earlier value."""
+    yield
+    stored.controller.aws.disarm()
+    assert snapshot(stored.controller.aws) == stored.account
+    assert stored.account["associations"] == {stored.admin: SERVER_ROLE}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "is not JSON"),
+        ('{"agnet": {}}', "sections the agent does not know: agnet"),
+        (json.dumps({"agent": {"x": "y" * 8192}}), "Parameter Store takes 8192"),
+    ],
+)
+def test_an_invalid_configuration_is_refused_before_the_first_write(stored: Stored, text: str, words: str) -> None:
+    stored.controller.file("invalid.json", text)
+    with assert_no_writes(stored.controller.aws):
+        play = stored.store(cwagent_config_file=str(stored.controller.home / "invalid.json")).assert_failed()
+    assert words in play.message
+
+
+def test_a_denied_write_is_reported_and_the_profile_is_restored(stored: Stored) -> None:
+    stored.controller.aws.arm(Fault("deny", service="ssm", action="PutParameter", times=1000))
+    play = stored.store().assert_failed()
+    assert "lacks ssm:PutParameter" in play.message
+    assert f"assumed-role/{ADMIN_ROLE}/{stored.admin}" in play.message
+    assert play.associated == [ADMIN_ROLE, SERVER_ROLE]
+
+
+@pytest.fixture(scope="module")
+def ssh(shared_controller: Controller) -> Path:
+    """An executable in place of ssh."""
+    wrapper = shared_controller.file("ssh", f'#!/bin/sh\nexec "{sys.executable}" "{HERE / "failing_ssh.py"}" "$@"\n')
+    wrapper.chmod(0o755)
+    return wrapper
+
+
+def test_an_instance_that_becomes_unreachable_after_the_swap_is_restored(stored: Stored, ssh: Path) -> None:
+    host = {"ansible_connection": "ssh", "ansible_ssh_executable": str(ssh), "ansible_ssh_transfer_method": "piped"}
+    failure = {"LOST_AFTER": ADMIN_ROLE, "LOST_SINCE": str(stored.controller.aws.mark())}
+    play = stored.store(env=failure, host=host).assert_failed()
+    assert f"admin1 ({stored.admin}) could not be reached" in play.message
+    assert f"It has {SERVER_ROLE} again" in play.message
+    assert play.associated == [ADMIN_ROLE, SERVER_ROLE]
+
+
+def test_an_instance_that_is_unreachable_before_the_swap_is_not_changed(stored: Stored, ssh: Path) -> None:
+    """The run ends when it compares the configuration."""
+    host = {"ansible_connection": "ssh", "ansible_ssh_executable": str(ssh), "ansible_ssh_transfer_method": "piped"}
+    failure = {"LOST_AFTER": "GetParameter", "LOST_SINCE": str(stored.controller.aws.mark())}
+    with assert_no_writes(stored.controller.aws):
+        assert "Connection timed out" in stored.store(env=failure, host=host).assert_failed().message
+
+
+def test_another_instance_with_the_admin_profile_is_an_error(stored: Stored) -> None:
+    aws = stored.controller.aws
+    [other] = aws.instances(1)
+    associate(aws, other, ADMIN_ROLE)
+    with assert_no_writes(aws):
+        assert other in stored.store().assert_failed().message
+    disassociate(aws, other)
+    aws.client("ec2").terminate_instances(InstanceIds=[other])
+
+
+def test_the_next_run_stores_the_configuration(stored: Stored) -> None:
+    """Runs last, because it stores the newer configuration, which the account then has to have."""
+    assert stored.store().assert_succeeded().associated == [ADMIN_ROLE, SERVER_ROLE]
+    stored.account["parameters"][stored.controller.aws.region][PARAMETER] = {
+        "agent": {"metrics_collection_interval": 10}
+    }

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.options import MAX_DAYS, key_rules
+from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import KeyRules
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+
+DEFAULTS = {"max_key_age": None, "retire_after": 7, "credentials": None}
+
+
+@pytest.mark.parametrize(
+    ("params", "rules"),
+    [
+        ({}, KeyRules()),
+        ({"max_key_age": 1, "retire_after": 0}, KeyRules(timedelta(days=1), timedelta())),
+        ({"max_key_age": MAX_DAYS, "retire_after": MAX_DAYS}, KeyRules(*[timedelta(days=MAX_DAYS)] * 2)),
+        ({"credentials": {"evict_unmanaged_key": False}}, KeyRules()),
+        ({"credentials": {"evict_unmanaged_key": True}}, KeyRules(evict_unmanaged_key=True)),
+    ],
+)
+def test_the_rules_follow_the_options(params, rules):
+    assert key_rules({**DEFAULTS, **params}) == rules
+
+
+@pytest.mark.parametrize(
+    ("option", "days", "message"),
+    [
+        ("max_key_age", 0, "max_key_age must be between 1 and 36500 days, not 0."),
+        ("max_key_age", 36501, "max_key_age must be between 1 and 36500 days, not 36501."),
+        ("retire_after", -1, "retire_after must be between 0 and 36500 days, not -1."),
+        ("retire_after", 36501, "retire_after must be between 0 and 36500 days, not 36501."),
+    ],
+)
+def test_a_number_of_days_out_of_range_is_refused(option, days, message):
+    with pytest.raises(InvalidInput) as failure:
+        key_rules({**DEFAULTS, option: days})
+    assert str(failure.value) == message

@@ -1,0 +1,383 @@
+from __future__ import annotations
+
+import re
+from contextlib import nullcontext
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import (
+    ACQUIRED,
+    EXCLUSIVE,
+    RELEASED,
+    RESTORE_TAG,
+    DesiredAdmin,
+    State,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.resource import (
+    FILTER_VALUES,
+    AdminInstanceResource,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import (
+    CLOSED,
+    OPEN,
+    UNKNOWN,
+    DesiredWindow,
+    Window,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import closed_policy, open_policy
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
+from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws, Deadline
+from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
+    AwsApiError,
+    ConsistencyTimeout,
+    ContentionError,
+    CwagentError,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import Association, Instance
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, apply
+
+ME, OTHER = "i-1", "i-2"
+MY_TAG, BOTH_TAGS = {ME: "shop"}, {ME: "shop", OTHER: "shop"}
+REPLACE = "ec2:ReplaceIamInstanceProfileAssociation"
+SWAP = REPLACE.split(":")[1]
+CLOSE_WINDOW = "close the admin window of role 'R'"
+
+
+class Region(Aws):
+    """A region that answers each read of the restore tags with the next of a list, whatever was written.
+
+    :param failures: by action, how many of its first calls fail as if EC2 did not know the profile.
+    """
+
+    def __init__(self, *restore_tags: dict[str, str], failures: dict[str, int] | None = None) -> None:
+        super().__init__(lambda *_: None, retry_timeout=60)
+        self.restore_tags, self.failures, self.calls, self.denied = list(restore_tags), failures or {}, [], ()
+        self.has_profile = True
+
+    def call(self, action, description, max_attempts=0, **arguments):
+        self.calls.append(action.split(":")[1])
+        if self.failures.get(action, 0) > 0:
+            self.failures[action] -= 1
+            raise AwsApiError(description, "InvalidParameterValue")
+        return {}
+
+    def find(self, action, description, absent, **arguments):
+        if action in self.denied:
+            raise AwsApiError(f"Could not {description}.", "AccessDenied")
+        if action == "iam:GetInstanceProfile":
+            self.calls.append("GetInstanceProfile")
+            answer = {"InstanceProfileName": "admin", "Path": "/", "Arn": "arn:admin", "InstanceProfileId": "AIPA"}
+            return {"InstanceProfile": {**answer, "Roles": [{"RoleName": "R"}]}} if self.has_profile else None
+        return {"PolicyDocument": closed_policy()}
+
+    def pages(self, action, description, **arguments):
+        if action in self.denied:
+            raise AwsApiError(f"Could not {description}.", "UnauthorizedOperation")
+        if action != "ec2:DescribeTags":
+            yield {"IamInstanceProfileAssociations": [], "Reservations": []}
+            return
+        self.calls.append("DescribeTags")
+        yield {"Tags": [{"ResourceId": name, "Value": value} for name, value in self.restore_tags.pop(0).items()]}
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch):
+    monkeypatch.setattr(Deadline, "pause", lambda *_: True)
+
+
+def instance(*profiles: str, name: str = ME) -> Instance:
+    return Instance(name, "running", tuple(Association(f"{name}-{each}", f"arn:x/{each}") for each in profiles))
+
+
+def state(*profiles: str, tag: str | None = None) -> State:
+    return State({ME: instance(*profiles)}, {} if tag is None else {ME: tag})
+
+
+def with_other(*profiles: str) -> State:
+    return State({ME: instance("server"), OTHER: instance(*profiles, name=OTHER)})
+
+
+def desired(wanted: str, *ids: str) -> DesiredAdmin:
+    return DesiredAdmin(wanted, "admin", "server", ids or (ME,))
+
+
+def window(aws: Aws, wanted: str = OPEN, force: bool = False, fail_if_open: bool = False) -> WindowResource:
+    return WindowResource(aws, DesiredWindow("role", "R", wanted, force=force), fail_if_open)
+
+
+def plan_to_acquire(aws: Region, current: State) -> tuple[AdminInstanceResource, Plan[State]]:
+    """The resource, and its plan for a current state with a closed window; which tags there are is read."""
+    resource = AdminInstanceResource(aws, desired(ACQUIRED), window(aws))
+    read = resource.read()
+    return resource, resource.plan(replace(current, window=read.window, tagged=read.tagged))
+
+
+def acquire(aws: Region, current: State) -> None:
+    resource, plan = plan_to_acquire(aws, current)
+    for step in plan.steps[ME]:
+        resource.execute(step)
+
+
+def test_tags_are_read_again_between_the_own_tag_and_all_other_steps():
+    aws = Region({}, MY_TAG)
+    acquire(aws, state("shop"))
+    assert aws.calls == ["DescribeTags", "CreateTags", "DescribeTags", "PutRolePolicy", SWAP]
+
+
+def test_tags_are_read_again_although_only_the_tag_is_missing():
+    aws = Region({}, BOTH_TAGS)
+    with pytest.raises(ContentionError, match="i-2 has an unfinished swap"):
+        acquire(aws, state("admin"))
+
+
+def test_acquire_waits_until_ec2_shows_its_own_tag():
+    """Another run sees it no earlier."""
+    aws = Region({}, {}, {}, MY_TAG)
+    acquire(aws, state("shop"))
+    assert aws.calls == ["DescribeTags", "CreateTags", *["DescribeTags"] * 3, "PutRolePolicy", SWAP]
+
+
+def test_acquire_stops_if_ec2_does_not_show_its_own_tag(monkeypatch):
+    monkeypatch.setattr(Deadline, "pause", lambda *_: False)
+    aws = Region({}, {})
+    message = r"restore tag of instance i-1 within 60 seconds\. Run again, or increase wait_timeout\.$"
+    with pytest.raises(ConsistencyTimeout, match=message) as error:
+        acquire(aws, state("shop"))
+    assert aws.calls == ["DescribeTags", "CreateTags", "DescribeTags"]
+    assert error.value.details == {}, "so that the tag is removed"
+
+
+def test_a_run_backs_off_when_both_wrote_the_tag():
+    """The window can be open for the other run, so there is nothing to restore and to close."""
+    aws = Region({}, BOTH_TAGS)
+    message = r"i-2 has an unfinished swap .* The restore tag was removed again\.$"
+    with pytest.raises(ContentionError, match=message) as error:
+        acquire(aws, state("shop"))
+    assert aws.calls == ["DescribeTags", "CreateTags", "DescribeTags", "DeleteTags"]
+    assert error.value.details == {"steps": []}
+
+
+def test_a_tag_that_was_there_when_the_plan_was_made_is_ignored():
+    """It is on an instance that has ended, or that EC2 does not describe; otherwise there would be no plan."""
+    aws = Region({OTHER: "shop"}, {ME: "server", OTHER: "shop"})
+    acquire(aws, state("server"))
+    assert SWAP in aws.calls
+
+
+def test_acquire_stops_retrying_when_another_run_has_restored_the_instance():
+    """The module has outlived its run."""
+    aws = Region(MY_TAG, MY_TAG, MY_TAG, {}, failures={REPLACE: 9})
+    with pytest.raises(ContentionError, match="Instance i-1 was restored by another run"):
+        acquire(aws, state("shop", tag="shop"))
+    assert aws.calls.count(SWAP) == 2
+
+
+def test_a_tag_that_was_there_is_read_again_before_the_first_step():
+    """It can belong to a run that has just ended."""
+    aws = Region(MY_TAG, {})
+    with pytest.raises(ContentionError, match="Instance i-1 was restored by another run"):
+        acquire(aws, state("shop", tag="shop"))
+    assert aws.calls == ["DescribeTags", "DescribeTags"]
+
+
+def test_acquire_does_not_wait_for_an_admin_profile_that_does_not_exist():
+    aws = Region(MY_TAG, MY_TAG, failures={REPLACE: 9})
+    aws.has_profile = False
+    message = r"in place of 'shop': instance profile 'admin' does not exist\.$"
+    with pytest.raises(CwagentError, match=message) as error:
+        acquire(aws, state("shop", tag="shop"))
+    assert type(error.value) is CwagentError, "something was written, so the input is not reported as invalid"
+    assert aws.calls[-2:] == [SWAP, "GetInstanceProfile"]
+
+
+def test_check_mode_warns_of_an_admin_profile_that_does_not_exist():
+    aws = Region()
+    aws.has_profile = False
+    resource = AdminInstanceResource(aws, desired(ACQUIRED))
+    warnings = resource.check_mode_warnings(resource.plan(state("shop")))
+    assert warnings == ["instance profile 'admin' does not exist yet"]
+
+
+class TagDenied(Region):
+    code = "UnauthorizedOperation"
+
+    def call(self, action, description, max_attempts=0, **arguments):
+        raise AwsApiError("No.", self.code)
+
+
+def test_nothing_was_begun_if_writing_the_tag_was_denied():
+    """So nothing is to be released. A window that is open can be another run's."""
+    with pytest.raises(AwsApiError) as error:
+        acquire(TagDenied({}), state("shop"))
+    assert error.value.details == {"steps": []}
+
+
+def test_the_tag_can_be_there_after_another_error(monkeypatch):
+    monkeypatch.setattr(TagDenied, "code", "InternalError")
+    with pytest.raises(AwsApiError) as error:
+        acquire(TagDenied({}), state("shop"))
+    assert error.value.details == {}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "tag", "is_contended"),
+    [(ACQUIRED, None, True), (ACQUIRED, "shop", False), (RELEASED, None, False)],
+    ids=["no tag", "tag", "released"],
+)
+def test_an_open_window_without_a_restore_tag_is_contention(wanted, tag, is_contended):
+    aws = Region()
+    opened = Window(aws.now, open_policy(aws.now + timedelta(minutes=5)))
+    resource = AdminInstanceResource(aws, desired(wanted), window(aws, fail_if_open=True))
+    with pytest.raises(ContentionError, match="is open until") if is_contended else nullcontext():
+        resource.check_preconditions(replace(state("shop", tag=tag), window=opened))
+
+
+def test_another_admin_instance_is_reported_rather_than_its_window():
+    aws = Region()
+    opened = Window(aws.now, open_policy(aws.now + timedelta(minutes=5)))
+    resource = AdminInstanceResource(aws, desired(ACQUIRED), window(aws, fail_if_open=True))
+    with pytest.raises(ContentionError, match="instance i-2 has instance profile"):
+        resource.check_preconditions(replace(with_other("admin"), window=opened))
+
+
+@pytest.mark.parametrize("value", ["", "no name", "x" * 129])
+def test_a_tag_that_is_not_a_valid_profile_name_is_not_looked_up(value):
+    """A tag can have any value; IAM refuses to look it up."""
+    aws = Region()
+    association = {
+        "InstanceId": ME,
+        "IamInstanceProfile": {"Arn": "arn:x/admin"},
+        "AssociationId": "a",
+        "State": "associated",
+    }
+    tagged = {"InstanceId": ME, "State": {"Name": "running"}, "Tags": [{"Key": RESTORE_TAG, "Value": value}]}
+    aws.pages = lambda *_, **__: [
+        {"IamInstanceProfileAssociations": [association], "Reservations": [{"Instances": [tagged]}]}
+    ]
+    resource = AdminInstanceResource(aws, desired(RELEASED))
+    assert resource.plan(resource.read()).summaries == [
+        "associate instance profile 'server' with instance i-1 in place of 'admin'",
+        "remove the restore tag from instance i-1",
+    ]
+    assert aws.calls == ["GetInstanceProfile"]
+
+
+def test_acquire_stops_retrying_when_another_run_has_started():
+    aws = Region(MY_TAG, MY_TAG, BOTH_TAGS, failures={REPLACE: 9})
+    with pytest.raises(ContentionError, match=r"i-2 has an unfinished swap .*restore to clean up\.$") as error:
+        acquire(aws, state("shop", tag="shop"))
+    assert "DeleteTags" not in aws.calls
+    assert error.value.details == {}, "so that the window is closed"
+
+
+@pytest.mark.parametrize("denied", ["ec2:DescribeInstances", "ec2:DescribeIamInstanceProfileAssociations"])
+def test_the_window_is_closed_although_the_instances_cannot_be_read(denied):
+    aws = Region()
+    aws.denied = (denied,)
+    resource = AdminInstanceResource(aws, desired(RELEASED), window(aws, CLOSED, force=True))
+    with pytest.raises(CwagentError) as failure:
+        converge(resource, check_mode=False, wait=10)
+    assert aws.calls[-1] == "PutRolePolicy"
+    assert re.match("Could not (look up|read the instance)", str(failure.value))
+    assert failure.value.details["done"] == [CLOSE_WINDOW]
+
+
+def test_a_window_that_cannot_be_read_is_closed_and_reported_as_unknown():
+    aws = Region()
+    aws.denied = ("iam:GetRolePolicy",)
+    resource = AdminInstanceResource(aws, desired(RELEASED), window(aws, CLOSED))
+    result = converge(resource, check_mode=False, wait=10)
+    assert result["steps"] == [CLOSE_WINDOW]
+    assert aws.calls == ["PutRolePolicy"]
+    assert result["diff"]["before"]["window"]["state"] == result["window"]["state"] == UNKNOWN
+    assert result["diff"]["after"]["window"]["state"] == CLOSED
+    assert result["warnings"] == [
+        "Could not read the admin window of role 'R'. The window is closed all the same; its earlier state is unknown."
+    ]
+
+
+def test_a_window_that_was_not_read_must_be_readable_afterwards():
+    aws = Region()
+    aws.denied = ("iam:GetRolePolicy",)
+    resource = AdminInstanceResource(aws, desired(RELEASED), window(aws, CLOSED, force=True))
+    with pytest.raises(CwagentError, match="Could not read the admin window") as failure:
+        converge(resource, check_mode=False, wait=10)
+    assert failure.value.details["done"] == [CLOSE_WINDOW]
+
+
+def test_a_window_that_was_not_read_is_read_afterwards():
+    aws = Region()
+    resource = AdminInstanceResource(aws, desired(RELEASED), window(aws, CLOSED, force=True))
+    result = converge(resource, check_mode=False, wait=10)
+    assert result["diff"]["before"]["window"]["state"] == UNKNOWN
+    assert result["window"]["state"] == CLOSED
+    assert result["warnings"] == []
+
+
+def test_a_change_by_someone_else_while_waiting_is_not_reported_as_invalid_input():
+    aws = Region(MY_TAG)
+    resource, plan = plan_to_acquire(aws, state("shop", tag="shop"))
+    with pytest.raises(CwagentError, match="i-1 does not exist") as error:
+        resource.remaining(plan, State())
+    assert type(error.value) is CwagentError
+    with pytest.raises(ContentionError, match="i-2 has instance profile 'admin'"):
+        resource.remaining(plan, with_other("admin"))
+
+
+def test_more_instances_than_a_filter_accepts_are_read_with_the_whole_region():
+    aws = Region({})
+    names = [f"i-{number}" for number in range(FILTER_VALUES + 1)]
+    AdminInstanceResource(aws, desired(RELEASED, *names)).read()
+    assert aws.calls == ["DescribeTags"]
+    AdminInstanceResource(aws, desired(RELEASED, *names[1:])).read()
+    assert aws.calls == ["DescribeTags"]
+
+
+LOOK_UPS = {
+    "acquired": (desired(ACQUIRED), True),
+    "acquired, assumed to run": (replace(desired(ACQUIRED), assume_running=True), False),
+    "exclusive": (desired(EXCLUSIVE), True),
+    "released": (desired(RELEASED), True),
+}
+
+
+@pytest.mark.parametrize(("wanted", "is_looked_up"), LOOK_UPS.values(), ids=LOOK_UPS)
+def test_an_instance_without_a_profile_is_looked_up_unless_it_is_assumed_to_run(wanted, is_looked_up):
+    aws, requests = Region({}), []
+    pages = aws.pages
+
+    def recorded(action: str, description: str, **arguments: Any) -> Any:
+        requests.append((action, str(arguments)))
+        return pages(action, description, **arguments)
+
+    aws.pages = recorded
+    AdminInstanceResource(aws, wanted).read()
+    assert any(action == "ec2:DescribeInstances" and ME in more for action, more in requests) == is_looked_up
+
+
+def test_a_resource_keeps_no_state_while_it_acquires():
+    aws = Region({}, MY_TAG, MY_TAG, failures={REPLACE: 1})
+    resource = AdminInstanceResource(aws, desired(ACQUIRED), window(aws))
+    before, before_of_window = dict(vars(resource)), dict(vars(resource._window))
+    read = resource.read()
+    plan = resource.plan(replace(state("shop"), window=read.window, tagged=read.tagged))
+    apply(plan, resource.execute, check_mode=False)
+    assert aws.calls[-2:] == ["DescribeTags", SWAP]
+    assert vars(resource) == before
+    assert vars(resource._window) == before_of_window
+
+
+@pytest.mark.parametrize("denied", [(), ("ec2:DescribeInstances", "iam:GetRolePolicy")], ids=["read", "not read"])
+def test_a_resource_keeps_no_state_while_it_releases(denied):
+    aws = Region()
+    aws.denied = denied
+    resource = AdminInstanceResource(aws, desired(RELEASED), window(aws, CLOSED))
+    before, before_of_window = dict(vars(resource)), dict(vars(resource._window))
+    with pytest.raises(CwagentError) if denied else nullcontext():
+        converge(resource, check_mode=False, wait=10)
+    assert vars(resource) == before
+    assert vars(resource._window) == before_of_window

@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from aws_model import Gateway, IamWindow
+
+from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.model import AccessKey
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window import plan as window_plan
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import (
+    ABSENT,
+    CLOSED,
+    OPEN,
+    UNKNOWN,
+    DesiredWindow,
+    Window,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import closed_policy, open_policy
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, ContentionError
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import apply
+
+NOW = datetime(2026, 11, 24, 16, 0, 30, tzinfo=UTC)
+CLOSED_POLICY = closed_policy()
+OPEN_WINDOW = Window(NOW, open_policy(NOW + timedelta(minutes=15)))
+CLOSED_WINDOW = Window(NOW, CLOSED_POLICY)
+MISSING = Window(NOW, exists=False)
+UNREADABLE = Window(NOW, is_known=False, error=AwsApiError("Could not read the window.", "AccessDenied"))
+
+
+class Iam(Gateway):
+    """A model of IAM that answers reads from its window, and records them."""
+
+    def __init__(self, model: IamWindow, is_found: bool = True) -> None:
+        super().__init__(model)
+        self.now, self.is_found, self.reads = NOW, is_found, []
+
+    def find(self, action: str, *_: Any, **__: Any) -> dict[str, Any] | None:
+        self.reads.append(action)
+        return {"PolicyDocument": self.model.window.policy} if self.is_found else None
+
+
+def desired(state: str, kind: str = "role", force: bool = False) -> DesiredWindow:
+    return DesiredWindow(kind, "P", state, force=force)
+
+
+def resource_of(desired: DesiredWindow, current: Window = CLOSED_WINDOW, **more: bool) -> WindowResource:
+    gateway: Any = Iam(IamWindow(desired.kind, "P", current))
+    return WindowResource(gateway, desired, **more)
+
+
+def with_iam(current: Window, desired: DesiredWindow, is_found: bool = True) -> tuple[WindowResource, Iam]:
+    iam: Any = Iam(IamWindow(desired.kind, "P", current), is_found)
+    return WindowResource(iam, desired), iam
+
+
+@pytest.mark.parametrize(
+    ("state", "current", "planned", "warnings"),
+    [
+        (OPEN, MISSING, OPEN_WINDOW, ["role 'P' does not exist yet"]),
+        (CLOSED, MISSING, MISSING, []),
+        (ABSENT, MISSING, MISSING, []),
+        (OPEN, Window(NOW), OPEN_WINDOW, []),
+    ],
+    ids=["opened", "closed", "removed", "opened, exists"],
+)
+def test_opening_warns_that_the_principal_does_not_exist(state, current, planned, warnings):
+    resource = resource_of(desired(state))
+    plan = resource.plan(current)
+    assert (plan.planned, resource.warnings(plan)) == (planned, warnings)
+    assert resource.to_diff(current) == {"state": ABSENT, "deadline": None, "access_keys": []}
+
+
+def test_an_open_window_is_accepted_by_default():
+    resource = resource_of(desired(OPEN))
+    resource.check_preconditions(OPEN_WINDOW)
+    assert not resource.plan(OPEN_WINDOW).has_changes
+
+
+def test_an_open_window_is_contended_if_the_user_wants_that():
+    resource = resource_of(desired(OPEN), fail_if_open=True)
+    with pytest.raises(ContentionError, match="is open until"):
+        resource.check_preconditions(OPEN_WINDOW)
+    resource.check_preconditions(CLOSED_WINDOW)
+    assert resource.plan(CLOSED_WINDOW).has_changes
+    assert not resource.plan(OPEN_WINDOW).has_changes, "the window that this run has opened"
+
+
+def test_a_forced_close_of_a_role_reads_the_window_only_afterwards():
+    """IAM can still show the window as it was before it was opened."""
+    resource, iam = with_iam(OPEN_WINDOW, desired(CLOSED, force=True))
+    current = resource.read()
+    assert resource.to_diff(current)["state"] == UNKNOWN
+    plan = resource.plan(current)
+    apply(plan, resource.execute, check_mode=False)
+    assert iam.model.window == plan.planned == CLOSED_WINDOW
+    final = resource.read()
+    assert iam.reads == []
+    assert resource.remaining(plan, final) == []
+    assert iam.reads == ["iam:GetRolePolicy"]
+    assert resource.to_result(plan, final)["window"]["state"] == CLOSED
+
+
+def test_a_forced_close_waits_until_iam_shows_the_closed_window():
+    resource, iam = with_iam(OPEN_WINDOW, desired(CLOSED, force=True))
+    plan = resource.plan(resource.read())
+    assert resource.remaining(plan, resource.read()) == ["close the admin window of role 'P'"]
+    iam.is_found = False  # the role was deleted since
+    assert resource.remaining(plan, resource.read()) == []
+    assert iam.reads == ["iam:GetRolePolicy", "iam:GetRolePolicy", "iam:GetRole"]
+
+
+READ_CASES = {
+    "closed without force": desired(CLOSED),
+    "opened": desired(OPEN, force=True),
+    "removed": desired(ABSENT, force=True),
+    "closed, of a user, who has keys": desired(CLOSED, kind="user", force=True),
+}
+
+
+@pytest.mark.parametrize("wanted", READ_CASES.values(), ids=READ_CASES)
+def test_the_window_is_read_if_that_matters(wanted):
+    resource, iam = with_iam(Window(NOW), wanted, is_found=False)
+    assert resource.read() == MISSING
+    kind = wanted.kind.title()
+    assert iam.reads == [f"iam:Get{kind}Policy", f"iam:Get{kind}"]
+
+
+def test_force_closes_a_window_that_looks_closed():
+    """It can have been opened a moment before."""
+    key_a, key_b = AccessKey("A", active=False), AccessKey("B")
+    current = replace(CLOSED_WINDOW, keys=(key_a, key_b))
+    closing = desired(CLOSED, kind="user", force=True)
+    deactivate_b = "deactivate access key B of user 'P'"
+    assert window_plan.plan(current, replace(closing, force=False)).summaries == [deactivate_b]
+    resource = resource_of(closing)
+    plan = resource.plan(current)
+    assert plan.summaries == [
+        "close the admin window of user 'P'",
+        "deactivate access key A of user 'P'",
+        deactivate_b,
+    ]
+    assert resource.remaining(plan, current) == [deactivate_b]
+    assert resource.remaining(plan, replace(CLOSED_WINDOW, keys=(key_a,))) == []
+
+
+def test_waiting_does_not_make_the_deadline_look_too_early():
+    resource = resource_of(desired(OPEN))
+    plan = resource.plan(CLOSED_WINDOW)
+    later = replace(plan.planned, read_at=NOW + timedelta(minutes=10))
+    assert resource.remaining(plan, later) == []
+    assert resource.plan(later).has_changes
+    assert resource.to_result(plan, replace(later, read_at=NOW + timedelta(minutes=20)))["window"]["state"] == OPEN
+
+
+def test_a_window_that_cannot_be_read_is_closed_with_a_warning():
+    resource = resource_of(desired(CLOSED), OPEN_WINDOW)
+    plan = resource.plan(UNREADABLE)
+    assert plan.summaries == ["close the admin window of role 'P'"]
+    assert resource.warnings(plan) == [
+        "Could not read the window. The window is closed all the same; its earlier state is unknown."
+    ]
+    assert resource.remaining(plan, UNREADABLE) == []
+    assert resource.to_result(plan, UNREADABLE)["window"]["state"] == UNKNOWN
+    assert resource.remaining(plan, OPEN_WINDOW) == ["close the admin window of role 'P'"]
+
+
+def test_a_window_that_could_be_read_before_must_be_readable_afterwards():
+    resource = resource_of(desired(CLOSED))
+    with pytest.raises(AwsApiError, match="Could not read the window"):
+        resource.remaining(resource.plan(OPEN_WINDOW), UNREADABLE)
+
+
+@pytest.mark.parametrize("force", [False, True], ids=["read", "not read"])
+def test_a_resource_keeps_no_state(force):
+    resource, _ = with_iam(OPEN_WINDOW, desired(CLOSED, force=force))
+    before = dict(vars(resource))
+    current = resource.read()
+    resource.check_preconditions(current)
+    plan = resource.plan(current)
+    apply(plan, resource.execute, check_mode=False)
+    resource.remaining(plan, resource.read())
+    assert vars(resource) == before

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.aws import ParameterStore, SecretStore
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file import FileStore
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.options import CONTAINER_VARIABLES, key_store
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+
+AWS: Any = object()
+
+
+def store(state: str = "present", **credentials: Any) -> Any:
+    """The store for the user U."""
+    defaults = {
+        "store": "file",
+        "directory": None,
+        "profile": "AmazonCloudWatchAgent",
+        "prefix": "/cwagent/credentials/",
+        "kms_key_id": None,
+        "allow_ephemeral": False,
+    }
+    params = {"name": ["U"], "state": state, "credentials": {**defaults, **credentials}}
+    return key_store(params, "eu-central-1", AWS)
+
+
+@pytest.fixture(autouse=True)
+def outside_containers(monkeypatch):
+    for name in CONTAINER_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_without_credentials_there_is_no_store():
+    assert key_store({"name": ["U"], "state": "present", "credentials": None}, "eu-central-1", AWS) is None
+
+
+def test_a_folder_is_used_by_its_absolute_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert store(directory="keys") == FileStore(tmp_path / "keys", "AmazonCloudWatchAgent", "eu-central-1")
+
+
+@pytest.mark.parametrize(("name", "kind"), [("ssm", ParameterStore), ("secretsmanager", SecretStore)])
+def test_a_store_in_aws_has_the_region_and_the_kms_key(name, kind):
+    expected = kind(AWS, "/cwagent/credentials/", "eu-central-1", "alias/cwagent")
+    assert store(store=name, kms_key_id="alias/cwagent") == expected
+
+
+@pytest.mark.parametrize("profile", ["", "DEFAULT", "a b", "a]", "ä", "a\n"])
+def test_an_invalid_profile_name_is_refused(tmp_path, profile):
+    with pytest.raises(InvalidInput, match="is not a valid profile name"):
+        store(directory=str(tmp_path), profile=profile)
+
+
+@pytest.mark.parametrize("profile", ["default", "DEFAULTS", "me@example.org", "a-b_c.9"])
+def test_a_valid_profile_name_is_accepted(tmp_path, profile):
+    assert store(directory=str(tmp_path), profile=profile).profile == profile
+
+
+@pytest.mark.parametrize("directory", [None, "", "a\0b"])
+def test_files_need_a_folder(directory):
+    with pytest.raises(InvalidInput, match=r"^credentials\.directory must be a folder"):
+        store(directory=directory)
+
+
+def test_a_folder_that_cannot_be_used_is_refused(tmp_path):
+    (tmp_path / "keys").write_text("mine")
+    with pytest.raises(InvalidInput, match="is not a folder"):
+        store(directory=str(tmp_path / "keys"))
+
+
+@pytest.mark.parametrize("variable", CONTAINER_VARIABLES)
+def test_files_in_an_execution_environment_are_refused(tmp_path, monkeypatch, variable):
+    monkeypatch.setenv(variable, "1")
+    with pytest.raises(InvalidInput, match=r"container that is deleted .* set credentials\.allow_ephemeral to true"):
+        store(directory=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "options", [{"allow_ephemeral": True}, {"state": "absent"}], ids=["allowed", "nothing is saved"]
+)
+def test_files_in_an_execution_environment_are_accepted_where_no_secret_is_lost(tmp_path, monkeypatch, options):
+    monkeypatch.setenv("LAUNCHED_BY_RUNNER", "1")
+    assert store(directory=str(tmp_path), **options).directory == Path(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "prefix", "message"),
+    [
+        ("ssm", "AmazonCloudWatch-", "every server can read parameters whose names begin with AmazonCloudWatch-"),
+        ("ssm", "/amazoncloudwatch-x/", "every server can read parameters whose names begin with AmazonCloudWatch-"),
+        ("ssm", "/aws/", "AWS reserves parameter names"),
+        ("ssm", "SSM", "AWS reserves parameter names"),
+        ("ssm", "a/b", "'a/bU' is not a valid parameter name: AWS allows letters"),
+        ("ssm", "/a b/", "'/a b/U' is not a valid parameter name: AWS allows letters"),
+        ("secretsmanager", "a b/", "'a b/U' is not a valid secret name: AWS allows up to 512 letters"),
+        ("secretsmanager", "a" * 512, "is not a valid secret name: AWS allows up to 512 letters"),
+    ],
+)
+def test_a_name_that_aws_or_the_collection_cannot_use_is_refused(kind, prefix, message):
+    with pytest.raises(InvalidInput, match=r"^credentials\.prefix: ") as failure:
+        store(store=kind, prefix=prefix)
+    assert message in str(failure.value)

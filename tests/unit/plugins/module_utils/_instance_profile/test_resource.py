@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws, Deadline
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, CwagentError, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import (
+    KEEP,
+    REPLACE,
+    Association,
+    DesiredProfile,
+    Instance,
+    State,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import AssociationResource
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, apply
+from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import InstanceProfile
+
+SHOP_ARN = "arn:aws:iam::123456789012:instance-profile/shop"
+SHOP = Association("o", SHOP_ARN)
+ASSOCIATE, GET_PROFILE = "ec2:AssociateIamInstanceProfile", "iam:GetInstanceProfile"
+DISASSOCIATE = "ec2:DisassociateIamInstanceProfile"
+DOES_NOT_EXIST_YET = ["instance profile 'P' does not exist yet"]
+
+
+class Account(Aws):
+    """EC2 answers the first calls with an error code; IAM has the profile, or does not. There is one instance."""
+
+    def __init__(self, code: str = "", times: int = 0, has_profile: bool = True, instance_state: str = "running"):
+        super().__init__(lambda *_: None, retry_timeout=60)
+        self.code, self.times, self.has_profile, self.calls = code, times, has_profile, []
+        self.instance_state = instance_state
+
+    def call(self, action, description, max_attempts=0, **arguments):
+        self.calls.append(action)
+        if action == GET_PROFILE:
+            if not self.has_profile:
+                raise AwsApiError(description, "NoSuchEntity")
+            answer = {"InstanceProfileName": "P", "Path": "/", "Arn": "arn:P", "InstanceProfileId": "AIPA"}
+            return {"InstanceProfile": {**answer, "Roles": []}}
+        self.times -= 1
+        if self.times >= 0:
+            raise AwsApiError("refused", self.code)
+        return {}
+
+    def pages(self, action, description, **arguments):
+        association = {
+            "AssociationId": "o",
+            "InstanceId": "i-1",
+            "State": "associated",
+            "IamInstanceProfile": {"Arn": SHOP_ARN},
+        }
+        instance = {"InstanceId": "i-1", "State": {"Name": self.instance_state}}
+        yield {"IamInstanceProfileAssociations": [association], "Reservations": [{"Instances": [instance]}]}
+
+
+def state(*associations: Association) -> State:
+    return State({"i-1": Instance("i-1", "running", associations)})
+
+
+def resource_of(aws: Account, **desired: Any) -> AssociationResource:
+    return AssociationResource(aws, ["i-1"], DesiredProfile("P", **desired))
+
+
+def associate(aws: Account) -> list[str]:
+    """Associate the profile with an instance without one, and return the calls this takes."""
+    resource = resource_of(aws)
+    [step] = resource.plan(state()).steps["i-1"]
+    resource.execute(step)
+    return aws.calls
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch):
+    monkeypatch.setattr(Deadline, "pause", lambda *_: True)
+
+
+def test_a_profile_that_ec2_knows_is_not_looked_up():
+    assert associate(Account()) == [ASSOCIATE]
+
+
+def test_the_association_is_retried_until_ec2_knows_the_profile():
+    assert associate(Account("InvalidParameterValue", 3)) == [ASSOCIATE, GET_PROFILE, *[ASSOCIATE] * 3]
+
+
+def test_the_association_is_not_retried_if_the_profile_does_not_exist():
+    aws = Account("InvalidParameterValue", 99, has_profile=False)
+    with pytest.raises(CwagentError, match=r"with instance i-1: instance profile 'P' does not exist\.$") as error:
+        associate(aws)
+    assert aws.calls == [ASSOCIATE, GET_PROFILE]
+    assert type(error.value) is CwagentError, "another instance can have been changed"
+
+
+def test_other_errors_are_not_retried():
+    aws = Account("UnauthorizedOperation", 1, has_profile=False)
+    with pytest.raises(AwsApiError, match="refused"):
+        associate(aws)
+    assert aws.calls == [ASSOCIATE]
+
+
+def test_nothing_is_disassociated_if_the_profile_does_not_exist():
+    """On a stopped instance, disassociating would be the first step."""
+    aws = Account(has_profile=False, instance_state="stopped")
+    resource = resource_of(aws, on_existing=REPLACE)
+    steps = resource.plan(resource.read()).steps["i-1"]
+    assert [step.action for step in steps] == [DISASSOCIATE, ASSOCIATE]
+    with pytest.raises(InvalidInput, match="'P' does not exist"):
+        resource.execute(steps[0])
+    assert aws.calls == [GET_PROFILE]
+
+
+def plan_of(current: State) -> Plan[State]:
+    return Plan(current, current, {})
+
+
+@pytest.mark.parametrize(
+    ("has_profile", "warnings"), [(True, []), (False, DOES_NOT_EXIST_YET)], ids=["exists", "missing"]
+)
+def test_check_mode_warns_of_a_profile_that_does_not_exist(has_profile, warnings):
+    resource = resource_of(Account(has_profile=has_profile))
+    assert resource.check_mode_warnings(plan_of(state())) == warnings
+
+
+@pytest.mark.parametrize("has_profile", [True, False], ids=["exists", "missing"])
+def test_check_mode_does_not_warn_if_the_profile_is_disassociated(has_profile):
+    resource = resource_of(Account(has_profile=has_profile), present=False)
+    assert resource.check_mode_warnings(plan_of(state())) == []
+
+
+@pytest.mark.parametrize("has_profile", [True, False], ids=["exists", "missing"])
+def test_check_mode_does_not_look_up_a_profile_that_was_read(has_profile):
+    aws = Account(has_profile=has_profile)
+    resource = resource_of(aws)
+    assert resource.check_mode_warnings(plan_of(replace(state(SHOP), profile=InstanceProfile("P")))) == []
+    assert aws.calls == []
+
+
+def test_a_kept_profile_is_a_warning_and_no_change():
+    resource = resource_of(Account(), on_existing=KEEP)
+    plan = resource.plan(resource.read())
+    assert not plan.has_changes
+    assert resource.warnings(plan) == ["instance i-1 keeps instance profile 'shop'"]
+    assert resource.to_diff(plan.current) == {"instances": {"i-1": "shop"}}
+    assert resource.to_result(plan, plan.planned) == {
+        "instances": [{"instance_id": "i-1", "profile_before": "shop", "profile": "shop"}]
+    }
+
+
+def test_a_change_by_someone_else_while_waiting_is_not_reported_as_invalid_input():
+    resource = resource_of(Account())
+    plan = resource.plan(state())
+    with pytest.raises(CwagentError, match="has instance profile 'shop'") as error:
+        resource.remaining(plan, state(SHOP))
+    assert type(error.value) is CwagentError
+    assert resource.remaining(plan, state()) == plan.summaries
+
+
+@pytest.mark.parametrize("has_profile", [True, False], ids=["exists", "missing"])
+def test_a_resource_keeps_no_state(has_profile):
+    resource = resource_of(Account(has_profile=has_profile), on_existing=REPLACE)
+    before = dict(vars(resource))
+    plan = resource.plan(resource.read())
+    if has_profile:
+        apply(plan, resource.execute, check_mode=False)
+    else:
+        with pytest.raises(CwagentError, match="does not exist"):
+            apply(plan, resource.execute, check_mode=False)
+    resource.remaining(plan, resource.read())
+    assert vars(resource) == before

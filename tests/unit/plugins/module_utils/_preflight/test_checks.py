@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._names import agent_policies
+from ansible_collections.cwagent.iam.plugins.module_utils._preflight.checks import check_inputs, fail_on_problems
+
+REGION = "eu-central-1"
+INSTANCE, OTHER_INSTANCE = "i-0123456789abcdef0", "i-12345678"
+WITHOUT_INPUTS: dict[str, Any] = {
+    "roles": [],
+    "users": [],
+    "instances": {},
+    "parameters": [],
+    "profiles_to_delete": [],
+    "expected_instance_ids": [],
+    "ec2_access": None,
+    "ssm_policy": None,
+    "path": None,
+    "permissions_boundary": None,
+    "tags": None,
+    "window_minutes": None,
+    "credentials_directory": None,
+}
+"""The options of the module as they are if none is given."""
+SERVER = {"name": "Server", "access": "server"}
+ADMIN = {"name": "Admin", "access": "admin", "admin_window": True}
+WITHOUT_ACCESS = {"server": {"name": "Server"}, "admin": ADMIN, "on_existing": "keep"}
+
+
+def access(server: dict[str, Any] | None = None, admin: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"server": {**SERVER, **(server or {})}, "admin": {**ADMIN, **(admin or {})}, "on_existing": "keep"}
+
+
+def problems_of(region: str | None = REGION, **options: Any) -> list[str]:
+    with pytest.raises(InvalidInput) as failure:
+        check_inputs({**WITHOUT_INPUTS, **options}, region)
+    problems = failure.value.details["problems"]
+    assert str(failure.value) == f"{' '.join(problems)} Nothing was changed."
+    return problems
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("roles", ["a b"], "'a b' is not a valid role name: IAM allows 1 to 64 characters"),
+        ("roles", ["x" * 65], "is not a valid role name"),
+        ("roles", ["Agent", "AGENT"], "'Agent' and 'AGENT' differ only by case"),
+        ("users", ["a/b"], "'a/b' is not a valid user name: IAM allows 1 to 64 characters"),
+        ("users", ["web", "Web"], "'web' and 'Web' differ only by case"),
+        ("parameters", ["linux"], "parameter name 'linux' does not begin with AmazonCloudWatch-"),
+        ("parameters", ["AmazonCloudWatch-a b"], "parameter name 'AmazonCloudWatch-a b': AWS allows"),
+        ("instances", {"": ["i-1"]}, "'i-1' is not a valid EC2 instance ID"),
+        ("instances", {REGION: [INSTANCE], "us-east-1": ["web-1"]}, "'web-1' is not a valid EC2 instance ID"),
+        ("instances", {"us-east-1": {"a": 1}}, "instances: the value of 'us-east-1' is not a list of instance IDs"),
+        ("path", "monitoring", "'monitoring' is not a valid IAM path"),
+        ("permissions_boundary", "bound", "permissions_boundary: 'bound' is not the ARN of a managed policy"),
+        ("tags", {"aws:a": "b"}, "tag 'aws:a': AWS reserves"),
+        ("tags", {"a": "?"}, "tag 'a': AWS allows letters"),
+        ("window_minutes", 0, "must be between 1 and 720 minutes, not 0"),
+        ("window_minutes", 721, "must be between 1 and 720 minutes, not 721"),
+        ("credentials_directory", __file__, "is not a folder"),
+        ("ec2_access", access(server={"name": "a b"}), "'a b' is not a valid role name"),
+        ("ec2_access", access(admin={"instance_profile": "a b"}), "'a b' is not a valid instance profile name"),
+        ("ec2_access", access(server={"access": "all"}), "ec2_access.server: value of access must be one of"),
+        ("ec2_access", access(admin={"state": "absent"}), "ec2_access.admin: state cannot be absent."),
+        ("ec2_access", access(server={"replace": True}), "ec2_access.server: replace. Supported parameters include"),
+        (
+            "ec2_access",
+            WITHOUT_ACCESS,
+            "ec2_access.server: state is present but all of",
+        ),
+        ("ec2_access", access(admin={"max_session_duration": 60}), "max_session_duration"),
+        ("ec2_access", access(admin={"managed_policies": ["x"]}), "managed_policies: 'x' is not the ARN"),
+    ],
+)
+def test_each_option_is_checked(option: str, value: Any, message: str) -> None:
+    [problem] = problems_of(**{option: value})
+    assert message in problem
+
+
+VALID: dict[str, Any] = {
+    "roles": ["Server", "Admin"],
+    "users": ["web", "db"],
+    "instances": {"": [INSTANCE], "us-east-1": [OTHER_INSTANCE]},
+    "parameters": ["AmazonCloudWatch-linux", "AmazonCloudWatch-windows"],
+    "profiles_to_delete": ["Server"],
+    "expected_instance_ids": [INSTANCE],
+    "ec2_access": access(),
+    "path": "/monitoring/",
+    "permissions_boundary": "arn:aws:iam::123456789012:policy/bound",
+    "tags": {"team": "ops"},
+    "window_minutes": 15,
+}
+
+
+@pytest.mark.parametrize("option", VALID)
+def test_a_valid_option_has_no_problem(option: str) -> None:
+    check_inputs({**WITHOUT_INPUTS, option: VALID[option]}, REGION)
+
+
+@pytest.mark.parametrize("minutes", [1, 720])
+def test_the_limits_of_the_window_are_valid(minutes: int) -> None:
+    check_inputs({**WITHOUT_INPUTS, "window_minutes": minutes}, REGION)
+
+
+def test_no_option_needs_to_be_given() -> None:
+    found = check_inputs(WITHOUT_INPUTS, None)
+    assert (found.instances, found.roles, found.on_existing) == ({}, {}, "keep")
+
+
+def test_all_problems_are_reported_together() -> None:
+    problems = problems_of(
+        roles=["a b", "A", "a"],
+        users=["c d"],
+        parameters=["x", "y"],
+        instances={"": ["i-1"], "us-east-1": {"a": 1}},
+        path="p",
+        window_minutes=0,
+        credentials_directory=__file__,
+        ec2_access=access({"name": "e f"}, {"name": "g h"}),
+    )
+    expected = [
+        "'a b'", "'c d'", "'x'", "'y'", "'A' and 'a'", "0", "'us-east-1'", "'i-1'", "'p'", "folder", "'e f'", "'g h'",
+    ]  # fmt: skip
+    assert len(problems) == len(expected)
+    assert [text for text, problem in zip(expected, problems, strict=True) if text not in problem] == []
+
+
+def test_a_problem_that_several_options_have_is_reported_once() -> None:
+    assert len(problems_of(roles=["a b", "a b"], ec2_access=access({"name": "a b"}))) == 1
+
+
+def test_the_partition_comes_from_the_region() -> None:
+    boundary = VALID["permissions_boundary"]
+    [problem] = problems_of("cn-north-1", permissions_boundary=boundary)
+    assert "belongs to partition aws, but the region in use is in aws-cn" in problem
+
+
+def test_a_folder_that_does_not_exist_is_valid_and_not_created(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "keys"
+    check_inputs({**WITHOUT_INPUTS, "credentials_directory": str(folder), "users": ["web"]}, REGION)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_relative_folder_is_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    check_inputs({**WITHOUT_INPUTS, "credentials_directory": "keys"}, REGION)
+
+
+def test_a_shared_folder_is_a_problem(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    (tmp_path / "other").touch()
+    [problem] = problems_of(credentials_directory=str(tmp_path))
+    assert "others can read it and it" in problem
+
+
+@pytest.mark.parametrize(
+    ("given", "ids"),
+    [
+        ([INSTANCE, OTHER_INSTANCE], [INSTANCE, OTHER_INSTANCE]),
+        (f"{INSTANCE},{OTHER_INSTANCE}", [INSTANCE, OTHER_INSTANCE]),
+        ([], []),
+        (None, []),
+    ],
+)
+def test_instances_are_listed_by_region(given: Any, ids: list[str]) -> None:
+    found = check_inputs({**WITHOUT_INPUTS, "instances": {"": given, "us-east-1": [INSTANCE]}}, REGION)
+    assert found.instances == {"": ids, "us-east-1": [INSTANCE]}
+
+
+def test_the_desired_roles_are_returned_by_access() -> None:
+    options = {**WITHOUT_INPUTS, "ec2_access": {**access(admin={"instance_profile": "P"}), "on_existing": "replace"}}
+    found = check_inputs(options, "cn-north-1")
+    assert {access: (role.name, role.profile) for access, role in found.roles.items()} == {
+        "server": ("Server", "Server"),
+        "admin": ("Admin", "P"),
+    }
+    assert found.roles["admin"].declared.admin_window
+    assert not found.roles["server"].declared.admin_window
+    assert found.roles["server"].declared.attach < agent_policies("aws-cn")
+    assert found.roles["server"].service == "ec2.amazonaws.com.cn"
+    assert found.on_existing == "replace"
+
+
+def test_the_profiles_to_delete_are_returned_with_the_instances_that_may_have_them() -> None:
+    options = {**WITHOUT_INPUTS, "profiles_to_delete": ["P"], "expected_instance_ids": [INSTANCE]}
+    found = check_inputs(options, REGION)
+    assert (found.profiles_to_delete, found.expected_instance_ids) == (["P"], [INSTANCE])
+
+
+def test_no_problems_are_no_error() -> None:
+    fail_on_problems([])

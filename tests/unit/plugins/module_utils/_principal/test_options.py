@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from declarations import ADMIN, BOUNDARY, CUSTOM, SERVER, SSM_CORE, SSM_DEPRECATED
+
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._principal import options
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.options import PRINCIPAL_SPEC, declared
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import Declared, PrincipalState
+
+
+def declare(region: str | None = "eu-central-1", **params: Any) -> Declared:
+    """What these options declare, with the defaults of all others."""
+    defaults = {option: settings.get("default") for option, settings in PRINCIPAL_SPEC.items()}
+    return declared({**defaults, "access": "server", **params}, region)
+
+
+def test_declared():
+    found = declare(managed_policies=[CUSTOM], path="/m/", permissions_boundary=BOUNDARY, exclusive=True)
+    assert (found.attach, found.detach) == ({SERVER, CUSTOM}, {ADMIN})
+    assert found.managed == {SERVER, ADMIN, SSM_CORE, SSM_DEPRECATED, CUSTOM}
+    assert (found.path, found.boundary, found.exclusive, found.tags) == ("/m/", BOUNDARY, True, None)
+
+
+def test_the_agent_policies_are_managed_even_without_access():
+    assert declare(access=None, state="absent").managed == {SERVER, ADMIN, SSM_CORE, SSM_DEPRECATED}
+
+
+def test_access_decides_the_policy():
+    assert declare(access="admin").attach == {ADMIN}
+
+
+@pytest.mark.parametrize(
+    ("region", "partition"), [("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov"), (None, "aws")]
+)
+def test_the_policies_are_those_of_the_partition(region, partition):
+    assert declare(region).attach == {SERVER.replace("arn:aws:", f"arn:{partition}:")}
+
+
+@pytest.mark.parametrize(
+    ("option", "exclusive", "purges"),
+    [(None, False, False), (None, True, True), (True, False, True), (False, True, False)],
+)
+def test_exclusive_purges_tags_by_default(option, exclusive, purges):
+    assert declare(purge_tags=option, exclusive=exclusive).purge_tags is purges
+
+
+def test_tags_are_converted_to_text():
+    tags = {"a": True, "b": False, "c": None, "d": 1, 5: "e"}
+    assert declare(tags=tags).tags == {"a": "true", "b": "false", "c": "", "d": "1", "5": "e"}
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"managed_policies": ["ReadOnlyAccess"]}, "managed_policies: 'ReadOnlyAccess' is not the ARN"),
+        ({"managed_policies": [CUSTOM.replace("aws:", "aws-cn:", 1)]}, "belongs to partition aws-cn"),
+        ({"permissions_boundary": "bound"}, "permissions_boundary: 'bound' is not the ARN"),
+        ({"path": "m"}, "'m' is not a valid IAM path"),
+        ({"tags": {"aws:x": "1"}}, "tag 'aws:x'"),
+    ],
+)
+def test_options_that_aws_would_refuse_are_invalid(params, message):
+    with pytest.raises(InvalidInput, match=message):
+        declare(**params)
+
+
+def test_boundary_none_removes_the_boundary():
+    assert declare(permissions_boundary="none").planned(PrincipalState(boundary=BOUNDARY)).boundary is None
+
+
+@pytest.mark.parametrize(
+    ("ssm_policy", "state", "warns"),
+    [
+        ("AmazonEC2RoleforSSM", "present", True),
+        ("AmazonEC2RoleforSSM", "absent", False),
+        ("AmazonSSMManagedInstanceCore", "present", False),
+    ],
+)
+def test_the_deprecated_policy_causes_a_warning(ssm_policy, state, warns, monkeypatch):
+    warnings: list[str] = []
+    monkeypatch.setattr(options, "warn", warnings.append)
+    declare(ssm_policy=ssm_policy, state=state)
+    assert [text.split()[0] for text in warnings] == (["AmazonEC2RoleforSSM"] if warns else [])

@@ -1,0 +1,156 @@
+"""An AWS account in a few dictionaries, which answers the reading calls of the real gateway in place of boto3."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from botocore import xform_name
+from botocore.exceptions import BotoCoreError, ClientError
+
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import closed_policy
+from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import trust_policy
+
+ARN = "arn:aws:iam::123456789012"
+CLOSED_WINDOW = closed_policy()
+TRUST = trust_policy("ec2.amazonaws.com")
+
+
+def api_error(code: str, message: str = "") -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": message}}, "Operation")
+
+
+@dataclass
+class Role:
+    """A role and the instance profile of the same name. :param window: its admin window's policy."""
+
+    policies: set[str]
+    window: dict[str, Any] | None = None
+    tags: dict[str, str] = field(default_factory=dict)
+    profile_id: str = "AIPA1"
+    is_in_profile: bool = True
+
+
+@dataclass
+class Region:
+    """The instances of a region. :param profiles: by instance, its instance profile and that profile's id."""
+
+    profiles: dict[str, tuple[str, str]] = field(default_factory=dict)
+    restore_tags: dict[str, str] = field(default_factory=dict)
+    states: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Account:
+    """Answers calls by the method that is named like the operation.
+
+    :param calls: the region, operation and arguments of each call, in snake case.
+    :param errors: by operation, or by region and operation, the error in place of an answer.
+    """
+
+    roles: dict[str, Role] = field(default_factory=dict)
+    regions: dict[str, Region] = field(default_factory=dict)
+    errors: dict[str | tuple[str, str], ClientError | BotoCoreError] = field(default_factory=dict)
+    calls: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
+
+    def client(self, service: str, config: Any = None, region: str = "") -> Any:
+        """A boto3 client, as ``AnsibleAWSModule.client`` makes it."""
+        return Client(self, region)
+
+    @property
+    def operations(self) -> list[str]:
+        return [operation for _region, operation, _arguments in self.calls]
+
+    # IAM
+
+    def get_role(self, region: str, role_name: str) -> dict[str, Any]:
+        role = self._role(role_name)
+        tags = [{"Key": key, "Value": value} for key, value in role.tags.items()]
+        arn = f"{ARN}:role/{role_name}"
+        return {
+            "Role": {"RoleName": role_name, "Arn": arn, "Path": "/", "AssumeRolePolicyDocument": TRUST, "Tags": tags}
+        }
+
+    def get_role_policy(self, region: str, role_name: str, policy_name: str) -> dict[str, Any]:
+        window = self._role(role_name).window
+        if window is None:
+            raise api_error("NoSuchEntity")
+        return {"PolicyDocument": window}
+
+    def list_attached_role_policies(self, region: str, role_name: str) -> dict[str, Any]:
+        return {"AttachedPolicies": [{"PolicyArn": arn} for arn in sorted(self._role(role_name).policies)]}
+
+    def list_role_policies(self, region: str, role_name: str) -> dict[str, Any]:
+        return {"PolicyNames": ["CloudWatchAgentAdminWindow"] if self._role(role_name).window else []}
+
+    def get_instance_profile(self, region: str, instance_profile_name: str) -> dict[str, Any]:
+        role = self._role(instance_profile_name)
+        return {
+            "InstanceProfile": {
+                "InstanceProfileName": instance_profile_name,
+                "InstanceProfileId": role.profile_id,
+                "Arn": f"{ARN}:instance-profile/{instance_profile_name}",
+                "Path": "/",
+                "Roles": [{"RoleName": instance_profile_name}] if role.is_in_profile else [],
+            }
+        }
+
+    def _role(self, name: str) -> Role:
+        if name not in self.roles:
+            raise api_error("NoSuchEntity")
+        return self.roles[name]
+
+    # EC2
+
+    def describe_regions(self, region: str) -> dict[str, Any]:
+        return {"Regions": [{"RegionName": name} for name in self.regions if name]}
+
+    def describe_iam_instance_profile_associations(self, region: str, **arguments: Any) -> dict[str, Any]:
+        return {
+            "IamInstanceProfileAssociations": [
+                {
+                    "AssociationId": f"assoc-{instance}",
+                    "InstanceId": instance,
+                    "IamInstanceProfile": {"Arn": f"{ARN}:instance-profile/{profile}", "Id": profile_id},
+                    "State": "associated",
+                }
+                for instance, (profile, profile_id) in self.regions[region].profiles.items()
+            ]
+        }
+
+    def describe_tags(self, region: str, **arguments: Any) -> dict[str, Any]:
+        tags = self.regions[region].restore_tags
+        return {"Tags": [{"ResourceId": instance, "Value": value} for instance, value in tags.items()]}
+
+    def describe_instances(self, region: str, filters: list[dict[str, Any]], **arguments: Any) -> dict[str, Any]:
+        states = self.regions[region].states
+        found = [
+            {"InstanceId": name, "State": {"Name": states[name]}} for name in filters[0]["Values"] if name in states
+        ]
+        return {"Reservations": [{"Instances": found}]}
+
+    # STS
+
+    def get_caller_identity(self, region: str) -> dict[str, Any]:
+        return {"Arn": f"{ARN}:user/ops"}
+
+
+class Client:
+    def __init__(self, account: Account, region: str) -> None:
+        self._account = account
+        self._region = region
+
+    def __getattr__(self, operation: str) -> Callable[..., dict[str, Any]]:
+        return partial(self._answer, operation)
+
+    def _answer(self, operation: str, **arguments: Any) -> dict[str, Any]:
+        account = self._account
+        arguments = {xform_name(name): value for name, value in arguments.items()}
+        account.calls.append((self._region, operation, arguments))
+        for key in (operation, (self._region, operation)):
+            if key in account.errors:
+                raise account.errors[key]
+        answer = getattr(account, operation)(self._region, **arguments)
+        return {**answer, "ResponseMetadata": {"HTTPHeaders": {}}}
