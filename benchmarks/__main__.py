@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: measure all sides, show what they cost, and say whether what must hold does."""
+"""``python -m benchmarks``: measure all sides, print the costs, and check the targets."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("--jobs", nargs="+", choices=JOBS, default=JOBS, help="all of them by default")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, metavar="N", help="how many users")
-    parser.add_argument("--peers", type=int, default=50, metavar="N", help="the most users amazon.aws makes (slow)")
+    parser.add_argument("--peers", type=int, default=50, metavar="N", help="the most users for amazon.aws (slow)")
     parser.add_argument("--delays", type=int, nargs="+", default=(0, 30), metavar="MS", help="milliseconds a call")
     parser.add_argument("--instances", type=int, nargs="+", default=(50, 1000), metavar="N", help="how many instances")
-    parser.add_argument("--throttled", type=int, default=200, metavar="N", help="how many users, throttled; 0 for none")
-    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="how often what is short is measured")
-    parser.add_argument("--check", action="store_true", help="fail when something that must hold does not")
+    parser.add_argument("--throttled", type=int, default=200, metavar="N", help="how many throttled users; 0 for none")
+    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="how often short trials are measured")
+    parser.add_argument("--check", action="store_true", help="fail when a target is missed")
     parser.add_argument("--publish", action="store_true", help="put the tables and the plot into the guide")
     return parser.parse_args()
 
 
 def trials(args: argparse.Namespace) -> Iterator[Trial]:
-    """All that is to be measured."""
+    """All trials."""
     for delay, size, side in itertools.product(args.delays, sorted(args.sizes), USERS.sides):
         if side not in PEERS:
             yield from (
@@ -51,18 +51,18 @@ def trials(args: argparse.Namespace) -> Iterator[Trial]:
         elif size <= args.peers:
             yield Trial(USERS, side, size, Network(delay / 1000))
     for repeat, size, side in itertools.product(range(args.repeats), (1, bounds.ROW), TASKS.sides):
-        yield Trial(TASKS, side, size, phases=[Phase.AGAIN], repeat=repeat)
+        yield Trial(TASKS, side, size, phases=[Phase.REPEAT], repeat=repeat)
     for repeat, side in itertools.product(range(args.repeats), SITE.sides):
         yield Trial(SITE, side, 1, repeat=repeat)
     for size, side in itertools.product(args.instances, INSTANCES.sides):
         yield Trial(INSTANCES, side, size)
     if args.throttled:
         throttled = Network(rate=bounds.RATE, burst=bounds.BURST)
-        yield Trial(USERS, Side.OURS, args.throttled, throttled, [Phase.MAKE])
+        yield Trial(USERS, Side.OURS, args.throttled, throttled, [Phase.CREATE])
 
 
 def measure(args: argparse.Namespace, case: Case) -> Results:
-    """Take all measurements. What a side printed before it failed is kept."""
+    """Take all measurements. The output of failed trials is kept."""
     results = Results(payloads=startup.payloads(case), startups=startup.startups(case))
     for trial in (trial for trial in trials(args) if trial.job.name in args.jobs):
         for measurement in take(trial, case):
@@ -74,18 +74,18 @@ def measure(args: argparse.Namespace, case: Case) -> Results:
     return results
 
 
-def show(results: Results, judged: list[bounds.Bound]) -> None:
-    """All tables, what must hold last."""
+def show(results: Results, evaluated: list[bounds.Bound]) -> None:
+    """Print all tables, the targets last."""
     shown = [*tables.costs(results), tables.payloads(results), tables.stages(results), *tables.imports(results)]
-    for table in [*shown, tables.bounds(judged)]:
+    for table in [*shown, tables.bounds(evaluated)]:
         print(f"\n{table.text()}")
 
 
-def write(results: Results, judged: list[bounds.Bound]) -> None:
-    """Everything as JSON, what a person reads as a page, and the plot."""
-    record = {**asdict(results), "bounds": [{**asdict(bound), "holds": bound.holds} for bound in judged]}
+def write(results: Results, evaluated: list[bounds.Bound]) -> None:
+    """Write all results as JSON, the tables as reStructuredText, and the plot."""
+    record = {**asdict(results), "bounds": [{**asdict(bound), "holds": bound.holds} for bound in evaluated]}
     (OUTPUT / "results.json").write_text(json.dumps(record, indent=1) + "\n")
-    (OUTPUT / "results.rst").write_text(guide.written(results, judged) + "\n")
+    (OUTPUT / "results.rst").write_text(guide.render(results, evaluated) + "\n")
     plot.draw(results, PLOT)
 
 
@@ -95,15 +95,15 @@ def main() -> int:
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder, Emulator.start("ministack") as aws:
         results = measure(args, Case(aws, Path(folder) / "case"))
-    judged = bounds.judged(results)
-    show(results, judged)
-    write(results, judged)
+    evaluated = bounds.evaluate(results)
+    show(results, evaluated)
+    write(results, evaluated)
     if args.publish:
-        guide.publish(results, judged, PLOT)
-    missed = sum(bound.holds is False for bound in judged)
-    print(f"\n{len(judged)} bounds, {missed} missed. {time.monotonic() - began:.0f} s, {OUTPUT / 'results.json'}")
+        guide.publish(results, evaluated, PLOT)
+    missed = sum(bound.holds is False for bound in evaluated)
+    print(f"\n{len(evaluated)} bounds, {missed} missed. {time.monotonic() - began:.0f} s, {OUTPUT / 'results.json'}")
     for failure in results.failures:
-        print(f"could not be measured: {failure}", file=sys.stderr)
+        print(f"not measured, because it failed: {failure}", file=sys.stderr)
     return 1 if results.failures or (args.check and missed) else 0
 
 

@@ -1,4 +1,4 @@
-"""What must hold, and whether it does."""
+"""The targets, and whether they are met."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ FLEET, SMALL, LARGE = 200, 50, 1000
 ROW = 20
 RATE, BURST = 10, 20
 PAGE = 1000
-"""How many principals one page of the bulk read shows."""
+"""The number of principals on a page of the bulk read."""
 FILTER_VALUES = 200
-"""How many instances one page of a filtered read shows."""
+"""The number of instances on a page of a filtered read."""
 SAME_JOB = {"cwagent_iam_role": ("iam_role",), "cwagent_iam_user": ("iam_user", "iam_access_key")}
-"""By module of ours, those of amazon.aws that it takes the place of; each is sent to the host."""
+"""By module of this collection, the modules of amazon.aws that it replaces. Each of them is sent to the host."""
 
 
 @dataclass(frozen=True)
 class Bound:
-    """One thing that must hold.
+    """One target.
 
-    :param number: of the requirement it belongs to.
+    :param number: the number of its requirement.
     :param measured: ``None`` where it was not measured.
-    :param least: whether the limit is the least that it may be; otherwise the most.
+    :param least: whether the limit is a minimum; otherwise it is a maximum.
     """
 
     number: int
@@ -45,8 +45,8 @@ class Bound:
         return self.measured >= self.limit if self.least else self.measured <= self.limit
 
 
-def judged(results: Results) -> list[Bound]:
-    """Every bound, in order."""
+def evaluate(results: Results) -> list[Bound]:
+    """All bounds, in the order of their requirements."""
     return [
         *_fast(results),
         *_idle(results),
@@ -63,13 +63,13 @@ def _at(delay: int) -> str:
 
 
 def _fast(results: Results) -> Iterator[Bound]:
-    ping = results.find(TASKS, Side.PING, Phase.AGAIN, 1)
+    ping = results.find(TASKS, Side.PING, Phase.REPEAT, 1)
     for delay in results.delays(USERS):
-        yield _times_faster(1, results, Phase.MAKE, delay)
-        ours = results.wall(USERS, Side.OURS, Phase.MAKE, FLEET, delay=delay)
-        floor = results.wall(USERS, Side.FLOOR, Phase.MAKE, FLEET, delay=delay)
+        yield _times_faster(1, results, Phase.CREATE, delay)
+        ours = results.wall(USERS, Side.OURS, Phase.CREATE, FLEET, delay=delay)
+        floor = results.wall(USERS, Side.FLOOR, Phase.CREATE, FLEET, delay=delay)
         above = ours - ping.wall if ours and ping else None
-        what = f"{FLEET} users made {_at(delay)}: wall time without that of a playbook with one ping, over boto3's"
+        what = f"{FLEET} users created {_at(delay)}: wall time without that of a playbook with one ping, over boto3's"
         yield Bound(1, what, ratio(above, floor), 2.5, "times")
 
 
@@ -84,8 +84,8 @@ def _times_faster(number: int, results: Results, phase: Phase, delay: int) -> Bo
 
 def _idle(results: Results) -> Iterator[Bound]:
     for delay in results.delays(USERS):
-        yield _times_faster(2, results, Phase.AGAIN, delay)
-    ours = results.find(USERS, Side.OURS, Phase.AGAIN, FLEET)
+        yield _times_faster(2, results, Phase.REPEAT, delay)
+    ours = results.find(USERS, Side.OURS, Phase.REPEAT, FLEET)
     pages = math.ceil(FLEET / PAGE)
     yield Bound(2, f"{FLEET} users, nothing to do: calls", float(ours.calls) if ours else None, pages + FLEET, "calls")
 
@@ -104,24 +104,24 @@ def _growth(results: Results) -> Iterator[Bound]:
 
 
 def _site(results: Results) -> Iterator[Bound]:
-    for phase, limit in ((Phase.MAKE, 45), (Phase.AGAIN, 14)):
+    for phase, limit in ((Phase.CREATE, 45), (Phase.REPEAT, 14)):
         ours = results.find(SITE, Side.OURS, phase, 1)
         calls = ours.calls - (ours.waits or 0) if ours else None
         yield Bound(4, f"site.yml, {phase}: calls without waits", calls, limit, "calls")
-    walls = [results.wall(SITE, side, Phase.AGAIN, 1, delay=0) for side in (Side.OURS, Side.PEER)]
+    walls = [results.wall(SITE, side, Phase.REPEAT, 1, delay=0) for side in (Side.OURS, Side.PEER)]
     yield Bound(4, "site.yml, nothing to do: wall time over the peer's", ratio(*walls), 0.8, "times")
 
 
 def _instances(results: Results) -> Iterator[Bound]:
-    """With more instances, more pages: reads may grow by two for each, one before the writes and one after them."""
-    sizes = results.sizes(INSTANCES, Side.OURS, Phase.MAKE, 0)
-    large = results.find(INSTANCES, Side.OURS, Phase.MAKE, sizes[-1]) if sizes else None
-    small = results.find(INSTANCES, Side.OURS, Phase.MAKE, sizes[0]) if len(sizes) > 1 else None
+    """Each further page of instances may add two reads: one before the writes and one after them."""
+    sizes = results.sizes(INSTANCES, Side.OURS, Phase.CREATE, 0)
+    large = results.find(INSTANCES, Side.OURS, Phase.CREATE, sizes[-1]) if sizes else None
+    small = results.find(INSTANCES, Side.OURS, Phase.CREATE, sizes[0]) if len(sizes) > 1 else None
     if large and small:
         pages = math.ceil(large.size / FILTER_VALUES) - math.ceil(small.size / FILTER_VALUES)
         what = f"instances: more reads for {large.size} than for {small.size}, {pages} more pages"
         yield Bound(5, what, large.reads - small.reads, 2 * pages, "calls")
-    idle = results.find(INSTANCES, Side.OURS, Phase.AGAIN, sizes[-1]) if sizes else None
+    idle = results.find(INSTANCES, Side.OURS, Phase.REPEAT, sizes[-1]) if sizes else None
     what = f"{idle.size if idle else LARGE} instances, nothing to do: calls"
     yield Bound(5, what, float(idle.calls) if idle else None, 4, "calls")
 
@@ -148,10 +148,10 @@ def _startup(results: Results) -> Iterator[Bound]:
         if startup.side == Side.OURS:
             own = [name for name in startup.unused if ".cwagent." in name]
             yield Bound(7, f"{startup.module}: files sent and not imported", float(len(own)), 0, "files")
-            yield Bound(7, f"{startup.module}: clients made and not used", float(startup.idle_clients), 0, "clients")
+            yield Bound(7, f"{startup.module}: clients created and not used", float(startup.idle_clients), 0, "clients")
 
 
 def _task(results: Results, side: Side) -> float | None:
-    """The seconds of a task in a row, without the start of ansible-playbook."""
-    one, row = (results.wall(TASKS, side, Phase.AGAIN, size, delay=0) for size in (1, ROW))
+    """The seconds per task in a row, without the start of ansible-playbook."""
+    one, row = (results.wall(TASKS, side, Phase.REPEAT, size, delay=0) for size in (1, ROW))
     return (row - one) / (ROW - 1) if one and row else None

@@ -1,4 +1,4 @@
-"""The account and the controller that every side of a job starts with."""
+"""The account and the files with which every side of a job starts."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ TRUST = {
 
 @dataclass(frozen=True)
 class Fleet:
-    """What a job is done on.
+    """The account for a job.
 
-    :param role: whether the role and its instance profile are there already.
+    :param role: whether the role and its instance profile exist already.
     :param times: how often a task is repeated in a row.
     """
 
@@ -36,11 +36,11 @@ class Fleet:
 
 @dataclass(frozen=True)
 class Network:
-    """What lies between a side and AWS.
+    """The network between a side and AWS.
 
-    :param delay: seconds that every call takes longer.
-    :param rate: calls a second that AWS lets through; 0 for all.
-    :param burst: calls that it lets through at once before that.
+    :param delay: additional seconds per call.
+    :param rate: calls a second that AWS allows; 0 for all.
+    :param burst: calls that it allows at once before that.
     """
 
     delay: float = 0
@@ -48,7 +48,7 @@ class Network:
     burst: int = 0
 
     def faults(self) -> list[Fault]:
-        """The emulator's faults that make it."""
+        """The faults with which the emulator simulates it."""
         slow = [Fault(Kind.DELAY, seconds=self.delay)] if self.delay else []
         throttled = [Fault(Kind.RATE, rate=self.rate, burst=self.burst)] if self.rate else []
         return slow + throttled
@@ -56,13 +56,13 @@ class Network:
 
 @dataclass(frozen=True)
 class Case:
-    """An emulated account and a folder for what a side needs and leaves."""
+    """An emulated account, and a folder for the input and output of a side."""
 
     aws: Emulator
     folder: Path
 
     def prepare(self, fleet: Fleet) -> None:
-        """Empty both, launch the instances, and write down what the job is about."""
+        """Empty both, launch the instances, and write the input of the job."""
         self.aws.disarm()
         self.aws.reset()
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -70,12 +70,12 @@ class Case:
         users = [f"CloudWatchAgentServerUser-{number:04}" for number in range(1, fleet.users + 1)]
         instances = self.aws.instances(fleet.instances) if fleet.instances else []
         if fleet.role:
-            self._make_role()
+            self._create_role()
         self._write("linux.json", CONFIG)
         self._write("hosts.json", self._inventory(users, instances))
         self._write("job.json", {**self._variables(), "users": users, "instances": instances, "times": fleet.times})
 
-    def _make_role(self) -> None:
+    def _create_role(self) -> None:
         iam = self.aws.client("iam")
         iam.create_role(RoleName=ROLE, AssumeRolePolicyDocument=json.dumps(TRUST))
         iam.attach_role_policy(RoleName=ROLE, PolicyArn=POLICY)
@@ -92,7 +92,7 @@ class Case:
         }
 
     def _inventory(self, users: list[str], instances: list[str]) -> dict[str, Any]:
-        """A host for every user and instance, all on this machine; the first instance is the administrator."""
+        """A host for every user and instance, all on this machine. The first instance is the admin instance."""
         hosts = {name: self._instance(name) for name in instances}
         groups: Mapping[str, Mapping[str, Any]] = {
             "cwagent_ec2_servers": hosts,

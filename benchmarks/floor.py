@@ -1,4 +1,4 @@
-"""The jobs by bare boto3 on ten threads, the floor: ``python floor.py users|instances JOB_FILE``."""
+"""The jobs in plain boto3 on ten threads, as a lower bound: ``python floor.py users|instances JOB_FILE``."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def users(job: dict[str, Any]) -> None:
     pages = iam.get_paginator("get_account_authorization_details").paginate(
         Filter=["User"], PaginationConfig={"PageSize": 1000}
     )
-    held = {
+    policies = {
         user["UserName"]: [policy["PolicyArn"] for policy in user["AttachedManagedPolicies"]]
         for page in pages
         for user in page["UserDetailList"]
     }
 
-    def make(name: str) -> None:
-        if name not in held:
+    def create(name: str) -> None:
+        if name not in policies:
             iam.create_user(UserName=name)
-        if POLICY not in held.get(name, []):
+        if POLICY not in policies.get(name, []):
             iam.attach_user_policy(UserName=name, PolicyArn=POLICY)
         if not iam.list_access_keys(UserName=name)["AccessKeyMetadata"]:
             key = iam.create_access_key(UserName=name)["AccessKey"]
@@ -43,7 +43,7 @@ def users(job: dict[str, Any]) -> None:
             file.write_text(json.dumps([key["AccessKeyId"], key["SecretAccessKey"]]))
 
     with ThreadPoolExecutor(THREADS) as pool:
-        list(pool.map(make, job["users"]))
+        list(pool.map(create, job["users"]))
 
 
 def instances(job: dict[str, Any]) -> None:
@@ -52,13 +52,13 @@ def instances(job: dict[str, Any]) -> None:
     pages = ec2.get_paginator("describe_iam_instance_profile_associations").paginate(
         PaginationConfig={"PageSize": 1000}
     )
-    held = {each["InstanceId"] for page in pages for each in page["IamInstanceProfileAssociations"]}
+    associated = {each["InstanceId"] for page in pages for each in page["IamInstanceProfileAssociations"]}
 
-    def put_on(instance: str) -> None:
+    def associate(instance: str) -> None:
         ec2.associate_iam_instance_profile(InstanceId=instance, IamInstanceProfile={"Name": PROFILE})
 
     with ThreadPoolExecutor(THREADS) as pool:
-        list(pool.map(put_on, [name for name in job["instances"] if name not in held]))
+        list(pool.map(associate, [name for name in job["instances"] if name not in associated]))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Putting what was measured into the guide."""
+"""Writes the results into the guide."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ PLOT = CHECKOUT / "docs" / "images" / "performance.png"
 BEGIN, END = ".. begin of what make bench writes\n", ".. end of what make bench writes\n"
 
 
-def publish(results: Results, judged: Sequence[Bound], plot: Path) -> None:
-    """Replace what is between the two marks on the page, and the plot."""
+def publish(results: Results, evaluated: Sequence[Bound], plot: Path) -> None:
+    """Replace the text between the two marks on the page, and the plot."""
     shutil.copyfile(plot, PLOT)
-    PAGE.write_text(between(PAGE.read_text(), written(results, judged)))
+    PAGE.write_text(between(PAGE.read_text(), render(results, evaluated)))
 
 
 def between(page: str, text: str) -> str:
@@ -33,14 +33,20 @@ def between(page: str, text: str) -> str:
     before, _, rest = page.partition(BEGIN)
     _, found, after = rest.partition(END)
     if not found:
-        raise ValueError("the page has lost the marks between which the measurements go")
+        raise ValueError("the page lacks the marks for the measurements")
     return f"{before}{BEGIN}\n{text}\n\n{END}{after}"
 
 
-def written(results: Results, judged: Sequence[Bound]) -> str:
-    """What goes between the marks."""
+def render(results: Results, evaluated: Sequence[Bound]) -> str:
+    """The text between the marks."""
     when = f"{datetime.now(UTC):%Y-%m-%d}"
     with_what = f"Python {platform.python_version()}, ansible-core {ansible_core}, boto3 {version('boto3')}"
     jobs = [table for job in (USERS, SITE, TASKS) for table in tables.costs_of(results, job)]
-    shown = [tables.bounds(judged), *jobs, *tables.throttled(results), tables.stages(results), tables.payloads(results)]
+    shown = [
+        tables.bounds(evaluated),
+        *jobs,
+        *tables.throttled(results),
+        tables.stages(results),
+        tables.payloads(results),
+    ]
     return "\n\n".join([f"Measured on {when} with {with_what}.", *(table.rst() for table in shown)])

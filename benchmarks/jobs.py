@@ -1,4 +1,4 @@
-"""The jobs as data: what each is done on, and by which program on each side."""
+"""The jobs as data: the account for each, and the program of each side."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FORKS = 10
 
 
 class Side(StrEnum):
-    """Who does a job."""
+    """The sides that are compared."""
 
     OURS = "cwagent.iam"
     LOOP = "amazon.aws, a loop"
@@ -27,15 +27,15 @@ class Side(StrEnum):
 
 PEERS = (Side.LOOP, Side.HOSTS, Side.PEER)
 SEQUENTIAL = (Side.OURS, Side.LOOP, Side.PEER)
-"""Those whose tasks run one after the other."""
+"""The sides whose tasks run one after the other."""
 
 
 @dataclass(frozen=True)
 class Job:
     """One job.
 
-    :param fleet: by size, what it is done on.
-    :param sides: by side, a program and its arguments; ``{folder}`` stands for the folder of the case.
+    :param fleet: the fleet for a size.
+    :param sides: by side, a program and its arguments; ``{folder}`` is replaced by the folder of the case.
     """
 
     name: str
@@ -48,18 +48,18 @@ class Job:
         return [argument.format(folder=folder) for argument in self.sides[side]]
 
 
-def plays(playbook: Path, *options: str) -> tuple[str, ...]:
+def ansible_playbook(playbook: Path, *options: str) -> tuple[str, ...]:
     """A run of ansible-playbook."""
     return ("ansible-playbook", str(playbook), "-e", "@{folder}/job.json", *options)
 
 
-def compared(name: str, *options: str) -> tuple[str, ...]:
-    """A run of a playbook that is written for the comparison."""
-    return plays(HERE / "playbooks" / f"{name}.yml", *options)
+def benchmark_playbook(name: str, *options: str) -> tuple[str, ...]:
+    """A run of a playbook for the comparison."""
+    return ansible_playbook(HERE / "playbooks" / f"{name}.yml", *options)
 
 
-def bare(name: str) -> tuple[str, ...]:
-    """A run of bare boto3."""
+def plain_boto3(name: str) -> tuple[str, ...]:
+    """A run of plain boto3."""
     return (sys.executable, str(HERE / "floor.py"), name, "{folder}/job.json")
 
 
@@ -70,30 +70,34 @@ USERS = Job(
     "Users with a policy and a saved key",
     lambda size: Fleet(users=size),
     {
-        Side.OURS: compared("users_ours"),
-        Side.LOOP: compared("users_loop"),
-        Side.HOSTS: compared("users_hosts", *INVENTORY, "--forks", str(FORKS)),
-        Side.FLOOR: bare("users"),
+        Side.OURS: benchmark_playbook("users_ours"),
+        Side.LOOP: benchmark_playbook("users_loop"),
+        Side.HOSTS: benchmark_playbook("users_hosts", *INVENTORY, "--forks", str(FORKS)),
+        Side.FLOOR: plain_boto3("users"),
     },
 )
 INSTANCES = Job(
     "instances",
-    "Instances to put a profile on",
+    "Instances to associate with a profile",
     lambda size: Fleet(instances=size, role=True),
-    {Side.OURS: compared("instances_ours"), Side.FLOOR: bare("instances")},
+    {Side.OURS: benchmark_playbook("instances_ours"), Side.FLOOR: plain_boto3("instances")},
 )
 SITE = Job(
     "site",
     "The whole of site.yml, one instance and two users",
     lambda _: Fleet(users=2, instances=1),
     {
-        Side.OURS: plays(HERE.parent / "playbooks" / "site.yml", *INVENTORY),
-        Side.PEER: compared("site_peer", *INVENTORY),
+        Side.OURS: ansible_playbook(HERE.parent / "playbooks" / "site.yml", *INVENTORY),
+        Side.PEER: benchmark_playbook("site_peer", *INVENTORY),
     },
 )
 TASKS = Job(
     "tasks",
-    "A task on a role, so many in a row",
+    "A task on a role, repeated in a row",
     lambda size: Fleet(role=True, times=size),
-    {Side.OURS: compared("tasks_ours"), Side.PEER: compared("tasks_peer"), Side.PING: compared("tasks_ping")},
+    {
+        Side.OURS: benchmark_playbook("tasks_ours"),
+        Side.PEER: benchmark_playbook("tasks_peer"),
+        Side.PING: benchmark_playbook("tasks_ping"),
+    },
 )

@@ -1,6 +1,6 @@
-"""Runs a program and says what it took: ``python -I -S launcher.py RESULT_FILE PROGRAM...``.
+"""Runs a program and writes what it used: ``python -I -S launcher.py RESULT_FILE PROGRAM...``.
 
-A process begins with the peak memory of the one that started it, so that one has to be small: this one is.
+A process inherits the peak memory of the process that started it, so the starter has to be small, like this one.
 """
 
 from __future__ import annotations

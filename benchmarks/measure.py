@@ -1,4 +1,4 @@
-"""Taking measurements: a side does a job from nothing, and again with nothing to do."""
+"""Takes measurements: each side does a job on an empty account, and repeats it with nothing to do."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from .process import cpu_of, environment, run
 
 
 class Phase(StrEnum):
-    """What there is to do."""
+    """How much there is to do."""
 
-    MAKE = "from nothing"
-    AGAIN = "nothing to do"
+    CREATE = "from nothing"
+    REPEAT = "nothing to do"
 
 
-BOTH = (Phase.MAKE, Phase.AGAIN)
+BOTH = (Phase.CREATE, Phase.REPEAT)
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One side of a job at one size. :param repeat: tells trials of the same kind apart."""
+    """One side of a job at one size. :param repeat: the number among trials of the same kind."""
 
     job: Job
     side: Side
@@ -43,20 +43,20 @@ class Trial:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one run cost.
+    """The costs of one run.
 
     :param delay: milliseconds a call.
-    :param rate: calls a second that were let through; 0 for all.
+    :param rate: calls a second that were allowed; 0 for all.
     :param wall: seconds.
     :param cpu: seconds of processor time, without the emulator's.
     :param emulator_cpu: seconds of processor time that the emulator took.
-    :param memory: MiB that the largest process held at most.
-    :param calls: AWS calls, tries that AWS refused included.
+    :param memory: peak memory of the largest process in MiB.
+    :param calls: AWS calls, including throttled attempts.
     :param reads: those of them that change nothing.
-    :param waits: reads by tasks that had made their last write, to see whether AWS shows what was done; ``None`` where
-        tasks run side by side, or there are none.
-    :param throttled: calls that AWS refused since they were too many.
-    :param connections: connections that the calls came over.
+    :param waits: reads after the last write of a task, which wait until the changes are visible; ``None`` where
+        tasks run in parallel, or there are none.
+    :param throttled: throttled calls.
+    :param connections: connections of these calls.
     :param calling: seconds from the first call to the last.
     """
 
@@ -81,12 +81,12 @@ class Measurement:
 
     @property
     def failed(self) -> bool:
-        """Whether the job was not done."""
+        """Whether the run failed."""
         return self.code != 0
 
 
 def take(trial: Trial, case: Case) -> Iterator[Measurement]:
-    """Measure a trial on an empty account. What the side prints is in ``output.txt`` of the case."""
+    """Measure a trial on an empty account. The output of the side is in ``output.txt`` of the case."""
     case.prepare(trial.job.fleet(trial.size))
     for fault in trial.network.faults():
         case.aws.arm(fault)
@@ -129,5 +129,5 @@ def _run(trial: Trial, phase: Phase, case: Case, program: list[str], env: dict[s
 
 
 def output_of(case: Case) -> Path:
-    """Where the output of the latest trial is."""
+    """The file with the output of the latest trial."""
     return case.folder / "output.txt"

@@ -1,4 +1,4 @@
-"""What users cost on every side, against how many they are."""
+"""Plots the wall time of every side against the number of users."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ STYLES = {
     Side.HOSTS: ("#e08e0b", "^"),
     Side.FLOOR: ("#6b7280", "D"),
 }
-LINES = {Phase.MAKE: "-", Phase.AGAIN: ":"}
+LINES = {Phase.CREATE: "-", Phase.REPEAT: ":"}
 
 
 def draw(results: Results, file: Path) -> None:
-    """A pair of axes for every delay; full lines from nothing, dotted ones with nothing to do."""
+    """Draw axes for every delay, with solid lines for an empty account and dotted ones for nothing to do."""
     delays = results.delays(USERS)
     if not delays:
         return

@@ -1,4 +1,4 @@
-"""Running a program and seeing what it costs."""
+"""Runs a program and measures what it uses."""
 
 from __future__ import annotations
 
@@ -10,20 +10,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from emulator import Emulator
+from emulator import Emulator, program_environment
 
 CHECKOUT = Path(__file__).parents[1]
 LAUNCHER = Path(__file__).with_name("launcher.py")
-FOREIGN = ("AWS_", "ANSIBLE_", "BOTO_", "PYTHON", "http", "HTTP", "all_proxy", "ALL_PROXY")
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What a program and all it started cost.
+    """What a program and its child processes used.
 
     :param wall: seconds.
     :param cpu: seconds of processor time.
-    :param memory: MiB that the largest of its processes held at most.
+    :param memory: peak memory of the largest process in MiB.
     :param began: ``time.monotonic`` when it was started.
     """
 
@@ -35,15 +34,13 @@ class Usage:
 
 
 def environment(aws: Emulator, folder: Path, **more: str) -> dict[str, str]:
-    """A clean environment with the emulator's root keys and a home of its own."""
-    clean = {key: value for key, value in os.environ.items() if not key.startswith(FOREIGN)}
-    path = os.pathsep.join([str(Path(sys.executable).parent), clean["PATH"]])
+    """A clean environment with the emulator's root keys and ``folder`` as home."""
     temporary = {f"ANSIBLE_{place}_TEMP": str(folder / "tmp") for place in ("LOCAL", "REMOTE")}
-    return {**clean, "PATH": path, "HOME": str(folder), "LC_ALL": "C.UTF-8", **temporary, **aws.env(), **more}
+    return program_environment({"HOME": str(folder)}, temporary, aws.env(), more)
 
 
 def run(arguments: Sequence[str], env: dict[str, str], log: Path) -> Usage:
-    """Run a program to its end; what it prints is added to ``log``."""
+    """Run a program to its end. Its output is appended to ``log``."""
     result = log.with_name("usage.json")
     with log.open("a") as output:
         subprocess.run(
@@ -59,6 +56,6 @@ def run(arguments: Sequence[str], env: dict[str, str], log: Path) -> Usage:
 
 
 def cpu_of(pid: int) -> float:
-    """The seconds of processor time that a running process has taken."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()  # the name before it can hold anything
+    """The processor time in seconds that a running process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()  # the name before it can contain spaces
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -1,10 +1,10 @@
-"""Runs a module as Ansible sent it, and says where its time goes: ``python stages.py RESULT_FILE MODULE_FILE``.
+"""Runs a module as Ansible sends it and measures its stages: ``python stages.py RESULT_FILE MODULE_FILE``.
 
-The functions that take the time are wrapped, and so are imports; what one spends inside another counts for the inner
-one alone. The rest is Ansible's wrapper, the arguments, and the module's own code.
+The slow functions and imports are wrapped. Time in a nested stage counts only for the inner stage. The rest is
+Ansible's wrapper, the arguments, and the module's own code.
 """
 
-# ruff: noqa: E402  the first thing to happen here is to look at the clock
+# ruff: noqa: E402  the clock is read before the other imports
 from __future__ import annotations
 
 import time
@@ -32,15 +32,15 @@ IMPORTS = {
     "botocore": "import boto3 and botocore",
 }
 FUNCTIONS = {
-    ("boto3.session", "Session", "__init__"): "make a session",
-    ("botocore.session", "Session", "__init__"): "make a session",
-    ("botocore.session", "Session", "create_client"): "make a client",
+    ("boto3.session", "Session", "__init__"): "create a session",
+    ("botocore.session", "Session", "__init__"): "create a session",
+    ("botocore.session", "Session", "create_client"): "create a client",
     ("botocore.client", "BaseClient", "_make_api_call"): "AWS calls",
 }
 
 
 class Stages:
-    """What each stage took so far, and how often it was entered."""
+    """The time of each stage so far, and how often it was entered."""
 
     def __init__(self) -> None:
         self.spent: dict[str, float] = defaultdict(float)
@@ -49,14 +49,14 @@ class Stages:
         self._running: list[str] = []
 
     def switch(self) -> None:
-        """Charge the time since the last switch to the stage that is running."""
+        """Add the time since the last switch to the current stage."""
         now = time.monotonic()
         self.spent[self._running[-1] if self._running else "the rest"] += now - self.since
         self.since = now
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Charge what happens inside to a stage."""
+        """Measure the body as a stage."""
         self.switch()
         self._running.append(name)
         try:
@@ -69,8 +69,8 @@ class Stages:
 stages = Stages()
 
 
-def watched(function: Callable[..., Any], name: str) -> Callable[..., Any]:
-    """The function, charged to a stage."""
+def wrap_function(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """The function, measured as a stage."""
 
     @wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -81,17 +81,17 @@ def watched(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     return wrapper
 
 
-def watch_functions() -> None:
-    """Wrap those that have come with the latest import."""
+def wrap_functions() -> None:
+    """Wrap the functions that the latest import has made available."""
     for (module, owner, function), name in list(FUNCTIONS.items()):
         found = getattr(sys.modules.get(module), owner, None)
         if found is not None:
-            setattr(found, function, watched(getattr(found, function), name))
+            setattr(found, function, wrap_function(getattr(found, function), name))
             del FUNCTIONS[module, owner, function]
 
 
-def watch_imports(original: Callable[..., Any]) -> Callable[..., Any]:
-    """The import statement, charged to the stage of what is imported for the first time."""
+def wrap_import(original: Callable[..., Any]) -> Callable[..., Any]:
+    """The import function, which measures first imports as the stage of their package."""
 
     def wrapper(name: str, *args: Any, **kwargs: Any) -> Any:
         group = next((words for start, words in IMPORTS.items() if name.startswith(start)), None)
@@ -99,14 +99,14 @@ def watch_imports(original: Callable[..., Any]) -> Callable[..., Any]:
             return original(name, *args, **kwargs)
         with stages.stage(group):
             module = original(name, *args, **kwargs)
-        watch_functions()
+        wrap_functions()
         return module
 
     return wrapper
 
 
 def write() -> None:
-    """Say what was seen so far; the caller knows when the process was started and when it was gone."""
+    """Write the results so far. The caller measures when the process was started and when it had ended."""
     stages.switch()
     seen = {
         "began": BEGAN,
@@ -119,14 +119,14 @@ def write() -> None:
 
 
 def main() -> None:
-    builtins.__import__ = watch_imports(builtins.__import__)
-    leave = os._exit
+    builtins.__import__ = wrap_import(builtins.__import__)
+    original_exit = os._exit
 
-    def note_and_leave(status: int) -> NoReturn:
+    def write_and_exit(status: int) -> NoReturn:
         write()
-        leave(status)
+        original_exit(status)
 
-    os._exit = note_and_leave
+    os._exit = write_and_exit
     try:
         runpy.run_path(sys.argv[2], run_name="__main__")
     finally:

@@ -1,4 +1,4 @@
-"""What a module costs apart from its calls: its size on the wire, its imports, its start and its end."""
+"""The costs of a module apart from its calls: its size, its imports, its start and its end."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ START, END = "start the interpreter", "end the process"
 
 @dataclass(frozen=True)
 class Payload:
-    """A module as Ansible sends it to a host: one file of Python with a zip in it. :param size: bytes."""
+    """A module as Ansible sends it to a host: a Python file that contains a zip. :param size: bytes."""
 
     side: str
     module: str
@@ -34,7 +34,7 @@ class Payload:
 
 @dataclass(frozen=True)
 class Import:
-    """An import with the milliseconds it took. :param total: with all that it imported itself."""
+    """An import and its milliseconds. :param total: including the imports of the imported module."""
 
     module: str
     own: float
@@ -45,12 +45,12 @@ class Import:
 class Startup:
     """A run of a module that changes nothing, as Ansible starts it but without Ansible.
 
-    :param stages: by stage, milliseconds in the quickest of some runs.
-    :param memory: MiB at most.
+    :param stages: by stage, milliseconds in the fastest of some runs.
+    :param memory: peak memory in MiB.
     :param unused: files of a collection in the payload that were not imported.
-    :param idle_clients: clients made beyond the services that were called.
+    :param idle_clients: created clients for services that were not called.
     :param s3transfer: whether it was imported.
-    :param imports: those that took longest.
+    :param imports: the slowest imports.
     """
 
     side: str
@@ -69,7 +69,7 @@ class Startup:
 
 
 def payloads(case: Case) -> list[Payload]:
-    """The modules that make users with keys, and a role, on both sides."""
+    """The modules that create users with keys, and a role, on both sides."""
     return [
         Payload(side, name, path.stat().st_size, len(_names(path)))
         for job, side in ((USERS, Side.OURS), (USERS, Side.LOOP), (TASKS, Side.OURS), (TASKS, Side.PEER))
@@ -84,7 +84,7 @@ def startups(case: Case) -> list[Startup]:
 
 
 def _sent(case: Case, job: Job, side: Side) -> dict[str, Path]:
-    """By name, the modules that a side sends for a job of size one, kept where Ansible put them."""
+    """By name, the files of the modules that a side sends for a job of size one."""
     case.prepare(job.fleet(1))
     env = environment(case.aws, case.folder, ANSIBLE_KEEP_REMOTE_FILES="1")
     usage = run(job.program(side, case.folder), env, case.folder / "output.txt")
@@ -118,7 +118,7 @@ def _startup(case: Case, side: Side) -> Startup:
         stages={name: seconds * 1000 for name, seconds in min(runs, key=lambda one: sum(one.values())).items()},
         memory=run([sys.executable, str(payload)], env, log).memory,
         unused=sorted(set(map(_module, filter(_of_collection, _names(payload)))) - set(seen["modules"])),
-        idle_clients=seen["counted"].get("make a client", 0) - len(services),
+        idle_clients=seen["counted"].get("create a client", 0) - len(services),
         s3transfer="s3transfer" in seen["modules"],
         imports=_imports(payload, env, case.folder / "imports.txt"),
     )
@@ -133,7 +133,7 @@ def _module(name: str) -> str:
 
 
 def _imports(payload: Path, env: dict[str, str], log: Path) -> list[Import]:
-    """What ``-X importtime`` says, the longest first."""
+    """The output of ``-X importtime``, the slowest first."""
     log.unlink(missing_ok=True)
     run([sys.executable, "-X", "importtime", str(payload)], env, log)
     found = re.findall(r"import time:\s+(\d+) \|\s+(\d+) \| +(\S+)", log.read_text())

@@ -1,4 +1,4 @@
-"""What was measured as tables, for a terminal and for the guide."""
+"""The results as tables, for a terminal and for the guide."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NOTHING = ""
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under a header. The first ``words`` columns are words, the others numbers."""
+    """A header and rows. The first ``words`` columns are text, the others numbers."""
 
     title: str
     header: Sequence[str]
@@ -48,8 +48,8 @@ def _marked(row: Sequence[str]) -> Iterator[tuple[bool, str]]:
     return ((column == 0, cell) for column, cell in enumerate(row))
 
 
-def bounds(judged: Sequence[Bound]) -> Table:
-    """What must hold."""
+def bounds(evaluated: Sequence[Bound]) -> Table:
+    """The targets."""
     rows = [
         (
             str(bound.number),
@@ -58,20 +58,20 @@ def bounds(judged: Sequence[Bound]) -> Table:
             f"{'≥' if bound.least else '≤'} {number(bound.limit)} {bound.unit}".rstrip(),
             {True: "holds", False: "MISSED", None: "not measured"}[bound.holds],
         )
-        for bound in judged
+        for bound in evaluated
     ]
-    return Table("What must hold", ("", "what", "measured", "bound", ""), rows, words=2)
+    return Table("Targets", ("", "what", "measured", "bound", ""), rows, words=2)
 
 
 def costs(results: Results) -> Iterator[Table]:
-    """What every job cost on every side."""
+    """The costs of every job on every side."""
     for job in (USERS, INSTANCES, SITE, TASKS):
         yield from costs_of(results, job)
     yield from throttled(results)
 
 
 def costs_of(results: Results, job: Job) -> Iterator[Table]:
-    """What a job cost on every side."""
+    """The costs of a job on every side."""
     for delay in results.delays(job):
         for phase in Phase:
             if table := _costs(results, job, phase, delay):
@@ -79,12 +79,12 @@ def costs_of(results: Results, job: Job) -> Iterator[Table]:
 
 
 def throttled(results: Results) -> Iterator[Table]:
-    """What it cost while AWS throttled."""
+    """The costs with throttling."""
     found = [one for one in results.measurements if one.rate]
     if found:
         rows = [(one.side, *_figures(one), str(one.throttled)) for one in found]
         title = f"{USERS.title}, throttled to {found[0].rate:.0f} calls a second"
-        yield Table(title, ("side", *FIGURES, "refused calls"), rows)
+        yield Table(title, ("side", *FIGURES, "throttled calls"), rows)
 
 
 FIGURES = ("size", "calls", "connections", "wall s", "CPU s", "emulator's CPU s", "MiB")
@@ -108,18 +108,18 @@ def _costs(results: Results, job: Job, phase: Phase, delay: int) -> Table | None
 
 
 def times(one: Measurement, ours: Measurement | None) -> str:
-    """How many times our wall time another one is."""
+    """The wall time as a multiple of that of this collection."""
     return number(ratio(one.wall, ours.wall if ours else None))
 
 
 def payloads(results: Results) -> Table:
-    """What Ansible sends to a host."""
+    """The sizes of the modules that Ansible sends to a host."""
     rows = [(one.module, f"{one.size / 1000:.0f}", str(one.files)) for one in results.payloads]
     return Table("Size of modules", ("module", "kB", "files"), rows)
 
 
 def stages(results: Results) -> Table:
-    """Where the time of a module goes."""
+    """The times of the stages of a module."""
     names = list(dict.fromkeys(name for startup in results.startups for name in startup.stages))
     rows = [(name, *(f"{startup.stages.get(name, 0):.0f}" for startup in results.startups)) for name in names]
     rows.append(("all", *(f"{startup.total:.0f}" for startup in results.startups)))
@@ -129,14 +129,14 @@ def stages(results: Results) -> Table:
 
 
 def imports(results: Results) -> Iterator[Table]:
-    """What took longest to import."""
+    """The slowest imports."""
     for startup in results.startups:
         rows = [(one.module, f"{one.total:.1f}", f"{one.own:.1f}") for one in startup.imports]
         yield Table(f"Imports of {startup.module}, milliseconds", ("module", "with its own imports", "alone"), rows)
 
 
 def number(value: float | None) -> str:
-    """A number with three digits that count."""
+    """A number with three significant digits."""
     if value is None:
         return NOTHING
     if value == int(value) or abs(value) >= 100:

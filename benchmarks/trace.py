@@ -1,4 +1,4 @@
-"""Which task of a playbook made which calls. Its tasks must run one after the other."""
+"""Finds which task of a playbook made which calls. The tasks must run one after the other."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CALLBACKS = Path(__file__).parent / "callback"
 
 @dataclass(frozen=True)
 class Traced:
-    """A task, or an item of a loop, and the calls it made. :param seconds: since the one before it had ended."""
+    """A task, or an item of a loop, and its calls. :param seconds: since the previous one ended."""
 
     task: str
     action: str
@@ -23,13 +23,13 @@ class Traced:
 
     @property
     def waits(self) -> int:
-        """How many reads came after its last write: they wait until AWS shows what was done."""
+        """The number of reads after the last write, which wait until the changes are visible."""
         last = max((call.seq for call in self.calls if call.write), default=None)
         return 0 if last is None else sum(call.seq > last for call in self.calls)
 
 
 def settings(file: Path) -> dict[str, str]:
-    """The environment that lets ansible-playbook write its trace to a file."""
+    """The environment with which ansible-playbook writes its trace to a file."""
     file.unlink(missing_ok=True)
     return {
         "ANSIBLE_CALLBACK_PLUGINS": str(CALLBACKS),

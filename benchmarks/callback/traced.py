@@ -1,4 +1,4 @@
-"""Writes when every task, and every item of a loop, ended, one JSON object a line, to the file in TRACED_TO."""
+"""Writes the end time of every task and loop item, one JSON object a line, to the file in TRACED_TO."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DOCUMENTATION = """
 name: traced
 type: notification
 short_description: Writes when tasks ended
-description: For the benchmarks, which tell the AWS calls of one task from those of the next by their time.
+description: For the benchmarks, which assign AWS calls to tasks by their time.
 """
 
 

@@ -14,7 +14,7 @@ import boto3
 import botocore.session
 from botocore import UNSIGNED
 from botocore.config import Config
-from emulator import Emulator
+from emulator.snapshot import instances
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -22,13 +22,15 @@ ROOT = HERE.parents[1]
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from emulator import Emulator
+
 SERVER, ADMIN, APPLICATION = "CloudWatchAgentServerRole", "CloudWatchAgentAdminRole", "ShopBackend"
 HOSTS = ("admin-1", "shop-1", "batch-1")
 
 
 @dataclass
 class Account:
-    """The emulated account: three instances, one of them stopped and one with an application's own role."""
+    """The emulated account. Of its three instances, one is stopped and one has the role of an application."""
 
     aws: Emulator
     folder: Path
@@ -65,8 +67,7 @@ class Account:
 
     def states(self) -> dict[str, str]:
         """The state of each host's instance, such as running or stopped."""
-        pages = self.aws.client("ec2").describe_instances()["Reservations"]
-        states = {each["InstanceId"]: each["State"]["Name"] for page in pages for each in page["Instances"]}
+        states = {each["InstanceId"]: each["State"]["Name"] for each in instances(self.aws)}
         return {host: states[name] for host, name in self.ids.items()}
 
     def principals(self) -> dict[str, Principal]:
@@ -95,7 +96,7 @@ class Account:
         return boto3.client("ssm", config=Config(signature_version=UNSIGNED), **options)
 
     def as_user(self, user: str) -> Any:
-        """A client with the credentials file that was saved for a user."""
+        """A client with the saved credentials file of a user."""
         session = botocore.session.Session(profile="AmazonCloudWatchAgent")
         session.set_config_variable("credentials_file", str(self.credentials / f"{user}.credentials"))
         return boto3.Session(botocore_session=session).client("ssm", endpoint_url=self.aws.endpoint)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from account import ADMIN, APPLICATION, HERE, ROOT, SERVER, Account
 from botocore.exceptions import ClientError
-from emulator import Call, Emulator
+from emulator import Call, Emulator, program_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -101,7 +101,7 @@ def run_playbook(account: Account, command: list[str]) -> str:
     with subprocess.Popen(
         [str(Path(sys.executable).with_name(program)), *arguments],
         cwd=ROOT,
-        env={**os.environ, **account.aws.env(), **environ},
+        env=program_environment(account.aws.env(), environ),
         text=True,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -119,7 +119,7 @@ def run_playbook(account: Account, command: list[str]) -> str:
 
 def try_to_write(account: Account, when: str) -> Rows:
     """Try to write the parameter from each running instance. :raises PromiseBrokenError: a write was accepted."""
-    refused: Rows = []
+    denied: Rows = []
     for host in RUNNING:
         profile = account.profiles()[host] or "no instance profile"
         try:
@@ -181,7 +181,7 @@ def show_readers(account: Account) -> None:
     readers |= {host: (f"{user}.credentials", account.as_user(user)) for host, user in USERS.items()}
     answers = {host: (read(client, expected), f"with {source}") for host, (source, client) in readers.items()}
     answers["batch-1"] = (f"is {states['batch-1']}", f"can read it when it runs: has {profiles['batch-1']}")
-    refused = [host for host, (answer, _) in answers.items() if answer.startswith("refused")]
+    denied = [host for host, (answer, _) in answers.items() if answer.startswith("denied")]
     print_table((host, *answer) for host, answer in answers.items())
     check(refused == ["shop-1"], f"{refused} were refused; expected only shop-1")
     print("  shop-1 keeps its application's profile, as the warning said. Attach the agent's policy to its role:")
@@ -189,7 +189,7 @@ def show_readers(account: Account) -> None:
     run_playbook(account, ATTACH.split())
     answer = read(account.as_instance("shop-1"), expected)
     print_table([("shop-1", answer, f"with {APPLICATION}, whose other policies are unchanged")])
-    check(not answer.startswith("refused"), "shop-1 cannot read the configuration with the agent's policy")
+    check(not answer.startswith("denied"), "shop-1 cannot read the configuration with the agent's policy")
     kept = account.aws.client("iam").list_role_policies(RoleName=APPLICATION)["PolicyNames"]
     check(kept == ["orders"], f"{APPLICATION} has the inline policies {kept}, expected only orders")
 
@@ -198,7 +198,7 @@ def read(client: Any, expected: dict[str, Any]) -> str:
     try:
         found = client.get_parameter(Name=PARAMETER)["Parameter"]
     except ClientError as error:
-        return f"refused ({error.response['Error']['Code']})"
+        return f"denied ({error.response['Error']['Code']})"
     check(json.loads(found["Value"]) == expected, f"{PARAMETER} differs from {CONFIG}")
     return f"reads version {found['Version']}, {len(found['Value'])} bytes"
 
@@ -214,7 +214,7 @@ def show_second_run(account: Account) -> None:
 
 def run_demo(account: Account) -> None:
     account.prepare()
-    print_heading(f"An AWS account, emulated at {account.aws.endpoint}. It enforces IAM policies. Its instances:")
+    print_heading(f"An AWS account, emulated at {account.aws.endpoint}, that enforces IAM policies. Its instances:")
     print_table(
         (host, account.ids[host], state, account.profiles()[host] or "none") for host, state in account.states().items()
     )
@@ -234,7 +234,7 @@ def run_demo(account: Account) -> None:
     show_readers(account)
     print_heading("The second run, with the same command")
     show_second_run(account)
-    print_heading("For your own account")
+    print_heading("Next steps for your own account")
     print(NEXT)
 
 

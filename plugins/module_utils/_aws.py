@@ -174,9 +174,7 @@ class Aws:
         """
         arguments = _to_wire(step.arguments)
         try:
-            return self.retry(
-                lambda: self.call(step.action, step.summary, max_attempts, **arguments), step.retry_when
-            )
+            return self.retry(lambda: self.call(step.action, step.summary, max_attempts, **arguments), step.retry_when)
         except AwsApiError as error:
             if error.code in step.done_when:
                 return None

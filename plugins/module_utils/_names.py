@@ -19,7 +19,7 @@ SSM_POLICIES = {
     "AmazonSSMManagedInstanceCore": "AmazonSSMManagedInstanceCore",
     "AmazonEC2RoleforSSM": "service-role/AmazonEC2RoleforSSM",
 }
-DEPRECATED_SSM_POLICY = "AmazonEC2RoleforSSM"
+DEPRECATED_SSM_POLICY, SSM_SUCCESSOR = "AmazonEC2RoleforSSM", "AmazonSSMManagedInstanceCore"
 SSM_CHOICES = ["none", *SSM_POLICIES]
 
 # The agent's policies allow it to read and write parameters whose names begin like this, and no others.

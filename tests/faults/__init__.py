@@ -1,1 +1,1 @@
-"""The fault campaign: at each wire call of a whole run, something goes wrong, and one more run must mend it."""
+"""The fault campaign: each AWS call of a run of site.yml gets each fault, and the next run must recover."""

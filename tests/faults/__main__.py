@@ -1,7 +1,7 @@
-"""``python -m faults``: put one fault after the other into the job, run it once more, and count what recovered.
+"""``python -m faults``: inject one fault at a time into the job, run the job again, and count the recoveries.
 
-Without ``--trials``, every wire call of an undisturbed run gets every kind of fault, which takes hours. With it, so
-many calls are taken for each kind, evenly spread, beginning at another one every day.
+Without ``--trials``, every AWS call of an undisturbed run gets every kind of fault, which takes hours. With it, that
+many evenly spread calls get each kind of fault, beginning with another call every day.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from pathlib import Path
 
 from emulator import Call, Emulator, Fault, Kind
 
+from .evaluation import KILLS, Evidence, Run, State, problems
 from .job import Job
-from .judgement import KILLS, Evidence, Run, State, problems
 
 KINDS = (*KILLS, Kind.LOSE_ANSWER, Kind.THROTTLE, Kind.DENY, Kind.SERVER_ERROR)
-# Fewer times than the modules try; what fails for good is a call that is denied.
-REPEATED = {Kind.THROTTLE: 3, Kind.SERVER_ERROR: 2}
-# The modules take a refusal for a right that is on its way, and try for some seconds; more often than that.
-DENIED_FOR_GOOD = {"PutParameter": 100}
+# Fewer times than the modules retry; only a denied call fails permanently.
+REPEATS = {Kind.THROTTLE: 3, Kind.SERVER_ERROR: 2}
+# The modules retry this denied call for some seconds, because a new permission takes time; more often than that.
+PERMANENT_DENIALS = {"PutParameter": 100}
 
 
 @dataclass(frozen=True)
 class Trial:
     """One fault at one call.
 
-    :param number: which call of an undisturbed run it is, from 1.
-    :param nth: which one of those with the same action, from 1.
+    :param number: the number of the call in an undisturbed run, from 1.
+    :param nth: its number among the calls of the same action, from 1.
     """
 
     kind: Kind
@@ -47,12 +47,12 @@ class Trial:
         return f"call {self.number}, {self.action}"
 
     def fault(self, process: int) -> Fault:
-        times = DENIED_FOR_GOOD.get(self.action) if self.kind == Kind.DENY else REPEATED.get(self.kind)
+        times = PERMANENT_DENIALS.get(self.action) if self.kind == Kind.DENY else REPEATS.get(self.kind)
         return Fault(self.kind, service=self.service, action=self.action, nth=self.nth, times=times, process=process)
 
 
-def chosen(calls: Sequence[Call], trials: int | None, offset: int) -> Iterator[Trial]:
-    """The trials to make, over the calls of an undisturbed run. :param offset: shifts which calls are taken."""
+def choose(calls: Sequence[Call], trials: int | None, offset: int) -> Iterator[Trial]:
+    """The trials for the calls of an undisturbed run. :param offset: shifts which calls are chosen."""
     count = min(trials or len(calls), len(calls))
     for position, kind in enumerate(KINDS):
         for index in sorted((offset + position * 5 + each * len(calls) // count) % len(calls) for each in range(count)):
@@ -64,24 +64,24 @@ def chosen(calls: Sequence[Call], trials: int | None, offset: int) -> Iterator[T
 
 
 def run(trial: Trial, aws: Emulator, folder: Path, undisturbed: State) -> str:
-    """What is not as it must be, in words; empty when all is."""
+    """Run a trial. :returns: the problems as text, which is empty when there are none."""
     job = Job(aws, folder)
     process = job.start()
     aws.arm(trial.fault(process.pid))
     code = process.wait()
     aws.disarm()
     calls = aws.calls(job.start_mark)
-    faulted = Run(code, job.state(), job.left())
+    faulted = Run(code, job.state(), job.temporary_files())
     secrets = job.secrets()
-    mended = Run(job.run(), job.state())
+    recovered = Run(job.run(), job.state())
     evidence = Evidence(
         kind=trial.kind,
         hit=next((call for call in calls if call.fault), None),
         faulted=faulted,
-        mended=mended,
+        recovered=recovered,
         calls=aws.calls(job.start_mark),
         output=job.output(),
-        shown=job.shown(secrets | job.secrets()),
+        leaks=job.leaks(secrets | job.secrets()),
     )
     found = problems(evidence, undisturbed)
     if found:
@@ -90,7 +90,7 @@ def run(trial: Trial, aws: Emulator, folder: Path, undisturbed: State) -> str:
 
 
 def campaign(trials: int | None, workers: int, folder: Path) -> int:
-    """Make all trials and print a line for each kind; the number of those that did not recover."""
+    """Run all trials and print a line for each kind of fault. :returns: how many trials did not recover."""
     emulators = [Emulator.start("ministack") for _ in range(workers)]
     try:
         first = Job(emulators[0], folder / "undisturbed")
@@ -98,16 +98,16 @@ def campaign(trials: int | None, workers: int, folder: Path) -> int:
             sys.exit(f"The job fails without a fault:\n{first.output()}")
         calls = emulators[0].calls(first.start_mark)
         undisturbed = first.state()
-        waiting = list(chosen(calls, trials, offset=datetime.now(UTC).toordinal()))
-        print(f"{len(calls)} wire calls in an undisturbed run, {len(waiting)} trials", flush=True)
+        trials_left = list(choose(calls, trials, offset=datetime.now(UTC).toordinal()))
+        print(f"{len(calls)} AWS calls in an undisturbed run, {len(trials_left)} trials", flush=True)
         results: dict[Kind, list[str]] = defaultdict(list)
 
         def work(worker: int) -> None:
-            for trial in waiting[worker::workers]:
-                words = run(trial, emulators[worker], folder / str(worker), undisturbed)
-                results[trial.kind].append(f"{trial}: {words}" if words else "")
-                with (folder / "trials.txt").open("a") as record:  # what is known when a long campaign is stopped
-                    record.write(f"{trial.kind} at {trial}: {words or 'recovered'}\n")
+            for trial in trials_left[worker::workers]:
+                found = run(trial, emulators[worker], folder / str(worker), undisturbed)
+                results[trial.kind].append(f"{trial}: {found}" if found else "")
+                with (folder / "trials.txt").open("a") as record:  # keeps the results of a campaign that is stopped
+                    record.write(f"{trial.kind} at {trial}: {found or 'recovered'}\n")
 
         with ThreadPoolExecutor(workers) as pool:
             list(pool.map(work, range(workers)))
@@ -124,9 +124,9 @@ def campaign(trials: int | None, workers: int, folder: Path) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="faults", description=__doc__)
-    parser.add_argument("--trials", type=int, help="calls for each kind of fault; all without it")
+    parser.add_argument("--trials", type=int, help="how many calls get each kind of fault; all by default")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--keep", type=Path, help="where the output of what did not recover is kept")
+    parser.add_argument("--keep", type=Path, help="where the output of trials that did not recover is kept")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         sys.exit(1 if campaign(args.trials, args.workers, args.keep or Path(folder)) else 0)

@@ -1,26 +1,23 @@
-"""The job that faults are put into: ``site.yml`` with a server and an admin on EC2, and both on premises."""
+"""The job that gets faults: ``site.yml`` with a server and an admin instance on EC2, and both on premises."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import subprocess
-import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 
-from emulator import Emulator
+from emulator import Emulator, program_environment
+from emulator.snapshot import snapshot
 
 CHECKOUT = Path(__file__).parents[2]
-NOTE = "cwagent:earlier-profile"
-PREFIX = "CloudWatchAgent"
 CONFIG = {"agent": {"metrics_collection_interval": 60}, "metrics": {"metrics_collected": {"mem": {}}}}
-# A real user has them in the inventory; here they only keep a failing run from waiting for what will not come.
+# Short, so that a failing run does not wait long for a change that does not come.
 TIMEOUTS = {"store_config_permission_timeout": 4, "store_config_wait_timeout": 8, "store_config_identity_timeout": 8}
 
 
@@ -67,15 +64,13 @@ class Job:
         return {"all": {"vars": variables, "children": groups}}
 
     def start(self, playbook: str = "site") -> subprocess.Popen[str]:
-        """Start the playbook; its output goes to ``output.txt``, with all that Ansible shows of results."""
-        environ = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "ANSIBLE_"))}
-        environ |= self.aws.env() | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-        environ["ANSIBLE_LOCAL_TEMP"] = environ["ANSIBLE_REMOTE_TEMP"] = str(self.folder / "tmp")
+        """Start the playbook. Its verbose output goes to ``output.txt``."""
+        temporary = {f"ANSIBLE_{place}_TEMP": str(self.folder / "tmp") for place in ("LOCAL", "REMOTE")}
         with (self.folder / "output.txt").open("a") as output:
             return subprocess.Popen(
                 ["ansible-playbook", "-vvv", "-i", self.folder / "hosts.json", f"playbooks/{playbook}.yml"],
                 cwd=CHECKOUT,
-                env=environ,
+                env=program_environment(self.aws.env(), temporary),
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 text=True,
@@ -86,72 +81,50 @@ class Job:
         return self.start(playbook).wait()
 
     def output(self) -> str:
-        """What all runs of this job have printed."""
+        """The output of all runs of this job."""
         return (self.folder / "output.txt").read_text()
 
     def state(self) -> dict[str, Any]:
-        """What is there, without what differs from run to run (ids, times, secrets)."""
-        iam, ec2, ssm = (self.aws.client(service) for service in ("iam", "ec2", "ssm"))
-        details = iam.get_account_authorization_details(Filter=["User", "Role"])
-        parameters = ssm.describe_parameters()["Parameters"]
+        """The account and the saved keys, without parts that differ from run to run (ids, times, secrets)."""
+        account = snapshot(self.aws)
+        instances = {"web": self.server, "admin": self.admin}
         return {
-            "roles": {
-                role["RoleName"]: {
-                    "policies": sorted(policy["PolicyName"] for policy in role["AttachedManagedPolicies"]),
-                    "inline": {policy["PolicyName"]: policy["PolicyDocument"] for policy in role["RolePolicyList"]},
-                    "profiles": [profile["InstanceProfileName"] for profile in role["InstanceProfileList"]],
-                }
-                for role in details["RoleDetailList"]
-                if role["RoleName"].startswith(PREFIX)
+            "roles": account["roles"],
+            "instance_profiles": account["instance_profiles"],
+            "users": {
+                name: {**user, "keys": self._keys(name, user["keys"])} for name, user in account["users"].items()
             },
-            "users": {user["UserName"]: self._user(user) for user in details["UserDetailList"]},
-            "instances": {
-                name: sorted(
-                    found["IamInstanceProfile"]["Arn"].rpartition("/")[2]
-                    for found in ec2.describe_iam_instance_profile_associations(
-                        Filters=[
-                            {"Name": "instance-id", "Values": [instance]},
-                            {"Name": "state", "Values": ["associated", "associating"]},
-                        ]
-                    )["IamInstanceProfileAssociations"]
-                )
-                for name, instance in (("web", self.server), ("admin", self.admin))
+            "instances": {name: account["associations"].get(instance) for name, instance in instances.items()},
+            "instance_tags": {
+                name: account["instance_tags"][self.aws.region][instance] for name, instance in instances.items()
             },
-            "notes": ec2.describe_tags(Filters=[{"Name": "key", "Values": [NOTE]}])["Tags"],
-            "parameters": {
-                found["Name"]: json.loads(ssm.get_parameter(Name=found["Name"])["Parameter"]["Value"])
-                for found in parameters
-            },
+            "parameters": account["parameters"][self.aws.region],
             "files": sorted(path.name for path in self.keys.iterdir()) if self.keys.exists() else [],
         }
 
-    def _user(self, user: dict[str, Any]) -> dict[str, Any]:
-        keys = self.aws.client("iam").list_access_keys(UserName=user["UserName"])["AccessKeyMetadata"]
-        file = self.keys / f"{user['UserName']}.credentials"
+    def _keys(self, user: str, statuses: Mapping[str, str]) -> list[dict[str, Any]]:
+        """For each access key of a user, its status and whether it is the saved one."""
+        file = self.keys / f"{user}.credentials"
         saved = file.read_text() if file.exists() else ""
-        return {
-            "policies": sorted(policy["PolicyName"] for policy in user["AttachedManagedPolicies"]),
-            "inline": {policy["PolicyName"]: policy["PolicyDocument"] for policy in user.get("UserPolicyList", [])},
-            "keys": [{"status": key["Status"], "saved": key["AccessKeyId"] in saved} for key in keys],
-        }
+        return [{"status": status, "saved": key in saved} for key, status in statuses.items()]
 
-    def left(self) -> list[str]:
-        """Files in the temporary folder of the controller and of the hosts."""
+    def temporary_files(self) -> list[str]:
+        """The files in the temporary folder of the controller and of the hosts."""
         folder = self.folder / "tmp"
         return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
     def secrets(self) -> set[str]:
-        """Of the saved keys and of the sessions of the instances, what nobody may see."""
+        """The secrets of the saved keys and of the sessions of the instances."""
         lines = (line for path in self.keys.glob("*") for line in path.read_text().splitlines())
         found = {line.split()[-1] for line in lines if line.startswith("aws_secret_access_key")}
         for instance in (self.server, self.admin):
-            with contextlib.suppress(HTTPError):  # it has no profile yet
+            with contextlib.suppress(HTTPError):  # the instance has no profile yet
                 session = self.aws.instance_credentials(instance)
                 found |= {session["SecretAccessKey"], session["Token"]}
         return found
 
-    def shown(self, secrets: Iterable[str]) -> dict[str, str]:
-        """By file outside the folder of the keys, the beginning of a secret that it holds."""
+    def leaks(self, secrets: Iterable[str]) -> dict[str, str]:
+        """By file outside the folder of the keys, the beginning of a secret that it contains."""
         files = [path for path in self.folder.rglob("*") if path.is_file() and path.parent != self.keys]
         texts = {str(path.relative_to(self.folder)): path.read_text(errors="replace") for path in files}
         return {name: secret[:4] for name, text in texts.items() for secret in secrets if secret in text}

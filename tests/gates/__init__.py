@@ -1,1 +1,1 @@
-"""Checks of what is published: the tarball, installed where a user has it, under the programs of the ecosystem."""
+"""Checks of the tarball: installed as by a user, and run by the tools of the Ansible ecosystem."""

@@ -1,9 +1,8 @@
-"""``python -m gates COMMAND``: one of the ecosystem's programs on the collection's tarball in ``build``.
+"""``python -m gates COMMAND``: run a tool of the Ansible ecosystem on the collection's tarball in ``build``.
 
-For ansible-test (``sanity``, ``units``, ``integration``) it is installed into a folder of its own, and the tests, which
-users do not get, are laid into it. ``importer`` is what Galaxy does with a release, ``environment`` what
-ansible-builder reads of it. All use the ansible-core of this Python, and nothing of the checkout's plugins, roles and
-playbooks.
+For ansible-test (``sanity``, ``units``, ``integration``), the tarball is installed into a separate folder, and the
+tests, which it does not contain, are copied into it. ``importer`` checks the tarball as Galaxy does, ``environment``
+as ansible-builder does. All use the ansible-core of this Python, and no plugin, role or playbook of the checkout.
 """
 
 from __future__ import annotations
@@ -24,25 +23,25 @@ import ansible_test
 import yaml
 from ansible.release import __version__ as core
 
-from .judgement import problems, summary, troubles
+from .evaluation import importer_problems, problems, summary
 
 CHECKOUT = Path(__file__).parents[2]
 BUILD = CHECKOUT / "build"
 HOME = CHECKOUT / ".cache" / "ansible-test"
-"""In place of the developer's, where ansible-test would refuse to run beside AWS settings."""
+"""The home folder for ansible-test, which refuses to run with AWS settings in the home folder."""
 TREE = BUILD / f"ansible-core-{core}"
 PROGRAMS = Path(sys.executable).parent
 PYTHON = ".".join(map(str, sys.version_info[:2]))
 OLDEST_PYTHON, NEWEST_PYTHON = 9, 14
 EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
-GET_PIP = '''"""The pip that comes with Python installs the one that is asked for."""
+GET_PIP = '''"""Installs the requested pip with the pip that comes with Python."""
 
 import subprocess
 import sys
 
-asked = [each for each in sys.argv[1:] if each not in ("--no-setuptools", "--no-wheel")]
+requested = [each for each in sys.argv[1:] if each not in ("--no-setuptools", "--no-wheel")]
 subprocess.check_call([sys.executable, "-m", "ensurepip"], stdout=subprocess.DEVNULL)
-subprocess.check_call([sys.executable, "-m", "pip", "install", "--quiet", *asked])
+subprocess.check_call([sys.executable, "-m", "pip", "install", "--quiet", *requested])
 '''
 
 
@@ -56,21 +55,21 @@ def main() -> None:
         "environment": environment,
     }
     parser.add_argument("command", choices=commands)
-    parser.add_argument("--workers", type=int, default=1, help="how many unit tests run side by side")
+    parser.add_argument("--workers", type=int, default=1, help="how many unit tests run in parallel")
     args = parser.parse_args()
-    described = yaml.safe_load((CHECKOUT / "galaxy.yml").read_text())
-    tarball = BUILD / "{namespace}-{name}-{version}.tar.gz".format(**described)
+    metadata = yaml.safe_load((CHECKOUT / "galaxy.yml").read_text())
+    tarball = BUILD / "{namespace}-{name}-{version}.tar.gz".format(**metadata)
     commands[args.command](tarball, args.workers)
 
 
 def sanity(tarball: Path, _workers: int) -> None:
-    collection = installed(tarball)
+    collection = install(tarball)
     (collection / "tests").mkdir()
     run(collection, "sanity")
 
 
 def units(tarball: Path, workers: int) -> None:
-    collection = installed(tarball)
+    collection = install(tarball)
     tests = collection / "tests" / "unit"
     shutil.copytree(CHECKOUT / "tests" / "unit" / "plugins", tests / "plugins")
     shutil.copy(CHECKOUT / "tests" / "unit" / "conftest.py", tests)
@@ -78,7 +77,7 @@ def units(tarball: Path, workers: int) -> None:
 
 
 def integration(tarball: Path, _workers: int) -> None:
-    collection = installed(tarball)
+    collection = install(tarball)
     tests = collection / "tests" / "integration"
     shutil.copytree(CHECKOUT / "tests" / "integration" / "targets", tests / "targets")
     with account(tests / "cloud-config-aws.ini"):
@@ -86,7 +85,7 @@ def integration(tarball: Path, _workers: int) -> None:
 
 
 def importer(tarball: Path, _workers: int) -> None:
-    """That Galaxy would take the tarball, without a word of complaint."""
+    """Check that Galaxy would accept the tarball without warnings."""
     done = subprocess.run(
         [sys.executable, "-m", "galaxy_importer.main", tarball],
         cwd=BUILD,
@@ -96,21 +95,21 @@ def importer(tarball: Path, _workers: int) -> None:
         check=False,
     )
     print(done.stdout)
-    if found := troubles(done.returncode, done.stdout):
+    if found := importer_problems(done.returncode, done.stdout):
         raise SystemExit("\n".join(found))
 
 
 def environment(tarball: Path, _workers: int) -> None:
-    """That ansible-builder finds the collection's needs, and can describe an image with it."""
-    collection = installed(tarball)
+    """Check that ansible-builder finds the collection's requirements, and can describe an image with it."""
+    collection = install(tarball)
     builder = PROGRAMS / "ansible-builder"
     found = subprocess.run([builder, "introspect", TREE], check=True, stdout=subprocess.PIPE, text=True).stdout
     print(found)
-    asked = [path.read_text().splitlines() for path in (collection / "meta").glob("ee-*.txt")]
-    needs = [line for lines in asked for line in lines if not line.startswith("#")]
-    if missing := [need for need in needs if f"{need}  # from collection cwagent.iam" not in found]:
+    required = [path.read_text().splitlines() for path in (collection / "meta").glob("ee-*.txt")]
+    requirements = [line for lines in required for line in lines if not line.startswith("#")]
+    if missing := [each for each in requirements if f"{each}  # from collection cwagent.iam" not in found]:
         raise SystemExit(f"ansible-builder does not find {', '.join(missing)}")
-    described = {
+    definition = {
         "version": 3,
         "dependencies": {
             "ansible_core": {"package_pip": f"ansible-core=={core}"},
@@ -120,13 +119,13 @@ def environment(tarball: Path, _workers: int) -> None:
     }
     folder = TREE / "environment"
     folder.mkdir()
-    definition = folder / "execution-environment.yml"
-    definition.write_text(yaml.safe_dump(described))
-    subprocess.run([builder, "create", "--file", definition, "--context", folder / "context"], check=True)
+    file = folder / "execution-environment.yml"
+    file.write_text(yaml.safe_dump(definition))
+    subprocess.run([builder, "create", "--file", file, "--context", folder / "context"], check=True)
 
 
-def installed(tarball: Path) -> Path:
-    """Install the tarball anew, with amazon.aws beside it."""
+def install(tarball: Path) -> Path:
+    """Install the tarball into an empty folder, with amazon.aws beside it. :returns: the installed collection."""
     shutil.rmtree(TREE, ignore_errors=True)
     TREE.mkdir(parents=True)
     command = [PROGRAMS / "ansible-galaxy", "collection", "install", tarball, "-p", TREE, "--no-deps"]
@@ -139,11 +138,11 @@ def installed(tarball: Path) -> Path:
 
 @contextmanager
 def account(config: Path) -> Iterator[None]:
-    """An emulated AWS account for the integration targets, told to them as ansible-test tells of any account."""
+    """An emulated AWS account for the integration targets, configured as ansible-test configures any account."""
     from emulator import Emulator
 
     with Emulator.start() as aws:
-        # Not the root key: its secret is an everyday word, which Ansible would mask wherever it occurs.
+        # Not the root key: Ansible would mask its secret, "test", wherever the word occurs.
         iam = aws.client("iam")
         iam.create_user(UserName="ansible-test")
         iam.put_user_policy(UserName="ansible-test", PolicyName="all", PolicyDocument=json.dumps(EVERYTHING))
@@ -160,9 +159,9 @@ def account(config: Path) -> Iterator[None]:
 
 
 def run(collection: Path, command: str, *options: str) -> None:
-    """Run ansible-test, show what it prints, and end when it failed or tested too little."""
+    """Run ansible-test and print its output. End with an error when it failed or tested too little."""
     shutil.copy(CHECKOUT / "tests" / "config.yml", collection / "tests")
-    # It looks at what git knows of the folder, and this one is ignored by the checkout.
+    # ansible-test reads the file list from git, and the checkout ignores this folder.
     for git in (["init", "--quiet"], ["add", "--all", "--force"]):
         subprocess.run(["git", *git], cwd=collection, check=True)
     _provide_pip()
@@ -190,7 +189,7 @@ def run(collection: Path, command: str, *options: str) -> None:
 
 
 def _provide_pip() -> None:
-    """Let ansible-test take pip from Python and the package index, in place of a download from a server of its own."""
+    """Make ansible-test take pip from Python and the package index. It would download pip from its own server."""
     source = (Path(ansible_test.__file__).parent / "_internal" / "python_requirements.py").read_text()
     cache = HOME / ".ansible" / "test" / "cache"
     cache.mkdir(parents=True, exist_ok=True)
@@ -199,9 +198,10 @@ def _provide_pip() -> None:
 
 
 def _path() -> str:
-    """PATH with every Python that works first, without the folders of those that do not.
+    """PATH with all working Pythons first, without the folders of the others.
 
-    A version manager puts a stand-in on PATH for each Python it could run, which ends ansible-test.
+    A version manager has a wrapper on PATH for each Python, also for those that are not installed. Such a wrapper makes
+    ansible-test fail.
     """
     folders = [Path(folder) for folder in os.environ["PATH"].split(os.pathsep) if folder]
     managed = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from emulator import NO_METADATA
 from emulator.snapshot import snapshot
 from harness import (
-    NO_METADATA,
     Controller,
     Play,
 )

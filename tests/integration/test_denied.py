@@ -39,7 +39,7 @@ def assert_denied(result: dict[str, Any], action: str, identity: str) -> None:
     assert "Could not " in message
     assert f"({action})" in message
     assert re.search(rf"\S*{identity}\S* lacks {action}", message), message
-    assert f"grant {action} to it" in message
+    assert f"Grant {action} to it" in message
 
 
 @dataclass(frozen=True)

@@ -586,7 +586,7 @@ def test_a_missing_action_is_named(site: Site, duty: str, subtests: pytest.Subte
                 result = site.run(scene)
                 assert result["failed"], result
                 assert f"user/controller lacks {action}" in result["msg"]
-                assert f"grant {action} to it and run again" in result["msg"]
+                assert f"Grant {action} to it and run again" in result["msg"]
         with subtests.test(scene=number, module=scene.module):
             permit(site.aws, without(document, *scene.removed), *additional)
             result = site.run(scene)

@@ -11,7 +11,7 @@ DOCUMENTATION = """
 name: changes
 type: stdout
 short_description: Show only changes
-description: Shows the plays, the steps of the tasks that changed something, warnings and failures.
+description: Shows the plays, the steps of tasks that changed something, warnings and failures.
 extends_documentation_fragment: [default_callback, result_format_callback]
 """
 

@@ -6,8 +6,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.amazon.aws.plugins.module_utils.tagging import boto3_tag_list_to_ansible_dict
-
 if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 
@@ -38,4 +36,4 @@ def boundary(answer: dict[str, Any]) -> str | None:
 
 def tags(answer: dict[str, Any]) -> dict[str, str]:
     """Return the tags in an answer of AWS."""
-    return dict(boto3_tag_list_to_ansible_dict(answer.get("Tags", [])))
+    return {tag["Key"]: tag["Value"] for tag in answer.get("Tags", [])}

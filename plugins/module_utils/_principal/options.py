@@ -42,7 +42,7 @@ def declared(params: Mapping[str, Any], region: str | None) -> Declared:
     if params["ssm_policy"] == _names.DEPRECATED_SSM_POLICY and params["state"] == "present":
         warn(
             f"{_names.DEPRECATED_SSM_POLICY} is deprecated by AWS because it lets the instance read and write all of "
-            "S3; AmazonSSMManagedInstanceCore is its successor."
+            f"S3; {_names.SSM_SUCCESSOR} is its successor."
         )
     return Declared(
         attach=attach | further,

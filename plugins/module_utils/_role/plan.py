@@ -168,9 +168,9 @@ def _trusts_only(statements: list[Any], service: str) -> bool:
 
 
 def check_is_possible(current: State, desired: DesiredRole) -> None:
-    """Check that the desired role does not require to lose something that exists.
+    """Check that nothing that exists would be lost.
 
-    :raises InvalidInput: it does, or IAM cannot make the change.
+    :raises InvalidInput: something would be lost, or IAM does not allow the change.
     """
     path = current.role.principal.path if current.role else None
     if path is not None and desired.declared.path not in (None, path):

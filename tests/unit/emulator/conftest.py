@@ -16,23 +16,23 @@ TRUST = {
 
 
 class Account:
-    """What the tests arrange: roles behind profiles of the same name, with one AWS managed policy each."""
+    """An account in which tests create roles with an instance profile and one AWS managed policy each."""
 
     def __init__(self, aws: Emulator) -> None:
         self.aws = aws
         self.iam, self.ec2 = aws.client("iam"), aws.client("ec2")
 
-    def role(self, name: str, policy: str) -> None:
+    def create_role(self, name: str, policy: str) -> None:
         self.iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(TRUST))
         self.iam.attach_role_policy(RoleName=name, PolicyArn=f"arn:aws:iam::aws:policy/{policy}")
         self.iam.create_instance_profile(InstanceProfileName=name)
         self.iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
 
     def associate(self, instance: str, profile: str) -> str:
-        made = self.ec2.associate_iam_instance_profile(InstanceId=instance, IamInstanceProfile={"Name": profile})
-        return str(made["IamInstanceProfileAssociation"]["AssociationId"])
+        answer = self.ec2.associate_iam_instance_profile(InstanceId=instance, IamInstanceProfile={"Name": profile})
+        return str(answer["IamInstanceProfileAssociation"]["AssociationId"])
 
-    def on_instance(self, instance: str, service: str) -> Any:
+    def instance_client(self, instance: str, service: str) -> Any:
         """A client with the credentials that the instance sees now."""
         return self.aws.client(service, credentials=self.aws.instance_credentials(instance))
 

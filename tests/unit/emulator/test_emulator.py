@@ -1,9 +1,8 @@
-"""The call log, reset, pages, and starting and stopping."""
+"""The call log, reset, pages, starting and stopping."""
 
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from urllib.error import URLError
 
 import pytest
 from botocore.exceptions import ClientError
-from emulator import Call, Emulator, Fault, Kind, is_write
+from emulator import Call, Emulator, Fault, Kind, is_write, program_environment
 
 TESTS = Path(__file__).parents[2]
 
@@ -53,7 +52,7 @@ def test_a_kill_needs_a_process() -> None:
         Fault(Kind.KILL_AFTER)
 
 
-def test_the_log_says_who_did_what_and_how_it_went(aws: Emulator) -> None:
+def test_the_log_has_caller_parameters_and_result(aws: Emulator) -> None:
     aws.client("iam").create_user(UserName="u")
     key = aws.client("iam").create_access_key(UserName="u")["AccessKey"]
     mark = aws.mark()
@@ -76,7 +75,7 @@ def test_the_log_says_who_did_what_and_how_it_went(aws: Emulator) -> None:
     assert key["SecretAccessKey"] not in str(aws.calls())
 
 
-def test_a_client_keeps_its_connection(aws: Emulator) -> None:
+def test_a_client_reuses_its_connection(aws: Emulator) -> None:
     for client in (aws.client("iam"), aws.client("iam")):
         client.list_users()
         client.list_users()
@@ -85,7 +84,7 @@ def test_a_client_keeps_its_connection(aws: Emulator) -> None:
     assert one != other
 
 
-def test_reset_leaves_nothing(aws: Emulator, account: Any) -> None:
+def test_reset_empties_the_account(aws: Emulator, account: Any) -> None:
     account.iam.create_user(UserName="u")
     aws.instances(1)
     aws.reset()
@@ -94,7 +93,7 @@ def test_reset_leaves_nothing(aws: Emulator, account: Any) -> None:
     assert account.ec2.describe_instances()["Reservations"] == []
 
 
-def test_a_fleet_comes_in_pages(account: Any) -> None:
+def test_many_users_are_returned_in_pages(account: Any) -> None:
     for number in range(5):
         account.iam.create_user(UserName=f"u{number}", Tags=[{"Key": "site", "Value": "a"}])
     pages = account.iam.get_paginator("get_account_authorization_details").paginate(
@@ -108,23 +107,23 @@ def test_a_fleet_comes_in_pages(account: Any) -> None:
 
 
 def test_a_replaced_association_has_a_new_id(account: Any) -> None:
-    account.role("server", "CloudWatchAgentServerPolicy")
+    account.create_role("server", "CloudWatchAgentServerPolicy")
     [instance] = account.aws.instances(1)
     old = account.associate(instance, "server")
     account.ec2.replace_iam_instance_profile_association(AssociationId=old, IamInstanceProfile={"Name": "server"})
-    [now] = account.ec2.describe_iam_instance_profile_associations()["IamInstanceProfileAssociations"]
-    assert now["AssociationId"] != old
+    [new] = account.ec2.describe_iam_instance_profile_associations()["IamInstanceProfileAssociations"]
+    assert new["AssociationId"] != old
 
 
-def test_an_association_is_replaced_on_running_instances_only(account: Any) -> None:
-    account.role("server", "CloudWatchAgentServerPolicy")
+def test_an_association_is_not_replaced_on_a_stopped_instance(account: Any) -> None:
+    account.create_role("server", "CloudWatchAgentServerPolicy")
     [instance] = account.aws.instances(1, stopped=1)
     old = account.associate(instance, "server")
     with pytest.raises(ClientError, match=r"IncorrectState.*not the active association"):
         account.ec2.replace_iam_instance_profile_association(AssociationId=old, IamInstanceProfile={"Name": "server"})
 
 
-def test_a_key_knows_its_last_use_and_a_user_has_two_at_most(account: Any) -> None:
+def test_keys_have_a_last_use_and_a_user_has_at_most_two(account: Any) -> None:
     account.iam.create_user(UserName="u")
     used, unused = (account.iam.create_access_key(UserName="u")["AccessKey"] for _ in range(2))
     account.aws.client("sts", credentials=used).get_caller_identity()
@@ -138,25 +137,25 @@ def test_a_key_knows_its_last_use_and_a_user_has_two_at_most(account: Any) -> No
 
 
 @pytest.mark.parametrize("aws", ["ministack"], indirect=True)
-def test_iam_does_not_speak_of_a_key_that_it_does_not_know(aws: Emulator) -> None:
-    with pytest.raises(ClientError, match=r"AccessDenied.*access key AKIAGONE"):
-        aws.client("iam").get_access_key_last_used(AccessKeyId="AKIAGONE567890123456")
+def test_the_last_use_of_an_unknown_key_is_denied(aws: Emulator) -> None:
+    with pytest.raises(ClientError, match=r"AccessDenied.*access key AKIAUNKNOWN"):
+        aws.client("iam").get_access_key_last_used(AccessKeyId="AKIAUNKNOWN567890123")
 
 
-def test_ec2_names_the_profile_it_does_not_see(account: Any) -> None:
+def test_ec2_names_an_unknown_profile(account: Any) -> None:
     [instance] = account.aws.instances(1)
     with pytest.raises(ClientError, match=r"InvalidParameterValue.*\(nope\).*Invalid IAM Instance Profile name"):
         account.associate(instance, "nope")
 
 
 @pytest.mark.parametrize("aws", ["moto"], indirect=True)
-def test_the_clock_is_where_policies_are_evaluated(aws: Emulator) -> None:
+def test_a_backend_without_policies_has_no_clock(aws: Emulator) -> None:
     with pytest.raises(URLError, match="501"):
         aws.shift_clock(1)
 
 
 def run(*arguments: str) -> str:
-    environ = {**os.environ, "PYTHONPATH": str(TESTS)}
+    environ = program_environment({"PYTHONPATH": str(TESTS)})
     return subprocess.run(
         [sys.executable, "-m", "emulator", *arguments], env=environ, capture_output=True, text=True, check=True
     ).stdout
@@ -181,9 +180,9 @@ def test_the_command_line(tmp_path: Path) -> None:
     run("stop", "--state-file", str(file))
 
 
-def test_it_ends_with_its_starter() -> None:
+def test_it_ends_when_its_starter_ends() -> None:
     code = "import signal; from emulator import Emulator; print(Emulator.start().endpoint, flush=True); signal.pause()"
-    environ = {**os.environ, "PYTHONPATH": str(TESTS)}
+    environ = program_environment({"PYTHONPATH": str(TESTS)})
     with subprocess.Popen([sys.executable, "-c", code], env=environ, stdout=subprocess.PIPE, text=True) as starter:
         assert starter.stdout
         aws = Emulator.attach(starter.stdout.readline().strip())
@@ -193,10 +192,10 @@ def test_it_ends_with_its_starter() -> None:
         aws.mark()
 
 
-@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="only /proc tells what a process listens on")
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="only /proc shows what a process listens on")
 def test_it_listens_on_loopback_only(aws: Emulator) -> None:
     port = f"{int(aws.endpoint.rpartition(':')[2]):04X}"
     rows = [row.split() for file in ("tcp", "tcp6") for row in Path("/proc/net", file).read_text().splitlines()[1:]]
     listening = {f"socket:[{row[9]}]": row[1] for row in rows if row[3] == "0A"}
-    held = {str(link.readlink()) for link in Path(f"/proc/{aws.pid}/fd").iterdir() if link.is_symlink()}
-    assert [listening[one] for one in held & listening.keys()] == [f"0100007F:{port}"]
+    sockets = {str(link.readlink()) for link in Path(f"/proc/{aws.pid}/fd").iterdir() if link.is_symlink()}
+    assert [listening[one] for one in sockets & listening.keys()] == [f"0100007F:{port}"]

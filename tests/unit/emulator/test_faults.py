@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -13,14 +12,14 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError
-from emulator import Emulator, Fault, Kind
+from emulator import Emulator, Fault, Kind, program_environment
 
 SESSION = boto3.session.Session()
-pytestmark = pytest.mark.parametrize("aws", ["ministack"], indirect=True)  # faults are the server's, not the backend's
+pytestmark = pytest.mark.parametrize("aws", ["ministack"], indirect=True)  # faults do not depend on the backend
 
 
-def once(aws: Emulator, service: str) -> Any:
-    """A client that tries once, so that a fault shows."""
+def client_without_retries(aws: Emulator, service: str) -> Any:
+    """A client without retries, so that a fault is visible."""
     config = Config(retries={"total_max_attempts": 1})
     keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": aws.region}
     return SESSION.client(service, endpoint_url=aws.endpoint, config=config, **keys)
@@ -31,10 +30,10 @@ def users(aws: Emulator) -> list[str]:
 
 
 CALLS: dict[str, Any] = {
-    "iam": lambda aws: once(aws, "iam").create_user(UserName="u"),
-    "ec2": lambda aws: once(aws, "ec2").describe_instances(),
-    "ssm": lambda aws: once(aws, "ssm").get_parameter(Name="p"),
-    "sts": lambda aws: once(aws, "sts").get_caller_identity(),
+    "iam": lambda aws: client_without_retries(aws, "iam").create_user(UserName="u"),
+    "ec2": lambda aws: client_without_retries(aws, "ec2").describe_instances(),
+    "ssm": lambda aws: client_without_retries(aws, "ssm").get_parameter(Name="p"),
+    "sts": lambda aws: client_without_retries(aws, "sts").get_caller_identity(),
 }
 
 
@@ -52,7 +51,9 @@ CALLS: dict[str, Any] = {
         (Kind.SERVER_ERROR, "ssm", "InternalServerError", 500),
     ],
 )
-def test_an_error_has_the_form_of_its_service(aws: Emulator, kind: Kind, service: str, code: str, status: int) -> None:
+def test_an_error_has_the_format_of_the_service(
+    aws: Emulator, kind: Kind, service: str, code: str, status: int
+) -> None:
     aws.arm(Fault(kind, service=service))
     with pytest.raises(ClientError) as caught:
         CALLS[service](aws)
@@ -62,7 +63,7 @@ def test_an_error_has_the_form_of_its_service(aws: Emulator, kind: Kind, service
     assert (call.service, call.status, call.error, call.fault) == (service, status, code, kind)
 
 
-def test_a_denial_names_who_what_and_where(aws: Emulator) -> None:
+def test_a_denial_names_caller_action_and_resource(aws: Emulator) -> None:
     aws.arm(Fault(Kind.DENY, service="iam", action="CreateUser"))
     who, what, where = "arn:aws:iam::123456789012:root", "iam:CreateUser", "arn:aws:iam::123456789012:user/u"
     with pytest.raises(
@@ -80,8 +81,8 @@ def test_an_explicit_error_happens_the_given_number_of_times(aws: Emulator) -> N
     CALLS["ec2"](aws)
 
 
-def test_the_nth_write_and_no_other(aws: Emulator) -> None:
-    iam = once(aws, "iam")
+def test_a_fault_affects_only_the_nth_write(aws: Emulator) -> None:
+    iam = client_without_retries(aws, "iam")
     aws.arm(Fault(Kind.THROTTLE, writes=True, nth=2))
     iam.create_user(UserName="first")
     iam.list_users()
@@ -91,7 +92,7 @@ def test_the_nth_write_and_no_other(aws: Emulator) -> None:
     assert users(aws) == ["first", "third"]
 
 
-def test_a_lost_answer_leaves_the_work_done(aws: Emulator) -> None:
+def test_a_call_with_a_lost_answer_has_its_effect(aws: Emulator) -> None:
     aws.arm(Fault(Kind.LOSE_ANSWER, action="CreateUser"))
     with pytest.raises(ConnectionClosedError):
         CALLS["iam"](aws)
@@ -100,9 +101,9 @@ def test_a_lost_answer_leaves_the_work_done(aws: Emulator) -> None:
 
 
 @pytest.mark.parametrize(("kind", "done"), [(Kind.KILL_BEFORE, []), (Kind.KILL_AFTER, ["u"])])
-def test_a_kill_ends_the_client_before_or_after_the_work(aws: Emulator, kind: Kind, done: list[str]) -> None:
+def test_a_kill_ends_the_client_before_or_after_the_effect(aws: Emulator, kind: Kind, done: list[str]) -> None:
     code = "import boto3; input(); boto3.client('iam').create_user(UserName='u')"
-    environ = {**os.environ, **aws.env()}
+    environ = program_environment(aws.env())
     with subprocess.Popen(
         [sys.executable, "-c", code], env=environ, stdin=subprocess.PIPE, start_new_session=True
     ) as client:
@@ -112,7 +113,7 @@ def test_a_kill_ends_the_client_before_or_after_the_work(aws: Emulator, kind: Ki
     assert users(aws) == done
 
 
-def test_delay(aws: Emulator) -> None:
+def test_a_delay_makes_calls_slower(aws: Emulator) -> None:
     iam = aws.client("iam")
     aws.arm(Fault(Kind.DELAY, seconds=0.2))
     began = time.monotonic()
@@ -120,8 +121,8 @@ def test_delay(aws: Emulator) -> None:
     assert time.monotonic() - began >= 0.2
 
 
-def test_rate(aws: Emulator) -> None:
-    iam = once(aws, "iam")
+def test_a_rate_throttles_calls_beyond_the_burst(aws: Emulator) -> None:
+    iam = client_without_retries(aws, "iam")
     aws.arm(Fault(Kind.RATE, rate=0.01, burst=2))
     iam.list_users()
     iam.list_users()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -12,18 +11,18 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
-from emulator import Emulator
+from emulator import Emulator, program_environment
 
 ROLE = "meta-data/iam/security-credentials/"
-LAG, PATIENCE = 0.3, 10
-"""Seconds: how late a change is seen, and how long a test waits for it."""
+LAG, TIMEOUT = 0.3, 10
+"""Seconds until a change is visible, and seconds that a test waits for it."""
 
 
 @pytest.fixture
-def swapped(account: Any) -> tuple[str, str]:
-    """An instance under the server profile, and its association."""
-    account.role("server", "CloudWatchAgentServerPolicy")
-    account.role("admin", "CloudWatchAgentAdminPolicy")
+def associated_instance(account: Any) -> tuple[str, str]:
+    """An instance with the server profile, and the id of the association."""
+    account.create_role("server", "CloudWatchAgentServerPolicy")
+    account.create_role("admin", "CloudWatchAgentAdminPolicy")
     [instance] = account.aws.instances(1)
     return instance, account.associate(instance, "server")
 
@@ -32,34 +31,39 @@ def arn(client: Any) -> str:
     return str(client.get_caller_identity()["Arn"])
 
 
-def test_credentials_are_of_the_role_now_associated(aws: Emulator, account: Any, swapped: tuple[str, str]) -> None:
-    instance, association = swapped
-    before = account.on_instance(instance, "sts")
+def test_credentials_belong_to_the_associated_role(
+    aws: Emulator, account: Any, associated_instance: tuple[str, str]
+) -> None:
+    instance, association = associated_instance
+    before = account.instance_client(instance, "sts")
     assert arn(before) == f"arn:aws:sts::123456789012:assumed-role/server/{instance}"
     account.ec2.replace_iam_instance_profile_association(
         AssociationId=association, IamInstanceProfile={"Name": "admin"}
     )
-    assert arn(account.on_instance(instance, "sts")) == f"arn:aws:sts::123456789012:assumed-role/admin/{instance}"
+    assert arn(account.instance_client(instance, "sts")) == f"arn:aws:sts::123456789012:assumed-role/admin/{instance}"
     assert arn(before).endswith(f"/server/{instance}")  # credentials handed out earlier stay valid
     assert aws.calls()[-1].identity == "role"
     shown = account.ec2.describe_instances(InstanceIds=[instance])["Reservations"][0]["Instances"][0]
     assert shown["IamInstanceProfile"]["Arn"].endswith("instance-profile/admin")
 
 
-def test_boto3_on_the_instance_finds_the_credentials(aws: Emulator, swapped: tuple[str, str]) -> None:
-    instance, _ = swapped
+def test_boto3_on_the_instance_finds_the_credentials(aws: Emulator, associated_instance: tuple[str, str]) -> None:
+    instance, _ = associated_instance
     code = "import boto3; print(boto3.client('sts').get_caller_identity()['Arn'])"
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
     done = subprocess.run(
-        [sys.executable, "-c", code], env={**clean, **aws.env(instance)}, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        env=program_environment(aws.env(instance)),
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.strip().endswith(f"assumed-role/server/{instance}")
 
 
-def test_nothing_to_see_without_profile_or_running_instance(
-    aws: Emulator, account: Any, swapped: tuple[str, str]
+def test_there_are_no_credentials_without_a_profile_or_on_a_stopped_instance(
+    aws: Emulator, account: Any, associated_instance: tuple[str, str]
 ) -> None:
-    instance, association = swapped
+    instance, association = associated_instance
     account.ec2.stop_instances(InstanceIds=[instance])
     with pytest.raises(HTTPError, match="404"):
         aws.metadata(instance, ROLE)
@@ -70,22 +74,22 @@ def test_nothing_to_see_without_profile_or_running_instance(
         aws.metadata(instance, ROLE)
 
 
-def test_a_token_is_needed(aws: Emulator, swapped: tuple[str, str]) -> None:
+def test_a_request_needs_a_token(aws: Emulator, associated_instance: tuple[str, str]) -> None:
     with pytest.raises(HTTPError, match="401"):
-        urlopen(Request(f"{aws.metadata_endpoint(swapped[0])}/latest/{ROLE}"))
+        urlopen(Request(f"{aws.metadata_endpoint(associated_instance[0])}/latest/{ROLE}"))
 
 
 def test_a_role_that_does_not_trust_ec2_gives_no_credentials(
-    aws: Emulator, account: Any, swapped: tuple[str, str]
+    aws: Emulator, account: Any, associated_instance: tuple[str, str]
 ) -> None:
     trust = account.iam.get_role(RoleName="server")["Role"]["AssumeRolePolicyDocument"]
     other = json.dumps(trust).replace("ec2", "lambda")
     account.iam.update_assume_role_policy(RoleName="server", PolicyDocument=other)
-    assert aws.instance_credentials(swapped[0])["Code"] == "AssumeRoleUnauthorizedAccess"
+    assert aws.instance_credentials(associated_instance[0])["Code"] == "AssumeRoleUnauthorizedAccess"
 
 
-def test_identity(aws: Emulator, swapped: tuple[str, str]) -> None:
-    instance, _ = swapped
+def test_the_identity_document_and_the_profile_are_served(aws: Emulator, associated_instance: tuple[str, str]) -> None:
+    instance, _ = associated_instance
     document = json.loads(aws.metadata(instance, "dynamic/instance-identity/document"))
     assert (document["instanceId"], document["region"]) == (instance, "eu-central-1")
     assert aws.metadata(instance, "meta-data/placement/region") == "eu-central-1"
@@ -94,10 +98,10 @@ def test_identity(aws: Emulator, swapped: tuple[str, str]) -> None:
 
 def wait_for(aws: Emulator, instance: str, role: str) -> None:
     """Wait until the instance sees a role."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT
     while role_of(aws, instance) != role:
         assert time.monotonic() < end, role
-        time.sleep(0.02)  # between two looks: nothing tells an instance of its new role, as on AWS
+        time.sleep(0.02)  # as on AWS, an instance is not notified of its new role
 
 
 def role_of(aws: Emulator, instance: str) -> str | None:
@@ -109,8 +113,8 @@ def role_of(aws: Emulator, instance: str) -> str | None:
         return None
 
 
-def test_a_change_is_seen_late_when_told_to(aws: Emulator, account: Any, swapped: tuple[str, str]) -> None:
-    instance, association = swapped
+def test_a_change_is_visible_after_the_lag(aws: Emulator, account: Any, associated_instance: tuple[str, str]) -> None:
+    instance, association = associated_instance
     aws.metadata_lag(LAG)
     wait_for(aws, instance, "server")
     account.ec2.replace_iam_instance_profile_association(
@@ -120,6 +124,6 @@ def test_a_change_is_seen_late_when_told_to(aws: Emulator, account: Any, swapped
     wait_for(aws, instance, "admin")
 
 
-def test_instances_of_another_region(aws: Emulator) -> None:
+def test_instances_of_another_region_have_metadata(aws: Emulator) -> None:
     [instance] = aws.instances(1, region="us-east-1")
     assert aws.metadata(instance, "meta-data/placement/region") == "us-east-1"

@@ -1,12 +1,12 @@
-"""A run of ansible-test that tested nothing does not pass for one that did."""
+"""A run of ansible-test that tested nothing does not pass."""
 
 from __future__ import annotations
 
 import pytest
-from gates.judgement import SANITY, problems, summary, troubles
+from gates.evaluation import SANITY, importer_problems, problems, summary
 
 RAN = "".join(f'Running sanity test "{name}"\n' for name in sorted(SANITY))
-NOT_HERE = 'WARNING: Skipping sanity test "import" on Python 3.14 because it could not be found.\n'
+MISSING_PYTHON = 'WARNING: Skipping sanity test "import" on Python 3.14 because it could not be found.\n'
 UNITS = "Unit test modules with Python 3.13\n....\n============= 18 passed in 4.32s =============\n"
 SKIPPED = "Unit test controller with Python 3.13\n============= 2 skipped in 0.01s =============\n"
 STARTED = "Running cwagent_iam_role integration test role\n"
@@ -15,9 +15,9 @@ ROLE = STARTED + '    "msg": "All assertions passed"\n'
 
 @pytest.mark.parametrize(
     ("command", "output", "targets"),
-    [("sanity", RAN + NOT_HERE, []), ("units", UNITS, []), ("integration", ROLE, ["cwagent_iam_role"])],
+    [("sanity", RAN + MISSING_PYTHON, []), ("units", UNITS, []), ("integration", ROLE, ["cwagent_iam_role"])],
 )
-def test_what_ran_passes(command, output, targets):
+def test_a_complete_run_has_no_problems(command, output, targets):
     assert problems(command, 0, output, targets) == []
 
 
@@ -37,24 +37,25 @@ def test_what_ran_passes(command, output, targets):
         ("integration", "", [], "there is no integration target"),
     ],
 )
-def test_what_did_not_run_is_told(command, output, targets, problem):
+def test_an_incomplete_run_is_reported(command, output, targets, problem):
     assert problem in "; ".join(problems(command, 0, output, targets))
 
 
-def test_failure_is_told():
+def test_a_failed_run_is_reported():
     assert problems("units", 1, UNITS) == ["ansible-test units ended with 1"]
 
 
-def test_summary():
+def test_the_summary_counts_what_ran():
     assert (
-        summary("sanity", RAN + NOT_HERE) == f"{len(SANITY)} sanity tests ran, without Python 3.14, which is not here"
+        summary("sanity", RAN + MISSING_PYTHON)
+        == f"{len(SANITY)} sanity tests ran, without Python 3.14, which is not installed"
     )
     assert summary("units", UNITS + UNITS) == "36 unit tests passed"
     assert summary("integration", ROLE, ["cwagent_iam_role"]) == "1 targets ran"
 
 
-def test_what_the_importer_says():
+def test_problems_of_the_importer_are_reported():
     good = "Collection loading complete\nImporter processing completed successfully\n"
-    assert troubles(0, good) == []
-    assert troubles(0, "WARNING: No changelog found.\n" + good) == ["WARNING: No changelog found."]
-    assert troubles(1, "") == ["galaxy-importer ended with 1", "galaxy-importer did not complete"]
+    assert importer_problems(0, good) == []
+    assert importer_problems(0, "WARNING: No changelog found.\n" + good) == ["WARNING: No changelog found."]
+    assert importer_problems(1, "") == ["galaxy-importer ended with 1", "galaxy-importer did not complete"]

@@ -1,7 +1,7 @@
-"""A small model of AWS that takes the steps of plans, and is strict.
+"""A small, strict model of AWS that takes the steps of plans.
 
-It refuses what AWS refuses in the state it is in, and also what would change nothing, since a plan has no such steps.
-Every call is held against botocore's description of the API before it is taken.
+It refuses calls that AWS would refuse in this state, and calls that change nothing, since a plan has no such steps.
+Each call is first validated against botocore's model of the API.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _service(name: str) -> Any:
 
 
 def check_call(step: Step) -> None:
-    """Hold a step against the API: operation, argument names and types, and the error codes it counts on."""
+    """Check that the API has the operation of a step, its arguments with their types, and its error codes."""
     service, operation = step.action.split(":")
     model = _service(service).operation_model(operation)
     problems = ParamValidator().validate(_to_wire(step.arguments), model.input_shape)
@@ -61,7 +61,7 @@ def check_call(step: Step) -> None:
 
 
 class Model:
-    """Takes steps by the method that is named like the operation."""
+    """Takes a step with the method that has the name of the operation."""
 
     def take(self, step: Step) -> Any:
         check_call(step)
@@ -118,7 +118,7 @@ class Iam(Model):
         self.secrets: dict[str, str] = {}
         self._numbers = itertools.count(1)
 
-    # Roles and instance profiles as the plans see them
+    # Roles and instance profiles
 
     def put_role(self, name: str, state: role_plan.State) -> None:
         role, profile = state.role, state.profile
@@ -159,9 +159,9 @@ class Iam(Model):
 
     def update_role(self, role_name: str, description: str, max_session_duration: int) -> None:
         role = self.roles[role_name]
-        wanted = (description, max_session_duration)
-        require(wanted != (role.description, role.max_session_duration), "nothing changes")
-        role.description, role.max_session_duration = wanted
+        settings = (description, max_session_duration)
+        require(settings != (role.description, role.max_session_duration), "nothing changes")
+        role.description, role.max_session_duration = settings
 
     def update_assume_role_policy(self, role_name: str, policy_document: Any) -> None:
         require(self.roles[role_name].trust != policy_document, "nothing changes")
@@ -196,7 +196,7 @@ class Iam(Model):
     def untag_instance_profile(self, instance_profile_name: str, tag_keys: list[str]) -> None:
         _untag(self.profiles[instance_profile_name].tags, tag_keys)
 
-    # Users as the plans see them
+    # Users
 
     def put_user(self, user: user_plan.User) -> None:
         keys = {key.id: key for key in user.keys}
@@ -257,8 +257,8 @@ class Iam(Model):
 
     def _put_inline(self, policy_name: str, policy_document: Any, **named: str) -> None:
         principal = self._principal(**named).inline
-        require(policy_name not in principal, "not known to change anything")
-        require(policy_document["Statement"][0]["Effect"] == "Deny", "gives rights")
+        require(policy_name not in principal, "may change nothing")
+        require(policy_document["Statement"][0]["Effect"] == "Deny", "grants permissions")
         principal.add(policy_name)
 
     def _put_boundary(self, permissions_boundary: str, **named: str) -> None:

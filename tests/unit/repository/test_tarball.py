@@ -1,4 +1,4 @@
-"""The tarball holds what users need and nothing else, by rule and not by a list of names."""
+"""The tarball contains the files for users and no others, by rules and not by a list of names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-# What is for users, of all that is committed. Whoever adds a file of another kind decides here for whom it is.
+# The committed files that are for users. A new kind of file for users is added here.
 FOR_USERS = re.compile(
     r"""
       LICENSE | README\.md | CHANGELOG\.md
@@ -27,8 +27,8 @@ FOR_USERS = re.compile(
     """,
     re.VERBOSE,
 )
-MADE = {"MANIFEST.json", "FILES.json"}
-LEFT_BEHIND = (
+GENERATED = {"MANIFEST.json", "FILES.json"}
+LEFTOVERS = (
     "plugins/modules/__pycache__/x.pyc",
     ".venv/x.py",
     ".cache/x",
@@ -46,12 +46,12 @@ def committed():
 
 @pytest.fixture(scope="module")
 def shipped(committed, tmp_path_factory):
-    """The files of a tarball that is built where tools have left things behind."""
+    """The files of a tarball that is built in a checkout with leftovers of tools."""
     checkout = tmp_path_factory.mktemp("checkout")
     for name in committed:
         (checkout / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, checkout / name)
-    for name in LEFT_BEHIND:
+    for name in LEFTOVERS:
         (checkout / name).parent.mkdir(parents=True, exist_ok=True)
         (checkout / name).touch()
     program = Path(sys.executable).with_name("ansible-galaxy")
@@ -63,13 +63,13 @@ def shipped(committed, tmp_path_factory):
         return {member.name for member in archive if member.isfile()}
 
 
-def test_what_is_for_users_is_in_it(committed, shipped):
+def test_all_files_for_users_are_in_the_tarball(committed, shipped):
     assert {name for name in committed if FOR_USERS.fullmatch(name)} - shipped == set()
 
 
-def test_nothing_else_is(shipped):
-    assert {name for name in shipped - MADE if not FOR_USERS.fullmatch(name)} == set()
+def test_only_files_for_users_are_in_the_tarball(shipped):
+    assert {name for name in shipped - GENERATED if not FOR_USERS.fullmatch(name)} == set()
 
 
-def test_nothing_that_is_not_committed_is(committed, shipped):
-    assert shipped - MADE - committed == set()
+def test_only_committed_files_are_in_the_tarball(committed, shipped):
+    assert shipped - GENERATED - committed == set()

@@ -1,4 +1,4 @@
-"""What may import what: decisions know nothing of AWS, and packages never import each other in a circle."""
+"""Which imports are allowed: pure files do not import what calls AWS, and packages do not import in a circle."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import graphlib
 import pytest
 from import_graph import MODULE_UTILS, OURS, imported_modules, our_imports
 
-# Files of these names decide, and leave it to others to read and to write.
+# Files with these names are pure: they compute plans and check input, and never call AWS.
 PURE_NAMES = {"plan", "model", "policy", "rotation", "format", "checks"}
 PACKAGES = sorted(path.parent for path in MODULE_UTILS.glob("*/__init__.py"))
 PURE_FILES = sorted(path for package in PACKAGES for path in package.glob("*.py") if path.stem in PURE_NAMES)
@@ -18,7 +18,7 @@ def relative(path):
     return str(path.relative_to(MODULE_UTILS))
 
 
-def test_every_package_is_seen():
+def test_all_packages_are_found():
     assert {package.name for package in PACKAGES} >= {"_role", "_user", "_admin_window", "_config_parameter"}
 
 
@@ -36,6 +36,12 @@ def test_packages_do_not_import_each_other_in_a_circle():
     for path, package in package_of.items():
         depends_on[package] |= {package_of[each] for each in our_imports(path) if each in package_of} - {package}
     graphlib.TopologicalSorter(depends_on).prepare()  # raises CycleError, which names the circle
+
+
+def test_what_principals_have_in_common_imports_no_package_but_the_policy_of_the_window():
+    imported = {each for path in MODULE_UTILS.glob("_principal/*.py") for each in our_imports(path)}
+    packages = {relative(path) for path in imported if path.parent not in {MODULE_UTILS, MODULE_UTILS / "_principal"}}
+    assert packages == {"_admin_window/policy.py"}
 
 
 @pytest.mark.parametrize("path", sorted(MODULE_UTILS.rglob("__init__.py")), ids=relative)

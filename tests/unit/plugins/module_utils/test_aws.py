@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import threading
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -11,9 +12,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _aws
-from ansible_collections.cwagent.iam.plugins.module_utils._aws import PAGE_TOKENS, Aws, Deadline, _to_wire
+from ansible_collections.cwagent.iam.plugins.module_utils._aws import MAX_ATTEMPTS, PAGE_TOKENS, Aws, Deadline, _to_wire
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import UNREADABLE_RESPONSE, AwsApiError, CwagentError
-from ansible_collections.cwagent.iam.plugins.module_utils._plan import Step
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Step
 
 
 @pytest.mark.parametrize(
@@ -26,92 +27,119 @@ from ansible_collections.cwagent.iam.plugins.module_utils._plan import Step
         ({"tag_keys": ["a"]}, {"TagKeys": ["a"]}),
     ],
 )
-def test_arguments_on_the_wire(arguments, sent):
+def test_arguments_are_converted_to_what_boto3_takes(arguments, sent):
     assert _to_wire(arguments) == sent
 
 
-def test_deadline_never_sleeps_past_its_end():
-    current, slept = [0.0], []
+def test_a_deadline_never_sleeps_past_its_end():
+    now, slept = [0.0], []
 
     def sleep(seconds: float) -> None:
         slept.append(seconds)
-        current[0] += seconds
+        now[0] += seconds
 
-    deadline = Deadline(5, lambda: current[0], sleep)
+    deadline = Deadline(5, lambda: now[0], sleep)
     assert [deadline.pause(), deadline.pause(), deadline.pause(), deadline.pause()] == [True, True, True, False]
     assert slept == [2, 2, 1]
-    assert not Deadline(0, lambda: current[0], sleep).pause()
+    assert not Deadline(0, lambda: now[0], sleep).pause()
 
 
-class Answering(Aws):
-    """Gives its answers one after the other, instead of asking AWS."""
+class ScriptedAws(Aws):
+    """Answers each call with the next error code; ``ok`` is a success that returns the arguments."""
 
     def __init__(self, *codes: str, retry_timeout: float = 60) -> None:
         super().__init__(lambda *_: None, retry_timeout)
         self.codes = list(codes)
+        self.max_attempts: list[int] = []
 
     def call(self, action, description, max_attempts=0, **arguments):
+        self.max_attempts.append(max_attempts)
         code = self.codes.pop(0)
-        if code != "fine":
+        if code != "ok":
             raise AwsApiError(description, code)
         return arguments
 
 
-STEP = Step("iam:X", {"role_name": "R"}, "do it", done_when=frozenset({"Gone"}), retry_when=frozenset({"NotYet"}))
+STEP = Step(
+    Kind.UPDATE,
+    "iam:X",
+    {"role_name": "R"},
+    "do it",
+    done_when=frozenset({"Gone"}),
+    retry_when=frozenset({"NotYet"}),
+)
 
 
 @pytest.mark.parametrize(
-    ("codes", "answer"), [(["fine"], {"RoleName": "R"}), (["Gone"], None), (["NotYet", "fine"], {"RoleName": "R"})]
+    ("codes", "answer"), [(["ok"], {"RoleName": "R"}), (["Gone"], None), (["NotYet", "ok"], {"RoleName": "R"})]
 )
-def test_answer(codes, answer):
-    aws = Answering(*codes, retry_timeout=0.01)
-    assert aws.answer(STEP) == answer
+def test_executing_a_step_returns_the_answer_or_none_where_its_effect_exists(codes, answer):
+    aws = ScriptedAws(*codes, retry_timeout=0.01)
+    assert aws.execute(STEP) == answer
     assert aws.codes == []
 
 
 @pytest.mark.parametrize(("codes", "retry_timeout"), [(["Other"], 60), (["NotYet"], 0)])
-def test_other_refusals_are_raised(codes, retry_timeout):
+def test_other_errors_of_a_step_are_raised(codes, retry_timeout):
     with pytest.raises(AwsApiError, match="do it") as error:
-        Answering(*codes, retry_timeout=retry_timeout).answer(STEP)
+        ScriptedAws(*codes, retry_timeout=retry_timeout).execute(STEP)
     assert error.value.code == codes[0]
 
 
-@pytest.mark.parametrize(("code", "found"), [("fine", {"RoleName": "R"}), ("NoSuchEntity", None)])
+@pytest.mark.parametrize(("options", "max_attempts"), [({}, MAX_ATTEMPTS), ({"max_attempts": 1}, 1)])
+def test_a_step_can_limit_the_attempts_of_its_call(options, max_attempts):
+    aws = ScriptedAws("ok")
+    aws.execute(STEP, **options)
+    assert aws.max_attempts == [max_attempts]
+
+
+def test_retry_repeats_the_work_while_aws_answers_with_these_codes():
+    aws = ScriptedAws("NotYet", "ok", retry_timeout=0.01)
+    assert aws.retry(lambda: aws.call("iam:X", "do it", RoleName="R"), frozenset({"NotYet"})) == {"RoleName": "R"}
+
+
+def test_the_retry_timeout_is_the_deadline():
+    assert ScriptedAws(retry_timeout=7).deadline().seconds == 7
+
+
+@pytest.mark.parametrize(("code", "found"), [("ok", {"RoleName": "R"}), ("NoSuchEntity", None)])
 def test_absence_is_none(code, found):
-    assert Answering(code).find("iam:GetRole", "read", absent="NoSuchEntity", RoleName="R") == found
+    assert ScriptedAws(code).find("iam:GetRole", "read", absent="NoSuchEntity", RoleName="R") == found
 
 
-def test_only_absence_is_swallowed():
+def test_no_other_error_is_absence():
     with pytest.raises(AwsApiError):
-        Answering("AccessDenied").find("iam:GetRole", "read", absent="NoSuchEntity")
+        ScriptedAws("AccessDenied").find("iam:GetRole", "read", absent="NoSuchEntity")
 
 
-class Paged(Aws):
-    """Answers with one page after the other."""
+class PagedAws(Aws):
+    """Answers each call with the next page."""
 
     def __init__(self, *pages):
         super().__init__(lambda *_: None)
-        self.left, self.asked = list(pages), []
+        self.pages_left, self.requests = list(pages), []
 
     def call(self, action, description, max_attempts=0, **arguments):
-        self.asked.append(arguments)
-        return self.left.pop(0)
+        self.requests.append(arguments)
+        return self.pages_left.pop(0)
 
 
 @pytest.mark.parametrize("token", ["Marker", "NextToken"])
-def test_pages_are_asked_for_one_by_one(token):
+def test_a_page_is_read_when_it_is_needed(token):
     pages = [{"Names": ["a"], token: "1"}, {"Names": [], token: "2"}, {"Names": ["b"], "IsTruncated": False, token: ""}]
-    aws = Paged(*pages)
+    aws = PagedAws(*pages)
     found = aws.pages("iam:ListRoles", "read it", PathPrefix="/x/")
     assert next(found) == pages[0]
-    assert aws.asked == [{"PathPrefix": "/x/"}], "no page is read before it is asked for"
+    assert aws.requests == [{"PathPrefix": "/x/"}], "no further page is read yet"
     assert list(found) == pages[1:]
-    assert aws.asked[1:] == [{"PathPrefix": "/x/", token: "1"}, {"PathPrefix": "/x/", token: "2"}]
+    assert aws.requests[1:] == [{"PathPrefix": "/x/", token: "1"}, {"PathPrefix": "/x/", token: "2"}]
 
 
-def test_a_page_that_names_itself_as_the_next_is_no_reason_to_go_on_for_ever():
-    aws = Paged({"Marker": "1"}, {"Marker": "1"})
-    with pytest.raises(CwagentError, match=r"Could not read it \(iam:ListRoles\): AWS names a page"):
+def test_the_same_pagination_token_twice_is_an_error():
+    aws = PagedAws({"Marker": "1"}, {"Marker": "1"})
+    with pytest.raises(
+        CwagentError, match=r"Could not read it \(iam:ListRoles\): AWS returned the same pagination token"
+    ):
         list(aws.pages("iam:ListRoles", "read it"))
 
 
@@ -120,21 +148,21 @@ READS = {read for source in SOURCES for read in re.findall(r'\.pages\(\s*f?"([^"
 PAGED = sorted({read.replace("{noun}", noun) for read in READS for noun in ("Role", "User")})
 
 
-def test_the_calls_that_have_pages_are_found():
+def test_the_actions_with_pages_are_found_in_the_source():
     assert {"iam:ListAttachedUserPolicies", "ec2:DescribeTags", "iam:GetAccountAuthorizationDetails"} < set(PAGED)
 
 
 @pytest.mark.parametrize("action", PAGED)
-def test_the_tokens_are_those_of_the_api(action):
+def test_each_action_with_pages_uses_one_of_the_pagination_tokens(action):
     service, operation = action.split(":")
     model = botocore.session.get_session().get_service_model(service).operation_model(operation)
-    named = [token for token in PAGE_TOKENS if token in model.input_shape.members]
-    assert len(named) == 1
-    assert named[0] in model.output_shape.members
+    tokens = [token for token in PAGE_TOKENS if token in model.input_shape.members]
+    assert len(tokens) == 1
+    assert tokens[0] in model.output_shape.members
 
 
 class Proxy(BaseHTTPRequestHandler):
-    """Answers everything with a page for people."""
+    """Answers every request with a web page."""
 
     def do_POST(self):
         self.send_response(200)
@@ -165,37 +193,68 @@ def behind_a_proxy():
     ],
     ids=["a call", "pages"],
 )
-def test_an_answer_that_is_not_from_aws_is_no_traceback(behind_a_proxy, read):
+def test_an_answer_in_another_format_is_an_api_error(behind_a_proxy, read):
     with pytest.raises(AwsApiError, match=r"Could not read it \(iam:\w+\): Unable to parse response") as error:
         read(behind_a_proxy)
     assert error.value.code == UNREADABLE_RESPONSE
 
 
-ME = "arn:aws:iam::123456789012:user/me"
+CALLER = "arn:aws:iam::123456789012:user/me"
 
 
-class Knowing(Aws):
-    """Knows who it is, and counts how often it is asked."""
+class IdentifiedAws(Aws):
+    """Has a caller, and counts how often it is read."""
 
-    asked = 0
+    reads = 0
 
     def _identity(self):
-        self.asked += 1
-        return ME
+        self.reads += 1
+        return CALLER
 
 
 @pytest.mark.parametrize(
-    ("code", "message", "asked", "words"),
+    ("code", "message", "reads", "text"),
     [
-        ("UnauthorizedOperation", "Encoded authorization failure message: x", 1, f"{ME} lacks iam:X"),
+        ("UnauthorizedOperation", "Encoded authorization failure message: x", 1, f"{CALLER} lacks iam:X"),
         ("AccessDenied", "User: arn:other is not authorized to perform: iam:Y", 0, "arn:other lacks iam:Y"),
         ("Throttling", "Rate exceeded", 0, "throttled"),
         ("NoSuchEntity", "There is none", 0, "There is none (NoSuchEntity)"),
     ],
 )
-def test_identity_is_only_asked_for_where_it_is_missing(code, message, asked, words):
-    aws = Knowing(lambda *_: None)
+def test_the_identity_is_read_only_where_the_message_lacks_it(code, message, reads, text):
+    aws = IdentifiedAws(lambda *_: None)
     error = aws._api_error(ClientError({"Error": {"Code": code, "Message": message}}, "X"), "do it", "iam:X")
-    assert words in str(error)
+    assert text in str(error)
     assert str(error).startswith("Could not do it (iam:X): ")
-    assert (error.code, error.details, aws.asked) == (code, {}, asked)
+    assert (error.code, error.details, aws.reads) == (code, {}, reads)
+
+
+@pytest.mark.parametrize(
+    ("message", "explicit_deny"),
+    [
+        ("User: arn:x is not authorized to perform: iam:Y with an explicit deny in a service control policy", True),
+        ("User: arn:x is not authorized to perform: iam:Y because no identity-based policy allows the action", False),
+    ],
+    ids=["explicit deny", "no allow"],
+)
+def test_an_api_error_says_what_was_called_and_whether_a_policy_denies_it(message, explicit_deny):
+    response = {"Error": {"Code": "AccessDenied", "Message": message}}
+    error = Aws(lambda *_: None)._api_error(ClientError(response, "X"), "do it", "iam:X")
+    assert (error.code, error.action, error.explicit_deny) == ("AccessDenied", "iam:X", explicit_deny)
+
+
+def answer_with(headers: dict[str, str]) -> dict[str, object]:
+    return {"ResponseMetadata": {"HTTPHeaders": headers}}
+
+
+def test_now_is_the_time_of_the_last_answer():
+    aws = Aws(lambda *_: None)
+    aws._record_server_time(answer_with({"date": "Sun, 01 Mar 2026 12:30:00 GMT"}))
+    assert aws.now == datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("headers", [{}, {"date": ""}, {"date": "today"}], ids=["no date", "empty", "another format"])
+def test_now_is_the_local_time_where_no_answer_has_a_date(headers):
+    aws = Aws(lambda *_: None)
+    aws._record_server_time(answer_with(headers))
+    assert abs(aws.now - datetime.now(UTC)) < timedelta(minutes=1)

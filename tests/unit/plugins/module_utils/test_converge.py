@@ -7,8 +7,14 @@ import pytest
 from ansible_collections.cwagent.iam.plugins.module_utils import _converge
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Deadline
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource, converge
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, CwagentError, InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, Step
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
+    AwsApiError,
+    ConsistencyTimeout,
+    ContentionError,
+    CwagentError,
+    InvalidInput,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Plan, Step
 
 
 class Clock:
@@ -23,8 +29,12 @@ class Clock:
         self.now += seconds
 
 
-class Number(Resource[int]):
-    """A number that is to be another one; reads show a change only after some more of them."""
+class NumberResource(Resource[int]):
+    """A number with a desired value.
+
+    :param lag: how many reads after a write still show the old value.
+    :param fails: whether the step fails.
+    """
 
     def __init__(self, current: int, desired: int, lag: int = 0, fails: bool = False) -> None:
         super().__init__(None)
@@ -40,33 +50,25 @@ class Number(Resource[int]):
                 self.shown = self.written[-1]
         return self.shown
 
-    def plan(self, current: int) -> Plan:
-        return Plan(
-            {
-                "number": [Step("x:Set", {"value": self.desired}, f"set {self.desired}")]
-                if current != self.desired
-                else []
-            }
-        )
+    def plan(self, current: int) -> Plan[int]:
+        step = Step(Kind.UPDATE, "x:Set", {"value": self.desired}, f"set {self.desired}")
+        return Plan(current, self.desired, {"number": [step] if current != self.desired else []})
 
-    def after(self, current: int) -> int:
-        return self.desired
-
-    def render(self, state: int) -> dict[str, Any]:
+    def to_diff(self, state: int) -> dict[str, Any]:
         return {"number": state}
 
-    def report(self, current: int, planned: int) -> dict[str, Any]:
-        return {"old": current, "new": planned}
+    def to_result(self, plan: Plan[int], final: int) -> dict[str, Any]:
+        return {"old": plan.current, "new": final}
 
-    def warnings(self, current: int) -> list[str]:
-        return [f"was {current}"]
+    def warnings(self, plan: Plan[int]) -> list[str]:
+        return [f"was {plan.current}"]
 
-    def check_mode_warnings(self, current: int) -> list[str]:
-        return [f"{current} may stay"]
+    def check_mode_warnings(self, plan: Plan[int]) -> list[str]:
+        return [f"may not become {plan.planned}"]
 
     def execute(self, step: Step) -> None:
         if self.fails:
-            raise CwagentError("Refused.")
+            raise CwagentError("Could not set it.")
         self.written.append(step.arguments["value"])
 
 
@@ -77,9 +79,11 @@ def clock(monkeypatch):
     return clock
 
 
+COUNTS = {"create": 0, "update": 1, "delete": 0}
 RESULT = {
     "changed": True,
     "steps": ["set 2"],
+    "counts": COUNTS,
     "diff": {"before": {"number": 1}, "after": {"number": 2}},
     "warnings": ["was 1"],
     "old": 1,
@@ -87,46 +91,54 @@ RESULT = {
 }
 
 
-def as_told(check_mode: bool) -> dict[str, Any]:
-    """The result; check mode also says what it doubts, where there is something to do."""
-    return {**RESULT, "warnings": ["was 1", "1 may stay"]} if check_mode else RESULT
+def expected_result(check_mode: bool) -> dict[str, Any]:
+    """The result of changing 1 to 2; check mode adds its own warnings."""
+    return {**RESULT, "warnings": ["was 1", "may not become 2"]} if check_mode else RESULT
 
 
 @pytest.mark.parametrize("check_mode", [False, True])
 @pytest.mark.parametrize("wait", [None, 10])
 @pytest.mark.usefixtures("clock")
-def test_check_mode_has_the_same_result_but_for_doubts_and_writes_nothing(check_mode, wait):
-    number = Number(1, 2)
-    assert converge(number, check_mode, wait) == as_told(check_mode)
+def test_check_mode_has_the_same_result_except_for_its_warnings_and_writes_nothing(check_mode, wait):
+    number = NumberResource(1, 2)
+    assert converge(number, check_mode, wait) == expected_result(check_mode)
     assert number.written == ([] if check_mode else [2])
 
 
 @pytest.mark.parametrize("check_mode", [False, True])
 @pytest.mark.usefixtures("clock")
-def test_what_is_refused_is_looked_for_once_and_before_anything_is_done(check_mode):
-    number, seen = Number(1, 2), []
-    number.refuse = seen.append
-    assert converge(number, check_mode, 10) == as_told(check_mode)
-    assert seen == [1]
-
-    def refuse(_now: int) -> None:
-        raise InvalidInput("No.")
-
-    number = Number(1, 2)
-    number.refuse = refuse
-    with pytest.raises(InvalidInput):
-        converge(number, check_mode, 10)
-    assert number.written == []
+def test_preconditions_are_checked_once_with_the_current_state(check_mode):
+    number, checked = NumberResource(1, 2), []
+    number.check_preconditions = checked.append
+    assert converge(number, check_mode, 10) == expected_result(check_mode)
+    assert checked == [1]
 
 
 @pytest.mark.parametrize("check_mode", [False, True])
-def test_nothing_to_do(clock, check_mode):
-    number = Number(2, 2)
+@pytest.mark.parametrize("error", [ContentionError, InvalidInput])
+@pytest.mark.parametrize("method", ["check_preconditions", "plan"])
+@pytest.mark.usefixtures("clock")
+def test_nothing_is_written_after_a_failed_check(check_mode, error, method):
+    def fail(current: int) -> None:
+        raise error("No.")
+
+    number = NumberResource(1, 2)
+    setattr(number, method, fail)
+    with pytest.raises(error) as failure:
+        converge(number, check_mode, 10)
+    assert number.written == []
+    assert failure.value.details == {}, "a run that failed before it had a plan reports no steps"
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_no_difference_means_no_steps_and_no_waiting(clock, check_mode):
+    number = NumberResource(2, 2)
     result = converge(number, check_mode, 10)
     assert result == {
         **RESULT,
         "changed": False,
         "steps": [],
+        "counts": {"create": 0, "update": 0, "delete": 0},
         "diff": {"before": {"number": 2}, "after": {"number": 2}},
         "warnings": ["was 2"],
         "old": 2,
@@ -134,106 +146,174 @@ def test_nothing_to_do(clock, check_mode):
     assert (number.written, number.reads, clock.slept) == ([], 1, [])
 
 
-def test_waits_until_the_change_is_shown(clock):
-    assert converge(Number(1, 2, lag=3), False, 10) == RESULT
+def test_it_waits_until_the_change_is_visible(clock):
+    assert converge(NumberResource(1, 2, lag=3), False, 10) == RESULT
     assert clock.slept == [2, 2, 2]
 
 
-def test_the_time_to_wait_begins_when_all_is_done(clock):
-    number = Number(1, 2, lag=3)
+def test_the_wait_timeout_begins_after_the_last_step(clock):
+    number = NumberResource(1, 2, lag=3)
     execute = number.execute
 
-    def slowly(step: Step) -> None:
+    def execute_slowly(step: Step) -> None:
         execute(step)
         clock.now += 99
 
-    number.execute = slowly
+    number.execute = execute_slowly
     assert converge(number, False, 10) == RESULT
     assert clock.slept == [2, 2, 2]
 
 
-def refusing(number: Number, code: str, reads: int) -> Number:
-    """The number, whose first so many reads after it was written are refused."""
+def with_failing_reads(number: NumberResource, code: str, count: int) -> NumberResource:
+    """The number, whose first reads after the write fail. :param count: how many."""
     read = number.read
 
-    def refused() -> int:
+    def fail_or_read() -> int:
         shown = read()
-        if 0 < number.reads - 1 <= reads:
+        if 0 < number.reads - 1 <= count:
             raise AwsApiError("Could not read it.", code)
         return shown
 
-    number.read = refused
+    number.read = fail_or_read
     return number
 
 
-def test_a_thing_that_not_all_hosts_know_is_not_shown_yet(clock):
-    assert converge(refusing(Number(1, 2), "NoSuchEntity", 2), False, 10) == RESULT
+def test_a_propagation_error_means_that_the_change_is_not_visible_yet(clock):
+    assert converge(with_failing_reads(NumberResource(1, 2), "NoSuchEntity", 2), False, 10) == RESULT
     assert clock.slept == [2, 2]
-    with pytest.raises(CwagentError, match=r"after 5 seconds .*still to do: Could not read it\."):
-        converge(refusing(Number(1, 2), "NoSuchEntity", 99), False, 5)
 
 
-def test_other_refusals_are_no_reason_to_wait(clock):
-    with pytest.raises(AwsApiError, match="Could not read it"):
-        converge(refusing(Number(1, 2), "AccessDenied", 1), False, 10)
+@pytest.mark.usefixtures("clock")
+def test_a_propagation_error_until_the_timeout_is_a_consistency_timeout():
+    with pytest.raises(ConsistencyTimeout, match=r"within 5 seconds\. Not visible yet: Could not read it\."):
+        converge(with_failing_reads(NumberResource(1, 2), "NoSuchEntity", 99), False, 5)
+
+
+def test_any_other_error_ends_the_wait(clock):
+    with pytest.raises(AwsApiError, match="Could not read it") as failure:
+        converge(with_failing_reads(NumberResource(1, 2), "AccessDenied", 1), False, 10)
     assert clock.slept == []
+    assert failure.value.details["done"] == ["set 2"]
+    assert failure.value.details["changed"] is True
 
 
-def test_what_a_resource_does_unless_it_says_otherwise():
+@pytest.mark.parametrize(("code", "waits"), [("Strange", True), ("NoSuchEntity", False)])
+def test_the_resource_decides_what_a_propagation_error_is(clock, code, waits):
+    number = with_failing_reads(NumberResource(1, 2), code, 1)
+    number.is_propagation_error = lambda error: error.code == "Strange"
+    if waits:
+        assert converge(number, False, 10) == RESULT
+    else:
+        with pytest.raises(AwsApiError):
+            converge(number, False, 10)
+    assert clock.slept == ([2] if waits else [])
+
+
+def test_the_resource_decides_what_remains(clock):
+    number = NumberResource(1, 2)
+    remaining = [["the number"], []]
+    number.remaining = lambda plan, state: remaining.pop(0)
+    assert converge(number, False, 10) == RESULT
+    assert clock.slept == [2]
+
+
+def base_resource() -> Resource[int]:
+    """A resource that overrides only what it must."""
+
+    class BaseResource(Resource[int]):
+        read = NumberResource.read
+        plan = NumberResource.plan
+        to_diff = NumberResource.to_diff
+        to_result = NumberResource.to_result
+
+    return BaseResource(None)
+
+
+def test_a_resource_has_no_warnings_by_default():
+    resource, plan = base_resource(), NumberResource(1, 2).plan(1)
+    assert resource.warnings(plan) == []
+    assert resource.check_mode_warnings(plan) == []
+
+
+def test_a_resource_accepts_every_state_by_default():
+    assert base_resource().check_preconditions(1) is None
+
+
+@pytest.mark.parametrize(("state", "remaining"), [(1, ["set 2"]), (2, [])])
+def test_what_remains_is_a_new_plan_by_default(state, remaining):
+    number = NumberResource(1, 2)
+    assert number.remaining(number.plan(1), state) == remaining
+
+
+@pytest.mark.parametrize(("code", "is_propagation"), [("NoSuchEntity", True), ("AccessDenied", False)])
+def test_an_entity_that_is_not_found_is_a_propagation_error_by_default(code, is_propagation):
+    assert base_resource().is_propagation_error(AwsApiError("No.", code)) is is_propagation
+
+
+def test_a_step_is_an_api_call_by_default():
     taken: list[Step] = []
 
-    class Gateway:
+    class RecordingAws:
         execute = staticmethod(taken.append)
 
-    number, step = Number(1, 2), Step("x:Set", {}, "set")
-    Resource.__init__(number, Gateway())
+    number, step = NumberResource(1, 2), Step(Kind.UPDATE, "x:Set", {}, "set")
+    Resource.__init__(number, RecordingAws())
     Resource.execute(number, step)
     assert taken == [step]
-    assert Resource.warnings(number, 1) == []
+
+
+def test_a_resource_is_abstract():
     with pytest.raises(TypeError, match="abstract"):
-        Resource(Gateway())
+        Resource(None)
 
 
-def test_does_not_wait_unless_told_to():
-    number = Number(1, 2, lag=3)
+def test_it_does_not_wait_without_a_wait_timeout():
+    number = NumberResource(1, 2, lag=3)
     assert converge(number, False, None) == RESULT
     assert number.reads == 1
 
 
-def test_does_not_wait_in_check_mode(clock):
-    number = Number(1, 2, lag=3)
+def test_it_does_not_wait_in_check_mode(clock):
+    number = NumberResource(1, 2, lag=3)
     converge(number, True, 10)
     assert (number.reads, clock.slept) == (1, [])
 
 
-def test_says_what_is_not_shown_when_the_time_is_up(clock):
-    number = Number(1, 2, lag=99)
-    with pytest.raises(CwagentError, match=r"after 5 seconds .*still to do: set 2\. .*wait_timeout") as failure:
+def test_a_consistency_timeout_says_what_is_not_visible(clock):
+    number = NumberResource(1, 2, lag=99)
+    with pytest.raises(ConsistencyTimeout) as failure:
         converge(number, False, 5)
     assert clock.slept == [2, 2, 1]
     assert number.written == [2]
-    assert "Everything was done" in str(failure.value)
-    told = {"changed": True, "done": ["set 2"], "steps": ["set 2"], "warnings": ["was 1"]}
-    assert failure.value.details == told
+    assert str(failure.value) == (
+        "All changes were applied, but AWS did not show them within 5 seconds. Not visible yet: set 2. Run again, or "
+        "increase wait_timeout."
+    )
+    assert failure.value.details == {
+        "changed": True,
+        "done": ["set 2"],
+        "steps": ["set 2"],
+        "counts": COUNTS,
+        "warnings": ["was 1"],
+    }
 
 
-def test_a_failure_tells_the_plan_and_what_a_success_would_warn_of():
-    with pytest.raises(CwagentError, match=r"^Refused\.$") as failure:
-        converge(Number(1, 2, fails=True), False, None)
-    told = {key: failure.value.details[key] for key in ("changed", "done", "not_done", "steps", "warnings")}
-    assert told == {"changed": False, "done": [], "not_done": ["set 2"], "steps": ["set 2"], "warnings": ["was 1"]}
-
-
-def test_a_failure_before_anything_was_begun_tells_no_steps():
-    number = Number(1, 2)
-    number.refuse = lambda _now: (_ for _ in ()).throw(InvalidInput("No."))
-    with pytest.raises(InvalidInput) as failure:
-        converge(number, False, None)
-    assert failure.value.details == {}
+def test_a_failed_step_reports_the_plan_and_the_warnings():
+    with pytest.raises(CwagentError, match=r"^Could not set it\.$") as failure:
+        converge(NumberResource(1, 2, fails=True), False, None)
+    assert failure.value.details == {
+        "changed": False,
+        "done": [],
+        "not_done": ["set 2"],
+        "failures": {"number": "Could not set it."},
+        "steps": ["set 2"],
+        "counts": COUNTS,
+        "warnings": ["was 1"],
+    }
 
 
 @pytest.mark.usefixtures("clock")
-def test_what_happened_meanwhile_is_in_the_result():
-    number = Number(1, 2)
-    number.report = lambda current, planned: {"new": planned, "written": number.written}
+def test_the_result_is_rendered_after_the_steps():
+    number = NumberResource(1, 2)
+    number.to_result = lambda plan, final: {"new": final, "written": number.written}
     assert converge(number, False, 10)["written"] == [2]

@@ -4,123 +4,135 @@ import re
 
 import pytest
 
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import explain
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
+    AwsApiError,
+    ConsistencyTimeout,
+    ContentionError,
+    CwagentError,
+    InvalidInput,
+    explain,
+    is_explicit_deny,
+)
 
-ROLE = "arn:aws:sts::123456789012:assumed-role/deploy/session"
-OTHERWISE_KNOWN = "arn:aws:iam::123456789012:user/caller"
-ME = "arn:aws:iam::123456789012:user/me"
-ON_ROLE = "arn:aws:iam::123456789012:role/R"
-INSTANCE = "arn:aws:ec2:eu-central-1:123456789012:instance/i-1"
-PARAMETER = "arn:aws:ssm:eu-central-1:123456789012:parameter/AmazonCloudWatch-linux"
+SESSION = "arn:aws:sts::123456789012:assumed-role/deploy/session"
+KNOWN_CALLER = "arn:aws:iam::123456789012:user/caller"
+USER = "arn:aws:iam::123456789012:user/me"
+ROLE_ARN = "arn:aws:iam::123456789012:role/R"
+INSTANCE_ARN = "arn:aws:ec2:eu-central-1:123456789012:instance/i-1"
+PARAMETER_ARN = "arn:aws:ssm:eu-central-1:123456789012:parameter/AmazonCloudWatch-linux"
 
 
-def error(who: str, action: str, resource: str, why: str) -> str:
-    return f"User: {who} is not authorized to perform: {action} on resource: {resource} {why.format(action)}"
+def denial(identity: str, action: str, resource: str, reason: str) -> str:
+    """The message of AWS for a denied call."""
+    return f"User: {identity} is not authorized to perform: {action} on resource: {resource} {reason.format(action)}"
 
 
 CREATE = ("create role 'R'", "iam:CreateRole")
-PUT_ON = ("put it on", "ec2:AssociateIamInstanceProfile", "UnauthorizedOperation")
+ASSOCIATE = ("associate it", "ec2:AssociateIamInstanceProfile", "UnauthorizedOperation")
 STORE = ("store it", "ssm:PutParameter", "AccessDeniedException")
-EC2_SAYS = "You are not authorized to perform this operation. "
+EC2_PREFIX = "You are not authorized to perform this operation. "
 NO_POLICY = "because no identity-based policy allows the {} action"
 NO_BOUNDARY = "because no permissions boundary allows the {} action"
 NO_SCP = "because no service control policy allows the {} action"
 EXPIRED = "The security token included in the request is expired"
 
 
-def lacks(who: str, action: str, where: str = "", why: str = "") -> str:
-    because = f" ({why.removeprefix('because ').format(action)})" if why else ""
-    return f"access denied. {who} lacks {action}{where}{because}; grant {action} to it and run again."
+def missing_permission(identity: str, action: str, where: str = "", reason: str = "") -> str:
+    """The end of the message for the user."""
+    because = f" ({reason.removeprefix('because ').format(action)})" if reason else ""
+    return f"access denied. {identity} lacks {action}{where}{because}. Grant {action} to it and run again."
 
 
 CASES = {
     "IAM": (
         (*CREATE, "AccessDenied"),
-        error(ME, "iam:CreateRole", ON_ROLE, NO_POLICY),
-        lacks(ME, "iam:CreateRole", f" on {ON_ROLE}", NO_POLICY),
+        denial(USER, "iam:CreateRole", ROLE_ARN, NO_POLICY),
+        missing_permission(USER, "iam:CreateRole", f" on {ROLE_ARN}", NO_POLICY),
     ),
     "EC2": (
-        PUT_ON,
-        EC2_SAYS + error(ROLE, PUT_ON[1], INSTANCE, NO_POLICY),
-        lacks(ROLE, PUT_ON[1], f" on {INSTANCE}", NO_POLICY),
+        ASSOCIATE,
+        EC2_PREFIX + denial(SESSION, ASSOCIATE[1], INSTANCE_ARN, NO_POLICY),
+        missing_permission(SESSION, ASSOCIATE[1], f" on {INSTANCE_ARN}", NO_POLICY),
     ),
     "EC2, encoded": (
-        PUT_ON,
-        EC2_SAYS + "Encoded authorization failure message: 3DUk8xyz",
-        lacks(OTHERWISE_KNOWN, PUT_ON[1]),
+        ASSOCIATE,
+        EC2_PREFIX + "Encoded authorization failure message: 3DUk8xyz",
+        missing_permission(KNOWN_CALLER, ASSOCIATE[1]),
     ),
-    "the role cannot be passed": (
-        PUT_ON,
-        EC2_SAYS + error(ROLE, "iam:PassRole", ON_ROLE, NO_POLICY),
-        lacks(ROLE, "iam:PassRole", f" on {ON_ROLE}", NO_POLICY),
+    "PassRole": (
+        ASSOCIATE,
+        EC2_PREFIX + denial(SESSION, "iam:PassRole", ROLE_ARN, NO_POLICY),
+        missing_permission(SESSION, "iam:PassRole", f" on {ROLE_ARN}", NO_POLICY),
     ),
     "SSM": (
         STORE,
-        error(ROLE, "ssm:PutParameter", PARAMETER, NO_POLICY),
-        lacks(ROLE, "ssm:PutParameter", f" on {PARAMETER}", NO_POLICY),
+        denial(SESSION, "ssm:PutParameter", PARAMETER_ARN, NO_POLICY),
+        missing_permission(SESSION, "ssm:PutParameter", f" on {PARAMETER_ARN}", NO_POLICY),
     ),
-    "the boundary lacks it": (
+    "the permissions boundary lacks it": (
         (*CREATE, "AccessDenied"),
-        error(ME, "iam:CreateRole", ON_ROLE, NO_BOUNDARY),
-        lacks(ME, "iam:CreateRole", f" on {ON_ROLE}", NO_BOUNDARY),
+        denial(USER, "iam:CreateRole", ROLE_ARN, NO_BOUNDARY),
+        missing_permission(USER, "iam:CreateRole", f" on {ROLE_ARN}", NO_BOUNDARY),
     ),
-    "the organization's policy lacks it, and more is told": (
-        PUT_ON,
-        EC2_SAYS + error(ROLE, PUT_ON[1], INSTANCE, NO_SCP) + ". Encoded authorization failure message: 3DUk8xyz",
-        lacks(ROLE, PUT_ON[1], f" on {INSTANCE}", NO_SCP),
+    "the organization's policy lacks it, with an encoded message": (
+        ASSOCIATE,
+        EC2_PREFIX
+        + denial(SESSION, ASSOCIATE[1], INSTANCE_ARN, NO_SCP)
+        + ". Encoded authorization failure message: 3DUk8xyz",
+        missing_permission(SESSION, ASSOCIATE[1], f" on {INSTANCE_ARN}", NO_SCP),
     ),
-    "IAM, of a role by its name": (
+    "IAM, role name instead of ARN": (
         ("read role 'R'", "iam:GetRole", "AccessDenied"),
-        error(ME, "iam:GetRole", "role R", NO_POLICY),
-        lacks(ME, "iam:GetRole", " on role R", NO_POLICY),
+        denial(USER, "iam:GetRole", "role R", NO_POLICY),
+        missing_permission(USER, "iam:GetRole", " on role R", NO_POLICY),
     ),
-    "IAM, of a key": (
+    "IAM, access key": (
         ("read it", "iam:GetAccessKeyLastUsed", "AccessDenied"),
-        error(ME, "iam:GetAccessKeyLastUsed", "access key AKIAIOSFODNN7EXAMPLE", ""),
-        lacks(ME, "iam:GetAccessKeyLastUsed", " on access key AKIAIOSFODNN7EXAMPLE"),
+        denial(USER, "iam:GetAccessKeyLastUsed", "access key AKIAIOSFODNN7EXAMPLE", ""),
+        missing_permission(USER, "iam:GetAccessKeyLastUsed", " on access key AKIAIOSFODNN7EXAMPLE"),
     ),
-    "no reason told": (
+    "no reason": (
         (*CREATE, "AccessDenied"),
-        error(ME, "iam:CreateRole", ON_ROLE, ""),
-        lacks(ME, "iam:CreateRole", f" on {ON_ROLE}"),
+        denial(USER, "iam:CreateRole", ROLE_ARN, ""),
+        missing_permission(USER, "iam:CreateRole", f" on {ROLE_ARN}"),
     ),
     "explicit deny": (
         STORE,
-        error(ROLE, "ssm:PutParameter", PARAMETER, "with an explicit deny in an identity-based policy"),
+        denial(SESSION, "ssm:PutParameter", PARAMETER_ARN, "with an explicit deny in an identity-based policy"),
         (
-            f"access denied. A policy explicitly denies ssm:PutParameter on {PARAMETER} to {ROLE}; lift that Deny and "
-            "allow ssm:PutParameter, then run again."
+            f"access denied. A policy explicitly denies ssm:PutParameter on {PARAMETER_ARN} to {SESSION}. Remove that "
+            "Deny and allow ssm:PutParameter, then run again."
         ),
     ),
     "throttled": (
         (*CREATE, "Throttling"),
         "Rate exceeded",
-        "AWS throttled the call (Throttling) and every retry of it; run again later to finish.",
+        "AWS throttled the call (Throttling) and every retry of it. Run again later to finish.",
     ),
     "expired": (
         (*CREATE, "ExpiredToken"),
         EXPIRED,
-        f"AWS did not accept the credentials in use (ExpiredToken: {EXPIRED}); check them and run again.",
+        f"AWS did not accept the credentials in use (ExpiredToken: {EXPIRED}). Check them and run again.",
     ),
-    "anything else": ((*CREATE, "LimitExceeded"), "Cannot exceed quota.", "Cannot exceed quota. (LimitExceeded)."),
+    "any other code": ((*CREATE, "LimitExceeded"), "Cannot exceed quota.", "Cannot exceed quota. (LimitExceeded)."),
 }
 
 
 @pytest.mark.parametrize(("call", "message", "text"), CASES.values(), ids=CASES)
-def test_explain(call, message, text):
+def test_the_message_explains_the_error(call, message, text):
     description, action, _code = call
-    assert explain(*call, message, identity=OTHERWISE_KNOWN) == f"Could not {description} ({action}): {text}"
+    assert explain(*call, message, identity=KNOWN_CALLER) == f"Could not {description} ({action}): {text}"
 
 
-def test_explain_without_any_identity():
+def test_the_message_without_a_known_identity():
     text = explain("do it", "ec2:X", "UnauthorizedOperation", "You are not authorized to perform this operation.")
     assert text == (
-        "Could not do it (ec2:X): access denied. the identity in use lacks ec2:X; grant ec2:X to it and run again."
+        "Could not do it (ec2:X): access denied. the identity in use lacks ec2:X. Grant ec2:X to it and run again."
     )
 
 
 @pytest.mark.parametrize(
-    ("code", "words"),
+    ("code", "pattern"),
     [
         ("AccessDenied", "access denied"),
         ("AccessDeniedException", "access denied"),
@@ -136,5 +148,42 @@ def test_explain_without_any_identity():
         ("MalformedPolicyDocument", r"x \(MalformedPolicyDocument\)"),
     ],
 )
-def test_codes(code, words):
-    assert re.search(words, explain("do it", "iam:X", code, "x"))
+def test_every_code_has_its_explanation(code, pattern):
+    assert re.search(pattern, explain("do it", "iam:X", code, "x"))
+
+
+@pytest.mark.parametrize("action", ["iam:PutRolePolicy", "iam:PutUserPolicy"])
+def test_a_missing_admin_principal_is_created_by_the_site_playbook(action):
+    text = explain("open it", action, "NoSuchEntity", "There is none.")
+    assert text == (
+        f"Could not open it ({action}): There is none. (NoSuchEntity). Run the playbook cwagent.iam.site first; it "
+        "creates the admin principal."
+    )
+
+
+@pytest.mark.parametrize("kind", [InvalidInput, ContentionError, AwsApiError, ConsistencyTimeout])
+def test_no_kind_of_error_is_caught_as_another(kind):
+    assert kind.__bases__ == (CwagentError,)
+
+
+def test_an_error_has_details_for_the_result():
+    error = ContentionError("No.", steps=["a"])
+    assert (str(error), error.details) == ("No.", {"steps": ["a"]})
+
+
+def test_an_api_error_has_no_details_of_its_own():
+    error = AwsApiError("No.", "AccessDenied", "iam:X", explicit_deny=True)
+    assert (error.code, error.action, error.explicit_deny, error.details) == ("AccessDenied", "iam:X", True, {})
+
+
+@pytest.mark.parametrize(
+    ("message", "explicit"),
+    [
+        (denial(SESSION, STORE[1], PARAMETER_ARN, "with an explicit deny in an identity-based policy"), True),
+        (denial(SESSION, STORE[1], PARAMETER_ARN, NO_POLICY), False),
+        (EC2_PREFIX, False),
+    ],
+    ids=["explicit deny", "no allow", "no reason"],
+)
+def test_an_explicit_deny_is_recognized(message, explicit):
+    assert is_explicit_deny(message) is explicit

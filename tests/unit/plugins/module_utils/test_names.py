@@ -4,9 +4,16 @@ import re
 
 import botocore.session
 import pytest
+import yaml
+from import_graph import PLUGINS
 
+from ansible_collections.cwagent.iam.plugins.doc_fragments import principal
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.options import PRINCIPAL_SPEC
+from ansible_collections.cwagent.iam.plugins.modules import cwagent_iam_role, cwagent_iam_user, cwagent_preflight
+
+ROLES = PLUGINS.parent / "roles"
 
 SESSION = botocore.session.get_session()
 REGIONS = [
@@ -16,7 +23,7 @@ REGIONS = [
 ]
 
 
-def accepts(check, *arguments) -> bool:
+def is_valid(check, *arguments) -> bool:
     try:
         check(*arguments)
     except InvalidInput:
@@ -25,22 +32,28 @@ def accepts(check, *arguments) -> bool:
 
 
 @pytest.mark.parametrize(("region", "partition"), [*REGIONS, (None, "aws"), ("", "aws"), ("xx-new-1", "aws")])
-def test_partition(region, partition):
+def test_the_partition_of_a_region(region, partition):
     assert _names.partition_of(region) == partition
 
 
-def test_partitions_are_told_without_knowing_their_regions():
-    for partition in SESSION.get_data("partitions")["partitions"]:
-        prefix = re.match(r"\^(\w+\\-(?:iso\w?|gov)?|\w+\\-)", partition["regionRegex"])
-        if partition["id"] != "aws":
-            assert prefix
-            region = prefix.group(1).replace("\\", "").rstrip("-") + "-moon-1"
-            assert _names.partition_of(region) == partition["id"]
+OTHER_PARTITIONS = [
+    (partition["id"], partition["regionRegex"])
+    for partition in SESSION.get_data("partitions")["partitions"]
+    if partition["id"] != "aws"
+]
 
 
-@pytest.mark.parametrize(("kind", "longest"), [("role", 64), ("user", 64), ("instance profile", 128)])
+@pytest.mark.parametrize(("partition", "region_regex"), OTHER_PARTITIONS)
+def test_the_partition_of_a_future_region(partition, region_regex):
+    prefix = re.match(r"\^(\w+\\-(?:iso\w?|gov)?|\w+\\-)", region_regex)
+    assert prefix
+    region = prefix.group(1).replace("\\", "").rstrip("-") + "-moon-1"
+    assert _names.partition_of(region) == partition
+
+
+@pytest.mark.parametrize("kind", ["role", "user", "instance profile"])
 @pytest.mark.parametrize(
-    ("name", "fine"),
+    ("name", "valid"),
     [
         ("CloudWatchAgentServerRole", True),
         ("a+=,.@_-9", True),
@@ -55,14 +68,18 @@ def test_partitions_are_told_without_knowing_their_regions():
         ("٣", False),
     ],
 )
-def test_names(kind, longest, name, fine):
-    assert accepts(_names.check_name, kind, name) is fine
-    assert accepts(_names.check_name, kind, "x" * longest)
-    assert not accepts(_names.check_name, kind, "x" * (longest + 1))
+def test_the_characters_of_names(kind, name, valid):
+    assert is_valid(_names.check_name, kind, name) is valid
+
+
+@pytest.mark.parametrize(("kind", "longest"), [("role", 64), ("user", 64), ("instance profile", 128)])
+def test_the_length_of_names(kind, longest):
+    assert is_valid(_names.check_name, kind, "x" * longest)
+    assert not is_valid(_names.check_name, kind, "x" * (longest + 1))
 
 
 @pytest.mark.parametrize(
-    ("names", "fine"),
+    ("names", "valid"),
     [
         ([], True),
         (["a", "b"], True),
@@ -71,20 +88,23 @@ def test_names(kind, longest, name, fine):
         (["web-1", "b", "Web-1"], False),
     ],
 )
-def test_names_that_iam_takes_for_one(names, fine):
-    assert accepts(_names.check_different, names) is fine
-    if not fine:
-        with pytest.raises(InvalidInput, match=f"'{names[0]}' and '{names[-1]}' differ only by case"):
-            _names.check_different(names)
+def test_names_that_differ_only_by_case(names, valid):
+    assert is_valid(_names.check_different, names) is valid
 
 
-def test_a_refused_name_is_told_with_what_is_allowed():
-    with pytest.raises(InvalidInput, match=r"'a b' is no valid user name: IAM allows 1 to 64 characters"):
+@pytest.mark.parametrize("names", [["a", "A"], ["web-1", "b", "Web-1"]])
+def test_the_message_has_both_names_that_differ_only_by_case(names):
+    with pytest.raises(InvalidInput, match=f"'{names[0]}' and '{names[-1]}' differ only by case"):
+        _names.check_different(names)
+
+
+def test_the_message_for_an_invalid_name_says_what_is_allowed():
+    with pytest.raises(InvalidInput, match=r"'a b' is not a valid user name: IAM allows 1 to 64 characters"):
         _names.check_name("user", "a b")
 
 
 @pytest.mark.parametrize(
-    ("path", "fine"),
+    ("path", "valid"),
     [
         (None, True),
         ("/", True),
@@ -100,12 +120,12 @@ def test_a_refused_name_is_told_with_what_is_allowed():
         ("/a/\n", False),
     ],
 )
-def test_paths(path, fine):
-    assert accepts(_names.check_path, path) is fine
+def test_the_path_of_a_principal(path, valid):
+    assert is_valid(_names.check_path, path) is valid
 
 
 @pytest.mark.parametrize(
-    ("arn", "partition", "fine"),
+    ("arn", "partition", "valid"),
     [
         ("arn:aws:iam::aws:policy/ReadOnlyAccess", "aws", True),
         ("arn:aws:iam::aws:policy/service-role/AmazonEC2RoleforSSM", "aws", True),
@@ -123,12 +143,12 @@ def test_paths(path, fine):
         ("", "aws", False),
     ],
 )
-def test_policy_arns(arn, partition, fine):
-    assert accepts(_names.check_policy_arn, arn, partition, "managed_policies") is fine
+def test_the_arn_of_a_managed_policy(arn, partition, valid):
+    assert is_valid(_names.check_policy_arn, arn, partition, "managed_policies") is valid
 
 
 @pytest.mark.parametrize(
-    ("tags", "fine"),
+    ("tags", "valid"),
     [
         (None, True),
         ({}, True),
@@ -153,12 +173,12 @@ def test_policy_arns(arn, partition, fine):
     ],
     ids=str,
 )
-def test_tags(tags, fine):
-    assert accepts(_names.check_tags, tags) is fine
+def test_tags_that_iam_accepts(tags, valid):
+    assert is_valid(_names.check_tags, tags) is valid
 
 
 @pytest.mark.parametrize(
-    ("instance_id", "fine"),
+    ("instance_id", "valid"),
     [
         ("i-01234567", True),
         ("i-0123456789abcdef0", True),
@@ -173,16 +193,16 @@ def test_tags(tags, fine):
         ("", False),
     ],
 )
-def test_instance_ids(instance_id, fine):
-    assert accepts(_names.check_instance_id, instance_id) is fine
+def test_the_id_of_an_instance(instance_id, valid):
+    assert is_valid(_names.check_instance_id, instance_id) is valid
 
 
-def test_ssm_choices():
+def test_the_choices_of_an_ssm_policy():
     assert _names.SSM_CHOICES == ["none", "AmazonSSMManagedInstanceCore", "AmazonEC2RoleforSSM"]
 
 
 @pytest.mark.parametrize("partition", ["aws", "aws-cn", "aws-us-gov"])
-def test_agent_policies(partition):
+def test_the_managed_policies_of_the_agent(partition):
     assert _names.agent_policies(partition) == {
         f"arn:{partition}:iam::aws:policy/CloudWatchAgentServerPolicy",
         f"arn:{partition}:iam::aws:policy/CloudWatchAgentAdminPolicy",
@@ -191,8 +211,8 @@ def test_agent_policies(partition):
     }
 
 
-SERVER, ADMIN, CORE = "CloudWatchAgentServerPolicy", "CloudWatchAgentAdminPolicy", "AmazonSSMManagedInstanceCore"
-OLD = "AmazonEC2RoleforSSM"
+SERVER, ADMIN, SSM_CORE = "CloudWatchAgentServerPolicy", "CloudWatchAgentAdminPolicy", "AmazonSSMManagedInstanceCore"
+SSM_DEPRECATED = "AmazonEC2RoleforSSM"
 
 
 @pytest.mark.parametrize(
@@ -200,12 +220,61 @@ OLD = "AmazonEC2RoleforSSM"
     [
         ("server", None, {SERVER}, {ADMIN}),
         ("admin", None, {ADMIN}, {SERVER}),
-        ("server", "none", {SERVER}, {ADMIN, CORE, OLD}),
-        ("server", CORE, {SERVER, CORE}, {ADMIN, OLD}),
-        ("admin", OLD, {ADMIN, OLD}, {SERVER, CORE}),
+        ("server", "none", {SERVER}, {ADMIN, SSM_CORE, SSM_DEPRECATED}),
+        ("server", SSM_CORE, {SERVER, SSM_CORE}, {ADMIN, SSM_DEPRECATED}),
+        ("admin", SSM_DEPRECATED, {ADMIN, SSM_DEPRECATED}, {SERVER, SSM_CORE}),
     ],
 )
-def test_declared_policies(access, ssm_policy, attach, detach):
+def test_access_and_ssm_policy_decide_the_policies(access, ssm_policy, attach, detach):
     declared = _names.declared_policies(access, ssm_policy, "aws-cn")
     assert tuple({_names.name_of(arn) for arn in arns} for arns in declared) == (attach, detach)
     assert declared[0] | declared[1] <= _names.agent_policies("aws-cn")
+
+
+ROLE_SPECS = sorted(ROLES.glob("*/meta/argument_specs.yml"))
+ROLES_WITH_POLICIES = [path for path in ROLE_SPECS if f"{path.parts[-3]}_ssm_policy" in path.read_text()]
+
+
+def test_the_roles_that_attach_policies_are_found():
+    found = {path.parts[-3] for path in ROLES_WITH_POLICIES}
+    assert found == {"ec2_admin", "ec2_server", "onprem_admin", "onprem_server"}
+
+
+@pytest.mark.parametrize("path", ROLES_WITH_POLICIES, ids=lambda path: path.parts[-3])
+def test_a_role_documents_the_same_choices_as_the_code(path):
+    options = yaml.safe_load(path.read_text())["argument_specs"]["main"]["options"]
+    assert options[f"{path.parts[-3]}_ssm_policy"]["choices"] == ["", *_names.SSM_CHOICES]
+
+
+@pytest.mark.parametrize(
+    ("option", "choices"), [("access", list(_names.ACCESS_POLICIES)), ("ssm_policy", _names.SSM_CHOICES)]
+)
+def test_the_modules_document_the_same_choices_as_the_code(option, choices):
+    documented = yaml.safe_load(principal.ModuleDocFragment.DOCUMENTATION)["options"]
+    assert documented[option]["choices"] == PRINCIPAL_SPEC[option]["choices"] == choices
+
+
+PRINCIPAL_MODULES = [cwagent_iam_role, cwagent_iam_user]
+
+
+@pytest.mark.parametrize("module", PRINCIPAL_MODULES, ids=lambda module: module.__name__.rpartition(".")[2])
+@pytest.mark.parametrize("option", ["access", "ssm_policy"])
+def test_a_module_for_principals_takes_its_choices_from_the_code(module, option):
+    assert module.SPEC[option] is PRINCIPAL_SPEC[option]
+
+
+def test_the_preflight_documents_and_takes_the_same_choices_as_the_code():
+    documented = yaml.safe_load(cwagent_preflight.DOCUMENTATION)["options"]
+    assert documented["ssm_policy"]["choices"] == _names.SSM_CHOICES
+    assert cwagent_preflight.SPEC["ssm_policy"] is PRINCIPAL_SPEC["ssm_policy"]
+
+
+# The names of the policies are in no other file, so that a new one is added in one place.
+SOURCES = [path for path in sorted(PLUGINS.rglob("*.py")) if path.parent.name not in {"modules", "doc_fragments"}]
+
+
+@pytest.mark.parametrize(
+    "name", [name.rpartition("/")[2] for name in (*_names.ACCESS_POLICIES.values(), *_names.SSM_POLICIES.values())]
+)
+def test_only_one_file_of_the_code_names_a_managed_policy(name):
+    assert [path.name for path in SOURCES if name in path.read_text()] == ["_names.py"]

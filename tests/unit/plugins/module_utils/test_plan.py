@@ -4,67 +4,71 @@ import threading
 
 import pytest
 
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import ContentionError, CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import (
     MAX_REPORTED_FAILURES,
     WORKERS,
+    Kind,
     Plan,
     Step,
     apply,
-    in_parallel,
+    run_in_parallel,
 )
 
 
-def steps(*names: str) -> list[Step]:
-    return [Step("iam:X", {}, name) for name in names]
+def steps(*summaries: str, kind: Kind = Kind.UPDATE) -> list[Step]:
+    return [Step(kind, "iam:X", {}, summary) for summary in summaries]
 
 
-class Hands:
-    """Takes steps, except those it is told to fail at."""
+def plan_of(steps_by_item: dict[str, list[Step]], errors: dict[str, CwagentError] | None = None) -> Plan[str]:
+    return Plan("current", "planned", steps_by_item, errors or {})
 
-    def __init__(self, *fails: str) -> None:
-        self.fails, self.taken = fails, []
+
+class Executor:
+    """Records the steps it takes, and fails at some of them."""
+
+    def __init__(self, *failing: str) -> None:
+        self.failing, self.taken = failing, []
 
     def __call__(self, step: Step) -> None:
-        if step.summary in self.fails:
+        if step.summary in self.failing:
             raise CwagentError(f"Could not {step.summary}.")
         self.taken.append(step.summary)
 
 
-def test_takes_all_steps_in_order():
-    hands = Hands()
-    apply(Plan({"a": steps("a1", "a2", "a3")}), hands, check_mode=False)
-    assert hands.taken == ["a1", "a2", "a3"]
+def test_all_steps_are_taken_in_order():
+    executor = Executor()
+    apply(plan_of({"a": steps("a1", "a2", "a3")}), executor, check_mode=False)
+    assert executor.taken == ["a1", "a2", "a3"]
 
 
-def test_order_is_kept_for_every_item():
-    hands = Hands()
-    apply(Plan({name: steps(*(f"{name}{number}" for number in range(9))) for name in "abcdef"}), hands, False)
-    for name in "abcdef":
-        assert [taken for taken in hands.taken if taken[0] == name] == [f"{name}{number}" for number in range(9)]
+def test_the_steps_of_every_item_are_taken_in_order():
+    executor = Executor()
+    summaries = {item: [f"{item}{number}" for number in range(9)] for item in "abcdef"}
+    apply(plan_of({item: steps(*summaries[item]) for item in summaries}), executor, check_mode=False)
+    assert {item: [taken for taken in executor.taken if taken[0] == item] for item in summaries} == summaries
 
 
 def test_check_mode_takes_no_step():
-    hands = Hands()
-    apply(Plan({"a": steps("a1"), "b": steps("b1")}), hands, check_mode=True)
-    assert hands.taken == []
+    executor = Executor()
+    apply(plan_of({"a": steps("a1"), "b": steps("b1")}), executor, check_mode=True)
+    assert executor.taken == []
 
 
 @pytest.mark.parametrize("check_mode", [False, True])
-def test_what_is_refused_fails_in_check_mode_too(check_mode):
-    hands = Hands()
-    plan = Plan({"a": steps("a1")}, {"b": CwagentError("No b.")})
+def test_an_item_with_an_error_fails_in_check_mode_too(check_mode):
+    executor = Executor()
+    plan = plan_of({"a": steps("a1")}, {"b": CwagentError("No b.")})
     with pytest.raises(CwagentError, match=r"^No b\.$") as failure:
-        apply(plan, hands, check_mode)
+        apply(plan, executor, check_mode)
     done = [] if check_mode else ["a1"]
-    assert hands.taken == done
+    assert executor.taken == done
     assert failure.value.details == {"failures": {"b": "No b."}, "done": done, "not_done": []}
 
 
 def test_a_failure_says_what_was_done_and_what_was_not():
-    hands = Hands("a3")
     with pytest.raises(CwagentError) as failure:
-        apply(Plan({"a": steps("a1", "a2", "a3", "a4", "a5")}), hands, check_mode=False)
+        apply(plan_of({"a": steps("a1", "a2", "a3", "a4", "a5")}), Executor("a3"), check_mode=False)
     assert str(failure.value) == "Could not a3. Done before that: a1, a2. Not done: a4, a5."
     assert failure.value.details == {
         "failures": {"a": "Could not a3."},
@@ -73,65 +77,93 @@ def test_a_failure_says_what_was_done_and_what_was_not():
     }
 
 
-def test_what_a_failure_tells_besides_is_told():
-    def give_way(step: Step) -> None:
-        raise CwagentError("No.", steps=[])
+def test_a_failure_has_the_details_of_the_error():
+    def fail(step: Step) -> None:
+        raise ContentionError("No.", steps=[])
 
     with pytest.raises(CwagentError) as failure:
-        apply(Plan({"a": steps("a1")}), give_way, check_mode=False)
+        apply(plan_of({"a": steps("a1")}), fail, check_mode=False)
     assert failure.value.details == {"steps": [], "failures": {"a": "No."}, "done": [], "not_done": ["a1"]}
 
 
-def test_of_a_fleet_that_fails_a_few_are_told():
-    names = [f"u{number}" for number in range(MAX_REPORTED_FAILURES + 2)]
+def test_the_message_has_the_failures_of_a_few_items_and_the_details_have_all():
+    items = [f"u{number}" for number in range(MAX_REPORTED_FAILURES + 2)]
     with pytest.raises(CwagentError) as failure:
-        apply(Plan({name: steps(name) for name in names}), Hands(*names), check_mode=False)
+        apply(plan_of({item: steps(item) for item in items}), Executor(*items), check_mode=False)
     assert str(failure.value).count("Could not") == MAX_REPORTED_FAILURES
-    assert str(failure.value).endswith("Could not u4. 2 more failed; the result tells of each in failures.")
-    assert list(failure.value.details["failures"]) == names
+    assert str(failure.value).endswith("Could not u4. 2 more failed; the result has all of them in failures.")
+    assert list(failure.value.details["failures"]) == items
 
 
 @pytest.mark.parametrize(
-    ("fails", "words"),
+    ("failing", "message"),
     [
         ("a1", "Could not a1. Not done: a2."),
         ("a2", "Could not a2. Done before that: a1."),
     ],
 )
-def test_a_failure_says_no_more_than_there_is(fails, words):
+def test_the_message_omits_an_empty_list_of_steps(failing, message):
     with pytest.raises(CwagentError) as failure:
-        apply(Plan({"a": steps("a1", "a2")}), Hands(fails), check_mode=False)
-    assert str(failure.value) == words
+        apply(plan_of({"a": steps("a1", "a2")}), Executor(failing), check_mode=False)
+    assert str(failure.value) == message
 
 
 def test_an_item_that_fails_does_not_stop_the_others():
-    hands = Hands("b1", "d2")
-    plan = Plan({name: steps(f"{name}1", f"{name}2") for name in "abcd"})
+    executor = Executor("b1", "d2")
+    plan = plan_of({item: steps(f"{item}1", f"{item}2") for item in "abcd"})
     with pytest.raises(CwagentError, match=r"Could not b1\..* Could not d2\.") as failure:
-        apply(plan, hands, check_mode=False)
-    assert sorted(hands.taken) == ["a1", "a2", "c1", "c2", "d1"]
+        apply(plan, executor, check_mode=False)
+    assert sorted(executor.taken) == ["a1", "a2", "c1", "c2", "d1"]
     assert list(failure.value.details["failures"]) == ["b", "d"]
     assert failure.value.details["done"] == ["a1", "a2", "c1", "c2", "d1"]
     assert failure.value.details["not_done"] == ["b1", "b2", "d2"]
 
 
 @pytest.mark.parametrize(
-    ("plan", "changes"),
-    [(Plan({}), False), (Plan({"a": []}), False), (Plan({"a": [], "b": steps("b1", "b2")}), True)],
+    ("steps_by_item", "summaries"),
+    [({}, []), ({"a": []}, []), ({"a": [], "b": steps("b1", "b2")}, ["b1", "b2"])],
+    ids=["no items", "no steps", "steps"],
 )
-def test_plan(plan, changes):
-    assert plan.changes is changes
-    assert plan.summaries == (["b1", "b2"] if changes else [])
+def test_a_plan_has_changes_if_it_has_steps(steps_by_item, summaries):
+    plan = plan_of(steps_by_item)
+    assert plan.has_changes is bool(summaries)
+    assert plan.summaries == [step.summary for step in plan.all_steps] == summaries
+
+
+def test_a_plan_has_both_states():
+    plan = plan_of({})
+    assert (plan.current, plan.planned, plan.errors) == ("current", "planned", {})
+
+
+@pytest.mark.parametrize(
+    ("steps_by_item", "counts"),
+    [
+        ({}, {"create": 0, "update": 0, "delete": 0}),
+        (
+            {
+                "a": [*steps("a1", kind=Kind.CREATE), *steps("a2", "a3", kind=Kind.UPDATE)],
+                "b": [*steps("b1", "b2", kind=Kind.UPDATE), *steps("b3", kind=Kind.DELETE)],
+            },
+            {"create": 1, "update": 4, "delete": 1},
+        ),
+    ],
+    ids=["no steps", "steps of two items"],
+)
+def test_counts_are_the_number_of_steps_of_each_kind(steps_by_item, counts):
+    assert plan_of(steps_by_item).counts == counts
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 50])
-def test_parallel_work_keeps_the_order(count):
-    assert in_parallel(lambda number: number * 2, range(count)) == [number * 2 for number in range(count)]
+def test_results_of_parallel_work_are_in_the_order_of_the_items(count):
+    assert run_in_parallel(lambda number: number * 2, range(count)) == [number * 2 for number in range(count)]
 
 
-def test_parallel_work_is_bounded_and_parallel():
+def test_work_is_done_in_parallel():
     everyone = threading.Barrier(WORKERS, timeout=10)
-    assert in_parallel(lambda _: everyone.wait() >= 0, range(WORKERS)) == [True] * WORKERS
+    assert run_in_parallel(lambda _: everyone.wait() >= 0, range(WORKERS)) == [True] * WORKERS
+
+
+def test_the_number_of_workers_is_bounded():
     running, most, lock = set(), [0], threading.Lock()
 
     def work(number: int) -> None:
@@ -142,5 +174,5 @@ def test_parallel_work_is_bounded_and_parallel():
         with lock:
             running.remove(number)
 
-    in_parallel(work, range(5 * WORKERS))
+    run_in_parallel(work, range(5 * WORKERS))
     assert most[0] <= WORKERS

@@ -147,6 +147,13 @@ def test_a_folder_that_does_not_exist_is_valid_and_not_created(tmp_path: Path) -
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_problem_of_a_relative_folder_has_its_full_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "keys").touch()
+    [problem] = problems_of(credentials_directory="keys")
+    assert f"credentials directory {tmp_path / 'keys'}:" in problem
+
+
 def test_a_relative_folder_is_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     check_inputs({**WITHOUT_INPUTS, "credentials_directory": "keys"}, REGION)

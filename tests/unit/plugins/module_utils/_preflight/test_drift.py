@@ -191,8 +191,15 @@ def test_everything_is_read_at_most_once(change: Callable[[Account], None]) -> N
     assert all(calls.count(call) == 1 for call in calls)
 
 
-@pytest.mark.parametrize("change", [open_window, leave_restore_tag])
-def test_roles_are_not_read_when_something_is_to_be_restored(change: Callable[[Account], None]) -> None:
+def test_the_profiles_of_a_region_are_read_with_one_call() -> None:
+    account = account_as_desired()
+    drift_of(account)
+    regions = [region for region, operation, _arguments in account.calls if operation.endswith("_associations")]
+    assert sorted(regions) == [HERE, THERE]
+
+
+@pytest.mark.parametrize("change", [open_window, leave_restore_tag, remove_admin_role])
+def test_roles_are_not_compared_when_another_part_must_change_first(change: Callable[[Account], None]) -> None:
     account = account_as_desired()
     change(account)
     drift_of(account)

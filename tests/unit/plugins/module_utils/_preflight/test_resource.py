@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from typing import Any
 
@@ -118,6 +119,18 @@ def test_no_call_is_made_twice() -> None:
     account = account_as_desired()
     result_of(ACCESS, account)
     assert all(account.calls.count(call) == 1 for call in account.calls)
+
+
+def test_clients_are_made_in_the_main_thread() -> None:
+    """AnsibleAWSModule ends the module where it cannot make a client, which works in the main thread only."""
+    account, threads = account_as_desired(), set()
+
+    def client(service: str, config: Any, region: str = "") -> Any:
+        threads.add(threading.current_thread())
+        return account.client(service, config, region)
+
+    Preflight(INSTANCES, client).result()
+    assert threads == {threading.main_thread()}
 
 
 def account_with_holders() -> Account:

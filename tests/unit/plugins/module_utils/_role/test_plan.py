@@ -156,7 +156,7 @@ PRESENT = {
         desired(tags={"a": "1"}, purge_tags=True),
         ["remove the tags b from role 'R'", "remove the tags b from instance profile 'P'"],
     ),
-    "tags purged, none given": (state(tags={"a": "1"}), desired(purge_tags=True), []),
+    "tags purged, none declared": (state(tags={"a": "1"}), desired(purge_tags=True), []),
     "path the same": (state(path="/m/"), desired(path="/m/"), []),
     "an application's role": (
         state(

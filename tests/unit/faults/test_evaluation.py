@@ -1,4 +1,4 @@
-"""The campaign's judgement of a trial: what is as it must be passes, and everything else is said."""
+"""The evaluation of a trial of the fault campaign: a correct trial passes, and every problem is reported."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from emulator import Call, Emulator, Kind
-from faults.__main__ import Trial, chosen
+from faults.__main__ import Trial, choose
+from faults.evaluation import ADMIN, ADMIN_POLICY, WINDOW, Evidence, Run, differences, open_locks, problems
 from faults.job import Job
-from faults.judgement import ADMIN, ADMIN_POLICY, WINDOW, Evidence, Run, differences, open_locks, problems
 
 CLOSED = {"Statement": [{"Effect": "Deny"}]}
 OPEN = {"Statement": [{"Effect": "Deny", "Condition": {}}]}
@@ -24,25 +24,27 @@ def state(
     saved: bool = True,
     **more: Any,
 ) -> dict[str, Any]:
-    """An account after a run that did all."""
+    """The state after a complete run."""
     inline = {WINDOW: window} if window else {}
     role = {"policies": [ADMIN_POLICY], "inline": inline}
     user = {"policies": [ADMIN_POLICY], "inline": {WINDOW: CLOSED}, "keys": [{"status": key, "saved": saved}]}
-    held = {"roles": {ADMIN: role}, "users": {"ops": user}, "instances": {"admin": [admin]}, "notes": []}
-    return {**held, "parameters": {"p": {}}, **more}
+    principals = {"roles": {ADMIN: role}, "users": {"ops": user}}
+    instances = {"instances": {"admin": admin}, "instance_tags": {"admin": {}}}
+    return {**principals, **instances, "parameters": {"p": {}}, **more}
 
 
 def call(action: str, seq: int = 0, status: int = 200, **more: Any) -> Call:
     return Call("ec2", action, "", "", "", seq=seq, status=status, **more)
 
 
-GOOD = Evidence(Kind.DENY, call("CreateTags", seq=5), faulted=Run(2, state()), mended=Run(0, state()))
+GOOD = Evidence(Kind.DENY, call("CreateTags", seq=5), faulted=Run(2, state()), recovered=Run(0, state()))
 KILLED = replace(GOOD, kind=Kind.KILL_AFTER)
-UNSAFE = Run(2, state(ADMIN, OPEN, notes=["a note"]))
-ON_THE_WAY_BACK = replace(
+TAGGED = {"admin": {"cwagent:earlier-profile": "P"}}
+UNSAFE = Run(2, state(ADMIN, OPEN, instance_tags=TAGGED))
+FAULT_WHILE_CLOSING = replace(
     GOOD, hit=call("PutRolePolicy", seq=9), calls=[call("PutParameter", seq=7), call("PutRolePolicy", seq=9)]
 )
-BOTH = {"i-1": ADMIN, "i-2": ADMIN}
+TWO_ADMINS = {"i-1": ADMIN, "i-2": ADMIN}
 
 
 @pytest.mark.parametrize(
@@ -50,63 +52,65 @@ BOTH = {"i-1": ADMIN, "i-2": ADMIN}
     [
         GOOD,
         replace(KILLED, faulted=UNSAFE),
-        replace(KILLED, faulted=Run(-9, state(), left=["ansible-tmp"])),
-        replace(ON_THE_WAY_BACK, faulted=Run(2, state(window=OPEN))),
+        replace(KILLED, faulted=Run(-9, state(), temporary_files=["ansible-tmp"])),
+        replace(FAULT_WHILE_CLOSING, faulted=Run(2, state(window=OPEN))),
         replace(GOOD, hit=call("UpdateAccessKey"), faulted=Run(2, state(key="Active"))),
         replace(GOOD, hit=call("CreateAccessKey"), faulted=Run(2, state(key="Active", saved=False))),
     ],
 )
-def test_a_good_trial_passes(good: Evidence) -> None:
+def test_a_correct_trial_has_no_problems(good: Evidence) -> None:
     assert problems(good, state()) == []
 
 
 @pytest.mark.parametrize(
     ("bad", "words"),
     [
-        (replace(GOOD, hit=None), "the fault hit no call"),
-        (replace(GOOD, mended=Run(2, state())), "the second run failed"),
-        (replace(GOOD, mended=Run(0, state(ADMIN))), f"another end state: instances.admin is ['{ADMIN}']"),
-        (replace(GOOD, mended=Run(0, state(window=OPEN))), f"another end state: roles.{ADMIN}.inline.{WINDOW}"),
-        (replace(GOOD, mended=Run(0, state(notes=["a note"]))), "another end state: notes is ['a note'], not []"),
-        (replace(GOOD, mended=Run(0, state(parameters={}))), "another end state: parameters.p is None, not {}"),
-        (replace(GOOD, calls=[call("Replace", profiles=BOTH)]), "two instances carried the admin profile at once"),
+        (replace(GOOD, hit=None), "no call got the fault"),
+        (replace(GOOD, recovered=Run(2, state())), "the second run failed"),
+        (replace(GOOD, recovered=Run(0, state(ADMIN))), f"different end state: instances.admin is {ADMIN}"),
+        (replace(GOOD, recovered=Run(0, state(window=OPEN))), f"different end state: roles.{ADMIN}.inline.{WINDOW}"),
+        (
+            replace(GOOD, recovered=Run(0, state(instance_tags=TAGGED))),
+            "different end state: instance_tags.admin.cwagent:earlier-profile is P, not None",
+        ),
+        (replace(GOOD, recovered=Run(0, state(parameters={}))), "different end state: parameters.p is None, not {}"),
+        (replace(GOOD, calls=[call("Replace", profiles=TWO_ADMINS)]), "two instances had the admin profile at once"),
         (replace(GOOD, output="Traceback (most recent call last)"), "a traceback"),
-        (replace(GOOD, shown={"output.txt": "wJal"}), "a secret in output.txt"),
-        (replace(GOOD, faulted=Run(2, state(), left=["ansible-tmp"])), "temporary files: ansible-tmp"),
+        (replace(GOOD, leaks={"output.txt": "wJal"}), "a secret in output.txt"),
+        (replace(GOOD, faulted=Run(2, state(), temporary_files=["ansible-tmp"])), "temporary files: ansible-tmp"),
         (
             replace(GOOD, faulted=UNSAFE),
-            f"left by the faulted run: admin carries the admin profile and the window of {ADMIN}",
+            f"left by the faulted run: admin has the admin profile and the window of {ADMIN}",
         ),
         (replace(GOOD, faulted=Run(2, state(key="Active"))), "left by the faulted run: a key of ops is active"),
         (replace(GOOD, faulted=Run(2, state(window=None))), f"left by the faulted run: the window of {ADMIN} is open"),
-        (replace(ON_THE_WAY_BACK, faulted=UNSAFE), "left by the faulted run"),
-        (replace(ON_THE_WAY_BACK, faulted=Run(0, state(window=OPEN))), "left by the faulted run"),
+        (replace(FAULT_WHILE_CLOSING, faulted=UNSAFE), "left by the faulted run"),
+        (replace(FAULT_WHILE_CLOSING, faulted=Run(0, state(window=OPEN))), "left by the faulted run"),
     ],
 )
-def test_a_bad_trial_is_reported(bad: Evidence, words: str) -> None:
+def test_a_problem_is_reported(bad: Evidence, words: str) -> None:
     [problem] = problems(bad, state())
     assert problem.startswith(words)
 
 
-def test_every_difference_is_told() -> None:
+def test_every_difference_is_listed() -> None:
     assert differences({"a": 1, "b": {"c": 2}}, {"b": {"c": 3}}) == ["a is None, not 1", "b.c is 3, not 2"]
 
 
-def test_trials_name_the_call_they_hit() -> None:
+def test_a_trial_identifies_its_call() -> None:
     calls = [call(action, seq=number) for number, action in enumerate(["CreateTags", "DescribeTags", "CreateTags"])]
-    every = [trial for trial in chosen(calls, None, offset=1) if trial.kind == Kind.DENY]
+    every = [trial for trial in choose(calls, None, offset=1) if trial.kind == Kind.DENY]
     assert every == [
         Trial(Kind.DENY, 1, "ec2", "CreateTags", 1),
         Trial(Kind.DENY, 2, "ec2", "DescribeTags", 1),
         Trial(Kind.DENY, 3, "ec2", "CreateTags", 2),
     ]
-    some = list(chosen(calls, 2, offset=4))
-    assert {trial.kind for trial in some} == {trial.kind for trial in chosen(calls, None, 0)}
+    some = list(choose(calls, 2, offset=4))
+    assert {trial.kind for trial in some} == {trial.kind for trial in choose(calls, None, 0)}
     assert len(some) == 2 * 6
 
 
-def test_an_account_with_the_admin_profile_left_on(tmp_path: Path) -> None:
-    """Seen from the emulator, not from a made-up state."""
+def test_open_locks_and_leaks_of_an_emulated_account(tmp_path: Path) -> None:
     with Emulator.start("ministack") as aws:
         job = Job(aws, tmp_path / "job")
         iam, ec2 = aws.client("iam"), aws.client("ec2")
@@ -116,8 +120,8 @@ def test_an_account_with_the_admin_profile_left_on(tmp_path: Path) -> None:
         iam.create_instance_profile(InstanceProfileName=ADMIN)
         iam.add_role_to_instance_profile(InstanceProfileName=ADMIN, RoleName=ADMIN)
         ec2.associate_iam_instance_profile(InstanceId=job.admin, IamInstanceProfile={"Name": ADMIN})
-        assert open_locks(job.state()) == ["admin carries the admin profile", f"the window of {ADMIN} is open"]
+        assert open_locks(job.state()) == ["admin has the admin profile", f"the window of {ADMIN} is open"]
         secret = aws.instance_credentials(job.admin)["Token"]
         assert secret in job.secrets()
         (job.folder / "output.txt").write_text(f"token: {secret}")
-        assert job.shown(job.secrets()) == {"output.txt": secret[:4]}
+        assert job.leaks(job.secrets()) == {"output.txt": secret[:4]}

@@ -1,11 +1,11 @@
-"""What ansible-test did, read from what it printed. It ends with 0 also where it has tested nothing."""
+"""Evaluates the output of ansible-test, which exits with 0 even when it has tested nothing."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection
 
-# Those that make up the worth of the check; more may come and go with ansible-core.
+# The tests that must run. Others depend on the version of ansible-core.
 SANITY = {
     "ansible-doc",
     "changelog",
@@ -27,11 +27,11 @@ ASSERTED = "All assertions passed"
 
 
 def problems(command: str, code: int, output: str, targets: Collection[str] = ()) -> list[str]:
-    """Why a run of ansible-test does not count.
+    """The reasons why a run of ansible-test failed or was incomplete.
 
     :param command: sanity, units or integration.
-    :param code: what it ended with.
-    :param targets: the integration targets that are there.
+    :param code: its exit code.
+    :param targets: the existing integration targets.
     """
     found = [f"ansible-test {command} ended with {code}"] if code else []
     if "All targets skipped" in output:
@@ -56,18 +56,18 @@ def problems(command: str, code: int, output: str, targets: Collection[str] = ()
 
 
 def _parts(header: str, output: str) -> dict[str, str]:
-    """What was printed under each header, by the name in it."""
+    """The output after each header, by the name in the header."""
     _, *parts = re.split(rf"^{header}$", output, flags=re.MULTILINE)
     return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
 def _skipped(line: str) -> bool:
-    """Whether a sanity test was left out for another reason than that a Python is not on this machine."""
+    """Whether a sanity test was skipped for another reason than a missing Python."""
     return "Skipping sanity test" in line and not MISSING_PYTHON.search(line)
 
 
 def sanity_tests(output: str) -> list[str]:
-    """The sanity tests that ran, once for each Python."""
+    """The names of the sanity tests that ran, once for each Python."""
     return re.findall(r'^Running sanity test "([\w-]+)"', output, re.MULTILINE)
 
 
@@ -77,16 +77,16 @@ def unit_tests(output: str) -> int:
 
 
 def summary(command: str, output: str, targets: Collection[str] = ()) -> str:
-    """What was done, in words."""
+    """What ran, as text."""
     if command == "sanity":
         missing = sorted(set(MISSING_PYTHON.findall(output)), key=lambda version: int(version.split(".")[1]))
-        without = f", without Python {', '.join(missing)}, which is not here" if missing else ""
+        without = f", without Python {', '.join(missing)}, which is not installed" if missing else ""
         return f"{len(sanity_tests(output))} sanity tests ran{without}"
     return f"{unit_tests(output)} unit tests passed" if command == "units" else f"{len(targets)} targets ran"
 
 
-def troubles(code: int, output: str) -> list[str]:
-    """What galaxy-importer has to say against a tarball."""
+def importer_problems(code: int, output: str) -> list[str]:
+    """The problems that galaxy-importer reports."""
     found = [f"galaxy-importer ended with {code}"] if code else []
     if "Importer processing completed successfully" not in output:
         found.append("galaxy-importer did not complete")

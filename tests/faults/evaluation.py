@@ -1,0 +1,120 @@
+"""The evaluation of a trial: what was observed, and whether it is correct. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from emulator import Call, Kind
+
+ADMIN = "CloudWatchAgentAdminRole"
+ADMIN_POLICY = "CloudWatchAgentAdminPolicy"
+WINDOW = "CloudWatchAgentAdminWindow"
+HTTP_OK = 200
+KILLS = (Kind.KILL_BEFORE, Kind.KILL_AFTER)
+
+State = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of the job.
+
+    :param state: the account after it.
+    :param temporary_files: the files in its temporary folder after it.
+    """
+
+    code: int
+    state: State
+    temporary_files: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What was observed in a trial.
+
+    :param hit: the call that got the fault; ``None`` when no call did.
+    :param recovered: the run after the faulted one.
+    :param calls: all calls of both runs.
+    :param leaks: by file that must not contain one, the beginning of a secret.
+    """
+
+    kind: Kind
+    hit: Call | None
+    faulted: Run
+    recovered: Run
+    calls: Sequence[Call] = ()
+    output: str = ""
+    leaks: Mapping[str, str] = field(default_factory=dict)
+
+
+def problems(evidence: Evidence, undisturbed: State) -> list[str]:
+    """The problems of a trial as text."""
+    found = {
+        "no call got the fault": evidence.hit is None,
+        "the second run failed": evidence.recovered.code != 0,
+        "two instances had the admin profile at once": most_admins_at_once(evidence.calls) > 1,
+        "a traceback": "Traceback" in evidence.output,
+        f"temporary files: {', '.join(evidence.faulted.temporary_files)}": evidence.kind not in KILLS
+        and evidence.faulted.temporary_files,
+        f"a secret in {', '.join(evidence.leaks)}": evidence.leaks,
+    }
+    differing = differences(undisturbed, evidence.recovered.state)
+    found[f"different end state: {'; '.join(differing)}"] = bool(differing)
+    return [words for words, wrong in found.items() if wrong] + _left_open(evidence)
+
+
+def _left_open(evidence: Evidence) -> list[str]:
+    """What the faulted run left open although it could have closed it.
+
+    A killed run closes nothing. A run in which a closing call got the fault leaves at most one lock open.
+    """
+    unlocked = open_locks(evidence.faulted.state)
+    if evidence.kind in KILLS or not unlocked:
+        return []
+    if _is_closing(evidence) and len(unlocked) == 1 and evidence.faulted.code != 0:
+        return []
+    return [f"left by the faulted run: {' and '.join(unlocked)}"]
+
+
+def _is_closing(evidence: Evidence) -> bool:
+    """Whether the call that got the fault was one that closes."""
+    hit = evidence.hit
+    if hit is None:
+        return False
+    return hit.action == "UpdateAccessKey" or any(call.seq < hit.seq for call in evidence.calls if _has_stored(call))
+
+
+def _has_stored(call: Call) -> bool:
+    return call.action == "PutParameter" and call.status == HTTP_OK
+
+
+def open_locks(state: State) -> list[str]:
+    """Everything that is needed to write: associated admin profiles, open windows, active keys of admin users."""
+    found = [f"{name} has the admin profile" for name, profile in state["instances"].items() if profile == ADMIN]
+    for name, principal in {**state["roles"], **state["users"]}.items():
+        if ADMIN_POLICY in principal["policies"]:
+            window = principal["inline"].get(WINDOW)
+            found += [f"the window of {name} is open"] if not window or "Condition" in window["Statement"][0] else []
+            # A key that is not saved, because its answer was lost, cannot be used; the next run deletes it.
+            active = any(key["status"] == "Active" and key["saved"] for key in principal.get("keys", ()))
+            found += [f"a key of {name} is active"] if active else []
+    return found
+
+
+def most_admins_at_once(calls: Sequence[Call]) -> int:
+    """The largest number of instances that had the admin profile at the same time, from the call log."""
+    return max((list(call.profiles.values()).count(ADMIN) for call in calls), default=0)
+
+
+def differences(expected: Any, found: Any, path: str = "") -> list[str]:
+    """Where two states differ, with both values."""
+    if expected == found:
+        return []
+    if not (isinstance(expected, Mapping) and isinstance(found, Mapping)):
+        return [f"{path} is {found}, not {expected}"]
+    keys = sorted(expected.keys() | found.keys())
+    return [
+        words for key in keys for words in differences(expected.get(key), found.get(key), f"{path}.{key}".lstrip("."))
+    ]

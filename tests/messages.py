@@ -1,0 +1,294 @@
+"""Collects the error messages of the collection from its source, so that a test can compare them with the guide.
+
+A message is found where an error is constructed. Its text is followed through local names, functions, attributes and
+constants of the collection. An error whose text cannot be found that way raises ``UnknownText``: the collector never
+skips one silently.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import yaml
+from guide import COLLECTION, ROOT
+
+from ansible_collections.cwagent.iam.plugins.module_utils import _errors
+
+# Stands in a template for what differs from case to case.
+HOLE = "\0"
+# A shorter text, such as a word between two holes, says nothing that a user would search for.
+FEWEST_LETTERS = 12
+ANSIBLE_ERRORS = {"AnsibleFilterError", "AnsibleLookupError"}
+
+
+class UnknownText(Exception):
+    """The collector cannot find out what the text of an error is. Write it as a literal, or extend the collector."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """The text of an error, or a part of it.
+
+    :param template: the text, with a hole for each part that is not literal.
+    :param error: the name of the error's class; empty for the failure of a task in a playbook or a role.
+    :param source: the file and the line where the error is constructed.
+    """
+
+    template: str
+    error: str
+    source: str
+
+    def __str__(self) -> str:
+        return f"{self.source}: {self.template.replace(HOLE, '<...>')}"
+
+    def is_quoted_in(self, quote: str) -> bool:
+        """Return whether a quote has all literal parts of the template, in their order."""
+        return bool(re.search(".*?".join(map(re.escape, self.template.split(HOLE))), quote))
+
+
+def error_classes() -> list[type[_errors.CwagentError]]:
+    """Return the exceptions of the collection, the base class last."""
+    return [*_errors.CwagentError.__subclasses__(), _errors.CwagentError]
+
+
+def all_messages() -> list[Message]:
+    """Return every error message that the collection words itself. :raises UnknownText: one could not be found."""
+    return [
+        message
+        for message in [*_python_messages(), *_yaml_messages()]
+        if sum(map(str.isalpha, message.template)) >= FEWEST_LETTERS
+    ]
+
+
+def all_texts() -> str:
+    """Return all texts in plugins, playbooks and roles, and those of amazon.aws that users can meet, one on a line."""
+    amazon = importlib.import_module("ansible_collections.amazon.aws.plugins.module_utils.botocore")
+    literals = [
+        _tidy(_literal(node, source))
+        for source in [*_sources(), Source(amazon)]
+        for node in ast.walk(source.tree)
+        if isinstance(node, (ast.Constant, ast.JoinedStr, ast.BinOp))
+    ]
+    return "\n".join([*literals, *(message.template for message in _yaml_messages())])
+
+
+class Source:
+    """A Python file of the collection, with its imported module."""
+
+    def __init__(self, module: ModuleType) -> None:
+        path = Path(str(module.__file__))
+        self.name = f"{path.parent.name}/{path.name}"
+        self.tree = ast.parse(path.read_text())
+        self.constants = vars(module)
+
+    @cached_property
+    def parents(self) -> dict[ast.AST, ast.AST]:
+        return {child: node for node in ast.walk(self.tree) for child in ast.iter_child_nodes(node)}
+
+    def function_of(self, node: ast.AST) -> ast.FunctionDef | None:
+        """Return the function in which a node stands."""
+        while node in self.parents:
+            node = self.parents[node]
+            if isinstance(node, ast.FunctionDef):
+                return node
+        return None
+
+    def values_of(self, name: ast.Name) -> list[ast.expr]:
+        """Return what a local name is assigned, or what it iterates over."""
+        values = []
+        for node in ast.walk(self.function_of(name) or self.tree):
+            targets = getattr(node, "targets", None) or [getattr(node, "target", None)]
+            value = getattr(node, "value", None) or getattr(node, "iter", None)
+            names = {each.id for target in targets if target for each in ast.walk(target) if isinstance(each, ast.Name)}
+            if value and name.id in names and not isinstance(node, ast.keyword):
+                values.append(value)
+        return values
+
+
+@cache
+def _sources() -> list[Source]:
+    paths = [path for path in sorted((ROOT / "plugins").rglob("*.py")) if path.name != "__init__.py"]
+    names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in paths]
+    return [Source(importlib.import_module(f"{COLLECTION}.{name}")) for name in names if "doc_fragments" not in name]
+
+
+def _python_messages() -> Iterator[Message]:
+    known = {error.__name__ for error in error_classes()} | ANSIBLE_ERRORS
+    for source in _sources():
+        for node in ast.walk(source.tree):
+            where = f"{source.name}:{getattr(node, 'lineno', 0)}"
+            if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and not _is_error(node.exc, known):
+                raise UnknownText(f"{where}: {ast.unparse(node.exc.func)} is not an error that the collector knows")
+            if isinstance(node, ast.Call) and _called(node) in {*known, "fail_json"}:
+                error = _called(node)
+                for template in _texts(_message_argument(node, where), source, set()):
+                    yield Message(template, "" if error in {*ANSIBLE_ERRORS, "fail_json"} else error, where)
+
+
+def _is_error(node: ast.expr, known: set[str]) -> bool:
+    """Return whether an expression constructs a known error, itself or in a function that it calls."""
+    if not isinstance(node, ast.Call):
+        return False
+    returned = _returned_values(_called(node))
+    return _called(node) in known or (bool(returned) and all(_is_error(value, known) for value, _source in returned))
+
+
+def _called(call: ast.Call) -> str:
+    """Return the name of a called function or class, without where it is from."""
+    return str(getattr(call.func, "id", getattr(call.func, "attr", "")))
+
+
+def _message_argument(call: ast.Call, where: str) -> ast.expr:
+    keywords = {keyword.arg: keyword.value for keyword in call.keywords}
+    found = call.args[0] if call.args else keywords.get("message", keywords.get("msg"))
+    if found is None or isinstance(found, ast.Starred):
+        raise UnknownText(f"{where}: {ast.unparse(call)} has no message")
+    return found
+
+
+def _texts(node: ast.expr, source: Source, seen: set[ast.AST], *, whole: bool = True) -> set[str]:
+    """Return the templates of a message, and of the texts that it is made of.
+
+    :param whole: whether the expression is a whole message; a part of one can also be a value without words.
+    """
+    if node in seen:
+        return set()
+    seen.add(node)
+    if isinstance(node, (ast.Constant, ast.JoinedStr, ast.BinOp)):
+        inner = (_texts(part, source, seen, whole=False) for part in _parts(node))
+        return {_tidy(_literal(node, source))}.union(*inner)
+    if _is_text_of_error(node) or (isinstance(node, ast.List) and not node.elts):
+        return set()
+    origins = _origins(node, source, whole=whole)
+    if whole and not origins:
+        raise UnknownText(f"{source.name}:{node.lineno}: what is the text of {ast.unparse(node)}?")
+    return set().union(*(_texts(value, where, seen, whole=whole) for value, where in origins))
+
+
+def _parts(node: ast.expr) -> list[ast.expr]:
+    """Return the expressions whose values are parts of a literal text."""
+    if isinstance(node, ast.JoinedStr):
+        return [part.value for part in node.values if isinstance(part, ast.FormattedValue)]
+    return [node.left, node.right] if isinstance(node, ast.BinOp) else []
+
+
+def _is_text_of_error(node: ast.expr) -> bool:
+    """Return whether an expression is the text of another error: ``str(error)``, or with a part of it replaced."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "replace":
+        return _is_text_of_error(node.func.value)
+    return isinstance(node, ast.Call) and _called(node) == "str"
+
+
+def _origins(node: ast.expr, source: Source, *, whole: bool) -> list[tuple[ast.expr, Source]]:
+    """Return the expressions that an expression takes its text from; nothing if that is unknown."""
+    found: list[ast.expr] = []
+    if isinstance(node, ast.IfExp):
+        found = [node.body, node.orelse]
+    elif isinstance(node, ast.BoolOp):
+        found = node.values
+    elif isinstance(node, (ast.List, ast.Tuple)):
+        found = node.elts
+    elif isinstance(node, (ast.ListComp, ast.GeneratorExp)):
+        found = [node.elt]
+    elif isinstance(node, (ast.NamedExpr, ast.Starred)):
+        found = [node.value]
+    elif isinstance(node, ast.Name):
+        found = source.values_of(node)
+    elif isinstance(node, ast.Attribute) and whole:
+        return _keyword_values(node.attr)
+    elif isinstance(node, ast.Call) and _called(node) in {"join", "list", "sorted"}:
+        arguments = _argument_values(node.args[0], source) if isinstance(node.args[0], ast.Name) else []
+        return arguments or [(node.args[0], source)]
+    elif isinstance(node, ast.Call):
+        # A function that is passed to another one is called by that.
+        passed = [] if whole else [getattr(each, "id", getattr(each, "attr", "")) for each in node.args]
+        return [found for name in [_called(node), *passed] for found in _returned_values(name)]
+    return [(each, source) for each in found]
+
+
+def _argument_values(name: ast.Name, source: Source) -> list[tuple[ast.expr, Source]]:
+    """Return what callers pass for a parameter."""
+    function = source.function_of(name)
+    names = [each.arg for each in function.args.args if each.arg != "self"] if function else []
+    if not function or name.id not in names:
+        return []
+    position = names.index(name.id)
+    return [
+        (node.args[position], caller)
+        for caller in _sources()
+        for node in ast.walk(caller.tree)
+        if isinstance(node, ast.Call) and _called(node) == function.name and len(node.args) > position
+    ]
+
+
+def _keyword_values(name: str) -> list[tuple[ast.expr, Source]]:
+    """Return what any call passes under a keyword: the possible values of a field."""
+    return [
+        (keyword.value, source)
+        for source in _sources()
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.Call)
+        for keyword in node.keywords
+        if keyword.arg == name
+    ]
+
+
+def _returned_values(name: str) -> list[tuple[ast.expr, Source]]:
+    """Return what a function of the collection returns."""
+    return [
+        (node.value, source)
+        for source in _sources()
+        for function in ast.walk(source.tree)
+        if isinstance(function, ast.FunctionDef) and function.name == name
+        for node in ast.walk(function)
+        if isinstance(node, ast.Return) and node.value and source.function_of(node) is function
+    ]
+
+
+def _literal(node: ast.AST, source: Source) -> str:
+    """Return the template of a literal text; names of constants are replaced by their values."""
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    if isinstance(node, ast.JoinedStr):
+        return "".join(_literal(part, source) for part in node.values)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        return _literal(node.left, source) + _literal(node.right, source)
+    if isinstance(node, ast.FormattedValue):
+        return _literal(node.value, source)
+    value = source.constants.get(node.id) if isinstance(node, ast.Name) and not source.values_of(node) else None
+    return str(value) if isinstance(value, (str, int)) else HOLE
+
+
+def _yaml_messages() -> Iterator[Message]:
+    paths = [*sorted((ROOT / "playbooks").rglob("*.yml")), *sorted((ROOT / "roles").rglob("tasks/*.yml"))]
+    for path in paths:
+        for text in _failures(yaml.safe_load(path.read_text())):
+            yield Message(_tidy(re.sub(r"\{\{.*?\}\}", HOLE, text, flags=re.DOTALL)), "", path.name)
+
+
+def _failures(content: Any) -> Iterator[str]:
+    """Return the texts with which tasks fail."""
+    if isinstance(content, dict):
+        for key, value in content.items():
+            if key == "fail_msg":
+                yield value
+            elif key == "ansible.builtin.fail":
+                yield value["msg"]
+            else:
+                yield from _failures(value)
+    elif isinstance(content, list):
+        for each in content:
+            yield from _failures(each)
+
+
+def _tidy(template: str) -> str:
+    """Return a template with single spaces and single holes."""
+    return re.sub(f"{HOLE}+", HOLE, " ".join(template.split()))
