@@ -32,9 +32,15 @@ class Block:
         return f"{self.page}:{self.line}"
 
 
-def blocks(page: Path) -> list[Block]:
-    """Return the code blocks of a page, in reStructuredText or Markdown."""
-    text = page.read_text()
+def sections(page: Path) -> dict[str, str]:
+    """Return the text of each section of a page in reStructuredText, by title."""
+    parts = re.split(r"^(.+)\n-+\n", page.read_text(), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def blocks(page: Path, text: str | None = None) -> list[Block]:
+    """Return the code blocks of a page, in reStructuredText or Markdown. :param text: a part of the page."""
+    text = page.read_text() if text is None else text
     found = _MARKDOWN.finditer(text) if page.suffix == ".md" else _RST.finditer(text)
     return [_block(page.name, text[: match.start()], match) for match in found]
 

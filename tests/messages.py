@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import importlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -24,8 +24,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils import _errors
 
 # Stands in a template for what differs from case to case.
 HOLE = "\0"
-# A shorter text, such as a word between two holes, says nothing that a user would search for.
+# Nobody searches for a shorter message, such as a single word, or for a shorter part of one.
 FEWEST_LETTERS = 12
+FEWEST_LETTERS_OF_A_PART = 20
 ANSIBLE_ERRORS = {"AnsibleFilterError", "AnsibleLookupError"}
 
 
@@ -61,11 +62,7 @@ def error_classes() -> list[type[_errors.CwagentError]]:
 
 def all_messages() -> list[Message]:
     """Return every error message that the collection words itself. :raises UnknownText: one could not be found."""
-    return [
-        message
-        for message in [*_python_messages(), *_yaml_messages()]
-        if sum(map(str.isalpha, message.template)) >= FEWEST_LETTERS
-    ]
+    return [*_python_messages(), *_yaml_messages()]
 
 
 def all_texts() -> str:
@@ -129,7 +126,7 @@ def _python_messages() -> Iterator[Message]:
                 raise UnknownText(f"{where}: {ast.unparse(node.exc.func)} is not an error that the collector knows")
             if isinstance(node, ast.Call) and _called(node) in {*known, "fail_json"}:
                 error = _called(node)
-                for template in _texts(_message_argument(node, where), source, set()):
+                for template in texts(_message_argument(node, where), source, set()):
                     yield Message(template, "" if error in {*ANSIBLE_ERRORS, "fail_json"} else error, where)
 
 
@@ -154,7 +151,7 @@ def _message_argument(call: ast.Call, where: str) -> ast.expr:
     return found
 
 
-def _texts(node: ast.expr, source: Source, seen: set[ast.AST], *, whole: bool = True) -> set[str]:
+def texts(node: ast.expr, source: Source, seen: set[ast.AST], *, whole: bool = True) -> set[str]:
     """Return the templates of a message, and of the texts that it is made of.
 
     :param whole: whether the expression is a whole message; a part of one can also be a value without words.
@@ -163,14 +160,16 @@ def _texts(node: ast.expr, source: Source, seen: set[ast.AST], *, whole: bool = 
         return set()
     seen.add(node)
     if isinstance(node, (ast.Constant, ast.JoinedStr, ast.BinOp)):
-        inner = (_texts(part, source, seen, whole=False) for part in _parts(node))
-        return {_tidy(_literal(node, source))}.union(*inner)
+        inner = (texts(part, source, seen, whole=False) for part in _parts(node))
+        template = _tidy(_literal(node, source))
+        fewest = FEWEST_LETTERS if whole else FEWEST_LETTERS_OF_A_PART
+        return {each for each in [template] if sum(map(str.isalpha, each)) >= fewest}.union(*inner)
     if _is_text_of_error(node) or (isinstance(node, ast.List) and not node.elts):
         return set()
     origins = _origins(node, source, whole=whole)
     if whole and not origins:
         raise UnknownText(f"{source.name}:{node.lineno}: what is the text of {ast.unparse(node)}?")
-    return set().union(*(_texts(value, where, seen, whole=whole) for value, where in origins))
+    return set().union(*(texts(value, where, seen, whole=whole) for value, where in origins))
 
 
 def _parts(node: ast.expr) -> list[ast.expr]:
@@ -187,31 +186,35 @@ def _is_text_of_error(node: ast.expr) -> bool:
     return isinstance(node, ast.Call) and _called(node) == "str"
 
 
+# By kind of expression, the expressions inside it that it takes its text from.
+_INNER: dict[type[ast.expr], Callable[[Any], list[ast.expr]]] = {
+    ast.IfExp: lambda node: [node.body, node.orelse],
+    ast.BoolOp: lambda node: node.values,
+    ast.List: lambda node: node.elts,
+    ast.Tuple: lambda node: node.elts,
+    ast.ListComp: lambda node: [node.elt],
+    ast.GeneratorExp: lambda node: [node.elt],
+    ast.NamedExpr: lambda node: [node.value],
+    ast.Starred: lambda node: [node.value],
+}
+
+
 def _origins(node: ast.expr, source: Source, *, whole: bool) -> list[tuple[ast.expr, Source]]:
     """Return the expressions that an expression takes its text from; nothing if that is unknown."""
-    found: list[ast.expr] = []
-    if isinstance(node, ast.IfExp):
-        found = [node.body, node.orelse]
-    elif isinstance(node, ast.BoolOp):
-        found = node.values
-    elif isinstance(node, (ast.List, ast.Tuple)):
-        found = node.elts
-    elif isinstance(node, (ast.ListComp, ast.GeneratorExp)):
-        found = [node.elt]
-    elif isinstance(node, (ast.NamedExpr, ast.Starred)):
-        found = [node.value]
-    elif isinstance(node, ast.Name):
-        found = source.values_of(node)
-    elif isinstance(node, ast.Attribute) and whole:
+    if type(node) in _INNER:
+        return [(each, source) for each in _INNER[type(node)](node)]
+    if isinstance(node, ast.Name):
+        return [(each, source) for each in source.values_of(node)]
+    if isinstance(node, ast.Attribute) and whole:
         return _keyword_values(node.attr)
-    elif isinstance(node, ast.Call) and _called(node) in {"join", "list", "sorted"}:
+    if isinstance(node, ast.Call) and _called(node) in {"join", "list", "sorted"}:
         arguments = _argument_values(node.args[0], source) if isinstance(node.args[0], ast.Name) else []
         return arguments or [(node.args[0], source)]
-    elif isinstance(node, ast.Call):
+    if isinstance(node, ast.Call):
         # A function that is passed to another one is called by that.
         passed = [] if whole else [getattr(each, "id", getattr(each, "attr", "")) for each in node.args]
-        return [found for name in [_called(node), *passed] for found in _returned_values(name)]
-    return [(each, source) for each in found]
+        return [value for name in [_called(node), *passed] for value in _returned_values(name)]
+    return []
 
 
 def _argument_values(name: ast.Name, source: Source) -> list[tuple[ast.expr, Source]]:

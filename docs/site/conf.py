@@ -1,4 +1,4 @@
-"""How the HTML site is made of the collection's documentation."""
+"""Builds the HTML site from the collection's documentation."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ANSIBLE_PLUGIN = re.compile(
 )
 
 # The README is the one place that describes the variables of the playbooks. Where a page has this comment, the site
-# shows that section. The page cannot include it itself: only this site is made beside the README.
+# shows that section. The page cannot include it itself: only this site is built next to the README.
 VARIABLES_HERE = "\n.. variables-of-the-readme\n"
 VARIABLES = """
 .. include:: {}
@@ -56,7 +56,7 @@ def show_variables(app: Any, page: str, source: list[str]) -> None:
 
 
 def link_to_ansible(_app: Any, _env: Any, node: Any, text: nodes.Node) -> nodes.Node | None:
-    """Link to Ansible's own site by its rules, as fetching its index would need a network."""
+    """Link to Ansible's own site by its rules, because fetching its index would need a network."""
     target = node["reftarget"]
     found = ANSIBLE_PLUGIN.fullmatch(target)
     if found and found[1] != "cwagent":

@@ -14,7 +14,7 @@ import boto3
 import botocore.session
 from botocore import UNSIGNED
 from botocore.config import Config
-from emulator.snapshot import instances
+from emulator.snapshot import associated_profiles, instances, snapshot
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -60,10 +60,8 @@ class Account:
 
     def profiles(self) -> dict[str, str]:
         """The instance profile of each host's instance; empty for none."""
-        response = self.aws.client("ec2").describe_iam_instance_profile_associations()
-        associations = response["IamInstanceProfileAssociations"]
-        arns = {each["InstanceId"]: each["IamInstanceProfile"]["Arn"] for each in associations}
-        return {host: arns.get(name, "").rpartition("/")[2] for host, name in self.ids.items()}
+        profiles = associated_profiles(self.aws)
+        return {host: profiles[name] or "" for host, name in self.ids.items()}
 
     def states(self) -> dict[str, str]:
         """The state of each host's instance, such as running or stopped."""
@@ -72,21 +70,12 @@ class Account:
 
     def principals(self) -> dict[str, Principal]:
         """All roles and users, by name."""
-        found = self.aws.client("iam").get_account_authorization_details(Filter=["Role", "User"])
-        details = [(kind, each) for kind in ("Role", "User") for each in found[f"{kind}DetailList"]]
+        account = snapshot(self.aws)
         return {
-            each[f"{kind}Name"]: Principal(
-                kind.lower(),
-                [attached["PolicyName"] for attached in each["AttachedManagedPolicies"]],
-                [inline["PolicyName"] for inline in each.get(f"{kind}PolicyList", [])],
-                self._keys(each["UserName"]) if kind == "User" else [],
-            )
-            for kind, each in details
+            name: Principal(kind, each["policies"], list(each["inline"]), list(each.get("keys", {}).values()))
+            for kind in ("role", "user")
+            for name, each in account[f"{kind}s"].items()
         }
-
-    def _keys(self, user: str) -> list[str]:
-        keys = self.aws.client("iam").list_access_keys(UserName=user)["AccessKeyMetadata"]
-        return [each["Status"] for each in keys]
 
     def as_instance(self, host: str) -> Any:
         """A client with the credentials of the instance's metadata service, or unsigned if the service has none."""

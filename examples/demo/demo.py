@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from account import ADMIN, APPLICATION, HERE, ROOT, SERVER, Account
 from botocore.exceptions import ClientError
 from emulator import Call, Emulator, program_environment
+from emulator.environment import clean_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -39,8 +40,6 @@ PROMISED_KEYS = {**{user: ["Active"] for user in USERS.values()}, ADMIN_USER: ["
 PROMISED_PROFILES = {"admin-1": SERVER, "shop-1": APPLICATION, "batch-1": SERVER}
 ATTACH = "ansible-playbook examples/demo/application.yml -i localhost,"
 RUNNING = ("admin-1", "shop-1")
-# The demo must not use the developer's own account, Ansible settings or proxy.
-REMOVED_VARIABLES = ("AWS_", "ANSIBLE_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
 NEXT = f"""\
   1. Install Ansible and boto3 on the controller and on the admin instance: pip install ansible boto3.
@@ -119,7 +118,7 @@ def run_playbook(account: Account, command: list[str]) -> str:
 
 def try_to_write(account: Account, when: str) -> Rows:
     """Try to write the parameter from each running instance. :raises PromiseBrokenError: a write was accepted."""
-    denied: Rows = []
+    refused: Rows = []
     for host in RUNNING:
         profile = account.profiles()[host] or "no instance profile"
         try:
@@ -181,7 +180,7 @@ def show_readers(account: Account) -> None:
     readers |= {host: (f"{user}.credentials", account.as_user(user)) for host, user in USERS.items()}
     answers = {host: (read(client, expected), f"with {source}") for host, (source, client) in readers.items()}
     answers["batch-1"] = (f"is {states['batch-1']}", f"can read it when it runs: has {profiles['batch-1']}")
-    denied = [host for host, (answer, _) in answers.items() if answer.startswith("denied")]
+    refused = [host for host, (answer, _) in answers.items() if answer.startswith("refused")]
     print_table((host, *answer) for host, answer in answers.items())
     check(refused == ["shop-1"], f"{refused} were refused; expected only shop-1")
     print("  shop-1 keeps its application's profile, as the warning said. Attach the agent's policy to its role:")
@@ -189,7 +188,7 @@ def show_readers(account: Account) -> None:
     run_playbook(account, ATTACH.split())
     answer = read(account.as_instance("shop-1"), expected)
     print_table([("shop-1", answer, f"with {APPLICATION}, whose other policies are unchanged")])
-    check(not answer.startswith("denied"), "shop-1 cannot read the configuration with the agent's policy")
+    check(not answer.startswith("refused"), "shop-1 cannot read the configuration with the agent's policy")
     kept = account.aws.client("iam").list_role_policies(RoleName=APPLICATION)["PolicyNames"]
     check(kept == ["orders"], f"{APPLICATION} has the inline policies {kept}, expected only orders")
 
@@ -198,7 +197,7 @@ def read(client: Any, expected: dict[str, Any]) -> str:
     try:
         found = client.get_parameter(Name=PARAMETER)["Parameter"]
     except ClientError as error:
-        return f"denied ({error.response['Error']['Code']})"
+        return f"refused ({error.response['Error']['Code']})"
     check(json.loads(found["Value"]) == expected, f"{PARAMETER} differs from {CONFIG}")
     return f"reads version {found['Version']}, {len(found['Value'])} bytes"
 
@@ -239,9 +238,9 @@ def run_demo(account: Account) -> None:
 
 
 def main() -> int:
-    for name in [name for name in os.environ if name.upper().startswith(REMOVED_VARIABLES)]:
-        del os.environ[name]
-    os.environ.update(AWS_CONFIG_FILE=os.devnull, AWS_SHARED_CREDENTIALS_FILE=os.devnull)
+    variables = clean_environment()
+    os.environ.clear()
+    os.environ.update(variables)
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         with TemporaryDirectory(prefix="cwagent-demo-") as folder, Emulator.start("ministack") as aws:

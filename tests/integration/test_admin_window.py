@@ -390,9 +390,7 @@ def test_a_second_run_on_an_instance_with_a_restore_tag_is_refused(site: Site) -
 
 
 @pytest.mark.parametrize("store_from", ["onprem", "controller"])
-def test_open_window_opens_the_window_of_the_instance_wherever_configurations_are_stored_from(
-    site: Site, store_from: str
-) -> None:
+def test_open_window_is_for_the_instance_with_any_store_config_from(site: Site, store_from: str) -> None:
     hosts = {"admin1": site.controller.instance_host(site.instance)}
     inventory = site.controller.inventory({"ec2_admin": hosts, "onprem_admin": {"ops1": {}}})
     site.controller.play(

@@ -194,5 +194,5 @@ def test_invalid_options_of_a_role_are_reported(server: dict[str, Any], problem:
 
 def test_the_ids_of_a_region_must_be_a_list(account: Account) -> None:
     assert account.preflight({"": account.instance})["drift"] == ["access"]
-    assert "'' has no list of ids" in account.preflight({"": {"a": 1}})["msg"]
+    assert "instances: the value of '' is not a list of instance IDs" in account.preflight({"": {"a": 1}})["msg"]
     assert account.preflight({"": None})["drift"] == ["access"]

@@ -1,4 +1,4 @@
-"""What the pages show can be used as it stands, and what they name is there."""
+"""The examples of the pages are valid, and the names in the pages exist."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from guide import COLLECTION, GUIDE, PAGES, README, ROOT, blocks, is_playbook
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter import plan as config_plan
 
 BLOCKS = [block for page in PAGES for block in blocks(page)]
-# Names that begin like variables and are none: groups, modules, the host that stands for the controller.
+# These names begin like variables, but are names of groups.
 GROUPS = {"cwagent_ec2_servers", "cwagent_ec2_admin", "cwagent_onprem_servers", "cwagent_onprem_admin"}
 INTERNAL = {"cwagent_storing", "cwagent_controller"}
 MODULES = {path.stem for path in (ROOT / "plugins" / "modules").glob("*.py")}
@@ -30,15 +30,16 @@ def role_options():
 
 
 def readme_variables():
-    """The first column of the table of variables."""
+    """Return the names in the first column of the table of variables."""
     section = README.read_text().partition("\n## Variables\n")[2].partition("\n## ")[0]
     rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
     return [name for row in rows for name in re.findall(r"`(\w+)`", row)]
 
 
 def test_every_page_is_in_the_contents():
-    [section] = yaml.safe_load((ROOT / "docs" / "docsite" / "extra-docs.yml").read_text())["sections"]
-    assert sorted(section["toctree"]) == sorted(page.stem for page in GUIDE.glob("*.rst"))
+    contents = yaml.safe_load((ROOT / "docs" / "docsite" / "extra-docs.yml").read_text())["sections"]
+    listed = [page for section in contents for page in section["toctree"]]
+    assert sorted(listed) == sorted(page.stem for page in GUIDE.glob("*.rst"))
 
 
 def test_every_page_can_be_linked():
@@ -53,11 +54,11 @@ def test_every_link_leads_to_a_page():
 
 
 @pytest.mark.parametrize("block", [each for each in BLOCKS if each.language in ("yaml", "json")], ids=str)
-def test_block_can_be_read(block):
+def test_block_can_be_parsed(block):
     assert yaml.safe_load(block.text) if block.language == "yaml" else json.loads(block.text)
 
 
-def test_configurations_are_ones_that_the_agent_reads():
+def test_configurations_are_valid_for_the_agent():
     configurations = [block for block in BLOCKS if block.marked and block.language == "json"]
     assert configurations
     for block in configurations:
@@ -65,7 +66,7 @@ def test_configurations_are_ones_that_the_agent_reads():
 
 
 def test_playbooks_and_tasks_are_valid(tmp_path):
-    """All at once: starting Ansible takes longer than reading a page."""
+    """All in one process: starting Ansible takes longer than checking a page."""
     written = []
     for block in BLOCKS:
         content = yaml.safe_load(block.text) if block.language == "yaml" else None
@@ -88,14 +89,14 @@ def test_playbooks_and_tasks_are_valid(tmp_path):
     assert "couldn't resolve" not in checked.stderr
 
 
-def test_roles_take_what_they_are_given():
-    """Ansible reads the options of a role that is included only when it runs."""
+def test_variables_of_roles_exist():
+    """Syntax checks do not cover this: Ansible reads the options of an included role only when it runs."""
     text = "".join(block.text for block in BLOCKS if block.language == "yaml")
     prefixes = "|".join(path.name for path in (ROOT / "roles").iterdir())
     assert set(re.findall(rf"^ *((?:{prefixes})_\w+):", text, re.MULTILINE)) <= role_options()
 
 
-def test_commands_name_playbooks_and_variables_that_are_there():
+def test_playbooks_and_variables_in_commands_exist():
     known = {*readme_variables(), *role_options()}
     named = set()
     for block in BLOCKS:
@@ -109,15 +110,15 @@ def test_commands_name_playbooks_and_variables_that_are_there():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_page_names_what_is_there(page):
+def test_names_in_the_page_exist(page):
     known = {*readme_variables(), *GROUPS, *MODULES}
     assert set(NAME.findall(page.read_text())) - known == set()
 
 
 def test_every_input_of_the_playbooks_is_in_the_table_of_the_readme():
-    """The one place where the variables of the playbooks are described; the guide tells how they are used."""
+    """That table is the one place that describes the variables of the playbooks; the guide explains their use."""
     files = [*(ROOT / "playbooks").rglob("*.yml"), *(ROOT / "plugins" / "filter").glob("*.py")]
     used = {name for path in files for name in NAME.findall(path.read_text())}
-    told = readme_variables()
-    assert len(told) == len(set(told))
-    assert set(told) == used - GROUPS - INTERNAL
+    described = readme_variables()
+    assert len(described) == len(set(described))
+    assert set(described) == used - GROUPS - INTERNAL

@@ -22,7 +22,7 @@ FOR_USERS = re.compile(
     | examples/(?!awx-project/|demo/).+
     | meta/(runtime\.yml | execution-environment\.yml | ee-\w+\.txt)
     | playbooks/.+\.yml
-    | plugins/\w+/\w+\.(py|yml)
+    | plugins/\w+/(\w+/)?\w+\.(py|yml)
     | roles/\w+/(README\.md | (defaults|handlers|meta|tasks|vars)/\w+\.yml | (files|templates)/.+)
     """,
     re.VERBOSE,

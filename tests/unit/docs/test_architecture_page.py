@@ -1,0 +1,51 @@
+"""The pages for contributors name files, packages and functions that exist."""
+
+from __future__ import annotations
+
+import ast
+import re
+
+import pytest
+from guide import GUIDE, ROOT
+
+ARCHITECTURE = GUIDE / "architecture.rst"
+CONTRIBUTING = ROOT / "CONTRIBUTING.md"
+MODULE_UTILS = ROOT / "plugins" / "module_utils"
+# Paths that are created by make, or that have <name> in place of a name.
+GENERATED = (".venv/", "<")
+
+
+def quoted(page):
+    """The words that a page formats as code, without blocks of code."""
+    text = re.sub(r"^ *```.*?^ *```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    return re.findall(r"``(.+?)``" if page.suffix == ".rst" else r"`([^`\n]+)`", text)
+
+
+def paths(page):
+    """The paths that a page names: words with a slash, and names of files at the top."""
+    words = [word for each in quoted(page) for word in [each.split()[-1]] if re.fullmatch(r"[\w.*/<>-]+", word)]
+    return [word for word in words if ("/" in word or word.endswith(".md")) and not any(g in word for g in GENERATED)]
+
+
+@pytest.mark.parametrize("page", [CONTRIBUTING, ARCHITECTURE], ids=lambda page: page.stem)
+def test_every_path_exists(page):
+    folders = [ROOT, MODULE_UTILS, *(ROOT / "roles").iterdir()]
+    assert len(paths(page)) > 10
+    assert [path for path in paths(page) if not any(list(folder.glob(path)) for folder in folders)] == []
+
+
+def test_the_table_of_packages_is_complete():
+    rows = re.findall(r"^   \* - ``(_\w+)/``\n     - .+\n     - (.+)$", ARCHITECTURE.read_text(), re.MULTILINE)
+    described = {name: set(re.findall(r"``(\w+\.py)``", files)) for name, files in rows}
+    assert described == {
+        package.parent.name: {path.name for path in package.parent.glob("*.py") if path != package}
+        for package in MODULE_UTILS.glob("*/__init__.py")
+    }
+
+
+def test_every_function_exists():
+    named = {word.removesuffix("()").rpartition(".")[2] for word in quoted(ARCHITECTURE) if word.endswith("()")}
+    trees = [ast.parse(path.read_text()) for path in MODULE_UTILS.rglob("*.py")]
+    defined = {node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    assert len(named) > 10
+    assert named - defined == set()
