@@ -77,7 +77,7 @@ class Account:
             for name, each in account[f"{kind}s"].items()
         }
 
-    def as_instance(self, host: str) -> Any:
+    def client_on_instance(self, host: str) -> Any:
         """A client with the credentials of the instance's metadata service, or unsigned if the service has none."""
         with suppress(HTTPError):
             return self.aws.client("ssm", credentials=self.aws.instance_credentials(self.ids[host]))

@@ -122,7 +122,7 @@ def try_to_write(account: Account, when: str) -> Rows:
     for host in RUNNING:
         profile = account.profiles()[host] or "no instance profile"
         try:
-            account.as_instance(host).put_parameter(Name=PARAMETER, Value="{}", Type="String", Overwrite=True)
+            account.client_on_instance(host).put_parameter(Name=PARAMETER, Value="{}", Type="String", Overwrite=True)
         except ClientError as error:
             refused.append((host, when, f"refused ({error.response['Error']['Code']})", f"with {profile}"))
         else:
@@ -176,7 +176,7 @@ def show_writers(account: Account, before: Rows, calls: list[Call]) -> None:
 def show_readers(account: Account) -> None:
     expected = json.loads((ROOT / CONFIG).read_text())
     profiles, states = account.profiles(), account.states()
-    readers = {host: (profiles[host], account.as_instance(host)) for host in RUNNING}
+    readers = {host: (profiles[host], account.client_on_instance(host)) for host in RUNNING}
     readers |= {host: (f"{user}.credentials", account.as_user(user)) for host, user in USERS.items()}
     answers = {host: (read(client, expected), f"with {source}") for host, (source, client) in readers.items()}
     answers["batch-1"] = (f"is {states['batch-1']}", f"can read it when it runs: has {profiles['batch-1']}")
@@ -186,7 +186,7 @@ def show_readers(account: Account) -> None:
     print("  shop-1 keeps its application's profile, as the warning said. Attach the agent's policy to its role:")
     print(f"  $ {ATTACH}", flush=True)
     run_playbook(account, ATTACH.split())
-    answer = read(account.as_instance("shop-1"), expected)
+    answer = read(account.client_on_instance("shop-1"), expected)
     print_table([("shop-1", answer, f"with {APPLICATION}, whose other policies are unchanged")])
     check(not answer.startswith("refused"), "shop-1 cannot read the configuration with the agent's policy")
     kept = account.aws.client("iam").list_role_policies(RoleName=APPLICATION)["PolicyNames"]

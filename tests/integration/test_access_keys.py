@@ -298,12 +298,12 @@ def test_the_saved_key_is_deleted_with_the_user(fleet: Fleet) -> None:
 @pytest.mark.parametrize(
     ("credentials", "words"),
     [
-        ({"store": "ssm", "prefix": "AmazonCloudWatch-keys-"}, "every server may read parameters"),
-        ({"store": "ssm", "prefix": "/AmazonCloudWatch-keys/"}, "every server may read parameters"),
-        ({"store": "ssm", "prefix": "AmazonCloud"}, "every server may read parameters"),
-        ({"store": "ssm", "prefix": "/aws/x/"}, "AWS keeps parameter names"),
-        ({"store": "ssm", "prefix": "keys//"}, "a name that AWS does not accept"),
-        ({"store": "secretsmanager", "prefix": "a b"}, "a name that AWS does not accept"),
+        ({"store": "ssm", "prefix": "AmazonCloudWatch-keys-"}, "every server can read parameters"),
+        ({"store": "ssm", "prefix": "/AmazonCloudWatch-keys/"}, "every server can read parameters"),
+        ({"store": "ssm", "prefix": "AmazonCloud"}, "every server can read parameters"),
+        ({"store": "ssm", "prefix": "/aws/x/"}, "AWS reserves parameter names"),
+        ({"store": "ssm", "prefix": "keys//"}, "'keys//Watch-db1' is not a valid parameter name"),
+        ({"store": "secretsmanager", "prefix": "a b"}, "'a bWatch-db1' is not a valid secret name"),
     ],
 )
 def test_invalid_stores_are_refused(files: Fleet, credentials: dict[str, Any], words: str) -> None:

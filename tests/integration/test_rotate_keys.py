@@ -126,7 +126,7 @@ def test_a_key_is_created_rotated_and_deleted(controller: Controller) -> None:
     controller.aws.shift_clock(7 * DAY)
     site.send_metric()
     assert "the old access key was deleted" in site.phase(site.play("rotate_keys"))
-    assert snapshot(controller.aws)["users"][USER]["keys"] == [second["aws_access_key_id"]]
+    assert snapshot(controller.aws)["users"][USER]["keys"] == {second["aws_access_key_id"]: "Active"}
 
     # The admin user has not used its new key, so the older key may belong to someone else and blocks the deletion.
     site.play("teardown", cwagent_teardown=True)

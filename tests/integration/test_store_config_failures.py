@@ -68,7 +68,7 @@ def assert_unchanged(stored: Stored) -> Iterator[None]:
     ("text", "words"),
     [
         ("{", "is not JSON"),
-        ('{"agnet": {}}', "sections the agent does not know: agnet"),
+        ('{"agnet": {}}', "sections that the agent does not know: agnet"),
         (json.dumps({"agent": {"x": "y" * 8192}}), "Parameter Store takes 8192"),
     ],
 )
