@@ -42,9 +42,10 @@ ATTACH = "ansible-playbook examples/demo/application.yml -i localhost,"
 RUNNING = ("admin-1", "shop-1")
 
 NEXT = f"""\
-  1. Install Ansible and boto3 on the controller and on the admin instance: pip install ansible boto3.
-     Give the controller AWS credentials and a region, for example with AWS_PROFILE and AWS_REGION.
-  2. Add your hosts to a copy of examples/inventory/hosts.yml, or tag your instances for aws_ec2.yml beside it.
+  1. On the controller: pip install ansible boto3. Configure AWS credentials and a region, for example with
+     AWS_PROFILE and AWS_REGION. The admin instance needs only Python 3.9 or newer with boto3.
+  2. Copy examples/inventory/hosts.yml to my-hosts.yml and enter your hosts, or tag your instances and use
+     examples/inventory/aws_ec2.yml.
   3. Show what would change:
      ansible-playbook playbooks/site.yml -i my-hosts.yml -e cwagent_config_file={CONFIG} \\
        --check --diff
@@ -167,8 +168,8 @@ def show_writers(account: Account, before: Rows, calls: list[Call]) -> None:
     during = ("admin-1", "during", "accepted", f"with {ADMIN}")
     print_table([*before, during, *try_to_write(account, "after")])
     by = put.principal.rpartition(":")[2]
-    print(f"  Call {put.seq} in the log is {put.action} by {by}, status {put.status}.")
-    print(f"  Call {associated[0]} had associated the admin profile; call {restored[0]} restored the server profile.")
+    print(f"  Of all AWS calls, number {put.seq} is {put.action} by {by}, status {put.status}.")
+    print(f"  Number {associated[0]} associated the admin profile; number {restored[0]} restored the server profile.")
     expected = f"assumed-role/{ADMIN}/{account.ids['admin-1']}"
     check(by == expected, f"{expected} was expected to store the configuration")
 

@@ -32,9 +32,10 @@ options:
   exclusive:
     description:
       - With V(false), the principal can be shared with other uses. Only the agent's policies and O(managed_policies)
-        are attached and detached. Other policies and trust statements are not changed, and O(state=absent) does not
-        delete a principal that has any.
-      - With V(true), everything that is not declared is removed from the principal.
+        are attached and detached. Other policies, the groups of a user, and other statements in the trust policy of a
+        role are not changed. O(state=absent) does not delete a principal that has any of these.
+      - With V(true), these are removed, except for the admin window. If another role is in the instance profile of a
+        role, it is replaced. O(state=absent) deletes the principal with everything on it.
     type: bool
     default: false
   path:

@@ -44,7 +44,7 @@ options:
     choices: [error, skip]
     default: error
 extends_documentation_fragment:
-  - amazon.aws.boto3
+  - cwagent.iam.boto3
   - amazon.aws.common.plugins
   - amazon.aws.region.plugins
 seealso:

@@ -1,12 +1,11 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The gateway to AWS: every call goes through here, so that errors are worded once and CamelCase stays inside."""
+"""The gateway to AWS: every call goes through here, so that errors are translated once and CamelCase is only here."""
 
 from __future__ import annotations
 
 import json
 import threading
-import time
 from datetime import datetime, timezone
 from email.utils import mktime_tz, parsedate_tz
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,6 +19,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     is_explicit_deny,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import WORKERS
+from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 try:
     from botocore import xform_name
@@ -47,42 +47,13 @@ T = TypeVar("T")
 # IAM throttles at about 20 requests a second for an account, which a fleet reaches; botocore's default of 5 attempts
 # is not enough to wait for the end of that.
 MAX_ATTEMPTS = 10
-POLL_SECONDS = 2.0
 ACRONYMS = {"ssh": "SSH"}
 # Of IAM and of EC2: the key that names the next page in an answer, and that asks for it in a request.
 PAGE_TOKENS = ("Marker", "NextToken")
 
 
-class Deadline:
-    """A time limit for waiting.
-
-    :param seconds: how long to wait at most, from now.
-    :param clock: the time in seconds, as ``time.monotonic``.
-    :param sleep: as ``time.sleep``; waiting for AWS happens here alone, and tests give a clock that they move.
-    """
-
-    def __init__(
-        self,
-        seconds: float,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self.seconds = seconds
-        self._clock = clock
-        self._sleep = sleep
-        self._end = clock() + seconds
-
-    def pause(self, seconds: float = POLL_SECONDS) -> bool:
-        """Wait before the next try; false when the time is up, without waiting."""
-        remaining = self._end - self._clock()
-        if remaining <= 0:
-            return False
-        self._sleep(min(seconds, remaining))
-        return True
-
-
 class Aws:
-    """Makes API calls and words their errors.
+    """Makes API calls and translates their errors.
 
     :param client_factory: makes a boto3 client for a service: ``AnsibleAWSModule.client``.
     :param retry_timeout: seconds to repeat a step whose call fails with one of its ``retry_when`` codes.
@@ -96,7 +67,7 @@ class Aws:
         self._server_time: datetime | None = None
 
     def client(self, service: str, max_attempts: int = MAX_ATTEMPTS) -> Any:
-        """The boto3 client of a service, made at its first use and shared by all threads."""
+        """Return the boto3 client of a service, made at its first use and shared by all threads."""
         with self._client_lock:
             if (service, max_attempts) not in self._clients:
                 # Adaptive: all threads slow down together when AWS throttles one of them.
@@ -143,7 +114,7 @@ class Aws:
             raise CwagentError(_transport_error(error, description, action)) from error
 
     def find(self, action: str, description: str, absent: str, **arguments: Any) -> dict[str, Any] | None:
-        """Make a read call; absence is ``None``. :param absent: the error code that means absence."""
+        """Make a read call. :returns: the answer; ``None`` for absence. :param absent: the error code of absence."""
         try:
             return self.call(action, description, **arguments)
         except AwsApiError as error:
@@ -169,7 +140,7 @@ class Aws:
     def execute(self, step: Step, max_attempts: int = MAX_ATTEMPTS) -> dict[str, Any] | None:
         """Make the call of a step.
 
-        :returns: the answer; ``None`` where the call's effect was there already.
+        :returns: the answer; ``None`` if what the call does was already done.
         :raises CwagentError: as ``call``.
         """
         arguments = _to_wire(step.arguments)
@@ -191,7 +162,7 @@ class Aws:
                     raise
 
     def deadline(self) -> Deadline:
-        """The retry timeout, from now."""
+        """Return a deadline that is the retry timeout from now."""
         return Deadline(self._retry_timeout)
 
     def _api_error(self, error: ClientError, description: str, action: str) -> AwsApiError:
@@ -202,7 +173,7 @@ class Aws:
         return AwsApiError(text, code, action, is_explicit_deny(message))
 
     def _identity(self) -> str | None:
-        """The caller's ARN; AWS tells it to everyone, and it is asked for only to be named in an error."""
+        """Return the caller's ARN, for an error; ``None`` if it cannot be read. The call needs no permission."""
         try:
             return str(self.client("sts", 1).get_caller_identity()["Arn"])
         except (BotoCoreError, ClientError):
@@ -210,7 +181,7 @@ class Aws:
 
 
 def _to_wire(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """A step's arguments as boto3 takes them."""
+    """Return a step's arguments as boto3 takes them."""
     sent: dict[str, Any] = {}
     for key, value in arguments.items():
         if key == "tags":
@@ -225,7 +196,7 @@ def _to_wire(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _to_camel(name: str) -> str:
-    """The name of an argument as the API spells it. Ansible's own conversion makes ``Ssh`` of ``ssh``."""
+    """Return the name of an argument as the API spells it. Ansible's own conversion makes ``Ssh`` of ``ssh``."""
     return "".join(ACRONYMS.get(word) or word.title() for word in name.split("_"))
 
 

@@ -91,7 +91,7 @@ def is_explicit_deny(message: str) -> bool:
 
 
 def explain(description: str, action: str, code: str, message: str, identity: str | None = None) -> str:
-    """The message for the user when AWS answers with an error.
+    """Return the message for the user when AWS answers with an error.
 
     :param description: what was attempted, on what, such as ``create role 'X'``.
     :param action: the IAM action of the call, such as ``iam:CreateRole``.
@@ -113,16 +113,17 @@ def explain(description: str, action: str, code: str, message: str, identity: st
 
 def _explain_denial(action: str, message: str, identity: str | None) -> str:
     named = re.search(_IDENTITY, message)
-    who = named.group(1) if named else identity or "the identity in use"
+    who = named.group(1) if named else identity
     found = re.search(_ACTION, message)
     needed = found.group(1) if found else action
     resource = re.search(_RESOURCE, message)
     where = f" on {resource.group(1)}" if resource else ""
     if is_explicit_deny(message):
         return (
-            f"A policy explicitly denies {needed}{where} to {who}. Remove that Deny and allow {needed}, then run again."
+            f"A policy explicitly denies {needed}{where} to {who or 'the identity in use'}. Remove that Deny and allow "
+            f"{needed}, then run again."
         )
     # Not always the identity's own policies: a boundary or an organization's policy can be what lacks the Allow.
     reason = re.search(_REASON, message)
     because = f" ({reason.group(1).strip()})" if reason else ""
-    return f"{who} lacks {needed}{where}{because}. Grant {needed} to it and run again."
+    return f"{who or 'The identity in use'} lacks {needed}{where}{because}. Grant {needed} to it and run again."

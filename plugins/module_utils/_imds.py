@@ -13,10 +13,10 @@ from urllib.error import HTTPError, URLError
 from ansible.module_utils.urls import open_url
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import ConsistencyTimeout, CwagentError
-from ansible_collections.cwagent.iam.plugins.module_utils._names import name_of
+from ansible_collections.cwagent.iam.plugins.module_utils._names import describe_profile, name_of
 
 if TYPE_CHECKING:
-    from ansible_collections.cwagent.iam.plugins.module_utils._aws import Deadline
+    from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html
 ADDRESS = "http://169.254.169.254"
@@ -111,7 +111,7 @@ class MetadataService:
             ) from error
 
 
-def wait_for(service: MetadataService, profile: str | None, deadline: Deadline) -> Identity:
+def wait_for_identity(service: MetadataService, profile: str | None, deadline: Deadline) -> Identity:
     """Wait until the instance has the identity of an instance profile, or none.
 
     The service rejects calls where they are too many, those of other programs included, so errors are retried too.
@@ -132,10 +132,6 @@ def wait_for(service: MetadataService, profile: str | None, deadline: Deadline) 
         if not deadline.pause():
             raise ConsistencyTimeout(
                 f"Waited {deadline.seconds:.0f} seconds for the instance metadata service to show "
-                f"{_describe(profile)}; it still shows {_describe(current.profile)}. EC2 can take minutes: "
-                "increase wait_timeout."
+                f"{describe_profile(profile)}; it still shows {describe_profile(current.profile)}. EC2 can take "
+                "minutes: increase wait_timeout."
             )
-
-
-def _describe(profile: str | None) -> str:
-    return f"instance profile '{profile}'" if profile else "no instance profile"

@@ -1,6 +1,6 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What every module shares: its AnsibleAWSModule, the options for waiting, how it runs, ends and fails."""
+"""What every module shares: its AnsibleAWSModule, how it runs, ends and fails."""
 
 from __future__ import annotations
 
@@ -29,10 +29,6 @@ if TYPE_CHECKING:
 
     from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
 
-WAIT_SPEC: dict[str, Any] = {
-    "wait": {"type": "bool", "default": True},
-    "wait_timeout": {"type": "int", "default": 120},
-}
 # AWX passes the token of temporary credentials under its older name too, which boto3 reads and amazon.aws does not;
 # without it AWS refuses the key pair.
 _SESSION_TOKEN: dict[str, Any] = {
@@ -44,7 +40,7 @@ _SESSION_TOKEN: dict[str, Any] = {
 
 
 def aws_module(spec: dict[str, Any], **settings: Any) -> AnsibleAWSModule:
-    """The module with the common AWS options, check mode, and boto3 at hand."""
+    """Return the module with the common AWS options and check mode; fail if boto3 is missing."""
     # Where boto3 is missing, amazon.aws would say so, but not how to get it.
     module = AnsibleAWSModule(
         argument_spec={**spec, **_SESSION_TOKEN}, supports_check_mode=True, check_boto3=HAS_BOTO3, **settings
@@ -90,5 +86,5 @@ def _warn_all(warnings: Iterable[str]) -> None:
 
 
 def aws_gateway(module: AnsibleAWSModule) -> Aws:
-    """The gateway to AWS, with the module's credentials and retry timeout."""
+    """Return the gateway to AWS, with the module's credentials and retry timeout."""
     return Aws(module.client, retry_timeout=module.params["wait_timeout"])

@@ -1,6 +1,6 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The names that AWS accepts, and the managed policies of the agent. Pure."""
+"""The names that AWS accepts, and the names that this collection uses. Pure."""
 
 from __future__ import annotations
 
@@ -11,16 +11,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import Invalid
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
-
-# The managed policies of the agent: by access and by choice of ssm_policy, the name with its path. The options, their
-# choices and the plans derive from these. A new one is added here and to the documented choices; tests compare the two.
-ACCESS_POLICIES = {"server": "CloudWatchAgentServerPolicy", "admin": "CloudWatchAgentAdminPolicy"}
-SSM_POLICIES = {
-    "AmazonSSMManagedInstanceCore": "AmazonSSMManagedInstanceCore",
-    "AmazonEC2RoleforSSM": "service-role/AmazonEC2RoleforSSM",
-}
-DEPRECATED_SSM_POLICY, SSM_SUCCESSOR = "AmazonEC2RoleforSSM", "AmazonSSMManagedInstanceCore"
-SSM_CHOICES = ["none", *SSM_POLICIES]
 
 # The agent's policies allow it to read and write parameters whose names begin like this, and no others.
 PARAMETER_PREFIX = "AmazonCloudWatch-"
@@ -59,28 +49,6 @@ def partition_of(region: str | None) -> str:
 def aws_policy_arn(name: str, partition: str) -> str:
     """Return the ARN of a policy that AWS manages. :param name: the name, with its path if it has one."""
     return f"arn:{partition}:iam::aws:policy/{name}"
-
-
-def agent_policies(partition: str) -> frozenset[str]:
-    """Return the ARNs of all policies that this collection attaches and detaches."""
-    return frozenset(aws_policy_arn(name, partition) for name in [*ACCESS_POLICIES.values(), *SSM_POLICIES.values()])
-
-
-def declared_policies(access: str, ssm_policy: str | None, partition: str) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the ARNs of the policies to attach and of those to detach.
-
-    :param access: a key of ``ACCESS_POLICIES``.
-    :param ssm_policy: a key of ``SSM_POLICIES``, ``none`` for no such policy, ``None`` to leave them unchanged.
-    """
-    attached = {ACCESS_POLICIES[access]}
-    managed = set(ACCESS_POLICIES.values())
-    if ssm_policy is not None:
-        managed |= set(SSM_POLICIES.values())
-        attached |= {SSM_POLICIES[ssm_policy]} if ssm_policy != "none" else set()
-    return (
-        frozenset(aws_policy_arn(name, partition) for name in attached),
-        frozenset(aws_policy_arn(name, partition) for name in managed - attached),
-    )
 
 
 def check_name(kind: str, name: str) -> None:
@@ -166,3 +134,8 @@ def check_instance_id(instance_id: str) -> None:
 def name_of(arn: str) -> str:
     """Return the name at the end of an ARN, without the path."""
     return arn.rsplit("/", 1)[-1]
+
+
+def describe_profile(name: str | None) -> str:
+    """Return an instance profile in words, for messages. :param name: ``None`` for no profile."""
+    return f"instance profile '{name}'" if name else "no instance profile"

@@ -19,14 +19,14 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 NOT_FOUND_CODES = frozenset({"NoSuchEntity"})
-# What IAM answers about an entity that was created a moment ago.
+# IAM returns these for an entity that was created a moment ago.
 NEW_ENTITY_RETRY_CODES = frozenset({"NoSuchEntity", "ConcurrentModification"})
-# What IAM answers about an entity whose last attachment was removed a moment ago.
+# IAM returns this for an entity whose last attachment was removed a moment ago.
 DELETE_RETRY_CODES = frozenset({"DeleteConflict"})
 # Even at half a second a call this makes 40 calls a second, and IAM allows an account about 20 writes; more threads
 # would only wait for each other. Clients have as many connections.
 WORKERS = 20
-# A message has the failures of so many items at most; the result has all of them.
+# The message would be too long to read; the result has the failures of all items.
 MAX_REPORTED_FAILURES = 5
 
 
@@ -46,8 +46,8 @@ class Step:
     :param action: service and operation, as IAM names the action: ``iam:CreateRole``.
     :param arguments: the call's arguments in snake case; policy documents as mappings, tags as a mapping.
     :param summary: what it changes, in the imperative: ``create role 'X'``.
-    :param done_when: error codes that mean that the call's effect is there already.
-    :param retry_when: error codes that pass by themselves, because changes in IAM take time to reach other services.
+    :param done_when: error codes that mean that what the call does is already done.
+    :param retry_when: error codes for which to retry, because changes in IAM take time to reach other services.
     :param context: what executing the step needs besides the call; only the resource that planned it reads it.
     """
 
@@ -143,7 +143,7 @@ def apply(plan: Plan[Any], execute: Callable[[Step], None], check_mode: bool) ->
 
 
 def _failure_message(failed: Sequence[Outcome]) -> str:
-    """Why items failed. Fleets tend to fail for one reason, so a few items are enough."""
+    """Return why items failed. Fleets tend to fail for one reason, so a few items are enough."""
     text = " ".join(str(outcome) for outcome in failed[:MAX_REPORTED_FAILURES])
     more = len(failed) - MAX_REPORTED_FAILURES
     return f"{text} {more} more failed; the result has all of them in failures." if more > 0 else text

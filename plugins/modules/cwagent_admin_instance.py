@@ -13,8 +13,8 @@ description:
     afterwards. With O(admin_role), it opens and closes the admin window too.
   - The name of the earlier profile is written to the instance before anything else changes, as the restore tag
     C(cwagent:earlier-profile). So if a run is interrupted, the next one can restore the instance from any controller.
-  - Fails if another instance of the region has the admin profile or a restore tag. This is checked before the tag is
-    written, and again after that.
+  - Only one instance of a region can be the admin instance. This is checked before the tag is written, and again
+    afterwards.
 author: cwagent.iam contributors (@cwagent)
 options:
   admin_profile:
@@ -28,18 +28,24 @@ options:
     required: true
   instance_ids:
     description:
-      - The ids of the instances. Required unless O(state=released), which without it changes all of the region.
+      - The IDs of the instances. Exactly one with O(state=acquired) and O(state=exclusive).
+      - Required, except with O(state=released), which otherwise releases every instance in the region that has the
+        admin profile or a restore tag.
     type: list
     elements: str
     aliases: [instance_id]
   state:
     description:
-      - V(acquired) writes the restore tag, unless it is there, opens the window, and associates the admin profile.
-      - V(exclusive) changes nothing. It fails if another instance of the region has the admin profile, whether or not
-        these instances have it.
-      - V(released) restores the earlier profile, closes the window, and removes the restore tag. It does one of the two
-        even if the other one fails. An instance that was terminated since then, or that someone has associated with
-        another profile, keeps its state.
+      - V(acquired) makes the instance the admin instance. It writes the restore tag, opens the window, and associates
+        the admin profile, in this order. It fails if the instance does not exist or is terminated, if another instance
+        of the region has the admin profile or a restore tag, or if someone else has opened the window.
+      - V(exclusive) changes nothing. It fails if another instance of the region has the admin profile. Whether the
+        instance itself has it does not matter.
+      - V(released) makes the instance an ordinary one again. It restores the earlier profile, closes the window, and
+        removes the restore tag. If restoring the profile fails, the window is still closed, and the other way round.
+      - With V(released), an instance that was terminated, or that someone has associated with another profile, only
+        loses its restore tag. If the earlier profile does not exist any more or has no role, O(server_profile) is
+        associated instead, with a warning.
     type: str
     choices: [acquired, exclusive, released]
     required: true
@@ -49,30 +55,31 @@ options:
   window_minutes:
     description:
       - For how many minutes to open the window, from 1 to 720, by the clock of AWS.
-      - A window that is open already is only ever extended. If the instance has no restore tag, an open window is an
-        error, since another run or a person has opened it.
+      - An open window is never shortened. With O(state=acquired), an open window is an error if the instance has no
+        restore tag, since someone else opened it.
     type: int
     default: 15
   fail_if_tagged:
     description:
-      - Whether O(state=acquired) fails if an instance has a restore tag already, since another run or a person is using
-        it, or a run was interrupted.
+      - Whether O(state=acquired) fails if the instance has a restore tag already. Then another run is using it, or a
+        run was interrupted.
     type: bool
     default: false
   assume_running:
     description:
-      - Whether the instances are known to run, since a task has just run on them. Then they are not looked up with
-        O(state=acquired).
+      - V(true) skips the check that the instances are running. Use it if a task has just run on them.
     type: bool
     default: false
   skip_window_read:
     description:
-      - Whether O(state=released) closes the window without reading it, which counts as a change. IAM can show a window
-        that was opened seconds before as it was before that.
+      - Whether O(state=released) closes the window without reading it, which counts as a change.
+      - Right after opening, IAM may still report the window as closed.
     type: bool
     default: false
   keep_tag:
-    description: Whether the restore tag is kept with O(state=released).
+    description:
+      - Whether O(state=released) keeps the restore tag.
+      - Keep the tag until the instance has its earlier credentials again, then remove it with another task.
     type: bool
     default: false
 extends_documentation_fragment:
@@ -80,7 +87,7 @@ extends_documentation_fragment:
   - cwagent.iam.attributes
   - amazon.aws.common.modules
   - amazon.aws.region.modules
-  - amazon.aws.boto3
+  - cwagent.iam.boto3
 """
 
 EXAMPLES = r"""
@@ -106,8 +113,8 @@ EXAMPLES = r"""
 RETURN = r"""
 instances:
   description:
-    - The instances, with the name of their instance profile before and after, and of the earlier one, which they get or
-      got when they are released. Null means no profile.
+    - The instances, with the names of their instance profile before and after, and of the profile that a release
+      restores. Null means no profile.
   returned: success
   type: list
   elements: dict
@@ -119,7 +126,7 @@ instances:
 window:
   description:
     - The admin window, as M(cwagent.iam.cwagent_admin_window) returns it.
-    - With O(state=released), a window that cannot be read is closed all the same, with a warning; its state is
+    - With O(state=released), a window that cannot be read is closed anyway, with a warning; its state is
       V(unknown).
   returned: success, with O(admin_role), unless O(state=exclusive)
   type: dict
@@ -127,7 +134,8 @@ window:
 steps:
   description:
     - The steps that were taken, or would be taken in check mode.
-    - If the task failed, all planned steps; empty if none was begun. RV(done) and RV(not_done) say which were taken.
+    - If the task failed, all planned steps, or none if it failed before the first one. RV(done) and RV(not_done) say
+      which were taken.
   returned: always
   type: list
   elements: str
@@ -139,33 +147,25 @@ counts:
   sample: {create: 0, update: 1, delete: 0}
 done:
   description: The steps that were taken before the task failed.
-  returned: when it failed after it had begun
+  returned: when the task failed after a plan was made
   type: list
   elements: str
   sample: ["tag instance i-0123456789abcdef0 with its earlier profile 'CloudWatchAgentServerRole'"]
 not_done:
-  description: The steps that were not taken, for each instance the failed one first.
-  returned: when it failed after it had begun
+  description: The steps that were not taken; for each item, the failed one first.
+  returned: when a step failed
   type: list
   elements: str
   sample: ["open the admin window of role 'CloudWatchAgentAdminRole' until 2026-11-24T16:15:00Z"]
 """
 
-from typing import TYPE_CHECKING, Any
-
-from ansible_collections.cwagent.iam.plugins.module_utils import _module, _names
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import plan as admin_plan
+from ansible_collections.cwagent.iam.plugins.module_utils import _module
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.options import desired_admin, desired_window
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import ACQUIRED, EXCLUSIVE, RELEASED
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.resource import AdminInstanceResource
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_window import plan as window_plan
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import CLOSED, OPEN, DesiredWindow
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import OPEN
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+from ansible_collections.cwagent.iam.plugins.module_utils._wait import WAIT_SPEC
 
 SPEC = {
     "admin_profile": {"type": "str", "required": True},
@@ -178,40 +178,8 @@ SPEC = {
     "assume_running": {"type": "bool", "default": False},
     "skip_window_read": {"type": "bool", "default": False},
     "keep_tag": {"type": "bool", "default": False},
-    **_module.WAIT_SPEC,
+    **WAIT_SPEC,
 }
-
-
-def desired_admin(params: Mapping[str, Any]) -> admin_plan.DesiredAdmin:
-    """Return the desired state of the instances. :raises InvalidInput: an option is invalid."""
-    for name in (params["admin_profile"], params["server_profile"]):
-        _names.check_name("instance profile", name)
-    admin_plan.check_profiles(params["admin_profile"], params["server_profile"])
-    if params["instance_ids"] == [] and params["state"] != RELEASED:
-        raise InvalidInput("instance_ids is empty: there is no instance for the admin profile.")
-    for instance_id in params["instance_ids"] or ():
-        _names.check_instance_id(instance_id)
-    return admin_plan.DesiredAdmin(
-        state=params["state"],
-        admin=params["admin_profile"],
-        fallback=params["server_profile"],
-        instance_ids=None if params["instance_ids"] is None else tuple(params["instance_ids"]),
-        keep_tag=params["keep_tag"],
-        fail_if_tagged=params["fail_if_tagged"],
-        assume_running=params["assume_running"],
-    )
-
-
-def window_resource(aws: Aws, params: Mapping[str, Any]) -> WindowResource | None:
-    """Return the admin window to open or close, if there is one. :raises InvalidInput: an option is invalid."""
-    role = params["admin_role"]
-    if role is None or params["state"] == EXCLUSIVE:
-        return None
-    _names.check_name("role", role)
-    if params["state"] == RELEASED:
-        return WindowResource(aws, DesiredWindow("role", role, CLOSED, force=params["skip_window_read"]))
-    window_plan.check_minutes(params["window_minutes"])
-    return WindowResource(aws, DesiredWindow("role", role, OPEN, params["window_minutes"]), fail_if_open=True)
 
 
 def main() -> None:
@@ -219,8 +187,9 @@ def main() -> None:
     module = _module.aws_module(SPEC, required_if=required_if)
     with _module.fail_on_error(module):
         aws = _module.aws_gateway(module)
-        resource = AdminInstanceResource(aws, desired_admin(module.params), window_resource(aws, module.params))
-        _module.run(module, resource)
+        desired, window = desired_admin(module.params), desired_window(module.params)
+        window_resource = WindowResource(aws, window, fail_if_open=window.state == OPEN) if window else None
+        _module.run(module, AdminInstanceResource(aws, desired, window_resource))
 
 
 if __name__ == "__main__":

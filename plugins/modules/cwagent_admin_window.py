@@ -17,7 +17,7 @@ description:
     instance.
   - Nothing but C(ssm:PutParameter) is denied. The agent keeps running with an admin role.
   - The access keys of a user are active while its window is open, and inactive while it is closed. This applies to all
-    of its keys, so do not keep a key on an admin user that must stay inactive.
+    of its keys, so do not keep a key on an admin user that must remain inactive.
 author: cwagent.iam contributors (@cwagent)
 options:
   role:
@@ -36,7 +36,7 @@ options:
   minutes:
     description:
       - For how many minutes to open the window, from 1 to 720, by the clock of AWS.
-      - A window that is open already is only ever extended.
+      - An open window is never shortened.
     type: int
     default: 15
   fail_if_open:
@@ -46,9 +46,9 @@ options:
   force:
     description:
       - Whether to write the policy and the status of a user's keys even if they look as desired.
-      - Use it to close a window that was opened seconds before, since IAM can still show the state before that. With
-        O(state=closed), the window of a role is not read first. Closing it always counts as a change, and the diff
-        shows its earlier state as V(unknown).
+      - Use it to close a window right after opening, when IAM may still report it as closed. With O(state=closed), the
+        window of a role is not read first. Closing it always counts as a change, and the diff shows its earlier state
+        as V(unknown).
     type: bool
     default: false
 extends_documentation_fragment:
@@ -56,7 +56,7 @@ extends_documentation_fragment:
   - cwagent.iam.attributes
   - amazon.aws.common.modules
   - amazon.aws.region.modules
-  - amazon.aws.boto3
+  - cwagent.iam.boto3
 notes:
   - It takes seconds, rarely minutes, until a changed policy is in effect in every AWS service.
 """
@@ -85,7 +85,8 @@ window:
 steps:
   description:
     - The steps that were taken, or would be taken in check mode.
-    - If the task failed, all planned steps; empty if none was begun. RV(done) and RV(not_done) say which were taken.
+    - If the task failed, all planned steps, or none if it failed before the first one. RV(done) and RV(not_done) say
+      which were taken.
   returned: always
   type: list
   elements: str
@@ -97,46 +98,41 @@ counts:
   sample: {create: 0, update: 1, delete: 0}
 done:
   description: The steps that were taken before the task failed.
-  returned: when it failed after it had begun
+  returned: when the task failed after a plan was made
   type: list
   elements: str
   sample: ["close the admin window of user 'CloudWatchAgentAdminUser'"]
 not_done:
-  description: The steps that were not taken, the failed one first.
-  returned: when it failed after it had begun
+  description: The steps that were not taken; for each item, the failed one first.
+  returned: when a step failed
   type: list
   elements: str
   sample: ["deactivate access key AKIAIOSFODNN7EXAMPLE of user 'CloudWatchAgentAdminUser'"]
 """
 
-from ansible_collections.cwagent.iam.plugins.module_utils import _module, _names
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_window import plan as window_plan
+from ansible_collections.cwagent.iam.plugins.module_utils import _module
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.options import desired_window
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import ABSENT, CLOSED, OPEN
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._wait import WAIT_SPEC
 
 SPEC = {
     "role": {"type": "str"},
     "user": {"type": "str"},
-    "state": {"type": "str", "choices": [window_plan.OPEN, window_plan.CLOSED, window_plan.ABSENT], "required": True},
+    "state": {"type": "str", "choices": [OPEN, CLOSED, ABSENT], "required": True},
     "minutes": {"type": "int", "default": 15},
     "fail_if_open": {"type": "bool", "default": False},
     "force": {"type": "bool", "default": False},
-    **_module.WAIT_SPEC,
+    **WAIT_SPEC,
 }
 
 
 def main() -> None:
     module = _module.aws_module(SPEC, required_one_of=[("role", "user")], mutually_exclusive=[("role", "user")])
-    params = module.params
     with _module.fail_on_error(module):
-        kind = "role" if params["role"] else "user"
-        if not params[kind]:
-            raise InvalidInput("One of role and user is required.")
-        _names.check_name(kind, params[kind])
-        if params["state"] == window_plan.OPEN:
-            window_plan.check_minutes(params["minutes"])
-        desired = window_plan.DesiredWindow(kind, params[kind], params["state"], params["minutes"], params["force"])
-        _module.run(module, WindowResource(_module.aws_gateway(module), desired, params["fail_if_open"]))
+        desired = desired_window(module.params)
+        resource = WindowResource(_module.aws_gateway(module), desired, module.params["fail_if_open"])
+        _module.run(module, resource)
 
 
 if __name__ == "__main__":

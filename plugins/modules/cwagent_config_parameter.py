@@ -21,7 +21,9 @@ options:
     type: str
     required: true
   config:
-    description: The configuration, as a mapping or as JSON text.
+    description:
+      - The configuration, as a mapping or as JSON text.
+      - With O(state=present), exactly one of O(config) and O(src) is required.
     type: raw
   src:
     description: The path of a file with the configuration, on the host that runs the module.
@@ -36,8 +38,8 @@ options:
     description:
       - The tier of the parameter. V(Standard) allows 4096 bytes; V(Advanced) allows 8192 and costs money.
       - The default is the smallest that fits. A parameter in the Advanced tier remains there, since AWS cannot move it
-        back.
-      - A parameter that only has another tier is not changed.
+        back; storing another configuration in it with V(Standard) fails.
+      - The tier of a parameter that has the configuration already is not changed.
     type: str
     choices: [Standard, Advanced]
   use_instance_credentials:
@@ -48,9 +50,8 @@ options:
     default: false
   known_value:
     description:
-      - What is stored, as an earlier task of this module returned it in RV(previous), so that it is not read again. By
-        default it is read.
-      - What somebody else has stored since that task is overwritten.
+      - The result RV(previous) of an earlier task, to skip reading the parameter again.
+      - What someone else has stored since that task is overwritten.
     type: dict
     suboptions:
       value:
@@ -64,7 +65,7 @@ options:
         description: The version of the parameter.
         type: int
   state:
-    description: Whether the parameter exists.
+    description: Whether the parameter should exist.
     type: str
     choices: [present, absent]
     default: present
@@ -78,7 +79,7 @@ extends_documentation_fragment:
   - cwagent.iam.attributes
   - amazon.aws.common.modules
   - amazon.aws.region.modules
-  - amazon.aws.boto3
+  - cwagent.iam.boto3
 seealso:
   - name: The agent's configuration file
     description: The sections of the configuration and their settings.
@@ -109,7 +110,7 @@ parameter:
   type: dict
   sample:
     name: AmazonCloudWatch-linux
-    size: 71
+    size: 78
     value: '{"metrics":{"metrics_collected":{"mem":{"measurement":["mem_used_percent"]}}}}'
     version: 3
 region:
@@ -125,7 +126,8 @@ previous:
 steps:
   description:
     - The steps that were taken, or would be taken in check mode.
-    - If the task failed, all planned steps; empty if none was begun. RV(done) and RV(not_done) say which were taken.
+    - If the task failed, all planned steps, or none if it failed before the first one. RV(done) and RV(not_done) say
+      which were taken.
   returned: always
   type: list
   elements: str
@@ -137,32 +139,30 @@ counts:
   sample: {create: 1, update: 0, delete: 0}
 done:
   description: The steps that were taken before the task failed.
-  returned: when it failed after it had begun
+  returned: when the task failed after a plan was made
   type: list
   elements: str
   sample: []
 not_done:
-  description: The steps that were not taken, the failed one first.
-  returned: when it failed after it had begun
+  description: The steps that were not taken; for each item, the failed one first.
+  returned: when a step failed
   type: list
   elements: str
   sample: ["store the configuration in parameter 'AmazonCloudWatch-linux'"]
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter import plan as config_plan
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.files import check_schema, read_config
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.resource import (
-    KnownState,
-    ParameterResource,
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.options import (
+    desired_parameter,
+    known_state,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import LIMITS
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.resource import ParameterResource
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
 SPEC = {
@@ -170,7 +170,7 @@ SPEC = {
     "config": {"type": "raw"},
     "src": {"type": "path"},
     "schema": {"type": "path"},
-    "tier": {"type": "str", "choices": list(config_plan.LIMITS)},
+    "tier": {"type": "str", "choices": list(LIMITS)},
     "use_instance_credentials": {"type": "bool", "default": False},
     "known_value": {
         "type": "dict",
@@ -185,31 +185,8 @@ SPEC = {
 }
 
 
-def desired_parameter(params: Mapping[str, Any]) -> config_plan.DesiredParameter | None:
-    """The parameter that the options declare; ``None`` where it is to be absent.
-
-    :raises InvalidInput: the configuration or its name is not valid.
-    """
-    config_plan.check_parameter_name(params["name"])
-    if params["state"] == "absent":
-        return None
-    config = read_config(params["config"], params["src"])
-    if params["schema"]:
-        check_schema(config, params["schema"])
-    desired = config_plan.DesiredParameter(params["name"], config, params["tier"])
-    config_plan.select_tier(None, desired)  # a configuration that is too large fails before AWS is called
-    return desired
-
-
-def known_state(known_value: Mapping[str, Any] | None) -> KnownState | None:
-    """The state that the option ``known_value`` describes; ``None`` where it is not given."""
-    if known_value is None:
-        return None
-    return KnownState(None if known_value["value"] is None else config_plan.Parameter(**known_value))
-
-
-def gateway(module: AnsibleAWSModule) -> Aws:
-    """The gateway to AWS, with the instance's credentials or with the module's."""
+def select_gateway(module: AnsibleAWSModule) -> Aws:
+    """Return the gateway to AWS, with the instance's credentials or with the module's."""
     if not module.params["use_instance_credentials"]:
         return _module.aws_gateway(module)
     # Only this case needs it, and it imports Ansible's HTTP client.
@@ -225,7 +202,7 @@ def main() -> None:
     )
     with _module.fail_on_error(module):
         desired, known = desired_parameter(module.params), known_state(module.params["known_value"])
-        resource = ParameterResource(gateway(module), module.params["name"], desired, module.region, known)
+        resource = ParameterResource(select_gateway(module), module.params["name"], desired, module.region, known)
         _module.run(module, resource)
 
 

@@ -33,7 +33,7 @@ extends_documentation_fragment:
   - cwagent.iam.attributes
   - amazon.aws.common.modules
   - amazon.aws.region.modules
-  - amazon.aws.boto3
+  - cwagent.iam.boto3
 seealso:
   - module: amazon.aws.iam_role
 """
@@ -90,7 +90,8 @@ instance_profile:
 steps:
   description:
     - The steps that were taken, or would be taken in check mode.
-    - If the task failed, all planned steps; empty if none was begun. RV(done) and RV(not_done) say which were taken.
+    - If the task failed, all planned steps, or none if it failed before the first one. RV(done) and RV(not_done) say
+      which were taken.
   returned: always
   type: list
   elements: str
@@ -102,20 +103,20 @@ counts:
   sample: {create: 2, update: 2, delete: 0}
 done:
   description: The steps that were taken before the task failed.
-  returned: when it failed after it had begun
+  returned: when the task failed after a plan was made
   type: list
   elements: str
   sample: ["create role 'CloudWatchAgentServerRole'"]
 not_done:
-  description: The steps that were not taken, the failed one first.
-  returned: when it failed after it had begun
+  description: The steps that were not taken; for each item, the failed one first.
+  returned: when a step failed
   type: list
   elements: str
   sample: ["attach CloudWatchAgentServerPolicy to role 'CloudWatchAgentServerRole'"]
 blockers:
   description:
-    - With O(state=absent), what is on the role that this module does not manage. It prevents the deletion of the role,
-      unless O(exclusive=true).
+    - With O(state=absent), what prevented the deletion of the role. This is everything on it that this module does not
+      manage; with O(exclusive=true), nothing.
   returned: success
   type: list
   elements: str

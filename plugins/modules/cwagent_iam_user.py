@@ -10,7 +10,7 @@ version_added: 1.0.0
 short_description: Manage IAM users and their access keys for the Amazon CloudWatch agent
 description:
   - Creates IAM users for servers outside EC2, with the policies that the CloudWatch agent needs, and saves one access
-    key for each, as an AWS shared-credentials file or in AWS. Repairs drift.
+    key for each, in an AWS shared-credentials file, in Parameter Store or in Secrets Manager. Repairs drift.
   - One task manages a whole fleet. The users are read in bulk and changed in parallel.
   - A saved key that still exists in IAM is kept. The secret is only in the place where it is saved, never in the
     module's result.
@@ -34,7 +34,7 @@ options:
           - V(ssm) is a SecureString parameter of Systems Manager, V(secretsmanager) a secret of Secrets Manager, in
             the region in use. Their text is JSON with C(aws_access_key_id), C(aws_secret_access_key) and C(region).
           - An execution environment, as AWX and ansible-navigator use it, is a container that is deleted with its
-            files after the job, so V(file) is refused there unless O(credentials.allow_ephemeral=true).
+            files after the job, so V(file) is an error there unless O(credentials.allow_ephemeral=true).
         type: str
         choices: [file, ssm, secretsmanager]
         default: file
@@ -44,7 +44,7 @@ options:
           - The key of a user is saved in C(<user name>.credentials) with mode 0600.
           - An existing file that is not a credentials file, or whose key is not one of the user's, is not overwritten
             but renamed to C(<user name>.credentials.earlier). IAM does not distinguish a deleted key from a key of
-            another account.
+            another account, so the module cannot tell whether the key is still used elsewhere.
         type: path
       profile:
         description: The profile in the file. The default is the one that the CloudWatch agent reads.
@@ -58,18 +58,20 @@ options:
         default: /cwagent/credentials/
       kms_key_id:
         description:
-          - The ID, ARN or alias of the KMS key that parameters and secrets are encrypted with when they are written.
-            Existing ones are encrypted with it when the next access key is saved.
-          - Without it, a parameter is encrypted with the account's default key of Systems Manager, whatever it was
-            encrypted with before, so set it in every run; a secret keeps its KMS key.
-          - C(AmazonSSMManagedInstanceCore) lets an instance read every parameter that is encrypted with the default
-            key, so with O(credentials.store=ssm) use a key that instances have no permission to use.
+          - The ID, ARN or alias of the KMS key that encrypts parameters and secrets when they are written. Existing
+            ones are encrypted with it when the next access key is saved.
+          - With O(credentials.store=ssm), set it in every run. Without it, each write encrypts the parameter with the
+            account's default key of Systems Manager, whatever encrypted it before. An instance with
+            C(AmazonSSMManagedInstanceCore) can read every parameter that the default key encrypts, so use a key that
+            instances have no permission to use.
+          - With O(credentials.store=secretsmanager), a secret keeps its KMS key when this is omitted. A new secret is
+            then encrypted with the account's default key of Secrets Manager.
         type: str
       evict_unmanaged_key:
         description:
-          - What to do when a new key is needed, and the user already has the two keys that IAM allows, which are not
-            saved in the store. By default the user fails, and the message lists the keys with their age and last use.
-          - V(true) deletes the least recently used one of them.
+          - Whether to delete an unmanaged key when a user needs a new key and already has two keys, which is the most
+            that IAM allows. A key is unmanaged if it is not saved in the store. The least recently used one is deleted.
+          - With V(false), this is an error that lists the keys with their age and last use.
         type: bool
         default: false
       allow_ephemeral:
@@ -82,12 +84,12 @@ options:
     description:
       - Replace saved access keys that are at least this many days old. Without it, keys are not replaced.
       - "A replacement takes at least three runs. Each run determines the next step from the keys. First, a new key is
-        created and saved. Once the new key was used, and the old one was not used for an hour before that, the old one
-        is deactivated. Once the old one was not used for O(retire_after), it is deleted. So the key on the server
-        works at any time, however late the server gets the new one."
+        created and saved. Once the new key was used, and the old one was last used at least an hour earlier, the old
+        one is deactivated. Once the old one was unused for O(retire_after) days, it is deleted. So the key on the
+        server works at any time, however late the server gets the new one."
     type: int
   retire_after:
-    description: How many days a replaced, deactivated key is kept after its last use.
+    description: A replaced key is deactivated, and is deleted when it was unused for this many days.
     type: int
     default: 7
 extends_documentation_fragment:
@@ -96,7 +98,7 @@ extends_documentation_fragment:
   - cwagent.iam.attributes
   - amazon.aws.common.modules
   - amazon.aws.region.modules
-  - amazon.aws.boto3
+  - cwagent.iam.boto3
 notes:
   - The region in use is written next to the key, because the AWS CLI and SDKs need one.
   - With O(state=absent) and O(credentials), the saved access key is deleted in IAM and in the store. Anything else on
@@ -178,17 +180,17 @@ rotation:
     - V(due), a new key is created and saved.
     - V(waiting_for_use), the new key was not used yet, or the old one is still in use.
     - V(deactivating), the old key is deactivated.
-    - V(grace_period), the old key is inactive and is kept until O(retire_after) is over.
+    - V(grace_period), the old key is inactive and is kept until it was unused for O(retire_after) days.
     - V(deleting), the old key is deleted.
-    - V(blocked), there is no free slot for a new key, because an unmanaged key takes it.
+    - V(blocked), a new key is due, but an unmanaged key takes its slot.
   returned: success
   type: dict
   sample: {CloudWatchAgentServerUser-db1: waiting_for_use}
 steps:
   description:
-    - The steps that were taken, or in check mode would be.
-    - If the task failed, the steps that were planned; empty if it failed before it began. C(done) and C(not_done) then
-      say which of them were taken.
+    - The steps that were taken, or would be taken in check mode.
+    - If the task failed, all planned steps, or none if it failed before the first one. RV(done) and RV(not_done) say
+      which were taken.
   returned: always
   type: list
   elements: str
@@ -199,19 +201,19 @@ counts:
   type: dict
   sample: {create: 2, update: 1, delete: 0}
 blockers:
-  description: With O(state=absent), by user, what is unmanaged on it and prevented its deletion.
+  description: With O(state=absent), for each user that was not deleted, what prevented it.
   returned: success
   type: dict
   sample: {CloudWatchAgentServerUser-db1: ["group 'operators'"]}
 done:
   description: The steps that were taken before the task failed.
-  returned: when it failed after it began
+  returned: when the task failed after a plan was made
   type: list
   elements: str
   sample: ["create user 'CloudWatchAgentServerUser-db1'"]
 not_done:
-  description: The steps that were not taken; for each user, the failed one first.
-  returned: when it failed after it began
+  description: The steps that were not taken; for each item, the failed one first.
+  returned: when a step failed
   type: list
   elements: str
   sample: ["create user 'CloudWatchAgentServerUser-db2'"]
@@ -228,7 +230,7 @@ failures:
 from ansible_collections.cwagent.iam.plugins.module_utils import _module, _names
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.options import key_rules
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.options import key_store
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.options import PRINCIPAL_SPEC, declared
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.options import PRINCIPAL_SPEC, declared_principal
 from ansible_collections.cwagent.iam.plugins.module_utils._user.resource import UserResource
 
 SPEC = {
@@ -261,7 +263,7 @@ def main() -> None:
         for name in params["name"]:
             _names.check_name("user", name)
         _names.check_different(params["name"])
-        desired, rules, aws = declared(params, module.region), key_rules(params), _module.aws_gateway(module)
+        desired, rules, aws = declared_principal(params, module.region), key_rules(params), _module.aws_gateway(module)
         store, present = key_store(params, module.region, aws), params["state"] == "present"
         _module.run(module, UserResource(aws, params["name"], desired, store=store, present=present, rules=rules))
 

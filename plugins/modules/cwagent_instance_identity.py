@@ -33,7 +33,7 @@ extends_documentation_fragment:
   - cwagent.iam.attributes
   - amazon.aws.common.modules
   - amazon.aws.region.modules
-  - amazon.aws.boto3
+  - cwagent.iam.boto3
 """
 
 EXAMPLES = r"""
@@ -51,8 +51,8 @@ identity:
 """
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
-from ansible_collections.cwagent.iam.plugins.module_utils._aws import Deadline
-from ansible_collections.cwagent.iam.plugins.module_utils._imds import MetadataService, wait_for
+from ansible_collections.cwagent.iam.plugins.module_utils._imds import MetadataService, wait_for_identity
+from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 SPEC = {"instance_profile": {"type": "str"}, "wait_timeout": {"type": "int", "default": 300}}
 
@@ -66,7 +66,7 @@ def main() -> None:
             identity = service.identity()
         else:
             expected = None if profile == "none" else profile
-            identity = wait_for(service, expected, Deadline(module.params["wait_timeout"]))
+            identity = wait_for_identity(service, expected, Deadline(module.params["wait_timeout"]))
         _module.exit_module(
             module, changed=False, identity={"instance_profile": identity.profile, "role": identity.role}
         )

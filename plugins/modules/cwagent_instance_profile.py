@@ -20,7 +20,7 @@ options:
     required: true
   instance_ids:
     description:
-      - The ids of the instances. With O(state=present), all of them must exist and none may be terminated; otherwise
+      - The IDs of the instances. With O(state=present), all of them must exist and none may be terminated; otherwise
         none is changed.
     type: list
     elements: str
@@ -41,7 +41,7 @@ options:
     type: bool
     default: false
   state:
-    description: Whether the instances are to have the profile. V(absent) leaves other profiles alone.
+    description: Whether the instances should have the profile. V(absent) keeps other profiles.
     type: str
     choices: [present, absent]
     default: present
@@ -50,7 +50,7 @@ extends_documentation_fragment:
   - cwagent.iam.attributes
   - amazon.aws.common.modules
   - amazon.aws.region.modules
-  - amazon.aws.boto3
+  - cwagent.iam.boto3
 """
 
 EXAMPLES = r"""
@@ -82,7 +82,8 @@ instances:
 steps:
   description:
     - The steps that were taken, or would be taken in check mode.
-    - If the task failed, all planned steps; empty if none was begun. RV(done) and RV(not_done) say which were taken.
+    - If the task failed, all planned steps, or none if it failed before the first one. RV(done) and RV(not_done) say
+      which were taken.
   returned: always
   type: list
   elements: str
@@ -94,13 +95,13 @@ counts:
   sample: {create: 0, update: 1, delete: 0}
 done:
   description: The steps that were taken before the task failed.
-  returned: when it failed after it had begun
+  returned: when the task failed after a plan was made
   type: list
   elements: str
   sample: ["associate instance profile 'P' with instance i-0123456789abcdef0"]
 not_done:
-  description: The steps that were not taken, for each instance the failed one first.
-  returned: when it failed after it had begun
+  description: The steps that were not taken; for each item, the failed one first.
+  returned: when a step failed
   type: list
   elements: str
   sample: ["associate instance profile 'P' with instance i-0123456789abcdef1"]
@@ -119,6 +120,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils import _module, _names
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile import plan as profile_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import FAIL, KEEP, REPLACE
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import AssociationResource
+from ansible_collections.cwagent.iam.plugins.module_utils._wait import WAIT_SPEC
 
 SPEC = {
     "name": {"type": "str", "required": True},
@@ -126,7 +128,7 @@ SPEC = {
     "on_existing": {"type": "str", "choices": [FAIL, KEEP, REPLACE], "default": FAIL},
     "exclusive": {"type": "bool", "default": False},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-    **_module.WAIT_SPEC,
+    **WAIT_SPEC,
 }
 
 

@@ -106,7 +106,7 @@ extends_documentation_fragment:
   - cwagent.iam.attributes
   - amazon.aws.common.modules
   - amazon.aws.region.modules
-  - amazon.aws.boto3
+  - cwagent.iam.boto3
 """
 
 EXAMPLES = r"""

@@ -402,7 +402,7 @@ def test_open_window_is_for_the_instance_with_any_store_config_from(site: Site, 
 def test_open_window_restores_the_instance_when_it_fails(site: Site) -> None:
     site.aws.metadata_lag(60)
     failed = site.play("open_window", store_config_identity_timeout=1).assert_failed()
-    assert f"for this instance to see instance profile '{ADMIN_ROLE}'" in failed.message
+    assert f"for the instance metadata service to show instance profile '{ADMIN_ROLE}'" in failed.message
     assert associated_profiles(site.aws)[site.instance] == SERVER_ROLE
     assert site.statement() == CLOSED
 

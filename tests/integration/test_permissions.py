@@ -106,9 +106,7 @@ class Account:
             "cwagent_config_file": str(self.controller.home / "agent.json"),
             "cwagent_credentials_dir": str(self.controller.credentials),
         }
-        return self.controller.play(
-            self.inventory, playbook, env=self.controller, **files, **variables
-        ).assert_succeeded()
+        return self.controller.play(self.inventory, playbook, env=self.user, **files, **variables).assert_succeeded()
 
 
 @pytest.fixture(scope="module")

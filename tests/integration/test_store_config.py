@@ -399,7 +399,9 @@ def test_an_instance_that_does_not_get_the_admin_identity_in_time_is_an_error(ac
     host = account.add_host(1, APP)
     account.aws.metadata_lag(60)
     failed = host.play(store_config_identity_timeout=1).assert_failed()
-    expected = f"Waited 1 seconds for this instance to see instance profile '{ADMIN_ROLE}'; its metadata service still"
+    expected = (
+        f"Waited 1 seconds for the instance metadata service to show instance profile '{ADMIN_ROLE}'; it still shows"
+    )
     assert expected in failed.message
     assert account.calls("PutParameter") == []
     assert associated_profiles(account.aws) == {host.instance: APP}
@@ -414,7 +416,7 @@ def test_an_instance_that_keeps_the_admin_identity_fails(account: Account, backg
         account.wait_for_calls("PutParameter")
         account.aws.metadata_lag(60)
     failed = running.result().assert_failed()
-    assert f"Waited 2 seconds for this instance to see instance profile '{APP}'" in failed.message
+    assert f"Waited 2 seconds for the instance metadata service to show instance profile '{APP}'" in failed.message
     assert associated_profiles(account.aws) == {host.instance: APP}
     assert configurations(account.aws) == {PARAMETER: host.config}
     account.assert_safe()

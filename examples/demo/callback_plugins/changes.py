@@ -11,20 +11,20 @@ DOCUMENTATION = """
 name: changes
 type: stdout
 short_description: Show only changes
-description: Shows the plays, the steps of tasks that changed something, warnings and failures.
+description: Shows the steps of tasks that changed something, with their play, and warnings and failures.
 extends_documentation_fragment: [default_callback, result_format_callback]
 """
 
 
 class CallbackModule(DefaultCallback):
-    """Shows warnings and failures as the default callback does."""
+    """Shows failures as the default callback does."""
 
     CALLBACK_TYPE = "stdout"
     CALLBACK_NAME = "changes"
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
         self._play = play
-        self._display.display(f"  {play.get_name()}")
+        self._heading: str | None = play.get_name()
 
     def v2_runner_on_ok(self, result: Any) -> None:
         if result.task.loop is None:  # v2_runner_item_on_ok has shown the items of a loop
@@ -45,4 +45,15 @@ class CallbackModule(DefaultCallback):
         self._handle_warnings_and_exception(result)
         if result.result.get("changed"):
             for step in result.result.get("steps") or [result.task.get_name()]:
-                self._display.display(f"    {step}", color=constants.COLOR_CHANGED)
+                self._show_line(step, constants.COLOR_CHANGED)
+
+    def _handle_warnings(self, res: Any) -> None:
+        for warning in res.pop("warnings", None) or ():
+            self._show_line(f"warning: {warning}", constants.COLOR_WARN)
+
+    def _show_line(self, text: str, color: str) -> None:
+        """Show a line of the current play, below its name. A play without lines is not shown."""
+        if self._heading:
+            self._display.display(f"  {self._heading}")
+            self._heading = None
+        self._display.display(f"    {text}", color=color)

@@ -12,7 +12,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._plan import NOT_FOUND
 if TYPE_CHECKING:
     from datetime import datetime
 
-# What IAM answers about a key that was created or changed a moment ago:
+# IAM returns these for a key that was created or changed a moment ago.
 # https://docs.aws.amazon.com/IAM/latest/APIReference/API_DeleteAccessKey.html
 KEY_RETRY_CODES = frozenset({"NoSuchEntity", "EntityTemporarilyUnmodifiable"})
 

@@ -238,7 +238,7 @@ class Keyring:
 
     @property
     def warnings(self) -> list[str]:
-        """That the user gets a second key, where one exists that is not saved."""
+        """A warning if the user gets a second key because the existing one is not saved."""
         kept = [key for key in self.unmanaged if key != self._evictable]
         if self.saved_key or not kept:
             return []

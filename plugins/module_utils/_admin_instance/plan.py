@@ -20,6 +20,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan
     disassociate,
     ineligible_reason,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._names import describe_profile
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Plan, Step
 
 if TYPE_CHECKING:
@@ -83,10 +84,10 @@ class DesiredAdmin:
 
 @dataclass(frozen=True)
 class ContentionCheck:
-    """The context of the steps that acquire the admin profile: what is needed to see that another run is at work.
+    """The context of the steps that acquire the admin profile: what is needed to detect another run.
 
     :param tagged: ids of the instances that had a restore tag when the plan was made. This run was planned although
-        they had it, so they are not in its way.
+        they had it, so they do not prevent it.
     :param before_first_try: whether to check before the first try too, not only before each retry.
     """
 
@@ -175,7 +176,7 @@ def check_restore_tags(before: Collection[str], current: Collection[str], desire
                 f"Instance {name} was restored by another run, so the admin profile is not associated with it."
             )
     new = [name for name in sorted(current) if name not in before and not desired.is_target(name)]
-    _check_none_held([_unfinished_swap(name, desired) for name in new])
+    _check_no_holders([_unfinished_swap(name, desired) for name in new])
 
 
 def check_no_other_holder(current: State, desired: DesiredAdmin) -> None:
@@ -194,7 +195,7 @@ def check_no_other_holder(current: State, desired: DesiredAdmin) -> None:
         if reason:
             raise InvalidInput(reason)
     others = {name: each for name, each in sorted(current.instances.items()) if not desired.is_target(name)}
-    _check_none_held(
+    _check_no_holders(
         [
             f"instance {name} has instance profile '{desired.admin}'"
             if _has_admin_profile(other, desired)
@@ -209,7 +210,7 @@ def _unfinished_swap(name: str, desired: DesiredAdmin) -> str:
     return f"instance {name} has an unfinished swap of instance profile '{desired.admin}'"
 
 
-def _check_none_held(holders: Sequence[str]) -> None:
+def _check_no_holders(holders: Sequence[str]) -> None:
     if holders:
         raise ContentionError(
             f"Only one instance may have the admin profile at a time, and {', and '.join(holders)}. {_REMEDY}"
@@ -271,16 +272,16 @@ def planned_state(current: State, desired: DesiredAdmin) -> State:
         earlier = earlier_profile(current, name, desired)
         if desired.state == RELEASED:
             if needs_restore(current, instance, desired):
-                instances[name] = _with_profile(instance, earlier)
+                instances[name] = _replace_profile(instance, earlier)
             if not desired.keep_tag:
                 restore_tags.pop(name, None)
         else:
             restore_tags[name] = earlier or NO_PROFILE
-            instances[name] = _with_profile(instance, desired.admin)
+            instances[name] = _replace_profile(instance, desired.admin)
     return replace(current, instances=instances, restore_tags=restore_tags)
 
 
-def _with_profile(instance: Instance, profile: str | None) -> Instance:
+def _replace_profile(instance: Instance, profile: str | None) -> Instance:
     return replace(instance, associations=(Association(None, profile),) if profile else ())
 
 
@@ -288,15 +289,11 @@ def warnings(current: State, desired: DesiredAdmin) -> list[str]:
     """Return which instances cannot get their earlier profile again."""
     return [
         f"instance profile '{current.restore_tags[name]}', which instance {name} had before, does not exist any more "
-        f"or has no role; {_profile_in_words(earlier_profile(current, name, desired))} is associated instead"
+        f"or has no role; {describe_profile(earlier_profile(current, name, desired))} is associated instead"
         for name in sorted(current.instances)
         if current.restore_tags.get(name) in current.unusable_profiles
         and needs_restore(current, current.instances[name], desired)
     ]
-
-
-def _profile_in_words(profile: str | None) -> str:
-    return f"instance profile '{profile}'" if profile else "no instance profile"
 
 
 def check_profiles(admin: str, fallback: str) -> None:

@@ -215,10 +215,10 @@ class AdminInstanceResource(Resource[State]):
             for name in self._desired.instance_ids or ():
                 super().execute(admin_plan.remove_tag(name, restore_tags[name]))
             # No steps: a caller that releases what was begun has nothing to do, and the window can be another run's.
-            raise ContentionError(f"{error} The restore tag was removed again.", steps=[]) from error
+            raise ContentionError(f"{error} This run has removed its restore tag.", steps=[]) from error
 
     def _wait_for_own_tag(self) -> dict[str, str]:
-        """Wait until EC2 shows the tag that this run wrote, since another run sees it no earlier."""
+        """Wait until EC2 shows the tag that this run wrote, since another run cannot see it earlier."""
         deadline = self._aws.deadline()
         while True:
             restore_tags = self._restore_tags()

@@ -98,7 +98,7 @@ def check_not_open(current: Window, desired: DesiredWindow) -> None:
 def plan(current: Window, desired: DesiredWindow) -> Plan[Window]:
     """Plan how to open, close or remove the window.
 
-    If the principal does not exist, there is nothing to close or to remove. Opening is planned all the same, since in
+    If the principal does not exist, there is nothing to close or to remove. Opening is planned anyway, since in
     check mode the principal may be created by an earlier task; otherwise AWS reports the error.
     """
     planned = planned_window(current, desired)
@@ -128,7 +128,7 @@ def planned_window(current: Window, desired: DesiredWindow) -> Window:
     if not current.exists and desired.state != OPEN:
         return current
     keys = current.keys
-    if _switches_keys(current, desired):
+    if _has_managed_keys(current, desired):
         keys = tuple(replace(key, active=desired.state != CLOSED) for key in keys)
     return Window(current.read_at, planned_policy(current, desired), keys)
 
@@ -153,7 +153,7 @@ def _policy_steps(current: Window, planned: Window, desired: DesiredWindow) -> l
 
 def _key_steps(current: Window, desired: DesiredWindow) -> list[Step]:
     """Return the steps that activate a user's keys with an open window and deactivate them with a closed one."""
-    if not _switches_keys(current, desired):
+    if not _has_managed_keys(current, desired):
         return []
     active = desired.state != CLOSED
     return [
@@ -161,8 +161,8 @@ def _key_steps(current: Window, desired: DesiredWindow) -> list[Step]:
     ]
 
 
-def _switches_keys(current: Window, desired: DesiredWindow) -> bool:
-    """Whether keys follow the window. If it was absent before, their status is not this collection's."""
+def _has_managed_keys(current: Window, desired: DesiredWindow) -> bool:
+    """Whether keys change with the window. If it was absent before, their status is not managed."""
     return desired.state != ABSENT or current.policy is not None
 
 

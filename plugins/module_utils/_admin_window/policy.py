@@ -50,7 +50,7 @@ def put_policy(kind: str, name: str, policy: Mapping[str, Any], summary: str) ->
     return Step(Kind.UPDATE, f"iam:Put{kind.title()}Policy", arguments, summary)
 
 
-def close_new(kind: str, name: str) -> Step:
+def close_new_window(kind: str, name: str) -> Step:
     """Return the step that gives a principal without a window a closed one. :param kind: ``role`` or ``user``."""
     return put_policy(kind, name, closed_policy(), f"close the admin window of {kind} '{name}'")
 

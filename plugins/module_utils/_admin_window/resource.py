@@ -99,5 +99,5 @@ class WindowResource(Resource[Window]):
         if not plan.current.exists and self._desired.state == OPEN:
             warnings.append(f"{self._desired.kind} '{self._desired.name}' does not exist yet")
         if plan.current.error:
-            warnings.append(f"{plan.current.error} The window is closed all the same; its earlier state is unknown.")
+            warnings.append(f"{plan.current.error} The window is closed anyway; its earlier state is unknown.")
         return warnings

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import SavedCredentials
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials import format as key_format
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import KEY_ID, REGION, SECRET
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import KEY_ID, SECRET, SavedKey
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.store import Store, parse_record, record_to_dict
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import PARAMETER_PREFIX
@@ -31,8 +31,7 @@ if TYPE_CHECKING:
 # https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameters.html
 PARAMETERS_PER_CALL = 10
 SECURE = "SecureString"
-# The key of the record in a document.
-RECORD = "keys_before"
+RECORD_KEY = "keys_before"
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ class DocumentStore(Store):
             return SavedCredentials(where, problem=str(text))
         document = _parse(text)
         try:
-            pending = parse_record(document[RECORD]) if RECORD in document else None
+            pending = parse_record(document[RECORD_KEY]) if RECORD_KEY in document else None
         except (KeyError, TypeError, ValueError):
             return SavedCredentials(
                 where,
@@ -90,13 +89,13 @@ class DocumentStore(Store):
 
     def prepare(self, user: str, existing: Iterable[str], now: datetime) -> None:
         """Write the record into the document, next to the saved key."""
-        document = {**self._document(user), RECORD: record_to_dict(existing, now)}
+        document = {**self._document(user), RECORD_KEY: record_to_dict(existing, now)}
         self._write(user, json.dumps(document), f"write to {self.where(user)} which access keys exist")
 
     def save(self, user: str, key_id: str, secret: str, keep_previous: bool = False) -> None:
         """Save a key in place of the previous content, of which AWS itself keeps earlier versions."""
         del keep_previous
-        document = {KEY_ID: key_id, SECRET: secret, **({REGION: self.region} if self.region else {})}
+        document = key_format.to_values(SavedKey(key_id, secret, self.region))
         try:
             self._write(user, json.dumps(document), f"save access key {key_id} to {self.where(user)}")
         except CwagentError as error:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import SavedCredentials
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials import format as key_format
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import KEY_ID, REGION, SECRET
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import KEY_ID, REGION, SECRET, SavedKey
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.store import Store, parse_record, record_to_dict
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
 
@@ -87,7 +87,7 @@ class FileStore(Store):
             return SavedCredentials(where, problem=str(error))
         if section is None:
             return SavedCredentials(where, pending=pending)
-        up_to_date = self._has_right_modes(user) and self.region in (None, section.get(REGION))
+        up_to_date = self._has_declared_modes(user) and self.region in (None, section.get(REGION))
         return SavedCredentials(where, section[KEY_ID], up_to_date, pending)
 
     def prepare(self, user: str, existing: Iterable[str], now: datetime) -> None:
@@ -96,14 +96,11 @@ class FileStore(Store):
 
     def save(self, user: str, key_id: str, secret: str, keep_previous: bool = False) -> None:
         """Save a key in place of the previous content; other profiles in the file are kept."""
-        section = {KEY_ID: key_id, SECRET: secret}
-        if self.region:
-            section[REGION] = self.region
         parser = self._read_file(user)
         if parser is None or keep_previous:
             self._move_aside(user)
             parser = configparser.RawConfigParser()
-        parser[self.profile] = section
+        parser[self.profile] = key_format.to_values(SavedKey(key_id, secret, self.region))
         text = io.StringIO()
         parser.write(text)
         self._write(self.path(user), text.getvalue().rstrip() + "\n")
@@ -129,7 +126,7 @@ class FileStore(Store):
         """Delete the file, the record, and the unfinished files of interrupted runs."""
         for path in (self.path(user), self._record_path(user)):
             _delete_file(path)
-            _delete_file(_unfinished(path))
+            _delete_file(_unfinished_path(path))
 
     def _read_section(self, user: str) -> configparser.SectionProxy | None:
         parser = self._read_file(user)
@@ -167,7 +164,7 @@ class FileStore(Store):
                 f"delete {path}."
             ) from error
 
-    def _has_right_modes(self, user: str) -> bool:
+    def _has_declared_modes(self, user: str) -> bool:
         return (self.path(user).stat().st_mode & 0o777, self.directory.stat().st_mode & 0o777) == (
             FILE_MODE,
             FOLDER_MODE,
@@ -178,7 +175,7 @@ class FileStore(Store):
 
         An interrupted run can leave the unfinished file behind; the next run replaces it.
         """
-        new = _unfinished(path)
+        new = _unfinished_path(path)
         try:
             path.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
             path.parent.chmod(FOLDER_MODE)
@@ -202,7 +199,7 @@ class FileStore(Store):
             raise CwagentError(f"Could not write {path}: {error.strerror}.") from error
 
 
-def _unfinished(path: Path) -> Path:
+def _unfinished_path(path: Path) -> Path:
     """Return the path where a file is written before it is renamed."""
     return path.with_name(f".{path.name.lstrip('.')}.new")
 

@@ -62,8 +62,12 @@ def parse(saved: Mapping[str, Any]) -> SavedKey | None:
     return SavedKey(str(key_id), str(secret), region) if is_complete else None
 
 
+def to_values(key: SavedKey) -> dict[str, str]:
+    """Return what is saved of a key, in files and in documents: ``parse`` reads it."""
+    return {KEY_ID: key.key_id, SECRET: key.secret, **({REGION: key.region} if key.region else {})}
+
+
 def to_file(key: SavedKey, profile: str) -> str:
     """Return the text of an AWS shared-credentials file with the key."""
-    region = [f"{REGION} = {key.region}"] if key.region else []
-    lines = [f"{KEY_ID} = {key.key_id}", f"{SECRET} = {key.secret}", *region]
+    lines = [f"{name} = {value}" for name, value in to_values(key).items()]
     return "\n".join([f"[{profile}]", *lines, ""])

@@ -55,6 +55,6 @@ def _file_store(credentials: Mapping[str, Any], region: str | None, present: boo
             "credentials.store: this is an execution environment, a container that is deleted after the job, together "
             "with the secrets in its files. Save them to 'ssm' or 'secretsmanager'; or, if "
             f"{credentials['directory']} is a mounted volume that outlives the container, set "
-            "credentials.allow_ephemeral to true."
+            "credentials.allow_ephemeral to true (for the playbooks: cwagent_credentials_force)."
         )
     return FileStore(Path(credentials["directory"]).absolute(), credentials["profile"], region)

@@ -20,11 +20,10 @@ ENDED = frozenset({"shutting-down", "terminated"})
 STOPPED = frozenset({"stopping", "stopped"})
 
 # EC2 does not know a new instance profile for some seconds, and calls its name invalid until then. An association that
-# was just replaced or has just ended is in the way for a moment.
+# was just replaced or has just ended prevents a new one for a moment.
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_general.html#troubleshoot_general_eventual-consistency
 ASSOCIATION_RETRY_CODES = frozenset({"InvalidParameterValue", "IncorrectState", "IncorrectInstanceState"})
 
-# What to do with an instance that has another instance profile.
 FAIL, KEEP, REPLACE = "fail", "keep", "replace"
 
 
@@ -62,7 +61,7 @@ class State:
     :param instances: by id, the instances of the list; ``None`` if EC2 does not know the id.
     :param profile: the instance profile as IAM shows it; ``None`` if it does not exist, or if no instance has a profile
         to compare it with.
-    :param is_missing: whether IAM was asked for the profile and does not have it.
+    :param is_missing: whether the profile was looked up in IAM and does not exist.
     :param other_holders: ids of the instances that have the profile and are not in the list; read only for
         ``exclusive``.
     :param missing_policies: by name of another profile found on an instance, the policies that its role lacks of those
@@ -122,7 +121,7 @@ def _problems(current: State, name: str, desired: DesiredProfile) -> list[str]:
     reason = ineligible_reason(name, instance.state if instance else None)
     if reason or instance is None:
         return [reason]
-    other = _other(instance, desired)
+    other = _other_association(instance, desired)
     if other and desired.on_existing == FAIL:
         return [f"Instance {name} has instance profile '{other.profile}'; {_remedy(other, desired)}."]
     return []
@@ -142,7 +141,7 @@ def ineligible_reason(name: str, state: str | None) -> str:
     return f"Instance {name} is {state} and cannot have an instance profile." if state in ENDED else ""
 
 
-def _other(instance: Instance, desired: DesiredProfile) -> Association | None:
+def _other_association(instance: Instance, desired: DesiredProfile) -> Association | None:
     """Return the association of an instance with another profile."""
     return next((found for found in instance.associations if found.profile != desired.name), None)
 
@@ -164,7 +163,7 @@ def kept_profiles(current: State, desired: DesiredProfile) -> Mapping[str, str]:
 
 
 def _kept_profile(instance: Instance, desired: DesiredProfile) -> str | None:
-    other = None if not desired.present or desired.on_existing == REPLACE else _other(instance, desired)
+    other = None if not desired.present or desired.on_existing == REPLACE else _other_association(instance, desired)
     return other.profile if other else None
 
 

@@ -109,7 +109,7 @@ class AssociationResource(Resource[State]):
         return [f"instance profile '{self._desired.name}' does not exist yet"] if is_missing else []
 
     def execute(self, step: Step) -> None:
-        """Execute a step; EC2 gives the same answer for a missing profile and for a new one, so IAM is asked."""
+        """Execute a step; EC2 returns the same error for a missing profile as for a new one, so IAM is read."""
         if isinstance(step.context, MissingProfile):
             raise InvalidInput(_missing_message(step.context.name, step))
         try:

@@ -1,6 +1,9 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Checks the inputs of a playbook without asking AWS, and reports all problems together. Pure."""
+"""Checks the inputs of a playbook without calling AWS, and reports all problems together.
+
+Only the folder for credentials files is looked up, on the controller.
+"""
 
 from __future__ import annotations
 

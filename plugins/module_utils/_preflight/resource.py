@@ -113,7 +113,7 @@ class Preflight:
 
 
 def _instances_with_profile(aws: Aws) -> Collection[str]:
-    """The instances that have a profile, and so exist. The drift is found with the same call, which is made once."""
+    """Return the instances that have a profile, and so exist. The drift needs the same call, which is made once."""
     try:
         return read_associations(aws)
     except CwagentError:

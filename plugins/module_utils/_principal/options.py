@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 from ansible.module_utils.common.warnings import warn
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
-from ansible_collections.cwagent.iam.plugins.module_utils._module import WAIT_SPEC
+from ansible_collections.cwagent.iam.plugins.module_utils._principal import policies
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import REMOVE_BOUNDARY, Declared
+from ansible_collections.cwagent.iam.plugins.module_utils._wait import WAIT_SPEC
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PRINCIPAL_SPEC: dict[str, Any] = {
-    "access": {"type": "str", "choices": list(_names.ACCESS_POLICIES)},
-    "ssm_policy": {"type": "str", "choices": _names.SSM_CHOICES},
+    "access": {"type": "str", "choices": list(policies.ACCESS_POLICIES)},
+    "ssm_policy": {"type": "str", "choices": policies.SSM_CHOICES},
     "managed_policies": {"type": "list", "elements": "str", "default": []},
     "exclusive": {"type": "bool", "default": False},
     "path": {"type": "str"},
@@ -30,7 +31,7 @@ PRINCIPAL_SPEC: dict[str, Any] = {
 }
 
 
-def declared(params: Mapping[str, Any], region: str | None) -> Declared:
+def declared_principal(params: Mapping[str, Any], region: str | None) -> Declared:
     """Return what the options declare for a principal.
 
     :raises InvalidInput: AWS would refuse an option.
@@ -38,16 +39,16 @@ def declared(params: Mapping[str, Any], region: str | None) -> Declared:
     partition = _names.partition_of(region)
     check_principal(params, partition)
     further = frozenset(params["managed_policies"])
-    attach, detach = _names.declared_policies(params["access"] or "server", params["ssm_policy"], partition)
-    if params["ssm_policy"] == _names.DEPRECATED_SSM_POLICY and params["state"] == "present":
+    attach, detach = policies.declared_policies(params["access"] or "server", params["ssm_policy"], partition)
+    if params["ssm_policy"] == policies.DEPRECATED_SSM_POLICY and params["state"] == "present":
         warn(
-            f"{_names.DEPRECATED_SSM_POLICY} is deprecated by AWS because it lets the instance read and write all of "
-            f"S3; {_names.SSM_SUCCESSOR} is its successor."
+            f"{policies.DEPRECATED_SSM_POLICY} is deprecated by AWS because it lets the instance read and write all of "
+            f"S3; {policies.SSM_SUCCESSOR} is its successor."
         )
     return Declared(
         attach=attach | further,
         detach=detach,
-        managed=_names.agent_policies(partition) | further,
+        managed=policies.agent_policies(partition) | further,
         exclusive=params["exclusive"],
         path=params["path"],
         boundary=params["permissions_boundary"],

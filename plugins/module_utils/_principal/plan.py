@@ -7,9 +7,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import close_new
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import close_new_window
 from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY, name_of
-from ansible_collections.cwagent.iam.plugins.module_utils._plan import NOT_FOUND_CODES, Kind, Step
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import DELETE_RETRY_CODES, NOT_FOUND_CODES, Kind, Step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,7 +57,7 @@ class Declared:
     purge_tags: bool = False
     admin_window: bool = False
 
-    def planned(self, current: PrincipalState) -> PrincipalState:
+    def planned_state(self, current: PrincipalState) -> PrincipalState:
         """Return the state after all steps. IAM cannot change the path of an existing principal."""
         return PrincipalState(
             path=current.path,
@@ -88,12 +88,12 @@ class Declared:
             return current
         return None if self.boundary == REMOVE_BOUNDARY else self.boundary
 
-    def without_managed(self, current: PrincipalState) -> PrincipalState:
+    def remove_managed(self, current: PrincipalState) -> PrincipalState:
         """Return the state without everything that this collection manages."""
         return replace(current, policies=current.policies - self.managed, inline=current.inline - {WINDOW_POLICY})
 
 
-def unmanaged(current: PrincipalState, declared: Declared) -> list[str]:
+def unmanaged_policies(current: PrincipalState, declared: Declared) -> list[str]:
     """List the policies of a principal that this collection does not manage, in words."""
     return [f"policy {arn}" for arn in sorted(current.policies - declared.managed)] + [
         f"inline policy '{name}'" for name in sorted(current.inline - {WINDOW_POLICY})
@@ -132,7 +132,7 @@ def update_steps(kind: str, name: str, current: PrincipalState, planned: Princip
 
 def grant_steps(kind: str, name: str, planned: PrincipalState, current: PrincipalState) -> list[Step]:
     """Return the steps that grant permissions. The admin window is closed before a policy allows what it denies."""
-    close = [close_new(kind, name)] if WINDOW_POLICY in planned.inline - current.inline else []
+    close = [close_new_window(kind, name)] if WINDOW_POLICY in planned.inline - current.inline else []
     return [*close, *attach_steps(kind, name, planned.policies - current.policies)]
 
 
@@ -186,6 +186,18 @@ def _set_boundary(kind: str, name: str, boundary: str | None) -> Step:
     arguments["permissions_boundary"] = boundary
     summary = f"set the permissions boundary of {kind} '{name}' to {name_of(boundary)}"
     return Step(Kind.UPDATE, f"iam:Put{operation}", arguments, summary)
+
+
+def delete_entity(kind: str, name: str) -> Step:
+    """Return the step that deletes an IAM entity. :param kind: ``role``, ``user`` or ``instance profile``."""
+    return Step(
+        Kind.DELETE,
+        f"iam:Delete{kind.title().replace(' ', '')}",
+        {f"{kind.replace(' ', '_')}_name": name},
+        f"delete {kind} '{name}'",
+        done_when=NOT_FOUND_CODES,
+        retry_when=DELETE_RETRY_CODES,
+    )
 
 
 def tag_steps(kind: str, name: str, current: Mapping[str, str], planned: Mapping[str, str]) -> list[Step]:

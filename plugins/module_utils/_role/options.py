@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.options import PRINCIPAL_SPEC, declared
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.options import PRINCIPAL_SPEC, declared_principal
 from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import DesiredRole, check_settings, ec2_service
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def desired_role(params: Mapping[str, Any], region: str | None) -> DesiredRole:
     check_settings(params["description"], params["max_session_duration"])
     return DesiredRole(
         name=params["name"],
-        declared=declared(params, region),
+        declared=declared_principal(params, region),
         profile=profile,
         service=ec2_service(_names.partition_of(region)),
         description=params["description"],

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import (
-    DELETE_RETRY_CODES,
     NEW_ENTITY_RETRY_CODES,
     NOT_FOUND_CODES,
     Kind,
@@ -20,12 +19,13 @@ from ansible_collections.cwagent.iam.plugins.module_utils._plan import (
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import (
     Declared,
     PrincipalState,
+    delete_entity,
     delete_inline_steps,
     detach_steps,
     grant_steps,
     principal_to_dict,
     tag_steps,
-    unmanaged,
+    unmanaged_policies,
     update_steps,
 )
 
@@ -138,13 +138,16 @@ def planned_trust(current: Mapping[str, Any], desired: DesiredRole) -> Mapping[s
     replaces it with ``exclusive``.
     """
     statements = _as_list(current.get("Statement", []))
-    is_trusted = any(_trusts(statement, desired.service) for statement in statements)
+    is_trusted = any(_has_trust_in(statement, desired.service) for statement in statements)
     if desired.declared.exclusive:
-        return current if is_trusted and _trusts_only(statements, desired.service) else trust_policy(desired.service)
+        return (
+            current if is_trusted and _has_trust_only_in(statements, desired.service) else trust_policy(desired.service)
+        )
     return current if is_trusted else {**current, "Statement": [*statements, _trust_statement(desired.service)]}
 
 
-def _trusts(statement: Mapping[str, Any], service: str) -> bool:
+def _has_trust_in(statement: Mapping[str, Any], service: str) -> bool:
+    """Whether a statement lets a service assume the role, without conditions."""
     principal = statement.get("Principal")
     return (
         statement.get("Effect") == "Allow"
@@ -155,7 +158,8 @@ def _trusts(statement: Mapping[str, Any], service: str) -> bool:
     )
 
 
-def _trusts_only(statements: list[Any], service: str) -> bool:
+def _has_trust_only_in(statements: list[Any], service: str) -> bool:
+    """Whether one statement lets a service assume the role, and nothing else is in the statements."""
     if len(statements) != 1:
         return False
     statement = statements[0]
@@ -210,7 +214,7 @@ def planned_state(current: State, desired: DesiredRole) -> State:
     role = replace(
         role,
         trust=planned_trust(role.trust, desired),
-        principal=desired.declared.planned(role.principal),
+        principal=desired.declared.planned_state(role.principal),
         description=role.description if desired.description is None else desired.description,
         max_session_duration=desired.max_session_duration or role.max_session_duration,
     )
@@ -313,16 +317,16 @@ def plan_absent(current: State, desired: DesiredRole) -> Plan[State]:
         steps += [_remove_from_profile(name, desired.name) for name in sorted(current.other_profiles)]
     if current.profile and not planned.profile:
         steps += [_remove_from_profile(desired.profile, desired.name)] if current.profile.role else []
-        steps.append(_delete("instance profile", desired.profile))
+        steps.append(delete_entity("instance profile", desired.profile))
     if current.role:
-        steps.append(_delete("role", desired.name))
+        steps.append(delete_entity("role", desired.name))
     return Plan(current, planned, {desired.name: steps})
 
 
 def planned_absence(current: State, desired: DesiredRole) -> State:
     """Return the state after the deletion; a role with something unmanaged on it keeps that and loses the rest."""
     if current.role and blockers(current, desired):
-        principal = desired.declared.without_managed(current.role.principal)
+        principal = desired.declared.remove_managed(current.role.principal)
         return replace(current, role=replace(current.role, principal=principal))
     has_other_role = current.profile and current.profile.role not in (None, desired.name)
     return State(profile=current.profile if has_other_role else None)
@@ -333,24 +337,12 @@ def blockers(current: State, desired: DesiredRole) -> list[str]:
     if current.role is None or desired.declared.exclusive:
         return []
     statements = _as_list(current.role.trust.get("Statement", []))
-    others = sum(not _trusts_only([statement], desired.service) for statement in statements)
+    others = sum(not _has_trust_only_in([statement], desired.service) for statement in statements)
     return [
-        *unmanaged(current.role.principal, desired.declared),
+        *unmanaged_policies(current.role.principal, desired.declared),
         *([f"{others} other trust statement{'s' if others > 1 else ''}"] if others else []),
         *(f"instance profile '{name}'" for name in sorted(current.other_profiles)),
     ]
-
-
-def _delete(kind: str, name: str) -> Step:
-    """Return the step that deletes a ``role`` or an ``instance profile``."""
-    return Step(
-        Kind.DELETE,
-        f"iam:Delete{kind.title().replace(' ', '')}",
-        {f"{kind.replace(' ', '_')}_name": name},
-        f"delete {kind} '{name}'",
-        done_when=NOT_FOUND_CODES,
-        retry_when=DELETE_RETRY_CODES,
-    )
 
 
 def to_dict(state: State) -> dict[str, Any]:

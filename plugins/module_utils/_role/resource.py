@@ -34,7 +34,7 @@ class RoleResource(Resource[State]):
         self._desired = desired
         self._present = present
         # The plan needs the inline policies only in these cases.
-        self._reads_inline = for_result or not present or desired.declared.exclusive or desired.declared.admin_window
+        self._needs_inline = for_result or not present or desired.declared.exclusive or desired.declared.admin_window
 
     def read(self) -> State:
         """Read the role and its instance profile; other instance profiles only before a deletion."""
@@ -89,7 +89,7 @@ class RoleResource(Resource[State]):
             principal=PrincipalState(
                 path=role["Path"],
                 policies=attached_policies(self._aws, "role", name),
-                inline=inline_policies(self._aws, "role", name) if self._reads_inline else frozenset(),
+                inline=inline_policies(self._aws, "role", name) if self._needs_inline else frozenset(),
                 boundary=boundary(role),
                 tags=tags(role),
             ),

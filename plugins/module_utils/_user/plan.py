@@ -17,7 +17,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import (
-    DELETE_RETRY_CODES,
     NEW_ENTITY_RETRY_CODES,
     NOT_FOUND_CODES,
     Kind,
@@ -26,11 +25,12 @@ from ansible_collections.cwagent.iam.plugins.module_utils._plan import (
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import (
     Declared,
     PrincipalState,
+    delete_entity,
     delete_inline_steps,
     detach_steps,
     grant_steps,
     principal_to_dict,
-    unmanaged,
+    unmanaged_policies,
     update_steps,
 )
 
@@ -154,7 +154,7 @@ def planned_state(current: State, desired: Declared, ring: Keyring | None) -> St
     """
     user = current.user or User(current.name, PrincipalState(path=desired.path or "/"))
     groups = frozenset() if desired.exclusive else user.groups
-    user = replace(user, principal=desired.planned(user.principal), groups=groups)
+    user = replace(user, principal=desired.planned_state(user.principal), groups=groups)
     if ring is None:
         return replace(current, user=user)
     keys = ring.planned_keys()
@@ -203,7 +203,7 @@ def blockers(current: State, desired: Declared, ring: Keyring | None) -> list[st
     if current.user is None or desired.exclusive:
         return []
     return [
-        *unmanaged(current.user.principal, desired),
+        *unmanaged_policies(current.user.principal, desired),
         *(f"group '{name}'" for name in sorted(current.user.groups)),
         *(f"access key {key.id}" for key in _unmanaged_keys(current.user, ring)),
         *map(str, current.user.credentials),
@@ -217,7 +217,7 @@ def _unmanaged_keys(user: User, ring: Keyring | None) -> tuple[AccessKey, ...]:
 def planned_absence(current: State, desired: Declared, ring: Keyring | None) -> State:
     """Return the state after the deletion; a user with unmanaged things keeps them and loses the rest."""
     if current.user and blockers(current, desired, ring):
-        principal = desired.without_managed(current.user.principal)
+        principal = desired.remove_managed(current.user.principal)
         kept = replace(current.user, principal=principal, keys=_unmanaged_keys(current.user, ring))
         return State(current.name, current.read_at, kept)
     return State(current.name, current.read_at)
@@ -247,20 +247,8 @@ def plan_absent(current: State, desired: Declared, ring: Keyring | None) -> list
         steps += [
             step for credential in current.user.credentials for step in _delete_credential(current.name, credential)
         ]
-        steps.append(_delete(current.name))
+        steps.append(delete_entity("user", current.name))
     return steps
-
-
-def _delete(user: str) -> Step:
-    summary = f"delete user '{user}'"
-    return Step(
-        Kind.DELETE,
-        "iam:DeleteUser",
-        {"user_name": user},
-        summary,
-        done_when=NOT_FOUND_CODES,
-        retry_when=DELETE_RETRY_CODES,
-    )
 
 
 def _delete_credential(user: str, credential: Credential) -> list[Step]:
@@ -289,9 +277,9 @@ def _user_to_dict(state: State, user: User) -> dict[str, Any]:
         "groups": sorted(user.groups),
         "access_keys": keys_to_dicts(user.keys, state.read_at),
         "saved": state.saved
-        and {"access_key_id": _existing(user.keys, state.saved.key_id), "location": state.saved.where},
+        and {"access_key_id": _find_key_id(user.keys, state.saved.key_id), "location": state.saved.where},
     }
 
 
-def _existing(keys: Iterable[AccessKey], key_id: str | None) -> str | None:
+def _find_key_id(keys: Iterable[AccessKey], key_id: str | None) -> str | None:
     return next((key.id for key in keys if key.id == key_id), None)

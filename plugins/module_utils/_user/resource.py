@@ -87,18 +87,18 @@ class UserResource(Resource[States]):
         def read_one(name: str) -> State:
             state = State(name, self._aws.now, found.get(name), saved.get(name))
             try:
-                state = self._complete(state, name in unseen)
+                state = self._read_details(state, name in unseen)
             except CwagentError as error:
                 state = replace(state, error=error)
             return replace(state, read_at=self._aws.now)
 
         return dict(zip(self._names, run_in_parallel(read_one, self._names)))
 
-    def _complete(self, state: State, is_unseen: bool) -> State:
+    def _read_details(self, state: State, is_unseen: bool) -> State:
         user = _read_user(self._aws, state.name) if is_unseen else state.user
         if user and (self._store or not self._present):
-            user = self._with_keys(user)
-        return self._with_last_use(replace(state, user=user))
+            user = self._add_keys(user)
+        return self._add_last_use(replace(state, user=user))
 
     def plan(self, current: States) -> Plan[States]:
         """Plan the steps of every user; an error of one user does not stop the others."""
@@ -185,7 +185,7 @@ class UserResource(Resource[States]):
             super().execute(step)
 
     def _create_key(self, step: Step, store: Store) -> None:
-        """Create a key and save it, so that an interruption at any moment leaves no unknown key."""
+        """Create a key and save it. After an interruption at any moment, the next run can identify the key."""
         name, creation = step.arguments["user_name"], step.context
         store.prepare(name, creation.existing, self._aws.now)
         # One attempt: a retry after a lost answer would create a second key.
@@ -214,10 +214,10 @@ class UserResource(Resource[States]):
             self._aws.execute(delete_key(name, key_id, ", which could not be saved"))
         except CwagentError as second:
             return f"{error} {second} Nobody has the secret of this key; the next run deletes it."
-        return f"{error} The new access key of user '{name}' was deleted again."
+        return f"{error} The new access key of user '{name}' was deleted."
 
-    def _with_last_use(self, state: State) -> State:
-        """Add what the plan depends on and what takes further calls: last uses, and whose the saved key is."""
+    def _add_last_use(self, state: State) -> State:
+        """Add what takes further calls, if the plan depends on it: last uses, and who owns the saved key."""
         ring = self._keyring(state)
         if ring is None:
             return state
@@ -245,7 +245,7 @@ class UserResource(Resource[States]):
         except AwsApiError as error:
             return error.code not in NOT_FOUND_CODES
 
-    def _with_keys(self, user: User) -> User:
+    def _add_keys(self, user: User) -> User:
         user = replace(user, keys=access_keys(self._aws, user.name))
         return user if self._present else replace(user, credentials=_credentials(self._aws, user.name))
 
@@ -285,7 +285,7 @@ def read_in_bulk(aws: Aws, names: Iterable[str]) -> tuple[dict[str, User], set[s
             MaxItems=PAGE_SIZE,
         )
         for count, page in enumerate(pages, start=1):
-            found.update((user["UserName"], _from_details(user)) for user in page["UserDetailList"])
+            found.update((user["UserName"], _parse_details(user)) for user in page["UserDetailList"])
             not_found = sum(name not in found for name in missing)
             is_complete = not page.get("IsTruncated")
             if not not_found or count >= not_found * CALLS_PER_USER:
@@ -298,7 +298,7 @@ def read_in_bulk(aws: Aws, names: Iterable[str]) -> tuple[dict[str, User], set[s
     }, set() if is_complete else missing.keys() - found.keys()
 
 
-def _from_details(user: dict[str, Any]) -> User:
+def _parse_details(user: dict[str, Any]) -> User:
     return User(
         name=user["UserName"],
         principal=PrincipalState(

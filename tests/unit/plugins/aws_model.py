@@ -35,13 +35,13 @@ POLICIES, KEYS = 10, 2
 NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 
 
-class Refused(AssertionError):
+class RejectedCall(AssertionError):
     """The call cannot be made in this state."""
 
 
 def require(condition: object, problem: str) -> None:
     if not condition:
-        raise Refused(problem)
+        raise RejectedCall(problem)
 
 
 @functools.cache

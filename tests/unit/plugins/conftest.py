@@ -1,4 +1,4 @@
-"""Lets these tests find what they share."""
+"""Puts the helpers that these tests share on the import path."""
 
 from __future__ import annotations
 

@@ -6,13 +6,13 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from ansible_collections.cwagent.iam.plugins.module_utils._names import (
+from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import Declared, PrincipalState
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import (
     SSM_CHOICES,
-    WINDOW_POLICY,
     agent_policies,
     declared_policies,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import Declared, PrincipalState
 
 AWS = "arn:aws:iam::aws:policy/"
 SERVER, ADMIN = AWS + "CloudWatchAgentServerPolicy", AWS + "CloudWatchAgentAdminPolicy"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 PLUGINS = Path(__file__).parents[3] / "plugins"
 MODULE_UTILS = PLUGINS / "module_utils"
-OURS = "ansible_collections.cwagent.iam.plugins.module_utils"
+NAMESPACE = "ansible_collections.cwagent.iam.plugins.module_utils"
 
 
 def imported_modules(path: Path, *, type_checking: bool = True) -> Iterator[str]:
@@ -33,30 +33,30 @@ def _modules_of(node: ast.ImportFrom) -> Iterator[str]:
     """``from package import name`` imports the module ``package.name`` where there is one, else ``package``."""
     for each in node.names:
         full = f"{node.module}.{each.name}"
-        yield full if our_file(full) else str(node.module)
+        yield full if collection_file(full) else str(node.module)
 
 
-def our_file(module: str) -> Path | None:
+def collection_file(module: str) -> Path | None:
     """The file of a private module of the collection; ``None`` for any other module."""
-    if not module.startswith(f"{OURS}."):
+    if not module.startswith(f"{NAMESPACE}."):
         return None
-    path = MODULE_UTILS.joinpath(*module.removeprefix(f"{OURS}.").split(".")).with_suffix(".py")
+    path = MODULE_UTILS.joinpath(*module.removeprefix(f"{NAMESPACE}.").split(".")).with_suffix(".py")
     return path if path.is_file() else None
 
 
-def our_imports(path: Path, *, type_checking: bool = True) -> set[Path]:
+def collection_imports(path: Path, *, type_checking: bool = True) -> set[Path]:
     """The files of the collection that a file imports."""
-    found = (our_file(name) for name in imported_modules(path, type_checking=type_checking))
+    found = (collection_file(name) for name in imported_modules(path, type_checking=type_checking))
     return {each for each in found if each}
 
 
 def closure(path: Path, *, type_checking: bool = True) -> set[Path]:
     """The files of the collection that a file imports, and those they import."""
     found: set[Path] = set()
-    unseen = our_imports(path, type_checking=type_checking)
+    unseen = collection_imports(path, type_checking=type_checking)
     while unseen:
         each = unseen.pop()
         if each not in found:
             found.add(each)
-            unseen |= our_imports(each, type_checking=type_checking)
+            unseen |= collection_imports(each, type_checking=type_checking)
     return found

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import closed_policy, open_policy
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES
-from ansible_collections.cwagent.iam.plugins.module_utils._names import ACCESS_POLICIES, WINDOW_POLICY
+from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import ACCESS_POLICIES
 from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import trust_policy
 
 pytest.importorskip("principalmapper", reason="decisions are compared with the newest packages only")

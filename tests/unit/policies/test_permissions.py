@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import RESTORE_TAG
-from ansible_collections.cwagent.iam.plugins.module_utils._names import agent_policies
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import agent_policies
 
 pytest.importorskip("principalmapper", reason="decisions are compared with the newest packages only")
 with pytest.MonkeyPatch.context() as patch:  # it imports two classes from where Python 3.9 had them

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ansible_collections.cwagent.iam.plugins.filter.common_config import FilterModule
 
 common_config = FilterModule().filters()["common_config"]
-OURS = """\
+SECTION_WITH_KEY = """\
 [credentials]
     shared_credential_profile = "P"
     shared_credential_file = "/f"
@@ -26,21 +26,21 @@ SHIPPED = """\
 # [proxy]
 #    http_proxy = "{http_url}"
 """
-PROXY = '[proxy]\n    http_proxy = "http://p"  # ours\n'
+PROXY = '[proxy]\n    http_proxy = "http://p"  # kept\n'
 FILE = '    shared_credential_file = "/f"\n'
 
 
 @pytest.mark.parametrize(
     ("text", "new"),
     [
-        ("", OURS),
-        (OURS, OURS),
-        (SHIPPED, f"{SHIPPED}\n{OURS}"),
-        (PROXY, f"{PROXY}\n{OURS}"),
-        ("[ssl]", f"[ssl]\n\n{OURS}"),
-        (f"[credentials]\n\n{PROXY}", f"{OURS}\n{PROXY}"),
-        ('[ "credentials" ] # x\n', OURS.replace("[credentials]", '[ "credentials" ] # x')),
-        (OURS.replace("/f", "/other"), OURS),
+        ("", SECTION_WITH_KEY),
+        (SECTION_WITH_KEY, SECTION_WITH_KEY),
+        (SHIPPED, f"{SHIPPED}\n{SECTION_WITH_KEY}"),
+        (PROXY, f"{PROXY}\n{SECTION_WITH_KEY}"),
+        ("[ssl]", f"[ssl]\n\n{SECTION_WITH_KEY}"),
+        (f"[credentials]\n\n{PROXY}", f"{SECTION_WITH_KEY}\n{PROXY}"),
+        ('[ "credentials" ] # x\n', SECTION_WITH_KEY.replace("[credentials]", '[ "credentials" ] # x')),
+        (SECTION_WITH_KEY.replace("/f", "/other"), SECTION_WITH_KEY),
         (
             "[credentials]\nshared_credential_file='/o' # o\n",
             '[credentials]\n    shared_credential_profile = "P"\nshared_credential_file="/f" # o\n',
@@ -51,14 +51,14 @@ FILE = '    shared_credential_file = "/f"\n'
         ),
         (
             '[credentials]\nx = "[credentials]"\n[credentials.more]\ny = 1\n',
-            f'{OURS}x = "[credentials]"\n[credentials.more]\ny = 1\n',
+            f'{SECTION_WITH_KEY}x = "[credentials]"\n[credentials.more]\ny = 1\n',
         ),
         (
             f"[credentials]\nlist = [\n  [1], [2],\n]\n{FILE}",
             f'[credentials]\n    shared_credential_profile = "P"\nlist = [\n  [1], [2],\n]\n{FILE}',
         ),
-        ('x = """\n[credentials]\n"""\n', f'x = """\n[credentials]\n"""\n\n{OURS}'),
-        (PROXY.replace("\n", "\r\n"), f"{PROXY}\n{OURS}".replace("\n", "\r\n")),
+        ('x = """\n[credentials]\n"""\n', f'x = """\n[credentials]\n"""\n\n{SECTION_WITH_KEY}'),
+        (PROXY.replace("\n", "\r\n"), f"{PROXY}\n{SECTION_WITH_KEY}".replace("\n", "\r\n")),
         # Another notation, which is fine while nothing has to be changed.
         ('credentials = {shared_credential_profile = "P", shared_credential_file = "/f"}', ...),
         ('credentials.shared_credential_profile = "P"\ncredentials.shared_credential_file = "/f"', ...),
@@ -74,13 +74,13 @@ def test_present_sets_both_settings(text, new):
     ("text", "new"),
     [
         ("", ""),
-        (OURS, ""),
-        (f"{SHIPPED}\n{OURS}", SHIPPED),
-        (f"{OURS}\n{PROXY}", PROXY),
-        (f"{OURS}other = 1\n", "[credentials]\nother = 1\n"),
-        (f"{OURS}# a comment\n{PROXY}", f"[credentials]\n# a comment\n{PROXY}"),
-        (OURS.replace('"P"', '"Q"'), ""),
-        (OURS.replace("/f", "/other"), OURS.replace("/f", "/other")),
+        (SECTION_WITH_KEY, ""),
+        (f"{SHIPPED}\n{SECTION_WITH_KEY}", SHIPPED),
+        (f"{SECTION_WITH_KEY}\n{PROXY}", PROXY),
+        (f"{SECTION_WITH_KEY}other = 1\n", "[credentials]\nother = 1\n"),
+        (f"{SECTION_WITH_KEY}# a comment\n{PROXY}", f"[credentials]\n# a comment\n{PROXY}"),
+        (SECTION_WITH_KEY.replace('"P"', '"Q"'), ""),
+        (SECTION_WITH_KEY.replace("/f", "/other"), SECTION_WITH_KEY.replace("/f", "/other")),
         (SHIPPED, SHIPPED),
     ],
 )
@@ -134,7 +134,7 @@ LINES = st.sampled_from(
 )
 
 
-def valid(text):
+def is_valid(text):
     try:
         return isinstance(tomllib.loads(text).get("credentials", {}), dict)
     except tomllib.TOMLDecodeError:
@@ -142,7 +142,7 @@ def valid(text):
 
 
 TEXTS = st.tuples(st.lists(LINES, max_size=8), st.sampled_from(["\n", "\r\n"]), st.booleans())
-TEXTS = TEXTS.map(lambda parts: parts[1].join(parts[0]) + (parts[1] if parts[2] else "")).filter(valid)
+TEXTS = TEXTS.map(lambda parts: parts[1].join(parts[0]) + (parts[1] if parts[2] else "")).filter(is_valid)
 
 
 @given(TEXTS, VALUES, VALUES)

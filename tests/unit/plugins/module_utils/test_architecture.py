@@ -5,16 +5,16 @@ from __future__ import annotations
 import graphlib
 
 import pytest
-from import_graph import MODULE_UTILS, OURS, imported_modules, our_imports
+from import_graph import MODULE_UTILS, NAMESPACE, collection_imports, imported_modules
 
 # Files with these names are pure: they compute plans and check input, and never call AWS.
-PURE_NAMES = {"plan", "model", "policy", "rotation", "format", "checks"}
+PURE_NAMES = {"plan", "model", "policy", "policies", "rotation", "format", "checks"}
 PACKAGES = sorted(path.parent for path in MODULE_UTILS.glob("*/__init__.py"))
 PURE_FILES = sorted(path for package in PACKAGES for path in package.glob("*.py") if path.stem in PURE_NAMES)
 SDKS = {"boto3", "botocore"}
 
 
-def relative(path):
+def relative_path(path):
     return str(path.relative_to(MODULE_UTILS))
 
 
@@ -22,11 +22,14 @@ def test_all_packages_are_found():
     assert {package.name for package in PACKAGES} >= {"_role", "_user", "_admin_window", "_config_parameter"}
 
 
-@pytest.mark.parametrize("path", PURE_FILES, ids=relative)
+@pytest.mark.parametrize("path", PURE_FILES, ids=relative_path)
 def test_a_pure_file_imports_nothing_that_calls_aws(path):
     imported = set(imported_modules(path))
     assert not {name for name in imported if name.split(".")[0] in SDKS}
-    forbidden = {f"{OURS}._aws", *(name for name in imported if name.rpartition(".")[2] in {"api", "resource", "aws"})}
+    forbidden = {
+        f"{NAMESPACE}._aws",
+        *(name for name in imported if name.rpartition(".")[2] in {"api", "resource", "aws"}),
+    }
     assert not imported & forbidden
 
 
@@ -34,16 +37,18 @@ def test_packages_do_not_import_each_other_in_a_circle():
     package_of = {path: path.parent.name for package in PACKAGES for path in package.glob("*.py")}
     depends_on = {package.name: set() for package in PACKAGES}
     for path, package in package_of.items():
-        depends_on[package] |= {package_of[each] for each in our_imports(path) if each in package_of} - {package}
+        depends_on[package] |= {package_of[each] for each in collection_imports(path) if each in package_of} - {package}
     graphlib.TopologicalSorter(depends_on).prepare()  # raises CycleError, which names the circle
 
 
 def test_what_principals_have_in_common_imports_no_package_but_the_policy_of_the_window():
-    imported = {each for path in MODULE_UTILS.glob("_principal/*.py") for each in our_imports(path)}
-    packages = {relative(path) for path in imported if path.parent not in {MODULE_UTILS, MODULE_UTILS / "_principal"}}
+    imported = {each for path in MODULE_UTILS.glob("_principal/*.py") for each in collection_imports(path)}
+    packages = {
+        relative_path(path) for path in imported if path.parent not in {MODULE_UTILS, MODULE_UTILS / "_principal"}
+    }
     assert packages == {"_admin_window/policy.py"}
 
 
-@pytest.mark.parametrize("path", sorted(MODULE_UTILS.rglob("__init__.py")), ids=relative)
+@pytest.mark.parametrize("path", sorted(MODULE_UTILS.rglob("__init__.py")), ids=relative_path)
 def test_a_package_file_is_empty(path):
     assert path.read_text() == ""

@@ -12,9 +12,10 @@ import pytest
 from botocore.exceptions import ClientError
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _aws
-from ansible_collections.cwagent.iam.plugins.module_utils._aws import MAX_ATTEMPTS, PAGE_TOKENS, Aws, Deadline, _to_wire
+from ansible_collections.cwagent.iam.plugins.module_utils._aws import MAX_ATTEMPTS, PAGE_TOKENS, Aws, _to_wire
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import UNREADABLE_RESPONSE, AwsApiError, CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Step
+from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 
 @pytest.mark.parametrize(
@@ -161,7 +162,7 @@ def test_each_action_with_pages_uses_one_of_the_pagination_tokens(action):
     assert tokens[0] in model.output_shape.members
 
 
-class Proxy(BaseHTTPRequestHandler):
+class LoginPage(BaseHTTPRequestHandler):
     """Answers every request with a web page."""
 
     def do_POST(self):
@@ -175,7 +176,7 @@ class Proxy(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def behind_a_proxy():
-    with HTTPServer(("127.0.0.1", 0), Proxy) as server:
+    with HTTPServer(("127.0.0.1", 0), LoginPage) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         keys = {"aws_access_key_id": "a", "aws_secret_access_key": "s", "region_name": "us-east-1"}

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _converge
-from ansible_collections.cwagent.iam.plugins.module_utils._aws import Deadline
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource, converge
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     AwsApiError,
@@ -15,6 +14,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     InvalidInput,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Plan, Step
+from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 
 class Clock:
@@ -164,7 +164,7 @@ def test_the_wait_timeout_begins_after_the_last_step(clock):
     assert clock.slept == [2, 2, 2]
 
 
-def with_failing_reads(number: NumberResource, code: str, count: int) -> NumberResource:
+def fail_reads(number: NumberResource, code: str, count: int) -> NumberResource:
     """The number, whose first reads after the write fail. :param count: how many."""
     read = number.read
 
@@ -179,19 +179,19 @@ def with_failing_reads(number: NumberResource, code: str, count: int) -> NumberR
 
 
 def test_a_propagation_error_means_that_the_change_is_not_visible_yet(clock):
-    assert converge(with_failing_reads(NumberResource(1, 2), "NoSuchEntity", 2), False, 10) == RESULT
+    assert converge(fail_reads(NumberResource(1, 2), "NoSuchEntity", 2), False, 10) == RESULT
     assert clock.slept == [2, 2]
 
 
 @pytest.mark.usefixtures("clock")
 def test_a_propagation_error_until_the_timeout_is_a_consistency_timeout():
     with pytest.raises(ConsistencyTimeout, match=r"within 5 seconds\. Not visible yet: Could not read it\."):
-        converge(with_failing_reads(NumberResource(1, 2), "NoSuchEntity", 99), False, 5)
+        converge(fail_reads(NumberResource(1, 2), "NoSuchEntity", 99), False, 5)
 
 
 def test_any_other_error_ends_the_wait(clock):
     with pytest.raises(AwsApiError, match="Could not read it") as failure:
-        converge(with_failing_reads(NumberResource(1, 2), "AccessDenied", 1), False, 10)
+        converge(fail_reads(NumberResource(1, 2), "AccessDenied", 1), False, 10)
     assert clock.slept == []
     assert failure.value.details["done"] == ["set 2"]
     assert failure.value.details["changed"] is True
@@ -199,7 +199,7 @@ def test_any_other_error_ends_the_wait(clock):
 
 @pytest.mark.parametrize(("code", "waits"), [("Strange", True), ("NoSuchEntity", False)])
 def test_the_resource_decides_what_a_propagation_error_is(clock, code, waits):
-    number = with_failing_reads(NumberResource(1, 2), code, 1)
+    number = fail_reads(NumberResource(1, 2), code, 1)
     number.is_propagation_error = lambda error: error.code == "Strange"
     if waits:
         assert converge(number, False, 10) == RESULT

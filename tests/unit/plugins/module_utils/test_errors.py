@@ -127,7 +127,7 @@ def test_the_message_explains_the_error(call, message, text):
 def test_the_message_without_a_known_identity():
     text = explain("do it", "ec2:X", "UnauthorizedOperation", "You are not authorized to perform this operation.")
     assert text == (
-        "Could not do it (ec2:X): access denied. the identity in use lacks ec2:X. Grant ec2:X to it and run again."
+        "Could not do it (ec2:X): access denied. The identity in use lacks ec2:X. Grant ec2:X to it and run again."
     )
 
 

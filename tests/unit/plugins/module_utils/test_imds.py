@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.cwagent.iam.plugins.module_utils._aws import Deadline
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import ConsistencyTimeout, CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._imds import (
     ADDRESS_VARIABLE,
     Identity,
     MetadataService,
-    wait_for,
+    wait_for_identity,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 NO_PROFILE, ADMIN, WITHOUT_CREDENTIALS = Identity(), Identity("admin", "R"), Identity("admin", None)
 INFO = json.dumps({"InstanceProfileArn": "arn:aws:iam::123456789012:instance-profile/m/admin"})
@@ -114,7 +114,7 @@ class Service:
 
 def wait(service: Any, profile: str | None) -> Identity:
     clock = [0.0]
-    return wait_for(
+    return wait_for_identity(
         service, profile, Deadline(5, lambda: clock[0], lambda seconds: clock.__setitem__(0, clock[0] + seconds))
     )
 

@@ -4,14 +4,10 @@ import re
 
 import botocore.session
 import pytest
-import yaml
 from import_graph import PLUGINS
 
-from ansible_collections.cwagent.iam.plugins.doc_fragments import principal
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.options import PRINCIPAL_SPEC
-from ansible_collections.cwagent.iam.plugins.modules import cwagent_iam_role, cwagent_iam_user, cwagent_preflight
 
 ROLES = PLUGINS.parent / "roles"
 
@@ -209,72 +205,3 @@ def test_the_managed_policies_of_the_agent(partition):
         f"arn:{partition}:iam::aws:policy/AmazonSSMManagedInstanceCore",
         f"arn:{partition}:iam::aws:policy/service-role/AmazonEC2RoleforSSM",
     }
-
-
-SERVER, ADMIN, SSM_CORE = "CloudWatchAgentServerPolicy", "CloudWatchAgentAdminPolicy", "AmazonSSMManagedInstanceCore"
-SSM_DEPRECATED = "AmazonEC2RoleforSSM"
-
-
-@pytest.mark.parametrize(
-    ("access", "ssm_policy", "attach", "detach"),
-    [
-        ("server", None, {SERVER}, {ADMIN}),
-        ("admin", None, {ADMIN}, {SERVER}),
-        ("server", "none", {SERVER}, {ADMIN, SSM_CORE, SSM_DEPRECATED}),
-        ("server", SSM_CORE, {SERVER, SSM_CORE}, {ADMIN, SSM_DEPRECATED}),
-        ("admin", SSM_DEPRECATED, {ADMIN, SSM_DEPRECATED}, {SERVER, SSM_CORE}),
-    ],
-)
-def test_access_and_ssm_policy_decide_the_policies(access, ssm_policy, attach, detach):
-    declared = _names.declared_policies(access, ssm_policy, "aws-cn")
-    assert tuple({_names.name_of(arn) for arn in arns} for arns in declared) == (attach, detach)
-    assert declared[0] | declared[1] <= _names.agent_policies("aws-cn")
-
-
-ROLE_SPECS = sorted(ROLES.glob("*/meta/argument_specs.yml"))
-ROLES_WITH_POLICIES = [path for path in ROLE_SPECS if f"{path.parts[-3]}_ssm_policy" in path.read_text()]
-
-
-def test_the_roles_that_attach_policies_are_found():
-    found = {path.parts[-3] for path in ROLES_WITH_POLICIES}
-    assert found == {"ec2_admin", "ec2_server", "onprem_admin", "onprem_server"}
-
-
-@pytest.mark.parametrize("path", ROLES_WITH_POLICIES, ids=lambda path: path.parts[-3])
-def test_a_role_documents_the_same_choices_as_the_code(path):
-    options = yaml.safe_load(path.read_text())["argument_specs"]["main"]["options"]
-    assert options[f"{path.parts[-3]}_ssm_policy"]["choices"] == ["", *_names.SSM_CHOICES]
-
-
-@pytest.mark.parametrize(
-    ("option", "choices"), [("access", list(_names.ACCESS_POLICIES)), ("ssm_policy", _names.SSM_CHOICES)]
-)
-def test_the_modules_document_the_same_choices_as_the_code(option, choices):
-    documented = yaml.safe_load(principal.ModuleDocFragment.DOCUMENTATION)["options"]
-    assert documented[option]["choices"] == PRINCIPAL_SPEC[option]["choices"] == choices
-
-
-PRINCIPAL_MODULES = [cwagent_iam_role, cwagent_iam_user]
-
-
-@pytest.mark.parametrize("module", PRINCIPAL_MODULES, ids=lambda module: module.__name__.rpartition(".")[2])
-@pytest.mark.parametrize("option", ["access", "ssm_policy"])
-def test_a_module_for_principals_takes_its_choices_from_the_code(module, option):
-    assert module.SPEC[option] is PRINCIPAL_SPEC[option]
-
-
-def test_the_preflight_documents_and_takes_the_same_choices_as_the_code():
-    documented = yaml.safe_load(cwagent_preflight.DOCUMENTATION)["options"]
-    assert documented["ssm_policy"]["choices"] == _names.SSM_CHOICES
-    assert cwagent_preflight.SPEC["ssm_policy"] is PRINCIPAL_SPEC["ssm_policy"]
-
-
-# The names of the policies are in no other file, so that a new one is added in one place.
-SOURCES = [path for path in sorted(PLUGINS.rglob("*.py")) if path.parent.name not in {"modules", "doc_fragments"}]
-
-
-@pytest.mark.parametrize(
-    "name", [name.rpartition("/")[2] for name in (*_names.ACCESS_POLICIES.values(), *_names.SSM_POLICIES.values())]
-)
-def test_only_one_file_of_the_code_names_a_managed_policy(name):
-    assert [path.name for path in SOURCES if name in path.read_text()] == ["_names.py"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from import_graph import OURS, PLUGINS, closure, imported_modules
+from import_graph import NAMESPACE, PLUGINS, closure, imported_modules
 
 MODULES = sorted(PLUGINS.glob("modules/*.py"))
 
@@ -15,6 +15,6 @@ def test_no_file_is_sent_for_the_type_checker_alone(module):
 
 def test_imports_for_the_type_checker_can_be_excluded(tmp_path):
     module = tmp_path / "module.py"
-    module.write_text(f"if TYPE_CHECKING:\n    from {OURS}._aws import Aws\nfrom {OURS} import _names\n")
-    assert set(imported_modules(module)) == {f"{OURS}._aws", f"{OURS}._names"}
-    assert set(imported_modules(module, type_checking=False)) == {f"{OURS}._names"}
+    module.write_text(f"if TYPE_CHECKING:\n    from {NAMESPACE}._aws import Aws\nfrom {NAMESPACE} import _names\n")
+    assert set(imported_modules(module)) == {f"{NAMESPACE}._aws", f"{NAMESPACE}._names"}
+    assert set(imported_modules(module, type_checking=False)) == {f"{NAMESPACE}._names"}

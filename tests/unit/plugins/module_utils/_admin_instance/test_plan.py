@@ -32,7 +32,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Plan, Step
 
-ME, OTHER = "i-1", "i-2"
+INSTANCE, OTHER_INSTANCE = "i-1", "i-2"
 ASSOCIATE, IN_PLACE = "associate instance profile '{}' with instance i-1", " in place of '{}'"
 DISASSOCIATE = "disassociate instance profile '{}' from instance i-1"
 ASSOCIATE_ADMIN = ASSOCIATE.format("admin")
@@ -51,7 +51,7 @@ def window_plan(summary: str) -> Plan[Any]:
 OPENING, CLOSING = window_plan(OPEN_WINDOW), window_plan(CLOSE_WINDOW)
 
 
-def instance(*profiles: str, name: str = ME, instance_state: str = "running") -> Instance:
+def instance(*profiles: str, name: str = INSTANCE, instance_state: str = "running") -> Instance:
     associations = tuple(
         Association(f"{name}-{profile}", f"arn:x:instance-profile/m/{profile}") for profile in profiles
     )
@@ -61,20 +61,20 @@ def instance(*profiles: str, name: str = ME, instance_state: str = "running") ->
 def state(
     *profiles: str, tag: str | None = None, instance_state: str = "running", unusable: tuple[str, ...] = ()
 ) -> State:
-    restore_tags = {} if tag is None else {ME: tag}
+    restore_tags = {} if tag is None else {INSTANCE: tag}
     return State(
-        {ME: instance(*profiles, instance_state=instance_state)},
+        {INSTANCE: instance(*profiles, instance_state=instance_state)},
         restore_tags,
         frozenset(restore_tags),
         frozenset(unusable),
     )
 
 
-def desired(wanted: str, *ids: str, whole_region: bool = False, keep_tag: bool = False) -> DesiredAdmin:
-    return DesiredAdmin(wanted, "admin", "server", None if whole_region else ids or (ME,), keep_tag)
+def desired_admin(wanted: str, *ids: str, whole_region: bool = False, keep_tag: bool = False) -> DesiredAdmin:
+    return DesiredAdmin(wanted, "admin", "server", None if whole_region else ids or (INSTANCE,), keep_tag)
 
 
-def on_state(steps: list[str], profiles: list[str], instance_state: str) -> list[str]:
+def steps_in_state(steps: list[str], profiles: list[str], instance_state: str) -> list[str]:
     """The steps in that state. EC2 does not replace a profile on a stopped instance, so there it is disassociated."""
     if instance_state not in STOPPED:
         return steps
@@ -99,9 +99,9 @@ ACQUIRE_CASES = {
 @pytest.mark.parametrize(("profiles", "tag", "tagging", "swapping"), ACQUIRE_CASES.values(), ids=ACQUIRE_CASES)
 def test_acquire_tags_opens_the_window_and_swaps_in_this_order(profiles, tag, tagging, swapping, instance_state):
     current = state(*profiles, tag=tag, instance_state=instance_state)
-    swapping = on_state(swapping, profiles, instance_state)
-    assert admin_plan.plan(current, desired(ACQUIRED)).summaries == tagging + swapping
-    plan = admin_plan.plan(current, desired(ACQUIRED), OPENING)
+    swapping = steps_in_state(swapping, profiles, instance_state)
+    assert admin_plan.plan(current, desired_admin(ACQUIRED)).summaries == tagging + swapping
+    plan = admin_plan.plan(current, desired_admin(ACQUIRED), OPENING)
     assert plan.summaries == [*tagging, OPEN_WINDOW, *swapping]
     assert {step.kind for step in plan.all_steps} == {Kind.UPDATE}
 
@@ -109,19 +109,21 @@ def test_acquire_tags_opens_the_window_and_swaps_in_this_order(profiles, tag, ta
 @pytest.mark.parametrize(("profiles", "tag", "tagging", "swapping"), ACQUIRE_CASES.values(), ids=ACQUIRE_CASES)
 def test_exclusive_changes_nothing(profiles, tag, tagging, swapping):
     current = state(*profiles, tag=tag)
-    assert admin_plan.plan(current, desired(EXCLUSIVE)) == Plan(current, current, {})
+    assert admin_plan.plan(current, desired_admin(EXCLUSIVE)) == Plan(current, current, {})
 
 
 def test_steps_after_the_tag_check_for_other_runs_before_a_retry_only():
     """After the tag was written, the check has just been done."""
-    current = replace(state("shop"), tagged=frozenset({OTHER}))
-    steps = admin_plan.plan(current, desired(ACQUIRED), OPENING).steps[ME]
+    current = replace(state("shop"), tagged=frozenset({OTHER_INSTANCE}))
+    steps = admin_plan.plan(current, desired_admin(ACQUIRED), OPENING).steps[INSTANCE]
     assert steps[0].action == TAG_ACTION
-    assert [step.context for step in steps] == [ContentionCheck(frozenset({OTHER}), before_first_try=False)] * 3
+    assert [step.context for step in steps] == [
+        ContentionCheck(frozenset({OTHER_INSTANCE}), before_first_try=False)
+    ] * 3
 
 
 def test_without_a_tag_to_write_the_first_step_checks_for_other_runs_before_its_first_try():
-    steps = admin_plan.plan(state("shop", tag="shop"), desired(ACQUIRED), OPENING).steps[ME]
+    steps = admin_plan.plan(state("shop", tag="shop"), desired_admin(ACQUIRED), OPENING).steps[INSTANCE]
     assert [step.context.before_first_try for step in steps] == [True, False]
 
 
@@ -147,8 +149,8 @@ RELEASE_CASES = {
 def test_release_restores_the_profile_and_removes_the_tag(case, instance_state, whole_region):
     profiles, tag, steps, tagged = case
     current = state(*profiles, tag=tag, instance_state=instance_state)
-    steps = on_state(steps, profiles, instance_state)
-    released = desired(RELEASED, whole_region=whole_region)
+    steps = steps_in_state(steps, profiles, instance_state)
+    released = desired_admin(RELEASED, whole_region=whole_region)
     plan = admin_plan.plan(current, released)
     assert plan.summaries == steps + [REMOVE_TAG] * tagged
     assert {step.kind for step in plan.all_steps} <= {Kind.UPDATE}
@@ -161,14 +163,14 @@ def test_release_restores_the_profile_and_removes_the_tag(case, instance_state, 
 @pytest.mark.parametrize("whole_region", [False, True], ids=["instance", "region"])
 @pytest.mark.parametrize(("profiles", "tag", "steps", "tagged"), RELEASE_CASES.values(), ids=RELEASE_CASES)
 def test_release_closes_the_window_even_if_the_instance_fails(profiles, tag, steps, tagged, whole_region):
-    current, released = state(*profiles, tag=tag), desired(RELEASED, whole_region=whole_region)
+    current, released = state(*profiles, tag=tag), desired_admin(RELEASED, whole_region=whole_region)
     with_window = admin_plan.plan(current, released, CLOSING).steps
     assert with_window == {**admin_plan.plan(current, released).steps, "window of R": CLOSING.steps["R"]}
 
 
 def test_release_closes_the_window_although_the_instances_could_not_be_read():
     error = CwagentError("Could not look up 1 instances.")
-    plan = admin_plan.plan(State(error=error), desired(RELEASED), CLOSING)
+    plan = admin_plan.plan(State(error=error), desired_admin(RELEASED), CLOSING)
     assert plan.steps == {"window of R": CLOSING.steps["R"]}
     assert plan.errors == {"instances": error}
 
@@ -177,20 +179,20 @@ def test_release_closes_the_window_although_the_instances_could_not_be_read():
 @pytest.mark.parametrize("profiles", [[], ["admin"], ["shop"]])
 def test_a_terminated_instance_only_loses_its_tag(ended, profiles):
     current = state(*profiles, tag="shop", instance_state=ended)
-    assert admin_plan.plan(current, desired(RELEASED)).summaries == [REMOVE_TAG]
+    assert admin_plan.plan(current, desired_admin(RELEASED)).summaries == [REMOVE_TAG]
     untagged = replace(current, restore_tags={})
-    assert not admin_plan.plan(untagged, desired(RELEASED, whole_region=True)).has_changes
+    assert not admin_plan.plan(untagged, desired_admin(RELEASED, whole_region=True)).has_changes
 
 
 def test_an_instance_that_does_not_exist_any_more_counts_as_released():
-    assert not admin_plan.plan(State(), desired(RELEASED)).has_changes
-    [step] = admin_plan.plan(state(tag="shop", instance_state="terminated"), desired(RELEASED)).steps[ME]
+    assert not admin_plan.plan(State(), desired_admin(RELEASED)).has_changes
+    [step] = admin_plan.plan(state(tag="shop", instance_state="terminated"), desired_admin(RELEASED)).steps[INSTANCE]
     assert step.done_when == {"InvalidInstanceID.NotFound"}
 
 
 def test_release_removes_the_restore_tag_and_no_other():
-    [step] = admin_plan.plan(state("shop", tag="shop"), desired(RELEASED)).steps[ME]
-    assert step.arguments == {"resources": [ME], "tags": {RESTORE_TAG: "shop"}}
+    [step] = admin_plan.plan(state("shop", tag="shop"), desired_admin(RELEASED)).steps[INSTANCE]
+    assert step.arguments == {"resources": [INSTANCE], "tags": {RESTORE_TAG: "shop"}}
 
 
 @pytest.mark.parametrize(
@@ -199,23 +201,26 @@ def test_release_removes_the_restore_tag_and_no_other():
     ids=["associated", "replaced", "restored"],
 )
 def test_an_association_is_retried_until_ec2_knows_the_profile(current, wanted):
-    [step] = [step for step in admin_plan.plan(current, desired(wanted)).steps[ME] if step.retry_when]
+    [step] = [step for step in admin_plan.plan(current, desired_admin(wanted)).steps[INSTANCE] if step.retry_when]
     assert step.retry_when == ASSOCIATION_RETRY_CODES
 
 
-def with_other(*profiles: str, tag: str | None = None, instance_state: str = "running") -> State:
-    others = {OTHER: instance(*profiles, name=OTHER, instance_state=instance_state)}
-    return State({ME: instance("server"), **others}, {} if tag is None else {OTHER: tag})
+def state_with_other(*profiles: str, tag: str | None = None, instance_state: str = "running") -> State:
+    others = {OTHER_INSTANCE: instance(*profiles, name=OTHER_INSTANCE, instance_state=instance_state)}
+    return State({INSTANCE: instance("server"), **others}, {} if tag is None else {OTHER_INSTANCE: tag})
 
 
 CONTENDED = {
-    "other is admin": (with_other("admin"), r"instance i-2 has instance profile 'admin'\. Wait for"),
-    "other is admin, tagged": (with_other("admin", tag="shop"), "i-2 has instance profile 'admin'"),
-    "other is admin, stopped": (with_other("admin", instance_state="stopped"), "i-2 has instance profile 'admin'"),
-    "other is being acquired": (with_other("shop", "admin", tag="shop"), "i-2 has instance profile 'admin'"),
-    "other is being released": (with_other("admin", "shop", tag="shop"), "i-2 has instance profile 'admin'"),
-    "other is tagged": (with_other("shop", tag="shop"), "i-2 has an unfinished swap of instance profile 'admin'"),
-    "other is tagged, no profile": (with_other(tag=NO_PROFILE), "i-2 has an unfinished swap of"),
+    "other is admin": (state_with_other("admin"), r"instance i-2 has instance profile 'admin'\. Wait for"),
+    "other is admin, tagged": (state_with_other("admin", tag="shop"), "i-2 has instance profile 'admin'"),
+    "other is admin, stopped": (
+        state_with_other("admin", instance_state="stopped"),
+        "i-2 has instance profile 'admin'",
+    ),
+    "other is being acquired": (state_with_other("shop", "admin", tag="shop"), "i-2 has instance profile 'admin'"),
+    "other is being released": (state_with_other("admin", "shop", tag="shop"), "i-2 has instance profile 'admin'"),
+    "other is tagged": (state_with_other("shop", tag="shop"), "i-2 has an unfinished swap of instance profile 'admin'"),
+    "other is tagged, no profile": (state_with_other(tag=NO_PROFILE), "i-2 has an unfinished swap of"),
 }
 
 
@@ -223,7 +228,7 @@ CONTENDED = {
 @pytest.mark.parametrize(("current", "message"), CONTENDED.values(), ids=CONTENDED)
 def test_another_admin_instance_is_contention(current, message, wanted):
     with pytest.raises(ContentionError, match=message):
-        admin_plan.plan(current, desired(wanted))
+        admin_plan.plan(current, desired_admin(wanted))
 
 
 INELIGIBLE = {
@@ -237,28 +242,31 @@ INELIGIBLE = {
 @pytest.mark.parametrize(("current", "message"), INELIGIBLE.values(), ids=INELIGIBLE)
 def test_an_ineligible_instance_is_an_error(current, message, wanted):
     with pytest.raises(InvalidInput, match=message):
-        admin_plan.plan(current, desired(wanted))
+        admin_plan.plan(current, desired_admin(wanted))
 
 
 def test_all_other_admin_instances_are_reported_with_the_remedy():
-    current = with_other("admin")
+    current = state_with_other("admin")
     current = State({**current.instances, "i-3": instance("shop", name="i-3")}, {"i-3": "shop"})
     with pytest.raises(ContentionError, match=r"or run cwagent\.iam\.restore to clean up\.$") as error:
-        admin_plan.plan(current, desired(ACQUIRED))
+        admin_plan.plan(current, desired_admin(ACQUIRED))
     assert "i-2 has instance profile 'admin', and instance i-3 has an unfinished swap" in str(error.value)
 
 
 @pytest.mark.parametrize("ended", sorted(ENDED))
 def test_a_terminated_admin_instance_is_ignored(ended):
-    current = with_other("admin", tag="shop", instance_state=ended)
-    assert admin_plan.plan(current, desired(ACQUIRED)).has_changes
-    assert not admin_plan.plan(current, desired(EXCLUSIVE)).has_changes
+    current = state_with_other("admin", tag="shop", instance_state=ended)
+    assert admin_plan.plan(current, desired_admin(ACQUIRED)).has_changes
+    assert not admin_plan.plan(current, desired_admin(EXCLUSIVE)).has_changes
 
 
 def test_release_ignores_other_admin_instances():
-    current = replace(with_other("admin", tag="shop"), restore_tags={ME: "shop", OTHER: "shop"})
-    assert list(admin_plan.plan(current, desired(RELEASED)).steps) == [ME]
-    assert list(admin_plan.plan(current, desired(RELEASED, whole_region=True)).steps) == [ME, OTHER]
+    current = replace(state_with_other("admin", tag="shop"), restore_tags={INSTANCE: "shop", OTHER_INSTANCE: "shop"})
+    assert list(admin_plan.plan(current, desired_admin(RELEASED)).steps) == [INSTANCE]
+    assert list(admin_plan.plan(current, desired_admin(RELEASED, whole_region=True)).steps) == [
+        INSTANCE,
+        OTHER_INSTANCE,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -279,7 +287,7 @@ def test_release_ignores_other_admin_instances():
     ],
 )
 def test_the_earlier_profile(profiles, tag, earlier):
-    assert admin_plan.earlier_profile(state(*profiles, tag=tag), ME, desired(RELEASED)) == earlier
+    assert admin_plan.earlier_profile(state(*profiles, tag=tag), INSTANCE, desired_admin(RELEASED)) == earlier
 
 
 @pytest.mark.parametrize(
@@ -300,21 +308,21 @@ def test_the_earlier_profile(profiles, tag, earlier):
 )
 def test_a_profile_that_was_deleted_is_replaced_by_the_server_profile(profiles, tag, unusable, earlier, warning):
     current = state(*profiles, tag=tag, unusable=unusable)
-    assert admin_plan.earlier_profile(current, ME, desired(RELEASED)) == earlier
-    warnings = admin_plan.warnings(current, desired(RELEASED))
+    assert admin_plan.earlier_profile(current, INSTANCE, desired_admin(RELEASED)) == earlier
+    warnings = admin_plan.warnings(current, desired_admin(RELEASED))
     assert len(warnings) == bool(warning)
     assert all(re.search(warning, each) for each in warnings)
-    plan = admin_plan.plan(current, desired(RELEASED))
+    plan = admin_plan.plan(current, desired_admin(RELEASED))
     assert (plan.planned.restore_tags, plan.planned.unusable_profiles) == ({}, current.unusable_profiles)
-    assert admin_plan.to_result(plan, plan.planned, desired(RELEASED))[0]["profile"] == earlier
+    assert admin_plan.to_result(plan, plan.planned, desired_admin(RELEASED))[0]["profile"] == earlier
 
 
 def test_the_tag_of_a_profile_that_someone_else_has_replaced_is_written_again():
-    steps = admin_plan.plan(state("other", tag="shop"), desired(ACQUIRED)).summaries
+    steps = admin_plan.plan(state("other", tag="shop"), desired_admin(ACQUIRED)).summaries
     assert steps[:1] == [TAG_WITH.format("other")]
 
 
-FAIL_IF_TAGGED = replace(desired(ACQUIRED), fail_if_tagged=True)
+FAIL_IF_TAGGED = replace(desired_admin(ACQUIRED), fail_if_tagged=True)
 
 
 def test_a_tagged_instance_is_contention_if_the_user_wants_that():
@@ -329,10 +337,10 @@ def test_a_tagged_instance_is_contention_if_the_user_wants_that():
 @pytest.mark.parametrize(
     ("current", "wanted"),
     [
-        (state("shop", tag="shop"), desired(ACQUIRED)),
+        (state("shop", tag="shop"), desired_admin(ACQUIRED)),
         (state("shop"), FAIL_IF_TAGGED),
         (state("shop", tag="shop"), replace(FAIL_IF_TAGGED, state=RELEASED)),
-        (with_other("shop", tag="shop"), FAIL_IF_TAGGED),
+        (state_with_other("shop", tag="shop"), FAIL_IF_TAGGED),
     ],
     ids=["not wanted", "not tagged", "released", "another instance tagged"],
 )
@@ -342,11 +350,11 @@ def test_a_tag_is_accepted_otherwise(current, wanted):
 
 @pytest.mark.parametrize("wanted", [ACQUIRED, EXCLUSIVE])
 def test_more_than_one_instance_is_an_error(wanted):
-    current = State({ME: instance(), OTHER: instance(name=OTHER)})
+    current = State({INSTANCE: instance(), OTHER_INSTANCE: instance(name=OTHER_INSTANCE)})
     with pytest.raises(InvalidInput, match="Only one instance may have the admin profile, not i-1, i-2"):
-        admin_plan.plan(current, desired(wanted, ME, OTHER))
-    assert admin_plan.plan(state(), desired(wanted, ME, ME)).has_changes == (wanted == ACQUIRED)
-    assert not admin_plan.plan(current, desired(RELEASED, ME, OTHER)).has_changes
+        admin_plan.plan(current, desired_admin(wanted, INSTANCE, OTHER_INSTANCE))
+    assert admin_plan.plan(state(), desired_admin(wanted, INSTANCE, INSTANCE)).has_changes == (wanted == ACQUIRED)
+    assert not admin_plan.plan(current, desired_admin(RELEASED, INSTANCE, OTHER_INSTANCE)).has_changes
 
 
 def test_two_different_profiles_are_accepted():
@@ -361,24 +369,27 @@ def test_one_profile_for_both_is_an_error(admin):
 
 
 def test_the_result_and_the_diff():
-    current = State({ME: instance("shop"), OTHER: instance("admin", name=OTHER)}, {OTHER: NO_PROFILE})
-    released = desired(RELEASED, whole_region=True)
+    current = State(
+        {INSTANCE: instance("shop"), OTHER_INSTANCE: instance("admin", name=OTHER_INSTANCE)},
+        {OTHER_INSTANCE: NO_PROFILE},
+    )
+    released = desired_admin(RELEASED, whole_region=True)
     plan = admin_plan.plan(current, released)
     assert admin_plan.to_dict(plan.current)["instances"] == {
-        ME: {"profile": "shop", "restore_tag": None},
-        OTHER: {"profile": "admin", "restore_tag": NO_PROFILE},
+        INSTANCE: {"profile": "shop", "restore_tag": None},
+        OTHER_INSTANCE: {"profile": "admin", "restore_tag": NO_PROFILE},
     }
-    assert admin_plan.to_dict(plan.planned)["instances"][OTHER] == {"profile": None, "restore_tag": None}
+    assert admin_plan.to_dict(plan.planned)["instances"][OTHER_INSTANCE] == {"profile": None, "restore_tag": None}
     expected = [
-        {"instance_id": ME, "profile_before": "shop", "profile": "shop", "earlier_profile": "shop"},
-        {"instance_id": OTHER, "profile_before": "admin", "profile": None, "earlier_profile": None},
+        {"instance_id": INSTANCE, "profile_before": "shop", "profile": "shop", "earlier_profile": "shop"},
+        {"instance_id": OTHER_INSTANCE, "profile_before": "admin", "profile": None, "earlier_profile": None},
     ]
     assert admin_plan.to_result(plan, plan.planned, released) == expected
     assert admin_plan.to_result(plan, State(), released) == expected, "a released instance is not read any more"
 
 
 def test_the_result_has_an_instance_that_does_not_exist():
-    wanted = desired(RELEASED, "i-9")
+    wanted = desired_admin(RELEASED, "i-9")
     plan = admin_plan.plan(state("shop"), wanted)
     missing = {"instance_id": "i-9", "profile_before": None, "profile": None, "earlier_profile": None}
     assert admin_plan.to_result(plan, plan.planned, wanted) == [missing]
@@ -416,7 +427,7 @@ DESIRED = st.builds(
     instance_ids=st.sampled_from([(name,) for name in NAMES]),
     keep_tag=st.booleans(),
 )
-RELEASED_REGION = desired(RELEASED, whole_region=True)
+RELEASED_REGION = desired_admin(RELEASED, whole_region=True)
 
 
 def profiles_in(state: State) -> dict[str, Any]:
@@ -481,19 +492,24 @@ NO_TAGS: st.SearchStrategy[Any] = st.just({})
 def test_acquire_and_release_restore_what_was_there(region, name, keep_tag_first):
     assume(name in region.instances and region.instances[name].state not in ENDED)
     ec2 = TaggedEc2(region)
-    run(ec2, desired(ACQUIRED, name))
+    run(ec2, desired_admin(ACQUIRED, name))
     assert admin_instances(ec2) == {name}
     before = profiles_in(region)[name]
     assert ec2.state.restore_tags == {name: before[0] if before else NO_PROFILE}
     if keep_tag_first:
-        run(ec2, desired(RELEASED, name, keep_tag=True))
+        run(ec2, desired_admin(RELEASED, name, keep_tag=True))
         assert profiles_in(ec2.state) == profiles_in(region)
         assert list(ec2.state.restore_tags) == [name]
-    run(ec2, desired(RELEASED, name))
+    run(ec2, desired_admin(RELEASED, name))
     assert (profiles_in(ec2.state), ec2.state.restore_tags) == (profiles_in(region), {})
 
 
-RUN_OF_STORE_CONFIG = (desired(ACQUIRED), desired(EXCLUSIVE), desired(RELEASED, keep_tag=True), desired(RELEASED))
+RUN_OF_STORE_CONFIG = (
+    desired_admin(ACQUIRED),
+    desired_admin(EXCLUSIVE),
+    desired_admin(RELEASED, keep_tag=True),
+    desired_admin(RELEASED),
+)
 
 
 @given(
@@ -503,21 +519,21 @@ RUN_OF_STORE_CONFIG = (desired(ACQUIRED), desired(EXCLUSIVE), desired(RELEASED, 
     meanwhile=st.sampled_from([None, "running", "terminated"]),
 )
 def test_a_run_that_was_interrupted_anywhere_is_repaired(region, calls, calls_of_first_repair, meanwhile):
-    assume(ME in region.instances and region.instances[ME].state not in ENDED)
+    assume(INSTANCE in region.instances and region.instances[INSTANCE].state not in ENDED)
     ec2 = TaggedEc2(region)
     remaining_calls = calls
     for wanted in RUN_OF_STORE_CONFIG:
-        steps = admin_plan.plan(ec2.read(wanted), wanted).steps.get(ME, [])
+        steps = admin_plan.plan(ec2.read(wanted), wanted).steps.get(INSTANCE, [])
         ec2.take_all(steps[:remaining_calls])
         assert len(admin_instances(ec2)) <= 1
-        if "admin" in ec2.profiles(ME):
-            assert ME in ec2.state.restore_tags
+        if "admin" in ec2.profiles(INSTANCE):
+            assert INSTANCE in ec2.state.restore_tags
         if len(steps) > remaining_calls:
             break
         remaining_calls -= len(steps)
     if meanwhile:
-        found = replace(ec2.state.instances[ME], state=meanwhile)
-        ec2.state = replace(ec2.state, instances={**ec2.state.instances, ME: found})
+        found = replace(ec2.state.instances[INSTANCE], state=meanwhile)
+        ec2.state = replace(ec2.state, instances={**ec2.state.instances, INSTANCE: found})
     repairs = admin_plan.plan(ec2.read(RELEASED_REGION), RELEASED_REGION).steps.values()
     ec2.take_all(list(itertools.chain(*repairs))[:calls_of_first_repair])  # the repair is interrupted too
     run(ec2, RELEASED_REGION)
@@ -540,23 +556,25 @@ class Controller:
         self._before = State()
 
     def _steps(self) -> list[Step]:
-        return list(admin_plan.plan(self._before, desired(ACQUIRED, self.name)).steps[self.name])
+        return list(admin_plan.plan(self._before, desired_admin(ACQUIRED, self.name)).steps[self.name])
 
     def _read(self) -> None:
-        self._before = self.ec2.read(desired(ACQUIRED, self.name))
+        self._before = self.ec2.read(desired_admin(ACQUIRED, self.name))
         self._steps()
 
     def _write_tag(self) -> None:
         self.ec2.take(self._steps()[0])
 
     def _read_tags(self) -> None:
-        admin_plan.check_restore_tags(self._before.tagged, self.ec2.state.restore_tags, desired(ACQUIRED, self.name))
+        admin_plan.check_restore_tags(
+            self._before.tagged, self.ec2.state.restore_tags, desired_admin(ACQUIRED, self.name)
+        )
 
     def _swap(self) -> None:
         self.ec2.take_all(self._steps()[1:])
 
     def _check_exclusive(self) -> None:
-        exclusive = desired(EXCLUSIVE, self.name)
+        exclusive = desired_admin(EXCLUSIVE, self.name)
         admin_plan.plan(replace(self.ec2.read(exclusive), restore_tags={}), exclusive)
         self.stored = True
 
@@ -568,14 +586,14 @@ class Controller:
         except ContentionError:
             self.aborted = True
             if self.name in self.ec2.state.restore_tags:
-                run(self.ec2, desired(RELEASED, self.name))
+                run(self.ec2, desired_admin(RELEASED, self.name))
 
 
 # A run of a controller has five actions, so two runs can interleave in 252 ways.
 @pytest.mark.parametrize("turns_of_first", list(itertools.combinations(range(10), 5)), ids=str)
 def test_of_two_controllers_at_most_one_acquires_the_admin_profile(turns_of_first):
-    ec2 = TaggedEc2(State({name: instance("server", name=name) for name in (ME, OTHER)}))
-    controllers = [Controller(ec2, ME), Controller(ec2, OTHER)]
+    ec2 = TaggedEc2(State({name: instance("server", name=name) for name in (INSTANCE, OTHER_INSTANCE)}))
+    controllers = [Controller(ec2, INSTANCE), Controller(ec2, OTHER_INSTANCE)]
     for turn in range(10):
         controllers[turn not in turns_of_first].act()
         assert len(admin_instances(ec2)) <= 1
@@ -583,5 +601,5 @@ def test_of_two_controllers_at_most_one_acquires_the_admin_profile(turns_of_firs
     assert len(stored) <= 1
     assert all(each.stored or each.aborted for each in controllers)
     for each in stored:
-        run(ec2, desired(RELEASED, each.name))
-    assert (profiles_in(ec2.state), ec2.state.restore_tags) == ({ME: ["server"], OTHER: ["server"]}, {})
+        run(ec2, desired_admin(RELEASED, each.name))
+    assert (profiles_in(ec2.state), ec2.state.restore_tags) == ({INSTANCE: ["server"], OTHER_INSTANCE: ["server"]}, {})

@@ -29,7 +29,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan imp
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import closed_policy, open_policy
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
-from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws, Deadline
+from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     AwsApiError,
@@ -39,9 +39,10 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import Association, Instance
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, apply
+from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
-ME, OTHER = "i-1", "i-2"
-MY_TAG, BOTH_TAGS = {ME: "shop"}, {ME: "shop", OTHER: "shop"}
+INSTANCE, OTHER_INSTANCE = "i-1", "i-2"
+OWN_TAG, BOTH_TAGS = {INSTANCE: "shop"}, {INSTANCE: "shop", OTHER_INSTANCE: "shop"}
 REPLACE = "ec2:ReplaceIamInstanceProfileAssociation"
 SWAP = REPLACE.split(":")[1]
 CLOSE_WINDOW = "close the admin window of role 'R'"
@@ -89,20 +90,20 @@ def _no_pauses(monkeypatch):
     monkeypatch.setattr(Deadline, "pause", lambda *_: True)
 
 
-def instance(*profiles: str, name: str = ME) -> Instance:
+def instance(*profiles: str, name: str = INSTANCE) -> Instance:
     return Instance(name, "running", tuple(Association(f"{name}-{each}", f"arn:x/{each}") for each in profiles))
 
 
 def state(*profiles: str, tag: str | None = None) -> State:
-    return State({ME: instance(*profiles)}, {} if tag is None else {ME: tag})
+    return State({INSTANCE: instance(*profiles)}, {} if tag is None else {INSTANCE: tag})
 
 
-def with_other(*profiles: str) -> State:
-    return State({ME: instance("server"), OTHER: instance(*profiles, name=OTHER)})
+def state_with_other(*profiles: str) -> State:
+    return State({INSTANCE: instance("server"), OTHER_INSTANCE: instance(*profiles, name=OTHER_INSTANCE)})
 
 
-def desired(wanted: str, *ids: str) -> DesiredAdmin:
-    return DesiredAdmin(wanted, "admin", "server", ids or (ME,))
+def desired_admin(wanted: str, *ids: str) -> DesiredAdmin:
+    return DesiredAdmin(wanted, "admin", "server", ids or (INSTANCE,))
 
 
 def window(aws: Aws, wanted: str = OPEN, force: bool = False, fail_if_open: bool = False) -> WindowResource:
@@ -111,19 +112,19 @@ def window(aws: Aws, wanted: str = OPEN, force: bool = False, fail_if_open: bool
 
 def plan_to_acquire(aws: Region, current: State) -> tuple[AdminInstanceResource, Plan[State]]:
     """The resource, and its plan for a current state with a closed window; which tags there are is read."""
-    resource = AdminInstanceResource(aws, desired(ACQUIRED), window(aws))
+    resource = AdminInstanceResource(aws, desired_admin(ACQUIRED), window(aws))
     read = resource.read()
     return resource, resource.plan(replace(current, window=read.window, tagged=read.tagged))
 
 
 def acquire(aws: Region, current: State) -> None:
     resource, plan = plan_to_acquire(aws, current)
-    for step in plan.steps[ME]:
+    for step in plan.steps[INSTANCE]:
         resource.execute(step)
 
 
 def test_tags_are_read_again_between_the_own_tag_and_all_other_steps():
-    aws = Region({}, MY_TAG)
+    aws = Region({}, OWN_TAG)
     acquire(aws, state("shop"))
     assert aws.calls == ["DescribeTags", "CreateTags", "DescribeTags", "PutRolePolicy", SWAP]
 
@@ -136,7 +137,7 @@ def test_tags_are_read_again_although_only_the_tag_is_missing():
 
 def test_acquire_waits_until_ec2_shows_its_own_tag():
     """Another run sees it no earlier."""
-    aws = Region({}, {}, {}, MY_TAG)
+    aws = Region({}, {}, {}, OWN_TAG)
     acquire(aws, state("shop"))
     assert aws.calls == ["DescribeTags", "CreateTags", *["DescribeTags"] * 3, "PutRolePolicy", SWAP]
 
@@ -154,7 +155,7 @@ def test_acquire_stops_if_ec2_does_not_show_its_own_tag(monkeypatch):
 def test_a_run_backs_off_when_both_wrote_the_tag():
     """The window can be open for the other run, so there is nothing to restore and to close."""
     aws = Region({}, BOTH_TAGS)
-    message = r"i-2 has an unfinished swap .* The restore tag was removed again\.$"
+    message = r"i-2 has an unfinished swap .* This run has removed its restore tag\.$"
     with pytest.raises(ContentionError, match=message) as error:
         acquire(aws, state("shop"))
     assert aws.calls == ["DescribeTags", "CreateTags", "DescribeTags", "DeleteTags"]
@@ -163,14 +164,14 @@ def test_a_run_backs_off_when_both_wrote_the_tag():
 
 def test_a_tag_that_was_there_when_the_plan_was_made_is_ignored():
     """It is on an instance that has ended, or that EC2 does not describe; otherwise there would be no plan."""
-    aws = Region({OTHER: "shop"}, {ME: "server", OTHER: "shop"})
+    aws = Region({OTHER_INSTANCE: "shop"}, {INSTANCE: "server", OTHER_INSTANCE: "shop"})
     acquire(aws, state("server"))
     assert SWAP in aws.calls
 
 
 def test_acquire_stops_retrying_when_another_run_has_restored_the_instance():
     """The module has outlived its run."""
-    aws = Region(MY_TAG, MY_TAG, MY_TAG, {}, failures={REPLACE: 9})
+    aws = Region(OWN_TAG, OWN_TAG, OWN_TAG, {}, failures={REPLACE: 9})
     with pytest.raises(ContentionError, match="Instance i-1 was restored by another run"):
         acquire(aws, state("shop", tag="shop"))
     assert aws.calls.count(SWAP) == 2
@@ -178,14 +179,14 @@ def test_acquire_stops_retrying_when_another_run_has_restored_the_instance():
 
 def test_a_tag_that_was_there_is_read_again_before_the_first_step():
     """It can belong to a run that has just ended."""
-    aws = Region(MY_TAG, {})
+    aws = Region(OWN_TAG, {})
     with pytest.raises(ContentionError, match="Instance i-1 was restored by another run"):
         acquire(aws, state("shop", tag="shop"))
     assert aws.calls == ["DescribeTags", "DescribeTags"]
 
 
 def test_acquire_does_not_wait_for_an_admin_profile_that_does_not_exist():
-    aws = Region(MY_TAG, MY_TAG, failures={REPLACE: 9})
+    aws = Region(OWN_TAG, OWN_TAG, failures={REPLACE: 9})
     aws.has_profile = False
     message = r"in place of 'shop': instance profile 'admin' does not exist\.$"
     with pytest.raises(CwagentError, match=message) as error:
@@ -197,7 +198,7 @@ def test_acquire_does_not_wait_for_an_admin_profile_that_does_not_exist():
 def test_check_mode_warns_of_an_admin_profile_that_does_not_exist():
     aws = Region()
     aws.has_profile = False
-    resource = AdminInstanceResource(aws, desired(ACQUIRED))
+    resource = AdminInstanceResource(aws, desired_admin(ACQUIRED))
     warnings = resource.check_mode_warnings(resource.plan(state("shop")))
     assert warnings == ["instance profile 'admin' does not exist yet"]
 
@@ -231,7 +232,7 @@ def test_the_tag_can_be_there_after_another_error(monkeypatch):
 def test_an_open_window_without_a_restore_tag_is_contention(wanted, tag, is_contended):
     aws = Region()
     opened = Window(aws.now, open_policy(aws.now + timedelta(minutes=5)))
-    resource = AdminInstanceResource(aws, desired(wanted), window(aws, fail_if_open=True))
+    resource = AdminInstanceResource(aws, desired_admin(wanted), window(aws, fail_if_open=True))
     with pytest.raises(ContentionError, match="is open until") if is_contended else nullcontext():
         resource.check_preconditions(replace(state("shop", tag=tag), window=opened))
 
@@ -239,9 +240,9 @@ def test_an_open_window_without_a_restore_tag_is_contention(wanted, tag, is_cont
 def test_another_admin_instance_is_reported_rather_than_its_window():
     aws = Region()
     opened = Window(aws.now, open_policy(aws.now + timedelta(minutes=5)))
-    resource = AdminInstanceResource(aws, desired(ACQUIRED), window(aws, fail_if_open=True))
+    resource = AdminInstanceResource(aws, desired_admin(ACQUIRED), window(aws, fail_if_open=True))
     with pytest.raises(ContentionError, match="instance i-2 has instance profile"):
-        resource.check_preconditions(replace(with_other("admin"), window=opened))
+        resource.check_preconditions(replace(state_with_other("admin"), window=opened))
 
 
 @pytest.mark.parametrize("value", ["", "no name", "x" * 129])
@@ -249,16 +250,16 @@ def test_a_tag_that_is_not_a_valid_profile_name_is_not_looked_up(value):
     """A tag can have any value; IAM refuses to look it up."""
     aws = Region()
     association = {
-        "InstanceId": ME,
+        "InstanceId": INSTANCE,
         "IamInstanceProfile": {"Arn": "arn:x/admin"},
         "AssociationId": "a",
         "State": "associated",
     }
-    tagged = {"InstanceId": ME, "State": {"Name": "running"}, "Tags": [{"Key": RESTORE_TAG, "Value": value}]}
+    tagged = {"InstanceId": INSTANCE, "State": {"Name": "running"}, "Tags": [{"Key": RESTORE_TAG, "Value": value}]}
     aws.pages = lambda *_, **__: [
         {"IamInstanceProfileAssociations": [association], "Reservations": [{"Instances": [tagged]}]}
     ]
-    resource = AdminInstanceResource(aws, desired(RELEASED))
+    resource = AdminInstanceResource(aws, desired_admin(RELEASED))
     assert resource.plan(resource.read()).summaries == [
         "associate instance profile 'server' with instance i-1 in place of 'admin'",
         "remove the restore tag from instance i-1",
@@ -267,7 +268,7 @@ def test_a_tag_that_is_not_a_valid_profile_name_is_not_looked_up(value):
 
 
 def test_acquire_stops_retrying_when_another_run_has_started():
-    aws = Region(MY_TAG, MY_TAG, BOTH_TAGS, failures={REPLACE: 9})
+    aws = Region(OWN_TAG, OWN_TAG, BOTH_TAGS, failures={REPLACE: 9})
     with pytest.raises(ContentionError, match=r"i-2 has an unfinished swap .*restore to clean up\.$") as error:
         acquire(aws, state("shop", tag="shop"))
     assert "DeleteTags" not in aws.calls
@@ -278,7 +279,7 @@ def test_acquire_stops_retrying_when_another_run_has_started():
 def test_the_window_is_closed_although_the_instances_cannot_be_read(denied):
     aws = Region()
     aws.denied = (denied,)
-    resource = AdminInstanceResource(aws, desired(RELEASED), window(aws, CLOSED, force=True))
+    resource = AdminInstanceResource(aws, desired_admin(RELEASED), window(aws, CLOSED, force=True))
     with pytest.raises(CwagentError) as failure:
         converge(resource, check_mode=False, wait=10)
     assert aws.calls[-1] == "PutRolePolicy"
@@ -289,21 +290,21 @@ def test_the_window_is_closed_although_the_instances_cannot_be_read(denied):
 def test_a_window_that_cannot_be_read_is_closed_and_reported_as_unknown():
     aws = Region()
     aws.denied = ("iam:GetRolePolicy",)
-    resource = AdminInstanceResource(aws, desired(RELEASED), window(aws, CLOSED))
+    resource = AdminInstanceResource(aws, desired_admin(RELEASED), window(aws, CLOSED))
     result = converge(resource, check_mode=False, wait=10)
     assert result["steps"] == [CLOSE_WINDOW]
     assert aws.calls == ["PutRolePolicy"]
     assert result["diff"]["before"]["window"]["state"] == result["window"]["state"] == UNKNOWN
     assert result["diff"]["after"]["window"]["state"] == CLOSED
     assert result["warnings"] == [
-        "Could not read the admin window of role 'R'. The window is closed all the same; its earlier state is unknown."
+        "Could not read the admin window of role 'R'. The window is closed anyway; its earlier state is unknown."
     ]
 
 
 def test_a_window_that_was_not_read_must_be_readable_afterwards():
     aws = Region()
     aws.denied = ("iam:GetRolePolicy",)
-    resource = AdminInstanceResource(aws, desired(RELEASED), window(aws, CLOSED, force=True))
+    resource = AdminInstanceResource(aws, desired_admin(RELEASED), window(aws, CLOSED, force=True))
     with pytest.raises(CwagentError, match="Could not read the admin window") as failure:
         converge(resource, check_mode=False, wait=10)
     assert failure.value.details["done"] == [CLOSE_WINDOW]
@@ -311,7 +312,7 @@ def test_a_window_that_was_not_read_must_be_readable_afterwards():
 
 def test_a_window_that_was_not_read_is_read_afterwards():
     aws = Region()
-    resource = AdminInstanceResource(aws, desired(RELEASED), window(aws, CLOSED, force=True))
+    resource = AdminInstanceResource(aws, desired_admin(RELEASED), window(aws, CLOSED, force=True))
     result = converge(resource, check_mode=False, wait=10)
     assert result["diff"]["before"]["window"]["state"] == UNKNOWN
     assert result["window"]["state"] == CLOSED
@@ -319,29 +320,29 @@ def test_a_window_that_was_not_read_is_read_afterwards():
 
 
 def test_a_change_by_someone_else_while_waiting_is_not_reported_as_invalid_input():
-    aws = Region(MY_TAG)
+    aws = Region(OWN_TAG)
     resource, plan = plan_to_acquire(aws, state("shop", tag="shop"))
     with pytest.raises(CwagentError, match="i-1 does not exist") as error:
         resource.remaining(plan, State())
     assert type(error.value) is CwagentError
     with pytest.raises(ContentionError, match="i-2 has instance profile 'admin'"):
-        resource.remaining(plan, with_other("admin"))
+        resource.remaining(plan, state_with_other("admin"))
 
 
 def test_more_instances_than_a_filter_accepts_are_read_with_the_whole_region():
     aws = Region({})
     names = [f"i-{number}" for number in range(FILTER_VALUES + 1)]
-    AdminInstanceResource(aws, desired(RELEASED, *names)).read()
+    AdminInstanceResource(aws, desired_admin(RELEASED, *names)).read()
     assert aws.calls == ["DescribeTags"]
-    AdminInstanceResource(aws, desired(RELEASED, *names[1:])).read()
+    AdminInstanceResource(aws, desired_admin(RELEASED, *names[1:])).read()
     assert aws.calls == ["DescribeTags"]
 
 
 LOOK_UPS = {
-    "acquired": (desired(ACQUIRED), True),
-    "acquired, assumed to run": (replace(desired(ACQUIRED), assume_running=True), False),
-    "exclusive": (desired(EXCLUSIVE), True),
-    "released": (desired(RELEASED), True),
+    "acquired": (desired_admin(ACQUIRED), True),
+    "acquired, assumed to run": (replace(desired_admin(ACQUIRED), assume_running=True), False),
+    "exclusive": (desired_admin(EXCLUSIVE), True),
+    "released": (desired_admin(RELEASED), True),
 }
 
 
@@ -356,12 +357,12 @@ def test_an_instance_without_a_profile_is_looked_up_unless_it_is_assumed_to_run(
 
     aws.pages = recorded
     AdminInstanceResource(aws, wanted).read()
-    assert any(action == "ec2:DescribeInstances" and ME in more for action, more in requests) == is_looked_up
+    assert any(action == "ec2:DescribeInstances" and INSTANCE in more for action, more in requests) == is_looked_up
 
 
 def test_a_resource_keeps_no_state_while_it_acquires():
-    aws = Region({}, MY_TAG, MY_TAG, failures={REPLACE: 1})
-    resource = AdminInstanceResource(aws, desired(ACQUIRED), window(aws))
+    aws = Region({}, OWN_TAG, OWN_TAG, failures={REPLACE: 1})
+    resource = AdminInstanceResource(aws, desired_admin(ACQUIRED), window(aws))
     before, before_of_window = dict(vars(resource)), dict(vars(resource._window))
     read = resource.read()
     plan = resource.plan(replace(state("shop"), window=read.window, tagged=read.tagged))
@@ -375,7 +376,7 @@ def test_a_resource_keeps_no_state_while_it_acquires():
 def test_a_resource_keeps_no_state_while_it_releases(denied):
     aws = Region()
     aws.denied = denied
-    resource = AdminInstanceResource(aws, desired(RELEASED), window(aws, CLOSED))
+    resource = AdminInstanceResource(aws, desired_admin(RELEASED), window(aws, CLOSED))
     before, before_of_window = dict(vars(resource)), dict(vars(resource._window))
     with pytest.raises(CwagentError) if denied else nullcontext():
         converge(resource, check_mode=False, wait=10)

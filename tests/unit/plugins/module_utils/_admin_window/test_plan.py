@@ -35,7 +35,7 @@ NOW = datetime(2026, 11, 24, 16, 0, 30, 999999, tzinfo=UTC)
 CLOSED_POLICY = closed_policy()
 
 
-def open_for(minutes: float) -> dict[str, Any]:
+def policy_open_for(minutes: float) -> dict[str, Any]:
     return open_policy(NOW + timedelta(minutes=minutes))
 
 
@@ -43,21 +43,21 @@ def window(policy: Any = None, *keys: AccessKey, **more: Any) -> Window:
     return Window(NOW, policy, keys, **more)
 
 
-def with_statement(policy: dict[str, Any], **elements: Any) -> dict[str, Any]:
+def change_statement(policy: dict[str, Any], **elements: Any) -> dict[str, Any]:
     [statement] = policy["Statement"]
     return {**policy, "Statement": [{**statement, **elements}]}
 
 
-def with_condition(condition: dict[str, Any]) -> dict[str, Any]:
-    return with_statement(CLOSED_POLICY, Condition=condition)
+def policy_with_condition(condition: dict[str, Any]) -> dict[str, Any]:
+    return change_statement(CLOSED_POLICY, Condition=condition)
 
 
 # Policies of the same name that this collection does not write. Most allow a write that ours denies.
 MODIFIED_POLICIES = {
-    "effect allow": with_statement(CLOSED_POLICY, Effect="Allow"),
-    "one parameter only": with_statement(CLOSED_POLICY, Resource="arn:aws:ssm:*:*:parameter/AmazonCloudWatch-linux"),
-    "another action": with_statement(CLOSED_POLICY, Action="ssm:GetParameter"),
-    "action in a list": with_statement(CLOSED_POLICY, Action=["ssm:PutParameter"]),
+    "effect allow": change_statement(CLOSED_POLICY, Effect="Allow"),
+    "one parameter only": change_statement(CLOSED_POLICY, Resource="arn:aws:ssm:*:*:parameter/AmazonCloudWatch-linux"),
+    "another action": change_statement(CLOSED_POLICY, Action="ssm:GetParameter"),
+    "action in a list": change_statement(CLOSED_POLICY, Action=["ssm:PutParameter"]),
     "no statement": {**CLOSED_POLICY, "Statement": []},
     "statement without a list": {**CLOSED_POLICY, "Statement": CLOSED_POLICY["Statement"][0]},
     "one more statement": {
@@ -65,19 +65,23 @@ MODIFIED_POLICIES = {
         "Statement": [*CLOSED_POLICY["Statement"], {"Effect": "Allow", "Action": "*"}],
     },
     "an older version": {**CLOSED_POLICY, "Version": "2008-10-17"},
-    "open, effect allow": with_statement(open_for(5), Effect="Allow"),
-    "open, reversed comparison": with_condition({"DateLessThan": {"aws:CurrentTime": "2026-11-24T16:15:30Z"}}),
-    "open, another condition key": with_condition({"DateGreaterThan": {"aws:TokenIssueTime": "2099-01-01"}}),
-    "open, one more condition": with_condition(
-        {**open_for(5)["Statement"][0]["Condition"], "Bool": {"aws:SecureTransport": "false"}}
+    "open, effect allow": change_statement(policy_open_for(5), Effect="Allow"),
+    "open, reversed comparison": policy_with_condition({"DateLessThan": {"aws:CurrentTime": "2026-11-24T16:15:30Z"}}),
+    "open, another condition key": policy_with_condition({"DateGreaterThan": {"aws:TokenIssueTime": "2099-01-01"}}),
+    "open, one more condition": policy_with_condition(
+        {**policy_open_for(5)["Statement"][0]["Condition"], "Bool": {"aws:SecureTransport": "false"}}
     ),
-    "open, deadline in a list": with_condition({"DateGreaterThan": {"aws:CurrentTime": ["2026-11-24T16:15:30Z"]}}),
-    "open, deadline in another format": with_condition(
+    "open, deadline in a list": policy_with_condition(
+        {"DateGreaterThan": {"aws:CurrentTime": ["2026-11-24T16:15:30Z"]}}
+    ),
+    "open, deadline in another format": policy_with_condition(
         {"DateGreaterThan": {"aws:CurrentTime": "2026-11-24T16:15:30+00:00"}}
     ),
-    "open, deadline without padding": with_condition({"DateGreaterThan": {"aws:CurrentTime": "2026-1-4T16:15:30Z"}}),
-    "open, deadline not a date": with_condition({"DateGreaterThan": {"aws:CurrentTime": "never"}}),
-    "open, no deadline": with_condition({"DateGreaterThan": {}}),
+    "open, deadline without padding": policy_with_condition(
+        {"DateGreaterThan": {"aws:CurrentTime": "2026-1-4T16:15:30Z"}}
+    ),
+    "open, deadline not a date": policy_with_condition({"DateGreaterThan": {"aws:CurrentTime": "never"}}),
+    "open, no deadline": policy_with_condition({"DateGreaterThan": {}}),
     "empty": {},
 }
 OPEN_UNTIL, CLOSE, REMOVE = (
@@ -88,43 +92,56 @@ OPEN_UNTIL, CLOSE, REMOVE = (
 OPEN_15, OPEN_30 = OPEN_UNTIL.format("2026-11-24T16:15:30Z"), OPEN_UNTIL.format("2026-11-24T16:30:30Z")
 
 
-def of_user(summary: str) -> str:
+def summary_for_user(summary: str) -> str:
     return summary.replace("role 'P'", "user 'P'")
 
 
-def desired(state: str, minutes: int = 15, kind: str = "role") -> DesiredWindow:
+def desired_window(state: str, minutes: int = 15, kind: str = "role") -> DesiredWindow:
     return DesiredWindow(kind, "P", state, minutes)
 
 
 CASES = {
-    "open: no policy": (None, desired(OPEN), [OPEN_15]),
-    "open: closed": (CLOSED_POLICY, desired(OPEN), [OPEN_15]),
-    "open: expired": (open_for(-0.1), desired(OPEN), [OPEN_15]),
-    "open: expired long ago": (open_for(-9999), desired(OPEN), [OPEN_15]),
-    "open: same deadline": (open_for(15), desired(OPEN), []),
-    "open: again within the tolerance": (open_for(14.1), desired(OPEN), []),
-    "open: again after the tolerance": (open_for(13.9), desired(OPEN), [OPEN_15]),
-    "open: one minute, again within the tolerance": (open_for(0.6), desired(OPEN, 1), []),
+    "open: no policy": (None, desired_window(OPEN), [OPEN_15]),
+    "open: closed": (CLOSED_POLICY, desired_window(OPEN), [OPEN_15]),
+    "open: expired": (policy_open_for(-0.1), desired_window(OPEN), [OPEN_15]),
+    "open: expired long ago": (policy_open_for(-9999), desired_window(OPEN), [OPEN_15]),
+    "open: same deadline": (policy_open_for(15), desired_window(OPEN), []),
+    "open: again within the tolerance": (policy_open_for(14.1), desired_window(OPEN), []),
+    "open: again after the tolerance": (policy_open_for(13.9), desired_window(OPEN), [OPEN_15]),
+    "open: one minute, again within the tolerance": (policy_open_for(0.6), desired_window(OPEN, 1), []),
     "open: one minute, again after the tolerance": (
-        open_for(0.4),
-        desired(OPEN, 1),
+        policy_open_for(0.4),
+        desired_window(OPEN, 1),
         [OPEN_UNTIL.format("2026-11-24T16:01:30Z")],
     ),
-    "open: for fewer minutes": (open_for(60), desired(OPEN), []),
-    "open: already for the maximum": (open_for(MAX_MINUTES), desired(OPEN), []),
-    "open: for the maximum, by a clock that is slightly ahead": (open_for(MAX_MINUTES + 1), desired(OPEN), []),
-    "open: already for more than the maximum": (open_for(MAX_MINUTES + 1.1), desired(OPEN), [OPEN_15]),
-    "open: for more minutes": (open_for(15), desired(OPEN, 30), [OPEN_30]),
-    "closed: no policy": (None, desired(CLOSED), [CLOSE]),
-    "closed: closed": (CLOSED_POLICY, desired(CLOSED), []),
-    "closed: open": (open_for(15), desired(CLOSED), [CLOSE]),
-    "closed: expired": (open_for(-5), desired(CLOSED), [CLOSE]),
-    "absent: no policy": (None, desired(ABSENT), []),
-    "absent: closed": (CLOSED_POLICY, desired(ABSENT), [REMOVE]),
-    "absent: open": (open_for(15), desired(ABSENT), [REMOVE]),
-    **{f"open: modified: {name}": (policy, desired(OPEN), [OPEN_15]) for name, policy in MODIFIED_POLICIES.items()},
-    **{f"closed: modified: {name}": (policy, desired(CLOSED), [CLOSE]) for name, policy in MODIFIED_POLICIES.items()},
-    **{f"absent: modified: {name}": (policy, desired(ABSENT), [REMOVE]) for name, policy in MODIFIED_POLICIES.items()},
+    "open: for fewer minutes": (policy_open_for(60), desired_window(OPEN), []),
+    "open: already for the maximum": (policy_open_for(MAX_MINUTES), desired_window(OPEN), []),
+    "open: for the maximum, by a clock that is slightly ahead": (
+        policy_open_for(MAX_MINUTES + 1),
+        desired_window(OPEN),
+        [],
+    ),
+    "open: already for more than the maximum": (policy_open_for(MAX_MINUTES + 1.1), desired_window(OPEN), [OPEN_15]),
+    "open: for more minutes": (policy_open_for(15), desired_window(OPEN, 30), [OPEN_30]),
+    "closed: no policy": (None, desired_window(CLOSED), [CLOSE]),
+    "closed: closed": (CLOSED_POLICY, desired_window(CLOSED), []),
+    "closed: open": (policy_open_for(15), desired_window(CLOSED), [CLOSE]),
+    "closed: expired": (policy_open_for(-5), desired_window(CLOSED), [CLOSE]),
+    "absent: no policy": (None, desired_window(ABSENT), []),
+    "absent: closed": (CLOSED_POLICY, desired_window(ABSENT), [REMOVE]),
+    "absent: open": (policy_open_for(15), desired_window(ABSENT), [REMOVE]),
+    **{
+        f"open: modified: {name}": (policy, desired_window(OPEN), [OPEN_15])
+        for name, policy in MODIFIED_POLICIES.items()
+    },
+    **{
+        f"closed: modified: {name}": (policy, desired_window(CLOSED), [CLOSE])
+        for name, policy in MODIFIED_POLICIES.items()
+    },
+    **{
+        f"absent: modified: {name}": (policy, desired_window(ABSENT), [REMOVE])
+        for name, policy in MODIFIED_POLICIES.items()
+    },
 }
 
 
@@ -150,28 +167,32 @@ ACTIVATE, DEACTIVATE = "activate access key {} of user 'P'", "deactivate access 
 KEY_CASES = {
     "open: no policy": (
         window(None, INACTIVE_A, KEY_B),
-        desired(OPEN, kind="user"),
-        [of_user(OPEN_15), ACTIVATE.format("A")],
+        desired_window(OPEN, kind="user"),
+        [summary_for_user(OPEN_15), ACTIVATE.format("A")],
     ),
-    "open: open": (window(open_for(15), INACTIVE_A, KEY_B), desired(OPEN, kind="user"), [ACTIVATE.format("A")]),
+    "open: open": (
+        window(policy_open_for(15), INACTIVE_A, KEY_B),
+        desired_window(OPEN, kind="user"),
+        [ACTIVATE.format("A")],
+    ),
     "closed: open": (
-        window(open_for(15), INACTIVE_A, KEY_B),
-        desired(CLOSED, kind="user"),
-        [of_user(CLOSE), DEACTIVATE.format("B")],
+        window(policy_open_for(15), INACTIVE_A, KEY_B),
+        desired_window(CLOSED, kind="user"),
+        [summary_for_user(CLOSE), DEACTIVATE.format("B")],
     ),
     "closed: closed": (
         window(CLOSED_POLICY, KEY_A, KEY_B),
-        desired(CLOSED, kind="user"),
+        desired_window(CLOSED, kind="user"),
         [DEACTIVATE.format("A"), DEACTIVATE.format("B")],
     ),
-    "closed: closed, all keys inactive": (window(CLOSED_POLICY, INACTIVE_A), desired(CLOSED, kind="user"), []),
-    "closed: closed, no keys": (window(CLOSED_POLICY), desired(CLOSED, kind="user"), []),
+    "closed: closed, all keys inactive": (window(CLOSED_POLICY, INACTIVE_A), desired_window(CLOSED, kind="user"), []),
+    "closed: closed, no keys": (window(CLOSED_POLICY), desired_window(CLOSED, kind="user"), []),
     "absent: closed": (
         window(CLOSED_POLICY, INACTIVE_A, KEY_B),
-        desired(ABSENT, kind="user"),
-        [ACTIVATE.format("A"), of_user(REMOVE)],
+        desired_window(ABSENT, kind="user"),
+        [ACTIVATE.format("A"), summary_for_user(REMOVE)],
     ),
-    "absent: no policy": (window(None, INACTIVE_A, KEY_B), desired(ABSENT, kind="user"), []),
+    "absent: no policy": (window(None, INACTIVE_A, KEY_B), desired_window(ABSENT, kind="user"), []),
 }
 
 
@@ -183,7 +204,7 @@ def test_the_keys_of_a_user_are_activated_and_deactivated_with_the_window(curren
 @pytest.mark.parametrize(
     ("current", "state"),
     [
-        (window(open_for(15), KEY_A), CLOSED),
+        (window(policy_open_for(15), KEY_A), CLOSED),
         (window(CLOSED_POLICY, INACTIVE_A), OPEN),
         (window(None, INACTIVE_A), OPEN),
     ],
@@ -191,7 +212,7 @@ def test_the_keys_of_a_user_are_activated_and_deactivated_with_the_window(curren
 )
 def test_the_policy_of_a_user_is_written_before_its_keys_change(current, state):
     """So keys are active only while a policy limits them."""
-    actions = [step.action for step in window_plan.plan(current, desired(state, kind="user")).steps["P"]]
+    actions = [step.action for step in window_plan.plan(current, desired_window(state, kind="user")).steps["P"]]
     assert actions == ["iam:PutUserPolicy", "iam:UpdateAccessKey"]
 
 
@@ -199,22 +220,22 @@ def test_the_policy_of_a_user_is_written_before_its_keys_change(current, state):
 @pytest.mark.parametrize("state", [CLOSED, ABSENT])
 def test_nothing_is_planned_for_a_principal_that_does_not_exist(kind, state):
     missing = window(exists=False)
-    assert window_plan.plan(missing, desired(state, kind=kind)) == Plan(missing, missing, {"P": []})
+    assert window_plan.plan(missing, desired_window(state, kind=kind)) == Plan(missing, missing, {"P": []})
 
 
 @pytest.mark.parametrize("kind", ["role", "user"])
 def test_opening_is_planned_for_a_principal_that_does_not_exist(kind):
-    plan = window_plan.plan(window(exists=False), desired(OPEN, kind=kind))
+    plan = window_plan.plan(window(exists=False), desired_window(OPEN, kind=kind))
     [step] = plan.steps["P"]
     assert step.action == f"iam:Put{kind.title()}Policy"
     assert not step.done_when
     assert not step.retry_when
-    assert plan.planned == window(open_for(15))
+    assert plan.planned == window(policy_open_for(15))
 
 
 def test_an_unknown_window_is_closed_and_reported_as_unknown():
     unknown = window(is_known=False)
-    plan = window_plan.plan(unknown, desired(CLOSED))
+    plan = window_plan.plan(unknown, desired_window(CLOSED))
     assert plan.summaries == [CLOSE]
     assert plan.planned == window(CLOSED_POLICY)
     assert window_plan.to_dict(unknown) == {"state": UNKNOWN, "deadline": None, "access_keys": []}
@@ -232,7 +253,7 @@ def test_minutes_outside_the_limits_are_an_error(minutes):
 
 
 def test_the_result_has_the_deadline_and_the_keys():
-    assert window_plan.to_dict(window(open_for(15), INACTIVE_A, KEY_B)) == {
+    assert window_plan.to_dict(window(policy_open_for(15), INACTIVE_A, KEY_B)) == {
         "state": OPEN,
         "deadline": "2026-11-24T16:15:30Z",
         "access_keys": [{"id": "A", "active": False}, {"id": "B", "active": True}],
@@ -242,7 +263,7 @@ def test_the_result_has_the_deadline_and_the_keys():
 
 @pytest.mark.parametrize(("minutes", "state"), [(-60, EXPIRED), (-0.1, EXPIRED), (0, EXPIRED), (0.1, OPEN)])
 def test_a_window_is_expired_from_its_deadline_on(minutes, state):
-    result = window_plan.to_dict(window(open_for(minutes)))
+    result = window_plan.to_dict(window(policy_open_for(minutes)))
     assert (result["state"], result["deadline"] is None) == (state, False)
 
 
@@ -250,8 +271,8 @@ NOT_OPEN = {
     "principal missing": window(exists=False),
     "no policy": window(None),
     "closed": window(CLOSED_POLICY),
-    "deadline reached": window(open_for(0)),
-    "expired": window(open_for(-5)),
+    "deadline reached": window(policy_open_for(0)),
+    "expired": window(policy_open_for(-5)),
     "unknown": window(is_known=False),
     **{f"modified: {name}": window(policy) for name, policy in MODIFIED_POLICIES.items()},
 }
@@ -260,7 +281,7 @@ NOT_OPEN = {
 @pytest.mark.parametrize("kind", ["role", "user"])
 @pytest.mark.parametrize("current", NOT_OPEN.values(), ids=NOT_OPEN)
 def test_a_window_that_is_not_open_is_accepted(current, kind):
-    window_plan.check_not_open(current, desired(OPEN, kind=kind))
+    window_plan.check_not_open(current, desired_window(OPEN, kind=kind))
 
 
 @pytest.mark.parametrize("kind", ["role", "user"])
@@ -270,7 +291,7 @@ def test_an_open_window_is_contended(kind):
         r"Wait until then, or run cwagent\.iam\.restore to close it now\.$"
     )
     with pytest.raises(ContentionError, match=message):
-        window_plan.check_not_open(window(open_for(15)), desired(OPEN, kind=kind))
+        window_plan.check_not_open(window(policy_open_for(15)), desired_window(OPEN, kind=kind))
 
 
 # Properties
@@ -280,7 +301,7 @@ POLICIES = st.one_of(
     st.none(),
     st.just(CLOSED_POLICY),
     st.sampled_from([policy for policy in MODIFIED_POLICIES.values() if policy]),
-    st.integers(-2 * MAX_MINUTES * 60, MAX_MINUTES * 60).map(lambda seconds: open_for(seconds / 60)),
+    st.integers(-2 * MAX_MINUTES * 60, MAX_MINUTES * 60).map(lambda seconds: policy_open_for(seconds / 60)),
 )
 STATES = st.sampled_from([OPEN, CLOSED, ABSENT])
 DESIRED = st.builds(DesiredWindow, st.sampled_from(["role", "user"]), st.just("P"), STATES, MINUTES)
@@ -321,7 +342,7 @@ def test_a_plan_leads_to_its_planned_state(desired, data):
 def test_a_window_is_open_for_the_desired_minutes_and_never_shortened(minutes, data):
     current = data.draw(windows("role"))
     before = deadline_of(current.policy)
-    after = deadline_of(window_plan.planned_policy(current, desired(OPEN, minutes)))
+    after = deadline_of(window_plan.planned_policy(current, desired_window(OPEN, minutes)))
     length = after - NOW.replace(microsecond=0)
     assert length >= timedelta(minutes=minutes) - min(TOLERANCE, timedelta(minutes=minutes / 2))
     if before and before > NOW:
@@ -332,16 +353,16 @@ def test_a_window_is_open_for_the_desired_minutes_and_never_shortened(minutes, d
 
 @given(st.integers(2, MAX_MINUTES), st.integers(0, 59))
 def test_the_same_minutes_again_within_a_minute_change_nothing(minutes, seconds):
-    opened = window_plan.planned_window(window(CLOSED_POLICY), desired(OPEN, minutes))
+    opened = window_plan.planned_window(window(CLOSED_POLICY), desired_window(OPEN, minutes))
     later = replace(opened, read_at=NOW + timedelta(seconds=seconds))
-    assert not window_plan.plan(later, desired(OPEN, minutes)).has_changes
+    assert not window_plan.plan(later, desired_window(OPEN, minutes)).has_changes
 
 
 @given(st.lists(st.tuples(st.sampled_from([OPEN, CLOSED]), MINUTES, st.integers(0, 3600)), max_size=6))
 def test_any_sequence_of_runs_ends_with_the_latest_deadline_that_was_desired(runs):
     model, time, latest = IamWindow("role", "P", window(CLOSED_POLICY)), NOW, NOW
     for state, minutes, pause in runs:
-        apply_to(model, window_plan.plan(read(model, time), desired(state, minutes)))
+        apply_to(model, window_plan.plan(read(model, time), desired_window(state, minutes)))
         latest = max(latest, time + timedelta(minutes=minutes)) if state == OPEN else time
         deadline = deadline_of(model.window.policy)
         assert (deadline is None) == (state == CLOSED)
@@ -351,7 +372,7 @@ def test_any_sequence_of_runs_ends_with_the_latest_deadline_that_was_desired(run
 
 @given(STATES, st.integers(0, 4), st.data())
 def test_the_next_run_finishes_an_interrupted_one(state, calls, data):
-    wanted = desired(state, kind="user")
+    wanted = desired_window(state, kind="user")
     model = IamWindow("user", "P", data.draw(windows("user")))
     model.take_all(window_plan.plan(model.window, wanted).steps["P"][:calls])
     later = NOW + timedelta(seconds=20)

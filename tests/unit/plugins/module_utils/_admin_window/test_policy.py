@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import (
-    close_new,
+    close_new_window,
     closed_policy,
     deadline_of,
     open_policy,
@@ -41,7 +41,7 @@ def test_a_closed_window_has_no_deadline():
 
 
 def test_a_new_window_is_closed():
-    step = close_new("user", "P")
+    step = close_new_window("user", "P")
     assert (step.kind, step.action) == (Kind.UPDATE, "iam:PutUserPolicy")
     assert step.arguments == {"user_name": "P", "policy_name": WINDOW_POLICY, "policy_document": closed_policy()}
     assert step.summary == "close the admin window of user 'P'"

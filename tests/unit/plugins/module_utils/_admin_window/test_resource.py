@@ -42,7 +42,7 @@ class Iam(Gateway):
         return {"PolicyDocument": self.model.window.policy} if self.is_found else None
 
 
-def desired(state: str, kind: str = "role", force: bool = False) -> DesiredWindow:
+def desired_window(state: str, kind: str = "role", force: bool = False) -> DesiredWindow:
     return DesiredWindow(kind, "P", state, force=force)
 
 
@@ -51,7 +51,7 @@ def resource_of(desired: DesiredWindow, current: Window = CLOSED_WINDOW, **more:
     return WindowResource(gateway, desired, **more)
 
 
-def with_iam(current: Window, desired: DesiredWindow, is_found: bool = True) -> tuple[WindowResource, Iam]:
+def resource_with_iam(current: Window, desired: DesiredWindow, is_found: bool = True) -> tuple[WindowResource, Iam]:
     iam: Any = Iam(IamWindow(desired.kind, "P", current), is_found)
     return WindowResource(iam, desired), iam
 
@@ -67,20 +67,20 @@ def with_iam(current: Window, desired: DesiredWindow, is_found: bool = True) -> 
     ids=["opened", "closed", "removed", "opened, exists"],
 )
 def test_opening_warns_that_the_principal_does_not_exist(state, current, planned, warnings):
-    resource = resource_of(desired(state))
+    resource = resource_of(desired_window(state))
     plan = resource.plan(current)
     assert (plan.planned, resource.warnings(plan)) == (planned, warnings)
     assert resource.to_diff(current) == {"state": ABSENT, "deadline": None, "access_keys": []}
 
 
 def test_an_open_window_is_accepted_by_default():
-    resource = resource_of(desired(OPEN))
+    resource = resource_of(desired_window(OPEN))
     resource.check_preconditions(OPEN_WINDOW)
     assert not resource.plan(OPEN_WINDOW).has_changes
 
 
 def test_an_open_window_is_contended_if_the_user_wants_that():
-    resource = resource_of(desired(OPEN), fail_if_open=True)
+    resource = resource_of(desired_window(OPEN), fail_if_open=True)
     with pytest.raises(ContentionError, match="is open until"):
         resource.check_preconditions(OPEN_WINDOW)
     resource.check_preconditions(CLOSED_WINDOW)
@@ -90,7 +90,7 @@ def test_an_open_window_is_contended_if_the_user_wants_that():
 
 def test_a_forced_close_of_a_role_reads_the_window_only_afterwards():
     """IAM can still show the window as it was before it was opened."""
-    resource, iam = with_iam(OPEN_WINDOW, desired(CLOSED, force=True))
+    resource, iam = resource_with_iam(OPEN_WINDOW, desired_window(CLOSED, force=True))
     current = resource.read()
     assert resource.to_diff(current)["state"] == UNKNOWN
     plan = resource.plan(current)
@@ -104,7 +104,7 @@ def test_a_forced_close_of_a_role_reads_the_window_only_afterwards():
 
 
 def test_a_forced_close_waits_until_iam_shows_the_closed_window():
-    resource, iam = with_iam(OPEN_WINDOW, desired(CLOSED, force=True))
+    resource, iam = resource_with_iam(OPEN_WINDOW, desired_window(CLOSED, force=True))
     plan = resource.plan(resource.read())
     assert resource.remaining(plan, resource.read()) == ["close the admin window of role 'P'"]
     iam.is_found = False  # the role was deleted since
@@ -113,16 +113,16 @@ def test_a_forced_close_waits_until_iam_shows_the_closed_window():
 
 
 READ_CASES = {
-    "closed without force": desired(CLOSED),
-    "opened": desired(OPEN, force=True),
-    "removed": desired(ABSENT, force=True),
-    "closed, of a user, who has keys": desired(CLOSED, kind="user", force=True),
+    "closed without force": desired_window(CLOSED),
+    "opened": desired_window(OPEN, force=True),
+    "removed": desired_window(ABSENT, force=True),
+    "closed, of a user, who has keys": desired_window(CLOSED, kind="user", force=True),
 }
 
 
 @pytest.mark.parametrize("wanted", READ_CASES.values(), ids=READ_CASES)
 def test_the_window_is_read_if_that_matters(wanted):
-    resource, iam = with_iam(Window(NOW), wanted, is_found=False)
+    resource, iam = resource_with_iam(Window(NOW), wanted, is_found=False)
     assert resource.read() == MISSING
     kind = wanted.kind.title()
     assert iam.reads == [f"iam:Get{kind}Policy", f"iam:Get{kind}"]
@@ -132,7 +132,7 @@ def test_force_closes_a_window_that_looks_closed():
     """It can have been opened a moment before."""
     key_a, key_b = AccessKey("A", active=False), AccessKey("B")
     current = replace(CLOSED_WINDOW, keys=(key_a, key_b))
-    closing = desired(CLOSED, kind="user", force=True)
+    closing = desired_window(CLOSED, kind="user", force=True)
     deactivate_b = "deactivate access key B of user 'P'"
     assert window_plan.plan(current, replace(closing, force=False)).summaries == [deactivate_b]
     resource = resource_of(closing)
@@ -147,7 +147,7 @@ def test_force_closes_a_window_that_looks_closed():
 
 
 def test_waiting_does_not_make_the_deadline_look_too_early():
-    resource = resource_of(desired(OPEN))
+    resource = resource_of(desired_window(OPEN))
     plan = resource.plan(CLOSED_WINDOW)
     later = replace(plan.planned, read_at=NOW + timedelta(minutes=10))
     assert resource.remaining(plan, later) == []
@@ -156,11 +156,11 @@ def test_waiting_does_not_make_the_deadline_look_too_early():
 
 
 def test_a_window_that_cannot_be_read_is_closed_with_a_warning():
-    resource = resource_of(desired(CLOSED), OPEN_WINDOW)
+    resource = resource_of(desired_window(CLOSED), OPEN_WINDOW)
     plan = resource.plan(UNREADABLE)
     assert plan.summaries == ["close the admin window of role 'P'"]
     assert resource.warnings(plan) == [
-        "Could not read the window. The window is closed all the same; its earlier state is unknown."
+        "Could not read the window. The window is closed anyway; its earlier state is unknown."
     ]
     assert resource.remaining(plan, UNREADABLE) == []
     assert resource.to_result(plan, UNREADABLE)["window"]["state"] == UNKNOWN
@@ -168,14 +168,14 @@ def test_a_window_that_cannot_be_read_is_closed_with_a_warning():
 
 
 def test_a_window_that_could_be_read_before_must_be_readable_afterwards():
-    resource = resource_of(desired(CLOSED))
+    resource = resource_of(desired_window(CLOSED))
     with pytest.raises(AwsApiError, match="Could not read the window"):
         resource.remaining(resource.plan(OPEN_WINDOW), UNREADABLE)
 
 
 @pytest.mark.parametrize("force", [False, True], ids=["read", "not read"])
 def test_a_resource_keeps_no_state(force):
-    resource, _ = with_iam(OPEN_WINDOW, desired(CLOSED, force=force))
+    resource, _ = resource_with_iam(OPEN_WINDOW, desired_window(CLOSED, force=force))
     before = dict(vars(resource))
     current = resource.read()
     resource.check_preconditions(current)

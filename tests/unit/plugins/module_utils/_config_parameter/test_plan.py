@@ -31,7 +31,7 @@ CONFIG = {"agent": {"interval": 60, "debug": True}, "metrics": {"namespace": "ü
 TEXT = '{"agent":{"interval":60,"debug":true},"metrics":{"namespace":"ü"}}'
 
 
-def sized(size: int, fill: str = "ü") -> dict[str, Any]:
+def config_of_size(size: int, fill: str = "ü") -> dict[str, Any]:
     """A configuration of this size in bytes. Most characters take two, so that counting characters would differ."""
     room = size - len('{"agent":""}')
     return {"agent": fill * (room // 2) + "x" * (room % 2)}
@@ -62,9 +62,9 @@ def parameter(config: dict[str, Any]) -> Parameter:
     ],
 )
 def test_the_smallest_tier_that_fits_is_selected(current_size, size, declared_tier, tier):
-    desired = declare(sized(size), declared_tier)
+    desired = declare(config_of_size(size), declared_tier)
     assert len(desired.value.encode()) == size
-    current = None if current_size is None else parameter(sized(current_size))
+    current = None if current_size is None else parameter(config_of_size(current_size))
     assert config_plan.select_tier(current, desired) == tier
 
 
@@ -73,7 +73,7 @@ def test_the_smallest_tier_that_fits_is_selected(current_size, size, declared_ti
 )
 def test_a_configuration_over_the_limit_is_an_error(size, declared_tier, limit):
     with pytest.raises(InvalidInput, match=f"{size} bytes when minified; Parameter Store takes {limit} in the"):
-        config_plan.select_tier(None, declare(sized(size), declared_tier))
+        config_plan.select_tier(None, declare(config_of_size(size), declared_tier))
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_lists_in_another_order_are_not_equivalent():
 @pytest.mark.parametrize("current", [None, Parameter(TEXT)])
 def test_a_configuration_over_the_limit_is_an_error_whatever_is_stored(current):
     with pytest.raises(InvalidInput, match="8193 bytes"):
-        config_plan.plan(current, declare(sized(8193)))
+        config_plan.plan(current, declare(config_of_size(8193)))
 
 
 def test_a_parameter_is_deleted():

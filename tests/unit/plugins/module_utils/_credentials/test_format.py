@@ -15,7 +15,7 @@ KEY = SavedKey("AKIA1", "se/cret+%=", "eu-central-1")
 FIELDS = {"aws_access_key_id": "AKIA1", "aws_secret_access_key": "se/cret+%=", "region": "eu-central-1"}
 
 
-def without(field):
+def fields_without(field):
     return {key: value for key, value in FIELDS.items() if key != field}
 
 
@@ -30,10 +30,10 @@ def test_a_key_in_a_file_is_read_back(key):
     [
         (FIELDS, KEY),
         ({**FIELDS, "keys_before": ["AKIA0"]}, KEY),
-        (without("region"), SavedKey("AKIA1", "se/cret+%=")),
+        (fields_without("region"), SavedKey("AKIA1", "se/cret+%=")),
         ({**FIELDS, "region": None}, SavedKey("AKIA1", "se/cret+%=")),
-        (without("aws_access_key_id"), None),
-        (without("aws_secret_access_key"), None),
+        (fields_without("aws_access_key_id"), None),
+        (fields_without("aws_secret_access_key"), None),
         ({**FIELDS, "aws_secret_access_key": ""}, None),
         ({**FIELDS, "aws_secret_access_key": "a\n[other]"}, None),
         ({**FIELDS, "aws_access_key_id": 1}, None),

@@ -74,7 +74,7 @@ def test_a_folder_that_cannot_be_used_is_refused(tmp_path):
 @pytest.mark.parametrize("variable", CONTAINER_VARIABLES)
 def test_files_in_an_execution_environment_are_refused(tmp_path, monkeypatch, variable):
     monkeypatch.setenv(variable, "1")
-    with pytest.raises(InvalidInput, match=r"container that is deleted .* set credentials\.allow_ephemeral to true"):
+    with pytest.raises(InvalidInput, match=r"container that is deleted .*allow_ephemeral to true .*_credentials_force"):
         store(directory=str(tmp_path))
 
 

@@ -40,40 +40,40 @@ def state(*associations: Association, instance_state: str = "running", **more: A
     return State({"i-1": Instance("i-1", instance_state, associations)}, **{"profile": PROFILE, **more})
 
 
-def desired(on_existing: str = FAIL, **more: Any) -> DesiredProfile:
+def desired_profile(on_existing: str = FAIL, **more: Any) -> DesiredProfile:
     return DesiredProfile("P", on_existing=on_existing, **more)
 
 
 CASES = {
-    "no profile": (state(), desired(), [ASSOCIATE]),
-    "no profile, stopped": (state(instance_state="stopped"), desired(), [ASSOCIATE]),
-    "no profile, keep": (state(), desired(KEEP), [ASSOCIATE]),
-    "no profile, desired one does not exist yet": (state(profile=None), desired(), [ASSOCIATE]),
-    "no profile, exclusive": (state(), desired(exclusive=True), [ASSOCIATE]),
-    "same": (state(CURRENT_P), desired(), []),
-    "same, without an id": (state(replace(CURRENT_P, profile_id=None)), desired(), []),
-    "same, replace": (state(CURRENT_P), desired(REPLACE), []),
-    "other, replace": (state(SHOP), desired(REPLACE), [REPLACE_SHOP]),
-    "other, keep": (state(SHOP), desired(KEEP), []),
+    "no profile": (state(), desired_profile(), [ASSOCIATE]),
+    "no profile, stopped": (state(instance_state="stopped"), desired_profile(), [ASSOCIATE]),
+    "no profile, keep": (state(), desired_profile(KEEP), [ASSOCIATE]),
+    "no profile, desired one does not exist yet": (state(profile=None), desired_profile(), [ASSOCIATE]),
+    "no profile, exclusive": (state(), desired_profile(exclusive=True), [ASSOCIATE]),
+    "same": (state(CURRENT_P), desired_profile(), []),
+    "same, without an id": (state(replace(CURRENT_P, profile_id=None)), desired_profile(), []),
+    "same, replace": (state(CURRENT_P), desired_profile(REPLACE), []),
+    "other, replace": (state(SHOP), desired_profile(REPLACE), [REPLACE_SHOP]),
+    "other, keep": (state(SHOP), desired_profile(KEEP), []),
     "other, replace, stopped": (
         state(SHOP, instance_state="stopped"),
-        desired(REPLACE),
+        desired_profile(REPLACE),
         [DISASSOCIATE_SHOP, ASSOCIATE],
     ),
-    "deleted": (state(DELETED_P), desired(), [REPLACE_P]),
-    "deleted, keep": (state(DELETED_P), desired(KEEP), [REPLACE_P]),
-    "deleted, stopping": (state(DELETED_P, instance_state="stopping"), desired(), [DISASSOCIATE, ASSOCIATE]),
-    "deleted, new one does not exist yet": (state(DELETED_P, profile=None), desired(), [REPLACE_P]),
-    "being replaced, replace": (state(SHOP, CURRENT_P), desired(REPLACE), [REPLACE_SHOP]),
-    "being replaced, in another order, replace": (state(CURRENT_P, SHOP), desired(REPLACE), [REPLACE_SHOP]),
-    "being replaced, keep": (state(CURRENT_P, SHOP), desired(KEEP), []),
-    "absent: no profile": (state(), desired(present=False), []),
-    "absent: same": (state(CURRENT_P), desired(present=False), [DISASSOCIATE]),
-    "absent: deleted": (state(DELETED_P, profile=None), desired(present=False), [DISASSOCIATE]),
-    "absent: other": (state(SHOP), desired(present=False), []),
-    "absent: being replaced": (state(SHOP, CURRENT_P), desired(present=False), [DISASSOCIATE]),
-    "absent: terminated": (state(instance_state="terminated"), desired(present=False), []),
-    "absent: unknown instance": (State({"i-1": None}), desired(present=False), []),
+    "deleted": (state(DELETED_P), desired_profile(), [REPLACE_P]),
+    "deleted, keep": (state(DELETED_P), desired_profile(KEEP), [REPLACE_P]),
+    "deleted, stopping": (state(DELETED_P, instance_state="stopping"), desired_profile(), [DISASSOCIATE, ASSOCIATE]),
+    "deleted, new one does not exist yet": (state(DELETED_P, profile=None), desired_profile(), [REPLACE_P]),
+    "being replaced, replace": (state(SHOP, CURRENT_P), desired_profile(REPLACE), [REPLACE_SHOP]),
+    "being replaced, in another order, replace": (state(CURRENT_P, SHOP), desired_profile(REPLACE), [REPLACE_SHOP]),
+    "being replaced, keep": (state(CURRENT_P, SHOP), desired_profile(KEEP), []),
+    "absent: no profile": (state(), desired_profile(present=False), []),
+    "absent: same": (state(CURRENT_P), desired_profile(present=False), [DISASSOCIATE]),
+    "absent: deleted": (state(DELETED_P, profile=None), desired_profile(present=False), [DISASSOCIATE]),
+    "absent: other": (state(SHOP), desired_profile(present=False), []),
+    "absent: being replaced": (state(SHOP, CURRENT_P), desired_profile(present=False), [DISASSOCIATE]),
+    "absent: terminated": (state(instance_state="terminated"), desired_profile(present=False), []),
+    "absent: unknown instance": (State({"i-1": None}), desired_profile(present=False), []),
 }
 
 
@@ -88,21 +88,21 @@ def test_plan(current, desired, steps):
 INVALID = {
     "other": (
         state(SHOP),
-        desired(),
+        desired_profile(),
         "^Instance i-1 has instance profile 'shop'; set on_existing to replace to associate 'P' in its place, or",
     ),
-    "being replaced": (state(SHOP, CURRENT_P), desired(), "has instance profile 'shop'"),
-    "unknown": (State({"i-1": None}, PROFILE), desired(REPLACE), "i-1 does not exist"),
-    "terminated": (state(instance_state="terminated"), desired(), "i-1 is terminated"),
-    "shutting down": (state(instance_state="shutting-down"), desired(), "i-1 is shutting-down"),
+    "being replaced": (state(SHOP, CURRENT_P), desired_profile(), "has instance profile 'shop'"),
+    "unknown": (State({"i-1": None}, PROFILE), desired_profile(REPLACE), "i-1 does not exist"),
+    "terminated": (state(instance_state="terminated"), desired_profile(), "i-1 is terminated"),
+    "shutting down": (state(instance_state="shutting-down"), desired_profile(), "i-1 is shutting-down"),
     "exclusive, other holders": (
         state(CURRENT_P, other_holders=frozenset({"i-9", "i-8"})),
-        desired(exclusive=True),
+        desired_profile(exclusive=True),
         "is associated with other instances too: i-8, i-9",
     ),
     "exclusive, other holders, absent": (
         state(CURRENT_P, other_holders=frozenset({"i-9"})),
-        desired(exclusive=True, present=False),
+        desired_profile(exclusive=True, present=False),
         "is associated with other instances too: i-9",
     ),
 }
@@ -116,11 +116,11 @@ def test_an_instance_that_cannot_get_the_profile_is_an_error(current, desired, m
 
 def test_another_profile_is_an_error_that_says_what_to_do():
     with pytest.raises(InvalidInput, match=r"or attach the agent's policies to the role in 'shop'\.$"):
-        profile_plan.plan(state(SHOP), desired())
+        profile_plan.plan(state(SHOP), desired_profile())
 
 
 def test_other_holders_matter_only_if_exclusive():
-    assert not profile_plan.plan(state(CURRENT_P, other_holders=frozenset({"i-9"})), desired()).has_changes
+    assert not profile_plan.plan(state(CURRENT_P, other_holders=frozenset({"i-9"})), desired_profile()).has_changes
 
 
 def test_all_problems_are_reported_at_once_and_nothing_is_planned():
@@ -128,20 +128,20 @@ def test_all_problems_are_reported_at_once_and_nothing_is_planned():
         {"i-1": None, "i-2": Instance("i-2", "running", (SHOP,)), "i-3": Instance("i-3", "running")}, PROFILE
     )
     with pytest.raises(InvalidInput, match=r"i-1 does not exist .* i-2 has instance profile"):
-        profile_plan.plan(current, desired())
+        profile_plan.plan(current, desired_profile())
 
 
 @pytest.mark.parametrize("current", [state(), state(DELETED_P)], ids=["no profile", "deleted"])
 def test_an_association_is_retried_until_ec2_knows_the_profile(current):
-    [[step]] = profile_plan.plan(current, desired()).steps.values()
+    [[step]] = profile_plan.plan(current, desired_profile()).steps.values()
     assert step.retry_when == ASSOCIATION_RETRY_CODES >= {"InvalidParameterValue"}
 
 
 def test_steps_know_that_the_profile_does_not_exist():
     missing = state(SHOP, instance_state="stopped", profile=None, is_missing=True)
-    contexts = [step.context for step in profile_plan.plan(missing, desired(REPLACE)).steps["i-1"]]
+    contexts = [step.context for step in profile_plan.plan(missing, desired_profile(REPLACE)).steps["i-1"]]
     assert contexts == [MissingProfile("P")] * 2
-    [step] = profile_plan.plan(state(profile=None), desired()).steps["i-1"]
+    [step] = profile_plan.plan(state(profile=None), desired_profile()).steps["i-1"]
     assert step.context is None
 
 
@@ -154,12 +154,12 @@ def test_a_long_list_is_read_a_few_times_only():
             return super().items()
 
     instances = Counted({f"i-{number}": Instance(f"i-{number}", "running", (SHOP,)) for number in range(50)})
-    profile_plan.plan(State(instances, PROFILE), desired(KEEP))
+    profile_plan.plan(State(instances, PROFILE), desired_profile(KEEP))
     assert Counted.times <= 2
 
 
 def test_an_association_that_has_ended_counts_as_disassociated():
-    [[step]] = profile_plan.plan(state(CURRENT_P), desired(present=False)).steps.values()
+    [[step]] = profile_plan.plan(state(CURRENT_P), desired_profile(present=False)).steps.values()
     assert step.done_when == {"InvalidAssociationID.NotFound"}
 
 
@@ -168,7 +168,7 @@ def test_the_result_has_the_profiles_before_and_after():
         {"i-2": Instance("i-2", "running", (SHOP,)), "i-1": Instance("i-1", "running"), "i-3": None}, PROFILE
     )
     assert profile_plan.to_dict(current) == {"instances": {"i-2": "shop", "i-1": None, "i-3": None}}
-    planned = profile_plan.planned_state(current, desired(REPLACE))
+    planned = profile_plan.planned_state(current, desired_profile(REPLACE))
     assert profile_plan.to_result(current, planned) == [
         {"instance_id": "i-2", "profile_before": "shop", "profile": "P"},
         {"instance_id": "i-1", "profile_before": None, "profile": "P"},
@@ -179,18 +179,18 @@ def test_the_result_has_the_profiles_before_and_after():
 WARNINGS = {
     "kept, policies missing": (
         state(SHOP, missing_policies={"shop": ["A", "B"]}),
-        desired(KEEP),
+        desired_profile(KEEP),
         ["instance i-1 keeps instance profile 'shop', whose role lacks A, B"],
     ),
-    "kept, no policy missing": (state(SHOP, missing_policies={"shop": []}), desired(KEEP), []),
+    "kept, no policy missing": (state(SHOP, missing_policies={"shop": []}), desired_profile(KEEP), []),
     "kept, policies unknown": (
         state(SHOP, profile=None),
-        desired(KEEP),
+        desired_profile(KEEP),
         ["instance i-1 keeps instance profile 'shop'"],
     ),
-    "replaced": (state(SHOP), desired(REPLACE), []),
-    "absent": (state(SHOP), desired(present=False), []),
-    "same": (state(CURRENT_P), desired(), []),
+    "replaced": (state(SHOP), desired_profile(REPLACE), []),
+    "absent": (state(SHOP), desired_profile(present=False), []),
+    "same": (state(CURRENT_P), desired_profile(), []),
 }
 
 

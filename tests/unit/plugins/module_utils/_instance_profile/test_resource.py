@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws, Deadline
+from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import (
     KEEP,
@@ -18,6 +18,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import AssociationResource
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, apply
 from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import InstanceProfile
+from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 SHOP_ARN = "arn:aws:iam::123456789012:instance-profile/shop"
 SHOP = Association("o", SHOP_ARN)

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._names import agent_policies
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.checks import check_inputs, fail_on_problems
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import agent_policies
 
 REGION = "eu-central-1"
 INSTANCE, OTHER_INSTANCE = "i-0123456789abcdef0", "i-12345678"
@@ -200,5 +200,5 @@ def test_the_profiles_to_delete_are_returned_with_the_instances_that_may_have_th
     assert (found.profiles_to_delete, found.expected_instance_ids) == (["P"], [INSTANCE])
 
 
-def test_no_problems_are_no_error() -> None:
+def test_no_problems_are_not_an_error() -> None:
     fail_on_problems([])

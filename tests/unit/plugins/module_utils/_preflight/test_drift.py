@@ -46,11 +46,11 @@ def account_as_desired() -> Account:
 def drift_of(account: Account, desired: DesiredAccess = DESIRED) -> list[str]:
     answers: dict[str, Any] = {}
     return find_drift(
-        desired, {region: CachingAws(in_region(account, region), region, answers) for region in (HERE, THERE)}
+        desired, {region: CachingAws(client_factory_in(account, region), region, answers) for region in (HERE, THERE)}
     )
 
 
-def in_region(account: Account, region: str) -> Callable[..., Any]:
+def client_factory_in(account: Account, region: str) -> Callable[..., Any]:
     return lambda service, config: account.client(service, config, region)
 
 
@@ -250,7 +250,7 @@ def test_a_denied_call_is_an_error(operation: str) -> None:
 class TestCachingAws:
     def test_the_same_call_is_made_once(self) -> None:
         account = account_as_desired()
-        aws = CachingAws(in_region(account, HERE), HERE, {})
+        aws = CachingAws(client_factory_in(account, HERE), HERE, {})
         answers = [aws.call("iam:GetRole", "read the role", RoleName="Server") for _ in range(2)]
         assert answers[0]["Role"]["RoleName"] == "Server"
         assert answers[0] is answers[1]
@@ -258,13 +258,13 @@ class TestCachingAws:
 
     def test_calls_with_other_arguments_are_made(self) -> None:
         account = account_as_desired()
-        aws = CachingAws(in_region(account, HERE), HERE, {})
+        aws = CachingAws(client_factory_in(account, HERE), HERE, {})
         names = [aws.call("iam:GetRole", "read", RoleName=name)["Role"]["RoleName"] for name in ("Server", "Admin")]
         assert names == ["Server", "Admin"]
 
     def test_other_operations_with_the_same_arguments_are_called(self) -> None:
         account = account_as_desired()
-        aws = CachingAws(in_region(account, HERE), HERE, {})
+        aws = CachingAws(client_factory_in(account, HERE), HERE, {})
         aws.call("iam:GetRole", "read the role", RoleName="Server")
         aws.call("iam:ListAttachedRolePolicies", "list its policies", RoleName="Server")
         assert account.operations == ["get_role", "list_attached_role_policies"]
@@ -272,7 +272,7 @@ class TestCachingAws:
     def test_regions_share_the_answers_of_iam_only(self) -> None:
         account, answers = account_as_desired(), {}
         for region in (HERE, THERE):
-            aws = CachingAws(in_region(account, region), region, answers)
+            aws = CachingAws(client_factory_in(account, region), region, answers)
             aws.call("iam:GetRole", "read the role", RoleName="Server")
             aws.call("ec2:DescribeTags", "read the tags")
         assert [(region, operation) for region, operation, _arguments in account.calls] == [
@@ -283,7 +283,7 @@ class TestCachingAws:
 
     def test_an_error_of_aws_is_remembered(self) -> None:
         account = account_as_desired()
-        aws = CachingAws(in_region(account, HERE), HERE, {})
+        aws = CachingAws(client_factory_in(account, HERE), HERE, {})
         for _ in range(2):
             with pytest.raises(AwsApiError) as failure:
                 aws.call("iam:GetRole", "read the role", RoleName="Missing")
@@ -293,7 +293,7 @@ class TestCachingAws:
     def test_a_call_without_an_answer_is_made_again(self) -> None:
         account = account_as_desired()
         account.errors["get_role"] = EndpointConnectionError(endpoint_url="https://iam")
-        aws = CachingAws(in_region(account, HERE), HERE, {})
+        aws = CachingAws(client_factory_in(account, HERE), HERE, {})
         with pytest.raises(CwagentError, match="could not be reached"):
             aws.call("iam:GetRole", "read the role", RoleName="Server")
         account.errors.clear()

@@ -49,13 +49,13 @@ def problems_of(inputs: Inputs, account: Account) -> list[str]:
     return problems
 
 
-def test_aws_is_not_asked_without_inputs() -> None:
+def test_aws_is_not_called_without_inputs() -> None:
     account = account_as_desired()
     assert result_of(NO_INPUTS, account) == {"warnings": []}
     assert account.calls == []
 
 
-def test_instances_that_exist_are_no_problem() -> None:
+def test_instances_that_exist_are_not_a_problem() -> None:
     account = account_as_desired()
     assert result_of(INSTANCES, account) == {"warnings": []}
     assert account.operations == ["describe_instances"] * 2
@@ -149,7 +149,7 @@ def test_other_instances_with_a_profile_to_delete_are_reported_from_all_regions(
     ]
 
 
-def test_expected_instances_and_other_profiles_are_no_problem() -> None:
+def test_expected_instances_and_other_profiles_are_not_a_problem() -> None:
     inputs = replace(DELETION, expected_instance_ids=[INSTANCE, SECOND, OTHER])
     assert result_of(inputs, account_with_holders()) == {"warnings": []}
 

@@ -7,14 +7,14 @@ from declarations import ADMIN, BOUNDARY, CUSTOM, SERVER, SSM_CORE, SSM_DEPRECAT
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._principal import options
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.options import PRINCIPAL_SPEC, declared
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.options import PRINCIPAL_SPEC, declared_principal
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import Declared, PrincipalState
 
 
 def declare(region: str | None = "eu-central-1", **params: Any) -> Declared:
     """What these options declare, with the defaults of all others."""
     defaults = {option: settings.get("default") for option, settings in PRINCIPAL_SPEC.items()}
-    return declared({**defaults, "access": "server", **params}, region)
+    return declared_principal({**defaults, "access": "server", **params}, region)
 
 
 def test_declared():
@@ -68,7 +68,7 @@ def test_options_that_aws_would_refuse_are_invalid(params, message):
 
 
 def test_boundary_none_removes_the_boundary():
-    assert declare(permissions_boundary="none").planned(PrincipalState(boundary=BOUNDARY)).boundary is None
+    assert declare(permissions_boundary="none").planned_state(PrincipalState(boundary=BOUNDARY)).boundary is None
 
 
 @pytest.mark.parametrize(

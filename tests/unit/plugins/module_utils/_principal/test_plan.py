@@ -13,7 +13,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import
     PrincipalState,
     principal_to_dict,
     tag_steps,
-    unmanaged,
+    unmanaged_policies,
     update_steps,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._user.plan import User
@@ -47,14 +47,14 @@ def test_exclusive_removes_unmanaged_inline_policies_and_keeps_the_admin_window(
     ids=["omitted", "none", "set"],
 )
 def test_planned_boundary(declared, planned):
-    assert declare(boundary=declared).planned(PrincipalState(boundary=OTHER_BOUNDARY)).boundary == planned
+    assert declare(boundary=declared).planned_state(PrincipalState(boundary=OTHER_BOUNDARY)).boundary == planned
 
 
 def test_unmanaged_lists_policies_and_then_inline_policies_in_order():
     current = PrincipalState(
         policies=frozenset({SERVER, ADMIN, CUSTOM, UNMANAGED}), inline=frozenset({WINDOW_POLICY, "b", "a"})
     )
-    assert unmanaged(current, declare(further=frozenset({CUSTOM}))) == [
+    assert unmanaged_policies(current, declare(further=frozenset({CUSTOM}))) == [
         f"policy {UNMANAGED}",
         "inline policy 'a'",
         "inline policy 'b'",
@@ -84,7 +84,7 @@ def test_the_kinds_of_the_steps():
     ]
 
 
-def test_removing_a_boundary_that_does_not_exist_is_no_error():
+def test_removing_a_boundary_that_does_not_exist_is_not_an_error():
     [step] = update_steps("user", "U", PrincipalState(boundary=CUSTOM), PrincipalState())
     assert step.done_when == NOT_FOUND_CODES
 
@@ -95,7 +95,7 @@ def test_a_principal_at_the_policy_quota_can_change_its_access():
     assert len(principal.policies) == MAX_POLICIES
     iam = Iam()
     iam.put_user(User("U", principal))
-    iam.take_all(update_steps("user", "U", principal, declare().planned(principal)))
+    iam.take_all(update_steps("user", "U", principal, declare().planned_state(principal)))
     assert SERVER in iam.users["U"].policies
 
 

@@ -24,7 +24,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY, agent_policies
+from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import (
     DELETE_RETRY_CODES,
     NEW_ENTITY_RETRY_CODES,
@@ -32,6 +32,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._plan import (
     Kind,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import PrincipalState
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import agent_policies
 from ansible_collections.cwagent.iam.plugins.module_utils._role import plan as role_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import DesiredRole, InstanceProfile, Role, State
 
@@ -53,7 +54,7 @@ def trust(*statements: dict[str, Any]) -> dict[str, Any]:
     return {"Version": "2012-10-17", "Statement": list(statements)}
 
 
-def desired(**options: Any) -> DesiredRole:
+def desired_role(**options: Any) -> DesiredRole:
     settings = {key: options.pop(key) for key in ("description", "max_session_duration") if key in options}
     return DesiredRole("R", declare(**options), profile="P", **settings)
 
@@ -61,7 +62,7 @@ def desired(**options: Any) -> DesiredRole:
 def state(
     role: Role | None = None, profile: InstanceProfile | None = None, others: Any = (), **principal: Any
 ) -> State:
-    """The state that ``desired()`` declares, with these differences."""
+    """The state that ``desired_role()`` declares, with these differences."""
     role = role or Role("R", TRUST)
     return State(
         replace(role, principal=PrincipalState(**{"policies": frozenset({SERVER}), **principal})),
@@ -84,87 +85,103 @@ SET_TRUST = "set the trust policy of role 'R'"
 SET_SETTINGS = "set the description and the session duration of role 'R'"
 
 PRESENT = {
-    "nothing exists": (State(), desired(), [CREATE_ROLE, ATTACH_SERVER, CREATE_PROFILE, ADD_TO_PROFILE]),
-    "no difference": (state(), desired(), []),
-    "detached policy": (state_with(), desired(), [ATTACH_SERVER]),
-    "admin policy on a server role": (state_with(SERVER, ADMIN), desired(), [DETACH_ADMIN]),
+    "nothing exists": (State(), desired_role(), [CREATE_ROLE, ATTACH_SERVER, CREATE_PROFILE, ADD_TO_PROFILE]),
+    "no difference": (state(), desired_role(), []),
+    "detached policy": (state_with(), desired_role(), [ATTACH_SERVER]),
+    "admin policy on a server role": (state_with(SERVER, ADMIN), desired_role(), [DETACH_ADMIN]),
     "server policy on an admin role": (
         state_with(SERVER),
-        desired(access="admin"),
+        desired_role(access="admin"),
         [ATTACH.format("CloudWatchAgentAdminPolicy"), DETACH.format("CloudWatchAgentServerPolicy")],
     ),
-    "SSM omitted": (state_with(SERVER, SSM_CORE, SSM_DEPRECATED), desired(), []),
+    "SSM omitted": (state_with(SERVER, SSM_CORE, SSM_DEPRECATED), desired_role(), []),
     "SSM none": (
         state_with(SERVER, SSM_CORE, SSM_DEPRECATED),
-        desired(ssm_policy="none"),
+        desired_role(ssm_policy="none"),
         [DETACH_SSM, DETACH_DEPRECATED],
     ),
     "SSM core": (
         state_with(SERVER, SSM_DEPRECATED),
-        desired(ssm_policy="AmazonSSMManagedInstanceCore"),
+        desired_role(ssm_policy="AmazonSSMManagedInstanceCore"),
         [ATTACH_SSM, DETACH_DEPRECATED],
     ),
     "SSM deprecated": (
         state_with(SERVER, SSM_CORE),
-        desired(ssm_policy="AmazonEC2RoleforSSM"),
+        desired_role(ssm_policy="AmazonEC2RoleforSSM"),
         [ATTACH_DEPRECATED, DETACH_SSM],
     ),
-    "additional policy": (state(), desired(further=frozenset({CUSTOM})), [ATTACH.format("mine")]),
-    "trust policy replaced": (state(Role("R", trust(TRUST_LAMBDA))), desired(), [SET_TRUST]),
-    "trust with a condition only": (state(Role("R", trust(TRUST_ON_CONDITION))), desired(), [SET_TRUST]),
-    "trust denied": (state(Role("R", trust(DENY_EC2))), desired(), [SET_TRUST]),
-    "trust and deny": (state(Role("R", trust(TRUST_EC2, DENY_EC2))), desired(), []),
-    "trust and deny, exclusive": (state(Role("R", trust(TRUST_EC2, DENY_EC2))), desired(exclusive=True), [SET_TRUST]),
-    "trust denied, exclusive": (state(Role("R", trust(DENY_EC2))), desired(exclusive=True), [SET_TRUST]),
-    "trust of anyone": (state(Role("R", trust(TRUST_ANYONE))), desired(), [SET_TRUST]),
-    "trust for another action": (state(Role("R", trust(TRUST_FOR_TAGS))), desired(), [SET_TRUST]),
-    "trust as a single statement": (state(Role("R", {"Version": "2012-10-17", "Statement": TRUST_EC2})), desired(), []),
-    "trust in lists": (state(Role("R", trust(TRUST_EC2_IN_LISTS))), desired(), []),
-    "no profile": (replace(state(), profile=None), desired(), [CREATE_PROFILE, ADD_TO_PROFILE]),
-    "profile without its role": (state(profile=InstanceProfile("P")), desired(), [ADD_TO_PROFILE]),
+    "additional policy": (state(), desired_role(further=frozenset({CUSTOM})), [ATTACH.format("mine")]),
+    "trust policy replaced": (state(Role("R", trust(TRUST_LAMBDA))), desired_role(), [SET_TRUST]),
+    "trust with a condition only": (state(Role("R", trust(TRUST_ON_CONDITION))), desired_role(), [SET_TRUST]),
+    "trust denied": (state(Role("R", trust(DENY_EC2))), desired_role(), [SET_TRUST]),
+    "trust and deny": (state(Role("R", trust(TRUST_EC2, DENY_EC2))), desired_role(), []),
+    "trust and deny, exclusive": (
+        state(Role("R", trust(TRUST_EC2, DENY_EC2))),
+        desired_role(exclusive=True),
+        [SET_TRUST],
+    ),
+    "trust denied, exclusive": (state(Role("R", trust(DENY_EC2))), desired_role(exclusive=True), [SET_TRUST]),
+    "trust of anyone": (state(Role("R", trust(TRUST_ANYONE))), desired_role(), [SET_TRUST]),
+    "trust for another action": (state(Role("R", trust(TRUST_FOR_TAGS))), desired_role(), [SET_TRUST]),
+    "trust as a single statement": (
+        state(Role("R", {"Version": "2012-10-17", "Statement": TRUST_EC2})),
+        desired_role(),
+        [],
+    ),
+    "trust in lists": (state(Role("R", trust(TRUST_EC2_IN_LISTS))), desired_role(), []),
+    "no profile": (replace(state(), profile=None), desired_role(), [CREATE_PROFILE, ADD_TO_PROFILE]),
+    "profile without its role": (state(profile=InstanceProfile("P")), desired_role(), [ADD_TO_PROFILE]),
     "profile with another role, exclusive": (
         state(profile=InstanceProfile("P", role="S")),
-        desired(exclusive=True),
+        desired_role(exclusive=True),
         ["remove role 'S' from instance profile 'P'", ADD_TO_PROFILE],
     ),
-    "profile alone": (State(profile=InstanceProfile("P")), desired(), [CREATE_ROLE, ATTACH_SERVER, ADD_TO_PROFILE]),
-    "description": (state(Role("R", TRUST, description="old")), desired(description="new"), [SET_SETTINGS]),
-    "description omitted": (state(Role("R", TRUST, description="old")), desired(), []),
-    "description removed": (state(Role("R", TRUST, description="old")), desired(description=""), [SET_SETTINGS]),
-    "session duration": (state(), desired(max_session_duration=7200), [SET_SETTINGS]),
-    "boundary missing": (state(), desired(boundary=BOUNDARY), ["set the permissions boundary of role 'R' to bound"]),
+    "profile alone": (
+        State(profile=InstanceProfile("P")),
+        desired_role(),
+        [CREATE_ROLE, ATTACH_SERVER, ADD_TO_PROFILE],
+    ),
+    "description": (state(Role("R", TRUST, description="old")), desired_role(description="new"), [SET_SETTINGS]),
+    "description omitted": (state(Role("R", TRUST, description="old")), desired_role(), []),
+    "description removed": (state(Role("R", TRUST, description="old")), desired_role(description=""), [SET_SETTINGS]),
+    "session duration": (state(), desired_role(max_session_duration=7200), [SET_SETTINGS]),
+    "boundary missing": (
+        state(),
+        desired_role(boundary=BOUNDARY),
+        ["set the permissions boundary of role 'R' to bound"],
+    ),
     "boundary changed": (
         state(boundary=OTHER_BOUNDARY),
-        desired(boundary=BOUNDARY),
+        desired_role(boundary=BOUNDARY),
         ["set the permissions boundary of role 'R' to bound"],
     ),
     "boundary none": (
         state(boundary=BOUNDARY),
-        desired(boundary="none"),
+        desired_role(boundary="none"),
         ["remove the permissions boundary of role 'R'"],
     ),
-    "boundary omitted": (state(boundary=BOUNDARY), desired(), []),
+    "boundary omitted": (state(boundary=BOUNDARY), desired_role(), []),
     "tag changed": (
         state(tags={"a": "1", "b": "2"}, profile=InstanceProfile("P", role="R", tags={"a": "0"})),
-        desired(tags={"a": "0"}),
+        desired_role(tags={"a": "0"}),
         ["tag role 'R' with a"],
     ),
     "tags purged": (
         state(
             tags={"a": "1", "b": "2", "aws:c": "3"}, profile=InstanceProfile("P", role="R", tags={"a": "1", "b": "2"})
         ),
-        desired(tags={"a": "1"}, purge_tags=True),
+        desired_role(tags={"a": "1"}, purge_tags=True),
         ["remove the tags b from role 'R'", "remove the tags b from instance profile 'P'"],
     ),
-    "tags purged, none declared": (state(tags={"a": "1"}), desired(purge_tags=True), []),
-    "path the same": (state(path="/m/"), desired(path="/m/"), []),
+    "tags purged, none declared": (state(tags={"a": "1"}), desired_role(purge_tags=True), []),
+    "path the same": (state(path="/m/"), desired_role(path="/m/"), []),
     "an application's role": (
         state(
             Role("R", trust(TRUST_EC2_AND_LAMBDA, TRUST_ACCOUNT)),
             policies=frozenset({UNMANAGED, CUSTOM}),
             inline=frozenset({"app"}),
         ),
-        desired(),
+        desired_role(),
         [ATTACH_SERVER],
     ),
     "an application's role, exclusive": (
@@ -173,23 +190,27 @@ PRESENT = {
             policies=frozenset({UNMANAGED}),
             inline=frozenset({"app", WINDOW_POLICY}),
         ),
-        desired(exclusive=True),
+        desired_role(exclusive=True),
         [SET_TRUST, ATTACH_SERVER, DETACH.format("ReadOnlyAccess"), "delete inline policy 'app' of role 'R'"],
     ),
-    "trust in lists, exclusive": (state(Role("R", trust(TRUST_EC2_IN_LISTS))), desired(exclusive=True), []),
-    "the admin window, exclusive": (state(inline=frozenset({WINDOW_POLICY})), desired(exclusive=True), []),
+    "trust in lists, exclusive": (state(Role("R", trust(TRUST_EC2_IN_LISTS))), desired_role(exclusive=True), []),
+    "the admin window, exclusive": (state(inline=frozenset({WINDOW_POLICY})), desired_role(exclusive=True), []),
     "admin window missing": (
         state_with(),
-        desired(admin_window=True),
+        desired_role(admin_window=True),
         ["close the admin window of role 'R'", ATTACH_SERVER],
     ),
     "admin window, nothing exists": (
         State(),
-        desired(admin_window=True),
+        desired_role(admin_window=True),
         [CREATE_ROLE, "close the admin window of role 'R'", ATTACH_SERVER, CREATE_PROFILE, ADD_TO_PROFILE],
     ),
-    "admin window exists": (state(inline=frozenset({WINDOW_POLICY})), desired(admin_window=True, exclusive=True), []),
-    "SSM omitted, exclusive": (state_with(SERVER, SSM_CORE), desired(exclusive=True), [DETACH_SSM]),
+    "admin window exists": (
+        state(inline=frozenset({WINDOW_POLICY})),
+        desired_role(admin_window=True, exclusive=True),
+        [],
+    ),
+    "SSM omitted, exclusive": (state_with(SERVER, SSM_CORE), desired_role(exclusive=True), [DETACH_SSM]),
 }
 
 
@@ -204,11 +225,11 @@ def test_plan(current, desired, steps):
 REMOVE_FROM_PROFILE, DELETE_PROFILE = "remove role 'R' from instance profile 'P'", "delete instance profile 'P'"
 DELETE_ROLE, DETACH_SERVER = "delete role 'R'", DETACH.format("CloudWatchAgentServerPolicy")
 ABSENT = {
-    "nothing exists": (State(), desired(), [], []),
-    "managed only": (state(), desired(), [DETACH_SERVER, REMOVE_FROM_PROFILE, DELETE_PROFILE, DELETE_ROLE], []),
+    "nothing exists": (State(), desired_role(), [], []),
+    "managed only": (state(), desired_role(), [DETACH_SERVER, REMOVE_FROM_PROFILE, DELETE_PROFILE, DELETE_ROLE], []),
     "managed, with the admin window and another access": (
         state(policies=frozenset({ADMIN, SSM_CORE}), inline=frozenset({WINDOW_POLICY})),
-        desired(),
+        desired_role(),
         [
             DETACH_SSM,
             DETACH_ADMIN,
@@ -219,56 +240,56 @@ ABSENT = {
         ],
         [],
     ),
-    "managed, no profile": (replace(state(), profile=None), desired(), [DETACH_SERVER, DELETE_ROLE], []),
-    "profile without role": (State(profile=InstanceProfile("P")), desired(), [DELETE_PROFILE], []),
+    "managed, no profile": (replace(state(), profile=None), desired_role(), [DETACH_SERVER, DELETE_ROLE], []),
+    "profile without role": (State(profile=InstanceProfile("P")), desired_role(), [DELETE_PROFILE], []),
     "profile with another role": (
         state(profile=InstanceProfile("P", role="S")),
-        desired(),
+        desired_role(),
         [DETACH_SERVER, DELETE_ROLE],
         [],
     ),
-    "unmanaged policy": (state_with(SERVER, UNMANAGED), desired(), [DETACH_SERVER], [f"policy {UNMANAGED}"]),
+    "unmanaged policy": (state_with(SERVER, UNMANAGED), desired_role(), [DETACH_SERVER], [f"policy {UNMANAGED}"]),
     "declared policy": (
         state_with(SERVER, CUSTOM),
-        desired(further=frozenset({CUSTOM})),
+        desired_role(further=frozenset({CUSTOM})),
         [DETACH.format("mine"), DETACH_SERVER, REMOVE_FROM_PROFILE, DELETE_PROFILE, DELETE_ROLE],
         [],
     ),
     "unmanaged inline policy": (
         state(inline=frozenset({"app", WINDOW_POLICY})),
-        desired(),
+        desired_role(),
         [DETACH_SERVER, "delete inline policy 'CloudWatchAgentAdminWindow' of role 'R'"],
         ["inline policy 'app'"],
     ),
     "other trust statements": (
         state(Role("R", trust(TRUST_EC2, TRUST_LAMBDA, TRUST_ACCOUNT))),
-        desired(),
+        desired_role(),
         [DETACH_SERVER],
         ["2 other trust statements"],
     ),
     "trust shared with another service": (
         state(Role("R", trust(TRUST_EC2_AND_LAMBDA))),
-        desired(),
+        desired_role(),
         [DETACH_SERVER],
         ["1 other trust statement"],
     ),
     "trust on a condition": (
         state(Role("R", trust(TRUST_EC2, TRUST_ON_CONDITION))),
-        desired(),
+        desired_role(),
         [DETACH_SERVER],
         ["1 other trust statement"],
     ),
-    "another profile": (state(others=["Q"]), desired(), [DETACH_SERVER], ["instance profile 'Q'"]),
-    "unmanaged only": (state_with(UNMANAGED), desired(), [], [f"policy {UNMANAGED}"]),
+    "another profile": (state(others=["Q"]), desired_role(), [DETACH_SERVER], ["instance profile 'Q'"]),
+    "unmanaged only": (state_with(UNMANAGED), desired_role(), [], [f"policy {UNMANAGED}"]),
     "deny statement": (
         state(Role("R", trust(TRUST_EC2, DENY_EC2))),
-        desired(),
+        desired_role(),
         [DETACH_SERVER],
         ["1 other trust statement"],
     ),
     "unmanaged, exclusive": (
         state(Role("R", trust(TRUST_LAMBDA)), policies=frozenset({UNMANAGED}), inline=frozenset({"app"}), others=["Q"]),
-        desired(exclusive=True),
+        desired_role(exclusive=True),
         [
             DETACH.format("ReadOnlyAccess"),
             "delete inline policy 'app' of role 'R'",
@@ -301,20 +322,20 @@ def test_only_deletions_of_entities_are_retried_while_iam_shows_their_attachment
 
 
 @pytest.mark.parametrize(("current", "desired", "steps", "blockers"), ABSENT.values(), ids=ABSENT)
-def test_deleting_what_no_longer_exists_is_no_error(current, desired, steps, blockers):
+def test_deleting_what_no_longer_exists_is_not_an_error(current, desired, steps, blockers):
     removals = [step for step in role_plan.plan_absent(current, desired).all_steps if "Remove" not in step.action]
     assert all(step.done_when == NOT_FOUND_CODES for step in removals)
 
 
 def test_the_kinds_of_the_steps_of_a_creation():
-    plan = role_plan.plan(State(), desired())
+    plan = role_plan.plan(State(), desired_role())
     assert [step.kind for step in plan.all_steps] == [Kind.CREATE, Kind.UPDATE, Kind.CREATE, Kind.UPDATE]
     assert plan.counts == {"create": 2, "update": 2, "delete": 0}
 
 
 def test_the_kinds_of_the_steps_of_an_update():
     current = state(Role("R", trust(TRUST_LAMBDA)), profile=InstanceProfile("P", role="S"))
-    plan = role_plan.plan(current, desired(exclusive=True, description="new", boundary=BOUNDARY, tags={"a": "1"}))
+    plan = role_plan.plan(current, desired_role(exclusive=True, description="new", boundary=BOUNDARY, tags={"a": "1"}))
     assert {step.action: step.kind for step in plan.all_steps} == {
         "iam:UpdateAssumeRolePolicy": Kind.UPDATE,
         "iam:UpdateRole": Kind.UPDATE,
@@ -327,7 +348,7 @@ def test_the_kinds_of_the_steps_of_an_update():
 
 
 def test_the_kinds_of_the_steps_of_a_deletion():
-    plan = role_plan.plan_absent(state(inline=frozenset({WINDOW_POLICY})), desired())
+    plan = role_plan.plan_absent(state(inline=frozenset({WINDOW_POLICY})), desired_role())
     assert [step.kind for step in plan.all_steps] == [
         Kind.UPDATE,
         Kind.DELETE,
@@ -341,8 +362,8 @@ def test_the_kinds_of_the_steps_of_a_deletion():
 @pytest.mark.parametrize(
     ("current", "desired", "message"),
     [
-        (state(path="/m/"), desired(path="/"), r"exists with path /m/, and IAM cannot move it to /;"),
-        (state(profile=InstanceProfile("P", role="S")), desired(), r"instance profile 'P' contains role 'S'"),
+        (state(path="/m/"), desired_role(path="/"), r"exists with path /m/, and IAM cannot move it to /;"),
+        (state(profile=InstanceProfile("P", role="S")), desired_role(), r"instance profile 'P' contains role 'S'"),
     ],
     ids=["another path", "another role in the profile"],
 )
@@ -365,23 +386,23 @@ def test_a_role_that_would_lose_something_is_not_possible(current, desired, mess
     ],
 )  # fmt: skip
 def test_planned_trust(current, exclusive, planned):
-    assert role_plan.planned_trust(current, desired(exclusive=exclusive)) == planned
+    assert role_plan.planned_trust(current, desired_role(exclusive=exclusive)) == planned
 
 
 def test_steps_on_a_new_entity_are_retried_until_iam_knows_it():
-    plan = role_plan.plan(State(), desired(access="admin", admin_window=True))
+    plan = role_plan.plan(State(), desired_role(access="admin", admin_window=True))
     creations = {"iam:CreateRole", "iam:CreateInstanceProfile"}
     for step in plan.all_steps:
         assert step.retry_when == (frozenset() if step.action in creations else NEW_ENTITY_RETRY_CODES)
 
 
 def test_steps_on_an_existing_role_are_not_retried():
-    [attach] = role_plan.plan(state_with(), desired()).all_steps
+    [attach] = role_plan.plan(state_with(), desired_role()).all_steps
     assert not attach.retry_when
 
 
 def test_a_role_is_created_with_everything_that_is_declared():
-    declared = desired(path="/m/", boundary=BOUNDARY, tags={"a": "1"}, description="d", max_session_duration=7200)
+    declared = desired_role(path="/m/", boundary=BOUNDARY, tags={"a": "1"}, description="d", max_session_duration=7200)
     create, _attach, create_profile, _add = role_plan.plan(State(), declared).all_steps
     assert create.arguments == {
         "role_name": "R",
@@ -453,7 +474,7 @@ def test_absence_is_rendered_as_null():
 
 
 def test_another_role_in_the_instance_profile_causes_a_warning():
-    [warning] = role_plan.propagation_warnings(State(None, InstanceProfile("P", role="S")), desired())
+    [warning] = role_plan.propagation_warnings(State(None, InstanceProfile("P", role="S")), desired_role())
     assert warning.startswith(
         "instances with instance profile 'P' can use the permissions of role 'S' for up to one more hour;"
     )
@@ -463,7 +484,7 @@ def test_another_role_in_the_instance_profile_causes_a_warning():
     "profile", [None, InstanceProfile("P"), InstanceProfile("P", role="R")], ids=["no profile", "no role", "same role"]
 )
 def test_no_other_role_in_the_instance_profile_causes_no_warning(profile):
-    assert role_plan.propagation_warnings(State(None, profile), desired()) == []
+    assert role_plan.propagation_warnings(State(None, profile), desired_role()) == []
 
 
 STATEMENTS = [
@@ -580,5 +601,5 @@ def test_applying_a_deletion_leads_to_the_planned_state(current, desired):
 
 @pytest.mark.parametrize("extra", [UNMANAGED, SSM_DEPRECATED])
 def test_the_diff_shows_the_planned_policies(extra):
-    plan = role_plan.plan(state_with(SERVER, extra), desired(exclusive=True))
+    plan = role_plan.plan(state_with(SERVER, extra), desired_role(exclusive=True))
     assert role_plan.to_dict(plan.planned)["role"]["managed_policies"] == [SERVER]

@@ -19,7 +19,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation 
     Pending,
     SavedCredentials,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._aws import Deadline
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file import FileStore
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
@@ -42,6 +41,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import
 from ansible_collections.cwagent.iam.plugins.module_utils._user import plan as user_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._user.plan import State, User
 from ansible_collections.cwagent.iam.plugins.module_utils._user.resource import LAST_USE_ACTION, UserResource
+from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 CREATE_USER, ATTACH_SERVER = "create user 'U'", "attach CloudWatchAgentServerPolicy to user 'U'"
 CREATE_KEY = "create an access key for user 'U' and save it to F"
@@ -49,7 +49,7 @@ REWRITE = "write F again with the access key of user 'U'"
 DELETE_ORPHAN = "delete access key {} of user 'U', whose secret was never saved"
 
 
-def existing(*keys: str, saved: SavedCredentials | None = None, **principal: Any) -> State:
+def existing_user(*keys: str, saved: SavedCredentials | None = None, **principal: Any) -> State:
     """A user with the declared policy, these keys, and what else is given."""
     user = User(
         "U",
@@ -59,21 +59,21 @@ def existing(*keys: str, saved: SavedCredentials | None = None, **principal: Any
     return State("U", NOW, user, saved)
 
 
-def missing(saved: SavedCredentials | None = None) -> State:
+def missing_user(saved: SavedCredentials | None = None) -> State:
     """A user that does not exist in IAM."""
     return State("U", NOW, saved=saved)
 
 
-def in_groups(*groups: str) -> State:
+def user_in_groups(*groups: str) -> State:
     """A user with the declared policy that is a member of groups."""
     return State("U", NOW, User("U", PrincipalState(policies=frozenset({SERVER})), frozenset(groups)))
 
 
-def saved(key: str | None = None, pending: Any = None, **more: Any) -> SavedCredentials:
+def saved_credentials(key: str | None = None, pending: Any = None, **more: Any) -> SavedCredentials:
     return SavedCredentials("F", key, pending=None if pending is None else Pending(frozenset(pending), NOW), **more)
 
 
-def with_used_key(current: State, key: str) -> State:
+def add_use(current: State, key: str) -> State:
     """The same state, in which one key was used."""
     keys = tuple(replace(each, used=NOW if each.id == key else None) for each in current.user.keys)
     return replace(current, user=replace(current.user, keys=keys))
@@ -96,72 +96,96 @@ def blockers(current: State, desired: Declared) -> list[str]:
 
 
 PRESENT = {
-    "no user, keys not managed": (missing(), declare(), [CREATE_USER, ATTACH_SERVER]),
-    "no user": (missing(saved()), declare(), [CREATE_USER, ATTACH_SERVER, CREATE_KEY]),
-    "as declared": (existing("A", saved=saved("A")), declare(), []),
-    "keys not managed": (existing("A", "B"), declare(), []),
-    "saved key and another one": (existing("A", "B", saved=saved("B")), declare(), []),
-    "saved key deleted": (existing(saved=saved("A")), declare(), [CREATE_KEY]),
-    "saved key deleted, another one exists": (existing("B", saved=saved("A")), declare(), [CREATE_KEY]),
-    "unmanaged key": (existing("A", saved=saved()), declare(), [CREATE_KEY]),
-    "saved in another form": (existing("A", saved=saved("A", up_to_date=False)), declare(), [REWRITE]),
-    "user deleted, file exists": (missing(saved("A")), declare(), [CREATE_USER, ATTACH_SERVER, CREATE_KEY]),
+    "no user, keys not managed": (missing_user(), declare(), [CREATE_USER, ATTACH_SERVER]),
+    "no user": (missing_user(saved_credentials()), declare(), [CREATE_USER, ATTACH_SERVER, CREATE_KEY]),
+    "as declared": (existing_user("A", saved=saved_credentials("A")), declare(), []),
+    "keys not managed": (existing_user("A", "B"), declare(), []),
+    "saved key and another one": (existing_user("A", "B", saved=saved_credentials("B")), declare(), []),
+    "saved key deleted": (existing_user(saved=saved_credentials("A")), declare(), [CREATE_KEY]),
+    "saved key deleted, another one exists": (
+        existing_user("B", saved=saved_credentials("A")),
+        declare(),
+        [CREATE_KEY],
+    ),
+    "unmanaged key": (existing_user("A", saved=saved_credentials()), declare(), [CREATE_KEY]),
+    "saved in another form": (existing_user("A", saved=saved_credentials("A", up_to_date=False)), declare(), [REWRITE]),
+    "user deleted, file exists": (
+        missing_user(saved_credentials("A")),
+        declare(),
+        [CREATE_USER, ATTACH_SERVER, CREATE_KEY],
+    ),
     "orphaned key of an interrupted run": (
-        existing("A", saved=saved(pending=[])),
+        existing_user("A", saved=saved_credentials(pending=[])),
         declare(),
         [DELETE_ORPHAN.format("A"), CREATE_KEY],
     ),
     "orphaned key and an older one": (
-        existing("A", "B", saved=saved(pending=["A"])),
+        existing_user("A", "B", saved=saved_credentials(pending=["A"])),
         declare(),
         [DELETE_ORPHAN.format("B"), CREATE_KEY],
     ),
     "two orphaned keys": (
-        existing("A", "B", saved=saved(pending=[])),
+        existing_user("A", "B", saved=saved_credentials(pending=[])),
         declare(),
         [DELETE_ORPHAN.format("A"), DELETE_ORPHAN.format("B"), CREATE_KEY],
     ),
     "orphaned key and the saved one": (
-        existing("A", "B", saved=saved("A", pending=["A"])),
+        existing_user("A", "B", saved=saved_credentials("A", pending=["A"])),
         declare(),
         [DELETE_ORPHAN.format("B"), REWRITE],
     ),
     "two keys created after an interrupted run, one in use": (
-        with_used_key(existing("A", "B", saved=saved(pending=[])), "A"),
+        add_use(existing_user("A", "B", saved=saved_credentials(pending=[])), "A"),
         declare(),
         [DELETE_ORPHAN.format("B"), CREATE_KEY],
     ),
-    "interrupted before the key was created": (existing("A", saved=saved(pending=["A"])), declare(), [CREATE_KEY]),
-    "interrupted after the key was saved": (existing("A", saved=saved("A", pending=[])), declare(), [REWRITE]),
-    "record with a deleted key": (existing("A", saved=saved("A", pending=["X"])), declare(), [REWRITE]),
+    "interrupted before the key was created": (
+        existing_user("A", saved=saved_credentials(pending=["A"])),
+        declare(),
+        [CREATE_KEY],
+    ),
+    "interrupted after the key was saved": (
+        existing_user("A", saved=saved_credentials("A", pending=[])),
+        declare(),
+        [REWRITE],
+    ),
+    "record with a deleted key": (
+        existing_user("A", saved=saved_credentials("A", pending=["X"])),
+        declare(),
+        [REWRITE],
+    ),
     "admin policy": (
-        existing(policies=frozenset({SERVER, ADMIN})),
+        existing_user(policies=frozenset({SERVER, ADMIN})),
         declare(),
         ["detach CloudWatchAgentAdminPolicy from user 'U'"],
     ),
-    "boundary": (existing(), declare(boundary=BOUNDARY), ["set the permissions boundary of user 'U' to bound"]),
+    "boundary": (existing_user(), declare(boundary=BOUNDARY), ["set the permissions boundary of user 'U' to bound"]),
     "tags": (
-        existing(tags={"a": "1", "b": "1"}),
+        existing_user(tags={"a": "1", "b": "1"}),
         declare(tags={"a": "2"}),
         ["tag user 'U' with a"],
     ),
     "tags purged": (
-        existing(tags={"a": "1", "b": "1"}),
+        existing_user(tags={"a": "1", "b": "1"}),
         declare(tags={"a": "1"}, purge_tags=True),
         ["remove the tags b from user 'U'"],
     ),
     "exclusive": (
-        existing(policies=frozenset({SERVER, UNMANAGED}), inline=frozenset({"app", WINDOW_POLICY})),
+        existing_user(policies=frozenset({SERVER, UNMANAGED}), inline=frozenset({"app", WINDOW_POLICY})),
         declare(exclusive=True),
         ["detach ReadOnlyAccess from user 'U'", "delete inline policy 'app' of user 'U'"],
     ),
     "exclusive, in groups": (
-        in_groups("ops", "dev"),
+        user_in_groups("ops", "dev"),
         declare(exclusive=True),
         ["remove user 'U' from group 'dev'", "remove user 'U' from group 'ops'"],
     ),
-    "in a group": (in_groups("ops"), declare(), []),
-    "unmanaged policies": (existing(policies=frozenset({SERVER, UNMANAGED}), inline=frozenset({"app"})), declare(), []),
+    "in a group": (user_in_groups("ops"), declare(), []),
+    "unmanaged policies": (
+        existing_user(policies=frozenset({SERVER, UNMANAGED}), inline=frozenset({"app"})),
+        declare(),
+        [],
+    ),
 }
 
 
@@ -172,7 +196,7 @@ def test_the_steps_to_the_declared_user(current, desired, steps):
 
 def test_a_new_user_is_created_with_everything_declared():
     desired = declare(path="/m/", boundary=BOUNDARY, tags={"a": "1"}, admin_window=True)
-    create, close, attach = plan(missing(), desired)
+    create, close, attach = plan(missing_user(), desired)
     arguments = {"user_name": "U", "path": "/m/", "permissions_boundary": BOUNDARY, "tags": {"a": "1"}}
     assert create.arguments == arguments
     assert [close.action, attach.action] == ["iam:PutUserPolicy", "iam:AttachUserPolicy"]
@@ -181,16 +205,16 @@ def test_a_new_user_is_created_with_everything_declared():
 @pytest.mark.parametrize(
     ("current", "key", "keys"),
     [
-        (existing("A", "B", saved=saved("B", up_to_date=False)), "B", ["A", "B"]),
-        (existing("A", "B", saved=saved("A", pending=["A"])), "A", ["A"]),
-        (existing("B", saved=saved("A")), None, ["B", ""]),
-        (missing(saved("A")), None, [""]),
+        (existing_user("A", "B", saved=saved_credentials("B", up_to_date=False)), "B", ["A", "B"]),
+        (existing_user("A", "B", saved=saved_credentials("A", pending=["A"])), "A", ["A"]),
+        (existing_user("B", saved=saved_credentials("A")), None, ["B", ""]),
+        (missing_user(saved_credentials("A")), None, [""]),
     ],
     ids=["saved in another form", "orphaned key", "saved key deleted", "user deleted"],
 )
 def test_the_planned_keys(current, key, keys):
     planned = planned_state(current, declare())
-    assert planned.saved == saved(key)
+    assert planned.saved == saved_credentials(key)
     assert [each.id for each in planned.user.keys] == keys
     assert all(each.active for each in planned.user.keys)
     [*_, last] = planned_state(current, declare(admin_window=True)).user.keys
@@ -200,14 +224,18 @@ def test_the_planned_keys(current, key, keys):
 @pytest.mark.parametrize(
     ("current", "desired", "message"),
     [
-        (existing(path="/m/"), declare(path="/"), "exists with path /m/, and this module does not move it to /;"),
+        (existing_user(path="/m/"), declare(path="/"), "exists with path /m/, and this module does not move it to /;"),
         (
-            existing("A", "B", saved=saved()),
+            existing_user("A", "B", saved=saved_credentials()),
             declare(),
             r"allows 2, and these are not saved at F: A \(active, 0 days old, never used\); B ",
         ),
-        (existing("A", "B", saved=saved("X")), declare(), "needs a new access key, but IAM allows 2"),
-        (existing("A", "B", saved=saved(pending=["A", "B"])), declare(), "needs a new access key, but IAM allows 2"),
+        (existing_user("A", "B", saved=saved_credentials("X")), declare(), "needs a new access key, but IAM allows 2"),
+        (
+            existing_user("A", "B", saved=saved_credentials(pending=["A", "B"])),
+            declare(),
+            "needs a new access key, but IAM allows 2",
+        ),
     ],
     ids=["another path", "two unmanaged keys", "saved key deleted", "interrupted before a key was created"],
 )
@@ -219,21 +247,21 @@ def test_a_user_that_cannot_be_changed_is_an_error(current, desired, message):
 def test_the_error_lists_which_keys_are_inactive():
     user = User("U", PrincipalState(policies=frozenset({SERVER})), keys=(AccessKey("A", active=False), AccessKey("B")))
     with pytest.raises(CwagentError, match=r"A \(inactive, .*B \(active, "):
-        plan(State("U", NOW, user, saved()), declare())
+        plan(State("U", NOW, user, saved_credentials()), declare())
 
 
 def test_only_steps_on_a_new_user_are_retried_until_iam_knows_it():
-    create, *grants, key = plan(missing(saved()), declare("admin", admin_window=True))
+    create, *grants, key = plan(missing_user(saved_credentials()), declare("admin", admin_window=True))
     assert create.action == "iam:CreateUser"
     assert not create.retry_when
     assert grants
     assert all(step.retry_when == NEW_ENTITY_RETRY_CODES for step in grants)
     assert key.retry_when >= THROTTLING_CODES
-    assert not any(step.retry_when for step in plan(existing(policies=frozenset()), declare()))
+    assert not any(step.retry_when for step in plan(existing_user(policies=frozenset()), declare()))
 
 
 def test_creating_a_key_is_retried_only_when_throttled():
-    [step] = plan(existing(saved=saved()), declare())
+    [step] = plan(existing_user(saved=saved_credentials()), declare())
     assert step.retry_when == THROTTLING_CODES
     assert not step.done_when
 
@@ -245,49 +273,54 @@ def delete_key(key: str) -> str:
 DETACH_SERVER = "detach CloudWatchAgentServerPolicy from user 'U'"
 DELETE_USER, DELETE_FILE = "delete user 'U'", "delete F"
 ABSENT = {
-    "no user": (missing(saved()), declare(), [], []),
-    "only the file": (missing(saved("A")), declare(), [DELETE_FILE], []),
-    "only the record": (missing(saved(pending=[])), declare(), [DELETE_FILE], []),
+    "no user": (missing_user(saved_credentials()), declare(), [], []),
+    "only the file": (missing_user(saved_credentials("A")), declare(), [DELETE_FILE], []),
+    "only the record": (missing_user(saved_credentials(pending=[])), declare(), [DELETE_FILE], []),
     "only managed things": (
-        existing("A", saved=saved("A")),
+        existing_user("A", saved=saved_credentials("A")),
         declare(),
         [delete_key("A"), DELETE_FILE, DETACH_SERVER, DELETE_USER],
         [],
     ),
     "an orphaned key": (
-        existing("A", "B", saved=saved("A", pending=["A"])),
+        existing_user("A", "B", saved=saved_credentials("A", pending=["A"])),
         declare(),
         [delete_key("A"), delete_key("B"), DELETE_FILE, DETACH_SERVER, DELETE_USER],
         [],
     ),
     "a key created after the record, in use": (
-        with_used_key(existing("A", "B", saved=saved("A", pending=["A"])), "B"),
+        add_use(existing_user("A", "B", saved=saved_credentials("A", pending=["A"])), "B"),
         declare(),
         [delete_key("A"), DELETE_FILE, DETACH_SERVER],
         ["access key B"],
     ),
-    "keys saved elsewhere": (existing("A"), declare(), [DETACH_SERVER], ["access key A"]),
+    "keys saved elsewhere": (existing_user("A"), declare(), [DETACH_SERVER], ["access key A"]),
     "unmanaged key": (
-        existing("A", "B", saved=saved("A")),
+        existing_user("A", "B", saved=saved_credentials("A")),
         declare(),
         [delete_key("A"), DELETE_FILE, DETACH_SERVER],
         ["access key B"],
     ),
     "unmanaged policies": (
-        existing("A", saved=saved("A"), policies=frozenset({SERVER, CUSTOM}), inline=frozenset({"app", WINDOW_POLICY})),
+        existing_user(
+            "A",
+            saved=saved_credentials("A"),
+            policies=frozenset({SERVER, CUSTOM}),
+            inline=frozenset({"app", WINDOW_POLICY}),
+        ),
         declare(),
         [delete_key("A"), DELETE_FILE, DETACH_SERVER, "delete inline policy 'CloudWatchAgentAdminWindow' of user 'U'"],
         [f"policy {CUSTOM}", "inline policy 'app'"],
     ),
-    "group": (in_groups("ops"), declare(), [DETACH_SERVER], ["group 'ops'"]),
+    "group": (user_in_groups("ops"), declare(), [DETACH_SERVER], ["group 'ops'"]),
     "group, exclusive": (
-        in_groups("ops"),
+        user_in_groups("ops"),
         declare(exclusive=True),
         [DETACH_SERVER, "remove user 'U' from group 'ops'", DELETE_USER],
         [],
     ),
     "keys saved elsewhere, exclusive": (
-        existing("A", "B"),
+        existing_user("A", "B"),
         declare(exclusive=True),
         [delete_key("A"), delete_key("B"), DETACH_SERVER, DELETE_USER],
         [],
@@ -311,7 +344,7 @@ UPDATES = ("Put", "Attach", "Detach", "Tag", "Untag", "RemoveUserFromGroup", "Re
 KIND_CASES = {
     **{f"present, {name}": plan(current, desired) for name, (current, desired, _) in PRESENT.items()},
     **{f"absent, {name}": plan_absent(current, desired) for name, (current, desired, *_) in ABSENT.items()},
-    "boundary removed": plan(existing(boundary=BOUNDARY), declare(boundary="none")),
+    "boundary removed": plan(existing_user(boundary=BOUNDARY), declare(boundary="none")),
 }
 
 
@@ -325,8 +358,8 @@ def test_the_kind_of_a_step_follows_from_its_operation(steps):
 
 
 def test_users_are_rendered_with_their_keys():
-    current = existing("A", "B", saved=saved("B"))
-    planned = planned_state(State("V", NOW, saved=saved()), declare())
+    current = existing_user("A", "B", saved=saved_credentials("B"))
+    planned = planned_state(State("V", NOW, saved=saved_credentials()), declare())
     users = user_plan.to_dict({"U": current, "V": planned, "W": State("W", NOW)})["users"]
     assert [user["name"] for user in users] == ["U", "V"]
     assert [key["id"] for key in users[0]["access_keys"]] == ["A", "B"]
@@ -334,11 +367,11 @@ def test_users_are_rendered_with_their_keys():
     assert users[1]["access_keys"] == [{"id": None, "active": True, "age_days": 0, "created": None, "last_used": None}]
     assert users[1]["saved"] == {"access_key_id": None, "location": "F"}
     assert users[1]["arn"] is None
-    assert user_plan.to_dict({"U": existing()})["users"][0]["saved"] is None
+    assert user_plan.to_dict({"U": existing_user()})["users"][0]["saved"] is None
 
 
 def test_the_age_of_a_key_is_that_at_the_time_of_the_read():
-    later = replace(existing("A"), read_at=NOW + timedelta(days=3))
+    later = replace(existing_user("A"), read_at=NOW + timedelta(days=3))
     [user] = user_plan.to_dict({"U": later})["users"]
     assert user["access_keys"][0]["age_days"] == 3
 
@@ -348,7 +381,7 @@ def test_the_age_of_a_key_is_that_at_the_time_of_the_read():
 KEYS = ("AKIAONEXXXXXXXXX", "AKIATWOXXXXXXXXX")
 
 
-class Fleet:
+class UserScenario:
     """One user in a model of IAM, its credentials file, and the resource that manages both."""
 
     def __init__(
@@ -399,25 +432,25 @@ FILES = {
 @given(user=st.none() | USERS, desired=DECLARED, managed=st.booleans(), file=st.fixed_dictionaries(FILES))
 def test_applying_a_plan_leads_to_the_planned_state(user, desired, managed, file):
     with tempfile.TemporaryDirectory() as folder:
-        fleet = Fleet(folder, user, desired, managed)
-        fleet.save(**file)
-        plan = fleet.resource.plan(fleet.state())
+        scenario = UserScenario(folder, user, desired, managed)
+        scenario.save(**file)
+        plan = scenario.resource.plan(scenario.state())
         if plan.errors:
             is_other_path = user and desired.path not in (None, user.principal.path)
             assert is_other_path or (managed and len(user.keys) == 2 and file["key"] not in KEYS)
             return
-        final = fleet.run()
-        assert not fleet.resource.plan(final).has_changes
+        final = scenario.run()
+        assert not scenario.resource.plan(final).has_changes
         assert final["U"].user.groups == (user.groups if user and not desired.exclusive else frozenset())
-        created = set(fleet.iam.users["U"].keys) - set(KEYS)
-        assert _with_key_id(plan.planned["U"], *created) == final["U"]
+        created = set(scenario.iam.users["U"].keys) - set(KEYS)
+        assert _set_key_id(plan.planned["U"], *created) == final["U"]
         if managed:
             key = final["U"].saved.key_id
-            assert key in fleet.iam.users["U"].keys
-            assert f"aws_secret_access_key = {fleet.iam.secrets[key]}\n" in fleet.store.path("U").read_text()
+            assert key in scenario.iam.users["U"].keys
+            assert f"aws_secret_access_key = {scenario.iam.secrets[key]}\n" in scenario.store.path("U").read_text()
 
 
-def _with_key_id(expected: State, key: str | None = None) -> State:
+def _set_key_id(expected: State, key: str | None = None) -> State:
     """The planned state with the id of the key that was created."""
     keys = tuple(replace(each, id=key, created=NOW) if each.id == "" and key else each for each in expected.user.keys)
     saved = expected.saved
@@ -429,16 +462,16 @@ def _with_key_id(expected: State, key: str | None = None) -> State:
 @given(user=st.none() | USERS, desired=DECLARED, managed=st.booleans(), file=st.fixed_dictionaries(FILES))
 def test_applying_a_deletion_leads_to_the_planned_state(user, desired, managed, file):
     with tempfile.TemporaryDirectory() as folder:
-        fleet = Fleet(folder, user, desired, managed, present=False)
-        fleet.save(**file)
-        current = fleet.state()
-        is_blocked, planned = bool(blockers(current["U"], desired)), fleet.resource.plan(current).planned["U"]
-        final = fleet.run()
+        scenario = UserScenario(folder, user, desired, managed, present=False)
+        scenario.save(**file)
+        current = scenario.state()
+        is_blocked, planned = bool(blockers(current["U"], desired)), scenario.resource.plan(current).planned["U"]
+        final = scenario.run()
         assert final["U"].user == planned.user
-        assert not fleet.resource.plan(final).has_changes
+        assert not scenario.resource.plan(final).has_changes
         assert bool(final["U"].user) == is_blocked
         if managed:
-            assert list(fleet.store.directory.glob("*")) + list(fleet.store.directory.glob(".*")) == []
+            assert list(scenario.store.directory.glob("*")) + list(scenario.store.directory.glob(".*")) == []
         if final["U"].user:
             assert not final["U"].user.principal.policies & desired.managed
 
@@ -473,49 +506,49 @@ class FailingGateway(Gateway):
 )
 def test_the_next_run_completes_an_interrupted_one(user, file, call, has_effect, error):
     with tempfile.TemporaryDirectory() as folder:
-        fleet = Fleet(folder, user, declare())
-        fleet.save(**file)
-        if fleet.resource.plan(fleet.state()).errors:
+        scenario = UserScenario(folder, user, declare())
+        scenario.save(**file)
+        if scenario.resource.plan(scenario.state()).errors:
             return
-        fleet.gateway = FailingGateway(fleet.iam, call, has_effect, error)
-        fleet.resource = UserResource(fleet.gateway, ["U"], declare(), store=fleet.store, present=True)
+        scenario.gateway = FailingGateway(scenario.iam, call, has_effect, error)
+        scenario.resource = UserResource(scenario.gateway, ["U"], declare(), store=scenario.store, present=True)
         try:
-            fleet.run()
+            scenario.run()
         except (Killed, CwagentError):
-            final = fleet.run()
+            final = scenario.run()
         else:
-            final = fleet.state()
+            final = scenario.state()
         unmanaged = {key.id for key in user.keys} if user else set()
-        assert set(fleet.iam.users["U"].keys) == unmanaged | {final["U"].saved.key_id}
-        assert not fleet.resource.plan(final).has_changes
+        assert set(scenario.iam.users["U"].keys) == unmanaged | {final["U"].saved.key_id}
+        assert not scenario.resource.plan(final).has_changes
 
 
 def test_an_admin_key_is_inactive_after_an_interrupted_run(tmp_path):
     desired = declare("admin", admin_window=True)
-    fleet = Fleet(str(tmp_path), None, desired)
-    fleet.gateway = FailingGateway(fleet.iam, 5, has_effect=False, error=Killed)
-    fleet.resource = UserResource(fleet.gateway, ["U"], desired, store=fleet.store, present=True)
+    scenario = UserScenario(str(tmp_path), None, desired)
+    scenario.gateway = FailingGateway(scenario.iam, 5, has_effect=False, error=Killed)
+    scenario.resource = UserResource(scenario.gateway, ["U"], desired, store=scenario.store, present=True)
     with pytest.raises(Killed):
-        fleet.run()
-    [key] = fleet.run()["U"].user.keys
+        scenario.run()
+    [key] = scenario.run()["U"].user.keys
     assert not key.active
 
 
 @pytest.mark.parametrize("deletion_fails", [False, True])
-def test_a_key_that_cannot_be_saved_is_deleted_again(tmp_path, deletion_fails):
-    fleet = Fleet(str(tmp_path), None, declare())
-    plan = fleet.resource.plan(fleet.state())
-    fleet.store.path("U").mkdir(parents=True)
+def test_a_key_that_cannot_be_saved_is_deleted(tmp_path, deletion_fails):
+    scenario = UserScenario(str(tmp_path), None, declare())
+    plan = scenario.resource.plan(scenario.state())
+    scenario.store.path("U").mkdir(parents=True)
     if deletion_fails:
-        fleet.gateway = FailingGateway(fleet.iam, 4, has_effect=False, error=CwagentError)
-        fleet.resource = UserResource(fleet.gateway, ["U"], declare(), store=fleet.store, present=True)
-    with pytest.raises(CwagentError, match="refused" if deletion_fails else "was deleted again") as failure:
-        apply(plan, fleet.resource.execute, check_mode=False)
-    assert not any(secret in str(failure.value) for secret in fleet.iam.secrets.values())
-    assert len(fleet.iam.users["U"].keys) == deletion_fails
-    fleet.store.path("U").rmdir()
-    [key] = fleet.run()["U"].user.keys
-    assert fleet.store.read(["U"])["U"].key_id == key.id
+        scenario.gateway = FailingGateway(scenario.iam, 4, has_effect=False, error=CwagentError)
+        scenario.resource = UserResource(scenario.gateway, ["U"], declare(), store=scenario.store, present=True)
+    with pytest.raises(CwagentError, match="refused" if deletion_fails else r"user 'U' was deleted\.") as failure:
+        apply(plan, scenario.resource.execute, check_mode=False)
+    assert not any(secret in str(failure.value) for secret in scenario.iam.secrets.values())
+    assert len(scenario.iam.users["U"].keys) == deletion_fails
+    scenario.store.path("U").rmdir()
+    [key] = scenario.run()["U"].user.keys
+    assert scenario.store.read(["U"])["U"].key_id == key.id
 
 
 def test_an_error_of_one_user_does_not_stop_the_others(tmp_path):
@@ -533,7 +566,7 @@ def test_an_error_of_one_user_does_not_stop_the_others(tmp_path):
 
 def test_the_plan_of_a_user_that_fails_is_to_change_nothing(tmp_path):
     resource = resource_with(FileStore(tmp_path, "p", None))
-    current = {"U": existing("A", "B", saved=saved())}
+    current = {"U": existing_user("A", "B", saved=saved_credentials())}
     plan = resource.plan(current)
     assert list(plan.errors) == ["U"]
     assert plan.planned == current
@@ -551,14 +584,14 @@ def test_a_plan_can_be_applied_by_another_resource(tmp_path):
     iam, store = Iam(), FileStore(tmp_path, "p", None)
     planner, other = resource_with(store, iam), resource_with(store, iam)
     attributes = dict(vars(planner))
-    plan = planner.plan({"U": missing(store.read(["U"])["U"])})
+    plan = planner.plan({"U": missing_user(store.read(["U"])["U"])})
     assert vars(planner) == attributes
     apply(plan, other.execute, check_mode=False)
     assert store.read(["U"])["U"].key_id in iam.users["U"].keys
 
 
 def test_the_steps_of_a_new_user_are_counted_by_kind(tmp_path):
-    plan = resource_with(FileStore(tmp_path, "p", None)).plan({"U": missing(saved())})
+    plan = resource_with(FileStore(tmp_path, "p", None)).plan({"U": missing_user(saved_credentials())})
     assert plan.counts == {"create": 2, "update": 1, "delete": 0}
 
 
@@ -634,24 +667,26 @@ def test_a_user_that_becomes_unreadable_is_an_error_after_the_plan_was_applied(t
 
 def test_blockers_are_a_warning_and_in_the_result():
     resource = resource_with(None, present=False)
-    plan = resource.plan({"U": existing("A", policies=frozenset({SERVER, UNMANAGED}))})
+    plan = resource.plan({"U": existing_user("A", policies=frozenset({SERVER, UNMANAGED}))})
     assert resource.warnings(plan) == [f"user 'U' was not deleted; still attached: policy {UNMANAGED}, access key A"]
     assert resource.to_result(plan, plan.planned)["blockers"] == {"U": [f"policy {UNMANAGED}", "access key A"]}
 
 
 def test_a_user_that_is_declared_present_has_no_blockers():
     resource = resource_with(None)
-    plan = resource.plan({"U": existing("A", policies=frozenset({SERVER, UNMANAGED}))})
+    plan = resource.plan({"U": existing_user("A", policies=frozenset({SERVER, UNMANAGED}))})
     assert resource.warnings(plan) == []
     assert resource.to_result(plan, plan.current)["blockers"] == {}
 
 
 def test_the_result_has_the_phase_in_which_the_run_began(tmp_path):
     resource = resource_with(FileStore(tmp_path, "p", None), rules=KeyRules(max_age=timedelta(days=1)))
-    current = {"U": replace(existing("A", saved=saved("A")), read_at=NOW + timedelta(days=1))}
+    current = {"U": replace(existing_user("A", saved=saved_credentials("A")), read_at=NOW + timedelta(days=1))}
     plan = resource.plan(current)
     assert plan.summaries == [CREATE_KEY]
-    assert resource.to_result(plan, {"U": existing("A", "B", saved=saved("B"))})["rotation"] == {"U": "due"}
+    assert resource.to_result(plan, {"U": existing_user("A", "B", saved=saved_credentials("B"))})["rotation"] == {
+        "U": "due"
+    }
 
 
 class LastUseGateway(Gateway):
@@ -672,15 +707,15 @@ class LastUseGateway(Gateway):
 UNUSED, USED = {"Region": "N/A"}, {"LastUsedDate": NOW}
 
 
-def with_last_use(current: State, gateway: Any, **rules: Any) -> State:
+def add_last_use(current: State, gateway: Any, **rules: Any) -> State:
     store: Any = object()
     resource = UserResource(gateway, ["U"], declare(), store=store, present=True, rules=KeyRules(**rules))
-    return resource._with_last_use(current)
+    return resource._add_last_use(current)
 
 
 def test_the_last_use_is_read_only_of_keys_that_could_be_orphaned():
     gateway = LastUseGateway({"B": USED, "C": UNUSED})
-    state = with_last_use(existing("A", "B", "C", saved=saved("A", pending=["A"])), gateway)
+    state = add_last_use(existing_user("A", "B", "C", saved=saved_credentials("A", pending=["A"])), gateway)
     assert gateway.requested == ["B", "C"]
     assert [key.used for key in state.user.keys] == [None, NOW, None]
 
@@ -688,36 +723,38 @@ def test_the_last_use_is_read_only_of_keys_that_could_be_orphaned():
 @pytest.mark.parametrize(
     ("current", "rules", "requested"),
     [
-        (existing("A", "B", saved=saved("A")), {}, []),
-        (existing("A", "B"), {"max_age": timedelta(days=1)}, []),
-        (existing("A", "B", saved=saved()), {}, ["A", "B"]),
-        (existing("A", saved=saved("A")), {"max_age": timedelta(days=1)}, ["A"]),
-        (missing(saved()), {}, []),
+        (existing_user("A", "B", saved=saved_credentials("A")), {}, []),
+        (existing_user("A", "B"), {"max_age": timedelta(days=1)}, []),
+        (existing_user("A", "B", saved=saved_credentials()), {}, ["A", "B"]),
+        (existing_user("A", saved=saved_credentials("A")), {"max_age": timedelta(days=1)}, ["A"]),
+        (missing_user(saved_credentials()), {}, []),
     ],
     ids=["saved", "keys not managed", "no free slot", "replaced by age", "no user"],
 )
 def test_the_keys_whose_last_use_is_read(current, rules, requested):
     gateway = LastUseGateway({"A": UNUSED, "B": UNUSED})
-    with_last_use(current, gateway, **rules)
+    add_last_use(current, gateway, **rules)
     assert gateway.requested == requested
 
 
 @pytest.mark.parametrize(
     ("known", "current", "belongs_to_other"),
     [
-        ({}, existing(saved=saved("X")), False),
-        ({}, missing(saved("X")), False),
-        ({"X": UNUSED}, existing(saved=saved("X")), True),
+        ({}, existing_user(saved=saved_credentials("X")), False),
+        ({}, missing_user(saved_credentials("X")), False),
+        ({"X": UNUSED}, existing_user(saved=saved_credentials("X")), True),
     ],
     ids=["deleted", "deleted with its user", "of another user"],
 )
 def test_a_saved_key_that_is_not_one_of_the_users_can_belong_to_somebody_else(known, current, belongs_to_other):
-    assert with_last_use(current, LastUseGateway(known)).saved == saved("X", belongs_to_other=belongs_to_other)
+    assert add_last_use(current, LastUseGateway(known)).saved == saved_credentials(
+        "X", belongs_to_other=belongs_to_other
+    )
 
 
 def test_a_saved_key_whose_last_use_is_denied_can_belong_to_somebody_else():
     gateway = LastUseGateway({}, code="AccessDenied")
-    assert with_last_use(existing(saved=saved("X")), gateway).saved.belongs_to_other
+    assert add_last_use(existing_user(saved=saved_credentials("X")), gateway).saved.belongs_to_other
 
 
 @pytest.mark.parametrize(
@@ -736,7 +773,7 @@ def test_a_denied_last_use_counts_as_propagation(code, action, is_propagation):
 def test_a_denied_last_use_keeps_its_code_and_action():
     gateway = LastUseGateway({}, code="AccessDenied")
     with pytest.raises(AwsApiError) as failure:
-        with_last_use(existing("A", "B", saved=saved()), gateway)
+        add_last_use(existing_user("A", "B", saved=saved_credentials()), gateway)
     assert (failure.value.code, failure.value.action) == ("AccessDenied", LAST_USE_ACTION)
 
 
@@ -775,7 +812,7 @@ def test_a_denied_last_use_is_an_error_before_anything_is_written(tmp_path):
 
 def test_a_tag_of_a_new_user_that_iam_does_not_show_yet_is_remaining():
     resource = resource_with(None, desired=declare(tags={"team": "ops"}))
-    plan = resource.plan({"U": missing()})
+    plan = resource.plan({"U": missing_user()})
     assert not any("tag" in summary for summary in plan.summaries)
     without_tags = {"U": State("U", NOW, User("U", PrincipalState(policies=frozenset({SERVER}))))}
     assert resource.remaining(plan, without_tags) == ["tag user 'U' with team"]
@@ -783,14 +820,14 @@ def test_a_tag_of_a_new_user_that_iam_does_not_show_yet_is_remaining():
 
 def test_a_later_step_on_a_key_is_not_remaining():
     resource = resource_with(object())
-    plan = resource.plan({"U": existing("A", saved=saved("A"), policies=frozenset())})
-    assert resource.remaining(plan, {"U": existing("A", saved=saved())}) == []
+    plan = resource.plan({"U": existing_user("A", saved=saved_credentials("A"), policies=frozenset())})
+    assert resource.remaining(plan, {"U": existing_user("A", saved=saved_credentials())}) == []
 
 
 def test_a_planned_step_on_a_key_that_iam_does_not_show_yet_is_remaining():
     resource = resource_with(object())
-    plan = resource.plan({"U": existing(saved=saved())})
-    assert resource.remaining(plan, {"U": existing(saved=saved("A"))}) == [CREATE_KEY]
+    plan = resource.plan({"U": existing_user(saved=saved_credentials())})
+    assert resource.remaining(plan, {"U": existing_user(saved=saved_credentials("A"))}) == [CREATE_KEY]
 
 
 def test_a_key_that_another_run_saved_in_the_meantime_is_kept(tmp_path):
@@ -807,7 +844,7 @@ def test_a_key_that_another_run_saved_in_the_meantime_is_kept(tmp_path):
     iam.create_access_key = create_while_another_run_saves
     resource = resource_with(store, iam)
     [step] = resource.plan({"U": State("U", NOW, iam.user("U"), store.read(["U"])["U"])}).all_steps
-    with pytest.raises(ContentionError, match=r"Another run saved .* was deleted again"):
+    with pytest.raises(ContentionError, match=r"Another run saved .* was deleted\.$"):
         resource.execute(step)
     assert store.read(["U"])["U"].key_id == "AKIAOFTHEOTHERRUN"
     assert iam.users["U"].keys == {}
@@ -819,14 +856,18 @@ def warnings(current: State) -> list[str]:
 
 
 def test_a_second_key_is_a_warning():
-    [warning] = warnings(existing("A", saved=saved()))
+    [warning] = warnings(existing_user("A", saved=saved_credentials()))
     beginning = "user 'U' gets a second access key, because this one is not saved at F: A (active, "
     assert warning.startswith(beginning)
 
 
 @pytest.mark.parametrize(
     "current",
-    [existing("A", "B", saved=saved("A")), existing("A", saved=saved(pending=[])), existing(saved=saved())],
+    [
+        existing_user("A", "B", saved=saved_credentials("A")),
+        existing_user("A", saved=saved_credentials(pending=[])),
+        existing_user(saved=saved_credentials()),
+    ],
     ids=["one is saved", "the other is orphaned", "first key"],
 )
 def test_without_a_second_key_there_is_no_warning(current):

@@ -1,0 +1,23 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+from ansible_collections.amazon.aws.plugins.module_utils.botocore import (
+    MINIMUM_BOTO3_VERSION,
+    MINIMUM_BOTOCORE_VERSION,
+)
+
+
+class ModuleDocFragment:
+    """What modules require on their host. The fragment of amazon.aws names a Python version that is too old."""
+
+    def __init__(self) -> None:
+        # Not a constant of the class, since ansible-test reads those without running the code.
+        self.DOCUMENTATION = f"""
+options: {{}}
+requirements:
+  - python >= 3.9
+  - boto3 >= {MINIMUM_BOTO3_VERSION}
+  - botocore >= {MINIMUM_BOTOCORE_VERSION}
+"""

@@ -1,0 +1,57 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Reads the desired admin instance, and its admin window, from a module's options."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils import _names
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import (
+    EXCLUSIVE,
+    RELEASED,
+    DesiredAdmin,
+    check_profiles,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import (
+    CLOSED,
+    OPEN,
+    DesiredWindow,
+    check_minutes,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def desired_admin(params: Mapping[str, Any]) -> DesiredAdmin:
+    """Return the desired state of the instances. :raises InvalidInput: an option is invalid."""
+    for name in (params["admin_profile"], params["server_profile"]):
+        _names.check_name("instance profile", name)
+    check_profiles(params["admin_profile"], params["server_profile"])
+    if params["instance_ids"] == [] and params["state"] != RELEASED:
+        raise InvalidInput("instance_ids is empty: there is no instance for the admin profile.")
+    for instance_id in params["instance_ids"] or ():
+        _names.check_instance_id(instance_id)
+    return DesiredAdmin(
+        state=params["state"],
+        admin=params["admin_profile"],
+        fallback=params["server_profile"],
+        instance_ids=None if params["instance_ids"] is None else tuple(params["instance_ids"]),
+        keep_tag=params["keep_tag"],
+        fail_if_tagged=params["fail_if_tagged"],
+        assume_running=params["assume_running"],
+    )
+
+
+def desired_window(params: Mapping[str, Any]) -> DesiredWindow | None:
+    """Return the admin window to open or close; ``None`` if none is. :raises InvalidInput: an option is invalid."""
+    role = params["admin_role"]
+    if role is None or params["state"] == EXCLUSIVE:
+        return None
+    _names.check_name("role", role)
+    if params["state"] == RELEASED:
+        return DesiredWindow("role", role, CLOSED, force=params["skip_window_read"])
+    check_minutes(params["window_minutes"])
+    return DesiredWindow("role", role, OPEN, params["window_minutes"])

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.options import desired_window
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import CLOSED, OPEN, DesiredWindow
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+
+PARAMS: dict[str, Any] = {"role": "R", "user": None, "state": OPEN, "minutes": 15, "force": False}
+
+
+@pytest.mark.parametrize(
+    ("params", "desired"),
+    [
+        ({}, DesiredWindow("role", "R", OPEN)),
+        ({"minutes": 30}, DesiredWindow("role", "R", OPEN, 30)),
+        ({"role": None, "user": "U"}, DesiredWindow("user", "U", OPEN)),
+        ({"state": CLOSED, "minutes": 0, "force": True}, DesiredWindow("role", "R", CLOSED, 0, force=True)),
+    ],
+)
+def test_the_desired_window_follows_the_options(params, desired):
+    assert desired_window({**PARAMS, **params}) == desired
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"role": ""}, r"^One of role and user is required\.$"),
+        ({"role": "a b"}, "'a b' is not a valid role name"),
+        ({"role": None, "user": "a b"}, "'a b' is not a valid user name"),
+        ({"minutes": 0}, "must be between 1 and 720 minutes, not 0"),
+    ],
+)
+def test_an_invalid_option_is_an_error(params, message):
+    with pytest.raises(InvalidInput, match=message):
+        desired_window({**PARAMS, **params})
