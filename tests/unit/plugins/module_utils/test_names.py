@@ -191,17 +191,3 @@ def test_tags_that_iam_accepts(tags, valid):
 )
 def test_the_id_of_an_instance(instance_id, valid):
     assert is_valid(_names.check_instance_id, instance_id) is valid
-
-
-def test_the_choices_of_an_ssm_policy():
-    assert _names.SSM_CHOICES == ["none", "AmazonSSMManagedInstanceCore", "AmazonEC2RoleforSSM"]
-
-
-@pytest.mark.parametrize("partition", ["aws", "aws-cn", "aws-us-gov"])
-def test_the_managed_policies_of_the_agent(partition):
-    assert _names.agent_policies(partition) == {
-        f"arn:{partition}:iam::aws:policy/CloudWatchAgentServerPolicy",
-        f"arn:{partition}:iam::aws:policy/CloudWatchAgentAdminPolicy",
-        f"arn:{partition}:iam::aws:policy/AmazonSSMManagedInstanceCore",
-        f"arn:{partition}:iam::aws:policy/service-role/AmazonEC2RoleforSSM",
-    }

@@ -79,3 +79,17 @@ SOURCES = [path for path in sorted(PLUGINS.rglob("*.py")) if path.parent.name no
 )
 def test_only_one_file_of_the_code_names_a_managed_policy(name):
     assert [path.name for path in SOURCES if name in path.read_text()] == ["policies.py"]
+
+
+def test_the_choices_of_an_ssm_policy():
+    assert policies.SSM_CHOICES == ["none", "AmazonSSMManagedInstanceCore", "AmazonEC2RoleforSSM"]
+
+
+@pytest.mark.parametrize("partition", ["aws", "aws-cn", "aws-us-gov"])
+def test_the_managed_policies_of_the_agent(partition):
+    assert policies.agent_policies(partition) == {
+        f"arn:{partition}:iam::aws:policy/CloudWatchAgentServerPolicy",
+        f"arn:{partition}:iam::aws:policy/CloudWatchAgentAdminPolicy",
+        f"arn:{partition}:iam::aws:policy/AmazonSSMManagedInstanceCore",
+        f"arn:{partition}:iam::aws:policy/service-role/AmazonEC2RoleforSSM",
+    }
