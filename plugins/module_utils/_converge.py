@@ -32,6 +32,10 @@ class Resource(ABC, Generic[S]):
     def read(self) -> S:
         """Read the current state."""
 
+    def read_again(self) -> S:
+        """Read the state after the plan was applied, to compare it with the plan."""
+        return self.read()
+
     def check_preconditions(self, current: S, /) -> None:
         """Refuse a state in which this run must not act; called once, before the plan is made.
 
@@ -103,8 +107,10 @@ def converge(resource: Resource[S], check_mode: bool, wait: float | None) -> dic
             done = plan.summaries
             final = _wait_until_consistent(resource, plan, Deadline(wait))
     except CwagentError as error:
-        reported = {"done": done, **{key: result[key] for key in ("steps", "counts", "warnings")}, **error.details}
-        error.details.update({"changed": bool(reported["done"]), **reported})
+        reported = {"done": done, "steps": plan.summaries, "warnings": result["warnings"], **error.details}
+        # An error that says that there were no steps had nothing begun.
+        counts = plan.counts if reported["steps"] else dict.fromkeys(plan.counts, 0)
+        error.details.update({"changed": bool(reported["done"]), "counts": counts, **reported})
         raise
     return {**result, **resource.to_result(plan, final)}
 
@@ -118,7 +124,7 @@ def _wait_until_consistent(resource: Resource[S], plan: Plan[S], deadline: Deadl
     """Read until AWS shows what was written: writes to IAM take time to reach the hosts that answer reads."""
     while True:
         try:
-            state = resource.read()
+            state = resource.read_again()
             remaining = resource.remaining(plan, state)
         except AwsApiError as error:
             if not resource.is_propagation_error(error):
@@ -127,7 +133,8 @@ def _wait_until_consistent(resource: Resource[S], plan: Plan[S], deadline: Deadl
         if not remaining:
             return state
         if not deadline.pause():
+            invisible = ", ".join(each.rstrip(".") for each in remaining)
             raise ConsistencyTimeout(
                 f"All changes were applied, but AWS did not show them within {deadline.seconds:.0f} seconds. Not "
-                f"visible yet: {', '.join(remaining)}. Run again, or increase wait_timeout."
+                f"visible yet: {invisible}. Run again, or increase wait_timeout."
             )

@@ -43,7 +43,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import 
 from ansible_collections.cwagent.iam.plugins.module_utils._role.resource import find_profile
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import DesiredAdmin
     from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
@@ -64,17 +64,24 @@ class AdminInstanceResource(Resource[State]):
 
     def read(self) -> State:
         """Read the relevant instances from EC2, and the window from IAM."""
-        if self._window is None:
+        return self._read_with(self._window.read if self._window else None)
+
+    def read_again(self) -> State:
+        """Read the same; also a window whose first read was skipped."""
+        return self._read_with(self._window.read_again if self._window else None)
+
+    def _read_with(self, read_window: Callable[[], Window] | None) -> State:
+        if read_window is None:
             return self._read()
         if self._desired.state != RELEASED:
-            return replace(self._read(), window=self._window.read())
+            return replace(self._read(), window=read_window())
         # The window is closed even if the instances cannot be read, and the other way round.
         try:
             state = self._read()
         except CwagentError as error:
             state = State(error=error)
         try:
-            return replace(state, window=self._window.read())
+            return replace(state, window=read_window())
         except CwagentError as error:
             return replace(state, window=Window(self._aws.now, is_known=False, error=error))
 

@@ -38,9 +38,10 @@ class WindowResource(Resource[Window]):
 
     def read(self) -> Window:
         """Read the window from IAM, unless reading it would be of no use."""
-        return Window(self._aws.now, is_known=False) if self._skip_read else self._read()
+        return Window(self._aws.now, is_known=False) if self._skip_read else self.read_again()
 
-    def _read(self) -> Window:
+    def read_again(self) -> Window:
+        """Read the window from IAM."""
         kind, name = self._desired.kind, self._desired.name
         identity = {f"{kind.title()}Name": name}
         answer = self._aws.find(
@@ -72,14 +73,13 @@ class WindowResource(Resource[Window]):
         return window_plan.plan(current, self._desired)
 
     def remaining(self, plan: Plan[Window], state: Window) -> list[str]:
-        """List what IAM does not show yet; here a window is read even if it was not read for the plan."""
-        if state.error and plan.current.error:
-            return []  # IAM accepted the write, and waiting does not make the window readable
+        """List what IAM does not show yet."""
+        if state.error and not plan.current.is_known:
+            return []  # IAM accepted the write, and it may never let this caller read the window
         if state.error:
-            raise state.error
-        shown = state if state.is_known else self._read()
+            return [str(state.error)]
         # With the time of the plan, so that waiting does not make the deadline look too early.
-        shown = replace(shown, read_at=plan.current.read_at)
+        shown = replace(state, read_at=plan.current.read_at)
         return window_plan.plan(shown, replace(self._desired, force=False)).summaries
 
     def to_diff(self, state: Window) -> dict[str, Any]:
@@ -88,10 +88,7 @@ class WindowResource(Resource[Window]):
 
     def to_result(self, plan: Plan[Window], final: Window) -> dict[str, Any]:
         """Render the window for the result."""
-        # If a read was skipped, ``remaining`` has compared the window with the planned one.
-        is_skipped = not final.is_known and final.error is None
-        shown = plan.planned if is_skipped else final
-        return {"window": window_plan.to_dict(replace(shown, read_at=plan.current.read_at))}
+        return {"window": window_plan.to_dict(replace(final, read_at=plan.current.read_at))}
 
     def warnings(self, plan: Plan[Window]) -> list[str]:
         """Warn if the principal does not exist, or if the window cannot be read."""

@@ -122,7 +122,7 @@ def _instance_ids(region: str, given: Any) -> list[str]:
     try:
         return [str(each) for each in check_type_list(given or [])]
     except TypeError as error:
-        raise InvalidInput(f"instances: the value of '{region}' is not a list of instance IDs: {error}") from error
+        raise InvalidInput(f"instances: the value of '{region}' is not a list of instance IDs: {error}.") from error
 
 
 def _desired_role(access: str, given: Mapping[str, Any], region: str | None) -> DesiredRole:

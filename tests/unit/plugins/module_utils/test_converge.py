@@ -317,3 +317,16 @@ def test_the_result_is_rendered_after_the_steps():
     number = NumberResource(1, 2)
     number.to_result = lambda plan, final: {"new": final, "written": number.written}
     assert converge(number, False, 10)["written"] == [2]
+
+
+def test_counts_are_those_of_the_steps_that_an_error_reports():
+    number = NumberResource(1, 2)
+
+    def abort(_step: Step) -> None:
+        raise ContentionError("Another run.", steps=[])
+
+    number.execute = abort
+    with pytest.raises(CwagentError) as failure:
+        converge(number, False, None)
+    assert failure.value.details["steps"] == []
+    assert set(failure.value.details["counts"].values()) == {0}

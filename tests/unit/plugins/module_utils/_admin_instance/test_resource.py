@@ -301,13 +301,14 @@ def test_a_window_that_cannot_be_read_is_closed_and_reported_as_unknown():
     ]
 
 
-def test_a_window_that_was_not_read_must_be_readable_afterwards():
+def test_a_window_that_was_not_read_and_cannot_be_read_is_closed_and_reported_as_unknown():
     aws = Region()
     aws.denied = ("iam:GetRolePolicy",)
     resource = AdminInstanceResource(aws, desired_admin(RELEASED), window(aws, CLOSED, force=True))
-    with pytest.raises(CwagentError, match="Could not read the admin window") as failure:
-        converge(resource, check_mode=False, wait=10)
-    assert failure.value.details["done"] == [CLOSE_WINDOW]
+    result = converge(resource, check_mode=False, wait=10)
+    assert result["steps"] == [CLOSE_WINDOW]
+    assert aws.calls == ["PutRolePolicy"]
+    assert result["window"]["state"] == UNKNOWN
 
 
 def test_a_window_that_was_not_read_is_read_afterwards():
