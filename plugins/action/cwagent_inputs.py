@@ -1,0 +1,138 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Collects what a run of a playbook was given. What it means is decided in ``plugin_utils/_inputs.py``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from ansible.plugins.action import ActionBase
+from ansible.template import Templar
+
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.plugin_utils import _inputs
+from ansible_collections.cwagent.iam.plugins.plugin_utils._evaluate import evaluate
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+SPEC = Path(__file__).parents[2] / "playbooks" / "vars" / "argument_specs.yml"
+# Other variables that are part of the input.
+OTHER_VARIABLES = frozenset({"instance_id", "placement", _inputs.MINUTES})
+# The options of the task; the module has their documentation.
+TASK_OPTIONS = {
+    "requires": {
+        "type": "list",
+        "elements": "str",
+        "choices": [_inputs.CONFIGS, _inputs.ADMIN_INSTANCE, _inputs.CONFIRMATION],
+        "default": [],
+    },
+    "fail_on_problems": {"type": "bool", "default": True},
+    "find_files": {"type": "bool", "default": True},
+}
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without types
+    """Returns the input of a run; fails the task with all that is wrong with it."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Interpret the variables of the controller and of the hosts in the collection's groups."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        variables = task_vars or {}
+        _, options = self.validate_argument_spec(TASK_OPTIONS)
+        if list(variables.get("ansible_run_tags", ["all"])) != ["all"] or variables.get("ansible_skip_tags"):
+            problem = "The plays of this playbook depend on each other. Run it without --tags and --skip-tags."
+            return {**result, "changed": False, "failed": True, "msg": problem}
+        inputs, problems = _inputs.interpret(self._given(variables, options))
+        if problems and options["fail_on_problems"]:
+            # Neither the input nor the problems once more: the message has all of them.
+            return {**result, "changed": False, "failed": True, "msg": f"{' '.join(problems)} Nothing was changed."}
+        return {**result, "changed": False, "inputs": inputs, "problems": problems}
+
+    def _given(self, variables: Mapping[str, Any], task_options: Mapping[str, Any]) -> _inputs.Given:
+        options = yaml.safe_load(SPEC.read_text(encoding="utf-8"))["argument_specs"]["playbooks"]["options"]
+        groups = {group: list(hosts) for group, hosts in variables["groups"].items()}
+        hosts = dict.fromkeys(host for group in _inputs.GROUPS for host in groups.get(group, ()))
+        raw = {host: variables["hostvars"].raw_get(host) for host in hosts}
+        # A localhost that is not in the inventory has no inventory_dir.
+        inventories = (each.get("inventory_dir") for each in (variables, *raw.values()))
+        named = (str(Path.cwd()), *inventories, variables.get("playbook_dir"))
+        folders = [Path(str(folder)) for folder in dict.fromkeys(named) if folder]
+        return _inputs.Given(
+            options=options,
+            controller=_evaluate_input(variables, self._templar),
+            controller_host=variables["inventory_hostname"],
+            hosts={host: self._host_variables(each, variables["hostvars"]) for host, each in raw.items()},
+            groups=groups,
+            find_default_region=_default_region,
+            find_file=(lambda path: _find_file(path, folders)) if task_options["find_files"] else str,
+            to_absolute=lambda path: str(_expand(path).absolute()),
+            requires=task_options["requires"],
+            limit=_limit(variables),
+            in_awx="awx_job_id" in variables,
+        )
+
+    def _host_variables(self, raw: Mapping[str, Any], hostvars: Any) -> dict[str, Any]:
+        return _evaluate_input(raw, Templar(loader=self._loader, variables={**raw, "hostvars": hostvars}))
+
+
+def _limit(variables: Mapping[str, Any]) -> Collection[str] | None:
+    """Return the hosts that ``--limit`` leaves; ``None`` without one."""
+    if not variables.get("ansible_limit"):
+        return None
+    # The controller, which this runs on, need not be in the inventory.
+    hosts = variables["hostvars"]._inventory.get_hosts()  # a pattern can name a file, which no lookup reads
+    return frozenset({variables["inventory_hostname"], *(host.name for host in hosts)})
+
+
+def _evaluate_input(variables: Mapping[str, Any], templar: Any) -> dict[str, Any]:
+    names = [name for name in variables if name.startswith("cwagent_") or name in OTHER_VARIABLES]
+    return evaluate(variables, names, templar)
+
+
+def _default_region() -> str:
+    """Return the region that the AWS tools use on the controller: that of the environment, else of the profile."""
+    named = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    if named:
+        return named
+    try:
+        # It takes a tenth of a second and is seldom needed.
+        from botocore.exceptions import BotoCoreError  # noqa: PLC0415
+        from botocore.session import Session  # noqa: PLC0415
+    except ImportError:
+        return ""
+    try:
+        return Session().get_config_variable("region") or ""
+    except BotoCoreError as error:
+        raise InvalidInput(f"The AWS configuration cannot be read: {str(error).rstrip('.')}.") from error
+
+
+def _find_file(path: str, folders: list[Path]) -> str:
+    """Return the absolute path of a file: where the command was given, beside the inventory or beside the playbook."""
+    places = [folder / _expand(path) for folder in folders]
+    found = next(filter(_is_file, places), None)
+    if found is None:
+        raise InvalidInput(f"there is no file {path} in {', '.join(map(str, folders))}.")
+    return str(found.absolute())
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # the name is too long, or a folder must not be read
+        return False
+
+
+def _expand(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise InvalidInput(f"{path}: the home directory is not known.") from error

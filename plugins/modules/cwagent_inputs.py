@@ -1,0 +1,76 @@
+#!/usr/bin/python
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: cwagent_inputs
+version_added: 1.0.0
+short_description: Read and check the variables of the playbooks
+description:
+  - Reads the variables C(cwagent_*) of the controller and of the hosts in the collection's groups. Returns them as
+    typed values, with their defaults. A blank value, such as an unanswered question of a survey, counts as not set.
+  - Fails with everything that is wrong, before anything is changed. Each problem is one sentence that names the
+    variable, and the host where it matters. A value that refers to an undefined variable is a problem, and so is an
+    unknown variable whose name begins with C(cwagent_).
+  - Runs on the controller and calls no AWS API.
+author: cwagent.iam contributors (@cwagent)
+options:
+  requires:
+    description:
+      - What else the playbook requires.
+      - V(configs) requires a configuration to store, V(admin_instance) a host in the group C(cwagent_ec2_admin), and
+        V(confirmation) that C(cwagent_teardown) is true.
+    type: list
+    elements: str
+    choices: [configs, admin_instance, confirmation]
+    default: []
+  fail_on_problems:
+    description: Whether the task fails if something is wrong. Otherwise it returns RV(problems).
+    type: bool
+    default: true
+  find_files:
+    description:
+      - Whether the files of the configurations must exist. A playbook that stores nothing does not need them.
+    type: bool
+    default: true
+attributes:
+  check_mode:
+    description: Can run in check mode and return the changed status it would have without modifying the target.
+    support: full
+  diff_mode:
+    description: Returns details on what has changed, or would change in check mode, when in diff mode.
+    support: none
+    details: It changes nothing.
+  idempotent:
+    description: A second run with the same options changes nothing and makes no writing API call.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Validate the inputs
+  cwagent.iam.cwagent_inputs:
+    requires: [configs]
+  register: inputs
+"""
+
+RETURN = r"""
+inputs:
+  description:
+    - The values of the variables, by their names without C(cwagent_), and what follows from them, such as the instances
+      and users by region. A variable with a problem has its default.
+  returned: success
+  type: dict
+  sample:
+    instances: {eu-central-1: [i-0123456789abcdef0]}
+    region: eu-central-1
+    server_role_name: CloudWatchAgentServerRole
+problems:
+  description: What is wrong, each problem in a sentence. Empty unless O(fail_on_problems=false).
+  returned: success
+  type: list
+  elements: str
+  sample: ["Host web1: instance_id is not set; it is the ID of the EC2 instance."]
+"""

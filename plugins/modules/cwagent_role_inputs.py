@@ -1,0 +1,42 @@
+#!/usr/bin/python
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: cwagent_role_inputs
+version_added: 1.0.0
+short_description: Check the variables of a role by their types
+description:
+  - Checks the variables of the role that the task belongs to against the role's argument specs. Fails with everything
+    that is wrong, before the first module call of the role.
+  - Unlike Ansible's own check, it does not turn text into a list. With that, a role that is given C(agent-db-1) in
+    place of a list of users could create a user for each letter.
+  - Runs on the controller and calls no AWS API.
+author: cwagent.iam contributors (@cwagent)
+options:
+  entry_point:
+    description: The entry point whose argument specs describe the variables.
+    type: str
+    default: main
+attributes:
+  check_mode:
+    description: Can run in check mode and return the changed status it would have without modifying the target.
+    support: full
+  diff_mode:
+    description: Returns details on what has changed, or would change in check mode, when in diff mode.
+    support: none
+    details: It changes nothing.
+  idempotent:
+    description: A second run with the same options changes nothing and makes no writing API call.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Validate the inputs
+  cwagent.iam.cwagent_role_inputs:
+"""
+
+RETURN = r"""#"""

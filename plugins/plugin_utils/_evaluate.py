@@ -1,0 +1,34 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Evaluates variables one by one, so that an undefined one is known by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import Undefined
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+def evaluate(variables: Mapping[str, Any], names: Iterable[str], templar: Any) -> dict[str, Any]:
+    """Return the values of those variables that are set, ``Undefined`` for one that cannot be evaluated.
+
+    :param templar: an ``ansible.template.Templar`` that knows the variables.
+    """
+    values = {name: _evaluate(variables[name], templar) for name in names if name in variables}
+    # ansible-core 2.18 leaves the place of an omitted option in the value; newer versions refuse it.
+    omitted = variables.get("omit")
+    return {name: Undefined("it is omit") if omitted and value == omitted else value for name, value in values.items()}
+
+
+def _evaluate(value: Any, templar: Any) -> Any:
+    try:
+        found = templar.template(value)
+        # ansible-core 2.18 decrypts a value of Ansible Vault only where it is used, and its type is not text.
+        return str(found) if isinstance(found, Sequence) and not isinstance(found, (str, list, tuple)) else found
+    except Exception as error:  # noqa: BLE001  ansible-core 2.18 lets through what a template raises
+        return Undefined(" ".join(str(getattr(error, "message", error)).split()).rstrip("."))

@@ -1,0 +1,422 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The input of a playbook's run: what its variables, groups and hosts mean together. Pure."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils import _names
+from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.options import check_days
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import check_minutes
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import check_parameter_name
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.options import key_store
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import REMOVE_BOUNDARY
+from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import Problems, Undefined, is_blank, shown, typed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+EC2_SERVERS, EC2_ADMIN = "cwagent_ec2_servers", "cwagent_ec2_admin"
+ONPREM_SERVERS, ONPREM_ADMIN = "cwagent_onprem_servers", "cwagent_onprem_admin"
+GROUPS = (EC2_SERVERS, EC2_ADMIN, ONPREM_SERVERS, ONPREM_ADMIN)
+# Each host has its own; all other variables have one value for the whole run.
+HOST_VARIABLES = frozenset(
+    {"cwagent_region", "cwagent_user_name", "cwagent_admin_user_name", "cwagent_deliver_credentials"}
+)
+# What a playbook can need besides: something to store, the admin instance, the user's consent to delete.
+CONFIGS, ADMIN_INSTANCE, CONFIRMATION = "configs", "admin_instance", "confirmation"
+SERVER_USER, ADMIN_USER = "CloudWatchAgentServerUser", "CloudWatchAgentAdminUser"
+MINUTES = "store_config_window_minutes"
+TEXT = {"type": "str"}
+# By type, the value of an option that is not set and has no default.
+EMPTY: dict[str, Any] = {"str": "", "list": [], "dict": {}}
+# us-east-1, us-gov-west-1, us-isob-east-1
+_REGION = r"[a-z]{2,5}(-[a-z]+)+-\d{1,2}"
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a run was given.
+
+    :param options: the variables of the playbooks, as in ``argument_specs.yml``.
+    :param controller: the variables of the controller.
+    :param controller_host: the name of the controller in the inventory.
+    :param hosts: by name, the variables of the hosts in the collection's groups.
+    :param groups: by name, the hosts of all groups of the inventory.
+    :param find_default_region: returns the region that the AWS tools use on the controller, or an empty text; raises
+        ``InvalidInput`` where their configuration cannot be read.
+    :param find_file: returns the absolute path of a file on the controller, or raises ``InvalidInput``.
+    :param to_absolute: returns the absolute path of a folder on the controller, whether it exists or not; or raises
+        ``InvalidInput``.
+    :param requires: what the playbook needs besides: ``CONFIGS``, ``ADMIN_INSTANCE``, ``CONFIRMATION``.
+    :param limit: the hosts that ``--limit`` leaves; ``None`` without one.
+    :param in_awx: whether the run is a job of AWX.
+    """
+
+    options: Mapping[str, Mapping[str, Any]]
+    controller: Mapping[str, Any]
+    controller_host: str
+    hosts: Mapping[str, Mapping[str, Any]]
+    groups: Mapping[str, Sequence[str]]
+    find_default_region: Callable[[], str]
+    find_file: Callable[[str], str]
+    to_absolute: Callable[[str], str]
+    requires: Collection[str] = ()
+    limit: Collection[str] | None = None
+    in_awx: bool = False
+
+    def members(self, *groups: str) -> list[str]:
+        """Return the hosts of some groups, each once."""
+        return list(dict.fromkeys(host for group in groups for host in self.groups.get(group, ())))
+
+    def of_host(self, host: str) -> Mapping[str, Any]:
+        """Return the variables of a host."""
+        return self.hosts.get(host, {})
+
+    def where(self, host: str, name: str) -> str:
+        """Return how a problem with a variable of a host begins; empty where the value is that of the whole run."""
+        own, of_run = self.of_host(host).get(name), self.controller.get(name)
+        return "" if own == of_run and not is_blank(own) else f"Host {host}: "
+
+
+def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
+    """Return the input of a run, and all that is wrong with it.
+
+    Where something is wrong, the input has the default instead, so that what does not depend on it can be done.
+
+    :returns: the input as plain data, by the names that ``vars/inputs.yml`` uses, and the problems in sentences.
+    """
+    problems = Problems()
+    _check_names(given, problems)
+    run = {
+        name.removeprefix("cwagent_"): _run_value(given, name, option, problems)
+        for name, option in given.options.items()
+        if name not in HOST_VARIABLES
+    }
+    regions = _Regions(given, problems)
+    servers = _users(given, ONPREM_SERVERS, "cwagent_user_name", partial(_server_user, run), problems)
+    admins = _users(given, ONPREM_ADMIN, "cwagent_admin_user_name", lambda _host: ADMIN_USER, problems)
+    onprem_hosts = _onprem_hosts(given, servers, regions, problems)
+    inputs = {
+        **run,
+        "admin_instance_hosts": given.members(EC2_ADMIN),
+        "admin_users": _by_region(admins, regions),
+        "configs": _configs(given, run, problems),
+        "credentials_directory": _absolute(given, run, problems),
+        "delivery_hosts": [host for host, each in onprem_hosts.items() if each["deliver"]],
+        "host_regions": {host: regions.of(host) for host in given.members(EC2_ADMIN, ONPREM_ADMIN)},
+        "instances": _by_region(_instances(given, problems), regions),
+        "onprem_hosts": onprem_hosts,
+        "region": regions.default,
+        "regions": regions.of_all(given.members(*GROUPS)),
+        "server_users": _by_region(servers, regions),
+    }
+    inputs["storing_hosts"] = _storing_hosts(given, inputs)
+    _check_groups(given, inputs, problems)
+    _check_conflicts(inputs, problems)
+    _check_requirements(given, inputs, problems)
+    _check_values(given, inputs, problems)
+    return inputs, problems.sentences
+
+
+def _check_names(given: Given, problems: Problems) -> None:
+    """Report variables that look like those of the collection and are not."""
+    used = {name for variables in (given.controller, *given.hosts.values()) for name in variables}
+    for name in sorted(name for name in used if name.startswith("cwagent_") and name not in given.options):
+        known = [option.removeprefix("cwagent_") for option in given.options]
+        near = difflib.get_close_matches(name.removeprefix("cwagent_"), known, n=1)
+        hint = f"; did you mean cwagent_{near[0]}?" if near else "."
+        problems.add(f"{name} is not a variable of this collection{hint}")
+
+
+def _run_value(given: Given, name: str, option: Mapping[str, Any], problems: Problems) -> Any:
+    """Return the one value of a variable for the whole run, wherever in the inventory it is set; else its default."""
+    sources = {"the controller": given.controller, **{f"host {host}": each for host, each in given.hosts.items()}}
+    found = {
+        source: problems.check(typed, name, option, variables[name])
+        for source, variables in sources.items()
+        if name in variables
+    }
+    values = {source: value for source, value in found.items() if value is not None}
+    if not values:
+        return option.get("default", EMPTY.get(option["type"]))
+    first, value = next(iter(values.items()))
+    for source, other in values.items():
+        if other != value:
+            problems.add(
+                f"{name} is {shown(value)} for {first} and {shown(other)} for {source}; a run has one value for all."
+            )
+            break
+    return value
+
+
+class _Regions:
+    """The region of each host, and the one of what belongs to no host."""
+
+    def __init__(self, given: Given, problems: Problems) -> None:
+        self._of = {host: _region_of(given, host, problems) for host in given.hosts}
+        on_controller = problems.check(_region, "cwagent_region", given.controller.get("cwagent_region"))
+        default = on_controller or problems.check(_default_region, given)
+        # IAM is the same in all regions, so any region of the hosts serves where the controller has none.
+        self.default: str = default or next(filter(None, self._of.values()), "")
+        if not self.default and on_controller is not None and default is not None:
+            problems.add(
+                "There is no AWS region. Set cwagent_region for the hosts, or AWS_REGION, or a region in the profile "
+                "of the AWS configuration."
+            )
+
+    def of(self, host: str) -> str:
+        """Return the region of a host."""
+        return self._of.get(host) or self.default
+
+    def of_all(self, hosts: Iterable[str]) -> list[str]:
+        """Return the regions of hosts, each once; for no hosts, the default."""
+        return list(dict.fromkeys(map(self.of, hosts))) or [self.default]
+
+
+def _region_of(given: Given, host: str, problems: Problems) -> str:
+    """Return the region that a host's variables name; empty where they name none."""
+    variables = given.of_host(host)
+    value, where = variables.get("cwagent_region"), given.where(host, "cwagent_region")
+    region = problems.check(_region, "cwagent_region", value, where=where)
+    if region:
+        return region
+    # Inventories of other clouds have a placement of another kind.
+    placement = variables.get("placement")
+    in_placement = placement.get("region") if isinstance(placement, dict) else None
+    found = placement if isinstance(placement, Undefined) else in_placement
+    return problems.check(_region, "placement.region", found, where=f"Host {host}: ") or ""
+
+
+def _default_region(given: Given) -> str:
+    return _region("The default region of the AWS tools", given.find_default_region())
+
+
+def _region(name: str, value: Any) -> str:
+    """Return the region in a variable; empty for a blank. :raises InvalidInput: it is not the name of a region."""
+    region = typed(name, TEXT, value) or ""
+    if region and not re.fullmatch(_REGION, region):
+        raise InvalidInput(f"{name} is {shown(region)}, which is not an AWS region, such as eu-central-1.")
+    return str(region)
+
+
+def _instances(given: Given, problems: Problems) -> dict[str, str]:
+    """Return by EC2 host the ID of its instance, without the hosts that have no valid one."""
+    hosts = given.members(EC2_SERVERS, EC2_ADMIN)
+    found = {
+        host: problems.check(_instance_id, given.of_host(host).get("instance_id"), where=f"Host {host}: ")
+        for host in hosts
+    }
+    return {host: instance_id for host, instance_id in found.items() if instance_id}
+
+
+def _instance_id(value: Any) -> str:
+    instance_id = typed("instance_id", TEXT, value)
+    if instance_id is None:
+        raise InvalidInput("instance_id is not set; it is the ID of the EC2 instance.")
+    try:
+        _names.check_instance_id(instance_id)
+    except InvalidInput as error:
+        raise InvalidInput(f"instance_id: {error}") from error
+    return str(instance_id)
+
+
+def _server_user(run: Mapping[str, Any], host: str) -> str:
+    return SERVER_USER if run["onprem_users"] == "shared" else f"{SERVER_USER}-{host}"
+
+
+def _users(
+    given: Given, group: str, variable: str, default: Callable[[str], str], problems: Problems
+) -> dict[str, str]:
+    """Return by host of a group the name of its user, without the hosts that have no valid one."""
+    found = {
+        host: problems.check(
+            _user, variable, given.of_host(host).get(variable), default(host), where=given.where(host, variable)
+        )
+        for host in given.members(group)
+    }
+    users = {host: user for host, user in found.items() if user}
+    problems.check(_names.check_different, users.values(), where=f"{variable}: ")
+    return users
+
+
+def _user(variable: str, value: Any, default: str) -> str:
+    user = typed(variable, TEXT, value) or default
+    try:
+        _names.check_name("user", user)
+    except InvalidInput as error:
+        raise InvalidInput(f"{error} Set {variable} for this host.") from error
+    return str(user)
+
+
+def _by_region(items: Mapping[str, str], regions: _Regions) -> dict[str, list[str]]:
+    """Return by region what belongs to the hosts; what several hosts share once, in the region of the first."""
+    region_of: dict[str, str] = {}
+    for host, item in items.items():
+        region_of.setdefault(item, regions.of(host))
+    found: dict[str, list[str]] = defaultdict(list)
+    for item, region in region_of.items():
+        found[region].append(item)
+    return dict(found)
+
+
+def _onprem_hosts(
+    given: Given, users: Mapping[str, str], regions: _Regions, problems: Problems
+) -> dict[str, dict[str, Any]]:
+    """Return by server its user, the region where the user's key is saved, and whether the key is delivered."""
+    name = "cwagent_deliver_credentials"
+    for_all = problems.check(typed, name, given.options[name], given.controller.get(name))
+    saved_in: dict[str, str] = {}
+    hosts = {}
+    for host, user in users.items():
+        value, where = given.of_host(host).get(name), given.where(host, name)
+        own = problems.check(typed, name, given.options[name], value, where=where)
+        deliver = for_all if own is None else own
+        region = saved_in.setdefault(user, regions.of(host))
+        hosts[host] = {"user": user, "region": region, "deliver": bool(deliver)}
+    return hosts
+
+
+def _absolute(given: Given, run: Mapping[str, Any], problems: Problems) -> str:
+    """Return the absolute path of the folder for credentials files."""
+    folder: str = run["credentials_dir"]
+    return problems.check(given.to_absolute, folder, where="cwagent_credentials_dir: ") or folder
+
+
+def _configs(given: Given, run: Mapping[str, Any], problems: Problems) -> list[dict[str, str]]:
+    """Return the configurations to store, with the absolute paths of their files."""
+    if run["configs"]:
+        variable, entries = "cwagent_configs", run["configs"]
+    else:
+        variable, file = "cwagent_config_file", run["config_file"]
+        entries = [{"name": run["parameter_name"], "file": file}] if file else []
+    names = [entry["name"] for entry in entries]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        problems.add(f"cwagent_configs has a duplicate parameter name: {name}.")
+    return [
+        {"name": entry["name"], "file": problems.check(given.find_file, entry["file"], where=f"{variable}: ") or ""}
+        for entry in entries
+    ]
+
+
+def _storing_hosts(given: Given, inputs: Mapping[str, Any]) -> list[str]:
+    """Return the hosts that store the configurations; none where there is nothing to store."""
+    if not inputs["configs"]:
+        return []
+    group = {"instance": EC2_ADMIN, "onprem": ONPREM_ADMIN}.get(inputs["store_config_from"])
+    return given.members(group) if group else [given.controller_host]
+
+
+def _check_groups(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:
+    """Report groups without hosts, and groups of admin hosts with more than one or less than they need."""
+    source = inputs["store_config_from"]
+    ec2_admins, onprem_admins = given.members(EC2_ADMIN), given.members(ONPREM_ADMIN)
+    if not given.groups.get("all"):
+        problems.add("The inventory has no hosts. Pass an inventory with -i.")
+        return
+    if not given.members(*GROUPS) and not (source == "controller" and inputs["configs"]):
+        problems.add(f"No host of the inventory is in one of the groups {', '.join(GROUPS)}.")
+        return
+    stores = inputs["configs"] or given.members(EC2_SERVERS)
+    needs_instance = ADMIN_INSTANCE in given.requires or (source == "instance" and stores)
+    if len(ec2_admins) > 1 or (needs_instance and not ec2_admins):
+        advice = (
+            "In AWX, each slice of a job sees only some of the hosts; set job_slice_count to 1."
+            if given.in_awx
+            else "To store it from another host, set cwagent_store_config_from."
+        )
+        problems.add(
+            f"The group {EC2_ADMIN} must have exactly one host, the instance that stores the configuration, but has "
+            f"{', '.join(ec2_admins) or 'none'}. {advice}"
+        )
+    if len(onprem_admins) > 1 or (source == "onprem" and not onprem_admins):
+        problems.add(
+            f"The group {ONPREM_ADMIN} must have at most one host, and exactly one when cwagent_store_config_from is "
+            f"onprem, but has {', '.join(onprem_admins) or 'none'}."
+        )
+
+
+def _check_conflicts(inputs: Mapping[str, Any], problems: Problems) -> None:
+    """Report one name for two things."""
+    if inputs["server_role_name"].lower() == inputs["admin_role_name"].lower():
+        problems.add(
+            f"cwagent_admin_role_name and cwagent_server_role_name are both '{inputs['admin_role_name']}': every "
+            "server could write to Parameter Store."
+        )
+    servers = {user.lower() for user in _all(inputs["server_users"])}
+    for user in _all(inputs["admin_users"]):
+        if user.lower() in servers:
+            problems.add(
+                f"'{user}' would be both a server user and the admin user. Set another cwagent_user_name or "
+                "cwagent_admin_user_name for the host."
+            )
+
+
+def _check_requirements(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:
+    """Report what this playbook needs and does not have."""
+    if CONFIGS in given.requires and not inputs["configs"]:
+        problems.add("There is nothing to store. Set cwagent_config_file or cwagent_configs.")
+    if CONFIRMATION in given.requires and not inputs["teardown"]:
+        problems.add(
+            "This deletes the roles, instance profiles, users, access keys, credentials files and stored "
+            "configurations of this inventory. To confirm, add -e cwagent_teardown=true."
+        )
+    needed = inputs["admin_instance_hosts"] if ADMIN_INSTANCE in given.requires else inputs["storing_hosts"]
+    for host in needed:
+        if given.limit is not None and host not in given.limit:
+            problems.add(f"--limit leaves out host {host}, which stores the configuration. Run without it.")
+
+
+def _check_values(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:
+    """Report what AWS would refuse, and a folder for credentials files that cannot be used."""
+
+    def check(variable: str, do_check: Callable[..., Any], *arguments: Any) -> None:
+        problems.check(do_check, *arguments, where=f"{variable}: ")
+
+    check("cwagent_server_role_name", _names.check_name, "role", inputs["server_role_name"])
+    check("cwagent_admin_role_name", _names.check_name, "role", inputs["admin_role_name"])
+    check("cwagent_parameter_name", check_parameter_name, inputs["parameter_name"])
+    for config in inputs["configs"]:
+        if config["name"] != inputs["parameter_name"]:
+            check("cwagent_configs", check_parameter_name, config["name"])
+    problems.check(check_days, "cwagent_max_key_age", inputs["max_key_age"], 1)
+    problems.check(check_days, "cwagent_retire_after", inputs["retire_after"], 0)
+    boundary, partition = inputs["permissions_boundary"], _names.partition_of(inputs["region"])
+    if boundary and boundary != REMOVE_BOUNDARY:
+        problems.check(_names.check_policy_arn, boundary, partition, "cwagent_permissions_boundary")
+    check("cwagent_iam_path", _names.check_path, inputs["iam_path"] or None)
+    check("cwagent_tags", _names.check_tags, {str(key): str(value) for key, value in inputs["tags"].items()})
+    users = [*_all(inputs["server_users"]), *_all(inputs["admin_users"])]
+    if users:
+        place = "cwagent_credentials_dir" if inputs["credentials_store"] == "file" else "cwagent_credentials_prefix"
+        check(place, _check_key_store, inputs, users)
+    admin_host = next(iter(inputs["admin_instance_hosts"]), "")
+    for variables in (given.of_host(admin_host), given.controller):
+        minutes = problems.check(typed, MINUTES, {"type": "int"}, variables.get(MINUTES))
+        if minutes is not None:
+            check(MINUTES, check_minutes, minutes)
+
+
+def _check_key_store(inputs: Mapping[str, Any], users: Sequence[str]) -> None:
+    credentials = {
+        "store": inputs["credentials_store"],
+        "directory": inputs["credentials_directory"],
+        "prefix": inputs["credentials_prefix"],
+        "kms_key_id": None,
+        "profile": "AmazonCloudWatchAgent",
+        "allow_ephemeral": True,  # the playbooks that save nothing run in any container
+    }
+    no_aws: Any = None  # it is not asked
+    key_store({"credentials": credentials, "state": "present", "name": users}, inputs["region"], no_aws)
+
+
+def _all(by_region: Mapping[str, Sequence[str]]) -> list[str]:
+    return [each for items in by_region.values() for each in items]

@@ -1,0 +1,189 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Typed values of what users write in inventories, files and surveys. Pure.
+
+A survey gives text where a person meant a number, and a blank where nothing was answered. What that means is decided
+here and nowhere else. Every problem is one sentence that names the variable.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import yaml
+from ansible.module_utils.common.validation import check_type_bool, check_type_dict, check_type_int
+
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+T = TypeVar("T")
+
+MAX_SHOWN_CHARACTERS = 60
+EXPECTATIONS = {
+    "bool": "must be true or false",
+    "int": "must be a whole number",
+    "str": "must be text",
+    "path": "must be text",
+    "list": "must be a list",
+    "dict": "must be a mapping",
+}
+TEXT_TYPES = ("str", "path")
+# Options of roles whose values are lists by region. Argument specs have no type for the values of a mapping.
+LISTS_BY_REGION = frozenset(
+    {"ec2_server_instances", "ec2_admin_instances", "onprem_server_users_by_region", "onprem_admin_users_by_region"}
+)
+
+
+@dataclass(frozen=True)
+class Undefined:
+    """Stands for a value that refers to a variable which is not defined. :param reason: in the words of Ansible."""
+
+    reason: str
+
+
+@dataclass
+class Problems:
+    """Collects all that is wrong, each sentence once and in the order it was found."""
+
+    _found: dict[str, None] = field(default_factory=dict)
+
+    @property
+    def sentences(self) -> list[str]:
+        """All problems."""
+        return list(self._found)
+
+    def add(self, problem: str) -> None:
+        """Add one problem."""
+        self._found[problem] = None
+
+    def check(self, work: Callable[..., T], *arguments: Any, where: str = "") -> T | None:
+        """Return what ``work`` returns; ``None`` where it raises ``InvalidInput``, which is a problem then."""
+        try:
+            return work(*arguments)
+        except InvalidInput as error:
+            self.add(f"{where}{error}")
+            return None
+
+
+def is_blank(value: Any) -> bool:
+    """Return whether a value says nothing, like a question of a survey that was not answered."""
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def typed(name: str, option: Mapping[str, Any], value: Any) -> Any:
+    """Return a value in the type of its option; ``None`` for a blank.
+
+    :param option: as in an argument spec.
+    :raises InvalidInput: it is undefined, of another type, or none of the choices.
+    """
+    if isinstance(value, Undefined):
+        raise InvalidInput(f"{name} cannot be evaluated: {value.reason}.")
+    if is_blank(value):
+        return None
+    try:
+        return _convert(option, value)
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(f"{name} {_expectation(option)}, not {shown(value)}.") from error
+
+
+def _convert(option: Mapping[str, Any], value: Any) -> Any:
+    """Return a value in the type of its option. :raises ValueError, TypeError: it is of another type."""
+    kind = option.get("type", "str")
+    if kind == "list":
+        item = {"type": option.get("elements", "str"), "options": option.get("options")}
+        return [_convert(item, each) for each in _parse(list, value)]
+    if kind == "dict":
+        mapping = _parse(dict, value)
+        return _convert_each(option["options"], mapping) if option.get("options") else mapping
+    converted = _convert_scalar(kind, value)
+    if option.get("choices") and converted not in option["choices"]:
+        raise ValueError(value)
+    return converted
+
+
+def _convert_each(options: Mapping[str, Mapping[str, Any]], mapping: Mapping[str, Any]) -> dict[str, Any]:
+    missing = [key for key, option in options.items() if option.get("required") and is_blank(mapping.get(key))]
+    unknown = mapping.keys() - options.keys()
+    if missing or unknown:
+        raise ValueError(mapping)
+    return {key: _convert(options[key], value) for key, value in mapping.items()}
+
+
+def _convert_scalar(kind: str, value: Any) -> Any:
+    """Return a truth value, number or text. Ansible's own check makes text of lists, and numbers of truth values."""
+    if kind == "bool":
+        return check_type_bool(value)
+    if not isinstance(value, (str, int, float)) or isinstance(value, bool):
+        raise TypeError(value)
+    if kind == "int":
+        if isinstance(value, float):
+            raise TypeError(value)
+        return check_type_int(value)
+    return value.strip() if isinstance(value, str) else str(value)
+
+
+def _parse(kind: type[T], value: Any) -> T:
+    """Return a list or a mapping, also from its text in YAML, as the answer to a survey is."""
+    if isinstance(value, str):
+        try:
+            # The base loader takes numbers and dates for text, as their author wrote them.
+            value = yaml.load(value, yaml.BaseLoader)  # noqa: S506  it constructs nothing but text, lists and mappings
+        except (yaml.YAMLError, RecursionError) as error:
+            raise ValueError(value) from error
+        if kind is dict and isinstance(value, str):
+            value = check_type_dict(value)  # name=value, as the modules take it
+    if not isinstance(value, kind):
+        raise TypeError(value)
+    return value
+
+
+def _expectation(option: Mapping[str, Any]) -> str:
+    if option.get("choices"):
+        return f"must be one of {', '.join(str(choice) for choice in option['choices'] if choice != '')}"
+    if option.get("options"):
+        required = [key for key, each in option["options"].items() if each.get("required")]
+        return f"must be a list of mappings, each with {' and '.join(required)} and nothing else"
+    if option.get("elements"):
+        return f"must be a list, each item of which {EXPECTATIONS[option['elements']]}"
+    return EXPECTATIONS[option.get("type", "str")]
+
+
+def check_role(options: Mapping[str, Mapping[str, Any]], variables: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with the variables of a role, in sentences.
+
+    Ansible's own check of a role's arguments makes a list of any text, which the role then takes apart into letters.
+
+    :param options: of the role's argument specs.
+    :param variables: those of the role that are set, with their values.
+    """
+    problems = Problems()
+    for name, option in options.items():
+        if option.get("required") and is_blank(variables.get(name)):
+            problems.add(f"{name} is required.")
+        elif name in variables:
+            problems.check(_check_variable, name, option, variables[name])
+    return problems.sentences
+
+
+def _check_variable(name: str, option: Mapping[str, Any], value: Any) -> None:
+    """Check a variable as it is: unlike the input of a playbook, nothing replaces it by its typed value."""
+    kind = option.get("type", "str")
+    takes_blank = kind in TEXT_TYPES and "" in option.get("choices", [""])
+    takes_text = kind not in ("list", "dict")
+    if (is_blank(value) and not takes_blank) or (isinstance(value, str) and not takes_text):
+        raise InvalidInput(f"{name} {_expectation(option)}, not {shown(value)}.")
+    typed(name, option, value)
+    if name in LISTS_BY_REGION:
+        for region, items in value.items():
+            if not isinstance(items, list) or not all(isinstance(item, str) and item.strip() for item in items):
+                raise InvalidInput(f"{name} must have a list for each region; '{region}' has {shown(items)}.")
+
+
+def shown(value: Any) -> str:
+    """Return a value for a sentence, cut where it is long."""
+    text = "null" if value is None else str(value)
+    return f"'{text if len(text) <= MAX_SHOWN_CHARACTERS else text[:MAX_SHOWN_CHARACTERS] + '...'}'"

@@ -1,0 +1,522 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.plugin_utils import _inputs
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs import HOST_VARIABLES, Given, interpret
+from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import Undefined
+
+SPEC = Path(_inputs.__file__).parents[2] / "playbooks" / "vars" / "argument_specs.yml"
+OPTIONS = yaml.safe_load(SPEC.read_text(encoding="utf-8"))["argument_specs"]["playbooks"]["options"]
+RUN_OPTIONS = {name: option for name, option in OPTIONS.items() if name not in HOST_VARIABLES}
+WEB = {"instance_id": "i-0123456789abcdef0"}
+ADMIN = {"instance_id": "i-0123456789abcdef1"}
+INSTANCES = {"web": WEB, "adm": ADMIN}
+EU, US = "eu-central-1", "us-east-1"
+NO_REGION = (
+    "There is no AWS region. Set cwagent_region for the hosts, or AWS_REGION, or a region in the profile of the AWS "
+    "configuration."
+)
+NOPE = Undefined("'nope' is undefined")
+
+
+def find_file(path):
+    if "missing" in path:
+        raise InvalidInput(f"there is no file {path} in /here.")
+    return f"/here/{path}"
+
+
+def to_absolute(path):
+    if path.startswith("~nobody"):
+        raise InvalidInput(f"{path}: the home directory is not known.")
+    return f"/tmp/{path}" if path.startswith("~") else path  # noqa: S108  nothing is written there
+
+
+def a_run(groups=None, hosts=None, controller=None, region=US, **others):
+    """A run for some hosts; for ``web`` and ``adm`` on EC2 and ``db`` on premises by default."""
+    if groups is None:
+        groups = {"ec2_servers": ["web"], "ec2_admin": ["adm"], "onprem_servers": ["db"]}
+    members = {f"cwagent_{group}": names for group, names in groups.items()}
+    known = {host: {} for names in members.values() for host in names}
+    return Given(
+        options=OPTIONS,
+        controller=controller or {},
+        controller_host="localhost",
+        hosts={**known, **{host: INSTANCES[host] for host in known if host in INSTANCES}, **(hosts or {})},
+        groups={"all": list(known), "ungrouped": [], **members},
+        find_default_region=lambda: region,
+        find_file=find_file,
+        to_absolute=to_absolute,
+        **others,
+    )
+
+
+def problems_of(*arguments, **options):
+    return interpret(a_run(*arguments, **options))[1]
+
+
+def inputs_of(*arguments, **options):
+    inputs, problems = interpret(a_run(*arguments, **options))
+    assert problems == []
+    return inputs
+
+
+def default_of(name):
+    option = OPTIONS[name]
+    return option.get("default", {"str": "", "list": [], "dict": {}}.get(option["type"]))
+
+
+def run_value(inputs, name):
+    return inputs[name.removeprefix("cwagent_")]
+
+
+# What is given and what comes of it
+
+
+def test_the_input_of_a_run_without_variables():
+    defaults = {name.removeprefix("cwagent_"): default_of(name) for name in RUN_OPTIONS}
+    assert inputs_of() == {
+        **defaults,
+        "admin_instance_hosts": ["adm"],
+        "admin_users": {},
+        "credentials_directory": "/tmp/~/.cwagent/credentials",  # noqa: S108
+        "delivery_hosts": [],
+        "host_regions": {"adm": US},
+        "instances": {US: [WEB["instance_id"], ADMIN["instance_id"]]},
+        "onprem_hosts": {"db": {"user": "CloudWatchAgentServerUser-db", "region": US, "deliver": False}},
+        "region": US,
+        "regions": [US],
+        "server_users": {US: ["CloudWatchAgentServerUser-db"]},
+        "storing_hosts": [],
+    }
+
+
+SAMPLES = {"str": "text", "int": 30, "bool": True, "list": [], "dict": {"team": "ops"}}
+VALID = {
+    **{name: option.get("choices", [SAMPLES[option["type"]]])[-1] for name, option in OPTIONS.items()},
+    "cwagent_configs": [{"name": "AmazonCloudWatch-a", "file": "a.json"}],
+    "cwagent_parameter_name": "AmazonCloudWatch-b",
+    "cwagent_iam_path": "/monitoring/",
+    "cwagent_permissions_boundary": "arn:aws:iam::aws:policy/ReadOnlyAccess",
+    "cwagent_credentials_prefix": "/keys/",
+    "cwagent_region": EU,
+    "cwagent_server_role_name": "Server",
+    "cwagent_user_name": "agent",
+}
+
+
+@pytest.mark.parametrize("name", RUN_OPTIONS)
+def test_a_variable_of_the_run_can_be_set_anywhere(name):
+    value = VALID[name]
+    on_host = inputs_of(hosts={"adm": {**ADMIN, name: value}})
+    assert inputs_of(controller={name: value}) == on_host
+    assert inputs_of(controller={name: value}, hosts={"adm": {**ADMIN, name: value}}) == on_host
+    if name != "cwagent_configs":
+        assert run_value(on_host, name) == value
+
+
+def in_a_survey(value):
+    """The answer to a question of a survey: an integer question gives an integer, any other gives text."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    return (
+        str(value).lower()
+        if isinstance(value, bool)
+        else yaml.safe_dump(value)
+        if not isinstance(value, str)
+        else value
+    )
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_the_answer_to_a_survey_is_the_same_as_the_value(name):
+    value = VALID[name]
+    assert inputs_of(controller={name: in_a_survey(value)}) == inputs_of(controller={name: value})
+
+
+@pytest.mark.parametrize("blank", [None, "", "  ", "\n"])
+@pytest.mark.parametrize("name", OPTIONS)
+def test_a_blank_is_the_same_as_not_set(name, blank):
+    hosts = {"adm": {**ADMIN, name: blank}, "db": {name: blank}}
+    assert inputs_of(controller={name: blank}, hosts=hosts) == inputs_of()
+
+
+WRONG: dict[str, list[Any]] = {
+    "str": [["a"], {"a": "b"}, True],
+    "int": [["a"], {"a": "b"}, True, "seven", "1.5", 1.5, "日本"],
+    "bool": [["a"], {"a": "b"}, "perhaps", 2, "日本"],
+    "list": ["a", "[a", 5, True, {"a": "b"}, ["a"], [None], [{"name": "x"}], [{"name": "", "file": "x"}], "日本"],
+    "dict": ["a", ["a"], 5, True, "日本"],
+}
+LONG, UNICODE = "x" * 65, "日本"
+REFUSED: dict[str, list[Any]] = {
+    "cwagent_parameter_name": [5, "linux", f"AmazonCloudWatch-{UNICODE}", "AmazonCloudWatch-a b"],
+    "cwagent_configs": [
+        [{"name": "x", "file": "y"}],
+        [{"name": "AmazonCloudWatch-a", "file": "missing"}],
+        [{"name": "AmazonCloudWatch-a", "file": each} for each in ("a", "b")],
+    ],
+    "cwagent_config_file": ["missing.json"],
+    "cwagent_credentials_dir": ["/dev/null", "/dev/null/x", "~nobody/x", "/x\0"],
+    "cwagent_server_role_name": [LONG, UNICODE, "a b", "CloudWatchAgentAdminRole", "cloudwatchagentADMINrole"],
+    "cwagent_admin_role_name": [LONG, UNICODE, "a/b", "CloudWatchAgentServerRole"],
+    "cwagent_permissions_boundary": [5, LONG, UNICODE, "arn:aws-cn:iam::aws:policy/ReadOnlyAccess"],
+    "cwagent_iam_path": [5, LONG, UNICODE, "monitoring"],
+    "cwagent_tags": [{"aws:x": "y"}, {"a": "#"}, {"a": ["b"]}, {str(each): "" for each in range(51)}],
+    "cwagent_max_key_age": [0, -1, 36501],
+    "cwagent_retire_after": [-1, "36501"],
+    "cwagent_region": [5, LONG, UNICODE, "eu-central", "EU-CENTRAL-1"],
+    "cwagent_user_name": [LONG, UNICODE, "a b"],
+}
+BAD = [
+    (name, value)
+    for name, option in OPTIONS.items()
+    for value in [
+        NOPE,
+        *WRONG[option["type"]],
+        *(["other", 5, LONG, UNICODE] if "choices" in option else []),
+        *REFUSED.get(name, []),
+    ]
+]
+
+
+@pytest.mark.parametrize(("name", "value"), BAD)
+def test_a_bad_value_is_one_problem_that_names_the_variable(name, value):
+    # A variable that is given with -e has its value for the controller and all hosts.
+    given_to_all = {name: value}
+    hosts = {"web": {**WEB, **given_to_all}, "adm": {**ADMIN, **given_to_all}, "db": given_to_all}
+    groups = {"ec2_servers": ["web"], "ec2_admin": ["adm"], "onprem_servers": ["db"], "onprem_admin": ["db"]}
+    if name == "cwagent_user_name":
+        hosts["db"] = {**given_to_all, "cwagent_admin_user_name": "Admin"}
+    run = a_run(groups, hosts, given_to_all)
+    inputs, problems = interpret(run)
+    [problem] = problems
+    assert name in problem
+    assert problem.endswith(".")
+    is_typed = value is not NOPE and value not in WRONG[OPTIONS[name]["type"]] and "choices" not in OPTIONS[name]
+    if name in RUN_OPTIONS and not is_typed:
+        assert run_value(inputs, name) == default_of(name)
+
+
+@pytest.mark.parametrize("name", ["cwagent_credentials_prefix"])
+@pytest.mark.parametrize(
+    ("store", "value"), [("ssm", "/aws/"), ("ssm", "AmazonCloudWatch-"), ("secretsmanager", "a b")]
+)
+def test_a_bad_prefix_is_a_problem_where_keys_are_saved(name, store, value):
+    variables = {"cwagent_credentials_store": store, name: value}
+    [problem] = problems_of(controller=variables)
+    assert problem.startswith(f"{name}: ")
+    assert problems_of({"ec2_admin": ["adm"]}, controller=variables) == []
+    assert problems_of(controller={name: value}) == []
+
+
+@pytest.mark.parametrize("value", [0, 721, "many", NOPE, 1.5])
+def test_the_length_of_the_window_is_checked(value):
+    for problems in (
+        problems_of(controller={"store_config_window_minutes": value}),
+        problems_of(hosts={"adm": {**ADMIN, "store_config_window_minutes": value}}),
+    ):
+        [problem] = problems
+        assert problem.startswith("store_config_window_minutes")
+    assert problems_of(controller={"store_config_window_minutes": "15"}) == []
+
+
+def test_a_third_value_of_a_variable_is_not_reported_again():
+    hosts = {name: {**more, "cwagent_tags": {"a": name}} for name, more in {"web": WEB, "adm": ADMIN, "db": {}}.items()}
+    assert len(problems_of(hosts=hosts)) == 1
+
+
+def test_a_variable_has_one_value_for_the_run():
+    hosts = {"web": {**WEB, "cwagent_tags": {"a": "b"}}, "adm": {**ADMIN, "cwagent_tags": {"a": "c"}}}
+    assert problems_of(hosts=hosts) == [
+        "cwagent_tags is '{'a': 'b'}' for host web and '{'a': 'c'}' for host adm; a run has one value for all."
+    ]
+    hosts = {"web": {**WEB, "cwagent_max_key_age": "30"}, "adm": {**ADMIN, "cwagent_max_key_age": " "}}
+    assert problems_of(hosts=hosts, controller={"cwagent_max_key_age": 30}) == []
+    [problem] = problems_of(hosts=hosts, controller={"cwagent_max_key_age": 31})
+    assert problem.startswith("cwagent_max_key_age is '31' for the controller and '30' for host web; ")
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("cwagent_config_fil", "; did you mean cwagent_config_file?"),
+        ("cwagent_servers_role", "; did you mean cwagent_server_role_name?"),
+        ("cwagent_zzz", "."),
+    ],
+)
+def test_an_unknown_name_is_a_problem_once(name, hint):
+    problem = f"{name} is not a variable of this collection{hint}"
+    assert problems_of(controller={name: "x"}, hosts={"db": {name: NOPE}}) == [problem]
+    assert problems_of(hosts={"db": {name: "x", "cwagents": "x", "my_cwagent_x": "y"}}) == [problem]
+
+
+# Hosts
+
+
+@pytest.mark.parametrize(
+    ("variables", "problem"),
+    [
+        ({}, "instance_id is not set; it is the ID of the EC2 instance."),
+        ({"instance_id": " "}, "instance_id is not set; it is the ID of the EC2 instance."),
+        ({"instance_id": None}, "instance_id is not set; it is the ID of the EC2 instance."),
+        ({"instance_id": NOPE}, "instance_id cannot be evaluated: 'nope' is undefined."),
+        ({"instance_id": {"a": 1}}, "instance_id must be text, not '{'a': 1}'."),
+        ({"instance_id": ["i-01234567"]}, "instance_id must be text, not '['i-01234567']'."),
+        ({"instance_id": 5}, "instance_id: '5' is not a valid EC2 instance ID: "),
+        ({"instance_id": UNICODE}, f"instance_id: '{UNICODE}' is not a valid EC2 instance ID: "),
+        ({**WEB, "cwagent_region": "x"}, "cwagent_region is 'x', which is not an AWS region, "),
+        ({**WEB, "placement": {"region": "x"}}, "placement.region is 'x', which is not an AWS region, "),
+        ({**WEB, "placement": {"region": ["x"]}}, "placement.region must be text, not '['x']'."),
+        ({**WEB, "placement": NOPE}, "placement.region cannot be evaluated: 'nope' is undefined."),
+    ],
+)
+def test_a_bad_variable_of_an_ec2_host_is_one_problem_that_names_the_host(variables, problem):
+    inputs, problems = interpret(a_run(hosts={"web": variables}))
+    assert [each[: len(problem) + len("Host web: ")] for each in problems] == [f"Host web: {problem}"]
+    assert inputs["instances"][US][-1] == ADMIN["instance_id"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "region"),
+    [
+        ({}, US),
+        ({"cwagent_region": EU}, EU),
+        ({"cwagent_region": EU, "placement": {"region": "eu-west-1"}}, EU),
+        ({"cwagent_region": EU, "placement": NOPE}, EU),
+        ({"placement": {"region": EU}}, EU),
+        ({"cwagent_region": "", "placement": {"region": EU}}, EU),
+        ({"placement": {"zone": "a"}}, US),
+        ({"placement": "rack 4"}, US),
+        ({"placement": None}, US),
+    ],
+)
+def test_the_region_of_a_host(variables, region):
+    inputs = inputs_of({"ec2_admin": ["adm"]}, {"adm": {**ADMIN, **variables}})
+    assert inputs["host_regions"] == {"adm": region}
+    assert inputs["instances"] == {region: [ADMIN["instance_id"]]}
+    assert inputs["regions"] == [region]
+    assert inputs["region"] == US
+
+
+@pytest.mark.parametrize(
+    ("controller", "of_tools", "hosts", "region"),
+    [
+        ({"cwagent_region": EU}, US, {}, EU),
+        ({"cwagent_region": EU}, "", {}, EU),
+        ({"cwagent_region": " "}, US, {}, US),
+        ({}, US, {"adm": {**ADMIN, "cwagent_region": EU}}, US),
+        ({}, "", {"adm": {**ADMIN, "cwagent_region": EU}}, EU),
+        ({}, "us-isob-east-1", {}, "us-isob-east-1"),
+    ],
+)
+def test_the_region_of_the_run(controller, of_tools, hosts, region):
+    assert inputs_of(hosts=hosts, controller=controller, region=of_tools)["region"] == region
+
+
+def test_without_any_region_there_is_one_problem():
+    assert problems_of(region="") == [NO_REGION]
+    [problem] = problems_of(region="", controller={"cwagent_region": "x"})
+    assert problem.startswith("cwagent_region is 'x'")
+    [problem] = problems_of(region="x")
+    assert problem.startswith("The default region of the AWS tools is 'x'")
+
+
+def test_a_region_of_the_aws_tools_that_cannot_be_read_is_one_problem():
+    def fail():
+        raise InvalidInput("The AWS configuration cannot be read: no profile.")
+
+    run = replace(a_run(), find_default_region=fail)
+    assert interpret(run)[1] == ["The AWS configuration cannot be read: no profile."]
+
+
+def test_an_instance_of_two_hosts_is_listed_once():
+    groups = {"ec2_servers": ["a", "b", "c"], "ec2_admin": ["a"]}
+    hosts = {"a": {**WEB, "cwagent_region": EU}, "b": {**WEB}, "c": {**ADMIN}}
+    inputs = inputs_of(groups, hosts)
+    assert inputs["instances"] == {EU: [WEB["instance_id"]], US: [ADMIN["instance_id"]]}
+    assert inputs["regions"] == [EU, US]
+
+
+def test_a_long_host_name_needs_a_user_name():
+    host = "ec2-203-0-113-25.compute-1.amazonaws.com"
+    [problem] = problems_of({"ec2_admin": ["adm"], "onprem_servers": [host]})
+    assert problem.startswith(f"Host {host}: 'CloudWatchAgentServerUser-{host}' is not a valid user name: ")
+    assert problem.endswith("Set cwagent_user_name for this host.")
+    users = inputs_of({"onprem_servers": [host]}, {host: {"cwagent_user_name": "db"}})["server_users"]
+    assert users == {US: ["db"]}
+
+
+def test_servers_can_share_a_user():
+    hosts = {"a": {"cwagent_region": EU}, "b": {"cwagent_deliver_credentials": "yes"}, "c": {"cwagent_user_name": "C"}}
+    inputs = inputs_of({"onprem_servers": list(hosts)}, hosts, {"cwagent_onprem_users": "shared"})
+    assert inputs["server_users"] == {EU: ["CloudWatchAgentServerUser"], US: ["C"]}
+    assert [each["region"] for each in inputs["onprem_hosts"].values()] == [EU, EU, US]
+    assert inputs["delivery_hosts"] == ["b"]
+
+
+@pytest.mark.parametrize(("for_all", "own", "deliver"), [(True, None, True), (True, "no", False), (None, "yes", True)])
+def test_delivery_is_a_choice_of_the_host(for_all, own, deliver):
+    name = "cwagent_deliver_credentials"
+    inputs = inputs_of(hosts={"db": {name: own}}, controller={name: for_all})
+    assert inputs["onprem_hosts"]["db"]["deliver"] is deliver
+
+
+def test_users_must_differ_by_more_than_case():
+    groups, hosts = {"onprem_servers": ["a", "b"]}, {"a": {"cwagent_user_name": "U"}, "b": {"cwagent_user_name": "u"}}
+    assert problems_of(groups, hosts) == [
+        "cwagent_user_name: 'U' and 'u' differ only by case, and IAM treats them as the same name."
+    ]
+
+
+def test_the_admin_user_is_no_server_user():
+    groups = {"onprem_servers": ["db"], "onprem_admin": ["ops"]}
+    assert inputs_of(groups)["admin_users"] == {US: ["CloudWatchAgentAdminUser"]}
+    [problem] = problems_of(groups, {"db": {"cwagent_user_name": "CLOUDWATCHAGENTADMINUSER"}})
+    assert problem.startswith("'CloudWatchAgentAdminUser' would be both a server user and the admin user.")
+    [problem] = problems_of(groups, {"ops": {"cwagent_admin_user_name": "a b"}})
+    assert problem.startswith("Host ops: 'a b' is not a valid user name: ")
+
+
+# Groups, what is stored and what a playbook requires
+
+ONE_FILE = {"cwagent_config_file": "a.json"}
+FROM_CONTROLLER = {**ONE_FILE, "cwagent_store_config_from": "controller"}
+FROM_ONPREM = {**ONE_FILE, "cwagent_store_config_from": "onprem"}
+
+
+@pytest.mark.parametrize(
+    ("groups", "controller", "words"),
+    [
+        ({}, {}, ["The inventory has no hosts"]),
+        ({"other": ["x"]}, {}, ["No host of the inventory is in one of the groups cwagent_ec2_servers, "]),
+        ({"other": ["x"]}, {"cwagent_store_config_from": "controller"}, ["No host of the inventory"]),
+        ({"ec2_servers": ["web"]}, {}, ["cwagent_ec2_admin must have exactly one host", "but has none", "To store it"]),
+        ({"onprem_servers": ["db"]}, ONE_FILE, ["cwagent_ec2_admin must have exactly one host"]),
+        ({"ec2_admin": ["adm", "web"]}, {}, ["cwagent_ec2_admin must have exactly one host", "has adm, web"]),
+        ({"onprem_admin": ["a", "b"]}, {}, ["cwagent_onprem_admin must have at most one host", "has a, b"]),
+        ({"onprem_servers": ["a"]}, FROM_ONPREM, ["exactly one when cwagent_store_config_from is onprem", "has none"]),
+    ],
+)
+def test_groups_that_do_not_fit_are_one_problem(groups, controller, words):
+    [problem] = problems_of(groups, controller=controller)
+    assert [word for word in words if word not in problem] == []
+
+
+def test_in_awx_a_slice_of_a_job_lacks_hosts():
+    [problem] = problems_of({"ec2_servers": ["web"]}, in_awx=True)
+    assert problem.endswith("In AWX, each slice of a job sees only some of the hosts; set job_slice_count to 1.")
+
+
+@pytest.mark.parametrize(
+    ("groups", "controller", "hosts"),
+    [
+        ({"ec2_admin": ["adm"]}, ONE_FILE, ["adm"]),
+        ({"ec2_admin": ["adm"]}, {}, []),
+        ({"onprem_admin": ["ops"]}, FROM_ONPREM, ["ops"]),
+        ({"other": ["x"]}, FROM_CONTROLLER, ["localhost"]),
+        ({"onprem_servers": ["db"]}, {}, []),
+    ],
+)
+def test_the_host_that_stores(groups, controller, hosts):
+    assert inputs_of(groups, controller=controller)["storing_hosts"] == hosts
+
+
+def test_the_configurations():
+    one = {"cwagent_config_file": "a.json"}
+    assert inputs_of(controller=one)["configs"] == [{"name": "AmazonCloudWatch-linux", "file": "/here/a.json"}]
+    both = {**one, "cwagent_configs": [{"name": "AmazonCloudWatch-x", "file": "b.json"}]}
+    assert inputs_of(controller=both)["configs"] == [{"name": "AmazonCloudWatch-x", "file": "/here/b.json"}]
+
+
+@pytest.mark.parametrize(
+    ("requires", "controller", "words"),
+    [
+        (["configs"], {}, "There is nothing to store."),
+        (["configs"], ONE_FILE, ""),
+        (["confirmation"], {}, "To confirm, add -e cwagent_teardown=true."),
+        (["confirmation"], {"cwagent_teardown": "false"}, "To confirm, add -e cwagent_teardown=true."),
+        (["confirmation"], {"cwagent_teardown": "true"}, ""),
+        (["admin_instance"], {}, ""),
+    ],
+)
+def test_what_a_playbook_requires(requires, controller, words):
+    problems = problems_of(controller=controller, requires=requires)
+    assert len(problems) == bool(words)
+    assert words in "".join(problems)
+
+
+def test_a_playbook_can_require_the_admin_instance():
+    [problem] = problems_of({"onprem_servers": ["db"]}, requires=["admin_instance"])
+    assert problem.startswith("The group cwagent_ec2_admin must have exactly one host")
+
+
+@pytest.mark.parametrize(
+    ("options", "hosts"),
+    [
+        ({"controller": ONE_FILE, "limit": ["localhost", "web"]}, ["adm"]),
+        ({"controller": ONE_FILE, "limit": ["localhost", "adm"]}, []),
+        ({"controller": FROM_CONTROLLER, "limit": ["localhost"]}, []),
+        ({"limit": ["localhost"]}, []),
+        ({"limit": ["localhost"], "requires": ["admin_instance"]}, ["adm"]),
+    ],
+)
+def test_a_limit_that_leaves_out_the_host_that_stores_is_a_problem(options, hosts):
+    assert problems_of(**options) == [
+        f"--limit leaves out host {host}, which stores the configuration. Run without it." for host in hosts
+    ]
+
+
+def test_all_problems_are_reported_together():
+    problems = problems_of(
+        hosts={"web": {}}, controller={"cwagent_config_file": "missing", "cwagent_ssm_policy": "Admin", "cwagent_x": ""}
+    )
+    assert len(problems) == 4
+
+
+ANYTHING = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.just(NOPE)
+    | st.sampled_from([EU, "U", "u"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+NAMES = st.sampled_from([*OPTIONS, "instance_id", "placement", "store_config_window_minutes", "cwagent_unknown"])
+VARIABLES = st.dictionaries(NAMES, ANYTHING, max_size=8)
+HOST_NAMES = ["web", "adm", "db", "ops"]
+GROUPS = st.dictionaries(
+    st.sampled_from(["ec2_servers", "ec2_admin", "onprem_servers", "onprem_admin", "other"]),
+    st.lists(st.sampled_from(HOST_NAMES), unique=True),
+)
+
+
+@given(GROUPS, st.dictionaries(st.sampled_from(HOST_NAMES), VARIABLES), VARIABLES, st.sampled_from(["", US, "x"]))
+def test_any_input_is_interpreted_and_nothing_is_raised(groups, hosts, controller, region):
+    run = a_run(groups, hosts, controller, region)
+    inputs, problems = interpret(run)
+    assert (inputs, problems) == interpret(run)
+    assert len(problems) == len(set(problems))
+    assert all(problem.rstrip().endswith((".", "?")) for problem in problems)
+    assert {name.removeprefix("cwagent_") for name in RUN_OPTIONS} <= inputs.keys()
+
+
+@given(
+    st.fixed_dictionaries(
+        {}, optional={name: st.sampled_from([VALID[name], in_a_survey(VALID[name]), ""]) for name in OPTIONS}
+    )
+)
+def test_valid_input_has_no_problem(controller):
+    hosts = {"adm": {**ADMIN, **controller}}
+    assert problems_of(hosts=hosts, controller=controller) == []

@@ -1,0 +1,236 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.plugin_utils import _typed
+from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import (
+    LISTS_BY_REGION,
+    Problems,
+    Undefined,
+    check_role,
+    is_blank,
+    shown,
+    typed,
+)
+
+COLLECTION = Path(_typed.__file__).parents[2]
+ENTRIES = {
+    "type": "list",
+    "elements": "dict",
+    "options": {"name": {"type": "str", "required": True}, "days": {"type": "int"}},
+}
+CHOICE = {"type": "str", "choices": ["", "a", "b"]}
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.dates() | st.binary(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.integers(), inner),
+    max_leaves=8,
+)
+
+
+@pytest.mark.parametrize("value", [None, "", " \n\t", "\u3000"])
+@pytest.mark.parametrize("kind", ["str", "path", "int", "bool", "list", "dict"])
+def test_a_blank_is_not_a_value(kind, value):
+    assert is_blank(value)
+    assert typed("x", {"type": kind}, value) is None
+
+
+@pytest.mark.parametrize("value", [0, False, [], {}, "0"])
+def test_other_values_are_not_blank(value):
+    assert not is_blank(value)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "result"),
+    [
+        ({}, " text ", "text"),
+        ({"type": "str"}, 5, "5"),
+        ({"type": "str"}, 1.5, "1.5"),
+        ({"type": "path"}, "~/x", "~/x"),
+        (CHOICE, "a", "a"),
+        ({"type": "int"}, 7, 7),
+        ({"type": "int"}, " 7 ", 7),
+        ({"type": "int"}, "-7", -7),
+        ({"type": "bool"}, True, True),
+        ({"type": "bool"}, "no", False),
+        ({"type": "bool"}, " Yes ", True),
+        ({"type": "bool"}, 1, True),
+        ({"type": "list"}, ["a", 5], ["a", "5"]),
+        ({"type": "list"}, [], []),
+        ({"type": "list"}, "[a, 5, 2024-13-45]", ["a", "5", "2024-13-45"]),
+        ({"type": "list", "elements": "int"}, "[1, 2]", [1, 2]),
+        ({"type": "list"}, ["", "x"], ["", "x"]),
+        ({"type": "dict"}, {"a": [1]}, {"a": [1]}),
+        ({"type": "dict"}, "{a: yes, b: 1}", {"a": "yes", "b": "1"}),
+        ({"type": "dict"}, "a=yes,b=1", {"a": "yes", "b": "1"}),
+        (ENTRIES, [{"name": "x"}], [{"name": "x"}]),
+        (ENTRIES, "- name: x\n  days: 5", [{"name": "x", "days": 5}]),
+    ],
+)
+def test_a_value_gets_the_type_of_its_option(option, value, result):
+    found = typed("x", option, value)
+    assert found == result
+    assert type(found) is type(result)
+
+
+TEXT, NUMBER, TRUTH = "must be text", "must be a whole number", "must be true or false"
+LIST, ITEMS, MAPPING = "must be a list", "must be a list, each item of which must be text", "must be a mapping"
+MAPPINGS = "must be a list of mappings, each with name and nothing else"
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "expectation"),
+    [
+        ({"type": "str"}, ["a"], TEXT),
+        ({"type": "str"}, {"a": 1}, TEXT),
+        ({"type": "str"}, True, TEXT),
+        ({"type": "str"}, b"x", TEXT),
+        ({"type": "path"}, [], TEXT),
+        (CHOICE, "c", "must be one of a, b"),
+        (CHOICE, 5, "must be one of a, b"),
+        (CHOICE, ["a"], "must be one of a, b"),
+        ({"type": "int"}, "seven", NUMBER),
+        ({"type": "int"}, "7.5", NUMBER),
+        ({"type": "int"}, 7.0, NUMBER),
+        ({"type": "int"}, True, NUMBER),
+        ({"type": "int"}, [7], NUMBER),
+        ({"type": "bool"}, "perhaps", TRUTH),
+        ({"type": "bool"}, 2, TRUTH),
+        ({"type": "bool"}, [True], TRUTH),
+        ({"type": "bool"}, {}, TRUTH),
+        ({"type": "list"}, "a", LIST),
+        ({"type": "list"}, "a,b", LIST),
+        ({"type": "list"}, "[a", LIST),
+        ({"type": "list"}, "[" * 9999, LIST),
+        ({"type": "list"}, 5, LIST),
+        ({"type": "list"}, {"a": 1}, LIST),
+        ({"type": "list", "elements": "str"}, [None], ITEMS),
+        ({"type": "list", "elements": "str"}, [["a"]], ITEMS),
+        ({"type": "list", "elements": "str"}, [{"a": 1}], ITEMS),
+        ({"type": "dict"}, "a", MAPPING),
+        ({"type": "dict"}, "{a", MAPPING),
+        ({"type": "dict"}, "[a]", MAPPING),
+        ({"type": "dict"}, ["a"], MAPPING),
+        ({"type": "dict"}, 5, MAPPING),
+        (ENTRIES, {"name": "x"}, MAPPINGS),
+        (ENTRIES, ["x"], MAPPINGS),
+        (ENTRIES, [{}], MAPPINGS),
+        (ENTRIES, [{"name": " "}], MAPPINGS),
+        (ENTRIES, [{"name": None}], MAPPINGS),
+        (ENTRIES, [{"name": ["x"]}], MAPPINGS),
+        (ENTRIES, [{"name": "x", "days": "many"}], MAPPINGS),
+        (ENTRIES, [{"name": "x", "file": "y"}], MAPPINGS),
+        (ENTRIES, [{"name": "x", 5: "y"}], MAPPINGS),
+    ],
+)
+def test_a_value_of_another_type_is_an_error(option, value, expectation):
+    with pytest.raises(InvalidInput) as error:
+        typed("x", option, value)
+    shown_value = shown(value.strip() if isinstance(value, str) else value)
+    assert str(error.value) == f"x {expectation}, not {shown_value}."
+
+
+def test_an_undefined_value_is_an_error_with_its_reason():
+    with pytest.raises(InvalidInput, match=r"^x cannot be evaluated: 'nope' is undefined\.$"):
+        typed("x", {}, Undefined("'nope' is undefined"))
+
+
+def test_a_long_value_is_cut():
+    assert shown("a" * 60) == f"'{'a' * 60}'"
+    assert shown("a" * 61) == f"'{'a' * 60}...'"
+    assert shown(None) == "'null'"
+
+
+def test_problems_are_listed_once_in_their_order():
+    problems = Problems()
+    problems.add("b")
+    problems.add("a")
+    problems.add("b")
+    assert problems.check(int, "5") == 5
+    assert problems.check(typed, "x", {"type": "int"}, "y", where="Host h: ") is None
+    assert problems.sentences == ["b", "a", "Host h: x must be a whole number, not 'y'."]
+
+
+@given(ANYTHING, st.sampled_from([{}, CHOICE, ENTRIES, *({"type": kind} for kind in ("path", "int", "bool", "dict"))]))
+def test_a_value_is_typed_or_refused(value, option):
+    problems = Problems()
+    found = problems.check(typed, "x", option, value)
+    assert [problem[:10] for problem in problems.sentences] in ([], ["x must be "])
+    assert (found is None) is bool(is_blank(value) or problems.sentences)
+    assert typed("x", option, found) == found, "a typed value stays the same"
+
+
+def role_options():
+    for path in sorted(COLLECTION.glob("roles/*/meta/argument_specs.yml")):
+        for entry, spec in yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"].items():
+            yield path.parents[1].name, entry, spec["options"]
+
+
+ROLES = list(role_options())
+COLLECTIONS = [
+    pytest.param(name, option, id=f"{role}-{entry}-{name}")
+    for role, entry, options in ROLES
+    for name, option in options.items()
+    if option["type"] in ("list", "dict")
+]
+
+
+@pytest.mark.parametrize(("role", "entry", "options"), ROLES)
+def test_the_defaults_of_a_role_are_valid(role, entry, options):
+    defaults = {name: option["default"] for name, option in options.items() if "default" in option}
+    required = [name for name, option in options.items() if option.get("required")]
+    assert check_role(options, defaults) == [f"{name} is required." for name in required]
+
+
+@pytest.mark.parametrize(("name", "option"), COLLECTIONS)
+@pytest.mark.parametrize("value", ["a", "[a]", "{a: [b]}", "", " ", None, 5, True, Undefined("it is undefined")])
+def test_a_role_takes_only_lists_and_mappings_for_them(name, option, value):
+    [problem] = check_role({name: option}, {name: value})
+    assert problem.startswith(f"{name} ")
+
+
+@pytest.mark.parametrize(("name", "option"), COLLECTIONS)
+def test_a_role_takes_no_mapping_for_a_list_and_no_list_for_a_mapping(name, option):
+    [problem] = check_role({name: option}, {name: {"a": "b"} if option["type"] == "list" else ["a"]})
+    assert problem.startswith(f"{name} must be a ")
+
+
+@pytest.mark.parametrize("name", sorted(LISTS_BY_REGION))
+@pytest.mark.parametrize("items", ["i-1", None, 5, {"i-1": None}, [""], [None], [5], [["i-1"]]])
+def test_a_role_takes_a_list_for_each_region(name, items):
+    [problem] = check_role({name: {"type": "dict"}}, {name: {"r": items}})
+    assert problem == f"{name} must have a list for each region; 'r' has {shown(items)}."
+    assert check_role({name: {"type": "dict"}}, {name: {"r": ["i-1"], "": []}}) == []
+
+
+def test_the_lists_by_region_are_options_of_roles():
+    assert {name for _role, _entry, options in ROLES for name in options} >= LISTS_BY_REGION
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "problems"),
+    [
+        ({"type": "str"}, "", []),
+        ({"type": "str"}, None, []),
+        (CHOICE, "", []),
+        ({"type": "str", "choices": ["a"]}, "", ["x must be one of a, not ''."]),
+        ({"type": "path"}, "", []),
+        ({"type": "int"}, "", ["x must be a whole number, not ''."]),
+        ({"type": "int"}, "5", []),
+        ({"type": "bool"}, None, ["x must be true or false, not 'null'."]),
+        ({"type": "bool"}, "yes", []),
+        ({"type": "str", "required": True}, " ", ["x is required."]),
+        ({"type": "list", "required": True}, [], []),
+    ],
+)
+def test_a_variable_of_a_role_is_checked_as_it_is(option, value, problems):
+    assert check_role({"x": option}, {"x": value}) == problems
+
+
+def test_a_variable_of_a_role_that_is_not_set_has_no_problem():
+    assert check_role({"x": {"type": "int"}}, {"y": "z"}) == []
