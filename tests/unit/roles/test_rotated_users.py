@@ -1,9 +1,8 @@
-"""rotate_keys.yml creates a user that does not exist, so it passes the same options as the roles."""
+"""rotate_keys.yml creates a user that does not exist, so it includes the roles and sets only what rotation decides."""
 
 from __future__ import annotations
 
-import ast
-import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,44 +10,51 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[3]
-PLAYBOOK_OPTIONS = {"name", "access", "admin_window", "region", "max_key_age", "retire_after"}
-"""Options for which the playbook has its own values."""
-ROLE_ONLY_OPTIONS = {"state", "wait_timeout"}
-LOOKUP = re.compile(r"lookup\('ansible\.builtin\.vars', __cwagent_role ~ '(_\w+)'(?:, default=([^)]+))?\)")
+ROTATION = {"max_key_age", "retire_after"}
+"""The options for which the playbook has its own values."""
 
 
 def load(path: str) -> Any:
     return yaml.safe_load((ROOT / path).read_text())
 
 
-def user_options(tasks: list[dict[str, Any]]) -> dict[str, Any]:
-    """The options of cwagent_iam_user in these tasks, including those in ``credentials``."""
-    [options] = [task["cwagent.iam.cwagent_iam_user"] for task in tasks if "cwagent.iam.cwagent_iam_user" in task]
-    return {**options, **options["credentials"]}
+def tasks_of(content: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """All tasks, at any depth."""
+    for task in content:
+        yield task
+        for section in ("tasks", "block", "rescue", "always"):
+            yield from tasks_of(task.get(section, []))
+
+
+@pytest.fixture(scope="module")
+def users_play() -> dict[str, Any]:
+    play: dict[str, Any] = load("playbooks/rotate_keys.yml")[0]
+    return play
+
+
+def test_the_roles_create_the_users(users_play: dict[str, Any]) -> None:
+    tasks = list(tasks_of([users_play]))
+    included = [task["ansible.builtin.include_role"] for task in tasks if "ansible.builtin.include_role" in task]
+    assert included == [{"name": "cwagent.iam.onprem_server"}, {"name": "cwagent.iam.onprem_admin"}]
+    assert [task for task in tasks if "cwagent.iam.cwagent_iam_user" in task] == []
+    assert [task["vars"] for task in tasks[1:] if "vars" in task] == []
+
+
+@pytest.mark.parametrize(("access", "more"), [("server", {}), ("admin", {"close_window": False})])
+def test_only_options_of_the_rotation_are_set(users_play: dict[str, Any], access: str, more: dict[str, Any]) -> None:
+    prefix = f"onprem_{access}_"
+    found = {name.removeprefix(prefix): value for name, value in users_play["vars"].items() if name.startswith(prefix)}
+    assert found == {**{option: f"{{{{ __cwagent.{option} }}}}" for option in ROTATION}, **more}
 
 
 @pytest.mark.parametrize("access", ["server", "admin"])
-def test_playbook_passes_the_options_of_the_role(access: str) -> None:
+def test_the_roles_pass_the_options_of_the_rotation_to_the_module(access: str) -> None:
     role = f"onprem_{access}"
-    defaults = load(f"roles/{role}/defaults/main.yml")
-
-    def role_variable(lookup: re.Match[str]) -> str:
-        if lookup[2]:
-            assert defaults[role + lookup[1]] == ast.literal_eval(lookup[2].replace("false", "False"))
-        return role + lookup[1]
-
-    in_playbook = user_options(load("playbooks/rotate_keys.yml")[0]["tasks"])
-    in_role = user_options(load(f"roles/{role}/tasks/main.yml"))
-    assert in_playbook.keys() - PLAYBOOK_OPTIONS == in_role.keys() - PLAYBOOK_OPTIONS - ROLE_ONLY_OPTIONS
-    for option in in_playbook.keys() - PLAYBOOK_OPTIONS - {"credentials"}:
-        assert LOOKUP.sub(role_variable, in_playbook[option]) == in_role[option]
-
-
-def test_variables_without_a_default_are_set_in_inputs() -> None:
-    in_playbook = user_options(load("playbooks/rotate_keys.yml")[0]["tasks"])
-    templates = [in_playbook[option] for option in in_playbook.keys() - PLAYBOOK_OPTIONS - {"credentials"}]
-    lookups = [lookup for template in templates for lookup in LOOKUP.findall(template)]
-    inputs = load("playbooks/vars/inputs.yml")
-    assert lookups
-    for name, default in lookups:
-        assert default or {f"onprem_server{name}", f"onprem_admin{name}"} <= inputs.keys()
+    options, *_ = [
+        task["cwagent.iam.cwagent_iam_user"]
+        for task in load(f"roles/{role}/tasks/main.yml")
+        if "cwagent.iam.cwagent_iam_user" in task
+    ]
+    assert options["max_key_age"] == f"{{{{ {role}_max_key_age | default(omit, true) }}}}"
+    assert options["retire_after"] == f"{{{{ {role}_retire_after }}}}"
+    assert {name.removeprefix(f"{role}_") for name in load(f"roles/{role}/defaults/main.yml")} >= ROTATION

@@ -18,6 +18,10 @@ def test_the_label_of_a_batch_is_its_position_in_its_list():
     ]
 
 
+def test_the_label_of_a_batch_of_an_odd_size():
+    assert [batch["label"] for batch in batches({"x": list("abcde")}, 3)] == ["1 to 3 of 5 in x", "4 to 5 of 5 in x"]
+
+
 @given(st.dictionaries(st.text(), st.lists(st.text())), st.integers(1, 9))
 def test_the_batches_have_all_items_in_order(lists, size):
     for key, items in lists.items():

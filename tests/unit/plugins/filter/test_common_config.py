@@ -38,6 +38,7 @@ FILE = '    shared_credential_file = "/f"\n'
         (SHIPPED, f"{SHIPPED}\n{SECTION_WITH_KEY}"),
         (PROXY, f"{PROXY}\n{SECTION_WITH_KEY}"),
         ("[ssl]", f"[ssl]\n\n{SECTION_WITH_KEY}"),
+        ("[ssl]\nx = 1", f"[ssl]\nx = 1\n\n{SECTION_WITH_KEY}"),
         (f"[credentials]\n\n{PROXY}", f"{SECTION_WITH_KEY}\n{PROXY}"),
         ('[ "credentials" ] # x\n', SECTION_WITH_KEY.replace("[credentials]", '[ "credentials" ] # x')),
         (SECTION_WITH_KEY.replace("/f", "/other"), SECTION_WITH_KEY),
@@ -141,8 +142,8 @@ def is_valid(text):
         return False
 
 
-TEXTS = st.tuples(st.lists(LINES, max_size=8), st.sampled_from(["\n", "\r\n"]), st.booleans())
-TEXTS = TEXTS.map(lambda parts: parts[1].join(parts[0]) + (parts[1] if parts[2] else "")).filter(is_valid)
+PARTS = st.tuples(st.lists(LINES, max_size=8), st.sampled_from(["\n", "\r\n"]), st.booleans())
+TEXTS = PARTS.map(lambda parts: parts[1].join(parts[0]) + (parts[1] if parts[2] else "")).filter(is_valid)
 
 
 @given(TEXTS, VALUES, VALUES)

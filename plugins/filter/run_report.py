@@ -1,0 +1,80 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a run did, in lines for a person, from the results of its modules."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+# Ansible prints each line in quotes, indented by eight columns; together they fit a terminal of 100 columns.
+WIDTH = 88
+KINDS = {"create": "created", "update": "updated", "delete": "deleted"}
+
+
+def run_report(
+    results: Iterable[Mapping[str, Any]], *, check_mode: bool = False, notes: Iterable[str] = ()
+) -> list[str]:
+    """The steps of a run with their counts, or that there was nothing to do.
+
+    :param results: what the tasks registered, of loops too; results without steps, as of skipped tasks, count nothing.
+    :param check_mode: whether the steps were only predicted.
+    :param notes: further sentences, such as what was not asked for.
+    """
+    done = [each for result in results for each in _module_results(result) if each.get("steps")]
+    steps = [step for each in done for step in each["steps"]]
+    counts = {kind: sum(each.get("counts", {}).get(kind, 0) for each in done) for kind in KINDS}
+    would = "would be " if check_mode else ""
+    summary = ", ".join(f"{count} {would}{KINDS[kind]}" for kind, count in counts.items() if count)
+    lines = [f"{summary}:", *(f"- {step}" for step in steps)] if steps else ["Nothing to do."]
+    return [part for line in [*lines, *notes] for part in _wrap(line)]
+
+
+# What a phase of a replacement means for the user it is about, and in which order phases are reported.
+PHASES = {
+    "blocked": "blocked: a key that is not saved takes the slot of the new one",
+    "due": "a new access key was created and saved; deliver it to the server",
+    "waiting_for_use": "waiting until the server uses the new access key, and it alone",
+    "deactivating": "the old access key was deactivated",
+    "grace_period": "the old access key is kept, deactivated, for the grace period",
+    "deleting": "the old access key was deleted",
+}
+
+
+def rotation_report(results: Iterable[Mapping[str, Any]]) -> list[str]:
+    """How far the access keys of all users are replaced, a line for each user whose key is not simply current.
+
+    :param results: of the module cwagent_iam_user, with ``rotation``.
+    """
+    found = [each for result in results for each in _module_results(result)]
+    phase_of = {user: phase for each in found for user, phase in each.get("rotation", {}).items()}
+    described = [f"{user}: {text}" for phase, text in PHASES.items() for user, of in phase_of.items() if of == phase]
+    current = sum(phase == "current" for phase in phase_of.values())
+    lines = [*described, f"{current} of {len(phase_of)} access keys are current."]
+    return [part for line in lines for part in _wrap(line)]
+
+
+def _module_results(result: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The results of the module calls in one registered result."""
+    if "results" in result:
+        for each in result["results"]:
+            yield from _module_results(each)
+    elif not result.get("skipped") and not result.get("failed"):
+        yield result
+
+
+def _wrap(line: str) -> list[str]:
+    indent = "  " if line.startswith("- ") else ""
+    return textwrap.wrap(line, WIDTH, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False) or [""]
+
+
+class FilterModule:
+    """The filters that word the reports of runs."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """By name, the filters."""
+        return {"run_report": run_report, "rotation_report": rotation_report}

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.cwagent.iam.plugins.filter.run_report import PHASES, WIDTH, FilterModule
+
+FILTERS = FilterModule().filters()
+run_report, rotation_report = FILTERS["run_report"], FILTERS["rotation_report"]
+CREATED = {"steps": ["create role R", "attach policy P to R"], "counts": {"create": 1, "update": 1, "delete": 0}}
+DELETED = {"steps": ["delete user U"], "counts": {"create": 0, "update": 0, "delete": 1}}
+
+
+@pytest.mark.parametrize(
+    ("results", "lines"),
+    [
+        ([], ["Nothing to do."]),
+        ([{}, {"steps": []}, {"results": []}], ["Nothing to do."]),
+        ([{**CREATED, "skipped": True}], ["Nothing to do."]),
+        ([{**CREATED, "failed": True}], ["Nothing to do."]),
+        ([DELETED], ["1 deleted:", "- delete user U"]),
+        ([{"steps": ["delete user U"], "counts": {"delete": 1}}], ["1 deleted:", "- delete user U"]),
+        (
+            [CREATED, {}, {"results": [DELETED, {"skipped": True}, {"results": [DELETED]}]}],
+            [
+                "1 created, 1 updated, 2 deleted:",
+                "- create role R",
+                "- attach policy P to R",
+                "- delete user U",
+                "- delete user U",
+            ],
+        ),
+        # A loop with a failed item is failed itself; what was done for the others counts.
+        ([{"failed": True, "results": [DELETED, {**CREATED, "failed": True}]}], ["1 deleted:", "- delete user U"]),
+        ([{"skipped": True, "results": [{**DELETED, "skipped": True}]}], ["Nothing to do."]),
+    ],
+)
+def test_the_steps_are_reported_with_their_counts(results, lines):
+    assert run_report(results) == lines
+
+
+def test_check_mode_reports_what_would_be_done():
+    assert run_report([CREATED], check_mode=True)[0] == "1 would be created, 1 would be updated:"
+    assert run_report([], check_mode=True) == ["Nothing to do."]
+
+
+def test_notes_come_last():
+    assert run_report([DELETED], notes=["One.", "Two."]) == ["1 deleted:", "- delete user U", "One.", "Two."]
+    assert run_report([], notes=["One."]) == ["Nothing to do.", "One."]
+
+
+def test_a_line_fits_a_terminal_of_100_columns_where_ansible_prints_it():
+    """It adds eight columns of indentation, two quotes and a comma."""
+    longest = max(map(len, run_report([], notes=["a " * 500])))
+    assert longest + len('        "",') <= 100
+    assert run_report([], notes=["a" * 44 + " " + "b" * 43])[1:] == ["a" * 44 + " " + "b" * 43]
+    assert len(run_report([], notes=["a" * 44 + " " + "b" * 44])[1:]) == 2
+
+
+@pytest.mark.parametrize("word", ["x" * 200, "-".join(["CloudWatch"] * 20)])
+def test_a_name_is_never_broken(word):
+    assert run_report([], notes=[f"Saved to {word}."])[1:] == ["Saved to", f"{word}."]
+
+
+def test_a_long_line_is_continued_under_its_text():
+    step = " ".join(["save"] * 30)
+    first, *rest = run_report([{"steps": [step], "counts": {"update": 1}}])[1:]
+    assert first.startswith("- save ")
+    assert rest
+    assert all(line.startswith("  save") for line in rest)
+    assert " ".join(line.strip() for line in [first, *rest]) == f"- {step}"
+
+
+@given(st.lists(st.lists(st.text("abc -", min_size=1, max_size=300))), st.lists(st.text("abc -")), st.booleans())
+def test_no_line_is_wider_than_a_terminal(lists, notes, check_mode):
+    results = [{"steps": steps, "counts": {"create": len(steps)}} for steps in lists]
+    lines = run_report(results, check_mode=check_mode, notes=notes)
+    assert lines
+    assert all(len(line) <= WIDTH for line in lines)
+
+
+def test_every_phase_of_a_rotation_is_worded():
+    results = [
+        {"results": [{"rotation": {phase: phase}} for phase in [*reversed(PHASES), "current"]]},
+        {"skipped": True},
+    ]
+    lines = rotation_report(results)
+    assert [line.partition(":")[0] for line in lines] == [*PHASES, f"1 of {len(PHASES) + 1} access keys are current."]
+    assert all(len(line) <= WIDTH for line in lines)
+
+
+@pytest.mark.parametrize("results", [[], [{}], [{"rotation": {}}], [{"rotation": {"a": "current"}, "failed": True}]])
+def test_without_users_no_key_is_current(results):
+    assert rotation_report(results) == ["0 of 0 access keys are current."]
