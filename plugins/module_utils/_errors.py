@@ -1,5 +1,6 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The collection's exceptions, and the message for each kind of failed AWS call.
 
 A message says what was attempted, on what, why it failed and what to do next. ``troubleshooting.rst`` explains every
@@ -9,6 +10,7 @@ exception of this file, and a test holds it to that.
 from __future__ import annotations
 
 import re
+from typing import Any
 
 
 class CwagentError(Exception):
@@ -18,7 +20,7 @@ class CwagentError(Exception):
     :param details: further result keys for ``fail_json``, such as what was done before the failure.
     """
 
-    def __init__(self, message: str, **details: object) -> None:
+    def __init__(self, message: str, **details: Any) -> None:
         super().__init__(message)
         self.details = details
 

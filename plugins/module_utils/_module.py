@@ -1,5 +1,6 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What every module shares: its AnsibleAWSModule, how it runs, ends and fails."""
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 # it is boto3, which is imported next.
 gc.set_threshold(100_000)
 
-from ansible.module_utils.basic import env_fallback
+from ansible.module_utils.basic import AnsibleModule, env_fallback
 
 # AnsibleAWSModule.warn hands the warnings to exit_json too, which ansible-core reports as deprecated.
 from ansible.module_utils.common.warnings import warn
@@ -39,6 +40,26 @@ _SESSION_TOKEN: dict[str, Any] = {
 }
 
 
+class _StrictListModule(AnsibleModule):  # type: ignore[misc]  # ansible comes without types
+    """Knows which options got text in place of a list, which Ansible splits at its commas.
+
+    Names of users may have commas, and a user for each part of a name would get an access key.
+    """
+
+    def _load_params(self) -> None:
+        super()._load_params()
+        self.split_options = {
+            name: value
+            for option, spec in self.argument_spec.items()
+            for name in (option, *spec.get("aliases", ()))
+            if spec.get("type") == "list" and isinstance(value := self.params.get(name), str) and "," in value
+        }
+
+
+# The only way that amazon.aws offers to choose the class of the module inside its own.
+AnsibleAWSModule.default_settings["module_class"] = _StrictListModule
+
+
 def aws_module(spec: dict[str, Any], **settings: Any) -> AnsibleAWSModule:
     """Return the module with the common AWS options and check mode; fail if boto3 is missing."""
     # Where boto3 is missing, amazon.aws would say so, but not how to get it.
@@ -51,6 +72,8 @@ def aws_module(spec: dict[str, Any], **settings: Any) -> AnsibleAWSModule:
             "ansible.builtin.package module and name python3-boto3, or with "
             f"'{sys.executable} -m pip install boto3'; or point ansible_python_interpreter to a Python that has it."
         )
+    for name, value in module._module.split_options.items():
+        module.fail_json(msg=f"{name} must be a list; Ansible would split the text '{value}' at its commas.")
     return module
 
 

@@ -1,6 +1,7 @@
 #!/usr/bin/python
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 
@@ -68,6 +69,12 @@ options:
   assume_running:
     description:
       - V(true) skips the check that the instances are running. Use it if a task has just run on them.
+    type: bool
+    default: false
+  assume_created:
+    description:
+      - Whether an earlier task has created O(admin_role) and O(admin_profile). In check mode that task may only have
+        planned them, so it is no reason for a warning if they do not exist.
     type: bool
     default: false
   skip_window_read:
@@ -176,6 +183,7 @@ SPEC = {
     "window_minutes": {"type": "int", "default": 15},
     "fail_if_tagged": {"type": "bool", "default": False},
     "assume_running": {"type": "bool", "default": False},
+    "assume_created": {"type": "bool", "default": False},
     "skip_window_read": {"type": "bool", "default": False},
     "keep_tag": {"type": "bool", "default": False},
     **WAIT_SPEC,

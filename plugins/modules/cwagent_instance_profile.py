@@ -1,6 +1,7 @@
 #!/usr/bin/python
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 
@@ -35,6 +36,13 @@ options:
     type: str
     choices: [fail, keep, replace]
     default: fail
+  role_policies:
+    description:
+      - The ARNs of the managed policies of the role in the profile, as an earlier task of
+        M(cwagent.iam.cwagent_iam_role) has returned them. Without it, they are read from IAM where they are needed.
+      - In check mode that task may only have planned the profile, so a missing one is no reason for a warning then.
+    type: list
+    elements: str
   exclusive:
     description:
       - Whether to fail, and to change no instance, if an instance that is not in the list has the profile.
@@ -126,6 +134,7 @@ SPEC = {
     "name": {"type": "str", "required": True},
     "instance_ids": {"type": "list", "elements": "str", "required": True, "aliases": ["instance_id"]},
     "on_existing": {"type": "str", "choices": [FAIL, KEEP, REPLACE], "default": FAIL},
+    "role_policies": {"type": "list", "elements": "str"},
     "exclusive": {"type": "bool", "default": False},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     **WAIT_SPEC,
@@ -143,6 +152,7 @@ def main() -> None:
             name=params["name"],
             present=params["state"] == "present",
             on_existing=params["on_existing"],
+            role_policies=None if params["role_policies"] is None else frozenset(params["role_policies"]),
             exclusive=params["exclusive"],
         )
         resource = AssociationResource(_module.aws_gateway(module), params["instance_ids"], desired)

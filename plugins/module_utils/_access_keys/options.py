@@ -1,5 +1,6 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Reads the rules for access keys from a module's options."""
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ def key_rules(params: Mapping[str, Any]) -> KeyRules:
     """
     max_age, retire_after = params["max_key_age"], params["retire_after"]
     if max_age is not None:
-        _check_days("max_key_age", max_age, minimum=1)
-    _check_days("retire_after", retire_after, minimum=0)
+        check_days("max_key_age", max_age, minimum=1)
+    check_days("retire_after", retire_after, minimum=0)
     return KeyRules(
         max_age=None if max_age is None else timedelta(days=max_age),
         retire_after=timedelta(days=retire_after),
@@ -32,6 +33,7 @@ def key_rules(params: Mapping[str, Any]) -> KeyRules:
     )
 
 
-def _check_days(option: str, days: int, minimum: int) -> None:
+def check_days(option: str, days: int, minimum: int) -> None:
+    """Check a number of days. :raises InvalidInput: it is out of range; the message names the option."""
     if not minimum <= days <= MAX_DAYS:
         raise InvalidInput(f"{option} must be between {minimum} and {MAX_DAYS} days, not {days}.")

@@ -1,5 +1,6 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The access keys of a user: which one is saved, which ones are orphaned, and which one is to be replaced. Pure."""
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Reads the desired admin instance, and its admin window, from a module's options."""
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ def desired_admin(params: Mapping[str, Any]) -> DesiredAdmin:
         keep_tag=params["keep_tag"],
         fail_if_tagged=params["fail_if_tagged"],
         assume_running=params["assume_running"],
+        assume_created=params["assume_created"],
     )
 
 

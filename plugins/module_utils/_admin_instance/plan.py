@@ -1,5 +1,6 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The admin instance: the one instance that has the admin profile for a while, and how it is restored. Pure.
 
 Before anything else changes, the instance gets a restore tag with the name of its earlier profile. So any run on any
@@ -32,7 +33,7 @@ RESTORE_TAG = "cwagent:earlier-profile"
 TAG_ACTION = "ec2:CreateTags"
 # No instance profile can have this name, since IAM allows no colon.
 NO_PROFILE = ":none"
-_REMEDY = "Wait for that run to finish, or run cwagent.iam.restore to clean up."
+_REMEDY = "Wait for that to end, or run cwagent.iam.restore to clean up."
 ACQUIRED, EXCLUSIVE, RELEASED = "acquired", "exclusive", "released"
 
 
@@ -67,6 +68,7 @@ class DesiredAdmin:
     :param keep_tag: whether a released instance keeps its restore tag.
     :param fail_if_tagged: whether a restore tag on an instance is an error.
     :param assume_running: whether the instances are known to run.
+    :param assume_created: whether an earlier task has created the admin role and profile, or planned to.
     """
 
     state: str
@@ -76,6 +78,7 @@ class DesiredAdmin:
     keep_tag: bool = False
     fail_if_tagged: bool = False
     assume_running: bool = False
+    assume_created: bool = False
 
     def is_target(self, instance_id: str) -> bool:
         """Whether an instance is one of those to change."""
@@ -159,7 +162,8 @@ def check_not_tagged(current: State, desired: DesiredAdmin) -> None:
     tagged = [name for name in desired.instance_ids or () if name in current.restore_tags]
     if desired.state == ACQUIRED and desired.fail_if_tagged and tagged:
         raise ContentionError(
-            f"Instance {tagged[0]} has a restore tag: another run is using it, or a run was interrupted. {_REMEDY}"
+            f"Instance {tagged[0]} has a restore tag: a run or a person is using it, or a run was interrupted. "
+            f"{_REMEDY}"
         )
 
 

@@ -1,5 +1,6 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Reads from EC2 which instance is the admin instance, and executes the steps of the plan and of the window's."""
 
 from __future__ import annotations
@@ -260,7 +261,7 @@ class AdminInstanceResource(Resource[State]):
 
     def to_diff(self, state: State) -> dict[str, Any]:
         """Render the instances and the window for the diff."""
-        window = {"window": window_plan.to_dict(state.window)} if state.window else {}
+        window = {"window": window_plan.to_diff(state.window)} if state.window else {}
         return {**admin_plan.to_dict(state), **window}
 
     def to_result(self, plan: Plan[State], final: State) -> dict[str, Any]:
@@ -280,10 +281,15 @@ class AdminInstanceResource(Resource[State]):
         ]
 
     def check_mode_warnings(self, plan: Plan[State]) -> list[str]:
-        """Warn if the admin profile does not exist."""
-        del plan
-        is_missing = self._desired.state == ACQUIRED and find_profile(self._aws, self._desired.admin) is None
-        return [f"instance profile '{self._desired.admin}' does not exist yet"] if is_missing else []
+        """Warn if the admin profile or role does not exist, and no earlier task has planned them."""
+        if self._desired.state != ACQUIRED or self._desired.assume_created:
+            return []
+        is_missing = find_profile(self._aws, self._desired.admin) is None
+        window = self._plan_window(plan.current)
+        return [
+            *([f"instance profile '{self._desired.admin}' does not exist yet"] if is_missing else []),
+            *(self._window.check_mode_warnings(window) if self._window and window else []),
+        ]
 
     def _restore_tags(self) -> dict[str, str]:
         pages = self._aws.pages(

@@ -1,5 +1,6 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The admin window: the time in which an admin principal may write to Parameter Store. Pure."""
 
 from __future__ import annotations
@@ -166,8 +167,13 @@ def _has_managed_keys(current: Window, desired: DesiredWindow) -> bool:
     return desired.state != ABSENT or current.policy is not None
 
 
+def to_diff(window: Window) -> dict[str, Any]:
+    """Return the window as diffs show it, with the document of its policy."""
+    return {**to_dict(window), "policy": window.policy}
+
+
 def to_dict(window: Window) -> dict[str, Any]:
-    """Return the window as results and diffs show it; the deadline is in UTC."""
+    """Return the window as results show it; the deadline is in UTC."""
     deadline = deadline_of(window.policy)
     return {
         "state": _state(window, deadline),

@@ -1,5 +1,6 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The document of the admin window: one inline policy that denies ``ssm:PutParameter``. Pure.
 
 An explicit Deny overrides every Allow and applies to existing sessions too, so it also revokes the permission from

@@ -1,5 +1,6 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Reads the admin window of a principal from IAM and executes the steps of the plan."""
 
 from __future__ import annotations
@@ -84,17 +85,18 @@ class WindowResource(Resource[Window]):
 
     def to_diff(self, state: Window) -> dict[str, Any]:
         """Render the window for the diff."""
-        return window_plan.to_dict(state)
+        return window_plan.to_diff(state)
 
     def to_result(self, plan: Plan[Window], final: Window) -> dict[str, Any]:
         """Render the window for the result."""
         return {"window": window_plan.to_dict(replace(final, read_at=plan.current.read_at))}
 
     def warnings(self, plan: Plan[Window]) -> list[str]:
-        """Warn if the principal does not exist, or if the window cannot be read."""
-        warnings = []
-        if not plan.current.exists and self._desired.state == OPEN:
-            warnings.append(f"{self._desired.kind} '{self._desired.name}' does not exist yet")
-        if plan.current.error:
-            warnings.append(f"{plan.current.error} The window is closed anyway; its earlier state is unknown.")
-        return warnings
+        """Warn if the window cannot be read."""
+        error = plan.current.error
+        return [f"{error} The window is closed anyway; its earlier state is unknown."] if error else []
+
+    def check_mode_warnings(self, plan: Plan[Window]) -> list[str]:
+        """Warn if the principal does not exist, so that its window cannot be opened."""
+        is_missing = not plan.current.exists and self._desired.state == OPEN
+        return [f"{self._desired.kind} '{self._desired.name}' does not exist yet"] if is_missing else []

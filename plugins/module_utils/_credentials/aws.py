@@ -1,5 +1,6 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Saves access keys in AWS, as SecureString parameters or as secrets: for controllers whose files do not persist.
 
 One document for each user holds the key and, while a key is being created, the record of the existing keys. Both are

@@ -1,5 +1,6 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What every place for access keys can do. No secret is lost, and no unknown key is left, if a run is interrupted."""
 
 from __future__ import annotations

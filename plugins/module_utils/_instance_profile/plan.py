@@ -1,5 +1,6 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Instance profiles on EC2 instances: the current state, the desired one, and the steps between them. Pure."""
 
 from __future__ import annotations
@@ -83,12 +84,15 @@ class DesiredProfile:
     :param present: whether the instances are to have it.
     :param on_existing: what to do with an instance that has another profile: ``FAIL``, ``KEEP`` or ``REPLACE``.
     :param exclusive: whether no other instance may have it.
+    :param role_policies: ARNs of the managed policies of the role in it, where an earlier task has created or planned
+        it; ``None`` to read them.
     """
 
     name: str
     present: bool = True
     on_existing: str = FAIL
     exclusive: bool = False
+    role_policies: frozenset[str] | None = None
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Reads the instance profiles of instances from EC2 and executes the steps of the plan."""
 
 from __future__ import annotations
@@ -104,7 +105,9 @@ class AssociationResource(Resource[State]):
         return profile_plan.warnings(plan.current, self._desired)
 
     def check_mode_warnings(self, plan: Plan[State]) -> list[str]:
-        """Warn if the profile does not exist."""
+        """Warn if the profile does not exist, and no earlier task has planned it."""
+        if self._desired.role_policies is not None:
+            return []
         is_missing = self._desired.present and plan.current.profile is None and self._find_profile() is None
         return [f"instance profile '{self._desired.name}' does not exist yet"] if is_missing else []
 
@@ -127,9 +130,13 @@ class AssociationResource(Resource[State]):
         self, kept_profiles: Mapping[str, str], profile: InstanceProfile | None
     ) -> dict[str, list[str]]:
         """Return by kept profile the names of the policies that its role lacks."""
-        if self._desired.on_existing != KEEP or not kept_profiles or not profile or not profile.role:
+        needed = self._desired.role_policies
+        if self._desired.on_existing != KEEP or not kept_profiles:
             return {}
-        needed = attached_policies(self._aws, "role", profile.role)
+        if needed is None and profile and profile.role:
+            needed = attached_policies(self._aws, "role", profile.role)
+        if needed is None:
+            return {}
         return {
             name: sorted(name_of(arn) for arn in needed - self._policies_of(name))
             for name in sorted(set(kept_profiles.values()))
