@@ -82,7 +82,7 @@ class ModuleServer:
     @contextmanager
     def started(cls) -> Iterator[ModuleServer]:
         environ = program_environment({"PYTHONPATH": str(COLLECTIONS)})
-        command = [sys.executable, HERE / "module_server.py"]
+        command: list[str | Path] = [sys.executable, HERE / "module_server.py"]
         with subprocess.Popen(
             command, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         ) as process:
@@ -189,6 +189,11 @@ class Play:
         return " ".join(" ".join(texts).split())
 
     @property
+    def report(self) -> list[str]:
+        """The lines that say at the end what was done."""
+        return [line for each in self.results if each.task == "Report what was done" for line in each.result["msg"]]
+
+    @property
     def words(self) -> str:
         """The output on one line, so that no line break is inside a sentence."""
         return " ".join(self.output.split())
@@ -247,7 +252,7 @@ class Controller:
     ) -> Play:
         """Run a playbook. A name means a playbook of the collection."""
         path = CHECKOUT / "playbooks" / f"{playbook}.yml" if isinstance(playbook, str) else playbook
-        command = ["ansible-playbook", path, "-i", inventory, *arguments, "-e", json.dumps(variables)]
+        command: list[str | Path] = ["ansible-playbook", path, "-i", inventory, *arguments, "-e", json.dumps(variables)]
         return self._run(command, env or {}, cwd)
 
     def command(self, line: str) -> Play:

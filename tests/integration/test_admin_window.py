@@ -70,7 +70,7 @@ class Site:
         return self.controller.play(self.inventory, playbook, *arguments, **{**self.settings, **more})
 
     def admin_instance(self, state: str, **more: Any) -> None:
-        names = {"admin_profile": ADMIN_ROLE, "server_profile": SERVER_ROLE}
+        names: dict[str, Any] = {"admin_profile": ADMIN_ROLE, "server_profile": SERVER_ROLE}
         ids = [self.instance]
         assert not run_module(self.aws, "cwagent_admin_instance", state=state, instance_ids=ids, **names, **more)[
             "failed"
@@ -94,7 +94,12 @@ class Site:
     def kill_at(self, fault: Fault) -> None:
         """Run store_config.yml until the fault kills the controller and its processes."""
         environ = program_environment(self.aws.env(), {"HOME": str(self.controller.home)})
-        command = ["ansible-playbook", "-i", self.inventory, CHECKOUT / "playbooks" / "store_config.yml"]
+        command: list[str | Path] = [
+            "ansible-playbook",
+            "-i",
+            self.inventory,
+            CHECKOUT / "playbooks" / "store_config.yml",
+        ]
         process = subprocess.Popen(
             [*command, "-e", json.dumps(self.settings)],
             cwd=CHECKOUT,
@@ -237,7 +242,8 @@ def test_restore_completes_on_a_stopped_instance_after_a_failed_restore(site: Si
 
 def test_restore_closes_the_window_when_cwagent_admin_window_is_invalid(site: Site) -> None:
     site.interrupt()
-    site.play("restore", cwagent_admin_window="ture").assert_succeeded()
+    restored = site.play("restore", cwagent_admin_window="ture").assert_failed()
+    assert "cwagent_admin_window must be true or false, not 'ture'" in restored.message
     site.assert_clean()
 
 
@@ -292,7 +298,7 @@ def test_restore_changes_nothing_on_a_clean_account(site: Site) -> None:
     """Also on an empty account, before the first run."""
     before = snapshot(site.aws)
     again = site.play("restore").assert_succeeded()
-    assert (again.changed_tasks, again.writes) == ([], [])
+    assert (again.changed_tasks, again.writes, again.report) == ([], [], ["Nothing to do."])
     assert snapshot(site.aws) == before
     site.aws.reset()
     empty = site.play("restore").assert_succeeded()
@@ -359,11 +365,19 @@ def test_open_window_lets_a_person_store_until_restore(site: Site) -> None:
     deadline = site.statement()["Condition"]["DateGreaterThan"]["aws:CurrentTime"]
     assert 39 <= (datetime.fromisoformat(deadline) - began).total_seconds() / MINUTE <= 41
     assert f"admin1 can write to Parameter Store until {deadline} (UTC)" in opened.words
-    assert "To close the window early, run ansible-playbook cwagent.iam.restore" in opened.words
+    assert "To close the window early, run cwagent.iam.restore with the same inventory." in opened.words
+    assert opened.report[0] == "3 updated:"
+    assert predicted.report[0] == "3 would be updated:"
     person = site.aws.instance_credentials(site.instance)
     assert can_write(site.aws, person)
 
-    site.play("restore").assert_succeeded()
+    # A run that meets the window says that a person can have opened it.
+    refused = site.play("store_config").assert_failed()
+    assert "a run or a person is using it, or a run was interrupted" in refused.message
+
+    restored = site.play("restore").assert_succeeded()
+    assert restored.report[0] == "3 updated:"
+    assert f"remove the restore tag from instance {site.instance}" in restored.words
     assert not can_write(site.aws, person)
     site.assert_clean()
 
@@ -384,7 +398,7 @@ def test_a_second_run_on_an_instance_with_a_restore_tag_is_refused(site: Site) -
     with assert_no_writes(site.aws):
         refused = site.play("store_config").assert_failed()
     assert (
-        f"Instance {site.instance} has a restore tag: another run is using it, or a run was interrupted"
+        f"Instance {site.instance} has a restore tag: a run or a person is using it, or a run was interrupted"
         in refused.message
     )
 

@@ -280,7 +280,7 @@ def awx(shared_controller: Controller, collections: Path) -> Awx:
     environ = {
         host: {"AWS_EC2_METADATA_SERVICE_ENDPOINT": aws.metadata_endpoint(instance)} for host, instance in ids.items()
     }
-    hosts = {
+    hosts: dict[str, dict[str, Any]] = {
         **{
             host: {**LOCAL_CONNECTION, "instance_id": ids[host], "store_config_environment": environ[host]}
             for host in ids
@@ -321,7 +321,10 @@ class Jobs:
 
 @pytest.fixture(scope="module")
 def jobs(awx: Awx) -> Jobs:
-    answers = {"cwagent_config_file": "agent.json", "cwagent_ssm_policy": "AmazonSSMManagedInstanceCore"}
+    answers: dict[str, Any] = {
+        "cwagent_config_file": "agent.json",
+        "cwagent_ssm_policy": "AmazonSSMManagedInstanceCore",
+    }
     before = snapshot(awx.aws)
     predicted = awx.launch("site", "--check --diff", **answers)
     after_check = snapshot(awx.aws)
@@ -394,7 +397,7 @@ def test_a_second_job_changes_nothing(jobs: Jobs) -> None:
 
 def test_the_restore_job_repairs_a_cancelled_job(finished: Awx) -> None:
     """AWX kills a cancelled job, so the job cannot clean up. The restore job has its token as older AWX sets it."""
-    answers = {"cwagent_config_file": "agent.json", "cwagent_parameter_name": PARAMETER}
+    answers: dict[str, Any] = {"cwagent_config_file": "agent.json", "cwagent_parameter_name": PARAMETER}
     finished.aws.arm(Fault(Kind.DELAY, action="PutParameter", seconds=LONG_DELAY))
     folder = finished.create_folder(finished.inventory(), "", OTHER, answers)
     since = finished.aws.mark()
@@ -459,7 +462,10 @@ def test_a_sliced_job_is_refused(finished: Awx) -> None:
     """The slice without the admin instance is refused by site, the other one by teardown."""
     before = snapshot(finished.aws)
     first, second = (finished.inventory(number, 2) for number in (1, 2))
-    answers = {"cwagent_config_file": "agent.json", "cwagent_ssm_policy": "AmazonSSMManagedInstanceCore"}
+    answers: dict[str, Any] = {
+        "cwagent_config_file": "agent.json",
+        "cwagent_ssm_policy": "AmazonSSMManagedInstanceCore",
+    }
     refused = finished.launch("site", inventory=second, **answers).assert_failed()
     assert "cwagent_ec2_admin must have exactly one host" in refused.message
     assert "job_slice_count" in refused.message

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from emulator import NO_METADATA
 from emulator.snapshot import snapshot
 from harness import (
+    CHECKOUT,
     Controller,
     Play,
 )
@@ -32,9 +37,12 @@ class Site:
         first, second = (self.controller.instance_host(instance) for instance in self.instances)
         return {"ec2_servers": {"web1": first}, "ec2_admin": {"admin1": second}, "onprem_servers": {"db1": {}}}
 
-    def play(self, groups: dict[str, dict[str, Any]], env: dict[str, str] | None = None, **variables: Any) -> Play:
+    def play(
+        self, groups: dict[str, dict[str, Any]], *arguments: str, env: dict[str, str] | None = None, **variables: Any
+    ) -> Play:
         valid = {"cwagent_config_file": "agent.json", "cwagent_credentials_dir": str(self.controller.credentials)}
-        return self.controller.play(self.controller.inventory(groups), "site", env=env, **{**valid, **variables})
+        inventory = self.controller.inventory(groups)
+        return self.controller.play(inventory, "site", *arguments, env=env, **{**valid, **variables})
 
 
 @pytest.fixture(scope="module")
@@ -52,35 +60,207 @@ def site(shared_controller: Controller) -> Site:
     return Site(shared_controller, [first, second], bare)
 
 
-VARIABLES: dict[str, tuple[dict[str, Any], list[str]]] = {
-    "policy": ({"cwagent_ssm_policy": "AdministratorAccess"}, ["AmazonSSMManagedInstanceCore", "AdministratorAccess"]),
-    "prefix": ({"cwagent_parameter_name": "linux"}, ["'linux'", "AmazonCloudWatch-"]),
-    "parameter characters": ({"cwagent_parameter_name": "AmazonCloudWatch-a b"}, ["'AmazonCloudWatch-a b'"]),
-    "invalid JSON": ({"cwagent_config_file": "text.json"}, ["text.json is not JSON", "line 1 column 2"]),
-    "not an object": ({"cwagent_config_file": "list.json"}, ["list.json is not an agent configuration"]),
-    "unknown section": ({"cwagent_config_file": "section.json"}, ["agnet"]),
-    "over 8 KB": ({"cwagent_config_file": "large.json"}, ["bytes when minified", "8192"]),
-    "no file": ({"cwagent_config_file": "nothing.json"}, ["nothing.json"]),
-    "role name": ({"cwagent_server_role_name": "a b"}, ["'a b' is not a valid role name"]),
-    "path": ({"cwagent_iam_path": "monitoring"}, ["'monitoring' is not a valid IAM path"]),
-    "boundary": ({"cwagent_permissions_boundary": "not an arn"}, ["permissions_boundary: 'not an arn'"]),
-    "partition": (
-        {"cwagent_permissions_boundary": "arn:aws-cn:iam::aws:policy/ReadOnlyAccess"},
-        ["belongs to partition aws-cn"],
-    ),
-    "tag": ({"cwagent_tags": {"aws:x": "y"}}, ["tag 'aws:x'"]),
-    "folder": ({"cwagent_credentials_dir": "a file/in it"}, ["a file is not a folder"]),
-    "minutes": ({"store_config_window_minutes": 721}, ["must be between 1 and 720 minutes, not 721"]),
-    "users": ({"cwagent_onprem_users": "everyone"}, ["everyone", "per_host"]),
+FILES: dict[str, tuple[str, list[str]]] = {
+    "invalid JSON": ("text.json", ["text.json is not JSON", "line 1 column 2"]),
+    "not an object": ("list.json", ["list.json is not an agent configuration"]),
+    "unknown section": ("section.json", ["agnet"]),
+    "over 8 KB": ("large.json", ["bytes when minified", "8192"]),
 }
 
 
-@pytest.mark.parametrize("case", VARIABLES)
-def test_invalid_variable(site: Site, case: str) -> None:
-    variables, words = VARIABLES[case]
-    folder = variables.get("cwagent_credentials_dir")
-    values = {**variables, **({"cwagent_credentials_dir": str(site.controller.home / folder)} if folder else {})}
-    assert_one_error(site, site.play(site.groups(), **values), words)
+@pytest.mark.parametrize("case", FILES)
+def test_invalid_configuration(site: Site, case: str) -> None:
+    file, words = FILES[case]
+    assert_one_error(site, site.play(site.groups(), cwagent_config_file=file), words)
+
+
+OPTIONS = yaml.safe_load((CHECKOUT / "playbooks/vars/argument_specs.yml").read_text())["argument_specs"]["playbooks"][
+    "options"
+]
+HOST_OF = {
+    "cwagent_region": "web1",
+    "cwagent_user_name": "db1",
+    "cwagent_deliver_credentials": "db2",
+    "cwagent_admin_user_name": "ops1",
+    "instance_id": "web1",
+    "placement": "admin1",
+}
+"""By variable that each host has for itself, the host that has an invalid value."""
+TYPED = {name: option["type"] for name, option in OPTIONS.items()} | {"instance_id": "str", "placement": "dict"}
+OF_TYPE = {kind: {name for name, each in TYPED.items() if each == kind} for kind in ("str", "dict")}
+ANY_TEXT = {"cwagent_credentials_dir", "cwagent_credentials_kms_key_id", "cwagent_credentials_prefix"}
+"""Variables that may have any text, as long as keys are saved in files."""
+NAMES = {"cwagent_server_role_name", "cwagent_admin_role_name", "cwagent_user_name", "cwagent_admin_user_name"}
+INVALID: dict[str, tuple[Any, set[str]]] = {
+    "list": (["a"], {"placement"}),
+    "mapping": ({"a": "b"}, OF_TYPE["dict"]),
+    "number": (7.5, {*ANY_TEXT, *NAMES, "placement"}),
+    "text": ("a b", {*ANY_TEXT, "placement"}),
+    "list as text": ("[a, b]", {*ANY_TEXT, "placement"}),
+    "unicode": ("größe", {*ANY_TEXT, "placement"}),
+    "65 characters": ("x" * 65, {*ANY_TEXT, "placement"}),
+    "undefined": ("{{ nope }}", set()),
+    "undefined inside": (["{{ nope }}"], set()),
+}
+"""By kind, an invalid value, and the variables for which it is valid."""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A run in which every variable had a value that is invalid for it."""
+
+    play: Play
+
+    @property
+    def sentences(self) -> list[str]:
+        return re.split(r"(?<=[.?]) (?=Host |cwagent_|store_config_|There |No |The |'|Nothing )", self.play.message)
+
+
+@pytest.fixture(scope="module")
+def refused(site: Site) -> Callable[[str], Refused]:
+    """The run with a kind of invalid value. All problems are reported at once, so that one run has all variables."""
+
+    @cache
+    def run(kind: str) -> Refused:
+        value, valid = INVALID[kind]
+        groups = {**site.groups(), "onprem_admin": {"ops1": {}}}
+        groups["onprem_servers"]["db2"] = {}
+        del groups["ec2_admin"]["admin1"]["cwagent_region"]  # it comes before placement
+        hosts = {name: variables for members in groups.values() for name, variables in members.items()}
+        invalid = {name: value for name in TYPED if name not in valid}
+        if isinstance(value, str):
+            invalid["cwagent_admin_role_name"] = f"{value}."  # not that of the other role
+        for name in HOST_OF.keys() & invalid.keys():
+            hosts[HOST_OF[name]][name] = invalid.pop(name)
+        return Refused(site.play(groups, **invalid))
+
+    return run
+
+
+@pytest.mark.parametrize("kind", INVALID)
+def test_all_invalid_variables_are_one_error_before_the_first_call(
+    site: Site, refused: Callable[[str], Refused], kind: str
+) -> None:
+    play = refused(kind).play
+    assert_one_error(site, play, ["Nothing was changed."])
+    assert play.calls == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(kind, name) for kind, (_, valid) in INVALID.items() for name in TYPED if name not in valid]
+)
+def test_one_sentence_names_an_invalid_variable(refused: Callable[[str], Refused], kind: str, name: str) -> None:
+    sentences = refused(kind).sentences
+    found = [sentence for sentence in sentences if re.search(rf"\b{name}\b", sentence)]
+    assert len(found) == 1, sentences
+    assert name not in HOST_OF or found[0].startswith(f"Host {HOST_OF[name]}: ")
+    if kind.startswith("undefined"):
+        assert "nope" in found[0]
+
+
+VALUES: dict[str, tuple[Any, list[str]]] = {
+    "cwagent_ssm_policy": ("AdministratorAccess", ["AmazonSSMManagedInstanceCore", "AdministratorAccess"]),
+    "cwagent_parameter_name": ("linux", ["'linux'", "AmazonCloudWatch-"]),
+    "cwagent_config_file": ("nothing.json", ["there is no file nothing.json"]),
+    "cwagent_server_role_name": ("a b", ["'a b' is not a valid role name"]),
+    "cwagent_iam_path": ("monitoring", ["'monitoring' is not a valid IAM path"]),
+    "cwagent_permissions_boundary": ("arn:aws-cn:iam::aws:policy/ReadOnlyAccess", ["belongs to partition aws-cn"]),
+    "cwagent_tags": ({"aws:x": "y"}, ["tag 'aws:x'"]),
+    "cwagent_credentials_dir": ("{home}/a file/in it", ["a file is not a folder"]),
+    "store_config_window_minutes": (721, ["must be between 1 and 720 minutes, not 721"]),
+    "cwagent_onprem_users": ("everyone", ["everyone", "per_host"]),
+    "cwagent_max_key_age": (-1, ["cwagent_max_key_age", "-1"]),
+    "cwagent_config_fil": ("agent.json", ["cwagent_config_fil is not a variable", "did you mean cwagent_config_file?"]),
+}
+HOST_VALUES: dict[str, tuple[str, dict[str, Any], list[str]]] = {
+    "no id": ("web1", {"instance_id": None}, ["Host web1: instance_id is not set"]),
+    "number": ("web2", {"instance_id": 7}, ["Host web2: instance_id: '7' is not a valid EC2 instance ID"]),
+    "malformed": ("web3", {"instance_id": "i-xyz"}, ["Host web3: instance_id: 'i-xyz' is not a valid EC2 instance ID"]),
+    "empty": ("web4", {"instance_id": ""}, ["Host web4: instance_id is not set"]),
+    "region": ("web5", {"cwagent_region": "Frankfurt"}, ["Host web5: cwagent_region is 'Frankfurt'", "eu-central-1"]),
+    "user name": ("db2", {"cwagent_user_name": "a b"}, ["'a b' is not a valid user name", "cwagent_user_name"]),
+    "long name": (
+        "ip-10-0-12-34.eu-central-1.compute.internal",
+        {},
+        ["Host ip-10-0-12-34.eu-central-1.compute.internal: ", "64 characters", "Set cwagent_user_name"],
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def everything_wrong(site: Site) -> Play:
+    """One run with all of ``VALUES`` and ``HOST_VALUES``, and two hosts that may store the configuration."""
+    groups = site.groups()
+    server, admin = groups["ec2_servers"]["web1"], groups["ec2_admin"]["admin1"]
+    for host, variables, _ in HOST_VALUES.values():
+        is_ec2 = host.startswith("web")
+        groups["ec2_servers" if is_ec2 else "onprem_servers"][host] = {**(server if is_ec2 else {}), **variables}
+    groups["ec2_admin"]["admin2"] = admin
+    groups["onprem_admin"] = {"ops1": {}, "ops2": {}}
+    home = str(site.controller.home)
+    wrong: dict[str, Any] = {
+        name: value.format(home=home) if isinstance(value, str) else value for name, (value, _) in VALUES.items()
+    }
+    return site.play(
+        groups,
+        **wrong,
+    )
+
+
+def test_all_that_is_wrong_is_one_error(site: Site, everything_wrong: Play) -> None:
+    groups = ["cwagent_ec2_admin must have exactly one host", "has admin1, admin2", "at most one host", "ops1, ops2"]
+    assert_one_error(site, everything_wrong, groups)
+    assert everything_wrong.calls == []
+
+
+@pytest.mark.parametrize("words", [words for _, words in VALUES.values()], ids=VALUES.keys())
+def test_invalid_variable(everything_wrong: Play, words: list[str]) -> None:
+    assert [word for word in words if word not in everything_wrong.message] == []
+
+
+@pytest.mark.parametrize("words", [words for *_, words in HOST_VALUES.values()], ids=HOST_VALUES.keys())
+def test_invalid_host_variable(everything_wrong: Play, words: list[str]) -> None:
+    assert [word for word in words if word not in everything_wrong.message] == []
+
+
+MORE_VALUES: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "parameter characters": ({"cwagent_parameter_name": "AmazonCloudWatch-a b"}, ["'AmazonCloudWatch-a b'"]),
+    "boundary": ({"cwagent_permissions_boundary": "not an arn"}, ["permissions_boundary: 'not an arn'"]),
+    "prefix": (
+        {"cwagent_credentials_store": "ssm", "cwagent_credentials_prefix": "a b"},
+        ["cwagent_credentials_prefix: ", "'a bCloudWatch"],
+    ),
+}
+
+
+def test_other_values_of_the_same_variables(site: Site) -> None:
+    values = {name: value for variables, _ in MORE_VALUES.values() for name, value in variables.items()}
+    assert_one_error(
+        site, site.play(site.groups(), **values), [word for _, words in MORE_VALUES.values() for word in words]
+    )
+
+
+CUT: dict[str, tuple[list[str], list[str]]] = {
+    "no controller": (["--limit", "web1"], ["Nothing was done", "left out localhost", "Run the playbook without"]),
+    "no storing host": (["--limit", "localhost,web1"], ["--limit leaves out host admin1, which stores"]),
+    "tags": (["--tags", "store"], ["without --tags and --skip-tags"]),
+    "skipped tags": (["--skip-tags", "store"], ["without --tags and --skip-tags"]),
+    "later task": (["--start-at-task", "Manage the admin role"], ["Nothing was done", "--start-at-task"]),
+}
+"""Arguments with which a run would do only a part of the work."""
+
+
+@pytest.mark.parametrize("case", CUT)
+def test_a_run_that_is_cut_in_two_says_so(site: Site, case: str) -> None:
+    arguments, words = CUT[case]
+    play = site.play(site.groups(), *arguments)
+    assert_one_error(site, play, words)
+    assert play.calls == []
+
+
+def test_restore_with_a_mistyped_group_fails(site: Site) -> None:
+    play = site.controller.play(site.controller.inventory({"ec2_admins": site.groups()["ec2_admin"]}), "restore")
+    assert_one_error(site, play, ["No host of the inventory is in one of the groups", "cwagent_ec2_admin"])
 
 
 def assert_one_error(site: Site, play: Play, words: list[str]) -> None:
@@ -99,25 +279,14 @@ def invalid_groups(site: Site, case: str) -> tuple[dict[str, dict[str, Any]], li
     site.controller.aws.client("ec2").terminate_instances(InstanceIds=[terminated])  # EC2 removes them after a while
     cases: dict[str, tuple[dict[str, dict[str, Any]], list[str]]] = {
         "no admin": ({"ec2_admin": {}}, ["cwagent_ec2_admin must have exactly one host", "but has none"]),
-        "two admins": (
-            {"ec2_admin": {"admin1": admin, "web1": server}},
-            ["cwagent_ec2_admin must have exactly one host", "but has admin1, web1"],
-        ),
-        "two on-premises admins": ({"onprem_admin": {"ops1": {}, "ops2": {}}}, ["at most one host", "ops1, ops2"]),
         "unknown": (
             {"ec2_servers": {"web1": {**server, "instance_id": "i-00000000000000000"}}},
             ["Instance i-00000000000000000 does not exist"],
-        ),
-        "malformed": (
-            {"ec2_servers": {"web1": {**server, "instance_id": "i-xyz"}}},
-            ["'i-xyz' is not a valid EC2 instance ID"],
         ),
         "terminated": (
             {"ec2_servers": {"web1": {**server, "instance_id": terminated}}},
             [f"Instance {terminated} is terminated"],
         ),
-        "no id": ({"ec2_servers": {"web1": {"cwagent_region": "eu-central-1"}}}, ["web1", "instance_id"]),
-        "user name": ({"onprem_servers": {"db1": {"cwagent_user_name": "a b"}}}, ["'a b' is not a valid user name"]),
         "no boto3 on the instance": (
             {"ec2_admin": {"admin1": {**admin, "ansible_python_interpreter": str(site.bare_python)}}},
             ["boto3 is not installed for", "on this host", "pip install boto3", "ansible_python_interpreter"],
@@ -127,13 +296,7 @@ def invalid_groups(site: Site, case: str) -> tuple[dict[str, dict[str, Any]], li
     return {**groups, **changed}, words
 
 
-HOSTS = (
-    *("no admin", "two admins", "two on-premises admins", "unknown", "malformed", "terminated", "no id", "user name"),
-    "no boto3 on the instance",
-)
-
-
-@pytest.mark.parametrize("case", HOSTS)
+@pytest.mark.parametrize("case", ["no admin", "unknown", "terminated", "no boto3 on the instance"])
 def test_invalid_host(site: Site, case: str) -> None:
     groups, words = invalid_groups(site, case)
     assert_one_error(site, site.play(groups), words)
@@ -150,7 +313,7 @@ def test_missing_region(site: Site) -> None:
         for variables in hosts.values():
             variables.pop("cwagent_region", None)
     play = site.play(groups, env={"AWS_REGION": "", "AWS_DEFAULT_REGION": ""})
-    assert_one_error(site, play, ["requires a region and none was found", "environment variables"])
+    assert_one_error(site, play, ["There is no AWS region", "cwagent_region", "AWS_REGION", "profile"])
 
 
 def test_wrong_credentials(site: Site) -> None:
@@ -174,7 +337,7 @@ def test_unknown_access(site: Site) -> None:
 def test_survey_answers_may_be_strings_and_blank(site: Site) -> None:
     """Runs last, because it is the only test that writes."""
     blank = ("ssm_policy", "parameter_name", "permissions_boundary", "iam_path", "server_role_name", "configs")
-    answers = {f"cwagent_{name}": "" for name in blank}
+    answers: dict[str, Any] = {f"cwagent_{name}": "" for name in blank}
     play = site.play(
         site.groups(),
         **answers,

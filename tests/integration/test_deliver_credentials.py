@@ -326,7 +326,7 @@ def test_servers_that_get_no_key_run_no_tasks(controller: Controller) -> None:
     host = Host.with_agent(controller)
     hosts: dict[str, Any] = {"db1": {**host.variables, "cwagent_deliver_credentials": False}, "db2": {}}
     inventory = controller.inventory({"onprem_servers": hosts})
-    keys = {"cwagent_credentials_dir": str(controller.credentials)}
+    keys: dict[str, Any] = {"cwagent_credentials_dir": str(controller.credentials)}
     first = controller.play(inventory, "site", **keys).assert_succeeded()
     assert {each.host for each in first.results} == {"localhost"}
     hosts["db1"]["cwagent_deliver_credentials"] = True

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from emulator import Emulator, Fault
+from emulator import Emulator, Fault, Kind
 from emulator.snapshot import snapshot
 from harness import (
     ADMIN_POLICY,
@@ -26,10 +26,10 @@ from harness import (
     trust,
 )
 
-ROLE = {"name": "R", "access": "server", "wait_timeout": 1}
+ROLE: dict[str, Any] = {"name": "R", "access": "server", "wait_timeout": 1}
 FULL_ROLE = {**ROLE, "description": "d", "tags": {"a": "b"}, "permissions_boundary": POLICY_ARN + "PowerUserAccess"}
 USER = {"name": ["u1"], "access": "server", "wait_timeout": 1}
-PARAMETER = {"name": "AmazonCloudWatch-x", "config": {"agent": {}}}
+PARAMETER: dict[str, Any] = {"name": "AmazonCloudWatch-x", "config": {"agent": {}}}
 
 
 def assert_denied(result: dict[str, Any], action: str, identity: str) -> None:
@@ -201,17 +201,17 @@ DENIALS = [
 def test_a_denied_write_is_reported_and_the_next_run_completes(account: Account, job: Job, action: str) -> None:
     job.prepare(account)
     service, call = action.split(":")
-    account.aws.arm(Fault("deny", service=service, action=call, times=20))
+    account.aws.arm(Fault(Kind.DENY, service=service, action=call, times=20))
     assert_denied(account.run(job.module, job.arguments), action, "root")
     account.aws.disarm()
     account.apply(job.module, job.arguments)
     if job.arguments.get("state") == "absent" and job.module != "cwagent_instance_profile":
         after = snapshot(account.aws)
-        empty = ({"Other"}, {}, {account.aws.region: {}})
+        empty: tuple[Any, ...] = ({"Other"}, {}, {account.aws.region: {}})
         assert (after["roles"].keys(), after["users"], after["parameters"]) == empty
 
 
-READS = {
+READS: dict[str, tuple[str, dict[str, Any]]] = {
     "iam:GetRole": ("cwagent_iam_role", ROLE),
     "iam:GetInstanceProfile": ("cwagent_iam_role", ROLE),
     "iam:ListAccessKeys": ("cwagent_iam_user", {**USER, "state": "absent"}),
@@ -231,7 +231,7 @@ def test_a_caller_without_one_permission_to_read(enforcing: Emulator, action: st
     create_user(enforcing, "u1")
     env = create_user(enforcing, "restricted", allow(NotAction=action))
     module, arguments = READS[action]
-    ids = {
+    ids: dict[str, dict[str, Any]] = {
         "instance_ids": {"instance_ids": [instance]},
         "instances": {"instances": {"": [instance]}},
     }

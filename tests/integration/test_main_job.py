@@ -83,7 +83,7 @@ def job(shared_controller: Controller) -> Job:
     )
 
     def run(*arguments: str) -> Play:
-        files = {
+        files: dict[str, Any] = {
             "cwagent_config_file": str(shared_controller.home / "agent.json"),
             "cwagent_credentials_dir": str(shared_controller.credentials),
         }
@@ -131,6 +131,65 @@ def test_check_mode_predicts_what_every_task_changes(job: Job, key: str) -> None
         return [(each.task, comparable(each.of_items(key)), each.result.keys() - {"warnings"}) for each in changed]
 
     assert changes(job.predicted) == changes(job.done)
+
+
+def report_lines(play: Play) -> list[str]:
+    """The last report as it is printed."""
+    printed = play.output.split("TASK [Report what was done]")[1].split("PLAY RECAP")[0]
+    return printed.splitlines()
+
+
+def test_the_report_has_every_step_with_counts(job: Job) -> None:
+    changed = [each.result for each in job.done.results if each.changed]
+    done = [each for result in changed for each in result.get("results", [result])]
+    summary, *lines = job.done.report
+    counts = {
+        kind: sum(each.get("counts", {}).get(kind, 0) for each in done) for kind in ("create", "update", "delete")
+    }
+    assert summary == f"{counts['create']} created, {counts['update']} updated:"
+    assert sum(counts.values()) == sum(line.startswith("- ") for line in lines)
+    text = "".join("".join(lines).split())  # a long path goes over several lines
+    steps = [step for each in done for step in each.get("steps", ())]
+    assert [step for step in steps if f"-{''.join(step.split())}" not in text] == []
+    assert f"saveitto{job.controller.credentials}" in text
+
+
+def test_the_report_fits_a_terminal_of_100_columns(job: Job) -> None:
+    plays = (job.predicted, job.done, job.again)
+    assert [line for play in plays for line in report_lines(play) if len(line) > 100] == []
+
+
+def test_check_mode_reports_what_would_be_done(job: Job) -> None:
+    assert re.fullmatch(r"\d+ would be created, \d+ would be updated:", job.predicted.report[0])
+
+
+def test_a_second_run_reports_that_there_was_nothing_to_do(job: Job) -> None:
+    assert job.again.report == ["Nothing to do."]
+
+
+HINT = "cwagent.iam.store_config : Say how to clean up after an interruption"
+
+
+def test_the_run_says_how_to_clean_up_before_it_opens_the_window(job: Job) -> None:
+    tasks = [each.task for each in job.done.results]
+    assert tasks.count(HINT) == 1
+    opening = "cwagent.iam.store_config : Acquire the admin profile and open the admin window"
+    assert tasks.index(HINT) < tasks.index(opening)
+    [said] = [each.result["msg"] for each in job.done.results if each.task == HINT]
+    assert "run cwagent.iam.restore" in " ".join(said)
+    assert HINT not in [each.task for each in job.again.results]
+
+
+def test_the_instance_stores_in_check_mode_too(job: Job) -> None:
+    stored = {
+        each.task.partition(" : ")[2]: each.outcome
+        for each in job.predicted.results
+        if ": Store the configurations from" in each.task
+    }
+    assert stored == {
+        "Store the configurations from the controller": "skipped",
+        "Store the configurations from the EC2 instance": "ok",
+    }
 
 
 def test_the_account_has_the_objects_of_the_design_and_no_others(job: Job) -> None:

@@ -35,7 +35,7 @@ ROLE = {
     "permissions_boundary": BOUNDARY,
     "max_session_duration": 7200,
 }
-USERS = {"name": ["u1", "u2"], "access": "server", "tags": {"team": "ops"}}
+USERS: dict[str, Any] = {"name": ["u1", "u2"], "access": "server", "tags": {"team": "ops"}}
 CONFIG = {"agent": {"metrics_collection_interval": 60}}
 PARAMETER = {"name": "AmazonCloudWatch-x", "config": CONFIG}
 EC2_TRUST = json.loads(trust("ec2.amazonaws.com"))
@@ -74,7 +74,7 @@ def predict_and_delete(aws: Emulator, module: str, **arguments: Any) -> None:
     predict_and_apply(aws, module, **arguments, state="absent")
 
 
-def differences(before: dict[str, Any], after: dict[str, Any], path: str = "") -> dict[str, Any]:
+def differences(before: Any, after: Any, path: str = "") -> dict[str, Any]:
     """By path, the values in which the second snapshot differs."""
     if before == after:
         return {}
@@ -369,7 +369,12 @@ def test_instance_identity_is_read_and_waited_for(aws: Emulator) -> None:
 
 def test_preflight_reports_all_problems_and_writes_nothing(aws: Emulator, tmp_path: Path) -> None:
     [instance] = aws.instances(1)
-    valid = {"roles": ["R"], "users": ["u"], "instances": {"": [instance]}, "parameters": ["AmazonCloudWatch-x"]}
+    valid: dict[str, Any] = {
+        "roles": ["R"],
+        "users": ["u"],
+        "instances": {"": [instance]},
+        "parameters": ["AmazonCloudWatch-x"],
+    }
     with assert_no_writes(aws):
         assert not run_module(aws, "cwagent_preflight", **valid, credentials_directory=str(tmp_path / "new"))["failed"]
         invalid = run_module(aws, "cwagent_preflight", **{**valid, "roles": ["a b"], "parameters": ["x"]})

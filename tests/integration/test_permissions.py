@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from emulator import Emulator, Fault
+from emulator import Emulator, Fault, Kind
 from emulator.snapshot import associated_profiles, snapshot
 from harness import (
     ADMIN_POLICY,
@@ -102,7 +102,7 @@ class Account:
 
     def play(self, duty: str, playbook: str, **variables: Any) -> Play:
         permit(self.controller.aws, policy(duty))
-        files = {
+        files: dict[str, Any] = {
             "cwagent_config_file": str(self.controller.home / "agent.json"),
             "cwagent_credentials_dir": str(self.controller.credentials),
         }
@@ -283,7 +283,7 @@ def leave_acquired_and_stop(site: Site) -> None:
 
 def lose_key(site: Site) -> None:
     """Interrupt a run after it created a key and before it saved the key."""
-    site.aws.arm(Fault("lose_answer", action="CreateAccessKey"))
+    site.aws.arm(Fault(Kind.LOSE_ANSWER, action="CreateAccessKey"))
     assert site.run(Scene("cwagent_iam_user", {**SERVER_KEYS, "name": [f"{USER}-lost"]}, ()), root=True)["failed"]
     site.aws.disarm()
 

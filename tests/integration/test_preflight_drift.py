@@ -61,7 +61,8 @@ class Account:
 @pytest.fixture
 def account(modules: ModuleServer, enforcing: Emulator, tmp_path: Path) -> Account:
     run = partial(modules.run, enforcing, output=tmp_path / "output.txt")
-    return Account(enforcing, *enforcing.instances(1), run)
+    [instance] = enforcing.instances(1)
+    return Account(enforcing, instance, run)
 
 
 def interrupt(account: Account) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from emulator.snapshot import snapshot
@@ -51,7 +52,7 @@ def spread(shared_controller: Controller) -> Spread:
         configs = (
             "[{name: AmazonCloudWatch-linux, file: linux.json}, {name: AmazonCloudWatch-windows, file: windows.json}]"
         )
-        variables = {"cwagent_configs": configs, "cwagent_onprem_users": "shared"}
+        variables: dict[str, Any] = {"cwagent_configs": configs, "cwagent_onprem_users": "shared"}
         return shared_controller.play(
             inventory, "site", cwagent_credentials_dir=str(shared_controller.credentials), **variables
         ).assert_succeeded()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from emulator import Fault
+from emulator import Fault, Kind
 from emulator.snapshot import snapshot
 from harness import (
     ADMIN_ROLE,
@@ -80,7 +80,7 @@ def test_an_invalid_configuration_is_refused_before_the_first_write(stored: Stor
 
 
 def test_a_denied_write_is_reported_and_the_profile_is_restored(stored: Stored) -> None:
-    stored.controller.aws.arm(Fault("deny", service="ssm", action="PutParameter", times=1000))
+    stored.controller.aws.arm(Fault(Kind.DENY, service="ssm", action="PutParameter", times=1000))
     play = stored.store().assert_failed()
     assert "lacks ssm:PutParameter" in play.message
     assert f"assumed-role/{ADMIN_ROLE}/{stored.admin}" in play.message

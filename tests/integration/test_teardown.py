@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,10 @@ class Provisioned:
     outside: str
 
     def teardown(self, *arguments: str, **variables: Any) -> Play:
-        values = {"cwagent_credentials_dir": str(self.controller.credentials), "cwagent_config_file": "agent.json"}
+        values: dict[str, Any] = {
+            "cwagent_credentials_dir": str(self.controller.credentials),
+            "cwagent_config_file": "agent.json",
+        }
         return self.controller.play(self.inventory, "teardown", *arguments, **values, **variables)
 
 
@@ -71,6 +75,9 @@ def provisioned(shared_controller: Controller) -> Provisioned:
 def test_without_a_configuration_the_admin_profile_is_never_associated(provisioned: Provisioned) -> None:
     assert provisioned.site.associated == [SERVER_ROLE, SERVER_ROLE]
     assert "PutParameter" not in provisioned.site.writes
+    assert "No configuration was given (cwagent_config_file or cwagent_configs), so nothing was stored." in " ".join(
+        provisioned.site.report
+    )
 
 
 def test_an_existing_profile_with_the_agents_policy_is_kept_without_a_warning(provisioned: Provisioned) -> None:
@@ -104,7 +111,12 @@ def test_teardown_deletes_what_site_created_and_nothing_else(provisioned: Provis
         predicted = provisioned.teardown("--check", "--diff", **CONFIRMED).assert_succeeded()
     done = provisioned.teardown(**CONFIRMED).assert_succeeded()
     assert predicted.changed_tasks == done.changed_tasks
+    summary = done.report[0]
+    assert re.fullmatch(r"(\d+ updated, )?\d+ deleted:", summary)
+    assert predicted.report == [re.sub(r"(updated|deleted)", r"would be \1", summary), *done.report[1:]]
+    assert f"- delete role '{SERVER_ROLE}'" in done.report
     assert snapshot(provisioned.controller.aws) == provisioned.before
     assert list(provisioned.controller.credentials.iterdir()) == []
     with assert_no_writes(provisioned.controller.aws):
-        assert provisioned.teardown(**CONFIRMED).assert_succeeded().changed_tasks == []
+        again = provisioned.teardown(**CONFIRMED).assert_succeeded()
+    assert (again.changed_tasks, again.report) == ([], ["Nothing to do."])
