@@ -68,6 +68,7 @@ lint-python: $(READY) ## check Python only
 	$(call run,ruff check)
 	$(call run,ruff format --check)
 	$(call run,mypy $(LINKED)/plugins)
+	$(call run,mypy --config-file tests/mypy.ini tests)
 
 .PHONY: lint-yaml
 lint-yaml: $(READY) ## check playbooks, roles and other YAML only
@@ -80,8 +81,32 @@ lint-docs: $(READY) ## check documentation and change notes only
 	$(call run,env GIT_CEILING_DIRECTORIES="$(CURDIR)" antsibull-docs lint-collection-docs --plugin-docs --skip-rstcheck .)
 
 .PHONY: unit
-unit: $(READY) ## run the unit tests
-	$(call run,pytest -n $(JOBS) tests/unit)
+unit: $(READY) ## run the unit tests and show what of plugins/ they cover
+	@mkdir -p .cache/coverage
+	$(call run,pytest -n $(JOBS) --cov --cov-report=term tests/unit)
+	$(call run,env PYTHONPATH=tests/unit/plugins python tests/coverage_gate.py)
+
+# How many mutants of each file are tested, and a number that chooses others. FILES="filter/batches.py …" tests only these.
+SAMPLE ?= 20
+SEED ?= 1
+.PHONY: mutants
+mutants: $(READY) ## change the pure files and list the changes that no unit test notices (SAMPLE, SEED, FILES)
+	$(call run,env PYTHONPATH=tests:tests/unit/plugins python -m mutants --workers $(JOBS) --sample $(SAMPLE) \
+		--seed $(SEED) $(FILES))
+
+# The commit that a change is compared with.
+BASE ?= origin/main
+.PHONY: change-note
+change-note: ## check that a change for users has a changelog fragment (BASE=commit)
+	@.github/check-change-note "$(BASE)"
+
+.PHONY: check-release
+check-release: ## check that TAG, galaxy.yml and the changelog name the same version
+	@.github/check-release "$(TAG)"
+
+.PHONY: publish
+publish: build ## publish the tarball of the version TAG (its token in ANSIBLE_GALAXY_TOKEN)
+	@$(VENV)/bin/ansible-galaxy collection publish build/cwagent-iam-$(TAG).tar.gz
 
 .PHONY: integration
 integration: $(READY) $(AWS_CLI_READY) ## run the integration tests in emulated AWS accounts
@@ -138,6 +163,10 @@ docs: $(RELEASE_READY) ## build the documentation as HTML in build/docs/html
 	$(call run_release,antsibull-docs --config-file docs/site/antsibull-docs.cfg collection --use-current --fail-on-error \
 		--squash-hierarchy --dest-dir $(SITE)/rst cwagent.iam)
 	$(call run_release,sphinx-build -M html $(SITE)/rst $(SITE) -c docs/site --quiet --fail-on-warning --keep-going)
+
+.PHONY: tables
+tables: $(READY) ## write the README's table of variables, after a change of their argument specs
+	$(call run,python docs/site/variables.py)
 
 .PHONY: build
 build: $(READY) ## build the collection's tarball in build/

@@ -1,8 +1,8 @@
 """Collects the error messages of the collection from its source, so that a test can compare them with the guide.
 
-A message is found where an error is constructed. Its text is followed through local names, functions, attributes and
-constants of the collection. An error whose text cannot be found that way raises ``UnknownText``: the collector never
-skips one silently.
+A message is found where an error is constructed, where a problem with the input is added to the others, and where an
+action plugin returns a failure. Its text is followed through local names, functions, attributes and constants of the
+collection. An error whose text cannot be found that way raises ``UnknownText``: the collector never skips one silently.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ HOLE = "\0"
 FEWEST_LETTERS = 12
 FEWEST_LETTERS_OF_A_PART = 20
 ANSIBLE_ERRORS = {"AnsibleFilterError", "AnsibleLookupError"}
+# Errors of Python with which a function tells its caller that a value is not valid. The caller words the message.
+VALUE_ERRORS = {"TypeError", "ValueError"}
+INVALID_INPUT = _errors.InvalidInput.__name__
 
 
 class UnknownText(Exception):
@@ -82,7 +85,8 @@ class Source:
 
     def __init__(self, module: ModuleType) -> None:
         path = Path(str(module.__file__))
-        self.name = f"{path.parent.name}/{path.name}"
+        self.folder = path.parent.name
+        self.name = f"{self.folder}/{path.name}"
         self.tree = ast.parse(path.read_text())
         self.constants = vars(module)
 
@@ -109,6 +113,17 @@ class Source:
                 values.append(value)
         return values
 
+    def values_of_mapping(self, name: str) -> list[ast.expr]:
+        """Return the values of a constant that is a mapping."""
+        assigned = [
+            node.value
+            for node in self.tree.body
+            if isinstance(node, (ast.Assign, ast.AnnAssign))
+            for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+            if isinstance(target, ast.Name) and target.id == name
+        ]
+        return [each for mapping in assigned if isinstance(mapping, ast.Dict) for each in mapping.values]
+
 
 @cache
 def _sources() -> list[Source]:
@@ -118,16 +133,92 @@ def _sources() -> list[Source]:
 
 
 def _python_messages() -> Iterator[Message]:
-    known = {error.__name__ for error in error_classes()} | ANSIBLE_ERRORS
+    for source in _sources():
+        for expression, error in messages_of(source):
+            for template in texts(expression, source, set()):
+                yield Message(template, error, f"{source.name}:{expression.lineno}")
+
+
+def messages_of(source: Source) -> Iterator[tuple[ast.expr, str]]:
+    """Return the messages in a file, each with the name of the exception in whose section of the guide it belongs."""
+    for node in ast.walk(source.tree):
+        where = f"{source.name}:{getattr(node, 'lineno', 0)}"
+        if isinstance(node, ast.Raise):
+            _check_raised(node, source, where)
+        elif isinstance(node, ast.Call):
+            yield from _messages_of_call(node, source, where)
+        elif isinstance(node, ast.ClassDef) and node.name in _derived_errors():
+            for call in _calls_of_base(node):
+                yield _message_argument(call, where), _derived_errors()[node.name]
+        elif isinstance(node, ast.Dict) and "failed" in _keys(node):
+            yield _message_of_failure(node, where), INVALID_INPUT
+
+
+def _check_raised(node: ast.Raise, source: Source, where: str) -> None:
+    known = {*(error.__name__ for error in error_classes()), *ANSIBLE_ERRORS, *_derived_errors()}
+    if isinstance(node.exc, ast.Call) and not _is_error(node.exc, known) and not _is_value_error(node.exc, source):
+        raise UnknownText(f"{where}: {ast.unparse(node.exc)} is not an error that the collector knows")
+
+
+def _messages_of_call(node: ast.Call, source: Source, where: str) -> Iterator[tuple[ast.expr, str]]:
+    """Return the message of a call that constructs an error, or adds a problem to others."""
+    name = _called(node)
+    if _adds_problem(node, source, where):
+        yield node.args[0], INVALID_INPUT
+    elif name in {error.__name__ for error in error_classes()}:
+        yield _message_argument(node, where), name
+    elif name in {*ANSIBLE_ERRORS, "fail_json"}:
+        yield _message_argument(node, where), ""
+
+
+def _message_of_failure(node: ast.Dict, where: str) -> ast.expr:
+    """Return the message of the failure that an action plugin returns."""
+    if "msg" not in _keys(node):
+        raise UnknownText(f"{where}: {ast.unparse(node)} has no message")
+    return node.values[_keys(node).index("msg")]
+
+
+@cache
+def _derived_errors() -> dict[str, str]:
+    """Return by name the errors that a package derives from a known one and words itself, with the name of that one."""
+    known = {error.__name__ for error in error_classes()}
+    found = {}
     for source in _sources():
         for node in ast.walk(source.tree):
-            where = f"{source.name}:{getattr(node, 'lineno', 0)}"
-            if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and not _is_error(node.exc, known):
-                raise UnknownText(f"{where}: {ast.unparse(node.exc.func)} is not an error that the collector knows")
-            if isinstance(node, ast.Call) and _called(node) in {*known, "fail_json"}:
-                error = _called(node)
-                for template in texts(_message_argument(node, where), source, set()):
-                    yield Message(template, "" if error in {*ANSIBLE_ERRORS, "fail_json"} else error, where)
+            bases = [ast.unparse(base) for base in node.bases] if isinstance(node, ast.ClassDef) else []
+            if isinstance(node, ast.ClassDef) and source.constants is not vars(_errors) and known & set(bases):
+                if not _calls_of_base(node):
+                    raise UnknownText(f"{source.name}:{node.lineno}: {node.name} does not word its message")
+                [found[node.name]] = known & set(bases)
+    return found
+
+
+def _calls_of_base(error: ast.ClassDef) -> list[ast.Call]:
+    """Return where the class of an error calls the constructor of its base class."""
+    calls = [node for node in ast.walk(error) if isinstance(node, ast.Call)]
+    return [call for call in calls if ast.unparse(call.func) == "super().__init__"]
+
+
+def _adds_problem(call: ast.Call, source: Source, where: str) -> bool:
+    """Return whether a call adds a problem to those of the input."""
+    if _called(call) != "add" or source.folder not in {"plugin_utils", "action"}:
+        return False
+    if ast.unparse(call.func) not in {"problems.add", "self.add"}:
+        raise UnknownText(f"{where}: does {ast.unparse(call)} add a problem?")
+    return True
+
+
+def _is_value_error(node: ast.Call, source: Source) -> bool:
+    """Return whether an error has nothing but the value that is not valid."""
+    value = node.args[0] if node.args else None
+    if _called(node) not in VALUE_ERRORS or not isinstance(value, ast.Name):
+        return False
+    return not any(isinstance(each, (ast.Constant, ast.JoinedStr, ast.BinOp)) for each in source.values_of(value))
+
+
+def _keys(node: ast.Dict) -> list[Any]:
+    """Return the literal keys of a mapping; ``None`` for any other."""
+    return [key.value if isinstance(key, ast.Constant) else None for key in node.keys]
 
 
 def _is_error(node: ast.expr, known: set[str]) -> bool:
@@ -207,6 +298,8 @@ def _origins(node: ast.expr, source: Source, *, whole: bool) -> list[tuple[ast.e
         return [(each, source) for each in source.values_of(node)]
     if isinstance(node, ast.Attribute) and whole:
         return _keyword_values(node.attr)
+    if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
+        return [(each, source) for each in source.values_of_mapping(node.value.id)]
     if isinstance(node, ast.Call) and _called(node) in {"join", "list", "sorted"}:
         arguments = _argument_values(node.args[0], source) if isinstance(node.args[0], ast.Name) else []
         return arguments or [(node.args[0], source)]
@@ -273,7 +366,8 @@ def _literal(node: ast.AST, source: Source) -> str:
 def _yaml_messages() -> Iterator[Message]:
     paths = [*sorted((ROOT / "playbooks").rglob("*.yml")), *sorted((ROOT / "roles").rglob("tasks/*.yml"))]
     for path in paths:
-        for text in _failures(yaml.safe_load(path.read_text())):
+        content = yaml.safe_load(path.read_text())
+        for text in [*_failures(content), *_undefined_messages(content, path.name)]:
             yield Message(_tidy(re.sub(r"\{\{.*?\}\}", HOLE, text, flags=re.DOTALL)), "", path.name)
 
 
@@ -290,6 +384,15 @@ def _failures(content: Any) -> Iterator[str]:
     elif isinstance(content, list):
         for each in content:
             yield from _failures(each)
+
+
+def _undefined_messages(content: Any, where: str) -> Iterator[str]:
+    """Return the texts with which variables fail that are mandatory, from the variables that hold them."""
+    for value in content.values() if isinstance(content, dict) else []:
+        for name in re.findall(r"\| mandatory\((.*?)\)", str(value)):
+            if name not in content:
+                raise UnknownText(f"{where}: what is the text of {name}?")
+            yield content[name]
 
 
 def _tidy(template: str) -> str:

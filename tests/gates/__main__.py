@@ -128,7 +128,7 @@ def install(tarball: Path) -> Path:
     """Install the tarball into an empty folder, with amazon.aws beside it. :returns: the installed collection."""
     shutil.rmtree(TREE, ignore_errors=True)
     TREE.mkdir(parents=True)
-    command = [PROGRAMS / "ansible-galaxy", "collection", "install", tarball, "-p", TREE, "--no-deps"]
+    command: list[str | Path] = [PROGRAMS / "ansible-galaxy", "collection", "install", tarball, "-p", TREE, "--no-deps"]
     subprocess.run(command, cwd=TREE, env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(TREE)}, check=True)
     amazon = TREE / "ansible_collections" / "amazon" / "aws"
     amazon.parent.mkdir()

@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
-from hypothesis import HealthCheck, settings
+import importlib.util
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+
+LOOPBACK = ["127.0.0.1", "::1"]
 
 # No deadline for one example: tests run side by side, on machines of any speed.
 settings.register_profile("unit", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+# For `make mutants`, where it matters whether a test fails and not how.
+settings.register_profile("mutants", settings.get_profile("unit"), phases=[Phase.explicit, Phase.generate])
 settings.load_profile("unit")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse connections beyond this machine. The environments of ansible-test do not have the plugin that does it."""
+    if importlib.util.find_spec("pytest_socket"):
+        for item in (each for each in items if each.path.is_relative_to(Path(__file__).parent)):
+            item.add_marker(pytest.mark.allow_hosts(LOOPBACK))

@@ -10,7 +10,8 @@ from guide import GUIDE, ROOT
 
 ARCHITECTURE = GUIDE / "architecture.rst"
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
-MODULE_UTILS = ROOT / "plugins" / "module_utils"
+PLUGINS = ROOT / "plugins"
+MODULE_UTILS = PLUGINS / "module_utils"
 # Paths that are created by make, or that have <name> in place of a name.
 GENERATED = (".venv/", "<")
 
@@ -43,9 +44,17 @@ def test_the_table_of_packages_is_complete():
     }
 
 
+def test_every_file_that_runs_in_ansible_is_described():
+    described = set(
+        re.findall(r"^``(plugins/(?:plugin_utils|action)/\w+\.py)``$", ARCHITECTURE.read_text(), re.MULTILINE)
+    )
+    files = [path for folder in ("plugin_utils", "action") for path in (PLUGINS / folder).glob("*.py")]
+    assert described == {path.relative_to(ROOT).as_posix() for path in files}
+
+
 def test_every_function_exists():
     named = {word.removesuffix("()").rpartition(".")[2] for word in quoted(ARCHITECTURE) if word.endswith("()")}
-    trees = [ast.parse(path.read_text()) for path in MODULE_UTILS.rglob("*.py")]
+    trees = [ast.parse(path.read_text()) for path in PLUGINS.rglob("*.py")]
     defined = {node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
     assert len(named) > 10
     assert named - defined == set()

@@ -18,7 +18,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter impo
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 # These names begin like variables, but are names of groups.
 GROUPS = {"cwagent_ec2_servers", "cwagent_ec2_admin", "cwagent_onprem_servers", "cwagent_onprem_admin"}
-INTERNAL = {"cwagent_storing", "cwagent_controller"}
 MODULES = {path.stem for path in (ROOT / "plugins" / "modules").glob("*.py")}
 PLAYBOOKS = {path.stem for path in (ROOT / "playbooks").glob("*.yml")}
 NAME = re.compile(r"(?<![\w.])(cwagent_[a-z_0-9]*[a-z])")
@@ -121,4 +120,4 @@ def test_every_input_of_the_playbooks_is_in_the_table_of_the_readme():
     used = {name for path in files for name in NAME.findall(path.read_text())}
     described = readme_variables()
     assert len(described) == len(set(described))
-    assert set(described) == used - GROUPS - INTERNAL
+    assert set(described) == used - GROUPS - (MODULES - set(described))

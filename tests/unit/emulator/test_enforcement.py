@@ -74,7 +74,7 @@ def test_an_unknown_policy_cannot_be_attached(account: Any, instance: str) -> No
 
 def test_an_instance_profile_needs_the_permission_to_pass_its_role_to_ec2(account: Any, instance: str) -> None:
     """For adding the role to the profile, and for associating the profile with an instance."""
-    pass_role = {"Effect": "Allow", "Action": "iam:PassRole", "Resource": "arn:aws:iam::*:role/server"}
+    pass_role: dict[str, Any] = {"Effect": "Allow", "Action": "iam:PassRole", "Resource": "arn:aws:iam::*:role/server"}
     pass_role["Condition"] = {"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}}
     rest = {"Effect": "Allow", "NotAction": "iam:PassRole", "Resource": "*"}
     iam, ec2 = (create_limited_client(account, service, [rest, pass_role]) for service in ("iam", "ec2"))
@@ -89,7 +89,7 @@ def test_an_instance_profile_needs_the_permission_to_pass_its_role_to_ec2(accoun
 
 READ_ONLY = "arn:aws:iam::aws:policy/ReadOnlyAccess"
 EMPTY_TRUST = json.dumps({"Version": "2012-10-17", "Statement": []})
-NARROW = [
+NARROW: list[dict[str, Any]] = [
     {"Effect": "Allow", "Action": "iam:CreateRole", "Resource": "arn:aws:iam::*:role/team/*"},
     {"Effect": "Allow", "Action": "iam:GetInstanceProfile", "Resource": "arn:aws:iam::*:instance-profile/s*"},
     {

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import functools
 import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -67,7 +68,7 @@ class Model:
         check_call(step)
         return getattr(self, xform_name(step.action.split(":")[1]))(**copy.deepcopy(dict(step.arguments)))
 
-    def take_all(self, steps: list[Step]) -> None:
+    def take_all(self, steps: Iterable[Step]) -> None:
         for step in steps:
             self.take(step)
 
@@ -133,8 +134,10 @@ class Iam(Model):
         role, found = self.roles.get(name), self.profiles.get(profile)
         others = {other for other, each in self.profiles.items() if each.role == name} - {profile}
         return role_plan.State(
-            role and role_plan.Role(name, role.trust, role.principal, role.description, role.max_session_duration),
-            found and role_plan.InstanceProfile(profile, found.path, found.role, found.tags),
+            role_plan.Role(name, role.trust, role.principal, role.description, role.max_session_duration)
+            if role
+            else None,
+            role_plan.InstanceProfile(profile, found.path, found.role, found.tags) if found else None,
             frozenset(others if role else ()),
         )
 
@@ -301,16 +304,20 @@ def _untag(principal: dict[str, str], tag_keys: list[str]) -> None:
 class Ec2(Model):
     """Instances of one region. A replaced association is gone at once."""
 
-    def __init__(self, state: profile_plan.State) -> None:
+    state: Any
+
+    def __init__(self, state: profile_plan.State | admin_plan.State) -> None:
         self.state = state
 
     def _put(self, instance_id: str, name: str) -> None:
         profile = self.state.profile
-        association = profile_plan.Association(None, (profile and profile.arn) or name, profile and profile.id)
+        association = profile_plan.Association(None, (profile and profile.arn) or name, profile.id if profile else None)
         self._set(instance_id, (association,))
 
     def _set(self, instance_id: str, associations: tuple[profile_plan.Association, ...]) -> None:
-        changed = replace(self.state.instances[instance_id], associations=associations)
+        instance = self.state.instances[instance_id]
+        assert instance
+        changed = replace(instance, associations=associations)
         self.state = replace(self.state, instances={**self.state.instances, instance_id: changed})
 
     def _with(self, association_id: str) -> profile_plan.Instance:

@@ -90,8 +90,8 @@ def cfn_lint_findings(trust: dict[str, Any], *policies: dict[str, Any]) -> list[
 
     inline = [{"PolicyName": f"P{number}", "PolicyDocument": policy} for number, policy in enumerate(policies)]
     properties = {"AssumeRolePolicyDocument": trust, "Policies": inline}
-    template = {"AWSTemplateFormatVersion": "2010-09-09", "Resources": {"R": {"Type": "AWS::IAM::Role"}}}
-    template["Resources"]["R"]["Properties"] = properties
+    role = {"Type": "AWS::IAM::Role", "Properties": properties}
+    template = {"AWSTemplateFormatVersion": "2010-09-09", "Resources": {"R": role}}
     return [match.rule.id for match in lint(json.dumps(template), config=ManualArgs(regions=["eu-central-1"]))]
 
 

@@ -21,15 +21,35 @@ def test_help_lists_every_target():
     assert {line.split()[1] for line in printed.splitlines()} == TARGETS
 
 
+def targets_of(workflow: Path) -> set[str]:
+    """The targets that the jobs of a workflow run, each value of a matrix for ``${{ matrix.target }}``."""
+    found = set()
+    for job in yaml.safe_load(workflow.read_text())["jobs"].values():
+        matrix = job.get("strategy", {}).get("matrix", {})
+        each = [*matrix.get("target", []), *(more["target"] for more in matrix.get("include", []) if "target" in more)]
+        for run in (step["run"] for step in job["steps"] if "run" in step):
+            assert run.startswith("make "), "a developer can run what a workflow runs"
+            command = run.removeprefix("make ").strip()
+            found |= set(each) if command == "${{ matrix.target }}" else {command}
+    return {command.split()[0] for command in found}
+
+
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
 def test_workflows_run_only_make(workflow):
+    assert targets_of(workflow)
+    assert targets_of(workflow) <= TARGETS
     steps = [step for job in yaml.safe_load(workflow.read_text())["jobs"].values() for step in job["steps"]]
-    runs = [step["run"] for step in steps if "run" in step]
-    assert runs
-    assert {run.removeprefix("make ") for run in runs} <= TARGETS
     for step in steps:
         if "uses" in step:
             assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", step["uses"]), "an action must be pinned to a commit"
+
+
+def test_a_pull_request_runs_all_of_make_test():
+    recipe = re.search(r"^test:.*\n((?:\t.*\n)+)", MAKEFILE, re.MULTILINE)
+    assert recipe
+    parts = set(re.findall(r"\$\(MAKE\) (\S+)", recipe[1]))
+    assert parts
+    assert parts <= targets_of(ROOT / ".github" / "workflows" / "test.yml")
 
 
 def test_hooks_run_only_make():

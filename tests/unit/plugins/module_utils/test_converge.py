@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -15,6 +15,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Plan, Step
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
+
+NO_AWS: Any = None
 
 
 class Clock:
@@ -37,7 +39,7 @@ class NumberResource(Resource[int]):
     """
 
     def __init__(self, current: int, desired: int, lag: int = 0, fails: bool = False) -> None:
-        super().__init__(None)
+        super().__init__(NO_AWS)
         self.shown, self.desired, self.lag, self.fails = current, desired, lag, fails
         self.written: list[int] = []
         self.reads = 0
@@ -226,7 +228,7 @@ def base_resource() -> Resource[int]:
         to_diff = NumberResource.to_diff
         to_result = NumberResource.to_result
 
-    return BaseResource(None)
+    return BaseResource(NO_AWS)
 
 
 def test_a_resource_has_no_warnings_by_default():
@@ -236,7 +238,7 @@ def test_a_resource_has_no_warnings_by_default():
 
 
 def test_a_resource_accepts_every_state_by_default():
-    assert base_resource().check_preconditions(1) is None
+    base_resource().check_preconditions(1)
 
 
 @pytest.mark.parametrize(("state", "remaining"), [(1, ["set 2"]), (2, [])])
@@ -257,14 +259,14 @@ def test_a_step_is_an_api_call_by_default():
         execute = staticmethod(taken.append)
 
     number, step = NumberResource(1, 2), Step(Kind.UPDATE, "x:Set", {}, "set")
-    Resource.__init__(number, RecordingAws())
+    Resource.__init__(number, cast("Any", RecordingAws()))
     Resource.execute(number, step)
     assert taken == [step]
 
 
 def test_a_resource_is_abstract():
     with pytest.raises(TypeError, match="abstract"):
-        Resource(None)
+        cast("Any", Resource)(NO_AWS)
 
 
 def test_it_does_not_wait_without_a_wait_timeout():
@@ -322,7 +324,7 @@ def test_the_result_is_rendered_after_the_steps():
 def test_counts_are_those_of_the_steps_that_an_error_reports():
     number = NumberResource(1, 2)
 
-    def abort(_step: Step) -> None:
+    def abort(step: Step) -> None:
         raise ContentionError("Another run.", steps=[])
 
     number.execute = abort

@@ -120,8 +120,11 @@ CASES = {
 
 @pytest.mark.parametrize(("call", "message", "text"), CASES.values(), ids=CASES)
 def test_the_message_explains_the_error(call, message, text):
-    description, action, _code = call
-    assert explain(*call, message, identity=KNOWN_CALLER) == f"Could not {description} ({action}): {text}"
+    description, action, code = call
+    assert (
+        explain(description, action, code, message, identity=KNOWN_CALLER)
+        == f"Could not {description} ({action}): {text}"
+    )
 
 
 def test_the_message_without_a_known_identity():

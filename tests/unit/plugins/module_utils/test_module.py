@@ -40,3 +40,22 @@ def test_other_exceptions_are_not_caught():
     with pytest.raises(ValueError, match=r"^A bug\.$"), _module.fail_on_error(module):
         raise ValueError("A bug.")
     assert not hasattr(module, "result")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "split"),
+    [
+        ({"name": "a,b"}, {"name": "a,b"}),
+        ({"names": "a, b"}, {"names": "a, b"}),
+        ({"name": "a"}, {}),
+        ({"name": ["a,b"]}, {}),
+        ({"name": None}, {}),
+        ({"path": "a,b", "name": []}, {}),
+    ],
+)
+def test_text_that_ansible_would_split_is_known(arguments, split, monkeypatch):
+    module = object.__new__(_module._StrictListModule)
+    module.argument_spec = {"name": {"type": "list", "aliases": ["names"]}, "path": {"type": "str"}}
+    monkeypatch.setattr(_module.AnsibleModule, "_load_params", lambda self: setattr(self, "params", arguments))
+    module._load_params()
+    assert module.split_options == split

@@ -17,7 +17,9 @@ from ansible_collections.cwagent.iam.plugins.modules import cwagent_iam_role
 
 FOLDER = Path(cwagent_iam_role.__file__).parent
 ROOT = FOLDER.parents[1]
-MODULES = sorted(path.stem for path in FOLDER.glob("cwagent_*.py"))
+# These run on the controller and ask AWS nothing; their modules have nothing but documentation.
+ACTIONS = sorted(path.stem for path in (ROOT / "plugins" / "action").glob("cwagent_*.py"))
+MODULES = sorted({path.stem for path in FOLDER.glob("cwagent_*.py")} - set(ACTIONS))
 COLLECTIONS = FOLDER.parents[4]
 
 
@@ -25,7 +27,7 @@ COLLECTIONS = FOLDER.parents[4]
 def documented():
     # ansible-test sets PYTHONPATH to the part of Ansible that modules may import, which ansible-doc cannot run with.
     variables = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    names = [f"cwagent.iam.{module}" for module in MODULES]
+    names = [f"cwagent.iam.{module}" for module in [*MODULES, *ACTIONS]]
     shown = subprocess.run(
         [Path(sys.executable).with_name("ansible-doc"), "--type", "module", "--json", *names],
         env={**variables, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)},
@@ -73,7 +75,15 @@ def test_the_modules_are_found():
 # These tests compare all modules at once: ansible-test runs each test in a process of its own, and each process starts
 # ansible-doc again.
 def test_every_module_has_documentation(documented):
-    assert list(documented) == MODULES
+    assert sorted(documented) == sorted([*MODULES, *ACTIONS])
+
+
+def test_the_documented_options_of_an_action_are_those_it_takes(documented):
+    package = "ansible_collections.cwagent.iam.plugins.action"
+    taken = {action: importlib.import_module(f"{package}.{action}").TASK_OPTIONS for action in ACTIONS}
+    assert {action: from_documentation(documented[action]["options"]) for action in ACTIONS} == {
+        action: from_spec(options) for action, options in taken.items()
+    }
 
 
 def test_the_documented_options_are_those_of_the_spec(documented):

@@ -16,7 +16,10 @@ DEFAULTS = {"max_key_age": None, "retire_after": 7, "credentials": None}
     [
         ({}, KeyRules()),
         ({"max_key_age": 1, "retire_after": 0}, KeyRules(timedelta(days=1), timedelta())),
-        ({"max_key_age": MAX_DAYS, "retire_after": MAX_DAYS}, KeyRules(*[timedelta(days=MAX_DAYS)] * 2)),
+        (
+            {"max_key_age": MAX_DAYS, "retire_after": MAX_DAYS},
+            KeyRules(timedelta(days=MAX_DAYS), timedelta(days=MAX_DAYS)),
+        ),
         ({"credentials": {"evict_unmanaged_key": False}}, KeyRules()),
         ({"credentials": {"evict_unmanaged_key": True}}, KeyRules(evict_unmanaged_key=True)),
     ],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -235,7 +235,7 @@ class Server:
         assert self.iam.users["U"].keys[self.key_in_use].active, f"the server has no active key at {self.now}"
         self._set_dates(self.key_in_use, used=self.now)
 
-    def _set_dates(self, name: str, **dates: datetime) -> None:
+    def _set_dates(self, name: str, **dates: Any) -> None:
         keys = self.iam.users["U"].keys
         keys[name] = replace(keys[name], **dates)
 
@@ -258,3 +258,44 @@ def test_a_server_has_an_active_key_at_any_time(delay, run_every, minute):
         seen |= set(server.iam.users["U"].keys)
         assert len(server.iam.users["U"].keys) <= 2
     assert len(seen) in (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "planned"),
+    [
+        ("the new key was used, the old one never", {"O": False, "N": True}),
+        ("the old key was not used for the grace period", {"N": True}),
+        ("the key is young", {"N": True}),
+        ("the key is too old", {"N": True, "": True}),
+        ("an interrupted run created a key", {"N": True, "": True}),
+    ],
+)
+def test_the_planned_keys(name, planned):
+    keyring, *_ = PHASES[name]
+    assert {key.id: key.active for key in keyring.planned_keys()} == planned
+
+
+def test_the_key_of_a_new_user_is_retried_until_iam_knows_the_user():
+    [new] = ring(saved=None).steps(is_new_user=True)
+    [existing] = ring(saved=None).steps(is_new_user=False)
+    assert "NoSuchEntity" in new.retry_when - existing.retry_when
+    assert existing.retry_when
+    assert existing.retry_when <= new.retry_when
+
+
+def test_a_key_as_old_as_the_saved_one_is_not_its_predecessor():
+    assert ring(key("N", 100 * DAY), key("O", 100 * DAY)).phase is Phase.BLOCKED
+
+
+@pytest.mark.parametrize(
+    ("keyring", "needed"),
+    [
+        (ring(key("N")), True),
+        (ring(key("N"), rules=KeyRules()), False),
+        (ring(key("A"), rules=KeyRules()), False),
+        (ring(key("A"), key("B"), rules=KeyRules()), True),
+        (ring(rules=KeyRules()), False),
+    ],
+)
+def test_the_last_use_is_needed_to_replace_and_to_evict_keys(keyring, needed):
+    assert keyring.needs_last_use is needed

@@ -24,6 +24,7 @@ PARAMS: dict[str, Any] = {
     "window_minutes": 30,
     "fail_if_tagged": False,
     "assume_running": False,
+    "assume_created": False,
     "skip_window_read": False,
     "keep_tag": False,
 }
@@ -35,6 +36,7 @@ PARAMS: dict[str, Any] = {
         ({}, DesiredAdmin(ACQUIRED, "admin", "server", (INSTANCE,))),
         ({"fail_if_tagged": True}, DesiredAdmin(ACQUIRED, "admin", "server", (INSTANCE,), fail_if_tagged=True)),
         ({"assume_running": True}, DesiredAdmin(ACQUIRED, "admin", "server", (INSTANCE,), assume_running=True)),
+        ({"assume_created": True}, DesiredAdmin(ACQUIRED, "admin", "server", (INSTANCE,), assume_created=True)),
         ({"state": RELEASED, "keep_tag": True}, DesiredAdmin(RELEASED, "admin", "server", (INSTANCE,), keep_tag=True)),
         ({"state": RELEASED, "instance_ids": None}, DesiredAdmin(RELEASED, "admin", "server", None)),
         ({"state": RELEASED, "instance_ids": []}, DesiredAdmin(RELEASED, "admin", "server", ())),

@@ -327,8 +327,8 @@ FAIL_IF_TAGGED = replace(desired_admin(ACQUIRED), fail_if_tagged=True)
 
 def test_a_tagged_instance_is_contention_if_the_user_wants_that():
     message = (
-        r"^Instance i-1 has a restore tag: another run is using it, or a run was interrupted\. Wait for that run to "
-        r"finish, or run cwagent\.iam\.restore to clean up\.$"
+        r"^Instance i-1 has a restore tag: a run or a person is using it, or a run was interrupted\. Wait for that to "
+        r"end, or run cwagent\.iam\.restore to clean up\.$"
     )
     with pytest.raises(ContentionError, match=message):
         admin_plan.check_not_tagged(state("shop", tag="shop"), FAIL_IF_TAGGED)

@@ -56,7 +56,8 @@ class Region(Aws):
 
     def __init__(self, *restore_tags: dict[str, str], failures: dict[str, int] | None = None) -> None:
         super().__init__(lambda *_: None, retry_timeout=60)
-        self.restore_tags, self.failures, self.calls, self.denied = list(restore_tags), failures or {}, [], ()
+        self.restore_tags, self.failures, self.calls = list(restore_tags), failures or {}, []
+        self.denied: tuple[str, ...] = ()
         self.has_profile = True
 
     def call(self, action, description, max_attempts=0, **arguments):
@@ -201,6 +202,19 @@ def test_check_mode_warns_of_an_admin_profile_that_does_not_exist():
     resource = AdminInstanceResource(aws, desired_admin(ACQUIRED))
     warnings = resource.check_mode_warnings(resource.plan(state("shop")))
     assert warnings == ["instance profile 'admin' does not exist yet"]
+
+
+def test_check_mode_does_not_warn_of_what_an_earlier_task_has_planned():
+    aws = Region()
+    aws.has_profile = False
+    resource = AdminInstanceResource(aws, replace(desired_admin(ACQUIRED), assume_created=True), window(aws))
+    current = replace(state("shop"), window=Window(aws.now, exists=False))
+    assert resource.check_mode_warnings(resource.plan(current)) == []
+    warned = AdminInstanceResource(aws, desired_admin(ACQUIRED), window(aws))
+    assert warned.check_mode_warnings(warned.plan(current)) == [
+        "instance profile 'admin' does not exist yet",
+        "role 'R' does not exist yet",
+    ]
 
 
 class TagDenied(Region):

@@ -267,11 +267,17 @@ def test_a_window_is_expired_from_its_deadline_on(minutes, state):
     assert (result["state"], result["deadline"] is None) == (state, False)
 
 
+def test_a_window_is_expired_at_its_deadline_to_the_microsecond():
+    reached = replace(window(policy_open_for(0)), read_at=NOW.replace(microsecond=0))
+    assert window_plan.to_dict(reached)["state"] == EXPIRED
+
+
 NOT_OPEN = {
     "principal missing": window(exists=False),
     "no policy": window(None),
     "closed": window(CLOSED_POLICY),
     "deadline reached": window(policy_open_for(0)),
+    "deadline reached to the microsecond": replace(window(policy_open_for(0)), read_at=NOW.replace(microsecond=0)),
     "expired": window(policy_open_for(-5)),
     "unknown": window(is_known=False),
     **{f"modified: {name}": window(policy) for name, policy in MODIFIED_POLICIES.items()},
@@ -343,6 +349,7 @@ def test_a_window_is_open_for_the_desired_minutes_and_never_shortened(minutes, d
     current = data.draw(windows("role"))
     before = deadline_of(current.policy)
     after = deadline_of(window_plan.planned_policy(current, desired_window(OPEN, minutes)))
+    assert after
     length = after - NOW.replace(microsecond=0)
     assert length >= timedelta(minutes=minutes) - min(TOLERANCE, timedelta(minutes=minutes / 2))
     if before and before > NOW:

@@ -45,3 +45,8 @@ def test_a_new_window_is_closed():
     assert (step.kind, step.action) == (Kind.UPDATE, "iam:PutUserPolicy")
     assert step.arguments == {"user_name": "P", "policy_name": WINDOW_POLICY, "policy_document": closed_policy()}
     assert step.summary == "close the admin window of user 'P'"
+
+
+def test_a_policy_with_another_statement_has_no_deadline():
+    policy = open_policy(datetime(2026, 11, 24, tzinfo=UTC))
+    assert deadline_of({**policy, "Statement": [DENY, *policy["Statement"]]}) is None

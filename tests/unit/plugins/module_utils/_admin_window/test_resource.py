@@ -35,6 +35,7 @@ class Iam(Gateway):
 
     def __init__(self, model: IamWindow, is_found: bool = True) -> None:
         super().__init__(model)
+        self.model: Any
         self.now, self.is_found, self.reads = NOW, is_found, []
 
     def find(self, action: str, *_: Any, **__: Any) -> dict[str, Any] | None:
@@ -66,11 +67,11 @@ def resource_with_iam(current: Window, desired: DesiredWindow, is_found: bool = 
     ],
     ids=["opened", "closed", "removed", "opened, exists"],
 )
-def test_opening_warns_that_the_principal_does_not_exist(state, current, planned, warnings):
+def test_check_mode_warns_that_the_principal_to_open_a_window_for_does_not_exist(state, current, planned, warnings):
     resource = resource_of(desired_window(state))
     plan = resource.plan(current)
-    assert (plan.planned, resource.warnings(plan)) == (planned, warnings)
-    assert resource.to_diff(current) == {"state": ABSENT, "deadline": None, "access_keys": []}
+    assert (plan.planned, resource.check_mode_warnings(plan), resource.warnings(plan)) == (planned, warnings, [])
+    assert resource.to_diff(current) == {"state": ABSENT, "deadline": None, "access_keys": [], "policy": None}
 
 
 def test_an_open_window_is_accepted_by_default():
@@ -94,6 +95,7 @@ def test_a_forced_close_of_a_role_reads_the_window_only_afterwards():
     current = resource.read()
     assert resource.to_diff(current)["state"] == UNKNOWN
     plan = resource.plan(current)
+    assert resource.to_diff(plan.planned)["policy"] == CLOSED_WINDOW.policy
     apply(plan, resource.execute, check_mode=False)
     assert iam.model.window == plan.planned == CLOSED_WINDOW
     assert iam.reads == []

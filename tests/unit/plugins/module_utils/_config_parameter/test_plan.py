@@ -153,6 +153,7 @@ def test_a_missing_parameter_is_not_deleted():
         ('{\n  "agent": {},\n}', "is not JSON: .* at line [23] column"),
         ("agent: {}", "is not JSON"),
         ('{"agent": {"a": 1, "a": 2}}', "duplicate key 'a'"),
+        ('{"agent": {"b": 1, "b": 2, "a": 1, "a": 2}}', "duplicate key 'a'"),
         ('{"agent": {}, "agent": {}}', "duplicate key 'agent'"),
         ('{"agent": {"a": NaN}}', "NaN is not a JSON value"),
         ('{"agent": {"a": -Infinity}}', "-Infinity is not a JSON value"),

@@ -228,7 +228,7 @@ def test_an_unreadable_file_is_an_error_that_names_it(store, path, condition):
     else:
         path.mkdir()
     problem = read(store, "U").problem
-    assert re.search(r"Could not read .*U\.credentials: .*move it away", problem)
+    assert re.search(r"Could not read .*U\.credentials: .*move it away", problem or "")
     assert read(store, "V") == SavedCredentials(str(store.path("V")))
 
 
@@ -268,7 +268,7 @@ def test_deletion_removes_all_files_of_the_user_and_no_others(store, path):
 def test_an_unreadable_record_is_an_error_that_says_what_to_do(store, path, text):
     (store.directory / ".U.pending").write_text(text)
     remedy = r"Compare the access keys of user 'U' with .*, then delete .*\.U\.pending"
-    assert re.search(remedy, read(store, "U").problem)
+    assert re.search(remedy, read(store, "U").problem or "")
 
 
 def test_a_failed_write_leaves_nothing_behind(store, path):

@@ -92,6 +92,11 @@ INVALID = {
         "^Instance i-1 has instance profile 'shop'; set on_existing to replace to associate 'P' in its place, or",
     ),
     "being replaced": (state(SHOP, CURRENT_P), desired_profile(), "has instance profile 'shop'"),
+    "other, which sorts first": (
+        state(Association("o", OTHER_ARN.replace("shop", "App"))),
+        desired_profile(),
+        "has instance profile 'App'",
+    ),
     "unknown": (State({"i-1": None}, PROFILE), desired_profile(REPLACE), "i-1 does not exist"),
     "terminated": (state(instance_state="terminated"), desired_profile(), "i-1 is terminated"),
     "shutting down": (state(instance_state="shutting-down"), desired_profile(), "i-1 is shutting-down"),
@@ -168,6 +173,7 @@ def test_the_result_has_the_profiles_before_and_after():
         {"i-2": Instance("i-2", "running", (SHOP,)), "i-1": Instance("i-1", "running"), "i-3": None}, PROFILE
     )
     assert profile_plan.to_dict(current) == {"instances": {"i-2": "shop", "i-1": None, "i-3": None}}
+    assert profile_plan.to_dict(state(CURRENT_P, SHOP)) == {"instances": {"i-1": "shop"}}
     planned = profile_plan.planned_state(current, desired_profile(REPLACE))
     assert profile_plan.to_result(current, planned) == [
         {"instance_id": "i-2", "profile_before": "shop", "profile": "P"},
@@ -245,6 +251,7 @@ def test_a_plan_leads_to_its_planned_state(current, desired):
     assert not profile_plan.plan(ec2.state, desired).has_changes
     assert plan.has_changes == (ec2.state != current)
     for name, instance in ec2.state.instances.items():
+        assert instance
         if not desired.present:
             assert profiles_of(instance) == profiles_of(current.instances[name]) - {"P"}
         elif name in profile_plan.kept_profiles(current, desired):

@@ -131,6 +131,13 @@ def test_check_mode_does_not_warn_if_the_profile_is_disassociated(has_profile):
     assert resource.check_mode_warnings(plan_of(state())) == []
 
 
+def test_check_mode_does_not_warn_of_a_profile_that_an_earlier_task_has_planned():
+    aws = Account(has_profile=False)
+    resource = resource_of(aws, role_policies=frozenset())
+    assert resource.check_mode_warnings(plan_of(state())) == []
+    assert aws.calls == []
+
+
 @pytest.mark.parametrize("has_profile", [True, False], ids=["exists", "missing"])
 def test_check_mode_does_not_look_up_a_profile_that_was_read(has_profile):
     aws = Account(has_profile=has_profile)

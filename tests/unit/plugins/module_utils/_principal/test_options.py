@@ -19,7 +19,7 @@ def declare(region: str | None = "eu-central-1", **params: Any) -> Declared:
 
 def test_declared():
     found = declare(managed_policies=[CUSTOM], path="/m/", permissions_boundary=BOUNDARY, exclusive=True)
-    assert (found.attach, found.detach) == ({SERVER, CUSTOM}, {ADMIN})
+    assert (found.attach, found.detach) == (frozenset({SERVER, CUSTOM}), frozenset({ADMIN}))
     assert found.managed == {SERVER, ADMIN, SSM_CORE, SSM_DEPRECATED, CUSTOM}
     assert (found.path, found.boundary, found.exclusive, found.tags) == ("/m/", BOUNDARY, True, None)
 

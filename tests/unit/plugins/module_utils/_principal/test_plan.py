@@ -11,6 +11,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._plan import NOT_FOUND
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import (
     MAX_POLICIES,
     PrincipalState,
+    grant_steps,
     principal_to_dict,
     tag_steps,
     unmanaged_policies,
@@ -139,3 +140,20 @@ def test_a_principal_is_rendered_with_sorted_policies():
         "permissions_boundary": BOUNDARY,
         "tags": {"a": "1"},
     }
+
+
+def test_a_window_that_exists_is_not_closed_again():
+    window = PrincipalState(inline=frozenset({WINDOW_POLICY}))
+    assert grant_steps("user", "U", window, window) == []
+    assert [step.action for step in grant_steps("user", "U", window, PrincipalState())] == ["iam:PutUserPolicy"]
+
+
+def test_what_is_managed_is_removed_and_the_rest_kept():
+    current = PrincipalState(policies=frozenset({SERVER, UNMANAGED}), inline=frozenset({WINDOW_POLICY, "app"}))
+    kept = PrincipalState(policies=frozenset({UNMANAGED}), inline=frozenset({"app"}))
+    assert declare().remove_managed(current) == kept
+
+
+@pytest.mark.parametrize("current", [frozenset(), frozenset({WINDOW_POLICY})])
+def test_the_admin_window_is_kept_or_added(current):
+    assert declare(admin_window=True).planned_inline(current) == {WINDOW_POLICY}

@@ -75,6 +75,7 @@ def saved_credentials(key: str | None = None, pending: Any = None, **more: Any) 
 
 def add_use(current: State, key: str) -> State:
     """The same state, in which one key was used."""
+    assert current.user
     keys = tuple(replace(each, used=NOW if each.id == key else None) for each in current.user.keys)
     return replace(current, user=replace(current.user, keys=keys))
 
@@ -391,7 +392,8 @@ class UserScenario:
         if user:
             self.iam.put_user(user)
         self.store = FileStore(Path(folder) / "keys", "AmazonCloudWatchAgent", "eu-central-1")
-        self.gateway: Any = Gateway(self.iam)
+        self.gateway: Any
+        self.gateway = Gateway(self.iam)
         self._managed = managed
         self.resource = UserResource(
             self.gateway, ["U"], desired, store=self.store if managed else None, present=present
@@ -452,6 +454,7 @@ def test_applying_a_plan_leads_to_the_planned_state(user, desired, managed, file
 
 def _set_key_id(expected: State, key: str | None = None) -> State:
     """The planned state with the id of the key that was created."""
+    assert expected.user
     keys = tuple(replace(each, id=key, created=NOW) if each.id == "" and key else each for each in expected.user.keys)
     saved = expected.saved
     if saved and not saved.key_id:
@@ -600,6 +603,7 @@ class ReadGateway(Gateway):
 
     def __init__(self, *names: str, unreadable: str = "", denials: int = 0) -> None:
         super().__init__(Iam())
+        self.model: Any
         self.unreadable, self.denials = unreadable, denials
         for name in names:
             self.model.put_user(User(name))
@@ -903,3 +907,9 @@ def test_other_credentials_block_the_deletion_unless_exclusive():
     ]
     for step in steps:
         check_call(step)
+
+
+def test_a_user_whose_saved_key_cannot_be_read_is_not_deleted():
+    current = existing_user("A", saved=saved_credentials("A", problem="Could not read it."))
+    with pytest.raises(CwagentError, match=r"^Could not read it\.$"):
+        plan_absent(current, declare())

@@ -1,0 +1,42 @@
+"""Mutants that behave like the original, so that no test can notice them."""
+
+from __future__ import annotations
+
+# By file below plugins/: the line of the original, that of the mutant, and why nobody can tell them apart.
+EQUIVALENT: dict[str, list[tuple[str, str, str]]] = {
+    "module_utils/_admin_window/plan.py": [
+        (
+            "earliest = new_deadline - min(TOLERANCE, length / 2)",
+            "earliest = new_deadline - min(TOLERANCE, length // 2)",
+            "half of whole minutes is a whole number of microseconds",
+        ),
+    ],
+    "module_utils/_admin_window/policy.py": [
+        (
+            'text = (policy or {})["Statement"][0]["Condition"]["DateGreaterThan"]["aws:CurrentTime"]',
+            'text = (policy or {})["Statement"][ -1]["Condition"]["DateGreaterThan"]["aws:CurrentTime"]',
+            "a policy with another number of statements is no window's, as is found two lines later",
+        ),
+    ],
+    "module_utils/_principal/policies.py": [
+        (
+            "frozenset(aws_policy_arn(name, partition) for name in managed - attached),",
+            "frozenset(aws_policy_arn(name, partition) for name in managed ^ attached),",
+            "what is attached is managed",
+        ),
+    ],
+    "filter/common_config.py": [
+        (
+            "lines[section.start + 1 : section.start + 1] = [",
+            "lines[section.start + 1 : section.start // 1] = [",
+            "a slice that ends before it begins is empty too",
+        ),
+    ],
+    "module_utils/_user/plan.py": [
+        (
+            "_remove_from_group(current.name, group) for group in sorted(current.user.groups - planned.user.groups)",
+            "_remove_from_group(current.name, group) for group in sorted(current.user.groups ^ planned.user.groups)",
+            "a user is never added to a group",
+        ),
+    ],
+}

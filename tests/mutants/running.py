@@ -1,0 +1,112 @@
+"""Runs the unit tests on mutants, in a copy of the checkout for each worker."""
+
+from __future__ import annotations
+
+import compileall
+import importlib
+import os
+import py_compile
+import shutil
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+
+CHECKOUT = Path(__file__).parents[2]
+COPIED = ("plugins", "tests", "roles", "playbooks", "meta", "examples", "docs", "changelogs")
+FILES = ("pyproject.toml", "galaxy.yml", "README.md", "Makefile", "CONTRIBUTING.md", "CHANGELOG.md")
+LINK = Path(".ansible/collections/ansible_collections/cwagent/iam")
+# Imported before the tests of each mutant begin; nothing of the collection.
+PRELOADED = (
+    "pytest", "hypothesis", "hypothesis.strategies", "boto3", "botocore.session", "botocore.validate", "yaml",
+    "jsonschema", "ansible.module_utils.basic", "ansible.errors", "ansible.template", "unittest.mock",
+)  # fmt: skip
+OPTIONS = (
+    "-xq",
+    "-pno:cacheprovider",
+    "-pno:xdist",
+    "-Wignore::pytest.PytestAssertRewriteWarning",  # of what is imported before
+    "--hypothesis-seed=0",
+    "--hypothesis-profile=mutants",
+)
+SECONDS = 300
+
+
+class TestsFail(Exception):
+    """The tests fail without a mutant, so they show nothing."""
+
+
+class Copy:
+    """A copy of the checkout in which one mutant after the other is tested."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        shutil.rmtree(folder, ignore_errors=True)
+        for name in COPIED:
+            shutil.copytree(CHECKOUT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "output"))
+        for name in FILES:
+            shutil.copy(CHECKOUT / name, folder / name)
+        (folder / LINK).parent.mkdir(parents=True)
+        (folder / LINK).symlink_to(os.path.relpath(folder, (folder / LINK).parent))
+        for name in PRELOADED:
+            importlib.import_module(name)
+        self._checked: set[str] = set()
+        sys.dont_write_bytecode = True  # a compiled mutant could be taken for the next one
+        compileall.compile_dir(
+            folder / "plugins", quiet=1, invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH
+        )
+
+    def notices(self, name: str, code: str) -> bool:
+        """Whether a test of the file's own package fails with a mutant. :param name: the file below plugins/."""
+        tests = _nearest(self.folder, name)
+        if tests not in self._checked:
+            if not self._pass(tests):
+                raise TestsFail((self.folder / "output").read_text())
+            self._checked.add(tests)
+        path = self.folder / "plugins" / name
+        original = path.read_text()
+        path.write_text(code)
+        try:
+            return not self._pass(tests)
+        finally:
+            path.write_text(original)
+
+    def _pass(self, tests: str) -> bool:
+        child = os.fork()
+        if not child:
+            self._run(tests)
+        end = time.monotonic() + SECONDS
+        while time.monotonic() < end:
+            done, status = os.waitpid(child, os.WNOHANG)
+            if done:
+                return os.waitstatus_to_exitcode(status) == 0
+            time.sleep(0.02)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        return False
+
+    def _run(self, tests: str) -> None:
+        """Run tests in this process and end it."""
+        import pytest
+
+        code = 1
+        try:
+            os.chdir(self.folder)
+            output = os.open("output", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            os.dup2(output, 1)
+            os.dup2(output, 2)
+            code = pytest.main([*OPTIONS, tests])
+        except BaseException:
+            traceback.print_exc()
+            raise
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(int(code))
+
+
+def _nearest(folder: Path, name: str) -> str:
+    """The tests that mirror a file: those of its package."""
+    parent = Path("tests/unit/plugins") / Path(name).parent
+    return str(parent if (folder / parent).is_dir() else parent.parent)
