@@ -34,8 +34,8 @@ ANSIBLE_PLUGIN = re.compile(
     r"ansible_collections\.(\w+)\.(\w+)\.(\w+)_(module|role|lookup|inventory|filter|connection)"
 )
 
-# The README is the one place that describes the variables of the playbooks. Where a page has this comment, the site
-# shows that section. The page cannot include it itself: only this site is built next to the README.
+# The README has the table of the playbooks' variables, which variables.py writes. Where a page has this comment, the
+# site shows that section. The page cannot include it itself: only this site is built next to the README.
 VARIABLES_HERE = "\n.. variables-of-the-readme\n"
 VARIABLES = """
 .. include:: {}
