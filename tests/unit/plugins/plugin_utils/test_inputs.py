@@ -9,6 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.options import CONTAINER_VARIABLES
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.plugin_utils import _inputs
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs import HOST_VARIABLES, Given, interpret
@@ -227,6 +228,12 @@ def test_the_length_of_the_window_is_checked(value):
         [problem] = problems
         assert problem.startswith("store_config_window_minutes")
     assert problems_of(controller={"store_config_window_minutes": "15"}) == []
+
+
+@pytest.mark.parametrize("name", CONTAINER_VARIABLES)
+def test_files_are_fine_in_a_container_that_may_save_nothing(name, monkeypatch):
+    monkeypatch.setenv(name, "1")
+    assert problems_of() == []
 
 
 def test_a_third_value_of_a_variable_is_not_reported_again():

@@ -157,3 +157,9 @@ def test_what_is_managed_is_removed_and_the_rest_kept():
 @pytest.mark.parametrize("current", [frozenset(), frozenset({WINDOW_POLICY})])
 def test_the_admin_window_is_kept_or_added(current):
     assert declare(admin_window=True).planned_inline(current) == {WINDOW_POLICY}
+
+
+def test_unmanaged_policies_stay_and_those_of_the_other_access_go():
+    current = frozenset({UNMANAGED, ADMIN})
+    assert declare().planned_policies(current) == {UNMANAGED, SERVER}
+    assert declare(exclusive=True).planned_policies(current) == {SERVER}
