@@ -155,8 +155,9 @@ def test_the_report_has_every_step_with_counts(job: Job) -> None:
 
 
 def test_the_report_fits_a_terminal_of_100_columns(job: Job) -> None:
-    plays = (job.predicted, job.done, job.again)
-    assert [line for play in plays for line in report_lines(play) if len(line) > 100] == []
+    long = [line for play in (job.predicted, job.done, job.again) for line in report_lines(play) if len(line) > 100]
+    # A path that is longer than a line stands on a line of its own, so that it can be copied.
+    assert [line for line in long if " " in line.strip(' ",')] == []
 
 
 def test_check_mode_reports_what_would_be_done(job: Job) -> None:
