@@ -47,7 +47,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
         """Interpret the variables of the controller and of the hosts in the collection's groups."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
-        _, options = self.validate_argument_spec(TASK_OPTIONS)
+        options = self.validate_argument_spec(TASK_OPTIONS)[1]
         if list(variables.get("ansible_run_tags", ["all"])) != ["all"] or variables.get("ansible_skip_tags"):
             problem = "The plays of this playbook depend on each other. Run it without --tags and --skip-tags."
             return {**result, "changed": False, "failed": True, "msg": problem}

@@ -29,7 +29,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
         """Check the variables against the role's argument specs, without making lists of text."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
-        _, options = self.validate_argument_spec(TASK_OPTIONS)
+        options = self.validate_argument_spec(TASK_OPTIONS)[1]
         specs = yaml.safe_load((Path(variables["role_path"]) / "meta" / "argument_specs.yml").read_text("utf-8"))
         spec = specs["argument_specs"][options["entry_point"]]["options"]
         problems = check_role(spec, evaluate(variables, spec, self._templar))

@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+import importlib
+
+import pytest
+import yaml
+from import_graph import PLUGINS
+
+PLUGINS_PACKAGE = "ansible_collections.cwagent.iam.plugins"
+ACTIONS = sorted(path.stem for path in PLUGINS.glob("action/*.py"))
+COMPARED = ("type", "elements", "choices", "default")
+
+
+def compared(options):
+    """What of the options the documentation and the code must agree on."""
+    return {name: {key: option[key] for key in COMPARED if key in option} for name, option in options.items()}
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_the_documented_options_of_an_action_are_those_it_takes(action):
+    taken = importlib.import_module(f"{PLUGINS_PACKAGE}.action.{action}").TASK_OPTIONS
+    documentation = importlib.import_module(f"{PLUGINS_PACKAGE}.modules.{action}").DOCUMENTATION
+    assert compared(yaml.safe_load(documentation)["options"]) == compared(taken)
