@@ -48,7 +48,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
         options = self.validate_argument_spec(TASK_OPTIONS)[1]
-        if list(variables.get("ansible_run_tags", ["all"])) != ["all"] or variables.get("ansible_skip_tags"):
+        if _leaves_tasks_out(variables):
             problem = "The plays of this playbook depend on each other. Run it without --tags and --skip-tags."
             return {**result, "changed": False, "failed": True, "msg": problem}
         inputs, problems = _inputs.interpret(self._given(variables, options))
@@ -91,6 +91,12 @@ def _limit(variables: Mapping[str, Any]) -> Collection[str] | None:
     # The controller, which this runs on, need not be in the inventory.
     hosts = variables["hostvars"]._inventory.get_hosts()  # a pattern can name a file, which no lookup reads
     return frozenset({variables["inventory_hostname"], *(host.name for host in hosts)})
+
+
+def _leaves_tasks_out(variables: Mapping[str, Any]) -> bool:
+    """Return whether ``--tags`` or ``--skip-tags`` leave out tasks. The playbooks have no tags of their own."""
+    runs = set(variables.get("ansible_run_tags", ["all"])) & {"all", "untagged"}
+    return not runs or bool(set(variables.get("ansible_skip_tags", [])) & {"all", "always", "tagged", "untagged"})
 
 
 def _evaluate_input(variables: Mapping[str, Any], templar: Any) -> dict[str, Any]:
