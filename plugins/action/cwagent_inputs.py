@@ -110,9 +110,8 @@ def _default_region() -> str:
     if named:
         return named
     try:
-        # It takes a tenth of a second and is seldom needed.
-        from botocore.exceptions import BotoCoreError  # noqa: PLC0415
-        from botocore.session import Session  # noqa: PLC0415
+        from botocore.exceptions import BotoCoreError  # noqa: PLC0415  takes a tenth of a second, and is seldom needed
+        from botocore.session import Session  # noqa: PLC0415  as above
     except ImportError:
         return ""
     try:

@@ -81,7 +81,7 @@ class Copy:
             done, status = os.waitpid(child, os.WNOHANG)
             if done:
                 return os.waitstatus_to_exitcode(status) == 0
-            time.sleep(0.02)
+            time.sleep(0.02)  # waiting for a process has no time limit of its own, so it is polled
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         return False
