@@ -25,9 +25,10 @@ def run_report(
     :param check_mode: whether the steps were only predicted.
     :param notes: further sentences, such as what was not asked for.
     """
-    done = [each for result in results for each in _module_results(result) if each.get("steps")]
-    steps = [step for each in done for step in each["steps"]]
-    counts = {kind: sum(each.get("counts", {}).get(kind, 0) for each in done) for kind in KINDS}
+    found = [each for result in results for each in _module_results(result)]
+    # A module that failed has planned more steps than it has done.
+    steps = [step for each in found for step in each.get("done" if each.get("failed") else "steps", ())]
+    counts = {kind: sum(each.get("counts", {}).get(kind, 0) for each in found) for kind in KINDS}
     would = "would be " if check_mode else ""
     summary = ", ".join(f"{count} {would}{KINDS[kind]}" for kind, count in counts.items() if count)
     lines = [f"{summary}:", *(f"- {step}" for step in steps)] if steps else ["Nothing to do."]
@@ -50,7 +51,7 @@ def rotation_report(results: Iterable[Mapping[str, Any]]) -> list[str]:
 
     :param results: of the module cwagent_iam_user, with ``rotation``.
     """
-    found = [each for result in results for each in _module_results(result)]
+    found = [each for result in results for each in _module_results(result) if not each.get("failed")]
     phase_of = {user: phase for each in found for user, phase in each.get("rotation", {}).items()}
     described = [f"{user}: {text}" for phase, text in PHASES.items() for user, of in phase_of.items() if of == phase]
     current = sum(phase == "current" for phase in phase_of.values())
@@ -63,7 +64,7 @@ def _module_results(result: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     if "results" in result:
         for each in result["results"]:
             yield from _module_results(each)
-    elif not result.get("skipped") and not result.get("failed"):
+    elif not result.get("skipped"):
         yield result
 
 

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, ConsistencyTimeout, CwagentError
-from ansible_collections.cwagent.iam.plugins.module_utils._plan import NOT_FOUND_CODES, apply
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import NOT_FOUND_CODES, apply, count_kinds
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 if TYPE_CHECKING:
@@ -108,10 +108,15 @@ def converge(resource: Resource[S], check_mode: bool, wait: float | None) -> dic
             done = plan.summaries
             final = _wait_until_consistent(resource, plan, Deadline(wait))
     except CwagentError as error:
-        reported = {"done": done, "steps": plan.summaries, "warnings": result["warnings"], **error.details}
-        # An error that says that there were no steps had nothing begun.
-        counts = plan.counts if reported["steps"] else dict.fromkeys(plan.counts, 0)
-        error.details.update({"changed": bool(reported["done"]), "counts": counts, **reported})
+        counts = plan.counts if done else count_kinds([])
+        reported = {
+            "done": done,
+            "steps": plan.summaries,
+            "counts": counts,
+            "warnings": result["warnings"],
+            **error.details,
+        }
+        error.details.update({"changed": bool(reported["done"]), **reported})
         raise
     return {**result, **resource.to_result(plan, final)}
 

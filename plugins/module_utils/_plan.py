@@ -94,8 +94,13 @@ class Plan(Generic[S]):
     @property
     def counts(self) -> dict[str, int]:
         """How many steps there are of each kind."""
-        kinds = [step.kind for step in self.all_steps]
-        return {kind.value: kinds.count(kind) for kind in Kind}
+        return count_kinds(self.all_steps)
+
+
+def count_kinds(steps: Sequence[Step]) -> dict[str, int]:
+    """Return how many steps there are of each kind."""
+    kinds = [step.kind for step in steps]
+    return {kind.value: kinds.count(kind) for kind in Kind}
 
 
 @dataclass(frozen=True)
@@ -134,10 +139,12 @@ def apply(plan: Plan[Any], execute: Callable[[Step], None], check_mode: bool) ->
     failed = {item: outcome for item, outcome in outcomes.items() if outcome.error}
     if failed:
         errors = [outcome.error for outcome in failed.values() if outcome.error]
+        done = [step for outcome in outcomes.values() for step in outcome.done]
         details = {
             **{key: value for error in errors for key, value in error.details.items()},
             "failures": {item: str(outcome.error) for item, outcome in failed.items()},
-            "done": [step.summary for outcome in outcomes.values() for step in outcome.done],
+            "done": [step.summary for step in done],
+            "counts": count_kinds(done),
             "not_done": [step.summary for outcome in outcomes.values() for step in outcome.not_done],
         }
         raise CwagentError(_failure_message(list(failed.values())), **details)

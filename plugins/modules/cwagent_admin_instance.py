@@ -148,7 +148,7 @@ steps:
   elements: str
   sample: ["tag instance i-0123456789abcdef0 with its earlier profile 'CloudWatchAgentServerRole'"]
 counts:
-  description: How many of the RV(steps) create, update and delete something.
+  description: How many of the RV(steps) create, update and delete something; after a failure, of those that were done.
   returned: when a plan was made
   type: dict
   sample: {create: 0, update: 1, delete: 0}

@@ -93,7 +93,7 @@ steps:
   elements: str
   sample: ["open the admin window of role 'CloudWatchAgentAdminRole' until 2026-11-24T16:15:00Z"]
 counts:
-  description: How many of the RV(steps) create, update and delete something.
+  description: How many of the RV(steps) create, update and delete something; after a failure, of those that were done.
   returned: when a plan was made
   type: dict
   sample: {create: 0, update: 1, delete: 0}

@@ -134,7 +134,7 @@ steps:
   elements: str
   sample: ["store the configuration in parameter 'AmazonCloudWatch-linux'"]
 counts:
-  description: How many of the RV(steps) create, update and delete something.
+  description: How many of the RV(steps) create, update and delete something; after a failure, of those that were done.
   returned: when a plan was made
   type: dict
   sample: {create: 1, update: 0, delete: 0}

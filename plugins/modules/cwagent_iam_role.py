@@ -98,7 +98,7 @@ steps:
   elements: str
   sample: ["create role 'CloudWatchAgentServerRole'"]
 counts:
-  description: How many of the RV(steps) create, update and delete something.
+  description: How many of the RV(steps) create, update and delete something; after a failure, of those that were done.
   returned: when a plan was made
   type: dict
   sample: {create: 2, update: 2, delete: 0}

@@ -197,7 +197,7 @@ steps:
   elements: str
   sample: ["create user 'CloudWatchAgentServerUser-db1'"]
 counts:
-  description: How many of the RV(steps) create, update and delete something.
+  description: How many of the RV(steps) create, update and delete something; after a failure, of those that were done.
   returned: when a plan was made
   type: dict
   sample: {create: 2, update: 1, delete: 0}

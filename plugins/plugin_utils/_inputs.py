@@ -105,19 +105,21 @@ def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
     servers = _users(given, ONPREM_SERVERS, "cwagent_user_name", partial(_server_user, run), problems)
     admins = _users(given, ONPREM_ADMIN, "cwagent_admin_user_name", lambda _host: ADMIN_USER, problems)
     onprem_hosts = _onprem_hosts(given, servers, regions, problems)
+    delivery_hosts = [host for host, each in onprem_hosts.items() if each["deliver"]]
     inputs = {
         **run,
         "admin_instance_hosts": given.members(EC2_ADMIN),
         "admin_users": _by_region(admins, regions),
         "configs": _configs(given, run, problems),
         "credentials_directory": _absolute(given, run, problems),
-        "delivery_hosts": [host for host, each in onprem_hosts.items() if each["deliver"]],
+        "delivery_hosts": delivery_hosts,
         "host_regions": {host: regions.of(host) for host in given.members(EC2_ADMIN, ONPREM_ADMIN)},
         "instances": _by_region(_instances(given, problems), regions),
         "onprem_hosts": onprem_hosts,
         "region": regions.default,
         "regions": regions.of_all(given.members(*GROUPS)),
         "server_users": _by_region(servers, regions),
+        "undelivered_hosts": [host for host in delivery_hosts if given.limit is not None and host not in given.limit],
     }
     inputs["storing_hosts"] = _storing_hosts(given, inputs)
     _check_groups(given, inputs, problems)

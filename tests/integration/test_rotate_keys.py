@@ -151,13 +151,16 @@ def test_a_missing_user_is_created_as_by_site(controller: Controller) -> None:
         "cwagent_tags": {"team": "observability"},
         "onprem_server_managed_policies": ["arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"],
     }
-    site.play("rotate_keys")
+    created = site.play("rotate_keys", "--limit", "localhost,ops1")
+    assert created.report[-1] == "--limit leaves out db1, so the access key there was not changed."
+    assert not site.file.exists()
     assert site.play("site").writes == []
+    assert site.file.exists()
 
 
 def test_a_failed_rotation_of_one_user_does_not_affect_other_hosts(controller: Controller) -> None:
-    """The other user is in another region, so it is managed by another module call."""
-    site = Site(controller, "ssm", db2={"cwagent_region": "us-east-1"})
+    """A second user is in another region and managed by another module call, together with the one that fails."""
+    site = Site(controller, "ssm", db2={"cwagent_region": "us-east-1"}, db3={"cwagent_region": "us-east-1"})
     del site.variables["cwagent_region"]
     site.play("site")
     first, iam = site.saved(), controller.aws.client("iam")
@@ -169,3 +172,5 @@ def test_a_failed_rotation_of_one_user_does_not_affect_other_hosts(controller: C
     assert f"{USER}: a new access key was created and saved" in site.phases(refused)
     assert site.saved()["aws_access_key_id"] != first["aws_access_key_id"]
     assert site.saved()["aws_access_key_id"] in site.file.read_text()
+    created = [line.split("'")[1] for line in refused.report if line.startswith("- create")]
+    assert created == [USER, f"{SERVER_USER}-db3", ADMIN_USER], refused.report

@@ -9,6 +9,9 @@ from ansible_collections.cwagent.iam.plugins.filter.run_report import PHASES, WI
 FILTERS = FilterModule().filters()
 run_report, rotation_report = FILTERS["run_report"], FILTERS["rotation_report"]
 CREATED = {"steps": ["create role R", "attach policy P to R"], "counts": {"create": 1, "update": 1, "delete": 0}}
+NOTHING = {"create": 0, "update": 0, "delete": 0}
+FAILED = {"failed": True, "steps": ["create role R", "delete user U"], "done": [], "counts": NOTHING}
+HALF_DONE = {**FAILED, "done": ["create role R"], "counts": {**NOTHING, "create": 1}}
 DELETED = {"steps": ["delete user U"], "counts": {"create": 0, "update": 0, "delete": 1}}
 
 
@@ -18,7 +21,8 @@ DELETED = {"steps": ["delete user U"], "counts": {"create": 0, "update": 0, "del
         ([], ["Nothing to do."]),
         ([{}, {"steps": []}, {"results": []}], ["Nothing to do."]),
         ([{**CREATED, "skipped": True}], ["Nothing to do."]),
-        ([{**CREATED, "failed": True}], ["Nothing to do."]),
+        ([FAILED], ["Nothing to do."]),
+        ([HALF_DONE], ["1 created:", "- create role R"]),
         ([DELETED], ["1 deleted:", "- delete user U"]),
         ([{"steps": ["delete user U"], "counts": {"delete": 1}}], ["1 deleted:", "- delete user U"]),
         (
@@ -32,7 +36,10 @@ DELETED = {"steps": ["delete user U"], "counts": {"create": 0, "update": 0, "del
             ],
         ),
         # A loop with a failed item is failed itself; what was done for the others counts.
-        ([{"failed": True, "results": [DELETED, {**CREATED, "failed": True}]}], ["1 deleted:", "- delete user U"]),
+        (
+            [{"failed": True, "results": [DELETED, FAILED, HALF_DONE]}],
+            ["1 created, 1 deleted:", "- delete user U", "- create role R"],
+        ),
         ([{"skipped": True, "results": [{**DELETED, "skipped": True}]}], ["Nothing to do."]),
     ],
 )

@@ -309,7 +309,7 @@ def test_a_failed_step_reports_the_plan_and_the_warnings():
         "not_done": ["set 2"],
         "failures": {"number": "Could not set it."},
         "steps": ["set 2"],
-        "counts": COUNTS,
+        "counts": {"create": 0, "update": 0, "delete": 0},
         "warnings": ["was 1"],
     }
 
@@ -321,7 +321,25 @@ def test_the_result_is_rendered_after_the_steps():
     assert converge(number, False, 10)["written"] == [2]
 
 
-def test_counts_are_those_of_the_steps_that_an_error_reports():
+@pytest.mark.parametrize("done", [0, 1, 2])
+def test_after_a_failure_the_counts_are_those_of_the_steps_that_were_done(done):
+    number, executed = NumberResource(1, 2), []
+    [step] = number.plan(1).all_steps
+    number.plan = lambda current: Plan(current, 2, {"number": [step] * 3})
+
+    def execute(step: Step) -> None:
+        if len(executed) == done:
+            raise CwagentError("Could not set it.")
+        executed.append(step)
+
+    number.execute = execute
+    with pytest.raises(CwagentError) as failure:
+        converge(number, False, None)
+    assert failure.value.details["done"] == ["set 2"] * done
+    assert failure.value.details["counts"] == {"create": 0, "update": done, "delete": 0}
+
+
+def test_an_error_can_say_that_nothing_was_begun():
     number = NumberResource(1, 2)
 
     def abort(step: Step) -> None:

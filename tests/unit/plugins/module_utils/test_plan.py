@@ -24,6 +24,10 @@ def plan_of(steps_by_item: dict[str, list[Step]], errors: dict[str, CwagentError
     return Plan("current", "planned", steps_by_item, errors or {})
 
 
+def updates(number: int) -> dict[str, int]:
+    return {"create": 0, "update": number, "delete": 0}
+
+
 class Executor:
     """Records the steps it takes, and fails at some of them."""
 
@@ -63,7 +67,12 @@ def test_an_item_with_an_error_fails_in_check_mode_too(check_mode):
         apply(plan, executor, check_mode)
     done = [] if check_mode else ["a1"]
     assert executor.taken == done
-    assert failure.value.details == {"failures": {"b": "No b."}, "done": done, "not_done": []}
+    assert failure.value.details == {
+        "failures": {"b": "No b."},
+        "done": done,
+        "not_done": [],
+        "counts": updates(len(done)),
+    }
 
 
 def test_a_failure_says_what_was_done_and_what_was_not():
@@ -74,6 +83,7 @@ def test_a_failure_says_what_was_done_and_what_was_not():
         "failures": {"a": "Could not a3."},
         "done": ["a1", "a2"],
         "not_done": ["a3", "a4", "a5"],
+        "counts": updates(2),
     }
 
 
@@ -83,7 +93,13 @@ def test_a_failure_has_the_details_of_the_error():
 
     with pytest.raises(CwagentError) as failure:
         apply(plan_of({"a": steps("a1")}), fail, check_mode=False)
-    assert failure.value.details == {"steps": [], "failures": {"a": "No."}, "done": [], "not_done": ["a1"]}
+    assert failure.value.details == {
+        "steps": [],
+        "failures": {"a": "No."},
+        "done": [],
+        "not_done": ["a1"],
+        "counts": updates(0),
+    }
 
 
 def test_the_message_has_the_failures_of_a_few_items_and_the_details_have_all():

@@ -97,6 +97,7 @@ def test_the_input_of_a_run_without_variables():
         "regions": [US],
         "server_users": {US: ["CloudWatchAgentServerUser-db"]},
         "storing_hosts": [],
+        "undelivered_hosts": [],
     }
 
 
@@ -480,6 +481,15 @@ def test_a_limit_that_leaves_out_the_host_that_stores_is_a_problem(options, host
     assert problems_of(**options) == [
         f"--limit leaves out host {host}, which stores the configuration. Run without it." for host in hosts
     ]
+
+
+@pytest.mark.parametrize(
+    ("limit", "undelivered"), [(None, []), (["localhost", "a", "b"], []), (["localhost", "a"], ["b"]), ([], ["a", "b"])]
+)
+def test_a_limit_can_leave_out_hosts_to_which_a_key_is_delivered(limit, undelivered):
+    controller = {"cwagent_deliver_credentials": True}
+    inputs = inputs_of({"onprem_servers": ["a", "b"]}, controller=controller, limit=limit)
+    assert inputs["undelivered_hosts"] == undelivered
 
 
 def test_all_problems_are_reported_together():
