@@ -209,6 +209,21 @@ class Play:
         return self
 
 
+def assert_complete_report(play: Play) -> None:
+    """Assert that the last lines of a run have every step that its modules did, with their number."""
+    changed = [each.result for each in play.results if each.changed]
+    done = [each for result in changed for each in result.get("results", [result])]
+    steps = [step for each in done for step in each.get("steps", ())]
+    counts = {
+        kind: sum(each.get("counts", {}).get(kind, 0) for each in done) for kind in ("create", "update", "delete")
+    }
+    summary, *lines = play.report
+    assert summary == ", ".join(f"{count} {kind}d" for kind, count in counts.items() if count) + ":"
+    assert sum(counts.values()) == len(steps) == sum(line.startswith("- ") for line in lines)
+    text = "".join("".join(lines).split())  # a long path goes over several lines
+    assert [step for step in steps if f"-{''.join(step.split())}" not in text] == []
+
+
 @dataclass(frozen=True)
 class Controller:
     """A controller with its own home, inventory and files. File names are relative to ``home``."""

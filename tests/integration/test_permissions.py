@@ -28,6 +28,7 @@ from harness import (
     Controller,
     ModuleServer,
     Play,
+    assert_complete_report,
     associate,
     create_role,
     trust,
@@ -167,6 +168,11 @@ def test_a_playbook_needs_no_more_than_its_policy(duties: dict[str, Play], playb
     assert set(duties[playbook].writes) >= WRITES[playbook]
     denied = [call.action for call in duties[playbook].calls if call.error in DENIED_CODES]
     assert denied == []
+
+
+@pytest.mark.parametrize("playbook", WRITES)
+def test_a_playbook_reports_every_step(duties: dict[str, Play], playbook: str) -> None:
+    assert_complete_report(duties[playbook])
 
 
 # -- Every action removed --
