@@ -46,19 +46,11 @@ setup: $(READY) ## create the environment in .venv (other targets do this when n
 demo: $(READY) ## run the demo in an emulated AWS account
 	$(call run,env PYTHONPATH=tests python examples/demo/demo.py)
 
+CHECKS := integration lint unit molecule faults sanity installed oldest importer environment docs
 .PHONY: test
 test: ## run all checks and tests
-	@$(MAKE) lint
-	@$(MAKE) unit
-	@$(MAKE) integration
-	@$(MAKE) molecule
-	@$(MAKE) faults TRIALS=1
-	@$(MAKE) sanity
-	@$(MAKE) installed
-	@$(MAKE) oldest
-	@$(MAKE) importer
-	@$(MAKE) environment
-	@$(MAKE) docs
+	@# Most of these keep one core busy, so they run side by side. The output of each is shown when it has ended.
+	@$(MAKE) --jobs $(JOBS) --output-sync=recurse TRIALS=1 $(CHECKS)
 
 .PHONY: lint
 lint: lint-python lint-yaml lint-docs ## check style, types, documentation and change notes

@@ -6,6 +6,7 @@ import json
 import shlex
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ RESTORE_TAG = "cwagent:earlier-profile"
 POLICY_ARN = "arn:aws:iam::aws:policy/"
 REPLACE_ASSOCIATION = "ReplaceIamInstanceProfileAssociation"
 ASSOCIATING_ACTIONS = ("AssociateIamInstanceProfile", REPLACE_ASSOCIATION)
+# What the playbook runs of a test session need not do anew: see callback/recorded.py and startup/sitecustomize.py.
+SHARED_BY_RUNS = tempfile.TemporaryDirectory(prefix="cwagent-")
 MODULE_SECONDS, PLAY_SECONDS = 60, 240
 LOCAL_CONNECTION = {
     "ansible_connection": "local",
@@ -282,7 +285,9 @@ class Controller:
             "ANSIBLE_CALLBACK_PLUGINS": str(HERE / "callback"),
             "ANSIBLE_CALLBACKS_ENABLED": "recorded",
             "ANSIBLE_LOCAL_TEMP": str(self.home / ".ansible" / "tmp"),
+            "PYTHONPATH": str(HERE / "startup"),
             "RECORDED_TO": str(recorded),
+            "SHARED_BY_RUNS": SHARED_BY_RUNS.name,
         }
         since = self.aws.mark()
         done = subprocess.run(
