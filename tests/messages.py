@@ -55,7 +55,13 @@ class Message:
 
     def is_quoted_in(self, quote: str) -> bool:
         """Return whether a quote has all literal parts of the template, in their order."""
-        return bool(re.search(".*?".join(map(re.escape, self.template.split(HOLE))), quote))
+        position = 0  # a regular expression with many gaps would try all combinations of their lengths
+        for part in self.template.split(HOLE):
+            found = quote.find(part, position)
+            if found < 0:
+                return False
+            position = found + len(part)
+        return True
 
 
 def error_classes() -> list[type[_errors.CwagentError]]:
@@ -63,6 +69,7 @@ def error_classes() -> list[type[_errors.CwagentError]]:
     return [*_errors.CwagentError.__subclasses__(), _errors.CwagentError]
 
 
+@cache
 def all_messages() -> list[Message]:
     """Return every error message that the collection words itself. :raises UnknownText: one could not be found."""
     return [*_python_messages(), *_yaml_messages()]
@@ -74,7 +81,7 @@ def all_texts() -> str:
     literals = [
         _tidy(_literal(node, source))
         for source in [*_sources(), Source(amazon)]
-        for node in ast.walk(source.tree)
+        for node in source.nodes
         if isinstance(node, (ast.Constant, ast.JoinedStr, ast.BinOp))
     ]
     return "\n".join([*literals, *(message.template for message in _yaml_messages())])
@@ -113,6 +120,11 @@ class Source:
                 values.append(value)
         return values
 
+    @cached_property
+    def nodes(self) -> list[ast.AST]:
+        """All nodes of the file. To find them takes much longer than to look through them."""
+        return list(ast.walk(self.tree))
+
     def values_of_mapping(self, name: str) -> list[ast.expr]:
         """Return the values of a constant that is a mapping."""
         assigned = [
@@ -141,7 +153,7 @@ def _python_messages() -> Iterator[Message]:
 
 def messages_of(source: Source) -> Iterator[tuple[ast.expr, str]]:
     """Return the messages in a file, each with the name of the exception in whose section of the guide it belongs."""
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         where = f"{source.name}:{getattr(node, 'lineno', 0)}"
         if isinstance(node, ast.Raise):
             _check_raised(node, source, where)
@@ -184,7 +196,7 @@ def _derived_errors() -> dict[str, str]:
     known = {error.__name__ for error in error_classes()}
     found = {}
     for source in _sources():
-        for node in ast.walk(source.tree):
+        for node in source.nodes:
             bases = [ast.unparse(base) for base in node.bases] if isinstance(node, ast.ClassDef) else []
             if isinstance(node, ast.ClassDef) and source.constants is not vars(_errors) and known & set(bases):
                 if not _calls_of_base(node):
@@ -320,7 +332,7 @@ def _argument_values(name: ast.Name, source: Source) -> list[tuple[ast.expr, Sou
     return [
         (node.args[position], caller)
         for caller in _sources()
-        for node in ast.walk(caller.tree)
+        for node in caller.nodes
         if isinstance(node, ast.Call) and _called(node) == function.name and len(node.args) > position
     ]
 
@@ -330,7 +342,7 @@ def _keyword_values(name: str) -> list[tuple[ast.expr, Source]]:
     return [
         (keyword.value, source)
         for source in _sources()
-        for node in ast.walk(source.tree)
+        for node in source.nodes
         if isinstance(node, ast.Call)
         for keyword in node.keywords
         if keyword.arg == name
@@ -342,7 +354,7 @@ def _returned_values(name: str) -> list[tuple[ast.expr, Source]]:
     return [
         (node.value, source)
         for source in _sources()
-        for function in ast.walk(source.tree)
+        for function in source.nodes
         if isinstance(function, ast.FunctionDef) and function.name == name
         for node in ast.walk(function)
         if isinstance(node, ast.Return) and node.value and source.function_of(node) is function
