@@ -13,24 +13,10 @@ from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import lookup_loader
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
+from ansible_collections.cwagent.iam.plugins.modules.cwagent_credentials_file import SPEC
 
 MODULE = "cwagent.iam.cwagent_credentials_file"
-# The options of the task; the module has their documentation.
-TASK_OPTIONS: dict[str, dict[str, Any]] = {
-    "user": {"type": "str"},
-    "store": {"type": "str", "choices": ["file", "ssm", "secretsmanager"], "default": "file"},
-    "directory": {"type": "path", "default": "~/.cwagent/credentials"},
-    "prefix": {"type": "str", "default": "/cwagent/credentials/"},
-    "profile": {"type": "str", "default": "AmazonCloudWatchAgent"},
-    "region": {"type": "str"},
-    "assume_created": {"type": "bool", "default": False},
-    "path": {"type": "path", "required": True},
-    "owner": {"type": "str"},
-    "group": {"type": "str"},
-    "common_config": {"type": "path"},
-    "content": {"type": "str", "no_log": True},
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-}
+TASK_OPTIONS = SPEC
 # What the module on the host needs; it does not know where the key is saved.
 HOST_OPTIONS = ("path", "profile", "owner", "group", "common_config", "state")
 # Of these, a path on the host stays as the task has it: its home directory is that of the user there.
@@ -88,8 +74,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
             )
         become = self._connection.become
         if not self._connection.has_pipelining or (become and not become.pipelining):
-            method = "the connection" if not self._connection.has_pipelining else "the become method"
-            name = self._connection.transport if not self._connection.has_pipelining else become.name
+            is_connection = not self._connection.has_pipelining
+            method = "the connection" if is_connection else "the become method"
+            name = self._connection.transport if is_connection else become.name
             raise InvalidInput(
                 f"The access key was not sent: {method} {name} cannot work with pipelining, so the key would be "
                 "written to a temporary file on the host. Use ssh, and sudo."

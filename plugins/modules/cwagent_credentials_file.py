@@ -151,6 +151,8 @@ not_done:
   sample: ["write the access key to /etc/cwagent.credentials"]
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.options import desired_files
@@ -158,7 +160,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.resource 
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 
-SPEC = {
+SPEC: dict[str, dict[str, Any]] = {
     "user": {"type": "str"},
     "store": {"type": "str", "choices": ["file", "ssm", "secretsmanager"], "default": "file"},
     "directory": {"type": "path", "default": "~/.cwagent/credentials"},
