@@ -171,7 +171,7 @@ def _changeable_section(sections: Sequence[_Section]) -> _Section | None:
     elsewhere = any(setting.key[0] == SECTION for setting in sections[0].settings)
     paths = [section.name + setting.key for section in sections for setting in section.settings]
     paths += [section.name for section in sections]
-    nested = any(len(path) > 2 and path[0] == SECTION and path[1] in (PROFILE, FILE) for path in paths)  # noqa: PLR2004  as above
+    nested = any(path[2:] and path[:2] in ((SECTION, PROFILE), (SECTION, FILE)) for path in paths)
     if elsewhere or nested or any(each.name in ((SECTION, PROFILE), (SECTION, FILE)) for each in sections):
         raise CwagentError(
             f"{PROFILE} and {FILE} are written in a way that cannot be changed in place. Write them as lines of their "
