@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,14 @@ import yaml
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.cwagent.iam.plugins.plugin_utils._evaluate import evaluate
-from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import check_role
+from ansible_collections.cwagent.iam.plugins.plugin_utils._saved_keys import check_role_key_store
+from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import Problems, check_role
 
 # The options of the task; the module has their documentation.
-TASK_OPTIONS = {"entry_point": {"type": "str", "default": "main"}}
+TASK_OPTIONS = {
+    "entry_point": {"type": "str", "default": "main"},
+    "fingerprints": {"type": "list", "elements": "str"},
+}
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without types
@@ -30,9 +36,25 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
         options = self.validate_argument_spec(TASK_OPTIONS)[1]
+        if options["fingerprints"] is not None:
+            return {**result, "changed": False, "is_shared": len(set(options["fingerprints"])) <= 1}
         specs = yaml.safe_load((Path(variables["role_path"]) / "meta" / "argument_specs.yml").read_text("utf-8"))
         spec = specs["argument_specs"][options["entry_point"]]["options"]
-        problems = check_role(spec, evaluate(variables, spec, self._templar))
+        values = evaluate(variables, spec, self._templar)
+        problems = check_role(spec, values)
+        if not problems:
+            problems = _key_store_problems(Path(variables["role_path"]).name, spec, values)
         if problems:
             return {**result, "changed": False, "failed": True, "msg": f"{' '.join(problems)} Nothing was changed."}
-        return {**result, "changed": False}
+        return {**result, "changed": False, "fingerprint": _fingerprint(values)}
+
+
+def _key_store_problems(role: str, spec: dict[str, Any], values: dict[str, Any]) -> list[str]:
+    problems = Problems()
+    problems.check(check_role_key_store, role, spec, values)
+    return problems.sentences
+
+
+def _fingerprint(values: dict[str, Any]) -> str:
+    """Return a text that is the same for hosts with the same values, and says nothing of them."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()

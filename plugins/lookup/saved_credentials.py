@@ -13,6 +13,8 @@ description:
   - Reads the access key that P(cwagent.iam.cwagent_iam_user#module) saved for a user, from any of its stores, and
     returns it as the text of an AWS shared-credentials file.
   - The lookup itself never prints or logs the key, at any verbosity. Use it only in tasks with C(no_log=true).
+  - To deliver a key to a host, use P(cwagent.iam.cwagent_credentials_file#module). Other modules, such as
+    P(ansible.builtin.copy#module), write it to a temporary file on the host first, unless they run with pipelining.
   - An empty option counts as not set.
 options:
   _terms:
@@ -50,14 +52,16 @@ extends_documentation_fragment:
   - amazon.aws.region.plugins
 seealso:
   - module: cwagent.iam.cwagent_iam_user
+  - module: cwagent.iam.cwagent_credentials_file
 """
 
 EXAMPLES = r"""
-- name: Copy the access key to a host
+- name: Copy the access key from a parameter to a file of the controller
   ansible.builtin.copy:
     content: "{{ lookup('cwagent.iam.saved_credentials', 'CloudWatchAgentServerUser-db1', store='ssm') }}"
-    dest: /etc/cwagent.credentials
+    dest: ~/db1.credentials
     mode: "0600"
+  delegate_to: localhost
   no_log: true
   diff: false
 """

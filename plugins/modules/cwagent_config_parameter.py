@@ -81,6 +81,7 @@ extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - cwagent.iam.boto3
+  - cwagent.iam.environment
 seealso:
   - name: The agent's configuration file
     description: The sections of the configuration and their settings.
@@ -183,6 +184,7 @@ SPEC = {
     },
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "wait_timeout": {"type": "int", "default": 0},
+    **_module.ENVIRONMENT_SPEC,
 }
 
 

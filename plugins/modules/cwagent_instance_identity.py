@@ -35,6 +35,7 @@ extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - cwagent.iam.boto3
+  - cwagent.iam.environment
 """
 
 EXAMPLES = r"""
@@ -55,7 +56,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils import _module
 from ansible_collections.cwagent.iam.plugins.module_utils._imds import MetadataService, wait_for_identity
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
-SPEC = {"instance_profile": {"type": "str"}, "wait_timeout": {"type": "int", "default": 300}}
+SPEC = {
+    "instance_profile": {"type": "str"},
+    "wait_timeout": {"type": "int", "default": 300},
+    **_module.ENVIRONMENT_SPEC,
+}
 
 
 def main() -> None:

@@ -21,6 +21,12 @@ options:
     description: The entry point whose argument specs describe the variables.
     type: str
     default: main
+  fingerprints:
+    description:
+      - The RV(fingerprint) of each host of the play, from earlier tasks. With this option the module checks nothing,
+        and returns whether the hosts have the same values, so that a role can make one call for all of them.
+    type: list
+    elements: str
 attributes:
   check_mode:
     description: Can run in check mode and return the changed status it would have without modifying the target.
@@ -39,4 +45,15 @@ EXAMPLES = r"""
   cwagent.iam.cwagent_role_inputs:
 """
 
-RETURN = r"""#"""
+RETURN = r"""
+fingerprint:
+  description: The same for hosts whose variables of the role have the same values.
+  returned: without O(fingerprints)
+  type: str
+  sample: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+is_shared:
+  description: Whether all hosts have the same values.
+  returned: with O(fingerprints)
+  type: bool
+  sample: true
+"""

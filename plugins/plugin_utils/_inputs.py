@@ -16,9 +16,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.options import check_days
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import check_minutes
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import check_parameter_name
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.options import key_store
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import REMOVE_BOUNDARY
+from ansible_collections.cwagent.iam.plugins.plugin_utils._saved_keys import check_key_store
 from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import Problems, Undefined, is_blank, shown, typed
 
 if TYPE_CHECKING:
@@ -31,8 +31,9 @@ GROUPS = (EC2_SERVERS, EC2_ADMIN, ONPREM_SERVERS, ONPREM_ADMIN)
 HOST_VARIABLES = frozenset(
     {"cwagent_region", "cwagent_user_name", "cwagent_admin_user_name", "cwagent_deliver_credentials"}
 )
-# What a playbook can need besides: something to store, the admin instance, the user's consent to delete.
-CONFIGS, ADMIN_INSTANCE, CONFIRMATION = "configs", "admin_instance", "confirmation"
+# What a playbook can need besides: something to store, the admin instance, the user's consent to delete, a place that
+# keeps access keys.
+CONFIGS, ADMIN_INSTANCE, CONFIRMATION, KEY_STORE = "configs", "admin_instance", "confirmation", "key_store"
 SERVER_USER, ADMIN_USER = "CloudWatchAgentServerUser", "CloudWatchAgentAdminUser"
 MINUTES = "store_config_window_minutes"
 TEXT = {"type": "str"}
@@ -56,7 +57,7 @@ class Given:
     :param find_file: returns the absolute path of a file on the controller, or raises ``InvalidInput``.
     :param to_absolute: returns the absolute path of a folder on the controller, whether it exists or not; or raises
         ``InvalidInput``.
-    :param requires: what the playbook needs besides: ``CONFIGS``, ``ADMIN_INSTANCE``, ``CONFIRMATION``.
+    :param requires: what the playbook needs besides: ``CONFIGS``, ``ADMIN_INSTANCE``, ``CONFIRMATION``, ``KEY_STORE``.
     :param limit: the hosts that ``--limit`` leaves; ``None`` without one.
     :param in_awx: whether the run is a job of AWX.
     """
@@ -399,25 +400,15 @@ def _check_values(given: Given, inputs: Mapping[str, Any], problems: Problems) -
     users = [*_all(inputs["server_users"]), *_all(inputs["admin_users"])]
     if users:
         place = "cwagent_credentials_dir" if inputs["credentials_store"] == "file" else "cwagent_credentials_prefix"
-        check(place, _check_key_store, inputs, users)
+        keys = (inputs["credentials_store"], inputs["credentials_directory"], inputs["credentials_prefix"])
+        # The playbooks that save nothing run in any container.
+        allowed = inputs["credentials_force"] or KEY_STORE not in given.requires
+        check(place, partial(check_key_store, allow_ephemeral=allowed), *keys, users, inputs["region"])
     admin_host = next(iter(inputs["admin_instance_hosts"]), "")
     for variables in (given.of_host(admin_host), given.controller):
         minutes = problems.check(typed, MINUTES, {"type": "int"}, variables.get(MINUTES))
         if minutes is not None:
             check(MINUTES, check_minutes, minutes)
-
-
-def _check_key_store(inputs: Mapping[str, Any], users: Sequence[str]) -> None:
-    credentials = {
-        "store": inputs["credentials_store"],
-        "directory": inputs["credentials_directory"],
-        "prefix": inputs["credentials_prefix"],
-        "kms_key_id": None,
-        "profile": "AmazonCloudWatchAgent",
-        "allow_ephemeral": True,  # the playbooks that save nothing run in any container
-    }
-    no_aws: Any = None  # it is not asked
-    key_store({"credentials": credentials, "state": "present", "name": users}, inputs["region"], no_aws)
 
 
 def _all(by_region: Mapping[str, Sequence[str]]) -> list[str]:

@@ -24,14 +24,18 @@ from harness import (
 STORES = ["file", "ssm", "secretsmanager"]
 SECTION = "AmazonCloudWatchAgent"
 USER = "agent-db1"
+ROLE = "cwagent.iam.onprem_credentials"
+MANAGE = f"{ROLE} : Manage the access key on the host and the agent's settings"
+RESTART = f"{ROLE} : Restart the agent"
 SHIPPED = """\
 ## Configuration for shared credential.
 # [credentials]
 #    shared_credential_profile = "{profile_name}"
 
 [proxy]
-   http_proxy = "http://proxy:3128"
+   http_proxy = "http://user:Proxy-Pass@proxy:3128"
 """
+PROXY_PASSWORD = "Proxy-Pass"
 # Works like the agent's control program, and logs the arguments it was called with.
 CONTROL = """\
 #!/bin/sh
@@ -39,6 +43,23 @@ echo "$@" >> {log}
 test "$2" != status || cat {status}
 """
 # Runs in its own process, like another program that has only the file.
+# A Python of the host that notes where the secret is while a module has it, and kills the module at its first write.
+WATCHING_PYTHON = """\
+#!{python}
+import contextlib, json, os, pathlib, subprocess, sys
+payload = sys.stdin.buffer.read()
+environ = dict(os.environ)
+if {secret!r} in payload:
+    seen = []
+    for path in pathlib.Path("/proc").glob("[0-9]*/*"):
+        if path.name in ("cmdline", "environ"):
+            with contextlib.suppress(OSError):
+                seen += [str(path)] if {secret!r} in path.read_bytes() else []
+    pathlib.Path({evidence!r}).write_text(json.dumps(seen))
+    environ["PYTHONPATH"] = {folder!r}
+sys.exit(subprocess.run([sys.executable, *sys.argv[1:]], input=payload, env=environ).returncode)
+"""
+KILLING = "import os, signal\nos.fsync = lambda _file: os.kill(os.getpid(), signal.SIGKILL)\n"
 PRINT_CALLER = "import boto3; print(boto3.client('sts').get_caller_identity()['Arn'])"
 
 
@@ -151,7 +172,7 @@ def test_a_key_is_delivered_and_never_shown(controller: Controller, store: str) 
     assert stat.S_IMODE(host.file.stat().st_mode) == 0o600
     assert host.config.read_text().startswith(SHIPPED)
     assert tomllib.loads(host.config.read_text()) == {
-        "proxy": {"http_proxy": "http://proxy:3128"},
+        "proxy": {"http_proxy": "http://user:Proxy-Pass@proxy:3128"},
         "credentials": {"shared_credential_profile": SECTION, "shared_credential_file": str(host.file)},
     }
     assert host.agent_actions() == ["stop", "start"]
@@ -164,11 +185,79 @@ def test_a_key_is_delivered_and_never_shown(controller: Controller, store: str) 
 
     secret = keys["AWS_SECRET_ACCESS_KEY"]
     for play in (predicted, done, again):
-        assert secret not in play.output
-        assert secret not in json.dumps([each.result for each in play.results])
+        shown = play.output + json.dumps([each.result for each in play.results])
+        assert [hidden for hidden in (secret, PROXY_PASSWORD) if hidden in shown] == []
     key_files = {host.file, *controller.credentials.rglob("*")}
     other_files = [path for path in controller.home.rglob("*") if path.is_file() and path not in key_files]
     assert [path for path in other_files if secret in path.read_text(errors="replace")] == []
+
+
+def files_with(secret: str, controller: Controller) -> dict[Path, int]:
+    """The files below the home directory that have a secret, with their modes, without those where it is saved."""
+    files = [
+        path for path in controller.home.rglob("*") if path.is_file() and controller.credentials not in path.parents
+    ]
+    return {path: stat.S_IMODE(path.stat().st_mode) for path in files if secret in path.read_text(errors="replace")}
+
+
+def test_a_module_that_is_killed_leaves_the_key_nowhere_but_in_an_unfinished_file(controller: Controller) -> None:
+    host = Host.with_agent(controller)
+    keys = create_user(controller.aws, USER)
+    secret = keys["AWS_SECRET_ACCESS_KEY"]
+    save_key(controller, "ssm", USER, keys)
+    evidence, python = controller.home / "evidence", controller.home / "python"
+    controller.file("sitecustomize.py", KILLING)
+    places = {"evidence": str(evidence), "folder": str(controller.home)}
+    python.write_text(WATCHING_PYTHON.format(python=sys.executable, secret=secret.encode(), **places))
+    python.chmod(0o755)
+    killed = deliver(
+        host, "ssm", "-vvvv", "-e", f"ansible_python_interpreter={python}", env={"TMPDIR": str(controller.home)}
+    ).assert_failed()
+    assert json.loads(evidence.read_text()) == []
+    python.unlink()
+    assert files_with(secret, controller) == {host.root / "etc" / ".cwagent.credentials.new": 0o600}
+    assert secret not in killed.output
+    deliver(host, "ssm").assert_succeeded()
+    assert files_with(secret, controller) == {host.file: 0o600}
+
+
+def test_a_key_that_would_be_written_to_a_temporary_file_is_refused(controller: Controller) -> None:
+    host = Host.with_agent(controller)
+    keys = create_user(controller.aws, USER)
+    save_key(controller, "file", USER, keys)
+    sudo = controller.home / "sudo"
+    sudo.write_text("#!/bin/sh\necho 'sudo: sorry, you must have a tty to run sudo' >&2\nexit 1\n")
+    sudo.chmod(0o755)
+    options = {"user": USER, "directory": str(controller.credentials), "path": str(host.file)}
+    on = {"ansible_pipelining": True}
+    become = {**on, "ansible_become": True, "ansible_become_user": "nobody"}
+    cases: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+        "pipelining is off": ({}, {}),
+        "become method su": ({}, {**become, "ansible_become_method": "su"}),
+        "requiretty": ({}, {**become, "ansible_become_method": "sudo", "ansible_become_exe": str(sudo)}),
+        "content is set by the controller": ({"content": "text"}, on),
+        "user is required": ({"user": ""}, on),
+    }
+    module = "cwagent.iam.cwagent_credentials_file"
+    tasks = [
+        {"name": name, module: options | more, "vars": variables, "ignore_errors": True}
+        for name, (more, variables) in cases.items()
+    ]
+    playbook = controller.file("refused.yml", [{"hosts": "all", "gather_facts": False, "tasks": tasks}])
+    inventory = controller.inventory({"fleet": {"db1": {}}})
+    env = {"ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)}
+    refused = controller.play(inventory, playbook, env=env).assert_succeeded()
+    assert {each.task: each.outcome for each in refused.results} == dict.fromkeys(cases, "ignored")
+    assert [each.task for each in refused.results if each.task not in each.result["msg"]] == []
+    messages = {each.task: each.result["msg"] for each in refused.results}
+    assert "ansible_pipelining" in messages["pipelining is off"]
+    assert "pipelining = true" in messages["pipelining is off"]
+    for setting in ("ANSIBLE_KEEP_REMOTE_FILES", "ANSIBLE_DEBUG"):
+        kept = deliver(host, "file", env={setting: "1"}).assert_failed()
+        assert f"Unset {setting}" in kept.words
+        assert keys["AWS_SECRET_ACCESS_KEY"] not in kept.output
+    assert "pipelining is off" in deliver(host, "file", "-e", "ansible_pipelining=false").assert_failed().message
+    assert not host.file.exists()
 
 
 def test_state_absent_removes_the_key_and_the_configuration(controller: Controller) -> None:
@@ -176,7 +265,10 @@ def test_state_absent_removes_the_key_and_the_configuration(controller: Controll
     save_key(controller, "file", USER, create_user(controller.aws, USER))
     deliver(host, "file").assert_succeeded()
     host.agent_actions()
-    assert len(deliver(host, "file", onprem_credentials_state="absent").assert_succeeded().changed_tasks) == 3
+    assert deliver(host, "file", onprem_credentials_state="absent").assert_succeeded().changed_tasks == [
+        MANAGE,
+        RESTART,
+    ]
     assert not host.file.exists()
     assert host.config.read_text() == SHIPPED
     assert host.agent_actions() == ["stop", "start"]
@@ -193,10 +285,7 @@ def test_a_new_key_is_delivered_with_and_without_native_jinja(controller: Contro
     save_key(controller, "file", USER, create_user(controller.aws, USER))
     host.agent_actions()
     replaced = deliver(host, "file", env={"ANSIBLE_JINJA2_NATIVE": native}).assert_succeeded()
-    assert replaced.changed_tasks == [
-        "cwagent.iam.onprem_credentials : Save the access key on the host",
-        "cwagent.iam.onprem_credentials : Restart the agent",
-    ]
+    assert replaced.changed_tasks == [MANAGE, RESTART]
     assert host.caller().endswith(f":user/{USER}")
     assert host.agent_actions() == ["stop", "start"]
 
@@ -256,12 +345,14 @@ def test_the_reason_why_the_file_cannot_be_written_is_shown(controller: Controll
 
 
 def test_an_invalid_common_configuration_is_an_error_and_is_kept(controller: Controller) -> None:
-    """The access key is delivered before that, and the agent is restarted for it."""
+    """It is found before the access key is delivered."""
     host = Host.with_agent(controller, config="[proxy\n")
     save_key(controller, "file", USER, create_user(controller.aws, USER))
-    assert "common-config.toml is not valid TOML" in deliver(host, "file").assert_failed().message
+    message = deliver(host, "file").assert_failed().message
+    assert f"{host.config} cannot be changed: It is not valid TOML" in message
     assert host.config.read_text() == "[proxy\n"
-    assert host.agent_actions() == ["stop", "start"]
+    assert not host.file.exists()
+    assert host.agent_actions() == []
 
 
 def test_other_credentials_settings_are_kept_with_state_absent(controller: Controller) -> None:
@@ -285,7 +376,7 @@ class TestSite:
         second = Host(controller, controller.home / "second")
         predicted = self.play(host, "site", "--check", cwagent_deliver_credentials="true").assert_succeeded()
         # Although the access key does not exist yet.
-        assert "cwagent.iam.onprem_credentials : Save the access key on the host" in predicted.changed_tasks
+        assert MANAGE in predicted.changed_tasks
         assert not host.file.exists()
         blank = {"cwagent_credentials_store": "", "cwagent_credentials_prefix": ""}
         self.play(host, cwagent_deliver_credentials="false", **blank).assert_succeeded()

@@ -33,6 +33,8 @@ pytestmark = pytest.mark.main_job
 
 CONFIG = {"agent": {"metrics_collection_interval": 60}, "metrics": {"metrics_collected": {"mem": {}}}}
 APP = "shop-app"
+ENVIRONMENT = {"HTTPS_PROXY": "http://user:Proxy-Pass@proxy:3128", "MY_SECRET": "My-Se/CrEt"}
+"""What the admin instance needs besides, which is used for no emulator."""
 ADMIN_INLINE = [WINDOW_POLICY]
 """The inline policies of the admin principals: the closed admin window."""
 USERS = {
@@ -71,13 +73,15 @@ def job(shared_controller: Controller) -> Job:
     associate(aws, admin, APP)
     credentials = create_user(aws, "controller", policy="AdministratorAccess")
     shared_controller.file("agent.json", CONFIG)
+    admin_host = shared_controller.instance_host(admin)
+    admin_host["store_config_environment"].update(ENVIRONMENT)
     inventory = shared_controller.inventory(
         {
             "ec2_servers": {
                 "web1": shared_controller.instance_host(web1),
                 "web2": shared_controller.instance_host(web2),
             },
-            "ec2_admin": {"admin1": shared_controller.instance_host(admin)},
+            "ec2_admin": {"admin1": admin_host},
             "onprem_servers": {"db1": {}, "db2": {}},
             "onprem_admin": {"ops1": {}},
         }
@@ -99,6 +103,13 @@ def job(shared_controller: Controller) -> Job:
     after = snapshot(aws)
     ids = {"admin1": admin, "web1": web1, "web2": web2}
     return Job(shared_controller, ids, credentials, before, predicted, after_check, saved_in_check, done, after, run())
+
+
+def test_the_environment_of_the_instance_is_not_shown(job: Job) -> None:
+    for play in (job.predicted, job.done, job.again):
+        shown = play.output + json.dumps([each.result for each in play.results])
+        assert [value for value in ENVIRONMENT.values() if value in shown] == []
+        assert "Proxy-Pass" not in shown
 
 
 def test_check_mode_writes_nothing_and_does_not_fail(job: Job) -> None:

@@ -14,6 +14,7 @@ from harness import (
     SERVER_ROLE,
     SERVER_USER,
     Controller,
+    Play,
 )
 
 
@@ -25,12 +26,12 @@ def play_of(hosts: str, *roles: dict[str, Any]) -> dict[str, Any]:
     return {"hosts": hosts, "gather_facts": False, "roles": list(roles)}
 
 
-def run(controller: Controller, inventory: Path, *plays: dict[str, Any]) -> Any:
+def run(controller: Controller, inventory: Path, *plays: dict[str, Any], check: bool = False) -> Play:
     folder = controller.home / "elsewhere"
     folder.mkdir(exist_ok=True)
     playbook = controller.file("elsewhere/playbook.yml", list(plays))
     env = {"ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)}
-    return controller.play(inventory, playbook, env=env, cwd=folder)
+    return controller.play(inventory, playbook, *(["--check"] if check else []), env=env, cwd=folder)
 
 
 def test_roles_on_their_hosts_with_required_variables_only(controller: Controller) -> None:
@@ -56,6 +57,28 @@ def test_roles_on_their_hosts_with_required_variables_only(controller: Controlle
     assert {path.name for path in saved.iterdir()} == {f"{name}.credentials" for name in (SERVER_USER, ADMIN_USER)}
 
 
+def test_hosts_with_their_own_values_are_all_served(controller: Controller) -> None:
+    """A play on several hosts makes one call for those with the same values, and one for each where they differ."""
+    aws = controller.aws
+    ids = aws.instances(2)
+    hosts = {name: controller.instance_host(each) for name, each in zip("ab", ids, strict=True)}
+    inventory = controller.inventory({"fleet": hosts})
+    roles = [
+        role("onprem_server", onprem_server_users=["agent-{{ inventory_hostname }}", "shared"]),
+        role("onprem_admin", onprem_admin_users=["admin-{{ inventory_hostname }}"]),
+        role("ec2_server", ec2_server_name="Server-{{ inventory_hostname }}"),
+        role("ec2_admin", ec2_admin_name="Admin-{{ inventory_hostname }}"),
+    ]
+    predicted = run(controller, inventory, play_of("cwagent_fleet", *roles), check=True).assert_succeeded()
+    done = run(controller, inventory, play_of("cwagent_fleet", *roles)).assert_succeeded()
+    assert sorted(predicted.outcomes) == sorted(done.outcomes)
+    after = snapshot(aws)
+    assert after["users"].keys() == {"agent-a", "agent-b", "shared", "admin-a", "admin-b"}
+    assert after["roles"].keys() == {"Server-a", "Server-b", "Admin-a", "Admin-b"}
+    assert after["associations"] == {ids[0]: "Server-a", ids[1]: "Server-b"}
+    assert done.writes.count("CreateAccessKey") == len(after["users"])
+
+
 def test_roles_on_localhost_with_other_names_and_instances(controller: Controller) -> None:
     aws = controller.aws
     [instance] = aws.instances(1)
@@ -75,3 +98,15 @@ def test_roles_on_localhost_with_other_names_and_instances(controller: Controlle
     run(controller, controller.inventory({}), play_of("localhost", *absent)).assert_succeeded()
     after = snapshot(aws)
     assert (after["roles"], after["instance_profiles"], after["users"], after["associations"]) == ({}, {}, {}, {})
+
+
+def test_files_in_an_execution_environment_are_refused_before_the_first_write(controller: Controller) -> None:
+    """By site.yml before its roles on EC2, and by the role alone."""
+    [instance] = controller.aws.instances(1)
+    groups = {"ec2_servers": {"web1": {"instance_id": instance}}, "onprem_servers": {"db1": {}}}
+    inventory = controller.inventory(groups)
+    container = {"LAUNCHED_BY_RUNNER": "1", "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)}
+    playbook = controller.file("role.yml", [play_of("localhost", role("onprem_server"))])
+    for refused in (controller.play(inventory, name, env=container) for name in ("site", playbook)):
+        assert "credentials.store: this is an execution environment" in refused.assert_failed().message
+        assert refused.calls == []

@@ -25,13 +25,6 @@ EQUIVALENT: dict[str, list[tuple[str, str, str]]] = {
             "what is attached is managed",
         ),
     ],
-    "filter/common_config.py": [
-        (
-            "lines[section.start + 1 : section.start + 1] = [",
-            "lines[section.start + 1 : section.start // 1] = [",
-            "a slice that ends before it begins is empty too",
-        ),
-    ],
     "module_utils/_user/plan.py": [
         (
             "_remove_from_group(current.name, group) for group in sorted(current.user.groups - planned.user.groups)",

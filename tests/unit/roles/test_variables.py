@@ -15,6 +15,8 @@ ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
 EXPRESSIONS = ("when", "that", "changed_when", "failed_when", "until")
 BECOME = "ansible_become"
 """A variable of Ansible that overrides the task keyword become."""
+PIPELINING = {"ansible_pipelining", "ansible_ssh_pipelining"}
+"""Variables of Ansible that override its settings: an access key must not be in a temporary file on the host."""
 MAGIC_VARIABLES = {"groups", "hostvars", "inventory_hostname", "inventory_dir", "playbook_dir", "lookup", "omit"}
 """Variables that Ansible sets, in addition to ansible_*."""
 HOST_VARIABLES = {"instance_id", "placement", "cwagent_region"}
@@ -84,7 +86,7 @@ def test_roles_set_and_read_only_their_own_variables(role: str) -> None:
     options = {option for entry in specs["argument_specs"].values() for option in entry["options"]}
     assert [option for option in options if not option.startswith(f"{role}_")] == []
     own = (f"{role}_", f"__{role}_")
-    assert {name for name in variables_set_in(settings, work) if not name.startswith(own)} <= {BECOME}
+    assert {name for name in variables_set_in(settings, work) if not name.startswith(own)} <= {BECOME, *PIPELINING}
     read = variables_read_in(settings) | variables_read_in(work)
     assert {
         name for name in read - MAGIC_VARIABLES - HOST_VARIABLES if not name.startswith((*own, "ansible_"))

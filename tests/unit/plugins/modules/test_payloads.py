@@ -6,11 +6,14 @@ import pytest
 from import_graph import NAMESPACE, PLUGINS, closure, imported_modules
 
 MODULES = sorted(PLUGINS.glob("modules/*.py"))
+# It calls no AWS API, but what all resources are made of has the type of the gateway.
+UNUSED = {"cwagent_credentials_file": {"_aws.py"}}
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)
 def test_no_file_is_sent_for_the_type_checker_alone(module):
-    assert closure(module) == closure(module, type_checking=False)
+    superfluous = closure(module) - closure(module, type_checking=False)
+    assert {path.name for path in superfluous} == UNUSED.get(module.stem, set())
 
 
 def test_imports_for_the_type_checker_can_be_excluded(tmp_path):

@@ -237,6 +237,16 @@ def test_files_are_fine_in_a_container_that_may_save_nothing(name, monkeypatch):
     assert problems_of() == []
 
 
+@pytest.mark.parametrize("name", CONTAINER_VARIABLES)
+def test_files_in_a_container_must_be_allowed_where_keys_are_saved(name, monkeypatch):
+    monkeypatch.setenv(name, "1")
+    [problem] = problems_of(requires=["key_store"])
+    assert problem.startswith("cwagent_credentials_dir: credentials.store: this is an execution environment")
+    for variables in ({"cwagent_credentials_force": True}, {"cwagent_credentials_store": "ssm"}):
+        assert problems_of(controller=variables, requires=["key_store"]) == []
+    assert problems_of({"ec2_admin": ["adm"]}, requires=["key_store"]) == []  # there are no keys
+
+
 def test_a_third_value_of_a_variable_is_not_reported_again():
     hosts = {name: {**more, "cwagent_tags": {"a": name}} for name, more in {"web": WEB, "adm": ADMIN, "db": {}}.items()}
     assert len(problems_of(hosts=hosts)) == 1

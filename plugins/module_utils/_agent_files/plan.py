@@ -1,0 +1,148 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Plans the files of the agent on a host: its credentials file, and the settings that name it. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_files import format as config_format
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Plan, Step
+
+CREDENTIALS_MODE = 0o600
+CONFIG_MODE = 0o644
+ITEM = "files"
+WRITE, DELETE, CREATE_FOLDER = "file:Write", "file:Delete", "file:CreateFolder"
+
+
+@dataclass(frozen=True)
+class File:
+    """A file with its content. :param uid, gid: its owner and group; ``None`` in a plan for those of the process."""
+
+    text: str = field(repr=False)
+    mode: int
+    uid: int | None
+    gid: int | None
+
+
+@dataclass(frozen=True)
+class State:
+    """The files as they are. :param missing_folders: those that have to be created for them, outermost first."""
+
+    credentials: File | None
+    config: File | None
+    unfinished: bool = False
+    missing_folders: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Desired:
+    """What the user wants of the files.
+
+    :param credentials: the path of the credentials file.
+    :param config: the path of the agent's common configuration; ``None`` leaves it as it is.
+    :param text: the content of the credentials file; ``None`` removes the file.
+    :param uid, gid: the owner and group of the credentials file; ``None`` keeps them.
+    """
+
+    credentials: str
+    config: str | None
+    profile: str
+    text: str | None = field(repr=False)
+    uid: int | None = None
+    gid: int | None = None
+
+
+def plan(current: State, desired: Desired) -> Plan[State]:
+    """Plan the way to the desired files.
+
+    The settings follow the file that they name, and go before it.
+
+    :raises CwagentError: the agent's common configuration cannot be changed.
+    """
+    planned = planned_state(current, desired)
+    steps = [_create_folder(path) for path in current.missing_folders if desired.text is not None]
+    if desired.text is None:
+        steps += _config_steps(current, planned, desired)
+        steps += [_delete(desired.credentials)] if current.credentials or current.unfinished else []
+    else:
+        if planned.credentials != current.credentials:
+            steps.append(
+                _write("write the access key to", desired.credentials, current.credentials, planned.credentials)
+            )
+        steps += _config_steps(current, planned, desired)
+    return Plan(current, planned, {ITEM: steps})
+
+
+def planned_state(current: State, desired: Desired) -> State:
+    """Return the state after the plan was applied.
+
+    :raises CwagentError: the agent's common configuration cannot be changed.
+    """
+    config = _planned_config(current.config, desired)
+    if desired.text is None:
+        return replace(current, credentials=None, config=config, unfinished=False)
+    before = current.credentials
+    credentials = File(
+        desired.text,
+        CREDENTIALS_MODE,
+        before.uid if before and desired.uid is None else desired.uid,
+        before.gid if before and desired.gid is None else desired.gid,
+    )
+    return State(credentials, config, current.unfinished and credentials == before)
+
+
+def _planned_config(current: File | None, desired: Desired) -> File | None:
+    if desired.config is None:
+        return current
+    before = current or File("", CONFIG_MODE, None, None)
+    try:
+        if desired.text is None:
+            text = config_format.remove_credentials(before.text, desired.credentials)
+        else:
+            text = config_format.set_credentials(before.text, desired.profile, desired.credentials)
+    except CwagentError as error:
+        raise CwagentError(f"{desired.config} cannot be changed: {error} Nothing was changed.") from error
+    return replace(before, text=text) if text != before.text else current
+
+
+def _config_steps(current: State, planned: State, desired: Desired) -> list[Step]:
+    if planned.config == current.config or desired.config is None:
+        return []
+    what = "remove the credentials file from" if desired.text is None else "set the credentials file in"
+    return [_write(what, desired.config, current.config, planned.config)]
+
+
+def _write(what: str, path: str, before: File | None, after: File | None) -> Step:
+    kind = Kind.UPDATE if before else Kind.CREATE
+    return Step(kind, WRITE, {"path": path}, f"{what} {path}", context=after)
+
+
+def _delete(path: str) -> Step:
+    return Step(Kind.DELETE, DELETE, {"path": path}, f"delete {path}")
+
+
+def _create_folder(path: str) -> Step:
+    return Step(Kind.CREATE, CREATE_FOLDER, {"path": path}, f"create folder {path}")
+
+
+def to_diff(state: State, desired: Desired) -> dict[str, Any]:
+    """Render a state for the diff: nothing of a file's content but the two settings that name the credentials file."""
+    key, config = state.credentials, state.config
+    shown: dict[str, Any] = {
+        "credentials_file": None
+        if key is None
+        else {
+            "path": desired.credentials,
+            "access_key": "the saved one" if key.text == desired.text else "not the saved one",
+            "mode": f"{key.mode:04o}",
+            "owner": key.uid,
+            "group": key.gid,
+        }
+    }
+    if desired.config is not None:
+        shown["common_config"] = config_format.read_settings(config.text) if config else {}
+    return shown

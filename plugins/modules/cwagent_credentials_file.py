@@ -1,0 +1,192 @@
+#!/usr/bin/python
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: cwagent_credentials_file
+version_added: 1.0.0
+short_description: Deliver the saved access key of an IAM user to a host
+description:
+  - Reads the access key that P(cwagent.iam.cwagent_iam_user#module) saved for a user, on the controller, and writes it
+    to a credentials file on the host.
+  - Sets that file in the section C([credentials]) of the agent's C(common-config.toml). The rest of that file is kept
+    as it is, including comments, order and line ends.
+  - The access key and the content of both files are in no output at any verbosity, in no diff and in no argument of a
+    process.
+  - Ansible would write the options of a module to a temporary file on the host, where they stay if the task is killed.
+    So this module requires pipelining, and fails where that is off or impossible. The role
+    P(cwagent.iam.onprem_credentials#role) sets it; in other tasks, set the variable C(ansible_pipelining), or
+    C(pipelining = true) in C(ansible.cfg).
+  - Both files are written atomically. A task that is killed in the middle of that can leave an unfinished file beside
+    the credentials file, with the same owner and mode 0600; the next one replaces it.
+author: cwagent.iam contributors (@cwagent)
+options:
+  user:
+    description:
+      - The name of the user whose access key is delivered.
+      - Required with O(state=present).
+    type: str
+  store:
+    description:
+      - Where the access key is saved. V(file) is a file C(<user name>.credentials) on the controller, V(ssm) a
+        parameter of Systems Manager, V(secretsmanager) a secret of Secrets Manager.
+      - The controller reads parameters and secrets with the AWS credentials of its environment.
+    type: str
+    choices: [file, ssm, secretsmanager]
+    default: file
+  directory:
+    description: The folder on the controller with the files, for O(store=file).
+    type: path
+    default: ~/.cwagent/credentials
+  prefix:
+    description: The beginning of the parameters' and secrets' names; the name of the user follows.
+    type: str
+    default: /cwagent/credentials/
+  profile:
+    description: The profile, both in the saved file and in the file on the host.
+    type: str
+    default: AmazonCloudWatchAgent
+  region:
+    description:
+      - The region of the parameter or secret. The default is the region of the controller's environment.
+      - The file on the host has the region that is saved with the access key.
+    type: str
+  assume_created:
+    description:
+      - Whether an earlier task has just created the access key. Check mode has not created it, and with V(true) reports
+        that the host would get it.
+    type: bool
+    default: false
+  path:
+    description:
+      - The absolute path of the credentials file on the host. Its mode is 0600.
+      - A symbolic link is refused. Missing folders are created.
+    type: path
+    required: true
+  owner:
+    description: The owner of the credentials file, by name or number. The default does not change it.
+    type: str
+  group:
+    description: The group of the credentials file, by name or number. The default does not change it.
+    type: str
+  common_config:
+    description:
+      - The absolute path of the agent's C(common-config.toml) on the host. A missing file is created.
+      - Without it, only the credentials file is managed.
+      - Fails before the first change if the file is not valid TOML, which the agent could not read either, or if it
+        cannot be changed in place, for example because the settings are in an inline table.
+    type: path
+  content:
+    description: Set by the controller, which reads the access key. A task must not set it.
+    type: str
+  state:
+    description:
+      - Whether the host has the access key.
+      - With V(absent), the file and the agent's settings that name it are removed. Settings that name another file are
+        not changed.
+    type: str
+    choices: [present, absent]
+    default: present
+attributes:
+  check_mode:
+    description: Can run in check mode and return the changed status it would have without modifying the target.
+    details: A missing saved access key is not an error then, since a real run would have created it before.
+    support: full
+  diff_mode:
+    description: Returns details on what has changed, or would change in check mode, when in diff mode.
+    details: The diff has nothing of the files but the agent's two settings.
+    support: full
+  idempotent:
+    description: A second run with the same options changes nothing and makes no API call that writes.
+    support: full
+seealso:
+  - module: cwagent.iam.cwagent_iam_user
+  - plugin: cwagent.iam.saved_credentials
+    plugin_type: lookup
+"""
+
+EXAMPLES = r"""
+- name: Deliver the access key of this host
+  cwagent.iam.cwagent_credentials_file:
+    user: "CloudWatchAgentServerUser-{{ inventory_hostname }}"
+    store: ssm
+    path: /etc/cwagent.credentials
+    owner: root
+    group: root
+    common_config: /opt/aws/amazon-cloudwatch-agent/etc/common-config.toml
+  become: true
+  vars:
+    ansible_pipelining: true
+"""
+
+RETURN = r"""
+steps:
+  description:
+    - The steps that were taken, or would be taken in check mode.
+    - If the task failed, all planned steps, or none if it failed before the first one. RV(done) and RV(not_done) say
+      which were taken.
+  returned: always
+  type: list
+  elements: str
+  sample: ["write the access key to /etc/cwagent.credentials"]
+counts:
+  description: How many of the RV(steps) create, update and delete something.
+  returned: when a plan was made
+  type: dict
+  sample: {create: 1, update: 0, delete: 0}
+done:
+  description: The steps that were taken before the task failed.
+  returned: when the task failed after a plan was made
+  type: list
+  elements: str
+  sample: []
+not_done:
+  description: The steps that were not taken, the failed one first.
+  returned: when a step failed
+  type: list
+  elements: str
+  sample: ["write the access key to /etc/cwagent.credentials"]
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.options import desired_files
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.resource import FilesResource
+from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+
+SPEC: dict[str, dict[str, Any]] = {
+    "user": {"type": "str"},
+    "store": {"type": "str", "choices": ["file", "ssm", "secretsmanager"], "default": "file"},
+    "directory": {"type": "path", "default": "~/.cwagent/credentials"},
+    "prefix": {"type": "str", "default": "/cwagent/credentials/"},
+    "profile": {"type": "str", "default": "AmazonCloudWatchAgent"},
+    "region": {"type": "str"},
+    "assume_created": {"type": "bool", "default": False},
+    "path": {"type": "path", "required": True},
+    "owner": {"type": "str"},
+    "group": {"type": "str"},
+    "common_config": {"type": "path"},
+    "content": {"type": "str", "no_log": True},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+}
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
+    try:
+        result = converge(FilesResource(desired_files(module.params, module.check_mode)), module.check_mode, None)
+    except CwagentError as error:
+        details = {"changed": False, "steps": [], **error.details}
+        module.fail_json(msg=str(error), **{key: value for key, value in details.items() if key != "warnings"})
+    del result["warnings"]
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

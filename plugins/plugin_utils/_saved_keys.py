@@ -1,0 +1,58 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether the access keys of users can be saved where a run is to save them, as the module would find out later."""
+
+from __future__ import annotations
+
+import os.path
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.options import key_store
+from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import typed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+PROFILE = "AmazonCloudWatchAgent"
+
+
+def check_key_store(
+    store: str, directory: str, prefix: str, users: Sequence[str], region: str | None, *, allow_ephemeral: bool
+) -> None:
+    """Check where keys are saved, without AWS.
+
+    :param allow_ephemeral: whether files can be used in a container that is deleted after the job.
+    :raises InvalidInput: the keys cannot be saved there.
+    """
+    credentials = {
+        "store": store,
+        "directory": directory,
+        "prefix": prefix,
+        "kms_key_id": None,
+        "profile": PROFILE,
+        "allow_ephemeral": allow_ephemeral,
+    }
+    no_aws: Any = None  # it is not asked
+    key_store({"credentials": credentials, "state": "present", "name": users}, region, no_aws)
+
+
+def check_role_key_store(role: str, options: Mapping[str, Mapping[str, Any]], values: Mapping[str, Any]) -> None:
+    """Check where a role saves keys; nothing for a role that saves none.
+
+    :param options: of the role's argument specs.
+    :param values: of its variables, which are valid by their types.
+    :raises InvalidInput: the keys cannot be saved there.
+    """
+    name = f"{role}_credentials_allow_ephemeral"
+    if name not in options or values.get(f"{role}_state") == "absent":
+        return
+    by_region = values.get(f"{role}_users_by_region") or {"": values.get(f"{role}_users", [])}
+    check_key_store(
+        values[f"{role}_credentials_store"],
+        os.path.expanduser(values[f"{role}_credentials_directory"]),  # noqa: PTH111  it does not fail without a home
+        values[f"{role}_credentials_prefix"],
+        [user for users in by_region.values() for user in users],
+        None,
+        allow_ephemeral=bool(typed(name, options[name], values[name])),
+    )

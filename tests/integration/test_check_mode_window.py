@@ -1,0 +1,61 @@
+"""Check mode of site.yml predicts every task of a real run in which the admin window is switched off or on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from emulator.snapshot import snapshot
+from harness import ADMIN_ROLE, ADMIN_USER, WINDOW_POLICY, Controller, Play
+
+
+class Account:
+    """An account with an EC2 admin instance and an on-premises admin user."""
+
+    def __init__(self, controller: Controller) -> None:
+        admin, web = controller.aws.instances(2)
+        self.controller = controller
+        self.inventory = controller.inventory(
+            {
+                "ec2_servers": {"web1": controller.instance_host(web)},
+                "ec2_admin": {"admin1": controller.instance_host(admin)},
+                "onprem_admin": {"ops1": {}},
+            }
+        )
+
+    def play(self, *arguments: str, **variables: Any) -> Play:
+        more = {"cwagent_credentials_dir": str(self.controller.credentials), **variables}
+        return self.controller.play(self.inventory, "site", *arguments, **more).assert_succeeded()
+
+    def config(self, interval: int) -> str:
+        return str(self.controller.file(f"{interval}.json", {"agent": {"metrics_collection_interval": interval}}))
+
+    def windows(self) -> list[bool]:
+        iam = self.controller.aws.client("iam")
+        found = [
+            iam.list_role_policies(RoleName=ADMIN_ROLE)["PolicyNames"],
+            iam.list_user_policies(UserName=ADMIN_USER)["PolicyNames"],
+        ]
+        return [WINDOW_POLICY in names for names in found]
+
+
+@pytest.fixture(scope="module")
+def account(shared_controller: Controller) -> Account:
+    account = Account(shared_controller)
+    account.play(cwagent_config_file=account.config(1))
+    return account
+
+
+# In this order: each begins with what the one before has left.
+@pytest.mark.parametrize(("window", "interval"), [(False, 2), (True, 3)])
+def test_check_mode_is_exact(account: Account, window: bool, interval: int) -> None:
+    assert account.windows() == [not window] * 2
+    variables = {"cwagent_admin_window": window, "cwagent_config_file": account.config(interval)}
+    before = snapshot(account.controller.aws)
+    predicted = account.play("--check", **variables)
+    assert predicted.writes == []
+    assert snapshot(account.controller.aws) == before
+    done = account.play(**variables)
+    assert account.windows() == [window] * 2
+    assert predicted.outcomes == done.outcomes
+    assert [each.task for each in done.results if each.changed]

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_files import plan as files_plan
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.plan import Desired, File, State
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+
+KEY, CONFIG, PROXY = "/etc/key", "/etc/config.toml", '[proxy]\nhttp_proxy = "http://user:Se/CrEt@proxy"\n'
+SETTINGS = f'[credentials]\n    shared_credential_profile = "P"\n    shared_credential_file = "{KEY}"\n'
+NOTHING = State(None, None)
+PRESENT = Desired(KEY, CONFIG, "P", "text", 0, 0)
+ABSENT = replace(PRESENT, text=None, uid=None, gid=None)
+DONE = State(File("text", 0o600, 0, 0), File(SETTINGS, 0o644, 5, 6))
+WRITE_KEY, SET = f"write the access key to {KEY}", f"set the credentials file in {CONFIG}"
+REMOVE, DELETE = f"remove the credentials file from {CONFIG}", f"delete {KEY}"
+
+
+def plan(current, desired):
+    made = files_plan.plan(current, desired)
+    # After its steps there is nothing left to do, but folders are only known as missing.
+    assert not files_plan.plan(made.planned, desired).has_changes
+    return made
+
+
+def key(**changes):
+    return replace(DONE, credentials=replace(DONE.credentials, **changes))
+
+
+@pytest.mark.parametrize(
+    ("current", "desired", "steps", "kinds"),
+    [
+        (NOTHING, PRESENT, [WRITE_KEY, SET], ["create", "create"]),
+        (DONE, PRESENT, [], []),
+        (key(text="other"), PRESENT, [WRITE_KEY], ["update"]),
+        (key(mode=0o644), PRESENT, [WRITE_KEY], ["update"]),
+        (key(uid=1), PRESENT, [WRITE_KEY], ["update"]),
+        (key(gid=1), PRESENT, [WRITE_KEY], ["update"]),
+        (key(uid=1, gid=2), replace(PRESENT, uid=None, gid=None), [], []),
+        (replace(DONE, config=None), PRESENT, [SET], ["create"]),
+        (replace(DONE, config=None), replace(PRESENT, config=None), [], []),
+        (replace(DONE, config=File("", 0o600, 1, 1)), PRESENT, [SET], ["update"]),
+        (
+            replace(NOTHING, missing_folders=("/a", "/a/b")),
+            PRESENT,
+            ["create folder /a", "create folder /a/b", WRITE_KEY, SET],
+            ["create"] * 4,
+        ),
+        (replace(NOTHING, missing_folders=("/a",)), ABSENT, [], []),
+        (NOTHING, ABSENT, [], []),
+        (DONE, ABSENT, [REMOVE, DELETE], ["update", "delete"]),
+        (replace(DONE, config=None), ABSENT, [DELETE], ["delete"]),
+        (DONE, replace(ABSENT, config=None), [DELETE], ["delete"]),
+        (replace(DONE, credentials=None), ABSENT, [REMOVE], ["update"]),
+        (State(None, None, unfinished=True), ABSENT, [DELETE], ["delete"]),
+    ],
+)
+def test_plan(current, desired, steps, kinds):
+    made = plan(replace(current), desired)
+    assert made.summaries == steps
+    assert [step.kind.value for step in made.all_steps] == kinds
+
+
+def test_what_is_written_keeps_owners_that_are_not_given_and_the_mode_of_the_configuration():
+    made = plan(State(File("x", 0o644, 7, 8), File(PROXY, 0o640, 9, 10)), replace(PRESENT, gid=None))
+    written = {step.arguments["path"]: step.context for step in made.all_steps}
+    assert written[KEY] == File("text", 0o600, 0, 8)
+    assert (written[CONFIG].mode, written[CONFIG].uid, written[CONFIG].gid) == (0o640, 9, 10)
+    assert written[CONFIG].text.startswith(PROXY)
+    assert written[CONFIG].text.endswith(SETTINGS)
+
+
+def test_a_new_file_has_the_owner_of_the_process_unless_one_is_given():
+    [written, config] = [step.context for step in plan(NOTHING, replace(PRESENT, uid=None, gid=None)).all_steps]
+    assert (written.mode, written.uid, written.gid) == (0o600, None, None)
+    assert (config.mode, config.uid, config.gid) == (0o644, None, None)
+
+
+def test_a_configuration_that_cannot_be_changed_is_an_error_before_the_first_step():
+    with pytest.raises(CwagentError, match=f"{CONFIG} cannot be changed: It is not valid TOML.*Nothing was changed"):
+        plan(replace(NOTHING, config=File("[proxy\n", 0o644, 0, 0)), PRESENT)
+
+
+def test_the_diff_and_the_state_have_nothing_of_the_content():
+    current = State(File("Se/CrEt", 0o644, 1, 2), File(PROXY, 0o644, 0, 0))
+    made = plan(current, replace(PRESENT, text="New/SeCrEt"))
+    before, after = (
+        files_plan.to_diff(state, replace(PRESENT, text="New/SeCrEt")) for state in (current, made.planned)
+    )
+    assert before == {
+        "credentials_file": {"path": KEY, "access_key": "not the saved one", "mode": "0644", "owner": 1, "group": 2},
+        "common_config": {},
+    }
+    assert after == {
+        "credentials_file": {"path": KEY, "access_key": "the saved one", "mode": "0600", "owner": 0, "group": 0},
+        "common_config": {"shared_credential_profile": "P", "shared_credential_file": KEY},
+    }
+    assert "rEt" not in repr((made, PRESENT))
+    assert files_plan.to_diff(NOTHING, ABSENT) == {"credentials_file": None, "common_config": {}}
+    assert files_plan.to_diff(NOTHING, replace(ABSENT, config=None)) == {"credentials_file": None}

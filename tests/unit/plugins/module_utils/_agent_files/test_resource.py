@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.options import desired_files
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.plan import Desired
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.resource import FilesResource
+from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
+
+PROXY = b'[proxy]\r\nhttp_proxy = "http://proxy"\r\n'
+
+
+@pytest.fixture
+def host(tmp_path):
+    return SimpleNamespace(
+        root=tmp_path,
+        key=tmp_path / "etc" / "key",
+        config=tmp_path / "etc" / "config.toml",
+        unfinished=tmp_path / "etc" / ".key.new",
+        desired=Desired(str(tmp_path / "etc" / "key"), str(tmp_path / "etc" / "config.toml"), "P", "text"),
+    )
+
+
+def manage(desired, check_mode=False):
+    return converge(FilesResource(desired), check_mode, None)
+
+
+def test_present_again_and_absent(host):
+    predicted = manage(host.desired, check_mode=True)
+    assert list(host.root.iterdir()) == []
+    done = manage(host.desired)
+    assert (done["steps"], done["diff"]) == (predicted["steps"], predicted["diff"])
+    assert (host.key.read_text(), stat.S_IMODE(host.key.stat().st_mode)) == ("text", 0o600)
+    assert stat.S_IMODE(host.config.stat().st_mode) == 0o644
+    assert sorted(path.name for path in host.key.parent.iterdir()) == ["config.toml", "key"]
+    assert not manage(host.desired)["changed"]
+    assert manage(replace(host.desired, text=None))["changed"]
+    assert not host.key.exists()
+    assert host.config.read_text() == ""
+    assert not manage(replace(host.desired, text=None))["changed"]
+
+
+def test_the_configuration_keeps_its_bytes_and_its_mode_and_a_link_to_it(host):
+    target = host.root / "target"
+    target.write_bytes(PROXY)
+    target.chmod(0o640)
+    host.key.parent.mkdir()
+    host.config.symlink_to(target)
+    manage(host.desired)
+    assert host.config.is_symlink()
+    assert target.read_bytes().startswith(PROXY + b"\r\n[credentials]\r\n")
+    assert stat.S_IMODE(target.stat().st_mode) == 0o640
+
+
+def test_an_unfinished_file_is_replaced_and_deleted(host):
+    host.key.parent.mkdir()
+    host.unfinished.write_text("half")
+    manage(host.desired)
+    assert not host.unfinished.exists()
+    host.key.unlink()
+    host.unfinished.write_text("half")
+    assert manage(replace(host.desired, text=None))["changed"]
+    assert not host.unfinished.exists()
+
+
+def test_a_link_beside_the_file_is_not_followed(host):
+    host.key.parent.mkdir()
+    other = host.root / "other"
+    host.unfinished.symlink_to(other)
+    manage(host.desired)
+    assert not other.exists()
+
+
+@pytest.mark.parametrize("text", [b"\xff", b"other"])
+def test_whatever_the_credentials_file_has_is_replaced(host, text):
+    host.key.parent.mkdir()
+    host.key.write_bytes(text)
+    host.key.chmod(0o666)
+    manage(host.desired)
+    assert (host.key.read_text(), stat.S_IMODE(host.key.stat().st_mode)) == ("text", 0o600)
+
+
+def test_what_is_not_a_regular_file_is_an_error(host):
+    host.key.parent.mkdir()
+    host.key.symlink_to(host.root / "other")
+    with pytest.raises(CwagentError, match="is a symbolic link"):
+        manage(host.desired)
+    host.key.unlink()
+    os.mkfifo(host.key)
+    with pytest.raises(CwagentError, match="is not a regular file"):
+        manage(host.desired)
+    host.key.unlink()
+    host.config.write_bytes(b"\xff")
+    with pytest.raises(CwagentError, match="is not UTF-8 text"):
+        manage(host.desired)
+    assert not host.key.exists()
+
+
+def test_a_file_that_cannot_be_read_or_written_is_an_error(host):
+    (host.root / "etc").write_text("a file")
+    with pytest.raises(CwagentError, match=r"Could not read .*Not a directory.*become"):
+        manage(host.desired)
+    host.config.parent.unlink()
+    host.unfinished.mkdir(parents=True)
+    with pytest.raises(CwagentError, match=r"Could not write the access key to .*become") as error:
+        manage(host.desired)
+    assert error.value.details["done"] == []
+
+
+def options(**changes):
+    params = {"path": "/key", "common_config": None, "profile": "P", "content": "text", "state": "present"}
+    return {**params, "owner": None, "group": None, **changes}
+
+
+def test_owners_are_names_or_numbers():
+    desired = desired_files(options(owner="root", group="0"), False)
+    assert (desired.uid, desired.gid) == (0, 0)
+    assert desired_files(options(owner="12345"), False).uid == 12345
+    assert desired_files(options(owner="no such user", state="absent"), False) == Desired("/key", None, "P", None)
+    with pytest.raises(InvalidInput, match="owner: there is no user 'no such user' on this host"):
+        desired_files(options(owner="no such user"), False)
+    with pytest.raises(InvalidInput, match="group: there is no group 'nobodies'"):
+        desired_files(options(group="nobodies"), False)
+
+
+def test_invalid_options():
+    for path in ("key", "/a\0b"):
+        with pytest.raises(InvalidInput, match="path must be an absolute path"):
+            desired_files(options(path=path), False)
+    with pytest.raises(InvalidInput, match="common_config must be an absolute path"):
+        desired_files(options(common_config="c"), False)
+    with pytest.raises(InvalidInput, match="There is no access key to write"):
+        desired_files(options(content=""), False)
+    assert desired_files(options(content=None), True).text == ""

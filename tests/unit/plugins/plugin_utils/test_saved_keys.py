@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import pytest
+import yaml
+from import_graph import PLUGINS
+
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.options import CONTAINER_VARIABLES
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.plugin_utils._saved_keys import check_role_key_store
+
+ROLES = ["onprem_server", "onprem_admin"]
+
+
+def check(role, **changes):
+    folder = PLUGINS.parent / "roles" / role
+    options = yaml.safe_load((folder / "meta/argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
+    defaults = yaml.safe_load((folder / "defaults/main.yml").read_text())
+    check_role_key_store(role, options, {**defaults, **{f"{role}_{name}": value for name, value in changes.items()}})
+
+
+@pytest.fixture(autouse=True)
+def home(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in CONTAINER_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("name", CONTAINER_VARIABLES)
+def test_a_role_refuses_files_in_a_container(role, name, monkeypatch):
+    check(role)
+    monkeypatch.setenv(name, "1")
+    for forced in (False, "no"):
+        with pytest.raises(InvalidInput, match="this is an execution environment"):
+            check(role, credentials_allow_ephemeral=forced)
+    for allowed in (True, "yes"):
+        check(role, credentials_allow_ephemeral=allowed)
+    check(role, credentials_store="ssm")
+    check(role, state="absent")
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_refuses_what_the_module_would_refuse(role, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InvalidInput, match="is not a folder"):
+        check(role, credentials_directory="~/file")
+    users = {"users": ["valid"], "users_by_region": {"us-east-1": ["a+b"]}}
+    with pytest.raises(InvalidInput, match=r"'/keys/a\+b' is not a valid parameter name"):
+        check(role, credentials_store="ssm", credentials_prefix="/keys/", **users)
+
+
+def test_other_roles_save_no_keys(monkeypatch):
+    monkeypatch.setenv(CONTAINER_VARIABLES[0], "1")
+    check("ec2_server")
