@@ -388,10 +388,12 @@ def blockers(current: State, desired: DesiredRole) -> list[str]:
 
 
 def _profiles_of_others(current: State, desired: DesiredRole) -> frozenset[str]:
-    """Return the names of the instance profiles that contain the role and are not deleted with it."""
-    profile = current.profile
+    """Return the names of the instance profiles that others created, or put a role of this collection in."""
+    profile, role = current.profile, current.role
     is_own = profile is None or profile.role != desired.name or is_created(profile.tags)
-    return current.other_profiles if is_own else current.other_profiles | {desired.profile}
+    # The profile of this name that somebody else made for a role of their own is no further reason to keep the role.
+    is_further = not is_own and role is not None and role.principal.is_created
+    return current.other_profiles | {desired.profile} if is_further else current.other_profiles
 
 
 def kept_warnings(current: State, desired: DesiredRole) -> list[str]:

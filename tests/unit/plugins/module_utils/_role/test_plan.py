@@ -327,6 +327,12 @@ ABSENT = {
         [],
         [NOT_CREATED, f"policy {UNMANAGED}"],
     ),
+    "a role of others in a profile of others": (
+        role_of_others(profile_of_others(state())),
+        desired_role(),
+        [DETACH_SERVER],
+        [NOT_CREATED],
+    ),
     "in a profile of others": (
         profile_of_others(state()),
         desired_role(),
