@@ -62,7 +62,7 @@ class SavedCredentials:
     :param pending: the record of an interrupted run, if any.
     :param belongs_to_other: whether the key is not one of the user's, and somebody else may need it.
     :param problem: why nothing can be saved there, in words; what is saved there is then unknown.
-    :param replaced_key_id: the access key that the saved one replaced, by the record that was saved with it.
+    :param replaced_key_id: the key that the saved one replaced when it was created, if any; it can be deleted already.
     """
 
     where: str

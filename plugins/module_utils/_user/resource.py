@@ -221,7 +221,8 @@ class UserResource(Resource[States]):
         # Saving would overwrite the other run's secret, of which there is no other copy.
         if store.read([name])[name].key_id != creation.saved_key_id:
             raise ContentionError(f"Another run saved an access key of user '{name}' in the meantime.")
-        store.save(name, key_id, secret, keep_previous=creation.keep_previous)
+        replaced = creation.saved_key_id if creation.saved_key_id in creation.existing else None
+        store.save(name, key_id, secret, replaced, keep_previous=creation.keep_previous)
 
     def _discard_key(self, name: str, key_id: str, error: CwagentError) -> str:
         """Delete a key that could not be saved. :returns: the error, and whether the key was deleted."""
