@@ -60,7 +60,6 @@ class WindowResource(Resource[Window]):
         """Read the window from IAM."""
         kind, name = self._desired.kind, self._desired.name
         identity = {f"{kind.title()}Name": name}
-        keys = ()
         answer = self._aws.find(
             f"iam:Get{kind.title()}Policy",
             f"read the admin window of {kind} '{name}'",
@@ -68,8 +67,7 @@ class WindowResource(Resource[Window]):
             PolicyName=WINDOW_POLICY,
             **identity,
         )
-        if answer and kind == "user":
-            keys = access_keys(self._aws, name)
+        keys = self._read_keys() if answer else ()
         if answer and not self._needs_tags(keys):
             return Window(self._aws.now, answer["PolicyDocument"], keys)
         # IAM answers with the same error whether the principal or the policy is missing.
@@ -77,16 +75,17 @@ class WindowResource(Resource[Window]):
         if found is None:
             return Window(self._aws.now, exists=False)
         tags = {tag["Key"]: tag["Value"] for tag in found[kind.title()].get("Tags", [])}
-        if kind == "user" and not answer:
-            keys = access_keys(self._aws, name)
         return Window(
             self._aws.now,
             answer["PolicyDocument"] if answer else None,
-            keys,
+            keys if answer else self._read_keys(),
             saved_key_id=tags.get(SAVED_KEY_TAG),
             is_marked=is_marked(tags),
             has_admin_policy=bool(answer) or self._has_admin_policy(tags),
         )
+
+    def _read_keys(self) -> tuple[AccessKey, ...]:
+        return access_keys(self._aws, self._desired.name) if self._desired.kind == "user" else ()
 
     def _needs_tags(self, keys: Iterable[AccessKey]) -> bool:
         """Whether the tags of a user matter, which say which key is the saved one."""
