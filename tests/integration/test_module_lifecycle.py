@@ -167,7 +167,7 @@ def test_drift_of_a_role_is_repaired_and_nothing_else_is_changed(
 
 
 def test_a_role_of_an_application_keeps_its_own_policies(aws: Emulator) -> None:
-    """It gets the agent's permissions and loses them again, and is never deleted. With exclusive, it has nothing else."""
+    """It gets the agent's permissions and loses them again, and is never deleted. Exclusive removes the rest."""
     create_role(aws, "shop", "AmazonS3ReadOnlyAccess", ADMIN_POLICY, services=["lambda.amazonaws.com"])
     iam = aws.client("iam")
     iam.put_role_policy(RoleName="shop", PolicyName="own", PolicyDocument=json.dumps(allow("s3:GetObject")))

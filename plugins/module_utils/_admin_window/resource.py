@@ -97,10 +97,9 @@ class WindowResource(Resource[Window]):
         kind, name = self._desired.kind, self._desired.name
         if not (self._desired.managed_only and self._admin_policy and is_marked(tags)):
             return True
+        noun = kind.title()
         pages = self._aws.pages(
-            f"iam:ListAttached{kind.title()}Policies",
-            f"list the policies of {kind} '{name}'",
-            **{f"{kind.title()}Name": name},
+            f"iam:ListAttached{noun}Policies", f"list the policies of {kind} '{name}'", **{f"{noun}Name": name}
         )
         attached = {name_of(policy["PolicyArn"]) for page in pages for policy in page["AttachedPolicies"]}
         return self._admin_policy in attached
