@@ -297,9 +297,7 @@ def _profile_steps(current: InstanceProfile | None, planned: InstanceProfile) ->
 
 
 def _create_profile(profile: InstanceProfile) -> Step:
-    arguments: dict[str, Any] = {"instance_profile_name": profile.name, "path": profile.path}
-    if profile.tags:
-        arguments["tags"] = profile.tags
+    arguments = {"instance_profile_name": profile.name, "path": profile.path, "tags": profile.tags}
     return Step(Kind.CREATE, "iam:CreateInstanceProfile", arguments, f"create instance profile '{profile.name}'")
 
 
