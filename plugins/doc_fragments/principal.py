@@ -36,7 +36,7 @@ options:
         are attached and detached. Other policies, the groups of a user, and other statements in the trust policy of a
         role are not changed. O(state=absent) does not delete a principal that has any of these.
       - With V(true), these are removed, except for the admin window. If another role is in the instance profile of a
-        role, it is replaced. O(state=absent) deletes the principal with everything on it.
+        role, it is replaced. O(state=absent) deletes a principal that this collection created with everything on it.
     type: bool
     default: false
   path:
@@ -47,22 +47,39 @@ options:
   permissions_boundary:
     description:
       - The ARN of the policy to use as permissions boundary. V(none) removes the boundary. Not changed when omitted.
+      - A policy that does not exist is an error before anything is changed, if C(iam:GetPolicy) is allowed.
     type: str
   tags:
-    description: Tags to set. Not changed when omitted.
+    description:
+      - Tags to set, up to 45. Not changed when omitted. Keys must not begin with C(cwagent:).
     type: dict
     aliases: [resource_tags]
   purge_tags:
-    description: Whether to remove tags that are not in O(tags). The default is the value of O(exclusive).
+    description:
+      - Whether to remove tags that are not in O(tags). The default is the value of O(exclusive).
+      - Tags of this collection, which begin with C(cwagent:), are never removed.
     type: bool
   admin_window:
     description:
       - Whether the principal has an admin window, which M(cwagent.iam.cwagent_admin_window) opens and closes.
       - A principal that has none gets a closed one, before any policy is attached. One that exists is not changed.
+      - The window denies writing to everyone who uses the principal. So it is an error for a principal that this
+        collection did not create, unless it has a window already or O(adopt=true).
+    type: bool
+    default: false
+  adopt:
+    description:
+      - Whether to manage a principal that exists and that this collection did not create. Without it, such a principal
+        gets only what is asked for by name, such as policies and tags, and O(admin_window=true) is an error.
+      - The principal gets the tag C(cwagent:managed) with the value C(adopted). O(state=absent) does not delete it.
     type: bool
     default: false
   state:
-    description: Whether the principal should exist.
+    description:
+      - Whether the principal should exist.
+      - V(absent) deletes only a principal, and an instance profile, that this collection created, as the tag
+        C(cwagent:managed) says. Any other is kept and loses the agent's policies, O(managed_policies), the admin window
+        and the tags of this collection.
     type: str
     choices: [present, absent]
     default: present

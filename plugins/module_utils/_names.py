@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 PARAMETER_PREFIX = "AmazonCloudWatch-"
 # The inline policy that opens and closes the admin window; this collection manages every policy of this name.
 WINDOW_POLICY = "CloudWatchAgentAdminWindow"
+# The tags of this collection. The mark of a principal or an instance profile says whether it was created or adopted.
+TAG_PREFIX = "cwagent:"
+MARK_TAG = f"{TAG_PREFIX}managed"
+CREATED, ADOPTED = "created", "adopted"
+# The ID of the access key of an admin user that is saved.
+SAVED_KEY_TAG = f"{TAG_PREFIX}saved-key"
+# By the beginning of a tag's key, who reserves it.
+RESERVED_TAGS = {"aws:": "AWS", TAG_PREFIX: "this collection"}
 
 # Patterns are text, here and in other files: a module uses few of them, and compiles only those.
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
@@ -27,7 +35,18 @@ _POLICY_ARN = r"arn:(aws[a-z-]*):iam::(aws|\d{12}):policy/[\x21-\x7e]+"
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/resource-ids.html: eight or seventeen hexadecimal digits
 _INSTANCE_ID = r"i-(?:[0-9a-f]{8}|[0-9a-f]{17})"
 _TAG_CHARACTERS = r"[\w .:/=+@-]*"
-MAX_TAGS, MAX_TAG_KEY, MAX_TAG_VALUE = 50, 128, 256
+# IAM allows 50 tags; the others are left for those of this collection.
+MAX_TAGS, MAX_TAG_KEY, MAX_TAG_VALUE = 45, 128, 256
+
+
+def is_created(tags: Mapping[str, str]) -> bool:
+    """Whether the tags of an IAM entity say that this collection created it, so that it may delete it."""
+    return tags.get(MARK_TAG) == CREATED
+
+
+def is_marked(tags: Mapping[str, str]) -> bool:
+    """Whether the tags of an IAM entity say that this collection created or adopted it."""
+    return tags.get(MARK_TAG) in (CREATED, ADOPTED)
 
 
 def partition_of(region: str | None) -> str:
@@ -119,8 +138,13 @@ def check_tags(tags: Mapping[str, str] | None) -> None:
             raise InvalidInput(
                 f"tag '{key}': AWS allows 1 to {MAX_TAG_KEY} characters in a key and up to {MAX_TAG_VALUE} in a value."
             )
-        if key.lower().startswith("aws:"):
-            raise InvalidInput(f"tag '{key}': AWS reserves keys that begin with aws: for itself.")
+        _check_not_reserved(key)
+
+
+def _check_not_reserved(key: str) -> None:
+    for prefix, owner in RESERVED_TAGS.items():
+        if key.lower().startswith(prefix):
+            raise InvalidInput(f"tag '{key}': {owner} reserves keys that begin with {prefix} for itself.")
 
 
 def check_instance_id(instance_id: str) -> None:

@@ -17,8 +17,10 @@ description:
   - A Deny applies to existing sessions too, so it also revokes the permission from credentials that were copied off an
     instance.
   - Nothing but C(ssm:PutParameter) is denied. The agent keeps running with an admin role.
-  - The access keys of a user are active while its window is open, and inactive while it is closed. This applies to all
-    of its keys, so do not keep a key on an admin user that must remain inactive.
+  - The saved access key of a user is active while its window is open, and inactive while it is closed. The module
+    M(cwagent.iam.cwagent_iam_user) says with the tag C(cwagent:saved-key) of the user which key that is. No other key
+    is activated or deactivated. While another key of the user is active, the window is not opened, and the error names
+    the key.
 author: cwagent.iam contributors (@cwagent)
 options:
   role:
@@ -29,7 +31,7 @@ options:
     type: str
   state:
     description:
-      - V(absent) removes the policy, so that the principal may write at all times, and activates a user's keys.
+      - V(absent) removes the policy, so that the principal may write at all times, and activates a user's saved key.
       - A principal that does not exist has no window. This is an error for V(open) only.
     type: str
     choices: [open, closed, absent]
@@ -44,9 +46,17 @@ options:
     description: Whether a window that is open already is an error, since another run or a person has opened it.
     type: bool
     default: false
+  managed_only:
+    description:
+      - Whether to change only what this collection manages. A principal that it did not create or adopt, and that has
+        no admin window, is left as it is, with a warning and RV(managed) false.
+      - A window that does not exist is not closed either if C(CloudWatchAgentAdminPolicy) is not attached, since there
+        is nothing to close.
+    type: bool
+    default: false
   force:
     description:
-      - Whether to write the policy and the status of a user's keys even if they look as desired.
+      - Whether to write the policy and the status of a user's saved key even if they look as desired.
       - Use it to close a window right after opening, when IAM may still report it as closed. With O(state=closed), the
         window of a role is not read first. Closing it always counts as a change, and the diff shows its earlier state
         as V(unknown).
@@ -83,6 +93,11 @@ window:
   returned: success
   type: dict
   sample: {access_keys: [], deadline: "2026-11-24T16:15:00Z", state: open}
+managed:
+  description: Whether the principal could be changed; false only with O(managed_only=true).
+  returned: success
+  type: bool
+  sample: true
 steps:
   description:
     - The steps that were taken, or would be taken in check mode.
@@ -115,6 +130,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils import _module
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.options import desired_window
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import ABSENT, CLOSED, OPEN
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import ACCESS_POLICIES
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import WAIT_SPEC
 
 SPEC = {
@@ -124,6 +140,7 @@ SPEC = {
     "minutes": {"type": "int", "default": 15},
     "fail_if_open": {"type": "bool", "default": False},
     "force": {"type": "bool", "default": False},
+    "managed_only": {"type": "bool", "default": False},
     **WAIT_SPEC,
 }
 
@@ -132,7 +149,9 @@ def main() -> None:
     module = _module.aws_module(SPEC, required_one_of=[("role", "user")], mutually_exclusive=[("role", "user")])
     with _module.fail_on_error(module):
         desired = desired_window(module.params)
-        resource = WindowResource(_module.aws_gateway(module), desired, module.params["fail_if_open"])
+        resource = WindowResource(
+            _module.aws_gateway(module), desired, module.params["fail_if_open"], ACCESS_POLICIES["admin"]
+        )
         _module.run(module, resource)
 
 

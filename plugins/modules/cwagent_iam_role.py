@@ -13,6 +13,8 @@ description:
   - Creates an IAM role that EC2 instances can use, with the policies that the CloudWatch agent needs, and an instance
     profile with this role.
   - Corrects what differs from the options, and waits until IAM shows the changes.
+  - The trust policy of a role that this collection did not create changes only with O(adopt=true) or
+    O(exclusive=true). A warning says if instances cannot use the role.
 author: cwagent.iam contributors (@cwagent)
 options:
   name:
@@ -23,7 +25,9 @@ options:
     description: The name of the instance profile of the role. The default is the name of the role.
     type: str
   description:
-    description: The description of the role, up to 1000 characters. Not changed when omitted.
+    description:
+      - The description of the role, up to 1000 characters.
+      - When omitted, an existing role keeps its description, and a new one gets a description of what it is for.
     type: str
   max_session_duration:
     description: How long a session of the role can last, in seconds, from 3600 to 43200. Not changed when omitted.
@@ -74,7 +78,7 @@ role:
     name: CloudWatchAgentServerRole
     path: /
     permissions_boundary: null
-    tags: {team: observability}
+    tags: {"cwagent:managed": created, team: observability}
     trust_policy:
       Statement: [{Action: "sts:AssumeRole", Effect: Allow, Principal: {Service: ec2.amazonaws.com}}]
       Version: "2012-10-17"
@@ -87,7 +91,7 @@ instance_profile:
     name: CloudWatchAgentServerRole
     path: /
     role: CloudWatchAgentServerRole
-    tags: {team: observability}
+    tags: {"cwagent:managed": created, team: observability}
 steps:
   description:
     - The steps that were taken, or would be taken in check mode.
@@ -116,8 +120,8 @@ not_done:
   sample: ["attach CloudWatchAgentServerPolicy to role 'CloudWatchAgentServerRole'"]
 blockers:
   description:
-    - With O(state=absent), what prevented the deletion of the role. This is everything on it that this module does not
-      manage; with O(exclusive=true), nothing.
+    - With O(state=absent), what prevented the deletion of the role, such as that this collection did not create it.
+      Without O(exclusive=true), this is also everything on it that this module does not manage.
   returned: success
   type: list
   elements: str

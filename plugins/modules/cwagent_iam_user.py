@@ -15,6 +15,8 @@ description:
   - One task manages a whole fleet. The users are read in bulk and changed in parallel.
   - A saved key that still exists in IAM is kept. The secret is only in the place where it is saved, never in the
     module's result.
+  - On a user with an admin window, the tag C(cwagent:saved-key) has the ID of the saved key. The window activates and
+    deactivates that key only.
 author: cwagent.iam contributors (@cwagent)
 options:
   name:
@@ -88,6 +90,9 @@ options:
         created and saved. Once the new key was used, and the old one was last used at least an hour earlier, the old
         one is deactivated. Once the old one was unused for O(retire_after) days, it is deleted. So the key on the
         server works at any time, however late the server gets the new one."
+      - The old key is the one that is recorded where the new one is saved. Any other key of the user is not changed,
+        and a warning names it.
+      - The key of a user with an admin window is not replaced while the window is open.
     type: int
   retire_after:
     description: A replaced key is deactivated, and is deleted when it was unused for this many days.
@@ -102,9 +107,9 @@ extends_documentation_fragment:
   - cwagent.iam.boto3
 notes:
   - The region in use is written next to the key, because the AWS CLI and SDKs need one.
-  - With O(state=absent) and O(credentials), the saved access key is deleted in IAM and in the store. Anything else on
-    the user prevents its deletion unless O(exclusive=true), also access keys that are saved elsewhere, a login profile,
-    MFA devices, SSH keys, service-specific credentials and signing certificates.
+  - With O(state=absent) and O(credentials), the saved access key is deleted in IAM and in the store, and the one that
+    it replaced. Anything else on the user prevents its deletion unless O(exclusive=true), also access keys that are
+    saved elsewhere, a login profile, MFA devices, SSH keys, service-specific credentials and signing certificates.
   - Before an access key is created, the IDs of the existing ones are recorded in the store. When the module is
     interrupted before it could save the secret, the next run deletes the new key.
   - Ages and last uses are measured by the clock of AWS.
@@ -173,7 +178,7 @@ users:
       saved:
         access_key_id: AKIAIOSFODNN7EXAMPLE
         location: /home/ops/cloudwatch-credentials/CloudWatchAgentServerUser-db1.credentials
-      tags: {}
+      tags: {"cwagent:managed": created}
 rotation:
   description:
     - With O(max_key_age), by user, the phase of the key's replacement when the run began.

@@ -78,8 +78,8 @@ def job(shared_controller: Controller) -> Job:
 def test_variables_of_the_admin_instances_group_are_seen_everywhere(job: Job) -> None:
     after = snapshot(job.controller.aws)
     assert {name: role["tags"] for name, role in after["roles"].items()} == {
-        "Monitoring-Admin": {"team": "ops"},
-        "Monitoring-Server": {"team": "ops"},
+        "Monitoring-Admin": {"team": "ops", "cwagent:managed": "created"},
+        "Monitoring-Server": {"team": "ops", "cwagent:managed": "created"},
     }
     assert {user["tags"]["team"] for user in after["users"].values()} == {"ops"}
     assert after["associations"] == {job.instance: "Monitoring-Server"}

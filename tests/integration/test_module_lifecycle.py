@@ -26,6 +26,7 @@ from harness import (
     trust,
 )
 
+CREATED = {"cwagent:managed": "created"}
 BOUNDARY = POLICY_ARN + "PowerUserAccess"
 ROLE = {
     "name": "R",
@@ -94,7 +95,7 @@ def test_role_is_created_and_deleted(aws: Emulator) -> None:
     assert after["roles"]["R"] == {
         "policies": [SERVER_POLICY],
         "inline": {},
-        "tags": {"team": "ops"},
+        "tags": {"team": "ops", **CREATED},
         "path": "/",
         "boundary": BOUNDARY,
         "trust": EC2_TRUST,
@@ -166,23 +167,26 @@ def test_drift_of_a_role_is_repaired_and_nothing_else_is_changed(
 
 
 def test_a_role_of_an_application_keeps_its_own_policies(aws: Emulator) -> None:
-    """It gets the agent's permissions and loses them again. With exclusive, it has nothing else."""
+    """It gets the agent's permissions and loses them again, and is never deleted. Exclusive removes the rest."""
     create_role(aws, "shop", "AmazonS3ReadOnlyAccess", ADMIN_POLICY, services=["lambda.amazonaws.com"])
     iam = aws.client("iam")
     iam.put_role_policy(RoleName="shop", PolicyName="own", PolicyDocument=json.dumps(allow("s3:GetObject")))
     iam.tag_role(RoleName="shop", Tags=[{"Key": "app", "Value": "shop"}])
     own = snapshot(aws)["roles"]["shop"]
-    predict_and_apply(aws, "cwagent_iam_role", name="shop", access="server", tags={"team": "ops"})
+    predict_and_apply(aws, "cwagent_iam_role", name="shop", access="server", tags={"team": "ops"}, adopt=True)
     with_agent = snapshot(aws)["roles"]["shop"]
     assert with_agent["policies"] == sorted(["AmazonS3ReadOnlyAccess", SERVER_POLICY])
     assert with_agent["inline"] == own["inline"]
-    assert with_agent["tags"] == {"app": "shop", "team": "ops"}
+    assert with_agent["tags"] == {"app": "shop", "team": "ops", "cwagent:managed": "adopted"}
     assert with_agent["trust"]["Statement"] == [*own["trust"]["Statement"], *EC2_TRUST["Statement"]]
 
     kept = predict_and_apply(aws, "cwagent_iam_role", name="shop", state="absent")
     assert kept["blockers"]
-    assert "role 'shop' was not deleted; still attached: " in " ".join(kept["warnings"])
-    assert snapshot(aws)["roles"]["shop"] == {**with_agent, "policies": ["AmazonS3ReadOnlyAccess"]}
+    assert "role 'shop' was not deleted; it was not created by this collection; still attached: " in " ".join(
+        kept["warnings"]
+    )
+    without_agent = {**with_agent, "policies": ["AmazonS3ReadOnlyAccess"], "tags": {"app": "shop", "team": "ops"}}
+    assert snapshot(aws)["roles"]["shop"] == without_agent
     assert snapshot(aws)["instance_profiles"] == {"shop": ["shop"]}
 
     predict_and_apply(aws, "cwagent_iam_role", name="shop", access="server", tags={"team": "ops"}, exclusive=True)
@@ -190,7 +194,7 @@ def test_a_role_of_an_application_keeps_its_own_policies(aws: Emulator) -> None:
     assert (exact["policies"], exact["inline"], exact["tags"]) == ([SERVER_POLICY], {}, {"team": "ops"})
     assert exact["trust"] == EC2_TRUST
     predict_and_delete(aws, "cwagent_iam_role", name="shop", exclusive=True)
-    assert snapshot(aws)["roles"] == {}
+    assert snapshot(aws)["roles"]["shop"] == {**exact, "policies": []}
 
 
 def test_users_and_their_keys_are_created_and_deleted(aws: Emulator, tmp_path: Path) -> None:

@@ -42,8 +42,9 @@ DAY = 24 * 3600
 USER = f"{SERVER_USER}-db1"
 
 BULK = "iam:GetAccountAuthorizationDetails"
-TOLERATED = {BULK}
-"""Without it, users are read one by one. Nothing fails, but every run logs a denied call in the account."""
+TOLERATED = {BULK, "iam:GetPolicy"}
+"""Without the first, users are read one by one; without the other, IAM says that a permissions boundary does not exist.
+Nothing else fails, but every run logs a denied call in the account."""
 
 NOT_ENFORCED = {"kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"}
 """The emulator does not call KMS when other services encrypt. tests/unit/policies tests these actions."""
@@ -294,6 +295,17 @@ def lose_key(site: Site) -> None:
     site.aws.disarm()
 
 
+def adopt(site: Site) -> None:
+    """Make the admin role and the admin user by hand, and adopt them."""
+    create_role(site.aws, ADMIN_ROLE, ADMIN_POLICY)
+    site.iam.create_user(UserName=ADMIN_USER)
+    adopting = {"access": "admin", "admin_window": True, "adopt": True}
+    as_root(
+        ("cwagent_iam_role", with_timeout(name=ADMIN_ROLE, **adopting)),
+        ("cwagent_iam_user", with_timeout(name=[ADMIN_USER], **adopting)),
+    )(site)
+
+
 def activate_key(site: Site) -> None:
     [key] = site.iam.list_access_keys(UserName=ADMIN_USER)["AccessKeyMetadata"]
     site.iam.update_access_key(UserName=ADMIN_USER, AccessKeyId=key["AccessKeyId"], Status="Active")
@@ -422,6 +434,17 @@ SCENES: dict[str, list[Scene]] = {
             ["iam:GetUserPolicy", "iam:GetUser", "iam:ListAccessKeys", "iam:PutUserPolicy", "iam:UpdateAccessKey"],
         ),
         Scene(
+            "cwagent_admin_window",
+            with_timeout(role=ADMIN_ROLE, state="closed", managed_only=True),
+            ["iam:ListAttachedRolePolicies"],
+            remove_windows,
+        ),
+        Scene(
+            "cwagent_admin_window",
+            with_timeout(user=ADMIN_USER, state="closed", managed_only=True),
+            ["iam:ListAttachedUserPolicies"],
+        ),
+        Scene(
             "cwagent_admin_instance",
             {**ADMIN_INSTANCE, "instance_ids": "@bare", "state": "acquired"},
             [
@@ -455,6 +478,7 @@ SCENES: dict[str, list[Scene]] = {
             provisioned_long_ago,
             removed=[BULK],
         ),
+        Scene("cwagent_iam_user", {**ADMIN_KEYS, "max_key_age": 90}, ["iam:TagUser"], removed=[BULK]),
         Scene("cwagent_iam_user", {**SERVER_KEYS, "max_key_age": 90}, ["iam:UpdateAccessKey"], advance_days(1)),
         Scene("cwagent_iam_user", {**SERVER_KEYS, "max_key_age": 90}, ["iam:DeleteAccessKey"], advance_days(8)),
         Scene("cwagent_preflight", {"instances": {"": ["@app"]}}, ["ec2:DescribeInstances"]),
@@ -515,6 +539,8 @@ SCENES: dict[str, list[Scene]] = {
             ],
             removed=[BULK],
         ),
+        Scene("cwagent_iam_role", with_timeout(name=ADMIN_ROLE, state="absent"), ["iam:UntagRole"], adopt),
+        Scene("cwagent_iam_user", with_timeout(name=[ADMIN_USER], state="absent"), ["iam:UntagUser"]),
         Scene(
             "cwagent_iam_user",
             {**SERVER_KEYS, "name": [f"{USER}-lost"], "state": "absent"},

@@ -91,7 +91,7 @@ def test_roles_on_localhost_with_other_names_and_instances(controller: Controlle
     assert after["associations"] == {instance: "CustomRole"}
     assert (after["roles"]["CustomRole"]["path"], after["roles"]["CustomRole"]["tags"]) == (
         "/monitoring/",
-        {"team": "ops"},
+        {"team": "ops", "cwagent:managed": "created"},
     )
     assert after["users"].keys() == {"custom-user"}
     absent = [{**tagged, "ec2_server_state": "absent"}, {**user, "onprem_server_state": "absent"}]

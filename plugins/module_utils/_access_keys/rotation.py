@@ -62,6 +62,7 @@ class SavedCredentials:
     :param pending: the record of an interrupted run, if any.
     :param belongs_to_other: whether the key is not one of the user's, and somebody else may need it.
     :param problem: why nothing can be saved there, in words; what is saved there is then unknown.
+    :param replaced_key_id: the key that the saved one replaced when it was created, if any; it can be deleted already.
     """
 
     where: str
@@ -70,6 +71,7 @@ class SavedCredentials:
     pending: Pending | None = None
     belongs_to_other: bool = False
     problem: str | None = None
+    replaced_key_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -157,8 +159,8 @@ class Keyring:
 
     @property
     def unmanaged(self) -> tuple[AccessKey, ...]:
-        """The keys that are neither saved nor orphaned."""
-        return tuple(key for key in self.keys if key not in (*self.orphaned, self.saved_key))
+        """The keys that are neither saved, nor replaced by the saved one, nor orphaned."""
+        return tuple(key for key in self.keys if key not in (*self.orphaned, self.saved_key, self._predecessor))
 
     @property
     def needs_last_use(self) -> bool:
@@ -171,7 +173,9 @@ class Keyring:
         saved_key, max_age = self.saved_key, self.rules.max_age
         if saved_key is None or max_age is None:
             return None
-        is_due = self._age(saved_key) >= max_age
+        # While the admin window is open, the saved key is in use: after a replacement, nothing would deactivate it.
+        is_in_window = self.rules.create_inactive and saved_key.active
+        is_due = self._age(saved_key) >= max_age and not is_in_window
         old = self._predecessor
         if old is None:
             return (Phase.BLOCKED if self.unmanaged else Phase.DUE) if is_due else Phase.CURRENT
@@ -183,10 +187,10 @@ class Keyring:
 
     @property
     def _predecessor(self) -> AccessKey | None:
-        """The key that the saved one replaces: the oldest of the older ones."""
+        """The key that the saved one replaced. Only the record of that counts: any other key belongs to somebody."""
         saved_key = self.saved_key
-        older = [key for key in self.unmanaged if saved_key and self._age(key) > self._age(saved_key)]
-        return max(older, key=self._age, default=None)
+        replaced = self.saved.replaced_key_id if saved_key else None
+        return next((key for key in self.keys if key.id == replaced and key != saved_key), None)
 
     def _age(self, key: AccessKey) -> timedelta:
         return _age(key, self.now)
@@ -239,11 +243,14 @@ class Keyring:
 
     @property
     def warnings(self) -> list[str]:
-        """A warning if the user gets a second key because the existing one is not saved."""
+        """A warning if the user has, or gets, a second key besides one that is not saved."""
         kept = [key for key in self.unmanaged if key != self._evictable]
+        listed = "; ".join(map(self._describe, kept))
+        if self.saved_key and kept and self.phase:
+            other = f"user '{self.user}' has another access key, which is neither saved nor replaced by the saved one"
+            return [f"{other}: {listed}. It was not changed"]
         if self.saved_key or not kept:
             return []
-        listed = "; ".join(map(self._describe, kept))
         second = f"user '{self.user}' gets a second access key, because this one is not saved at {self.saved.where}"
         return [f"{second}: {listed}. If it is saved elsewhere, use that copy, and delete the new key"]
 

@@ -23,4 +23,6 @@ def desired_window(params: Mapping[str, Any]) -> DesiredWindow:
     _names.check_name(kind, params[kind])
     if params["state"] == OPEN:
         check_minutes(params["minutes"])
-    return DesiredWindow(kind, params[kind], params["state"], params["minutes"], params["force"])
+    return DesiredWindow(
+        kind, params[kind], params["state"], params["minutes"], params["force"], params["managed_only"]
+    )

@@ -18,7 +18,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy i
     put_policy,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import ContentionError, CwagentError, InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
+from ansible_collections.cwagent.iam.plugins.module_utils._names import SAVED_KEY_TAG, WINDOW_POLICY
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import NOT_FOUND_CODES, Kind, Plan, Step
 
 if TYPE_CHECKING:
@@ -44,6 +44,9 @@ class Window:
     :param exists: whether the principal exists.
     :param is_known: whether the policy was read. If not, ``policy`` is ``None``, so that a plan writes it.
     :param error: why the policy could not be read.
+    :param saved_key_id: the only key that changes with the window, by the tag of the user.
+    :param is_marked: whether this collection created or adopted the principal. Read only where there is no policy.
+    :param has_admin_policy: whether the principal has the agent's admin policy. Read only where there is no policy.
     """
 
     read_at: datetime
@@ -52,6 +55,19 @@ class Window:
     exists: bool = True
     is_known: bool = True
     error: CwagentError | None = None
+    saved_key_id: str | None = None
+    is_marked: bool = True
+    has_admin_policy: bool = True
+
+    @property
+    def saved_key(self) -> AccessKey | None:
+        """The key that is activated and deactivated with the window."""
+        return next((key for key in self.keys if key.id == self.saved_key_id), None)
+
+    @property
+    def other_active_keys(self) -> list[str]:
+        """The IDs of the active keys that do not change with the window."""
+        return [key.id for key in self.keys if key.active and key.id != self.saved_key_id]
 
 
 @dataclass(frozen=True)
@@ -61,6 +77,8 @@ class DesiredWindow:
     :param kind: ``role`` or ``user``.
     :param state: one of ``OPEN``, ``CLOSED``, ``ABSENT``.
     :param force: whether to write even if the current state looks as desired.
+    :param managed_only: whether to leave a principal that this collection did not create or adopt, unless it has a
+        window; and to close no window where there is none and the admin policy is not attached.
     """
 
     kind: str
@@ -68,6 +86,7 @@ class DesiredWindow:
     state: str
     minutes: int = 15
     force: bool = False
+    managed_only: bool = False
 
     @property
     def description(self) -> str:
@@ -96,6 +115,35 @@ def check_not_open(current: Window, desired: DesiredWindow) -> None:
         )
 
 
+def check_other_keys(current: Window, desired: DesiredWindow) -> None:
+    """Check that the window is not opened for a key that is not the saved one.
+
+    :raises ContentionError: it names the keys, and what to do.
+    """
+    others = current.other_active_keys
+    if desired.state != OPEN or not others:
+        return
+    raise ContentionError(
+        f"{desired.description} was not opened: the user has another active access key ({', '.join(others)}), which "
+        "could write too. It is not the saved key of this user, so it was not changed. Deactivate or delete it, then "
+        "run again."
+    )
+
+
+def is_left(current: Window, desired: DesiredWindow) -> bool:
+    """Whether the principal is that of somebody else, and must not be changed."""
+    return desired.managed_only and current.exists and current.policy is None and not current.is_marked
+
+
+def _has_nothing_to_do(current: Window, desired: DesiredWindow) -> bool:
+    if is_left(current, desired):
+        return True
+    is_missing = not current.exists or (
+        desired.managed_only and current.is_known and current.policy is None and not current.has_admin_policy
+    )
+    return is_missing and desired.state != OPEN
+
+
 def plan(current: Window, desired: DesiredWindow) -> Plan[Window]:
     """Plan how to open, close or remove the window.
 
@@ -103,7 +151,7 @@ def plan(current: Window, desired: DesiredWindow) -> Plan[Window]:
     check mode the principal may be created by an earlier task; otherwise AWS reports the error.
     """
     planned = planned_window(current, desired)
-    if not current.exists and desired.state != OPEN:
+    if _has_nothing_to_do(current, desired):
         return Plan(current, planned, {desired.name: []})
     policy, keys = _policy_steps(current, planned, desired), _key_steps(current, desired)
     # The next run sees by the policy that keys are still to be activated, so the policy is removed last.
@@ -126,12 +174,13 @@ def planned_policy(current: Window, desired: DesiredWindow) -> Mapping[str, Any]
 
 def planned_window(current: Window, desired: DesiredWindow) -> Window:
     """Return the state after all steps."""
-    if not current.exists and desired.state != OPEN:
+    if _has_nothing_to_do(current, desired):
         return current
     keys = current.keys
-    if _has_managed_keys(current, desired):
-        keys = tuple(replace(key, active=desired.state != CLOSED) for key in keys)
-    return Window(current.read_at, planned_policy(current, desired), keys)
+    if _has_managed_key(current, desired):
+        active = desired.state != CLOSED
+        keys = tuple(replace(key, active=active) if key == current.saved_key else key for key in keys)
+    return Window(current.read_at, planned_policy(current, desired), keys, saved_key_id=current.saved_key_id)
 
 
 def _policy_steps(current: Window, planned: Window, desired: DesiredWindow) -> list[Step]:
@@ -153,18 +202,42 @@ def _policy_steps(current: Window, planned: Window, desired: DesiredWindow) -> l
 
 
 def _key_steps(current: Window, desired: DesiredWindow) -> list[Step]:
-    """Return the steps that activate a user's keys with an open window and deactivate them with a closed one."""
-    if not _has_managed_keys(current, desired):
+    """Return the step that activates a user's saved key with an open window and deactivates it with a closed one."""
+    key, active = current.saved_key, desired.state != CLOSED
+    if key is None or not _has_managed_key(current, desired) or not (key.active != active or desired.force):
         return []
-    active = desired.state != CLOSED
-    return [
-        set_key_status(desired.name, key.id, active) for key in current.keys if key.active != active or desired.force
-    ]
+    return [set_key_status(desired.name, key.id, active)]
 
 
-def _has_managed_keys(current: Window, desired: DesiredWindow) -> bool:
-    """Whether keys change with the window. If it was absent before, their status is not managed."""
+def _has_managed_key(current: Window, desired: DesiredWindow) -> bool:
+    """Whether the saved key changes with the window. If that was absent before, the key's status is not managed."""
     return desired.state != ABSENT or current.policy is not None
+
+
+def warnings(current: Window, desired: DesiredWindow) -> list[str]:
+    """List what the window does not close, and why it is of no use, in words."""
+    warning = _warning(current, desired)
+    return [f"{desired.kind} '{desired.name}' {warning}"] if warning else []
+
+
+def _warning(current: Window, desired: DesiredWindow) -> str:
+    if is_left(current, desired):
+        return (
+            "was not created by this collection and has no admin window, so it was not changed; it may be able to "
+            "write to Parameter Store at all times"
+        )
+    others = ", ".join(current.other_active_keys)
+    if desired.state == CLOSED and others:
+        return (
+            f"has another active access key ({others}); it is not the saved key of this user, so it was not "
+            "deactivated. The closed admin window denies writes with it too"
+        )
+    if desired.state == OPEN and current.keys and current.saved_key is None:
+        return (
+            f"has no access key that is tagged as the saved one ({SAVED_KEY_TAG}), so none was activated; run "
+            "cwagent.iam.site to save one"
+        )
+    return ""
 
 
 def to_diff(window: Window) -> dict[str, Any]:

@@ -17,9 +17,17 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan imp
     Window,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
-from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
+from ansible_collections.cwagent.iam.plugins.module_utils._names import (
+    SAVED_KEY_TAG,
+    WINDOW_POLICY,
+    is_marked,
+    name_of,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.model import AccessKey
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan
 
@@ -28,14 +36,21 @@ class WindowResource(Resource[Window]):
     """The admin window of a role or a user.
 
     :param fail_if_open: whether a window that is open already is an error.
+    :param admin_policy: the name of the policy without which there is nothing to close, where only managed principals
+        are changed.
     """
 
-    def __init__(self, aws: Aws, desired: DesiredWindow, fail_if_open: bool = False) -> None:
+    def __init__(
+        self, aws: Aws, desired: DesiredWindow, fail_if_open: bool = False, admin_policy: str | None = None
+    ) -> None:
         super().__init__(aws)
         self._desired = desired
         self._fail_if_open = fail_if_open
+        self._admin_policy = admin_policy
         # The policy is written in any case, so reading it would be of no use. A user's keys must be known.
-        self._skip_read = desired.force and desired.state == CLOSED and desired.kind == "role"
+        self._skip_read = (
+            desired.force and desired.state == CLOSED and desired.kind == "role" and not desired.managed_only
+        )
 
     def read(self) -> Window:
         """Read the window from IAM, unless reading it would be of no use."""
@@ -52,20 +67,49 @@ class WindowResource(Resource[Window]):
             PolicyName=WINDOW_POLICY,
             **identity,
         )
+        keys = self._read_keys() if answer else ()
+        if answer and not self._needs_tags(keys):
+            return Window(self._aws.now, answer["PolicyDocument"], keys)
         # IAM answers with the same error whether the principal or the policy is missing.
-        exists = answer or self._aws.find(
-            f"iam:Get{kind.title()}", f"read {kind} '{name}'", absent="NoSuchEntity", **identity
-        )
-        if not exists:
+        found = self._aws.find(f"iam:Get{kind.title()}", f"read {kind} '{name}'", absent="NoSuchEntity", **identity)
+        if found is None:
             return Window(self._aws.now, exists=False)
-        keys = access_keys(self._aws, name) if kind == "user" else ()
-        return Window(self._aws.now, answer["PolicyDocument"] if answer else None, keys)
+        tags = {tag["Key"]: tag["Value"] for tag in found[kind.title()].get("Tags", [])}
+        return Window(
+            self._aws.now,
+            answer["PolicyDocument"] if answer else None,
+            keys if answer else self._read_keys(),
+            saved_key_id=tags.get(SAVED_KEY_TAG),
+            is_marked=is_marked(tags),
+            has_admin_policy=bool(answer) or self._has_admin_policy(tags),
+        )
+
+    def _read_keys(self) -> tuple[AccessKey, ...]:
+        return access_keys(self._aws, self._desired.name) if self._desired.kind == "user" else ()
+
+    def _needs_tags(self, keys: Iterable[AccessKey]) -> bool:
+        """Whether the tags of a user matter, which say which key is the saved one."""
+        is_desired = self._desired.state == CLOSED and not self._desired.force
+        return any(key.active or not is_desired for key in keys)
+
+    def _has_admin_policy(self, tags: dict[str, str]) -> bool:
+        """Whether the principal can have the permission that a window limits; read only where that matters."""
+        kind, name = self._desired.kind, self._desired.name
+        if not (self._desired.managed_only and self._admin_policy and is_marked(tags)):
+            return True
+        noun = kind.title()
+        pages = self._aws.pages(
+            f"iam:ListAttached{noun}Policies", f"list the policies of {kind} '{name}'", **{f"{noun}Name": name}
+        )
+        attached = {name_of(policy["PolicyArn"]) for page in pages for policy in page["AttachedPolicies"]}
+        return self._admin_policy in attached
 
     def check_preconditions(self, current: Window) -> None:
-        """Refuse a window that is open already, if the user wants that.
+        """Refuse to open a window for another active key; and a window that is open already, if the user wants that.
 
-        :raises ContentionError: it says until when the window is open.
+        :raises ContentionError: it names the key, or says until when the window is open.
         """
+        window_plan.check_other_keys(current, self._desired)
         if self._fail_if_open:
             window_plan.check_not_open(current, self._desired)
 
@@ -89,12 +133,16 @@ class WindowResource(Resource[Window]):
 
     def to_result(self, plan: Plan[Window], final: Window) -> dict[str, Any]:
         """Render the window for the result."""
-        return {"window": window_plan.to_dict(replace(final, read_at=plan.current.read_at))}
+        return {
+            "window": window_plan.to_dict(replace(final, read_at=plan.current.read_at)),
+            "managed": not window_plan.is_left(plan.current, self._desired),
+        }
 
     def warnings(self, plan: Plan[Window]) -> list[str]:
-        """Warn if the window cannot be read."""
+        """Warn if the window cannot be read, and of what it does not close."""
         error = plan.current.error
-        return [f"{error} The window is closed anyway; its earlier state is unknown."] if error else []
+        unreadable = [f"{error} The window is closed anyway; its earlier state is unknown."] if error else []
+        return [*unreadable, *window_plan.warnings(plan.current, self._desired)]
 
     def check_mode_warnings(self, plan: Plan[Window]) -> list[str]:
         """Warn if the principal does not exist, so that its window cannot be opened."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import SavedCredentials
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials import format as key_format
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import KEY_ID, SECRET, SavedKey
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import SavedKey
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.store import Store, parse_record, record_to_dict
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import PARAMETER_PREFIX
@@ -86,17 +86,21 @@ class DocumentStore(Store):
         key = key_format.parse(document)
         if key is None:
             return SavedCredentials(where, pending=pending)
-        return SavedCredentials(where, key.key_id, self.region in (None, key.region), pending)
+        return SavedCredentials(
+            where, key.key_id, self.region in (None, key.region), pending, replaced_key_id=key.replaced_key_id
+        )
 
     def prepare(self, user: str, existing: Iterable[str], now: datetime) -> None:
         """Write the record into the document, next to the saved key."""
         document = {**self._document(user), RECORD_KEY: record_to_dict(existing, now)}
         self._write(user, json.dumps(document), f"write to {self.where(user)} which access keys exist")
 
-    def save(self, user: str, key_id: str, secret: str, keep_previous: bool = False) -> None:
+    def save(
+        self, user: str, key_id: str, secret: str, replaced_key_id: str | None = None, keep_previous: bool = False
+    ) -> None:
         """Save a key in place of the previous content, of which AWS itself keeps earlier versions."""
         del keep_previous
-        document = key_format.to_values(SavedKey(key_id, secret, self.region))
+        document = key_format.to_values(SavedKey(key_id, secret, self.region, replaced_key_id))
         try:
             self._write(user, json.dumps(document), f"save access key {key_id} to {self.where(user)}")
         except CwagentError as error:
@@ -105,8 +109,9 @@ class DocumentStore(Store):
 
     def rewrite(self, user: str) -> None:
         """Write the saved key again, with the declared region."""
-        document = self._document(user)
-        self.save(user, document[KEY_ID], document[SECRET])
+        key = key_format.parse(self._document(user))
+        if key:
+            self.save(user, key.key_id, key.secret, key.replaced_key_id)
 
     def _document(self, user: str) -> dict[str, Any]:
         """Read a document again: another run may have saved a key since all were read."""

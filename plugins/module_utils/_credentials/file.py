@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import SavedCredentials
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials import format as key_format
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import KEY_ID, REGION, SECRET, SavedKey
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import SavedKey
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.store import Store, parse_record, record_to_dict
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
 
@@ -83,25 +83,27 @@ class FileStore(Store):
     def _read(self, user: str) -> SavedCredentials:
         where = str(self.path(user))
         try:
-            section, pending = self._read_section(user), self._read_record(user)
+            key, pending = self._read_key(user), self._read_record(user)
         except CwagentError as error:
             return SavedCredentials(where, problem=str(error))
-        if section is None:
+        if key is None:
             return SavedCredentials(where, pending=pending)
-        up_to_date = self._has_declared_modes(user) and self.region in (None, section.get(REGION))
-        return SavedCredentials(where, section[KEY_ID], up_to_date, pending)
+        up_to_date = self._has_declared_modes(user) and self.region in (None, key.region)
+        return SavedCredentials(where, key.key_id, up_to_date, pending, replaced_key_id=key.replaced_key_id)
 
     def prepare(self, user: str, existing: Iterable[str], now: datetime) -> None:
         """Write the record next to the file, which proves that the folder can be written."""
         self._write(self._record_path(user), json.dumps(record_to_dict(existing, now)))
 
-    def save(self, user: str, key_id: str, secret: str, keep_previous: bool = False) -> None:
+    def save(
+        self, user: str, key_id: str, secret: str, replaced_key_id: str | None = None, keep_previous: bool = False
+    ) -> None:
         """Save a key in place of the previous content; other profiles in the file are kept."""
         parser = self._read_file(user)
         if parser is None or keep_previous:
             self._move_aside(user)
             parser = configparser.RawConfigParser()
-        parser[self.profile] = key_format.to_values(SavedKey(key_id, secret, self.region))
+        parser[self.profile] = key_format.to_values(SavedKey(key_id, secret, self.region, replaced_key_id))
         text = io.StringIO()
         parser.write(text)
         self._write(self.path(user), text.getvalue().rstrip() + "\n")
@@ -119,9 +121,9 @@ class FileStore(Store):
 
     def rewrite(self, user: str) -> None:
         """Write the saved key again, with the declared mode and region."""
-        section = self._read_section(user)
-        if section:
-            self.save(user, section[KEY_ID], section[SECRET])
+        key = self._read_key(user)
+        if key:
+            self.save(user, key.key_id, key.secret, key.replaced_key_id)
 
     def delete(self, user: str) -> None:
         """Delete the file, the record, and the unfinished files of interrupted runs."""
@@ -129,12 +131,11 @@ class FileStore(Store):
             _delete_file(path)
             _delete_file(_unfinished_path(path))
 
-    def _read_section(self, user: str) -> configparser.SectionProxy | None:
+    def _read_key(self, user: str) -> SavedKey | None:
         parser = self._read_file(user)
         if parser is None or not parser.has_section(self.profile):
             return None
-        section = parser[self.profile]
-        return section if key_format.parse(section) else None
+        return key_format.parse(parser[self.profile])
 
     def _read_file(self, user: str) -> configparser.RawConfigParser | None:
         """Return the whole file; it is empty where there is none, and ``None`` where it is not a credentials file."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import configparser
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,17 +19,24 @@ if TYPE_CHECKING:
 
 # The names in shared-credentials files; the documents in AWS use the same names.
 KEY_ID, SECRET, REGION = "aws_access_key_id", "aws_secret_access_key", "region"
+# The key that the saved one replaced. Only rotation reads it; AWS tools ignore it, and it is not delivered.
+REPLACED = "replaced_access_key_id"
 # A value that fits on one line of a credentials file and has no special meaning there.
 _VALUE = r"[!-~]+"
 
 
 @dataclass(frozen=True)
 class SavedKey:
-    """An access key with its secret. :param region: the region for AWS tools that use the key."""
+    """An access key with its secret.
+
+    :param region: the region for AWS tools that use the key.
+    :param replaced_key_id: the access key that this one replaced when it was created.
+    """
 
     key_id: str
     secret: str = field(repr=False)
     region: str | None = None
+    replaced_key_id: str | None = None
 
 
 def from_file(text: str, profile: str) -> SavedKey | None:
@@ -58,17 +65,23 @@ def parse(saved: Mapping[str, Any]) -> SavedKey | None:
     """
     key_id, secret = saved.get(KEY_ID), saved.get(SECRET)
     region = saved.get(REGION) or None
-    values = (key_id, secret, region or "none")
-    is_complete = all(isinstance(value, str) and re.fullmatch(_VALUE, value) for value in values)
-    return SavedKey(str(key_id), str(secret), region) if is_complete else None
+    if not all(_is_value(value) for value in (key_id, secret, region or "none")):
+        return None
+    replaced = saved.get(REPLACED)
+    return SavedKey(str(key_id), str(secret), region, replaced if _is_value(replaced) else None)
+
+
+def _is_value(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch(_VALUE, value) is not None
 
 
 def to_values(key: SavedKey) -> dict[str, str]:
     """Return what is saved of a key, in files and in documents: ``parse`` reads it."""
-    return {KEY_ID: key.key_id, SECRET: key.secret, **({REGION: key.region} if key.region else {})}
+    optional = {REGION: key.region, REPLACED: key.replaced_key_id}
+    return {KEY_ID: key.key_id, SECRET: key.secret, **{name: value for name, value in optional.items() if value}}
 
 
 def to_file(key: SavedKey, profile: str) -> str:
-    """Return the text of an AWS shared-credentials file with the key."""
-    lines = [f"{name} = {value}" for name, value in to_values(key).items()]
+    """Return the text of an AWS shared-credentials file that delivers the key."""
+    lines = [f"{name} = {value}" for name, value in to_values(replace(key, replaced_key_id=None)).items()]
     return "\n".join([f"[{profile}]", *lines, ""])

@@ -43,9 +43,12 @@ class Store(ABC):
         """
 
     @abstractmethod
-    def save(self, user: str, key_id: str, secret: str, keep_previous: bool = False) -> None:
+    def save(
+        self, user: str, key_id: str, secret: str, replaced_key_id: str | None = None, keep_previous: bool = False
+    ) -> None:
         """Save a key in place of the previous content, and delete the record.
 
+        :param replaced_key_id: the user's key that was saved before; rotation deactivates and deletes only that one.
         :param keep_previous: whether somebody may need the previous content.
         :raises CwagentError: it could not be saved.
         """

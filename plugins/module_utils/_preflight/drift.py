@@ -17,6 +17,10 @@ from ansible_collections.cwagent.iam.plugins.module_utils._aws import MAX_ATTEMP
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import DesiredProfile
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import AssociationResource
+from ansible_collections.cwagent.iam.plugins.module_utils._names import is_marked
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import tags
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import adoption_problem
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import ACCESS_POLICIES
 from ansible_collections.cwagent.iam.plugins.module_utils._role.resource import RoleResource, find_role
 
 if TYPE_CHECKING:
@@ -84,13 +88,14 @@ def find_drift(desired: DesiredAccess, aws_in: Mapping[str, Aws]) -> list[str]:
     """
     aws = next(iter(aws_in.values()))  # IAM is the same in every region
     admin_profile, server_profile = desired.admin.profile, desired.server.profile
-    window = DesiredWindow("role", desired.admin.name, CLOSED if desired.admin.declared.admin_window else ABSENT)
+    has_window = desired.admin.declared.admin_window
+    window = DesiredWindow("role", desired.admin.name, CLOSED if has_window else ABSENT, managed_only=has_window)
     released = DesiredAdmin(RELEASED, admin_profile, server_profile)
     profile = DesiredProfile(server_profile, on_existing=desired.on_existing)
     # A role that does not exist has no window, and is yet to be created.
     admin_role_exists = find_role(aws, desired.admin.name) is not None
     restored: dict[str, list[Resource[Any]]] = {
-        WINDOW: [WindowResource(aws, window)] if admin_role_exists else [],
+        WINDOW: [WindowResource(aws, window, admin_policy=ACCESS_POLICIES["admin"])] if admin_role_exists else [],
         PROFILES: [AdminInstanceResource(each, released) for each in aws_in.values()],
     }
     access: list[Resource[Any]] = [
@@ -102,6 +107,19 @@ def find_drift(desired: DesiredAccess, aws_in: Mapping[str, Aws]) -> list[str]:
     ]
     found = [part for part, resources in restored.items() if _has_drift(resources)]
     return [*found, ACCESS] if found or not admin_role_exists or _has_drift(access) else []
+
+
+def adoption_problems(admin: DesiredRole, aws: Aws) -> list[str]:
+    """List why the admin role cannot get an admin window: somebody else created it.
+
+    :raises CwagentError: AWS did not answer, or answered with an error.
+    """
+    declared = admin.declared
+    role = find_role(aws, admin.name) if declared.admin_window and not declared.adopt else None
+    if role is None or is_marked(tags(role)):
+        return []
+    window = WindowResource(aws, DesiredWindow("role", admin.name, CLOSED)).read()
+    return [] if window.policy is not None else [adoption_problem("role", admin.name)]
 
 
 def _has_drift(resources: Iterable[Resource[Any]]) -> bool:

@@ -46,7 +46,7 @@ class Preflight:
         :raises CwagentError: AWS did not answer, or answered with an error.
         """
         other_holders, warnings = self._other_holders()
-        fail_on_problems([*self._ineligible_instances(), *other_holders])
+        fail_on_problems([*self._ineligible_instances(), *self._adoption_problems(), *other_holders])
         return {"warnings": warnings, **self._drift()}
 
     def _drift(self) -> dict[str, Any]:
@@ -75,6 +75,15 @@ class Preflight:
         for aws in self._aws_in.values():
             aws.client("ec2")  # not in the threads: amazon.aws ends the module where it cannot make a client
         return [problem for problems in run_in_parallel(list_in, self._inputs.instances) for problem in problems]
+
+    def _adoption_problems(self) -> list[str]:
+        """List why the admin role cannot be managed. The drift needs the same calls, which are made once."""
+        if not self._inputs.roles or not self._inputs.instances:
+            return []
+        try:
+            return drift.adoption_problems(self._inputs.roles["admin"], next(iter(self._aws_in.values())))
+        except CwagentError:
+            return []  # the module that needs what failed here reports the error
 
     def _other_holders(self) -> tuple[list[str], list[str]]:
         """List the instances that would lose a profile to delete, and warn of regions that cannot be read.

@@ -7,7 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES, AwsApiError, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import REMOVE_BOUNDARY
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 
 
@@ -33,6 +38,25 @@ def boundary(answer: dict[str, Any]) -> str | None:
     """Return the ARN of the permissions boundary in an answer about a principal; ``None`` if it has none."""
     arn = answer.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn")
     return str(arn) if arn else None
+
+
+def check_boundary(aws: Aws, arn: str | None, current: Iterable[str | None]) -> None:
+    """Check that the policy of a permissions boundary exists, unless all principals have it already.
+
+    :param arn: the desired boundary; ``None`` or ``REMOVE_BOUNDARY`` for none.
+    :param current: the boundaries that the principals have.
+    :raises InvalidInput: the policy does not exist. Where the caller may not read it, IAM decides.
+    """
+    if arn in (None, REMOVE_BOUNDARY) or all(each == arn for each in current):
+        return
+    try:
+        found = aws.find("iam:GetPolicy", f"read policy {arn}", absent="NoSuchEntity", PolicyArn=arn)
+    except AwsApiError as error:
+        if error.code not in DENIED_CODES:
+            raise
+        return
+    if found is None:
+        raise InvalidInput(f"permissions_boundary: policy {arn} does not exist. Create it first, or correct the ARN.")
 
 
 def tags(answer: dict[str, Any]) -> dict[str, str]:

@@ -27,6 +27,7 @@ PRINCIPAL_SPEC: dict[str, Any] = {
     "tags": {"type": "dict", "aliases": ["resource_tags"]},
     "purge_tags": {"type": "bool"},
     "admin_window": {"type": "bool", "default": False},
+    "adopt": {"type": "bool", "default": False},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     **WAIT_SPEC,
 }
@@ -55,6 +56,7 @@ def declared_principal(params: Mapping[str, Any], region: str | None) -> Declare
         boundary=params["permissions_boundary"],
         tags=_tags(params),
         admin_window=params["admin_window"],
+        adopt=params["adopt"],
         purge_tags=params["exclusive"] if params["purge_tags"] is None else params["purge_tags"],
     )
 

@@ -8,16 +8,28 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import close_new_window
-from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY, name_of
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._names import (
+    ADOPTED,
+    CREATED,
+    MARK_TAG,
+    RESERVED_TAGS,
+    SAVED_KEY_TAG,
+    WINDOW_POLICY,
+    name_of,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import DELETE_RETRY_CODES, NOT_FOUND_CODES, Kind, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 REMOVE_BOUNDARY = "none"
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html, unless AWS raised it for the account
 MAX_POLICIES = 10
+# Why a principal without the mark of its creation is not deleted.
+NOT_CREATED = "was not created by this collection"
 
 
 @dataclass(frozen=True)
@@ -35,6 +47,21 @@ class PrincipalState:
     boundary: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def is_created(self) -> bool:
+        """Whether this collection created the principal, so that it may delete it."""
+        return _names.is_created(self.tags)
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether this collection created or adopted the principal."""
+        return _names.is_marked(self.tags)
+
+
+def new_principal(path: str | None) -> PrincipalState:
+    """Return a principal that is yet to be created, with the mark of its creation."""
+    return PrincipalState(path=path or "/", tags={MARK_TAG: CREATED})
+
 
 @dataclass(frozen=True)
 class Declared:
@@ -46,6 +73,7 @@ class Declared:
     :param exclusive: whether to remove everything that is not declared.
     :param boundary: ARN, or ``none`` for no boundary.
     :param admin_window: whether the principal has an admin window; if it has none yet, it gets a closed one.
+    :param adopt: whether to manage a principal that somebody else created.
     """
 
     attach: frozenset[str]
@@ -57,6 +85,7 @@ class Declared:
     tags: Mapping[str, str] | None = None
     purge_tags: bool = False
     admin_window: bool = False
+    adopt: bool = False
 
     def planned_state(self, current: PrincipalState) -> PrincipalState:
         """Return the state after all steps. IAM cannot change the path of an existing principal."""
@@ -65,8 +94,11 @@ class Declared:
             policies=self.planned_policies(current.policies),
             inline=self.planned_inline(current.inline),
             boundary=self._planned_boundary(current.boundary),
-            tags=self.planned_tags(current.tags),
+            tags={**self.planned_tags(current.tags), **self._planned_mark(current)},
         )
+
+    def _planned_mark(self, current: PrincipalState) -> dict[str, str]:
+        return {MARK_TAG: ADOPTED} if self.adopt and not current.is_marked else {}
 
     def planned_policies(self, current: frozenset[str]) -> frozenset[str]:
         """Return the managed policies after all steps."""
@@ -78,10 +110,14 @@ class Declared:
         return kept | {WINDOW_POLICY} if self.admin_window else kept
 
     def planned_tags(self, current: Mapping[str, str]) -> Mapping[str, str]:
-        """Return the tags after all steps. AWS lets nobody change tags whose keys begin with ``aws:``."""
+        """Return the tags after all steps.
+
+        AWS lets nobody change tags whose keys begin with ``aws:``. Those of this collection are no tags of the user.
+        """
         if self.tags is None:
             return current
-        kept = {key: value for key, value in current.items() if not self.purge_tags or key.startswith("aws:")}
+        reserved = tuple(RESERVED_TAGS)
+        kept = {key: value for key, value in current.items() if not self.purge_tags or key.startswith(reserved)}
         return {**kept, **self.tags}
 
     def _planned_boundary(self, current: str | None) -> str | None:
@@ -90,8 +126,42 @@ class Declared:
         return None if self.boundary == REMOVE_BOUNDARY else self.boundary
 
     def remove_managed(self, current: PrincipalState) -> PrincipalState:
-        """Return the state without everything that this collection manages."""
-        return replace(current, policies=current.policies - self.managed, inline=current.inline - {WINDOW_POLICY})
+        """Return the state without everything that this collection manages.
+
+        The mark of a creation is kept, so that a later run can delete the principal.
+        """
+        removed = {SAVED_KEY_TAG} if current.is_created else {SAVED_KEY_TAG, MARK_TAG}
+        return replace(
+            current,
+            policies=current.policies - self.managed,
+            inline=current.inline - {WINDOW_POLICY},
+            tags={key: value for key, value in current.tags.items() if key not in removed},
+        )
+
+
+def check_adoption(kind: str, name: str, current: PrincipalState, declared: Declared) -> None:
+    """Check that an admin window may be put on an existing principal.
+
+    :param kind: ``role`` or ``user``.
+    :raises InvalidInput: somebody else created it, and nobody asked for its adoption.
+    """
+    if declared.admin_window and not (declared.adopt or current.is_marked or WINDOW_POLICY in current.inline):
+        raise InvalidInput(adoption_problem(kind, name))
+
+
+def adoption_problem(kind: str, name: str) -> str:
+    """Return why a principal gets no admin window without its adoption. :param kind: ``role`` or ``user``."""
+    return (
+        f"{kind} '{name}' exists and {NOT_CREATED}. An admin window would deny ssm:PutParameter to everyone who uses "
+        "it. Choose another name, or set adopt (cwagent_adopt_existing in the playbooks) to true to manage it."
+    )
+
+
+def kept_warning(kind: str, name: str, found: Sequence[str]) -> str:
+    """Return the warning that a principal was not deleted. :param found: what prevented it, at least one thing."""
+    attached = ", ".join(each for each in found if each != NOT_CREATED)
+    reasons = [f"it {NOT_CREATED}"] * (NOT_CREATED in found) + [f"still attached: {attached}"] * bool(attached)
+    return f"{kind} '{name}' was not deleted; {'; '.join(reasons)}"
 
 
 def unmanaged_policies(current: PrincipalState, declared: Declared) -> list[str]:
@@ -215,7 +285,8 @@ def tag_steps(kind: str, name: str, current: Mapping[str, str], planned: Mapping
     # IAM treats keys that differ only by case as the same key, so the old spelling is removed first.
     if surplus:
         summary = f"remove the tags {', '.join(surplus)} from {kind} '{name}'"
-        steps.append(Step(Kind.UPDATE, f"iam:Untag{noun}", {**arguments, "tag_keys": surplus}, summary))
+        untag = {**arguments, "tag_keys": surplus}
+        steps.append(Step(Kind.UPDATE, f"iam:Untag{noun}", untag, summary, done_when=NOT_FOUND_CODES))
     if changed:
         summary = f"tag {kind} '{name}' with {', '.join(changed)}"
         steps.append(Step(Kind.UPDATE, f"iam:Tag{noun}", {**arguments, "tags": changed}, summary))

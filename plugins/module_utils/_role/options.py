@@ -21,6 +21,11 @@ SPEC: dict[str, Any] = {
     "max_session_duration": {"type": "int"},
     **PRINCIPAL_SPEC,
 }
+# By access, the description of a new role.
+DESCRIPTIONS = {
+    "server": "Lets EC2 instances run the CloudWatch agent",
+    "admin": "Lets one EC2 instance store the CloudWatch agent's configuration",
+}
 REQUIRED_IF = [("state", "present", ["access"])]
 
 
@@ -37,4 +42,5 @@ def desired_role(params: Mapping[str, Any], region: str | None) -> DesiredRole:
         service=ec2_service(_names.partition_of(region)),
         description=params["description"],
         max_session_duration=params["max_session_duration"],
+        new_description=DESCRIPTIONS[params["access"] or "server"],
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._names import CREATED, MARK_TAG, is_created
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import (
     NEW_ENTITY_RETRY_CODES,
     NOT_FOUND_CODES,
@@ -18,12 +19,16 @@ from ansible_collections.cwagent.iam.plugins.module_utils._plan import (
     Step,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import (
+    NOT_CREATED,
     Declared,
     PrincipalState,
+    check_adoption,
     delete_entity,
     delete_inline_steps,
     detach_steps,
     grant_steps,
+    kept_warning,
+    new_principal,
     principal_to_dict,
     tag_steps,
     unmanaged_policies,
@@ -91,6 +96,7 @@ class DesiredRole:
     :param profile: the name of the instance profile.
     :param service: the service principal of EC2 in this partition.
     :param max_session_duration: seconds.
+    :param new_description: the description that a new role gets where none is declared.
     """
 
     name: str
@@ -99,6 +105,7 @@ class DesiredRole:
     service: str = "ec2.amazonaws.com"
     description: str | None = None
     max_session_duration: int | None = None
+    new_description: str = ""
 
 
 def check_settings(description: str | None, max_session_duration: int | None) -> None:
@@ -133,18 +140,23 @@ def _as_list(value: Any) -> list[Any]:
 
 
 def planned_trust(current: Mapping[str, Any], desired: DesiredRole) -> Mapping[str, Any]:
-    """Return the trust policy after all steps.
+    """Return the trust policy of a managed role after all steps.
 
     It is the current one where that trusts EC2 already. Otherwise the statement that trusts EC2 is added to it, or
     replaces it with ``exclusive``.
     """
     statements = _as_list(current.get("Statement", []))
-    is_trusted = any(_has_trust_in(statement, desired.service) for statement in statements)
+    is_trusted = trusts(current, desired.service)
     if desired.declared.exclusive:
         return (
             current if is_trusted and _has_trust_only_in(statements, desired.service) else trust_policy(desired.service)
         )
     return current if is_trusted else {**current, "Statement": [*statements, _trust_statement(desired.service)]}
+
+
+def trusts(policy: Mapping[str, Any], service: str) -> bool:
+    """Whether a trust policy lets a service assume the role, without conditions."""
+    return any(_has_trust_in(statement, service) for statement in _as_list(policy.get("Statement", [])))
 
 
 def _has_trust_in(statement: Mapping[str, Any], service: str) -> bool:
@@ -175,8 +187,10 @@ def _has_trust_only_in(statements: list[Any], service: str) -> bool:
 def check_is_possible(current: State, desired: DesiredRole) -> None:
     """Check that nothing that exists would be lost.
 
-    :raises InvalidInput: something would be lost, or IAM does not allow the change.
+    :raises InvalidInput: something would be lost, IAM does not allow the change, or the role needs an adoption.
     """
+    if current.role:
+        check_adoption("role", desired.name, current.role.principal, desired.declared)
     path = current.role.principal.path if current.role else None
     if path is not None and desired.declared.path not in (None, path):
         raise InvalidInput(
@@ -207,15 +221,23 @@ def plan(current: State, desired: DesiredRole) -> Plan[State]:
 
 
 def planned_state(current: State, desired: DesiredRole) -> State:
-    """Return the state after all steps."""
+    """Return the state after all steps.
+
+    The trust policy of a role that somebody else created changes only with its adoption or with ``exclusive``.
+    """
     role = current.role or Role(
-        desired.name, trust_policy(desired.service), PrincipalState(path=desired.declared.path or "/")
+        desired.name,
+        trust_policy(desired.service),
+        new_principal(desired.declared.path),
+        description=desired.new_description,
     )
-    profile = current.profile or InstanceProfile(desired.profile, path=role.principal.path)
+    profile = current.profile or InstanceProfile(desired.profile, path=role.principal.path, tags={MARK_TAG: CREATED})
+    principal = desired.declared.planned_state(role.principal)
+    has_managed_trust = principal.is_marked or desired.declared.exclusive
     role = replace(
         role,
-        trust=planned_trust(role.trust, desired),
-        principal=desired.declared.planned_state(role.principal),
+        trust=planned_trust(role.trust, desired) if has_managed_trust else role.trust,
+        principal=principal,
         description=role.description if desired.description is None else desired.description,
         max_session_duration=desired.max_session_duration or role.max_session_duration,
     )
@@ -275,9 +297,7 @@ def _profile_steps(current: InstanceProfile | None, planned: InstanceProfile) ->
 
 
 def _create_profile(profile: InstanceProfile) -> Step:
-    arguments: dict[str, Any] = {"instance_profile_name": profile.name, "path": profile.path}
-    if profile.tags:
-        arguments["tags"] = profile.tags
+    arguments = {"instance_profile_name": profile.name, "path": profile.path, "tags": profile.tags}
     return Step(Kind.CREATE, "iam:CreateInstanceProfile", arguments, f"create instance profile '{profile.name}'")
 
 
@@ -302,10 +322,22 @@ def propagation_warnings(current: State, desired: DesiredRole) -> list[str]:
     return [warning]
 
 
+def trust_warnings(planned: State, desired: DesiredRole) -> list[str]:
+    """Warn if instances cannot use a role, because its trust policy is that of somebody else."""
+    if planned.role is None or trusts(planned.role.trust, desired.service):
+        return []
+    warning = (
+        f"role '{desired.name}' {NOT_CREATED}, so its trust policy was not changed; it does not let "
+        f"{desired.service} assume the role, so instances cannot use it. Set adopt to true to add that"
+    )
+    return [warning]
+
+
 def plan_absent(current: State, desired: DesiredRole) -> Plan[State]:
     """Plan the deletion of the role and its instance profile, in an order that IAM accepts.
 
-    A role with something unmanaged on it is kept, and so is its instance profile; only what is managed is removed.
+    A role that this collection did not create, or with something unmanaged on it, is kept, and so is its instance
+    profile; only what is managed is removed. An instance profile that this collection did not create is kept too.
     """
     planned = planned_absence(current, desired)
     if current.role and planned.role:
@@ -316,8 +348,9 @@ def plan_absent(current: State, desired: DesiredRole) -> Plan[State]:
         steps += detach_steps("role", desired.name, current.role.principal.policies)
         steps += delete_inline_steps("role", desired.name, current.role.principal.inline)
         steps += [_remove_from_profile(name, desired.name) for name in sorted(current.other_profiles)]
+    if current.profile and current.profile.role == desired.name:
+        steps.append(_remove_from_profile(desired.profile, desired.name))
     if current.profile and not planned.profile:
-        steps += [_remove_from_profile(desired.profile, desired.name)] if current.profile.role else []
         steps.append(delete_entity("instance profile", desired.profile))
     if current.role:
         steps.append(delete_entity("role", desired.name))
@@ -325,25 +358,51 @@ def plan_absent(current: State, desired: DesiredRole) -> Plan[State]:
 
 
 def planned_absence(current: State, desired: DesiredRole) -> State:
-    """Return the state after the deletion; a role with something unmanaged on it keeps that and loses the rest."""
+    """Return the state after the deletion; a role that is kept loses what is managed."""
     if current.role and blockers(current, desired):
         principal = desired.declared.remove_managed(current.role.principal)
         return replace(current, role=replace(current.role, principal=principal))
-    has_other_role = current.profile and current.profile.role not in (None, desired.name)
-    return State(profile=current.profile if has_other_role else None)
+    profile = current.profile
+    if profile is None or (profile.role in (None, desired.name) and is_created(profile.tags)):
+        return State()
+    return State(profile=replace(profile, role=None if profile.role == desired.name else profile.role))
 
 
 def blockers(current: State, desired: DesiredRole) -> list[str]:
-    """List what is unmanaged on the role and prevents its deletion, in words."""
-    if current.role is None or desired.declared.exclusive:
+    """List what prevents the deletion of the role, in words."""
+    if current.role is None:
         return []
+    found = [] if current.role.principal.is_created else [NOT_CREATED]
+    if desired.declared.exclusive:
+        return found
     statements = _as_list(current.role.trust.get("Statement", []))
     others = sum(not _has_trust_only_in([statement], desired.service) for statement in statements)
     return [
+        *found,
         *unmanaged_policies(current.role.principal, desired.declared),
         *([f"{others} other trust statement{'s' if others > 1 else ''}"] if others else []),
-        *(f"instance profile '{name}'" for name in sorted(current.other_profiles)),
+        *(f"instance profile '{name}'" for name in sorted(_profiles_of_others(current, desired))),
     ]
+
+
+def _profiles_of_others(current: State, desired: DesiredRole) -> frozenset[str]:
+    """Return the names of the instance profiles that others created, or put a role of this collection in."""
+    profile, role = current.profile, current.role
+    is_own = profile is None or profile.role != desired.name or is_created(profile.tags)
+    # The profile of this name that somebody else made for a role of their own is no further reason to keep the role.
+    is_further = not is_own and role is not None and role.principal.is_created
+    return current.other_profiles | {desired.profile} if is_further else current.other_profiles
+
+
+def kept_warnings(current: State, desired: DesiredRole) -> list[str]:
+    """List why the role or its instance profile is not deleted, in words."""
+    found = blockers(current, desired)
+    if found:
+        return [kept_warning("role", desired.name, found)]
+    profile = planned_absence(current, desired).profile
+    if profile is None or profile.role is not None:
+        return []
+    return [kept_warning("instance profile", profile.name, [NOT_CREATED])]
 
 
 def to_dict(state: State) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resou
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import (
     attached_policies,
     boundary,
+    check_boundary,
     inline_policies,
     tags,
 )
@@ -38,6 +39,17 @@ class RoleResource(Resource[State]):
         self._needs_inline = for_result or not present or desired.declared.exclusive or desired.declared.admin_window
 
     def read(self) -> State:
+        """Read the role and its instance profile, and whether a new permissions boundary exists.
+
+        :raises InvalidInput: the policy of the boundary does not exist.
+        """
+        state = self.read_again()
+        if self._present:
+            current = state.role.principal.boundary if state.role else None
+            check_boundary(self._aws, self._desired.declared.boundary, [current])
+        return state
+
+    def read_again(self) -> State:
         """Read the role and its instance profile; other instance profiles only before a deletion."""
         role = self._read_role()
         profile = find_profile(self._aws, self._desired.profile)
@@ -70,11 +82,11 @@ class RoleResource(Resource[State]):
         return {**role_plan.to_dict(final), "blockers": self._blockers(plan)}
 
     def warnings(self, plan: Plan[State]) -> list[str]:
-        """List why the role was not deleted, or what takes effect on instances later."""
+        """List why something was not deleted, why instances cannot use the role, or what they notice later."""
         if self._present:
-            return role_plan.propagation_warnings(plan.current, self._desired)
-        blockers = ", ".join(self._blockers(plan))
-        return [f"role '{self._desired.name}' was not deleted; still attached: {blockers}"] if blockers else []
+            propagation = role_plan.propagation_warnings(plan.current, self._desired)
+            return [*propagation, *role_plan.trust_warnings(plan.planned, self._desired)]
+        return role_plan.kept_warnings(plan.current, self._desired)
 
     def _blockers(self, plan: Plan[State]) -> list[str]:
         return [] if self._present else role_plan.blockers(plan.current, self._desired)

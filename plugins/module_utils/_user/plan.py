@@ -16,7 +16,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation 
     keys_to_dicts,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
+from ansible_collections.cwagent.iam.plugins.module_utils._names import SAVED_KEY_TAG, WINDOW_POLICY
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import (
     NEW_ENTITY_RETRY_CODES,
     NOT_FOUND_CODES,
@@ -24,13 +24,17 @@ from ansible_collections.cwagent.iam.plugins.module_utils._plan import (
     Step,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import (
+    NOT_CREATED,
     Declared,
     PrincipalState,
+    check_adoption,
     delete_entity,
     delete_inline_steps,
     detach_steps,
     grant_steps,
+    new_principal,
     principal_to_dict,
+    tag_steps,
     unmanaged_policies,
     update_steps,
 )
@@ -153,15 +157,35 @@ def planned_state(current: State, desired: Declared, ring: Keyring | None) -> St
 
     The id of a key that does not exist yet is empty in the user, and ``None`` in what is saved.
     """
-    user = current.user or User(current.name, PrincipalState(path=desired.path or "/"))
+    user = current.user or User(current.name, new_principal(desired.path))
     groups = frozenset() if desired.exclusive else user.groups
     user = replace(user, principal=desired.planned_state(user.principal), groups=groups)
     if ring is None:
         return replace(current, user=user)
     keys = ring.planned_keys()
     has_new_key = any(not key.id for key in keys)
-    saved = SavedCredentials(ring.saved.where, key_id=None if has_new_key else ring.saved.key_id)
+    key_id = None if has_new_key else ring.saved.key_id
+    if ring.rules.create_inactive:
+        tags = {**user.principal.tags, SAVED_KEY_TAG: key_id or ""}
+        user = replace(user, principal=replace(user.principal, tags=tags))
+    replaced = ring.saved_key.id if has_new_key and ring.saved_key else ring.saved.replaced_key_id
+    saved = SavedCredentials(ring.saved.where, key_id=key_id, replaced_key_id=replaced)
     return replace(current, user=replace(user, keys=keys), saved=saved)
+
+
+def tag_saved_key(user: str, key_id: str) -> Step:
+    """Return the step that says on an admin user which of its keys is saved: the admin window changes no other."""
+    [step] = tag_steps("user", user, {}, {SAVED_KEY_TAG: key_id})
+    return replace(step, retry_when=NEW_ENTITY_RETRY_CODES)
+
+
+def _without_new_key(planned: PrincipalState, current: PrincipalState) -> PrincipalState:
+    """Return the planned state with the current tag of the saved key, where that key does not exist yet."""
+    if planned.tags.get(SAVED_KEY_TAG) != "":
+        return planned
+    kept = {key: value for key, value in current.tags.items() if key == SAVED_KEY_TAG}
+    others = {key: value for key, value in planned.tags.items() if key != SAVED_KEY_TAG}
+    return replace(planned, tags={**others, **kept})
 
 
 def plan(current: State, desired: Declared, ring: Keyring | None) -> list[Step]:
@@ -176,13 +200,16 @@ def plan(current: State, desired: Declared, ring: Keyring | None) -> list[Step]:
             f"to {desired.path}; leave the path out, or delete the user first."
         )
     if current.user and planned.user:
-        steps = update_steps("user", current.name, current.user.principal, planned.user.principal)
+        check_adoption("user", current.name, current.user.principal, desired)
+        principal = _without_new_key(planned.user.principal, current.user.principal)
+        steps = update_steps("user", current.name, current.user.principal, principal)
         steps += [
             _remove_from_group(current.name, group) for group in sorted(current.user.groups - planned.user.groups)
         ]
     elif planned.user:
         grants = grant_steps("user", current.name, planned.user.principal, PrincipalState())
-        steps = [_create(planned.user), *(replace(step, retry_when=NEW_ENTITY_RETRY_CODES) for step in grants)]
+        new = replace(planned.user, principal=_without_new_key(planned.user.principal, PrincipalState()))
+        steps = [_create(new), *(replace(step, retry_when=NEW_ENTITY_RETRY_CODES) for step in grants)]
     return steps + ring.steps(is_new_user=current.user is None) if ring else steps
 
 
@@ -200,10 +227,14 @@ def _remove_from_group(user: str, group: str) -> Step:
 
 
 def blockers(current: State, desired: Declared, ring: Keyring | None) -> list[str]:
-    """List what is unmanaged on the user and prevents its deletion, in words."""
-    if current.user is None or desired.exclusive:
+    """List what prevents the deletion of the user, in words."""
+    if current.user is None:
         return []
+    found = [] if current.user.principal.is_created else [NOT_CREATED]
+    if desired.exclusive:
+        return found
     return [
+        *found,
         *unmanaged_policies(current.user.principal, desired),
         *(f"group '{name}'" for name in sorted(current.user.groups)),
         *(f"access key {key.id}" for key in _unmanaged_keys(current.user, ring)),

@@ -29,10 +29,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils._plan import NOT_FOUND
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import (
     attached_policies,
     boundary,
+    check_boundary,
     inline_policies,
     tags,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import PrincipalState
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import PrincipalState, kept_warning
 from ansible_collections.cwagent.iam.plugins.module_utils._user import plan as user_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._user.plan import Credential, State, User
 
@@ -81,6 +82,19 @@ class UserResource(Resource[States]):
         self._rules = rules or KeyRules()
 
     def read(self) -> States:
+        """Read the users, and whether a new permissions boundary exists.
+
+        :raises InvalidInput: the policy of the boundary does not exist.
+        """
+        states = self.read_again()
+        if self._present:
+            readable = [state.user for state in states.values() if not state.error]
+            check_boundary(
+                self._aws, self._desired.boundary, [user.principal.boundary if user else None for user in readable]
+            )
+        return states
+
+    def read_again(self) -> States:
         """Read the users from IAM and from the store; one that cannot be read has the error in its state."""
         found, unseen = read_in_bulk(self._aws, self._names)
         saved = self._store.read(self._names) if self._store else {}
@@ -156,10 +170,7 @@ class UserResource(Resource[States]):
         if self._present:
             rings = [self._keyring(state) for state in plan.current.values() if not state.error]
             return [warning for ring in rings if ring for warning in ring.warnings]
-        return [
-            f"user '{name}' was not deleted; still attached: {', '.join(blockers)}"
-            for name, blockers in self._blockers(plan.current).items()
-        ]
+        return [kept_warning("user", name, found) for name, found in self._blockers(plan.current).items()]
 
     def _blockers(self, current: States) -> dict[str, list[str]]:
         if self._present:
@@ -202,12 +213,16 @@ class UserResource(Resource[States]):
             raise ContentionError(self._discard_key(name, key_id, error)) from error
         except CwagentError as error:
             raise CwagentError(self._discard_key(name, key_id, error)) from error
+        if creation.inactive:
+            # Only a user with an admin window has inactive keys. After an interruption here, the next run sets the tag.
+            self._aws.execute(user_plan.tag_saved_key(name, key_id))
 
     def _save_key(self, store: Store, name: str, key_id: str, secret: str, creation: KeyCreation) -> None:
         # Saving would overwrite the other run's secret, of which there is no other copy.
         if store.read([name])[name].key_id != creation.saved_key_id:
             raise ContentionError(f"Another run saved an access key of user '{name}' in the meantime.")
-        store.save(name, key_id, secret, keep_previous=creation.keep_previous)
+        replaced = creation.saved_key_id if creation.saved_key_id in creation.existing else None
+        store.save(name, key_id, secret, replaced, keep_previous=creation.keep_previous)
 
     def _discard_key(self, name: str, key_id: str, error: CwagentError) -> str:
         """Delete a key that could not be saved. :returns: the error, and whether the key was deleted."""

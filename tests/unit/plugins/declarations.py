@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
+from ansible_collections.cwagent.iam.plugins.module_utils._names import ADOPTED, CREATED, MARK_TAG, WINDOW_POLICY
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import Declared, PrincipalState
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import (
     SSM_CHOICES,
@@ -33,12 +33,16 @@ def subsets(*elements: str) -> st.SearchStrategy[frozenset[str]]:
     return st.frozensets(st.sampled_from(elements))
 
 
+CREATED_TAGS, ADOPTED_TAGS = {MARK_TAG: CREATED}, {MARK_TAG: ADOPTED}
+
+
 def _tags(*keys: str) -> st.SearchStrategy[dict[str, str]]:
     return st.dictionaries(st.sampled_from(keys), st.sampled_from(["", "1", "2"]))
 
 
 PATHS = st.sampled_from(["/", "/monitoring/"])
-CURRENT_TAGS = _tags("team", "cost", "aws:stack")
+MARKS = st.sampled_from([{}, CREATED_TAGS, ADOPTED_TAGS, {MARK_TAG: "other"}])
+CURRENT_TAGS = st.builds(lambda tags, mark: {**tags, **mark}, _tags("team", "cost", "aws:stack"), MARKS)
 PRINCIPALS = st.builds(
     PrincipalState,
     path=PATHS,
@@ -58,4 +62,5 @@ DECLARED = st.builds(
     tags=st.none() | _tags("team", "cost"),
     purge_tags=st.booleans(),
     admin_window=st.booleans(),
+    adopt=st.booleans(),
 )

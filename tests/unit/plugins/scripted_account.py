@@ -11,6 +11,7 @@ from botocore import xform_name
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import closed_policy
+from ansible_collections.cwagent.iam.plugins.module_utils._names import CREATED, MARK_TAG
 from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import trust_policy
 
 ARN = "arn:aws:iam::123456789012"
@@ -24,11 +25,14 @@ def api_error(code: str, message: str = "") -> ClientError:
 
 @dataclass
 class Role:
-    """A role and the instance profile of the same name. :param window: its admin window's policy."""
+    """A role that the collection created and the instance profile of the same name.
+
+    :param window: its admin window's policy.
+    """
 
     policies: set[str]
     window: dict[str, Any] | None = None
-    tags: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=lambda: {MARK_TAG: CREATED})
     profile_id: str = "AIPA1"
     is_in_profile: bool = True
 

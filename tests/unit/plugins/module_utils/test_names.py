@@ -150,12 +150,15 @@ def test_the_arn_of_a_managed_policy(arn, partition, valid):
         ({}, True),
         ({"team": ""}, True),
         ({"k" * 128: "v" * 256}, True),
-        ({str(number): "" for number in range(50)}, True),
-        ({str(number): "" for number in range(51)}, False),
+        ({str(number): "" for number in range(45)}, True),
+        ({str(number): "" for number in range(46)}, False),
         ({"": "v"}, False),
         ({"k" * 129: ""}, False),
         ({"k": "v" * 257}, False),
         ({"aws:k": ""}, False),
+        ({"cwagent:managed": "created"}, False),
+        ({"CWAgent:k": ""}, False),
+        ({"cwagent": ""}, True),
         ({"AWS:k": ""}, False),
         ({"awsome": ""}, True),
         ({"Größe_1 .:/=+-@": "a b.:/=+-@ü"}, True),
@@ -191,3 +194,17 @@ def test_tags_that_iam_accepts(tags, valid):
 )
 def test_the_id_of_an_instance(instance_id, valid):
     assert is_valid(_names.check_instance_id, instance_id) is valid
+
+
+@pytest.mark.parametrize(
+    ("tags", "is_created", "is_marked"),
+    [
+        ({}, False, False),
+        ({_names.MARK_TAG: "created"}, True, True),
+        ({_names.MARK_TAG: "adopted"}, False, True),
+        ({_names.MARK_TAG: "Created"}, False, False),
+        ({"managed": "created"}, False, False),
+    ],
+)
+def test_the_mark_says_whether_an_entity_was_created_or_adopted(tags, is_created, is_marked):
+    assert (_names.is_created(tags), _names.is_marked(tags)) == (is_created, is_marked)

@@ -36,7 +36,9 @@ def key(name: str, age: timedelta = timedelta(), used: timedelta | None = None, 
 
 
 def ring(*keys: AccessKey, saved: str | None = "N", rules: KeyRules = RULES, **more: Any) -> Keyring:
-    return Keyring("U", keys, SavedCredentials("F", saved, **more), rules, NOW)
+    """Keys of which N is saved, with the record that it replaced O."""
+    record = {"replaced_key_id": "O", **more}
+    return Keyring("U", keys, SavedCredentials("F", saved, **record), rules, NOW)
 
 
 def summaries(keyring: Keyring) -> list[str]:
@@ -87,6 +89,19 @@ PHASES = {
         [],
     ),
     "somebody created a younger key": (ring(key("N", 10 * DAY), key("X", DAY)), Phase.CURRENT, []),
+    "somebody created an older key": (ring(key("X", 90 * DAY), key("N", 8 * DAY, HOUR)), Phase.CURRENT, []),
+    "somebody created an older key and deactivated it": (
+        ring(key("X", 90 * DAY, 9 * DAY, active=False), key("N", 8 * DAY, HOUR)),
+        Phase.CURRENT,
+        [],
+    ),
+    "no key was replaced": (
+        ring(key("O", 90 * DAY), key("N", HOUR, MINUTE), replaced_key_id=None),
+        Phase.CURRENT,
+        [],
+    ),
+    "the record names the saved key": (ring(key("N", HOUR, MINUTE), replaced_key_id="N"), Phase.CURRENT, []),
+    "the replaced key is younger": (ring(key("O", MINUTE), key("N", HOUR)), Phase.WAITING_FOR_USE, []),
     "an interrupted run created a key": (
         ring(OLD, key("X"), pending=Pending(frozenset({"N"}), NOW)),
         Phase.DUE,
@@ -165,9 +180,28 @@ def test_an_unreadable_store_is_an_error():
         ring(key("A"), problem="no").steps(is_new_user=False)
 
 
-def test_the_oldest_predecessor_is_deleted_where_iam_allows_more_keys():
-    found = ring(key("A", 91 * DAY, active=False), key("B", 90 * DAY, active=False), key("N", DAY, HOUR))
-    assert summaries(found) == ["delete access key A of user 'U', which was replaced"]
+def test_the_key_of_an_admin_user_is_not_replaced_while_its_window_is_open():
+    """The window would then never deactivate the old key."""
+    rules = replace(RULES, create_inactive=True)
+    assert ring(OLD, rules=rules).phase is Phase.CURRENT
+    assert ring(replace(OLD, active=False), rules=rules).phase is Phase.DUE
+
+
+def test_only_the_recorded_predecessor_is_deleted_where_iam_allows_more_keys():
+    found = ring(key("A", 91 * DAY, active=False), key("O", 90 * DAY, active=False), key("N", DAY, HOUR))
+    assert summaries(found) == ["delete access key O of user 'U', which was replaced"]
+    assert [each.id for each in found.unmanaged] == ["A"]
+
+
+def test_a_key_of_others_is_reported_when_keys_are_replaced():
+    other = ring(key("X", 91 * DAY, HOUR), key("N", DAY))
+    [warning] = other.warnings
+    assert warning.startswith(
+        "user 'U' has another access key, which is neither saved nor replaced by the saved one: X "
+    )
+    assert warning.endswith("It was not changed")
+    assert replace(other, rules=KeyRules()).warnings == []
+    assert ring(key("O", 91 * DAY), key("N", DAY)).warnings == []
 
 
 def test_keys_are_rendered_with_age_and_last_use():
@@ -213,18 +247,22 @@ class Server:
         self.iam, self.now, self.delay = Iam(), NOW, delay
         self.iam.put_user(User("U", PrincipalState()))
         self.saved: str | None = None
+        self.replaced: str | None = None
         self.saved_at = self.now
         self.key_in_use: str | None = None
 
     def keyring(self) -> Keyring:
         user = self.iam.user("U")
         assert user
-        return Keyring("U", user.keys, SavedCredentials("F", self.saved), RULES, self.now)
+        return Keyring(
+            "U", user.keys, SavedCredentials("F", self.saved, replaced_key_id=self.replaced), RULES, self.now
+        )
 
     def run(self) -> None:
         for step in self.keyring().steps(is_new_user=False):
             answer = self.iam.take(step)
             if answer:
+                self.replaced = self.saved
                 self.saved, self.saved_at = answer["AccessKey"]["AccessKeyId"], self.now
                 self._set_dates(self.saved, created=self.now)
 
@@ -283,8 +321,9 @@ def test_the_key_of_a_new_user_is_retried_until_iam_knows_the_user():
     assert existing.retry_when <= new.retry_when
 
 
-def test_a_key_as_old_as_the_saved_one_is_not_its_predecessor():
-    assert ring(key("N", 100 * DAY), key("O", 100 * DAY)).phase is Phase.BLOCKED
+def test_no_key_is_a_predecessor_where_none_is_saved():
+    assert [each.id for each in ring(key("O", DAY), saved=None).unmanaged] == ["O"]
+    assert [each.id for each in ring(key("O", DAY), saved="GONE").unmanaged] == ["O"]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,14 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.options 
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import CLOSED, OPEN, DesiredWindow
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
-PARAMS: dict[str, Any] = {"role": "R", "user": None, "state": OPEN, "minutes": 15, "force": False}
+PARAMS: dict[str, Any] = {
+    "role": "R",
+    "user": None,
+    "state": OPEN,
+    "minutes": 15,
+    "force": False,
+    "managed_only": False,
+}
 
 
 @pytest.mark.parametrize(
@@ -17,6 +24,7 @@ PARAMS: dict[str, Any] = {"role": "R", "user": None, "state": OPEN, "minutes": 1
         ({}, DesiredWindow("role", "R", OPEN)),
         ({"minutes": 30}, DesiredWindow("role", "R", OPEN, 30)),
         ({"role": None, "user": "U"}, DesiredWindow("user", "U", OPEN)),
+        ({"managed_only": True}, DesiredWindow("role", "R", OPEN, managed_only=True)),
         ({"state": CLOSED, "minutes": 0, "force": True}, DesiredWindow("role", "R", CLOSED, 0, force=True)),
     ],
 )

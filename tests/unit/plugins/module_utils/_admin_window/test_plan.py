@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -162,51 +163,156 @@ def test_a_modified_policy_is_reported_and_has_no_deadline(policy):
 
 
 KEY_A, KEY_B = AccessKey("A"), AccessKey("B")
-INACTIVE_A = replace(KEY_A, active=False)
+INACTIVE_A, INACTIVE_B = replace(KEY_A, active=False), replace(KEY_B, active=False)
 ACTIVATE, DEACTIVATE = "activate access key {} of user 'P'", "deactivate access key {} of user 'P'"
+
+
+def saved_a(policy: Any, *keys: AccessKey, **more: Any) -> Window:
+    """The window of a user whose saved key is A, by its tag."""
+    return window(policy, *keys, saved_key_id="A", **more)
+
+
 KEY_CASES = {
     "open: no policy": (
-        window(None, INACTIVE_A, KEY_B),
+        saved_a(None, INACTIVE_A, INACTIVE_B),
         desired_window(OPEN, kind="user"),
         [summary_for_user(OPEN_15), ACTIVATE.format("A")],
     ),
     "open: open": (
-        window(policy_open_for(15), INACTIVE_A, KEY_B),
+        saved_a(policy_open_for(15), INACTIVE_A, INACTIVE_B),
         desired_window(OPEN, kind="user"),
         [ACTIVATE.format("A")],
     ),
+    "open: open, key active": (saved_a(policy_open_for(15), KEY_A), desired_window(OPEN, kind="user"), []),
+    "open: no saved key": (
+        window(CLOSED_POLICY, INACTIVE_A),
+        desired_window(OPEN, kind="user"),
+        [summary_for_user(OPEN_15)],
+    ),
     "closed: open": (
-        window(policy_open_for(15), INACTIVE_A, KEY_B),
+        saved_a(policy_open_for(15), KEY_A, KEY_B),
         desired_window(CLOSED, kind="user"),
-        [summary_for_user(CLOSE), DEACTIVATE.format("B")],
+        [summary_for_user(CLOSE), DEACTIVATE.format("A")],
     ),
     "closed: closed": (
-        window(CLOSED_POLICY, KEY_A, KEY_B),
+        saved_a(CLOSED_POLICY, KEY_A, KEY_B),
         desired_window(CLOSED, kind="user"),
-        [DEACTIVATE.format("A"), DEACTIVATE.format("B")],
+        [DEACTIVATE.format("A")],
     ),
-    "closed: closed, all keys inactive": (window(CLOSED_POLICY, INACTIVE_A), desired_window(CLOSED, kind="user"), []),
+    "closed: closed, no saved key": (window(CLOSED_POLICY, KEY_A, KEY_B), desired_window(CLOSED, kind="user"), []),
+    "closed: closed, saved key inactive": (
+        saved_a(CLOSED_POLICY, INACTIVE_A, KEY_B),
+        desired_window(CLOSED, kind="user"),
+        [],
+    ),
     "closed: closed, no keys": (window(CLOSED_POLICY), desired_window(CLOSED, kind="user"), []),
     "absent: closed": (
-        window(CLOSED_POLICY, INACTIVE_A, KEY_B),
+        saved_a(CLOSED_POLICY, INACTIVE_A, INACTIVE_B),
         desired_window(ABSENT, kind="user"),
         [ACTIVATE.format("A"), summary_for_user(REMOVE)],
     ),
-    "absent: no policy": (window(None, INACTIVE_A, KEY_B), desired_window(ABSENT, kind="user"), []),
+    "absent: no policy": (saved_a(None, INACTIVE_A, KEY_B), desired_window(ABSENT, kind="user"), []),
 }
 
 
 @pytest.mark.parametrize(("current", "desired", "steps"), KEY_CASES.values(), ids=KEY_CASES)
-def test_the_keys_of_a_user_are_activated_and_deactivated_with_the_window(current, desired, steps):
+def test_only_the_saved_key_is_activated_and_deactivated_with_the_window(current, desired, steps):
     assert window_plan.plan(current, desired).summaries == steps
+
+
+@pytest.mark.parametrize("policy", [None, CLOSED_POLICY, policy_open_for(15)], ids=["no policy", "closed", "open"])
+def test_a_window_is_not_opened_while_another_key_is_active(policy):
+    current = saved_a(policy, INACTIVE_A, KEY_B)
+    with pytest.raises(ContentionError, match=r"window of user 'P' was not opened: .* active access key \(B\)"):
+        window_plan.check_other_keys(current, desired_window(OPEN, kind="user"))
+    for state in (CLOSED, ABSENT):
+        window_plan.check_other_keys(current, desired_window(state, kind="user"))
+
+
+@pytest.mark.parametrize("keys", [(), (KEY_A,), (INACTIVE_A, INACTIVE_B), (INACTIVE_B,)])
+def test_a_window_is_opened_for_the_saved_key(keys):
+    window_plan.check_other_keys(saved_a(CLOSED_POLICY, *keys), desired_window(OPEN, kind="user"))
+
+
+UNMARKED = {"is_marked": False}
+FOREIGN_CASES = {
+    "no mark, no window": (window(None, KEY_A, **UNMARKED), CLOSED, [], "has no admin window, so it was not changed"),
+    "no mark, no window, opened": (window(None, **UNMARKED), OPEN, [], "has no admin window, so it was not changed"),
+    "no mark, no window, removed": (window(None, **UNMARKED), ABSENT, [], "has no admin window, so it was not changed"),
+    "no mark, but a window": (
+        window(policy_open_for(5), **UNMARKED),
+        CLOSED,
+        [summary_for_user(CLOSE)],
+        "",
+    ),
+    "mark, no window": (window(None), CLOSED, [summary_for_user(CLOSE)], ""),
+    "mark, no window, no admin policy": (window(None, has_admin_policy=False), CLOSED, [], ""),
+    "mark, no window, no admin policy, opened": (
+        window(None, has_admin_policy=False),
+        OPEN,
+        [summary_for_user(OPEN_15)],
+        "",
+    ),
+    "missing": (window(exists=False, **UNMARKED), CLOSED, [], ""),
+}
+
+
+@pytest.mark.parametrize(("current", "state", "steps", "warning"), FOREIGN_CASES.values(), ids=FOREIGN_CASES)
+def test_a_principal_of_others_is_left_where_only_managed_ones_are_changed(current, state, steps, warning):
+    managed_only = replace(desired_window(state, kind="user"), managed_only=True)
+    plan = window_plan.plan(current, managed_only)
+    assert plan.summaries == steps
+    assert (plan.planned == current) == (not steps)
+    assert window_plan.is_left(current, managed_only) == bool(warning)
+    if warning:
+        assert warning in " ".join(window_plan.warnings(current, managed_only))
+    else:
+        assert window_plan.warnings(current, managed_only) == []
+
+
+@pytest.mark.parametrize("state", [OPEN, CLOSED])
+def test_a_principal_of_others_that_was_named_is_changed(state):
+    current = window(None, has_admin_policy=False, **UNMARKED)
+    assert window_plan.plan(current, desired_window(state)).has_changes
+    assert not window_plan.is_left(current, desired_window(state))
+
+
+@pytest.mark.parametrize(
+    ("current", "state", "warning"),
+    [
+        (saved_a(CLOSED_POLICY, KEY_A, KEY_B), CLOSED, r"has another active access key \(B\); .* not deactivated"),
+        (
+            window(CLOSED_POLICY, INACTIVE_A),
+            OPEN,
+            r"tagged as the saved one \(cwagent:saved-key\), so none was activated",
+        ),
+    ],
+    ids=["another active key", "no saved key"],
+)
+def test_what_a_window_does_not_do_is_a_warning(current, state, warning):
+    [found] = window_plan.warnings(current, desired_window(state, kind="user"))
+    assert re.search(warning, found)
 
 
 @pytest.mark.parametrize(
     ("current", "state"),
     [
-        (window(policy_open_for(15), KEY_A), CLOSED),
-        (window(CLOSED_POLICY, INACTIVE_A), OPEN),
-        (window(None, INACTIVE_A), OPEN),
+        (saved_a(CLOSED_POLICY, KEY_A, INACTIVE_B), CLOSED),
+        (saved_a(CLOSED_POLICY, INACTIVE_A), OPEN),
+        (window(CLOSED_POLICY), OPEN),
+        (window(CLOSED_POLICY, INACTIVE_A, KEY_B), ABSENT),
+    ],
+)
+def test_a_window_without_a_problem_has_no_warning(current, state):
+    assert window_plan.warnings(current, desired_window(state, kind="user")) == []
+
+
+@pytest.mark.parametrize(
+    ("current", "state"),
+    [
+        (saved_a(policy_open_for(15), KEY_A), CLOSED),
+        (saved_a(CLOSED_POLICY, INACTIVE_A), OPEN),
+        (saved_a(None, INACTIVE_A), OPEN),
     ],
     ids=["closed", "opened", "opened without a policy"],
 )
@@ -317,7 +423,8 @@ DESIRED = st.builds(DesiredWindow, st.sampled_from(["role", "user"]), st.just("P
 def windows(draw: st.DrawFn, kind: str) -> Window:
     names = draw(st.sampled_from([(), ("AKIAONEXXXXXXXXX",), ("AKIAONEXXXXXXXXX", "AKIATWOXXXXXXXXX")]))
     keys = tuple(AccessKey(name, draw(st.booleans())) for name in names)
-    return window(draw(POLICIES), *(keys if kind == "user" else ()))
+    saved = draw(st.sampled_from([None, "AKIAGONEXXXXXXXX", *names]))
+    return window(draw(POLICIES), *(keys if kind == "user" else ()), saved_key_id=saved if kind == "user" else None)
 
 
 def read(model: IamWindow, time: datetime = NOW) -> Window:
@@ -341,7 +448,11 @@ def test_a_plan_leads_to_its_planned_state(desired, data):
     if desired.state == ABSENT and current.policy is None:
         assert plan.planned == current
     else:
-        assert all(key.active == (desired.state != CLOSED) for key in plan.planned.keys)
+        saved = plan.planned.saved_key
+        assert saved is None or saved.active == (desired.state != CLOSED)
+    assert [key for key in plan.planned.keys if key.id != current.saved_key_id] == [
+        key for key in current.keys if key.id != current.saved_key_id
+    ]
 
 
 @given(MINUTES, st.data())

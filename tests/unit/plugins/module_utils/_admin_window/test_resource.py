@@ -36,11 +36,31 @@ class Iam(Gateway):
     def __init__(self, model: IamWindow, is_found: bool = True) -> None:
         super().__init__(model)
         self.model: Any
-        self.now, self.is_found, self.reads = NOW, is_found, []
+        self.now, self.is_found = NOW, is_found
+        self.reads: list[str] = []
+        self.tags: dict[str, str] = {}
+        self.policies: list[str] = []
 
     def find(self, action: str, *_: Any, **__: Any) -> dict[str, Any] | None:
         self.reads.append(action)
-        return {"PolicyDocument": self.model.window.policy} if self.is_found else None
+        if not self.is_found:
+            return None
+        if not action.endswith("Policy"):
+            tags = [{"Key": key, "Value": value} for key, value in self.tags.items()]
+            return {action.removeprefix("iam:Get"): {"Tags": tags}}
+        policy = self.model.window.policy
+        return None if policy is None else {"PolicyDocument": policy}
+
+    def pages(self, action: str, *_: Any, **__: Any) -> list[dict[str, Any]]:
+        self.reads.append(action)
+        if action == "iam:ListAccessKeys":
+            keys = self.model.window.keys
+            listed = [
+                {"AccessKeyId": key.id, "Status": "Active" if key.active else "Inactive", "CreateDate": key.created}
+                for key in keys
+            ]
+            return [{"AccessKeyMetadata": listed}]
+        return [{"AttachedPolicies": [{"PolicyArn": f"arn:aws:iam::aws:policy/{name}"} for name in self.policies]}]
 
 
 def desired_window(state: str, kind: str = "role", force: bool = False) -> DesiredWindow:
@@ -135,19 +155,83 @@ def test_the_window_is_read_if_that_matters(wanted):
 def test_force_closes_a_window_that_looks_closed():
     """It can have been opened a moment before."""
     key_a, key_b = AccessKey("A", active=False), AccessKey("B")
-    current = replace(CLOSED_WINDOW, keys=(key_a, key_b))
+    current = replace(CLOSED_WINDOW, keys=(key_a, key_b), saved_key_id="A")
     closing = desired_window(CLOSED, kind="user", force=True)
-    deactivate_b = "deactivate access key B of user 'P'"
-    assert window_plan.plan(current, replace(closing, force=False)).summaries == [deactivate_b]
+    deactivate_a = "deactivate access key A of user 'P'"
+    assert window_plan.plan(current, replace(closing, force=False)).summaries == []
     resource = resource_of(closing)
     plan = resource.plan(current)
-    assert plan.summaries == [
-        "close the admin window of user 'P'",
-        "deactivate access key A of user 'P'",
-        deactivate_b,
-    ]
-    assert resource.remaining(plan, current) == [deactivate_b]
-    assert resource.remaining(plan, replace(CLOSED_WINDOW, keys=(key_a,))) == []
+    assert plan.summaries == ["close the admin window of user 'P'", deactivate_a]
+    assert resource.remaining(plan, replace(current, keys=(AccessKey("A"), key_b))) == [deactivate_a]
+    assert resource.remaining(plan, current) == []
+
+
+def test_opening_is_refused_before_the_plan_while_another_key_is_active():
+    resource = resource_of(desired_window(OPEN, kind="user"))
+    with pytest.raises(ContentionError, match="B"):
+        resource.check_preconditions(replace(CLOSED_WINDOW, keys=(AccessKey("B"),), saved_key_id="A"))
+
+
+INACTIVE, ACTIVE = AccessKey("A", active=False), AccessKey("A")
+TAG_READ_CASES = {
+    "closed, no active key": (CLOSED, False, (INACTIVE,), False),
+    "closed, no key": (CLOSED, False, (), False),
+    "closed, an active key": (CLOSED, False, (ACTIVE,), True),
+    "closed, forced": (CLOSED, True, (INACTIVE,), True),
+    "opened": (OPEN, False, (INACTIVE,), True),
+    "removed": (ABSENT, False, (INACTIVE,), True),
+}
+
+
+@pytest.mark.parametrize(("state", "force", "keys", "reads_tags"), TAG_READ_CASES.values(), ids=TAG_READ_CASES)
+def test_the_tags_of_a_user_are_read_only_where_a_key_can_change(state, force, keys, reads_tags):
+    current = replace(CLOSED_WINDOW, keys=keys)
+    resource, iam = resource_with_iam(current, desired_window(state, "user", force))
+    iam.tags = {"cwagent:saved-key": "A"}
+    assert resource.read() == replace(current, saved_key_id="A" if reads_tags else None, is_marked=not reads_tags)
+    assert iam.reads == ["iam:GetUserPolicy", "iam:ListAccessKeys"] + ["iam:GetUser"] * reads_tags
+
+
+MANAGED = {"cwagent:managed": "created"}
+MARK_CASES = {
+    "no mark": ({}, [], True, {"is_marked": False}, []),
+    "created": (MANAGED, [], True, {"has_admin_policy": False}, ["iam:ListAttachedRolePolicies"]),
+    "created, with the admin policy": (
+        MANAGED,
+        ["CloudWatchAgentAdminPolicy"],
+        True,
+        {},
+        ["iam:ListAttachedRolePolicies"],
+    ),
+    "adopted, named": ({"cwagent:managed": "adopted"}, [], False, {}, []),
+    "another value, named": ({"cwagent:managed": "me"}, [], False, {"is_marked": False}, []),
+}
+
+
+@pytest.mark.parametrize(("tags", "policies", "managed_only", "more", "reads"), MARK_CASES.values(), ids=MARK_CASES)
+def test_the_mark_is_read_where_there_is_no_window(tags, policies, managed_only, more, reads):
+    desired = replace(desired_window(CLOSED), managed_only=managed_only)
+    iam: Any = Iam(IamWindow("role", "P", Window(NOW)))
+    iam.tags, iam.policies = tags, policies
+    resource = WindowResource(iam, desired, admin_policy="CloudWatchAgentAdminPolicy")
+    assert resource.read() == Window(NOW, **more)
+    assert iam.reads == ["iam:GetRolePolicy", "iam:GetRole", *reads]
+
+
+def test_a_principal_of_others_is_in_the_result_and_in_a_warning():
+    resource = resource_of(replace(desired_window(CLOSED), managed_only=True))
+    plan = resource.plan(Window(NOW, is_marked=False))
+    assert not plan.has_changes
+    assert resource.to_result(plan, plan.planned)["managed"] is False
+    assert "was not created by this collection" in " ".join(resource.warnings(plan))
+    managed = resource.plan(OPEN_WINDOW)
+    assert resource.to_result(managed, managed.planned)["managed"] is True
+
+
+def test_a_forced_close_reads_the_role_first_where_only_managed_ones_are_changed():
+    resource, iam = resource_with_iam(OPEN_WINDOW, replace(desired_window(CLOSED, force=True), managed_only=True))
+    assert resource.read() == OPEN_WINDOW
+    assert iam.reads == ["iam:GetRolePolicy"]
 
 
 def test_waiting_does_not_make_the_deadline_look_too_early():

@@ -375,3 +375,11 @@ def test_the_file_is_replaced_atomically(store, path):
         "aws_secret_access_key": "other",
         "region": "eu-central-1",
     }
+
+
+def test_the_replaced_key_is_saved_with_the_key_and_stays_when_it_is_written_again(store, path):
+    store.save("U", "AKIATWO", "two", "AKIAONE")
+    assert read(store, "U") == SavedCredentials(str(path), key_id="AKIATWO", replaced_key_id="AKIAONE")
+    replace(store, region="us-east-1").rewrite("U")
+    assert read(store, "U").replaced_key_id == "AKIAONE"
+    assert SharedCredentialProvider(str(path), store.profile).load().secret_key == "two"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -8,7 +9,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format im
     SavedKey,
     from_file,
     from_json,
+    parse,
     to_file,
+    to_values,
 )
 
 KEY = SavedKey("AKIA1", "se/cret+%=", "eu-central-1")
@@ -25,12 +28,21 @@ def test_a_key_in_a_file_is_read_back(key):
     assert from_file(to_file(key, "P"), "Q") is None
 
 
+def test_the_replaced_key_is_saved_and_not_delivered():
+    key = replace(KEY, replaced_key_id="AKIA0")
+    assert parse(to_values(key)) == key
+    assert from_file(to_file(key, "P"), "P") == KEY
+
+
 @pytest.mark.parametrize(
     ("saved", "key"),
     [
         (FIELDS, KEY),
         ({**FIELDS, "keys_before": ["AKIA0"]}, KEY),
         (fields_without("region"), SavedKey("AKIA1", "se/cret+%=")),
+        ({**FIELDS, "replaced_access_key_id": "AKIA0"}, replace(KEY, replaced_key_id="AKIA0")),
+        ({**FIELDS, "replaced_access_key_id": 1}, KEY),
+        ({**FIELDS, "replaced_access_key_id": ""}, KEY),
         ({**FIELDS, "region": None}, SavedKey("AKIA1", "se/cret+%=")),
         (fields_without("aws_access_key_id"), None),
         (fields_without("aws_secret_access_key"), None),

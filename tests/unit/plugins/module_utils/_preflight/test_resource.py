@@ -102,6 +102,48 @@ def test_the_drift_has_the_parts_that_differ() -> None:
     assert result_of(ACCESS, account)["drift"] == ["window", "access"]
 
 
+ADOPTING = replace(
+    ACCESS, roles={**ROLES, "admin": DesiredRole("Admin", declare("admin", admin_window=True, adopt=True), "Admin")}
+)
+WITHOUT_WINDOW = replace(ACCESS, roles={**ROLES, "admin": DesiredRole("Admin", declare("admin"), "Admin")})
+
+
+def account_with_roles_of_others() -> Account:
+    account = account_as_desired()
+    for role in account.roles.values():
+        role.tags, role.window = {}, None
+    return account
+
+
+def test_an_admin_role_of_others_is_a_problem() -> None:
+    """The server role of others is not: it gets no window."""
+    account = account_with_roles_of_others()
+    [problem] = problems_of(ACCESS, account)
+    assert problem.startswith("role 'Admin' exists and was not created by this collection.")
+    assert all(account.calls.count(call) == 1 for call in account.calls)
+
+
+@pytest.mark.parametrize("inputs", [ADOPTING, WITHOUT_WINDOW, INSTANCES, replace(ACCESS, instances={})])
+def test_an_admin_role_of_others_may_be_adopted_or_have_no_window(inputs: Inputs) -> None:
+    result_of(inputs, account_with_roles_of_others())
+
+
+def test_an_admin_role_with_a_window_needs_no_adoption() -> None:
+    account = account_with_roles_of_others()
+    account.roles["Admin"].window = CLOSED_WINDOW
+    assert result_of(ACCESS, account)["drift"] == []
+
+
+def test_adoption_is_drift() -> None:
+    assert "access" in result_of(ADOPTING, account_with_roles_of_others())["drift"]
+
+
+def test_an_admin_role_that_cannot_be_read_is_no_problem_of_the_preflight() -> None:
+    account = account_with_roles_of_others()
+    account.errors["get_role"] = api_error("AccessDenied", "User: ops is not authorized to perform: iam:GetRole")
+    assert result_of(ACCESS, account)["drift"] == ["window", "profiles", "access"]
+
+
 @pytest.mark.parametrize(("on_existing", "drift"), [("keep", []), ("replace", ["access"])])
 def test_the_drift_depends_on_what_to_do_with_another_profile(on_existing: str, drift: list[str]) -> None:
     account = account_as_desired()

@@ -7,7 +7,9 @@ import pytest
 from aws_model import Iam
 from declarations import (
     ADMIN,
+    ADOPTED_TAGS,
     BOUNDARY,
+    CREATED_TAGS,
     CURRENT_TAGS,
     CUSTOM,
     DECLARED,
@@ -24,14 +26,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
+from ansible_collections.cwagent.iam.plugins.module_utils._names import (
+    MARK_TAG,
+    SAVED_KEY_TAG,
+    WINDOW_POLICY,
+    is_created,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import (
     DELETE_RETRY_CODES,
     NEW_ENTITY_RETRY_CODES,
     NOT_FOUND_CODES,
     Kind,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import PrincipalState
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import NOT_CREATED, PrincipalState
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import agent_policies
 from ansible_collections.cwagent.iam.plugins.module_utils._role import plan as role_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import DesiredRole, InstanceProfile, Role, State
@@ -55,20 +62,34 @@ def trust(*statements: dict[str, Any]) -> dict[str, Any]:
 
 
 def desired_role(**options: Any) -> DesiredRole:
-    settings = {key: options.pop(key) for key in ("description", "max_session_duration") if key in options}
+    settings = {
+        key: options.pop(key) for key in ("description", "max_session_duration", "new_description") if key in options
+    }
     return DesiredRole("R", declare(**options), profile="P", **settings)
 
 
 def state(
     role: Role | None = None, profile: InstanceProfile | None = None, others: Any = (), **principal: Any
 ) -> State:
-    """The state that ``desired_role()`` declares, with these differences."""
+    """The state that ``desired_role()`` declares, with these differences; all of it was created by the collection."""
     role = role or Role("R", TRUST)
+    tags = {**CREATED_TAGS, **principal.pop("tags", {})}
     return State(
-        replace(role, principal=PrincipalState(**{"policies": frozenset({SERVER}), **principal})),
-        profile or InstanceProfile("P", role="R"),
+        replace(role, principal=PrincipalState(**{"policies": frozenset({SERVER}), **principal, "tags": tags})),
+        profile or InstanceProfile("P", role="R", tags=CREATED_TAGS),
         frozenset(others),
     )
+
+
+def role_of_others(current: State, mark: dict[str, str] | None = None) -> State:
+    """The same state with a role that somebody else created. :param mark: the tags in place of the mark."""
+    principal = replace(current.role.principal, tags={"a": "1", **(mark or {})})
+    return replace(current, role=replace(current.role, principal=principal))
+
+
+def profile_of_others(current: State) -> State:
+    """The same state with an instance profile that somebody else created."""
+    return replace(current, profile=replace(current.profile, tags={"a": "1"}))
 
 
 def state_with(*arns: str) -> State:
@@ -168,7 +189,8 @@ PRESENT = {
     ),
     "tags purged": (
         state(
-            tags={"a": "1", "b": "2", "aws:c": "3"}, profile=InstanceProfile("P", role="R", tags={"a": "1", "b": "2"})
+            tags={"a": "1", "b": "2", "aws:c": "3"},
+            profile=InstanceProfile("P", role="R", tags={**CREATED_TAGS, "a": "1", "b": "2"}),
         ),
         desired_role(tags={"a": "1"}, purge_tags=True),
         ["remove the tags b from role 'R'", "remove the tags b from instance profile 'P'"],
@@ -211,6 +233,40 @@ PRESENT = {
         [],
     ),
     "SSM omitted, exclusive": (state_with(SERVER, SSM_CORE), desired_role(exclusive=True), [DETACH_SSM]),
+    "a role of others": (role_of_others(profile_of_others(state_with())), desired_role(), [ATTACH_SERVER]),
+    "a role of others without trust": (role_of_others(state(Role("R", trust(TRUST_LAMBDA)))), desired_role(), []),
+    "a role of others without trust, exclusive": (
+        role_of_others(state(Role("R", trust(TRUST_LAMBDA)))),
+        desired_role(exclusive=True),
+        [SET_TRUST],
+    ),
+    "a role of others, description": (
+        role_of_others(state(Role("R", TRUST, description="old"))),
+        desired_role(new_description="default"),
+        [],
+    ),
+    "adoption": (
+        role_of_others(state(Role("R", trust(TRUST_LAMBDA)))),
+        desired_role(adopt=True),
+        [SET_TRUST, "tag role 'R' with cwagent:managed"],
+    ),
+    "adoption of what the collection created": (state(), desired_role(adopt=True), []),
+    "adopted before": (role_of_others(state(), ADOPTED_TAGS), desired_role(adopt=True), []),
+    "adopted before, without trust": (
+        role_of_others(state(Role("R", trust(TRUST_LAMBDA))), ADOPTED_TAGS),
+        desired_role(),
+        [SET_TRUST],
+    ),
+    "adoption, nothing exists": (
+        State(),
+        desired_role(adopt=True),
+        [CREATE_ROLE, ATTACH_SERVER, CREATE_PROFILE, ADD_TO_PROFILE],
+    ),
+    "the mark is not purged": (
+        state(tags={"b": "2"}),
+        desired_role(tags={"a": "1"}, purge_tags=True),
+        ["remove the tags b from role 'R'", "tag role 'R' with a", "tag instance profile 'P' with a"],
+    ),
 }
 
 
@@ -241,7 +297,54 @@ ABSENT = {
         [],
     ),
     "managed, no profile": (replace(state(), profile=None), desired_role(), [DETACH_SERVER, DELETE_ROLE], []),
-    "profile without role": (State(profile=InstanceProfile("P")), desired_role(), [DELETE_PROFILE], []),
+    "profile without role": (
+        State(profile=InstanceProfile("P", tags=CREATED_TAGS)),
+        desired_role(),
+        [DELETE_PROFILE],
+        [],
+    ),
+    "profile of others without role": (State(profile=InstanceProfile("P")), desired_role(), [], []),
+    "a role of others": (role_of_others(state()), desired_role(), [DETACH_SERVER], [NOT_CREATED]),
+    "a role of others, with the admin window and tags": (
+        role_of_others(state(inline=frozenset({WINDOW_POLICY})), {**ADOPTED_TAGS, SAVED_KEY_TAG: "A"}),
+        desired_role(),
+        [
+            DETACH_SERVER,
+            "delete inline policy 'CloudWatchAgentAdminWindow' of role 'R'",
+            "remove the tags cwagent:managed, cwagent:saved-key from role 'R'",
+        ],
+        [NOT_CREATED],
+    ),
+    "a role of others, exclusive": (
+        role_of_others(state_with(SERVER, UNMANAGED)),
+        desired_role(exclusive=True),
+        [DETACH_SERVER],
+        [NOT_CREATED],
+    ),
+    "a role of others with a policy": (
+        role_of_others(state_with(UNMANAGED)),
+        desired_role(),
+        [],
+        [NOT_CREATED, f"policy {UNMANAGED}"],
+    ),
+    "a role of others in a profile of others": (
+        role_of_others(profile_of_others(state())),
+        desired_role(),
+        [DETACH_SERVER],
+        [NOT_CREATED],
+    ),
+    "in a profile of others": (
+        profile_of_others(state()),
+        desired_role(),
+        [DETACH_SERVER],
+        ["instance profile 'P'"],
+    ),
+    "in a profile of others, exclusive": (
+        profile_of_others(state()),
+        desired_role(exclusive=True),
+        [DETACH_SERVER, REMOVE_FROM_PROFILE, DELETE_ROLE],
+        [],
+    ),
     "profile with another role": (
         state(profile=InstanceProfile("P", role="S")),
         desired_role(),
@@ -411,9 +514,72 @@ def test_a_role_is_created_with_everything_that_is_declared():
         "description": "d",
         "max_session_duration": 7200,
         "permissions_boundary": BOUNDARY,
-        "tags": {"a": "1"},
+        "tags": {"a": "1", **CREATED_TAGS},
     }
-    assert create_profile.arguments == {"instance_profile_name": "P", "path": "/m/", "tags": {"a": "1"}}
+    tags = {"a": "1", **CREATED_TAGS}
+    assert create_profile.arguments == {"instance_profile_name": "P", "path": "/m/", "tags": tags}
+
+
+@pytest.mark.parametrize(("description", "expected"), [(None, "default"), ("", ""), ("given", "given")])
+def test_a_new_role_gets_the_default_description_unless_one_is_given(description, expected):
+    desired = desired_role(description=description, new_description="default")
+    assert role_plan.planned_state(State(), desired).role.description == expected
+    [create, *_] = role_plan.plan(State(), desired).all_steps
+    assert create.arguments.get("description", "") == expected
+
+
+@pytest.mark.parametrize(
+    ("mark", "options", "is_possible"),
+    [
+        ({}, {"admin_window": True}, False),
+        ({MARK_TAG: "other"}, {"admin_window": True}, False),
+        ({}, {"admin_window": True, "adopt": True}, True),
+        ({}, {}, True),
+        (ADOPTED_TAGS, {"admin_window": True}, True),
+        (CREATED_TAGS, {"admin_window": True}, True),
+    ],
+)
+def test_a_role_of_others_gets_an_admin_window_only_with_its_adoption(mark, options, is_possible):
+    current, desired = role_of_others(state(), mark), desired_role(**options)
+    if is_possible:
+        role_plan.check_is_possible(current, desired)
+    else:
+        with pytest.raises(InvalidInput, match="role 'R' exists and was not created by this collection"):
+            role_plan.check_is_possible(current, desired)
+    with_window = role_of_others(state(inline=frozenset({WINDOW_POLICY})), mark)
+    role_plan.check_is_possible(with_window, desired)
+
+
+def test_a_role_of_others_without_trust_in_ec2_causes_a_warning():
+    current = role_of_others(state(Role("R", trust(TRUST_LAMBDA))))
+    [warning] = role_plan.trust_warnings(role_plan.planned_state(current, desired_role()), desired_role())
+    assert warning.startswith("role 'R' was not created by this collection, so its trust policy was not changed")
+    for managed in (state(), current):
+        planned = role_plan.planned_state(managed, desired_role(adopt=True))
+        assert role_plan.trust_warnings(planned, desired_role()) == []
+    assert role_plan.trust_warnings(State(), desired_role()) == []
+
+
+@pytest.mark.parametrize(
+    ("current", "warnings"),
+    [
+        (State(), []),
+        (state(), []),
+        (role_of_others(state()), ["role 'R' was not deleted; it was not created by this collection"]),
+        (state_with(UNMANAGED), [f"role 'R' was not deleted; still attached: policy {UNMANAGED}"]),
+        (
+            role_of_others(state_with(UNMANAGED)),
+            ["role 'R' was not deleted; it was not created by this collection; still attached: policy " + UNMANAGED],
+        ),
+        (
+            State(profile=InstanceProfile("P")),
+            ["instance profile 'P' was not deleted; it was not created by this collection"],
+        ),
+        (State(profile=InstanceProfile("P", role="S")), []),
+    ],
+)
+def test_the_warnings_say_why_something_is_kept(current, warnings):
+    assert role_plan.kept_warnings(current, desired_role()) == warnings
 
 
 @pytest.mark.parametrize(
@@ -536,10 +702,12 @@ def account_with(current: State) -> Iam:
 
 
 @given(states(), DESIRED_ROLES)
-def test_only_another_path_or_another_role_in_the_profile_is_not_possible(current, desired):
+def test_only_another_path_or_another_role_in_the_profile_or_a_window_of_others_is_not_possible(current, desired):
     has_other_path = current.role and desired.declared.path not in (None, current.role.principal.path)
     has_other_role = current.profile and current.profile.role == "S" and not desired.declared.exclusive
-    if has_other_path or has_other_role:
+    principal, declared = current.role and current.role.principal, desired.declared
+    is_managed = principal and (principal.is_marked or WINDOW_POLICY in principal.inline or declared.adopt)
+    if has_other_path or has_other_role or (principal and declared.admin_window and not is_managed):
         with pytest.raises(InvalidInput):
             role_plan.check_is_possible(current, desired)
     else:
@@ -566,6 +734,13 @@ def test_unmanaged_things_are_kept_unless_exclusive(current, desired):
     planned = role_plan.plan(current, desired).planned.role
     before = current.role or Role("R", TRUST)
     managed = agent_policies("aws")
+    assert {key: value for key, value in before.principal.tags.items() if ":" in key and key != MARK_TAG}.items() <= (
+        planned.principal.tags.items()
+    )
+    assert planned.principal.is_created == (before.principal.is_created or current.role is None)
+    assert planned.principal.is_marked == (
+        planned.principal.is_created or before.principal.is_marked or desired.declared.adopt
+    )
     assert SERVER in planned.principal.policies or ADMIN in planned.principal.policies
     assert (WINDOW_POLICY in planned.principal.inline) == (
         WINDOW_POLICY in before.principal.inline or desired.declared.admin_window
@@ -593,7 +768,11 @@ def test_applying_a_deletion_leads_to_the_planned_state(current, desired):
     assert final == plan.planned
     assert not role_plan.plan_absent(final, desired).has_changes
     assert bool(final.role) == bool(role_plan.blockers(current, desired))
+    assert bool(final.profile) >= bool(current.profile and not is_created(current.profile.tags))
+    if current.role and not current.role.principal.is_created:
+        assert final.role
     if final.role:
+        assert final.role.principal.is_marked == current.role.principal.is_created
         assert not final.role.principal.policies & desired.declared.managed
         assert final.role.principal.policies == current.role.principal.policies - desired.declared.managed
         assert final.role.trust == current.role.trust

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from declarations import SERVER, UNMANAGED, declare
+from declarations import BOUNDARY, CREATED_TAGS, SERVER, UNMANAGED, declare
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import PrincipalState
@@ -19,9 +19,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import (
 from ansible_collections.cwagent.iam.plugins.module_utils._role.resource import RoleResource
 
 TRUST = trust_policy("ec2.amazonaws.com")
-ROLE = Role("R", TRUST, PrincipalState(policies=frozenset({SERVER})))
-SHARED_ROLE = Role("R", TRUST, PrincipalState(policies=frozenset({SERVER, UNMANAGED})))
-PROFILE = InstanceProfile("P", role="R")
+ROLE = Role("R", TRUST, PrincipalState(policies=frozenset({SERVER}), tags=CREATED_TAGS))
+SHARED_ROLE = Role("R", TRUST, PrincipalState(policies=frozenset({SERVER, UNMANAGED}), tags=CREATED_TAGS))
+PROFILE = InstanceProfile("P", role="R", tags=CREATED_TAGS)
 OTHER_ROLE_IN_PROFILE = State(ROLE, InstanceProfile("P", role="S"))
 
 
@@ -180,3 +180,27 @@ def test_another_role_in_the_profile_causes_a_warning():
     exclusive = resource(exclusive=True)
     [warning] = exclusive.warnings(exclusive.plan(OTHER_ROLE_IN_PROFILE))
     assert "role 'S' for up to one more hour" in warning
+
+
+def test_a_role_of_others_without_trust_causes_a_warning():
+    current = State(Role("R", {"Version": "2012-10-17", "Statement": []}, PrincipalState()), PROFILE)
+    [warning] = resource().warnings(resource().plan(current))
+    assert "its trust policy was not changed" in warning
+
+
+def test_a_boundary_that_does_not_exist_is_invalid_input_when_it_is_read_first():
+    aws = RecordedAws(ANSWERS)
+    bounded = resource(aws=aws, boundary=BOUNDARY)
+    with pytest.raises(InvalidInput, match=r"permissions_boundary: policy .* does not exist"):
+        bounded.read()
+    assert aws.actions[-1] == "iam:GetPolicy"
+    assert bounded.read_again() == State(READ_ROLE, READ_PROFILE)
+
+
+@pytest.mark.parametrize(
+    ("present", "boundary"), [(True, None), (True, "none"), (True, "arn:boundary"), (False, BOUNDARY)]
+)
+def test_a_boundary_is_looked_up_only_where_it_would_be_set(present, boundary):
+    aws = RecordedAws(ANSWERS)
+    resource(present, aws, boundary=boundary).read()
+    assert "iam:GetPolicy" not in aws.actions

@@ -8,7 +8,19 @@ from typing import Any
 
 import pytest
 from aws_model import NOW, Gateway, Iam, check_call
-from declarations import ADMIN, BOUNDARY, CUSTOM, DECLARED, PRINCIPALS, SERVER, UNMANAGED, declare, subsets
+from declarations import (
+    ADMIN,
+    ADOPTED_TAGS,
+    BOUNDARY,
+    CREATED_TAGS,
+    CUSTOM,
+    DECLARED,
+    PRINCIPALS,
+    SERVER,
+    UNMANAGED,
+    declare,
+    subsets,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,7 +39,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     ContentionError,
     CwagentError,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
+from ansible_collections.cwagent.iam.plugins.module_utils._names import SAVED_KEY_TAG, WINDOW_POLICY
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import (
     DELETE_RETRY_CODES,
     NEW_ENTITY_RETRY_CODES,
@@ -37,7 +49,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._plan import (
     Step,
     apply,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import Declared, PrincipalState
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import NOT_CREATED, Declared, PrincipalState
 from ansible_collections.cwagent.iam.plugins.module_utils._user import plan as user_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._user.plan import State, User
 from ansible_collections.cwagent.iam.plugins.module_utils._user.resource import LAST_USE_ACTION, UserResource
@@ -50,10 +62,11 @@ DELETE_ORPHAN = "delete access key {} of user 'U', whose secret was never saved"
 
 
 def existing_user(*keys: str, saved: SavedCredentials | None = None, **principal: Any) -> State:
-    """A user with the declared policy, these keys, and what else is given."""
+    """A user that the collection created, with the declared policy, these keys, and what else is given."""
+    tags = {**CREATED_TAGS, **principal.pop("tags", {})}
     user = User(
         "U",
-        PrincipalState(**{"policies": frozenset({SERVER}), **principal}),
+        PrincipalState(**{"policies": frozenset({SERVER}), **principal, "tags": tags}),
         keys=tuple(AccessKey(key, created=NOW) for key in keys),
     )
     return State("U", NOW, user, saved)
@@ -66,7 +79,15 @@ def missing_user(saved: SavedCredentials | None = None) -> State:
 
 def user_in_groups(*groups: str) -> State:
     """A user with the declared policy that is a member of groups."""
-    return State("U", NOW, User("U", PrincipalState(policies=frozenset({SERVER})), frozenset(groups)))
+    principal = PrincipalState(policies=frozenset({SERVER}), tags=CREATED_TAGS)
+    return State("U", NOW, User("U", principal, frozenset(groups)))
+
+
+def user_of_others(current: State, mark: dict[str, str] | None = None) -> State:
+    """The same state with a user that somebody else created. :param mark: the tags in place of the mark."""
+    assert current.user
+    principal = replace(current.user.principal, tags={"a": "1", **(mark or {})})
+    return replace(current, user=replace(current.user, principal=principal))
 
 
 def saved_credentials(key: str | None = None, pending: Any = None, **more: Any) -> SavedCredentials:
@@ -187,6 +208,43 @@ PRESENT = {
         declare(),
         [],
     ),
+    "a user of others": (user_of_others(existing_user("A", saved=saved_credentials())), declare(), [CREATE_KEY]),
+    "adoption": (user_of_others(existing_user()), declare(adopt=True), ["tag user 'U' with cwagent:managed"]),
+    "adoption with an admin window": (
+        user_of_others(existing_user()),
+        declare(adopt=True, admin_window=True),
+        ["close the admin window of user 'U'", "tag user 'U' with cwagent:managed"],
+    ),
+    "saved key of an admin user, no tag": (
+        existing_user("A", saved=saved_credentials("A"), inline=frozenset({WINDOW_POLICY})),
+        declare(admin_window=True),
+        ["tag user 'U' with cwagent:saved-key"],
+    ),
+    "saved key of an admin user, tag of another key": (
+        existing_user("A", saved=saved_credentials("A"), inline=frozenset({WINDOW_POLICY}), tags={SAVED_KEY_TAG: "B"}),
+        declare(),
+        ["tag user 'U' with cwagent:saved-key"],
+    ),
+    "saved key of an admin user, tagged": (
+        existing_user("A", saved=saved_credentials("A"), inline=frozenset({WINDOW_POLICY}), tags={SAVED_KEY_TAG: "A"}),
+        declare(tags={}, purge_tags=True),
+        [],
+    ),
+    "saved key of an admin user deleted": (
+        existing_user(saved=saved_credentials("A"), inline=frozenset({WINDOW_POLICY}), tags={SAVED_KEY_TAG: "A"}),
+        declare(tags={}, purge_tags=True),
+        ["create an inactive access key for user 'U' and save it to F"],
+    ),
+    "no user, admin window": (
+        missing_user(saved_credentials()),
+        declare(admin_window=True),
+        [
+            CREATE_USER,
+            "close the admin window of user 'U'",
+            ATTACH_SERVER,
+            "create an inactive access key for user 'U' and save it to F",
+        ],
+    ),
 }
 
 
@@ -198,8 +256,8 @@ def test_the_steps_to_the_declared_user(current, desired, steps):
 def test_a_new_user_is_created_with_everything_declared():
     desired = declare(path="/m/", boundary=BOUNDARY, tags={"a": "1"}, admin_window=True)
     create, close, attach = plan(missing_user(), desired)
-    arguments = {"user_name": "U", "path": "/m/", "permissions_boundary": BOUNDARY, "tags": {"a": "1"}}
-    assert create.arguments == arguments
+    arguments = {"user_name": "U", "path": "/m/", "permissions_boundary": BOUNDARY}
+    assert create.arguments == {**arguments, "tags": {"a": "1", **CREATED_TAGS}}
     assert [close.action, attach.action] == ["iam:PutUserPolicy", "iam:AttachUserPolicy"]
 
 
@@ -231,6 +289,11 @@ def test_the_planned_keys(current, key, keys):
             declare(),
             r"allows 2, and these are not saved at F: A \(active, 0 days old, never used\); B ",
         ),
+        (
+            user_of_others(existing_user()),
+            declare(admin_window=True),
+            "user 'U' exists and was not created by this collection",
+        ),
         (existing_user("A", "B", saved=saved_credentials("X")), declare(), "needs a new access key, but IAM allows 2"),
         (
             existing_user("A", "B", saved=saved_credentials(pending=["A", "B"])),
@@ -238,7 +301,13 @@ def test_the_planned_keys(current, key, keys):
             "needs a new access key, but IAM allows 2",
         ),
     ],
-    ids=["another path", "two unmanaged keys", "saved key deleted", "interrupted before a key was created"],
+    ids=[
+        "another path",
+        "two unmanaged keys",
+        "a window for a user of others",
+        "saved key deleted",
+        "interrupted before a key was created",
+    ],
 )
 def test_a_user_that_cannot_be_changed_is_an_error(current, desired, message):
     with pytest.raises(CwagentError, match=message):
@@ -312,6 +381,35 @@ ABSENT = {
         declare(),
         [delete_key("A"), DELETE_FILE, DETACH_SERVER, "delete inline policy 'CloudWatchAgentAdminWindow' of user 'U'"],
         [f"policy {CUSTOM}", "inline policy 'app'"],
+    ),
+    "a replaced key": (
+        existing_user("A", "B", saved=saved_credentials("B", replaced_key_id="A")),
+        declare(),
+        [delete_key("A"), delete_key("B"), DELETE_FILE, DETACH_SERVER, DELETE_USER],
+        [],
+    ),
+    "a user of others": (
+        user_of_others(existing_user("A", "B", saved=saved_credentials("A")), {SAVED_KEY_TAG: "A", **ADOPTED_TAGS}),
+        declare(),
+        [
+            delete_key("A"),
+            DELETE_FILE,
+            DETACH_SERVER,
+            "remove the tags cwagent:managed, cwagent:saved-key from user 'U'",
+        ],
+        [NOT_CREATED, "access key B"],
+    ),
+    "a user of others, exclusive": (
+        user_of_others(replace(existing_user("B"), user=replace(user_in_groups("ops").user, keys=()))),
+        declare(exclusive=True),
+        [DETACH_SERVER],
+        [NOT_CREATED],
+    ),
+    "created, with a group and the tag of the saved key": (
+        existing_user("A", "B", saved=saved_credentials("A"), tags={SAVED_KEY_TAG: "A"}),
+        declare(),
+        [delete_key("A"), DELETE_FILE, DETACH_SERVER, "remove the tags cwagent:saved-key from user 'U'"],
+        ["access key B"],
     ),
     "group": (user_in_groups("ops"), declare(), [DETACH_SERVER], ["group 'ops'"]),
     "group, exclusive": (
@@ -439,7 +537,8 @@ def test_applying_a_plan_leads_to_the_planned_state(user, desired, managed, file
         plan = scenario.resource.plan(scenario.state())
         if plan.errors:
             is_other_path = user and desired.path not in (None, user.principal.path)
-            assert is_other_path or (managed and len(user.keys) == 2 and file["key"] not in KEYS)
+            is_of_others = desired.admin_window and not (user.principal.is_marked or desired.adopt)
+            assert is_other_path or is_of_others or (managed and len(user.keys) == 2 and file["key"] not in KEYS)
             return
         final = scenario.run()
         assert not scenario.resource.plan(final).has_changes
@@ -456,10 +555,13 @@ def _set_key_id(expected: State, key: str | None = None) -> State:
     """The planned state with the id of the key that was created."""
     assert expected.user
     keys = tuple(replace(each, id=key, created=NOW) if each.id == "" and key else each for each in expected.user.keys)
+    principal = expected.user.principal
+    if principal.tags.get(SAVED_KEY_TAG) == "" and key:
+        principal = replace(principal, tags={**principal.tags, SAVED_KEY_TAG: key})
     saved = expected.saved
     if saved and not saved.key_id:
         saved = replace(saved, key_id=key)
-    return replace(expected, user=replace(expected.user, keys=keys), saved=saved)
+    return replace(expected, user=replace(expected.user, keys=keys, principal=principal), saved=saved)
 
 
 @given(user=st.none() | USERS, desired=DECLARED, managed=st.booleans(), file=st.fixed_dictionaries(FILES))
@@ -473,6 +575,7 @@ def test_applying_a_deletion_leads_to_the_planned_state(user, desired, managed, 
         assert final["U"].user == planned.user
         assert not scenario.resource.plan(final).has_changes
         assert bool(final["U"].user) == is_blocked
+        assert not user or user.principal.is_created or final["U"].user
         if managed:
             assert list(scenario.store.directory.glob("*")) + list(scenario.store.directory.glob(".*")) == []
         if final["U"].user:
@@ -606,7 +709,7 @@ class ReadGateway(Gateway):
         self.model: Any
         self.unreadable, self.denials = unreadable, denials
         for name in names:
-            self.model.put_user(User(name))
+            self.model.put_user(User(name, PrincipalState(tags=CREATED_TAGS)))
 
     def pages(self, action: str, description: str, **arguments: Any) -> Any:
         if action == "iam:GetAccountAuthorizationDetails":
@@ -619,7 +722,9 @@ class ReadGateway(Gateway):
 
     def _details(self, name: str, user: Any) -> dict[str, Any]:
         attached = [{"PolicyArn": arn} for arn in user.policies]
-        return {"UserName": name, "Path": "/", "Arn": f"arn:{name}", "AttachedManagedPolicies": attached}
+        tags = [{"Key": key, "Value": value} for key, value in user.tags.items()]
+        more = {"AttachedManagedPolicies": attached, "Tags": tags}
+        return {"UserName": name, "Path": "/", "Arn": f"arn:{name}", **more}
 
     def call(self, action: str, description: str, **arguments: Any) -> Any:
         if action != LAST_USE_ACTION:
@@ -674,6 +779,35 @@ def test_blockers_are_a_warning_and_in_the_result():
     plan = resource.plan({"U": existing_user("A", policies=frozenset({SERVER, UNMANAGED}))})
     assert resource.warnings(plan) == [f"user 'U' was not deleted; still attached: policy {UNMANAGED}, access key A"]
     assert resource.to_result(plan, plan.planned)["blockers"] == {"U": [f"policy {UNMANAGED}", "access key A"]}
+
+
+def test_a_user_of_others_is_kept_with_a_warning():
+    resource = resource_with(None, present=False)
+    plan = resource.plan({"U": user_of_others(existing_user())})
+    assert resource.warnings(plan) == ["user 'U' was not deleted; it was not created by this collection"]
+    assert resource.to_result(plan, plan.planned)["blockers"] == {"U": [NOT_CREATED]}
+
+
+@pytest.mark.parametrize("interrupted_before", [None, "iam:TagUser"])
+def test_the_saved_key_of_an_admin_user_is_tagged(tmp_path, interrupted_before):
+    """Also by the next run, where the first one was interrupted after it saved the key."""
+    desired = declare("admin", admin_window=True)
+    scenario = UserScenario(str(tmp_path), None, desired)
+    if interrupted_before:
+        # create, close, attach, create the key, deactivate it; then the tag
+        scenario.gateway = FailingGateway(scenario.iam, 6, has_effect=False, error=Killed)
+        scenario.resource = UserResource(scenario.gateway, ["U"], desired, store=scenario.store, present=True)
+        with pytest.raises(Killed):
+            scenario.run()
+        assert SAVED_KEY_TAG not in scenario.iam.users["U"].tags
+    user = scenario.run()["U"].user
+    [key] = user.keys
+    assert user.principal.tags == {**CREATED_TAGS, SAVED_KEY_TAG: key.id}
+    assert not key.active
+
+
+def test_the_key_of_a_server_user_is_not_tagged(tmp_path):
+    assert UserScenario(str(tmp_path), None, declare()).run()["U"].user.principal.tags == CREATED_TAGS
 
 
 def test_a_user_that_is_declared_present_has_no_blockers():
@@ -888,9 +1022,9 @@ def test_other_credentials_block_the_deletion_unless_exclusive():
         "service-specific credential ACCACCCCCCCCCCCCCCCC": (user_plan.SERVICE, "ACCACCCCCCCCCCCCCCCC"),
         "signing certificate CERTXXXXXXXXXXXXXXXXXXXX": (user_plan.CERTIFICATE, "CERTXXXXXXXXXXXXXXXXXXXX"),
     }
-    current = State(
-        "U", NOW, User("U", credentials=tuple(user_plan.Credential(*each) for each in credentials.values()))
-    )
+    principal = PrincipalState(tags=CREATED_TAGS)
+    credentials_of_user = tuple(user_plan.Credential(*each) for each in credentials.values())
+    current = State("U", NOW, User("U", principal, credentials=credentials_of_user))
     assert blockers(current, declare()) == list(credentials)
     assert plan_absent(current, declare()) == []
     assert blockers(current, declare(exclusive=True)) == []

@@ -1,0 +1,363 @@
+"""What others made under our names: roles, users, access keys and instance profiles are read, reported and left."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from emulator import Emulator
+from emulator.snapshot import snapshot
+from harness import (
+    ADMIN_POLICY,
+    ADMIN_ROLE,
+    ADMIN_USER,
+    SERVER_POLICY,
+    SERVER_ROLE,
+    WINDOW_POLICY,
+    Controller,
+    Play,
+    allow,
+    assert_no_writes,
+    associate,
+    create_role,
+    create_user,
+    run_module,
+)
+
+MARK_TAG, SAVED_KEY_TAG = "cwagent:managed", "cwagent:saved-key"
+TEARDOWN = {"cwagent_teardown": True}
+REFUSED = "exists and was not created by this collection"
+
+
+def tag_role(aws: Emulator, name: str) -> None:
+    """Give a hand-made role the description and the tag of those who use it."""
+    iam = aws.client("iam")
+    iam.update_role(RoleName=name, Description="made by hand", MaxSessionDuration=7200)
+    iam.tag_role(RoleName=name, Tags=[{"Key": "team", "Value": "shop"}])
+
+
+def key_status(aws: Emulator, user: str) -> dict[str, str]:
+    keys = aws.client("iam").list_access_keys(UserName=user)["AccessKeyMetadata"]
+    return {key["AccessKeyId"]: key["Status"] for key in keys}
+
+
+def user_tags(aws: Emulator, user: str) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in aws.client("iam").list_user_tags(UserName=user)["Tags"]}
+
+
+# -- Modules --
+
+
+def test_a_hand_made_role_and_its_profile_are_never_deleted(aws: Emulator) -> None:
+    """Although it has nothing but the agent's policy, and an instance uses it."""
+    [instance] = aws.instances(1)
+    create_role(aws, SERVER_ROLE, SERVER_POLICY)
+    tag_role(aws, SERVER_ROLE)
+    associate(aws, instance, SERVER_ROLE)
+    before = snapshot(aws)
+    for exclusive in (False, True):
+        kept = run_module(aws, "cwagent_iam_role", name=SERVER_ROLE, state="absent", exclusive=exclusive)
+        assert kept["blockers"] == ["was not created by this collection"]
+        assert kept["warnings"] == [f"role '{SERVER_ROLE}' was not deleted; it was not created by this collection"]
+    after = snapshot(aws)
+    assert after["roles"][SERVER_ROLE] == {**before["roles"][SERVER_ROLE], "policies": []}
+    after["roles"] = before["roles"]
+    assert after == before
+    with assert_no_writes(aws):
+        run_module(aws, "cwagent_iam_role", name=SERVER_ROLE, state="absent")
+
+
+def test_a_hand_made_profile_is_kept_when_our_role_is_deleted(aws: Emulator) -> None:
+    aws.client("iam").create_instance_profile(InstanceProfileName="R")
+    created = run_module(aws, "cwagent_iam_role", name="R", access="server")
+    assert created["role"]["tags"] == {MARK_TAG: "created"}
+    assert created["instance_profile"]["tags"] == {}
+    kept = run_module(aws, "cwagent_iam_role", name="R", state="absent")
+    assert kept["blockers"] == ["instance profile 'R'"]
+    deleted = run_module(aws, "cwagent_iam_role", name="R", state="absent", exclusive=True)
+    assert deleted["steps"][-1] == "delete role 'R'"
+    after = snapshot(aws)
+    assert (after["roles"], after["instance_profiles"]) == ({}, {"R": []})
+    with assert_no_writes(aws):
+        again = run_module(aws, "cwagent_iam_role", name="R", state="absent")
+    assert again["warnings"] == ["instance profile 'R' was not deleted; it was not created by this collection"]
+
+
+def test_a_hand_made_role_keeps_its_description_and_trust_policy(aws: Emulator) -> None:
+    create_role(aws, "shop", services=["lambda.amazonaws.com"])
+    tag_role(aws, "shop")
+    before = snapshot(aws)["roles"]["shop"]
+    done = run_module(aws, "cwagent_iam_role", name="shop", access="server")
+    assert snapshot(aws)["roles"]["shop"] == {**before, "policies": [SERVER_POLICY]}
+    assert "so its trust policy was not changed" in " ".join(done["warnings"])
+    given = run_module(aws, "cwagent_iam_role", name="shop", access="server", description="given")
+    assert given["steps"] == ["set the description and the session duration of role 'shop'"]
+    assert given["role"]["max_session_duration"] == 7200
+
+
+@pytest.mark.parametrize("access", ["server", "admin"])
+def test_a_new_role_gets_a_description_of_its_purpose(aws: Emulator, access: str) -> None:
+    created = run_module(aws, "cwagent_iam_role", name="R", access=access)
+    assert "CloudWatch agent" in created["role"]["description"]
+    aws.client("iam").update_role(RoleName="R", Description="changed")
+    with assert_no_writes(aws):
+        assert run_module(aws, "cwagent_iam_role", name="R", access=access)["role"]["description"] == "changed"
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_an_admin_window_of_a_hand_made_principal_is_refused(aws: Emulator, check: bool) -> None:
+    create_role(aws, ADMIN_ROLE, ADMIN_POLICY)
+    create_user(aws, ADMIN_USER, policy=ADMIN_POLICY)
+    admin = {"access": "admin", "admin_window": True, "tags": {"a": "1"}}
+    with assert_no_writes(aws):
+        role = run_module(aws, "cwagent_iam_role", check=check, name=ADMIN_ROLE, **admin)
+        user = run_module(aws, "cwagent_iam_user", check=check, name=[ADMIN_USER], **admin)
+    assert f"role '{ADMIN_ROLE}' {REFUSED}" in role["msg"]
+    assert f"user '{ADMIN_USER}' {REFUSED}" in user["msg"]
+
+
+def test_an_adopted_role_is_managed_and_never_deleted(aws: Emulator) -> None:
+    create_role(aws, ADMIN_ROLE, services=["lambda.amazonaws.com"])
+    tag_role(aws, ADMIN_ROLE)
+    before = snapshot(aws)["roles"][ADMIN_ROLE]
+    admin = {"name": ADMIN_ROLE, "access": "admin", "admin_window": True}
+    adopted = run_module(aws, "cwagent_iam_role", **admin, adopt=True)
+    assert adopted["role"]["tags"] == {"team": "shop", MARK_TAG: "adopted"}
+    assert adopted["role"]["description"] == "made by hand"
+    assert len(adopted["role"]["trust_policy"]["Statement"]) == 2
+    with assert_no_writes(aws):
+        assert not run_module(aws, "cwagent_iam_role", **admin)["changed"]
+    purged = run_module(aws, "cwagent_iam_role", **admin, tags={"team": "shop"}, purge_tags=True)
+    assert purged["role"]["tags"] == {"team": "shop", MARK_TAG: "adopted"}
+    kept = run_module(aws, "cwagent_iam_role", name=ADMIN_ROLE, state="absent")
+    assert kept["blockers"][0] == "was not created by this collection"
+    after = snapshot(aws)["roles"][ADMIN_ROLE]
+    assert {**after, "trust": before["trust"]} == before
+
+
+def test_a_reserved_tag_is_refused(aws: Emulator) -> None:
+    with assert_no_writes(aws):
+        refused = run_module(aws, "cwagent_iam_role", name="R", access="server", tags={MARK_TAG: "created"})
+    assert "this collection reserves keys that begin with cwagent:" in refused["msg"]
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_a_boundary_that_does_not_exist_is_refused_before_the_first_write(aws: Emulator, check: bool) -> None:
+    boundary = "arn:aws:iam::123456789012:policy/missing"
+    principals: dict[str, Any] = {"access": "server", "permissions_boundary": boundary}
+    with assert_no_writes(aws):
+        for module, name in (("cwagent_iam_role", "R"), ("cwagent_iam_user", ["U", "V"])):
+            refused = run_module(aws, module, check=check, name=name, **principals)
+            assert f"permissions_boundary: policy {boundary} does not exist" in refused["msg"]
+    assert [call.action for call in aws.calls()].count("GetPolicy") == 2
+
+
+class AdminUser:
+    """An admin user that the module made, with its saved key."""
+
+    def __init__(self, aws: Emulator, folder: Path) -> None:
+        self.aws = aws
+        credentials = {"directory": str(folder / "keys")}
+        self.options = {"name": [ADMIN_USER], "access": "admin", "admin_window": True, "credentials": credentials}
+        self.manage()
+        [self.saved] = key_status(aws, ADMIN_USER)
+
+    def manage(self, **more: Any) -> dict[str, Any]:
+        result = run_module(self.aws, "cwagent_iam_user", **{**self.options, **more})
+        assert not result["failed"], result
+        return result
+
+    def window(self, state: str, **more: Any) -> dict[str, Any]:
+        return run_module(self.aws, "cwagent_admin_window", user=ADMIN_USER, state=state, **more)
+
+    def add_key(self, status: str) -> str:
+        iam = self.aws.client("iam")
+        key = iam.create_access_key(UserName=ADMIN_USER)["AccessKey"]["AccessKeyId"]
+        iam.update_access_key(UserName=ADMIN_USER, AccessKeyId=key, Status=status)
+        return str(key)
+
+
+@pytest.fixture
+def admin_user(aws: Emulator, tmp_path: Path) -> AdminUser:
+    return AdminUser(aws, tmp_path)
+
+
+def test_only_the_saved_key_changes_with_the_window(admin_user: AdminUser) -> None:
+    """A key that a person deactivated stays so."""
+    aws = admin_user.aws
+    assert user_tags(aws, ADMIN_USER) == {MARK_TAG: "created", SAVED_KEY_TAG: admin_user.saved}
+    leaked = admin_user.add_key("Inactive")
+    for state, status in (("open", "Active"), ("closed", "Inactive"), ("open", "Active"), ("absent", "Active")):
+        assert not admin_user.window(state)["failed"]
+        assert key_status(aws, ADMIN_USER) == {admin_user.saved: status, leaked: "Inactive"}
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_a_window_is_not_opened_while_another_key_is_active(admin_user: AdminUser, check: bool) -> None:
+    aws = admin_user.aws
+    other = admin_user.add_key("Active")
+    with assert_no_writes(aws):
+        refused = admin_user.window("open", check=check)
+    assert f"another active access key ({other})" in refused["msg"]
+    with assert_no_writes(aws):
+        closed = admin_user.window("closed", check=check)
+    assert f"another active access key ({other}); it is not the saved key" in " ".join(closed["warnings"])
+    assert key_status(aws, ADMIN_USER) == {admin_user.saved: "Inactive", other: "Active"}
+
+
+def test_without_the_tag_no_key_is_touched_until_the_user_is_managed_again(admin_user: AdminUser) -> None:
+    aws = admin_user.aws
+    aws.client("iam").untag_user(UserName=ADMIN_USER, TagKeys=[SAVED_KEY_TAG])
+    opened = admin_user.window("open")
+    assert "has no access key that is tagged as the saved one" in " ".join(opened["warnings"])
+    assert key_status(aws, ADMIN_USER) == {admin_user.saved: "Inactive"}
+    assert admin_user.manage()["steps"] == [f"tag user '{ADMIN_USER}' with {SAVED_KEY_TAG}"]
+    admin_user.window("open")
+    assert key_status(aws, ADMIN_USER) == {admin_user.saved: "Active"}
+
+
+def test_a_user_of_others_is_kept_with_its_key(aws: Emulator) -> None:
+    key = create_user(aws, "U", policy=SERVER_POLICY)["AWS_ACCESS_KEY_ID"]
+    kept = run_module(aws, "cwagent_iam_user", name=["U"], state="absent")
+    assert kept["blockers"] == {"U": ["was not created by this collection", f"access key {key}"]}
+    assert key_status(aws, "U") == {key: "Active"}
+
+
+def test_a_key_that_was_never_ours_is_not_rotated(enforcing: Emulator, tmp_path: Path) -> None:
+    """The user existed with a key of its own, which is older than the saved one."""
+    aws = enforcing
+    own = create_user(aws, "U")["AWS_ACCESS_KEY_ID"]
+    rotating: dict[str, Any] = {
+        "name": ["U"],
+        "access": "server",
+        "credentials": {"directory": str(tmp_path / "keys")},
+        "max_key_age": 30,
+        "retire_after": 1,
+    }
+    first = run_module(aws, "cwagent_iam_user", **rotating)
+    saved = first["users"][0]["saved"]["access_key_id"]
+    lines = dict(line.split(" = ") for line in (tmp_path / "keys/U.credentials").read_text().splitlines()[1:3])
+    keys = {"AccessKeyId": lines["aws_access_key_id"], "SecretAccessKey": lines["aws_secret_access_key"]}
+    aws.client("sts", credentials=keys).get_caller_identity()
+    aws.shift_clock(20 * 24 * 3600)
+    with assert_no_writes(aws):
+        young = run_module(aws, "cwagent_iam_user", **rotating)
+    assert young["rotation"] == {"U": "current"}
+    assert f"which is neither saved nor replaced by the saved one: {own}" in " ".join(young["warnings"])
+    aws.shift_clock(20 * 24 * 3600)
+    with assert_no_writes(aws):
+        due = run_module(aws, "cwagent_iam_user", **rotating)
+    assert own in due["msg"]
+    assert key_status(aws, "U") == {own: "Active", saved: "Active"}
+
+
+# -- Playbooks --
+
+
+class Site:
+    """An inventory whose admin user, admin role and server role have hand-made namesakes."""
+
+    def __init__(self, controller: Controller) -> None:
+        self.controller = controller
+        self.aws = controller.aws
+
+    def play(self, groups: dict[str, Any], playbook: str, *arguments: str, **more: Any) -> Play:
+        inventory = self.controller.inventory(groups)
+        files = {"cwagent_credentials_dir": str(self.controller.credentials)}
+        return self.controller.play(inventory, playbook, *arguments, **files, **more)
+
+
+@pytest.fixture
+def site(controller: Controller) -> Site:
+    return Site(controller)
+
+
+ONPREM = {"onprem_admin": {"ops1": {}}}
+
+
+def test_an_admin_user_of_others_is_left_by_every_playbook(site: Site) -> None:
+    key = create_user(site.aws, ADMIN_USER, allow("s3:GetObject"), ADMIN_POLICY)
+    before = snapshot(site.aws)
+    with assert_no_writes(site.aws):
+        for check in ([], ["--check"]):
+            refused = site.play(ONPREM, "site", *check).assert_failed()
+            assert f"user '{ADMIN_USER}' {REFUSED}" in refused.message
+        restored = site.play(ONPREM, "restore").assert_succeeded()
+        assert f"user '{ADMIN_USER}' was not created by this collection and has no admin window" in restored.words
+        rotated = site.play(ONPREM, "rotate_keys").assert_failed()
+        assert f"user '{ADMIN_USER}' {REFUSED}" in rotated.message
+    assert snapshot(site.aws) == before
+    site.play(ONPREM, "teardown", **TEARDOWN).assert_succeeded()
+    before["users"][ADMIN_USER]["policies"] = []  # teardown takes the agent's permissions
+    assert snapshot(site.aws) == before
+    with assert_no_writes(site.aws):
+        site.play(ONPREM, "teardown", **TEARDOWN).assert_succeeded()
+    assert key_status(site.aws, ADMIN_USER) == {key["AWS_ACCESS_KEY_ID"]: "Active"}
+
+
+def test_an_adopted_admin_user_keeps_its_key_and_outlives_teardown(site: Site) -> None:
+    key = create_user(site.aws, ADMIN_USER)["AWS_ACCESS_KEY_ID"]
+    before = snapshot(site.aws)
+    adopted = site.play(ONPREM, "site", cwagent_adopt_existing=True).assert_succeeded()
+    assert {"PutUserPolicy", "TagUser", "CreateAccessKey"} <= set(adopted.writes)
+    assert key_status(site.aws, ADMIN_USER)[key] == "Active"
+    again = site.play(ONPREM, "site").assert_succeeded()
+    assert again.writes == []
+    assert f"another active access key ({key})" in again.words
+    site.play(ONPREM, "teardown", **TEARDOWN).assert_succeeded()
+    assert snapshot(site.aws) == before
+    with assert_no_writes(site.aws):
+        site.play(ONPREM, "teardown", **TEARDOWN).assert_succeeded()
+
+
+def test_teardown_of_a_user_that_must_stay_is_idempotent(site: Site) -> None:
+    """The collection created it, and somebody added it to a group."""
+    iam = site.aws.client("iam")
+    site.play(ONPREM, "site").assert_succeeded()
+    iam.create_group(GroupName="ops")
+    iam.add_user_to_group(GroupName="ops", UserName=ADMIN_USER)
+    site.play(ONPREM, "teardown", **TEARDOWN).assert_succeeded()
+    kept = snapshot(site.aws)["users"][ADMIN_USER]
+    assert (kept["policies"], kept["inline"]) == ([], {})
+    assert user_tags(site.aws, ADMIN_USER) == {MARK_TAG: "created"}
+    with assert_no_writes(site.aws):
+        again = site.play(ONPREM, "teardown", **TEARDOWN).assert_succeeded()
+    assert again.changed_tasks == []
+    iam.remove_user_from_group(GroupName="ops", UserName=ADMIN_USER)
+    site.play(ONPREM, "teardown", **TEARDOWN).assert_succeeded()
+    assert snapshot(site.aws)["users"] == {}
+
+
+def test_an_admin_role_of_others_is_refused_by_site_and_left_by_restore(site: Site) -> None:
+    [instance] = site.aws.instances(1)
+    create_role(site.aws, ADMIN_ROLE, ADMIN_POLICY)
+    create_role(site.aws, SERVER_ROLE, SERVER_POLICY)
+    for role in (ADMIN_ROLE, SERVER_ROLE):
+        tag_role(site.aws, role)
+    associate(site.aws, instance, SERVER_ROLE)
+    groups = {"ec2_admin": {"admin1": site.controller.instance_host(instance)}}
+    before = snapshot(site.aws)
+    with assert_no_writes(site.aws):
+        for check in ([], ["--check"]):
+            refused = site.play(groups, "site", *check).assert_failed()
+            assert f"role '{ADMIN_ROLE}' {REFUSED}" in refused.message
+        site.play(groups, "restore").assert_succeeded()
+    site.play(groups, "site", cwagent_adopt_existing=True).assert_succeeded()
+    after = snapshot(site.aws)
+    for role in (ADMIN_ROLE, SERVER_ROLE):
+        assert after["roles"][role]["description"] == "made by hand"
+        assert after["roles"][role]["tags"] == {"team": "shop", MARK_TAG: "adopted"}
+    assert list(after["roles"][ADMIN_ROLE]["inline"]) == [WINDOW_POLICY]
+    again = site.play(groups, "site").assert_succeeded()
+    assert again.writes == []
+    for _ in range(2):
+        torn = site.play(groups, "teardown", **TEARDOWN).assert_succeeded()
+        assert f"role '{ADMIN_ROLE}' was not deleted; it was not created by this collection" in torn.words
+    assert torn.writes == []
+    last = snapshot(site.aws)
+    for role in (ADMIN_ROLE, SERVER_ROLE):
+        assert last["roles"][role] == {**before["roles"][role], "policies": []}
+    assert last["instance_profiles"] == before["instance_profiles"]
+    assert json.dumps(last["users"]) == json.dumps(before["users"])
