@@ -5,15 +5,20 @@ from __future__ import annotations
 import configparser
 import json
 import os
+import random
+import re
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from emulator import Emulator, Kind, program_environment
+from emulator import Emulator, Fault, Kind, program_environment
 from harness import (
     ModuleServer,
 )
@@ -22,6 +27,10 @@ STORES = ("file", "ssm", "secretsmanager")
 PREFIX = "/cwagent/credentials/"
 SECTION = "AmazonCloudWatchAgent"
 DAY, HOUR = 24 * 3600, 3600
+CLAIM_LIFETIME = 30
+# With more rounds this takes minutes.
+ROUNDS = int(os.environ.get("CWAGENT_ROUNDS", "2"))
+RUNS_AT_ONCE = 4
 
 
 @dataclass
@@ -32,6 +41,7 @@ class Fleet:
     home: Path
     store: str
     modules: ModuleServer
+    output: Path | None = None
 
     @property
     def folder(self) -> Path:
@@ -58,7 +68,7 @@ class Fleet:
             **more,
         }
         arguments = {key: value for key, value in arguments.items() if value is not None}
-        output = self.home / "output.txt"
+        output = self.output or self.home / "output.txt"
         return self.modules.run(self.aws, "cwagent_iam_user", arguments, output, env=env, faults=faults)
 
     def document(self, user: str = "U") -> dict[str, Any]:
@@ -130,6 +140,7 @@ def test_the_next_run_recovers_from_a_fault_at_any_call(fleet: Fleet, kind: Kind
                 path.unlink()
             broken = fleet.run({"kind": kind, "nth": position})
             assert (broken["code"] < 0) == kind.startswith("kill")
+            fleet.aws.shift_clock(CLAIM_LIFETIME)
             recovered = fleet.run()
             assert not recovered.get("failed"), recovered
             fleet.assert_one_working_key()
@@ -140,10 +151,74 @@ def test_the_next_run_recovers_from_a_fault_at_any_call(fleet: Fleet, kind: Kind
 def test_a_key_whose_answer_was_lost_is_deleted_by_the_next_run(fleet: Fleet, kind: Kind) -> None:
     fleet.run({"kind": kind, "action": "CreateAccessKey"})
     [lost] = fleet.access_keys()
+    fleet.aws.shift_clock(CLAIM_LIFETIME)
     recovered = fleet.run()
     expected = f"delete access key {lost['AccessKeyId']} of user 'U', whose secret was never saved"
     assert recovered["steps"][0] == expected
     fleet.assert_one_working_key()
+
+
+def test_a_claim_of_a_run_that_was_just_killed_is_waited_for(fleet: Fleet) -> None:
+    fleet.run({"kind": Kind.KILL_AFTER, "action": "CreateAccessKey"})
+    result = fleet.run(wait_timeout=1)
+    if fleet.store == "file":  # the kernel ended the lock
+        assert not result["failed"], result
+        return
+    assert (
+        "Another run is creating an access key of user 'U'. Wait until it has ended, then run again." in result["msg"]
+    )
+    assert len(fleet.access_keys()) == 1
+    fleet.aws.shift_clock(CLAIM_LIFETIME)
+    assert not fleet.run().get("failed")
+    fleet.assert_one_working_key()
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[list[ModuleServer]]:
+    with ExitStack() as stack:
+        yield [stack.enter_context(ModuleServer.started()) for _ in range(RUNS_AT_ONCE)]
+
+
+CONTENTION = re.compile(
+    r"Another run (saved|is creating|was interrupted)|took so long that another run|EntityAlreadyExists"
+)
+
+
+@pytest.mark.parametrize("seed", range(ROUNDS))
+def test_runs_at_once_create_one_key_for_each_user(fleet: Fleet, servers: list[ModuleServer], seed: int) -> None:
+    chosen = random.Random(seed)  # noqa: S311
+    names = ["U", "V"]
+    for name in chosen.sample(names, chosen.randint(0, 2)):
+        fleet.aws.client("iam").create_user(UserName=name)
+    if chosen.random() < 0.25:
+        fleet.run(names=names[:1])
+    fleet.aws.arm(Fault(kind=Kind.DELAY, action="CreateAccessKey", seconds=chosen.choice([0, 0.2, 1])))
+    since = fleet.aws.mark()
+
+    def run(server: ModuleServer) -> dict[str, Any]:
+        home = fleet.home / str(servers.index(server))
+        home.mkdir()
+        return replace(fleet, modules=server, output=home / "output.txt").run(names=names, wait_timeout=30)
+
+    with ThreadPoolExecutor(RUNS_AT_ONCE) as pool:
+        results = list(pool.map(run, servers))
+    fleet.aws.disarm()
+    unclear = [
+        failure
+        for result in results
+        if result["failed"]
+        for failure in result["failures"].values()
+        if not CONTENTION.search(failure)
+    ]
+    assert not unclear
+    if any(result["failed"] for result in results):
+        fleet.run(names=names)  # users whose creation collided may still have no key
+    for name in names:
+        fleet.assert_one_working_key(name)
+    created = [call for call in fleet.aws.calls(since) if call.action == "CreateAccessKey"]
+    deleted = [call for call in fleet.aws.calls(since) if call.action == "DeleteAccessKey"]
+    assert len(created) - len(deleted) <= len(names)
+    assert not fleet.run(names=names)["changed"]
 
 
 def test_three_runs_create_one_key(fleet: Fleet) -> None:
@@ -223,7 +298,8 @@ def test_two_unmanaged_keys_are_an_error_unless_one_may_be_evicted(fleet: Fleet)
 
 def test_no_key_is_created_when_the_store_cannot_be_written(fleet: Fleet) -> None:
     if fleet.store == "file":
-        (fleet.folder / "U.credentials").mkdir(parents=True)
+        fleet.folder.mkdir(mode=0o700)
+        (fleet.folder / "U.credentials").mkdir()
         result = fleet.run()
     else:
         service = fleet.store
@@ -237,7 +313,7 @@ def test_a_key_that_cannot_be_saved_is_deleted_again(fleet: Fleet) -> None:
     if fleet.store == "file":
         pytest.skip("a failure between record and file is tested without AWS")
     action = {"ssm": "PutParameter", "secretsmanager": "UpdateSecret"}[fleet.store]
-    nth = {"ssm": 2, "secretsmanager": 2}[fleet.store]  # the first writes the record
+    nth = {"ssm": 2, "secretsmanager": 1}[fleet.store]  # the first parameter is the claim; a secret is created for it
     result = fleet.run({"kind": Kind.DENY, "action": action, "nth": nth})
     assert result["failed"]
     assert "was deleted." in result["msg"]

@@ -46,10 +46,12 @@ class Pending:
 
     :param ids: the keys that existed.
     :param at: when it was written, by the clock of AWS.
+    :param run: the id of the claim that wrote it.
     """
 
     ids: frozenset[str]
     at: datetime
+    run: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class SavedCredentials:
     :param pending: the record of an interrupted run, if any.
     :param belongs_to_other: whether the key is not one of the user's, and somebody else may need it.
     :param problem: why nothing can be saved there, in words; what is saved there is then unknown.
+    :param claimed: whether another run is creating a key now; its record is in ``pending``.
     :param replaced_key_id: the key that the saved one replaced when it was created, if any; it can be deleted already.
     """
 
@@ -72,6 +75,7 @@ class SavedCredentials:
     belongs_to_other: bool = False
     problem: str | None = None
     replaced_key_id: str | None = None
+    claimed: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,18 +108,20 @@ class Phase(Enum):
 
 @dataclass(frozen=True)
 class KeyCreation:
-    """What creating a key needs besides the call: how to record, save and protect it.
+    """What creating or rewriting a key needs besides the call: how to record, save and protect it.
 
     :param existing: the ids of the keys that existed when the step was planned.
     :param saved_key_id: the key that was saved then; any other one was saved by another run.
     :param keep_previous: whether somebody else may need what is saved there.
     :param inactive: whether to deactivate the key before it is saved.
+    :param pending: the record of an interrupted run whose keys earlier steps deleted.
     """
 
     existing: tuple[str, ...]
     saved_key_id: str | None
     keep_previous: bool
     inactive: bool
+    pending: Pending | None = None
 
 
 @dataclass(frozen=True)
@@ -233,7 +239,8 @@ class Keyring:
             return [*steps, *self._evict_steps(), self._create(is_new_user)]
         if not self.saved.up_to_date or self.saved.pending is not None:
             summary = f"write {self.saved.where} again with the access key of user '{self.user}'"
-            steps.append(Step(Kind.UPDATE, REWRITE_CREDENTIALS, {"user_name": self.user}, summary))
+            arguments = {"user_name": self.user}
+            steps.append(Step(Kind.UPDATE, REWRITE_CREDENTIALS, arguments, summary, context=self._creation))
         old = self._predecessor
         if old and self.phase is Phase.DEACTIVATING:
             steps.append(set_key_status(self.user, old.id, active=False))
@@ -281,17 +288,23 @@ class Keyring:
     def _create(self, is_new_user: bool) -> Step:
         an = "an inactive" if self.rules.create_inactive else "an"
         summary = f"create {an} access key for user '{self.user}' and save it to {self.saved.where}"
-        context = KeyCreation(
-            existing=tuple(key.id for key in self.keys),
-            saved_key_id=self.saved.key_id,
-            keep_previous=self.saved.belongs_to_other,
-            inactive=self.rules.create_inactive,
-        )
         # After any failure but throttling, IAM may have created a key. A call that IAM refuses because it does not know
         # the new user yet has created none either.
         retry_when = THROTTLING_CODES | NEW_ENTITY_RETRY_CODES if is_new_user else THROTTLING_CODES
         arguments = {"user_name": self.user}
-        return Step(Kind.CREATE, "iam:CreateAccessKey", arguments, summary, retry_when=retry_when, context=context)
+        return Step(
+            Kind.CREATE, "iam:CreateAccessKey", arguments, summary, retry_when=retry_when, context=self._creation
+        )
+
+    @property
+    def _creation(self) -> KeyCreation:
+        return KeyCreation(
+            existing=tuple(key.id for key in self.keys),
+            saved_key_id=self.saved.key_id,
+            keep_previous=self.saved.belongs_to_other,
+            inactive=self.rules.create_inactive,
+            pending=self.saved.pending,
+        )
 
 
 def keys_to_dicts(keys: Iterable[AccessKey], now: datetime) -> list[dict[str, Any]]:

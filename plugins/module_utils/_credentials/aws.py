@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Saves access keys in AWS, as SecureString parameters or as secrets: for controllers whose files do not persist.
 
-One document for each user holds the key and, while a key is being created, the record of the existing keys. Both are
-written by the same call with the same encryption key, so writing the record proves that a secret can be saved.
+One document for each user holds the key. While a key is being created, a second one, whose name ends with .pending,
+claims the place and has the record of the existing keys. Only one run can create it. It is encrypted with the same key,
+so creating it proves that a secret can be saved.
 """
 
 from __future__ import annotations
@@ -12,27 +13,46 @@ from __future__ import annotations
 import json
 import re
 from abc import abstractmethod
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import SavedCredentials
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials import format as key_format
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import SavedKey
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.store import Store, parse_record, record_to_dict
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, CwagentError, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.store import (
+    CLAIM_LIFETIME,
+    CLAIM_POLL_SECONDS,
+    Store,
+    check_planned,
+    claimed_message,
+    new_claim_id,
+    parse_record,
+    record_to_dict,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
+    AwsApiError,
+    ContentionError,
+    CwagentError,
+    InvalidInput,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._names import PARAMETER_PREFIX
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_parallel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
+    from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import Pending
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+    from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 # https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameters.html
 PARAMETERS_PER_CALL = 10
 SECURE = "SecureString"
-RECORD_KEY = "keys_before"
+# AWS answers a second write to a parameter within about a second with this.
+TOO_MANY_UPDATES = "TooManyUpdates"
+CLAIM_SUFFIX = ".pending"
 
 
 @dataclass(frozen=True)
@@ -53,47 +73,107 @@ class DocumentStore(Store):
         """Return the name of a user's document."""
         return f"{self.prefix}{user}"
 
-    @abstractmethod
     def where(self, user: str) -> str:
         """Return the place of a user's document in words."""
+        return self._where(self.name(user))
 
     @abstractmethod
-    def _load(self, users: Sequence[str]) -> Mapping[str, str | CwagentError]:
-        """Read the texts that exist; where one cannot be used, the error is in its place."""
+    def _where(self, name: str) -> str:
+        """Return a document in words."""
 
     @abstractmethod
-    def _write(self, user: str, text: str, description: str) -> None:
+    def _load(self, names: Sequence[str]) -> Mapping[str, str | CwagentError]:
+        """Read the texts that exist, by name; where one cannot be used, the error is in its place."""
+
+    @abstractmethod
+    def _create(self, name: str, text: str, description: str) -> bool:
+        """Create a document. :returns: false where it exists already, or the name cannot be used yet."""
+
+    @abstractmethod
+    def _write(self, name: str, text: str, description: str) -> None:
         """Create or overwrite a document."""
+
+    @abstractmethod
+    def _delete(self, name: str) -> None:
+        """Delete a document, if it exists."""
 
     def read(self, users: Sequence[str]) -> dict[str, SavedCredentials]:
         """Read what is saved for users."""
-        texts = self._load(users)
-        return {user: self._saved(user, texts.get(user)) for user in users}
+        texts = self._load([name for user in users for name in (self.name(user), self._claim_name(user))])
+        return {
+            user: self._saved(user, texts.get(self.name(user)), texts.get(self._claim_name(user))) for user in users
+        }
 
-    def _saved(self, user: str, text: str | CwagentError | None) -> SavedCredentials:
+    def _claim_name(self, user: str) -> str:
+        return self.name(user) + CLAIM_SUFFIX
+
+    def _saved(self, user: str, text: str | CwagentError | None, claim: str | CwagentError | None) -> SavedCredentials:
         where = self.where(user)
-        if isinstance(text, CwagentError):
-            return SavedCredentials(where, problem=str(text))
-        document = _parse(text)
         try:
-            pending = parse_record(document[RECORD_KEY]) if RECORD_KEY in document else None
-        except (KeyError, TypeError, ValueError):
-            return SavedCredentials(
-                where,
-                problem=f"{where} has an unreadable record of the keys that existed before an interrupted run. Compare "
-                f"the access keys of user '{user}' with it, delete those that are not in use, then delete it.",
-            )
-        key = key_format.parse(document)
+            if isinstance(text, CwagentError):
+                raise text
+            pending = self._parse_claim(user, claim)
+        except CwagentError as error:
+            return SavedCredentials(where, problem=str(error))
+        claimed = pending is not None and self._is_live(pending)
+        key = key_format.parse(_parse(text))
         if key is None:
-            return SavedCredentials(where, pending=pending)
+            return SavedCredentials(where, pending=pending, claimed=claimed)
+        up_to_date = self.region in (None, key.region)
         return SavedCredentials(
-            where, key.key_id, self.region in (None, key.region), pending, replaced_key_id=key.replaced_key_id
+            where, key.key_id, up_to_date, pending, replaced_key_id=key.replaced_key_id, claimed=claimed
         )
 
-    def prepare(self, user: str, existing: Iterable[str], now: datetime) -> None:
-        """Write the record into the document, next to the saved key."""
-        document = {**self._document(user), RECORD_KEY: record_to_dict(existing, now)}
-        self._write(user, json.dumps(document), f"write to {self.where(user)} which access keys exist")
+    def _parse_claim(self, user: str, text: str | CwagentError | None) -> Pending | None:
+        if text is None or isinstance(text, ScheduledForDeletion):
+            return None
+        if isinstance(text, CwagentError):
+            raise text
+        try:
+            return parse_record(_parse(text))
+        except (KeyError, TypeError, ValueError):
+            where = self._where(self._claim_name(user))
+            raise CwagentError(
+                f"{where} is not a readable record of the keys that existed before an interrupted run. Compare the "
+                f"access keys of user '{user}' with {self.where(user)}, delete those that are not in use, then delete "
+                f"{where}."
+            ) from None
+
+    def _is_live(self, claim: Pending) -> bool:
+        return self.aws.now - claim.at < CLAIM_LIFETIME
+
+    @contextmanager
+    def claim(
+        self, user: str, planned: Pending | None, existing: Iterable[str], now: datetime, deadline: Deadline
+    ) -> Iterator[str]:
+        """Create the record, which fails for every run but one; the record of an interrupted run is replaced."""
+        run, name = new_claim_id(), self._claim_name(user)
+        ids = sorted(existing)
+        description = f"write to {self._where(name)} which access keys exist"
+        at = now
+        while not self._create(name, json.dumps(record_to_dict(ids, at, run)), description):
+            found = self._parse_claim(user, self._load([name]).get(name))
+            if found and not self._is_live(found):
+                check_planned(user, found, planned)
+                # Two runs can do this at the same time. The later one has the claim; the other one finds out.
+                self._write(name, json.dumps(record_to_dict(ids, self.aws.now, run)), description)
+                break
+            if not deadline.pause(CLAIM_POLL_SECONDS):
+                raise ContentionError(claimed_message(user))
+            at = self.aws.now
+        yield run
+
+    def release(self, user: str, run: str) -> None:
+        """Delete the record, if it is still that of the claim."""
+        name = self._claim_name(user)
+        found = self._parse_claim(user, self._load([name]).get(name))
+        if found and found.run == run:
+            self._delete(name)
+
+    def delete(self, user: str) -> None:
+        """Delete a user's document, and the record of an interrupted run."""
+        self._delete(self.name(user))
+        self._delete(self._claim_name(user))
 
     def save(
         self, user: str, key_id: str, secret: str, replaced_key_id: str | None = None, keep_previous: bool = False
@@ -102,7 +182,7 @@ class DocumentStore(Store):
         del keep_previous
         document = key_format.to_values(SavedKey(key_id, secret, self.region, replaced_key_id))
         try:
-            self._write(user, json.dumps(document), f"save access key {key_id} to {self.where(user)}")
+            self._write(self.name(user), json.dumps(document), f"save access key {key_id} to {self.where(user)}")
         except CwagentError as error:
             # AWS quotes the value that it refuses.
             raise CwagentError(str(error).replace(secret, "(the secret)")) from None
@@ -115,14 +195,19 @@ class DocumentStore(Store):
 
     def _document(self, user: str) -> dict[str, Any]:
         """Read a document again: another run may have saved a key since all were read."""
-        text = self._load([user]).get(user)
+        text = self._load([self.name(user)]).get(self.name(user))
         if isinstance(text, CwagentError):
             raise text
         return _parse(text)
 
     def _check_names(self, users: Iterable[str], kind: str, pattern: str, allowed: str) -> None:
         for name in map(self.name, users):
-            if not re.fullmatch(pattern, name, re.ASCII):
+            if name.endswith(CLAIM_SUFFIX):
+                raise InvalidInput(
+                    f"credentials: the key of a user whose name ends with {CLAIM_SUFFIX} cannot be saved there: "
+                    "names with this ending are used while a key is created. Choose another name for the user."
+                )
+            if not re.fullmatch(pattern, name + CLAIM_SUFFIX, re.ASCII):
                 raise InvalidInput(f"credentials.prefix: '{name}' is not a valid {kind} name: AWS allows {allowed}.")
 
 
@@ -145,19 +230,17 @@ class ParameterStore(DocumentStore):
         allowed = "letters, digits and _.-, and / between up to 15 parts when it also begins with /"
         self._check_names(users, "parameter", r"(/[\w.-]+){1,15}|[\w.-]+", allowed)
 
-    def where(self, user: str) -> str:
-        """Return the place of a user's document in words."""
-        return f"SSM parameter {self.name(user)}"
+    def _where(self, name: str) -> str:
+        return f"SSM parameter {name}"
 
-    def _load(self, users: Sequence[str]) -> Mapping[str, str | CwagentError]:
-        batches = [users[first : first + PARAMETERS_PER_CALL] for first in range(0, len(users), PARAMETERS_PER_CALL)]
-        return {user: text for texts in run_in_parallel(self._load_batch, batches) for user, text in texts.items()}
+    def _load(self, names: Sequence[str]) -> Mapping[str, str | CwagentError]:
+        batches = [names[first : first + PARAMETERS_PER_CALL] for first in range(0, len(names), PARAMETERS_PER_CALL)]
+        return {name: text for texts in run_in_parallel(self._load_batch, batches) for name, text in texts.items()}
 
-    def _load_batch(self, users: Sequence[str]) -> dict[str, str | CwagentError]:
-        names = {self.name(user): user for user in users}
-        description = f"read {self.where(users[0])}" + (f" and {len(users) - 1} more" if users[1:] else "")
+    def _load_batch(self, names: Sequence[str]) -> dict[str, str | CwagentError]:
+        description = f"read {self._where(names[0])}" + (f" and {len(names) - 1} more" if names[1:] else "")
         answer = self.aws.call("ssm:GetParameters", description, Names=list(names), WithDecryption=True)
-        return {names[found["Name"]]: self._text(found) for found in answer["Parameters"]}
+        return {found["Name"]: self._text(found) for found in answer["Parameters"]}
 
     def _text(self, found: Mapping[str, str]) -> str | CwagentError:
         if found["Type"] == SECURE:
@@ -167,16 +250,27 @@ class ParameterStore(DocumentStore):
             f"changed to {SECURE}. Delete it, or choose another credentials.prefix."
         )
 
-    def _write(self, user: str, text: str, description: str) -> None:
+    def _create(self, name: str, text: str, description: str) -> bool:
+        try:
+            self._put(name, text, description, overwrite=False)
+        except AwsApiError as error:
+            if error.code not in {"ParameterAlreadyExists", TOO_MANY_UPDATES}:
+                raise
+            return False
+        return True
+
+    def _write(self, name: str, text: str, description: str) -> None:
+        self.aws.retry(lambda: self._put(name, text, description, overwrite=True), frozenset({TOO_MANY_UPDATES}))
+
+    def _put(self, name: str, text: str, description: str, *, overwrite: bool) -> None:
         encrypted: dict[str, Any] = {"KeyId": self.kms_key_id} if self.kms_key_id else {}
         self.aws.call(
-            "ssm:PutParameter", description, Name=self.name(user), Value=text, Type=SECURE, Overwrite=True, **encrypted
+            "ssm:PutParameter", description, Name=name, Value=text, Type=SECURE, Overwrite=overwrite, **encrypted
         )
 
-    def delete(self, user: str) -> None:
-        """Delete the parameter."""
+    def _delete(self, name: str) -> None:
         try:
-            self.aws.call("ssm:DeleteParameter", f"delete {self.where(user)}", Name=self.name(user))
+            self.aws.call("ssm:DeleteParameter", f"delete {self._where(name)}", Name=name)
         except AwsApiError as error:
             if error.code != "ParameterNotFound":
                 raise
@@ -189,63 +283,79 @@ class SecretStore(DocumentStore):
     def check(self, users: Iterable[str]) -> None:
         """Refuse names that Secrets Manager refuses."""
         # https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_CreateSecret.html
-        self._check_names(users, "secret", r"[\w/+=.@-]{1,512}", "up to 512 letters, digits and /_+=.@-")
+        self._check_names(users, "secret", r"[\w/+=.@-]{1,512}", "up to 504 letters, digits and /_+=.@-")
 
-    def where(self, user: str) -> str:
-        """Return the place of a user's document in words."""
-        return f"secret {self.name(user)}"
+    def _where(self, name: str) -> str:
+        return f"secret {name}"
 
-    def _load(self, users: Sequence[str]) -> Mapping[str, str | CwagentError]:
-        texts = dict(zip(users, run_in_parallel(self._load_one, users)))
-        return {user: text for user, text in texts.items() if text is not None}
+    def _load(self, names: Sequence[str]) -> Mapping[str, str | CwagentError]:
+        texts = dict(zip(names, run_in_parallel(self._load_one, names)))
+        return {name: text for name, text in texts.items() if text is not None}
 
-    def _load_one(self, user: str) -> str | CwagentError | None:
+    def _load_one(self, name: str) -> str | CwagentError | None:
         try:
-            answer = self.aws.call(
-                "secretsmanager:GetSecretValue", f"read {self.where(user)}", SecretId=self.name(user)
-            )
+            answer = self.aws.call("secretsmanager:GetSecretValue", f"read {self._where(name)}", SecretId=name)
         except AwsApiError as error:
             if error.code == "ResourceNotFoundException":
                 return None
             if error.code != "InvalidRequestException":
                 raise
-            return CwagentError(
+            return ScheduledForDeletion(
                 f"{error} If it is scheduled for deletion, restore it (aws secretsmanager restore-secret --secret-id "
-                f"{self.name(user)}) or delete it permanently, then run again."
+                f"{name}) or delete it permanently, then run again."
             )
         return str(answer.get("SecretString", ""))
 
-    def _write(self, user: str, text: str, description: str) -> None:
-        name = self.name(user)
-        # Not PutSecretValue, which keeps using the KMS key that the secret was created with.
-        encrypted: dict[str, Any] = {"KmsKeyId": self.kms_key_id} if self.kms_key_id else {}
+    def _create(self, name: str, text: str, description: str) -> bool:
+        user = name[len(self.prefix) :].removesuffix(CLAIM_SUFFIX)
+        purpose = f"Access key of IAM user {user} for the Amazon CloudWatch agent."
         try:
-            self.aws.call("secretsmanager:UpdateSecret", description, SecretId=name, SecretString=text, **encrypted)
-        except AwsApiError as error:
-            if error.code != "ResourceNotFoundException":
-                raise
-            purpose = f"Access key of IAM user {user} for the Amazon CloudWatch agent."
             self.aws.call(
                 "secretsmanager:CreateSecret",
                 description,
                 Name=name,
                 SecretString=text,
                 Description=purpose,
-                **encrypted,
+                **self._encrypted,
             )
+        except AwsApiError as error:
+            # A secret that was deleted a moment ago is scheduled for deletion.
+            if error.code not in {"ResourceExistsException", "InvalidRequestException"}:
+                raise
+            return False
+        return True
 
-    def delete(self, user: str) -> None:
-        """Delete the secret immediately: its key is deleted already, and a scheduled deletion would block the name."""
+    def _write(self, name: str, text: str, description: str) -> None:
+        # Not PutSecretValue, which keeps using the KMS key that the secret was created with.
+        action = "secretsmanager:UpdateSecret"
+        try:
+            self.aws.call(action, description, SecretId=name, SecretString=text, **self._encrypted)
+        except AwsApiError as error:
+            if error.code != "ResourceNotFoundException":
+                raise
+            if not self._create(name, text, description):
+                raise
+
+    @property
+    def _encrypted(self) -> dict[str, Any]:
+        return {"KmsKeyId": self.kms_key_id} if self.kms_key_id else {}
+
+    def _delete(self, name: str) -> None:
+        """Delete a secret immediately: its key is deleted already, and a scheduled deletion would block the name."""
         try:
             self.aws.call(
                 "secretsmanager:DeleteSecret",
-                f"delete {self.where(user)}",
-                SecretId=self.name(user),
+                f"delete {self._where(name)}",
+                SecretId=name,
                 ForceDeleteWithoutRecovery=True,
             )
         except AwsApiError as error:
             if error.code != "ResourceNotFoundException":
                 raise
+
+
+class ScheduledForDeletion(CwagentError):
+    """A secret is scheduled for deletion, which blocks its name."""
 
 
 def _parse(text: str | None) -> dict[str, Any]:

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-import configparser
 import contextlib
-import io
+import fcntl
 import json
 import os
+import shlex
+import stat
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -18,17 +19,28 @@ from typing import TYPE_CHECKING
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import SavedCredentials
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials import format as key_format
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import SavedKey
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.store import Store, parse_record, record_to_dict
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.section import read_section, replace_section
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.store import (
+    CLAIM_POLL_SECONDS,
+    Store,
+    check_planned,
+    claimed_message,
+    new_claim_id,
+    parse_record,
+    record_to_dict,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import ContentionError, CwagentError, InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
     from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import Pending
+    from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
+OTHERS = 0o077
 
 
 @dataclass(frozen=True)
@@ -51,30 +63,30 @@ class FileStore(Store):
     def _record_path(self, user: str) -> Path:
         return self.directory / f".{user}.pending"
 
+    def _lock_path(self, user: str) -> Path:
+        return self.directory / f".{user}.lock"
+
     def check(self, users: Iterable[str]) -> None:
         """Refuse a folder that cannot be used, without creating it."""
         del users
         try:
-            nearest = next(folder for folder in [self.directory, *self.directory.parents] if folder.exists())
+            nearest = next(folder for folder in [self.directory, *self.directory.parents] if os.path.lexists(folder))
+            is_folder = nearest.is_dir()
         except OSError as error:
             raise InvalidInput(f"credentials directory {self.directory}: {error.strerror}.") from error
-        if not nearest.is_dir():
+        if not is_folder:
             raise InvalidInput(f"credentials directory {self.directory}: {nearest} is not a folder.")
         if not os.access(nearest, os.R_OK | os.W_OK | os.X_OK):
             raise InvalidInput(
                 f"credentials directory {self.directory}: {nearest} cannot be read and written by this user."
             )
-        if nearest == self.directory and self._is_shared():
+        mode = nearest.stat().st_mode & 0o7777
+        if nearest == self.directory and mode & OTHERS:
             raise InvalidInput(
-                f"credentials directory {self.directory}: others can read it and it holds other files. Use a separate "
-                "folder for the keys."
+                f"credentials directory {self.directory}: other users can read or change it (mode {mode:04o}). If only "
+                f"you use it, run: chmod 700 {shlex.quote(str(self.directory))}. Otherwise choose another folder; a "
+                "folder that does not exist is created with mode 0700."
             )
-
-    def _is_shared(self) -> bool:
-        """Whether the folder has other files and a wider mode; in a folder of its own, this store sets the mode."""
-        managed = (".credentials", ".pending", ".earlier", ".new")
-        has_others = any(not path.name.endswith(managed) for path in self.directory.iterdir())
-        return has_others and self.directory.stat().st_mode & 0o777 != FOLDER_MODE
 
     def read(self, users: Sequence[str]) -> dict[str, SavedCredentials]:
         """Read what is saved for users."""
@@ -82,42 +94,111 @@ class FileStore(Store):
 
     def _read(self, user: str) -> SavedCredentials:
         where = str(self.path(user))
+        # The lock first: a run that ends in between has then left what it saved, and no record.
+        claimed = self._is_locked(user)
         try:
             key, pending = self._read_key(user), self._read_record(user)
         except CwagentError as error:
             return SavedCredentials(where, problem=str(error))
         if key is None:
-            return SavedCredentials(where, pending=pending)
-        up_to_date = self._has_declared_modes(user) and self.region in (None, key.region)
-        return SavedCredentials(where, key.key_id, up_to_date, pending, replaced_key_id=key.replaced_key_id)
+            return SavedCredentials(where, pending=pending, claimed=claimed)
+        up_to_date = self._has_declared_mode(user) and self.region in (None, key.region)
+        return SavedCredentials(
+            where, key.key_id, up_to_date, pending, replaced_key_id=key.replaced_key_id, claimed=claimed
+        )
 
-    def prepare(self, user: str, existing: Iterable[str], now: datetime) -> None:
-        """Write the record next to the file, which proves that the folder can be written."""
-        self._write(self._record_path(user), json.dumps(record_to_dict(existing, now)))
+    @contextlib.contextmanager
+    def claim(
+        self, user: str, planned: Pending | None, existing: Iterable[str], now: datetime, deadline: Deadline
+    ) -> Iterator[str]:
+        """Lock the place, and write the record next to the file, which proves that the folder can be written."""
+        run = new_claim_id()
+        with self._lock(user, deadline):
+            check_planned(user, self._read_record(user), planned)
+            self.prepare(user, existing, now, run)
+            yield run
+
+    def prepare(self, user: str, existing: Iterable[str], now: datetime, run: str = "") -> None:
+        """Write the record next to the file."""
+        self._write(self._record_path(user), json.dumps(record_to_dict(existing, now, run)))
+
+    def _holds_claim(self, saved: SavedCredentials, run: str) -> bool:
+        del saved, run
+        return True  # while this run has the lock, no other one writes
+
+    def release(self, user: str, run: str) -> None:
+        """Delete the record; the lock ends with the claim."""
+        del run
+        _delete_file(self._record_path(user))
+
+    @contextlib.contextmanager
+    def _lock(self, user: str, deadline: Deadline) -> Iterator[None]:
+        """Hold a lock that the kernel ends with the process. The file has no content and is deleted afterwards."""
+        path = self._lock_path(user)
+        while True:
+            descriptor = self._open_lock(path)
+            if descriptor is not None:
+                break
+            if not deadline.pause(CLAIM_POLL_SECONDS):
+                raise ContentionError(claimed_message(user))
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                path.unlink()
+            os.close(descriptor)
+
+    def _open_lock(self, path: Path) -> int | None:
+        """Return the descriptor of a locked file; ``None`` where another run holds or has just deleted it."""
+        self._create_folder()
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, FILE_MODE)
+        except OSError as error:
+            raise CwagentError(f"Could not write {path}: {error.strerror}.") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(descriptor), path.lstat()):
+                return descriptor
+        except (BlockingIOError, FileNotFoundError):
+            pass
+        except OSError as error:
+            os.close(descriptor)
+            raise CwagentError(f"Could not lock {path}: {error.strerror}.") from error
+        os.close(descriptor)
+        return None
+
+    def _is_locked(self, user: str) -> bool:
+        try:
+            descriptor = os.open(self._lock_path(user), os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError:  # claiming it reports what is wrong with the folder
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
 
     def save(
         self, user: str, key_id: str, secret: str, replaced_key_id: str | None = None, keep_previous: bool = False
     ) -> None:
-        """Save a key in place of the previous content; other profiles in the file are kept."""
-        parser = self._read_file(user)
-        if parser is None or keep_previous:
-            self._move_aside(user)
-            parser = configparser.RawConfigParser()
-        parser[self.profile] = key_format.to_values(SavedKey(key_id, secret, self.region, replaced_key_id))
-        text = io.StringIO()
-        parser.write(text)
-        self._write(self.path(user), text.getvalue().rstrip() + "\n")
+        """Save a key in place of the previous content; everything else in the file stays as it is."""
+        text = self._read_text(user)
+        values = key_format.to_values(SavedKey(key_id, secret, self.region, replaced_key_id))
+        edited = replace_section(text, self.profile, values)
+        if edited is None or keep_previous:
+            self._copy_aside(user, text)
+        if edited is None:
+            edited = replace_section("", self.profile, values) or ""
+        self._write(self.path(user), edited)
         _delete_file(self._record_path(user))  # every key that exists now is either saved or in use elsewhere
 
-    def _move_aside(self, user: str) -> None:
-        """Rename a file that may hold the only copy of a secret; the module cannot know."""
+    def _copy_aside(self, user: str, text: str) -> None:
+        """Keep the text of a file that may hold the only copy of a secret; the module cannot know."""
         path = self.path(user)
         names = (f"{path.name}.{number}.earlier" if number > 1 else f"{path.name}.earlier" for number in count(1))
-        aside = next(self.directory / name for name in names if not (self.directory / name).exists())
-        try:
-            path.replace(aside)
-        except OSError as error:
-            raise CwagentError(f"Could not move {path} to {aside}: {error.strerror}.") from error
+        self._write(next(self.directory / name for name in names if not os.path.lexists(self.directory / name)), text)
 
     def rewrite(self, user: str) -> None:
         """Write the saved key again, with the declared mode and region."""
@@ -127,35 +208,29 @@ class FileStore(Store):
 
     def delete(self, user: str) -> None:
         """Delete the file, the record, and the unfinished files of interrupted runs."""
-        for path in (self.path(user), self._record_path(user)):
+        for path in (self.path(user), self._record_path(user), self._lock_path(user)):
             _delete_file(path)
             _delete_file(_unfinished_path(path))
 
     def _read_key(self, user: str) -> SavedKey | None:
-        parser = self._read_file(user)
-        if parser is None or not parser.has_section(self.profile):
-            return None
-        return key_format.parse(parser[self.profile])
+        section = read_section(self._read_text(user), self.profile)
+        return key_format.parse(section) if section else None
 
-    def _read_file(self, user: str) -> configparser.RawConfigParser | None:
-        """Return the whole file; it is empty where there is none, and ``None`` where it is not a credentials file."""
+    def _read_text(self, user: str) -> str:
+        """Return the text of the file; it is empty where there is none."""
         path = self.path(user)
-        parser = configparser.RawConfigParser()
-        if path.exists() and not path.is_file():  # reading a pipe would never end
-            raise CwagentError(f"Could not read {path}: it is not a regular file. Make it readable, or move it away.")
         try:
-            parser.read_string(path.read_text(encoding="utf-8"))
+            _check_regular(path)
+            return path.read_bytes().decode("utf-8")  # not read_text, which changes the ends of lines
         except FileNotFoundError:
-            return parser
+            return ""
         except (OSError, UnicodeDecodeError) as error:
             raise CwagentError(f"Could not read {path}: {error}. Make it readable, or move it away.") from error
-        except configparser.Error:
-            return None  # the error quotes the line, which can be the secret
-        return parser
 
     def _read_record(self, user: str) -> Pending | None:
         path = self._record_path(user)
         try:
+            _check_regular(path)
             return parse_record(json.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
             return None
@@ -166,11 +241,14 @@ class FileStore(Store):
                 f"delete {path}."
             ) from error
 
-    def _has_declared_modes(self, user: str) -> bool:
-        return (self.path(user).stat().st_mode & 0o777, self.directory.stat().st_mode & 0o777) == (
-            FILE_MODE,
-            FOLDER_MODE,
-        )
+    def _has_declared_mode(self, user: str) -> bool:
+        return self.path(user).stat().st_mode & 0o777 == FILE_MODE
+
+    def _create_folder(self) -> None:
+        try:
+            self.directory.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+        except OSError as error:
+            raise CwagentError(f"Could not write {self.directory}: {error.strerror}.") from error
 
     def _write(self, path: Path, text: str) -> None:
         """Write a file atomically, and never readable by others.
@@ -178,12 +256,11 @@ class FileStore(Store):
         An interrupted run can leave the unfinished file behind; the next run replaces it.
         """
         new = _unfinished_path(path)
+        self._create_folder()
         try:
-            path.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-            path.parent.chmod(FOLDER_MODE)
             new.unlink(missing_ok=True)
             with os.fdopen(
-                os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE), "w", encoding="utf-8"
+                os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE), "w", encoding="utf-8", newline=""
             ) as file:
                 os.fchmod(file.fileno(), FILE_MODE)  # independent of the umask
                 file.write(text)
@@ -199,6 +276,18 @@ class FileStore(Store):
             with contextlib.suppress(OSError):
                 new.unlink(missing_ok=True)
             raise CwagentError(f"Could not write {path}: {error.strerror}.") from error
+
+
+def _check_regular(path: Path) -> None:
+    """Check that a file can be read and replaced. Reading a pipe would never end, and a link would be replaced.
+
+    :raises FileNotFoundError: it does not exist.
+    :raises CwagentError: it is something else.
+    """
+    mode = path.lstat().st_mode
+    if not stat.S_ISREG(mode):
+        kind = "a symbolic link" if stat.S_ISLNK(mode) else "not a regular file"
+        raise CwagentError(f"Could not read {path}: it is {kind}. Replace it by a file, or move it away.")
 
 
 def _unfinished_path(path: Path) -> Path:

@@ -5,23 +5,32 @@
 
 from __future__ import annotations
 
+import secrets
 from abc import ABC, abstractmethod
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import Pending
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import ContentionError, CwagentError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import SavedCredentials
+    from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
+
+# How long a claim in AWS is respected, by the clock of AWS. Files are locked instead, and the kernel ends a lock.
+CLAIM_LIFETIME = timedelta(seconds=30)
+CLAIM_POLL_SECONDS = 0.5
 
 
 class Store(ABC):
     """A place with one access key for each user.
 
-    Before a key is created, the ids of the existing keys are recorded there. A key that was created after the record
-    and is not saved comes from a run that was interrupted before it could save the secret.
+    Before a key is created or its place is rewritten, the place is claimed, so that no other run does the same at the
+    same time. The claim is a record of the ids of the existing keys. A key that was created after the record and is not
+    saved comes from a run that was interrupted before it could save the secret.
     """
 
     @abstractmethod
@@ -36,17 +45,50 @@ class Store(ABC):
         """Read what is saved for users; an unreadable entry is a problem of its user only."""
 
     @abstractmethod
-    def prepare(self, user: str, existing: Iterable[str], now: datetime) -> None:
-        """Record which keys exist; this also proves that a key can be saved there.
+    def claim(
+        self, user: str, planned: Pending | None, existing: Iterable[str], now: datetime, deadline: Deadline
+    ) -> AbstractContextManager[str]:
+        """Claim the place of a user's key, and record which keys exist; also proves that a key can be saved there.
 
-        :raises CwagentError: it cannot.
+        The record stays after an error, until ``release`` or a later run.
+
+        :param planned: the record of an interrupted run that the plan takes care of; it is replaced.
+        :param deadline: how long to wait for another run.
+        :returns: the id of the claim.
+        :raises ContentionError: another run has claimed it, or has left a record that the plan does not know.
+        :raises CwagentError: a key cannot be saved there.
         """
+
+    def confirm(self, user: str, run: str, key_id: str | None) -> None:
+        """Check that the place has this key, and that no other run has claimed it.
+
+        :param run: the id of the claim.
+        :raises ContentionError: another run wrote there.
+        :raises CwagentError: it cannot be read.
+        """
+        saved = self.read([user])[user]
+        if saved.problem:
+            raise CwagentError(saved.problem)
+        if saved.key_id != key_id:
+            raise ContentionError(f"Another run saved an access key of user '{user}' in the meantime. Run again.")
+        if not self._holds_claim(saved, run):
+            raise ContentionError(
+                f"Creating the access key of user '{user}' took so long that another run began to do the same. Run "
+                "again."
+            )
+
+    def _holds_claim(self, saved: SavedCredentials, run: str) -> bool:
+        return saved.pending is not None and saved.pending.run == run
+
+    @abstractmethod
+    def release(self, user: str, run: str) -> None:
+        """Delete the record of a claim: every key that exists now is either saved or in use elsewhere."""
 
     @abstractmethod
     def save(
         self, user: str, key_id: str, secret: str, replaced_key_id: str | None = None, keep_previous: bool = False
     ) -> None:
-        """Save a key in place of the previous content, and delete the record.
+        """Save a key in place of the previous content.
 
         :param replaced_key_id: the user's key that was saved before; rotation deactivates and deletes only that one.
         :param keep_previous: whether somebody may need the previous content.
@@ -65,11 +107,35 @@ class Store(ABC):
         """
 
 
-def record_to_dict(existing: Iterable[str], now: datetime) -> dict[str, Any]:
-    """Return the record of the existing keys as it is written."""
-    return {"access_key_ids": sorted(existing), "at": now.isoformat()}
+def new_claim_id() -> str:
+    """Return an id that no other claim has."""
+    return secrets.token_hex(8)
+
+
+def record_to_dict(existing: Iterable[str], now: datetime, run: str) -> dict[str, Any]:
+    """Return the record of the existing keys as it is written. :param run: the id of the claim."""
+    return {"access_key_ids": sorted(existing), "at": now.isoformat(), "run": run}
+
+
+def check_planned(user: str, found: Pending | None, planned: Pending | None) -> None:
+    """Check that a record that was found is the one that the plan takes care of.
+
+    :raises ContentionError: it belongs to another run, whose key the plan does not know.
+    """
+    if found is not None and found != planned:
+        raise ContentionError(
+            f"Another run was interrupted while it created an access key of user '{user}'. Run again: the next run "
+            "deletes that key."
+        )
+
+
+def claimed_message(user: str) -> str:
+    """Return why nothing can be done while another run has claimed the place."""
+    return f"Another run is creating an access key of user '{user}'. Wait until it has ended, then run again."
 
 
 def parse_record(written: Mapping[str, Any]) -> Pending:
     """Return the record that was written. :raises KeyError, TypeError, ValueError: it is not a record."""
-    return Pending(frozenset(written["access_key_ids"]), datetime.fromisoformat(written["at"]))
+    return Pending(
+        frozenset(written["access_key_ids"]), datetime.fromisoformat(written["at"]), str(written.get("run", ""))
+    )

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +20,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation 
     KeyRules,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.store import CLAIM_POLL_SECONDS, claimed_message
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     DENIED_CODES,
     NOT_OFFERED_CODES,
+    THROTTLING_CODES,
     AwsApiError,
     ContentionError,
     CwagentError,
@@ -36,13 +40,17 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import 
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import PrincipalState, kept_warning
 from ansible_collections.cwagent.iam.plugins.module_utils._user import plan as user_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._user.plan import Credential, State, User
+from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.model import AccessKey
-    from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import KeyCreation
+    from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import (
+        KeyCreation,
+        SavedCredentials,
+    )
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
     from ansible_collections.cwagent.iam.plugins.module_utils._credentials.store import Store
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Step
@@ -51,6 +59,12 @@ if TYPE_CHECKING:
 PAGE_SIZE = 1000
 # GetUser, ListAttachedUserPolicies, ListUserPolicies, ListGroupsForUser
 CALLS_PER_USER = 4
+# How long AWS may show what was saved before.
+STALE_READ_SECONDS = 5
+# After any other failure of CreateAccessKey, IAM may have created a key.
+NO_KEY_CREATED_CODES = DENIED_CODES | NOT_FOUND_CODES | THROTTLING_CODES | {"LimitExceeded"}
+# https://docs.aws.amazon.com/IAM/latest/APIReference/API_AccessKey.html
+KEY_ID_PATTERN = r"\w{16,128}"
 LAST_USE_ACTION = "iam:GetAccessKeyLastUsed"
 
 States = dict[str, State]
@@ -97,7 +111,7 @@ class UserResource(Resource[States]):
     def read_again(self) -> States:
         """Read the users from IAM and from the store; one that cannot be read has the error in its state."""
         found, unseen = read_in_bulk(self._aws, self._names)
-        saved = self._store.read(self._names) if self._store else {}
+        saved = self._read_saved(self._store) if self._store else {}
 
         def read_one(name: str) -> State:
             state = State(name, self._aws.now, found.get(name), saved.get(name))
@@ -108,6 +122,15 @@ class UserResource(Resource[States]):
             return replace(state, read_at=self._aws.now)
 
         return dict(zip(self._names, run_in_parallel(read_one, self._names)))
+
+    def _read_saved(self, store: Store) -> dict[str, SavedCredentials]:
+        """Read what is saved, when no other run is creating a key: until it is saved, that key looks orphaned."""
+        deadline = self._aws.deadline()
+        while True:
+            saved = store.read(self._names)
+            claimed = [name for name, each in saved.items() if each.claimed]
+            if not claimed or not deadline.pause(CLAIM_POLL_SECONDS):
+                return {**saved, **{name: replace(saved[name], problem=claimed_message(name)) for name in claimed}}
 
     def _read_details(self, state: State, is_unseen: bool) -> State:
         user = _read_user(self._aws, state.name) if is_unseen else state.user
@@ -190,46 +213,78 @@ class UserResource(Resource[States]):
         elif step.action == "iam:CreateAccessKey":
             self._create_key(step, self._store)
         elif step.action == REWRITE_CREDENTIALS:
-            self._store.rewrite(name)
+            self._rewrite(name, step.context, self._store)
         elif step.action == DELETE_CREDENTIALS:
             self._store.delete(name)
         else:
             super().execute(step)
 
+    def _rewrite(self, name: str, creation: KeyCreation, store: Store) -> None:
+        with store.claim(name, creation.pending, creation.existing, self._aws.now, self._aws.deadline()) as run:
+            try:
+                store.confirm(name, run, creation.saved_key_id)
+                store.rewrite(name)
+            finally:
+                store.release(name, run)
+
     def _create_key(self, step: Step, store: Store) -> None:
         """Create a key and save it. After an interruption at any moment, the next run can identify the key."""
         name, creation = step.arguments["user_name"], step.context
-        store.prepare(name, creation.existing, self._aws.now)
-        # One attempt: a retry after a lost answer would create a second key.
-        answer = self._aws.execute(step, max_attempts=1) or {}
-        key_id, secret = answer["AccessKey"]["AccessKeyId"], answer["AccessKey"]["SecretAccessKey"]
-        if creation.inactive:
-            # IAM creates keys active, but the window is closed. The key is deactivated before it is saved: until then,
-            # the run after an interrupted one recognizes the key and deletes it.
-            self._aws.execute(set_key_status(name, key_id, active=False))
-        try:
-            self._save_key(store, name, key_id, secret, creation)
-        except ContentionError as error:
-            raise ContentionError(self._discard_key(name, key_id, error)) from error
-        except CwagentError as error:
-            raise CwagentError(self._discard_key(name, key_id, error)) from error
+        with store.claim(name, creation.pending, creation.existing, self._aws.now, self._aws.deadline()) as run:
+            key_id, secret = self._new_key(step, store, run)
+            try:
+                if creation.inactive:
+                    # IAM creates keys active, but the window is closed. The key is deactivated before it is saved:
+                    # until then, the run after an interrupted one recognizes the key and deletes it.
+                    self._aws.execute(set_key_status(name, key_id, active=False))
+                # Saving would overwrite the other run's secret, of which there is no other copy.
+                store.confirm(name, run, creation.saved_key_id)
+                replaced = creation.saved_key_id if creation.saved_key_id in creation.existing else None
+                store.save(name, key_id, secret, replaced, keep_previous=creation.keep_previous)
+                self._confirm_saved(store, name, run, key_id)
+            except ContentionError as error:
+                raise ContentionError(self._discard_key(store, run, name, key_id, error)) from error
+            except CwagentError as error:
+                raise CwagentError(self._discard_key(store, run, name, key_id, error)) from error
+            store.release(name, run)
         if creation.inactive:
             # Only a user with an admin window has inactive keys. After an interruption here, the next run sets the tag.
             self._aws.execute(user_plan.tag_saved_key(name, key_id))
 
-    def _save_key(self, store: Store, name: str, key_id: str, secret: str, creation: KeyCreation) -> None:
-        # Saving would overwrite the other run's secret, of which there is no other copy.
-        if store.read([name])[name].key_id != creation.saved_key_id:
-            raise ContentionError(f"Another run saved an access key of user '{name}' in the meantime.")
-        replaced = creation.saved_key_id if creation.saved_key_id in creation.existing else None
-        store.save(name, key_id, secret, replaced, keep_previous=creation.keep_previous)
+    def _confirm_saved(self, store: Store, name: str, run: str, key_id: str) -> None:
+        deadline = Deadline(STALE_READ_SECONDS)
+        while True:
+            try:
+                return store.confirm(name, run, key_id)
+            except ContentionError:
+                if not deadline.pause(CLAIM_POLL_SECONDS):
+                    raise
 
-    def _discard_key(self, name: str, key_id: str, error: CwagentError) -> str:
+    def _new_key(self, step: Step, store: Store, run: str) -> tuple[str, str]:
+        """Create a key. Where certainly none was created, the claim is given up."""
+        name = step.arguments["user_name"]
+        try:
+            store.confirm(name, run, step.context.saved_key_id)
+        except CwagentError:
+            store.release(name, run)
+            raise
+        try:
+            # One attempt: a retry after a lost answer would create a second key.
+            answer = self._aws.execute(step, max_attempts=1) or {}
+        except AwsApiError as error:
+            if error.code in NO_KEY_CREATED_CODES:
+                store.release(name, run)
+            raise
+        return answer["AccessKey"]["AccessKeyId"], answer["AccessKey"]["SecretAccessKey"]
+
+    def _discard_key(self, store: Store, run: str, name: str, key_id: str, error: CwagentError) -> str:
         """Delete a key that could not be saved. :returns: the error, and whether the key was deleted."""
         try:
             self._aws.execute(delete_key(name, key_id, ", which could not be saved"))
         except CwagentError as second:
             return f"{error} {second} Nobody has the secret of this key; the next run deletes it."
+        with contextlib.suppress(CwagentError):  # a record that stays only delays the next run
+            store.release(name, run)
         return f"{error} The new access key of user '{name}' was deleted."
 
     def _add_last_use(self, state: State) -> State:
@@ -255,6 +310,8 @@ class UserResource(Resource[States]):
 
         IAM denies this call for keys of other accounts, and since 2023 for deleted keys: they count too.
         """
+        if not re.fullmatch(KEY_ID_PATTERN, key_id, re.ASCII):  # a placeholder
+            return False
         description = f"read which user access key {key_id} belongs to"
         try:
             return bool(self._aws.call(LAST_USE_ACTION, description, AccessKeyId=key_id).get("UserName"))

@@ -30,6 +30,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._plan import Step
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import PrincipalState
 from ansible_collections.cwagent.iam.plugins.module_utils._role import plan as role_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._user import plan as user_plan
+from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 POLICIES, KEYS = 10, 2
@@ -438,6 +439,9 @@ class Gateway:
     def __init__(self, model: Model) -> None:
         self.model = model
         self.now = NOW
+
+    def deadline(self) -> Deadline:
+        return Deadline(0)
 
     def execute(self, step: Step, max_attempts: int = 1) -> Any:
         return self.model.take(step)

@@ -19,7 +19,12 @@ from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import Pending, SavedCredentials
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file import FileStore
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
+    ContentionError,
+    CwagentError,
+    InvalidInput,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 SECRET = "wJalr%(x)s/K7MD+bPx%RfiCY=;#EXAMPLE"
@@ -105,12 +110,10 @@ def test_without_a_region_no_region_is_written(store, path):
     assert "region" not in path.read_text()
 
 
-@pytest.mark.parametrize("difference", ["file mode", "folder mode", "region", "no region"])
+@pytest.mark.parametrize("difference", ["file mode", "region", "no region"])
 def test_a_file_that_differs_from_the_declared_form_is_written_again(store, path, difference):
     if difference == "file mode":
         path.chmod(0o640)
-    elif difference == "folder mode":
-        store.directory.chmod(0o755)
     elif difference == "region":
         replace(store, region="us-east-1").save("U", "AKIAONE", SECRET)
     else:
@@ -301,29 +304,57 @@ def test_the_check_creates_nothing(store, below):
     assert not store.directory.exists()
 
 
+@pytest.mark.parametrize("files", [[], ["notes.txt"], ["V.credentials", ".V.pending"]])
 @pytest.mark.parametrize(
-    ("folder_mode", "files", "is_refused"),
-    [
-        (0o755, ["notes.txt"], True),
-        (0o755, ["V.credentials", "notes.txt"], True),
-        (0o750, ["notes.txt"], True),
-        (0o701, [".hidden"], True),
-        (0o700, ["notes.txt"], False),
-        (0o755, [], False),
-        (0o755, ["V.credentials", ".V.pending", "V.credentials.earlier"], False),
-    ],
+    ("folder_mode", "is_refused"),
+    [(0o755, True), (0o750, True), (0o701, True), (0o1777, True), (0o2770, True), (0o700, False), (0o2700, False)],
 )
-def test_a_readable_folder_with_other_files_is_refused(store, folder_mode, files, is_refused):
+def test_a_folder_that_others_can_use_is_refused_and_keeps_its_mode(store, folder_mode, files, is_refused):
     store.directory.mkdir()
     for name in files:
         (store.directory / name).write_text("x")
     store.directory.chmod(folder_mode)
     if is_refused:
-        with pytest.raises(InvalidInput, match=r"others can read it and it holds other files\. Use a separate folder"):
+        remedy = rf"can read or change it \(mode {folder_mode:04o}\).* run: chmod 700 {store.directory}\."
+        with pytest.raises(InvalidInput, match=remedy):
             store.check(["U"])
     else:
         store.check(["U"])
+        store.save("U", "AKIAONE", SECRET)
+        (store.directory / "U.credentials").unlink()
     assert (mode(store.directory), file_names(store)) == (folder_mode, sorted(files))
+
+
+def test_a_dangling_link_in_place_of_the_folder_is_refused(store):
+    store.directory.symlink_to(store.directory.parent / "missing")
+    with pytest.raises(InvalidInput, match=r"keys is not a folder"):
+        store.check(["U"])
+
+
+def test_a_link_to_a_folder_is_followed(store):
+    (store.directory.parent / "volume").mkdir(mode=0o700)
+    store.directory.symlink_to("volume")
+    store.check(["U"])
+    store.save("U", "AKIAONE", SECRET)
+    assert store.directory.is_symlink()
+    assert (store.directory.parent / "volume" / "U.credentials").is_file()
+
+
+@pytest.mark.parametrize("name", ["U.credentials", ".U.pending"])
+@pytest.mark.parametrize("kind", ["link", "dangling link", "pipe", "link to a device"])
+def test_what_is_not_a_regular_file_is_a_problem_and_is_kept(store, path, name, kind):
+    place = store.directory / name
+    place.unlink(missing_ok=True)
+    if kind == "pipe":
+        os.mkfifo(place)
+    else:
+        target = {"link": store.directory.parent / "file", "link to a device": Path("/dev/null")}.get(kind, "missing")
+        (store.directory.parent / "file").write_text("")
+        place.symlink_to(target)
+    assert re.search("is (a symbolic link|not a regular file). Replace it", read(store, "U").problem or "")
+    with pytest.raises(CwagentError, match="Replace it by a file"):
+        store.confirm("U", "run", None)
+    assert place.is_symlink() or place.is_fifo()
 
 
 def test_a_new_folder_in_a_readable_folder_is_accepted(store):
@@ -383,3 +414,57 @@ def test_the_replaced_key_is_saved_with_the_key_and_stays_when_it_is_written_aga
     replace(store, region="us-east-1").rewrite("U")
     assert read(store, "U").replaced_key_id == "AKIAONE"
     assert SharedCredentialProvider(str(path), store.profile).load().secret_key == "two"
+
+
+def test_a_claim_locks_the_place_and_leaves_only_the_record(store):
+    with store.claim("U", None, ["AKIAOLD"], NOW, Deadline(0)) as run:
+        assert read(store, "U").claimed
+        assert not read(store, "V").claimed
+        message = "Another run is creating an access key of user 'U'. Wait until it has ended"
+        with pytest.raises(ContentionError, match=message), store.claim("U", None, [], NOW, Deadline(0)):
+            pass
+        with store.claim("V", None, [], NOW, Deadline(0)):
+            pass
+    pending = Pending(frozenset({"AKIAOLD"}), NOW, run)
+    assert read(store, "U") == SavedCredentials(str(store.path("U")), pending=pending)
+    assert file_names(store) == [".U.pending", ".V.pending"]
+    with pytest.raises(ContentionError, match="was interrupted"), store.claim("U", None, [], NOW, Deadline(0)):
+        pass
+    with store.claim("U", pending, [], NOW, Deadline(0)) as second:
+        store.confirm("U", second, None)
+        with pytest.raises(ContentionError, match="Another run saved an access key"):
+            store.confirm("U", second, "AKIAOTHER")
+        store.release("U", second)
+    assert file_names(store) == [".V.pending"]
+
+
+def test_a_lock_that_was_deleted_while_it_was_waited_for_is_taken_again(store):
+    with store.claim("U", None, [], NOW, Deadline(0)) as run:
+        store.release("U", run)
+        lock = store.directory / ".U.lock"
+        waiting = Deadline(60, sleep=lambda _seconds: (lock.unlink(), None)[1])
+        with store.claim("U", None, [], NOW, waiting):
+            assert read(store, "U").claimed
+
+
+CLAIMER = """
+import os, signal, sys
+from datetime import datetime, timezone
+from pathlib import Path
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file import FileStore
+from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
+store = FileStore(Path(sys.argv[1]), "P", None)
+with store.claim("U", None, [], datetime(2026, 3, 1, 12, 30, tzinfo=timezone.utc), Deadline(0)):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_the_claim_of_a_killed_run_does_not_block(store):
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", CLAIMER, str(store.directory)], env=environ, check=False)
+    assert file_names(store) == [".U.lock", ".U.pending"]
+    saved = read(store, "U")
+    assert (saved.claimed, saved.pending.ids) == (False, frozenset())
+    with store.claim("U", saved.pending, [], NOW, Deadline(0)) as run:
+        store.release("U", run)
+    assert file_names(store) == []

@@ -95,8 +95,8 @@ def test_files_in_an_execution_environment_are_accepted_where_no_secret_is_lost(
         ("ssm", "SSM", "AWS reserves parameter names"),
         ("ssm", "a/b", "'a/bU' is not a valid parameter name: AWS allows letters"),
         ("ssm", "/a b/", "'/a b/U' is not a valid parameter name: AWS allows letters"),
-        ("secretsmanager", "a b/", "'a b/U' is not a valid secret name: AWS allows up to 512 letters"),
-        ("secretsmanager", "a" * 512, "is not a valid secret name: AWS allows up to 512 letters"),
+        ("secretsmanager", "a b/", "'a b/U' is not a valid secret name: AWS allows up to 504 letters"),
+        ("secretsmanager", "a" * 512, "is not a valid secret name: AWS allows up to 504 letters"),
     ],
 )
 def test_a_name_that_aws_or_the_collection_cannot_use_is_refused(kind, prefix, message):

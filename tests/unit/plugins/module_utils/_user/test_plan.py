@@ -644,7 +644,14 @@ def test_an_admin_key_is_inactive_after_an_interrupted_run(tmp_path):
 def test_a_key_that_cannot_be_saved_is_deleted(tmp_path, deletion_fails):
     scenario = UserScenario(str(tmp_path), None, declare())
     plan = scenario.resource.plan(scenario.state())
-    scenario.store.path("U").mkdir(parents=True)
+    create = scenario.iam.create_access_key
+
+    def create_and_block(user_name: str) -> Any:
+        created = create(user_name)
+        scenario.store.path("U").mkdir()
+        return created
+
+    scenario.iam.create_access_key = create_and_block
     if deletion_fails:
         scenario.gateway = FailingGateway(scenario.iam, 4, has_effect=False, error=CwagentError)
         scenario.resource = UserResource(scenario.gateway, ["U"], declare(), store=scenario.store, present=True)
@@ -653,6 +660,7 @@ def test_a_key_that_cannot_be_saved_is_deleted(tmp_path, deletion_fails):
     assert not any(secret in str(failure.value) for secret in scenario.iam.secrets.values())
     assert len(scenario.iam.users["U"].keys) == deletion_fails
     scenario.store.path("U").rmdir()
+    scenario.iam.create_access_key = create
     [key] = scenario.run()["U"].user.keys
     assert scenario.store.read(["U"])["U"].key_id == key.id
 
@@ -842,6 +850,7 @@ class LastUseGateway(Gateway):
         return {"UserName": "somebody", "AccessKeyLastUsed": self.known[key_id]}
 
 
+FOREIGN = "AKIAXXXXXXXXXXXXXXXX"
 UNUSED, USED = {"Region": "N/A"}, {"LastUsedDate": NOW}
 
 
@@ -878,21 +887,28 @@ def test_the_keys_whose_last_use_is_read(current, rules, requested):
 @pytest.mark.parametrize(
     ("known", "current", "belongs_to_other"),
     [
-        ({}, existing_user(saved=saved_credentials("X")), False),
-        ({}, missing_user(saved_credentials("X")), False),
-        ({"X": UNUSED}, existing_user(saved=saved_credentials("X")), True),
+        ({}, existing_user(saved=saved_credentials(FOREIGN)), False),
+        ({}, missing_user(saved_credentials(FOREIGN)), False),
+        ({FOREIGN: UNUSED}, existing_user(saved=saved_credentials(FOREIGN)), True),
     ],
     ids=["deleted", "deleted with its user", "of another user"],
 )
 def test_a_saved_key_that_is_not_one_of_the_users_can_belong_to_somebody_else(known, current, belongs_to_other):
     assert add_last_use(current, LastUseGateway(known)).saved == saved_credentials(
-        "X", belongs_to_other=belongs_to_other
+        FOREIGN, belongs_to_other=belongs_to_other
     )
+
+
+@pytest.mark.parametrize("placeholder", ["X", "<YOUR_ACCESS_KEY_ID>", "your-access-key-id"])
+def test_a_placeholder_belongs_to_nobody_and_is_not_looked_up(placeholder):
+    gateway = LastUseGateway({placeholder: UNUSED})
+    assert not add_last_use(existing_user(saved=saved_credentials(placeholder)), gateway).saved.belongs_to_other
+    assert gateway.requested == []
 
 
 def test_a_saved_key_whose_last_use_is_denied_can_belong_to_somebody_else():
     gateway = LastUseGateway({}, code="AccessDenied")
-    assert add_last_use(existing_user(saved=saved_credentials("X")), gateway).saved.belongs_to_other
+    assert add_last_use(existing_user(saved=saved_credentials(FOREIGN)), gateway).saved.belongs_to_other
 
 
 @pytest.mark.parametrize(
