@@ -85,13 +85,14 @@ def find_drift(desired: DesiredAccess, aws_in: Mapping[str, Aws]) -> list[str]:
     aws = next(iter(aws_in.values()))  # IAM is the same in every region
     admin_profile, server_profile = desired.admin.profile, desired.server.profile
     window = DesiredWindow("role", desired.admin.name, CLOSED if desired.admin.declared.admin_window else ABSENT)
-    released = DesiredAdmin(RELEASED, admin_profile, server_profile)
     profile = DesiredProfile(server_profile, on_existing=desired.on_existing)
     # A role that does not exist has no window, and is yet to be created.
     admin_role_exists = find_role(aws, desired.admin.name) is not None
     restored: dict[str, list[Resource[Any]]] = {
         WINDOW: [WindowResource(aws, window)] if admin_role_exists else [],
-        PROFILES: [AdminInstanceResource(each, released) for each in aws_in.values()],
+        PROFILES: [
+            _admin_instances(desired, region, each, admin_profile, server_profile) for region, each in aws_in.items()
+        ],
     }
     access: list[Resource[Any]] = [
         *(
@@ -102,6 +103,21 @@ def find_drift(desired: DesiredAccess, aws_in: Mapping[str, Aws]) -> list[str]:
     ]
     found = [part for part, resources in restored.items() if _has_drift(resources)]
     return [*found, ACCESS] if found or not admin_role_exists or _has_drift(access) else []
+
+
+def _admin_instances(
+    desired: DesiredAccess, region: str, aws: Aws, admin_profile: str, server_profile: str
+) -> AdminInstanceResource:
+    released = DesiredAdmin(
+        RELEASED,
+        admin_profile,
+        server_profile,
+        fallback_ids=frozenset(desired.instances.get(region, ())),
+        record_role=desired.admin.name,
+        region=aws.region,
+    )
+    # A record that IAM does not show yet counts as missing, which is drift too. The task that restores reads it again.
+    return AdminInstanceResource(aws, released, record_seconds=0)
 
 
 def _has_drift(resources: Iterable[Resource[Any]]) -> bool:
