@@ -86,6 +86,11 @@ class Aws:
         """
         return self._server_time or datetime.now(timezone.utc)
 
+    @property
+    def region(self) -> str:
+        """The region of the regional services."""
+        return str(self.client("ec2").meta.region_name)
+
     def _record_server_time(self, answer: dict[str, Any]) -> dict[str, Any]:
         # A proxy can replace the date with one in another format, or drop it; that must not fail the call.
         date = parsedate_tz(answer["ResponseMetadata"]["HTTPHeaders"].get("date", ""))

@@ -60,8 +60,12 @@ PERMISSION_RETRY_CODES = DENIED_CODES | {"UnrecognizedClientException", "Invalid
 THROTTLING_CODES = frozenset(
     {"Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequestsException", "SlowDown"}
 )
-# Only the admin window is written with these calls.
-MISSING_ADMIN_PRINCIPAL = {("iam:PutRolePolicy", "NoSuchEntity"), ("iam:PutUserPolicy", "NoSuchEntity")}
+# Only the admin window and the restore records are written with these calls to a principal that can be missing.
+MISSING_ADMIN_PRINCIPAL = {
+    (action, "NoSuchEntity") for action in ("iam:PutRolePolicy", "iam:PutUserPolicy", "iam:TagRole")
+}
+# The admin window denies these to its principal while it is closed.
+WINDOW_ACTIONS = frozenset({"ssm:PutParameter", "ssm:DeleteParameter"})
 # Stands in for the error code where the answer of an endpoint is not in the format of the API, such as a web page.
 UNREADABLE_RESPONSE = "unreadable response"
 # The endpoints of some partitions do not have every operation.
@@ -84,6 +88,7 @@ BAD_CREDENTIALS_CODES = frozenset(
 _IDENTITY = r"User: (\S+) is not authorized"
 _ACTION = r"not authorized to perform: ([a-z0-9-]+:[A-Za-z]+)"
 _RESOURCE = r"on resource: (.+?)(?= because | with an explicit deny|\. |[.\s]*$)"
+_ORGANIZATION = r"in an? (?:service control|resource control) policy"
 _REASON = r"\bbecause (no [^.]*)"
 
 
@@ -120,6 +125,13 @@ def _explain_denial(action: str, message: str, identity: str | None) -> str:
     needed = found.group(1) if found else action
     resource = re.search(_RESOURCE, message)
     where = f" on {resource.group(1)}" if resource else ""
+    if is_explicit_deny(message) and needed in WINDOW_ACTIONS and not re.search(_ORGANIZATION, message):
+        # Never advise to remove the window's Deny, which is what protects Parameter Store.
+        return (
+            f"A policy explicitly denies {needed}{where} to {who or 'the identity in use'}. If that is an admin "
+            "principal, its admin window is closed or has expired: another run or a person closed it, or its deadline "
+            f"passed. Run again, which opens it. Any other identity needs a policy that allows {needed}."
+        )
     if is_explicit_deny(message):
         return (
             f"A policy explicitly denies {needed}{where} to {who or 'the identity in use'}. Remove that Deny and allow "

@@ -134,5 +134,6 @@ def wait_for_identity(service: MetadataService, profile: str | None, deadline: D
             raise ConsistencyTimeout(
                 f"Waited {deadline.seconds:.0f} seconds for the instance metadata service to show "
                 f"{describe_profile(profile)}; it still shows {describe_profile(current.profile)}. EC2 can take "
-                "minutes: increase wait_timeout."
+                "minutes: increase wait_timeout.",
+                identity={"instance_profile": current.profile, "role": current.role},
             )

@@ -12,8 +12,11 @@ short_description: Associate the admin profile with one EC2 instance for a while
 description:
   - Associates the admin instance profile with one instance, the admin instance, and restores its earlier profile
     afterwards. With O(admin_role), it opens and closes the admin window too.
-  - The name of the earlier profile is written to the instance before anything else changes, as the restore tag
+  - The name of the earlier profile is written before anything else changes. The admin role gets it as the restore
+    record, the tag C(cwagent:earlier-profile:REGION:INSTANCE), and the instance as the restore tag
     C(cwagent:earlier-profile). So if a run is interrupted, the next one can restore the instance from any controller.
+  - The record decides which profile an instance goes back to, since fewer people can tag the admin role than instances.
+    A restore tag without a record was written by somebody else. It is ignored and left, with a warning.
   - Only one instance of a region can be the admin instance. This is checked before the tag is written, and again
     afterwards.
 author: cwagent.iam contributors (@cwagent)
@@ -24,29 +27,51 @@ options:
     required: true
   server_profile:
     description:
-      - The instance profile to restore on an instance that has the admin profile and no restore tag.
+      - The instance profile to restore on an instance that has the admin profile and no restore record, if the instance
+        is in O(instance_ids) or O(fallback_instance_ids).
     type: str
     required: true
   instance_ids:
     description:
       - The IDs of the instances. Exactly one with O(state=acquired) and O(state=exclusive).
-      - Required, except with O(state=released), which otherwise releases every instance in the region that has the
-        admin profile or a restore tag.
+      - Required, except with O(state=released), which otherwise releases every instance in the region that has a
+        restore record, or has the admin profile and is in O(fallback_instance_ids).
     type: list
     elements: str
     aliases: [instance_id]
+  fallback_instance_ids:
+    description:
+      - The IDs of further instances that O(state=released) gives the O(server_profile) if they have the admin profile
+        and no restore record.
+      - Any other instance that has the admin profile without a record is left, with a warning.
+    type: list
+    elements: str
+    default: []
+  record_role:
+    description:
+      - The role that has the restore records as tags. By default O(admin_role), or else the role that is named like
+        O(admin_profile).
+    type: str
+  known_earlier_profile:
+    description:
+      - The earlier profile of the instances, as RV(instances) of O(state=acquired) said in the same run; empty for
+        none. O(state=released) then does not read the restore record, which IAM may not show yet.
+      - Only O(state=released) with O(instance_ids) uses it.
+    type: str
   state:
     description:
-      - V(acquired) makes the instance the admin instance. It writes the restore tag, opens the window, and associates
-        the admin profile, in this order. It fails if the instance does not exist or is terminated, if another instance
-        of the region has the admin profile or a restore tag, or if someone else has opened the window.
+      - V(acquired) makes the instance the admin instance. It writes the restore record and the restore tag, opens the
+        window, and associates the admin profile, in this order. It fails if the instance does not exist or is
+        terminated, if another instance of the region has the admin profile or a restore tag with a record, or if
+        someone else has opened the window.
       - V(exclusive) changes nothing. It fails if another instance of the region has the admin profile. Whether the
-        instance itself has it does not matter.
+        instance itself has it matters only with O(fail_if_lost).
       - V(released) makes the instance an ordinary one again. It restores the earlier profile, closes the window, and
-        removes the restore tag. If restoring the profile fails, the window is still closed, and the other way round.
+        removes the restore tag and the record. If restoring the profile fails, the window is still closed, and the
+        other way round.
       - With V(released), an instance that was terminated, or that someone has associated with another profile, only
-        loses its restore tag. If the earlier profile does not exist any more or has no role, O(server_profile) is
-        associated instead, with a warning.
+        loses its restore tag and record. If the earlier profile does not exist any more or has no role,
+        O(server_profile) is associated instead, with a warning.
     type: str
     choices: [acquired, exclusive, released]
     required: true
@@ -62,8 +87,14 @@ options:
     default: 15
   fail_if_tagged:
     description:
-      - Whether O(state=acquired) fails if the instance has a restore tag already. Then another run is using it, or a
-        run was interrupted.
+      - Whether O(state=acquired) fails if the instance has a restore tag with a record already. Then another run is
+        using it, or a run was interrupted.
+    type: bool
+    default: false
+  fail_if_lost:
+    description:
+      - Whether O(state=exclusive) fails if the instance does not have the admin profile any more, because it was
+        terminated or because another run has restored it.
     type: bool
     default: false
   assume_running:
@@ -77,6 +108,14 @@ options:
         planned them, so it is no reason for a warning if they do not exist.
     type: bool
     default: false
+  assume:
+    description:
+      - What O(state=released) assumes of the instances in place of what AWS shows, in check mode, where an earlier task
+        has only planned it. It needs O(known_earlier_profile).
+      - V(acquired) assumes that they have the admin profile, the restore tag and the record. V(tagged) assumes that
+        they have the restore tag and the record.
+    type: str
+    choices: [acquired, tagged]
   skip_window_read:
     description:
       - Whether O(state=released) closes the window without reading it, which counts as a change.
@@ -85,7 +124,7 @@ options:
     default: false
   keep_tag:
     description:
-      - Whether O(state=released) keeps the restore tag.
+      - Whether O(state=released) keeps the restore tag and the record.
       - Keep the tag until the instance has its earlier credentials again, then remove it with another task.
     type: bool
     default: false
@@ -112,6 +151,7 @@ EXAMPLES = r"""
   cwagent.iam.cwagent_admin_instance:
     admin_profile: CloudWatchAgentAdminRole
     server_profile: CloudWatchAgentServerRole
+    fallback_instance_ids: [i-0123456789abcdef0]
     admin_role: CloudWatchAgentAdminRole
     state: released
     region: eu-central-1
@@ -122,7 +162,8 @@ instances:
   description:
     - The instances, with the names of their instance profile before and after, and of the profile that a release
       restores. Null means no profile.
-  returned: success
+    - If O(state=acquired) failed after it began, at least the C(instance_id) and the C(earlier_profile).
+  returned: success, and after a failure of O(state=acquired)
   type: list
   elements: dict
   sample:
@@ -146,12 +187,16 @@ steps:
   returned: always
   type: list
   elements: str
-  sample: ["tag instance i-0123456789abcdef0 with its earlier profile 'CloudWatchAgentServerRole'"]
+  sample:
+    - >-
+      record in role 'CloudWatchAgentAdminRole' that instance i-0123456789abcdef0 had instance profile
+      'CloudWatchAgentServerRole'
+    - "tag instance i-0123456789abcdef0 with its earlier profile 'CloudWatchAgentServerRole'"
 counts:
   description: How many of the RV(steps) create, update and delete something; after a failure, of those that were done.
   returned: when a plan was made
   type: dict
-  sample: {create: 0, update: 1, delete: 0}
+  sample: {create: 0, update: 2, delete: 0}
 done:
   description: The steps that were taken before the task failed.
   returned: when the task failed after a plan was made
@@ -168,7 +213,13 @@ not_done:
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.options import desired_admin, desired_window
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import ACQUIRED, EXCLUSIVE, RELEASED
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import (
+    ACQUIRED,
+    ASSUME_ACQUIRED,
+    ASSUME_TAGGED,
+    EXCLUSIVE,
+    RELEASED,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.resource import AdminInstanceResource
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import OPEN
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
@@ -179,11 +230,16 @@ SPEC = {
     "server_profile": {"type": "str", "required": True},
     "instance_ids": {"type": "list", "elements": "str", "aliases": ["instance_id"]},
     "state": {"type": "str", "choices": [ACQUIRED, EXCLUSIVE, RELEASED], "required": True},
+    "fallback_instance_ids": {"type": "list", "elements": "str", "default": []},
+    "record_role": {"type": "str"},
+    "known_earlier_profile": {"type": "str"},
     "admin_role": {"type": "str"},
     "window_minutes": {"type": "int", "default": 15},
     "fail_if_tagged": {"type": "bool", "default": False},
+    "fail_if_lost": {"type": "bool", "default": False},
     "assume_running": {"type": "bool", "default": False},
     "assume_created": {"type": "bool", "default": False},
+    "assume": {"type": "str", "choices": [ASSUME_ACQUIRED, ASSUME_TAGGED]},
     "skip_window_read": {"type": "bool", "default": False},
     "keep_tag": {"type": "bool", "default": False},
     **WAIT_SPEC,
@@ -191,11 +247,13 @@ SPEC = {
 
 
 def main() -> None:
-    required_if = [("state", state, ["instance_ids"]) for state in (ACQUIRED, EXCLUSIVE)]
-    module = _module.aws_module(SPEC, required_if=required_if)
+    required_if: list[tuple[str, str, list[str]]] = [
+        ("state", state, ["instance_ids"]) for state in (ACQUIRED, EXCLUSIVE)
+    ]
+    module = _module.aws_module(SPEC, required_if=required_if, required_by={"assume": ["known_earlier_profile"]})
     with _module.fail_on_error(module):
         aws = _module.aws_gateway(module)
-        desired, window = desired_admin(module.params), desired_window(module.params)
+        desired, window = desired_admin(module.params, aws.region, module.check_mode), desired_window(module.params)
         window_resource = WindowResource(aws, window, fail_if_open=window.state == OPEN) if window else None
         _module.run(module, AdminInstanceResource(aws, desired, window_resource))
 

@@ -46,8 +46,10 @@ EXAMPLES = r"""
 
 RETURN = r"""
 identity:
-  description: The identity of the instance; both values are null when it has no instance profile.
-  returned: success
+  description:
+    - The identity of the instance; both values are null when it has no instance profile.
+    - If the wait timed out, the identity that the instance still has.
+  returned: success, and when the wait timed out
   type: dict
   sample: {instance_profile: CloudWatchAgentAdminRole, role: CloudWatchAgentAdminRole}
 """

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import (
     EXCLUSIVE,
+    NO_PROFILE,
     RELEASED,
     DesiredAdmin,
     check_profiles,
@@ -26,24 +27,37 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-def desired_admin(params: Mapping[str, Any]) -> DesiredAdmin:
-    """Return the desired state of the instances. :raises InvalidInput: an option is invalid."""
+def desired_admin(params: Mapping[str, Any], region: str, check_mode: bool) -> DesiredAdmin:
+    """Return the desired state of the instances of a region. :raises InvalidInput: an option is invalid."""
     for name in (params["admin_profile"], params["server_profile"]):
         _names.check_name("instance profile", name)
     check_profiles(params["admin_profile"], params["server_profile"])
     if params["instance_ids"] == [] and params["state"] != RELEASED:
         raise InvalidInput("instance_ids is empty: there is no instance for the admin profile.")
-    for instance_id in params["instance_ids"] or ():
+    for instance_id in [*(params["instance_ids"] or ()), *params["fallback_instance_ids"]]:
         _names.check_instance_id(instance_id)
+    record_role = params["record_role"] or params["admin_role"] or params["admin_profile"]
+    _names.check_name("role", record_role)
+    known = params["known_earlier_profile"]
+    if known:
+        _names.check_name("instance profile", known)
     return DesiredAdmin(
         state=params["state"],
         admin=params["admin_profile"],
         fallback=params["server_profile"],
         instance_ids=None if params["instance_ids"] is None else tuple(params["instance_ids"]),
+        fallback_ids=frozenset(params["fallback_instance_ids"]),
+        record_role=record_role,
+        region=region,
+        # To acquire, the earlier profile is always read.
+        known_earlier=None if known is None or params["state"] != RELEASED else known or NO_PROFILE,
         keep_tag=params["keep_tag"],
         fail_if_tagged=params["fail_if_tagged"],
+        fail_if_lost=params["fail_if_lost"],
         assume_running=params["assume_running"],
         assume_created=params["assume_created"],
+        # Outside check mode the instances are as AWS shows them.
+        assume=params["assume"] if check_mode else None,
     )
 
 

@@ -3,8 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The admin instance: the one instance that has the admin profile for a while, and how it is restored. Pure.
 
-Before anything else changes, the instance gets a restore tag with the name of its earlier profile. So any run on any
-controller can restore it, and a run that is about to acquire the admin profile sees that another run does so too.
+Before anything else changes, the admin role gets a restore record with the name of the instance's earlier profile, and
+the instance gets a restore tag. So any run on any controller can restore it, and a run that is about to acquire the
+admin profile sees that another run does so too. Many can tag an instance, and few the admin role: the tag says where to
+look, and the record decides.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan
     ineligible_reason,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._names import describe_profile
-from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Plan, Step
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import NOT_FOUND_CODES, Kind, Plan, Step
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -31,10 +33,20 @@ if TYPE_CHECKING:
 
 RESTORE_TAG = "cwagent:earlier-profile"
 TAG_ACTION = "ec2:CreateTags"
+RECORD_ACTION = "iam:TagRole"
 # No instance profile can have this name, since IAM allows no colon.
 NO_PROFILE = ":none"
 _REMEDY = "Wait for that to end, or run cwagent.iam.restore to clean up."
+_UNRECORDED_REMEDY = (
+    "Associate another profile with it, or add it to the inventory and run cwagent.iam.restore, which gives it the "
+    "server profile."
+)
 ACQUIRED, EXCLUSIVE, RELEASED = "acquired", "exclusive", "released"
+ASSUME_ACQUIRED, ASSUME_TAGGED = "acquired", "tagged"
+# Two runs can change the tags of the role at once.
+RECORD_RETRY_CODES = frozenset({"ConcurrentModification"})
+# IAM allows a comma in the name of a profile, but not in a tag. No name has a colon.
+_COMMA = "::"
 
 
 @dataclass(frozen=True)
@@ -42,8 +54,11 @@ class State:
     """What EC2 shows of a region, and IAM of the admin window.
 
     :param instances: by id, the instances that are in the list, have the admin profile or have a restore tag.
-    :param restore_tags: by instance, the value of its restore tag: the earlier profile, or ``NO_PROFILE``.
-    :param tagged: ids of all instances with a restore tag, also of those that EC2 does not describe any more.
+    :param restore_tags: by instance, the value of its restore tag: the earlier profile, or ``NO_PROFILE``. Somebody
+        else can have written it, so it only says where to look.
+    :param records: by instance, the earlier profile that the admin role records, or ``NO_PROFILE``; also of instances
+        that EC2 does not describe any more.
+    :param tagged: ids of all instances whose restore tag counted when they were read: it has a record.
     :param unusable_profiles: names of profiles that cannot be restored, since they do not exist or have no role.
     :param window: the admin window, if it is opened and closed with the profile.
     :param error: why the instances could not be read.
@@ -51,6 +66,7 @@ class State:
 
     instances: Mapping[str, Instance] = field(default_factory=dict)
     restore_tags: Mapping[str, str] = field(default_factory=dict)
+    records: Mapping[str, str] = field(default_factory=dict)
     tagged: frozenset[str] = frozenset()
     unusable_profiles: frozenset[str] = frozenset()
     window: Window | None = None
@@ -63,39 +79,80 @@ class DesiredAdmin:
 
     :param state: one of ``ACQUIRED``, ``EXCLUSIVE``, ``RELEASED``.
     :param admin: the admin profile.
-    :param fallback: the profile to restore on an instance that has the admin profile and no restore tag.
+    :param fallback: the profile to restore on an instance that has the admin profile and no restore record, if the user
+        named the instance.
     :param instance_ids: the instances; ``None`` for all of the region.
-    :param keep_tag: whether a released instance keeps its restore tag.
-    :param fail_if_tagged: whether a restore tag on an instance is an error.
+    :param fallback_ids: the other instances that the user named.
+    :param record_role: the role that has the restore records as tags.
+    :param region: the region of the instances.
+    :param known_earlier: the earlier profile of the instances, or ``NO_PROFILE``, if this run has acquired them itself.
+    :param keep_tag: whether a released instance keeps its restore tag and its record.
+    :param fail_if_tagged: whether a restore tag with a record is an error.
+    :param fail_if_lost: whether it is an error if the instance does not have the admin profile any more.
     :param assume_running: whether the instances are known to run.
     :param assume_created: whether an earlier task has created the admin role and profile, or planned to.
+    :param assume: what an earlier task has planned for the instances: ``ASSUME_ACQUIRED`` or ``ASSUME_TAGGED``.
     """
 
     state: str
     admin: str
     fallback: str
     instance_ids: tuple[str, ...] | None = None
+    fallback_ids: frozenset[str] = frozenset()
+    record_role: str = ""
+    region: str = ""
+    known_earlier: str | None = None
     keep_tag: bool = False
     fail_if_tagged: bool = False
+    fail_if_lost: bool = False
     assume_running: bool = False
     assume_created: bool = False
+    assume: str | None = None
 
     def is_target(self, instance_id: str) -> bool:
         """Whether an instance is one of those to change."""
         return self.instance_ids is None or instance_id in self.instance_ids
+
+    def is_named(self, instance_id: str) -> bool:
+        """Whether the user named an instance, so that it gets the fallback if it has no record."""
+        return instance_id in self.fallback_ids or instance_id in (self.instance_ids or ())
 
 
 @dataclass(frozen=True)
 class ContentionCheck:
     """The context of the steps that acquire the admin profile: what is needed to detect another run.
 
-    :param tagged: ids of the instances that had a restore tag when the plan was made. This run was planned although
-        they had it, so they do not prevent it.
+    :param tagged: ids of the instances that had a restore tag with a record when the plan was made. This run was
+        planned although they had it, so they do not prevent it.
     :param before_first_try: whether to check before the first try too, not only before each retry.
+    :param earlier: the earlier profile of the instance, or ``NO_PROFILE``, for who cleans up after a failure.
     """
 
     tagged: frozenset[str]
     before_first_try: bool
+    earlier: str = NO_PROFILE
+
+
+@dataclass(frozen=True)
+class Restoring:
+    """The context of the steps that restore the profile of an instance."""
+
+    instance_id: str
+
+
+def record_key(region: str, instance_id: str) -> str:
+    """Return the key of the tag of the admin role that records the earlier profile of an instance."""
+    return f"{RESTORE_TAG}:{region}:{instance_id}"
+
+
+def records_in(tags: Mapping[str, str], region: str) -> dict[str, str]:
+    """Return by instance the earlier profile that the tags of the admin role record."""
+    prefix = record_key(region, "")
+    return {
+        key[len(prefix) :]: value if value == NO_PROFILE else value.replace(_COMMA, ",")
+        for key, value in tags.items()
+        if key.startswith(prefix)
+    }
 
 
 def _active_profile(instance: Instance | None) -> str | None:
@@ -103,18 +160,30 @@ def _active_profile(instance: Instance | None) -> str | None:
     return instance.associations[-1].profile if instance and instance.associations else None
 
 
-def _has_admin_profile(instance: Instance, desired: DesiredAdmin) -> bool:
+def has_admin_profile(instance: Instance, desired: DesiredAdmin) -> bool:
+    """Whether an instance has the admin profile, or is about to get or to lose it."""
     return any(found.profile == desired.admin for found in instance.associations)
+
+
+def lacks_profile(instance: Instance, desired: DesiredAdmin) -> bool:
+    """Whether an instance has none but the admin profile, so that its record matters."""
+    is_other = instance.associations and not has_admin_profile(instance, desired)
+    return instance.state not in ENDED and not is_other
 
 
 def needs_restore(current: State, instance: Instance, desired: DesiredAdmin) -> bool:
     """Whether an instance does not have its earlier profile, and can get it again.
 
-    The restore tag counts while the instance has the admin profile, or none, as in the middle of replacing the profile
-    of a stopped instance. A profile that someone else has associated since then is kept.
+    The record counts while the instance has the admin profile, or none, as in the middle of replacing the profile of a
+    stopped instance. A profile that someone else has associated since then is kept. Without a record, only an instance
+    that the user named is restored.
     """
-    lost_profile = not instance.associations and current.restore_tags.get(instance.id, NO_PROFILE) != NO_PROFILE
-    return instance.state not in ENDED and (lost_profile or _has_admin_profile(instance, desired))
+    if instance.state in ENDED:
+        return False
+    record = current.records.get(instance.id)
+    if has_admin_profile(instance, desired):
+        return record is not None or desired.is_named(instance.id)
+    return not instance.associations and record not in (None, NO_PROFILE)
 
 
 def earlier_profile(current: State, instance_id: str, desired: DesiredAdmin) -> str | None:
@@ -122,19 +191,19 @@ def earlier_profile(current: State, instance_id: str, desired: DesiredAdmin) -> 
     instance = current.instances.get(instance_id)
     if instance is None or not needs_restore(current, instance, desired):
         return _active_profile(instance)
-    tag = current.restore_tags.get(instance_id)
-    if tag == NO_PROFILE:
+    record = current.records.get(instance_id)
+    if record == NO_PROFILE:
         return None
-    if tag is None and _active_profile(instance) != desired.admin:
+    if record is None and _active_profile(instance) != desired.admin:
         return _active_profile(instance)  # another run is restoring it
     unusable = {*current.unusable_profiles, desired.admin}
-    return next((name for name in (tag, desired.fallback) if name and name not in unusable), None)
+    return next((name for name in (record, desired.fallback) if name and name not in unusable), None)
 
 
 def plan(current: State, desired: DesiredAdmin, window: Plan[Window] | None = None) -> Plan[State]:
     """Plan the steps for every instance, and for the window.
 
-    :param window: the plan for the admin window. To acquire, the window is opened after the restore tag is written and
+    :param window: the plan for the admin window. To acquire, the window is opened after record and tag are written and
         before the profile is associated. To release, window and profile do not depend on each other.
     :raises ContentionError: another instance has the admin profile, or is about to get it.
     :raises InvalidInput: an instance cannot get it.
@@ -142,12 +211,13 @@ def plan(current: State, desired: DesiredAdmin, window: Plan[Window] | None = No
     planned = replace(planned_state(current, desired), window=window.planned if window else current.window)
     window_steps = window.steps if window else {}
     if desired.state == RELEASED:
-        targets = sorted(name for name in current.instances if desired.is_target(name))
-        steps = {name: _release(current, current.instances[name], desired) for name in targets}
+        targets = sorted(name for name in {*current.instances, *current.records} if desired.is_target(name))
+        steps = {name: _release(current, name, desired) for name in targets}
         closing = {f"window of {name}": each for name, each in window_steps.items()}
         return Plan(current, planned, {**steps, **closing}, {"instances": current.error} if current.error else {})
     check_no_other_holder(current, desired)
     if desired.state == EXCLUSIVE:
+        _check_not_lost(current, desired)
         return Plan(current, planned, {})
     opening = [step for steps in window_steps.values() for step in steps]
     acquiring = {name: _acquire(current, name, desired, opening) for name in desired.instance_ids or ()}
@@ -155,11 +225,11 @@ def plan(current: State, desired: DesiredAdmin, window: Plan[Window] | None = No
 
 
 def check_not_tagged(current: State, desired: DesiredAdmin) -> None:
-    """Check that no instance of the list has a restore tag, if the user wants that.
+    """Check that no instance of the list has a restore tag with a record, if the user wants that.
 
     :raises ContentionError: another run is at work, or was interrupted; it says what to do.
     """
-    tagged = [name for name in desired.instance_ids or () if name in current.restore_tags]
+    tagged = [name for name in desired.instance_ids or () if _is_recorded(current, name)]
     if desired.state == ACQUIRED and desired.fail_if_tagged and tagged:
         raise ContentionError(
             f"Instance {tagged[0]} has a restore tag: a run or a person is using it, or a run was interrupted. "
@@ -167,20 +237,41 @@ def check_not_tagged(current: State, desired: DesiredAdmin) -> None:
         )
 
 
+def _is_recorded(current: State, name: str) -> bool:
+    """Whether a restore tag on an instance is one that a run of this collection has written."""
+    return name in current.restore_tags and name in current.records
+
+
 def check_restore_tags(before: Collection[str], current: Collection[str], desired: DesiredAdmin) -> None:
     """Check that no other run has started since the plan was made, or has restored the instance.
 
-    :param before: ids of the instances that had a restore tag when the plan was made.
-    :param current: ids of the instances that have one now.
+    :param before: ids of the instances that had a restore tag with a record when the plan was made.
+    :param current: ids of the instances that have one now, and of the instance itself if it has a restore tag.
     :raises ContentionError: it names the instance.
     """
     for name in desired.instance_ids or ():
         if name not in current:
-            raise ContentionError(
-                f"Instance {name} was restored by another run, so the admin profile is not associated with it."
-            )
+            raise ContentionError(restored_message(name))
     new = [name for name in sorted(current) if name not in before and not desired.is_target(name)]
     _check_no_holders([_unfinished_swap(name, desired) for name in new])
+
+
+def restored_message(name: str) -> str:
+    """Return what happened to an instance whose restore tag is gone."""
+    return (
+        f"Instance {name} was restored by another run or by a person, so it does not have the admin profile. Run again "
+        "when nobody else uses it."
+    )
+
+
+def _check_not_lost(current: State, desired: DesiredAdmin) -> None:
+    """Check that the instance still has the admin profile, if the user wants that.
+
+    :raises ContentionError: another run has restored it.
+    """
+    for name in desired.instance_ids or () if desired.fail_if_lost else ():
+        if not has_admin_profile(current.instances[name], desired):
+            raise ContentionError(restored_message(name))
 
 
 def check_no_other_holder(current: State, desired: DesiredAdmin) -> None:
@@ -198,16 +289,31 @@ def check_no_other_holder(current: State, desired: DesiredAdmin) -> None:
         reason = ineligible_reason(name, instance.state if instance else None)
         if reason:
             raise InvalidInput(reason)
-    others = {name: each for name, each in sorted(current.instances.items()) if not desired.is_target(name)}
+    others = {
+        name: each
+        for name, each in sorted(current.instances.items())
+        if not desired.is_target(name) and each.state not in ENDED
+    }
+    holders = [name for name, other in others.items() if has_admin_profile(other, desired)]
+    unrecorded = [name for name in holders if name not in current.records]
+    if unrecorded:
+        raise ContentionError(
+            "Only one instance may have the admin profile at a time, and "
+            f"{_unrecorded_holder(unrecorded[0], desired)}. {_UNRECORDED_REMEDY}"
+        )
     _check_no_holders(
         [
             f"instance {name} has instance profile '{desired.admin}'"
-            if _has_admin_profile(other, desired)
+            if name in holders
             else _unfinished_swap(name, desired)
-            for name, other in others.items()
-            if other.state not in ENDED
+            for name in others
+            if name in holders or _is_recorded(current, name)
         ]
     )
+
+
+def _unrecorded_holder(name: str, desired: DesiredAdmin) -> str:
+    return f"instance {name} has instance profile '{desired.admin}', which no run of this collection has associated"
 
 
 def _unfinished_swap(name: str, desired: DesiredAdmin) -> str:
@@ -225,27 +331,60 @@ def _acquire(current: State, name: str, desired: DesiredAdmin, opening: Sequence
     instance = current.instances[name]
     steps: list[Step] = []
     earlier = earlier_profile(current, name, desired)
-    if current.restore_tags.get(name) != (earlier or NO_PROFILE):
+    value = earlier or NO_PROFILE
+    if current.records.get(name) != value:
+        steps.append(_write_record(name, earlier, desired))
+    if current.restore_tags.get(name) != value:
         steps.append(_write_tag(name, earlier))
+    is_tagged = name in current.restore_tags
     steps += opening
     if [found.profile for found in instance.associations] != [desired.admin]:
         steps += associate(instance, desired.admin)
     # After the tag is written, the tags of other instances are read. If it is there already, it can belong to a run
     # that has just ended, so they are read before the first step.
     return [
-        replace(step, context=ContentionCheck(current.tagged, position == 0 and step.action != TAG_ACTION))
+        replace(step, context=ContentionCheck(current.tagged, is_tagged and position == 0, value))
         for position, step in enumerate(steps)
     ]
 
 
-def _release(current: State, instance: Instance, desired: DesiredAdmin) -> list[Step]:
+def _release(current: State, name: str, desired: DesiredAdmin) -> list[Step]:
+    instance = current.instances.get(name)
     steps: list[Step] = []
-    if needs_restore(current, instance, desired):
-        earlier = earlier_profile(current, instance.id, desired)
-        steps += associate(instance, earlier) if earlier else disassociate(instance, desired.admin)
-    if instance.id in current.restore_tags and not desired.keep_tag:
-        steps.append(remove_tag(instance.id, current.restore_tags[instance.id]))
+    if instance and needs_restore(current, instance, desired):
+        earlier = earlier_profile(current, name, desired)
+        restoring = associate(instance, earlier) if earlier else disassociate(instance, desired.admin)
+        steps += [replace(step, context=Restoring(name)) for step in restoring]
+    if name in current.records and not desired.keep_tag:
+        # The record is removed last: a tag without a record would count as somebody else's.
+        if name in current.restore_tags:
+            steps.append(remove_tag(name, current.restore_tags[name]))
+        steps.append(remove_record(name, desired))
     return steps
+
+
+def _write_record(name: str, earlier: str | None, desired: DesiredAdmin) -> Step:
+    profile = f"instance profile '{earlier}'" if earlier else "no instance profile"
+    value = earlier.replace(",", _COMMA) if earlier else NO_PROFILE
+    return Step(
+        Kind.UPDATE,
+        RECORD_ACTION,
+        {"role_name": desired.record_role, "tags": {record_key(desired.region, name): value}},
+        f"record in role '{desired.record_role}' that instance {name} had {profile}",
+        retry_when=RECORD_RETRY_CODES,
+    )
+
+
+def remove_record(name: str, desired: DesiredAdmin) -> Step:
+    """Return the step that removes the restore record of an instance from the admin role."""
+    return Step(
+        Kind.UPDATE,
+        "iam:UntagRole",
+        {"role_name": desired.record_role, "tag_keys": [record_key(desired.region, name)]},
+        f"remove the restore record of instance {name} from role '{desired.record_role}'",
+        done_when=NOT_FOUND_CODES,
+        retry_when=RECORD_RETRY_CODES,
+    )
 
 
 def _write_tag(name: str, earlier: str | None) -> Step:
@@ -268,7 +407,7 @@ def planned_state(current: State, desired: DesiredAdmin) -> State:
     """Return the state after all steps."""
     if desired.state == EXCLUSIVE:
         return current
-    restore_tags = dict(current.restore_tags)
+    restore_tags, records = dict(current.restore_tags), dict(current.records)
     instances = dict(current.instances)
     for name, instance in current.instances.items():
         if not desired.is_target(name) or (instance.state in ENDED and desired.state != RELEASED):
@@ -277,12 +416,52 @@ def planned_state(current: State, desired: DesiredAdmin) -> State:
         if desired.state == RELEASED:
             if needs_restore(current, instance, desired):
                 instances[name] = _replace_profile(instance, earlier)
-            if not desired.keep_tag:
-                restore_tags.pop(name, None)
         else:
-            restore_tags[name] = earlier or NO_PROFILE
+            restore_tags[name] = records[name] = earlier or NO_PROFILE
             instances[name] = _replace_profile(instance, desired.admin)
-    return replace(current, instances=instances, restore_tags=restore_tags)
+    if desired.state == RELEASED and not desired.keep_tag:
+        for name in filter(desired.is_target, current.records):
+            restore_tags.pop(name, None)
+            del records[name]
+    return replace(current, instances=instances, restore_tags=restore_tags, records=records)
+
+
+def remaining(applied: Plan[State], state: State, desired: DesiredAdmin) -> list[str]:
+    """List what EC2 does not show yet of a plan that was applied.
+
+    The records are taken from the plan: IAM has accepted them, and reading them again would be a call more.
+
+    :param state: what EC2 shows.
+    :raises ContentionError: another run has started since the plan was made.
+    :raises InvalidInput: the instance has ended.
+    """
+    if desired.state != RELEASED:
+        records = {**state.records, **applied.planned.records}
+        return plan(replace(state, records=records), desired).summaries
+    before = applied.current
+    shown = replace(state, records=before.records, unusable_profiles=before.unusable_profiles)
+    removed = {
+        name: value
+        for name, value in before.restore_tags.items()
+        if applied.planned.restore_tags.get(name) != value and state.restore_tags.get(name) == value
+    }
+    steps = plan(shown, replace(desired, keep_tag=True)).steps
+    return [
+        *(step.summary for name, each in steps.items() if applied.steps.get(name) for step in each),
+        *(remove_tag(name, value).summary for name, value in removed.items()),
+    ]
+
+
+def assumed_state(current: State, desired: DesiredAdmin) -> State:
+    """Return the state after what an earlier task has planned for the instances."""
+    earlier = desired.known_earlier
+    live = [name for name, each in current.instances.items() if desired.is_target(name) and each.state not in ENDED]
+    if desired.assume is None or earlier is None:
+        return current
+    instances = dict(current.instances)
+    if desired.assume == ASSUME_ACQUIRED:
+        instances.update({name: _replace_profile(instances[name], desired.admin) for name in live})
+    return replace(current, instances=instances, restore_tags={**current.restore_tags, **dict.fromkeys(live, earlier)})
 
 
 def _replace_profile(instance: Instance, profile: str | None) -> Instance:
@@ -290,13 +469,34 @@ def _replace_profile(instance: Instance, profile: str | None) -> Instance:
 
 
 def warnings(current: State, desired: DesiredAdmin) -> list[str]:
-    """Return which instances cannot get their earlier profile again."""
+    """Return which instances cannot get their earlier profile again, and what was found that no run has left."""
+    live = {name: each for name, each in sorted(current.instances.items()) if each.state not in ENDED}
     return [
-        f"instance profile '{current.restore_tags[name]}', which instance {name} had before, does not exist any more "
-        f"or has no role; {describe_profile(earlier_profile(current, name, desired))} is associated instead"
-        for name in sorted(current.instances)
-        if current.restore_tags.get(name) in current.unusable_profiles
-        and needs_restore(current, current.instances[name], desired)
+        *(
+            f"instance profile '{current.records[name]}', which instance {name} had before, does not exist any more or "
+            f"has no role; {describe_profile(earlier_profile(current, name, desired))} is associated instead"
+            for name, each in live.items()
+            if current.records.get(name) in current.unusable_profiles and needs_restore(current, each, desired)
+        ),
+        *(
+            f"{_unrecorded_holder(name, desired)}, so it is left. Nothing is stored while it has the profile. "
+            f"{_UNRECORDED_REMEDY}"
+            for name, each in live.items()
+            if desired.state == RELEASED
+            and desired.is_target(name)
+            and has_admin_profile(each, desired)
+            and not needs_restore(current, each, desired)
+        ),
+        *(
+            f"instance {name} has a tag {RESTORE_TAG} that no run of this collection has written: role "
+            f"'{desired.record_role}' has no record of it. It is ignored and left. Remove it: aws ec2 delete-tags "
+            f"--resources {name} --tags Key={RESTORE_TAG}"
+            for name in live
+            if desired.state != EXCLUSIVE
+            and name in current.restore_tags
+            and name not in current.records
+            and not (desired.state == ACQUIRED and desired.is_target(name))
+        ),
     ]
 
 
@@ -312,8 +512,12 @@ def to_dict(state: State) -> dict[str, Any]:
     """Return the instances with their profiles and restore tags, for the diff."""
     return {
         "instances": {
-            name: {"profile": _active_profile(instance), "restore_tag": state.restore_tags.get(name)}
-            for name, instance in sorted(state.instances.items())
+            name: {
+                "profile": _active_profile(state.instances.get(name)),
+                "restore_tag": state.restore_tags.get(name),
+                "restore_record": state.records.get(name),
+            }
+            for name in sorted({*state.instances, *state.records})
         }
     }
 

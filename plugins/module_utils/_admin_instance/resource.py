@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads from EC2 which instance is the admin instance, and executes the steps of the plan and of the window's."""
+"""Reads which instance is the admin instance, and executes the steps of the plan and of the window's."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan i
     ACQUIRED,
     EXCLUSIVE,
     NO_PROFILE,
+    RECORD_ACTION,
     RELEASED,
     RESTORE_TAG,
     TAG_ACTION,
     ContentionCheck,
+    Restoring,
     State,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window import plan as window_plan
@@ -25,13 +27,19 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan imp
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     DENIED_CODES,
+    THROTTLING_CODES,
     AwsApiError,
     ConsistencyTimeout,
     ContentionError,
     CwagentError,
     InvalidInput,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import Instance
+from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import (
+    ASSOCIATION_RETRY_CODES,
+    ENDED,
+    Instance,
+    ineligible_reason,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import (
     FILTER_VALUES,
     check_profile_exists,
@@ -41,44 +49,59 @@ from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.reso
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._names import check_name
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import tags
-from ansible_collections.cwagent.iam.plugins.module_utils._role.resource import find_profile
+from ansible_collections.cwagent.iam.plugins.module_utils._role.resource import find_profile, find_role
+from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import DesiredAdmin
     from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, Step
 
+# IAM can show the tags of a role as they were seconds ago: https://docs.aws.amazon.com/IAM/latest/UserGuide/
+# troubleshoot_general.html#troubleshoot_general_eventual-consistency
+RECORD_SECONDS = 15.0
+# For how long EC2 must not show a restore tag that it has shown, until it counts as removed.
+LOST_TAG_SECONDS = 5.0
+
 
 class AdminInstanceResource(Resource[State]):
     """The instances of a region that have the admin profile, or are about to get it.
 
     :param window: the admin window that is opened for an instance and closed when it is released; ``None`` for none.
+    :param record_seconds: for how long to read the restore records again if one that should be there is missing.
     """
 
-    def __init__(self, aws: Aws, desired: DesiredAdmin, window: WindowResource | None = None) -> None:
+    def __init__(
+        self,
+        aws: Aws,
+        desired: DesiredAdmin,
+        window: WindowResource | None = None,
+        record_seconds: float = RECORD_SECONDS,
+    ) -> None:
         super().__init__(aws)
         self._desired = desired
         self._window = window
+        self._record_seconds = record_seconds
 
     def read(self) -> State:
-        """Read the relevant instances from EC2, and the window from IAM."""
-        return self._read_with(self._window.read if self._window else None)
+        """Read the relevant instances from EC2, and the window and the restore records from IAM."""
+        return self._read_with(self._window.read if self._window else None, is_first=True)
 
     def read_again(self) -> State:
-        """Read the same; also a window whose first read was skipped."""
-        return self._read_with(self._window.read_again if self._window else None)
+        """Read the same, but not the records of this run; also a window whose first read was skipped."""
+        return self._read_with(self._window.read_again if self._window else None, is_first=False)
 
-    def _read_with(self, read_window: Callable[[], Window] | None) -> State:
+    def _read_with(self, read_window: Callable[[], Window] | None, *, is_first: bool) -> State:
         if read_window is None:
-            return self._read()
+            return self._read(is_first)
         if self._desired.state != RELEASED:
-            return replace(self._read(), window=read_window())
+            return replace(self._read(is_first), window=read_window())
         # The window is closed even if the instances cannot be read, and the other way round.
         try:
-            state = self._read()
+            state = self._read(is_first)
         except CwagentError as error:
             state = State(error=error)
         try:
@@ -86,31 +109,32 @@ class AdminInstanceResource(Resource[State]):
         except CwagentError as error:
             return replace(state, window=Window(self._aws.now, is_known=False, error=error))
 
-    def _read(self) -> State:
+    def _read(self, is_first: bool) -> State:
         ids = self._desired.instance_ids
         if self._desired.state != RELEASED:
-            return self._read_region()
+            return self._read_region(is_first)
         is_short = ids is not None and len(ids) <= FILTER_VALUES
-        state = self._read_instances(ids) if ids and is_short else self._read_region()
+        shown = self._read_instances(ids, is_first) if ids and is_short else self._read_region(is_first)
+        state = admin_plan.assumed_state(shown, self._desired)
         # An earlier profile can have been deleted since, and not every account has the server profile.
         to_restore = [
             name for name, each in state.instances.items() if admin_plan.needs_restore(state, each, self._desired)
         ]
-        profiles = {state.restore_tags.get(name, self._desired.fallback) for name in to_restore} - {NO_PROFILE}
+        profiles = {state.records.get(name, self._desired.fallback) for name in to_restore} - {NO_PROFILE}
         unusable = {name for name in profiles if not self._is_usable(name)}
         if unusable - {self._desired.fallback} and not self._is_usable(self._desired.fallback):
             unusable.add(self._desired.fallback)
         return replace(state, unusable_profiles=frozenset(unusable))
 
-    def _read_region(self) -> State:
-        """Read the instances that are in the list, have the admin profile or have a restore tag."""
+    def _read_region(self, is_first: bool) -> State:
+        """Read the instances that are in the list, have the admin profile, a restore tag or a record."""
         associations = read_associations(self._aws)
         # EXCLUSIVE is for a run that has tagged its instance, and has looked for other tags, before.
         restore_tags = {} if self._desired.state == EXCLUSIVE else self._restore_tags()
         admins = {
             name for name, found in associations.items() if any(each.profile == self._desired.admin for each in found)
         }
-        names = dict.fromkeys([*(self._desired.instance_ids or ()), *sorted(admins | restore_tags.keys())])
+        names = [*dict.fromkeys([*(self._desired.instance_ids or ()), *sorted(admins | restore_tags.keys())])]
         if self._desired.state == RELEASED:
             # An instance with a profile exists. Whether it is stopped or ends matters only if it is restored.
             running = associations.keys() - admins
@@ -120,21 +144,75 @@ class AdminInstanceResource(Resource[State]):
                 for name in names
                 if self._desired.is_target(name) and self._is_assumed_running(name, associations, restore_tags)
             }
-        unsure = [name for name in names if name not in running]
-        states = {**dict.fromkeys(running, "running"), **instance_states(self._aws, unsure)}
+
+        def read_instances(of: Iterable[str]) -> dict[str, Instance]:
+            unsure = [name for name in of if name not in running]
+            states = {**dict.fromkeys(running, "running"), **instance_states(self._aws, unsure)}
+            return {name: Instance(name, states[name], associations.get(name, ())) for name in of if name in states}
+
+        instances = read_instances(names)
+        records = self._read_records(instances, restore_tags, is_first)
+        if self._desired.state == RELEASED:
+            instances.update(read_instances([name for name in sorted(records) if name not in instances]))
         return State(
-            {name: Instance(name, states[name], associations.get(name, ())) for name in names if name in states},
-            {name: value for name, value in restore_tags.items() if name in states},
-            tagged=frozenset(restore_tags),
+            instances,
+            {name: value for name, value in restore_tags.items() if name in instances},
+            records,
+            tagged=frozenset(restore_tags.keys() & records.keys()),
         )
+
+    def _read_records(
+        self, instances: Mapping[str, Instance], restore_tags: Collection[str], is_first: bool
+    ) -> dict[str, str]:
+        """Read the restore records, unless they are known or of no use.
+
+        A tag is written after its record, which IAM need not show yet. So where an instance has lost its profile, a tag
+        without a record is no proof that there is none.
+        """
+        desired = self._desired
+        if desired.known_earlier is not None:
+            return dict.fromkeys(desired.instance_ids or (), desired.known_earlier)
+        if not self._needs_records(instances, restore_tags, is_first):
+            return {}
+        expected = [
+            name
+            for name in restore_tags
+            if is_first and desired.is_target(name) and name in instances
+            if admin_plan.lacks_profile(instances[name], desired)
+        ]
+        return self._records_with(expected)
+
+    def _needs_records(self, instances: Mapping[str, Instance], restore_tags: Collection[str], is_first: bool) -> bool:
+        """Whether the records matter: to release, for each that is left; otherwise, for tags and admin instances."""
+        if self._desired.state == RELEASED:
+            return is_first
+        is_other = any(not self._desired.is_target(name) for name in [*instances, *restore_tags])
+        # Those of this run are known when it reads again, and do not matter to EXCLUSIVE.
+        is_own = is_first and any(self._has_trace(name, instances, restore_tags) for name in instances)
+        return is_other or (is_own and self._desired.state == ACQUIRED)
+
+    def _has_trace(self, name: str, instances: Mapping[str, Instance], restore_tags: Collection[str]) -> bool:
+        return name in restore_tags or (
+            name in instances and admin_plan.has_admin_profile(instances[name], self._desired)
+        )
+
+    def _records_with(self, expected: Collection[str], seconds: float | None = None) -> dict[str, str]:
+        """Read the restore records until they have these instances, or until the time is up."""
+        deadline = Deadline(self._record_seconds if seconds is None else seconds)
+        while True:
+            role = find_role(self._aws, self._desired.record_role)
+            records = admin_plan.records_in(tags(role or {}), self._desired.region)
+            if all(name in records for name in expected) or not deadline.pause():
+                return records
 
     def _is_assumed_running(self, name: str, associations: Collection[str], restore_tags: Collection[str]) -> bool:
         """Whether an instance is known to run without looking it up."""
-        return self._desired.assume_running or (
-            name in associations and (self._desired.state == EXCLUSIVE or name in restore_tags)
-        )
+        if name in associations:
+            return self._desired.assume_running or self._desired.state == EXCLUSIVE or name in restore_tags
+        # An instance that ended has lost its profile.
+        return self._desired.assume_running and not self._desired.fail_if_lost
 
-    def _read_instances(self, instance_ids: Sequence[str]) -> State:
+    def _read_instances(self, instance_ids: Sequence[str], is_first: bool) -> State:
         """Read these instances only, whatever else is in the region."""
         found = {each["InstanceId"]: each for each in describe_instances(self._aws, instance_ids)}
         associations = read_associations(self._aws, instance_ids)
@@ -145,10 +223,11 @@ class AdminInstanceResource(Resource[State]):
         }
         values = {name: tags(each).get(RESTORE_TAG) for name, each in found.items()}
         restore_tags = {name: value for name, value in values.items() if value is not None}
-        return State(instances, restore_tags, tagged=frozenset(restore_tags))
+        records = self._read_records(instances, restore_tags, is_first)
+        return State(instances, restore_tags, records, tagged=frozenset(restore_tags.keys() & records.keys()))
 
     def _is_usable(self, profile: str) -> bool:
-        """Whether EC2 accepts a profile. The name comes from a tag, so it can be anything."""
+        """Whether EC2 accepts a profile. The name comes from a tag of the role, so it can be anything."""
         try:
             check_name("instance profile", profile)
         except InvalidInput:
@@ -165,8 +244,8 @@ class AdminInstanceResource(Resource[State]):
             return
         admin_plan.check_not_tagged(current, self._desired)
         admin_plan.check_no_other_holder(current, self._desired)
-        # Without a restore tag, the window is open for something else, in another region for instance.
-        is_tagged = any(name in current.restore_tags for name in self._desired.instance_ids or ())
+        # Without a restore tag of a run, the window is open for something else, in another region for instance.
+        is_tagged = any(name in current.tagged for name in self._desired.instance_ids or ())
         if self._window and current.window and not is_tagged:
             self._window.check_preconditions(current.window)
 
@@ -185,31 +264,98 @@ class AdminInstanceResource(Resource[State]):
         if state.error:
             raise state.error
         try:
-            instances = admin_plan.plan(state, self._desired).summaries
-        except InvalidInput as error:
-            raise CwagentError(str(error)) from error  # InvalidInput means that nothing was written
+            if self._desired.state == ACQUIRED:
+                self._check_not_restored(state)
+            instances = admin_plan.remaining(plan, state, self._desired)
+        except CwagentError as error:
+            # InvalidInput means that nothing was written
+            failure = CwagentError(str(error), **error.details) if isinstance(error, InvalidInput) else error
+            if self._desired.state == ACQUIRED:
+                failure.details["instances"] = admin_plan.to_result(plan, state, self._desired)
+            raise failure from error
         window = self._plan_window(plan.current)
         if self._window and window and state.window:
             return [*instances, *self._window.remaining(window, state.window)]
         return instances
 
+    def _check_not_restored(self, state: State) -> None:
+        """Check that the instance still has the restore tag that EC2 has shown before.
+
+        :raises ContentionError: another run has restored the instance.
+        """
+        for name in self._desired.instance_ids or ():
+            found, deadline = set(state.restore_tags), Deadline(LOST_TAG_SECONDS)
+            while name in state.instances and state.instances[name].state not in ENDED and name not in found:
+                if not deadline.pause():
+                    raise ContentionError(admin_plan.restored_message(name))
+                found = set(self._restore_tags())
+
     def execute(self, step: Step) -> None:
         """Execute a step; to acquire, only if no other run is at work."""
-        if not isinstance(step.context, ContentionCheck):
+        if isinstance(step.context, Restoring):
+            self._restore(step, step.context.instance_id)
+        elif not isinstance(step.context, ContentionCheck):
             super().execute(step)
-        elif step.action == TAG_ACTION:
-            self._write_tag(step, step.context)
         else:
-            self._execute_without_contention(step, step.context)
+            try:
+                self._acquire(step, step.context)
+            except CwagentError as error:
+                # The caller need not read the record, which IAM may not show yet.
+                earlier = None if step.context.earlier == NO_PROFILE else step.context.earlier
+                ids = self._desired.instance_ids or ()
+                error.details["instances"] = [{"instance_id": name, "earlier_profile": earlier} for name in ids]
+                raise
+
+    def _acquire(self, step: Step, check: ContentionCheck) -> None:
+        if step.action == TAG_ACTION:
+            self._write_tag(step, check)
+        elif step.action == RECORD_ACTION:
+            self._write_record(step, check)
+        else:
+            self._execute_without_contention(step, check)
+
+    def _restore(self, step: Step, instance_id: str) -> None:
+        """Restore a profile, unless the instance has ended, or another run has restored it, in the meantime."""
+
+        def execute_once() -> None:
+            try:
+                self._aws.execute(replace(step, retry_when=frozenset()))
+            except AwsApiError as error:
+                if error.code in DENIED_CODES | THROTTLING_CODES or not self._is_restored(instance_id):
+                    raise
+
+        self._aws.retry(execute_once, step.retry_when)
+
+    def _is_restored(self, instance_id: str) -> bool:
+        state = instance_states(self._aws, [instance_id]).get(instance_id)
+        if state is None or state in ENDED:
+            return True
+        found = read_associations(self._aws, [instance_id]).get(instance_id, ())
+        return bool(found) and all(each.profile != self._desired.admin for each in found)
+
+    def _write_record(self, step: Step, check: ContentionCheck) -> None:
+        if check.before_first_try:
+            self._check_restore_tags(check)
+        try:
+            super().execute(step)
+        except AwsApiError as error:
+            if error.code in DENIED_CODES | {"NoSuchEntity"}:
+                error.details["steps"] = []  # nothing was begun, so there is nothing to release
+            raise
 
     def _write_tag(self, step: Step, check: ContentionCheck) -> None:
         try:
             super().execute(step)
         except AwsApiError as error:
             if error.code in DENIED_CODES:
-                error.details["steps"] = []  # nothing was begun, so there is nothing to release
+                self._remove_records()
+                error.details["steps"] = []  # nothing else was begun, so there is nothing to release
             raise
         self._abort_if_contended(check)
+
+    def _remove_records(self) -> None:
+        for name in self._desired.instance_ids or ():
+            super().execute(admin_plan.remove_record(name, self._desired))
 
     def _abort_if_contended(self, check: ContentionCheck) -> None:
         """Read the restore tags again, since another run can have read them before this one wrote its own.
@@ -218,12 +364,27 @@ class AdminInstanceResource(Resource[State]):
         """
         restore_tags = self._wait_for_own_tag()
         try:
-            admin_plan.check_restore_tags(check.tagged, restore_tags, self._desired)
+            current = self._recorded(restore_tags, check, self._record_seconds)
+            admin_plan.check_restore_tags(check.tagged, current, self._desired)
         except ContentionError as error:
             for name in self._desired.instance_ids or ():
                 super().execute(admin_plan.remove_tag(name, restore_tags[name]))
+            self._remove_records()
             # No steps: a caller that releases what was begun has nothing to do, and the window can be another run's.
             raise ContentionError(f"{error} This run has removed its restore tag.", steps=[]) from error
+
+    def _recorded(self, restore_tags: Collection[str], check: ContentionCheck, seconds: float) -> set[str]:
+        """Return the instances whose restore tag counts: those of the list, and those with a record.
+
+        :param seconds: for how long to wait for the records. A run writes its record before its tag.
+        """
+        new = [name for name in restore_tags if name not in check.tagged and not self._desired.is_target(name)]
+        records = self._records_with(new, seconds) if new else {}
+        return {name for name in restore_tags if name not in new or name in records}
+
+    def _check_restore_tags(self, check: ContentionCheck) -> None:
+        current = self._recorded(self._restore_tags(), check, 0)
+        admin_plan.check_restore_tags(check.tagged, current, self._desired)
 
     def _wait_for_own_tag(self) -> dict[str, str]:
         """Wait until EC2 shows the tag that this run wrote, since another run cannot see it earlier."""
@@ -249,15 +410,35 @@ class AdminInstanceResource(Resource[State]):
         def execute_once() -> None:
             is_retry = next(tries) > 0
             if is_retry or check.before_first_try:
-                admin_plan.check_restore_tags(check.tagged, self._restore_tags(), self._desired)
+                self._check_restore_tags(check)
             try:
                 self._aws.execute(replace(step, retry_when=frozenset()))
             except AwsApiError as error:
-                if error.code in step.retry_when and not is_retry:
-                    check_profile_exists(self._aws, self._desired.admin, step, error)
+                if step.action.startswith("ec2:") and error.code not in DENIED_CODES | THROTTLING_CODES:
+                    self._explain(step, check, error, is_retry=is_retry)
                 raise
 
         self._aws.retry(execute_once, step.retry_when)
+
+    def _explain(self, step: Step, check: ContentionCheck, error: AwsApiError, *, is_retry: bool) -> None:
+        """Say why a profile cannot be associated, if that is known.
+
+        :raises CwagentError: it says that the instance has ended, or that the profile does not exist.
+        :raises ContentionError: another run has restored the instance.
+        """
+        for name, state in self._states_of_targets().items():
+            reason = ineligible_reason(name, state)
+            if reason:
+                raise CwagentError(f"Could not {step.summary}: {reason}") from error
+        if error.code not in ASSOCIATION_RETRY_CODES:
+            self._check_restore_tags(check)
+        elif not is_retry:
+            check_profile_exists(self._aws, self._desired.admin, step, error)
+
+    def _states_of_targets(self) -> dict[str, str | None]:
+        ids = self._desired.instance_ids or ()
+        states = instance_states(self._aws, ids)
+        return {name: states.get(name) for name in ids}
 
     def to_diff(self, state: State) -> dict[str, Any]:
         """Render the instances and the window for the diff."""

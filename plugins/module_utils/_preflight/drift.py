@@ -90,13 +90,14 @@ def find_drift(desired: DesiredAccess, aws_in: Mapping[str, Aws]) -> list[str]:
     admin_profile, server_profile = desired.admin.profile, desired.server.profile
     has_window = desired.admin.declared.admin_window
     window = DesiredWindow("role", desired.admin.name, CLOSED if has_window else ABSENT, managed_only=has_window)
-    released = DesiredAdmin(RELEASED, admin_profile, server_profile)
     profile = DesiredProfile(server_profile, on_existing=desired.on_existing)
     # A role that does not exist has no window, and is yet to be created.
     admin_role_exists = find_role(aws, desired.admin.name) is not None
     restored: dict[str, list[Resource[Any]]] = {
         WINDOW: [WindowResource(aws, window, admin_policy=ACCESS_POLICIES["admin"])] if admin_role_exists else [],
-        PROFILES: [AdminInstanceResource(each, released) for each in aws_in.values()],
+        PROFILES: [
+            _admin_instances(desired, region, each, admin_profile, server_profile) for region, each in aws_in.items()
+        ],
     }
     access: list[Resource[Any]] = [
         *(
@@ -120,6 +121,21 @@ def adoption_problems(admin: DesiredRole, aws: Aws) -> list[str]:
         return []
     window = WindowResource(aws, DesiredWindow("role", admin.name, CLOSED)).read()
     return [] if window.policy is not None else [adoption_problem("role", admin.name)]
+
+
+def _admin_instances(
+    desired: DesiredAccess, region: str, aws: Aws, admin_profile: str, server_profile: str
+) -> AdminInstanceResource:
+    released = DesiredAdmin(
+        RELEASED,
+        admin_profile,
+        server_profile,
+        fallback_ids=frozenset(desired.instances.get(region, ())),
+        record_role=desired.admin.name,
+        region=aws.region,
+    )
+    # A record that IAM does not show yet counts as missing, which is drift too. The task that restores reads it again.
+    return AdminInstanceResource(aws, released, record_seconds=0)
 
 
 def _has_drift(resources: Iterable[Resource[Any]]) -> bool:

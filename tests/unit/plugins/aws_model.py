@@ -344,7 +344,7 @@ class Ec2(Model):
 
 
 class TaggedEc2(Ec2):
-    """Instances with restore tags. New associations get ids, so that they can be replaced again."""
+    """Instances with restore tags, and the records of them. New associations get ids, to be replaced again."""
 
     state: admin_plan.State
 
@@ -359,9 +359,14 @@ class TaggedEc2(Ec2):
             for name, instance in self.state.instances.items()
             if any(each.profile == desired.admin for each in instance.associations)
         }
-        shown = {*(desired.instance_ids or ()), *admins, *self.state.restore_tags}
+        shown = {*(desired.instance_ids or ()), *admins, *self.state.restore_tags, *self.state.records}
         instances = {name: each for name, each in self.state.instances.items() if name in shown}
-        return replace(self.state, instances=instances, tagged=frozenset(self.state.restore_tags))
+        return replace(self.state, instances=instances, tagged=frozenset(self.recorded))
+
+    @property
+    def recorded(self) -> set[str]:
+        """The instances whose restore tag has a record."""
+        return {name for name in self.state.restore_tags if name in self.state.records}
 
     def profiles(self, name: str) -> list[str]:
         return [each.profile for each in self.state.instances[name].associations]
@@ -370,6 +375,18 @@ class TaggedEc2(Ec2):
         require(self.state.instances[instance_id].state not in profile_plan.ENDED, "IncorrectInstanceState")
         require(self.profiles(instance_id) != [name], "nothing changes")
         self._set(instance_id, (profile_plan.Association(f"new-{next(self._numbers)}", name),))
+
+    def tag_role(self, role_name: str, tags: dict[str, str]) -> None:
+        [(name, value)] = admin_plan.records_in(tags, "eu-1").items()
+        require(role_name == "role", "another role")
+        require(self.state.records.get(name) != value, "nothing changes")
+        self.state = replace(self.state, records={**self.state.records, name: value})
+
+    def untag_role(self, role_name: str, tag_keys: list[str]) -> None:
+        [name] = admin_plan.records_in(dict.fromkeys(tag_keys, ""), "eu-1")
+        require(role_name == "role" and name in self.state.records, "nothing changes")
+        others = {other: value for other, value in self.state.records.items() if other != name}
+        self.state = replace(self.state, records=others)
 
     def create_tags(self, resources: list[str], tags: dict[str, str]) -> None:
         [name], [(key, value)] = resources, tags.items()

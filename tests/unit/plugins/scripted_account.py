@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 from botocore import xform_name
@@ -145,6 +146,10 @@ class Client:
     def __init__(self, account: Account, region: str) -> None:
         self._account = account
         self._region = region
+
+    @property
+    def meta(self) -> SimpleNamespace:
+        return SimpleNamespace(region_name=self._region or "eu-central-1")
 
     def __getattr__(self, operation: str) -> Callable[..., dict[str, Any]]:
         return partial(self._answer, operation)

@@ -7,43 +7,69 @@ import pytest
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.options import desired_admin, desired_window
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import (
     ACQUIRED,
+    ASSUME_TAGGED,
     EXCLUSIVE,
+    NO_PROFILE,
     RELEASED,
     DesiredAdmin,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import CLOSED, OPEN, DesiredWindow
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
-INSTANCE = "i-0123456789abcdef0"
+INSTANCE, OTHER = "i-0123456789abcdef0", "i-0123456789abcdef1"
 PARAMS: dict[str, Any] = {
     "admin_profile": "admin",
     "server_profile": "server",
     "instance_ids": [INSTANCE],
     "state": ACQUIRED,
+    "fallback_instance_ids": [],
+    "record_role": None,
+    "known_earlier_profile": None,
     "admin_role": "R",
     "window_minutes": 30,
     "fail_if_tagged": False,
     "assume_running": False,
     "assume_created": False,
+    "assume": None,
+    "fail_if_lost": False,
     "skip_window_read": False,
     "keep_tag": False,
 }
 
 
+def admin(state: str, **more: Any) -> DesiredAdmin:
+    """The desired state, with the values of ``PARAMS`` for what is not given."""
+    named: dict[str, Any] = {"instance_ids": (INSTANCE,), "record_role": "R", "region": "eu-1", **more}
+    return DesiredAdmin(state, "admin", "server", **named)
+
+
 @pytest.mark.parametrize(
     ("params", "desired"),
     [
-        ({}, DesiredAdmin(ACQUIRED, "admin", "server", (INSTANCE,))),
-        ({"fail_if_tagged": True}, DesiredAdmin(ACQUIRED, "admin", "server", (INSTANCE,), fail_if_tagged=True)),
-        ({"assume_running": True}, DesiredAdmin(ACQUIRED, "admin", "server", (INSTANCE,), assume_running=True)),
-        ({"assume_created": True}, DesiredAdmin(ACQUIRED, "admin", "server", (INSTANCE,), assume_created=True)),
-        ({"state": RELEASED, "keep_tag": True}, DesiredAdmin(RELEASED, "admin", "server", (INSTANCE,), keep_tag=True)),
-        ({"state": RELEASED, "instance_ids": None}, DesiredAdmin(RELEASED, "admin", "server", None)),
-        ({"state": RELEASED, "instance_ids": []}, DesiredAdmin(RELEASED, "admin", "server", ())),
+        ({}, admin(ACQUIRED)),
+        ({"fail_if_tagged": True}, admin(ACQUIRED, fail_if_tagged=True)),
+        ({"assume_running": True}, admin(ACQUIRED, assume_running=True)),
+        ({"assume_created": True}, admin(ACQUIRED, assume_created=True)),
+        ({"state": RELEASED, "keep_tag": True}, admin(RELEASED, keep_tag=True)),
+        ({"state": RELEASED, "instance_ids": None}, admin(RELEASED, instance_ids=None)),
+        ({"state": RELEASED, "instance_ids": []}, admin(RELEASED, instance_ids=())),
+        ({"fail_if_lost": True, "state": EXCLUSIVE}, admin(EXCLUSIVE, fail_if_lost=True)),
+        ({"fallback_instance_ids": [OTHER]}, admin(ACQUIRED, fallback_ids=frozenset({OTHER}))),
+        ({"record_role": "Q"}, admin(ACQUIRED, record_role="Q")),
+        ({"admin_role": None}, admin(ACQUIRED, record_role="admin")),
+        ({"state": RELEASED, "known_earlier_profile": "shop"}, admin(RELEASED, known_earlier="shop")),
+        ({"state": RELEASED, "known_earlier_profile": ""}, admin(RELEASED, known_earlier=NO_PROFILE)),
+        ({"known_earlier_profile": "shop"}, admin(ACQUIRED)),
     ],
 )
 def test_the_desired_admin_instance_follows_the_options(params, desired):
-    assert desired_admin({**PARAMS, **params}) == desired
+    assert desired_admin({**PARAMS, **params}, "eu-1", check_mode=False) == desired
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_what_is_assumed_matters_in_check_mode_only(check_mode):
+    desired = desired_admin({**PARAMS, "assume": ASSUME_TAGGED}, "eu-1", check_mode=check_mode)
+    assert desired.assume == (ASSUME_TAGGED if check_mode else None)
 
 
 @pytest.mark.parametrize(
@@ -54,11 +80,14 @@ def test_the_desired_admin_instance_follows_the_options(params, desired):
         ({"server_profile": "admin"}, "'admin' is both the admin and the server profile"),
         ({"instance_ids": []}, "instance_ids is empty"),
         ({"instance_ids": ["web"]}, "'web' is not a valid EC2 instance ID"),
+        ({"fallback_instance_ids": ["web"]}, "'web' is not a valid EC2 instance ID"),
+        ({"record_role": "a b"}, "'a b' is not a valid role name"),
+        ({"known_earlier_profile": "a b"}, "'a b' is not a valid instance profile name"),
     ],
 )
 def test_an_invalid_option_of_the_admin_instance_is_an_error(params, message):
     with pytest.raises(InvalidInput, match=message):
-        desired_admin({**PARAMS, **params})
+        desired_admin({**PARAMS, **params}, "eu-1", check_mode=False)
 
 
 @pytest.mark.parametrize(

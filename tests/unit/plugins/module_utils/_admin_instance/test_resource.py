@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import plan as admin_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import (
     ACQUIRED,
     EXCLUSIVE,
@@ -18,6 +19,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan i
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.resource import (
     FILTER_VALUES,
+    RECORD_SECONDS,
     AdminInstanceResource,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import (
@@ -45,26 +47,37 @@ INSTANCE, OTHER_INSTANCE = "i-1", "i-2"
 OWN_TAG, BOTH_TAGS = {INSTANCE: "shop"}, {INSTANCE: "shop", OTHER_INSTANCE: "shop"}
 REPLACE = "ec2:ReplaceIamInstanceProfileAssociation"
 SWAP = REPLACE.split(":")[1]
+SHOP_BEFORE = [{"instance_id": INSTANCE, "earlier_profile": "shop"}]
 CLOSE_WINDOW = "close the admin window of role 'R'"
 
 
 class Region(Aws):
     """A region that answers each read of the restore tags with the next of a list, whatever was written.
 
+    Every restore tag that it has shown last has a record, unless ``records`` has another list of answers.
+
     :param failures: by action, how many of its first calls fail as if EC2 did not know the profile.
     """
+
+    region = "eu-1"
 
     def __init__(self, *restore_tags: dict[str, str], failures: dict[str, int] | None = None) -> None:
         super().__init__(lambda *_: None, retry_timeout=60)
         self.restore_tags, self.failures, self.calls = list(restore_tags), failures or {}, []
         self.denied: tuple[str, ...] = ()
+        self.code = "InvalidParameterValue"
+        self.tags: dict[str, str] = {}
         self.has_profile = True
+        self.shown: dict[str, str] = {}
+        self.records: list[dict[str, str]] = []
+        self.states: dict[str, str] = {INSTANCE: "running", OTHER_INSTANCE: "running"}
+        self.profiles: dict[str, str] = {}
 
     def call(self, action, description, max_attempts=0, **arguments):
         self.calls.append(action.split(":")[1])
         if self.failures.get(action, 0) > 0:
             self.failures[action] -= 1
-            raise AwsApiError(description, "InvalidParameterValue")
+            raise AwsApiError(description, self.code)
         return {}
 
     def find(self, action, description, absent, **arguments):
@@ -74,21 +87,53 @@ class Region(Aws):
             self.calls.append("GetInstanceProfile")
             answer = {"InstanceProfileName": "admin", "Path": "/", "Arn": "arn:admin", "InstanceProfileId": "AIPA"}
             return {"InstanceProfile": {**answer, "Roles": [{"RoleName": "R"}]}} if self.has_profile else None
+        if action == "iam:GetRole":
+            self.calls.append("GetRole")
+            records = self.records.pop(0) if self.records else self.shown
+            tags = {admin_plan.record_key(self.region, name): value for name, value in records.items()}
+            return {"Role": {"Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}}
         return {"PolicyDocument": closed_policy()}
 
     def pages(self, action, description, **arguments):
         if action in self.denied:
             raise AwsApiError(f"Could not {description}.", "UnauthorizedOperation")
         if action != "ec2:DescribeTags":
-            yield {"IamInstanceProfileAssociations": [], "Reservations": []}
+            associations = [
+                {
+                    "InstanceId": name,
+                    "IamInstanceProfile": {"Arn": f"arn:x/{profile}"},
+                    "AssociationId": f"{name}-{profile}",
+                    "State": "associated",
+                }
+                for name, profile in self.profiles.items()
+            ]
+            values = arguments["Filters"][0]["Values"]
+            instances = [
+                {
+                    "InstanceId": name,
+                    "State": {"Name": state},
+                    "Tags": [{"Key": RESTORE_TAG, "Value": self.tags[name]}] if name in self.tags else [],
+                }
+                for name, state in self.states.items()
+                if name in values
+            ]
+            yield {"IamInstanceProfileAssociations": associations, "Reservations": [{"Instances": instances}]}
             return
         self.calls.append("DescribeTags")
-        yield {"Tags": [{"ResourceId": name, "Value": value} for name, value in self.restore_tags.pop(0).items()]}
+        self.shown = self.restore_tags.pop(0)
+        yield {"Tags": [{"ResourceId": name, "Value": value} for name, value in self.shown.items()]}
 
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch):
-    monkeypatch.setattr(Deadline, "pause", lambda *_: True)
+    """A deadline ends after as many pauses as it has seconds, so that nothing waits forever."""
+    pauses: dict[int, int] = {}
+
+    def pause(deadline: Deadline, seconds: float = 0) -> bool:
+        pauses[id(deadline)] = pauses.get(id(deadline), 0) + 1
+        return pauses[id(deadline)] <= deadline.seconds
+
+    monkeypatch.setattr(Deadline, "pause", pause)
 
 
 def instance(*profiles: str, name: str = INSTANCE) -> Instance:
@@ -96,15 +141,17 @@ def instance(*profiles: str, name: str = INSTANCE) -> Instance:
 
 
 def state(*profiles: str, tag: str | None = None) -> State:
-    return State({INSTANCE: instance(*profiles)}, {} if tag is None else {INSTANCE: tag})
+    tags = {} if tag is None else {INSTANCE: tag}
+    return State({INSTANCE: instance(*profiles)}, tags, tags, frozenset(tags))
 
 
 def state_with_other(*profiles: str) -> State:
-    return State({INSTANCE: instance("server"), OTHER_INSTANCE: instance(*profiles, name=OTHER_INSTANCE)})
+    instances = {INSTANCE: instance("server"), OTHER_INSTANCE: instance(*profiles, name=OTHER_INSTANCE)}
+    return State(instances, records={OTHER_INSTANCE: "server"})
 
 
 def desired_admin(wanted: str, *ids: str) -> DesiredAdmin:
-    return DesiredAdmin(wanted, "admin", "server", ids or (INSTANCE,))
+    return DesiredAdmin(wanted, "admin", "server", ids or (INSTANCE,), record_role="R", region="eu-1")
 
 
 def window(aws: Aws, wanted: str = OPEN, force: bool = False, fail_if_open: bool = False) -> WindowResource:
@@ -127,7 +174,7 @@ def acquire(aws: Region, current: State) -> None:
 def test_tags_are_read_again_between_the_own_tag_and_all_other_steps():
     aws = Region({}, OWN_TAG)
     acquire(aws, state("shop"))
-    assert aws.calls == ["DescribeTags", "CreateTags", "DescribeTags", "PutRolePolicy", SWAP]
+    assert aws.calls == ["DescribeTags", "TagRole", "CreateTags", "DescribeTags", "PutRolePolicy", SWAP]
 
 
 def test_tags_are_read_again_although_only_the_tag_is_missing():
@@ -140,7 +187,7 @@ def test_acquire_waits_until_ec2_shows_its_own_tag():
     """Another run sees it no earlier."""
     aws = Region({}, {}, {}, OWN_TAG)
     acquire(aws, state("shop"))
-    assert aws.calls == ["DescribeTags", "CreateTags", *["DescribeTags"] * 3, "PutRolePolicy", SWAP]
+    assert aws.calls == ["DescribeTags", "TagRole", "CreateTags", *["DescribeTags"] * 3, "PutRolePolicy", SWAP]
 
 
 def test_acquire_stops_if_ec2_does_not_show_its_own_tag(monkeypatch):
@@ -149,8 +196,8 @@ def test_acquire_stops_if_ec2_does_not_show_its_own_tag(monkeypatch):
     message = r"restore tag of instance i-1 within 60 seconds\. Run again, or increase wait_timeout\.$"
     with pytest.raises(ConsistencyTimeout, match=message) as error:
         acquire(aws, state("shop"))
-    assert aws.calls == ["DescribeTags", "CreateTags", "DescribeTags"]
-    assert error.value.details == {}, "so that the tag is removed"
+    assert aws.calls == ["DescribeTags", "TagRole", "CreateTags", "DescribeTags"]
+    assert error.value.details == {"instances": SHOP_BEFORE}, "so that the tag is removed"
 
 
 def test_a_run_backs_off_when_both_wrote_the_tag():
@@ -159,8 +206,8 @@ def test_a_run_backs_off_when_both_wrote_the_tag():
     message = r"i-2 has an unfinished swap .* This run has removed its restore tag\.$"
     with pytest.raises(ContentionError, match=message) as error:
         acquire(aws, state("shop"))
-    assert aws.calls == ["DescribeTags", "CreateTags", "DescribeTags", "DeleteTags"]
-    assert error.value.details == {"steps": []}
+    assert aws.calls == ["DescribeTags", "TagRole", "CreateTags", "DescribeTags", "GetRole", "DeleteTags", "UntagRole"]
+    assert error.value.details == {"steps": [], "instances": SHOP_BEFORE}
 
 
 def test_a_tag_that_was_there_when_the_plan_was_made_is_ignored():
@@ -183,7 +230,7 @@ def test_a_tag_that_was_there_is_read_again_before_the_first_step():
     aws = Region(OWN_TAG, {})
     with pytest.raises(ContentionError, match="Instance i-1 was restored by another run"):
         acquire(aws, state("shop", tag="shop"))
-    assert aws.calls == ["DescribeTags", "DescribeTags"]
+    assert aws.calls == ["DescribeTags", "GetRole", "DescribeTags"]
 
 
 def test_acquire_does_not_wait_for_an_admin_profile_that_does_not_exist():
@@ -217,25 +264,206 @@ def test_check_mode_does_not_warn_of_what_an_earlier_task_has_planned():
     ]
 
 
-class TagDenied(Region):
-    code = "UnauthorizedOperation"
+class WriteDenied(Region):
+    """Refuses one call with an error."""
+
+    refused, code = "", ""
 
     def call(self, action, description, max_attempts=0, **arguments):
-        raise AwsApiError("No.", self.code)
+        self.calls.append(action.split(":")[1])
+        if action == self.refused:
+            raise AwsApiError("No.", self.code)
+        return {}
 
 
-def test_nothing_was_begun_if_writing_the_tag_was_denied():
+DENIALS = {
+    "the record": ("iam:TagRole", "AccessDenied", ["TagRole"]),
+    "the record of a role that does not exist": ("iam:TagRole", "NoSuchEntity", ["TagRole"]),
+    "the tag": ("ec2:CreateTags", "UnauthorizedOperation", ["TagRole", "CreateTags", "UntagRole"]),
+}
+
+
+@pytest.mark.parametrize(("refused", "code", "calls"), DENIALS.values(), ids=DENIALS)
+def test_nothing_is_left_if_writing_the_record_or_the_tag_was_denied(refused, code, calls):
     """So nothing is to be released. A window that is open can be another run's."""
+    aws = WriteDenied({})
+    aws.refused, aws.code = refused, code
     with pytest.raises(AwsApiError) as error:
-        acquire(TagDenied({}), state("shop"))
-    assert error.value.details == {"steps": []}
+        acquire(aws, state("shop"))
+    assert error.value.details == {"steps": [], "instances": SHOP_BEFORE}
+    assert aws.calls == ["DescribeTags", *calls]
 
 
-def test_the_tag_can_be_there_after_another_error(monkeypatch):
-    monkeypatch.setattr(TagDenied, "code", "InternalError")
+@pytest.mark.parametrize("refused", ["iam:TagRole", "ec2:CreateTags"])
+def test_record_and_tag_can_be_there_after_another_error(refused):
+    aws = WriteDenied({})
+    aws.refused, aws.code = refused, "InternalError"
     with pytest.raises(AwsApiError) as error:
-        acquire(TagDenied({}), state("shop"))
-    assert error.value.details == {}
+        acquire(aws, state("shop"))
+    assert error.value.details == {"instances": SHOP_BEFORE}, "so that the caller need not read the record"
+
+
+def test_a_tag_of_somebody_else_does_not_stop_who_acquires():
+    """It is looked at for a while, since IAM may not show yet what a run has recorded."""
+    aws = Region({OTHER_INSTANCE: "Power"}, {INSTANCE: "shop", OTHER_INSTANCE: "Power"})
+    aws.records = [{}] * 99
+    acquire(aws, state("shop"))
+    assert aws.calls.count("GetRole") == 1 + 1 + RECORD_SECONDS
+    assert aws.calls[-2:] == ["PutRolePolicy", SWAP]
+
+
+def test_the_tag_of_a_run_counts_although_iam_shows_its_record_late():
+    """Also where somebody else has tagged its instance before."""
+    aws = Region({OTHER_INSTANCE: "Power"}, BOTH_TAGS)
+    aws.records = [{}, {}, {}, {}, {OTHER_INSTANCE: "shop"}]
+    with pytest.raises(ContentionError, match="i-2 has an unfinished swap"):
+        acquire(aws, state("shop"))
+    assert SWAP not in aws.calls
+
+
+def test_a_tag_of_somebody_else_is_not_waited_for_before_each_retry():
+    both = {INSTANCE: "shop", OTHER_INSTANCE: "Power"}
+    aws = Region({}, both, both, both, failures={REPLACE: 2})
+    aws.records = [{}] * 99
+    acquire(aws, state("shop"))
+    assert aws.calls.count("GetRole") == 1 + RECORD_SECONDS + 2
+
+
+LATE_RECORDS = {
+    "admin profile": ("admin", [{}, {}, {INSTANCE: "shop"}], 3),
+    "no profile": (None, [{}, {}, {INSTANCE: "shop"}], 3),
+    "another profile": ("other", [{}, {INSTANCE: "shop"}], 1),
+}
+
+
+@pytest.mark.parametrize(("profile", "records", "reads"), LATE_RECORDS.values(), ids=LATE_RECORDS)
+@pytest.mark.parametrize("ids", [(INSTANCE,), ()], ids=["instance", "region"])
+def test_a_record_that_iam_shows_late_is_waited_for_where_it_matters(profile, records, reads, ids):
+    aws = Region(OWN_TAG)
+    aws.profiles = {INSTANCE: profile} if profile else {}
+    aws.records = list(records)
+    aws.tags = OWN_TAG
+    resource = AdminInstanceResource(aws, replace(desired_admin(RELEASED), instance_ids=ids or None))
+    state = resource.read()
+    assert state.restore_tags == OWN_TAG
+    assert aws.calls.count("GetRole") == reads
+    assert state.records == records[reads - 1]
+    aws = Region(OWN_TAG)
+    aws.profiles, aws.records, aws.tags = {INSTANCE: profile} if profile else {}, [{}, {}], OWN_TAG
+    wanted = replace(desired_admin(RELEASED), instance_ids=ids or None)
+    AdminInstanceResource(aws, wanted, record_seconds=0).read()
+    assert aws.calls.count("GetRole") == 1
+
+
+def test_a_known_earlier_profile_is_not_read():
+    aws = Region()
+    aws.tags = OWN_TAG
+    aws.profiles = {INSTANCE: "admin"}
+    resource = AdminInstanceResource(aws, replace(desired_admin(RELEASED), known_earlier="shop"))
+    assert resource.read().records == {INSTANCE: "shop"}
+    assert "GetRole" not in aws.calls
+
+
+def test_an_instance_with_a_record_only_is_read_too():
+    """Somebody removed its tag, or it has lost its profile."""
+    aws = Region({})
+    aws.records = [{INSTANCE: "shop", "i-9": "shop"}]
+    resource = AdminInstanceResource(aws, replace(desired_admin(RELEASED), instance_ids=None))
+    assert resource.plan(resource.read()).summaries == [
+        "associate instance profile 'shop' with instance i-1",
+        "remove the restore record of instance i-1 from role 'R'",
+        "remove the restore record of instance i-9 from role 'R'",
+    ]
+
+
+def test_records_are_not_read_without_a_tag_or_an_admin_instance():
+    for wanted in (ACQUIRED, EXCLUSIVE):
+        aws = Region({})
+        AdminInstanceResource(aws, desired_admin(wanted)).read()
+        assert "GetRole" not in aws.calls
+
+
+def test_what_this_run_has_recorded_is_not_read_again():
+    aws = Region(OWN_TAG, OWN_TAG)
+    aws.profiles = {INSTANCE: "admin"}
+    resource = AdminInstanceResource(aws, desired_admin(ACQUIRED))
+    resource.read_again()
+    AdminInstanceResource(aws, desired_admin(EXCLUSIVE)).read()
+    AdminInstanceResource(aws, replace(desired_admin(RELEASED), instance_ids=None)).read_again()
+    assert "GetRole" not in aws.calls
+
+
+LOST = "Instance i-1 was restored by another run or by a person"
+
+
+def test_an_instance_that_another_run_restores_meanwhile_is_reported_as_that():
+    aws = Region({}, *[{}] * 9)
+    resource, plan = plan_to_acquire(aws, state("shop"))
+    with pytest.raises(ContentionError, match=LOST) as error:
+        resource.remaining(plan, state("shop"))
+    assert [each["earlier_profile"] for each in error.value.details["instances"]] == ["shop"]
+
+
+def test_a_tag_that_ec2_does_not_show_for_a_moment_is_not_lost():
+    aws = Region({}, {}, OWN_TAG)
+    resource, plan = plan_to_acquire(aws, state("shop"))
+    assert resource.remaining(plan, state("admin")) == ["tag instance i-1 with its earlier profile 'shop'"]
+
+
+def test_an_association_that_another_run_has_replaced_is_reported_as_restored():
+    aws = Region({}, OWN_TAG, {}, failures={REPLACE: 1})
+    aws.code = "InvalidAssociationID.NotFound"
+    with pytest.raises(ContentionError, match=LOST):
+        acquire(aws, state("shop"))
+
+
+def test_an_instance_that_is_terminated_meanwhile_is_reported_as_that():
+    aws = Region({}, OWN_TAG, failures={REPLACE: 9})
+    aws.states[INSTANCE] = "terminated"
+    with pytest.raises(CwagentError, match=r"^Could not associate .*: Instance i-1 is terminated and cannot") as error:
+        acquire(aws, state("shop"))
+    assert type(error.value) is CwagentError
+    assert aws.calls.count(SWAP) == 1
+
+
+RESTORED = {
+    "terminated": ("terminated", {}, True),
+    "restored by another run": ("running", {INSTANCE: "shop"}, True),
+    "not restored": ("running", {INSTANCE: "admin"}, False),
+    "no profile": ("running", {}, False),
+}
+
+
+@pytest.mark.parametrize(("instance_state", "profiles", "is_done"), RESTORED.values(), ids=RESTORED)
+@pytest.mark.parametrize("code", ["InvalidParameterValue", "InvalidAssociationID.NotFound"])
+def test_what_needs_no_restoring_any_more_is_done(instance_state, profiles, is_done, code):
+    aws = Region(failures={REPLACE: 99})
+    aws.code, aws.states[INSTANCE], aws.profiles = code, instance_state, profiles
+    resource = AdminInstanceResource(aws, desired_admin(RELEASED))
+    step = resource.plan(state("admin", tag="shop")).steps[INSTANCE][0]
+    with nullcontext() if is_done else pytest.raises(AwsApiError):
+        resource.execute(step)
+
+
+def test_a_denied_restore_is_an_error_without_a_further_look():
+    aws = Region(failures={REPLACE: 1})
+    aws.code, aws.states = "UnauthorizedOperation", {}
+    resource = AdminInstanceResource(aws, desired_admin(RELEASED))
+    with pytest.raises(AwsApiError):
+        resource.execute(resource.plan(state("admin", tag="shop")).steps[INSTANCE][0])
+
+
+@pytest.mark.parametrize(
+    ("profile", "instance_state", "message"),
+    [("shop", "running", LOST), (None, "running", LOST), (None, "terminated", "i-1 is terminated")],
+)
+def test_an_instance_that_was_lost_is_reported_before_storing(profile, instance_state, message):
+    aws = Region()
+    aws.profiles, aws.states[INSTANCE] = {INSTANCE: profile} if profile else {}, instance_state
+    wanted = replace(desired_admin(EXCLUSIVE), assume_running=True, fail_if_lost=True)
+    resource = AdminInstanceResource(aws, wanted)
+    with pytest.raises(CwagentError, match=message):
+        resource.plan(resource.read())
 
 
 @pytest.mark.parametrize(
@@ -260,9 +488,10 @@ def test_another_admin_instance_is_reported_rather_than_its_window():
 
 
 @pytest.mark.parametrize("value", ["", "no name", "x" * 129])
-def test_a_tag_that_is_not_a_valid_profile_name_is_not_looked_up(value):
+def test_a_record_that_is_not_a_valid_profile_name_is_not_looked_up(value):
     """A tag can have any value; IAM refuses to look it up."""
     aws = Region()
+    aws.records = [{INSTANCE: value}]
     association = {
         "InstanceId": INSTANCE,
         "IamInstanceProfile": {"Arn": "arn:x/admin"},
@@ -277,8 +506,9 @@ def test_a_tag_that_is_not_a_valid_profile_name_is_not_looked_up(value):
     assert resource.plan(resource.read()).summaries == [
         "associate instance profile 'server' with instance i-1 in place of 'admin'",
         "remove the restore tag from instance i-1",
+        "remove the restore record of instance i-1 from role 'R'",
     ]
-    assert aws.calls == ["GetInstanceProfile"]
+    assert aws.calls == ["GetRole", "GetInstanceProfile"]
 
 
 def test_acquire_stops_retrying_when_another_run_has_started():
@@ -286,7 +516,7 @@ def test_acquire_stops_retrying_when_another_run_has_started():
     with pytest.raises(ContentionError, match=r"i-2 has an unfinished swap .*restore to clean up\.$") as error:
         acquire(aws, state("shop", tag="shop"))
     assert "DeleteTags" not in aws.calls
-    assert error.value.details == {}, "so that the window is closed"
+    assert error.value.details == {"instances": SHOP_BEFORE}, "so that the window is closed"
 
 
 @pytest.mark.parametrize("denied", ["ec2:DescribeInstances", "ec2:DescribeIamInstanceProfileAssociations"])
@@ -307,7 +537,7 @@ def test_a_window_that_cannot_be_read_is_closed_and_reported_as_unknown():
     resource = AdminInstanceResource(aws, desired_admin(RELEASED), window(aws, CLOSED))
     result = converge(resource, check_mode=False, wait=10)
     assert result["steps"] == [CLOSE_WINDOW]
-    assert aws.calls == ["PutRolePolicy"]
+    assert aws.calls == ["GetRole", "PutRolePolicy"]
     assert result["diff"]["before"]["window"]["state"] == result["window"]["state"] == UNKNOWN
     assert result["diff"]["after"]["window"]["state"] == CLOSED
     assert result["warnings"] == [
@@ -321,7 +551,7 @@ def test_a_window_that_was_not_read_and_cannot_be_read_is_closed_and_reported_as
     resource = AdminInstanceResource(aws, desired_admin(RELEASED), window(aws, CLOSED, force=True))
     result = converge(resource, check_mode=False, wait=10)
     assert result["steps"] == [CLOSE_WINDOW]
-    assert aws.calls == ["PutRolePolicy"]
+    assert aws.calls == ["GetRole", "PutRolePolicy"]
     assert result["window"]["state"] == UNKNOWN
 
 
@@ -341,16 +571,16 @@ def test_a_change_by_someone_else_while_waiting_is_not_reported_as_invalid_input
         resource.remaining(plan, State())
     assert type(error.value) is CwagentError
     with pytest.raises(ContentionError, match="i-2 has instance profile 'admin'"):
-        resource.remaining(plan, state_with_other("admin"))
+        resource.remaining(plan, replace(state_with_other("admin"), restore_tags=OWN_TAG))
 
 
 def test_more_instances_than_a_filter_accepts_are_read_with_the_whole_region():
     aws = Region({})
     names = [f"i-{number}" for number in range(FILTER_VALUES + 1)]
     AdminInstanceResource(aws, desired_admin(RELEASED, *names)).read()
-    assert aws.calls == ["DescribeTags"]
+    assert aws.calls == ["DescribeTags", "GetRole"]
     AdminInstanceResource(aws, desired_admin(RELEASED, *names[1:])).read()
-    assert aws.calls == ["DescribeTags"]
+    assert aws.calls == ["DescribeTags", "GetRole", "GetRole"]
 
 
 LOOK_UPS = {
