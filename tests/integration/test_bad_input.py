@@ -347,6 +347,7 @@ def test_survey_answers_may_be_strings_and_blank(site: Site) -> None:
     ).assert_succeeded()
     assert play.changed_tasks
     after = snapshot(site.controller.aws)
-    assert after["roles"]["CloudWatchAgentServerRole"]["tags"] == {"team": "ops", "stage": "test"}
-    assert after["users"]["CloudWatchAgentServerUser-db1"]["tags"] == {"team": "ops", "stage": "test"}
+    tags = {"team": "ops", "stage": "test", "cwagent:managed": "created"}
+    assert after["roles"]["CloudWatchAgentServerRole"]["tags"] == tags
+    assert after["users"]["CloudWatchAgentServerUser-db1"]["tags"] == tags
     assert after["parameters"][site.controller.aws.region] == {"AmazonCloudWatch-linux": {"agent": {}}}
