@@ -43,10 +43,12 @@ options:
         default: file
       directory:
         description:
-          - The folder for the files, created with mode 0700. Required with O(credentials.store=file).
-          - The key of a user is saved in C(<user name>.credentials) with mode 0600.
-          - An existing file that is not a credentials file, or whose key is not one of the user's, is not overwritten
-            but renamed to C(<user name>.credentials.earlier). IAM does not distinguish a deleted key from a key of
+          - The folder for the files, created with mode 0700. Required with O(credentials.store=file). A folder that
+            exists keeps its mode, and is refused if other users can read or change it.
+          - The key of a user is saved in C(<user name>.credentials) with mode 0600. Only the section
+            O(credentials.profile) of the file is written. A symbolic link or a device is refused.
+          - If an existing file is not a credentials file, or its key is not one of the user's, its content is kept in
+            C(<user name>.credentials.earlier). IAM does not distinguish a deleted key from a key of
             another account, so the module cannot tell whether the key is still used elsewhere.
         type: path
       profile:
@@ -110,7 +112,9 @@ notes:
   - With O(state=absent) and O(credentials), the saved access key is deleted in IAM and in the store, and the one that
     it replaced. Anything else on the user prevents its deletion unless O(exclusive=true), also access keys that are
     saved elsewhere, a login profile, MFA devices, SSH keys, service-specific credentials and signing certificates.
-  - Before an access key is created, the IDs of the existing ones are recorded in the store. When the module is
+  - Before an access key is created, its place in the store is claimed, and the IDs of the existing keys are recorded
+    there. Other runs wait for the claim. With O(credentials.store=ssm) and O(credentials.store=secretsmanager), the
+    claim is a second parameter or secret, whose name ends with C(.pending), until the key is saved. When the module is
     interrupted before it could save the secret, the next run deletes the new key.
   - Ages and last uses are measured by the clock of AWS.
 seealso:

@@ -45,6 +45,8 @@ BULK = "iam:GetAccountAuthorizationDetails"
 TOLERATED = {BULK, "iam:GetPolicy"}
 """Without the first, users are read one by one; without the other, IAM says that a permissions boundary does not exist.
 Nothing else fails, but every run logs a denied call in the account."""
+CLAIM_LIFETIME = 30
+"""How long the claim on the place of a key is respected, in seconds; a run that may not delete it leaves it behind."""
 
 NOT_ENFORCED = {"kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"}
 """The emulator does not call KMS when other services encrypt. tests/unit/policies tests these actions."""
@@ -566,13 +568,20 @@ SCENES: dict[str, list[Scene]] = {
         ),
     ],
     "keys-in-parameter-store": [
-        Scene("cwagent_iam_user", user_with_store("ssm"), ["ssm:GetParameters", "ssm:PutParameter"])
+        Scene(
+            "cwagent_iam_user", user_with_store("ssm"), ["ssm:GetParameters", "ssm:PutParameter", "ssm:DeleteParameter"]
+        )
     ],
     "keys-in-secrets-manager": [
         Scene(
             "cwagent_iam_user",
             user_with_store("secretsmanager"),
-            ["secretsmanager:GetSecretValue", "secretsmanager:UpdateSecret", "secretsmanager:CreateSecret"],
+            [
+                "secretsmanager:GetSecretValue",
+                "secretsmanager:UpdateSecret",
+                "secretsmanager:CreateSecret",
+                "secretsmanager:DeleteSecret",
+            ],
         )
     ],
 }
@@ -613,12 +622,16 @@ def test_a_missing_action_is_named(site: Site, duty: str, subtests: pytest.Subte
             with subtests.test(scene=number, module=scene.module, action=action):
                 others = [without(each, action) for each in additional]
                 permit(site.aws, without(document, action, *scene.removed), *others)
+                if duty.startswith("keys-in"):
+                    site.aws.shift_clock(CLAIM_LIFETIME)
                 result = site.run(scene)
                 assert result["failed"], result
                 assert f"user/controller lacks {action}" in result["msg"]
                 assert f"Grant {action} to it and run again" in result["msg"]
         with subtests.test(scene=number, module=scene.module):
             permit(site.aws, without(document, *scene.removed), *additional)
+            if duty.startswith("keys-in"):
+                site.aws.shift_clock(CLAIM_LIFETIME)
             result = site.run(scene)
             assert not result["failed"], result["msg"]
 

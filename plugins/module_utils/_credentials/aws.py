@@ -125,7 +125,7 @@ class DocumentStore(Store):
         )
 
     def _parse_claim(self, user: str, text: str | CwagentError | None) -> Pending | None:
-        if text is None or isinstance(text, ScheduledForDeletion):
+        if text is None:
             return None
         if isinstance(text, CwagentError):
             raise text
@@ -300,7 +300,9 @@ class SecretStore(DocumentStore):
                 return None
             if error.code != "InvalidRequestException":
                 raise
-            return ScheduledForDeletion(
+            if name.endswith(CLAIM_SUFFIX):  # the claim was released a moment ago
+                return None
+            return CwagentError(
                 f"{error} If it is scheduled for deletion, restore it (aws secretsmanager restore-secret --secret-id "
                 f"{name}) or delete it permanently, then run again."
             )
@@ -352,10 +354,6 @@ class SecretStore(DocumentStore):
         except AwsApiError as error:
             if error.code != "ResourceNotFoundException":
                 raise
-
-
-class ScheduledForDeletion(CwagentError):
-    """A secret is scheduled for deletion, which blocks its name."""
 
 
 def _parse(text: str | None) -> dict[str, Any]:

@@ -32,6 +32,7 @@ MAX_MANAGED_POLICY = 6144
 IAM, EC2 = "arn:aws:iam::123456789012:", "arn:aws:ec2:eu-central-1:123456789012:"
 SSM, KMS = "arn:aws:ssm:eu-central-1:123456789012:", "arn:aws:kms:eu-central-1:123456789012:"
 SECRETS = "arn:aws:secretsmanager:eu-central-1:123456789012:"
+SAVED_SECRET, PENDING_SECRET = (f"/cwagent/credentials/{name}-a1B2c3" for name in ("x", "x.pending"))
 SERVER, ADMIN = f"{IAM}role/CloudWatchAgentServerRole", f"{IAM}role/CloudWatchAgentAdminRole"
 USER, ADMIN_USER = f"{IAM}user/CloudWatchAgentServerUser-db1", f"{IAM}user/CloudWatchAgentAdminUser"
 INSTANCE, OTHER_ROLE, OTHER_USER = f"{EC2}instance/i-1", f"{IAM}role/Other", f"{IAM}user/controller"
@@ -98,6 +99,10 @@ CASES: list[Case] = [
     ("keys-in-parameter-store", "ssm:PutParameter", f"{SSM}parameter/AmazonCloudWatch-linux", {}, False),
     ("keys-in-secrets-manager", "secretsmanager:GetSecretValue", f"{SECRETS}secret:/cwagent/credentials/x", {}, True),
     ("keys-in-secrets-manager", "secretsmanager:GetSecretValue", f"{SECRETS}secret:other", {}, False),
+    ("keys-in-parameter-store", "ssm:DeleteParameter", f"{SSM}parameter/cwagent/credentials/x.pending", {}, True),
+    ("keys-in-parameter-store", "ssm:DeleteParameter", f"{SSM}parameter/cwagent/credentials/x", {}, False),
+    ("keys-in-secrets-manager", "secretsmanager:DeleteSecret", f"{SECRETS}secret:{PENDING_SECRET}", {}, True),
+    ("keys-in-secrets-manager", "secretsmanager:DeleteSecret", f"{SECRETS}secret:{SAVED_SECRET}", {}, False),
     *(
         (f"keys-in-{store}", f"kms:{action}", f"{KMS}key/{key}", context, allowed)
         for store, actions, via_store, via_other in (
