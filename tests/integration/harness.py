@@ -344,6 +344,19 @@ def associate(aws: Emulator, instance: str, profile: str) -> None:
     ec2.associate_iam_instance_profile(InstanceId=instance, IamInstanceProfile={"Name": profile})
 
 
+def leave_restore_tag(aws: Emulator, instance: str, profile: str) -> None:
+    """Leave the restore tag and the record of a run on an instance."""
+    record = {"Key": f"{RESTORE_TAG}:{aws.region}:{instance}", "Value": profile}
+    aws.client("iam").tag_role(RoleName=ADMIN_ROLE, Tags=[record])
+    aws.client("ec2").create_tags(Resources=[instance], Tags=[{"Key": RESTORE_TAG, "Value": profile}])
+
+
+def restore_records(aws: Emulator) -> dict[str, str]:
+    """The restore records on the admin role."""
+    tags = aws.client("iam").list_role_tags(RoleName=ADMIN_ROLE)["Tags"]
+    return {tag["Key"]: tag["Value"] for tag in tags if tag["Key"].startswith(f"{RESTORE_TAG}:")}
+
+
 def create_user(
     aws: Emulator, name: str, document: Mapping[str, Any] | None = None, policy: str = ""
 ) -> dict[str, str]:

@@ -21,7 +21,6 @@ from harness import (
     CHECKOUT,
     PARAMETER,
     REPLACE_ASSOCIATION,
-    RESTORE_TAG,
     SERVER_POLICY,
     SERVER_ROLE,
     WINDOW_POLICY,
@@ -31,6 +30,8 @@ from harness import (
     assert_no_writes,
     create_role,
     create_user,
+    leave_restore_tag,
+    restore_records,
     run_module,
 )
 
@@ -117,6 +118,7 @@ class Site:
         assert associated_profiles(self.aws)[self.instance] == SERVER_ROLE
         assert self.statement() == CLOSED
         assert snapshot(self.aws)["instance_tags"] == {self.aws.region: {self.instance: {}}}
+        assert restore_records(self.aws) == {}
 
 
 @pytest.fixture
@@ -188,12 +190,14 @@ def test_the_agent_works_while_the_window_is_closed(site: Site) -> None:
 
 
 KILLS = {
+    "after the record": (Fault(Kind.KILL_AFTER, action="TagRole", process=2), False),
     "after the restore tag": (Fault(Kind.KILL_AFTER, action="CreateTags", process=2), False),
     "after opening the window": (Fault(Kind.KILL_AFTER, action="PutRolePolicy", process=2), False),
     "after the swap": (Fault(Kind.KILL_AFTER, action=REPLACE_ASSOCIATION, process=2), True),
     "before storing": (Fault(Kind.KILL_BEFORE, action="PutParameter", process=2), True),
     "after swapping back": (Fault(Kind.KILL_AFTER, action=REPLACE_ASSOCIATION, nth=2, process=2), False),
     "before removing the tag": (Fault(Kind.KILL_BEFORE, action="DeleteTags", process=2), False),
+    "before removing the record": (Fault(Kind.KILL_BEFORE, action="UntagRole", process=2), False),
 }
 """Where the controller is killed, and whether the instance then has the admin profile."""
 
@@ -222,7 +226,7 @@ def test_restore_in_check_mode_predicts_what_it_repairs(site: Site) -> None:
     done = site.play("restore").assert_succeeded()
     assert [each.of_items("steps") for each in predicted.results] == [each.of_items("steps") for each in done.results]
     assert done.changed_tasks == predicted.changed_tasks
-    assert sorted(done.writes) == ["DeleteTags", "PutRolePolicy", REPLACE_ASSOCIATION]
+    assert sorted(done.writes) == ["DeleteTags", "PutRolePolicy", REPLACE_ASSOCIATION, "UntagRole"]
     site.assert_clean()
 
 
@@ -236,7 +240,7 @@ def test_restore_completes_on_a_stopped_instance_after_a_failed_restore(site: Si
     assert f"associate instance profile '{SERVER_ROLE}' with instance {site.instance}" in failed.message
     assert associated_profiles(site.aws)[site.instance] is None
     done = site.play("restore").assert_succeeded()
-    assert done.writes == ["AssociateIamInstanceProfile", "DeleteTags"]
+    assert done.writes == ["AssociateIamInstanceProfile", "DeleteTags", "UntagRole"]
     site.assert_clean()
 
 
@@ -320,7 +324,7 @@ def test_site_repairs_an_interrupted_run_first(site: Site) -> None:
     site.interrupt()
     session = site.aws.instance_credentials(site.instance)
     done = site.play("site").assert_succeeded()
-    assert done.writes[:3] == ["PutRolePolicy", REPLACE_ASSOCIATION, "DeleteTags"]
+    assert done.writes[:4] == ["PutRolePolicy", REPLACE_ASSOCIATION, "DeleteTags", "UntagRole"]
     assert "PutParameter" not in done.writes
     assert not can_write(site.aws, session)
     site.assert_clean()
@@ -361,13 +365,13 @@ def test_open_window_lets_a_person_store_until_restore(site: Site) -> None:
     began = datetime.now(UTC)
     opened = site.play("open_window", store_config_window_minutes=40).assert_succeeded()
     assert opened.changed_tasks == predicted.changed_tasks
-    assert opened.writes == ["CreateTags", "PutRolePolicy", REPLACE_ASSOCIATION]
+    assert opened.writes == ["TagRole", "CreateTags", "PutRolePolicy", REPLACE_ASSOCIATION]
     deadline = site.statement()["Condition"]["DateGreaterThan"]["aws:CurrentTime"]
     assert 39 <= (datetime.fromisoformat(deadline) - began).total_seconds() / MINUTE <= 41
     assert f"admin1 can write to Parameter Store until {deadline} (UTC)" in opened.words
     assert "To close the window early, run cwagent.iam.restore with the same inventory." in opened.words
-    assert opened.report[0] == "3 updated:"
-    assert predicted.report[0] == "3 would be updated:"
+    assert opened.report[0] == "4 updated:"
+    assert predicted.report[0] == "4 would be updated:"
     person = site.aws.instance_credentials(site.instance)
     assert can_write(site.aws, person)
 
@@ -376,7 +380,7 @@ def test_open_window_lets_a_person_store_until_restore(site: Site) -> None:
     assert "a run or a person is using it, or a run was interrupted" in refused.message
 
     restored = site.play("restore").assert_succeeded()
-    assert restored.report[0] == "3 updated:"
+    assert restored.report[0] == "4 updated:"
     assert f"remove the restore tag from instance {site.instance}" in restored.words
     assert not can_write(site.aws, person)
     site.assert_clean()
@@ -394,7 +398,7 @@ def test_open_window_is_refused_while_another_instance_has_the_admin_profile(sit
 
 def test_a_second_run_on_an_instance_with_a_restore_tag_is_refused(site: Site) -> None:
     """It could remove the permission of the first run, or restore the profile too late."""
-    site.aws.client("ec2").create_tags(Resources=[site.instance], Tags=[{"Key": RESTORE_TAG, "Value": SERVER_ROLE}])
+    leave_restore_tag(site.aws, site.instance, SERVER_ROLE)
     with assert_no_writes(site.aws):
         refused = site.play("store_config").assert_failed()
     assert (

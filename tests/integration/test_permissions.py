@@ -21,7 +21,6 @@ from harness import (
     ADMIN_USER,
     CHECKOUT,
     PARAMETER,
-    RESTORE_TAG,
     SERVER_ROLE,
     SERVER_USER,
     WINDOW_POLICY,
@@ -31,6 +30,7 @@ from harness import (
     assert_complete_report,
     associate,
     create_role,
+    leave_restore_tag,
     trust,
 )
 
@@ -150,17 +150,17 @@ def duties(shared_controller: Controller) -> dict[str, Play]:
 
 def interrupt(controller: Controller, admin: str) -> None:
     """Leave what a run leaves that was killed while it stored."""
-    iam, ec2 = controller.aws.client("iam"), controller.aws.client("ec2")
-    ec2.create_tags(Resources=[admin], Tags=[{"Key": RESTORE_TAG, "Value": APP}])
+    iam = controller.aws.client("iam")
+    leave_restore_tag(controller.aws, admin, APP)
     associate(controller.aws, admin, ADMIN_ROLE)
     iam.delete_role_policy(RoleName=ADMIN_ROLE, PolicyName=WINDOW_POLICY)
     iam.delete_user_policy(UserName=ADMIN_USER, PolicyName=WINDOW_POLICY)
 
 
 WRITES = {
-    "site": {"CreateRole", "CreateUser", "CreateAccessKey", "PutParameter", "CreateTags"},
-    "store_config": {"PutRolePolicy", "PutParameter", "ReplaceIamInstanceProfileAssociation", "CreateTags"},
-    "restore": {"PutRolePolicy", "PutUserPolicy", "ReplaceIamInstanceProfileAssociation", "DeleteTags"},
+    "site": {"CreateRole", "CreateUser", "CreateAccessKey", "PutParameter", "CreateTags", "UntagRole"},
+    "store_config": {"PutRolePolicy", "PutParameter", "ReplaceIamInstanceProfileAssociation", "CreateTags", "TagRole"},
+    "restore": {"PutRolePolicy", "PutUserPolicy", "ReplaceIamInstanceProfileAssociation", "DeleteTags", "UntagRole"},
     "rotate_keys": {"CreateAccessKey"},
     "teardown": {"PutRolePolicy", "DeleteRole", "DeleteUser", "DeleteAccessKey", "DeleteParameter"},
 }
@@ -280,7 +280,7 @@ def remove_windows(site: Site) -> None:
 
 def leave_acquired(site: Site) -> None:
     """Leave the admin profile and the restore tag on the application's instance."""
-    site.aws.client("ec2").create_tags(Resources=[site.app], Tags=[{"Key": RESTORE_TAG, "Value": APP}])
+    leave_restore_tag(site.aws, site.app, APP)
     associate(site.aws, site.app, ADMIN_ROLE)
 
 
@@ -414,7 +414,7 @@ SCENES: dict[str, list[Scene]] = {
         Scene(
             "cwagent_admin_instance",
             {**ADMIN_INSTANCE, "state": "released"},
-            ["ec2:DisassociateIamInstanceProfile", "ec2:DeleteTags"],
+            ["ec2:DisassociateIamInstanceProfile", "ec2:DeleteTags", "iam:UntagRole"],
         ),
         Scene(
             "cwagent_config_parameter",
@@ -451,13 +451,13 @@ SCENES: dict[str, list[Scene]] = {
             {**ADMIN_INSTANCE, "instance_ids": "@bare", "state": "acquired"},
             [
                 *("ec2:DescribeIamInstanceProfileAssociations", "ec2:DescribeTags", "ec2:DescribeInstances"),
-                *("ec2:CreateTags", "ec2:AssociateIamInstanceProfile", "iam:PassRole"),
+                *("iam:TagRole", "ec2:CreateTags", "ec2:AssociateIamInstanceProfile", "iam:PassRole"),
             ],
         ),
         Scene(
             "cwagent_admin_instance",
             {**ADMIN_INSTANCE, "state": "released"},
-            ["ec2:DisassociateIamInstanceProfile", "ec2:DeleteTags"],
+            ["ec2:DisassociateIamInstanceProfile", "ec2:DeleteTags", "iam:UntagRole"],
         ),
         Scene(
             "cwagent_admin_instance",
@@ -503,7 +503,7 @@ SCENES: dict[str, list[Scene]] = {
             {**ADMIN_INSTANCE, "state": "released"},
             [
                 *("ec2:DescribeTags", "iam:GetInstanceProfile", "ec2:ReplaceIamInstanceProfileAssociation"),
-                *("iam:PassRole", "ec2:DeleteTags"),
+                *("iam:PassRole", "ec2:DeleteTags", "iam:UntagRole"),
             ],
         ),
         Scene(

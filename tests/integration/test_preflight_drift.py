@@ -22,6 +22,7 @@ from harness import (
     create_role,
     create_user,
     disassociate,
+    leave_restore_tag,
 )
 
 SERVER = {"name": SERVER_ROLE, "access": "server", "description": "for servers", "tags": {"team": "ops"}}
@@ -55,7 +56,11 @@ class Account:
         return self.aws.client("iam")
 
     def tag(self, profile: str) -> None:
-        self.aws.client("ec2").create_tags(Resources=[self.instance], Tags=[{"Key": RESTORE_TAG, "Value": profile}])
+        leave_restore_tag(self.aws, self.instance, profile)
+
+    def record(self, profile: str) -> None:
+        tag = {"Key": f"{RESTORE_TAG}:{self.aws.region}:{self.instance}", "Value": profile}
+        self.iam.tag_role(RoleName=ADMIN_ROLE, Tags=[tag])
 
 
 @pytest.fixture
@@ -105,6 +110,11 @@ DRIFTS: dict[str, tuple[Callable[[Account], object], list[str]]] = {
         lambda account: account.run("cwagent_admin_window", {"role": ADMIN_ROLE, "state": "absent"}),
         ["window", "access"],
     ),
+    "a record is left": (lambda account: account.record(SERVER_ROLE), ["profiles", "access"]),
+    "the admin profile was associated by hand": (
+        lambda account: associate(account.aws, account.instance, ADMIN_ROLE),
+        ["profiles", "access"],
+    ),
     "a restore tag is left": (lambda account: account.tag(SERVER_ROLE), ["profiles", "access"]),
     "the admin profile is left associated": (interrupt, ["profiles", "access"]),
 }
@@ -122,9 +132,8 @@ def test_drift_is_found_and_repaired(drift: str, account: Account) -> None:
     disturb, expected = DRIFTS[drift]
     disturb(account)
     assert account.preflight()["drift"] == expected
-    account.run(
-        "cwagent_admin_instance", {"admin_profile": ADMIN_ROLE, "server_profile": SERVER_ROLE, "state": "released"}
-    )
+    names = {"admin_profile": ADMIN_ROLE, "server_profile": SERVER_ROLE, "fallback_instance_ids": [account.instance]}
+    account.run("cwagent_admin_instance", {**names, "state": "released"})
     account.run("cwagent_admin_window", {"role": ADMIN_ROLE, "state": "closed"})
     account.run("cwagent_iam_role", SERVER)
     account.run("cwagent_iam_role", ADMIN)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,7 +20,6 @@ from harness import (
     ADMIN_USER,
     PARAMETER,
     REPLACE_ASSOCIATION,
-    RESTORE_TAG,
     SERVER_POLICY,
     SERVER_ROLE,
     WINDOW_POLICY,
@@ -28,6 +28,8 @@ from harness import (
     assert_no_writes,
     associate,
     create_role,
+    leave_restore_tag,
+    restore_records,
     run_module,
     wait_until,
 )
@@ -111,6 +113,7 @@ class Account:
         """Assert that the account is safe, and that no instance has a restore tag."""
         self.assert_safe()
         assert self.aws.client("ec2").describe_tags()["Tags"] == []
+        assert restore_records(self.aws) == {}
 
     @contextmanager
     def blocked_at(self, action: str, kind: Kind, code: str = "") -> Iterator[None]:
@@ -229,14 +232,75 @@ def test_a_run_backs_off_when_another_writes_a_restore_tag(account: Account, bac
     with account.blocked_at(REPLACE_ASSOCIATION, Kind.ERROR, "InvalidParameterValue"):
         running = background.submit(first.play, store_config_wait_timeout=60)
         account.wait_for_calls(REPLACE_ASSOCIATION)
-        tags = [{"Key": RESTORE_TAG, "Value": SERVER_ROLE}]
-        account.aws.client("ec2").create_tags(Resources=[second.instance], Tags=tags)
+        leave_restore_tag(account.aws, second.instance, SERVER_ROLE)
     refused = running.result().assert_failed()
     assert f"instance {second.instance} has an unfinished swap of instance profile" in refused.message
     assert account.calls("PutParameter") == []
     account.assert_safe()
     second.restore().assert_succeeded()
     account.assert_clean()
+
+
+def other_run(account: Account, host: AdminHost) -> None:
+    """What restore.yml of another controller does, while a run stores."""
+    names = {"admin_profile": ADMIN_ROLE, "server_profile": SERVER_ROLE, "admin_role": ADMIN_ROLE}
+    result = run_module(account.aws, "cwagent_admin_instance", state="released", **names)
+    assert not result["failed"], result
+
+
+def test_a_run_that_another_one_ends_while_it_stores_says_that_the_window_is_closed(
+    account: Account, background: ThreadPoolExecutor
+) -> None:
+    """It never advises to remove the Deny of the window."""
+    host = account.add_host(1, APP)
+    with account.blocked_at("PutParameter", Kind.DENY):
+        running = background.submit(host.play, store_config_permission_timeout=30)
+        account.wait_for_calls("PutParameter")
+        other_run(account, host)
+    failed = running.result().assert_failed()
+    assert "its admin window is closed or has expired: another run or a person closed it" in failed.message
+    assert "Remove that Deny" not in failed.message
+    assert associated_profiles(account.aws) == {host.instance: APP}
+    assert configurations(account.aws) == {}
+    account.assert_clean()
+
+
+def test_a_run_that_another_one_ends_while_it_waits_says_so(account: Account, background: ThreadPoolExecutor) -> None:
+    """And not that EC2 takes long, and that a timeout should be increased."""
+    host = account.add_host(1, APP)
+    account.aws.metadata_lag(60)
+    running = background.submit(host.play, store_config_identity_timeout=12)
+    account.wait_for_calls("GetRolePolicy", 2)  # the second is the last read of the acquisition
+    other_run(account, host)
+    account.aws.metadata_lag(0)
+    failed = running.result().assert_failed()
+    assert f"Instance {host.instance} was restored by another run or by a person" in failed.message
+    assert "wait_timeout" not in failed.message
+    assert account.calls("PutParameter") == []
+    assert associated_profiles(account.aws) == {host.instance: APP}
+    account.assert_clean()
+
+
+def test_an_instance_that_cannot_be_read_at_the_end_is_a_warning(
+    account: Account, background: ThreadPoolExecutor
+) -> None:
+    """Everything was restored, by the word of EC2."""
+    host = account.add_host(1, APP)
+    up = host.controller.file("up", sys.executable)
+    broken = host.controller.file("broken", "#!/bin/sh\necho no JSON\n")
+    broken.chmod(0o755)
+    python = f"{{{{ '{sys.executable}' if '{up}' is file else '{broken}' }}}}"
+    with account.blocked_at("PutParameter", Kind.DENY):
+        running = background.submit(
+            host.play, host={"ansible_python_interpreter": python}, store_config_permission_timeout=60
+        )
+        account.wait_for_calls("PutParameter")
+        up.unlink()
+    done = running.result().assert_succeeded()
+    assert configurations(account.aws) == {PARAMETER: host.config}
+    assert associated_profiles(account.aws) == {host.instance: APP}
+    account.assert_clean()
+    assert f"Warning: admin1 ({host.instance}) did not say whether it has its earlier identity again" in done.words
 
 
 def test_an_instance_without_a_profile_has_none_afterwards(account: Account) -> None:
@@ -254,10 +318,13 @@ def test_an_instance_with_an_applications_profile_has_it_afterwards(account: Acc
         predicted = host.play("--check", "--diff").assert_succeeded()
     done = host.play().assert_succeeded()
     assert predicted.outcomes == done.outcomes
-    *acquired, restored, closed, untagged = done.writes
-    assert acquired == ["CreateTags", "PutRolePolicy", REPLACE_ASSOCIATION, "PutParameter"]
+    *acquired, restored, closed, untagged, forgotten = done.writes
+    assert acquired == ["TagRole", "CreateTags", "PutRolePolicy", REPLACE_ASSOCIATION, "PutParameter"]
+    assert [line for line in done.report if " until " not in line][1:] == [
+        line for line in predicted.report if " until " not in line
+    ][1:]
     assert {restored, closed} == {REPLACE_ASSOCIATION, "PutRolePolicy"}  # these run in parallel
-    assert untagged == "DeleteTags"
+    assert [untagged, forgotten] == ["DeleteTags", "UntagRole"]
     assert configurations(account.aws) == {PARAMETER: host.config}
     assert associated_profiles(account.aws) == {host.instance: APP}
     account.assert_clean()
@@ -312,7 +379,8 @@ def test_an_instance_that_is_terminated_is_an_error(
         up.unlink()
     failed = running.result().assert_failed()
     assert host.instance in failed.message
-    assert ("does not exist" if action == REPLACE_ASSOCIATION else "could not be reached") in failed.message
+    assert ("is terminated" if action == REPLACE_ASSOCIATION else "could not be reached") in failed.message
+    assert "wait_timeout" not in failed.message
     account.assert_clean()
 
 
@@ -395,7 +463,7 @@ def test_the_controller_stores_without_a_window_or_a_swap(account: Account, on_p
 
 
 def test_an_instance_that_does_not_get_the_admin_identity_in_time_is_an_error(account: Account) -> None:
-    """Nothing is stored. The restore tag is kept until the instance has its earlier identity."""
+    """Nothing is stored."""
     host = account.add_host(1, APP)
     account.aws.metadata_lag(60)
     failed = host.play(store_config_identity_timeout=1).assert_failed()
@@ -405,11 +473,11 @@ def test_an_instance_that_does_not_get_the_admin_identity_in_time_is_an_error(ac
     assert expected in failed.message
     assert account.calls("PutParameter") == []
     assert associated_profiles(account.aws) == {host.instance: APP}
-    account.assert_safe()
+    account.assert_clean()
 
 
 def test_an_instance_that_keeps_the_admin_identity_fails(account: Account, background: ThreadPoolExecutor) -> None:
-    """Its window is closed, so the identity has no permission. restore.yml removes the restore tag."""
+    """Its window is closed, so the identity has no permission. The restore tag goes by the word of EC2."""
     host = account.add_host(1, APP)
     with account.blocked_at("PutParameter", Kind.DENY):
         running = background.submit(host.play, store_config_permission_timeout=60, store_config_identity_timeout=2)
@@ -419,9 +487,6 @@ def test_an_instance_that_keeps_the_admin_identity_fails(account: Account, backg
     assert f"Waited 2 seconds for the instance metadata service to show instance profile '{APP}'" in failed.message
     assert associated_profiles(account.aws) == {host.instance: APP}
     assert configurations(account.aws) == {PARAMETER: host.config}
-    account.assert_safe()
-    account.aws.metadata_lag(0)
-    host.restore().assert_succeeded()
     account.assert_clean()
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import RESTORE_TAG
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import RESTORE_TAG, record_key
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import agent_policies
 
 pytest.importorskip("principalmapper", reason="decisions are compared with the newest packages only")
@@ -38,6 +38,7 @@ USER, ADMIN_USER = f"{IAM}user/CloudWatchAgentServerUser-db1", f"{IAM}user/Cloud
 INSTANCE, OTHER_ROLE, OTHER_USER = f"{EC2}instance/i-1", f"{IAM}role/Other", f"{IAM}user/controller"
 PASSED_TO, POLICY_ARN, TAG_KEYS = "iam:PassedToService", "iam:PolicyARN", "aws:TagKeys"
 TO_EC2, TO_LAMBDA = {PASSED_TO: "ec2.amazonaws.com"}, {PASSED_TO: "lambda.amazonaws.com"}
+RECORD, MARK = record_key("eu-central-1", "i-0123456789abcdef0"), "cwagent:managed"
 AGENT_POLICY = {POLICY_ARN: "arn:aws:iam::aws:policy/CloudWatchAgentServerPolicy"}
 ADMINISTRATOR_POLICY = {POLICY_ARN: "arn:aws:iam::aws:policy/AdministratorAccess"}
 VIA_SSM, VIA_SECRETS = ({"kms:ViaService": f"{name}.eu-central-1.amazonaws.com"} for name in ("ssm", "secretsmanager"))
@@ -64,6 +65,12 @@ CASES: list[Case] = [
             (duty, "ec2:DeleteTags", INSTANCE, {TAG_KEYS: RESTORE_TAG}, True),
             # If the call names no key, EC2 deletes all tags.
             (duty, "ec2:DeleteTags", INSTANCE, {}, False),
+            (duty, "iam:UntagRole", ADMIN, {TAG_KEYS: RECORD}, True),
+            (duty, "iam:UntagRole", ADMIN, {TAG_KEYS: "team"}, False),
+            (duty, "iam:UntagRole", ADMIN, {TAG_KEYS: MARK}, False),
+            (duty, "iam:UntagRole", SERVER, {TAG_KEYS: RECORD}, False),
+            (duty, "iam:TagRole", ADMIN, {TAG_KEYS: RECORD}, True),
+            (duty, "iam:TagRole", OTHER_ROLE, {TAG_KEYS: RECORD}, False),
             (duty, "ssm:GetParameter", f"{SSM}parameter/AmazonCloudWatch-linux", {}, True),
             (duty, "ssm:PutParameter", f"{SSM}parameter/AmazonCloudWatch-linux", {}, False),
         )
@@ -83,6 +90,10 @@ CASES: list[Case] = [
     ("provision", "iam:DeleteRolePolicy", ADMIN, {}, False),
     ("provision", "iam:PutRolePermissionsBoundary", SERVER, {}, False),
     ("provision", "iam:DeleteRolePermissionsBoundary", SERVER, {}, False),
+    ("store-configuration", "iam:TagRole", ADMIN, {TAG_KEYS: "team"}, False),
+    ("store-configuration", "iam:TagRole", ADMIN, {TAG_KEYS: MARK}, False),
+    ("store-configuration", "iam:TagRole", SERVER, {TAG_KEYS: RECORD}, False),
+    ("teardown", "iam:UntagRole", ADMIN, {TAG_KEYS: RECORD}, True),
     ("store-configuration", "iam:CreateRole", ADMIN, {}, False),
     ("store-configuration", "iam:AttachRolePolicy", ADMIN, AGENT_POLICY, False),
     ("store-configuration", "iam:CreateAccessKey", ADMIN_USER, {}, False),

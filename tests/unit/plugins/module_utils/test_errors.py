@@ -96,12 +96,29 @@ CASES = {
         denial(USER, "iam:CreateRole", ROLE_ARN, ""),
         missing_permission(USER, "iam:CreateRole", f" on {ROLE_ARN}"),
     ),
-    "explicit deny": (
+    "the closed admin window": (
         STORE,
         denial(SESSION, "ssm:PutParameter", PARAMETER_ARN, "with an explicit deny in an identity-based policy"),
         (
+            f"access denied. A policy explicitly denies ssm:PutParameter on {PARAMETER_ARN} to {SESSION}. If that is an "
+            "admin principal, its admin window is closed or has expired: another run or a person closed it, or its "
+            "deadline passed. Run again, which opens it. Any other identity needs a policy that allows ssm:PutParameter."
+        ),
+    ),
+    "explicit deny of an organization": (
+        STORE,
+        denial(SESSION, "ssm:PutParameter", PARAMETER_ARN, "with an explicit deny in a service control policy"),
+        (
             f"access denied. A policy explicitly denies ssm:PutParameter on {PARAMETER_ARN} to {SESSION}. Remove that "
             "Deny and allow ssm:PutParameter, then run again."
+        ),
+    ),
+    "explicit deny": (
+        (*CREATE, "AccessDenied"),
+        denial(USER, "iam:CreateRole", ROLE_ARN, "with an explicit deny in an identity-based policy"),
+        (
+            f"access denied. A policy explicitly denies iam:CreateRole on {ROLE_ARN} to {USER}. Remove that Deny and "
+            "allow iam:CreateRole, then run again."
         ),
     ),
     "throttled": (
@@ -155,7 +172,7 @@ def test_every_code_has_its_explanation(code, pattern):
     assert re.search(pattern, explain("do it", "iam:X", code, "x"))
 
 
-@pytest.mark.parametrize("action", ["iam:PutRolePolicy", "iam:PutUserPolicy"])
+@pytest.mark.parametrize("action", ["iam:PutRolePolicy", "iam:PutUserPolicy", "iam:TagRole"])
 def test_a_missing_admin_principal_is_created_by_the_site_playbook(action):
     text = explain("open it", action, "NoSuchEntity", "There is none.")
     assert text == (
