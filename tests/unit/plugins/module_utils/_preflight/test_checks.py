@@ -163,7 +163,7 @@ def test_a_shared_folder_is_a_problem(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     (tmp_path / "other").touch()
     [problem] = problems_of(credentials_directory=str(tmp_path))
-    assert "other users can read" in problem
+    assert "other users can read or change it" in problem
 
 
 @pytest.mark.parametrize(
