@@ -100,9 +100,10 @@ CASES = {
         STORE,
         denial(SESSION, "ssm:PutParameter", PARAMETER_ARN, "with an explicit deny in an identity-based policy"),
         (
-            f"access denied. A policy explicitly denies ssm:PutParameter on {PARAMETER_ARN} to {SESSION}. If that is an "
-            "admin principal, its admin window is closed or has expired: another run or a person closed it, or its "
-            "deadline passed. Run again, which opens it. Any other identity needs a policy that allows ssm:PutParameter."
+            f"access denied. A policy explicitly denies ssm:PutParameter on {PARAMETER_ARN} to {SESSION}. If that is "
+            "an admin principal, its admin window is closed or has expired: another run or a person closed it, or its "
+            "deadline passed. Run again, which opens it. Any other identity needs a policy that allows "
+            "ssm:PutParameter."
         ),
     ),
     "explicit deny of an organization": (
