@@ -128,7 +128,8 @@ def test_an_admin_profile_that_a_person_associated_is_left(account: Account, pla
     with assert_no_writes(account.aws):
         restored = account.play("restore").assert_succeeded()
         refused = account.play("site", config=CONFIG).assert_failed()
-    what = f"instance {account.outside} has instance profile '{ADMIN_ROLE}', which no run of this collection has associated"
+    holder = f"instance {account.outside} has instance profile '{ADMIN_ROLE}'"
+    what = f"{holder}, which no run of this collection has associated"
     assert "".join(what.split()) in "".join(restored.output.split())
     assert what in refused.message
     assert associated_profiles(account.aws)[account.outside] == ADMIN_ROLE

@@ -359,10 +359,10 @@ def test_a_stopped_instance_is_refused_before_the_first_write(account: Account) 
 
 
 @pytest.mark.parametrize("action", [REPLACE_ASSOCIATION, "PutParameter"])
-def test_an_instance_that_is_terminated_is_an_error(
+def test_an_instance_that_is_terminated_leaves_nothing(
     account: Account, background: ThreadPoolExecutor, action: str
 ) -> None:
-    """It is terminated at the swap or while it stores, and cannot be reached afterwards."""
+    """It is terminated at the swap, or as it stores. Then it has stored, and cannot be reached for a last look."""
     host = account.add_host(1)
     up = host.controller.file("up", "local")
     only_while_up = f"{{{{ 'local' if '{up}' is file else 'ssh' }}}}"
@@ -377,10 +377,14 @@ def test_an_instance_that_is_terminated_is_an_error(
         account.wait_for_calls(action)
         account.aws.client("ec2").terminate_instances(InstanceIds=[host.instance])
         up.unlink()
-    failed = running.result().assert_failed()
-    assert host.instance in failed.message
-    assert ("is terminated" if action == REPLACE_ASSOCIATION else "could not be reached") in failed.message
-    assert "wait_timeout" not in failed.message
+    ended = running.result()
+    assert "wait_timeout" not in ended.message
+    if action == REPLACE_ASSOCIATION:
+        assert f"Instance {host.instance} is terminated and cannot have" in ended.assert_failed().message
+    else:
+        assert f"Warning: admin1 ({host.instance}) did not say" in ended.assert_succeeded().words
+        assert "By EC2 it has no instance profile" in ended.words
+        assert configurations(account.aws) == {PARAMETER: host.config}
     account.assert_clean()
 
 

@@ -268,11 +268,12 @@ class AdminInstanceResource(Resource[State]):
                 self._check_not_restored(state)
             instances = admin_plan.remaining(plan, state, self._desired)
         except CwagentError as error:
-            # InvalidInput means that nothing was written
-            failure = CwagentError(str(error), **error.details) if isinstance(error, InvalidInput) else error
             if self._desired.state == ACQUIRED:
-                failure.details["instances"] = admin_plan.to_result(plan, state, self._desired)
-            raise failure from error
+                # The caller need not read the record, which IAM may not show yet.
+                error.details["instances"] = admin_plan.to_result(plan, state, self._desired)
+            if isinstance(error, InvalidInput):
+                raise CwagentError(str(error), **error.details) from error  # InvalidInput means: nothing was written
+            raise
         window = self._plan_window(plan.current)
         if self._window and window and state.window:
             return [*instances, *self._window.remaining(window, state.window)]

@@ -605,6 +605,22 @@ def test_an_instance_without_a_profile_is_looked_up_unless_it_is_assumed_to_run(
     assert any(action == "ec2:DescribeInstances" and INSTANCE in more for action, more in requests) == is_looked_up
 
 
+def test_a_wait_ends_with_the_error_of_the_last_read():
+    aws = Region()
+    resource = AdminInstanceResource(aws, desired_admin(RELEASED))
+    plan = resource.plan(state("admin", tag="shop"))
+    with pytest.raises(CwagentError, match="unreadable"):
+        resource.remaining(plan, State(error=CwagentError("unreadable")))
+
+
+def test_what_is_left_of_the_window_is_remaining_too():
+    aws = Region(OWN_TAG)
+    resource, plan = plan_to_acquire(aws, state("shop", tag="shop"))
+    shown = replace(state("admin", tag="shop"), window=plan.current.window)
+    [left] = resource.remaining(plan, shown)
+    assert left.startswith("open the admin window of role 'R' until")
+
+
 def test_a_resource_keeps_no_state_while_it_acquires():
     aws = Region({}, OWN_TAG, OWN_TAG, failures={REPLACE: 1})
     resource = AdminInstanceResource(aws, desired_admin(ACQUIRED), window(aws))
