@@ -110,12 +110,14 @@ options:
     default: false
   assume:
     description:
-      - What O(state=released) assumes of the instances in place of what AWS shows, in check mode, where an earlier task
-        has only planned it. It needs O(known_earlier_profile).
-      - V(acquired) assumes that they have the admin profile, the restore tag and the record. V(tagged) assumes that
-        they have the restore tag and the record.
+      - What is assumed of the instances in place of what AWS shows, in check mode, where an earlier task has only
+        planned it.
+      - With O(state=released) and O(known_earlier_profile), V(acquired) assumes that they have the admin profile, the
+        restore tag and the record, and V(tagged) that they have the restore tag and the record.
+      - With any other state, V(released) assumes that every instance of the region was released, and that the window is
+        closed.
     type: str
-    choices: [acquired, tagged]
+    choices: [acquired, tagged, released]
   skip_window_read:
     description:
       - Whether O(state=released) closes the window without reading it, which counts as a change.
@@ -216,6 +218,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.option
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import (
     ACQUIRED,
     ASSUME_ACQUIRED,
+    ASSUME_RELEASED,
     ASSUME_TAGGED,
     EXCLUSIVE,
     RELEASED,
@@ -239,7 +242,7 @@ SPEC = {
     "fail_if_lost": {"type": "bool", "default": False},
     "assume_running": {"type": "bool", "default": False},
     "assume_created": {"type": "bool", "default": False},
-    "assume": {"type": "str", "choices": [ASSUME_ACQUIRED, ASSUME_TAGGED]},
+    "assume": {"type": "str", "choices": [ASSUME_ACQUIRED, ASSUME_TAGGED, ASSUME_RELEASED]},
     "skip_window_read": {"type": "bool", "default": False},
     "keep_tag": {"type": "bool", "default": False},
     **WAIT_SPEC,
@@ -250,10 +253,11 @@ def main() -> None:
     required_if: list[tuple[str, str, list[str]]] = [
         ("state", state, ["instance_ids"]) for state in (ACQUIRED, EXCLUSIVE)
     ]
-    module = _module.aws_module(SPEC, required_if=required_if, required_by={"assume": ["known_earlier_profile"]})
+    module = _module.aws_module(SPEC, required_if=required_if)
     with _module.fail_on_error(module):
         aws = _module.aws_gateway(module)
-        desired, window = desired_admin(module.params, aws.region, module.check_mode), desired_window(module.params)
+        desired = desired_admin(module.params, aws.region, module.check_mode)
+        window = desired_window(module.params, module.check_mode)
         window_resource = WindowResource(aws, window, fail_if_open=window.state == OPEN) if window else None
         _module.run(module, AdminInstanceResource(aws, desired, window_resource))
 

@@ -54,6 +54,11 @@ options:
         is nothing to close.
     type: bool
     default: false
+  assume_closed:
+    description:
+      - Whether to assume that the window is closed, in check mode, where an earlier task has only planned to close it.
+    type: bool
+    default: false
   force:
     description:
       - Whether to write the policy and the status of a user's saved key even if they look as desired.
@@ -141,6 +146,7 @@ SPEC = {
     "fail_if_open": {"type": "bool", "default": False},
     "force": {"type": "bool", "default": False},
     "managed_only": {"type": "bool", "default": False},
+    "assume_closed": {"type": "bool", "default": False},
     **WAIT_SPEC,
 }
 
@@ -148,7 +154,7 @@ SPEC = {
 def main() -> None:
     module = _module.aws_module(SPEC, required_one_of=[("role", "user")], mutually_exclusive=[("role", "user")])
     with _module.fail_on_error(module):
-        desired = desired_window(module.params)
+        desired = desired_window(module.params, module.check_mode)
         resource = WindowResource(
             _module.aws_gateway(module), desired, module.params["fail_if_open"], ACCESS_POLICIES["admin"]
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -31,6 +32,7 @@ REPLACE_ASSOCIATION = "ReplaceIamInstanceProfileAssociation"
 ASSOCIATING_ACTIONS = ("AssociateIamInstanceProfile", REPLACE_ASSOCIATION)
 # What the playbook runs of a test session need not do anew: see callback/recorded.py and startup/sitecustomize.py.
 SHARED_BY_RUNS = tempfile.TemporaryDirectory(prefix="cwagent-")
+TIME = r"\d{4}-\d\d-\d\dT[\d:.]+Z"
 MODULE_SECONDS, PLAY_SECONDS = 60, 240
 LOCAL_CONNECTION = {
     "ansible_connection": "local",
@@ -176,6 +178,21 @@ class Play:
         """What each task did on each host. Includes are left out, because they differ in check mode."""
         done = [each for each in self.results if not each.action.startswith("ansible.builtin.include_")]
         return [(each.host, each.task, each.outcome, each.changed) for each in done]
+
+    @property
+    def changes(self) -> list[tuple[str, str, Any, Any, Any]]:
+        """The task, host, steps, diff and warnings of each module call that changes something.
+
+        Times are left out, since they differ between a run in check mode and the real one.
+        """
+        calls = [(each, item) for each in self.results for item in each.result.get("results", [each.result])]
+        found = [
+            (each.task, each.host, item["steps"], item.get("diff"), item.get("warnings", []))
+            for each, item in calls
+            if item.get("steps")
+        ]
+        without_times: list[tuple[str, str, Any, Any, Any]] = json.loads(re.sub(TIME, "TIME", json.dumps(found)))
+        return without_times
 
     @property
     def failures(self) -> list[TaskResult]:

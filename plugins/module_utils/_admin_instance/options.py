@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import (
+    ASSUME_RELEASED,
     EXCLUSIVE,
     NO_PROFILE,
     RELEASED,
@@ -61,7 +62,7 @@ def desired_admin(params: Mapping[str, Any], region: str, check_mode: bool) -> D
     )
 
 
-def desired_window(params: Mapping[str, Any]) -> DesiredWindow | None:
+def desired_window(params: Mapping[str, Any], check_mode: bool) -> DesiredWindow | None:
     """Return the admin window to open or close; ``None`` if none is. :raises InvalidInput: an option is invalid."""
     role = params["admin_role"]
     if role is None or params["state"] == EXCLUSIVE:
@@ -70,4 +71,5 @@ def desired_window(params: Mapping[str, Any]) -> DesiredWindow | None:
     if params["state"] == RELEASED:
         return DesiredWindow("role", role, CLOSED, force=params["skip_window_read"])
     check_minutes(params["window_minutes"])
-    return DesiredWindow("role", role, OPEN, params["window_minutes"])
+    assume_closed = check_mode and params["assume"] == ASSUME_RELEASED
+    return DesiredWindow("role", role, OPEN, params["window_minutes"], assume_closed=assume_closed)

@@ -42,7 +42,7 @@ _UNRECORDED_REMEDY = (
     "server profile."
 )
 ACQUIRED, EXCLUSIVE, RELEASED = "acquired", "exclusive", "released"
-ASSUME_ACQUIRED, ASSUME_TAGGED = "acquired", "tagged"
+ASSUME_ACQUIRED, ASSUME_TAGGED, ASSUME_RELEASED = "acquired", "tagged", "released"
 # Two runs can change the tags of the role at once.
 RECORD_RETRY_CODES = frozenset({"ConcurrentModification"})
 # IAM allows a comma in the name of a profile, but not in a tag. No name has a colon.
@@ -91,7 +91,8 @@ class DesiredAdmin:
     :param fail_if_lost: whether it is an error if the instance does not have the admin profile any more.
     :param assume_running: whether the instances are known to run.
     :param assume_created: whether an earlier task has created the admin role and profile, or planned to.
-    :param assume: what an earlier task has planned for the instances: ``ASSUME_ACQUIRED`` or ``ASSUME_TAGGED``.
+    :param assume: what an earlier task has planned for the instances: ``ASSUME_ACQUIRED``, ``ASSUME_TAGGED`` or
+        ``ASSUME_RELEASED``.
     """
 
     state: str
@@ -454,13 +455,16 @@ def remaining(applied: Plan[State], state: State, desired: DesiredAdmin) -> list
 
 def assumed_state(current: State, desired: DesiredAdmin) -> State:
     """Return the state after what an earlier task has planned for the instances."""
+    if desired.assume == ASSUME_RELEASED:
+        named = desired.fallback_ids | frozenset(desired.instance_ids or ())
+        released = replace(desired, state=RELEASED, instance_ids=None, fallback_ids=named, keep_tag=False)
+        return replace(planned_state(current, released), tagged=frozenset())
     earlier = desired.known_earlier
     live = [name for name, each in current.instances.items() if desired.is_target(name) and each.state not in ENDED]
     if desired.assume is None or earlier is None:
         return current
-    instances = dict(current.instances)
-    if desired.assume == ASSUME_ACQUIRED:
-        instances.update({name: _replace_profile(instances[name], desired.admin) for name in live})
+    profile = desired.admin if desired.assume == ASSUME_ACQUIRED else None if earlier == NO_PROFILE else earlier
+    instances = {**current.instances, **{name: _replace_profile(current.instances[name], profile) for name in live}}
     return replace(current, instances=instances, restore_tags={**current.restore_tags, **dict.fromkeys(live, earlier)})
 
 

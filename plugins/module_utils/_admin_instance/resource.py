@@ -112,7 +112,7 @@ class AdminInstanceResource(Resource[State]):
     def _read(self, is_first: bool) -> State:
         ids = self._desired.instance_ids
         if self._desired.state != RELEASED:
-            return self._read_region(is_first)
+            return admin_plan.assumed_state(self._read_region(is_first), self._desired)
         is_short = ids is not None and len(ids) <= FILTER_VALUES
         shown = self._read_instances(ids, is_first) if ids and is_short else self._read_region(is_first)
         state = admin_plan.assumed_state(shown, self._desired)

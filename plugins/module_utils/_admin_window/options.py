@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-def desired_window(params: Mapping[str, Any]) -> DesiredWindow:
+def desired_window(params: Mapping[str, Any], check_mode: bool) -> DesiredWindow:
     """Return the desired window. :raises InvalidInput: an option is invalid."""
     kind = "role" if params["role"] else "user"
     if not params[kind]:
@@ -24,5 +24,12 @@ def desired_window(params: Mapping[str, Any]) -> DesiredWindow:
     if params["state"] == OPEN:
         check_minutes(params["minutes"])
     return DesiredWindow(
-        kind, params[kind], params["state"], params["minutes"], params["force"], params["managed_only"]
+        kind,
+        params[kind],
+        params["state"],
+        params["minutes"],
+        params["force"],
+        params["managed_only"],
+        # Outside check mode the window is as IAM shows it.
+        assume_closed=check_mode and params["assume_closed"],
     )

@@ -77,6 +77,7 @@ class DesiredWindow:
     :param kind: ``role`` or ``user``.
     :param state: one of ``OPEN``, ``CLOSED``, ``ABSENT``.
     :param force: whether to write even if the current state looks as desired.
+    :param assume_closed: whether an earlier task has planned to close the window.
     :param managed_only: whether to leave a principal that this collection did not create or adopt, unless it has a
         window; and to close no window where there is none and the admin policy is not attached.
     """
@@ -87,11 +88,17 @@ class DesiredWindow:
     minutes: int = 15
     force: bool = False
     managed_only: bool = False
+    assume_closed: bool = False
 
     @property
     def description(self) -> str:
         """The window in words, for messages and summaries."""
         return f"the admin window of {self.kind} '{self.name}'"
+
+
+def assumed_window(current: Window, desired: DesiredWindow) -> Window:
+    """Return the window after what an earlier task has planned for it."""
+    return planned_window(current, replace(desired, state=CLOSED)) if desired.assume_closed else current
 
 
 def check_minutes(minutes: int) -> None:

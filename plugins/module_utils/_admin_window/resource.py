@@ -54,7 +54,9 @@ class WindowResource(Resource[Window]):
 
     def read(self) -> Window:
         """Read the window from IAM, unless reading it would be of no use."""
-        return Window(self._aws.now, is_known=False) if self._skip_read else self.read_again()
+        if self._skip_read:
+            return Window(self._aws.now, is_known=False)
+        return window_plan.assumed_window(self.read_again(), self._desired)
 
     def read_again(self) -> Window:
         """Read the window from IAM."""

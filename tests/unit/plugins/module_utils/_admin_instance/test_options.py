@@ -7,6 +7,7 @@ import pytest
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.options import desired_admin, desired_window
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import (
     ACQUIRED,
+    ASSUME_RELEASED,
     ASSUME_TAGGED,
     EXCLUSIVE,
     NO_PROFILE,
@@ -101,7 +102,15 @@ def test_an_invalid_option_of_the_admin_instance_is_an_error(params, message):
     ],
 )
 def test_the_window_is_opened_and_closed_with_the_profile(params, window):
-    assert desired_window({**PARAMS, **params}) == window
+    assert desired_window({**PARAMS, **params}, check_mode=False) == window
+
+
+@pytest.mark.parametrize(
+    ("assume", "check_mode", "is_closed"),
+    [(ASSUME_RELEASED, True, True), (ASSUME_RELEASED, False, False), (None, True, False)],
+)
+def test_the_window_of_a_released_instance_is_assumed_to_be_closed(assume, check_mode, is_closed):
+    assert desired_window({**PARAMS, "assume": assume}, check_mode).assume_closed == is_closed
 
 
 @pytest.mark.parametrize(
@@ -110,4 +119,4 @@ def test_the_window_is_opened_and_closed_with_the_profile(params, window):
 )
 def test_an_invalid_option_of_the_window_is_an_error(params, message):
     with pytest.raises(InvalidInput, match=message):
-        desired_window({**PARAMS, **params})
+        desired_window({**PARAMS, **params}, check_mode=False)

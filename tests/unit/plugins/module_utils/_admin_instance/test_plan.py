@@ -14,6 +14,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import (
     ACQUIRED,
     ASSUME_ACQUIRED,
+    ASSUME_RELEASED,
     ASSUME_TAGGED,
     EXCLUSIVE,
     NO_PROFILE,
@@ -359,6 +360,17 @@ def test_what_is_remaining_follows_ec2_and_the_records_of_the_plan():
     assert admin_plan.remaining(acquired, state("shop", tag="shop", record=None), desired_admin(ACQUIRED)) == [
         ASSOCIATE_ADMIN + IN_PLACE.format("shop")
     ]
+
+
+@pytest.mark.parametrize("earlier", ["shop", NO_PROFILE])
+def test_an_acquisition_is_predicted_after_a_release_that_was_only_planned(earlier):
+    wanted = replace(desired_admin(ACQUIRED), fail_if_tagged=True)
+    interrupted = replace(state("admin", tag=earlier), tagged=frozenset({INSTANCE}))
+    assumed = admin_plan.assumed_state(interrupted, replace(wanted, assume=ASSUME_RELEASED))
+    admin_plan.check_not_tagged(assumed, wanted)
+    restored = state() if earlier == NO_PROFILE else state(earlier)
+    assert admin_plan.plan(assumed, wanted).summaries == admin_plan.plan(restored, wanted).summaries
+    assert admin_plan.assumed_state(interrupted, wanted) == interrupted
 
 
 @pytest.mark.parametrize("earlier", ["shop", NO_PROFILE])

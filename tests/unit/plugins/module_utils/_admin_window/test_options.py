@@ -15,6 +15,7 @@ PARAMS: dict[str, Any] = {
     "minutes": 15,
     "force": False,
     "managed_only": False,
+    "assume_closed": False,
 }
 
 
@@ -29,7 +30,12 @@ PARAMS: dict[str, Any] = {
     ],
 )
 def test_the_desired_window_follows_the_options(params, desired):
-    assert desired_window({**PARAMS, **params}) == desired
+    assert desired_window({**PARAMS, **params}, check_mode=False) == desired
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_what_is_assumed_matters_in_check_mode_only(check_mode):
+    assert desired_window({**PARAMS, "assume_closed": True}, check_mode=check_mode).assume_closed == check_mode
 
 
 @pytest.mark.parametrize(
@@ -43,4 +49,4 @@ def test_the_desired_window_follows_the_options(params, desired):
 )
 def test_an_invalid_option_is_an_error(params, message):
     with pytest.raises(InvalidInput, match=message):
-        desired_window({**PARAMS, **params})
+        desired_window({**PARAMS, **params}, check_mode=False)

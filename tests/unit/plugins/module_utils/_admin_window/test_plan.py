@@ -419,6 +419,14 @@ STATES = st.sampled_from([OPEN, CLOSED, ABSENT])
 DESIRED = st.builds(DesiredWindow, st.sampled_from(["role", "user"]), st.just("P"), STATES, MINUTES)
 
 
+@pytest.mark.parametrize("policy", [None, CLOSED_POLICY, policy_open_for(15), policy_open_for(-5)])
+def test_a_window_can_be_assumed_to_be_closed(policy):
+    current = saved_a(policy, KEY_A)
+    assert window_plan.assumed_window(current, desired_window(OPEN, kind="user")) == current
+    assumed = window_plan.assumed_window(current, replace(desired_window(OPEN, kind="user"), assume_closed=True))
+    assert assumed == saved_a(CLOSED_POLICY, INACTIVE_A)
+
+
 @st.composite
 def windows(draw: st.DrawFn, kind: str) -> Window:
     names = draw(st.sampled_from([(), ("AKIAONEXXXXXXXXX",), ("AKIAONEXXXXXXXXX", "AKIATWOXXXXXXXXX")]))
