@@ -135,7 +135,7 @@ RETURN = r"""
 drift:
   description:
     - With O(ec2_access), the parts that need a change or a warning.
-    - V(profiles), an interrupted run left an instance with the admin profile or with a restore tag. V(window), the
+    - V(profiles), an instance has the admin profile, a restore tag or a restore record. V(window), the
       admin window of the role is not as it should be between runs. V(access), the roles, their instance profiles or
       the instance profile of an instance are not as desired.
   returned: success, with O(ec2_access) and O(instances)

@@ -166,21 +166,24 @@ class AdminInstanceResource(Resource[State]):
     ) -> dict[str, str]:
         """Read the restore records, unless they are known or of no use.
 
-        A tag is written after its record, which IAM need not show yet. So where an instance has lost its profile, a tag
-        without a record is no proof that there is none.
+        A tag is written after its record, which IAM need not show yet. So where an instance has lost its profile, or is
+        about to be reported as somebody else's admin instance, a missing record is read again for a while.
         """
         desired = self._desired
         if desired.known_earlier is not None:
             return dict.fromkeys(desired.instance_ids or (), desired.known_earlier)
         if not self._needs_records(instances, restore_tags, is_first):
             return {}
-        expected = [
-            name
-            for name in restore_tags
-            if is_first and desired.is_target(name) and name in instances
-            if admin_plan.lacks_profile(instances[name], desired)
-        ]
-        return self._records_with(expected)
+        expected = [name for name, each in instances.items() if self._expects_record(each, restore_tags)]
+        return self._records_with(expected if is_first else [])
+
+    def _expects_record(self, instance: Instance, restore_tags: Collection[str]) -> bool:
+        """Whether an instance looks as if a run had acquired it, so that it has a record. EXCLUSIVE reads no tags."""
+        desired = self._desired
+        is_tagged = desired.state == EXCLUSIVE or instance.id in restore_tags
+        if desired.is_target(instance.id):
+            return is_tagged and desired.state != EXCLUSIVE and admin_plan.lacks_profile(instance, desired)
+        return is_tagged and desired.state != RELEASED and admin_plan.has_admin_profile(instance, desired)
 
     def _needs_records(self, instances: Mapping[str, Instance], restore_tags: Collection[str], is_first: bool) -> bool:
         """Whether the records matter: to release, for each that is left; otherwise, for tags and admin instances."""

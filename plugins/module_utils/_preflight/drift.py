@@ -77,7 +77,8 @@ def find_drift(desired: DesiredAccess, aws_in: Mapping[str, Aws]) -> list[str]:
     """Find the parts that need a change, or a warning.
 
     ``WINDOW``: the admin window is not closed, or exists although it is not desired. ``PROFILES``: an instance has the
-    admin profile or a restore tag. ``ACCESS``: a role, or the instance profile of an instance, is not as desired.
+    admin profile, a restore tag or a restore record. ``ACCESS``: a role, or the instance profile of an instance, is not
+    as desired.
 
     ``ACCESS`` is not read but reported where another part is, since restoring that part can change it, and where there
     is no admin role.

@@ -355,6 +355,25 @@ def test_a_record_that_iam_shows_late_is_waited_for_where_it_matters(profile, re
     assert aws.calls.count("GetRole") == 1
 
 
+@pytest.mark.parametrize(("wanted", "tags"), [(ACQUIRED, {OTHER_INSTANCE: "shop"}), (EXCLUSIVE, {})])
+def test_the_admin_instance_of_a_run_is_not_reported_as_somebody_elses(wanted, tags):
+    """Whoever reads the message would take the profile off an instance that a run is using."""
+    aws = Region(tags)
+    aws.profiles, aws.records = {INSTANCE: "admin", OTHER_INSTANCE: "admin"}, [{}, {}, {OTHER_INSTANCE: "shop"}]
+    resource = AdminInstanceResource(aws, desired_admin(wanted))
+    with pytest.raises(ContentionError, match=r"i-2 has instance profile 'admin'\. Wait for that to end"):
+        resource.plan(resource.read())
+
+
+def test_an_admin_instance_without_a_tag_is_not_waited_for():
+    aws = Region({})
+    aws.profiles, aws.records = {OTHER_INSTANCE: "admin"}, [{}, {}]
+    resource = AdminInstanceResource(aws, desired_admin(ACQUIRED))
+    with pytest.raises(ContentionError, match="which no run of this collection has associated"):
+        resource.plan(resource.read())
+    assert aws.calls.count("GetRole") == 1
+
+
 def test_a_known_earlier_profile_is_not_read():
     aws = Region()
     aws.tags = OWN_TAG
