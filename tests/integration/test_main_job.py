@@ -156,6 +156,10 @@ def test_the_report_has_every_step_with_counts(job: Job) -> None:
     assert f"saveitto{job.controller.credentials}" in "".join("".join(job.done.report).split())
 
 
+def test_check_mode_shows_the_steps_diffs_and_warnings_of_the_run(job: Job) -> None:
+    assert job.predicted.changes == job.done.changes
+
+
 def test_the_report_fits_a_terminal_of_100_columns(job: Job) -> None:
     long = [line for play in (job.predicted, job.done, job.again) for line in report_lines(play) if len(line) > 100]
     # A path that is longer than a line stands on a line of its own, so that it can be copied.

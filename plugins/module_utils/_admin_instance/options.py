@@ -71,5 +71,12 @@ def desired_window(params: Mapping[str, Any], check_mode: bool) -> DesiredWindow
     if params["state"] == RELEASED:
         return DesiredWindow("role", role, CLOSED, force=params["skip_window_read"])
     check_minutes(params["window_minutes"])
-    assume_closed = check_mode and params["assume"] == ASSUME_RELEASED
-    return DesiredWindow("role", role, OPEN, params["window_minutes"], assume_closed=assume_closed)
+    return DesiredWindow(
+        "role",
+        role,
+        OPEN,
+        params["window_minutes"],
+        # Outside check mode the window is as IAM shows it.
+        assume_closed=check_mode and params["assume"] == ASSUME_RELEASED,
+        assume_created=check_mode and params["assume_created"],
+    )

@@ -78,6 +78,7 @@ class DesiredWindow:
     :param state: one of ``OPEN``, ``CLOSED``, ``ABSENT``.
     :param force: whether to write even if the current state looks as desired.
     :param assume_closed: whether an earlier task has planned to close the window.
+    :param assume_created: whether an earlier task has planned to create the principal, with a closed window.
     :param managed_only: whether to leave a principal that this collection did not create or adopt, unless it has a
         window; and to close no window where there is none and the admin policy is not attached.
     """
@@ -89,6 +90,7 @@ class DesiredWindow:
     force: bool = False
     managed_only: bool = False
     assume_closed: bool = False
+    assume_created: bool = False
 
     @property
     def description(self) -> str:
@@ -98,6 +100,8 @@ class DesiredWindow:
 
 def assumed_window(current: Window, desired: DesiredWindow) -> Window:
     """Return the window after what an earlier task has planned for it."""
+    if desired.assume_created and not current.exists:
+        return replace(current, exists=True, policy=closed_policy())
     return planned_window(current, replace(desired, state=CLOSED)) if desired.assume_closed else current
 
 

@@ -113,6 +113,11 @@ def test_the_window_of_a_released_instance_is_assumed_to_be_closed(assume, check
     assert desired_window({**PARAMS, "assume": assume}, check_mode).assume_closed == is_closed
 
 
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_a_role_is_assumed_to_be_created_in_check_mode_only(check_mode):
+    assert desired_window({**PARAMS, "assume_created": True}, check_mode).assume_created == check_mode
+
+
 @pytest.mark.parametrize(
     ("params", "message"),
     [({"admin_role": "a b"}, "'a b' is not a valid role name"), ({"window_minutes": 0}, "not 0")],

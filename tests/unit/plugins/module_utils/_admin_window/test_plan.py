@@ -427,6 +427,14 @@ def test_a_window_can_be_assumed_to_be_closed(policy):
     assert assumed == saved_a(CLOSED_POLICY, INACTIVE_A)
 
 
+@pytest.mark.parametrize("assume_created", [False, True])
+def test_the_window_of_a_principal_that_is_to_be_created_can_be_assumed_to_be_closed(assume_created):
+    wanted = replace(desired_window(OPEN), assume_created=assume_created)
+    missing, existing = window(exists=False), window(policy_open_for(15))
+    assert window_plan.assumed_window(missing, wanted) == (window(CLOSED_POLICY) if assume_created else missing)
+    assert window_plan.assumed_window(existing, wanted) == existing
+
+
 @st.composite
 def windows(draw: st.DrawFn, kind: str) -> Window:
     names = draw(st.sampled_from([(), ("AKIAONEXXXXXXXXX",), ("AKIAONEXXXXXXXXX", "AKIATWOXXXXXXXXX")]))
