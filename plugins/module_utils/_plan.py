@@ -137,7 +137,7 @@ class Outcome:
         return text
 
 
-def apply(plan: Plan[Any], execute: Callable[[Step], None], check_mode: bool, done: list[Step]) -> None:
+def apply(plan: Plan[Any], execute: Callable[[Step], None], check_mode: bool, done: list[Step] | None = None) -> None:
     """Apply a plan: the only place of the collection where check mode prevents a step from being taken.
 
     An item that fails does not stop the others.
@@ -151,7 +151,8 @@ def apply(plan: Plan[Any], execute: Callable[[Step], None], check_mode: bool, do
     outcomes = {item: Outcome(error=error) for item, error in plan.errors.items()}
     if not check_mode:
         outcomes.update(_apply_all({item: steps for item, steps in plan.steps.items() if steps}, execute))
-    done += [step for outcome in outcomes.values() for step in outcome.done]
+    if done is not None:
+        done += [step for outcome in outcomes.values() for step in outcome.done]
     failed = {item: outcome for item, outcome in outcomes.items() if outcome.error}
     if failed:
         errors = [outcome.error for outcome in failed.values() if outcome.error]
