@@ -16,6 +16,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     UNREADABLE_RESPONSE,
     AwsApiError,
     CwagentError,
+    error_code,
     explain,
     is_explicit_deny,
 )
@@ -49,6 +50,13 @@ T = TypeVar("T")
 # is not enough to wait for the end of that.
 MAX_ATTEMPTS = 10
 ACRONYMS = {"ssh": "SSH"}
+# The errors of a write that pass by themselves, by service: AWS does the changes of one thing one after the other.
+# https://docs.aws.amazon.com/IAM/latest/APIReference/API_PutRolePolicy.html
+# https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html
+PASSING_CODES = {
+    "iam": frozenset({"ConcurrentModification", "EntityTemporarilyUnmodifiable"}),
+    "ssm": frozenset({"TooManyUpdates"}),
+}
 # Of IAM and of EC2: the key that names the next page in an answer, and that asks for it in a request.
 PAGE_TOKENS = ("Marker", "NextToken")
 
@@ -150,8 +158,9 @@ class Aws:
         :raises CwagentError: as ``call``.
         """
         arguments = _to_wire(step.arguments)
+        retry_when = step.retry_when | PASSING_CODES.get(step.action.partition(":")[0], frozenset())
         try:
-            return self.retry(lambda: self.call(step.action, step.summary, max_attempts, **arguments), step.retry_when)
+            return self.retry(lambda: self.call(step.action, step.summary, max_attempts, **arguments), retry_when)
         except AwsApiError as error:
             if error.code in step.done_when:
                 return None
@@ -172,8 +181,8 @@ class Aws:
         return Deadline(self._retry_timeout)
 
     def _api_error(self, error: ClientError, description: str, action: str) -> AwsApiError:
-        code = error.response["Error"].get("Code", "Unknown")
         message = error.response["Error"].get("Message", "")
+        code = error_code(error.response["Error"].get("Code", "Unknown"), message)
         identity = self._identity() if code in DENIED_CODES and "User: " not in message else None
         text = explain(description, action, code, message, identity)
         return AwsApiError(text, code, action, is_explicit_deny(message))

@@ -6,13 +6,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, ConsistencyTimeout, CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
+    AwsApiError,
+    ConsistencyTimeout,
+    CwagentError,
+    StaleStateError,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import NOT_FOUND_CODES, apply, count_kinds
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, Step
 
@@ -91,34 +99,43 @@ def converge(resource: Resource[S], check_mode: bool, wait: float | None) -> dic
         own keys.
     :raises CwagentError: something could not be done.
     """
+    plan = first_plan = _first_plan(resource)
+    warnings = _all_warnings(resource, plan, check_mode)
+    done: list[Step] = []
+    deadline = Deadline(wait or 0)
+    try:
+        while True:
+            try:
+                apply(plan, resource.execute, check_mode, done)
+                break
+            except StaleStateError:
+                if not deadline.pause():
+                    raise
+                plan = resource.plan(resource.read_again())
+        final = plan.planned if not done or wait is None else _wait_until_consistent(resource, plan, Deadline(wait))
+    except CwagentError as error:
+        reported = {"done": _summaries(done), "steps": plan.summaries, "warnings": warnings, **error.details}
+        error.details.update({"changed": bool(done), "counts": count_kinds(done), **reported})
+        raise
+    steps = plan.all_steps if check_mode else done
+    return {
+        "changed": bool(steps),
+        "steps": _summaries(steps),
+        "counts": count_kinds(steps),
+        "diff": {"before": resource.to_diff(first_plan.current), "after": resource.to_diff(plan.planned)},
+        "warnings": warnings,
+        **resource.to_result(replace(plan, current=first_plan.current), final),
+    }
+
+
+def _first_plan(resource: Resource[S]) -> Plan[S]:
     current = resource.read()
     resource.check_preconditions(current)
-    plan = resource.plan(current)
-    result: dict[str, Any] = {
-        "changed": plan.has_changes,
-        "steps": plan.summaries,
-        "counts": plan.counts,
-        "diff": {"before": resource.to_diff(plan.current), "after": resource.to_diff(plan.planned)},
-        "warnings": _all_warnings(resource, plan, check_mode),
-    }
-    final, done = plan.planned, []
-    try:
-        apply(plan, resource.execute, check_mode)
-        if plan.has_changes and not check_mode and wait is not None:
-            done = plan.summaries
-            final = _wait_until_consistent(resource, plan, Deadline(wait))
-    except CwagentError as error:
-        counts = plan.counts if done else count_kinds([])
-        reported = {
-            "done": done,
-            "steps": plan.summaries,
-            "counts": counts,
-            "warnings": result["warnings"],
-            **error.details,
-        }
-        error.details.update({"changed": bool(reported["done"]), **reported})
-        raise
-    return {**result, **resource.to_result(plan, final)}
+    return resource.plan(current)
+
+
+def _summaries(steps: Iterable[Step]) -> list[str]:
+    return [step.summary for step in steps]
 
 
 def _all_warnings(resource: Resource[S], plan: Plan[S], check_mode: bool) -> list[str]:

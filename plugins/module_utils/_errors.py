@@ -48,6 +48,10 @@ class AwsApiError(CwagentError):
         self.explicit_deny = explicit_deny
 
 
+class StaleStateError(CwagentError):
+    """A step met another state than the one that was read. Reading and planning again can lead to the end."""
+
+
 class ConsistencyTimeout(CwagentError):
     """Everything was written, but AWS did not show it in time. Unlike after an ``AwsApiError``, no call failed."""
 
@@ -76,12 +80,16 @@ BAD_CREDENTIALS_CODES = frozenset(
         "AuthFailure",
         "UnrecognizedClientException",
         "SignatureDoesNotMatch",
-        "ExpiredToken",
-        "ExpiredTokenException",
-        "RequestExpired",
         "InvalidToken",
     }
 )
+CLOCK_CODES = frozenset({"RequestTimeTooSkewed", "RequestInTheFuture"})
+EXPIRED_CODES = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
+# EC2 answers so in a region that the account enabled, to a session from the global endpoint of STS; otherwise the
+# credentials are wrong.
+OPT_IN_CODE = "AuthFailure"
+# Stands in for NoSuchEntity where the policy is missing and not the role or user. It does not pass by itself.
+MISSING_POLICY = "NoSuchEntity: policy"
 # AWS words a denied call as "User: ARN is not authorized to perform: ACTION on resource: ARN ... because ..."; the part
 # after "because" tells a missing Allow from an explicit Deny.
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
@@ -95,6 +103,15 @@ _REASON = r"\bbecause (no [^.]*)"
 def is_explicit_deny(message: str) -> bool:
     """Whether the message of a denied call says that a policy denies it."""
     return "explicit deny" in message
+
+
+def error_code(code: str, message: str) -> str:
+    """Return the code of an answer; for a missing policy one of its own, since IAM has one code for all entities."""
+    return (
+        MISSING_POLICY
+        if code == "NoSuchEntity" and re.match(r"Policy \S+ (does not exist|was not found)", message)
+        else code
+    )
 
 
 def explain(description: str, action: str, code: str, message: str, identity: str | None = None) -> str:
@@ -111,11 +128,28 @@ def explain(description: str, action: str, code: str, message: str, identity: st
         return f"{failed}: access denied. {_explain_denial(action, message, identity)}"
     if code in THROTTLING_CODES:
         return f"{failed}: AWS throttled the call ({code}) and every retry of it. Run again later to finish."
-    if code in BAD_CREDENTIALS_CODES:
-        return f"{failed}: AWS did not accept the credentials in use ({code}: {message}). Check them and run again."
+    if code == MISSING_POLICY:
+        return f"{failed}: {message} Not every partition of AWS has every policy. Give the ARN of one that exists."
+    if code in CLOCK_CODES | EXPIRED_CODES | BAD_CREDENTIALS_CODES:
+        return f"{failed}: {_explain_credentials(action, code, message)}"
     if (action, code) in MISSING_ADMIN_PRINCIPAL:
         return f"{failed}: {message} ({code}). Run the playbook cwagent.iam.site first; it creates the admin principal."
     return f"{failed}: {message} ({code})."
+
+
+def _explain_credentials(action: str, code: str, message: str) -> str:
+    if code in CLOCK_CODES:
+        return f"the clock of this machine differs from the one of AWS ({message}). Set it, for instance with NTP."
+    if code in EXPIRED_CODES:
+        return f"the session of the credentials in use has expired ({code}). Sign in again, then run again."
+    refused = f"AWS did not accept the credentials in use ({code}: {message})."
+    if code == OPT_IN_CODE and action.startswith("ec2:"):
+        return (
+            f"{refused} If other regions accept them, enable this region for the account, or set "
+            "AWS_STS_REGIONAL_ENDPOINTS=regional: sessions from the global endpoint of STS are not valid in regions "
+            "that must be enabled."
+        )
+    return f"{refused} Check them and run again."
 
 
 def _explain_denial(action: str, message: str, identity: str | None) -> str:

@@ -24,6 +24,7 @@ ADDRESS = "http://169.254.169.254"
 ADDRESS_VARIABLE = "AWS_EC2_METADATA_SERVICE_ENDPOINT"
 TIMEOUT_SECONDS = 5
 NOT_FOUND = 404
+SUCCESS = "Success"
 TOKEN_SECONDS = 21600  # the maximum, so that the token does not expire during a wait
 
 
@@ -33,10 +34,12 @@ class Identity:
 
     :param profile: the instance profile that is associated with it.
     :param role: the role in that profile, once the instance gets its credentials.
+    :param problem: why it does not get them, as the service says.
     """
 
     profile: str | None = None
     role: str | None = None
+    problem: str = ""
 
 
 class MetadataService:
@@ -57,11 +60,13 @@ class MetadataService:
 
         :raises CwagentError: the service did not answer, or answered with an error.
         """
-        arn = self._document("iam/info").get("InstanceProfileArn")
+        info = self._document("iam/info")
+        arn = info.get("InstanceProfileArn")
         if arn is None:
-            return Identity()
+            return Identity(problem=_problem(info))
         role = self._role()
-        return Identity(name_of(arn), role if role and "AccessKeyId" in self._credentials(role) else None)
+        document = self._credentials(role) if role else {}
+        return Identity(name_of(arn), role if "AccessKeyId" in document else None, _problem(document))
 
     def credentials(self) -> dict[str, Any]:
         """Read the credentials of the instance, as arguments for a boto3 client.
@@ -71,7 +76,7 @@ class MetadataService:
         role = self._role()
         document = self._credentials(role) if role else {}
         if "AccessKeyId" not in document:
-            reason = document.get("Message") or document.get("Code") or "its metadata service shows no role"
+            reason = _problem(document) or "its metadata service shows no role"
             raise CwagentError(f"This instance has no credentials: {reason}.")
         return {
             "aws_access_key_id": document["AccessKeyId"],
@@ -112,6 +117,15 @@ class MetadataService:
             ) from error
 
 
+def _problem(document: dict[str, Any]) -> str:
+    """Return what a document of the service says of a failure; empty where there is none.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_iam-ec2.html
+    """
+    code, message = document.get("Code", SUCCESS), document.get("Message", "")
+    return "" if code == SUCCESS else f"{message.rstrip('.')} ({code})" if message else str(code)
+
+
 def wait_for_identity(service: MetadataService, profile: str | None, deadline: Deadline) -> Identity:
     """Wait until the instance has the identity of an instance profile, or none.
 
@@ -131,6 +145,12 @@ def wait_for_identity(service: MetadataService, profile: str | None, deadline: D
         if current.profile == profile and (profile is None or current.role):
             return current
         if not deadline.pause():
+            if current.profile == profile:
+                raise ConsistencyTimeout(
+                    f"Waited {deadline.seconds:.0f} seconds for the credentials of {describe_profile(profile)}: "
+                    f"{current.problem or 'the instance metadata service shows none'}. EC2 tries again at intervals: "
+                    "increase wait_timeout, or run again later."
+                )
             raise ConsistencyTimeout(
                 f"Waited {deadline.seconds:.0f} seconds for the instance metadata service to show "
                 f"{describe_profile(profile)}; it still shows {describe_profile(current.profile)}. EC2 can take "

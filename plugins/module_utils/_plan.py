@@ -10,7 +10,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
+    AwsApiError,
+    CwagentError,
+    StaleStateError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -49,6 +53,8 @@ class Step:
     :param summary: what it changes, in the imperative: ``create role 'X'``.
     :param done_when: error codes that mean that what the call does is already done.
     :param retry_when: error codes for which to retry, because changes in IAM take time to reach other services.
+    :param stale_when: error codes that mean that the state differs from the one that was read, because something else
+        changed it, or because an earlier try of the same call took effect although its answer was lost.
     :param context: what executing the step needs besides the call; only the resource that planned it reads it.
     """
 
@@ -58,6 +64,7 @@ class Step:
     summary: str
     done_when: frozenset[str] = field(default=frozenset())
     retry_when: frozenset[str] = field(default=frozenset())
+    stale_when: frozenset[str] = field(default=frozenset())
     context: Any = None
 
 
@@ -115,6 +122,12 @@ class Outcome:
     not_done: Sequence[Step] = ()
     error: CwagentError | None = None
 
+    @property
+    def is_stale(self) -> bool:
+        """Whether the step failed because the state is not the one that was read."""
+        is_answer = bool(self.not_done) and isinstance(self.error, AwsApiError)
+        return is_answer and self.error.code in self.not_done[0].stale_when
+
     def __str__(self) -> str:
         text = str(self.error)
         if self.done:
@@ -124,29 +137,32 @@ class Outcome:
         return text
 
 
-def apply(plan: Plan[Any], execute: Callable[[Step], None], check_mode: bool) -> None:
+def apply(plan: Plan[Any], execute: Callable[[Step], None], check_mode: bool, done: list[Step] | None = None) -> None:
     """Apply a plan: the only place of the collection where check mode prevents a step from being taken.
 
     An item that fails does not stop the others.
 
     :param execute: takes one step; raises ``CwagentError``; called from several threads.
     :param check_mode: whether to leave everything as it is.
-    :raises CwagentError: at least one item failed; it says for each what was done and what was not.
+    :param done: the steps that were taken are added to it, after a failure too.
+    :raises StaleStateError: the state of every item that failed is not the one that was read.
+    :raises CwagentError: another item failed; it says for each what was done and what was not.
     """
     outcomes = {item: Outcome(error=error) for item, error in plan.errors.items()}
     if not check_mode:
         outcomes.update(_apply_all({item: steps for item, steps in plan.steps.items() if steps}, execute))
+    if done is not None:
+        done += [step for outcome in outcomes.values() for step in outcome.done]
     failed = {item: outcome for item, outcome in outcomes.items() if outcome.error}
     if failed:
         errors = [outcome.error for outcome in failed.values() if outcome.error]
-        done = [step for outcome in outcomes.values() for step in outcome.done]
         details = {
             **{key: value for error in errors for key, value in error.details.items()},
             "failures": {item: str(outcome.error) for item, outcome in failed.items()},
-            "done": [step.summary for step in done],
-            "counts": count_kinds(done),
             "not_done": [step.summary for outcome in outcomes.values() for step in outcome.not_done],
         }
+        if all(outcome.is_stale for outcome in failed.values()):
+            raise StaleStateError(_failure_message(list(failed.values())), **details)
         raise CwagentError(_failure_message(list(failed.values())), **details)
 
 

@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 # Names with a path begin with a slash, and the policies that AWS manages do not cover them.
 # https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html
 _NAME = r"[A-Za-z0-9_.-]+"
-MAX_NAME = 1011
+# The longest name with the ARN that it is a part of, and the longest that AWS puts before a name.
+MAX_ARN, ARN_PREFIX = 1011, "arn:aws-us-gov:ssm:ap-southeast-1:123456789012:parameter/"
+MAX_NAME = MAX_ARN - len(ARN_PREFIX)
+# Parameter Store takes this for a reference to another parameter, and refuses the value. It can only be in a text:
+# in the syntax of JSON, a name or a closing brace follows an opening one.
+REFERENCE = "{{"
 # The size of a value in bytes, by tier.
 # https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-advanced-parameters.html
 LIMITS = {"Standard": 4096, "Advanced": 8192}
@@ -115,6 +120,11 @@ def check_config(config: Any, where: str) -> dict[str, Any]:
         json.dumps(config, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError) as error:
         raise InvalidInput(f"{where} has a number or a character that is not valid in JSON: {error}.") from error
+    if REFERENCE in json.dumps(config, ensure_ascii=False):
+        raise InvalidInput(
+            f"{where} has '{REFERENCE}' in a text, which Parameter Store refuses. If it is a template, render it "
+            "first; the agent's own placeholders, such as {instance_id}, have single braces."
+        )
     if not config:
         raise InvalidInput(f"{where} is empty: it needs at least one of the sections {', '.join(sorted(SECTIONS))}.")
     return config

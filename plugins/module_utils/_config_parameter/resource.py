@@ -91,6 +91,7 @@ class ParameterResource(Resource[State]):
             self._aws.execute(step)
         except AwsApiError as error:
             is_chosen_by_user = self._desired is None or self._desired.tier
-            if is_chosen_by_user or error.code != "ValidationException" or "advanced" not in str(error):
+            is_downgrade = error.code == "ValidationException" and "advanced" in str(error).replace(self._name, "")
+            if is_chosen_by_user or not is_downgrade:
                 raise
             self._aws.execute(replace(step, arguments={**step.arguments, "tier": "Advanced"}))

@@ -87,6 +87,26 @@ def test_other_errors_of_a_step_are_raised(codes, retry_timeout):
     assert error.value.code == codes[0]
 
 
+@pytest.mark.parametrize(
+    ("action", "code", "passes"),
+    [
+        ("iam:PutRolePolicy", "ConcurrentModification", True),
+        ("iam:DeleteLoginProfile", "EntityTemporarilyUnmodifiable", True),
+        ("ssm:PutParameter", "TooManyUpdates", True),
+        ("ssm:PutParameter", "ConcurrentModification", False),
+        ("ec2:CreateTags", "TooManyUpdates", False),
+    ],
+)
+def test_errors_that_pass_by_themselves_are_retried_whatever_the_step_says(action, code, passes):
+    aws = ScriptedAws(code, "ok", retry_timeout=0.01)
+    step = Step(Kind.UPDATE, action, {"role_name": "R"}, "do it")
+    if passes:
+        assert aws.execute(step) == {"RoleName": "R"}
+    else:
+        with pytest.raises(AwsApiError):
+            aws.execute(step)
+
+
 @pytest.mark.parametrize(("options", "max_attempts"), [({}, MAX_ATTEMPTS), ({"max_attempts": 1}, 1)])
 def test_a_step_can_limit_the_attempts_of_its_call(options, max_attempts):
     aws = ScriptedAws("ok")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -12,6 +13,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     ContentionError,
     CwagentError,
     InvalidInput,
+    StaleStateError,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Plan, Step
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
@@ -337,6 +339,71 @@ def test_after_a_failure_the_counts_are_those_of_the_steps_that_were_done(done):
         converge(number, False, None)
     assert failure.value.details["done"] == ["set 2"] * done
     assert failure.value.details["counts"] == {"create": 0, "update": done, "delete": 0}
+
+
+class ContendedResource(NumberResource):
+    """A number whose first writes meet another state than the one that was read.
+
+    :param others: what the number was changed to by others, before each of these writes.
+    """
+
+    def __init__(self, current: int, desired: int, others: list[int]) -> None:
+        super().__init__(current, desired)
+        self.others = others
+
+    def plan(self, current: int) -> Plan[int]:
+        plan = super().plan(current)
+        steps = [replace(step, summary=f"{step.summary} instead of {current}") for step in plan.all_steps]
+        return replace(plan, steps={"number": [replace(each, stale_when=frozenset({"Stale"})) for each in steps]})
+
+    def execute(self, step: Step) -> None:
+        if self.others:
+            self.shown = self.others.pop(0)
+            raise AwsApiError("It was changed.", "Stale")
+        super().execute(step)
+
+
+@pytest.mark.parametrize(
+    ("others", "steps"),
+    [
+        ([], ["set 2 instead of 1"]),
+        ([5], ["set 2 instead of 5"]),
+        ([5, 6], ["set 2 instead of 6"]),
+        # The call took effect although its answer was lost, or another run did the same.
+        ([2], []),
+    ],
+)
+def test_a_stale_state_is_read_and_planned_again(clock, others, steps):
+    number = ContendedResource(1, 2, list(others))
+    result = converge(number, False, 10)
+    assert result["steps"] == steps
+    assert result["changed"] is bool(steps)
+    assert result["counts"] == {"create": 0, "update": len(steps), "delete": 0}
+    assert result["diff"] == {"before": {"number": 1}, "after": {"number": 2}}
+    assert (result["old"], result["new"]) == (1, 2)
+    assert clock.slept == [2] * len(others)
+
+
+@pytest.mark.parametrize(("wait", "reads"), [(None, 1), (3, 3)])
+@pytest.mark.usefixtures("clock")
+def test_a_state_that_changes_all_the_time_is_an_error_in_the_end(wait, reads):
+    number = ContendedResource(1, 2, list(range(3, 99)))
+    with pytest.raises(StaleStateError, match=r"^It was changed\.$") as failure:
+        converge(number, False, wait)
+    assert number.reads == reads
+    assert failure.value.details["done"] == []
+    assert failure.value.details["changed"] is False
+
+
+@pytest.mark.usefixtures("clock")
+def test_what_was_done_before_a_state_was_stale_is_reported_with_the_rest():
+    number = ContendedResource(1, 2, [5])
+    [step] = NumberResource(1, 2).plan(1).all_steps
+    plans = [{"a": [step], "number": number.plan(1).all_steps}, {"number": number.plan(5).all_steps}, {}]
+    number.plan = lambda current: Plan(current, 2, plans.pop(0))
+    execute, executed = number.execute, []
+    number.execute = lambda each: execute(each) if each.stale_when else executed.append(each)
+    assert converge(number, False, 10)["steps"] == ["set 2", "set 2 instead of 5"]
 
 
 def test_an_error_can_say_that_nothing_was_begun():

@@ -5,11 +5,14 @@ import re
 import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
+    MISSING_POLICY,
     AwsApiError,
     ConsistencyTimeout,
     ContentionError,
     CwagentError,
     InvalidInput,
+    StaleStateError,
+    error_code,
     explain,
     is_explicit_deny,
 )
@@ -130,7 +133,7 @@ CASES = {
     "expired": (
         (*CREATE, "ExpiredToken"),
         EXPIRED,
-        f"AWS did not accept the credentials in use (ExpiredToken: {EXPIRED}). Check them and run again.",
+        "the session of the credentials in use has expired (ExpiredToken). Sign in again, then run again.",
     ),
     "any other code": ((*CREATE, "LimitExceeded"), "Cannot exceed quota.", "Cannot exceed quota. (LimitExceeded)."),
 }
@@ -164,13 +167,41 @@ def test_the_message_without_a_known_identity():
         ("AuthFailure", "did not accept the credentials"),
         ("UnrecognizedClientException", "did not accept the credentials"),
         ("SignatureDoesNotMatch", "did not accept the credentials"),
-        ("ExpiredTokenException", "did not accept the credentials"),
-        ("RequestExpired", "did not accept the credentials"),
+        ("ExpiredTokenException", "has expired"),
+        ("RequestExpired", "has expired"),
+        ("RequestTimeTooSkewed", "the clock of this machine"),
+        ("RequestInTheFuture", "the clock of this machine"),
         ("MalformedPolicyDocument", r"x \(MalformedPolicyDocument\)"),
     ],
 )
 def test_every_code_has_its_explanation(code, pattern):
     assert re.search(pattern, explain("do it", "iam:X", code, "x"))
+
+
+@pytest.mark.parametrize(("action", "names_regions"), [("ec2:DescribeInstances", True), ("iam:GetRole", False)])
+def test_ec2_refuses_the_sessions_of_other_regions_in_regions_that_must_be_enabled(action, names_regions):
+    text = explain("do it", action, "AuthFailure", "AWS was not able to validate the provided access credentials")
+    assert ("AWS_STS_REGIONAL_ENDPOINTS=regional" in text) == names_regions
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "expected"),
+    [
+        ("NoSuchEntity", "Policy arn:aws:iam::aws:policy/X does not exist or is not attachable.", MISSING_POLICY),
+        ("NoSuchEntity", "Policy arn:aws:iam::aws:policy/X was not found.", MISSING_POLICY),
+        ("NoSuchEntity", "The role with name Policy cannot be found.", "NoSuchEntity"),
+        ("NoSuchEntity", "The user policy with name Policy X does not exist.", "NoSuchEntity"),
+        ("Other", "Policy arn:aws:iam::aws:policy/X does not exist or is not attachable.", "Other"),
+    ],
+)
+def test_a_missing_policy_is_known_by_its_message(code, message, expected):
+    """A missing role or user can be one that was created a moment ago. A missing policy stays missing."""
+    assert error_code(code, message) == expected
+
+
+def test_a_missing_policy_has_a_message_of_its_own():
+    text = explain("attach it", "iam:AttachRolePolicy", MISSING_POLICY, "Policy P does not exist or is not attachable.")
+    assert "Not every partition of AWS has every policy" in text
 
 
 @pytest.mark.parametrize("action", ["iam:PutRolePolicy", "iam:PutUserPolicy", "iam:TagRole"])
@@ -182,7 +213,7 @@ def test_a_missing_admin_principal_is_created_by_the_site_playbook(action):
     )
 
 
-@pytest.mark.parametrize("kind", [InvalidInput, ContentionError, AwsApiError, ConsistencyTimeout])
+@pytest.mark.parametrize("kind", [InvalidInput, ContentionError, AwsApiError, ConsistencyTimeout, StaleStateError])
 def test_no_kind_of_error_is_caught_as_another(kind):
     assert kind.__bases__ == (CwagentError,)
 

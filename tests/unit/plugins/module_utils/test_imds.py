@@ -17,9 +17,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils._imds import (
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 NO_PROFILE, ADMIN, WITHOUT_CREDENTIALS = Identity(), Identity("admin", "R"), Identity("admin", None)
+REFUSED = Identity("admin", None, "EC2 cannot assume the role 'A' (AssumeRoleUnauthorizedAccess)")
 INFO = json.dumps({"InstanceProfileArn": "arn:aws:iam::123456789012:instance-profile/m/admin"})
 KEYS = json.dumps({"AccessKeyId": "ASIA", "SecretAccessKey": "secret", "Token": "token"})
 LIST = "iam/security-credentials/"
+REFUSAL = json.dumps({"Code": "AssumeRoleUnauthorizedAccess", "Message": "EC2 cannot assume the role 'A'."})
 PAGES = {"iam/info": INFO, LIST: "R\n", LIST + "R": KEYS}
 
 
@@ -64,6 +66,9 @@ def metadata(monkeypatch):
         ({"iam/info": INFO}, WITHOUT_CREDENTIALS),
         (PAGES, ADMIN),
         ({**PAGES, LIST: ""}, WITHOUT_CREDENTIALS),
+        ({**PAGES, LIST + "R": REFUSAL}, REFUSED),
+        ({"iam/info": json.dumps({"Code": "InstanceProfileNotFound"})}, Identity(problem="InstanceProfileNotFound")),
+        ({"iam/info": json.dumps({"Code": "Success"})}, NO_PROFILE),
     ],
 )
 def test_the_identity_has_a_role_only_with_credentials(metadata, pages, identity):
@@ -137,7 +142,8 @@ def test_waiting_ends_when_the_service_shows_the_profile(shown, profile, found):
     ("shown", "profile", "message"),
     [
         (NO_PROFILE, "admin", r"5 seconds .* show instance profile 'admin'; it still shows no instance profile"),
-        (WITHOUT_CREDENTIALS, "admin", "still shows instance profile 'admin'"),
+        (WITHOUT_CREDENTIALS, "admin", r"credentials of instance profile 'admin': the instance metadata service shows"),
+        (REFUSED, "admin", r"profile 'admin': EC2 cannot assume the role 'A' \(AssumeRoleUnauthorizedAccess\)\. EC2"),
         (Identity("other", "S"), "admin", "still shows instance profile 'other'"),
         (ADMIN, None, "show no instance profile; it still shows instance profile 'admin'"),
     ],

@@ -1,10 +1,16 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
 
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import ContentionError, CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
+    AwsApiError,
+    ContentionError,
+    CwagentError,
+    StaleStateError,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import (
     MAX_REPORTED_FAILURES,
     WORKERS,
@@ -24,10 +30,6 @@ def plan_of(steps_by_item: dict[str, list[Step]], errors: dict[str, CwagentError
     return Plan("current", "planned", steps_by_item, errors or {})
 
 
-def updates(number: int) -> dict[str, int]:
-    return {"create": 0, "update": number, "delete": 0}
-
-
 class Executor:
     """Records the steps it takes, and fails at some of them."""
 
@@ -42,49 +44,40 @@ class Executor:
 
 def test_all_steps_are_taken_in_order():
     executor = Executor()
-    apply(plan_of({"a": steps("a1", "a2", "a3")}), executor, check_mode=False)
+    apply(plan_of({"a": steps("a1", "a2", "a3")}), executor, check_mode=False, done=[])
     assert executor.taken == ["a1", "a2", "a3"]
 
 
 def test_the_steps_of_every_item_are_taken_in_order():
     executor = Executor()
     summaries = {item: [f"{item}{number}" for number in range(9)] for item in "abcdef"}
-    apply(plan_of({item: steps(*summaries[item]) for item in summaries}), executor, check_mode=False)
+    apply(plan_of({item: steps(*summaries[item]) for item in summaries}), executor, check_mode=False, done=[])
     assert {item: [taken for taken in executor.taken if taken[0] == item] for item in summaries} == summaries
 
 
 def test_check_mode_takes_no_step():
     executor = Executor()
-    apply(plan_of({"a": steps("a1"), "b": steps("b1")}), executor, check_mode=True)
+    apply(plan_of({"a": steps("a1"), "b": steps("b1")}), executor, check_mode=True, done=[])
     assert executor.taken == []
 
 
 @pytest.mark.parametrize("check_mode", [False, True])
 def test_an_item_with_an_error_fails_in_check_mode_too(check_mode):
-    executor = Executor()
+    executor, done = Executor(), []
     plan = plan_of({"a": steps("a1")}, {"b": CwagentError("No b.")})
     with pytest.raises(CwagentError, match=r"^No b\.$") as failure:
-        apply(plan, executor, check_mode)
-    done = [] if check_mode else ["a1"]
-    assert executor.taken == done
-    assert failure.value.details == {
-        "failures": {"b": "No b."},
-        "done": done,
-        "not_done": [],
-        "counts": updates(len(done)),
-    }
+        apply(plan, executor, check_mode, done)
+    assert executor.taken == [step.summary for step in done] == ([] if check_mode else ["a1"])
+    assert failure.value.details == {"failures": {"b": "No b."}, "not_done": []}
 
 
 def test_a_failure_says_what_was_done_and_what_was_not():
+    planned, done = steps("a1", "a2", "a3", "a4", "a5"), []
     with pytest.raises(CwagentError) as failure:
-        apply(plan_of({"a": steps("a1", "a2", "a3", "a4", "a5")}), Executor("a3"), check_mode=False)
+        apply(plan_of({"a": planned}), Executor("a3"), check_mode=False, done=done)
     assert str(failure.value) == "Could not a3. Done before that: a1, a2. Not done: a4, a5."
-    assert failure.value.details == {
-        "failures": {"a": "Could not a3."},
-        "done": ["a1", "a2"],
-        "not_done": ["a3", "a4", "a5"],
-        "counts": updates(2),
-    }
+    assert failure.value.details == {"failures": {"a": "Could not a3."}, "not_done": ["a3", "a4", "a5"]}
+    assert done == planned[:2]
 
 
 def test_a_failure_has_the_details_of_the_error():
@@ -92,20 +85,43 @@ def test_a_failure_has_the_details_of_the_error():
         raise ContentionError("No.", steps=[])
 
     with pytest.raises(CwagentError) as failure:
-        apply(plan_of({"a": steps("a1")}), fail, check_mode=False)
-    assert failure.value.details == {
-        "steps": [],
-        "failures": {"a": "No."},
-        "done": [],
-        "not_done": ["a1"],
-        "counts": updates(0),
-    }
+        apply(plan_of({"a": steps("a1")}), fail, check_mode=False, done=[])
+    assert failure.value.details == {"steps": [], "failures": {"a": "No."}, "not_done": ["a1"]}
+
+
+STALE = Step(Kind.CREATE, "iam:CreateRole", {}, "stale", stale_when=frozenset({"EntityAlreadyExists"}))
+
+
+@pytest.mark.parametrize(
+    ("errors", "is_stale"),
+    [
+        ({"a": AwsApiError("There.", "EntityAlreadyExists")}, True),
+        ({"a": AwsApiError("There.", "EntityAlreadyExists"), "b": AwsApiError("There.", "EntityAlreadyExists")}, True),
+        ({"a": AwsApiError("No.", "AccessDenied")}, False),
+        ({"a": CwagentError("No.")}, False),
+        ({"a": AwsApiError("There.", "EntityAlreadyExists"), "b": AwsApiError("No.", "AccessDenied")}, False),
+    ],
+)
+def test_an_error_of_a_stale_state_leads_to_another_plan_unless_something_else_failed_too(errors, is_stale):
+    def fail(step: Step) -> None:
+        raise errors[step.arguments["item"]]
+
+    items = {item: [replace(STALE, arguments={"item": item})] for item in errors}
+    with pytest.raises(CwagentError) as failure:
+        apply(plan_of(items), fail, check_mode=False, done=[])
+    assert isinstance(failure.value, StaleStateError) == is_stale
+
+
+def test_the_error_of_a_plan_is_not_that_of_a_stale_state():
+    with pytest.raises(CwagentError) as failure:
+        apply(plan_of({}, {"a": AwsApiError("There.", "EntityAlreadyExists")}), Executor(), check_mode=False, done=[])
+    assert not isinstance(failure.value, StaleStateError)
 
 
 def test_the_message_has_the_failures_of_a_few_items_and_the_details_have_all():
     items = [f"u{number}" for number in range(MAX_REPORTED_FAILURES + 2)]
     with pytest.raises(CwagentError) as failure:
-        apply(plan_of({item: steps(item) for item in items}), Executor(*items), check_mode=False)
+        apply(plan_of({item: steps(item) for item in items}), Executor(*items), check_mode=False, done=[])
     assert str(failure.value).count("Could not") == MAX_REPORTED_FAILURES
     assert str(failure.value).endswith("Could not u4. 2 more failed; the result has all of them in failures.")
     assert list(failure.value.details["failures"]) == items
@@ -120,18 +136,19 @@ def test_the_message_has_the_failures_of_a_few_items_and_the_details_have_all():
 )
 def test_the_message_omits_an_empty_list_of_steps(failing, message):
     with pytest.raises(CwagentError) as failure:
-        apply(plan_of({"a": steps("a1", "a2")}), Executor(failing), check_mode=False)
+        apply(plan_of({"a": steps("a1", "a2")}), Executor(failing), check_mode=False, done=[])
     assert str(failure.value) == message
 
 
 def test_an_item_that_fails_does_not_stop_the_others():
     executor = Executor("b1", "d2")
     plan = plan_of({item: steps(f"{item}1", f"{item}2") for item in "abcd"})
+    done: list[Step] = []
     with pytest.raises(CwagentError, match=r"Could not b1\..* Could not d2\.") as failure:
-        apply(plan, executor, check_mode=False)
+        apply(plan, executor, check_mode=False, done=done)
     assert sorted(executor.taken) == ["a1", "a2", "c1", "c2", "d1"]
     assert list(failure.value.details["failures"]) == ["b", "d"]
-    assert failure.value.details["done"] == ["a1", "a2", "c1", "c2", "d1"]
+    assert [step.summary for step in done] == ["a1", "a2", "c1", "c2", "d1"]
     assert failure.value.details["not_done"] == ["b1", "b2", "d2"]
 
 

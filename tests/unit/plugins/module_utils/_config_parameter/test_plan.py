@@ -192,6 +192,26 @@ def test_a_mapping_that_cannot_be_stored_is_an_error(value):
         config_plan.select_tier(None, declare(config_plan.check_config({"agent": {"a": [value]}}, "config")))
 
 
+@pytest.mark.parametrize(
+    ("config", "is_valid"),
+    [
+        ({"agent": {"a": "{{ssm:b}}"}}, False),
+        ({"agent": {"{{a}}": 1}}, False),
+        ({"logs": {"a": ["b", {"c": "d {{"}]}}, False),
+        ({"agent": {"a": "{instance_id}"}}, True),
+        ({"agent": {"a": "}}", "b": {"c": {}}}}, True),
+        ({"agent": {"a": "{ {"}}, True),
+    ],
+)
+def test_what_parameter_store_takes_for_a_reference_is_refused(config, is_valid):
+    """AWS says so when it is written only, which is when the admin window is open. The emulators store it."""
+    if is_valid:
+        assert "{{" not in declare(config_plan.check_config(config, "config")).value
+        return
+    with pytest.raises(InvalidInput, match=r"^config has '\{\{' in a text, which Parameter Store refuses"):
+        config_plan.check_config(config, "config")
+
+
 @pytest.mark.parametrize("section", sorted(SECTIONS))
 def test_every_section_is_parsed(section):
     assert config_plan.parse(f' {{ "{section}" : {{ "a": [1.5, null, true, "ü"] }} }}\n', "x") == {
@@ -209,8 +229,8 @@ def test_two_sections_can_have_the_same_key():
         ("AmazonCloudWatch-linux", True),
         ("AmazonCloudWatch-web.eu_1-A", True),
         ("AmazonCloudWatch-" + "x" * 900, True),
-        ("AmazonCloudWatch-" + "x" * 994, True),
-        ("AmazonCloudWatch-" + "x" * 995, False),
+        ("AmazonCloudWatch-".ljust(config_plan.MAX_NAME, "x"), True),
+        ("AmazonCloudWatch-".ljust(config_plan.MAX_NAME + 1, "x"), False),
         ("amazoncloudwatch-linux", False),
         ("AmazonCloudWatch_linux", False),
         ("/AmazonCloudWatch-linux", False),
@@ -228,7 +248,7 @@ def test_a_parameter_name_must_be_allowed_by_policy_and_aws(name, is_valid):
         config_plan.check_parameter_name(name)
         return
     with pytest.raises(
-        InvalidInput, match=r"does not begin with AmazonCloudWatch-|AWS allows up to 1011 characters, letters, digits"
+        InvalidInput, match=r"does not begin with AmazonCloudWatch-|AWS allows up to 954 characters, letters, digits"
     ):
         config_plan.check_parameter_name(name)
 
