@@ -19,7 +19,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._plan import NOT_FOUND
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
 
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, Step
@@ -108,10 +108,11 @@ def converge(resource: Resource[S], check_mode: bool, wait: float | None) -> dic
             try:
                 apply(plan, resource.execute, check_mode, done)
                 break
-            except StaleStateError:
+            except StaleStateError as error:
                 if not deadline.pause():
                     raise
-                plan = resource.plan(resource.read_again())
+                # What was done for the other items need not be visible yet, and must not be done again.
+                plan = _for_items(resource.plan(resource.read_again()), error.details["failures"])
         final = plan.planned if not done or wait is None else _wait_until_consistent(resource, plan, Deadline(wait))
     except CwagentError as error:
         reported = {"done": _summaries(done), "steps": plan.summaries, "warnings": warnings, **error.details}
@@ -132,6 +133,11 @@ def _first_plan(resource: Resource[S]) -> Plan[S]:
     current = resource.read()
     resource.check_preconditions(current)
     return resource.plan(current)
+
+
+def _for_items(plan: Plan[S], items: Container[str]) -> Plan[S]:
+    steps = {item: each for item, each in plan.steps.items() if item in items}
+    return replace(plan, steps=steps, errors={item: each for item, each in plan.errors.items() if item in items})
 
 
 def _summaries(steps: Iterable[Step]) -> list[str]:

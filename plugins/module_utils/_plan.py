@@ -26,6 +26,9 @@ R = TypeVar("R")
 NOT_FOUND_CODES = frozenset({"NoSuchEntity"})
 # IAM returns these for an entity that was created a moment ago.
 NEW_ENTITY_RETRY_CODES = frozenset({"NoSuchEntity", "ConcurrentModification"})
+# IAM returns this where an earlier try of the same call took effect although its answer was lost, or another run was
+# faster.
+EXISTS_CODES = frozenset({"EntityAlreadyExists"})
 # IAM returns this for an entity whose last attachment was removed a moment ago.
 DELETE_RETRY_CODES = frozenset({"DeleteConflict"})
 # Even at half a second a call this makes 40 calls a second, and IAM allows an account about 20 writes; more threads

@@ -23,7 +23,10 @@ STOPPED = frozenset({"stopping", "stopped"})
 # EC2 does not know a new instance profile for some seconds, and calls its name invalid until then. An association that
 # was just replaced or has just ended prevents a new one for a moment.
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_general.html#troubleshoot_general_eventual-consistency
-ASSOCIATION_RETRY_CODES = frozenset({"InvalidParameterValue", "IncorrectState", "IncorrectInstanceState"})
+ASSOCIATION_RETRY_CODES = frozenset({"InvalidParameterValue", "IncorrectInstanceState"})
+# The associations are not those that were read: an earlier try of the call took effect although its answer was lost, or
+# something else changed them. Each replacement gives the association another id.
+ASSOCIATION_STALE_CODES = frozenset({"IncorrectState", "InvalidAssociationID.NotFound"})
 
 FAIL, KEEP, REPLACE = "fail", "keep", "replace"
 
@@ -199,6 +202,7 @@ def associate(instance: Instance, profile: str) -> list[Step]:
                 {**arguments, "association_id": old.id},
                 f"{summary} in place of '{old.profile}'",
                 retry_when=ASSOCIATION_RETRY_CODES,
+                stale_when=ASSOCIATION_STALE_CODES,
             )
         ]
     return [
@@ -209,6 +213,7 @@ def associate(instance: Instance, profile: str) -> list[Step]:
             {**arguments, "instance_id": instance.id},
             summary,
             retry_when=ASSOCIATION_RETRY_CODES,
+            stale_when=ASSOCIATION_STALE_CODES,
         ),
     ]
 
@@ -225,6 +230,8 @@ def _disassociate(instance: Instance, association: Association) -> Step:
         {"association_id": association.id},
         f"disassociate instance profile '{association.profile}' from instance {instance.id}",
         done_when=frozenset({"InvalidAssociationID.NotFound"}),
+        retry_when=frozenset({"IncorrectInstanceState"}),
+        stale_when=ASSOCIATION_STALE_CODES,
     )
 
 

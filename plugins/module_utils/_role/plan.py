@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import CREATED, MARK_TAG, is_created
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import (
+    EXISTS_CODES,
     NEW_ENTITY_RETRY_CODES,
     NOT_FOUND_CODES,
     Kind,
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DEFAULT_SESSION_DURATION = 3600
+# A profile has one role at most, so IAM says that the quota is reached.
+PROFILE_HAS_ROLE_CODES = frozenset({"LimitExceeded"})
 # https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateRole.html
 SESSION_DURATIONS = range(3600, 43201)
 MAX_DESCRIPTION = 1000
@@ -258,7 +261,7 @@ def _create_role(role: Role) -> Step:
         "tags": role.principal.tags,
     }
     arguments.update({key: value for key, value in optional.items() if value})
-    return Step(Kind.CREATE, "iam:CreateRole", arguments, f"create role '{role.name}'")
+    return Step(Kind.CREATE, "iam:CreateRole", arguments, f"create role '{role.name}'", stale_when=EXISTS_CODES)
 
 
 def _setting_steps(current: Role, planned: Role) -> list[Step]:
@@ -292,13 +295,21 @@ def _profile_steps(current: InstanceProfile | None, planned: InstanceProfile) ->
         steps.append(_remove_from_profile(planned.name, current_role))
     arguments = {"instance_profile_name": planned.name, "role_name": planned.role}
     summary = f"add role '{planned.role}' to instance profile '{planned.name}'"
-    action = "iam:AddRoleToInstanceProfile"
-    return [*steps, Step(Kind.UPDATE, action, arguments, summary, retry_when=NEW_ENTITY_RETRY_CODES)]
+    add = Step(
+        Kind.UPDATE,
+        "iam:AddRoleToInstanceProfile",
+        arguments,
+        summary,
+        retry_when=NEW_ENTITY_RETRY_CODES,
+        stale_when=PROFILE_HAS_ROLE_CODES,
+    )
+    return [*steps, add]
 
 
 def _create_profile(profile: InstanceProfile) -> Step:
     arguments = {"instance_profile_name": profile.name, "path": profile.path, "tags": profile.tags}
-    return Step(Kind.CREATE, "iam:CreateInstanceProfile", arguments, f"create instance profile '{profile.name}'")
+    summary = f"create instance profile '{profile.name}'"
+    return Step(Kind.CREATE, "iam:CreateInstanceProfile", arguments, summary, stale_when=EXISTS_CODES)
 
 
 def _remove_from_profile(profile: str, role: str) -> Step:

@@ -18,6 +18,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import SAVED_KEY_TAG, WINDOW_POLICY
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import (
+    EXISTS_CODES,
     NEW_ENTITY_RETRY_CODES,
     NOT_FOUND_CODES,
     Kind,
@@ -217,7 +218,7 @@ def _create(user: User) -> Step:
     arguments: dict[str, Any] = {"user_name": user.name, "path": user.principal.path}
     optional = {"permissions_boundary": user.principal.boundary, "tags": user.principal.tags}
     arguments.update({key: value for key, value in optional.items() if value})
-    return Step(Kind.CREATE, "iam:CreateUser", arguments, f"create user '{user.name}'")
+    return Step(Kind.CREATE, "iam:CreateUser", arguments, f"create user '{user.name}'", stale_when=EXISTS_CODES)
 
 
 def _remove_from_group(user: str, group: str) -> Step:
