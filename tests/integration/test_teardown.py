@@ -20,6 +20,7 @@ from harness import (
     associate,
     create_role,
     disassociate,
+    leave_restore_tag,
     run_module,
 )
 
@@ -94,14 +95,22 @@ def test_teardown_must_be_confirmed(provisioned: Provisioned, answer: dict[str, 
 
 @pytest.mark.parametrize("profile", [SERVER_ROLE, ADMIN_ROLE])
 def test_a_profile_on_an_instance_outside_the_inventory_is_an_error(provisioned: Provisioned, profile: str) -> None:
-    """An instance that an interrupted run left with the admin profile gets the server profile first."""
+    """A person has associated it, so it is left."""
     associate(provisioned.controller.aws, provisioned.outside, profile)
     play = provisioned.teardown(**CONFIRMED).assert_failed()
     where = f"Instance {provisioned.outside} in {provisioned.controller.aws.region} is not in the inventory"
-    assert f"{where} and has instance profile '{SERVER_ROLE}'" in play.message
-    assert play.associated == ([SERVER_ROLE] if profile == ADMIN_ROLE else [])
+    assert f"{where} and has instance profile '{profile}'" in play.message
+    assert play.writes == []
+    disassociate(provisioned.controller.aws, provisioned.outside)
+
+
+def test_an_instance_that_an_interrupted_run_left_is_restored_first(provisioned: Provisioned) -> None:
+    leave_restore_tag(provisioned.controller.aws, provisioned.outside, SERVER_ROLE)
+    associate(provisioned.controller.aws, provisioned.outside, ADMIN_ROLE)
+    play = provisioned.teardown(**CONFIRMED).assert_failed()
+    assert f"and has instance profile '{SERVER_ROLE}'" in play.message
     replacement = ["DisassociateIamInstanceProfile", "AssociateIamInstanceProfile"]  # the instance is stopped
-    assert play.writes == (replacement if profile == ADMIN_ROLE else [])
+    assert play.writes == [*replacement, "DeleteTags", "UntagRole"]
     disassociate(provisioned.controller.aws, provisioned.outside)
 
 
