@@ -67,7 +67,7 @@ def desired_window(state: str, kind: str = "role", force: bool = False) -> Desir
     return DesiredWindow(kind, "P", state, force=force)
 
 
-def resource_of(desired: DesiredWindow, current: Window = CLOSED_WINDOW, **more: bool) -> WindowResource:
+def resource_of(desired: DesiredWindow, current: Window = CLOSED_WINDOW, **more: Any) -> WindowResource:
     gateway: Any = Iam(IamWindow(desired.kind, "P", current))
     return WindowResource(gateway, desired, **more)
 

@@ -26,6 +26,7 @@ def plan(current, desired):
 
 
 def key(**changes):
+    assert DONE.credentials
     return replace(DONE, credentials=replace(DONE.credentials, **changes))
 
 

@@ -74,8 +74,8 @@ def test_other_sections_stay_whatever_the_text_is(lines, newline, ends):
     if edited is None:
         return
     assert read_section(edited, "P") == VALUES
-    before, after = parse_sections(text), parse_sections(edited)
-    assert {**before, "P": None} == {**after, "P": None}
+    before, after = parse_sections(text) or {}, parse_sections(edited) or {}
+    assert {**before, "P": {}} == {**after, "P": {}}
     assert replace_section(edited, "P", VALUES) == edited
     parser = configparser.RawConfigParser()
     parser.read_string(edited)

@@ -83,12 +83,14 @@ def state(
 
 def role_of_others(current: State, mark: dict[str, str] | None = None) -> State:
     """The same state with a role that somebody else created. :param mark: the tags in place of the mark."""
+    assert current.role
     principal = replace(current.role.principal, tags={"a": "1", **(mark or {})})
     return replace(current, role=replace(current.role, principal=principal))
 
 
 def profile_of_others(current: State) -> State:
     """The same state with an instance profile that somebody else created."""
+    assert current.profile
     return replace(current, profile=replace(current.profile, tags={"a": "1"}))
 
 

@@ -400,7 +400,7 @@ ABSENT = {
         [NOT_CREATED, "access key B"],
     ),
     "a user of others, exclusive": (
-        user_of_others(replace(existing_user("B"), user=replace(user_in_groups("ops").user, keys=()))),
+        user_of_others(replace(existing_user("B"), user=user_in_groups("ops").user)),
         declare(exclusive=True),
         [DETACH_SERVER],
         [NOT_CREATED],
