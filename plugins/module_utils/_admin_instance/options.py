@@ -72,4 +72,11 @@ def desired_window(params: Mapping[str, Any], check_mode: bool) -> DesiredWindow
         return DesiredWindow("role", role, CLOSED, force=params["skip_window_read"])
     check_minutes(params["window_minutes"])
     assume_closed = check_mode and params["assume"] == ASSUME_RELEASED
-    return DesiredWindow("role", role, OPEN, params["window_minutes"], assume_closed=assume_closed)
+    return DesiredWindow(
+        "role",
+        role,
+        OPEN,
+        params["window_minutes"],
+        managed_only=params["managed_only"],
+        assume_closed=assume_closed,
+    )
