@@ -110,7 +110,7 @@ def test_a_new_role_gets_a_description_of_its_purpose(aws: Emulator, access: str
 def test_an_admin_window_of_a_hand_made_principal_is_refused(aws: Emulator, check: bool) -> None:
     create_role(aws, ADMIN_ROLE, ADMIN_POLICY)
     create_user(aws, ADMIN_USER, policy=ADMIN_POLICY)
-    admin = {"access": "admin", "admin_window": True, "tags": {"a": "1"}}
+    admin: dict[str, Any] = {"access": "admin", "admin_window": True, "tags": {"a": "1"}}
     with assert_no_writes(aws):
         role = run_module(aws, "cwagent_iam_role", check=check, name=ADMIN_ROLE, **admin)
         user = run_module(aws, "cwagent_iam_user", check=check, name=[ADMIN_USER], **admin)
@@ -122,7 +122,7 @@ def test_an_adopted_role_is_managed_and_never_deleted(aws: Emulator) -> None:
     create_role(aws, ADMIN_ROLE, services=["lambda.amazonaws.com"])
     tag_role(aws, ADMIN_ROLE)
     before = snapshot(aws)["roles"][ADMIN_ROLE]
-    admin = {"name": ADMIN_ROLE, "access": "admin", "admin_window": True}
+    admin: dict[str, Any] = {"name": ADMIN_ROLE, "access": "admin", "admin_window": True}
     adopted = run_module(aws, "cwagent_iam_role", **admin, adopt=True)
     assert adopted["role"]["tags"] == {"team": "shop", MARK_TAG: "adopted"}
     assert adopted["role"]["description"] == "made by hand"
@@ -265,7 +265,7 @@ class Site:
 
     def play(self, groups: dict[str, Any], playbook: str, *arguments: str, **more: Any) -> Play:
         inventory = self.controller.inventory(groups)
-        files = {"cwagent_credentials_dir": str(self.controller.credentials)}
+        files: dict[str, Any] = {"cwagent_credentials_dir": str(self.controller.credentials)}
         return self.controller.play(inventory, playbook, *arguments, **files, **more)
 
 

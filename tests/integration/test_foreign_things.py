@@ -230,7 +230,7 @@ class Account:
         return f"{' and '.join(chosen)}{killed} -> {codes}"
 
     def _start(self, playbook: str, config: Path) -> subprocess.Popen[bytes]:
-        arguments = ["-i", self.inventory, "-e", json.dumps(self.variables(config))]
+        arguments: list[str | Path] = ["-i", self.inventory, "-e", json.dumps(self.variables(config))]
         settings = {"HOME": str(self.controller.home), "ANSIBLE_LOCAL_TEMP": str(self.controller.home / ".ansible/tmp")}
         return subprocess.Popen(
             ["ansible-playbook", CHECKOUT / "playbooks" / f"{playbook}.yml", *arguments],
