@@ -297,6 +297,33 @@ def test_an_admin_user_of_others_is_left_by_every_playbook(site: Site) -> None:
     assert key_status(site.aws, ADMIN_USER) == {key["AWS_ACCESS_KEY_ID"]: "Active"}
 
 
+def test_no_window_is_opened_for_an_admin_principal_of_others(site: Site) -> None:
+    """Also by the playbooks and the role that do not manage the principals first."""
+    aws, controller = site.aws, site.controller
+    [instance] = aws.instances(1)
+    create_role(aws, ADMIN_ROLE, ADMIN_POLICY)
+    create_user(aws, ADMIN_USER, policy=ADMIN_POLICY)
+    config = controller.file("agent.json", {"agent": {"metrics_collection_interval": 60}})
+    saved = controller.file("saved", "[AmazonCloudWatchAgent]\naws_access_key_id = a\naws_secret_access_key = b\n")
+    settings = {"cwagent_config_file": str(config), "cwagent_region": aws.region}
+    onprem = {"cwagent_store_config_from": "onprem", "store_config_credentials_file": str(saved)}
+    ec2 = {"ec2_admin": {"admin1": controller.instance_host(instance)}}
+    before = snapshot(aws)
+    runs: tuple[tuple[dict[str, Any], str, dict[str, str], str], ...] = (
+        (ec2, "store_config", {}, f"role '{ADMIN_ROLE}'"),
+        (ec2, "open_window", {}, f"role '{ADMIN_ROLE}'"),
+        (ONPREM, "store_config", onprem, f"user '{ADMIN_USER}'"),
+    )
+    for groups, playbook, more, principal in runs:
+        with assert_no_writes(aws):
+            for check in ([], ["--check"]):
+                refused = site.play(groups, playbook, *check, **settings, **more).assert_failed()
+                assert f"{principal} {REFUSED}" in refused.message
+    assert snapshot(aws) == before
+    named = run_module(aws, "cwagent_admin_window", role=ADMIN_ROLE, state="open")
+    assert not named["failed"]
+
+
 def test_an_adopted_admin_user_keeps_its_key_and_outlives_teardown(site: Site) -> None:
     key = create_user(site.aws, ADMIN_USER)["AWS_ACCESS_KEY_ID"]
     before = snapshot(site.aws)

@@ -28,6 +28,7 @@ from hypothesis import strategies as st
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import (
     MARK_TAG,
+    NOT_CREATED,
     SAVED_KEY_TAG,
     WINDOW_POLICY,
     is_created,
@@ -38,7 +39,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._plan import (
     NOT_FOUND_CODES,
     Kind,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import NOT_CREATED, PrincipalState
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import PrincipalState
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import agent_policies
 from ansible_collections.cwagent.iam.plugins.module_utils._role import plan as role_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import DesiredRole, InstanceProfile, Role, State
