@@ -37,6 +37,8 @@ from harness import (
 SEEDS = range(int(os.environ.get("CWAGENT_SEEDS", "1")))
 PLAYBOOKS = ("site", "site", "store_config", "restore", "rotate_keys", "open_window", "teardown")
 STEPS = 5
+# How a run may end: done, a host failed, a host was unreachable, killed. A run that did not begin ends with 1 or 5.
+ENDS = {0, 2, 4, -9}
 DAY = 24 * 3600
 SHORT_TIMEOUTS = {
     "store_config_identity_timeout": 8,
@@ -227,6 +229,7 @@ class Account:
             killed = f" ({kind} write {nth})"
         codes = [each.wait(timeout=PLAY_SECONDS) for each in started]
         self.aws.disarm()
+        assert set(codes) <= ENDS, f"{chosen} did not begin"
         return f"{' and '.join(chosen)}{killed} -> {codes}"
 
     def _start(self, playbook: str, config: Path) -> subprocess.Popen[bytes]:
