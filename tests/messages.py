@@ -65,8 +65,9 @@ class Message:
 
 
 def error_classes() -> list[type[_errors.CwagentError]]:
-    """Return the exceptions of the collection, the base class last."""
-    return [*_errors.CwagentError.__subclasses__(), _errors.CwagentError]
+    """Return the exceptions of the collection, the base class last. Packages derive further ones from these."""
+    derived = _errors.CwagentError.__subclasses__()
+    return [*(each for each in derived if each.__module__ == _errors.__name__), _errors.CwagentError]
 
 
 @cache

@@ -21,6 +21,8 @@ WINDOW_POLICY = "CloudWatchAgentAdminWindow"
 TAG_PREFIX = "cwagent:"
 MARK_TAG = f"{TAG_PREFIX}managed"
 CREATED, ADOPTED = "created", "adopted"
+# Why what has no mark of its creation is not deleted.
+NOT_CREATED = "was not created by this collection"
 # The ID of the access key of an admin user that is saved.
 SAVED_KEY_TAG = f"{TAG_PREFIX}saved-key"
 # By the beginning of a tag's key, who reserves it.
@@ -47,6 +49,14 @@ def is_created(tags: Mapping[str, str]) -> bool:
 def is_marked(tags: Mapping[str, str]) -> bool:
     """Whether the tags of an IAM entity say that this collection created or adopted it."""
     return tags.get(MARK_TAG) in (CREATED, ADOPTED)
+
+
+def adoption_problem(kind: str, name: str) -> str:
+    """Return why a principal gets no admin window without its adoption. :param kind: ``role`` or ``user``."""
+    return (
+        f"{kind} '{name}' exists and {NOT_CREATED}. An admin window would deny ssm:PutParameter to everyone who uses "
+        "it. Choose another name, or set adopt (cwagent_adopt_existing in the playbooks) to true to manage it."
+    )
 
 
 def partition_of(region: str | None) -> str:

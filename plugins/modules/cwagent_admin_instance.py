@@ -85,6 +85,12 @@ options:
         restore tag, since someone else opened it.
     type: int
     default: 15
+  managed_only:
+    description:
+      - Whether O(state=acquired) fails if the window would be that of a role that this collection did not create or
+        adopt, and that has no admin window yet. M(cwagent.iam.cwagent_iam_role) adopts a role.
+    type: bool
+    default: false
   fail_if_tagged:
     description:
       - Whether O(state=acquired) fails if the instance has a restore tag with a record already. Then another run is
@@ -238,6 +244,7 @@ SPEC = {
     "known_earlier_profile": {"type": "str"},
     "admin_role": {"type": "str"},
     "window_minutes": {"type": "int", "default": 15},
+    "managed_only": {"type": "bool", "default": False},
     "fail_if_tagged": {"type": "bool", "default": False},
     "fail_if_lost": {"type": "bool", "default": False},
     "assume_running": {"type": "bool", "default": False},

@@ -49,7 +49,7 @@ options:
   managed_only:
     description:
       - Whether to change only what this collection manages. A principal that it did not create or adopt, and that has
-        no admin window, is left as it is, with a warning and RV(managed) false.
+        no admin window, is left as it is, with a warning and RV(managed) false. With O(state=open) it is an error.
       - A window that does not exist is not closed either if C(CloudWatchAgentAdminPolicy) is not attached, since there
         is nothing to close.
     type: bool

@@ -62,7 +62,8 @@ options:
     default: false
   path:
     description:
-      - The absolute path of the credentials file on the host. Its mode is 0600.
+      - The absolute path of the credentials file on the host. Its mode is 0600. Other profiles in it stay as they are,
+        and what is no credentials file is refused.
       - A symbolic link is refused. Missing folders are created.
     type: path
     required: true
@@ -85,8 +86,8 @@ options:
   state:
     description:
       - Whether the host has the access key.
-      - With V(absent), the file and the agent's settings that name it are removed. Settings that name another file are
-        not changed.
+      - With V(absent), the profile and the agent's settings that name the file are removed, and the file if it has no
+        other profile. Settings that name another file are not changed.
     type: str
     choices: [present, absent]
     default: present

@@ -110,7 +110,7 @@ def test_a_new_role_gets_a_description_of_its_purpose(aws: Emulator, access: str
 def test_an_admin_window_of_a_hand_made_principal_is_refused(aws: Emulator, check: bool) -> None:
     create_role(aws, ADMIN_ROLE, ADMIN_POLICY)
     create_user(aws, ADMIN_USER, policy=ADMIN_POLICY)
-    admin = {"access": "admin", "admin_window": True, "tags": {"a": "1"}}
+    admin: dict[str, Any] = {"access": "admin", "admin_window": True, "tags": {"a": "1"}}
     with assert_no_writes(aws):
         role = run_module(aws, "cwagent_iam_role", check=check, name=ADMIN_ROLE, **admin)
         user = run_module(aws, "cwagent_iam_user", check=check, name=[ADMIN_USER], **admin)
@@ -122,7 +122,7 @@ def test_an_adopted_role_is_managed_and_never_deleted(aws: Emulator) -> None:
     create_role(aws, ADMIN_ROLE, services=["lambda.amazonaws.com"])
     tag_role(aws, ADMIN_ROLE)
     before = snapshot(aws)["roles"][ADMIN_ROLE]
-    admin = {"name": ADMIN_ROLE, "access": "admin", "admin_window": True}
+    admin: dict[str, Any] = {"name": ADMIN_ROLE, "access": "admin", "admin_window": True}
     adopted = run_module(aws, "cwagent_iam_role", **admin, adopt=True)
     assert adopted["role"]["tags"] == {"team": "shop", MARK_TAG: "adopted"}
     assert adopted["role"]["description"] == "made by hand"
@@ -265,7 +265,7 @@ class Site:
 
     def play(self, groups: dict[str, Any], playbook: str, *arguments: str, **more: Any) -> Play:
         inventory = self.controller.inventory(groups)
-        files = {"cwagent_credentials_dir": str(self.controller.credentials)}
+        files: dict[str, Any] = {"cwagent_credentials_dir": str(self.controller.credentials)}
         return self.controller.play(inventory, playbook, *arguments, **files, **more)
 
 
@@ -295,6 +295,33 @@ def test_an_admin_user_of_others_is_left_by_every_playbook(site: Site) -> None:
     with assert_no_writes(site.aws):
         site.play(ONPREM, "teardown", **TEARDOWN).assert_succeeded()
     assert key_status(site.aws, ADMIN_USER) == {key["AWS_ACCESS_KEY_ID"]: "Active"}
+
+
+def test_no_window_is_opened_for_an_admin_principal_of_others(site: Site) -> None:
+    """Also by the playbooks and the role that do not manage the principals first."""
+    aws, controller = site.aws, site.controller
+    [instance] = aws.instances(1)
+    create_role(aws, ADMIN_ROLE, ADMIN_POLICY)
+    create_user(aws, ADMIN_USER, policy=ADMIN_POLICY)
+    config = controller.file("agent.json", {"agent": {"metrics_collection_interval": 60}})
+    saved = controller.file("saved", "[AmazonCloudWatchAgent]\naws_access_key_id = a\naws_secret_access_key = b\n")
+    settings = {"cwagent_config_file": str(config), "cwagent_region": aws.region}
+    onprem = {"cwagent_store_config_from": "onprem", "store_config_credentials_file": str(saved)}
+    ec2 = {"ec2_admin": {"admin1": controller.instance_host(instance)}}
+    before = snapshot(aws)
+    runs: tuple[tuple[dict[str, Any], str, dict[str, str], str], ...] = (
+        (ec2, "store_config", {}, f"role '{ADMIN_ROLE}'"),
+        (ec2, "open_window", {}, f"role '{ADMIN_ROLE}'"),
+        (ONPREM, "store_config", onprem, f"user '{ADMIN_USER}'"),
+    )
+    for groups, playbook, more, principal in runs:
+        with assert_no_writes(aws):
+            for check in ([], ["--check"]):
+                refused = site.play(groups, playbook, *check, **settings, **more).assert_failed()
+                assert f"{principal} {REFUSED}" in refused.message
+    assert snapshot(aws) == before
+    named = run_module(aws, "cwagent_admin_window", role=ADMIN_ROLE, state="open")
+    assert not named["failed"]
 
 
 def test_an_adopted_admin_user_keeps_its_key_and_outlives_teardown(site: Site) -> None:

@@ -387,16 +387,21 @@ SCENES: dict[str, list[Scene]] = {
             with_timeout(name=SERVER_ROLE, instance_ids=["@app"], on_existing="replace"),
             ["ec2:ReplaceIamInstanceProfileAssociation"],
         ),
-        # A key that could not be deactivated is not saved: the next run checks its last use, and deletes it.
         Scene(
             "cwagent_iam_user",
             ADMIN_KEYS,
             [
                 *("iam:GetUser", "iam:CreateUser", "iam:PutUserPolicy", *READ_USER[1:], "iam:ListAccessKeys"),
                 *("iam:AttachUserPolicy", "iam:CreateAccessKey", "iam:UpdateAccessKey"),
-                *("iam:GetAccessKeyLastUsed", "iam:DeleteAccessKey"),
             ],
             removed=[BULK],
+        ),
+        # A key that an interrupted run did not save: the next run checks its last use, and deletes it.
+        Scene(
+            "cwagent_iam_user",
+            {**SERVER_KEYS, "name": [f"{USER}-lost"]},
+            ["iam:GetAccessKeyLastUsed", "iam:DeleteAccessKey"],
+            lose_key,
         ),
         Scene(
             "cwagent_iam_user",

@@ -122,6 +122,21 @@ def test_check_mode_predicts_the_run_in_spite_of_a_planted_tag(planted: dict[str
     assert sorted(steps[0][1:]) == sorted(steps[1][1:])
 
 
+def test_who_can_tag_the_admin_role_can_choose_no_other_role(account: Account, planted: dict[str, Play]) -> None:
+    """The example policies pass the roles of the agent only, so the run fails, and names the profile."""
+    del planted
+    keys = create_user(account.aws, "role-tagger", allow("iam:TagRole"))
+    credentials = {"AccessKeyId": keys["AWS_ACCESS_KEY_ID"], "SecretAccessKey": keys["AWS_SECRET_ACCESS_KEY"]}
+    key = f"{RESTORE_TAG}:{account.aws.region}:{account.outside}"
+    record = {"RoleName": ADMIN_ROLE, "Tags": [{"Key": key, "Value": POWER}]}
+    account.aws.client("iam", credentials=credentials).tag_role(**record)
+    refused = account.play("restore").assert_failed()
+    account.aws.client("iam").untag_role(RoleName=ADMIN_ROLE, TagKeys=[key])
+    assert f"Could not associate instance profile '{POWER}' with instance {account.outside}" in refused.message
+    assert f"lacks iam:PassRole on arn:aws:iam::123456789012:role/{POWER}" in refused.message
+    assert associated_profiles(account.aws)[account.outside] is None
+
+
 def test_an_admin_profile_that_a_person_associated_is_left(account: Account, planted: dict[str, Play]) -> None:
     """Nothing is stored while the instance has it. Who adds the instance to the inventory makes it a server."""
     associate(account.aws, account.outside, ADMIN_ROLE)

@@ -103,7 +103,10 @@ def test_roles_on_localhost_with_other_names_and_instances(controller: Controlle
 def test_files_in_an_execution_environment_are_refused_before_the_first_write(controller: Controller) -> None:
     """By site.yml before its roles on EC2, and by the role alone."""
     [instance] = controller.aws.instances(1)
-    groups = {"ec2_servers": {"web1": {"instance_id": instance}}, "onprem_servers": {"db1": {}}}
+    groups: dict[str, dict[str, Any]] = {
+        "ec2_servers": {"web1": {"instance_id": instance}},
+        "onprem_servers": {"db1": {}},
+    }
     inventory = controller.inventory(groups)
     container = {"LAUNCHED_BY_RUNNER": "1", "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)}
     playbook = controller.file("role.yml", [play_of("localhost", role("onprem_server"))])

@@ -243,7 +243,7 @@ def test_a_run_backs_off_when_another_writes_a_restore_tag(account: Account, bac
 
 def other_run(account: Account, host: AdminHost) -> None:
     """What restore.yml of another controller does, while a run stores."""
-    names = {"admin_profile": ADMIN_ROLE, "server_profile": SERVER_ROLE, "admin_role": ADMIN_ROLE}
+    names: dict[str, Any] = {"admin_profile": ADMIN_ROLE, "server_profile": SERVER_ROLE, "admin_role": ADMIN_ROLE}
     result = run_module(account.aws, "cwagent_admin_instance", state="released", **names)
     assert not result["failed"], result
 

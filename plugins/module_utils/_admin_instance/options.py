@@ -76,6 +76,7 @@ def desired_window(params: Mapping[str, Any], check_mode: bool) -> DesiredWindow
         role,
         OPEN,
         params["window_minutes"],
+        managed_only=params["managed_only"],
         # Outside check mode the window is as IAM shows it.
         assume_closed=check_mode and params["assume"] == ASSUME_RELEASED,
         assume_created=check_mode and params["assume_created"],

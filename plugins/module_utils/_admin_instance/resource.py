@@ -242,9 +242,12 @@ class AdminInstanceResource(Resource[State]):
         """Check that no other run is at work.
 
         :raises ContentionError: one is; it says what to do.
+        :raises InvalidInput: the window would be that of somebody else's role.
         """
         if self._desired.state != ACQUIRED:
             return
+        if self._window and current.window:
+            self._window.check_managed(current.window)
         admin_plan.check_not_tagged(current, self._desired)
         admin_plan.check_no_other_holder(current, self._desired)
         # Without a restore tag of a run, the window is open for something else, in another region for instance.

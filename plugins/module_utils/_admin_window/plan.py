@@ -18,7 +18,12 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy i
     put_policy,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import ContentionError, CwagentError, InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._names import SAVED_KEY_TAG, WINDOW_POLICY
+from ansible_collections.cwagent.iam.plugins.module_utils._names import (
+    NOT_CREATED,
+    SAVED_KEY_TAG,
+    WINDOW_POLICY,
+    adoption_problem,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import NOT_FOUND_CODES, Kind, Plan, Step
 
 if TYPE_CHECKING:
@@ -80,7 +85,8 @@ class DesiredWindow:
     :param assume_closed: whether an earlier task has planned to close the window.
     :param assume_created: whether an earlier task has planned to create the principal, with a closed window.
     :param managed_only: whether to leave a principal that this collection did not create or adopt, unless it has a
-        window; and to close no window where there is none and the admin policy is not attached.
+        window, and to refuse to open one for it; and to close no window where there is none and the admin policy is not
+        attached.
     """
 
     kind: str
@@ -139,6 +145,15 @@ def check_other_keys(current: Window, desired: DesiredWindow) -> None:
         "could write too. It is not the saved key of this user, so it was not changed. Deactivate or delete it, then "
         "run again."
     )
+
+
+def check_managed(current: Window, desired: DesiredWindow) -> None:
+    """Check that no window is opened for a principal of somebody else.
+
+    :raises InvalidInput: it names the principal, and what to do.
+    """
+    if desired.state == OPEN and is_left(current, desired):
+        raise InvalidInput(adoption_problem(desired.kind, desired.name))
 
 
 def is_left(current: Window, desired: DesiredWindow) -> bool:
@@ -234,8 +249,8 @@ def warnings(current: Window, desired: DesiredWindow) -> list[str]:
 def _warning(current: Window, desired: DesiredWindow) -> str:
     if is_left(current, desired):
         return (
-            "was not created by this collection and has no admin window, so it was not changed; it may be able to "
-            "write to Parameter Store at all times"
+            f"{NOT_CREATED} and has no admin window, so it was not changed; it may be able to write to Parameter Store "
+            "at all times"
         )
     others = ", ".join(current.other_active_keys)
     if desired.state == CLOSED and others:

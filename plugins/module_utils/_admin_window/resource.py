@@ -97,7 +97,8 @@ class WindowResource(Resource[Window]):
     def _has_admin_policy(self, tags: dict[str, str]) -> bool:
         """Whether the principal can have the permission that a window limits; read only where that matters."""
         kind, name = self._desired.kind, self._desired.name
-        if not (self._desired.managed_only and self._admin_policy and is_marked(tags)):
+        is_closing = self._desired.managed_only and self._desired.state != OPEN
+        if not (is_closing and self._admin_policy and is_marked(tags)):
             return True
         noun = kind.title()
         pages = self._aws.pages(
@@ -110,10 +111,19 @@ class WindowResource(Resource[Window]):
         """Refuse to open a window for another active key; and a window that is open already, if the user wants that.
 
         :raises ContentionError: it names the key, or says until when the window is open.
+        :raises InvalidInput: the principal is somebody else's, and only managed ones are changed.
         """
+        self.check_managed(current)
         window_plan.check_other_keys(current, self._desired)
         if self._fail_if_open:
             window_plan.check_not_open(current, self._desired)
+
+    def check_managed(self, current: Window) -> None:
+        """Refuse to open a window for a principal of somebody else, if only managed ones are changed.
+
+        :raises InvalidInput: it names the principal, and what to do.
+        """
+        window_plan.check_managed(current, self._desired)
 
     def plan(self, current: Window) -> Plan[Window]:
         """Plan how to open, close or remove the window."""

@@ -9,6 +9,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_files import format as config_format
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.section import (
+    parse_sections,
+    read_section,
+    remove_section,
+    replace_section,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Plan, Step
 
@@ -44,7 +50,8 @@ class Desired:
 
     :param credentials: the path of the credentials file.
     :param config: the path of the agent's common configuration; ``None`` leaves it as it is.
-    :param text: the content of the credentials file; ``None`` removes the file.
+    :param text: a credentials file with the profile, which the file on the host gets; ``None`` removes the profile
+        there, and the file where it has no other.
     :param uid, gid: the owner and group of the credentials file; ``None`` keeps them.
     """
 
@@ -61,13 +68,18 @@ def plan(current: State, desired: Desired) -> Plan[State]:
 
     The settings follow the file that they name, and go before it.
 
-    :raises CwagentError: the agent's common configuration cannot be changed.
+    :raises CwagentError: one of the files cannot be changed.
     """
     planned = planned_state(current, desired)
     steps = [_create_folder(path) for path in current.missing_folders if desired.text is not None]
     if desired.text is None:
         steps += _config_steps(current, planned, desired)
-        steps += [_delete(desired.credentials)] if current.credentials or current.unfinished else []
+        if planned.credentials is None:
+            steps += [_delete(desired.credentials)] if current.credentials or current.unfinished else []
+        elif planned.credentials != current.credentials or current.unfinished:
+            steps.append(
+                _write("remove the access key from", desired.credentials, current.credentials, planned.credentials)
+            )
     else:
         if planned.credentials != current.credentials:
             steps.append(
@@ -80,19 +92,50 @@ def plan(current: State, desired: Desired) -> Plan[State]:
 def planned_state(current: State, desired: Desired) -> State:
     """Return the state after the plan was applied.
 
-    :raises CwagentError: the agent's common configuration cannot be changed.
+    :raises CwagentError: one of the files cannot be changed.
     """
     config = _planned_config(current.config, desired)
-    if desired.text is None:
-        return replace(current, credentials=None, config=config, unfinished=False)
     before = current.credentials
+    if desired.text is None:
+        return replace(current, credentials=_without_profile(before, desired), config=config, unfinished=False)
     credentials = File(
-        desired.text,
+        _text_with_profile(before.text, desired) if before else desired.text,
         CREDENTIALS_MODE,
         before.uid if before and desired.uid is None else desired.uid,
         before.gid if before and desired.gid is None else desired.gid,
     )
     return State(credentials, config, current.unfinished and credentials == before)
+
+
+def _text_with_profile(before: str, desired: Desired) -> str:
+    """Return the text of the file on the host with the desired profile, and the others as they are.
+
+    :raises CwagentError: the others cannot be kept.
+    """
+    values = read_section(desired.text or "", desired.profile) or {}
+    text = before if values and read_section(before, desired.profile) == values else None
+    text = replace_section(before, desired.profile, values) if text is None else text
+    return _checked(text, desired)
+
+
+def _without_profile(before: File | None, desired: Desired) -> File | None:
+    """Return the file without the profile; ``None`` if it has no other.
+
+    :raises CwagentError: the others cannot be kept.
+    """
+    if before is None or (parse_sections(before.text) or {"": {}}).keys() == {desired.profile}:
+        return None
+    return replace(before, text=_checked(remove_section(before.text, desired.profile), desired))
+
+
+def _checked(text: str | None, desired: Desired) -> str:
+    if text is None:
+        raise CwagentError(
+            f"{desired.credentials} has content that is not that of a credentials file, or that cannot be kept, so the "
+            f"profile {desired.profile} in it cannot be changed. Set another path, or move the file away. Nothing was "
+            "changed."
+        )
+    return text
 
 
 def _planned_config(current: File | None, desired: Desired) -> File | None:
@@ -129,6 +172,11 @@ def _create_folder(path: str) -> Step:
     return Step(Kind.CREATE, CREATE_FOLDER, {"path": path}, f"create folder {path}")
 
 
+def _has_key(file: File, desired: Desired) -> bool:
+    wanted = read_section(desired.text or "", desired.profile)
+    return wanted is not None and read_section(file.text, desired.profile) == wanted
+
+
 def to_diff(state: State, desired: Desired) -> dict[str, Any]:
     """Render a state for the diff: nothing of a file's content but the two settings that name the credentials file."""
     key, config = state.credentials, state.config
@@ -137,7 +185,7 @@ def to_diff(state: State, desired: Desired) -> dict[str, Any]:
         if key is None
         else {
             "path": desired.credentials,
-            "access_key": "the saved one" if key.text == desired.text else "not the saved one",
+            "access_key": "the saved one" if _has_key(key, desired) else "not the saved one",
             "mode": f"{key.mode:04o}",
             "owner": key.uid,
             "group": key.gid,

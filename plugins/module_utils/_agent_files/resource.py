@@ -44,7 +44,7 @@ class FilesResource(Resource[State]):
             )
         config = _target(desired.config) if desired.config else None
         return State(
-            _read(credentials, "replace"),  # what is not text is not the key either
+            _read(credentials, "surrogateescape"),  # other profiles stay byte for byte
             _read(config) if config else None,
             _unfinished_path(credentials).exists(),
             _missing_folders([credentials, *([config] if config else [])]),
@@ -122,7 +122,7 @@ def _write(path: Path, file: File) -> None:
         with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, files_plan.CREDENTIALS_MODE), "wb") as opened:
             os.fchown(opened.fileno(), -1 if file.uid is None else file.uid, -1 if file.gid is None else file.gid)
             os.fchmod(opened.fileno(), file.mode)
-            opened.write(file.text.encode())
+            opened.write(file.text.encode(errors="surrogateescape"))
             opened.flush()
             os.fsync(opened.fileno())
         new.replace(path)

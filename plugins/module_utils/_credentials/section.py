@@ -12,7 +12,7 @@ import configparser
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 # AWS tools give the section DEFAULT no special meaning, as Python's parser does. No header can have this name.
 _NO_DEFAULT = "]"
@@ -44,15 +44,41 @@ def replace_section(text: str, name: str, values: Mapping[str, str]) -> str | No
     lines = text.splitlines(keepends=True)
     newline = "\r\n" if lines and lines[0].endswith("\r\n") else "\n"
     section = [f"[{name}]{newline}", *(f"{option} = {value}{newline}" for option, value in values.items())]
-    starts = [number for number, line in enumerate(lines) if line.startswith("[")]
-    start = next((number for number in starts if lines[number].strip() == f"[{name}]"), None)
-    if start is None:
+    found = _find(lines, name)
+    if found is None:
         gap = [] if not lines else [newline] if text.endswith("\n") else [newline, newline]
         edited = "".join([*lines, *gap, *section])
     else:
-        end = next((number for number in starts if number > start), len(lines))
-        # What stands directly before the next section is about that one.
-        while end > start + 1 and (not lines[end - 1].strip() or lines[end - 1].lstrip()[0] in "#;"):
-            end -= 1
+        start, end = found
         edited = "".join([*lines[:start], *section, *lines[end:]])
     return edited if parse_sections(edited) == {**before, name: dict(values)} else None
+
+
+def remove_section(text: str, name: str) -> str | None:
+    """Return the text without a section.
+
+    :returns: ``None`` where this is not possible without a change of other sections.
+    """
+    before = parse_sections(text)
+    if before is None:
+        return None
+    lines = text.splitlines(keepends=True)
+    start, end = _find(lines, name) or (0, 0)
+    # The empty line that separates it from the section before
+    if end == len(lines) and start > 0 and not lines[start - 1].strip():
+        start -= 1
+    edited = "".join([*lines[:start], *lines[end:]])
+    return edited if parse_sections(edited) == {key: each for key, each in before.items() if key != name} else None
+
+
+def _find(lines: Sequence[str], name: str) -> tuple[int, int] | None:
+    """Return where the lines of a section begin and end; ``None`` where there is no such line."""
+    starts = [number for number, line in enumerate(lines) if line.startswith("[")]
+    start = next((number for number in starts if lines[number].strip() == f"[{name}]"), None)
+    if start is None:
+        return None
+    end = next((number for number in starts if number > start), len(lines))
+    # What stands directly before the next section is about that one.
+    while end > start + 1 and (not lines[end - 1].strip() or lines[end - 1].lstrip()[0] in "#;"):
+        end -= 1
+    return start, end

@@ -17,9 +17,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._aws import MAX_ATTEMP
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import DesiredProfile
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import AssociationResource
-from ansible_collections.cwagent.iam.plugins.module_utils._names import is_marked
+from ansible_collections.cwagent.iam.plugins.module_utils._names import adoption_problem, is_marked
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import tags
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import adoption_problem
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import ACCESS_POLICIES
 from ansible_collections.cwagent.iam.plugins.module_utils._role.resource import RoleResource, find_role
 

@@ -15,9 +15,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils._names import (
     ADOPTED,
     CREATED,
     MARK_TAG,
+    NOT_CREATED,
     RESERVED_TAGS,
     SAVED_KEY_TAG,
     WINDOW_POLICY,
+    adoption_problem,
     name_of,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import DELETE_RETRY_CODES, NOT_FOUND_CODES, Kind, Step
@@ -28,8 +30,6 @@ if TYPE_CHECKING:
 REMOVE_BOUNDARY = "none"
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html, unless AWS raised it for the account
 MAX_POLICIES = 10
-# Why a principal without the mark of its creation is not deleted.
-NOT_CREATED = "was not created by this collection"
 
 
 @dataclass(frozen=True)
@@ -147,14 +147,6 @@ def check_adoption(kind: str, name: str, current: PrincipalState, declared: Decl
     """
     if declared.admin_window and not (declared.adopt or current.is_marked or WINDOW_POLICY in current.inline):
         raise InvalidInput(adoption_problem(kind, name))
-
-
-def adoption_problem(kind: str, name: str) -> str:
-    """Return why a principal gets no admin window without its adoption. :param kind: ``role`` or ``user``."""
-    return (
-        f"{kind} '{name}' exists and {NOT_CREATED}. An admin window would deny ssm:PutParameter to everyone who uses "
-        "it. Choose another name, or set adopt (cwagent_adopt_existing in the playbooks) to true to manage it."
-    )
 
 
 def kept_warning(kind: str, name: str, found: Sequence[str]) -> str:

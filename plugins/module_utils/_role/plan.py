@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._names import CREATED, MARK_TAG, is_created
+from ansible_collections.cwagent.iam.plugins.module_utils._names import CREATED, MARK_TAG, NOT_CREATED, is_created
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import (
     EXISTS_CODES,
     NEW_ENTITY_RETRY_CODES,
@@ -20,7 +20,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._plan import (
     Step,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import (
-    NOT_CREATED,
     Declared,
     PrincipalState,
     check_adoption,

@@ -16,7 +16,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation 
     keys_to_dicts,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._names import SAVED_KEY_TAG, WINDOW_POLICY
+from ansible_collections.cwagent.iam.plugins.module_utils._names import NOT_CREATED, SAVED_KEY_TAG, WINDOW_POLICY
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import (
     EXISTS_CODES,
     NEW_ENTITY_RETRY_CODES,
@@ -25,7 +25,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._plan import (
     Step,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import (
-    NOT_CREATED,
     Declared,
     PrincipalState,
     check_adoption,

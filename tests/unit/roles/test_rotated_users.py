@@ -52,7 +52,7 @@ def test_the_roles_pass_the_options_of_the_rotation_to_the_module(access: str) -
     role = f"onprem_{access}"
     options, *_ = [
         task["cwagent.iam.cwagent_iam_user"]
-        for task in load(f"roles/{role}/tasks/manage.yml")
+        for task in load(f"roles/{role}/tasks/main.yml")[-1]["block"]
         if "cwagent.iam.cwagent_iam_user" in task
     ]
     assert options["max_key_age"] == f"{{{{ {role}_max_key_age | default(omit, true) }}}}"

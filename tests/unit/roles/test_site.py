@@ -33,7 +33,7 @@ def role_template(template: Any, defaults: dict[str, Any]) -> Any:
 def test_drift_check_has_the_role_options(access: str) -> None:
     in_site = load("playbooks/vars/inputs.yml")["__cwagent_ec2_access"][access]
     defaults = load(f"roles/ec2_{access}/defaults/main.yml")
-    tasks = load(f"roles/ec2_{access}/tasks/{'role' if access == 'server' else 'manage'}.yml")
+    tasks = load(f"roles/ec2_{access}/tasks/main.yml")[-1]["block"]
     [options] = [task["cwagent.iam.cwagent_iam_role"] for task in tasks if "cwagent.iam.cwagent_iam_role" in task]
     in_role = {option: template for option, template in options.items() if option not in ROLE_ONLY_OPTIONS}
     if access == "admin":  # the role plans no window that an earlier task has planned

@@ -28,6 +28,7 @@ PARAMS: dict[str, Any] = {
     "known_earlier_profile": None,
     "admin_role": "R",
     "window_minutes": 30,
+    "managed_only": False,
     "fail_if_tagged": False,
     "assume_running": False,
     "assume_created": False,
@@ -95,7 +96,8 @@ def test_an_invalid_option_of_the_admin_instance_is_an_error(params, message):
     ("params", "window"),
     [
         ({}, DesiredWindow("role", "R", OPEN, 30)),
-        ({"state": RELEASED}, DesiredWindow("role", "R", CLOSED)),
+        ({"managed_only": True}, DesiredWindow("role", "R", OPEN, 30, managed_only=True)),
+        ({"state": RELEASED, "managed_only": True}, DesiredWindow("role", "R", CLOSED)),
         ({"state": RELEASED, "skip_window_read": True}, DesiredWindow("role", "R", CLOSED, force=True)),
         ({"state": EXCLUSIVE}, None),
         ({"admin_role": None}, None),

@@ -38,6 +38,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     ConsistencyTimeout,
     ContentionError,
     CwagentError,
+    InvalidInput,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import Association, Instance
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, apply
@@ -496,6 +497,15 @@ def test_an_open_window_without_a_restore_tag_is_contention(wanted, tag, is_cont
     resource = AdminInstanceResource(aws, desired_admin(wanted), window(aws, fail_if_open=True))
     with pytest.raises(ContentionError, match="is open until") if is_contended else nullcontext():
         resource.check_preconditions(replace(state("shop", tag=tag), window=opened))
+
+
+@pytest.mark.parametrize("tag", [None, "shop"])
+def test_the_window_of_a_role_of_others_is_refused_whatever_is_tagged(tag):
+    aws = Region()
+    opening = WindowResource(aws, DesiredWindow("role", "R", OPEN, managed_only=True))
+    resource = AdminInstanceResource(aws, desired_admin(ACQUIRED), opening)
+    with pytest.raises(InvalidInput, match="role 'R' exists and was not created by this collection"):
+        resource.check_preconditions(replace(state("shop", tag=tag), window=Window(aws.now, is_marked=False)))
 
 
 def test_another_admin_instance_is_reported_rather_than_its_window():

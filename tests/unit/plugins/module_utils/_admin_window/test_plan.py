@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -268,6 +269,26 @@ def test_a_principal_of_others_is_left_where_only_managed_ones_are_changed(curre
         assert warning in " ".join(window_plan.warnings(current, managed_only))
     else:
         assert window_plan.warnings(current, managed_only) == []
+
+
+@pytest.mark.parametrize(
+    ("current", "state", "managed_only", "is_refused"),
+    [
+        (window(**UNMARKED), OPEN, True, True),
+        (window(**UNMARKED), OPEN, False, False),
+        (window(**UNMARKED), CLOSED, True, False),
+        (window(CLOSED_POLICY, **UNMARKED), OPEN, True, False),
+        (window(exists=False, **UNMARKED), OPEN, True, False),
+        (window(), OPEN, True, False),
+    ],
+    ids=["others", "others, named", "closed", "others, with a window", "missing", "marked"],
+)
+def test_no_window_is_opened_for_a_principal_of_others_where_only_managed_ones_are_changed(
+    current, state, managed_only, is_refused
+):
+    refused = "role 'P' exists and was not created by this collection. An admin window would deny"
+    with pytest.raises(InvalidInput, match=refused) if is_refused else nullcontext():
+        window_plan.check_managed(current, DesiredWindow("role", "P", state, managed_only=managed_only))
 
 
 @pytest.mark.parametrize("state", [OPEN, CLOSED])

@@ -19,7 +19,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan imp
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import closed_policy, open_policy
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, ContentionError
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, ContentionError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import apply
 
 NOW = datetime(2026, 11, 24, 16, 0, 30, tzinfo=UTC)
@@ -67,7 +67,7 @@ def desired_window(state: str, kind: str = "role", force: bool = False) -> Desir
     return DesiredWindow(kind, "P", state, force=force)
 
 
-def resource_of(desired: DesiredWindow, current: Window = CLOSED_WINDOW, **more: bool) -> WindowResource:
+def resource_of(desired: DesiredWindow, current: Window = CLOSED_WINDOW, **more: Any) -> WindowResource:
     gateway: Any = Iam(IamWindow(desired.kind, "P", current))
     return WindowResource(gateway, desired, **more)
 
@@ -216,6 +216,20 @@ def test_the_mark_is_read_where_there_is_no_window(tags, policies, managed_only,
     resource = WindowResource(iam, desired, admin_policy="CloudWatchAgentAdminPolicy")
     assert resource.read() == Window(NOW, **more)
     assert iam.reads == ["iam:GetRolePolicy", "iam:GetRole", *reads]
+
+
+def test_the_policies_do_not_matter_to_a_window_that_is_opened():
+    iam: Any = Iam(IamWindow("role", "P", Window(NOW)))
+    iam.tags = MANAGED
+    resource = WindowResource(iam, replace(desired_window(OPEN), managed_only=True), admin_policy="P")
+    assert resource.read() == Window(NOW)
+    assert iam.reads == ["iam:GetRolePolicy", "iam:GetRole"]
+
+
+def test_a_window_of_others_is_not_opened_rather_than_their_key_named():
+    resource = resource_of(replace(desired_window(OPEN, kind="user"), managed_only=True))
+    with pytest.raises(InvalidInput, match="user 'P' exists and was not created by this collection"):
+        resource.check_preconditions(Window(NOW, None, (AccessKey("A"),), is_marked=False))
 
 
 def test_a_principal_of_others_is_in_the_result_and_in_a_warning():

@@ -11,10 +11,13 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import Cwagent
 KEY, CONFIG, PROXY = "/etc/key", "/etc/config.toml", '[proxy]\nhttp_proxy = "http://user:Se/CrEt@proxy"\n'
 SETTINGS = f'[credentials]\n    shared_credential_profile = "P"\n    shared_credential_file = "{KEY}"\n'
 NOTHING = State(None, None)
-PRESENT = Desired(KEY, CONFIG, "P", "text", 0, 0)
+TEXT = "[P]\naws_access_key_id = A\n"
+OTHERS = "# theirs\n[default]\nAWS_Access_Key_Id=B ; c\n"
+PRESENT = Desired(KEY, CONFIG, "P", TEXT, 0, 0)
 ABSENT = replace(PRESENT, text=None, uid=None, gid=None)
-DONE = State(File("text", 0o600, 0, 0), File(SETTINGS, 0o644, 5, 6))
+DONE = State(File(TEXT, 0o600, 0, 0), File(SETTINGS, 0o644, 5, 6))
 WRITE_KEY, SET = f"write the access key to {KEY}", f"set the credentials file in {CONFIG}"
+REMOVE_KEY = f"remove the access key from {KEY}"
 REMOVE, DELETE = f"remove the credentials file from {CONFIG}", f"delete {KEY}"
 
 
@@ -26,6 +29,7 @@ def plan(current, desired):
 
 
 def key(**changes):
+    assert DONE.credentials
     return replace(DONE, credentials=replace(DONE.credentials, **changes))
 
 
@@ -34,7 +38,7 @@ def key(**changes):
     [
         (NOTHING, PRESENT, [WRITE_KEY, SET], ["create", "create"]),
         (DONE, PRESENT, [], []),
-        (key(text="other"), PRESENT, [WRITE_KEY], ["update"]),
+        (key(text="[P]\naws_access_key_id = C\n"), PRESENT, [WRITE_KEY], ["update"]),
         (key(mode=0o644), PRESENT, [WRITE_KEY], ["update"]),
         (key(uid=1), PRESENT, [WRITE_KEY], ["update"]),
         (key(gid=1), PRESENT, [WRITE_KEY], ["update"]),
@@ -55,6 +59,12 @@ def key(**changes):
         (DONE, replace(ABSENT, config=None), [DELETE], ["delete"]),
         (replace(DONE, credentials=None), ABSENT, [REMOVE], ["update"]),
         (State(None, None, unfinished=True), ABSENT, [DELETE], ["delete"]),
+        (key(text=OTHERS), PRESENT, [WRITE_KEY], ["update"]),
+        (key(text=f"{TEXT}\n{OTHERS}"), PRESENT, [], []),
+        (key(text=f"{OTHERS}\n{TEXT}"), replace(ABSENT, config=None), [REMOVE_KEY], ["update"]),
+        (key(text=OTHERS), replace(ABSENT, config=None), [], []),
+        (replace(key(text=OTHERS), unfinished=True), replace(ABSENT, config=None), [REMOVE_KEY], ["update"]),
+        (key(text=""), replace(ABSENT, config=None), [], []),
     ],
 )
 def test_plan(current, desired, steps, kinds):
@@ -63,10 +73,28 @@ def test_plan(current, desired, steps, kinds):
     assert [step.kind.value for step in made.all_steps] == kinds
 
 
+def test_other_profiles_stay_as_they_are():
+    """Byte for byte, when the key is written, and when it is removed."""
+    [written] = plan(key(text=OTHERS), PRESENT).all_steps
+    assert written.context.text == f"{OTHERS}\n{TEXT}"
+    removed = plan(replace(DONE, credentials=replace(written.context, mode=0o640)), replace(ABSENT, config=None))
+    assert removed.planned.credentials == File(OTHERS, 0o640, 0, 0)
+
+
+@pytest.mark.parametrize("desired", [PRESENT, ABSENT], ids=["present", "absent"])
+def test_a_file_that_is_no_credentials_file_is_an_error_before_the_first_step(desired):
+    with pytest.raises(CwagentError, match=f"{KEY} has content that is not that of a credentials file.*Nothing was"):
+        plan(key(text="other"), desired)
+
+
+def test_a_key_that_check_mode_has_not_created_is_a_change():
+    assert files_plan.plan(DONE, replace(PRESENT, text="")).summaries == [WRITE_KEY]
+
+
 def test_what_is_written_keeps_owners_that_are_not_given_and_the_mode_of_the_configuration():
-    made = plan(State(File("x", 0o644, 7, 8), File(PROXY, 0o640, 9, 10)), replace(PRESENT, gid=None))
+    made = plan(State(File("", 0o644, 7, 8), File(PROXY, 0o640, 9, 10)), replace(PRESENT, gid=None))
     written = {step.arguments["path"]: step.context for step in made.all_steps}
-    assert written[KEY] == File("text", 0o600, 0, 8)
+    assert written[KEY] == File(TEXT, 0o600, 0, 8)
     assert (written[CONFIG].mode, written[CONFIG].uid, written[CONFIG].gid) == (0o640, 9, 10)
     assert written[CONFIG].text.startswith(PROXY)
     assert written[CONFIG].text.endswith(SETTINGS)
@@ -84,10 +112,10 @@ def test_a_configuration_that_cannot_be_changed_is_an_error_before_the_first_ste
 
 
 def test_the_diff_and_the_state_have_nothing_of_the_content():
-    current = State(File("Se/CrEt", 0o644, 1, 2), File(PROXY, 0o644, 0, 0))
-    made = plan(current, replace(PRESENT, text="New/SeCrEt"))
+    current = State(File("[P]\nkey = Se/CrEt\n", 0o644, 1, 2), File(PROXY, 0o644, 0, 0))
+    made = plan(current, replace(PRESENT, text="[P]\nkey = New/SeCrEt\n"))
     before, after = (
-        files_plan.to_diff(state, replace(PRESENT, text="New/SeCrEt")) for state in (current, made.planned)
+        files_plan.to_diff(state, replace(PRESENT, text="[P]\nkey = New/SeCrEt\n")) for state in (current, made.planned)
     )
     assert before == {
         "credentials_file": {"path": KEY, "access_key": "not the saved one", "mode": "0644", "owner": 1, "group": 2},

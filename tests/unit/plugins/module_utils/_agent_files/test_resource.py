@@ -13,6 +13,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.resource 
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
 
+TEXT = "[P]\naws_access_key_id = A\n"
 PROXY = b'[proxy]\r\nhttp_proxy = "http://proxy"\r\n'
 
 
@@ -23,7 +24,7 @@ def host(tmp_path):
         key=tmp_path / "etc" / "key",
         config=tmp_path / "etc" / "config.toml",
         unfinished=tmp_path / "etc" / ".key.new",
-        desired=Desired(str(tmp_path / "etc" / "key"), str(tmp_path / "etc" / "config.toml"), "P", "text"),
+        desired=Desired(str(tmp_path / "etc" / "key"), str(tmp_path / "etc" / "config.toml"), "P", TEXT),
     )
 
 
@@ -36,7 +37,7 @@ def test_present_again_and_absent(host):
     assert list(host.root.iterdir()) == []
     done = manage(host.desired)
     assert (done["steps"], done["diff"]) == (predicted["steps"], predicted["diff"])
-    assert (host.key.read_text(), stat.S_IMODE(host.key.stat().st_mode)) == ("text", 0o600)
+    assert (host.key.read_text(), stat.S_IMODE(host.key.stat().st_mode)) == (TEXT, 0o600)
     assert stat.S_IMODE(host.config.stat().st_mode) == 0o644
     assert sorted(path.name for path in host.key.parent.iterdir()) == ["config.toml", "key"]
     assert not manage(host.desired)["changed"]
@@ -78,12 +79,26 @@ def test_a_link_beside_the_file_is_not_followed(host):
 
 
 @pytest.mark.parametrize("text", [b"\xff", b"other"])
-def test_whatever_the_credentials_file_has_is_replaced(host, text):
+def test_a_file_that_is_no_credentials_file_is_not_replaced(host, text):
     host.key.parent.mkdir()
     host.key.write_bytes(text)
+    for desired in (host.desired, replace(host.desired, text=None)):
+        with pytest.raises(CwagentError, match="has content that is not that of a credentials file"):
+            manage(desired)
+    assert host.key.read_bytes() == text
+
+
+def test_other_profiles_stay_byte_for_byte(host):
+    theirs = b"# caf\xe9\r\n[default]\r\nAWS_Access_Key_Id=B\r\n"
+    host.key.parent.mkdir()
+    host.key.write_bytes(theirs)
     host.key.chmod(0o666)
     manage(host.desired)
-    assert (host.key.read_text(), stat.S_IMODE(host.key.stat().st_mode)) == ("text", 0o600)
+    assert host.key.read_bytes() == theirs + b"\r\n" + TEXT.encode().replace(b"\n", b"\r\n")
+    assert stat.S_IMODE(host.key.stat().st_mode) == 0o600
+    assert not manage(host.desired)["changed"]
+    assert manage(replace(host.desired, text=None))["changed"]
+    assert host.key.read_bytes() == theirs
 
 
 def test_what_is_not_a_regular_file_is_an_error(host):

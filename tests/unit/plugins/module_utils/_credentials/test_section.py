@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.section import (
     parse_sections,
     read_section,
+    remove_section,
     replace_section,
 )
 
@@ -37,6 +38,23 @@ AFTER = "\n# about the next one\n[Last]\nRegion: x\n"
 )
 def test_only_the_own_section_is_changed(text, edited):
     assert replace_section(text, "P", VALUES) == edited
+
+
+@pytest.mark.parametrize(
+    ("text", "edited"),
+    [
+        ("", ""),
+        (OURS, ""),
+        (BEFORE, BEFORE),
+        (f"{BEFORE}{OURS}{AFTER}", f"{BEFORE}{AFTER}"),
+        (f"{BEFORE}\n{OURS}", BEFORE),
+        (f"[Other]\nx = 1\n{OURS}", "[Other]\nx = 1\n"),
+        ("no header\n", None),
+        ("[P] ; ours\nregion = x\n", None),
+    ],
+)
+def test_only_the_own_section_is_removed(text, edited):
+    assert remove_section(text, "P") == edited
 
 
 def test_a_default_section_gives_no_values_to_others():
@@ -74,8 +92,8 @@ def test_other_sections_stay_whatever_the_text_is(lines, newline, ends):
     if edited is None:
         return
     assert read_section(edited, "P") == VALUES
-    before, after = parse_sections(text), parse_sections(edited)
-    assert {**before, "P": None} == {**after, "P": None}
+    before, after = parse_sections(text) or {}, parse_sections(edited) or {}
+    assert {**before, "P": {}} == {**after, "P": {}}
     assert replace_section(edited, "P", VALUES) == edited
     parser = configparser.RawConfigParser()
     parser.read_string(edited)

@@ -28,6 +28,7 @@ from hypothesis import strategies as st
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import (
     MARK_TAG,
+    NOT_CREATED,
     SAVED_KEY_TAG,
     WINDOW_POLICY,
     is_created,
@@ -38,7 +39,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._plan import (
     NOT_FOUND_CODES,
     Kind,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import NOT_CREATED, PrincipalState
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import PrincipalState
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import agent_policies
 from ansible_collections.cwagent.iam.plugins.module_utils._role import plan as role_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import DesiredRole, InstanceProfile, Role, State
@@ -83,12 +84,14 @@ def state(
 
 def role_of_others(current: State, mark: dict[str, str] | None = None) -> State:
     """The same state with a role that somebody else created. :param mark: the tags in place of the mark."""
+    assert current.role
     principal = replace(current.role.principal, tags={"a": "1", **(mark or {})})
     return replace(current, role=replace(current.role, principal=principal))
 
 
 def profile_of_others(current: State) -> State:
     """The same state with an instance profile that somebody else created."""
+    assert current.profile
     return replace(current, profile=replace(current.profile, tags={"a": "1"}))
 
 

@@ -39,7 +39,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     ContentionError,
     CwagentError,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._names import SAVED_KEY_TAG, WINDOW_POLICY
+from ansible_collections.cwagent.iam.plugins.module_utils._names import NOT_CREATED, SAVED_KEY_TAG, WINDOW_POLICY
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import (
     DELETE_RETRY_CODES,
     NEW_ENTITY_RETRY_CODES,
@@ -49,7 +49,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._plan import (
     Step,
     apply,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import NOT_CREATED, Declared, PrincipalState
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import Declared, PrincipalState
 from ansible_collections.cwagent.iam.plugins.module_utils._user import plan as user_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._user.plan import State, User
 from ansible_collections.cwagent.iam.plugins.module_utils._user.resource import LAST_USE_ACTION, UserResource
@@ -400,7 +400,7 @@ ABSENT = {
         [NOT_CREATED, "access key B"],
     ),
     "a user of others, exclusive": (
-        user_of_others(replace(existing_user("B"), user=replace(user_in_groups("ops").user, keys=()))),
+        user_of_others(replace(existing_user("B"), user=user_in_groups("ops").user)),
         declare(exclusive=True),
         [DETACH_SERVER],
         [NOT_CREATED],
