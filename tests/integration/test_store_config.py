@@ -18,6 +18,7 @@ from harness import (
     ADMIN_POLICY,
     ADMIN_ROLE,
     ADMIN_USER,
+    CLOSED_WINDOW,
     PARAMETER,
     REPLACE_ASSOCIATION,
     SERVER_POLICY,
@@ -35,8 +36,7 @@ from harness import (
 )
 
 APP = "shop-app"
-CLOSED = {"Sid": WINDOW_POLICY, "Effect": "Deny", "Action": "ssm:PutParameter", "Resource": "*"}
-CLOSED_POLICY = {"Version": "2012-10-17", "Statement": [CLOSED]}
+CLOSED_POLICY = {"Version": "2012-10-17", "Statement": [CLOSED_WINDOW]}
 SHORT_TIMEOUTS = {
     "store_config_identity_timeout": 8,
     "store_config_wait_timeout": 8,

@@ -378,6 +378,7 @@ def test_the_planned_state_has_the_next_version(version, planned_version):
             {
                 "parameter": {"name": NAME, "value": TEXT, "size": len(TEXT.encode()), "version": 1},
                 "region": REGION,
+                "window_parameter": {"name": NAME, "region": REGION},
                 "previous": {},
             },
         ),
@@ -387,6 +388,7 @@ def test_the_planned_state_has_the_next_version(version, planned_version):
             {
                 "parameter": None,
                 "region": REGION,
+                "window_parameter": {"name": NAME, "region": REGION},
                 "previous": {"value": TEXT, "type": "String", "version": 3},
             },
         ),
