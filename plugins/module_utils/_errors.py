@@ -68,8 +68,19 @@ THROTTLING_CODES = frozenset(
 MISSING_ADMIN_PRINCIPAL = {
     (action, "NoSuchEntity") for action in ("iam:PutRolePolicy", "iam:PutUserPolicy", "iam:TagRole")
 }
-# The admin window denies these to its principal while it is closed.
-WINDOW_ACTIONS = frozenset({"ssm:PutParameter", "ssm:DeleteParameter"})
+# The admin window denies these to its principal while it is closed, and all but the first while it is open.
+WINDOW_ACTIONS = frozenset(
+    {
+        "ssm:PutParameter",
+        "ssm:DeleteParameter",
+        "ssm:DeleteParameters",
+        "ssm:LabelParameterVersion",
+        "ssm:UnlabelParameterVersion",
+    }
+)
+# The characters of all inline policies of a principal together, without white space.
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+INLINE_POLICY_LIMITS = {"role": 10_240, "user": 2_048}
 # Stands in for the error code where the answer of an endpoint is not in the format of the API, such as a web page.
 UNREADABLE_RESPONSE = "unreadable response"
 # The endpoints of some partitions do not have every operation.
@@ -134,7 +145,20 @@ def explain(description: str, action: str, code: str, message: str, identity: st
         return f"{failed}: {_explain_credentials(action, code, message)}"
     if (action, code) in MISSING_ADMIN_PRINCIPAL:
         return f"{failed}: {message} ({code}). Run the playbook cwagent.iam.site first; it creates the admin principal."
+    if (action, code) in {("iam:PutRolePolicy", "LimitExceeded"), ("iam:PutUserPolicy", "LimitExceeded")}:
+        return f"{failed}: {message} ({code}). {explain_policy_limit('role' if 'Role' in action else 'user')}"
     return f"{failed}: {message} ({code})."
+
+
+def explain_policy_limit(kind: str) -> str:
+    """Return what IAM allows for the inline policies of a principal, and what to do.
+
+    :param kind: ``role`` or ``user``.
+    """
+    return (
+        f"IAM allows {INLINE_POLICY_LIMITS[kind]:,} characters without white space in all inline policies of a {kind} "
+        f"together. Store fewer parameters in a run, or remove other inline policies from the {kind}."
+    )
 
 
 def _explain_credentials(action: str, code: str, message: str) -> str:
@@ -163,8 +187,9 @@ def _explain_denial(action: str, message: str, identity: str | None) -> str:
         # Never advise to remove the window's Deny, which is what protects Parameter Store.
         return (
             f"A policy explicitly denies {needed}{where} to {who or 'the identity in use'}. If that is an admin "
-            "principal, its admin window is closed or has expired: another run or a person closed it, or its deadline "
-            f"passed. Run again, which opens it. Any other identity needs a policy that allows {needed}."
+            "principal, its admin window is closed or has expired, or is open for another instance or parameter: "
+            "another run or a person closed or opened it, or its deadline passed. Run again, which opens it. Any other "
+            f"identity needs a policy that allows {needed}."
         )
     if is_explicit_deny(message):
         return (

@@ -36,6 +36,7 @@ _PATH = r"/|/[\x21-\x7e]{1,510}/"
 _POLICY_ARN = r"arn:(aws[a-z-]*):iam::(aws|\d{12}):policy/[\x21-\x7e]+"
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/resource-ids.html: eight or seventeen hexadecimal digits
 _INSTANCE_ID = r"i-(?:[0-9a-f]{8}|[0-9a-f]{17})"
+_REGION = r"[a-z]{2,5}(-[a-z]+)+-[0-9]{1,2}"
 _TAG_CHARACTERS = r"[\w .:/=+@-]*"
 # IAM allows 50 tags; the others are left for those of this collection.
 MAX_TAGS, MAX_TAG_KEY, MAX_TAG_VALUE = 45, 128, 256
@@ -164,6 +165,12 @@ def check_instance_id(instance_id: str) -> None:
             f"'{instance_id}' is not a valid EC2 instance ID: it must be i- and 8 or 17 hexadecimal digits, "
             "such as i-0123456789abcdef0."
         )
+
+
+def check_region(region: str) -> None:
+    """Check that this can be the name of a region. :raises InvalidInput: it cannot; the message says what one is."""
+    if not re.fullmatch(_REGION, region):
+        raise InvalidInput(f"'{region}' is not the name of an AWS region, such as eu-central-1.")
 
 
 def name_of(arn: str) -> str:

@@ -128,8 +128,9 @@ class Outcome:
     @property
     def is_stale(self) -> bool:
         """Whether the step failed because the state is not the one that was read."""
-        is_answer = bool(self.not_done) and isinstance(self.error, AwsApiError)
-        return is_answer and self.error.code in self.not_done[0].stale_when
+        if not self.not_done or not isinstance(self.error, AwsApiError):
+            return False
+        return self.error.code in self.not_done[0].stale_when
 
     def __str__(self) -> str:
         text = str(self.error)

@@ -76,13 +76,16 @@ options:
     choices: [acquired, exclusive, released]
     required: true
   admin_role:
-    description: The role whose admin window is opened and closed. Without it, no window is changed.
+    description:
+      - The role whose admin window is opened, for sessions of the instance only, and closed.
+      - Without it, no window is changed.
     type: str
   window_minutes:
     description:
       - For how many minutes to open the window, from 1 to 720, by the clock of AWS.
-      - An open window is never shortened. With O(state=acquired), an open window is an error if the instance has no
-        restore tag, since someone else opened it.
+      - A window that is open for the same instance and parameters is never shortened. With O(state=acquired), an open
+        window is an error if it is open for another instance, or if the instance has no restore tag, since someone else
+        opened it.
     type: int
     default: 15
   managed_only:
@@ -91,6 +94,24 @@ options:
         adopt, and that has no admin window yet. M(cwagent.iam.cwagent_iam_role) adopts a role.
     type: bool
     default: false
+  parameters:
+    description:
+      - The parameters that the instance may write while the window is open. Without any, all that O(admin_role) may
+        write.
+      - IAM allows 10240 characters without white space in all inline policies of a role together, which limits how many
+        parameters fit.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: The name of the parameter. It must begin with C(AmazonCloudWatch-).
+        type: str
+        required: true
+      region:
+        description: The region that it is stored in.
+        type: str
+        required: true
   fail_if_tagged:
     description:
       - Whether O(state=acquired) fails if the instance has a restore tag with a record already. Then another run is
@@ -152,6 +173,9 @@ EXAMPLES = r"""
     instance_ids: [i-0123456789abcdef0]
     admin_role: CloudWatchAgentAdminRole
     window_minutes: 30
+    parameters:
+      - name: AmazonCloudWatch-linux
+        region: eu-central-1
     state: acquired
     region: eu-central-1
 
@@ -186,7 +210,12 @@ window:
       V(unknown).
   returned: success, with O(admin_role), unless O(state=exclusive)
   type: dict
-  sample: {access_keys: [], deadline: "2026-11-24T16:15:00Z", state: open}
+  sample:
+    access_keys: []
+    deadline: "2026-11-24T16:15:00Z"
+    instance_id: i-0123456789abcdef0
+    parameters: [{name: AmazonCloudWatch-linux, region: eu-central-1}]
+    state: open
 steps:
   description:
     - The steps that were taken, or would be taken in check mode.
@@ -230,6 +259,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan i
     RELEASED,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.resource import AdminInstanceResource
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.options import PARAMETERS_SPEC
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import OPEN
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import WAIT_SPEC
@@ -245,6 +275,7 @@ SPEC = {
     "admin_role": {"type": "str"},
     "window_minutes": {"type": "int", "default": 15},
     "managed_only": {"type": "bool", "default": False},
+    "parameters": PARAMETERS_SPEC,
     "fail_if_tagged": {"type": "bool", "default": False},
     "fail_if_lost": {"type": "bool", "default": False},
     "assume_running": {"type": "bool", "default": False},

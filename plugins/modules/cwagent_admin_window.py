@@ -11,12 +11,17 @@ version_added: 1.0.0
 short_description: Open and close the admin window of a role or user
 description:
   - The admin window is the time in which an admin principal may write to Parameter Store.
-  - Manages one inline policy of a role or user, C(CloudWatchAgentAdminWindow), that denies C(ssm:PutParameter).
-  - While the window is closed, the Deny is unconditional. While it is open, the Deny starts at a deadline, so that the
-    window closes by itself, whatever happens to the controller.
+  - Manages one inline policy of a role or user, C(CloudWatchAgentAdminWindow), that denies changing parameters,
+    C(ssm:PutParameter), C(ssm:DeleteParameter), C(ssm:DeleteParameters), C(ssm:LabelParameterVersion) and
+    C(ssm:UnlabelParameterVersion).
+  - While the window is closed, the Deny is unconditional. While it is open, C(ssm:PutParameter) is denied after a
+    deadline, so that the window closes by itself, whatever happens to the controller; with a role, to every session
+    that is not of O(instance_id); and for every parameter but O(parameters). Everything else stays denied.
+  - A window that is open for another instance or for other parameters is replaced, or is an error with
+    O(fail_if_open=true). It is never extended. The same holds for one that an earlier version opened.
   - A Deny applies to existing sessions too, so it also revokes the permission from credentials that were copied off an
     instance.
-  - Nothing but C(ssm:PutParameter) is denied. The agent keeps running with an admin role.
+  - Reading parameters is not denied. The agent keeps running with an admin role.
   - The saved access key of a user is active while its window is open, and inactive while it is closed. The module
     M(cwagent.iam.cwagent_iam_user) says with the tag C(cwagent:saved-key) of the user which key that is. No other key
     is activated or deactivated. While another key of the user is active, the window is not opened, and the error names
@@ -39,9 +44,31 @@ options:
   minutes:
     description:
       - For how many minutes to open the window, from 1 to 720, by the clock of AWS.
-      - An open window is never shortened.
+      - A window that is open for the same instance and parameters is never shortened.
     type: int
     default: 15
+  instance_id:
+    description:
+      - The instance whose sessions of the role may write while the window is open.
+      - Required to open the window of a role. A user has no instance.
+    type: str
+  parameters:
+    description:
+      - The parameters that may be written while the window is open. Without any, all that the principal may write.
+      - IAM allows 10240 characters without white space in all inline policies of a role together, and 2048 of a user,
+        which limits how many parameters fit.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: The name of the parameter. It must begin with C(AmazonCloudWatch-).
+        type: str
+        required: true
+      region:
+        description: The region that it is stored in.
+        type: str
+        required: true
   fail_if_open:
     description: Whether a window that is open already is an error, since another run or a person has opened it.
     type: bool
@@ -78,9 +105,13 @@ notes:
 """
 
 EXAMPLES = r"""
-- name: Let the admin role write for a quarter of an hour
+- name: Let one instance write one parameter with the admin role, for a quarter of an hour
   cwagent.iam.cwagent_admin_window:
     role: CloudWatchAgentAdminRole
+    instance_id: i-0123456789abcdef0
+    parameters:
+      - name: AmazonCloudWatch-linux
+        region: eu-central-1
     state: open
 
 - name: Close the window before its deadline
@@ -94,10 +125,16 @@ window:
   description:
     - The window. Its state is V(open), V(closed) or V(absent); V(expired) if the deadline has passed, which closes it
       too; V(modified) if the policy is not one that this module writes; and V(unknown) if it could not be read.
-    - The deadline is in UTC. It is null unless the window is or was open.
+    - The deadline is in UTC. It is null unless the window is or was open, as is the C(instance_id). The C(parameters)
+      are those that may be written; none are named if all may be.
   returned: success
   type: dict
-  sample: {access_keys: [], deadline: "2026-11-24T16:15:00Z", state: open}
+  sample:
+    access_keys: []
+    deadline: "2026-11-24T16:15:00Z"
+    instance_id: i-0123456789abcdef0
+    parameters: [{name: AmazonCloudWatch-linux, region: eu-central-1}]
+    state: open
 managed:
   description: Whether the principal could be changed; false only with O(managed_only=true).
   returned: success
@@ -132,7 +169,7 @@ not_done:
 """
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.options import desired_window
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.options import PARAMETERS_SPEC, desired_window
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import ABSENT, CLOSED, OPEN
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import ACCESS_POLICIES
@@ -143,6 +180,8 @@ SPEC = {
     "user": {"type": "str"},
     "state": {"type": "str", "choices": [OPEN, CLOSED, ABSENT], "required": True},
     "minutes": {"type": "int", "default": 15},
+    "instance_id": {"type": "str"},
+    "parameters": PARAMETERS_SPEC,
     "fail_if_open": {"type": "bool", "default": False},
     "force": {"type": "bool", "default": False},
     "managed_only": {"type": "bool", "default": False},
@@ -152,7 +191,8 @@ SPEC = {
 
 
 def main() -> None:
-    module = _module.aws_module(SPEC, required_one_of=[("role", "user")], mutually_exclusive=[("role", "user")])
+    exclusive = [("role", "user"), ("user", "instance_id")]
+    module = _module.aws_module(SPEC, required_one_of=[("role", "user")], mutually_exclusive=exclusive)
     with _module.fail_on_error(module):
         desired = desired_window(module.params, module.check_mode)
         resource = WindowResource(

@@ -120,6 +120,13 @@ region:
   returned: success
   type: str
   sample: eu-central-1
+window_parameter:
+  description:
+    - The name and the region of the parameter, for the option O(cwagent.iam.cwagent_admin_window#module:parameters) of
+      M(cwagent.iam.cwagent_admin_window).
+  returned: success
+  type: dict
+  sample: {name: AmazonCloudWatch-linux, region: eu-central-1}
 previous:
   description: What was stored before, for O(known_value); empty when there was no parameter.
   returned: success

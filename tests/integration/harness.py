@@ -25,6 +25,20 @@ SERVER_ROLE, ADMIN_ROLE = "CloudWatchAgentServerRole", "CloudWatchAgentAdminRole
 SERVER_POLICY, ADMIN_POLICY = "CloudWatchAgentServerPolicy", "CloudWatchAgentAdminPolicy"
 SERVER_USER, ADMIN_USER = "CloudWatchAgentServerUser", "CloudWatchAgentAdminUser"
 WINDOW_POLICY = "CloudWatchAgentAdminWindow"
+OTHER_ACTIONS = [
+    "ssm:DeleteParameter",
+    "ssm:DeleteParameters",
+    "ssm:LabelParameterVersion",
+    "ssm:UnlabelParameterVersion",
+]
+CLOSED_WINDOW = {
+    "Sid": f"{WINDOW_POLICY}Closed",
+    "Effect": "Deny",
+    "Action": ["ssm:PutParameter", *OTHER_ACTIONS],
+    "Resource": "*",
+}
+"""The only statement of a closed admin window."""
+
 PARAMETER = "AmazonCloudWatch-linux"
 RESTORE_TAG = "cwagent:earlier-profile"
 POLICY_ARN = "arn:aws:iam::aws:policy/"

@@ -19,6 +19,7 @@ from harness import (
     ADMIN_ROLE,
     ADMIN_USER,
     CHECKOUT,
+    CLOSED_WINDOW,
     PARAMETER,
     REPLACE_ASSOCIATION,
     SERVER_POLICY,
@@ -36,7 +37,6 @@ from harness import (
 )
 
 CONFIG = {"agent": {"metrics_collection_interval": 60}}
-CLOSED = {"Sid": WINDOW_POLICY, "Effect": "Deny", "Action": "ssm:PutParameter", "Resource": "*"}
 SHORT_TIMEOUTS = {
     "store_config_identity_timeout": 8,
     "store_config_wait_timeout": 8,
@@ -78,7 +78,8 @@ class Site:
         ]
 
     def window(self, state: str, **more: Any) -> dict[str, Any]:
-        result = run_module(self.aws, "cwagent_admin_window", role=ADMIN_ROLE, state=state, **more)
+        bound = {"instance_id": self.instance, **more}
+        result = run_module(self.aws, "cwagent_admin_window", role=ADMIN_ROLE, state=state, **bound)
         assert not result["failed"], result
         return dict(result["window"])
 
@@ -86,11 +87,15 @@ class Site:
         """Leave what an interrupted run leaves: a restore tag, an open window, and the associated admin profile."""
         self.admin_instance("acquired", admin_role=ADMIN_ROLE)
 
-    def statement(self) -> dict[str, Any]:
-        """The single statement of the window's policy."""
+    def statements(self) -> list[dict[str, Any]]:
+        """The statements of the window's policy."""
         found = self.aws.client("iam").get_role_policy(RoleName=ADMIN_ROLE, PolicyName=WINDOW_POLICY)
-        [statement] = found["PolicyDocument"]["Statement"]
-        return dict(statement)
+        return list(found["PolicyDocument"]["Statement"])
+
+    def statement(self) -> dict[str, Any]:
+        """The single statement of a closed window's policy."""
+        [statement] = self.statements()
+        return statement
 
     def kill_at(self, fault: Fault) -> None:
         """Run store_config.yml until the fault kills the controller and its processes."""
@@ -116,7 +121,7 @@ class Site:
     def assert_clean(self) -> None:
         """Assert that the instance is a server, the window is closed and no restore tag is left."""
         assert associated_profiles(self.aws)[self.instance] == SERVER_ROLE
-        assert self.statement() == CLOSED
+        assert self.statement() == CLOSED_WINDOW
         assert snapshot(self.aws)["instance_tags"] == {self.aws.region: {self.instance: {}}}
         assert restore_records(self.aws) == {}
 
@@ -127,17 +132,17 @@ def site(controller: Controller) -> Site:
     [instance] = aws.instances(1)
     for role, policy in ((SERVER_ROLE, SERVER_POLICY), (ADMIN_ROLE, ADMIN_POLICY)):
         create_role(aws, role, policy)
-    closed_policy = json.dumps({"Version": "2012-10-17", "Statement": [CLOSED]})
+    closed_policy = json.dumps({"Version": "2012-10-17", "Statement": [CLOSED_WINDOW]})
     aws.client("iam").put_role_policy(RoleName=ADMIN_ROLE, PolicyName=WINDOW_POLICY, PolicyDocument=closed_policy)
     aws.client("ec2").associate_iam_instance_profile(InstanceId=instance, IamInstanceProfile={"Name": SERVER_ROLE})
     return Site(controller, instance)
 
 
-def can_write(aws: Emulator, credentials: dict[str, str]) -> bool:
+def can_write(aws: Emulator, credentials: dict[str, str], name: str = PARAMETER) -> bool:
     """Whether these credentials may store a configuration."""
     ssm = aws.client("ssm", credentials=credentials)
     try:
-        ssm.put_parameter(Name="AmazonCloudWatch-mine", Value="{}", Type="String", Overwrite=True)
+        ssm.put_parameter(Name=name, Value="{}", Type="String", Overwrite=True)
     except ClientError as error:
         if error.response["Error"]["Code"] != "AccessDeniedException":
             raise
@@ -169,6 +174,35 @@ def test_an_open_window_is_extended_but_never_shortened(site: Site) -> None:
     assert can_write(site.aws, session)
     site.aws.shift_clock(2 * MINUTE)
     assert not can_write(site.aws, session)
+
+
+def test_an_open_window_is_for_one_instance_and_the_named_parameters(site: Site) -> None:
+    """Other instances, other parameters and other changes stay denied, and the named ones are after the deadline."""
+    [other] = site.aws.instances(1)
+    site.aws.client("ssm").put_parameter(Name=PARAMETER, Value="{}", Type="String")
+    site.admin_instance("acquired")
+    site.aws.client("ec2").associate_iam_instance_profile(InstanceId=other, IamInstanceProfile={"Name": ADMIN_ROLE})
+    session, elsewhere = (site.aws.instance_credentials(each) for each in (site.instance, other))
+    named = {"name": PARAMETER, "region": site.aws.region}
+    assert not can_write(site.aws, session)
+    opened = site.window("open", parameters=[named])
+    assert (opened["instance_id"], opened["parameters"]) == (site.instance, [named])
+    assert can_write(site.aws, session)
+    assert not can_write(site.aws, session, "AmazonCloudWatch-mine")
+    assert not can_write(site.aws, elsewhere)
+    ssm = site.aws.client("ssm", credentials=session)
+    with pytest.raises(ClientError, match="AccessDenied"):
+        ssm.delete_parameter(Name=PARAMETER)
+    refused = run_module(
+        site.aws, "cwagent_admin_window", role=ADMIN_ROLE, state="open", instance_id=other, fail_if_open=True
+    )
+    assert f"for instance {site.instance} and parameter '{PARAMETER}' in {site.aws.region}" in refused["msg"]
+    site.aws.shift_clock(AFTER_DEADLINE)
+    assert not can_write(site.aws, session)
+    site.aws.shift_clock(-AFTER_DEADLINE)
+    site.window("open", instance_id=other)
+    assert not can_write(site.aws, session), "a window of another instance is replaced"
+    assert can_write(site.aws, elsewhere)
 
 
 def test_the_agent_works_while_the_window_is_closed(site: Site) -> None:
@@ -316,7 +350,7 @@ def test_restore_repairs_an_instance_outside_the_inventory(site: Site) -> None:
     inventory = site.controller.inventory({"ec2_admin": {"admin2": site.controller.instance_host(other)}}, "other.yml")
     site.controller.play(inventory, "restore").assert_succeeded()
     assert associated_profiles(site.aws) == {site.instance: SERVER_ROLE, other: None}
-    assert site.statement() == CLOSED
+    assert site.statement() == CLOSED_WINDOW
 
 
 def test_site_repairs_an_interrupted_run_first(site: Site) -> None:
@@ -341,7 +375,7 @@ def test_site_closes_the_window_even_when_it_cannot_read_tags(site: Site) -> Non
     env = create_user(site.aws, "restricted", allow(NotAction="ec2:DescribeTags"))
     denied = site.controller.play(site.inventory, "site", env=env, **site.settings).assert_failed()
     assert "lacks ec2:DescribeTags" in denied.message
-    assert site.statement() == CLOSED
+    assert site.statement() == CLOSED_WINDOW
 
 
 def test_check_mode_predicts_what_follows_a_repair(site: Site) -> None:
@@ -369,7 +403,10 @@ def test_open_window_lets_a_person_store_until_restore(site: Site) -> None:
     opened = site.play("open_window", store_config_window_minutes=40).assert_succeeded()
     assert opened.changed_tasks == predicted.changed_tasks
     assert opened.writes == ["TagRole", "CreateTags", "PutRolePolicy", REPLACE_ASSOCIATION]
-    deadline = site.statement()["Condition"]["DateGreaterThan"]["aws:CurrentTime"]
+    statements = {each["Sid"].removeprefix(WINDOW_POLICY): each for each in site.statements()}
+    assert list(statements) == ["Others", "Deadline", "Instance"]
+    deadline = statements["Deadline"]["Condition"]["DateGreaterThan"]["aws:CurrentTime"]
+    assert statements["Instance"]["Condition"] == {"StringNotLike": {"aws:userid": f"*:{site.instance}"}}
     assert 39 <= (datetime.fromisoformat(deadline) - began).total_seconds() / MINUTE <= 41
     assert f"admin1 can write to Parameter Store until {deadline} (UTC)" in opened.words
     assert "To close the window early, run cwagent.iam.restore with the same inventory." in opened.words
@@ -425,7 +462,7 @@ def test_open_window_restores_the_instance_when_it_fails(site: Site) -> None:
     failed = site.play("open_window", store_config_identity_timeout=1).assert_failed()
     assert f"for the instance metadata service to show instance profile '{ADMIN_ROLE}'" in failed.message
     assert associated_profiles(site.aws)[site.instance] == SERVER_ROLE
-    assert site.statement() == CLOSED
+    assert site.statement() == CLOSED_WINDOW
 
 
 def test_everything_else_works_without_the_admin_window(site: Site) -> None:

@@ -27,11 +27,11 @@ from harness import (
     ADMIN_ROLE,
     ADMIN_USER,
     CHECKOUT,
+    CLOSED_WINDOW,
     LOCAL_CONNECTION,
     PARAMETER,
     SERVER_ROLE,
     SERVER_USER,
-    WINDOW_POLICY,
     Controller,
     allow,
     create_user,
@@ -40,7 +40,6 @@ from harness import (
 
 PROJECT = CHECKOUT / "examples" / "awx-project"
 CONFIG, OTHER = {"agent": {"metrics_collection_interval": 60}}, {"agent": {"metrics_collection_interval": 30}}
-CLOSED = {"Sid": WINDOW_POLICY, "Effect": "Deny", "Action": "ssm:PutParameter", "Resource": "*"}
 JOB_SECONDS = 240
 LONG_DELAY = 60
 
@@ -233,7 +232,7 @@ class Awx:
         """Assert that all instances are servers, the window is closed and no restore tag is left."""
         assert set(associated_profiles(self.aws).values()) == {SERVER_ROLE}
         account = snapshot(self.aws)
-        assert [each["Statement"] for each in account["roles"][ADMIN_ROLE]["inline"].values()] == [[CLOSED]]
+        assert [each["Statement"] for each in account["roles"][ADMIN_ROLE]["inline"].values()] == [[CLOSED_WINDOW]]
         assert list(account["instance_tags"][self.aws.region].values()) == [{}] * len(associated_profiles(self.aws))
 
 

@@ -409,7 +409,11 @@ SCENES: dict[str, list[Scene]] = {
             ["iam:DetachUserPolicy", "iam:TagUser"],
             change_user,
         ),
-        Scene("cwagent_admin_window", with_timeout(role=ADMIN_ROLE, state="open"), ["iam:GetRolePolicy"]),
+        Scene(
+            "cwagent_admin_window",
+            with_timeout(role=ADMIN_ROLE, state="open", instance_id="@app"),
+            ["iam:GetRolePolicy"],
+        ),
         Scene("cwagent_admin_window", with_timeout(user=ADMIN_USER, state="open"), ["iam:GetUserPolicy"]),
         Scene(
             "cwagent_admin_instance",
@@ -431,7 +435,7 @@ SCENES: dict[str, list[Scene]] = {
     "store-configuration": [
         Scene(
             "cwagent_admin_window",
-            with_timeout(role=ADMIN_ROLE, state="open"),
+            with_timeout(role=ADMIN_ROLE, state="open", instance_id="@app"),
             ["iam:GetRolePolicy", "iam:GetRole", "iam:PutRolePolicy"],
             provisioned_without_windows,
         ),

@@ -103,7 +103,9 @@ DRIFTS: dict[str, tuple[Callable[[Account], object], list[str]]] = {
     "the instance has no profile": (lambda account: disassociate(account.aws, account.instance), ["access"]),
     "the instance has another profile whose role lacks the policy": (other_profile, ["access"]),
     "the window is open": (
-        lambda account: account.run("cwagent_admin_window", {"role": ADMIN_ROLE, "state": "open"}),
+        lambda account: account.run(
+            "cwagent_admin_window", {"role": ADMIN_ROLE, "state": "open", "instance_id": "i-0123456789abcdef0"}
+        ),
         ["window", "access"],
     ),
     "the window is missing": (

@@ -18,6 +18,7 @@ from harness import (
     ADMIN_POLICY,
     ADMIN_ROLE,
     ADMIN_USER,
+    CLOSED_WINDOW,
     PARAMETER,
     REPLACE_ASSOCIATION,
     SERVER_POLICY,
@@ -35,8 +36,7 @@ from harness import (
 )
 
 APP = "shop-app"
-CLOSED = {"Sid": WINDOW_POLICY, "Effect": "Deny", "Action": "ssm:PutParameter", "Resource": "*"}
-CLOSED_POLICY = {"Version": "2012-10-17", "Statement": [CLOSED]}
+CLOSED_POLICY = {"Version": "2012-10-17", "Statement": [CLOSED_WINDOW]}
 SHORT_TIMEOUTS = {
     "store_config_identity_timeout": 8,
     "store_config_wait_timeout": 8,
@@ -303,6 +303,16 @@ def test_an_instance_that_cannot_be_read_at_the_end_is_a_warning(
     assert f"Warning: admin1 ({host.instance}) did not say whether it has its earlier identity again" in done.words
 
 
+def named_parameter(aws: Emulator) -> dict[str, str]:
+    return {"name": PARAMETER, "region": aws.region}
+
+
+def opened_for(play: Play) -> list[tuple[str | None, list[dict[str, str]]]]:
+    """For which instance and which parameters windows were opened."""
+    windows = [each.result.get("window") or {} for each in play.results]
+    return [(each["instance_id"], each["parameters"]) for each in windows if each.get("state") == "open"]
+
+
 def test_an_instance_without_a_profile_has_none_afterwards(account: Account) -> None:
     host = account.add_host(1, None)
     host.play().assert_succeeded()
@@ -325,6 +335,7 @@ def test_an_instance_with_an_applications_profile_has_it_afterwards(account: Acc
     ][1:]
     assert {restored, closed} == {REPLACE_ASSOCIATION, "PutRolePolicy"}  # these run in parallel
     assert [untagged, forgotten] == ["DeleteTags", "UntagRole"]
+    assert opened_for(done) == opened_for(predicted) == [(host.instance, [named_parameter(account.aws)])]
     assert configurations(account.aws) == {PARAMETER: host.config}
     assert associated_profiles(account.aws) == {host.instance: APP}
     account.assert_clean()
@@ -431,6 +442,7 @@ def test_the_on_premises_admin_stores_with_its_own_key(account: Account, on_prem
     done = on_premises.play().assert_succeeded()
     [stored] = [call for call in done.calls if call.action == "PutParameter"]
     assert (stored.status, stored.principal.rpartition(":")[2]) == (200, f"user/{ADMIN_USER}")
+    assert opened_for(done) == [(None, [named_parameter(account.aws)])]
     assert configurations(account.aws) == {PARAMETER: {"agent": {}}}
     assert not [call for call in done.calls if call.service == "ec2" and call.write]
     on_premises.assert_closed()

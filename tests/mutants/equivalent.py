@@ -11,13 +11,6 @@ EQUIVALENT: dict[str, list[tuple[str, str, str]]] = {
             "half of whole minutes is a whole number of microseconds",
         ),
     ],
-    "module_utils/_admin_window/policy.py": [
-        (
-            'text = (policy or {})["Statement"][0]["Condition"]["DateGreaterThan"]["aws:CurrentTime"]',
-            'text = (policy or {})["Statement"][ -1]["Condition"]["DateGreaterThan"]["aws:CurrentTime"]',
-            "a policy with another number of statements is no window's, as is found two lines later",
-        ),
-    ],
     "module_utils/_principal/policies.py": [
         (
             "frozenset(aws_policy_arn(name, partition) for name in managed - attached),",

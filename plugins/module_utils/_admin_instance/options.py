@@ -16,10 +16,12 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan i
     DesiredAdmin,
     check_profiles,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.options import window_parameters
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import (
     CLOSED,
     OPEN,
     DesiredWindow,
+    check_binding,
     check_minutes,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
@@ -71,7 +73,7 @@ def desired_window(params: Mapping[str, Any], check_mode: bool) -> DesiredWindow
     if params["state"] == RELEASED:
         return DesiredWindow("role", role, CLOSED, force=params["skip_window_read"])
     check_minutes(params["window_minutes"])
-    return DesiredWindow(
+    desired = DesiredWindow(
         "role",
         role,
         OPEN,
@@ -80,4 +82,8 @@ def desired_window(params: Mapping[str, Any], check_mode: bool) -> DesiredWindow
         # Outside check mode the window is as IAM shows it.
         assume_closed=check_mode and params["assume"] == ASSUME_RELEASED,
         assume_created=check_mode and params["assume_created"],
+        instance_id=params["instance_ids"][0],  # more than one are refused
+        parameters=window_parameters(params["parameters"]),
     )
+    check_binding(desired)
+    return desired

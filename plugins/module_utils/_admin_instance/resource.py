@@ -252,8 +252,9 @@ class AdminInstanceResource(Resource[State]):
         admin_plan.check_no_other_holder(current, self._desired)
         # Without a restore tag of a run, the window is open for something else, in another region for instance.
         is_tagged = any(name in current.tagged for name in self._desired.instance_ids or ())
-        if self._window and current.window and not is_tagged:
-            self._window.check_preconditions(current.window)
+        if self._window and current.window:
+            check = self._window.check_own if is_tagged else self._window.check_preconditions
+            check(current.window)
 
     def plan(self, current: State) -> Plan[State]:
         """Plan the steps for every instance, and for the window."""

@@ -8,11 +8,34 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import OPEN, DesiredWindow, check_minutes
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import (
+    OPEN,
+    DesiredWindow,
+    check_binding,
+    check_minutes,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import WindowParameter
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import check_parameter_name
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+
+# For the modules that open a window. The names are checked, since a wildcard in one would open it for others too.
+PARAMETERS_SPEC: dict[str, Any] = {
+    "type": "list",
+    "elements": "dict",
+    "default": [],
+    "options": {"name": {"type": "str", "required": True}, "region": {"type": "str", "required": True}},
+}
+
+
+def window_parameters(given: Iterable[Mapping[str, str]]) -> tuple[WindowParameter, ...]:
+    """Return the parameters of an option, sorted. :raises InvalidInput: a name or region is not valid."""
+    for each in given:
+        check_parameter_name(each["name"])
+        _names.check_region(each["region"])
+    return tuple(sorted({WindowParameter(each["name"], each["region"]) for each in given}))
 
 
 def desired_window(params: Mapping[str, Any], check_mode: bool) -> DesiredWindow:
@@ -23,7 +46,9 @@ def desired_window(params: Mapping[str, Any], check_mode: bool) -> DesiredWindow
     _names.check_name(kind, params[kind])
     if params["state"] == OPEN:
         check_minutes(params["minutes"])
-    return DesiredWindow(
+    if params["instance_id"] is not None:
+        _names.check_instance_id(params["instance_id"])
+    desired = DesiredWindow(
         kind,
         params[kind],
         params["state"],
@@ -32,4 +57,8 @@ def desired_window(params: Mapping[str, Any], check_mode: bool) -> DesiredWindow
         params["managed_only"],
         # Outside check mode the window is as IAM shows it.
         assume_closed=check_mode and params["assume_closed"],
+        instance_id=params["instance_id"],
+        parameters=window_parameters(params["parameters"]),
     )
+    check_binding(desired)
+    return desired

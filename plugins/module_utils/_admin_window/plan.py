@@ -6,18 +6,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.model import AccessKey, set_key_status
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import (
     TIME_FORMAT,
+    Opening,
+    WindowParameter,
     closed_policy,
     deadline_of,
+    is_closed,
     open_policy,
+    opening_of,
     put_policy,
+    size_of,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import ContentionError, CwagentError, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
+    INLINE_POLICY_LIMITS,
+    ContentionError,
+    CwagentError,
+    InvalidInput,
+    explain_policy_limit,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._names import (
     NOT_CREATED,
     SAVED_KEY_TAG,
@@ -27,12 +38,14 @@ from ansible_collections.cwagent.iam.plugins.module_utils._names import (
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import NOT_FOUND_CODES, Kind, Plan, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 # A session of a role lasts 12 hours at most, so no window needs to be open for longer.
 MAX_MINUTES = 720
 # A second run that asks for the same minutes a moment later must not change anything.
 TOLERANCE = timedelta(minutes=1)
+# All deadlines have the same length.
+_ANY_TIME = datetime(2000, 1, 1, tzinfo=timezone.utc)
 
 OPEN, CLOSED, ABSENT = "open", "closed", "absent"
 EXPIRED, MODIFIED, UNKNOWN = "expired", "modified", "unknown"
@@ -87,6 +100,8 @@ class DesiredWindow:
     :param managed_only: whether to leave a principal that this collection did not create or adopt, unless it has a
         window, and to refuse to open one for it; and to close no window where there is none and the admin policy is not
         attached.
+    :param instance_id: the one instance whose sessions may write while the window of a role is open.
+    :param parameters: those that may be written while the window is open; none for all that the principal may write.
     """
 
     kind: str
@@ -97,11 +112,17 @@ class DesiredWindow:
     managed_only: bool = False
     assume_closed: bool = False
     assume_created: bool = False
+    instance_id: str | None = None
+    parameters: tuple[WindowParameter, ...] = ()
 
     @property
     def description(self) -> str:
         """The window in words, for messages and summaries."""
         return f"the admin window of {self.kind} '{self.name}'"
+
+    def policy_until(self, deadline: datetime) -> dict[str, Any]:
+        """Return the policy of the window that is wanted, open until a deadline."""
+        return open_policy(Opening(deadline, self.instance_id, self.parameters))
 
 
 def assumed_window(current: Window, desired: DesiredWindow) -> Window:
@@ -124,11 +145,49 @@ def check_not_open(current: Window, desired: DesiredWindow) -> None:
 
     :raises ContentionError: it says until when the window is open, and what to do.
     """
-    deadline = deadline_of(current.policy)
-    if deadline and deadline > current.read_at:
+    opening = opening_of(current.policy)
+    if opening and opening.deadline > current.read_at:
         raise ContentionError(
-            f"{desired.description} is open until {deadline.strftime(TIME_FORMAT)} (UTC), for another run or for a "
-            "person. Wait until then, or run cwagent.iam.restore to close it now."
+            f"{desired.description} is open until {opening.deadline.strftime(TIME_FORMAT)} (UTC)"
+            f"{_scope_in_words(opening)}, for another run or for a person. Wait until then, or run cwagent.iam.restore "
+            "to close it now."
+        )
+
+
+def check_not_open_elsewhere(current: Window, desired: DesiredWindow) -> None:
+    """Check that the window is not open for another instance.
+
+    :raises ContentionError: it says for which instance, until when, and what to do.
+    """
+    opening = opening_of(current.policy)
+    if opening and opening.instance_id not in (None, desired.instance_id):
+        check_not_open(current, desired)
+
+
+def _scope_in_words(opening: Opening) -> str:
+    instance = f" for instance {opening.instance_id}" if opening.instance_id else ""
+    names = ", ".join(f"'{each.name}' in {each.region}" for each in opening.parameters)
+    return f"{instance}{' and parameter ' if instance else ' for parameter '}{names}" if names else instance
+
+
+def check_binding(desired: DesiredWindow) -> None:
+    """Check that the window of a role opens for one instance, and that its policy fits IAM's limit.
+
+    Other inline policies of the principal count towards the limit too. They are not read: IAM refuses the policy then.
+
+    :raises InvalidInput: it says what to change.
+    """
+    if desired.state != OPEN:
+        return
+    if desired.kind == "role" and not desired.instance_id:
+        raise InvalidInput(
+            f"{desired.description} can be opened for one instance only: instance_id is required with role."
+        )
+    size = size_of(desired.policy_until(_ANY_TIME))
+    if size > INLINE_POLICY_LIMITS[desired.kind]:
+        raise InvalidInput(
+            f"{desired.description} was not opened: its policy would have {size} characters (parameters: "
+            f"{len(desired.parameters)}). {explain_policy_limit(desired.kind)}"
         )
 
 
@@ -186,7 +245,10 @@ def plan(current: Window, desired: DesiredWindow) -> Plan[Window]:
 
 
 def planned_policy(current: Window, desired: DesiredWindow) -> Mapping[str, Any] | None:
-    """Return the policy of the planned state. A window that is open is only ever extended."""
+    """Return the policy of the planned state.
+
+    A window that is open for the same instance and parameters is only ever extended. Any other is replaced.
+    """
     if desired.state == ABSENT:
         return None
     if desired.state == CLOSED:
@@ -195,7 +257,8 @@ def planned_policy(current: Window, desired: DesiredWindow) -> Mapping[str, Any]
     new_deadline, deadline = now + length, deadline_of(current.policy)
     earliest = new_deadline - min(TOLERANCE, length / 2)
     latest = now + timedelta(minutes=MAX_MINUTES) + TOLERANCE
-    return current.policy if deadline and earliest <= deadline <= latest else open_policy(new_deadline)
+    is_kept = deadline and earliest <= deadline <= latest and current.policy == desired.policy_until(deadline)
+    return current.policy if is_kept else desired.policy_until(new_deadline)
 
 
 def planned_window(current: Window, desired: DesiredWindow) -> Window:
@@ -273,10 +336,13 @@ def to_diff(window: Window) -> dict[str, Any]:
 
 def to_dict(window: Window) -> dict[str, Any]:
     """Return the window as results show it; the deadline is in UTC."""
-    deadline = deadline_of(window.policy)
+    opening = opening_of(window.policy)
+    parameters: Sequence[WindowParameter] = opening.parameters if opening else ()
     return {
-        "state": _state(window, deadline),
-        "deadline": deadline.strftime(TIME_FORMAT) if deadline else None,
+        "state": _state(window, opening.deadline if opening else None),
+        "deadline": opening.deadline.strftime(TIME_FORMAT) if opening else None,
+        "instance_id": opening.instance_id if opening else None,
+        "parameters": [{"name": each.name, "region": each.region} for each in parameters],
         "access_keys": [{"id": key.id, "active": key.active} for key in window.keys],
     }
 
@@ -286,6 +352,6 @@ def _state(window: Window, deadline: datetime | None) -> str:
         return UNKNOWN
     if deadline:
         return OPEN if deadline > window.read_at else EXPIRED
-    if window.policy == closed_policy():
+    if is_closed(window.policy):
         return CLOSED
     return MODIFIED if window.policy else ABSENT

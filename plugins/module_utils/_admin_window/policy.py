@@ -1,48 +1,148 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The document of the admin window: one inline policy that denies ``ssm:PutParameter``. Pure.
+"""The document of the admin window: one inline policy that denies changing parameters. Pure.
 
 An explicit Deny overrides every Allow and applies to existing sessions too, so it also revokes the permission from
 credentials that were copied off an instance.
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
+
+An open window denies ``ssm:PutParameter`` in statements of their own, and each of them is enough to deny: after the
+deadline, from another instance, for other parameters. In one statement all of them would have to hold.
 
 The modules for roles and users import this file and not ``plan.py``, which keeps what is sent to the host small.
 """
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
+from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY, partition_of
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+PUT = "ssm:PutParameter"
+# What else changes a parameter, or which version of it is used.
+OTHER_ACTIONS = [
+    "ssm:DeleteParameter",
+    "ssm:DeleteParameters",
+    "ssm:LabelParameterVersion",
+    "ssm:UnlabelParameterVersion",
+]
+# IAM allows letters and digits.
+CLOSED_SID, OTHERS_SID, DEADLINE_SID, INSTANCE_SID, PARAMETERS_SID = (
+    f"{WINDOW_POLICY}{suffix}" for suffix in ("Closed", "Others", "Deadline", "Instance", "Parameters")
+)
+# EC2 names the session of a role after the instance: https://docs.aws.amazon.com/IAM/latest/UserGuide/
+# reference_policies_variables.html#principaltable
+_SESSION = "*:"
+_PARAMETER = "parameter/"
+
+
+@dataclass(frozen=True, order=True)
+class WindowParameter:
+    """A parameter that may be written while a window is open."""
+
+    name: str
+    region: str
+
+    @property
+    def arn(self) -> str:
+        """The ARN, for any account: the principal can write to its own only."""
+        return f"arn:{partition_of(self.region)}:ssm:{self.region}:*:{_PARAMETER}{self.name}"
+
+
+@dataclass(frozen=True)
+class Opening:
+    """Until when a window is open, and for what.
+
+    :param deadline: in UTC.
+    :param instance_id: the one instance whose sessions may write; ``None`` for a user, and for an earlier version.
+    :param parameters: those that may be written; none for all that the principal may write.
+    """
+
+    deadline: datetime
+    instance_id: str | None = None
+    parameters: tuple[WindowParameter, ...] = ()
 
 
 def closed_policy() -> dict[str, Any]:
     """Return the policy of a closed window."""
-    return {"Version": "2012-10-17", "Statement": [_deny_statement()]}
+    return _policy([_deny(CLOSED_SID, [PUT, *OTHER_ACTIONS], Resource="*")])
 
 
-def open_policy(deadline: datetime) -> dict[str, Any]:
-    """Return the policy of a window that is open until a deadline. :param deadline: in UTC."""
-    condition = {"DateGreaterThan": {"aws:CurrentTime": deadline.strftime(TIME_FORMAT)}}
-    return {"Version": "2012-10-17", "Statement": [{**_deny_statement(), "Condition": condition}]}
+def open_policy(opening: Opening) -> dict[str, Any]:
+    """Return the policy of an open window."""
+    return _policy(
+        [
+            _deny(OTHERS_SID, OTHER_ACTIONS, Resource="*"),
+            _deny(DEADLINE_SID, PUT, Resource="*", Condition=_after(opening.deadline)),
+            *(_only_from(each) for each in [opening.instance_id] if each),
+            *(_only_to(each) for each in [opening.parameters] if each),
+        ]
+    )
+
+
+def _only_from(instance_id: str) -> dict[str, Any]:
+    # A negated operator also holds where the key is missing.
+    condition = {"StringNotLike": {"aws:userid": f"{_SESSION}{instance_id}"}}
+    return _deny(INSTANCE_SID, PUT, Resource="*", Condition=condition)
+
+
+def _only_to(parameters: Iterable[WindowParameter]) -> dict[str, Any]:
+    # Without a condition: with one, the statement would deny only where both hold.
+    return _deny(PARAMETERS_SID, PUT, NotResource=[each.arn for each in sorted(set(parameters))])
+
+
+def opening_of(policy: Mapping[str, Any] | None) -> Opening | None:
+    """Return what a window is or was open for; ``None`` for any policy that no version of this collection writes.
+
+    The policy of an earlier version has a deadline only, in its only statement.
+    """
+    try:
+        statements = {each["Sid"]: each for each in (policy or {})["Statement"]}
+        with_deadline = statements.get(DEADLINE_SID) or statements[WINDOW_POLICY]
+        text = with_deadline["Condition"]["DateGreaterThan"]["aws:CurrentTime"]
+        deadline = datetime.strptime(text, TIME_FORMAT).replace(tzinfo=timezone.utc)
+        opening = Opening(deadline, _instance_in(statements), _parameters_in(statements))
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError):
+        return None
+    return opening if policy in (open_policy(opening), _earlier_policy(Condition=_after(deadline))) else None
+
+
+def _instance_in(statements: Mapping[str, Any]) -> str | None:
+    if INSTANCE_SID not in statements:
+        return None
+    pattern: str = statements[INSTANCE_SID]["Condition"]["StringNotLike"]["aws:userid"]
+    return pattern[len(_SESSION) :]
+
+
+def _parameters_in(statements: Mapping[str, Any]) -> tuple[WindowParameter, ...]:
+    arns = statements[PARAMETERS_SID]["NotResource"] if PARAMETERS_SID in statements else ()
+    parts = [arn.split(":", 5) for arn in arns]
+    return tuple(WindowParameter(each[5][len(_PARAMETER) :], each[3]) for each in parts)
 
 
 def deadline_of(policy: Mapping[str, Any] | None) -> datetime | None:
-    """Return the deadline of an open window's policy; ``None`` for any policy that ``open_policy`` does not return."""
-    try:
-        text = (policy or {})["Statement"][0]["Condition"]["DateGreaterThan"]["aws:CurrentTime"]
-        deadline = datetime.strptime(text, TIME_FORMAT).replace(tzinfo=timezone.utc)
-    except (KeyError, IndexError, TypeError, ValueError):
-        return None
-    return deadline if policy == open_policy(deadline) else None
+    """Return the deadline of an open window's policy; ``None`` for any other."""
+    opening = opening_of(policy)
+    return opening.deadline if opening else None
+
+
+def is_closed(policy: Mapping[str, Any] | None) -> bool:
+    """Whether this is the policy of a closed window, also of an earlier version."""
+    return policy in (closed_policy(), _earlier_policy())
+
+
+def size_of(policy: Mapping[str, Any]) -> int:
+    """Return the number of characters that count towards IAM's limit: all but white space."""
+    return len(json.dumps(policy, separators=(",", ":")))
 
 
 def put_policy(kind: str, name: str, policy: Mapping[str, Any], summary: str) -> Step:
@@ -56,5 +156,18 @@ def close_new_window(kind: str, name: str) -> Step:
     return put_policy(kind, name, closed_policy(), f"close the admin window of {kind} '{name}'")
 
 
-def _deny_statement() -> dict[str, Any]:
-    return {"Sid": WINDOW_POLICY, "Effect": "Deny", "Action": "ssm:PutParameter", "Resource": "*"}
+def _after(deadline: datetime) -> dict[str, Any]:
+    return {"DateGreaterThan": {"aws:CurrentTime": deadline.strftime(TIME_FORMAT)}}
+
+
+def _earlier_policy(**more: Any) -> dict[str, Any]:
+    """Return the policy as version 1.0.0 wrote it. :param more: the condition of an open window."""
+    return _policy([_deny(WINDOW_POLICY, PUT, Resource="*", **more)])
+
+
+def _policy(statements: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"Version": "2012-10-17", "Statement": statements}
+
+
+def _deny(sid: str, action: str | list[str], **more: Any) -> dict[str, Any]:
+    return {"Sid": sid, "Effect": "Deny", "Action": action, **more}

@@ -107,6 +107,13 @@ class WindowResource(Resource[Window]):
         attached = {name_of(policy["PolicyArn"]) for page in pages for policy in page["AttachedPolicies"]}
         return self._admin_policy in attached
 
+    def check_own(self, current: Window) -> None:
+        """Refuse to open a window that is open for another instance, where this one may have a window already.
+
+        :raises ContentionError: it says for which instance and until when.
+        """
+        window_plan.check_not_open_elsewhere(current, self._desired)
+
     def check_preconditions(self, current: Window) -> None:
         """Refuse to open a window for another active key; and a window that is open already, if the user wants that.
 

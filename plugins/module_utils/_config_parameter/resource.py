@@ -77,6 +77,7 @@ class ParameterResource(Resource[State]):
         return {
             "parameter": config_plan.to_result(self._name, final),
             "region": self._region,
+            "window_parameter": {"name": self._name, "region": self._region},
             "previous": asdict(plan.current) if plan.current else {},
         }
 

@@ -18,7 +18,12 @@ from emulator import Emulator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import closed_policy, open_policy
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import (
+    Opening,
+    WindowParameter,
+    closed_policy,
+    open_policy,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES
 from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import ACCESS_POLICIES
@@ -32,7 +37,8 @@ with pytest.MonkeyPatch.context() as patch:  # it imports two classes from where
     from principalmapper.querying.query_interface import local_check_authorization
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
-NAME, GROUP, STREAM = "AmazonCloudWatch-linux", "app.log", "i-1"
+NAME, OTHER_NAME, GROUP, STREAM = "AmazonCloudWatch-linux", "AmazonCloudWatch-other", "app.log", "i-1"
+OTHER_INSTANCE = "i-0123456789abcdef0"
 PARAMETER = f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/"
 TRUST = trust_policy("ec2.amazonaws.com")
 
@@ -80,6 +86,13 @@ CALLS: dict[str, tuple[str, str, Any, bool, bool]] = {
         False,
         True,
     ),
+    "write another configuration": (
+        "ssm:PutParameter",
+        PARAMETER + OTHER_NAME,
+        lambda client: client("ssm").put_parameter(Name=OTHER_NAME, Value="{}", Type="String", Overwrite=True),
+        True,
+        True,
+    ),
     "delete the configuration": (
         "ssm:DeleteParameter",
         PARAMETER + NAME,
@@ -89,16 +102,38 @@ CALLS: dict[str, tuple[str, str, Any, bool, bool]] = {
     ),
 }
 MINUTES = 10
-# The window, the minutes since it was opened, and whether the principal may write.
-WINDOWS = {
-    "no window": (None, 0, True),
-    "closed": ("closed", 0, False),
-    "closed, later": ("closed", 10_000, False),
-    "open": ("open", 0, True),
-    "open, nearly expired": ("open", MINUTES - 1, True),
-    "expired": ("open", MINUTES + 1, False),
-    "expired long ago": ("open", 10_000, False),
+BOTH = {NAME, OTHER_NAME}
+# The window, the minutes since it was opened, and which configurations the principal may write.
+WINDOWS: dict[str, tuple[str | None, int, set[str]]] = {
+    "no window": (None, 0, BOTH),
+    "closed": ("closed", 0, set()),
+    "closed, later": ("closed", 10_000, set()),
+    "open": ("open", 0, BOTH),
+    "open, nearly expired": ("open", MINUTES - 1, BOTH),
+    "expired": ("open", MINUTES + 1, set()),
+    "expired long ago": ("open", 10_000, set()),
+    "open for one parameter": ("named", 0, {NAME}),
+    "open for one parameter, nearly expired": ("named", MINUTES - 1, {NAME}),
+    "open for one parameter, expired": ("named", MINUTES + 1, set()),
+    "open for one parameter in another region": ("other region", 0, set()),
+    "open for another instance": ("other instance", 0, set()),
+    "open for another instance and one parameter": ("other instance, named", 0, set()),
 }
+
+
+def policy_of(window: str | None, instance_id: str | None, deadline: datetime) -> dict[str, Any] | None:
+    """The policy of a window. :param instance_id: of the principal, if it is a role."""
+    named = (WindowParameter(NAME, REGION),)
+    openings = {
+        "open": Opening(deadline, instance_id),
+        "named": Opening(deadline, instance_id, named),
+        "other region": Opening(deadline, instance_id, (WindowParameter(NAME, "eu-central-1"),)),
+        "other instance": Opening(deadline, OTHER_INSTANCE),
+        "other instance, named": Opening(deadline, OTHER_INSTANCE, named),
+    }
+    if window is None:
+        return None
+    return closed_policy() if window == "closed" else open_policy(openings[window])
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +147,7 @@ class Admin:
 
     def __init__(self, aws: Emulator, kind: str) -> None:
         self.aws, self.kind, self.iam = aws, kind, aws.client("iam")
+        self.instance: str | None = None
         aws.reset()
         self._create_log_stream_and_parameter()
         policy = f"arn:aws:iam::aws:policy/{ACCESS_POLICIES['admin']}"
@@ -132,6 +168,7 @@ class Admin:
         self.iam.create_instance_profile(InstanceProfileName="P")
         self.iam.add_role_to_instance_profile(InstanceProfileName="P", RoleName="P")
         [instance] = self.aws.instances(1)
+        self.instance = instance
         ec2 = self.aws.client("ec2")
         ec2.associate_iam_instance_profile(InstanceId=instance, IamInstanceProfile={"Name": "P"})
         return self.aws.instance_credentials(instance)
@@ -158,13 +195,15 @@ class Admin:
 
 
 def is_allowed_in_simulation(
-    kind: str, policies: list[dict[str, Any]], action: str, resource: str, time: datetime
+    kind: str, policies: list[dict[str, Any]], action: str, resource: str, time: datetime, *, session: str | None = None
 ) -> bool:
+    """:param session: the name of the session, if the principal is a role."""
     arn = f"arn:aws:iam::{ACCOUNT}:{kind}/P"
     principal = [Policy(arn, f"P{number}", policy) for number, policy in enumerate(policies)]
     trust = TRUST if kind == "role" else None
     principal = Node(arn, "AIDAP", principal, [], trust, None, 0, False, False, None, False, None)
-    context = {"aws:CurrentTime": f"{time:%Y-%m-%dT%H:%M:%SZ}"}
+    userid = f"AROAP:{session}" if session else "AIDAP"
+    context = {"aws:CurrentTime": f"{time:%Y-%m-%dT%H:%M:%SZ}", "aws:userid": userid}
     return bool(local_check_authorization(principal, action, resource, context))
 
 
@@ -173,14 +212,17 @@ def is_allowed_in_simulation(
 def test_emulator_and_simulation_decide_the_same(aws, kind, window, minutes, may_write):
     admin = Admin(aws, kind)
     opened = datetime.now(UTC)
-    policy = {"closed": closed_policy(), "open": open_policy(opened + timedelta(minutes=MINUTES)), None: None}[window]
+    policy = policy_of(window, admin.instance, opened + timedelta(minutes=MINUTES))
     admin.set_window(policy)
     aws.shift_clock(minutes * 60)
     policies, time = [admin.managed_policy, *([policy] if policy else [])], opened + timedelta(minutes=minutes)
-    expected = {name: allowed and (may_write or not denied) for name, (*_, allowed, denied) in CALLS.items()}
+    expected = {
+        name: allowed and (not denied or resource.removeprefix(PARAMETER) in may_write)
+        for name, (_, resource, _, allowed, denied) in CALLS.items()
+    }
     emulated = {name: admin.is_allowed(call) for name, (_, _, call, *_) in CALLS.items()}
     simulated = {
-        name: is_allowed_in_simulation(kind, policies, action, resource, time)
+        name: is_allowed_in_simulation(kind, policies, action, resource, time, session=admin.instance)
         for name, (action, resource, *_) in CALLS.items()
     }
     assert emulated == expected
@@ -197,8 +239,30 @@ ALLOW_EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "
 )
 def test_a_window_closes_in_the_second_of_its_deadline_whatever_else_is_allowed(deadline, seconds, kind):
     time = deadline.replace(microsecond=0) + timedelta(seconds=seconds)
-    policies = [ALLOW_EVERYTHING, open_policy(deadline)]
+    policies = [ALLOW_EVERYTHING, open_policy(Opening(deadline))]
     assert is_allowed_in_simulation(kind, policies, "ssm:PutParameter", PARAMETER + NAME, time) == (seconds <= 0)
     assert is_allowed_in_simulation(kind, policies, "ssm:GetParameter", PARAMETER + NAME, time)
     closed = [ALLOW_EVERYTHING, closed_policy()]
     assert not is_allowed_in_simulation(kind, closed, "ssm:PutParameter", PARAMETER + NAME, time)
+
+
+CHANGES = ["ssm:DeleteParameter", "ssm:DeleteParameters", "ssm:LabelParameterVersion", "ssm:UnlabelParameterVersion"]
+
+
+@pytest.mark.parametrize("window", ["closed", "open", "named", "other instance"])
+@pytest.mark.parametrize("action", CHANGES)
+def test_nothing_but_writing_is_ever_open_whatever_else_is_allowed(window, action):
+    now = datetime.now(UTC)
+    policies = [ALLOW_EVERYTHING, policy_of(window, "i-1", now + timedelta(minutes=1)) or {}]
+    assert not is_allowed_in_simulation("role", policies, action, PARAMETER + NAME, now, session="i-1")
+
+
+@pytest.mark.parametrize(
+    ("session", "is_allowed"),
+    [("i-1", True), ("i-2", False), ("i-11", False), ("xi-1", False), ("I-1", False), (None, False)],
+)
+def test_only_sessions_of_the_instance_may_write_whatever_else_is_allowed(session, is_allowed):
+    now = datetime.now(UTC)
+    policies = [ALLOW_EVERYTHING, open_policy(Opening(now + timedelta(minutes=1), "i-1"))]
+    decision = is_allowed_in_simulation("role", policies, "ssm:PutParameter", PARAMETER + NAME, now, session=session)
+    assert decision == is_allowed

@@ -9,12 +9,20 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import closed_policy, open_policy
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import (
+    Opening,
+    WindowParameter,
+    closed_policy,
+    open_policy,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import trust_policy
 
 parliament = pytest.importorskip("parliament", reason="the policies are linted with the newest packages only")
 
-CLOSED, OPEN = closed_policy(), open_policy(datetime(2026, 11, 24, 16, 15, 30, tzinfo=UTC))
+DEADLINE = datetime(2026, 11, 24, 16, 15, 30, tzinfo=UTC)
+PARAMETERS = tuple(WindowParameter("AmazonCloudWatch-linux", region) for region in ("eu-central-1", "us-east-1"))
+CLOSED, OPEN = closed_policy(), open_policy(Opening(DEADLINE, "i-0123456789abcdef0", PARAMETERS))
+OPEN_FOR_ALL = open_policy(Opening(DEADLINE))
 TRUSTS = [trust_policy("ec2.amazonaws.com"), trust_policy("ec2.amazonaws.com.cn")]
 TRUST = TRUSTS[0]
 CONTROLLER_POLICIES = {
@@ -36,7 +44,7 @@ def parliament_findings(policy: dict[str, Any]) -> list[str]:
     return [finding.issue for finding in parliament.analyze_policy_string(json.dumps(policy)).findings]
 
 
-@pytest.mark.parametrize("policy", [CLOSED, OPEN], ids=["closed", "open"])
+@pytest.mark.parametrize("policy", [CLOSED, OPEN, OPEN_FOR_ALL], ids=["closed", "open", "open for all"])
 def test_parliament_finds_nothing_in_the_admin_window(policy):
     assert parliament_findings(policy) == []
 

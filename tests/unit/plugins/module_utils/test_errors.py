@@ -104,9 +104,9 @@ CASES = {
         denial(SESSION, "ssm:PutParameter", PARAMETER_ARN, "with an explicit deny in an identity-based policy"),
         (
             f"access denied. A policy explicitly denies ssm:PutParameter on {PARAMETER_ARN} to {SESSION}. If that is "
-            "an admin principal, its admin window is closed or has expired: another run or a person closed it, or its "
-            "deadline passed. Run again, which opens it. Any other identity needs a policy that allows "
-            "ssm:PutParameter."
+            "an admin principal, its admin window is closed or has expired, or is open for another instance or "
+            "parameter: another run or a person closed or opened it, or its deadline passed. Run again, which opens "
+            "it. Any other identity needs a policy that allows ssm:PutParameter."
         ),
     ),
     "explicit deny of an organization": (
@@ -134,6 +134,24 @@ CASES = {
         (*CREATE, "ExpiredToken"),
         EXPIRED,
         "the session of the credentials in use has expired (ExpiredToken). Sign in again, then run again.",
+    ),
+    "too many inline policies of a role": (
+        ("open the admin window", "iam:PutRolePolicy", "LimitExceeded"),
+        "Maximum policy size of 10240 bytes exceeded for role R",
+        (
+            "Maximum policy size of 10240 bytes exceeded for role R (LimitExceeded). IAM allows 10,240 characters "
+            "without white space in all inline policies of a role together. Store fewer parameters in a run, or remove "
+            "other inline policies from the role."
+        ),
+    ),
+    "too many inline policies of a user": (
+        ("open the admin window", "iam:PutUserPolicy", "LimitExceeded"),
+        "Maximum policy size of 2048 bytes exceeded for user U",
+        (
+            "Maximum policy size of 2048 bytes exceeded for user U (LimitExceeded). IAM allows 2,048 characters "
+            "without white space in all inline policies of a user together. Store fewer parameters in a run, or remove "
+            "other inline policies from the user."
+        ),
     ),
     "any other code": ((*CREATE, "LimitExceeded"), "Cannot exceed quota.", "Cannot exceed quota. (LimitExceeded)."),
 }

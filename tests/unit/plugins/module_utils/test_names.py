@@ -208,3 +208,16 @@ def test_the_id_of_an_instance(instance_id, valid):
 )
 def test_the_mark_says_whether_an_entity_was_created_or_adopted(tags, is_created, is_marked):
     assert (_names.is_created(tags), _names.is_marked(tags)) == (is_created, is_marked)
+
+
+@pytest.mark.parametrize("region", ["eu-central-1", "us-gov-west-1", "ap-southeast-12", "us-isob-east-1"])
+def test_the_name_of_a_region_is_accepted(region):
+    _names.check_region(region)
+
+
+@pytest.mark.parametrize(
+    "region", ["", "*", "eu-*-1", "eu-central", "EU-central-1", "eu-central-1:*", "eu-central-1\n"]
+)
+def test_what_is_not_the_name_of_a_region_is_an_error(region):
+    with pytest.raises(InvalidInput, match="is not the name of an AWS region, such as eu-central-1"):
+        _names.check_region(region)

@@ -15,9 +15,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan i
     DesiredAdmin,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import CLOSED, OPEN, DesiredWindow
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import WindowParameter
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
 INSTANCE, OTHER = "i-0123456789abcdef0", "i-0123456789abcdef1"
+LINUX = {"name": "AmazonCloudWatch-linux", "region": "eu-central-1"}
 PARAMS: dict[str, Any] = {
     "admin_profile": "admin",
     "server_profile": "server",
@@ -29,6 +31,7 @@ PARAMS: dict[str, Any] = {
     "admin_role": "R",
     "window_minutes": 30,
     "managed_only": False,
+    "parameters": [],
     "fail_if_tagged": False,
     "assume_running": False,
     "assume_created": False,
@@ -95,9 +98,14 @@ def test_an_invalid_option_of_the_admin_instance_is_an_error(params, message):
 @pytest.mark.parametrize(
     ("params", "window"),
     [
-        ({}, DesiredWindow("role", "R", OPEN, 30)),
-        ({"managed_only": True}, DesiredWindow("role", "R", OPEN, 30, managed_only=True)),
+        ({"managed_only": True}, DesiredWindow("role", "R", OPEN, 30, managed_only=True, instance_id=INSTANCE)),
         ({"state": RELEASED, "managed_only": True}, DesiredWindow("role", "R", CLOSED)),
+        ({}, DesiredWindow("role", "R", OPEN, 30, instance_id=INSTANCE)),
+        (
+            {"parameters": [LINUX]},
+            DesiredWindow("role", "R", OPEN, 30, instance_id=INSTANCE, parameters=(WindowParameter(**LINUX),)),
+        ),
+        ({"state": RELEASED}, DesiredWindow("role", "R", CLOSED)),
         ({"state": RELEASED, "skip_window_read": True}, DesiredWindow("role", "R", CLOSED, force=True)),
         ({"state": EXCLUSIVE}, None),
         ({"admin_role": None}, None),
@@ -122,7 +130,15 @@ def test_a_role_is_assumed_to_be_created_in_check_mode_only(check_mode):
 
 @pytest.mark.parametrize(
     ("params", "message"),
-    [({"admin_role": "a b"}, "'a b' is not a valid role name"), ({"window_minutes": 0}, "not 0")],
+    [
+        ({"admin_role": "a b"}, "'a b' is not a valid role name"),
+        ({"window_minutes": 0}, "not 0"),
+        ({"parameters": [{**LINUX, "region": "*"}]}, r"'\*' is not the name of an AWS region"),
+        (
+            {"parameters": [{**LINUX, "name": f"{LINUX['name']}-{number}"} for number in range(200)]},
+            "characters \\(parameters: 200\\)",
+        ),
+    ],
 )
 def test_an_invalid_option_of_the_window_is_an_error(params, message):
     with pytest.raises(InvalidInput, match=message):

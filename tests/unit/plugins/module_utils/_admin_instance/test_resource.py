@@ -29,7 +29,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan imp
     DesiredWindow,
     Window,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import closed_policy, open_policy
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import (
+    Opening,
+    closed_policy,
+    open_policy,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
@@ -156,7 +160,7 @@ def desired_admin(wanted: str, *ids: str) -> DesiredAdmin:
 
 
 def window(aws: Aws, wanted: str = OPEN, force: bool = False, fail_if_open: bool = False) -> WindowResource:
-    return WindowResource(aws, DesiredWindow("role", "R", wanted, force=force), fail_if_open)
+    return WindowResource(aws, DesiredWindow("role", "R", wanted, force=force, instance_id="i-1"), fail_if_open)
 
 
 def plan_to_acquire(aws: Region, current: State) -> tuple[AdminInstanceResource, Plan[State]]:
@@ -487,13 +491,19 @@ def test_an_instance_that_was_lost_is_reported_before_storing(profile, instance_
 
 
 @pytest.mark.parametrize(
-    ("wanted", "tag", "is_contended"),
-    [(ACQUIRED, None, True), (ACQUIRED, "shop", False), (RELEASED, None, False)],
-    ids=["no tag", "tag", "released"],
+    ("wanted", "tag", "instance_id", "is_contended"),
+    [
+        (ACQUIRED, None, "i-1", True),
+        (ACQUIRED, "shop", "i-1", False),
+        (ACQUIRED, "shop", "i-2", True),
+        (RELEASED, None, "i-1", False),
+    ],
+    ids=["no tag", "tag", "tag, but open for another instance", "released"],
 )
-def test_an_open_window_without_a_restore_tag_is_contention(wanted, tag, is_contended):
+def test_an_open_window_without_a_restore_tag_is_contention(wanted, tag, instance_id, is_contended):
+    """Or one that is open for another instance, in another region for instance."""
     aws = Region()
-    opened = Window(aws.now, open_policy(aws.now + timedelta(minutes=5)))
+    opened = Window(aws.now, open_policy(Opening(aws.now + timedelta(minutes=5), instance_id)))
     resource = AdminInstanceResource(aws, desired_admin(wanted), window(aws, fail_if_open=True))
     with pytest.raises(ContentionError, match="is open until") if is_contended else nullcontext():
         resource.check_preconditions(replace(state("shop", tag=tag), window=opened))
@@ -510,7 +520,7 @@ def test_the_window_of_a_role_of_others_is_refused_whatever_is_tagged(tag):
 
 def test_another_admin_instance_is_reported_rather_than_its_window():
     aws = Region()
-    opened = Window(aws.now, open_policy(aws.now + timedelta(minutes=5)))
+    opened = Window(aws.now, open_policy(Opening(aws.now + timedelta(minutes=5))))
     resource = AdminInstanceResource(aws, desired_admin(ACQUIRED), window(aws, fail_if_open=True))
     with pytest.raises(ContentionError, match="instance i-2 has instance profile"):
         resource.check_preconditions(replace(state_with_other("admin"), window=opened))

@@ -26,19 +26,38 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan imp
     Window,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import (
+    DEADLINE_SID,
+    Opening,
+    WindowParameter,
     closed_policy,
     deadline_of,
     open_policy,
+    opening_of,
+    size_of,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import ContentionError, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import NOT_FOUND_CODES, Kind, Plan, apply
 
 NOW = datetime(2026, 11, 24, 16, 0, 30, 999999, tzinfo=UTC)
 CLOSED_POLICY = closed_policy()
+INSTANCE, OTHER_INSTANCE = "i-0123456789abcdef0", "i-0123456789abcdef1"
+LINUX, WINDOWS = (WindowParameter(f"AmazonCloudWatch-{name}", "eu-central-1") for name in ("linux", "windows"))
 
 
-def policy_open_for(minutes: float) -> dict[str, Any]:
-    return open_policy(NOW + timedelta(minutes=minutes))
+def policy_open_for(minutes: float, instance_id: str | None = INSTANCE, *parameters: WindowParameter) -> dict[str, Any]:
+    return open_policy(Opening(NOW + timedelta(minutes=minutes), instance_id, parameters))
+
+
+def earlier_policy(**more: Any) -> dict[str, Any]:
+    """The policy as version 1.0.0 wrote it."""
+    statement = {"Sid": WINDOW_POLICY, "Effect": "Deny", "Action": "ssm:PutParameter", "Resource": "*", **more}
+    return {"Version": "2012-10-17", "Statement": [statement]}
+
+
+def earlier_policy_open_for(minutes: float) -> dict[str, Any]:
+    deadline = f"{NOW + timedelta(minutes=minutes):%Y-%m-%dT%H:%M:%SZ}"
+    return earlier_policy(Condition={"DateGreaterThan": {"aws:CurrentTime": deadline}})
 
 
 def window(policy: Any = None, *keys: AccessKey, **more: Any) -> Window:
@@ -46,12 +65,15 @@ def window(policy: Any = None, *keys: AccessKey, **more: Any) -> Window:
 
 
 def change_statement(policy: dict[str, Any], **elements: Any) -> dict[str, Any]:
-    [statement] = policy["Statement"]
-    return {**policy, "Statement": [{**statement, **elements}]}
+    """Change the only statement of a closed window, or the one of an open window that has the deadline."""
+    *others, last = policy["Statement"]
+    changed = [{**each, **elements} if each["Sid"] == DEADLINE_SID else each for each in others]
+    is_only = not others
+    return {**policy, "Statement": [*changed, {**last, **elements} if is_only else last]}
 
 
 def policy_with_condition(condition: dict[str, Any]) -> dict[str, Any]:
-    return change_statement(CLOSED_POLICY, Condition=condition)
+    return change_statement(policy_open_for(5), Condition=condition)
 
 
 # Policies of the same name that this collection does not write. Most allow a write that ours denies.
@@ -62,6 +84,9 @@ MODIFIED_POLICIES = {
     "action in a list": change_statement(CLOSED_POLICY, Action=["ssm:PutParameter"]),
     "no statement": {**CLOSED_POLICY, "Statement": []},
     "statement without a list": {**CLOSED_POLICY, "Statement": CLOSED_POLICY["Statement"][0]},
+    "closed, after a deadline": change_statement(
+        CLOSED_POLICY, Condition={"DateGreaterThan": {"aws:CurrentTime": "2026-11-24T16:15:30Z"}}
+    ),
     "one more statement": {
         **CLOSED_POLICY,
         "Statement": [*CLOSED_POLICY["Statement"], {"Effect": "Allow", "Action": "*"}],
@@ -71,7 +96,7 @@ MODIFIED_POLICIES = {
     "open, reversed comparison": policy_with_condition({"DateLessThan": {"aws:CurrentTime": "2026-11-24T16:15:30Z"}}),
     "open, another condition key": policy_with_condition({"DateGreaterThan": {"aws:TokenIssueTime": "2099-01-01"}}),
     "open, one more condition": policy_with_condition(
-        {**policy_open_for(5)["Statement"][0]["Condition"], "Bool": {"aws:SecureTransport": "false"}}
+        {"DateGreaterThan": {"aws:CurrentTime": "2026-11-24T16:15:30Z"}, "Bool": {"aws:SecureTransport": "false"}}
     ),
     "open, deadline in a list": policy_with_condition(
         {"DateGreaterThan": {"aws:CurrentTime": ["2026-11-24T16:15:30Z"]}}
@@ -86,6 +111,7 @@ MODIFIED_POLICIES = {
     "open, no deadline": policy_with_condition({"DateGreaterThan": {}}),
     "empty": {},
 }
+NO_OPENING: dict[str, Any] = {"deadline": None, "instance_id": None, "parameters": []}
 OPEN_UNTIL, CLOSE, REMOVE = (
     "open the admin window of role 'P' until {}",
     "close the admin window of role 'P'",
@@ -98,8 +124,11 @@ def summary_for_user(summary: str) -> str:
     return summary.replace("role 'P'", "user 'P'")
 
 
-def desired_window(state: str, minutes: int = 15, kind: str = "role") -> DesiredWindow:
-    return DesiredWindow(kind, "P", state, minutes)
+def desired_window(state: str, minutes: int = 15, kind: str = "role", **more: Any) -> DesiredWindow:
+    return DesiredWindow(kind, "P", state, minutes, **{"instance_id": INSTANCE, **more})
+
+
+NAMED_15 = desired_window(OPEN, parameters=(LINUX,))
 
 
 CASES = {
@@ -125,6 +154,16 @@ CASES = {
     ),
     "open: already for more than the maximum": (policy_open_for(MAX_MINUTES + 1.1), desired_window(OPEN), [OPEN_15]),
     "open: for more minutes": (policy_open_for(15), desired_window(OPEN, 30), [OPEN_30]),
+    "open: for another instance": (policy_open_for(60, OTHER_INSTANCE), desired_window(OPEN), [OPEN_15]),
+    "open: for any instance": (policy_open_for(60, None), desired_window(OPEN), [OPEN_15]),
+    "open: for the parameters": (policy_open_for(15, INSTANCE, LINUX), NAMED_15, []),
+    "open: for the parameters and more": (policy_open_for(60, INSTANCE, LINUX, WINDOWS), NAMED_15, [OPEN_15]),
+    "open: for other parameters": (policy_open_for(60, INSTANCE, WINDOWS), NAMED_15, [OPEN_15]),
+    "open: for all parameters": (policy_open_for(60), NAMED_15, [OPEN_15]),
+    "open: by an earlier version": (earlier_policy_open_for(15), desired_window(OPEN), [OPEN_15]),
+    "open: closed by an earlier version": (earlier_policy(), desired_window(OPEN), [OPEN_15]),
+    "closed: opened by an earlier version": (earlier_policy_open_for(15), desired_window(CLOSED), [CLOSE]),
+    "closed: closed by an earlier version": (earlier_policy(), desired_window(CLOSED), [CLOSE]),
     "closed: no policy": (None, desired_window(CLOSED), [CLOSE]),
     "closed: closed": (CLOSED_POLICY, desired_window(CLOSED), []),
     "closed: open": (policy_open_for(15), desired_window(CLOSED), [CLOSE]),
@@ -159,7 +198,7 @@ def test_plan(policy, desired, steps):
 @pytest.mark.parametrize("policy", MODIFIED_POLICIES.values(), ids=MODIFIED_POLICIES)
 def test_a_modified_policy_is_reported_and_has_no_deadline(policy):
     assert deadline_of(policy) is None
-    expected = {"state": MODIFIED if policy else ABSENT, "deadline": None, "access_keys": []}
+    expected = {**NO_OPENING, "state": MODIFIED if policy else ABSENT, "access_keys": []}
     assert window_plan.to_dict(window(policy)) == expected
 
 
@@ -365,7 +404,7 @@ def test_an_unknown_window_is_closed_and_reported_as_unknown():
     plan = window_plan.plan(unknown, desired_window(CLOSED))
     assert plan.summaries == [CLOSE]
     assert plan.planned == window(CLOSED_POLICY)
-    assert window_plan.to_dict(unknown) == {"state": UNKNOWN, "deadline": None, "access_keys": []}
+    assert window_plan.to_dict(unknown) == {**NO_OPENING, "state": UNKNOWN, "access_keys": []}
 
 
 @pytest.mark.parametrize("minutes", [1, 15, MAX_MINUTES])
@@ -380,12 +419,26 @@ def test_minutes_outside_the_limits_are_an_error(minutes):
 
 
 def test_the_result_has_the_deadline_and_the_keys():
-    assert window_plan.to_dict(window(policy_open_for(15), INACTIVE_A, KEY_B)) == {
+    assert window_plan.to_dict(window(policy_open_for(15, INSTANCE, LINUX), INACTIVE_A, KEY_B)) == {
         "state": OPEN,
         "deadline": "2026-11-24T16:15:30Z",
+        "instance_id": INSTANCE,
+        "parameters": [{"name": "AmazonCloudWatch-linux", "region": "eu-central-1"}],
         "access_keys": [{"id": "A", "active": False}, {"id": "B", "active": True}],
     }
     assert window_plan.to_dict(window(CLOSED_POLICY))["state"] == CLOSED
+
+
+def test_the_window_of_an_earlier_version_is_reported_with_its_state():
+    states = {
+        OPEN: earlier_policy_open_for(15),
+        EXPIRED: earlier_policy_open_for(-5),
+        CLOSED: earlier_policy(),
+    }
+    assert {state: window_plan.to_dict(window(policy))["state"] for state, policy in states.items()} == {
+        state: state for state in states
+    }
+    assert window_plan.to_dict(window(states[OPEN]))["deadline"] == "2026-11-24T16:15:30Z"
 
 
 @pytest.mark.parametrize(("minutes", "state"), [(-60, EXPIRED), (-0.1, EXPIRED), (0, EXPIRED), (0.1, OPEN)])
@@ -423,21 +476,101 @@ def test_an_open_window_is_contended(kind):
         rf"window of {kind} 'P' is open until 2026-11-24T16:15:30Z \(UTC\), for another run or for a person\. "
         r"Wait until then, or run cwagent\.iam\.restore to close it now\.$"
     )
-    with pytest.raises(ContentionError, match=message):
-        window_plan.check_not_open(window(policy_open_for(15)), desired_window(OPEN, kind=kind))
+    for policy in (policy_open_for(15, None), earlier_policy_open_for(15)):
+        with pytest.raises(ContentionError, match=message):
+            window_plan.check_not_open(window(policy), desired_window(OPEN, kind=kind))
+
+
+SCOPES = {
+    "instance": (policy_open_for(15), f" for instance {INSTANCE}, for another run"),
+    "parameter": (
+        policy_open_for(15, None, LINUX),
+        " for parameter 'AmazonCloudWatch-linux' in eu-central-1, for another run",
+    ),
+    "both": (
+        policy_open_for(15, INSTANCE, LINUX, WINDOWS),
+        (
+            f" for instance {INSTANCE} and parameter 'AmazonCloudWatch-linux' in eu-central-1, "
+            "'AmazonCloudWatch-windows' in eu-central-1, for another run"
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize(("policy", "message"), SCOPES.values(), ids=SCOPES)
+def test_an_open_window_is_contended_with_what_it_is_open_for(policy, message):
+    with pytest.raises(ContentionError, match=re.escape(message)):
+        window_plan.check_not_open(window(policy), desired_window(OPEN))
+
+
+def test_the_window_of_another_instance_is_contended_where_a_run_may_have_one_of_its_own():
+    with pytest.raises(ContentionError, match=f"for instance {OTHER_INSTANCE}"):
+        window_plan.check_not_open_elsewhere(window(policy_open_for(15, OTHER_INSTANCE)), desired_window(OPEN))
+    accepted = [
+        *(policy_open_for(-5, OTHER_INSTANCE), policy_open_for(15), policy_open_for(15, INSTANCE, LINUX)),
+        *(policy_open_for(15, None), earlier_policy_open_for(15), CLOSED_POLICY, None),
+    ]
+    for policy in accepted:
+        window_plan.check_not_open_elsewhere(window(policy), desired_window(OPEN))
+
+
+def test_the_window_of_a_role_opens_only_for_an_instance():
+    with pytest.raises(InvalidInput, match="window of role 'P' can be opened for one instance only"):
+        window_plan.check_binding(desired_window(OPEN, instance_id=None))
+    for accepted in (
+        desired_window(OPEN),
+        desired_window(OPEN, kind="user", instance_id=None),
+        desired_window(CLOSED, instance_id=None),
+        desired_window(ABSENT, instance_id=None),
+    ):
+        window_plan.check_binding(accepted)
+
+
+@pytest.mark.parametrize(("kind", "limit", "shown"), [("role", 10240, "10,240"), ("user", 2048, "2,048")])
+def test_a_policy_that_iam_would_refuse_is_an_error(kind, limit, shown):
+    empty = desired_window(OPEN, kind=kind, parameters=(WindowParameter("", "eu-central-1"),))
+    room = limit - size_of(empty.policy_until(NOW))
+    fits = replace(empty, parameters=(WindowParameter("x" * room, "eu-central-1"),))
+    assert size_of(fits.policy_until(NOW)) == limit
+    window_plan.check_binding(fits)
+    too_large = replace(empty, parameters=(WindowParameter("x" * (room + 1), "eu-central-1"),))
+    message = (
+        f"the admin window of {kind} 'P' was not opened: its policy would have {limit + 1} characters (parameters: 1). "
+        f"IAM allows {shown} characters without white space in all inline policies of a {kind} together."
+    )
+    with pytest.raises(InvalidInput, match=re.escape(message)):
+        window_plan.check_binding(too_large)
+    window_plan.check_binding(replace(too_large, state=CLOSED))
 
 
 # Properties
 
 MINUTES = st.integers(1, MAX_MINUTES)
+INSTANCES = st.sampled_from([INSTANCE, OTHER_INSTANCE, None])
+PARAMETERS = st.sampled_from([(), (LINUX,), (LINUX, WINDOWS)])
 POLICIES = st.one_of(
     st.none(),
     st.just(CLOSED_POLICY),
     st.sampled_from([policy for policy in MODIFIED_POLICIES.values() if policy]),
-    st.integers(-2 * MAX_MINUTES * 60, MAX_MINUTES * 60).map(lambda seconds: policy_open_for(seconds / 60)),
+    st.just(earlier_policy()),
+    st.integers(-60, 60).map(earlier_policy_open_for),
+    st.builds(
+        lambda seconds, instance_id, parameters: policy_open_for(seconds / 60, instance_id, *parameters),
+        st.integers(-2 * MAX_MINUTES * 60, MAX_MINUTES * 60),
+        INSTANCES,
+        PARAMETERS,
+    ),
 )
 STATES = st.sampled_from([OPEN, CLOSED, ABSENT])
-DESIRED = st.builds(DesiredWindow, st.sampled_from(["role", "user"]), st.just("P"), STATES, MINUTES)
+DESIRED = st.builds(
+    DesiredWindow,
+    st.sampled_from(["role", "user"]),
+    st.just("P"),
+    STATES,
+    MINUTES,
+    instance_id=INSTANCES,
+    parameters=PARAMETERS,
+)
 
 
 @pytest.mark.parametrize("policy", [None, CLOSED_POLICY, policy_open_for(15), policy_open_for(-5)])
@@ -482,6 +615,10 @@ def test_a_plan_leads_to_its_planned_state(desired, data):
     assert not window_plan.plan(plan.planned, desired).has_changes
     assert plan.has_changes == (plan.planned != current)
     assert window_plan.to_dict(plan.planned)["state"] == desired.state
+    opening = opening_of(plan.planned.policy)
+    if desired.state == OPEN:
+        assert opening
+        assert (opening.instance_id, opening.parameters) == (desired.instance_id, desired.parameters)
     if desired.state == ABSENT and current.policy is None:
         assert plan.planned == current
     else:
@@ -493,16 +630,18 @@ def test_a_plan_leads_to_its_planned_state(desired, data):
 
 
 @given(MINUTES, st.data())
-def test_a_window_is_open_for_the_desired_minutes_and_never_shortened(minutes, data):
+def test_a_window_is_open_for_the_desired_minutes_and_never_shortened_for_the_same(minutes, data):
     current = data.draw(windows("role"))
-    before = deadline_of(current.policy)
+    before, is_same = deadline_of(current.policy), False
+    if before:
+        is_same = current.policy == desired_window(OPEN, minutes).policy_until(before)
     after = deadline_of(window_plan.planned_policy(current, desired_window(OPEN, minutes)))
     assert after
     length = after - NOW.replace(microsecond=0)
     assert length >= timedelta(minutes=minutes) - min(TOLERANCE, timedelta(minutes=minutes / 2))
-    if before and before > NOW:
+    if is_same and before and before > NOW:
         assert after >= before
-    if before is None or after > before:
+    if not is_same or before is None or after > before:
         assert length == timedelta(minutes=minutes)
 
 

@@ -1,43 +1,201 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import (
+    Opening,
+    WindowParameter,
     close_new_window,
     closed_policy,
     deadline_of,
+    is_closed,
     open_policy,
+    opening_of,
+    size_of,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind
 
-DENY = {"Sid": WINDOW_POLICY, "Effect": "Deny", "Action": "ssm:PutParameter", "Resource": "*"}
+OTHER_ACTIONS = [
+    "ssm:DeleteParameter",
+    "ssm:DeleteParameters",
+    "ssm:LabelParameterVersion",
+    "ssm:UnlabelParameterVersion",
+]
+PUT = "ssm:PutParameter"
+TIME = datetime(2026, 11, 24, 16, 15, 30, 999999, tzinfo=UTC)
+INSTANCE = "i-0123456789abcdef0"
+LINUX, CHINA = (
+    WindowParameter("AmazonCloudWatch-linux", "eu-central-1"),
+    WindowParameter("AmazonCloudWatch-linux", "cn-north-1"),
+)
+LINUX_ARN, CHINA_ARN = (
+    "arn:aws:ssm:eu-central-1:*:parameter/AmazonCloudWatch-linux",
+    "arn:aws-cn:ssm:cn-north-1:*:parameter/AmazonCloudWatch-linux",
+)
+CONDITION = {"DateGreaterThan": {"aws:CurrentTime": "2026-11-24T16:15:30Z"}}
+OTHERS: dict[str, Any] = {
+    "Sid": "CloudWatchAgentAdminWindowOthers",
+    "Effect": "Deny",
+    "Action": OTHER_ACTIONS,
+    "Resource": "*",
+}
+DEADLINE: dict[str, Any] = {
+    "Sid": "CloudWatchAgentAdminWindowDeadline",
+    "Effect": "Deny",
+    "Action": PUT,
+    "Resource": "*",
+    "Condition": CONDITION,
+}
+BOUND: dict[str, Any] = {
+    "Sid": "CloudWatchAgentAdminWindowInstance",
+    "Effect": "Deny",
+    "Action": PUT,
+    "Resource": "*",
+    "Condition": {"StringNotLike": {"aws:userid": f"*:{INSTANCE}"}},
+}
+NAMED: dict[str, Any] = {
+    "Sid": "CloudWatchAgentAdminWindowParameters",
+    "Effect": "Deny",
+    "Action": PUT,
+    "NotResource": [CHINA_ARN, LINUX_ARN],
+}
+# As version 1.0.0 wrote it.
+EARLIER_CLOSED: dict[str, Any] = {
+    "Version": "2012-10-17",
+    "Statement": [{"Sid": WINDOW_POLICY, "Effect": "Deny", "Action": PUT, "Resource": "*"}],
+}
+EARLIER_OPEN: dict[str, Any] = {
+    "Version": "2012-10-17",
+    "Statement": [{**EARLIER_CLOSED["Statement"][0], "Condition": CONDITION}],
+}
+
 TIMES = st.datetimes(datetime(2025, 1, 1), datetime(2099, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001  hypothesis takes bounds without a zone
+PARAMETERS = st.builds(
+    WindowParameter,
+    st.from_regex(r"AmazonCloudWatch-[A-Za-z0-9_.-]{0,20}", fullmatch=True),
+    st.sampled_from(["eu-central-1", "us-gov-west-1", "cn-north-1", "us-iso-east-1", "ap-southeast-3"]),
+)
+OPENINGS = st.builds(
+    Opening,
+    TIMES.map(lambda time: time.replace(microsecond=0)),
+    st.sampled_from([None, INSTANCE, "i-01234567"]),
+    st.sets(PARAMETERS, max_size=5).map(lambda found: tuple(sorted(found))),
+)
 
 
-def test_a_closed_window_denies_without_a_condition():
-    assert closed_policy() == {"Version": "2012-10-17", "Statement": [DENY]}
-
-
-def test_an_open_window_denies_after_its_deadline():
-    condition = {"DateGreaterThan": {"aws:CurrentTime": "2026-11-24T16:15:30Z"}}
-    assert open_policy(datetime(2026, 11, 24, 16, 15, 30, 999999, tzinfo=UTC)) == {
+def test_a_closed_window_denies_every_change_without_a_condition():
+    assert closed_policy() == {
         "Version": "2012-10-17",
-        "Statement": [{**DENY, "Condition": condition}],
+        "Statement": [
+            {
+                "Sid": "CloudWatchAgentAdminWindowClosed",
+                "Effect": "Deny",
+                "Action": [PUT, *OTHER_ACTIONS],
+                "Resource": "*",
+            }
+        ],
     }
+    assert is_closed(closed_policy())
 
 
-@given(TIMES)
-def test_a_deadline_is_read_as_it_was_written(time):
-    assert deadline_of(open_policy(time)) == time.replace(microsecond=0)
+OPEN_CASES = {
+    "until a deadline": (Opening(TIME), [OTHERS, DEADLINE]),
+    "for an instance": (Opening(TIME, INSTANCE), [OTHERS, DEADLINE, BOUND]),
+    "for parameters": (Opening(TIME, None, (LINUX, CHINA)), [OTHERS, DEADLINE, NAMED]),
+    "for an instance and parameters": (Opening(TIME, INSTANCE, (CHINA, LINUX)), [OTHERS, DEADLINE, BOUND, NAMED]),
+    "for a parameter twice": (
+        Opening(TIME, None, (LINUX, LINUX)),
+        [OTHERS, DEADLINE, {**NAMED, "NotResource": [LINUX_ARN]}],
+    ),
+}
+
+
+@pytest.mark.parametrize(("opening", "statements"), OPEN_CASES.values(), ids=OPEN_CASES)
+def test_an_open_window_denies_in_statements_of_their_own(opening, statements):
+    assert open_policy(opening) == {"Version": "2012-10-17", "Statement": statements}
+
+
+@given(OPENINGS)
+def test_each_statement_has_a_sid_of_its_own_and_no_condition_beside_other_parameters(opening):
+    statements = [*closed_policy()["Statement"], *open_policy(opening)["Statement"]]
+    sids = [each["Sid"] for each in statements]
+    assert len(set(sids)) == len(sids)
+    assert all(sid.isascii() and sid.isalnum() and sid.startswith(WINDOW_POLICY) for sid in sids)
+    assert {each["Effect"] for each in statements} == {"Deny"}
+    assert not [each for each in statements if "NotResource" in each and ("Condition" in each or "Resource" in each)]
+
+
+@given(OPENINGS)
+def test_an_opening_is_read_as_it_was_written(opening):
+    policy = open_policy(opening)
+    assert opening_of(policy) == opening
+    assert deadline_of(policy) == opening.deadline
+    assert not is_closed(policy)
+
+
+@given(OPENINGS)
+def test_more_parameters_or_an_instance_only_ever_deny_more(opening):
+    statements = open_policy(opening)["Statement"]
+    for less in (replace(opening, instance_id=None), replace(opening, parameters=())):
+        assert all(each in statements for each in open_policy(less)["Statement"])
 
 
 def test_a_closed_window_has_no_deadline():
-    assert deadline_of(closed_policy()) is None
-    assert deadline_of(None) is None
+    for policy in (closed_policy(), EARLIER_CLOSED, None, {}):
+        assert opening_of(policy) is None
+        assert deadline_of(policy) is None
+
+
+def test_the_policy_of_an_earlier_version_is_understood():
+    assert opening_of(EARLIER_OPEN) == Opening(TIME.replace(microsecond=0))
+    assert is_closed(EARLIER_CLOSED)
+    assert not is_closed(EARLIER_OPEN)
+    assert open_policy(Opening(TIME)) != EARLIER_OPEN
+    assert closed_policy() != EARLIER_CLOSED
+
+
+def change(sid: str, **elements: Any) -> dict[str, Any]:
+    """The policy of a window that is open for an instance and parameters, with another element in a statement."""
+    policy = open_policy(Opening(TIME, INSTANCE, (LINUX, CHINA)))
+    statements = policy["Statement"]
+    return {**policy, "Statement": [{**each, **elements} if each["Sid"] == sid else each for each in statements]}
+
+
+OTHER_POLICIES: dict[str, Any] = {
+    "one more statement": {**EARLIER_OPEN, "Statement": [OTHERS, *EARLIER_OPEN["Statement"]]},
+    "a statement without a Sid": {"Version": "2012-10-17", "Statement": [{"Effect": "Allow"}]},
+    "a Sid that is a list": {"Version": "2012-10-17", "Statement": [{"Sid": ["x"]}]},
+    "a statement without a list": {"Version": "2012-10-17", "Statement": DEADLINE},
+    "no deadline": {"Version": "2012-10-17", "Statement": [OTHERS, BOUND]},
+    "instances in a list": change(BOUND["Sid"], Condition={"StringNotLike": {"aws:userid": [f"*:{INSTANCE}"]}}),
+    "no instance": change(BOUND["Sid"], Condition={}),
+    "instance a number": change(BOUND["Sid"], Condition={"StringNotLike": {"aws:userid": 1}}),
+    "any session": change(BOUND["Sid"], Condition={"StringNotLike": {"aws:userid": "*"}}),
+    "parameters with a condition": change(NAMED["Sid"], Condition=CONDITION),
+    "parameters in another order": change(NAMED["Sid"], NotResource=[LINUX_ARN, CHINA_ARN]),
+    "parameters not in a list": change(NAMED["Sid"], NotResource=LINUX_ARN),
+    "parameter not an ARN": change(NAMED["Sid"], NotResource=["*"]),
+    "parameter a number": change(NAMED["Sid"], NotResource=[1]),
+    "parameter of one account": change(NAMED["Sid"], NotResource=[LINUX_ARN.replace("*", "123456789012")]),
+    "another resource": change(NAMED["Sid"], NotResource=[LINUX_ARN.replace("parameter/", "document/")]),
+}
+
+
+@pytest.mark.parametrize("policy", OTHER_POLICIES.values(), ids=OTHER_POLICIES)
+def test_a_policy_that_no_version_writes_is_not_understood(policy):
+    assert opening_of(policy) is None
+    assert not is_closed(policy)
+
+
+def test_the_size_of_a_policy_is_without_white_space():
+    assert size_of({"a": ["b", "c"], "d": "e"}) == len('{"a":["b","c"],"d":"e"}')
 
 
 def test_a_new_window_is_closed():
@@ -45,8 +203,3 @@ def test_a_new_window_is_closed():
     assert (step.kind, step.action) == (Kind.UPDATE, "iam:PutUserPolicy")
     assert step.arguments == {"user_name": "P", "policy_name": WINDOW_POLICY, "policy_document": closed_policy()}
     assert step.summary == "close the admin window of user 'P'"
-
-
-def test_a_policy_with_another_statement_has_no_deadline():
-    policy = open_policy(datetime(2026, 11, 24, tzinfo=UTC))
-    assert deadline_of({**policy, "Statement": [DENY, *policy["Statement"]]}) is None

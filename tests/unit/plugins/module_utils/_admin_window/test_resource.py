@@ -17,14 +17,20 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan imp
     DesiredWindow,
     Window,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import closed_policy, open_policy
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import (
+    Opening,
+    closed_policy,
+    open_policy,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, ContentionError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import apply
 
 NOW = datetime(2026, 11, 24, 16, 0, 30, tzinfo=UTC)
 CLOSED_POLICY = closed_policy()
-OPEN_WINDOW = Window(NOW, open_policy(NOW + timedelta(minutes=15)))
+INSTANCE, OTHER_INSTANCE = "i-0123456789abcdef0", "i-0123456789abcdef1"
+DEADLINE = NOW + timedelta(minutes=15)
+OPEN_WINDOW = Window(NOW, open_policy(Opening(DEADLINE, INSTANCE)))
 CLOSED_WINDOW = Window(NOW, CLOSED_POLICY)
 MISSING = Window(NOW, exists=False)
 UNREADABLE = Window(NOW, is_known=False, error=AwsApiError("Could not read the window.", "AccessDenied"))
@@ -64,7 +70,7 @@ class Iam(Gateway):
 
 
 def desired_window(state: str, kind: str = "role", force: bool = False) -> DesiredWindow:
-    return DesiredWindow(kind, "P", state, force=force)
+    return DesiredWindow(kind, "P", state, force=force, instance_id=INSTANCE)
 
 
 def resource_of(desired: DesiredWindow, current: Window = CLOSED_WINDOW, **more: Any) -> WindowResource:
@@ -91,7 +97,8 @@ def test_check_mode_warns_that_the_principal_to_open_a_window_for_does_not_exist
     resource = resource_of(desired_window(state))
     plan = resource.plan(current)
     assert (plan.planned, resource.check_mode_warnings(plan), resource.warnings(plan)) == (planned, warnings, [])
-    assert resource.to_diff(current) == {"state": ABSENT, "deadline": None, "access_keys": [], "policy": None}
+    no_opening: dict[str, Any] = {"deadline": None, "instance_id": None, "parameters": []}
+    assert resource.to_diff(current) == {**no_opening, "state": ABSENT, "access_keys": [], "policy": None}
 
 
 def test_an_open_window_is_accepted_by_default():
@@ -107,6 +114,13 @@ def test_an_open_window_is_contended_if_the_user_wants_that():
     resource.check_preconditions(CLOSED_WINDOW)
     assert resource.plan(CLOSED_WINDOW).has_changes
     assert not resource.plan(OPEN_WINDOW).has_changes, "the window that this run has opened"
+
+
+def test_the_window_of_another_instance_is_refused_where_this_one_may_have_its_own():
+    resource = resource_of(desired_window(OPEN), fail_if_open=True)
+    resource.check_own(OPEN_WINDOW)
+    with pytest.raises(ContentionError, match=f"is open until .* for instance {OTHER_INSTANCE}"):
+        resource.check_own(Window(NOW, open_policy(Opening(DEADLINE, OTHER_INSTANCE))))
 
 
 def test_a_forced_close_of_a_role_reads_the_window_only_afterwards():

@@ -378,6 +378,7 @@ def test_the_planned_state_has_the_next_version(version, planned_version):
             {
                 "parameter": {"name": NAME, "value": TEXT, "size": len(TEXT.encode()), "version": 1},
                 "region": REGION,
+                "window_parameter": {"name": NAME, "region": REGION},
                 "previous": {},
             },
         ),
@@ -387,6 +388,7 @@ def test_the_planned_state_has_the_next_version(version, planned_version):
             {
                 "parameter": None,
                 "region": REGION,
+                "window_parameter": {"name": NAME, "region": REGION},
                 "previous": {"value": TEXT, "type": "String", "version": 3},
             },
         ),
@@ -406,7 +408,7 @@ def test_a_known_state_is_not_read_again(current):
     assert result["changed"] == (current is None or current.value == "old")
 
 
-@given(CONFIGS)
+@given(CONFIGS.filter(lambda config: "{{" not in json.dumps(config)))
 def test_parsing_returns_the_configuration_that_was_written(config):
     assert config_plan.parse(json.dumps(config), "x") == config
     assert config_plan.parse(declare(config).value, "x") == config

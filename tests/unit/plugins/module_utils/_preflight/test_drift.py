@@ -10,7 +10,7 @@ from botocore.exceptions import EndpointConnectionError
 from declarations import ADMIN, SERVER, declare
 from scripted_account import CLOSED_WINDOW, Account, Region, Role, api_error
 
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import open_policy
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import Opening, open_policy
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.drift import (
     CachingAws,
@@ -30,7 +30,7 @@ DESIRED = DesiredAccess(
 )
 WITHOUT_WINDOW = replace(DESIRED, admin=DesiredRole("Admin", declare("admin"), "Admin"))
 REPLACING = replace(DESIRED, on_existing="replace")
-OPEN_WINDOW = open_policy(datetime.now(UTC) + timedelta(minutes=15))
+OPEN_WINDOW = open_policy(Opening(datetime.now(UTC) + timedelta(minutes=15)))
 
 
 def account_as_desired() -> Account:
