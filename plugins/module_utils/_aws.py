@@ -49,6 +49,8 @@ T = TypeVar("T")
 # IAM throttles at about 20 requests a second for an account, which a fleet reaches; botocore's default of 5 attempts
 # is not enough to wait for the end of that.
 MAX_ATTEMPTS = 10
+# botocore waits a minute for each attempt to connect, and so ten minutes where there is no way to AWS.
+CONNECT_SECONDS = 10
 ACRONYMS = {"ssh": "SSH"}
 # The errors of a write that pass by themselves, by service: AWS does the changes of one thing one after the other.
 # https://docs.aws.amazon.com/IAM/latest/APIReference/API_PutRolePolicy.html
@@ -81,7 +83,9 @@ class Aws:
             if (service, max_attempts) not in self._clients:
                 # Adaptive: all threads slow down together when AWS throttles one of them.
                 config = Config(
-                    retries={"mode": "adaptive", "total_max_attempts": max_attempts}, max_pool_connections=WORKERS
+                    retries={"mode": "adaptive", "total_max_attempts": max_attempts},
+                    max_pool_connections=WORKERS,
+                    connect_timeout=CONNECT_SECONDS,
                 )
                 self._clients[service, max_attempts] = self._client_factory(service, config=config)
             return self._clients[service, max_attempts]

@@ -22,6 +22,15 @@ options:
         current identity without waiting.
       - Check mode does not wait.
     type: str
+  parameter_store_regions:
+    description:
+      - The regions whose Parameter Store must answer this host. It has five seconds to connect, and any HTTP status is
+        an answer. Where one does not, the module fails and names the region, at once and not after the retries of a
+        call.
+      - This needs no credentials and no permission.
+    type: list
+    elements: str
+    default: []
   wait_timeout:
     description: How long to wait, in seconds.
     type: int
@@ -56,11 +65,13 @@ identity:
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
 from ansible_collections.cwagent.iam.plugins.module_utils._imds import MetadataService, wait_for_identity
+from ansible_collections.cwagent.iam.plugins.module_utils._reachability import check_parameter_store
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 SPEC = {
     "instance_profile": {"type": "str"},
     "wait_timeout": {"type": "int", "default": 300},
+    "parameter_store_regions": {"type": "list", "elements": "str", "default": []},
     **_module.ENVIRONMENT_SPEC,
 }
 
@@ -69,6 +80,7 @@ def main() -> None:
     module = _module.aws_module(SPEC)
     profile = module.params["instance_profile"]
     with _module.fail_on_error(module):
+        check_parameter_store(module.client, module.params["parameter_store_regions"])
         service = MetadataService()
         if profile is None or module.check_mode:
             identity = service.identity()

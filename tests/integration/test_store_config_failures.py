@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from emulator import Fault, Kind
+from emulator import NO_METADATA, Fault, Kind
 from emulator.snapshot import snapshot
 from harness import (
     ADMIN_ROLE,
@@ -77,6 +77,16 @@ def test_an_invalid_configuration_is_refused_before_the_first_write(stored: Stor
     with assert_no_writes(stored.controller.aws):
         play = stored.store(cwagent_config_file=str(stored.controller.home / "invalid.json")).assert_failed()
     assert words in play.message
+
+
+def test_an_instance_without_a_way_to_parameter_store_stores_nothing(stored: Stored) -> None:
+    """The controller has one, so only the instance can tell, and it is asked before anything is opened."""
+    metadata = stored.controller.instance_host(stored.admin)["store_config_environment"]
+    isolated = {"store_config_environment": {**metadata, "AWS_ENDPOINT_URL": NO_METADATA}}
+    with assert_no_writes(stored.controller.aws):
+        play = stored.store(host=isolated).assert_failed()
+    assert f"does not reach Parameter Store in {stored.controller.aws.region} (" in play.message
+    assert "needs a VPC endpoint for ssm" in play.message
 
 
 def test_a_denied_write_is_reported_and_the_profile_is_restored(stored: Stored) -> None:
