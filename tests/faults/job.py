@@ -15,6 +15,8 @@ from urllib.error import HTTPError
 from emulator import Emulator, program_environment
 from emulator.snapshot import snapshot
 
+# Of the admin user; its value is the id of the access key that is saved.
+SAVED_KEY_TAG = "cwagent:saved-key"
 CHECKOUT = Path(__file__).parents[2]
 CONFIG = {"agent": {"metrics_collection_interval": 60}, "metrics": {"metrics_collected": {"mem": {}}}}
 # Short, so that a failing run does not wait long for a change that does not come.
@@ -92,7 +94,8 @@ class Job:
             "roles": account["roles"],
             "instance_profiles": account["instance_profiles"],
             "users": {
-                name: {**user, "keys": self._keys(name, user["keys"])} for name, user in account["users"].items()
+                name: {**user, "keys": self._keys(name, user["keys"]), "tags": self._tags(name, user["tags"])}
+                for name, user in account["users"].items()
             },
             "instances": {name: account["associations"].get(instance) for name, instance in instances.items()},
             "instance_tags": {
@@ -102,11 +105,17 @@ class Job:
             "files": sorted(path.name for path in self.keys.iterdir()) if self.keys.exists() else [],
         }
 
+    def _tags(self, name: str, tags: Mapping[str, str]) -> dict[str, Any]:
+        """The tags of a user; in place of the id of the saved key, whether it is the saved one."""
+        return {key: self._is_saved(name, value) if key == SAVED_KEY_TAG else value for key, value in tags.items()}
+
     def _keys(self, user: str, statuses: Mapping[str, str]) -> list[dict[str, Any]]:
         """For each access key of a user, its status and whether it is the saved one."""
+        return [{"status": status, "saved": self._is_saved(user, key)} for key, status in statuses.items()]
+
+    def _is_saved(self, user: str, key: str) -> bool:
         file = self.keys / f"{user}.credentials"
-        saved = file.read_text() if file.exists() else ""
-        return [{"status": status, "saved": key in saved} for key, status in statuses.items()]
+        return file.exists() and key in file.read_text()
 
     def temporary_files(self) -> list[str]:
         """The files in the temporary folder of the controller and of the hosts."""
