@@ -102,7 +102,8 @@ publish: build ## publish the tarball of the version TAG (its token in ANSIBLE_G
 
 .PHONY: integration
 integration: $(READY) $(AWS_CLI_READY) ## run the integration tests in emulated AWS accounts
-	$(call run,env AWS_CLI="$(CURDIR)/$(AWS_CLI)/bin/aws" pytest -n $(JOBS) tests/integration)
+	@# One worker more than there are cores: some tests wait for AWS most of the time.
+	$(call run,env AWS_CLI="$(CURDIR)/$(AWS_CLI)/bin/aws" pytest -n $$(( $(JOBS) + 1 )) tests/integration)
 
 .PHONY: faults
 faults: $(READY) ## inject every fault at every AWS call of site.yml and check that the next run recovers (hours)

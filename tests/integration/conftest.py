@@ -10,13 +10,21 @@ import pytest
 from emulator import Emulator
 from harness import Controller, ModuleServer, start_empty
 
+WITHOUT_SHARED_RUNS = {"test_access_keys.py"}
+"""Files whose tests take minutes together and share nothing, so that each can be on any worker."""
+
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: Any, log: Any) -> Any:
     """Schedule the tests of a file on one worker: they share playbook runs, which take most of the time."""
     from xdist.scheduler import LoadFileScheduling
 
-    return LoadFileScheduling(config, log)
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = str(super()._split_scope(nodeid))
+            return nodeid if Path(file).name in WITHOUT_SHARED_RUNS else file
+
+    return Scheduling(config, log)
 
 
 @pytest.fixture(scope="session")

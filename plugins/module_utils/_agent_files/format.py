@@ -113,11 +113,9 @@ def remove_credentials(text: str, file: str) -> str:
 
     :raises CwagentError: the text is not valid TOML, or cannot be changed in place.
     """
-    if read_settings(text).get(FILE) != file:
+    section = _changeable_section(_parse(text)) if read_settings(text).get(FILE) == file else None
+    if section is None:
         return text
-    section = _changeable_section(_parse(text))
-    # It is there: a setting was found, and not in another notation.
-    assert section is not None  # noqa: S101  for the type checker
     removed = [each for each in section.settings if each.key[0] in (PROFILE, FILE)]
     edits = [(each.start, each.stop, "") for each in removed]
     rest = _edit(text[: section.stop], edits)[section.body :]
