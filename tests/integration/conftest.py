@@ -10,7 +10,13 @@ import pytest
 from emulator import Emulator
 from harness import Controller, ModuleServer, start_empty
 
-WITHOUT_SHARED_RUNS = {"test_access_keys.py"}
+WITHOUT_SHARED_RUNS = {
+    f"test_{name}.py"
+    for name in (
+        *("access_keys", "admin_window", "deliver_credentials", "foreign_principals", "foreign_things"),
+        *("lost_answers", "role_includes", "rotate_keys", "standalone_roles", "store_config"),
+    )
+}
 """Files whose tests take minutes together and share nothing, so that each can be on any worker."""
 
 
