@@ -92,6 +92,8 @@ class Server:
             return self._control(request)
         if request.path.startswith(imds.PREFIX):
             return self.metadata.respond(request)
+        if request.full_path == "/?" and "Authorization" not in request.headers:
+            return Response(status=404)  # not a call: a program finds out whether the endpoint answers
         return self._aws(request)
 
     def _aws(self, request: Request) -> Response:
