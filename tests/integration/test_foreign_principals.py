@@ -320,7 +320,7 @@ def test_no_window_is_opened_for_an_admin_principal_of_others(site: Site) -> Non
                 refused = site.play(groups, playbook, *check, **settings, **more).assert_failed()
                 assert f"{principal} {REFUSED}" in refused.message
     assert snapshot(aws) == before
-    named = run_module(aws, "cwagent_admin_window", role=ADMIN_ROLE, state="open")
+    named = run_module(aws, "cwagent_admin_window", role=ADMIN_ROLE, state="open", instance_id=instance)
     assert not named["failed"]
 
 
