@@ -95,14 +95,16 @@ class FileStore(Store):
     def _read(self, user: str) -> SavedCredentials:
         where = str(self.path(user))
         # The lock first: a run that ends in between has then left what it saved, and no record.
-        claimed = self._is_locked(user)
+        locked = self._is_locked(user)
+        claimed = bool(locked)
         try:
             key, pending = self._read_key(user), self._read_record(user)
         except CwagentError as error:
             return SavedCredentials(where, problem=str(error))
         if key is None:
             return SavedCredentials(where, pending=pending, claimed=claimed)
-        up_to_date = self._has_declared_mode(user) and self.region in (None, key.region)
+        # Writing the key again deletes the lock that a killed run has left.
+        up_to_date = self._has_declared_mode(user) and self.region in (None, key.region) and locked is not False
         return SavedCredentials(
             where, key.key_id, up_to_date, pending, replaced_key_id=key.replaced_key_id, claimed=claimed
         )
@@ -167,18 +169,19 @@ class FileStore(Store):
         os.close(descriptor)
         return None
 
-    def _is_locked(self, user: str) -> bool:
+    def _is_locked(self, user: str) -> bool | None:
+        """Whether a run holds the lock; ``None`` where there is none. A killed run leaves one that nobody holds."""
         try:
             descriptor = os.open(self._lock_path(user), os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError:  # claiming it reports what is wrong with the folder
-            return False
+            return None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return False if os.fstat(descriptor).st_nlink else None  # the run that held it can have just deleted it
         except OSError:
             return True
         finally:
             os.close(descriptor)
-        return False
 
     def save(
         self, user: str, key_id: str, secret: str, replaced_key_id: str | None = None, keep_previous: bool = False

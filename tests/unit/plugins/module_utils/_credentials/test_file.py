@@ -468,3 +468,16 @@ def test_the_claim_of_a_killed_run_does_not_block(store):
     with store.claim("U", saved.pending, [], NOW, Deadline(0)) as run:
         store.release("U", run)
     assert file_names(store) == []
+
+
+def test_a_lock_that_a_killed_run_has_left_goes_when_the_key_is_written_again(store, path):
+    assert read(store, "U").up_to_date
+    (store.directory / ".U.lock").touch(mode=0o600)
+    left = read(store, "U")
+    assert (left.key_id, left.up_to_date, left.claimed) == ("AKIAONE", False, False)
+    with store.claim("U", None, ["AKIAONE"], NOW, Deadline(0)) as run:
+        assert read(store, "U").claimed
+        store.rewrite("U")
+        store.release("U", run)
+    assert read(store, "U").up_to_date
+    assert file_names(store) == ["U.credentials"]
