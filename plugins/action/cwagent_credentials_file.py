@@ -73,7 +73,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
                 "ANSIBLE_DEBUG."
             )
         become = self._connection.become
-        if not self._connection.has_pipelining or (become and not become.pipelining):
+        # ansible-core before 2.19 knows only su by its name.
+        is_unfit = become and not getattr(become, "pipelining", become.name != "su")
+        if not self._connection.has_pipelining or is_unfit:
             is_connection = not self._connection.has_pipelining
             method = "the connection" if is_connection else "the become method"
             name = self._connection.transport if is_connection else become.name
