@@ -24,8 +24,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 NOT_FOUND_CODES = frozenset({"NoSuchEntity"})
-# IAM returns these for an entity that was created a moment ago.
-NEW_ENTITY_RETRY_CODES = frozenset({"NoSuchEntity", "ConcurrentModification"})
+# IAM returns this for an entity that was created a moment ago.
+NEW_ENTITY_RETRY_CODES = frozenset({"NoSuchEntity"})
 # IAM returns this where an earlier try of the same call took effect although its answer was lost, or another run was
 # faster.
 EXISTS_CODES = frozenset({"EntityAlreadyExists"})

@@ -13,9 +13,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils._plan import NOT_FOUND
 if TYPE_CHECKING:
     from datetime import datetime
 
-# IAM returns these for a key that was created or changed a moment ago.
+# IAM returns this for a key that was created or changed a moment ago.
 # https://docs.aws.amazon.com/IAM/latest/APIReference/API_DeleteAccessKey.html
-KEY_RETRY_CODES = frozenset({"NoSuchEntity", "EntityTemporarilyUnmodifiable"})
+KEY_RETRY_CODES = frozenset({"NoSuchEntity"})
 
 
 @dataclass(frozen=True)

@@ -43,8 +43,6 @@ _UNRECORDED_REMEDY = (
 )
 ACQUIRED, EXCLUSIVE, RELEASED = "acquired", "exclusive", "released"
 ASSUME_ACQUIRED, ASSUME_TAGGED, ASSUME_RELEASED = "acquired", "tagged", "released"
-# Two runs can change the tags of the role at once.
-RECORD_RETRY_CODES = frozenset({"ConcurrentModification"})
 # IAM allows a comma in the name of a profile, but not in a tag. No name has a colon.
 _COMMA = "::"
 
@@ -372,7 +370,6 @@ def _write_record(name: str, earlier: str | None, desired: DesiredAdmin) -> Step
         RECORD_ACTION,
         {"role_name": desired.record_role, "tags": {record_key(desired.region, name): value}},
         f"record in role '{desired.record_role}' that instance {name} had {profile}",
-        retry_when=RECORD_RETRY_CODES,
     )
 
 
@@ -384,7 +381,6 @@ def remove_record(name: str, desired: DesiredAdmin) -> Step:
         {"role_name": desired.record_role, "tag_keys": [record_key(desired.region, name)]},
         f"remove the restore record of instance {name} from role '{desired.record_role}'",
         done_when=NOT_FOUND_CODES,
-        retry_when=RECORD_RETRY_CODES,
     )
 
 

@@ -133,8 +133,8 @@ def _find_settings(text: str, sections: Sequence[_Section]) -> dict[str, _Settin
     found = {}
     for section, setting in _all_settings(text, sections):
         path = section.name + setting.key
-        if path[0] == SECTION and len(path) == 2 and path[1] in (PROFILE, FILE):  # noqa: PLR2004  section and name
-            found[path[1]] = setting
+        if path in ((SECTION, PROFILE), (SECTION, FILE)):
+            found[path[-1]] = setting
     return found
 
 

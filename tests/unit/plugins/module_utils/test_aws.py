@@ -91,7 +91,10 @@ def test_other_errors_of_a_step_are_raised(codes, retry_timeout):
     ("action", "code", "passes"),
     [
         ("iam:PutRolePolicy", "ConcurrentModification", True),
+        ("iam:TagRole", "ConcurrentModification", True),
+        ("iam:UntagRole", "ConcurrentModification", True),
         ("iam:DeleteLoginProfile", "EntityTemporarilyUnmodifiable", True),
+        ("iam:UpdateAccessKey", "EntityTemporarilyUnmodifiable", True),
         ("ssm:PutParameter", "TooManyUpdates", True),
         ("ssm:PutParameter", "ConcurrentModification", False),
         ("ec2:CreateTags", "TooManyUpdates", False),
