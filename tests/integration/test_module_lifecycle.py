@@ -333,6 +333,28 @@ def test_instance_profile_is_associated_replaced_and_disassociated(aws: Emulator
     assert associated_profiles(aws) == {first: "R", second: None, stopped: None}
 
 
+@pytest.mark.parametrize("ended", [False, True], ids=["running", "terminated"])
+def test_only_an_instance_that_has_not_ended_counts_as_another_holder(moto: Emulator, ended: bool) -> None:
+    """AWS does not say whether it lists the profile of a terminated instance; moto does so here."""
+    create_role(moto, "R", SERVER_POLICY)
+    own, other = moto.instances(2)
+    if ended:
+        moto.client("ec2").terminate_instances(InstanceIds=[other])
+    associate(moto, other, "R")
+    admin = {"admin_profile": "R", "server_profile": "S", "record_role": "R", "instance_ids": [own]}
+    with assert_no_writes(moto):
+        results = [
+            run_module(moto, "cwagent_instance_profile", name="R", instance_ids=[own], exclusive=True, check=True),
+            run_module(moto, "cwagent_preflight", profiles_to_delete=["R"]),
+            run_module(moto, "cwagent_admin_instance", state="acquired", check=True, **admin),
+        ]
+    for result in results:
+        assert result["failed"] != ended, result
+        assert ended or other in result["msg"]
+    absent = run_module(moto, "cwagent_instance_profile", name="R", instance_ids=[other], state="absent")
+    assert absent["changed"] != ended, "AWS disassociates no profile of a terminated instance"
+
+
 def test_config_parameter_is_stored_repaired_and_deleted(aws: Emulator, tmp_path: Path) -> None:
     done = predict_and_apply(aws, "cwagent_config_parameter", **PARAMETER)
     assert done["parameter"]["value"] == json.dumps(CONFIG, separators=(",", ":"))

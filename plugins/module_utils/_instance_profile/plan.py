@@ -175,8 +175,8 @@ def _kept_profile(instance: Instance, desired: DesiredProfile) -> str | None:
 
 
 def _steps(current: State, instance: Instance | None, desired: DesiredProfile) -> list[Step]:
-    if instance is None:
-        return []
+    if instance is None or instance.state in ENDED:
+        return []  # AWS may list the profile of an ended instance for a while, but does not disassociate it
     if not desired.present:
         return disassociate(instance, desired.name)
     if is_up_to_date(instance.associations, current.profile, desired) or _kept_profile(instance, desired):
@@ -242,8 +242,8 @@ def planned_state(current: State, desired: DesiredProfile) -> State:
 
 
 def _planned_instance(current: State, instance: Instance | None, desired: DesiredProfile) -> Instance | None:
-    if instance is None:
-        return None
+    if instance is None or instance.state in ENDED:
+        return instance
     if not desired.present:
         others = tuple(found for found in instance.associations if found.profile != desired.name)
         return replace(instance, associations=others)

@@ -13,6 +13,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resou
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile import plan as profile_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import (
+    ENDED,
     KEEP,
     Association,
     Instance,
@@ -69,11 +70,12 @@ class AssociationResource(Resource[State]):
             name: Instance(name, states.get(name, "running"), found) if name in certain or name in states else None
             for name, found in found_by_id.items()
         }
-        other_holders = frozenset(
+        others = [
             name
             for name, found in associations.items()
             if name not in found_by_id and any(each.profile == self._desired.name for each in found)
-        )
+        ]
+        other_holders = live_instances(self._aws, others) if self._desired.exclusive else frozenset()
         state = State(instances, profile, is_compared and profile is None, other_holders)
         kept = profile_plan.kept_profiles(state, self._desired)
         return replace(state, missing_policies=self._missing_policies(kept, profile))
@@ -186,6 +188,12 @@ def read_associations(aws: Aws, instance_ids: Sequence[str] | None = None) -> di
 def instance_states(aws: Aws, instance_ids: Sequence[str]) -> dict[str, str]:
     """Return by instance its state, without the ids that EC2 does not know."""
     return {each["InstanceId"]: each["State"]["Name"] for each in describe_instances(aws, instance_ids)}
+
+
+def live_instances(aws: Aws, instance_ids: Sequence[str]) -> frozenset[str]:
+    """Return the instances that have not ended. AWS does not say for how long those show their last profile."""
+    states = instance_states(aws, instance_ids)
+    return frozenset(name for name, state in states.items() if state not in ENDED)
 
 
 def describe_instances(aws: Aws, instance_ids: Sequence[str]) -> Iterator[dict[str, Any]]:
