@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from emulator import Emulator
+from emulator import Emulator, Fault, Kind
 from emulator.snapshot import associated_profiles, configurations, snapshot
 from harness import (
     ADMIN_POLICY,
@@ -331,6 +331,27 @@ def test_instance_profile_is_associated_replaced_and_disassociated(aws: Emulator
     assert associated_profiles(aws) == {first: "R", second: "A", stopped: "A"}
     predict_and_apply(aws, profile, name="A", instance_ids=[first, second, stopped], state="absent")
     assert associated_profiles(aws) == {first: "R", second: None, stopped: None}
+
+
+@pytest.mark.parametrize("code", ["InvalidAssociationID.NotFound", "IncorrectState", "InvalidState", "AnyOther"])
+@pytest.mark.parametrize("gone", [True, False], ids=["gone", "still there"])
+def test_whether_a_profile_was_disassociated_is_read_whatever_the_answer(moto: Emulator, code: str, gone: bool) -> None:
+    """AWS does not document with which code it refuses to disassociate what is gone."""
+    create_role(moto, "R", SERVER_POLICY)
+    [instance] = moto.instances(1)
+    associate(moto, instance, "R")
+    if gone:
+        moto.arm(Fault(Kind.LOSE_ANSWER, action="DisassociateIamInstanceProfile"))
+        moto.arm(Fault(Kind.ERROR, action="DisassociateIamInstanceProfile", nth=2, code=code, message="refused"))
+    else:
+        moto.arm(Fault(Kind.ERROR, action="DisassociateIamInstanceProfile", times=1000, code=code, message="refused"))
+    wanted = {"name": "R", "instance_ids": [instance], "state": "absent", "wait_timeout": 3}
+    result = run_module(moto, "cwagent_instance_profile", **wanted)
+    moto.disarm()
+    assert result["failed"] != gone, result
+    assert associated_profiles(moto) == {instance: None if gone else "R"}
+    run_module(moto, "cwagent_instance_profile", **wanted)
+    assert associated_profiles(moto) == {instance: None}
 
 
 @pytest.mark.parametrize("ended", [False, True], ids=["running", "terminated"])

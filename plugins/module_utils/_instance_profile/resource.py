@@ -10,9 +10,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, CwagentError, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
+    DENIED_CODES,
+    THROTTLING_CODES,
+    AwsApiError,
+    CwagentError,
+    InvalidInput,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile import plan as profile_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import (
+    ASSOCIATION_GONE,
+    DISASSOCIATE_ACTION,
     ENDED,
     KEEP,
     Association,
@@ -117,6 +125,9 @@ class AssociationResource(Resource[State]):
         """Execute a step; EC2 returns the same error for a missing profile as for a new one, so IAM is read."""
         if isinstance(step.context, MissingProfile):
             raise InvalidInput(_missing_message(step.context.name, step))
+        if step.action == DISASSOCIATE_ACTION:
+            self._aws.retry(lambda: execute_once(self._aws, step), step.retry_when)
+            return
         try:
             self._aws.execute(replace(step, retry_when=frozenset()))
         except AwsApiError as error:
@@ -147,6 +158,21 @@ class AssociationResource(Resource[State]):
     def _policies_of(self, profile: str) -> frozenset[str]:
         found = find_profile(self._aws, profile)
         return attached_policies(self._aws, "role", found.role) if found and found.role else frozenset()
+
+
+def execute_once(aws: Aws, step: Step) -> None:
+    """Execute a step without retries.
+
+    :raises AwsApiError: its code is ``ASSOCIATION_GONE`` if what the step would disassociate is gone.
+    """
+    try:
+        aws.execute(replace(step, retry_when=frozenset()))
+    except AwsApiError as error:
+        if step.action == DISASSOCIATE_ACTION and error.code not in DENIED_CODES | THROTTLING_CODES:
+            shown = {each.id for found in read_associations(aws).values() for each in found}
+            if step.arguments["association_id"] not in shown:
+                error.code = ASSOCIATION_GONE
+        raise
 
 
 def check_profile_exists(aws: Aws, profile: str, step: Step, error: AwsApiError) -> None:
