@@ -108,6 +108,8 @@ _IDENTITY = r"User: (\S+) is not authorized"
 _ACTION = r"not authorized to perform: ([a-z0-9-]+:[A-Za-z]+)"
 _RESOURCE = r"on resource: (.+?)(?= because | with an explicit deny|\. |[.\s]*$)"
 _ORGANIZATION = r"in an? (?:service control|resource control) policy"
+# Where Parameter Store and Secrets Manager cannot use the key of KMS, the message names no action.
+_KMS = r"^(The ciphertext refers to|Access to KMS is not allowed)"
 _REASON = r"\bbecause (no [^.]*)"
 
 
@@ -180,7 +182,7 @@ def _explain_denial(action: str, message: str, identity: str | None) -> str:
     named = re.search(_IDENTITY, message)
     who = named.group(1) if named else identity
     found = re.search(_ACTION, message)
-    needed = found.group(1) if found else action
+    needed = found.group(1) if found else "kms:Decrypt" if re.search(_KMS, message) else action
     resource = re.search(_RESOURCE, message)
     where = f" on {resource.group(1)}" if resource else ""
     if is_explicit_deny(message) and needed in WINDOW_ACTIONS and not re.search(_ORGANIZATION, message):
@@ -199,4 +201,6 @@ def _explain_denial(action: str, message: str, identity: str | None) -> str:
     # Not always the identity's own policies: a boundary or an organization's policy can be what lacks the Allow.
     reason = re.search(_REASON, message)
     because = f" ({reason.group(1).strip()})" if reason else ""
+    if re.search(_KMS, message):
+        because = f" ({message.rstrip('.')})"
     return f"{who or 'The identity in use'} lacks {needed}{where}{because}. Grant {needed} to it and run again."

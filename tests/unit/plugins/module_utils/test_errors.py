@@ -46,7 +46,24 @@ def missing_permission(identity: str, action: str, where: str = "", reason: str 
     return f"access denied. {identity} lacks {action}{where}{because}. Grant {action} to it and run again."
 
 
+READ_KEYS = ("read it", "ssm:GetParameters", "AccessDeniedException")
+CIPHERTEXT = "The ciphertext refers to a customer master key that you are not allowed to access"
 CASES = {
+    "Parameter Store, a KMS key": (
+        READ_KEYS,
+        f"{CIPHERTEXT}.",
+        missing_permission(KNOWN_CALLER, "kms:Decrypt", reason=CIPHERTEXT),
+    ),
+    "Secrets Manager, a KMS key": (
+        ("read it", "secretsmanager:GetSecretValue", "AccessDeniedException"),
+        "Access to KMS is not allowed",
+        missing_permission(KNOWN_CALLER, "kms:Decrypt", reason="Access to KMS is not allowed"),
+    ),
+    "Parameter Store, a KMS key, with its ARN": (
+        READ_KEYS,
+        denial(USER, "kms:Decrypt", "arn:aws:kms:eu-central-1:123456789012:key/1", NO_POLICY),
+        missing_permission(USER, "kms:Decrypt", " on arn:aws:kms:eu-central-1:123456789012:key/1", NO_POLICY),
+    ),
     "IAM": (
         (*CREATE, "AccessDenied"),
         denial(USER, "iam:CreateRole", ROLE_ARN, NO_POLICY),
