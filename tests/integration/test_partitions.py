@@ -72,9 +72,11 @@ def test_no_call_is_made_to_find_the_partition(jobs: dict[str, Job]) -> None:
     assert not {"GetCallerIdentity", "DescribeRegions", "GetUser"} & set(jobs[HOME].calls)
 
 
-def test_the_trust_policy_of_a_partition_is_not_changed(moto: Emulator) -> None:
+@pytest.mark.parametrize("service", ["ec2.amazonaws.com.cn", "ec2.amazonaws.com"])
+def test_the_trust_policy_of_a_partition_is_not_changed(moto: Emulator, service: str) -> None:
+    """In China, a role works with either name of EC2."""
     iam = moto.client("iam", "cn-north-1")
-    iam.create_role(RoleName="R", AssumeRolePolicyDocument=trust("ec2.amazonaws.com.cn"))
+    iam.create_role(RoleName="R", AssumeRolePolicyDocument=trust(service))
     result = run_module(moto, "cwagent_iam_role", name="R", access="server", region="cn-north-1")
     assert [step for step in result["steps"] if "trust" in step] == []
 
