@@ -172,9 +172,10 @@ class Emulator:
         """Move the time of policy conditions, of IAM's dates and of answers. Sessions expire by the real time."""
         self._control("POST", "clock", {"seconds": seconds})
 
-    def metadata_lag(self, seconds: float) -> None:
-        """Make instances see a change of their profile this many seconds late."""
-        self._control("POST", "lag", {"seconds": seconds})
+    def metadata_lag(self, seconds: float, credentials: float | None = None) -> None:
+        """Make instances see a change of their profile this many seconds late, and its credentials this many."""
+        lags = {"seconds": seconds, "credentials": seconds if credentials is None else credentials}
+        self._control("POST", "lag", lags)
 
     def reset(self) -> None:
         """Back to an empty account: no state, calls, faults, clock shift or lag."""

@@ -170,7 +170,7 @@ class Server:
             "POST faults": lambda: self.armed.append(ArmedFault(Fault(**body))),
             "DELETE faults": self.armed.clear,
             "POST clock": lambda: self.backend.shift_clock(float(body["seconds"])),
-            "POST lag": lambda: self.metadata.set_lag(float(body["seconds"])),
+            "POST lag": lambda: self.metadata.set_lag(float(body["seconds"]), float(body["credentials"])),
             "POST reset": self._reset,
         }
         control = controls.get(f"{request.method} {request.path.removeprefix(CONTROL)}")

@@ -77,7 +77,8 @@ class Kind(StrEnum):
 class Fault:
     """One fault: the calls it affects, and what it does.
 
-    It affects calls of ``service`` and ``action`` where given, only writes where ``writes`` is set. Of those, it begins
+    It affects calls of ``service`` and ``action`` where given, only writes where ``writes`` is set, only calls with
+    ``text`` in a parameter where given. Of those, it begins
     with the ``nth`` since it was armed and affects ``times`` calls (default: one; delay and rate: until disarmed).
     ``kill_*`` sends SIGKILL to ``process`` and its descendants. ``error`` answers ``code``, ``message`` and ``status``.
     ``delay`` waits ``seconds``. ``rate`` allows ``rate`` calls per second and a burst of ``burst``, and throttles the
@@ -88,6 +89,7 @@ class Fault:
     service: str = ""
     action: str = ""
     writes: bool = False
+    text: str = ""
     nth: int = 1
     times: int | None = None
     process: int = 0
@@ -105,7 +107,10 @@ class Fault:
 
     def matches(self, call: Call) -> bool:
         return (
-            self.service in ("", call.service) and self.action in ("", call.action) and (call.write or not self.writes)
+            self.service in ("", call.service)
+            and self.action in ("", call.action)
+            and (call.write or not self.writes)
+            and self.text in json.dumps(call.params)
         )
 
 

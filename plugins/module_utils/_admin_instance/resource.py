@@ -44,6 +44,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.reso
     FILTER_VALUES,
     check_profile_exists,
     describe_instances,
+    execute_once,
     instance_states,
     read_associations,
 )
@@ -343,14 +344,14 @@ class AdminInstanceResource(Resource[State]):
     def _restore(self, step: Step, instance_id: str) -> None:
         """Restore a profile, unless the instance has ended, or another run has restored it, in the meantime."""
 
-        def execute_once() -> None:
+        def try_once() -> None:
             try:
                 self._aws.execute(replace(step, retry_when=frozenset()))
             except AwsApiError as error:
                 if error.code in DENIED_CODES | THROTTLING_CODES or not self._is_restored(instance_id):
                     raise
 
-        self._aws.retry(execute_once, step.retry_when)
+        self._aws.retry(try_once, step.retry_when)
 
     def _is_restored(self, instance_id: str) -> bool:
         state = instance_states(self._aws, [instance_id]).get(instance_id)
@@ -433,19 +434,18 @@ class AdminInstanceResource(Resource[State]):
         """
         tries = count()
 
-        def execute_once() -> None:
+        def try_once() -> None:
             is_retry = next(tries) > 0
             if is_retry or check.before_first_try:
                 self._check_restore_tags(check)
             try:
-                current = self._with_present_association(step) if check.look_up_association else step
-                self._aws.execute(replace(current, retry_when=frozenset()))
+                execute_once(self._aws, self._with_present_association(step) if check.look_up_association else step)
             except AwsApiError as error:
                 if step.action.startswith("ec2:") and error.code not in DENIED_CODES | THROTTLING_CODES:
                     self._explain(step, check, error, is_retry=is_retry)
                 raise
 
-        self._aws.retry(execute_once, step.retry_when)
+        self._aws.retry(try_once, step.retry_when)
 
     def _with_present_association(self, step: Step) -> Step:
         """Return a step with the id of the association that the instance has now.

@@ -27,6 +27,11 @@ ASSOCIATION_RETRY_CODES = frozenset({"InvalidParameterValue", "IncorrectInstance
 # The associations are not those that were read: an earlier try of the call took effect although its answer was lost, or
 # something else changed them. Each replacement gives the association another id.
 ASSOCIATION_STALE_CODES = frozenset({"IncorrectState", "InvalidAssociationID.NotFound"})
+# Stands in for the error code where EC2 refuses to disassociate what it does not show any more. AWS does not document
+# the code for that.
+ASSOCIATION_GONE = "association is gone"
+
+DISASSOCIATE_ACTION = "ec2:DisassociateIamInstanceProfile"
 
 FAIL, KEEP, REPLACE = "fail", "keep", "replace"
 
@@ -175,8 +180,8 @@ def _kept_profile(instance: Instance, desired: DesiredProfile) -> str | None:
 
 
 def _steps(current: State, instance: Instance | None, desired: DesiredProfile) -> list[Step]:
-    if instance is None:
-        return []
+    if instance is None or instance.state in ENDED:
+        return []  # AWS may list the profile of an ended instance for a while, but does not disassociate it
     if not desired.present:
         return disassociate(instance, desired.name)
     if is_up_to_date(instance.associations, current.profile, desired) or _kept_profile(instance, desired):
@@ -231,12 +236,12 @@ def disassociate(instance: Instance, profile: str) -> list[Step]:
 def _disassociate(instance: Instance, association: Association) -> Step:
     return Step(
         Kind.UPDATE,
-        "ec2:DisassociateIamInstanceProfile",
+        DISASSOCIATE_ACTION,
         {"association_id": association.id},
         f"disassociate instance profile '{association.profile}' from instance {instance.id}",
         done_when=frozenset({"InvalidAssociationID.NotFound"}),
         retry_when=frozenset({"IncorrectInstanceState"}),
-        stale_when=ASSOCIATION_STALE_CODES,
+        stale_when=ASSOCIATION_STALE_CODES | {ASSOCIATION_GONE},
     )
 
 
@@ -247,8 +252,8 @@ def planned_state(current: State, desired: DesiredProfile) -> State:
 
 
 def _planned_instance(current: State, instance: Instance | None, desired: DesiredProfile) -> Instance | None:
-    if instance is None:
-        return None
+    if instance is None or instance.state in ENDED:
+        return instance
     if not desired.present:
         others = tuple(found for found in instance.associations if found.profile != desired.name)
         return replace(instance, associations=others)

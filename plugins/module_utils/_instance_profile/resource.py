@@ -10,9 +10,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, CwagentError, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
+    DENIED_CODES,
+    THROTTLING_CODES,
+    AwsApiError,
+    CwagentError,
+    InvalidInput,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile import plan as profile_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import (
+    ASSOCIATION_GONE,
+    DISASSOCIATE_ACTION,
+    ENDED,
     KEEP,
     Association,
     Instance,
@@ -69,11 +78,12 @@ class AssociationResource(Resource[State]):
             name: Instance(name, states.get(name, "running"), found) if name in certain or name in states else None
             for name, found in found_by_id.items()
         }
-        other_holders = frozenset(
+        others = [
             name
             for name, found in associations.items()
             if name not in found_by_id and any(each.profile == self._desired.name for each in found)
-        )
+        ]
+        other_holders = live_instances(self._aws, others) if self._desired.exclusive else frozenset()
         state = State(instances, profile, is_compared and profile is None, other_holders)
         kept = profile_plan.kept_profiles(state, self._desired)
         return replace(state, missing_policies=self._missing_policies(kept, profile))
@@ -115,6 +125,9 @@ class AssociationResource(Resource[State]):
         """Execute a step; EC2 returns the same error for a missing profile as for a new one, so IAM is read."""
         if isinstance(step.context, MissingProfile):
             raise InvalidInput(_missing_message(step.context.name, step))
+        if step.action == DISASSOCIATE_ACTION:
+            self._aws.retry(lambda: execute_once(self._aws, step), step.retry_when)
+            return
         try:
             self._aws.execute(replace(step, retry_when=frozenset()))
         except AwsApiError as error:
@@ -145,6 +158,21 @@ class AssociationResource(Resource[State]):
     def _policies_of(self, profile: str) -> frozenset[str]:
         found = find_profile(self._aws, profile)
         return attached_policies(self._aws, "role", found.role) if found and found.role else frozenset()
+
+
+def execute_once(aws: Aws, step: Step) -> None:
+    """Execute a step without retries.
+
+    :raises AwsApiError: its code is ``ASSOCIATION_GONE`` if what the step would disassociate is gone.
+    """
+    try:
+        aws.execute(replace(step, retry_when=frozenset()))
+    except AwsApiError as error:
+        if step.action == DISASSOCIATE_ACTION and error.code not in DENIED_CODES | THROTTLING_CODES:
+            shown = {each.id for found in read_associations(aws).values() for each in found}
+            if step.arguments["association_id"] not in shown:
+                error.code = ASSOCIATION_GONE
+        raise
 
 
 def check_profile_exists(aws: Aws, profile: str, step: Step, error: AwsApiError) -> None:
@@ -186,6 +214,12 @@ def read_associations(aws: Aws, instance_ids: Sequence[str] | None = None) -> di
 def instance_states(aws: Aws, instance_ids: Sequence[str]) -> dict[str, str]:
     """Return by instance its state, without the ids that EC2 does not know."""
     return {each["InstanceId"]: each["State"]["Name"] for each in describe_instances(aws, instance_ids)}
+
+
+def live_instances(aws: Aws, instance_ids: Sequence[str]) -> frozenset[str]:
+    """Return the instances that have not ended. AWS does not say for how long those show their last profile."""
+    states = instance_states(aws, instance_ids)
+    return frozenset(name for name, state in states.items() if state not in ENDED)
 
 
 def describe_instances(aws: Aws, instance_ids: Sequence[str]) -> Iterator[dict[str, Any]]:

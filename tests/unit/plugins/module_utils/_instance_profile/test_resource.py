@@ -8,6 +8,7 @@ import pytest
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import (
+    ASSOCIATION_GONE,
     KEEP,
     REPLACE,
     Association,
@@ -111,6 +112,28 @@ def test_nothing_is_disassociated_if_the_profile_does_not_exist():
     with pytest.raises(InvalidInput, match="'P' does not exist"):
         resource.execute(steps[0])
     assert aws.calls == [GET_PROFILE]
+
+
+@pytest.mark.parametrize(
+    ("association", "code", "raised"),
+    [
+        ("o", "AnyOther", "AnyOther"),
+        ("o", "UnauthorizedOperation", "UnauthorizedOperation"),
+        ("gone", "AnyOther", ASSOCIATION_GONE),
+        ("gone", "IncorrectState", ASSOCIATION_GONE),
+        ("gone", "UnauthorizedOperation", "UnauthorizedOperation"),
+        ("gone", "RequestLimitExceeded", "RequestLimitExceeded"),
+    ],
+)
+def test_a_refused_disassociation_is_compared_with_what_ec2_shows(association, code, raised):
+    """The account shows the association ``o``."""
+    aws = Account(code, 1)
+    resource = resource_of(aws, present=False)
+    [step] = resource.plan(state(Association(association, "arn:aws:iam::123456789012:instance-profile/P"))).all_steps
+    with pytest.raises(AwsApiError) as error:
+        resource.execute(step)
+    assert error.value.code == raised
+    assert (raised in step.stale_when) == (raised == ASSOCIATION_GONE), "only then the state is read again"
 
 
 def plan_of(current: State) -> Plan[State]:
