@@ -28,6 +28,7 @@ class Request:
 
     :param policies: the principal's own and attached ones.
     :param boundary: its permissions boundary.
+    :param resource_policy: that of the resource: of a KMS key, or the trust policy of a role.
     :param principal: its ARN.
     :param context: condition keys; AWS must have each of them for this action.
     """
@@ -36,6 +37,7 @@ class Request:
     resource: str
     policies: Sequence[Policy]
     boundary: Policy | None = None
+    resource_policy: Policy | None = None
     context: Mapping[str, str | list[str]] = field(default_factory=dict)
     principal: str = "arn:aws:iam::123456789012:user/controller"
 
@@ -54,6 +56,7 @@ class Request:
             "serviceControlPolicies": [],
             "resourceControlPolicies": [],
             **(boundary if self.boundary else {}),
+            **({"resourcePolicy": self.resource_policy} if self.resource_policy else {}),
         }
 
 
