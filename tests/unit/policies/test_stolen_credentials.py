@@ -21,7 +21,6 @@ from simulator import Request, Simulator
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import closed_policy
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES
 from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import ACCESS_POLICIES
 from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import trust_policy
 
 CHECKOUT = Path(__file__).parents[3]
@@ -35,8 +34,7 @@ IAM, SSM = f"arn:aws:iam::{ACCOUNT}:", f"arn:aws:ssm:{REGION}:{ACCOUNT}:paramete
 SECRETS = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:"
 AWS_POLICY = "arn:aws:iam::aws:policy/"
 BOUNDARY_ARN = f"{IAM}policy/CloudWatchAgentBoundary"
-SERVER_ROLE, ADMIN_ROLE, OTHER = "CloudWatchAgentServerRole", "CloudWatchAgentAdminRole", "other"
-SERVER_USER, ADMIN_USER = "CloudWatchAgentServerUser-db1", "CloudWatchAgentAdminUser"
+ADMIN_ROLE, ADMIN_USER, OTHER = "CloudWatchAgentAdminRole", "CloudWatchAgentAdminUser", "other"
 NAME, SAVED = "AmazonCloudWatch-linux", "/cwagent/credentials/db1"
 EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
 
@@ -55,9 +53,10 @@ class Account:
     credentials: dict[str, dict[str, str]]
 
     def client(self, actor: str, service: str) -> Any:
-        if actor == ADMIN_ROLE:
-            return self.aws.client(service, credentials=self.aws.instance_credentials(self.ids["@instance"]))
-        return self.aws.client(service, credentials=self.credentials[actor])
+        is_role = actor == ADMIN_ROLE
+        instance = self.ids["@instance"]
+        credentials = self.aws.instance_credentials(instance) if is_role else self.credentials[actor]
+        return self.aws.client(service, credentials=credentials)
 
 
 @dataclass(frozen=True)
@@ -150,10 +149,21 @@ def associate(profile: str) -> list[Step]:
 ATTACKS: dict[str, list[Step]] = {
     "Give the admin role any permission": [replace_window("Role"), create_user(ADMIN_ROLE)],
     "Give the admin user any permission": [replace_window("User"), create_user(ADMIN_USER)],
+    "Create a role without the boundary": [Step("iam:CreateRole", ROLE_ARN, {**ROLE, **TRUST})],
+    "Create a user without the boundary": [Step("iam:CreateUser", USER_ARN, USER)],
+    "Attach another policy to a role": [
+        Step("iam:AttachRolePolicy", ROLE_ARN, {**ROLE, "PolicyArn": ADMINISTRATOR["iam:PolicyARN"]}, ADMINISTRATOR)
+    ],
+    "Attach another policy to a user": [
+        Step("iam:AttachUserPolicy", USER_ARN, {**USER, "PolicyArn": ADMINISTRATOR["iam:PolicyARN"]}, ADMINISTRATOR)
+    ],
+    "Associate another profile and pass its role": associate(OTHER),
+    "Remove the boundary of a role": [Step("iam:DeleteRolePermissionsBoundary", ROLE_ARN, ROLE, BOUNDED)],
+    "Remove the boundary of a user": [Step("iam:DeleteUserPermissionsBoundary", USER_ARN, USER, BOUNDED)],
+    "Write a configuration directly": [write_parameter(NAME)],
     "Open or remove the admin window of the role": [replace_window("Role"), write_parameter(NAME, ADMIN_ROLE)],
     "Open or remove the admin window of the user": [replace_window("User"), write_parameter(NAME, ADMIN_USER)],
     "Associate the admin profile with any instance": associate(ADMIN_ROLE),
-    "Associate another profile and pass its role": associate(OTHER),
     "Assume the server role and the admin role": [
         Step("iam:UpdateAssumeRolePolicy", ROLE_ARN, {**ROLE, "PolicyDocument": json.dumps(TRUST_IN_OTHER)}, BOUNDED),
         Step(
@@ -165,25 +175,6 @@ ATTACKS: dict[str, list[Step]] = {
         ),
     ],
     "Act as the server users and the admin user": [Step("iam:CreateAccessKey", USER_ARN, USER)],
-    "Create a role without the boundary": [Step("iam:CreateRole", ROLE_ARN, {**ROLE, **TRUST})],
-    "Create a user without the boundary": [Step("iam:CreateUser", USER_ARN, USER)],
-    "Attach another policy to a role": [
-        Step("iam:AttachRolePolicy", ROLE_ARN, {**ROLE, "PolicyArn": ADMINISTRATOR["iam:PolicyARN"]}, ADMINISTRATOR)
-    ],
-    "Attach another policy to a user": [
-        Step("iam:AttachUserPolicy", USER_ARN, {**USER, "PolicyArn": ADMINISTRATOR["iam:PolicyARN"]}, ADMINISTRATOR)
-    ],
-    "Remove the boundary of a role": [Step("iam:DeleteRolePermissionsBoundary", ROLE_ARN, ROLE, BOUNDED)],
-    "Remove the boundary of a user": [Step("iam:DeleteUserPermissionsBoundary", USER_ARN, USER, BOUNDED)],
-    "Write a configuration directly": [write_parameter(NAME)],
-    "Delete a configuration": [Step("ssm:DeleteParameter", f"{SSM}{NAME}", {"Name": NAME})],
-    "Disassociate the profile of any instance": [
-        Step("ec2:DisassociateIamInstanceProfile", INSTANCE, {"AssociationId": "@association"})
-    ],
-    "Delete access keys of these users": [
-        Step("iam:DeleteAccessKey", USER_ARN, {**USER, "AccessKeyId": "@access-key"})
-    ],
-    "Delete the roles": [Step("iam:DeleteRole", ROLE_ARN, ROLE)],
     "Read access keys saved in Parameter Store": [Step("ssm:GetParameter", f"{SSM}{SAVED[1:]}", {"Name": SAVED})],
     "Replace access keys saved in Parameter Store": [write_parameter(SAVED)],
     "Read access keys saved in Secrets Manager": [
@@ -192,6 +183,14 @@ ATTACKS: dict[str, list[Step]] = {
     "Replace access keys saved in Secrets Manager": [
         Step("secretsmanager:UpdateSecret", f"{SECRETS}{SECRET}", {"SecretId": "@secret", "SecretString": "x"})
     ],
+    "Disassociate the profile of any instance": [
+        Step("ec2:DisassociateIamInstanceProfile", INSTANCE, {"AssociationId": "@association"})
+    ],
+    "Delete access keys of these users": [
+        Step("iam:DeleteAccessKey", USER_ARN, {**USER, "AccessKeyId": "@access-key"})
+    ],
+    "Delete a configuration": [Step("ssm:DeleteParameter", f"{SSM}{NAME}", {"Name": NAME})],
+    "Delete the roles": [Step("iam:DeleteRole", ROLE_ARN, ROLE)],
 }
 
 
@@ -221,12 +220,11 @@ def create_account(aws: Emulator, controller: Sequence[dict[str, Any]], *, bound
     iam.create_policy(PolicyName="CloudWatchAgentBoundary", PolicyDocument=json.dumps(BOUNDARY))
     boundary = {"PermissionsBoundary": BOUNDARY_ARN} if bounded else {}
     window = {"PolicyName": WINDOW_POLICY, "PolicyDocument": json.dumps(closed_policy())}
-    for role, access in ((SERVER_ROLE, "server"), (ADMIN_ROLE, "admin"), (OTHER, "admin")):
-        trust = json.dumps(trust_policy("ec2.amazonaws.com"))
-        iam.create_role(RoleName=role, AssumeRolePolicyDocument=trust, **(boundary if role != OTHER else {}))
-        iam.attach_role_policy(RoleName=role, PolicyArn=AWS_POLICY + ACCESS_POLICIES[access])
-        iam.create_instance_profile(InstanceProfileName=role)
-        iam.add_role_to_instance_profile(InstanceProfileName=role, RoleName=role)
+    trust = json.dumps(trust_policy("ec2.amazonaws.com"))
+    iam.create_role(RoleName=ADMIN_ROLE, AssumeRolePolicyDocument=trust, **boundary)
+    iam.attach_role_policy(RoleName=ADMIN_ROLE, PolicyArn=f"{AWS_POLICY}CloudWatchAgentAdminPolicy")
+    iam.create_instance_profile(InstanceProfileName=ADMIN_ROLE)
+    iam.add_role_to_instance_profile(InstanceProfileName=ADMIN_ROLE, RoleName=ADMIN_ROLE)
     iam.put_role_policy(RoleName=ADMIN_ROLE, **window)
     for user in (ADMIN_USER, "controller", OTHER):
         iam.create_user(UserName=user, **(boundary if user == ADMIN_USER else {}))
@@ -301,6 +299,6 @@ def find_successful(
         allowed = [step.is_allowed(account) for step in steps]
         if all(allowed):
             emulated.add(attack)
-        # What an attack has changed must not help the next one.
-        account = None if any(allowed) else account
+        if allowed[0]:  # what an attack has changed must not help the next one
+            account = None
     return emulated, simulated
