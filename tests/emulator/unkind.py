@@ -283,7 +283,7 @@ class NewProfiles(Rule):
 
 
 class UnauthorizedRoles(Rule):
-    """The role is new for five delays. The instance has no credentials for eight, unless it is associated again."""
+    """The role is new for five delays. The instance has no credentials for twelve, unless it is associated again."""
 
     def __init__(self, dice: Dice) -> None:
         super().__init__(dice)
@@ -303,7 +303,7 @@ class UnauthorizedRoles(Rule):
             instance = found[1].decode()
             self.without_credentials.end(instance)
             if self.new.is_running(self.roles.get(params.get(PROFILE, ""))) and self.dice.happens(0.5):
-                self.without_credentials.begin(instance, scale=8)
+                self.without_credentials.begin(instance, scale=12)
 
 
 class TooManyUpdates(Rule):
