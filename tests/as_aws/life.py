@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from emulator import AS_AWS, Emulator
 from emulator.snapshot import configurations, snapshot
 from faults.evaluation import most_admins_at_once, open_locks
-from harness import ADMIN_USER, PARAMETER, RESTORE_TAG, Controller, Play, associate, create_role, create_user
+from harness import PARAMETER, RESTORE_TAG, Controller, Play, associate, create_role, create_user
 
 STORES = ("file", "ssm", "secretsmanager")
 APP = "shop"

@@ -45,6 +45,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     InvalidInput,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import Association, Instance
+from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import LOOKUPS
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, apply
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
@@ -245,7 +246,7 @@ def test_acquire_does_not_wait_for_an_admin_profile_that_does_not_exist():
     with pytest.raises(CwagentError, match=message) as error:
         acquire(aws, state("shop", tag="shop"))
     assert type(error.value) is CwagentError, "something was written, so the input is not reported as invalid"
-    assert aws.calls[-2:] == [SWAP, "GetInstanceProfile"]
+    assert aws.calls[-4:] == [SWAP, *["GetInstanceProfile"] * LOOKUPS]
 
 
 def test_check_mode_warns_of_an_admin_profile_that_does_not_exist():
