@@ -104,13 +104,14 @@ class Rule:
 
 @dataclass
 class Delays:
-    """By name, the ends of delays."""
+    """By name, the ends of delays. :param scale: how much longer than most they are."""
 
     dice: Dice
+    scale: float = 1.0
     ends: dict[str, float] = field(default_factory=dict)
 
-    def begin(self, name: str, scale: float = 1.0) -> None:
-        self.ends[name] = self.dice.until(scale)
+    def begin(self, name: str) -> None:
+        self.ends[name] = self.dice.until(self.scale)
 
     def end(self, name: str) -> None:
         self.ends.pop(name, None)
@@ -193,7 +194,7 @@ class LatePermissions(Rule):
 
     def __init__(self, dice: Dice) -> None:
         super().__init__(dice)
-        self.written, self.replaced = Delays(dice), Delays(dice)
+        self.written, self.replaced = Delays(dice, scale=4), Delays(dice, scale=4)
         self.allowed: set[tuple[str, str]] = set()
 
     def refuse(self, call: Call, params: Params) -> ErrorAnswer | None:
@@ -222,7 +223,7 @@ class LatePermissions(Rule):
 class NewKeys(Rule):
     def __init__(self, dice: Dice) -> None:
         super().__init__(dice)
-        self.new = Delays(dice)
+        self.new = Delays(dice, scale=2)
 
     def refuse(self, call: Call, params: Params) -> ErrorAnswer | None:
         if self.new.is_running(call.access_key) and self.dice.happens(0.7):
@@ -262,7 +263,7 @@ PROFILE = "IamInstanceProfile.Name"
 class NewProfiles(Rule):
     def __init__(self, dice: Dice) -> None:
         super().__init__(dice)
-        self.new, self.without_role = Delays(dice), Delays(dice)
+        self.new, self.without_role = Delays(dice, scale=2), Delays(dice, scale=2)
 
     def refuse(self, call: Call, params: Params) -> ErrorAnswer | None:
         if call.action not in (ASSOCIATE, REPLACE):
@@ -283,18 +284,18 @@ class NewProfiles(Rule):
 
 
 class UnauthorizedRoles(Rule):
-    """The role is new for five delays. The instance has no credentials for twelve, unless it is associated again."""
+    """The role is new for some seconds. The instance has no credentials for longer, unless it is associated again."""
 
     def __init__(self, dice: Dice) -> None:
         super().__init__(dice)
-        self.new, self.without_credentials = Delays(dice), Delays(dice)
+        self.new, self.without_credentials = Delays(dice, scale=5), Delays(dice, scale=12)
         self.roles: dict[str, str] = {}
 
     def observe(self, call: Call, params: Params, answer: Answer) -> None:
         if answer.status != OK:
             return
         if call.action == "CreateRole":
-            self.new.begin(params["RoleName"], scale=5)
+            self.new.begin(params["RoleName"])
         elif call.action == "AddRoleToInstanceProfile":
             self.roles[params["InstanceProfileName"]] = params["RoleName"]
         elif call.action in (ASSOCIATE, REPLACE):
@@ -303,7 +304,7 @@ class UnauthorizedRoles(Rule):
             instance = found[1].decode()
             self.without_credentials.end(instance)
             if self.new.is_running(self.roles.get(params.get(PROFILE, ""))) and self.dice.happens(0.5):
-                self.without_credentials.begin(instance, scale=12)
+                self.without_credentials.begin(instance)
 
 
 class TooManyUpdates(Rule):
@@ -408,7 +409,7 @@ CREDENTIAL_WRITES = frozenset(
 class DeletedSecrets(Rule):
     def __init__(self, dice: Dice) -> None:
         super().__init__(dice)
-        self.deleted = Delays(dice)
+        self.deleted = Delays(dice, scale=10)
 
     def refuse(self, call: Call, params: Params) -> ErrorAnswer | None:
         name = params.get("Name") if call.action == "CreateSecret" else params.get("SecretId")
@@ -468,7 +469,7 @@ class Unkind:
     """The behaviours that are switched on.
 
     :param seed: of all that is random.
-    :param seconds: the longest delay of a single behaviour.
+    :param seconds: the longest delay of most behaviours.
     :param chance: of what happens sometimes; by default, each behaviour has its own.
     """
 
