@@ -19,7 +19,7 @@ def report(life: Life, seconds: float) -> str:
     unkind = ", ".join(f"{count} {behaviour}" for behaviour, count in life.unkind.items())
     calls = sum(len(play.calls) for play in life.plays)
     longest = max(each.seconds for play in life.plays for each in play.results)
-    head = f"seed {life.seed:3} {life.store:14} {life.storing:6} {seconds / 60:4.1f} minutes"
+    head = f"seed {life.seed:3} {life.store:14} {life.storing:8} {seconds / 60:4.1f} minutes"
     lines = [f"{head}, {calls} calls, longest task {longest:.0f} s, {unkind}"]
     return "\n    ".join([*lines, *life.problems])
 

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from emulator import AS_AWS, Emulator
 from emulator.snapshot import configurations, snapshot
 from faults.evaluation import most_admins_at_once, open_locks
-from harness import PARAMETER, RESTORE_TAG, Controller, Play, associate, create_role, create_user
+from harness import ADMIN_USER, PARAMETER, RESTORE_TAG, Controller, Play, associate, create_role, create_user
 
 STORES = ("file", "ssm", "secretsmanager")
 APP = "shop"
@@ -36,7 +36,7 @@ class Life:
     """An account, in which the behaviours are switched on, and what was wrong in it.
 
     :param store: where access keys are saved.
-    :param storing: which kind of host stores the configuration: ``ec2`` or ``onprem``.
+    :param storing: which kind of host stores the configuration: ``instance`` or ``onprem``.
     """
 
     controller: Controller
@@ -47,7 +47,7 @@ class Life:
 
     def __post_init__(self) -> None:
         self.store = STORES[self.seed % len(STORES)]
-        self.storing = "onprem" if self.seed % 4 == 3 else "ec2"
+        self.storing = "onprem" if self.seed % 6 == 3 else "instance"  # with the key, which is in a file then
         self.web, self.admin = self.aws.instances(2)
         create_role(self.aws, APP, "AmazonS3ReadOnlyAccess")
         associate(self.aws, self.admin, APP)
@@ -60,10 +60,9 @@ class Life:
         return self.controller.aws
 
     def _groups(self) -> dict[str, dict[str, Any]]:
-        ec2_admin = {"admin1": self.controller.instance_host(self.admin)} if self.storing == "ec2" else {}
         return {
             "ec2_servers": {"web1": self.controller.instance_host(self.web)},
-            "ec2_admin": ec2_admin,
+            "ec2_admin": {"admin1": self.controller.instance_host(self.admin)},
             "onprem_servers": {"db1": {}, "db2": {}},
             "onprem_admin": {"ops1": {}},
         }
@@ -90,6 +89,8 @@ class Life:
             "cwagent_config_file": str(self.controller.file("agent.json", config)),
             "cwagent_credentials_store": self.store,
             "cwagent_credentials_dir": str(self.controller.credentials),
+            "cwagent_store_config_from": self.storing,
+            "store_config_credentials_file": str(self.controller.credentials / f"{ADMIN_USER}.credentials"),
             "cwagent_region": self.aws.region,
             "cwagent_max_key_age": 30,
             "cwagent_teardown": playbook == "teardown",
