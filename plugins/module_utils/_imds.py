@@ -24,7 +24,8 @@ ADDRESS = "http://169.254.169.254"
 ADDRESS_VARIABLE = "AWS_EC2_METADATA_SERVICE_ENDPOINT"
 TIMEOUT_SECONDS = 5
 NOT_FOUND = 404
-SUCCESS = "Success"
+SUCCESS, REFUSED = "Success", "AssumeRoleUnauthorizedAccess"
+REFUSED_SECONDS = 15.0
 TOKEN_SECONDS = 21600  # the maximum, so that the token does not expire during a wait
 
 
@@ -35,11 +36,14 @@ class Identity:
     :param profile: the instance profile that is associated with it.
     :param role: the role in that profile, once the instance gets its credentials.
     :param problem: why it does not get them, as the service says.
+    :param is_refused: whether the reason is that EC2 was not allowed to assume the role, as for a while after the role
+        was created.
     """
 
     profile: str | None = None
     role: str | None = None
     problem: str = ""
+    is_refused: bool = False
 
 
 class MetadataService:
@@ -66,7 +70,9 @@ class MetadataService:
             return Identity(problem=_problem(info))
         role = self._role()
         document = self._credentials(role) if role else {}
-        return Identity(name_of(arn), role if "AccessKeyId" in document else None, _problem(document))
+        has_credentials = "AccessKeyId" in document
+        is_refused = document.get("Code") == REFUSED
+        return Identity(name_of(arn), role if has_credentials else None, _problem(document), is_refused)
 
     def credentials(self) -> dict[str, Any]:
         """Read the credentials of the instance, as arguments for a boto3 client.
@@ -126,12 +132,15 @@ def _problem(document: dict[str, Any]) -> str:
     return "" if code == SUCCESS else f"{message.rstrip('.')} ({code})" if message else str(code)
 
 
-def wait_for_identity(service: MetadataService, profile: str | None, deadline: Deadline) -> Identity:
+def wait_for_identity(
+    service: MetadataService, profile: str | None, deadline: Deadline, refused: Deadline | None = None
+) -> Identity:
     """Wait until the instance has the identity of an instance profile, or none.
 
     The service rejects calls where they are too many, those of other programs included, so errors are retried too.
 
     :param profile: the name of the instance profile; ``None`` for none.
+    :param refused: until when to wait while EC2 is not allowed to assume the role, if not until ``deadline``.
     :raises ConsistencyTimeout: the service does not show the profile before the deadline.
     :raises CwagentError: the service still fails at the deadline.
     """
@@ -144,12 +153,15 @@ def wait_for_identity(service: MetadataService, profile: str | None, deadline: D
             continue
         if current.profile == profile and (profile is None or current.role):
             return current
-        if not deadline.pause():
+        is_refused = current.profile == profile and current.is_refused
+        waiting = refused if refused and is_refused else deadline
+        if not waiting.pause():
             if current.profile == profile:
                 raise ConsistencyTimeout(
-                    f"Waited {deadline.seconds:.0f} seconds for the credentials of {describe_profile(profile)}: "
-                    f"{current.problem or 'the instance metadata service shows none'}. EC2 tries again at intervals: "
-                    "increase wait_timeout, or run again later."
+                    f"Waited {waiting.seconds:.0f} seconds for the credentials of {describe_profile(profile)}: "
+                    f"{current.problem or 'the instance metadata service shows none'}. EC2 tries again at intervals, "
+                    "and at once for a new association: run again, or increase wait_timeout.",
+                    role_refused=is_refused,
                 )
             raise ConsistencyTimeout(
                 f"Waited {deadline.seconds:.0f} seconds for the instance metadata service to show "

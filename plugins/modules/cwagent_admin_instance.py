@@ -64,8 +64,8 @@ options:
         window, and associates the admin profile, in this order. It fails if the instance does not exist or is
         terminated, if another instance of the region has the admin profile or a restore tag with a record, or if
         someone else has opened the window.
-      - V(exclusive) changes nothing. It fails if another instance of the region has the admin profile. Whether the
-        instance itself has it matters only with O(fail_if_lost).
+      - V(exclusive) changes nothing, except with O(associate_again). It fails if another instance of the region has the
+        admin profile. Whether the instance itself has it matters only with O(fail_if_lost).
       - V(released) makes the instance an ordinary one again. It restores the earlier profile, closes the window, and
         removes the restore tag and the record. If restoring the profile fails, the window is still closed, and the
         other way round.
@@ -122,6 +122,13 @@ options:
     description:
       - Whether O(state=exclusive) fails if the instance does not have the admin profile any more, because it was
         terminated or because another run has restored it.
+    type: bool
+    default: false
+  associate_again:
+    description:
+      - Whether O(state=exclusive) associates the admin profile again with the instance, if it has it. EC2 then assumes
+        the admin role at once. Otherwise, if it was not allowed to assume a role that had just been created, it tries
+        again at long intervals only; see O(cwagent.iam.cwagent_instance_identity#module:fail_on_refused_role).
     type: bool
     default: false
   assume_running:
@@ -278,6 +285,7 @@ SPEC = {
     "parameters": PARAMETERS_SPEC,
     "fail_if_tagged": {"type": "bool", "default": False},
     "fail_if_lost": {"type": "bool", "default": False},
+    "associate_again": {"type": "bool", "default": False},
     "assume_running": {"type": "bool", "default": False},
     "assume_created": {"type": "bool", "default": False},
     "assume": {"type": "str", "choices": [ASSUME_ACQUIRED, ASSUME_TAGGED, ASSUME_RELEASED]},

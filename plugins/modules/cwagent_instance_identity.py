@@ -31,6 +31,14 @@ options:
     type: list
     elements: str
     default: []
+  fail_on_refused_role:
+    description:
+      - Whether to wait no longer than 15 seconds while EC2 is not allowed to assume the role
+        (C(AssumeRoleUnauthorizedAccess)), which happens with a role that was created a moment ago. EC2 tries again at
+        long intervals only, and at once where the profile is associated again, as by
+        O(cwagent.iam.cwagent_admin_instance#module:associate_again).
+    type: bool
+    default: false
   wait_timeout:
     description: How long to wait, in seconds.
     type: int
@@ -61,15 +69,25 @@ identity:
   returned: success, and when the wait timed out
   type: dict
   sample: {instance_profile: CloudWatchAgentAdminRole, role: CloudWatchAgentAdminRole}
+role_refused:
+  description: Whether EC2 was not allowed to assume the role.
+  returned: when the instance has the profile, but no credentials in time
+  type: bool
+  sample: false
 """
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
-from ansible_collections.cwagent.iam.plugins.module_utils._imds import MetadataService, wait_for_identity
+from ansible_collections.cwagent.iam.plugins.module_utils._imds import (
+    REFUSED_SECONDS,
+    MetadataService,
+    wait_for_identity,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._reachability import check_parameter_store
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 SPEC = {
     "instance_profile": {"type": "str"},
+    "fail_on_refused_role": {"type": "bool", "default": False},
     "wait_timeout": {"type": "int", "default": 300},
     "parameter_store_regions": {"type": "list", "elements": "str", "default": []},
     **_module.ENVIRONMENT_SPEC,
@@ -86,7 +104,8 @@ def main() -> None:
             identity = service.identity()
         else:
             expected = None if profile == "none" else profile
-            identity = wait_for_identity(service, expected, Deadline(module.params["wait_timeout"]))
+            refused = Deadline(REFUSED_SECONDS) if module.params["fail_on_refused_role"] else None
+            identity = wait_for_identity(service, expected, Deadline(module.params["wait_timeout"]), refused)
         _module.exit_module(
             module, changed=False, identity={"instance_profile": identity.profile, "role": identity.role}
         )

@@ -226,10 +226,11 @@ def test_the_agent_works_while_the_window_is_closed(site: Site) -> None:
 KILLS = {
     "after the record": (Fault(Kind.KILL_AFTER, action="TagRole", process=2), False),
     "after the restore tag": (Fault(Kind.KILL_AFTER, action="CreateTags", process=2), False),
+    "after the trial": (Fault(Kind.KILL_AFTER, action=REPLACE_ASSOCIATION, process=2), False),
     "after opening the window": (Fault(Kind.KILL_AFTER, action="PutRolePolicy", process=2), False),
-    "after the swap": (Fault(Kind.KILL_AFTER, action=REPLACE_ASSOCIATION, process=2), True),
+    "after the swap": (Fault(Kind.KILL_AFTER, action=REPLACE_ASSOCIATION, nth=2, process=2), True),
     "before storing": (Fault(Kind.KILL_BEFORE, action="PutParameter", process=2), True),
-    "after swapping back": (Fault(Kind.KILL_AFTER, action=REPLACE_ASSOCIATION, nth=2, process=2), False),
+    "after swapping back": (Fault(Kind.KILL_AFTER, action=REPLACE_ASSOCIATION, nth=3, process=2), False),
     "before removing the tag": (Fault(Kind.KILL_BEFORE, action="DeleteTags", process=2), False),
     "before removing the record": (Fault(Kind.KILL_BEFORE, action="UntagRole", process=2), False),
 }
@@ -402,7 +403,7 @@ def test_open_window_lets_a_person_store_until_restore(site: Site) -> None:
     began = datetime.now(UTC)
     opened = site.play("open_window", store_config_window_minutes=40).assert_succeeded()
     assert opened.changed_tasks == predicted.changed_tasks
-    assert opened.writes == ["TagRole", "CreateTags", "PutRolePolicy", REPLACE_ASSOCIATION]
+    assert opened.writes == ["TagRole", "CreateTags", REPLACE_ASSOCIATION, "PutRolePolicy", REPLACE_ASSOCIATION]
     statements = {each["Sid"].removeprefix(WINDOW_POLICY): each for each in site.statements()}
     assert list(statements) == ["Others", "Deadline", "Instance"]
     deadline = statements["Deadline"]["Condition"]["DateGreaterThan"]["aws:CurrentTime"]

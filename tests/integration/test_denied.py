@@ -11,17 +11,20 @@ from typing import Any
 
 import pytest
 from emulator import Emulator, Fault, Kind
-from emulator.snapshot import snapshot
+from emulator.snapshot import associated_profiles, snapshot
 from harness import (
     ADMIN_POLICY,
     ADMIN_ROLE,
     POLICY_ARN,
+    REPLACE_ASSOCIATION,
     SERVER_POLICY,
+    SERVER_ROLE,
     ModuleServer,
     allow,
     associate,
     create_role,
     create_user,
+    restore_records,
     run_module,
     trust,
 )
@@ -249,6 +252,43 @@ def test_the_error_lists_the_steps_that_were_done_and_not_done(enforcing: Emulat
     assert result["done"] == ["create role 'R'"]
     assert "Done before that: create role 'R'. Not done: create instance profile 'R'" in result["msg"]
     assert run_module(enforcing, "cwagent_iam_role", **ROLE)["changed"]
+
+
+@pytest.mark.parametrize("may_give_back", [False, True])
+def test_nothing_is_opened_for_a_caller_who_may_not_give_back_the_earlier_profile(
+    enforcing: Emulator, may_give_back: bool
+) -> None:
+    """EC2 says so only when the profile is associated, so it is associated once more first."""
+    [instance] = enforcing.instances(1)
+    create_role(enforcing, ADMIN_ROLE, ADMIN_POLICY)
+    create_role(enforcing, "shop")
+    associate(enforcing, instance, "shop")
+    passed = [f"arn:aws:iam::*:role/{name}" for name in (ADMIN_ROLE, *["shop"] * may_give_back)]
+    policy = allow("ec2:*", "iam:Get*", "iam:List*", "iam:TagRole", "iam:UntagRole", "iam:PutRolePolicy")
+    policy["Statement"].append({"Effect": "Allow", "Action": "iam:PassRole", "Resource": passed})
+    profiles = {"admin_profile": ADMIN_ROLE, "server_profile": SERVER_ROLE, "admin_role": ADMIN_ROLE}
+    common = {
+        "env": create_user(enforcing, "storer", policy),
+        "instance_ids": [instance],
+        "wait_timeout": 5,
+        **profiles,
+    }
+    before, since = snapshot(enforcing), enforcing.mark()
+    result = run_module(enforcing, "cwagent_admin_instance", state="acquired", **common)
+    writes = [call.action for call in enforcing.writes(since)]
+    if may_give_back:
+        assert not result["failed"], result
+        assert writes[-3:] == [REPLACE_ASSOCIATION, "PutRolePolicy", REPLACE_ASSOCIATION]
+    else:
+        assert re.search(r"user/storer lacks iam:PassRole on arn:aws:iam::\d+:role/shop", result["msg"]), result["msg"]
+        assert "to prove that it can be given back" in result["msg"]
+        assert writes == ["TagRole", "CreateTags", REPLACE_ASSOCIATION]
+        assert associated_profiles(enforcing) == {instance: "shop"}
+    released = run_module(enforcing, "cwagent_admin_instance", state="released", **common)
+    assert not released["failed"], released
+    after = snapshot(enforcing)
+    assert after["associations"] == before["associations"]
+    assert restore_records(enforcing) == {}
 
 
 def test_an_explicit_deny_is_named(enforcing: Emulator) -> None:

@@ -235,7 +235,7 @@ def test_the_instance_itself_stored_the_configuration(job: Job) -> None:
 
 
 def test_the_admin_profile_is_associated_once_and_replaced_again(job: Job) -> None:
-    assert job.done.associated == [SERVER_ROLE, SERVER_ROLE, ADMIN_ROLE, APP]
+    assert job.done.associated == [SERVER_ROLE, SERVER_ROLE, APP, ADMIN_ROLE, APP]
 
 
 def test_a_second_run_changes_and_writes_nothing(job: Job) -> None:

@@ -330,7 +330,14 @@ def test_an_instance_with_an_applications_profile_has_it_afterwards(account: Acc
     done = host.play().assert_succeeded()
     assert predicted.outcomes == done.outcomes
     *acquired, restored, closed, untagged, forgotten = done.writes
-    assert acquired == ["TagRole", "CreateTags", "PutRolePolicy", REPLACE_ASSOCIATION, "PutParameter"]
+    assert acquired == [
+        "TagRole",
+        "CreateTags",
+        REPLACE_ASSOCIATION,
+        "PutRolePolicy",
+        REPLACE_ASSOCIATION,
+        "PutParameter",
+    ]
     assert [line for line in done.report if " until " not in line][1:] == [
         line for line in predicted.report if " until " not in line
     ][1:]

@@ -17,6 +17,7 @@ from harness import (
     HERE,
     PARAMETER,
     SERVER_ROLE,
+    SWAPPED,
     Controller,
     Play,
     assert_no_writes,
@@ -94,7 +95,7 @@ def test_a_denied_write_is_reported_and_the_profile_is_restored(stored: Stored) 
     play = stored.store().assert_failed()
     assert "lacks ssm:PutParameter" in play.message
     assert f"assumed-role/{ADMIN_ROLE}/{stored.admin}" in play.message
-    assert play.associated == [ADMIN_ROLE, SERVER_ROLE]
+    assert play.associated == SWAPPED
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +112,7 @@ def test_an_instance_that_becomes_unreachable_after_the_swap_is_restored(stored:
     play = stored.store(env=failure, host=host).assert_failed()
     assert f"admin1 ({stored.admin}) could not be reached" in play.message
     assert f"It has {SERVER_ROLE} again" in play.message
-    assert play.associated == [ADMIN_ROLE, SERVER_ROLE]
+    assert play.associated == SWAPPED
 
 
 def test_an_instance_that_is_unreachable_before_the_swap_is_not_changed(stored: Stored, ssh: Path) -> None:
@@ -134,7 +135,7 @@ def test_another_instance_with_the_admin_profile_is_an_error(stored: Stored) -> 
 
 def test_the_next_run_stores_the_configuration(stored: Stored) -> None:
     """Runs last, because it stores the newer configuration, which the account then has to have."""
-    assert stored.store().assert_succeeded().associated == [ADMIN_ROLE, SERVER_ROLE]
+    assert stored.store().assert_succeeded().associated == SWAPPED
     stored.account["parameters"][stored.controller.aws.region][PARAMETER] = {
         "agent": {"metrics_collection_interval": 10}
     }

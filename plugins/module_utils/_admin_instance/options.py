@@ -57,6 +57,7 @@ def desired_admin(params: Mapping[str, Any], region: str, check_mode: bool) -> D
         keep_tag=params["keep_tag"],
         fail_if_tagged=params["fail_if_tagged"],
         fail_if_lost=params["fail_if_lost"],
+        associate_again=params["associate_again"],
         assume_running=params["assume_running"],
         assume_created=params["assume_created"],
         # Outside check mode the instances are as AWS shows them.
@@ -84,6 +85,7 @@ def desired_window(params: Mapping[str, Any], check_mode: bool) -> DesiredWindow
         assume_created=check_mode and params["assume_created"],
         instance_id=params["instance_ids"][0],  # more than one are refused
         parameters=window_parameters(params["parameters"]),
+        read_others=not params["assume_created"],
     )
     check_binding(desired)
     return desired

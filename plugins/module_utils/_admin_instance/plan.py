@@ -16,10 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import ContentionError, CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import (
+    ASSOCIATION_RETRY_CODES,
+    ASSOCIATION_STALE_CODES,
     ENDED,
     Association,
     Instance,
     associate,
+    can_replace,
     disassociate,
     ineligible_reason,
 )
@@ -43,6 +46,7 @@ _UNRECORDED_REMEDY = (
 )
 ACQUIRED, EXCLUSIVE, RELEASED = "acquired", "exclusive", "released"
 ASSUME_ACQUIRED, ASSUME_TAGGED, ASSUME_RELEASED = "acquired", "tagged", "released"
+_TRIAL, _AGAIN = "again, to prove that it can be given back", "again, so that EC2 assumes its role"
 # IAM allows a comma in the name of a profile, but not in a tag. No name has a colon.
 _COMMA = "::"
 
@@ -59,6 +63,8 @@ class State:
     :param tagged: ids of all instances whose restore tag counted when they were read: it has a record.
     :param unusable_profiles: names of profiles that cannot be restored, since they do not exist or have no role.
     :param window: the admin window, if it is opened and closed with the profile.
+    :param lost_policies: the policies for Systems Manager that the role of the earlier profile has, and the admin role
+        has not. Read only to acquire.
     :param error: why the instances could not be read.
     """
 
@@ -68,6 +74,7 @@ class State:
     tagged: frozenset[str] = frozenset()
     unusable_profiles: frozenset[str] = frozenset()
     window: Window | None = None
+    lost_policies: tuple[str, ...] = ()
     error: CwagentError | None = None
 
 
@@ -86,9 +93,12 @@ class DesiredAdmin:
     :param known_earlier: the earlier profile of the instances, or ``NO_PROFILE``, if this run has acquired them itself.
     :param keep_tag: whether a released instance keeps its restore tag and its record.
     :param fail_if_tagged: whether a restore tag with a record is an error.
+    :param associate_again: whether to associate the admin profile again with an instance that has it, so that EC2
+        assumes its role again.
     :param fail_if_lost: whether it is an error if the instance does not have the admin profile any more.
     :param assume_running: whether the instances are known to run.
-    :param assume_created: whether an earlier task has created the admin role and profile, or planned to.
+    :param assume_created: whether an earlier task of the same run has created the admin and the server profile, or
+        planned to.
     :param assume: what an earlier task has planned for the instances: ``ASSUME_ACQUIRED``, ``ASSUME_TAGGED`` or
         ``ASSUME_RELEASED``.
     """
@@ -104,6 +114,7 @@ class DesiredAdmin:
     keep_tag: bool = False
     fail_if_tagged: bool = False
     fail_if_lost: bool = False
+    associate_again: bool = False
     assume_running: bool = False
     assume_created: bool = False
     assume: str | None = None
@@ -125,11 +136,13 @@ class ContentionCheck:
         planned although they had it, so they do not prevent it.
     :param before_first_try: whether to check before the first try too, not only before each retry.
     :param earlier: the earlier profile of the instance, or ``NO_PROFILE``, for who cleans up after a failure.
+    :param look_up_association: whether an earlier step has given the association another id than the one that was read.
     """
 
     tagged: frozenset[str]
     before_first_try: bool
     earlier: str = NO_PROFILE
+    look_up_association: bool = False
 
 
 @dataclass(frozen=True)
@@ -217,7 +230,7 @@ def plan(current: State, desired: DesiredAdmin, window: Plan[Window] | None = No
     check_no_other_holder(current, desired)
     if desired.state == EXCLUSIVE:
         _check_not_lost(current, desired)
-        return Plan(current, planned, {})
+        return Plan(current, planned, _associate_admin_again(current, desired) if desired.associate_again else {})
     opening = [step for steps in window_steps.values() for step in steps]
     acquiring = {name: _acquire(current, name, desired, opening) for name in desired.instance_ids or ()}
     return Plan(current, planned, acquiring)
@@ -336,15 +349,74 @@ def _acquire(current: State, name: str, desired: DesiredAdmin, opening: Sequence
     if current.restore_tags.get(name) != value:
         steps.append(_write_tag(name, earlier))
     is_tagged = name in current.restore_tags
+    has_trial = profile_to_try(current, desired) is not None
+    steps += [_associate_again(instance)] if has_trial else []
     steps += opening
     if [found.profile for found in instance.associations] != [desired.admin]:
         steps += associate(instance, desired.admin)
     # After the tag is written, the tags of other instances are read. If it is there already, it can belong to a run
     # that has just ended, so they are read before the first step.
-    return [
+    checked = [
         replace(step, context=ContentionCheck(current.tagged, is_tagged and position == 0, value))
         for position, step in enumerate(steps)
     ]
+    return [*checked[:-1], _after_trial(checked[-1])] if has_trial else checked
+
+
+def profile_to_try(current: State, desired: DesiredAdmin) -> str | None:
+    """Return the earlier profile of the instance to acquire, if it is neither gone already nor managed by this run."""
+    for name in desired.instance_ids or ():
+        instance, earlier = current.instances.get(name), earlier_profile(current, name, desired)
+        if desired.state == ACQUIRED and instance and earlier and _needs_trial(instance, earlier, desired):
+            return earlier
+    return None
+
+
+def _needs_trial(instance: Instance, earlier: str, desired: DesiredAdmin) -> bool:
+    """Whether it is not known that this controller may associate the earlier profile."""
+    # The run that creates the server profile associates it too.
+    is_proven = desired.assume_created and earlier == desired.fallback
+    return not is_proven and can_replace(instance) and [each.profile for each in instance.associations] == [earlier]
+
+
+def _associate_admin_again(current: State, desired: DesiredAdmin) -> dict[str, list[Step]]:
+    """Return the steps that associate the admin profile again. EC2 then assumes its role at once, and not at intervals.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_iam-ec2.html
+    """
+    instances = [current.instances[name] for name in desired.instance_ids or ()]
+    return {
+        each.id: [
+            replace(step, summary=f"associate instance profile '{desired.admin}' with instance {each.id} {_AGAIN}")
+        ]
+        for each in instances
+        if [found.profile for found in each.associations] == [desired.admin] and can_replace(each)
+        for step in associate(each, desired.admin)
+    }
+
+
+def _associate_again(instance: Instance) -> Step:
+    """Return the step that associates the earlier profile in its own place, before anything is opened.
+
+    Who may not pass its role (``iam:PassRole``) could not give it back. No other call tells: EC2 has no dry run of this
+    one, and a simulation by IAM needs a permission of its own and leaves the policies of an organization out. Any other
+    error is no denial, so it does not prevent anything.
+    """
+    [association] = instance.associations
+    [step] = associate(instance, association.profile)
+    return replace(
+        step,
+        summary=f"associate instance profile '{association.profile}' with instance {instance.id} {_TRIAL}",
+        done_when=ASSOCIATION_RETRY_CODES | ASSOCIATION_STALE_CODES,
+        retry_when=frozenset(),
+        stale_when=frozenset(),
+    )
+
+
+def _after_trial(step: Step) -> Step:
+    """Return the step that replaces an association to which the trial has given another id."""
+    context = replace(step.context, look_up_association=True)
+    return replace(step, retry_when=step.retry_when | {"IncorrectState"}, context=context)
 
 
 def _release(current: State, name: str, desired: DesiredAdmin) -> list[Step]:
@@ -434,7 +506,8 @@ def remaining(applied: Plan[State], state: State, desired: DesiredAdmin) -> list
     """
     if desired.state != RELEASED:
         records = {**state.records, **applied.planned.records}
-        return plan(replace(state, records=records), desired).summaries
+        summaries = plan(replace(state, records=records), desired).summaries
+        return [summary for summary in summaries if not summary.endswith((_TRIAL, _AGAIN))]
     before = applied.current
     shown = replace(state, records=before.records, unusable_profiles=before.unusable_profiles)
     removed = {
@@ -472,6 +545,13 @@ def warnings(current: State, desired: DesiredAdmin) -> list[str]:
     """Return which instances cannot get their earlier profile again, and what was found that no run has left."""
     live = {name: each for name, each in sorted(current.instances.items()) if each.state not in ENDED}
     return [
+        *(
+            f"the role of instance profile '{profile_to_try(current, desired)}' has {policy}, and role "
+            f"'{desired.record_role}' has no such policy: Systems Manager may lose the instance while it has the admin "
+            "profile, and for up to an hour afterwards. Attach the policy to the admin role (cwagent_ssm_policy), or "
+            "store from an instance that has no other use"
+            for policy in current.lost_policies
+        ),
         *(
             f"instance profile '{current.records[name]}', which instance {name} had before, does not exist any more or "
             f"has no role; {describe_profile(earlier_profile(current, name, desired))} is associated instead"

@@ -47,8 +47,10 @@ from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.reso
     instance_states,
     read_associations,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._names import check_name
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import tags
+from ansible_collections.cwagent.iam.plugins.module_utils._names import check_name, name_of
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import NOT_FOUND_CODES
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import attached_policies, tags
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import SSM_POLICIES
 from ansible_collections.cwagent.iam.plugins.module_utils._role.resource import find_profile, find_role
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
@@ -112,7 +114,8 @@ class AdminInstanceResource(Resource[State]):
     def _read(self, is_first: bool) -> State:
         ids = self._desired.instance_ids
         if self._desired.state != RELEASED:
-            return admin_plan.assumed_state(self._read_region(is_first), self._desired)
+            state = admin_plan.assumed_state(self._read_region(is_first), self._desired)
+            return replace(state, lost_policies=self._lost_policies(state)) if is_first else state
         is_short = ids is not None and len(ids) <= FILTER_VALUES
         shown = self._read_instances(ids, is_first) if ids and is_short else self._read_region(is_first)
         state = admin_plan.assumed_state(shown, self._desired)
@@ -125,6 +128,21 @@ class AdminInstanceResource(Resource[State]):
         if unusable - {self._desired.fallback} and not self._is_usable(self._desired.fallback):
             unusable.add(self._desired.fallback)
         return replace(state, unusable_profiles=frozenset(unusable))
+
+    def _lost_policies(self, state: State) -> tuple[str, ...]:
+        """Read which policies for Systems Manager the instance loses; none where they may not be read."""
+        earlier = admin_plan.profile_to_try(state, self._desired)
+        try:
+            profile = find_profile(self._aws, earlier) if earlier else None
+            policies = self._ssm_policies(profile.role) if profile and profile.role else set()
+            return tuple(sorted(policies)) if policies and not self._ssm_policies(self._desired.record_role) else ()
+        except AwsApiError as error:
+            if error.code not in DENIED_CODES | NOT_FOUND_CODES:
+                raise
+            return ()
+
+    def _ssm_policies(self, role: str) -> set[str]:
+        return {name_of(arn) for arn in attached_policies(self._aws, "role", role)} & SSM_POLICIES.keys()
 
     def _read_region(self, is_first: bool) -> State:
         """Read the instances that are in the list, have the admin profile, a restore tag or a record."""
@@ -420,13 +438,25 @@ class AdminInstanceResource(Resource[State]):
             if is_retry or check.before_first_try:
                 self._check_restore_tags(check)
             try:
-                self._aws.execute(replace(step, retry_when=frozenset()))
+                current = self._with_present_association(step) if check.look_up_association else step
+                self._aws.execute(replace(current, retry_when=frozenset()))
             except AwsApiError as error:
                 if step.action.startswith("ec2:") and error.code not in DENIED_CODES | THROTTLING_CODES:
                     self._explain(step, check, error, is_retry=is_retry)
                 raise
 
         self._aws.retry(execute_once, step.retry_when)
+
+    def _with_present_association(self, step: Step) -> Step:
+        """Return a step with the id of the association that the instance has now.
+
+        :raises AwsApiError: as EC2 answers for an association that is not there: something else has disassociated it.
+        """
+        [name] = self._desired.instance_ids or ()
+        found = read_associations(self._aws, [name]).get(name, ())
+        if not found:
+            raise AwsApiError(admin_plan.restored_message(name), "InvalidAssociationID.NotFound")
+        return replace(step, arguments={**step.arguments, "association_id": found[-1].id})
 
     def _explain(self, step: Step, check: ContentionCheck, error: AwsApiError, *, is_retry: bool) -> None:
         """Say why a profile cannot be associated, if that is known.

@@ -65,6 +65,7 @@ class Window:
     :param saved_key_id: the only key that changes with the window, by the tag of the user.
     :param is_marked: whether this collection created or adopted the principal. Read only where there is no policy.
     :param has_admin_policy: whether the principal has the agent's admin policy. Read only where there is no policy.
+    :param others_size: the number of characters of the other inline policies. Read only to open a window.
     """
 
     read_at: datetime
@@ -76,6 +77,7 @@ class Window:
     saved_key_id: str | None = None
     is_marked: bool = True
     has_admin_policy: bool = True
+    others_size: int = 0
 
     @property
     def saved_key(self) -> AccessKey | None:
@@ -102,6 +104,7 @@ class DesiredWindow:
         attached.
     :param instance_id: the one instance whose sessions may write while the window of a role is open.
     :param parameters: those that may be written while the window is open; none for all that the principal may write.
+    :param read_others: whether the principal can have other inline policies, which count towards the same limit.
     """
 
     kind: str
@@ -114,6 +117,7 @@ class DesiredWindow:
     assume_created: bool = False
     instance_id: str | None = None
     parameters: tuple[WindowParameter, ...] = ()
+    read_others: bool = True
 
     @property
     def description(self) -> str:
@@ -171,23 +175,28 @@ def _scope_in_words(opening: Opening) -> str:
 
 
 def check_binding(desired: DesiredWindow) -> None:
-    """Check that the window of a role opens for one instance, and that its policy fits IAM's limit.
-
-    Other inline policies of the principal count towards the limit too. They are not read: IAM refuses the policy then.
+    """Check that the window of a role opens for one instance, and that its policy alone fits IAM's limit.
 
     :raises InvalidInput: it says what to change.
     """
-    if desired.state != OPEN:
-        return
-    if desired.kind == "role" and not desired.instance_id:
+    if desired.state == OPEN and desired.kind == "role" and not desired.instance_id:
         raise InvalidInput(
             f"{desired.description} can be opened for one instance only: instance_id is required with role."
         )
+    check_size(desired, 0)
+
+
+def check_size(desired: DesiredWindow, others_size: int) -> None:
+    """Check that the policy of an open window fits IAM's limit together with the other inline policies.
+
+    :raises InvalidInput: it has the sizes, and says what to change.
+    """
     size = size_of(desired.policy_until(_ANY_TIME))
-    if size > INLINE_POLICY_LIMITS[desired.kind]:
+    if desired.state == OPEN and size + others_size > INLINE_POLICY_LIMITS[desired.kind]:
+        others = f", and the others of the {desired.kind} have {others_size}" if others_size else ""
         raise InvalidInput(
             f"{desired.description} was not opened: its policy would have {size} characters (parameters: "
-            f"{len(desired.parameters)}). {explain_policy_limit(desired.kind)}"
+            f"{len(desired.parameters)}){others}. {explain_policy_limit(desired.kind)}"
         )
 
 

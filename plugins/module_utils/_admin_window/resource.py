@@ -16,13 +16,16 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan imp
     DesiredWindow,
     Window,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import size_of
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES, AwsApiError
 from ansible_collections.cwagent.iam.plugins.module_utils._names import (
     SAVED_KEY_TAG,
     WINDOW_POLICY,
     is_marked,
     name_of,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import NOT_FOUND_CODES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -56,7 +59,9 @@ class WindowResource(Resource[Window]):
         """Read the window from IAM, unless reading it would be of no use."""
         if self._skip_read:
             return Window(self._aws.now, is_known=False)
-        return window_plan.assumed_window(self.read_again(), self._desired)
+        current = self.read_again()
+        current = replace(current, others_size=self._read_others_size() if current.exists else 0)
+        return window_plan.assumed_window(current, self._desired)
 
     def read_again(self) -> Window:
         """Read the window from IAM."""
@@ -85,6 +90,26 @@ class WindowResource(Resource[Window]):
             is_marked=is_marked(tags),
             has_admin_policy=bool(answer) or self._has_admin_policy(tags),
         )
+
+    def _read_others_size(self) -> int:
+        """Read how large the other inline policies are; 0 where that does not matter, or may not be read."""
+        kind, name = self._desired.kind, self._desired.name
+        if self._desired.state != OPEN or not self._desired.read_others:
+            return 0
+        noun = kind.title()
+        identity: dict[str, Any] = {f"{noun}Name": name}
+        description = f"read the inline policies of {kind} '{name}'"
+        try:
+            pages = self._aws.pages(f"iam:List{noun}Policies", description, **identity)
+            others = [each for page in pages for each in page["PolicyNames"] if each != WINDOW_POLICY]
+            answers = [
+                self._aws.call(f"iam:Get{noun}Policy", description, PolicyName=each, **identity) for each in others
+            ]
+        except AwsApiError as error:
+            if error.code not in DENIED_CODES | NOT_FOUND_CODES:
+                raise
+            return 0
+        return sum(size_of(answer["PolicyDocument"]) for answer in answers)
 
     def _read_keys(self) -> tuple[AccessKey, ...]:
         return access_keys(self._aws, self._desired.name) if self._desired.kind == "user" else ()
@@ -118,9 +143,11 @@ class WindowResource(Resource[Window]):
         """Refuse to open a window for another active key; and a window that is open already, if the user wants that.
 
         :raises ContentionError: it names the key, or says until when the window is open.
-        :raises InvalidInput: the principal is somebody else's, and only managed ones are changed.
+        :raises InvalidInput: the principal is somebody else's, and only managed ones are changed; or its other inline
+            policies leave no room.
         """
         self.check_managed(current)
+        window_plan.check_size(self._desired, current.others_size)
         window_plan.check_other_keys(current, self._desired)
         if self._fail_if_open:
             window_plan.check_not_open(current, self._desired)

@@ -188,6 +188,11 @@ def _steps(current: State, instance: Instance | None, desired: DesiredProfile) -
     return [replace(step, context=missing, stale_when=step.stale_when | NOT_FOUND_CODES) for step in steps]
 
 
+def can_replace(instance: Instance) -> bool:
+    """Whether EC2 replaces the profile of an instance in one call."""
+    return bool(instance.associations) and instance.state not in STOPPED
+
+
 def associate(instance: Instance, profile: str) -> list[Step]:
     """Return the steps that associate a profile with an instance, in place of those that it has.
 
@@ -196,7 +201,7 @@ def associate(instance: Instance, profile: str) -> list[Step]:
     """
     arguments: dict[str, Any] = {"iam_instance_profile": {"name": profile}}
     summary = f"associate instance profile '{profile}' with instance {instance.id}"
-    if instance.associations and instance.state not in STOPPED:
+    if can_replace(instance):
         old = next((found for found in instance.associations if found.profile != profile), instance.associations[0])
         return [
             Step(

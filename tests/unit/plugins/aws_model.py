@@ -351,6 +351,7 @@ class TaggedEc2(Ec2):
     def __init__(self, state: admin_plan.State) -> None:
         super().__init__(state)
         self._numbers = itertools.count(1)
+        self.trials: list[str] = []
 
     def read(self, desired: admin_plan.DesiredAdmin) -> admin_plan.State:
         """The state as the resource reads it: instances of the list, with the admin profile or with a restore tag."""
@@ -371,9 +372,19 @@ class TaggedEc2(Ec2):
     def profiles(self, name: str) -> list[str]:
         return [each.profile for each in self.state.instances[name].associations]
 
+    def take(self, step: Step) -> Any:
+        context = step.context
+        if isinstance(context, admin_plan.ContentionCheck) and context.look_up_association:
+            name = self.trials[-1]
+            present = self.state.instances[name].associations[-1].id
+            step = replace(step, arguments={**step.arguments, "association_id": present})
+        return super().take(step)
+
     def _put(self, instance_id: str, name: str) -> None:
         require(self.state.instances[instance_id].state not in profile_plan.ENDED, "IncorrectInstanceState")
-        require(self.profiles(instance_id) != [name], "nothing changes")
+        if self.profiles(instance_id) == [name]:
+            require(instance_id not in self.trials, "nothing changes")
+            self.trials.append(instance_id)
         self._set(instance_id, (profile_plan.Association(f"new-{next(self._numbers)}", name),))
 
     def tag_role(self, role_name: str, tags: dict[str, str]) -> None:

@@ -17,7 +17,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._imds import (
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 NO_PROFILE, ADMIN, WITHOUT_CREDENTIALS = Identity(), Identity("admin", "R"), Identity("admin", None)
-REFUSED = Identity("admin", None, "EC2 cannot assume the role 'A' (AssumeRoleUnauthorizedAccess)")
+REFUSED = Identity("admin", None, "EC2 cannot assume the role 'A' (AssumeRoleUnauthorizedAccess)", is_refused=True)
 INFO = json.dumps({"InstanceProfileArn": "arn:aws:iam::123456789012:instance-profile/m/admin"})
 KEYS = json.dumps({"AccessKeyId": "ASIA", "SecretAccessKey": "secret", "Token": "token"})
 LIST = "iam/security-credentials/"
@@ -166,3 +166,28 @@ def test_a_rejected_token_is_replaced(metadata):
     assert service._token is None
     metadata["iam/info"] = INFO
     assert service.identity() == ADMIN
+
+
+@pytest.mark.parametrize(
+    ("shown", "seconds", "is_refused"),
+    [
+        ([REFUSED], 2, True),
+        ([NO_PROFILE, NO_PROFILE, REFUSED], 2, True),
+        ([REFUSED, WITHOUT_CREDENTIALS], 5, False),
+        ([Identity("other", None, "x", is_refused=True), WITHOUT_CREDENTIALS], 5, False),
+    ],
+)
+def test_a_role_that_ec2_may_not_assume_is_waited_for_as_long_as_the_caller_says(shown, seconds, is_refused):
+    """EC2 tries it again at once where the profile is associated again, and that is not this host's to do."""
+    clock = [0.0]
+
+    def deadline(seconds: float) -> Deadline:
+        return Deadline(seconds, lambda: clock[0], lambda pause: clock.__setitem__(0, clock[0] + pause))
+
+    with pytest.raises(ConsistencyTimeout, match=rf"^Waited {seconds} seconds") as error:
+        wait_for_identity(Service(*shown), "admin", deadline(5), deadline(2))
+    assert error.value.details == {"role_refused": is_refused}
+
+
+def test_a_role_that_ec2_may_assume_in_time_is_found():
+    assert wait_for_identity(Service(REFUSED, REFUSED, ADMIN), "admin", Deadline(5, lambda: 0, lambda _: None)) == ADMIN

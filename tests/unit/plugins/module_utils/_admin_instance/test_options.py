@@ -37,6 +37,7 @@ PARAMS: dict[str, Any] = {
     "assume_created": False,
     "assume": None,
     "fail_if_lost": False,
+    "associate_again": False,
     "skip_window_read": False,
     "keep_tag": False,
 }

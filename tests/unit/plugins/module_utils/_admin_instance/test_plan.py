@@ -30,6 +30,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._aws import PASSING_CO
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import ContentionError, CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import (
     ASSOCIATION_RETRY_CODES,
+    ASSOCIATION_STALE_CODES,
     ENDED,
     STOPPED,
     Association,
@@ -41,6 +42,7 @@ INSTANCE, OTHER_INSTANCE = "i-1", "i-2"
 ASSOCIATE, IN_PLACE = "associate instance profile '{}' with instance i-1", " in place of '{}'"
 DISASSOCIATE = "disassociate instance profile '{}' from instance i-1"
 ASSOCIATE_ADMIN = ASSOCIATE.format("admin")
+TRIAL = "associate instance profile '{}' with instance i-1 again, to prove that it can be given back"
 TAG_WITH, TAG_WITH_NONE = (
     "tag instance i-1 with its earlier profile '{}'",
     "tag instance i-1 as having had no instance profile",
@@ -135,10 +137,31 @@ ACQUIRE_CASES = {
 def test_acquire_tags_opens_the_window_and_swaps_in_this_order(profiles, tag, tagging, swapping, instance_state):
     current = state(*profiles, tag=tag, instance_state=instance_state)
     swapping = steps_in_state(swapping, profiles, instance_state)
-    assert admin_plan.plan(current, desired_admin(ACQUIRED)).summaries == tagging + swapping
+    has_trial = len(profiles) == 1 and profiles != ["admin"] and instance_state not in STOPPED
+    before = [*tagging, *(TRIAL.format(each) for each in profiles if has_trial)]
+    assert admin_plan.plan(current, desired_admin(ACQUIRED)).summaries == before + swapping
     plan = admin_plan.plan(current, desired_admin(ACQUIRED), OPENING)
-    assert plan.summaries == [*tagging, OPEN_WINDOW, *swapping]
+    assert plan.summaries == [*before, OPEN_WINDOW, *swapping]
     assert {step.kind for step in plan.all_steps} == {Kind.UPDATE}
+
+
+@pytest.mark.parametrize(("profile", "proven"), [("server", True), ("shop", False)])
+def test_a_profile_that_the_same_run_has_associated_needs_no_trial(profile, proven):
+    wanted = replace(desired_admin(ACQUIRED), assume_created=True)
+    assert (TRIAL.format(profile) not in admin_plan.plan(state(profile), wanted).summaries) == proven
+
+
+def test_a_trial_gives_the_association_another_id():
+    """Only a denial prevents anything. The swap looks the new id up, also before each retry."""
+    *_, trial, swap = admin_plan.plan(state("shop"), desired_admin(ACQUIRED)).steps[INSTANCE]
+    assert trial.done_when == ASSOCIATION_RETRY_CODES | ASSOCIATION_STALE_CODES
+    assert (trial.retry_when, trial.stale_when) == (frozenset(), frozenset())
+    assert trial.arguments == {"association_id": "i-1-shop", "iam_instance_profile": {"name": "shop"}}
+    assert [step.context.look_up_association for step in (trial, swap)] == [False, True]
+    assert "IncorrectState" in swap.retry_when
+    [*_, swap] = admin_plan.plan(state(), desired_admin(ACQUIRED)).steps[INSTANCE]
+    assert not swap.context.look_up_association
+    assert "IncorrectState" not in swap.retry_when
 
 
 @pytest.mark.parametrize(("profiles", "tag", "tagging", "swapping"), ACQUIRE_CASES.values(), ids=ACQUIRE_CASES)
@@ -147,19 +170,42 @@ def test_exclusive_changes_nothing(profiles, tag, tagging, swapping):
     assert admin_plan.plan(current, desired_admin(EXCLUSIVE)) == Plan(current, current, {})
 
 
+@pytest.mark.parametrize(
+    ("current", "is_associated"),
+    [
+        (state("admin"), True),
+        (state("admin", instance_state="stopped"), False),
+        (state("shop"), False),
+        (state("shop", "admin"), False),
+        (state(), False),
+    ],
+    ids=["admin", "stopped", "lost", "being replaced", "none"],
+)
+def test_an_admin_profile_is_associated_again_where_the_caller_asks_for_it(current, is_associated):
+    wanted = replace(desired_admin(EXCLUSIVE), associate_again=True)
+    plan = admin_plan.plan(current, wanted)
+    again = "associate instance profile 'admin' with instance i-1 again, so that EC2 assumes its role"
+    assert plan.summaries == [again] * is_associated
+    assert plan.planned == current
+    assert admin_plan.remaining(plan, current, wanted) == [], "it leaves no trace to wait for"
+    for step in plan.all_steps:
+        assert step.arguments == {"association_id": "i-1-admin", "iam_instance_profile": {"name": "admin"}}
+    with pytest.raises(ContentionError, match="i-2 has instance profile 'admin'"):
+        admin_plan.plan(replace(state_with_other("admin", tag="shop")), wanted)
+
+
 def test_steps_after_the_tag_check_for_other_runs_before_a_retry_only():
     """After the tag was written, the check has just been done."""
     current = replace(state("shop"), tagged=frozenset({OTHER_INSTANCE}))
     steps = admin_plan.plan(current, desired_admin(ACQUIRED), OPENING).steps[INSTANCE]
     assert [step.action for step in steps[:2]] == [RECORD_ACTION, TAG_ACTION]
-    assert [step.context for step in steps] == [
-        ContentionCheck(frozenset({OTHER_INSTANCE}), before_first_try=False, earlier="shop")
-    ] * 4
+    check = ContentionCheck(frozenset({OTHER_INSTANCE}), before_first_try=False, earlier="shop")
+    assert [step.context for step in steps] == [check] * 4 + [replace(check, look_up_association=True)]
 
 
 def test_without_a_tag_to_write_the_first_step_checks_for_other_runs_before_its_first_try():
     steps = admin_plan.plan(state("shop", tag="shop"), desired_admin(ACQUIRED), OPENING).steps[INSTANCE]
-    assert [step.context.before_first_try for step in steps] == [True, False]
+    assert [step.context.before_first_try for step in steps] == [True, False, False]
 
 
 RELEASE_CASES = {
@@ -264,7 +310,7 @@ def test_a_tag_without_a_record_does_not_make_others_wait():
 def test_a_tag_without_a_record_on_the_instance_that_is_acquired_is_overwritten(tag, steps):
     current = state("shop", tag=tag, record=None)
     plan = admin_plan.plan(current, desired_admin(ACQUIRED))
-    assert plan.summaries == [*steps, ASSOCIATE_ADMIN + IN_PLACE.format("shop")]
+    assert plan.summaries == [*steps, TRIAL.format("shop"), ASSOCIATE_ADMIN + IN_PLACE.format("shop")]
     assert plan.steps[INSTANCE][0].context.before_first_try, "the tag can be that of a run that has just begun"
     assert plan.planned.restore_tags == plan.planned.records == {INSTANCE: "shop"}
     assert admin_plan.warnings(current, desired_admin(ACQUIRED)) == []
@@ -407,8 +453,8 @@ def test_the_record_matters_where_an_instance_lacks_its_profile(current, lacks):
 )
 def test_an_association_is_retried_until_ec2_knows_the_profile(current, wanted):
     steps = admin_plan.plan(current, desired_admin(wanted)).steps[INSTANCE]
-    [step] = [step for step in steps if step.action.endswith(("InstanceProfile", "ProfileAssociation"))]
-    assert step.retry_when == ASSOCIATION_RETRY_CODES
+    [*_, step] = [step for step in steps if step.action.endswith(("InstanceProfile", "ProfileAssociation"))]
+    assert step.retry_when >= ASSOCIATION_RETRY_CODES
 
 
 def test_a_record_is_retried_when_two_runs_change_the_role_at_once():

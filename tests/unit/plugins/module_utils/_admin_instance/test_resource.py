@@ -78,6 +78,7 @@ class Region(Aws):
         self.records: list[dict[str, str]] = []
         self.states: dict[str, str] = {INSTANCE: "running", OTHER_INSTANCE: "running"}
         self.profiles: dict[str, str] = {}
+        self.policies: dict[str, list[str]] = {}
 
     def call(self, action, description, max_attempts=0, **arguments):
         self.calls.append(action.split(":")[1])
@@ -101,6 +102,13 @@ class Region(Aws):
         return {"PolicyDocument": closed_policy()}
 
     def pages(self, action, description, **arguments):
+        if action.startswith("iam:"):
+            names = self.policies.get(arguments["RoleName"], ())
+            attached = [{"PolicyArn": f"arn:aws:iam::aws:policy/{name}"} for name in names]
+            if action in self.denied:
+                raise AwsApiError("No.", "AccessDenied")
+            yield {"PolicyNames": [], "AttachedPolicies": attached}
+            return
         if action in self.denied:
             raise AwsApiError(f"Could not {description}.", "UnauthorizedOperation")
         if action != "ec2:DescribeTags":
@@ -171,16 +179,63 @@ def plan_to_acquire(aws: Region, current: State) -> tuple[AdminInstanceResource,
     return resource, resource.plan(replace(current, window=read.window, tagged=read.tagged))
 
 
+def show_profiles(aws: Region, current: State) -> None:
+    """Let EC2 show them, where nothing else is set."""
+    shown = {name: each.associations[-1].profile for name, each in current.instances.items() if each.associations}
+    aws.profiles = aws.profiles or shown
+
+
 def acquire(aws: Region, current: State) -> None:
     resource, plan = plan_to_acquire(aws, current)
+    show_profiles(aws, current)
     for step in plan.steps[INSTANCE]:
         resource.execute(step)
+
+
+CORE, OLD = "AmazonSSMManagedInstanceCore", "AmazonEC2RoleforSSM"
+LOST_POLICIES = {
+    "none": ({}, []),
+    "of another kind": ({"R": ["ReadOnlyAccess"]}, []),
+    "lost": ({"R": [CORE, "ReadOnlyAccess"]}, [CORE]),
+    "both": ({"R": [CORE, OLD]}, [OLD, CORE]),
+    "the admin role has another": ({"R": [CORE], "admin": [OLD]}, []),
+}
+
+
+@pytest.mark.parametrize(("policies", "lost"), LOST_POLICIES.values(), ids=LOST_POLICIES)
+def test_an_instance_that_systems_manager_may_lose_is_warned_of(policies, lost):
+    aws = Region({})
+    aws.profiles, aws.policies = {INSTANCE: "shop"}, policies
+    wanted = replace(desired_admin(ACQUIRED), record_role="admin")
+    resource = AdminInstanceResource(aws, wanted)
+    warnings = resource.warnings(resource.plan(resource.read()))
+    starts = [
+        f"the role of instance profile 'shop' has {policy}, and role 'admin' has no such policy" for policy in lost
+    ]
+    assert [each.partition(":")[0] for each in warnings] == starts
+    aws.restore_tags = [{}]
+    assert resource.read_again().lost_policies == ()
+
+
+@pytest.mark.parametrize("wanted", [desired_admin(EXCLUSIVE), replace(desired_admin(ACQUIRED), assume_created=True)])
+def test_policies_are_read_only_for_a_profile_that_is_not_managed_by_the_run(wanted):
+    aws = Region({})
+    aws.profiles, aws.policies = {INSTANCE: "server"}, {"R": [CORE]}
+    assert AdminInstanceResource(aws, wanted).read().lost_policies == ()
+
+
+@pytest.mark.parametrize("denied", ["iam:GetInstanceProfile", "iam:ListAttachedRolePolicies"])
+def test_policies_that_may_not_be_read_prevent_nothing(denied):
+    aws = Region({})
+    aws.profiles, aws.policies = {INSTANCE: "shop"}, {"R": [CORE]}
+    aws.denied = (denied,)
+    assert AdminInstanceResource(aws, desired_admin(ACQUIRED)).read().lost_policies == ()
 
 
 def test_tags_are_read_again_between_the_own_tag_and_all_other_steps():
     aws = Region({}, OWN_TAG)
     acquire(aws, state("shop"))
-    assert aws.calls == ["DescribeTags", "TagRole", "CreateTags", "DescribeTags", "PutRolePolicy", SWAP]
+    assert aws.calls == ["DescribeTags", "TagRole", "CreateTags", "DescribeTags", SWAP, "PutRolePolicy", SWAP]
 
 
 def test_tags_are_read_again_although_only_the_tag_is_missing():
@@ -193,7 +248,7 @@ def test_acquire_waits_until_ec2_shows_its_own_tag():
     """Another run sees it no earlier."""
     aws = Region({}, {}, {}, OWN_TAG)
     acquire(aws, state("shop"))
-    assert aws.calls == ["DescribeTags", "TagRole", "CreateTags", *["DescribeTags"] * 3, "PutRolePolicy", SWAP]
+    assert aws.calls == ["DescribeTags", "TagRole", "CreateTags", *["DescribeTags"] * 3, SWAP, "PutRolePolicy", SWAP]
 
 
 def test_acquire_stops_if_ec2_does_not_show_its_own_tag(monkeypatch):
@@ -228,7 +283,7 @@ def test_acquire_stops_retrying_when_another_run_has_restored_the_instance():
     aws = Region(OWN_TAG, OWN_TAG, OWN_TAG, {}, failures={REPLACE: 9})
     with pytest.raises(ContentionError, match="Instance i-1 was restored by another run"):
         acquire(aws, state("shop", tag="shop"))
-    assert aws.calls.count(SWAP) == 2
+    assert aws.calls.count(SWAP) == 1 + 2
 
 
 def test_a_tag_that_was_there_is_read_again_before_the_first_step():
@@ -315,7 +370,7 @@ def test_a_tag_of_somebody_else_does_not_stop_who_acquires():
     aws.records = [{}] * 99
     acquire(aws, state("shop"))
     assert aws.calls.count("GetRole") == 1 + 1 + RECORD_SECONDS
-    assert aws.calls[-2:] == ["PutRolePolicy", SWAP]
+    assert aws.calls[-3:] == [SWAP, "PutRolePolicy", SWAP]
 
 
 def test_the_tag_of_a_run_counts_although_iam_shows_its_record_late():
@@ -329,7 +384,7 @@ def test_the_tag_of_a_run_counts_although_iam_shows_its_record_late():
 
 def test_a_tag_of_somebody_else_is_not_waited_for_before_each_retry():
     both = {INSTANCE: "shop", OTHER_INSTANCE: "Power"}
-    aws = Region({}, both, both, both, failures={REPLACE: 2})
+    aws = Region({}, both, both, both, failures={REPLACE: 1 + 2})
     aws.records = [{}] * 99
     acquire(aws, state("shop"))
     assert aws.calls.count("GetRole") == 1 + RECORD_SECONDS + 2
@@ -436,7 +491,7 @@ def test_a_tag_that_ec2_does_not_show_for_a_moment_is_not_lost():
 
 
 def test_an_association_that_another_run_has_replaced_is_reported_as_restored():
-    aws = Region({}, OWN_TAG, {}, failures={REPLACE: 1})
+    aws = Region({}, OWN_TAG, {}, failures={REPLACE: 1 + 1})
     aws.code = "InvalidAssociationID.NotFound"
     with pytest.raises(ContentionError, match=LOST):
         acquire(aws, state("shop"))
@@ -448,7 +503,7 @@ def test_an_instance_that_is_terminated_meanwhile_is_reported_as_that():
     with pytest.raises(CwagentError, match=r"^Could not associate .*: Instance i-1 is terminated and cannot") as error:
         acquire(aws, state("shop"))
     assert type(error.value) is CwagentError
-    assert aws.calls.count(SWAP) == 1
+    assert aws.calls.count(SWAP) == 1 + 1
 
 
 RESTORED = {
@@ -662,10 +717,11 @@ def test_what_is_left_of_the_window_is_remaining_too():
 
 
 def test_a_resource_keeps_no_state_while_it_acquires():
-    aws = Region({}, OWN_TAG, OWN_TAG, failures={REPLACE: 1})
+    aws = Region({}, OWN_TAG, OWN_TAG, failures={REPLACE: 1 + 1})
     resource = AdminInstanceResource(aws, desired_admin(ACQUIRED), window(aws))
     before, before_of_window = dict(vars(resource)), dict(vars(resource._window))
     read = resource.read()
+    show_profiles(aws, state("shop"))
     plan = resource.plan(replace(state("shop"), window=read.window, tagged=read.tagged))
     apply(plan, resource.execute, check_mode=False)
     assert aws.calls[-2:] == ["DescribeTags", SWAP]

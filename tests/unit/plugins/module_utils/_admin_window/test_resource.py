@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,9 +22,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy i
     Opening,
     closed_policy,
     open_policy,
+    size_of,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, ContentionError, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import apply
 
 NOW = datetime(2026, 11, 24, 16, 0, 30, tzinfo=UTC)
@@ -46,6 +49,8 @@ class Iam(Gateway):
         self.reads: list[str] = []
         self.tags: dict[str, str] = {}
         self.policies: list[str] = []
+        self.others: dict[str, dict[str, Any]] = {}
+        self.denied = ""
 
     def find(self, action: str, *_: Any, **__: Any) -> dict[str, Any] | None:
         self.reads.append(action)
@@ -57,6 +62,10 @@ class Iam(Gateway):
         policy = self.model.window.policy
         return None if policy is None else {"PolicyDocument": policy}
 
+    def call(self, action: str, *_: Any, **arguments: Any) -> dict[str, Any]:
+        self.reads.append(action)
+        return {"PolicyDocument": self.others[arguments["PolicyName"]]}
+
     def pages(self, action: str, *_: Any, **__: Any) -> list[dict[str, Any]]:
         self.reads.append(action)
         if action == "iam:ListAccessKeys":
@@ -66,6 +75,10 @@ class Iam(Gateway):
                 for key in keys
             ]
             return [{"AccessKeyMetadata": listed}]
+        if action in ("iam:ListRolePolicies", "iam:ListUserPolicies"):
+            if self.denied:
+                raise AwsApiError("No.", self.denied)
+            return [{"PolicyNames": [WINDOW_POLICY]}, {"PolicyNames": [*self.others]}]
         return [{"AttachedPolicies": [{"PolicyArn": f"arn:aws:iam::aws:policy/{name}"} for name in self.policies]}]
 
 
@@ -99,6 +112,43 @@ def test_check_mode_warns_that_the_principal_to_open_a_window_for_does_not_exist
     assert (plan.planned, resource.check_mode_warnings(plan), resource.warnings(plan)) == (planned, warnings, [])
     no_opening: dict[str, Any] = {"deadline": None, "instance_id": None, "parameters": []}
     assert resource.to_diff(current) == {**no_opening, "state": ABSENT, "access_keys": [], "policy": None}
+
+
+def policy_of_size(size: int) -> dict[str, Any]:
+    return {"Sid": "x" * (size - size_of({"Sid": ""}))}
+
+
+@pytest.mark.parametrize(("kind", "limit", "noun"), [("role", 10240, "Role"), ("user", 2048, "User")])
+def test_other_inline_policies_count_towards_the_limit(kind, limit, noun):
+    desired = replace(desired_window(OPEN, kind), instance_id=INSTANCE)
+    resource, iam = resource_with_iam(CLOSED_WINDOW, desired)
+    room = limit - size_of(open_policy(Opening(DEADLINE, INSTANCE)))
+    iam.others = {"a": policy_of_size(100), "b": policy_of_size(room - 100)}
+    current = resource.read()
+    resource.check_preconditions(current)
+    assert current.others_size == room
+    iam.others["c"] = policy_of_size(12)
+    with pytest.raises(InvalidInput, match=f"and the others of the {kind} have {room + 12}. IAM allows"):
+        resource.check_preconditions(resource.read())
+    assert f"iam:Get{noun}Policy" in iam.reads
+    assert resource.read_again().others_size == 0
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", "NoSuchEntity", "ServiceFailure"])
+def test_inline_policies_that_may_not_be_read_prevent_nothing(code):
+    resource, iam = resource_with_iam(CLOSED_WINDOW, desired_window(OPEN))
+    iam.denied = code
+    with pytest.raises(AwsApiError) if code == "ServiceFailure" else nullcontext():
+        assert resource.read().others_size == 0
+
+
+@pytest.mark.parametrize(
+    "desired", [desired_window(CLOSED), desired_window(ABSENT), replace(desired_window(OPEN), read_others=False)]
+)
+def test_inline_policies_are_read_only_where_a_window_opens(desired):
+    resource, iam = resource_with_iam(CLOSED_WINDOW, desired)
+    resource.read()
+    assert "iam:ListRolePolicies" not in iam.reads
 
 
 def test_an_open_window_is_accepted_by_default():
@@ -203,7 +253,11 @@ def test_the_tags_of_a_user_are_read_only_where_a_key_can_change(state, force, k
     resource, iam = resource_with_iam(current, desired_window(state, "user", force))
     iam.tags = {"cwagent:saved-key": "A"}
     assert resource.read() == replace(current, saved_key_id="A" if reads_tags else None, is_marked=not reads_tags)
-    assert iam.reads == ["iam:GetUserPolicy", "iam:ListAccessKeys"] + ["iam:GetUser"] * reads_tags
+    assert iam.reads == [
+        *("iam:GetUserPolicy", "iam:ListAccessKeys"),
+        *["iam:GetUser"] * reads_tags,
+        *["iam:ListUserPolicies"] * (state == OPEN),
+    ]
 
 
 MANAGED = {"cwagent:managed": "created"}
@@ -237,7 +291,7 @@ def test_the_policies_do_not_matter_to_a_window_that_is_opened():
     iam.tags = MANAGED
     resource = WindowResource(iam, replace(desired_window(OPEN), managed_only=True), admin_policy="P")
     assert resource.read() == Window(NOW)
-    assert iam.reads == ["iam:GetRolePolicy", "iam:GetRole"]
+    assert iam.reads == ["iam:GetRolePolicy", "iam:GetRole", "iam:ListRolePolicies"]
 
 
 def test_a_window_of_others_is_not_opened_rather_than_their_key_named():
