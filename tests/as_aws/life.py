@@ -107,7 +107,7 @@ class Life:
         if playbook == "site" and configurations(self.aws) != {PARAMETER: config}:
             found.append("the configuration is not stored")
         found += [f"{each.task} took {each.seconds:.0f} seconds" for each in slow_tasks(play)]
-        found += self._left()
+        found += self.left()
         self.problems += [f"run {number}, {playbook}: {words}" for words in found]
         return play
 
@@ -115,7 +115,7 @@ class Life:
         if not holds:
             self.problems.append(f"not so: {words}")
 
-    def _left(self) -> list[str]:
+    def left(self) -> list[str]:
         """What a run must not leave, whatever AWS did."""
         account = snapshot(self.aws)
         saved = {name: self._saved(name) for name in account["users"]}
