@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from emulator import Emulator
+from harness import Play
 
 from .life import Life, live
 
@@ -22,6 +23,14 @@ def report(life: Life, seconds: float) -> str:
     head = f"seed {life.seed:3} {life.store:14} {life.storing:8} {seconds / 60:4.1f} minutes"
     lines = [f"{head}, {calls} calls, longest task {longest:.0f} s, {unkind}"]
     return "\n    ".join([*lines, *life.problems])
+
+
+def record(play: Play) -> str:
+    """The output of a run, and its calls."""
+    calls = [
+        f"{call.time:.3f} {call.action} {call.status} {call.error} {call.unkind} {call.params}" for call in play.calls
+    ]
+    return "\n".join([play.output, *calls])
 
 
 def main() -> None:
@@ -39,7 +48,7 @@ def main() -> None:
             print(report(life, time.monotonic() - began), flush=True)
             if life.problems and args.keep:
                 args.keep.mkdir(parents=True, exist_ok=True)
-                (args.keep / f"{seed}.txt").write_text("\n".join(play.output for play in life.plays))
+                (args.keep / f"{seed}.txt").write_text("\n".join(record(play) for play in life.plays))
             return not life.problems
 
     with ThreadPoolExecutor(args.workers) as pool:

@@ -36,7 +36,7 @@ class Life:
     """An account, in which the behaviours are switched on, and what was wrong in it.
 
     :param store: where access keys are saved.
-    :param storing: which kind of host stores the configuration: ``instance`` or ``onprem``.
+    :param storing: what stores the configuration once there is a key: ``instance`` or ``onprem``.
     """
 
     controller: Controller
@@ -47,7 +47,7 @@ class Life:
 
     def __post_init__(self) -> None:
         self.store = STORES[self.seed % len(STORES)]
-        self.storing = "onprem" if self.seed % 6 == 3 else "instance"  # with the key, which is in a file then
+        self.storing = "onprem" if self.seed % 6 == 3 else "instance"  # from a host that has the key by now
         self.web, self.admin = self.aws.instances(2)
         create_role(self.aws, APP, "AmazonS3ReadOnlyAccess")
         associate(self.aws, self.admin, APP)
@@ -85,12 +85,13 @@ class Life:
     def run(self, playbook: str, interval: int) -> Play:
         """Run a playbook and look at the account. :param interval: that of the configuration."""
         config = {"agent": {"metrics_collection_interval": interval}, "metrics": {"metrics_collected": {"mem": {}}}}
+        key = self.controller.credentials / f"{ADMIN_USER}.credentials"
         variables: dict[str, Any] = {
             "cwagent_config_file": str(self.controller.file("agent.json", config)),
             "cwagent_credentials_store": self.store,
             "cwagent_credentials_dir": str(self.controller.credentials),
-            "cwagent_store_config_from": self.storing,
-            "store_config_credentials_file": str(self.controller.credentials / f"{ADMIN_USER}.credentials"),
+            "cwagent_store_config_from": self.storing if key.exists() else "instance",
+            "store_config_credentials_file": str(key),
             "cwagent_region": self.aws.region,
             "cwagent_max_key_age": 30,
             "cwagent_teardown": playbook == "teardown",
