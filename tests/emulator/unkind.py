@@ -194,7 +194,7 @@ class LatePermissions(Rule):
 
     def __init__(self, dice: Dice) -> None:
         super().__init__(dice)
-        self.written, self.replaced = Delays(dice, scale=4), Delays(dice, scale=4)
+        self.written, self.replaced = Delays(dice, scale=6), Delays(dice, scale=6)
         self.allowed: set[tuple[str, str]] = set()
 
     def refuse(self, call: Call, params: Params) -> ErrorAnswer | None:
