@@ -17,6 +17,7 @@ from typing import IO, Any
 from urllib.request import ProxyHandler, Request, build_opener
 
 from .environment import clean_environment
+from .unkind import DELAY_SECONDS, Behaviour
 from .wire import Call, Fault
 
 BACKENDS = ("ministack", "moto")
@@ -177,8 +178,15 @@ class Emulator:
         lags = {"seconds": seconds, "credentials": seconds if credentials is None else credentials}
         self._control("POST", "lag", lags)
 
+    def be_unkind(
+        self, *behaviours: Behaviour, seed: int = 0, seconds: float = DELAY_SECONDS, chance: float | None = None
+    ) -> None:
+        """Switch these behaviours on and all others off. ``Unkind`` explains the parameters."""
+        settings = {"behaviours": behaviours, "seed": seed, "seconds": seconds, "chance": chance}
+        self._control("POST", "unkind", settings)
+
     def reset(self) -> None:
-        """Back to an empty account: no state, calls, faults, clock shift or lag."""
+        """Back to an empty account: no state, calls, faults, unkind behaviours, clock shift or lag."""
         self._control("POST", "reset")
 
     def _control(self, method: str, path: str, body: object = None) -> Any:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -29,6 +30,7 @@ TOKEN_SECONDS = 21600
 @dataclass
 class InstanceMetadata:
     backend: Backend
+    has_credentials: Callable[[str], bool]
     lag: float = 0.0
     credentials_lag: float = 0.0
     tokens: dict[str, float] = field(default_factory=dict)
@@ -107,7 +109,7 @@ class InstanceMetadata:
         return self._credentials(instance, profile) if path == CREDENTIALS + profile.role else None
 
     def _credentials(self, instance: Instance, profile: Profile) -> dict[str, str]:
-        if not profile.trusts_ec2:
+        if not profile.trusts_ec2 or not self.has_credentials(instance.id):
             message = f"EC2 cannot assume the role {profile.role}."
             return {"Code": "AssumeRoleUnauthorizedAccess", "Message": message}
         key = (instance.id, profile.role_id)

@@ -29,6 +29,7 @@ def is_write(action: str) -> bool:
 class Call:
     """One AWS API call. Times are Unix seconds; ``status`` is 0 when the call never reached the backend.
 
+    ``unkind`` is the behaviour that answered in place of the backend.
     ``profiles`` has, after a call that changes associations, the instance profile of each instance.
     ``connection`` is the number of the connection to the server. A client that reuses its connection has one number.
     """
@@ -44,6 +45,7 @@ class Call:
     status: int = 0
     error: str = ""
     fault: str = ""
+    unkind: str = ""
     profiles: dict[str, str] = field(default_factory=dict)
     connection: int = 0
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import name_of
-from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Plan, Step
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import NOT_FOUND_CODES, Kind, Plan, Step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -105,7 +105,7 @@ class DesiredProfile:
 
 @dataclass(frozen=True)
 class MissingProfile:
-    """The context of steps that cannot succeed, since their instance profile does not exist."""
+    """The context of steps that can only succeed if their instance profile exists after all: IAM did not show it."""
 
     name: str
 
@@ -186,8 +186,11 @@ def _steps(current: State, instance: Instance | None, desired: DesiredProfile) -
         return disassociate(instance, desired.name)
     if is_up_to_date(instance.associations, current.profile, desired) or _kept_profile(instance, desired):
         return []
-    context = MissingProfile(desired.name) if current.is_missing else None
-    return [replace(step, context=context) for step in associate(instance, desired.name)]
+    steps = associate(instance, desired.name)
+    if not current.is_missing:
+        return steps
+    missing = MissingProfile(desired.name)
+    return [replace(step, context=missing, stale_when=step.stale_when | NOT_FOUND_CODES) for step in steps]
 
 
 def can_replace(instance: Instance) -> bool:

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 # https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeIamInstanceProfileAssociations.html
 PAGE_SIZE = 1000
 FILTER_VALUES = 200
+# How often to look for a profile before it is missing.
+LOOKUPS = 3
 # A disassociating profile is about to go, but an instance cannot get another one before it is gone.
 # https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_IamInstanceProfileAssociation.html
 ACTIVE_STATES = ["associating", "associated"]
@@ -124,7 +126,10 @@ class AssociationResource(Resource[State]):
     def execute(self, step: Step) -> None:
         """Execute a step; EC2 returns the same error for a missing profile as for a new one, so IAM is read."""
         if isinstance(step.context, MissingProfile):
-            raise InvalidInput(_missing_message(step.context.name, step))
+            message = _missing_message(step.context.name, step)
+            if _is_missing(self._aws, step.context.name):
+                raise InvalidInput(message)
+            raise AwsApiError(message, "NoSuchEntity")  # it was missing when the plan was made, so make another one
         if step.action == DISASSOCIATE_ACTION:
             self._aws.retry(lambda: execute_once(self._aws, step), step.retry_when)
             return
@@ -181,8 +186,19 @@ def check_profile_exists(aws: Aws, profile: str, step: Step, error: AwsApiError)
     :param error: the answer of EC2, which is the same for a missing profile and for a new one.
     :raises CwagentError: IAM does not have the profile.
     """
-    if find_profile(aws, profile) is None:
+    if _is_missing(aws, profile):
         raise CwagentError(_missing_message(profile, step)) from error
+
+
+def _is_missing(aws: Aws, profile: str) -> bool:
+    """Whether IAM does not have a profile. Not all its hosts know one that was created a moment ago."""
+    deadline = aws.deadline()
+    for _ in range(LOOKUPS):
+        if find_profile(aws, profile):
+            return False
+        if not deadline.pause():
+            break
+    return True
 
 
 def _missing_message(profile: str, step: Step) -> str:

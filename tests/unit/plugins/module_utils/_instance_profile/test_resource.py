@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import (
     ASSOCIATION_GONE,
@@ -16,7 +17,10 @@ from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan
     Instance,
     State,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import AssociationResource
+from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import (
+    LOOKUPS,
+    AssociationResource,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, apply
 from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import InstanceProfile
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
@@ -31,15 +35,25 @@ DOES_NOT_EXIST_YET = ["instance profile 'P' does not exist yet"]
 class Account(Aws):
     """EC2 answers the first calls with an error code; IAM has the profile, or does not. There is one instance."""
 
-    def __init__(self, code: str = "", times: int = 0, has_profile: bool = True, instance_state: str = "running"):
+    def __init__(
+        self,
+        code: str = "",
+        times: int = 0,
+        has_profile: bool = True,
+        instance_state: str = "running",
+        unseen: int = 0,
+    ):
+        """:param unseen: in how many answers IAM does not show the profile yet."""
         super().__init__(lambda *_: None, retry_timeout=60)
+        self.unseen = unseen
         self.code, self.times, self.has_profile, self.calls = code, times, has_profile, []
         self.instance_state = instance_state
 
     def call(self, action, description, max_attempts=0, **arguments):
         self.calls.append(action)
         if action == GET_PROFILE:
-            if not self.has_profile:
+            self.unseen -= 1
+            if not self.has_profile or self.unseen >= 0:
                 raise AwsApiError(description, "NoSuchEntity")
             answer = {"InstanceProfileName": "P", "Path": "/", "Arn": "arn:P", "InstanceProfileId": "AIPA"}
             return {"InstanceProfile": {**answer, "Roles": []}}
@@ -92,8 +106,20 @@ def test_the_association_is_not_retried_if_the_profile_does_not_exist():
     aws = Account("InvalidParameterValue", 99, has_profile=False)
     with pytest.raises(CwagentError, match=r"with instance i-1: instance profile 'P' does not exist\.$") as error:
         associate(aws)
-    assert aws.calls == [ASSOCIATE, GET_PROFILE]
+    assert aws.calls == [ASSOCIATE, *[GET_PROFILE] * LOOKUPS]
     assert type(error.value) is CwagentError, "another instance can have been changed"
+
+
+def test_a_profile_that_one_host_of_iam_does_not_know_yet_is_looked_up_again():
+    aws = Account("InvalidParameterValue", 1, unseen=LOOKUPS - 1)
+    assert associate(aws) == [ASSOCIATE, *[GET_PROFILE] * LOOKUPS, ASSOCIATE]
+
+
+def test_the_plan_is_made_anew_when_the_profile_that_it_missed_exists():
+    aws = Account(unseen=2)
+    result = converge(resource_of(aws, on_existing=REPLACE), check_mode=False, wait=None)
+    assert result["steps"] == ["associate instance profile 'P' with instance i-1 in place of 'shop'"]
+    assert [call for call in aws.calls if call != GET_PROFILE] == ["ec2:ReplaceIamInstanceProfileAssociation"]
 
 
 def test_other_errors_are_not_retried():
@@ -111,7 +137,7 @@ def test_nothing_is_disassociated_if_the_profile_does_not_exist():
     assert [step.action for step in steps] == [DISASSOCIATE, ASSOCIATE]
     with pytest.raises(InvalidInput, match="'P' does not exist"):
         resource.execute(steps[0])
-    assert aws.calls == [GET_PROFILE]
+    assert aws.calls == [GET_PROFILE] * (1 + LOOKUPS)
 
 
 @pytest.mark.parametrize(
