@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Optional
 
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import minify
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import PERMISSION_RETRY_CODES, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import PARAMETER_PREFIX
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Plan, Step
@@ -57,7 +58,7 @@ class DesiredParameter:
     @property
     def value(self) -> str:
         """The configuration in the form that is stored: JSON without spaces, in UTF-8."""
-        return json.dumps(self.config, separators=(",", ":"), ensure_ascii=False)
+        return minify(self.config)
 
 
 def check_parameter_name(name: str) -> None:
