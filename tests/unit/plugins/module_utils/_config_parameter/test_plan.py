@@ -36,8 +36,8 @@ DEEPLY_NESTED = '{"a":' * 99999 + "1" + "}" * 99999
 
 def config_of_size(size: int, fill: str = "ü") -> dict[str, Any]:
     """A configuration of this size in bytes. Most characters take two, so that counting characters would differ."""
-    room = size - len('{"agent":""}')
-    return {"agent": fill * (room // 2) + "x" * (room % 2)}
+    room, width = size - len('{"agent":""}'), len(json.dumps(fill, ensure_ascii=False).encode()) - 2
+    return {"agent": fill * (room // width) + "x" * (room % width)}
 
 
 def declare(config: dict[str, Any], tier: str | None = None) -> DesiredParameter:
@@ -69,6 +69,23 @@ def test_the_smallest_tier_that_fits_is_selected(current_size, size, declared_ti
     assert len(desired.value.encode()) == size
     current = None if current_size is None else parameter(config_of_size(current_size))
     assert config_plan.select_tier(current, desired) == tier
+
+
+@pytest.mark.parametrize("fill", ["x", "ü", "日", "😀", '"', "\n", "\x01"])
+@pytest.mark.parametrize(
+    ("size", "tier"), [(4095, "Standard"), (4096, "Standard"), (4097, "Advanced"), (8192, "Advanced"), (8193, None)]
+)
+def test_the_size_is_that_of_the_minified_text_in_bytes(size, tier, fill):
+    config = config_plan.parse(json.dumps(config_of_size(size, fill), indent=2500), "x")
+    desired = declare(config)
+    assert len(desired.value.encode()) == size
+    if tier:
+        [[step]] = config_plan.plan(None, desired).steps.values()
+        assert step.arguments["tier"] == tier
+        assert json.loads(step.arguments["value"]) == config
+    else:
+        with pytest.raises(InvalidInput, match=f"{size} bytes when minified"):
+            config_plan.plan(None, desired)
 
 
 @pytest.mark.parametrize(
