@@ -220,7 +220,7 @@ def to_diff(name: str, parameter: Parameter | None) -> dict[str, Any]:
     return {"name": name, "type": parameter.type, "config": config}
 
 
-def change_diff(name: str, before: Parameter | None, after: Parameter | None) -> dict[str, Any]:
+def render_change(name: str, before: Parameter | None, after: Parameter | None) -> dict[str, Any]:
     """Render the change of a configuration for the diff, one line for each JSON path.
 
     :returns: nothing where a configuration is created or deleted, is not changed, or where a value is not JSON.
