@@ -60,6 +60,10 @@ class Resource(ABC, Generic[S]):
     def to_diff(self, state: S, /) -> dict[str, Any]:
         """Render a state for the diff."""
 
+    def render_change(self, before: S, after: S, /) -> dict[str, Any]:
+        """Render the change from one state to another as Ansible shows it with ``--diff``."""
+        return {"before": self.to_diff(before), "after": self.to_diff(after)}
+
     @abstractmethod
     def to_result(self, plan: Plan[S], final: S, /) -> dict[str, Any]:
         """Render the module's own result keys. :param final: the planned state, or what AWS showed at last."""
@@ -123,7 +127,7 @@ def converge(resource: Resource[S], check_mode: bool, wait: float | None) -> dic
         "changed": bool(steps),
         "steps": _summaries(steps),
         "counts": count_kinds(steps),
-        "diff": {"before": resource.to_diff(first_plan.current), "after": resource.to_diff(plan.planned)},
+        "diff": resource.render_change(first_plan.current, plan.planned),
         "warnings": warnings,
         **resource.to_result(replace(plan, current=first_plan.current), final),
     }

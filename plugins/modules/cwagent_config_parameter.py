@@ -12,6 +12,8 @@ short_description: Store a CloudWatch agent configuration in Systems Manager Par
 description:
   - Validates an agent configuration and stores it, minified, as a parameter that the agents of many servers can share.
   - A parameter that has the same content already is not written, whatever its spaces and the order of its keys.
+  - With C(--diff), a change of the configuration is shown by JSON path, one line for each change. Long values are
+    shortened. A configuration that is new or deleted is shown as a whole.
   - Uses only C(ssm:GetParameter) and C(ssm:PutParameter), since the agent's admin policy allows no more;
     with O(state=absent) also C(ssm:DeleteParameter).
 author: cwagent.iam contributors (@cwagent)

@@ -390,6 +390,9 @@ def test_config_parameter_is_stored_repaired_and_deleted(aws: Emulator, tmp_path
         aws, "cwagent_config_parameter", name=PARAMETER["name"], src=str(tmp_path / "agent.json")
     )
     assert repaired["parameter"]["version"] == 3
+    assert repaired["diff"] == {
+        "prepared": "parameter 'AmazonCloudWatch-x'\n+ $.agent.metrics_collection_interval: 60\n"
+    }
     assert configurations(aws) == {PARAMETER["name"]: CONFIG}
     predict_and_delete(aws, "cwagent_config_parameter", name=PARAMETER["name"])
     assert configurations(aws) == {}

@@ -11,6 +11,13 @@ EQUIVALENT: dict[str, list[tuple[str, str, str]]] = {
             "half of whole minutes is a whole number of microseconds",
         ),
     ],
+    "module_utils/_config_parameter/merge.py": [
+        (
+            "return (bool, value) if isinstance(value, bool) else value",
+            "return (bool, value) if not isinstance(value, bool) else value",
+            "booleans differ from all others, whichever of them are marked",
+        ),
+    ],
     "module_utils/_principal/policies.py": [
         (
             "frozenset(aws_policy_arn(name, partition) for name in managed - attached),",

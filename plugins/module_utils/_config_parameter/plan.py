@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Optional
 
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.difference import differences
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import minify
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import PERMISSION_RETRY_CODES, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import PARAMETER_PREFIX
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Plan, Step
@@ -57,7 +59,7 @@ class DesiredParameter:
     @property
     def value(self) -> str:
         """The configuration in the form that is stored: JSON without spaces, in UTF-8."""
-        return json.dumps(self.config, separators=(",", ":"), ensure_ascii=False)
+        return minify(self.config)
 
 
 def check_parameter_name(name: str) -> None:
@@ -154,7 +156,7 @@ def is_equivalent(value: str, config: Mapping[str, Any]) -> bool:
     try:
         # In Python, True equals 1; in JSON text with sorted keys, they differ.
         return json.dumps(json.loads(value), sort_keys=True) == json.dumps(config, sort_keys=True)
-    except ValueError:
+    except (ValueError, RecursionError):  # who stored it need not have used this collection
         return False
 
 
@@ -213,6 +215,20 @@ def to_diff(name: str, parameter: Parameter | None) -> dict[str, Any]:
         return {}
     try:
         config = json.loads(parameter.value)
-    except ValueError:
+    except (ValueError, RecursionError):
         config = parameter.value
     return {"name": name, "type": parameter.type, "config": config}
+
+
+def render_change(name: str, before: Parameter | None, after: Parameter | None) -> dict[str, Any]:
+    """Render the change of a configuration for the diff, one line for each JSON path.
+
+    :returns: nothing where a configuration is created or deleted, is not changed, or where a value is not JSON.
+    """
+    if before is None or after is None:
+        return {}
+    try:
+        lines = differences(json.loads(before.value), json.loads(after.value))
+    except (ValueError, RecursionError):
+        return {}
+    return {"prepared": "".join(f"{line}\n" for line in [f"parameter '{name}'", *lines])} if lines else {}

@@ -72,6 +72,10 @@ class ParameterResource(Resource[State]):
         """Render the parameter for the diff."""
         return config_plan.to_diff(self._name, state)
 
+    def render_change(self, before: State, after: State) -> dict[str, Any]:
+        """Render a change of the configuration by JSON path."""
+        return config_plan.render_change(self._name, before, after) or super().render_change(before, after)
+
     def to_result(self, plan: Plan[State], final: State) -> dict[str, Any]:
         """Render the parameter, its region and what was stored before."""
         return {

@@ -36,7 +36,8 @@ def test_every_path_exists(page):
 
 
 def test_the_table_of_packages_is_complete():
-    rows = re.findall(r"^   \* - ``(_\w+)/``\n     - .+\n     - (.+)$", ARCHITECTURE.read_text(), re.MULTILINE)
+    row = r"^   \* - ``(_\w+)/``\n     - .+\n     - (.+(?:\n       .+)*)$"
+    rows = re.findall(row, ARCHITECTURE.read_text(), re.MULTILINE)
     described = {name: set(re.findall(r"``(\w+\.py)``", files)) for name, files in rows}
     assert described == {
         package.parent.name: {path.name for path in package.parent.glob("*.py") if path != package}

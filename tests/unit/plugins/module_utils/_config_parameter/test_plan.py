@@ -30,11 +30,14 @@ NAME, REGION = "AmazonCloudWatch-linux", "eu-central-1"
 CONFIG = {"agent": {"interval": 60, "debug": True}, "metrics": {"namespace": "ü"}}
 TEXT = '{"agent":{"interval":60,"debug":true},"metrics":{"namespace":"ü"}}'
 
+# What others have stored can be anything; this is JSON that Python does not parse.
+DEEPLY_NESTED = '{"a":' * 99999 + "1" + "}" * 99999
+
 
 def config_of_size(size: int, fill: str = "ü") -> dict[str, Any]:
     """A configuration of this size in bytes. Most characters take two, so that counting characters would differ."""
-    room = size - len('{"agent":""}')
-    return {"agent": fill * (room // 2) + "x" * (room % 2)}
+    room, width = size - len('{"agent":""}'), len(json.dumps(fill, ensure_ascii=False).encode()) - 2
+    return {"agent": fill * (room // width) + "x" * (room % width)}
 
 
 def declare(config: dict[str, Any], tier: str | None = None) -> DesiredParameter:
@@ -66,6 +69,23 @@ def test_the_smallest_tier_that_fits_is_selected(current_size, size, declared_ti
     assert len(desired.value.encode()) == size
     current = None if current_size is None else parameter(config_of_size(current_size))
     assert config_plan.select_tier(current, desired) == tier
+
+
+@pytest.mark.parametrize("fill", ["x", "ü", "日", "😀", '"', "\n", "\x01"])
+@pytest.mark.parametrize(
+    ("size", "tier"), [(4095, "Standard"), (4096, "Standard"), (4097, "Advanced"), (8192, "Advanced"), (8193, None)]
+)
+def test_the_size_is_that_of_the_minified_text_in_bytes(size, tier, fill):
+    config = config_plan.parse(json.dumps(config_of_size(size, fill), indent=2500), "x")
+    desired = declare(config)
+    assert len(desired.value.encode()) == size
+    if tier:
+        [[step]] = config_plan.plan(None, desired).steps.values()
+        assert step.arguments["tier"] == tier
+        assert json.loads(step.arguments["value"]) == config
+    else:
+        with pytest.raises(InvalidInput, match=f"{size} bytes when minified"):
+            config_plan.plan(None, desired)
 
 
 @pytest.mark.parametrize(
@@ -122,6 +142,11 @@ def test_a_parameter_of_another_type_is_an_error_unless_it_is_deleted(value, kin
     ):
         config_plan.plan(Parameter(value, type=kind), declare(CONFIG))
     assert config_plan.plan_absent(Parameter(value, type=kind), NAME).has_changes
+
+
+def test_a_value_that_python_cannot_parse_is_replaced():
+    [[step]] = config_plan.plan(Parameter(DEEPLY_NESTED), declare(CONFIG)).steps.values()
+    assert step.arguments["value"] == TEXT
 
 
 def test_lists_in_another_order_are_not_equivalent():
@@ -266,11 +291,52 @@ def test_the_result_has_the_size_in_bytes(current, result):
     [
         (Parameter(TEXT), {"name": NAME, "type": "String", "config": CONFIG}),
         (Parameter("broken"), {"name": NAME, "type": "String", "config": "broken"}),
+        (Parameter(DEEPLY_NESTED), {"name": NAME, "type": "String", "config": DEEPLY_NESTED}),
         (None, {}),
     ],
 )
 def test_the_diff_has_the_configuration_in_readable_form(current, diff):
     assert config_plan.to_diff(NAME, current) == diff
+
+
+@pytest.mark.parametrize(
+    ("current", "lines"),
+    [
+        (TEXT.replace("60", "61"), ["~ $.agent.interval: 61 -> 60"]),
+        (json.dumps({"agent": {"interval": 60, "a.b": {}}}, indent=1), [
+            '- $.agent["a.b"]: {}',
+            "+ $.agent.debug: true",
+            '+ $.metrics: {"namespace":"ü"}',
+        ]),
+        ("[1]", [f"~ $: [1] -> {TEXT[:59]}…"]),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_a_change_is_shown_by_path_with_one_line_each(current, lines, check_mode):
+    stored = Parameter(current)
+    result = converge(resource(Ssm(stored), declare(CONFIG), KnownState(stored)), check_mode, None)
+    assert result["diff"] == {"prepared": "".join(f"{line}\n" for line in [f"parameter '{NAME}'", *lines])}
+
+
+@pytest.mark.parametrize(
+    ("current", "desired"),
+    [
+        (None, declare(CONFIG)),
+        (Parameter(TEXT), None),
+        (Parameter("not JSON"), declare(CONFIG)),
+        (Parameter(DEEPLY_NESTED), declare(CONFIG)),
+        (Parameter(json.dumps(CONFIG, indent=1)), declare(CONFIG)),
+        (None, None),
+    ],
+    ids=["created", "deleted", "not JSON", "deeply nested", "unchanged", "never there"],
+)
+def test_anything_but_a_change_is_shown_as_a_whole(current, desired):
+    after = desired and Parameter(desired.value)
+    result = converge(resource(Ssm(current), desired, KnownState(current)), True, None)
+    assert result["diff"] == {
+        "before": config_plan.to_diff(NAME, current),
+        "after": config_plan.to_diff(NAME, after),
+    }
 
 
 VALUES = st.recursive(

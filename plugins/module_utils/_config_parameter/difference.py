@@ -1,0 +1,109 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Lists the differences of two configurations by JSON path, one line each. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.json_path import json_path, printable_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+# The longest text of a value in a line.
+MAX_VALUE = 60
+# An element of a list is still the same if the first of these members that it has is unchanged.
+IDENTITY_KEYS = ("file_path", "event_name", "exe", "pid_file", "pattern", "endpoint", "name")
+
+
+def differences(before: Any, after: Any) -> list[str]:
+    """List what differs between two JSON values; nothing where only spaces and the order of keys do.
+
+    :returns: lines that begin with ``+`` for what is new, ``-`` for what is removed and ``~`` for what is changed.
+        Values are shortened. An element of a list is named by the member that identifies it, else by its index.
+    """
+    return list(_differences(before, after, "$"))
+
+
+def _differences(before: Any, after: Any, path: str) -> Iterator[str]:
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in dict.fromkeys([*before, *after]):
+            yield from _member_differences(before, after, key, path + json_path((key,))[1:])
+    elif isinstance(before, list) and isinstance(after, list):
+        yield from _list_differences(before, after, path)
+    elif _text(before) != _text(after):
+        yield f"~ {path}: {_shorten(printable_json(before))} -> {_shorten(printable_json(after))}"
+
+
+def _member_differences(before: dict[str, Any], after: dict[str, Any], key: str, path: str) -> Iterator[str]:
+    if key not in after:
+        yield _removed(path, before[key])
+    elif key not in before:
+        yield _added(path, after[key])
+    else:
+        yield from _differences(before[key], after[key], path)
+
+
+def _list_differences(before: list[Any], after: list[Any], path: str) -> Iterator[str]:
+    pairs = _pair_elements(before, after)
+    before_paths, after_paths = _element_paths(before, path), _element_paths(after, path)
+    for index, value in enumerate(before):
+        if index in pairs:
+            yield from _differences(value, after[pairs[index]], after_paths[pairs[index]])
+        else:
+            yield _removed(before_paths[index], value)
+    for index in sorted(set(range(len(after))) - set(pairs.values())):
+        yield _added(after_paths[index], after[index])
+    order = [pairs[index] for index in sorted(pairs)]
+    if order != sorted(order):
+        yield f"~ {path}: other order of elements"
+
+
+def _pair_elements(before: list[Any], after: list[Any]) -> dict[int, int]:
+    """Return the indexes in both lists of the same elements: of equal ones, else of those with one identity."""
+    pairs = _pair([_text(each) for each in before], [_text(each) for each in after])
+    taken = set(pairs.values())
+    old = [None if index in pairs else _identity(each) for index, each in enumerate(before)]
+    new = [None if index in taken else _identity(each) for index, each in enumerate(after)]
+    return {**pairs, **_pair(old, new)}
+
+
+def _pair(before: Sequence[str | None], after: Sequence[str | None]) -> dict[int, int]:
+    positions = defaultdict(list)
+    for index, key in reversed(list(enumerate(after))):
+        positions[key].append(index)
+    return {index: positions[key].pop() for index, key in enumerate(before) if key is not None and positions[key]}
+
+
+def _identity(element: Any) -> str | None:
+    key = next((key for key in IDENTITY_KEYS if isinstance(element, dict) and key in element), None)
+    return key and f"{key}={printable_json(element[key])}"
+
+
+def _element_paths(elements: list[Any], path: str) -> list[str]:
+    identities = [_identity(each) for each in elements]
+    return [
+        f"{path}[{_shorten(identity) if identity and identities.count(identity) == 1 else index}]"
+        for index, identity in enumerate(identities)
+    ]
+
+
+def _removed(path: str, value: Any) -> str:
+    return f"- {path}: {_shorten(printable_json(value))}"
+
+
+def _added(path: str, value: Any) -> str:
+    return f"+ {path}: {_shorten(printable_json(value))}"
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= MAX_VALUE else f"{text[: MAX_VALUE - 1]}…"
+
+
+def _text(value: Any) -> str:
+    """Return a text that differs where the stored value would: in JSON, ``true`` is not ``1``."""
+    return json.dumps(value, sort_keys=True)

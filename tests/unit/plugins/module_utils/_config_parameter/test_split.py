@@ -1,0 +1,329 @@
+from __future__ import annotations
+
+import itertools
+import json
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merge import comparable, merge
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import (
+    merge_order,
+    minify,
+    part_names,
+    split,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+
+# The objects that the agent's schema accepts only with one of these members, and the lists that it accepts only with an
+# element.
+REQUIRED_MEMBERS = {
+    ("logs",): {"logs_collected", "metrics_collected"},
+    ("logs", "logs_collected", "files"): {"collect_list"},
+    ("logs", "logs_collected", "windows_events"): {"collect_list"},
+    ("metrics",): {"metrics_collected"},
+    ("traces",): {"traces_collected"},
+}
+NOT_EMPTY = {
+    (),
+    ("logs", "logs_collected"),
+    ("logs", "logs_collected", "files", "collect_list"),
+    ("logs", "logs_collected", "windows_events", "collect_list"),
+    ("metrics", "metrics_collected"),
+    ("metrics", "metrics_collected", "jmx"),
+    ("metrics", "metrics_collected", "procstat"),
+    ("traces", "traces_collected"),
+}
+TEXTS = st.text('aü日 "\\{}', min_size=1, max_size=30)
+OPTIONS = st.dictionaries(st.sampled_from(["debug", "region", "service.name"]), TEXTS | st.booleans(), max_size=3)
+ENTRIES = st.lists(
+    st.fixed_dictionaries({"file_path": TEXTS}, optional={"pid": st.integers()}), min_size=1, max_size=30
+)
+LISTENERS = st.fixed_dictionaries({"endpoint": TEXTS})
+ONE_OR_MORE = LISTENERS | st.lists(LISTENERS, min_size=1, max_size=6)
+
+
+def merge_dicts(*dicts: dict[str, Any]) -> dict[str, Any]:
+    return dict(itertools.chain.from_iterable(each.items() for each in dicts))
+
+
+def section(options: Any, collected: dict[str, Any], more: Any = None) -> st.SearchStrategy[dict[str, Any]]:
+    """An object with some options, and at least one of the members to collect."""
+    collection = st.fixed_dictionaries({}, optional=collected).filter(bool)
+    return st.builds(merge_dicts, options, collection)
+
+
+LOGS_COLLECTED = section(
+    st.just({}),
+    {
+        "files": st.fixed_dictionaries({"collect_list": ENTRIES}),
+        "windows_events": st.builds(merge_dicts, OPTIONS, st.fixed_dictionaries({"collect_list": ENTRIES})),
+        "journald": LISTENERS,
+    },
+)
+LOGS = section(
+    OPTIONS,
+    {
+        "logs_collected": LOGS_COLLECTED,
+        "metrics_collected": section(
+            st.just({}),
+            {"ecs": OPTIONS, "kubernetes": OPTIONS, "prometheus": OPTIONS, "otlp": ONE_OR_MORE, "emf": OPTIONS},
+        ),
+    },
+)
+METRICS_COLLECTED = section(
+    st.just({}),
+    {"cpu": LISTENERS, "mem": LISTENERS, "procstat": ENTRIES, "jmx": ONE_OR_MORE, "otlp": ONE_OR_MORE},
+)
+METRICS = st.builds(merge_dicts, OPTIONS, st.fixed_dictionaries({"metrics_collected": METRICS_COLLECTED}))
+TRACES_COLLECTED = section(st.just({}), {"xray": OPTIONS, "otlp": ONE_OR_MORE})
+TRACES = st.builds(merge_dicts, OPTIONS, st.fixed_dictionaries({"traces_collected": TRACES_COLLECTED}))
+OTEL = st.fixed_dictionaries(
+    {}, optional={"cluster_name": TEXTS, "collect": st.dictionaries(TEXTS, OPTIONS, max_size=4)}
+)
+CONFIGS = st.fixed_dictionaries(
+    {}, optional={"agent": OPTIONS, "logs": LOGS, "metrics": METRICS, "traces": TRACES, "opentelemetry": OTEL}
+).filter(bool)
+
+
+def assert_valid(value: Any, keys: tuple[str, ...] = ()) -> None:
+    assert keys not in NOT_EMPTY or value
+    if isinstance(value, dict):
+        assert keys not in REQUIRED_MEMBERS or value.keys() & REQUIRED_MEMBERS[keys]
+        for key, member in value.items():
+            assert_valid(member, (*keys, key))
+
+
+def ignoring_order(value: Any) -> Any:
+    if isinstance(value, dict):
+        return frozenset((key, ignoring_order(member)) for key, member in value.items())
+    if isinstance(value, list):
+        return (list, frozenset(map(ignoring_order, value)), len(value))
+    return comparable(value)
+
+
+def size_of(config: Any) -> int:
+    return len(json.dumps(config, separators=(",", ":"), ensure_ascii=False).encode())
+
+
+def split_somehow(config: dict[str, Any], limit: int, allow_recent: bool) -> list[dict[str, Any]]:
+    try:
+        return split(config, limit, allow_recent)
+    except InvalidInput:
+        assume(False)
+        raise
+
+
+@given(CONFIGS, st.integers(120, 900), st.booleans())
+def test_merging_the_parts_gives_back_the_whole(config, limit, allow_recent):
+    parts = split_somehow(config, limit, allow_recent)
+    names = part_names("AmazonCloudWatch-linux", len(parts))
+    stored = dict(zip(names, parts, strict=True))
+    whole = ignoring_order(merge([config]))
+    assert ignoring_order(merge(stored[name] for name in merge_order(names))) == whole
+    assert ignoring_order(merge(parts)) == whole
+    assert ignoring_order(merge(reversed(parts))) == whole
+
+
+@given(CONFIGS, st.integers(120, 900), st.booleans())
+def test_each_part_fits_and_every_beginning_is_valid(config, limit, allow_recent):
+    parts = split_somehow(config, limit, allow_recent)
+    names = part_names("AmazonCloudWatch-linux", len(parts))
+    stored = dict(zip(names, parts, strict=True))
+    for part in parts:
+        assert size_of(part) <= limit
+        assert_valid(part)
+    for count in range(1, len(names) + 1):
+        # The agent merges what was appended so far, in its own order.
+        assert_valid(merge(stored[name] for name in merge_order(names[:count])))
+        assert_valid(merge(stored[name] for name in merge_order(names)[:count]))
+    if any(key in config for key in ("logs", "metrics", "traces", "opentelemetry")):
+        assert parts[0].get("agent") == config.get("agent")
+        assert not any("agent" in part for part in parts[1:])
+
+
+@given(CONFIGS, st.integers(120, 900), st.booleans())
+def test_the_same_configuration_has_the_same_parts(config, limit, allow_recent):
+    def outcome() -> Any:
+        try:
+            return split(config, limit, allow_recent)
+        except InvalidInput as error:
+            return str(error)
+
+    before = json.dumps(config)
+    assert outcome() == outcome()
+    assert json.dumps(config) == before
+
+
+@given(CONFIGS, st.integers(120, 900))
+def test_older_agents_can_merge_the_parts(config, limit):
+    parts = split_somehow(config, limit, allow_recent=False)
+    for path in itertools.product(
+        ("logs", "metrics", "traces"), ("metrics_collected", "traces_collected"), ("jmx", "otlp")
+    ):
+        values = [part.get(path[0], {}).get(path[1], {}).get(path[2]) for part in parts]
+        assert len([each for each in values if each is not None]) <= 1
+    assert len([part for part in parts if "opentelemetry" in part]) <= 1
+
+
+@given(CONFIGS)
+def test_a_configuration_that_fits_is_one_part(config):
+    assert split(config, size_of(config)) == [config]
+
+
+@given(CONFIGS, st.integers(120, 900), st.booleans())
+def test_an_error_names_something_that_does_not_fit(config, limit, allow_recent):
+    try:
+        split(config, limit, allow_recent)
+    except InvalidInput as error:
+        message = str(error)
+    else:
+        return
+    assert message.startswith(f"The configuration cannot be split into parts of at most {limit} bytes")
+    assert all(int(rest.split()[0]) > limit for rest in message.split(" needs ")[1:])
+    assert " needs " in message
+
+
+def entry(name: str, size: int = 0) -> dict[str, Any]:
+    return {"file_path": name, "fill": "x" * size}
+
+
+def files(*entries: Any, **settings: Any) -> dict[str, Any]:
+    return {"logs": {**settings, "logs_collected": {"files": {"collect_list": list(entries)}}}}
+
+
+def metrics(**collected: Any) -> dict[str, Any]:
+    return {"metrics": {"metrics_collected": collected}}
+
+
+AGENT, WHOLE = {"agent": {"region": "r"}}, 10_000
+
+
+@pytest.mark.parametrize(
+    ("config", "parts"),
+    [
+        (files("a" * 50, "b" * 50, "c" * 50), [files("a" * 50, "b" * 50), files("c" * 50)]),
+        (files("ü" * 25, "b" * 50, "c" * 50), [files("ü" * 25, "b" * 50), files("c" * 50)]),
+        (metrics(procstat=["a" * 30, "b" * 30]), [metrics(procstat=["a" * 30]), metrics(procstat=["b" * 30])]),
+        # The settings are in the first part that needs them, and those of the agent in the first one.
+        (
+            {**AGENT, **files("a" * 50, "b" * 50, force=5), **metrics(cpu={"a": "c" * 50}, mem={})},
+            [{**AGENT, **files("a" * 50, force=5)}, files("b" * 50), metrics(cpu={"a": "c" * 50}, mem={})],
+        ),
+        # An item is first if it has room for the settings, which another item does not have.
+        (
+            {**AGENT, **metrics(cpu={"a": "c" * 80}, mem={"a": "d" * 70}, net={"a": "d" * 40})},
+            [
+                {**AGENT, **metrics(mem={"a": "d" * 70})},
+                metrics(cpu={"a": "c" * 80}),
+                metrics(net={"a": "d" * 40}),
+            ],
+        ),
+        # What is not valid stays as it is, and is in one part.
+        (
+            {"metrics": {"namespace": "n" * 30}, "logs": {"logs_collected": {"files": []}}},
+            [{"metrics": {"namespace": "n" * 30}}, {"logs": {"logs_collected": {"files": []}}}],
+        ),
+        (
+            {"logs": ["a" * 30], "metrics": {"metrics_collected": {"procstat": {"b": "c" * 30}}}},
+            [{"logs": ["a" * 30]}, {"metrics": {"metrics_collected": {"procstat": {"b": "c" * 30}}}}],
+        ),
+        ({"agent": {"a": "b" * 30}, "csm": {"c": "d" * 30}}, [{"agent": {"a": "b" * 30}}, {"csm": {"c": "d" * 30}}]),
+    ],
+)
+def test_a_configuration_is_cut_between_the_things_to_collect(config, parts):
+    assert split(config, max(map(size_of, parts))) == parts
+
+
+E1, E2 = {"endpoint": "1" * 40}, {"endpoint": "2" * 40}
+
+
+@pytest.mark.parametrize(
+    ("config", "parts"),
+    [
+        (metrics(jmx=[E1, E2]), [metrics(jmx=[E1]), metrics(jmx=[E2])]),
+        (metrics(otlp=[E1, E2]), [metrics(otlp=[E1]), metrics(otlp=[E2])]),
+        (
+            {"opentelemetry": {"a": 1, "collect": {"otlp": E1, "files": E2}}},
+            [{"opentelemetry": {"a": 1, "collect": {"otlp": E1}}}, {"opentelemetry": {"collect": {"files": E2}}}],
+        ),
+    ],
+)
+def test_what_only_recent_agents_merge_is_cut_only_if_allowed(config, parts):
+    limit = size_of(config) - 1
+    assert split(config, limit, allow_recent=True) == parts
+    with pytest.raises(InvalidInput, match=rf"{limit} bytes when minified: the agent can merge each only as a whole"):
+        split(config, limit)
+
+
+def test_a_list_with_duplicates_that_only_a_merge_would_remove_is_not_cut():
+    with pytest.raises(InvalidInput, match=r"\$\.metrics\.metrics_collected\.jmx needs 211 bytes"):
+        split(metrics(jmx=[E1, E2, E1]), 160, allow_recent=True)
+
+
+@pytest.mark.parametrize(
+    ("config", "limit", "message"),
+    [
+        (
+            files("a", entry("b", 300), "c", entry("d", 400)),
+            300,
+            (
+                r"300 bytes when minified: the agent can merge each only as a whole: "
+                r"\S+collect_list\[1\] needs 384 bytes, "
+                r"\$\.logs\.logs_collected\.files\.collect_list\[3\] needs 484 bytes\. Shorten it, or use a larger tier"
+            ),
+        ),
+        (
+            {**AGENT, **metrics(**{"cpu.x": "ü" * 64, "mem": "c" * 120})},
+            180,
+            r"\$\.metrics\.metrics_collected\.mem needs 187 bytes with \$\.agent, which must be in the same part\. Sho",
+        ),
+        ({"agent": {"a": "b" * 100}}, 100, r"\$\.agent needs 118 bytes\."),
+        ({**AGENT, "opentelemetry": {"collect": {"a": "b" * 100}}}, 100, r"\$\.opentelemetry needs 1\d\d bytes\."),
+        (
+            {"metrics": {"namespace": "n" * 90, "metrics_collected": {"cpu": "c" * 30}}},
+            120,
+            r"\$\.metrics\.metrics_collected\.cpu needs 1\d\d bytes with \$\.metrics\.namespace, which must be",
+        ),
+    ],
+)
+def test_what_cannot_be_cut_is_named_with_its_size(config, limit, message):
+    with pytest.raises(InvalidInput, match=message):
+        split(config, limit)
+
+
+def test_parts_are_numbered_and_merged_in_the_order_of_their_paths():
+    names = part_names("AmazonCloudWatch-linux", 11)
+    assert names[0] == "AmazonCloudWatch-linux"
+    assert names[1:3] == ["AmazonCloudWatch-linux-2", "AmazonCloudWatch-linux-3"]
+    assert [name.removeprefix("AmazonCloudWatch-linux") for name in merge_order(names)] == [
+        *("", "-10", "-11", "-2", "-3", "-4", "-5", "-6", "-7", "-8", "-9")
+    ]
+    assert part_names("X", 1) == ["X"]
+
+
+def test_many_parts_keep_their_order_as_far_as_the_agent_does():
+    entries = [entry(str(number), 100) for number in range(30)]
+    parts = split(files(*entries), 500)
+    assert 9 < len(parts) < 30
+    assert merge(parts) == files(*entries)
+    names = part_names("X", len(parts))
+    merged = merge(dict(zip(names, parts, strict=True))[name] for name in merge_order(names))
+    assert merged != files(*entries)
+    assert ignoring_order(merged) == ignoring_order(files(*entries))
+
+
+@pytest.mark.parametrize("limit", [4096, 8192])
+def test_a_part_can_have_exactly_the_size_of_the_limit(limit):
+    room = limit - size_of(files("", ""))
+    config = files("ü" * (room // 2) + "a" * (room % 2), "")
+    assert size_of(config) == limit
+    assert split(config, limit) == [config]
+    config = files("ü" * (room // 2) + "a" * (room % 2) + "a", "")
+    assert split(config, limit) == [files(config["logs"]["logs_collected"]["files"]["collect_list"][0]), files("")]
+
+
+def test_the_stored_form_is_short_and_not_escaped():
+    assert minify({"a": [1, {"b": "ü \n"}]}) == '{"a":[1,{"b":"ü \\n"}]}'
