@@ -101,7 +101,7 @@ def _check_repeat(repeat: re.Match[str], is_repeatable: bool, is_repeated: bool)
 
 
 def _match_group(pattern: str, at: int) -> re.Match[str]:
-    for begin, name in _UNSUPPORTED.items():
+    for begin, name in _UNSUPPORTED.items() if pattern.startswith("(?", at) else ():
         if pattern.startswith(begin, at):
             raise _RefusedError(f"Go has no {name}, '{begin}'")
     group = _GROUP.match(pattern, at)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import Enum
 from itertools import groupby
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Union
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ Path = tuple[Union[str, int], ...]
 
 # How many characters of a document a message quotes at most, as a value, as a key and as a path.
 MAX_VALUE, MAX_KEY, MAX_PATH = 60, 40, 100
+# The columns of a terminal that a problem should fit in, and how many of them show what is allowed in any case.
+WIDTH, MIN_ALLOWED = 98, 60
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # Two names are near where this part of their characters is the same.
 _NEAR = 0.75
@@ -57,11 +60,13 @@ class Problem:
     column: int | None = None
 
     def __str__(self) -> str:
-        """The problem in one line, without its source."""
+        """The problem in one line, without its source, and with the begin of what is allowed."""
         place = f"{self.line}:{self.column} " if self.line else ""
-        near = f"; did you mean {quote_key(self.near)}?" if self.near else ""
-        allowed = f"; allowed: {self.allowed}" if self.allowed and not near else ""
-        return f"{place}{json_path(self.path)}: {self.message}{near}{allowed}"
+        text = f"{place}{json_path(self.path)}: {self.message}"
+        if self.near:
+            return f"{text}; did you mean {quote_key(self.near)}?"
+        allowed = f"; allowed: {self.allowed}" if self.allowed else ""
+        return text + shorten(allowed, max(MIN_ALLOWED, WIDTH - len(text)), placeholder=" …")
 
 
 def select(problems: Iterable[Problem], validation: str) -> tuple[list[Problem], list[Problem]]:
