@@ -31,7 +31,7 @@ Content = Union[str, bytes, Mapping[Any, Any], list[Any], None]
 
 # Configurations of the agent are much smaller, even those for several parameters.
 MAX_SIZE = 1024 * 1024
-MAX_VALUES = 200_000
+MAX_VALUES = 50_000
 MAX_DEPTH = 64
 # Nobody reads more, and each takes time.
 MAX_PROBLEMS = 1000
@@ -40,6 +40,8 @@ MAX_PROBLEMS = 1000
 # in the syntax of JSON, a name or a closing brace follows an opening one.
 REFERENCE = "{{"
 
+_TOO_MANY = f"the configuration has more than {MAX_VALUES} values"
+_TOO_DEEP = f"the configuration is nested more than {MAX_DEPTH} levels deep"
 _BYTE_ORDER_MARK = "\ufeff"
 # The longer mark first, since it begins with the shorter one.
 _OTHER_ENCODINGS = {
@@ -52,6 +54,12 @@ _GAP = re.compile(r"[ \t\n\r]+|(?P<comment>//[^\n]*|#[^\n]*|/\*.*?\*/)", re.DOTA
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?(?![0-9A-Za-z_.])")
 # What other languages write without double quotes.
 _BARE = re.compile(r"""'[^'\n]*'|[^\s\[\]{},:"/#]+""")
+_APOSTROPHE = "'"
+# What Python says of a text, by a word of it.
+_TEXT_MISTAKES = {
+    "control": "there is a line break or another control character in a text",
+    "Unterminated": "the double quotes at the end of this text are missing",
+}
 _CONSTANTS = {"true": True, "false": False, "null": None}
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _DECODER = json.JSONDecoder()
@@ -82,7 +90,7 @@ def read(content: Content, source: str) -> Document:
     try:
         value = reader.read()
         if not isinstance(value, dict):
-            reader.add((), f"is {quote(value)}, not an object")
+            reader.add((), f"the configuration is {quote(value)}, not an object")
     except _UnreadableError:
         value = None
     return Document(source, value if isinstance(value, dict) else None, reader.problems, reader.locate)
@@ -107,11 +115,7 @@ def _text_mistakes(text: str) -> Iterator[tuple[str, str]]:
     if surrogate:
         yield "json", f"{surrogate.group()!r} is half of a character (a lone surrogate), which UTF-8 does not have"
     if REFERENCE in text:
-        yield (
-            "reference",
-            f"Parameter Store refuses '{REFERENCE}' in a value; if this is a template, render it first; the "
-            "placeholders of the agent have single braces",
-        )
+        yield "reference", f"Parameter Store refuses a text with '{REFERENCE}'; if this is a template, render it first"
 
 
 class _MappingReader:
@@ -121,7 +125,7 @@ class _MappingReader:
         self.problems: list[Problem] = []
         self._content = content
         self._source = source
-        self._values_left = MAX_VALUES
+        self._values = 0
 
     def read(self) -> Any:
         return self._value(self._content, ())
@@ -134,10 +138,10 @@ class _MappingReader:
         self.problems.append(Problem(path, rule, message, Severity.ERROR, source=self._source))
 
     def _value(self, value: Any, path: Path) -> Any:
-        self._values_left -= 1
         # An alias of YAML can stand for far more values than the text has.
-        if self._values_left < 0:
-            self._fail(f"has more than {MAX_VALUES} values")
+        self._values += 1
+        if self._values > MAX_VALUES:
+            self._fail(_TOO_MANY)
         if isinstance(value, str):
             self._check_text(value, path)
         elif isinstance(value, (Mapping, list, tuple)):
@@ -150,7 +154,7 @@ class _MappingReader:
 
     def _container(self, value: Any, path: Path) -> Any:
         if len(path) >= MAX_DEPTH:
-            self._fail(f"is nested more than {MAX_DEPTH} levels deep")
+            self._fail(_TOO_DEEP)
         if isinstance(value, Mapping):
             return {key: self._value(each, (*path, key)) for key, each in value.items() if self._is_valid(key, path)}
         return [self._value(each, (*path, index)) for index, each in enumerate(value)]
@@ -180,21 +184,22 @@ class _TextReader:
         self._source = source
         self._text = ""
         self._at = 0
+        self._values = 0
         self._root: tuple[Any, int] = (None, 0)
         # By the identity of each object and list: where its members begin.
-        self._offsets: dict[int, dict[Union[str, int], int]] = {}
+        self._offsets: dict[int, dict[str | int, int]] = {}
 
     def read(self) -> Any:
         if len(self._content) > MAX_SIZE:
-            self._fail((), 0, f"is larger than {MAX_SIZE} bytes")
+            self._fail((), 0, f"the configuration is larger than {MAX_SIZE} bytes")
         self._text = self._decode(self._content) if isinstance(self._content, bytes) else self._content
         if self._text.startswith(_BYTE_ORDER_MARK):
-            self._add((), 0, "begins with a byte order mark; save it as UTF-8 without one")
+            self._add((), 0, "the configuration begins with a byte order mark; save it as UTF-8 without one")
             self._at = 1
         self._skip(())
         begin = self._at
         if begin == len(self._text):
-            self._fail((), begin, "is empty")
+            self._fail((), begin, "the configuration is empty")
         self._root = self._value(()), begin
         self._skip(())
         if self._at < len(self._text):
@@ -216,22 +221,29 @@ class _TextReader:
     def _decode(self, content: bytes) -> str:
         for mark, name in _OTHER_ENCODINGS.items():
             if content.startswith(mark):
-                self._fail((), 0, f"is in the encoding {name}; save it as UTF-8")
+                self._fail((), 0, f"the configuration is in the encoding {name}; save it as UTF-8")
         # JSON begins with two ASCII characters, or one; in these encodings one of their bytes is zero.
         if b"\0" in content[:2]:
-            self._fail((), 0, "is in the encoding UTF-16 or UTF-32; save it as UTF-8")
+            self._fail((), 0, "the configuration is in the encoding UTF-16 or UTF-32; save it as UTF-8")
         try:
             return content.decode()
         except UnicodeDecodeError as error:
             self._text = content[: error.start].decode()
-            self._fail((), len(self._text), f"is not UTF-8: there is an invalid byte 0x{content[error.start]:02x}")
+            self._fail(
+                (),
+                len(self._text),
+                f"the configuration is not UTF-8: there is an invalid byte 0x{content[error.start]:02x}",
+            )
 
     def _value(self, path: Path) -> Any:
         start = self._at
+        self._values += 1
+        if self._values > MAX_VALUES:
+            self._fail((), start, _TOO_MANY)
         first = self._text[start : start + 1]
         if first in ("{", "["):
             if len(path) >= MAX_DEPTH:
-                self._fail((), start, f"is nested more than {MAX_DEPTH} levels deep")
+                self._fail((), start, _TOO_DEEP)
             self._at += 1
             return self._object(path, start) if first == "{" else self._array(path, start)
         if first == '"':
@@ -267,14 +279,15 @@ class _TextReader:
         try:
             text, self._at = _DECODER.raw_decode(self._text, start)
         except json.JSONDecodeError as error:
-            self._fail(path, error.pos, _STRING_MISTAKES[error.msg.split(" ")[0]])
+            found = (message for word, message in _TEXT_MISTAKES.items() if word in error.msg)
+            self._fail(path, error.pos, next(found, "there is a backslash that begins no escape sequence of JSON"))
         for rule, message in _text_mistakes(text):
             self._add(path, start, message, rule=rule)
         return str(text)
 
     def _array(self, path: Path, start: int) -> list[Any]:
         result: list[Any] = []
-        offsets: dict[Union[str, int], int] = {}
+        offsets: dict[str | int, int] = {}
         while self._has_next(path, start, "]", bool(result)):
             offsets[len(result)] = self._at
             result.append(self._value((*path, len(result))))
@@ -283,7 +296,7 @@ class _TextReader:
 
     def _object(self, path: Path, start: int) -> dict[str, Any]:
         result: dict[str, Any] = {}
-        offsets: dict[Union[str, int], int] = {}
+        offsets: dict[str | int, int] = {}
         while self._has_next(path, start, "}", bool(result)):
             offset = self._at
             key = self._key(path)
@@ -355,11 +368,3 @@ class _TextReader:
     def _fail(self, path: Path, offset: int, message: str) -> NoReturn:
         self._add(path, offset, message)
         raise _UnreadableError
-
-
-_APOSTROPHE = "'"
-# What Python says of a text, by the first word.
-_STRING_MISTAKES = {
-    "Invalid": "a text has a control character, such as a line break, or a backslash that is not an escape sequence",
-    "Unterminated": "a text has no closing double quotes",
-}

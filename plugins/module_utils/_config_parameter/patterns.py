@@ -75,17 +75,18 @@ def _check(pattern: str) -> None:
                 depth, is_repeatable = depth + 1, False
             continue
         is_repeatable = first != "|"
-        if first == "\\":
-            at = _match_escape(pattern, at).end()
-        elif first == "[":
-            at = _match_class(pattern, at).end()
-        else:
-            depth -= first == ")"
-            at += 1
+        depth -= first == ")"
         if depth < 0:
             raise _RefusedError("a '(' is missing for a ')'")
+        at = _atom_end(pattern, at)
     if depth:
         raise _RefusedError("a ')' is missing for a '('")
+
+
+def _atom_end(pattern: str, at: int) -> int:
+    if pattern[at] == "\\":
+        return _match_escape(pattern, at).end()
+    return _match_class(pattern, at).end() if pattern[at] == "[" else at + 1
 
 
 def _check_repeat(repeat: re.Match[str], is_repeatable: bool, is_repeated: bool) -> None:

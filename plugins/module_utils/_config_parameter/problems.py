@@ -129,13 +129,13 @@ def quote_key(key: str) -> str:
 
 
 def quote(value: Any) -> str:
-    """Quote the begin of a value; lists and objects are only named."""
+    """Quote the begin of a text or number; name a list or object."""
     if isinstance(value, str):
         return _quote(value, MAX_VALUE)
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, (list, dict)):
-        return "a list" if isinstance(value, list) else "an object"
+        return f"{'a list' if isinstance(value, list) else 'an object'}{'' if value else ' without entries'}"
     return str(value)[:MAX_VALUE]
 
 
@@ -146,7 +146,7 @@ def _quote(text: str, length: int) -> str:
 def closest(name: str, known: Iterable[str]) -> str:
     """The known name that a name resembles most; empty where it resembles none."""
     folded = {_fold(each): each for each in known}
-    found = get_close_matches(_fold(name), folded, n=1, cutoff=_NEAR)
+    found = get_close_matches(_fold(name[: 2 * MAX_KEY]), folded, n=1, cutoff=_NEAR)
     return folded[found[0]] if found else ""
 
 

@@ -48,19 +48,21 @@ class Shape:
     is_unique: bool = False
 
 
-def _is_integer(value: Any) -> bool:
+def is_integer(value: Any) -> bool:
     # JSON does not tell 60.0 from 60.
     return not isinstance(value, bool) and (isinstance(value, int) or (isinstance(value, float) and value.is_integer()))
 
 
 def _integer(least: int, most: int) -> Shape:
-    return Shape(f"an integer from {least} to {most}", lambda value: _is_integer(value) and least <= value <= most)
+    return Shape(f"an integer from {least} to {most}", lambda value: is_integer(value) and least <= value <= most)
+
+
+def _at_least(least: int) -> Shape:
+    return Shape(f"an integer of at least {least}", lambda value: is_integer(value) and value >= least)
 
 
 def _one_of(*values: str | int) -> Shape:
-    return Shape(
-        ", ".join(str(each) for each in values), lambda value: not isinstance(value, bool) and value in values
-    )
+    return Shape(", ".join(str(each) for each in values), lambda value: not isinstance(value, bool) and value in values)
 
 
 def _list(items: Shape, *, is_unique: bool = False) -> Shape:
@@ -86,7 +88,7 @@ _FULL_TEXT = Shape("a text that is not empty", lambda value: isinstance(value, s
 _BOOLEAN = Shape("true or false", lambda value: isinstance(value, bool))
 _SECONDS = _integer(1, 172800)
 _SECONDS_OR_ZERO = _integer(0, 172800)
-_COUNT = Shape("an integer of at least 1", lambda value: _is_integer(value) and value >= 1)
+_COUNT = _at_least(1)
 _TEXTS = _list(_TEXT)
 _MAP = _object({}, others=_TEXT)
 _OPEN = _object({}, others=_ANY)
@@ -134,12 +136,9 @@ _PLUGIN_KEYS = {
     "drop_original_metrics": _TEXTS,
     "metrics_aggregation_interval": _SECONDS_OR_ZERO,
 }
-_PLUGIN_OBJECT = _object(_PLUGIN_KEYS, others=_ANY)
-_PLUGIN = replace(
-    _PLUGIN_OBJECT,
-    allowed="an object or a list of objects",
-    accepts=lambda value: isinstance(value, (dict, list)),
-    items=_PLUGIN_OBJECT,
+_PLUGIN = _object(_PLUGIN_KEYS, others=_ANY)
+_PLUGINS = replace(
+    _PLUGIN, allowed="an object or a list", accepts=lambda value: isinstance(value, (dict, list)), items=_PLUGIN
 )
 _PROCESS = _object(
     {**_PLUGIN_KEYS, "measurement": _TEXTS, **dict.fromkeys(("pid_file", "exe", "pattern"), _FULL_TEXT)},
@@ -148,7 +147,9 @@ _PROCESS = _object(
 )
 _METRICS = _object(
     {
-        "metrics_collected": _full_object({"procstat": _full_list(_PROCESS)}, others=_PLUGIN),
+        "metrics_collected": _full_object(
+            {"procstat": _full_list(_PROCESS), "jmx": _PLUGINS, "otlp": _PLUGINS}, others=_PLUGIN
+        ),
         "namespace": _FULL_TEXT,
         "append_dimensions": _MAP,
         "aggregation_dimensions": _full_list(_TEXTS),
@@ -231,7 +232,7 @@ _TRACES = _object(
     {
         "traces_collected": _full_object(dict.fromkeys(("app_signals", "application_signals", "xray", "otlp"), _ANY)),
         "concurrency": _COUNT,
-        "buffer_size_mb": Shape("an integer of at least 3", lambda value: _is_integer(value) and value >= 3),
+        "buffer_size_mb": _at_least(3),
         **dict.fromkeys(("local_mode", "insecure", "transit_spans_in_otlp_format"), _BOOLEAN),
         **dict.fromkeys(("resource_arn", "region_override", "proxy_override", "endpoint_override"), _TEXT),
         "credentials": _CREDENTIALS,

@@ -49,7 +49,7 @@ PLACEHOLDERS = (
     "{account_id}",
 )
 # A pair of braces, or one that has lost the other one.
-_BRACES = re.compile(r"\$?\{[^{}]*\}|\$?\{[\w:.-]*|[\w:.-]*\}")
+_BRACES = re.compile(r"\$?\{[^{}]*\}|\$?\{[\w:.-]*|[\w:.-]{0,20}\}")
 # Log files that distributions let only root and its groups read.
 _ROOT_FILES = re.compile(
     r"/root/|/var/log/(?:audit/|(?:auth\.log|boot\.log|btmp|cron|kern\.log|maillog|messages|secure|spooler|syslog)\b)"
@@ -138,7 +138,9 @@ def _log_group_problems(config: dict[str, Any]) -> Iterator[Problem]:
     first: dict[tuple[str, str], tuple[Path, Any]] = {}
     for path, entry in _find(config, _ENTRY):
         group = entry.get("log_group_name") if isinstance(entry, dict) else None
-        for key in ("retention_in_days", "log_group_class") if isinstance(group, str) else ():
+        if not isinstance(group, str):
+            continue
+        for key in ("retention_in_days", "log_group_class"):
             value = entry.get(key)
             # What is not valid is another rule's, and -1 leaves the retention as it is.
             if not isinstance(value, (str, int)) or value == -1:
@@ -160,7 +162,7 @@ def _placeholder_problems(config: dict[str, Any]) -> Iterator[Problem]:
         # What has a reference to another parameter is refused anyway.
         if "journald" in path or REFERENCE in name:
             continue
-        for braces in _BRACES.findall(name):
+        for braces in dict.fromkeys(_BRACES.findall(name)):
             if braces in PLACEHOLDERS or _VARIABLE.fullmatch(braces):
                 continue
             near = closest(braces.strip("${} ").replace("aws:", ""), [each[1:-1] for each in PLACEHOLDERS])
