@@ -63,7 +63,7 @@ def read_file(path: str) -> bytes:
     :raises InvalidInput: it cannot be read, is not a regular file, or is too large.
     """
     try:
-        with open(path, "rb", opener=_open_without_waiting) as file:  # noqa: PTH123  Path.open has no opener
+        with open(path, "rb", opener=_open_without_waiting) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise InvalidInput(f"{path} cannot be read: it is not a regular file.")
             content = file.read(MAX_SIZE + 1)

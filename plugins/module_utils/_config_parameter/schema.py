@@ -109,22 +109,25 @@ def add_schema_problems(document: Document, schema: Mapping[str, Any], source: s
 
 
 def _merge(document: Document, found: list[Problem]) -> list[Problem]:
-    """Leave out what has been found already, and doubts about keys that the schema does not allow."""
-    known = [each for each in document.problems if each.rule in _SAME_AS_SCHEMA]
-    refused = {each.path for each in known if each.severity is not Severity.WARNING}
+    """Join the problems of the rules and of the schema, without those that both have found.
+
+    Apart from the section ``agent``, the schema of the agent says itself which keys there are, and it can be newer than
+    the rules.
+    """
+    own = [each for each in document.problems if each.rule != "unknown-key" or each.path[0] == "agent"]
+    refused = {each.path for each in own if each.rule in _SAME_AS_SCHEMA and each.severity is not Severity.WARNING}
     added = [locate(each, document) for each in found if each.path not in refused]
     unknown = {each.path for each in added if each.rule == "unknown-key"}
-    kept = [each for each in document.problems if each.rule != "unknown-key" or each.path not in unknown]
-    return in_order([*kept, *added])
+    return in_order([*(each for each in own if each.rule != "unknown-key" or each.path not in unknown), *added])
 
 
 def _validator(jsonschema: Any, schema: Mapping[str, Any]) -> Any:
     base = jsonschema.validators.validator_for(schema, default=jsonschema.Draft4Validator)
     base.check_schema(schema)
-    # As in the agent, 60.0 is an integer in every version of JSON schema. Comparing each entry with each other one takes
-    # minutes for a long list.
+    # The agent takes 60.0 for an integer, whatever the version of the schema.
     types = base.TYPE_CHECKER.redefine("integer", lambda _checker, value: is_integer(value))
 
+    # The library compares each entry with each other one, which takes minutes for a long list.
     def unique_items(_validator: Any, is_unique: bool, entries: Any, _schema: Any) -> Iterator[Any]:
         first: dict[str, int] = {}
         for index, entry in enumerate(entries if is_unique and isinstance(entries, list) else ()):

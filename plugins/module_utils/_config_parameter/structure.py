@@ -204,7 +204,7 @@ _LOGS = _object(
                     {
                         **_LOG,
                         **_FILE,
-                        "backpressure_mode": _one_of("fd_release"),
+                        "backpressure_mode": _TEXT,
                         "blacklist": _FULL_TEXT,
                         **dict.fromkeys(("trim_timestamp", "auto_removal", "publish_multi_logs"), _BOOLEAN),
                         **_SERVICE,

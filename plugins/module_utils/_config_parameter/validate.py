@@ -82,9 +82,11 @@ def validate(content: Content, *, source: str, has_onprem: bool = False) -> Docu
     document = read(content, source)
     if document.value is None:
         return document
-    found = islice(_rules(document.value, has_onprem=has_onprem), MAX_PROBLEMS)
+    found: Iterator[Problem] = islice(_rules(document.value, has_onprem=has_onprem), MAX_PROBLEMS)
     reported = {each.path for each in document.problems}
-    located = [locate(each, document) for each in found if each.path not in reported]
+    # What stands for a value that is not JSON is no second problem.
+    found = (each for each in found if each.rule != "wrong-value" or each.path not in reported)
+    located = [locate(each, document) for each in found]
     return replace(document, problems=in_order([*document.problems, *located]))
 
 
