@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+import os
+import stat
 from typing import Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter import plan as config_plan
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import MAX_SIZE
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
 # More mistakes than these tend to repeat the first one.
@@ -55,10 +57,30 @@ def check_schema(config: dict[str, Any], path: str) -> None:
         raise InvalidInput(f"The configuration does not match the schema {path}: {shown}{more}.")
 
 
-def _read(path: str) -> str:
+def read_file(path: str) -> bytes:
+    """Read a file, and never more than a configuration or schema can have: some files have no end.
+
+    :raises InvalidInput: it cannot be read, is not a regular file, or is too large.
+    """
     try:
-        return Path(path).read_text(encoding="utf-8-sig")
+        with open(path, "rb", opener=_open_without_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise InvalidInput(f"{path} cannot be read: it is not a regular file.")
+            content = file.read(MAX_SIZE + 1)
     except OSError as error:
         raise InvalidInput(f"{path} cannot be read: {error.strerror}.") from error
+    if len(content) > MAX_SIZE:
+        raise InvalidInput(f"{path} cannot be read: it is larger than {MAX_SIZE} bytes.")
+    return content
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    """Open a file; a FIFO without a writer, too."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _read(path: str) -> str:
+    try:
+        return read_file(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InvalidInput(f"{path} is not UTF-8 text.") from error

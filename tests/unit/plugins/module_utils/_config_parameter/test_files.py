@@ -1,11 +1,17 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 
 import pytest
 
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.files import check_schema, read_config
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import MAX_SIZE
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.files import (
+    check_schema,
+    read_config,
+    read_file,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
 CONFIG = {"agent": {"metrics_collection_interval": 60}, "metrics": {"metrics_collected": {"mem": {}}}}
@@ -117,3 +123,42 @@ def test_a_schema_without_jsonschema_is_an_error(schema, monkeypatch):
     monkeypatch.setitem(sys.modules, "jsonschema", None)
     with pytest.raises(InvalidInput, match="jsonschema is not installed on this host"):
         check_schema(CONFIG, schema)
+
+
+@pytest.mark.parametrize("size", [0, 1, MAX_SIZE])
+def test_a_file_is_read_in_full(tmp_path, size):
+    path = tmp_path / "linux.json"
+    path.write_bytes(b" " * size)
+    assert read_file(str(path)) == b" " * size
+
+
+def _too_large(path):
+    path.write_bytes(b" " * (MAX_SIZE + 1))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (os.mkdir, "cannot be read: Is a directory."),
+        (os.mkfifo, "cannot be read: it is not a regular file."),
+        (lambda path: path.symlink_to("/dev/zero"), "cannot be read: it is not a regular file."),
+        (lambda path: path.symlink_to(path), "cannot be read: Too many levels of symbolic links."),
+        (_too_large, f"cannot be read: it is larger than {MAX_SIZE} bytes."),
+    ],
+)
+def test_what_has_no_end_or_is_no_file_is_an_error_at_once(tmp_path, make, message):
+    path = tmp_path / "linux.json"
+    make(path)
+    open_files = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+    with pytest.raises(InvalidInput) as caught:
+        read_file(str(path))
+    assert str(caught.value) == f"{path} {message}"
+    assert not open_files or len(os.listdir("/proc/self/fd")) == open_files
+
+
+def test_no_more_of_a_file_is_read_than_it_can_have(tmp_path):
+    path = tmp_path / "linux.json"
+    with path.open("wb") as file:
+        file.truncate(2**40)  # it has no content, so it takes no space
+    with pytest.raises(InvalidInput, match="larger than"):
+        read_file(str(path))

@@ -1,0 +1,370 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads a configuration, as text or as a mapping, with the position of each value and all that is not JSON. Pure.
+
+The reader continues after the mistakes that people make most, so that one run shows all of them.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn, Union
+
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import (
+    Path,
+    Problem,
+    Severity,
+    quote,
+    quote_key,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+Content = Union[str, bytes, Mapping[Any, Any], list[Any], None]
+
+# Configurations of the agent are much smaller, even those for several parameters.
+MAX_SIZE = 1024 * 1024
+MAX_VALUES = 50_000
+MAX_DEPTH = 64
+# Nobody reads more, and each takes time.
+MAX_PROBLEMS = 1000
+
+# Parameter Store takes this for a reference to another parameter, and refuses the value. It can only be in a text:
+# in the syntax of JSON, a name or a closing brace follows an opening one.
+REFERENCE = "{{"
+
+_TOO_MANY = f"the configuration has more than {MAX_VALUES} values"
+_TOO_DEEP = f"the configuration is nested more than {MAX_DEPTH} levels deep"
+_BYTE_ORDER_MARK = "\ufeff"
+# The longer mark first, since it begins with the shorter one.
+_OTHER_ENCODINGS = {
+    codecs.BOM_UTF32_LE: "UTF-32",
+    codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
+_GAP = re.compile(r"[ \t\n\r]+|(?P<comment>//[^\n]*|#[^\n]*|/\*.*?\*/)", re.DOTALL)
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?(?![0-9A-Za-z_.])")
+# What other languages write without double quotes.
+_BARE = re.compile(r"""'[^'\n]*'|[^\s\[\]{},:"/#]+""")
+_APOSTROPHE = "'"
+# What Python says of a text, by a word of it.
+_TEXT_MISTAKES = {
+    "control": "there is a line break or another control character in a text",
+    "Unterminated": "the double quotes at the end of this text are missing",
+}
+_CONSTANTS = {"true": True, "false": False, "null": None}
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_DECODER = json.JSONDecoder()
+
+
+@dataclass(frozen=True)
+class Document:
+    """A configuration, as far as it could be read.
+
+    :param value: the object at the root; with mistakes in it, what they probably mean. ``None`` where there is none.
+    :param problems: what is not JSON. Nothing may be stored that has one.
+    :param locate: finds the line and column of a value, or of what would contain it; ``None`` in a mapping.
+    """
+
+    source: str
+    value: dict[str, Any] | None
+    problems: list[Problem]
+    locate: Callable[[Path], tuple[int | None, int | None]]
+
+
+def read(content: Content, source: str) -> Document:
+    """Read a configuration.
+
+    :param content: the bytes of a file, a text, or what YAML has made of it.
+    :param source: the name of the file or option, for the problems.
+    """
+    reader = _TextReader(content, source) if isinstance(content, (str, bytes)) else _MappingReader(content, source)
+    try:
+        value = reader.read()
+        if not isinstance(value, dict):
+            reader.add((), f"the configuration is {quote(value)}, not an object")
+    except _UnreadableError:
+        value = None
+    return Document(source, value if isinstance(value, dict) else None, reader.problems, reader.locate)
+
+
+class _UnreadableError(Exception):
+    """The reader cannot continue; its last problem says why."""
+
+
+def _check_number_of(problems: list[Problem]) -> None:
+    if len(problems) >= MAX_PROBLEMS:
+        raise _UnreadableError
+
+
+def _position(text: str, offset: int) -> tuple[int, int]:
+    return text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset)
+
+
+def _text_mistakes(text: str) -> Iterator[tuple[str, str]]:
+    """The rule and the message of each mistake in a key or text."""
+    surrogate = _SURROGATE.search(text)
+    if surrogate:
+        yield "json", f"{surrogate.group()!r} is half of a character (a lone surrogate), which UTF-8 does not have"
+    if REFERENCE in text:
+        yield "reference", f"Parameter Store refuses a text with '{REFERENCE}'; if this is a template, render it first"
+
+
+class _MappingReader:
+    """Copies what YAML has made of a configuration, with a problem for all that JSON does not have."""
+
+    def __init__(self, content: Any, source: str) -> None:
+        self.problems: list[Problem] = []
+        self._content = content
+        self._source = source
+        self._values = 0
+
+    def read(self) -> Any:
+        return self._value(self._content, ())
+
+    def locate(self, path: Path) -> tuple[None, None]:  # noqa: ARG002  a mapping has no positions
+        return None, None
+
+    def add(self, path: Path, message: str, rule: str = "json") -> None:
+        _check_number_of(self.problems)
+        self.problems.append(Problem(path, rule, message, Severity.ERROR, source=self._source))
+
+    def _value(self, value: Any, path: Path) -> Any:
+        # An alias of YAML can stand for far more values than the text has.
+        self._values += 1
+        if self._values > MAX_VALUES:
+            self._fail(_TOO_MANY)
+        if isinstance(value, str):
+            self._check_text(value, path)
+        elif isinstance(value, (Mapping, list, tuple)):
+            return self._container(value, path)
+        elif isinstance(value, float) and not math.isfinite(value):
+            self.add(path, f"{value} is not a number in JSON")
+        elif value is not None and not isinstance(value, (bool, int, float)):
+            self.add(path, f"a value of the type {type(value).__name__} is not JSON; quote it, so that it is a text")
+        return value
+
+    def _container(self, value: Any, path: Path) -> Any:
+        if len(path) >= MAX_DEPTH:
+            self._fail(_TOO_DEEP)
+        if isinstance(value, Mapping):
+            return {key: self._value(each, (*path, key)) for key, each in value.items() if self._is_valid(key, path)}
+        return [self._value(each, (*path, index)) for index, each in enumerate(value)]
+
+    def _is_valid(self, key: Any, path: Path) -> bool:
+        if isinstance(key, str):
+            self._check_text(key, (*path, key))
+            return True
+        self.add(path, f"the key {quote(key)} is not a text; quote it")
+        return False
+
+    def _check_text(self, text: str, path: Path) -> None:
+        for rule, message in _text_mistakes(text):
+            self.add(path, message, rule)
+
+    def _fail(self, message: str) -> NoReturn:
+        self.add((), message)
+        raise _UnreadableError
+
+
+class _TextReader:
+    """Parses JSON, and notes where each value begins."""
+
+    def __init__(self, content: str | bytes, source: str) -> None:
+        self.problems: list[Problem] = []
+        self._content = content
+        self._source = source
+        self._text = ""
+        self._at = 0
+        self._values = 0
+        self._root: tuple[Any, int] = (None, 0)
+        # By the identity of each object and list: where its members begin.
+        self._offsets: dict[int, dict[str | int, int]] = {}
+
+    def read(self) -> Any:
+        if len(self._content) > MAX_SIZE:
+            self._fail((), 0, f"the configuration is larger than {MAX_SIZE} bytes")
+        self._text = self._decode(self._content) if isinstance(self._content, bytes) else self._content
+        if self._text.startswith(_BYTE_ORDER_MARK):
+            self._add((), 0, "the configuration begins with a byte order mark; save it as UTF-8 without one")
+            self._at = 1
+        self._skip(())
+        begin = self._at
+        if begin == len(self._text):
+            self._fail((), begin, "the configuration is empty")
+        self._root = self._value(()), begin
+        self._skip(())
+        if self._at < len(self._text):
+            self._fail((), self._at, f"there is {self._found()} after the end of the configuration")
+        return self._root[0]
+
+    def locate(self, path: Path) -> tuple[int, int]:
+        value, offset = self._root
+        for step in path:
+            offsets = self._offsets.get(id(value), {})
+            if step not in offsets:
+                break
+            offset, value = offsets[step], value[step]
+        return _position(self._text, offset)
+
+    def add(self, path: Path, message: str) -> None:
+        self._add(path, self._root[1], message)
+
+    def _decode(self, content: bytes) -> str:
+        for mark, name in _OTHER_ENCODINGS.items():
+            if content.startswith(mark):
+                self._fail((), 0, f"the configuration is in the encoding {name}; save it as UTF-8")
+        # JSON begins with two ASCII characters, or one; in these encodings one of their bytes is zero.
+        if b"\0" in content[:2]:
+            self._fail((), 0, "the configuration is in the encoding UTF-16 or UTF-32; save it as UTF-8")
+        try:
+            return content.decode()
+        except UnicodeDecodeError as error:
+            self._text = content[: error.start].decode()
+            self._fail(
+                (),
+                len(self._text),
+                f"the configuration is not UTF-8: there is an invalid byte 0x{content[error.start]:02x}",
+            )
+
+    def _value(self, path: Path) -> Any:
+        start = self._at
+        self._values += 1
+        if self._values > MAX_VALUES:
+            self._fail((), start, _TOO_MANY)
+        first = self._text[start : start + 1]
+        if first in ("{", "["):
+            if len(path) >= MAX_DEPTH:
+                self._fail((), start, _TOO_DEEP)
+            self._at += 1
+            return self._object(path, start) if first == "{" else self._array(path, start)
+        if first == '"':
+            return self._string(path)
+        number = _NUMBER.match(self._text, start)
+        if number:
+            self._at = number.end()
+            return self._number(number, path)
+        bare = _BARE.match(self._text, start)
+        if not bare:
+            self._fail(path, start, f"a value is missing: there is {self._found()}")
+        self._at = bare.end()
+        if bare.group() in _CONSTANTS:
+            return _CONSTANTS[bare.group()]
+        self._add(
+            path,
+            start,
+            f"{quote_key(bare.group().strip(_APOSTROPHE))} is not JSON",
+            "true, false, null, a number, or a text in double quotes",
+        )
+        return bare.group()[1:-1] if bare.group().startswith(_APOSTROPHE) else None
+
+    def _number(self, number: re.Match[str], path: Path) -> int | float:
+        value = float(number.group())
+        if math.isinf(value):
+            self._add(path, number.start(), f"{quote_key(number.group())} is too large for a number")
+        elif not number.group(1) and not number.group(2):
+            return int(number.group())
+        return value
+
+    def _string(self, path: Path) -> str:
+        start = self._at
+        try:
+            text, self._at = _DECODER.raw_decode(self._text, start)
+        except json.JSONDecodeError as error:
+            found = (message for word, message in _TEXT_MISTAKES.items() if word in error.msg)
+            self._fail(path, error.pos, next(found, "there is a backslash that begins no escape sequence of JSON"))
+        for rule, message in _text_mistakes(text):
+            self._add(path, start, message, rule=rule)
+        return str(text)
+
+    def _array(self, path: Path, start: int) -> list[Any]:
+        result: list[Any] = []
+        offsets: dict[str | int, int] = {}
+        while self._has_next(path, start, "]", bool(result)):
+            offsets[len(result)] = self._at
+            result.append(self._value((*path, len(result))))
+        self._offsets[id(result)] = offsets
+        return result
+
+    def _object(self, path: Path, start: int) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        offsets: dict[str | int, int] = {}
+        while self._has_next(path, start, "}", bool(result)):
+            offset = self._at
+            key = self._key(path)
+            if key in result:
+                line, _column = _position(self._text, offsets[key])
+                self._add((*path, key), offset, f"duplicate key {quote_key(key)}, which is also in line {line}")
+            self._skip(path)
+            if self._text[self._at : self._at + 1] != ":":
+                self._fail((*path, key), self._at, f"a colon is missing after the key: there is {self._found()}")
+            self._at += 1
+            self._skip(path)
+            offsets[key] = offset
+            result[key] = self._value((*path, key))
+        self._offsets[id(result)] = offsets
+        return result
+
+    def _key(self, path: Path) -> str:
+        start = self._at
+        bare = _BARE.match(self._text, start)
+        if bare:
+            self._at = bare.end()
+            key = bare.group().strip(_APOSTROPHE)
+            self._add((*path, key), start, f"the key {quote_key(key)} is not in double quotes")
+            return key
+        if self._text[start : start + 1] != '"':
+            is_template = self._text.startswith(REFERENCE, start - 1)
+            hint = "; if this is a template, render it first" if is_template else ""
+            self._fail(path, start, f"a key is missing: there is {self._found()}{hint}")
+        return self._string(path)
+
+    def _has_next(self, path: Path, start: int, closing: str, has_some: bool) -> bool:
+        """Go to the next member of an object or list; at its end, pass it and return false."""
+        self._skip(path)
+        if has_some:
+            comma = self._at
+            found = self._text[comma : comma + 1]
+            if found == ",":
+                self._at += 1
+                self._skip(path)
+                if self._text[self._at : self._at + 1] == closing:
+                    self._add(path, comma, f"there is a comma before the closing '{closing}'")
+            elif found and found not in "]}:":
+                self._add(path, comma, f"a comma is missing before {self._found()}")
+            elif found and found != closing:
+                self._fail(path, comma, f"'{closing}' or a comma is missing: there is {self._found()}")
+        if self._at == len(self._text):
+            line, column = _position(self._text, start)
+            self._fail(path, self._at, f"the '{closing}' for line {line} column {column} is missing")
+        if self._text[self._at] == closing:
+            self._at += 1
+            return False
+        return True
+
+    def _skip(self, path: Path) -> None:
+        """Go to what follows spaces and comments."""
+        while gap := _GAP.match(self._text, self._at):
+            if gap.group("comment"):
+                self._add(path, self._at, "JSON has no comments")
+            self._at = gap.end()
+
+    def _found(self) -> str:
+        return quote(self._text[self._at]) if self._at < len(self._text) else "the end of the text"
+
+    def _add(self, path: Path, offset: int, message: str, allowed: str = "", rule: str = "json") -> None:
+        _check_number_of(self.problems)
+        line, column = _position(self._text, offset)
+        self.problems.append(Problem(path, rule, message, Severity.ERROR, allowed, "", self._source, line, column))
+
+    def _fail(self, path: Path, offset: int, message: str) -> NoReturn:
+        self._add(path, offset, message)
+        raise _UnreadableError

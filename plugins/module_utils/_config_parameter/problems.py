@@ -1,0 +1,154 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is wrong with an agent configuration: one value per problem, and how problems are selected and shown. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from difflib import get_close_matches
+from enum import Enum
+from itertools import groupby
+from textwrap import shorten
+from typing import TYPE_CHECKING, Any, Union
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# The keys and indexes that lead from the root to a value.
+Path = tuple[Union[str, int], ...]
+
+# How many characters of a document a message quotes at most, as a value, as a key and as a path.
+MAX_VALUE, MAX_KEY, MAX_PATH = 60, 40, 100
+# The columns of a terminal that a problem should fit in, and how many of them show what is allowed in any case.
+WIDTH, MIN_ALLOWED = 98, 60
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# Two names are near where this part of their characters is the same.
+_NEAR = 0.75
+
+
+class Severity(Enum):
+    """How a problem is treated: see ``select``."""
+
+    ERROR = "error"
+    # Refused too, unless the user says that the agent knows better.
+    DOUBTFUL = "doubtful"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong in one place.
+
+    :param path: the keys and indexes of the place; of a missing key, where it would be.
+    :param rule: the name of the rule, for programs.
+    :param allowed: what is allowed in this place.
+    :param near: the known name that a misspelled one resembles.
+    :param source: the file or option that has the document.
+    :param line: the line and column, which count from 1; ``None`` where the document is not text.
+    """
+
+    path: Path
+    rule: str
+    message: str
+    severity: Severity = Severity.DOUBTFUL
+    allowed: str = ""
+    near: str = ""
+    source: str = ""
+    line: int | None = None
+    column: int | None = None
+
+    def __str__(self) -> str:
+        """The problem in one line, without its source, and with the begin of what is allowed."""
+        place = f"{self.line}:{self.column} " if self.line else ""
+        text = f"{place}{json_path(self.path)}: {self.message}"
+        if self.near:
+            return f"{text}; did you mean {quote_key(self.near)}?"
+        allowed = f"; allowed: {self.allowed}" if self.allowed else ""
+        return text + shorten(allowed, max(MIN_ALLOWED, WIDTH - len(text)), placeholder=" …")
+
+
+def select(problems: Iterable[Problem], validation: str) -> tuple[list[Problem], list[Problem]]:
+    """Divide problems into those to refuse the configuration for, and those to warn about.
+
+    :param validation: ``strict``, ``warn`` or ``off``: whether doubtful problems are errors, warnings or nothing. With
+        ``off``, there are no warnings either.
+    """
+    severities = {
+        "strict": ({Severity.ERROR, Severity.DOUBTFUL}, {Severity.WARNING}),
+        "warn": ({Severity.ERROR}, {Severity.DOUBTFUL, Severity.WARNING}),
+        "off": ({Severity.ERROR}, set()),
+    }[validation]
+    listed = list(problems)
+    errors, warnings = ([each for each in listed if each.severity in chosen] for chosen in severities)
+    return errors, warnings
+
+
+def to_lines(problems: Iterable[Problem]) -> list[str]:
+    """Render problems for a terminal, one line each, below a line with the name of their source."""
+    lines: list[str] = []
+    for source, group in groupby(problems, lambda each: each.source):
+        shown = [f"  {each}" for each in group]
+        lines += [f"{source}: {len(shown)} problem{'' if len(shown) == 1 else 's'}", *shown]
+    return lines
+
+
+def to_result(problem: Problem) -> dict[str, Any]:
+    """Render a problem for a module's result, and for reports that programs read."""
+    return {
+        "file": problem.source,
+        "path": json_path(problem.path),
+        "line": problem.line,
+        "column": problem.column,
+        "rule": problem.rule,
+        "severity": problem.severity.value,
+        "message": problem.message,
+        "allowed": problem.allowed,
+        "near": problem.near,
+    }
+
+
+def json_path(path: Path) -> str:
+    """Render a path, with its middle left out where it is long."""
+    text = "$" + "".join(_render_step(step) for step in path)
+    half = MAX_PATH // 2 - 1
+    return text if len(text) <= MAX_PATH else f"{text[:half]}…{text[-half:]}"
+
+
+def _render_step(step: str | int) -> str:
+    if isinstance(step, int):
+        return f"[{step}]"
+    is_plain = len(step) <= MAX_KEY and _IDENTIFIER.fullmatch(step)
+    return f".{step}" if is_plain else f"[{quote_key(step)}]"
+
+
+def quote_key(key: str) -> str:
+    """Quote the begin of a key."""
+    return _quote(key, MAX_KEY)
+
+
+def quote(value: Any) -> str:
+    """Quote the begin of a text or number; name a list or object."""
+    if isinstance(value, str):
+        return _quote(value, MAX_VALUE)
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, (list, dict)):
+        return f"{'a list' if isinstance(value, list) else 'an object'}{'' if value else ' without entries'}"
+    return str(value)[:MAX_VALUE]
+
+
+def _quote(text: str, length: int) -> str:
+    return repr(text if len(text) <= length else f"{text[: length - 1]}…")
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """The known name that a name resembles most; empty where it resembles none."""
+    folded = {_fold(each): each for each in known}
+    found = get_close_matches(_fold(name[: 2 * MAX_KEY]), folded, n=1, cutoff=_NEAR)
+    return folded[found[0]] if found else ""
+
+
+def _fold(name: str) -> str:
+    return name.lower().replace("-", "_")

@@ -1,0 +1,309 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The keys of an agent configuration and the types of their values, as far as people get them wrong. Pure.
+
+The agent's own schema has all of them. These rules are for where it cannot be had.
+https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch-Agent-Configuration-File-Details.html
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import (
+    Path,
+    Problem,
+    Severity,
+    closest,
+    quote,
+    quote_key,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a value must be.
+
+    :param allowed: what is allowed, in words.
+    :param accepts: whether the value itself, without what is in it, is allowed.
+    :param keys: the shapes of the known keys of an object.
+    :param others: the shape of its other keys; ``None`` where there should be no others.
+    :param required: the keys that an object needs; of each group, at least one.
+    :param items: the shape of the items of a list.
+    :param is_unique: whether a list must not have an item twice.
+    """
+
+    allowed: str
+    accepts: Callable[[Any], bool]
+    keys: Mapping[str, Shape] = field(default_factory=dict)
+    others: Shape | None = None
+    required: tuple[tuple[str, ...], ...] = ()
+    items: Shape | None = None
+    is_unique: bool = False
+
+
+def is_integer(value: Any) -> bool:
+    # JSON does not tell 60.0 from 60.
+    return not isinstance(value, bool) and (isinstance(value, int) or (isinstance(value, float) and value.is_integer()))
+
+
+def _integer(least: int, most: int) -> Shape:
+    return Shape(f"an integer from {least} to {most}", lambda value: is_integer(value) and least <= value <= most)
+
+
+def _at_least(least: int) -> Shape:
+    return Shape(f"an integer of at least {least}", lambda value: is_integer(value) and value >= least)
+
+
+def _one_of(*values: str | int) -> Shape:
+    return Shape(", ".join(str(each) for each in values), lambda value: not isinstance(value, bool) and value in values)
+
+
+def _list(items: Shape, *, is_unique: bool = False) -> Shape:
+    return Shape("a list", lambda value: isinstance(value, list), items=items, is_unique=is_unique)
+
+
+def _full_object(keys: Mapping[str, Shape], *, others: Shape | None = None) -> Shape:
+    return Shape("an object that is not empty", lambda value: isinstance(value, dict) and bool(value), keys, others)
+
+
+def _full_list(items: Shape) -> Shape:
+    return Shape("a list with at least one entry", lambda value: isinstance(value, list) and bool(value), items=items)
+
+
+def _object(keys: Mapping[str, Shape], *, others: Shape | None = None, required: tuple[Any, ...] = ()) -> Shape:
+    groups = tuple((each,) if isinstance(each, str) else each for each in required)
+    return Shape("an object", lambda value: isinstance(value, dict), keys, others, groups)
+
+
+_ANY = Shape("", lambda _value: True)
+_TEXT = Shape("a text", lambda value: isinstance(value, str))
+_FULL_TEXT = Shape("a text that is not empty", lambda value: isinstance(value, str) and bool(value))
+_BOOLEAN = Shape("true or false", lambda value: isinstance(value, bool))
+_SECONDS = _integer(1, 172800)
+_SECONDS_OR_ZERO = _integer(0, 172800)
+_COUNT = _at_least(1)
+_TEXTS = _list(_TEXT)
+_MAP = _object({}, others=_TEXT)
+_OPEN = _object({}, others=_ANY)
+_CREDENTIALS = _object({"role_arn": _FULL_TEXT})
+# https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
+# The agent leaves the retention as it is for -1.
+_RETENTION = _one_of(
+    *(-1, 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653)
+)
+_SERVICE = {"service.name": _FULL_TEXT, "deployment.environment": _FULL_TEXT}
+
+AGENT = _object(
+    {
+        "metrics_collection_interval": _SECONDS,
+        "logfile": _TEXT,
+        "region": _FULL_TEXT,
+        "debug": _BOOLEAN,
+        "quiet": _BOOLEAN,
+        "internal": _BOOLEAN,
+        "aws_sdk_log_level": _TEXT,
+        "user_agent": _TEXT,
+        "credentials": _CREDENTIALS,
+        "hostname": _TEXT,
+        "omit_hostname": _BOOLEAN,
+        "run_as_user": _FULL_TEXT,
+        "usage_data": _BOOLEAN,
+        "usage_metadata": _list(_ANY),
+        "use_dualstack_endpoint": _BOOLEAN,
+        "system_metrics_enabled": _BOOLEAN,
+        "round_interval": _BOOLEAN,
+        **dict.fromkeys(("collection_jitter", "flush_interval", "flush_jitter", "precision"), _TEXT),
+        **dict.fromkeys(("metric_batch_size", "metric_buffer_limit"), _COUNT),
+        **_SERVICE,
+    }
+)
+
+_PLUGIN_KEYS = {
+    "metrics_collection_interval": _SECONDS,
+    "append_dimensions": _MAP,
+    "measurement": _list(Shape("a text or an object", lambda value: isinstance(value, (str, dict)))),
+    "resources": _TEXTS,
+    "totalcpu": _BOOLEAN,
+    "drop_device": _BOOLEAN,
+    "ignore_file_system_types": _TEXTS,
+    "drop_original_metrics": _TEXTS,
+    "metrics_aggregation_interval": _SECONDS_OR_ZERO,
+}
+_PLUGIN = _object(_PLUGIN_KEYS, others=_ANY)
+_PLUGINS = replace(
+    _PLUGIN, allowed="an object or a list", accepts=lambda value: isinstance(value, (dict, list)), items=_PLUGIN
+)
+_PROCESS = _object(
+    {**_PLUGIN_KEYS, "measurement": _TEXTS, **dict.fromkeys(("pid_file", "exe", "pattern"), _FULL_TEXT)},
+    others=_ANY,
+    required=(("pid_file", "exe", "pattern"), "measurement"),
+)
+_METRICS = _object(
+    {
+        "metrics_collected": _full_object(
+            {"procstat": _full_list(_PROCESS), "jmx": _PLUGINS, "otlp": _PLUGINS}, others=_PLUGIN
+        ),
+        "namespace": _FULL_TEXT,
+        "append_dimensions": _MAP,
+        "aggregation_dimensions": _full_list(_TEXTS),
+        "metrics_destinations": _object(
+            {"cloudwatch": _ANY, "amp": _object({"workspace_id": _FULL_TEXT}, required=("workspace_id",))}
+        ),
+        "force_flush_interval": _SECONDS,
+        "credentials": _CREDENTIALS,
+        "endpoint_override": _FULL_TEXT,
+        **_SERVICE,
+    },
+    required=("metrics_collected",),
+)
+
+_LOG = {
+    "log_group_name": _FULL_TEXT,
+    "log_stream_name": _FULL_TEXT,
+    "log_group_class": _FULL_TEXT,
+    "retention_in_days": _RETENTION,
+    "filters": _list(_object({"type": _one_of("include", "exclude"), "expression": _TEXT})),
+}
+_FILE = {
+    "file_path": _FULL_TEXT,
+    "log_group_name": _FULL_TEXT,
+    "log_stream_name": _FULL_TEXT,
+    "multi_line_start_pattern": _FULL_TEXT,
+    "timestamp_format": _FULL_TEXT,
+    "timezone": _one_of("UTC", "Local", "LOCAL"),
+    "encoding": _FULL_TEXT,
+}
+_EVENTS = {
+    "event_name": _FULL_TEXT,
+    "event_levels": _full_list(_one_of("CRITICAL", "ERROR", "WARNING", "INFORMATION", "VERBOSE")),
+    "event_ids": _full_list(_integer(0, 65535)),
+    "event_format": _one_of("text", "xml"),
+    "log_group_name": _FULL_TEXT,
+    "log_stream_name": _FULL_TEXT,
+}
+_JOURNAL = {"units": _TEXTS, "priority": _TEXT, "matches": _list(_MAP)}
+
+
+def _collect_list(keys: Mapping[str, Shape], *required: Any) -> Shape:
+    entries = replace(_full_list(_object(keys, required=required)), is_unique=True)
+    return _object({"collect_list": entries}, required=("collect_list",))
+
+
+_LOGS = _object(
+    {
+        "logs_collected": _full_object(
+            {
+                "files": _collect_list(
+                    {
+                        **_LOG,
+                        **_FILE,
+                        "backpressure_mode": _TEXT,
+                        "blacklist": _FULL_TEXT,
+                        **dict.fromkeys(("trim_timestamp", "auto_removal", "publish_multi_logs"), _BOOLEAN),
+                        **_SERVICE,
+                    },
+                    "file_path",
+                ),
+                "windows_events": _collect_list(
+                    {**_LOG, **_EVENTS}, "event_name", ("event_levels", "event_ids", "filters")
+                ),
+                "journald": _collect_list({**_LOG, **_JOURNAL}, "log_group_name"),
+                "application_signals": _OPEN,
+            }
+        ),
+        "metrics_collected": _OPEN,
+        "log_stream_name": _FULL_TEXT,
+        "force_flush_interval": _SECONDS,
+        "credentials": _CREDENTIALS,
+        "endpoint_override": _FULL_TEXT,
+        "concurrency": _COUNT,
+        **_SERVICE,
+    },
+    required=(("logs_collected", "metrics_collected"),),
+)
+_TRACES = _object(
+    {
+        "traces_collected": _full_object(dict.fromkeys(("app_signals", "application_signals", "xray", "otlp"), _ANY)),
+        "concurrency": _COUNT,
+        "buffer_size_mb": _at_least(3),
+        **dict.fromkeys(("local_mode", "insecure", "transit_spans_in_otlp_format"), _BOOLEAN),
+        **dict.fromkeys(("resource_arn", "region_override", "proxy_override", "endpoint_override"), _TEXT),
+        "credentials": _CREDENTIALS,
+    },
+    required=("traces_collected",),
+)
+_OPENTELEMETRY = _object(
+    {
+        "cluster_name": _TEXT,
+        "resource_attributes": _MAP,
+        "collect": _object(
+            {
+                "prometheus": _object({"config_path": _TEXT}, required=("config_path",)),
+                "host_metrics": _object({"collection_interval": _SECONDS}),
+                "windows_events": _collect_list(_EVENTS, "event_name"),
+                "files": _collect_list(_FILE, "file_path"),
+                **dict.fromkeys(("database_insights", "container_insights", "otlp"), _OPEN),
+            }
+        ),
+    }
+)
+
+SECTIONS = {"agent": AGENT, "metrics": _METRICS, "logs": _LOGS, "traces": _TRACES, "opentelemetry": _OPENTELEMETRY}
+
+
+def structure_problems(value: Any, shape: Shape, path: Path) -> Iterator[Problem]:
+    """Yield what differs from a shape, in the value and in all that is in it."""
+    if not shape.accepts(value):
+        near = closest(value, shape.allowed.split(", ")) if isinstance(value, str) else ""
+        yield Problem(path, "wrong-value", f"{quote(value)} is not valid", allowed=shape.allowed, near=near)
+    elif isinstance(value, dict):
+        yield from _object_problems(value, shape, path)
+    elif isinstance(value, list) and shape.items:
+        for index, each in enumerate(value):
+            yield from structure_problems(each, shape.items, (*path, index))
+        if shape.is_unique:
+            yield from _duplicates(value, path)
+
+
+def _object_problems(value: dict[str, Any], shape: Shape, path: Path) -> Iterator[Problem]:
+    misspelt = set()
+    for key, each in value.items():
+        expected = shape.keys.get(key, shape.others)
+        if expected:
+            yield from structure_problems(each, expected, (*path, key))
+        elif shape.keys:
+            problem = unknown_key(key, shape.keys, path)
+            misspelt.add(problem.near)
+            yield problem
+    for group in shape.required:
+        if not value.keys() & set(group) and not misspelt & set(group):
+            yield missing_key(group, path)
+
+
+def unknown_key(key: str, known: Mapping[str, Any], path: Path) -> Problem:
+    """A key that the agent does not know. It may know more than this collection, unless the key resembles another."""
+    near = closest(key, known)
+    severity = Severity.DOUBTFUL if near else Severity.WARNING
+    return Problem((*path, key), "unknown-key", f"unknown key {quote_key(key)}", severity, ", ".join(known), near)
+
+
+def missing_key(group: tuple[str, ...], path: Path) -> Problem:
+    """An object without a key that it needs, or without any of several."""
+    if len(group) == 1:
+        return Problem((*path, *group), "missing-key", f"the key '{group[0]}' is missing")
+    return Problem(path, "missing-key", "one of these keys is missing", allowed=", ".join(group))
+
+
+def _duplicates(entries: list[Any], path: Path) -> Iterator[Problem]:
+    first: dict[str, int] = {}
+    for index, entry in enumerate(entries):
+        earlier = first.setdefault(json.dumps(entry, sort_keys=True), index)
+        if earlier != index:
+            yield Problem((*path, index), "duplicate-entry", f"the same as entry {earlier} of the list")

@@ -1,0 +1,224 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Validates agent configurations by rules that need nothing but Python's standard library. Pure.
+
+The agent accepts much that it cannot use, so each rule is for a mistake that breaks the monitoring without a word.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import (
+    MAX_PROBLEMS,
+    REFERENCE,
+    Content,
+    Document,
+    read,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.patterns import go_mistake
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import (
+    Path,
+    Problem,
+    Severity,
+    closest,
+    quote,
+    quote_key,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.structure import (
+    SECTIONS,
+    missing_key,
+    structure_problems,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch-Agent-Configuration-File-Details.html
+PLACEHOLDERS = (
+    "{instance_id}",
+    "{hostname}",
+    "{local_hostname}",
+    "{ip_address}",
+    "{aws_region}",
+    "{date}",
+    "{account_id}",
+)
+# A pair of braces, or one that has lost the other one.
+_BRACES = re.compile(r"\$?\{[^{}]*\}|\$?\{[\w:.-]*|[\w:.-]{0,20}\}")
+# Log files that distributions let only root and its groups read.
+_ROOT_FILES = re.compile(
+    r"/root/|/var/log/(?:audit/|(?:auth\.log|boot\.log|btmp|cron|kern\.log|maillog|messages|secure|spooler|syslog)\b)"
+)
+# Braces that are for an environment variable of the agent.
+_VARIABLE = re.compile(r"\$\{[A-Z0-9_]+\}")
+_ENTRY = "logs.logs_collected.*.collect_list.*"
+_PROMETHEUS = "logs.metrics_collected.prometheus"
+# The texts that the agent compiles as regular expressions.
+_PATTERNS = (
+    f"{_ENTRY}.multi_line_start_pattern",
+    f"{_ENTRY}.blacklist",
+    f"{_ENTRY}.filters.*.expression",
+    "opentelemetry.collect.files.collect_list.*.multi_line_start_pattern",
+    f"{_PROMETHEUS}.emf_processor.metric_declaration.*.label_matcher",
+    f"{_PROMETHEUS}.emf_processor.metric_declaration.*.metric_selectors.*",
+    f"{_PROMETHEUS}.ecs_service_discovery.*.*.sd_container_name_pattern",
+    f"{_PROMETHEUS}.ecs_service_discovery.*.*.sd_service_name_pattern",
+    f"{_PROMETHEUS}.ecs_service_discovery.*.*.sd_task_definition_arn_pattern",
+)
+
+
+def validate(content: Content, *, source: str, has_onprem: bool = False) -> Document:
+    """Read a configuration and find all that is wrong with it.
+
+    :param content: the bytes of a file, a text, or what YAML has made of it.
+    :param source: the name of the file or option, for the problems.
+    :param has_onprem: whether servers that are not on EC2 read the configuration.
+    """
+    document = read(content, source)
+    if document.value is None:
+        return document
+    found: Iterator[Problem] = islice(_rules(document.value, has_onprem=has_onprem), MAX_PROBLEMS)
+    reported = {each.path for each in document.problems}
+    # What stands for a value that is not JSON is no second problem.
+    found = (each for each in found if each.rule != "wrong-value" or each.path not in reported)
+    located = [locate(each, document) for each in found]
+    return replace(document, problems=in_order([*document.problems, *located]))
+
+
+def locate(problem: Problem, document: Document) -> Problem:
+    """Add to a problem where it is in a document."""
+    line, column = document.locate(problem.path)
+    return replace(problem, source=document.source, line=line, column=column)
+
+
+def in_order(problems: Iterable[Problem]) -> list[Problem]:
+    """Sort problems as a reader meets them in the text."""
+    return sorted(problems, key=lambda each: (each.line or 0, each.column or 0))
+
+
+def _rules(config: dict[str, Any], *, has_onprem: bool) -> Iterator[Problem]:
+    yield from _section_problems(config)
+    yield from _prometheus_problems(config)
+    yield from _log_group_problems(config)
+    yield from _placeholder_problems(config)
+    yield from _pattern_problems(config)
+    yield from _permission_problems(config)
+    if has_onprem:
+        yield from _onprem_problems(config)
+
+
+def _section_problems(config: dict[str, Any]) -> Iterator[Problem]:
+    if not config:
+        yield Problem((), "section", "the configuration is empty", Severity.ERROR, ", ".join(SECTIONS))
+    if config.keys() == {"agent"}:
+        yield Problem((), "section", "with the section 'agent' alone, the agent collects nothing", Severity.WARNING)
+    for name, section in config.items():
+        if name not in SECTIONS:
+            near = closest(name, SECTIONS)
+            message = f"unknown section {quote_key(name)}"
+            yield Problem((name,), "section", message, Severity.ERROR, ", ".join(SECTIONS), near)
+        elif not isinstance(section, dict):
+            yield Problem((name,), "section", f"the section is {quote(section)}", Severity.ERROR, "an object")
+        else:
+            yield from structure_problems(section, SECTIONS[name], (name,))
+
+
+def _prometheus_problems(config: dict[str, Any]) -> Iterator[Problem]:
+    """The schema does not ask for it, but the agent cannot translate the configuration without it."""
+    is_collected = _find(config, "metrics.metrics_collected.prometheus")
+    if is_collected and not _find(config, "metrics.metrics_destinations.amp"):
+        yield missing_key(("amp",), ("metrics", "metrics_destinations"))
+
+
+def _log_group_problems(config: dict[str, Any]) -> Iterator[Problem]:
+    """The agent gives each log group one retention and one class, whichever comes first."""
+    first: dict[tuple[str, str], tuple[Path, Any]] = {}
+    for path, entry in _find(config, _ENTRY):
+        group = entry.get("log_group_name") if isinstance(entry, dict) else None
+        if not isinstance(group, str):
+            continue
+        for key in ("retention_in_days", "log_group_class"):
+            value = entry.get(key)
+            # What is not valid is another rule's, and -1 leaves the retention as it is.
+            if not isinstance(value, (str, int)) or value == -1:
+                continue
+            earlier_path, earlier = first.setdefault((group.lower(), key), (path, value))
+            if earlier != value:
+                yield Problem(
+                    (*path, key),
+                    "log-group",
+                    f"{quote(value)} for the log group {quote_key(group)}, which has {quote(earlier)} in "
+                    f"{earlier_path[2]}[{earlier_path[4]}]",
+                    allowed="one value for each log group",
+                )
+
+
+def _placeholder_problems(config: dict[str, Any]) -> Iterator[Problem]:
+    fields = ("logs.log_stream_name", f"{_ENTRY}.log_group_name", f"{_ENTRY}.log_stream_name")
+    for path, name in _find_texts(config, *fields):
+        # What has a reference to another parameter is refused anyway.
+        if "journald" in path or REFERENCE in name:
+            continue
+        for braces in dict.fromkeys(_BRACES.findall(name)):
+            if braces in PLACEHOLDERS or _VARIABLE.fullmatch(braces):
+                continue
+            near = closest(braces.strip("${} ").replace("aws:", ""), [each[1:-1] for each in PLACEHOLDERS])
+            yield Problem(
+                path,
+                "placeholder",
+                f"{quote_key(braces)} is not a placeholder of the agent",
+                Severity.DOUBTFUL if near else Severity.WARNING,
+                ", ".join(PLACEHOLDERS),
+                f"{{{near}}}" if near else "",
+            )
+
+
+def _pattern_problems(config: dict[str, Any]) -> Iterator[Problem]:
+    for path, pattern in _find_texts(config, *_PATTERNS):
+        mistake = go_mistake(pattern)
+        if mistake:
+            yield Problem(path, "pattern", f"the regular expression {quote(pattern)} is not valid: {mistake}")
+
+
+def _permission_problems(config: dict[str, Any]) -> Iterator[Problem]:
+    for _path, user in _find_texts(config, "agent.run_as_user"):
+        for path, file in _find_texts(config, "logs.logs_collected.files.collect_list.*.file_path"):
+            if user != "root" and _ROOT_FILES.match(file):
+                message = f"on most systems, the user {quote_key(user)} of run_as_user may not read {quote(file)}"
+                yield Problem(path, "run-as-user", message, Severity.WARNING)
+
+
+def _onprem_problems(config: dict[str, Any]) -> Iterator[Problem]:
+    for path, _value in _find(config, "metrics.append_dimensions"):
+        message = "servers that are not on EC2 send no metrics at all with these dimensions, which come from EC2"
+        yield Problem(path, "on-premises", message, Severity.WARNING)
+    if not _find(config, "agent.region"):
+        message = "servers that are not on EC2 need a region, here or in the profile that the agent uses"
+        yield Problem(("agent", "region"), "on-premises", message, Severity.WARNING)
+
+
+def _find_texts(value: Any, *fields: str) -> Iterator[tuple[Path, str]]:
+    """Find the texts in some fields."""
+    for path, each in chain.from_iterable(_find(value, field) for field in fields):
+        if isinstance(each, str):
+            yield path, each
+
+
+def _find(value: Any, field: str) -> list[tuple[Path, Any]]:
+    """Find the values of a field, with their paths; in its name, ``*`` stands for any key or index."""
+    found: list[tuple[Path, Any]] = [((), value)]
+    for step in field.split("."):
+        found = list(chain.from_iterable(_children(path, each, step) for path, each in found))
+    return found
+
+
+def _children(path: Path, value: Any, step: str) -> Iterator[tuple[Path, Any]]:
+    if isinstance(value, list) and step == "*":
+        yield from (((*path, index), each) for index, each in enumerate(value))
+    elif isinstance(value, dict):
+        yield from (((*path, key), each) for key, each in value.items() if step in ("*", key))

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.patterns import go_mistake
+
+# What Go 1.22 compiles.
+ACCEPTED = [
+    "",
+    "abc",
+    "^a.*$",
+    "a|b",
+    "|",
+    "()",
+    "(|a)",
+    "(a)(b(c))",
+    "(?:a)",
+    "(?i)a",
+    "a(?i)*",
+    "a*(?i)*",
+    "(?imsU)a",
+    "(?i-s:a)",
+    "(?-s)a",
+    "(?)",
+    "(?P<name>a)",
+    "(?<name>a)",
+    "a*",
+    "a+?",
+    "a??",
+    "a{2}",
+    "a{2,}",
+    "a{0,1000}?",
+    "a{1000}",
+    "a{,5}",
+    "a{01}",
+    "{",
+    "{a}",
+    "{timestamp_format}",
+    "}",
+    "]",
+    "^*",
+    r"\b+",
+    "é*",
+    r"\d\D\s\S\w\W",
+    r"\a\f\n\r\t\v",
+    r"\A\b\B\z",
+    r"\.\[\]\{\}\(\)\*\+\?\^\$\|\\\/\-\_\"",
+    r"\0\01\012",
+    r"\12\777",
+    r"\x41\x{41}",
+    r"\pL\PL\p{Greek}\P{^Han}",
+    r"\Q(a*\E",
+    r"\Q(a*",
+    r"\Q\E*?",
+    "[a]",
+    "[]a]",
+    "[^]a]",
+    "[a-z-]",
+    "[(*+?|]",
+    "[[:alpha:][:^digit:]]",
+    "[[a]",
+    r"[\]\\]",
+    r"[\d\-\n\x41]",
+    "[\n]",
+    "a\nb",
+]
+REFUSED = [
+    ("(?=a)", "Go has no lookahead, '(?='"),
+    ("a(?!b)", "Go has no lookahead, '(?!'"),
+    ("^(?!NVRM:)", "Go has no lookahead, '(?!'"),
+    ("(?<=a)", "Go has no lookbehind, '(?<='"),
+    ("(?<!a)", "Go has no lookbehind, '(?<!'"),
+    ("(?>a)", "Go has no atomic groups, '(?>'"),
+    ("(?|a)", "Go has no branch reset groups, '(?|'"),
+    ("(?#a)", "Go has no comments, '(?#'"),
+    ("(a)(?(1)b)", "Go has no conditions, '(?('"),
+    ("(?&a)", "Go has no recursion, '(?&'"),
+    ("(?R)", "Go has no recursion, '(?R'"),
+    ("(?P>a)", "Go has no recursion, '(?P>'"),
+    ("(?P<a>b)(?P=a)", "Go has no backreferences, '(?P='"),
+    ("(?x)a", "Go has no groups that begin with '(?x'"),
+    ("(?'a'b)", 'Go has no groups that begin with "(?\'"'),
+    ("(?i", "Go has no groups that begin with '(?i'"),
+    ("(?i-)a", "Go has no groups that begin with '(?i'"),
+    ("(?<a-b>c)", "Go has no groups that begin with '(?<'"),
+    ("(?", "Go has no groups that begin with '(?'"),
+    (r"(a)\1", r"Go has no backreferences, '\\1'"),
+    (r"(a)\18", r"Go has no backreferences, '\\1'"),
+    (r"\9", r"Go has no backreferences, '\\9'"),
+    (r"\g{1}", r"Go has no backreferences, '\\g'"),
+    (r"\k<a>", r"Go has no backreferences, '\\k'"),
+    (r"a\Z", r"Go has no escape sequence '\\Z'"),
+    (r"\h", r"Go has no escape sequence '\\h'"),
+    (r"\K", r"Go has no escape sequence '\\K'"),
+    (r"\G", r"Go has no escape sequence '\\G'"),
+    (r"\R", r"Go has no escape sequence '\\R'"),
+    (r"\C", r"Go has no escape sequence '\\C'"),
+    (r"\é", r"Go has no escape sequence '\\é'"),
+    ("\\\u0080", r"Go has no escape sequence '\\\x80'"),
+    (r"\E", r"Go has no escape sequence '\\E'"),
+    (r"\x4", r"Go has no escape sequence '\\x'"),
+    (r"\x{}", r"Go has no escape sequence '\\x'"),
+    (r"\p{Greek", r"Go has no escape sequence '\\p'"),
+    (r"[\b]", r"Go has no escape sequence '\\b'"),
+    (r"[a\Q]", r"Go has no escape sequence '\\Q'"),
+    (r"[\d\h]", r"Go has no escape sequence '\\h'"),
+    ("a\\", "there is a backslash at the end"),
+    ("a*+", "Go has no operator '+' after another one, such as possessive quantifiers"),
+    ("a++", "Go has no operator '+' after another one, such as possessive quantifiers"),
+    ("a?+", "Go has no operator '+' after another one, such as possessive quantifiers"),
+    ("a{2}+", "Go has no operator '+' after another one, such as possessive quantifiers"),
+    ("a**", "Go has no operator '*' after another one, such as possessive quantifiers"),
+    ("a*??", "Go has no operator '?' after another one, such as possessive quantifiers"),
+    ("*", "there is nothing before '*' that it could repeat"),
+    ("*.log", "there is nothing before '*' that it could repeat"),
+    ("(*a)", "there is nothing before '*' that it could repeat"),
+    ("(?:+a)", "there is nothing before '+' that it could repeat"),
+    ("a|*", "there is nothing before '*' that it could repeat"),
+    ("(?i)*", "there is nothing before '*' that it could repeat"),
+    ("a{1001}", "Go repeats from 0 to 1000 times, and the second number cannot be the lower one"),
+    ("a{1,1001}", "Go repeats from 0 to 1000 times, and the second number cannot be the lower one"),
+    ("a{1001,}", "Go repeats from 0 to 1000 times, and the second number cannot be the lower one"),
+    ("a{2,1}", "Go repeats from 0 to 1000 times, and the second number cannot be the lower one"),
+    ("a{2,0}", "Go repeats from 0 to 1000 times, and the second number cannot be the lower one"),
+    ("a{" + "9" * 5000 + "}", "Go repeats from 0 to 1000 times, and the second number cannot be the lower one"),
+    ("(a", "a ')' is missing for a '('"),
+    ("(a(b)", "a ')' is missing for a '('"),
+    ("(?:a", "a ')' is missing for a '('"),
+    ("(?<n>a", "a ')' is missing for a '('"),
+    ("a)", "a '(' is missing for a ')'"),
+    (")(", "a '(' is missing for a ')'"),
+    ("(?i))", "a '(' is missing for a ')'"),
+    ("[a", "a ']' is missing for a '['"),
+    ("[]", "a ']' is missing for a '['"),
+    ("[^]", "a ']' is missing for a '['"),
+    ("[[:alpha:]", "a ']' is missing for a '['"),
+    ("[\\]", "a ']' is missing for a '['"),
+]
+
+
+@pytest.mark.parametrize("pattern", ACCEPTED)
+def test_what_go_accepts_has_no_mistake(pattern):
+    assert go_mistake(pattern) == ""
+
+
+@pytest.mark.parametrize(("pattern", "mistake"), REFUSED)
+def test_what_go_refuses_has_a_mistake(pattern, mistake):
+    assert go_mistake(pattern) == mistake
+
+
+@given(st.lists(st.sampled_from(ACCEPTED)).map("a".join))
+def test_accepted_expressions_that_end_are_accepted_one_after_another(pattern):
+    # All that follows an open \Q is a text.
+    assert go_mistake(pattern) == ""
+
+
+@given(st.text(alphabet=r"ab(?<!=>:|)[]^-*+{1,}\dQEZ$'#é") | st.text())
+def test_any_text_has_a_mistake_of_at_most_one_short_line_or_none(pattern):
+    mistake = go_mistake(pattern)
+    assert len(mistake) <= 100
+    assert mistake.isprintable()

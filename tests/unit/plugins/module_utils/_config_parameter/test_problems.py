@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import (
+    MAX_PATH,
+    Problem,
+    Severity,
+    closest,
+    json_path,
+    quote,
+    quote_key,
+    select,
+    to_lines,
+    to_result,
+)
+
+ERROR, DOUBTFUL, WARNING = (Problem((), "rule", each.value, each) for each in Severity)
+
+
+@pytest.mark.parametrize(
+    ("validation", "errors", "warnings"),
+    [
+        ("strict", [ERROR, DOUBTFUL], [WARNING]),
+        ("warn", [ERROR], [DOUBTFUL, WARNING]),
+        ("off", [ERROR], []),
+    ],
+)
+def test_the_validation_decides_what_a_doubtful_problem_is(validation, errors, warnings):
+    assert select(iter([ERROR, DOUBTFUL, WARNING]), validation) == (errors, warnings)
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ((), "$"),
+        (("agent", "region"), "$.agent.region"),
+        (("logs", 0, 12), "$.logs[0][12]"),
+        (("service.name",), "$['service.name']"),
+        (("9",), "$['9']"),
+        (("_a9", "\n"), "$._a9['\\n']"),
+        (("a" * 40,), f"$.{'a' * 40}"),
+        (("a" * 41,), f"$['{'a' * 39}…']"),
+        (("a" * 40, "b" * 40, "c" * 16), f"$.{'a' * 40}.{'b' * 40}.{'c' * 16}"),
+        (("a" * 40, "b" * 40, "c" * 17), f"$.{'a' * 40}.{'b' * 6}…{'b' * 31}.{'c' * 17}"),
+    ],
+)
+def test_json_path(path, text):
+    assert json_path(path) == text
+
+
+@given(st.lists(st.text() | st.integers(min_value=0)).map(tuple))
+def test_a_path_is_short_and_can_be_printed(path):
+    text = json_path(path)
+    assert len(text) <= MAX_PATH
+    assert text.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("a", "'a'"),
+        ("\ud800", r"'\ud800'"),
+        ("a" * 60, f"'{'a' * 60}'"),
+        ("a" * 61, f"'{'a' * 59}…'"),
+        (True, "true"),
+        (False, "false"),
+        (None, "null"),
+        (1.5, "1.5"),
+        (10**70, "1" + "0" * 59),
+        ([], "a list without entries"),
+        ([0], "a list"),
+        ({}, "an object without entries"),
+        ({"a": 1}, "an object"),
+    ],
+)
+def test_quote(value, text):
+    assert quote(value) == text
+
+
+def test_keys_are_quoted_in_part():
+    assert quote_key("a" * 40) == f"'{'a' * 40}'"
+    assert quote_key("a" * 41) == f"'{'a' * 39}…'"
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("reigon", "region"),
+        ("REGION", "region"),
+        ("omit-hostname", "omit_hostname"),
+        ("omit_hostnam", "omit_hostname"),
+        ("regn", "region"),
+        ("debig", "debug"),
+        ("dbg", "debug"),
+        ("dg", ""),
+        ("host", ""),
+        ("", ""),
+        ("x" * 10**6, ""),
+    ],
+)
+def test_the_closest_name(name, near):
+    assert closest(name, ["region", "omit_hostname", "debug"]) == near
+
+
+def test_the_closest_name_keeps_its_letters():
+    assert closest("local", ["UTC", "LOCAL"]) == "LOCAL"
+
+
+@pytest.mark.parametrize(
+    ("problem", "text"),
+    [
+        (Problem(("a",), "rule", "unknown"), "$.a: unknown"),
+        (Problem(("a",), "rule", "unknown", allowed="b, c"), "$.a: unknown; allowed: b, c"),
+        (Problem(("a",), "rule", "unknown", allowed="b, c", near="b"), "$.a: unknown; did you mean 'b'?"),
+        (Problem(("a",), "rule", "unknown", line=3, column=14), "3:14 $.a: unknown"),
+    ],
+)
+def test_a_problem_in_one_line(problem, text):
+    assert str(problem) == text
+
+
+@pytest.mark.parametrize(("path", "columns"), [("a", 98), ("a" * 40, 98), ("a" * 96, 100)])
+def test_what_is_allowed_fits_in_a_line_where_that_is_long_enough(path, columns):
+    text = str(Problem((path,), "rule", "wrong", allowed=", ".join(["allowed"] * 50)))
+    assert columns - len("allowed, ") < len(text) <= max(columns, len(f"$['{'a' * 39}…']: wrong") + 60)
+    assert text.endswith("allowed, …")
+
+
+def test_what_is_allowed_is_shown_in_a_long_line_too():
+    assert str(Problem((), "rule", "w" * 200, allowed="a " * 50)).endswith("; allowed:" + " a" * 24 + " …")
+
+
+def test_sixty_problems_are_sixty_lines_below_their_file():
+    first = [Problem((index,), "rule", "wrong", source="a.json") for index in range(60)]
+    lines = to_lines([*first, Problem((), "rule", "empty", source="b.json")])
+    assert lines == [
+        "a.json: 60 problems",
+        *[f"  $[{index}]: wrong" for index in range(60)],
+        "b.json: 1 problem",
+        "  $: empty",
+    ]
+
+
+def test_no_problems_are_no_lines():
+    assert to_lines([]) == []
+
+
+def test_a_result_has_all_of_a_problem_and_is_json():
+    problem = Problem(("agent", "x"), "unknown-key", "unknown", Severity.WARNING, "y, z", "y", "a.json", 3, 14)
+    assert json.loads(json.dumps(to_result(problem))) == {
+        "file": "a.json",
+        "path": "$.agent.x",
+        "line": 3,
+        "column": 14,
+        "rule": "unknown-key",
+        "severity": "warning",
+        "message": "unknown",
+        "allowed": "y, z",
+        "near": "y",
+    }
+
+
+def test_a_problem_is_doubtful_and_without_a_position_unless_said():
+    problem = Problem((), "rule", "wrong")
+    assert problem.severity is Severity.DOUBTFUL
+    assert (problem.source, problem.line, problem.column, problem.near, problem.allowed) == ("", None, None, "", "")

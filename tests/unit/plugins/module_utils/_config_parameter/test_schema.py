@@ -1,0 +1,398 @@
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import MAX_PROBLEMS
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import Severity
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.schema import (
+    add_schema_problems,
+    read_schema,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.validate import validate
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+
+ERROR, DOUBTFUL, WARNING = Severity
+
+# Written for these tests, with the same means as the schema of the agent.
+SCHEMA = {
+    "$schema": "http://json-schema.org/draft-04/schema#",
+    "type": "object",
+    "additionalProperties": True,
+    "properties": {
+        "agent": {"type": "object", "properties": {"region": {"type": "string"}}},
+        "logs": {
+            "properties": {
+                "metrics_collected": {},
+                "entry": {
+                    "properties": {"name": {"type": "string"}, "ids": {}, "levels": {}, "filters": {}},
+                    "anyOf": [{"required": ["ids"]}, {"required": ["levels"]}, {"required": ["filters", "name"]}],
+                    "additionalProperties": False,
+                },
+                "receiver": {
+                    "oneOf": [
+                        {"type": "array", "minItems": 1, "items": {"$ref": "#/definitions/receiver"}},
+                        {"$ref": "#/definitions/receiver"},
+                    ]
+                },
+                "measurement": {
+                    "type": "array",
+                    "uniqueItems": True,
+                    "items": {
+                        "oneOf": [
+                            {"type": "string", "minLength": 1},
+                            {
+                                "type": "object",
+                                "required": ["name"],
+                                "properties": {"name": {"type": "string", "minLength": 1}},
+                            },
+                        ]
+                    },
+                },
+                "action": {
+                    "anyOf": [
+                        {"properties": {"do": {"enum": ["keep"]}, "count": {"type": "integer"}}, "required": ["do"]},
+                        {
+                            "properties": {"do": {"enum": ["drop"]}, "name": {"type": "string"}},
+                            "required": ["do", "name"],
+                            "additionalProperties": False,
+                        },
+                    ]
+                },
+                "both": {"allOf": [{"required": ["a"]}, {"required": ["a", "b"]}]},
+                "either": {"oneOf": [{"minimum": 1}, {"minimum": 2}]},
+                "role": {"anyOf": [{"minLength": 5}, {"pattern": "^\\$"}]},
+                "closed": {
+                    "type": "object",
+                    "properties": {"retention": {"enum": [1, 3, "never"]}, "region": {"type": ["string", "null"]}},
+                    "patternProperties": {"^x-": {}},
+                    "required": ["region"],
+                    "additionalProperties": False,
+                },
+                "open": {"type": "object", "properties": {"region": {}}, "required": ["region"]},
+                "limits": {
+                    "properties": {
+                        "integer": {"type": "integer", "minimum": 1, "maximum": 10},
+                        "text": {"minLength": 2, "maxLength": 3, "pattern": "^a"},
+                        "list": {"minItems": 1, "maxItems": 2},
+                        "object": {"minProperties": 1, "maxProperties": 2},
+                        "other": {"not": {"enum": ["Forwarded Events"]}},
+                        "multiple": {"multipleOf": 5},
+                    }
+                },
+            }
+        },
+    },
+    "definitions": {
+        "receiver": {
+            "type": "object",
+            "properties": {"endpoint": {"type": "string"}, "tls": {"type": "object"}},
+            "additionalProperties": False,
+        }
+    },
+}
+
+
+def _check(config, *, is_required=True, schema=SCHEMA):
+    document = validate(config, source="a.json")
+    return add_schema_problems(document, schema, "schema.json", is_required=is_required)
+
+
+def _found(**logs):
+    """The path below logs, the rule, the message, what is allowed and what is near, of each problem."""
+    problems = _check({"logs": {"metrics_collected": {}, **logs}}).problems
+    return [
+        (each.path[1:], each.rule, each.message, each.near or each.allowed)
+        for each in problems
+        if each.severity is DOUBTFUL
+    ]
+
+
+@pytest.mark.parametrize(
+    "logs",
+    [
+        {"entry": {"ids": 1}},
+        {"entry": {"filters": 1, "name": "a"}},
+        {"receiver": {"endpoint": "a"}},
+        {"receiver": [{}, {"tls": {}}]},
+        {"measurement": ["a", {"name": "b"}]},
+        {"measurement": []},
+        {"closed": {"region": None, "retention": 1.0, "x-a": 1}},
+        {"either": 1},
+        {"limits": {"integer": 10.0, "text": "aa", "list": [1], "object": {"a": 1}, "other": "a", "multiple": 10}},
+    ],
+)
+def test_what_the_schema_allows_is_no_problem(logs):
+    assert _found(**logs) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "problems"),
+    [
+        ({"integer": "1"}, [("integer", "'1' is not valid", "an integer")]),
+        ({"integer": 1.5}, [("integer", "1.5 is not valid", "an integer")]),
+        ({"integer": True}, [("integer", "true is not valid", "an integer")]),
+        ({"integer": 0}, [("integer", "0 is not valid", "at least 1")]),
+        ({"integer": 11}, [("integer", "11 is not valid", "at most 10")]),
+        ({"text": "a"}, [("text", "'a' is not valid", "2 or more characters")]),
+        ({"text": "aaaa"}, [("text", "'aaaa' is not valid", "3 or fewer characters")]),
+        ({"text": "bb"}, [("text", "'bb' is not valid", "a text that matches ^a")]),
+        ({"list": []}, [("list", "a list without entries is not valid", "1 or more entries")]),
+        ({"list": [1, 2, 3]}, [("list", "a list is not valid", "2 or fewer entries")]),
+        ({"object": {}}, [("object", "an object without entries is not valid", "1 or more keys")]),
+        (
+            {"object": {"a": 1, "b": 2, "c": 3}},
+            [("object", "an object is not valid", "2 or fewer keys")],
+        ),
+        ({"other": "Forwarded Events"}, [("other", "'Forwarded Events' is not valid", "another value")]),
+        ({"multiple": 7}, [("multiple", "7 is not valid", "see multipleOf in the schema")]),
+        (
+            {"integer": 0, "text": "bbbb"},
+            [
+                ("integer", "0 is not valid", "at least 1"),
+                ("text", "'bbbb' is not valid", "3 or fewer characters"),
+                ("text", "'bbbb' is not valid", "a text that matches ^a"),
+            ],
+        ),
+    ],
+)
+def test_a_wrong_value_is_quoted_with_what_is_allowed(value, problems):
+    assert sorted(_found(limits=value)) == [
+        (("limits", key), "wrong-value", message, allowed) for key, message, allowed in problems
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "problems"),
+    [
+        ({"region": 1}, [(("region",), "wrong-value", "1 is not valid", "a text or null")]),
+        ({"region": "a", "retention": 2}, [(("retention",), "wrong-value", "2 is not valid", "1, 3, never")]),
+        ({"region": "a", "retention": "nevr"}, [(("retention",), "wrong-value", "'nevr' is not valid", "never")]),
+        ({"region": "a", "retention": True}, [(("retention",), "wrong-value", "true is not valid", "1, 3, never")]),
+        ({"region": "a", "x": 1}, [(("x",), "unknown-key", "unknown key 'x'", "retention, region")]),
+        ({"region": "a", "retenton": 1}, [(("retenton",), "unknown-key", "unknown key 'retenton'", "retention")]),
+        ({}, [(("region",), "missing-key", "the key 'region' is missing", "")]),
+        # A misspelt key is not missing, too.
+        ({"reigon": "a"}, [(("reigon",), "unknown-key", "unknown key 'reigon'", "region")]),
+        (
+            {"region": "a", "x": 1, "y": 2},
+            [((key,), "unknown-key", f"unknown key '{key}'", "retention, region") for key in "xy"],
+        ),
+    ],
+)
+def test_keys_and_values_of_a_closed_object(value, problems):
+    assert _found(closed=value) == [(("closed", *path), *rest) for path, *rest in problems]
+
+
+@pytest.mark.parametrize(
+    ("value", "problems"),
+    [
+        ({}, [(("region",), "missing-key", "the key 'region' is missing", "")]),
+        ({"regionn": 1}, [(("regionn",), "unknown-key", "unknown key 'regionn'", "region")]),
+        ({"x": 1, "region": 2, "regionn": 3}, []),
+    ],
+)
+def test_a_misspelt_key_of_an_open_object_is_found_where_the_right_one_is_missing(value, problems):
+    assert _found(open=value) == [(("open", *path), *rest) for path, *rest in problems]
+
+
+@pytest.mark.parametrize(
+    ("logs", "problems"),
+    [
+        # One of several keys is missing.
+        ({"entry": {}}, [((), "missing-key", "one of these keys is missing", "ids, levels, filters, name")]),
+        # The value has another type than those of all branches.
+        ({"receiver": 1}, [((), "wrong-value", "1 is not valid", "a list or an object")]),
+        ({"measurement": [1]}, [((0,), "wrong-value", "1 is not valid", "a text or an object")]),
+        # The branch with the type of the value.
+        ({"receiver": []}, [((), "wrong-value", "a list without entries is not valid", "1 or more entries")]),
+        (
+            {"receiver": {"endpont": 1, "tls": 1}},
+            [
+                (("endpont",), "unknown-key", "unknown key 'endpont'", "endpoint"),
+                (("tls",), "wrong-value", "1 is not valid", "an object"),
+            ],
+        ),
+        ({"receiver": [{}, {"tls": 1}]}, [((1, "tls"), "wrong-value", "1 is not valid", "an object")]),
+        ({"measurement": [""]}, [((0,), "wrong-value", "'' is not valid", "1 or more characters")]),
+        ({"measurement": [{}]}, [((0, "name"), "missing-key", "the key 'name' is missing", "")]),
+        ({"measurement": [{"name": 1}]}, [((0, "name"), "wrong-value", "1 is not valid", "a text")]),
+        # The branch whose fixed values are those of the value.
+        ({"action": {"do": "keep", "count": "1"}}, [(("count",), "wrong-value", "'1' is not valid", "an integer")]),
+        (
+            {"action": {"do": "drop", "nam": "a"}},
+            [(("nam",), "unknown-key", "unknown key 'nam'", "name")],
+        ),
+        ({"action": {"do": "kept"}}, [(("do",), "wrong-value", "'kept' is not valid", "keep")]),
+        # Both parts of it.
+        (
+            {"both": {}},
+            [((key,), "missing-key", f"the key '{key}' is missing", "") for key in "ab"],
+        ),
+        ({"either": 2}, [((), "wrong-value", "2 is not valid", "see oneOf in the schema")]),
+        ({"role": "abc"}, [((), "wrong-value", "'abc' is not valid", "5 or more characters")]),
+    ],
+)
+def test_of_several_branches_the_nearest_is_shown(logs, problems):
+    (key,) = logs
+    assert sorted(_found(**logs)) == [((key, *path), *rest) for path, *rest in problems]
+
+
+def test_an_entry_that_is_in_a_list_already_is_named():
+    assert _found(measurement=["a", {"name": "b"}, "a", {"name": "b"}]) == [
+        (("measurement", 2), "duplicate-entry", "the same as entry 0 of the list", ""),
+        (("measurement", 3), "duplicate-entry", "the same as entry 1 of the list", ""),
+    ]
+    assert [each[:2] for each in _found(measurement=1)] == [(("measurement",), "wrong-value")]
+
+
+def test_a_long_list_is_compared_in_time():
+    assert _found(measurement=[{"name": str(index)} for index in range(5000)]) == []
+
+
+def test_a_list_whose_entries_need_not_differ():
+    schema = {"properties": {"logs": {"properties": {"x": {"uniqueItems": False}}}}}
+    assert "duplicate-entry" not in [each.rule for each in _check({"logs": {"x": [1, 1]}}, schema=schema).problems]
+
+
+def test_what_the_rules_have_found_is_not_found_again():
+    config = {"agent": {"region": 1}, "logs": {"metrics_collected": {}, "closed": 1}}
+    problems = _check(config).problems
+    assert [(each.path, each.allowed) for each in problems] == [
+        (("agent", "region"), "a text that is not empty"),
+        (("logs", "closed"), "an object"),
+    ]
+
+
+def test_other_problems_in_the_same_place_stay():
+    schema = {"properties": {"logs": {"properties": {"log_stream_name": {"maxLength": 3}}}}}
+    config = {"logs": {"metrics_collected": {}, "log_stream_name": "{instanceid}"}}
+    assert [each.rule for each in _check(config, schema=schema).problems] == ["placeholder", "wrong-value"]
+
+
+@pytest.mark.parametrize("is_closed", [True, False])
+@pytest.mark.parametrize(("key", "severity"), [("zzz", WARNING), ("reigon", DOUBTFUL)])
+def test_an_unknown_key_of_the_agent_is_one_problem(key, severity, is_closed):
+    schema = {"properties": {"agent": {"properties": {"x": {}}, "additionalProperties": not is_closed}}}
+    problems = _check({"agent": {key: 1}, "logs": {"metrics_collected": {}}}, schema=schema).problems
+    assert [(each.path, each.severity) for each in problems] == [(("agent", key), DOUBTFUL if is_closed else severity)]
+
+
+@pytest.mark.parametrize("key", ["zzz", "log_stream_names"])
+def test_a_schema_can_be_newer_than_the_rules(key):
+    config = {"logs": {"metrics_collected": {}, key: 1}}
+    assert len(validate(config, source="a.json").problems) == 1
+    schema = {"properties": {"logs": {"properties": {key: {}, "metrics_collected": {}}, "additionalProperties": False}}}
+    assert _check(config, schema=schema).problems == []
+
+
+def test_problems_of_the_schema_have_their_place_in_the_text():
+    text = '{"logs": {"metrics_collected": {},\n "closed": {"region": 1},\n "log_stream_name": 1}, "metric": 1}'
+    assert [(each.source, each.line, each.column, each.severity) for each in _check(text).problems] == [
+        ("a.json", 2, 13, DOUBTFUL),
+        ("a.json", 3, 2, DOUBTFUL),
+        ("a.json", 3, 25, ERROR),
+    ]
+
+
+@pytest.mark.parametrize("content", ["[]", "{"])
+def test_what_cannot_be_read_is_not_validated(content):
+    document = validate(content, source="a.json")
+    assert add_schema_problems(document, SCHEMA, "schema.json", is_required=True) == document
+
+
+def test_a_document_has_a_limited_number_of_problems_of_the_schema():
+    schema = {"additionalProperties": {"type": "string"}}
+    problems = _check({f"x{index}": 1 for index in range(2 * MAX_PROBLEMS)}, schema=schema).problems
+    assert MAX_PROBLEMS <= len(problems) <= 2 * MAX_PROBLEMS
+
+
+@pytest.mark.parametrize(("is_required", "severity"), [(True, DOUBTFUL), (False, WARNING)])
+def test_without_jsonschema_the_rules_apply_and_one_problem_says_so(monkeypatch, is_required, severity):
+    monkeypatch.setitem(sys.modules, "jsonschema", None)
+    problems = _check('{"agent": {"reigon": 1}, "logs": {"metrics_collected": {}}}', is_required=is_required).problems
+    assert [(each.rule, each.severity) for each in problems] == [("unknown-key", DOUBTFUL), ("schema", severity)]
+    assert (problems[1].source, problems[1].path) == ("a.json", ())
+    assert problems[1].message == (
+        "not validated by the agent's schema, since the Python library jsonschema is not installed where Ansible "
+        "runs; install it"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "schema.json is not a JSON schema: Expecting property name"),
+        (b"\xff", "schema.json is not a JSON schema: "),
+        ("[" * 100000, "schema.json is not a JSON schema: "),
+        ("[]", "schema.json is not a JSON schema: it is a list without entries."),
+        ("1", "schema.json is not a JSON schema: it is 1."),
+        *[
+            (
+                json.dumps({"items": [{"properties": {"a": {"$ref": reference}}}], "definitions": {"a": []}}),
+                f"schema.json cannot be used: its reference '{reference}' is not to a part of itself.",
+            )
+            for reference in ["http://a/b", "file:///b#/definitions/a", "#/definitions/b", "#/definitions/a", "#/a/b"]
+        ],
+    ],
+)
+def test_what_is_no_schema_or_refers_elsewhere_is_an_error(content, message):
+    with pytest.raises(InvalidInput) as caught:
+        read_schema(content, "schema.json")
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {},
+        SCHEMA,
+        {"items": {"$ref": "#"}},
+        {"properties": {"$ref": {"type": "string"}}},
+        {"definitions": {"a/b": {"c~d": {}}}, "items": {"$ref": "#/definitions/a~1b/c~0d"}},
+    ],
+)
+def test_a_schema_is_read_as_it_is(schema):
+    assert read_schema(json.dumps(schema).encode(), "schema.json") == schema
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "x"},
+        {"properties": 1},
+        {"$ref": "#"},
+        {"properties": {"logs": {"additionalProperties": {"pattern": "("}}}},
+    ],
+)
+def test_a_schema_that_cannot_be_used_is_an_error(schema):
+    with pytest.raises(InvalidInput, match="schema.json cannot be used as a JSON schema: "):
+        _check({"logs": {"metrics_collected": "a"}}, schema=schema)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda children: st.lists(children) | st.dictionaries(st.text() | st.sampled_from(["name", "do", "a"]), children),
+    max_leaves=5,
+)
+LOGS = st.dictionaries(st.sampled_from([*SCHEMA["properties"]["logs"]["properties"], "x"]), JSON)
+
+
+@given(LOGS)
+def test_the_schema_finds_a_problem_where_jsonschema_finds_an_error(logs):
+    import jsonschema  # noqa: PLC0415  the module is missing in another test
+
+    document = validate({"logs": logs}, source="a.json")
+    bare = type(document)("a.json", document.value, [], document.locate)
+    found = add_schema_problems(bare, SCHEMA, "schema.json", is_required=True).problems
+    # This library takes 1.0 for an integer, and jsonschema does not with this version of the schema.
+    text = json.dumps(logs)
+    if ".0" not in text and "e+" not in text:
+        assert bool(found) == (not jsonschema.Draft4Validator(SCHEMA).is_valid({"logs": logs}))
+    for each in found:
+        assert str(each).isprintable()
+        assert len(each.message) <= 100

@@ -1,0 +1,596 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import MAX_PROBLEMS
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import Severity, select, to_lines
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.structure import SECTIONS
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.validate import PLACEHOLDERS, validate
+
+ERROR, DOUBTFUL, WARNING = Severity
+FILE = {"file_path": "/var/log/app.log", "log_group_name": "app", "retention_in_days": 7}
+EVENTS = {"event_name": "System", "event_levels": ["ERROR"], "log_group_name": "system"}
+JOURNAL = {"log_group_name": "journal"}
+VALID = {
+    "agent": {
+        "metrics_collection_interval": 60,
+        "region": "eu-central-1",
+        "debug": False,
+        "credentials": {"role_arn": "arn:aws:iam::123456789012:role/agent"},
+        "run_as_user": "cwagent",
+        "service.name": "shop",
+        "usage_metadata": [{"anything": 1}],
+        "metric_batch_size": 1000,
+        "flush_interval": "1s",
+    },
+    "metrics": {
+        "namespace": "CWAgent",
+        "append_dimensions": {"InstanceId": "${aws:InstanceId}"},
+        "aggregation_dimensions": [["InstanceId"], []],
+        "metrics_collected": {
+            "cpu": {"measurement": ["usage_idle", {"name": "usage_user"}], "totalcpu": True, "resources": ["*"]},
+            "procstat": [{"exe": "agent", "measurement": ["cpu_usage"]}],
+            "statsd": {"metrics_aggregation_interval": 0, "service_address": ":8125"},
+            "jmx": [{"endpoint": "localhost:1099"}],
+            "otlp": {"grpc_endpoint": "localhost:4317"},
+            "Memory": {"measurement": ["% Committed Bytes In Use"], "append_dimensions": {"a": "b"}},
+            "prometheus": {"prometheus_config_path": "/etc/prometheus.yaml"},
+        },
+        "metrics_destinations": {"cloudwatch": {}, "amp": {"workspace_id": "ws-1"}},
+        "force_flush_interval": 60.0,
+    },
+    "logs": {
+        "log_stream_name": "{instance_id}",
+        "concurrency": 1,
+        "logs_collected": {
+            "files": {"collect_list": [FILE, {**FILE, "file_path": "/b"}, {"file_path": "/c"}]},
+            "windows_events": {"collect_list": [EVENTS, {"event_name": "A", "event_ids": [0, 65535]}]},
+            "journald": {"collect_list": [{**JOURNAL, "units": ["sshd"], "matches": [{"_UID": "0"}]}]},
+            "application_signals": {"anything": 1},
+        },
+        "metrics_collected": {"kubernetes": {"anything": 1}},
+    },
+    "traces": {"traces_collected": {"xray": {}}, "concurrency": 8, "buffer_size_mb": 3, "local_mode": True},
+    "opentelemetry": {
+        "cluster_name": "c",
+        "resource_attributes": {"team": "a"},
+        "collect": {
+            "prometheus": {"config_path": "/etc/prometheus.yaml"},
+            "host_metrics": {},
+            "otlp": {"anything": 1},
+            "files": {"collect_list": [{"file_path": "/a"}]},
+            "windows_events": {"collect_list": [{"event_name": "System"}]},
+        },
+    },
+}
+
+
+def _with(path, value):
+    """The valid configuration with another value in one place."""
+    config = json.loads(json.dumps(VALID))
+    place = config
+    for step in path[:-1]:
+        place = place[step]
+    place[path[-1]] = value
+    return config
+
+
+def _without(path):
+    config = _with(path, None)
+    place = config
+    for step in path[:-1]:
+        place = place[step]
+    del place[path[-1]]
+    return config
+
+
+def _found(config, **options):
+    problems = validate(config, source="config", **options).problems
+    return [(each.severity, each.rule, each.path, each.message) for each in problems]
+
+
+FILES = ("logs", "logs_collected", "files", "collect_list")
+WINDOWS = ("logs", "logs_collected", "windows_events", "collect_list")
+CPU = ("metrics", "metrics_collected", "cpu")
+PROCESS = ("metrics", "metrics_collected", "procstat", 0)
+
+
+def test_a_valid_configuration_has_no_problems():
+    assert _found(VALID) == []
+    assert validate(json.dumps(VALID), source="a.json").value == VALID
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_a_section_alone_has_no_problems_unless_it_is_the_agent(section):
+    problems = _found({section: VALID[section]})
+    message = "with the section 'agent' alone, the agent collects nothing"
+    assert problems == ([(WARNING, "section", (), message)] if section == "agent" else [])
+
+
+@pytest.mark.parametrize(
+    ("config", "path", "message", "near"),
+    [
+        ({}, (), "the configuration is empty", ""),
+        ({"metric": {}}, ("metric",), "unknown section 'metric'", "metrics"),
+        ({"Logs": {}}, ("Logs",), "unknown section 'Logs'", "logs"),
+        ({"csm": {}}, ("csm",), "unknown section 'csm'", ""),
+        ({"logs": None}, ("logs",), "the section is null", ""),
+        ({"traces": []}, ("traces",), "the section is a list without entries", ""),
+    ],
+)
+def test_a_wrong_section_is_refused_always(config, path, message, near):
+    problems = validate(config, source="config").problems
+    assert [(each.severity, each.path, each.message, each.near) for each in problems] == [(ERROR, path, message, near)]
+    assert select(problems, "off") == (problems, [])
+    assert problems[0].allowed == ("an object" if path and path[0] in SECTIONS else ", ".join(SECTIONS))
+
+
+@pytest.mark.parametrize(
+    ("path", "near"),
+    [
+        (("agent", "reigon"), "region"),
+        (("agent", "metrics_colection_interval"), "metrics_collection_interval"),
+        (("agent", "omit-hostname"), "omit_hostname"),
+        (("metrics", "name_space"), "namespace"),
+        (("logs", "log_stream_names"), "log_stream_name"),
+        (("logs", "logs_collected", "file"), "files"),
+        ((*FILES, 0, "retention_in_day"), "retention_in_days"),
+        ((*WINDOWS, 0, "event_level"), "event_levels"),
+        (("traces", "trace_collected"), "traces_collected"),
+        (("opentelemetry", "colect"), "collect"),
+    ],
+)
+def test_a_misspelt_key_is_doubtful_and_an_unknown_one_a_warning(path, near):
+    problems = validate(_with(path, 1), source="config").problems
+    assert [(each.severity, each.rule, each.path, each.near) for each in problems] == [
+        (DOUBTFUL, "unknown-key", path, near)
+    ]
+    assert problems[0].message == f"unknown key '{path[-1]}'"
+    assert near in problems[0].allowed.split(", ")
+    unknown = (*path[:-1], "zzz")
+    assert _found(_with(unknown, 1)) == [(WARNING, "unknown-key", unknown, "unknown key 'zzz'")]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        (*CPU, "anything"),
+        (*PROCESS, "anything"),
+        ("metrics", "metrics_collected", "statsd", "measurment"),
+        ("logs", "metrics_collected", "anything"),
+        ("traces", "traces_collected", "otlp"),
+        ("metrics", "metrics_destinations", "cloudwatch", "anything"),
+    ],
+)
+def test_other_keys_are_not_looked_at(path):
+    assert _found(_with(path, 1)) == []
+
+
+INTERVAL = "an integer from 1 to 172800"
+TEXT, FULL_TEXT, BOOLEAN, LIST, OBJECT = "a text", "a text that is not empty", "true or false", "a list", "an object"
+FULL_LIST, FULL_OBJECT = "a list with at least one entry", "an object that is not empty"
+LEVELS = "CRITICAL, ERROR, WARNING, INFORMATION, VERBOSE"
+
+
+@pytest.mark.parametrize(
+    ("path", "values", "allowed"),
+    [
+        (("agent", "metrics_collection_interval"), ["60", 0, 172801, 1.5, True, None, []], INTERVAL),
+        (("agent", "logfile"), [1, ["x"]], TEXT),
+        (("agent", "region"), ["", 1], FULL_TEXT),
+        (("agent", "debug"), ["false", 0, None], BOOLEAN),
+        (("agent", "credentials"), ["x", []], OBJECT),
+        (("agent", "credentials", "role_arn"), [1, ""], FULL_TEXT),
+        (("agent", "metric_batch_size"), [0, "1"], "an integer of at least 1"),
+        (("agent", "usage_metadata"), [{}], LIST),
+        (("agent", "flush_jitter"), [0], TEXT),
+        (("metrics", "namespace"), ["", 1], FULL_TEXT),
+        (("metrics", "append_dimensions"), [[], "x"], OBJECT),
+        (("metrics", "append_dimensions", "a"), [1, None], TEXT),
+        (("metrics", "aggregation_dimensions"), [[], {}], FULL_LIST),
+        (("metrics", "aggregation_dimensions", 0), ["InstanceId", {}], LIST),
+        (("metrics", "aggregation_dimensions", 0, 0), [1], TEXT),
+        (("metrics", "metrics_collected"), [{}, []], FULL_OBJECT),
+        (CPU, [[], "x", True], OBJECT),
+        ((*CPU, "measurement"), ["usage_idle", {}], LIST),
+        ((*CPU, "measurement", 0), [1, None], "a text or an object"),
+        ((*CPU, "resources"), ["*"], LIST),
+        ((*CPU, "metrics_collection_interval"), ["60", -1], INTERVAL),
+        ((*CPU, "totalcpu"), ["true"], BOOLEAN),
+        ((*CPU, "append_dimensions"), ["x"], OBJECT),
+        ((*CPU, "metrics_aggregation_interval"), [-1], "an integer from 0 to 172800"),
+        (PROCESS[:-1], [{}, []], FULL_LIST),
+        ((*PROCESS, "measurement", 0), [{"name": "cpu_usage"}], TEXT),
+        (("metrics", "metrics_collected", "jmx"), ["x"], "an object or a list"),
+        (("metrics", "metrics_collected", "jmx", 0), ["x"], OBJECT),
+        (("metrics", "metrics_destinations", "amp", "workspace_id"), [""], FULL_TEXT),
+        (("logs", "concurrency"), [0], "an integer of at least 1"),
+        (("logs", "force_flush_interval"), ["5"], INTERVAL),
+        (("logs", "logs_collected"), [{}], FULL_OBJECT),
+        (("logs", "metrics_collected"), [[]], OBJECT),
+        (FILES[:-1], [[]], OBJECT),
+        (FILES, [{}, []], FULL_LIST),
+        ((*FILES, 0), ["/var/log/messages"], OBJECT),
+        ((*FILES, 0, "file_path"), ["", ["x"]], FULL_TEXT),
+        ((*FILES, 2, "publish_multi_logs"), ["true"], BOOLEAN),
+        ((*FILES, 2, "filters"), [{}], LIST),
+        ((*FILES, 2, "filters"), [], LIST),
+        ((*WINDOWS, 0, "event_levels"), ["ERROR", []], FULL_LIST),
+        ((*WINDOWS, 0, "event_levels", 0), ["FATAL", 1, True], LEVELS),
+        ((*WINDOWS, 1, "event_ids"), ["4625", []], FULL_LIST),
+        ((*WINDOWS, 1, "event_ids", 0), ["4625", -1, 65536], "an integer from 0 to 65535"),
+        ((*WINDOWS, 0, "event_format"), ["json", 1], "text, xml"),
+        (("traces", "buffer_size_mb"), [2, "3"], "an integer of at least 3"),
+        (("traces", "insecure"), ["false"], BOOLEAN),
+        (("opentelemetry", "resource_attributes", "team"), [123], TEXT),
+        (("opentelemetry", "collect", "host_metrics", "collection_interval"), ["60"], INTERVAL),
+    ],
+)
+def test_a_wrong_value_is_doubtful_and_the_problem_says_what_is_allowed(path, values, allowed):
+    for value in values:
+        problems = validate(_with(path, value), source="config").problems
+        assert [(each.severity, each.rule, each.path, each.allowed) for each in problems] == [
+            (DOUBTFUL, "wrong-value", path, allowed)
+        ]
+
+
+def test_a_wrong_value_is_quoted_with_the_nearest_one():
+    problems = validate(_with((*WINDOWS, 0, "event_levels"), ["error", "xyz"]), source="config").problems
+    assert [(each.message, each.near) for each in problems] == [
+        ("'error' is not valid", "ERROR"),
+        ("'xyz' is not valid", ""),
+    ]
+
+
+@pytest.mark.parametrize("value", [2, 0, -2, "7", 7.5, True, None, 3654])
+def test_a_retention_that_cloudwatch_does_not_have_is_doubtful(value):
+    problems = _found(_with((*FILES, 2, "retention_in_days"), value))
+    assert [each[1:3] for each in problems] == [("wrong-value", (*FILES, 2, "retention_in_days"))]
+
+
+@pytest.mark.parametrize("value", [-1, 1, 365, 3653, 7.0])
+def test_a_retention_that_cloudwatch_has_is_valid(value):
+    assert _found(_with((*FILES, 2, "retention_in_days"), value)) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "missing", "message"),
+    [
+        (("metrics", "metrics_collected"), None, "the key 'metrics_collected' is missing"),
+        (("traces", "traces_collected"), None, "the key 'traces_collected' is missing"),
+        (FILES, None, "the key 'collect_list' is missing"),
+        ((*FILES, 0, "file_path"), None, "the key 'file_path' is missing"),
+        ((*WINDOWS, 0, "event_name"), None, "the key 'event_name' is missing"),
+        ((*WINDOWS, 0, "event_levels"), (*WINDOWS, 0), "one of these keys is missing"),
+        ((*PROCESS, "exe"), PROCESS, "one of these keys is missing"),
+        ((*PROCESS, "measurement"), None, "the key 'measurement' is missing"),
+        (("opentelemetry", "collect", "prometheus", "config_path"), None, "the key 'config_path' is missing"),
+        (("metrics", "metrics_destinations", "amp", "workspace_id"), None, "the key 'workspace_id' is missing"),
+        (("metrics", "metrics_destinations", "amp"), None, "the key 'amp' is missing"),
+        (
+            ("metrics", "metrics_destinations"),
+            ("metrics", "metrics_destinations", "amp"),
+            "the key 'amp' is missing",
+        ),
+    ],
+)
+def test_a_missing_key_is_doubtful(path, missing, message):
+    assert _found(_without(path)) == [(DOUBTFUL, "missing-key", missing or path, message)]
+
+
+def test_one_of_several_keys_is_enough():
+    assert _found(_without(("logs", "metrics_collected"))) == []
+    assert _found(_without(("logs", "logs_collected"))) == []
+    problem = validate({"logs": {}}, source="config").problems[0]
+    assert (problem.path, problem.allowed) == (("logs",), "logs_collected, metrics_collected")
+    by_filter = {"event_name": "System", "filters": [{"type": "include", "expression": "a"}]}
+    assert _found(_with((*WINDOWS, 0), by_filter)) == []
+
+
+def test_a_misspelt_key_is_not_missing_too():
+    config = {"metrics": {"metric_collected": {"mem": {}}, "zzz": 1}}
+    assert [each[1:3] for each in _found(config)] == [
+        ("unknown-key", ("metrics", "metric_collected")),
+        ("unknown-key", ("metrics", "zzz")),
+    ]
+
+
+def test_an_entry_that_is_in_the_list_already_is_doubtful():
+    again = {key: FILE[key] for key in reversed(list(FILE))}
+    assert _found(_with(FILES, [FILE, {"file_path": "/b"}, again, FILE])) == [
+        (DOUBTFUL, "duplicate-entry", (*FILES, index), "the same as entry 0 of the list") for index in (2, 3)
+    ]
+    assert _found(_with((*CPU, "resources"), ["*", "*"])) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        ({"retention_in_days": 7}, {"retention_in_days": 14}, "14 for the log group 'g', which has 7 in files[0]"),
+        ({"retention_in_days": 14}, {"retention_in_days": 7}, "7 for the log group 'g', which has 14 in files[0]"),
+        (
+            {"log_group_class": "STANDARD"},
+            {"log_group_class": "INFREQUENT_ACCESS"},
+            "'INFREQUENT_ACCESS' for the log group 'g', which has 'STANDARD' in files[0]",
+        ),
+        ({"retention_in_days": 7}, {"retention_in_days": 7}, ""),
+        ({"retention_in_days": 7}, {"retention_in_days": -1}, ""),
+        ({"retention_in_days": 7}, {}, ""),
+        ({"retention_in_days": 7}, {"retention_in_days": 14, "log_group_name": "h"}, ""),
+        ({"retention_in_days": 7}, {"log_group_class": "STANDARD"}, ""),
+    ],
+)
+@pytest.mark.parametrize("name", ["g", "G"])
+def test_a_log_group_has_one_retention_and_one_class(first, second, message, name):
+    message = message.replace("'g'", f"'{name}'")
+    first = {"file_path": "/a", "log_group_name": "g", **first}
+    entries = [first, {"file_path": "/b", "log_group_name": name, **second}]
+    key = "log_group_class" if "class" in message or "STANDARD" in message else "retention_in_days"
+    expected = [(DOUBTFUL, "log-group", (*FILES, 1, key), message)] if message else []
+    assert _found(_with(FILES, entries)) == expected
+    # In another list, the log group is the same.
+    events = {"event_name": "A", "event_ids": [1], "log_group_name": name, **second}
+    config = _with(FILES, [first])
+    config["logs"]["logs_collected"]["windows_events"]["collect_list"] = [events]
+    expected = [(DOUBTFUL, "log-group", (*WINDOWS, 0, key), message)] if message else []
+    assert _found(config) == expected
+
+
+@pytest.mark.parametrize("entry", ["x", {"log_group_name": 1, "retention_in_days": 7}, {"retention_in_days": 14}])
+def test_an_entry_without_a_log_group_has_no_other_retention(entry):
+    assert "log-group" not in [each[1] for each in _found(_with((*FILES, 1), entry))]
+
+
+def test_each_log_group_is_compared_with_its_first_entry():
+    entries = [{"file_path": str(index), "log_group_name": "g", "retention_in_days": 7} for index in range(4)]
+    entries[1]["retention_in_days"] = entries[3]["retention_in_days"] = 14
+    assert [each[2][-2] for each in _found(_with(FILES, entries))] == [1, 3]
+
+
+NAME_FIELDS = [
+    ("logs", "log_stream_name"),
+    (*FILES, 0, "log_group_name"),
+    (*FILES, 0, "log_stream_name"),
+    (*WINDOWS, 0, "log_group_name"),
+    (*WINDOWS, 0, "log_stream_name"),
+]
+
+
+@pytest.mark.parametrize("path", NAME_FIELDS)
+@pytest.mark.parametrize(
+    ("name", "braces", "near"),
+    [
+        ("{instance-id}", "{instance-id}", "{instance_id}"),
+        ("a/{InstanceId}", "{InstanceId}", "{instance_id}"),
+        ("{instanceid}", "{instanceid}", "{instance_id}"),
+        ("${aws:InstanceId}", "${aws:InstanceId}", "{instance_id}"),
+        ("${instance_id}", "${instance_id}", "{instance_id}"),
+        ("{ hostname }", "{ hostname }", "{hostname}"),
+        ("{hostname", "{hostname", "{hostname}"),
+        ("a hostname}", "hostname}", "{hostname}"),
+        ("{local_hostnam}", "{local_hostnam}", "{local_hostname}"),
+        ("{ipaddress}", "{ipaddress}", "{ip_address}"),
+        ("{region}", "{region}", "{aws_region}"),
+        ("{Date}", "{Date}", "{date}"),
+        ("{account}", "{account}", "{account_id}"),
+        ("{environment}", "{environment}", ""),
+        ("{}", "{}", ""),
+        ("a{", "{", ""),
+        ("}", "}", ""),
+        ("${cluster}", "${cluster}", ""),
+    ],
+)
+def test_a_brace_that_is_no_placeholder(path, name, braces, near):
+    problems = validate(_with(path, name), source="config").problems
+    assert [(each.rule, each.path, each.message, each.near) for each in problems] == [
+        ("placeholder", path, f"'{braces}' is not a placeholder of the agent", near)
+    ]
+    assert problems[0].severity is (DOUBTFUL if near else WARNING)
+    assert problems[0].allowed == ", ".join(PLACEHOLDERS)
+
+
+@pytest.mark.parametrize("path", NAME_FIELDS)
+@pytest.mark.parametrize("name", ["app", "{hostname}-{date}", "".join(PLACEHOLDERS), "${ENV_NAME}", "${ENV2}/x"])
+def test_placeholders_and_variables_of_the_environment_are_valid(path, name):
+    assert _found(_with(path, name)) == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        (*FILES, 0, "file_path"),
+        (*FILES, 0, "multi_line_start_pattern"),
+        ("logs", "logs_collected", "journald", "collect_list", 0, "log_group_name"),
+        ("logs", "logs_collected", "application_signals", "log_group_name"),
+        ("metrics", "append_dimensions", "InstanceId"),
+        ("opentelemetry", "collect", "files", "collect_list", 0, "log_group_name"),
+    ],
+)
+def test_braces_elsewhere_are_not_looked_at(path):
+    assert _found(_with(path, "{instanceid}")) == []
+
+
+def test_the_same_brace_twice_is_one_problem_and_two_are_two():
+    assert [each[3][:5] for each in _found(_with(("logs", "log_stream_name"), "{a}{b}{a}"))] == ["'{a}'", "'{b}'"]
+
+
+def test_a_reference_is_refused_always_and_is_no_placeholder_too():
+    problems = validate(_with(("logs", "log_stream_name"), "{{instance-id}}"), source="config").problems
+    assert [(each.severity, each.rule) for each in problems] == [(ERROR, "reference")]
+
+
+PROMETHEUS = {
+    "emf_processor": {"metric_declaration": [{"label_matcher": "a", "metric_selectors": ["a"]}]},
+    "ecs_service_discovery": {
+        "task_definition_list": [{"sd_task_definition_arn_pattern": "a", "sd_container_name_pattern": "a"}],
+        "service_name_list_for_tasks": [{"sd_service_name_pattern": "a", "sd_container_name_pattern": "a"}],
+    },
+}
+FILTERED = {"filters": [{"type": "include", "expression": "a"}]}
+
+
+@pytest.mark.parametrize(
+    ("config", "path"),
+    [
+        ({**FILE, "multi_line_start_pattern": "a"}, (*FILES, 0, "multi_line_start_pattern")),
+        ({**FILE, "blacklist": "a"}, (*FILES, 0, "blacklist")),
+        ({**FILE, **FILTERED}, (*FILES, 0, "filters", 0, "expression")),
+        ({**EVENTS, **FILTERED}, (*WINDOWS, 0, "filters", 0, "expression")),
+        (
+            {**JOURNAL, **FILTERED},
+            ("logs", "logs_collected", "journald", "collect_list", 0, "filters", 0, "expression"),
+        ),
+        (
+            {"file_path": "/a"},
+            ("opentelemetry", "collect", "files", "collect_list", 0, "multi_line_start_pattern"),
+        ),
+        *[
+            (PROMETHEUS, ("logs", "metrics_collected", "prometheus", *path))
+            for path in [
+                ("emf_processor", "metric_declaration", 0, "label_matcher"),
+                ("emf_processor", "metric_declaration", 0, "metric_selectors", 0),
+                ("ecs_service_discovery", "task_definition_list", 0, "sd_task_definition_arn_pattern"),
+                ("ecs_service_discovery", "task_definition_list", 0, "sd_container_name_pattern"),
+                ("ecs_service_discovery", "service_name_list_for_tasks", 0, "sd_service_name_pattern"),
+            ]
+        ],
+    ],
+)
+def test_a_regular_expression_that_go_refuses_is_doubtful(config, path):
+    base = VALID
+    if config is PROMETHEUS:
+        base = _with(path[:3], PROMETHEUS)
+    elif "collect_list" in path:
+        base = _with(path[:5], config)
+    for pattern, problems in [
+        ("^(?!a)", [(DOUBTFUL, "pattern", path, "the regular expression '^(?!a)' is not valid: Go has no lookahead")]),
+        ("^[a-z]+$", []),
+        ("{timestamp_format}", []),
+    ]:
+        changed = json.loads(json.dumps(base))
+        place = changed
+        for step in path[:-1]:
+            place = place[step]
+        place[path[-1]] = pattern
+        assert [(*each[:3], each[3].split(",")[0]) for each in _found(changed)] == problems
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        *(f"/var/log/{name}" for name in ("messages", "secure", "syslog", "auth.log", "kern.log", "cron", "maillog")),
+        *("/var/log/boot.log", "/var/log/btmp", "/var/log/spooler", "/var/log/messages-*", "/var/log/audit/audit.log"),
+        "/root/app.log",
+    ],
+)
+@pytest.mark.parametrize("user", ["cwagent", "root", None])
+def test_files_that_only_root_reads_are_a_warning_where_the_agent_is_another_user(file, user):
+    config = _with((*FILES, 0, "file_path"), file)
+    config["agent"]["run_as_user"] = user
+    if user is None:
+        del config["agent"]["run_as_user"]
+    message = f"on most systems, the user 'cwagent' of run_as_user may not read '{file}'"
+    expected = [(WARNING, "run-as-user", (*FILES, 0, "file_path"), message)] if user == "cwagent" else []
+    assert _found(config) == expected
+
+
+@pytest.mark.parametrize("file", ["/var/log/app.log", "/var/log/messages2", "/opt/root/a", "/opt/var/log/messages"])
+def test_files_that_all_read_are_no_warning(file):
+    assert _found(_with((*FILES, 0, "file_path"), file)) == []
+
+
+APPEND_DIMENSIONS = (
+    WARNING,
+    "on-premises",
+    ("metrics", "append_dimensions"),
+    "servers that are not on EC2 send no metrics at all with these dimensions, which come from EC2",
+)
+NO_REGION = (
+    WARNING,
+    "on-premises",
+    ("agent", "region"),
+    "servers that are not on EC2 need a region, here or in the profile that the agent uses",
+)
+
+
+@pytest.mark.parametrize(
+    ("config", "problems"),
+    [
+        (VALID, [APPEND_DIMENSIONS]),
+        (_without(("metrics", "append_dimensions")), []),
+        (_without(("agent", "region")), [APPEND_DIMENSIONS, NO_REGION]),
+        ({"logs": VALID["logs"]}, [NO_REGION]),
+    ],
+)
+def test_servers_that_are_not_on_ec2_have_rules_of_their_own(config, problems):
+    assert _found(config, has_onprem=True) == problems
+    assert _found(config) == []
+
+
+def test_problems_are_in_the_order_of_the_text_with_their_places():
+    text = '{\n "logs": {"log_stream_name": "{x}",},\n "agent": {"reigon": 1},\n "metric": {}\n}'
+    problems = validate(text, source="a.json").problems
+    assert [(each.source, each.line, each.column, each.rule) for each in problems] == [
+        ("a.json", 2, 2, "missing-key"),
+        ("a.json", 2, 11, "placeholder"),
+        ("a.json", 2, 35, "json"),
+        ("a.json", 3, 12, "unknown-key"),
+        ("a.json", 4, 2, "section"),
+    ]
+    assert to_lines(problems)[0] == "a.json: 5 problems"
+
+
+def test_one_place_has_one_problem_where_it_is_not_json():
+    text = '{"agent": {"debug": True, "region": "a"}, "logs": {"metrics_collected": {}}}'
+    assert [each[1:3] for each in _found(text)] == [("json", ("agent", "debug"))]
+
+
+@pytest.mark.parametrize("content", ["[]", "{", None])
+def test_what_has_no_sections_is_not_looked_into(content):
+    document = validate(content, source="config")
+    assert document.value is None
+    assert len(document.problems) == 1
+
+
+def test_a_missing_key_has_the_place_of_what_should_contain_it():
+    text = '{"logs": {"logs_collected":\n{"files": {"collect_list": [{}]}}}}'
+    assert [(each.line, each.column) for each in validate(text, source="a.json").problems] == [(2, 29)]
+
+
+def test_a_configuration_has_a_limited_number_of_problems():
+    config = {f"section{index}": 1 for index in range(2 * MAX_PROBLEMS)}
+    assert len(validate(config, source="config").problems) == MAX_PROBLEMS
+
+
+def _paths(value, path=()):
+    yield path
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, each in children:
+        yield from _paths(each, (*path, key))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda children: st.lists(children) | st.dictionaries(st.text(), children),
+    max_leaves=5,
+)
+CHANGES = st.tuples(st.sampled_from([each for each in _paths(VALID) if each]), JSON)
+
+
+@given(st.lists(CHANGES, min_size=1, max_size=3))
+def test_any_value_in_any_place_gives_short_problems_and_no_error(changes):
+    config = {}
+    for path, value in changes:
+        config = _with(path, value)
+    document = validate(json.dumps(config), source="a.json", has_onprem=True)
+    assert document.value == config
+    for problem in document.problems:
+        assert problem.line is not None
+        assert len(problem.message) <= 200
+        assert str(problem).isprintable()
+    unlocated = validate(config, source="a.json", has_onprem=True).problems
+    assert {(each.rule, each.path) for each in unlocated} == {(each.rule, each.path) for each in document.problems}
