@@ -60,6 +60,10 @@ class ScriptedAws(Aws):
             raise AwsApiError(description, code)
         return arguments
 
+    def deadline(self):
+        """A deadline whose pauses take no time."""
+        return Deadline(self._retry_timeout, sleep=lambda _: None)
+
 
 STEP = Step(
     Kind.UPDATE,
@@ -75,7 +79,7 @@ STEP = Step(
     ("codes", "answer"), [(["ok"], {"RoleName": "R"}), (["Gone"], None), (["NotYet", "ok"], {"RoleName": "R"})]
 )
 def test_executing_a_step_returns_the_answer_or_none_where_its_effect_exists(codes, answer):
-    aws = ScriptedAws(*codes, retry_timeout=0.01)
+    aws = ScriptedAws(*codes)
     assert aws.execute(STEP) == answer
     assert aws.codes == []
 
@@ -101,7 +105,7 @@ def test_other_errors_of_a_step_are_raised(codes, retry_timeout):
     ],
 )
 def test_errors_that_pass_by_themselves_are_retried_whatever_the_step_says(action, code, passes):
-    aws = ScriptedAws(code, "ok", retry_timeout=0.01)
+    aws = ScriptedAws(code, "ok")
     step = Step(Kind.UPDATE, action, {"role_name": "R"}, "do it")
     if passes:
         assert aws.execute(step) == {"RoleName": "R"}
@@ -118,7 +122,7 @@ def test_a_step_can_limit_the_attempts_of_its_call(options, max_attempts):
 
 
 def test_retry_repeats_the_work_while_aws_answers_with_these_codes():
-    aws = ScriptedAws("NotYet", "ok", retry_timeout=0.01)
+    aws = ScriptedAws("NotYet", "ok")
     assert aws.retry(lambda: aws.call("iam:X", "do it", RoleName="R"), frozenset({"NotYet"})) == {"RoleName": "R"}
 
 
@@ -126,7 +130,7 @@ class RenewableAws(ScriptedAws):
     """Has clients that know how often one was made; making one fails at the given times."""
 
     def __init__(self, *codes: str, fails_at: tuple[int, ...] = (), **options: bool) -> None:
-        super().__init__(*codes, retry_timeout=0.01)
+        super().__init__(*codes)
         Aws.__init__(self, self._make, 0.01, **options)
         self.made, self.fails_at = 0, fails_at
 
