@@ -226,9 +226,7 @@ def test_ec2_is_asked_for_pages():
         for node in ast.walk(ast.parse(source.read_text()))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "pages"
     ]
-    in_ec2 = [
-        call for call in calls if isinstance(call.args[0], ast.Constant) and call.args[0].value.startswith("ec2:")
-    ]
+    in_ec2 = [call for call in calls if ast.unparse(call.args[0]).startswith("'ec2:")]
     assert len(in_ec2) >= 3
     assert [ast.unparse(each) for each in in_ec2 if "MaxResults" not in {key.arg for key in each.keywords}] == []
 
