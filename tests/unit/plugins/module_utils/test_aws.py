@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import re
 import threading
 from datetime import UTC, datetime, timedelta
@@ -203,7 +204,7 @@ def test_the_same_pagination_token_twice_is_an_error():
         list(aws.pages("iam:ListRoles", "read it"))
 
 
-SOURCES = Path(_aws.__file__).parent.rglob("*.py")
+SOURCES = sorted(Path(_aws.__file__).parent.rglob("*.py"))
 READS = {read for source in SOURCES for read in re.findall(r'\.pages\(\s*f?"([^"]+)"', source.read_text())}
 PAGED = sorted({read.replace("{noun}", noun) for read in READS for noun in ("Role", "User")})
 
@@ -219,6 +220,19 @@ def test_each_action_with_pages_uses_one_of_the_pagination_tokens(action):
     tokens = [token for token in PAGE_TOKENS if token in model.input_shape.members]
     assert len(tokens) == 1
     assert tokens[0] in model.output_shape.members
+
+
+def test_ec2_is_asked_for_pages():
+    """It recommends only paginated requests: without a page size, one answer has all, or times out."""
+    calls = [
+        node
+        for source in SOURCES
+        for node in ast.walk(ast.parse(source.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "pages"
+    ]
+    in_ec2 = [call for call in calls if ast.unparse(call.args[0]).startswith("'ec2:")]
+    assert len(in_ec2) >= 3
+    assert [ast.unparse(each) for each in in_ec2 if "MaxResults" not in {key.arg for key in each.keywords}] == []
 
 
 class LoginPage(BaseHTTPRequestHandler):
