@@ -168,7 +168,9 @@ def messages_of(source: Source) -> Iterator[tuple[ast.expr, str]]:
 
 
 def _check_raised(node: ast.Raise, source: Source, where: str) -> None:
-    known = {*(error.__name__ for error in error_classes()), *ANSIBLE_ERRORS, *_derived_errors()}
+    # An error that is private to a file does not leave it; what is said of it then is collected there.
+    private = {each.name for each in source.nodes if isinstance(each, ast.ClassDef) and each.name.startswith("_")}
+    known = {*(error.__name__ for error in error_classes()), *ANSIBLE_ERRORS, *_derived_errors(), *private}
     if isinstance(node.exc, ast.Call) and not _is_error(node.exc, known) and not _is_value_error(node.exc, source):
         raise UnknownText(f"{where}: {ast.unparse(node.exc)} is not an error that the collector knows")
 

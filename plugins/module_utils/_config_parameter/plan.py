@@ -1,23 +1,25 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Decides which agent configurations are valid, whether they fit Parameter Store, and what to write. Pure."""
+"""Decides which parameters hold an agent configuration, and what to write or to delete. Pure."""
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Optional
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Optional
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.difference import differences
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import minify
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import PERMISSION_RETRY_CODES, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import minify, part_names, split
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
+    PERMISSION_RETRY_CODES,
+    CwagentError,
+    InvalidInput,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._names import PARAMETER_PREFIX
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Plan, Step
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 # Names with a path begin with a slash, and the policies that AWS manages do not cover them.
 # https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html
@@ -25,15 +27,9 @@ _NAME = r"[A-Za-z0-9_.-]+"
 # The longest name with the ARN that it is a part of, and the longest that AWS puts before a name.
 MAX_ARN, ARN_PREFIX = 1011, "arn:aws-us-gov:ssm:ap-southeast-1:123456789012:parameter/"
 MAX_NAME = MAX_ARN - len(ARN_PREFIX)
-# Parameter Store takes this for a reference to another parameter, and refuses the value. It can only be in a text:
-# in the syntax of JSON, a name or a closing brace follows an opening one.
-REFERENCE = "{{"
 # The size of a value in bytes, by tier.
 # https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-advanced-parameters.html
 LIMITS = {"Standard": 4096, "Advanced": 8192}
-# The top-level keys of a configuration. The agent's own schema accepts unknown ones, so a misspelled one is found here.
-# https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch-Agent-Configuration-File-Details.html
-SECTIONS = frozenset({"agent", "metrics", "logs", "traces", "opentelemetry"})
 
 
 @dataclass(frozen=True)
@@ -45,7 +41,8 @@ class Parameter:
     version: int | None = None
 
 
-State = Optional[Parameter]
+# By name; ``None`` where there is no such parameter.
+State = Mapping[str, Optional[Parameter]]
 
 
 @dataclass(frozen=True)
@@ -62,6 +59,47 @@ class DesiredParameter:
         return minify(self.config)
 
 
+@dataclass(frozen=True)
+class DesiredConfig:
+    """A configuration as the user declares it.
+
+    :param parameters: the parameters that hold it, in the order in which an agent fetches and appends them; none where
+        it is to be absent.
+    :param can_be_split: whether it can be, or can have been, in more than one parameter.
+    """
+
+    name: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+    parameters: tuple[DesiredParameter, ...] = ()
+    can_be_split: bool = False
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the parameters, in the order in which an agent fetches and appends them."""
+        return [each.name for each in self.parameters]
+
+
+def desired_config(
+    name: str, config: Mapping[str, Any], tier: str | None, *, can_be_split: bool, allow_recent: bool = False
+) -> DesiredConfig:
+    """Return the parameters that hold a configuration.
+
+    :param allow_recent: whether to split also what only recent agents can merge.
+    :raises InvalidInput: a name is not valid, or the configuration is too large.
+    """
+    whole = DesiredParameter(name, config, tier)
+    if not can_be_split:
+        select_tier(None, whole)
+        return DesiredConfig(name, config, (whole,))
+    parts = split(config, LIMITS[tier or max(LIMITS, key=LIMITS.__getitem__)], allow_recent)
+    parameters = tuple(
+        DesiredParameter(part_name, part, tier) for part_name, part in zip(part_names(name, len(parts)), parts)
+    )
+    for each in parameters:
+        check_parameter_name(each.name)
+    return DesiredConfig(name, config, parameters, can_be_split=True)
+
+
 def check_parameter_name(name: str) -> None:
     """Check that the agent's policies cover a name and that AWS allows it. :raises InvalidInput: it says why not."""
     if not name.startswith(PARAMETER_PREFIX):
@@ -73,63 +111,6 @@ def check_parameter_name(name: str) -> None:
         raise InvalidInput(
             f"parameter name '{name}': AWS allows up to {MAX_NAME} characters, letters, digits and any of _.-."
         )
-
-
-def parse(text: str, where: str) -> dict[str, Any]:
-    """Parse the JSON text of a configuration.
-
-    :param where: where the text comes from, for the error.
-    :raises InvalidInput: it is not JSON, with the place of the mistake, or not an agent configuration.
-    """
-    try:
-        config = json.loads(text, object_pairs_hook=_reject_duplicate_keys, parse_constant=_reject_constant)
-    except json.JSONDecodeError as error:
-        raise InvalidInput(f"{where} is not JSON: {error.msg} at line {error.lineno} column {error.colno}.") from error
-    except InvalidInput as error:
-        raise InvalidInput(f"{where}: {error}") from error
-    except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"{where} cannot be parsed as JSON: {error}.") from error
-    return check_config(config, where)
-
-
-def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    keys = [key for key, _value in pairs]
-    duplicates = sorted({key for key in keys if keys.count(key) > 1})
-    if duplicates:
-        raise InvalidInput(f"duplicate key '{duplicates[0]}' in one object.")
-    return dict(pairs)
-
-
-def _reject_constant(name: str) -> None:
-    raise InvalidInput(f"{name} is not a JSON value.")
-
-
-def check_config(config: Any, where: str) -> dict[str, Any]:
-    """Check that a configuration can be stored as JSON and has only sections of the agent.
-
-    :returns: the configuration.
-    :raises InvalidInput: it has no section or an unknown one, or something in it is not valid in JSON.
-    """
-    if not isinstance(config, dict):
-        raise InvalidInput(f"{where} is not an agent configuration: it is not a JSON object.")
-    unknown = sorted(config.keys() - SECTIONS)
-    if unknown:
-        raise InvalidInput(
-            f"{where} has sections that the agent does not know: {', '.join(unknown)}. "
-            f"The agent knows {', '.join(sorted(SECTIONS))}."
-        )
-    try:
-        json.dumps(config, ensure_ascii=False, allow_nan=False).encode()
-    except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"{where} has a number or a character that is not valid in JSON: {error}.") from error
-    if REFERENCE in json.dumps(config, ensure_ascii=False):
-        raise InvalidInput(
-            f"{where} has '{REFERENCE}' in a text, which Parameter Store refuses. If it is a template, render it "
-            "first; the agent's own placeholders, such as {instance_id}, have single braces."
-        )
-    if not config:
-        raise InvalidInput(f"{where} is empty: it needs at least one of the sections {', '.join(sorted(SECTIONS))}.")
-    return config
 
 
 def select_tier(current: Parameter | None, desired: DesiredParameter) -> str:
@@ -165,11 +146,28 @@ def is_up_to_date(current: Parameter | None, desired: DesiredParameter) -> bool:
     return current is not None and is_equivalent(current.value, desired.config)
 
 
-def plan(current: Parameter | None, desired: DesiredParameter) -> Plan[State]:
-    """Plan the step that stores the configuration, where the stored one differs.
+def plan(current: State, desired: DesiredConfig) -> Plan[State]:
+    """Plan the steps that store the parameters whose content differs, or that delete them.
 
-    :raises InvalidInput: the configuration is too large, or the parameter has another type.
+    Parameters that an earlier, larger configuration has left are not deleted: another configuration can have that name.
+
+    :raises InvalidInput: a parameter is too large, or has another type.
     """
+    if not desired.parameters:
+        steps = {name: [_delete(name)] if found else [] for name, found in current.items()}
+        return Plan(current, dict.fromkeys(current), steps)
+    planned, steps = dict(current), {}
+    for each in desired.parameters:
+        found = current.get(each.name)
+        step = _store(found, each)
+        steps[each.name] = [step] if step else []
+        if step:
+            version = found.version + 1 if found and found.version else 1
+            planned[each.name] = Parameter(each.value, version=version)
+    return Plan(current, planned, steps)
+
+
+def _store(current: Parameter | None, desired: DesiredParameter) -> Step | None:
     tier = select_tier(current, desired)
     if current and current.type != "String":
         raise InvalidInput(
@@ -177,58 +175,95 @@ def plan(current: Parameter | None, desired: DesiredParameter) -> Plan[State]:
             "the agent reads a String. Delete the parameter, or choose another name."
         )
     if is_up_to_date(current, desired):
-        return Plan(current, current, {desired.name: []})
-    step = Step(
+        return None
+    return Step(
         Kind.UPDATE if current else Kind.CREATE,
         "ssm:PutParameter",
         {"name": desired.name, "value": desired.value, "type": "String", "overwrite": True, "tier": tier},
         f"store the configuration in parameter '{desired.name}'",
         retry_when=PERMISSION_RETRY_CODES,
     )
-    version = current.version + 1 if current and current.version else 1
-    return Plan(current, Parameter(desired.value, version=version), {desired.name: [step]})
 
 
-def plan_absent(current: Parameter | None, name: str) -> Plan[State]:
-    """Plan the step that deletes the parameter."""
-    step = Step(
+def _delete(name: str) -> Step:
+    return Step(
         Kind.DELETE,
         "ssm:DeleteParameter",
         {"name": name},
         f"delete parameter '{name}'",
         done_when=frozenset({"ParameterNotFound"}),
     )
-    return Plan(current, None, {name: [step] if current else []})
+
+
+def check_stored(plan: Plan[State], state: State) -> None:
+    """Check that nothing else has overwritten what was just stored.
+
+    :param state: what Parameter Store has now.
+    :raises CwagentError: it names the parameter and its version.
+    """
+    for name, written in plan.planned.items():
+        found = state.get(name)
+        is_newer = found and written and (found.version or 0) >= (written.version or 0)
+        if plan.steps.get(name) and is_newer and found and written and found.value != written.value:
+            raise CwagentError(
+                f"parameter '{name}' has another value than the one that was just stored: something else wrote version "
+                f"{found.version}. Find out what, then run again."
+            )
+
+
+def surplus(current: State, desired: DesiredConfig) -> list[str]:
+    """Return the names of the parameters that an earlier, larger configuration has left."""
+    return [name for name, found in current.items() if found and desired.parameters and name not in desired.names]
+
+
+def warnings(current: State, desired: DesiredConfig) -> list[str]:
+    """Return what the user should know although it is no error."""
+    names = surplus(current, desired)
+    return [
+        f"the configuration in parameter '{desired.name}' has {len(desired.parameters)} parts, and there are further "
+        f"parameters: {', '.join(names)}. If an earlier, larger configuration has left them, delete them: an agent that "
+        "has appended them keeps their settings until it fetches the configuration anew"
+        for _ in names[:1]
+    ]
 
 
 def to_result(name: str, parameter: Parameter | None) -> dict[str, Any] | None:
-    """Render the parameter for the result; its size is in bytes."""
+    """Render a parameter for the result; its size is in bytes."""
     if parameter is None:
         return None
     size = len(parameter.value.encode())
     return {"name": name, "value": parameter.value, "size": size, "version": parameter.version}
 
 
-def to_diff(name: str, parameter: Parameter | None) -> dict[str, Any]:
-    """Render the parameter for the diff, with the configuration in readable form."""
-    if parameter is None:
-        return {}
+def to_diff(state: State) -> dict[str, Any]:
+    """Render the parameters for the diff, with their configurations in readable form."""
+    return {
+        name: {"type": each.type, "config": _readable(each.value)} for name, each in state.items() if each is not None
+    }
+
+
+def _readable(value: str) -> Any:
     try:
-        config = json.loads(parameter.value)
+        return json.loads(value)
     except (ValueError, RecursionError):
-        config = parameter.value
-    return {"name": name, "type": parameter.type, "config": config}
+        return value
 
 
-def render_change(name: str, before: Parameter | None, after: Parameter | None) -> dict[str, Any]:
-    """Render the change of a configuration for the diff, one line for each JSON path.
+def render_change(before: State, after: State) -> dict[str, Any]:
+    """Render the changes of configurations for the diff, one line for each JSON path.
 
-    :returns: nothing where a configuration is created or deleted, is not changed, or where a value is not JSON.
+    :returns: nothing where a parameter is created or deleted, none is changed, or where a value is not JSON.
     """
-    if before is None or after is None:
-        return {}
-    try:
-        lines = differences(json.loads(before.value), json.loads(after.value))
-    except (ValueError, RecursionError):
-        return {}
-    return {"prepared": "".join(f"{line}\n" for line in [f"parameter '{name}'", *lines])} if lines else {}
+    lines: list[str] = []
+    for name, new in after.items():
+        old = before.get(name)
+        if old == new:
+            continue
+        if old is None or new is None:
+            return {}
+        try:
+            found = differences(json.loads(old.value), json.loads(new.value))
+        except (ValueError, RecursionError):
+            return {}
+        lines += [f"parameter '{name}'", *found] if found else []
+    return {"prepared": "".join(f"{line}\n" for line in lines)} if lines else {}

@@ -1,60 +1,66 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads an agent configuration from Parameter Store and executes the step of its plan."""
+"""Reads an agent configuration from Parameter Store and executes the steps of its plan."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter import plan as config_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import Parameter, State
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import part_name
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import PERMISSION_RETRY_CODES, AwsApiError
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_parallel
 
 if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
-    from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import DesiredParameter
+    from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import DesiredConfig
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, Step
 
 
-@dataclass(frozen=True)
-class KnownState:
-    """A state that an earlier task has read, so that it need not be read again."""
-
-    parameter: State
-
-
 class ParameterResource(Resource[State]):
-    """A parameter that has an agent configuration.
+    """The parameters that have an agent configuration.
 
-    :param desired: ``None`` where the parameter is to be absent.
-    :param region: the region of the parameter, for the result.
-    :param known: the state to use instead of reading it.
+    :param region: the region of the parameters, for the result.
+    :param known: the state to use instead of reading it first.
     """
 
-    def __init__(
-        self,
-        aws: Aws,
-        name: str,
-        desired: DesiredParameter | None,
-        region: str | None,
-        known: KnownState | None = None,
-    ) -> None:
+    def __init__(self, aws: Aws, desired: DesiredConfig, region: str | None, known: State | None = None) -> None:
         super().__init__(aws)
-        self._name = name
         self._desired = desired
         self._region = region
         self._known = known
 
     def read(self) -> State:
-        """Read the parameter; ``None`` where there is none."""
-        if self._known:
-            return self._known.parameter
-        description = f"read parameter '{self._name}'"
+        """Read the parameters, and where they can be more, the next ones until there is none."""
+        if self._known is not None:
+            return self._known
+        state = self.read_again()
+        if not self._desired.can_be_split or state[self._desired.name] is None:
+            return state
+        found = dict(state)
+        for number in count(len(state) + 1):
+            name = part_name(self._desired.name, number)
+            parameter = self._read_parameter(name)
+            if parameter is None:
+                return found
+            found[name] = parameter
+        raise AssertionError("count does not end")
+
+    def read_again(self) -> State:
+        """Read the parameters that hold the configuration."""
+        names = self._desired.names or [self._desired.name]
+        return dict(zip(names, run_in_parallel(self._read_parameter, names)))
+
+    def _read_parameter(self, name: str) -> Parameter | None:
         answer = self._aws.retry(
-            lambda: self._aws.find("ssm:GetParameter", description, absent="ParameterNotFound", Name=self._name),
+            lambda: self._aws.find(
+                "ssm:GetParameter", f"read parameter '{name}'", absent="ParameterNotFound", Name=name
+            ),
             PERMISSION_RETRY_CODES,
         )
         if answer is None:
@@ -63,30 +69,45 @@ class ParameterResource(Resource[State]):
         return Parameter(parameter["Value"], parameter["Type"], parameter["Version"])
 
     def plan(self, current: State) -> Plan[State]:
-        """Plan the step that stores or deletes the parameter."""
-        if self._desired is None:
-            return config_plan.plan_absent(current, self._name)
+        """Plan the steps that store or delete the parameters."""
         return config_plan.plan(current, self._desired)
 
+    def remaining(self, plan: Plan[State], state: State) -> list[str]:
+        """List what Parameter Store does not show yet.
+
+        :raises CwagentError: something else has overwritten what was stored.
+        """
+        config_plan.check_stored(plan, state)
+        return super().remaining(plan, state)
+
+    def warnings(self, plan: Plan[State]) -> list[str]:
+        """Warn of the parameters that an earlier, larger configuration has left."""
+        return config_plan.warnings(plan.current, self._desired)
+
     def to_diff(self, state: State) -> dict[str, Any]:
-        """Render the parameter for the diff."""
-        return config_plan.to_diff(self._name, state)
+        """Render the parameters for the diff."""
+        return config_plan.to_diff(state)
 
     def render_change(self, before: State, after: State) -> dict[str, Any]:
         """Render a change of the configuration by JSON path."""
-        return config_plan.render_change(self._name, before, after) or super().render_change(before, after)
+        return config_plan.render_change(before, after) or super().render_change(before, after)
 
     def to_result(self, plan: Plan[State], final: State) -> dict[str, Any]:
-        """Render the parameter, its region and what was stored before."""
+        """Render the parameters, their region and what was stored before."""
+        desired = self._desired
+        written = [name for name, steps in plan.steps.items() if steps]
         return {
-            "parameter": config_plan.to_result(self._name, final),
+            "parameters": [
+                each for name in desired.names if (each := config_plan.to_result(name, final.get(name))) is not None
+            ],
+            "surplus": config_plan.surplus(plan.current, desired),
             "region": self._region,
-            "window_parameter": {"name": self._name, "region": self._region},
-            "previous": asdict(plan.current) if plan.current else {},
+            "window_parameters": [{"name": name, "region": self._region} for name in written],
+            "previous": {name: asdict(each) if each else {} for name, each in plan.current.items()},
         }
 
     def execute(self, step: Step) -> None:
-        """Execute the step; in the Advanced tier, where the parameter turns out to be in it.
+        """Execute a step; in the Advanced tier, where the parameter turns out to be in it.
 
         A value that fits into the Standard tier can be in the Advanced one, which no call that the admin policy allows
         shows. AWS does not move such a parameter back, and says so when it is written.
@@ -95,8 +116,8 @@ class ParameterResource(Resource[State]):
         try:
             self._aws.execute(step)
         except AwsApiError as error:
-            is_chosen_by_user = self._desired is None or self._desired.tier
-            is_downgrade = error.code == "ValidationException" and "advanced" in str(error).replace(self._name, "")
-            if is_chosen_by_user or not is_downgrade:
+            is_chosen_by_user = any(each.tier for each in self._desired.parameters)
+            text = str(error).replace(str(step.arguments["name"]), "")
+            if is_chosen_by_user or not (error.code == "ValidationException" and "advanced" in text):
                 raise
             self._aws.execute(replace(step, arguments={**step.arguments, "tier": "Advanced"}))

@@ -67,7 +67,12 @@ def minify(config: Mapping[str, Any]) -> str:
 
 def part_names(name: str, count: int) -> list[str]:
     """Return the names of the parameters of so many parts, in the order in which an agent fetches and appends them."""
-    return [name, *(f"{name}-{number}" for number in range(2, count + 1))]
+    return [part_name(name, number) for number in range(1, count + 1)]
+
+
+def part_name(name: str, number: int) -> str:
+    """Return the name of the parameter of a part; they are counted from 1."""
+    return name if number == 1 else f"{name}-{number}"
 
 
 def merge_order(names: Iterable[str]) -> list[str]:

@@ -255,6 +255,8 @@ def test_every_key_has_the_place_where_its_text_begins(config):
     document = read("\n".join(lines), "a.json")
     for key in config:
         line, column = document.locate((key,))
+        assert line
+        assert column
         assert lines[line - 1][column - 1 :].startswith(json.dumps(key))
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -149,11 +150,12 @@ def _too_large(path):
 def test_what_has_no_end_or_is_no_file_is_an_error_at_once(tmp_path, make, message):
     path = tmp_path / "linux.json"
     make(path)
-    open_files = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+    descriptors = Path("/proc/self/fd")
+    open_files = len(list(descriptors.iterdir())) if descriptors.is_dir() else 0
     with pytest.raises(InvalidInput) as caught:
         read_file(str(path))
     assert str(caught.value) == f"{path} {message}"
-    assert not open_files or len(os.listdir("/proc/self/fd")) == open_files
+    assert not open_files or len(list(descriptors.iterdir())) == open_files
 
 
 def test_no_more_of_a_file_is_read_than_it_can_have(tmp_path):

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import Any
 
+import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +21,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import Invalid
 ERROR, DOUBTFUL, WARNING = Severity
 
 # Written for these tests, with the same means as the schema of the agent.
-SCHEMA = {
+SCHEMA: dict[str, Any] = {
     "$schema": "http://json-schema.org/draft-04/schema#",
     "type": "object",
     "additionalProperties": True,
@@ -370,7 +372,7 @@ def test_a_schema_is_read_as_it_is(schema):
     ],
 )
 def test_a_schema_that_cannot_be_used_is_an_error(schema):
-    with pytest.raises(InvalidInput, match="schema.json cannot be used as a JSON schema: "):
+    with pytest.raises(InvalidInput, match=r"schema\.json cannot be used as a JSON schema: "):
         _check({"logs": {"metrics_collected": "a"}}, schema=schema)
 
 
@@ -384,8 +386,6 @@ LOGS = st.dictionaries(st.sampled_from([*SCHEMA["properties"]["logs"]["propertie
 
 @given(LOGS)
 def test_the_schema_finds_a_problem_where_jsonschema_finds_an_error(logs):
-    import jsonschema  # noqa: PLC0415  the module is missing in another test
-
     document = validate({"logs": logs}, source="a.json")
     bare = type(document)("a.json", document.value, [], document.locate)
     found = add_schema_problems(bare, SCHEMA, "schema.json", is_required=True).problems
