@@ -11,9 +11,12 @@ version_added: 1.0.0
 short_description: Store a CloudWatch agent configuration in Systems Manager Parameter Store
 description:
   - Validates an agent configuration and stores it, minified, as a parameter that the agents of many servers can share.
+    One that is too large for a parameter can be split into several, which the agent merges.
+  - All that is wrong with a configuration is reported at once, with its place. One with an error is never stored.
   - A parameter that has the same content already is not written, whatever its spaces and the order of its keys.
   - With C(--diff), a change of the configuration is shown by JSON path, one line for each change. Long values are
     shortened. A configuration that is new or deleted is shown as a whole.
+  - After it was written, a parameter is read with the same credentials. The task fails if it has another value.
   - Uses only C(ssm:GetParameter) and C(ssm:PutParameter), since the agent's admin policy allows no more;
     with O(state=absent) also C(ssm:DeleteParameter).
 author: cwagent.iam contributors (@cwagent)
@@ -25,18 +28,51 @@ options:
     required: true
   config:
     description:
-      - The configuration, as a mapping or as JSON text.
-      - With O(state=present), exactly one of O(config) and O(src) is required.
+      - The configuration, as a mapping or as JSON text; or a list of several, which are merged as the agent merges
+        them.
+      - Unless the parameter is to be absent, exactly one of O(config) and O(src) is required.
     type: raw
   src:
-    description: The path of a file with the configuration, on the host that runs the module.
-    type: path
+    description:
+      - The path of a file with the configuration, on the host that runs the module; or a list of several, which are
+        merged as the agent merges them.
+    type: list
+    elements: path
+  validation:
+    description:
+      - What happens to what is doubtful, such as a key that the agent may not know, and to what O(schema) does not
+        allow. V(strict) refuses it, V(warn) warns of it, and V(off) neither looks at O(schema) nor warns.
+      - What cannot work is refused in any case. That is a text that is not JSON, a section that the agent does not
+        have, C({{) in a text, and a configuration that is too large.
+    type: str
+    choices: [strict, warn, "off"]
+    default: strict
   schema:
     description:
-      - The path of a JSON schema on the host that runs the module. The configuration is validated against it.
+      - The JSON schema of the agent, as a path on the host that runs the module, as a mapping or as JSON text. The
+        configuration is validated against it, besides the rules of this module.
       - The agent installs its own at V(/opt/aws/amazon-cloudwatch-agent/doc/amazon-cloudwatch-agent-schema.json).
       - Requires the Python library C(jsonschema) on that host.
-    type: path
+    type: raw
+  has_onprem:
+    description:
+      - Whether servers that are not on EC2 read the configuration. What works on EC2 only is warned of then.
+    type: bool
+    default: false
+  split:
+    description:
+      - Whether a configuration that is too large for one parameter is split into several, C(NAME), C(NAME-2) and so on.
+        Each is a valid configuration, and an agent that fetches the first and appends the others has the whole.
+      - Parameters that an earlier, larger configuration has left are returned as RV(surplus), with a warning.
+      - With O(state=absent), all of them are deleted.
+    type: bool
+    default: false
+  split_recent:
+    description:
+      - Whether O(split) also cuts what only recent agents can merge, which are lists of C(jmx) and C(otlp), and the
+        section C(opentelemetry).
+    type: bool
+    default: false
   tier:
     description:
       - The tier of the parameter. V(Standard) allows 4096 bytes; V(Advanced) allows 8192 and costs money.
@@ -51,26 +87,17 @@ options:
         credentials, environment variables and credentials files are then ignored.
     type: bool
     default: false
-  known_value:
+  known_values:
     description:
-      - The result RV(previous) of an earlier task, to skip reading the parameter again.
+      - The result RV(previous) of an earlier task, to skip reading the parameters again.
       - What someone else has stored since that task is overwritten.
     type: dict
-    suboptions:
-      value:
-        description: The value of the parameter. Without it, there is no parameter.
-        type: str
-      type:
-        description: The type of the parameter.
-        type: str
-        default: String
-      version:
-        description: The version of the parameter.
-        type: int
   state:
-    description: Whether the parameter should exist.
+    description:
+      - V(present) stores the configuration, V(absent) deletes the parameter.
+      - V(validated) only validates the configuration. It fails if there is an error, and makes no AWS call.
     type: str
-    choices: [present, absent]
+    choices: [present, absent, validated]
     default: present
   wait_timeout:
     description:
@@ -108,32 +135,73 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-parameter:
-  description: The parameter; null when there is none. In check mode, its version is the one that it would get.
+parameters:
+  description:
+    - The parameters, in the order in which a server must fetch the first and append the others; none when they are
+      absent.
+    - In check mode, their versions are those that they would get.
   returned: success
-  type: dict
+  type: list
+  elements: dict
   sample:
-    name: AmazonCloudWatch-linux
-    size: 78
-    value: '{"metrics":{"metrics_collected":{"mem":{"measurement":["mem_used_percent"]}}}}'
-    version: 3
+    - name: AmazonCloudWatch-linux
+      size: 78
+      value: '{"metrics":{"metrics_collected":{"mem":{"measurement":["mem_used_percent"]}}}}'
+      version: 3
+surplus:
+  description: The names of further parameters of the same kind, which an earlier, larger configuration can have left.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 region:
-  description: The region of the parameter.
+  description: The region of the parameters.
   returned: success
   type: str
   sample: eu-central-1
-window_parameter:
+config:
+  description: The whole configuration as JSON text, minified.
+  returned: success, with O(state=present) and O(state=validated)
+  type: str
+  sample: '{"metrics":{"metrics_collected":{"mem":{"measurement":["mem_used_percent"]}}}}'
+problems:
+  description: What is wrong with the configuration.
+  returned: with O(state=validated), and when the configuration is not valid
+  type: list
+  elements: dict
+  contains:
+    file: {description: The file or the option., type: str, returned: always, sample: linux.json}
+    path: {description: The JSON path., type: str, returned: always, sample: $.agent.reigon}
+    line: {description: The line in the text., type: int, returned: where it is known, sample: 3}
+    column: {description: The column in the text., type: int, returned: where it is known, sample: 5}
+    rule: {description: The rule., type: str, returned: always, sample: unknown-key}
+    severity:
+      description: V(error), V(doubtful) or V(warning), which O(validation) does not change.
+      type: str
+      returned: always
+      sample: error
+    message: {description: What is wrong., type: str, returned: always, sample: unknown key 'reigon'}
+    allowed: {description: What is allowed., type: str, returned: always, sample: ""}
+    near: {description: The known name that a misspelled one resembles., type: str, returned: always, sample: region}
+problem_lines:
+  description: The same as lines of text.
+  returned: as RV(problems)
+  type: list
+  elements: str
+  sample: ["linux.json: 1 problem", "  3:5 $.agent.reigon: unknown key 'reigon'; did you mean 'region'?"]
+window_parameters:
   description:
-    - The name and the region of the parameter, for the option O(cwagent.iam.cwagent_admin_window#module:parameters) of
-      M(cwagent.iam.cwagent_admin_window).
+    - The name and the region of each parameter that is written, for the option
+      O(cwagent.iam.cwagent_admin_window#module:parameters) of M(cwagent.iam.cwagent_admin_window).
   returned: success
-  type: dict
-  sample: {name: AmazonCloudWatch-linux, region: eu-central-1}
+  type: list
+  elements: dict
+  sample: [{name: AmazonCloudWatch-linux, region: eu-central-1}]
 previous:
-  description: What was stored before, for O(known_value); empty when there was no parameter.
+  description: By name, what was stored before, for O(known_values); empty for a parameter that was not there.
   returned: success
   type: dict
-  sample: {type: String, value: '{"agent":{}}', version: 2}
+  sample: {AmazonCloudWatch-linux: {type: String, value: '{"agent":{}}', version: 2}}
 steps:
   description:
     - The steps that were taken, or would be taken in check mode.
@@ -167,31 +235,42 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.options import (
-    desired_parameter,
+    ABSENT,
+    OFF,
+    PRESENT,
+    STRICT,
+    VALIDATED,
+    WARN,
+    desired_config,
     known_state,
+    refusal,
+    validated,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import LIMITS
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.resource import ParameterResource
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import minify
+from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
 if TYPE_CHECKING:
     from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
+# How long to wait until Parameter Store shows what was written.
+READ_BACK_SECONDS = 15
+
 SPEC = {
     "name": {"type": "str", "required": True},
     "config": {"type": "raw"},
-    "src": {"type": "path"},
-    "schema": {"type": "path"},
+    "src": {"type": "list", "elements": "path"},
+    "validation": {"type": "str", "choices": [STRICT, WARN, OFF], "default": STRICT},
+    "schema": {"type": "raw"},
+    "has_onprem": {"type": "bool", "default": False},
+    "split": {"type": "bool", "default": False},
+    "split_recent": {"type": "bool", "default": False},
     "tier": {"type": "str", "choices": list(LIMITS)},
     "use_instance_credentials": {"type": "bool", "default": False},
-    "known_value": {
-        "type": "dict",
-        "options": {
-            "value": {"type": "str"},
-            "type": {"type": "str", "default": "String"},
-            "version": {"type": "int"},
-        },
-    },
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "known_values": {"type": "dict"},
+    "state": {"type": "str", "choices": [PRESENT, ABSENT, VALIDATED], "default": PRESENT},
     "wait_timeout": {"type": "int", "default": 0},
     **_module.ENVIRONMENT_SPEC,
 }
@@ -213,14 +292,29 @@ def select_gateway(module: AnsibleAWSModule) -> Aws:
     return Aws(client, module.params["wait_timeout"], renews_clients=True)
 
 
+def validate(module: AnsibleAWSModule) -> None:
+    """Validate the configuration and end the module."""
+    found = validated(module.params)
+    if found.desired is None:
+        raise InvalidInput(refusal(found), **found.to_result())
+    _module.exit_module(module, changed=False, config=minify(found.desired.config), **found.to_result())
+
+
 def main() -> None:
     module = _module.aws_module(
-        SPEC, mutually_exclusive=[("config", "src")], required_if=[("state", "present", ["config", "src"], True)]
+        SPEC,
+        mutually_exclusive=[("config", "src")],
+        required_if=[("state", PRESENT, ["config", "src"], True), ("state", VALIDATED, ["config", "src"], True)],
     )
     with _module.fail_on_error(module):
-        desired, known = desired_parameter(module.params), known_state(module.params["known_value"])
-        resource = ParameterResource(select_gateway(module), module.params["name"], desired, module.region, known)
-        _module.run(module, resource)
+        if module.params["state"] == VALIDATED:
+            validate(module)
+        desired, warnings = desired_config(module.params)
+        known = known_state(module.params["known_values"])
+        resource = ParameterResource(select_gateway(module), desired, module.region, known)
+        result = converge(resource, module.check_mode, READ_BACK_SECONDS if desired.parameters else None)
+        result["warnings"] = [*warnings, *result["warnings"]]
+        _module.exit_module(module, config=minify(desired.config), **result)
 
 
 if __name__ == "__main__":

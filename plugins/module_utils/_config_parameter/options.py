@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter import plan as config_plan
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import Document
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.files import read_file
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merge import merge
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import (
@@ -18,15 +19,22 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan
     State,
     check_parameter_name,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import Problem, Severity, select, to_lines, to_result
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.schema import add_schema_problems, read_schema
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import (
+    Problem,
+    Severity,
+    select,
+    to_lines,
+    to_result,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.schema import (
+    add_schema_problems,
+    read_schema,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.validate import validate
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-    from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import Document
 
 PRESENT, ABSENT, VALIDATED = "present", "absent", "validated"
 STRICT, WARN, OFF = "strict", "warn", "off"
@@ -111,8 +119,6 @@ def _documents(params: Mapping[str, Any]) -> Iterator[Document]:
 
 
 def _unreadable(source: str, reason: str) -> Document:
-    from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import Document
-
     problem = Problem((), "file", reason.rstrip("."), Severity.ERROR, source=source)
     return Document(source, None, [problem], lambda _path: (None, None))
 

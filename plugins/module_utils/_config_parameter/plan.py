@@ -221,8 +221,8 @@ def warnings(current: State, desired: DesiredConfig) -> list[str]:
     names = surplus(current, desired)
     return [
         f"the configuration in parameter '{desired.name}' has {len(desired.parameters)} parts, and there are further "
-        f"parameters: {', '.join(names)}. If an earlier, larger configuration has left them, delete them: an agent that "
-        "has appended them keeps their settings until it fetches the configuration anew"
+        f"parameters: {', '.join(names)}. If an earlier, larger configuration has left them, delete them: servers may "
+        "still append them"
         for _ in names[:1]
     ]
 

@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import Enum
 from itertools import groupby
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Union
+
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.json_path import json_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,7 +24,6 @@ Path = tuple[Union[str, int], ...]
 MAX_VALUE, MAX_KEY, MAX_PATH = 60, 40, 100
 # The columns of a terminal that a problem should fit in, and how many of them show what is allowed in any case.
 WIDTH, MIN_ALLOWED = 98, 60
-_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # Two names are near where this part of their characters is the same.
 _NEAR = 0.75
 
@@ -62,7 +62,7 @@ class Problem:
     def __str__(self) -> str:
         """The problem in one line, without its source, and with the begin of what is allowed."""
         place = f"{self.line}:{self.column} " if self.line else ""
-        text = f"{place}{json_path(self.path)}: {self.message}"
+        text = f"{place}{short_path(self.path)}: {self.message}"
         if self.near:
             return f"{text}; did you mean {quote_key(self.near)}?"
         allowed = f"; allowed: {self.allowed}" if self.allowed else ""
@@ -98,7 +98,7 @@ def to_result(problem: Problem) -> dict[str, Any]:
     """Render a problem for a module's result, and for reports that programs read."""
     return {
         "file": problem.source,
-        "path": json_path(problem.path),
+        "path": short_path(problem.path),
         "line": problem.line,
         "column": problem.column,
         "rule": problem.rule,
@@ -109,18 +109,15 @@ def to_result(problem: Problem) -> dict[str, Any]:
     }
 
 
-def json_path(path: Path) -> str:
+def short_path(path: Path) -> str:
     """Render a path, with its middle left out where it is long."""
-    text = "$" + "".join(_render_step(step) for step in path)
+    text = json_path(tuple(_shorten_key(step) if isinstance(step, str) else step for step in path))
     half = MAX_PATH // 2 - 1
     return text if len(text) <= MAX_PATH else f"{text[:half]}…{text[-half:]}"
 
 
-def _render_step(step: str | int) -> str:
-    if isinstance(step, int):
-        return f"[{step}]"
-    is_plain = len(step) <= MAX_KEY and _IDENTIFIER.fullmatch(step)
-    return f".{step}" if is_plain else f"[{quote_key(step)}]"
+def _shorten_key(key: str) -> str:
+    return key if len(key) <= MAX_KEY else f"{key[: MAX_KEY - 1]}…"
 
 
 def quote_key(key: str) -> str:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from itertools import count
+from itertools import count, takewhile
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter import plan as config_plan
@@ -43,13 +43,10 @@ class ParameterResource(Resource[State]):
         if not self._desired.can_be_split or state[self._desired.name] is None:
             return state
         found = dict(state)
-        for number in count(len(state) + 1):
-            name = part_name(self._desired.name, number)
-            parameter = self._read_parameter(name)
-            if parameter is None:
-                return found
-            found[name] = parameter
-        raise AssertionError("count does not end")
+        names = (part_name(self._desired.name, number) for number in count(len(state) + 1))
+        read = ((name, self._read_parameter(name)) for name in names)
+        found.update(takewhile(lambda each: each[1] is not None, read))
+        return found
 
     def read_again(self) -> State:
         """Read the parameters that hold the configuration."""

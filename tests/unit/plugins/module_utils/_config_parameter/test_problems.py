@@ -11,10 +11,10 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.prob
     Problem,
     Severity,
     closest,
-    json_path,
     quote,
     quote_key,
     select,
+    short_path,
     to_lines,
     to_result,
 )
@@ -40,22 +40,22 @@ def test_the_validation_decides_what_a_doubtful_problem_is(validation, errors, w
         ((), "$"),
         (("agent", "region"), "$.agent.region"),
         (("logs", 0, 12), "$.logs[0][12]"),
-        (("service.name",), "$['service.name']"),
-        (("9",), "$['9']"),
-        (("_a9", "\n"), "$._a9['\\n']"),
+        (("service.name",), '$["service.name"]'),
+        (("9",), '$["9"]'),
+        (("_a9", "\n"), r'$._a9["\n"]'),
         (("a" * 40,), f"$.{'a' * 40}"),
-        (("a" * 41,), f"$['{'a' * 39}…']"),
+        (("a" * 41,), f'$["{"a" * 39}…"]'),
         (("a" * 40, "b" * 40, "c" * 16), f"$.{'a' * 40}.{'b' * 40}.{'c' * 16}"),
         (("a" * 40, "b" * 40, "c" * 17), f"$.{'a' * 40}.{'b' * 6}…{'b' * 31}.{'c' * 17}"),
     ],
 )
-def test_json_path(path, text):
-    assert json_path(path) == text
+def test_short_path(path, text):
+    assert short_path(path) == text
 
 
 @given(st.lists(st.text() | st.integers(min_value=0)).map(tuple))
 def test_a_path_is_short_and_can_be_printed(path):
-    text = json_path(path)
+    text = short_path(path)
     assert len(text) <= MAX_PATH
     assert text.isprintable()
 
