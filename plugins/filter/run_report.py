@@ -32,7 +32,15 @@ def run_report(
     would = "would be " if check_mode else ""
     summary = ", ".join(f"{count} {would}{KINDS[kind]}" for kind, count in counts.items() if count)
     lines = [f"{summary}:", *(f"- {step}" for step in steps)] if steps else ["Nothing to do."]
-    return [part for line in [*lines, *notes] for part in _wrap(line)]
+    return [part for line in [*lines, *_parts(found), *notes] for part in _wrap(line)]
+
+
+def _parts(found: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """How servers get a configuration that was stored in several parameters."""
+    for each in found:
+        first, *others = [parameter["name"] for parameter in each.get("parameters") or ()] or [""]
+        if others:
+            yield f"Servers in {each['region']} fetch {first}, then append {', '.join(others)}, in this order."
 
 
 # What a phase of a replacement means for the user it is about, and in which order phases are reported.
