@@ -120,7 +120,10 @@ def test_check_mode_writes_nothing_and_does_not_fail(job: Job) -> None:
 
 
 def test_check_mode_predicts_every_task(job: Job) -> None:
-    assert job.predicted.outcomes == job.done.outcomes
+    # Only the instance itself knows whether it may read the configuration; this one may not, and is warned of.
+    warned = [("admin1", "cwagent.iam.store_config : Warn when a server may not read the configuration", "ok", False)]
+    assert [each for each in job.done.outcomes if each not in job.predicted.outcomes] == warned
+    assert len(job.predicted.outcomes) == len(job.done.outcomes)
     assert len(job.done.changed_tasks) >= 6
 
 
