@@ -345,7 +345,7 @@ def test_whether_a_profile_was_disassociated_is_read_whatever_the_answer(moto: E
         moto.arm(Fault(Kind.ERROR, action="DisassociateIamInstanceProfile", nth=2, code=code, message="refused"))
     else:
         moto.arm(Fault(Kind.ERROR, action="DisassociateIamInstanceProfile", times=1000, code=code, message="refused"))
-    wanted = {"name": "R", "instance_ids": [instance], "state": "absent", "wait_timeout": 3}
+    wanted: dict[str, Any] = {"name": "R", "instance_ids": [instance], "state": "absent", "wait_timeout": 3}
     result = run_module(moto, "cwagent_instance_profile", **wanted)
     moto.disarm()
     assert result["failed"] != gone, result
@@ -362,7 +362,7 @@ def test_only_an_instance_that_has_not_ended_counts_as_another_holder(moto: Emul
     if ended:
         moto.client("ec2").terminate_instances(InstanceIds=[other])
     associate(moto, other, "R")
-    admin = {"admin_profile": "R", "server_profile": "S", "record_role": "R", "instance_ids": [own]}
+    admin: dict[str, Any] = {"admin_profile": "R", "server_profile": "S", "record_role": "R", "instance_ids": [own]}
     with assert_no_writes(moto):
         results = [
             run_module(moto, "cwagent_instance_profile", name="R", instance_ids=[own], exclusive=True, check=True),
