@@ -103,6 +103,7 @@ options:
     description:
       - How long to retry when AWS denies access to the parameter, in seconds. It takes time until a permission that
         was just granted is known everywhere.
+      - What was stored is read again for so long, but at least for 15 seconds.
     type: int
     default: 0
 extends_documentation_fragment:
@@ -255,7 +256,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import Invalid
 if TYPE_CHECKING:
     from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
-# How long to wait until Parameter Store shows what was written.
+# How long to wait at least until Parameter Store shows what was written.
 READ_BACK_SECONDS = 15
 
 SPEC = {
@@ -310,11 +311,14 @@ def main() -> None:
         if module.params["state"] == VALIDATED:
             validate(module)
         desired, warnings = desired_config(module.params)
-        known = known_state(module.params["known_values"])
+        known = known_state(module.params["known_values"], desired.name)
         resource = ParameterResource(select_gateway(module), desired, module.region, known)
-        result = converge(resource, module.check_mode, READ_BACK_SECONDS if desired.parameters else None)
+        wait = max(READ_BACK_SECONDS, module.params["wait_timeout"]) if desired.parameters else None
+        result = converge(resource, module.check_mode, wait)
         result["warnings"] = [*warnings, *result["warnings"]]
-        _module.exit_module(module, config=minify(desired.config), **result)
+        if desired.parameters:
+            result["config"] = minify(desired.config)
+        _module.exit_module(module, **result)
 
 
 if __name__ == "__main__":

@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter import plan as config_plan
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import Document
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import Content, Document
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.files import read_file
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merge import merge
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import (
@@ -34,11 +36,13 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.vali
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 PRESENT, ABSENT, VALIDATED = "present", "absent", "validated"
 STRICT, WARN, OFF = "strict", "warn", "off"
 _TOGETHER = "the configurations together"
+# What one of several configurations lacks, another one can have.
+_INCOMPLETE = frozenset({"missing-key", "on-premises", "section"})
 
 
 @dataclass(frozen=True)
@@ -64,13 +68,13 @@ def desired_config(params: Mapping[str, Any]) -> tuple[DesiredConfig, list[str]]
 
     :raises InvalidInput: its name or the configuration is not valid; the message has everything that is wrong with it.
     """
-    check_parameter_name(params["name"])
     if params["state"] == ABSENT:
+        check_parameter_name(params["name"])
         return DesiredConfig(params["name"], can_be_split=params["split"]), []
     found = validated(params)
     if found.desired is None:
         raise InvalidInput(refusal(found), **found.to_result())
-    return found.desired, [line.strip() for line in to_lines(found.warnings)]
+    return found.desired, [f"{each.source}: {each}" for each in found.warnings]
 
 
 def refusal(found: Validation) -> str:
@@ -81,60 +85,96 @@ def refusal(found: Validation) -> str:
 
 
 def validated(params: Mapping[str, Any]) -> Validation:
-    """Return everything that is wrong with a configuration. :raises InvalidInput: the schema is not usable."""
-    documents = list(_documents(params))
-    problems = [problem for each in documents for problem in each.problems]
-    values = [each.value for each in documents if each.value is not None]
-    config: Mapping[str, Any] = values[0] if values else {}
-    if len(values) == len(documents) > 1:
-        config, together = _merge(values, params, {(each.rule, each.message) for each in problems})
-        problems += together
-    errors, warnings = select(problems, params["validation"])
-    if errors:
-        return Validation(None, errors, warnings)
-    try:
-        desired = config_plan.desired_config(
-            params["name"],
-            config,
-            params["tier"],
-            can_be_split=params["split"],
-            allow_recent=params["split_recent"],
-        )
-    except InvalidInput as error:
-        source = documents[0].source if len(documents) == 1 else _TOGETHER
-        return Validation(None, [Problem((), "size", str(error).rstrip("."), Severity.ERROR, source=source)], warnings)
-    return Validation(desired, [], warnings)
+    """Return everything that is wrong with a configuration.
 
-
-def _documents(params: Mapping[str, Any]) -> Iterator[Document]:
-    """Read and validate each configuration of the options."""
+    :raises InvalidInput: the name of its parameter or the schema is not valid.
+    """
+    check_parameter_name(params["name"])
     schema = _schema(params)
+
+    def check(content: Content, source: str) -> Document:
+        document = validate(content, source=source, has_onprem=params["has_onprem"])
+        return add_schema_problems(document, *schema, is_required=True) if schema else document
+
+    documents = list(_documents(params, check))
+    problems = [problem for each in documents for problem in each.problems]
+    whole = documents[0]
+    if len(documents) > 1:
+        whole = _merge(documents, check)
+        problems = _join(problems, whole)
+    desired = None
+    if whole.value is not None and not select(problems, OFF)[0]:
+        try:
+            desired = config_plan.desired_config(
+                params["name"],
+                whole.value,
+                params["tier"],
+                can_be_split=params["split"],
+                allow_recent=params["split_recent"],
+            )
+        except InvalidInput as error:
+            problems.append(_error("size", error, whole.source))
+    errors, warnings = select(problems, params["validation"])
+    return Validation(None if errors else desired, errors, warnings)
+
+
+def _documents(params: Mapping[str, Any], check: Callable[[Content, str], Document]) -> Iterator[Document]:
+    """Read and validate each configuration of the options."""
     for source, content in _contents(params):
         try:
-            document = validate(read_file(source) if content is None else content, source=source, **_rules(params))
+            read = read_file(source) if params["src"] else content
         except InvalidInput as error:
-            yield _unreadable(source, str(error))
-            continue
-        yield add_schema_problems(document, *schema, is_required=True) if schema else document
-
-
-def _unreadable(source: str, reason: str) -> Document:
-    problem = Problem((), "file", reason.rstrip("."), Severity.ERROR, source=source)
-    return Document(source, None, [problem], lambda _path: (None, None))
-
-
-def _rules(params: Mapping[str, Any]) -> dict[str, Any]:
-    return {"has_onprem": params["has_onprem"]}
+            yield _unusable("file", error, source)
+        else:
+            yield check(read, source)
 
 
 def _contents(params: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Return the name of each configuration, and its content; ``None`` for that of a file."""
     if params["src"]:
         yield from ((path, None) for path in params["src"])
-    elif isinstance(params["config"], list):
+    elif params["config"] and isinstance(params["config"], list):
         yield from ((f"config[{index}]", each) for index, each in enumerate(params["config"]))
     else:
         yield "config", params["config"]
+
+
+def _merge(documents: Sequence[Document], check: Callable[[Content, str], Document]) -> Document:
+    """Merge configurations as the agent does, and validate the whole; it has no value where that is not possible."""
+    values = [each.value for each in documents if each.value is not None]
+    if len(values) < len(documents):
+        return Document(_TOGETHER, None, [], _nowhere)
+    try:
+        merged = merge(values)
+    except InvalidInput as error:
+        return _unusable("merge", error, _TOGETHER)
+    return check(merged, _TOGETHER)
+
+
+def _join(problems: list[Problem], whole: Document) -> list[Problem]:
+    """Add the problems of the whole to those of its parts, without those that only a part alone has."""
+    if whole.value is not None:
+        found = {_kind(each) for each in whole.problems}
+        only_in_parts = {_kind(each) for each in problems if each.rule in _INCOMPLETE} - found
+        problems = [each for each in problems if each.severity is Severity.ERROR or _kind(each) not in only_in_parts]
+    known = {_kind(each) for each in problems}
+    return [*problems, *(each for each in whole.problems if _kind(each) not in known)]
+
+
+def _kind(problem: Problem) -> tuple[str, str]:
+    return problem.rule, problem.message
+
+
+def _unusable(rule: str, error: InvalidInput, source: str) -> Document:
+    return Document(source, None, [_error(rule, error, source)], _nowhere)
+
+
+def _error(rule: str, error: InvalidInput, source: str) -> Problem:
+    return Problem((), rule, str(error).rstrip("."), Severity.ERROR, source=source)
+
+
+def _nowhere(_path: object) -> tuple[None, None]:
+    return None, None
 
 
 def _schema(params: Mapping[str, Any]) -> tuple[dict[str, Any], str] | None:
@@ -145,23 +185,24 @@ def _schema(params: Mapping[str, Any]) -> tuple[dict[str, Any], str] | None:
         return read_schema(json.dumps(given), "schema"), "schema"
     if str(given).lstrip().startswith("{"):
         return read_schema(str(given), "schema"), "schema"
-    return read_schema(read_file(str(given)), str(given)), str(given)
+    path = os.path.expanduser(str(given))  # noqa: PTH111  the other one fails for an unknown user
+    return read_schema(read_file(path), path), path
 
 
-def _merge(
-    values: list[dict[str, Any]], params: Mapping[str, Any], known: set[tuple[str, str]]
-) -> tuple[dict[str, Any], list[Problem]]:
-    """Merge configurations as the agent does, and return what is wrong with them together only."""
-    try:
-        merged = merge(values)
-    except InvalidInput as error:
-        return {}, [Problem((), "merge", str(error).rstrip("."), Severity.ERROR, source=_TOGETHER)]
-    found = validate(merged, source=_TOGETHER, **_rules(params)).problems
-    return merged, [each for each in found if (each.rule, each.message) not in known]
+def known_state(known: Mapping[str, Any] | None, name: str) -> State | None:
+    """Return the parameters that the option ``known_values`` describes; ``None`` where it is not given.
 
-
-def known_state(known: Mapping[str, Any] | None) -> State | None:
-    """Return the parameters that the option ``known_values`` describes; ``None`` where it is not given."""
+    :raises InvalidInput: it is not the result of a task for the same parameter.
+    """
     if known is None:
         return None
-    return {name: Parameter(**each) if each else None for name, each in known.items()}
+    try:
+        state = {each: Parameter(**found) if found else None for each, found in known.items()}
+    except TypeError:
+        state = {}
+    if name not in state or not all(re.fullmatch(f"{re.escape(name)}(-[0-9]+)?", each) for each in state):
+        raise InvalidInput(
+            f"known_values is not the result 'previous' of a task for parameter '{name}'. Register that task, and use "
+            "its result as it is."
+        )
+    return state

@@ -154,8 +154,9 @@ def plan(current: State, desired: DesiredConfig) -> Plan[State]:
     :raises InvalidInput: a parameter is too large, or has another type.
     """
     if not desired.parameters:
-        steps = {name: [_delete(name)] if found else [] for name, found in current.items()}
-        return Plan(current, dict.fromkeys(current), steps)
+        # The last part first: what remains after a failure is what the next run finds from the first part on.
+        deletions = [_delete(name) for name, found in current.items() if found]
+        return Plan(current, dict.fromkeys(current), {desired.name: deletions[::-1]})
     planned, steps = dict(current), {}
     for each in desired.parameters:
         found = current.get(each.name)
@@ -203,8 +204,9 @@ def check_stored(plan: Plan[State], state: State) -> None:
     """
     for name, written in plan.planned.items():
         found = state.get(name)
-        is_newer = found and written and (found.version or 0) >= (written.version or 0)
-        if plan.steps.get(name) and is_newer and found and written and found.value != written.value:
+        if not (plan.steps.get(name) and found and written) or found.value == written.value:
+            continue
+        if (found.version or 0) >= (written.version or 0):
             raise CwagentError(
                 f"parameter '{name}' has another value than the one that was just stored: something else wrote version "
                 f"{found.version}. Find out what, then run again."

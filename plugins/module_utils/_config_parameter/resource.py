@@ -92,7 +92,7 @@ class ParameterResource(Resource[State]):
     def to_result(self, plan: Plan[State], final: State) -> dict[str, Any]:
         """Render the parameters, their region and what was stored before."""
         desired = self._desired
-        written = [name for name, steps in plan.steps.items() if steps]
+        written = [step.arguments["name"] for step in plan.all_steps]
         return {
             "parameters": [
                 each for name in desired.names if (each := config_plan.to_result(name, final.get(name))) is not None
@@ -113,8 +113,8 @@ class ParameterResource(Resource[State]):
         try:
             self._aws.execute(step)
         except AwsApiError as error:
-            is_chosen_by_user = any(each.tier for each in self._desired.parameters)
+            can_choose = "tier" in step.arguments and not any(each.tier for each in self._desired.parameters)
             text = str(error).replace(str(step.arguments["name"]), "")
-            if is_chosen_by_user or not (error.code == "ValidationException" and "advanced" in text):
+            if not (can_choose and error.code == "ValidationException" and "advanced" in text):
                 raise
             self._aws.execute(replace(step, arguments={**step.arguments, "tier": "Advanced"}))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import functools
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -443,26 +443,37 @@ class IamWindow(Model):
 
 
 class Ssm(Model):
-    """Parameter Store with one parameter."""
+    """Parameter Store, with the parameters that there are and the tiers of those in the Advanced one."""
 
-    def __init__(self, parameter: Parameter | None, tier: str = "Standard") -> None:
-        self.parameter, self.tier = parameter, tier
+    def __init__(self, parameters: Mapping[str, Parameter | None], advanced: Iterable[str] = ()) -> None:
+        self.parameters = {name: each for name, each in parameters.items() if each}
+        self.tiers = {name: "Advanced" if name in set(advanced) else "Standard" for name in self.parameters}
+        self.read: list[str] = []
+
+    def get_parameter(self, name: str) -> dict[str, Any] | None:
+        self.read.append(name)
+        found = self.parameters.get(name)
+        if found is None:
+            return None
+        return {"Parameter": {"Value": found.value, "Type": found.type, "Version": found.version}}
 
     def put_parameter(self, name: str, value: str, overwrite: bool, tier: str, **more: str) -> None:
         require(len(value.encode()) <= LIMITS[tier], "ValidationException: too long")
-        require(overwrite or not self.parameter, "ParameterAlreadyExists")
-        if self.parameter and (self.tier, tier) == ("Advanced", "Standard"):
+        current = self.parameters.get(name)
+        require(overwrite or not current, "ParameterAlreadyExists")
+        if (self.tiers.get(name), tier) == ("Advanced", "Standard"):
             raise AwsApiError("This parameter uses the advanced-parameter tier.", "ValidationException")
-        version = self.parameter.version or 0 if self.parameter else 0
-        self.parameter, self.tier = Parameter(value, more["type"], version + 1), tier
+        version = current.version or 0 if current else 0
+        self.parameters[name] = Parameter(value, more["type"], version + 1)
+        self.tiers[name] = tier
 
     def delete_parameter(self, name: str) -> None:
-        require(self.parameter, "ParameterNotFound")
-        self.parameter = None
+        require(name in self.parameters, "ParameterNotFound")
+        del self.parameters[name], self.tiers[name]
 
 
 class Gateway:
-    """Takes the place of the gateway to AWS; a model takes the steps."""
+    """Takes the place of the gateway to AWS; a model takes the steps, and answers what is read."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
@@ -470,6 +481,16 @@ class Gateway:
 
     def deadline(self) -> Deadline:
         return Deadline(0)
+
+    def retry(self, call: Any, codes: Any) -> Any:
+        del codes
+        return call()
+
+    def find(self, action: str, description: str, *, absent: str, **arguments: Any) -> Any:
+        """What the model answers; ``None`` where there is no such thing."""
+        del description, absent
+        named = {xform_name(name): value for name, value in arguments.items()}
+        return getattr(self.model, xform_name(action.partition(":")[2]))(**named)
 
     def execute(self, step: Step, max_attempts: int = 1) -> Any:
         return self.model.take(step)

@@ -10,25 +10,35 @@ from aws_model import Gateway, Ssm
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.cwagent.iam.plugins.module_utils import _converge
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter import plan as config_plan
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merge import (
+    SECTION_RULES,
+    comparable,
+    merge,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import (
-    SECTIONS,
+    DesiredConfig,
     DesiredParameter,
     Parameter,
+    State,
+    desired_config,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.resource import (
-    KnownState,
-    ParameterResource,
-)
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.resource import ParameterResource
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import minify, part_names
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     PERMISSION_RETRY_CODES,
     AwsApiError,
+    ConsistencyTimeout,
+    CwagentError,
     InvalidInput,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._plan import apply
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, apply
+from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 NAME, REGION = "AmazonCloudWatch-linux", "eu-central-1"
+SECOND, THIRD, FOURTH = part_names(NAME, 4)[1:]
 CONFIG = {"agent": {"interval": 60, "debug": True}, "metrics": {"namespace": "ü"}}
 TEXT = '{"agent":{"interval":60,"debug":true},"metrics":{"namespace":"ü"}}'
 
@@ -42,12 +52,38 @@ def config_of_size(size: int, fill: str = "ü") -> dict[str, Any]:
     return {"agent": fill * (room // width) + "x" * (room % width)}
 
 
+def config_of_parts(*sizes: int) -> dict[str, Any]:
+    """A configuration whose entries have these sizes in bytes; no two are the same."""
+    entries = [{"file_path": f"{i}".ljust(size - len('{"file_path":""}'), "x")} for i, size in enumerate(sizes)]
+    return {"logs": {"logs_collected": {"files": {"collect_list": entries}}}}
+
+
 def declare(config: dict[str, Any], tier: str | None = None) -> DesiredParameter:
     return DesiredParameter(NAME, config, tier)
 
 
-def parameter(config: dict[str, Any]) -> Parameter:
-    return Parameter(declare(config).value)
+def whole(config: dict[str, Any], tier: str | None = None) -> DesiredConfig:
+    """A configuration in one parameter, whatever its size."""
+    return DesiredConfig(NAME, config, (declare(config, tier),))
+
+
+def parts(config: dict[str, Any], tier: str | None = None) -> DesiredConfig:
+    return desired_config(NAME, config, tier, can_be_split=True)
+
+
+ABSENT, ABSENT_PARTS = DesiredConfig(NAME), DesiredConfig(NAME, can_be_split=True)
+
+
+def parameter(config: dict[str, Any], version: int | None = None) -> Parameter:
+    return Parameter(declare(config).value, version=version)
+
+
+def one(current: Parameter | None) -> State:
+    return {NAME: current}
+
+
+def plan_one(current: Parameter | None, desired: DesiredParameter) -> Plan[State]:
+    return config_plan.plan(one(current), DesiredConfig(NAME, desired.config, (desired,)))
 
 
 @pytest.mark.parametrize(
@@ -78,16 +114,16 @@ def test_the_smallest_tier_that_fits_is_selected(current_size, size, declared_ti
     ("size", "tier"), [(4095, "Standard"), (4096, "Standard"), (4097, "Advanced"), (8192, "Advanced"), (8193, None)]
 )
 def test_the_size_is_that_of_the_minified_text_in_bytes(size, tier, fill):
-    config = config_plan.parse(json.dumps(config_of_size(size, fill), indent=2500), "x")
+    config = config_of_size(size, fill)
     desired = declare(config)
     assert len(desired.value.encode()) == size
     if tier:
-        [[step]] = config_plan.plan(None, desired).steps.values()
+        [[step]] = plan_one(None, desired).steps.values()
         assert step.arguments["tier"] == tier
         assert json.loads(step.arguments["value"]) == config
     else:
         with pytest.raises(InvalidInput, match=f"{size} bytes when minified"):
-            config_plan.plan(None, desired)
+            plan_one(None, desired)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +152,7 @@ def test_a_configuration_over_the_limit_is_an_error(size, declared_tier, limit):
 )
 def test_a_configuration_is_stored_only_if_its_content_differs(current, is_same):
     assert config_plan.is_up_to_date(current, declare(CONFIG)) is is_same
-    steps = config_plan.plan(current, declare(CONFIG)).steps[NAME]
+    steps = plan_one(current, declare(CONFIG)).steps[NAME]
     arguments = {"name": NAME, "value": TEXT, "type": "String", "overwrite": True, "tier": "Standard"}
     assert [step.arguments for step in steps] == ([] if is_same else [arguments])
     assert all(step.retry_when == PERMISSION_RETRY_CODES for step in steps)
@@ -131,7 +167,7 @@ def test_a_configuration_is_stored_only_if_its_content_differs(current, is_same)
     ],
 )
 def test_a_step_says_whether_it_creates_or_updates_the_parameter(current, counts):
-    plan = config_plan.plan(current, declare(CONFIG))
+    plan = plan_one(current, declare(CONFIG))
     assert plan.counts == counts
     assert plan.summaries == [f"store the configuration in parameter '{NAME}'"] * any(counts.values())
 
@@ -142,12 +178,12 @@ def test_a_parameter_of_another_type_is_an_error_unless_it_is_deleted(value, kin
     with pytest.raises(
         InvalidInput, match=f"'{NAME}' exists with type {kind}, and Parameter Store cannot change the type"
     ):
-        config_plan.plan(Parameter(value, type=kind), declare(CONFIG))
-    assert config_plan.plan_absent(Parameter(value, type=kind), NAME).has_changes
+        plan_one(Parameter(value, type=kind), declare(CONFIG))
+    assert config_plan.plan(one(Parameter(value, type=kind)), ABSENT).has_changes
 
 
 def test_a_value_that_python_cannot_parse_is_replaced():
-    [[step]] = config_plan.plan(Parameter(DEEPLY_NESTED), declare(CONFIG)).steps.values()
+    [[step]] = plan_one(Parameter(DEEPLY_NESTED), declare(CONFIG)).steps.values()
     assert step.arguments["value"] == TEXT
 
 
@@ -158,11 +194,11 @@ def test_lists_in_another_order_are_not_equivalent():
 @pytest.mark.parametrize("current", [None, Parameter(TEXT)])
 def test_a_configuration_over_the_limit_is_an_error_whatever_is_stored(current):
     with pytest.raises(InvalidInput, match="8193 bytes"):
-        config_plan.plan(current, declare(config_of_size(8193)))
+        plan_one(current, declare(config_of_size(8193)))
 
 
 def test_a_parameter_is_deleted():
-    plan = config_plan.plan_absent(Parameter(TEXT), NAME)
+    plan = config_plan.plan(one(Parameter(TEXT)), ABSENT)
     [[step]] = plan.steps.values()
     assert step.summary == f"delete parameter '{NAME}'"
     assert step.done_when == {"ParameterNotFound"}
@@ -170,84 +206,7 @@ def test_a_parameter_is_deleted():
 
 
 def test_a_missing_parameter_is_not_deleted():
-    assert not config_plan.plan_absent(None, NAME).has_changes
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "is not JSON: .* at line 1 column 1"),
-        ('{\n  "agent": {},\n}', "is not JSON: .* at line [23] column"),
-        ("agent: {}", "is not JSON"),
-        ('{"agent": {"a": 1, "a": 2}}', "duplicate key 'a'"),
-        ('{"agent": {"b": 1, "b": 2, "a": 1, "a": 2}}', "duplicate key 'a'"),
-        ('{"agent": {}, "agent": {}}', "duplicate key 'agent'"),
-        ('{"agent": {"a": NaN}}', "NaN is not a JSON value"),
-        ('{"agent": {"a": -Infinity}}', "-Infinity is not a JSON value"),
-        ("[]", "it is not a JSON object"),
-        ("null", "it is not a JSON object"),
-        ('"agent"', "it is not a JSON object"),
-        ("{}", "is empty: it needs at least one of the sections agent, logs, metrics"),
-        (
-            '{"agent": {}, "metric": {}, "log": {}}',
-            "sections that the agent does not know: log, metric. The agent knows agent",
-        ),
-    ],
-)
-def test_text_that_is_not_a_configuration_is_an_error(text, message):
-    with pytest.raises(InvalidInput, match="^linux.json.*" + message):
-        config_plan.parse(text, "linux.json")
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ('{"agent": 1e999}', "a number or a character that is not valid in JSON"),
-        ('{"agent": "\\ud800"}', "a number or a character that is not valid in JSON"),
-        ('{"a":' * 99999, "cannot be parsed as JSON"),
-    ],
-    ids=["infinite number", "lone surrogate", "deeply nested"],
-)
-def test_text_that_cannot_be_stored_is_an_error(text, message):
-    with pytest.raises(InvalidInput, match=message):
-        config_plan.select_tier(None, declare(config_plan.parse(text, "linux.json")))
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), "\ud800"])
-def test_a_mapping_that_cannot_be_stored_is_an_error(value):
-    with pytest.raises(InvalidInput, match="not valid in JSON"):
-        config_plan.select_tier(None, declare(config_plan.check_config({"agent": {"a": [value]}}, "config")))
-
-
-@pytest.mark.parametrize(
-    ("config", "is_valid"),
-    [
-        ({"agent": {"a": "{{ssm:b}}"}}, False),
-        ({"agent": {"{{a}}": 1}}, False),
-        ({"logs": {"a": ["b", {"c": "d {{"}]}}, False),
-        ({"agent": {"a": "{instance_id}"}}, True),
-        ({"agent": {"a": "}}", "b": {"c": {}}}}, True),
-        ({"agent": {"a": "{ {"}}, True),
-    ],
-)
-def test_what_parameter_store_takes_for_a_reference_is_refused(config, is_valid):
-    """AWS says so when it is written only, which is when the admin window is open. The emulators store it."""
-    if is_valid:
-        assert "{{" not in declare(config_plan.check_config(config, "config")).value
-        return
-    with pytest.raises(InvalidInput, match=r"^config has '\{\{' in a text, which Parameter Store refuses"):
-        config_plan.check_config(config, "config")
-
-
-@pytest.mark.parametrize("section", sorted(SECTIONS))
-def test_every_section_is_parsed(section):
-    assert config_plan.parse(f' {{ "{section}" : {{ "a": [1.5, null, true, "ü"] }} }}\n', "x") == {
-        section: {"a": [1.5, None, True, "ü"]}
-    }
-
-
-def test_two_sections_can_have_the_same_key():
-    assert config_plan.parse('{"agent": {"a": 1}, "logs": {"a": 1}}', "x") == {"agent": {"a": 1}, "logs": {"a": 1}}
+    assert not config_plan.plan(one(None), ABSENT).has_changes
 
 
 @pytest.mark.parametrize(
@@ -291,14 +250,14 @@ def test_the_result_has_the_size_in_bytes(current, result):
 @pytest.mark.parametrize(
     ("current", "diff"),
     [
-        (Parameter(TEXT), {"name": NAME, "type": "String", "config": CONFIG}),
-        (Parameter("broken"), {"name": NAME, "type": "String", "config": "broken"}),
-        (Parameter(DEEPLY_NESTED), {"name": NAME, "type": "String", "config": DEEPLY_NESTED}),
+        (Parameter(TEXT), {NAME: {"type": "String", "config": CONFIG}}),
+        (Parameter("broken"), {NAME: {"type": "String", "config": "broken"}}),
+        (Parameter(DEEPLY_NESTED), {NAME: {"type": "String", "config": DEEPLY_NESTED}}),
         (None, {}),
     ],
 )
 def test_the_diff_has_the_configuration_in_readable_form(current, diff):
-    assert config_plan.to_diff(NAME, current) == diff
+    assert config_plan.to_diff(one(current)) == diff
 
 
 @pytest.mark.parametrize(
@@ -315,29 +274,40 @@ def test_the_diff_has_the_configuration_in_readable_form(current, diff):
 )  # fmt: skip
 @pytest.mark.parametrize("check_mode", [True, False])
 def test_a_change_is_shown_by_path_with_one_line_each(current, lines, check_mode):
-    stored = Parameter(current)
-    result = converge(resource(Ssm(stored), declare(CONFIG), KnownState(stored)), check_mode, None)
+    stored = one(Parameter(current))
+    result = converge(resource(Ssm(stored), whole(CONFIG), stored), check_mode, None)
     assert result["diff"] == {"prepared": "".join(f"{line}\n" for line in [f"parameter '{NAME}'", *lines])}
+
+
+def test_a_change_of_several_parts_is_shown_part_by_part():
+    before = parts(config_of_parts(8000, 8000, 8000))
+    after = parts(config_of_parts(8000, 7999, 7998))
+    stored = {each.name: Parameter(each.value) for each in before.parameters}
+    lines = converge(resource(Ssm(stored), after), True, None)["diff"]["prepared"].splitlines()
+    assert [line for line in lines if line.startswith("parameter")] == [
+        f"parameter '{SECOND}'",
+        f"parameter '{THIRD}'",
+    ]
 
 
 @pytest.mark.parametrize(
     ("current", "desired"),
     [
-        (None, declare(CONFIG)),
-        (Parameter(TEXT), None),
-        (Parameter("not JSON"), declare(CONFIG)),
-        (Parameter(DEEPLY_NESTED), declare(CONFIG)),
-        (Parameter(json.dumps(CONFIG, indent=1)), declare(CONFIG)),
-        (None, None),
+        (None, whole(CONFIG)),
+        (Parameter(TEXT), ABSENT),
+        (Parameter("not JSON"), whole(CONFIG)),
+        (Parameter(DEEPLY_NESTED), whole(CONFIG)),
+        (Parameter(json.dumps(CONFIG, indent=1)), whole(CONFIG)),
+        (None, ABSENT),
     ],
     ids=["created", "deleted", "not JSON", "deeply nested", "unchanged", "never there"],
 )
 def test_anything_but_a_change_is_shown_as_a_whole(current, desired):
-    after = desired and Parameter(desired.value)
-    result = converge(resource(Ssm(current), desired, KnownState(current)), True, None)
+    after = Parameter(TEXT) if desired.parameters else None
+    result = converge(resource(Ssm(one(current)), desired, one(current)), True, None)
     assert result["diff"] == {
-        "before": config_plan.to_diff(NAME, current),
-        "after": config_plan.to_diff(NAME, after),
+        "before": config_plan.to_diff(one(current)),
+        "after": config_plan.to_diff(one(after)),
     }
 
 
@@ -346,77 +316,84 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=8,
 )
-CONFIGS = st.dictionaries(st.sampled_from(sorted(SECTIONS)), VALUES, min_size=1)
+CONFIGS = st.dictionaries(st.sampled_from(sorted(SECTION_RULES)), VALUES, min_size=1)
 STORED = st.none() | st.builds(
     Parameter,
     value=CONFIGS.map(lambda config: json.dumps(config, indent=1)) | st.just("x" * 5000) | st.just("broken"),
     type=st.sampled_from(["String", "SecureString"]),
     version=st.integers(1, 9),
 )
+# Of so many sizes that up to four parts are needed.
+LARGE_CONFIGS = st.lists(st.integers(20, 8000), min_size=1, max_size=4).map(lambda sizes: config_of_parts(*sizes))
 
 
-def resource(ssm: Ssm, desired: DesiredParameter | None, known: KnownState | None = None) -> ParameterResource:
+def resource(ssm: Ssm, desired: DesiredConfig, known: State | None = None) -> ParameterResource:
     gateway: Any = Gateway(ssm)
-    return ParameterResource(gateway, NAME, desired, REGION, known)
+    return ParameterResource(gateway, desired, REGION, known)
 
 
 @given(STORED, CONFIGS, st.booleans())
 def test_applying_a_plan_leads_to_the_planned_state(current, config, small_but_advanced):
     is_advanced = current and (small_but_advanced or len(current.value.encode()) > 4096)
-    ssm = Ssm(current, "Advanced" if is_advanced else "Standard")
-    earlier_tier, store = ssm.tier, resource(ssm, declare(config))
+    ssm = Ssm(one(current), [NAME] if is_advanced else [])
+    earlier_tier, store = ssm.tiers.get(NAME), resource(ssm, whole(config))
     if current and current.type != "String":
         with pytest.raises(InvalidInput, match="SecureString"):
-            store.plan(current)
+            store.plan(one(current))
         return
-    plan = store.plan(current)
+    plan = store.plan(one(current))
     apply(plan, store.execute, check_mode=False)
-    assert plan.current is current
-    assert ssm.parameter == plan.planned
+    assert plan.current == one(current)
+    assert ssm.parameters == plan.planned
     assert not store.plan(plan.planned).has_changes
-    assert (earlier_tier, ssm.tier) != ("Advanced", "Standard")
-    assert json.dumps(json.loads(plan.planned.value), sort_keys=True) == json.dumps(config, sort_keys=True)
-    assert plan.has_changes == (plan.planned != current)
+    assert (earlier_tier, ssm.tiers[NAME]) != ("Advanced", "Standard")
+    stored = ssm.parameters[NAME].value
+    assert json.dumps(json.loads(stored), sort_keys=True) == json.dumps(config, sort_keys=True)
+    assert plan.has_changes == (plan.planned != plan.current)
 
 
 @given(STORED)
 def test_applying_the_plan_of_a_deletion_leads_to_the_planned_state(current):
-    ssm = Ssm(current)
-    deletion = resource(ssm, None)
-    plan = deletion.plan(current)
+    ssm = Ssm(one(current))
+    deletion = resource(ssm, ABSENT)
+    plan = deletion.plan(one(current))
     apply(plan, deletion.execute, check_mode=False)
-    assert plan.current is current
-    assert ssm.parameter is plan.planned is None
-    assert not deletion.plan(None).has_changes
+    assert plan.current == one(current)
+    assert ssm.parameters == {}
+    assert plan.planned == one(None)
+    assert not deletion.plan(one(None)).has_changes
 
 
 def test_a_small_parameter_in_the_advanced_tier_remains_there():
-    ssm = Ssm(Parameter("old"), "Advanced")
-    store = resource(ssm, declare(CONFIG))
-    [[step]] = store.plan(ssm.parameter).steps.values()
+    ssm = Ssm(one(Parameter("old")), [NAME])
+    store = resource(ssm, whole(CONFIG))
+    [[step]] = store.plan(ssm.parameters).steps.values()
     store.execute(step)
-    assert (ssm.parameter, ssm.tier) == (Parameter(TEXT, version=1), "Advanced")
+    assert ssm.parameters == one(Parameter(TEXT, version=1))
+    assert ssm.tiers == {NAME: "Advanced"}
 
 
 def test_a_tier_that_the_user_chose_is_not_replaced_by_another():
-    ssm = Ssm(Parameter("old"), "Advanced")
-    store = resource(ssm, declare(CONFIG, "Standard"))
-    [[step]] = store.plan(ssm.parameter).steps.values()
+    ssm = Ssm(one(Parameter("old")), [NAME])
+    store = resource(ssm, whole(CONFIG, "Standard"))
+    [[step]] = store.plan(ssm.parameters).steps.values()
     with pytest.raises(AwsApiError, match="advanced"):
         store.execute(step)
-    assert (ssm.parameter, ssm.tier) == (Parameter("old"), "Advanced")
+    assert ssm.parameters == one(Parameter("old"))
+    assert ssm.tiers == {NAME: "Advanced"}
 
 
 @pytest.mark.parametrize(
-    ("desired", "error"),
+    ("config", "error"),
     [
-        (declare(CONFIG), AwsApiError("no such key", "ValidationException")),
-        (declare(CONFIG), AwsApiError("no access to advanced parameters", "AccessDeniedException")),
+        (CONFIG, AwsApiError("no such key", "ValidationException")),
+        (CONFIG, AwsApiError("no access to advanced parameters", "AccessDeniedException")),
         (None, AwsApiError("advanced", "ValidationException")),
     ],
+    ids=["another mistake", "another code", "deletion"],
 )
 @pytest.mark.parametrize("name", [NAME, "AmazonCloudWatch-advanced"])
-def test_other_errors_do_not_lead_to_the_advanced_tier(desired, error, name):
+def test_other_errors_do_not_lead_to_the_advanced_tier(config, error, name):
     """Such as one whose message has the name of the parameter."""
     error = AwsApiError(f"could not write '{name}' (parameter/{name}): {error}", error.code)
     executed = []
@@ -426,60 +403,363 @@ def test_other_errors_do_not_lead_to_the_advanced_tier(desired, error, name):
             executed.append(step)
             raise error
 
-    gateway: Any = FailingGateway(Ssm(None))
-    parameter = ParameterResource(gateway, name, desired and replace(desired, name=name), REGION)
-    [[step]] = parameter.plan(None if desired else Parameter("old")).steps.values()
+    gateway: Any = FailingGateway(Ssm({}))
+    desired = desired_config(name, config, None, can_be_split=False) if config else DesiredConfig(name)
+    store = ParameterResource(gateway, desired, REGION)
+    [[step]] = store.plan({name: None if config else Parameter("old")}).steps.values()
     with pytest.raises(AwsApiError, match=re.escape(str(error))):
-        parameter.execute(step)
+        store.execute(step)
     assert executed == [step]
 
 
 @pytest.mark.parametrize(("version", "planned_version"), [(None, 1), (1, 2), (7, 8)])
 def test_the_planned_state_has_the_next_version(version, planned_version):
-    plan = config_plan.plan(Parameter("old", version=version), declare(CONFIG))
-    assert plan.planned == Parameter(TEXT, version=planned_version)
+    plan = plan_one(Parameter("old", version=version), declare(CONFIG))
+    assert plan.planned == one(Parameter(TEXT, version=planned_version))
 
 
 @pytest.mark.parametrize(
-    ("current", "final", "result"),
+    ("current", "desired", "result"),
     [
         (
             None,
-            Parameter(TEXT, version=1),
+            whole(CONFIG),
             {
-                "parameter": {"name": NAME, "value": TEXT, "size": len(TEXT.encode()), "version": 1},
+                "parameters": [{"name": NAME, "value": TEXT, "size": len(TEXT.encode()), "version": 1}],
                 "region": REGION,
-                "window_parameter": {"name": NAME, "region": REGION},
-                "previous": {},
+                "surplus": [],
+                "window_parameters": [{"name": NAME, "region": REGION}],
+                "previous": {NAME: {}},
             },
         ),
         (
             Parameter(TEXT, version=3),
-            None,
+            ABSENT,
             {
-                "parameter": None,
+                "parameters": [],
                 "region": REGION,
-                "window_parameter": {"name": NAME, "region": REGION},
-                "previous": {"value": TEXT, "type": "String", "version": 3},
+                "surplus": [],
+                "window_parameters": [{"name": NAME, "region": REGION}],
+                "previous": {NAME: {"value": TEXT, "type": "String", "version": 3}},
+            },
+        ),
+        (
+            Parameter(TEXT, version=3),
+            whole(CONFIG),
+            {
+                "parameters": [{"name": NAME, "value": TEXT, "size": len(TEXT.encode()), "version": 3}],
+                "region": REGION,
+                "surplus": [],
+                "window_parameters": [],
+                "previous": {NAME: {"value": TEXT, "type": "String", "version": 3}},
             },
         ),
     ],
+    ids=["created", "deleted", "unchanged"],
 )
-def test_the_result_has_the_region_and_the_previous_parameter(current, final, result):
-    plan = config_plan.plan(current, declare(CONFIG))
-    assert resource(Ssm(current), declare(CONFIG)).to_result(plan, final) == result
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_the_result_has_the_region_and_the_previous_parameter(current, desired, result, check_mode):
+    done = converge(resource(Ssm(one(current)), desired), check_mode, None)
+    assert {key: done[key] for key in result} == result
 
 
 @pytest.mark.parametrize("current", [None, Parameter("old", version=3), Parameter(TEXT, version=3)])
-def test_a_known_state_is_not_read_again(current):
-    ssm = Ssm(current)
-    result = converge(resource(ssm, declare(CONFIG), KnownState(current)), False, None)
-    assert ssm.parameter.value == TEXT
-    assert result["parameter"]["version"] == ssm.parameter.version
+def test_a_known_state_is_not_read_first(current):
+    ssm = Ssm(one(current))
+    result = converge(resource(ssm, whole(CONFIG), one(current)), False, None)
+    assert ssm.read == []
+    assert ssm.parameters[NAME].value == TEXT
+    assert result["parameters"][0]["version"] == ssm.parameters[NAME].version
     assert result["changed"] == (current is None or current.value == "old")
 
 
-@given(CONFIGS.filter(lambda config: "{{" not in json.dumps(config)))
-def test_parsing_returns_the_configuration_that_was_written(config):
-    assert config_plan.parse(json.dumps(config), "x") == config
-    assert config_plan.parse(declare(config).value, "x") == config
+# Several parameters
+
+
+@pytest.mark.parametrize(
+    ("config", "tier", "sizes"),
+    [
+        (config_of_parts(7000), None, [(NAME, "Advanced")]),
+        (config_of_parts(3000), None, [(NAME, "Standard")]),
+        (config_of_parts(7000, 7000), None, [(NAME, "Advanced"), (SECOND, "Advanced")]),
+        (config_of_parts(7000, 3000), None, [(NAME, "Advanced"), (SECOND, "Standard")]),
+        (config_of_parts(7000, 3000), "Advanced", [(NAME, "Advanced"), (SECOND, "Advanced")]),
+        (config_of_parts(3000, 3000), "Standard", [(NAME, "Standard"), (SECOND, "Standard")]),
+        (config_of_parts(3000, 3000, 3000), None, [(NAME, "Advanced"), (SECOND, "Standard")]),
+    ],
+)  # fmt: skip
+def test_each_part_has_a_name_a_tier_and_a_step(config, tier, sizes):
+    desired = parts(config, tier)
+    plan = config_plan.plan(dict.fromkeys(desired.names), desired)
+    assert [(step.arguments["name"], step.arguments["tier"]) for step in plan.all_steps] == sizes
+    assert list(plan.steps) == desired.names == [name for name, _tier in sizes]
+    assert all(len(steps) == 1 for steps in plan.steps.values())
+    assert plan.summaries == [f"store the configuration in parameter '{name}'" for name in desired.names]
+    assert comparable(merge([each.config for each in desired.parameters])) == comparable(config)
+
+
+@pytest.mark.parametrize(
+    ("size", "tier", "message"),
+    [
+        (8200, None, r"parts of at most 8192 bytes .* \$\.logs\.logs_collected\.files\.collect_list\[1\] needs"),
+        (4200, "Standard", r"parts of at most 4096 bytes"),
+    ],
+)
+def test_what_cannot_be_cut_is_an_error(size, tier, message):
+    with pytest.raises(InvalidInput, match=message):
+        parts(config_of_parts(100, size), tier)
+
+
+def test_a_configuration_that_must_not_be_split_is_an_error_if_it_is_too_large():
+    config = config_of_parts(8000, 8000)
+    with pytest.raises(InvalidInput, match=f"{len(minify(config))} bytes when minified; Parameter Store takes 8192"):
+        desired_config(NAME, config, None, can_be_split=False)
+
+
+def test_only_recent_agents_merge_some_lists():
+    config = {"metrics": {"metrics_collected": {"jmx": [{"endpoint": "x" * 5000}, {"endpoint": "y" * 5000}]}}}
+    with pytest.raises(InvalidInput, match="only as a whole"):
+        parts(config)
+    assert desired_config(NAME, config, None, can_be_split=True, allow_recent=True).names == [NAME, SECOND]
+
+
+def test_the_names_of_all_parts_must_be_allowed_by_aws():
+    name = "AmazonCloudWatch-".ljust(config_plan.MAX_NAME, "x")
+    assert desired_config(name, config_of_parts(8000), None, can_be_split=True).names == [name]
+    with pytest.raises(InvalidInput, match=f"'{name}-2': AWS allows up to"):
+        desired_config(name, config_of_parts(8000, 8000), None, can_be_split=True)
+
+
+def test_only_the_parts_that_differ_are_stored():
+    desired = parts(config_of_parts(8000, 8000, 8000))
+    first, second, third = (Parameter(each.value, version=2) for each in desired.parameters)
+    for current, stored in [
+        ({NAME: first, SECOND: second, THIRD: third}, []),
+        ({NAME: first, SECOND: third, THIRD: third}, [SECOND]),
+        ({NAME: first, SECOND: second, THIRD: None}, [THIRD]),
+        ({NAME: second, SECOND: None, THIRD: third}, [NAME, SECOND]),
+    ]:
+        result = converge(resource(Ssm(current), desired), False, None)
+        assert result["steps"] == [f"store the configuration in parameter '{name}'" for name in stored]
+        assert result["window_parameters"] == [{"name": name, "region": REGION} for name in stored]
+        assert result["previous"] == {
+            name: {"value": each.value, "type": "String", "version": 2} if each else {}
+            for name, each in current.items()
+        }
+        assert [each["name"] for each in result["parameters"]] == [NAME, SECOND, THIRD]
+        assert [each["value"] for each in result["parameters"]] == [first.value, second.value, third.value]
+
+
+@given(LARGE_CONFIGS, LARGE_CONFIGS, st.booleans())
+def test_the_way_from_some_parts_to_others_leads_to_the_planned_state(earlier, later, other_tier):
+    ssm = Ssm({})
+    for config in (earlier, later, earlier):
+        desired = parts(config, "Advanced" if other_tier else None)
+        store = resource(ssm, desired)
+        plan = store.plan(store.read())
+        found = dict(ssm.parameters)
+        apply(plan, store.execute, check_mode=False)
+        assert ssm.parameters == plan.planned
+        assert not store.plan(store.read()).has_changes
+        stored = [json.loads(ssm.parameters[name].value) for name in desired.names]
+        assert comparable(merge(stored)) == comparable(merge([config]))
+        surplus = [name for name in found if name not in desired.names]
+        assert config_plan.surplus(plan.current, desired) == surplus
+        assert {name: ssm.parameters[name] for name in surplus} == {name: found[name] for name in surplus}
+    deletion = resource(ssm, ABSENT_PARTS)
+    apply(deletion.plan(deletion.read()), deletion.execute, check_mode=False)
+    assert ssm.parameters == {}
+
+
+@pytest.mark.parametrize(
+    ("stored", "sizes", "surplus"),
+    [
+        ([], [8000], []),
+        ([NAME], [8000], []),
+        ([NAME, SECOND], [8000], [SECOND]),
+        ([NAME, SECOND, THIRD], [8000], [SECOND, THIRD]),
+        ([NAME, SECOND, THIRD], [8000, 8000], [THIRD]),
+        ([NAME, SECOND, THIRD], [8000, 8000, 8000], []),
+        ([NAME, SECOND, FOURTH], [8000], [SECOND]),
+        ([SECOND], [8000], []),
+    ],
+)
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_parameters_of_an_earlier_configuration_are_reported_and_remain(stored, sizes, surplus, check_mode):
+    ssm = Ssm({name: Parameter("{}", version=1) for name in stored})
+    result = converge(resource(ssm, parts(config_of_parts(*sizes))), check_mode, None)
+    assert result["surplus"] == surplus
+    assert {name: ssm.parameters[name].value for name in surplus} == dict.fromkeys(surplus, "{}")
+    if surplus:
+        [warning] = result["warnings"]
+        assert f"'{NAME}' has {len(sizes)} parts" in warning
+        assert f"further parameters: {', '.join(surplus)}." in warning
+    else:
+        assert result["warnings"] == []
+
+
+def test_without_a_split_no_other_parameters_are_read():
+    ssm = Ssm({name: Parameter("{}") for name in (NAME, SECOND)})
+    for desired in (whole(CONFIG), ABSENT):
+        result = converge(resource(ssm, desired), True, None)
+        assert ssm.read == [NAME]
+        assert (result["surplus"], result["warnings"]) == ([], [])
+        ssm.read.clear()
+
+
+@pytest.mark.parametrize(
+    ("desired", "deleted", "remaining"),
+    [
+        (ABSENT, [NAME], [SECOND, THIRD]),
+        (ABSENT_PARTS, [THIRD, SECOND, NAME], []),
+    ],
+    ids=["alone", "with all parts"],
+)
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_all_parts_are_deleted_where_there_can_be_some(desired, deleted, remaining, check_mode):
+    stored = {name: Parameter("{}", version=1) for name in (NAME, SECOND, THIRD)}
+    ssm = Ssm(stored)
+    result = converge(resource(ssm, desired), check_mode, None)
+    assert result["steps"] == [f"delete parameter '{name}'" for name in deleted]
+    assert result["counts"]["delete"] == len(deleted)
+    assert (result["parameters"], result["surplus"], result["warnings"]) == ([], [], [])
+    assert list(ssm.parameters) == (list(stored) if check_mode else remaining)
+
+
+def test_the_next_run_finds_all_parts_that_could_not_be_deleted():
+    ssm = Ssm({name: Parameter("{}") for name in (NAME, SECOND, THIRD)})
+
+    class FailingGateway(Gateway):
+        def execute(self, step: Any, max_attempts: int = 1) -> Any:
+            if step.arguments["name"] == SECOND:
+                raise AwsApiError("denied", "AccessDeniedException")
+            return super().execute(step)
+
+    gateway: Any = FailingGateway(ssm)
+    with pytest.raises(CwagentError, match="denied"):
+        converge(ParameterResource(gateway, ABSENT_PARTS, REGION), False, None)
+    result = converge(resource(ssm, ABSENT_PARTS), False, None)
+    assert result["steps"] == [f"delete parameter '{name}'" for name in (SECOND, NAME)]
+    assert ssm.parameters == {}
+
+
+# Reading back what was stored
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(_converge, "Deadline", lambda seconds: Deadline(seconds, clock, clock.sleep))
+    return clock
+
+
+class LaterSsm(Ssm):
+    """Parameter Store that shows something else after it was written.
+
+    :param shown: what the next reads of the first parameter show after a write; afterwards, what there is.
+    """
+
+    def __init__(self, parameters: State, shown: list[Parameter | None]) -> None:
+        super().__init__(parameters)
+        self._shown = shown
+        self._is_written = False
+
+    def put_parameter(self, *arguments: Any, **named: Any) -> None:
+        super().put_parameter(*arguments, **named)
+        self._is_written = True
+
+    def get_parameter(self, name: str) -> dict[str, Any] | None:
+        found = super().get_parameter(name)
+        if not (self._is_written and self._shown and name == NAME):
+            return found
+        shown = self._shown.pop(0)
+        return shown and {"Parameter": {"Value": shown.value, "Type": shown.type, "Version": shown.version}}
+
+
+OLD, WRITTEN = Parameter("{}", version=4), Parameter(TEXT, version=5)
+
+
+@pytest.mark.parametrize(
+    ("current", "shown", "seconds"),
+    [
+        (OLD, [], 0),
+        (OLD, [OLD], 2),
+        (OLD, [OLD] * 7, 14),
+        (None, [None, None], 4),
+        # Another writer had the same configuration.
+        (OLD, [replace(WRITTEN, version=6)], 0),
+    ],
+    ids=["shown at once", "shown later", "shown at last", "created", "written twice"],
+)
+def test_what_was_stored_is_read_back_until_it_is_shown(current, shown, seconds, clock):
+    reads = len(shown)
+    ssm = LaterSsm(one(current), shown)
+    result = converge(resource(ssm, whole(CONFIG)), False, 15)
+    assert clock.now == seconds
+    assert result["parameters"][0]["value"] == TEXT
+    assert ssm.read == [NAME] * (1 + max(reads, 1) + bool(seconds))
+
+
+@pytest.mark.parametrize(("current", "shown"), [(OLD, OLD), (None, None), (OLD, None)])
+def test_what_is_never_shown_is_an_error(current, shown, clock):
+    ssm = LaterSsm(one(current), [shown] * 99)
+    with pytest.raises(ConsistencyTimeout, match=f"Not visible yet: store the configuration in parameter '{NAME}'"):
+        converge(resource(ssm, whole(CONFIG)), False, 15)
+    assert clock.now == 15
+
+
+@pytest.mark.parametrize(
+    ("current", "shown"),
+    [
+        (OLD, Parameter('{"agent":{}}', version=6)),
+        (OLD, Parameter('{"agent":{}}', version=5)),
+        (OLD, Parameter(json.dumps(CONFIG), version=6)),
+        (None, Parameter("broken", version=2)),
+        (None, Parameter("broken", version=1)),
+    ],
+    ids=["newer", "lost race", "other spaces", "created", "created, lost race"],
+)
+def test_a_value_that_something_else_wrote_meanwhile_is_an_error(current, shown, clock):
+    with pytest.raises(CwagentError) as caught:
+        converge(resource(LaterSsm(one(current), [shown]), whole(CONFIG)), False, 15)
+    assert str(caught.value) == (
+        f"parameter '{NAME}' has another value than the one that was just stored: something else wrote version "
+        f"{shown.version}. Find out what, then run again."
+    )
+    assert caught.value.details["changed"] is True
+    assert clock.now == 0
+
+
+def test_each_part_is_read_back(clock):
+    desired = parts(config_of_parts(8000, 8000))
+    current = {each.name: Parameter(each.value, version=1) for each in desired.parameters}
+    overwritten = Parameter("{}", version=7)
+    # The first part has the desired value already, so it is not written and is nobody's mistake.
+    ssm = LaterSsm({**current, SECOND: None}, [current[NAME]])
+    assert converge(resource(ssm, desired), False, 15)["changed"]
+    with pytest.raises(CwagentError, match=f"'{NAME}' has another value .* version 7"):
+        converge(resource(LaterSsm({}, [overwritten]), desired), False, 15)
+    assert clock.now == 0
+
+
+def test_what_was_not_written_is_not_checked():
+    plan = config_plan.plan(one(replace(WRITTEN, version=3)), whole(CONFIG))
+    config_plan.check_stored(plan, one(Parameter("other", version=9)))
+
+
+def test_in_check_mode_nothing_is_read_back(clock):
+    ssm = LaterSsm(one(OLD), [OLD] * 9)
+    result = converge(resource(ssm, whole(CONFIG)), True, 15)
+    assert ssm.read == [NAME]
+    assert result["parameters"][0] == {"name": NAME, "value": TEXT, "size": len(TEXT.encode()), "version": 5}
