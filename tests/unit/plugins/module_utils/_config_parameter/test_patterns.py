@@ -81,6 +81,7 @@ REFUSED = [
     ("(?P>a)", "Go has no recursion, '(?P>'"),
     ("(?P<a>b)(?P=a)", "Go has no backreferences, '(?P='"),
     ("(?x)a", "Go has no groups that begin with '(?x'"),
+    ("ab(?x)c", "Go has no groups that begin with '(?x'"),
     ("(?'a'b)", 'Go has no groups that begin with "(?\'"'),
     ("(?i", "Go has no groups that begin with '(?i'"),
     ("(?i-)a", "Go has no groups that begin with '(?i'"),
