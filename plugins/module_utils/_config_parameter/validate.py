@@ -120,8 +120,7 @@ def _section_problems(config: dict[str, Any]) -> Iterator[Problem]:
     for name, section in config.items():
         if name not in SECTIONS:
             near = closest(name, SECTIONS)
-            message = f"unknown section {quote_key(name)}"
-            yield Problem((name,), "section", message, Severity.ERROR, ", ".join(SECTIONS), near)
+            yield Problem((name,), "section", "unknown section", Severity.ERROR, ", ".join(SECTIONS), near)
         elif not isinstance(section, dict):
             yield Problem((name,), "section", f"the section is {quote(section)}", Severity.ERROR, "an object")
         else:
