@@ -112,6 +112,10 @@ REFUSED = [
     ("a++", "Go has no operator '+' after another one, such as possessive quantifiers"),
     ("a?+", "Go has no operator '+' after another one, such as possessive quantifiers"),
     ("a{2}+", "Go has no operator '+' after another one, such as possessive quantifiers"),
+    (
+        "a*{" + "1" * 99 + "}",
+        "Go has no operator '{11111111111' after another one, such as possessive quantifiers",
+    ),
     ("a**", "Go has no operator '*' after another one, such as possessive quantifiers"),
     ("a*??", "Go has no operator '?' after another one, such as possessive quantifiers"),
     ("*", "there is nothing before '*' that it could repeat"),

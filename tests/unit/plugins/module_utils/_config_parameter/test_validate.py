@@ -310,12 +310,12 @@ def test_an_entry_that_is_in_the_list_already_is_doubtful():
 @pytest.mark.parametrize(
     ("first", "second", "message"),
     [
-        ({"retention_in_days": 7}, {"retention_in_days": 14}, "14 for the log group 'g', which has 7 in files[0]"),
-        ({"retention_in_days": 14}, {"retention_in_days": 7}, "7 for the log group 'g', which has 14 in files[0]"),
+        ({"retention_in_days": 7}, {"retention_in_days": 14}, "14 for a log group that has 7 in files[0]"),
+        ({"retention_in_days": 14}, {"retention_in_days": 7}, "7 for a log group that has 14 in files[0]"),
         (
             {"log_group_class": "STANDARD"},
             {"log_group_class": "INFREQUENT_ACCESS"},
-            "'INFREQUENT_ACCESS' for the log group 'g', which has 'STANDARD' in files[0]",
+            "'INFREQUENT_ACCESS' for a log group that has 'STANDARD' in files[0]",
         ),
         ({"retention_in_days": 7}, {"retention_in_days": 7}, ""),
         ({"retention_in_days": 7}, {"retention_in_days": -1}, ""),
@@ -326,7 +326,6 @@ def test_an_entry_that_is_in_the_list_already_is_doubtful():
 )
 @pytest.mark.parametrize("name", ["g", "G"])
 def test_a_log_group_has_one_retention_and_one_class(first, second, message, name):
-    message = message.replace("'g'", f"'{name}'")
     first = {"file_path": "/a", "log_group_name": "g", **first}
     entries = [first, {"file_path": "/b", "log_group_name": name, **second}]
     key = "log_group_class" if "class" in message or "STANDARD" in message else "retention_in_days"
@@ -343,6 +342,13 @@ def test_a_log_group_has_one_retention_and_one_class(first, second, message, nam
 @pytest.mark.parametrize("entry", ["x", {"log_group_name": 1, "retention_in_days": 7}, {"retention_in_days": 14}])
 def test_an_entry_without_a_log_group_has_no_other_retention(entry):
     assert "log-group" not in [each[1] for each in _found(_with((*FILES, 1), entry))]
+
+
+def test_long_values_of_a_log_group_are_quoted_in_part():
+    entries = [{"file_path": letter, "log_group_name": "g", "log_group_class": letter * 99} for letter in "ab"]
+    assert [each[3] for each in _found(_with(FILES, entries))] == [
+        f"'{'b' * 39}…' for a log group that has '{'a' * 39}…' in files[0]"
+    ]
 
 
 def test_each_log_group_is_compared_with_its_first_entry():
@@ -575,8 +581,16 @@ def test_sixty_problems_are_shown_in_lines_that_fit_in_a_terminal():
 
 
 def test_a_configuration_has_a_limited_number_of_problems():
-    config = {f"section{index}": 1 for index in range(2 * MAX_PROBLEMS)}
-    assert len(validate(config, source="config").problems) == MAX_PROBLEMS
+    config = {"agent": {f"zzz{index}": 1 for index in range(MAX_PROBLEMS)}, "logs": {"metrics_collected": {}}}
+    problems = validate(config, source="config").problems
+    assert {each.severity for each in problems} == {WARNING}
+    assert len(problems) == MAX_PROBLEMS
+    # One that is not shown could be an error.
+    config["metric"] = {}
+    more = validate(config, source="config").problems
+    assert more[:-1] == problems
+    assert (more[-1].severity, more[-1].source) == (ERROR, "config")
+    assert more[-1].message == f"there are more than {MAX_PROBLEMS} problems; this shows some of them"
 
 
 def _paths(value, path=()):
