@@ -351,6 +351,13 @@ def test_long_values_of_a_log_group_are_quoted_in_part():
     ]
 
 
+def test_what_has_no_say_in_a_log_group_does_not_hide_what_has():
+    none = {"file_path": "/a"}
+    kept = {"file_path": "/b", "log_group_name": "g", "retention_in_days": -1, "log_group_class": "STANDARD"}
+    other = {**kept, "file_path": "/c", "log_group_class": "DELIVERY"}
+    assert [each[2] for each in _found(_with(FILES, [none, kept, other]))] == [(*FILES, 2, "log_group_class")]
+
+
 def test_each_log_group_is_compared_with_its_first_entry():
     entries = [{"file_path": str(index), "log_group_name": "g", "retention_in_days": 7} for index in range(4)]
     entries[1]["retention_in_days"] = entries[3]["retention_in_days"] = 14
@@ -418,6 +425,15 @@ def test_placeholders_and_variables_of_the_environment_are_valid(path, name):
 )
 def test_braces_elsewhere_are_not_looked_at(path):
     assert _found(_with(path, "{instanceid}")) == []
+
+
+def test_a_valid_placeholder_does_not_hide_another_brace():
+    config = _with(("logs", "log_stream_name"), "{date}-{x}")
+    config["logs"]["logs_collected"]["journald"]["collect_list"][0]["log_group_name"] = "{y}"
+    config["logs"]["logs_collected"]["files"]["collect_list"][0]["log_stream_name"] = "{{"
+    config["logs"]["logs_collected"]["windows_events"]["collect_list"][0]["log_stream_name"] = "{z}"
+    names = [each[3][1:4] for each in _found(config) if each[1] == "placeholder"]
+    assert names == ["{x}", "{z}"]
 
 
 def test_the_same_brace_twice_is_one_problem_and_two_are_two():
