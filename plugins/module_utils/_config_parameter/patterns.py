@@ -12,6 +12,8 @@ from __future__ import annotations
 import re
 
 MAX_REPEAT = 1000
+# How many characters of an operator a message shows.
+MAX_OPERATOR = 12
 
 # What other libraries have, by how it begins.
 _UNSUPPORTED = {
@@ -90,7 +92,7 @@ def _atom_end(pattern: str, at: int) -> int:
 
 
 def _check_repeat(repeat: re.Match[str], is_repeatable: bool, is_repeated: bool) -> None:
-    operator = repeat.group()
+    operator = repeat.group()[:MAX_OPERATOR]
     if is_repeated:
         raise _RefusedError(f"Go has no operator '{operator}' after another one, such as possessive quantifiers")
     if not is_repeatable:

@@ -137,13 +137,15 @@ def quote(value: Any) -> str:
 
 
 def _quote(text: str, length: int) -> str:
-    return repr(text if len(text) <= length else f"{text[: length - 1]}…")
+    # A character that cannot be printed becomes several.
+    shown = repr(text[: length + 1])
+    return shown if len(shown) <= length + 2 else f"{shown[:length]}…{shown[0]}"
 
 
 def closest(name: str, known: Iterable[str]) -> str:
     """The known name that a name resembles most; empty where it resembles none."""
     folded = {_fold(each): each for each in known}
-    found = get_close_matches(_fold(name[: 2 * MAX_KEY]), folded, n=1, cutoff=_NEAR)
+    found = get_close_matches(_fold(name[:MAX_KEY]), folded, n=1, cutoff=_NEAR)
     return folded[found[0]] if found else ""
 
 

@@ -19,7 +19,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.prob
     Severity,
     closest,
     quote,
-    quote_key,
 )
 
 if TYPE_CHECKING:
@@ -291,13 +290,13 @@ def unknown_key(key: str, known: Mapping[str, Any], path: Path) -> Problem:
     """A key that the agent does not know. It may know more than this collection, unless the key resembles another."""
     near = closest(key, known)
     severity = Severity.DOUBTFUL if near else Severity.WARNING
-    return Problem((*path, key), "unknown-key", f"unknown key {quote_key(key)}", severity, ", ".join(known), near)
+    return Problem((*path, key), "unknown-key", "unknown key", severity, ", ".join(known), near)
 
 
 def missing_key(group: tuple[str, ...], path: Path) -> Problem:
     """An object without a key that it needs, or without any of several."""
     if len(group) == 1:
-        return Problem((*path, *group), "missing-key", f"the key '{group[0]}' is missing")
+        return Problem((*path, *group), "missing-key", "the key is missing")
     return Problem(path, "missing-key", "one of these keys is missing", allowed=", ".join(group))
 
 

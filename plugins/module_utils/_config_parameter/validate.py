@@ -82,12 +82,19 @@ def validate(content: Content, *, source: str, has_onprem: bool = False) -> Docu
     document = read(content, source)
     if document.value is None:
         return document
-    found: Iterator[Problem] = islice(_rules(document.value, has_onprem=has_onprem), MAX_PROBLEMS)
     reported = {each.path for each in document.problems}
     # What stands for a value that is not JSON is no second problem.
-    found = (each for each in found if each.rule != "wrong-value" or each.path not in reported)
-    located = [locate(each, document) for each in found]
-    return replace(document, problems=in_order([*document.problems, *located]))
+    found = (
+        locate(each, document)
+        for each in _rules(document.value, has_onprem=has_onprem)
+        if each.rule != "wrong-value" or each.path not in reported
+    )
+    problems = [*document.problems, *islice(found, MAX_PROBLEMS)]
+    if next(found, None):
+        # The next one could be an error.
+        message = f"there are more than {MAX_PROBLEMS} problems; this shows some of them"
+        problems.append(locate(Problem((), "problems", message, Severity.ERROR), document))
+    return replace(document, problems=in_order(problems))
 
 
 def locate(problem: Problem, document: Document) -> Problem:
@@ -120,8 +127,7 @@ def _section_problems(config: dict[str, Any]) -> Iterator[Problem]:
     for name, section in config.items():
         if name not in SECTIONS:
             near = closest(name, SECTIONS)
-            message = f"unknown section {quote_key(name)}"
-            yield Problem((name,), "section", message, Severity.ERROR, ", ".join(SECTIONS), near)
+            yield Problem((name,), "section", "unknown section", Severity.ERROR, ", ".join(SECTIONS), near)
         elif not isinstance(section, dict):
             yield Problem((name,), "section", f"the section is {quote(section)}", Severity.ERROR, "an object")
         else:
@@ -149,13 +155,13 @@ def _log_group_problems(config: dict[str, Any]) -> Iterator[Problem]:
                 continue
             earlier_path, earlier = first.setdefault((group.lower(), key), (path, value))
             if earlier != value:
-                yield Problem(
-                    (*path, key),
-                    "log-group",
-                    f"{quote(value)} for the log group {quote_key(group)}, which has {quote(earlier)} in "
-                    f"{earlier_path[2]}[{earlier_path[4]}]",
-                    allowed="one value for each log group",
-                )
+                place = f"{earlier_path[2]}[{earlier_path[4]}]"
+                message = f"{_quote(value)} for a log group that has {_quote(earlier)} in {place}"
+                yield Problem((*path, key), "log-group", message, allowed="one value for each log group")
+
+
+def _quote(value: Any) -> str:
+    return quote_key(value) if isinstance(value, str) else quote(value)
 
 
 def _placeholder_problems(config: dict[str, Any]) -> Iterator[Problem]:

@@ -81,6 +81,7 @@ REFUSED = [
     ("(?P>a)", "Go has no recursion, '(?P>'"),
     ("(?P<a>b)(?P=a)", "Go has no backreferences, '(?P='"),
     ("(?x)a", "Go has no groups that begin with '(?x'"),
+    ("ab(?x)c", "Go has no groups that begin with '(?x'"),
     ("(?'a'b)", 'Go has no groups that begin with "(?\'"'),
     ("(?i", "Go has no groups that begin with '(?i'"),
     ("(?i-)a", "Go has no groups that begin with '(?i'"),
@@ -111,6 +112,10 @@ REFUSED = [
     ("a++", "Go has no operator '+' after another one, such as possessive quantifiers"),
     ("a?+", "Go has no operator '+' after another one, such as possessive quantifiers"),
     ("a{2}+", "Go has no operator '+' after another one, such as possessive quantifiers"),
+    (
+        "a*{" + "1" * 99 + "}",
+        "Go has no operator '{11111111111' after another one, such as possessive quantifiers",
+    ),
     ("a**", "Go has no operator '*' after another one, such as possessive quantifiers"),
     ("a*??", "Go has no operator '?' after another one, such as possessive quantifiers"),
     ("*", "there is nothing before '*' that it could repeat"),

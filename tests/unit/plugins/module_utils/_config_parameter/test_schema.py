@@ -175,14 +175,14 @@ def test_a_wrong_value_is_quoted_with_what_is_allowed(value, problems):
         ({"region": "a", "retention": 2}, [(("retention",), "wrong-value", "2 is not valid", "1, 3, never")]),
         ({"region": "a", "retention": "nevr"}, [(("retention",), "wrong-value", "'nevr' is not valid", "never")]),
         ({"region": "a", "retention": True}, [(("retention",), "wrong-value", "true is not valid", "1, 3, never")]),
-        ({"region": "a", "x": 1}, [(("x",), "unknown-key", "unknown key 'x'", "retention, region")]),
-        ({"region": "a", "retenton": 1}, [(("retenton",), "unknown-key", "unknown key 'retenton'", "retention")]),
-        ({}, [(("region",), "missing-key", "the key 'region' is missing", "")]),
+        ({"region": "a", "x": 1}, [(("x",), "unknown-key", "unknown key", "retention, region")]),
+        ({"region": "a", "retenton": 1}, [(("retenton",), "unknown-key", "unknown key", "retention")]),
+        ({}, [(("region",), "missing-key", "the key is missing", "")]),
         # A misspelt key is not missing, too.
-        ({"reigon": "a"}, [(("reigon",), "unknown-key", "unknown key 'reigon'", "region")]),
+        ({"reigon": "a"}, [(("reigon",), "unknown-key", "unknown key", "region")]),
         (
             {"region": "a", "x": 1, "y": 2},
-            [((key,), "unknown-key", f"unknown key '{key}'", "retention, region") for key in "xy"],
+            [((key,), "unknown-key", "unknown key", "retention, region") for key in "xy"],
         ),
     ],
 )
@@ -193,8 +193,8 @@ def test_keys_and_values_of_a_closed_object(value, problems):
 @pytest.mark.parametrize(
     ("value", "problems"),
     [
-        ({}, [(("region",), "missing-key", "the key 'region' is missing", "")]),
-        ({"regionn": 1}, [(("regionn",), "unknown-key", "unknown key 'regionn'", "region")]),
+        ({}, [(("region",), "missing-key", "the key is missing", "")]),
+        ({"regionn": 1}, [(("regionn",), "unknown-key", "unknown key", "region")]),
         ({"x": 1, "region": 2, "regionn": 3}, []),
     ],
 )
@@ -215,25 +215,25 @@ def test_a_misspelt_key_of_an_open_object_is_found_where_the_right_one_is_missin
         (
             {"receiver": {"endpont": 1, "tls": 1}},
             [
-                (("endpont",), "unknown-key", "unknown key 'endpont'", "endpoint"),
+                (("endpont",), "unknown-key", "unknown key", "endpoint"),
                 (("tls",), "wrong-value", "1 is not valid", "an object"),
             ],
         ),
         ({"receiver": [{}, {"tls": 1}]}, [((1, "tls"), "wrong-value", "1 is not valid", "an object")]),
         ({"measurement": [""]}, [((0,), "wrong-value", "'' is not valid", "1 or more characters")]),
-        ({"measurement": [{}]}, [((0, "name"), "missing-key", "the key 'name' is missing", "")]),
+        ({"measurement": [{}]}, [((0, "name"), "missing-key", "the key is missing", "")]),
         ({"measurement": [{"name": 1}]}, [((0, "name"), "wrong-value", "1 is not valid", "a text")]),
         # The branch whose fixed values are those of the value.
         ({"action": {"do": "keep", "count": "1"}}, [(("count",), "wrong-value", "'1' is not valid", "an integer")]),
         (
             {"action": {"do": "drop", "nam": "a"}},
-            [(("nam",), "unknown-key", "unknown key 'nam'", "name")],
+            [(("nam",), "unknown-key", "unknown key", "name")],
         ),
         ({"action": {"do": "kept"}}, [(("do",), "wrong-value", "'kept' is not valid", "keep")]),
         # Both parts of it.
         (
             {"both": {}},
-            [((key,), "missing-key", f"the key '{key}' is missing", "") for key in "ab"],
+            [((key,), "missing-key", "the key is missing", "") for key in "ab"],
         ),
         ({"either": 2}, [((), "wrong-value", "2 is not valid", "see oneOf in the schema")]),
         ({"role": "abc"}, [((), "wrong-value", "'abc' is not valid", "5 or more characters")]),

@@ -115,9 +115,9 @@ def test_a_section_alone_has_no_problems_unless_it_is_the_agent(section):
     ("config", "path", "message", "near"),
     [
         ({}, (), "the configuration is empty", ""),
-        ({"metric": {}}, ("metric",), "unknown section 'metric'", "metrics"),
-        ({"Logs": {}}, ("Logs",), "unknown section 'Logs'", "logs"),
-        ({"csm": {}}, ("csm",), "unknown section 'csm'", ""),
+        ({"metric": {}}, ("metric",), "unknown section", "metrics"),
+        ({"Logs": {}}, ("Logs",), "unknown section", "logs"),
+        ({"csm": {}}, ("csm",), "unknown section", ""),
         ({"logs": None}, ("logs",), "the section is null", ""),
         ({"traces": []}, ("traces",), "the section is a list without entries", ""),
     ],
@@ -149,10 +149,10 @@ def test_a_misspelt_key_is_doubtful_and_an_unknown_one_a_warning(path, near):
     assert [(each.severity, each.rule, each.path, each.near) for each in problems] == [
         (DOUBTFUL, "unknown-key", path, near)
     ]
-    assert problems[0].message == f"unknown key '{path[-1]}'"
+    assert problems[0].message == "unknown key"
     assert near in problems[0].allowed.split(", ")
     unknown = (*path[:-1], "zzz")
-    assert _found(_with(unknown, 1)) == [(WARNING, "unknown-key", unknown, "unknown key 'zzz'")]
+    assert _found(_with(unknown, 1)) == [(WARNING, "unknown-key", unknown, "unknown key")]
 
 
 @pytest.mark.parametrize(
@@ -260,21 +260,21 @@ def test_a_retention_that_cloudwatch_has_is_valid(value):
 @pytest.mark.parametrize(
     ("path", "missing", "message"),
     [
-        (("metrics", "metrics_collected"), None, "the key 'metrics_collected' is missing"),
-        (("traces", "traces_collected"), None, "the key 'traces_collected' is missing"),
-        (FILES, None, "the key 'collect_list' is missing"),
-        ((*FILES, 0, "file_path"), None, "the key 'file_path' is missing"),
-        ((*WINDOWS, 0, "event_name"), None, "the key 'event_name' is missing"),
+        (("metrics", "metrics_collected"), None, "the key is missing"),
+        (("traces", "traces_collected"), None, "the key is missing"),
+        (FILES, None, "the key is missing"),
+        ((*FILES, 0, "file_path"), None, "the key is missing"),
+        ((*WINDOWS, 0, "event_name"), None, "the key is missing"),
         ((*WINDOWS, 0, "event_levels"), (*WINDOWS, 0), "one of these keys is missing"),
         ((*PROCESS, "exe"), PROCESS, "one of these keys is missing"),
-        ((*PROCESS, "measurement"), None, "the key 'measurement' is missing"),
-        (("opentelemetry", "collect", "prometheus", "config_path"), None, "the key 'config_path' is missing"),
-        (("metrics", "metrics_destinations", "amp", "workspace_id"), None, "the key 'workspace_id' is missing"),
-        (("metrics", "metrics_destinations", "amp"), None, "the key 'amp' is missing"),
+        ((*PROCESS, "measurement"), None, "the key is missing"),
+        (("opentelemetry", "collect", "prometheus", "config_path"), None, "the key is missing"),
+        (("metrics", "metrics_destinations", "amp", "workspace_id"), None, "the key is missing"),
+        (("metrics", "metrics_destinations", "amp"), None, "the key is missing"),
         (
             ("metrics", "metrics_destinations"),
             ("metrics", "metrics_destinations", "amp"),
-            "the key 'amp' is missing",
+            "the key is missing",
         ),
     ],
 )
@@ -310,12 +310,12 @@ def test_an_entry_that_is_in_the_list_already_is_doubtful():
 @pytest.mark.parametrize(
     ("first", "second", "message"),
     [
-        ({"retention_in_days": 7}, {"retention_in_days": 14}, "14 for the log group 'g', which has 7 in files[0]"),
-        ({"retention_in_days": 14}, {"retention_in_days": 7}, "7 for the log group 'g', which has 14 in files[0]"),
+        ({"retention_in_days": 7}, {"retention_in_days": 14}, "14 for a log group that has 7 in files[0]"),
+        ({"retention_in_days": 14}, {"retention_in_days": 7}, "7 for a log group that has 14 in files[0]"),
         (
             {"log_group_class": "STANDARD"},
             {"log_group_class": "INFREQUENT_ACCESS"},
-            "'INFREQUENT_ACCESS' for the log group 'g', which has 'STANDARD' in files[0]",
+            "'INFREQUENT_ACCESS' for a log group that has 'STANDARD' in files[0]",
         ),
         ({"retention_in_days": 7}, {"retention_in_days": 7}, ""),
         ({"retention_in_days": 7}, {"retention_in_days": -1}, ""),
@@ -326,7 +326,6 @@ def test_an_entry_that_is_in_the_list_already_is_doubtful():
 )
 @pytest.mark.parametrize("name", ["g", "G"])
 def test_a_log_group_has_one_retention_and_one_class(first, second, message, name):
-    message = message.replace("'g'", f"'{name}'")
     first = {"file_path": "/a", "log_group_name": "g", **first}
     entries = [first, {"file_path": "/b", "log_group_name": name, **second}]
     key = "log_group_class" if "class" in message or "STANDARD" in message else "retention_in_days"
@@ -343,6 +342,20 @@ def test_a_log_group_has_one_retention_and_one_class(first, second, message, nam
 @pytest.mark.parametrize("entry", ["x", {"log_group_name": 1, "retention_in_days": 7}, {"retention_in_days": 14}])
 def test_an_entry_without_a_log_group_has_no_other_retention(entry):
     assert "log-group" not in [each[1] for each in _found(_with((*FILES, 1), entry))]
+
+
+def test_long_values_of_a_log_group_are_quoted_in_part():
+    entries = [{"file_path": letter, "log_group_name": "g", "log_group_class": letter * 99} for letter in "ab"]
+    assert [each[3] for each in _found(_with(FILES, entries))] == [
+        f"'{'b' * 39}…' for a log group that has '{'a' * 39}…' in files[0]"
+    ]
+
+
+def test_what_has_no_say_in_a_log_group_does_not_hide_what_has():
+    none = {"file_path": "/a"}
+    kept = {"file_path": "/b", "log_group_name": "g", "retention_in_days": -1, "log_group_class": "STANDARD"}
+    other = {**kept, "file_path": "/c", "log_group_class": "DELIVERY"}
+    assert [each[2] for each in _found(_with(FILES, [none, kept, other]))] == [(*FILES, 2, "log_group_class")]
 
 
 def test_each_log_group_is_compared_with_its_first_entry():
@@ -412,6 +425,15 @@ def test_placeholders_and_variables_of_the_environment_are_valid(path, name):
 )
 def test_braces_elsewhere_are_not_looked_at(path):
     assert _found(_with(path, "{instanceid}")) == []
+
+
+def test_a_valid_placeholder_does_not_hide_another_brace():
+    config = _with(("logs", "log_stream_name"), "{date}-{x}")
+    config["logs"]["logs_collected"]["journald"]["collect_list"][0]["log_group_name"] = "{y}"
+    config["logs"]["logs_collected"]["files"]["collect_list"][0]["log_stream_name"] = "{{"
+    config["logs"]["logs_collected"]["windows_events"]["collect_list"][0]["log_stream_name"] = "{z}"
+    names = [each[3][1:4] for each in _found(config) if each[1] == "placeholder"]
+    assert names == ["{x}", "{z}"]
 
 
 def test_the_same_brace_twice_is_one_problem_and_two_are_two():
@@ -561,9 +583,30 @@ def test_a_missing_key_has_the_place_of_what_should_contain_it():
     assert [(each.line, each.column) for each in validate(text, source="a.json").problems] == [(2, 29)]
 
 
+def test_sixty_problems_are_shown_in_lines_that_fit_in_a_terminal():
+    wrong = [{"file_path": index, "retention_in_day": 7, "log_group_class": 1} for index in range(20)]
+    text = json.dumps({"logs": {"logs_collected": {"files": {"collect_list": wrong}}}}, indent=2)
+    lines = to_lines(validate(text, source="linux.json").problems)
+    assert lines[0] == "linux.json: 60 problems"
+    assert len(lines) == 61
+    assert max(map(len, lines)) <= 120
+    assert lines[2] == (
+        "  8:13 $.logs.logs_collected.files.collect_list[0].retention_in_day: unknown key; "
+        "did you mean 'retention_in_days'?"
+    )
+
+
 def test_a_configuration_has_a_limited_number_of_problems():
-    config = {f"section{index}": 1 for index in range(2 * MAX_PROBLEMS)}
-    assert len(validate(config, source="config").problems) == MAX_PROBLEMS
+    config = {"agent": {f"zzz{index}": 1 for index in range(MAX_PROBLEMS)}, "logs": {"metrics_collected": {}}}
+    problems = validate(config, source="config").problems
+    assert {each.severity for each in problems} == {WARNING}
+    assert len(problems) == MAX_PROBLEMS
+    # One that is not shown could be an error.
+    config["metric"] = {}
+    more = validate(config, source="config").problems
+    assert more[:-1] == problems
+    assert (more[-1].severity, more[-1].source) == (ERROR, "config")
+    assert more[-1].message == f"there are more than {MAX_PROBLEMS} problems; this shows some of them"
 
 
 def _paths(value, path=()):

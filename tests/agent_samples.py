@@ -1,0 +1,47 @@
+"""``PYTHONPATH=.ansible/collections python tests/agent_samples.py FOLDER --schema FILE``: tests the validator.
+
+The folder has configurations in its subfolders ``valid`` and ``invalid``; the repository of the agent has some, and the
+schema. By the schema, every valid file must be accepted and every invalid one refused; without it, no valid one may be
+refused. It prints how many of the invalid ones are refused without the schema.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.files import read_file
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import select, to_lines
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.schema import (
+    add_schema_problems,
+    read_schema,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.validate import validate
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--schema", required=True)
+    args = parser.parse_args()
+    schema = read_schema(read_file(args.schema), args.schema)
+    wrong: list[str] = []
+    refused: list[bool] = []
+    for path in sorted(args.folder.glob("*/*.json")):
+        document = validate(read_file(str(path)), source=str(path))
+        by_rules, _warnings = select(document.problems, "strict")
+        checked = add_schema_problems(document, schema, args.schema, is_required=True)
+        by_all, _warnings = select(checked.problems, "strict")
+        if path.parent.name == "valid":
+            wrong += to_lines(by_rules or by_all)
+        else:
+            refused.append(bool(by_rules))
+            wrong += [] if by_all else [f"{path}: not refused"]
+    print(f"{sum(refused)} of {len(refused)} invalid configurations are refused without the schema.")
+    if wrong or not refused:
+        sys.exit("\n".join(wrong) or f"{args.folder} has no samples")
+
+
+if __name__ == "__main__":
+    main()
