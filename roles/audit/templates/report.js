@@ -22,7 +22,7 @@
       else if (key === 'at') Object.entries(value).forEach(([property, to]) => made.style.setProperty(property, to));
       else if (value !== null && value !== false) made.setAttribute(key, value === true ? '' : value);
     }
-    made.append(...children.flat().filter((child) => child !== null && child !== false && child !== ''));
+    made.append(...children.flat(2).filter((child) => child !== null && child !== undefined && child !== false && child !== ''));
     return made;
   }
 
@@ -106,6 +106,12 @@
 
   // Head
 
+  function severity(level) {
+    const on = {high: 3, medium: 2, low: 1, info: 0}[level];
+    return el('span', {class: `severity ${level}`}, el('svg', {viewBox: '0 0 15 12', 'aria-hidden': 'true'},
+      [0, 1, 2].map((bar) => el('path', {class: bar < on ? 'on' : null, d: `M${bar * 5.5} ${8 - bar * 4}h4V12h-4z`}))), level);
+  }
+
   function list(items) {
     return items.flatMap((item, index) => [index === 0 ? '' : index === items.length - 1 ? ' and ' : ', ', item]);
   }
@@ -136,6 +142,10 @@
     const parts = [count(read.length, 'account'), count(regions.size, 'region'), count(principals.length, 'principal'),
       count(instances.length, 'instance'), `read ${time(data.generated)}`];
     byId('scope').append(parts.join(' \u00b7 '));
+
+    const present = SEVERITIES.filter((level) => data.counts[level]);
+    byId('tally').append(...(present.length ? present : ['none']).map((level) => el('li', {}, el('a', {href: '#findings'},
+      level === 'none' ? 'No findings' : [el('strong', {}, data.counts[level].toLocaleString('en')), severity(level)]))));
 
     for (const account of data.accounts.filter((each) => each.error)) {
       byId('notices').append(el('div', {class: 'notice'}, el('strong', {}, 'Account ', text(account.account.label),
@@ -184,15 +194,16 @@
   function lane(principal) {
     const state = principal.can;
     const branches = principal.profiles.map((profile) => branch(
-      el('div', {}, text(profile.name), el('div', {class: 'sub'}, 'instance profile')), instancesOf(profile.instances, state)));
+      el('div', {}, el('div', {class: 'link'}, el('span', {}, text(profile.name))), el('div', {class: 'sub'}, 'instance profile')),
+      instancesOf(profile.instances, state)));
     if (principal.kind === 'user') {
       const active = (principal.keys || []).filter((key) => key.active);
-      branches.push(branch(el('div', {}, active.length ? count(active.length, 'active access key') : 'no active access key',
+      branches.push(branch(el('div', {}, el('div', {}, active.length ? count(active.length, 'active access key') : 'no active access key'),
         el('div', {class: 'sub'}, 'on premises'))));
     } else if (!branches.length) branches.push(branch(el('div', {class: 'sub'}, 'no instance profile')));
     return el('li', {class: `lane ${state}`},
       el('div', {class: 'who'},
-        el('div', {class: 'name'}, mark(state), text(principal.name)),
+        el('div', {class: 'name link'}, mark(state), el('span', {}, text(principal.name))),
         el('div', {class: 'sub'}, el('span', {class: 'verb'}, verb(principal)), ` \u00b7 ${principal.kind}`,
           read.length > 1 && [' in ', text(principal.account)])),
       el('div', {}, branches));
@@ -201,8 +212,8 @@
   function rest(title, note, list_, total, what) {
     const state = list_.some((each) => each.can === 'yes') ? 'admin' : 'no';
     return el('li', {class: `lane rest ${state}`},
-      el('div', {class: 'who'}, el('div', {class: 'name'}, mark(state === 'no' ? 'no' : 'yes'), title), el('div', {class: 'sub'}, note)),
-      el('div', {}, branch(el('div', {class: 'sub'}, what), total ? el('div', {}, units(total), el('span', {class: 'sub'}, count(total, 'instance'))) : null)));
+      el('div', {class: 'who'}, el('div', {class: 'name link'}, mark(state === 'no' ? 'no' : 'yes'), el('span', {}, title)), el('div', {class: 'sub'}, note)),
+      el('div', {}, branch(el('div', {}, el('div', {class: total ? 'link sub' : 'sub'}, el('span', {}, what))), total ? el('div', {}, units(total), el('span', {class: 'sub'}, count(total, 'instance'))) : null)));
   }
 
   const total = (list_) => list_.reduce((sum, each) => sum + each.instances, 0);
@@ -214,7 +225,7 @@
       el('span', {}, mark('no'), 'cannot write'),
       el('span', {}, unit === 1 ? 'A square is an instance.' : `A square is up to ${unit.toLocaleString('en')} instances.`));
     const own = principals.filter((each) => !(each.is_administrator && !each.instances));
-    own.sort((a, b) => RANK[a.can] - RANK[b.can] || a.is_administrator - b.is_administrator || b.instances - a.instances
+    own.sort((a, b) => RANK[a.can] - RANK[b.can] || (a.writes === 'window') - (b.writes === 'window') || a.is_administrator - b.is_administrator || b.instances - a.instances
       || (a.access === null) - (b.access === null));
     const lanes = [];
     for (const state of ['yes', 'unknown', 'no']) {
@@ -283,11 +294,11 @@
         const bar = until === null ? null : el('span', {class: `bar ${each.can} ${until < 0 ? 'expired' : ''}`,
           at: {left: `${position(Math.min(until, 0))}%`, width: `${Math.abs(position(until) - position(0))}%`}});
         const what = [state, deadline ? `deadline ${time(deadline)}` : 'no deadline'];
-        return el('li', {}, el('span', {class: 'label'}, text(each.name), el('span', {class: `sub ${each.can === 'yes' ? '' : 'muted'}`}, ' \u00b7 ', what.join(', '),
+        return el('li', {}, el('span', {class: 'label'}, el('strong', {}, text(each.name)), sub(what.join(', '),
           instance ? [', for ', id(instance)] : '', names?.length ? `, ${count(names.length, 'parameter')}` : '')),
         el('span', {class: 'track', 'aria-hidden': 'true'}, bar));
       });
-      const ticks = [[-30 * DAY, '30 days ago', 'minor'], [-DAY, '1 day'], [-60 * MINUTE, '1 hour', 'minor'], [0, 'read', 'now'],
+      const ticks = [[-30 * DAY, '30 days ago', 'minor'], [-DAY, '1 day'], [-60 * MINUTE, '1 hour', 'minor'], [0, 'audit', 'now'],
         [10 * MINUTE, '10 min', 'minor'], [60 * MINUTE, '1 h', 'minor'], [12 * 60 * MINUTE, '12 h']];
       chart.append(plot(ticks.map(([at, name, more]) => [position(at), name, more]), rows, 'Admin windows and their deadlines'));
     }
@@ -312,7 +323,7 @@
       const used = key.last_used ? (key.now - Date.parse(key.last_used)) / DAY : null;
       const last = used !== null ? `last used ${day(key.last_used)}` : key.last_used_known ? 'never used' : 'last use unknown';
       const status = key.active ? 'active' : 'inactive';
-      return el('li', {}, el('span', {class: 'label'}, text(key.user.name), el('span', {class: 'sub muted'}, ' \u00b7 ', count(Math.floor(age(key)), 'day'), `, ${status}, ${last}`)),
+      return el('li', {}, el('span', {class: 'label'}, el('strong', {}, text(key.user.name)), sub(count(Math.floor(age(key)), 'day'), `, ${status}, ${last}`)),
         el('span', {class: 'track', 'aria-hidden': 'true'},
           el('span', {class: `bar ${key.active ? key.user.can : 'off'}`, at: {left: `${at(age(key))}%`, width: `${100 - at(age(key))}%`}}),
           used !== null && el('span', {class: 'pin', at: {left: `${at(used)}%`}})));
@@ -320,7 +331,7 @@
     const step = [7, 30, 90, 180, 365, 730, 1825].find((days) => longest / days <= 5) || 3650;
     const ticks = [];
     for (let days = step; days < longest; days += step) ticks.push([at(days), count(days, 'day')]);
-    chart.append(plot([...ticks, [100, 'read', 'now']], rows, 'Access keys and their ages'));
+    chart.append(plot([...ticks, [100, 'audit', 'now']], rows, 'Access keys and their ages'));
     return undefined;
   }
 
@@ -431,12 +442,6 @@
     const made = {name, title, draw, reset() { state.limit = PAGE; }, all(limit) { state.limit = limit; }};
     tables.push(made);
     return made;
-  }
-
-  function severity(level) {
-    const on = {high: 3, medium: 2, low: 1, info: 0}[level];
-    return el('span', {class: `severity ${level}`}, el('svg', {viewBox: '0 0 15 12', 'aria-hidden': 'true'},
-      [0, 1, 2].map((bar) => el('path', {class: bar < on ? 'on' : null, d: `M${bar * 5.5} ${8 - bar * 4}h4V12h-4z`}))), level);
   }
 
   const yes = (value) => (value === true ? 'yes' : value === false ? 'no' : value || null);
