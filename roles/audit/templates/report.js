@@ -22,9 +22,13 @@
       else if (key === 'at') Object.entries(value).forEach(([property, to]) => made.style.setProperty(property, to));
       else if (value !== null && value !== false) made.setAttribute(key, value === true ? '' : value);
     }
-    made.append(...children.flat(2).filter((child) => child !== null && child !== undefined && child !== false && child !== ''));
+    made.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false && child !== ''));
     return made;
   }
+
+  // A long name may break where its words do.
+  const BREAK = /(?<=[a-z0-9])(?=[A-Z])|(?<=[/_=,:])/;
+  const breakable = (given) => given.split(BREAK).flatMap((part, index) => (index ? [el('wbr'), part] : [part]));
 
   // A text from outside: apart from the direction of what is around it, and with marks for what nobody would see.
   function text(value) {
@@ -32,12 +36,12 @@
     let end = 0;
     const given = String(value);
     for (const match of given.matchAll(HIDDEN)) {
-      isolated.append(given.slice(end, match.index));
+      isolated.append(...breakable(given.slice(end, match.index)));
       const code = match[0].codePointAt(0).toString(16).toUpperCase().padStart(4, '0');
       isolated.append(el('span', {class: 'control'}, `\u2039U+${code}\u203a`));
       end = match.index + match[0].length;
     }
-    isolated.append(given.slice(end));
+    isolated.append(...breakable(given.slice(end)));
     return isolated;
   }
 
@@ -100,7 +104,8 @@
     }
     for (const parameter of account.parameters) parameters.push({...parameter, account: where});
   }
-  const writers = principals.filter((each) => each.can === 'yes' && !each.is_administrator);
+  const writers = principals.filter((each) => each.can === 'yes' && !each.is_administrator)
+    .sort((a, b) => (a.writes === 'window') - (b.writes === 'window'));
   const unsure = principals.filter((each) => each.can === 'unknown');
   const administrators = principals.filter((each) => each.can === 'yes' && each.is_administrator);
 
@@ -165,7 +170,7 @@
   const mark = (state) => el('span', {class: `mark ${state}`, 'aria-hidden': 'true'});
 
   // Squares for instances; one stands for so many that the largest group still fits.
-  const largest = instances.length ? Math.max(...[...principals.map((each) => each.instances), instances.filter((each) => !each.role).length]) : 0;
+  const largest = principals.reduce((most, each) => Math.max(most, each.instances), 0);
   const unit = [1, 10, 100, 1000].find((size) => largest / size <= UNITS_PER_ROW * 10) || 10000;
 
   function units(number) {
@@ -182,9 +187,11 @@
     if (!list_.length) return el('div', {class: 'sub'}, 'no instance');
     const total = count(list_.length, 'instance');
     if (state === 'no') return el('div', {}, units(list_.length), el('span', {class: 'sub'}, total));
-    const chips = list_.slice(0, 6).map((each) => el('span', {class: 'chip'}, each.name ? [text(each.name), ' '] : '', id(each.id)));
-    return el('div', {}, list_.length > 6 && units(list_.length), el('div', {class: 'chips'}, chips),
-      el('span', {class: 'sub'}, list_.length > 6 ? `${total}, ${list_.length - 6} not named here` : ''));
+    const many = list_.length > 3;
+    const chips = list_.slice(0, 6).map((each) => el('span', {class: 'chip'},
+      each.name ? [text(each.name), many ? '' : [' ', id(each.id)]] : id(each.id)));
+    return el('div', {}, many && units(list_.length), el('div', {class: 'chips'}, chips),
+      el('span', {class: 'sub'}, list_.length > chips.length ? `${total}, ${(list_.length - chips.length).toLocaleString('en')} not named here` : ''));
   }
 
   function branch(first, second) {
@@ -213,7 +220,7 @@
     const state = list_.some((each) => each.can === 'yes') ? 'admin' : 'no';
     return el('li', {class: `lane rest ${state}`},
       el('div', {class: 'who'}, el('div', {class: 'name link'}, mark(state === 'no' ? 'no' : 'yes'), el('span', {}, title)), el('div', {class: 'sub'}, note)),
-      el('div', {}, branch(el('div', {}, el('div', {class: total ? 'link sub' : 'sub'}, el('span', {}, what))), total ? el('div', {}, units(total), el('span', {class: 'sub'}, count(total, 'instance'))) : null)));
+      el('div', {}, branch(el('div', {}, el('div', {class: total ? 'link sub' : 'sub'}, el('span', {}, what))), total ? el('div', {class: 'sub'}, count(total, 'instance')) : null)));
   }
 
   const total = (list_) => list_.reduce((sum, each) => sum + each.instances, 0);
@@ -378,13 +385,13 @@
       el('thead', {role: 'rowgroup'}, el('tr', {role: 'row'}, headers)), body);
     const more = el('div', {class: 'more'});
     byId('tables').append(el('section', {class: 'page', id: name, 'aria-labelledby': `${name}-title`, tabindex: '-1'},
-      el('div', {class: 'head'}, heading, filters), shown, none, more));
+      el('div', {class: 'head'}, heading, filters), el('div', {class: 'scroll'}, shown), none, more));
 
     function rowOf(row) {
       return el('tr', {role: 'row'}, shownColumns.map((column, index) => {
         const value = column.cell ? column.cell(row) : column.value(row);
         const content = value === null || value === undefined || value === '' ? el('span', {class: 'muted'}, '\u2013') : value;
-        const classes = [column.number && 'number', column.wide && 'wide', index === 0 && 'first'].filter(Boolean).join(' ');
+        const classes = [column.number && 'number', column.short && 'short', column.wide && 'wide', index === 0 && 'first'].filter(Boolean).join(' ');
         return el('td', {role: 'cell', 'data-label': column.label, class: classes || null},
           typeof content === 'object' ? el('div', {}, content) : el('div', {}, text(content)));
       }));
@@ -455,7 +462,7 @@
     const nameById = new Map(read.map((each) => [each.account.id, nameOf(each)]));
     const found = data.findings.map((finding) => ({...finding, account: nameById.get(finding.account) || finding.account}));
     table('findings', 'Findings', [
-      {label: 'Severity', value: (row) => row.severity, sort: (row) => SEVERITIES.indexOf(row.severity), cell: (row) => severity(row.severity)},
+      {label: 'Severity', short: true, value: (row) => row.severity, sort: (row) => SEVERITIES.indexOf(row.severity), cell: (row) => severity(row.severity)},
       {label: 'Object', value: (row) => row.object, wide: true, search: (row) => `${row.object}\n${row.rule}`,
         cell: (row) => [text(row.object), sub(text(row.rule))]},
       {label: 'Where', value: (row) => [row.account, row.region].filter(Boolean).join(', ') || null,
@@ -468,10 +475,10 @@
     table('principals', 'Principals', [
       {label: 'Name', value: (row) => row.name, wide: true, search: (row) => `${row.name}\n${row.arn || ''}`, cell: (row) => [text(row.name), sub(row.kind)]},
       account,
-      {label: 'Configuration', value: (row) => verb(row), sort: (row) => RANK[row.can] * 2 + (row.is_administrator ? 1 : 0),
+      {label: 'Configuration', short: true, value: (row) => verb(row), sort: (row) => RANK[row.can] * 2 + (row.is_administrator ? 1 : 0),
         cell: (row) => [status(row.can), row.writes_why ? sub(text(row.writes_why)) : '']},
-      {label: 'Access', value: (row) => row.access, cell: (row) => row.access && [row.access, row.managed ? sub(row.managed) : '']},
-      {label: 'Window', value: (row) => row.window?.state || null, cell: (row) => row.window && [text(row.window.state), row.window.deadline ? sub(time(row.window.deadline)) : '']},
+      {label: 'Access', short: true, value: (row) => row.access, cell: (row) => row.access && [row.access, row.managed ? sub(row.managed) : '']},
+      {label: 'Window', short: true, value: (row) => row.window?.state || null, cell: (row) => row.window && [text(row.window.state), row.window.deadline ? sub(time(row.window.deadline)) : '']},
       {label: 'Policies', value: (row) => [...(row.policies || []), ...(row.inline || [])].join(', ') || null, search: (row) => [...(row.policies || []), ...(row.inline || []), row.boundary || ''].join('\n'),
         cell: (row) => [...(row.policies || []).map((name) => el('div', {}, text(name))), ...(row.inline || []).map((name) => el('div', {}, text(name), ' ', el('span', {class: 'muted'}, '(inline)'))),
           row.boundary ? el('div', {}, el('span', {class: 'muted'}, 'boundary '), text(row.boundary)) : '']},
@@ -482,11 +489,11 @@
       {label: 'Instance', value: (row) => row.id, wide: true, search: (row) => `${row.id}\n${row.name || ''}`, sort: (row) => row.name || row.id,
         cell: (row) => (row.name ? [text(row.name), sub(id(row.id))] : id(row.id))},
       account,
-      {label: 'Region', value: (row) => row.region},
-      {label: 'State', value: (row) => row.state},
+      {label: 'Region', short: true, value: (row) => row.region},
+      {label: 'State', short: true, value: (row) => row.state},
       {label: 'Instance profile', value: (row) => row.profile},
-      {label: 'Configuration', value: (row) => CAN[row.can], sort: (row) => RANK[row.can], cell: (row) => status(row.can)},
-      {label: 'In the inventory', value: (row) => yes(row.in_inventory)},
+      {label: 'Configuration', short: true, value: (row) => CAN[row.can], sort: (row) => RANK[row.can], cell: (row) => status(row.can)},
+      {label: 'In the inventory', short: true, value: (row) => yes(row.in_inventory)},
       {label: 'Restore tag', value: (row) => row.restore_tag},
     ], instances, {sort: 'Configuration', toggles: CAN_WRITE.filter(([, test]) => instances.some(test))});
 
@@ -495,9 +502,9 @@
       {label: 'Key', value: (row) => row.id, wide: true, cell: (row) => id(row.id)},
       {label: 'User', value: (row) => row.user.name},
       account,
-      {label: 'Status', value: (row) => (row.active ? 'active' : 'inactive')},
+      {label: 'Status', short: true, value: (row) => (row.active ? 'active' : 'inactive')},
       {label: 'Age in days', number: true, down: true, value: age, cell: (row) => age(row) ?? 'unknown'},
-      {label: 'Last used', value: (row) => row.last_used || null, cell: (row) => (row.last_used ? day(row.last_used) : row.last_used_known ? 'never' : 'unknown')},
+      {label: 'Last used', short: true, value: (row) => row.last_used || null, cell: (row) => (row.last_used ? day(row.last_used) : row.last_used_known ? 'never' : 'unknown')},
       {label: 'Saved', value: (row) => (row.saved === null ? 'unknown' : yes(row.saved)), cell: (row) => [row.saved === null || row.saved === undefined ? 'unknown' : yes(row.saved), row.saved_at ? sub(text(row.saved_at)) : '']},
     ], keys, {sort: 'Age in days', down: true});
 
@@ -505,12 +512,12 @@
     table('parameters', 'Parameters', [
       {label: 'Name', value: (row) => row.name, wide: true},
       account,
-      {label: 'Region', value: (row) => row.region},
-      {label: 'Size in bytes', number: true, down: true, value: (row) => row.size, cell: (row) => [row.size === null ? 'unknown' : row.size.toLocaleString('en'), row.limit ? sub(`of ${row.limit.toLocaleString('en')}`) : '']},
+      {label: 'Region', short: true, value: (row) => row.region},
+      {label: 'Size in bytes', number: true, short: true, down: true, value: (row) => row.size, cell: (row) => [row.size === null ? 'unknown' : row.size.toLocaleString('en'), row.limit ? sub(`of ${row.limit.toLocaleString('en')}`) : '']},
       {label: 'Version', number: true, down: true, value: (row) => row.version},
       {label: 'Modified', value: (row) => row.modified, cell: (row) => row.modified && time(row.modified)},
-      {label: 'Readable by servers', value: (row) => row.readable_by_server, cell: (row) => three(row.readable_by_server, 'no')},
-      {label: 'Valid', value: (row) => row.valid, search: (row) => `${row.valid}\n${row.problem || ''}`, cell: (row) => [three(row.valid, 'no'), row.problem ? sub(text(row.problem)) : '']},
+      {label: 'Readable by servers', short: true, value: (row) => row.readable_by_server, cell: (row) => three(row.readable_by_server, 'no')},
+      {label: 'Valid', short: true, value: (row) => row.valid, search: (row) => `${row.valid}\n${row.problem || ''}`, cell: (row) => [three(row.valid, 'no'), row.problem ? sub(text(row.problem)) : '']},
     ], parameters);
   }
 
