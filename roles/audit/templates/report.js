@@ -479,7 +479,7 @@
         cell: (row) => [status(row.can), row.writes_why ? sub(text(row.writes_why)) : '']},
       {label: 'Access', short: true, value: (row) => row.access, cell: (row) => row.access && [row.access, row.managed ? sub(row.managed) : '']},
       {label: 'Window', short: true, value: (row) => row.window?.state || null, cell: (row) => row.window && [text(row.window.state), row.window.deadline ? sub(time(row.window.deadline)) : '']},
-      {label: 'Policies', value: (row) => [...(row.policies || []), ...(row.inline || [])].join(', ') || null, search: (row) => [...(row.policies || []), ...(row.inline || []), row.boundary || ''].join('\n'),
+      {label: 'Policies', wide: true, value: (row) => [...(row.policies || []), ...(row.inline || [])].join(', ') || null, search: (row) => [...(row.policies || []), ...(row.inline || []), row.boundary || ''].join('\n'),
         cell: (row) => [...(row.policies || []).map((name) => el('div', {}, text(name))), ...(row.inline || []).map((name) => el('div', {}, text(name), ' ', el('span', {class: 'muted'}, '(inline)'))),
           row.boundary ? el('div', {}, el('span', {class: 'muted'}, 'boundary '), text(row.boundary)) : '']},
       {label: 'Instances', number: true, down: true, value: (row) => row.instances, cell: (row) => row.instances.toLocaleString('en')},
