@@ -56,9 +56,7 @@ class Browser:
 
         :param media: CSS media features with underscores, such as ``prefers_color_scheme="dark"``; ``type="print"``.
         """
-        features = [
-            {"name": name.replace("_", "-"), "value": value} for name, value in media.items() if name != "type"
-        ]
+        features = [{"name": name.replace("_", "-"), "value": value} for name, value in media.items() if name != "type"]
         self.command("Emulation.setEmulatedMedia", media=media.get("type", ""), features=features)
         self.command(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False

@@ -140,7 +140,12 @@ def merged(*accounts: Document) -> Document:
 SERVER, ADMIN = "CloudWatchAgentServerRole", "CloudWatchAgentAdminRole"
 SERVER_POLICY, ADMIN_POLICY = "CloudWatchAgentServerPolicy", "CloudWatchAgentAdminPolicy"
 SERVER_ACCESS = {"access": "server", "managed": "created", "policies": [SERVER_POLICY, "AmazonSSMManagedInstanceCore"]}
-ADMIN_ACCESS = {"access": "admin", "managed": "created", "policies": [ADMIN_POLICY], "inline": ["CloudWatchAgentWindow"]}
+ADMIN_ACCESS = {
+    "access": "admin",
+    "managed": "created",
+    "policies": [ADMIN_POLICY],
+    "inline": ["CloudWatchAgentWindow"],
+}
 
 
 def small() -> Document:
@@ -174,6 +179,7 @@ def small() -> Document:
             principal("break-glass", kind="user", writes="yes", is_administrator=True, policies=["AdministratorAccess"]),
             principal("app-orders", policies=[SERVER_POLICY], writes="unknown", instance_profiles=["app-orders"],
                       writes_why="The document of the policy orders-inline could not be read."),  # fmt: skip
+            principal("w" * 64, policies=["w" * 128], writes="unknown", instance_profiles=["w" * 64]),
             principal("agent-db-1", kind="user", **SERVER_ACCESS, keys=[key(1, 41, 0.01)]),
             principal("agent-db-2", kind="user", **SERVER_ACCESS, keys=[key(2, 312, 0.2), key(3, 2, None)]),
             principal("agent-db-3", kind="user", **SERVER_ACCESS,
@@ -187,6 +193,7 @@ def small() -> Document:
             instance(7, "legacy-monitoring", name="batch-1", region="us-east-1", in_inventory=False),
             instance(8, "legacy-monitoring", name="batch-2", region="us-east-1", in_inventory=False),
             *(instance(number, "app-orders", name=f"orders-{number}") for number in range(20, 24)),
+            instance(10, "app-orders", name="W" * 256),
             instance(9, None, name=None, state="stopped", in_inventory=False),
         ],
         parameters=[

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 from report import documents
 from report.conftest import DOCUMENTS
@@ -79,7 +77,7 @@ def test_the_headline_says_who_can_write(page, name, verdict):
 def test_the_head_says_until_when_and_what_is_unknown(page):
     lead = page().value("document.querySelector('#lead').innerText")
     assert lead.startswith("legacy-monitoring at any time, ")
-    assert "and 3 more. For 3 principals it is unknown. 2 principals can write because they administer" in lead
+    assert "and 3 more. For 4 principals it is unknown. 2 principals can write because they administer" in lead
     notices = page().value("document.querySelector('#notices').textContent")
     assert f"Account staging {documents.HOSTILE[0]} was not read. The role could not be assumed" in notices
     assert "10 reads denied. What depends on them is unknown." in notices
@@ -154,8 +152,8 @@ def test_hostile_names_are_shown_and_not_run(page):
 def test_only_the_scripts_of_the_report_may_run(chromium, reports):
     chromium.open(reports["small"])
     for script in (
-        "const made = document.createElement('script'); made.textContent = 'window.hostile = 5'; document.body.append(made);",
-        "const made = document.createElement('p'); made.innerHTML = '<img src=x onerror=\"window.hostile = 6\">'; document.body.append(made);",
+        "const made = document.createElement('script'); made.append('window.hostile = 5'); document.body.append(made);",
+        "document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"window.hostile = 6\">');",
         "await fetch('http://127.0.0.1:9/').catch(() => null);",
     ):
         chromium.run(f"{script} {SETTLED}")
@@ -263,7 +261,7 @@ def test_a_header_sorts_and_sorts_back_and_what_is_missing_comes_last(page):
 
 def test_names_are_sorted_by_their_numbers(page):
     opened = page("clean")
-    click(opened, "#instances th button", "Instance\n".strip() + " profile")
+    click(opened, "#instances th button", "Instance profile")
     click(opened, "#instances th:first-child button")
     assert column(opened, "instances", 0) == [f"web-{number}" for number in range(1, 13)]
 
@@ -328,8 +326,10 @@ def test_an_accessibility_engine_finds_nothing(page, packages, name, scheme, wid
     opened = page(name, width=width, **scheme)
     opened.run("document.querySelectorAll('details').forEach((each) => { each.open = true; });")
     opened.command("Runtime.evaluate", expression=(packages / "axe-core" / "axe.min.js").read_text())
-    found = opened.value("(await axe.run()).violations")
-    assert json.dumps([[each["id"], each["impact"], [node["html"][:200] for node in each["nodes"]]] for each in found]) == "[]"
+    answer = opened.value("axe.run().then(({violations, incomplete, passes}) => ({violations, incomplete, passes}))")
+    assert {"color-contrast", "button-name"} < {rule["id"] for rule in answer["passes"]}
+    problems = [*answer["violations"], *answer["incomplete"]]
+    assert [(rule["id"], [node["html"][:200] for node in rule["nodes"]]) for rule in problems] == []
 
 
 def test_all_of_it_works_from_the_keyboard(page):
@@ -345,7 +345,13 @@ def test_all_of_it_works_from_the_keyboard(page):
     names = [stop["text"] for stop in stops]
     assert [stop for stop in stops if not stop["seen"]] == []
     assert names[0] == "Skip to the findings"
-    order = ["10 reads denied. What depends on them is unknown.", "Search in all tables", "Account", "Region", "9 high"]
+    order = [
+        "10 reads denied. What depends on them is unknown.",
+        "Search in all tables",
+        "9 high",
+        "Severity",
+        "Can write",
+    ]
     assert [name for name in names if name in order] == order
     opened.press("Enter", code=13, text="\r")
     assert opened.value("document.querySelector('#principals [aria-sort]').innerText") == "Access"
