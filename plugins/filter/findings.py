@@ -154,7 +154,7 @@ def audit_summary(document: Mapping[str, Any], *, limit: int = 20) -> list[str]:
     """What an audit found, in lines that fit a terminal of 80 columns.
 
     :param document: the accounts, the findings and their counts.
-    :param limit: how many findings are worded. The most severe ones come first; those of severity info are counted only.
+    :param limit: how many findings are listed, the most severe ones first. Those of severity info are only counted.
     """
     read = [account for account in document["accounts"] if "error" not in account]
     lines = [f"{_count(len(read), 'account')} read at {document['generated']}."]

@@ -176,16 +176,30 @@ def small() -> Document:
                 writes_why="CloudWatchAgentAdminPolicy allows it, and nothing denies it.",
             ),
             principal("ops-admin", writes="yes", is_administrator=True, policies=["AdministratorAccess"]),
-            principal("break-glass", kind="user", writes="yes", is_administrator=True, policies=["AdministratorAccess"]),
-            principal("app-orders", policies=[SERVER_POLICY], writes="unknown", instance_profiles=["app-orders"],
-                      writes_why="The document of the policy orders-inline could not be read."),  # fmt: skip
+            principal("break-glass", kind="user", writes="yes", is_administrator=True, policies=["PowerUserAccess"]),
+            principal(
+                "app-orders",
+                policies=[SERVER_POLICY],
+                writes="unknown",
+                instance_profiles=["app-orders"],
+                writes_why="The document of the policy orders-inline could not be read.",
+            ),
             principal("w" * 64, policies=["w" * 128], writes="unknown", instance_profiles=["w" * 64]),
             principal("agent-db-1", kind="user", **SERVER_ACCESS, keys=[key(1, 41, 0.01)]),
             principal("agent-db-2", kind="user", **SERVER_ACCESS, keys=[key(2, 312, 0.2), key(3, 2, None)]),
-            principal("agent-db-3", kind="user", **SERVER_ACCESS,
-                      keys=[key(4, 97, None, known=False, saved=None, saved_at=None)]),  # fmt: skip
-            principal("agent-admin", kind="user", **ADMIN_ACCESS, window=window("closed"),
-                      keys=[key(5, 188, 120, active=False)]),  # fmt: skip
+            principal(
+                "agent-db-3",
+                kind="user",
+                **SERVER_ACCESS,
+                keys=[key(4, 97, None, known=False, saved=None, saved_at=None)],
+            ),
+            principal(
+                "agent-admin",
+                kind="user",
+                **ADMIN_ACCESS,
+                window=window("closed"),
+                keys=[key(5, 188, 120, active=False)],
+            ),
         ],
         instances=[
             instance(0x2A, ADMIN, name="collector-1", restore_tag=SERVER),
@@ -202,44 +216,93 @@ def small() -> Document:
             parameter("AmazonCloudWatch-db", readable_by_server="unknown", valid="unknown", size=None),
         ],
         unread=[
-            {"what": "Last use of access keys", "action": "iam:GetAccessKeyLastUsed", "region": None,
-             "why": "AWS denied the call to the controller's role."},
-            {"what": "The policy orders-inline", "action": "iam:GetRolePolicy", "region": None,
-             "why": "AWS denied the call to the controller's role."},
+            {
+                "what": "Last use of access keys",
+                "action": "iam:GetAccessKeyLastUsed",
+                "region": None,
+                "why": "AWS denied the call to the controller's role.",
+            },
+            {
+                "what": "The policy orders-inline",
+                "action": "iam:GetRolePolicy",
+                "region": None,
+                "why": "AWS denied the call to the controller's role.",
+            },
         ],
         findings=[
-            finding("admin_policy_on_instances", "high", "role/legacy-monitoring",
-                    "CloudWatchAgentAdminPolicy is effective on 2 instances at any time: batch-1 and batch-2.",
-                    "ansible-playbook cwagent.iam.site -e cwagent_adopt=legacy-monitoring"),
-            finding("deprecated_policy", "medium", "role/legacy-monitoring",
-                    "It has AmazonEC2RoleforSSM, which AWS has deprecated and which reads all parameters.",
-                    "Detach it, and attach AmazonSSMManagedInstanceCore."),
-            finding("old_key", "medium", "user/agent-db-2", "Its access key is 312 days old; the limit is 90.",
-                    "ansible-playbook cwagent.iam.rotate_keys -e cwagent_max_key_age=90"),
-            finding("two_active_keys", "low", "user/agent-db-2", "Two access keys are active.",
-                    "ansible-playbook cwagent.iam.rotate_keys"),
-            finding("parameter_near_limit", "low", "AmazonCloudWatch-windows", "It has 3990 of 4096 bytes.",
-                    "cwagent_config_tier: Advanced", region="eu-central-1"),
-            finding("administrators", "info", "2 principals", "They can write because they administer the account.",
-                    "Decide whether each of them must."),
+            finding(
+                "admin_policy_on_instances",
+                "high",
+                "role/legacy-monitoring",
+                "CloudWatchAgentAdminPolicy is effective on 2 instances at any time: batch-1 and batch-2.",
+                "ansible-playbook cwagent.iam.site -e cwagent_adopt=legacy-monitoring",
+            ),
+            finding(
+                "deprecated_policy",
+                "medium",
+                "role/legacy-monitoring",
+                "It has AmazonEC2RoleforSSM, which AWS has deprecated and which reads all parameters.",
+                "Detach it, and attach AmazonSSMManagedInstanceCore.",
+            ),
+            finding(
+                "old_key",
+                "medium",
+                "user/agent-db-2",
+                "Its access key is 312 days old; the limit is 90.",
+                "ansible-playbook cwagent.iam.rotate_keys -e cwagent_max_key_age=90",
+            ),
+            finding(
+                "two_active_keys",
+                "low",
+                "user/agent-db-2",
+                "Two access keys are active.",
+                "ansible-playbook cwagent.iam.rotate_keys",
+            ),
+            finding(
+                "parameter_near_limit",
+                "low",
+                "AmazonCloudWatch-windows",
+                "It has 3990 of 4096 bytes.",
+                "cwagent_config_tier: Advanced",
+                region="eu-central-1",
+            ),
+            finding(
+                "administrators",
+                "info",
+                "2 principals",
+                "They can write because they administer the account.",
+                "Decide whether each of them must.",
+            ),
         ],
-    )  # fmt: skip
+    )
     hostile = account(
         "444455556666",
         "development",
         [
-            principal(name, writes=writes, instance_profiles=[f"profile {name}"], policies=[name], inline=[name],
-                      writes_why=name, boundary=name, window=window(state, deadline=time(days=-1 if index % 2 else 9)))
+            principal(
+                name,
+                writes=writes,
+                instance_profiles=[f"profile {name}"],
+                policies=[name],
+                inline=[name],
+                writes_why=name,
+                boundary=name,
+                window=window(state, deadline=time(days=-1 if index % 2 else 9)),
+            )
             for index, (name, writes, state) in enumerate(
-                zip(HOSTILE, ["yes", "unknown", "no", "window"] * 2,
-                    ["expired", "unknown", "absent", "modified"] * 2, strict=True)
+                zip(
+                    HOSTILE,
+                    ["yes", "unknown", "no", "window"] * 2,
+                    ["expired", "unknown", "absent", "modified"] * 2,
+                    strict=True,
+                )
             )
         ],
         instances=[instance(index, f"profile {name}", name=name) for index, name in enumerate(HOSTILE)],
         parameters=[parameter(name, problem=name) for name in HOSTILE],
         unread=[{"what": name, "action": name, "region": name, "why": name} for name in HOSTILE],
         findings=[finding(name, "high", name, name, name, account="444455556666", region=name) for name in HOSTILE],
-    )  # fmt: skip
+    )
     hostile["instance_profiles"].append({"name": "orphan", "arn": "arn", "role": None})
     failed = {"account": {"label": f"staging {HOSTILE[0]}"}, "error": f"The role could not be assumed: {HOSTILE[1]}"}
     return merged(production, hostile, failed)
@@ -287,17 +350,26 @@ def large() -> Document:
     # Most instances are of a few roles.
     instances = [instance(number, f"application-{number % (number % 999 + 1):04d}-role") for number in range(10_000)]
     findings = [
-        finding("old_key", SEVERITIES[number % 4], f"{each['kind']}/{each['name']}",
-                f"Its access key is {number} days old; the limit is 90.",
-                "ansible-playbook cwagent.iam.rotate_keys -e cwagent_max_key_age=90")
+        finding(
+            "old_key",
+            SEVERITIES[number % 4],
+            f"{each['kind']}/{each['name']}",
+            f"Its access key is {number} days old; the limit is 90.",
+            "ansible-playbook cwagent.iam.rotate_keys -e cwagent_max_key_age=90",
+        )
         for number, each in enumerate(roles + users)
         if number % 3 == 0
     ] + [
-        finding("agent_without_permissions", "medium", each["id"],
-                "The instance is in the inventory, and its role does not have the permissions of a server.",
-                "ansible-playbook cwagent.iam.site", region=each["region"])
+        finding(
+            "agent_without_permissions",
+            "medium",
+            each["id"],
+            "The instance is in the inventory, and its role does not have the permissions of a server.",
+            "ansible-playbook cwagent.iam.site",
+            region=each["region"],
+        )
         for each in instances[::10]
-    ]  # fmt: skip
+    ]
     parameters = [parameter(f"AmazonCloudWatch-{number}") for number in range(50)]
     found = account("111122223333", "production", roles + users, instances=instances, parameters=parameters)
     return merged({**found, "findings": findings})
