@@ -148,9 +148,13 @@ ADMIN_ACCESS = {
 }
 
 
-def small() -> Document:
-    """Three accounts with every severity, state and unknown; one of them could not be read."""
-    production = account(
+def example() -> Document:
+    """An account as a person may find it."""
+    return merged(production())
+
+
+def production() -> Document:
+    return account(
         "111122223333",
         "production",
         [
@@ -184,7 +188,6 @@ def small() -> Document:
                 instance_profiles=["app-orders"],
                 writes_why="The document of the policy orders-inline could not be read.",
             ),
-            principal("w" * 64, policies=["w" * 128], writes="unknown", instance_profiles=["w" * 64]),
             principal("agent-db-1", kind="user", **SERVER_ACCESS, keys=[key(1, 41, 0.01)]),
             principal("agent-db-2", kind="user", **SERVER_ACCESS, keys=[key(2, 312, 0.2), key(3, 2, None)]),
             principal(
@@ -207,7 +210,7 @@ def small() -> Document:
             instance(7, "legacy-monitoring", name="batch-1", region="us-east-1", in_inventory=False),
             instance(8, "legacy-monitoring", name="batch-2", region="us-east-1", in_inventory=False),
             *(instance(number, "app-orders", name=f"orders-{number}") for number in range(20, 24)),
-            instance(10, "app-orders", name="W" * 256),
+            instance(11, "build-agents", name="build-1", in_inventory=False),
             instance(9, None, name=None, state="stopped", in_inventory=False),
         ],
         parameters=[
@@ -275,6 +278,10 @@ def small() -> Document:
             ),
         ],
     )
+
+
+def small() -> Document:
+    """Three accounts with every severity, state and unknown; one of them could not be read."""
     hostile = account(
         "444455556666",
         "development",
@@ -304,8 +311,10 @@ def small() -> Document:
         findings=[finding(name, "high", name, name, name, account="444455556666", region=name) for name in HOSTILE],
     )
     hostile["instance_profiles"].append({"name": "orphan", "arn": "arn", "role": None})
+    hostile["principals"].append(principal("w" * 64, policies=["w" * 128], writes="unknown"))
+    hostile["instances"].append(instance(10, None, name="W" * 256))
     failed = {"account": {"label": f"staging {HOSTILE[0]}"}, "error": f"The role could not be assumed: {HOSTILE[1]}"}
-    return merged(production, hostile, failed)
+    return merged(production(), hostile, failed)
 
 
 def clean() -> Document:

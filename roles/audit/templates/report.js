@@ -50,6 +50,7 @@
   const count = (number, one, many = `${one}s`) => `${number.toLocaleString('en')} ${number === 1 ? one : many}`;
   const time = (value) => (value ? `${value.slice(0, 10)} ${value.slice(11, 16)} UTC` : 'unknown');
   const day = (value) => (value ? value.slice(0, 10) : 'unknown');
+  const until = (deadline, now) => `until ${new Date(now).toISOString().slice(0, 10) === deadline.slice(0, 10) ? time(deadline).slice(11) : time(deadline)}`;
   const nowOf = (account) => Date.parse(account.account.read_at || data.generated);
   const nameOf = (account) => account.account.alias || account.account.id || account.account.label;
 
@@ -68,17 +69,17 @@
     if (state === 'no') return 'cannot write';
     if (principal.writes === 'window') {
       const deadline = principal.window?.deadline;
-      return deadline ? `can write until ${time(deadline)}` : 'can write: its window is open';
+      return deadline ? `can write ${until(deadline, principal.now)}` : 'can write: its window is open';
     }
     return principal.is_administrator ? 'can write: it administers the account' : 'can write at any time';
   }
 
-  const RANK = {yes: 0, unknown: 1, no: 2};
+  const RANK = {yes: 0, unknown: 1, no: 2, other: 3};
   const principals = [];
   const instances = [];
   const keys = [];
   const parameters = [];
-  const loose = [];
+  const others = new Set();
   for (const account of read) {
     const where = nameOf(account);
     const profileOf = new Map(account.instance_profiles.map((profile) => [profile.name, {...profile, instances: []}]));
@@ -92,15 +93,17 @@
     for (const profile of profileOf.values()) {
       const owner = owned.get(profile.role);
       if (owner) owner.profiles.push(profile);
-      else loose.push(profile);
     }
     for (const instance of account.instances) {
       const profile = profileOf.get(instance.profile);
       const owner = profile && owned.get(profile.role);
-      const made = {...instance, account: where, can: owner ? owner.can : 'no', role: profile ? profile.role : null};
+      // An audit reads the principals that matter to the agent; what the role of another instance can do is not known.
+      const role = profile ? profile.role : instance.profile && '?';
+      const made = {...instance, account: where, can: owner ? owner.can : role ? 'other' : 'no', role};
       instances.push(made);
       if (profile) profile.instances.push(made);
       if (owner) owner.instances += 1;
+      else if (role) others.add(`${where} ${instance.profile}`);
     }
     for (const parameter of account.parameters) parameters.push({...parameter, account: where});
   }
@@ -133,7 +136,7 @@
     } else verdict.append('No server can write the agent configuration');
 
     const named = writers.slice(0, 3).map((each) => el('span', {}, el('strong', {}, text(each.name)), ' ',
-      each.writes === 'window' && each.window?.deadline ? `until ${time(each.window.deadline)}` : 'at any time'));
+      each.writes === 'window' && each.window?.deadline ? until(each.window.deadline, each.now) : 'at any time'));
     if (writers.length > 3) named.push(`${writers.length - 3} more`);
     const sentences = [];
     if (named.length) sentences.push(...list(named), '. ');
@@ -257,8 +260,10 @@
     if (apart.length) {
       lanes.push(rest(count(apart.length, 'principal'), `can write: ${apart.length === 1 ? 'it administers' : 'they administer'} the account`, apart, 0, 'no instance'));
     }
+    const other = instances.filter((each) => each.can === 'other');
+    if (other.length) lanes.push(rest('Other roles', 'not in this report', [], other.length, count(others.size, 'instance profile')));
     const without = instances.filter((each) => !each.role);
-    if (without.length) lanes.push(rest('No role', 'no instance profile, or one without a role', [], without.length, count(loose.length, 'instance profile') + ' without a role that was read'));
+    if (without.length) lanes.push(rest('No role', 'cannot write', [], without.length, 'no instance profile, or one without a role'));
     if (!lanes.length) lanes.push(el('li', {class: 'none'}, 'No principals were found.'));
     byId('map').append(...lanes);
   }
@@ -390,8 +395,9 @@
     function rowOf(row) {
       return el('tr', {role: 'row'}, shownColumns.map((column, index) => {
         const value = column.cell ? column.cell(row) : column.value(row);
-        const content = value === null || value === undefined || value === '' ? el('span', {class: 'muted'}, '\u2013') : value;
-        const classes = [column.number && 'number', column.short && 'short', column.wide && 'wide', index === 0 && 'first'].filter(Boolean).join(' ');
+        const empty = value === null || value === undefined || value === '';
+        const content = empty ? el('span', {class: 'muted'}, '\u2013') : value;
+        const classes = [column.number && 'number', column.short && 'short', empty && 'empty', column.wide && 'wide', column.broad && 'broad', index === 0 && 'first'].filter(Boolean).join(' ');
         return el('td', {role: 'cell', 'data-label': column.label, class: classes || null},
           typeof content === 'object' ? el('div', {}, content) : el('div', {}, text(content)));
       }));
@@ -452,7 +458,7 @@
   }
 
   const yes = (value) => (value === true ? 'yes' : value === false ? 'no' : value || null);
-  const CAN = {yes: 'can write', no: 'cannot write', unknown: 'unknown'};
+  const CAN = {yes: 'can write', no: 'cannot write', unknown: 'unknown', other: 'not in this report'};
   const status = (state, label = CAN[state]) => el('span', {class: `status ${state}`}, mark(state), label);
   const CAN_WRITE = [['Can write', (row) => row.can === 'yes'], ['Unknown', (row) => row.can === 'unknown']];
   const account = {label: 'Account', value: (row) => row.account};
@@ -475,11 +481,11 @@
     table('principals', 'Principals', [
       {label: 'Name', value: (row) => row.name, wide: true, search: (row) => `${row.name}\n${row.arn || ''}`, cell: (row) => [text(row.name), sub(row.kind)]},
       account,
-      {label: 'Configuration', short: true, value: (row) => verb(row), sort: (row) => RANK[row.can] * 2 + (row.is_administrator ? 1 : 0),
-        cell: (row) => [status(row.can), row.writes_why ? sub(text(row.writes_why)) : '']},
+      {label: 'Configuration', short: true, value: (row) => verb(row), sort: (row) => RANK[row.can] * 4 + (row.is_administrator ? 2 : 0) + (row.writes === 'window' ? 1 : 0),
+        cell: (row) => [status(row.can), row.writes_why ? sub(text(row.writes_why)) : row.is_administrator ? sub('It administers the account.') : '']},
       {label: 'Access', short: true, value: (row) => row.access, cell: (row) => row.access && [row.access, row.managed ? sub(row.managed) : '']},
       {label: 'Window', short: true, value: (row) => row.window?.state || null, cell: (row) => row.window && [text(row.window.state), row.window.deadline ? sub(time(row.window.deadline)) : '']},
-      {label: 'Policies', wide: true, value: (row) => [...(row.policies || []), ...(row.inline || [])].join(', ') || null, search: (row) => [...(row.policies || []), ...(row.inline || []), row.boundary || ''].join('\n'),
+      {label: 'Policies', broad: true, value: (row) => [...(row.policies || []), ...(row.inline || [])].join(', ') || null, search: (row) => [...(row.policies || []), ...(row.inline || []), row.boundary || ''].join('\n'),
         cell: (row) => [...(row.policies || []).map((name) => el('div', {}, text(name))), ...(row.inline || []).map((name) => el('div', {}, text(name), ' ', el('span', {class: 'muted'}, '(inline)'))),
           row.boundary ? el('div', {}, el('span', {class: 'muted'}, 'boundary '), text(row.boundary)) : '']},
       {label: 'Instances', number: true, down: true, value: (row) => row.instances, cell: (row) => row.instances.toLocaleString('en')},
@@ -551,6 +557,7 @@
       el('span', {id: 'status', class: 'sr', role: 'status'})));
   }
 
+  addEventListener('beforeprint', () => document.querySelectorAll('details').forEach((each) => { each.open = true; }));
   addEventListener('beforeprint', () => tables.forEach((each) => { each.all(each.name === 'findings' ? 500 : 100); each.draw(); }));
   addEventListener('afterprint', redraw);
 
