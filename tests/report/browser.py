@@ -99,9 +99,9 @@ class Browser:
         """Return the messages of the console since the last call, such as errors and refusals."""
         return [entry["message"] for entry in self._driver.get_log("browser")]
 
-    def screenshot(self, path: Path) -> None:
-        """Write a picture of the whole page."""
-        shot = self.command("Page.captureScreenshot", captureBeyondViewport=True)
+    def screenshot(self, path: Path, *, whole: bool = True) -> None:
+        """Write a picture of the page. :param whole: with what is below the first screen."""
+        shot = self.command("Page.captureScreenshot", captureBeyondViewport=whole)
         path.write_bytes(base64.b64decode(shot["data"]))
 
     def pdf(self) -> bytes:
