@@ -5,17 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from report import browser, documents
+from report import browser
+from report.documents import DOCUMENTS
 from report.rendering import render
 
 HERE = Path(__file__).parent
 PACKAGES = HERE.parents[1] / ".cache" / "report" / "node_modules"
-DOCUMENTS = {
-    "small": documents.small(),
-    "clean": documents.clean(),
-    "empty": documents.empty(),
-    "large": documents.large(),
-}
 
 
 @pytest.fixture(scope="session")

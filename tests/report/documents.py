@@ -139,8 +139,12 @@ def merged(*accounts: Document) -> Document:
 
 SERVER, ADMIN = "CloudWatchAgentServerRole", "CloudWatchAgentAdminRole"
 SERVER_POLICY, ADMIN_POLICY = "CloudWatchAgentServerPolicy", "CloudWatchAgentAdminPolicy"
-SERVER_ACCESS = {"access": "server", "managed": "created", "policies": [SERVER_POLICY, "AmazonSSMManagedInstanceCore"]}
-ADMIN_ACCESS = {
+SERVER_ACCESS: Document = {
+    "access": "server",
+    "managed": "created",
+    "policies": [SERVER_POLICY, "AmazonSSMManagedInstanceCore"],
+}
+ADMIN_ACCESS: Document = {
     "access": "admin",
     "managed": "created",
     "policies": [ADMIN_POLICY],
@@ -382,3 +386,6 @@ def large() -> Document:
     parameters = [parameter(f"AmazonCloudWatch-{number}") for number in range(50)]
     found = account("111122223333", "production", roles + users, instances=instances, parameters=parameters)
     return merged({**found, "findings": findings})
+
+
+DOCUMENTS = {"small": small(), "clean": clean(), "empty": empty(), "large": large()}

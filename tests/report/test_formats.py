@@ -6,7 +6,7 @@ import json
 
 import pytest
 from jsonschema import Draft7Validator
-from report.conftest import DOCUMENTS
+from report.documents import DOCUMENTS
 
 from ansible_collections.cwagent.iam.plugins.filter.findings import FilterModule
 

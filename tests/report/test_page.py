@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from report import documents
-from report.conftest import DOCUMENTS
+from report.documents import DOCUMENTS
 
 LIGHT, DARK = {"prefers_color_scheme": "light"}, {"prefers_color_scheme": "dark"}
 SEARCH = "input[type=search]"
