@@ -10,7 +10,8 @@ from report.documents import DOCUMENTS
 
 from ansible_collections.cwagent.iam.plugins.filter.findings import FilterModule
 
-sarif = FilterModule().filters()["sarif"]
+FILTERS = FilterModule().filters()
+sarif = FILTERS["sarif"]
 
 IN_FILES = [
     {"rule": "r", "severity": severity, "object": "host db1", "message": "It is wrong.", **place}
@@ -46,3 +47,14 @@ def test_the_schema_notices_a_mistake(schema):
     log = sarif(IN_FILES)
     log["runs"][0]["results"][0]["level"] = "high"
     assert not schema.is_valid(log)
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_a_playbook_gets_the_same_from_the_filters(reports, name):
+    findings = DOCUMENTS[name]["findings"]
+    written = json.loads(reports[name].with_name(f"{name}-formats.json").read_text())
+    assert written == {
+        "sarif": sarif(findings, errors=["one"]),
+        "junit": FILTERS["junit"](findings, fail_at="medium"),
+        "summary": FILTERS["audit_summary"](DOCUMENTS[name]),
+    }
