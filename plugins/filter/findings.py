@@ -174,13 +174,18 @@ def audit_summary(document: Mapping[str, Any], *, limit: int = 20) -> list[str]:
 def _writers(account: Mapping[str, Any]) -> str:
     """Who can write in an account now. Who administers the account can, and is not counted among them."""
     principals = [each for each in account["principals"] if not each["is_administrator"]]
-    writers = [f"{each['kind']} {each['name']}" for each in principals if writes_now(each)]
+    writers = [_writer(each) for each in principals if writes_now(each)]
     unknown = sum(each["writes"] == "unknown" for each in principals)
     unsure = f" For {_count(unknown, 'principal')} it is unknown." if unknown else ""
     label = account["account"].get("alias") or account["account"]["id"]
     hidden = len(writers) - SHOWN_WRITERS
     shown = ", ".join(writers[:SHOWN_WRITERS]) + (f" and {hidden} more" if hidden > 0 else "")
     return f"Account {label}: {shown or 'no server'} can write the configuration now.{unsure}"
+
+
+def _writer(principal: Mapping[str, Any]) -> str:
+    deadline = (principal.get("window") or {}).get("deadline") if principal["writes"] == "window" else None
+    return f"{principal['kind']} {principal['name']}" + (f" until {deadline}" if deadline else "")
 
 
 def writes_now(principal: Mapping[str, Any]) -> bool:

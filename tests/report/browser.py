@@ -35,9 +35,7 @@ def programs() -> tuple[str, str]:
     browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
     driver = shutil.which("chromedriver")
     if not browser or not driver:
-        missing = " and ".join(
-            name for name, found in (("Chromium", browser), ("its driver, chromedriver,", driver)) if not found
-        )
+        missing = " and ".join(name for name, found in (("Chromium", browser), ("chromedriver", driver)) if not found)
         raise RuntimeError(
             f"The tests of the HTML report need {missing} on PATH. Run: make browser, or install the packages chromium "
             "and chromium-driver (Debian), or chromium-browser and chromium-chromedriver (Ubuntu)."

@@ -260,6 +260,13 @@ def test_the_writers_of_an_account(each, shown):
     assert audit_summary(document(account(each)))[1] == f"Account prod: {shown} can write the configuration now."
 
 
+@pytest.mark.parametrize(("writes", "shown"), [("window", "role a until 2026-11-25T09:44:00Z"), ("yes", "role a")])
+def test_a_writer_has_its_deadline_if_it_writes_because_of_a_window(writes, shown):
+    each = {**principal("a", writes), "window": {"state": "open", "deadline": "2026-11-25T09:44:00Z"}}
+    line = " ".join(audit_summary(document(account(each)))[1:-1])
+    assert line == f"Account prod: {shown} can write the configuration now."
+
+
 def test_many_writers_are_counted():
     listed = [principal(str(number), "yes") for number in range(7)]
     line = " ".join(audit_summary(document(account(*listed, alias=None)))[1:-1])
