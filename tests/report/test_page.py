@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from report import documents
 from report.documents import DOCUMENTS
+from report.rendering import TEMPLATE
 
 LIGHT, DARK = {"prefers_color_scheme": "light"}, {"prefers_color_scheme": "dark"}
 SEARCH = "input[type=search]"
@@ -161,6 +162,11 @@ def test_only_the_scripts_of_the_report_may_run(chromium, reports):
         chromium.run(f"{script} {SETTLED}")
         assert "Content Security Policy" in "".join(chromium.console())
     assert chromium.value("window.hostile") is None
+
+
+@pytest.mark.parametrize("name", ["report.css", "report.js"])
+def test_the_template_does_not_change_what_it_includes(reports, name):
+    assert TEMPLATE.with_name(name).read_text() in reports["small"].read_text()
 
 
 def test_two_audits_have_different_nonces(reports):
