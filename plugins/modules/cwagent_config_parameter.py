@@ -190,6 +190,14 @@ problem_lines:
   type: list
   elements: str
   sample: ["linux.json: 1 problem", "  3:5 $.agent.reigon: unknown key 'reigon'; did you mean 'region'?"]
+findings:
+  description:
+    - The same for the filters P(cwagent.iam.sarif#filter) and P(cwagent.iam.junit#filter). Errors have the severity
+      V(high), what is doubtful V(medium), and warnings V(low).
+  returned: as RV(problems)
+  type: list
+  elements: dict
+  sample: []
 window_parameters:
   description:
     - The name and the region of each parameter that is written, for the option
@@ -297,8 +305,8 @@ def validate(module: AnsibleAWSModule) -> None:
     """Validate the configuration and end the module."""
     found = validated(module.params)
     if found.desired is None:
-        raise InvalidInput(refusal(found), **found.to_result())
-    _module.exit_module(module, changed=False, config=minify(found.desired.config), **found.to_result())
+        raise InvalidInput(refusal(found), **found.to_result(module.params["name"]))
+    _module.exit_module(module, changed=False, config=minify(found.desired.config), **found.to_result(module.params["name"]))
 
 
 def main() -> None:

@@ -57,10 +57,14 @@ class Validation:
     errors: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
 
-    def to_result(self) -> dict[str, Any]:
-        """Render the problems for the result: as data, and as lines for a terminal."""
+    def to_result(self, name: str) -> dict[str, Any]:
+        """Render the problems for the result: as data, as lines for a terminal, and for reports."""
         problems = [*self.errors, *self.warnings]
-        return {"problems": [to_result(each) for each in problems], "problem_lines": to_lines(problems)}
+        return {
+            "problems": [to_result(each) for each in problems],
+            "problem_lines": to_lines(problems),
+            "findings": [to_finding(each, name) for each in problems],
+        }
 
 
 def desired_config(params: Mapping[str, Any]) -> tuple[DesiredConfig, list[str]]:
@@ -73,7 +77,7 @@ def desired_config(params: Mapping[str, Any]) -> tuple[DesiredConfig, list[str]]
         return DesiredConfig(params["name"], can_be_split=params["split"]), []
     found = validated(params)
     if found.desired is None:
-        raise InvalidInput(refusal(found), **found.to_result())
+        raise InvalidInput(refusal(found), **found.to_result(params["name"]))
     return found.desired, [f"{each.source}: {each}" for each in found.warnings]
 
 

@@ -37,6 +37,9 @@ class Severity(Enum):
     WARNING = "warning"
 
 
+_FINDING_SEVERITIES = {Severity.ERROR: "high", Severity.DOUBTFUL: "medium", Severity.WARNING: "low"}
+
+
 @dataclass(frozen=True)
 class Problem:
     """One thing that is wrong in one place.
@@ -107,6 +110,24 @@ def to_result(problem: Problem) -> dict[str, Any]:
         "allowed": problem.allowed,
         "near": problem.near,
     }
+
+
+def to_finding(problem: Problem, name: str) -> dict[str, Any]:
+    """Render a problem as the filters ``sarif`` and ``junit`` take it. :param name: of the parameter."""
+    return {
+        "rule": problem.rule,
+        "severity": _FINDING_SEVERITIES[problem.severity],
+        "object": f"{name} {short_path(problem.path)}",
+        "file": problem.source,
+        "line": problem.line,
+        "column": problem.column,
+        "message": problem.message,
+        "fix": f"Did you mean {quote_key(problem.near)}?" if problem.near else _allowed(problem),
+    }
+
+
+def _allowed(problem: Problem) -> str:
+    return f"Allowed: {problem.allowed}" if problem.allowed else ""
 
 
 def short_path(path: Path) -> str:

@@ -1,0 +1,236 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Findings in the formats that pipelines read, and an audit in lines for a person."""
+
+from __future__ import annotations
+
+import hashlib
+import textwrap
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+from xml.etree import ElementTree as ET
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    Finding = Mapping[str, Any]
+
+# From the least to the most severe, with the levels of SARIF. Its level "none" is for results that are no problems.
+LEVELS = {"info": "note", "low": "note", "medium": "warning", "high": "error"}
+SEVERITIES = list(LEVELS)
+
+SARIF_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+HOMEPAGE = "https://github.com/cwagent/iam"
+
+
+def sarif(findings: Iterable[Finding], *, errors: Iterable[str] = (), file: str = "") -> dict[str, Any]:
+    """The findings as a SARIF 2.1.0 log.
+
+    :param errors: what could not be checked, in sentences.
+    :param file: stands for the file of findings that have none.
+    """
+    listed = list(findings)
+    rules = sorted({finding["rule"] for finding in listed})
+    failed = [{"level": "error", "message": {"text": error}} for error in errors]
+    run = {
+        "tool": {
+            "driver": {
+                "name": "cwagent.iam",
+                "informationUri": HOMEPAGE,
+                "rules": [{"id": rule, "defaultConfiguration": {"level": _rule_level(rule, listed)}} for rule in rules],
+            }
+        },
+        "invocations": [{"executionSuccessful": not failed, "toolExecutionNotifications": failed}],
+        "results": [_sarif_result(finding, rules, file) for finding in listed],
+    }
+    return {"$schema": SARIF_SCHEMA, "version": "2.1.0", "runs": [run]}
+
+
+def _rule_level(rule: str, findings: Iterable[Finding]) -> str:
+    """The level of the most severe finding of a rule."""
+    ranks = [SEVERITIES.index(finding["severity"]) for finding in findings if finding["rule"] == rule]
+    return LEVELS[SEVERITIES[max(ranks)]]
+
+
+def _sarif_result(finding: Finding, rules: Sequence[str], default_file: str) -> dict[str, Any]:
+    place = [str(finding[key]) for key in ("account", "region") if finding.get(key)]
+    identity = "\n".join([finding["rule"], *place, str(finding.get("file") or ""), finding["object"]])
+    location: dict[str, Any] = {
+        "logicalLocations": [
+            {"name": finding["object"], "fullyQualifiedName": "/".join([*place, finding["object"]]), "kind": "resource"}
+        ]
+    }
+    file = str(finding.get("file") or default_file)
+    if file:
+        location["physicalLocation"] = {"artifactLocation": {"uri": _uri(file)}}
+        if finding.get("line"):
+            column = {"startColumn": int(finding["column"])} if finding.get("column") else {}
+            location["physicalLocation"]["region"] = {"startLine": int(finding["line"]), **column}
+    return {
+        "ruleId": finding["rule"],
+        "ruleIndex": rules.index(finding["rule"]),
+        "level": LEVELS[finding["severity"]],
+        "message": {"text": _message_and_fix(finding, "\n")},
+        "locations": [location],
+        # By this, a service knows a finding of an earlier run again.
+        "partialFingerprints": {"finding/v1": hashlib.sha256(identity.encode(errors="replace")).hexdigest()},
+        "properties": {"severity": finding["severity"]},
+    }
+
+
+def _uri(path: str) -> str:
+    """A path as a URI, relative where the path is."""
+    quoted = quote(path, errors="replace")
+    return f"file://{quoted}" if path.startswith("/") else quoted
+
+
+def _message_and_fix(finding: Finding, separator: str) -> str:
+    """What is wrong with the object, and what to do. A finding of an audit has ``why`` in place of ``message``."""
+    text = f"{finding['object']}: {finding.get('message') or finding['why']}"
+    return f"{text}{separator}Fix: {finding['fix']}" if finding.get("fix") else text
+
+
+def junit(
+    findings: Iterable[Finding], *, errors: Iterable[str] = (), name: str = "cwagent.iam", fail_at: str = "low"
+) -> str:
+    """The findings as JUnit XML: a test that failed for each, or one that passed if there is nothing to report.
+
+    :param errors: what could not be checked, in sentences.
+    :param name: of the test suite.
+    :param fail_at: a finding below this severity is a test that passed, and its text the test's output.
+    """
+    suite = ET.Element("testsuite", name=_printable(name))
+    for finding in findings:
+        case = _case(suite, finding["rule"], _place(finding))
+        if finding.get("file"):
+            case.set("file", _printable(finding["file"]))
+        if finding.get("line"):
+            case.set("line", str(int(finding["line"])))
+        text = _printable(_message_and_fix(finding, " "))
+        if SEVERITIES.index(finding["severity"]) < SEVERITIES.index(fail_at):
+            ET.SubElement(case, "system-out").text = f"{finding['severity']}: {text}"
+        else:
+            message = _printable(finding.get("message") or finding["why"])
+            ET.SubElement(case, "failure", type=finding["severity"], message=message).text = text
+    for error in errors:
+        text = _printable(error)
+        ET.SubElement(_case(suite, "not_checked", text), "error", message=text).text = text
+    if not len(suite):
+        _case(suite, "all", "nothing to report")
+    counts = {"tests": len(suite), "failures": len(suite.findall("*/failure")), "errors": len(suite.findall("*/error"))}
+    for key, count in counts.items():
+        suite.set(key, str(count))
+    root = ET.Element("testsuites")
+    root.append(suite)
+    ET.indent(root)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
+
+
+def _case(suite: ET.Element, rule: str, name: str) -> ET.Element:
+    return ET.SubElement(suite, "testcase", classname=_printable(f"cwagent.iam.{rule}"), name=name)
+
+
+def _place(finding: Finding) -> str:
+    """What a finding is about, and where that is."""
+    place = [str(finding[key]) for key in ("account", "region", "file") if finding.get(key)]
+    return _printable(f"{finding['object']} ({', '.join(place)})" if place else finding["object"])
+
+
+def _printable(text: object) -> str:
+    """Text on one line, without what XML forbids, a terminal obeys, or reverses the direction of writing."""
+    return "".join(each for each in " ".join(str(text).split()) if each.isprintable())
+
+
+# Ansible prints each line in quotes with a comma, indented by eight columns; together they fit a terminal of 80.
+WIDTH = 69
+# Not printable, so it is in no text. It stands for the backslash that Ansible prints before a quote.
+ESCAPE = "\ue000"
+MARKS = ("- ", "! ", "  ")
+SHOWN_WRITERS = 5
+
+
+def audit_summary(document: Mapping[str, Any], *, limit: int = 20) -> list[str]:
+    """What an audit found, in lines that fit a terminal of 80 columns.
+
+    :param document: the accounts, the findings and their counts.
+    :param limit: how many findings are listed, the most severe ones first. Those of severity info are only counted.
+    """
+    read = [account for account in document["accounts"] if "error" not in account]
+    lines = [f"{_count(len(read), 'account')} read at {document['generated']}."]
+    lines += [
+        f"! account {account['account']['label']} was not read: {account['error']}"
+        for account in document["accounts"]
+        if "error" in account
+    ]
+    lines += [_writers(account) for account in read]
+    denied = sum(len(account["unread"]) for account in read)
+    if denied:
+        lines.append(f"! {_count(denied, 'read')} denied: what depends on it is unknown.")
+    lines += _worst_findings(document, limit)
+    return [part for line in lines for part in _wrap(line)]
+
+
+def _writers(account: Mapping[str, Any]) -> str:
+    """Who can write in an account now. Who administers the account can, and is not counted among them."""
+    principals = [each for each in account["principals"] if not each["is_administrator"]]
+    writers = [_writer(each) for each in principals if writes_now(each)]
+    unknown = sum(each["writes"] == "unknown" for each in principals)
+    unsure = f" For {_count(unknown, 'principal')} it is unknown." if unknown else ""
+    label = account["account"].get("alias") or account["account"]["id"]
+    hidden = len(writers) - SHOWN_WRITERS
+    shown = ", ".join(writers[:SHOWN_WRITERS]) + (f" and {hidden} more" if hidden > 0 else "")
+    return f"Account {label}: {shown or 'no server'} can write the configuration now.{unsure}"
+
+
+def _writer(principal: Mapping[str, Any]) -> str:
+    deadline = (principal.get("window") or {}).get("deadline") if principal["writes"] == "window" else None
+    return f"{principal['kind']} {principal['name']}" + (f" until {deadline}" if deadline else "")
+
+
+def writes_now(principal: Mapping[str, Any]) -> bool:
+    """Whether a principal can write: always, or because its window is open."""
+    window = principal.get("window") or {}
+    return bool(
+        principal["writes"] == "yes"
+        or (principal["writes"] == "window" and window.get("state") not in ("closed", "expired"))
+    )
+
+
+def _worst_findings(document: Mapping[str, Any], limit: int) -> list[str]:
+    counts = {severity: document["counts"].get(severity, 0) for severity in reversed(SEVERITIES)}
+    total = sum(counts.values())
+    if not total:
+        return ["No findings."]
+    found = ", ".join(f"{count} {severity}" for severity, count in counts.items() if count)
+    worded = [finding for finding in document["findings"] if finding["severity"] != "info"]
+    worded.sort(key=lambda finding: -SEVERITIES.index(finding["severity"]))
+    lines = [f"{_count(total, 'finding')}: {found}."]
+    for finding in worded[:limit]:
+        lines.append(f"- {finding['severity']}, {finding['rule']}: {_place(finding)}: {finding['why']}")
+        lines.append(f"  Fix: {finding['fix']}")
+    if len(worded) > limit:
+        lines.append(f"{len(worded) - limit} more are in the report.")
+    return lines
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _wrap(line: str) -> list[str]:
+    """The lines of a terminal for a line, which may begin with a mark of two columns."""
+    mark = line[:2] if line[:2] in MARKS else ""
+    text = _printable(line[len(mark) :])
+    for character in '\\"':
+        text = text.replace(character, ESCAPE + character)
+    parts = textwrap.wrap(text, WIDTH, initial_indent=mark, subsequent_indent=" " * len(mark), break_on_hyphens=False)
+    return [part.replace(ESCAPE, "") for part in parts]
+
+
+class FilterModule:
+    """The filters in this file."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return the filters by name."""
+        return {"audit_summary": audit_summary, "junit": junit, "sarif": sarif}

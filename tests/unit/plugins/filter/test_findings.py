@@ -1,0 +1,322 @@
+from __future__ import annotations
+
+import json
+from xml.etree import ElementTree as ET
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.cwagent.iam.plugins.filter.findings import FilterModule
+
+audit_summary = FilterModule().filters()["audit_summary"]
+junit = FilterModule().filters()["junit"]
+sarif = FilterModule().filters()["sarif"]
+
+SEVERITIES = ["info", "low", "medium", "high"]
+# What `debug` of Ansible prints around a line: its indentation, two quotes and a comma.
+PRINTED = 11
+
+
+def finding(severity="high", **more):
+    given = {"rule": "old_key", "severity": severity, "object": "user/db1", "message": "The key is old.", **more}
+    return {key: value for key, value in given.items() if value is not None}
+
+
+IN_AN_ACCOUNT = {
+    "account": "123456789012",
+    "region": None,
+    "message": None,
+    "why": "The key is old.",
+    "fix": "rotate it",
+}
+IN_A_FILE = {"file": "host vars/db1.yml", "line": 3, "column": 7}
+ANY_FINDING = st.fixed_dictionaries(
+    {"rule": st.text(), "severity": st.sampled_from(SEVERITIES), "object": st.text(), "message": st.text(min_size=1)},
+    optional={
+        "fix": st.text(),
+        "file": st.text(),
+        "line": st.integers(0),
+        "column": st.integers(0),
+        "account": st.text(),
+        "region": st.none() | st.text(),
+    },
+)
+
+
+# SARIF
+
+
+@pytest.mark.parametrize(
+    ("severity", "level"), [("info", "note"), ("low", "note"), ("medium", "warning"), ("high", "error")]
+)
+def test_the_level_of_a_result_follows_the_severity(severity, level):
+    [run] = sarif([finding(severity)])["runs"]
+    [result] = run["results"]
+    assert result["level"] == level
+    assert result["properties"] == {"severity": severity}
+    assert run["tool"]["driver"]["rules"] == [{"id": "old_key", "defaultConfiguration": {"level": level}}]
+
+
+def test_a_rule_has_the_level_of_its_most_severe_result():
+    [run] = sarif([finding("low"), finding("high"), finding("info"), finding("medium", rule="another")])["runs"]
+    assert run["tool"]["driver"]["rules"] == [
+        {"id": "another", "defaultConfiguration": {"level": "warning"}},
+        {"id": "old_key", "defaultConfiguration": {"level": "error"}},
+    ]
+    assert [result["ruleIndex"] for result in run["results"]] == [1, 1, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("more", "default_file", "physical"),
+    [
+        ({}, "", None),
+        ({}, "hosts.yml", {"artifactLocation": {"uri": "hosts.yml"}}),
+        ({"file": "a.yml"}, "hosts.yml", {"artifactLocation": {"uri": "a.yml"}}),
+        ({"file": "a.yml", "column": 7}, "", {"artifactLocation": {"uri": "a.yml"}}),
+        ({"file": "a.yml", "line": 3}, "", {"artifactLocation": {"uri": "a.yml"}, "region": {"startLine": 3}}),
+        (
+            IN_A_FILE,
+            "",
+            {"artifactLocation": {"uri": "host%20vars/db1.yml"}, "region": {"startLine": 3, "startColumn": 7}},
+        ),
+        ({"file": "/etc/ä.yml"}, "", {"artifactLocation": {"uri": "file:///etc/%C3%A4.yml"}}),
+    ],
+)
+def test_the_location_of_a_result(more, default_file, physical):
+    [result] = sarif([finding(**more)], file=default_file)["runs"][0]["results"]
+    assert result["locations"][0].get("physicalLocation") == physical
+
+
+def test_a_result_names_its_object_with_account_and_region():
+    [result] = sarif([finding(**{**IN_AN_ACCOUNT, "region": "eu-central-1"})])["runs"][0]["results"]
+    assert result["locations"][0]["logicalLocations"] == [
+        {
+            "name": "user/db1",
+            "fullyQualifiedName": "123456789012/eu-central-1/user/db1",
+            "kind": "resource",
+        }
+    ]
+    assert result["message"] == {"text": "user/db1: The key is old.\nFix: rotate it"}
+
+
+def test_a_result_keeps_its_fingerprint_until_it_is_about_something_else():
+    def fingerprint(**more):
+        [result] = sarif([finding(**more)])["runs"][0]["results"]
+        return result["partialFingerprints"]["finding/v1"]
+
+    assert fingerprint(message="now 91 days", line=3) == fingerprint(message="now 92 days", line=4)
+    others = [{"rule": "x"}, {"object": "x"}, {"account": "x"}, {"file": "x"}, {}]
+    assert len({fingerprint(**more) for more in others}) == len(others)
+
+
+@pytest.mark.parametrize("errors", [[], ["account dev: access denied"]])
+def test_a_log_says_what_was_not_checked(errors):
+    [run] = sarif([], errors=errors)["runs"]
+    assert run["invocations"] == [
+        {
+            "executionSuccessful": not errors,
+            "toolExecutionNotifications": [{"level": "error", "message": {"text": error}} for error in errors],
+        }
+    ]
+    assert run["results"] == []
+
+
+@given(st.lists(ANY_FINDING))
+def test_a_log_has_a_result_for_each_finding_and_is_json(findings):
+    [run] = json.loads(json.dumps(sarif(findings)))["runs"]
+    assert len(run["results"]) == len(findings)
+    for result in run["results"]:
+        assert run["tool"]["driver"]["rules"][result["ruleIndex"]]["id"] == result["ruleId"]
+
+
+# JUnit XML
+
+
+def suite_of(text):
+    root = ET.fromstring(text)  # noqa: S314
+    assert root.tag == "testsuites"
+    [suite] = root
+    return suite
+
+
+@pytest.mark.parametrize("severity", SEVERITIES)
+@pytest.mark.parametrize("fail_at", SEVERITIES)
+def test_a_finding_fails_from_a_severity_on(severity, fail_at):
+    suite = suite_of(junit([finding(severity, **IN_AN_ACCOUNT)], fail_at=fail_at))
+    [case] = suite
+    assert case.attrib == {"classname": "cwagent.iam.old_key", "name": "user/db1 (123456789012)"}
+    [child] = case
+    if SEVERITIES.index(severity) >= SEVERITIES.index(fail_at):
+        assert (child.tag, child.attrib) == ("failure", {"type": severity, "message": "The key is old."})
+        assert child.text == "user/db1: The key is old. Fix: rotate it"
+    else:
+        assert (child.tag, child.text) == ("system-out", f"{severity}: user/db1: The key is old. Fix: rotate it")
+    assert suite.get("failures") == str(len(suite.findall("*/failure")))
+
+
+def test_a_finding_of_severity_low_is_a_failure_by_default():
+    assert suite_of(junit([finding("low"), finding("info")])).get("failures") == "1"
+
+
+def test_a_finding_in_a_file_names_the_line():
+    [case] = suite_of(junit([finding(**IN_A_FILE)]))
+    assert (case.get("file"), case.get("line")) == ("host vars/db1.yml", "3")
+    assert case.get("name") == "user/db1 (host vars/db1.yml)"
+
+
+def test_an_error_is_no_failure():
+    suite = suite_of(junit([finding("high")], errors=["account dev: access denied"], name="audit"))
+    assert suite.attrib == {"name": "audit", "tests": "2", "failures": "1", "errors": "1"}
+    case = suite[1]
+    assert case.attrib == {"classname": "cwagent.iam.not_checked", "name": "account dev: access denied"}
+    assert [(child.tag, child.get("message"), child.text) for child in case] == [
+        ("error", "account dev: access denied", "account dev: access denied")
+    ]
+
+
+def test_nothing_to_report_is_a_test_that_passed():
+    suite = suite_of(junit([]))
+    assert suite.attrib == {"name": "cwagent.iam", "tests": "1", "failures": "0", "errors": "0"}
+    [case] = suite
+    assert (case.attrib, list(case)) == ({"classname": "cwagent.iam.all", "name": "nothing to report"}, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ('<a href="x">&', '<a href="x">&'),
+        ("a\x00b\x1b[31mc\x7f", "ab[31mc"),
+        ("a\u202eb\u200fc", "abc"),
+        ("a\ud800b\ufffec", "abc"),
+        ("two\n\tlines", "two lines"),
+    ],
+)
+def test_text_is_escaped_and_has_no_control_characters(text, shown):
+    [case] = suite_of(junit([finding(rule=text, object=text, message=text, file=text)], name=text))
+    assert case.get("name") == f"{shown} ({shown})"
+    assert case.get("classname") == f"cwagent.iam.{shown}"
+    assert case.get("file") == shown
+    assert case[0].text == f"{shown}: {shown}"
+
+
+@given(st.lists(ANY_FINDING), st.lists(st.text()), st.text())
+def test_junit_xml_can_be_read_and_has_all_findings(findings, errors, name):
+    text = junit(findings, errors=errors, name=name)
+    suite = suite_of(text.encode())
+    assert int(suite.get("tests")) == len(suite) == (len(findings) + len(errors) or 1)
+    assert int(suite.get("errors")) == len(errors)
+    assert all(each.isprintable() or each == "\n" for each in text)
+
+
+# Summary
+
+
+def principal(name, writes="no", *, administrator=False, state=None):
+    window = {"state": state} if state else None
+    return {"kind": "role", "name": name, "writes": writes, "window": window, "is_administrator": administrator}
+
+
+def account(*principals, alias="prod", unread=()):
+    return {
+        "account": {"id": "123456789012", "alias": alias, "label": "controller"},
+        "principals": principals,
+        "unread": [{"what": what} for what in unread],
+    }
+
+
+def document(*accounts, findings=()):
+    counts = {severity: sum(each["severity"] == severity for each in findings) for severity in SEVERITIES}
+    return {"generated": "2026-11-25T09:30:00Z", "accounts": accounts, "findings": list(findings), "counts": counts}
+
+
+def audit_finding(severity, **more):
+    found = {"rule": "r", "object": "o", "account": "1", "region": None, "why": "It is so.", "fix": "run x"}
+    return {**found, "severity": severity, **more}
+
+
+def test_a_summary_without_findings():
+    assert audit_summary(document(account(principal("server")))) == [
+        "1 account read at 2026-11-25T09:30:00Z.",
+        "Account prod: no server can write the configuration now.",
+        "No findings.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("each", "shown"),
+    [
+        (principal("a", "yes"), "role a"),
+        (principal("a", "window", state="open"), "role a"),
+        (principal("a", "window", state="unknown"), "role a"),
+        (principal("a", "window"), "role a"),
+        (principal("a", "window", state="closed"), "no server"),
+        (principal("a", "window", state="expired"), "no server"),
+        (principal("a", "no", state="open"), "no server"),
+        (principal("a", "yes", administrator=True), "no server"),
+    ],
+)
+def test_the_writers_of_an_account(each, shown):
+    assert audit_summary(document(account(each)))[1] == f"Account prod: {shown} can write the configuration now."
+
+
+@pytest.mark.parametrize(("writes", "shown"), [("window", "role a until 2026-11-25T09:44:00Z"), ("yes", "role a")])
+def test_a_writer_has_its_deadline_if_it_writes_because_of_a_window(writes, shown):
+    each = {**principal("a", writes), "window": {"state": "open", "deadline": "2026-11-25T09:44:00Z"}}
+    line = " ".join(audit_summary(document(account(each)))[1:-1])
+    assert line == f"Account prod: {shown} can write the configuration now."
+
+
+def test_many_writers_are_counted():
+    listed = [principal(str(number), "yes") for number in range(7)]
+    line = " ".join(audit_summary(document(account(*listed, alias=None)))[1:-1])
+    assert line == (
+        "Account 123456789012: role 0, role 1, role 2, role 3, role 4 and 2 more can write the configuration now."
+    )
+    [_first, *five, _last] = audit_summary(document(account(*listed[:5])))
+    assert "more" not in " ".join(five)
+
+
+def test_a_summary_says_what_is_unknown_and_what_was_not_read():
+    failed = {"account": {"label": "dev"}, "error": "access denied"}
+    unknown = account(principal("a", "unknown"), principal("b", "unknown"), unread=["users", "roles"])
+    assert audit_summary(document(unknown, failed, account(principal("a", "unknown"), alias="test"))) == [
+        "2 accounts read at 2026-11-25T09:30:00Z.",
+        "! account dev was not read: access denied",
+        "Account prod: no server can write the configuration now. For 2",
+        "principals it is unknown.",
+        "Account test: no server can write the configuration now. For 1",
+        "principal it is unknown.",
+        "! 2 reads denied: what depends on it is unknown.",
+        "No findings.",
+    ]
+
+
+def test_the_most_severe_findings_come_first():
+    found = [audit_finding("info"), audit_finding("low"), audit_finding("high", region="eu-central-1")]
+    assert audit_summary(document(account(), findings=found), limit=1)[2:] == [
+        "3 findings: 1 high, 1 low, 1 info.",
+        "- high, r: o (1, eu-central-1): It is so.",
+        "  Fix: run x",
+        "1 more are in the report.",
+    ]
+    assert audit_summary(document(account(), findings=found), limit=2)[-1] == "  Fix: run x"
+
+
+def test_twenty_findings_are_listed():
+    lines = audit_summary(document(account(), findings=[audit_finding("low")] * 23))
+    assert lines.count("  Fix: run x") == 20
+    assert lines[-1] == "3 more are in the report."
+
+
+@given(st.text(), st.lists(st.builds(audit_finding, st.sampled_from(SEVERITIES), object=st.text(), fix=st.text())))
+def test_a_printed_summary_fits_80_columns(name, findings):
+    for line in audit_summary(document(account(principal(name, "yes"), alias=name), findings=findings)):
+        assert len(json.dumps(line, ensure_ascii=False)) + PRINTED - 2 <= 80
+
+
+def test_a_long_command_with_quotes_fits_80_columns():
+    fix = """ansible-playbook cwagent.iam.site -e '{"cwagent_profile": "\\\\"}' """ * 3
+    lines = audit_summary(document(account(), findings=[audit_finding("high", fix=fix)]))
+    assert max(len(json.dumps(line)) for line in lines) + PRINTED - 2 <= 80
+    assert " ".join(line.strip() for line in lines[4:]) == f"Fix: {fix}".strip()
