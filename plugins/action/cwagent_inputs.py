@@ -28,7 +28,7 @@ TASK_OPTIONS = {
     "requires": {
         "type": "list",
         "elements": "str",
-        "choices": [_inputs.CONFIGS, _inputs.ADMIN_INSTANCE, _inputs.CONFIRMATION, _inputs.KEY_STORE],
+        "choices": _inputs.REQUIREMENTS,
         "default": [],
     },
     "fail_on_problems": {"type": "bool", "default": True},

@@ -21,12 +21,12 @@ options:
   requires:
     description:
       - What else the playbook requires.
-      - V(configs) requires a configuration to store, V(admin_instance) a host in the group C(cwagent_ec2_admin),
+      - V(configs) requires a configuration to store, V(configs_only) does too, and no host, V(admin_instance) a host in the group C(cwagent_ec2_admin),
         V(confirmation) that C(cwagent_teardown) is true, and V(key_store) a place that keeps the access keys, which the
         files of an execution environment do not.
     type: list
     elements: str
-    choices: [configs, admin_instance, confirmation, key_store]
+    choices: [configs, configs_only, admin_instance, confirmation, key_store]
     default: []
   fail_on_problems:
     description: Whether the task fails if something is wrong. Otherwise it returns RV(problems).

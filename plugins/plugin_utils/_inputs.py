@@ -34,6 +34,8 @@ HOST_VARIABLES = frozenset(
 # What a playbook can need besides: something to store, the admin instance, the user's consent to delete, a place that
 # keeps access keys.
 CONFIGS, ADMIN_INSTANCE, CONFIRMATION, KEY_STORE = "configs", "admin_instance", "confirmation", "key_store"
+CONFIGS_ONLY = "configs_only"
+REQUIREMENTS = [CONFIGS, CONFIGS_ONLY, ADMIN_INSTANCE, CONFIRMATION, KEY_STORE]
 SERVER_USER, ADMIN_USER = "CloudWatchAgentServerUser", "CloudWatchAgentAdminUser"
 MINUTES = "store_config_window_minutes"
 TEXT = {"type": "str"}
@@ -57,7 +59,8 @@ class Given:
     :param find_file: returns the absolute path of a file on the controller, or raises ``InvalidInput``.
     :param to_absolute: returns the absolute path of a folder on the controller, whether it exists or not; or raises
         ``InvalidInput``.
-    :param requires: what the playbook needs besides: ``CONFIGS``, ``ADMIN_INSTANCE``, ``CONFIRMATION``, ``KEY_STORE``.
+    :param requires: what the playbook needs besides: ``CONFIGS``, ``CONFIGS_ONLY`` (and no host), ``ADMIN_INSTANCE``,
+        ``CONFIRMATION``, ``KEY_STORE``.
     :param limit: the hosts that ``--limit`` leaves; ``None`` without one.
     :param in_awx: whether the run is a job of AWX.
     """
@@ -167,10 +170,11 @@ class _Regions:
     def __init__(self, given: Given, problems: Problems) -> None:
         self._of = {host: _region_of(given, host, problems) for host in given.hosts}
         on_controller = problems.check(_region, "cwagent_region", given.controller.get("cwagent_region"))
-        default = on_controller or problems.check(_default_region, given)
+        needs_region = CONFIGS_ONLY not in given.requires
+        default = on_controller or (problems.check(_default_region, given) if needs_region else "")
         # IAM is the same in all regions, so any region of the hosts serves where the controller has none.
         self.default: str = default or next(filter(None, self._of.values()), "")
-        if not self.default and on_controller is not None and default is not None:
+        if needs_region and not self.default and on_controller is not None and default is not None:
             problems.add(
                 "There is no AWS region. Set cwagent_region for the hosts, or AWS_REGION, or a region in the profile "
                 "of the AWS configuration."
@@ -320,6 +324,8 @@ def _storing_hosts(given: Given, inputs: Mapping[str, Any]) -> list[str]:
 
 def _check_groups(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:
     """Report groups without hosts, and groups of admin hosts with more than one or less than they need."""
+    if CONFIGS_ONLY in given.requires:
+        return
     source = inputs["store_config_from"]
     ec2_admins, onprem_admins = given.members(EC2_ADMIN), given.members(ONPREM_ADMIN)
     if not given.groups.get("all"):
@@ -365,15 +371,15 @@ def _check_conflicts(inputs: Mapping[str, Any], problems: Problems) -> None:
 
 def _check_requirements(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:
     """Report what this playbook needs and does not have."""
-    if CONFIGS in given.requires and not inputs["configs"]:
-        problems.add("There is nothing to store. Set cwagent_config_file or cwagent_configs.")
+    if {CONFIGS, CONFIGS_ONLY} & {*given.requires} and not inputs["configs"]:
+        problems.add("There is no configuration. Set cwagent_config_file or cwagent_configs.")
     if CONFIRMATION in given.requires and not inputs["teardown"]:
         problems.add(
             "This deletes the roles, instance profiles, users, access keys, credentials files and stored "
             "configurations of this inventory. To confirm, add -e cwagent_teardown=true."
         )
     needed = inputs["admin_instance_hosts"] if ADMIN_INSTANCE in given.requires else inputs["storing_hosts"]
-    for host in needed:
+    for host in [] if CONFIGS_ONLY in given.requires else needed:
         if given.limit is not None and host not in given.limit:
             problems.add(f"--limit leaves out host {host}, which stores the configuration. Run without it.")
 

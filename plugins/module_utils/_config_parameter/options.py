@@ -25,6 +25,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.prob
     Problem,
     Severity,
     select,
+    to_finding,
     to_lines,
     to_result,
 )
@@ -62,7 +63,7 @@ class Validation:
         problems = [*self.errors, *self.warnings]
         return {
             "problems": [to_result(each) for each in problems],
-            "problem_lines": to_lines(problems),
+            "problem_lines": [*to_lines(self.errors), *to_lines(self.warnings, "warning")],
             "findings": [to_finding(each, name) for each in problems],
         }
 

@@ -88,12 +88,12 @@ def select(problems: Iterable[Problem], validation: str) -> tuple[list[Problem],
     return errors, warnings
 
 
-def to_lines(problems: Iterable[Problem]) -> list[str]:
+def to_lines(problems: Iterable[Problem], noun: str = "problem") -> list[str]:
     """Render problems for a terminal, one line each, below a line with the name of their source."""
     lines: list[str] = []
     for source, group in groupby(problems, lambda each: each.source):
         shown = [f"  {each}" for each in group]
-        lines += [f"{source}: {len(shown)} problem{'' if len(shown) == 1 else 's'}", *shown]
+        lines += [f"{source}: {len(shown)} {noun}{'' if len(shown) == 1 else 's'}", *shown]
     return lines
 
 

@@ -458,7 +458,8 @@ def test_the_configurations():
 @pytest.mark.parametrize(
     ("requires", "controller", "words"),
     [
-        (["configs"], {}, "There is nothing to store."),
+        (["configs"], {}, "There is no configuration."),
+        (["configs_only"], {}, "There is no configuration."),
         (["configs"], ONE_FILE, ""),
         (["confirmation"], {}, "To confirm, add -e cwagent_teardown=true."),
         (["confirmation"], {"cwagent_teardown": "false"}, "To confirm, add -e cwagent_teardown=true."),
