@@ -118,7 +118,7 @@ def validated(params: Mapping[str, Any]) -> Validation:
                 allow_recent=params["split_recent"],
             )
         except InvalidInput as error:
-            problems.append(_error("size", error, whole.source))
+            problems.append(_problem("size", error, whole.source))
     errors, warnings = select(problems, params["validation"])
     return Validation(None if errors else desired, errors, warnings)
 
@@ -148,7 +148,7 @@ def _merge(documents: Sequence[Document], check: Callable[[Content, str], Docume
     """Merge configurations as the agent does, and validate the whole; it has no value where that is not possible."""
     values = [each.value for each in documents if each.value is not None]
     if len(values) < len(documents):
-        return Document(_TOGETHER, None, [], _nowhere)
+        return _without_value(_TOGETHER)
     try:
         merged = merge(values)
     except InvalidInput as error:
@@ -171,15 +171,15 @@ def _kind(problem: Problem) -> tuple[str, str]:
 
 
 def _unusable(rule: str, error: InvalidInput, source: str) -> Document:
-    return Document(source, None, [_error(rule, error, source)], _nowhere)
+    return _without_value(source, _problem(rule, error, source))
 
 
-def _error(rule: str, error: InvalidInput, source: str) -> Problem:
+def _without_value(source: str, *problems: Problem) -> Document:
+    return Document(source, None, list(problems), lambda _path: (None, None))
+
+
+def _problem(rule: str, error: InvalidInput, source: str) -> Problem:
     return Problem((), rule, str(error).rstrip("."), Severity.ERROR, source=source)
-
-
-def _nowhere(_path: object) -> tuple[None, None]:
-    return None, None
 
 
 def _schema(params: Mapping[str, Any]) -> tuple[dict[str, Any], str] | None:

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from guide import COLLECTION, GUIDE, PAGES, README, ROOT, blocks, is_playbook
 
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter import plan as config_plan
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.validate import validate
 
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 # These names begin like variables, but are names of groups.
@@ -61,7 +61,7 @@ def test_configurations_are_valid_for_the_agent():
     configurations = [block for block in BLOCKS if block.marked and block.language == "json"]
     assert configurations
     for block in configurations:
-        config_plan.parse(block.text, str(block))
+        assert validate(block.text, source=str(block)).problems == []
 
 
 def test_playbooks_and_tasks_are_valid(tmp_path):

@@ -11,7 +11,8 @@ import pytest
 from emulator import Emulator
 from emulator.environment import program_environment
 
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter import plan as config_plan
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import desired_config
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.validate import validate
 
 ROOT = Path(__file__).resolve().parents[3]
 EXAMPLES = ROOT / "examples"
@@ -99,7 +100,7 @@ def tag(aws, ids, **tags):
 @pytest.mark.parametrize("name", ["linux", "windows"])
 def test_a_configuration_is_valid_and_fits_the_standard_tier(name):
     path = EXAMPLES / "agent-config" / f"{name}.json"
-
-    config = config_plan.parse(path.read_text(), str(path))
-
-    assert config_plan.select_tier(None, config_plan.DesiredParameter(f"AmazonCloudWatch-{name}", config)) == "Standard"
+    document = validate(path.read_bytes(), source=str(path))
+    assert document.problems == []
+    assert document.value
+    assert desired_config(f"AmazonCloudWatch-{name}", document.value, "Standard", can_be_split=False)

@@ -533,12 +533,13 @@ def test_the_names_of_all_parts_must_be_allowed_by_aws():
 def test_only_the_parts_that_differ_are_stored():
     desired = parts(config_of_parts(8000, 8000, 8000))
     first, second, third = (Parameter(each.value, version=2) for each in desired.parameters)
-    for current, stored in [
+    cases: list[tuple[State, list[str]]] = [
         ({NAME: first, SECOND: second, THIRD: third}, []),
         ({NAME: first, SECOND: third, THIRD: third}, [SECOND]),
         ({NAME: first, SECOND: second, THIRD: None}, [THIRD]),
         ({NAME: second, SECOND: None, THIRD: third}, [NAME, SECOND]),
-    ]:
+    ]
+    for current, stored in cases:
         result = converge(resource(Ssm(current), desired), False, None)
         assert result["steps"] == [f"store the configuration in parameter '{name}'" for name in stored]
         assert result["window_parameters"] == [{"name": name, "region": REGION} for name in stored]
@@ -684,7 +685,11 @@ class LaterSsm(Ssm):
         if not (self._is_written and self._shown and name == NAME):
             return found
         shown = self._shown.pop(0)
-        return shown and {"Parameter": {"Value": shown.value, "Type": shown.type, "Version": shown.version}}
+        return (
+            None
+            if shown is None
+            else {"Parameter": {"Value": shown.value, "Type": shown.type, "Version": shown.version}}
+        )
 
 
 OLD, WRITTEN = Parameter("{}", version=4), Parameter(TEXT, version=5)
