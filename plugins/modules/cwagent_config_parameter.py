@@ -306,7 +306,8 @@ def validate(module: AnsibleAWSModule) -> None:
     found = validated(module.params)
     if found.desired is None:
         raise InvalidInput(refusal(found), **found.to_result(module.params["name"]))
-    _module.exit_module(module, changed=False, config=minify(found.desired.config), **found.to_result(module.params["name"]))
+    result = found.to_result(module.params["name"])
+    _module.exit_module(module, changed=False, config=minify(found.desired.config), **result)
 
 
 def main() -> None:
