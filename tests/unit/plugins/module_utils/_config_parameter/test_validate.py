@@ -309,6 +309,7 @@ def test_an_entry_that_is_in_the_list_already_is_doubtful():
         (DOUBTFUL, "duplicate-entry", (*FILES, index), "the same as entry 0 of the list") for index in (2, 3)
     ]
     assert _found(_with((*CPU, "resources"), ["*", "*"])) == []
+    assert _found(_with((*WINDOWS, 1, "event_ids"), [1, 1])) == []
 
 
 @pytest.mark.parametrize(
