@@ -64,8 +64,8 @@ def _one_of(*values: str | int) -> Shape:
     return Shape(", ".join(str(each) for each in values), lambda value: not isinstance(value, bool) and value in values)
 
 
-def _list(items: Shape, *, is_unique: bool = False) -> Shape:
-    return Shape("a list", lambda value: isinstance(value, list), items=items, is_unique=is_unique)
+def _list(items: Shape) -> Shape:
+    return Shape("a list", lambda value: isinstance(value, list), items=items)
 
 
 def _full_object(keys: Mapping[str, Shape], *, others: Shape | None = None) -> Shape:

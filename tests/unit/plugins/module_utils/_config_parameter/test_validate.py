@@ -246,13 +246,17 @@ def test_a_wrong_value_is_quoted_with_the_nearest_one():
     ]
 
 
-@pytest.mark.parametrize("value", [2, 0, -2, "7", 7.5, True, None, 3654])
+# https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
+DAYS = {1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653}
+
+
+@pytest.mark.parametrize("value", [*sorted({day + 1 for day in DAYS} - DAYS), 0, -2, "7", 7.5, True, None])
 def test_a_retention_that_cloudwatch_does_not_have_is_doubtful(value):
     problems = _found(_with((*FILES, 2, "retention_in_days"), value))
     assert [each[1:3] for each in problems] == [("wrong-value", (*FILES, 2, "retention_in_days"))]
 
 
-@pytest.mark.parametrize("value", [-1, 1, 365, 3653, 7.0])
+@pytest.mark.parametrize("value", [-1, *sorted(DAYS), 7.0])
 def test_a_retention_that_cloudwatch_has_is_valid(value):
     assert _found(_with((*FILES, 2, "retention_in_days"), value)) == []
 
@@ -305,6 +309,7 @@ def test_an_entry_that_is_in_the_list_already_is_doubtful():
         (DOUBTFUL, "duplicate-entry", (*FILES, index), "the same as entry 0 of the list") for index in (2, 3)
     ]
     assert _found(_with((*CPU, "resources"), ["*", "*"])) == []
+    assert _found(_with((*WINDOWS, 1, "event_ids"), [1, 1])) == []
 
 
 @pytest.mark.parametrize(
