@@ -5,6 +5,7 @@ It differs from AWS as follows, and is corrected here:
 - DescribeInstances shows the old profile after an association was replaced.
 - An association is replaced on stopped instances too, and keeps its id.
 - EC2 answers NoSuchEntity for an instance profile that does not exist.
+- A principal may have any number of managed policies.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from werkzeug.wrappers import Request, Response
 
 from .backend import (
     ACCOUNT,
+    ATTACHED_POLICIES,
     NOT_ACTIVE,
     ROOT_KEY,
     SESSION_SECONDS,
@@ -38,6 +40,7 @@ class Moto:
         self._sts = internals("moto.sts.models").sts_backends
         self._partition = internals("moto.utilities.utils").get_partition
         self._repair_ec2()
+        self._repair_iam()
         self._warm(region)
 
     def _repair_ec2(self) -> None:
@@ -70,6 +73,21 @@ class Moto:
 
         models.EC2Backend.replace_iam_instance_profile_association = replace_and_show
         associations.filter_iam_instance_profiles = find_as_ec2_does
+
+    def _repair_iam(self) -> None:
+        policy, exceptions = internals("moto.iam.models").ManagedPolicy, internals("moto.iam.exceptions")
+        attach_to = policy.attach_to
+
+        def attach_within_quota(attached: Any, principal: Any) -> None:
+            has = principal.managed_policies
+            if len(has) >= ATTACHED_POLICIES and attached.arn not in has:
+                kind = type(principal).__name__
+                raise exceptions.LimitExceededException(
+                    f"Cannot exceed quota for PoliciesPer{kind}: {ATTACHED_POLICIES}"
+                )
+            attach_to(attached, principal)
+
+        policy.attach_to = attach_within_quota
 
     def _warm(self, region: str) -> None:
         """Build the IAM and EC2 state of a region, which takes a third of a second, before the first call."""

@@ -37,7 +37,10 @@ from harness import (
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES
 
 POLICIES = CHECKOUT / "examples" / "policies"
-APP, PLACEHOLDER = "shop-app", "ROLE-OF-AN-EARLIER-PROFILE"
+APP = "shop-app"
+PLACEHOLDERS = ("ROLE-OF-AN-EARLIER-PROFILE", "NAME-OF-AN-EARLIER-PROFILE")
+BOUNDARIES = {"boundary", "require-boundary"}
+"""The policies that allow the controller nothing."""
 DAY = 24 * 3600
 USER = f"{SERVER_USER}-db1"
 
@@ -45,6 +48,8 @@ BULK = "iam:GetAccountAuthorizationDetails"
 TOLERATED = {BULK, "iam:GetPolicy"}
 """Without the first, users are read one by one; without the other, IAM says that a permissions boundary does not exist.
 Nothing else fails, but every run logs a denied call in the account."""
+TOLERATED_IN = {"store-configuration": {"iam:ListRolePolicies", "iam:ListUserPolicies"}}
+"""By duty, the same: without them, IAM itself refuses a window whose policy is too large together with the others."""
 CLAIM_LIFETIME = 30
 """How long the claim on the place of a key is respected, in seconds; a run that may not delete it leaves it behind."""
 
@@ -57,7 +62,9 @@ Policy = dict[str, Any]
 def policy(name: str) -> Policy:
     """A policy as used in an account: with the role of the earlier profile of the admin instance."""
     text = (POLICIES / f"{name}.json").read_text()
-    found: Policy = json.loads(text.replace(PLACEHOLDER, APP))
+    for placeholder in PLACEHOLDERS:
+        text = text.replace(placeholder, APP)
+    found: Policy = json.loads(text)
     return found
 
 
@@ -97,18 +104,23 @@ def create_controller_user(aws: Emulator) -> dict[str, str]:
 
 @dataclass
 class Account:
-    """An account in which one user runs all playbooks."""
+    """An account in which one user runs all playbooks, and in which a permissions boundary is required.
+
+    What they are denied here, they are denied without the boundary too.
+    """
 
     controller: Controller
     admin: str
     inventory: Path
     user: dict[str, str]
+    boundary: str
 
     def play(self, duty: str, playbook: str, **variables: Any) -> Play:
-        permit(self.controller.aws, policy(duty))
+        permit(self.controller.aws, policy(duty), policy("require-boundary"))
         files: dict[str, Any] = {
             "cwagent_config_file": str(self.controller.home / "agent.json"),
             "cwagent_credentials_dir": str(self.controller.credentials),
+            "cwagent_permissions_boundary": self.boundary,
         }
         return self.controller.play(self.inventory, playbook, env=self.user, **files, **variables).assert_succeeded()
 
@@ -127,8 +139,10 @@ def duties(shared_controller: Controller) -> dict[str, Play]:
             "onprem_admin": {"ops1": {}},
         }
     )
+    document = json.dumps(policy("boundary"))
+    boundary = aws.client("iam").create_policy(PolicyName="CloudWatchAgentBoundary", PolicyDocument=document)
     before = snapshot(aws)
-    account = Account(shared_controller, admin, inventory, create_controller_user(aws))
+    account = Account(shared_controller, admin, inventory, create_controller_user(aws), boundary["Policy"]["Arn"])
     shared_controller.file("agent.json", {"agent": {}})
     plays = {"site": account.play("provision", "site", cwagent_tags={"team": "ops"})}
     shared_controller.file("agent.json", {"agent": {"debug": True}})
@@ -611,13 +625,13 @@ def site(enforcing: Emulator, tmp_path: Path, modules: ModuleServer) -> Site:
 
 
 def test_there_are_scenes_for_every_policy() -> None:
-    assert {path.stem for path in POLICIES.glob("*.json")} == SCENES.keys()
+    assert {path.stem for path in POLICIES.glob("*.json")} == SCENES.keys() | BOUNDARIES
 
 
 @pytest.mark.parametrize("duty", SCENES)
 def test_there_is_a_scene_for_every_action(duty: str) -> None:
     tested = {action for scene in SCENES[duty] for action in scene.actions} | DELIVERY.get(duty, set())
-    assert tested == actions(policy(duty)) - TOLERATED - NOT_ENFORCED
+    assert tested == actions(policy(duty)) - TOLERATED - TOLERATED_IN.get(duty, set()) - NOT_ENFORCED
 
 
 @pytest.mark.parametrize("duty", SCENES)
