@@ -176,11 +176,12 @@ def _writers(account: Mapping[str, Any]) -> str:
     principals = [each for each in account["principals"] if not each["is_administrator"]]
     writers = [_writer(each) for each in principals if writes_now(each)]
     unknown = sum(each["writes"] == "unknown" for each in principals)
+    nobody = "no known server" if unknown or account["unread"] else "no server"
     unsure = f" For {_count(unknown, 'principal')} it is unknown." if unknown else ""
     label = account["account"].get("alias") or account["account"]["id"]
     hidden = len(writers) - SHOWN_WRITERS
     shown = ", ".join(writers[:SHOWN_WRITERS]) + (f" and {hidden} more" if hidden > 0 else "")
-    return f"Account {label}: {shown or 'no server'} can write the configuration now.{unsure}"
+    return f"Account {label}: {shown or nobody} can write the configuration now.{unsure}"
 
 
 def _writer(principal: Mapping[str, Any]) -> str:

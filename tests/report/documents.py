@@ -388,4 +388,11 @@ def large() -> Document:
     return merged({**found, "findings": findings})
 
 
-DOCUMENTS = {"small": small(), "clean": clean(), "empty": empty(), "large": large()}
+def incomplete() -> Document:
+    """An account of which nothing could be read about principals, and one that could not be read at all."""
+    denied = {"what": "roles", "action": "iam:ListRoles", "region": None, "why": "AWS denied the call."}
+    unreadable = {"account": {"label": "staging"}, "error": "The role could not be assumed."}
+    return merged(account("111122223333", None, [], findings=[], unread=[denied]), unreadable)
+
+
+DOCUMENTS = {"small": small(), "clean": clean(), "empty": empty(), "incomplete": incomplete(), "large": large()}

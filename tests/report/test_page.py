@@ -68,6 +68,7 @@ def heading(page, table):
         ("small", "6 roles can write the agent configuration"),
         ("clean", "No server can write the agent configuration"),
         ("empty", "No server can write the agent configuration"),
+        ("incomplete", "No known server can write the agent configuration"),
         ("large", "5 roles can write the agent configuration"),
     ],
 )

@@ -153,8 +153,8 @@
     verdict.textContent = '';
     if (writers.length) {
       verdict.append(el('em', {}, count(writers.length, noun)), ' can write the agent configuration');
-    } else if (unsure.length || !read.length) {
-      verdict.append('Nothing is known to write the agent configuration');
+    } else if (unsure.length || read.length < data.accounts.length || read.some((account) => account.unread.length)) {
+      verdict.append('No known server can write the agent configuration');
     } else verdict.append('No server can write the agent configuration');
 
     const named = writers

@@ -8,19 +8,30 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = Path(__file__).parents[3]
-NPM_LOCK = CHECKOUT / "tests" / "simulator" / "package-lock.json"
-LOCKS = [*sorted((CHECKOUT / "requirements").glob("*.txt")), NPM_LOCK]
+PYTHON_LOCKS = sorted((CHECKOUT / "requirements").glob("*.txt"))
+NPM_LOCKS = sorted((CHECKOUT / "tests").glob("*/package-lock.json"))
 
 
-@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
-def test_a_lock_file_names_no_registry(lock):
+def packages_of(lock):
+    """The packages of an npm lock file, without the addresses where their authors may be paid."""
+    packages = json.loads(lock.read_text())["packages"]
+    return {name: {**each, "funding": None} for name, each in packages.items() if name}
+
+
+@pytest.mark.parametrize("lock", PYTHON_LOCKS, ids=lambda lock: lock.name)
+def test_a_python_lock_file_names_no_registry(lock):
     text = lock.read_text()
     assert "://" not in text
-    assert '"resolved"' not in text
     assert "index-url" not in text
 
 
-def test_every_npm_package_has_a_hash():
-    packages = {name: each for name, each in json.loads(NPM_LOCK.read_text())["packages"].items() if name}
-    assert packages
-    assert all(each["integrity"].startswith("sha512-") for each in packages.values())
+@pytest.mark.parametrize("lock", NPM_LOCKS, ids=lambda lock: lock.parent.name)
+def test_an_npm_lock_file_names_no_registry(lock):
+    assert not any("resolved" in each for each in packages_of(lock).values())
+    assert "://" not in json.dumps(packages_of(lock))
+
+
+@pytest.mark.parametrize("lock", NPM_LOCKS, ids=lambda lock: lock.parent.name)
+def test_every_npm_package_has_a_hash(lock):
+    assert packages_of(lock)
+    assert all(each["integrity"].startswith("sha512-") for each in packages_of(lock).values())

@@ -243,6 +243,11 @@ def test_a_summary_without_findings():
     ]
 
 
+def test_nobody_is_cleared_by_a_read_that_was_denied():
+    line = " ".join(audit_summary(document(account(unread=["roles"])))[1:-2])
+    assert line == "Account prod: no known server can write the configuration now."
+
+
 @pytest.mark.parametrize(
     ("each", "shown"),
     [
@@ -283,9 +288,9 @@ def test_a_summary_says_what_is_unknown_and_what_was_not_read():
     assert audit_summary(document(unknown, failed, account(principal("a", "unknown"), alias="test"))) == [
         "2 accounts read at 2026-11-25T09:30:00Z.",
         "! account dev was not read: access denied",
-        "Account prod: no server can write the configuration now. For 2",
+        "Account prod: no known server can write the configuration now. For 2",
         "principals it is unknown.",
-        "Account test: no server can write the configuration now. For 1",
+        "Account test: no known server can write the configuration now. For 1",
         "principal it is unknown.",
         "! 2 reads denied: what depends on it is unknown.",
         "No findings.",
