@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import stat
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,10 @@ from harness import (
     create_user,
     run_module,
     trust,
+    wait_until,
 )
+
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merge import merge
 
 CREATED = {"cwagent:managed": "created"}
 BOUNDARY = POLICY_ARN + "PowerUserAccess"
@@ -38,8 +42,14 @@ ROLE = {
 }
 USERS: dict[str, Any] = {"name": ["u1", "u2"], "access": "server", "tags": {"team": "ops"}}
 CONFIG = {"agent": {"metrics_collection_interval": 60}}
-PARAMETER = {"name": "AmazonCloudWatch-x", "config": CONFIG}
+PARAMETER: dict[str, Any] = {"name": "AmazonCloudWatch-x", "config": CONFIG}
 EC2_TRUST = json.loads(trust("ec2.amazonaws.com"))
+
+
+def logs_of(count: int) -> dict[str, Any]:
+    """A configuration with so many entries that each needs most of a parameter."""
+    entries = [{"file_path": f"/var/log/{index}-{'x' * 7000}.log"} for index in range(count)]
+    return {"logs": {"logs_collected": {"files": {"collect_list": entries}}}}
 
 
 def comparable(value: Any) -> Any:
@@ -378,7 +388,7 @@ def test_only_an_instance_that_has_not_ended_counts_as_another_holder(moto: Emul
 
 def test_config_parameter_is_stored_repaired_and_deleted(aws: Emulator, tmp_path: Path) -> None:
     done = predict_and_apply(aws, "cwagent_config_parameter", **PARAMETER)
-    assert done["parameter"]["value"] == json.dumps(CONFIG, separators=(",", ":"))
+    assert [each["value"] for each in done["parameters"]] == [json.dumps(CONFIG, separators=(",", ":"))]
     with assert_no_writes(aws):
         spaced = run_module(
             aws, "cwagent_config_parameter", name=PARAMETER["name"], config=json.dumps(CONFIG, indent=8)
@@ -389,13 +399,77 @@ def test_config_parameter_is_stored_repaired_and_deleted(aws: Emulator, tmp_path
     repaired = predict_and_apply(
         aws, "cwagent_config_parameter", name=PARAMETER["name"], src=str(tmp_path / "agent.json")
     )
-    assert repaired["parameter"]["version"] == 3
+    assert repaired["parameters"][0]["version"] == 3
     assert repaired["diff"] == {
         "prepared": "parameter 'AmazonCloudWatch-x'\n+ $.agent.metrics_collection_interval: 60\n"
     }
     assert configurations(aws) == {PARAMETER["name"]: CONFIG}
     predict_and_delete(aws, "cwagent_config_parameter", name=PARAMETER["name"])
     assert configurations(aws) == {}
+
+
+def test_a_large_configuration_is_stored_in_parts_which_are_deleted_together(aws: Emulator) -> None:
+    split: dict[str, Any] = {"name": PARAMETER["name"], "split": True}
+    names = [PARAMETER["name"], f"{PARAMETER['name']}-2", f"{PARAMETER['name']}-3"]
+    done = predict_and_apply(aws, "cwagent_config_parameter", **split, config=logs_of(3))
+    assert [each["name"] for each in done["parameters"]] == names
+    assert [each["name"] for each in done["window_parameters"]] == names
+    assert done["previous"] == {name: {} for name in names}
+    stored = configurations(aws)
+    assert merge([stored[name] for name in names]) == logs_of(3)
+    changed = logs_of(3)
+    changed["logs"]["logs_collected"]["files"]["collect_list"][1]["retention_in_days"] = 7
+    partly = predict_and_apply(aws, "cwagent_config_parameter", **split, config=changed)
+    assert partly["steps"] == [f"store the configuration in parameter '{names[1]}'"]
+    shorter = predict_and_apply(aws, "cwagent_config_parameter", **split, config=CONFIG)
+    assert [each["name"] for each in shorter["parameters"]] == names[:1]
+    assert shorter["surplus"] == names[1:]
+    assert set(configurations(aws)) == set(names)
+    predict_and_delete(aws, "cwagent_config_parameter", **split)
+    assert configurations(aws) == {}
+
+
+def test_several_files_are_validated_and_merged(aws: Emulator, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(CONFIG))
+    (tmp_path / "b.json").write_text(json.dumps(logs_of(1)))
+    paths = [str(tmp_path / name) for name in ("a.json", "b.json")]
+    done = predict_and_apply(aws, "cwagent_config_parameter", name=PARAMETER["name"], src=paths)
+    assert configurations(aws) == {PARAMETER["name"]: {**CONFIG, **logs_of(1)}}
+    assert json.loads(done["config"]) == {**CONFIG, **logs_of(1)}
+    (tmp_path / "a.json").write_text(json.dumps({**logs_of(1), "agent": {"regoin": ""}}))
+    with assert_no_writes(aws):
+        refused = run_module(aws, "cwagent_config_parameter", name=PARAMETER["name"], src=[*paths, "/no/such.json"])
+    assert refused["failed"]
+    assert [(Path(each["file"]).name, each["path"]) for each in refused["problems"]] == [
+        ("a.json", "$.agent.regoin"),
+        ("such.json", "$"),
+    ]
+    assert refused["msg"].splitlines()[1:] == refused["problem_lines"]
+
+
+@pytest.mark.parametrize("config", [CONFIG, {"metric": {}}])
+def test_validating_a_configuration_makes_no_call(moto: Emulator, config: Any) -> None:
+    since = moto.mark()
+    result = run_module(moto, "cwagent_config_parameter", name="AmazonCloudWatch-x", config=config, state="validated")
+    assert list(moto.calls(since)) == []
+    assert (result["failed"], result["changed"]) == (config is not CONFIG, False)
+    assert [each["severity"] for each in result["problems"]] == ["warning" if config is CONFIG else "error"]
+    assert ("config" in result) == (config is CONFIG)
+
+
+def test_a_value_that_something_else_stores_meanwhile_is_an_error(moto: Emulator) -> None:
+    """The read that follows the write is slow, so the other write comes first."""
+    moto.arm(Fault(Kind.DELAY, action="GetParameter", seconds=5))
+    since = moto.mark()
+    arguments = {**PARAMETER, "known_values": {PARAMETER["name"]: {}}}
+    with ThreadPoolExecutor(1) as background:
+        running = background.submit(run_module, moto, "cwagent_config_parameter", **arguments)
+        wait_until(lambda: bool(moto.writes(since)))
+        moto.client("ssm").put_parameter(Name=PARAMETER["name"], Value="{}", Overwrite=True)
+        result = running.result()
+    assert result["failed"]
+    assert "something else wrote version 2" in result["msg"]
+    assert result["changed"]
 
 
 def test_instance_identity_is_read_and_waited_for(aws: Emulator) -> None:

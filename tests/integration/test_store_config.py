@@ -525,7 +525,7 @@ def test_credentials_are_read_again_after_a_denied_call(account: Account, backgr
     """The metadata service has shown the role of the earlier profile to a task that needs the new one."""
     host = account.add_host(1, APP)
     account.aws.client("iam").delete_role_policy(RoleName=ADMIN_ROLE, PolicyName=WINDOW_POLICY)
-    arguments: dict[str, Any] = {"name": PARAMETER, "config": host.config, "known_value": {}, "wait_timeout": 60}
+    arguments: dict[str, Any] = {"name": PARAMETER, "config": host.config, "wait_timeout": 60}
     environment = {**account.aws.env(host.instance), "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
     running = background.submit(
         run_module,
@@ -533,6 +533,7 @@ def test_credentials_are_read_again_after_a_denied_call(account: Account, backgr
         "cwagent_config_parameter",
         env=environment,
         use_instance_credentials=True,
+        known_values={PARAMETER: {}},
         **arguments,
     )
     account.wait_for_calls("PutParameter")
