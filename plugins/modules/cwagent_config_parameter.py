@@ -52,7 +52,8 @@ options:
       - The JSON schema of the agent, as a path on the host that runs the module, as a mapping or as JSON text. The
         configuration is validated against it, besides the rules of this module.
       - The agent installs its own at V(/opt/aws/amazon-cloudwatch-agent/doc/amazon-cloudwatch-agent-schema.json).
-      - Requires the Python library C(jsonschema) on that host.
+      - Requires the Python library C(jsonschema) on that host. Where it is missing, that is doubtful with a path, and
+        otherwise a warning.
     type: raw
   has_onprem:
     description:
@@ -305,8 +306,8 @@ def validate(module: AnsibleAWSModule) -> None:
     """Validate the configuration and end the module."""
     found = validated(module.params)
     if found.desired is None:
-        raise InvalidInput(refusal(found), **found.to_result(module.params["name"]))
-    result = found.to_result(module.params["name"])
+        raise InvalidInput(refusal(found), **found.to_result())
+    result = found.to_result()
     _module.exit_module(module, changed=False, config=minify(found.desired.config), **result)
 
 

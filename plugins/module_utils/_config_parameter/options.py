@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 PRESENT, ABSENT, VALIDATED = "present", "absent", "validated"
 STRICT, WARN, OFF = "strict", "warn", "off"
 _TOGETHER = "the configurations together"
+# The source of a schema that is not a file. A task has read it from a host then, and nobody has asked for it by name.
+_GIVEN = "schema"
 # What one of several configurations lacks, another one can have.
 _INCOMPLETE = frozenset({"missing-key", "on-premises", "section"})
 
@@ -50,21 +52,23 @@ _INCOMPLETE = frozenset({"missing-key", "on-premises", "section"})
 class Validation:
     """What a configuration is, and what is wrong with it.
 
+    :param name: the name of its parameter.
     :param desired: ``None`` where there is an error.
     :param errors: what it is refused for.
     """
 
+    name: str
     desired: DesiredConfig | None = None
     errors: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
 
-    def to_result(self, name: str) -> dict[str, Any]:
+    def to_result(self) -> dict[str, Any]:
         """Render the problems for the result: as data, as lines for a terminal, and for reports."""
         problems = [*self.errors, *self.warnings]
         return {
             "problems": [to_result(each) for each in problems],
             "problem_lines": [*to_lines(self.errors), *to_lines(self.warnings, "warning")],
-            "findings": [to_finding(each, name) for each in problems],
+            "findings": [to_finding(each, self.name) for each in problems],
         }
 
 
@@ -78,7 +82,7 @@ def desired_config(params: Mapping[str, Any]) -> tuple[DesiredConfig, list[str]]
         return DesiredConfig(params["name"], can_be_split=params["split"]), []
     found = validated(params)
     if found.desired is None:
-        raise InvalidInput(refusal(found), **found.to_result(params["name"]))
+        raise InvalidInput(refusal(found), **found.to_result())
     return found.desired, [f"{each.source}: {each}" for each in found.warnings]
 
 
@@ -99,7 +103,7 @@ def validated(params: Mapping[str, Any]) -> Validation:
 
     def check(content: Content, source: str) -> Document:
         document = validate(content, source=source, has_onprem=params["has_onprem"])
-        return add_schema_problems(document, *schema, is_required=True) if schema else document
+        return add_schema_problems(document, *schema, is_required=schema[1] != _GIVEN) if schema else document
 
     documents = list(_documents(params, check))
     problems = [problem for each in documents for problem in each.problems]
@@ -120,7 +124,7 @@ def validated(params: Mapping[str, Any]) -> Validation:
         except InvalidInput as error:
             problems.append(_problem("size", error, whole.source))
     errors, warnings = select(problems, params["validation"])
-    return Validation(None if errors else desired, errors, warnings)
+    return Validation(params["name"], None if errors else desired, errors, warnings)
 
 
 def _documents(params: Mapping[str, Any], check: Callable[[Content, str], Document]) -> Iterator[Document]:
@@ -187,9 +191,9 @@ def _schema(params: Mapping[str, Any]) -> tuple[dict[str, Any], str] | None:
     if not given or params["validation"] == OFF:
         return None
     if isinstance(given, dict):
-        return read_schema(json.dumps(given), "schema"), "schema"
+        return read_schema(json.dumps(given), _GIVEN), _GIVEN
     if str(given).lstrip().startswith("{"):
-        return read_schema(str(given), "schema"), "schema"
+        return read_schema(str(given), _GIVEN), _GIVEN
     path = os.path.expanduser(str(given))  # noqa: PTH111  the other one fails for an unknown user
     return read_schema(read_file(path), path), path
 

@@ -105,4 +105,5 @@ def test_a_configuration_is_valid_and_fits_the_standard_tier(name):
     errors, _warnings = select(document.problems, "strict")
     assert errors == []
     assert document.value
-    assert desired_config(f"AmazonCloudWatch-{name}", document.value, "Standard", can_be_split=False)
+    desired = desired_config(f"AmazonCloudWatch-{name}", document.value, "Standard", can_be_split=False)
+    assert desired.names == [f"AmazonCloudWatch-{name}"]

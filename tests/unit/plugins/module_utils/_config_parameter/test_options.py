@@ -198,9 +198,9 @@ def test_each_problem_has_its_configuration_and_place():
     found = validated({**PARAMS, "config": [CONFIG, text, ERROR]})
     assert found.to_result()["problem_lines"] == [
         "config[1]: 1 problem",
-        "  3:3 $.agent.regoin: unknown key 'regoin'; did you mean 'region'?",
+        "  3:3 $.agent.regoin: unknown key; did you mean 'region'?",
         "config[2]: 1 problem",
-        "  $.metric: unknown section 'metric'; did you mean 'metrics'?",
+        "  $.metric: unknown section; did you mean 'metrics'?",
     ]
 
 
@@ -225,7 +225,7 @@ def test_a_file_that_cannot_be_read_is_one_problem_among_others(tmp_path):
         f"{missing}: 1 problem",
         f"  $: {missing} cannot be read: No such file or directory",
         f"{wrong}: 1 problem",
-        "  2:2 $.metric: unknown section 'metric'; did you mean 'metrics'?",
+        "  2:2 $.metric: unknown section; did you mean 'metrics'?",
     ]
 
 

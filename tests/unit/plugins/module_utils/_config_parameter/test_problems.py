@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.prob
     quote_key,
     select,
     short_path,
+    to_finding,
     to_lines,
     to_result,
 )
@@ -172,3 +174,25 @@ def test_a_problem_is_doubtful_and_without_a_position_unless_said():
     problem = Problem((), "rule", "wrong")
     assert problem.severity is Severity.DOUBTFUL
     assert (problem.source, problem.line, problem.column, problem.near, problem.allowed) == ("", None, None, "", "")
+
+
+@pytest.mark.parametrize(
+    ("problem", "severity", "fix"),
+    [
+        (Problem(("a", 0), "r", "m", Severity.ERROR, near="b"), "high", "Did you mean 'b'?"),
+        (Problem(("a", 0), "r", "m", Severity.DOUBTFUL, allowed="c"), "medium", "Allowed: c"),
+        (Problem(("a", 0), "r", "m", Severity.WARNING), "low", ""),
+    ],
+)
+def test_a_problem_is_a_finding_for_pipelines(problem, severity, fix):
+    found = replace(problem, source="x.json", line=2, column=3)
+    assert to_finding(found, "P") == {
+        "rule": "r",
+        "severity": severity,
+        "object": "P $.a[0]",
+        "file": "x.json",
+        "line": 2,
+        "column": 3,
+        "message": "m",
+        "fix": fix,
+    }
