@@ -137,7 +137,9 @@ def quote(value: Any) -> str:
 
 
 def _quote(text: str, length: int) -> str:
-    return repr(text if len(text) <= length else f"{text[: length - 1]}…")
+    # What cannot be printed is longer when quoted.
+    quoted = repr(text[: length + 1])
+    return quoted if len(quoted) <= length + 2 else f"{quoted[:length]}…{quoted[0]}"
 
 
 def closest(name: str, known: Iterable[str]) -> str:
