@@ -11,7 +11,10 @@ import pytest
 from emulator import Emulator
 from emulator.environment import program_environment
 
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import desired_config
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import (
+    desired_config,
+    select_tier,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import select
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.validate import validate
 
@@ -105,5 +108,5 @@ def test_a_configuration_is_valid_and_fits_the_standard_tier(name):
     errors, _warnings = select(document.problems, "strict")
     assert errors == []
     assert document.value
-    desired = desired_config(f"AmazonCloudWatch-{name}", document.value, "Standard", can_be_split=False)
-    assert desired.names == [f"AmazonCloudWatch-{name}"]
+    [parameter] = desired_config(f"AmazonCloudWatch-{name}", document.value, None, can_be_split=False).parameters
+    assert select_tier(None, parameter) == "Standard"

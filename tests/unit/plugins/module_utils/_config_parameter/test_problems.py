@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import (
+    MAX_KEY,
     MAX_PATH,
+    MAX_VALUE,
     Problem,
     Severity,
     closest,
@@ -90,6 +92,19 @@ def test_quote(value, text):
 def test_keys_are_quoted_in_part():
     assert quote_key("a" * 40) == f"'{'a' * 40}'"
     assert quote_key("a" * 41) == f"'{'a' * 39}…'"
+
+
+def test_what_cannot_be_printed_is_quoted_in_part_too():
+    assert quote_key("\x01" * 10) == repr("\x01" * 10)
+    assert quote_key("\x01" * 11) == "'" + r"\x01" * 9 + r"\x0" + "…'"
+
+
+@given(st.text(max_size=90))
+def test_a_quote_is_short_and_can_be_printed(text):
+    for quoted, length in ((quote(text), MAX_VALUE), (quote_key(text), MAX_KEY)):
+        assert len(quoted) <= length + 2
+        assert quoted.isprintable()
+        assert quoted[0] == quoted[-1]
 
 
 @pytest.mark.parametrize(
