@@ -5,6 +5,7 @@ It differs from AWS as follows, and is corrected here:
 - DescribeInstances shows the old profile after an association was replaced.
 - An association is replaced on stopped instances too, and keeps its id.
 - EC2 answers NoSuchEntity for an instance profile that does not exist.
+- GetAccountAuthorizationDetails has all AWS managed policies, and not only the attached ones.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ class Moto:
         self._sts = internals("moto.sts.models").sts_backends
         self._partition = internals("moto.utilities.utils").get_partition
         self._repair_ec2()
+        self._repair_iam()
         self._warm(region)
 
     def _repair_ec2(self) -> None:
@@ -70,6 +72,17 @@ class Moto:
 
         models.EC2Backend.replace_iam_instance_profile_association = replace_and_show
         associations.filter_iam_instance_profiles = find_as_ec2_does
+
+    def _repair_iam(self) -> None:
+        backend = internals("moto.iam.models").IAMBackend
+        find = backend.get_account_authorization_details
+
+        def find_attached(self: Any, policy_filter: list[str]) -> dict[str, Any]:
+            found: dict[str, Any] = find(self, policy_filter)
+            policies = [each for each in found["managed_policies"] if each.attachment_count or "::aws:" not in each.arn]
+            return {**found, "managed_policies": policies}
+
+        backend.get_account_authorization_details = find_attached
 
     def _warm(self, region: str) -> None:
         """Build the IAM and EC2 state of a region, which takes a third of a second, before the first call."""
