@@ -75,7 +75,7 @@ class Assessment:
 class Confirmation:
     """What IAM says of a principal. :param allows: whether it may write."""
 
-    principal: Principal
+    arn: str
     allows: bool
 
 
@@ -90,8 +90,8 @@ def assess(account: Account) -> tuple[Assessment, ...]:
 
 def confirm(assessments: Iterable[Assessment], confirmations: Iterable[Confirmation]) -> tuple[Assessment, ...]:
     """Return the assessments with what IAM says."""
-    allows = {each.principal: each.allows for each in confirmations}
-    return tuple(_confirmed(each, allows.get(each.principal)) for each in assessments)
+    allows = {each.arn: each.allows for each in confirmations}
+    return tuple(_confirmed(each, allows.get(each.principal.arn)) for each in assessments)
 
 
 def may(principal: Principal, now: datetime, action: str, resource: str = "*", bounded: bool = True) -> Decision:
@@ -173,14 +173,15 @@ def _why(principal: Principal, found: WriteAccess, granting: Iterable[Policy]) -
     if found.opening:
         bound = f" for instance {found.opening.instance_id}" if found.opening.instance_id else ""
         return f"Its admin window is open until {found.opening.deadline.strftime(TIME_FORMAT)}{bound}."
-    names = ", ".join(sorted({each.name for each in granting}))
+    names = sorted({each.name for each in granting})
+    allow = f"{' and '.join(names)} {'allow' if names[1:] else 'allows'} {PUT}"
     if found.decision is Decision.YES:
         session = f" in session {found.session}" if found.session else ""
-        return f"{names}: allowed is {PUT}{session}, and nothing denies it."
+        return f"{allow}{session}, and nothing denies it."
     bounds = [principal.boundary] if principal.boundary else []
     if any(each.document is None for each in (*principal.policies, *bounds)):
         return "It has policies that could not be read."
-    return f"{names}: there are conditions of which it is not known whether they hold."
+    return f"{allow} if conditions hold of which that is not known."
 
 
 def _confirmed(assessment: Assessment, allows: bool | None) -> Assessment:

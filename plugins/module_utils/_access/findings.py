@@ -117,9 +117,8 @@ class Case:
         return [each.principal for each in self.assessments if each.principal.access == "server"]
 
 
-def find(account: Account, assessments: Sequence[Assessment], rules: Rules) -> list[Finding]:
+def find(case: Case) -> list[Finding]:
     """Return what does not keep the rules, the most severe first."""
-    case = Case(account, assessments, rules)
     found = [finding for rule in _FAMILIES for finding in rule(case)]
     return sorted(
         found, key=lambda each: (-SEVERITIES.index(each.severity), each.rule, each.region or "", each.object, each.why)
@@ -156,6 +155,12 @@ def _of_admins(case: Case) -> Iterator[Finding]:
             yield Finding("admin-without-window", HIGH, principal.name, why, _removal(each))
         elif state in (CLOSED, EXPIRED, OPEN):
             yield from _of_instances_without_window(case, each, each.window, instances)
+
+
+def _is_unbound(assessment: Assessment) -> bool:
+    """Whether the open window of a role serves every instance. That of a user serves none."""
+    window = assessment.window or {}
+    return assessment.principal.kind == ROLE and assessment.writes != NO and window["instance_id"] is None
 
 
 def _of_instances_without_window(
@@ -217,10 +222,9 @@ def _of_windows(case: Case) -> Iterator[Finding]:
             severity = HIGH if each.writes == YES else MEDIUM
             why = f"Inline policy {WINDOW_POLICY} of {principal.kind} '{principal.name}' was changed. {each.why}"
             yield Finding("window-modified", severity, principal.name, why, RESTORE)
-        elif state == OPEN and principal.kind == ROLE and each.window["instance_id"] is None:
-            if len(case.instances_of(principal.name)) < SEVERAL:
-                why = f"{window} is open until {each.window['deadline']} for every instance."
-                yield Finding("window-not-bound", HIGH, principal.name, why, RESTORE)
+        elif state == OPEN and _is_unbound(each) and len(case.instances_of(principal.name)) < SEVERAL:
+            why = f"{window} is open until {each.window['deadline']} for every instance."
+            yield Finding("window-not-bound", HIGH, principal.name, why, RESTORE)
 
 
 # -- Access keys --

@@ -137,7 +137,7 @@ class Inventory:
         account = replace(account, instances=self._read_instances(account, assessments, regions))
         if not self._has_read:
             raise CwagentError(self._unread[0].why)
-        return replace(account, unread=self._unread_parts())
+        return replace(account, unread=self.unread)
 
     def _attempt(self, what: str, region: str | None, work: Callable[[], T]) -> T | None:
         """Return what was read; ``None`` where that is denied."""
@@ -151,8 +151,9 @@ class Inventory:
         self._has_read = True
         return found
 
-    def _unread_parts(self) -> tuple[Unread, ...]:
-        """Return each part once, whatever the number of calls that were denied."""
+    @property
+    def unread(self) -> tuple[Unread, ...]:
+        """The parts that could not be read, each once, whatever the number of calls that were denied."""
         parts = {(each.what, each.action, each.region or ""): each for each in reversed(self._unread)}
         return tuple(parts[key] for key in sorted(parts))
 
@@ -457,7 +458,7 @@ class Inventory:
             return (
                 None
                 if result.get("MissingContextValues")
-                else Confirmation(principal, result["EvalDecision"] == "allowed")
+                else Confirmation(principal.arn, result["EvalDecision"] == "allowed")
             )
 
         return self._attempt("the confirmation by IAM", None, read)
