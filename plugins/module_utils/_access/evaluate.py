@@ -1,0 +1,272 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a principal may do, by its policies. Pure.
+
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
+
+An answer that depends on what is not known, such as a policy that could not be read or a condition key of the request,
+is unknown and never no. Service and resource control policies, session policies and policies of resources are not part
+of any answer: they may deny what is allowed here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils._access.conditions import Context, hold, resolve, to_list
+from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision, all_of, any_of, negate
+from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import decision_of
+from ansible_collections.cwagent.iam.plugins.module_utils._access.patterns import is_match, representatives, to_pattern
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import PUT, TIME_FORMAT, opening_of
+from ansible_collections.cwagent.iam.plugins.module_utils._names import PARAMETER_PREFIX, name_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from ansible_collections.cwagent.iam.plugins.module_utils._access.patterns import Pattern
+    from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import Opening
+
+    Document = Mapping[str, Any]
+
+# The version of policies that has variables; without a version, a policy is of the older one.
+_VERSION = "2012-10-17"
+# Stands for a policy that could not be read: it may allow and deny everything.
+_NOT_READ = {"Action": "*", "Resource": "*", "Condition": {"NotRead": {"": ""}}}
+UNREAD: Document = {"Statement": [{"Effect": "Allow", **_NOT_READ}, {"Effect": "Deny", **_NOT_READ}]}
+# An ARN has six parts.
+_SEPARATORS = 5
+_ALPHANUMERIC = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+# https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html: only a name that begins with a
+# slash may have others.
+_NAME_CHARACTERS = f"{_ALPHANUMERIC}_.-"
+# https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
+_SESSION_CHARACTERS = f"{_ALPHANUMERIC}_=,.@-+"
+
+
+@dataclass(frozen=True)
+class Policies:
+    """The policies of a principal, each as AWS returns it, decoded, or ``UNREAD``.
+
+    :param identity: inline and attached ones, and those of its groups.
+    :param boundary: its permissions boundary, if it has one.
+    """
+
+    identity: Sequence[Document]
+    boundary: Document | None = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """A call of a principal.
+
+    :param resource: its ARN, or ``*`` for an action that has none.
+    :param context: the values of condition keys, whose case does not matter; an empty list for a key that the request
+        is known to lack.
+    :param unknown_keys: patterns of the keys that are not known, such as ``*`` for all that ``context`` does not have.
+        A key that is neither there nor here is one that the request lacks.
+    """
+
+    action: str
+    resource: str
+    context: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
+    unknown_keys: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Caller:
+    """A role or a user that calls AWS itself, over HTTPS.
+
+    :param unique_id: as in ``AROAEXAMPLE``.
+    :param session: of a role, the name of the session, which is the instance ID on an instance; ``None`` for any.
+    :param tags: of a user. The tags of a role are not used: a session may have others.
+    """
+
+    arn: str
+    unique_id: str
+    session: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_user(self) -> bool:
+        """Whether it is a user, and not a role."""
+        return ":user/" in self.arn
+
+    @property
+    def userid(self) -> str | None:
+        """The value of ``aws:userid``: https://docs.aws.amazon.com/IAM/latest/UserGuide/
+        reference_policies_variables.html#principaltable; ``None`` for any session.
+        """
+        if self.is_user:
+            return self.unique_id
+        return None if self.session is None else f"{self.unique_id}:{self.session}"
+
+    def context(self, now: datetime) -> dict[str, str | Sequence[str]]:
+        """Return the condition keys of each of its calls. All others are not known."""
+        account = self.arn.split(":")[4]
+        known: dict[str, str | Sequence[str]] = {
+            "aws:CurrentTime": now.strftime(TIME_FORMAT),
+            "aws:EpochTime": str(int(now.timestamp())),
+            "aws:PrincipalAccount": account,
+            "aws:PrincipalArn": self.arn,
+            "aws:PrincipalIsAWSService": "false",
+            "aws:PrincipalType": "User" if self.is_user else "AssumedRole",
+            "aws:ResourceAccount": account,
+            "aws:SecureTransport": "true",
+            "aws:ViaAWSService": "false",
+            "aws:username": name_of(self.arn) if self.is_user else (),
+        }
+        if self.userid is not None:
+            known["aws:userid"] = self.userid
+        if self.is_user:
+            known.update({f"aws:PrincipalTag/{key}": value for key, value in self.tags.items()})
+        return known
+
+
+@dataclass(frozen=True)
+class WriteAccess:
+    """Whether a principal may write a configuration parameter, whose name begins with ``AmazonCloudWatch-``.
+
+    :param parameter: the ARN of one that it may write, or perhaps may; its name need not exist.
+    :param session: of a role, the name of a session that may, if not every session may.
+    :param opening: of the admin window, if the principal may and has one: until when and for what. An open window
+        denies everything else, so nothing else can be written.
+    """
+
+    decision: Decision
+    parameter: str | None = None
+    session: str | None = None
+    opening: Opening | None = None
+
+
+def decide(policies: Policies, request: Request) -> Decision:
+    """Return whether the policies of a principal allow a request: one allows it, also the boundary, and none denies it."""
+    context = Context(request.context, request.unknown_keys)
+    layers = [policies.identity, *([policies.boundary] for _ in [0] if policies.boundary is not None)]
+    allowed = all_of(_has_effect("Allow", layer, request, context) for layer in layers)
+    if allowed is Decision.NO:
+        return Decision.NO
+    return min(allowed, negate(_has_effect("Deny", chain(*layers), request, context)))
+
+
+def can_write(policies: Policies, caller: Caller, now: datetime, regions: Iterable[str]) -> WriteAccess:
+    """Return whether a principal may call ssm:PutParameter for some configuration parameter in one of these regions.
+
+    It may if there is a name that begins with ``AmazonCloudWatch-``, of a parameter that exists or not, and for a role
+    of which no session is given a session, for which its policies allow it now. The names are not guessed:
+    ``representatives`` finds one for each combination of the patterns in its policies, so no means that there is no
+    such name. For sessions, yes names one, and no means that every session is denied; whether somebody can have a
+    session of this name is not asked.
+    """
+    listed = sorted(regions)
+    found = _write_access(policies, caller, now, listed)
+    if found.decision is Decision.UNKNOWN and caller.userid is None:
+        prefix = f"{caller.unique_id}:"
+        patterns = [to_pattern(each) for each in _userid_values(policies)]
+        sessions = [each[len(prefix) :] for each in representatives(prefix, patterns, _SESSION_CHARACTERS) if each]
+        tried = (_write_access(policies, replace(caller, session=each), now, listed) for each in sessions)
+        found = next((each for each in tried if each.decision is Decision.YES), found)
+    openings = [opening for opening in map(opening_of, policies.identity) if opening]
+    if openings and found.decision is Decision.YES:
+        found = replace(found, opening=min(openings, key=lambda each: each.deadline))
+    return found
+
+
+def _write_access(policies: Policies, caller: Caller, now: datetime, regions: Iterable[str]) -> WriteAccess:
+    _, partition, _, _, account, _ = caller.arn.split(":", 5)
+    best = WriteAccess(Decision.NO)
+    for region in regions:
+        context = {**caller.context(now), "aws:RequestedRegion": region}
+        request = Request(PUT, "", context, frozenset({"*"}))
+        prefix = f"arn:{partition}:ssm:{region}:{account}:parameter/{PARAMETER_PREFIX}"
+        patterns = _resource_patterns(policies, Context(context, request.unknown_keys))
+        for parameter in representatives(prefix, patterns, _NAME_CHARACTERS):
+            decision = decide(policies, replace(request, resource=parameter)) if parameter else Decision.UNKNOWN
+            if decision > best.decision:
+                best = WriteAccess(decision, parameter, caller.session)
+            if decision is Decision.YES:
+                return best
+    return best
+
+
+def _statements(policies: Policies) -> Iterator[tuple[Document, bool]]:
+    """Return the statements about writing parameters, and whether they have variables."""
+    for document in [*policies.identity, *([policies.boundary] if policies.boundary is not None else [])]:
+        for statement in to_list(document["Statement"]):
+            if _has_action(statement, PUT):
+                yield statement, document.get("Version") == _VERSION
+
+
+def _resource_patterns(policies: Policies, context: Context) -> Iterator[Pattern]:
+    for statement, has_variables in _statements(policies):
+        for text in to_list(statement.get("Resource", statement.get("NotResource"))):
+            for each in _complete(text):
+                pattern = resolve(each, replace(context, has_variables=has_variables))
+                if not isinstance(pattern, Decision):
+                    yield pattern
+
+
+def _userid_values(policies: Policies) -> Iterator[str]:
+    for statement, _ in _statements(policies):
+        for keys in statement.get("Condition", {}).values():
+            for key, values in keys.items():
+                yield from (str(each) for each in to_list(values) if key.lower() == "aws:userid")
+
+
+def _has_effect(effect: str, documents: Iterable[Document], request: Request, context: Context) -> Decision:
+    return any_of(
+        _applies(statement, request, replace(context, has_variables=document.get("Version") == _VERSION))
+        for document in documents
+        for statement in to_list(document["Statement"])
+        if statement["Effect"] == effect
+    )
+
+
+def _applies(statement: Document, request: Request, context: Context) -> Decision:
+    if not _has_action(statement, request.action):
+        return Decision.NO
+    return min(_has_resource(statement, request.resource, context), hold(statement.get("Condition", {}), context))
+
+
+def _has_action(statement: Document, action: str) -> bool:
+    if "NotAction" in statement:
+        return not any(_is_action(each, action) for each in to_list(statement["NotAction"]))
+    return any(_is_action(each, action) for each in to_list(statement["Action"]))
+
+
+@lru_cache(maxsize=10_000)
+def _is_action(pattern: str, action: str) -> bool:
+    return is_match(to_pattern(pattern), action, ignore_case=True)
+
+
+def _has_resource(statement: Document, resource: str, context: Context) -> Decision:
+    if "NotResource" in statement:
+        patterns = to_list(statement["NotResource"])
+        return negate(any_of(_is_resource(each, resource, context, Decision.UNKNOWN) for each in patterns))
+    return any_of(_is_resource(each, resource, context, Decision.NO) for each in to_list(statement["Resource"]))
+
+
+def _is_resource(text: str, resource: str, context: Context, unresolved: Decision) -> Decision:
+    """:param unresolved: the answer for a pattern that has a variable without a value."""
+    found = set()
+    for each in _complete(text):
+        pattern = resolve(each, context)
+        if isinstance(pattern, Decision):
+            return max(pattern, unresolved)
+        found.add(is_match(pattern, resource))
+    return Decision.UNKNOWN if len(found) > 1 else decision_of(found.pop())
+
+
+def _complete(text: str) -> list[str]:
+    """Return a pattern of ARNs as it is, and also with the parts that it lacks.
+
+    AWS completes an ARN that has too few parts, but also lets a wildcard at the end of one go beyond it, which gives
+    two meanings to such as ``arn:aws:ssm:*:parameter/x``.
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_resource.html
+    """
+    lacking = _SEPARATORS - text.count(":") if text.startswith("arn:") else 0
+    return [text, text + ":*" * lacking] if lacking > 0 else [text]
