@@ -11,10 +11,10 @@ from __future__ import annotations
 import ipaddress
 import operator
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import (
     Decision,
@@ -32,17 +32,16 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.patterns impor
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._access.patterns import Pattern
 
-    # Whether a value of the request matches one of the policy; the last argument is the answer for a value of the
-    # policy that has a variable without a value.
-    Comparison = Callable[[str, str, "Context", Decision], Decision]
-
+# The colons before the resource of an ARN.
+ARN_SEPARATORS = 5
 _VARIABLE = r"\$\{(.*?)\}"
-# Of an ARN, those before the resource.
-_ARN_SEPARATORS = 5
+_IF_EXISTS = "ifexists"
+# The version of policies that has variables; without a version, a policy is of the older one.
+_VERSION_WITH_VARIABLES = "2012-10-17"
 
 
 @dataclass(frozen=True)
@@ -69,6 +68,11 @@ class Context:
             return self._values[key.lower()]
         return None if any(is_match(to_pattern(each), key, ignore_case=True) for each in self.unknown) else ()
 
+    def for_version(self, version: str | None) -> Context:
+        """Return the context for a policy of this version."""
+        has_variables = version == _VERSION_WITH_VARIABLES
+        return self if self.has_variables == has_variables else replace(self, has_variables=has_variables)
+
 
 def to_list(value: Any) -> list[Any]:
     """Return what a policy has as a list, or as a single value, as a list."""
@@ -76,20 +80,20 @@ def to_list(value: Any) -> list[Any]:
 
 
 def resolve(
-    text: str, context: Context, to_literal_pattern: Callable[[str], Pattern] = to_pattern
-) -> Pattern | Decision:
+    text: str, context: Context, to_part: Callable[[str], Pattern] = to_pattern
+) -> Pattern | Literal[Decision.UNKNOWN] | None:
     """Return the pattern of a text with the values of its variables.
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html
 
-    :param to_literal_pattern: makes the pattern of what is between variables.
-    :return: no if the request lacks a variable that has no default; unknown if its value is not known.
+    :param to_part: returns the pattern of what is between the variables.
+    :return: unknown if the value of a variable is; ``None`` if the request lacks a variable that has no default.
     """
     pattern: Pattern = ()
     for number, part in enumerate(re.split(_VARIABLE, text) if context.has_variables else [text]):
         if number % 2 == 0:
-            pattern += to_literal_pattern(part)
-        elif part in ("*", "?", "$"):
+            pattern += to_part(part)
+        elif part in {"*", "?", "$"}:
             pattern += to_literal(part)
         else:
             key, _, default = part.partition(",")
@@ -97,7 +101,7 @@ def resolve(
             if values is None or len(values) > 1:
                 return Decision.UNKNOWN
             if not values and not default:
-                return Decision.NO
+                return None
             pattern += to_literal(values[0] if values else default.strip().strip("'"))
     return pattern
 
@@ -113,27 +117,41 @@ def hold(conditions: Mapping[str, Mapping[str, Any]], context: Context) -> Decis
 
 def _holds(name: str, actual: tuple[str, ...] | None, expected: list[str], context: Context) -> Decision:
     quantifier, _, name = name.lower().rpartition(":")
-    base = name[: -len("ifexists")] if name.endswith("ifexists") else name
-    compare = _COMPARISONS.get(base.replace("not", "", 1))
-    is_negated = "not" in base
-    if actual is None or (base != "null" and not compare):
+    suffixed = name.endswith(_IF_EXISTS)
+    name = name[: -len(_IF_EXISTS)] if suffixed else name
+    positive = name.replace("not", "", 1)
+    if actual is None or positive not in {"null", *_TEXT, *_TYPED}:
         return Decision.UNKNOWN
-    if not compare:
+    if name == "null":
         return decision_of(str(not actual).lower() in [each.lower() for each in expected])
     if not actual:
-        is_satisfied = base != name or quantifier == "forallvalues" or (is_negated and not quantifier)
-        return decision_of(is_satisfied)
+        is_negated = positive != name
+        return decision_of(suffixed or quantifier == "forallvalues" or (is_negated and not quantifier))
     if len(actual) > 1 and not quantifier:
         return Decision.UNKNOWN  # AWS says what several values mean with a set operator only
-    matches = partial(_matches, compare=compare, expected=expected, context=context, is_negated=is_negated)
-    return (any_of if quantifier == "foranyvalue" else all_of)(matches(each) for each in actual)
+    combine = any_of if quantifier == "foranyvalue" else all_of
+    return combine(_is_satisfied(name, positive, each, expected, context) for each in actual)
 
 
-def _matches(actual: str, *, compare: Comparison, expected: list[str], context: Context, is_negated: bool) -> Decision:
-    # "If a variable cannot be resolved, this might cause the entire statement to be invalid", also where it is negated.
-    unresolved = Decision.UNKNOWN if is_negated else Decision.NO
-    found = any_of(compare(actual, each, context, unresolved) for each in expected)
-    return negate(found) if is_negated else found
+def _is_satisfied(name: str, positive: str, actual: str, expected: list[str], context: Context) -> Decision:
+    if name == positive:
+        return any_of(_compare(positive, actual, each, context) or Decision.NO for each in expected)
+    # "If AWS cannot resolve a variable this might cause the entire statement to be invalid."
+    found = (_compare(positive, actual, each, context) for each in expected)
+    return negate(any_of(Decision.UNKNOWN if each is None else each for each in found))
+
+
+def _compare(name: str, actual: str, expected: str, context: Context) -> Decision | None:
+    """Compare two values. :return: ``None`` if the expected one has a variable that the request lacks."""
+    if name in _TEXT:
+        to_part, compare_text = _TEXT[name]
+        pattern = resolve(expected, context, to_part)
+        return compare_text(pattern, actual) if isinstance(pattern, tuple) else pattern
+    parse, compare = _TYPED[name]  # AWS replaces no variables in these
+    try:
+        return decision_of(compare(parse(actual), parse(expected)))
+    except (OverflowError, ValueError):
+        return Decision.UNKNOWN
 
 
 def _to_text(value: Any) -> str:
@@ -141,51 +159,27 @@ def _to_text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _compare_text(
-    to_literal_pattern: Callable[[str], Pattern],
-    ignore_case: bool,
-    actual: str,
-    expected: str,
-    context: Context,
-    unresolved: Decision,
-) -> Decision:
-    pattern = resolve(expected, context, to_literal_pattern)
-    if isinstance(pattern, Decision):
-        return max(pattern, unresolved)
-    return decision_of(is_match(pattern, actual, ignore_case=ignore_case))
+def _is_text(pattern: Pattern, text: str) -> Decision:
+    return decision_of(is_match(pattern, text))
 
 
-def _compare_arn(actual: str, expected: str, context: Context, unresolved: Decision) -> Decision:
-    """Compare ARNs: each part before the resource is compared alone."""
-    pattern = resolve(expected, context)
-    if isinstance(pattern, Decision):
-        return max(pattern, unresolved)
+def _is_text_in_any_case(pattern: Pattern, text: str) -> Decision:
+    return decision_of(is_match(pattern, text, ignore_case=True))
+
+
+def _is_arn(pattern: Pattern, text: str) -> Decision:
+    """Compare ARNs. Each part before the resource is compared alone, so wildcards there do not match a colon."""
     separators = [position for position, part in enumerate(pattern) if part == ":"]
-    if len(separators) < _ARN_SEPARATORS:
+    if len(separators) < ARN_SEPARATORS:
         return Decision.UNKNOWN
-    resource = separators[_ARN_SEPARATORS - 1]
+    resource = separators[ARN_SEPARATORS - 1]
     within = {MANY: "[^:]*", ONE: "[^:]"}
     parts = tuple(within.get(each, each) for each in pattern[:resource])
-    return decision_of(is_match(parts + pattern[resource:], actual))
-
-
-def _compare_parsed(
-    parse: Callable[[str], Any],
-    compare: Callable[[Any, Any], bool],
-    actual: str,
-    expected: str,
-    _context: Context,
-    _unresolved: Decision,
-) -> Decision:
-    """Compare values that are not text, in which AWS replaces no variables."""
-    try:
-        return decision_of(compare(parse(actual), parse(expected)))
-    except (ArithmeticError, TypeError, ValueError):
-        return Decision.UNKNOWN
+    return decision_of(is_match(parts + pattern[resource:], text))
 
 
 def _to_date(text: str) -> datetime:
-    """Return a date in ISO 8601 or in seconds since 1970."""
+    """Return a date, which is in ISO 8601 or in seconds since 1970."""
     if re.fullmatch(r"[0-9]+", text):
         return datetime.fromtimestamp(int(text), timezone.utc)
     date = datetime.fromisoformat(text.replace("Z", "+00:00"))
@@ -193,25 +187,26 @@ def _to_date(text: str) -> datetime:
 
 
 def _is_in_network(address: Any, network: Any) -> bool:
-    return bool(address.network_address in network)
+    return address.network_address in network
 
 
-_COMPARISONS: dict[str, Comparison] = {
-    "stringequals": partial(_compare_text, to_literal, False),
-    "stringequalsignorecase": partial(_compare_text, to_literal, True),
-    "stringlike": partial(_compare_text, to_pattern, False),
-    "arnequals": _compare_arn,
-    "arnlike": _compare_arn,
-    "bool": partial(_compare_parsed, str.lower, operator.eq),
-    "ipaddress": partial(_compare_parsed, partial(ipaddress.ip_network, strict=False), _is_in_network),
+_TEXT: dict[str, tuple[Callable[[str], Pattern], Callable[[Pattern, str], Decision]]] = {
+    "stringequals": (to_literal, _is_text),
+    "stringequalsignorecase": (to_literal, _is_text_in_any_case),
+    "stringlike": (to_pattern, _is_text),
+    "arnequals": (to_pattern, _is_arn),
+    "arnlike": (to_pattern, _is_arn),
 }
-_ORDERS: Iterable[tuple[str, Callable[[Any, Any], bool]]] = (
-    ("equals", operator.eq),
-    ("lessthan", operator.lt),
-    ("lessthanequals", operator.le),
-    ("greaterthan", operator.gt),
-    ("greaterthanequals", operator.ge),
-)
-for _name, _order in _ORDERS:
-    _COMPARISONS[f"numeric{_name}"] = partial(_compare_parsed, float, _order)
-    _COMPARISONS[f"date{_name}"] = partial(_compare_parsed, _to_date, _order)
+_ORDERS: dict[str, Callable[[Any, Any], bool]] = {
+    "equals": operator.eq,
+    "lessthan": operator.lt,
+    "lessthanequals": operator.le,
+    "greaterthan": operator.gt,
+    "greaterthanequals": operator.ge,
+}
+_TYPED: dict[str, tuple[Callable[[str], Any], Callable[[Any, Any], bool]]] = {
+    "bool": (str.lower, operator.eq),
+    "ipaddress": (partial(ipaddress.ip_network, strict=False), _is_in_network),
+    **{f"numeric{name}": (float, order) for name, order in _ORDERS.items()},
+    **{f"date{name}": (_to_date, order) for name, order in _ORDERS.items()},
+}

@@ -17,9 +17,20 @@ from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access.conditions import Context, hold, resolve, to_list
-from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision, all_of, any_of, negate
-from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import decision_of
+from ansible_collections.cwagent.iam.plugins.module_utils._access.conditions import (
+    ARN_SEPARATORS,
+    Context,
+    hold,
+    resolve,
+    to_list,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import (
+    Decision,
+    all_of,
+    any_of,
+    decision_of,
+    negate,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._access.patterns import is_match, representatives, to_pattern
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import PUT, TIME_FORMAT, opening_of
 from ansible_collections.cwagent.iam.plugins.module_utils._names import PARAMETER_PREFIX, name_of
@@ -33,19 +44,16 @@ if TYPE_CHECKING:
 
     Document = Mapping[str, Any]
 
-# The version of policies that has variables; without a version, a policy is of the older one.
-_VERSION = "2012-10-17"
 # Stands for a policy that could not be read: it may allow and deny everything.
 _NOT_READ = {"Action": "*", "Resource": "*", "Condition": {"NotRead": {"": ""}}}
 UNREAD: Document = {"Statement": [{"Effect": "Allow", **_NOT_READ}, {"Effect": "Deny", **_NOT_READ}]}
-# An ARN has six parts.
-_SEPARATORS = 5
 _ALPHANUMERIC = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 # https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html: only a name that begins with a
 # slash may have others.
 _NAME_CHARACTERS = f"{_ALPHANUMERIC}_.-"
 # https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
 _SESSION_CHARACTERS = f"{_ALPHANUMERIC}_=,.@-+"
+_SESSION_NAME = "??*"
 
 
 @dataclass(frozen=True)
@@ -144,9 +152,9 @@ class WriteAccess:
 
 
 def decide(policies: Policies, request: Request) -> Decision:
-    """Return whether the policies of a principal allow a request: one allows it, also the boundary, and none denies it."""
+    """Return whether one of a principal's policies allows a request, its boundary does too, and none denies it."""
     context = Context(request.context, request.unknown_keys)
-    layers = [policies.identity, *([policies.boundary] for _ in [0] if policies.boundary is not None)]
+    layers = _layers(policies)
     allowed = all_of(_has_effect("Allow", layer, request, context) for layer in layers)
     if allowed is Decision.NO:
         return Decision.NO
@@ -165,10 +173,7 @@ def can_write(policies: Policies, caller: Caller, now: datetime, regions: Iterab
     listed = sorted(regions)
     found = _write_access(policies, caller, now, listed)
     if found.decision is Decision.UNKNOWN and caller.userid is None:
-        prefix = f"{caller.unique_id}:"
-        patterns = [to_pattern(each) for each in _userid_values(policies)]
-        sessions = [each[len(prefix) :] for each in representatives(prefix, patterns, _SESSION_CHARACTERS) if each]
-        tried = (_write_access(policies, replace(caller, session=each), now, listed) for each in sessions)
+        tried = (_write_access(policies, each, now, listed) for each in _sessions(policies, caller))
         found = next((each for each in tried if each.decision is Decision.YES), found)
     openings = [opening for opening in map(opening_of, policies.identity) if opening]
     if openings and found.decision is Decision.YES:
@@ -193,43 +198,54 @@ def _write_access(policies: Policies, caller: Caller, now: datetime, regions: It
     return best
 
 
-def _statements(policies: Policies) -> Iterator[tuple[Document, bool]]:
-    """Return the statements about writing parameters, and whether they have variables."""
-    for document in [*policies.identity, *([policies.boundary] if policies.boundary is not None else [])]:
-        for statement in to_list(document["Statement"]):
-            if _has_action(statement, PUT):
-                yield statement, document.get("Version") == _VERSION
+def _sessions(policies: Policies, caller: Caller) -> Iterator[Caller]:
+    """Return a role in a session for each combination of the session names that its policies have."""
+    prefix = f"{caller.unique_id}:"
+    valid = to_pattern(f"{prefix}{_SESSION_NAME}")
+    values = (
+        to_pattern(str(each))
+        for _, statement in _statements(chain(*_layers(policies)), PUT)
+        for keys in statement.get("Condition", {}).values()
+        for key, expected in keys.items()
+        if key.lower() == "aws:userid"
+        for each in to_list(expected)
+    )
+    for userid in representatives(prefix, chain([valid], values), _SESSION_CHARACTERS):
+        if userid and is_match(valid, userid):
+            yield replace(caller, session=userid[len(prefix) :])
 
 
 def _resource_patterns(policies: Policies, context: Context) -> Iterator[Pattern]:
-    for statement, has_variables in _statements(policies):
-        for text in to_list(statement.get("Resource", statement.get("NotResource"))):
-            for each in _complete(text):
-                pattern = resolve(each, replace(context, has_variables=has_variables))
-                if not isinstance(pattern, Decision):
-                    yield pattern
+    """Return the patterns of all resources in statements about writing parameters."""
+    for version, statement in _statements(chain(*_layers(policies)), PUT):
+        for text in to_list(statement["NotResource" if "NotResource" in statement else "Resource"]):
+            resolved = (resolve(each, context.for_version(version)) for each in _complete(text))
+            yield from (each for each in resolved if isinstance(each, tuple))
 
 
-def _userid_values(policies: Policies) -> Iterator[str]:
-    for statement, _ in _statements(policies):
-        for keys in statement.get("Condition", {}).values():
-            for key, values in keys.items():
-                yield from (str(each) for each in to_list(values) if key.lower() == "aws:userid")
+def _layers(policies: Policies) -> list[Sequence[Document]]:
+    """Return groups of policies; a request needs a policy in each that allows it."""
+    return [policies.identity] if policies.boundary is None else [policies.identity, [policies.boundary]]
+
+
+def _statements(documents: Iterable[Document], action: str) -> Iterator[tuple[str | None, Document]]:
+    """Return the statements about an action, each with the version of its policy."""
+    for document in documents:
+        for statement in to_list(document["Statement"]):
+            if _has_action(statement, action):
+                yield document.get("Version"), statement
 
 
 def _has_effect(effect: str, documents: Iterable[Document], request: Request, context: Context) -> Decision:
     return any_of(
-        _applies(statement, request, replace(context, has_variables=document.get("Version") == _VERSION))
-        for document in documents
-        for statement in to_list(document["Statement"])
+        _applies(statement, request.resource, context.for_version(version))
+        for version, statement in _statements(documents, request.action)
         if statement["Effect"] == effect
     )
 
 
-def _applies(statement: Document, request: Request, context: Context) -> Decision:
-    if not _has_action(statement, request.action):
-        return Decision.NO
-    return min(_has_resource(statement, request.resource, context), hold(statement.get("Condition", {}), context))
+def _applies(statement: Document, resource: str, context: Context) -> Decision:
+    return min(_has_resource(statement, resource, context), hold(statement.get("Condition", {}), context))
 
 
 def _has_action(statement: Document, action: str) -> bool:
@@ -244,29 +260,26 @@ def _is_action(pattern: str, action: str) -> bool:
 
 
 def _has_resource(statement: Document, resource: str, context: Context) -> Decision:
-    if "NotResource" in statement:
-        patterns = to_list(statement["NotResource"])
-        return negate(any_of(_is_resource(each, resource, context, Decision.UNKNOWN) for each in patterns))
-    return any_of(_is_resource(each, resource, context, Decision.NO) for each in to_list(statement["Resource"]))
+    if "NotResource" not in statement:
+        return any_of(_is_resource(each, resource, context) or Decision.NO for each in to_list(statement["Resource"]))
+    # "If AWS cannot resolve a variable this might cause the entire statement to be invalid."
+    found = (_is_resource(each, resource, context) for each in to_list(statement["NotResource"]))
+    return negate(any_of(Decision.UNKNOWN if each is None else each for each in found))
 
 
-def _is_resource(text: str, resource: str, context: Context, unresolved: Decision) -> Decision:
-    """:param unresolved: the answer for a pattern that has a variable without a value."""
-    found = set()
-    for each in _complete(text):
-        pattern = resolve(each, context)
-        if isinstance(pattern, Decision):
-            return max(pattern, unresolved)
-        found.add(is_match(pattern, resource))
-    return Decision.UNKNOWN if len(found) > 1 else decision_of(found.pop())
+def _is_resource(text: str, resource: str, context: Context) -> Decision | None:
+    """Return whether a pattern matches a resource; ``None`` if it has a variable that the request lacks."""
+    patterns = [resolve(each, context) for each in _complete(text)]
+    answers = {each if not isinstance(each, tuple) else decision_of(is_match(each, resource)) for each in patterns}
+    return answers.pop() if len(answers) == 1 else Decision.UNKNOWN
 
 
 def _complete(text: str) -> list[str]:
-    """Return a pattern of ARNs as it is, and also with the parts that it lacks.
+    """Return a pattern of ARNs as it is and, if it has too few parts, with those that it lacks.
 
-    AWS completes an ARN that has too few parts, but also lets a wildcard at the end of one go beyond it, which gives
-    two meanings to such as ``arn:aws:ssm:*:parameter/x``.
+    AWS adds the parts that an ARN lacks, but also lets a wildcard at the end of a part match beyond it. For a pattern
+    such as ``arn:aws:ssm:*:parameter/x`` these are two meanings.
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_resource.html
     """
-    lacking = _SEPARATORS - text.count(":") if text.startswith("arn:") else 0
+    lacking = ARN_SEPARATORS - text.count(":") if text.startswith("arn:") else 0
     return [text, text + ":*" * lacking] if lacking > 0 else [text]

@@ -88,10 +88,8 @@ def _step(automata: list[Pattern], state: tuple[frozenset[int], ...], character:
 
 def _reached(pattern: Pattern, positions: set[int]) -> frozenset[int]:
     """Return also the positions behind wildcards that stand for nothing."""
-    found = set()
-    for position in positions:
-        found.add(position)
-        while position < len(pattern) and pattern[position] == MANY:
-            position += 1
-            found.add(position)
+    found = set(positions)
+    for position, part in enumerate(pattern):
+        if part == MANY and position in found:
+            found.add(position + 1)
     return frozenset(found)
