@@ -137,18 +137,22 @@ class Caller:
 
 @dataclass(frozen=True)
 class WriteAccess:
-    """Whether a principal may write a configuration parameter, whose name begins with ``AmazonCloudWatch-``.
+    """Whether a principal may write a configuration parameter.
 
-    :param parameter: the ARN of one that it may write, or perhaps may; its name need not exist.
-    :param session: of a role, the name of a session that may, if not every session may.
-    :param opening: of the admin window, if the principal may and has one: until when and for what. An open window
-        denies everything else, so nothing else can be written.
+    :param parameter: the ARN of one that it may write, or perhaps may; there need not be one of this name.
+    :param session: of a role, the name of the session that may; ``None`` if each may, or perhaps may.
+    :param opening: of its open admin window, which denies everything else: until when it may write, and what.
     """
 
     decision: Decision
     parameter: str | None = None
     session: str | None = None
     opening: Opening | None = None
+
+    @property
+    def writes(self) -> str:
+        """The answer in one word: ``yes``, ``no``, ``unknown``, or ``window`` for yes within an admin window."""
+        return "window" if self.opening else self.decision.name.lower()
 
 
 def decide(policies: Policies, request: Request) -> Decision:
