@@ -137,7 +137,9 @@ def test_statements():
     assert [(each, decision(ALL, policy({**each, "Effect": "Deny"}), os="linux")) for each, _ in denials] == denials
 
 
-@pytest.mark.parametrize(("version", "expected"), [({"Version": "2012-10-17"}, YES), ({"Version": "2008-10-17"}, NO), ({}, NO)])
+@pytest.mark.parametrize(
+    ("version", "expected"), [({"Version": "2012-10-17"}, YES), ({"Version": "2008-10-17"}, NO), ({}, NO)]
+)
 @pytest.mark.parametrize(
     "allowed",
     [
@@ -224,15 +226,30 @@ EXISTENCE = [
     ([policy(statement(resource=parameters(f"{PREFIX}a/b", f"/{PREFIX}a")))], None, NO, None),
     ([policy(statement(resource=parameters(f"{PREFIX}*/b")))], None, NO, None),
     ([policy(statement(resource=parameters(f"{PREFIX}??x")))], None, YES, f"{PREFIX}aax"),
-    ([policy(statement(resource=parameters(f"{PREFIX}*-prod")))], policy(statement(resource=parameters("*-db-*"))), YES, f"{PREFIX}-db-prod"),
-    ([policy(statement(resource=parameters(f"{PREFIX}a*")))], policy(statement(resource=parameters(f"{PREFIX}b*"))), NO, None),
+    (
+        [policy(statement(resource=parameters(f"{PREFIX}*-prod")))],
+        policy(statement(resource=parameters("*-db-*"))),
+        YES,
+        f"{PREFIX[:-1]}-db-prod",
+    ),
+    (
+        [policy(statement(resource=parameters(f"{PREFIX}a*")))],
+        policy(statement(resource=parameters(f"{PREFIX}b*"))),
+        NO,
+        None,
+    ),
     ([ADMIN, policy(deny(resource=parameters(f"{PREFIX}*")))], None, NO, None),
     ([ADMIN, policy(deny(resource=parameters(f"{PREFIX}?*")))], None, YES, PREFIX),
     ([ADMIN, policy(deny(resource=parameters("*-linux")))], None, YES, PREFIX),
     ([policy(statement(resource=LINUX), deny(resource=parameters("*-linux")))], None, NO, None),
     ([ADMIN, policy(not_resource("Deny", f"{PREFIX}linux"))], None, YES, f"{PREFIX}linux"),
     ([ADMIN, policy(not_resource("Deny", "other"))], None, NO, None),
-    ([ADMIN, policy(not_resource("Deny", f"{PREFIX}a*"), not_resource("Deny", f"{PREFIX}*b"))], None, YES, f"{PREFIX}ab"),
+    (
+        [ADMIN, policy(not_resource("Deny", f"{PREFIX}a*"), not_resource("Deny", f"{PREFIX}*b"))],
+        None,
+        YES,
+        f"{PREFIX}ab",
+    ),
     ([policy(not_resource("Allow", f"{PREFIX}?*", PREFIX))], None, NO, None),
     ([policy(not_resource("Allow", f"{PREFIX}"))], None, YES, f"{PREFIX}a"),
     ([policy(statement(resource=LINUX, **HIDDEN))], None, UNKNOWN, f"{PREFIX}linux"),
@@ -252,3 +269,159 @@ def test_a_name_is_found_if_there_is_one(identity, boundary, expected, name):
     if name is not None or expected is NO:
         assert found.parameter == (name and PARAMETERS + name)
     assert found.writes == expected.name.lower()
+
+
+def test_a_search_for_names_that_is_too_long_makes_no_unknown_and_leaves_yes():
+    hard = statement(resource=parameters(f"{PREFIX}*a{'?' * 20}_"))
+    denied = policy(deny(resource=parameters(f"{PREFIX}*")))
+    assert writes(policy(hard), denied) == WriteAccess(UNKNOWN)
+    assert writes(policy(hard, statement(resource=LINUX))).decision is YES
+
+
+@pytest.mark.parametrize(
+    ("regions", "expected"),
+    [((REGION,), NO), ((OTHER_REGION, REGION), YES), ((REGION, OTHER_REGION), YES), ((), NO)],
+)
+def test_each_region_is_asked(regions, expected):
+    condition = {"StringEquals": {"aws:RequestedRegion": OTHER_REGION}}
+    found = writes(policy(statement(Condition=condition)), regions=regions)
+    assert found.decision is expected
+    assert not found.parameter or f":{OTHER_REGION}:" in found.parameter
+
+
+def test_a_certain_answer_in_one_region_is_preferred():
+    condition = {"StringEquals": {"aws:RequestedRegion": OTHER_REGION}}
+    allowed = policy(statement(**HIDDEN), statement(Condition=condition))
+    assert writes(allowed, regions=[REGION]) == WriteAccess(UNKNOWN, PARAMETERS + PREFIX)
+    assert writes(allowed, regions=[REGION, OTHER_REGION]).decision is YES
+    maybe_there = policy(statement(Condition={**condition, "StringEqualsIfExists": {"hidden": "1"}}))
+    assert writes(maybe_there, regions=[REGION, OTHER_REGION]).decision is UNKNOWN
+
+
+def test_the_parameter_is_one_of_the_partition_and_the_account():
+    caller = Caller("arn:aws-cn:iam::999999999999:role/R", "AROAEXAMPLE")
+    found = writes(ALL, caller=caller, regions=["cn-north-1"])
+    assert found == WriteAccess(YES, f"arn:aws-cn:ssm:cn-north-1:999999999999:parameter/{PREFIX}")
+
+
+def only_sessions(operator, *userids):
+    return policy(deny(Condition={operator: {"AWS:UserId": list(userids)}}))
+
+
+@pytest.mark.parametrize(
+    ("denied", "expected", "session"),
+    [
+        (only_sessions("StringNotLike", "*:i-1"), YES, "i-1"),
+        (only_sessions("StringNotEquals", "AROAEXAMPLE:i-1", "AROAOTHER:i-2"), YES, "i-1"),
+        (only_sessions("StringLike", "AROAEXAMPLE:*"), UNKNOWN, None),
+        (only_sessions("StringLike", "AROAEXAMPLE:i-*"), YES, "aa"),
+        (only_sessions("StringNotLike", "AROAOTHER:*"), UNKNOWN, None),
+        (only_sessions("StringNotLike", "*:x", "*:"), UNKNOWN, None),
+    ],
+)
+def test_a_session_is_found_if_there_is_one(denied, expected, session):
+    found = writes(ADMIN, denied)
+    assert (found.decision, found.session) == (expected, session)
+    assert can_write(Policies([ALL], denied_and_allowed(denied)), ROLE, NOW, [REGION]) == found
+
+
+def denied_and_allowed(denied):
+    return policy(*denied["Statement"], *ADMIN["Statement"])
+
+
+def test_the_session_that_is_asked_about_is_the_only_one():
+    denied = only_sessions("StringNotLike", "*:i-1")
+    answers = {name: writes(ADMIN, denied, caller=replace(ROLE, session=name)).decision for name in ("i-1", "i-2", "")}
+    assert answers == {"i-1": YES, "i-2": NO, "": NO}
+
+
+MINUTE = timedelta(minutes=1)
+INSTANCE, OTHER_INSTANCE = "i-0123456789abcdef0", "i-1123456789abcdef0"
+HERE, ELSEWHERE = WindowParameter("AmazonCloudWatch-linux", REGION), WindowParameter("AmazonCloudWatch-b", OTHER_REGION)
+OPENINGS = [
+    Opening(NOW + MINUTE, *options) for options in itertools.product([None, INSTANCE], [(), (HERE,), (ELSEWHERE, HERE)])
+]
+
+
+@pytest.mark.parametrize("opening", OPENINGS)
+@pytest.mark.parametrize("allowed", [ADMIN, ALL], ids=["admin", "all"])
+def test_an_open_window_is_the_only_way(opening, allowed):
+    found = writes(allowed, open_policy(opening), regions=[REGION, OTHER_REGION])
+    assert (found.decision, found.writes, found.opening) == (YES, "window", opening)
+    assert found.session == opening.instance_id
+    assert not opening.parameters or found.parameter in {
+        LINUX,
+        f"arn:aws:ssm:{OTHER_REGION}:{ACCOUNT}:parameter/{PREFIX}b",
+    }
+    instances = {
+        each: writes(allowed, open_policy(opening), caller=replace(ROLE, session=each))
+        for each in (INSTANCE, OTHER_INSTANCE)
+    }
+    assert instances[INSTANCE].writes == "window"
+    assert instances[OTHER_INSTANCE].writes == ("no" if opening.instance_id else "window")
+
+
+@pytest.mark.parametrize("opening", OPENINGS)
+@pytest.mark.parametrize("caller", [ROLE, USER], ids=["role", "user"])
+def test_without_an_open_window_there_is_no_way(opening, caller):
+    expired = open_policy(replace(opening, deadline=NOW - MINUTE / 60))
+    for window in (expired, closed_policy()):
+        assert writes(ALL, ADMIN, window, caller=caller) == WriteAccess(NO)
+    elsewhere = open_policy(replace(opening, parameters=(ELSEWHERE,)))
+    assert writes(ALL, elsewhere, caller=caller) == WriteAccess(NO)
+
+
+@pytest.mark.parametrize(
+    ("identity", "answer"),
+    [
+        ([ADMIN], "window"),
+        ([], "no"),
+        ([policy(statement(action=GET))], "no"),
+        ([policy(statement(**HIDDEN))], "unknown"),
+        ([UNREAD], "unknown"),
+        ([ADMIN, policy(deny(**HIDDEN))], "unknown"),
+    ],
+)
+@pytest.mark.parametrize("opening", [Opening(NOW), Opening(NOW, INSTANCE, (HERE,))], ids=["all", "bound"])
+def test_a_window_allows_nothing_by_itself(identity, answer, opening):
+    found = writes(*identity, open_policy(opening))
+    assert (found.writes, found.opening) == (answer, opening if answer == "window" else None)
+
+
+def test_the_first_deadline_counts():
+    openings = [Opening(NOW + minutes * MINUTE) for minutes in (3, 1, 2)]
+    assert writes(ALL, *map(open_policy, openings)).opening == openings[1]
+
+
+SUFFIXES = st.text("ab*?", max_size=4)
+RESOURCES = st.lists(SUFFIXES.map(lambda each: f"{PARAMETERS}{PREFIX}{each}"), min_size=1, max_size=2)
+STATEMENTS_BY_NAME = st.builds(
+    lambda effect, element, resources, more: {"Effect": effect, "Action": PUT, element: resources, **more},
+    st.sampled_from(["Allow", "Deny"]),
+    st.sampled_from(["Resource", "NotResource"]),
+    RESOURCES,
+    st.sampled_from([{}, {}, {}, HIDDEN]),
+)
+DOCUMENTS = st.lists(STATEMENTS_BY_NAME, min_size=1, max_size=2).map(lambda each: policy(*each))
+
+
+@given(st.lists(DOCUMENTS, max_size=2), st.none() | DOCUMENTS)
+def test_no_name_is_forgotten(identity, boundary):
+    policies = Policies(identity, boundary)
+
+    def answer(parameter):
+        context = {"aws:userid": "AROAEXAMPLE:i-1"}
+        return decide(policies, Request(PUT, parameter, context, frozenset({"*"})))
+
+    names = ("".join(each) for length in range(4) for each in itertools.product("abc", repeat=length))
+    found = can_write(policies, replace(ROLE, session="i-1"), NOW, [REGION])
+    assert found.decision >= max(answer(f"{PARAMETERS}{PREFIX}{each}") for each in names)
+    assert found.decision is (answer(found.parameter) if found.parameter else NO)
+
+
+@given(st.lists(DOCUMENTS, max_size=2), st.none() | DOCUMENTS, st.integers(0, 2))
+def test_what_is_known_of_an_unread_policy_holds_whatever_the_policy_is(identity, boundary, number):
+    hidden = [UNREAD if place == number else each for place, each in enumerate(identity)]
+    guess = decide(Policies(hidden, boundary), Request(PUT, LINUX, unknown_keys=frozenset({"hidden"})))
+    for value in ("1", "2"):
+        assert guess in {UNKNOWN, decide(Policies(identity, boundary), Request(PUT, LINUX, {"hidden": value}))}
