@@ -42,54 +42,72 @@ def representatives(prefix: str, patterns: Iterable[Pattern], characters: str) -
     Of the texts that begin with the prefix and go on with these characters, each matches exactly the same patterns as
     one of those returned. So what depends on the matched patterns only is true of a text if it is true of one of these.
 
-    The patterns are read as one automaton. A character that is in no pattern stands for all others like it.
+    The patterns are read as one automaton, whose state has the positions that a text can reach in each pattern.
 
     :return: ends with ``None`` if there may be more; the search ends after ``MAX_STATES`` states.
     """
-    automata = list(dict.fromkeys(patterns))
-    used = {part for pattern in automata for part in pattern}
-    unused = [each for each in characters if re.escape(each) not in used]
-    alphabet = [each for each in characters if each not in unused[1:]]
-    start = tuple(_reached(pattern, {0}) for pattern in automata)
-    for character in prefix:
-        start = _step(automata, start, character)
+    automata = [_Automaton(pattern) for pattern in dict.fromkeys(patterns)]
+    start = tuple(automaton.follow(prefix) for automaton in automata)
     queue, seen, matched = deque([(prefix, start)]), {start}, set()
     while queue:
         text, state = queue.popleft()
-        matches = tuple(len(pattern) in positions for pattern, positions in zip(automata, state))
+        matches = tuple(len(each.pattern) in positions for each, positions in zip(automata, state))
         if matches not in matched:
             matched.add(matches)
             yield text
-        for character in alphabet:
-            following = _step(automata, state, character)
-            if following not in seen:
-                if len(seen) == MAX_STATES:
-                    yield None
-                    return
-                seen.add(following)
-                queue.append((text + character, following))
+        expected = {part for each, positions in zip(automata, state) for part in each.expected(positions)}
+        for character in _distinguished(characters, expected):
+            following = tuple(each.step(positions, character) for each, positions in zip(automata, state))
+            if following in seen:
+                continue
+            if len(seen) == MAX_STATES:
+                yield None
+                return
+            seen.add(following)
+            queue.append((text + character, following))
 
 
-def _step(automata: list[Pattern], state: tuple[frozenset[int], ...], character: str) -> tuple[frozenset[int], ...]:
-    """Return the positions in each pattern after one more character."""
-    literal = re.escape(character)
-    return tuple(
-        _reached(
-            pattern,
-            {
-                position if pattern[position] == MANY else position + 1
-                for position in positions
-                if position < len(pattern) and pattern[position] in (MANY, ONE, literal)
-            },
-        )
-        for pattern, positions in zip(automata, state)
-    )
+def _distinguished(characters: str, expected: set[str]) -> Iterator[str]:
+    """Return the characters that patterns expect, and one that stands for all others."""
+    has_other = False
+    for character in characters:
+        if re.escape(character) in expected:
+            yield character
+        elif not has_other:
+            has_other = True
+            yield character
 
 
-def _reached(pattern: Pattern, positions: set[int]) -> frozenset[int]:
-    """Return also the positions behind wildcards that stand for nothing."""
-    found = set(positions)
-    for position, part in enumerate(pattern):
-        if part == MANY and position in found:
-            found.add(position + 1)
-    return frozenset(found)
+class _Automaton:
+    """A pattern, and which of its positions follow others. A position is the number of parts that are matched."""
+
+    def __init__(self, pattern: Pattern) -> None:
+        self.pattern = pattern
+        self._steps: dict[tuple[frozenset[int], str], frozenset[int]] = {}
+
+    def follow(self, text: str) -> frozenset[int]:
+        """Return the positions after a text."""
+        positions = self._with_empty_wildcards({0})
+        for character in text:
+            positions = self.step(positions, character)
+        return positions
+
+    def expected(self, positions: frozenset[int]) -> set[str]:
+        """Return the parts that can come next."""
+        return {self.pattern[each] for each in positions if each < len(self.pattern)}
+
+    def step(self, positions: frozenset[int], character: str) -> frozenset[int]:
+        """Return the positions after one more character."""
+        key = (positions, character)
+        if key not in self._steps:
+            fitting = {MANY, ONE, re.escape(character)}
+            parts = [(each, self.pattern[each]) for each in positions if each < len(self.pattern)]
+            following = {each if part == MANY else each + 1 for each, part in parts if part in fitting}
+            self._steps[key] = self._with_empty_wildcards(following)
+        return self._steps[key]
+
+    def _with_empty_wildcards(self, positions: set[int]) -> frozenset[int]:
+        for position, part in enumerate(self.pattern):
+            if part == MANY and position in positions:
+                positions.add(position + 1)
+        return frozenset(positions)
