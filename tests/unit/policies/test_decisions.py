@@ -1,12 +1,10 @@
 """What an admin principal may do, decided by two independent evaluators of IAM policies.
 
-One is the emulator, over HTTP; the other is Principal Mapper's simulation, which shares no code with it.
+One is the emulator, over HTTP; the other is a simulator that shares no code with it.
 """
 
 from __future__ import annotations
 
-import collections
-import collections.abc
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -17,6 +15,7 @@ from botocore.exceptions import ClientError
 from emulator import Emulator
 from hypothesis import given
 from hypothesis import strategies as st
+from simulator import Request
 
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import (
     Opening,
@@ -29,18 +28,12 @@ from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_P
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import ACCESS_POLICIES
 from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import trust_policy
 
-pytest.importorskip("principalmapper", reason="decisions are compared with the newest packages only")
-with pytest.MonkeyPatch.context() as patch:  # it imports two classes from where Python 3.9 had them
-    for name in ("Mapping", "MutableMapping"):
-        patch.setattr(collections, name, getattr(collections.abc, name), raising=False)
-    from principalmapper.common import Node, Policy
-    from principalmapper.querying.query_interface import local_check_authorization
-
 ACCOUNT, REGION = "123456789012", "us-east-1"
 NAME, OTHER_NAME, GROUP, STREAM = "AmazonCloudWatch-linux", "AmazonCloudWatch-other", "app.log", "i-1"
 OTHER_INSTANCE = "i-0123456789abcdef0"
 PARAMETER = f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/"
 TRUST = trust_policy("ec2.amazonaws.com")
+ALLOW_EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
 
 # Each call: its action and resource, how a client makes it, whether the managed policy allows it, whether a closed
 # window denies it.
@@ -184,9 +177,10 @@ class Admin:
             put = getattr(self.iam, f"put_{self.kind}_policy")
             put(**names, PolicyDocument=json.dumps(policy))
 
-    def is_allowed(self, call: Any) -> bool:
+    def is_allowed(self, call: Any, credentials: dict[str, str] | None = None) -> bool:
+        """:param credentials: of another session."""
         try:
-            call(lambda service: self.aws.client(service, credentials=self.credentials))
+            call(lambda service: self.aws.client(service, credentials=credentials or self.credentials))
         except ClientError as error:
             if error.response["Error"]["Code"] not in DENIED_CODES:
                 raise
@@ -194,22 +188,22 @@ class Admin:
         return True
 
 
-def is_allowed_in_simulation(
+def to_request(
     kind: str, policies: list[dict[str, Any]], action: str, resource: str, time: datetime, *, session: str | None = None
-) -> bool:
+) -> Request:
     """:param session: the name of the session, if the principal is a role."""
-    arn = f"arn:aws:iam::{ACCOUNT}:{kind}/P"
-    principal = [Policy(arn, f"P{number}", policy) for number, policy in enumerate(policies)]
-    trust = TRUST if kind == "role" else None
-    principal = Node(arn, "AIDAP", principal, [], trust, None, 0, False, False, None, False, None)
-    userid = f"AROAP:{session}" if session else "AIDAP"
-    context = {"aws:CurrentTime": f"{time:%Y-%m-%dT%H:%M:%SZ}", "aws:userid": userid}
-    return bool(local_check_authorization(principal, action, resource, context))
+    arn = f"arn:aws:sts::{ACCOUNT}:assumed-role/P/{session}" if session else f"arn:aws:iam::{ACCOUNT}:{kind}/P"
+    context = {
+        "aws:CurrentTime": f"{time:%Y-%m-%dT%H:%M:%SZ}",
+        "aws:userid": f"AROAP:{session}" if session else "AIDAP",
+    }
+    return Request(action, resource, policies, context=context, principal=arn)
 
 
 @pytest.mark.parametrize("kind", ["role", "user"])
-@pytest.mark.parametrize(("window", "minutes", "may_write"), WINDOWS.values(), ids=WINDOWS)
-def test_emulator_and_simulation_decide_the_same(aws, kind, window, minutes, may_write):
+@pytest.mark.parametrize("case", WINDOWS.values(), ids=WINDOWS)
+def test_emulator_and_simulator_decide_the_same(aws, simulator, kind, case):
+    window, minutes, may_write = case
     admin = Admin(aws, kind)
     opened = datetime.now(UTC)
     policy = policy_of(window, admin.instance, opened + timedelta(minutes=MINUTES))
@@ -221,15 +215,47 @@ def test_emulator_and_simulation_decide_the_same(aws, kind, window, minutes, may
         for name, (_, resource, _, allowed, denied) in CALLS.items()
     }
     emulated = {name: admin.is_allowed(call) for name, (_, _, call, *_) in CALLS.items()}
-    simulated = {
-        name: is_allowed_in_simulation(kind, policies, action, resource, time, session=admin.instance)
-        for name, (action, resource, *_) in CALLS.items()
-    }
+    requests = [to_request(kind, policies, *call[:2], time, session=admin.instance) for call in CALLS.values()]
     assert emulated == expected
-    assert simulated == expected
+    assert dict(zip(CALLS, simulator.decide(requests), strict=True)) == expected
 
 
-ALLOW_EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+@pytest.mark.parametrize("attached", ["managed", "everything"])
+@pytest.mark.parametrize(
+    ("window", "minutes"),
+    [("closed", 0), ("named", 0), ("named", MINUTES - 1), ("named", MINUTES + 1)],
+    ids=["closed", "open", "nearly expired", "expired"],
+)
+def test_credentials_of_the_role_write_nothing_on_another_instance_and_no_other_parameter(
+    aws, simulator, window, minutes, attached
+):
+    """Whether they were taken before the window was opened or while it is open, and whatever else the role may do."""
+    admin = Admin(aws, "role")
+    if attached == "everything":
+        admin.iam.put_role_policy(RoleName="P", PolicyName="all", PolicyDocument=json.dumps(ALLOW_EVERYTHING))
+    [other] = aws.instances(1)
+    aws.client("ec2").associate_iam_instance_profile(InstanceId=other, IamInstanceProfile={"Name": "P"})
+    before = aws.instance_credentials(other)
+    opened = datetime.now(UTC)
+    policy = policy_of(window, admin.instance, opened + timedelta(minutes=MINUTES)) or {}
+    admin.set_window(policy)
+    aws.shift_clock(minutes * 60)
+    sessions = [
+        (admin.instance, admin.credentials),
+        (admin.instance, aws.instance_credentials(admin.instance)),
+        (other, before),
+        (other, aws.instance_credentials(other)),
+    ]
+    is_open = window == "named" and minutes < MINUTES
+    writes = [CALLS["write the configuration"], CALLS["write another configuration"], CALLS["write another parameter"]]
+    expected = [is_open and instance != other and call is writes[0] for instance, _ in sessions for call in writes]
+    emulated = [admin.is_allowed(call[2], credentials) for _, credentials in sessions for call in writes]
+    policies, time = [admin.managed_policy, ALLOW_EVERYTHING, policy], opened + timedelta(minutes=minutes)
+    requests = [
+        to_request("role", policies, *call[:2], time, session=instance) for instance, _ in sessions for call in writes
+    ]
+    assert emulated == expected
+    assert simulator.decide(requests) == expected
 
 
 @given(
@@ -237,13 +263,15 @@ ALLOW_EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "
     seconds=st.integers(-3, 3) | st.integers(-(10**8), 10**8),
     kind=st.sampled_from(["role", "user"]),
 )
-def test_a_window_closes_in_the_second_of_its_deadline_whatever_else_is_allowed(deadline, seconds, kind):
+def test_a_window_closes_in_the_second_of_its_deadline_whatever_else_is_allowed(simulator, deadline, seconds, kind):
     time = deadline.replace(microsecond=0) + timedelta(seconds=seconds)
-    policies = [ALLOW_EVERYTHING, open_policy(Opening(deadline))]
-    assert is_allowed_in_simulation(kind, policies, "ssm:PutParameter", PARAMETER + NAME, time) == (seconds <= 0)
-    assert is_allowed_in_simulation(kind, policies, "ssm:GetParameter", PARAMETER + NAME, time)
-    closed = [ALLOW_EVERYTHING, closed_policy()]
-    assert not is_allowed_in_simulation(kind, closed, "ssm:PutParameter", PARAMETER + NAME, time)
+    opened, closed = [ALLOW_EVERYTHING, open_policy(Opening(deadline))], [ALLOW_EVERYTHING, closed_policy()]
+    requests = [
+        to_request(kind, opened, "ssm:PutParameter", PARAMETER + NAME, time),
+        to_request(kind, opened, "ssm:GetParameter", PARAMETER + NAME, time),
+        to_request(kind, closed, "ssm:PutParameter", PARAMETER + NAME, time),
+    ]
+    assert simulator.decide(requests) == [seconds <= 0, True, False]
 
 
 CHANGES = ["ssm:DeleteParameter", "ssm:DeleteParameters", "ssm:LabelParameterVersion", "ssm:UnlabelParameterVersion"]
@@ -251,18 +279,19 @@ CHANGES = ["ssm:DeleteParameter", "ssm:DeleteParameters", "ssm:LabelParameterVer
 
 @pytest.mark.parametrize("window", ["closed", "open", "named", "other instance"])
 @pytest.mark.parametrize("action", CHANGES)
-def test_nothing_but_writing_is_ever_open_whatever_else_is_allowed(window, action):
+def test_nothing_but_writing_is_ever_open_whatever_else_is_allowed(simulator, window, action):
     now = datetime.now(UTC)
     policies = [ALLOW_EVERYTHING, policy_of(window, "i-1", now + timedelta(minutes=1)) or {}]
-    assert not is_allowed_in_simulation("role", policies, action, PARAMETER + NAME, now, session="i-1")
+    request = to_request("role", policies, action, PARAMETER + NAME, now, session="i-1")
+    assert simulator.decide([request]) == [False]
 
 
 @pytest.mark.parametrize(
     ("session", "is_allowed"),
     [("i-1", True), ("i-2", False), ("i-11", False), ("xi-1", False), ("I-1", False), (None, False)],
 )
-def test_only_sessions_of_the_instance_may_write_whatever_else_is_allowed(session, is_allowed):
+def test_only_sessions_of_the_instance_may_write_whatever_else_is_allowed(simulator, session, is_allowed):
     now = datetime.now(UTC)
     policies = [ALLOW_EVERYTHING, open_policy(Opening(now + timedelta(minutes=1), "i-1"))]
-    decision = is_allowed_in_simulation("role", policies, "ssm:PutParameter", PARAMETER + NAME, now, session=session)
-    assert decision == is_allowed
+    request = to_request("role", policies, "ssm:PutParameter", PARAMETER + NAME, now, session=session)
+    assert simulator.decide([request]) == [is_allowed]
