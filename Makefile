@@ -109,7 +109,14 @@ integration: $(READY) $(AWS_CLI_READY) ## run the integration tests in emulated 
 
 .PHONY: faults
 faults: $(READY) ## inject every fault at every AWS call of site.yml and check that the next run recovers (hours)
-	$(call run,env PYTHONPATH=tests python -m faults --workers $(JOBS) $(if $(TRIALS),--trials $(TRIALS)))
+	$(call run,env PYTHONPATH=tests python -m faults --workers $(JOBS) $(if $(TRIALS),--trials $(TRIALS)) \
+		$(if $(AS_AWS),--as-aws))
+
+SEEDS ?= 20
+.PHONY: as-aws
+as-aws: $(READY) ## install, change, rotate and tear down in accounts that are as unkind as AWS (SEEDS; a minute each)
+	$(call run,env PYTHONPATH=tests:tests/integration python -m as_aws --workers $(JOBS) --seeds $(SEEDS) \
+		$(if $(KEEP),--keep $(KEEP)))
 
 .PHONY: bench
 bench: $(READY) ## compare with amazon.aws and plain boto3 (20 minutes; BENCH="--help" lists options)

@@ -19,5 +19,5 @@ options:
       - How long to wait, in seconds. Also how long to repeat a call while one service of AWS does not know yet what was
         created in another.
     type: int
-    default: 120
+    default: 180
 """

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import threading
+from contextlib import suppress
 from datetime import datetime, timezone
 from email.utils import mktime_tz, parsedate_tz
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     DENIED_CODES,
+    PERMISSION_RETRY_CODES,
     UNREADABLE_RESPONSE,
     AwsApiError,
     CwagentError,
@@ -68,11 +70,16 @@ class Aws:
 
     :param client_factory: makes a boto3 client for a service: ``AnsibleAWSModule.client``.
     :param retry_timeout: seconds to repeat a step whose call fails with one of its ``retry_when`` codes.
+    :param renews_clients: whether to make the clients again before a denied call is repeated, since the factory can
+        have other credentials by then.
     """
 
-    def __init__(self, client_factory: Callable[..., Any], retry_timeout: float = 0) -> None:
+    def __init__(
+        self, client_factory: Callable[..., Any], retry_timeout: float = 0, *, renews_clients: bool = False
+    ) -> None:
         self._client_factory = client_factory
         self._retry_timeout = retry_timeout
+        self._renews_clients = renews_clients
         self._clients: dict[tuple[str, int], Any] = {}
         self._client_lock = threading.Lock()
         self._server_time: datetime | None = None
@@ -81,14 +88,21 @@ class Aws:
         """Return the boto3 client of a service, made at its first use and shared by all threads."""
         with self._client_lock:
             if (service, max_attempts) not in self._clients:
-                # Adaptive: all threads slow down together when AWS throttles one of them.
-                config = Config(
-                    retries={"mode": "adaptive", "total_max_attempts": max_attempts},
-                    max_pool_connections=WORKERS,
-                    connect_timeout=CONNECT_SECONDS,
-                )
-                self._clients[service, max_attempts] = self._client_factory(service, config=config)
+                self._clients[service, max_attempts] = self._make_client(service, max_attempts)
             return self._clients[service, max_attempts]
+
+    def _make_client(self, service: str, max_attempts: int) -> Any:
+        # Adaptive: all threads slow down together when AWS throttles one of them.
+        config = Config(
+            retries={"mode": "adaptive", "total_max_attempts": max_attempts},
+            max_pool_connections=WORKERS,
+            connect_timeout=CONNECT_SECONDS,
+        )
+        return self._client_factory(service, config=config)
+
+    def _renew_clients(self) -> None:
+        with self._client_lock, suppress(CwagentError):  # then the earlier ones stay
+            self._clients = {key: self._make_client(*key) for key in self._clients}
 
     @property
     def now(self) -> datetime:
@@ -179,6 +193,8 @@ class Aws:
             except AwsApiError as error:
                 if error.code not in retry_when or not deadline.pause():
                     raise
+                if self._renews_clients and error.code in PERMISSION_RETRY_CODES:
+                    self._renew_clients()
 
     def deadline(self) -> Deadline:
         """Return a deadline that is the retry timeout from now."""

@@ -101,6 +101,16 @@ EXPIRED_CODES = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpi
 OPT_IN_CODE = "AuthFailure"
 # Stands in for NoSuchEntity where the policy is missing and not the role or user. It does not pass by itself.
 MISSING_POLICY = "NoSuchEntity: policy"
+_OTHER_SSM_POLICY = "Choose another ssm_policy, or none."
+_MISSING_POLICY_REMEDIES = {
+    "CloudWatchAgentAdminPolicy": (
+        "Use the roles for servers alone there, ec2_server and onprem_server, and store the configurations from the "
+        "controller: cwagent_store_config_from=controller."
+    ),
+    "CloudWatchAgentServerPolicy": "The agent's permissions cannot be managed with this collection there.",
+    "AmazonSSMManagedInstanceCore": _OTHER_SSM_POLICY,
+    "AmazonEC2RoleforSSM": _OTHER_SSM_POLICY,
+}
 # AWS words a denied call as "User: ARN is not authorized to perform: ACTION on resource: ARN ... because ..."; the part
 # after "because" tells a missing Allow from an explicit Deny.
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
@@ -108,6 +118,8 @@ _IDENTITY = r"User: (\S+) is not authorized"
 _ACTION = r"not authorized to perform: ([a-z0-9-]+:[A-Za-z]+)"
 _RESOURCE = r"on resource: (.+?)(?= because | with an explicit deny|\. |[.\s]*$)"
 _ORGANIZATION = r"in an? (?:service control|resource control) policy"
+# Where Parameter Store and Secrets Manager cannot use the key of KMS, the message names no action.
+_KMS = r"^(The ciphertext refers to|Access to KMS is not allowed)"
 _REASON = r"\bbecause (no [^.]*)"
 
 
@@ -140,7 +152,7 @@ def explain(description: str, action: str, code: str, message: str, identity: st
     if code in THROTTLING_CODES:
         return f"{failed}: AWS throttled the call ({code}) and every retry of it. Run again later to finish."
     if code == MISSING_POLICY:
-        return f"{failed}: {message} Not every partition of AWS has every policy. Give the ARN of one that exists."
+        return f"{failed}: {_explain_missing_policy(message)}"
     if code in CLOCK_CODES | EXPIRED_CODES | BAD_CREDENTIALS_CODES:
         return f"{failed}: {_explain_credentials(action, code, message)}"
     if (action, code) in MISSING_ADMIN_PRINCIPAL:
@@ -158,6 +170,17 @@ def explain_policy_limit(kind: str) -> str:
     return (
         f"IAM allows {INLINE_POLICY_LIMITS[kind]:,} characters without white space in all inline policies of a {kind} "
         f"together. Store fewer parameters in a run, or remove other inline policies from the {kind}."
+    )
+
+
+def _explain_missing_policy(message: str) -> str:
+    found = re.search(r"arn:([\w-]+):iam::aws:policy/(?:\S+/)?([^\s/]+)", message)
+    if found is None:
+        return f"{message} Give the ARN of a policy that exists."
+    partition, name = found.groups()
+    return (
+        f"the policy {name} of AWS does not exist in partition {partition} ({message.rstrip('.')}). AWS does not offer "
+        f"every policy in every partition. {_MISSING_POLICY_REMEDIES.get(name, 'Give the ARN of one that exists.')}"
     )
 
 
@@ -180,7 +203,7 @@ def _explain_denial(action: str, message: str, identity: str | None) -> str:
     named = re.search(_IDENTITY, message)
     who = named.group(1) if named else identity
     found = re.search(_ACTION, message)
-    needed = found.group(1) if found else action
+    needed = found.group(1) if found else "kms:Decrypt" if re.search(_KMS, message) else action
     resource = re.search(_RESOURCE, message)
     where = f" on {resource.group(1)}" if resource else ""
     if is_explicit_deny(message) and needed in WINDOW_ACTIONS and not re.search(_ORGANIZATION, message):
@@ -199,4 +222,6 @@ def _explain_denial(action: str, message: str, identity: str | None) -> str:
     # Not always the identity's own policies: a boundary or an organization's policy can be what lacks the Allow.
     reason = re.search(_REASON, message)
     because = f" ({reason.group(1).strip()})" if reason else ""
+    if re.search(_KMS, message):
+        because = f" ({message.rstrip('.')})"
     return f"{who or 'The identity in use'} lacks {needed}{where}{because}. Grant {needed} to it and run again."

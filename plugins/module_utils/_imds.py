@@ -34,7 +34,7 @@ class Identity:
     """The identity of an instance.
 
     :param profile: the instance profile that is associated with it.
-    :param role: the role in that profile, once the instance gets its credentials.
+    :param role: the role whose credentials it gets.
     :param problem: why it does not get them, as the service says.
     :param is_refused: whether the reason is that EC2 was not allowed to assume the role, as for a while after the role
         was created.
@@ -60,19 +60,21 @@ class MetadataService:
         """Read the current identity; it is empty where the instance has no profile.
 
         Until EC2 knows a new profile and its role, the documents of the service have a ``Code`` that says so, and
-        nothing else.
+        nothing else. AWS does not say that both documents change at once, so the role can be that of another profile.
 
         :raises CwagentError: the service did not answer, or answered with an error.
         """
         info = self._document("iam/info")
         arn = info.get("InstanceProfileArn")
-        if arn is None:
-            return Identity(problem=_problem(info))
         role = self._role()
         document = self._credentials(role) if role else {}
-        has_credentials = "AccessKeyId" in document
-        is_refused = document.get("Code") == REFUSED
-        return Identity(name_of(arn), role if has_credentials else None, _problem(document), is_refused)
+        profile = None if arn is None else name_of(arn)
+        return Identity(
+            profile,
+            role if "AccessKeyId" in document else None,
+            _problem(info) or _problem(document),
+            document.get("Code") == REFUSED,
+        )
 
     def credentials(self) -> dict[str, Any]:
         """Read the credentials of the instance, as arguments for a boto3 client.
@@ -133,15 +135,20 @@ def _problem(document: dict[str, Any]) -> str:
 
 
 def wait_for_identity(
-    service: MetadataService, profile: str | None, deadline: Deadline, refused: Deadline | None = None
+    service: MetadataService,
+    profile: str | None,
+    deadline: Deadline,
+    role: str | None = None,
+    refused: Deadline | None = None,
 ) -> Identity:
     """Wait until the instance has the identity of an instance profile, or none.
 
     The service rejects calls where they are too many, those of other programs included, so errors are retried too.
 
     :param profile: the name of the instance profile; ``None`` for none.
+    :param role: the name of the role in it; ``None`` accepts any.
     :param refused: until when to wait while EC2 is not allowed to assume the role, if not until ``deadline``.
-    :raises ConsistencyTimeout: the service does not show the profile before the deadline.
+    :raises ConsistencyTimeout: the service does not show profile and role before the deadline.
     :raises CwagentError: the service still fails at the deadline.
     """
     while True:
@@ -151,21 +158,23 @@ def wait_for_identity(
             if not deadline.pause():
                 raise
             continue
-        if current.profile == profile and (profile is None or current.role):
+        has_role = bool(current.role) if role is None else current.role == role
+        if current.profile == profile and (has_role if profile else current.role is None):
             return current
         is_refused = current.profile == profile and current.is_refused
         waiting = refused if refused and is_refused else deadline
         if not waiting.pause():
-            if current.profile == profile:
+            if profile and current.profile == profile and current.role is None:
                 raise ConsistencyTimeout(
                     f"Waited {waiting.seconds:.0f} seconds for the credentials of {describe_profile(profile)}: "
                     f"{current.problem or 'the instance metadata service shows none'}. EC2 tries again at intervals, "
                     "and at once for a new association: run again, or increase wait_timeout.",
                     role_refused=is_refused,
                 )
+            credentials = f" and the credentials of role '{current.role}'" if current.role else ""
             raise ConsistencyTimeout(
                 f"Waited {deadline.seconds:.0f} seconds for the instance metadata service to show "
-                f"{describe_profile(profile)}; it still shows {describe_profile(current.profile)}. EC2 can take "
-                "minutes: increase wait_timeout.",
+                f"{describe_profile(profile)}; it still shows {describe_profile(current.profile)}{credentials}. EC2 "
+                "can take minutes: increase wait_timeout.",
                 identity={"instance_profile": current.profile, "role": current.role},
             )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 WAIT_SPEC: dict[str, Any] = {
     "wait": {"type": "bool", "default": True},
-    "wait_timeout": {"type": "int", "default": 120},
+    "wait_timeout": {"type": "int", "default": 180},
 }
 POLL_SECONDS = 2.0
 

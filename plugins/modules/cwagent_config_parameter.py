@@ -160,7 +160,7 @@ not_done:
   sample: ["store the configuration in parameter 'AmazonCloudWatch-linux'"]
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
@@ -202,8 +202,13 @@ def select_gateway(module: AnsibleAWSModule) -> Aws:
     # Only this case needs it, and it imports Ansible's HTTP client.
     from ansible_collections.cwagent.iam.plugins.module_utils._imds import MetadataService  # noqa: PLC0415  see above
 
-    credentials = {**MetadataService().credentials(), "profile_name": None}
-    return Aws(lambda service, **more: module.client(service, **credentials, **more), module.params["wait_timeout"])
+    metadata = MetadataService()
+
+    def client(service: str, **more: Any) -> Any:
+        return module.client(service, **metadata.credentials(), profile_name=None, **more)
+
+    # The service can show the credentials of the earlier role for a while after it shows the new profile.
+    return Aws(client, module.params["wait_timeout"], renews_clients=True)
 
 
 def main() -> None:

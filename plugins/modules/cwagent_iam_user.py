@@ -89,9 +89,11 @@ options:
     description:
       - Replace saved access keys that are at least this many days old. Without it, keys are not replaced.
       - "A replacement takes at least three runs. Each run determines the next step from the keys. First, a new key is
-        created and saved. Once the new key was used, and the old one was last used at least an hour earlier, the old
-        one is deactivated. Once the old one was unused for O(retire_after) days, it is deleted. So the key on the
-        server works at any time, however late the server gets the new one."
+        created and saved. Once the new key was used, and the old one was last used at least five hours earlier, the
+        old one is deactivated: the last use of a key is known late. Once the old one was unused for O(retire_after)
+        days, it is deleted. So the key on the server works at any time, however late the server gets the new one."
+      - Servers that share a user share its last use. One that is off for five hours, while the others already use the
+        new key, needs the new key before it can make calls again.
       - The old key is the one that is recorded where the new one is saved. Any other key of the user is not changed,
         and a warning names it.
       - The key of a user with an admin window is not replaced while the window is open.

@@ -22,6 +22,11 @@ options:
         current identity without waiting.
       - Check mode does not wait.
     type: str
+  role:
+    description:
+      - The name of the role in O(instance_profile). The module waits until the instance gets its credentials, and not
+        those of an earlier role. Without this option, it accepts the credentials of any role.
+    type: str
   parameter_store_regions:
     description:
       - The regions whose Parameter Store must answer this host. It has five seconds to connect, and any HTTP status is
@@ -59,12 +64,14 @@ EXAMPLES = r"""
 - name: Wait until the instance has the credentials of the admin role
   cwagent.iam.cwagent_instance_identity:
     instance_profile: CloudWatchAgentAdminRole
+    role: CloudWatchAgentAdminRole
 """
 
 RETURN = r"""
 identity:
   description:
-    - The identity of the instance; both values are null when it has no instance profile.
+    - The identity of the instance; both values are null when it has no instance profile. The metadata service can
+      show the credentials of an earlier role for a while.
     - If the wait timed out, the identity that the instance still has.
   returned: success, and when the wait timed out
   type: dict
@@ -87,6 +94,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 SPEC = {
     "instance_profile": {"type": "str"},
+    "role": {"type": "str"},
     "fail_on_refused_role": {"type": "bool", "default": False},
     "wait_timeout": {"type": "int", "default": 300},
     "parameter_store_regions": {"type": "list", "elements": "str", "default": []},
@@ -104,8 +112,9 @@ def main() -> None:
             identity = service.identity()
         else:
             expected = None if profile == "none" else profile
+            deadline = Deadline(module.params["wait_timeout"])
             refused = Deadline(REFUSED_SECONDS) if module.params["fail_on_refused_role"] else None
-            identity = wait_for_identity(service, expected, Deadline(module.params["wait_timeout"]), refused)
+            identity = wait_for_identity(service, expected, deadline, module.params["role"], refused)
         _module.exit_module(
             module, changed=False, identity={"instance_profile": identity.profile, "role": identity.role}
         )

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from .client import Emulator
 from .environment import NO_METADATA, program_environment
+from .unkind import AS_AWS, Behaviour
 from .wire import Call, Fault, Kind, is_write
 
-__all__ = ["NO_METADATA", "Call", "Emulator", "Fault", "Kind", "is_write", "program_environment"]
+__all__ = ["AS_AWS", "NO_METADATA", "Behaviour", "Call", "Emulator", "Fault", "Kind", "is_write", "program_environment"]

@@ -89,18 +89,20 @@ class Authorization:
     ) -> Params:
         keys = {
             "iam:PolicyARN": self._iam._p(params, "PolicyArn") if service == "iam" else "",
-            "iam:PermissionsBoundary": self._boundary(params) if WITH_BOUNDARY.fullmatch(action) else "",
+            "iam:PermissionsBoundary": self._boundary(action, params) if WITH_BOUNDARY.fullmatch(action) else "",
             "ec2:NewInstanceProfile": self._new_profile(params) if action in WITH_NEW_PROFILE else "",
         }
         return {**context(service, action, body, params), **{key: value for key, value in keys.items() if value}}
 
-    def _boundary(self, params: Params) -> str:
+    def _boundary(self, action: str, params: Params) -> str:
         """The permissions boundary that a call sets, or that its role or user has."""
-        for parameter, _, place in NAMED:
-            if name := self._iam._p(params, parameter):
-                record = getattr(self._iam, place).get_scoped(ACCOUNT, None, name) or {}
-                return str(self._iam._p(params, "PermissionsBoundary") or record.get("PermissionsBoundary") or "")
-        return ""
+        if action.startswith(("iam:Create", "iam:Put")) and action.endswith(("Role", "User", "Boundary")):
+            return str(self._iam._p(params, "PermissionsBoundary"))
+        [place, name] = next(
+            (place, name) for parameter, _, place in NAMED if (name := self._iam._p(params, parameter))
+        )
+        record = getattr(self._iam, place).get_scoped(ACCOUNT, None, name) or {}
+        return str(record.get("PermissionsBoundary") or "")
 
     def _new_profile(self, params: Params) -> str:
         name, arn = (self._ec2._p(params, f"IamInstanceProfile.{each}") for each in ("Name", "Arn"))

@@ -16,6 +16,8 @@ EC2_PRINCIPALS = frozenset({"ec2.amazonaws.com", "ec2.amazonaws.com.cn"})
 SESSION_SECONDS = 6 * 3600
 """How long instance credentials are valid; about six hours on AWS."""
 
+ATTACHED_POLICIES = 10
+"""How many managed policies a role or user can have, unless the quota is increased."""
 NOT_ACTIVE = "IncorrectState", "The association {} is not the active association"
 """EC2's error code and message for replacing an association on an instance that is not running."""
 

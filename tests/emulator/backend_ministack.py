@@ -3,7 +3,7 @@
 It differs from AWS as follows, and is corrected here:
 
 - Most AWS managed policies are missing, and attaching an unknown policy succeeds without an effect.
-- A user may have any number of access keys.
+- A user may have any number of access keys, and a principal any number of managed policies.
 - The last use of a key is not recorded, and asking for that of an unknown key is not denied.
 - GetAccountAuthorizationDetails omits permissions boundaries and AWS managed policies.
 - An association is replaced on stopped instances too, and keeps its id.
@@ -32,7 +32,17 @@ from urllib.parse import quote, unquote
 from werkzeug.wrappers import Request, Response
 
 from .authorization import Authorization
-from .backend import ACCOUNT, NOT_ACTIVE, SESSION_SECONDS, Credentials, Instance, Profile, internals, trusts_ec2
+from .backend import (
+    ACCOUNT,
+    ATTACHED_POLICIES,
+    NOT_ACTIVE,
+    SESSION_SECONDS,
+    Credentials,
+    Instance,
+    Profile,
+    internals,
+    trusts_ec2,
+)
 
 Params = dict[str, Any]
 Handler = Callable[[Params], Any]
@@ -184,7 +194,14 @@ class Ministack:
     def _attach(self, handler: Handler, params: Params) -> Any:
         arn = self._iam._p(params, "PolicyArn")
         if self._iam._policy_exists(arn):
-            return handler(params)
+            role, user = self._iam._p(params, "RoleName"), self._iam._p(params, "UserName")
+            principal = (self._iam._roles.get(role) if role else self._iam._users.get(user)) or {}
+            attached = principal.get("AttachedPolicies", [])
+            if len(attached) < ATTACHED_POLICIES or arn in attached:
+                return handler(params)
+            kind = "Role" if role else "User"
+            message = f"Cannot exceed quota for PoliciesPer{kind}: {ATTACHED_POLICIES}"
+            return self._iam._error(409, "LimitExceeded", message, ns="iam")
         return self._iam._error(404, "NoSuchEntity", f"Policy {arn} does not exist or is not attachable.", ns="iam")
 
     def _create_access_key(self, handler: Handler, params: Params) -> Any:

@@ -6,6 +6,7 @@ It differs from AWS as follows, and is corrected here:
 - An association is replaced on stopped instances too, and keeps its id.
 - EC2 answers NoSuchEntity for an instance profile that does not exist.
 - GetAccountAuthorizationDetails has all AWS managed policies, and not only the attached ones.
+- A principal may have any number of managed policies.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from werkzeug.wrappers import Request, Response
 
 from .backend import (
     ACCOUNT,
+    ATTACHED_POLICIES,
     NOT_ACTIVE,
     ROOT_KEY,
     SESSION_SECONDS,
@@ -83,6 +85,20 @@ class Moto:
             return {**found, "managed_policies": policies}
 
         backend.get_account_authorization_details = find_attached
+
+        policy, exceptions = internals("moto.iam.models").ManagedPolicy, internals("moto.iam.exceptions")
+        attach_to = policy.attach_to
+
+        def attach_within_quota(attached: Any, principal: Any) -> None:
+            has = principal.managed_policies
+            if len(has) >= ATTACHED_POLICIES and attached.arn not in has:
+                kind = type(principal).__name__
+                raise exceptions.LimitExceededException(
+                    f"Cannot exceed quota for PoliciesPer{kind}: {ATTACHED_POLICIES}"
+                )
+            attach_to(attached, principal)
+
+        policy.attach_to = attach_within_quota
 
     def _warm(self, region: str) -> None:
         """Build the IAM and EC2 state of a region, which takes a third of a second, before the first call."""

@@ -17,6 +17,7 @@ from typing import IO, Any
 from urllib.request import ProxyHandler, Request, build_opener
 
 from .environment import clean_environment
+from .unkind import DELAY_SECONDS, Behaviour
 from .wire import Call, Fault
 
 BACKENDS = ("ministack", "moto")
@@ -172,12 +173,20 @@ class Emulator:
         """Move the time of policy conditions, of IAM's dates and of answers. Sessions expire by the real time."""
         self._control("POST", "clock", {"seconds": seconds})
 
-    def metadata_lag(self, seconds: float) -> None:
-        """Make instances see a change of their profile this many seconds late."""
-        self._control("POST", "lag", {"seconds": seconds})
+    def metadata_lag(self, seconds: float, credentials: float | None = None) -> None:
+        """Make instances see a change of their profile this many seconds late, and its credentials this many."""
+        lags = {"seconds": seconds, "credentials": seconds if credentials is None else credentials}
+        self._control("POST", "lag", lags)
+
+    def be_unkind(
+        self, *behaviours: Behaviour, seed: int = 0, seconds: float = DELAY_SECONDS, chance: float | None = None
+    ) -> None:
+        """Switch these behaviours on and all others off. ``Unkind`` explains the parameters."""
+        settings = {"behaviours": behaviours, "seed": seed, "seconds": seconds, "chance": chance}
+        self._control("POST", "unkind", settings)
 
     def reset(self) -> None:
-        """Back to an empty account: no state, calls, faults, clock shift or lag."""
+        """Back to an empty account: no state, calls, faults, unkind behaviours, clock shift or lag."""
         self._control("POST", "reset")
 
     def _control(self, method: str, path: str, body: object = None) -> Any:

@@ -4,7 +4,8 @@ It differs from AWS as follows:
 
 - Nothing is served without a token, as on instances that require IMDSv2.
 - Only the paths that are needed for credentials exist.
-- A changed association is visible at once unless a lag is set. On AWS that takes seconds to minutes.
+- A changed association is visible at once unless a lag is set. On AWS that takes seconds to minutes. The credentials
+  can have a lag of their own, since AWS does not say that they change together with ``iam/info``.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -28,19 +30,21 @@ TOKEN_SECONDS = 21600
 @dataclass
 class InstanceMetadata:
     backend: Backend
+    has_credentials: Callable[[str], bool]
     lag: float = 0.0
+    credentials_lag: float = 0.0
     tokens: dict[str, float] = field(default_factory=dict)
     issued: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
     seen: dict[str, list[tuple[float, Profile | None]]] = field(default_factory=dict)
 
     def reset(self) -> None:
-        self.lag = 0.0
+        self.lag = self.credentials_lag = 0.0
         for kept in (self.tokens, self.issued, self.seen):
             kept.clear()
 
-    def set_lag(self, seconds: float) -> None:
+    def set_lag(self, seconds: float, credentials: float) -> None:
         self.observe()
-        self.lag = seconds
+        self.lag, self.credentials_lag = seconds, credentials
 
     def observe(self) -> None:
         """Record the associated profiles, so that the lag counts from the change and not from the next request."""
@@ -49,13 +53,13 @@ class InstanceMetadata:
             if history[-1][1] != instance.profile:
                 history.append((time.monotonic(), instance.profile))
 
-    def profile(self, instance: Instance) -> Profile | None:
-        """The profile whose role the instance sees: the one that was associated ``lag`` seconds ago."""
+    def profile(self, instance: Instance, lag: float) -> Profile | None:
+        """The profile that the instance sees: the one that was associated ``lag`` seconds ago."""
         if not instance.running:
             return None
-        if not self.lag:
+        if not lag:
             return instance.profile
-        visible = time.monotonic() - self.lag
+        visible = time.monotonic() - lag
         return [profile for when, profile in self.seen.get(instance.id, [(0.0, None)]) if when <= visible][-1]
 
     def respond(self, request: Request) -> Response:
@@ -93,7 +97,7 @@ class InstanceMetadata:
         }
         if path in always:
             return always[path]
-        profile = self.profile(instance)
+        profile = self.profile(instance, self.credentials_lag if path.startswith(CREDENTIALS) else self.lag)
         if profile is None:
             return None
         if path == "meta-data/iam/info":
@@ -105,7 +109,7 @@ class InstanceMetadata:
         return self._credentials(instance, profile) if path == CREDENTIALS + profile.role else None
 
     def _credentials(self, instance: Instance, profile: Profile) -> dict[str, str]:
-        if not profile.trusts_ec2:
+        if not profile.trusts_ec2 or not self.has_credentials(instance.id):
             message = f"EC2 cannot assume the role {profile.role}."
             return {"Code": "AssumeRoleUnauthorizedAccess", "Message": message}
         key = (instance.id, profile.role_id)

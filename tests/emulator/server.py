@@ -24,6 +24,7 @@ from werkzeug.wrappers import Request, Response
 
 from . import imds, paging, wire
 from .backend import Backend
+from .unkind import Answer, Unkind
 from .wire import Call, Fault, Kind
 
 CONTROL = "/_emulator/"
@@ -72,7 +73,8 @@ class Server:
 
     def __init__(self, backend: Backend, name: str, region: str) -> None:
         self.backend, self.name, self.region = backend, name, region
-        self.metadata = imds.InstanceMetadata(backend)
+        self.unkind = self._unkind()
+        self.metadata = imds.InstanceMetadata(backend, self._has_credentials)
         self.lock = threading.Lock()
         self.calls: list[Call] = []
         self.seq = 0
@@ -119,6 +121,11 @@ class Server:
         call = replace(call, fault=",".join(fault.kind for fault in hits))
         response = self._before(hits, call)
         if response is None:
+            behaviour, answer = self.unkind.refuse(call, params)
+            if answer is not None:
+                call = replace(call, unkind=behaviour)
+                response = Response(answer.body, answer.status, content_type=answer.content_type)
+        if response is None:
             response = self.backend.respond(request, body)
             self.backend.used(access_key, region, service)
             if service == "ec2" and call.write:
@@ -127,6 +134,8 @@ class Server:
                     call = replace(call, profiles=self._profiles())
             if service == "iam" and action in paging.PAGED and response.status_code == 200:
                 response.set_data(paging.page(response.get_data(), params))
+            answer = Answer(response.get_data(), response.status_code, response.content_type or "")
+            self.unkind.observe(call, params, answer)
         error = wire.read_error(response.content_type or "", response.status_code, response.get_data())
         self._log(replace(call, status=response.status_code, error=error))
         self._after(hits)
@@ -170,7 +179,8 @@ class Server:
             "POST faults": lambda: self.armed.append(ArmedFault(Fault(**body))),
             "DELETE faults": self.armed.clear,
             "POST clock": lambda: self.backend.shift_clock(float(body["seconds"])),
-            "POST lag": lambda: self.metadata.set_lag(float(body["seconds"])),
+            "POST lag": lambda: self.metadata.set_lag(float(body["seconds"]), float(body["credentials"])),
+            "POST unkind": lambda: setattr(self, "unkind", self._unkind(**body)),
             "POST reset": self._reset,
         }
         control = controls.get(f"{request.method} {request.path.removeprefix(CONTROL)}")
@@ -189,6 +199,13 @@ class Server:
         self.backend.reset()
         self.metadata.reset()
         self.calls, self.armed, self.seq = [], [], 0
+        self.unkind = self._unkind()
+
+    def _has_credentials(self, instance: str) -> bool:
+        return self.unkind.has_credentials(instance)
+
+    def _unkind(self, **behaviours: Any) -> Unkind:
+        return Unkind(lambda: self.backend.now().timestamp(), **behaviours)
 
 
 def _error_answer(fault: Fault, call: Call) -> wire.ErrorAnswer | None:

@@ -29,6 +29,7 @@ def is_write(action: str) -> bool:
 class Call:
     """One AWS API call. Times are Unix seconds; ``status`` is 0 when the call never reached the backend.
 
+    ``unkind`` is the behaviour that answered in place of the backend.
     ``profiles`` has, after a call that changes associations, the instance profile of each instance.
     ``connection`` is the number of the connection to the server. A client that reuses its connection has one number.
     """
@@ -44,6 +45,7 @@ class Call:
     status: int = 0
     error: str = ""
     fault: str = ""
+    unkind: str = ""
     profiles: dict[str, str] = field(default_factory=dict)
     connection: int = 0
 
@@ -77,7 +79,8 @@ class Kind(StrEnum):
 class Fault:
     """One fault: the calls it affects, and what it does.
 
-    It affects calls of ``service`` and ``action`` where given, only writes where ``writes`` is set. Of those, it begins
+    It affects calls of ``service`` and ``action`` where given, only writes where ``writes`` is set, only calls with
+    ``text`` in a parameter where given. Of those, it begins
     with the ``nth`` since it was armed and affects ``times`` calls (default: one; delay and rate: until disarmed).
     ``kill_*`` sends SIGKILL to ``process`` and its descendants. ``error`` answers ``code``, ``message`` and ``status``.
     ``delay`` waits ``seconds``. ``rate`` allows ``rate`` calls per second and a burst of ``burst``, and throttles the
@@ -88,6 +91,7 @@ class Fault:
     service: str = ""
     action: str = ""
     writes: bool = False
+    text: str = ""
     nth: int = 1
     times: int | None = None
     process: int = 0
@@ -105,7 +109,10 @@ class Fault:
 
     def matches(self, call: Call) -> bool:
         return (
-            self.service in ("", call.service) and self.action in ("", call.action) and (call.write or not self.writes)
+            self.service in ("", call.service)
+            and self.action in ("", call.action)
+            and (call.write or not self.writes)
+            and self.text in json.dumps(call.params)
         )
 
 

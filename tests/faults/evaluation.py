@@ -12,6 +12,7 @@ ADMIN = "CloudWatchAgentAdminRole"
 ADMIN_POLICY = "CloudWatchAgentAdminPolicy"
 WINDOW = "CloudWatchAgentAdminWindow"
 HTTP_OK = 200
+NO_HIT = "no call got the fault"
 KILLS = (Kind.KILL_BEFORE, Kind.KILL_AFTER)
 
 State = Mapping[str, Any]
@@ -52,7 +53,7 @@ class Evidence:
 def problems(evidence: Evidence, undisturbed: State) -> list[str]:
     """The problems of a trial as text."""
     found = {
-        "no call got the fault": evidence.hit is None,
+        NO_HIT: evidence.hit is None,
         "the second run failed": evidence.recovered.code != 0,
         "two instances had the admin profile at once": most_admins_at_once(evidence.calls) > 1,
         "a traceback": "Traceback" in evidence.output,

@@ -12,23 +12,29 @@ from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 
-from emulator import Emulator, program_environment
+from emulator import AS_AWS, Emulator, program_environment
 from emulator.snapshot import snapshot
 
 # Of the admin user; its value is the id of the access key that is saved.
 SAVED_KEY_TAG = "cwagent:saved-key"
 CHECKOUT = Path(__file__).parents[2]
 CONFIG = {"agent": {"metrics_collection_interval": 60}, "metrics": {"metrics_collected": {"mem": {}}}}
-# Short, so that a failing run does not wait long for a change that does not come.
-TIMEOUTS = {"store_config_permission_timeout": 4, "store_config_wait_timeout": 8, "store_config_identity_timeout": 8}
+TIMEOUTS = ("store_config_permission_timeout", "store_config_wait_timeout", "store_config_identity_timeout")
+# Short, so that a failing run does not wait long for a change that does not come; longer where changes come late.
+SECONDS, SECONDS_AS_AWS = (4, 8, 8), (30, 30, 30)
 
 
 @dataclass
 class Job:
-    """One empty account and the inventory for it. :param folder: for the inventory, the configuration and the keys."""
+    """One empty account and the inventory for it.
+
+    :param folder: for the inventory, the configuration and the keys.
+    :param as_aws: whether the account is as unkind as AWS, which it is to everyone but root.
+    """
 
     aws: Emulator
     folder: Path
+    as_aws: bool = False
 
     def __post_init__(self) -> None:
         self.aws.disarm()
@@ -36,9 +42,19 @@ class Job:
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         self.server, self.admin = self.aws.instances(2)
+        self.environment = self._create_controller() if self.as_aws else {}
         (self.folder / "linux.json").write_text(json.dumps(CONFIG))
         (self.folder / "hosts.json").write_text(json.dumps(self._inventory()))
         self.start_mark = self.aws.mark()
+
+    def _create_controller(self) -> dict[str, str]:
+        """Create the user who runs the job, and make the account unkind. :returns: its access key."""
+        iam = self.aws.client("iam")
+        iam.create_user(UserName="controller")
+        iam.attach_user_policy(UserName="controller", PolicyArn="arn:aws:iam::aws:policy/AdministratorAccess")
+        key = iam.create_access_key(UserName="controller")["AccessKey"]
+        self.aws.be_unkind(*AS_AWS)
+        return {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
 
     @property
     def keys(self) -> Path:
@@ -61,7 +77,7 @@ class Job:
             "ansible_python_interpreter": "{{ ansible_playbook_python }}",
             "cwagent_config_file": str(self.folder / "linux.json"),
             "cwagent_credentials_dir": str(self.keys),
-            **TIMEOUTS,
+            **dict(zip(TIMEOUTS, SECONDS_AS_AWS if self.as_aws else SECONDS, strict=True)),
         }
         return {"all": {"vars": variables, "children": groups}}
 
@@ -72,7 +88,7 @@ class Job:
             return subprocess.Popen(
                 ["ansible-playbook", "-vvv", "-i", self.folder / "hosts.json", f"playbooks/{playbook}.yml"],
                 cwd=CHECKOUT,
-                env=program_environment(self.aws.env(), temporary),
+                env=program_environment(self.aws.env(), temporary, self.environment),
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 text=True,
@@ -129,7 +145,7 @@ class Job:
         for instance in (self.server, self.admin):
             with contextlib.suppress(HTTPError):  # the instance has no profile yet
                 session = self.aws.instance_credentials(instance)
-                found |= {session["SecretAccessKey"], session["Token"]}
+                found |= {session[key] for key in ("SecretAccessKey", "Token") if key in session}
         return found
 
     def leaks(self, secrets: Iterable[str]) -> dict[str, str]:

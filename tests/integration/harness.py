@@ -156,6 +156,7 @@ class TaskResult:
     action: str
     host: str
     result: dict[str, Any]
+    seconds: float = 0
 
     @property
     def changed(self) -> bool:

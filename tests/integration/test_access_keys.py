@@ -126,6 +126,11 @@ def files(enforcing: Emulator, tmp_path: Path, modules: ModuleServer) -> Fleet:
     return Fleet(enforcing, tmp_path, "file", modules)
 
 
+@pytest.fixture
+def parameters(enforcing: Emulator, tmp_path: Path, modules: ModuleServer) -> Fleet:
+    return Fleet(enforcing, tmp_path, "ssm", modules)
+
+
 KINDS = (Kind.KILL_BEFORE, Kind.KILL_AFTER, Kind.LOSE_ANSWER, Kind.THROTTLE, Kind.DENY, Kind.SERVER_ERROR)
 
 
@@ -465,6 +470,43 @@ def test_a_killed_run_on_a_fleet_loses_no_key(files: Fleet) -> None:
         name: [key] for name, key in saved.items()
     }
     assert {files.identity(name) for name in names[::20]} == set(names[::20])
+
+
+UNREADABLE = {
+    "InvalidKeyId": "The query key ID isn't valid",
+    "KMSInvalidStateException": "arn:aws:kms:eu-central-1:123456789012:key/1 is pending deletion.",
+    "AccessDeniedException": "The ciphertext refers to a customer master key that you are not allowed to access.",
+}
+
+
+@pytest.mark.parametrize("code", UNREADABLE)
+def test_a_parameter_that_cannot_be_decrypted_fails_its_user_only(parameters: Fleet, code: str) -> None:
+    """Whether AWS fails the whole call or not, is not documented. Where the call succeeds, nothing is read again."""
+    names = [f"u{number}" for number in range(7)]
+    parameters.run(names=names)
+    since = parameters.aws.mark()
+    assert not parameters.run(names=names)["changed"]
+    assert [call.action for call in parameters.aws.calls(since)].count("GetParameters") == 2
+    parameters.aws.arm(
+        Fault(Kind.ERROR, action="GetParameters", text='u3"', times=1000, code=code, message=UNREADABLE[code])
+    )
+    since = parameters.aws.mark()
+    result = parameters.run(names=[*names, "new"])
+    parameters.aws.disarm()
+    assert list(result["failures"]) == ["u3"]
+    assert UNREADABLE[code].rstrip(".") in result["failures"]["u3"]
+    assert ("kms:Decrypt" in result["failures"]["u3"]) == (code == "AccessDeniedException")
+    parameters.assert_one_working_key("new")
+    assert {call.params.get("UserName") for call in parameters.aws.writes(since)} <= {"new", None}
+
+
+def test_a_denied_read_of_all_parameters_is_reported_once(parameters: Fleet) -> None:
+    names = [f"u{number}" for number in range(7)]
+    since = parameters.aws.mark()
+    result = parameters.run({"kind": Kind.DENY, "action": "GetParameters", "times": 1000}, names=names)
+    assert "lacks ssm:GetParameters" in result["msg"]
+    assert [call.action for call in parameters.aws.calls(since)].count("GetParameters") <= 2
+    assert parameters.aws.writes(since) == []
 
 
 def test_a_server_can_always_sign_during_rotations_of_120_days(files: Fleet) -> None:

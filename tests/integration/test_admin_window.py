@@ -411,8 +411,8 @@ def test_open_window_lets_a_person_store_until_restore(site: Site) -> None:
     assert 39 <= (datetime.fromisoformat(deadline) - began).total_seconds() / MINUTE <= 41
     assert f"admin1 can write to Parameter Store until {deadline} (UTC)" in opened.words
     assert "To close the window early, run cwagent.iam.restore with the same inventory." in opened.words
-    assert opened.report[0] == "4 updated:"
-    assert predicted.report[0] == "4 would be updated:"
+    assert opened.report[0] == "5 updated:"
+    assert predicted.report[0] == "5 would be updated:"
     person = site.aws.instance_credentials(site.instance)
     assert can_write(site.aws, person)
 

@@ -267,7 +267,7 @@ def test_nothing_is_opened_for_a_caller_who_may_not_give_back_the_earlier_profil
     policy = allow("ec2:*", "iam:Get*", "iam:List*", "iam:TagRole", "iam:UntagRole", "iam:PutRolePolicy")
     policy["Statement"].append({"Effect": "Allow", "Action": "iam:PassRole", "Resource": passed})
     profiles = {"admin_profile": ADMIN_ROLE, "server_profile": SERVER_ROLE, "admin_role": ADMIN_ROLE}
-    common = {
+    common: dict[str, Any] = {
         "env": create_user(enforcing, "storer", policy),
         "instance_ids": [instance],
         "wait_timeout": 5,

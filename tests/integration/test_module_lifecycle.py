@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from emulator import Emulator
+from emulator import Emulator, Fault, Kind
 from emulator.snapshot import associated_profiles, configurations, snapshot
 from harness import (
     ADMIN_POLICY,
@@ -331,6 +331,49 @@ def test_instance_profile_is_associated_replaced_and_disassociated(aws: Emulator
     assert associated_profiles(aws) == {first: "R", second: "A", stopped: "A"}
     predict_and_apply(aws, profile, name="A", instance_ids=[first, second, stopped], state="absent")
     assert associated_profiles(aws) == {first: "R", second: None, stopped: None}
+
+
+@pytest.mark.parametrize("code", ["InvalidAssociationID.NotFound", "IncorrectState", "InvalidState", "AnyOther"])
+@pytest.mark.parametrize("gone", [True, False], ids=["gone", "still there"])
+def test_whether_a_profile_was_disassociated_is_read_whatever_the_answer(moto: Emulator, code: str, gone: bool) -> None:
+    """AWS does not document with which code it refuses to disassociate what is gone."""
+    create_role(moto, "R", SERVER_POLICY)
+    [instance] = moto.instances(1)
+    associate(moto, instance, "R")
+    if gone:
+        moto.arm(Fault(Kind.LOSE_ANSWER, action="DisassociateIamInstanceProfile"))
+        moto.arm(Fault(Kind.ERROR, action="DisassociateIamInstanceProfile", nth=2, code=code, message="refused"))
+    else:
+        moto.arm(Fault(Kind.ERROR, action="DisassociateIamInstanceProfile", times=1000, code=code, message="refused"))
+    wanted: dict[str, Any] = {"name": "R", "instance_ids": [instance], "state": "absent", "wait_timeout": 3}
+    result = run_module(moto, "cwagent_instance_profile", **wanted)
+    moto.disarm()
+    assert result["failed"] != gone, result
+    assert associated_profiles(moto) == {instance: None if gone else "R"}
+    run_module(moto, "cwagent_instance_profile", **wanted)
+    assert associated_profiles(moto) == {instance: None}
+
+
+@pytest.mark.parametrize("ended", [False, True], ids=["running", "terminated"])
+def test_only_an_instance_that_has_not_ended_counts_as_another_holder(moto: Emulator, ended: bool) -> None:
+    """AWS does not say whether it lists the profile of a terminated instance; moto does so here."""
+    create_role(moto, "R", SERVER_POLICY)
+    own, other = moto.instances(2)
+    if ended:
+        moto.client("ec2").terminate_instances(InstanceIds=[other])
+    associate(moto, other, "R")
+    admin: dict[str, Any] = {"admin_profile": "R", "server_profile": "S", "record_role": "R", "instance_ids": [own]}
+    with assert_no_writes(moto):
+        results = [
+            run_module(moto, "cwagent_instance_profile", name="R", instance_ids=[own], exclusive=True, check=True),
+            run_module(moto, "cwagent_preflight", profiles_to_delete=["R"]),
+            run_module(moto, "cwagent_admin_instance", state="acquired", check=True, **admin),
+        ]
+    for result in results:
+        assert result["failed"] != ended, result
+        assert ended or other in result["msg"]
+    absent = run_module(moto, "cwagent_instance_profile", name="R", instance_ids=[other], state="absent")
+    assert absent["changed"] != ended, "AWS disassociates no profile of a terminated instance"
 
 
 def test_config_parameter_is_stored_repaired_and_deleted(aws: Emulator, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from emulator import Emulator
+from emulator import Emulator, Fault, Kind
 from harness import SERVER_POLICY, run_module, start_empty, trust
 
 HOME = "eu-central-1"
@@ -72,8 +72,28 @@ def test_no_call_is_made_to_find_the_partition(jobs: dict[str, Job]) -> None:
     assert not {"GetCallerIdentity", "DescribeRegions", "GetUser"} & set(jobs[HOME].calls)
 
 
-def test_the_trust_policy_of_a_partition_is_not_changed(moto: Emulator) -> None:
+@pytest.mark.parametrize("service", ["ec2.amazonaws.com.cn", "ec2.amazonaws.com"])
+def test_the_trust_policy_of_a_partition_is_not_changed(moto: Emulator, service: str) -> None:
+    """In China, a role works with either name of EC2."""
     iam = moto.client("iam", "cn-north-1")
-    iam.create_role(RoleName="R", AssumeRolePolicyDocument=trust("ec2.amazonaws.com.cn"))
+    iam.create_role(RoleName="R", AssumeRolePolicyDocument=trust(service))
     result = run_module(moto, "cwagent_iam_role", name="R", access="server", region="cn-north-1")
     assert [step for step in result["steps"] if "trust" in step] == []
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_partition_can_lack_the_admin_policy(moto: Emulator, exists: bool) -> None:
+    """Nobody has proved that every partition has it. Where it is missing, that does not pass by waiting."""
+    policy = "arn:aws-us-gov:iam::aws:policy/CloudWatchAgentAdminPolicy"
+    if not exists:
+        message = f"Policy {policy} does not exist or is not attachable."
+        moto.arm(
+            Fault(Kind.ERROR, "iam", "AttachRolePolicy", times=1000, code="NoSuchEntity", message=message, status=404)
+        )
+    since = moto.mark()
+    result = run_module(moto, "cwagent_iam_role", name="R", access="admin", region="us-gov-west-1")
+    assert result["failed"] != exists
+    assert [call.action for call in moto.calls(since)].count("AttachRolePolicy") == 1
+    if not exists:
+        assert "the policy CloudWatchAgentAdminPolicy of AWS does not exist in partition aws-us-gov" in result["msg"]
+        assert "cwagent_store_config_from=controller" in result["msg"]

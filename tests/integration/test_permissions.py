@@ -37,7 +37,10 @@ from harness import (
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES
 
 POLICIES = CHECKOUT / "examples" / "policies"
-APP, PLACEHOLDER = "shop-app", "ROLE-OF-AN-EARLIER-PROFILE"
+APP = "shop-app"
+PLACEHOLDERS = ("ROLE-OF-AN-EARLIER-PROFILE", "NAME-OF-AN-EARLIER-PROFILE")
+BOUNDARIES = {"boundary", "require-boundary"}
+"""The policies that allow the controller nothing."""
 DAY = 24 * 3600
 USER = f"{SERVER_USER}-db1"
 
@@ -57,7 +60,9 @@ Policy = dict[str, Any]
 def policy(name: str) -> Policy:
     """A policy as used in an account: with the role of the earlier profile of the admin instance."""
     text = (POLICIES / f"{name}.json").read_text()
-    found: Policy = json.loads(text.replace(PLACEHOLDER, APP))
+    for placeholder in PLACEHOLDERS:
+        text = text.replace(placeholder, APP)
+    found: Policy = json.loads(text)
     return found
 
 
@@ -97,18 +102,23 @@ def create_controller_user(aws: Emulator) -> dict[str, str]:
 
 @dataclass
 class Account:
-    """An account in which one user runs all playbooks."""
+    """An account in which one user runs all playbooks, and in which a permissions boundary is required.
+
+    What they are denied here, they are denied without the boundary too.
+    """
 
     controller: Controller
     admin: str
     inventory: Path
     user: dict[str, str]
+    boundary: str
 
     def play(self, duty: str, playbook: str, **variables: Any) -> Play:
-        permit(self.controller.aws, policy(duty))
+        permit(self.controller.aws, policy(duty), policy("require-boundary"))
         files: dict[str, Any] = {
             "cwagent_config_file": str(self.controller.home / "agent.json"),
             "cwagent_credentials_dir": str(self.controller.credentials),
+            "cwagent_permissions_boundary": self.boundary,
         }
         return self.controller.play(self.inventory, playbook, env=self.user, **files, **variables).assert_succeeded()
 
@@ -127,8 +137,10 @@ def duties(shared_controller: Controller) -> dict[str, Play]:
             "onprem_admin": {"ops1": {}},
         }
     )
+    document = json.dumps(policy("boundary"))
+    boundary = aws.client("iam").create_policy(PolicyName="CloudWatchAgentBoundary", PolicyDocument=document)
     before = snapshot(aws)
-    account = Account(shared_controller, admin, inventory, create_controller_user(aws))
+    account = Account(shared_controller, admin, inventory, create_controller_user(aws), boundary["Policy"]["Arn"])
     shared_controller.file("agent.json", {"agent": {}})
     plays = {"site": account.play("provision", "site", cwagent_tags={"team": "ops"})}
     shared_controller.file("agent.json", {"agent": {"debug": True}})
@@ -611,7 +623,7 @@ def site(enforcing: Emulator, tmp_path: Path, modules: ModuleServer) -> Site:
 
 
 def test_there_are_scenes_for_every_policy() -> None:
-    assert {path.stem for path in POLICIES.glob("*.json")} == SCENES.keys()
+    assert {path.stem for path in POLICIES.glob("*.json")} == SCENES.keys() | BOUNDARIES
 
 
 @pytest.mark.parametrize("duty", SCENES)

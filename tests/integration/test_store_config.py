@@ -94,6 +94,10 @@ class Account:
     def calls(self, action: str) -> list[Any]:
         return [call for call in self.aws.calls() if call.action == action]
 
+    def roles_of(self, action: str) -> set[str]:
+        """The names of the roles that made a call."""
+        return {call.principal.split("/")[1] for call in self.calls(action)}
+
     def wait_for_calls(self, action: str, times: int = 1) -> None:
         """Wait until a call was made this many times."""
         wait_until(lambda: len(self.calls(action)) >= times, CALL_SECONDS)
@@ -498,6 +502,46 @@ def test_an_instance_that_does_not_get_the_admin_identity_in_time_is_an_error(ac
     assert account.calls("PutParameter") == []
     assert associated_profiles(account.aws) == {host.instance: APP}
     account.assert_clean()
+
+
+@pytest.mark.parametrize(("profile", "credentials"), [(0, 4), (4, 0)], ids=["credentials late", "profile late"])
+def test_profile_and_credentials_can_reach_the_instance_one_after_the_other(
+    account: Account, profile: float, credentials: float
+) -> None:
+    """The first call is made with the credentials of the admin role, however late they are."""
+    host = account.add_host(1, APP)
+    account.aws.metadata_lag(profile, credentials)
+    host.play().assert_succeeded()
+    assert account.roles_of("PutParameter") == {ADMIN_ROLE}
+    assert configurations(account.aws) == {PARAMETER: host.config}
+    account.assert_clean()
+
+
+def test_credentials_are_read_again_after_a_denied_call(account: Account, background: ThreadPoolExecutor) -> None:
+    """The metadata service has shown the role of the earlier profile to a task that needs the new one."""
+    host = account.add_host(1, APP)
+    account.aws.client("iam").delete_role_policy(RoleName=ADMIN_ROLE, PolicyName=WINDOW_POLICY)
+    arguments: dict[str, Any] = {"name": PARAMETER, "config": host.config, "known_value": {}, "wait_timeout": 60}
+    environment = {**account.aws.env(host.instance), "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
+    running = background.submit(
+        run_module,
+        account.aws,
+        "cwagent_config_parameter",
+        env=environment,
+        use_instance_credentials=True,
+        **arguments,
+    )
+    account.wait_for_calls("PutParameter")
+    [association] = account.aws.client("ec2").describe_iam_instance_profile_associations()[
+        "IamInstanceProfileAssociations"
+    ]
+    account.aws.client("ec2").replace_iam_instance_profile_association(
+        AssociationId=association["AssociationId"], IamInstanceProfile={"Name": ADMIN_ROLE}
+    )
+    result = running.result()
+    assert not result["failed"], result
+    assert account.roles_of("PutParameter") == {APP, ADMIN_ROLE}
+    assert configurations(account.aws) == {PARAMETER: host.config}
 
 
 def test_an_instance_that_keeps_the_admin_identity_fails(account: Account, background: ThreadPoolExecutor) -> None:

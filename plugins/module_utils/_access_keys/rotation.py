@@ -27,8 +27,11 @@ KEYS_PER_USER = 2
 CLOCK_SKEW = timedelta(minutes=5)
 CREATED_WITHIN = timedelta(minutes=15)
 # An agent signs requests at least every few minutes. Where servers share a user, the old key is in use until the last
-# of them has switched, so one use of the new key is not enough to deactivate the old one.
-UNUSED_FOR = timedelta(hours=1)
+# of them has switched, so one use of the new key is not enough to deactivate the old one. IAM records one use in 15
+# minutes, and AWS does not say how late it shows it. IAM's other data on last use is usually up to four hours late.
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_getting-report.html
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_last-accessed.html
+UNUSED_FOR = timedelta(hours=5)
 
 # Steps on saved credentials are not calls to AWS; they have actions too, so that one list holds the whole plan.
 REWRITE_CREDENTIALS = "credentials:Rewrite"
@@ -186,7 +189,9 @@ class Keyring:
         if old is None:
             return (Phase.BLOCKED if self.unmanaged else Phase.DUE) if is_due else Phase.CURRENT
         if old.active:
-            has_switched = saved_key.used and (old.used is None or saved_key.used - old.used >= UNUSED_FOR)
+            # The first use of the old key can be unknown yet, too.
+            old_used = old.used or saved_key.created or saved_key.used
+            has_switched = saved_key.used and old_used and saved_key.used - old_used >= UNUSED_FOR
             return Phase.DEACTIVATING if has_switched else Phase.WAITING_FOR_USE
         is_unused = self.now - (old.used or old.created or self.now) >= self.rules.retire_after
         return Phase.DELETING if saved_key.used and is_unused else Phase.GRACE_PERIOD

@@ -276,14 +276,20 @@ def restored_message(name: str) -> str:
     )
 
 
+def lost_instances(current: State, desired: DesiredAdmin) -> list[str]:
+    """Return the instances that do not have the admin profile any more; empty if that does not matter."""
+    names = desired.instance_ids or () if desired.fail_if_lost else ()
+    found = [current.instances[name] for name in names if name in current.instances]
+    return [each.id for each in found if not has_admin_profile(each, desired)]
+
+
 def _check_not_lost(current: State, desired: DesiredAdmin) -> None:
     """Check that the instance still has the admin profile, if the user wants that.
 
     :raises ContentionError: another run has restored it.
     """
-    for name in desired.instance_ids or () if desired.fail_if_lost else ():
-        if not has_admin_profile(current.instances[name], desired):
-            raise ContentionError(restored_message(name))
+    for name in lost_instances(current, desired):
+        raise ContentionError(restored_message(name))
 
 
 def check_no_other_holder(current: State, desired: DesiredAdmin) -> None:

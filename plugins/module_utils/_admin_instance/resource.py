@@ -44,6 +44,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.reso
     FILTER_VALUES,
     check_profile_exists,
     describe_instances,
+    execute_once,
     instance_states,
     read_associations,
 )
@@ -65,8 +66,8 @@ if TYPE_CHECKING:
 # IAM can show the tags of a role as they were seconds ago: https://docs.aws.amazon.com/IAM/latest/UserGuide/
 # troubleshoot_general.html#troubleshoot_general_eventual-consistency
 RECORD_SECONDS = 15.0
-# For how long EC2 must not show a restore tag that it has shown, until it counts as removed.
-LOST_TAG_SECONDS = 5.0
+# For how long EC2 must not show a restore tag or an association that it has shown, until it counts as removed.
+LOST_SECONDS = 5.0
 
 
 class AdminInstanceResource(Resource[State]):
@@ -114,7 +115,7 @@ class AdminInstanceResource(Resource[State]):
     def _read(self, is_first: bool) -> State:
         ids = self._desired.instance_ids
         if self._desired.state != RELEASED:
-            state = admin_plan.assumed_state(self._read_region(is_first), self._desired)
+            state = admin_plan.assumed_state(self._read_with_admin_profile(is_first), self._desired)
             return replace(state, lost_policies=self._lost_policies(state)) if is_first else state
         is_short = ids is not None and len(ids) <= FILTER_VALUES
         shown = self._read_instances(ids, is_first) if ids and is_short else self._read_region(is_first)
@@ -128,6 +129,14 @@ class AdminInstanceResource(Resource[State]):
         if unusable - {self._desired.fallback} and not self._is_usable(self._desired.fallback):
             unusable.add(self._desired.fallback)
         return replace(state, unusable_profiles=frozenset(unusable))
+
+    def _read_with_admin_profile(self, is_first: bool) -> State:
+        """Read the region; again for a while where an instance seems to have lost the profile that EC2 has shown."""
+        deadline = Deadline(LOST_SECONDS)
+        while True:
+            state = self._read_region(is_first)
+            if not admin_plan.lost_instances(state, self._desired) or not deadline.pause():
+                return state
 
     def _lost_policies(self, state: State) -> tuple[str, ...]:
         """Read which policies for Systems Manager the instance loses; none where they may not be read."""
@@ -310,7 +319,7 @@ class AdminInstanceResource(Resource[State]):
         :raises ContentionError: another run has restored the instance.
         """
         for name in self._desired.instance_ids or ():
-            found, deadline = set(state.restore_tags), Deadline(LOST_TAG_SECONDS)
+            found, deadline = set(state.restore_tags), Deadline(LOST_SECONDS)
             while name in state.instances and state.instances[name].state not in ENDED and name not in found:
                 if not deadline.pause():
                     raise ContentionError(admin_plan.restored_message(name))
@@ -343,14 +352,14 @@ class AdminInstanceResource(Resource[State]):
     def _restore(self, step: Step, instance_id: str) -> None:
         """Restore a profile, unless the instance has ended, or another run has restored it, in the meantime."""
 
-        def execute_once() -> None:
+        def try_once() -> None:
             try:
                 self._aws.execute(replace(step, retry_when=frozenset()))
             except AwsApiError as error:
                 if error.code in DENIED_CODES | THROTTLING_CODES or not self._is_restored(instance_id):
                     raise
 
-        self._aws.retry(execute_once, step.retry_when)
+        self._aws.retry(try_once, step.retry_when)
 
     def _is_restored(self, instance_id: str) -> bool:
         state = instance_states(self._aws, [instance_id]).get(instance_id)
@@ -409,22 +418,28 @@ class AdminInstanceResource(Resource[State]):
         return {name for name in restore_tags if name not in new or name in records}
 
     def _check_restore_tags(self, check: ContentionCheck) -> None:
-        current = self._recorded(self._restore_tags(), check, 0)
-        admin_plan.check_restore_tags(check.tagged, current, self._desired)
+        # EC2 can show the tags as they were seconds ago, even after it has shown the own one.
+        restore_tags, _ = self._tags_with_own(Deadline(LOST_SECONDS))
+        admin_plan.check_restore_tags(check.tagged, self._recorded(restore_tags, check, 0), self._desired)
 
     def _wait_for_own_tag(self) -> dict[str, str]:
         """Wait until EC2 shows the tag that this run wrote, since another run cannot see it earlier."""
         deadline = self._aws.deadline()
+        restore_tags, hidden = self._tags_with_own(deadline)
+        if hidden:
+            raise ConsistencyTimeout(
+                f"EC2 did not show the restore tag of instance {hidden[0]} within {deadline.seconds:.0f} seconds. "
+                "Run again, or increase wait_timeout."
+            )
+        return restore_tags
+
+    def _tags_with_own(self, deadline: Deadline) -> tuple[dict[str, str], list[str]]:
+        """Read the restore tags until they have the instances of the list. :returns: the tags, and who has none."""
         while True:
             restore_tags = self._restore_tags()
             hidden = [name for name in self._desired.instance_ids or () if name not in restore_tags]
-            if not hidden:
-                return restore_tags
-            if not deadline.pause():
-                raise ConsistencyTimeout(
-                    f"EC2 did not show the restore tag of instance {hidden[0]} within {deadline.seconds:.0f} seconds. "
-                    "Run again, or increase wait_timeout."
-                )
+            if not hidden or not deadline.pause():
+                return restore_tags, hidden
 
     def _execute_without_contention(self, step: Step, check: ContentionCheck) -> None:
         """Execute a step, and read the restore tags again before each retry.
@@ -433,19 +448,18 @@ class AdminInstanceResource(Resource[State]):
         """
         tries = count()
 
-        def execute_once() -> None:
+        def try_once() -> None:
             is_retry = next(tries) > 0
             if is_retry or check.before_first_try:
                 self._check_restore_tags(check)
             try:
-                current = self._with_present_association(step) if check.look_up_association else step
-                self._aws.execute(replace(current, retry_when=frozenset()))
+                execute_once(self._aws, self._with_present_association(step) if check.look_up_association else step)
             except AwsApiError as error:
                 if step.action.startswith("ec2:") and error.code not in DENIED_CODES | THROTTLING_CODES:
                     self._explain(step, check, error, is_retry=is_retry)
                 raise
 
-        self._aws.retry(execute_once, step.retry_when)
+        self._aws.retry(try_once, step.retry_when)
 
     def _with_present_association(self, step: Step) -> Step:
         """Return a step with the id of the association that the instance has now.

@@ -245,9 +245,27 @@ class ParameterStore(DocumentStore):
         return {name: text for texts in run_in_parallel(self._load_batch, batches) for name, text in texts.items()}
 
     def _load_batch(self, names: Sequence[str]) -> dict[str, str | CwagentError]:
+        """Read up to ten parameters; one by one, where one of them cannot be decrypted, which can fail the whole call.
+
+        :raises AwsApiError: the call failed for another reason.
+        """
         description = f"read {self._where(names[0])}" + (f" and {len(names) - 1} more" if names[1:] else "")
-        answer = self.aws.call("ssm:GetParameters", description, Names=list(names), WithDecryption=True)
+        try:
+            answer = self.aws.call("ssm:GetParameters", description, Names=list(names), WithDecryption=True)
+        except AwsApiError as error:
+            if not _is_about_decryption(error) or len(names) == 1:
+                raise
+            return self._load_one_by_one(names)
         return {found["Name"]: self._text(found) for found in answer["Parameters"]}
+
+    def _load_one_by_one(self, names: Sequence[str]) -> dict[str, str | CwagentError]:
+        texts: dict[str, str | CwagentError] = {}
+        for name in names:
+            try:
+                texts.update(self._load_batch([name]))
+            except AwsApiError as error:
+                texts[name] = error
+        return texts
 
     def _text(self, found: Mapping[str, str]) -> str | CwagentError:
         if found["Type"] == SECURE:
@@ -313,6 +331,8 @@ class SecretStore(DocumentStore):
         except AwsApiError as error:
             if error.code == "ResourceNotFoundException":
                 return None
+            if _is_about_decryption(error):
+                return error
             if error.code != "InvalidRequestException":
                 raise
             if name.endswith(CLAIM_SUFFIX):  # the claim was released a moment ago
@@ -371,6 +391,11 @@ class SecretStore(DocumentStore):
 
 def _claim_purpose(user: str) -> str:
     return f"Access keys that IAM user {user} had before another one is created."
+
+
+def _is_about_decryption(error: AwsApiError) -> bool:
+    """Whether what is read is encrypted with a key of KMS that cannot be used; that is one document's problem."""
+    return error.code.startswith(("InvalidKeyId", "KMS", "DecryptionFailure")) or "lacks kms:Decrypt" in str(error)
 
 
 def _parse(text: str | None) -> dict[str, Any]:

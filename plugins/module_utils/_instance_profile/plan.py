@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import name_of
-from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Plan, Step
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import NOT_FOUND_CODES, Kind, Plan, Step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,6 +27,11 @@ ASSOCIATION_RETRY_CODES = frozenset({"InvalidParameterValue", "IncorrectInstance
 # The associations are not those that were read: an earlier try of the call took effect although its answer was lost, or
 # something else changed them. Each replacement gives the association another id.
 ASSOCIATION_STALE_CODES = frozenset({"IncorrectState", "InvalidAssociationID.NotFound"})
+# Stands in for the error code where EC2 refuses to disassociate what it does not show any more. AWS does not document
+# the code for that.
+ASSOCIATION_GONE = "association is gone"
+
+DISASSOCIATE_ACTION = "ec2:DisassociateIamInstanceProfile"
 
 FAIL, KEEP, REPLACE = "fail", "keep", "replace"
 
@@ -100,7 +105,7 @@ class DesiredProfile:
 
 @dataclass(frozen=True)
 class MissingProfile:
-    """The context of steps that cannot succeed, since their instance profile does not exist."""
+    """The context of steps that can only succeed if their instance profile exists after all: IAM did not show it."""
 
     name: str
 
@@ -175,14 +180,17 @@ def _kept_profile(instance: Instance, desired: DesiredProfile) -> str | None:
 
 
 def _steps(current: State, instance: Instance | None, desired: DesiredProfile) -> list[Step]:
-    if instance is None:
-        return []
+    if instance is None or instance.state in ENDED:
+        return []  # AWS may list the profile of an ended instance for a while, but does not disassociate it
     if not desired.present:
         return disassociate(instance, desired.name)
     if is_up_to_date(instance.associations, current.profile, desired) or _kept_profile(instance, desired):
         return []
-    context = MissingProfile(desired.name) if current.is_missing else None
-    return [replace(step, context=context) for step in associate(instance, desired.name)]
+    steps = associate(instance, desired.name)
+    if not current.is_missing:
+        return steps
+    missing = MissingProfile(desired.name)
+    return [replace(step, context=missing, stale_when=step.stale_when | NOT_FOUND_CODES) for step in steps]
 
 
 def can_replace(instance: Instance) -> bool:
@@ -231,12 +239,12 @@ def disassociate(instance: Instance, profile: str) -> list[Step]:
 def _disassociate(instance: Instance, association: Association) -> Step:
     return Step(
         Kind.UPDATE,
-        "ec2:DisassociateIamInstanceProfile",
+        DISASSOCIATE_ACTION,
         {"association_id": association.id},
         f"disassociate instance profile '{association.profile}' from instance {instance.id}",
         done_when=frozenset({"InvalidAssociationID.NotFound"}),
         retry_when=frozenset({"IncorrectInstanceState"}),
-        stale_when=ASSOCIATION_STALE_CODES,
+        stale_when=ASSOCIATION_STALE_CODES | {ASSOCIATION_GONE},
     )
 
 
@@ -247,8 +255,8 @@ def planned_state(current: State, desired: DesiredProfile) -> State:
 
 
 def _planned_instance(current: State, instance: Instance | None, desired: DesiredProfile) -> Instance | None:
-    if instance is None:
-        return None
+    if instance is None or instance.state in ENDED:
+        return instance
     if not desired.present:
         others = tuple(found for found in instance.associations if found.profile != desired.name)
         return replace(instance, associations=others)

@@ -10,9 +10,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, CwagentError, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
+    DENIED_CODES,
+    THROTTLING_CODES,
+    AwsApiError,
+    CwagentError,
+    InvalidInput,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile import plan as profile_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import (
+    ASSOCIATION_GONE,
+    DISASSOCIATE_ACTION,
+    ENDED,
     KEEP,
     Association,
     Instance,
@@ -34,6 +43,8 @@ if TYPE_CHECKING:
 # https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeIamInstanceProfileAssociations.html
 PAGE_SIZE = 1000
 FILTER_VALUES = 200
+# How often to look for a profile before it is missing.
+LOOKUPS = 3
 # A disassociating profile is about to go, but an instance cannot get another one before it is gone.
 # https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_IamInstanceProfileAssociation.html
 ACTIVE_STATES = ["associating", "associated"]
@@ -69,11 +80,12 @@ class AssociationResource(Resource[State]):
             name: Instance(name, states.get(name, "running"), found) if name in certain or name in states else None
             for name, found in found_by_id.items()
         }
-        other_holders = frozenset(
+        others = [
             name
             for name, found in associations.items()
             if name not in found_by_id and any(each.profile == self._desired.name for each in found)
-        )
+        ]
+        other_holders = live_instances(self._aws, others) if self._desired.exclusive else frozenset()
         state = State(instances, profile, is_compared and profile is None, other_holders)
         kept = profile_plan.kept_profiles(state, self._desired)
         return replace(state, missing_policies=self._missing_policies(kept, profile))
@@ -114,7 +126,13 @@ class AssociationResource(Resource[State]):
     def execute(self, step: Step) -> None:
         """Execute a step; EC2 returns the same error for a missing profile as for a new one, so IAM is read."""
         if isinstance(step.context, MissingProfile):
-            raise InvalidInput(_missing_message(step.context.name, step))
+            message = _missing_message(step.context.name, step)
+            if _is_missing(self._aws, step.context.name):
+                raise InvalidInput(message)
+            raise AwsApiError(message, "NoSuchEntity")  # it was missing when the plan was made, so make another one
+        if step.action == DISASSOCIATE_ACTION:
+            self._aws.retry(lambda: execute_once(self._aws, step), step.retry_when)
+            return
         try:
             self._aws.execute(replace(step, retry_when=frozenset()))
         except AwsApiError as error:
@@ -147,14 +165,40 @@ class AssociationResource(Resource[State]):
         return attached_policies(self._aws, "role", found.role) if found and found.role else frozenset()
 
 
+def execute_once(aws: Aws, step: Step) -> None:
+    """Execute a step without retries.
+
+    :raises AwsApiError: its code is ``ASSOCIATION_GONE`` if what the step would disassociate is gone.
+    """
+    try:
+        aws.execute(replace(step, retry_when=frozenset()))
+    except AwsApiError as error:
+        if step.action == DISASSOCIATE_ACTION and error.code not in DENIED_CODES | THROTTLING_CODES:
+            shown = {each.id for found in read_associations(aws).values() for each in found}
+            if step.arguments["association_id"] not in shown:
+                error.code = ASSOCIATION_GONE
+        raise
+
+
 def check_profile_exists(aws: Aws, profile: str, step: Step, error: AwsApiError) -> None:
     """Check that a profile exists before waiting until EC2 knows it.
 
     :param error: the answer of EC2, which is the same for a missing profile and for a new one.
     :raises CwagentError: IAM does not have the profile.
     """
-    if find_profile(aws, profile) is None:
+    if _is_missing(aws, profile):
         raise CwagentError(_missing_message(profile, step)) from error
+
+
+def _is_missing(aws: Aws, profile: str) -> bool:
+    """Whether IAM does not have a profile. Not all its hosts know one that was created a moment ago."""
+    deadline = aws.deadline()
+    for _ in range(LOOKUPS):
+        if find_profile(aws, profile):
+            return False
+        if not deadline.pause():
+            break
+    return True
 
 
 def _missing_message(profile: str, step: Step) -> str:
@@ -186,6 +230,12 @@ def read_associations(aws: Aws, instance_ids: Sequence[str] | None = None) -> di
 def instance_states(aws: Aws, instance_ids: Sequence[str]) -> dict[str, str]:
     """Return by instance its state, without the ids that EC2 does not know."""
     return {each["InstanceId"]: each["State"]["Name"] for each in describe_instances(aws, instance_ids)}
+
+
+def live_instances(aws: Aws, instance_ids: Sequence[str]) -> frozenset[str]:
+    """Return the instances that have not ended. AWS does not say for how long those show their last profile."""
+    states = instance_states(aws, instance_ids)
+    return frozenset(name for name, state in states.items() if state not in ENDED)
 
 
 def describe_instances(aws: Aws, instance_ids: Sequence[str]) -> Iterator[dict[str, Any]]:

@@ -13,6 +13,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiE
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import ineligible_reason
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import (
     instance_states,
+    live_instances,
     read_associations,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_parallel
@@ -102,19 +103,24 @@ class Preflight:
         return problems, warnings
 
     def _other_holders_in(self, region: str) -> tuple[list[str], list[str]]:
+        aws, inputs = Aws(self._factory_in(region)), self._inputs
         try:
-            found = read_associations(Aws(self._factory_in(region)))
+            holders = [
+                (name, each.profile)
+                for name, associations in sorted(read_associations(aws).items())
+                for each in associations
+                if each.profile in inputs.profiles_to_delete and name not in inputs.expected_instance_ids
+            ]
+            live = live_instances(aws, [name for name, _profile in holders])
         except AwsApiError as error:
             if not error.explicit_deny:
                 raise
             # An organization disables regions with such a policy, which the user cannot change.
             return [], [f"It is not known whether instances in {region} have an instance profile to delete. {error}"]
-        inputs = self._inputs
         problems = [
-            f"Instance {name} in {region} is not in the inventory and has instance profile '{each.profile}'."
-            for name, associations in sorted(found.items())
-            for each in associations
-            if each.profile in inputs.profiles_to_delete and name not in inputs.expected_instance_ids
+            f"Instance {name} in {region} is not in the inventory and has instance profile '{profile}'."
+            for name, profile in holders
+            if name in live
         ]
         return problems, []
 

@@ -38,6 +38,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+EC2, EC2_IN_CHINA = "ec2.amazonaws.com", "ec2.amazonaws.com.cn"
 DEFAULT_SESSION_DURATION = 3600
 # A profile has one role at most, so IAM says that the quota is reached.
 PROFILE_HAS_ROLE_CODES = frozenset({"LimitExceeded"})
@@ -104,7 +105,7 @@ class DesiredRole:
     name: str
     declared: Declared
     profile: str
-    service: str = "ec2.amazonaws.com"
+    service: str = EC2
     description: str | None = None
     max_session_duration: int | None = None
     new_description: str = ""
@@ -123,8 +124,16 @@ def check_settings(description: str | None, max_session_duration: int | None) ->
 
 
 def ec2_service(partition: str) -> str:
-    """Return the service principal of EC2. In China its name ends with the domain of the partition."""
-    return "ec2.amazonaws.com.cn" if partition == "aws-cn" else "ec2.amazonaws.com"
+    """Return the service principal of EC2 for a new role. In China its name ends with the domain of the partition."""
+    return EC2_IN_CHINA if partition == "aws-cn" else EC2
+
+
+def _accepted_services(service: str) -> set[str]:
+    """Return the names of EC2 in a trust policy that works: in China either one does.
+
+    https://github.com/aws/aws-cli/pull/8709
+    """
+    return {EC2, EC2_IN_CHINA} if service == EC2_IN_CHINA else {service}
 
 
 def trust_policy(service: str) -> dict[str, Any]:
@@ -168,7 +177,7 @@ def _has_trust_in(statement: Mapping[str, Any], service: str) -> bool:
         statement.get("Effect") == "Allow"
         and "Condition" not in statement
         and isinstance(principal, dict)
-        and service in _as_list(principal.get("Service", []))
+        and not _accepted_services(service).isdisjoint(_as_list(principal.get("Service", [])))
         and "sts:AssumeRole" in _as_list(statement.get("Action", []))
     )
 
@@ -178,9 +187,12 @@ def _has_trust_only_in(statements: list[Any], service: str) -> bool:
     if len(statements) != 1:
         return False
     statement = statements[0]
+    principal = statement.get("Principal")
+    services = _as_list(principal["Service"]) if isinstance(principal, dict) and set(principal) == {"Service"} else []
     return (
         statement.get("Effect") == "Allow"
-        and statement.get("Principal") in ({"Service": service}, {"Service": [service]})
+        and bool(services)
+        and _accepted_services(service).issuperset(services)
         and _as_list(statement.get("Action")) == ["sts:AssumeRole"]
         and set(statement) <= {"Sid", "Effect", "Principal", "Action"}
     )

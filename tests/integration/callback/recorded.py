@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 
 from ansible.constants import DEFAULT_LOCAL_TMP
@@ -33,6 +34,7 @@ class CallbackModule(CallbackBase):
         payloads = Path(os.environ["SHARED_BY_RUNS"], "payloads")
         payloads.mkdir(exist_ok=True)
         Path(DEFAULT_LOCAL_TMP, "ansiballz_cache").symlink_to(payloads)
+        self._started = {}
 
     def _write(self, outcome, result):
         fields = {
@@ -41,9 +43,13 @@ class CallbackModule(CallbackBase):
             "action": result._task.action,
             "host": result._host.get_name(),
             "result": result._result,
+            "seconds": time.monotonic() - self._started[result._host.get_name(), result._task._uuid],
         }
         with Path(os.environ["RECORDED_TO"]).open("a") as file:
             file.write(json.dumps(fields, default=str) + "\n")
+
+    def v2_runner_on_start(self, host, task):
+        self._started[host.get_name(), task._uuid] = time.monotonic()
 
     def v2_runner_on_ok(self, result):
         self._write("ok", result)

@@ -136,6 +136,21 @@ def test_keys_have_a_last_use_and_a_user_has_at_most_two(account: Any) -> None:
         account.iam.create_access_key(UserName="u")
 
 
+def test_a_principal_has_at_most_ten_managed_policies(account: Any) -> None:
+    account.iam.create_user(UserName="u")
+    account.create_role("r", "CloudWatchAgentServerPolicy")
+    arns = [each["Arn"] for each in account.iam.list_policies(Scope="AWS")["Policies"]]
+    server = "arn:aws:iam::aws:policy/CloudWatchAgentServerPolicy"
+    account.iam.attach_user_policy(UserName="u", PolicyArn=server)
+    *nine, eleventh = [arn for arn in arns if arn != server][:10]
+    principals = ((account.iam.attach_role_policy, "RoleName", "r"), (account.iam.attach_user_policy, "UserName", "u"))
+    for attach, kind, name in principals:
+        for arn in (*nine, server):  # the last one is attached already
+            attach(**{kind: name}, PolicyArn=arn)
+        with pytest.raises(ClientError, match=r"LimitExceeded.*PoliciesPer(Role|User): 10"):
+            attach(**{kind: name}, PolicyArn=eleventh)
+
+
 @pytest.mark.parametrize("aws", ["ministack"], indirect=True)
 def test_the_last_use_of_an_unknown_key_is_denied(aws: Emulator) -> None:
     with pytest.raises(ClientError, match=r"AccessDenied.*access key AKIAUNKNOWN"):

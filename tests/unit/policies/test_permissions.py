@@ -4,15 +4,21 @@ emulators; and that the documentation shows the same text.
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import re
+import runpy
 import textwrap
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+import botocore.session
 import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import RESTORE_TAG, record_key
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import agent_policies
+from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import ec2_service
 
 CHECKOUT = Path(__file__).parents[3]
 PAGE = CHECKOUT / "docs" / "docsite" / "rst" / "permissions.rst"
@@ -30,9 +36,15 @@ INSTANCE, OTHER_ROLE, OTHER_USER = f"{EC2}instance/i-1", f"{IAM}role/Other", f"{
 PASSED_TO, POLICY_ARN, TAG_KEYS = "iam:PassedToService", "iam:PolicyARN", "aws:TagKeys"
 TO_EC2, TO_LAMBDA = {PASSED_TO: "ec2.amazonaws.com"}, {PASSED_TO: "lambda.amazonaws.com"}
 RECORD, MARK = record_key("eu-central-1", "i-0123456789abcdef0"), "cwagent:managed"
+ASSOCIATE = ("ec2:AssociateIamInstanceProfile", "ec2:ReplaceIamInstanceProfileAssociation")
+NEW_SERVER_PROFILE, NEW_ADMIN_PROFILE, NEW_PROFILE_OF_APPLICATION, NEW_OTHER_PROFILE = (
+    {"ec2:NewInstanceProfile": f"{IAM}instance-profile/{name}"}
+    for name in ("CloudWatchAgentServerRole", "CloudWatchAgentAdminRole", "NAME-OF-AN-EARLIER-PROFILE", "Other")
+)
 AGENT_POLICY = {POLICY_ARN: "arn:aws:iam::aws:policy/CloudWatchAgentServerPolicy"}
 ADMINISTRATOR_POLICY = {POLICY_ARN: "arn:aws:iam::aws:policy/AdministratorAccess"}
 VIA_SSM, VIA_SECRETS = ({"kms:ViaService": f"{name}.eu-central-1.amazonaws.com"} for name in ("ssm", "secretsmanager"))
+EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
 # The key policy that KMS gives a key leaves the decision to IAM.
 KEY_POLICY = {
     "Version": "2012-10-17",
@@ -55,6 +67,7 @@ CASES: list[Case] = [
             (duty, "iam:PutUserPolicy", ADMIN_USER, {}, True),
             (duty, "iam:PutUserPolicy", USER, {}, False),
             (duty, "iam:PutUserPolicy", OTHER_USER, {}, False),
+            *((duty, action, INSTANCE, NEW_ADMIN_PROFILE, True) for action in ASSOCIATE),
             (duty, "ec2:CreateTags", INSTANCE, {TAG_KEYS: RESTORE_TAG}, True),
             (duty, "ec2:CreateTags", INSTANCE, {TAG_KEYS: "Name"}, False),
             (duty, "ec2:CreateTags", f"{EC2}volume/vol-1", {TAG_KEYS: RESTORE_TAG}, False),
@@ -71,6 +84,18 @@ CASES: list[Case] = [
             (duty, "ssm:PutParameter", f"{SSM}parameter/AmazonCloudWatch-linux", {}, False),
         )
     ),
+    *(
+        (duty, action, INSTANCE, context, allowed)
+        for duty in ("provision", "store-configuration", "teardown")
+        for action in ASSOCIATE
+        for context, allowed in (
+            (NEW_SERVER_PROFILE, True),
+            (NEW_PROFILE_OF_APPLICATION, True),
+            (NEW_OTHER_PROFILE, False),
+            ({}, False),
+        )
+    ),
+    *(("teardown", action, INSTANCE, NEW_ADMIN_PROFILE, False) for action in ASSOCIATE),
     ("teardown", "iam:PassRole", SERVER, TO_EC2, True),
     ("teardown", "iam:PassRole", ADMIN, TO_EC2, False),
     ("rotate-keys", "iam:PassRole", SERVER, TO_EC2, False),
@@ -149,6 +174,99 @@ def test_a_policy_allows_what_its_duty_needs_and_no_more(simulator, case):
 def test_only_the_agents_policies_may_be_attached_and_detached(duty):
     sid = "AttachPoliciesOfTheAgent" if duty == "provision" else "DetachPoliciesOfTheAgent"
     assert set(conditions(duty, sid)["ArnEquals"][POLICY_ARN]) == agent_policies("aws")
+
+
+def agent_actions(name: str) -> set[str]:
+    """The actions of a policy of the agent that AWS manages, from moto's copy."""
+    package = importlib.util.find_spec("moto")
+    assert package
+    assert package.origin
+    module = runpy.run_path(str(Path(package.origin).with_name("iam") / "aws_managed_policies.py"))
+    document = json.loads(module["aws_managed_policies_data"])[name]["Document"]
+    return {action for statement in document["Statement"] for action in statement["Action"]}
+
+
+OUTSIDE_THE_BOUNDARY = {
+    "AmazonSSMManagedInstanceCore": {"ssm:GetParameters"},
+    "AmazonEC2RoleforSSM": {"ssm:GetParameters", "ec2:DescribeInstanceStatus", "ds:*", "s3:*"},
+}
+
+
+@pytest.mark.parametrize("arn", sorted(agent_policies("aws")))
+def test_the_boundary_allows_the_actions_of_the_agents_policies(arn):
+    name = arn.rpartition("/")[2]
+    allowed = {action for statement in policy("boundary")["Statement"] for action in statement["Action"]}
+    missing = agent_actions(name) - allowed
+    outside = OUTSIDE_THE_BOUNDARY.get(name, set())
+    assert {action for action in missing if not any(fnmatchcase(action, each) for each in outside)} == set()
+    assert {each for each in outside if not any(fnmatchcase(action, each) for action in missing)} == set()
+
+
+def test_the_boundary_allows_no_actions_but_those_of_the_agents_policies():
+    allowed = {action for statement in policy("boundary")["Statement"] for action in statement["Action"]}
+    assert allowed <= set().union(*(agent_actions(arn.rpartition("/")[2]) for arn in agent_policies("aws")))
+
+
+@pytest.mark.parametrize("action", ["iam:PutRolePolicy", "iam:CreateRole", "iam:UpdateAssumeRolePolicy"])
+@pytest.mark.parametrize(
+    ("boundary", "allowed"),
+    [
+        (f"{IAM}policy/CloudWatchAgentBoundary", True),
+        (f"{IAM}policy/CloudWatchAgentBoundary2", False),
+        (f"{IAM}policy/team/CloudWatchAgentBoundary", False),
+        ("arn:aws:iam::aws:policy/AdministratorAccess", False),
+        (None, False),
+    ],
+)
+def test_only_this_boundary_is_accepted(simulator, action, boundary, allowed):
+    policies = [policy("provision"), policy("require-boundary")]
+    context = {"iam:PermissionsBoundary": boundary} if boundary else {}
+    assert simulator.is_allowed(action, ADMIN, policies, context=context) == allowed
+
+
+def denied_by_boundary(statement: int) -> list[str]:
+    return [str(action) for action in policy("require-boundary")["Statement"][statement]["Action"]]
+
+
+@pytest.mark.parametrize("action", [*denied_by_boundary(0), *denied_by_boundary(1)])
+def test_whatever_else_is_allowed_boundaries_are_required_and_kept(simulator, action):
+    resource = USER if "User" in action else SERVER
+    assert not simulator.is_allowed(action, resource, [EVERYTHING, policy("require-boundary")])
+
+
+@pytest.mark.parametrize("action", denied_by_boundary(2))
+def test_whatever_else_is_allowed_the_boundary_itself_is_kept(simulator, action):
+    policies = [EVERYTHING, policy("require-boundary")]
+    assert not simulator.is_allowed(action, f"{IAM}policy/CloudWatchAgentBoundary", policies)
+    assert simulator.is_allowed(action, f"{IAM}policy/Other", policies)
+
+
+def test_every_action_that_could_give_more_and_knows_the_boundary_requires_it():
+    """Those of the duties that change a principal's policies or trust, or create it."""
+    gives = re.compile(r"iam:(Create(Role|User)|(Attach|Put)(Role|User)Policy|UpdateAssumeRolePolicy)")
+    statements = [
+        statement for file in FILES if file.stem != "boundary" for statement in policy(file.stem)["Statement"]
+    ]
+    listed = [[each] if isinstance(each, str) else each for each in (statement["Action"] for statement in statements)]
+    assert {action for actions in listed for action in actions if gives.fullmatch(action)} == set(denied_by_boundary(0))
+
+
+PARTITIONS = re.findall(
+    r"^   \* - (?:AWS|China)\b.*\n     - ``(arn:.*?:)``\n     - (.*)\n     - ``(.*?)``$", PAGE.read_text(), re.MULTILINE
+)
+
+
+@pytest.mark.parametrize(("arn", "services", "suffix"), PARTITIONS)
+def test_the_documentation_has_the_names_of_other_partitions(arn, services, suffix):
+    known = botocore.session.get_session().get_component("data_loader").load_data("partitions")["partitions"]
+    [partition] = [each for each in known if f"arn:{each['id']}:" == arn]
+    assert suffix == f".{partition['outputs']['dnsSuffix']}"
+    trusted = {"ec2.amazonaws.com", ec2_service(partition["id"])}
+    assert set(re.findall(r"``(.+?)``", services)) == trusted
+
+
+def test_the_documentation_has_these_partitions():
+    assert {arn for arn, *_ in PARTITIONS} == {"arn:aws:", "arn:aws-cn:", "arn:aws-us-gov:", "arn:aws-eusc:"}
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)

@@ -105,3 +105,12 @@ def test_playbooks_set_and_read_only_our_variables() -> None:
         for name in read - MAGIC_VARIABLES - PLAYBOOK_VARIABLES
         if not name.startswith((*own, "cwagent_", "ansible_"))
     } == set()
+
+
+def test_the_admin_window_is_open_for_longer_than_all_waits_in_it():
+    """EC2 may not know the profile, IAM may not show it, the instance may not have it, the permission may be late."""
+    [defaults] = load("roles/store_config/defaults/main.yml")
+    wait, identity, permission = (
+        defaults[f"store_config_{name}_timeout"] for name in ("wait", "identity", "permission")
+    )
+    assert wait + wait + identity + permission < defaults["store_config_window_minutes"] * 60

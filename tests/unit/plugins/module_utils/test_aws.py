@@ -122,6 +122,38 @@ def test_retry_repeats_the_work_while_aws_answers_with_these_codes():
     assert aws.retry(lambda: aws.call("iam:X", "do it", RoleName="R"), frozenset({"NotYet"})) == {"RoleName": "R"}
 
 
+class RenewableAws(ScriptedAws):
+    """Has clients that know how often one was made; making one fails at the given times."""
+
+    def __init__(self, *codes: str, fails_at: tuple[int, ...] = (), **options: bool) -> None:
+        super().__init__(*codes, retry_timeout=0.01)
+        Aws.__init__(self, self._make, 0.01, **options)
+        self.made, self.fails_at = 0, fails_at
+
+    def _make(self, service: str, config: object) -> int:
+        self.made += 1
+        if self.made in self.fails_at:
+            raise CwagentError("the metadata service returned HTTP 429")
+        return self.made
+
+
+@pytest.mark.parametrize(
+    ("code", "options", "client"),
+    [
+        ("AccessDeniedException", {"renews_clients": True}, 2),
+        ("UnrecognizedClientException", {"renews_clients": True}, 2),
+        ("AccessDeniedException", {"renews_clients": True, "fails_at": (2,)}, 1),
+        ("Other", {"renews_clients": True}, 1),
+        ("AccessDeniedException", {}, 1),
+    ],
+)
+def test_a_denied_call_is_repeated_with_new_credentials_where_they_can_have_changed(code, options, client):
+    aws = RenewableAws(code, "ok", **options)
+    assert aws.client("ssm") == 1
+    aws.retry(lambda: aws.call("ssm:X", "do it"), frozenset({code}))
+    assert aws.client("ssm") == client
+
+
 def test_the_retry_timeout_is_the_deadline():
     assert ScriptedAws(retry_timeout=7).deadline().seconds == 7
 

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
+    _MISSING_POLICY_REMEDIES,
     MISSING_POLICY,
     AwsApiError,
     ConsistencyTimeout,
@@ -16,6 +17,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     explain,
     is_explicit_deny,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import ACCESS_POLICIES, SSM_POLICIES
 
 SESSION = "arn:aws:sts::123456789012:assumed-role/deploy/session"
 KNOWN_CALLER = "arn:aws:iam::123456789012:user/caller"
@@ -46,7 +48,24 @@ def missing_permission(identity: str, action: str, where: str = "", reason: str 
     return f"access denied. {identity} lacks {action}{where}{because}. Grant {action} to it and run again."
 
 
+READ_KEYS = ("read it", "ssm:GetParameters", "AccessDeniedException")
+CIPHERTEXT = "The ciphertext refers to a customer master key that you are not allowed to access"
 CASES = {
+    "Parameter Store, a KMS key": (
+        READ_KEYS,
+        f"{CIPHERTEXT}.",
+        missing_permission(KNOWN_CALLER, "kms:Decrypt", reason=CIPHERTEXT),
+    ),
+    "Secrets Manager, a KMS key": (
+        ("read it", "secretsmanager:GetSecretValue", "AccessDeniedException"),
+        "Access to KMS is not allowed",
+        missing_permission(KNOWN_CALLER, "kms:Decrypt", reason="Access to KMS is not allowed"),
+    ),
+    "Parameter Store, a KMS key, with its ARN": (
+        READ_KEYS,
+        denial(USER, "kms:Decrypt", "arn:aws:kms:eu-central-1:123456789012:key/1", NO_POLICY),
+        missing_permission(USER, "kms:Decrypt", " on arn:aws:kms:eu-central-1:123456789012:key/1", NO_POLICY),
+    ),
     "IAM": (
         (*CREATE, "AccessDenied"),
         denial(USER, "iam:CreateRole", ROLE_ARN, NO_POLICY),
@@ -217,9 +236,33 @@ def test_a_missing_policy_is_known_by_its_message(code, message, expected):
     assert error_code(code, message) == expected
 
 
-def test_a_missing_policy_has_a_message_of_its_own():
-    text = explain("attach it", "iam:AttachRolePolicy", MISSING_POLICY, "Policy P does not exist or is not attachable.")
-    assert "Not every partition of AWS has every policy" in text
+@pytest.mark.parametrize(
+    ("arn", "remedy"),
+    [
+        ("arn:aws-iso:iam::aws:policy/CloudWatchAgentAdminPolicy", "cwagent_store_config_from=controller."),
+        ("arn:aws-eusc:iam::aws:policy/CloudWatchAgentServerPolicy", "cannot be managed with this collection there."),
+        ("arn:aws-cn:iam::aws:policy/AmazonSSMManagedInstanceCore", "Choose another ssm_policy, or none."),
+        ("arn:aws-us-gov:iam::aws:policy/service-role/AmazonEC2RoleforSSM", "Choose another ssm_policy, or none."),
+        ("arn:aws:iam::aws:policy/X", "Give the ARN of one that exists."),
+    ],
+)
+def test_a_missing_policy_of_aws_is_named_with_its_partition(arn, remedy):
+    message = f"Policy {arn} does not exist or is not attachable."
+    text = explain("attach it", "iam:AttachRolePolicy", MISSING_POLICY, message)
+    partition, name = arn.split(":")[1], arn.rpartition("/")[2]
+    assert f"the policy {name} of AWS does not exist in partition {partition} ({message[:-1]})." in text
+    assert text.endswith(remedy)
+
+
+def test_each_policy_of_the_agent_has_a_remedy_for_where_it_is_missing():
+    names = [name.rpartition("/")[2] for name in [*ACCESS_POLICIES.values(), *SSM_POLICIES.values()]]
+    assert sorted(_MISSING_POLICY_REMEDIES) == sorted(names)
+
+
+def test_a_missing_policy_of_the_user_is_named():
+    message = "Policy arn:aws:iam::123456789012:policy/own does not exist or is not attachable."
+    text = explain("attach it", "iam:AttachRolePolicy", MISSING_POLICY, message)
+    assert text == f"Could not attach it (iam:AttachRolePolicy): {message} Give the ARN of a policy that exists."
 
 
 @pytest.mark.parametrize("action", ["iam:PutRolePolicy", "iam:PutUserPolicy", "iam:TagRole"])

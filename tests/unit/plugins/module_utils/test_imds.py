@@ -69,6 +69,7 @@ def metadata(monkeypatch):
         ({**PAGES, LIST + "R": REFUSAL}, REFUSED),
         ({"iam/info": json.dumps({"Code": "InstanceProfileNotFound"})}, Identity(problem="InstanceProfileNotFound")),
         ({"iam/info": json.dumps({"Code": "Success"})}, NO_PROFILE),
+        ({LIST: "R", LIST + "R": KEYS}, Identity(None, "R")),
     ],
 )
 def test_the_identity_has_a_role_only_with_credentials(metadata, pages, identity):
@@ -117,25 +118,41 @@ class Service:
         return found
 
 
-def wait(service: Any, profile: str | None) -> Identity:
+def wait(service: Any, profile: str | None, role: str | None = None) -> Identity:
     clock = [0.0]
-    return wait_for_identity(
-        service, profile, Deadline(5, lambda: clock[0], lambda seconds: clock.__setitem__(0, clock[0] + seconds))
-    )
+    deadline = Deadline(5, lambda: clock[0], lambda seconds: clock.__setitem__(0, clock[0] + seconds))
+    return wait_for_identity(service, profile, deadline, role)
 
 
 @pytest.mark.parametrize(
-    ("shown", "profile", "found"),
+    ("shown", "profile", "role"),
     [
-        ([ADMIN], "admin", ADMIN),
-        ([NO_PROFILE, WITHOUT_CREDENTIALS, ADMIN], "admin", ADMIN),
-        ([NO_PROFILE], None, NO_PROFILE),
-        ([ADMIN, NO_PROFILE], None, NO_PROFILE),
-        ([CwagentError("503"), ADMIN], "admin", ADMIN),
+        ([ADMIN], "admin", None),
+        ([ADMIN], "admin", "R"),
+        ([NO_PROFILE, WITHOUT_CREDENTIALS, ADMIN], "admin", None),
+        ([NO_PROFILE], None, None),
+        ([ADMIN, NO_PROFILE], None, None),
+        ([CwagentError("503"), ADMIN], "admin", None),
+        # The profile changes before the credentials, the credentials before the profile, or both at once.
+        ([Identity("other", "S"), Identity("admin", "S"), ADMIN], "admin", "R"),
+        ([Identity("other", "S"), Identity("other", "R"), ADMIN], "admin", "R"),
+        ([Identity("other", "S"), ADMIN], "admin", "R"),
+        ([ADMIN, Identity(None, "R"), NO_PROFILE], None, None),
+        ([ADMIN, WITHOUT_CREDENTIALS, NO_PROFILE], None, None),
     ],
 )
-def test_waiting_ends_when_the_service_shows_the_profile(shown, profile, found):
-    assert wait(Service(*shown), profile) == found
+def test_waiting_ends_when_the_service_shows_both_the_profile_and_its_credentials(shown, profile, role):
+    service = Service(*shown)
+    assert wait(service, profile, role) == shown[-1]
+    assert service.shown == shown[-1:]
+
+
+@pytest.mark.parametrize("shown", [Identity("admin", "S"), Identity("other", "R")])
+def test_waiting_for_a_role_ends_at_the_deadline_with_what_is_shown(shown):
+    expected = f"still shows instance profile '{shown.profile}' and the credentials of role '{shown.role}'"
+    with pytest.raises(ConsistencyTimeout, match=expected) as raised:
+        wait(Service(shown), "admin", "R")
+    assert raised.value.details["identity"] == {"instance_profile": shown.profile, "role": shown.role}
 
 
 @pytest.mark.parametrize(
@@ -145,6 +162,7 @@ def test_waiting_ends_when_the_service_shows_the_profile(shown, profile, found):
         (WITHOUT_CREDENTIALS, "admin", r"credentials of instance profile 'admin': the instance metadata service shows"),
         (REFUSED, "admin", r"profile 'admin': EC2 cannot assume the role 'A' \(AssumeRoleUnauthorizedAccess\)\. EC2"),
         (Identity("other", "S"), "admin", "still shows instance profile 'other'"),
+        (Identity(None, "R"), None, "still shows no instance profile and the credentials of role 'R'"),
         (ADMIN, None, "show no instance profile; it still shows instance profile 'admin'"),
     ],
 )
@@ -184,10 +202,11 @@ def test_a_role_that_ec2_may_not_assume_is_waited_for_as_long_as_the_caller_says
     def deadline(seconds: float) -> Deadline:
         return Deadline(seconds, lambda: clock[0], lambda pause: clock.__setitem__(0, clock[0] + pause))
 
+    service: Any = Service(*shown)
     with pytest.raises(ConsistencyTimeout, match=rf"^Waited {seconds} seconds") as error:
-        wait_for_identity(Service(*shown), "admin", deadline(5), deadline(2))
+        wait_for_identity(service, "admin", deadline(5), refused=deadline(2))
     assert error.value.details == {"role_refused": is_refused}
 
 
 def test_a_role_that_ec2_may_assume_in_time_is_found():
-    assert wait_for_identity(Service(REFUSED, REFUSED, ADMIN), "admin", Deadline(5, lambda: 0, lambda _: None)) == ADMIN
+    assert wait(Service(REFUSED, REFUSED, ADMIN), "admin") == ADMIN

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -53,14 +53,24 @@ PHASES = {
     "the key is old, but keys are not replaced": (ring(OLD, rules=KeyRules()), None, []),
     "the new key was not used": (ring(key("O", 90 * DAY, HOUR), key("N", HOUR)), Phase.WAITING_FOR_USE, []),
     "the new key was used, the old one never": (
-        ring(key("O", 90 * DAY), key("N", HOUR, MINUTE)),
+        ring(key("O", 90 * DAY), key("N", 6 * HOUR, MINUTE)),
         Phase.DEACTIVATING,
         ["deactivate access key O of user 'U'"],
     ),
-    "the new key was used, the old one an hour before": (
-        ring(key("O", 90 * DAY, HOUR + MINUTE), key("N", DAY, MINUTE)),
+    "the new key was used, a use of the old one can be unknown yet": (
+        ring(key("O", 90 * DAY), key("N", 4 * HOUR, MINUTE)),
+        Phase.WAITING_FOR_USE,
+        [],
+    ),
+    "the new key was used, the old one five hours before": (
+        ring(key("O", 90 * DAY, 5 * HOUR + MINUTE), key("N", DAY, MINUTE)),
         Phase.DEACTIVATING,
         ["deactivate access key O of user 'U'"],
+    ),
+    "the new key was used, the old one four hours before": (
+        ring(key("O", 90 * DAY, 4 * HOUR + MINUTE), key("N", DAY, MINUTE)),
+        Phase.WAITING_FOR_USE,
+        [],
     ),
     "one server has switched, another has not": (
         ring(key("O", 90 * DAY, 2 * MINUTE), key("N", DAY, MINUTE)),
@@ -231,7 +241,7 @@ def test_the_step_that_creates_a_key_says_how_to_save_it(create_inactive, belong
         (ring(saved=None), [Kind.CREATE]),
         (ring(OLD, key("X"), pending=Pending(frozenset({"N"}), NOW)), [Kind.DELETE, Kind.CREATE]),
         (ring(YOUNG, up_to_date=False), [Kind.UPDATE]),
-        (ring(key("O", 90 * DAY), key("N", HOUR, MINUTE)), [Kind.UPDATE]),
+        (ring(key("O", 90 * DAY), key("N", 6 * HOUR, MINUTE)), [Kind.UPDATE]),
         (ring(key("O", 90 * DAY, 7 * DAY, active=False), key("N", 8 * DAY, HOUR)), [Kind.DELETE]),
     ],
     ids=["no key", "orphaned key", "saved in another form", "deactivating", "deleting"],
@@ -240,18 +250,29 @@ def test_the_kinds_of_the_steps(keyring, kinds):
     assert [step.kind for step in keyring.steps(is_new_user=False)] == kinds
 
 
-class Server:
-    """A server that gets each new key late, with its user in a model of IAM and a clock."""
+class Servers:
+    """Servers that share a user and get each new key late, with the user in a model of IAM and a clock.
 
-    def __init__(self, delay: timedelta) -> None:
-        self.iam, self.now, self.delay = Iam(), NOW, delay
+    :param delays: how late each server gets a new key.
+    :param shown_late: how late IAM shows the last use of a key, for every other key.
+    """
+
+    def __init__(self, delays: list[timedelta], shown_late: tuple[timedelta, timedelta]) -> None:
+        self.iam, self.now, self.delays, self.shown_late = Iam(), NOW, delays, shown_late
         self.iam.put_user(User("U", PrincipalState()))
         self.saved: str | None = None
         self.replaced: str | None = None
         self.saved_at = self.now
-        self.key_in_use: str | None = None
+        self.in_use: dict[int, str | None] = {}
+        self.created: list[str] = []
+        self.uses: dict[str, list[datetime]] = {}
 
     def keyring(self) -> Keyring:
+        for name in self.iam.users["U"].keys:
+            shown_until = self.now - self.shown_late[self.created.index(name) % 2]
+            shown = [used for used in self.uses[name] if used <= shown_until]
+            if shown:
+                self._set_dates(name, used=shown[-1])
         user = self.iam.user("U")
         assert user
         return Keyring(
@@ -264,37 +285,45 @@ class Server:
             if answer:
                 self.replaced = self.saved
                 self.saved, self.saved_at = answer["AccessKey"]["AccessKeyId"], self.now
+                self.created.append(self.saved)
+                self.uses[self.saved] = []
                 self._set_dates(self.saved, created=self.now)
 
     def work(self) -> None:
-        if self.key_in_use is None or self.now - self.saved_at >= self.delay:
-            self.key_in_use = self.saved
-        assert self.key_in_use
-        assert self.iam.users["U"].keys[self.key_in_use].active, f"the server has no active key at {self.now}"
-        self._set_dates(self.key_in_use, used=self.now)
+        for server, delay in enumerate(self.delays):
+            if self.in_use.get(server) is None or self.now - self.saved_at >= delay:
+                self.in_use[server] = self.saved
+            name = self.in_use[server]
+            assert name
+            assert self.iam.users["U"].keys[name].active, f"server {server} has no active key at {self.now}"
+            self.uses[name] = [*self.uses[name][-12:], self.now]
 
     def _set_dates(self, name: str, **dates: Any) -> None:
         keys = self.iam.users["U"].keys
         keys[name] = replace(keys[name], **dates)
 
 
+SHOWN_LATE = st.integers(0, 4 * 60).map(lambda minutes: minutes * MINUTE)
+
+
 @given(
-    delay=st.integers(0, 60).map(lambda days: days * DAY),
+    delays=st.lists(st.integers(0, 60).map(lambda days: days * DAY), min_size=1, max_size=2),
     run_every=st.integers(1, 100),
     minute=st.integers(0, 59).map(lambda minutes: minutes * MINUTE),
+    shown_late=st.tuples(SHOWN_LATE, SHOWN_LATE),
 )
-def test_a_server_has_an_active_key_at_any_time(delay, run_every, minute):
-    server = Server(delay)
-    server.run()
+def test_a_server_has_an_active_key_at_any_time(delays, run_every, minute, shown_late):
+    servers = Servers(delays, shown_late)
+    servers.run()
     seen = set()
     for hour in range(200 * 24):
-        server.now = NOW + hour * HOUR
-        server.work()
+        servers.now = NOW + hour * HOUR
+        servers.work()
         if hour % run_every == 0:
-            server.now += minute
-            server.run()
-        seen |= set(server.iam.users["U"].keys)
-        assert len(server.iam.users["U"].keys) <= 2
+            servers.now += minute
+            servers.run()
+        seen |= set(servers.iam.users["U"].keys)
+        assert len(servers.iam.users["U"].keys) <= 2
     assert len(seen) in (2, 3)
 
 

@@ -19,6 +19,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan i
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.resource import (
     FILTER_VALUES,
+    LOST_SECONDS,
     RECORD_SECONDS,
     AdminInstanceResource,
 )
@@ -45,11 +46,14 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     InvalidInput,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import Association, Instance
+from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import LOOKUPS
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, apply
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 INSTANCE, OTHER_INSTANCE = "i-1", "i-2"
 OWN_TAG, BOTH_TAGS = {INSTANCE: "shop"}, {INSTANCE: "shop", OTHER_INSTANCE: "shop"}
+NO_TAGS: list[dict[str, str]] = [{}] * (1 + int(LOST_SECONDS))
+"""The answers until a tag counts as removed."""
 REPLACE = "ec2:ReplaceIamInstanceProfileAssociation"
 SWAP = REPLACE.split(":")[1]
 SHOP_BEFORE = [{"instance_id": INSTANCE, "earlier_profile": "shop"}]
@@ -279,7 +283,7 @@ def test_a_tag_that_was_there_when_the_plan_was_made_is_ignored():
 
 def test_acquire_stops_retrying_when_another_run_has_restored_the_instance():
     """The module has outlived its run."""
-    aws = Region(OWN_TAG, OWN_TAG, OWN_TAG, {}, failures={REPLACE: 9})
+    aws = Region(OWN_TAG, OWN_TAG, OWN_TAG, *NO_TAGS, failures={REPLACE: 9})
     with pytest.raises(ContentionError, match="Instance i-1 was restored by another run"):
         acquire(aws, state("shop", tag="shop"))
     assert aws.calls.count(SWAP) == 1 + 2
@@ -287,10 +291,19 @@ def test_acquire_stops_retrying_when_another_run_has_restored_the_instance():
 
 def test_a_tag_that_was_there_is_read_again_before_the_first_step():
     """It can belong to a run that has just ended."""
-    aws = Region(OWN_TAG, {})
+    aws = Region(OWN_TAG, *NO_TAGS)
     with pytest.raises(ContentionError, match="Instance i-1 was restored by another run"):
         acquire(aws, state("shop", tag="shop"))
-    assert aws.calls == ["DescribeTags", "GetRole", "DescribeTags"]
+    assert aws.calls == ["DescribeTags", "GetRole", *["DescribeTags"] * len(NO_TAGS)]
+
+
+@pytest.mark.parametrize("code", ["InvalidParameterValue", "IncorrectState"])
+def test_acquire_continues_if_ec2_does_not_show_its_own_tag_for_a_moment(code):
+    """It has shown it before, to the same run."""
+    aws = Region({}, OWN_TAG, {}, {}, *[OWN_TAG] * 3, failures={REPLACE: 1 + 1})
+    aws.code = code
+    acquire(aws, state("shop"))
+    assert aws.calls.count(SWAP) == 1 + 2
 
 
 def test_acquire_does_not_wait_for_an_admin_profile_that_does_not_exist():
@@ -300,7 +313,7 @@ def test_acquire_does_not_wait_for_an_admin_profile_that_does_not_exist():
     with pytest.raises(CwagentError, match=message) as error:
         acquire(aws, state("shop", tag="shop"))
     assert type(error.value) is CwagentError, "something was written, so the input is not reported as invalid"
-    assert aws.calls[-2:] == [SWAP, "GetInstanceProfile"]
+    assert aws.calls[-4:] == [SWAP, *["GetInstanceProfile"] * LOOKUPS]
 
 
 def test_check_mode_warns_of_an_admin_profile_that_does_not_exist():
@@ -490,7 +503,7 @@ def test_a_tag_that_ec2_does_not_show_for_a_moment_is_not_lost():
 
 
 def test_an_association_that_another_run_has_replaced_is_reported_as_restored():
-    aws = Region({}, OWN_TAG, {}, failures={REPLACE: 1 + 1})
+    aws = Region({}, OWN_TAG, *NO_TAGS, failures={REPLACE: 1 + 1})
     aws.code = "InvalidAssociationID.NotFound"
     with pytest.raises(ContentionError, match=LOST):
         acquire(aws, state("shop"))
@@ -543,6 +556,23 @@ def test_an_instance_that_was_lost_is_reported_before_storing(profile, instance_
     resource = AdminInstanceResource(aws, wanted)
     with pytest.raises(CwagentError, match=message):
         resource.plan(resource.read())
+
+
+def test_an_association_that_ec2_does_not_show_for_a_moment_is_not_lost():
+    class Late(Region):
+        reads = 0
+
+        def pages(self, action, description, **arguments):
+            if action == "ec2:DescribeIamInstanceProfileAssociations":
+                self.reads += 1
+                self.profiles = {INSTANCE: "shop" if self.reads < 3 else "admin"}
+            return super().pages(action, description, **arguments)
+
+    aws = Late()
+    wanted = replace(desired_admin(EXCLUSIVE), assume_running=True, fail_if_lost=True)
+    resource = AdminInstanceResource(aws, wanted)
+    assert not resource.plan(resource.read()).has_changes
+    assert aws.reads == 3
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,11 @@ CASES = {
     "absent: other": (state(SHOP), desired_profile(present=False), []),
     "absent: being replaced": (state(SHOP, CURRENT_P), desired_profile(present=False), [DISASSOCIATE]),
     "absent: terminated": (state(instance_state="terminated"), desired_profile(present=False), []),
+    "absent: terminated, but listed with the profile": (
+        state(CURRENT_P, instance_state="terminated"),
+        desired_profile(present=False),
+        [],
+    ),
     "absent: unknown instance": (State({"i-1": None}), desired_profile(present=False), []),
 }
 

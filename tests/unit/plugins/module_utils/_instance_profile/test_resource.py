@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import (
+    ASSOCIATION_GONE,
     KEEP,
     REPLACE,
     Association,
@@ -15,7 +17,10 @@ from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan
     Instance,
     State,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import AssociationResource
+from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import (
+    LOOKUPS,
+    AssociationResource,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, apply
 from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import InstanceProfile
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
@@ -30,15 +35,25 @@ DOES_NOT_EXIST_YET = ["instance profile 'P' does not exist yet"]
 class Account(Aws):
     """EC2 answers the first calls with an error code; IAM has the profile, or does not. There is one instance."""
 
-    def __init__(self, code: str = "", times: int = 0, has_profile: bool = True, instance_state: str = "running"):
+    def __init__(
+        self,
+        code: str = "",
+        times: int = 0,
+        has_profile: bool = True,
+        instance_state: str = "running",
+        unseen: int = 0,
+    ):
+        """:param unseen: in how many answers IAM does not show the profile yet."""
         super().__init__(lambda *_: None, retry_timeout=60)
+        self.unseen = unseen
         self.code, self.times, self.has_profile, self.calls = code, times, has_profile, []
         self.instance_state = instance_state
 
     def call(self, action, description, max_attempts=0, **arguments):
         self.calls.append(action)
         if action == GET_PROFILE:
-            if not self.has_profile:
+            self.unseen -= 1
+            if not self.has_profile or self.unseen >= 0:
                 raise AwsApiError(description, "NoSuchEntity")
             answer = {"InstanceProfileName": "P", "Path": "/", "Arn": "arn:P", "InstanceProfileId": "AIPA"}
             return {"InstanceProfile": {**answer, "Roles": []}}
@@ -91,8 +106,20 @@ def test_the_association_is_not_retried_if_the_profile_does_not_exist():
     aws = Account("InvalidParameterValue", 99, has_profile=False)
     with pytest.raises(CwagentError, match=r"with instance i-1: instance profile 'P' does not exist\.$") as error:
         associate(aws)
-    assert aws.calls == [ASSOCIATE, GET_PROFILE]
+    assert aws.calls == [ASSOCIATE, *[GET_PROFILE] * LOOKUPS]
     assert type(error.value) is CwagentError, "another instance can have been changed"
+
+
+def test_a_profile_that_one_host_of_iam_does_not_know_yet_is_looked_up_again():
+    aws = Account("InvalidParameterValue", 1, unseen=LOOKUPS - 1)
+    assert associate(aws) == [ASSOCIATE, *[GET_PROFILE] * LOOKUPS, ASSOCIATE]
+
+
+def test_the_plan_is_made_anew_when_the_profile_that_it_missed_exists():
+    aws = Account(unseen=2)
+    result = converge(resource_of(aws, on_existing=REPLACE), check_mode=False, wait=None)
+    assert result["steps"] == ["associate instance profile 'P' with instance i-1 in place of 'shop'"]
+    assert [call for call in aws.calls if call != GET_PROFILE] == ["ec2:ReplaceIamInstanceProfileAssociation"]
 
 
 def test_other_errors_are_not_retried():
@@ -110,7 +137,29 @@ def test_nothing_is_disassociated_if_the_profile_does_not_exist():
     assert [step.action for step in steps] == [DISASSOCIATE, ASSOCIATE]
     with pytest.raises(InvalidInput, match="'P' does not exist"):
         resource.execute(steps[0])
-    assert aws.calls == [GET_PROFILE]
+    assert aws.calls == [GET_PROFILE] * (1 + LOOKUPS)
+
+
+@pytest.mark.parametrize(
+    ("association", "code", "raised"),
+    [
+        ("o", "AnyOther", "AnyOther"),
+        ("o", "UnauthorizedOperation", "UnauthorizedOperation"),
+        ("gone", "AnyOther", ASSOCIATION_GONE),
+        ("gone", "IncorrectState", ASSOCIATION_GONE),
+        ("gone", "UnauthorizedOperation", "UnauthorizedOperation"),
+        ("gone", "RequestLimitExceeded", "RequestLimitExceeded"),
+    ],
+)
+def test_a_refused_disassociation_is_compared_with_what_ec2_shows(association, code, raised):
+    """The account shows the association ``o``."""
+    aws = Account(code, 1)
+    resource = resource_of(aws, present=False)
+    [step] = resource.plan(state(Association(association, "arn:aws:iam::123456789012:instance-profile/P"))).all_steps
+    with pytest.raises(AwsApiError) as error:
+        resource.execute(step)
+    assert error.value.code == raised
+    assert (raised in step.stale_when) == (raised == ASSOCIATION_GONE), "only then the state is read again"
 
 
 def plan_of(current: State) -> Plan[State]:

@@ -175,13 +175,27 @@ def test_clients_are_made_in_the_main_thread() -> None:
     assert threads == {threading.main_thread()}
 
 
-def account_with_holders() -> Account:
+def account_with_holders(other_state: str = "running") -> Account:
     return Account(
         regions={
-            "us-east-1": Region({OTHER: ("Admin", "AIPA1"), SECOND: ("App", "AIPA3")}),
-            "eu-central-1": Region({SECOND: ("Server", "AIPA1"), INSTANCE: ("Server", "AIPA1")}),
+            "us-east-1": Region({OTHER: ("Admin", "AIPA1"), SECOND: ("App", "AIPA3")}, states={OTHER: other_state}),
+            "eu-central-1": Region(
+                {SECOND: ("Server", "AIPA1"), INSTANCE: ("Server", "AIPA1")},
+                states={SECOND: "stopped"},
+            ),
         }
     )
+
+
+@pytest.mark.parametrize(("state", "blocks"), [("stopped", True), ("terminated", False), ("shutting-down", False)])
+def test_an_instance_that_ended_does_not_prevent_the_deletion_even_if_ec2_lists_its_profile(
+    state: str, blocks: bool
+) -> None:
+    account, inputs = account_with_holders(state), replace(DELETION, expected_instance_ids=[INSTANCE, SECOND])
+    if blocks:
+        assert len(problems_of(inputs, account)) == 1
+    else:
+        assert result_of(inputs, account) == {"warnings": []}
 
 
 def test_other_instances_with_a_profile_to_delete_are_reported_from_all_regions() -> None:

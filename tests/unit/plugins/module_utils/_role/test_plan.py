@@ -495,6 +495,51 @@ def test_planned_trust(current, exclusive, planned):
     assert role_plan.planned_trust(current, desired_role(exclusive=exclusive)) == planned
 
 
+CN = "ec2.amazonaws.com.cn"
+TRUST_CN = {**TRUST_EC2, "Principal": {"Service": CN}}
+TRUST_BOTH = {**TRUST_EC2, "Principal": {"Service": [EC2, CN]}}
+TRUST_BOTH_AND_LAMBDA = {**TRUST_EC2, "Principal": {"Service": [EC2, CN, "lambda.amazonaws.com"]}}
+TRUST_EC2_AND_ACCOUNT = {**TRUST_EC2, "Principal": {"Service": EC2, "AWS": "arn:aws-cn:iam::123456789012:root"}}
+
+
+@pytest.mark.parametrize(
+    ("service", "statement", "is_trusted", "is_trusted_alone"),
+    [
+        (CN, TRUST_CN, True, True),
+        (CN, TRUST_EC2, True, True),
+        (CN, TRUST_EC2_IN_LISTS, True, True),
+        (CN, TRUST_BOTH, True, True),
+        (CN, TRUST_BOTH_AND_LAMBDA, True, False),
+        (CN, TRUST_EC2_AND_LAMBDA, True, False),
+        (CN, TRUST_EC2_AND_ACCOUNT, True, False),
+        (CN, TRUST_LAMBDA, False, False),
+        (CN, TRUST_ON_CONDITION, False, False),
+        (CN, {**TRUST_EC2, "Principal": {"Service": []}}, False, False),
+        (EC2, TRUST_EC2, True, True),
+        (EC2, TRUST_BOTH, True, False),
+        (EC2, TRUST_CN, False, False),
+    ],
+)
+def test_in_china_a_role_may_trust_either_name_of_ec2(service, statement, is_trusted, is_trusted_alone):
+    """A new role gets that of the partition."""
+    current = state(Role("R", trust(statement)))
+    for exclusive, is_kept in ((False, is_trusted), (True, is_trusted_alone)):
+        desired = replace(desired_role(exclusive=exclusive), service=service)
+        steps = role_plan.plan(current, desired).summaries
+        assert (SET_TRUST not in steps) == is_kept
+        planned = role_plan.planned_trust(trust(statement), desired)
+        assert role_plan.trusts(planned, service)
+        assert not role_plan.trust_warnings(role_plan.plan(current, desired).planned, desired)
+    blockers = role_plan.blockers(current, replace(desired_role(), service=service))
+    assert (blockers == []) == is_trusted_alone
+    created = role_plan.planned_state(State(), desired_role()).role
+    assert created
+    assert role_plan.planned_state(State(), replace(desired_role(), service=service)).role == replace(
+        created,
+        trust=trust({**TRUST_EC2, "Principal": {"Service": service}}),
+    )
+
+
 def test_steps_on_a_new_entity_are_retried_until_iam_knows_it():
     plan = role_plan.plan(State(), desired_role(access="admin", admin_window=True))
     creations = {"iam:CreateRole", "iam:CreateInstanceProfile"}

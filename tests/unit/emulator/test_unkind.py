@@ -1,0 +1,397 @@
+"""Each unkind behaviour of AWS, as a client sees it, and that it ends, and that nothing is different without it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+from emulator import AS_AWS, Behaviour, Emulator
+
+SESSION = boto3.session.Session()
+HOUR = 3600
+TRUST = json.dumps(
+    {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}],
+    }
+)
+READER = "arn:aws:iam::aws:policy/AmazonSSMReadOnlyAccess"
+# These do not depend on the backend, and only one of them has a clock.
+pytestmark = pytest.mark.parametrize("aws", ["ministack"], indirect=True)
+
+
+@dataclass
+class Caller:
+    """A user with all permissions, whose client does not retry. :param found: what one step leaves for the next."""
+
+    aws: Emulator
+    key: dict[str, str]
+    instance: str
+    found: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def created(cls, aws: Emulator) -> Caller:
+        iam = aws.client("iam")
+        iam.create_user(UserName="controller")
+        iam.attach_user_policy(UserName="controller", PolicyArn="arn:aws:iam::aws:policy/AdministratorAccess")
+        key = iam.create_access_key(UserName="controller")["AccessKey"]
+        iam.create_role(RoleName="old", AssumeRolePolicyDocument=TRUST)
+        iam.create_user(UserName="old")
+        return cls(aws, key, aws.instances(1)[0])
+
+    def client(self, service: str, region: str | None = None, key: dict[str, str] | None = None) -> Any:
+        key = key or self.key
+        return SESSION.client(
+            service,
+            region_name=region or self.aws.region,
+            endpoint_url=self.aws.endpoint,
+            aws_access_key_id=key["AccessKeyId"],
+            aws_secret_access_key=key["SecretAccessKey"],
+            aws_session_token=key.get("SessionToken"),
+            config=Config(retries={"total_max_attempts": 1}),
+        )
+
+    @property
+    def iam(self) -> Any:
+        return self.client("iam")
+
+    @property
+    def ec2(self) -> Any:
+        return self.client("ec2")
+
+    def create_role(self, name: str) -> None:
+        self.iam.create_role(RoleName=name, AssumeRolePolicyDocument=TRUST)
+
+    def create_profile(self, name: str, role: str) -> None:
+        self.iam.create_instance_profile(InstanceProfileName=name)
+        self.iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=role)
+
+    def associate(self, profile: str) -> None:
+        answer = self.ec2.associate_iam_instance_profile(InstanceId=self.instance, IamInstanceProfile={"Name": profile})
+        self.found["association"] = answer["IamInstanceProfileAssociation"]["AssociationId"]
+
+    def replace(self, profile: str) -> None:
+        association = self.found["association"]
+        self.ec2.replace_iam_instance_profile_association(
+            AssociationId=association, IamInstanceProfile={"Name": profile}
+        )
+
+    def put(self, name: str = "p", value: str = "v", tier: str = "Standard", region: str | None = None) -> None:
+        self.client("ssm", region).put_parameter(Name=name, Value=value, Type="String", Overwrite=True, Tier=tier)
+
+    def create_key(self, user: str) -> None:
+        self.found["key"] = self.iam.create_access_key(UserName=user)["AccessKey"]
+
+    def tags(self) -> int:
+        return len(self.iam.list_role_tags(RoleName="old")["Tags"])
+
+    def instance_tags(self) -> int:
+        return len(self.ec2.describe_tags(Filters=[{"Name": "resource-id", "Values": [self.instance]}])["Tags"])
+
+    def last_use(self) -> bool:
+        used = self.iam.get_access_key_last_used(AccessKeyId=self.found["key"]["AccessKeyId"])
+        return "LastUsedDate" in used["AccessKeyLastUsed"]
+
+
+Step = Callable[[Caller], Any]
+
+
+def steps(*each: Step) -> Step:
+    """One step of several; the last one gives the result."""
+    return lambda caller: [step(caller) for step in each][-1]
+
+
+def delete_secret(caller: Caller) -> None:
+    client = caller.client("secretsmanager")
+    client.create_secret(Name="s", SecretString="v")
+    client.delete_secret(SecretId="s", ForceDeleteWithoutRecovery=True)
+
+
+def create_secret(caller: Caller) -> None:
+    caller.client("secretsmanager").create_secret(Name="s", SecretString="v")
+
+
+def read_secret(caller: Caller) -> None:
+    caller.client("secretsmanager").get_secret_value(SecretId="s")
+
+
+def global_token(caller: Caller) -> None:
+    trust = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole"}]}
+    trust["Statement"][0]["Principal"] = {"AWS": "*"}  # type: ignore[index]
+    caller.aws.client("iam").create_role(RoleName="assumed", AssumeRolePolicyDocument=json.dumps(trust))
+    caller.aws.client("iam").attach_role_policy(
+        RoleName="assumed", PolicyArn="arn:aws:iam::aws:policy/AdministratorAccess"
+    )
+    sts = caller.client("sts", "us-east-1")
+    caller.found["token"] = sts.assume_role(
+        RoleArn="arn:aws:iam::123456789012:role/assumed", RoleSessionName="session"
+    )["Credentials"]
+
+
+def metadata_code(caller: Caller) -> Any:
+    return caller.aws.instance_credentials(caller.instance)["Code"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a behaviour does.
+
+    :param prepare: what is done while it is on.
+    :param step: what it affects.
+    :param unkind: the result of the step with it: an error code, or what the step returns.
+    :param kind: the result without it.
+    :param ends: whether the result is as without it after some hours.
+    """
+
+    behaviour: Behaviour
+    prepare: Step
+    step: Step
+    unkind: Any
+    kind: Any = None
+    ends: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.behaviour}-{self.unkind}"
+
+
+def nothing(_: Caller) -> None:
+    """No preparation."""
+
+
+CASES = [
+    Case(
+        Behaviour.STALE_READS,
+        steps(Caller.tags, lambda caller: caller.iam.tag_role(RoleName="old", Tags=[{"Key": "a", "Value": "b"}])),
+        Caller.tags,
+        unkind=0,
+        kind=1,
+    ),
+    Case(
+        Behaviour.STALE_READS,
+        steps(
+            Caller.instance_tags,
+            lambda caller: caller.ec2.create_tags(Resources=[caller.instance], Tags=[{"Key": "a", "Value": "b"}]),
+        ),
+        Caller.instance_tags,
+        unkind=0,
+        kind=1,
+    ),
+    Case(
+        Behaviour.STALE_READS,
+        steps(
+            lambda caller: caller.create_key("old"),
+            Caller.last_use,
+            lambda caller: caller.client("sts", key=caller.found["key"]).get_caller_identity(),
+        ),
+        Caller.last_use,
+        unkind=False,
+        kind=True,
+    ),
+    Case(
+        Behaviour.NEW_ENTITIES,
+        lambda caller: caller.create_role("new"),
+        lambda caller: caller.iam.attach_role_policy(RoleName="new", PolicyArn=READER) and None,
+        unkind="NoSuchEntity",
+    ),
+    Case(
+        Behaviour.LATE_PERMISSIONS,
+        steps(
+            lambda caller: caller.create_key("old"),
+            lambda caller: caller.iam.attach_user_policy(UserName="old", PolicyArn=READER),
+        ),
+        lambda caller: caller.client("ssm", key=caller.found["key"]).get_parameters(Names=["p"]) and None,
+        unkind="AccessDeniedException",
+    ),
+    Case(
+        Behaviour.NEW_KEYS,
+        lambda caller: caller.create_key("old"),
+        lambda caller: caller.client("sts", key=caller.found["key"]).get_caller_identity() and None,
+        unkind="InvalidClientTokenId",
+    ),
+    Case(
+        Behaviour.ASSOCIATIONS,
+        steps(
+            lambda caller: caller.create_profile("p", "old"),
+            lambda caller: caller.associate("p"),
+            lambda caller: caller.replace("p"),
+        ),
+        lambda caller: caller.replace("p"),
+        unkind="IncorrectState",
+        kind="InvalidAssociationID.NotFound",
+        ends=False,
+    ),
+    Case(
+        Behaviour.NEW_PROFILES,
+        lambda caller: caller.create_profile("p", "old"),
+        lambda caller: caller.associate("p"),
+        unkind="InvalidParameterValue",
+    ),
+    Case(
+        Behaviour.UNAUTHORIZED_ROLES,
+        steps(
+            lambda caller: caller.create_role("new"),
+            lambda caller: caller.create_profile("p", "new"),
+            lambda caller: caller.associate("p"),
+        ),
+        metadata_code,
+        unkind="AssumeRoleUnauthorizedAccess",
+        kind="Success",
+    ),
+    Case(Behaviour.TOO_MANY_UPDATES, Caller.put, Caller.put, unkind="TooManyUpdates"),
+    Case(
+        Behaviour.PARAMETER_RATE,
+        steps(*(partial(Caller.put, name=name) for name in "abc")),
+        lambda caller: caller.put("d"),
+        unkind="ThrottlingException",
+    ),
+    *(
+        Case(Behaviour.PARAMETER_LIMITS, nothing, step, unkind="ValidationException", ends=False)
+        for step in (
+            lambda caller: caller.put(value="{{p}}"),
+            lambda caller: caller.put(value="é" * 2049),
+            lambda caller: caller.put(value="x" * 8193, tier="Advanced"),
+            lambda caller: caller.put(name="a b"),
+            lambda caller: caller.put(name="x" * 1000),
+        )
+    ),
+    Case(
+        Behaviour.CONCURRENT_MODIFICATION,
+        nothing,
+        lambda caller: caller.create_role("new"),
+        unkind="ConcurrentModification",
+        ends=False,
+    ),
+    Case(
+        Behaviour.UNMODIFIABLE_USERS,
+        lambda caller: caller.iam.create_user(UserName="new"),
+        lambda caller: caller.create_key("new"),
+        unkind="EntityTemporarilyUnmodifiable",
+    ),
+    Case(Behaviour.DELETED_SECRETS, delete_secret, create_secret, unkind="InvalidRequestException"),
+    Case(
+        Behaviour.DELETED_SECRETS,
+        delete_secret,
+        read_secret,
+        unkind="InvalidRequestException",
+        kind="ResourceNotFoundException",
+    ),
+    Case(
+        Behaviour.OPT_IN_REGIONS,
+        global_token,
+        lambda caller: caller.client("ec2", "eu-south-1", caller.found["token"]).describe_instances() and None,
+        unkind="AuthFailure",
+        ends=False,
+    ),
+]
+each_case = pytest.mark.parametrize("case", CASES, ids=str)
+
+
+def result(step: Step, caller: Caller) -> Any:
+    try:
+        return step(caller)
+    except ClientError as error:
+        return error.response["Error"]["Code"]
+
+
+def test_every_behaviour_has_a_case(aws: Emulator) -> None:
+    assert {case.behaviour for case in CASES} == set(AS_AWS) == set(Behaviour)
+
+
+@each_case
+def test_a_behaviour_alone_has_its_effect_and_ends(aws: Emulator, case: Case) -> None:
+    caller = Caller.created(aws)
+    aws.be_unkind(case.behaviour, seconds=HOUR, chance=1)
+    case.prepare(caller)
+    assert result(case.step, caller) == case.unkind
+    aws.shift_clock(12 * HOUR)
+    assert result(case.step, caller) == (case.kind if case.ends else case.unkind)
+
+
+@each_case
+@pytest.mark.parametrize("switched", ["none", "others"])
+def test_without_it_nothing_is_different(aws: Emulator, case: Case, switched: str) -> None:
+    caller = Caller.created(aws)
+    others = [each for each in AS_AWS if each != case.behaviour] if switched == "others" else []
+    aws.be_unkind(*others, seconds=0, chance=0)
+    case.prepare(caller)
+    if switched == "others":
+        aws.shift_clock(HOUR)
+    assert result(case.step, caller) == case.kind
+
+
+def test_root_is_exempt(aws: Emulator) -> None:
+    aws.be_unkind(*AS_AWS, seconds=HOUR, chance=1)
+    iam, ssm = aws.client("iam"), aws.client("ssm")
+    iam.create_user(UserName="u")
+    iam.create_access_key(UserName="u")
+    for value in "abcd":
+        ssm.put_parameter(Name="p", Value=value, Type="String", Overwrite=True)
+    assert [call.unkind for call in aws.calls() if call.unkind] == []
+
+
+def test_the_call_log_names_the_behaviour(aws: Emulator) -> None:
+    caller = Caller.created(aws)
+    aws.be_unkind(Behaviour.TOO_MANY_UPDATES)
+    mark = aws.mark()
+    caller.put()
+    assert result(Caller.put, caller) == "TooManyUpdates"
+    assert [call.unkind for call in aws.calls(mark)] == ["", "too_many_updates"]
+
+
+def test_a_reset_switches_all_behaviours_off(aws: Emulator) -> None:
+    aws.be_unkind(Behaviour.TOO_MANY_UPDATES)
+    aws.reset()
+    caller = Caller.created(aws)
+    caller.put()
+    caller.put()
+
+
+def test_the_same_seed_has_the_same_effects(aws: Emulator) -> None:
+    def codes(seed: int) -> list[Any]:
+        aws.reset()
+        caller = Caller.created(aws)
+        aws.be_unkind(Behaviour.CONCURRENT_MODIFICATION, seed=seed, chance=0.5)
+        return [result(partial(Caller.create_role, name=name), caller) for name in "abcdefghij"]
+
+    assert codes(1) == codes(1) != codes(2)
+
+
+def test_a_change_that_became_visible_stays_visible(aws: Emulator) -> None:
+    """The second write makes the first one's answers no older than they were."""
+    caller = Caller.created(aws)
+    aws.be_unkind(Behaviour.STALE_READS, seconds=HOUR, chance=1)
+    assert caller.tags() == 0
+    caller.iam.tag_role(RoleName="old", Tags=[{"Key": "a", "Value": ""}])
+    aws.shift_clock(2 * HOUR)
+    caller.iam.tag_role(RoleName="old", Tags=[{"Key": "b", "Value": ""}])
+    assert caller.tags() == 2
+    caller.iam.tag_role(RoleName="old", Tags=[{"Key": "c", "Value": ""}])
+    assert caller.tags() == 2
+
+
+def test_a_write_affects_no_answers_about_others(aws: Emulator) -> None:
+    caller = Caller.created(aws)
+    aws.be_unkind(Behaviour.STALE_READS, seconds=HOUR, chance=1)
+    assert caller.tags() == 0
+    caller.create_role("new")
+    aws.client("iam").tag_role(RoleName="old", Tags=[{"Key": "a", "Value": ""}])
+    assert caller.tags() == 1
+
+
+def test_associating_again_gives_an_instance_its_credentials(aws: Emulator) -> None:
+    caller = Caller.created(aws)
+    aws.be_unkind(Behaviour.UNAUTHORIZED_ROLES, seconds=HOUR, chance=1)
+    caller.create_role("new")
+    caller.create_profile("p", "new")
+    caller.associate("p")
+    aws.shift_clock(5 * HOUR)  # the role is no longer new, and the next scheduled refresh is later
+    assert metadata_code(caller) == "AssumeRoleUnauthorizedAccess"
+    caller.replace("p")
+    assert metadata_code(caller) == "Success"
