@@ -97,11 +97,6 @@ class Principal:
         return frozenset(policy.arn for policy in self.policies if policy.arn)
 
     @property
-    def inline(self) -> tuple[str, ...]:
-        """The names of its own inline policies."""
-        return tuple(policy.name for policy in self.policies if not policy.arn and not policy.group)
-
-    @property
     def window_policy(self) -> Policy | None:
         """The inline policy of the admin window."""
         own = (policy for policy in self.policies if not policy.arn and not policy.group)

@@ -11,7 +11,7 @@ MODULE_UTILS = PLUGINS / "module_utils"
 NAMESPACE = "ansible_collections.cwagent.iam.plugins.module_utils"
 # Files with these names are pure: they compute plans and check input, and never call AWS.
 PURE_NAMES = {"plan", "model", "policy", "policies", "rotation", "format", "checks"}
-PURE_NAMES |= {"decision", "patterns", "conditions", "evaluate"}
+PURE_NAMES |= {"decision", "patterns", "conditions", "evaluate", "assess", "findings", "result"}
 PURE_UTILS = sorted(path for path in MODULE_UTILS.glob("*/*.py") if path.stem in PURE_NAMES)
 # The unit tests cover all of these and notice changes of them: `make unit` and `make mutants` check that.
 PURE_FILES = [*PURE_UTILS, *sorted(PLUGINS.glob("plugin_utils/*.py")), *sorted(PLUGINS.glob("filter/*.py"))]
