@@ -18,6 +18,7 @@ from harness import (
     ADMIN_POLICY,
     ADMIN_ROLE,
     ADMIN_USER,
+    CHECKOUT,
     PARAMETER,
     POLICY_ARN,
     RESTORE_TAG,
@@ -39,6 +40,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy i
     open_policy,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import saved_key_description
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES
 
 DAY = 24 * 3600
 USER = f"{SERVER_USER}-db1"
@@ -528,3 +530,45 @@ def test_calls_grow_with_pages_and_with_what_is_ours(enforced: Account) -> None:
         "DescribeParameters": 1,
         "GetParameters": 6,
     }
+
+
+AUDIT = json.loads((CHECKOUT / "examples" / "policies" / "audit.json").read_text())
+AUDIT_ACTIONS = sorted(
+    action
+    for listed in (statement["Action"] for statement in AUDIT["Statement"])
+    for action in ([listed] if isinstance(listed, str) else listed)
+)
+
+
+def audit(account: Account, removed: str = "") -> set[str]:
+    """The actions that were denied to who has the policy for the audit, without one of its actions."""
+    document = json.loads(json.dumps(AUDIT).replace(f'"{removed}"', '"s3:GetObject"'))
+    account.inline("user", "auditor", "duty", document)
+    key = account.iam.create_access_key(UserName="auditor")["AccessKey"]
+    env = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+    since = account.aws.mark()
+    names = {"roles": [SERVER_ROLE, ADMIN_ROLE, "ForGood"], "users": [USER, ADMIN_USER, "writer"]}
+    results = [
+        account.read(env=env, confirm=True, key_stores=["ssm", "secretsmanager"], **arguments)
+        for arguments in ({}, names)
+    ]
+    account.iam.delete_access_key(UserName="auditor", AccessKeyId=key["AccessKeyId"])
+    denied = {call.action for call in account.aws.calls(since) if call.error in DENIED_CODES}
+    unread = {each["action"] for result in results for each in result["unread"]}
+    assert {each.partition(":")[2] for each in unread} == denied
+    return unread
+
+
+def test_the_audit_needs_its_policy_and_no_more(enforced: Account, subtests: pytest.Subtests) -> None:
+    for plant in (plant_unmanaged_writer, plant_admin_without_window):
+        plant(enforced)
+    enforced.iam.create_user(UserName="auditor")
+    assert audit(enforced) == set()
+    for action in AUDIT_ACTIONS:
+        with subtests.test(action=action):
+            assert audit(enforced, removed=action) == {action}
+
+
+def test_the_policy_for_the_audit_reads_no_secret_and_writes_nothing() -> None:
+    assert all(action.split(":")[1].startswith(("Get", "List", "Describe", "Simulate")) for action in AUDIT_ACTIONS)
+    assert not {"secretsmanager:GetSecretValue", "ssm:GetParameter", "kms:Decrypt"} & set(AUDIT_ACTIONS)

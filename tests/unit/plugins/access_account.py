@@ -124,7 +124,8 @@ def with_(account: Account = HEALTHY, **more: Any) -> Account:
     """An account with more principals, profiles, instances or parameters; each role has a profile of its name."""
     roles = [each for each in more.get("principals", ()) if each.kind == "role"]
     more["profiles"] = (*more.get("profiles", ()), *(profile(each.name, each.name) for each in roles))
-    return replace(account, **{name: (*getattr(account, name), *value) for name, value in more.items()})
+    added: dict[str, Any] = {name: (*getattr(account, name), *value) for name, value in more.items()}
+    return replace(account, **added)
 
 
 def case_of(account: Account, rules: Rules | None = None) -> Case:

@@ -98,7 +98,7 @@ def test_the_other_options_are_the_common_ones_of_aws(documented):
     }
 
 
-WITHOUT_CHANGES = {"cwagent_instance_identity", "cwagent_preflight"}
+WITHOUT_CHANGES = {"cwagent_access_info", "cwagent_instance_identity", "cwagent_preflight"}
 """Modules that only read."""
 
 
