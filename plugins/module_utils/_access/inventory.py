@@ -32,7 +32,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     DENIED_CODES,
     NOT_OFFERED_CODES,
     AwsApiError,
-    CwagentError,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import (
     describe_instances,
@@ -110,12 +109,14 @@ class Inventory:
         self._aws = Aws(partial(client_factory, region=scope.regions[0]))
         self._aws_in = {region: Aws(partial(client_factory, region=region)) for region in scope.regions}
         self._unread: list[Unread] = []
+        self._errors: list[AwsApiError] = []
         self._has_read = False
 
     def read(self) -> Account:
         """Read everything.
 
-        :raises CwagentError: nothing could be read, or AWS did not answer.
+        :raises AwsApiError: nothing could be read.
+        :raises CwagentError: AWS did not answer.
         """
         identity = self._aws.call("sts:GetCallerIdentity", "read which account this is")
         _, partition, *_ = identity["Arn"].split(":")
@@ -136,7 +137,7 @@ class Inventory:
         account = replace(account, principals=self._with_keys(account.principals, regions))
         account = replace(account, instances=self._read_instances(account, assessments, regions))
         if not self._has_read:
-            raise CwagentError(self._unread[0].why)
+            raise self._errors[0]
         return replace(account, unread=self.unread)
 
     def _attempt(self, what: str, region: str | None, work: Callable[[], T]) -> T | None:
@@ -146,6 +147,7 @@ class Inventory:
         except AwsApiError as error:
             if error.code not in DENIED_CODES | NOT_OFFERED_CODES:
                 raise
+            self._errors.append(error)
             self._unread.append(Unread(what, error.action, region, str(error)))
             return None
         self._has_read = True

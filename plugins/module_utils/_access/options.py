@@ -12,6 +12,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._access.findings import Rules
 from ansible_collections.cwagent.iam.plugins.module_utils._access.inventory import KEY_STORES, Scope
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ROLE, USER
+from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.options import check_days
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -59,7 +60,6 @@ def scope(params: Mapping[str, Any], region: str | None) -> Scope:
 
 def rules(params: Mapping[str, Any]) -> Rules:
     """Return the rules. :raises InvalidInput: an option is not valid."""
-    if params["max_key_age"] < 0:
-        raise InvalidInput(f"max_key_age must be 0 days, for no limit, or more, not {params['max_key_age']}.")
+    check_days("max_key_age", params["max_key_age"], minimum=0)
     _names.check_name("instance profile", params["server_profile"])
     return Rules(timedelta(days=params["max_key_age"]) if params["max_key_age"] else None, params["server_profile"])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from datetime import timedelta
 
@@ -31,6 +32,7 @@ from access_account import (
     window,
     with_,
 )
+from import_graph import PLUGINS
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.findings import (
     RESTORE,
@@ -268,6 +270,14 @@ PLANTED = {
     ),
     "a restore tag": (with_(instances=[instance(2, None, restore_tag="App")]), ("restore-tag", "medium", "i-2")),
 }
+
+
+def test_the_module_documents_each_rule():
+    text = (PLUGINS / "modules" / "cwagent_access_info.py").read_text()
+    documented = re.search(r"The name of the rule\.(.*?)sample:", text, re.DOTALL)
+    assert documented
+    named = set(re.findall(r"V\(([a-z-]+)\),\s", documented[1]))
+    assert named == {rule for _, (rule, _, _) in PLANTED.values()}
 
 
 @pytest.mark.parametrize(("account", "expected"), PLANTED.values(), ids=PLANTED)
