@@ -327,10 +327,10 @@ findings:
     rule:
       description:
         - The name of the rule.
-        - High severity. V(admin-on-instances), several instances have an admin policy that nothing limits; V(admin-
-          without-window), an admin policy is attached for good; V(window-not-bound), an open admin window serves every
-          instance; V(server-writes), a principal for servers can write; V(administrator-on-instance), an instance
-          administers the account; V(admin-unmanaged-trust), others than EC2 can assume an admin role.
+        - High severity. V(admin-on-instances), several instances have an admin policy that nothing limits;
+          V(admin-without-window), an admin policy is attached for good; V(window-not-bound), an open admin window
+          serves every instance; V(server-writes), a principal for servers can write; V(administrator-on-instance), an
+          instance administers the account; V(admin-unmanaged-trust), others than EC2 can assume an admin role.
         - High or medium severity. V(window-modified), the policy of the admin window was changed; V(admin-key-active),
           a key of an admin user is active outside a window.
         - Medium severity. V(admin-instance-without-window), an instance has the admin profile outside a window;
@@ -338,8 +338,9 @@ findings:
           can write; V(admin-unmanaged-policies), an admin principal has other policies; V(deprecated-ssm-policy), the
           policy V(AmazonEC2RoleforSSM) is in use; V(key-not-saved), a key is saved nowhere; V(profile-without-role),
           an instance profile has no role; V(instance-without-access), an instance in the inventory lacks what the
-          agent needs; V(boundary-blocks-agent), a permissions boundary blocks metrics or logs; V(parameter-
-          unreadable), a server cannot read a configuration; V(parameter-invalid), a configuration is not valid.
+          agent needs; V(boundary-blocks-agent), a permissions boundary blocks metrics or logs;
+          V(parameter-unreadable), a server cannot read a configuration; V(parameter-invalid), a configuration is not
+          valid.
         - Medium or low severity. V(key-old), a key is too old; V(key-two-active), a user has two active keys.
         - Low severity. V(window-expired), an admin window was not closed after its deadline; V(key-unused), a key was
           never used; V(parameter-near-limit), a configuration almost fills its tier.
