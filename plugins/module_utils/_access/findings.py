@@ -244,7 +244,7 @@ def _of_key(case: Case, assessment: Assessment, key: Key) -> Iterator[Finding]:
     age = now - key.created
     state = (assessment.window or {}).get("state")
     delete = f"aws iam delete-access-key --user-name {user.name} --access-key-id {key.id}"
-    if key.active and state not in (None, OPEN, ABSENT):
+    if key.active and state in (CLOSED, EXPIRED, MODIFIED):
         severity = HIGH if assessment.writes == YES else MEDIUM
         why = f"Access key {key.id} of admin user '{user.name}' is active, and its admin window is {state}."
         fix = f"aws iam update-access-key --user-name {user.name} --access-key-id {key.id} --status Inactive"

@@ -285,6 +285,11 @@ def test_a_violation_is_one_finding(account, expected):
     assert found(account) == [expected]
 
 
+def test_an_active_key_of_a_window_that_denies_nothing_is_severe():
+    account = with_(principals=[user("admin2", ADMIN, window(document("ssm:PutParameter")), keys=(key(3),))])
+    assert found(account) == [("admin-key-active", "high", "AKIA3"), ("window-modified", "high", "admin2")]
+
+
 def test_a_profile_named_like_a_role_of_ours_needs_no_instance():
     account = replace(HEALTHY, profiles=(profile("Admin", None), profile("Server", "Server"), profile("Other", None)))
     assert found(account) == [("profile-without-role", "medium", "Admin")]
@@ -310,6 +315,9 @@ KEPT = {
     ),
     "a window that was not read": with_(
         principals=[role("Unread", ADMIN, window(None))], instances=[instance(2, "Unread")]
+    ),
+    "an active key of a window that was not read": with_(
+        principals=[user("admin2", ADMIN, window(None), keys=(key(3),))]
     ),
     "an instance whose role was not read": with_(
         profiles=[profile("Other", "Other")], instances=[instance(2, "Other", in_inventory=True)]
