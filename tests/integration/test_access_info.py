@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from emulator import Emulator
+from emulator import Emulator, Fault, Kind
 from harness import (
     ADMIN_POLICY,
     ADMIN_ROLE,
@@ -446,6 +446,29 @@ def test_an_account_of_which_nothing_may_be_read_is_an_error(enforced: Account) 
     result = enforced.modules.run(enforced.aws, "cwagent_access_info", {}, enforced.home / "output.txt", env=env)
     assert result["failed"]
     assert "lacks iam:GetAccountAuthorizationDetails" in result["msg"]
+
+
+@pytest.mark.parametrize("action", ["ListAccessKeys", "GetAccessKeyLastUsed"])
+def test_what_is_deleted_during_the_audit_is_no_failure(enforced: Account, action: str) -> None:
+    enforced.aws.arm(Fault(Kind.ERROR, action=action, code="NoSuchEntity", message="It cannot be found."))
+    result = enforced.read()
+    enforced.aws.disarm()
+    assert len(result["principals"]) == 4
+    assert result["unread"] == []
+
+
+def test_every_region_is_read(account: Account) -> None:
+    other = "us-east-1"
+    [instance] = account.aws.instances(1, region=other)
+    account.aws.client("ssm", other).put_parameter(Name="AmazonCloudWatch-there", Value="{", Type="String")
+    instances = {"": account.inventory, other: [instance]}
+    result = account.read(instances=instances)
+    assert result["account"]["regions"] == [account.aws.region, other]
+    assert {(each["rule"], each["object"], each["region"]) for each in result["findings"]} == {
+        ("instance-without-access", instance, other),
+        ("parameter-invalid", "AmazonCloudWatch-there", other),
+    }
+    assert account.read(regions=[account.aws.region])["findings"] == []
 
 
 def test_named_principals_are_read_like_all(account: Account) -> None:

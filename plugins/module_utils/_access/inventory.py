@@ -30,6 +30,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._credentials.aws impor
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import described_key
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     DENIED_CODES,
+    MISSING_POLICY,
     NOT_OFFERED_CODES,
     AwsApiError,
 )
@@ -38,7 +39,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.reso
     read_associations,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._names import PARAMETER_PREFIX, SAVED_KEY_TAG, name_of
-from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_parallel
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import NOT_FOUND_CODES, run_in_parallel
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import (
     attached_policies,
     boundary,
@@ -141,10 +142,12 @@ class Inventory:
         return replace(account, unread=self.unread)
 
     def _attempt(self, what: str, region: str | None, work: Callable[[], T]) -> T | None:
-        """Return what was read; ``None`` where that is denied."""
+        """Return what was read; ``None`` where that is denied, and for what was deleted since it was listed."""
         try:
             found = work()
         except AwsApiError as error:
+            if error.code in NOT_FOUND_CODES | {MISSING_POLICY}:
+                return None
             if error.code not in DENIED_CODES | NOT_OFFERED_CODES:
                 raise
             self._errors.append(error)
