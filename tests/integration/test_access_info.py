@@ -289,6 +289,12 @@ def plant_invalid_parameter(account: Account) -> None:
     account.expect("parameter-invalid", "medium", "AmazonCloudWatch-invalid")
 
 
+def plant_parameter_of_another_type(account: Account) -> None:
+    name = "AmazonCloudWatch-secure"
+    account.aws.client("ssm").put_parameter(Name=name, Value=CONFIG, Type="SecureString")
+    account.expect("parameter-invalid", "medium", name)
+
+
 def plant_restore_tag(account: Account) -> None:
     instance = account.instance()
     account.aws.client("ec2").create_tags(Resources=[instance], Tags=[{"Key": RESTORE_TAG, "Value": "App"}])

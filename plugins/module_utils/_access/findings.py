@@ -8,8 +8,10 @@ Each violation is one finding: a rule says nothing of what another one says alre
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import (
@@ -59,6 +61,7 @@ INFO, LOW, MEDIUM, HIGH = SEVERITIES = ("info", "low", "medium", "high")
 SETTLING = timedelta(days=7)
 # The part of its limit from which on a configuration is near it.
 NEAR_LIMIT = 0.9
+MAX_LISTED = 10
 # So many instances with a permission that is for one are a finding of their own.
 SEVERAL = 2
 RESTORE = "Run the playbook cwagent.iam.restore."
@@ -104,17 +107,46 @@ class Case:
 
     def instances_of(self, role: str) -> list[InstanceUse]:
         """Return the instances whose profile has a role."""
-        return [each for each in self.alive if self.account.role_of(each) == role]
+        return self._by_role.get(role, [])
 
-    @property
+    @cached_property
     def alive(self) -> list[InstanceUse]:
         """The instances that were not terminated."""
         return [each for each in self.account.instances if each.state is None or each.state in _ALIVE]
 
-    @property
-    def servers(self) -> list[Principal]:
-        """The server principals."""
-        return [each.principal for each in self.assessments if each.principal.access == "server"]
+    @cached_property
+    def roles(self) -> dict[str | None, str | None]:
+        """By instance profile, the name of its role."""
+        return {each.name: each.role for each in self.account.profiles}
+
+    @cached_property
+    def _by_role(self) -> dict[str | None, list[InstanceUse]]:
+        found: dict[str | None, list[InstanceUse]] = {}
+        for each in self.alive:
+            found.setdefault(self.roles.get(each.profile), []).append(each)
+        return found
+
+    @cached_property
+    def _readers(self) -> list[tuple[Principal, str]]:
+        """The server principals, each with a key of those that may read the same: all of a fleet, usually."""
+        servers = (each.principal for each in self.assessments if each.principal.access == "server")
+        return [(each, _same_rights(each)) for each in servers]
+
+    @cached_property
+    def _decisions(self) -> dict[tuple[str, str], Decision]:
+        return {}
+
+    def readers(self, parameter: ConfigParameter) -> list[tuple[Principal, Decision]]:
+        """Return for each server principal whether it may read a parameter."""
+        arn = self.parameter_arn(parameter.region, parameter.name)
+        for server, key in self._readers:
+            if (key, arn) not in self._decisions:
+                self._decisions[key, arn] = may(server, self.account.read_at, GET, arn)
+        return [(server, self._decisions[key, arn]) for server, key in self._readers]
+
+    def parameter_arn(self, region: str, name: str) -> str:
+        """Return the ARN of a parameter in this account."""
+        return f"arn:{self.account.partition}:ssm:{region}:{self.account.id}:parameter/{name}"
 
 
 def find(case: Case) -> list[Finding]:
@@ -146,7 +178,7 @@ def _of_admins(case: Case) -> Iterator[Finding]:
             state == OPEN and each.writes != NO and each.window["instance_id"] is None and principal.kind == ROLE
         )
         if (is_unlimited or is_unbound) and len(instances) >= SEVERAL:
-            listed = ", ".join(instance.id for instance in instances)
+            listed = _join(instance.id for instance in instances)
             why = f"{_title(principal)} may write configurations from {len(instances)} instances: {listed}. {each.why}"
             yield Finding("admin-on-instances", HIGH, principal.name, why, _removal(each))
         elif is_unlimited:
@@ -204,7 +236,7 @@ def _of_administrators(case: Case) -> Iterator[Finding]:
             yield Finding("administrator-on-instance", HIGH, instance.id, why, fix, instance.region)
         elsewhere += [f"{principal.kind} '{principal.name}'"] if not instances else []
     if elsewhere:
-        why = f"May write because they administer the account: {', '.join(elsewhere)}."
+        why = f"May write because they administer the account: {_join(elsewhere)}."
         fix = "None is needed if all of them are to administer the account."
         yield Finding("administrators", INFO, case.account.id, why, fix)
 
@@ -359,12 +391,13 @@ def _of_instances(case: Case) -> Iterator[Finding]:
         if name not in principals:
             fix = f"aws iam delete-instance-profile --instance-profile-name {name}"
         yield Finding("profile-without-role", MEDIUM, name, why, fix)
+    known: dict[tuple[str, str], list[str]] = {}
     windows = {each.window["instance_id"] for each in case.assessments if each.window and each.window["state"] == OPEN}
     for instance in case.alive:
         if instance.restore_tag is not None and instance.id not in windows:
             yield _restore_tag(case, instance)
         if instance.in_inventory and instance.profile not in empty:
-            yield from _of_agent(case, instance, principals)
+            yield from _of_agent(case, instance, principals, known)
 
 
 def _restore_tag(case: Case, instance: InstanceUse) -> Finding:
@@ -380,8 +413,16 @@ def _has_record(case: Case, instance: InstanceUse) -> bool:
     return any(key in each.principal.tags for each in case.assessments)
 
 
-def _of_agent(case: Case, instance: InstanceUse, principals: Mapping[str, Principal]) -> Iterator[Finding]:
-    """An instance that is to run the agent and may not do what the agent does."""
+def _of_agent(
+    case: Case,
+    instance: InstanceUse,
+    principals: Mapping[str, Principal],
+    known: dict[tuple[str, str], list[str]],
+) -> Iterator[Finding]:
+    """An instance that is to run the agent and may not do what the agent does.
+
+    :param known: by role and region, what the role lacks. Thousands of instances have the same role.
+    """
     rule = "instance-without-access"
     if instance.profile is None:
         why = "The instance is in the inventory and has no instance profile."
@@ -391,20 +432,26 @@ def _of_agent(case: Case, instance: InstanceUse, principals: Mapping[str, Princi
         )
         yield Finding(rule, MEDIUM, instance.id, why, fix, instance.region)
         return
-    role = principals.get(case.account.role_of(instance) or "")
+    role = principals.get(case.roles.get(instance.profile) or "")
     if role is None:
         return  # not read
-    now = case.account.read_at
-    parameter = _parameter_arn(case, instance.region, f"{PARAMETER_PREFIX}any")
-    needed = {METRICS: "*", LOGS: "*", GET: parameter}
-    lacking = [action for action, resource in needed.items() if may(role, now, action, resource) is Decision.NO]
-    unbounded = [may(role, now, action, needed[action], bounded=False) for action in lacking]
-    if role.is_ours and set(unbounded) == {Decision.YES}:
-        return  # its boundary is a finding
-    if lacking:
-        why = f"The instance is in the inventory, and its role '{role.name}' lacks {', '.join(lacking)}."
+    key = (role.name, instance.region)
+    if key not in known:
+        known[key] = _lacking(case, role, instance.region)
+    if known[key]:
+        why = f"The instance is in the inventory, and its role '{role.name}' lacks {', '.join(known[key])}."
         server = aws_policy_arn(ACCESS_POLICIES["server"], case.account.partition)
         yield Finding(rule, MEDIUM, instance.id, why, _policy_command("attach", role, server), instance.region)
+
+
+def _lacking(case: Case, role: Principal, region: str) -> list[str]:
+    """Return what the agent needs and a role lacks; nothing where its boundary is a finding of its own."""
+    now = case.account.read_at
+    needed = {METRICS: "*", LOGS: "*", GET: case.parameter_arn(region, f"{PARAMETER_PREFIX}any")}
+    lacking = [action for action, resource in needed.items() if may(role, now, action, resource) is Decision.NO]
+    unbounded = [may(role, now, action, needed[action], bounded=False) for action in lacking]
+    is_bounded = role.is_ours and all(each is Decision.YES for each in unbounded)
+    return [] if is_bounded else lacking
 
 
 # -- Configuration parameters --
@@ -412,15 +459,17 @@ def _of_agent(case: Case, instance: InstanceUse, principals: Mapping[str, Princi
 
 def _of_parameters(case: Case) -> Iterator[Finding]:
     for each in case.account.parameters:
-        servers = [server for server in case.servers if _may_read(case, server, each) is Decision.NO]
+        servers = [server for server, decision in case.readers(each) if decision is Decision.NO]
         if servers:
-            names = ", ".join(f"{server.kind} '{server.name}'" for server in servers)
+            names = _join(f"{server.kind} '{server.name}'" for server in servers)
             why = f"Server principals may not read the parameter: {names}."
-            fix = f"Allow {GET} on {_parameter_arn(case, each.region, each.name)} to {names}."
+            fix = f"Allow {GET} on {case.parameter_arn(each.region, each.name)} to {names}."
             yield Finding("parameter-unreadable", MEDIUM, each.name, why, fix, each.region)
         problem = parameter_problem(each)
         if problem:
             fix = "Store a corrected configuration with the playbook cwagent.iam.store_config."
+            if each.type != "String":
+                fix = f"aws ssm delete-parameter --region {each.region} --name {each.name}"
             yield Finding("parameter-invalid", MEDIUM, each.name, problem, fix, each.region)
         size, limit = parameter_size(each), LIMITS.get(each.tier, max(LIMITS.values()))
         if size is not None and size >= limit * NEAR_LIMIT:
@@ -449,16 +498,14 @@ def parameter_size(parameter: ConfigParameter) -> int | None:
 
 def readable_by_servers(case: Case, parameter: ConfigParameter) -> Decision:
     """Return whether all server principals may read a parameter; unknown where there is none."""
-    decisions = [_may_read(case, server, parameter) for server in case.servers]
-    return min(decisions, default=Decision.UNKNOWN)
+    return min((decision for _, decision in case.readers(parameter)), default=Decision.UNKNOWN)
 
 
-def _may_read(case: Case, server: Principal, parameter: ConfigParameter) -> Decision:
-    return may(server, case.account.read_at, GET, _parameter_arn(case, parameter.region, parameter.name))
-
-
-def _parameter_arn(case: Case, region: str, name: str) -> str:
-    return f"arn:{case.account.partition}:ssm:{region}:{case.account.id}:parameter/{name}"
+def _same_rights(principal: Principal) -> str:
+    """Return a key that principals share which may do the same, because their policies are and depend on nothing."""
+    bounds = [principal.boundary] if principal.boundary else []
+    text = json.dumps([[each.document for each in principal.policies], [each.document for each in bounds]])
+    return principal.arn if "Condition" in text or "${" in text else text
 
 
 # -- Words --
@@ -480,6 +527,13 @@ def _removal(assessment: Assessment) -> str:
 def _policy_command(verb: str, principal: Principal, arn: str) -> str:
     kind = principal.kind
     return f"aws iam {verb}-{kind}-policy --{kind}-name {principal.name} --policy-arn {arn}"
+
+
+def _join(names: Iterable[str]) -> str:
+    """Return names in words, but not hundreds: the result has all of them."""
+    listed = list(names)
+    more = len(listed) - MAX_LISTED
+    return ", ".join(listed[:MAX_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _title(principal: Principal) -> str:

@@ -200,7 +200,3 @@ class Account:
     instances: tuple[InstanceUse, ...] = ()
     parameters: tuple[ConfigParameter, ...] = ()
     unread: tuple[Unread, ...] = ()
-
-    def role_of(self, instance: InstanceUse) -> str | None:
-        """Return the name of the role of an instance."""
-        return next((each.role for each in self.profiles if each.name == instance.profile), None)

@@ -290,6 +290,27 @@ def test_an_active_key_of_a_window_that_denies_nothing_is_severe():
     assert found(account) == [("admin-key-active", "high", "AKIA3"), ("window-modified", "high", "admin2")]
 
 
+def test_a_finding_names_no_more_than_ten():
+    account = with_(principals=[user(f"admin{number:02}", ADMINISTRATOR, tags=FOREIGN) for number in range(13)])
+    [finding] = find(case_of(account))
+    assert "user 'admin00', " in finding.why
+    assert finding.why.endswith("user 'admin09' and 3 more.")
+
+
+def test_servers_with_conditions_are_told_apart():
+    """A fleet with the same policies is decided once, but not where these depend on the principal."""
+    own = document("ssm:*", effect="Deny", resource="*-${aws:username}")
+    theirs = document("ssm:*", effect="Deny", Condition={"StringEquals": {"aws:username": "db8"}})
+    servers = [user("db7", SERVER, Policy("own", own)), user("db9", SERVER, Policy("own", own))]
+    others = [user("db8", SERVER, Policy("theirs", theirs)), user("db5", SERVER, Policy("theirs", theirs))]
+    account = with_(principals=[*servers, *others], parameters=[parameter("db9")])
+    unreadable = {each.object: each.why for each in find(case_of(account))}
+    assert unreadable == {
+        "AmazonCloudWatch-linux": "Server principals may not read the parameter: user 'db8'.",
+        "AmazonCloudWatch-db9": "Server principals may not read the parameter: user 'db9', user 'db8'.",
+    }
+
+
 def test_a_profile_named_like_a_role_of_ours_needs_no_instance():
     account = replace(HEALTHY, profiles=(profile("Admin", None), profile("Server", "Server"), profile("Other", None)))
     assert found(account) == [("profile-without-role", "medium", "Admin")]
@@ -322,6 +343,7 @@ KEPT = {
     "an instance whose role was not read": with_(
         profiles=[profile("Other", "Other")], instances=[instance(2, "Other", in_inventory=True)]
     ),
+    "a second instance with the server role": with_(instances=[instance(2, "Server", in_inventory=True)]),
     "a terminated instance": with_(instances=[instance(2, None, in_inventory=True, state="terminated")]),
     "a parameter that was not read": with_(parameters=[parameter("x", None)]),
     "a boundary that allows the agent": with_(principals=[role("Bounded", SERVER, boundary=AGENT_BOUNDARY)]),
@@ -370,6 +392,10 @@ DETACH = "aws iam detach-role-policy --role-name"
 DELETE = "aws iam delete-access-key --user-name db2 --access-key-id AKIA3"
 RECORDED = {f"{TAG}:{REGION}:i-2": "App", "cwagent:managed": "created"}
 FIXES = {
+    "a parameter of another type is deleted": (
+        with_(parameters=[parameter("secure", None, type="SecureString")]),
+        f"aws ssm delete-parameter --region {REGION} --name AmazonCloudWatch-secure",
+    ),
     "a managed admin role is closed by a run": (with_(principals=[role("Mine", ADMIN)]), RESTORE),
     "a foreign role loses the policy": (
         with_(principals=[role("Foreign", ADMIN, tags=FOREIGN)]),
