@@ -4,6 +4,13 @@ from __future__ import annotations
 
 # By file below plugins/: the line of the original, that of the mutant, and why nobody can tell them apart.
 EQUIVALENT: dict[str, list[tuple[str, str, str]]] = {
+    "module_utils/_access/patterns.py": [
+        (
+            "return [*fitting, *others[:1]]",
+            "return [*fitting, *others[:2]]",
+            "the other characters all lead to the same state",
+        ),
+    ],
     "module_utils/_admin_window/plan.py": [
         (
             "earliest = new_deadline - min(TOLERANCE, length / 2)",

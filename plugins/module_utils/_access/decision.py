@@ -31,7 +31,7 @@ def decision_of(is_true: bool) -> Decision:
 
 def negate(decision: Decision) -> Decision:
     """Return the opposite; that of unknown is unknown."""
-    return Decision(Decision.YES - decision)
+    return {Decision.NO: Decision.YES, Decision.YES: Decision.NO}.get(decision, decision)
 
 
 def all_of(decisions: Iterable[Decision]) -> Decision:

@@ -314,7 +314,7 @@ def only_sessions(operator, *userids):
         (only_sessions("StringNotLike", "*:i-1"), YES, "i-1"),
         (only_sessions("StringNotEquals", "AROAEXAMPLE:i-1", "AROAOTHER:i-2"), YES, "i-1"),
         (only_sessions("StringLike", "AROAEXAMPLE:*"), UNKNOWN, None),
-        (only_sessions("StringLike", "AROAEXAMPLE:i-*"), YES, "aa"),
+        (only_sessions("StringLike", "AROAEXAMPLE:i-*"), YES, "ia"),
         (only_sessions("StringNotLike", "AROAOTHER:*"), UNKNOWN, None),
         (only_sessions("StringNotLike", "*:x", "*:"), UNKNOWN, None),
     ],
