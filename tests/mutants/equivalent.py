@@ -4,6 +4,13 @@ from __future__ import annotations
 
 # By file below plugins/: the line of the original, that of the mutant, and why nobody can tell them apart.
 EQUIVALENT: dict[str, list[tuple[str, str, str]]] = {
+    "module_utils/_access/evaluate.py": [
+        (
+            "if openings and found.decision is Decision.YES:",
+            "if openings and found.decision >= Decision.YES:",
+            "yes is the greatest",
+        ),
+    ],
     "module_utils/_access/patterns.py": [
         (
             "return [*fitting, *others[:1]]",

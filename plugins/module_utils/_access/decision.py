@@ -9,7 +9,7 @@ whatever the unknown parts are.
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import IntEnum, auto
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 class Decision(IntEnum):
     """An answer. The order is that of certainty of a yes, so the least of several is their conjunction."""
 
-    NO = 0
-    UNKNOWN = 1
-    YES = 2
+    NO = auto()
+    UNKNOWN = auto()
+    YES = auto()
 
 
 def decision_of(is_true: bool) -> Decision:
