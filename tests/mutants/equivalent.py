@@ -4,6 +4,13 @@ from __future__ import annotations
 
 # By file below plugins/: the line of the original, that of the mutant, and why nobody can tell them apart.
 EQUIVALENT: dict[str, list[tuple[str, str, str]]] = {
+    "module_utils/_access/conditions.py": [
+        (
+            "if len(actual) > 1 and not quantifier:",
+            "if len(actual) != 1 and not quantifier:",
+            "there is a value",
+        ),
+    ],
     "module_utils/_access/evaluate.py": [
         (
             "if openings and found.decision is Decision.YES:",
@@ -14,7 +21,7 @@ EQUIVALENT: dict[str, list[tuple[str, str, str]]] = {
     "module_utils/_access/patterns.py": [
         (
             "return [*fitting, *others[:1]]",
-            "return [*fitting, *others[:2]]",
+            "return [*fitting, *others[: 2]]",
             "the other characters all lead to the same state",
         ),
     ],

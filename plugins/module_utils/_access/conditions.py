@@ -56,7 +56,7 @@ class Context:
     known: Mapping[str, str | Sequence[str]]
     unknown: frozenset[str] = frozenset()
     has_variables: bool = True
-    _values: Mapping[str, tuple[str, ...]] = field(init=False, repr=False)
+    _values: Mapping[str, tuple[str, ...]] = field(init=False)
 
     def __post_init__(self) -> None:
         """Index the keys without their case."""
