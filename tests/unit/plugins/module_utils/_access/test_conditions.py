@@ -35,7 +35,7 @@ POSITIVE = [
     ("ArnLike", "arn:aws:a:b:c:d:e", "arn:aws:*:c:d:e", NO),
     ("ArnLike", "arn:aws:a:b:c:d:e", "arn:aws:a?b:c:d:e", NO),
     ("ArnLike", "arn:aws:a:b:c:d:e", "arn:aws:a:b?c:d:e", NO),
-    ("ArnLike", "arn:aws:a:b:c:d:e", "arn:aws:a:b:c?d:e", UNKNOWN),
+    ("ArnLike", "arn:aws:a:b:c:d:e", "arn:aws:a:b:c?d:e", NO),
     ("ArnLike", "arn:aws:a:b:c:d:e", "arn:aws:a:b:c:*", YES),
     ("ArnLike", "arn:aws:a:b:c:d:e", "arn:aws:a:b:c:d?e", YES),
     ("ArnLike", ARN, "*", UNKNOWN),
