@@ -10,6 +10,11 @@ EQUIVALENT: dict[str, list[tuple[str, str, str]]] = {
             "if len(actual) != 1 and not quantifier:",
             "there is a value",
         ),
+        (
+            """pattern += to_literal(values[0] if values else default.strip().strip("'"))""",
+            """pattern += to_literal(values[ -1] if values else default.strip().strip("'"))""",
+            "there is one value at most",
+        ),
     ],
     "module_utils/_access/evaluate.py": [
         (
