@@ -56,7 +56,7 @@ class Context:
     known: Mapping[str, str | Sequence[str]]
     unknown: frozenset[str] = frozenset()
     has_variables: bool = True
-    _values: Mapping[str, tuple[str, ...]] = field(init=False, repr=False)
+    _values: Mapping[str, tuple[str, ...]] = field(init=False)
 
     def __post_init__(self) -> None:
         """Index the keys without their case."""
@@ -119,7 +119,7 @@ def _holds(name: str, actual: tuple[str, ...] | None, expected: list[str], conte
     quantifier, _, name = name.lower().rpartition(":")
     suffixed = name.endswith(_IF_EXISTS)
     name = name[: -len(_IF_EXISTS)] if suffixed else name
-    positive = name.replace("not", "", 1)
+    positive = name.replace("not", "")
     if actual is None or positive not in {"null", *_TEXT, *_TYPED}:
         return Decision.UNKNOWN
     if name == "null":

@@ -9,7 +9,7 @@ whatever the unknown parts are.
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import IntEnum, auto
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 class Decision(IntEnum):
     """An answer. The order is that of certainty of a yes, so the least of several is their conjunction."""
 
-    NO = 0
-    UNKNOWN = 1
-    YES = 2
+    NO = auto()
+    UNKNOWN = auto()
+    YES = auto()
 
 
 def decision_of(is_true: bool) -> Decision:
@@ -31,7 +31,7 @@ def decision_of(is_true: bool) -> Decision:
 
 def negate(decision: Decision) -> Decision:
     """Return the opposite; that of unknown is unknown."""
-    return Decision(Decision.YES - decision)
+    return {Decision.NO: Decision.YES, Decision.YES: Decision.NO}.get(decision, decision)
 
 
 def all_of(decisions: Iterable[Decision]) -> Decision:

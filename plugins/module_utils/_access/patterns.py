@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 MANY, ONE = ".*", "."
 _WILDCARDS = {"*": MANY, "?": ONE}
+# How a regular expression begins, so that a dot is also the end of a line.
+_IN_ITS_CASE, _IN_ANY_CASE = "(?s)", "(?si)"
+# Is at the last position of a pattern, and matches no character.
+_END = ""
 # More than policies of people need; a policy that is made to need more costs some seconds and is answered with unknown.
 MAX_STATES = 5000
 
@@ -33,7 +37,7 @@ def to_literal(text: str) -> Pattern:
 
 def is_match(pattern: Pattern, text: str, *, ignore_case: bool = False) -> bool:
     """Whether a pattern matches a whole text."""
-    return bool(re.fullmatch("".join(pattern), text, re.DOTALL | (re.IGNORECASE if ignore_case else 0)))
+    return bool(re.fullmatch("".join([_IN_ANY_CASE if ignore_case else _IN_ITS_CASE, *pattern]), text))
 
 
 def representatives(prefix: str, patterns: Iterable[Pattern], characters: str) -> Iterator[str | None]:
@@ -51,7 +55,7 @@ def representatives(prefix: str, patterns: Iterable[Pattern], characters: str) -
     queue, seen, matched = deque([(prefix, start)]), {start}, set()
     while queue:
         text, state = queue.popleft()
-        matches = tuple(len(each.pattern) in positions for each, positions in zip(automata, state))
+        matches = tuple(each.end in positions for each, positions in zip(automata, state))
         if matches not in matched:
             matched.add(matches)
             yield text
@@ -67,22 +71,19 @@ def representatives(prefix: str, patterns: Iterable[Pattern], characters: str) -
             queue.append((text + character, following))
 
 
-def _distinguished(characters: str, expected: set[str]) -> Iterator[str]:
+def _distinguished(characters: str, expected: set[str]) -> list[str]:
     """Return the characters that patterns expect, and one that stands for all others."""
-    has_other = False
-    for character in characters:
-        if re.escape(character) in expected:
-            yield character
-        elif not has_other:
-            has_other = True
-            yield character
+    fitting = [each for each in characters if re.escape(each) in expected]
+    others = [each for each in characters if each not in fitting]
+    return [*fitting, *others[:1]]
 
 
 class _Automaton:
     """A pattern, and which of its positions follow others. A position is the number of parts that are matched."""
 
     def __init__(self, pattern: Pattern) -> None:
-        self.pattern = pattern
+        self.end = len(pattern)
+        self._parts = (*pattern, _END)
         self._steps: dict[tuple[frozenset[int], str], frozenset[int]] = {}
 
     def follow(self, text: str) -> frozenset[int]:
@@ -94,20 +95,20 @@ class _Automaton:
 
     def expected(self, positions: frozenset[int]) -> set[str]:
         """Return the parts that can come next."""
-        return {self.pattern[each] for each in positions if each < len(self.pattern)}
+        return {self._parts[each] for each in positions}
 
     def step(self, positions: frozenset[int], character: str) -> frozenset[int]:
         """Return the positions after one more character."""
         key = (positions, character)
         if key not in self._steps:
             fitting = {MANY, ONE, re.escape(character)}
-            parts = [(each, self.pattern[each]) for each in positions if each < len(self.pattern)]
+            parts = [(each, self._parts[each]) for each in positions]
             following = {each if part == MANY else each + 1 for each, part in parts if part in fitting}
             self._steps[key] = self._with_empty_wildcards(following)
         return self._steps[key]
 
     def _with_empty_wildcards(self, positions: set[int]) -> frozenset[int]:
-        for position, part in enumerate(self.pattern):
+        for position, part in enumerate(self._parts):
             if part == MANY and position in positions:
                 positions.add(position + 1)
         return frozenset(positions)

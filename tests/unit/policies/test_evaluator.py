@@ -6,8 +6,9 @@ The emulator, in SimulatePrincipalPolicy, replaces no variables, takes no condit
 permissions boundary, looks at the first value of Null only, and compares ARNs as text.
 
 iam-simulate reads seconds since 1970 as milliseconds in Date operators, ignores IfExists after ForAnyValue, and
-replaces variables in Bool. It also takes patterns without the parts of ARNs literally, which AWS's documentation leaves
-open; the evaluator answers unknown, so no test compares them.
+replaces variables in Bool and in policies of the version without variables. It also completes patterns that lack parts
+of an ARN without letting a wildcard match beyond its part. AWS's documentation leaves that open, so the evaluator
+answers unknown.
 
 Of the evaluator, an answer that is not unknown holds whatever is not known. So it is compared also where it is not told
 a condition key or a policy that the other evaluator is told.
@@ -19,7 +20,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -29,10 +30,27 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
-from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate import UNREAD, Policies, Request, decide
+from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate import (
+    UNREAD,
+    Caller,
+    Policies,
+    Request,
+    can_write,
+    decide,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import (
+    PUT,
+    Opening,
+    WindowParameter,
+    open_policy,
+    opening_of,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._names import PARAMETER_PREFIX
 
 ACCOUNT, REGION, USER = "123456789012", "us-east-1", "kim"
 ARN = f"arn:aws:iam::{ACCOUNT}:user/{USER}"
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/R"
+ALL = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
 PARAMETER = f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/"
 PAIRS = 500
 # No shrinking: each example counts as a pair.
@@ -221,6 +239,37 @@ def test_it_agrees_with_the_simulator_and_is_not_wrong_where_less_is_known(simul
 def aws() -> Iterator[Emulator]:
     with Emulator.start("ministack", region=REGION) as emulator:
         yield emulator
+
+
+DEADLINE = datetime(2026, 6, 1, tzinfo=UTC)
+INSTANCES = ["i-0123456789abcdef0", "i-1123456789abcdef0"]
+OPENINGS = st.builds(
+    Opening,
+    st.just(DEADLINE),
+    st.none() | st.sampled_from(INSTANCES),
+    st.lists(st.builds(WindowParameter, NAMES, st.sampled_from([REGION, "eu-central-1"])), max_size=2).map(tuple),
+)
+
+
+@given(
+    OPENINGS,
+    st.integers(-1, 1).map(lambda seconds: DEADLINE + timedelta(seconds=seconds)),
+    st.sampled_from([Caller(ARN, "AIDAEXAMPLE"), *(Caller(ROLE, "AROAEXAMPLE", each) for each in INSTANCES)]),
+    st.builds(Request, ACTIONS, NAMES.map(lambda name: PARAMETER + name)),
+)
+def test_it_agrees_with_the_simulator_about_a_window(simulator, opening, now, caller, request):
+    """Also with that function which asks about all names at once."""
+    policies = Policies([ALL, open_policy(opening)])
+    request = replace(request, context={**caller.context(now), "aws:RequestedRegion": REGION})
+    simulated = simulate(simulator, policies, replace(request, context=simulated_context(request)))
+    assert decide(policies, request) is simulated
+    if simulated is Decision.YES and request.action == PUT and f"/{PARAMETER_PREFIX}" in request.resource:
+        assert can_write(policies, caller, now, [REGION]).opening == opening_of(open_policy(opening))
+
+
+def simulated_context(request: Request) -> dict[str, Any]:
+    """The condition keys that have a value."""
+    return {key: value for key, value in request.context.items() if value}
 
 
 EMULATED_KEYS = {
