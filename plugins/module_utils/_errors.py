@@ -101,16 +101,6 @@ EXPIRED_CODES = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpi
 OPT_IN_CODE = "AuthFailure"
 # Stands in for NoSuchEntity where the policy is missing and not the role or user. It does not pass by itself.
 MISSING_POLICY = "NoSuchEntity: policy"
-_OTHER_SSM_POLICY = "Choose another ssm_policy, or none."
-_MISSING_POLICY_REMEDIES = {
-    "CloudWatchAgentAdminPolicy": (
-        "Use the roles for servers alone there, ec2_server and onprem_server, and store the configurations from the "
-        "controller: cwagent_store_config_from=controller."
-    ),
-    "CloudWatchAgentServerPolicy": "The agent's permissions cannot be managed with this collection there.",
-    "AmazonSSMManagedInstanceCore": _OTHER_SSM_POLICY,
-    "AmazonEC2RoleforSSM": _OTHER_SSM_POLICY,
-}
 # AWS words a denied call as "User: ARN is not authorized to perform: ACTION on resource: ARN ... because ..."; the part
 # after "because" tells a missing Allow from an explicit Deny.
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
@@ -180,7 +170,9 @@ def _explain_missing_policy(message: str) -> str:
     partition, name = found.groups()
     return (
         f"the policy {name} of AWS does not exist in partition {partition} ({message.rstrip('.')}). AWS does not offer "
-        f"every policy in every partition. {_MISSING_POLICY_REMEDIES.get(name, 'Give the ARN of one that exists.')}"
+        "every policy in every partition. For ssm_policy, choose another one, or none. Without the policy of the admin "
+        "principals, use the roles for servers alone, ec2_server and onprem_server, and store the configurations from "
+        "the controller: cwagent_store_config_from=controller."
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
-from emulator import AS_AWS, Emulator
+from emulator import AS_AWS, Behaviour, Emulator
 from emulator.snapshot import configurations, snapshot
 from faults.evaluation import most_admins_at_once, open_locks
 from harness import ADMIN_USER, PARAMETER, RESTORE_TAG, Controller, Play, associate, create_role, create_user
@@ -161,6 +161,9 @@ class Life:
     def unkind(self) -> Mapping[str, int]:
         """By behaviour, how often it answered in place of the backend."""
         found = [call.unkind for play in self.plays for call in play.calls if call.unkind]
+        # The metadata service has no log.
+        results = [each.result for play in self.plays for each in play.results]
+        found += [Behaviour.UNAUTHORIZED_ROLES for result in results if result.get("role_refused")]
         return {behaviour: found.count(behaviour) for behaviour in sorted(set(found))}
 
 

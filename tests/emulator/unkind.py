@@ -288,7 +288,7 @@ class UnauthorizedRoles(Rule):
 
     def __init__(self, dice: Dice) -> None:
         super().__init__(dice)
-        self.new, self.without_credentials = Delays(dice, scale=5), Delays(dice, scale=12)
+        self.new, self.without_credentials = Delays(dice, scale=8), Delays(dice, scale=16)
         self.roles: dict[str, str] = {}
 
     def observe(self, call: Call, params: Params, answer: Answer) -> None:

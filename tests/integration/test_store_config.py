@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from emulator import Emulator, Fault, Kind
+from emulator import Behaviour, Emulator, Fault, Kind
 from emulator.snapshot import associated_profiles, configurations
 from harness import (
     ADMIN_POLICY,
@@ -20,18 +20,22 @@ from harness import (
     ADMIN_USER,
     CLOSED_WINDOW,
     PARAMETER,
+    POLICY_ARN,
     REPLACE_ASSOCIATION,
     SERVER_POLICY,
     SERVER_ROLE,
     WINDOW_POLICY,
     Controller,
     Play,
+    allow,
     assert_no_writes,
     associate,
     create_role,
+    create_user,
     leave_restore_tag,
     restore_records,
     run_module,
+    trust,
     wait_until,
 )
 
@@ -566,3 +570,34 @@ def test_a_permission_that_does_not_become_effective_is_an_error(account: Accoun
     assert f"assumed-role/{ADMIN_ROLE}/{host.instance} lacks ssm:PutParameter" in failed.message
     assert associated_profiles(account.aws) == {host.instance: APP}
     account.assert_clean()
+
+
+ONCE_REFUSED = 9
+"""A seed with which EC2 may not assume the new role at first, and may when its profile is associated again."""
+
+
+def test_a_new_role_that_ec2_may_not_assume_yet_is_associated_again(account: Account) -> None:
+    """EC2 would try it again only after minutes, as long as this association lasts."""
+    host = account.add_host(1)
+    key = create_user(account.aws, "controller", allow("*"))
+    iam = account.aws.client("iam")
+    iam.remove_role_from_instance_profile(InstanceProfileName=ADMIN_ROLE, RoleName=ADMIN_ROLE)
+    account.aws.be_unkind(Behaviour.UNAUTHORIZED_ROLES, seed=ONCE_REFUSED, seconds=600, chance=0.5)
+    controller = {"AccessKeyId": key["AWS_ACCESS_KEY_ID"], "SecretAccessKey": key["AWS_SECRET_ACCESS_KEY"]}
+    create_new_admin_role(account.aws.client("iam", credentials=controller))
+    host.play(env=key, store_config_identity_timeout=60).assert_succeeded()
+    # Its own profile, the admin profile twice, and its own profile.
+    swaps = [call.params["IamInstanceProfile.Name"] for call in account.calls(REPLACE_ASSOCIATION)]
+    assert swaps == [SERVER_ROLE, ADMIN_ROLE, ADMIN_ROLE, SERVER_ROLE]
+    assert configurations(account.aws) == {PARAMETER: host.config}
+    account.assert_clean()
+
+
+def create_new_admin_role(iam: Any) -> None:
+    iam.detach_role_policy(RoleName=ADMIN_ROLE, PolicyArn=POLICY_ARN + ADMIN_POLICY)
+    iam.delete_role_policy(RoleName=ADMIN_ROLE, PolicyName=WINDOW_POLICY)
+    iam.delete_role(RoleName=ADMIN_ROLE)
+    iam.create_role(RoleName=ADMIN_ROLE, AssumeRolePolicyDocument=trust("ec2.amazonaws.com"))
+    iam.attach_role_policy(RoleName=ADMIN_ROLE, PolicyArn=POLICY_ARN + ADMIN_POLICY)
+    iam.put_role_policy(RoleName=ADMIN_ROLE, PolicyName=WINDOW_POLICY, PolicyDocument=json.dumps(CLOSED_POLICY))
+    iam.add_role_to_instance_profile(InstanceProfileName=ADMIN_ROLE, RoleName=ADMIN_ROLE)

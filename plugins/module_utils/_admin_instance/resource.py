@@ -42,6 +42,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import (
     FILTER_VALUES,
+    PAGE_SIZE,
     check_profile_exists,
     describe_instances,
     execute_once,
@@ -529,5 +530,6 @@ class AdminInstanceResource(Resource[State]):
             "ec2:DescribeTags",
             "read which instances have a restore tag",
             Filters=[{"Name": "key", "Values": [RESTORE_TAG]}, {"Name": "resource-type", "Values": ["instance"]}],
+            MaxResults=PAGE_SIZE,
         )
         return {tag["ResourceId"]: tag["Value"] for page in pages for tag in page["Tags"]}

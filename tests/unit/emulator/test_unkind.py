@@ -310,7 +310,7 @@ def test_a_behaviour_alone_has_its_effect_and_ends(aws: Emulator, case: Case) ->
     aws.be_unkind(case.behaviour, seconds=HOUR, chance=1)
     case.prepare(caller)
     assert result(case.step, caller) == case.unkind
-    aws.shift_clock(12 * HOUR)
+    aws.shift_clock(20 * HOUR)
     assert result(case.step, caller) == (case.kind if case.ends else case.unkind)
 
 
@@ -391,7 +391,7 @@ def test_associating_again_gives_an_instance_its_credentials(aws: Emulator) -> N
     caller.create_role("new")
     caller.create_profile("p", "new")
     caller.associate("p")
-    aws.shift_clock(5 * HOUR)  # the role is no longer new, and the next scheduled refresh is later
+    aws.shift_clock(8 * HOUR)  # the role is no longer new, and the next scheduled refresh is later
     assert metadata_code(caller) == "AssumeRoleUnauthorizedAccess"
     caller.replace("p")
     assert metadata_code(caller) == "Success"

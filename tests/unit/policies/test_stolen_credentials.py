@@ -213,10 +213,10 @@ def aws() -> Iterator[Emulator]:
         yield emulator
 
 
-def create_account(aws: Emulator, controller: Sequence[dict[str, Any]], *, bounded: bool) -> Account:
-    """:param controller: the policies of the stolen credentials."""
+def create_account(aws: Emulator, root: dict[str, Any], controller: Sequence[Any], *, bounded: bool) -> Account:
+    """:param root: clients with all permissions. :param controller: the policies of the stolen credentials."""
     aws.reset()
-    iam, credentials = aws.client("iam"), {}
+    iam, credentials = root["iam"], {}
     iam.create_policy(PolicyName="CloudWatchAgentBoundary", PolicyDocument=json.dumps(BOUNDARY))
     boundary = {"PermissionsBoundary": BOUNDARY_ARN} if bounded else {}
     window = {"PolicyName": WINDOW_POLICY, "PolicyDocument": json.dumps(closed_policy())}
@@ -234,12 +234,12 @@ def create_account(aws: Emulator, controller: Sequence[dict[str, Any]], *, bound
     for number, (user, document) in enumerate(policies):
         iam.put_user_policy(UserName=user, PolicyName=f"P{number}", PolicyDocument=json.dumps(document))
     [instance] = aws.instances(1)
-    association = aws.client("ec2").associate_iam_instance_profile(
+    association = root["ec2"].associate_iam_instance_profile(
         InstanceId=instance, IamInstanceProfile={"Name": ADMIN_ROLE}
     )["IamInstanceProfileAssociation"]["AssociationId"]
     for name in (NAME, SAVED):
-        aws.client("ssm").put_parameter(Name=name, Value="{}", Type="String")
-    secret = aws.client("secretsmanager").create_secret(Name=SAVED, SecretString="{}")["ARN"]
+        root["ssm"].put_parameter(Name=name, Value="{}", Type="String")
+    secret = root["secretsmanager"].create_secret(Name=SAVED, SecretString="{}")["ARN"]
     ids = {
         "@instance": instance,
         "@association": association,
@@ -291,9 +291,10 @@ def find_successful(
     aws: Emulator, simulator: Simulator, policies: Sequence[dict[str, Any]], *, bounded: bool
 ) -> tuple[set[str], set[str]]:
     """The attacks that succeed with stolen credentials: on the emulator, and in the simulator."""
+    root = {service: aws.client(service) for service in ("iam", "ec2", "ssm", "secretsmanager")}
     emulated, simulated, account = set(), set(), None
     for attack, steps in ATTACKS.items():
-        account = account or create_account(aws, policies, bounded=bounded)
+        account = account or create_account(aws, root, policies, bounded=bounded)
         if all(simulator.decide(step.to_request(account, policies) for step in steps)):
             simulated.add(attack)
         allowed = [step.is_allowed(account) for step in steps]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import re
 import threading
 from datetime import UTC, datetime, timedelta
@@ -60,6 +61,10 @@ class ScriptedAws(Aws):
             raise AwsApiError(description, code)
         return arguments
 
+    def deadline(self):
+        """A deadline whose pauses take no time."""
+        return Deadline(self._retry_timeout, sleep=lambda _: None)
+
 
 STEP = Step(
     Kind.UPDATE,
@@ -75,7 +80,7 @@ STEP = Step(
     ("codes", "answer"), [(["ok"], {"RoleName": "R"}), (["Gone"], None), (["NotYet", "ok"], {"RoleName": "R"})]
 )
 def test_executing_a_step_returns_the_answer_or_none_where_its_effect_exists(codes, answer):
-    aws = ScriptedAws(*codes, retry_timeout=0.01)
+    aws = ScriptedAws(*codes)
     assert aws.execute(STEP) == answer
     assert aws.codes == []
 
@@ -101,7 +106,7 @@ def test_other_errors_of_a_step_are_raised(codes, retry_timeout):
     ],
 )
 def test_errors_that_pass_by_themselves_are_retried_whatever_the_step_says(action, code, passes):
-    aws = ScriptedAws(code, "ok", retry_timeout=0.01)
+    aws = ScriptedAws(code, "ok")
     step = Step(Kind.UPDATE, action, {"role_name": "R"}, "do it")
     if passes:
         assert aws.execute(step) == {"RoleName": "R"}
@@ -118,7 +123,7 @@ def test_a_step_can_limit_the_attempts_of_its_call(options, max_attempts):
 
 
 def test_retry_repeats_the_work_while_aws_answers_with_these_codes():
-    aws = ScriptedAws("NotYet", "ok", retry_timeout=0.01)
+    aws = ScriptedAws("NotYet", "ok")
     assert aws.retry(lambda: aws.call("iam:X", "do it", RoleName="R"), frozenset({"NotYet"})) == {"RoleName": "R"}
 
 
@@ -126,7 +131,7 @@ class RenewableAws(ScriptedAws):
     """Has clients that know how often one was made; making one fails at the given times."""
 
     def __init__(self, *codes: str, fails_at: tuple[int, ...] = (), **options: bool) -> None:
-        super().__init__(*codes, retry_timeout=0.01)
+        super().__init__(*codes)
         Aws.__init__(self, self._make, 0.01, **options)
         self.made, self.fails_at = 0, fails_at
 
@@ -199,7 +204,7 @@ def test_the_same_pagination_token_twice_is_an_error():
         list(aws.pages("iam:ListRoles", "read it"))
 
 
-SOURCES = Path(_aws.__file__).parent.rglob("*.py")
+SOURCES = sorted(Path(_aws.__file__).parent.rglob("*.py"))
 READS = {read for source in SOURCES for read in re.findall(r'\.pages\(\s*f?"([^"]+)"', source.read_text())}
 PAGED = sorted({read.replace("{noun}", noun) for read in READS for noun in ("Role", "User")})
 
@@ -215,6 +220,19 @@ def test_each_action_with_pages_uses_one_of_the_pagination_tokens(action):
     tokens = [token for token in PAGE_TOKENS if token in model.input_shape.members]
     assert len(tokens) == 1
     assert tokens[0] in model.output_shape.members
+
+
+def test_ec2_is_asked_for_pages():
+    """It recommends only paginated requests: without a page size, one answer has all, or times out."""
+    calls = [
+        node
+        for source in SOURCES
+        for node in ast.walk(ast.parse(source.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "pages"
+    ]
+    in_ec2 = [call for call in calls if ast.unparse(call.args[0]).startswith("'ec2:")]
+    assert len(in_ec2) >= 3
+    assert [ast.unparse(each) for each in in_ec2 if "MaxResults" not in {key.arg for key in each.keywords}] == []
 
 
 class LoginPage(BaseHTTPRequestHandler):

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -347,7 +349,10 @@ def test_a_tier_that_the_user_chose_is_not_replaced_by_another():
         (None, AwsApiError("advanced", "ValidationException")),
     ],
 )
-def test_other_errors_do_not_lead_to_the_advanced_tier(desired, error):
+@pytest.mark.parametrize("name", [NAME, "AmazonCloudWatch-advanced"])
+def test_other_errors_do_not_lead_to_the_advanced_tier(desired, error, name):
+    """Such as one whose message has the name of the parameter."""
+    error = AwsApiError(f"could not write '{name}' (parameter/{name}): {error}", error.code)
     executed = []
 
     class FailingGateway(Gateway):
@@ -356,9 +361,9 @@ def test_other_errors_do_not_lead_to_the_advanced_tier(desired, error):
             raise error
 
     gateway: Any = FailingGateway(Ssm(None))
-    parameter = ParameterResource(gateway, NAME, desired, REGION)
+    parameter = ParameterResource(gateway, name, desired and replace(desired, name=name), REGION)
     [[step]] = parameter.plan(None if desired else Parameter("old")).steps.values()
-    with pytest.raises(AwsApiError, match=str(error)):
+    with pytest.raises(AwsApiError, match=re.escape(str(error))):
         parameter.execute(step)
     assert executed == [step]
 
