@@ -31,6 +31,7 @@ from harness import (
     assert_no_writes,
     associate,
     create_role,
+    trust,
 )
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.findings import SETTLING
@@ -224,8 +225,8 @@ def plant_unmanaged_policy(account: Account) -> None:
 def plant_unmanaged_trust(account: Account) -> None:
     account.admin_role("Shared", closed_policy())
     root = {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::123456789012:root"}, "Action": "sts:AssumeRole"}
-    trust = {"Version": "2012-10-17", "Statement": [root]}
-    account.iam.update_assume_role_policy(RoleName="Shared", PolicyDocument=json.dumps(trust))
+    document = {"Version": "2012-10-17", "Statement": [root]}
+    account.iam.update_assume_role_policy(RoleName="Shared", PolicyDocument=json.dumps(document))
     account.expect("admin-unmanaged-trust", "high", "Shared")
 
 
@@ -447,6 +448,29 @@ def test_what_depends_on_a_denied_read_is_unknown(enforced: Account) -> None:
     assert (instance["state"], instance["profile"]) == (None, SERVER_ROLE)
 
 
+@pytest.mark.parametrize(
+    "action",
+    [
+        "iam:ListRolePolicies",
+        "iam:GetRolePolicy",
+        "iam:ListAttachedRolePolicies",
+        "iam:GetPolicy",
+        "iam:GetPolicyVersion",
+    ],
+)
+def test_who_has_a_policy_that_may_not_be_read_is_unknown(enforced: Account, action: str) -> None:
+    env = auditor(enforced, *(set(AUDIT_ACTIONS) - {action}))
+    result = enforced.read(env=env, roles=["Foreign"])
+    assert (result["principals"], result["findings"]) == ([], [])
+    create_role(enforced.aws, "Foreign", ADMIN_POLICY)
+    enforced.inline("role", "Foreign", "more", allow("s3:GetObject"))
+    result = enforced.read(env=env, roles=["Foreign"])
+    [principal] = result["principals"]
+    assert principal["writes"] == "unknown"
+    assert [each["action"] for each in result["unread"]] == [action]
+    assert result["findings"] == []
+
+
 def test_an_account_of_which_nothing_may_be_read_is_an_error(enforced: Account) -> None:
     env = auditor(enforced, "s3:GetObject")
     result = enforced.modules.run(enforced.aws, "cwagent_access_info", {}, enforced.home / "output.txt", env=env)
@@ -489,6 +513,18 @@ def test_named_principals_are_read_like_all(account: Account) -> None:
     assert named["principals"] == everything["principals"]
     assert named["findings"] == everything["findings"]
     assert [each["name"] for each in account.read(roles=[SERVER_ROLE])["principals"]] == [SERVER_ROLE]
+
+
+def test_another_partition_is_read_with_its_names(moto: Emulator, tmp_path: Path, modules: ModuleServer) -> None:
+    account, region, arn = Account(moto, tmp_path, modules), "cn-north-1", f"arn:aws-cn:iam::aws:policy/{ADMIN_POLICY}"
+    iam = moto.client("iam", region)
+    iam.create_role(RoleName="Admin", AssumeRolePolicyDocument=trust("ec2.amazonaws.com.cn"))
+    iam.attach_role_policy(RoleName="Admin", PolicyArn=arn)
+    result = account.read(region=region, instances={})
+    assert (result["account"]["partition"], result["account"]["regions"]) == ("aws-cn", [region])
+    [finding] = result["findings"]
+    assert (finding["rule"], finding["object"]) == ("admin-without-window", "Admin")
+    assert finding["fix"] == f"aws iam detach-role-policy --role-name Admin --policy-arn {arn}"
 
 
 def test_check_mode_reads_the_same_and_no_mode_writes(account: Account) -> None:
