@@ -516,15 +516,21 @@ def test_named_principals_are_read_like_all(account: Account) -> None:
 
 
 def test_another_partition_is_read_with_its_names(moto: Emulator, tmp_path: Path, modules: ModuleServer) -> None:
-    account, region, arn = Account(moto, tmp_path, modules), "cn-north-1", f"arn:aws-cn:iam::aws:policy/{ADMIN_POLICY}"
+    """Only the names: the emulator's copies of the policies have resources of the partition aws."""
+    account, region, managed = Account(moto, tmp_path, modules), "cn-north-1", "arn:aws-cn:iam::aws:policy/"
     iam = moto.client("iam", region)
     iam.create_role(RoleName="Admin", AssumeRolePolicyDocument=trust("ec2.amazonaws.com.cn"))
-    iam.attach_role_policy(RoleName="Admin", PolicyArn=arn)
+    for policy in (ADMIN_POLICY, "service-role/AmazonEC2RoleforSSM"):
+        iam.attach_role_policy(RoleName="Admin", PolicyArn=managed + policy)
     result = account.read(region=region, instances={})
     assert (result["account"]["partition"], result["account"]["regions"]) == ("aws-cn", [region])
+    assert [each["access"] for each in result["principals"]] == ["admin"]
     [finding] = result["findings"]
-    assert (finding["rule"], finding["object"]) == ("admin-without-window", "Admin")
-    assert finding["fix"] == f"aws iam detach-role-policy --role-name Admin --policy-arn {arn}"
+    assert finding["rule"] == "deprecated-ssm-policy"
+    assert finding["fix"] == (
+        f"aws iam attach-role-policy --role-name Admin --policy-arn {managed}AmazonSSMManagedInstanceCore && "
+        f"aws iam detach-role-policy --role-name Admin --policy-arn {managed}service-role/AmazonEC2RoleforSSM"
+    )
 
 
 def test_check_mode_reads_the_same_and_no_mode_writes(account: Account) -> None:
