@@ -26,6 +26,7 @@ from harness import (
     SERVER_ROLE,
     SERVER_USER,
     WINDOW_POLICY,
+    Controller,
     ModuleServer,
     allow,
     assert_no_writes,
@@ -330,6 +331,30 @@ def test_an_account_after_the_job_keeps_all_rules(account: Account) -> None:
         (ADMIN_USER, "no"),
         (USER, "no"),
     ]
+
+
+def test_an_account_after_site_keeps_all_rules(controller: Controller, modules: ModuleServer) -> None:
+    """Access keys are in files, which are not read."""
+    account = Account(controller.aws, controller.home, modules, inventory=controller.aws.instances(2))
+    web, admin = map(controller.instance_host, account.inventory)
+    groups = {
+        "ec2_servers": {"web1": web},
+        "ec2_admin": {"admin1": admin},
+        "onprem_servers": {"db1": {}},
+        "onprem_admin": {"ops1": {}},
+    }
+    files = {
+        "cwagent_config_file": str(controller.file("agent.json", {"agent": {}})),
+        "cwagent_credentials_dir": str(controller.credentials),
+    }
+    controller.play(controller.inventory(groups), "site", **files).assert_succeeded()
+    result = account.read(key_stores=["file"])
+    assert result["findings"] == []
+    assert {each["name"]: each["writes"] for each in result["principals"]} == dict.fromkeys(
+        (ADMIN_ROLE, SERVER_ROLE, ADMIN_USER, USER), "no"
+    )
+    assert [each["profile"] for each in result["instances"]] == [SERVER_ROLE, SERVER_ROLE]
+    assert {key["saved"] for each in result["principals"] for key in each["keys"]} == {True, None}
 
 
 def test_each_planted_violation_is_found_and_nothing_else(account: Account) -> None:
