@@ -32,6 +32,7 @@ from harness import (
     assert_no_writes,
     associate,
     create_role,
+    leave_restore_tag,
     trust,
 )
 
@@ -333,9 +334,12 @@ def test_an_account_after_the_job_keeps_all_rules(account: Account) -> None:
     ]
 
 
-def test_an_account_after_site_keeps_all_rules(controller: Controller, modules: ModuleServer) -> None:
+def test_an_account_after_site_keeps_all_rules_and_playbooks_repair_it(
+    controller: Controller, modules: ModuleServer
+) -> None:
     """Access keys are in files, which are not read."""
-    account = Account(controller.aws, controller.home, modules, inventory=controller.aws.instances(2))
+    aws = controller.aws
+    account = Account(aws, controller.home, modules, inventory=aws.instances(2))
     web, admin = map(controller.instance_host, account.inventory)
     groups = {
         "ec2_servers": {"web1": web},
@@ -343,11 +347,12 @@ def test_an_account_after_site_keeps_all_rules(controller: Controller, modules: 
         "onprem_servers": {"db1": {}},
         "onprem_admin": {"ops1": {}},
     }
+    inventory = controller.inventory(groups)
     files = {
         "cwagent_config_file": str(controller.file("agent.json", {"agent": {}})),
         "cwagent_credentials_dir": str(controller.credentials),
     }
-    controller.play(controller.inventory(groups), "site", **files).assert_succeeded()
+    controller.play(inventory, "site", **files).assert_succeeded()
     result = account.read(key_stores=["file"])
     assert result["findings"] == []
     assert {each["name"]: each["writes"] for each in result["principals"]} == dict.fromkeys(
@@ -355,6 +360,30 @@ def test_an_account_after_site_keeps_all_rules(controller: Controller, modules: 
     )
     assert [each["profile"] for each in result["instances"]] == [SERVER_ROLE, SERVER_ROLE]
     assert {key["saved"] for each in result["principals"] for key in each["keys"]} == {True, None}
+
+    instance = account.inventory[1]
+    leave_restore_tag(aws, instance, SERVER_ROLE)
+    associate(aws, instance, ADMIN_ROLE)
+    account.inline("role", ADMIN_ROLE, WINDOW_POLICY, open_policy(Opening(deadline(hours=-1), instance)))
+    for name in (SERVER_ROLE, ADMIN_ROLE):
+        account.iam.attach_role_policy(RoleName=name, PolicyArn=f"{POLICY_ARN}service-role/AmazonEC2RoleforSSM")
+    by_restore = {
+        ("admin-instance-without-window", "medium", instance),
+        ("restore-tag", "medium", instance),
+        ("window-expired", "low", ADMIN_ROLE),
+    }
+    by_site = {("deprecated-ssm-policy", "medium", name) for name in (SERVER_ROLE, ADMIN_ROLE)}
+    result = account.read(key_stores=["file"])
+    assert shown(result) == by_restore | by_site
+    assert {each["fix"] for each in result["findings"]} == {
+        "Run the playbook cwagent.iam.restore.",
+        "Set cwagent_ssm_policy to AmazonSSMManagedInstanceCore, and run the playbook cwagent.iam.site.",
+    }
+    controller.play(inventory, "restore", **files).assert_succeeded()
+    assert shown(account.read(key_stores=["file"])) == by_site
+    variable = {"cwagent_ssm_policy": "AmazonSSMManagedInstanceCore"}
+    controller.play(inventory, "site", **files, **variable).assert_succeeded()
+    assert shown(account.read(key_stores=["file"])) == set()
 
 
 def test_each_planted_violation_is_found_and_nothing_else(account: Account) -> None:
