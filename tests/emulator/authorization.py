@@ -1,8 +1,8 @@
 """The parts of IAM authorization that ministack lacks.
 
 It does not know the ARNs of instance profiles, paths in ARNs, the instances of associations and tags, the owner of an
-access key, or the resources of ssm:GetParameters. It ignores the conditions iam:PolicyARN, iam:PermissionsBoundary and
-ec2:NewInstanceProfile, and it allows everyone to pass every role.
+access key, the principal of a simulation, or the resources of ssm:GetParameters. It ignores the conditions
+iam:PolicyARN, iam:PermissionsBoundary and ec2:NewInstanceProfile, and it allows everyone to pass every role.
 """
 
 from __future__ import annotations
@@ -76,6 +76,8 @@ class Authorization:
                 record = getattr(self._iam, place).get_scoped(ACCOUNT, None, name)
                 path = self._iam._p(params, "Path") or "/"
                 return str(record["Arn"]) if record else f"arn:aws:iam::{ACCOUNT}:{kind}{path}{name}"
+        if source := self._iam._p(params, "PolicySourceArn"):
+            return str(source)
         key = self._iam._access_keys.get(self._iam._p(params, "AccessKeyId"))
         return self._iam_resource({"UserName": [key["UserName"]]}) if key else ""
 

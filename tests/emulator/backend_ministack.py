@@ -5,7 +5,7 @@ It differs from AWS as follows, and is corrected here:
 - Most AWS managed policies are missing, and attaching an unknown policy succeeds without an effect.
 - A user may have any number of access keys, and a principal any number of managed policies.
 - The last use of a key is not recorded, and asking for that of an unknown key is not denied.
-- GetAccountAuthorizationDetails omits permissions boundaries.
+- GetAccountAuthorizationDetails omits permissions boundaries and AWS managed policies.
 - An association is replaced on stopped instances too, and keeps its id.
 
 authorization.py corrects how it enforces policies.
@@ -27,7 +27,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from werkzeug.wrappers import Request, Response
 
@@ -232,7 +232,26 @@ class Ministack:
                 boundary = f"{kind}<PermissionsBoundaryArn>{arn}</PermissionsBoundaryArn>"
                 both = f"{own}<PermissionsBoundary>{boundary}</PermissionsBoundary>"
                 body = body.replace(own.encode(), both.encode())
+        if "AWSManagedPolicy" in {value[0] for key, value in params.items() if key.startswith("Filter.member.")}:
+            policies = "".join(map(self._managed_policy_xml, self._attached_managed_policies()))
+            body = body.replace(b"</Policies>", f"{policies}</Policies>".encode())
         return status, headers, body
+
+    def _attached_managed_policies(self) -> list[str]:
+        holders = (*self._iam._users.values(), *self._iam._roles.values(), *self._iam._groups.values())
+        attached = {arn for holder in holders for arn in holder.get("AttachedPolicies", [])}
+        return sorted(arn for arn in attached if self._iam._is_aws_managed_arn(arn))
+
+    def _managed_policy_xml(self, arn: str) -> str:
+        policy = self._iam._lookup_policy(arn)
+        version = policy["DefaultVersionId"]
+        document = quote(policy["Versions"][version]["Document"], safe="")
+        return (
+            f"<member><PolicyName>{policy['PolicyName']}</PolicyName><Arn>{arn}</Arn>"
+            f"<DefaultVersionId>{version}</DefaultVersionId><PolicyVersionList><member><Document>{document}</Document>"
+            f"<VersionId>{version}</VersionId><IsDefaultVersion>true</IsDefaultVersion></member></PolicyVersionList>"
+            "</member>"
+        )
 
     def _replace_association(self, handler: Handler, params: Params) -> Any:
         record = self._ec2._iam_instance_profile_associations.get(self._ec2._p(params, "AssociationId"))

@@ -5,6 +5,7 @@ It differs from AWS as follows, and is corrected here:
 - DescribeInstances shows the old profile after an association was replaced.
 - An association is replaced on stopped instances too, and keeps its id.
 - EC2 answers NoSuchEntity for an instance profile that does not exist.
+- GetAccountAuthorizationDetails has all AWS managed policies, and not only the attached ones.
 - A principal may have any number of managed policies.
 """
 
@@ -75,6 +76,16 @@ class Moto:
         associations.filter_iam_instance_profiles = find_as_ec2_does
 
     def _repair_iam(self) -> None:
+        backend = internals("moto.iam.models").IAMBackend
+        find = backend.get_account_authorization_details
+
+        def find_attached(self: Any, policy_filter: list[str]) -> dict[str, Any]:
+            found: dict[str, Any] = find(self, policy_filter)
+            policies = [each for each in found["managed_policies"] if each.attachment_count or "::aws:" not in each.arn]
+            return {**found, "managed_policies": policies}
+
+        backend.get_account_authorization_details = find_attached
+
         policy, exceptions = internals("moto.iam.models").ManagedPolicy, internals("moto.iam.exceptions")
         attach_to = policy.attach_to
 

@@ -23,6 +23,8 @@ from harness import (
     ModuleServer,
 )
 
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import described_key
+
 STORES = ("file", "ssm", "secretsmanager")
 PREFIX = "/cwagent/credentials/"
 SECTION = "AmazonCloudWatchAgent"
@@ -325,6 +327,20 @@ def test_a_key_that_cannot_be_saved_is_deleted_again(fleet: Fleet) -> None:
     assert fleet.access_keys() == []
     assert not fleet.run().get("failed")
     fleet.assert_one_working_key()
+
+
+def test_the_saved_key_is_known_without_its_secret(fleet: Fleet) -> None:
+    if fleet.store == "file":
+        pytest.skip("a file has no description")
+    ssm, secrets = fleet.aws.client("ssm"), fleet.aws.client("secretsmanager")
+    for _ in range(2):
+        fleet.run()
+        [key] = fleet.access_keys()
+        [found] = (
+            ssm.describe_parameters()["Parameters"] if fleet.store == "ssm" else secrets.list_secrets()["SecretList"]
+        )
+        assert described_key(found["Description"]) == key["AccessKeyId"]
+        fleet.aws.client("iam").delete_access_key(UserName="U", AccessKeyId=key["AccessKeyId"])
 
 
 def test_a_secret_gets_the_kms_key_with_the_next_access_key(fleet: Fleet) -> None:

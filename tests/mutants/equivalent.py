@@ -4,6 +4,32 @@ from __future__ import annotations
 
 # By file below plugins/: the line of the original, that of the mutant, and why nobody can tell them apart.
 EQUIVALENT: dict[str, list[tuple[str, str, str]]] = {
+    "module_utils/_access/conditions.py": [
+        (
+            "if len(actual) > 1 and not quantifier:",
+            "if len(actual) != 1 and not quantifier:",
+            "there is a value",
+        ),
+        (
+            """pattern += to_literal(values[0] if values else default.strip().strip("'"))""",
+            """pattern += to_literal(values[ -1] if values else default.strip().strip("'"))""",
+            "there is one value at most",
+        ),
+    ],
+    "module_utils/_access/evaluate.py": [
+        (
+            "if openings and found.decision is Decision.YES:",
+            "if openings and found.decision >= Decision.YES:",
+            "yes is the greatest",
+        ),
+    ],
+    "module_utils/_access/patterns.py": [
+        (
+            "return [*fitting, *others[:1]]",
+            "return [*fitting, *others[: 2]]",
+            "the other characters all lead to the same state",
+        ),
+    ],
     "module_utils/_admin_window/plan.py": [
         (
             "earliest = new_deadline - min(TOLERANCE, length / 2)",

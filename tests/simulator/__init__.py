@@ -38,7 +38,7 @@ class Request:
     policies: Sequence[Policy]
     boundary: Policy | None = None
     resource_policy: Policy | None = None
-    context: Mapping[str, str | list[str]] = field(default_factory=dict)
+    context: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
     principal: str = "arn:aws:iam::123456789012:user/controller"
 
     def to_simulation(self) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import SavedCredentials
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials import format as key_format
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import SavedKey
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import SavedKey, saved_key_description
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.store import (
     CLAIM_LIFETIME,
     CLAIM_POLL_SECONDS,
@@ -86,12 +86,17 @@ class DocumentStore(Store):
         """Read the texts that exist, by name; where one cannot be used, the error is in its place."""
 
     @abstractmethod
-    def _create(self, name: str, text: str, description: str) -> bool:
-        """Create a document. :returns: false where it exists already, or the name cannot be used yet."""
+    def _create(self, name: str, text: str, purpose: str, description: str) -> bool:
+        """Create a document.
+
+        :param purpose: what the document is, for who reads about it and not in it.
+        :param description: what is attempted, for an error.
+        :returns: false where it exists already, or the name cannot be used yet.
+        """
 
     @abstractmethod
-    def _write(self, name: str, text: str, description: str) -> None:
-        """Create or overwrite a document."""
+    def _write(self, name: str, text: str, purpose: str, description: str) -> None:
+        """Create or overwrite a document. :param purpose, description: as for ``_create``."""
 
     @abstractmethod
     def _delete(self, name: str) -> None:
@@ -151,12 +156,13 @@ class DocumentStore(Store):
         ids = sorted(existing)
         description = f"write to {self._where(name)} which access keys exist"
         at = now
-        while not self._create(name, json.dumps(record_to_dict(ids, at, run)), description):
+        while not self._create(name, json.dumps(record_to_dict(ids, at, run)), _claim_purpose(user), description):
             found = self._parse_claim(user, self._load([name]).get(name))
             if found and not self._is_live(found):
                 check_planned(user, found, planned)
                 # Two runs can do this at the same time. The later one has the claim; the other one finds out.
-                self._write(name, json.dumps(record_to_dict(ids, self.aws.now, run)), description)
+                record = json.dumps(record_to_dict(ids, self.aws.now, run))
+                self._write(name, record, _claim_purpose(user), description)
                 break
             if not deadline.pause(CLAIM_POLL_SECONDS):
                 raise ContentionError(claimed_message(user))
@@ -181,8 +187,9 @@ class DocumentStore(Store):
         """Save a key in place of the previous content, of which AWS itself keeps earlier versions."""
         del keep_previous
         document = key_format.to_values(SavedKey(key_id, secret, self.region, replaced_key_id))
+        description = f"save access key {key_id} to {self.where(user)}"
         try:
-            self._write(self.name(user), json.dumps(document), f"save access key {key_id} to {self.where(user)}")
+            self._write(self.name(user), json.dumps(document), saved_key_description(key_id, user), description)
         except CwagentError as error:
             # AWS quotes the value that it refuses.
             raise CwagentError(str(error).replace(secret, "(the secret)")) from None
@@ -268,22 +275,30 @@ class ParameterStore(DocumentStore):
             f"changed to {SECURE}. Delete it, or choose another credentials.prefix."
         )
 
-    def _create(self, name: str, text: str, description: str) -> bool:
+    def _create(self, name: str, text: str, purpose: str, description: str) -> bool:
         try:
-            self._put(name, text, description, overwrite=False)
+            self._put(name, text, purpose, description, overwrite=False)
         except AwsApiError as error:
             if error.code not in {"ParameterAlreadyExists", TOO_MANY_UPDATES}:
                 raise
             return False
         return True
 
-    def _write(self, name: str, text: str, description: str) -> None:
-        self.aws.retry(lambda: self._put(name, text, description, overwrite=True), frozenset({TOO_MANY_UPDATES}))
+    def _write(self, name: str, text: str, purpose: str, description: str) -> None:
+        codes = frozenset({TOO_MANY_UPDATES})
+        self.aws.retry(lambda: self._put(name, text, purpose, description, overwrite=True), codes)
 
-    def _put(self, name: str, text: str, description: str, *, overwrite: bool) -> None:
+    def _put(self, name: str, text: str, purpose: str, description: str, *, overwrite: bool) -> None:
         encrypted: dict[str, Any] = {"KeyId": self.kms_key_id} if self.kms_key_id else {}
         self.aws.call(
-            "ssm:PutParameter", description, Name=name, Value=text, Type=SECURE, Overwrite=overwrite, **encrypted
+            "ssm:PutParameter",
+            description,
+            Name=name,
+            Value=text,
+            Description=purpose,
+            Type=SECURE,
+            Overwrite=overwrite,
+            **encrypted,
         )
 
     def _delete(self, name: str) -> None:
@@ -328,9 +343,7 @@ class SecretStore(DocumentStore):
             )
         return str(answer.get("SecretString", ""))
 
-    def _create(self, name: str, text: str, description: str) -> bool:
-        user = name[len(self.prefix) :].removesuffix(CLAIM_SUFFIX)
-        purpose = f"Access key of IAM user {user} for the Amazon CloudWatch agent."
+    def _create(self, name: str, text: str, purpose: str, description: str) -> bool:
         try:
             self.aws.call(
                 "secretsmanager:CreateSecret",
@@ -347,15 +360,15 @@ class SecretStore(DocumentStore):
             return False
         return True
 
-    def _write(self, name: str, text: str, description: str) -> None:
+    def _write(self, name: str, text: str, purpose: str, description: str) -> None:
         # Not PutSecretValue, which keeps using the KMS key that the secret was created with.
         action = "secretsmanager:UpdateSecret"
         try:
-            self.aws.call(action, description, SecretId=name, SecretString=text, **self._encrypted)
+            self.aws.call(action, description, SecretId=name, SecretString=text, Description=purpose, **self._encrypted)
         except AwsApiError as error:
             if error.code != "ResourceNotFoundException":
                 raise
-            if not self._create(name, text, description):
+            if not self._create(name, text, purpose, description):
                 raise
 
     @property
@@ -374,6 +387,10 @@ class SecretStore(DocumentStore):
         except AwsApiError as error:
             if error.code != "ResourceNotFoundException":
                 raise
+
+
+def _claim_purpose(user: str) -> str:
+    return f"Access keys that IAM user {user} had before another one is created."
 
 
 def _is_about_decryption(error: AwsApiError) -> bool:

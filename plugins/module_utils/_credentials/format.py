@@ -85,3 +85,14 @@ def to_file(key: SavedKey, profile: str) -> str:
     """Return the text of an AWS shared-credentials file that delivers the key."""
     lines = [f"{name} = {value}" for name, value in to_values(replace(key, replaced_key_id=None)).items()]
     return "\n".join([f"[{profile}]", *lines, ""])
+
+
+def saved_key_description(key_id: str, user: str) -> str:
+    """Return the description of a parameter or secret with a key, which can be read without reading the secret."""
+    return f"Access key {key_id} of IAM user {user} for the Amazon CloudWatch agent."
+
+
+def described_key(description: str) -> str | None:
+    """Return the id of the key that a description names; ``None`` for any other description."""
+    named = re.match(r"Access key (\w{16,128}) of IAM user ", description, re.ASCII)
+    return named.group(1) if named else None

@@ -98,7 +98,7 @@ def test_the_other_options_are_the_common_ones_of_aws(documented):
     }
 
 
-WITHOUT_CHANGES = {"cwagent_instance_identity", "cwagent_preflight"}
+WITHOUT_CHANGES = {"cwagent_access_info", "cwagent_instance_identity", "cwagent_preflight"}
 """Modules that only read."""
 
 
@@ -122,7 +122,8 @@ def full_support(documentation):
 
 def test_every_module_that_plans_documents_the_counts():
     texts = {module: (FOLDER / f"{module}.py").read_text() for module in MODULES}
-    assert {module for module, text in texts.items() if "\ncounts:\n" not in text} == WITHOUT_CHANGES
+    without = {module for module, text in texts.items() if "\ncounts:\n" not in text}
+    assert without == WITHOUT_CHANGES - {"cwagent_access_info"}  # it counts findings
 
 
 def test_the_action_group_has_every_module():

@@ -7,9 +7,11 @@ import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import (
     SavedKey,
+    described_key,
     from_file,
     from_json,
     parse,
+    saved_key_description,
     to_file,
     to_values,
 )
@@ -71,3 +73,15 @@ def test_an_incomplete_file_has_no_key(text):
 
 def test_the_secret_is_not_in_the_representation():
     assert "se/cret" not in repr(KEY)
+
+
+def test_a_description_names_the_key():
+    key_id = "AKIAIOSFODNN7EXAMPLE"
+    assert described_key(saved_key_description(key_id, "db1 of IAM user x")) == key_id
+
+
+@pytest.mark.parametrize(
+    "description", ["", "Access key of IAM user u for the Amazon CloudWatch agent.", "Access key AKIA of IAM user u"]
+)
+def test_other_descriptions_name_no_key(description):
+    assert described_key(description) is None

@@ -1,0 +1,193 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the principals of an account may do, and which of them matter for the agent. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
+from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate import (
+    UNREAD,
+    Caller,
+    Policies,
+    Request,
+    WriteAccess,
+    can_write,
+    decide,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._access.model import USER
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window import plan as window_plan
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import CLOSED, EXPIRED, Window
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import PUT, TIME_FORMAT
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import DEPRECATED_SSM_POLICY, SSM_POLICIES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+
+    from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Account, Policy, Principal
+
+YES, NO, UNKNOWN, WINDOW = "yes", "no", "unknown", "window"
+ANSWERS = {Decision.YES: YES, Decision.NO: NO, Decision.UNKNOWN: UNKNOWN}
+METRICS, LOGS, GET = "cloudwatch:PutMetricData", "logs:PutLogEvents", "ssm:GetParameter"
+# Who may do one of these, or all of the others, administers the account: that it may write says nothing of the agent.
+_GRANTS = "iam:PutRolePolicy"
+_UNRELATED = ("ec2:RunInstances", "lambda:CreateFunction", "s3:DeleteBucket")
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What a principal may do.
+
+    :param writes: whether it may write a configuration now: yes, no, unknown; or only through its open window.
+    :param why: the reason in a sentence.
+    :param parameter: the ARN of a parameter that it may write, or perhaps may.
+    :param session: the only session of a role that may.
+    :param granting: its policies that allow or perhaps allow it.
+    :param is_administrator: whether it administers the account.
+    :param window: the admin window of an admin principal, as results show it.
+    """
+
+    principal: Principal
+    writes: str
+    why: str
+    parameter: str | None = None
+    session: str | None = None
+    granting: tuple[Policy, ...] = ()
+    is_administrator: bool = False
+    window: Mapping[str, Any] | None = None
+
+    @property
+    def needs_confirmation(self) -> bool:
+        """Whether it can matter what IAM itself says."""
+        return self.writes != NO and self.parameter is not None and not self.is_administrator
+
+    def context(self, now: datetime) -> dict[str, list[str]]:
+        """Return the condition keys of a call, for a simulation."""
+        known = _caller(self.principal, self.session).context(now)
+        return {key: [value] if isinstance(value, str) else list(value) for key, value in known.items()}
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """What IAM says of a principal. :param allows: whether it may write."""
+
+    arn: str
+    allows: bool
+
+
+def assess(account: Account) -> tuple[Assessment, ...]:
+    """Assess the principals of an account, and return those that matter for the agent.
+
+    These are the principals of ours, those with the deprecated policy for Systems Manager, and all that may write.
+    """
+    assessments = (_assess(principal, account) for principal in account.principals)
+    return tuple(each for each in assessments if each.writes != NO or _is_relevant(each.principal))
+
+
+def confirm(assessments: Iterable[Assessment], confirmations: Iterable[Confirmation]) -> tuple[Assessment, ...]:
+    """Return the assessments with what IAM says."""
+    allows = {each.arn: each.allows for each in confirmations}
+    return tuple(_confirmed(each, allows.get(each.principal.arn)) for each in assessments)
+
+
+def may(principal: Principal, now: datetime, action: str, resource: str = "*", bounded: bool = True) -> Decision:
+    """Return whether a principal may make a call. :param bounded: whether its permissions boundary counts."""
+    policies = _policies(principal)
+    if not bounded:
+        policies = replace(policies, boundary=None)
+    return decide(policies, Request(action, resource, _caller(principal).context(now), frozenset({"*"})))
+
+
+def _is_relevant(principal: Principal) -> bool:
+    return principal.is_ours or principal.has_policy(SSM_POLICIES[DEPRECATED_SSM_POLICY])
+
+
+def _policies(principal: Principal) -> Policies:
+    bound = principal.boundary
+    return Policies([_document(each) for each in principal.policies], _document(bound) if bound else None)
+
+
+def _document(policy: Policy) -> Mapping[str, Any]:
+    return UNREAD if policy.document is None else policy.document
+
+
+def _caller(principal: Principal, session: str | None = None) -> Caller:
+    tags = principal.tags if principal.kind == USER else {}
+    return Caller(principal.arn, principal.id, session, tags)
+
+
+def _assess(principal: Principal, account: Account) -> Assessment:
+    now = account.read_at
+    found = can_write(_policies(principal), _caller(principal), now, account.regions)
+    window = _window(principal, now)
+    if found.decision is Decision.NO:
+        return Assessment(principal, NO, _why_not(window), window=window)
+    granting = tuple(each for each in principal.policies if _grants(each, principal, account))
+    return Assessment(
+        principal,
+        WINDOW if found.opening else ANSWERS[found.decision],
+        _why(principal, found, granting),
+        found.parameter,
+        found.session,
+        granting,
+        _administers(principal, now),
+        window,
+    )
+
+
+def _grants(policy: Policy, principal: Principal, account: Account) -> bool:
+    alone = Policies([_document(policy)])
+    return can_write(alone, _caller(principal), account.read_at, account.regions).decision is not Decision.NO
+
+
+def _administers(principal: Principal, now: datetime) -> bool:
+    role = f"arn:{principal.partition}:iam::{principal.account_id}:role/any"
+    unrelated = [may(principal, now, action) for action in _UNRELATED]
+    return may(principal, now, _GRANTS, role) is Decision.YES or set(unrelated) == {Decision.YES}
+
+
+def _window(principal: Principal, now: datetime) -> dict[str, Any] | None:
+    """Return the admin window of an admin principal as results show it; ``None`` for any other principal."""
+    if principal.access != "admin":
+        return None
+    policy = principal.window_policy
+    inline = [each for each in principal.policies if not each.arn]
+    is_known = policy.document is not None if policy else all(each.document is not None for each in inline)
+    window = window_plan.to_dict(Window(now, policy.document if policy else None, is_known=is_known))
+    return {key: window[key] for key in ("state", "deadline", "instance_id", "parameters")}
+
+
+def _why_not(window: Mapping[str, Any] | None) -> str:
+    if window and window["state"] == CLOSED:
+        return "Its admin window is closed."
+    if window and window["state"] == EXPIRED:
+        return f"Its admin window was open until {window['deadline']}."
+    return f"No policy allows {PUT}, or one denies it."
+
+
+def _why(principal: Principal, found: WriteAccess, granting: Iterable[Policy]) -> str:
+    if found.opening:
+        bound = f" for instance {found.opening.instance_id}" if found.opening.instance_id else ""
+        return f"Its admin window is open until {found.opening.deadline.strftime(TIME_FORMAT)}{bound}."
+    names = sorted({each.name for each in granting})
+    allow = f"{' and '.join(names)} {'allow' if names[1:] else 'allows'} {PUT}"
+    if found.decision is Decision.YES:
+        session = f" in session {found.session}" if found.session else ""
+        return f"{allow}{session}, and nothing denies it."
+    bounds = [principal.boundary] if principal.boundary else []
+    if any(each.document is None for each in (*principal.policies, *bounds)):
+        return "It has policies that could not be read."
+    return f"{allow} if conditions hold of which that is not known."
+
+
+def _confirmed(assessment: Assessment, allows: bool | None) -> Assessment:
+    if allows is None:
+        return assessment
+    if not allows:
+        return replace(assessment, writes=NO, why=f"SimulatePrincipalPolicy of IAM denies {PUT}.")
+    writes = WINDOW if assessment.writes == WINDOW else YES
+    return replace(assessment, writes=writes, why=f"{assessment.why} SimulatePrincipalPolicy of IAM allows it.")

@@ -1,0 +1,289 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a principal may do, by its policies. Pure.
+
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
+
+An answer that depends on what is not known, such as a policy that could not be read or a condition key of the request,
+is unknown and never no. Service and resource control policies, session policies and policies of resources are not part
+of any answer: they may deny what is allowed here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils._access.conditions import (
+    ARN_SEPARATORS,
+    Context,
+    hold,
+    resolve,
+    to_list,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import (
+    Decision,
+    all_of,
+    any_of,
+    decision_of,
+    negate,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._access.patterns import is_match, representatives, to_pattern
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import PUT, TIME_FORMAT, opening_of
+from ansible_collections.cwagent.iam.plugins.module_utils._names import PARAMETER_PREFIX, name_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from ansible_collections.cwagent.iam.plugins.module_utils._access.patterns import Pattern
+    from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import Opening
+
+    Document = Mapping[str, Any]
+
+# Stands for a policy that could not be read: it may allow and deny everything.
+_NOT_READ = {"Action": "*", "Resource": "*", "Condition": {"NotRead": {"": ""}}}
+UNREAD: Document = {"Statement": [{"Effect": "Allow", **_NOT_READ}, {"Effect": "Deny", **_NOT_READ}]}
+_ALPHANUMERIC = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+# https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html: only a name that begins with a
+# slash may have others.
+_NAME_CHARACTERS = f"{_ALPHANUMERIC}_.-"
+# https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
+_SESSION_CHARACTERS = f"{_ALPHANUMERIC}_=,.@-+"
+_SESSION_NAME = "??*"
+
+
+@dataclass(frozen=True)
+class Policies:
+    """The policies of a principal, each as AWS returns it, decoded, or ``UNREAD``.
+
+    :param identity: inline and attached ones, and those of its groups.
+    :param boundary: its permissions boundary, if it has one.
+    """
+
+    identity: Sequence[Document]
+    boundary: Document | None = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """A call of a principal.
+
+    :param resource: its ARN, or ``*`` for an action that has none.
+    :param context: the values of condition keys, whose case does not matter; an empty list for a key that the request
+        is known to lack.
+    :param unknown_keys: patterns of the keys that are not known, such as ``*`` for all that ``context`` does not have.
+        A key that is neither there nor here is one that the request lacks.
+    """
+
+    action: str
+    resource: str
+    context: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
+    unknown_keys: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Caller:
+    """A role or a user that calls AWS itself, over HTTPS.
+
+    :param unique_id: as in ``AROAEXAMPLE``.
+    :param session: of a role, the name of the session, which is the instance ID on an instance; ``None`` for any.
+    :param tags: of a user. The tags of a role are not used: a session may have others.
+    """
+
+    arn: str
+    unique_id: str
+    session: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_user(self) -> bool:
+        """Whether it is a user, and not a role."""
+        return ":user/" in self.arn
+
+    @property
+    def userid(self) -> str | None:
+        """The value of ``aws:userid``: https://docs.aws.amazon.com/IAM/latest/UserGuide/
+        reference_policies_variables.html#principaltable; ``None`` for any session.
+        """
+        if self.is_user:
+            return self.unique_id
+        return None if self.session is None else f"{self.unique_id}:{self.session}"
+
+    def context(self, now: datetime) -> dict[str, str | Sequence[str]]:
+        """Return the condition keys of each of its calls. All others are not known."""
+        account = self.arn.split(":")[4]
+        known: dict[str, str | Sequence[str]] = {
+            "aws:CurrentTime": now.strftime(TIME_FORMAT),
+            "aws:EpochTime": str(int(now.timestamp())),
+            "aws:PrincipalAccount": account,
+            "aws:PrincipalArn": self.arn,
+            "aws:PrincipalIsAWSService": "false",
+            "aws:PrincipalType": "User" if self.is_user else "AssumedRole",
+            "aws:ResourceAccount": account,
+            "aws:SecureTransport": "true",
+            "aws:ViaAWSService": "false",
+            "aws:username": name_of(self.arn) if self.is_user else (),
+        }
+        if self.userid is not None:
+            known["aws:userid"] = self.userid
+        if self.is_user:
+            known.update({f"aws:PrincipalTag/{key}": value for key, value in self.tags.items()})
+        return known
+
+
+@dataclass(frozen=True)
+class WriteAccess:
+    """Whether a principal may write a configuration parameter.
+
+    :param parameter: the ARN of one that it may write, or perhaps may; there need not be one of this name.
+    :param session: of a role, the name of the session that may; ``None`` if each may, or perhaps may.
+    :param opening: of its open admin window, which denies everything else: until when it may write, and what.
+    """
+
+    decision: Decision
+    parameter: str | None = None
+    session: str | None = None
+    opening: Opening | None = None
+
+    @property
+    def writes(self) -> str:
+        """The answer in one word: ``yes``, ``no``, ``unknown``, or ``window`` for yes within an admin window."""
+        return "window" if self.opening else self.decision.name.lower()
+
+
+def decide(policies: Policies, request: Request) -> Decision:
+    """Return whether one of a principal's policies allows a request, its boundary does too, and none denies it."""
+    context = Context(request.context, request.unknown_keys)
+    layers = _layers(policies)
+    allowed = all_of(_has_effect("Allow", layer, request, context) for layer in layers)
+    if allowed is Decision.NO:
+        return Decision.NO
+    return min(allowed, negate(_has_effect("Deny", chain(*layers), request, context)))
+
+
+def can_write(policies: Policies, caller: Caller, now: datetime, regions: Iterable[str]) -> WriteAccess:
+    """Return whether a principal may call ssm:PutParameter for some configuration parameter in one of these regions.
+
+    It may if there is a name that begins with ``AmazonCloudWatch-``, of a parameter that exists or not, and for a role
+    of which no session is given a session, for which its policies allow it now. The names are not guessed:
+    ``representatives`` finds one for each combination of the patterns in its policies, so no means that there is no
+    such name. For sessions, yes names one, and no means that every session is denied; whether somebody can have a
+    session of this name is not asked.
+    """
+    listed = sorted(regions)
+    found = _write_access(policies, caller, now, listed)
+    if found.decision is Decision.UNKNOWN and caller.userid is None:
+        tried = (_write_access(policies, each, now, listed) for each in _sessions(policies, caller))
+        found = next((each for each in tried if each.decision is Decision.YES), found)
+    openings = [opening for opening in map(opening_of, policies.identity) if opening]
+    if openings and found.decision is Decision.YES:
+        found = replace(found, opening=min(openings, key=lambda each: each.deadline))
+    return found
+
+
+def _write_access(policies: Policies, caller: Caller, now: datetime, regions: Iterable[str]) -> WriteAccess:
+    _, partition, _, _, account, _ = caller.arn.split(":", 5)
+    best = WriteAccess(Decision.NO)
+    for region in regions:
+        context = {**caller.context(now), "aws:RequestedRegion": region}
+        request = Request(PUT, "", context, frozenset({"*"}))
+        prefix = f"arn:{partition}:ssm:{region}:{account}:parameter/{PARAMETER_PREFIX}"
+        patterns = _resource_patterns(policies, Context(context, request.unknown_keys))
+        for parameter in representatives(prefix, patterns, _NAME_CHARACTERS):
+            decision = decide(policies, replace(request, resource=parameter)) if parameter else Decision.UNKNOWN
+            if decision > best.decision:
+                best = WriteAccess(decision, parameter, caller.session)
+            if decision is Decision.YES:
+                return best
+    return best
+
+
+def _sessions(policies: Policies, caller: Caller) -> Iterator[Caller]:
+    """Return a role in a session for each combination of the session names that its policies have."""
+    prefix = f"{caller.unique_id}:"
+    valid = to_pattern(f"{prefix}{_SESSION_NAME}")
+    values = (
+        to_pattern(str(each))
+        for _, statement in _statements(chain(*_layers(policies)), PUT)
+        for keys in statement.get("Condition", {}).values()
+        for key, expected in keys.items()
+        if key.lower() == "aws:userid"
+        for each in to_list(expected)
+    )
+    for userid in representatives(prefix, chain([valid], values), _SESSION_CHARACTERS):
+        if userid and is_match(valid, userid):
+            yield replace(caller, session=userid[len(prefix) :])
+
+
+def _resource_patterns(policies: Policies, context: Context) -> Iterator[Pattern]:
+    """Return the patterns of all resources in statements about writing parameters."""
+    for version, statement in _statements(chain(*_layers(policies)), PUT):
+        for text in to_list(statement["NotResource" if "NotResource" in statement else "Resource"]):
+            resolved = (resolve(each, context.for_version(version)) for each in _complete(text))
+            yield from (each for each in resolved if isinstance(each, tuple))
+
+
+def _layers(policies: Policies) -> list[Sequence[Document]]:
+    """Return groups of policies; a request needs a policy in each that allows it."""
+    return [policies.identity] if policies.boundary is None else [policies.identity, [policies.boundary]]
+
+
+def _statements(documents: Iterable[Document], action: str) -> Iterator[tuple[str | None, Document]]:
+    """Return the statements about an action, each with the version of its policy."""
+    for document in documents:
+        for statement in to_list(document["Statement"]):
+            if _has_action(statement, action):
+                yield document.get("Version"), statement
+
+
+def _has_effect(effect: str, documents: Iterable[Document], request: Request, context: Context) -> Decision:
+    return any_of(
+        _applies(statement, request.resource, context.for_version(version))
+        for version, statement in _statements(documents, request.action)
+        if statement["Effect"] == effect
+    )
+
+
+def _applies(statement: Document, resource: str, context: Context) -> Decision:
+    return min(_has_resource(statement, resource, context), hold(statement.get("Condition", {}), context))
+
+
+def _has_action(statement: Document, action: str) -> bool:
+    if "NotAction" in statement:
+        return not any(_is_action(each, action) for each in to_list(statement["NotAction"]))
+    return any(_is_action(each, action) for each in to_list(statement["Action"]))
+
+
+@lru_cache(maxsize=10_000)
+def _is_action(pattern: str, action: str) -> bool:
+    return is_match(to_pattern(pattern), action, ignore_case=True)
+
+
+def _has_resource(statement: Document, resource: str, context: Context) -> Decision:
+    if "NotResource" not in statement:
+        return any_of(_is_resource(each, resource, context) or Decision.NO for each in to_list(statement["Resource"]))
+    # "If AWS cannot resolve a variable this might cause the entire statement to be invalid."
+    found = (_is_resource(each, resource, context) for each in to_list(statement["NotResource"]))
+    return negate(any_of(Decision.UNKNOWN if each is None else each for each in found))
+
+
+def _is_resource(text: str, resource: str, context: Context) -> Decision | None:
+    """Return whether a pattern matches a resource; ``None`` if it has a variable that the request lacks."""
+    patterns = [resolve(each, context) for each in _complete(text)]
+    answers = {each if not isinstance(each, tuple) else decision_of(is_match(each, resource)) for each in patterns}
+    return answers.pop() if len(answers) == 1 else Decision.UNKNOWN
+
+
+def _complete(text: str) -> list[str]:
+    """Return a pattern of ARNs as it is and, if it has too few parts, with those that it lacks.
+
+    AWS adds the parts that an ARN lacks, but also lets a wildcard at the end of a part match beyond it. For a pattern
+    such as ``arn:aws:ssm:*:parameter/x`` these are two meanings.
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_resource.html
+    """
+    lacking = ARN_SEPARATORS - text.count(":") if text.startswith("arn:") else 0
+    return [text, text + ":*" * lacking] if lacking > 0 else [text]

@@ -1,0 +1,556 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rules that an account should keep, and what does not keep them. Pure.
+
+Each violation is one finding: a rule says nothing of what another one says already. What is unknown is no finding.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import (
+    GET,
+    LOGS,
+    METRICS,
+    NO,
+    YES,
+    may,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
+from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ROLE
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import RESTORE_TAG, record_key
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import (
+    ABSENT,
+    CLOSED,
+    EXPIRED,
+    MODIFIED,
+    OPEN,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import LIMITS, parse
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._names import PARAMETER_PREFIX, WINDOW_POLICY, aws_policy_arn
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import (
+    ACCESS_POLICIES,
+    DEPRECATED_SSM_POLICY,
+    SSM_POLICIES,
+    SSM_SUCCESSOR,
+    agent_policies,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import ec2_service
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import Assessment
+    from ansible_collections.cwagent.iam.plugins.module_utils._access.model import (
+        Account,
+        ConfigParameter,
+        InstanceUse,
+        Key,
+        Principal,
+    )
+
+INFO, LOW, MEDIUM, HIGH = SEVERITIES = ("info", "low", "medium", "high")
+# A key that is as young may be on its way to its servers, or be the second one of a replacement.
+SETTLING = timedelta(days=7)
+# The part of its limit from which on a configuration is near it.
+NEAR_LIMIT = 0.9
+MAX_LISTED = 10
+# So many instances with a permission that is for one are a finding of their own.
+SEVERAL = 2
+RESTORE = "Run the playbook cwagent.iam.restore."
+# The states of an instance that can use its profile, now or when it is started.
+_ALIVE = ("pending", "running", "stopping", "stopped")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that does not keep a rule.
+
+    :param object: the name of the principal, instance, parameter or profile, or the id of the key or account.
+    :param fix: the command or variable, or the decision that a person must take.
+    """
+
+    rule: str
+    severity: str
+    object: str
+    why: str
+    fix: str
+    region: str | None = None
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the user chooses.
+
+    :param max_key_age: the age from which on a key is too old; ``None`` for no limit.
+    :param server_profile: the instance profile for instances that have none.
+    """
+
+    max_key_age: timedelta | None = timedelta(days=90)
+    server_profile: str = "CloudWatchAgentServerRole"
+
+
+@dataclass(frozen=True)
+class Case:
+    """What the rules are about."""
+
+    account: Account
+    assessments: Sequence[Assessment]
+    rules: Rules
+
+    def instances_of(self, role: str) -> list[InstanceUse]:
+        """Return the instances whose profile has a role."""
+        return self._by_role.get(role, [])
+
+    @cached_property
+    def alive(self) -> list[InstanceUse]:
+        """The instances that were not terminated."""
+        return [each for each in self.account.instances if each.state is None or each.state in _ALIVE]
+
+    @cached_property
+    def roles(self) -> dict[str | None, str | None]:
+        """By instance profile, the name of its role."""
+        return {each.name: each.role for each in self.account.profiles}
+
+    @cached_property
+    def _by_role(self) -> dict[str | None, list[InstanceUse]]:
+        found: dict[str | None, list[InstanceUse]] = {}
+        for each in self.alive:
+            found.setdefault(self.roles.get(each.profile), []).append(each)
+        return found
+
+    @cached_property
+    def _readers(self) -> list[tuple[Principal, str]]:
+        """The server principals, each with a key of those that may read the same: all of a fleet, usually."""
+        servers = (each.principal for each in self.assessments if each.principal.access == "server")
+        return [(each, _same_rights(each)) for each in servers]
+
+    @cached_property
+    def _decisions(self) -> dict[tuple[str, str], Decision]:
+        return {}
+
+    def readers(self, parameter: ConfigParameter) -> list[tuple[Principal, Decision]]:
+        """Return for each server principal whether it may read a parameter."""
+        arn = self.parameter_arn(parameter.region, parameter.name)
+        for server, key in self._readers:
+            if (key, arn) not in self._decisions:
+                self._decisions[key, arn] = may(server, self.account.read_at, GET, arn)
+        return [(server, self._decisions[key, arn]) for server, key in self._readers]
+
+    def parameter_arn(self, region: str, name: str) -> str:
+        """Return the ARN of a parameter in this account."""
+        return f"arn:{self.account.partition}:ssm:{region}:{self.account.id}:parameter/{name}"
+
+
+def find(case: Case) -> list[Finding]:
+    """Return what does not keep the rules, the most severe first."""
+    found = [finding for rule in _FAMILIES for finding in rule(case)]
+    return sorted(
+        found, key=lambda each: (-SEVERITIES.index(each.severity), each.rule, each.region or "", each.object, each.why)
+    )
+
+
+def count_severities(findings: Iterable[Finding]) -> dict[str, int]:
+    """Return how many findings there are of each severity."""
+    severities = [each.severity for each in findings]
+    return {severity: severities.count(severity) for severity in SEVERITIES}
+
+
+# -- Who can write --
+
+
+def _of_admins(case: Case) -> Iterator[Finding]:
+    """Admin principals whose permission no window limits, and instances that have them outside a window."""
+    for each in case.assessments:
+        if each.window is None or each.is_administrator:
+            continue
+        principal, state = each.principal, each.window["state"]
+        instances = case.instances_of(principal.name) if principal.kind == ROLE else []
+        is_unlimited = state == ABSENT and each.writes == YES
+        is_unbound = (
+            state == OPEN and each.writes != NO and each.window["instance_id"] is None and principal.kind == ROLE
+        )
+        if (is_unlimited or is_unbound) and len(instances) >= SEVERAL:
+            listed = _join(instance.id for instance in instances)
+            why = f"{_title(principal)} may write configurations from {len(instances)} instances: {listed}. {each.why}"
+            yield Finding("admin-on-instances", HIGH, principal.name, why, _removal(each))
+        elif is_unlimited:
+            on = f" It is on instance {instances[0].id}." if instances else ""
+            why = f"{_title(principal)} has an admin policy for good, without an admin window.{on} {each.why}"
+            yield Finding("admin-without-window", HIGH, principal.name, why, _removal(each))
+        elif state in (CLOSED, EXPIRED, OPEN):
+            yield from _of_instances_without_window(case, each, each.window, instances)
+
+
+def _is_unbound(assessment: Assessment) -> bool:
+    """Whether the open window of a role serves every instance. That of a user serves none."""
+    window = assessment.window or {}
+    return assessment.principal.kind == ROLE and assessment.writes != NO and window["instance_id"] is None
+
+
+def _of_instances_without_window(
+    case: Case, assessment: Assessment, window: Mapping[str, Any], instances: Iterable[InstanceUse]
+) -> Iterator[Finding]:
+    for each in instances:
+        if window["state"] == OPEN and window["instance_id"] in (None, each.id):
+            continue
+        why = f"The instance has admin profile '{each.profile}', and no admin window is open for it. {assessment.why}"
+        fix = RESTORE
+        if not (each.in_inventory or _has_record(case, each)):
+            fix = f"Decide which instance profile {each.id} is to have, and associate it."
+        yield Finding("admin-instance-without-window", MEDIUM, each.id, why, fix, each.region)
+
+
+def _of_writers(case: Case) -> Iterator[Finding]:
+    """Principals that may write and are not for that."""
+    for each in case.assessments:
+        principal = each.principal
+        if each.writes != YES or each.is_administrator:
+            continue
+        if principal.access == "server":
+            why = f"{_title(principal)} is for servers and may write configurations. {each.why}"
+            yield Finding("server-writes", HIGH, principal.name, why, _removal(each))
+        elif principal.access is None:
+            why = f"{_title(principal)} may write configurations and has none of the agent's policies. {each.why}"
+            yield Finding("unmanaged-writer", MEDIUM, principal.name, why, _removal(each))
+
+
+def _of_administrators(case: Case) -> Iterator[Finding]:
+    """Principals that may write because they administer the account: one finding, unless an instance has them."""
+    elsewhere = []
+    for each in case.assessments:
+        principal = each.principal
+        if each.writes != YES or not each.is_administrator:
+            continue
+        instances = case.instances_of(principal.name) if principal.kind == ROLE else []
+        for instance in instances:
+            why = f"The instance has role '{principal.name}', which administers the account and so may write."
+            fix = f"Decide whether {instance.id} is to administer the account; if not, associate another profile."
+            yield Finding("administrator-on-instance", HIGH, instance.id, why, fix, instance.region)
+        elsewhere += [f"{principal.kind} '{principal.name}'"] if not instances else []
+    if elsewhere:
+        why = f"May write because they administer the account: {_join(elsewhere)}."
+        fix = "None is needed if all of them are to administer the account."
+        yield Finding("administrators", INFO, case.account.id, why, fix)
+
+
+def _of_windows(case: Case) -> Iterator[Finding]:
+    for each in case.assessments:
+        if each.window is None:
+            continue
+        state, principal = each.window["state"], each.principal
+        window = f"The admin window of {principal.kind} '{principal.name}'"
+        if state == EXPIRED:
+            why = f"{window} was not closed. It has denied everything since its deadline, {each.window['deadline']}."
+            yield Finding("window-expired", LOW, principal.name, why, RESTORE)
+        elif state == MODIFIED:
+            severity = HIGH if each.writes == YES else MEDIUM
+            why = f"Inline policy {WINDOW_POLICY} of {principal.kind} '{principal.name}' was changed. {each.why}"
+            yield Finding("window-modified", severity, principal.name, why, RESTORE)
+        elif state == OPEN and _is_unbound(each) and len(case.instances_of(principal.name)) < SEVERAL:
+            why = f"{window} is open until {each.window['deadline']} for every instance."
+            yield Finding("window-not-bound", HIGH, principal.name, why, RESTORE)
+
+
+# -- Access keys --
+
+
+def _of_keys(case: Case) -> Iterator[Finding]:
+    for each in case.assessments:
+        for key in each.principal.keys or ():
+            yield from _of_key(case, each, key)
+        active = [key for key in each.principal.keys or () if key.active]
+        if len(active) > 1:
+            yield _two_keys(case, each.principal, active)
+
+
+def _of_key(case: Case, assessment: Assessment, key: Key) -> Iterator[Finding]:
+    user, now = assessment.principal, case.account.read_at
+    age = now - key.created
+    state = (assessment.window or {}).get("state")
+    delete = f"aws iam delete-access-key --user-name {user.name} --access-key-id {key.id}"
+    if key.active and state in (CLOSED, EXPIRED, MODIFIED):
+        severity = HIGH if assessment.writes == YES else MEDIUM
+        why = f"Access key {key.id} of admin user '{user.name}' is active, and its admin window is {state}."
+        fix = f"aws iam update-access-key --user-name {user.name} --access-key-id {key.id} --status Inactive"
+        yield Finding("admin-key-active", severity, key.id, why, fix)
+    max_age = case.rules.max_key_age
+    is_old = max_age is not None and age >= max_age
+    if is_old:
+        why = f"Access key {key.id} of user '{user.name}' is {age.days} days old."
+        fix = "Run the playbook cwagent.iam.rotate_keys, with this age or a lower one in cwagent_max_key_age."
+        if not user.managed:
+            fix = f"Replace the key where it is in use, then: {delete}"
+        yield Finding("key-old", MEDIUM if key.active else LOW, key.id, why, fix)
+    elif key.active and key.used_known and key.used is None and age >= SETTLING:
+        why = f"Access key {key.id} of user '{user.name}' is {age.days} days old and was never used."
+        fix = f"Decide whether a server is to use it; if not: {delete}"
+        yield Finding("key-unused", LOW, key.id, why, fix)
+    if key.saved is False:
+        why = f"Access key {key.id} of user '{user.name}' is not saved anywhere that is known."
+        fix = f"Decide whether somebody else uses it; if not: {delete}"
+        yield Finding("key-not-saved", MEDIUM, key.id, why, fix)
+
+
+def _two_keys(case: Case, user: Principal, active: Sequence[Key]) -> Finding:
+    youngest = max(active, key=lambda key: (key.created, key.id))
+    is_replacement = case.account.read_at - youngest.created < SETTLING
+    listed = ", ".join(key.id for key in active)
+    why = f"User '{user.name}' has {len(active)} active access keys: {listed}."
+    idle = min(active, key=lambda key: (key.used or key.created, key.id))
+    fix = "Run the playbook cwagent.iam.rotate_keys, which deactivates a replaced key once the new one is in use."
+    if not is_replacement:
+        delete = f"aws iam delete-access-key --user-name {user.name} --access-key-id {idle.id}"
+        fix = f"Decide whether {idle.id} is in use; if not: {delete}"
+    return Finding("key-two-active", LOW if is_replacement else MEDIUM, user.name, why, fix)
+
+
+# -- Policies of principals --
+
+
+def _of_policies(case: Case) -> Iterator[Finding]:
+    for each in case.assessments:
+        principal = each.principal
+        if principal.has_policy(SSM_POLICIES[DEPRECATED_SSM_POLICY]):
+            yield _deprecated_policy(principal)
+        if principal.access == "admin" and (principal.managed or principal.window_policy):
+            yield from _unmanaged_parts(principal)
+        if principal.is_ours and principal.boundary:
+            yield from _of_boundary(case, principal)
+
+
+def _deprecated_policy(principal: Principal) -> Finding:
+    why = (
+        f"{_title(principal)} has {DEPRECATED_SSM_POLICY}, which AWS has deprecated and which allows more than needed."
+    )
+    fix = f"Set cwagent_ssm_policy to {SSM_SUCCESSOR}, and run the playbook cwagent.iam.site."
+    if not principal.managed:
+        attach = _policy_command("attach", principal, aws_policy_arn(SSM_POLICIES[SSM_SUCCESSOR], principal.partition))
+        old = aws_policy_arn(SSM_POLICIES[DEPRECATED_SSM_POLICY], principal.partition)
+        fix = f"{attach} && {_policy_command('detach', principal, old)}"
+    return Finding("deprecated-ssm-policy", MEDIUM, principal.name, why, fix)
+
+
+def _unmanaged_parts(principal: Principal) -> Iterator[Finding]:
+    ours = agent_policies(principal.partition)
+    others = [
+        each for each in principal.policies if each.group or (each.arn not in ours and each.name != WINDOW_POLICY)
+    ]
+    if others:
+        names = ", ".join(sorted({each.name for each in others}))
+        why = f"{_title(principal)} is for the admin window and has other policies: {names}."
+        fix = f"Decide whether it needs them; if not, remove them from {principal.kind} '{principal.name}'."
+        yield Finding("admin-unmanaged-policies", MEDIUM, principal.name, why, fix)
+    if principal.trust and not _trusts_only_ec2(principal):
+        why = f"Others than EC2 may assume admin role '{principal.name}'."
+        fix = "Set ec2_admin_exclusive to true, and run the playbook cwagent.iam.site."
+        yield Finding("admin-unmanaged-trust", HIGH, principal.name, why, fix)
+
+
+def _trusts_only_ec2(principal: Principal) -> bool:
+    services = {"ec2.amazonaws.com", ec2_service(principal.partition)}
+    statements = _listed((principal.trust or {}).get("Statement", ()))
+    principals = [each.get("Principal") for each in statements if each.get("Effect") == "Allow"]
+    return all(
+        isinstance(each, dict) and set(each) == {"Service"} and set(_listed(each["Service"])) <= services
+        for each in principals
+    )
+
+
+def _of_boundary(case: Case, principal: Principal) -> Iterator[Finding]:
+    now = case.account.read_at
+    blocked = [
+        action
+        for action in (METRICS, LOGS)
+        if may(principal, now, action, bounded=False) is Decision.YES and may(principal, now, action) is Decision.NO
+    ]
+    if blocked and principal.boundary:
+        name = principal.boundary.name
+        why = f"The permissions boundary {name} of {principal.kind} '{principal.name}' blocks {' and '.join(blocked)}."
+        fix = f"Allow {' and '.join(blocked)} in policy {principal.boundary.arn}."
+        yield Finding("boundary-blocks-agent", MEDIUM, principal.name, why, fix)
+
+
+# -- Instances and profiles --
+
+
+def _of_instances(case: Case) -> Iterator[Finding]:
+    empty = {each.name for each in case.account.profiles if each.role is None}
+    principals = {each.name: each for each in case.account.principals if each.kind == ROLE}
+    carried = {each.profile for each in case.alive if each.profile}
+    for name in sorted(empty & {*carried, *(each.principal.name for each in case.assessments)}):
+        why = f"Instance profile '{name}' has no role, so its instances have no permissions."
+        fix = f"aws iam add-role-to-instance-profile --instance-profile-name {name} --role-name {name}"
+        if name not in principals:
+            fix = f"aws iam delete-instance-profile --instance-profile-name {name}"
+        yield Finding("profile-without-role", MEDIUM, name, why, fix)
+    known: dict[tuple[str, str], list[str]] = {}
+    windows = {each.window["instance_id"] for each in case.assessments if each.window and each.window["state"] == OPEN}
+    for instance in case.alive:
+        if instance.restore_tag is not None and instance.id not in windows:
+            yield _restore_tag(case, instance)
+        if instance.in_inventory and instance.profile not in empty:
+            yield from _of_agent(case, instance, principals, known)
+
+
+def _restore_tag(case: Case, instance: InstanceUse) -> Finding:
+    why = f"The instance has restore tag {RESTORE_TAG}, and no admin window is open for it: a run was interrupted."
+    fix = RESTORE
+    if not _has_record(case, instance):
+        fix = f"aws ec2 delete-tags --region {instance.region} --resources {instance.id} --tags Key={RESTORE_TAG}"
+    return Finding("restore-tag", MEDIUM, instance.id, why, fix, instance.region)
+
+
+def _has_record(case: Case, instance: InstanceUse) -> bool:
+    key = record_key(instance.region, instance.id)
+    return any(key in each.principal.tags for each in case.assessments)
+
+
+def _of_agent(
+    case: Case,
+    instance: InstanceUse,
+    principals: Mapping[str, Principal],
+    known: dict[tuple[str, str], list[str]],
+) -> Iterator[Finding]:
+    """An instance that is to run the agent and may not do what the agent does.
+
+    :param known: by role and region, what the role lacks. Thousands of instances have the same role.
+    """
+    rule = "instance-without-access"
+    if instance.profile is None:
+        why = "The instance is in the inventory and has no instance profile."
+        fix = (
+            f"aws ec2 associate-iam-instance-profile --region {instance.region} --instance-id {instance.id} "
+            f"--iam-instance-profile Name={case.rules.server_profile}"
+        )
+        yield Finding(rule, MEDIUM, instance.id, why, fix, instance.region)
+        return
+    role = principals.get(case.roles.get(instance.profile) or "")
+    if role is None:
+        return  # not read
+    key = (role.name, instance.region)
+    if key not in known:
+        known[key] = _lacking(case, role, instance.region)
+    if known[key]:
+        why = f"The instance is in the inventory, and its role '{role.name}' lacks {', '.join(known[key])}."
+        server = aws_policy_arn(ACCESS_POLICIES["server"], case.account.partition)
+        yield Finding(rule, MEDIUM, instance.id, why, _policy_command("attach", role, server), instance.region)
+
+
+def _lacking(case: Case, role: Principal, region: str) -> list[str]:
+    """Return what the agent needs and a role lacks; nothing where its boundary is a finding of its own."""
+    now = case.account.read_at
+    needed = {METRICS: "*", LOGS: "*", GET: case.parameter_arn(region, f"{PARAMETER_PREFIX}any")}
+    lacking = [action for action, resource in needed.items() if may(role, now, action, resource) is Decision.NO]
+    unbounded = [may(role, now, action, needed[action], bounded=False) for action in lacking]
+    is_bounded = role.is_ours and all(each is Decision.YES for each in unbounded)
+    return [] if is_bounded else lacking
+
+
+# -- Configuration parameters --
+
+
+def _of_parameters(case: Case) -> Iterator[Finding]:
+    for each in case.account.parameters:
+        servers = [server for server, decision in case.readers(each) if decision is Decision.NO]
+        if servers:
+            names = _join(f"{server.kind} '{server.name}'" for server in servers)
+            why = f"Server principals may not read the parameter: {names}."
+            fix = f"Allow {GET} on {case.parameter_arn(each.region, each.name)} to {names}."
+            yield Finding("parameter-unreadable", MEDIUM, each.name, why, fix, each.region)
+        problem = parameter_problem(each)
+        if problem:
+            fix = "Store a corrected configuration with the playbook cwagent.iam.store_config."
+            if each.type != "String":
+                fix = f"aws ssm delete-parameter --region {each.region} --name {each.name}"
+            yield Finding("parameter-invalid", MEDIUM, each.name, problem, fix, each.region)
+        size, limit = parameter_size(each), LIMITS.get(each.tier, max(LIMITS.values()))
+        if size is not None and size >= limit * NEAR_LIMIT:
+            why = f"The configuration has {size} of {limit} bytes of the {each.tier} tier."
+            fix = "Decide whether to divide it into several parameters (cwagent_configs), or to use the Advanced tier."
+            yield Finding("parameter-near-limit", LOW, each.name, why, fix, each.region)
+
+
+def parameter_problem(parameter: ConfigParameter) -> str | None:
+    """Return why a parameter is not a valid configuration; ``None`` where it is, or was not read."""
+    if parameter.type != "String":
+        return f"parameter '{parameter.name}' has type {parameter.type}; the agent reads a String."
+    if parameter.value is None:
+        return None
+    try:
+        parse(parameter.value, f"parameter '{parameter.name}'")
+    except InvalidInput as error:
+        return str(error)
+    return None
+
+
+def parameter_size(parameter: ConfigParameter) -> int | None:
+    """Return the size of a configuration in bytes; ``None`` where it was not read."""
+    return None if parameter.value is None else len(parameter.value.encode())
+
+
+def readable_by_servers(case: Case, parameter: ConfigParameter) -> Decision:
+    """Return whether all server principals may read a parameter; unknown where there is none."""
+    return min((decision for _, decision in case.readers(parameter)), default=Decision.UNKNOWN)
+
+
+def _same_rights(principal: Principal) -> str:
+    """Return a key that principals share which may do the same, because their policies are and depend on nothing."""
+    bounds = [principal.boundary] if principal.boundary else []
+    text = json.dumps([[each.document for each in principal.policies], [each.document for each in bounds]])
+    return principal.arn if "Condition" in text or "${" in text else text
+
+
+# -- Words --
+
+
+def _removal(assessment: Assessment) -> str:
+    """Return how a principal loses the permission to write."""
+    principal, policies = assessment.principal, assessment.granting
+    if principal.managed and principal.access == "admin":
+        return RESTORE
+    if all(each.arn and not each.group for each in policies):
+        return " && ".join(_policy_command("detach", principal, str(each.arn)) for each in policies)
+    places = ", ".join(f"{each.name} of group '{each.group}'" if each.group else each.name for each in policies)
+    return (
+        f"Decide whether {principal.kind} '{principal.name}' needs to write; if not, change what allows it: {places}."
+    )
+
+
+def _policy_command(verb: str, principal: Principal, arn: str) -> str:
+    kind = principal.kind
+    return f"aws iam {verb}-{kind}-policy --{kind}-name {principal.name} --policy-arn {arn}"
+
+
+def _join(names: Iterable[str]) -> str:
+    """Return names in words, but not hundreds: the result has all of them."""
+    listed = list(names)
+    more = len(listed) - MAX_LISTED
+    return ", ".join(listed[:MAX_LISTED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _title(principal: Principal) -> str:
+    return f"{principal.kind.title()} '{principal.name}'"
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+_FAMILIES = (
+    _of_admins,
+    _of_writers,
+    _of_administrators,
+    _of_windows,
+    _of_keys,
+    _of_policies,
+    _of_instances,
+    _of_parameters,
+)

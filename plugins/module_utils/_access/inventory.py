@@ -1,0 +1,577 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads an account and its regions. What may not be read is listed, and what depends on it is unknown. Only reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import Confirmation, assess
+from ansible_collections.cwagent.iam.plugins.module_utils._access.model import (
+    ROLE,
+    USER,
+    Account,
+    ConfigParameter,
+    InstanceUse,
+    Key,
+    Policy,
+    Principal,
+    Profile,
+    Unread,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.api import access_keys
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import RESTORE_TAG
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import PUT
+from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.aws import PARAMETERS_PER_CALL
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import described_key
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
+    DENIED_CODES,
+    MISSING_POLICY,
+    NOT_OFFERED_CODES,
+    AwsApiError,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import (
+    describe_instances,
+    read_associations,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._names import PARAMETER_PREFIX, SAVED_KEY_TAG, name_of
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import NOT_FOUND_CODES, run_in_parallel
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import (
+    attached_policies,
+    boundary,
+    inline_policies,
+    tags,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+    from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import Assessment
+
+T = TypeVar("T")
+
+PAGE_SIZE = 1000
+# https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_DescribeParameters.html
+PARAMETERS_PER_PAGE = 50
+SECRETS_PER_PAGE = 100
+DETAILS = ["User", "Role", "Group", "LocalManagedPolicy", "AWSManagedPolicy"]
+FILE, SSM, SECRETS_MANAGER = KEY_STORES = "file", "ssm", "secretsmanager"
+# Stands in for the policies that a principal has and that could not be read.
+UNREAD_POLICY = Policy("(not read)", None)
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What to read.
+
+    :param label: what the user calls the account.
+    :param names: by kind, the only principals to read; ``None`` for all of the account.
+    :param instances: by region, the ids of the instances in the inventory.
+    :param key_stores: where access keys may be saved.
+    :param key_prefix: the beginning of the names of the parameters and secrets with access keys.
+    """
+
+    label: str
+    regions: tuple[str, ...]
+    names: Mapping[str, Sequence[str]] | None = None
+    instances: Mapping[str, Sequence[str]] | None = None
+    key_stores: tuple[str, ...] = KEY_STORES
+    key_prefix: str = "/cwagent/credentials/"
+
+
+@dataclass(frozen=True)
+class Region:
+    """What was read of a region in bulk.
+
+    :param profiles: by instance, the name of its instance profile.
+    :param restore_tags: by instance, the value of its restore tag.
+    :param saved_keys: by id of an access key, where it is saved.
+    """
+
+    name: str
+    profiles: Mapping[str, str]
+    restore_tags: Mapping[str, str]
+    parameters: tuple[ConfigParameter, ...]
+    saved_keys: Mapping[str, str]
+
+
+class Inventory:
+    """Reads an account.
+
+    :param client_factory: makes a boto3 client for a service: ``AnsibleAWSModule.client``.
+    """
+
+    def __init__(self, client_factory: Callable[..., Any], scope: Scope) -> None:
+        self._scope = scope
+        self._aws = Aws(partial(client_factory, region=scope.regions[0]))
+        self._aws_in = {region: Aws(partial(client_factory, region=region)) for region in scope.regions}
+        self._unread: list[Unread] = []
+        self._errors: list[AwsApiError] = []
+        self._has_read = False
+
+    def read(self) -> Account:
+        """Read everything.
+
+        :raises AwsApiError: nothing could be read.
+        :raises CwagentError: AWS did not answer.
+        """
+        identity = self._aws.call("sts:GetCallerIdentity", "read which account this is")
+        _, partition, *_ = identity["Arn"].split(":")
+        principals, profiles = self._read_principals()
+        regions = self._read_regions()
+        account = Account(
+            id=identity["Account"],
+            partition=partition,
+            label=self._scope.label,
+            read_at=self._aws.now,
+            regions=self._scope.regions,
+            alias=self._attempt("the alias of the account", None, self._read_alias),
+            principals=tuple(sorted(principals, key=lambda each: (each.kind, each.name))),
+            profiles=tuple(sorted(profiles, key=lambda each: each.name)),
+            parameters=tuple(parameter for region in regions for parameter in region.parameters),
+        )
+        assessments = assess(account)
+        account = replace(account, principals=self._with_keys(account.principals, regions))
+        account = replace(account, instances=self._read_instances(account, assessments, regions))
+        if not self._has_read:
+            raise self._errors[0]
+        return replace(account, unread=self.unread)
+
+    def _attempt(self, what: str, region: str | None, work: Callable[[], T]) -> T | None:
+        """Return what was read; ``None`` where that is denied, and for what was deleted since it was listed."""
+        try:
+            found = work()
+        except AwsApiError as error:
+            if error.code in NOT_FOUND_CODES | {MISSING_POLICY}:
+                return None
+            if error.code not in DENIED_CODES | NOT_OFFERED_CODES:
+                raise
+            self._errors.append(error)
+            self._unread.append(Unread(what, error.action, region, str(error)))
+            return None
+        self._has_read = True
+        return found
+
+    @property
+    def unread(self) -> tuple[Unread, ...]:
+        """The parts that could not be read, each once, whatever the number of calls that were denied."""
+        parts = {(each.what, each.action, each.region or ""): each for each in reversed(self._unread)}
+        return tuple(parts[key] for key in sorted(parts))
+
+    # -- IAM --
+
+    def _read_alias(self) -> str | None:
+        answer = self._aws.call("iam:ListAccountAliases", "read the alias of the account")
+        return next(iter(answer["AccountAliases"]), None)
+
+    def _read_principals(self) -> tuple[Sequence[Principal], Sequence[Profile]]:
+        if self._scope.names is not None:
+            return self._read_named(self._scope.names)
+        what = "the roles and users of the account"
+        principals = self._attempt(what, None, self._read_all) or []
+        profiles = self._attempt("the instance profiles of the account", None, self._read_profiles)
+        if profiles is None:
+            profiles = [
+                Profile(name, f"arn:{role.partition}:iam::{role.account_id}:instance-profile/{name}", role.name)
+                for role in principals
+                for name in role.profiles
+            ]
+        return principals, profiles
+
+    def _read_all(self) -> list[Principal]:
+        documents: dict[str, Any] = {}
+        groups: dict[str, Any] = {}
+        found: list[tuple[str, dict[str, Any]]] = []
+        for page in self._aws.pages(
+            "iam:GetAccountAuthorizationDetails",
+            "read the roles and users of the account",
+            Filter=DETAILS,
+            MaxItems=PAGE_SIZE,
+        ):
+            documents.update((policy["Arn"], _default_document(policy)) for policy in page["Policies"])
+            groups.update((group["GroupName"], group) for group in page["GroupDetailList"])
+            found += [(ROLE, role) for role in page["RoleDetailList"]]
+            found += [(USER, user) for user in page["UserDetailList"]]
+        holders = [*(details for _kind, details in found), *groups.values()]
+        used = {policy["PolicyArn"] for each in holders for policy in each.get("AttachedManagedPolicies", ())}
+        used |= {arn for _kind, details in found if (arn := boundary(details))}
+        documents.update(self._read_documents(used - documents.keys()))
+        return [_principal_in(kind, details, groups, documents) for kind, details in found]
+
+    def _read_profiles(self) -> list[Profile]:
+        pages = self._aws.pages("iam:ListInstanceProfiles", "list the instance profiles", MaxItems=PAGE_SIZE)
+        return [_profile_in(each) for page in pages for each in page["InstanceProfiles"]]
+
+    def _read_documents(self, arns: Iterable[str]) -> dict[str, Any]:
+        """Read the documents of managed policies one by one."""
+        names = sorted(arns)
+        return dict(zip(names, run_in_parallel(self._read_document, names)))
+
+    def _read_document(self, arn: str) -> Any:
+        def read() -> Any:
+            description = f"read policy {arn}"
+            version = self._aws.call("iam:GetPolicy", description, PolicyArn=arn)["Policy"]["DefaultVersionId"]
+            answer = self._aws.call("iam:GetPolicyVersion", description, PolicyArn=arn, VersionId=version)
+            return answer["PolicyVersion"]["Document"]
+
+        return self._attempt("the documents of managed policies", None, read)
+
+    def _read_named(self, names: Mapping[str, Sequence[str]]) -> tuple[Sequence[Principal], Sequence[Profile]]:
+        named = [(kind, name) for kind, of_kind in names.items() for name in dict.fromkeys(of_kind)]
+        what = "the named roles and users"
+        found = run_in_parallel(lambda each: self._attempt(what, None, partial(self._read_principal, *each)), named)
+        principals = [each for each in found if each]
+        documents = self._read_documents({arn for each in principals for arn in _managed_arns(each)})
+        roles = [each for each in principals if each.kind == ROLE]
+        profiles = [profile for found in run_in_parallel(self._profiles_of, roles) for profile in found]
+        return [
+            replace(
+                _with_documents(each, documents),
+                profiles=tuple(sorted(profile.name for profile in profiles if profile.role == each.name)),
+            )
+            for each in principals
+        ], profiles
+
+    def _read_principal(self, kind: str, name: str) -> Principal | None:
+        noun = kind.title()
+        action, identity = f"iam:Get{noun}", {f"{noun}Name": name}
+        answer = self._aws.find(action, f"read {kind} '{name}'", absent="NoSuchEntity", **identity)
+        if answer is None:
+            return None
+        details = answer[noun]
+        arn = boundary(details)
+        return Principal(
+            kind,
+            details[f"{noun}Name"],
+            details["Arn"],
+            details[f"{noun}Id"],
+            details["CreateDate"],
+            tags(details),
+            (*self._policies_of(kind, name), *(self._policies_of_groups(name) if kind == USER else ())),
+            Policy(name_of(arn), None, arn) if arn else None,
+            details.get("AssumeRolePolicyDocument"),
+        )
+
+    def _policies_of(self, kind: str, name: str) -> tuple[Policy, ...]:
+        """Read the policies of a role, user or group; not yet the documents of managed ones."""
+        what = f"the policies of the named {kind}s"
+
+        def read_attached() -> list[Policy]:
+            return [Policy(name_of(arn), None, arn) for arn in sorted(attached_policies(self._aws, kind, name))]
+
+        def read_inline() -> list[Policy]:
+            noun = kind.title()
+            description = f"read the inline policies of {kind} '{name}'"
+            names = sorted(inline_policies(self._aws, kind, name))
+            arguments: list[dict[str, Any]] = [{"PolicyName": each, f"{noun}Name": name} for each in names]
+            answers = [self._aws.call(f"iam:Get{noun}Policy", description, **each) for each in arguments]
+            return [Policy(each["PolicyName"], each["PolicyDocument"]) for each in answers]
+
+        parts = (self._attempt(what, None, read) for read in (read_attached, read_inline))
+        return tuple(policy for part in parts for policy in ([UNREAD_POLICY] if part is None else part))
+
+    def _policies_of_groups(self, user: str) -> tuple[Policy, ...]:
+        def list_groups() -> list[str]:
+            pages = self._aws.pages("iam:ListGroupsForUser", f"list the groups of user '{user}'", UserName=user)
+            return [group["GroupName"] for page in pages for group in page["Groups"]]
+
+        groups = self._attempt("the groups of the named users", None, list_groups)
+        if groups is None:
+            return (UNREAD_POLICY,)
+        return tuple(replace(each, group=group) for group in groups for each in self._policies_of("group", group))
+
+    def _profiles_of(self, role: Principal) -> list[Profile]:
+        def read() -> list[Profile]:
+            description = f"list the instance profiles of role '{role.name}'"
+            pages = self._aws.pages("iam:ListInstanceProfilesForRole", description, RoleName=role.name)
+            return [_profile_in(each) for page in pages for each in page["InstanceProfiles"]]
+
+        return self._attempt("the instance profiles of the named roles", None, read) or []
+
+    def _with_keys(self, principals: Iterable[Principal], regions: Iterable[Region]) -> tuple[Principal, ...]:
+        """Add the access keys of the users of ours."""
+        principals = list(principals)
+        places = {key: place for region in regions for key, place in region.saved_keys.items()}
+        users = [each for each in principals if each.kind == USER and each.is_ours]
+        keys = run_in_parallel(partial(self._read_keys, places), users)
+        with_keys = {user.name: replace(user, keys=found) for user, found in zip(users, keys)}
+        return tuple(with_keys.get(each.name, each) if each.kind == USER else each for each in principals)
+
+    def _read_keys(self, places: Mapping[str, str], user: Principal) -> tuple[Key, ...] | None:
+        listed = self._attempt("the access keys of users", None, lambda: access_keys(self._aws, user.name))
+        if listed is None:
+            return None
+        return tuple(
+            self._with_last_use(
+                Key(
+                    key.id,
+                    key.active,
+                    key.created or self._aws.now,
+                    saved=self._is_saved(key.id, user, places),
+                    saved_at=places.get(key.id),
+                )
+            )
+            for key in sorted(listed, key=lambda each: each.id)
+        )
+
+    def _with_last_use(self, key: Key) -> Key:
+        description = f"read when access key {key.id} was last used"
+        read = partial(self._aws.call, "iam:GetAccessKeyLastUsed", description, AccessKeyId=key.id)
+        answer = self._attempt("when access keys were last used", None, read)
+        if answer is None:
+            return replace(key, used_known=False)
+        return replace(key, used=answer["AccessKeyLastUsed"].get("LastUsedDate"))
+
+    def _is_saved(self, key_id: str, user: Principal, places: Mapping[str, str]) -> bool | None:
+        """Whether a key is saved; ``None`` where it can be in a file, or in a place that was not read."""
+        tagged = user.tags.get(SAVED_KEY_TAG)
+        if key_id in places or tagged == key_id:
+            return True
+        can_be_elsewhere = FILE in self._scope.key_stores or any(each.what == _SAVED for each in self._unread)
+        return None if can_be_elsewhere and not tagged else False
+
+    # -- Regions --
+
+    def _read_regions(self) -> list[Region]:
+        for aws in self._aws_in.values():
+            for service in ("ec2", "ssm", "secretsmanager"):
+                aws.client(service)  # not in the threads: amazon.aws ends the module where it cannot make a client
+        return run_in_parallel(self._read_region, self._scope.regions)
+
+    def _read_region(self, name: str) -> Region:
+        aws = self._aws_in[name]
+        associations = self._attempt("the instance profiles of instances", name, partial(read_associations, aws)) or {}
+        restore_tags = self._attempt("the restore tags of instances", name, partial(_restore_tags, aws)) or {}
+        # One call serves both: it cannot be restricted to some parameters.
+        prefixes = [PARAMETER_PREFIX, *([self._scope.key_prefix] if SSM in self._scope.key_stores else [])]
+        described = self._attempt(_PARAMETERS, name, partial(_describe_parameters, aws, prefixes))
+        if described is None and SSM in self._scope.key_stores:
+            self._unread.append(replace(self._unread_of(_PARAMETERS, name), what=_SAVED))
+        saved = {
+            key: f"SSM parameter {each['Name']} in {name}"
+            for each in described or ()
+            if each["Name"].startswith(self._scope.key_prefix) and (key := described_key(each.get("Description", "")))
+        }
+        if SECRETS_MANAGER in self._scope.key_stores:
+            saved.update(self._attempt(_SAVED, name, partial(self._saved_secrets, name)) or {})
+        return Region(
+            name,
+            {instance_id: each[-1].profile for instance_id, each in associations.items()},
+            restore_tags,
+            self._configurations(name, [each for each in described or () if each["Name"].startswith(PARAMETER_PREFIX)]),
+            saved,
+        )
+
+    def _unread_of(self, what: str, region: str) -> Unread:
+        return next(each for each in self._unread if (each.what, each.region) == (what, region))
+
+    def _saved_secrets(self, region: str) -> dict[str, str]:
+        pages = self._aws_in[region].pages(
+            "secretsmanager:ListSecrets",
+            "read which access keys are saved as secrets",
+            Filters=[{"Key": "name", "Values": [self._scope.key_prefix]}],
+            MaxResults=SECRETS_PER_PAGE,
+        )
+        return {
+            key: f"secret {each['Name']} in {region}"
+            for page in pages
+            for each in page["SecretList"]
+            if (key := described_key(each.get("Description", "")))
+        }
+
+    def _configurations(self, region: str, described: Sequence[Mapping[str, Any]]) -> tuple[ConfigParameter, ...]:
+        names = sorted(each["Name"] for each in described if each["Type"] == "String")
+        batches = [names[first : first + PARAMETERS_PER_CALL] for first in range(0, len(names), PARAMETERS_PER_CALL)]
+        values: dict[str, str] = {}
+        for batch in batches:
+            read = partial(_read_values, self._aws_in[region], batch)
+            values.update(self._attempt("the content of configuration parameters", region, read) or {})
+        return tuple(
+            ConfigParameter(
+                each["Name"],
+                region,
+                each.get("Tier", "Standard"),
+                each["Type"],
+                each["Version"],
+                each["LastModifiedDate"],
+                values.get(each["Name"]),
+            )
+            for each in sorted(described, key=lambda each: str(each["Name"]))
+        )
+
+    def _read_instances(
+        self, account: Account, assessments: Iterable[Assessment], regions: Iterable[Region]
+    ) -> tuple[InstanceUse, ...]:
+        """Read the instances behind the principals, and those in the inventory or with a restore tag."""
+        roles = {each.principal.name for each in assessments if each.principal.kind == ROLE}
+        profiles = {profile.name for profile in account.profiles if profile.role in roles or profile.role is None}
+        return tuple(use for region in regions for use in self._read_instances_in(region, profiles))
+
+    def _read_instances_in(self, region: Region, profiles: Collection[str]) -> list[InstanceUse]:
+        in_inventory = set((self._scope.instances or {}).get(region.name, ()))
+        behind = {name for name, profile in region.profiles.items() if profile in profiles}
+        wanted = sorted(in_inventory | behind | region.restore_tags.keys())
+        read = partial(_describe, self._aws_in[region.name], wanted)
+        found = self._attempt("the state of instances", region.name, read) if wanted else {}
+        return [
+            InstanceUse(
+                name,
+                region.name,
+                *(found[name] if found is not None else (None, None)),
+                region.profiles.get(name),
+                name in in_inventory,
+                region.restore_tags.get(name),
+            )
+            for name in wanted
+            if found is None or name in found
+        ]
+
+    # -- Confirmation --
+
+    def confirm(self, account: Account, assessments: Iterable[Assessment]) -> tuple[Confirmation, ...]:
+        """Ask IAM about the principals that can or may be able to write."""
+        asked = [each for each in assessments if each.needs_confirmation]
+        found = run_in_parallel(partial(self._confirm, account), asked)
+        return tuple(each for each in found if each)
+
+    def _confirm(self, account: Account, assessment: Assessment) -> Confirmation | None:
+        principal = assessment.principal
+
+        def read() -> Confirmation | None:
+            answer = self._aws.call(
+                "iam:SimulatePrincipalPolicy",
+                f"simulate the policies of {principal.kind} '{principal.name}'",
+                PolicySourceArn=principal.arn,
+                ActionNames=[PUT],
+                ResourceArns=[assessment.parameter],
+                ContextEntries=[
+                    {
+                        "ContextKeyName": key,
+                        "ContextKeyValues": values,
+                        "ContextKeyType": _CONTEXT_TYPES.get(key, "string"),
+                    }
+                    for key, values in assessment.context(account.read_at).items()
+                    if values
+                ],
+            )
+            [result] = answer["EvaluationResults"]
+            # An answer for which IAM lacks a value is none.
+            return (
+                None
+                if result.get("MissingContextValues")
+                else Confirmation(principal.arn, result["EvalDecision"] == "allowed")
+            )
+
+        return self._attempt("the confirmation by IAM", None, read)
+
+
+_PARAMETERS = "the configuration parameters"
+_SAVED = "where access keys are saved"
+_CONTEXT_TYPES = {
+    "aws:CurrentTime": "date",
+    "aws:EpochTime": "numeric",
+    "aws:PrincipalIsAWSService": "boolean",
+    "aws:SecureTransport": "boolean",
+    "aws:ViaAWSService": "boolean",
+}
+
+
+def _default_document(policy: Mapping[str, Any]) -> Any:
+    versions = policy.get("PolicyVersionList", ())
+    return next((each["Document"] for each in versions if each["IsDefaultVersion"]), None)
+
+
+def _managed_arns(principal: Principal) -> set[str]:
+    bounds = [principal.boundary] if principal.boundary else []
+    return {policy.arn for policy in (*principal.policies, *bounds) if policy.arn}
+
+
+def _with_documents(principal: Principal, documents: Mapping[str, Any]) -> Principal:
+    """Return a principal with the documents of its managed policies."""
+
+    def add(policy: Policy) -> Policy:
+        return replace(policy, document=documents[policy.arn]) if policy.arn else policy
+
+    return replace(
+        principal,
+        policies=tuple(map(add, principal.policies)),
+        boundary=add(principal.boundary) if principal.boundary else None,
+    )
+
+
+def _principal_in(
+    kind: str, details: Mapping[str, Any], groups: Mapping[str, Any], documents: Mapping[str, Any]
+) -> Principal:
+    """Return a principal in the authorization details of an account."""
+    noun = kind.title()
+    bound = boundary(dict(details))
+    found = Principal(
+        kind,
+        details[f"{noun}Name"],
+        details["Arn"],
+        details[f"{noun}Id"],
+        details["CreateDate"],
+        tags(dict(details)),
+        (
+            *_policies_in(details, f"{noun}PolicyList"),
+            *(
+                replace(policy, group=group)
+                for group in details.get("GroupList", ())
+                for policy in _policies_in(groups.get(group, {}), "GroupPolicyList")
+            ),
+        ),
+        Policy(name_of(bound), None, bound) if bound else None,
+        details.get("AssumeRolePolicyDocument"),
+        tuple(sorted(each["InstanceProfileName"] for each in details.get("InstanceProfileList", ()))),
+    )
+    return _with_documents(found, documents)
+
+
+def _policies_in(details: Mapping[str, Any], inline: str) -> list[Policy]:
+    attached = sorted(policy["PolicyArn"] for policy in details.get("AttachedManagedPolicies", ()))
+    return [
+        *(Policy(name_of(arn), None, arn) for arn in attached),
+        *(Policy(each["PolicyName"], each["PolicyDocument"]) for each in details.get(inline, ())),
+    ]
+
+
+def _profile_in(answer: Mapping[str, Any]) -> Profile:
+    role = next((each["RoleName"] for each in answer["Roles"]), None)
+    return Profile(answer["InstanceProfileName"], answer["Arn"], role)
+
+
+def _restore_tags(aws: Aws) -> dict[str, str]:
+    pages = aws.pages(
+        "ec2:DescribeTags",
+        "read which instances have a restore tag",
+        Filters=[{"Name": "key", "Values": [RESTORE_TAG]}, {"Name": "resource-type", "Values": ["instance"]}],
+        MaxResults=PAGE_SIZE,
+    )
+    return {tag["ResourceId"]: tag["Value"] for page in pages for tag in page["Tags"]}
+
+
+def _describe_parameters(aws: Aws, prefixes: Sequence[str]) -> list[dict[str, Any]] | None:
+    pages = aws.pages(
+        "ssm:DescribeParameters",
+        "list the configuration parameters",
+        ParameterFilters=[{"Key": "Name", "Option": "BeginsWith", "Values": list(prefixes)}],
+        MaxResults=PARAMETERS_PER_PAGE,
+    )
+    return [each for page in pages for each in page["Parameters"]]
+
+
+def _read_values(aws: Aws, names: Sequence[str]) -> dict[str, str]:
+    answer = aws.call("ssm:GetParameters", f"read {len(names)} configuration parameters", Names=list(names))
+    return {each["Name"]: each["Value"] for each in answer["Parameters"]}
+
+
+def _describe(aws: Aws, instance_ids: Sequence[str]) -> dict[str, tuple[str | None, str | None]] | None:
+    """Return by instance its tag ``Name`` and its state."""
+    return {
+        each["InstanceId"]: (tags(each).get("Name"), each["State"]["Name"])
+        for each in describe_instances(aws, instance_ids)
+    }

@@ -1,0 +1,202 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What was read of an account: its principals with their policies, its instances, and what could not be read. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils._names import (
+    ADOPTED,
+    CREATED,
+    MARK_TAG,
+    WINDOW_POLICY,
+    aws_policy_arn,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import ACCESS_POLICIES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+ROLE, USER = "role", "user"
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A policy of a principal.
+
+    :param document: ``None`` where it could not be read.
+    :param arn: ``None`` for an inline policy.
+    :param group: the group that gives a user the policy, if one does.
+    """
+
+    name: str
+    document: Mapping[str, Any] | None
+    arn: str | None = None
+    group: str | None = None
+
+
+@dataclass(frozen=True)
+class Key:
+    """An access key.
+
+    :param used: when a request was last signed with it; ``None`` for never, and where that could not be read.
+    :param saved: whether it is saved somewhere; ``None`` where that is not known.
+    :param saved_at: where it is saved, in words.
+    """
+
+    id: str
+    active: bool
+    created: datetime
+    used: datetime | None = None
+    used_known: bool = True
+    saved: bool | None = None
+    saved_at: str | None = None
+
+
+@dataclass(frozen=True)
+class Principal:
+    """A role or user.
+
+    :param id: the unique id, with which the ids of its sessions begin.
+    :param policies: the attached and inline policies, also those of the groups.
+    :param boundary: the policy of the permissions boundary.
+    :param trust: the trust policy of a role.
+    :param profiles: the names of the instance profiles that contain a role.
+    :param keys: the access keys of a user of ours; ``None`` where they were not read.
+    """
+
+    kind: str
+    name: str
+    arn: str
+    id: str
+    created: datetime
+    tags: Mapping[str, str] = field(default_factory=dict)
+    policies: tuple[Policy, ...] = ()
+    boundary: Policy | None = None
+    trust: Mapping[str, Any] | None = None
+    profiles: tuple[str, ...] = ()
+    keys: tuple[Key, ...] | None = None
+
+    @property
+    def partition(self) -> str:
+        """The partition of the account."""
+        return self.arn.split(":")[1]
+
+    @property
+    def account_id(self) -> str:
+        """The id of the account."""
+        return self.arn.split(":")[4]
+
+    @property
+    def attached(self) -> frozenset[str]:
+        """The ARNs of the managed policies, also of those of the groups."""
+        return frozenset(policy.arn for policy in self.policies if policy.arn)
+
+    @property
+    def window_policy(self) -> Policy | None:
+        """The inline policy of the admin window."""
+        own = (policy for policy in self.policies if not policy.arn and not policy.group)
+        return next((policy for policy in own if policy.name == WINDOW_POLICY), None)
+
+    @property
+    def managed(self) -> str | None:
+        """``created`` or ``adopted``, where this collection did that."""
+        mark = self.tags.get(MARK_TAG)
+        return mark if mark in (CREATED, ADOPTED) else None
+
+    @property
+    def access(self) -> str | None:
+        """The access that its policies are meant for; ``None`` where it has none of the agent's."""
+        if self.window_policy or self.has_policy(ACCESS_POLICIES["admin"]):
+            return "admin"
+        return "server" if self.has_policy(ACCESS_POLICIES["server"]) else None
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is there for the agent."""
+        return self.access is not None or self.managed is not None
+
+    def has_policy(self, name: str) -> bool:
+        """Whether it has a policy that AWS manages. :param name: the name with its path."""
+        return aws_policy_arn(name, self.partition) in self.attached
+
+
+@dataclass(frozen=True)
+class Profile:
+    """An instance profile. :param role: the name of the role in it."""
+
+    name: str
+    arn: str
+    role: str | None = None
+
+
+@dataclass(frozen=True)
+class InstanceUse:
+    """An instance that has one of the profiles, is in the inventory or has a restore tag.
+
+    :param name: the tag ``Name``.
+    :param profile: the name of its instance profile.
+    :param state: as EC2 names it; ``None`` where it could not be read.
+    :param restore_tag: the value of the restore tag.
+    """
+
+    id: str
+    region: str
+    name: str | None = None
+    state: str | None = None
+    profile: str | None = None
+    in_inventory: bool = False
+    restore_tag: str | None = None
+
+
+@dataclass(frozen=True)
+class ConfigParameter:
+    """A parameter with an agent configuration.
+
+    :param value: ``None`` where it was not read: it is denied, or of another type.
+    """
+
+    name: str
+    region: str
+    tier: str
+    type: str
+    version: int
+    modified: datetime
+    value: str | None = None
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A part that is unknown because a read was denied."""
+
+    what: str
+    action: str
+    region: str | None
+    why: str
+
+
+@dataclass(frozen=True)
+class Account:
+    """What was read of an account and its regions.
+
+    :param label: what the user calls the account.
+    :param read_at: by the clock of AWS.
+    :param principals: all that were read, also those without access to the agent.
+    :param parameters: by region and name.
+    """
+
+    id: str
+    partition: str
+    label: str
+    read_at: datetime
+    regions: tuple[str, ...]
+    alias: str | None = None
+    principals: tuple[Principal, ...] = ()
+    profiles: tuple[Profile, ...] = ()
+    instances: tuple[InstanceUse, ...] = ()
+    parameters: tuple[ConfigParameter, ...] = ()
+    unread: tuple[Unread, ...] = ()

@@ -1,0 +1,65 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads from a module's options what to read of an account, and by which rules to judge it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils import _names
+from ansible_collections.cwagent.iam.plugins.module_utils._access.findings import Rules
+from ansible_collections.cwagent.iam.plugins.module_utils._access.inventory import KEY_STORES, Scope
+from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ROLE, USER
+from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.options import check_days
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SPEC: dict[str, Any] = {
+    "roles": {"type": "list", "elements": "str"},
+    "users": {"type": "list", "elements": "str"},
+    "regions": {"type": "list", "elements": "str", "default": []},
+    "instances": {"type": "dict", "default": {}},
+    "label": {"type": "str", "default": "controller"},
+    "key_stores": {"type": "list", "elements": "str", "choices": list(KEY_STORES), "default": list(KEY_STORES)},
+    "credentials_prefix": {"type": "str", "default": "/cwagent/credentials/"},
+    "max_key_age": {"type": "int", "default": 90},
+    "server_profile": {"type": "str", "default": "CloudWatchAgentServerRole"},
+    "confirm": {"type": "bool", "default": False},
+}
+
+
+def scope(params: Mapping[str, Any], region: str | None) -> Scope:
+    """Return what to read. :param region: the region of the module. :raises InvalidInput: a name is not valid."""
+    instances = {name or region or "": ids for name, ids in params["instances"].items()}
+    regions = tuple(dict.fromkeys(params["regions"] or [region, *instances]))
+    if not all(regions):
+        raise InvalidInput("No AWS region is set. Set the option regions or region, or AWS_REGION.")
+    for each in (*regions, *instances):
+        _names.check_region(each)
+    for ids in instances.values():
+        for instance_id in ids:
+            _names.check_instance_id(instance_id)
+    names = {ROLE: params["roles"], USER: params["users"]}
+    for kind, of_kind in names.items():
+        for name in of_kind or ():
+            _names.check_name(kind, name)
+    is_named = any(each is not None for each in names.values())
+    return Scope(
+        params["label"],
+        regions,
+        {kind: of_kind or [] for kind, of_kind in names.items()} if is_named else None,
+        instances,
+        tuple(params["key_stores"]),
+        params["credentials_prefix"],
+    )
+
+
+def rules(params: Mapping[str, Any]) -> Rules:
+    """Return the rules. :raises InvalidInput: an option is not valid."""
+    check_days("max_key_age", params["max_key_age"], minimum=0)
+    _names.check_name("instance profile", params["server_profile"])
+    return Rules(timedelta(days=params["max_key_age"]) if params["max_key_age"] else None, params["server_profile"])

@@ -1,0 +1,107 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Renders what was read and found of an account, for the result of the module. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils._access import findings as rules
+from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import ANSWERS, NO, UNKNOWN, YES
+from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ROLE
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import TIME_FORMAT
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import LIMITS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import Assessment
+    from ansible_collections.cwagent.iam.plugins.module_utils._access.findings import Case, Finding
+    from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Account, ConfigParameter, Key
+
+
+def to_result(case: Case, findings: Sequence[Finding]) -> dict[str, Any]:
+    """Render the account, with what was found."""
+    account = case.account
+    return {
+        "account": {
+            "id": account.id,
+            "alias": account.alias,
+            "partition": account.partition,
+            "label": account.label,
+            "read_at": _format(account.read_at),
+            "regions": list(account.regions),
+        },
+        "principals": [_principal(each, account) for each in case.assessments],
+        "instance_profiles": [asdict(each) for each in _profiles(case)],
+        "instances": [asdict(each) for each in account.instances],
+        "parameters": [_parameter(case, each) for each in account.parameters],
+        "unread": [asdict(each) for each in account.unread],
+        "findings": [{**asdict(each), "account": account.id} for each in findings],
+        "counts": rules.count_severities(findings),
+    }
+
+
+def _profiles(case: Case) -> list[Any]:
+    """Return the instance profiles of the principals and of the instances."""
+    roles = {each.principal.name for each in case.assessments if each.principal.kind == ROLE}
+    used = {each.profile for each in case.account.instances}
+    return [each for each in case.account.profiles if each.role in roles or each.name in used | roles]
+
+
+def _principal(assessment: Assessment, account: Account) -> dict[str, Any]:
+    principal = assessment.principal
+    return {
+        "kind": principal.kind,
+        "name": principal.name,
+        "arn": principal.arn,
+        "access": principal.access,
+        "managed": principal.managed,
+        "created": _format(principal.created),
+        "writes": assessment.writes,
+        "writes_why": assessment.why,
+        "is_administrator": assessment.is_administrator,
+        "policies": sorted({each.name for each in principal.policies if each.arn}),
+        "inline": sorted({each.name for each in principal.policies if not each.arn}),
+        "boundary": principal.boundary.name if principal.boundary else None,
+        "window": dict(assessment.window) if assessment.window else None,
+        "keys": [_key(each, account.read_at) for each in principal.keys or ()],
+        "instance_profiles": list(principal.profiles),
+    }
+
+
+def _key(key: Key, now: datetime) -> dict[str, Any]:
+    return {
+        "id": key.id,
+        "active": key.active,
+        "created": _format(key.created),
+        "last_used": _format(key.used) if key.used else None,
+        "last_used_known": key.used_known,
+        "age_days": max((now - key.created).days, 0),
+        "saved": key.saved,
+        "saved_at": key.saved_at,
+    }
+
+
+def _parameter(case: Case, parameter: ConfigParameter) -> dict[str, Any]:
+    problem = rules.parameter_problem(parameter)
+    is_known = parameter.value is not None or problem is not None
+    return {
+        "name": parameter.name,
+        "region": parameter.region,
+        "tier": parameter.tier,
+        "version": parameter.version,
+        "size": rules.parameter_size(parameter),
+        "limit": LIMITS.get(parameter.tier),
+        "modified": _format(parameter.modified),
+        "readable_by_server": ANSWERS[rules.readable_by_servers(case, parameter)],
+        "valid": (NO if problem else YES) if is_known else UNKNOWN,
+        "problem": problem,
+    }
+
+
+def _format(time: datetime) -> str:
+    return time.strftime(TIME_FORMAT)

@@ -1,0 +1,400 @@
+#!/usr/bin/python
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: cwagent_access_info
+version_added: 1.0.0
+short_description: Show who can write agent configurations, and what does not keep the rules
+description:
+  - Reads the roles and users of an account with their policies, the instances behind them, the access keys and the
+    configuration parameters, and decides from the policies who can write to Parameter Store at this moment.
+  - Returns the principals that this collection manages, those that have one of the agent's policies, and all others
+    that can write parameters whose names begin with C(AmazonCloudWatch-).
+  - What is not allowed to be read is in RV(unread), and what depends on it is unknown. The module fails only if nothing
+    can be read.
+  - Service control policies, resource control policies and session policies are not part of any answer. They can deny
+    what is shown as allowed.
+  - Reads no secret. It finds where an access key is saved from the description of the parameter or secret.
+  - Most of IAM is read with C(iam:GetAccountAuthorizationDetails), a thousand entities a call. Each user of the agent
+    takes one call more, as does each of its access keys.
+author: cwagent.iam contributors (@cwagent)
+options:
+  roles:
+    description:
+      - Names of roles. With O(roles) or O(users), only these principals are read, and not the whole account.
+      - A name that does not exist is left out.
+    type: list
+    elements: str
+  users:
+    description: Names of users, as O(roles).
+    type: list
+    elements: str
+  regions:
+    description:
+      - The regions whose instances, parameters and saved access keys are read.
+      - The default is the region of the module and the regions of O(instances).
+    type: list
+    elements: str
+    default: []
+  instances:
+    description:
+      - By region, the IDs of the instances in the inventory, which are to run the agent. The empty name stands for the
+        region of the module.
+      - Other instances are found by their instance profile.
+    type: dict
+    default: {}
+  label:
+    description: What the account is called in the result.
+    type: str
+    default: controller
+  key_stores:
+    description:
+      - Where access keys may be saved. Without V(file), a key that is in none of the others is not saved; with it, that
+        is unknown, since files are not read.
+      - The tag C(cwagent:saved-key) of a user counts as well.
+    type: list
+    elements: str
+    choices: [file, ssm, secretsmanager]
+    default: [file, ssm, secretsmanager]
+  credentials_prefix:
+    description: The beginning of the names of the parameters and secrets with access keys.
+    type: str
+    default: /cwagent/credentials/
+  max_key_age:
+    description: The age in days from which on an access key is too old. V(0) is no limit.
+    type: int
+    default: 90
+  server_profile:
+    description: The instance profile that the fix for an instance without any names.
+    type: str
+    default: CloudWatchAgentServerRole
+  confirm:
+    description:
+      - Whether to ask IAM about the principals that can or may be able to write, with C(iam:SimulatePrincipalPolicy).
+        Principals that administer the account are left out.
+      - This takes one call for each, and IAM throttles this call early.
+    type: bool
+    default: false
+attributes:
+  diff_mode:
+    support: none
+    details: The module changes nothing.
+extends_documentation_fragment:
+  - cwagent.iam.attributes
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - cwagent.iam.boto3
+seealso:
+  - module: cwagent.iam.cwagent_admin_window
+"""
+
+EXAMPLES = r"""
+- name: Read who can write configurations
+  cwagent.iam.cwagent_access_info:
+    regions: [eu-central-1, us-east-1]
+    key_stores: [ssm]
+  register: access
+
+- name: Fail if something severe was found
+  ansible.builtin.assert:
+    that: access.counts.high == 0
+    fail_msg: "{{ access.findings | selectattr('severity', 'eq', 'high') | map(attribute='why') | join(' ') }}"
+
+- name: Read one role and its instances
+  cwagent.iam.cwagent_access_info:
+    roles: [CloudWatchAgentAdminRole]
+"""
+
+RETURN = r"""
+account:
+  description: The account that was read.
+  returned: success
+  type: dict
+  contains:
+    id:
+      description: The account's ID.
+      type: str
+    alias:
+      description: The account's alias, if it has one and it could be read.
+      type: str
+    partition:
+      description: The partition, such as V(aws).
+      type: str
+    label:
+      description: The option O(label).
+      type: str
+    read_at:
+      description: When it was read, in UTC, by the clock of AWS.
+      type: str
+    regions:
+      description: The regions that were read.
+      type: list
+      elements: str
+principals:
+  description: The roles and users that matter for the agent.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    kind:
+      description: V(role) or V(user).
+      type: str
+    name:
+      description: The name.
+      type: str
+    arn:
+      description: The ARN.
+      type: str
+    access:
+      description: V(admin) with the agent's admin policy or an admin window, V(server) with its server policy.
+      type: str
+    managed:
+      description: V(created) or V(adopted), if this collection did that.
+      type: str
+    created:
+      description: When it was created, in UTC.
+      type: str
+    writes:
+      description:
+        - Whether it can write configurations now. V(window), only through its open admin window. V(unknown), that
+          depends on something that could not be read, or on a condition key whose value is not known.
+      type: str
+    writes_why:
+      description: The reason.
+      type: str
+    is_administrator:
+      description: Whether it administers the account, and so can write.
+      type: bool
+    policies:
+      description: The names of the managed policies, also of those of its groups.
+      type: list
+      elements: str
+    inline:
+      description: The names of the inline policies, also of those of its groups.
+      type: list
+      elements: str
+    boundary:
+      description: The name of the permissions boundary.
+      type: str
+    window:
+      description: The admin window, of a principal with V(admin) access.
+      type: dict
+      contains:
+        state:
+          description: V(open), V(closed), V(expired), V(absent), V(modified) or V(unknown).
+          type: str
+        deadline:
+          description: Until when it is or was open, in UTC.
+          type: str
+        instance_id:
+          description: The only instance that it serves.
+          type: str
+        parameters:
+          description: The only parameters that can be written; none for all.
+          type: list
+          elements: dict
+    keys:
+      description: The access keys of a user of the agent.
+      type: list
+      elements: dict
+      contains:
+        id:
+          description: The ID.
+          type: str
+        active:
+          description: Whether it is active.
+          type: bool
+        created:
+          description: When it was created, in UTC.
+          type: str
+        last_used:
+          description: When it was last used, in UTC.
+          type: str
+        last_used_known:
+          description: Whether that could be read.
+          type: bool
+        age_days:
+          description: The age in days.
+          type: int
+        saved:
+          description: Whether it is saved; null if that is unknown.
+          type: bool
+        saved_at:
+          description: Where it is saved.
+          type: str
+    instance_profiles:
+      description: The names of the instance profiles that have the role.
+      type: list
+      elements: str
+instance_profiles:
+  description: The instance profiles of the principals and of the instances.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{"name": "CloudWatchAgentServerRole", "role": "CloudWatchAgentServerRole",
+            "arn": "arn:aws:iam::123456789012:instance-profile/CloudWatchAgentServerRole"}]
+instances:
+  description: The instances of the principals, those in O(instances), and those with a restore tag.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    id:
+      description: The ID.
+      type: str
+    region:
+      description: The region.
+      type: str
+    name:
+      description: The tag C(Name).
+      type: str
+    state:
+      description: The state, such as V(running); null if it could not be read.
+      type: str
+    profile:
+      description: The name of its instance profile.
+      type: str
+    in_inventory:
+      description: Whether it is in O(instances).
+      type: bool
+    restore_tag:
+      description: The value of its restore tag.
+      type: str
+parameters:
+  description: The parameters with agent configurations.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The name.
+      type: str
+    region:
+      description: The region.
+      type: str
+    tier:
+      description: The tier.
+      type: str
+    version:
+      description: The version.
+      type: int
+    size:
+      description: The size in bytes; null if it could not be read.
+      type: int
+    limit:
+      description: The limit of the tier in bytes.
+      type: int
+    modified:
+      description: When it was last written, in UTC.
+      type: str
+    readable_by_server:
+      description: Whether all server principals can read it, V(yes), V(no) or V(unknown).
+      type: str
+    valid:
+      description: Whether it has a valid configuration, V(yes), V(no) or V(unknown).
+      type: str
+    problem:
+      description: Why it is not valid.
+      type: str
+unread:
+  description: What could not be read.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    what:
+      description: The part that is unknown.
+      type: str
+    action:
+      description: The action that is not allowed.
+      type: str
+    region:
+      description: The region; null for IAM.
+      type: str
+    why:
+      description: The error.
+      type: str
+findings:
+  description: What does not keep the rules, the most severe first.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    rule:
+      description:
+        - The name of the rule.
+        - High severity. V(admin-on-instances), several instances have an admin policy that nothing limits;
+          V(admin-without-window), an admin policy is attached for good; V(window-not-bound), an open admin window
+          serves every instance; V(server-writes), a principal for servers can write; V(administrator-on-instance), an
+          instance administers the account; V(admin-unmanaged-trust), others than EC2 can assume an admin role.
+        - High or medium severity. V(window-modified), the policy of the admin window was changed; V(admin-key-active),
+          a key of an admin user is active outside a window.
+        - Medium severity. V(admin-instance-without-window), an instance has the admin profile outside a window;
+          V(restore-tag), an interrupted run left its tag; V(unmanaged-writer), a principal that is not for the agent
+          can write; V(admin-unmanaged-policies), an admin principal has other policies; V(deprecated-ssm-policy), the
+          policy V(AmazonEC2RoleforSSM) is in use; V(key-not-saved), a key is saved nowhere; V(profile-without-role),
+          an instance profile has no role; V(instance-without-access), an instance in the inventory lacks what the
+          agent needs; V(boundary-blocks-agent), a permissions boundary blocks metrics or logs;
+          V(parameter-unreadable), a server cannot read a configuration; V(parameter-invalid), a configuration is not
+          valid.
+        - Medium or low severity. V(key-old), a key is too old; V(key-two-active), a user has two active keys.
+        - Low severity. V(window-expired), an admin window was not closed after its deadline; V(key-unused), a key was
+          never used; V(parameter-near-limit), a configuration almost fills its tier.
+        - Info. V(administrators), principals can write because they administer the account.
+      type: str
+      sample: admin-without-window
+    severity:
+      description: V(info), V(low), V(medium) or V(high).
+      type: str
+    object:
+      description: What it is about, by its name or ID.
+      type: str
+    region:
+      description: The region; null for IAM.
+      type: str
+    account:
+      description: The account's ID.
+      type: str
+    why:
+      description: What was found.
+      type: str
+    fix:
+      description: The command or variable, or the decision that a person must take.
+      type: str
+counts:
+  description: The number of findings of each severity.
+  returned: success
+  type: dict
+  sample: {"info": 1, "low": 0, "medium": 2, "high": 0}
+"""
+
+from dataclasses import replace
+
+from ansible_collections.cwagent.iam.plugins.module_utils import _module
+from ansible_collections.cwagent.iam.plugins.module_utils._access import findings, options
+from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import assess, confirm
+from ansible_collections.cwagent.iam.plugins.module_utils._access.inventory import Inventory
+from ansible_collections.cwagent.iam.plugins.module_utils._access.options import SPEC
+from ansible_collections.cwagent.iam.plugins.module_utils._access.result import to_result
+
+
+def main() -> None:
+    module = _module.aws_module(SPEC)
+    with _module.fail_on_error(module):
+        rules = options.rules(module.params)
+        inventory = Inventory(module.client, options.scope(module.params, module.region))
+        account = inventory.read()
+        assessments = assess(account)
+        if module.params["confirm"]:
+            assessments = confirm(assessments, inventory.confirm(account, assessments))
+            account = replace(account, unread=inventory.unread)
+        case = findings.Case(account, assessments, rules)
+        _module.exit_module(module, changed=False, **to_result(case, findings.find(case)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""An account as the access reader sees it, from which tests take what they change."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import assess
+from ansible_collections.cwagent.iam.plugins.module_utils._access.findings import Case, Rules, find
+from ansible_collections.cwagent.iam.plugins.module_utils._access.model import (
+    Account,
+    ConfigParameter,
+    InstanceUse,
+    Key,
+    Policy,
+    Principal,
+    Profile,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import closed_policy
+from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
+
+NOW = datetime(2026, 11, 24, 16, 0, tzinfo=UTC)
+ACCOUNT_ID, REGION = "123456789012", "eu-central-1"
+ARN = "arn:aws:iam::aws:policy/"
+AGENT = ["cloudwatch:PutMetricData", "logs:PutLogEvents"]
+CONFIGURATIONS = "arn:aws:ssm:*:*:parameter/AmazonCloudWatch-*"
+MANAGED = {"cwagent:managed": "created"}
+
+
+def document(*actions: str, resource: Any = "*", effect: str = "Allow", **more: Any) -> dict[str, Any]:
+    statement = {"Effect": effect, "Action": list(actions), "Resource": resource, **more}
+    return {"Version": "2012-10-17", "Statement": [statement]}
+
+
+def managed_policy(name: str, *documents: dict[str, Any]) -> Policy:
+    statements = [statement for each in documents for statement in each["Statement"]]
+    return Policy(name.rpartition("/")[2], {"Version": "2012-10-17", "Statement": statements}, ARN + name)
+
+
+SERVER = managed_policy(
+    "CloudWatchAgentServerPolicy", document(*AGENT), document("ssm:GetParameter", resource=CONFIGURATIONS)
+)
+ADMIN = managed_policy(
+    "CloudWatchAgentAdminPolicy",
+    document(*AGENT),
+    document("ssm:GetParameter", "ssm:PutParameter", resource=CONFIGURATIONS),
+)
+ADMINISTRATOR = managed_policy("AdministratorAccess", document("*"))
+OLD_SSM = managed_policy("service-role/AmazonEC2RoleforSSM", document("ssmmessages:*"))
+
+
+def window(policy: dict[str, Any] | None) -> Policy:
+    return Policy(WINDOW_POLICY, policy)
+
+
+CLOSED = window(closed_policy())
+
+
+def trust(principal: Any = None) -> dict[str, Any]:
+    who = principal or {"Service": "ec2.amazonaws.com"}
+    return {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": who, "Action": "sts:AssumeRole"}]}
+
+
+def principal(kind: str, name: str, *policies: Policy, **more: Any) -> Principal:
+    arn, created = f"arn:aws:iam::{ACCOUNT_ID}:{kind}/{name}", NOW - timedelta(days=400)
+    of_role = {"trust": trust(), "profiles": (name,)} if kind == "role" else {}
+    return Principal(
+        kind,
+        name,
+        arn,
+        "AIDA1" if kind == "user" else "AROA1",
+        created,
+        **{"tags": MANAGED, "policies": policies, **of_role, **more},
+    )
+
+
+def role(name: str, *policies: Policy, **more: Any) -> Principal:
+    return principal("role", name, *policies, **more)
+
+
+def user(name: str, *policies: Policy, **more: Any) -> Principal:
+    return principal("user", name, *policies, **more)
+
+
+def key(number: int, days: float = 1, active: bool = True, used: bool = True, **more: Any) -> Key:
+    created = NOW - timedelta(days=days)
+    return Key(f"AKIA{number}", active, created, created if used else None, **{"saved": True, **more})
+
+
+def profile(name: str, in_it: str | None) -> Profile:
+    return Profile(name, f"arn:aws:iam::{ACCOUNT_ID}:instance-profile/{name}", in_it)
+
+
+def instance(number: int, on: str | None, **more: Any) -> InstanceUse:
+    return InstanceUse(f"i-{number}", REGION, **{"state": "running", "profile": on, **more})
+
+
+def parameter(name: str, value: str | None = '{"agent":{}}', **more: Any) -> ConfigParameter:
+    given = {"tier": "Standard", "type": "String", "version": 1, "modified": NOW, **more}
+    return ConfigParameter(f"AmazonCloudWatch-{name}", REGION, value=value, **given)
+
+
+HEALTHY = Account(
+    ACCOUNT_ID,
+    "aws",
+    "controller",
+    NOW,
+    (REGION,),
+    principals=(
+        role("Admin", ADMIN, CLOSED),
+        role("App", managed_policy("AmazonS3ReadOnlyAccess", document("s3:Get*")), tags={}),
+        role("Server", SERVER),
+        user("admin", ADMIN, CLOSED, keys=(key(1, active=False, used=False),)),
+        user("db1", SERVER, keys=(key(2),)),
+    ),
+    profiles=(profile("Admin", "Admin"), profile("Server", "Server"), profile("App", "App")),
+    instances=(instance(1, "Server", in_inventory=True),),
+    parameters=(parameter("linux"),),
+)
+
+
+def with_(account: Account = HEALTHY, **more: Any) -> Account:
+    """An account with more principals, profiles, instances or parameters; each role has a profile of its name."""
+    roles = [each for each in more.get("principals", ()) if each.kind == "role"]
+    more["profiles"] = (*more.get("profiles", ()), *(profile(each.name, each.name) for each in roles))
+    added: dict[str, Any] = {name: (*getattr(account, name), *value) for name, value in more.items()}
+    return replace(account, **added)
+
+
+def case_of(account: Account, rules: Rules | None = None) -> Case:
+    return Case(account, assess(account), rules or Rules())
+
+
+def found(account: Account, rules: Rules | None = None) -> list[tuple[str, str, str]]:
+    """The rule, the severity and the object of each finding."""
+    return [(each.rule, each.severity, each.object) for each in find(case_of(account, rules))]

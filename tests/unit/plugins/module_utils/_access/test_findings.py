@@ -1,0 +1,504 @@
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from access_account import (
+    ACCOUNT_ID,
+    ADMIN,
+    ADMINISTRATOR,
+    AGENT,
+    ARN,
+    CLOSED,
+    CONFIGURATIONS,
+    HEALTHY,
+    NOW,
+    OLD_SSM,
+    REGION,
+    SERVER,
+    case_of,
+    document,
+    found,
+    instance,
+    key,
+    parameter,
+    profile,
+    role,
+    trust,
+    user,
+    window,
+    with_,
+)
+from import_graph import PLUGINS
+
+from ansible_collections.cwagent.iam.plugins.module_utils._access.findings import (
+    RESTORE,
+    Rules,
+    count_severities,
+    find,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Policy
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import (
+    Opening,
+    WindowParameter,
+    closed_policy,
+    open_policy,
+)
+
+WRITE = document("ssm:PutParameter", resource=CONFIGURATIONS)
+LATER, EARLIER = NOW + timedelta(minutes=10), NOW - timedelta(minutes=10)
+TAG = "cwagent:earlier-profile"
+FOREIGN: dict[str, str] = {}
+
+
+def opened(deadline=LATER, instance_id="i-9", *parameters):
+    return window(open_policy(Opening(deadline, instance_id, parameters)))
+
+
+def changed_window(*statements):
+    return window({"Version": "2012-10-17", "Statement": [*closed_policy()["Statement"], *statements]})
+
+
+def boundary(*actions, name="Boundary"):
+    return Policy(name, document(*actions), f"arn:aws:iam::{ACCOUNT_ID}:policy/{name}")
+
+
+def open_for(number):
+    return role("Opened", ADMIN, opened(LATER, f"i-{number}", WindowParameter("AmazonCloudWatch-linux", REGION)))
+
+
+def test_a_healthy_account_keeps_all_rules():
+    assert found(HEALTHY) == []
+
+
+DIFFERENT = {"Sid": "Other", "Effect": "Deny", "Action": "ssm:AddTagsToResource", "Resource": "*"}
+POWER = document("ssm:*", "ec2:*", "s3:*", "lambda:*")
+SMALL_BOUNDARY = boundary(*AGENT)
+AGENT_BOUNDARY = boundary(*AGENT, "ssm:*")
+
+PLANTED = {
+    "the admin policy on several instances": (
+        with_(
+            principals=[role("Foreign", ADMIN, tags=FOREIGN)],
+            instances=[instance(2, "Foreign"), instance(3, "Foreign")],
+        ),
+        ("admin-on-instances", "high", "Foreign"),
+    ),
+    "a window for every instance on several": (
+        with_(
+            principals=[role("Unbound", ADMIN, opened(instance_id=None))],
+            instances=[instance(2, "Unbound"), instance(3, "Unbound")],
+        ),
+        ("admin-on-instances", "high", "Unbound"),
+    ),
+    "a window for every instance": (
+        with_(principals=[role("Unbound", ADMIN, opened(instance_id=None))], instances=[instance(2, "Unbound")]),
+        ("window-not-bound", "high", "Unbound"),
+    ),
+    "the admin policy for good": (
+        with_(principals=[role("Foreign", ADMIN, tags=FOREIGN)], instances=[instance(2, "Foreign")]),
+        ("admin-without-window", "high", "Foreign"),
+    ),
+    "the admin policy for good, on no instance that can start": (
+        with_(
+            principals=[role("Foreign", ADMIN, tags=FOREIGN)],
+            instances=[instance(2, "Foreign", state="terminated"), instance(3, "Foreign", state="shutting-down")],
+        ),
+        ("admin-without-window", "high", "Foreign"),
+    ),
+    "a user with the admin policy for good": (
+        with_(principals=[user("foreign", ADMIN, tags=FOREIGN, keys=(key(3),))]),
+        ("admin-without-window", "high", "foreign"),
+    ),
+    "the admin profile without a window": (
+        with_(instances=[instance(2, "Admin")]),
+        ("admin-instance-without-window", "medium", "i-2"),
+    ),
+    "the admin profile with a window for another instance": (
+        with_(principals=[open_for(2)], instances=[instance(2, "Opened"), instance(3, "Opened", state="stopped")]),
+        ("admin-instance-without-window", "medium", "i-3"),
+    ),
+    "a window after its deadline": (
+        with_(principals=[role("Late", ADMIN, opened(EARLIER))]),
+        ("window-expired", "low", "Late"),
+    ),
+    "a changed window that denies": (
+        with_(principals=[role("Changed", ADMIN, changed_window(DIFFERENT))], instances=[instance(2, "Changed")]),
+        ("window-modified", "medium", "Changed"),
+    ),
+    "a changed window that allows": (
+        with_(
+            principals=[role("Changed", ADMIN, window(document("ssm:PutParameter", resource="*")))],
+            instances=[instance(2, "Changed"), instance(3, "Changed")],
+        ),
+        ("window-modified", "high", "Changed"),
+    ),
+    "a server that can write": (
+        with_(principals=[role("Writing", SERVER, Policy("more", WRITE))]),
+        ("server-writes", "high", "Writing"),
+    ),
+    "an unmanaged writer": (
+        with_(principals=[user("writer", Policy("more", WRITE, group="writers"), tags=FOREIGN)]),
+        ("unmanaged-writer", "medium", "writer"),
+    ),
+    "administrators": (
+        with_(principals=[user(name, ADMINISTRATOR, tags=FOREIGN) for name in ("alice", "bob")]),
+        ("administrators", "info", ACCOUNT_ID),
+    ),
+    "an administrator without IAM": (
+        with_(
+            principals=[user("alice", Policy("power", document("ssm:*", "ec2:*", "s3:*", "lambda:*")), tags=FOREIGN)]
+        ),
+        ("administrators", "info", ACCOUNT_ID),
+    ),
+    "an administrator with an admin policy": (
+        with_(principals=[user("alice", ADMINISTRATOR, ADMIN, tags=FOREIGN)]),
+        ("administrators", "info", ACCOUNT_ID),
+    ),
+    "an administrator on an instance": (
+        with_(principals=[role("Root", ADMINISTRATOR, tags=FOREIGN)], instances=[instance(2, "Root")]),
+        ("administrator-on-instance", "high", "i-2"),
+    ),
+    "an active key of a closed window": (
+        with_(principals=[user("admin2", ADMIN, CLOSED, keys=(key(3),))]),
+        ("admin-key-active", "medium", "AKIA3"),
+    ),
+    "an old key": (with_(principals=[user("db2", SERVER, keys=(key(3, days=90),))]), ("key-old", "medium", "AKIA3")),
+    "an old key of an admin user": (
+        with_(principals=[user("admin2", ADMIN, CLOSED, keys=(key(3, days=90, active=False),))]),
+        ("key-old", "low", "AKIA3"),
+    ),
+    "an unused key": (
+        with_(principals=[user("db2", SERVER, keys=(key(3, days=7, used=False),))]),
+        ("key-unused", "low", "AKIA3"),
+    ),
+    "a key that is not saved": (
+        with_(principals=[user("db2", SERVER, keys=(key(3, saved=False),))]),
+        ("key-not-saved", "medium", "AKIA3"),
+    ),
+    "a second key during a replacement": (
+        with_(principals=[user("db2", SERVER, keys=(key(3, days=30), key(4, days=6)))]),
+        ("key-two-active", "low", "db2"),
+    ),
+    "a second key": (
+        with_(principals=[user("db2", SERVER, keys=(key(3, days=30), key(4, days=7)))]),
+        ("key-two-active", "medium", "db2"),
+    ),
+    "the deprecated policy": (
+        with_(principals=[role("Ssm", OLD_SSM, tags=FOREIGN)]),
+        ("deprecated-ssm-policy", "medium", "Ssm"),
+    ),
+    "another policy of an admin role": (
+        with_(principals=[role("Admin2", ADMIN, CLOSED, Policy("more", document("s3:*")), tags=FOREIGN)]),
+        ("admin-unmanaged-policies", "medium", "Admin2"),
+    ),
+    "a group of an admin user": (
+        with_(principals=[user("admin2", ADMIN, CLOSED, replace(SERVER, group="servers"))]),
+        ("admin-unmanaged-policies", "medium", "admin2"),
+    ),
+    "others that may assume an admin role": (
+        with_(principals=[role("Admin2", ADMIN, CLOSED, trust=trust({"AWS": "*"}))]),
+        ("admin-unmanaged-trust", "high", "Admin2"),
+    ),
+    "another service that may assume an admin role": (
+        with_(
+            principals=[
+                role("Admin2", ADMIN, CLOSED, trust=trust({"Service": ["ec2.amazonaws.com", "ecs.amazonaws.com"]}))
+            ]
+        ),
+        ("admin-unmanaged-trust", "high", "Admin2"),
+    ),
+    "everybody that may assume an admin role": (
+        with_(principals=[role("Admin2", ADMIN, CLOSED, trust=trust("*"))]),
+        ("admin-unmanaged-trust", "high", "Admin2"),
+    ),
+    "a boundary without metrics": (
+        with_(principals=[role("Bounded", SERVER, boundary=boundary("logs:*", "ssm:*"))]),
+        ("boundary-blocks-agent", "medium", "Bounded"),
+    ),
+    "a boundary on an instance in the inventory": (
+        with_(
+            principals=[role("Bounded", SERVER, boundary=boundary("logs:*", "ssm:*"))],
+            instances=[instance(2, "Bounded", in_inventory=True)],
+        ),
+        ("boundary-blocks-agent", "medium", "Bounded"),
+    ),
+    "a profile without a role on an instance": (
+        with_(profiles=[profile("Empty", None)], instances=[instance(2, "Empty", in_inventory=True)]),
+        ("profile-without-role", "medium", "Empty"),
+    ),
+    "an instance without a profile": (
+        with_(instances=[instance(2, None, in_inventory=True)]),
+        ("instance-without-access", "medium", "i-2"),
+    ),
+    "an instance with another role": (
+        with_(instances=[instance(2, "App", in_inventory=True)]),
+        ("instance-without-access", "medium", "i-2"),
+    ),
+    "an instance whose role has another boundary": (
+        with_(
+            principals=[
+                role("Foreign", Policy("all", document("cloudwatch:*", "logs:*")), boundary=SMALL_BOUNDARY, tags={})
+            ],
+            instances=[instance(2, "Foreign", in_inventory=True)],
+        ),
+        ("instance-without-access", "medium", "i-2"),
+    ),
+    "a parameter that a server may not read": (
+        with_(
+            principals=[
+                role("Deaf", SERVER, Policy("deny", document("ssm:*", effect="Deny", resource="*-hidden"))),
+            ],
+            parameters=[parameter("hidden")],
+        ),
+        ("parameter-unreadable", "medium", "AmazonCloudWatch-hidden"),
+    ),
+    "a parameter near its limit": (
+        with_(parameters=[parameter("large", json.dumps({"agent": {"x": "y" * 3700}}))]),
+        ("parameter-near-limit", "low", "AmazonCloudWatch-large"),
+    ),
+    "a parameter that is no configuration": (
+        with_(parameters=[parameter("bad", "[]")]),
+        ("parameter-invalid", "medium", "AmazonCloudWatch-bad"),
+    ),
+    "a parameter of another type": (
+        with_(parameters=[parameter("secure", None, type="SecureString")]),
+        ("parameter-invalid", "medium", "AmazonCloudWatch-secure"),
+    ),
+    "a restore tag": (with_(instances=[instance(2, None, restore_tag="App")]), ("restore-tag", "medium", "i-2")),
+}
+
+
+def test_the_module_documents_each_rule():
+    text = (PLUGINS / "modules" / "cwagent_access_info.py").read_text()
+    documented = re.search(r"The name of the rule\.(.*?)sample:", text, re.DOTALL)
+    assert documented
+    named = set(re.findall(r"V\(([a-z-]+)\),\s", documented[1]))
+    assert named == {rule for _, (rule, _, _) in PLANTED.values()}
+
+
+@pytest.mark.parametrize(("account", "expected"), PLANTED.values(), ids=PLANTED)
+def test_a_violation_is_one_finding(account, expected):
+    assert found(account) == [expected]
+
+
+def test_an_active_key_of_a_window_that_denies_nothing_is_severe():
+    account = with_(principals=[user("admin2", ADMIN, window(document("ssm:PutParameter")), keys=(key(3),))])
+    assert found(account) == [("admin-key-active", "high", "AKIA3"), ("window-modified", "high", "admin2")]
+
+
+def test_a_finding_names_no_more_than_ten():
+    account = with_(principals=[user(f"admin{number:02}", ADMINISTRATOR, tags=FOREIGN) for number in range(13)])
+    [finding] = find(case_of(account))
+    assert "user 'admin00', " in finding.why
+    assert finding.why.endswith("user 'admin09' and 3 more.")
+
+
+def test_servers_with_conditions_are_told_apart():
+    """A fleet with the same policies is decided once, but not where these depend on the principal."""
+    own = document("ssm:*", effect="Deny", resource="*-${aws:username}")
+    theirs = document("ssm:*", effect="Deny", Condition={"StringEquals": {"aws:username": "db8"}})
+    servers = [user("db7", SERVER, Policy("own", own)), user("db9", SERVER, Policy("own", own))]
+    others = [user("db8", SERVER, Policy("theirs", theirs)), user("db5", SERVER, Policy("theirs", theirs))]
+    account = with_(principals=[*servers, *others], parameters=[parameter("db9")])
+    unreadable = {each.object: each.why for each in find(case_of(account))}
+    assert unreadable == {
+        "AmazonCloudWatch-linux": "Server principals may not read the parameter: user 'db8'.",
+        "AmazonCloudWatch-db9": "Server principals may not read the parameter: user 'db9', user 'db8'.",
+    }
+
+
+def test_a_profile_named_like_a_role_of_ours_needs_no_instance():
+    account = replace(HEALTHY, profiles=(profile("Admin", None), profile("Server", "Server"), profile("Other", None)))
+    assert found(account) == [("profile-without-role", "medium", "Admin")]
+
+
+NOT_READ = Policy("(not read)", None)
+KEPT = {
+    "a window for the instance": with_(
+        principals=[open_for(2)], instances=[instance(2, "Opened", restore_tag="App", in_inventory=True)]
+    ),
+    "an open window of a user": with_(principals=[user("admin2", ADMIN, opened(instance_id=None), keys=(key(3),))]),
+    "an old and inactive key that is unused": with_(
+        principals=[user("db2", SERVER, keys=(key(3, days=80, active=False, used=False),))]
+    ),
+    "a key whose last use is not known": with_(
+        principals=[user("db2", SERVER, keys=(key(3, days=80, used=False, used_known=False),))]
+    ),
+    "a key that may be saved": with_(principals=[user("db2", SERVER, keys=(key(3, saved=None),))]),
+    "keys that were not read": with_(principals=[user("db2", SERVER)]),
+    "policies that were not read": with_(
+        principals=[role("Foreign", ADMIN, NOT_READ, tags=FOREIGN), role("Unknown", NOT_READ, tags=FOREIGN)],
+        instances=[instance(2, "Foreign", in_inventory=True), instance(3, "Unknown", in_inventory=True)],
+    ),
+    "a window that was not read": with_(
+        principals=[role("Unread", ADMIN, window(None))], instances=[instance(2, "Unread")]
+    ),
+    "an active key of a window that was not read": with_(
+        principals=[user("admin2", ADMIN, window(None), keys=(key(3),))]
+    ),
+    "an instance whose role was not read": with_(
+        profiles=[profile("Other", "Other")], instances=[instance(2, "Other", in_inventory=True)]
+    ),
+    "a second instance with the server role": with_(instances=[instance(2, "Server", in_inventory=True)]),
+    "a terminated instance": with_(instances=[instance(2, None, in_inventory=True, state="terminated")]),
+    "a parameter that was not read": with_(parameters=[parameter("x", None)]),
+    "a boundary that allows the agent": with_(principals=[role("Bounded", SERVER, boundary=AGENT_BOUNDARY)]),
+    "a boundary of a role that may send nothing": with_(
+        principals=[role("Bounded", Policy("none", document("s3:*")), boundary=boundary("s3:*"))]
+    ),
+    "a boundary that denies the admin policy": with_(
+        principals=[role("Bounded", ADMIN, boundary=boundary(*AGENT, "ssm:GetParameter"), tags=FOREIGN)]
+    ),
+    "the admin policy of a foreign role with other policies": with_(
+        principals=[role("Foreign", ADMIN, Policy("x", document("s3:*")), boundary=AGENT_BOUNDARY, tags=FOREIGN)]
+    ),
+    "a large parameter of the Advanced tier": with_(
+        parameters=[parameter("large", json.dumps({"agent": {"x": "y" * 3900}}), tier="Advanced")]
+    ),
+    "a trust of a list of services with a Deny": with_(
+        principals=[
+            role(
+                "Admin2",
+                ADMIN,
+                CLOSED,
+                trust={
+                    "Statement": [
+                        *trust({"Service": ["ec2.amazonaws.com"]})["Statement"],
+                        {"Effect": "Deny", "Principal": "*", "Action": "sts:AssumeRole"},
+                    ]
+                },
+            )
+        ]
+    ),
+}
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_what_keeps_the_rules_or_is_unknown_is_no_finding(name):
+    expected = [("admin-without-window", "high", "Foreign")] if name.startswith("the admin policy of a foreign") else []
+    assert found(KEPT[name]) == expected
+
+
+def fixes(account, rules=None):
+    return [each.fix for each in find(case_of(account, rules))]
+
+
+ATTACH = "aws iam attach-role-policy --role-name"
+DETACH = "aws iam detach-role-policy --role-name"
+DELETE = "aws iam delete-access-key --user-name db2 --access-key-id AKIA3"
+RECORDED = {f"{TAG}:{REGION}:i-2": "App", "cwagent:managed": "created"}
+FIXES = {
+    "a parameter of another type is deleted": (
+        with_(parameters=[parameter("secure", None, type="SecureString")]),
+        f"aws ssm delete-parameter --region {REGION} --name AmazonCloudWatch-secure",
+    ),
+    "a managed admin role is closed by a run": (with_(principals=[role("Mine", ADMIN)]), RESTORE),
+    "a foreign role loses the policy": (
+        with_(principals=[role("Foreign", ADMIN, tags=FOREIGN)]),
+        f"{DETACH} Foreign --policy-arn {ARN}CloudWatchAgentAdminPolicy",
+    ),
+    "what else allows it must be decided": (
+        with_(principals=[user("w", Policy("a", WRITE), Policy("b", WRITE, group="g"), tags=FOREIGN)]),
+        "Decide whether user 'w' needs to write; if not, change what allows it: a, b of group 'g'.",
+    ),
+    "an instance in the inventory is released by a run": (
+        with_(instances=[instance(2, "Admin", in_inventory=True)]),
+        RESTORE,
+    ),
+    "an instance that nobody knows must be decided": (
+        with_(instances=[instance(2, "Admin")]),
+        "Decide which instance profile i-2 is to have, and associate it.",
+    ),
+    "an instance with a record is released by a run": (
+        with_(principals=[role("Recording", ADMIN, CLOSED, tags=RECORDED)], instances=[instance(2, "Admin")]),
+        RESTORE,
+    ),
+    "a restore tag with a record is removed by a run": (
+        with_(
+            principals=[role("Recording", ADMIN, CLOSED, tags=RECORDED)],
+            instances=[instance(2, "App", restore_tag="App")],
+        ),
+        RESTORE,
+    ),
+    "another restore tag is removed by hand": (
+        with_(instances=[instance(2, "App", restore_tag="App")]),
+        f"aws ec2 delete-tags --region {REGION} --resources i-2 --tags Key={TAG}",
+    ),
+    "an old key of ours is replaced by a run": (
+        with_(principals=[user("db2", SERVER, keys=(key(3, days=90),))]),
+        "Run the playbook cwagent.iam.rotate_keys, with this age or a lower one in cwagent_max_key_age.",
+    ),
+    "an old key of others is replaced by hand": (
+        with_(principals=[user("db2", SERVER, tags=FOREIGN, keys=(key(3, days=90),))]),
+        f"Replace the key where it is in use, then: {DELETE}",
+    ),
+    "the key that was used least recently is deleted": (
+        with_(principals=[user("db2", SERVER, keys=(key(4, days=20), key(3, days=30)))]),
+        f"Decide whether AKIA3 is in use; if not: {DELETE}",
+    ),
+    "the deprecated policy of a managed role is a variable": (
+        with_(principals=[role("Ssm", SERVER, OLD_SSM)]),
+        "Set cwagent_ssm_policy to AmazonSSMManagedInstanceCore, and run the playbook cwagent.iam.site.",
+    ),
+    "the deprecated policy of another role is replaced": (
+        with_(principals=[role("Ssm", OLD_SSM, tags=FOREIGN)]),
+        f"{ATTACH} Ssm --policy-arn {ARN}AmazonSSMManagedInstanceCore && {DETACH} Ssm --policy-arn {OLD_SSM.arn}",
+    ),
+    "a profile gets the role of its name": (
+        replace(HEALTHY, profiles=(profile("Admin", None), *HEALTHY.profiles[1:])),
+        "aws iam add-role-to-instance-profile --instance-profile-name Admin --role-name Admin",
+    ),
+    "a profile without such a role is deleted": (
+        with_(profiles=[profile("Empty", None)], instances=[instance(2, "Empty")]),
+        "aws iam delete-instance-profile --instance-profile-name Empty",
+    ),
+    "the role of an instance gets the server policy": (
+        with_(instances=[instance(2, "App", in_inventory=True)]),
+        f"{ATTACH} App --policy-arn {SERVER.arn}",
+    ),
+}
+
+
+@pytest.mark.parametrize(("account", "fix"), FIXES.values(), ids=FIXES)
+def test_a_finding_says_what_to_do(account, fix):
+    assert fixes(account) == [fix]
+
+
+def test_the_user_chooses_the_age_and_the_profile():
+    account = with_(
+        principals=[user("db2", SERVER, keys=(key(3, days=40),))], instances=[instance(2, None, in_inventory=True)]
+    )
+    month, never = Rules(timedelta(days=40), "Mine"), Rules(None)
+    assert [each[0] for each in found(account, month)] == ["instance-without-access", "key-old"]
+    assert [each[0] for each in found(account, never)] == ["instance-without-access"]
+    assert fixes(account, month)[0].endswith("--instance-id i-2 --iam-instance-profile Name=Mine")
+
+
+def test_the_most_severe_findings_come_first():
+    account = with_(
+        principals=[
+            user("alice", ADMINISTRATOR, tags=FOREIGN),
+            user("db2", SERVER, keys=(key(3, saved=False), key(4, days=7, active=False, saved=False))),
+            role("Late", ADMIN, opened(EARLIER)),
+            role("Foreign", ADMIN, tags=FOREIGN),
+        ]
+    )
+    assert found(account) == [
+        ("admin-without-window", "high", "Foreign"),
+        ("key-not-saved", "medium", "AKIA3"),
+        ("key-not-saved", "medium", "AKIA4"),
+        ("window-expired", "low", "Late"),
+        ("administrators", "info", ACCOUNT_ID),
+    ]
+    assert count_severities(find(case_of(account))) == {"info": 1, "low": 1, "medium": 2, "high": 1}
+
+
+def test_a_command_names_the_region_of_the_instance():
+    account = with_(instances=[replace(instance(2, None, in_inventory=True), region="us-east-1")])
+    [finding] = find(case_of(account))
+    assert finding.region == "us-east-1"
+    assert "--region us-east-1" in finding.fix

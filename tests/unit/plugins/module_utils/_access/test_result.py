@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from access_account import (
+    ACCOUNT_ID,
+    ADMIN,
+    HEALTHY,
+    NOW,
+    REGION,
+    SERVER,
+    case_of,
+    instance,
+    key,
+    parameter,
+    profile,
+    role,
+    user,
+    with_,
+)
+
+from ansible_collections.cwagent.iam.plugins.module_utils._access.findings import find
+from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Policy, Unread
+from ansible_collections.cwagent.iam.plugins.module_utils._access.result import to_result
+
+
+def result_of(account):
+    case = case_of(account)
+    return to_result(case, find(case))
+
+
+def test_the_result_has_everything_of_a_healthy_account():
+    result = result_of(HEALTHY)
+    assert result["account"] == {
+        "id": ACCOUNT_ID,
+        "alias": None,
+        "partition": "aws",
+        "label": "controller",
+        "read_at": "2026-11-24T16:00:00Z",
+        "regions": [REGION],
+    }
+    assert [each["name"] for each in result["principals"]] == ["Admin", "Server", "admin", "db1"]
+    assert [each["name"] for each in result["instance_profiles"]] == ["Admin", "Server"]
+    assert result["instances"] == [
+        {
+            "id": "i-1",
+            "region": REGION,
+            "name": None,
+            "state": "running",
+            "profile": "Server",
+            "in_inventory": True,
+            "restore_tag": None,
+        }
+    ]
+    assert result["parameters"] == [
+        {
+            "name": "AmazonCloudWatch-linux",
+            "region": REGION,
+            "tier": "Standard",
+            "version": 1,
+            "size": 12,
+            "limit": 4096,
+            "modified": "2026-11-24T16:00:00Z",
+            "readable_by_server": "yes",
+            "valid": "yes",
+            "problem": None,
+        }
+    ]
+    assert (result["unread"], result["findings"]) == ([], [])
+    assert result["counts"] == {"info": 0, "low": 0, "medium": 0, "high": 0}
+
+
+def test_a_principal_is_shown_with_its_keys_and_policies():
+    boundary = Policy("Boundary", SERVER.document, f"arn:aws:iam::{ACCOUNT_ID}:policy/Boundary")
+    keys = (key(3, days=2, saved_at="secret x"), key(4, days=-1, active=False, used=False, saved=None))
+    extra = Policy("extra", SERVER.document, group="g")
+    account = replace(HEALTHY, principals=(user("db9", SERVER, extra, keys=keys, boundary=boundary),))
+    [shown] = result_of(account)["principals"]
+    assert shown == {
+        "kind": "user",
+        "name": "db9",
+        "arn": f"arn:aws:iam::{ACCOUNT_ID}:user/db9",
+        "access": "server",
+        "managed": "created",
+        "created": "2025-10-20T16:00:00Z",
+        "writes": "no",
+        "writes_why": "No policy allows ssm:PutParameter, or one denies it.",
+        "is_administrator": False,
+        "policies": ["CloudWatchAgentServerPolicy"],
+        "inline": ["extra"],
+        "boundary": "Boundary",
+        "window": None,
+        "keys": [
+            {
+                "id": "AKIA3",
+                "active": True,
+                "created": "2026-11-22T16:00:00Z",
+                "last_used": "2026-11-22T16:00:00Z",
+                "last_used_known": True,
+                "age_days": 2,
+                "saved": True,
+                "saved_at": "secret x",
+            },
+            {
+                "id": "AKIA4",
+                "active": False,
+                "created": "2026-11-25T16:00:00Z",
+                "last_used": None,
+                "last_used_known": True,
+                "age_days": 0,
+                "saved": None,
+                "saved_at": None,
+            },
+        ],
+        "instance_profiles": [],
+    }
+
+
+def test_a_parameter_is_valid_or_not_or_unknown():
+    parameters = (parameter("bad", "["), parameter("secure", None, type="SecureString"), parameter("unread", None))
+    account = replace(HEALTHY, parameters=parameters)
+    bad, secure, unread = result_of(account)["parameters"]
+    assert (bad["valid"], bad["size"]) == ("no", 1)
+    assert bad["problem"].startswith("parameter 'AmazonCloudWatch-bad' is not JSON")
+    assert (secure["valid"], secure["size"]) == ("no", None)
+    assert (unread["valid"], unread["problem"]) == ("unknown", None)
+
+
+def test_without_a_server_principal_it_is_unknown_who_reads():
+    account = replace(HEALTHY, principals=(role("Admin", ADMIN),))
+    assert [each["readable_by_server"] for each in result_of(account)["parameters"]] == ["unknown"]
+
+
+def test_the_profiles_of_instances_are_shown_too():
+    account = with_(profiles=[profile("Empty", None), profile("Other", None)], instances=[instance(2, "Empty")])
+    assert [each["name"] for each in result_of(account)["instance_profiles"]] == ["Admin", "Server", "Empty"]
+
+
+def test_a_finding_and_an_unread_part_are_shown():
+    unread = Unread("the restore tags", "ec2:DescribeTags", REGION, "Could not read")
+    account = replace(
+        with_(instances=[instance(2, None, in_inventory=True)]), unread=(unread,), read_at=NOW + timedelta(seconds=1)
+    )
+    result = result_of(account)
+    [finding] = result["findings"]
+    assert {key: finding[key] for key in ("rule", "severity", "object", "region", "account")} == {
+        "rule": "instance-without-access",
+        "severity": "medium",
+        "object": "i-2",
+        "region": REGION,
+        "account": ACCOUNT_ID,
+    }
+    assert result["unread"] == [
+        {"what": "the restore tags", "action": "ec2:DescribeTags", "region": REGION, "why": "Could not read"}
+    ]
+    assert result["counts"]["medium"] == 1
