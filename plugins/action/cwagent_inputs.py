@@ -60,7 +60,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
     def _given(self, variables: Mapping[str, Any], task_options: Mapping[str, Any]) -> _inputs.Given:
         options = yaml.safe_load(SPEC.read_text(encoding="utf-8"))["argument_specs"]["playbooks"]["options"]
         groups = {group: list(hosts) for group, hosts in variables["groups"].items()}
-        hosts = dict.fromkeys(host for group in _inputs.GROUPS for host in groups.get(group, ()))
+        hosts = dict.fromkeys(host for group in (*_inputs.GROUPS, _inputs.ACCOUNTS) for host in groups.get(group, ()))
         raw = {host: variables["hostvars"].raw_get(host) for host in hosts}
         # A localhost that is not in the inventory has no inventory_dir.
         inventories = (each.get("inventory_dir") for each in (variables, *raw.values()))

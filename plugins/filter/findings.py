@@ -142,6 +142,35 @@ def _printable(text: object) -> str:
     return "".join(each for each in " ".join(str(text).split()) if each.isprintable())
 
 
+# What Ansible adds to the result of a task.
+TASK_KEYS = {"changed", "failed", "failed_when_result", "invocation", "warnings", "deprecations", "skipped", "skip_reason"}
+
+
+def audit_document(results: Iterable[Mapping[str, Any]], labels: Iterable[str]) -> dict[str, Any]:
+    """The merged result of an audit.
+
+    :param results: of cwagent_access_info, one for each account, also of those that could not be read.
+    :param labels: what the accounts are called, in the same order.
+    """
+    accounts: list[dict[str, Any]] = []
+    for label, result in zip(labels, results):
+        if "principals" in result:
+            accounts.append({key: value for key, value in result.items() if key not in TASK_KEYS})
+        else:
+            accounts.append({"account": {"label": label}, "error": result.get("msg") or NOT_ASSUMED})
+    findings = [finding for account in accounts for finding in account.get("findings", ())]
+    return {
+        "generated": max((each["account"]["read_at"] for each in accounts if "error" not in each), default=""),
+        "accounts": accounts,
+        "findings": findings,
+        "counts": {each: sum(found["severity"] == each for found in findings) for each in SEVERITIES},
+    }
+
+
+# The error of AWS is hidden with the credentials that the task would return.
+NOT_ASSUMED = "The role of the account could not be assumed. Check its ARN, its trust policy and the external ID."
+
+
 # Ansible prints each line in quotes with a comma, indented by eight columns; together they fit a terminal of 80.
 WIDTH = 69
 # Not printable, so it is in no text. It stands for the backslash that Ansible prints before a quote.
@@ -234,4 +263,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filters by name."""
-        return {"audit_summary": audit_summary, "junit": junit, "sarif": sarif}
+        return {"audit_document": audit_document, "audit_summary": audit_summary, "junit": junit, "sarif": sarif}

@@ -27,15 +27,21 @@ if TYPE_CHECKING:
 EC2_SERVERS, EC2_ADMIN = "cwagent_ec2_servers", "cwagent_ec2_admin"
 ONPREM_SERVERS, ONPREM_ADMIN = "cwagent_onprem_servers", "cwagent_onprem_admin"
 GROUPS = (EC2_SERVERS, EC2_ADMIN, ONPREM_SERVERS, ONPREM_ADMIN)
+# Each host of this group is an account that audit.yml reads.
+ACCOUNTS = "cwagent_accounts"
+ACCOUNT_VARIABLES = ("cwagent_profile", "cwagent_assume_role_arn", "cwagent_external_id")
 # Each host has its own; all other variables have one value for the whole run.
 HOST_VARIABLES = frozenset(
-    {"cwagent_region", "cwagent_user_name", "cwagent_admin_user_name", "cwagent_deliver_credentials"}
+    {
+        *("cwagent_region", "cwagent_user_name", "cwagent_admin_user_name", "cwagent_deliver_credentials"),
+        *ACCOUNT_VARIABLES,
+    }
 )
 # What a playbook can need besides: something to store, the admin instance, the user's consent to delete, a place that
 # keeps access keys.
 CONFIGS, ADMIN_INSTANCE, CONFIRMATION, KEY_STORE = "configs", "admin_instance", "confirmation", "key_store"
-CONFIGS_ONLY = "configs_only"
-REQUIREMENTS = [CONFIGS, CONFIGS_ONLY, ADMIN_INSTANCE, CONFIRMATION, KEY_STORE]
+CONFIGS_ONLY, AUDIT = "configs_only", "audit"
+REQUIREMENTS = [CONFIGS, CONFIGS_ONLY, ADMIN_INSTANCE, CONFIRMATION, KEY_STORE, AUDIT]
 SERVER_USER, ADMIN_USER = "CloudWatchAgentServerUser", "CloudWatchAgentAdminUser"
 MINUTES = "store_config_window_minutes"
 TEXT = {"type": "str"}
@@ -60,7 +66,7 @@ class Given:
     :param to_absolute: returns the absolute path of a folder on the controller, whether it exists or not; or raises
         ``InvalidInput``.
     :param requires: what the playbook needs besides: ``CONFIGS``, ``CONFIGS_ONLY`` (and no host), ``ADMIN_INSTANCE``,
-        ``CONFIRMATION``, ``KEY_STORE``.
+        ``CONFIRMATION``, ``KEY_STORE``, ``AUDIT`` (accounts, and no host).
     :param limit: the hosts that ``--limit`` leaves; ``None`` without one.
     :param in_awx: whether the run is a job of AWX.
     """
@@ -112,6 +118,8 @@ def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
     delivery_hosts = [host for host, each in onprem_hosts.items() if each["deliver"]]
     inputs = {
         **run,
+        "account_hosts": given.members(ACCOUNTS) or [given.controller_host],
+        "accounts": {host: _account(given, host, problems) for host in given.members(ACCOUNTS)},
         "admin_instance_hosts": given.members(EC2_ADMIN),
         "admin_users": _by_region(admins, regions),
         "configs": _configs(given, run, problems),
@@ -298,6 +306,17 @@ def _absolute(given: Given, run: Mapping[str, Any], problems: Problems) -> str:
     return problems.check(given.to_absolute, folder, where="cwagent_credentials_dir: ") or folder
 
 
+def _account(given: Given, host: str, problems: Problems) -> dict[str, str]:
+    """Return which credentials the account of a host needs."""
+    return {
+        name.removeprefix("cwagent_"): problems.check(
+            typed, name, TEXT, given.of_host(host).get(name), where=given.where(host, name)
+        )
+        or ""
+        for name in ACCOUNT_VARIABLES
+    }
+
+
 def _configs(given: Given, run: Mapping[str, Any], problems: Problems) -> list[dict[str, str]]:
     """Return the configurations to store, with the absolute paths of their files."""
     if run["configs"]:
@@ -324,7 +343,7 @@ def _storing_hosts(given: Given, inputs: Mapping[str, Any]) -> list[str]:
 
 def _check_groups(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:
     """Report groups without hosts, and groups of admin hosts with more than one or less than they need."""
-    if CONFIGS_ONLY in given.requires:
+    if {CONFIGS_ONLY, AUDIT} & {*given.requires}:
         return
     source = inputs["store_config_from"]
     ec2_admins, onprem_admins = given.members(EC2_ADMIN), given.members(ONPREM_ADMIN)
@@ -379,7 +398,7 @@ def _check_requirements(given: Given, inputs: Mapping[str, Any], problems: Probl
             "configurations of this inventory. To confirm, add -e cwagent_teardown=true."
         )
     needed = inputs["admin_instance_hosts"] if ADMIN_INSTANCE in given.requires else inputs["storing_hosts"]
-    for host in [] if CONFIGS_ONLY in given.requires else needed:
+    for host in [] if {CONFIGS_ONLY, AUDIT} & {*given.requires} else needed:
         if given.limit is not None and host not in given.limit:
             problems.add(f"--limit leaves out host {host}, which stores the configuration. Run without it.")
 

@@ -381,7 +381,7 @@ def test_an_account_after_site_keeps_all_rules_and_playbooks_repair_it(
     }
     controller.play(inventory, "restore", **files).assert_succeeded()
     assert shown(account.read(key_stores=["file"])) == by_site
-    variable = {"cwagent_ssm_policy": "AmazonSSMManagedInstanceCore"}
+    variable: dict[str, Any] = {"cwagent_ssm_policy": "AmazonSSMManagedInstanceCore"}
     controller.play(inventory, "site", **files, **variable).assert_succeeded()
     assert shown(account.read(key_stores=["file"])) == set()
 

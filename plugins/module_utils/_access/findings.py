@@ -32,8 +32,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan imp
     MODIFIED,
     OPEN,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import LIMITS, parse
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import LIMITS
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import select
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.validate import validate
 from ansible_collections.cwagent.iam.plugins.module_utils._names import PARAMETER_PREFIX, WINDOW_POLICY, aws_policy_arn
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import (
     ACCESS_POLICIES,
@@ -484,11 +485,12 @@ def parameter_problem(parameter: ConfigParameter) -> str | None:
         return f"parameter '{parameter.name}' has type {parameter.type}; the agent reads a String."
     if parameter.value is None:
         return None
-    try:
-        parse(parameter.value, f"parameter '{parameter.name}'")
-    except InvalidInput as error:
-        return str(error)
-    return None
+    source = f"parameter '{parameter.name}'"
+    errors, _warnings = select(validate(parameter.value, source=source).problems, "warn")
+    if not errors:
+        return None
+    more = f" ({len(errors) - 1} more)" if errors[1:] else ""
+    return f"{source} is not valid: {errors[0]}{more}."
 
 
 def parameter_size(parameter: ConfigParameter) -> int | None:
