@@ -341,14 +341,14 @@ def test_an_account_after_site_keeps_all_rules_and_playbooks_repair_it(
     aws = controller.aws
     account = Account(aws, controller.home, modules, inventory=aws.instances(2))
     web, admin = map(controller.instance_host, account.inventory)
-    groups = {
+    groups: dict[str, Any] = {
         "ec2_servers": {"web1": web},
         "ec2_admin": {"admin1": admin},
         "onprem_servers": {"db1": {}},
         "onprem_admin": {"ops1": {}},
     }
     inventory = controller.inventory(groups)
-    files = {
+    files: dict[str, Any] = {
         "cwagent_config_file": str(controller.file("agent.json", {"agent": {}})),
         "cwagent_credentials_dir": str(controller.credentials),
     }
