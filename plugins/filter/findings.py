@@ -143,7 +143,16 @@ def _printable(text: object) -> str:
 
 
 # What Ansible adds to the result of a task.
-TASK_KEYS = {"changed", "failed", "failed_when_result", "invocation", "warnings", "deprecations", "skipped", "skip_reason"}
+TASK_KEYS = {
+    "changed",
+    "failed",
+    "failed_when_result",
+    "invocation",
+    "warnings",
+    "deprecations",
+    "skipped",
+    "skip_reason",
+}
 
 
 def audit_document(results: Iterable[Mapping[str, Any]], labels: Iterable[str]) -> dict[str, Any]:
