@@ -356,7 +356,7 @@ def _acquire(current: State, name: str, desired: DesiredAdmin, opening: Sequence
         steps.append(_write_tag(name, earlier))
     is_tagged = name in current.restore_tags
     has_trial = profile_to_try(current, desired) is not None
-    steps += [_associate_again(instance)] if has_trial else []
+    steps += [_try_earlier_profile(instance)] if has_trial else []
     steps += opening
     if [found.profile for found in instance.associations] != [desired.admin]:
         steps += associate(instance, desired.admin)
@@ -401,7 +401,7 @@ def _associate_admin_again(current: State, desired: DesiredAdmin) -> dict[str, l
     }
 
 
-def _associate_again(instance: Instance) -> Step:
+def _try_earlier_profile(instance: Instance) -> Step:
     """Return the step that associates the earlier profile in its own place, before anything is opened.
 
     Who may not pass its role (``iam:PassRole``) could not give it back. No other call tells: EC2 has no dry run of this
