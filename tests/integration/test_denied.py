@@ -281,7 +281,7 @@ def test_nothing_is_opened_for_a_caller_who_may_not_give_back_the_earlier_profil
         assert writes[-3:] == [REPLACE_ASSOCIATION, "PutRolePolicy", REPLACE_ASSOCIATION]
     else:
         assert re.search(r"user/storer lacks iam:PassRole on arn:aws:iam::\d+:role/shop", result["msg"]), result["msg"]
-        assert "to prove that it can be given back" in result["msg"]
+        assert "to prove that it can be restored" in result["msg"]
         assert writes == ["TagRole", "CreateTags", REPLACE_ASSOCIATION]
         assert associated_profiles(enforcing) == {instance: "shop"}
     released = run_module(enforcing, "cwagent_admin_instance", state="released", **common)

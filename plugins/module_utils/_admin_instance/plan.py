@@ -46,7 +46,7 @@ _UNRECORDED_REMEDY = (
 )
 ACQUIRED, EXCLUSIVE, RELEASED = "acquired", "exclusive", "released"
 ASSUME_ACQUIRED, ASSUME_TAGGED, ASSUME_RELEASED = "acquired", "tagged", "released"
-_TRIAL, _AGAIN = "again, to prove that it can be given back", "again, so that EC2 assumes its role"
+_TRIAL, _AGAIN = "again, to prove that it can be restored", "again, so that EC2 assumes its role"
 # IAM allows a comma in the name of a profile, but not in a tag. No name has a colon.
 _COMMA = "::"
 
@@ -404,7 +404,7 @@ def _associate_admin_again(current: State, desired: DesiredAdmin) -> dict[str, l
 def _try_earlier_profile(instance: Instance) -> Step:
     """Return the step that associates the earlier profile in its own place, before anything is opened.
 
-    Who may not pass its role (``iam:PassRole``) could not give it back. No other call tells: EC2 has no dry run of this
+    Who may not pass its role (``iam:PassRole``) could not restore it. No other call tells: EC2 has no dry run of this
     one, and a simulation by IAM needs a permission of its own and leaves the policies of an organization out. Any other
     error is no denial, so it does not prevent anything.
     """
