@@ -46,7 +46,7 @@ _UNRECORDED_REMEDY = (
 )
 ACQUIRED, EXCLUSIVE, RELEASED = "acquired", "exclusive", "released"
 ASSUME_ACQUIRED, ASSUME_TAGGED, ASSUME_RELEASED = "acquired", "tagged", "released"
-_TRIAL, _AGAIN = "again, to prove that it can be restored", "again, so that EC2 assumes its role"
+_TRIAL = "again, to prove that it can be restored"
 # IAM allows a comma in the name of a profile, but not in a tag. No name has a colon.
 _COMMA = "::"
 
@@ -391,10 +391,9 @@ def _associate_admin_again(current: State, desired: DesiredAdmin) -> dict[str, l
     https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_iam-ec2.html
     """
     instances = [current.instances[name] for name in desired.instance_ids or ()]
+    summary = f"associate instance profile '{desired.admin}' with instance {{}} again, so that EC2 assumes its role"
     return {
-        each.id: [
-            replace(step, summary=f"associate instance profile '{desired.admin}' with instance {each.id} {_AGAIN}")
-        ]
+        each.id: [replace(step, summary=summary.format(each.id))]
         for each in instances
         if [found.profile for found in each.associations] == [desired.admin] and can_replace(each)
         for step in associate(each, desired.admin)
@@ -512,8 +511,8 @@ def remaining(applied: Plan[State], state: State, desired: DesiredAdmin) -> list
     """
     if desired.state != RELEASED:
         records = {**state.records, **applied.planned.records}
-        summaries = plan(replace(state, records=records), desired).summaries
-        return [summary for summary in summaries if not summary.endswith((_TRIAL, _AGAIN))]
+        missing = plan(replace(state, records=records), replace(desired, associate_again=False))
+        return [summary for summary in missing.summaries if not summary.endswith(_TRIAL)]
     before = applied.current
     shown = replace(state, records=before.records, unusable_profiles=before.unusable_profiles)
     removed = {
