@@ -17,7 +17,7 @@ from .life import Life, live
 
 def report(life: Life, seconds: float) -> str:
     """The lines that are printed about a life."""
-    unkind = ", ".join(f"{count} {behaviour}" for behaviour, count in life.unkind.items())
+    unkind = ", ".join(f"{count} {behaviour}" for behaviour, count in life.unkind_answers.items())
     calls = sum(len(play.calls) for play in life.plays)
     longest = max(each.seconds for play in life.plays for each in play.results)
     head = f"seed {life.seed:3} {life.store:14} {life.storing:8} {seconds / 60:4.1f} minutes"
@@ -52,9 +52,9 @@ def main() -> None:
             return not life.problems
 
     with ThreadPoolExecutor(args.workers) as pool:
-        good = list(pool.map(run, range(args.first, args.first + args.seeds)))
-    print(f"{sum(good)} of {len(good)} seeds without a problem")
-    sys.exit(0 if all(good) else 1)
+        passed = list(pool.map(run, range(args.first, args.first + args.seeds)))
+    print(f"{sum(passed)} of {len(passed)} seeds without a problem")
+    sys.exit(0 if all(passed) else 1)
 
 
 if __name__ == "__main__":

@@ -108,7 +108,7 @@ class Life:
         if playbook == "site" and configurations(self.aws) != {PARAMETER: config}:
             found.append("the configuration is not stored")
         found += [f"{each.task} took {each.seconds:.0f} seconds" for each in slow_tasks(play)]
-        found += self.left()
+        found += self.find_leftovers()
         self.problems += [f"run {number}, {playbook}: {words}" for words in found]
         return play
 
@@ -116,7 +116,7 @@ class Life:
         if not holds:
             self.problems.append(f"not so: {words}")
 
-    def left(self) -> list[str]:
+    def find_leftovers(self) -> list[str]:
         """What a run must not leave, whatever AWS did."""
         account = snapshot(self.aws)
         saved = {name: self._saved(name) for name in account["users"]}
@@ -158,7 +158,7 @@ class Life:
         return set(re.findall(r"\bAKIA\w{16}\b", text))
 
     @property
-    def unkind(self) -> Mapping[str, int]:
+    def unkind_answers(self) -> Mapping[str, int]:
         """By behaviour, how often it answered in place of the backend."""
         found = [call.unkind for play in self.plays for call in play.calls if call.unkind]
         # The metadata service has no log.

@@ -43,7 +43,7 @@ PARAMETER = "AmazonCloudWatch-linux"
 RESTORE_TAG = "cwagent:earlier-profile"
 POLICY_ARN = "arn:aws:iam::aws:policy/"
 SWAPPED = [SERVER_ROLE, ADMIN_ROLE, SERVER_ROLE]
-"""What an instance is associated with to store: its own profile first, to prove that it can be given back."""
+"""What an instance is associated with to store: its own profile first, to prove that it can be restored."""
 REPLACE_ASSOCIATION = "ReplaceIamInstanceProfileAssociation"
 ASSOCIATING_ACTIONS = ("AssociateIamInstanceProfile", REPLACE_ASSOCIATION)
 # What the playbook runs of a test session need not do anew: see callback/recorded.py and startup/sitecustomize.py.

@@ -254,16 +254,16 @@ def test_the_error_lists_the_steps_that_were_done_and_not_done(enforcing: Emulat
     assert run_module(enforcing, "cwagent_iam_role", **ROLE)["changed"]
 
 
-@pytest.mark.parametrize("may_give_back", [False, True])
-def test_nothing_is_opened_for_a_caller_who_may_not_give_back_the_earlier_profile(
-    enforcing: Emulator, may_give_back: bool
+@pytest.mark.parametrize("may_restore", [False, True])
+def test_nothing_is_opened_for_a_caller_who_may_not_restore_the_earlier_profile(
+    enforcing: Emulator, may_restore: bool
 ) -> None:
     """EC2 says so only when the profile is associated, so it is associated once more first."""
     [instance] = enforcing.instances(1)
     create_role(enforcing, ADMIN_ROLE, ADMIN_POLICY)
     create_role(enforcing, "shop")
     associate(enforcing, instance, "shop")
-    passed = [f"arn:aws:iam::*:role/{name}" for name in (ADMIN_ROLE, *["shop"] * may_give_back)]
+    passed = [f"arn:aws:iam::*:role/{name}" for name in (ADMIN_ROLE, *["shop"] * may_restore)]
     policy = allow("ec2:*", "iam:Get*", "iam:List*", "iam:TagRole", "iam:UntagRole", "iam:PutRolePolicy")
     policy["Statement"].append({"Effect": "Allow", "Action": "iam:PassRole", "Resource": passed})
     profiles = {"admin_profile": ADMIN_ROLE, "server_profile": SERVER_ROLE, "admin_role": ADMIN_ROLE}
@@ -276,12 +276,12 @@ def test_nothing_is_opened_for_a_caller_who_may_not_give_back_the_earlier_profil
     before, since = snapshot(enforcing), enforcing.mark()
     result = run_module(enforcing, "cwagent_admin_instance", state="acquired", **common)
     writes = [call.action for call in enforcing.writes(since)]
-    if may_give_back:
+    if may_restore:
         assert not result["failed"], result
         assert writes[-3:] == [REPLACE_ASSOCIATION, "PutRolePolicy", REPLACE_ASSOCIATION]
     else:
         assert re.search(r"user/storer lacks iam:PassRole on arn:aws:iam::\d+:role/shop", result["msg"]), result["msg"]
-        assert "to prove that it can be given back" in result["msg"]
+        assert "to prove that it can be restored" in result["msg"]
         assert writes == ["TagRole", "CreateTags", REPLACE_ASSOCIATION]
         assert associated_profiles(enforcing) == {instance: "shop"}
     released = run_module(enforcing, "cwagent_admin_instance", state="released", **common)

@@ -123,7 +123,7 @@ def test_check_mode_predicts_the_run_in_spite_of_a_planted_tag(planted: dict[str
 
 
 def test_who_can_tag_the_admin_role_can_choose_no_other_role(account: Account, planted: dict[str, Play]) -> None:
-    """The example policies pass the roles of the agent only, so the run fails, and names the profile."""
+    """The example policies associate the profiles of the agent only, so the run fails, and names the profile."""
     del planted
     keys = create_user(account.aws, "role-tagger", allow("iam:TagRole"))
     credentials = {"AccessKeyId": keys["AWS_ACCESS_KEY_ID"], "SecretAccessKey": keys["AWS_SECRET_ACCESS_KEY"]}
@@ -133,7 +133,7 @@ def test_who_can_tag_the_admin_role_can_choose_no_other_role(account: Account, p
     refused = account.play("restore").assert_failed()
     account.aws.client("iam").untag_role(RoleName=ADMIN_ROLE, TagKeys=[key])
     assert f"Could not associate instance profile '{POWER}' with instance {account.outside}" in refused.message
-    assert f"lacks iam:PassRole on arn:aws:iam::123456789012:role/{POWER}" in refused.message
+    assert "user/controller lacks ec2:AssociateIamInstanceProfile" in refused.message
     assert associated_profiles(account.aws)[account.outside] is None
 
 

@@ -46,7 +46,7 @@ _UNRECORDED_REMEDY = (
 )
 ACQUIRED, EXCLUSIVE, RELEASED = "acquired", "exclusive", "released"
 ASSUME_ACQUIRED, ASSUME_TAGGED, ASSUME_RELEASED = "acquired", "tagged", "released"
-_TRIAL, _AGAIN = "again, to prove that it can be given back", "again, so that EC2 assumes its role"
+_TRIAL = "again, to prove that it can be restored"
 # IAM allows a comma in the name of a profile, but not in a tag. No name has a colon.
 _COMMA = "::"
 
@@ -356,7 +356,7 @@ def _acquire(current: State, name: str, desired: DesiredAdmin, opening: Sequence
         steps.append(_write_tag(name, earlier))
     is_tagged = name in current.restore_tags
     has_trial = profile_to_try(current, desired) is not None
-    steps += [_associate_again(instance)] if has_trial else []
+    steps += [_try_earlier_profile(instance)] if has_trial else []
     steps += opening
     if [found.profile for found in instance.associations] != [desired.admin]:
         steps += associate(instance, desired.admin)
@@ -391,20 +391,19 @@ def _associate_admin_again(current: State, desired: DesiredAdmin) -> dict[str, l
     https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_iam-ec2.html
     """
     instances = [current.instances[name] for name in desired.instance_ids or ()]
+    summary = f"associate instance profile '{desired.admin}' with instance {{}} again, so that EC2 assumes its role"
     return {
-        each.id: [
-            replace(step, summary=f"associate instance profile '{desired.admin}' with instance {each.id} {_AGAIN}")
-        ]
+        each.id: [replace(step, summary=summary.format(each.id))]
         for each in instances
         if [found.profile for found in each.associations] == [desired.admin] and can_replace(each)
         for step in associate(each, desired.admin)
     }
 
 
-def _associate_again(instance: Instance) -> Step:
+def _try_earlier_profile(instance: Instance) -> Step:
     """Return the step that associates the earlier profile in its own place, before anything is opened.
 
-    Who may not pass its role (``iam:PassRole``) could not give it back. No other call tells: EC2 has no dry run of this
+    Who may not pass its role (``iam:PassRole``) could not restore it. No other call tells: EC2 has no dry run of this
     one, and a simulation by IAM needs a permission of its own and leaves the policies of an organization out. Any other
     error is no denial, so it does not prevent anything.
     """
@@ -512,8 +511,8 @@ def remaining(applied: Plan[State], state: State, desired: DesiredAdmin) -> list
     """
     if desired.state != RELEASED:
         records = {**state.records, **applied.planned.records}
-        summaries = plan(replace(state, records=records), desired).summaries
-        return [summary for summary in summaries if not summary.endswith((_TRIAL, _AGAIN))]
+        missing = plan(replace(state, records=records), replace(desired, associate_again=False))
+        return [summary for summary in missing.summaries if not summary.endswith(_TRIAL)]
     before = applied.current
     shown = replace(state, records=before.records, unusable_profiles=before.unusable_profiles)
     removed = {

@@ -104,7 +104,7 @@ class DesiredWindow:
         attached.
     :param instance_id: the one instance whose sessions may write while the window of a role is open.
     :param parameters: those that may be written while the window is open; none for all that the principal may write.
-    :param read_others: whether the principal can have other inline policies, which count towards the same limit.
+    :param read_others: whether to read the other inline policies, which count towards the same limit.
     """
 
     kind: str

@@ -54,16 +54,16 @@ def save(life: Life, key: dict[str, str]) -> None:
 
 def test_an_orderly_account_has_no_problem(life: Life) -> None:
     save(life, create_user(life.aws, "web"))
-    assert life.left() == []
+    assert life.find_leftovers() == []
 
 
 def test_a_key_that_is_no_longer_saved_is_not_orphaned(life: Life) -> None:
     """Its server can still use it."""
     key = create_user(life.aws, "web")
     save(life, key)
-    assert life.left() == []
+    assert life.find_leftovers() == []
     life.store = "file" if life.store != "file" else "ssm"
-    assert life.left() == []
+    assert life.find_leftovers() == []
 
 
 def leave_tag(life: Life) -> None:
@@ -87,7 +87,7 @@ def have_two_admins(life: Life) -> None:
 )
 def test_a_problem_is_found(life: Life, spoil: Callable[[Life], Any], problem: str) -> None:
     spoil(life)
-    [found] = life.left()
+    [found] = life.find_leftovers()
     assert problem in found
 
 

@@ -42,7 +42,7 @@ INSTANCE, OTHER_INSTANCE = "i-1", "i-2"
 ASSOCIATE, IN_PLACE = "associate instance profile '{}' with instance i-1", " in place of '{}'"
 DISASSOCIATE = "disassociate instance profile '{}' from instance i-1"
 ASSOCIATE_ADMIN = ASSOCIATE.format("admin")
-TRIAL = "associate instance profile '{}' with instance i-1 again, to prove that it can be given back"
+TRIAL = "associate instance profile '{}' with instance i-1 again, to prove that it can be restored"
 TAG_WITH, TAG_WITH_NONE = (
     "tag instance i-1 with its earlier profile '{}'",
     "tag instance i-1 as having had no instance profile",
