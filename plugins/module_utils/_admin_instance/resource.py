@@ -49,7 +49,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.reso
     instance_states,
     read_associations,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._names import check_name, describe_profile, name_of
+from ansible_collections.cwagent.iam.plugins.module_utils._names import check_name, name_of
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import NOT_FOUND_CODES
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import attached_policies, tags
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import SSM_POLICIES
@@ -473,10 +473,8 @@ class AdminInstanceResource(Resource[State]):
         """
         [name] = self._desired.instance_ids or ()
         found = read_associations(self._aws, [name]).get(name, ())
-        profile = found[-1].profile if found else None
-        if profile != check.earlier:
-            message = f"Could not {step.summary}: the instance has {describe_profile(profile)} by now. Run again."
-            raise AwsApiError(message, "InvalidAssociationID.NotFound")
+        if not found or found[-1].profile != check.earlier:
+            raise AwsApiError(admin_plan.restored_message(name), "InvalidAssociationID.NotFound")
         return replace(step, arguments={**step.arguments, "association_id": found[-1].id})
 
     def _explain(self, step: Step, check: ContentionCheck, error: AwsApiError, *, is_retry: bool) -> None:

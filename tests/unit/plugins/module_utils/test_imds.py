@@ -100,7 +100,9 @@ def test_an_http_error_is_reported_with_its_address(metadata):
         MetadataService().identity()
 
 
-@pytest.mark.parametrize("page", ["<html>", "[]", "null", '"text"', '{"Code": null, "Message": null}', "\xff", "{", "a b\nc"])
+@pytest.mark.parametrize(
+    "page", ["<html>", "[]", "null", '"text"', '{"Code": null, "Message": null}', "\xff", "{", "a b\nc"]
+)
 @pytest.mark.parametrize("name", ["iam/info", LIST, LIST + "R"])
 def test_a_document_that_is_not_an_object_is_an_error_or_has_no_identity(metadata, name, page):
     """As a relay or a proxy answers. A wait then tries again."""
