@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError, URLError
 
@@ -26,6 +27,12 @@ TIMEOUT_SECONDS = 5
 NOT_FOUND = 404
 SUCCESS, REFUSED = "Success", "AssumeRoleUnauthorizedAccess"
 REFUSED_SECONDS = 15.0
+# The credentials in a document, and the arguments of boto3 for them.
+KEYS = {
+    "AccessKeyId": "aws_access_key_id",
+    "SecretAccessKey": "aws_secret_access_key",
+    "Token": "aws_session_token",
+}
 TOKEN_SECONDS = 21600  # the maximum, so that the token does not expire during a wait
 
 
@@ -71,7 +78,7 @@ class MetadataService:
         profile = None if arn is None else name_of(arn)
         return Identity(
             profile,
-            role if "AccessKeyId" in document else None,
+            role if KEYS.keys() <= document.keys() else None,
             _problem(info) or _problem(document),
             document.get("Code") == REFUSED,
         )
@@ -83,14 +90,10 @@ class MetadataService:
         """
         role = self._role()
         document = self._credentials(role) if role else {}
-        if "AccessKeyId" not in document:
+        if not KEYS.keys() <= document.keys():
             reason = _problem(document) or "its metadata service shows no role"
             raise CwagentError(f"This instance has no credentials: {reason}.")
-        return {
-            "aws_access_key_id": document["AccessKeyId"],
-            "aws_secret_access_key": document["SecretAccessKey"],
-            "aws_session_token": document["Token"],
-        }
+        return {argument: document[key] for key, argument in KEYS.items()}
 
     def _role(self) -> str:
         return (self._get("iam/security-credentials/") or "").strip()
@@ -99,7 +102,17 @@ class MetadataService:
         return self._document(f"iam/security-credentials/{role}")
 
     def _document(self, path: str) -> dict[str, Any]:
-        return dict(json.loads(self._get(path) or "{}"))
+        text = self._get(path) or "{}"
+        try:
+            document = json.loads(text)
+        except ValueError:
+            document = None
+        if not isinstance(document, dict):
+            raise CwagentError(
+                f"The instance metadata service did not return an object in JSON for {path}, but {text[:80]!r}. Check "
+                f"what answers at {self._address}."
+            )
+        return document
 
     def _get(self, path: str) -> str | None:
         if self._token is None:
@@ -118,7 +131,7 @@ class MetadataService:
                 return None
             self._token = None  # the service can have rejected the token
             raise CwagentError(f"The instance metadata service returned HTTP {error.code} for {url}.") from error
-        except (URLError, OSError) as error:
+        except (URLError, OSError, HTTPException, ValueError) as error:
             raise CwagentError(
                 f"The instance metadata service does not answer at {self._address} ({error}). It answers only on an "
                 "EC2 instance, and only where its HttpEndpoint is enabled."
@@ -162,7 +175,7 @@ def wait_for_identity(
         if current.profile == profile and (has_role if profile else current.role is None):
             return current
         is_refused = current.profile == profile and current.is_refused
-        waiting = refused if refused and is_refused else deadline
+        waiting = refused if refused and is_refused and refused.seconds < deadline.seconds else deadline
         if not waiting.pause():
             if profile and current.profile == profile and current.role is None:
                 raise ConsistencyTimeout(

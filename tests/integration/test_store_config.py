@@ -359,6 +359,16 @@ def test_an_instance_with_an_applications_profile_has_it_afterwards(account: Acc
         assert host.play().assert_succeeded().changed_tasks == []
 
 
+def test_an_instance_whose_earlier_profile_cannot_be_given_back_becomes_a_server(account: Account) -> None:
+    """It is not waited for until it shows a profile that it does not get."""
+    host = account.add_host(1, APP)
+    account.aws.client("iam").remove_role_from_instance_profile(InstanceProfileName=APP, RoleName=APP)
+    done = host.play().assert_succeeded()
+    assert f"instance profile '{APP}', which instance {host.instance} had before, does not exist any more" in done.words
+    assert associated_profiles(account.aws) == {host.instance: SERVER_ROLE}
+    account.assert_clean()
+
+
 def test_an_instance_that_was_left_with_the_admin_profile_becomes_a_server(account: Account) -> None:
     host = account.add_host(1, ADMIN_ROLE)
     host.play().assert_succeeded()

@@ -451,10 +451,11 @@ class AdminInstanceResource(Resource[State]):
 
         def try_once() -> None:
             is_retry = next(tries) > 0
-            if is_retry or check.before_first_try:
-                self._check_restore_tags(check)
             try:
-                execute_once(self._aws, self._with_present_association(step) if check.look_up_association else step)
+                present = self._with_present_association(step, check) if check.look_up_association else step
+                if is_retry or check.before_first_try or check.look_up_association:
+                    self._check_restore_tags(check)
+                execute_once(self._aws, present)
             except AwsApiError as error:
                 if step.action.startswith("ec2:") and error.code not in DENIED_CODES | THROTTLING_CODES:
                     self._explain(step, check, error, is_retry=is_retry)
@@ -462,14 +463,17 @@ class AdminInstanceResource(Resource[State]):
 
         self._aws.retry(try_once, step.retry_when)
 
-    def _with_present_association(self, step: Step) -> Step:
+    def _with_present_association(self, step: Step, check: ContentionCheck) -> Step:
         """Return a step with the id of the association that the instance has now.
 
-        :raises AwsApiError: as EC2 answers for an association that is not there: something else has disassociated it.
+        Only that of the earlier profile may be replaced. The id is read before the restore tags: if another run
+        restores the instance after that, EC2 refuses the id.
+
+        :raises AwsApiError: as EC2 answers for an association that is not there: something else has changed it.
         """
         [name] = self._desired.instance_ids or ()
         found = read_associations(self._aws, [name]).get(name, ())
-        if not found:
+        if not found or found[-1].profile != check.earlier:
             raise AwsApiError(admin_plan.restored_message(name), "InvalidAssociationID.NotFound")
         return replace(step, arguments={**step.arguments, "association_id": found[-1].id})
 

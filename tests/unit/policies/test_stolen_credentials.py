@@ -136,12 +136,14 @@ def create_user(actor: str) -> Step:
     return Step("iam:CreateUser", f"{IAM}user/new", {"UserName": "new"}, actor=actor)
 
 
-def associate(profile: str) -> list[Step]:
+def associate(profile: str, role: str = "") -> list[Step]:
     arguments = {"AssociationId": "@association", "IamInstanceProfile": {"Name": profile}}
     new_profile = {"ec2:NewInstanceProfile": f"{IAM}instance-profile/{profile}"}
     return [
         Step("ec2:ReplaceIamInstanceProfileAssociation", INSTANCE, arguments, new_profile),
-        PassedRole("iam:PassRole", f"{IAM}role/{profile}", context={"iam:PassedToService": "ec2.amazonaws.com"}),
+        PassedRole(
+            "iam:PassRole", f"{IAM}role/{role or profile}", context={"iam:PassedToService": "ec2.amazonaws.com"}
+        ),
     ]
 
 
@@ -164,6 +166,9 @@ ATTACKS: dict[str, list[Step]] = {
     "Open or remove the admin window of the role": [replace_window("Role"), write_parameter(NAME, ADMIN_ROLE)],
     "Open or remove the admin window of the user": [replace_window("User"), write_parameter(NAME, ADMIN_USER)],
     "Associate the admin profile with any instance": associate(ADMIN_ROLE),
+    "Associate an earlier profile of yours with any instance": associate(
+        "NAME-OF-AN-EARLIER-PROFILE", "ROLE-OF-AN-EARLIER-PROFILE"
+    ),
     "Assume the server role and the admin role": [
         Step("iam:UpdateAssumeRolePolicy", ROLE_ARN, {**ROLE, "PolicyDocument": json.dumps(TRUST_IN_OTHER)}, BOUNDED),
         Step(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import threading
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -97,6 +98,27 @@ def test_an_http_error_is_reported_with_its_address(metadata):
     metadata["iam/info"] = 403
     with pytest.raises(CwagentError, match=r"returned HTTP 403 for .*/iam/info"):
         MetadataService().identity()
+
+
+@pytest.mark.parametrize(
+    "page", ["<html>", "[]", "null", '"text"', '{"Code": null, "Message": null}', "\xff", "{", "a b\nc"]
+)
+@pytest.mark.parametrize("name", ["iam/info", LIST, LIST + "R"])
+def test_a_document_that_is_not_an_object_is_an_error_or_has_no_identity(metadata, name, page):
+    """As a relay or a proxy answers. A wait then tries again."""
+    metadata.update({**PAGES, name: page})
+    with suppress(CwagentError):
+        identity = MetadataService().identity()
+        assert identity.profile is None or identity.role is None
+
+
+@pytest.mark.parametrize("missing", ["SecretAccessKey", "Token"])
+def test_incomplete_credentials_are_no_credentials(metadata, missing):
+    document = {key: value for key, value in json.loads(KEYS).items() if key != missing}
+    metadata.update({**PAGES, LIST + "R": json.dumps(document)})
+    assert MetadataService().identity().role is None
+    with pytest.raises(CwagentError, match="has no credentials"):
+        MetadataService().credentials()
 
 
 def test_a_service_that_cannot_be_reached_is_an_error(monkeypatch):
@@ -210,3 +232,16 @@ def test_a_role_that_ec2_may_not_assume_is_waited_for_as_long_as_the_caller_says
 
 def test_a_role_that_ec2_may_assume_in_time_is_found():
     assert wait(Service(REFUSED, REFUSED, ADMIN), "admin") == ADMIN
+
+
+@pytest.mark.parametrize("seconds", [0, 3])
+def test_a_refused_role_is_not_waited_for_beyond_the_deadline(seconds):
+    clock = [0.0]
+
+    def deadline(seconds: float) -> Deadline:
+        return Deadline(seconds, lambda: clock[0], lambda pause: clock.__setitem__(0, clock[0] + pause))
+
+    service: Any = Service(REFUSED)
+    with pytest.raises(ConsistencyTimeout, match=rf"^Waited {seconds} seconds"):
+        wait_for_identity(service, "admin", deadline(seconds), refused=deadline(15))
+    assert clock == [seconds]

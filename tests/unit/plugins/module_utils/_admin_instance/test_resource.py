@@ -57,6 +57,7 @@ NO_TAGS: list[dict[str, str]] = [{}] * (1 + int(LOST_SECONDS))
 REPLACE = "ec2:ReplaceIamInstanceProfileAssociation"
 SWAP = REPLACE.split(":")[1]
 SHOP_BEFORE = [{"instance_id": INSTANCE, "earlier_profile": "shop"}]
+AFTER_TRIAL = ["PutRolePolicy", "DescribeTags", SWAP]
 CLOSE_WINDOW = "close the admin window of role 'R'"
 
 
@@ -236,9 +237,9 @@ def test_policies_that_may_not_be_read_prevent_nothing(denied):
 
 
 def test_tags_are_read_again_between_the_own_tag_and_all_other_steps():
-    aws = Region({}, OWN_TAG)
+    aws = Region({}, *[OWN_TAG] * 2)
     acquire(aws, state("shop"))
-    assert aws.calls == ["DescribeTags", "TagRole", "CreateTags", "DescribeTags", SWAP, "PutRolePolicy", SWAP]
+    assert aws.calls == ["DescribeTags", "TagRole", "CreateTags", "DescribeTags", SWAP, *AFTER_TRIAL]
 
 
 def test_tags_are_read_again_although_only_the_tag_is_missing():
@@ -249,9 +250,9 @@ def test_tags_are_read_again_although_only_the_tag_is_missing():
 
 def test_acquire_waits_until_ec2_shows_its_own_tag():
     """Another run sees it no earlier."""
-    aws = Region({}, {}, {}, OWN_TAG)
+    aws = Region({}, {}, {}, *[OWN_TAG] * 2)
     acquire(aws, state("shop"))
-    assert aws.calls == ["DescribeTags", "TagRole", "CreateTags", *["DescribeTags"] * 3, SWAP, "PutRolePolicy", SWAP]
+    assert aws.calls == ["DescribeTags", "TagRole", "CreateTags", *["DescribeTags"] * 3, SWAP, *AFTER_TRIAL]
 
 
 def test_acquire_stops_if_ec2_does_not_show_its_own_tag(monkeypatch):
@@ -276,14 +277,14 @@ def test_a_run_backs_off_when_both_wrote_the_tag():
 
 def test_a_tag_that_was_there_when_the_plan_was_made_is_ignored():
     """It is on an instance that has ended, or that EC2 does not describe; otherwise there would be no plan."""
-    aws = Region({OTHER_INSTANCE: "shop"}, {INSTANCE: "server", OTHER_INSTANCE: "shop"})
+    aws = Region({OTHER_INSTANCE: "shop"}, *[{INSTANCE: "server", OTHER_INSTANCE: "shop"}] * 2)
     acquire(aws, state("server"))
     assert SWAP in aws.calls
 
 
 def test_acquire_stops_retrying_when_another_run_has_restored_the_instance():
     """The module has outlived its run."""
-    aws = Region(OWN_TAG, OWN_TAG, OWN_TAG, *NO_TAGS, failures={REPLACE: 9})
+    aws = Region(*[OWN_TAG] * 4, *NO_TAGS, failures={REPLACE: 9})
     with pytest.raises(ContentionError, match="Instance i-1 was restored by another run"):
         acquire(aws, state("shop", tag="shop"))
     assert aws.calls.count(SWAP) == 1 + 2
@@ -307,7 +308,7 @@ def test_acquire_continues_if_ec2_does_not_show_its_own_tag_for_a_moment(code):
 
 
 def test_acquire_does_not_wait_for_an_admin_profile_that_does_not_exist():
-    aws = Region(OWN_TAG, OWN_TAG, failures={REPLACE: 9})
+    aws = Region(*[OWN_TAG] * 3, failures={REPLACE: 9})
     aws.has_profile = False
     message = r"in place of 'shop': instance profile 'admin' does not exist\.$"
     with pytest.raises(CwagentError, match=message) as error:
@@ -378,11 +379,11 @@ def test_record_and_tag_can_be_there_after_another_error(refused):
 
 def test_a_tag_of_somebody_else_does_not_stop_who_acquires():
     """It is looked at for a while, since IAM may not show yet what a run has recorded."""
-    aws = Region({OTHER_INSTANCE: "Power"}, {INSTANCE: "shop", OTHER_INSTANCE: "Power"})
+    aws = Region({OTHER_INSTANCE: "Power"}, *[{INSTANCE: "shop", OTHER_INSTANCE: "Power"}] * 2)
     aws.records = [{}] * 99
     acquire(aws, state("shop"))
-    assert aws.calls.count("GetRole") == 1 + 1 + RECORD_SECONDS
-    assert aws.calls[-3:] == [SWAP, "PutRolePolicy", SWAP]
+    assert aws.calls.count("GetRole") == 1 + 1 + RECORD_SECONDS + 1
+    assert aws.calls[-1] == SWAP
 
 
 def test_the_tag_of_a_run_counts_although_iam_shows_its_record_late():
@@ -396,10 +397,10 @@ def test_the_tag_of_a_run_counts_although_iam_shows_its_record_late():
 
 def test_a_tag_of_somebody_else_is_not_waited_for_before_each_retry():
     both = {INSTANCE: "shop", OTHER_INSTANCE: "Power"}
-    aws = Region({}, both, both, both, failures={REPLACE: 1 + 2})
+    aws = Region({}, *[both] * 4, failures={REPLACE: 1 + 2})
     aws.records = [{}] * 99
     acquire(aws, state("shop"))
-    assert aws.calls.count("GetRole") == 1 + RECORD_SECONDS + 2
+    assert aws.calls.count("GetRole") == 1 + RECORD_SECONDS + 3
 
 
 LATE_RECORDS = {
@@ -509,8 +510,33 @@ def test_an_association_that_another_run_has_replaced_is_reported_as_restored():
         acquire(aws, state("shop"))
 
 
+AFTER_THE_TRIAL = {
+    "as it was": ({INSTANCE: "shop"}, OWN_TAG, nullcontext()),
+    "restored by another run": ({INSTANCE: "shop"}, {}, pytest.raises(ContentionError, match=LOST)),
+    "another profile": ({INSTANCE: "other"}, OWN_TAG, pytest.raises(AwsApiError, match=LOST)),
+    "admin profile": ({INSTANCE: "admin"}, OWN_TAG, pytest.raises(AwsApiError, match=LOST)),
+    "no profile": ({}, OWN_TAG, pytest.raises(AwsApiError, match=LOST)),
+}
+
+
+@pytest.mark.parametrize(("profiles", "tags", "expected"), AFTER_THE_TRIAL.values(), ids=AFTER_THE_TRIAL)
+def test_only_the_earlier_profile_is_replaced_after_the_trial_and_only_with_a_restore_tag(profiles, tags, expected):
+    """The trial gives the association an id that is read again, so the id does not tell of other changes any more."""
+    aws = Region({}, OWN_TAG, *[tags] * len(NO_TAGS))
+    resource, plan = plan_to_acquire(aws, state("shop"))
+    *before, swap = plan.steps[INSTANCE]
+    for step in before:
+        resource.execute(step)
+    aws.profiles = profiles
+    with expected as error:
+        resource.execute(swap)
+    assert aws.calls.count(SWAP) == 1 + (error is None)
+    if error and error.type is AwsApiError:
+        assert error.value.code in swap.stale_when, "so that another plan is made, with another record"
+
+
 def test_an_instance_that_is_terminated_meanwhile_is_reported_as_that():
-    aws = Region({}, OWN_TAG, failures={REPLACE: 9})
+    aws = Region({}, *[OWN_TAG] * 2, failures={REPLACE: 9})
     aws.states[INSTANCE] = "terminated"
     with pytest.raises(CwagentError, match=r"^Could not associate .*: Instance i-1 is terminated and cannot") as error:
         acquire(aws, state("shop"))
@@ -746,7 +772,7 @@ def test_what_is_left_of_the_window_is_remaining_too():
 
 
 def test_a_resource_keeps_no_state_while_it_acquires():
-    aws = Region({}, OWN_TAG, OWN_TAG, failures={REPLACE: 1 + 1})
+    aws = Region({}, *[OWN_TAG] * 3, failures={REPLACE: 1 + 1})
     resource = AdminInstanceResource(aws, desired_admin(ACQUIRED), window(aws))
     before, before_of_window = dict(vars(resource)), dict(vars(resource._window))
     read = resource.read()
