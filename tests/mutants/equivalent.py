@@ -44,6 +44,18 @@ EQUIVALENT: dict[str, list[tuple[str, str, str]]] = {
             "booleans differ from all others, whichever of them are marked",
         ),
     ],
+    "module_utils/_config_parameter/plan.py": [
+        (
+            "current_size = len(current.value.encode()) if current else 0",
+            "current_size = len(current.value.encode()) if current else 1",
+            "no configuration is smaller",
+        ),
+        (
+            "if (found.version or 0) >= (written.version or 0):",
+            "if (found.version or 0) >= (written.version or -1):",
+            "what was written has a version, which is not 0",
+        ),
+    ],
     "module_utils/_principal/policies.py": [
         (
             "frozenset(aws_policy_arn(name, partition) for name in managed - attached),",

@@ -564,8 +564,8 @@ def test_the_way_from_some_parts_to_others_leads_to_the_planned_state(earlier, l
         assert not store.plan(store.read()).has_changes
         stored = [json.loads(ssm.parameters[name].value) for name in desired.names]
         assert comparable(merge(stored)) == comparable(merge([config]))
-        surplus = [name for name in found if name not in desired.names]
-        assert sorted(config_plan.surplus(plan.current, desired)) == sorted(surplus)
+        surplus = sorted(found.keys() - set(desired.names))
+        assert config_plan.surplus(plan.current, desired) == surplus
         assert {name: ssm.parameters[name] for name in surplus} == {name: found[name] for name in surplus}
     deletion = resource(ssm, ABSENT_PARTS)
     apply(deletion.plan(deletion.read()), deletion.execute, check_mode=False)
