@@ -94,7 +94,7 @@ def _convert(option: Mapping[str, Any], value: Any) -> Any:
     """Return a value in the type of its option. :raises ValueError, TypeError: it is of another type."""
     kind = option.get("type", "str")
     if kind == "list":
-        item = {"type": option.get("elements", "str"), "options": option.get("options")}
+        item = {"type": option.get("elements", "str"), **{key: option.get(key) for key in ("options", "choices")}}
         return [_convert(item, each) for each in _parse(list, value)]
     if kind == "dict":
         mapping = _parse(dict, value)
@@ -143,7 +143,8 @@ def _parse(kind: type[T], value: Any) -> T:
 
 def _expectation(option: Mapping[str, Any]) -> str:
     if option.get("choices"):
-        return f"must be one of {', '.join(str(choice) for choice in option['choices'] if choice != '')}"
+        choices = ", ".join(str(choice) for choice in option["choices"] if choice != "")
+        return f"must be a list of any of {choices}" if option.get("type") == "list" else f"must be one of {choices}"
     if option.get("options"):
         required = [key for key, each in option["options"].items() if each.get("required")]
         return f"must be a list of mappings, each with {' and '.join(required)} and nothing else"

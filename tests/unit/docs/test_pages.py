@@ -17,7 +17,13 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.vali
 
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 # These names begin like variables, but are names of groups.
-GROUPS = {"cwagent_ec2_servers", "cwagent_ec2_admin", "cwagent_onprem_servers", "cwagent_onprem_admin"}
+GROUPS = {
+    "cwagent_ec2_servers",
+    "cwagent_ec2_admin",
+    "cwagent_onprem_servers",
+    "cwagent_onprem_admin",
+    "cwagent_accounts",
+}
 MODULES = {path.stem for path in (ROOT / "plugins" / "modules").glob("*.py")}
 PLAYBOOKS = {path.stem for path in (ROOT / "playbooks").glob("*.yml")}
 NAME = re.compile(r"(?<![\w.])(cwagent_[a-z_0-9]*[a-z])")

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.cwagent.iam.plugins.filter.findings import FilterModule
+from ansible_collections.cwagent.iam.plugins.filter.findings import NOT_ASSUMED, FilterModule
 
+audit_document = FilterModule().filters()["audit_document"]
 audit_summary = FilterModule().filters()["audit_summary"]
 junit = FilterModule().filters()["junit"]
 sarif = FilterModule().filters()["sarif"]
@@ -325,3 +326,20 @@ def test_a_long_command_with_quotes_fits_80_columns():
     lines = audit_summary(document(account(), findings=[audit_finding("high", fix=fix)]))
     assert max(len(json.dumps(line)) for line in lines) + PRINTED - 2 <= 80
     assert " ".join(line.strip() for line in lines[4:]) == f"Fix: {fix}".strip()
+
+
+def test_an_audit_document_has_the_findings_of_all_accounts_and_the_errors_of_the_others():
+    finding = {"rule": "r", "severity": "high"}
+    read = {"account": {"label": "shop", "read_at": "2026-11-25T09:30:00Z"}, "principals": [], "findings": [finding]}
+    results = [{**read, "changed": False, "failed": False}, {"failed": True, "msg": "denied"}, {"skipped": True}]
+    assert audit_document(results, ["shop", "blog", "test"]) == {
+        "generated": "2026-11-25T09:30:00Z",
+        "accounts": [
+            read,
+            {"account": {"label": "blog"}, "error": "denied"},
+            {"account": {"label": "test"}, "error": NOT_ASSUMED},
+        ],
+        "findings": [finding],
+        "counts": {"info": 0, "low": 0, "medium": 0, "high": 1},
+    }
+    assert audit_document([], [])["generated"] == ""

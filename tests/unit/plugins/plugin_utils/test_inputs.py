@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.options import CONTAINER_VARIABLES
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.plugin_utils import _inputs
-from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs import HOST_VARIABLES, Given, interpret
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs import (
+    ACCOUNT_VARIABLES,
+    AUDIT,
+    CONFIGS_ONLY,
+    HOST_VARIABLES,
+    Given,
+    interpret,
+)
 from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import Undefined
 
 SPEC = Path(_inputs.__file__).parents[2] / "playbooks" / "vars" / "argument_specs.yml"
@@ -86,6 +93,8 @@ def test_the_input_of_a_run_without_variables():
     defaults = {name.removeprefix("cwagent_"): default_of(name) for name in RUN_OPTIONS}
     assert inputs_of() == {
         **defaults,
+        "account_hosts": ["localhost"],
+        "accounts": {},
         "admin_instance_hosts": ["adm"],
         "admin_users": {},
         "credentials_directory": "/tmp/~/.cwagent/credentials",  # noqa: S108
@@ -183,7 +192,7 @@ BAD = [
     for name, option in OPTIONS.items()
     for value in [
         NOPE,
-        *WRONG[option["type"]],
+        *(each for each in WRONG[option["type"]] if not (each == ["a"] and option.get("elements") == "str")),
         *(["other", 5, LONG, UNICODE] if "choices" in option else []),
         *REFUSED.get(name, []),
     ]
@@ -196,6 +205,8 @@ def test_a_bad_value_is_one_problem_that_names_the_variable(name, value):
     given_to_all = {name: value}
     hosts = {"web": {**WEB, **given_to_all}, "adm": {**ADMIN, **given_to_all}, "db": given_to_all}
     groups = {"ec2_servers": ["web"], "ec2_admin": ["adm"], "onprem_servers": ["db"], "onprem_admin": ["db"]}
+    if name in ACCOUNT_VARIABLES:
+        groups["accounts"], hosts["shop"] = ["shop"], given_to_all
     if name == "cwagent_user_name":
         hosts["db"] = {**given_to_all, "cwagent_admin_user_name": "Admin"}
     run = a_run(groups, hosts, given_to_all)
@@ -548,3 +559,28 @@ def test_any_input_is_interpreted_and_nothing_is_raised(groups, hosts, controlle
 def test_valid_input_has_no_problem(controller):
     hosts = {"adm": {**ADMIN, **controller}}
     assert problems_of(hosts=hosts, controller=controller) == []
+
+
+def test_each_host_of_the_group_is_an_account():
+    """They need no region and no other host, and a host of another group is no account."""
+    accounts = {
+        "shop": {"cwagent_profile": "s"},
+        "blog": {"cwagent_assume_role_arn": "arn", "cwagent_external_id": "e"},
+    }
+    run = a_run({"accounts": [*accounts]}, accounts, {"cwagent_region": US}, requires=[AUDIT])
+    inputs, problems = interpret(run)
+    assert problems == []
+    assert inputs["account_hosts"] == ["shop", "blog"]
+    assert inputs["accounts"] == {
+        "shop": {"profile": "s", "assume_role_arn": "", "external_id": ""},
+        "blog": {"profile": "", "assume_role_arn": "arn", "external_id": "e"},
+    }
+
+
+def test_a_configuration_can_be_validated_without_hosts_and_without_a_region():
+    run = replace(
+        a_run({}, {}, {"cwagent_config_file": "a.json"}, requires=[CONFIGS_ONLY]), find_default_region=lambda: ""
+    )
+    inputs, problems = interpret(run)
+    assert problems == []
+    assert [each["name"] for each in inputs["configs"]] == ["AmazonCloudWatch-linux"]

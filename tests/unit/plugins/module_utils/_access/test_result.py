@@ -122,7 +122,7 @@ def test_a_parameter_is_valid_or_not_or_unknown():
     account = replace(HEALTHY, parameters=parameters)
     bad, secure, unread = result_of(account)["parameters"]
     assert (bad["valid"], bad["size"]) == ("no", 1)
-    assert bad["problem"].startswith("parameter 'AmazonCloudWatch-bad' is not JSON")
+    assert bad["problem"].startswith("parameter 'AmazonCloudWatch-bad' is not valid: 1:2 $: ")
     assert (secure["valid"], secure["size"]) == ("no", None)
     assert (unread["valid"], unread["problem"]) == ("unknown", None)
 
