@@ -337,7 +337,6 @@ def test_now_is_the_local_time_where_no_answer_has_a_date(headers):
 @pytest.mark.parametrize("answer", [{}, {"Code": None, "Message": None}, {"Code": "", "Message": ""}])
 def test_an_error_without_code_and_message_is_one_too(answer):
     """botocore makes ``None`` of an empty element."""
-    response: Any = {"Error": answer}
-    error = Aws(lambda *_: None)._api_error(ClientError(response, "X"), "do it", "iam:X")
+    error = Aws(lambda *_: None)._api_error(ClientError({"Error": answer}, "X"), "do it", "iam:X")
     assert str(error) == "Could not do it (iam:X): AWS gave no reason (Unknown)."
     assert error.code == "Unknown"
