@@ -201,8 +201,8 @@ class Aws:
         return Deadline(self._retry_timeout)
 
     def _api_error(self, error: ClientError, description: str, action: str) -> AwsApiError:
-        message = error.response["Error"].get("Message", "")
-        code = error_code(error.response["Error"].get("Code", "Unknown"), message)
+        message = error.response["Error"].get("Message") or "AWS gave no reason"
+        code = error_code(error.response["Error"].get("Code") or "Unknown", message)
         identity = self._identity() if code in DENIED_CODES and "User: " not in message else None
         text = explain(description, action, code, message, identity)
         return AwsApiError(text, code, action, is_explicit_deny(message))

@@ -45,6 +45,10 @@ class Resource(ABC, Generic[S]):
         """Read the state after the plan was applied, to compare it with the plan."""
         return self.read()
 
+    def read_to_plan_again(self) -> S:
+        """Read the state after a step met another one than the one that was read."""
+        return self.read_again()
+
     def check_preconditions(self, current: S, /) -> None:
         """Refuse a state in which this run must not act; called once, before the plan is made.
 
@@ -116,7 +120,7 @@ def converge(resource: Resource[S], check_mode: bool, wait: float | None) -> dic
                 if not deadline.pause():
                     raise
                 # What was done for the other items need not be visible yet, and must not be done again.
-                plan = _for_items(resource.plan(resource.read_again()), error.details["failures"])
+                plan = _for_items(resource.plan(resource.read_to_plan_again()), error.details["failures"])
         final = plan.planned if not done or wait is None else _wait_until_consistent(resource, plan, Deadline(wait))
     except CwagentError as error:
         reported = {"done": _summaries(done), "steps": plan.summaries, "warnings": warnings, **error.details}

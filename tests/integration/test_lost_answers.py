@@ -13,8 +13,22 @@ from typing import Any
 
 import pytest
 from emulator import Emulator, Kind
-from emulator.snapshot import snapshot
-from harness import ADMIN_ROLE, SERVER_ROLE, TIME, ModuleServer, associate, create_role
+from emulator.snapshot import associated_profiles, snapshot
+from harness import (
+    ADMIN_ROLE,
+    REPLACE_ASSOCIATION,
+    SERVER_ROLE,
+    TIME,
+    ModuleServer,
+    associate,
+    create_role,
+    leave_restore_tag,
+    restore_records,
+)
+
+from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import ASSOCIATION_STALE_CODES
+
+APP = "shop-app"
 
 PROFILES = {"admin_profile": ADMIN_ROLE, "server_profile": SERVER_ROLE, "admin_role": ADMIN_ROLE}
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -58,8 +72,8 @@ def prepare(aws: Emulator, case: str) -> str:
     """Create what a case needs. Returns the id of its instance, if it has one."""
     prepared: dict[str, Callable[[str], None]] = {
         "associate": lambda _: create_role(aws, SERVER_ROLE),
-        "replace": lambda instance: prepare_roles(aws, instance),
-        "acquire": lambda instance: prepare_roles(aws, instance),
+        "replace": lambda instance: prepare_roles(aws, instance, SERVER_ROLE),
+        "acquire": lambda instance: prepare_roles(aws, instance, APP),
     }
     if case not in prepared:
         return ""
@@ -68,11 +82,29 @@ def prepare(aws: Emulator, case: str) -> str:
     return instance
 
 
-def prepare_roles(aws: Emulator, instance: str) -> None:
-    for role in (SERVER_ROLE, ADMIN_ROLE):
+def prepare_roles(aws: Emulator, instance: str, profile: str) -> None:
+    for role in (SERVER_ROLE, ADMIN_ROLE, APP):
         create_role(aws, role)
     aws.client("iam").tag_role(RoleName=ADMIN_ROLE, Tags=[{"Key": "cwagent:managed", "Value": "created"}])
-    associate(aws, instance, SERVER_ROLE)
+    associate(aws, instance, profile)
+
+
+@pytest.mark.parametrize("code", sorted(ASSOCIATION_STALE_CODES))
+@pytest.mark.parametrize("named", [True, False], ids=["named", "not named"])
+def test_a_release_that_meets_another_association_knows_the_record_still(
+    enforcing: Emulator, modules: ModuleServer, tmp_path: Path, code: str, named: bool
+) -> None:
+    """As where the run that is being cleaned up associates the admin profile once more."""
+    [instance] = enforcing.instances(1)
+    prepare_roles(enforcing, instance, ADMIN_ROLE)
+    leave_restore_tag(enforcing, instance, APP)
+    arguments = {**PROFILES, "state": "released", "fallback_instance_ids": [instance] if named else []}
+    fault = {"kind": Kind.ERROR, "action": REPLACE_ASSOCIATION, "code": code}
+    result = modules.run(enforcing, "cwagent_admin_instance", arguments, tmp_path / "output.txt", faults=[fault])
+    assert not result["failed"], result.get("msg")
+    assert associated_profiles(enforcing) == {instance: APP}
+    assert enforcing.client("ec2").describe_tags()["Tags"] == []
+    assert restore_records(enforcing) == {}
 
 
 def normalized(aws: Emulator, instance: str) -> Any:

@@ -98,6 +98,10 @@ class AdminInstanceResource(Resource[State]):
         """Read the same, but not the records of this run; also a window whose first read was skipped."""
         return self._read_with(self._window.read_again if self._window else None, is_first=False)
 
+    def read_to_plan_again(self) -> State:
+        """Read the records too: by them an instance gets its earlier profile, also one that this run has acquired."""
+        return self._read_with(self._window.read_again if self._window else None, is_first=True)
+
     def _read_with(self, read_window: Callable[[], Window] | None, *, is_first: bool) -> State:
         if read_window is None:
             return self._read(is_first)

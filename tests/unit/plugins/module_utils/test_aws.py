@@ -332,3 +332,11 @@ def test_now_is_the_local_time_where_no_answer_has_a_date(headers):
     aws = Aws(lambda *_: None)
     aws._record_server_time(answer_with(headers))
     assert abs(aws.now - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("answer", [{}, {"Code": None, "Message": None}, {"Code": "", "Message": ""}])
+def test_an_error_without_code_and_message_is_one_too(answer):
+    """botocore makes ``None`` of an empty element."""
+    error = Aws(lambda *_: None)._api_error(ClientError({"Error": answer}, "X"), "do it", "iam:X")
+    assert str(error) == "Could not do it (iam:X): AWS gave no reason (Unknown)."
+    assert error.code == "Unknown"
