@@ -47,6 +47,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.reso
     describe_instances,
     execute_once,
     instance_states,
+    is_shown,
     read_associations,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._names import check_name, name_of
@@ -267,8 +268,12 @@ class AdminInstanceResource(Resource[State]):
             check_name("instance profile", profile)
         except InvalidInput:
             return False
-        found = find_profile(self._aws, profile)
-        return found is not None and found.role is not None
+
+        def has_role() -> bool:
+            found = find_profile(self._aws, profile)
+            return found is not None and found.role is not None
+
+        return is_shown(self._aws, has_role)
 
     def check_preconditions(self, current: State) -> None:
         """Check that no other run is at work.

@@ -33,7 +33,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import 
 from ansible_collections.cwagent.iam.plugins.module_utils._role.resource import find_profile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
     from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import DesiredProfile
@@ -191,14 +191,19 @@ def check_profile_exists(aws: Aws, profile: str, step: Step, error: AwsApiError)
 
 
 def _is_missing(aws: Aws, profile: str) -> bool:
-    """Whether IAM does not have a profile. Not all its hosts know one that was created a moment ago."""
+    """Whether IAM does not have a profile."""
+    return not is_shown(aws, lambda: find_profile(aws, profile) is not None)
+
+
+def is_shown(aws: Aws, look_up: Callable[[], bool]) -> bool:
+    """Whether IAM shows something. Not all its hosts know what was created a moment ago."""
     deadline = aws.deadline()
-    for _ in range(LOOKUPS):
-        if find_profile(aws, profile):
-            return False
-        if not deadline.pause():
+    for lookups_left in reversed(range(LOOKUPS)):
+        if look_up():
+            return True
+        if not lookups_left or not deadline.pause():
             break
-    return True
+    return False
 
 
 def _missing_message(profile: str, step: Step) -> str:

@@ -457,6 +457,26 @@ def test_a_known_earlier_profile_is_not_read():
     assert "GetRole" not in aws.calls
 
 
+@pytest.mark.parametrize("answers", [[None], [None, None], [{"Roles": []}]], ids=["missing", "twice", "no role"])
+def test_an_earlier_profile_that_iam_does_not_show_for_a_moment_is_restored(answers):
+    """With another one in its place, nothing would know of it any more."""
+
+    class Late(Region):
+        def find(self, action, description, absent, **arguments):
+            answer = super().find(action, description, absent, **arguments)
+            if action != "iam:GetInstanceProfile" or not answers:
+                return answer
+            late = answers.pop(0)
+            return late and {"InstanceProfile": {**answer["InstanceProfile"], **late}}
+
+    aws, answers = Late(), list(answers)
+    aws.tags, aws.profiles, aws.shown = OWN_TAG, {INSTANCE: "admin"}, OWN_TAG
+    assert AdminInstanceResource(aws, desired_admin(RELEASED)).read().unusable_profiles == frozenset()
+    aws.has_profile = False
+    state = AdminInstanceResource(aws, desired_admin(RELEASED)).read()
+    assert state.unusable_profiles == {"shop", "server"}
+
+
 def test_an_instance_with_a_record_only_is_read_too():
     """Somebody removed its tag, or it has lost its profile."""
     aws = Region({})
