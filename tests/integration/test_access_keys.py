@@ -136,11 +136,14 @@ KINDS = (Kind.KILL_BEFORE, Kind.KILL_AFTER, Kind.LOSE_ANSWER, Kind.THROTTLE, Kin
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_next_run_recovers_from_a_fault_at_any_call(fleet: Fleet, kind: Kind, subtests: pytest.Subtests) -> None:
+    """Before the first call to a store, all runs are the same, so these calls are tested with files only."""
     since = fleet.aws.mark()
     fleet.run()
-    undisturbed = [call.action for call in fleet.aws.calls(since)]
+    calls = fleet.aws.calls(since)
+    undisturbed = [call.action for call in calls]
     assert "CreateAccessKey" in undisturbed
-    for position, action in enumerate(undisturbed, 1):
+    first = 0 if fleet.store == "file" else [call.service for call in calls].index(fleet.store)
+    for position, action in enumerate(undisturbed[first:], first + 1):
         with subtests.test(position=position, action=action):
             fleet.aws.reset()
             for path in fleet.folder.glob("*"):
