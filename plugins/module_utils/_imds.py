@@ -83,12 +83,18 @@ class MetadataService:
             document.get("Code") == REFUSED,
         )
 
-    def credentials(self) -> dict[str, Any]:
+    def credentials(self, expected_role: str | None = None) -> dict[str, Any]:
         """Read the credentials of the instance, as arguments for a boto3 client.
 
-        :raises CwagentError: it has none, or the service did not answer.
+        :param expected_role: the role that they must be of; ``None`` accepts any.
+        :raises CwagentError: it has none, or those of another role, or the service did not answer.
         """
         role = self._role()
+        if expected_role and role and role != expected_role:
+            raise CwagentError(
+                f"This instance has the credentials of role '{role}', not of role '{expected_role}'. If another run or "
+                "a person has restored it, run again when nobody else uses it."
+            )
         document = self._credentials(role) if role else {}
         if not KEYS.keys() <= document.keys():
             reason = _problem(document) or "its metadata service shows no role"

@@ -88,6 +88,11 @@ options:
         credentials, environment variables and credentials files are then ignored.
     type: bool
     default: false
+  instance_role:
+    description:
+      - With O(use_instance_credentials), the role whose credentials are used. Those of another role are not used, which
+        the instance has before it gets this one, and after another run has restored it.
+    type: str
   known_values:
     description:
       - The result RV(previous) of an earlier task, to skip reading the parameters again.
@@ -281,6 +286,7 @@ SPEC = {
     "use_instance_credentials": {"type": "bool", "default": False},
     "known_values": {"type": "dict"},
     "state": {"type": "str", "choices": [PRESENT, ABSENT, VALIDATED], "default": PRESENT},
+    "instance_role": {"type": "str"},
     "wait_timeout": {"type": "int", "default": 0},
     **_module.ENVIRONMENT_SPEC,
 }
@@ -296,7 +302,8 @@ def select_gateway(module: AnsibleAWSModule) -> Aws:
     metadata = MetadataService()
 
     def client(service: str, **more: Any) -> Any:
-        return module.client(service, **metadata.credentials(), profile_name=None, **more)
+        credentials = metadata.credentials(module.params["instance_role"])
+        return module.client(service, **credentials, profile_name=None, **more)
 
     # The service can show the credentials of the earlier role for a while after it shows the new profile.
     return Aws(client, module.params["wait_timeout"], renews_clients=True)

@@ -94,6 +94,13 @@ def test_missing_credentials_are_an_error(metadata, pages):
         MetadataService().credentials()
 
 
+def test_credentials_of_another_role_are_an_error_where_one_is_expected(metadata):
+    metadata.update(PAGES)
+    assert MetadataService().credentials("R") == MetadataService().credentials()
+    with pytest.raises(CwagentError, match=r"has the credentials of role 'R', not of role 'A'\."):
+        MetadataService().credentials("A")
+
+
 def test_an_http_error_is_reported_with_its_address(metadata):
     metadata["iam/info"] = 403
     with pytest.raises(CwagentError, match=r"returned HTTP 403 for .*/iam/info"):
