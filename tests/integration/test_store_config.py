@@ -763,7 +763,8 @@ def test_a_large_configuration_is_stored_in_parts_and_a_smaller_one_leaves_none_
 
     def run(count: int, playbook: str = "store_config", **more: Any) -> Play:
         file = host.controller.file("large.json", files_of(count))
-        return host.play(playbook=playbook, cwagent_config_file=str(file), **{**split, **more}).assert_succeeded()
+        settings = {**split, "cwagent_config_file": str(file), **more}
+        return host.play(playbook=playbook, **settings).assert_succeeded()
 
     large = run(9, "site")
     assert opened_for(large) == [(host.instance, [{"name": name, "region": account.aws.region} for name in names])]
@@ -777,7 +778,7 @@ def test_a_large_configuration_is_stored_in_parts_and_a_smaller_one_leaves_none_
         assert run(9, "site").changed_tasks == []
 
     smaller = run(1)
-    surplus = f"has 1 parts, and there are further parameters: {names[1]}, {names[2]}."
+    surplus = f"has 1 part, and there are further parameters: {names[1]}, {names[2]}."
     assert surplus in smaller.words
     assert [each["name"] for _, parameters in opened_for(smaller) for each in parameters] == names[:1]
     assert configurations(account.aws) == {**stored, PARAMETER: files_of(1)}
