@@ -679,7 +679,7 @@ SCHEMA = {"properties": {"agent": {"properties": {"metrics_collection_interval":
 """A schema that refuses what the hosts store."""
 
 
-def agent_schema(host: AdminHost, schema: Any = SCHEMA) -> dict[str, str]:
+def agent_schema(host: AdminHost, schema: Any = SCHEMA) -> dict[str, Any]:
     """Install a schema on the instance, where another variable says."""
     return {"__store_config_agent_schema_path": str(host.controller.file("schema.json", schema))}
 
@@ -719,7 +719,10 @@ METRICS = {"metrics": {"metrics_collected": {"mem": {"measurement": ["mem_used_p
 def test_a_run_without_problems_shows_nothing_of_them_and_reads_the_schema_once(account: Account) -> None:
     """With nothing to store, the schema is not read."""
     host = account.add_host(1)
-    settings = {**agent_schema(host), "cwagent_config_file": str(host.controller.file("metrics.json", METRICS))}
+    settings: dict[str, Any] = {
+        **agent_schema(host),
+        "cwagent_config_file": str(host.controller.file("metrics.json", METRICS)),
+    }
     runs = [host.play(**settings).assert_succeeded() for _ in range(2)]
     assert [READ_SCHEMA in done_tasks(each) for each in runs] == [True, False]
     for each in runs:
