@@ -125,6 +125,9 @@ def _find_file(path: str, folders: list[Path]) -> str:
     places = [folder / _expand(path) for folder in folders]
     found = next(filter(_is_file, places), None)
     if found is None:
+        other = next((str(place) for place in places if os.path.exists(place)), None)  # noqa: PTH110  never raises
+        if other:
+            raise InvalidInput(f"{other} is not a regular file.")
         raise InvalidInput(f"there is no file {path} in {', '.join(map(str, folders))}.")
     return str(found.absolute())
 

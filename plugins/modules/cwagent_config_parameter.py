@@ -146,7 +146,7 @@ parameters:
   description:
     - The parameters, in the order in which a server must fetch the first and append the others; none when they are
       absent.
-    - In check mode, their versions are those that they would get.
+    - In check mode, their versions are those that they would get. With O(state=validated), they have none.
   returned: success
   type: list
   elements: dict
@@ -261,7 +261,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.opti
     refusal,
     validated,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import LIMITS
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import (
+    LIMITS,
+    Parameter,
+    to_result,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.resource import ParameterResource
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import minify
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
@@ -315,7 +319,8 @@ def validate(module: AnsibleAWSModule) -> None:
     if found.desired is None:
         raise InvalidInput(refusal(found), **found.to_result())
     result = found.to_result()
-    _module.exit_module(module, changed=False, config=minify(found.desired.config), **result)
+    parameters = [to_result(each.name, Parameter(each.value)) for each in found.desired.parameters]
+    _module.exit_module(module, changed=False, config=minify(found.desired.config), parameters=parameters, **result)
 
 
 def main() -> None:

@@ -39,6 +39,8 @@ from harness import (
     wait_until,
 )
 
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merge import merge
+
 APP = "shop-app"
 CLOSED_POLICY = {"Version": "2012-10-17", "Statement": [CLOSED_WINDOW]}
 SHORT_TIMEOUTS = {
@@ -65,10 +67,12 @@ class AdminHost:
     def config(self) -> dict[str, Any]:
         return {"agent": {"metrics_collection_interval": self.interval}}
 
-    def play(self, *arguments: str, host: dict[str, Any] | None = None, **more: Any) -> Play:
+    def play(
+        self, *arguments: str, host: dict[str, Any] | None = None, playbook: str = "store_config", **more: Any
+    ) -> Play:
         file = self.controller.file("agent.json", self.config)
         settings = {**SHORT_TIMEOUTS, "cwagent_config_file": str(file), **more}
-        return self.controller.play(self.inventory(host), "store_config", *arguments, **settings)
+        return self.controller.play(self.inventory(host), playbook, *arguments, **settings)
 
     def restore(self) -> Play:
         return self.controller.play(self.inventory(), "restore")
@@ -612,3 +616,200 @@ def create_new_admin_role(iam: Any) -> None:
     iam.attach_role_policy(RoleName=ADMIN_ROLE, PolicyArn=POLICY_ARN + ADMIN_POLICY)
     iam.put_role_policy(RoleName=ADMIN_ROLE, PolicyName=WINDOW_POLICY, PolicyDocument=json.dumps(CLOSED_POLICY))
     iam.add_role_to_instance_profile(InstanceProfileName=ADMIN_ROLE, RoleName=ADMIN_ROLE)
+
+
+def test_a_value_that_something_else_has_overwritten_before_it_is_read_is_an_error(
+    account: Account, background: ThreadPoolExecutor
+) -> None:
+    """The instance gets its earlier profile back all the same."""
+    host = account.add_host(1, APP)
+    # The first is the comparison. The instance reads again until it may.
+    account.aws.arm(Fault(Kind.DENY, action="GetParameter", text=PARAMETER, nth=2, times=UNTIL_DISARMED))
+    running = background.submit(host.play, store_config_permission_timeout=60)
+    account.wait_for_calls("PutParameter")
+    account.wait_for_calls("GetParameter", 2)
+    overwrite(account)
+    account.aws.disarm()
+    failed = running.result().assert_failed()
+    assert f"parameter '{PARAMETER}' has another value than the one that was just stored" in failed.message
+    assert "something else wrote version 2" in failed.message
+    assert "Read the stored configurations as a server does" not in done_tasks(failed)
+    assert associated_profiles(account.aws) == {host.instance: APP}
+    account.assert_clean()
+
+
+def overwrite(account: Account) -> None:
+    """What another program does."""
+    account.aws.client("ssm").put_parameter(Name=PARAMETER, Value='{"agent":{}}', Overwrite=True)
+
+
+def done_tasks(play: Play) -> set[str]:
+    """The names of the tasks that were not skipped, without that of their role."""
+    return {each.task.rpartition(" : ")[2] for each in play.results if each.outcome != "skipped"}
+
+
+def test_a_value_that_is_overwritten_before_the_instance_reads_it_as_a_server_is_an_error(
+    account: Account, background: ThreadPoolExecutor
+) -> None:
+    """Between the last read of the admin role and the first read of the earlier one."""
+    host = account.add_host(1, APP)
+    with account.blocked_at("DeleteTags", Kind.THROTTLE):
+        running = background.submit(host.play, store_config_wait_timeout=60)
+        account.wait_for_calls("DeleteTags")
+        overwrite(account)
+    failed = running.result().assert_failed()
+    assert f"{PARAMETER} was stored, but admin1 ({host.instance}) reads another value." in failed.message
+    assert associated_profiles(account.aws) == {host.instance: APP}
+    account.assert_clean()
+
+
+def test_an_instance_that_may_not_read_the_configuration_as_a_server_is_a_warning(account: Account) -> None:
+    """It names the permission."""
+    host = account.add_host(1, APP)
+    account.aws.client("iam").detach_role_policy(RoleName=APP, PolicyArn=POLICY_ARN + SERVER_POLICY)
+    done = host.play().assert_succeeded()
+    assert f"Warning: the configuration was stored, but admin1 ({host.instance}) cannot read it with" in done.words
+    assert f"assumed-role/{APP}/{host.instance} lacks ssm:GetParameter" in done.words
+    assert configurations(account.aws) == {PARAMETER: host.config}
+    account.assert_clean()
+
+
+READ_SCHEMA = "Read the agent's schema from the host"
+SCHEMA = {"properties": {"agent": {"properties": {"metrics_collection_interval": {"maximum": 5}}}}}
+"""A schema that refuses what the hosts store."""
+
+
+def agent_schema(host: AdminHost, schema: Any = SCHEMA) -> dict[str, Any]:
+    """Install a schema on the instance, where another variable says."""
+    return {"__store_config_agent_schema_path": str(host.controller.file("schema.json", schema))}
+
+
+def test_the_schema_that_the_agent_has_installed_is_used_before_anything_is_opened(account: Account) -> None:
+    host = account.add_host(1)
+    with assert_no_writes(account.aws):
+        refused = host.play(**agent_schema(host)).assert_failed()
+    assert refused.message == f"{PARAMETER} is not valid: see above. Nothing was changed."
+    assert "$.agent.metrics_collection_interval: 10 is not valid; allowed: at most 5" in refused.words
+
+
+@pytest.mark.parametrize(
+    ("variables", "is_read", "is_shown"),
+    [
+        ({"store_config_validation": "warn"}, True, True),
+        ({"store_config_validation": "off"}, False, False),
+        ({"__store_config_agent_schema_path": "/nonexistent/schema.json"}, True, False),
+    ],
+    ids=["warn", "off", "no schema"],
+)
+def test_a_configuration_is_stored_where_the_schema_does_not_refuse_it(
+    account: Account, variables: dict[str, str], is_read: bool, is_shown: bool
+) -> None:
+    host = account.add_host(1)
+    done = host.play(**{**agent_schema(host), **variables}).assert_succeeded()
+    assert (READ_SCHEMA in done_tasks(done)) == is_read
+    assert ("10 is not valid; allowed: at most 5" in done.words) == is_shown
+    assert configurations(account.aws) == {PARAMETER: host.config}
+    account.assert_clean()
+
+
+METRICS = {"metrics": {"metrics_collected": {"mem": {"measurement": ["mem_used_percent"]}}}}
+"""A configuration without anything to warn of."""
+
+
+def test_a_run_without_problems_shows_nothing_of_them_and_reads_the_schema_once(account: Account) -> None:
+    """With nothing to store, the schema is not read."""
+    host = account.add_host(1)
+    settings: dict[str, Any] = {
+        **agent_schema(host),
+        "cwagent_config_file": str(host.controller.file("metrics.json", METRICS)),
+    }
+    runs = [host.play(**settings).assert_succeeded() for _ in range(2)]
+    assert [READ_SCHEMA in done_tasks(each) for each in runs] == [True, False]
+    for each in runs:
+        assert [
+            task for task in done_tasks(each) if task.startswith(("Show", "Refuse", "Fail", "Warn", "Wait again"))
+        ] == []
+        assert not any(word in each.output for word in ("WARNING", "Warning", "ERROR", "ignoring", "DEPRECAT"))
+    assert (
+        done_tasks(runs[1]) & {"Acquire the admin profile and open the admin window", "Remove the restore tag"} == set()
+    )
+
+
+def test_a_problem_that_does_not_stop_a_run_is_shown_once(account: Account) -> None:
+    """Although the configuration is validated once more, by the schema."""
+    host = account.add_host(1)
+    done = host.play(**agent_schema(host, {})).assert_succeeded()
+    assert READ_SCHEMA in done_tasks(done)
+    assert done.output.count("with the section 'agent' alone, the agent collects nothing") == 1
+
+
+def files_of(count: int) -> dict[str, Any]:
+    """A configuration of so many log files, each of some 2 kB."""
+    return {
+        "logs": {
+            "logs_collected": {
+                "files": {
+                    "collect_list": [
+                        {"file_path": f"/var/log/{number}{'x' * 2000}", "log_group_name": f"group-{number}"}
+                        for number in range(count)
+                    ]
+                }
+            }
+        }
+    }
+
+
+def test_a_large_configuration_is_stored_in_parts_and_a_smaller_one_leaves_none_where_asked(account: Account) -> None:
+    host = account.add_host(1, APP)
+    names = [PARAMETER, f"{PARAMETER}-2", f"{PARAMETER}-3"]
+    split: dict[str, Any] = {"store_config_split": True, "cwagent_adopt_existing": True}
+
+    def run(count: int, playbook: str = "store_config", **more: Any) -> Play:
+        file = host.controller.file("large.json", files_of(count))
+        settings = {**split, "cwagent_config_file": str(file), **more}
+        return host.play(playbook=playbook, **settings).assert_succeeded()
+
+    large = run(9, "site")
+    assert opened_for(large) == [(host.instance, [{"name": name, "region": account.aws.region} for name in names])]
+    assert account.roles_of("PutParameter") == {ADMIN_ROLE}
+    stored = configurations(account.aws)
+    assert sorted(stored) == names
+    assert merge([stored[name] for name in names]) == files_of(9)
+    order = f"Servers in {account.aws.region} fetch {names[0]}, then append {names[1]}, {names[2]}, in this order."
+    assert order in " ".join(large.report)
+    with assert_no_writes(account.aws):
+        assert run(9, "site").changed_tasks == []
+
+    smaller = run(1)
+    surplus = f"has 1 part, and there are further parameters: {names[1]}, {names[2]}."
+    assert surplus in smaller.words
+    assert [each["name"] for _, parameters in opened_for(smaller) for each in parameters] == names[:1]
+    assert configurations(account.aws) == {**stored, PARAMETER: files_of(1)}
+
+    # The second part is the parameter of another configuration now.
+    listed = [
+        {"name": name, "file": str(host.controller.file(f"{name}.json", config))}
+        for name, config in ((PARAMETER, files_of(1)), (names[1], stored[names[1]]))
+    ]
+    removed = run(1, "site", cwagent_configs=listed, cwagent_config_file="", store_config_remove_surplus=True)
+    assert [(call.action, call.identity, call.params["Name"]) for call in removed.calls if call.write] == [
+        ("DeleteParameter", "root", names[2])
+    ]
+    assert f"- delete parameter '{names[2]}'" in removed.report
+    assert configurations(account.aws) == {PARAMETER: files_of(1), names[1]: stored[names[1]]}
+    account.assert_clean()
+
+    run(1, "teardown", cwagent_teardown=True)
+    assert configurations(account.aws) == {}
+
+
+def test_a_configuration_is_refused_that_has_the_name_of_a_part_of_another(account: Account) -> None:
+    """Each run would overwrite what the one before has stored."""
+    host = account.add_host(1)
+    listed = [
+        {"name": name, "file": str(host.controller.file(f"{name}.json", config))}
+        for name, config in ((PARAMETER, files_of(9)), (f"{PARAMETER}-3", METRICS))
+    ]
+    with assert_no_writes(account.aws):
+        refused = host.play(cwagent_configs=listed, cwagent_config_file="", store_config_split=True).assert_failed()
+    assert f"More than one configuration would be stored in {PARAMETER}-3;" in refused.message

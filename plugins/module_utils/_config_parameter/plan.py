@@ -221,8 +221,9 @@ def surplus(current: State, desired: DesiredConfig) -> list[str]:
 def warnings(current: State, desired: DesiredConfig) -> list[str]:
     """Return what the user should know although it is no error."""
     names = surplus(current, desired)
+    parts = "1 part" if len(desired.parameters) == 1 else f"{len(desired.parameters)} parts"
     return [
-        f"the configuration in parameter '{desired.name}' has {len(desired.parameters)} parts, and there are further "
+        f"the configuration in parameter '{desired.name}' has {parts}, and there are further "
         f"parameters: {', '.join(names)}. If an earlier, larger configuration has left them, delete them: servers may "
         "still append them"
         for _ in names[:1]

@@ -593,7 +593,7 @@ def test_parameters_of_an_earlier_configuration_are_reported_and_remain(stored, 
     assert {name: ssm.parameters[name].value for name in surplus} == dict.fromkeys(surplus, "{}")
     if surplus:
         [warning] = result["warnings"]
-        assert f"'{NAME}' has {len(sizes)} parts" in warning
+        assert f"'{NAME}' has {len(sizes)} part{'s' if len(sizes) > 1 else ''}, and" in warning
         assert f"further parameters: {', '.join(surplus)}." in warning
     else:
         assert result["warnings"] == []

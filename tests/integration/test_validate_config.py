@@ -1,0 +1,190 @@
+"""validate_config.yml: a pipeline without an AWS account learns everything that is wrong, in its formats."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+from harness import Controller, Play
+
+NO_CREDENTIALS = dict.fromkeys(
+    (
+        *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
+        *("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL"),
+    ),
+    "",
+)
+"""As in a pipeline without an AWS account; an empty value removes a variable."""
+
+VALID = {"metrics": {"metrics_collected": {"mem": {"measurement": ["mem_used_percent"]}}}}
+MAX_COLUMNS = 120
+MAX_VALIDATION_SECONDS = 10
+"""Of the task; the validator itself takes two at most, and starting a module on a busy machine takes the rest."""
+
+NOT_VALID = "AmazonCloudWatch-linux is not valid: see above. Nothing was changed."
+
+
+def sixty_problems() -> dict[str, Any]:
+    """A configuration with 60 problems of several kinds, as many of each."""
+    files = [
+        {
+            "file_path": f"/var/log/application-with-a-long-name/{number}.log",
+            "log_group_name": f"application-{number} {{instance_idd}}",
+            "log_stream_name": f"a text that is a reference {{{{ name_{number} }}}}",
+            "retention_in_days": 1000 + number,
+            "filters": [{"type": "exclude", "expression": "(?<!a)b"}],
+            "timezone": "Europe/Berlin",
+            "encoding": 8,
+        }
+        for number in range(10)
+    ]
+    return {"logs": {"logs_collected": {"files": {"collect_list": files}}}}
+
+
+@pytest.fixture(scope="module")
+def reports(shared_controller: Controller) -> Callable[..., tuple[Play, Path, Path]]:
+    """Validates a file and asks for both reports, which do not exist before."""
+
+    def run(file: Path, *arguments: str, **variables: Any) -> tuple[Play, Path, Path]:
+        junit, sarif = (shared_controller.home / name for name in ("junit.xml", "report.sarif"))
+        for each in (junit, sarif):
+            each.unlink(missing_ok=True)
+        written = {"cwagent_junit_file": str(junit), "cwagent_sarif_file": str(sarif)}
+        given = {"cwagent_config_file": str(file), **written, **variables}
+        inventory = shared_controller.inventory({})
+        play = shared_controller.play(inventory, "validate_config", *arguments, env=NO_CREDENTIALS, **given)
+        assert play.calls == [], "it never calls AWS"
+        return play, junit, sarif
+
+    return run
+
+
+Reports = Callable[..., tuple[Play, Path, Path]]
+
+
+def junit_elements(file: Path, name: str) -> list[ET.Element]:
+    """The elements of a report that have a name."""
+    return list(ET.fromstring(file.read_text()).iter(name))  # noqa: S314  this run has written it
+
+
+def sarif_run(file: Path) -> Mapping[str, Any]:
+    [run] = json.loads(file.read_text())["runs"]
+    found: Mapping[str, Any] = run
+    return found
+
+
+def shown_problems(play: Play) -> list[str]:
+    """The lines of the task that shows the problems."""
+    [shown] = [each for each in play.results if each.task.endswith("Show what is wrong with the configurations")]
+    lines: list[str] = shown.result["msg"]
+    return lines
+
+
+def test_a_valid_configuration_is_accepted(shared_controller: Controller, reports: Reports) -> None:
+    play, junit, sarif = reports(shared_controller.file("valid.json", VALID))
+    play.assert_succeeded()
+    assert '"msg": "Valid: AmazonCloudWatch-linux."' in play.output
+    assert [case.find("failure") for case in junit_elements(junit, "testcase")] == [None]
+    run = sarif_run(sarif)
+    assert run["results"] == []
+    assert run["invocations"][0]["executionSuccessful"] is True
+    done = [each.task.rpartition(" : ")[2] for each in play.results if each.outcome != "skipped"]
+    assert [task for task in done if task.startswith(("Show", "Refuse"))] == []
+
+
+def test_check_mode_validates_and_writes_no_report(shared_controller: Controller, reports: Reports) -> None:
+    play, junit, sarif = reports(shared_controller.file("invalid.json", {"metric": {}}), "--check")
+    assert play.assert_failed().message == NOT_VALID
+    assert not junit.exists()
+    assert not sarif.exists()
+
+
+def test_sixty_problems_are_all_shown_and_reported(shared_controller: Controller, reports: Reports) -> None:
+    """In lines that fit a terminal and an AWX job."""
+    file = shared_controller.file("sixty.json", json.dumps(sixty_problems(), indent=2))
+    play, junit, sarif = reports(file)
+    assert play.assert_failed().code == 2
+    assert play.message == NOT_VALID
+    header, *lines = shown_problems(play)
+    assert header == f"{file}: 60 problems"
+    assert len([line for line in lines if "$.logs." in line]) == 60
+    printed = [line for line in play.output.splitlines() if any(shown in line for shown in lines)]
+    assert len(printed) == len(lines)
+    assert [line for line in printed if len(line) > MAX_COLUMNS] == []
+    assert len(junit_elements(junit, "failure")) == 60
+    results = sarif_run(sarif)["results"]
+    assert len(results) == 60
+    assert {each["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for each in results} == {
+        f"file://{file}"
+    }
+
+
+def test_what_could_not_be_validated_is_not_reported_as_valid(shared_controller: Controller, reports: Reports) -> None:
+    """A pipeline can look at the reports only."""
+    missing = shared_controller.home / "missing-schema.json"
+    play, junit, sarif = reports(shared_controller.file("valid.json", VALID), store_config_schema=str(missing))
+    assert f"{missing} cannot be read: No such file or directory. Nothing was changed." in play.assert_failed().message
+    [error] = junit_elements(junit, "error")
+    assert str(missing) in str(error.get("message"))
+    assert sarif_run(sarif)["invocations"][0]["executionSuccessful"] is False
+
+
+def directory(home: Path) -> Path:
+    (home / "directory").mkdir()
+    return home / "directory"
+
+
+def fifo(home: Path) -> Path:
+    os.mkfifo(home / "fifo")
+    return home / "fifo"
+
+
+def endless(_home: Path) -> Path:
+    return Path("/dev/zero")
+
+
+@pytest.mark.parametrize("make", [directory, fifo, endless])
+def test_what_is_not_a_regular_file_is_refused_without_reading_it(
+    shared_controller: Controller, reports: Reports, make: Callable[[Path], Path]
+) -> None:
+    path = make(shared_controller.home)
+    play, _, _ = reports(path)
+    assert play.assert_failed().message == f"cwagent_config_file: {path} is not a regular file. Nothing was changed."
+    [failed] = play.failures
+    assert failed.seconds < MAX_VALIDATION_SECONDS
+
+
+def test_a_megabyte_of_nesting_is_one_problem(shared_controller: Controller, reports: Reports) -> None:
+    file = shared_controller.file("nested.json", "[" * 1024 * 1024)
+    play, junit, _ = reports(file)
+    assert play.assert_failed().message == NOT_VALID
+    assert shown_problems(play) == [
+        f"{file}: 1 problem",
+        "  1:65 $: the configuration is nested more than 64 levels deep",
+    ]
+    assert len(junit_elements(junit, "failure")) == 1
+    [validated] = [each for each in play.results if each.action.endswith("cwagent_config_parameter")]
+    assert validated.seconds < MAX_VALIDATION_SECONDS
+
+
+def test_configurations_that_would_overwrite_each_other_are_not_reported_as_valid(
+    shared_controller: Controller, reports: Reports
+) -> None:
+    """One is split, and the other has the name of a part."""
+    groups = [{"file_path": "/x" * 1000, "log_group_name": f"group-{number}"} for number in range(9)]
+    large = {"logs": {"logs_collected": {"files": {"collect_list": groups}}}}
+    listed = [
+        {"name": "AmazonCloudWatch-linux", "file": str(shared_controller.file("large.json", large))},
+        {"name": "AmazonCloudWatch-linux-2", "file": str(shared_controller.file("valid.json", VALID))},
+    ]
+    play, junit, sarif = reports(Path(), cwagent_config_file="", cwagent_configs=listed, store_config_split=True)
+    assert play.assert_failed().message.startswith(
+        "More than one configuration would be stored in AmazonCloudWatch-linux-2;"
+    )
+    assert len(junit_elements(junit, "error")) == 1
+    assert sarif_run(sarif)["invocations"][0]["executionSuccessful"] is False
