@@ -118,7 +118,7 @@ def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
     delivery_hosts = [host for host, each in onprem_hosts.items() if each["deliver"]]
     inputs = {
         **run,
-        "account_hosts": given.members(ACCOUNTS) or [given.controller_host],
+        "account_hosts": _left_by_limit(given, given.members(ACCOUNTS)) or [given.controller_host],
         "accounts": {host: _account(given, host, problems) for host in given.members(ACCOUNTS)},
         "admin_instance_hosts": given.members(EC2_ADMIN),
         "admin_users": _by_region(admins, regions),
@@ -306,6 +306,11 @@ def _absolute(given: Given, run: Mapping[str, Any], problems: Problems) -> str:
     return problems.check(given.to_absolute, folder, where="cwagent_credentials_dir: ") or folder
 
 
+def _left_by_limit(given: Given, hosts: Iterable[str]) -> list[str]:
+    """Return the hosts that ``--limit`` leaves."""
+    return [host for host in hosts if given.limit is None or host in given.limit]
+
+
 def _account(given: Given, host: str, problems: Problems) -> dict[str, str]:
     """Return which credentials the account of a host needs."""
     return {
@@ -401,6 +406,9 @@ def _check_requirements(given: Given, inputs: Mapping[str, Any], problems: Probl
     for host in [] if {CONFIGS_ONLY, AUDIT} & {*given.requires} else needed:
         if given.limit is not None and host not in given.limit:
             problems.add(f"--limit leaves out host {host}, which stores the configuration. Run without it.")
+    accounts = given.members(ACCOUNTS)
+    if AUDIT in given.requires and accounts and not _left_by_limit(given, accounts):
+        problems.add(f"--limit leaves out all hosts of the group {ACCOUNTS}. Name the accounts to read in it.")
 
 
 def _check_values(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:

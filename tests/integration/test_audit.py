@@ -171,16 +171,10 @@ def test_the_severity_from_which_a_run_fails_is_a_variable(controller: Controlle
 
 
 def accounts(controller: Controller, hosts: Mapping[str, Any]) -> Path:
-    """An inventory with a host for each account, to which no connection is possible."""
+    """An inventory with a host for each account, to which no connection is possible, and with one that is no account."""
     nowhere = {"ansible_connection": "ssh", "ansible_host": "192.0.2.1"}
-    return controller.file(
-        "accounts.yml",
-        {
-            "all": {
-                "children": {"cwagent_accounts": {"hosts": {name: {**nowhere, **more} for name, more in hosts.items()}}}
-            }
-        },
-    )
+    group = {"hosts": {name: {**nowhere, **more} for name, more in hosts.items()}}
+    return controller.file("accounts.yml", {"all": {"hosts": {"other": {}}, "children": {"cwagent_accounts": group}}})
 
 
 def test_accounts_are_read_with_a_profile_and_with_a_role(controller: Controller) -> None:
@@ -254,7 +248,8 @@ def test_credentials_of_an_assumed_role_are_in_no_output_and_no_file(
         name: {"cwagent_assume_role_arn": auditor_role(controller, account), "cwagent_external_id": EXTERNAL_ID}
         for name, account in (("shop", SHOP), ("blog", BLOG))
     }
-    env = {"TMPDIR": str(controller.home)}
+    temporary = str(controller.home / ".ansible" / "tmp")
+    env = {"TMPDIR": temporary, "ANSIBLE_REMOTE_TEMP": temporary, "ANSIBLE_INJECT_INVOCATION": "true"}
     play = controller.play(accounts(controller, hosts), "audit", "-vvvv", *mode, env=env, **files(controller))
     play.assert_succeeded()
     ids = {call.access_key for call in play.calls if call.access_key.startswith(SESSION)}
@@ -273,3 +268,5 @@ def test_limit_leaves_out_accounts(controller: Controller) -> None:
     play = controller.play(inventory, "audit", "--limit", "localhost,blog", **files(controller)).assert_succeeded()
     assert [each["account"]["label"] for each in document(controller)["accounts"]] == ["blog"]
     assert "shop" not in play.output
+    nobody = controller.play(inventory, "audit", "--limit", "localhost,other").assert_failed()
+    assert "--limit leaves out all hosts of the group cwagent_accounts." in nobody.message

@@ -577,6 +577,18 @@ def test_each_host_of_the_group_is_an_account():
     }
 
 
+@pytest.mark.parametrize(
+    ("limit", "hosts"), [({"localhost", "blog"}, ["blog"]), ({"localhost", "web"}, None), (None, ["shop", "blog"])]
+)
+def test_a_limit_leaves_the_accounts_to_read(limit, hosts):
+    given = a_run({"accounts": ["shop", "blog"]}, {"shop": {}, "blog": {}}, {"cwagent_region": US}, requires=[AUDIT])
+    inputs, problems = interpret(replace(given, limit=limit))
+    message = "--limit leaves out all hosts of the group cwagent_accounts. Name the accounts to read in it."
+    assert problems == ([] if hosts else [message])
+    if hosts:
+        assert inputs["account_hosts"] == hosts
+
+
 def test_a_configuration_can_be_validated_without_hosts_and_without_a_region():
     run = replace(
         a_run({}, {}, {"cwagent_config_file": "a.json"}, requires=[CONFIGS_ONLY]), find_default_region=lambda: ""
