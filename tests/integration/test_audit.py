@@ -11,7 +11,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
-from harness import ADMIN_POLICY, CHECKOUT, Controller, Play, allow, create_role, create_user
+from harness import ADMIN_POLICY, CHECKOUT, Controller, Play, allow, create_role
 
 AUDIT = json.loads((CHECKOUT / "examples" / "policies" / "audit.json").read_text())
 OWN, SHOP, BLOG = "123456789012", "210987654321", "111122223333"
@@ -126,7 +126,12 @@ def test_an_account_after_site_passes_and_the_reports_are_private(controller: Co
 
 
 def test_a_run_without_an_inventory_reads_the_account_of_the_controller(controller: Controller) -> None:
-    play = controller.play(Path("localhost,"), "audit", **files(controller)).assert_succeeded()
+    """It finds the files in the folder of the command, and the accounts of the credentials."""
+    collection = {"ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg")}
+    relative = {name: Path(path).name for name, path in files(controller).items()}
+    play = controller.play(
+        Path("localhost,"), "audit", cwd=controller.home, env=collection, **relative
+    ).assert_succeeded()
     assert summary(play)[1:] == [f"Account {OWN}: no server can write the configuration now.", "No findings."]
     assert [each["account"]["id"] for each in document(controller)["accounts"]] == [OWN]
 
@@ -142,7 +147,7 @@ def test_what_was_planted_is_in_each_report_and_fails_the_run(controller: Contro
     assert play.writes == []
     assert "Findings of severity high or above: 1. Accounts that were not read: 0." in play.message
     assert [each["rule"] for each in document(controller)["findings"]] == ["admin-without-window"]
-    [case] = ET.fromstring((controller.home / "audit.junit").read_text()).iter("testcase")
+    [case] = ET.fromstring((controller.home / "audit.junit").read_text()).iter("testcase")  # noqa: S314
     assert case.find("failure") is not None
     [run] = json.loads((controller.home / "audit.sarif").read_text())["runs"]
     assert [result["ruleId"] for result in run["results"]] == ["admin-without-window"]
@@ -171,7 +176,7 @@ def test_the_severity_from_which_a_run_fails_is_a_variable(controller: Controlle
 
 
 def accounts(controller: Controller, hosts: Mapping[str, Any]) -> Path:
-    """An inventory with a host for each account, to which no connection is possible, and with one that is no account."""
+    """An inventory with a host for each account, to which nobody can connect, and another host."""
     nowhere = {"ansible_connection": "ssh", "ansible_host": "192.0.2.1"}
     group = {"hosts": {name: {**nowhere, **more} for name, more in hosts.items()}}
     return controller.file("accounts.yml", {"all": {"hosts": {"other": {}}, "children": {"cwagent_accounts": group}}})
@@ -236,7 +241,7 @@ def test_an_account_that_is_not_read_is_named_and_stops_no_other(controller: Con
     for name in ("untrusted", "missing", "denied", "no-profile"):
         assert any(line.startswith(f"! account {name} was not read: ") for line in lines)
     assert_narrow(play)
-    [suite] = ET.fromstring((controller.home / "audit.junit").read_text()).iter("testsuite")
+    [suite] = ET.fromstring((controller.home / "audit.junit").read_text()).iter("testsuite")  # noqa: S314
     assert (suite.get("errors"), suite.get("failures")) == ("4", "1")
 
 
