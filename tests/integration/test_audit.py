@@ -110,7 +110,7 @@ def test_an_account_after_site_passes_and_the_reports_are_private(controller: Co
         "onprem_servers": {"db1": {}},
     }
     inventory = controller.inventory(groups)
-    folder = {"cwagent_credentials_dir": str(controller.credentials)}
+    folder: dict[str, Any] = {"cwagent_credentials_dir": str(controller.credentials)}
     controller.play(inventory, "site", **folder).assert_succeeded()
 
     play = controller.play(inventory, "audit", **folder, **files(controller)).assert_succeeded()
@@ -195,7 +195,7 @@ def test_accounts_are_read_with_a_profile_and_with_a_role(controller: Controller
             "blog": {"cwagent_assume_role_arn": arn, "cwagent_external_id": EXTERNAL_ID},
         },
     )
-    regions = {"cwagent_audit_regions": ["eu-central-1", "us-east-1"]}
+    regions: dict[str, Any] = {"cwagent_audit_regions": ["eu-central-1", "us-east-1"]}
     play = controller.play(inventory, "audit", env=env, **regions, **files(controller)).assert_succeeded()
     assert play.writes == []
     found = document(controller)
