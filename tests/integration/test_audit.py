@@ -56,12 +56,13 @@ def auditor_role(controller: Controller, account: str, document: Mapping[str, An
 
 
 def auditor_profile(controller: Controller, account: str, name: str) -> dict[str, str]:
-    """The environment in which a profile is that of a user of an account with the policy for the audit."""
+    """The environment in which a profile is that of an auditor of an account; another one is the controller's."""
     iam = controller.aws.client("iam", credentials=root(account))
     iam.create_user(UserName="auditor")
     iam.put_user_policy(UserName="auditor", PolicyName="audit", PolicyDocument=json.dumps(AUDIT))
     key = iam.create_access_key(UserName="auditor")["AccessKey"]
     lines = [
+        *("[controller]", "aws_access_key_id = test", "aws_secret_access_key = test"),
         f"[{name}]",
         f"aws_access_key_id = {key['AccessKeyId']}",
         f"aws_secret_access_key = {key['SecretAccessKey']}",
@@ -182,9 +183,12 @@ def accounts(controller: Controller, hosts: Mapping[str, Any]) -> Path:
     return controller.file("accounts.yml", {"all": {"hosts": {"other": {}}, "children": {"cwagent_accounts": group}}})
 
 
-def test_accounts_are_read_with_a_profile_and_with_a_role(controller: Controller) -> None:
+@pytest.mark.parametrize("own", ["key", "profile"])
+def test_accounts_are_read_with_a_profile_and_with_a_role(controller: Controller, own: str) -> None:
     """Also where the environment has credentials of another account, as the controller's has here."""
     env = auditor_profile(controller, SHOP, "shop")
+    if own == "profile":
+        env |= {"AWS_PROFILE": "controller", "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
     arn = auditor_role(controller, BLOG)
     for account, name in ((SHOP, "ShopWriter"), (BLOG, "BlogWriter")):
         plant_in(controller, account, name)
@@ -234,7 +238,8 @@ def test_an_account_that_is_not_read_is_named_and_stops_no_other(controller: Con
     errors = {each["account"]["label"]: each.get("error", "") for each in document(controller)["accounts"]}
     assert [*errors] == ["untrusted", "missing", "denied", "no-profile", "blog"]
     assert errors["untrusted"].startswith("The role of the account could not be assumed.")
-    assert errors["missing"] == errors["untrusted"]
+    assert errors["missing"].startswith("The role of the account could not be assumed.")
+    assert all("is not authorized to perform: sts:AssumeRole" in errors[name] for name in ("untrusted", "missing"))
     assert "lacks iam:GetAccountAuthorizationDetails" in errors["denied"]
     assert "The config profile (missing) could not be found" in errors["no-profile"]
     assert errors["blog"] == ""
@@ -253,8 +258,7 @@ def test_credentials_of_an_assumed_role_are_in_no_output_and_no_file(
         name: {"cwagent_assume_role_arn": auditor_role(controller, account), "cwagent_external_id": EXTERNAL_ID}
         for name, account in (("shop", SHOP), ("blog", BLOG))
     }
-    temporary = str(controller.home / ".ansible" / "tmp")
-    env = {"TMPDIR": temporary, "ANSIBLE_REMOTE_TEMP": temporary, "ANSIBLE_INJECT_INVOCATION": "true"}
+    env = {"ANSIBLE_REMOTE_TEMP": str(controller.home / "remote"), "ANSIBLE_INJECT_INVOCATION": "true"}
     play = controller.play(accounts(controller, hosts), "audit", "-vvvv", *mode, env=env, **files(controller))
     play.assert_succeeded()
     ids = {call.access_key for call in play.calls if call.access_key.startswith(SESSION)}
