@@ -40,6 +40,7 @@ PROMISED_KEYS = {**{user: ["Active"] for user in USERS.values()}, ADMIN_USER: ["
 PROMISED_PROFILES = {"admin-1": SERVER, "shop-1": APPLICATION, "batch-1": SERVER}
 ATTACH = "ansible-playbook examples/demo/application.yml -i localhost,"
 RUNNING = ("admin-1", "shop-1")
+REPORT = Path("build") / "demo" / "audit.html"
 
 NEXT = f"""\
   1. On the controller: pip install ansible boto3. Configure AWS credentials and a region, for example with
@@ -212,6 +213,19 @@ def show_second_run(account: Account) -> None:
     check(bool(calls) and not writes, f"the second run made write calls: {[call.action for call in writes]}")
 
 
+def show_audit(account: Account) -> None:
+    """Show what the audit finds. It fails, and the demo with it, if a finding is severe."""
+    (ROOT / REPORT).parent.mkdir(parents=True, exist_ok=True)
+    hosts = account.folder / "hosts.yml"
+    command = ["ansible-playbook", "playbooks/audit.yml", "-i", str(hosts), "-e", f"cwagent_html_file={REPORT}"]
+    print("  $ " + " ".join(command).replace(" -", " \\\n      -"), flush=True)
+    start = account.aws.mark()
+    run_playbook(account, command)
+    writes = account.aws.writes(start)
+    check(not writes, f"the audit made write calls: {[call.action for call in writes]}")
+    print(f"  The report is {REPORT}. Open it in a browser.")
+
+
 def run_demo(account: Account) -> None:
     account.prepare()
     print_heading(f"An AWS account, emulated at {account.aws.endpoint}, that enforces IAM policies. Its instances:")
@@ -234,6 +248,8 @@ def run_demo(account: Account) -> None:
     show_readers(account)
     print_heading("The second run, with the same command")
     show_second_run(account)
+    print_heading("The audit, which shows who can write now and what does not keep the rules")
+    show_audit(account)
     print_heading("Next steps for your own account")
     print(NEXT)
 

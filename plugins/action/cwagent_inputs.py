@@ -89,7 +89,8 @@ def _limit(variables: Mapping[str, Any]) -> Collection[str] | None:
     if not variables.get("ansible_limit"):
         return None
     # The controller, which this runs on, need not be in the inventory.
-    hosts = variables["hostvars"]._inventory.get_hosts()  # a pattern can name a file, which no lookup reads
+    # A pattern can name a file, which no lookup reads. The restrictions are the hosts of this play.
+    hosts = variables["hostvars"]._inventory.get_hosts(ignore_restrictions=True)
     return frozenset({variables["inventory_hostname"], *(host.name for host in hosts)})
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import textwrap
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from xml.etree import ElementTree as ET
@@ -155,18 +156,22 @@ TASK_KEYS = {
 }
 
 
-def audit_document(results: Iterable[Mapping[str, Any]], labels: Iterable[str]) -> dict[str, Any]:
+def audit_document(
+    results: Iterable[Mapping[str, Any]], labels: Iterable[str], sessions: Iterable[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
     """The merged result of an audit.
 
     :param results: of cwagent_access_info, one for each account, also of those that could not be read.
     :param labels: what the accounts are called, in the same order.
+    :param sessions: the results of assuming the roles of the accounts, in the same order.
     """
     accounts: list[dict[str, Any]] = []
-    for label, result in zip(labels, results):
+    for label, result, session in zip(labels, results, chain(sessions, repeat({}))):
         if "principals" in result:
             accounts.append({key: value for key, value in result.items() if key not in TASK_KEYS})
         else:
-            accounts.append({"account": {"label": label}, "error": result.get("msg") or NOT_ASSUMED})
+            error = result.get("msg") or " ".join([NOT_ASSUMED, *filter(None, [session.get("msg")])])
+            accounts.append({"account": {"label": label}, "error": error})
     findings = [finding for account in accounts for finding in account.get("findings", ())]
     return {
         "generated": max((each["account"]["read_at"] for each in accounts if "error" not in each), default=""),
@@ -176,7 +181,7 @@ def audit_document(results: Iterable[Mapping[str, Any]], labels: Iterable[str]) 
     }
 
 
-# The error of AWS is hidden with the credentials that the task would return.
+# The task itself shows no error, as it would show the credentials too.
 NOT_ASSUMED = "The role of the account could not be assumed. Check its ARN, its trust policy and the external ID."
 
 

@@ -30,6 +30,8 @@ GROUPS = (EC2_SERVERS, EC2_ADMIN, ONPREM_SERVERS, ONPREM_ADMIN)
 # Each host of this group is an account that audit.yml reads.
 ACCOUNTS = "cwagent_accounts"
 ACCOUNT_VARIABLES = ("cwagent_profile", "cwagent_assume_role_arn", "cwagent_external_id")
+# What audit.yml and validate_config.yml write.
+REPORT_FILES = ("html_file", "json_file", "junit_file", "sarif_file")
 # Each host has its own; all other variables have one value for the whole run.
 HOST_VARIABLES = frozenset(
     {
@@ -63,8 +65,8 @@ class Given:
     :param find_default_region: returns the region that the AWS tools use on the controller, or an empty text; raises
         ``InvalidInput`` where their configuration cannot be read.
     :param find_file: returns the absolute path of a file on the controller, or raises ``InvalidInput``.
-    :param to_absolute: returns the absolute path of a folder on the controller, whether it exists or not; or raises
-        ``InvalidInput``.
+    :param to_absolute: returns the absolute path of a file or folder on the controller, whether it exists or not; or
+        raises ``InvalidInput``.
     :param requires: what the playbook needs besides: ``CONFIGS``, ``CONFIGS_ONLY`` (and no host), ``ADMIN_INSTANCE``,
         ``CONFIRMATION``, ``KEY_STORE``, ``AUDIT`` (accounts, and no host).
     :param limit: the hosts that ``--limit`` leaves; ``None`` without one.
@@ -118,12 +120,13 @@ def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
     delivery_hosts = [host for host, each in onprem_hosts.items() if each["deliver"]]
     inputs = {
         **run,
-        "account_hosts": given.members(ACCOUNTS) or [given.controller_host],
+        "account_hosts": _left_by_limit(given, given.members(ACCOUNTS)) or [given.controller_host],
         "accounts": {host: _account(given, host, problems) for host in given.members(ACCOUNTS)},
         "admin_instance_hosts": given.members(EC2_ADMIN),
         "admin_users": _by_region(admins, regions),
         "configs": _configs(given, run, problems),
-        "credentials_directory": _absolute(given, run, problems),
+        "credentials_directory": _absolute(given, run, "credentials_dir", problems),
+        **{name: run[name] and _absolute(given, run, name, problems) for name in REPORT_FILES},
         "delivery_hosts": delivery_hosts,
         "host_regions": {host: regions.of(host) for host in given.members(EC2_ADMIN, ONPREM_ADMIN)},
         "instances": _by_region(_instances(given, problems), regions),
@@ -300,10 +303,15 @@ def _onprem_hosts(
     return hosts
 
 
-def _absolute(given: Given, run: Mapping[str, Any], problems: Problems) -> str:
-    """Return the absolute path of the folder for credentials files."""
-    folder: str = run["credentials_dir"]
-    return problems.check(given.to_absolute, folder, where="cwagent_credentials_dir: ") or folder
+def _absolute(given: Given, run: Mapping[str, Any], name: str, problems: Problems) -> str:
+    """Return the absolute path of a file or folder on the controller. Modules run in the folder of the playbook."""
+    path: str = run[name]
+    return problems.check(given.to_absolute, path, where=f"cwagent_{name}: ") or path
+
+
+def _left_by_limit(given: Given, hosts: Iterable[str]) -> list[str]:
+    """Return the hosts that ``--limit`` leaves."""
+    return [host for host in hosts if given.limit is None or host in given.limit]
 
 
 def _account(given: Given, host: str, problems: Problems) -> dict[str, str]:
@@ -401,6 +409,9 @@ def _check_requirements(given: Given, inputs: Mapping[str, Any], problems: Probl
     for host in [] if {CONFIGS_ONLY, AUDIT} & {*given.requires} else needed:
         if given.limit is not None and host not in given.limit:
             problems.add(f"--limit leaves out host {host}, which stores the configuration. Run without it.")
+    accounts = given.members(ACCOUNTS)
+    if AUDIT in given.requires and accounts and not _left_by_limit(given, accounts):
+        problems.add(f"--limit leaves out all hosts of the group {ACCOUNTS}. Name the accounts to read in it.")
 
 
 def _check_values(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:

@@ -16,6 +16,9 @@ extends_documentation_fragment: [default_callback, result_format_callback]
 """
 
 
+SHOWN_MESSAGES = "Say what was found"
+
+
 class CallbackModule(DefaultCallback):
     """Shows failures as the default callback does."""
 
@@ -43,6 +46,9 @@ class CallbackModule(DefaultCallback):
 
     def _show(self, result: Any) -> None:
         self._handle_warnings_and_exception(result)
+        if result.task.name == SHOWN_MESSAGES:
+            for line in result.result["msg"]:
+                self._show_line(line, constants.COLOR_OK)
         if result.result.get("changed"):
             for step in result.result.get("steps") or [result.task.get_name()]:
                 self._show_line(step, constants.COLOR_CHANGED)

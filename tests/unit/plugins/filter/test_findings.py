@@ -343,3 +343,9 @@ def test_an_audit_document_has_the_findings_of_all_accounts_and_the_errors_of_th
         "counts": {"info": 0, "low": 0, "medium": 0, "high": 1},
     }
     assert audit_document([], [])["generated"] == ""
+
+
+def test_an_account_whose_role_was_not_assumed_has_the_error_of_aws():
+    sessions = [{"skipped": True}, {"msg": "Access denied."}]
+    accounts = audit_document([{"msg": "denied"}, {"skipped": True}], ["shop", "blog"], sessions)["accounts"]
+    assert [each["error"] for each in accounts] == ["denied", f"{NOT_ASSUMED} Access denied."]

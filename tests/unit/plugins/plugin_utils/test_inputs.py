@@ -577,6 +577,29 @@ def test_each_host_of_the_group_is_an_account():
     }
 
 
+@pytest.mark.parametrize(
+    ("limit", "hosts"), [({"localhost", "blog"}, ["blog"]), ({"localhost", "web"}, None), (None, ["shop", "blog"])]
+)
+def test_a_limit_leaves_the_accounts_to_read(limit, hosts):
+    given = a_run({"accounts": ["shop", "blog"]}, {"shop": {}, "blog": {}}, {"cwagent_region": US}, requires=[AUDIT])
+    inputs, problems = interpret(replace(given, limit=limit))
+    message = "--limit leaves out all hosts of the group cwagent_accounts. Name the accounts to read in it."
+    assert problems == ([] if hosts else [message])
+    if hosts:
+        assert inputs["account_hosts"] == hosts
+
+
+@pytest.mark.parametrize("name", ["html_file", "json_file", "junit_file", "sarif_file"])
+def test_a_report_is_written_to_an_absolute_path(name):
+    def path(text):
+        inputs, problems = interpret(a_run(controller={f"cwagent_{name}": text}))
+        return inputs[name], problems
+
+    assert path("~/audit") == ("/tmp/~/audit", [])  # noqa: S108
+    assert path("") == ("", [])
+    assert path("~nobody/x")[1] == [f"cwagent_{name}: ~nobody/x: the home directory is not known."]
+
+
 def test_a_configuration_can_be_validated_without_hosts_and_without_a_region():
     run = replace(
         a_run({}, {}, {"cwagent_config_file": "a.json"}, requires=[CONFIGS_ONLY]), find_default_region=lambda: ""
