@@ -28,7 +28,7 @@ GROUP_VARIABLES = {
     "cwagent_config_file": "agent.json",
     "cwagent_tags": {"team": "ops"},
 }
-MOST_CALLS, MOST_CALLS_OF_A_SECOND_RUN = 47, 14
+MOST_CALLS, MOST_CALLS_OF_A_SECOND_RUN = 48, 14
 NO_REGION = {"AWS_REGION": "", "AWS_DEFAULT_REGION": ""}
 
 

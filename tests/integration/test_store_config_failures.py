@@ -68,8 +68,8 @@ def assert_unchanged(stored: Stored) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("{", "is not JSON"),
-        ('{"agnet": {}}', "sections that the agent does not know: agnet"),
+        ("{", "1:2 $: the '}' for line 1 column 1 is missing"),
+        ('{"agnet": {}}', "1:2 $.agnet: unknown section; did you mean 'agent'?"),
         (json.dumps({"agent": {"x": "y" * 8192}}), "Parameter Store takes 8192"),
     ],
 )
@@ -77,7 +77,9 @@ def test_an_invalid_configuration_is_refused_before_the_first_write(stored: Stor
     stored.controller.file("invalid.json", text)
     with assert_no_writes(stored.controller.aws):
         play = stored.store(cwagent_config_file=str(stored.controller.home / "invalid.json")).assert_failed()
-    assert words in play.message
+    assert play.message == f"{PARAMETER} is not valid: see above. Nothing was changed."
+    [shown] = [each for each in play.results if each.task.endswith("Show what is wrong with the configurations")]
+    assert words in " ".join(" ".join(shown.result["msg"]).split())
 
 
 def test_an_instance_without_a_way_to_parameter_store_stores_nothing(stored: Stored) -> None:
