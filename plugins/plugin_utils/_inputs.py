@@ -426,6 +426,7 @@ def _check_values(given: Given, inputs: Mapping[str, Any], problems: Problems) -
     for config in inputs["configs"]:
         if config["name"] != inputs["parameter_name"]:
             check("cwagent_configs", check_parameter_name, config["name"])
+    check("cwagent_audit_regions", lambda regions: [*map(_names.check_region, regions)], inputs["audit_regions"])
     problems.check(check_days, "cwagent_max_key_age", inputs["max_key_age"], 1)
     problems.check(check_days, "cwagent_retire_after", inputs["retire_after"], 0)
     boundary, partition = inputs["permissions_boundary"], _names.partition_of(inputs["region"])

@@ -589,6 +589,12 @@ def test_a_limit_leaves_the_accounts_to_read(limit, hosts):
         assert inputs["account_hosts"] == hosts
 
 
+def test_the_regions_of_an_audit_are_regions():
+    [problem] = interpret(a_run(controller={"cwagent_audit_regions": [US, "nowhere", "a b"]}))[1]
+    assert problem.startswith("cwagent_audit_regions: 'nowhere' is not the name of an AWS region")
+    assert interpret(a_run(controller={"cwagent_audit_regions": [US, EU]}))[1] == []
+
+
 @pytest.mark.parametrize("name", ["html_file", "json_file", "junit_file", "sarif_file"])
 def test_a_report_is_written_to_an_absolute_path(name):
     def path(text):
