@@ -96,7 +96,7 @@ class MetadataService:
                 "a person has restored it, run again when nobody else uses it."
             )
         document = self._credentials(role) if role else {}
-        if not KEYS.keys() <= document.keys():
+        if KEYS.keys() - document.keys():
             reason = _problem(document) or "its metadata service shows no role"
             raise CwagentError(f"This instance has no credentials: {reason}.")
         return {argument: document[key] for key, argument in KEYS.items()}

@@ -197,7 +197,7 @@ principals:
           description: The only parameters that can be written; none for all.
           type: list
           elements: dict
-    keys:
+    access_keys:
       description: The access keys of a user of the agent.
       type: list
       elements: dict

@@ -359,7 +359,7 @@ def test_an_account_after_site_keeps_all_rules_and_playbooks_repair_it(
         (ADMIN_ROLE, SERVER_ROLE, ADMIN_USER, USER), "no"
     )
     assert [each["profile"] for each in result["instances"]] == [SERVER_ROLE, SERVER_ROLE]
-    assert {key["saved"] for each in result["principals"] for key in each["keys"]} == {True, None}
+    assert {key["saved"] for each in result["principals"] for key in each["access_keys"]} == {True, None}
 
     instance = account.inventory[1]
     leave_restore_tag(aws, instance, SERVER_ROLE)
@@ -489,7 +489,7 @@ def test_what_depends_on_a_denied_read_is_unknown(enforced: Account) -> None:
 
     def keys(result: dict[str, Any], name: str) -> list[dict[str, Any]]:
         [found] = [each for each in result["principals"] if each["name"] == name]
-        return list(found["keys"])
+        return list(found["access_keys"])
 
     [key] = keys(read("iam:GetAccessKeyLastUsed"), USER)
     assert (key["last_used"], key["last_used_known"], key["saved"]) == (None, False, True)
@@ -600,7 +600,7 @@ def test_check_mode_reads_the_same_and_no_mode_writes(account: Account) -> None:
 def test_no_secret_is_read(account: Account) -> None:
     since = account.aws.mark()
     result = account.read(key_stores=["ssm", "secretsmanager"])
-    saved = [key["saved_at"] for each in result["principals"] for key in each["keys"]]
+    saved = [key["saved_at"] for each in result["principals"] for key in each["access_keys"]]
     assert saved == [f"SSM parameter /cwagent/credentials/{name} in eu-central-1" for name in (ADMIN_USER, USER)]
     actions = {call.action for call in account.aws.calls(since)}
     assert not actions & {"GetSecretValue", "GetParameter", "GetParametersByPath"}

@@ -49,7 +49,7 @@ def principal(name: str, *, kind: str = "role", account: str = "111122223333", *
         "inline": [],
         "boundary": None,
         "window": None,
-        "keys": [],
+        "access_keys": [],
         "instance_profiles": [],
         **more,
     }
@@ -192,20 +192,20 @@ def production() -> Document:
                 instance_profiles=["app-orders"],
                 writes_why="The document of the policy orders-inline could not be read.",
             ),
-            principal("agent-db-1", kind="user", **SERVER_ACCESS, keys=[key(1, 41, 0.01)]),
-            principal("agent-db-2", kind="user", **SERVER_ACCESS, keys=[key(2, 312, 0.2), key(3, 2, None)]),
+            principal("agent-db-1", kind="user", **SERVER_ACCESS, access_keys=[key(1, 41, 0.01)]),
+            principal("agent-db-2", kind="user", **SERVER_ACCESS, access_keys=[key(2, 312, 0.2), key(3, 2, None)]),
             principal(
                 "agent-db-3",
                 kind="user",
                 **SERVER_ACCESS,
-                keys=[key(4, 97, None, known=False, saved=None, saved_at=None)],
+                access_keys=[key(4, 97, None, known=False, saved=None, saved_at=None)],
             ),
             principal(
                 "agent-admin",
                 kind="user",
                 **ADMIN_ACCESS,
                 window=window("closed"),
-                keys=[key(5, 188, 120, active=False)],
+                access_keys=[key(5, 188, 120, active=False)],
             ),
         ],
         instances=[
@@ -330,7 +330,7 @@ def clean() -> Document:
             [
                 principal(SERVER, **SERVER_ACCESS, instance_profiles=[SERVER]),
                 principal(ADMIN, **ADMIN_ACCESS, instance_profiles=[ADMIN], window=window("closed")),
-                principal("agent-db-1", kind="user", **SERVER_ACCESS, keys=[key(1, 12, 0.01)]),
+                principal("agent-db-1", kind="user", **SERVER_ACCESS, access_keys=[key(1, 12, 0.01)]),
             ],
             instances=[instance(number, SERVER) for number in range(1, 13)],
             parameters=[parameter("AmazonCloudWatch-linux")],
@@ -357,7 +357,9 @@ def large() -> Document:
         for number in range(1000)
     ]
     users = [
-        principal(f"agent-server-{number:04d}", kind="user", **SERVER_ACCESS, keys=[key(number, number % 400, 1)])
+        principal(
+            f"agent-server-{number:04d}", kind="user", **SERVER_ACCESS, access_keys=[key(number, number % 400, 1)]
+        )
         for number in range(1000)
     ]
     # Most instances are of a few roles.

@@ -96,7 +96,7 @@ def resolve(
         elif part in {"*", "?", "$"}:
             pattern += to_literal(part)
         else:
-            key, _, default = part.partition(",")
+            key, _comma, default = part.partition(",")
             values = context.values(key.strip())
             if values is None or len(values) > 1:
                 return Decision.UNKNOWN
@@ -116,7 +116,7 @@ def hold(conditions: Mapping[str, Mapping[str, Any]], context: Context) -> Decis
 
 
 def _holds(name: str, actual: tuple[str, ...] | None, expected: list[str], context: Context) -> Decision:
-    quantifier, _, name = name.lower().rpartition(":")
+    quantifier, _colon, name = name.lower().rpartition(":")
     suffixed = name.endswith(_IF_EXISTS)
     name = name[: -len(_IF_EXISTS)] if suffixed else name
     positive = name.replace("not", "")

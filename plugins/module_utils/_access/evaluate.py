@@ -186,7 +186,7 @@ def can_write(policies: Policies, caller: Caller, now: datetime, regions: Iterab
 
 
 def _write_access(policies: Policies, caller: Caller, now: datetime, regions: Iterable[str]) -> WriteAccess:
-    _, partition, _, _, account, _ = caller.arn.split(":", 5)
+    partition, account = caller.arn.split(":", 5)[1:5:3]
     best = WriteAccess(Decision.NO)
     for region in regions:
         context = {**caller.context(now), "aws:RequestedRegion": region}
@@ -208,7 +208,7 @@ def _sessions(policies: Policies, caller: Caller) -> Iterator[Caller]:
     valid = to_pattern(f"{prefix}{_SESSION_NAME}")
     values = (
         to_pattern(str(each))
-        for _, statement in _statements(chain(*_layers(policies)), PUT)
+        for _version, statement in _statements(chain(*_layers(policies)), PUT)
         for keys in statement.get("Condition", {}).values()
         for key, expected in keys.items()
         if key.lower() == "aws:userid"

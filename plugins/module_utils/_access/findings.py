@@ -500,7 +500,7 @@ def parameter_size(parameter: ConfigParameter) -> int | None:
 
 def readable_by_servers(case: Case, parameter: ConfigParameter) -> Decision:
     """Return whether all server principals may read a parameter; unknown where there is none."""
-    return min((decision for _, decision in case.readers(parameter)), default=Decision.UNKNOWN)
+    return min((decision for _server, decision in case.readers(parameter)), default=Decision.UNKNOWN)
 
 
 def _same_rights(principal: Principal) -> str:

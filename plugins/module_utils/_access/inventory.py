@@ -120,7 +120,7 @@ class Inventory:
         :raises CwagentError: AWS did not answer.
         """
         identity = self._aws.call("sts:GetCallerIdentity", "read which account this is")
-        _, partition, *_ = identity["Arn"].split(":")
+        partition = identity["Arn"].split(":")[1]
         principals, profiles = self._read_principals()
         regions = self._read_regions()
         account = Account(

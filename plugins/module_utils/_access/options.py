@@ -26,7 +26,7 @@ SPEC: dict[str, Any] = {
     "label": {"type": "str", "default": "controller"},
     "key_stores": {"type": "list", "elements": "str", "choices": list(KEY_STORES), "default": list(KEY_STORES)},
     "credentials_prefix": {"type": "str", "default": "/cwagent/credentials/"},
-    "max_key_age": {"type": "int", "default": 90},
+    "max_key_age": {"type": "int", "default": 90, "no_log": False},
     "server_profile": {"type": "str", "default": "CloudWatchAgentServerRole"},
     "confirm": {"type": "bool", "default": False},
 }

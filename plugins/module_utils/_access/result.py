@@ -68,7 +68,7 @@ def _principal(assessment: Assessment, account: Account) -> dict[str, Any]:
         "inline": sorted({each.name for each in principal.policies if not each.arn}),
         "boundary": principal.boundary.name if principal.boundary else None,
         "window": dict(assessment.window) if assessment.window else None,
-        "keys": [_key(each, account.read_at) for each in principal.keys or ()],
+        "access_keys": [_key(each, account.read_at) for each in principal.keys or ()],
         "instance_profiles": list(principal.profiles),
     }
 

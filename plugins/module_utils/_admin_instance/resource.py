@@ -429,7 +429,7 @@ class AdminInstanceResource(Resource[State]):
 
     def _check_restore_tags(self, check: ContentionCheck) -> None:
         # EC2 can show the tags as they were seconds ago, even after it has shown the own one.
-        restore_tags, _ = self._tags_with_own(Deadline(LOST_SECONDS))
+        restore_tags, _found = self._tags_with_own(Deadline(LOST_SECONDS))
         admin_plan.check_restore_tags(check.tagged, self._recorded(restore_tags, check, 0), self._desired)
 
     def _wait_for_own_tag(self) -> dict[str, str]:

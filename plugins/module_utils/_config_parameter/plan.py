@@ -226,7 +226,7 @@ def warnings(current: State, desired: DesiredConfig) -> list[str]:
         f"the configuration in parameter '{desired.name}' has {parts}, and there are further "
         f"parameters: {', '.join(names)}. If an earlier, larger configuration has left them, delete them: servers may "
         "still append them"
-        for _ in names[:1]
+        for _name in names[:1]
     ]
 
 

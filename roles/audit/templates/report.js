@@ -101,7 +101,7 @@
       };
       principals.push(made);
       if (made.kind === 'role') owned.set(made.name, made);
-      for (const key of principal.keys || []) keys.push({...key, account: where, now: made.now, user: made});
+      for (const key of principal.access_keys || []) keys.push({...key, account: where, now: made.now, user: made});
     }
     for (const profile of profileOf.values()) {
       const owner = owned.get(profile.role);
@@ -316,7 +316,7 @@
       ),
     );
     if (principal.kind === 'user') {
-      const active = (principal.keys || []).filter((key) => key.active);
+      const active = (principal.access_keys || []).filter((key) => key.active);
       branches.push(
         branch(
           el(
@@ -401,7 +401,7 @@
       for (const kind of ['role', 'user']) {
         const some = hidden.filter((each) => each.kind === kind);
         if (!some.length) continue;
-        const active = some.flatMap((each) => each.keys || []).filter((key) => key.active).length;
+        const active = some.flatMap((each) => each.access_keys || []).filter((key) => key.active).length;
         const node = rest(
           `${count(some.length, `more ${kind}`)}`,
           {yes: 'can write', unknown: 'unknown whether they can write', no: 'cannot write'}[state],

@@ -100,3 +100,16 @@ def test_every_phase_of_a_rotation_is_worded():
 @pytest.mark.parametrize("results", [[], [{}], [{"rotation": {}}], [{"rotation": {"a": "current"}, "failed": True}]])
 def test_without_users_no_key_is_current(results):
     assert rotation_report(results) == ["0 of 0 access keys are current."]
+
+
+def test_a_configuration_in_several_parameters_is_fetched_in_an_order():
+    stored = {"steps": ["store"], "counts": {"create": 3}, "region": "eu-1"}
+    whole, parts = (
+        {**stored, "parameters": [{"name": name} for name in names]} for names in (["A"], ["A", "A-2", "A-3"])
+    )
+    assert run_report([whole])[1:] == ["- store"]
+    assert run_report([{"results": [parts]}])[1:] == [
+        "- store",
+        "Servers in eu-1 fetch A, then append A-2, A-3, in this order.",
+    ]
+    assert run_report([{**stored, "parameters": []}])[1:] == ["- store"]

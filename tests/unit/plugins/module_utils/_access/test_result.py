@@ -91,7 +91,7 @@ def test_a_principal_is_shown_with_its_keys_and_policies():
         "inline": ["extra"],
         "boundary": "Boundary",
         "window": None,
-        "keys": [
+        "access_keys": [
             {
                 "id": "AKIA3",
                 "active": True,
