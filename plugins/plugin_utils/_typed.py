@@ -34,7 +34,10 @@ EXPECTATIONS = {
 TEXT_TYPES = ("str", "path")
 # Options of roles whose values are lists by region. Argument specs have no type for the values of a mapping.
 LISTS_BY_REGION = frozenset(
-    {"ec2_server_instances", "ec2_admin_instances", "onprem_server_users_by_region", "onprem_admin_users_by_region"}
+    {
+        *("audit_instances", "ec2_server_instances", "ec2_admin_instances"),
+        *("onprem_server_users_by_region", "onprem_admin_users_by_region"),
+    }
 )
 
 

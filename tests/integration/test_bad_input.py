@@ -61,9 +61,9 @@ def site(shared_controller: Controller) -> Site:
 
 
 FILES: dict[str, tuple[str, list[str]]] = {
-    "invalid JSON": ("text.json", ["text.json is not JSON", "line 1 column 2"]),
-    "not an object": ("list.json", ["list.json is not an agent configuration"]),
-    "unknown section": ("section.json", ["agnet"]),
+    "invalid JSON": ("text.json", ["text.json: ", "1:2 "]),
+    "not an object": ("list.json", ["list.json: 1 problem", "a list without entries, not an object"]),
+    "unknown section": ("section.json", ["unknown section", "did you mean 'agent'"]),
     "over 8 KB": ("large.json", ["bytes when minified", "8192"]),
 }
 
@@ -71,7 +71,12 @@ FILES: dict[str, tuple[str, list[str]]] = {
 @pytest.mark.parametrize("case", FILES)
 def test_invalid_configuration(site: Site, case: str) -> None:
     file, words = FILES[case]
-    assert_one_error(site, site.play(site.groups(), cwagent_config_file=file), words)
+    play = site.play(site.groups(), cwagent_config_file=file)
+    assert_one_error(site, play, ["AmazonCloudWatch-linux is not valid: see above. Nothing was changed."])
+    [shown] = [
+        each.result["msg"] for each in play.results if each.task.endswith("Show what is wrong with the configurations")
+    ]
+    assert [word for word in words if word not in "\n".join(shown)] == []
 
 
 OPTIONS = yaml.safe_load((CHECKOUT / "playbooks/vars/argument_specs.yml").read_text())["argument_specs"]["playbooks"][
@@ -84,11 +89,19 @@ HOST_OF = {
     "cwagent_admin_user_name": "ops1",
     "instance_id": "web1",
     "placement": "admin1",
+    "cwagent_profile": "shop",
+    "cwagent_assume_role_arn": "shop",
+    "cwagent_external_id": "shop",
 }
 """By variable that each host has for itself, the host that has an invalid value."""
 TYPED = {name: option["type"] for name, option in OPTIONS.items()} | {"instance_id": "str", "placement": "dict"}
 OF_TYPE = {kind: {name for name, each in TYPED.items() if each == kind} for kind in ("str", "dict")}
-ANY_TEXT = {"cwagent_credentials_dir", "cwagent_credentials_kms_key_id", "cwagent_credentials_prefix"}
+ACCOUNT = {"cwagent_profile", "cwagent_assume_role_arn", "cwagent_external_id"}
+ANY_TEXT = {
+    *("cwagent_credentials_dir", "cwagent_credentials_kms_key_id", "cwagent_credentials_prefix"),
+    *("cwagent_html_file", "cwagent_json_file", "cwagent_junit_file", "cwagent_sarif_file"),
+    *ACCOUNT,
+}
 """Variables that may have any text, as long as keys are saved in files."""
 NAMES = {"cwagent_server_role_name", "cwagent_admin_role_name", "cwagent_user_name", "cwagent_admin_user_name"}
 INVALID: dict[str, tuple[Any, set[str]]] = {
@@ -123,7 +136,7 @@ def refused(site: Site) -> Callable[[str], Refused]:
     @cache
     def run(kind: str) -> Refused:
         value, valid = INVALID[kind]
-        groups = {**site.groups(), "onprem_admin": {"ops1": {}}}
+        groups = {**site.groups(), "onprem_admin": {"ops1": {}}, "accounts": {"shop": {}}}
         groups["onprem_servers"]["db2"] = {}
         del groups["ec2_admin"]["admin1"]["cwagent_region"]  # it comes before placement
         hosts = {name: variables for members in groups.values() for name, variables in members.items()}

@@ -185,8 +185,9 @@ WRITES = {
 @pytest.mark.parametrize("playbook", WRITES)
 def test_a_playbook_needs_no_more_than_its_policy(duties: dict[str, Play], playbook: str) -> None:
     assert set(duties[playbook].writes) >= WRITES[playbook]
-    denied = [call.action for call in duties[playbook].calls if call.error in DENIED_CODES]
-    assert denied == []
+    # The instance of the application reads with its own role, which may not, and is warned of.
+    calls = [call for call in duties[playbook].calls if f":assumed-role/{APP}/" not in call.principal]
+    assert [call.action for call in calls if call.error in DENIED_CODES] == []
 
 
 @pytest.mark.parametrize("playbook", WRITES)
