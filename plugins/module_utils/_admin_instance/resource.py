@@ -124,7 +124,11 @@ class AdminInstanceResource(Resource[State]):
             state = admin_plan.assumed_state(self._read_with_admin_profile(is_first), self._desired)
             return replace(state, lost_policies=self._lost_policies(state)) if is_first else state
         is_short = ids is not None and len(ids) <= FILTER_VALUES
-        shown = self._read_instances(ids, is_first) if ids and is_short else self._read_region(is_first)
+        deadline = Deadline(LOST_SECONDS)
+        while True:
+            shown = self._read_instances(ids, is_first) if ids and is_short else self._read_region(is_first)
+            if not (is_first and self._looks_restored(shown)) or not deadline.pause():
+                break
         state = admin_plan.assumed_state(shown, self._desired)
         # An earlier profile can have been deleted since, and not every account has the server profile.
         to_restore = [
@@ -143,6 +147,14 @@ class AdminInstanceResource(Resource[State]):
             state = self._read_region(is_first)
             if not admin_plan.lost_instances(state, self._desired) or not deadline.pause():
                 return state
+
+    def _looks_restored(self, shown: State) -> bool:
+        """Whether EC2 shows the earlier profile of an instance that this run has acquired, perhaps as it was before."""
+        desired = self._desired
+        if not desired.keep_tag or desired.known_earlier in (None, NO_PROFILE) or desired.assume:
+            return False
+        profiles = [[found.profile for found in each.associations] for each in shown.instances.values()]
+        return profiles == [[desired.known_earlier]]
 
     def _lost_policies(self, state: State) -> tuple[str, ...]:
         """Read which policies for Systems Manager the instance loses; none where they may not be read."""

@@ -814,3 +814,32 @@ def test_a_resource_keeps_no_state_while_it_releases(denied):
         converge(resource, check_mode=False, wait=10)
     assert vars(resource) == before
     assert vars(resource._window) == before_of_window
+
+
+@pytest.mark.parametrize(
+    ("shown", "options", "reads"),
+    [
+        (["shop", "shop", "admin"], {"known_earlier": "shop", "keep_tag": True}, 3),
+        (["shop"] * 9, {"known_earlier": "shop", "keep_tag": True}, 1 + LOST_SECONDS),
+        (["admin"], {"known_earlier": "shop", "keep_tag": True}, 1),
+        (["other"], {"known_earlier": "shop", "keep_tag": True}, 1),
+        (["shop"], {"known_earlier": "shop", "keep_tag": False}, 1),
+        (["shop"], {"keep_tag": True}, 1),
+    ],
+    ids=["shown late", "restored by another run", "acquired", "replaced", "tag only", "another run's"],
+)
+def test_a_release_looks_again_where_ec2_shows_the_profile_from_before_the_swap(shown, options, reads):
+    """Otherwise the instance would keep the admin profile, although the run says that it has released it."""
+    read: list[str] = []
+
+    class Late(Region):
+        def pages(self, action, description, **arguments):
+            if action == "ec2:DescribeIamInstanceProfileAssociations":
+                read.append(shown[min(len(read), len(shown) - 1)])
+                self.profiles = {INSTANCE: read[-1]}
+            yield from super().pages(action, description, **arguments)
+
+    resource = AdminInstanceResource(Late(), replace(desired_admin(RELEASED), **options))
+    state = resource.read()
+    assert len(read) == reads
+    assert [each.profile for each in state.instances[INSTANCE].associations] == [shown[-1]]
