@@ -283,6 +283,21 @@ def lost_instances(current: State, desired: DesiredAdmin) -> list[str]:
     return [each.id for each in found if not has_admin_profile(each, desired)]
 
 
+def may_be_stale(current: State, desired: DesiredAdmin) -> bool:
+    """Whether EC2 may show an instance as it was before: it lacks the admin profile that this run has associated.
+
+    Taken for true, that would leave the admin profile on an instance that is to be released.
+    """
+    if desired.state != RELEASED:
+        return bool(lost_instances(current, desired))
+    # The first release of a run; in check mode nothing was associated.
+    if not desired.keep_tag or desired.known_earlier is None or desired.assume:
+        return False
+    before = [] if desired.known_earlier == NO_PROFILE else [desired.known_earlier]
+    targets = [each for each in current.instances.values() if desired.is_target(each.id) and each.state not in ENDED]
+    return any([found.profile for found in each.associations] == before for each in targets)
+
+
 def _check_not_lost(current: State, desired: DesiredAdmin) -> None:
     """Check that the instance still has the admin profile, if the user wants that.
 

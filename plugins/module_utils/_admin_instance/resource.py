@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -121,14 +122,11 @@ class AdminInstanceResource(Resource[State]):
     def _read(self, is_first: bool) -> State:
         ids = self._desired.instance_ids
         if self._desired.state != RELEASED:
-            state = admin_plan.assumed_state(self._read_with_admin_profile(is_first), self._desired)
+            state = admin_plan.assumed_state(self._read_until_plausible(self._read_region, is_first), self._desired)
             return replace(state, lost_policies=self._lost_policies(state)) if is_first else state
         is_short = ids is not None and len(ids) <= FILTER_VALUES
-        deadline = Deadline(LOST_SECONDS)
-        while True:
-            shown = self._read_instances(ids, is_first) if ids and is_short else self._read_region(is_first)
-            if not (is_first and self._looks_restored(shown)) or not deadline.pause():
-                break
+        read = partial(self._read_instances, ids) if ids and is_short else self._read_region
+        shown = self._read_until_plausible(read, is_first) if is_first else read(is_first)
         state = admin_plan.assumed_state(shown, self._desired)
         # An earlier profile can have been deleted since, and not every account has the server profile.
         to_restore = [
@@ -140,21 +138,13 @@ class AdminInstanceResource(Resource[State]):
             unusable.add(self._desired.fallback)
         return replace(state, unusable_profiles=frozenset(unusable))
 
-    def _read_with_admin_profile(self, is_first: bool) -> State:
-        """Read the region; again for a while where an instance seems to have lost the profile that EC2 has shown."""
+    def _read_until_plausible(self, read: Callable[[bool], State], is_first: bool) -> State:
+        """Read; again for a while where EC2 may show an instance as it was before this run changed it."""
         deadline = Deadline(LOST_SECONDS)
         while True:
-            state = self._read_region(is_first)
-            if not admin_plan.lost_instances(state, self._desired) or not deadline.pause():
+            state = read(is_first)
+            if not admin_plan.may_be_stale(state, self._desired) or not deadline.pause():
                 return state
-
-    def _looks_restored(self, shown: State) -> bool:
-        """Whether EC2 shows the earlier profile of an instance that this run has acquired, perhaps as it was before."""
-        desired = self._desired
-        if not desired.keep_tag or desired.known_earlier in (None, NO_PROFILE) or desired.assume:
-            return False
-        profiles = [[found.profile for found in each.associations] for each in shown.instances.values()]
-        return profiles == [[desired.known_earlier]]
 
     def _lost_policies(self, state: State) -> tuple[str, ...]:
         """Read which policies for Systems Manager the instance loses; none where they may not be read."""

@@ -12,6 +12,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import (
     ACQUIRED,
     EXCLUSIVE,
+    NO_PROFILE,
     RELEASED,
     RESTORE_TAG,
     DesiredAdmin,
@@ -825,18 +826,23 @@ def test_a_resource_keeps_no_state_while_it_releases(denied):
         (["other"], {"known_earlier": "shop", "keep_tag": True}, 1),
         (["shop"], {"known_earlier": "shop", "keep_tag": False}, 1),
         (["shop"], {"keep_tag": True}, 1),
+        ([None, None, "admin"], {"known_earlier": NO_PROFILE, "keep_tag": True}, 3),
+        (["shop"], {"known_earlier": NO_PROFILE, "keep_tag": True}, 1),
     ],
-    ids=["shown late", "restored by another run", "acquired", "replaced", "tag only", "another run's"],
+    ids=[
+        *("shown late", "restored by another run", "acquired", "replaced", "tag only", "another run's"),
+        *("no profile, shown late", "no profile, replaced"),
+    ],
 )
 def test_a_release_looks_again_where_ec2_shows_the_profile_from_before_the_swap(shown, options, reads):
     """Otherwise the instance would keep the admin profile, although the run says that it has released it."""
-    read: list[str] = []
+    read: list[str | None] = []
 
     class Late(Region):
         def pages(self, action, description, **arguments):
             if action == "ec2:DescribeIamInstanceProfileAssociations":
                 read.append(shown[min(len(read), len(shown) - 1)])
-                self.profiles = {INSTANCE: read[-1]}
+                self.profiles = {INSTANCE: read[-1]} if read[-1] else {}
             yield from super().pages(action, description, **arguments)
 
     resource = AdminInstanceResource(Late(), replace(desired_admin(RELEASED), **options))
