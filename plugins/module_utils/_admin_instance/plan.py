@@ -46,7 +46,6 @@ _UNRECORDED_REMEDY = (
 )
 ACQUIRED, EXCLUSIVE, RELEASED = "acquired", "exclusive", "released"
 ASSUME_ACQUIRED, ASSUME_TAGGED, ASSUME_RELEASED = "acquired", "tagged", "released"
-_TRIAL = "again, to prove that it can be restored"
 # IAM allows a comma in the name of a profile, but not in a tag. No name has a colon.
 _COMMA = "::"
 
@@ -136,12 +135,14 @@ class ContentionCheck:
         planned although they had it, so they do not prevent it.
     :param before_first_try: whether to check before the first try too, not only before each retry.
     :param earlier: the earlier profile of the instance, or ``NO_PROFILE``, for who cleans up after a failure.
+    :param is_trial: whether the step only proves that the earlier profile can be restored; EC2 shows nothing new then.
     :param look_up_association: whether an earlier step has given the association another id than the one that was read.
     """
 
     tagged: frozenset[str]
     before_first_try: bool
     earlier: str = NO_PROFILE
+    is_trial: bool = False
     look_up_association: bool = False
 
 
@@ -370,18 +371,17 @@ def _acquire(current: State, name: str, desired: DesiredAdmin, opening: Sequence
     if current.restore_tags.get(name) != value:
         steps.append(_write_tag(name, earlier))
     is_tagged = name in current.restore_tags
-    has_trial = profile_to_try(current, desired) is not None
-    steps += [_try_earlier_profile(instance)] if has_trial else []
-    steps += opening
+    trial = [_try_earlier_profile(instance)] if profile_to_try(current, desired) else []
+    steps += [*trial, *opening]
     if [found.profile for found in instance.associations] != [desired.admin]:
         steps += associate(instance, desired.admin)
     # After the tag is written, the tags of other instances are read. If it is there already, it can belong to a run
     # that has just ended, so they are read before the first step.
     checked = [
-        replace(step, context=ContentionCheck(current.tagged, is_tagged and position == 0, value))
+        replace(step, context=ContentionCheck(current.tagged, is_tagged and position == 0, value, step in trial))
         for position, step in enumerate(steps)
     ]
-    return [*checked[:-1], _after_trial(checked[-1])] if has_trial else checked
+    return [*checked[:-1], _after_trial(checked[-1])] if trial else checked
 
 
 def profile_to_try(current: State, desired: DesiredAdmin) -> str | None:
@@ -426,7 +426,8 @@ def _try_earlier_profile(instance: Instance) -> Step:
     [step] = associate(instance, association.profile)
     return replace(
         step,
-        summary=f"associate instance profile '{association.profile}' with instance {instance.id} {_TRIAL}",
+        summary=f"associate instance profile '{association.profile}' with instance {instance.id} again, to prove that "
+        "it can be restored",
         done_when=ASSOCIATION_RETRY_CODES | ASSOCIATION_STALE_CODES,
         retry_when=frozenset(),
         stale_when=frozenset(),
@@ -527,7 +528,7 @@ def remaining(applied: Plan[State], state: State, desired: DesiredAdmin) -> list
     if desired.state != RELEASED:
         records = {**state.records, **applied.planned.records}
         missing = plan(replace(state, records=records), replace(desired, associate_again=False))
-        return [summary for summary in missing.summaries if not summary.endswith(_TRIAL)]
+        return [step.summary for step in missing.all_steps if not step.context.is_trial]
     before = applied.current
     shown = replace(state, records=before.records, unusable_profiles=before.unusable_profiles)
     removed = {

@@ -200,7 +200,10 @@ def test_steps_after_the_tag_check_for_other_runs_before_a_retry_only():
     steps = admin_plan.plan(current, desired_admin(ACQUIRED), OPENING).steps[INSTANCE]
     assert [step.action for step in steps[:2]] == [RECORD_ACTION, TAG_ACTION]
     check = ContentionCheck(frozenset({OTHER_INSTANCE}), before_first_try=False, earlier="shop")
-    assert [step.context for step in steps] == [check] * 4 + [replace(check, look_up_association=True)]
+    assert [step.context for step in steps] == [
+        *(check, check, replace(check, is_trial=True), check),
+        replace(check, look_up_association=True),
+    ]
 
 
 def test_without_a_tag_to_write_the_first_step_checks_for_other_runs_before_its_first_try():
