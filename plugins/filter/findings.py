@@ -89,7 +89,7 @@ def _uri(path: str) -> str:
 def _message_and_fix(finding: Finding, separator: str) -> str:
     """What is wrong with the object, and what to do. A finding of an audit has ``why`` in place of ``message``."""
     text = f"{finding['object']}: {finding.get('message') or finding['why']}"
-    return f"{text}{separator}Fix: {finding['fix']}" if finding.get("fix") else text
+    return f"{text.rstrip('.')}.{separator}Fix: {finding['fix']}" if finding.get("fix") else text
 
 
 def junit(

@@ -349,3 +349,10 @@ def test_an_account_whose_role_was_not_assumed_has_the_error_of_aws():
     sessions = [{"skipped": True}, {"msg": "Access denied."}]
     accounts = audit_document([{"msg": "denied"}, {"skipped": True}], ["shop", "blog"], sessions)["accounts"]
     assert [each["error"] for each in accounts] == ["denied", f"{NOT_ASSUMED} Access denied."]
+
+
+@pytest.mark.parametrize("message", ["unknown key", "unknown key."])
+def test_a_fix_is_a_sentence_of_its_own(message):
+    finding = {"rule": "r", "severity": "high", "object": "P", "message": message, "fix": "Remove it."}
+    assert "P: unknown key. Fix: Remove it.<" in junit([finding])
+    assert sarif([finding])["runs"][0]["results"][0]["message"]["text"] == "P: unknown key.\nFix: Remove it."
