@@ -18,10 +18,9 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from emulator import Emulator, Fault, Kind, program_environment
-from harness import (
-    ModuleServer,
-)
+from emulator import Behaviour, Emulator, Fault, Kind, program_environment
+from emulator.snapshot import snapshot
+from harness import ModuleServer, create_user
 
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import described_key
 
@@ -360,6 +359,19 @@ def test_a_secret_gets_the_kms_key_with_the_next_access_key(fleet: Fleet) -> Non
     fleet.run()
     assert secrets.describe_secret(SecretId="/cwagent/credentials/U")["KmsKeyId"] == "alias/agent"
     fleet.assert_one_working_key()
+
+
+def test_a_secret_that_is_being_deleted_counts_as_deleted(fleet: Fleet) -> None:
+    """AWS deletes in the background, also what was saved while the key was created; and an answer can be lost."""
+    if fleet.store != "secretsmanager":
+        pytest.skip("parameters and files are deleted at once")
+    env = create_user(fleet.aws, "controller", policy="AdministratorAccess")
+    fleet.aws.be_unkind(Behaviour.DELETED_SECRETS, seconds=60)
+    assert not fleet.run(env=env).get("failed")
+    lost = {"kind": Kind.LOSE_ANSWER, "action": "DeleteSecret"}
+    result = fleet.run(lost, env=env, state="absent")
+    assert not result.get("failed"), result["msg"]
+    assert "U" not in snapshot(fleet.aws)["users"]
 
 
 def test_the_saved_key_of_another_user_is_kept_in_another_file(files: Fleet) -> None:

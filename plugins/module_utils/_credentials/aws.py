@@ -385,7 +385,8 @@ class SecretStore(DocumentStore):
                 ForceDeleteWithoutRecovery=True,
             )
         except AwsApiError as error:
-            if error.code != "ResourceNotFoundException":
+            # AWS deletes in the background, and refuses to delete what was deleted a moment ago.
+            if error.code != "ResourceNotFoundException" and "because it was marked for deletion" not in str(error):
                 raise
 
 
