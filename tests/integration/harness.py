@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import re
 import shlex
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,20 @@ LOCAL_CONNECTION = {
     "ansible_python_interpreter": "{{ ansible_playbook_python }}",
 }
 """The variables of a host that is this machine."""
+
+
+@cache
+def fork_server() -> str:
+    """The socket of the process that runs the modules of playbooks, which ends with this one."""
+    address = str(Path(SHARED_BY_RUNS.name) / "fork_server")
+    command: list[str | Path] = [sys.executable, HERE / "fork_server.py", address]
+    process = subprocess.Popen(
+        command, env=program_environment({"PYTHONPATH": str(COLLECTIONS)}), stdout=subprocess.PIPE, text=True
+    )
+    atexit.register(process.kill)
+    assert process.stdout
+    assert process.stdout.readline() == "ready\n"
+    return address
 
 
 def start_empty(running: dict[str, Emulator], backend: str) -> Emulator:
@@ -322,6 +338,7 @@ class Controller:
             "PYTHONPATH": str(HERE / "startup"),
             "RECORDED_TO": str(recorded),
             "SHARED_BY_RUNS": SHARED_BY_RUNS.name,
+            "FORK_SERVER": fork_server(),
         }
         since = self.aws.mark()
         done = subprocess.run(

@@ -1,5 +1,7 @@
 """Makes the modules of a playbook run start faster; Python imports this file when it starts.
 
+Where a server forks modules (../fork_server.py), the module is run there, and this process only waits for its end.
+
 Ansible sends a module as an archive of source files, and Python compiles all of them each time a module runs, which is
 a sixth of the time of a run. The runs of a test session share the compiled code, by its source and path.
 """
@@ -7,8 +9,11 @@ a sixth of the time of a run. The runs of a test session share the compiled code
 from __future__ import annotations
 
 import hashlib
+import json
 import marshal
 import os
+import socket
+import sys
 import zipimport
 from pathlib import Path
 
@@ -33,3 +38,19 @@ def load_or_compile(path, source):
 
 if "SHARED_BY_RUNS" in os.environ:
     zipimport._compile_source = load_or_compile  # type: ignore[attr-defined]
+
+
+def run_elsewhere(address):
+    """Hand the module over, and end as it ended."""
+    umask = os.umask(0)
+    os.umask(umask)
+    request = {"argv": sys.orig_argv[1:], "environ": dict(os.environ), "folder": str(Path.cwd()), "umask": umask}
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
+        connection.connect(address)
+        socket.send_fds(connection, [json.dumps(request).encode()], [0, 1, 2])
+        code = connection.recv(1)
+    os._exit(code[0] if code else 137)
+
+
+if "FORK_SERVER" in os.environ and "AnsiballZ_" in sys.orig_argv[-1]:
+    run_elsewhere(os.environ["FORK_SERVER"])

@@ -1,0 +1,104 @@
+"""Runs the modules of playbook runs in forks of this process, which has imported what they need.
+
+``python fork_server.py SOCKET``. ``startup/sitecustomize.py``, which the Python of a module imports first, connects to
+it and hands over its files, environment and arguments. To start a module takes three quarters of its time otherwise.
+"""
+
+from __future__ import annotations
+
+import atexit
+import importlib
+import json
+import os
+import pkgutil
+import runpy
+import signal
+import socket
+import sys
+import threading
+from contextlib import suppress
+from functools import cache
+from typing import Any
+
+import boto3.session
+import botocore.httpsession
+import botocore.loaders
+
+REQUEST_BYTES = 1 << 20
+# The services whose models are read once for all modules. Others work too.
+SERVICES = ("ec2", "iam", "secretsmanager", "ssm", "sts")
+
+
+def preload() -> None:
+    """Import and read what every module needs."""
+    load = botocore.loaders.JSONFileLoader.load_file
+
+    @cache
+    def load_once(path: str) -> Any:
+        return load(botocore.loaders.JSONFileLoader(), path)
+
+    botocore.loaders.JSONFileLoader.load_file = lambda _loader, path: load_once(path)
+    package = importlib.import_module("ansible_collections.cwagent.iam.plugins.module_utils")
+    for each in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        importlib.import_module(each.name)
+    session = boto3.session.Session()
+    for service in SERVICES:
+        session.client(service, region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
+
+
+def become(request: dict[str, Any], files: list[int]) -> None:
+    """Take the place of the process that asked."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for number, file in enumerate(files):
+        os.dup2(file, number)
+        os.close(file)
+    os.environ.clear()
+    os.environ.update(request["environ"])
+    os.chdir(request["folder"])
+    os.umask(request["umask"])
+    sys.argv[:] = request["argv"]
+
+
+def end_with(connection: socket.socket) -> None:
+    """Kill this process when the process that asked has ended, since whoever kills that one means this one."""
+    connection.recv(1)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def run(connection: socket.socket) -> int:
+    """Run the module of a request. :returns: its exit code."""
+    text, files, *_more = socket.recv_fds(connection, REQUEST_BYTES, 3)
+    become(json.loads(text), files)
+    threading.Thread(target=end_with, args=[connection], daemon=True).start()
+    code = 0
+    try:
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:  # noqa: BLE001  as Python ends for one that nobody handles
+        sys.excepthook(*sys.exc_info())
+        code = 1
+    atexit._run_exitfuncs()
+    with suppress(ValueError, OSError):  # the module may have closed it
+        sys.stdout.flush()
+    return code
+
+
+def main() -> None:
+    preload()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server:
+        server.bind(sys.argv[1])
+        server.listen(64)
+        print("ready", flush=True)
+        while True:
+            connection, _address = server.accept()
+            with connection:
+                if os.fork() == 0:
+                    server.close()
+                    connection.send(bytes([run(connection)]))
+                    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
