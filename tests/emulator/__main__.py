@@ -24,6 +24,7 @@ def main() -> None:
             command.add_argument("--backend", choices=BACKENDS, default="ministack")
             command.add_argument("--region", default="eu-central-1")
             command.add_argument("--port", type=int, default=0, help="0 for any free port")
+            command.add_argument("--aws-cli", default=os.environ.get("AWS_CLI", ""), help="that of the instances")
         if name == "start":
             command.add_argument("--instances", type=int, default=0)
             command.add_argument("--stopped", type=int, default=0, help="how many of the instances are stopped")
@@ -37,7 +38,9 @@ def main() -> None:
 
 def start(args: argparse.Namespace) -> None:
     with args.state_file.with_suffix(".log").open("w") as log:
-        aws = Emulator.start(args.backend, region=args.region, port=args.port, log=log, detach=True)
+        aws = Emulator.start(
+            args.backend, region=args.region, port=args.port, aws_cli=args.aws_cli, log=log, detach=True
+        )
     ids = aws.instances(args.instances, stopped=args.stopped) if args.instances else []
     state = {
         "pid": aws.pid,
@@ -82,7 +85,7 @@ def serve(args: argparse.Namespace) -> None:
         print(json.dumps({"endpoint": f"http://127.0.0.1:{port}"}), flush=True)
         os.dup2(2, 1)  # the starter reads one line only; everything else goes to the log
 
-    server.serve(args.backend, args.region, args.port, announce)
+    server.serve(args.backend, args.region, args.port, args.aws_cli, announce)
 
 
 def _end_with_parent() -> None:

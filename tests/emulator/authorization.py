@@ -1,8 +1,9 @@
 """The parts of IAM authorization that ministack lacks.
 
 It does not know the ARNs of instance profiles, paths in ARNs, the instances of associations and tags, the owner of an
-access key, the principal of a simulation, or the resources of ssm:GetParameters. It ignores the conditions
-iam:PolicyARN, iam:PermissionsBoundary and ec2:NewInstanceProfile, and it allows everyone to pass every role.
+access key, the principal of a simulation, or the resources of ssm:GetParameters and of Run Command. It
+ignores the conditions iam:PolicyARN, iam:PermissionsBoundary and ec2:NewInstanceProfile, and it allows everyone to pass
+every role.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
-from .backend import ACCOUNT, internals
+from .backend import ACCOUNT, RUN_COMMAND_ACTIONS, internals
 
 Params = dict[str, Any]
 Answer = tuple[int, dict[str, str], bytes]
@@ -42,10 +43,12 @@ class Authorization:
     def __init__(self) -> None:
         self._ec2, self._iam = (internals(f"ministack.services.{name}") for name in ("ec2", "iam"))
         self._evaluator, self._actions = (internals(f"ministack.core.iam_{name}") for name in ("evaluator", "actions"))
+        self._access_key = internals("ministack.core.router").extract_access_key_id
         self._caller: ContextVar[str] = ContextVar("caller", default="")
         self._actions.extract_resource_arn = partial(self._resource, self._actions.extract_resource_arn)
         self._actions.request_tag_context = partial(self._context, self._actions.request_tag_context)
-        self._evaluator.enforce = partial(self._enforce, self._evaluator.enforce)
+        self._enforce_one = self._evaluator.enforce
+        self._evaluator.enforce = partial(self._enforce, self._enforce_one)
         passing = {
             "AddRoleToInstanceProfile": self._iam._IAM_HANDLERS,
             "AssociateIamInstanceProfile": self._ec2._ACTION_MAP,
@@ -59,7 +62,7 @@ class Authorization:
         return enforce(access_key, *others, **more)
 
     def _resource(self, extract: Callable[..., str], service: str, *others: Any) -> str:
-        *_, body, params, region, _account = others
+        *_, headers, body, params, region, _account = others
         found = ""
         if service == "iam":
             found = self._iam_resource(params)
@@ -68,7 +71,20 @@ class Authorization:
         elif service == "ssm" and b'"Names"' in body:
             # Only the first name is checked; AWS checks each.
             found = f"arn:aws:ssm:{region}:{ACCOUNT}:parameter/{json.loads(body)['Names'][0].lstrip('/')}"
+        elif service == "ssm" and (action := headers.get("x-amz-target", "").rpartition(".")[2]) in RUN_COMMAND_ACTIONS:
+            found = self._command_resource(action, self._access_key(headers), json.loads(body or b"{}"), region)
         return found or extract(service, *others)
+
+    def _command_resource(self, action: str, access_key: str, params: Params, region: str) -> str:
+        """Of the resources of SendCommand, which AWS checks each, one that is denied, if any is."""
+        if action != "SendCommand":
+            return f"arn:aws:ssm:{region}:{ACCOUNT}:*"
+        name = params.get("DocumentName", "")
+        owner = "" if name.startswith(("AWS-", "Amazon")) else ACCOUNT
+        document = name if name.startswith("arn:") else f"arn:aws:ssm:{region}:{owner}:document/{name}"
+        resources = [document, *(_instance(region, each) for each in params.get("InstanceIds", []))]
+        denied = (each for each in resources if self._enforce_one(access_key, "ssm:SendCommand", "ssm", region, each))
+        return next(denied, document)
 
     def _iam_resource(self, params: Params) -> str:
         for parameter, kind, place in NAMED:
@@ -84,7 +100,7 @@ class Authorization:
     def _ec2_resource(self, region: str, params: Params) -> str:
         association = self._ec2._iam_instance_profile_associations.get(self._ec2._p(params, "AssociationId")) or {}
         instance = association.get("InstanceId") or self._ec2._p(params, "ResourceId.1")
-        return f"arn:aws:ec2:{region}:{ACCOUNT}:instance/{instance}" if instance.startswith("i-") else ""
+        return _instance(region, instance) if instance.startswith("i-") else ""
 
     def _context(
         self, context: Callable[..., Params], service: str, action: str, body: bytes, params: Params
@@ -132,3 +148,7 @@ class Authorization:
         else:
             answer = self._iam._error(403, "AccessDenied", message, ns="iam")
         return answer
+
+
+def _instance(region: str, instance: str) -> str:
+    return f"arn:aws:ec2:{region}:{ACCOUNT}:instance/{instance}"

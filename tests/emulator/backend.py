@@ -16,6 +16,14 @@ EC2_PRINCIPALS = frozenset({"ec2.amazonaws.com", "ec2.amazonaws.com.cn"})
 SESSION_SECONDS = 6 * 3600
 """How long instance credentials are valid; about six hours on AWS."""
 
+RUN_COMMAND_ACTIONS = frozenset(
+    {
+        *("SendCommand", "CancelCommand", "GetCommandInvocation", "ListCommandInvocations", "ListCommands"),
+        "DescribeInstanceInformation",
+    }
+)
+"""The actions of Systems Manager that ``run_command.py`` answers."""
+
 ATTACHED_POLICIES = 10
 """How many managed policies a role or user can have, unless the quota is increased."""
 NOT_ACTIVE = "IncorrectState", "The association {} is not the active association"
@@ -55,15 +63,18 @@ class Credentials:
 
 
 class Backend(Protocol):
-    """One AWS account. All methods but ``respond`` read the emulator's internal state."""
+    """One AWS account. ``respond`` and ``authorize`` answer calls, ``authorize`` only those that are
+    denied; all others read the emulator's internal state."""
 
     def respond(self, request: Request, body: bytes) -> Response: ...
+    def authorize(self, request: Request, body: bytes) -> Response | None: ...
     def reset(self) -> None: ...
     def shift_clock(self, seconds: float) -> None: ...
     def now(self) -> datetime: ...
     def principal(self, access_key: str, region: str) -> str: ...
     def used(self, access_key: str, region: str, service: str) -> None: ...
     def instances(self) -> list[Instance]: ...
+    def allows(self, profile: Profile, action: str) -> bool: ...
     def session(self, instance: Instance, profile: Profile) -> Credentials: ...
 
 

@@ -36,6 +36,7 @@ from .backend import (
     ACCOUNT,
     ATTACHED_POLICIES,
     NOT_ACTIVE,
+    RUN_COMMAND_ACTIONS,
     SESSION_SECONDS,
     Credentials,
     Instance,
@@ -55,7 +56,8 @@ class Ministack:
         logging.getLogger("ministack").setLevel(logging.WARNING)
         self._app = internals("ministack.app")
         self._evaluator = internals("ministack.core.iam_evaluator")
-        self._ec2, self._iam, self._sts = (internals(f"ministack.services.{name}") for name in ("ec2", "iam", "sts"))
+        services = (internals(f"ministack.services.{name}") for name in ("ec2", "iam", "ssm", "sts"))
+        self._ec2, self._iam, self._ssm, self._sts = services
         self._clock_shift = 0.0
         self._last_used: dict[str, tuple[datetime, str, str]] = {}
         self._managed = {record["Arn"]: record for record in self._missing_managed_policies()}
@@ -82,12 +84,23 @@ class Ministack:
         self._iam._seed_aws_managed_policies = seed  # ministack's reset calls this again
         self._iam._now = lambda: self.now().strftime("%Y-%m-%dT%H:%M:%SZ")
         seed()
+        self._ssm.handle_request = partial(self._handle_ssm, self._ssm.handle_request)
         resolve = partial(self._resolve_condition_key, self._evaluator._resolve_condition_key)
         self._evaluator._resolve_condition_key = resolve
         Authorization()
 
     def respond(self, request: Request, body: bytes) -> Response:
         return asyncio.run_coroutine_threadsafe(self._ask(request, body), self._loop).result()
+
+    def authorize(self, request: Request, body: bytes) -> Response | None:
+        answer = self.respond(request, body)
+        return answer if answer.status_code >= 400 else None
+
+    async def _handle_ssm(self, handle: Callable[..., Any], method: str, path: str, headers: Any, *others: Any) -> Any:
+        """Do nothing for an action of Run Command, which got here because it is allowed."""
+        if headers.get("x-amz-target", "").rpartition(".")[2] in RUN_COMMAND_ACTIONS:
+            return 200, {"Content-Type": "application/x-amz-json-1.1"}, b"{}"
+        return await handle(method, path, headers, *others)
 
     async def _ask(self, request: Request, body: bytes) -> Response:
         raw_path = str(request.environ["REQUEST_URI"]).partition("?")[0]
@@ -156,6 +169,21 @@ class Ministack:
             trusted = trusts_ec2(role["AssumeRolePolicyDocument"])
             return Profile(record["Arn"], record["Id"], role["Arn"], role["RoleId"], trusted)
         return Profile(record["Arn"], record["Id"])
+
+    def allows(self, profile: Profile, action: str) -> bool:
+        context = self._evaluator.EvalContext(
+            principal_arn=profile.role_arn,
+            principal_type="AssumedRole",
+            principal_account=ACCOUNT,
+            action=action,
+            resource_arn="*",
+            region="",
+            source_ip="127.0.0.1",
+            secure_transport=True,
+        )
+        policies = self._evaluator._gather_role_policies(profile.role, ACCOUNT)
+        limits = self._evaluator._permissions_boundary(self._iam._roles, profile.role, ACCOUNT)
+        return bool(self._evaluator.evaluate(context, policies, *limits).decision == "Allow")
 
     def session(self, instance: Instance, profile: Profile) -> Credentials:
         issued = Credentials(

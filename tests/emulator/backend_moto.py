@@ -108,6 +108,9 @@ class Moto:
     def respond(self, request: Request, body: bytes) -> Response:
         return Response.from_app(self._app, request.environ, buffered=True)
 
+    def authorize(self, request: Request, body: bytes) -> Response | None:
+        return None
+
     def reset(self) -> None:
         # moto's own reset takes a quarter of a second more: it builds every state again before it drops it.
         for backends in list(internals("moto.core.base_backend").BackendDict._instances):
@@ -149,6 +152,13 @@ class Moto:
         for role in profile.roles:
             return Profile(profile.arn, profile.id, role.arn, role.id, trusts_ec2(role.assume_role_policy_document))
         return Profile(profile.arn, profile.id)
+
+    def allows(self, profile: Profile, action: str) -> bool:
+        """Whether a policy of the role names the action."""
+        role = self._iam[ACCOUNT][profile.role_arn.split(":")[1]].get_role(profile.role)
+        versions = (version for policy in role.managed_policies.values() for version in policy.versions)
+        documents = [*role.policies.values(), *(each.document for each in versions if each.is_default)]
+        return any(action in str(document) for document in documents)
 
     def session(self, instance: Instance, profile: Profile) -> Credentials:
         sts = self._sts[ACCOUNT][self._partition(instance.region)]

@@ -44,11 +44,17 @@ class Emulator:
         *,
         region: str = "eu-central-1",
         port: int = 0,
+        aws_cli: str | None = None,
         log: IO[str] | None = None,
         detach: bool = False,
     ) -> Emulator:
-        """Start an emulator and wait until it answers. Unless detached, it ends with this process, killed or not."""
-        options = [f"--backend={backend}", f"--region={region}", f"--port={port}", *(["--detached"] if detach else [])]
+        """Start an emulator and wait until it answers. Unless detached, it ends with this process, killed or not.
+
+        :param aws_cli: the AWS CLI that instances have; by default the one that AWS_CLI names.
+        """
+        cli = os.environ.get("AWS_CLI", "") if aws_cli is None else aws_cli
+        options = [f"--backend={backend}", f"--region={region}", f"--port={port}", f"--aws-cli={cli}"]
+        options += ["--detached"] if detach else []
         # A clean environment, because ministack takes AWS_ACCESS_KEY_ID for its root key.
         environ = {**clean_environment(), "PYTHONPATH": str(Path(__file__).parents[1])}
         process = subprocess.Popen(
@@ -185,8 +191,24 @@ class Emulator:
         settings = {"behaviours": behaviours, "seed": seed, "seconds": seconds, "chance": chance}
         self._control("POST", "unkind", settings)
 
+    def agents(self, *instances: str, **settings: Any) -> dict[str, dict[str, Any]]:
+        """All SSM agents by instance, after these settings were changed for these instances, or for all.
+
+        ``run_command.Agent`` explains the settings. An agent has also ``online``, the ``disk`` of its instance, and the
+        ``environment`` of a script that runs there.
+        """
+        found = self._control("POST", "agents", {"instances": instances, "settings": settings})
+        return dict(found)
+
+    def disk(self, instance: str) -> Path:
+        return Path(self.agents()[instance]["disk"])
+
+    def commands(self) -> list[dict[str, Any]]:
+        """What was sent by Run Command, the earliest first, and what became of it on each instance."""
+        return list(self._control("GET", "commands"))
+
     def reset(self) -> None:
-        """Back to an empty account: no state, calls, faults, unkind behaviours, clock shift or lag."""
+        """Back to an empty account: no state, calls, faults, unkind behaviours, clock shift, lag, commands or disks."""
         self._control("POST", "reset")
 
     def _control(self, method: str, path: str, body: object = None) -> Any:

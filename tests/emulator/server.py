@@ -23,8 +23,10 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
 
 from . import imds, paging, wire
-from .backend import Backend
-from .unkind import Answer, Unkind
+from .backend import RUN_COMMAND_ACTIONS, Backend
+from .machines import Machines
+from .run_command import RunCommand
+from .unkind import Answer, Behaviour, Unkind
 from .wire import Call, Fault, Kind
 
 CONTROL = "/_emulator/"
@@ -71,10 +73,12 @@ class ArmedFault:
 class Server:
     """A WSGI application. AWS calls run in parallel; one lock guards what they share."""
 
-    def __init__(self, backend: Backend, name: str, region: str) -> None:
+    def __init__(self, backend: Backend, name: str, region: str, aws_cli: str) -> None:
         self.backend, self.name, self.region = backend, name, region
         self.unkind = self._unkind()
         self.metadata = imds.InstanceMetadata(backend, self._has_credentials)
+        self.machines = Machines(aws_cli)
+        self.commands = RunCommand(backend, self.metadata, self.machines, self._is_delayed)
         self.lock = threading.Lock()
         self.calls: list[Call] = []
         self.seq = 0
@@ -126,10 +130,11 @@ class Server:
                 call = replace(call, unkind=behaviour)
                 response = Response(answer.body, answer.status, content_type=answer.content_type)
         if response is None:
-            response = self.backend.respond(request, body)
+            response = self._respond(call, params, request, body)
             self.backend.used(access_key, region, service)
             if service == "ec2" and call.write:
                 self.metadata.observe()
+                self.commands.observe()
                 if "IamInstanceProfile" in action:
                     call = replace(call, profiles=self._profiles())
             if service == "iam" and action in paging.PAGED and response.status_code == 200:
@@ -140,6 +145,14 @@ class Server:
         self._log(replace(call, status=response.status_code, error=error))
         self._after(hits)
         return response
+
+    def _respond(self, call: Call, params: dict[str, Any], request: Request, body: bytes) -> Response:
+        if call.service != "ssm" or call.action not in RUN_COMMAND_ACTIONS:
+            return self.backend.respond(request, body)
+        if denied := self.backend.authorize(request, body):
+            return denied
+        content_type, status, text = self.commands.respond(call, params)
+        return Response(text, status, content_type=content_type)
 
     def _profiles(self) -> dict[str, str]:
         return {
@@ -180,6 +193,8 @@ class Server:
             "DELETE faults": self.armed.clear,
             "POST clock": lambda: self.backend.shift_clock(float(body["seconds"])),
             "POST lag": lambda: self.metadata.set_lag(float(body["seconds"]), float(body["credentials"])),
+            "POST agents": lambda: self.commands.configure(body["instances"], body["settings"]),
+            "GET commands": self.commands.commands,
             "POST unkind": lambda: setattr(self, "unkind", self._unkind(**body)),
             "POST reset": self._reset,
         }
@@ -198,11 +213,15 @@ class Server:
     def _reset(self) -> None:
         self.backend.reset()
         self.metadata.reset()
+        self.commands.reset()
         self.calls, self.armed, self.seq = [], [], 0
         self.unkind = self._unkind()
 
     def _has_credentials(self, instance: str) -> bool:
-        return self.unkind.has_credentials(instance)
+        return not self.unkind.is_delayed(Behaviour.UNAUTHORIZED_ROLES, instance)
+
+    def _is_delayed(self, behaviour: Behaviour, name: str) -> bool:
+        return self.unkind.is_delayed(behaviour, name)
 
     def _unkind(self, **behaviours: Any) -> Unkind:
         return Unkind(lambda: self.backend.now().timestamp(), **behaviours)
@@ -284,7 +303,7 @@ class Handler(WSGIRequestHandler):
         """Write nothing: calls are in the call log."""
 
 
-def serve(name: str, region: str, port: int, announce: Callable[[int], None]) -> None:
+def serve(name: str, region: str, port: int, aws_cli: str, announce: Callable[[int], None]) -> None:
     """Serve until the process ends; ``announce`` is called with the port when calls are answered."""
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     backend: Backend
@@ -296,6 +315,8 @@ def serve(name: str, region: str, port: int, announce: Callable[[int], None]) ->
         from .backend_ministack import Ministack
 
         backend = Ministack(region)
-    server = make_server("127.0.0.1", port, Server(backend, name, region), threaded=True, request_handler=Handler)
+    app = Server(backend, name, region, aws_cli)
+    server = make_server("127.0.0.1", port, app, threaded=True, request_handler=Handler)
+    app.machines.endpoint = f"http://127.0.0.1:{server.server_port}"
     announce(server.server_port)
     server.serve_forever()

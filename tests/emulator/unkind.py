@@ -58,6 +58,12 @@ class Behaviour(StrEnum):
     """The name of a deleted secret is not free at once."""
     OPT_IN_REGIONS = "opt_in_regions"
     """Opt-in regions reject tokens of the global endpoint of STS."""
+    LATE_INVOCATIONS = "late_invocations"
+    """Systems Manager does not know a new command."""
+    LATE_DELIVERIES = "late_deliveries"
+    """A command reaches its instances late."""
+    AWAY_AGENTS = "away_agents"
+    """The SSM agent is offline after another instance profile was associated."""
 
 
 AS_AWS = tuple(Behaviour)
@@ -100,6 +106,10 @@ class Rule:
 
     def observe(self, call: Call, params: Params, answer: Answer, /) -> None:
         """Record an answer of the backend."""
+
+    def is_delayed(self, name: str, /) -> bool:
+        """Whether what the emulator itself does with a thing has to wait."""
+        return False
 
 
 @dataclass
@@ -306,6 +316,10 @@ class UnauthorizedRoles(Rule):
             if self.new.is_running(self.roles.get(params.get(PROFILE, ""))) and self.dice.happens(0.5):
                 self.without_credentials.begin(instance)
 
+    def is_delayed(self, name: str) -> bool:
+        """Whether EC2 could not assume the role of an instance when it was associated."""
+        return self.without_credentials.is_running(name)
+
 
 class TooManyUpdates(Rule):
     def __init__(self, dice: Dice) -> None:
@@ -446,6 +460,40 @@ class OptInRegions(Rule):
             self.tokens.add(found[1].decode())
 
 
+class NewCommands(Rule):
+    """Delays something about each new command."""
+
+    def __init__(self, dice: Dice) -> None:
+        super().__init__(dice)
+        self.new = Delays(dice)
+
+    def observe(self, call: Call, params: Params, answer: Answer) -> None:
+        if call.action == "SendCommand" and answer.status == OK:
+            self.new.begin(json.loads(answer.body)["Command"]["CommandId"])
+
+    def is_delayed(self, name: str) -> bool:
+        return self.new.is_running(name)
+
+
+class LateInvocations(NewCommands):
+    def is_delayed(self, name: str) -> bool:
+        return super().is_delayed(name) and self.dice.happens(0.7)
+
+
+class AwayAgents(Rule):
+    def __init__(self, dice: Dice) -> None:
+        super().__init__(dice)
+        self.away = Delays(dice, scale=4)
+
+    def observe(self, call: Call, params: Params, answer: Answer) -> None:
+        found = re.search(rb"<instanceId>([\w-]+)<", answer.body)
+        if call.action in (ASSOCIATE, REPLACE) and answer.status == OK and found:
+            self.away.begin(found[1].decode())
+
+    def is_delayed(self, name: str) -> bool:
+        return self.away.is_running(name)
+
+
 RULES: dict[Behaviour, type[Rule]] = {
     Behaviour.NEW_KEYS: NewKeys,
     Behaviour.OPT_IN_REGIONS: OptInRegions,
@@ -461,6 +509,9 @@ RULES: dict[Behaviour, type[Rule]] = {
     Behaviour.NEW_PROFILES: NewProfiles,
     Behaviour.ASSOCIATIONS: Associations,
     Behaviour.UNAUTHORIZED_ROLES: UnauthorizedRoles,
+    Behaviour.LATE_INVOCATIONS: LateInvocations,
+    Behaviour.LATE_DELIVERIES: NewCommands,
+    Behaviour.AWAY_AGENTS: AwayAgents,
 }
 """By behaviour, its rule, in the order in which AWS would find a reason: the caller, the rate, the thing."""
 
@@ -507,10 +558,11 @@ class Unkind:
                 for rule in self.rules.values():
                     rule.observe(call, params, answer)
 
-    def has_credentials(self, instance: str) -> bool:
-        """Whether EC2 could assume the role of an instance when it was associated."""
-        rule = self.rules.get(Behaviour.UNAUTHORIZED_ROLES)
-        return not isinstance(rule, UnauthorizedRoles) or not rule.without_credentials.is_running(instance)
+    def is_delayed(self, behaviour: Behaviour, name: str) -> bool:
+        """Whether a behaviour is switched on and delays what the emulator does with a thing."""
+        with self.lock:
+            rule = self.rules.get(behaviour)
+            return rule is not None and rule.is_delayed(name)
 
 
 def _key(call: Call, params: Params) -> str:
