@@ -75,9 +75,9 @@ lint-docs: $(READY) ## check documentation and change notes only
 	$(call run,env GIT_CEILING_DIRECTORIES="$(CURDIR)" antsibull-docs lint-collection-docs --plugin-docs --skip-rstcheck .)
 
 .PHONY: unit
-unit: $(READY) $(SIMULATOR_READY) ## run the unit tests and show what of plugins/ they cover
+unit: $(READY) $(SIMULATOR_READY) $(AWS_CLI_READY) ## run the unit tests and show what of plugins/ they cover
 	@mkdir -p .cache/coverage
-	$(call run,pytest -n $(JOBS) --cov --cov-report=term tests/unit)
+	$(call run,env AWS_CLI="$(CURDIR)/$(AWS_CLI)/bin/aws" pytest -n $(JOBS) --cov --cov-report=term tests/unit)
 	$(call run,env PYTHONPATH=tests/unit/plugins python tests/coverage_gate.py)
 
 # How many mutants of each file are tested, and a number that chooses others. FILES="filter/batches.py …" tests only these.

@@ -55,6 +55,9 @@ class Machines:
         self.aws_cli = aws_cli
         self.endpoint = ""
         self._folder = Path(tempfile.mkdtemp(prefix="emulator-")).resolve()
+        self._system_path = system_path(self._folder / "system", SYSTEM_PATH)
+        self._disks = self._folder / "disks"
+        self._disks.mkdir()
         self._processes: list[Process] = []
         self._cleaner = subprocess.Popen(
             [sys.executable, "-I", "-c", CLEANER, str(self._folder)],
@@ -67,17 +70,17 @@ class Machines:
     def reset(self) -> None:
         for process in self._processes[:]:
             process.kill()
-        for disk in self._folder.iterdir():
+        for disk in self._disks.iterdir():
             shutil.rmtree(disk)
 
     def disk(self, instance: str) -> Path:
-        return self._folder / instance
+        return self._disks / instance
 
     def environment(self, instance: str, region: str) -> dict[str, str]:
         """All variables of a script on the instance."""
         disk = self.disk(instance)
         return {
-            "PATH": f"{disk}/usr/bin:{SYSTEM_PATH}",
+            "PATH": f"{disk}/usr/bin:{self._system_path}",
             "HOME": f"{disk}/root",
             "TMPDIR": str(disk / "tmp"),
             "AWS_SSM_INSTANCE_ID": instance,
@@ -157,6 +160,18 @@ class Process:
 
     def output(self, name: str) -> str:
         return (self.folder / name).read_bytes().decode("utf-8", "replace")
+
+
+def system_path(folder: Path, path: str) -> str:
+    """A search path without an AWS CLI: the same one, or a folder of links to all other programs."""
+    if shutil.which("aws", path=path) is None:
+        return path
+    folder.mkdir()
+    for program in (program for each in path.split(":") for program in Path(each).glob("*")):
+        link = folder / program.name
+        if not program.name.startswith("aws") and not link.is_symlink():
+            link.symlink_to(program)
+    return str(folder)
 
 
 def _link(link: Path, target: Path | None) -> None:

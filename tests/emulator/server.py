@@ -134,13 +134,14 @@ class Server:
             self.backend.used(access_key, region, service)
             if service == "ec2" and call.write:
                 self.metadata.observe()
-                self.commands.observe()
                 if "IamInstanceProfile" in action:
                     call = replace(call, profiles=self._profiles())
             if service == "iam" and action in paging.PAGED and response.status_code == 200:
                 response.set_data(paging.page(response.get_data(), params))
             answer = Answer(response.get_data(), response.status_code, response.content_type or "")
             self.unkind.observe(call, params, answer)
+            if service == "ec2" and call.write:
+                self.commands.observe()
         error = wire.read_error(response.content_type or "", response.status_code, response.get_data())
         self._log(replace(call, status=response.status_code, error=error))
         self._after(hits)

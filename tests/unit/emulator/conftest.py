@@ -56,3 +56,9 @@ def aws(request: pytest.FixtureRequest, running: dict[str, Emulator]) -> Emulato
 @pytest.fixture
 def account(aws: Emulator) -> Account:
     return Account(aws)
+
+
+@pytest.fixture
+def account_of() -> type[Account]:
+    """For an emulator that a test starts itself."""
+    return Account

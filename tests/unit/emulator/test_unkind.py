@@ -95,6 +95,29 @@ class Caller:
     def instance_tags(self) -> int:
         return len(self.ec2.describe_tags(Filters=[{"Name": "resource-id", "Values": [self.instance]}])["Tags"])
 
+    def create_node(self) -> None:
+        """Make Systems Manager reach the instance."""
+        self.iam.attach_role_policy(RoleName="old", PolicyArn="arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore")
+        self.create_profile("node", "old")
+        self.associate("node")
+
+    def send(self) -> None:
+        sent = self.client("ssm").send_command(
+            InstanceIds=[self.instance],
+            DocumentName="AWS-RunShellScript",
+            Parameters={"commands": ["true"]},
+            TimeoutSeconds=24 * HOUR,
+        )
+        self.found["command"] = sent["Command"]["CommandId"]
+
+    def is_pending(self) -> bool:
+        found = self.client("ssm").get_command_invocation(CommandId=self.found["command"], InstanceId=self.instance)
+        return bool(found["Status"] == "Pending")
+
+    def ping(self) -> list[str]:
+        found = self.client("ssm").describe_instance_information()["InstanceInformationList"]
+        return [each["PingStatus"] for each in found]
+
     def last_use(self) -> bool:
         used = self.iam.get_access_key_last_used(AccessKeyId=self.found["key"]["AccessKeyId"])
         return "LastUsedDate" in used["AccessKeyLastUsed"]
@@ -289,6 +312,21 @@ CASES = [
         unkind="AuthFailure",
         ends=False,
     ),
+    Case(
+        Behaviour.LATE_INVOCATIONS,
+        steps(Caller.create_node, Caller.send),
+        Caller.is_pending,
+        unkind="InvocationDoesNotExist",
+        kind=False,
+    ),
+    Case(
+        Behaviour.LATE_DELIVERIES,
+        steps(Caller.create_node, Caller.send),
+        Caller.is_pending,
+        unkind=True,
+        kind=False,
+    ),
+    Case(Behaviour.AWAY_AGENTS, Caller.create_node, Caller.ping, unkind=[], kind=["Online"]),
 ]
 each_case = pytest.mark.parametrize("case", CASES, ids=str)
 
