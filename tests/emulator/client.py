@@ -194,7 +194,7 @@ class Emulator:
     def agents(self, *instances: str, **settings: Any) -> dict[str, dict[str, Any]]:
         """All SSM agents by instance, after these settings were changed for these instances, or for all.
 
-        ``run_command.Agent`` explains the settings. An agent has also ``online``, the ``disk`` of its instance, and the
+        ``agents.Agent`` explains the settings. An agent has also ``online``, the ``disk`` of its instance, and the
         ``environment`` of a script that runs there.
         """
         found = self._control("POST", "agents", {"instances": instances, "settings": settings})

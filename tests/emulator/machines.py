@@ -71,7 +71,7 @@ class Machines:
         for process in self._processes[:]:
             process.kill()
         for disk in self._disks.iterdir():
-            shutil.rmtree(disk)
+            shutil.rmtree(disk, ignore_errors=True)
 
     def disk(self, instance: str) -> Path:
         return self._disks / instance
@@ -148,15 +148,20 @@ class Process:
         is_new = self.popen.returncode is None
         code = self.popen.poll()
         if is_new and code is not None:
-            self.machines.ended(self)
+            self._end()
         return code
 
     def kill(self) -> None:
         if self.poll() is None:
-            with suppress(ProcessLookupError):  # it may have ended by itself
-                os.killpg(self.popen.pid, signal.SIGKILL)
+            os.killpg(self.popen.pid, signal.SIGKILL)
             self.popen.wait()
-            self.machines.ended(self)
+            self._end()
+
+    def _end(self) -> None:
+        """End what the script left running."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.popen.pid, signal.SIGKILL)
+        self.machines.ended(self)
 
     def output(self, name: str) -> str:
         return (self.folder / name).read_bytes().decode("utf-8", "replace")

@@ -23,6 +23,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
 
 from . import imds, paging, wire
+from .agents import Agents
 from .backend import RUN_COMMAND_ACTIONS, Backend
 from .machines import Machines
 from .run_command import RunCommand
@@ -78,7 +79,8 @@ class Server:
         self.unkind = self._unkind()
         self.metadata = imds.InstanceMetadata(backend, self._has_credentials)
         self.machines = Machines(aws_cli)
-        self.commands = RunCommand(backend, self.metadata, self.machines, self._is_delayed)
+        self.agents = Agents(backend, self.metadata, self.machines, self._is_delayed)
+        self.commands = RunCommand(self.agents)
         self.lock = threading.Lock()
         self.calls: list[Call] = []
         self.seq = 0
@@ -140,7 +142,7 @@ class Server:
                 response.set_data(paging.page(response.get_data(), params))
             answer = Answer(response.get_data(), response.status_code, response.content_type or "")
             self.unkind.observe(call, params, answer)
-            if service == "ec2" and call.write:
+            if call.write and (service == "ec2" or action in RUN_COMMAND_ACTIONS):
                 self.commands.observe()
         error = wire.read_error(response.content_type or "", response.status_code, response.get_data())
         self._log(replace(call, status=response.status_code, error=error))
@@ -194,7 +196,7 @@ class Server:
             "DELETE faults": self.armed.clear,
             "POST clock": lambda: self.backend.shift_clock(float(body["seconds"])),
             "POST lag": lambda: self.metadata.set_lag(float(body["seconds"]), float(body["credentials"])),
-            "POST agents": lambda: self.commands.configure(body["instances"], body["settings"]),
+            "POST agents": lambda: self.agents.configure(body["instances"], body["settings"]),
             "GET commands": self.commands.commands,
             "POST unkind": lambda: setattr(self, "unkind", self._unkind(**body)),
             "POST reset": self._reset,

@@ -207,6 +207,7 @@ REFUSED: list[tuple[str, str, Callable[[Node], Any]]] = [
     ("ValidationException", "'comment'.*less than or equal to 100", lambda node: node.send("true", Comment="x" * 101)),
     ("ValidationException", "'documentName'.*not be null", lambda node: node.ssm.send_command()),
     ("InvalidDocument", "", lambda node: node.send(document="AWS-Nothing")),
+    ("InvalidDocumentVersion", "", lambda node: node.send("true", DocumentVersion="2")),
     ("DuplicateInstanceId", "", lambda node: node.send("true", InstanceIds=[node.id, node.id])),
     ("InvalidParameters", "", lambda node: node.send()),
     ("InvalidParameters", "", lambda node: node.send("true", parameters={"other": ["x"]})),
@@ -442,7 +443,11 @@ def test_commands_and_invocations_are_listed_in_pages(node: Node) -> None:
         found = [(each["CommandId"], each["Comment"]) for each in first[name] + second[name]]
         assert found == [(sent[number], f"run {number}") for number in (2, 1, 0)]
         assert "NextToken" not in second
-        assert call(Filters=[{"key": "Status", "value": "Failed"}])[name] == []
+        for key, value, count in (
+            *(("Status", "Failed", 0), ("Status", "Success", 3), ("DocumentName", MANAGE, 0)),
+            *(("InvokedAfter", "2020-01-01T00:00:00Z", 3), ("InvokedBefore", "2020-01-01T00:00:00Z", 0)),
+        ):
+            assert len(call(Filters=[{"key": key, "value": value}])[name]) == count, key
     assert [each["comment"] for each in node.aws.commands()] == ["run 0", "run 1", "run 2"]
 
 
@@ -628,12 +633,18 @@ def is_running(process: int) -> bool:
         return False
 
 
-def start_sleeping(node: Node) -> int:
-    """Start a script, and a process that it leaves behind. :returns: the id of that process."""
-    node.send("sleep 600 &", "echo $! >~/pid.new", "mv ~/pid.new ~/pid", "wait")
+def start_sleeping(node: Node, last: str = "wait") -> int:
+    """Start a script that starts a process. :returns: the id of that process."""
+    node.send("sleep 600 &", "echo $! >~/pid.new", "mv ~/pid.new ~/pid", last)
     file = node.aws.disk(node.id) / "root/pid"
     wait_until(file.exists)
     return int(file.read_text())
+
+
+@ministack_only
+def test_what_a_script_leaves_running_ends_with_it(node: Node) -> None:
+    process = start_sleeping(node, last="true")
+    wait_until(lambda: not is_running(process))
 
 
 @ministack_only
