@@ -1,4 +1,4 @@
-"""Real HTTP AWS emulators on 127.0.0.1, with a call log, faults and instance metadata.
+"""Real HTTP AWS emulators on 127.0.0.1, with a call log, faults, instance metadata and Run Command.
 
     with Emulator.start("ministack") as aws:
         [instance] = aws.instances(1)

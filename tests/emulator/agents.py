@@ -6,7 +6,6 @@ It differs from AWS as follows:
 - Agents notice a change of their permissions at once, unless ``Agent.swap_seconds`` is set.
 - A command is delivered at once, unless it is delayed; but few scripts run at a time.
 - PowerShell never runs: the answer is ``Agent.answer``.
-- References to parameters in a command, ``{{ssm:name}}``, are not resolved.
 - What a script leaves running ends with it.
 """
 

@@ -6,7 +6,8 @@
 It differs from AWS as follows:
 
 - Only ``InstanceIds`` are targets. ``MaxConcurrency`` and ``MaxErrors`` have no effect.
-- There are three documents, each in one version.
+- There are three documents, each in one version. A command with a reference to a parameter, ``{{ssm:name}}``, is
+  refused. AWS resolves the reference.
 - Who may send a command is enforced by ministack only, without ssm:resourceTag.
 """
 
@@ -114,7 +115,7 @@ class RunCommand:
 
     def _target_problem(self, call: Call, instances: list[str]) -> ErrorAnswer | None:
         online = self.agents.find_online()
-        here = {each.id for each in self.agents.backend.instances() if each.region == call.region and each.running}
+        here = {each.id for each in self.agents.backend.instances() if each.region == call.region}
         invalid = [
             each
             for each in instances
@@ -221,6 +222,8 @@ def _parameter_problem(document: Document, parameters: dict[str, list[str]]) -> 
     seconds = parameters.get("executionTimeout", ["1"])[0]
     if not re.fullmatch(r"[1-9]\d{0,5}", seconds) or int(seconds) > 172800:
         return ErrorAnswer("InvalidParameters", "executionTimeout must be between 1 and 172800 seconds")
+    if re.search(r"\{\{\s*ssm(-secure)?:", json.dumps(parameters)):
+        return ErrorAnswer("InvalidParameters", "The emulator does not resolve references to parameters.")
     return None
 
 

@@ -1,4 +1,4 @@
-"""The HTTP server around a backend: call log, faults, instance metadata, control."""
+"""The HTTP server around a backend: call log, faults, instance metadata, Run Command, control."""
 
 from __future__ import annotations
 

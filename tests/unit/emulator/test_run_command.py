@@ -212,6 +212,7 @@ REFUSED: list[tuple[str, str, Callable[[Node], Any]]] = [
     ("InvalidParameters", "", lambda node: node.send()),
     ("InvalidParameters", "", lambda node: node.send("true", parameters={"other": ["x"]})),
     ("InvalidParameters", "", lambda node: node.send("true", parameters={"executionTimeout": ["0"]})),
+    ("InvalidParameters", "", lambda node: node.send("echo {{ ssm:name }}")),
     ("InvocationDoesNotExist", "", lambda node: node.get(COMMAND_ID)),
     ("ValidationException", "'commandId'", lambda node: node.get("short")),
     ("InvalidPluginName", "", lambda node: node.get(node.send("true"), "aws:other")),
@@ -374,6 +375,20 @@ def test_a_command_is_delivered_after_the_delay_and_not_after_its_timeout(node: 
     assert node.details(too_late) == "Pending"
     node.aws.shift_clock(HOUR)
     assert node.details(too_late) == "DeliveryTimedOut"
+
+
+@pytest.mark.parametrize("offline", ["waits", "refused"])
+def test_a_command_waits_for_an_instance_that_is_stopped(node: Node, offline: str) -> None:
+    node.aws.agents(offline=offline)
+    stop_instance(node)
+    if offline == "refused":
+        with refused("InvalidInstanceId"):
+            node.send("true")
+        return
+    command_id = node.send("echo {{.Names}}")
+    node.wait(command_id, "Delayed")
+    node.account.ec2.start_instances(InstanceIds=[node.id])
+    assert node.wait(command_id, "Success")["StandardOutputContent"] == "{{.Names}}\n"
 
 
 @ministack_only
