@@ -1,9 +1,8 @@
 """The parts of IAM authorization that ministack lacks.
 
 It does not know the ARNs of instance profiles, paths in ARNs, the instances of associations and tags, the owner of an
-access key, the principal of a simulation, or the resources of ssm:GetParameters and of Run Command. It
-ignores the conditions iam:PolicyARN, iam:PermissionsBoundary and ec2:NewInstanceProfile, and it allows everyone to pass
-every role.
+access key, the principal of a simulation, or the resources of ssm:GetParameters and of Run Command. It ignores the
+conditions iam:PolicyARN, iam:PermissionsBoundary and ec2:NewInstanceProfile, and it allows everyone to pass every role.
 """
 
 from __future__ import annotations

@@ -63,8 +63,10 @@ class Credentials:
 
 
 class Backend(Protocol):
-    """One AWS account. ``respond`` and ``authorize`` answer calls, ``authorize`` only those that are
-    denied; all others read the emulator's internal state."""
+    """One AWS account.
+
+    ``respond`` answers a call. ``authorize`` answers it if it is denied. The others use the emulator's internal state.
+    """
 
     def respond(self, request: Request, body: bytes) -> Response: ...
     def authorize(self, request: Request, body: bytes) -> Response | None: ...
