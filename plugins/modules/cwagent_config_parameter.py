@@ -93,6 +93,55 @@ options:
       - With O(use_instance_credentials), the role whose credentials are used. Those of another role are not used, which
         the instance has before it gets this one, and after another run has restored it.
     type: str
+  saved_key:
+    description:
+      - The access key to use, which M(cwagent.iam.cwagent_iam_user) saved for a user. The controller reads it, with the
+        AWS options for credentials of this task or with the credentials of its environment, and sends it to the host for
+        this task only. No other credentials are used on the host.
+      - The secret is on no disk of the host, in no output at any verbosity, and in no argument or environment of a
+        process. So the task turns on pipelining, without which Ansible would write the options of the module to a
+        temporary file, and fails where that is impossible.
+    type: dict
+    suboptions:
+      user:
+        description: The name of the user.
+        type: str
+        required: true
+      store:
+        description:
+          - Where the access key is saved. V(file) is a file C(<user name>.credentials) on the controller, V(ssm) a
+            parameter of Systems Manager, V(secretsmanager) a secret of Secrets Manager.
+        type: str
+        choices: [file, ssm, secretsmanager]
+        default: file
+      directory:
+        description: The folder on the controller with the files, for O(saved_key.store=file).
+        type: path
+        default: ~/.cwagent/credentials
+      prefix:
+        description: The beginning of the parameters' and secrets' names; the name of the user follows.
+        type: str
+        default: /cwagent/credentials/
+      profile:
+        description: The profile in the saved file.
+        type: str
+        default: AmazonCloudWatchAgent
+      region:
+        description:
+          - The region in which the access key is saved. The default is the region of the controller's environment.
+        type: str
+      assume_created:
+        description:
+          - Whether another task creates the access key in the same run. Check mode has not created it, so it can be
+            missing then. Without it, O(known_values) is required.
+        type: bool
+        default: false
+      access_key:
+        description: Set by the controller. A task must not set it.
+        type: str
+      secret_key:
+        description: Set by the controller. A task must not set it.
+        type: str
   known_values:
     description:
       - The result RV(previous) of an earlier task, to skip reading the parameters again.
@@ -139,6 +188,16 @@ EXAMPLES = r"""
         metrics_collected:
           mem:
             measurement: [mem_used_percent]
+
+- name: Store the configuration from an on-premises host with the access key of the admin user
+  cwagent.iam.cwagent_config_parameter:
+    name: AmazonCloudWatch-linux
+    config: "{{ lookup('ansible.builtin.file', 'linux.json') }}"
+    region: eu-central-1
+    saved_key:
+      user: CloudWatchAgentAdminUser
+      store: ssm
+      region: eu-central-1
 """
 
 RETURN = r"""
@@ -245,6 +304,7 @@ not_done:
   sample: ["store the configuration in parameter 'AmazonCloudWatch-linux'"]
 """
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
@@ -269,7 +329,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.resource import ParameterResource
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import minify
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import SOURCE_SPEC
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
 
 if TYPE_CHECKING:
     from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
@@ -291,13 +352,24 @@ SPEC = {
     "known_values": {"type": "dict"},
     "state": {"type": "str", "choices": [PRESENT, ABSENT, VALIDATED], "default": PRESENT},
     "instance_role": {"type": "str"},
+    "saved_key": {
+        "type": "dict",
+        "options": {
+            **SOURCE_SPEC,
+            "user": {"type": "str", "required": True},
+            "access_key": {"type": "str", "no_log": False},
+            "secret_key": {"type": "str", "no_log": True},
+        },
+    },
     "wait_timeout": {"type": "int", "default": 0},
     **_module.ENVIRONMENT_SPEC,
 }
 
 
 def select_gateway(module: AnsibleAWSModule) -> Aws:
-    """Return the gateway to AWS, with the instance's credentials or with the module's."""
+    """Return the gateway to AWS, with the saved key, the instance's credentials or the module's."""
+    if module.params["saved_key"]:
+        return _saved_key_gateway(module, module.params["saved_key"])
     if not module.params["use_instance_credentials"]:
         return _module.aws_gateway(module)
     # Only this case needs it, and it imports Ansible's HTTP client.
@@ -313,6 +385,23 @@ def select_gateway(module: AnsibleAWSModule) -> Aws:
     return Aws(client, module.params["wait_timeout"], renews_clients=True)
 
 
+def _saved_key_gateway(module: AnsibleAWSModule, key: dict[str, Any]) -> Aws:
+    """Return a gateway that uses nothing of the host's environment to sign its requests."""
+    module.params.update(access_key=key["access_key"], secret_key=key["secret_key"], session_token=None, profile=None)
+    for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):  # boto3 would look for it
+        os.environ.pop(name, None)
+
+    def client(service: str, **more: Any) -> Any:
+        if not key["secret_key"]:
+            raise CwagentError(
+                f"The access key of user '{key['user']}' does not exist yet, so what is stored cannot be read with it. "
+                "In check mode, set known_values."
+            )
+        return module.client(service, **more)
+
+    return Aws(client, module.params["wait_timeout"])
+
+
 def validate(module: AnsibleAWSModule) -> None:
     """Validate the configuration and end the module."""
     found = validated(module.params)
@@ -326,7 +415,7 @@ def validate(module: AnsibleAWSModule) -> None:
 def main() -> None:
     module = _module.aws_module(
         SPEC,
-        mutually_exclusive=[("config", "src")],
+        mutually_exclusive=[("config", "src"), ("saved_key", "use_instance_credentials")],
         required_if=[("state", PRESENT, ["config", "src"], True), ("state", VALIDATED, ["config", "src"], True)],
     )
     with _module.fail_on_error(module):

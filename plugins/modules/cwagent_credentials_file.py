@@ -159,16 +159,11 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.options import desired_files
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.resource import FilesResource
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import SOURCE_SPEC
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 
 SPEC: dict[str, dict[str, Any]] = {
-    "user": {"type": "str"},
-    "store": {"type": "str", "choices": ["file", "ssm", "secretsmanager"], "default": "file"},
-    "directory": {"type": "path", "default": "~/.cwagent/credentials"},
-    "prefix": {"type": "str", "default": "/cwagent/credentials/"},
-    "profile": {"type": "str", "default": "AmazonCloudWatchAgent"},
-    "region": {"type": "str"},
-    "assume_created": {"type": "bool", "default": False},
+    **SOURCE_SPEC,
     "path": {"type": "path", "required": True},
     "owner": {"type": "str"},
     "group": {"type": "str"},

@@ -1,0 +1,69 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads a saved access key on the controller, and hands it to the module on the host without a temporary file.
+
+A task without the option ``saved_key`` runs the module as Ansible does.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+from ansible.errors import AnsibleError
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.plugins.action.normal import ActionModule as NormalAction
+
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import from_file
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import SOURCE_SPEC
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
+from ansible_collections.cwagent.iam.plugins.plugin_utils._key_delivery import KeyDelivery
+
+MODULE = "cwagent.iam.cwagent_config_parameter"
+OPTION = "saved_key"
+SPEC = {OPTION: {"type": "dict", "options": {**SOURCE_SPEC, "user": {"type": "str", "required": True}}}}
+# By name in the lookup that reads the key, as tasks can write them: the controller's credentials, which stay there.
+CREDENTIALS = {
+    "access_key": ("access_key", "aws_access_key_id", "aws_access_key"),
+    "secret_key": ("secret_key", "aws_secret_access_key", "aws_secret_key"),
+    "session_token": ("session_token", "aws_session_token"),
+    "profile": ("profile", "aws_profile"),
+}
+
+
+class ActionModule(KeyDelivery, NormalAction):
+    """Stores a configuration, where asked for with a saved access key."""
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Run the module; with a saved access key only where that is written nowhere else."""
+        if self._task.args.get(OPTION) is None:
+            normal: dict[str, Any] = super().run(tmp, task_vars)
+            return normal
+        self._supports_async = False  # Ansible writes the options of such a module to a file
+        result: dict[str, Any] = super(NormalAction, self).run(tmp, task_vars)
+        try:
+            return {**result, **self._store(dict(self._task.args), task_vars or {})}
+        except CwagentError as error:
+            return {**result, "failed": True, "changed": False, "steps": [], "msg": str(error)}
+
+    def _store(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Return the result of the module. :raises CwagentError: the module was not run, or could not run."""
+        found = ArgumentSpecValidator(SPEC).validate({OPTION: arguments[OPTION]})
+        if found.error_messages:
+            raise InvalidInput(f"{'. '.join(found.error_messages)}.")
+        source = found.validated_parameters[OPTION]
+        with suppress(AnsibleError):  # the connection has no such option
+            self._connection.set_option("pipelining", True)
+        self.check_connection()
+        given = {name: [arguments.pop(each, None) for each in names] for name, names in CREDENTIALS.items()}
+        aws = {name: value for name, values in given.items() for value in values if value}
+        check_mode = self._task.check_mode
+        text = self.read_key(source, task_vars, can_miss=check_mode and source["assume_created"], **aws)
+        key = from_file(text, source["profile"])
+        arguments[OPTION] = {"user": source["user"]}
+        # Then the module makes no call.
+        needs_no_key = check_mode and arguments.get("known_values") is not None
+        if key and not needs_no_key:
+            arguments[OPTION].update(access_key=key.key_id, secret_key=key.secret)
+        return self.send(MODULE, arguments, task_vars)

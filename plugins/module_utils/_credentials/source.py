@@ -1,0 +1,18 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where the controller finds a saved access key, as options of the modules that it sends the key to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+SOURCE_SPEC: dict[str, dict[str, Any]] = {
+    "user": {"type": "str"},
+    "store": {"type": "str", "choices": ["file", "ssm", "secretsmanager"], "default": "file"},
+    "directory": {"type": "path", "default": "~/.cwagent/credentials"},
+    "prefix": {"type": "str", "default": "/cwagent/credentials/"},
+    "profile": {"type": "str", "default": "AmazonCloudWatchAgent"},
+    "region": {"type": "str"},
+    "assume_created": {"type": "bool", "default": False},
+}

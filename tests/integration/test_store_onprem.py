@@ -1,0 +1,315 @@
+"""store_config from an on-premises host: the saved key goes with the task that stores, and to no other place."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from emulator import Behaviour, Fault, Kind
+from emulator.snapshot import configurations
+from harness import (
+    ADMIN_USER,
+    CLOSED_WINDOW,
+    COLLECTIONS,
+    PARAMETER,
+    WINDOW_POLICY,
+    Controller,
+    Play,
+    create_user,
+    run_module,
+)
+
+CONFIG = {"agent": {"metrics_collection_interval": 30}}
+STORES = ["file", "ssm", "secretsmanager"]
+MODULE = "cwagent.iam.cwagent_config_parameter"
+STORE_TASK = "cwagent.iam.store_config : Store the configurations from the on-premises host"
+UNTIL_DISARMED = 1000
+MINIMUM_LOOKS = 3
+"""How often the watching Python must have looked, so that its evidence means something."""
+
+# A Python of the host that looks for the secret while a module has it: in all files of the home folder, which is also
+# that of the temporary files, and in the arguments and environments of all processes.
+WATCHING_PYTHON = """\
+#!{python}
+import contextlib, json, os, pathlib, subprocess, sys
+payload = sys.stdin.buffer.read()
+secrets = [path.read_bytes() for path in pathlib.Path({secrets!r}).glob("*")]
+held = [secret for secret in secrets if secret in payload]
+child = subprocess.Popen([{python!r}, *sys.argv[1:]], stdin=subprocess.PIPE)
+child.stdin.write(payload)
+child.stdin.close()
+looks, seen = 0, set()
+while held and (looks == 0 or child.poll() is None):
+    looks += 1
+    proc = [path for path in pathlib.Path("/proc").glob("[0-9]*/*") if path.name in ("cmdline", "environ")]
+    for path in [*proc, *pathlib.Path({home!r}).rglob("*")]:
+        if pathlib.Path({secrets!r}) in path.parents or pathlib.Path({saved!r}) in path.parents:
+            continue
+        with contextlib.suppress(OSError):
+            seen |= {{str(path)}} if any(secret in path.read_bytes() for secret in held) else set()
+if held:
+    with open({evidence!r}, "a") as file:
+        file.write(json.dumps([looks, sorted(seen)]) + "\\n")
+sys.exit(child.wait())
+"""
+
+
+@dataclass(frozen=True)
+class Site:
+    """An on-premises admin host, whose user ``site.yml`` creates."""
+
+    controller: Controller
+    store: str = "file"
+
+    def play(
+        self,
+        playbook: str = "site",
+        *arguments: str,
+        host: dict[str, Any] | None = None,
+        env: dict[str, str] | None = None,
+        **more: Any,
+    ) -> Play:
+        inventory = self.controller.inventory({"onprem_admin": {"ops1": host or {}}})
+        variables = {
+            "cwagent_store_config_from": "onprem",
+            "cwagent_config_file": str(self.controller.file("agent.json", CONFIG)),
+            "cwagent_credentials_store": self.store,
+            "cwagent_credentials_dir": str(self.controller.credentials),
+            **more,
+        }
+        return self.controller.play(inventory, playbook, *arguments, env=env, **variables)
+
+    def create_user(self) -> str:
+        """Create the admin user without storing a configuration. :returns: its secret."""
+        self.play(cwagent_config_file="").assert_succeeded()
+        return self.secret()
+
+    def secret(self) -> str:
+        """The secret of the saved key."""
+        if self.store == "file":
+            text = (self.controller.credentials / f"{ADMIN_USER}.credentials").read_text()
+            return text.partition("aws_secret_access_key = ")[2].splitlines()[0]
+        name, aws = f"/cwagent/credentials/{ADMIN_USER}", self.controller.aws
+        if self.store == "ssm":
+            text = aws.client("ssm").get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
+        else:
+            text = aws.client("secretsmanager").get_secret_value(SecretId=name)["SecretString"]
+        return str(json.loads(text)["aws_secret_access_key"])
+
+    def assert_closed(self) -> None:
+        """Assert that the window is closed and the access key is inactive."""
+        iam = self.controller.aws.client("iam")
+        [key] = iam.list_access_keys(UserName=ADMIN_USER)["AccessKeyMetadata"]
+        assert key["Status"] == "Inactive"
+        window = iam.get_user_policy(UserName=ADMIN_USER, PolicyName=WINDOW_POLICY)["PolicyDocument"]
+        assert window["Statement"] == [CLOSED_WINDOW]
+
+
+@dataclass(frozen=True)
+class Watch:
+    """A Python for the host that looks where the secrets are while a module has one."""
+
+    home: Path
+
+    @property
+    def python(self) -> Path:
+        return self.home / "watching-python"
+
+    @classmethod
+    def of(cls, controller: Controller, *secrets: str) -> Watch:
+        watch = cls(controller.home)
+        folder = controller.home / "secrets"
+        folder.mkdir()
+        for number, secret in enumerate(secrets):
+            (folder / str(number)).write_text(secret)
+        places = {"home": str(watch.home), "secrets": str(folder), "saved": str(controller.credentials)}
+        watch.python.write_text(
+            WATCHING_PYTHON.format(python=sys.executable, evidence=str(watch.home / "evidence"), **places)
+        )
+        watch.python.chmod(0o755)
+        return watch
+
+    def evidence(self) -> list[tuple[int, list[str]]]:
+        """By module that had a secret: how often it was looked for, and where it was."""
+        return [tuple(json.loads(line)) for line in (self.home / "evidence").read_text().splitlines()]
+
+
+def everything_shown(play: Play) -> str:
+    return play.output + json.dumps([each.result for each in play.results])
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_site_stores_from_on_premises_on_an_empty_account_in_one_run(controller: Controller, store: str) -> None:
+    site = Site(controller, store)
+    predicted = site.play("site", "--check", "--diff").assert_succeeded()
+    assert predicted.writes == []
+    done = site.play("site", "--diff", "-vvvv").assert_succeeded()
+    assert predicted.outcomes == done.outcomes
+    assert configurations(controller.aws) == {PARAMETER: CONFIG}
+    [stored] = [call for call in done.calls if call.params.get("Name") == PARAMETER and call.write]
+    assert stored.principal.endswith(f":user/{ADMIN_USER}")
+    site.assert_closed()
+    assert site.secret() not in everything_shown(done)
+    again = site.play().assert_succeeded()
+    assert (again.changed_tasks, again.writes) == ([], [])
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_the_secret_is_on_no_disk_and_in_no_process_while_it_is_used(controller: Controller, store: str) -> None:
+    site = Site(controller, store)
+    secret = site.create_user()
+    watch = Watch.of(controller, secret)
+    controller.aws.arm(Fault(Kind.DENY, action="PutParameter", times=2, message="not yet"))
+    host = {"ansible_python_interpreter": str(watch.python)}
+    done = site.play("store_config", "-vvvv", "--diff", host=host, env={"TMPDIR": str(controller.home)})
+    done.assert_succeeded()
+    [(looks, seen)] = watch.evidence()
+    assert looks >= MINIMUM_LOOKS
+    assert seen == []
+    assert secret not in everything_shown(done)
+    assert configurations(controller.aws) == {PARAMETER: CONFIG}
+
+
+def test_the_watch_finds_a_secret(controller: Controller) -> None:
+    """With Ansible's own way, the options of a module are in a file; the watch would notice that."""
+    secret = "Not/A/Real/Secret"  # noqa: S105  of nothing
+    watch = Watch.of(controller, secret)
+    seen_file = controller.file("left-behind", secret)
+    task = {"name": "Debug", "ansible.builtin.command": {"argv": ["true"], "stdin": secret}}
+    playbook = controller.file("watched.yml", [{"hosts": "all", "gather_facts": False, "tasks": [task]}])
+    host = {"ansible_python_interpreter": str(watch.python), "ansible_pipelining": True}
+    controller.play(controller.inventory({"fleet": {"ops1": host}}), playbook).assert_succeeded()
+    assert [str(seen_file) in seen for _, seen in watch.evidence()] == [True]
+
+
+def test_a_key_that_cannot_be_sent_is_refused(controller: Controller) -> None:
+    keys = create_user(controller.aws, "agent")
+    controller.credentials.mkdir()
+    lines = ["[AmazonCloudWatchAgent]", *(f"{name.lower()} = {value}" for name, value in keys.items()), ""]
+    controller.file("credentials/agent.credentials", "\n".join(lines))
+    sudo = controller.home / "sudo"
+    sudo.write_text("#!/bin/sh\necho 'sudo: sorry, you must have a tty to run sudo' >&2\nexit 1\n")
+    sudo.chmod(0o755)
+    key = {"user": "agent", "directory": str(controller.credentials)}
+    options = {"name": PARAMETER, "config": CONFIG, "saved_key": key}
+    become = {"ansible_become": True, "ansible_become_user": "nobody"}
+    cases: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
+        "become method su": ({}, {**become, "ansible_become_method": "su"}, {}),
+        "requiretty": ({}, {**become, "ansible_become_method": "sudo", "ansible_become_exe": str(sudo)}, {}),
+        "does not support async": ({}, {}, {"async": 10, "poll": 1}),
+        "missing required arguments: user": ({"saved_key": {}}, {}, {}),
+        "saved_key.secret_key": ({"saved_key": {**key, "secret_key": "text"}}, {}, {}),
+        "must be one of: file, ssm, secretsmanager": ({"saved_key": {**key, "store": "vault"}}, {}, {}),
+        "no access key of user 'nobody'": ({"saved_key": {**key, "user": "nobody"}}, {}, {}),
+        "mutually exclusive": ({"use_instance_credentials": True}, {}, {}),
+    }
+    tasks = [
+        {"name": name, MODULE: options | more, "vars": variables, "ignore_errors": True, **keywords}
+        for name, (more, variables, keywords) in cases.items()
+    ]
+    playbook = controller.file("refused.yml", [{"hosts": "all", "gather_facts": False, "tasks": tasks}])
+    inventory = controller.inventory({"fleet": {"ops1": {}}})
+    collections = {"ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)}
+    refused = controller.play(inventory, playbook, "-vvvv", env=collections).assert_succeeded()
+    assert {each.task: each.outcome for each in refused.results} == dict.fromkeys(cases, "ignored")
+    messages = {each.task: each.result["msg"] for each in refused.results}
+    assert [name for name, message in messages.items() if name not in message] == []
+    assert keys["AWS_SECRET_ACCESS_KEY"] not in everything_shown(refused)
+    [play] = json.loads(playbook.read_text())
+    play["tasks"] = [{"name": "Store", MODULE: options}]
+    playbook.write_text(json.dumps([play]))
+    for setting in ("ANSIBLE_KEEP_REMOTE_FILES", "ANSIBLE_DEBUG"):
+        kept = controller.play(inventory, playbook, env={**collections, setting: "1"}).assert_failed()
+        assert f"Unset {setting}" in kept.words
+        assert keys["AWS_SECRET_ACCESS_KEY"] not in everything_shown(kept)
+    assert configurations(controller.aws) == {}
+
+
+def test_a_host_that_cannot_get_the_key_is_refused_before_anything_is_created(controller: Controller) -> None:
+    su = {"ansible_become": True, "ansible_become_method": "su", "ansible_become_user": "nobody"}
+    refused = Site(controller).play(host=su).assert_failed()
+    assert "the become method su cannot work with pipelining" in refused.message
+    assert refused.writes == []
+
+
+@pytest.mark.parametrize("mode", ["--check", "--diff"])
+@pytest.mark.parametrize("store", STORES)
+def test_a_missing_key_is_an_error_before_the_window_is_opened(controller: Controller, store: str, mode: str) -> None:
+    """store_config.yml creates no key."""
+    refused = Site(controller, store).play("store_config", mode).assert_failed()
+    assert f"There is no access key of user '{ADMIN_USER}' in " in refused.message
+    assert "cwagent.iam.site" in refused.message
+    assert refused.writes == []
+
+
+def test_the_missing_permission_to_read_the_key_is_found_before_anything_is_created(controller: Controller) -> None:
+    controller.aws.arm(Fault(Kind.DENY, action="GetSecretValue", times=UNTIL_DISARMED))
+    refused = Site(controller, "secretsmanager").play().assert_failed()
+    assert "secretsmanager:GetSecretValue" in refused.message
+    assert refused.writes == []
+
+
+def test_only_the_saved_key_is_used(controller: Controller) -> None:
+    """Neither the profile nor the keys of the host, and not the credentials of the controller's own tasks."""
+    site = Site(controller, "ssm")
+    site.create_user()
+    environment = {"AWS_PROFILE": "missing", "AWS_ACCESS_KEY_ID": "AKIAMISSING", "AWS_SESSION_TOKEN": "missing"}
+    keyword = {"AWS_DEFAULT_PROFILE": "missing", "AWS_SECURITY_TOKEN": "missing"}
+    key = controller.aws.env()
+    defaults = {"access_key": key["AWS_ACCESS_KEY_ID"], "aws_secret_key": key["AWS_SECRET_ACCESS_KEY"]}
+    options = {"name": PARAMETER, "config": CONFIG, "region": controller.aws.region, "environment": environment}
+    saved = {"user": ADMIN_USER, "store": "ssm", "region": controller.aws.region}
+    task = {"name": "Store", MODULE: {**options, "saved_key": saved}, "environment": keyword}
+    play = {"hosts": "all", "gather_facts": False, "module_defaults": {"group/cwagent.iam.aws": defaults}}
+    playbook = controller.file("defaults.yml", [{**play, "tasks": [task]}])
+    opened = {"state": "open", "user": ADMIN_USER, "minutes": 10}
+    assert not run_module(controller.aws, "cwagent_admin_window", **opened)["failed"]
+    nothing = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
+    settings = {"ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), **nothing}
+    done = controller.play(controller.inventory({"fleet": {"ops1": {}}}), playbook, env=settings).assert_succeeded()
+    calls = {(call.action, call.params.get("Name")): call.principal.rpartition(":")[2] for call in done.calls}
+    assert calls["PutParameter", PARAMETER] == calls["GetParameter", PARAMETER] == f"user/{ADMIN_USER}"
+    assert calls["GetParameter", f"/cwagent/credentials/{ADMIN_USER}"] == "root"
+
+
+def test_check_mode_needs_what_is_stored_for_a_key_that_does_not_exist_yet(controller: Controller) -> None:
+    options = {"name": PARAMETER, "config": CONFIG, "saved_key": {"user": "new", "assume_created": True}}
+    tasks = [
+        {"name": "Unknown", MODULE: options, "ignore_errors": True},
+        {"name": "Known", MODULE: {**options, "known_values": {PARAMETER: {}}}},
+    ]
+    playbook = controller.file("new.yml", [{"hosts": "all", "gather_facts": False, "tasks": tasks}])
+    inventory = controller.inventory({"fleet": {"ops1": {}}})
+    env = {"ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)}
+    unknown, known = controller.play(inventory, playbook, "--check", env=env).assert_succeeded().results
+    assert "The access key of user 'new' does not exist yet" in unknown.result["msg"]
+    assert "known_values" in unknown.result["msg"]
+    assert known.changed
+
+
+def test_a_new_key_that_is_not_known_everywhere_yet_is_waited_for(controller: Controller) -> None:
+    controller.aws.be_unkind(Behaviour.NEW_KEYS, seed=1, seconds=3)
+    site = Site(controller)
+    done = site.play().assert_succeeded()
+    puts = [call for call in done.calls if call.params.get("Name") == PARAMETER and call.write]
+    assert len(puts) > 1
+    assert puts[-1].status == 200
+    site.assert_closed()
+
+
+def test_the_window_is_closed_after_a_failure(controller: Controller) -> None:
+    site = Site(controller)
+    site.create_user()
+    controller.aws.arm(Fault(Kind.DENY, action="PutParameter", times=UNTIL_DISARMED))
+    failed = site.play(store_config_permission_timeout=1).assert_failed()
+    controller.aws.disarm()
+    assert f"user/{ADMIN_USER} lacks ssm:PutParameter" in failed.message
+    assert site.secret() not in everything_shown(failed)
+    assert configurations(controller.aws) == {}
+    site.assert_closed()
+    site.play().assert_succeeded()
+    assert configurations(controller.aws) == {PARAMETER: CONFIG}
