@@ -22,7 +22,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._key_delivery import K
 
 MODULE = "cwagent.iam.cwagent_config_parameter"
 OPTION = "saved_key"
-SPEC = {OPTION: {"type": "dict", "options": {**SOURCE_SPEC, "user": {"type": "str", "required": True}}}}
+SPEC = {OPTION: {"type": "dict", "options": {"user": {"type": "str", "required": True}, **SOURCE_SPEC}}}
 # By name in the lookup that reads the key, as tasks can write them: the controller's credentials, which stay there.
 CREDENTIALS = {
     "access_key": ("access_key", "aws_access_key_id", "aws_access_key"),

@@ -95,12 +95,13 @@ options:
     type: str
   saved_key:
     description:
-      - The access key to use, which M(cwagent.iam.cwagent_iam_user) saved for a user. The controller reads it, with the
-        AWS options for credentials of this task or with the credentials of its environment, and sends it to the host for
-        this task only. No other credentials are used on the host.
+      - The access key to use, which M(cwagent.iam.cwagent_iam_user) saved for a user. No other credentials are used on
+        the host.
+      - The controller reads it, with the AWS options for credentials of this task or else with the credentials of its
+        environment, and sends it to the host for this task only.
       - The secret is on no disk of the host, in no output at any verbosity, and in no argument or environment of a
         process. So the task turns on pipelining, without which Ansible would write the options of the module to a
-        temporary file, and fails where that is impossible.
+        temporary file, and fails where that is impossible. It cannot run with C(async).
     type: dict
     suboptions:
       user:
@@ -355,8 +356,8 @@ SPEC = {
     "saved_key": {
         "type": "dict",
         "options": {
-            **SOURCE_SPEC,
             "user": {"type": "str", "required": True},
+            **SOURCE_SPEC,
             "access_key": {"type": "str", "no_log": False},
             "secret_key": {"type": "str", "no_log": True},
         },

@@ -163,6 +163,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source im
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 
 SPEC: dict[str, dict[str, Any]] = {
+    "user": {"type": "str"},
     **SOURCE_SPEC,
     "path": {"type": "path", "required": True},
     "owner": {"type": "str"},

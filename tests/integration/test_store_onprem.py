@@ -27,6 +27,7 @@ CONFIG = {"agent": {"metrics_collection_interval": 30}}
 STORES = ["file", "ssm", "secretsmanager"]
 MODULE = "cwagent.iam.cwagent_config_parameter"
 STORE_TASK = "cwagent.iam.store_config : Store the configurations from the on-premises host"
+OK = 200
 UNTIL_DISARMED = 1000
 MINIMUM_LOOKS = 3
 """How often the watching Python must have looked, so that its evidence means something."""
@@ -174,9 +175,8 @@ def test_the_secret_is_on_no_disk_and_in_no_process_while_it_is_used(controller:
     assert configurations(controller.aws) == {PARAMETER: CONFIG}
 
 
-def test_the_watch_finds_a_secret(controller: Controller) -> None:
-    """With Ansible's own way, the options of a module are in a file; the watch would notice that."""
-    secret = "Not/A/Real/Secret"  # noqa: S105  of nothing
+def test_the_watch_finds_a_secret_in_a_file(controller: Controller) -> None:
+    secret = "Not/A/Real/Secret"
     watch = Watch.of(controller, secret)
     seen_file = controller.file("left-behind", secret)
     task = {"name": "Debug", "ansible.builtin.command": {"argv": ["true"], "stdin": secret}}
@@ -292,12 +292,13 @@ def test_check_mode_needs_what_is_stored_for_a_key_that_does_not_exist_yet(contr
 
 
 def test_a_new_key_that_is_not_known_everywhere_yet_is_waited_for(controller: Controller) -> None:
-    controller.aws.be_unkind(Behaviour.NEW_KEYS, seed=1, seconds=3)
+    env = create_user(controller.aws, "controller", policy="AdministratorAccess")  # the root user is never refused
+    controller.aws.be_unkind(Behaviour.NEW_KEYS, seconds=5, chance=1)
     site = Site(controller)
-    done = site.play().assert_succeeded()
-    puts = [call for call in done.calls if call.params.get("Name") == PARAMETER and call.write]
-    assert len(puts) > 1
-    assert puts[-1].status == 200
+    done = site.play(env=env).assert_succeeded()
+    *refused, stored = [call for call in done.calls if call.action == "PutParameter"]
+    assert {call.unkind for call in refused} == {Behaviour.NEW_KEYS}
+    assert stored.status == OK
     site.assert_closed()
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any
 
 SOURCE_SPEC: dict[str, dict[str, Any]] = {
-    "user": {"type": "str"},
     "store": {"type": "str", "choices": ["file", "ssm", "secretsmanager"], "default": "file"},
     "directory": {"type": "path", "default": "~/.cwagent/credentials"},
     "prefix": {"type": "str", "default": "/cwagent/credentials/"},

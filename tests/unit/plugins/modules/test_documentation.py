@@ -18,7 +18,9 @@ from ansible_collections.cwagent.iam.plugins.modules import cwagent_iam_role
 FOLDER = Path(cwagent_iam_role.__file__).parent
 ROOT = FOLDER.parents[1]
 # These begin on the controller, and their modules call no AWS API; test_task_options.py compares their options.
-ACTIONS = sorted(path.stem for path in (ROOT / "plugins" / "action").glob("cwagent_*.py"))
+ACTIONS = sorted(
+    path.stem for path in (ROOT / "plugins" / "action").glob("cwagent_*.py") if "TASK_OPTIONS = " in path.read_text()
+)
 MODULES = sorted({path.stem for path in FOLDER.glob("cwagent_*.py")} - set(ACTIONS))
 COLLECTIONS = FOLDER.parents[4]
 

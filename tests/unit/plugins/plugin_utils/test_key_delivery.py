@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from ansible import constants
+from ansible.errors import AnsibleConnectionFailure, AnsibleLookupError
+
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.plugin_utils import _key_delivery
+from ansible_collections.cwagent.iam.plugins.plugin_utils._key_delivery import KeyDelivery
+
+SOURCE = {"user": "agent", "store": "ssm", "directory": "/keys", "prefix": "/p/", "profile": "P", "region": None}
+PASSWORD_PROMPT = "sudo: sorry, you must have a tty to run sudo"
+
+
+class Connection(SimpleNamespace):
+    """A connection as ssh is, with pipelining."""
+
+    def __init__(self, **more):
+        self.become, self.has_pipelining, self.transport, self.is_on = None, True, "ssh", True
+        self.always_pipeline_modules = self.has_native_async = False
+        super().__init__(**more)
+
+    def get_option(self, name):
+        return {"pipelining": self.is_on}[name]
+
+    def is_pipelining_enabled(self, wrap_async=False):
+        return self.is_on and not wrap_async
+
+
+class Delivery(KeyDelivery):
+    """An action whose module answers as a test says."""
+
+    def __init__(self, connection=None, answer=None):
+        super().__init__(SimpleNamespace(args={}, async_val=0), connection or Connection(), None, None, None, None)
+        self.answer = answer
+        self.sent = []
+
+    def run(self, tmp=None, task_vars=None):
+        raise NotImplementedError
+
+    def _execute_module(self, **call):
+        self.sent.append(call)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+def become(name, **more):
+    return SimpleNamespace(name=name, **more)
+
+
+@pytest.mark.parametrize(
+    "connection",
+    [
+        Connection(),
+        Connection(become=become("sudo", pipelining=True)),
+        Connection(become=become("sudo")),  # before ansible-core 2.19
+    ],
+)
+def test_a_connection_with_pipelining_is_accepted(connection):
+    Delivery(connection).check_connection()
+
+
+@pytest.mark.parametrize(
+    ("connection", "words"),
+    [
+        (Connection(has_pipelining=False, transport="telnet"), "the connection telnet cannot work with pipelining"),
+        (Connection(become=become("runas", pipelining=False)), "the become method runas cannot work with pipelining"),
+        (Connection(become=become("su")), "the become method su cannot work with pipelining"),
+        (Connection(is_on=False), "pipelining is off"),
+    ],
+)
+def test_a_connection_without_pipelining_is_refused(connection, words):
+    with pytest.raises(InvalidInput, match=words):
+        Delivery(connection).check_connection()
+
+
+@pytest.mark.parametrize(
+    ("setting", "variable"),
+    [("DEFAULT_KEEP_REMOTE_FILES", "ANSIBLE_KEEP_REMOTE_FILES"), ("DEFAULT_DEBUG", "ANSIBLE_DEBUG")],
+)
+def test_settings_that_would_write_the_key_are_refused(monkeypatch, setting, variable):
+    monkeypatch.setattr(constants, setting, True)
+    with pytest.raises(InvalidInput, match=rf"The access key was not sent.*Unset {variable}"):
+        Delivery().check_connection()
+
+
+@pytest.mark.parametrize(("can_miss", "on_missing"), [(True, "skip"), (False, "error")])
+def test_the_key_is_read_from_its_source(monkeypatch, can_miss, on_missing):
+    asked = []
+
+    def run(terms, variables, **options):
+        asked.append((terms, variables, options))
+        return ["text"]
+
+    lookups = SimpleNamespace(get=lambda name, **_: SimpleNamespace(run=run) if name.endswith("credentials") else None)
+    monkeypatch.setattr(_key_delivery, "lookup_loader", lookups)
+    assert Delivery().read_key(SOURCE, {"a": 1}, can_miss=can_miss, profile="admin") == "text"
+    options = {"store": "ssm", "directory": "/keys", "prefix": "/p/", "region": None, "section": "P"}
+    assert asked == [(["agent"], {"a": 1}, {**options, "on_missing": on_missing, "profile": "admin"})]
+
+
+def test_a_key_that_cannot_be_read_is_an_error(monkeypatch):
+    def run(*_, **__):
+        raise AnsibleLookupError("There is no access key.")
+
+    monkeypatch.setattr(_key_delivery, "lookup_loader", SimpleNamespace(get=lambda *_, **__: SimpleNamespace(run=run)))
+    with pytest.raises(InvalidInput, match="There is no access key"):
+        Delivery().read_key(SOURCE, {}, can_miss=False)
+
+
+def test_the_result_of_the_module_is_returned():
+    delivery = Delivery(answer={"changed": True})
+    assert delivery.send("module", {"a": 1}, {"b": 2}) == {"changed": True}
+    assert delivery.sent == [{"module_name": "module", "module_args": {"a": 1}, "task_vars": {"b": 2}}]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        AnsibleConnectionFailure(PASSWORD_PROMPT),
+        {"module_stderr": PASSWORD_PROMPT},
+        {"module_stdout": PASSWORD_PROMPT},
+    ],
+)
+def test_sudo_that_requires_a_terminal_is_explained(answer):
+    with pytest.raises(InvalidInput, match=r"requires a terminal.*requiretty"):
+        Delivery(answer=answer).send("module", {}, {})
+
+
+def test_another_failure_of_the_connection_is_that_of_ansible():
+    with pytest.raises(AnsibleConnectionFailure, match="reset"):
+        Delivery(answer=AnsibleConnectionFailure("reset by peer")).send("module", {}, {})
