@@ -32,7 +32,7 @@ CREDENTIALS = {
 }
 
 
-class ActionModule(KeyDelivery, NormalAction):
+class ActionModule(KeyDelivery, NormalAction):  # type: ignore[misc]  # ansible comes without types
     """Stores a configuration, where asked for with a saved access key."""
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:

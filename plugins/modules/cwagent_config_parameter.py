@@ -331,7 +331,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.reso
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import minify
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import SOURCE_SPEC
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
 if TYPE_CHECKING:
     from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
@@ -394,7 +394,7 @@ def _saved_key_gateway(module: AnsibleAWSModule, key: dict[str, Any]) -> Aws:
 
     def client(service: str, **more: Any) -> Any:
         if not key["secret_key"]:
-            raise CwagentError(
+            raise InvalidInput(
                 f"The access key of user '{key['user']}' does not exist yet, so what is stored cannot be read with it. "
                 "In check mode, set known_values."
             )

@@ -266,8 +266,7 @@ def test_only_the_saved_key_is_used(controller: Controller) -> None:
     task = {"name": "Store", MODULE: {**options, "saved_key": saved}, "environment": keyword}
     play = {"hosts": "all", "gather_facts": False, "module_defaults": {"group/cwagent.iam.aws": defaults}}
     playbook = controller.file("defaults.yml", [{**play, "tasks": [task]}])
-    opened = {"state": "open", "user": ADMIN_USER, "minutes": 10}
-    assert not run_module(controller.aws, "cwagent_admin_window", **opened)["failed"]
+    assert not run_module(controller.aws, "cwagent_admin_window", user=ADMIN_USER, state="open")["failed"]
     nothing = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
     settings = {"ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), **nothing}
     done = controller.play(controller.inventory({"fleet": {"ops1": {}}}), playbook, env=settings).assert_succeeded()
