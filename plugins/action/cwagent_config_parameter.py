@@ -23,7 +23,8 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._key_delivery import K
 MODULE = "cwagent.iam.cwagent_config_parameter"
 OPTION = "saved_key"
 SPEC = {OPTION: {"type": "dict", "options": {"user": {"type": "str", "required": True}, **SOURCE_SPEC}}}
-# By name in the lookup that reads the key, as tasks can write them: the controller's credentials, which stay there.
+# The AWS options for credentials with their aliases, by their names in the lookup that reads the key. In a task with a
+# saved key they are those of the controller, and are not sent to the host.
 CREDENTIALS = {
     "access_key": ("access_key", "aws_access_key_id", "aws_access_key"),
     "secret_key": ("secret_key", "aws_secret_access_key", "aws_secret_key"),
@@ -58,12 +59,11 @@ class ActionModule(KeyDelivery, NormalAction):  # type: ignore[misc]  # ansible 
         self.check_connection()
         given = {name: [arguments.pop(each, None) for each in names] for name, names in CREDENTIALS.items()}
         aws = {name: value for name, values in given.items() for value in values if value}
-        check_mode = self._task.check_mode
-        text = self.read_key(source, task_vars, can_miss=check_mode and source["assume_created"], **aws)
+        in_check_mode = self._task.check_mode
+        text = self.read_key(source, task_vars, can_miss=in_check_mode and source["assume_created"], **aws)
         key = from_file(text, source["profile"])
         arguments[OPTION] = {"user": source["user"]}
-        # Then the module makes no call.
-        needs_no_key = check_mode and arguments.get("known_values") is not None
-        if key and not needs_no_key:
+        makes_no_call = in_check_mode and arguments.get("known_values") is not None
+        if key and not makes_no_call:
             arguments[OPTION].update(access_key=key.key_id, secret_key=key.secret)
         return self.send(MODULE, arguments, task_vars)

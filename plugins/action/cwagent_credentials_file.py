@@ -43,8 +43,8 @@ class ActionModule(KeyDelivery):
             if not options["user"]:
                 raise InvalidInput("user is required when state is present.")
             self.check_connection()
+            in_check_mode = self._task.check_mode
             # Empty for a key that check mode has not created.
-            is_new = self._task.check_mode and options["assume_created"]
-            can_miss = self._task.check_mode
-            arguments["content"] = "" if is_new else self.read_key(options, task_vars, can_miss=can_miss)
+            is_new = in_check_mode and options["assume_created"]
+            arguments["content"] = "" if is_new else self.read_key(options, task_vars, can_miss=in_check_mode)
         return self.send(MODULE, arguments, task_vars)

@@ -195,6 +195,22 @@ def test_a_playbook_reports_every_step(duties: dict[str, Play], playbook: str) -
     assert_complete_report(duties[playbook])
 
 
+KEY_POLICIES = {"ssm": "keys-in-parameter-store", "secretsmanager": "keys-in-secrets-manager"}
+
+
+@pytest.mark.parametrize("store", KEY_POLICIES)
+def test_an_on_premises_host_stores_with_the_policies_of_its_playbook(controller: Controller, store: str) -> None:
+    inventory = controller.inventory({"onprem_admin": {"ops1": {}}})
+    variables = {"cwagent_store_config_from": "onprem", "cwagent_credentials_store": store}
+    controller.play(inventory, "site", **variables, cwagent_config_file="").assert_succeeded()
+    user = create_controller_user(controller.aws)
+    permit(controller.aws, policy("store-configuration"), policy(KEY_POLICIES[store]))
+    config = str(controller.file("agent.json", {"agent": {}}))
+    play = controller.play(inventory, "store_config", env=user, **variables, cwagent_config_file=config)
+    assert "PutParameter" in play.assert_succeeded().writes
+    assert [call.action for call in play.calls if call.error in DENIED_CODES] == []
+
+
 # -- Every action removed --
 
 

@@ -37,12 +37,13 @@ MINIMUM_LOOKS = 3
 WATCHING_PYTHON = """\
 #!{python}
 import contextlib, json, os, pathlib, subprocess, sys
-payload = sys.stdin.buffer.read()
+payload = b"" if sys.argv[1:] else sys.stdin.buffer.read()  # with pipelining, Python has no arguments
 secrets = [path.read_bytes() for path in pathlib.Path({secrets!r}).glob("*")]
 held = [secret for secret in secrets if secret in payload]
-child = subprocess.Popen([{python!r}, *sys.argv[1:]], stdin=subprocess.PIPE)
-child.stdin.write(payload)
-child.stdin.close()
+child = subprocess.Popen([{python!r}, *sys.argv[1:]], stdin=None if sys.argv[1:] else subprocess.PIPE)
+if child.stdin:
+    child.stdin.write(payload)
+    child.stdin.close()
 looks, seen = 0, set()
 while held and (looks == 0 or child.poll() is None):
     looks += 1
@@ -159,13 +160,22 @@ def test_site_stores_from_on_premises_on_an_empty_account_in_one_run(controller:
     assert (again.changed_tasks, again.writes) == ([], [])
 
 
-@pytest.mark.parametrize("store", STORES)
-def test_the_secret_is_on_no_disk_and_in_no_process_while_it_is_used(controller: Controller, store: str) -> None:
+@pytest.mark.parametrize(("store", "connection"), [("file", "local"), ("ssm", "ssh"), ("secretsmanager", "local")])
+def test_the_secret_is_on_no_disk_and_in_no_process_while_it_is_used(
+    controller: Controller, store: str, connection: str
+) -> None:
     site = Site(controller, store)
     secret = site.create_user()
     watch = Watch.of(controller, secret)
     controller.aws.arm(Fault(Kind.DENY, action="PutParameter", times=2, message="not yet"))
-    host = {"ansible_python_interpreter": str(watch.python)}
+    ssh = controller.file("ssh", '#!/bin/sh\nfor command; do :; done\nexec /bin/sh -c "$command"\n')
+    ssh.chmod(0o755)
+    host = {
+        "ansible_connection": connection,
+        "ansible_ssh_executable": str(ssh),
+        "ansible_ssh_transfer_method": "piped",
+        "ansible_python_interpreter": str(watch.python),
+    }
     done = site.play("store_config", "-vvvv", "--diff", host=host, env={"TMPDIR": str(controller.home)})
     done.assert_succeeded()
     [(looks, seen)] = watch.evidence()
@@ -254,7 +264,7 @@ def test_the_missing_permission_to_read_the_key_is_found_before_anything_is_crea
 
 
 def test_only_the_saved_key_is_used(controller: Controller) -> None:
-    """Neither the profile nor the keys of the host, and not the credentials of the controller's own tasks."""
+    """Neither the profile nor the keys of the host, nor the controller's credentials, which read the saved key."""
     site = Site(controller, "ssm")
     site.create_user()
     environment = {"AWS_PROFILE": "missing", "AWS_ACCESS_KEY_ID": "AKIAMISSING", "AWS_SESSION_TOKEN": "missing"}
