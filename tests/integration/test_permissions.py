@@ -201,7 +201,7 @@ KEY_POLICIES = {"ssm": "keys-in-parameter-store", "secretsmanager": "keys-in-sec
 @pytest.mark.parametrize("store", KEY_POLICIES)
 def test_an_on_premises_host_stores_with_the_policies_of_its_playbook(controller: Controller, store: str) -> None:
     inventory = controller.inventory({"onprem_admin": {"ops1": {}}})
-    variables = {"cwagent_store_config_from": "onprem", "cwagent_credentials_store": store}
+    variables: dict[str, Any] = {"cwagent_store_config_from": "onprem", "cwagent_credentials_store": store}
     controller.play(inventory, "site", **variables, cwagent_config_file="").assert_succeeded()
     user = create_controller_user(controller.aws)
     permit(controller.aws, policy("store-configuration"), policy(KEY_POLICIES[store]))

@@ -189,7 +189,7 @@ def test_the_watch_finds_a_secret_in_a_file(controller: Controller) -> None:
     secret = "Not/A/Real/Secret"
     watch = Watch.of(controller, secret)
     seen_file = controller.file("left-behind", secret)
-    task = {"name": "Debug", "ansible.builtin.command": {"argv": ["true"], "stdin": secret}}
+    task = {"name": "Debug", "ansible.builtin.command": {"argv": ["sh", "-c", "cat >/dev/null"], "stdin": secret}}
     playbook = controller.file("watched.yml", [{"hosts": "all", "gather_facts": False, "tasks": [task]}])
     host = {"ansible_python_interpreter": str(watch.python), "ansible_pipelining": True}
     controller.play(controller.inventory({"fleet": {"ops1": host}}), playbook).assert_succeeded()
