@@ -29,7 +29,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._converge import conve
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
 
@@ -126,10 +126,21 @@ def fail_on_error(module: AnsibleAWSModule) -> Iterator[None]:
         module.fail_json(msg=str(error), **details)
 
 
-def run(module: AnsibleAWSModule, resource: Resource[Any]) -> None:
-    """Bring the resource to its desired state and end the module with the result."""
-    wait = module.params["wait_timeout"] if module.params.get("wait") else None
-    exit_module(module, **converge(resource, module.check_mode, wait))
+def run_module(
+    spec: dict[str, Any],
+    rules: dict[str, Any],
+    resource: Callable[[dict[str, Any], Aws, str | None, bool], Resource[Any]],
+) -> None:
+    """Run a module that brings one resource to its desired state.
+
+    :param rules: what ``AnsibleModule`` takes besides the spec, such as ``required_if``.
+    :param resource: makes the resource from the options, the gateway, the region and whether this is check mode.
+    """
+    module = aws_module(spec, **rules)
+    with fail_on_error(module):
+        desired = resource(module.params, aws_gateway(module), module.region, module.check_mode)
+        wait = module.params["wait_timeout"] if module.params["wait"] else None
+        exit_module(module, **converge(desired, module.check_mode, wait))
 
 
 def exit_module(module: AnsibleAWSModule, warnings: Iterable[str] = (), **result: Any) -> None:

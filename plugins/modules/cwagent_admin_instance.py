@@ -256,56 +256,11 @@ not_done:
 """
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.options import desired_admin, desired_window
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import (
-    ACQUIRED,
-    ASSUME_ACQUIRED,
-    ASSUME_RELEASED,
-    ASSUME_TAGGED,
-    EXCLUSIVE,
-    RELEASED,
-)
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.resource import AdminInstanceResource
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.options import PARAMETERS_SPEC
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import OPEN
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
-from ansible_collections.cwagent.iam.plugins.module_utils._wait import WAIT_SPEC
-
-SPEC = {
-    "admin_profile": {"type": "str", "required": True},
-    "server_profile": {"type": "str", "required": True},
-    "instance_ids": {"type": "list", "elements": "str", "aliases": ["instance_id"]},
-    "state": {"type": "str", "choices": [ACQUIRED, EXCLUSIVE, RELEASED], "required": True},
-    "fallback_instance_ids": {"type": "list", "elements": "str", "default": []},
-    "record_role": {"type": "str"},
-    "known_earlier_profile": {"type": "str"},
-    "admin_role": {"type": "str"},
-    "window_minutes": {"type": "int", "default": 15},
-    "managed_only": {"type": "bool", "default": False},
-    "parameters": PARAMETERS_SPEC,
-    "fail_if_tagged": {"type": "bool", "default": False},
-    "fail_if_lost": {"type": "bool", "default": False},
-    "associate_again": {"type": "bool", "default": False},
-    "assume_running": {"type": "bool", "default": False},
-    "assume_created": {"type": "bool", "default": False},
-    "assume": {"type": "str", "choices": [ASSUME_ACQUIRED, ASSUME_TAGGED, ASSUME_RELEASED]},
-    "skip_window_read": {"type": "bool", "default": False},
-    "keep_tag": {"type": "bool", "default": False},
-    **WAIT_SPEC,
-}
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.options import RULES, SPEC, resource
 
 
 def main() -> None:
-    required_if: list[tuple[str, str, list[str]]] = [
-        ("state", state, ["instance_ids"]) for state in (ACQUIRED, EXCLUSIVE)
-    ]
-    module = _module.aws_module(SPEC, required_if=required_if)
-    with _module.fail_on_error(module):
-        aws = _module.aws_gateway(module)
-        desired = desired_admin(module.params, aws.region, module.check_mode)
-        window = desired_window(module.params, module.check_mode)
-        window_resource = WindowResource(aws, window, fail_if_open=window.state == OPEN) if window else None
-        _module.run(module, AdminInstanceResource(aws, desired, window_resource))
+    _module.run_module(SPEC, RULES, resource)
 
 
 if __name__ == "__main__":

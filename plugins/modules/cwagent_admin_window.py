@@ -169,36 +169,11 @@ not_done:
 """
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.options import PARAMETERS_SPEC, desired_window
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import ABSENT, CLOSED, OPEN
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import ACCESS_POLICIES
-from ansible_collections.cwagent.iam.plugins.module_utils._wait import WAIT_SPEC
-
-SPEC = {
-    "role": {"type": "str"},
-    "user": {"type": "str"},
-    "state": {"type": "str", "choices": [OPEN, CLOSED, ABSENT], "required": True},
-    "minutes": {"type": "int", "default": 15},
-    "instance_id": {"type": "str"},
-    "parameters": PARAMETERS_SPEC,
-    "fail_if_open": {"type": "bool", "default": False},
-    "force": {"type": "bool", "default": False},
-    "managed_only": {"type": "bool", "default": False},
-    "assume_closed": {"type": "bool", "default": False},
-    **WAIT_SPEC,
-}
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.options import RULES, SPEC, resource
 
 
 def main() -> None:
-    exclusive = [("role", "user"), ("user", "instance_id")]
-    module = _module.aws_module(SPEC, required_one_of=[("role", "user")], mutually_exclusive=exclusive)
-    with _module.fail_on_error(module):
-        desired = desired_window(module.params, module.check_mode)
-        resource = WindowResource(
-            _module.aws_gateway(module), desired, module.params["fail_if_open"], ACCESS_POLICIES["admin"]
-        )
-        _module.run(module, resource)
+    _module.run_module(SPEC, RULES, resource)
 
 
 if __name__ == "__main__":

@@ -311,22 +311,15 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.options import (
-    ABSENT,
-    OFF,
-    PRESENT,
-    STRICT,
+    RULES,
     VALIDATED,
-    WARN,
     desired_config,
     known_state,
     refusal,
     validated,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import (
-    LIMITS,
-    Parameter,
-    to_result,
-)
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.options import SPEC as OPTIONS
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import Parameter, to_result
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.resource import ParameterResource
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import minify
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
@@ -340,19 +333,7 @@ if TYPE_CHECKING:
 READ_BACK_SECONDS = 15
 
 SPEC = {
-    "name": {"type": "str", "required": True},
-    "config": {"type": "raw"},
-    "src": {"type": "list", "elements": "path"},
-    "validation": {"type": "str", "choices": [STRICT, WARN, OFF], "default": STRICT},
-    "schema": {"type": "raw"},
-    "has_onprem": {"type": "bool", "default": False},
-    "split": {"type": "bool", "default": False},
-    "split_recent": {"type": "bool", "default": False},
-    "tier": {"type": "str", "choices": list(LIMITS)},
-    "use_instance_credentials": {"type": "bool", "default": False},
-    "known_values": {"type": "dict"},
-    "state": {"type": "str", "choices": [PRESENT, ABSENT, VALIDATED], "default": PRESENT},
-    "instance_role": {"type": "str"},
+    **OPTIONS,
     "saved_key": {
         "type": "dict",
         "options": {
@@ -362,7 +343,6 @@ SPEC = {
             "secret_key": {"type": "str", "no_log": True},
         },
     },
-    "wait_timeout": {"type": "int", "default": 0},
     **_module.ENVIRONMENT_SPEC,
 }
 
@@ -414,11 +394,7 @@ def validate(module: AnsibleAWSModule) -> None:
 
 
 def main() -> None:
-    module = _module.aws_module(
-        SPEC,
-        mutually_exclusive=[("config", "src"), ("saved_key", "use_instance_credentials")],
-        required_if=[("state", PRESENT, ["config", "src"], True), ("state", VALIDATED, ["config", "src"], True)],
-    )
+    module = _module.aws_module(SPEC, **RULES)
     with _module.fail_on_error(module):
         if module.params["state"] == VALIDATED:
             validate(module)

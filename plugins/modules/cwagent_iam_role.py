@@ -129,16 +129,11 @@ blockers:
 """
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
-from ansible_collections.cwagent.iam.plugins.module_utils._role.options import REQUIRED_IF, SPEC, desired_role
-from ansible_collections.cwagent.iam.plugins.module_utils._role.resource import RoleResource
+from ansible_collections.cwagent.iam.plugins.module_utils._role.options import RULES, SPEC, resource
 
 
 def main() -> None:
-    module = _module.aws_module(SPEC, required_if=REQUIRED_IF)
-    with _module.fail_on_error(module):
-        present = module.params["state"] == "present"
-        resource = RoleResource(_module.aws_gateway(module), desired_role(module.params, module.region), present)
-        _module.run(module, resource)
+    _module.run_module(SPEC, RULES, resource)
 
 
 if __name__ == "__main__":

@@ -239,45 +239,12 @@ failures:
       iam:CreateUser to arn:aws:iam::123456789012:user/ops. Remove that Deny and allow iam:CreateUser, then run again.
 """
 
-from ansible_collections.cwagent.iam.plugins.module_utils import _module, _names
-from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.options import key_rules
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.options import key_store
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.options import PRINCIPAL_SPEC, declared_principal
-from ansible_collections.cwagent.iam.plugins.module_utils._user.resource import UserResource
-
-SPEC = {
-    "name": {"type": "list", "elements": "str", "required": True, "aliases": ["names"]},
-    "credentials": {
-        "type": "dict",
-        "options": {
-            "store": {"type": "str", "choices": ["file", "ssm", "secretsmanager"], "default": "file"},
-            "directory": {"type": "path"},
-            "profile": {"type": "str", "default": "AmazonCloudWatchAgent"},
-            "prefix": {"type": "str", "default": "/cwagent/credentials/"},
-            "kms_key_id": {"type": "str"},
-            "evict_unmanaged_key": {"type": "bool", "default": False},
-            "allow_ephemeral": {"type": "bool", "default": False},
-        },
-        "required_if": [("store", "file", ["directory"])],
-    },
-    "max_key_age": {"type": "int", "no_log": False},
-    "retire_after": {"type": "int", "default": 7},
-    **PRINCIPAL_SPEC,
-}
+from ansible_collections.cwagent.iam.plugins.module_utils import _module
+from ansible_collections.cwagent.iam.plugins.module_utils._user.options import RULES, SPEC, resource
 
 
 def main() -> None:
-    module = _module.aws_module(
-        SPEC, required_if=[("state", "present", ["access"])], required_by={"max_key_age": ["credentials"]}
-    )
-    with _module.fail_on_error(module):
-        params = module.params
-        for name in params["name"]:
-            _names.check_name("user", name)
-        _names.check_different(params["name"])
-        desired, rules, aws = declared_principal(params, module.region), key_rules(params), _module.aws_gateway(module)
-        store, present = key_store(params, module.region, aws), params["state"] == "present"
-        _module.run(module, UserResource(aws, params["name"], desired, store=store, present=present, rules=rules))
+    _module.run_module(SPEC, RULES, resource)
 
 
 if __name__ == "__main__":

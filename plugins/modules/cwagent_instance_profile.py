@@ -124,39 +124,12 @@ failures:
       again.
 """
 
-from ansible_collections.cwagent.iam.plugins.module_utils import _module, _names
-from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile import plan as profile_plan
-from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import FAIL, KEEP, REPLACE
-from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import AssociationResource
-from ansible_collections.cwagent.iam.plugins.module_utils._wait import WAIT_SPEC
-
-SPEC = {
-    "name": {"type": "str", "required": True},
-    "instance_ids": {"type": "list", "elements": "str", "required": True, "aliases": ["instance_id"]},
-    "on_existing": {"type": "str", "choices": [FAIL, KEEP, REPLACE], "default": FAIL},
-    "role_policies": {"type": "list", "elements": "str"},
-    "exclusive": {"type": "bool", "default": False},
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-    **WAIT_SPEC,
-}
+from ansible_collections.cwagent.iam.plugins.module_utils import _module
+from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.options import RULES, SPEC, resource
 
 
 def main() -> None:
-    module = _module.aws_module(SPEC)
-    params = module.params
-    with _module.fail_on_error(module):
-        _names.check_name("instance profile", params["name"])
-        for instance_id in params["instance_ids"]:
-            _names.check_instance_id(instance_id)
-        desired = profile_plan.DesiredProfile(
-            name=params["name"],
-            present=params["state"] == "present",
-            on_existing=params["on_existing"],
-            role_policies=None if params["role_policies"] is None else frozenset(params["role_policies"]),
-            exclusive=params["exclusive"],
-        )
-        resource = AssociationResource(_module.aws_gateway(module), params["instance_ids"], desired)
-        _module.run(module, resource)
+    _module.run_module(SPEC, RULES, resource)
 
 
 if __name__ == "__main__":

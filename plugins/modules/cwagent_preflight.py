@@ -13,9 +13,9 @@ description:
   - Checks names, options and instances for a playbook that uses several modules of this collection one after the other.
     A mistake in the input of the last module is found before the first module changes anything.
   - Reports all problems together.
-  - With O(ec2_access), it also finds how the access of EC2 instances differs from the desired one. One module that
-    reads everything takes a fraction of the time of several modules that find nothing to do.
-  - Calls AWS only for O(instances), O(profiles_to_delete) and O(ec2_access). For O(instances) alone, the only call is
+  - With O(tasks), it also finds which tasks of the playbook have something to do. One module that reads everything
+    takes a fraction of the time of several modules that find nothing to do.
+  - Calls AWS only for O(instances), O(profiles_to_delete) and O(tasks). For O(instances) alone, the only call is
     C(ec2:DescribeInstances).
 author: cwagent.iam contributors (@cwagent)
 options:
@@ -32,7 +32,7 @@ options:
   instances:
     description:
       - By region, the IDs of instances. An instance that does not exist or is terminated is a problem. With
-        O(ec2_access), an instance that has an instance profile is not looked up, since it must exist.
+        O(tasks), an instance that has an instance profile is not looked up, since it must exist.
       - The empty name stands for the region of the module.
     type: dict
     default: {}
@@ -56,29 +56,68 @@ options:
     type: list
     elements: str
     default: []
-  ec2_access:
+  tasks:
     description:
-      - The access that O(instances) are to have, to find whether they have it.
-      - The calls are those with which the modules M(cwagent.iam.cwagent_iam_role),
-        M(cwagent.iam.cwagent_instance_profile), M(cwagent.iam.cwagent_admin_window) and
-        M(cwagent.iam.cwagent_admin_instance) read, each made once. Where an interrupted run left something to restore,
-        the roles are not read. Where a call fails, or something cannot be as desired, RV(drift) has all parts, and the
-        module that needs it reports the error.
-    type: dict
+      - The tasks to compare with AWS, in their order.
+      - Roles and users are read in bulk with C(iam:GetAccountAuthorizationDetails), in pages of up to a thousand, as
+        long as that takes fewer calls than to read each. Where that is denied, and for all else, the calls are those
+        with which the modules read, each made once.
+      - Where somebody else created a role that is to get an admin window, that is a problem.
+    type: list
+    elements: dict
+    default: []
     suboptions:
-      server:
-        description: The options of M(cwagent.iam.cwagent_iam_role) for the server role.
-        type: dict
-        required: true
-      admin:
-        description: The options of M(cwagent.iam.cwagent_iam_role) for the admin role.
-        type: dict
-        required: true
-      on_existing:
-        description: As in M(cwagent.iam.cwagent_instance_profile).
+      part:
+        description: The part of the playbook that the task belongs to.
         type: str
-        choices: [keep, replace]
-        default: keep
+        required: true
+      module:
+        description: The module of the task.
+        type: str
+        required: true
+        choices:
+          - cwagent_admin_instance
+          - cwagent_admin_window
+          - cwagent_config_parameter
+          - cwagent_iam_role
+          - cwagent_iam_user
+          - cwagent_instance_profile
+      options:
+        description: The options of the task.
+        type: dict
+        required: true
+      region:
+        description: The region that the task is for. The default is that of the module.
+        type: str
+        default: ""
+  task_files:
+    description:
+      - Files of this collection with further O(tasks), in their order, after those of O(tasks). The options of the tasks
+        are evaluated with the variables of a host, and with the defaults and variables of the role. A task whose
+        condition is false is left out; the conditions of blocks are not evaluated.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      part:
+        description: The part of the playbook that the tasks belong to.
+        type: str
+        required: true
+      role:
+        description: The role that has the file. The default are the playbooks.
+        type: str
+      tasks_from:
+        description: The name of the file.
+        type: str
+        default: main
+      hosts:
+        description: The hosts whose variables are used, one after the other. The default is the host of the task.
+        type: list
+        elements: str
+      regions:
+        description: The regions that each of the tasks is for. The default is the region that the task names.
+        type: list
+        elements: str
   ssm_policy:
     description: As in M(cwagent.iam.cwagent_iam_role).
     type: str
@@ -117,31 +156,25 @@ EXAMPLES = r"""
     instances:
       eu-central-1: [i-0123456789abcdef0]
 
-- name: Find whether an instance has the server profile and no interrupted run left anything to restore
+- name: Find whether the server role is as it should be
   cwagent.iam.cwagent_preflight:
-    instances:
-      eu-central-1: [i-0123456789abcdef0]
-    ec2_access:
-      server:
-        name: CloudWatchAgentServerRole
-        access: server
-      admin:
-        name: CloudWatchAgentAdminRole
-        access: admin
-        admin_window: true
+    tasks:
+      - part: roles
+        module: cwagent_iam_role
+        options:
+          name: CloudWatchAgentServerRole
+          access: server
 """
 
 RETURN = r"""
-drift:
+due:
   description:
-    - With O(ec2_access), the parts that need a change or a warning.
-    - V(profiles), an instance has the admin profile, a restore tag or a restore record. V(window), the
-      admin window of the role is not as it should be between runs. V(access), the roles, their instance profiles or
-      the instance profile of an instance are not as desired.
-  returned: success, with O(ec2_access) and O(instances)
+    - The first part of O(tasks) with a task that would change something or warn, and all parts after it, which the
+      first can change. A part that cannot be read counts too; its tasks report the error.
+  returned: success
   type: list
   elements: str
-  sample: [access]
+  sample: [roles]
 problems:
   description: All problems that were found.
   returned: when an input has a problem
@@ -151,16 +184,24 @@ problems:
 """
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
-from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import KEEP, REPLACE
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.checks import check_inputs
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.resource import Preflight
+from ansible_collections.cwagent.iam.plugins.module_utils._preflight.tasks import OPTIONS
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.options import PRINCIPAL_SPEC
 
 NAMES = {"type": "list", "elements": "str", "default": []}
-EC2_ACCESS = {
-    "server": {"type": "dict", "required": True},
-    "admin": {"type": "dict", "required": True},
-    "on_existing": {"type": "str", "choices": [KEEP, REPLACE], "default": KEEP},
+TASK = {
+    "part": {"type": "str", "required": True},
+    "module": {"type": "str", "required": True, "choices": sorted(OPTIONS)},
+    "options": {"type": "dict", "required": True},
+    "region": {"type": "str", "default": ""},
+}
+TASK_FILE = {
+    "part": {"type": "str", "required": True},
+    "role": {"type": "str"},
+    "tasks_from": {"type": "str", "default": "main"},
+    "hosts": {"type": "list", "elements": "str"},
+    "regions": {"type": "list", "elements": "str"},
 }
 SPEC = {
     "roles": NAMES,
@@ -171,7 +212,9 @@ SPEC = {
     "expected_instance_ids": NAMES,
     "window_minutes": {"type": "int"},
     "credentials_directory": {"type": "path"},
-    "ec2_access": {"type": "dict", "options": EC2_ACCESS},
+    "tasks": {"type": "list", "elements": "dict", "default": [], "options": TASK},
+    # Of the action plugin, which hands over what it finds in them as tasks.
+    "task_files": {"type": "list", "elements": "dict", "default": [], "options": TASK_FILE},
     **{option: PRINCIPAL_SPEC[option] for option in ("ssm_policy", "path", "permissions_boundary", "tags")},
 }
 
@@ -180,7 +223,9 @@ def main() -> None:
     module = _module.aws_module(SPEC)
     with _module.fail_on_error(module):
         inputs = check_inputs(module.params, module.region)
-        _module.exit_module(module, changed=False, **Preflight(inputs, module.client).result())
+        tasks, region = module.params["tasks"], module.region
+        preflight = Preflight(inputs, module.client, tasks, region, module.check_mode)
+        _module.exit_module(module, changed=False, **preflight.result())
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads the desired admin instance, and its admin window, from a module's options."""
+"""The options of the module cwagent_admin_instance, and the admin instance and window that they describe."""
 
 from __future__ import annotations
 
@@ -9,14 +9,24 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import (
+    ACQUIRED,
+    ASSUME_ACQUIRED,
     ASSUME_RELEASED,
+    ASSUME_TAGGED,
     EXCLUSIVE,
     NO_PROFILE,
     RELEASED,
     DesiredAdmin,
     check_profiles,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.options import window_parameters
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.resource import (
+    RECORD_SECONDS,
+    AdminInstanceResource,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.options import (
+    PARAMETERS_SPEC,
+    window_parameters,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import (
     CLOSED,
     OPEN,
@@ -24,10 +34,53 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan imp
     check_binding,
     check_minutes,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._wait import WAIT_SPEC
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+
+SPEC: dict[str, Any] = {
+    "admin_profile": {"type": "str", "required": True},
+    "server_profile": {"type": "str", "required": True},
+    "instance_ids": {"type": "list", "elements": "str", "aliases": ["instance_id"]},
+    "state": {"type": "str", "choices": [ACQUIRED, EXCLUSIVE, RELEASED], "required": True},
+    "fallback_instance_ids": {"type": "list", "elements": "str", "default": []},
+    "record_role": {"type": "str"},
+    "known_earlier_profile": {"type": "str"},
+    "admin_role": {"type": "str"},
+    "window_minutes": {"type": "int", "default": 15},
+    "managed_only": {"type": "bool", "default": False},
+    "parameters": PARAMETERS_SPEC,
+    "fail_if_tagged": {"type": "bool", "default": False},
+    "fail_if_lost": {"type": "bool", "default": False},
+    "associate_again": {"type": "bool", "default": False},
+    "assume_running": {"type": "bool", "default": False},
+    "assume_created": {"type": "bool", "default": False},
+    "assume": {"type": "str", "choices": [ASSUME_ACQUIRED, ASSUME_TAGGED, ASSUME_RELEASED]},
+    "skip_window_read": {"type": "bool", "default": False},
+    "keep_tag": {"type": "bool", "default": False},
+    **WAIT_SPEC,
+}
+RULES: dict[str, Any] = {"required_if": [("state", state, ["instance_ids"]) for state in (ACQUIRED, EXCLUSIVE)]}
+
+
+def resource(
+    params: Mapping[str, Any],
+    aws: Aws,
+    region: str | None,
+    check_mode: bool,
+    *,
+    record_seconds: float = RECORD_SECONDS,
+) -> AdminInstanceResource:
+    """Return the admin instance of the module. :raises InvalidInput: an option is invalid."""
+    del region
+    desired, window = desired_admin(params, aws.region, check_mode), desired_window(params, check_mode)
+    opened_or_closed = WindowResource(aws, window, fail_if_open=window.state == OPEN) if window else None
+    return AdminInstanceResource(aws, desired, opened_or_closed, record_seconds)
 
 
 def desired_admin(params: Mapping[str, Any], region: str, check_mode: bool) -> DesiredAdmin:

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads the desired admin window from a module's options."""
+"""The options of the module cwagent_admin_window, and the admin window that they describe."""
 
 from __future__ import annotations
 
@@ -9,17 +9,24 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import (
+    ABSENT,
+    CLOSED,
     OPEN,
     DesiredWindow,
     check_binding,
     check_minutes,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import WindowParameter
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import check_parameter_name
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import ACCESS_POLICIES
+from ansible_collections.cwagent.iam.plugins.module_utils._wait import WAIT_SPEC
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 
 # For the modules that open a window. The names are checked, since a wildcard in one would open it for others too.
 PARAMETERS_SPEC: dict[str, Any] = {
@@ -28,6 +35,31 @@ PARAMETERS_SPEC: dict[str, Any] = {
     "default": [],
     "options": {"name": {"type": "str", "required": True}, "region": {"type": "str", "required": True}},
 }
+
+SPEC: dict[str, Any] = {
+    "role": {"type": "str"},
+    "user": {"type": "str"},
+    "state": {"type": "str", "choices": [OPEN, CLOSED, ABSENT], "required": True},
+    "minutes": {"type": "int", "default": 15},
+    "instance_id": {"type": "str"},
+    "parameters": PARAMETERS_SPEC,
+    "fail_if_open": {"type": "bool", "default": False},
+    "force": {"type": "bool", "default": False},
+    "managed_only": {"type": "bool", "default": False},
+    "assume_closed": {"type": "bool", "default": False},
+    **WAIT_SPEC,
+}
+RULES: dict[str, Any] = {
+    "required_one_of": [("role", "user")],
+    "mutually_exclusive": [("role", "user"), ("user", "instance_id")],
+}
+
+
+def resource(params: Mapping[str, Any], aws: Aws, region: str | None, check_mode: bool) -> WindowResource:
+    """Return the admin window of the module. :raises InvalidInput: an option is invalid."""
+    del region
+    desired = desired_window(params, check_mode)
+    return WindowResource(aws, desired, params["fail_if_open"], ACCESS_POLICIES["admin"])
 
 
 def window_parameters(given: Iterable[Mapping[str, str]]) -> tuple[WindowParameter, ...]:

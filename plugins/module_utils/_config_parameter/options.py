@@ -16,6 +16,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.docu
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.files import read_file
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merge import merge
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import (
+    LIMITS,
     DesiredConfig,
     Parameter,
     State,
@@ -46,6 +47,27 @@ _TOGETHER = "the configurations together"
 _GIVEN = "schema"
 # What one of several configurations lacks, another one can have.
 _INCOMPLETE = frozenset({"missing-key", "on-premises", "section"})
+
+SPEC: dict[str, Any] = {
+    "name": {"type": "str", "required": True},
+    "config": {"type": "raw"},
+    "src": {"type": "list", "elements": "path"},
+    "validation": {"type": "str", "choices": [STRICT, WARN, OFF], "default": STRICT},
+    "schema": {"type": "raw"},
+    "has_onprem": {"type": "bool", "default": False},
+    "split": {"type": "bool", "default": False},
+    "split_recent": {"type": "bool", "default": False},
+    "tier": {"type": "str", "choices": list(LIMITS)},
+    "use_instance_credentials": {"type": "bool", "default": False},
+    "known_values": {"type": "dict"},
+    "state": {"type": "str", "choices": [PRESENT, ABSENT, VALIDATED], "default": PRESENT},
+    "instance_role": {"type": "str"},
+    "wait_timeout": {"type": "int", "default": 0},
+}
+RULES: dict[str, Any] = {
+    "mutually_exclusive": [("config", "src"), ("saved_key", "use_instance_credentials")],
+    "required_if": [("state", state, ["config", "src"], True) for state in (PRESENT, VALIDATED)],
+}
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.validation import check_type_list
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
@@ -21,14 +20,10 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan imp
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import check_parameter_name
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file import FileStore
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import KEEP
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.options import check_principal
-from ansible_collections.cwagent.iam.plugins.module_utils._role import options as role_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-
-    from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import DesiredRole
 
 T = TypeVar("T")
 
@@ -44,7 +39,6 @@ VALUE_CHECKS: dict[str, Callable[[Any], None]] = {
     "users": _names.check_different,
     "window_minutes": check_minutes,
 }
-ACCESSES = ("server", "admin")
 
 
 @dataclass(frozen=True)
@@ -52,15 +46,11 @@ class Inputs:
     """The options that are looked up in AWS, after all checks.
 
     :param instances: by region, the ids of instances; the empty name stands for the region of the module.
-    :param roles: by access, the role that the instances are to have; empty where nothing is compared with AWS.
-    :param on_existing: what to do with an instance that has another profile: ``KEEP`` or ``REPLACE``.
     :param profiles_to_delete: names of instance profiles.
     :param expected_instance_ids: the instances that may still have these profiles.
     """
 
     instances: Mapping[str, Sequence[str]]
-    roles: Mapping[str, DesiredRole]
-    on_existing: str
     profiles_to_delete: Sequence[str]
     expected_instance_ids: Sequence[str]
 
@@ -71,7 +61,7 @@ def check_inputs(params: Mapping[str, Any], region: str | None) -> Inputs:
     :param region: the region of the module.
     :raises InvalidInput: it lists all problems.
     """
-    found = _Problems()
+    found = Problems()
     for option, check_item in ITEM_CHECKS.items():
         for item in params[option]:
             found.check(check_item, item)
@@ -85,13 +75,9 @@ def check_inputs(params: Mapping[str, Any], region: str | None) -> Inputs:
     if params["credentials_directory"]:
         store = FileStore(Path(params["credentials_directory"]).absolute(), "", None)
         found.check(store.check, params["users"])
-    ec2_access = params["ec2_access"]
-    roles = {each: found.check(_desired_role, each, ec2_access[each], region) for each in ACCESSES if ec2_access}
     fail_on_problems(found.messages)
     return Inputs(
         instances=instances,
-        roles={access: role for access, role in roles.items() if role},
-        on_existing=ec2_access["on_existing"] if ec2_access else KEEP,
         profiles_to_delete=params["profiles_to_delete"],
         expected_instance_ids=params["expected_instance_ids"],
     )
@@ -103,7 +89,7 @@ def fail_on_problems(problems: Sequence[str]) -> None:
         raise InvalidInput(f"{' '.join(problems)} Nothing was changed.", problems=list(problems))
 
 
-class _Problems:
+class Problems:
     """Collects why checks fail, each message once: several options can have the same problem."""
 
     def __init__(self) -> None:
@@ -124,13 +110,3 @@ def _instance_ids(region: str, given: Any) -> list[str]:
         return [str(each) for each in check_type_list(given or [])]
     except TypeError as error:
         raise InvalidInput(f"instances: the value of '{region}' is not a list of instance IDs: {error}.") from error
-
-
-def _desired_role(access: str, given: Mapping[str, Any], region: str | None) -> DesiredRole:
-    options = ArgumentSpecValidator(role_options.SPEC, required_if=role_options.REQUIRED_IF).validate(given)
-    problems = list(options.error_messages)
-    if options.validated_parameters.get("state") == "absent":
-        problems.append("state cannot be absent.")
-    if problems:
-        raise InvalidInput(f"ec2_access.{access}: {' '.join(problems)}")
-    return role_options.desired_role(options.validated_parameters, region)

@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import CLOSED, DesiredWindow
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import ineligible_reason
@@ -16,12 +19,16 @@ from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.reso
     live_instances,
     read_associations,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._names import adoption_problem, is_marked
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_parallel
-from ansible_collections.cwagent.iam.plugins.module_utils._preflight import drift
-from ansible_collections.cwagent.iam.plugins.module_utils._preflight.checks import fail_on_problems
+from ansible_collections.cwagent.iam.plugins.module_utils._preflight.cache import Cache, CachingAws
+from ansible_collections.cwagent.iam.plugins.module_utils._preflight.checks import Problems, fail_on_problems
+from ansible_collections.cwagent.iam.plugins.module_utils._preflight.tasks import ROLE, Comparison, Task, task_from
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import tags
+from ansible_collections.cwagent.iam.plugins.module_utils._role.resource import find_role
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._preflight.checks import Inputs
 
@@ -32,13 +39,26 @@ class Preflight:
     :param client_factory: makes a boto3 client for a service: ``AnsibleAWSModule.client``.
     """
 
-    def __init__(self, inputs: Inputs, client_factory: Callable[..., Any]) -> None:
+    def __init__(
+        self,
+        inputs: Inputs,
+        client_factory: Callable[..., Any],
+        tasks: Sequence[Mapping[str, Any]] = (),
+        region: str | None = None,
+        check_mode: bool = False,
+    ) -> None:
         self._inputs = inputs
         self._client_factory = client_factory
-        answers: dict[str, Any] = {}
-        self._aws_in = {
-            region: drift.CachingAws(self._factory_in(region), region, answers) for region in inputs.instances
-        }
+        regions = dict.fromkeys([*inputs.instances, *(task["region"] for task in tasks)])
+        cache = Cache()
+        self._aws_in = {each: CachingAws(self._factory_in(each), each, cache) for each in regions}
+        problems = Problems()
+        self._tasks: list[Task] = [task for each in tasks if (task := problems.check(task_from, each))]
+        resources = [
+            problems.check(task.resources, self._aws_in[task.region], region, check_mode) or [] for task in self._tasks
+        ]
+        fail_on_problems(problems.messages)
+        self._comparison = Comparison(list(zip(self._tasks, resources)), self._aws_in)
 
     def result(self) -> dict[str, Any]:
         """Look up everything and return the module's result.
@@ -47,44 +67,41 @@ class Preflight:
         :raises CwagentError: AWS did not answer, or answered with an error.
         """
         other_holders, warnings = self._other_holders()
+        with suppress(CwagentError):  # then each is read by itself
+            self._comparison.read_principals()
         fail_on_problems([*self._ineligible_instances(), *self._adoption_problems(), *other_holders])
-        return {"warnings": warnings, **self._drift()}
-
-    def _drift(self) -> dict[str, Any]:
-        """Return the parts that differ from the desired access, if there is one to compare with."""
-        if not self._inputs.roles or not self._inputs.instances:
-            return {}
-        desired = drift.DesiredAccess(
-            **self._inputs.roles, on_existing=self._inputs.on_existing, instances=self._inputs.instances
-        )
-        try:
-            return {"drift": drift.find_drift(desired, self._aws_in)}
-        except CwagentError:
-            # The module that needs what failed here reports the error, after everything else was restored.
-            return {"drift": list(drift.PARTS)}
+        return {"warnings": warnings, "due": self._comparison.find_due()}
 
     def _ineligible_instances(self) -> list[str]:
         """List why instances cannot have an instance profile."""
 
         def list_in(region: str) -> list[str]:
             aws = self._aws_in[region]
-            certain = _instances_with_profile(aws) if self._inputs.roles else ()
+            certain = _instances_with_profile(aws) if self._tasks else ()
             unsure = [name for name in self._inputs.instances[region] if name not in certain]
             states = instance_states(aws, unsure)
             return [problem for name in unsure if (problem := ineligible_reason(name, states.get(name)))]
 
-        for aws in self._aws_in.values():
-            aws.client("ec2")  # not in the threads: amazon.aws ends the module where it cannot make a client
+        for region in self._inputs.instances:
+            self._aws_in[region].client(
+                "ec2"
+            )  # not in the threads: amazon.aws ends the module where it cannot make a client
         return [problem for problems in run_in_parallel(list_in, self._inputs.instances) for problem in problems]
 
     def _adoption_problems(self) -> list[str]:
-        """List why the admin role cannot be managed. The drift needs the same calls, which are made once."""
-        if not self._inputs.roles or not self._inputs.instances:
-            return []
-        try:
-            return drift.adoption_problems(self._inputs.roles["admin"], next(iter(self._aws_in.values())))
-        except CwagentError:
-            return []  # the module that needs what failed here reports the error
+        """List why roles cannot get an admin window: somebody else created them. Comparing needs the same calls."""
+        found = []
+        for task in self._tasks:
+            params = task.params
+            if task.module != ROLE or not params["admin_window"] or params["adopt"] or params["state"] == "absent":
+                continue
+            aws, name = self._aws_in[task.region], params["name"]
+            with suppress(CwagentError):  # the task that needs what failed here reports the error
+                existing = find_role(aws, name)
+                window = DesiredWindow("role", name, CLOSED)
+                if existing and not is_marked(tags(existing)) and WindowResource(aws, window).read().policy is None:
+                    found.append(adoption_problem("role", name))
+        return found
 
     def _other_holders(self) -> tuple[list[str], list[str]]:
         """List the instances that would lose a profile to delete, and warn of regions that cannot be read.
@@ -129,7 +146,7 @@ class Preflight:
 
 
 def _instances_with_profile(aws: Aws) -> Collection[str]:
-    """Return the instances that have a profile, and so exist. The drift needs the same call, which is made once."""
+    """Return the instances that have a profile, and so exist. Comparing needs the same call, which is made once."""
     try:
         return read_associations(aws)
     except CwagentError:

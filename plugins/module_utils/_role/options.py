@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The options of a role, for the modules that take them."""
+"""The options of the module cwagent_iam_role, and the role that they describe."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.options import PRINCIPAL_SPEC, declared_principal
 from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import DesiredRole, check_settings, ec2_service
+from ansible_collections.cwagent.iam.plugins.module_utils._role.resource import RoleResource
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 
 SPEC: dict[str, Any] = {
     "name": {"type": "str", "required": True},
@@ -26,7 +29,7 @@ DESCRIPTIONS = {
     "server": "Lets EC2 instances run the CloudWatch agent",
     "admin": "Lets one EC2 instance store the CloudWatch agent's configuration",
 }
-REQUIRED_IF = [("state", "present", ["access"])]
+RULES: dict[str, Any] = {"required_if": [("state", "present", ["access"])]}
 
 
 def desired_role(params: Mapping[str, Any], region: str | None) -> DesiredRole:
@@ -44,3 +47,9 @@ def desired_role(params: Mapping[str, Any], region: str | None) -> DesiredRole:
         max_session_duration=params["max_session_duration"],
         new_description=DESCRIPTIONS[params["access"] or "server"],
     )
+
+
+def resource(params: Mapping[str, Any], aws: Aws, region: str | None, check_mode: bool) -> RoleResource:
+    """Return the role of the module. :raises InvalidInput: an option is invalid."""
+    del check_mode
+    return RoleResource(aws, desired_role(params, region), present=params["state"] == "present")

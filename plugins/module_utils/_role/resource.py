@@ -28,15 +28,12 @@ class RoleResource(Resource[State]):
     """A role and its instance profile in IAM.
 
     :param present: whether they should exist.
-    :param for_result: whether to read what the result shows even where the plan does not need it.
     """
 
-    def __init__(self, aws: Aws, desired: DesiredRole, present: bool, *, for_result: bool = True) -> None:
+    def __init__(self, aws: Aws, desired: DesiredRole, present: bool) -> None:
         super().__init__(aws)
         self._desired = desired
         self._present = present
-        # The plan needs the inline policies only in these cases.
-        self._needs_inline = for_result or not present or desired.declared.exclusive or desired.declared.admin_window
 
     def read(self) -> State:
         """Read the role and its instance profile, and whether a new permissions boundary exists.
@@ -102,7 +99,7 @@ class RoleResource(Resource[State]):
             principal=PrincipalState(
                 path=role["Path"],
                 policies=attached_policies(self._aws, "role", name),
-                inline=inline_policies(self._aws, "role", name) if self._needs_inline else frozenset(),
+                inline=inline_policies(self._aws, "role", name),
                 boundary=boundary(role),
                 tags=tags(role),
             ),

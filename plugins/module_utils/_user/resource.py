@@ -35,6 +35,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import 
     boundary,
     check_boundary,
     inline_policies,
+    read_details,
     tags,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import PrincipalState, kept_warning
@@ -43,7 +44,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._user.plan import Cred
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Sequence
     from datetime import datetime
 
     from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.model import AccessKey
@@ -56,9 +57,6 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Step
     from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import Declared
 
-PAGE_SIZE = 1000
-# GetUser, ListAttachedUserPolicies, ListUserPolicies, ListGroupsForUser
-CALLS_PER_USER = 4
 # How long AWS may show what was saved before.
 STALE_READ_SECONDS = 5
 # After any other failure of CreateAccessKey, IAM may have created a key.
@@ -340,35 +338,16 @@ def _credentials(aws: Aws, user: str) -> tuple[Credential, ...]:
     return tuple(found)
 
 
-def read_in_bulk(aws: Aws, names: Iterable[str]) -> tuple[dict[str, User], set[str]]:
-    """Return the users that were found, by name, and the names that may exist although they were not found.
-
-    One page of GetAccountAuthorizationDetails has up to a thousand users with their policies, groups and tags. The
-    number of pages is not known beforehand, so pages are read while they have taken fewer calls than reading the
-    missing users one by one would; that is at most twice the calls of the better way.
-    """
-    missing = dict.fromkeys(names)
-    found: dict[str, User] = {}
-    is_complete = False
+def read_in_bulk(aws: Aws, names: Collection[str]) -> tuple[dict[str, User], set[str]]:
+    """Return the users that were found, by name, and the names that may exist although they were not found."""
     try:
-        pages = aws.pages(
-            "iam:GetAccountAuthorizationDetails",
-            "read the users of the account",
-            Filter=["User"],
-            MaxItems=PAGE_SIZE,
-        )
-        for count, page in enumerate(pages, start=1):
-            found.update((user["UserName"], _parse_details(user)) for user in page["UserDetailList"])
-            not_found = sum(name not in found for name in missing)
-            is_complete = not page.get("IsTruncated")
-            if not not_found or count >= not_found * CALLS_PER_USER:
-                break
+        found, is_complete = read_details(aws, {("user", name) for name in names})
     except AwsApiError as error:
         if error.code not in DENIED_CODES:
             raise
-    return {
-        name: found[name] for name in missing if name in found
-    }, set() if is_complete else missing.keys() - found.keys()
+        return {}, set(names)
+    users = {name: _parse_details(found["user", name]) for name in names if ("user", name) in found}
+    return users, set() if is_complete else set(names) - users.keys()
 
 
 def _parse_details(user: dict[str, Any]) -> User:

@@ -1,0 +1,52 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The options of the module cwagent_instance_profile, and the associations that they describe."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils import _names
+from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import (
+    FAIL,
+    KEEP,
+    REPLACE,
+    DesiredProfile,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import AssociationResource
+from ansible_collections.cwagent.iam.plugins.module_utils._wait import WAIT_SPEC
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+
+SPEC: dict[str, Any] = {
+    "name": {"type": "str", "required": True},
+    "instance_ids": {"type": "list", "elements": "str", "required": True, "aliases": ["instance_id"]},
+    "on_existing": {"type": "str", "choices": [FAIL, KEEP, REPLACE], "default": FAIL},
+    "role_policies": {"type": "list", "elements": "str"},
+    "exclusive": {"type": "bool", "default": False},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    **WAIT_SPEC,
+}
+RULES: dict[str, Any] = {}
+
+
+def resource(
+    params: Mapping[str, Any], aws: Aws, region: str | None, check_mode: bool, *, whole_region: bool = False
+) -> AssociationResource:
+    """Return the associations of the module. :raises InvalidInput: an option is invalid."""
+    del region, check_mode
+    _names.check_name("instance profile", params["name"])
+    for instance_id in params["instance_ids"]:
+        _names.check_instance_id(instance_id)
+    desired = DesiredProfile(
+        name=params["name"],
+        present=params["state"] == "present",
+        on_existing=params["on_existing"],
+        role_policies=None if params["role_policies"] is None else frozenset(params["role_policies"]),
+        exclusive=params["exclusive"],
+    )
+    return AssociationResource(aws, params["instance_ids"], desired, whole_region=whole_region)

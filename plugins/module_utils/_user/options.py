@@ -1,0 +1,54 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The options of the module cwagent_iam_user, and the users that they describe."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils import _names
+from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.options import key_rules
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.options import key_store
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.options import PRINCIPAL_SPEC, declared_principal
+from ansible_collections.cwagent.iam.plugins.module_utils._user.resource import UserResource
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+
+SPEC: dict[str, Any] = {
+    "name": {"type": "list", "elements": "str", "required": True, "aliases": ["names"]},
+    "credentials": {
+        "type": "dict",
+        "options": {
+            "store": {"type": "str", "choices": ["file", "ssm", "secretsmanager"], "default": "file"},
+            "directory": {"type": "path"},
+            "profile": {"type": "str", "default": "AmazonCloudWatchAgent"},
+            "prefix": {"type": "str", "default": "/cwagent/credentials/"},
+            "kms_key_id": {"type": "str"},
+            "evict_unmanaged_key": {"type": "bool", "default": False},
+            "allow_ephemeral": {"type": "bool", "default": False},
+        },
+        "required_if": [("store", "file", ["directory"])],
+    },
+    "max_key_age": {"type": "int", "no_log": False},
+    "retire_after": {"type": "int", "default": 7},
+    **PRINCIPAL_SPEC,
+}
+RULES: dict[str, Any] = {
+    "required_if": [("state", "present", ["access"])],
+    "required_by": {"max_key_age": ["credentials"]},
+}
+
+
+def resource(params: Mapping[str, Any], aws: Aws, region: str | None, check_mode: bool) -> UserResource:
+    """Return the users of the module. :raises InvalidInput: an option is invalid."""
+    del check_mode
+    for name in params["name"]:
+        _names.check_name("user", name)
+    _names.check_different(params["name"])
+    desired, rules = declared_principal(params, region), key_rules(params)
+    store, present = key_store(params, region, aws), params["state"] == "present"
+    return UserResource(aws, params["name"], desired, store=store, present=present, rules=rules)
