@@ -168,12 +168,15 @@ not_done:
   sample: ["deactivate access key AKIAIOSFODNN7EXAMPLE of user 'CloudWatchAgentAdminUser'"]
 """
 
+from functools import partial
+
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.options import RULES, SPEC, resource
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import ACCESS_POLICIES
 
 
 def main() -> None:
-    _module.run_module(SPEC, RULES, resource)
+    _module.run_module(SPEC, RULES, partial(resource, admin_policy=ACCESS_POLICIES["admin"]))
 
 
 if __name__ == "__main__":

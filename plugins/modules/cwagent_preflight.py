@@ -58,7 +58,7 @@ options:
     default: []
   tasks:
     description:
-      - The tasks to compare with AWS, in their order.
+      - The tasks to compare with AWS, in their order. M(cwagent.iam.cwagent_role_tasks) returns those of roles.
       - Roles and users are read in bulk with C(iam:GetAccountAuthorizationDetails), in pages of up to a thousand, as
         long as that takes fewer calls than to read each. Where that is denied, and for all else, the calls are those
         with which the modules read, each made once.
@@ -90,34 +90,6 @@ options:
         description: The region that the task is for. The default is that of the module.
         type: str
         default: ""
-  task_files:
-    description:
-      - Files of this collection with further O(tasks), in their order, after those of O(tasks). The options of the tasks
-        are evaluated with the variables of a host, and with the defaults and variables of the role. A task whose
-        condition is false is left out; the conditions of blocks are not evaluated.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      part:
-        description: The part of the playbook that the tasks belong to.
-        type: str
-        required: true
-      role:
-        description: The role that has the file. The default are the playbooks.
-        type: str
-      tasks_from:
-        description: The name of the file.
-        type: str
-        default: main
-      hosts:
-        description: The hosts whose variables are used, one after the other. The default is the host of the task.
-        type: list
-        elements: str
-      regions:
-        description: The regions that each of the tasks is for. The default is the region that the task names.
-        type: list
-        elements: str
   ssm_policy:
     description: As in M(cwagent.iam.cwagent_iam_role).
     type: str
@@ -196,13 +168,6 @@ TASK = {
     "options": {"type": "dict", "required": True},
     "region": {"type": "str", "default": ""},
 }
-TASK_FILE = {
-    "part": {"type": "str", "required": True},
-    "role": {"type": "str"},
-    "tasks_from": {"type": "str", "default": "main"},
-    "hosts": {"type": "list", "elements": "str"},
-    "regions": {"type": "list", "elements": "str"},
-}
 SPEC = {
     "roles": NAMES,
     "users": NAMES,
@@ -213,8 +178,6 @@ SPEC = {
     "window_minutes": {"type": "int"},
     "credentials_directory": {"type": "path"},
     "tasks": {"type": "list", "elements": "dict", "default": [], "options": TASK},
-    # Of the action plugin, which hands over what it finds in them as tasks.
-    "task_files": {"type": "list", "elements": "dict", "default": [], "options": TASK_FILE},
     **{option: PRINCIPAL_SPEC[option] for option in ("ssm_policy", "path", "permissions_boundary", "tags")},
 }
 

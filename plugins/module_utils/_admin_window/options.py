@@ -20,7 +20,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy i
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import check_parameter_name
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import ACCESS_POLICIES
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import WAIT_SPEC
 
 if TYPE_CHECKING:
@@ -55,11 +54,12 @@ RULES: dict[str, Any] = {
 }
 
 
-def resource(params: Mapping[str, Any], aws: Aws, region: str | None, check_mode: bool) -> WindowResource:
+def resource(
+    params: Mapping[str, Any], aws: Aws, region: str | None, check_mode: bool, *, admin_policy: str
+) -> WindowResource:
     """Return the admin window of the module. :raises InvalidInput: an option is invalid."""
     del region
-    desired = desired_window(params, check_mode)
-    return WindowResource(aws, desired, params["fail_if_open"], ACCESS_POLICIES["admin"])
+    return WindowResource(aws, desired_window(params, check_mode), params["fail_if_open"], admin_policy)
 
 
 def window_parameters(given: Iterable[Mapping[str, str]]) -> tuple[WindowParameter, ...]:

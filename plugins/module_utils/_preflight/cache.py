@@ -90,7 +90,7 @@ class CachingAws(Aws):
     def _answer(
         self, action: str, description: str, max_attempts: int, arguments: dict[str, Any]
     ) -> dict[str, Any] | AwsApiError:
-        known = self._known_answer(action, description, arguments)
+        known = self._known_answer(action, arguments)
         if known is not None:
             return known
         try:
@@ -98,9 +98,7 @@ class CachingAws(Aws):
         except AwsApiError as error:
             return error
 
-    def _known_answer(
-        self, action: str, description: str, arguments: Mapping[str, Any]
-    ) -> dict[str, Any] | AwsApiError | None:
+    def _known_answer(self, action: str, arguments: Mapping[str, Any]) -> dict[str, Any] | AwsApiError | None:
         """Return what the bulk read has shown; ``None`` where it says nothing of it."""
         cache = self._cache
         if action == BULK_ACTION:
@@ -108,7 +106,7 @@ class CachingAws(Aws):
         for noun, kind in KINDS.items():
             name = arguments.get(f"{noun}Name")
             if (kind, name) in cache.absent:
-                return AwsApiError(f"Could not {description} ({action}): it does not exist.", NOT_FOUND, action)
+                return _not_found(action)
             details = cache.details.get((kind, str(name)))
             if details and not (action == "iam:GetRole" and name in cache.described):
                 return _answer_from(noun, details, action, arguments)
@@ -122,10 +120,15 @@ def _answer_from(
     inline = {each["PolicyName"]: each for each in details.get(f"{noun}PolicyList", ())}
     if action == f"iam:Get{noun}Policy":
         name = arguments["PolicyName"]
-        return inline.get(name) or AwsApiError(f"{noun} has no policy {name}.", NOT_FOUND, action)
+        return inline.get(name) or _not_found(action)
     answers: dict[str, dict[str, Any]] = {
         f"iam:Get{noun}": {noun: details},
         f"iam:List{noun}Policies": {"PolicyNames": list(inline)},
         f"iam:ListAttached{noun}Policies": {"AttachedPolicies": details.get("AttachedManagedPolicies", [])},
     }
     return answers.get(action)
+
+
+def _not_found(action: str) -> AwsApiError:
+    """Return the error for what does not exist. No user sees it: a part that cannot be read is due."""
+    return AwsApiError(f"{action}: not found", NOT_FOUND, action)

@@ -18,6 +18,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.opti
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.resource import ParameterResource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile import options as instance_profile
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import ACCESS_POLICIES
 from ansible_collections.cwagent.iam.plugins.module_utils._role import options as role
 from ansible_collections.cwagent.iam.plugins.module_utils._user import options as user
 
@@ -44,7 +45,11 @@ OPTIONS: dict[str, Any] = {
 
 # How a resource is made here. A restore record that IAM does not show yet means that there is something to do, so it is
 # not waited for; and one read of the instances of a region serves both modules.
-SETTINGS: dict[str, dict[str, Any]] = {ADMIN_INSTANCE: {"record_seconds": 0}, INSTANCE_PROFILE: {"whole_region": True}}
+SETTINGS: dict[str, dict[str, Any]] = {
+    ADMIN_INSTANCE: {"record_seconds": 0},
+    INSTANCE_PROFILE: {"whole_region": True},
+    WINDOW: {"admin_policy": ACCESS_POLICIES["admin"]},
+}
 
 
 @dataclass(frozen=True)
@@ -129,10 +134,10 @@ class Comparison:
         """Read all roles and users of the tasks in bulk.
 
         IAM can show them as they were seconds ago. Then a part counts as due that is not, and its tasks read again; or
-        what somebody else has just changed is left to the next run. What an interrupted run has left is not missed: a
-        window of a role is opened after the restore tag was written and is closed before that is removed, and EC2 shows
-        the tag; a window of a user is closed before the saved key is deactivated, and opened before it is activated, and
-        the list of keys shows its status. The parts that restore are due together.
+        what somebody else has just changed is left to the next run. What an interrupted run has left is not missed: the
+        window of a role is opened after the restore tag was written and closed before that is removed, and EC2 shows
+        the tag; the window of a user is of use only while the saved key is active, which the list of keys shows. All
+        that restores is one part, so one such sign is enough.
 
         :raises CwagentError: AWS did not answer.
         """

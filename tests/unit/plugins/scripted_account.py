@@ -45,18 +45,21 @@ class Region:
     profiles: dict[str, tuple[str, str]] = field(default_factory=dict)
     restore_tags: dict[str, str] = field(default_factory=dict)
     states: dict[str, str] = field(default_factory=dict)
+    parameters: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
 class Account:
     """Answers calls by the method that is named like the operation.
 
+    :param other_principals: how many other roles a bulk read shows before those.
     :param calls: the region, operation and arguments of each call, in snake case.
     :param errors: by operation, or by region and operation, the error in place of an answer.
     """
 
     roles: dict[str, Role] = field(default_factory=dict)
     regions: dict[str, Region] = field(default_factory=dict)
+    other_principals: int = 0
     errors: dict[str | tuple[str, str], ClientError | BotoCoreError] = field(default_factory=dict)
     calls: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
 
@@ -69,6 +72,22 @@ class Account:
         return [operation for _region, operation, _arguments in self.calls]
 
     # IAM
+
+    def get_account_authorization_details(
+        self, region: str, *, max_items: int, marker: str = "0", **kinds: Any
+    ) -> dict[str, Any]:
+        names = [*(f"other-{number}" for number in range(self.other_principals)), *sorted(self.roles)]
+        page, after = names[int(marker) : int(marker) + max_items], int(marker) + max_items
+        more = {"IsTruncated": True, "Marker": str(after)} if after < len(names) else {"IsTruncated": False}
+        return {"RoleDetailList": [self._details(name) for name in page], "UserDetailList": [], **more}
+
+    def _details(self, name: str) -> dict[str, Any]:
+        if name not in self.roles:
+            return {"RoleName": name}
+        role, found = self.roles[name], self.get_role("", name)["Role"]
+        window = [{"PolicyName": "CloudWatchAgentAdminWindow", "PolicyDocument": role.window}] if role.window else []
+        attached = self.list_attached_role_policies("", name)["AttachedPolicies"]
+        return {**found, "RolePolicyList": window, "AttachedManagedPolicies": attached}
 
     def get_role(self, region: str, role_name: str) -> dict[str, Any]:
         role = self._role(role_name)
@@ -135,6 +154,13 @@ class Account:
             {"InstanceId": name, "State": {"Name": states[name]}} for name in filters[0]["Values"] if name in states
         ]
         return {"Reservations": [{"Instances": found}]}
+
+    # SSM
+
+    def get_parameter(self, region: str, name: str) -> dict[str, Any]:
+        if name not in self.regions[region].parameters:
+            raise api_error("ParameterNotFound")
+        return {"Parameter": {"Value": self.regions[region].parameters[name], "Type": "String", "Version": 1}}
 
     # STS
 

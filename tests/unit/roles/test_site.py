@@ -1,48 +1,49 @@
-"""The drift check of site.yml uses the same options as the roles that it may skip."""
+"""The preflight of site.yml compares every task of the roles that it may skip."""
 
 from __future__ import annotations
 
-import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
+from ansible_collections.cwagent.iam.plugins.plugin_utils._tasks import BLOCKS, MODULES, PREFIX
+
 ROOT = Path(__file__).parents[3]
-ROLE_ONLY_OPTIONS = {"state", "wait_timeout"}
-"""Options that do not describe the desired state of the role."""
-DEFAULT = re.compile(r"""{{ (\w+) \| default\((\[\]|false|'[^']*'|"[^"]*")\) }}""")
+SKIPPED_ROLES = ("ec2_server", "ec2_admin", "onprem_server", "onprem_admin")
+VARIABLES = yaml.safe_load((ROOT / "playbooks/vars/inputs.yml").read_text())
+ENTRY = re.compile(r"\{'part': '(\w+)'(?:, 'role': '(\w+)')?(?:, 'tasks_from': '(\w+)')?")
 
 
-def load(path: str) -> Any:
-    return yaml.safe_load((ROOT / path).read_text())
+def modules_in(tasks: list[dict[str, Any]]) -> Iterator[str]:
+    for task in tasks:
+        for key in BLOCKS:
+            yield from modules_in(task.get(key, []))
+        yield from (key for key in task if key.startswith(PREFIX))
 
 
-def role_template(template: Any, defaults: dict[str, Any]) -> Any:
-    """The template without its default, as in the role, which has the default in defaults/main.yml."""
-    match = DEFAULT.fullmatch(template)
-    if not match:
-        return template
-    assert defaults[match[1]] == ast.literal_eval(match[2].replace("false", "False"))
-    return f"{{{{ {match[1]} }}}}"
+def compared_files() -> list[tuple[str, str]]:
+    """The part and the path of each entry of ``__cwagent_task_files``."""
+    return [
+        (part, f"{f'roles/{role}' if role else 'playbooks'}/tasks/{tasks_from or 'main'}.yml")
+        for part, role, tasks_from in ENTRY.findall(VARIABLES["__cwagent_task_files"])
+    ]
 
 
-@pytest.mark.parametrize("access", ["server", "admin"])
-def test_drift_check_has_the_role_options(access: str) -> None:
-    in_site = load("playbooks/vars/inputs.yml")["__cwagent_ec2_access"][access]
-    defaults = load(f"roles/ec2_{access}/defaults/main.yml")
-    tasks = load(f"roles/ec2_{access}/tasks/main.yml")[-1]["block"]
-    [options] = [task["cwagent.iam.cwagent_iam_role"] for task in tasks if "cwagent.iam.cwagent_iam_role" in task]
-    in_role = {option: template for option, template in options.items() if option not in ROLE_ONLY_OPTIONS}
-    if access == "admin":  # the role plans no window that an earlier task has planned
-        assert in_role.pop("admin_window") == "{{ __ec2_admin_plans_window }}"
-        assert in_site.pop("admin_window") == "{{ ec2_admin_window }}"
-    assert {option: role_template(template, defaults) for option, template in in_site.items()} == in_role
+def test_every_file_of_the_roles_that_can_be_skipped_is_compared() -> None:
+    files = {str(path.relative_to(ROOT)) for role in SKIPPED_ROLES for path in ROOT.glob(f"roles/{role}/tasks/*.yml")}
+    others = {"playbooks/tasks/restore.yml", "roles/store_config/tasks/validate.yml"}
+    assert {file for _part, file in compared_files()} == files | others
 
 
-def test_drift_check_has_the_instance_profile_options() -> None:
-    [task] = load("roles/ec2_server/tasks/instances.yml")
-    in_role = task["cwagent.iam.cwagent_instance_profile"]["on_existing"]
-    assert load("playbooks/vars/inputs.yml")["__cwagent_ec2_access"]["on_existing"] == in_role
+def test_every_module_in_these_files_is_compared() -> None:
+    contents = [yaml.safe_load((ROOT / file).read_text()) for _part, file in compared_files()]
+    used = {module for content in contents for module in modules_in(content)}
+    assert used - {PREFIX + "cwagent_role_inputs"} == {PREFIX + module for module in MODULES}
+
+
+def test_without_a_comparison_all_parts_are_done() -> None:
+    parts = [part for part, _file in compared_files()]
+    assert list(dict.fromkeys(parts)) == re.findall(r"'(\w+)'", VARIABLES["__cwagent_due"])

@@ -7,7 +7,6 @@ import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.checks import check_inputs, fail_on_problems
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import agent_policies
 
 REGION = "eu-central-1"
 INSTANCE, OTHER_INSTANCE = "i-0123456789abcdef0", "i-12345678"
@@ -18,7 +17,6 @@ WITHOUT_INPUTS: dict[str, Any] = {
     "parameters": [],
     "profiles_to_delete": [],
     "expected_instance_ids": [],
-    "ec2_access": None,
     "ssm_policy": None,
     "path": None,
     "permissions_boundary": None,
@@ -27,13 +25,6 @@ WITHOUT_INPUTS: dict[str, Any] = {
     "credentials_directory": None,
 }
 """The options of the module as they are if none is given."""
-SERVER = {"name": "Server", "access": "server"}
-ADMIN = {"name": "Admin", "access": "admin", "admin_window": True}
-WITHOUT_ACCESS = {"server": {"name": "Server"}, "admin": ADMIN, "on_existing": "keep"}
-
-
-def access(server: dict[str, Any] | None = None, admin: dict[str, Any] | None = None) -> dict[str, Any]:
-    return {"server": {**SERVER, **(server or {})}, "admin": {**ADMIN, **(admin or {})}, "on_existing": "keep"}
 
 
 def problems_of(region: str | None = REGION, **options: Any) -> list[str]:
@@ -64,18 +55,6 @@ def problems_of(region: str | None = REGION, **options: Any) -> list[str]:
         ("window_minutes", 0, "must be between 1 and 720 minutes, not 0"),
         ("window_minutes", 721, "must be between 1 and 720 minutes, not 721"),
         ("credentials_directory", __file__, "is not a folder"),
-        ("ec2_access", access(server={"name": "a b"}), "'a b' is not a valid role name"),
-        ("ec2_access", access(admin={"instance_profile": "a b"}), "'a b' is not a valid instance profile name"),
-        ("ec2_access", access(server={"access": "all"}), "ec2_access.server: value of access must be one of"),
-        ("ec2_access", access(admin={"state": "absent"}), "ec2_access.admin: state cannot be absent."),
-        ("ec2_access", access(server={"replace": True}), "ec2_access.server: replace. Supported parameters include"),
-        (
-            "ec2_access",
-            WITHOUT_ACCESS,
-            "ec2_access.server: state is present but all of",
-        ),
-        ("ec2_access", access(admin={"max_session_duration": 60}), "max_session_duration"),
-        ("ec2_access", access(admin={"managed_policies": ["x"]}), "managed_policies: 'x' is not the ARN"),
     ],
 )
 def test_each_option_is_checked(option: str, value: Any, message: str) -> None:
@@ -90,7 +69,6 @@ VALID: dict[str, Any] = {
     "parameters": ["AmazonCloudWatch-linux", "AmazonCloudWatch-windows"],
     "profiles_to_delete": ["Server"],
     "expected_instance_ids": [INSTANCE],
-    "ec2_access": access(),
     "path": "/monitoring/",
     "permissions_boundary": "arn:aws:iam::123456789012:policy/bound",
     "tags": {"team": "ops"},
@@ -110,7 +88,7 @@ def test_the_limits_of_the_window_are_valid(minutes: int) -> None:
 
 def test_no_option_needs_to_be_given() -> None:
     found = check_inputs(WITHOUT_INPUTS, None)
-    assert (found.instances, found.roles, found.on_existing) == ({}, {}, "keep")
+    assert (found.instances, found.profiles_to_delete, found.expected_instance_ids) == ({}, [], [])
 
 
 def test_all_problems_are_reported_together() -> None:
@@ -122,17 +100,16 @@ def test_all_problems_are_reported_together() -> None:
         path="p",
         window_minutes=0,
         credentials_directory=__file__,
-        ec2_access=access({"name": "e f"}, {"name": "g h"}),
     )
     expected = [
-        "'a b'", "'c d'", "'x'", "'y'", "'A' and 'a'", "0", "'us-east-1'", "'i-1'", "'p'", "folder", "'e f'", "'g h'",
+        "'a b'", "'c d'", "'x'", "'y'", "'A' and 'a'", "0", "'us-east-1'", "'i-1'", "'p'", "folder",
     ]  # fmt: skip
     assert len(problems) == len(expected)
     assert [text for text, problem in zip(expected, problems, strict=True) if text not in problem] == []
 
 
 def test_a_problem_that_several_options_have_is_reported_once() -> None:
-    assert len(problems_of(roles=["a b", "a b"], ec2_access=access({"name": "a b"}))) == 1
+    assert len(problems_of(roles=["a b", "a b"])) == 1
 
 
 def test_the_partition_comes_from_the_region() -> None:
@@ -178,20 +155,6 @@ def test_a_shared_folder_is_a_problem(tmp_path: Path) -> None:
 def test_instances_are_listed_by_region(given: Any, ids: list[str]) -> None:
     found = check_inputs({**WITHOUT_INPUTS, "instances": {"": given, "us-east-1": [INSTANCE]}}, REGION)
     assert found.instances == {"": ids, "us-east-1": [INSTANCE]}
-
-
-def test_the_desired_roles_are_returned_by_access() -> None:
-    options = {**WITHOUT_INPUTS, "ec2_access": {**access(admin={"instance_profile": "P"}), "on_existing": "replace"}}
-    found = check_inputs(options, "cn-north-1")
-    assert {access: (role.name, role.profile) for access, role in found.roles.items()} == {
-        "server": ("Server", "Server"),
-        "admin": ("Admin", "P"),
-    }
-    assert found.roles["admin"].declared.admin_window
-    assert not found.roles["server"].declared.admin_window
-    assert found.roles["server"].declared.attach < agent_policies("aws-cn")
-    assert found.roles["server"].service == "ec2.amazonaws.com.cn"
-    assert found.on_existing == "replace"
 
 
 def test_the_profiles_to_delete_are_returned_with_the_instances_that_may_have_them() -> None:

@@ -1,49 +1,32 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from declarations import ADMIN, SERVER, declare
-from scripted_account import CLOSED_WINDOW, Account, Region, Role, api_error
+from compared_tasks import HERE, INSTANCE, OTHER, SECOND, THERE, account_as_desired, tasks
+from scripted_account import CLOSED_WINDOW, Account, Region, api_error
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.checks import Inputs
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.resource import Preflight
-from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import DesiredRole
 
-INSTANCE, SECOND, OTHER = "i-11111111", "i-22222222", "i-33333333"
-OWN_REGION, SECOND_REGION = "", "us-east-1"
-NO_INPUTS = Inputs({}, {}, "keep", [], [])
-INSTANCES = replace(NO_INPUTS, instances={OWN_REGION: [INSTANCE], SECOND_REGION: [SECOND]})
-ROLES = {
-    "server": DesiredRole("Server", declare("server"), "Server"),
-    "admin": DesiredRole("Admin", declare("admin", admin_window=True), "Admin"),
-}
-ACCESS = replace(INSTANCES, roles=ROLES)
+NO_INPUTS = Inputs({}, [], [])
+INSTANCES = replace(NO_INPUTS, instances={HERE: [INSTANCE], THERE: [SECOND]})
 DELETION = replace(NO_INPUTS, profiles_to_delete=["Server", "Admin"], expected_instance_ids=[INSTANCE])
 ASSOCIATIONS = "describe_iam_instance_profile_associations"
 DENIED = "User: ops is not authorized to perform: ec2:DescribeIamInstanceProfileAssociations"
 
 
-def account_as_desired() -> Account:
-    return Account(
-        roles={"Server": Role({SERVER}), "Admin": Role({ADMIN}, window=CLOSED_WINDOW)},
-        regions={
-            OWN_REGION: Region({INSTANCE: ("Server", "AIPA1")}, states={INSTANCE: "running"}),
-            SECOND_REGION: Region({SECOND: ("Server", "AIPA1")}, states={SECOND: "stopped"}),
-        },
-    )
+def result_of(inputs: Inputs, account: Account, given: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    return Preflight(inputs, account.client, given).result()
 
 
-def result_of(inputs: Inputs, account: Account) -> dict[str, Any]:
-    return Preflight(inputs, account.client).result()
-
-
-def problems_of(inputs: Inputs, account: Account) -> list[str]:
+def problems_of(inputs: Inputs, account: Account, given: Sequence[Mapping[str, Any]] = ()) -> list[str]:
     with pytest.raises(InvalidInput) as failure:
-        result_of(inputs, account)
+        result_of(inputs, account, given)
     problems = failure.value.details["problems"]
     assert str(failure.value) == f"{' '.join(problems)} Nothing was changed."
     return problems
@@ -51,20 +34,20 @@ def problems_of(inputs: Inputs, account: Account) -> list[str]:
 
 def test_aws_is_not_called_without_inputs() -> None:
     account = account_as_desired()
-    assert result_of(NO_INPUTS, account) == {"warnings": []}
+    assert result_of(NO_INPUTS, account) == {"warnings": [], "due": []}
     assert account.calls == []
 
 
 def test_instances_that_exist_are_not_a_problem() -> None:
     account = account_as_desired()
-    assert result_of(INSTANCES, account) == {"warnings": []}
+    assert result_of(INSTANCES, account) == {"warnings": [], "due": []}
     assert account.operations == ["describe_instances"] * 2
 
 
 def test_all_instances_that_cannot_have_a_profile_are_reported() -> None:
     account = account_as_desired()
-    account.regions[OWN_REGION].states.clear()
-    account.regions[SECOND_REGION].states[SECOND] = "terminated"
+    account.regions[HERE].states.clear()
+    account.regions[THERE].states[SECOND] = "terminated"
     missing, ended = problems_of(INSTANCES, account)
     assert missing == f"Instance {INSTANCE} does not exist in this region and account."
     assert ended.startswith(f"Instance {SECOND} is terminated")
@@ -72,40 +55,24 @@ def test_all_instances_that_cannot_have_a_profile_are_reported() -> None:
 
 def test_an_instance_with_a_profile_is_not_looked_up_for_the_access() -> None:
     account = account_as_desired()
-    account.regions[OWN_REGION].states.clear()
-    assert result_of(ACCESS, account) == {"warnings": [], "drift": []}
+    account.regions[HERE].states.clear()
+    assert result_of(INSTANCES, account, tasks()) == {"warnings": [], "due": []}
     assert "describe_instances" not in account.operations
 
 
 def test_an_instance_without_a_profile_is_looked_up_for_the_access() -> None:
     account = account_as_desired()
-    account.regions[SECOND_REGION] = Region()
-    assert problems_of(ACCESS, account) == [f"Instance {SECOND} does not exist in this region and account."]
+    account.regions[THERE] = Region()
+    assert problems_of(INSTANCES, account, tasks()) == [f"Instance {SECOND} does not exist in this region and account."]
 
 
 def test_instances_are_looked_up_if_their_profiles_cannot_be_read() -> None:
     account = account_as_desired()
     account.errors[ASSOCIATIONS] = api_error("UnauthorizedOperation", DENIED)
-    account.regions[OWN_REGION].states.clear()
-    assert problems_of(ACCESS, account) == [f"Instance {INSTANCE} does not exist in this region and account."]
-
-
-def test_the_drift_has_all_parts_if_it_cannot_be_read() -> None:
-    account = account_as_desired()
-    account.errors["describe_tags"] = api_error("UnauthorizedOperation", DENIED)
-    assert result_of(ACCESS, account) == {"warnings": [], "drift": ["window", "profiles", "access"]}
-
-
-def test_the_drift_has_the_parts_that_differ() -> None:
-    account = account_as_desired()
-    account.roles["Admin"].window = None
-    assert result_of(ACCESS, account)["drift"] == ["window", "access"]
-
-
-ADOPTING = replace(
-    ACCESS, roles={**ROLES, "admin": DesiredRole("Admin", declare("admin", admin_window=True, adopt=True), "Admin")}
-)
-WITHOUT_WINDOW = replace(ACCESS, roles={**ROLES, "admin": DesiredRole("Admin", declare("admin"), "Admin")})
+    account.regions[HERE].states.clear()
+    assert problems_of(INSTANCES, account, tasks()) == [
+        f"Instance {INSTANCE} does not exist in this region and account."
+    ]
 
 
 def account_with_roles_of_others() -> Account:
@@ -118,48 +85,36 @@ def account_with_roles_of_others() -> Account:
 def test_an_admin_role_of_others_is_a_problem() -> None:
     """The server role of others is not: it gets no window."""
     account = account_with_roles_of_others()
-    [problem] = problems_of(ACCESS, account)
+    [problem] = problems_of(INSTANCES, account, tasks())
     assert problem.startswith("role 'Admin' exists and was not created by this collection.")
     assert all(account.calls.count(call) == 1 for call in account.calls)
 
 
-@pytest.mark.parametrize("inputs", [ADOPTING, WITHOUT_WINDOW, INSTANCES, replace(ACCESS, instances={})])
-def test_an_admin_role_of_others_may_be_adopted_or_have_no_window(inputs: Inputs) -> None:
-    result_of(inputs, account_with_roles_of_others())
+@pytest.mark.parametrize("given", [tasks(adopt=True), tasks(window=False), []])
+def test_an_admin_role_of_others_may_be_adopted_or_have_no_window(given: list[dict[str, Any]]) -> None:
+    result_of(INSTANCES, account_with_roles_of_others(), given)
 
 
 def test_an_admin_role_with_a_window_needs_no_adoption() -> None:
     account = account_with_roles_of_others()
     account.roles["Admin"].window = CLOSED_WINDOW
-    assert result_of(ACCESS, account)["drift"] == []
+    assert result_of(INSTANCES, account, tasks())["due"] == []
 
 
-def test_adoption_is_drift() -> None:
-    assert "access" in result_of(ADOPTING, account_with_roles_of_others())["drift"]
+def test_adoption_is_due() -> None:
+    assert "ec2" in result_of(INSTANCES, account_with_roles_of_others(), tasks(adopt=True))["due"]
 
 
 def test_an_admin_role_that_cannot_be_read_is_no_problem_of_the_preflight() -> None:
     account = account_with_roles_of_others()
-    account.errors["get_role"] = api_error("AccessDenied", "User: ops is not authorized to perform: iam:GetRole")
-    assert result_of(ACCESS, account)["drift"] == ["window", "profiles", "access"]
-
-
-@pytest.mark.parametrize(("on_existing", "drift"), [("keep", []), ("replace", ["access"])])
-def test_the_drift_depends_on_what_to_do_with_another_profile(on_existing: str, drift: list[str]) -> None:
-    account = account_as_desired()
-    account.roles["App"] = Role({SERVER})
-    account.regions[OWN_REGION].profiles[INSTANCE] = ("App", "AIPA1")
-    assert result_of(replace(ACCESS, on_existing=on_existing), account)["drift"] == drift
-
-
-@pytest.mark.parametrize("inputs", [INSTANCES, replace(ACCESS, instances={})])
-def test_the_drift_is_read_only_with_roles_and_instances(inputs: Inputs) -> None:
-    assert "drift" not in result_of(inputs, account_as_desired())
+    for operation in ("get_account_authorization_details", "get_role"):
+        account.errors[operation] = api_error("AccessDenied", "User: ops is not authorized to perform: iam:GetRole")
+    assert result_of(INSTANCES, account, tasks())["due"] == ["restore", "ec2"]
 
 
 def test_no_call_is_made_twice() -> None:
     account = account_as_desired()
-    result_of(ACCESS, account)
+    result_of(INSTANCES, account, tasks())
     assert all(account.calls.count(call) == 1 for call in account.calls)
 
 
@@ -195,7 +150,7 @@ def test_an_instance_that_ended_does_not_prevent_the_deletion_even_if_ec2_lists_
     if blocks:
         assert len(problems_of(inputs, account)) == 1
     else:
-        assert result_of(inputs, account) == {"warnings": []}
+        assert result_of(inputs, account) == {"warnings": [], "due": []}
 
 
 def test_other_instances_with_a_profile_to_delete_are_reported_from_all_regions() -> None:
@@ -207,7 +162,7 @@ def test_other_instances_with_a_profile_to_delete_are_reported_from_all_regions(
 
 def test_expected_instances_and_other_profiles_are_not_a_problem() -> None:
     inputs = replace(DELETION, expected_instance_ids=[INSTANCE, SECOND, OTHER])
-    assert result_of(inputs, account_with_holders()) == {"warnings": []}
+    assert result_of(inputs, account_with_holders()) == {"warnings": [], "due": []}
 
 
 def test_ineligible_instances_and_other_holders_are_reported_together() -> None:

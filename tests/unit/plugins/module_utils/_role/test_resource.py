@@ -78,8 +78,8 @@ READ_ROLE = Role(
 READ_PROFILE = InstanceProfile("P", role="R", arn="arn:profile", id="AIPA")
 
 
-def resource(present: bool = True, aws: Any = None, for_result: bool = True, **declared: Any) -> RoleResource:
-    return RoleResource(aws, DesiredRole("R", declare(**declared), "P"), present, for_result=for_result)
+def resource(present: bool = True, aws: Any = None, **declared: Any) -> RoleResource:
+    return RoleResource(aws, DesiredRole("R", declare(**declared), "P"), present)
 
 
 @pytest.mark.parametrize(
@@ -95,23 +95,6 @@ def test_absence_is_read_with_one_call_for_each_entity():
     aws = RecordedAws({})
     assert resource(False, aws).read() == State()
     assert aws.actions == ["iam:GetRole", "iam:GetInstanceProfile"]
-
-
-@pytest.mark.parametrize(
-    ("options", "reads_inline"),
-    [
-        ({"for_result": True}, True),
-        ({"for_result": False}, False),
-        ({"for_result": False, "present": False}, True),
-        ({"for_result": False, "exclusive": True}, True),
-        ({"for_result": False, "admin_window": True}, True),
-    ],
-    ids=["for the result", "for the plan", "absent", "exclusive", "admin window"],
-)
-def test_inline_policies_are_read_only_where_they_are_needed(options, reads_inline):
-    aws = RecordedAws(ANSWERS)
-    resource(aws=aws, **options).read()
-    assert ("iam:ListRolePolicies" in aws.actions) is reads_inline
 
 
 def test_the_plan_has_both_states():

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads the tasks of the collection's roles, so that one module can find which of them have something to do."""
+"""Reads tasks of the collection's roles. How they are evaluated is decided in ``plugin_utils/_tasks.py``."""
 
 from __future__ import annotations
 
@@ -18,32 +18,46 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 ROOT = Path(__file__).parents[2]
-MODULE = "cwagent.iam.cwagent_preflight"
+# The options of the task; the module has their documentation.
+TASK_OPTIONS = {
+    "files": {
+        "type": "list",
+        "elements": "dict",
+        "required": True,
+        "options": {
+            "part": {"type": "str", "required": True},
+            "role": {"type": "str"},
+            "tasks_from": {"type": "str", "default": "main"},
+            "hosts": {"type": "list", "elements": "str"},
+            "regions": {"type": "list", "elements": "str"},
+        },
+    },
+}
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without types
-    """Runs the module with the tasks that are in ``task_files``."""
+    """Returns the tasks that are in files of the collection, with their options evaluated."""
 
     TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Evaluate the options of the tasks and run the module."""
+        """Read the files and evaluate the options."""
         result: dict[str, Any] = super().run(tmp, task_vars)
-        variables = task_vars or {}
-        arguments = dict(self._task.args)
-        tasks = [task for each in arguments.pop("task_files", ()) for task in self._tasks_in(each, variables)]
-        arguments["tasks"] = [*arguments.get("tasks", ()), *tasks]
-        return {**result, **self._execute_module(module_name=MODULE, module_args=arguments, task_vars=variables)}
+        files = self.validate_argument_spec(TASK_OPTIONS)[1]["files"]
+        tasks = [task for each in files for task in self._tasks_in(each, task_vars or {})]
+        return {**result, "changed": False, "tasks": tasks}
 
     def _tasks_in(self, given: Mapping[str, Any], variables: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """Return the tasks of a file, for each of its hosts and regions, as the module takes them."""
-        folder = ROOT / "roles" / given["role"] if given.get("role") else ROOT / "playbooks"
+        folder = ROOT / "roles" / given["role"] if given["role"] else ROOT / "playbooks"
         defaults, own = (_load(folder / kind / "main.yml") for kind in ("defaults", "vars"))
-        content = _load(folder / "tasks" / f"{given.get('tasks_from', 'main')}.yml")
-        for host in given.get("hosts", [variables["inventory_hostname"]]):
+        content = _load(folder / "tasks" / f"{given['tasks_from']}.yml")
+        for host in given["hosts"] or [variables["inventory_hostname"]]:
             scope = {**defaults, **self._variables_of(host, variables), **own}
             for task in _tasks.compared_tasks(content, scope, self._evaluator):
-                for region in given.get("regions", [task.region]):
+                for region in given["regions"] or [task.region]:
                     options = dict(task.options)
                     yield {"part": given["part"], "module": task.module, "options": options, "region": region}
 
@@ -58,8 +72,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
         return found
 
     def _evaluator(self, variables: Mapping[str, Any]) -> Callable[[Any], Any]:
-        templar = Templar(loader=self._loader, variables=variables)
-        return lambda value: templar.template(value)
+        evaluate: Callable[[Any], Any] = Templar(loader=self._loader, variables=variables).template
+        return evaluate
 
 
 def _load(path: Path) -> Any:
