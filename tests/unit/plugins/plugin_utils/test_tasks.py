@@ -26,7 +26,7 @@ def found_in(text: str) -> list[ComparedTask]:
 
 ROLE = ComparedTask("cwagent_iam_role", {"name": "R"}, "")
 A_ROLE = "cwagent.iam.cwagent_iam_role: {name: R}"
-IN_HERE = "module_defaults: {cwagent.iam.cwagent_iam_role: '{{ {\"region\": here} }}'}"
+IN_HERE = "module_defaults: {cwagent.iam.cwagent_iam_role: '{{ {\"region\": at} }}'}"
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ IN_HERE = "module_defaults: {cwagent.iam.cwagent_iam_role: '{{ {\"region\": here
             [ComparedTask("cwagent_iam_role", {"name": region}, "") for region in "ab"],
         ),
         (
-            f"- {{{A_ROLE}, loop: '{{{{ regions }}}}', loop_control: {{loop_var: here}}, when: here == 'b', {IN_HERE}}}",
+            f"- {{{A_ROLE}, loop: '{{{{ regions }}}}', loop_control: {{loop_var: at}}, when: at == 'b', {IN_HERE}}}",
             [ComparedTask("cwagent_iam_role", {"name": "R"}, "b")],
         ),
     ],
