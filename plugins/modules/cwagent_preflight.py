@@ -147,6 +147,14 @@ due:
   type: list
   elements: str
   sample: [roles]
+problem_lines:
+  description:
+    - What is wrong or doubtful in the configurations of O(tasks), as lines of text. None are read after a part that is
+      due.
+  returned: success
+  type: list
+  elements: str
+  sample: ["linux.json: 1 warning", "  $.agent.region: servers that are not on EC2 need a region"]
 problems:
   description: All problems that were found.
   returned: when an input has a problem

@@ -70,7 +70,8 @@ class Preflight:
         with suppress(CwagentError):  # then each is read by itself
             self._comparison.read_principals()
         fail_on_problems([*self._ineligible_instances(), *self._adoption_problems(), *other_holders])
-        return {"warnings": warnings, "due": self._comparison.find_due()}
+        due = self._comparison.find_due()
+        return {"warnings": warnings, "due": due, "problem_lines": self._comparison.problem_lines}
 
     def _ineligible_instances(self) -> list[str]:
         """List why instances cannot have an instance profile."""

@@ -129,6 +129,8 @@ class Comparison:
         self._tasks = tasks
         self._aws_in = aws_in
         self._absent: Collection[tuple[str, str]] = ()
+        # What is doubtful in the configurations that were compared.
+        self.problem_lines: list[str] = []
 
     def read_principals(self) -> None:
         """Read all roles and users of the tasks in bulk.
@@ -167,19 +169,18 @@ class Comparison:
             return True
 
     def _configurations(self, tasks: Sequence[Task]) -> list[ParameterResource] | None:
-        """Return the parameters of configurations; ``None`` if there is something to say about one.
+        """Return the parameters of configurations, by region; ``None`` if one must not be stored.
 
         :raises InvalidInput: one cannot be read.
         """
         found = [(task, validated(task.params)) for task in tasks]
-        parameters = [(task.region, each.name) for task, one in found if one.desired for each in one.desired.parameters]
-        if any(each.desired is None or each.warnings for _task, each in found) or len({*parameters}) < len(parameters):
+        lines = {task.params["name"]: each.to_result()["problem_lines"] for task, each in found}
+        self.problem_lines = [line for of_one in lines.values() for line in of_one]
+        desired = [(task.region, each.desired) for task, each in found if each.desired]
+        names = [(region, each.name) for region, config in desired for each in config.parameters]
+        if len(desired) < len(found) or len({*names}) < len(names):
             return None
-        return [
-            ParameterResource(self._aws_in[task.region], each.desired, task.region)
-            for task, each in found
-            if each.desired
-        ]
+        return [ParameterResource(self._aws_in[region], config, region) for region, config in desired]
 
 
 def _has_something_to_do(resource: Resource[Any]) -> bool:

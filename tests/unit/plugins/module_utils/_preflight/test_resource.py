@@ -17,6 +17,7 @@ NO_INPUTS = Inputs({}, [], [])
 INSTANCES = replace(NO_INPUTS, instances={HERE: [INSTANCE], THERE: [SECOND]})
 DELETION = replace(NO_INPUTS, profiles_to_delete=["Server", "Admin"], expected_instance_ids=[INSTANCE])
 ASSOCIATIONS = "describe_iam_instance_profile_associations"
+NOTHING_FOUND = {"warnings": [], "due": [], "problem_lines": []}
 DENIED = "User: ops is not authorized to perform: ec2:DescribeIamInstanceProfileAssociations"
 
 
@@ -34,13 +35,13 @@ def problems_of(inputs: Inputs, account: Account, given: Sequence[Mapping[str, A
 
 def test_aws_is_not_called_without_inputs() -> None:
     account = account_as_desired()
-    assert result_of(NO_INPUTS, account) == {"warnings": [], "due": []}
+    assert result_of(NO_INPUTS, account) == NOTHING_FOUND
     assert account.calls == []
 
 
 def test_instances_that_exist_are_not_a_problem() -> None:
     account = account_as_desired()
-    assert result_of(INSTANCES, account) == {"warnings": [], "due": []}
+    assert result_of(INSTANCES, account) == NOTHING_FOUND
     assert account.operations == ["describe_instances"] * 2
 
 
@@ -56,7 +57,7 @@ def test_all_instances_that_cannot_have_a_profile_are_reported() -> None:
 def test_an_instance_with_a_profile_is_not_looked_up_for_the_access() -> None:
     account = account_as_desired()
     account.regions[HERE].states.clear()
-    assert result_of(INSTANCES, account, tasks()) == {"warnings": [], "due": []}
+    assert result_of(INSTANCES, account, tasks()) == NOTHING_FOUND
     assert "describe_instances" not in account.operations
 
 
@@ -150,7 +151,7 @@ def test_an_instance_that_ended_does_not_prevent_the_deletion_even_if_ec2_lists_
     if blocks:
         assert len(problems_of(inputs, account)) == 1
     else:
-        assert result_of(inputs, account) == {"warnings": [], "due": []}
+        assert result_of(inputs, account) == NOTHING_FOUND
 
 
 def test_other_instances_with_a_profile_to_delete_are_reported_from_all_regions() -> None:
@@ -162,7 +163,7 @@ def test_other_instances_with_a_profile_to_delete_are_reported_from_all_regions(
 
 def test_expected_instances_and_other_profiles_are_not_a_problem() -> None:
     inputs = replace(DELETION, expected_instance_ids=[INSTANCE, SECOND, OTHER])
-    assert result_of(inputs, account_with_holders()) == {"warnings": [], "due": []}
+    assert result_of(inputs, account_with_holders()) == NOTHING_FOUND
 
 
 def test_ineligible_instances_and_other_holders_are_reported_together() -> None:

@@ -264,16 +264,25 @@ class TestConfigurations:
         [
             {"config": "no JSON"},
             {"config": {"agent": {"reigon": "x"}}},
-            {"config": {"agent": {"reigon": "x"}}, "validation": "warn"},
             {"config": None, "src": ["/does/not/exist"]},
             {"name": "linux"},
         ],
-        ids=["error", "doubtful", "warning", "no file", "name"],
+        ids=["error", "doubtful", "no file", "name"],
     )
-    def test_one_that_its_task_says_something_about_is_due_and_no_error(self, options: dict[str, Any]) -> None:
+    def test_one_that_is_refused_is_due_and_no_error(self, options: dict[str, Any]) -> None:
         account = account_as_desired()
         assert due_in(account, [configuration(**options)]) == ["configurations"]
         assert account.calls == []
+
+    def test_what_is_doubtful_is_returned_once_for_all_regions(self) -> None:
+        account = account_as_desired()
+        given = {"config": {**CONFIGURATION, "agent": {"reigon": "x"}}, "validation": "warn"}
+        for region in (HERE, THERE):
+            account.regions[region].parameters["AmazonCloudWatch-a"] = json.dumps(given["config"])
+        tasks = [configuration(**given), configuration(THERE, **given)]
+        result = Preflight(NO_INPUTS, account.client, tasks).result()
+        assert result["due"] == []
+        assert [line for line in result["problem_lines"] if "reigon" in line] == result["problem_lines"][1:]
 
     def test_two_with_one_name_are_due(self) -> None:
         account = account_as_desired()
