@@ -41,8 +41,6 @@ OPTIONS: dict[str, Any] = {
     INSTANCE_PROFILE: instance_profile,
     CONFIG_PARAMETER: config_parameter,
 }
-
-
 # How a resource is made here. A restore record that IAM does not show yet means that there is something to do, so it is
 # not waited for; and one read of the instances of a region serves both modules.
 SETTINGS: dict[str, dict[str, Any]] = {
