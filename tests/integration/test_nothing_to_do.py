@@ -46,7 +46,7 @@ class Site:
         return self.aws.client("iam")
 
     def run(self, *arguments: str, **variables: Any) -> Play:
-        paths = {
+        paths: dict[str, Any] = {
             "cwagent_config_file": str(self.controller.home / "agent.json"),
             "cwagent_credentials_dir": str(self.controller.credentials),
         }

@@ -9,13 +9,14 @@ from declarations import ADMIN
 from scripted_account import CLOSED_WINDOW, Account, api_error
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.cache import Cache, CachingAws
 
 NAMES = {("role", "Server"), ("role", "Admin"), ("role", "Missing"), ("user", "Op")}
-USER = {
+USER: dict[str, Any] = {
     "UserName": "Op",
     "Path": "/",
-    "UserPolicyList": [{"PolicyName": "CloudWatchAgentAdminWindow", "PolicyDocument": CLOSED_WINDOW}],
+    "UserPolicyList": [{"PolicyName": WINDOW_POLICY, "PolicyDocument": CLOSED_WINDOW}],
     "AttachedManagedPolicies": [{"PolicyArn": ADMIN}],
 }
 
@@ -45,10 +46,10 @@ def gateway(account: Account, region: str = HERE, cache: Cache | None = None) ->
         ("iam:GetUser", {"UserName": "Op"}, {"User": USER}),
         (
             "iam:GetUserPolicy",
-            {"UserName": "Op", "PolicyName": "CloudWatchAgentAdminWindow"},
+            {"UserName": "Op", "PolicyName": WINDOW_POLICY},
             USER["UserPolicyList"][0],
         ),
-        ("iam:ListUserPolicies", {"UserName": "Op"}, {"PolicyNames": ["CloudWatchAgentAdminWindow"]}),
+        ("iam:ListUserPolicies", {"UserName": "Op"}, {"PolicyNames": [WINDOW_POLICY]}),
         ("iam:ListAttachedUserPolicies", {"UserName": "Op"}, {"AttachedPolicies": [{"PolicyArn": ADMIN}]}),
         ("iam:ListRolePolicies", {"RoleName": "Server"}, {"PolicyNames": []}),
         ("iam:ListAttachedRolePolicies", {"RoleName": "Admin"}, {"AttachedPolicies": [{"PolicyArn": ADMIN}]}),
@@ -66,7 +67,7 @@ def test_a_bulk_read_has_the_answer(action: str, arguments: dict[str, Any], answ
     ("action", "arguments"),
     [
         ("iam:GetRole", {"RoleName": "Missing"}),
-        ("iam:GetRolePolicy", {"RoleName": "Server", "PolicyName": "CloudWatchAgentAdminWindow"}),
+        ("iam:GetRolePolicy", {"RoleName": "Server", "PolicyName": WINDOW_POLICY}),
     ],
 )
 def test_a_bulk_read_shows_what_does_not_exist(action: str, arguments: dict[str, Any]) -> None:

@@ -276,7 +276,7 @@ class TestConfigurations:
 
     def test_what_is_doubtful_is_returned_once_for_all_regions(self) -> None:
         account = account_as_desired()
-        given = {"config": {**CONFIGURATION, "agent": {"reigon": "x"}}, "validation": "warn"}
+        given: dict[str, Any] = {"config": {**CONFIGURATION, "agent": {"reigon": "x"}}, "validation": "warn"}
         for region in (HERE, THERE):
             account.regions[region].parameters["AmazonCloudWatch-a"] = json.dumps(given["config"])
         tasks = [configuration(**given), configuration(THERE, **given)]
