@@ -27,7 +27,7 @@ HOLE = "\0"
 # Nobody searches for a shorter message, such as a single word, or for a shorter part of one.
 FEWEST_LETTERS = 12
 FEWEST_LETTERS_OF_A_PART = 20
-ANSIBLE_ERRORS = {"AnsibleFilterError", "AnsibleLookupError"}
+ANSIBLE_ERRORS = {"AnsibleFilterError", "AnsibleLookupError", "AnsibleParserError"}
 # Errors of Python with which a function tells its caller that a value is not valid. The caller words the message.
 VALUE_ERRORS = {"TypeError", "ValueError"}
 INVALID_INPUT = _errors.InvalidInput.__name__

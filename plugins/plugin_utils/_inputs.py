@@ -29,14 +29,14 @@ ONPREM_SERVERS, ONPREM_ADMIN = "cwagent_onprem_servers", "cwagent_onprem_admin"
 GROUPS = (EC2_SERVERS, EC2_ADMIN, ONPREM_SERVERS, ONPREM_ADMIN)
 # Each host of this group is an account that audit.yml reads.
 ACCOUNTS = "cwagent_accounts"
-ACCOUNT_VARIABLES = ("cwagent_profile", "cwagent_assume_role_arn", "cwagent_external_id")
+ACCOUNT_VARIABLES = ("cwagent_account_id", "cwagent_profile", "cwagent_assume_role_arn", "cwagent_external_id")
 # What audit.yml and validate_config.yml write.
 REPORT_FILES = ("html_file", "json_file", "junit_file", "sarif_file")
 # Each host has its own; all other variables have one value for the whole run.
 HOST_VARIABLES = frozenset(
     {
         *("cwagent_region", "cwagent_user_name", "cwagent_admin_user_name", "cwagent_deliver_credentials"),
-        *ACCOUNT_VARIABLES,
+        *("cwagent_account", *ACCOUNT_VARIABLES),
     }
 )
 # What a playbook can need besides: something to store, the admin instance, the user's consent to delete, a place that
@@ -108,6 +108,8 @@ def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
     """
     problems = Problems()
     _check_names(given, problems)
+    for host in given.members(EC2_SERVERS, EC2_ADMIN):
+        _text(given, host, "cwagent_account", problems)
     run = {
         name.removeprefix("cwagent_"): _run_value(given, name, option, problems)
         for name, option in given.options.items()
@@ -316,13 +318,12 @@ def _left_by_limit(given: Given, hosts: Iterable[str]) -> list[str]:
 
 def _account(given: Given, host: str, problems: Problems) -> dict[str, str]:
     """Return which credentials the account of a host needs."""
-    return {
-        name.removeprefix("cwagent_"): problems.check(
-            typed, name, TEXT, given.of_host(host).get(name), where=given.where(host, name)
-        )
-        or ""
-        for name in ACCOUNT_VARIABLES
-    }
+    return {name.removeprefix("cwagent_"): _text(given, host, name, problems) for name in ACCOUNT_VARIABLES}
+
+
+def _text(given: Given, host: str, name: str, problems: Problems) -> str:
+    """Return a variable of a host that is text, or an empty text."""
+    return problems.check(typed, name, TEXT, given.of_host(host).get(name), where=given.where(host, name)) or ""
 
 
 def _configs(given: Given, run: Mapping[str, Any], problems: Problems) -> list[dict[str, str]]:

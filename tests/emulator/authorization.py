@@ -1,8 +1,9 @@
 """The parts of IAM authorization that ministack lacks.
 
 It does not know the ARNs of instance profiles, paths in ARNs, the instances of associations and tags, the owner of an
-access key, the principal of a simulation, or the resources of ssm:GetParameters and of Run Command. It ignores the
-conditions iam:PolicyARN, iam:PermissionsBoundary and ec2:NewInstanceProfile, and it allows everyone to pass every role.
+access key, the principal of a simulation, or the resources of ssm:GetParameters, of Run Command and of an organization.
+It ignores the conditions iam:PolicyARN, iam:PermissionsBoundary and ec2:NewInstanceProfile, and it allows everyone to
+pass every role.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ class Authorization:
     """Wraps functions of ministack. Each wrapper gets the original function as its first argument."""
 
     def __init__(self) -> None:
-        self._ec2, self._iam = (internals(f"ministack.services.{name}") for name in ("ec2", "iam"))
+        self._ec2, self._iam, self._organizations = (
+            internals(f"ministack.services.{name}") for name in ("ec2", "iam", "organizations")
+        )
         self._evaluator, self._actions = (internals(f"ministack.core.iam_{name}") for name in ("evaluator", "actions"))
         self._access_key = internals("ministack.core.router").extract_access_key_id
         self._caller: ContextVar[str] = ContextVar("caller", default="")
@@ -72,6 +75,8 @@ class Authorization:
             found = f"arn:aws:ssm:{region}:{ACCOUNT}:parameter/{json.loads(body)['Names'][0].lstrip('/')}"
         elif service == "ssm" and (action := headers.get("x-amz-target", "").rpartition(".")[2]) in RUN_COMMAND_ACTIONS:
             found = self._command_resource(action, self._access_key(headers), json.loads(body or b"{}"), region)
+        elif service == "organizations":
+            found = self._organizations_resource(json.loads(body))
         return found or extract(service, *others)
 
     def _command_resource(self, action: str, access_key: str, params: Params, region: str) -> str:
@@ -95,6 +100,13 @@ class Authorization:
             return str(source)
         key = self._iam._access_keys.get(self._iam._p(params, "AccessKeyId"))
         return self._iam_resource({"UserName": [key["UserName"]]}) if key else ""
+
+    def _organizations_resource(self, params: Params) -> str:
+        name = params.get("ParentId") or params.get("ResourceId") or ""
+        for place in ("_accounts", "_ous", "_roots"):
+            if record := getattr(self._organizations, place).get_scoped(ACCOUNT, None, name):
+                return str(record["Arn"])
+        return ""
 
     def _ec2_resource(self, region: str, params: Params) -> str:
         association = self._ec2._iam_instance_profile_associations.get(self._ec2._p(params, "AssociationId")) or {}

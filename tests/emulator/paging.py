@@ -1,19 +1,39 @@
-"""Pages for the IAM answers that both emulators return in one piece.
+"""Pages for the answers of IAM and Organizations that both emulators return in one piece.
 
-AWS returns 100 items a page unless asked for fewer, and sets IsTruncated on all pages but the last.
+IAM returns 100 items a page unless asked for fewer, and sets IsTruncated on all pages but the last. Organizations
+returns 20, and can return an empty page before others.
 """
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from xml.etree import ElementTree
 
-PAGED = ("GetAccountAuthorizationDetails", "ListUsers")
+PAGED = {
+    "iam": ("GetAccountAuthorizationDetails", "ListUsers"),
+    "organizations": ("ListAccountsForParent", "ListOrganizationalUnitsForParent", "ListTagsForResource"),
+}
+ORGANIZATIONS_PAGE = 20
 NAMESPACE = "https://iam.amazonaws.com/doc/2010-05-08/"
 
 
-def page(body: bytes, params: dict[str, Any]) -> bytes:
-    """Reduce the answer to the page that ``MaxItems`` and ``Marker`` ask for."""
+def page(service: str, body: bytes, params: dict[str, Any]) -> bytes:
+    """Reduce the answer to the page that the parameters ask for."""
+    return _page_of_iam(body, params) if service == "iam" else _page_of_organizations(body, params)
+
+
+def _page_of_organizations(body: bytes, params: dict[str, Any]) -> bytes:
+    [(key, items)] = json.loads(body).items()
+    if len(items) <= ORGANIZATIONS_PAGE:
+        return body
+    start = int(params.get("NextToken", -ORGANIZATIONS_PAGE))
+    end = start + ORGANIZATIONS_PAGE
+    more = {"NextToken": str(end)} if end < len(items) else {}
+    return json.dumps({key: items[max(start, 0) : max(end, 0)], **more}).encode()
+
+
+def _page_of_iam(body: bytes, params: dict[str, Any]) -> bytes:
     ElementTree.register_namespace("", NAMESPACE)
     root = ElementTree.fromstring(body)  # noqa: S314  the emulator's own answer
     result = root[0]

@@ -138,8 +138,8 @@ class Server:
                 self.metadata.observe()
                 if "IamInstanceProfile" in action:
                     call = replace(call, profiles=self._profiles())
-            if service == "iam" and action in paging.PAGED and response.status_code == 200:
-                response.set_data(paging.page(response.get_data(), params))
+            if action in paging.PAGED.get(service, ()) and response.status_code == 200:
+                response.set_data(paging.page(service, response.get_data(), params))
             answer = Answer(response.get_data(), response.status_code, response.content_type or "")
             self.unkind.observe(call, params, answer)
             if call.write and (service == "ec2" or action in RUN_COMMAND_ACTIONS):

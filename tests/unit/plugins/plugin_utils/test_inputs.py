@@ -564,7 +564,7 @@ def test_valid_input_has_no_problem(controller):
 def test_each_host_of_the_group_is_an_account():
     """They need no region and no other host, and a host of another group is no account."""
     accounts = {
-        "shop": {"cwagent_profile": "s"},
+        "shop": {"cwagent_account_id": "123456789012", "cwagent_profile": "s"},
         "blog": {"cwagent_assume_role_arn": "arn", "cwagent_external_id": "e"},
     }
     run = a_run({"accounts": [*accounts]}, accounts, {"cwagent_region": US}, requires=[AUDIT])
@@ -572,8 +572,8 @@ def test_each_host_of_the_group_is_an_account():
     assert problems == []
     assert inputs["account_hosts"] == ["shop", "blog"]
     assert inputs["accounts"] == {
-        "shop": {"profile": "s", "assume_role_arn": "", "external_id": ""},
-        "blog": {"profile": "", "assume_role_arn": "arn", "external_id": "e"},
+        "shop": {"account_id": "123456789012", "profile": "s", "assume_role_arn": "", "external_id": ""},
+        "blog": {"account_id": "", "profile": "", "assume_role_arn": "arn", "external_id": "e"},
     }
 
 
