@@ -323,9 +323,9 @@ class Controller:
         command: list[str | Path] = ["ansible-playbook", path, "-i", inventory, *arguments, "-e", json.dumps(variables)]
         return self._run(command, env or {}, cwd)
 
-    def command(self, line: str) -> Play:
-        """Run a playbook with a command line, in the folder of the files."""
-        return self._run(shlex.split(line), {"ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg")}, self.home)
+    def command(self, line: str, env: Mapping[str, str] | None = None) -> Play:
+        """Run a command line of Ansible, in the folder of the files."""
+        return self._run(shlex.split(line), {"ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"), **(env or {})}, self.home)
 
     def _run(self, command: Sequence[str | Path], env: Mapping[str, str], cwd: Path) -> Play:
         recorded = self.home / "recorded.jsonl"

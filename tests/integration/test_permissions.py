@@ -19,7 +19,6 @@ from harness import (
     ADMIN_POLICY,
     ADMIN_ROLE,
     ADMIN_USER,
-    CHECKOUT,
     PARAMETER,
     SERVER_ROLE,
     SERVER_USER,
@@ -33,15 +32,16 @@ from harness import (
     leave_restore_tag,
     trust,
 )
+from policies import POLICIES, Policy, actions, permit, without
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES
 
-POLICIES = CHECKOUT / "examples" / "policies"
 APP = "shop-app"
 PLACEHOLDERS = ("ROLE-OF-AN-EARLIER-PROFILE", "NAME-OF-AN-EARLIER-PROFILE")
 BOUNDARIES = {"boundary", "require-boundary"}
-TESTED_ELSEWHERE = "audit"
-"""test_access_info.py tests it: without one of its actions, the module does not fail."""
+TESTED_ELSEWHERE = {"audit", "organization", "organization-instances"}
+"""test_access_info.py tests the first: without one of its actions, the module does not fail. test_organization.py tests
+the others."""
 """The policies that allow the controller nothing."""
 DAY = 24 * 3600
 USER = f"{SERVER_USER}-db1"
@@ -58,8 +58,6 @@ CLAIM_LIFETIME = 30
 NOT_ENFORCED = {"kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"}
 """The emulator does not call KMS when other services encrypt. tests/unit/policies tests these actions."""
 
-Policy = dict[str, Any]
-
 
 def policy(name: str) -> Policy:
     """A policy as used in an account: with the role of the earlier profile of the admin instance."""
@@ -68,30 +66,6 @@ def policy(name: str) -> Policy:
         text = text.replace(placeholder, APP)
     found: Policy = json.loads(text)
     return found
-
-
-def actions(document: Policy) -> set[str]:
-    return {action for statement in document["Statement"] for action in _listed(statement["Action"])}
-
-
-def without(document: Policy, *removed: str) -> Policy:
-    kept = [
-        {**statement, "Action": left}
-        for statement in document["Statement"]
-        if (left := [action for action in _listed(statement["Action"]) if action not in removed])
-    ]
-    return {**document, "Statement": kept}
-
-
-def _listed(value: str | list[str]) -> list[str]:
-    return [value] if isinstance(value, str) else value
-
-
-def permit(aws: Emulator, *documents: Policy) -> None:
-    """Replace the policies of the controller's user."""
-    statements = [statement for document in documents for statement in document["Statement"]]
-    document = {"Version": "2012-10-17", "Statement": statements}
-    aws.client("iam").put_user_policy(UserName="controller", PolicyName="duty", PolicyDocument=json.dumps(document))
 
 
 def create_controller_user(aws: Emulator) -> dict[str, str]:
@@ -644,7 +618,7 @@ def site(enforcing: Emulator, tmp_path: Path, modules: ModuleServer) -> Site:
 
 
 def test_there_are_scenes_for_every_policy() -> None:
-    assert {path.stem for path in POLICIES.glob("*.json")} == SCENES.keys() | BOUNDARIES | {TESTED_ELSEWHERE}
+    assert {path.stem for path in POLICIES.glob("*.json")} == SCENES.keys() | BOUNDARIES | TESTED_ELSEWHERE
 
 
 @pytest.mark.parametrize("duty", SCENES)

@@ -25,6 +25,8 @@ CLOSED, OPEN = closed_policy(), open_policy(Opening(DEADLINE, "i-0123456789abcde
 OPEN_FOR_ALL = open_policy(Opening(DEADLINE))
 TRUSTS = [trust_policy("ec2.amazonaws.com"), trust_policy("ec2.amazonaws.com.cn")]
 TRUST = TRUSTS[0]
+# https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html: bytes, without a bucket
+MAX_TEMPLATE = 51_200
 CONTROLLER_POLICIES = {
     path.stem: json.loads(path.read_text())
     for path in sorted((Path(__file__).parents[3] / "examples" / "policies").glob("*.json"))
@@ -115,6 +117,15 @@ def cfn_lint_findings(trust: dict[str, Any], *policies: dict[str, Any]) -> list[
 @pytest.mark.parametrize("trust", TRUSTS, ids=["aws", "aws-cn"])
 def test_cfn_lint_finds_nothing_in_any_policy(trust):
     assert cfn_lint_findings(trust, CLOSED, OPEN, *CONTROLLER_POLICIES.values()) == []
+
+
+def test_cfn_lint_finds_nothing_in_the_template_of_the_stack_set():
+    from cfnlint.api import ManualArgs, lint
+
+    template = Path(__file__).parents[3] / "examples" / "organization" / "controller-role.yml"
+    regions = ["eu-central-1", "cn-north-1", "us-gov-west-1"]
+    assert [str(match) for match in lint(template.read_text(), config=ManualArgs(regions=regions))] == []
+    assert template.stat().st_size <= MAX_TEMPLATE
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,8 @@ MAX_MANAGED_POLICY = 6144
 
 IAM, EC2 = "arn:aws:iam::123456789012:", "arn:aws:ec2:eu-central-1:123456789012:"
 SSM, KMS = "arn:aws:ssm:eu-central-1:123456789012:", "arn:aws:kms:eu-central-1:123456789012:"
+ORGANIZATIONS = "arn:aws:organizations::123456789012:"
+MEMBER_ROLE = "arn:aws:iam::123456789012:role/CloudWatchAgentControllerRole"
 SECRETS = "arn:aws:secretsmanager:eu-central-1:123456789012:"
 SAVED_SECRET, PENDING_SECRET = (f"/cwagent/credentials/{name}-a1B2c3" for name in ("x", "x.pending"))
 SERVER, ADMIN = f"{IAM}role/CloudWatchAgentServerRole", f"{IAM}role/CloudWatchAgentAdminRole"
@@ -135,6 +137,19 @@ CASES: list[Case] = [
     ("keys-in-parameter-store", "ssm:DeleteParameter", f"{SSM}parameter/cwagent/credentials/x", {}, False),
     ("keys-in-secrets-manager", "secretsmanager:DeleteSecret", f"{SECRETS}secret:{PENDING_SECRET}", {}, True),
     ("keys-in-secrets-manager", "secretsmanager:DeleteSecret", f"{SECRETS}secret:{SAVED_SECRET}", {}, False),
+    ("organization", "sts:AssumeRole", MEMBER_ROLE, {}, True),
+    ("organization", "sts:AssumeRole", MEMBER_ROLE.replace("Controller", "Server"), {}, False),
+    ("organization", "organizations:ListRoots", "*", {}, True),
+    *(
+        ("organization", f"organizations:{action}", f"{ORGANIZATIONS}{resource}", {}, allowed)
+        for action, resource, allowed in (
+            ("ListAccountsForParent", "root/o-a1b2c3d4e5/r-ab12", True),
+            ("ListOrganizationalUnitsForParent", "ou/o-a1b2c3d4e5/ou-ab12-11111111", True),
+            ("ListTagsForResource", "account/o-a1b2c3d4e5/210987654321", True),
+            ("ListTagsForResource", "policy/o-a1b2c3d4e5/service_control_policy/p-12345678", False),
+            ("MoveAccount", "account/o-a1b2c3d4e5/210987654321", False),
+        )
+    ),
     *(
         (f"keys-in-{store}", f"kms:{action}", f"{KMS}key/{key}", context, allowed)
         for store, actions, via_store, via_other in (
