@@ -27,7 +27,7 @@ def inventory(path, variables=None):
     listed = subprocess.run(
         [Path(sys.executable).with_name("ansible-inventory"), "--list", "-i", path],
         cwd=ROOT,
-        env=program_environment({"ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FATAL": "true"}, variables or {}),
+        env=program_environment({"ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true"}, variables or {}),
         check=True,
         capture_output=True,
         text=True,
