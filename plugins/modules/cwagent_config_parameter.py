@@ -336,6 +336,7 @@ SPEC = {
     **OPTIONS,
     "saved_key": {
         "type": "dict",
+        "no_log": False,  # as a whole; its secret is not shown
         "options": {
             "user": {"type": "str", "required": True},
             **SOURCE_SPEC,
