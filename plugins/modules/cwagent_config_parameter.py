@@ -148,6 +148,13 @@ options:
       - The result RV(previous) of an earlier task, to skip reading the parameters again.
       - What someone else has stored since that task is overwritten.
     type: dict
+  command:
+    description:
+      - The result RV(cwagent.iam.cwagent_store_command#module:command) of M(cwagent.iam.cwagent_store_command). The
+        instance stores the configuration then, and this module waits until it has.
+      - The SSM agent need not be there to report it. The task succeeds as soon as Parameter Store has the
+        configuration.
+    type: dict
   state:
     description:
       - V(present) stores the configuration, V(absent) deletes the parameter.
@@ -306,6 +313,7 @@ not_done:
 """
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
@@ -329,11 +337,14 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import Invalid
 if TYPE_CHECKING:
     from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
+    from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import DesiredConfig
+
 # How long to wait at least until Parameter Store shows what was written.
 READ_BACK_SECONDS = 15
 
 SPEC = {
     **OPTIONS,
+    "command": {"type": "dict"},
     "saved_key": {
         "type": "dict",
         "no_log": False,  # as a whole; its secret is not shown
@@ -394,14 +405,28 @@ def validate(module: AnsibleAWSModule) -> None:
     _module.exit_module(module, changed=False, config=minify(found.desired.config), parameters=parameters, **result)
 
 
+def select_resource(module: AnsibleAWSModule, desired: DesiredConfig) -> ParameterResource:
+    """Return the parameters as this module writes them, or as a command on an instance does."""
+    known = known_state(module.params["known_values"], desired.name)
+    aws, command = select_gateway(module), module.params["command"]
+    if not command:
+        return ParameterResource(aws, desired, module.region, known)
+    # Only this case needs it.
+    from ansible_collections.cwagent.iam.plugins.module_utils._store_command.resource import (  # noqa: PLC0415  see above
+        AwaitedParameterResource,
+    )
+
+    command_aws = Aws(partial(module.client, region=command["region"]))
+    return AwaitedParameterResource(aws, desired, module.region, known, command=command, command_aws=command_aws)
+
+
 def main() -> None:
     module = _module.aws_module(SPEC, **RULES)
     with _module.fail_on_error(module):
         if module.params["state"] == VALIDATED:
             validate(module)
         desired, warnings = desired_config(module.params)
-        known = known_state(module.params["known_values"], desired.name)
-        resource = ParameterResource(select_gateway(module), desired, module.region, known)
+        resource = select_resource(module, desired)
         wait = max(READ_BACK_SECONDS, module.params["wait_timeout"]) if desired.parameters else None
         result = converge(resource, module.check_mode, wait)
         result["warnings"] = [*warnings, *result["warnings"]]

@@ -44,6 +44,8 @@ HOST_VARIABLES = frozenset(
 CONFIGS, ADMIN_INSTANCE, CONFIRMATION, KEY_STORE = "configs", "admin_instance", "confirmation", "key_store"
 CONFIGS_ONLY, AUDIT = "configs_only", "audit"
 REQUIREMENTS = [CONFIGS, CONFIGS_ONLY, ADMIN_INSTANCE, CONFIRMATION, KEY_STORE, AUDIT]
+# The values of cwagent_store_config_from with which an EC2 instance stores.
+FROM_INSTANCE = ("instance", "ssm", "auto")
 SERVER_USER, ADMIN_USER = "CloudWatchAgentServerUser", "CloudWatchAgentAdminUser"
 MINUTES = "store_config_window_minutes"
 TEXT = {"type": "str"}
@@ -346,7 +348,7 @@ def _storing_hosts(given: Given, inputs: Mapping[str, Any]) -> list[str]:
     """Return the hosts that store the configurations; none where there is nothing to store."""
     if not inputs["configs"]:
         return []
-    group = {"instance": EC2_ADMIN, "onprem": ONPREM_ADMIN}.get(inputs["store_config_from"])
+    group = {**dict.fromkeys(FROM_INSTANCE, EC2_ADMIN), "onprem": ONPREM_ADMIN}.get(inputs["store_config_from"])
     return given.members(group) if group else [given.controller_host]
 
 
@@ -363,7 +365,7 @@ def _check_groups(given: Given, inputs: Mapping[str, Any], problems: Problems) -
         problems.add(f"No host of the inventory is in one of the groups {', '.join(GROUPS)}.")
         return
     stores = inputs["configs"] or given.members(EC2_SERVERS)
-    needs_instance = ADMIN_INSTANCE in given.requires or (source == "instance" and stores)
+    needs_instance = ADMIN_INSTANCE in given.requires or (source in FROM_INSTANCE and stores)
     if len(ec2_admins) > 1 or (needs_instance and not ec2_admins):
         advice = (
             "In AWX, each slice of a job sees only some of the hosts; set job_slice_count to 1."

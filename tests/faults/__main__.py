@@ -91,28 +91,29 @@ def run(trial: Trial, job: Job, undisturbed: State) -> str:
     return ", ".join(found)
 
 
-def campaign(trials: int | None, workers: int, folder: Path, as_aws: bool) -> int:
+def campaign(args: argparse.Namespace, folder: Path) -> int:
     """Run all trials and print a line for each kind of fault. :returns: how many trials did not recover."""
-    emulators = [Emulator.start("ministack") for _ in range(workers)]
+    emulators = [Emulator.start("ministack") for _ in range(args.workers)]
     try:
-        first = Job(emulators[0], folder / "undisturbed", as_aws)
+        first = Job(emulators[0], folder / "undisturbed", args.as_aws, args.store_from)
         if first.run() != 0:
             sys.exit(f"The job fails without a fault:\n{first.output()}")
         calls = emulators[0].calls(first.start_mark)
         undisturbed = first.state()
-        trials_left = list(choose(calls, trials, offset=datetime.now(UTC).toordinal()))
+        trials_left = list(choose(calls, args.trials, offset=datetime.now(UTC).toordinal()))
         print(f"{len(calls)} AWS calls in an undisturbed run, {len(trials_left)} trials", flush=True)
         results: dict[Kind, list[str]] = defaultdict(list)
 
         def work(worker: int) -> None:
-            for trial in trials_left[worker::workers]:
-                found = run(trial, Job(emulators[worker], folder / str(worker), as_aws), undisturbed)
+            for trial in trials_left[worker :: args.workers]:
+                job = Job(emulators[worker], folder / str(worker), args.as_aws, args.store_from)
+                found = run(trial, job, undisturbed)
                 results[trial.kind].append(f"{trial}: {found}" if found else "")
                 with (folder / "trials.txt").open("a") as record:  # keeps the results of a campaign that is stopped
                     record.write(f"{trial.kind} at {trial}: {found or 'recovered'}\n")
 
-        with ThreadPoolExecutor(workers) as pool:
-            list(pool.map(work, range(workers)))
+        with ThreadPoolExecutor(args.workers) as pool:
+            list(pool.map(work, range(args.workers)))
     finally:
         for emulator in emulators:
             emulator.stop()
@@ -130,9 +131,11 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--keep", type=Path, help="where the output of trials that did not recover is kept")
     parser.add_argument("--as-aws", action="store_true", help="in accounts that are as unkind as AWS")
+    help_text = "which host stores; ssm needs the AWS CLI that AWS_CLI names"
+    parser.add_argument("--store-from", choices=["instance", "ssm"], default="instance", help=help_text)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        sys.exit(1 if campaign(args.trials, args.workers, args.keep or Path(folder), args.as_aws) else 0)
+        sys.exit(1 if campaign(args, args.keep or Path(folder)) else 0)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,10 @@ SAVED_KEY_TAG = "cwagent:saved-key"
 CHECKOUT = Path(__file__).parents[2]
 CONFIG = {"agent": {"metrics_collection_interval": 60}, "metrics": {"metrics_collected": {"mem": {}}}}
 TIMEOUTS = ("store_config_permission_timeout", "store_config_wait_timeout", "store_config_identity_timeout")
+# The instance that Run Command reaches has another role from the beginning, and Ansible does not reach it.
+CORE = "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"
+TRUST = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
+UNREACHABLE = {"ansible_connection": "ssh", "ansible_host": "192.0.2.1", "ansible_timeout": 1}
 # Short, so that a failing run does not wait long for a change that does not come; longer where changes come late.
 SECONDS, SECONDS_AS_AWS = (4, 8, 8), (30, 30, 30)
 
@@ -30,11 +34,13 @@ class Job:
 
     :param folder: for the inventory, the configuration and the keys.
     :param as_aws: whether the account is as unkind as AWS, which it is to everyone but root.
+    :param store_from: the value of ``cwagent_store_config_from``: ``instance`` or ``ssm``.
     """
 
     aws: Emulator
     folder: Path
     as_aws: bool = False
+    store_from: str = "instance"
 
     def __post_init__(self) -> None:
         self.aws.disarm()
@@ -42,10 +48,24 @@ class Job:
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         self.server, self.admin = self.aws.instances(2)
+        if self.store_from == "ssm":
+            self._create_application()
         self.environment = self._create_controller() if self.as_aws else {}
         (self.folder / "linux.json").write_text(json.dumps(CONFIG))
         (self.folder / "hosts.json").write_text(json.dumps(self._inventory()))
         self.start_mark = self.aws.mark()
+
+    def _create_application(self) -> None:
+        """Give the admin instance the role of an application, with which its SSM agent works."""
+        iam, name = self.aws.client("iam"), "app"
+        trust = json.dumps({"Version": "2012-10-17", "Statement": [TRUST]})
+        iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust)
+        iam.attach_role_policy(RoleName=name, PolicyArn=CORE)
+        iam.create_instance_profile(InstanceProfileName=name)
+        iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
+        profile = {"Name": name}
+        self.aws.client("ec2").associate_iam_instance_profile(InstanceId=self.admin, IamInstanceProfile=profile)
+        self.aws.agents()  # sees it online
 
     def _create_controller(self) -> dict[str, str]:
         """Create the user who runs the job, and make the account unkind. :returns: its access key."""
@@ -64,7 +84,8 @@ class Job:
     def _inventory(self) -> dict[str, Any]:
         def instance(instance_id: str) -> dict[str, Any]:
             metadata = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": self.aws.metadata_endpoint(instance_id)}
-            return {"instance_id": instance_id, "store_config_environment": metadata}
+            connection = UNREACHABLE if (self.store_from, instance_id) == ("ssm", self.admin) else {}
+            return {"instance_id": instance_id, "store_config_environment": metadata, **connection}
 
         groups = {
             "cwagent_ec2_servers": {"hosts": {"web": instance(self.server)}},
@@ -77,6 +98,8 @@ class Job:
             "ansible_python_interpreter": "{{ ansible_playbook_python }}",
             "cwagent_config_file": str(self.folder / "linux.json"),
             "cwagent_credentials_dir": str(self.keys),
+            "cwagent_store_config_from": self.store_from,
+            **({"cwagent_ssm_policy": CORE.rpartition("/")[2]} if self.store_from == "ssm" else {}),
             **dict(zip(TIMEOUTS, SECONDS_AS_AWS if self.as_aws else SECONDS, strict=True)),
         }
         return {"all": {"vars": variables, "children": groups}}

@@ -14,7 +14,15 @@ WITHOUT_SHARED_RUNS = {
     f"test_{name}.py"
     for name in (
         *("access_info", "access_keys", "admin_window", "audit", "deliver_credentials", "foreign_principals"),
-        *("foreign_things", "lost_answers", "role_includes", "rotate_keys", "standalone_roles", "store_config"),
+        *(
+            "foreign_things",
+            "lost_answers",
+            "role_includes",
+            "rotate_keys",
+            "standalone_roles",
+            "store_command",
+            "store_config",
+        ),
     )
 }
 """Files whose tests take minutes together and share nothing, so that each can be on any worker."""

@@ -14,7 +14,7 @@ import stat
 import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -473,6 +473,27 @@ def test_a_sliced_job_is_refused(finished: Awx) -> None:
         f"{finished.hosts['web1']['instance_id']} in {finished.aws.region} is not in the inventory" in refused.message
     )
     assert snapshot(finished.aws) == before
+
+
+@pytest.mark.parametrize(("store_from", "config"), [("ssm", OTHER), ("auto", CONFIG)])
+def test_the_site_job_needs_no_way_to_the_instance(finished: Awx, store_from: str, config: object) -> None:
+    """The inventory is as that of amazon.aws.aws_ec2, and the job has no machine credential."""
+    found = {
+        "instance_id": finished.hosts["admin1"]["instance_id"],
+        "placement": {"region": finished.aws.region},
+        "ansible_host": "192.0.2.1",
+        "ansible_timeout": 1,
+    }
+    awx = replace(finished, hosts={**finished.hosts, "admin1": found})
+    answers: dict[str, Any] = {
+        "cwagent_config_file": "agent.json",
+        "cwagent_ssm_policy": "AmazonSSMManagedInstanceCore",
+    }
+    job = awx.launch("site", config=config, cwagent_store_config_from=store_from, **answers).assert_succeeded()
+    assert configurations(awx.aws) == {PARAMETER: config}
+    [stored] = [call for call in job.calls if call.params.get("Name") == PARAMETER and call.write]
+    assert f":assumed-role/{ADMIN_ROLE}/" in stored.principal
+    awx.assert_clean()
 
 
 def test_teardown_must_be_confirmed(finished: Awx) -> None:

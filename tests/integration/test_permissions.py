@@ -37,6 +37,7 @@ from policies import POLICIES, Policy, actions, permit, without
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES
 
 APP = "shop-app"
+CORE = "AmazonSSMManagedInstanceCore"
 PLACEHOLDERS = ("ROLE-OF-AN-EARLIER-PROFILE", "NAME-OF-AN-EARLIER-PROFILE")
 BOUNDARIES = {"boundary", "require-boundary"}
 TESTED_ELSEWHERE = {"audit", "organization", "organization-instances"}
@@ -50,8 +51,12 @@ BULK = "iam:GetAccountAuthorizationDetails"
 TOLERATED = {BULK, "iam:GetPolicy"}
 """Without the first, users are read one by one; without the other, IAM says that a permissions boundary does not exist.
 Nothing else fails, but every run logs a denied call in the account."""
-TOLERATED_IN = {"store-configuration": {"iam:ListRolePolicies", "iam:ListUserPolicies"}}
-"""By duty, the same: without them, IAM itself refuses a window whose policy is too large together with the others."""
+TOLERATED_IN = {
+    "store-configuration": {"iam:ListRolePolicies", "iam:ListUserPolicies"},
+    "store-by-run-command": {"iam:GetPolicyVersion"},
+}
+"""By duty, the same: without the first two, IAM itself refuses a window whose policy is too large together with the
+others; without the last, nobody looks whether the admin role lets the SSM agent work."""
 CLAIM_LIFETIME = 30
 """How long the claim on the place of a key is respected, in seconds; a run that may not delete it leaves it behind."""
 
@@ -64,6 +69,7 @@ def policy(name: str) -> Policy:
     text = (POLICIES / f"{name}.json").read_text()
     for placeholder in PLACEHOLDERS:
         text = text.replace(placeholder, APP)
+    text = text.replace("ID-OF-THE-ADMIN-INSTANCE", "*")
     found: Policy = json.loads(text)
     return found
 
@@ -91,12 +97,14 @@ class Account:
     user: dict[str, str]
     boundary: str
 
-    def play(self, duty: str, playbook: str, **variables: Any) -> Play:
-        permit(self.controller.aws, policy(duty), policy("require-boundary"))
+    def play(self, duties: str | Sequence[str], playbook: str, **variables: Any) -> Play:
+        names = [duties] if isinstance(duties, str) else duties
+        permit(self.controller.aws, *map(policy, names), policy("require-boundary"))
         files: dict[str, Any] = {
             "cwagent_config_file": str(self.controller.home / "agent.json"),
             "cwagent_credentials_dir": str(self.controller.credentials),
             "cwagent_permissions_boundary": self.boundary,
+            "cwagent_ssm_policy": CORE,
         }
         return self.controller.play(self.inventory, playbook, env=self.user, **files, **variables).assert_succeeded()
 
@@ -105,7 +113,7 @@ class Account:
 def duties(shared_controller: Controller) -> dict[str, Play]:
     aws = shared_controller.aws
     admin, web = aws.instances(2)
-    create_role(aws, APP, "AmazonS3ReadOnlyAccess")
+    create_role(aws, APP, "AmazonS3ReadOnlyAccess", CORE)
     associate(aws, admin, APP)
     inventory = shared_controller.inventory(
         {
@@ -123,6 +131,9 @@ def duties(shared_controller: Controller) -> dict[str, Play]:
     plays = {"site": account.play("provision", "site", cwagent_tags={"team": "ops"})}
     shared_controller.file("agent.json", {"agent": {"debug": True}})
     plays["store_config"] = account.play("store-configuration", "store_config")
+    shared_controller.file("agent.json", {"agent": {"debug": False}})
+    run_command = ("store-configuration", "store-by-run-command")
+    plays["store_config by ssm"] = account.play(run_command, "store_config", cwagent_store_config_from="ssm")
     interrupt(shared_controller, admin)
     plays["restore"] = account.play("store-configuration", "restore")
     assert associated_profiles(aws)[admin] == APP
@@ -150,6 +161,7 @@ def interrupt(controller: Controller, admin: str) -> None:
 WRITES = {
     "site": {"CreateRole", "CreateUser", "CreateAccessKey", "PutParameter", "CreateTags", "UntagRole"},
     "store_config": {"PutRolePolicy", "PutParameter", "ReplaceIamInstanceProfileAssociation", "CreateTags", "TagRole"},
+    "store_config by ssm": {"SendCommand", "PutRolePolicy", "PutParameter", "ReplaceIamInstanceProfileAssociation"},
     "restore": {"PutRolePolicy", "PutUserPolicy", "ReplaceIamInstanceProfileAssociation", "DeleteTags", "UntagRole"},
     "rotate_keys": {"CreateAccessKey"},
     "teardown": {"PutRolePolicy", "DeleteRole", "DeleteUser", "DeleteAccessKey", "DeleteParameter"},
@@ -359,6 +371,15 @@ def provisioned_and_acquired(site: Site) -> None:
     remove_windows(site)
     leave_acquired(site)
 
+
+def provisioned_for_run_command(site: Site) -> None:
+    as_root(("cwagent_iam_role", {**ADMIN, "ssm_policy": CORE}))(site)
+    site.iam.attach_role_policy(RoleName=APP, PolicyArn=f"arn:aws:iam::aws:policy/{CORE}")
+    assert site.aws.agents()[site.app]["online"]
+
+
+COMMAND = {"instance_id": "@app", "admin_role": ADMIN_ROLE, "run_id": "x", "region": "eu-central-1", "wait_timeout": 5}
+COMPARED = {"previous": {PARAMETER: {}}, "config": '{"agent":{}}', "region": "eu-central-1"}
 
 SCENES: dict[str, list[Scene]] = {
     "provision": [
@@ -583,6 +604,18 @@ SCENES: dict[str, list[Scene]] = {
             as_root(("cwagent_iam_user", user_with_store("secretsmanager"))),
         ),
     ],
+    "store-by-run-command": [
+        Scene(
+            "cwagent_store_command",
+            {**COMMAND, "state": "checked", "regions": ["eu-central-1"]},
+            ["ssm:DescribeInstanceInformation", "ssm:SendCommand", "ssm:GetCommandInvocation"],
+            provisioned_for_run_command,
+        ),
+        Scene(
+            "cwagent_store_command", {**COMMAND, "state": "sent", "configurations": [COMPARED]}, ["ssm:ListCommands"]
+        ),
+        Scene("cwagent_store_command", {**COMMAND, "state": "cancelled"}, ["ssm:CancelCommand"]),
+    ],
     "keys-in-parameter-store": [
         Scene(
             "cwagent_iam_user", user_with_store("ssm"), ["ssm:GetParameters", "ssm:PutParameter", "ssm:DeleteParameter"]
@@ -604,6 +637,7 @@ SCENES: dict[str, list[Scene]] = {
 ADDITIONAL_POLICIES = {
     "keys-in-parameter-store": ("provision",),
     "keys-in-secrets-manager": ("provision",),
+    "store-by-run-command": ("store-configuration",),
     "teardown": ("keys-in-parameter-store", "keys-in-secrets-manager"),
 }
 """The further policies that the controller's user has."""

@@ -141,6 +141,16 @@ class Inventory:
             raise self._errors[0]
         return replace(account, unread=self.unread)
 
+    def read_role(self, name: str, unless: Callable[[Principal], bool]) -> Principal | None:
+        """Read one role, with the documents of its policies unless something holds without them.
+
+        :returns: ``None`` where it does not exist or may not be read.
+        """
+        role = self._attempt("the named roles and users", None, partial(self._read_principal, ROLE, name))
+        if role is None or unless(role):
+            return role
+        return _with_documents(role, self._read_documents(_managed_arns(role)))
+
     def _attempt(self, what: str, region: str | None, work: Callable[[], T]) -> T | None:
         """Return what was read; ``None`` where that is denied, and for what was deleted since it was listed."""
         try:

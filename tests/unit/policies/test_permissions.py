@@ -120,6 +120,16 @@ CASES: list[Case] = [
     ("store-configuration", "iam:CreateRole", ADMIN, {}, False),
     ("store-configuration", "iam:AttachRolePolicy", ADMIN, AGENT_POLICY, False),
     ("store-configuration", "iam:CreateAccessKey", ADMIN_USER, {}, False),
+    *(
+        ("store-by-run-command", "ssm:SendCommand", resource, {}, allowed)
+        for resource, allowed in (
+            (f"{SSM}document/AWS-RunShellScript", True),
+            (f"{SSM}document/AWS-RunPowerShellScript", True),
+            (f"{SSM}document/AWS-RunRemoteScript", False),
+            (f"{EC2}instance/ID-OF-THE-ADMIN-INSTANCE", True),
+            (INSTANCE, False),
+        )
+    ),
     ("rotate-keys", "iam:CreateAccessKey", USER, {}, True),
     ("rotate-keys", "iam:CreateAccessKey", OTHER_USER, {}, False),
     ("rotate-keys", "iam:PutUserPolicy", ADMIN_USER, {}, False),

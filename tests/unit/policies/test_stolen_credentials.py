@@ -25,7 +25,10 @@ from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import trus
 
 CHECKOUT = Path(__file__).parents[3]
 PAGE = CHECKOUT / "docs" / "docsite" / "rst" / "permissions.rst"
-DOCUMENTS = {path.stem: json.loads(path.read_text()) for path in (CHECKOUT / "examples" / "policies").glob("*.json")}
+DOCUMENTS = {
+    path.stem: json.loads(path.read_text().replace("ID-OF-THE-ADMIN-INSTANCE", "*"))
+    for path in (CHECKOUT / "examples" / "policies").glob("*.json")
+}
 BOUNDARY, REQUIRE = (DOCUMENTS.pop(name) for name in ("boundary", "require-boundary"))
 DUTIES = sorted(DOCUMENTS)
 
@@ -77,7 +80,10 @@ class Step:
 
     def is_allowed(self, account: Account) -> bool:
         service, action = self.action.split(":")
-        arguments = {key: account.ids.get(str(value), value) for key, value in self.arguments.items()}
+        arguments = {
+            key: [account.ids[each] for each in value] if key == "InstanceIds" else account.ids.get(str(value), value)
+            for key, value in self.arguments.items()
+        }
         try:
             getattr(account.client(self.actor, service), xform_name(action))(**arguments)
         except ClientError as error:
@@ -117,6 +123,7 @@ TRUST = {"AssumeRolePolicyDocument": json.dumps(TRUST_IN_OTHER)}
 INSTANCE, SECRET = f"arn:aws:ec2:{REGION}:{ACCOUNT}:instance/@instance", f"{SAVED}-a1B2c3"
 ROLE, USER = {"RoleName": ADMIN_ROLE}, {"UserName": ADMIN_USER}
 ROLE_ARN, USER_ARN = f"{IAM}role/{ADMIN_ROLE}", f"{IAM}user/{ADMIN_USER}"
+RUN_SCRIPT = {"DocumentName": "AWS-RunShellScript", "Parameters": {"commands": ["id"]}, "InstanceIds": ["@instance"]}
 WRITE = {"Value": "{}", "Type": "String", "Overwrite": True}
 
 
@@ -187,6 +194,10 @@ ATTACKS: dict[str, list[Step]] = {
     ],
     "Replace access keys saved in Secrets Manager": [
         Step("secretsmanager:UpdateSecret", f"{SECRETS}{SECRET}", {"SecretId": "@secret", "SecretString": "x"})
+    ],
+    "Run any script as root on the admin instance": [
+        Step("ssm:SendCommand", f"arn:aws:ssm:{REGION}:{ACCOUNT}:document/{RUN_SCRIPT['DocumentName']}", RUN_SCRIPT),
+        Step("ssm:SendCommand", INSTANCE, RUN_SCRIPT),
     ],
     "Disassociate the profile of any instance": [
         Step("ec2:DisassociateIamInstanceProfile", INSTANCE, {"AssociationId": "@association"})

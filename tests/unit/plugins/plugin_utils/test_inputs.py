@@ -420,6 +420,7 @@ def test_the_admin_user_is_no_server_user():
 ONE_FILE = {"cwagent_config_file": "a.json"}
 FROM_CONTROLLER = {**ONE_FILE, "cwagent_store_config_from": "controller"}
 FROM_ONPREM = {**ONE_FILE, "cwagent_store_config_from": "onprem"}
+FROM_SSM, FROM_AUTO = ({**ONE_FILE, "cwagent_store_config_from": source} for source in ("ssm", "auto"))
 
 
 @pytest.mark.parametrize(
@@ -429,6 +430,8 @@ FROM_ONPREM = {**ONE_FILE, "cwagent_store_config_from": "onprem"}
         ({"other": ["x"]}, {}, ["No host of the inventory is in one of the groups cwagent_ec2_servers, "]),
         ({"other": ["x"]}, {"cwagent_store_config_from": "controller"}, ["No host of the inventory"]),
         ({"ec2_servers": ["web"]}, {}, ["cwagent_ec2_admin must have exactly one host", "but has none", "To store it"]),
+        ({"onprem_servers": ["db"]}, FROM_SSM, ["cwagent_ec2_admin must have exactly one host"]),
+        ({"onprem_servers": ["db"]}, FROM_AUTO, ["cwagent_ec2_admin must have exactly one host"]),
         ({"onprem_servers": ["db"]}, ONE_FILE, ["cwagent_ec2_admin must have exactly one host"]),
         ({"ec2_admin": ["adm", "web"]}, {}, ["cwagent_ec2_admin must have exactly one host", "has adm, web"]),
         ({"onprem_admin": ["a", "b"]}, {}, ["cwagent_onprem_admin must have at most one host", "has a, b"]),
@@ -449,6 +452,8 @@ def test_in_awx_a_slice_of_a_job_lacks_hosts():
     ("groups", "controller", "hosts"),
     [
         ({"ec2_admin": ["adm"]}, ONE_FILE, ["adm"]),
+        ({"ec2_admin": ["adm"]}, FROM_SSM, ["adm"]),
+        ({"ec2_admin": ["adm"]}, FROM_AUTO, ["adm"]),
         ({"ec2_admin": ["adm"]}, {}, []),
         ({"onprem_admin": ["ops"]}, FROM_ONPREM, ["ops"]),
         ({"other": ["x"]}, FROM_CONTROLLER, ["localhost"]),

@@ -1,0 +1,120 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What Systems Manager says of an agent, and of a command on an instance. Pure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+LINUX, WINDOWS = "Linux", "Windows"
+# The document that runs a script, by platform.
+DOCUMENTS = {LINUX: "AWS-RunShellScript", WINDOWS: "AWS-RunPowerShellScript"}
+ONLINE = "Online"
+# https://docs.aws.amazon.com/systems-manager/latest/userguide/monitor-commands.html
+CANCELLING = "Cancelling"
+PENDING_STATUSES = frozenset({"Pending", "InProgress", "Delayed", CANCELLING})
+SUCCESS = "Success"
+# GetCommandInvocation cuts the output of a command after so many characters.
+MAX_OUTPUT = 24_000
+_REASONS = {
+    "Cancelled": "it was cancelled",
+    "DeliveryTimedOut": "the agent did not fetch it in time",
+    "ExecutionTimedOut": "it ran longer than it may",
+    "Undeliverable": "it could not be delivered to the agent",
+    "InvalidPlatform": "the document is not for the platform of the instance",
+    "AccessDenied": "the identity that sent it may not run it on this instance",
+    "Terminated": "Systems Manager ended it",
+}
+
+
+@dataclass(frozen=True)
+class Agent:
+    """The SSM agent of an instance, as Systems Manager saw it last.
+
+    :param ping: whether it answers: ``Online``, ``ConnectionLost`` or ``Inactive``.
+    :param platform: ``Linux``, ``Windows`` or ``MacOS``.
+    """
+
+    instance_id: str
+    ping: str
+    platform: str
+
+    @property
+    def is_online(self) -> bool:
+        """Whether commands reach it."""
+        return self.ping == ONLINE
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command in the list of commands."""
+
+    id: str
+    comment: str
+    status: str
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether it can still do something."""
+        return self.status in PENDING_STATUSES
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """A command on one instance.
+
+    :param details: the status in more words, such as ``Undeliverable``.
+    :param output: what the script printed, perhaps cut.
+    :param errors: the same of its standard error.
+    """
+
+    status: str
+    details: str = ""
+    output: str = ""
+    errors: str = ""
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether it has not ended."""
+        return self.status in PENDING_STATUSES
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """The object in JSON on the last line that has one; ``None`` where the script printed none."""
+        for line in reversed(self.output.splitlines()):
+            if line.startswith("{"):
+                try:
+                    found: dict[str, Any] = json.loads(line)
+                except ValueError:  # cut
+                    return None
+                return found
+        return None
+
+    @property
+    def reason(self) -> str:
+        """Why a command that has ended did not do its work, for the middle of a sentence."""
+        details = self.details.replace(" ", "")
+        if details in _REASONS:
+            return _REASONS[details]
+        said = " ".join((self.errors or self.output).split())[-300:]
+        return f"its status is {details or self.status}" + (f", and it printed: {said}" if said else "")
+
+
+def unreachable_reason(instance_id: str, agent: Agent | None) -> str:
+    """Return why no command reaches an instance; empty where commands reach it."""
+    if agent is None:
+        return (
+            f"Systems Manager does not know instance {instance_id}. Its SSM agent is not installed or does not run, or "
+            "the role of its instance profile lacks AmazonSSMManagedInstanceCore (cwagent_ssm_policy)"
+        )
+    if not agent.is_online:
+        return (
+            f"the SSM agent of instance {instance_id} is not online (its status is {agent.ping}). After the instance "
+            "profile was changed, this can take half an hour; a restart of the agent brings it online at once"
+        )
+    if agent.platform not in DOCUMENTS:
+        return f"instance {instance_id} runs {agent.platform}, for which there are no commands"
+    return ""

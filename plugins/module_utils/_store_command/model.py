@@ -1,0 +1,119 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a command stores, and what the scripts on the instance answer. Pure."""
+
+from __future__ import annotations
+
+import base64
+import re
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, error_code, explain
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ansible_collections.cwagent.iam.plugins.module_utils._run_command.model import Invocation
+
+STORED, CHANGED = "stored", "changed"
+# A schema is 69 KB. An instance decides what it sends, and not how much memory that takes here.
+MAX_SCHEMA_BYTES = 2_000_000
+_GZIP = 31
+_CLI_ERROR = r"An error occurred \((\w+)\) when calling the (\w+) operation[^:]*: (.*)"
+NO_CLI = (
+    "it has no AWS CLI (Windows: AWS Tools for PowerShell), which the command needs. Amazon Linux and AWS's images of "
+    "Windows have it; elsewhere install it, see "
+    "https://docs.aws.amazon.com/cli/latest/userguide/getting-started-install.html"
+)
+
+
+@dataclass(frozen=True)
+class Write:
+    """A parameter to store.
+
+    :param version: the version that the configuration was compared with; 0 where there was no parameter.
+    :param can_change_tier: whether the Advanced tier is used where the parameter turns out to be in it.
+    """
+
+    region: str
+    name: str
+    value: str
+    tier: str
+    version: int = 0
+    can_change_tier: bool = True
+
+
+@dataclass(frozen=True)
+class StoreRequest:
+    """What a command stores.
+
+    :param role: the admin role, as which the instance stores.
+    :param deadline: until when, in seconds since 1970. The admin window closes later.
+    :param permission_seconds: how long to try, from when the instance has the role.
+    """
+
+    writes: tuple[Write, ...]
+    role: str
+    deadline: int
+    permission_seconds: int
+
+
+def check_problems(instance_id: str, invocation: Invocation) -> list[str]:
+    """Return why an instance cannot store, by the command that checks it."""
+    result = invocation.result
+    if result is None:
+        return [f"the command that checks instance {instance_id} gave no result: {invocation.reason}"]
+    if not result["cli"]:
+        return [f"instance {instance_id} cannot store: {NO_CLI}"]
+    silent = [f"{region} ({error.strip()})" for region, error in sorted(result["regions"].items()) if error]
+    return [
+        f"instance {instance_id} does not reach Parameter Store in {', '.join(silent)}. A private subnet needs a VPC "
+        "endpoint for ssm in the same region, and a NAT gateway or a proxy for other regions"
+        for _each in silent[:1]
+    ]
+
+
+def unpack_schema(result: Mapping[str, Any]) -> str:
+    """Return the agent's schema as text; empty where the instance has none or it cannot be read."""
+    try:
+        packed = base64.b64decode(result.get("schema", ""), validate=True)
+        return zlib.decompressobj(_GZIP).decompress(packed, MAX_SCHEMA_BYTES).decode()
+    except (ValueError, zlib.error):
+        return ""
+
+
+def check_stored(invocation: Invocation, region: str, name: str, summary: str) -> None:
+    """Check that a command that has ended has stored a parameter.
+
+    :param summary: what it was to do, for the message.
+    :raises CwagentError: it has not.
+    """
+    result = invocation.result or {"problem": "", "parameters": []}
+    found = next((each for each in result["parameters"] if (each["region"], each["name"]) == (region, name)), None)
+    if found and found["status"] == STORED:
+        return
+    failed = f"Could not {summary}"
+    if found and found["status"] == CHANGED:
+        raise CwagentError(
+            f"{failed}: something else has stored version {found['version']} since the configuration was compared. Run "
+            "again, which compares it anew."
+        )
+    if result["problem"] == "no-cli":
+        raise CwagentError(f"{failed} from the instance: {NO_CLI}.")
+    if result["problem"]:
+        raise CwagentError(
+            f"{failed}: the instance did not get the credentials of the admin role in time. EC2 can take minutes: "
+            "increase store_config_identity_timeout, or run again."
+        )
+    if not found:
+        raise CwagentError(f"{failed}: the command on the instance did not store it: {invocation.reason}.")
+    parts = re.search(_CLI_ERROR, found["error"])
+    if parts is None:
+        said = found["error"].strip() or "its time was up"
+        raise CwagentError(f"{failed} from the instance: {said}.")
+    code, operation, message = parts.groups()
+    message = message.strip()
+    raise CwagentError(explain(f"{summary} from the instance", f"ssm:{operation}", error_code(code, message), message))

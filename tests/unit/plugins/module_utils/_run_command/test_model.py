@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.cwagent.iam.plugins.module_utils._run_command.model import (
+    PENDING_STATUSES,
+    Agent,
+    Command,
+    Invocation,
+    unreachable_reason,
+)
+
+INSTANCE = "i-0123456789abcdef0"
+
+
+@pytest.mark.parametrize(
+    ("agent", "words"),
+    [
+        (None, "Systems Manager does not know instance i-0123456789abcdef0"),
+        (Agent(INSTANCE, "ConnectionLost", "Linux"), "is not online (its status is ConnectionLost)"),
+        (Agent(INSTANCE, "Inactive", "Linux"), "is not online (its status is Inactive)"),
+        (Agent(INSTANCE, "Online", "MacOS"), "runs MacOS, for which there are no commands"),
+        (Agent(INSTANCE, "Online", "Windows"), ""),
+    ],
+)
+def test_commands_reach_only_an_agent_that_is_online(agent: Agent | None, words: str) -> None:
+    reason = unreachable_reason(INSTANCE, agent)
+    assert words in reason
+    assert bool(reason) is bool(words)
+
+
+@pytest.mark.parametrize("status", ["Pending", "InProgress", "Delayed", "Cancelling"])
+def test_a_command_is_pending_until_it_has_ended(status: str) -> None:
+    assert status in PENDING_STATUSES
+    assert Invocation(status).is_pending
+    assert Command("c", "", status).is_pending
+
+
+@pytest.mark.parametrize("status", ["Success", "Failed", "TimedOut", "Cancelled"])
+def test_a_command_that_has_ended_is_not_pending(status: str) -> None:
+    assert not Invocation(status).is_pending
+    assert not Command("c", "", status).is_pending
+
+
+@pytest.mark.parametrize(
+    ("output", "result"),
+    [
+        ("", None),
+        ("no JSON", None),
+        ('{"a": 1}', {"a": 1}),
+        ('noise\n{"a": 1}\n', {"a": 1}),
+        ('{"a": 1}\n{"b": 2}\nnoise', {"b": 2}),
+        ('{"a": "cut--output truncated--', None),
+        ("{[]}", None),
+    ],
+)
+def test_the_result_is_the_last_line_with_an_object(output: str, result: object) -> None:
+    assert Invocation("Success", output=output).result == result
+
+
+@pytest.mark.parametrize(
+    ("invocation", "reason"),
+    [
+        (Invocation("Cancelled", "Cancelled"), "it was cancelled"),
+        (Invocation("TimedOut", "DeliveryTimedOut"), "the agent did not fetch it in time"),
+        (Invocation("TimedOut", "Delivery Timed Out"), "the agent did not fetch it in time"),
+        (Invocation("TimedOut", "ExecutionTimedOut"), "it ran longer than it may"),
+        (Invocation("Failed", "Undeliverable"), "it could not be delivered to the agent"),
+        (Invocation("Failed", "InvalidPlatform"), "the document is not for the platform of the instance"),
+        (Invocation("Failed", "AccessDenied"), "the identity that sent it may not run it on this instance"),
+        (Invocation("Failed", "Terminated"), "Systems Manager ended it"),
+        (Invocation("Failed", "Failed"), "its status is Failed"),
+        (Invocation("Pending"), "its status is Pending"),
+        (Invocation("Failed", "Failed", "out", "no\n such file"), "its status is Failed, and it printed: no such file"),
+        (Invocation("Success", "Success", "out"), "its status is Success, and it printed: out"),
+    ],
+)
+def test_a_command_says_why_it_did_not_do_its_work(invocation: Invocation, reason: str) -> None:
+    assert invocation.reason == reason
