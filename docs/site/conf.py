@@ -62,6 +62,8 @@ def link_to_ansible(_app: Any, _env: Any, node: Any, text: nodes.Node) -> nodes.
     found = ANSIBLE_PLUGIN.fullmatch(target)
     if found and found[1] != "cwagent":
         page = "collections/{}/{}/{}_{}.html".format(*found.groups())
+    elif node["reftype"] == "envvar" and target.startswith("ANSIBLE_"):
+        page = f"{ANSIBLE_PAGES['ansible_configuration_settings']}#envvar-{target}"
     elif target in ANSIBLE_PAGES:
         page = ANSIBLE_PAGES[target]
     else:
