@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 import hashlib
-import textwrap
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from xml.etree import ElementTree as ET
+
+from ansible_collections.cwagent.iam.plugins.module_utils._text import counted, printable, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -101,21 +102,21 @@ def junit(
     :param name: of the test suite.
     :param fail_at: a finding below this severity is a test that passed, and its text the test's output.
     """
-    suite = ET.Element("testsuite", name=_printable(name))
+    suite = ET.Element("testsuite", name=printable(name))
     for finding in findings:
         case = _case(suite, finding["rule"], _place(finding))
         if finding.get("file"):
-            case.set("file", _printable(finding["file"]))
+            case.set("file", printable(finding["file"]))
         if finding.get("line"):
             case.set("line", str(int(finding["line"])))
-        text = _printable(_message_and_fix(finding, " "))
+        text = printable(_message_and_fix(finding, " "))
         if SEVERITIES.index(finding["severity"]) < SEVERITIES.index(fail_at):
             ET.SubElement(case, "system-out").text = f"{finding['severity']}: {text}"
         else:
-            message = _printable(finding.get("message") or finding["why"])
+            message = printable(finding.get("message") or finding["why"])
             ET.SubElement(case, "failure", type=finding["severity"], message=message).text = text
     for error in errors:
-        text = _printable(error)
+        text = printable(error)
         ET.SubElement(_case(suite, "not_checked", text), "error", message=text).text = text
     if not len(suite):
         _case(suite, "all", "nothing to report")
@@ -129,18 +130,13 @@ def junit(
 
 
 def _case(suite: ET.Element, rule: str, name: str) -> ET.Element:
-    return ET.SubElement(suite, "testcase", classname=_printable(f"cwagent.iam.{rule}"), name=name)
+    return ET.SubElement(suite, "testcase", classname=printable(f"cwagent.iam.{rule}"), name=name)
 
 
 def _place(finding: Finding) -> str:
     """What a finding is about, and where that is."""
     place = [str(finding[key]) for key in ("account", "region", "file") if finding.get(key)]
-    return _printable(f"{finding['object']} ({', '.join(place)})" if place else finding["object"])
-
-
-def _printable(text: object) -> str:
-    """Text on one line, without what XML forbids, a terminal obeys, or reverses the direction of writing."""
-    return "".join(each for each in " ".join(str(text).split()) if each.isprintable())
+    return printable(f"{finding['object']} ({', '.join(place)})" if place else finding["object"])
 
 
 # What Ansible adds to the result of a task.
@@ -185,11 +181,6 @@ def audit_document(
 NOT_ASSUMED = "The role of the account could not be assumed. Check its ARN, its trust policy and the external ID."
 
 
-# Ansible prints each line in quotes with a comma, indented by eight columns; together they fit a terminal of 80.
-WIDTH = 69
-# Not printable, so it is in no text. It stands for the backslash that Ansible prints before a quote.
-ESCAPE = "\ue000"
-MARKS = ("- ", "! ", "  ")
 SHOWN_WRITERS = 5
 
 
@@ -200,7 +191,7 @@ def audit_summary(document: Mapping[str, Any], *, limit: int = 20) -> list[str]:
     :param limit: how many findings are listed, the most severe ones first. Those of severity info are only counted.
     """
     read = [account for account in document["accounts"] if "error" not in account]
-    lines = [f"{_count(len(read), 'account')} read at {document['generated']}."]
+    lines = [f"{counted(len(read), 'account')} read at {document['generated']}."]
     lines += [
         f"! account {account['account']['label']} was not read: {account['error']}"
         for account in document["accounts"]
@@ -209,9 +200,9 @@ def audit_summary(document: Mapping[str, Any], *, limit: int = 20) -> list[str]:
     lines += [_writers(account) for account in read]
     denied = sum(len(account["unread"]) for account in read)
     if denied:
-        lines.append(f"! {_count(denied, 'read')} denied: what depends on it is unknown.")
+        lines.append(f"! {counted(denied, 'read')} denied: what depends on it is unknown.")
     lines += _worst_findings(document, limit)
-    return [part for line in lines for part in _wrap(line)]
+    return [part for line in lines for part in wrap(line)]
 
 
 def _writers(account: Mapping[str, Any]) -> str:
@@ -220,7 +211,7 @@ def _writers(account: Mapping[str, Any]) -> str:
     writers = [_writer(each) for each in principals if writes_now(each)]
     unknown = sum(each["writes"] == "unknown" for each in principals)
     nobody = "no known server" if unknown or account["unread"] else "no server"
-    unsure = f" For {_count(unknown, 'principal')} it is unknown." if unknown else ""
+    unsure = f" For {counted(unknown, 'principal')} it is unknown." if unknown else ""
     label = account["account"].get("alias") or account["account"]["id"]
     hidden = len(writers) - SHOWN_WRITERS
     shown = ", ".join(writers[:SHOWN_WRITERS]) + (f" and {hidden} more" if hidden > 0 else "")
@@ -249,27 +240,13 @@ def _worst_findings(document: Mapping[str, Any], limit: int) -> list[str]:
     found = ", ".join(f"{count} {severity}" for severity, count in counts.items() if count)
     worded = [finding for finding in document["findings"] if finding["severity"] != "info"]
     worded.sort(key=lambda finding: -SEVERITIES.index(finding["severity"]))
-    lines = [f"{_count(total, 'finding')}: {found}."]
+    lines = [f"{counted(total, 'finding')}: {found}."]
     for finding in worded[:limit]:
         lines.append(f"- {finding['severity']}, {finding['rule']}: {_place(finding)}: {finding['why']}")
         lines.append(f"  Fix: {finding['fix']}")
     if len(worded) > limit:
         lines.append(f"{len(worded) - limit} more are in the report.")
     return lines
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def _wrap(line: str) -> list[str]:
-    """The lines of a terminal for a line, which may begin with a mark of two columns."""
-    mark = line[:2] if line[:2] in MARKS else ""
-    text = _printable(line[len(mark) :])
-    for character in '\\"':
-        text = text.replace(character, ESCAPE + character)
-    parts = textwrap.wrap(text, WIDTH, initial_indent=mark, subsequent_indent=" " * len(mark), break_on_hyphens=False)
-    return [part.replace(ESCAPE, "") for part in parts]
 
 
 class FilterModule:

@@ -32,22 +32,26 @@ ACCOUNTS = "cwagent_accounts"
 ACCOUNT_VARIABLES = ("cwagent_account_id", "cwagent_profile", "cwagent_assume_role_arn", "cwagent_external_id")
 # What audit.yml and validate_config.yml write.
 REPORT_FILES = ("html_file", "json_file", "junit_file", "sarif_file")
+CONFIG_NAMES = "cwagent_config_names"
 # Each host has its own; all other variables have one value for the whole run.
 HOST_VARIABLES = frozenset(
     {
         *("cwagent_region", "cwagent_user_name", "cwagent_admin_user_name", "cwagent_deliver_credentials"),
-        *("cwagent_account", *ACCOUNT_VARIABLES),
+        *("cwagent_account", CONFIG_NAMES, *ACCOUNT_VARIABLES),
     }
 )
 # What a playbook can need besides: something to store, the admin instance, the user's consent to delete, a place that
 # keeps access keys.
 CONFIGS, ADMIN_INSTANCE, CONFIRMATION, KEY_STORE = "configs", "admin_instance", "confirmation", "key_store"
-CONFIGS_ONLY, AUDIT = "configs_only", "audit"
-REQUIREMENTS = [CONFIGS, CONFIGS_ONLY, ADMIN_INSTANCE, CONFIRMATION, KEY_STORE, AUDIT]
+CONFIGS_ONLY, AUDIT, SERVERS = "configs_only", "audit", "servers"
+REQUIREMENTS = [CONFIGS, CONFIGS_ONLY, ADMIN_INSTANCE, CONFIRMATION, KEY_STORE, AUDIT, SERVERS]
+# Who needs one of these needs no host that stores a configuration.
+WITHOUT_STORING = {CONFIGS_ONLY, AUDIT, SERVERS}
 # The values of cwagent_store_config_from with which an EC2 instance stores.
 FROM_INSTANCE = ("instance", "ssm", "auto")
 SERVER_USER, ADMIN_USER = "CloudWatchAgentServerUser", "CloudWatchAgentAdminUser"
 MINUTES = "store_config_window_minutes"
+ALL_PERCENT = 100
 TEXT = {"type": "str"}
 # By type, the value of an option that is not set and has no default.
 EMPTY: dict[str, Any] = {"str": "", "list": [], "dict": {}}
@@ -70,7 +74,7 @@ class Given:
     :param to_absolute: returns the absolute path of a file or folder on the controller, whether it exists or not; or
         raises ``InvalidInput``.
     :param requires: what the playbook needs besides: ``CONFIGS``, ``CONFIGS_ONLY`` (and no host), ``ADMIN_INSTANCE``,
-        ``CONFIRMATION``, ``KEY_STORE``, ``AUDIT`` (accounts, and no host).
+        ``CONFIRMATION``, ``KEY_STORE``, ``AUDIT`` (accounts, and no host), ``SERVERS``.
     :param limit: the hosts that ``--limit`` leaves; ``None`` without one.
     :param in_awx: whether the run is a job of AWX.
     """
@@ -121,6 +125,7 @@ def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
     servers = _users(given, ONPREM_SERVERS, "cwagent_user_name", partial(_server_user, run), problems)
     admins = _users(given, ONPREM_ADMIN, "cwagent_admin_user_name", lambda _host: ADMIN_USER, problems)
     onprem_hosts = _onprem_hosts(given, servers, regions, problems)
+    instances = _instances(given, problems)
     delivery_hosts = [host for host, each in onprem_hosts.items() if each["deliver"]]
     inputs = {
         **run,
@@ -133,14 +138,17 @@ def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
         **{name: run[name] and _absolute(given, run, name, problems) for name in REPORT_FILES},
         "delivery_hosts": delivery_hosts,
         "host_regions": {host: regions.of(host) for host in given.members(EC2_ADMIN, ONPREM_ADMIN)},
-        "instances": _by_region(_instances(given, problems), regions),
+        "instances": _by_region(instances, regions),
         "onprem_hosts": onprem_hosts,
         "region": regions.default,
         "regions": regions.of_all(given.members(*GROUPS)),
         "server_users": _by_region(servers, regions),
+        "servers": _servers(given, instances, servers, regions, problems),
         "undelivered_hosts": [host for host in delivery_hosts if given.limit is not None and host not in given.limit],
     }
     inputs["storing_hosts"] = _storing_hosts(given, inputs)
+    is_looking = run["verify_from"] in ("auto", "ansible")
+    inputs["look_hosts"] = [each["host"] for each in inputs["servers"]] if is_looking else []
     _check_groups(given, inputs, problems)
     _check_conflicts(inputs, problems)
     _check_requirements(given, inputs, problems)
@@ -307,6 +315,34 @@ def _onprem_hosts(
     return hosts
 
 
+def _servers(
+    given: Given,
+    instances: Mapping[str, str],
+    users: Mapping[str, str],
+    regions: _Regions,
+    problems: Problems,
+) -> list[dict[str, Any]]:
+    """Return the servers that ``--limit`` leaves, each with its identity and the configurations that it uses."""
+    identities = {
+        **{host: {"user": user} for host, user in users.items()},
+        **{host: {"instance_id": instance_id} for host, instance_id in instances.items()},
+    }
+    return [
+        {"host": host, "region": regions.of(host), **identities[host], "configs": _config_names(given, host, problems)}
+        for host in _left_by_limit(given, identities)
+    ]
+
+
+def _config_names(given: Given, host: str, problems: Problems) -> list[str]:
+    where = given.where(host, CONFIG_NAMES)
+    names = problems.check(
+        typed, CONFIG_NAMES, given.options[CONFIG_NAMES], given.of_host(host).get(CONFIG_NAMES), where=where
+    )
+    for name in names or ():
+        problems.check(check_parameter_name, name, where=f"{where}{CONFIG_NAMES}: ")
+    return list(names or ())
+
+
 def _absolute(given: Given, run: Mapping[str, Any], name: str, problems: Problems) -> str:
     """Return the absolute path of a file or folder on the controller. Modules run in the folder of the playbook."""
     path: str = run[name]
@@ -354,7 +390,7 @@ def _storing_hosts(given: Given, inputs: Mapping[str, Any]) -> list[str]:
 
 def _check_groups(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:
     """Report groups without hosts, and groups of admin hosts with more than one or less than they need."""
-    if {CONFIGS_ONLY, AUDIT} & {*given.requires}:
+    if WITHOUT_STORING & {*given.requires}:
         return
     source = inputs["store_config_from"]
     ec2_admins, onprem_admins = given.members(EC2_ADMIN), given.members(ONPREM_ADMIN)
@@ -409,12 +445,23 @@ def _check_requirements(given: Given, inputs: Mapping[str, Any], problems: Probl
             "configurations of this inventory. To confirm, add -e cwagent_teardown=true."
         )
     needed = inputs["admin_instance_hosts"] if ADMIN_INSTANCE in given.requires else inputs["storing_hosts"]
-    for host in [] if {CONFIGS_ONLY, AUDIT} & {*given.requires} else needed:
+    for host in [] if WITHOUT_STORING & {*given.requires} else needed:
         if given.limit is not None and host not in given.limit:
             problems.add(f"--limit leaves out host {host}, which stores the configuration. Run without it.")
     accounts = given.members(ACCOUNTS)
     if AUDIT in given.requires and accounts and not _left_by_limit(given, accounts):
         problems.add(f"--limit leaves out all hosts of the group {ACCOUNTS}. Name the accounts to read in it.")
+    if SERVERS in given.requires and not inputs["servers"]:
+        if given.members(EC2_SERVERS, EC2_ADMIN, ONPREM_SERVERS):
+            problems.add(
+                "--limit leaves out all hosts of the groups cwagent_ec2_servers, cwagent_ec2_admin and "
+                "cwagent_onprem_servers. Name the servers to check in it."
+            )
+        else:
+            problems.add(
+                "There are no servers: no host of the inventory is in one of the groups cwagent_ec2_servers, "
+                "cwagent_ec2_admin and cwagent_onprem_servers."
+            )
 
 
 def _check_values(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:
@@ -432,6 +479,7 @@ def _check_values(given: Given, inputs: Mapping[str, Any], problems: Problems) -
     check("cwagent_audit_regions", lambda regions: [*map(_names.check_region, regions)], inputs["audit_regions"])
     problems.check(check_days, "cwagent_max_key_age", inputs["max_key_age"], 1)
     problems.check(check_days, "cwagent_retire_after", inputs["retire_after"], 0)
+    _check_apply(inputs, problems)
     boundary, partition = inputs["permissions_boundary"], _names.partition_of(inputs["region"])
     if boundary and boundary != REMOVE_BOUNDARY:
         problems.check(_names.check_policy_arn, boundary, partition, "cwagent_permissions_boundary")
@@ -449,6 +497,16 @@ def _check_values(given: Given, inputs: Mapping[str, Any], problems: Problems) -
         minutes = problems.check(typed, MINUTES, {"type": "int"}, variables.get(MINUTES))
         if minutes is not None:
             check(MINUTES, check_minutes, minutes)
+
+
+def _check_apply(inputs: Mapping[str, Any], problems: Problems) -> None:
+    size, percentage = inputs["apply_batch_size"], inputs["apply_max_fail_percentage"]
+    if not re.fullmatch(r"[1-9]\d*|[1-9]\d?%|100%", size):
+        problems.add(
+            f"cwagent_apply_batch_size is {shown(size)}; it must be a number of servers, or a share such as 20%."
+        )
+    if not 0 <= percentage <= ALL_PERCENT:
+        problems.add(f"cwagent_apply_max_fail_percentage is {percentage}; it must be between 0 and {ALL_PERCENT}.")
 
 
 def _all(by_region: Mapping[str, Sequence[str]]) -> list[str]:

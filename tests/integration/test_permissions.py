@@ -40,10 +40,10 @@ APP = "shop-app"
 CORE = "AmazonSSMManagedInstanceCore"
 PLACEHOLDERS = ("ROLE-OF-AN-EARLIER-PROFILE", "NAME-OF-AN-EARLIER-PROFILE")
 BOUNDARIES = {"boundary", "require-boundary"}
-TESTED_ELSEWHERE = {"audit", "organization", "organization-instances"}
-"""test_access_info.py tests the first: without one of its actions, the module does not fail. test_organization.py tests
-the others."""
 """The policies that allow the controller nothing."""
+TESTED_ELSEWHERE = {"audit", "verify", "apply", "organization", "organization-instances"}
+"""test_access_info.py and test_verify.py test the first three: without some of their actions, the modules do not fail.
+test_organization.py tests the others."""
 DAY = 24 * 3600
 USER = f"{SERVER_USER}-db1"
 

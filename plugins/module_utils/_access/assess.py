@@ -67,8 +67,7 @@ class Assessment:
 
     def context(self, now: datetime) -> dict[str, list[str]]:
         """Return the condition keys of a call, for a simulation."""
-        known = _caller(self.principal, self.session).context(now)
-        return {key: [value] if isinstance(value, str) else list(value) for key, value in known.items()}
+        return request_context(self.principal, now, self.session)
 
 
 @dataclass(frozen=True)
@@ -100,6 +99,12 @@ def may(principal: Principal, now: datetime, action: str, resource: str = "*", b
     if not bounded:
         policies = replace(policies, boundary=None)
     return decide(policies, Request(action, resource, _caller(principal).context(now), frozenset({"*"})))
+
+
+def request_context(principal: Principal, now: datetime, session: str | None = None) -> dict[str, list[str]]:
+    """Return the condition keys of each call of a principal, for a simulation. :param session: of a role."""
+    known = _caller(principal, session).context(now)
+    return {key: [value] if isinstance(value, str) else list(value) for key, value in known.items()}
 
 
 def _is_relevant(principal: Principal) -> bool:

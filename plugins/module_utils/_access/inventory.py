@@ -450,33 +450,42 @@ class Inventory:
 
     def _confirm(self, account: Account, assessment: Assessment) -> Confirmation | None:
         principal = assessment.principal
+        context = assessment.context(account.read_at)
+        found = self.simulate(principal, [PUT], str(assessment.parameter), context)
+        return Confirmation(principal.arn, found[PUT]) if PUT in found else None
 
-        def read() -> Confirmation | None:
+    def simulate(
+        self, principal: Principal, actions: Sequence[str], resource: str, context: Mapping[str, Sequence[str]]
+    ) -> dict[str, bool]:
+        """Ask IAM by action whether a principal may make a call; without those for which IAM lacks a value.
+
+        :param context: the condition keys of the call.
+        """
+
+        def read() -> list[dict[str, Any]]:
             answer = self._aws.call(
                 "iam:SimulatePrincipalPolicy",
                 f"simulate the policies of {principal.kind} '{principal.name}'",
                 PolicySourceArn=principal.arn,
-                ActionNames=[PUT],
-                ResourceArns=[assessment.parameter],
+                ActionNames=list(actions),
+                ResourceArns=[resource],
                 ContextEntries=[
                     {
                         "ContextKeyName": key,
-                        "ContextKeyValues": values,
+                        "ContextKeyValues": list(values),
                         "ContextKeyType": _CONTEXT_TYPES.get(key, "string"),
                     }
-                    for key, values in assessment.context(account.read_at).items()
+                    for key, values in context.items()
                     if values
                 ],
             )
-            [result] = answer["EvaluationResults"]
-            # An answer for which IAM lacks a value is none.
-            return (
-                None
-                if result.get("MissingContextValues")
-                else Confirmation(principal.arn, result["EvalDecision"] == "allowed")
-            )
+            return list(answer["EvaluationResults"])
 
-        return self._attempt("the confirmation by IAM", None, read)
+        return {
+            each["EvalActionName"]: each["EvalDecision"] == "allowed"
+            for each in self._attempt("the confirmation by IAM", None, read) or ()
+            if not each.get("MissingContextValues")
+        }
 
 
 _PARAMETERS = "the configuration parameters"

@@ -6,8 +6,8 @@ import pytest
 from import_graph import NAMESPACE, PLUGINS, closure, imported_modules
 
 MODULES = sorted(PLUGINS.glob("modules/*.py"))
-# It calls no AWS API, but what all resources are made of has the type of the gateway.
-UNUSED = {"cwagent_credentials_file": {"_aws.py"}}
+# They call no AWS API, but what all resources are made of has the type of the gateway.
+UNUSED = {"cwagent_agent_config": {"_aws.py"}, "cwagent_credentials_file": {"_aws.py"}}
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)

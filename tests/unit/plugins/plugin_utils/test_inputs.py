@@ -17,6 +17,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs import (
     AUDIT,
     CONFIGS_ONLY,
     HOST_VARIABLES,
+    SERVERS,
     Given,
     interpret,
 )
@@ -104,7 +105,13 @@ def test_the_input_of_a_run_without_variables():
         "onprem_hosts": {"db": {"user": "CloudWatchAgentServerUser-db", "region": US, "deliver": False}},
         "region": US,
         "regions": [US],
+        "look_hosts": ["db", "web", "adm"],
         "server_users": {US: ["CloudWatchAgentServerUser-db"]},
+        "servers": [
+            {"host": "db", "region": US, "user": "CloudWatchAgentServerUser-db", "configs": []},
+            {"host": "web", "region": US, **WEB, "configs": []},
+            {"host": "adm", "region": US, **ADMIN, "configs": []},
+        ],
         "storing_hosts": [],
         "undelivered_hosts": [],
     }
@@ -115,6 +122,7 @@ VALID = {
     **{name: option.get("choices", [SAMPLES[option["type"]]])[-1] for name, option in OPTIONS.items()},
     "cwagent_configs": [{"name": "AmazonCloudWatch-a", "file": "a.json"}],
     "cwagent_parameter_name": "AmazonCloudWatch-b",
+    "cwagent_apply_batch_size": "10%",
     "cwagent_iam_path": "/monitoring/",
     "cwagent_permissions_boundary": "arn:aws:iam::aws:policy/ReadOnlyAccess",
     "cwagent_credentials_prefix": "/keys/",
@@ -186,6 +194,9 @@ REFUSED: dict[str, list[Any]] = {
     "cwagent_retire_after": [-1, "36501"],
     "cwagent_region": [5, LONG, UNICODE, "eu-central", "EU-CENTRAL-1"],
     "cwagent_user_name": [LONG, UNICODE, "a b"],
+    "cwagent_config_names": [["linux"], [f"AmazonCloudWatch-{UNICODE}"]],
+    "cwagent_apply_batch_size": ["0", "-1", "0%", "101%", "a"],
+    "cwagent_apply_max_fail_percentage": [-1, 101],
 }
 BAD = [
     (name, value)
@@ -564,6 +575,38 @@ def test_any_input_is_interpreted_and_nothing_is_raised(groups, hosts, controlle
 def test_valid_input_has_no_problem(controller):
     hosts = {"adm": {**ADMIN, **controller}}
     assert problems_of(hosts=hosts, controller=controller) == []
+
+
+def test_the_servers_of_a_run_and_what_they_use():
+    """Each with its own identity, also the admin instance; an on-premises admin host is no server."""
+    groups = {"ec2_servers": ["web"], "ec2_admin": ["adm"], "onprem_servers": ["db"], "onprem_admin": ["ops"]}
+    names = ["AmazonCloudWatch-db", "AmazonCloudWatch-linux"]
+    hosts = {"db": {"cwagent_config_names": names, "cwagent_region": EU, "cwagent_user_name": "agent"}}
+    assert inputs_of(groups, hosts)["servers"] == [
+        {"host": "db", "region": EU, "user": "agent", "configs": names},
+        {"host": "web", "region": US, **WEB, "configs": []},
+        {"host": "adm", "region": US, **ADMIN, "configs": []},
+    ]
+
+
+@pytest.mark.parametrize(("way", "hosts"), [("auto", ["web"]), ("ansible", ["web"]), ("ssm", []), ("iam", [])])
+def test_the_hosts_that_ansible_looks_at(way, hosts):
+    made = inputs_of({"ec2_servers": ["web"]}, controller={"cwagent_verify_from": way}, requires=[SERVERS])
+    assert made["look_hosts"] == hosts
+
+
+@pytest.mark.parametrize(
+    ("groups", "limit", "problem"),
+    [
+        ({"ec2_servers": ["web"]}, None, ""),
+        ({"ec2_servers": ["web"], "onprem_servers": ["db"]}, {"localhost", "db"}, ""),
+        ({"onprem_admin": ["db"]}, None, "There are no servers: no host of the inventory is in one of the groups"),
+        ({"ec2_servers": ["web"]}, {"localhost"}, "--limit leaves out all hosts of the groups cwagent_ec2_servers"),
+    ],
+)
+def test_a_playbook_that_needs_servers(groups, limit, problem):
+    problems = problems_of(groups, requires=[SERVERS], limit=limit)
+    assert [each.startswith(problem) for each in problems] == ([True] if problem else [])
 
 
 def test_each_host_of_the_group_is_an_account():

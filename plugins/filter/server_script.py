@@ -1,0 +1,27 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The script that reads what a server has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.format import script
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+def server_script(server: Mapping[str, Any]) -> str:
+    """Return the script for a server in the result of the module cwagent_server_info."""
+    return script(Server.from_dict(server))
+
+
+class FilterModule:
+    """The filters in this file."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return the filters by name."""
+        return {"server_script": server_script}

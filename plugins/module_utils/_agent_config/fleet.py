@@ -1,0 +1,113 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The configurations of agents on many instances, changed by Run Command of Systems Manager."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import APPEND, FETCH, REMOVE, Command
+from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import (
+    MAX_REPORTED_FAILURES,
+    Kind,
+    Plan,
+    Step,
+    run_in_parallel,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._run_command import fleet
+from ansible_collections.cwagent.iam.plugins.module_utils._run_command.fleet import Document
+from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/installing-cloudwatch-agent-ssm.html
+MANAGE_AGENT = "AmazonCloudWatch-ManageAgent"
+_ACTIONS = {FETCH: "configure", APPEND: "configure (append)", REMOVE: "configure (remove)"}
+
+
+@dataclass(frozen=True)
+class Member:
+    """An instance. :param commands: the calls of the control program after which its agent runs what it is to run."""
+
+    host: str
+    region: str
+    instance_id: str
+    commands: tuple[Command, ...]
+
+
+class FleetConfigResource(Resource["tuple[Member, ...]"]):
+    """The configurations of agents on instances that another module has looked at.
+
+    :param client_factory: makes a boto3 client for a service: ``AnsibleAWSModule.client``.
+    :param timeout: how long to wait for each command, in seconds.
+    """
+
+    def __init__(self, client_factory: Callable[..., Any], members: Sequence[Member], timeout: float) -> None:
+        self._client_factory = client_factory
+        self._members = tuple(members)
+        self._timeout = timeout
+
+    def read(self) -> tuple[Member, ...]:
+        """Return the instances with something to do, as they were seen."""
+        return tuple(each for each in self._members if each.commands)
+
+    def plan(self, current: tuple[Member, ...], /) -> Plan[tuple[Member, ...]]:
+        """Plan a step for the instances of a region that need the same commands."""
+        groups: dict[tuple[str, tuple[Command, ...]], list[Member]] = {}
+        for each in current:
+            groups.setdefault((each.region, each.commands), []).append(each)
+        hosts = ", ".join(each.host for each in current)
+        steps = [Step(Kind.UPDATE, "ssm:SendCommand", {}, f"apply the configuration on {hosts}", context=groups)]
+        return Plan(current, (), {"agents": steps if current else []})
+
+    def to_diff(self, state: tuple[Member, ...], /) -> dict[str, Any]:
+        """Render the commands that are to be run."""
+        return {each.host: [f"{one.action} {one.name}" for one in each.commands] for each in state}
+
+    def to_result(self, plan: Plan[tuple[Member, ...]], final: tuple[Member, ...], /) -> dict[str, Any]:
+        """Return nothing: the steps say all."""
+        del plan, final
+        return {}
+
+    def execute(self, step: Step) -> None:
+        """Run the commands. :raises CwagentError: they failed on some instances; the others have run them."""
+        groups: dict[tuple[str, tuple[Command, ...]], list[Member]] = step.context
+        parts = run_in_parallel(lambda group: self._run(*group[0], group[1]), groups.items())
+        failed = {host: problem for part in parts for host, problem in part.items()}
+        if failed:
+            count = sum(len(members) for members in groups.values())
+            listed = "; ".join(f"{host}: {problem}" for host, problem in list(failed.items())[:MAX_REPORTED_FAILURES])
+            raise CwagentError(
+                f"The configuration was not applied on {len(failed)} of {count} servers: {listed}. Fix the cause, and "
+                "run again.",
+                failed_hosts=failed,
+            )
+
+    def _run(self, region: str, commands: Sequence[Command], members: Sequence[Member]) -> dict[str, str]:
+        """Run commands one after the other, and return by host why one failed. The next ones leave that host out."""
+        aws = Aws(partial(self._client_factory, region=region))
+        hosts = {each.instance_id: each.host for each in members}
+        failed: dict[str, str] = {}
+        for command in commands:
+            waiting = [instance_id for instance_id, host in hosts.items() if host not in failed]
+            answers = fleet.run(aws, waiting, _document(command), Deadline(self._timeout)) if waiting else {}
+            failed.update((hosts[key], answer.failure) for key, answer in answers.items() if answer.failure)
+        return failed
+
+
+def _document(command: Command) -> Document:
+    parameters = {
+        "action": [_ACTIONS[command.action]],
+        "mode": ["ec2"],
+        "optionalConfigurationSource": ["ssm"],
+        "optionalConfigurationLocation": [command.name],
+        "optionalRestart": ["yes" if command.restart else "no"],
+    }
+    return Document(MANAGE_AGENT, parameters, f"cwagent.iam.apply: {command.action} {command.name}")

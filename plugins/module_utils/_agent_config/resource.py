@@ -1,0 +1,92 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The configurations of the agent on this host, read from its files and changed by its control program."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_config import plan as config_plan
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import AgentFiles
+from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, Step
+
+# Of a parameter, the name of the file in which the agent saves it begins with this.
+_PREFIX = "ssm_"
+# What the agent has before its first configuration, and while it gets one.
+_IGNORED_NAME, _IGNORED_SUFFIX = "default", ".tmp"
+
+
+class AgentConfigResource(Resource[AgentFiles]):
+    """The configurations of the agent.
+
+    :param desired: by name of the parameter, the digests of the configurations that it is to run.
+    :param control: the path of the agent's control program.
+    :param mode: ``ec2`` or ``onPremise``.
+    """
+
+    def __init__(self, desired: Mapping[str, str], control: str, mode: str) -> None:
+        self._desired = desired
+        self._control = control
+        self._mode = mode
+
+    def read(self) -> AgentFiles:
+        """Read the files in the agent's folder. :raises CwagentError: it is not installed, or may not be read."""
+        if not os.access(self._control, os.X_OK):
+            raise CwagentError(
+                f"There is no CloudWatch agent: {self._control} does not exist. Install it, or set control."
+            )
+        folder = Path(self._control).resolve().parents[1] / "etc" / "amazon-cloudwatch-agent.d"
+        try:
+            files = {path.name: path.read_text(encoding="utf-8", errors="replace") for path in folder.glob("*")}
+        except OSError as error:
+            raise CwagentError(
+                f"Could not read {folder}: {error.strerror}. The task needs the permissions of root (become: true)."
+            ) from error
+        shown = {
+            name: text for name, text in files.items() if name != _IGNORED_NAME and not name.endswith(_IGNORED_SUFFIX)
+        }
+        return AgentFiles(
+            {
+                name[len(_PREFIX) :]: hashlib.sha256(text.rstrip("\n").encode()).hexdigest()
+                for name, text in sorted(shown.items())
+                if name.startswith(_PREFIX)
+            },
+            tuple(sorted(name for name in shown if not name.startswith(_PREFIX))),
+        )
+
+    def plan(self, current: AgentFiles, /) -> Plan[AgentFiles]:
+        """Plan the calls of the control program."""
+        return config_plan.plan(current, self._desired)
+
+    def to_diff(self, state: AgentFiles, /) -> dict[str, Any]:
+        """Render the digests of the configurations."""
+        return dict(state.parameters)
+
+    def to_result(self, plan: Plan[AgentFiles], final: AgentFiles, /) -> dict[str, Any]:
+        """Return nothing: the steps say all."""
+        del plan, final
+        return {}
+
+    def execute(self, step: Step) -> None:
+        """Call the control program. :raises CwagentError: it failed."""
+        arguments = ["-a", step.action, "-m", self._mode, "-c", f"ssm:{step.arguments['name']}"]
+        arguments += ["-s"] if step.arguments["restart"] else []
+        done = subprocess.run(  # noqa: S603  the program of the agent
+            [self._control, *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            said = " ".join(f"{done.stdout} {done.stderr}".split())[-500:]
+            raise CwagentError(
+                f"Could not {step.summary}: {self._control} failed with status {done.returncode}: {said}"
+            )

@@ -1,0 +1,34 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Text for a terminal. Pure."""
+
+from __future__ import annotations
+
+import textwrap
+
+# Ansible prints each line in quotes with a comma, indented by eight columns; together they fit a terminal of 80.
+WIDTH = 69
+# Not printable, so it is in no text. It stands for the backslash that Ansible prints before a quote.
+ESCAPE = "\ue000"
+MARKS = ("- ", "! ", "  ")
+
+
+def printable(text: object) -> str:
+    """Return text on one line, without what XML forbids, a terminal obeys, or reverses the direction of writing."""
+    return "".join(each for each in " ".join(str(text).split()) if each.isprintable())
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def wrap(line: str) -> list[str]:
+    """Return the lines of a terminal for a line, which may begin with a mark of two columns."""
+    mark = line[:2] if line[:2] in MARKS else ""
+    text = printable(line[len(mark) :])
+    for character in '\\"':
+        text = text.replace(character, ESCAPE + character)
+    parts = textwrap.wrap(text, WIDTH, initial_indent=mark, subsequent_indent=" " * len(mark), break_on_hyphens=False)
+    return [part.replace(ESCAPE, "") for part in parts]

@@ -1,0 +1,217 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Assesses what a server says of itself. Pure.
+
+One cause is one failure: what follows from another failure, such as a read without credentials, is not reported again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import commands, surplus_parts
+from ansible_collections.cwagent.iam.plugins.module_utils._names import name_of
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.format import AGENT_FOLDER
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import (
+    AGENT,
+    CHECKS,
+    CONFIGURATION,
+    ENDPOINTS,
+    IDENTITY,
+    PERMISSIONS,
+    Failure,
+    Note,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Config, Facts, Reading, Server
+
+NOT_INSTALLED, RUNNING = "not installed", "running"
+CONTROL = f"{AGENT_FOLDER}/bin/amazon-cloudwatch-agent-ctl"
+DELIVER = "Run the playbook cwagent.iam.site with cwagent_deliver_credentials=true for this host."
+
+
+def assess(server: Server, facts: Facts, seen_by: str) -> Server:
+    """Assess the facts of a server. :param seen_by: how they were read."""
+    server = replace(server, seen_by=seen_by, agent=facts.agent or NOT_INSTALLED)
+    identity = _of_instance if server.is_ec2 else _of_key
+    server = server.adding(*identity(server, facts))
+    server = server.adding(*_of_endpoints(server, facts))
+    server = server.adding(*_of_configs(server, facts))
+    return _assess_agent(server, facts)
+
+
+def not_seen(server: Server, reason: str) -> Server:
+    """Return a server without a look inside, which was asked for. :param reason: why there is none."""
+    if not server.is_running:
+        return skipped(server, "The instance is not running")
+    what = f"Nothing was read on the server: {reason.rstrip('.')}"
+    # What has failed already can be the reason: without a profile, no command reaches an instance.
+    if server.failures:
+        return skipped(server, what)
+    fix = "Make it reachable for Ansible or Systems Manager, or set cwagent_verify_from to iam."
+    return skipped(server, "Nothing was read on the server").adding(Failure(AGENT, f"{what}.", fix))
+
+
+def skipped(server: Server, reason: str) -> Server:
+    """Return a server without a look inside. :param reason: why none is needed."""
+    return server.adding(*(Note(check, f"{reason}.") for check in CHECKS if check != PERMISSIONS))
+
+
+# -- Identity --
+
+
+def _of_instance(server: Server, facts: Facts) -> Iterator[Failure | Note]:
+    if not facts.has_metadata:
+        fix = f"aws ec2 modify-instance-metadata-options --instance-id {server.instance_id} --http-endpoint enabled"
+        yield Failure(IDENTITY, "The instance metadata service does not answer on it.", fix)
+    elif server.profile and facts.profile != server.profile:
+        shown = f"'{facts.profile}'" if facts.profile else "none"
+        yield Failure(
+            IDENTITY,
+            f"EC2 has associated instance profile '{server.profile}', and the instance itself shows {shown}.",
+            "Wait some minutes and run again. If that does not help, associate the profile again.",
+        )
+
+
+def _of_key(server: Server, facts: Facts) -> Iterator[Failure | Note]:
+    if facts.key_id is None:
+        yield Note(IDENTITY, f"{facts.key_file} may not be read. Let Ansible become root there.")
+    elif not facts.key_id:
+        yield Failure(IDENTITY, f"{facts.key_file} has no access key for the agent.", DELIVER)
+    elif facts.caller and name_of(facts.caller) != server.user:
+        yield Failure(
+            IDENTITY,
+            f"Access key {facts.key_id} in {facts.key_file} is of user '{name_of(facts.caller)}', not '{server.user}'.",
+            DELIVER,
+        )
+    elif server.key_id and facts.key_id != server.key_id:
+        yield Failure(
+            IDENTITY,
+            f"{facts.key_file} has access key {facts.key_id}, and {server.key_id} is the saved one.",
+            DELIVER,
+        )
+    elif facts.caller_error and not server.fails(IDENTITY):
+        if "(InvalidClientTokenId)" in facts.caller_error or "(SignatureDoesNotMatch)" in facts.caller_error:
+            yield Failure(
+                IDENTITY, f"AWS refuses access key {facts.key_id} in {facts.key_file}: {facts.caller_error}.", DELIVER
+            )
+        else:
+            yield Note(IDENTITY, f"Whether the access key works is not known: {facts.caller_error}.")
+
+
+# -- Endpoints --
+
+
+def _of_endpoints(server: Server, facts: Facts) -> Iterator[Failure | Note]:
+    silent = _unreachable(server, facts)
+    if silent:
+        yield Failure(
+            ENDPOINTS,
+            f"It does not reach {', '.join(silent)} in {server.region}.",
+            "A private subnet needs VPC endpoints for them, a NAT gateway or a proxy.",
+        )
+    if server.endpoints.keys() - facts.endpoints.keys():
+        yield Note(ENDPOINTS, "Whether it reaches the endpoints is not known: it has no curl.")
+
+
+def _unreachable(server: Server, facts: Facts) -> list[str]:
+    return [service for service in server.endpoints if facts.endpoints.get(service) == 0]
+
+
+# -- Configurations --
+
+
+def _of_configs(server: Server, facts: Facts) -> Iterator[Failure | Note]:
+    if not facts.has_cli:
+        if server.configs:
+            yield Note(CONFIGURATION, "Whether it reads the configuration is only known by IAM: it has no AWS CLI.")
+        return
+    # Without credentials, or without a way to Parameter Store, nothing can be read.
+    if server.fails(IDENTITY) or "ssm" in _unreachable(server, facts):
+        return
+    for config in server.configs:
+        reading = facts.configs.get(config.name)
+        found = _of_reading(config, reading) if reading else None
+        if found:
+            yield found
+
+
+def _of_reading(config: Config, reading: Reading) -> Failure | None:
+    if reading.error:
+        if config.is_readable is False:
+            return None  # the missing permission is a failure of its own
+        return Failure(
+            CONFIGURATION,
+            f"It cannot read parameter {config.name}: {reading.error.rstrip('.')}.",
+            f"Find out what denies ssm:GetParameter on {config.name} to it, such as a service control policy or the "
+            "policy of a VPC endpoint.",
+        )
+    if config.digest and (reading.version, reading.digest) != (config.version, config.digest):
+        return Failure(
+            CONFIGURATION,
+            f"It reads version {reading.version} of parameter {config.name}, and version {config.version} is stored.",
+            "Run again. If something stored another version in between, this is not a failure.",
+        )
+    return None
+
+
+# -- The agent --
+
+
+def _assess_agent(server: Server, facts: Facts) -> Server:
+    if not facts.agent:
+        return server
+    # What an agent is to run is not known without the stored configuration.
+    runs = {} if server.fails(CONFIGURATION) else _expected(server, facts)
+    # Without an identity or the permission to read, it could not fetch anything.
+    can_fetch = not server.fails(IDENTITY) and all(each.is_readable is not False for each in server.configs)
+    calls = commands(facts.files, runs) if can_fetch and runs else []
+    server = replace(server, runs=runs, commands=tuple(calls))
+    return server.adding(*_of_status(server, facts), *_of_files(server, facts))
+
+
+def _expected(server: Server, facts: Facts) -> dict[str, str]:
+    """Return by name the digests of what the agent is to run; nothing where one could not be read."""
+    stored = {each.name: each.digest for each in server.configs}
+    used = {name: digest for name, digest in stored.items() if name in facts.files.parameters}
+    expected = stored if server.runs_all else used
+    return expected if all(expected.values()) else {}
+
+
+def _of_status(server: Server, facts: Facts) -> Iterator[Failure]:
+    if facts.agent == RUNNING:
+        return
+    if not facts.files.parameters and not facts.files.others:
+        yield Failure(AGENT, f"The agent is {facts.agent} and has no configuration.", _fix(server))
+    else:
+        mode = "ec2" if server.is_ec2 else "onPremise"
+        yield Failure(AGENT, f"The agent is {facts.agent}.", f"sudo {CONTROL} -a start -m {mode}, or see its log.")
+
+
+def _of_files(server: Server, facts: Facts) -> Iterator[Failure | Note]:
+    found = facts.files.parameters
+    if server.fails(CONFIGURATION) or (facts.agent != RUNNING and not found):
+        return
+    if not server.runs and server.configs:
+        if not found.keys() & {each.name for each in server.configs}:
+            yield Failure(AGENT, "The agent runs no stored configuration.", _fix(server))
+        else:
+            yield Note(AGENT, "Whether it runs the stored configuration is not known, since that was not read.")
+        return
+    differing = [name for name, digest in server.runs.items() if found.get(name) != digest]
+    if differing:
+        yield Failure(AGENT, f"The agent does not run the stored {', '.join(differing)}.", _fix(server))
+    surplus = surplus_parts(found, server.runs)
+    if surplus:
+        yield Failure(AGENT, f"The agent still runs {', '.join(surplus)}, which is no longer stored.", _fix(server))
+
+
+def _fix(server: Server) -> str:
+    if server.runs:
+        return "Run the playbook cwagent.iam.apply."
+    return "Set cwagent_config_names for the host, and run the playbook cwagent.iam.apply."

@@ -1,0 +1,177 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The script that reads what a server has, and the facts in what it prints. Pure.
+
+It is a POSIX shell script, so that it runs where no Python is, by Ansible and by Run Command. It prints a fact a line:
+a word, and values between spaces, so that no text has to be quoted in a shell. ``end`` is the last, since Systems
+Manager cuts long output.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import AgentFiles
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Facts, Reading
+
+if TYPE_CHECKING:
+    from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Server
+
+AGENT_FOLDER = "/opt/aws/amazon-cloudwatch-agent"
+# The part after AWS_ENDPOINT_URL_ of the variable with which AWS tools are told another address of a service.
+# https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html
+_SERVICE_IDS = {"monitoring": "CLOUDWATCH", "logs": "CLOUDWATCH_LOGS", "ssm": "SSM", "ec2": "EC2"}
+# What is between the braces of Systems Manager's own variables must not be here.
+_SCRIPT = r"""# Reads what the CloudWatch agent has on this server. It changes nothing and prints no secret.
+export LC_ALL=C.UTF-8 PYTHONIOENCODING=utf-8 AWS_PAGER='' AWS_MAX_ATTEMPTS=2
+PATH=$PATH:/usr/local/bin:/snap/bin
+unset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AWS_PROFILE AWS_DEFAULT_PROFILE
+control=$(command -v amazon-cloudwatch-agent-ctl || echo @folder@/bin/amazon-cloudwatch-agent-ctl)
+agent=@folder@
+[ ! -x "$control" ] || agent=$(dirname "$(dirname "$(readlink -f "$control")")")
+digest() { { sha256sum 2>/dev/null || shasum -a 256; } | cut -c1-64; }
+# The last line of an error, without the login of a proxy.
+reason() { sed -e 's|://[^/@ ]*@|://|g' -e '/^[[:space:]]*$/d' | tail -n 1 | cut -c1-300; }
+setting() {
+  sed -n "s/^[[:space:]]*$1[[:space:]]*=[[:space:]]*[\"']\([^\"']*\)[\"'].*/\1/p" "$agent/etc/common-config.toml" \
+    2>/dev/null | tail -n 1
+}
+for name in http_proxy https_proxy no_proxy; do
+  value=$(setting $name)
+  [ -z "$value" ] || export "$name=$value"
+done
+@identity@
+probe() {
+  status=$(curl -s -o /dev/null --connect-timeout 5 -m 10 -w '%{http_code}' "$2" 2>/dev/null)
+  echo "endpoint $1 ${status:--}"
+}
+@probes@
+if command -v aws >/dev/null 2>&1; then
+  for name in @names@; do
+    read_parameter() {
+      aws ssm get-parameter --region @region@ --name "$name" --query '[Parameter.Version,Parameter.Value]' \
+        --output text --cli-connect-timeout 5 --cli-read-timeout 20
+    }
+    if found=$(read_parameter 2>/dev/null); then
+      echo "config $name $(printf %s "$found" | sed -n '1s/[[:space:]].*//p') $(printf %s "${found#*	}" | digest)"
+    else
+      echo "config $name 0 $(read_parameter 2>&1 >/dev/null | reason)"
+    fi
+  done
+else
+  echo 'cli no'
+fi
+if [ -x "$control" ]; then
+  status=$("$control" -a status 2>/dev/null | tr '\n' ' ')
+  status=$(printf %s "$status" | sed -n 's/.*[{,][[:space:]]*"status"[[:space:]]*:[[:space:]]*"\([^"]*\)".*/\1/p')
+  echo "agent ${status:-unknown}"
+  for file in "$agent"/etc/amazon-cloudwatch-agent.d/*; do
+    name=${file##*/}
+    case $name in
+      '*' | default | *.tmp) ;;
+      ssm_*) echo "file ${name#ssm_} $(printf %s "$(cat "$file")" | digest)" ;;
+      *) echo "other $name" ;;
+    esac
+  done
+fi
+echo end
+"""
+_INSTANCE = r"""export AWS_SHARED_CREDENTIALS_FILE=/dev/null AWS_CONFIG_FILE=/dev/null
+metadata=${AWS_EC2_METADATA_SERVICE_ENDPOINT:-http://169.254.169.254}
+metadata=${metadata%/}/latest
+ask() { curl -sf -m 5 --noproxy '*' "$@" 2>/dev/null; }
+token=$(ask -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' "$metadata/api/token") || echo 'metadata no'
+profile=$(printf 'header = "X-aws-ec2-metadata-token: %s"\n' "$token" | ask -K - "$metadata/meta-data/iam/info" \
+  | sed -n 's|.*"InstanceProfileArn"[^"]*"[^"]*/\([^"/]*\)".*|\1|p')
+echo "profile ${profile:--}" """
+_ONPREM = r"""file=$(setting shared_credential_file) profile=$(setting shared_credential_profile)
+export AWS_SHARED_CREDENTIALS_FILE="${file:-$HOME/.aws/credentials}" AWS_PROFILE="${profile:-AmazonCloudWatchAgent}"
+export AWS_CONFIG_FILE=/dev/null AWS_EC2_METADATA_DISABLED=true
+if [ -e "$AWS_SHARED_CREDENTIALS_FILE" ] && [ ! -r "$AWS_SHARED_CREDENTIALS_FILE" ]; then
+  key='?'
+else
+  key=$(awk -v section="[$AWS_PROFILE]" '
+    /^[[:space:]]*\[/ { gsub(/[[:space:]]/, ""); inside = ($0 == section) }
+    inside && /^[[:space:]]*aws_access_key_id[[:space:]]*=/ { sub(/^[^=]*=/, ""); gsub(/[[:space:]]/, ""); print; exit }
+  ' "$AWS_SHARED_CREDENTIALS_FILE" 2>/dev/null)
+fi
+echo "key ${key:--} $AWS_SHARED_CREDENTIALS_FILE"
+if [ -n "$key" ] && [ "$key" != '?' ] && command -v aws >/dev/null 2>&1; then
+  identify() {
+    aws sts get-caller-identity --region @region@ --query Arn --output text --cli-connect-timeout 5 \
+      --cli-read-timeout 20
+  }
+  if caller=$(identify 2>/dev/null); then echo "caller $caller"; else echo "error $(identify 2>&1 | reason)"; fi
+fi"""
+
+
+def digest(value: str) -> str:
+    """Return the digest of a configuration as the script does: the shell drops the line ends at the end."""
+    return hashlib.sha256(value.rstrip("\n").encode()).hexdigest()
+
+
+def script(server: Server) -> str:
+    """Return the script for a server. It is the same for all servers of a region that use the same configurations."""
+    probes = (
+        f'probe {service} "${{AWS_ENDPOINT_URL_{_SERVICE_IDS[service]}:-${{AWS_ENDPOINT_URL:-{url}}}}}"'
+        for service, url in server.endpoints.items()
+    )
+    # Names and regions have no character that means anything to a shell: both were checked.
+    parts = {
+        "identity": _INSTANCE if server.is_ec2 else _ONPREM,
+        "probes": "\n".join(probes),
+        "names": " ".join(each.name for each in server.configs),
+        "region": server.region,
+        "folder": AGENT_FOLDER,
+    }
+    text = _SCRIPT
+    for name, value in parts.items():
+        text = text.replace(f"@{name}@", value)
+    return text
+
+
+def parse(output: str) -> Facts:
+    """Return the facts in what the script printed. :raises CwagentError: it is not complete."""
+    lines = [line.split() for line in output.splitlines() if line.strip()]
+    if ["end"] not in lines:
+        raise CwagentError(f"its answer is not complete, but has {len(lines)} lines")
+    try:
+        return _facts(lines)
+    except ValueError as error:
+        raise CwagentError(f"its answer is not readable: {error}") from error
+
+
+def _facts(lines: list[list[str]]) -> Facts:
+    found: dict[str, list[list[str]]] = {}
+    for word, *values in lines:
+        found.setdefault(word, []).append(values)
+
+    def first(word: str) -> list[str]:
+        return found.get(word, [[]])[0]
+
+    [profile] = first("profile") or ["-"]
+    key_id, *key_file = first("key") or ["-"]
+    [agent] = first("agent") or [""]
+    return Facts(
+        has_metadata="metadata" not in found,
+        profile=None if profile == "-" else profile,
+        key_id={"-": "", "?": None}.get(key_id, key_id),
+        key_file=" ".join(key_file),
+        caller=" ".join(first("caller")),
+        caller_error=" ".join(first("error")),
+        endpoints={service: int(status) for service, status in found.get("endpoint", ()) if status.isdigit()},
+        has_cli="cli" not in found,
+        configs={name: _reading(version, rest) for name, version, *rest in found.get("config", ())},
+        agent=agent,
+        files=AgentFiles(
+            dict(found.get("file", ())),
+            tuple(" ".join(each) for each in found.get("other", ())),
+        ),
+    )
+
+
+def _reading(version: str, rest: list[str]) -> Reading:
+    return Reading(int(version), rest[0]) if version != "0" else Reading(error=" ".join(rest) or "no reason was given")

@@ -1,0 +1,182 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a server is to have, what it has, and what is wrong with it. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import AgentFiles, Command
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# What is checked of a server, in the order of the table.
+IDENTITY, PERMISSIONS, CONFIGURATION, ENDPOINTS, AGENT = CHECKS = (
+    "identity",
+    "permissions",
+    "configuration",
+    "endpoints",
+    "agent",
+)
+# The services that the agent calls.
+SERVICES = ("monitoring", "logs", "ssm", "ec2")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A server to check.
+
+    :param instance_id: of an EC2 server; empty for one on premises.
+    :param user: of a server on premises.
+    :param configs: the names of the configurations that it uses; none for the only one stored, or all of its region.
+    """
+
+    host: str
+    region: str
+    instance_id: str = ""
+    user: str = ""
+    configs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What is wrong with a server. :param fix: what to do."""
+
+    check: str
+    what: str
+    fix: str
+
+
+@dataclass(frozen=True)
+class Note:
+    """What is not known of a server."""
+
+    check: str
+    what: str
+
+
+@dataclass(frozen=True)
+class Config:
+    """A stored parameter with a configuration, or a part of one.
+
+    :param digest: of its value; empty where that could not be read.
+    :param is_readable: whether the server may read it, by IAM; ``None`` for unknown.
+    """
+
+    name: str
+    version: int
+    digest: str = ""
+    is_readable: bool | None = None
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server, what it is to have, and what was found.
+
+    :param is_running: whether a look inside is possible.
+    :param profile: the instance profile that EC2 has associated.
+    :param key_id: the saved access key of the user.
+    :param configs: what it uses, in the order in which the agent fetches and appends them.
+    :param runs_all: whether the agent is to run all of them, and not some.
+    :param endpoints: by service, the address that the server is to reach.
+    :param seen_by: how the look inside was taken; empty without one.
+    :param agent: the status of the agent; empty where it is not known.
+    :param runs: by name, the digests of what the agent is to run; empty where that is not known, or cannot be read.
+    :param commands: the calls of its control program after which it runs that.
+    """
+
+    host: str
+    region: str
+    instance_id: str = ""
+    user: str = ""
+    is_running: bool = True
+    profile: str | None = None
+    key_id: str = ""
+    configs: tuple[Config, ...] = ()
+    runs_all: bool = True
+    endpoints: Mapping[str, str] = field(default_factory=dict)
+    failures: tuple[Failure, ...] = ()
+    notes: tuple[Note, ...] = ()
+    seen_by: str = ""
+    agent: str = ""
+    runs: Mapping[str, str] = field(default_factory=dict)
+    commands: tuple[Command, ...] = ()
+
+    @property
+    def is_ec2(self) -> bool:
+        """Whether it is an EC2 instance."""
+        return bool(self.instance_id)
+
+    def fails(self, check: str) -> bool:
+        """Return whether a check failed."""
+        return any(each.check == check for each in self.failures)
+
+    def status(self, check: str) -> str:
+        """Return what a check found, in a word for the table."""
+        if self.fails(check):
+            return "FAIL"
+        if check == AGENT and self.agent == "not installed":
+            return "none"
+        return "?" if any(each.check == check for each in self.notes) else "ok"
+
+    def adding(self, *found: Failure | Note) -> Server:
+        """Return the server with what was found."""
+        failures = (each for each in found if isinstance(each, Failure))
+        notes = (each for each in found if isinstance(each, Note))
+        return replace(self, failures=(*self.failures, *failures), notes=(*self.notes, *notes))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Render the server for a result."""
+        return {**asdict(self), "status": {check: self.status(check) for check in CHECKS}}
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> Server:
+        """Return the server in a result."""
+        plain = {key: value for key, value in found.items() if key != "status"}
+        for key, kind in _PARTS:
+            plain[key] = tuple(kind(**each) for each in plain[key])
+        return cls(**plain)
+
+
+_PARTS = (("configs", Config), ("failures", Failure), ("notes", Note), ("commands", Command))
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a server got when it read a parameter. :param error: why it got nothing."""
+
+    version: int = 0
+    digest: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a server says of itself.
+
+    :param has_metadata: whether its metadata service answers.
+    :param profile: the instance profile in its metadata.
+    :param key_id: the access key in its credentials file; ``None`` where that may not be read.
+    :param key_file: the path of that file.
+    :param caller: the ARN of the user whose key it is.
+    :param caller_error: why AWS did not say that.
+    :param endpoints: by service, the HTTP status; 0 for no answer.
+    :param configs: by name; empty where it has no AWS CLI to read them with.
+    :param agent: the status that the agent's control program prints; empty where it is not installed.
+    :param files: the configurations that the agent runs.
+    """
+
+    has_metadata: bool = True
+    profile: str | None = None
+    key_id: str | None = ""
+    key_file: str = ""
+    caller: str = ""
+    caller_error: str = ""
+    endpoints: Mapping[str, int] = field(default_factory=dict)
+    has_cli: bool = True
+    configs: Mapping[str, Reading] = field(default_factory=dict)
+    agent: str = ""
+    files: AgentFiles = field(default_factory=AgentFiles)

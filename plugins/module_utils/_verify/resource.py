@@ -1,0 +1,112 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads what is known of servers without a look inside: the account, and the access keys that are saved in files."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import (
+    GET,
+    LOGS,
+    METRICS,
+    assess,
+    request_context,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._access.inventory import FILE, Inventory, Scope
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials import format as key_format
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_parallel
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.checks import Case, check, configs_of, principal_of
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import SERVICES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Account, Principal
+    from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Server, Target
+
+SECTION = "AmazonCloudWatchAgent"
+
+
+def read_servers(
+    client_factory: Callable[..., Any], targets: Sequence[Target], options: dict[str, Any]
+) -> tuple[list[Server], Account]:
+    """Check servers by what EC2 and IAM say of them.
+
+    :param client_factory: makes a boto3 client for a service: ``AnsibleAWSModule.client``.
+    :param options: of the module.
+    :raises CwagentError: nothing could be read, or a file with a saved key cannot be.
+    """
+    instances: dict[str, list[str]] = {}
+    for each in targets:
+        if each.instance_id:
+            instances.setdefault(each.region, []).append(each.instance_id)
+    scope = Scope(
+        "controller",
+        tuple(dict.fromkeys(each.region for each in targets)),
+        instances=instances,
+        key_stores=(options["credentials_store"],),
+        key_prefix=options["credentials_prefix"],
+    )
+    inventory = Inventory(client_factory, scope)
+    account = inventory.read()
+    case = Case(
+        account,
+        assess(account),
+        _saved_in_files(targets, options),
+        server_profile=options["server_profile"],
+        endpoints={region: _endpoints(region) for region in scope.regions},
+    )
+    if options["confirm"]:
+        case = replace(case, simulated=_simulate(inventory, case, targets))
+        account = replace(account, unread=inventory.unread)
+    return [check(case, each) for each in targets], account
+
+
+def _saved_in_files(targets: Iterable[Target], options: dict[str, Any]) -> dict[str, str]:
+    """Return by user the ID of the access key that is saved in a file on the controller."""
+    if options["credentials_store"] != FILE:
+        return {}
+    found = {}
+    for user in {each.user for each in targets if each.user}:
+        path = Path(options["credentials_directory"]) / f"{user}.credentials"
+        try:
+            key = key_format.from_file(path.read_text(encoding="utf-8"), SECTION)
+        except (FileNotFoundError, UnicodeDecodeError):
+            continue
+        except OSError as error:
+            raise CwagentError(f"Could not read {path}: {error.strerror}.") from error
+        if key:
+            found[user] = key.key_id
+    return found
+
+
+def _endpoints(region: str) -> dict[str, str]:
+    """Return by service its address in a region as AWS publishes it, whatever address this controller uses."""
+    from botocore.session import Session  # noqa: PLC0415  _module.aws_module tells the user where it is missing
+
+    resolver = Session().get_component("endpoint_resolver")
+    found = {service: resolver.construct_endpoint(service, region) for service in SERVICES}
+    return {service: f"https://{each['hostname']}" for service, each in found.items() if each}
+
+
+def _simulate(inventory: Inventory, case: Case, targets: Iterable[Target]) -> dict[tuple[str, str, str], bool]:
+    """Ask IAM what the agent needs of it, once for each role and user."""
+    asked: dict[tuple[str, str], tuple[Principal, tuple[str, ...]]] = {}
+    for each in targets:
+        principal = principal_of(case, each)
+        if principal:
+            asked[principal.arn, "*"] = (principal, (METRICS, LOGS))
+            for parameter in configs_of(case, each)[0]:
+                asked[principal.arn, case.arn(each.region, parameter.name)] = (principal, (GET,))
+
+    def ask(request: tuple[tuple[str, str], tuple[Principal, tuple[str, ...]]]) -> dict[tuple[str, str, str], bool]:
+        (arn, resource), (principal, actions) = request
+        found = inventory.simulate(principal, actions, resource, request_context(principal, case.account.read_at))
+        return {(arn, action, resource): allows for action, allows in found.items()}
+
+    return {key: allows for answer in run_in_parallel(ask, asked.items()) for key, allows in answer.items()}

@@ -1,0 +1,62 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Words what was found of servers: a table, and each failure with what to do. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ansible_collections.cwagent.iam.plugins.module_utils._text import WIDTH, counted, printable, wrap
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import CHECKS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Server
+
+# Of a large fleet, the servers without failures are only counted.
+MAX_ROWS = 40
+MAX_NAMES = 3
+HEADINGS = ("identity", "IAM", "config", "network", "agent")
+_NAME_WIDTH = WIDTH - sum(len(each) + 2 for each in HEADINGS)
+
+
+def to_lines(servers: Sequence[Server]) -> list[str]:
+    """Return lines that fit a terminal of 80 columns."""
+    failed = [each for each in servers if each.failures]
+    rows = [*failed, *(each for each in servers if not each.failures)][:MAX_ROWS]
+    table = [_row("server", HEADINGS)]
+    table += [_row(each.host, [each.status(check) for check in CHECKS]) for each in rows]
+    if len(servers) > len(rows):
+        table.append(f"and {len(servers) - len(rows)} more")
+    healthy = len(servers) - len(failed)
+    lines = [f"{healthy} of {counted(len(servers), 'server')} without a failure."]
+    for (what, fix), hosts in _grouped((each.host, (one.what, one.fix)) for each in servers for one in each.failures):
+        lines += [f"! {_names(hosts)}: {what}", f"  Fix: {fix}"]
+    for (what,), hosts in _grouped((each.host, (one.what,)) for each in servers for one in each.notes):
+        lines.append(f"- {_names(hosts)}: {what}")
+    return [*table, *(part for line in lines for part in wrap(line))]
+
+
+def _row(name: str, cells: Iterable[str]) -> str:
+    shown = printable(name)
+    if len(shown) > _NAME_WIDTH:
+        shown = f"{shown[: _NAME_WIDTH - 1]}…"
+    padded = (f"  {cell:<{len(heading)}}" for cell, heading in zip(cells, HEADINGS))
+    return f"{shown:<{_NAME_WIDTH}}{''.join(padded)}".rstrip()
+
+
+def _grouped(found: Iterable[tuple[str, tuple[str, ...]]]) -> list[tuple[tuple[str, ...], list[str]]]:
+    """Return what was found of several servers once, each with its hosts."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for host, text in found:
+        hosts = groups.setdefault(text, [])
+        if host not in hosts:
+            hosts.append(host)
+    return list(groups.items())
+
+
+def _names(hosts: Sequence[str]) -> str:
+    more = len(hosts) - MAX_NAMES
+    return ", ".join(hosts[:MAX_NAMES]) + (f" and {more} more" if more > 0 else "")

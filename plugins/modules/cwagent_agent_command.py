@@ -1,0 +1,99 @@
+#!/usr/bin/python
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: cwagent_agent_command
+version_added: 1.0.0
+short_description: Make the CloudWatch agents on instances run stored configurations, by Run Command
+description:
+  - Does what P(cwagent.iam.cwagent_agent_config#module) does, on the controller and for many EC2 instances, with the
+    document C(AmazonCloudWatch-ManageAgent) of Systems Manager, for up to 50 instances at once.
+  - Only the instances are changed whose agents P(cwagent.iam.cwagent_server_check#module) has found to run something
+    else. It must have looked just before.
+author: cwagent.iam contributors (@cwagent)
+options:
+  servers:
+    description: The servers as P(cwagent.iam.cwagent_server_check#module) has returned them.
+    type: list
+    elements: dict
+    required: true
+  timeout:
+    description: How long to wait for each command, in seconds.
+    type: int
+    default: 180
+attributes:
+  diff_mode:
+    description: Returns details on what has changed, or would change in check mode, when in diff mode.
+    details: The diff has the calls of the agent's control program.
+    support: full
+extends_documentation_fragment:
+  - cwagent.iam.attributes
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - cwagent.iam.boto3
+seealso:
+  - module: cwagent.iam.cwagent_agent_config
+  - module: cwagent.iam.cwagent_server_check
+"""
+
+EXAMPLES = r"""
+- name: Look inside the servers by Run Command
+  cwagent.iam.cwagent_server_check:
+    servers: "{{ checked.servers }}"
+    from: ssm
+  register: looked
+
+- name: Make the agents run the stored configurations
+  cwagent.iam.cwagent_agent_command:
+    servers: "{{ looked.servers }}"
+"""
+
+RETURN = r"""
+steps:
+  description:
+    - The steps that were taken, or would be taken in check mode.
+    - If the task failed, all planned steps, or none if it failed before the first one.
+  returned: always
+  type: list
+  elements: str
+  sample: ["apply the configuration on web1, web2"]
+counts:
+  description: How many of the RV(steps) create, update and delete something.
+  returned: when a plan was made
+  type: dict
+  sample: {create: 0, update: 1, delete: 0}
+failed_hosts:
+  description: By server, why the configuration was not applied. The other servers have it.
+  returned: when a command failed
+  type: dict
+  sample: {web1: it could not be delivered to the agent}
+"""
+
+from typing import Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils import _module
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.fleet import FleetConfigResource, Member
+from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Server
+
+SPEC: dict[str, Any] = {
+    "servers": {"type": "list", "elements": "dict", "required": True},
+    "timeout": {"type": "int", "default": 180},
+}
+
+
+def main() -> None:
+    module = _module.aws_module(SPEC)
+    with _module.fail_on_error(module):
+        servers = [Server.from_dict(each) for each in module.params["servers"]]
+        members = [Member(each.host, each.region, each.instance_id, each.commands) for each in servers if each.is_ec2]
+        resource = FleetConfigResource(module.client, members, module.params["timeout"])
+        _module.exit_module(module, **converge(resource, module.check_mode, None))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+#!/usr/bin/python
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: cwagent_agent_config
+version_added: 1.0.0
+short_description: Make the CloudWatch agent on a host run stored configurations
+description:
+  - Compares the configurations that the agent on this host runs with those that are to run. Where they differ, the
+    agent's control program fetches them from Parameter Store and restarts the agent, once.
+  - Configurations that others have given the agent stay. Without any, what is no longer stored is removed.
+  - Does not install the agent.
+author: cwagent.iam contributors (@cwagent)
+options:
+  configs:
+    description: The configurations, in the order in which the agent fetches and appends them.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description: The name of the parameter.
+        type: str
+        required: true
+      digest:
+        description: The SHA-256 digest of its value, as M(cwagent.iam.cwagent_server_info) returns it.
+        type: str
+        required: true
+  mode:
+    description: V(ec2) on an EC2 instance, V(onPremise) elsewhere.
+    type: str
+    choices: [ec2, onPremise]
+    default: ec2
+  control:
+    description: The path of the agent's control program.
+    type: path
+    default: /opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl
+attributes:
+  check_mode:
+    description: Can run in check mode and return the changed status it would have without modifying the target.
+    support: full
+  diff_mode:
+    description: Returns details on what has changed, or would change in check mode, when in diff mode.
+    details: The diff has the digests of the configurations.
+    support: full
+  idempotent:
+    description: A second run with the same options changes nothing and makes no API call that writes.
+    support: full
+seealso:
+  - module: cwagent.iam.cwagent_server_info
+"""
+
+EXAMPLES = r"""
+- name: Make the agent run the stored configuration
+  cwagent.iam.cwagent_agent_config:
+    configs: "{{ server.configs }}"
+  become: true
+"""
+
+RETURN = r"""
+steps:
+  description:
+    - The steps that were taken, or would be taken in check mode.
+    - If the task failed, all planned steps, or none if it failed before the first one. RV(done) and RV(not_done) say
+      which were taken.
+  returned: always
+  type: list
+  elements: str
+  sample: ["fetch configuration AmazonCloudWatch-linux and restart the agent"]
+counts:
+  description: How many of the RV(steps) create, update and delete something.
+  returned: when a plan was made
+  type: dict
+  sample: {create: 0, update: 1, delete: 0}
+done:
+  description: The steps that were taken before the task failed.
+  returned: when the task failed after a plan was made
+  type: list
+  elements: str
+  sample: []
+not_done:
+  description: The steps that were not taken, the failed one first.
+  returned: when a step failed
+  type: list
+  elements: str
+  sample: ["fetch configuration AmazonCloudWatch-linux and restart the agent"]
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.resource import AgentConfigResource
+from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+
+SPEC: dict[str, Any] = {
+    "configs": {
+        "type": "list",
+        "elements": "dict",
+        "required": True,
+        "options": {"name": {"type": "str", "required": True}, "digest": {"type": "str", "required": True}},
+    },
+    "mode": {"type": "str", "choices": ["ec2", "onPremise"], "default": "ec2"},
+    "control": {"type": "path", "default": "/opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl"},
+}
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
+    desired = {each["name"]: each["digest"] for each in module.params["configs"]}
+    try:
+        resource = AgentConfigResource(desired, module.params["control"], module.params["mode"])
+        result = converge(resource, module.check_mode, None)
+    except CwagentError as error:
+        details = {"changed": False, "steps": [], **error.details}
+        module.fail_json(msg=str(error), **{key: value for key, value in details.items() if key != "warnings"})
+    del result["warnings"]
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+#!/usr/bin/python
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: cwagent_server_check
+version_added: 1.0.0
+short_description: Look inside servers for what the CloudWatch agent has there
+description:
+  - Continues what P(cwagent.iam.cwagent_server_info#module) has found. From inside a server come the identity that it
+    has now, whether it reads the stored configurations and reaches the endpoints of AWS, and whether the agent runs
+    with the stored configuration.
+  - A shell script finds that out. Ansible runs it, and this module reads what it has printed; on other EC2 instances
+    with Linux this module runs it by Run Command of Systems Manager, on up to 50 at once.
+  - The script changes nothing and prints no secret. It needs C(curl), and the AWS CLI to read the configurations.
+  - The role P(cwagent.iam.verify#role) does all of this.
+author: cwagent.iam contributors (@cwagent)
+options:
+  servers:
+    description: The servers as P(cwagent.iam.cwagent_server_info#module) has returned them.
+    type: list
+    elements: dict
+    required: true
+  results:
+    description: By host, what Ansible has returned of running the script.
+    type: dict
+    default: {}
+  from:
+    description:
+      - How to look inside. V(ansible), by O(results) only. V(ssm), by Run Command only. V(auto), by Run Command where
+        O(results) have nothing. V(iam), not at all.
+      - Except with V(iam), it is a failure that nothing could be read on a server that is running.
+    type: str
+    choices: [auto, ansible, ssm, iam]
+    default: auto
+  wait_timeout:
+    description: How long to wait for answers by Run Command, in seconds.
+    type: int
+    default: 180
+attributes:
+  diff_mode:
+    support: none
+    details: The module changes nothing.
+extends_documentation_fragment:
+  - cwagent.iam.attributes
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - cwagent.iam.boto3
+seealso:
+  - module: cwagent.iam.cwagent_server_info
+"""
+
+EXAMPLES = r"""
+- name: Check all web servers by EC2 and IAM
+  cwagent.iam.cwagent_server_info:
+    servers:
+      - host: web1
+        region: eu-central-1
+        instance_id: i-0123456789abcdef0
+  register: checked
+
+- name: Look inside by Run Command
+  cwagent.iam.cwagent_server_check:
+    servers: "{{ checked.servers }}"
+    from: ssm
+  register: looked
+
+- name: Show a table, and what to do
+  ansible.builtin.debug:
+    msg: "{{ looked.lines }}"
+"""
+
+RETURN = r"""
+servers:
+  description: The servers as in RV(cwagent.iam.cwagent_server_info#module:servers), with what was found inside.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    failures:
+      description: What is wrong, with C(check), C(what) and C(fix).
+      type: list
+      elements: dict
+    seen_by:
+      description: V(ansible) or V(ssm); empty if nothing was read inside.
+      type: str
+    agent:
+      description: The status of the agent, such as V(running), V(stopped) or V(not installed).
+      type: str
+    status:
+      description: By check, V(ok), V(FAIL), V(?) if it is not known, or V(none) for an agent that is not installed.
+      type: dict
+failed_hosts:
+  description: The hosts with failures.
+  returned: success
+  type: list
+  elements: str
+lines:
+  description: A table of the servers, and each failure with what to do, in lines for a terminal of 80 columns.
+  returned: success
+  type: list
+  elements: str
+"""
+
+from typing import Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils import _module
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.look import WAYS, Look, look
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Server
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.result import to_lines
+
+SPEC: dict[str, Any] = {
+    "servers": {"type": "list", "elements": "dict", "required": True},
+    "results": {"type": "dict", "default": {}},
+    "from": {"type": "str", "choices": list(WAYS), "default": "auto"},
+    "wait_timeout": {"type": "int", "default": 180},
+}
+
+
+def main() -> None:
+    module = _module.aws_module(SPEC)
+    with _module.fail_on_error(module):
+        servers = [Server.from_dict(each) for each in module.params["servers"]]
+        how = Look(module.params["from"], module.params["wait_timeout"])
+        found = look(module.client, servers, module.params["results"], how)
+        _module.exit_module(
+            module,
+            changed=False,
+            servers=[each.to_dict() for each in found],
+            failed_hosts=[each.host for each in found if each.failures],
+            lines=to_lines(found),
+        )
+
+
+if __name__ == "__main__":
+    main()

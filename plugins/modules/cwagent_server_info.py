@@ -1,0 +1,234 @@
+#!/usr/bin/python
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: cwagent_server_info
+version_added: 1.0.0
+short_description: Check that servers have what the CloudWatch agent needs, by EC2 and IAM
+description:
+  - Checks for each server that it has an instance profile with a role, or a user with an active access key that is
+    saved; that this role or user may put metrics and log events and read the stored configurations, its permissions
+    boundary included; and that it may not write them.
+  - Does not look inside the servers. The role P(cwagent.iam.verify#role) does that too.
+  - Most of IAM is read with C(iam:GetAccountAuthorizationDetails), a thousand entities a call. Each user takes one call
+    more, as does each of its access keys.
+  - Service control policies, resource control policies and session policies are not part of any answer.
+author: cwagent.iam contributors (@cwagent)
+options:
+  servers:
+    description: The servers.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      host:
+        description: What the server is called in the result.
+        type: str
+        required: true
+      region:
+        description: Its region. The default is the region of the module.
+        type: str
+      instance_id:
+        description: The ID of an EC2 instance. Exactly one of O(servers[].instance_id) and O(servers[].user) is needed.
+        type: str
+      user:
+        description: The name of the IAM user of a server on premises.
+        type: str
+      configs:
+        description:
+          - The names of the configurations that it uses, in the order in which the agent fetches and appends them. The
+            further parts of a configuration that was split are found.
+          - The default is the only one that is stored in its region, or all of them.
+        type: list
+        elements: str
+        default: []
+  credentials_store:
+    description: Where access keys are saved.
+    type: str
+    choices: [file, ssm, secretsmanager]
+    default: file
+  credentials_directory:
+    description: The folder on the controller with the files, for O(credentials_store=file).
+    type: path
+    default: ~/.cwagent/credentials
+  credentials_prefix:
+    description: The beginning of the names of the parameters and secrets with access keys.
+    type: str
+    default: /cwagent/credentials/
+  server_profile:
+    description: The instance profile that the fix for an instance without any names.
+    type: str
+    default: CloudWatchAgentServerRole
+  confirm:
+    description:
+      - Whether to ask IAM itself what the servers may do, with C(iam:SimulatePrincipalPolicy).
+      - This takes one call for each role and user, and one more for each configuration; IAM throttles this call early.
+    type: bool
+    default: false
+attributes:
+  diff_mode:
+    support: none
+    details: The module changes nothing.
+extends_documentation_fragment:
+  - cwagent.iam.attributes
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - cwagent.iam.boto3
+seealso:
+  - module: cwagent.iam.cwagent_access_info
+"""
+
+EXAMPLES = r"""
+- name: Check two servers by EC2 and IAM
+  cwagent.iam.cwagent_server_info:
+    servers:
+      - host: web1
+        region: eu-central-1
+        instance_id: i-0123456789abcdef0
+      - host: db1
+        region: eu-central-1
+        user: CloudWatchAgentServerUser-db1
+        configs: [AmazonCloudWatch-databases]
+  register: checked
+
+- name: Fail if a server lacks something
+  ansible.builtin.assert:
+    that: checked.servers | map(attribute='failures') | flatten == []
+    fail_msg: "{{ checked.servers | map(attribute='failures') | flatten | map(attribute='what') | join(' ') }}"
+"""
+
+RETURN = r"""
+servers:
+  description: The servers, in the order of the option.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    host:
+      description: What the server is called.
+      type: str
+    region:
+      description: Its region.
+      type: str
+    instance_id:
+      description: The ID of its instance; empty on premises.
+      type: str
+    user:
+      description: Its user; empty on EC2.
+      type: str
+    is_running:
+      description: Whether the instance is running.
+      type: bool
+    profile:
+      description: The name of the instance profile that is associated with it.
+      type: str
+    key_id:
+      description: The ID of the saved access key of its user.
+      type: str
+    configs:
+      description: The parameters with the configurations that it uses, in the order of the agent.
+      type: list
+      elements: dict
+      contains:
+        name:
+          description: The name.
+          type: str
+        version:
+          description: The version.
+          type: int
+        digest:
+          description: The SHA-256 digest of the value; empty if it could not be read.
+          type: str
+        is_readable:
+          description: Whether the server may read it, by IAM; null for unknown.
+          type: bool
+    runs_all:
+      description: Whether the agent is to run all of RV(servers[].configs), and not some of them.
+      type: bool
+    endpoints:
+      description: By service, the address that the server is to reach.
+      type: dict
+    failures:
+      description: What is wrong.
+      type: list
+      elements: dict
+      contains:
+        check:
+          description: V(identity), V(permissions), V(configuration), V(endpoints) or V(agent).
+          type: str
+        what:
+          description: What was found.
+          type: str
+        fix:
+          description: What to do.
+          type: str
+    notes:
+      description: What is not known, with C(check) and C(what).
+      type: list
+      elements: dict
+    seen_by:
+      description: Empty, since the module does not look inside.
+      type: str
+    agent:
+      description: Empty, since the module does not look inside.
+      type: str
+    status:
+      description: By check, V(ok), V(FAIL), or V(?) if it is not known.
+      type: dict
+unread:
+  description: What could not be read, as RV(cwagent.iam.cwagent_access_info#module:unread).
+  returned: success
+  type: list
+  elements: dict
+"""
+
+from dataclasses import asdict
+from typing import Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils import _module
+from ansible_collections.cwagent.iam.plugins.module_utils._access.inventory import KEY_STORES
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.options import targets
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.resource import read_servers
+
+SPEC: dict[str, Any] = {
+    "servers": {
+        "type": "list",
+        "elements": "dict",
+        "required": True,
+        "options": {
+            "host": {"type": "str", "required": True},
+            "region": {"type": "str"},
+            "instance_id": {"type": "str"},
+            "user": {"type": "str"},
+            "configs": {"type": "list", "elements": "str", "default": []},
+        },
+        "required_one_of": [["instance_id", "user"]],
+        "mutually_exclusive": [["instance_id", "user"]],
+    },
+    "credentials_store": {"type": "str", "choices": list(KEY_STORES), "default": "file"},
+    "credentials_directory": {"type": "path", "default": "~/.cwagent/credentials"},
+    "credentials_prefix": {"type": "str", "default": "/cwagent/credentials/"},
+    "server_profile": {"type": "str", "default": "CloudWatchAgentServerRole"},
+    "confirm": {"type": "bool", "default": False},
+}
+
+
+def main() -> None:
+    module = _module.aws_module(SPEC)
+    with _module.fail_on_error(module):
+        found = targets(module.params["servers"], module.region)
+        servers, account = read_servers(module.client, found, module.params)
+        _module.exit_module(
+            module,
+            changed=False,
+            servers=[each.to_dict() for each in servers],
+            unread=[asdict(each) for each in account.unread],
+        )
+
+
+if __name__ == "__main__":
+    main()

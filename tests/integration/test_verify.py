@@ -1,0 +1,563 @@
+"""verify.yml: each violation, planted alone, is one failure, and a healthy fleet has none."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from emulator import Emulator
+from harness import (
+    CHECKOUT,
+    PARAMETER,
+    POLICY_ARN,
+    SERVER_POLICY,
+    SERVER_ROLE,
+    SERVER_USER,
+    Controller,
+    ModuleServer,
+    Play,
+    allow,
+    associate,
+    create_role,
+    create_user,
+    disassociate,
+)
+
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES
+
+pytestmark = pytest.mark.skipif("AWS_CLI" not in os.environ, reason="make integration sets it up")
+
+SSM_POLICY = "AmazonSSMManagedInstanceCore"
+CONFIG = '{"agent":{"region":"eu-central-1"}}'
+AGENT = "opt/aws/amazon-cloudwatch-agent"
+CONTROL = "amazon-cloudwatch-agent-ctl"
+CLOSED = "http://127.0.0.1:9"
+"""Nothing listens there."""
+HEALTHY = {"identity": "ok", "permissions": "ok", "configuration": "ok", "endpoints": "ok", "agent": "ok"}
+
+
+@dataclass
+class Fleet:
+    """Healthy servers: instances, and on premises hosts whose disk is that of an instance that is no server.
+
+    :param machines: by host, the instance whose disk it has.
+    :param variables: by host, its variables in the inventory.
+    """
+
+    controller: Controller
+    modules: ModuleServer
+    machines: dict[str, str] = field(default_factory=dict)
+    variables: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def aws(self) -> Emulator:
+        return self.controller.aws
+
+    @property
+    def iam(self) -> Any:
+        return self.aws.client("iam")
+
+    @property
+    def instance(self) -> str:
+        return self.machines["web1"]
+
+    def add(self, host: str, user: str = "", **agent: Any) -> None:
+        """Add an instance, or a server on premises with a user of its own. :param agent: settings of its SSM agent."""
+        [machine] = self.aws.instances(1)
+        self.machines[host] = machine
+        environment = self.aws.agents(machine, **{"cloudwatch_agent": True, **agent})[machine]["environment"]
+        # The agent's control program must not use the credentials of the controller, which runs it here.
+        environment |= {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
+        environment |= {"AWS_SHARED_CREDENTIALS_FILE": str(self.key_file(host))} if user else {}
+        self.variables[host] = {"verify_environment": environment, "ansible_become": False}
+        if user:
+            self.variables[host]["cwagent_region"] = self.aws.region
+            self.deliver(host, self.create_user(user))
+        else:
+            self.variables[host] |= self.controller.instance_host(machine)
+            associate(self.aws, machine, SERVER_ROLE)
+        if agent.get("cloudwatch_agent", True) and agent.get("aws_cli", True):
+            mode = "onPremise" if user else "ec2"
+            self.control(host, "-a", "fetch-config", "-m", mode, "-c", f"ssm:{PARAMETER}", "-s")
+
+    def create_user(self, name: str) -> str:
+        """Create a server user with an access key that is saved, and return the text of a credentials file."""
+        self.iam.create_user(UserName=name)
+        self.iam.attach_user_policy(UserName=name, PolicyArn=POLICY_ARN + SERVER_POLICY)
+        key = self.iam.create_access_key(UserName=name)["AccessKey"]
+        lines = [
+            "[AmazonCloudWatchAgent]",
+            f"aws_access_key_id = {key['AccessKeyId']}",
+            f"aws_secret_access_key = {key['SecretAccessKey']}",
+            f"region = {self.aws.region}",
+        ]
+        self.controller.credentials.mkdir(mode=0o700, exist_ok=True)
+        return self.controller.file(f"credentials/{name}.credentials", "\n".join([*lines, ""])).read_text()
+
+    def saved_key(self, host: str) -> str:
+        text = (self.controller.credentials / f"{SERVER_USER}-{host}.credentials").read_text()
+        return text.partition("aws_access_key_id = ")[2].partition("\n")[0]
+
+    def key_file(self, host: str) -> Path:
+        return self.aws.disk(self.machines[host]) / "root/.aws/credentials"
+
+    def deliver(self, host: str, text: str) -> None:
+        file = self.key_file(host)
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text)
+        config = self.aws.disk(self.machines[host]) / AGENT / "etc/common-config.toml"
+        config.parent.mkdir(exist_ok=True)
+        config.write_text(f'[credentials]\n   shared_credential_file = "{file}"\n')
+
+    def control(self, host: str, *arguments: str) -> None:
+        environment = self.variables[host]["verify_environment"]
+        subprocess.run([CONTROL, *arguments], env=environment, check=True, capture_output=True)
+
+    def inventory(self) -> Path:
+        groups: dict[str, dict[str, Any]] = {"ec2_servers": {}, "onprem_servers": {}, "accounts": {"other": {}}}
+        for host, variables in self.variables.items():
+            groups["ec2_servers" if "instance_id" in variables else "onprem_servers"][host] = variables
+        return self.controller.inventory(groups)
+
+    @property
+    def file(self) -> Path:
+        return self.controller.home / "verified.json"
+
+    def verify(self, *arguments: str, **variables: Any) -> Play:
+        files = {"cwagent_credentials_dir": str(self.controller.credentials), "cwagent_json_file": str(self.file)}
+        return self.controller.play(self.inventory(), "verify", *arguments, **{**files, **variables})
+
+    def apply(self, first: Mapping[str, Any] | None = None, *arguments: str, **variables: Any) -> Play:
+        """Run apply.yml. :param first: further variables of the first host."""
+        for host, machine in self.machines.items():
+            self.variables[host]["verify_agent_ctl"] = str(self.aws.disk(machine) / AGENT / "bin" / CONTROL)
+        self.variables["web1"] |= first or {}
+        folder: dict[str, Any] = {"cwagent_credentials_dir": str(self.controller.credentials)}
+        return self.controller.play(self.inventory(), "apply", *arguments, **folder, **variables)
+
+    def servers(self) -> dict[str, dict[str, Any]]:
+        """By host, what was found."""
+        return {each["host"]: each for each in json.loads(self.file.read_text())["servers"]}
+
+    def look(self, *hosts: str, **arguments: Any) -> dict[str, Any]:
+        """The result of the modules for some instances, by Run Command."""
+        output = self.controller.home / "output.txt"
+        servers = [{"host": host, "instance_id": self.machines[host]} for host in hosts or ["web1"]]
+        read = self.modules.run(self.aws, "cwagent_server_info", {"servers": servers, **arguments}, output)
+        assert not read["failed"], read["msg"]
+        asked = {"servers": read["servers"], "from": "ssm"}
+        return self.modules.run(self.aws, "cwagent_server_check", asked, output)
+
+
+@pytest.fixture
+def account(controller: Controller, modules: ModuleServer) -> Fleet:
+    """An account with the server role and a stored configuration, and no server."""
+    create_role(controller.aws, SERVER_ROLE, SERVER_POLICY, SSM_POLICY)
+    controller.aws.client("ssm").put_parameter(Name=PARAMETER, Value=CONFIG, Type="String")
+    return Fleet(controller, modules)
+
+
+@pytest.fixture
+def fleet(account: Fleet) -> Fleet:
+    """A healthy instance."""
+    account.add("web1")
+    return account
+
+
+def lines(play: Play) -> list[str]:
+    [found] = [each.result["msg"] for each in play.results if each.task.endswith("Say what was found")]
+    return list(found)
+
+
+DIGEST = hashlib.sha256(CONFIG.encode()).hexdigest()
+SAID = f"""\
+profile {SERVER_ROLE}
+endpoint monitoring 404
+endpoint logs 404
+endpoint ssm 404
+endpoint ec2 404
+config {PARAMETER} 1 {DIGEST}
+agent running
+file {PARAMETER} {DIGEST}
+end
+"""
+"""What a healthy instance prints."""
+
+
+def boundary(fleet: Fleet, *actions: str) -> str:
+    document = allow(*actions)
+    arn: str = fleet.iam.create_policy(PolicyName="Boundary", PolicyDocument=json.dumps(document))["Policy"]["Arn"]
+    return arn
+
+
+def remove_profile(fleet: Fleet) -> None:
+    disassociate(fleet.aws, fleet.instance)
+
+
+def associate_other_profile(fleet: Fleet) -> None:
+    create_role(fleet.aws, "Shop", SSM_POLICY)
+    fleet.iam.put_role_policy(RoleName="Shop", PolicyName="x", PolicyDocument=json.dumps(allow("s3:*")))
+    associate(fleet.aws, fleet.instance, "Shop")
+
+
+def block_metrics_by_boundary(fleet: Fleet) -> None:
+    arn = boundary(fleet, "logs:*", "ssm:*", "ssmmessages:*", "ec2messages:*")
+    fleet.iam.put_role_permissions_boundary(RoleName=SERVER_ROLE, PermissionsBoundary=arn)
+
+
+def delete_parameter(fleet: Fleet) -> None:
+    fleet.aws.client("ssm").delete_parameter(Name=PARAMETER)
+
+
+def store_another_version(fleet: Fleet) -> None:
+    fleet.aws.client("ssm").put_parameter(Name=PARAMETER, Value='{"agent":{}}', Overwrite=True)
+
+
+def stop_agent(fleet: Fleet) -> None:
+    fleet.control("web1", "-a", "stop", "-m", "ec2")
+
+
+def allow_writing(fleet: Fleet) -> None:
+    document = json.dumps(allow("ssm:PutParameter"))
+    fleet.iam.put_role_policy(RoleName=SERVER_ROLE, PolicyName="write", PolicyDocument=document)
+
+
+def remove_role_from_profile(fleet: Fleet) -> None:
+    fleet.iam.remove_role_from_instance_profile(InstanceProfileName=SERVER_ROLE, RoleName=SERVER_ROLE)
+
+
+ON_EC2 = {
+    "no profile": (remove_profile, "identity", "It has no instance profile."),
+    "a profile without a role": (
+        remove_role_from_profile,
+        "identity",
+        f"Instance profile '{SERVER_ROLE}' has no role.",
+    ),
+    "another profile without the policy": (
+        associate_other_profile,
+        "permissions",
+        "Role 'Shop' lacks cloudwatch:PutMetricData, logs:PutLogEvents.",
+    ),
+    "a boundary that blocks": (
+        block_metrics_by_boundary,
+        "permissions",
+        f"Permissions boundary Boundary of role '{SERVER_ROLE}' blocks cloudwatch:PutMetricData.",
+    ),
+    "a role that may write": (allow_writing, "permissions", f"Role '{SERVER_ROLE}' may write the configuration."),
+    "no parameter": (delete_parameter, "configuration", "No configuration is stored in eu-central-1."),
+    "another version running": (store_another_version, "agent", f"The agent does not run the stored {PARAMETER}."),
+    "the agent stopped": (stop_agent, "agent", "The agent is stopped."),
+}
+
+
+@pytest.mark.parametrize("planted", ON_EC2)
+def test_each_violation_alone_is_one_failure_by_run_command(fleet: Fleet, planted: str) -> None:
+    plant, check, what = ON_EC2[planted]
+    plant(fleet)
+    found = fleet.look()
+    [server] = found["servers"]
+    assert [each["check"] for each in server["failures"]] == [check], server
+    [failure] = server["failures"]
+    assert failure["what"].startswith(what)
+    assert failure["fix"]
+    assert server["status"][check] == "FAIL"
+    assert found["failed_hosts"] == ["web1"]
+
+
+def test_a_healthy_instance_has_no_failure_by_run_command(fleet: Fleet) -> None:
+    found = fleet.look()
+    [server] = found["servers"]
+    assert (server["failures"], server["notes"], server["seen_by"]) == ([], [], "ssm")
+    assert server["status"] == HEALTHY
+    assert found["failed_hosts"] == []
+    assert [call.action for call in fleet.aws.calls() if call.write and call.action == "PutParameter"] == [
+        "PutParameter"
+    ]
+
+
+def test_a_healthy_fleet_has_no_failure(fleet: Fleet) -> None:
+    play = fleet.verify().assert_succeeded()
+    assert {host: server["failures"] for host, server in fleet.servers().items()} == {"web1": []}
+    assert lines(play) == []
+
+
+# By Ansible
+
+
+def test_each_violation_alone_is_one_failure_by_ansible(account: Fleet) -> None:
+    """Each server but two has one violation, so that one run shows them all."""
+    for host in ("web1", "web2", "web3"):
+        account.add(host)
+    account.add("web4", cloudwatch_agent=False)
+    account.add("web5", aws_cli=False, cloudwatch_agent=False)
+    for number in range(1, 6):
+        account.add(f"db{number}", f"{SERVER_USER}-db{number}")
+    account.variables["web2"]["verify_environment"]["AWS_ENDPOINT_URL_CLOUDWATCH_LOGS"] = CLOSED
+    account.control("web3", "-a", "stop", "-m", "ec2")
+    account.iam.update_access_key(
+        UserName=f"{SERVER_USER}-db2", AccessKeyId=account.saved_key("db2"), Status="Inactive"
+    )
+    account.key_file("db3").write_text(account.key_file("db1").read_text())
+    account.key_file("db4").unlink()
+    other = account.iam.create_access_key(UserName=f"{SERVER_USER}-db5")["AccessKey"]
+    text = account.key_file("db5").read_text().replace(account.saved_key("db5"), other["AccessKeyId"])
+    account.key_file("db5").write_text(text)
+
+    play = account.verify().assert_failed()
+    assert play.writes == []
+    found = account.servers()
+    failures = {host: (each["check"], each["what"]) for host, server in found.items() for each in server["failures"]}
+    key = {host: account.saved_key(host) for host in ("db1", "db2", "db5")}
+    file = {host: account.key_file(host) for host in ("db3", "db4", "db5")}
+    users = {host: f"'{SERVER_USER}-{host}'" for host in ("db1", "db2", "db3")}
+    assert failures == {
+        "web2": ("endpoints", "It does not reach logs in eu-central-1."),
+        "web3": ("agent", "The agent is stopped."),
+        "db2": ("identity", f"Access key {key['db2']} of user {users['db2']} is inactive."),
+        "db3": ("identity", f"Access key {key['db1']} in {file['db3']} is of user {users['db1']}, not {users['db3']}."),
+        "db4": ("identity", f"{file['db4']} has no access key for the agent."),
+        "db5": ("identity", f"{file['db5']} has access key {other['AccessKeyId']}, and {key['db5']} is the saved one."),
+    }
+    assert sum(len(server["failures"]) for server in found.values()) == len(failures)
+    assert {each["seen_by"] for each in found.values()} == {"ansible"}
+    assert found["web1"]["status"] == found["db1"]["status"] == HEALTHY
+    assert found["web4"]["status"] == {**HEALTHY, "agent": "none"}
+    assert found["web5"]["status"] == {**HEALTHY, "configuration": "?", "agent": "none"}
+    assert "Servers that fail: 6 of 10." in play.message
+    assert_narrow(play)
+    secrets = {path.read_text().split()[-4] for path in account.controller.credentials.iterdir()}
+    assert [secret for secret in secrets if secret in play.output] == []
+
+
+def assert_narrow(play: Play) -> None:
+    """Assert that the table fits a terminal of 80 columns as Ansible prints it."""
+    _, _, after = play.output.partition("Say what was found] ")
+    shown = after.partition("\n\n")[0].splitlines()[1:]
+    assert len(shown) > len(lines(play))
+    assert [line for line in shown if len(line) > 80] == []
+
+
+def test_the_way_to_look_inside_is_a_variable(fleet: Fleet, subtests: pytest.Subtests) -> None:
+    """A host that Ansible does not reach is looked at by Run Command where that is allowed."""
+    unreachable = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}
+    fleet.variables["web1"] |= unreachable
+    fleet.add("web2")
+    expected = {
+        "auto": {"web1": "ssm", "web2": "ansible"},
+        "ssm": {"web1": "ssm", "web2": "ssm"},
+        "ansible": {"web1": "", "web2": "ansible"},
+        "iam": {"web1": "", "web2": ""},
+    }
+    for way, seen in expected.items():
+        with subtests.test(way=way):
+            play = fleet.verify(cwagent_verify_from=way)
+            assert {host: each["seen_by"] for host, each in fleet.servers().items()} == seen
+            assert (play.code != 0) == (way == "ansible"), play.output
+            assert play.writes == (["SendCommand"] if way in ("auto", "ssm") else [])
+    [failure] = fleet.servers()["web1"]["notes"][:1]
+    assert failure["what"] == "It was checked by IAM only."
+
+
+def test_check_mode_finds_the_same_and_writes_no_file(fleet: Fleet) -> None:
+    fleet.control("web1", "-a", "stop", "-m", "ec2")
+    play = fleet.verify().assert_failed()
+    fleet.file.unlink()
+    checked = fleet.verify("--check").assert_failed()
+    assert lines(checked) == lines(play)
+    assert not fleet.file.exists()
+
+
+def test_limit_leaves_out_servers(fleet: Fleet) -> None:
+    fleet.add("web2")
+    fleet.verify("--limit", "localhost,web2").assert_succeeded()
+    assert list(fleet.servers()) == ["web2"]
+    nobody = fleet.verify("--limit", "localhost,other").assert_failed()
+    assert "--limit leaves out all hosts of the groups" in nobody.message
+
+
+# Run Command
+
+
+def test_calls_grow_with_batches_and_pages_and_not_with_hosts(account: Fleet) -> None:
+    hosts = [f"web{number}" for number in range(200)]
+    ec2 = account.aws.client("ec2")
+    machines = account.aws.instances(200)
+    account.machines = dict(zip(hosts, machines, strict=True))
+    account.aws.agents(answer={"code": 0, "stdout": SAID, "stderr": ""})
+    for machine in machines:
+        ec2.associate_iam_instance_profile(InstanceId=machine, IamInstanceProfile={"Name": SERVER_ROLE})
+    since = account.aws.mark()
+    found = account.look(*hosts)
+    assert found["failed_hosts"] == []
+    calls = Counter(call.action for call in account.aws.calls(since))
+    assert (calls["SendCommand"], calls["DescribeInstanceInformation"]) == (4, 4)
+    assert calls["GetCommandInvocation"] == 0
+    assert calls["ListCommandInvocations"] % 4 == 0
+    assert sum(calls.values()) - calls["ListCommandInvocations"] < 30, calls
+    assert found["lines"][41:43] == ["and 160 more", "200 of 200 servers without a failure."]
+
+
+# apply.yml
+
+NEW_CONFIG = '{"agent":{"metrics_collection_interval":60}}'
+UNREACHABLE = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}
+
+
+def store_new_config(fleet: Fleet) -> None:
+    fleet.aws.client("ssm").put_parameter(Name=PARAMETER, Value=NEW_CONFIG, Overwrite=True)
+
+
+def running(fleet: Fleet, host: str) -> tuple[str, str]:
+    """The configuration that an agent runs, and when it was started."""
+    folder = fleet.aws.disk(fleet.machines[host]) / AGENT
+    return (folder / f"etc/amazon-cloudwatch-agent.d/ssm_{PARAMETER}").read_text(), str(
+        (folder / "var/running").stat().st_mtime_ns
+    )
+
+
+def documents(fleet: Fleet) -> list[str]:
+    return [each["document"] for each in fleet.aws.commands()]
+
+
+def test_apply_restarts_the_agents_that_run_something_else(fleet: Fleet) -> None:
+    """web1 by Ansible, web2 by Run Command, db1 on premises; web3 runs the new configuration already."""
+    for host in ("web2", "web3"):
+        fleet.add(host)
+    fleet.add("db1", f"{SERVER_USER}-db1")
+    fleet.variables["web2"] |= UNREACHABLE
+    store_new_config(fleet)
+    fleet.control("web3", "-a", "fetch-config", "-m", "ec2", "-c", f"ssm:{PARAMETER}", "-s")
+    before = {host: running(fleet, host) for host in fleet.machines}
+
+    checked = fleet.apply({}, "--check").assert_succeeded()
+    assert {host: running(fleet, host) for host in fleet.machines} == before
+    assert "AmazonCloudWatch-ManageAgent" not in documents(fleet)
+
+    play = fleet.apply().assert_succeeded()
+    assert {running(fleet, host)[0] for host in fleet.machines} == {NEW_CONFIG}
+    assert running(fleet, "web3") == before["web3"]
+    assert documents(fleet).count("AmazonCloudWatch-ManageAgent") == 1
+    assert play.outcomes == checked.outcomes
+    assert play.report == [line.replace("would be ", "") for line in checked.report]
+    assert play.report[0] == "3 updated:"
+    fleet.verify().assert_succeeded()
+
+    again = fleet.apply().assert_succeeded()
+    assert again.report == ["Nothing to do."]
+    assert again.changed_tasks == []
+    assert documents(fleet).count("AmazonCloudWatch-ManageAgent") == 1
+
+
+def test_apply_stops_when_more_servers_of_a_batch_fail_than_may(fleet: Fleet) -> None:
+    for host in ("web2", "web3"):
+        fleet.add(host)
+        fleet.variables[host] |= UNREACHABLE
+    store_new_config(fleet)
+    missing = {"verify_agent_ctl": "/nowhere/ctl"}
+    play = fleet.apply(missing, cwagent_apply_batch_size="1").assert_failed()
+    assert "There is no CloudWatch agent: /nowhere/ctl does not exist." in play.message
+    assert "AmazonCloudWatch-ManageAgent" not in documents(fleet)
+
+    play = fleet.apply(missing, cwagent_apply_batch_size="2", cwagent_apply_max_fail_percentage=50).assert_failed()
+    assert [each.host for each in play.failures if each.outcome == "failed"] == ["web1"]
+    assert {host: running(fleet, host)[0] for host in fleet.machines} == {
+        "web1": CONFIG,
+        "web2": NEW_CONFIG,
+        "web3": NEW_CONFIG,
+    }
+    assert play.report == ["2 updated:", "- apply the configuration on web2", "- apply the configuration on web3"]
+
+
+def test_a_command_that_fails_on_an_instance_fails_this_host(fleet: Fleet) -> None:
+    """The configuration that is stored is one that the agent refuses."""
+    fleet.variables["web1"] |= UNREACHABLE
+    fleet.aws.client("ssm").put_parameter(Name=PARAMETER, Value="[]", Overwrite=True)
+    before = running(fleet, "web1")
+    play = fleet.apply().assert_failed()
+    assert "Configuration validation first phase failed" in play.message
+    assert running(fleet, "web1") == before
+
+
+# Policies
+
+
+def duty(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((CHECKOUT / "examples" / "policies" / f"{name}.json").read_text())
+    return found
+
+
+def actions(document: Mapping[str, Any]) -> list[str]:
+    listed = (each["Action"] for each in document["Statement"])
+    return sorted(action for each in listed for action in ([each] if isinstance(each, str) else each))
+
+
+@dataclass
+class Duty:
+    """A controller with the policy for a duty. :param looking: the modules after that which checks by IAM."""
+
+    fleet: Fleet
+    looking: tuple[str, ...]
+    key: dict[str, str]
+
+    def missing_actions(self, document: Mapping[str, Any]) -> set[str]:
+        """What was denied; each action is named, as not read or in the message of a failure."""
+        aws, iam = self.fleet.aws, self.fleet.iam
+        iam.put_user_policy(UserName="controller", PolicyName="duty", PolicyDocument=json.dumps(document))
+        since = aws.mark()
+        servers = [{"host": "web1", "instance_id": self.fleet.instance}, {"host": "db1", "user": DB_USER}]
+        arguments: dict[str, Any] = {"servers": servers, "confirm": True}
+        named: set[str] = set()
+        for store in ("ssm", "secretsmanager"):
+            result = self.run("cwagent_server_info", {**arguments, "credentials_store": store})
+            named |= {each["action"] for each in result.get("unread", ())}
+        for module in self.looking:
+            more = {"from": "ssm"} if module == "cwagent_server_check" else {}
+            result = self.run(module, {"servers": result.get("servers", []), **more})
+            named |= {action for action in actions(document) + ALL if f"lacks {action}" in result.get("msg", "")}
+        denied = {call.action for call in aws.calls(since) if call.error in DENIED_CODES}
+        assert {each.partition(":")[2] for each in named} == denied
+        return named
+
+    def run(self, module: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        output = self.fleet.controller.home / "output.txt"
+        return self.fleet.modules.run(self.fleet.aws, module, arguments, output, env=self.key)
+
+
+DB_USER = f"{SERVER_USER}-db1"
+ALL = actions(duty("verify"))
+LOOK, APPLY = ("cwagent_server_check",), ("cwagent_server_check", "cwagent_agent_command")
+
+
+@pytest.mark.parametrize(("name", "looking"), [("verify", LOOK), ("apply", APPLY)])
+def test_each_duty_needs_its_policy_and_no_more(
+    fleet: Fleet, name: str, looking: tuple[str, ...], subtests: pytest.Subtests
+) -> None:
+    """The output of the script is long, so that it is read by instance; the agent runs another configuration."""
+    fleet.create_user(DB_USER)
+    said = SAID.replace(f"file {PARAMETER} {DIGEST}", f"file {PARAMETER} old")
+    fleet.aws.agents(fleet.instance, answer={"code": 0, "stdout": f"{'other a' * 500}\n{said}", "stderr": ""})
+    controller = Duty(fleet, looking, create_user(fleet.aws, "controller"))
+    document = duty(name)
+    assert controller.missing_actions(document) == set()
+    for action in actions(document):
+        with subtests.test(action=action):
+            text = json.dumps(document).replace(f'"{action}"', '"s3:GetObject"')
+            assert controller.missing_actions(json.loads(text)) == {action}
+    for resource in document["Statement"][-1]["Resource"]:
+        with subtests.test(resource=resource):
+            text = json.dumps(document).replace(f'"{resource}"', '"arn:aws:s3:::x"')
+            assert controller.missing_actions(json.loads(text)) == {"ssm:SendCommand"}
+
+
+def test_the_duty_of_verifying_reads_no_secret_and_changes_nothing_but_by_its_command() -> None:
+    others = [action for action in ALL if action != "ssm:SendCommand"]
+    assert all(action.split(":")[1].startswith(("Get", "List", "Describe", "Simulate")) for action in others)
+    assert not {"secretsmanager:GetSecretValue", "ssm:GetParameter", "kms:Decrypt"} & {*others}

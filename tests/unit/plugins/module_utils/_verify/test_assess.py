@@ -1,0 +1,259 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import FETCH, AgentFiles, Command
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.assess import assess, not_seen, skipped
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import (
+    CHECKS,
+    SERVICES,
+    Config,
+    Facts,
+    Failure,
+    Note,
+    Reading,
+    Server,
+)
+
+REACHED = dict.fromkeys(SERVICES, 404)
+CONFIG = Config("A", 2, "new", is_readable=True)
+PART = Config("A-2", 1, "part", is_readable=True)
+WEB = Server(
+    "web1", "eu-central-1", "i-1", profile="Server", configs=(CONFIG,), endpoints=dict.fromkeys(SERVICES, "https://x")
+)
+DB = replace(WEB, host="db1", instance_id="", user="db", profile=None, key_id="AKIA1")
+READ = {"A": Reading(2, "new")}
+RUNS = AgentFiles({"A": "new"})
+INSIDE = Facts(profile="Server", endpoints=REACHED, configs=READ, agent="running", files=RUNS)
+ONPREM = replace(INSIDE, profile=None, key_id="AKIA1", key_file="/keys", caller="arn:aws:iam::1:user/path/db")
+INACTIVE = Failure("identity", "Access key AKIA1 of user 'db' is inactive.", "activate it")
+
+
+def found(server, facts):
+    """The checks that fail with what was found, and the checks with notes."""
+    seen = assess(server, facts, "ansible")
+    new = [each for each in seen.failures if each not in server.failures]
+    assert all(each.fix for each in new)
+    return [(each.check, each.what) for each in new], [each.check for each in seen.notes]
+
+
+@pytest.mark.parametrize(("server", "facts"), [(WEB, INSIDE), (DB, ONPREM)])
+def test_a_healthy_server_has_no_failure(server, facts):
+    seen = assess(server, facts, "ansible")
+    assert (seen.failures, seen.notes, seen.commands) == ((), (), ())
+    assert [seen.status(check) for check in CHECKS] == ["ok"] * 5
+    assert (seen.seen_by, seen.agent) == ("ansible", "running")
+
+
+NOT_IN_CONFIG = replace(INSIDE, configs={"A": Reading(error="AccessDenied")})
+FAILURES = {
+    "no metadata service": (
+        WEB,
+        replace(NOT_IN_CONFIG, has_metadata=False, profile=None),
+        ("identity", "The instance metadata service does not answer on it."),
+    ),
+    "another profile inside": (
+        WEB,
+        replace(NOT_IN_CONFIG, profile="Old"),
+        ("identity", "EC2 has associated instance profile 'Server', and the instance itself shows 'Old'."),
+    ),
+    "no profile inside": (
+        WEB,
+        replace(NOT_IN_CONFIG, profile=None),
+        ("identity", "EC2 has associated instance profile 'Server', and the instance itself shows none."),
+    ),
+    "no key": (
+        DB,
+        replace(ONPREM, key_id="", caller="", configs={"A": Reading(error="no credentials")}),
+        ("identity", "/keys has no access key for the agent."),
+    ),
+    "the key of another user": (
+        DB,
+        replace(ONPREM, key_id="AKIA2", caller="arn:aws:iam::1:user/other"),
+        ("identity", "Access key AKIA2 in /keys is of user 'other', not 'db'."),
+    ),
+    "another key of the user": (
+        DB,
+        replace(ONPREM, key_id="AKIA2"),
+        ("identity", "/keys has access key AKIA2, and AKIA1 is the saved one."),
+    ),
+    "a secret that is wrong": (
+        DB,
+        replace(
+            ONPREM,
+            caller="",
+            caller_error="An error occurred (SignatureDoesNotMatch)",
+            configs={"A": Reading(error="x")},
+        ),
+        ("identity", "AWS refuses access key AKIA1 in /keys: An error occurred (SignatureDoesNotMatch)."),
+    ),
+    "no way to two services": (
+        WEB,
+        replace(INSIDE, endpoints={**REACHED, "logs": 0, "monitoring": 0}),
+        ("endpoints", "It does not reach monitoring, logs in eu-central-1."),
+    ),
+    "no way to Parameter Store": (
+        WEB,
+        replace(NOT_IN_CONFIG, endpoints={**REACHED, "ssm": 0}),
+        ("endpoints", "It does not reach ssm in eu-central-1."),
+    ),
+    "a denied read": (WEB, NOT_IN_CONFIG, ("configuration", "It cannot read parameter A: AccessDenied.")),
+    "another version read": (
+        WEB,
+        replace(INSIDE, configs={"A": Reading(1, "old")}),
+        ("configuration", "It reads version 1 of parameter A, and version 2 is stored."),
+    ),
+    "the agent stopped": (WEB, replace(INSIDE, agent="stopped"), ("agent", "The agent is stopped.")),
+    "an agent that was never configured": (
+        WEB,
+        replace(INSIDE, agent="stopped", files=AgentFiles()),
+        ("agent", "The agent is stopped and has no configuration."),
+    ),
+    "another version running": (
+        WEB,
+        replace(INSIDE, files=AgentFiles({"A": "old"})),
+        ("agent", "The agent does not run the stored A."),
+    ),
+    "a part that is missing": (
+        replace(WEB, configs=(CONFIG, PART)),
+        replace(INSIDE, configs={**READ, "A-2": Reading(1, "part")}),
+        ("agent", "The agent does not run the stored A-2."),
+    ),
+    "a part that is left": (
+        WEB,
+        replace(INSIDE, files=AgentFiles({"A": "new", "A-2": "part"})),
+        ("agent", "The agent still runs A-2, which is no longer stored."),
+    ),
+    "none of several configurations": (
+        replace(WEB, configs=(CONFIG, Config("B", 1, "b", True)), runs_all=False),
+        replace(INSIDE, files=AgentFiles({"C": "c"})),
+        ("agent", "The agent runs no stored configuration."),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_each_violation_alone_is_one_failure(name):
+    server, facts, expected = FAILURES[name]
+    failures, _notes = found(server, facts)
+    assert failures == [expected]
+
+
+LACKING = Failure("permissions", "Role 'x' lacks ssm:GetParameter.", "attach it")
+CONSEQUENCES = {
+    "a key that IAM has shown to be inactive": (
+        replace(DB, failures=(INACTIVE,)),
+        replace(ONPREM, caller="", caller_error="(InvalidClientTokenId)", configs={"A": Reading(error="x")}),
+    ),
+    "a read that IAM has shown to be denied": (
+        replace(WEB, failures=(LACKING,), configs=(replace(CONFIG, is_readable=False),)),
+        NOT_IN_CONFIG,
+    ),
+    "no profile": (
+        replace(WEB, profile=None, failures=(Failure("identity", "It has no instance profile.", "x"),)),
+        replace(NOT_IN_CONFIG, profile=None),
+    ),
+    "no stored configuration": (
+        replace(WEB, configs=(), failures=(Failure("configuration", "No configuration is stored.", "x"),)),
+        INSIDE,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CONSEQUENCES)
+def test_what_follows_from_a_failure_is_not_reported_again(name):
+    assert found(*CONSEQUENCES[name]) == ([], [])
+
+
+NOTES = {
+    "a key file that may not be read": (DB, replace(ONPREM, key_id=None, caller=""), ["identity"]),
+    "STS out of reach": (DB, replace(ONPREM, caller="", caller_error="Could not connect"), ["identity"]),
+    "no curl": (WEB, replace(INSIDE, endpoints={}), ["endpoints"]),
+    "no AWS CLI": (WEB, replace(INSIDE, has_cli=False, configs={}), ["configuration"]),
+    "no AWS CLI, and nothing to read": (replace(WEB, configs=()), replace(INSIDE, has_cli=False), []),
+    "a stored value that was not read": (replace(WEB, configs=(replace(CONFIG, digest=""),)), INSIDE, ["agent"]),
+    "no agent": (WEB, replace(INSIDE, agent="", files=AgentFiles()), []),
+    "one of several configurations": (
+        replace(WEB, configs=(CONFIG, Config("B", 1, "b", True)), runs_all=False),
+        INSIDE,
+        [],
+    ),
+    "an answer without one of the configurations": (WEB, replace(INSIDE, configs={}), []),
+    "an agent with configurations of others only": (
+        WEB,
+        replace(INSIDE, agent="running", files=AgentFiles({"A": "new"}, ("file_x",))),
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NOTES)
+def test_what_is_not_known_is_no_failure(name):
+    server, facts, expected = NOTES[name]
+    assert found(server, facts) == ([], expected)
+
+
+def test_an_agent_that_is_stopped_with_configurations_of_others_only_is_one_failure():
+    facts = replace(INSIDE, agent="stopped", files=AgentFiles({}, ("file_x",)))
+    assert found(WEB, facts)[0] == [("agent", "The agent is stopped.")]
+
+
+def test_status_of_an_agent_that_is_not_installed():
+    seen = assess(WEB, replace(INSIDE, agent="", files=AgentFiles()), "ssm")
+    assert (seen.agent, seen.status("agent")) == ("not installed", "none")
+
+
+OLD = replace(INSIDE, files=AgentFiles({"A": "old"}))
+
+
+@pytest.mark.parametrize(
+    ("server", "facts", "expected"),
+    [
+        (WEB, OLD, (Command(FETCH, "A", restart=True),)),
+        (WEB, INSIDE, ()),
+        (WEB, replace(OLD, profile="Other"), ()),
+        (replace(WEB, configs=(replace(CONFIG, is_readable=False),)), OLD, ()),
+        (replace(WEB, configs=(replace(CONFIG, is_readable=None),)), OLD, (Command(FETCH, "A", restart=True),)),
+        (WEB, replace(OLD, agent=""), ()),
+        (replace(WEB, failures=(Failure("configuration", "x", "y"),)), OLD, ()),
+    ],
+)
+def test_commands_that_make_the_agent_run_what_is_stored(server, facts, expected):
+    assert assess(server, facts, "ssm").commands == expected
+
+
+def test_the_fix_names_the_configuration_variable_where_it_is_not_known_what_to_run():
+    several = replace(WEB, configs=(CONFIG, Config("B", 1, "b", True)), runs_all=False)
+    [failure] = assess(several, replace(INSIDE, files=AgentFiles({"C": "c"})), "ssm").failures
+    assert failure.fix.startswith("Set cwagent_config_names for the host")
+    [failure] = assess(WEB, OLD, "ssm").failures
+    assert failure.fix == "Run the playbook cwagent.iam.apply."
+
+
+# Without a look inside
+
+
+def test_a_look_that_was_asked_for_and_failed_is_a_failure():
+    seen = not_seen(WEB, "no route.")
+    assert [(each.check, each.what) for each in seen.failures] == [
+        ("agent", "Nothing was read on the server: no route.")
+    ]
+    assert [seen.status(check) for check in CHECKS] == ["?", "ok", "?", "?", "FAIL"]
+
+
+def test_a_failure_that_can_be_the_reason_is_enough():
+    failed = WEB.adding(Failure("identity", "It has no instance profile.", "x"))
+    assert not_seen(failed, "offline").failures == failed.failures
+
+
+def test_an_instance_that_is_not_running_has_not_failed():
+    seen = not_seen(replace(WEB, is_running=False), "offline")
+    assert seen.failures == ()
+    assert {each.what for each in seen.notes} == {"The instance is not running."}
+
+
+def test_permissions_are_known_without_a_look_inside():
+    assert Note("permissions", "x.") not in skipped(WEB, "x").notes
+    assert Note("identity", "x.") in skipped(WEB, "x").notes

@@ -1,0 +1,276 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from access_account import (
+    ACCOUNT_ID,
+    ADMINISTRATOR,
+    AGENT,
+    CONFIGURATIONS,
+    HEALTHY,
+    REGION,
+    SERVER,
+    document,
+    instance,
+    key,
+    managed_policy,
+    parameter,
+    profile,
+    role,
+    with_,
+)
+
+from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import GET, LOGS, METRICS, assess
+from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Policy, Unread
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.checks import Case, check, configs_of, principal_of
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.format import digest
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Config, Target
+
+WEB = Target("web1", REGION, "i-1")
+DB = Target("db1", REGION, user="db1")
+ROLE_ARN = f"arn:aws:iam::{ACCOUNT_ID}:role/Server"
+PARAMETER_ARN = f"arn:aws:ssm:{REGION}:{ACCOUNT_ID}:parameter/AmazonCloudWatch-linux"
+BLOCKING = Policy("Boundary", document("ssm:*", METRICS), f"arn:aws:iam::{ACCOUNT_ID}:policy/Boundary")
+
+
+def case(account=HEALTHY, **more):
+    return Case(account, assess(account), **more)
+
+
+def changed(kind, name, **more):
+    """The healthy account with a principal that differs."""
+    principals = tuple(
+        replace(each, **more) if (each.kind, each.name) == (kind, name) else each for each in HEALTHY.principals
+    )
+    return replace(HEALTHY, principals=principals)
+
+
+def found(account, target, **more):
+    server = check(case(account, **more), target)
+    assert all(each.fix for each in server.failures)
+    return [(each.check, each.what) for each in server.failures], [each.check for each in server.notes]
+
+
+def unread(what, region=None, **more):
+    return replace(HEALTHY, unread=(Unread(what, "x:Y", region, "denied"),), **more)
+
+
+def test_a_healthy_instance():
+    server = check(case(endpoints={REGION: {"ssm": "https://ssm"}}), WEB)
+    assert (server.failures, server.notes) == ((), ())
+    assert (server.profile, server.is_running, server.runs_all) == ("Server", True, True)
+    assert server.configs == (Config("AmazonCloudWatch-linux", 1, digest('{"agent":{}}'), is_readable=True),)
+    assert server.endpoints == {"ssm": "https://ssm"}
+
+
+def test_a_healthy_server_on_premises():
+    server = check(case(), DB)
+    assert (server.failures, server.notes, server.key_id) == ((), (), "AKIA2")
+
+
+def test_the_key_that_is_saved_in_a_file_counts():
+    account = changed("user", "db1", keys=(key(2, saved=None), key(3, saved=None)))
+    assert check(case(account, saved_keys={"db1": "AKIA3"}), DB).key_id == "AKIA3"
+
+
+IDENTITIES = {
+    "no instance": (replace(HEALTHY, instances=()), WEB, f"Instance i-1 does not exist in {REGION}."),
+    "no profile": (replace(HEALTHY, instances=(instance(1, None),)), WEB, "It has no instance profile."),
+    "a profile without a role": (
+        replace(HEALTHY, profiles=(profile("Server", None),)),
+        WEB,
+        "Instance profile 'Server' has no role.",
+    ),
+    "no user": (replace(HEALTHY, principals=HEALTHY.principals[:-1]), DB, "User 'db1' does not exist."),
+    "no saved key": (changed("user", "db1", keys=()), DB, "No access key of user 'db1' is saved."),
+    "an inactive key": (
+        changed("user", "db1", keys=(key(2, active=False),)),
+        DB,
+        "Access key AKIA2 of user 'db1' is inactive.",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", IDENTITIES)
+def test_a_server_without_an_identity(name):
+    account, target, what = IDENTITIES[name]
+    assert found(account, target)[0] == [("identity", what)]
+
+
+def test_a_saved_key_that_the_user_does_not_have():
+    account = changed("user", "db1", keys=(key(2),))
+    what = "Access key AKIA9 is saved, and user 'db1' does not have it."
+    assert found(account, DB, saved_keys={"db1": "AKIA9"}) == ([("identity", what)], [])
+
+
+PERMISSIONS = {
+    "a role for something else": (
+        replace(with_(principals=[role("Shop")]), instances=(instance(1, "Shop"),)),
+        WEB,
+        f"Role 'Shop' lacks {METRICS}, {LOGS}, {GET}.",
+    ),
+    "a boundary that blocks": (
+        changed("role", "Server", boundary=BLOCKING),
+        WEB,
+        f"Permissions boundary Boundary of role 'Server' blocks {LOGS}.",
+    ),
+    "a policy that is not attached": (
+        changed("user", "db1", policies=()),
+        DB,
+        f"User 'db1' lacks {METRICS}, {LOGS}, {GET}.",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PERMISSIONS)
+def test_a_server_without_the_permissions(name):
+    account, target, what = PERMISSIONS[name]
+    assert found(account, target) == ([("permissions", what)], [])
+
+
+def test_what_the_boundary_blocks_and_what_no_policy_allows_are_two_failures():
+    metrics = managed_policy("Metrics", document(METRICS), document(GET, resource=CONFIGURATIONS))
+    account = changed("role", "Server", policies=(metrics,), boundary=replace(BLOCKING, document=document(GET, LOGS)))
+    assert [what for _check, what in found(account, WEB)[0]] == [
+        f"Permissions boundary Boundary of role 'Server' blocks {METRICS}.",
+        f"Role 'Server' lacks {LOGS}.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "tags", "fix"),
+    [
+        ("role", {}, "attach-role-policy --role-name Server "),
+        ("role", {}, "cwagent_replace_instance_profile=true"),
+        ("user", {}, "attach-user-policy --user-name db1 "),
+        ("role", {"cwagent:managed": "created"}, "Run the playbook cwagent.iam.site. If the policy is attached"),
+    ],
+)
+def test_the_fix_of_missing_permissions(kind, tags, fix):
+    name, target = ("Server", WEB) if kind == "role" else ("db1", DB)
+    [failure] = check(case(changed(kind, name, policies=(), tags=tags)), target).failures
+    assert fix in failure.fix
+
+
+WRITING = document("ssm:PutParameter", resource=CONFIGURATIONS)
+
+
+@pytest.mark.parametrize(
+    ("policies", "failures", "notes"),
+    [
+        ((SERVER, Policy("Writing", WRITING)), ["permissions"], []),
+        ((ADMINISTRATOR,), ["permissions"], []),
+        (
+            (
+                SERVER,
+                Policy(
+                    "Perhaps",
+                    {**WRITING, "Statement": [{**WRITING["Statement"][0], "Condition": {"Bool": {"x:y": "true"}}}]},
+                ),
+            ),
+            [],
+            ["permissions"],
+        ),
+    ],
+)
+def test_a_server_must_not_write(policies, failures, notes):
+    made = found(changed("role", "Server", policies=policies), WEB)
+    assert ([name for name, _what in made[0]], made[1]) == (failures, notes)
+
+
+def test_the_admin_instance_passes_while_its_window_is_closed():
+    account = replace(HEALTHY, instances=(instance(1, "Admin"),))
+    assert found(account, WEB) == ([], [])
+
+
+def test_an_open_window_is_closed_by_restore(monkeypatch):
+    account = replace(HEALTHY, instances=(instance(1, "Admin"),))
+    opened = [replace(each, writes="window") if each.principal.name == "Admin" else each for each in assess(account)]
+    [failure] = check(Case(account, opened), WEB).failures
+    assert "cwagent.iam.restore" in failure.fix
+
+
+def test_what_iam_itself_says_counts():
+    simulated = {(ROLE_ARN, METRICS, "*"): True, (ROLE_ARN, LOGS, "*"): False, (ROLE_ARN, GET, PARAMETER_ARN): False}
+    made = found(HEALTHY, WEB, simulated=simulated)
+    assert made[0] == [("permissions", f"Role 'Server' lacks {LOGS}, {GET}.")]
+    server = check(case(simulated=simulated), WEB)
+    assert server.configs[0].is_readable is False
+
+
+CONFIGS = {
+    "none": (replace(HEALTHY, parameters=()), (), f"No configuration is stored in {REGION}."),
+    "another name": (
+        HEALTHY,
+        ("AmazonCloudWatch-linux", "AmazonCloudWatch-db"),
+        f"Parameter AmazonCloudWatch-db does not exist in {REGION}.",
+    ),
+    "an encrypted parameter": (
+        replace(HEALTHY, parameters=(parameter("linux", None, type="SecureString"),)),
+        (),
+        "Parameter AmazonCloudWatch-linux has type SecureString, and the agent reads a String.",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_server_without_its_configuration(name):
+    account, configs, what = CONFIGS[name]
+    assert found(account, replace(WEB, configs=configs))[0] == [("configuration", what)]
+
+
+def test_the_configurations_of_a_server():
+    stored = [parameter(name) for name in ("linux", "linux-10", "linux-2", "linux-3", "web", "web-2")]
+    account = case(replace(HEALTHY, parameters=tuple(stored)))
+
+    def names(*configs):
+        parameters, missing = configs_of(account, Target("x", REGION, "i-1", configs=configs))
+        return [each.name.removeprefix("AmazonCloudWatch-") for each in parameters], missing
+
+    assert names() == (["linux", "linux-10", "linux-2", "linux-3", "web", "web-2"], [])
+    assert names("AmazonCloudWatch-web", "AmazonCloudWatch-linux") == (
+        ["web", "web-2", "linux", "linux-2", "linux-3"],
+        [],
+    )
+    assert not check(account, WEB).runs_all
+    assert check(account, replace(WEB, configs=("AmazonCloudWatch-web",))).runs_all
+
+
+UNREAD = {
+    "profiles": (unread("the instance profiles of instances", REGION), WEB, ["identity"]),
+    "principals": (unread("the roles and users of the account", principals=()), WEB, ["permissions"]),
+    "users": (unread("the roles and users of the account", principals=()), DB, ["permissions"]),
+    "keys": (changed("user", "db1", keys=None), DB, ["identity"]),
+    "where keys are saved": (
+        replace(
+            changed("user", "db1", keys=(key(2, saved=None),)),
+            unread=(Unread("where access keys are saved", "x:Y", REGION, "denied"),),
+        ),
+        DB,
+        ["identity"],
+    ),
+    "parameters": (unread("the configuration parameters", REGION, parameters=()), WEB, ["configuration"]),
+    "policies": (
+        changed("role", "Server", policies=(Policy("(not read)", None),)),
+        WEB,
+        ["permissions", "permissions"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNREAD)
+def test_what_could_not_be_read_is_no_failure(name):
+    account, target, notes = UNREAD[name]
+    assert found(account, target) == ([], notes)
+
+
+@pytest.mark.parametrize(("state", "is_running"), [("running", True), (None, True), ("stopped", False)])
+def test_an_instance_that_is_not_running(state, is_running):
+    server = check(case(replace(HEALTHY, instances=(instance(1, "Server", state=state),))), WEB)
+    assert (server.is_running, server.failures) == (is_running, ())
+
+
+def test_a_server_that_is_not_known_has_no_principal():
+    assert principal_of(case(), Target("x", REGION, "i-9")) is None
+    assert AGENT == [METRICS, LOGS]

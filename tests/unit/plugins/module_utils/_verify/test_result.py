@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import FETCH, Command
+from ansible_collections.cwagent.iam.plugins.module_utils._text import WIDTH
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Config, Failure, Note, Server
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.result import to_lines
+
+STOPPED = Failure("agent", "The agent is stopped.", "start it")
+
+
+def server(host, *found, **more):
+    return Server(host, "eu-central-1", "i-1", agent="running", **more).adding(*found)
+
+
+def test_a_table_and_what_to_do():
+    servers = [
+        server("web1"),
+        server("web2", STOPPED),
+        server("web3", STOPPED, Note("identity", "Not known.")),
+        Server("db1", "eu-central-1", user="db", agent="not installed"),
+    ]
+    assert to_lines(servers) == [
+        "server                          identity  IAM  config  network  agent",
+        "web2                            ok        ok   ok      ok       FAIL",
+        "web3                            ?         ok   ok      ok       FAIL",
+        "web1                            ok        ok   ok      ok       ok",
+        "db1                             ok        ok   ok      ok       none",
+        "2 of 4 servers without a failure.",
+        "! web2, web3: The agent is stopped.",
+        "  Fix: start it",
+        "- web3: Not known.",
+    ]
+
+
+def test_lines_fit_a_terminal():
+    name = "x" * 100
+    text = "a sentence " * 30
+    lines = to_lines([server(name, Failure("agent", text, text)), server(f"a\u202eb\n{name}")])
+    assert max(map(len, lines)) <= WIDTH
+    assert lines[1].startswith("x" * 29 + "…  ok")
+    assert lines[2].startswith("ab x")
+
+
+def test_one_server():
+    assert to_lines([server("web1")])[-1] == "1 of 1 server without a failure."
+
+
+def test_a_large_fleet_is_shortened():
+    servers = [server(f"web{number}") for number in range(100)] + [
+        server(f"db{number}", STOPPED) for number in range(5)
+    ]
+    lines = to_lines(servers)
+    assert [line.split()[0] for line in lines[1:7]] == ["db0", "db1", "db2", "db3", "db4", "web0"]
+    assert lines[41:43] == ["and 65 more", "100 of 105 servers without a failure."]
+    assert "! db0, db1, db2 and 2 more: The agent is stopped." in lines
+
+
+def test_the_same_failure_twice_is_shown_once():
+    assert to_lines([server("web1", STOPPED, STOPPED)]).count("! web1: The agent is stopped.") == 1
+
+
+def test_a_server_survives_the_way_through_a_result():
+    made = server(
+        "web1",
+        STOPPED,
+        Note("identity", "x"),
+        configs=(Config("A", 1, "d", is_readable=True),),
+        commands=(Command(FETCH, "A", restart=True),),
+        runs={"A": "d"},
+        endpoints={"ssm": "https://ssm"},
+    )
+    assert Server.from_dict(made.to_dict()) == made
+    assert made.to_dict()["status"]["agent"] == "FAIL"
