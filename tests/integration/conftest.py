@@ -22,6 +22,7 @@ WITHOUT_SHARED_RUNS = {
             "standalone_roles",
             "store_command",
             "store_config",
+            "verify",
         ),
     )
 }

@@ -286,7 +286,12 @@ def test_a_healthy_instance_has_no_failure_by_run_command(fleet: Fleet) -> None:
 def test_a_healthy_fleet_has_no_failure(fleet: Fleet) -> None:
     play = fleet.verify().assert_succeeded()
     assert {host: server["failures"] for host, server in fleet.servers().items()} == {"web1": []}
-    assert lines(play) == []
+    assert lines(play) == [
+        "server                          identity  IAM  config  network  agent",
+        "web1                            ok        ok   ok      ok       ok",
+        "1 of 1 server without a failure.",
+    ]
+    assert play.writes == []
 
 
 # By Ansible

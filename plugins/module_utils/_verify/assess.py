@@ -66,7 +66,9 @@ def skipped(server: Server, reason: str) -> Server:
 
 
 def _of_instance(server: Server, facts: Facts) -> Iterator[Failure | Note]:
-    if not facts.has_metadata:
+    if facts.has_metadata is None:
+        yield Note(IDENTITY, "Which instance profile it has itself is not known: it has no curl.")
+    elif not facts.has_metadata:
         fix = f"aws ec2 modify-instance-metadata-options --instance-id {server.instance_id} --http-endpoint enabled"
         yield Failure(IDENTITY, "The instance metadata service does not answer on it.", fix)
     elif server.profile and facts.profile != server.profile:
@@ -79,6 +81,8 @@ def _of_instance(server: Server, facts: Facts) -> Iterator[Failure | Note]:
 
 
 def _of_key(server: Server, facts: Facts) -> Iterator[Failure | Note]:
+    if server.fails(IDENTITY):
+        return  # without a user or a key that works, no key on the server would be right
     if facts.key_id is None:
         yield Note(IDENTITY, f"{facts.key_file} may not be read. Let Ansible become root there.")
     elif not facts.key_id:
@@ -95,7 +99,7 @@ def _of_key(server: Server, facts: Facts) -> Iterator[Failure | Note]:
             f"{facts.key_file} has access key {facts.key_id}, and {server.key_id} is the saved one.",
             DELIVER,
         )
-    elif facts.caller_error and not server.fails(IDENTITY):
+    elif facts.caller_error:
         if "(InvalidClientTokenId)" in facts.caller_error or "(SignatureDoesNotMatch)" in facts.caller_error:
             yield Failure(
                 IDENTITY, f"AWS refuses access key {facts.key_id} in {facts.key_file}: {facts.caller_error}.", DELIVER

@@ -83,7 +83,11 @@ _INSTANCE = r"""export AWS_SHARED_CREDENTIALS_FILE=/dev/null AWS_CONFIG_FILE=/de
 metadata=${AWS_EC2_METADATA_SERVICE_ENDPOINT:-http://169.254.169.254}
 metadata=${metadata%/}/latest
 ask() { curl -sf -m 5 --noproxy '*' "$@" 2>/dev/null; }
-token=$(ask -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' "$metadata/api/token") || echo 'metadata no'
+if ! command -v curl >/dev/null 2>&1; then
+  echo 'metadata unknown'
+elif ! token=$(ask -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' "$metadata/api/token"); then
+  echo 'metadata no'
+fi
 profile=$(printf 'header = "X-aws-ec2-metadata-token: %s"\n' "$token" | ask -K - "$metadata/meta-data/iam/info" \
   | sed -n 's|.*"InstanceProfileArn"[^"]*"[^"]*/\([^"/]*\)".*|\1|p')
 echo "profile ${profile:--}" """
@@ -156,7 +160,7 @@ def _facts(lines: list[list[str]]) -> Facts:
     key_id, *key_file = first("key") or ["-"]
     [agent] = first("agent") or [""]
     return Facts(
-        has_metadata="metadata" not in found,
+        has_metadata={"no": False, "unknown": None}.get(" ".join(first("metadata")), True),
         profile=None if profile == "-" else profile,
         key_id={"-": "", "?": None}.get(key_id, key_id),
         key_file=" ".join(key_file),

@@ -157,7 +157,7 @@ class Reading:
 class Facts:
     """What a server says of itself.
 
-    :param has_metadata: whether its metadata service answers.
+    :param has_metadata: whether its metadata service answers; ``None`` where it has no curl to ask with.
     :param profile: the instance profile in its metadata.
     :param key_id: the access key in its credentials file; ``None`` where that may not be read.
     :param key_file: the path of that file.
@@ -169,7 +169,7 @@ class Facts:
     :param files: the configurations that the agent runs.
     """
 
-    has_metadata: bool = True
+    has_metadata: bool | None = True
     profile: str | None = None
     key_id: str | None = ""
     key_file: str = ""

@@ -147,6 +147,10 @@ CONSEQUENCES = {
         replace(DB, failures=(INACTIVE,)),
         replace(ONPREM, caller="", caller_error="(InvalidClientTokenId)", configs={"A": Reading(error="x")}),
     ),
+    "no saved key": (
+        replace(DB, failures=(Failure("identity", "No access key of user 'db' is saved.", "x"),)),
+        replace(ONPREM, key_id="", caller="", configs={"A": Reading(error="x")}),
+    ),
     "a read that IAM has shown to be denied": (
         replace(WEB, failures=(LACKING,), configs=(replace(CONFIG, is_readable=False),)),
         NOT_IN_CONFIG,
@@ -170,7 +174,7 @@ def test_what_follows_from_a_failure_is_not_reported_again(name):
 NOTES = {
     "a key file that may not be read": (DB, replace(ONPREM, key_id=None, caller=""), ["identity"]),
     "STS out of reach": (DB, replace(ONPREM, caller="", caller_error="Could not connect"), ["identity"]),
-    "no curl": (WEB, replace(INSIDE, endpoints={}), ["endpoints"]),
+    "no curl": (WEB, replace(INSIDE, endpoints={}, has_metadata=None, profile=None), ["identity", "endpoints"]),
     "no AWS CLI": (WEB, replace(INSIDE, has_cli=False, configs={}), ["configuration"]),
     "no AWS CLI, and nothing to read": (replace(WEB, configs=()), replace(INSIDE, has_cli=False), []),
     "a stored value that was not read": (replace(WEB, configs=(replace(CONFIG, digest=""),)), INSIDE, ["agent"]),

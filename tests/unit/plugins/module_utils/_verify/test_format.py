@@ -67,6 +67,7 @@ def test_facts_of_an_instance():
     [
         ("end", Facts()),
         ("metadata no\nprofile -\nend", Facts(has_metadata=False)),
+        ("metadata unknown\nprofile -\nend", Facts(has_metadata=None)),
         ("cli no\nend\n", Facts(has_cli=False)),
         ("key - /root/.aws/credentials\nend", Facts(key_file="/root/.aws/credentials")),
         ("key ? /a b/c\nend", Facts(key_id=None, key_file="/a b/c")),
