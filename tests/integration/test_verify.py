@@ -450,7 +450,7 @@ def test_apply_restarts_the_agents_that_run_something_else(fleet: Fleet) -> None
     assert {running(fleet, host)[0] for host in fleet.machines} == {NEW_CONFIG}
     assert running(fleet, "web3") == before["web3"]
     assert documents(fleet).count("AmazonCloudWatch-ManageAgent") == 1
-    assert play.outcomes == checked.outcomes
+    assert sorted(play.outcomes) == sorted(checked.outcomes)  # the hosts of a task end in any order
     assert play.report == [line.replace("would be ", "") for line in checked.report]
     assert play.report[0] == "3 updated:"
     fleet.verify().assert_succeeded()
