@@ -17,7 +17,7 @@ import pytest
 from awx import AwxApi, job_variables
 from awx.project import DEFINITIONS, PROJECT, QUESTIONS, TEMPLATES, VARIABLES, template
 from emulator import program_environment
-from harness import HERE, SHARED_BY_RUNS
+from harness import CHECKOUT, HERE, SHARED_BY_RUNS
 
 # An environment with ansible-core 2.18, and the last release of the package ansible that has the collection.
 OLDEST = Path(os.environ.get("OLDEST", "none"))
@@ -141,6 +141,13 @@ def awx(workstation: Workstation) -> Iterator[AwxApi]:
         done = workstation.run(awx, awx_teams=TEAMS, awx_notifications=["On call"]).assert_succeeded()
         assert done.changed
         yield awx
+
+
+def test_the_collection_is_the_one_that_the_guide_installs(workstation: Workstation) -> None:
+    version = json.loads((workstation.collections / "awx/awx/MANIFEST.json").read_text())["collection_info"]["version"]
+    assert (
+        f"ansible-galaxy collection install awx.awx:{version}\n" in (CHECKOUT / "docs/docsite/rst/awx.rst").read_text()
+    )
 
 
 def test_the_project_needs_neither_git_nor_galaxy_at_a_launch(awx: AwxApi) -> None:

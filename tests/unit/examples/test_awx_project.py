@@ -112,3 +112,45 @@ def test_the_project_installs_one_version():
     """A version that changes by itself would be installed without a test, at the next update of the project."""
     collections = yaml.safe_load((PROJECT / "collections" / "requirements.yml").read_text())["collections"]
     assert collections == [{"name": "cwagent.iam", "version": GALAXY["version"].removesuffix("-dev")}]
+
+
+PAGE = (ROOT / "docs" / "docsite" / "rst" / "awx.rst").read_text()
+# tests/integration/test_awx_setup.py runs the playbooks, and `make environment` runs ansible-builder on its definition.
+COMMANDS = [
+    "ansible-builder build --tag registry.example.com/ops/cwagent:1.0.0",
+    "podman push registry.example.com/ops/cwagent:1.0.0",
+    "ansible-playbook awx/credential_type.yml",
+    "ansible-galaxy collection install awx.awx:24.6.1",
+    "export CONTROLLER_HOST=https://awx.example.com CONTROLLER_OAUTH_TOKEN=...",
+    "ansible-playbook awx/setup.yml",
+    "ansible-playbook awx/setup.yml -e awx_state=absent",
+    "ansible-playbook awx/setup.yml -e awx_collection=ansible.controller",
+]
+
+
+def test_the_commands_of_the_page_are_those_of_the_tests():
+    assert re.findall(r"^ *\$ (.*)$", PAGE, re.MULTILINE) == COMMANDS
+
+
+def test_the_names_on_the_page_exist():
+    objects = [*TEMPLATES.values(), *DEFINITIONS["schedules"], DEFINITIONS["workflow"]]
+    named = {" ".join(name.split()) for name in re.findall(r"\*(CloudWatch\s+agent:[^*]+)\*", PAGE)}
+    assert named <= {each["name"] for each in objects}
+    assert {each["name"] for each in [*DEFINITIONS["schedules"], DEFINITIONS["workflow"]]} <= named
+    assert {*re.findall(r"\*(CloudWatch agent [^*]+)\*", PAGE)} == {*VARIABLES["awx_credentials"].values()}
+    variables = VARIABLES.keys() | yaml.safe_load((PROJECT / "awx" / "setup.yml").read_text())[0]["vars"].keys()
+    assert {*re.findall(r"\b(awx_\w+)", PAGE)} <= variables
+
+
+def test_the_page_says_which_jobs_use_a_credential():
+    """In the last column of its table, the names of the job templates without their common beginning."""
+    table = PAGE.split("     - Job templates\n")[1].split("\n\n")[0]
+    rows = re.findall(r"\* - \*(.+)\*\n     - (?:.+)\n     - (.+)", table)
+    assert {name: {*re.sub(".*: ", "", jobs).split(", ")} for name, jobs in rows} == {
+        name: {
+            each["name"].removeprefix("CloudWatch agent: ")
+            for each in TEMPLATES.values()
+            if duty in each["credentials"]
+        }
+        for duty, name in VARIABLES["awx_credentials"].items()
+    }
