@@ -103,7 +103,11 @@ KINDS = {
     ),
 }
 # main/models/rbac.py: what can be granted on an object of these kinds.
-ROLES = {"job_templates": ("admin", "execute", "read"), "workflow_job_templates": ("admin", "execute", "read")}
+ROLES = {
+    "instance_groups": ("use",),
+    "job_templates": ("admin", "execute", "read"),
+    "workflow_job_templates": ("admin", "execute", "read"),
+}
 # main/access.py, can_read: seen by everyone where they belong to no organization.
 GLOBAL = ("organizations", "credential_types", "execution_environments")
 LOOKUPS = ("name", "identifier", "type", "inventory", "organization", "workflow_job_template", "unified_job_template")

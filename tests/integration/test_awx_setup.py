@@ -25,6 +25,13 @@ NEWEST = Path(sys.prefix)
 NAMES = {playbook: each["name"] for playbook, each in TEMPLATES.items()}
 URL = "https://git.example.com/ops/cwagent.git"
 TEAMS = {"restore": ["Operations"], "rotate_keys": ["Operations"]}
+EVERYTHING: dict[str, Any] = {
+    "awx_teams": TEAMS,
+    "awx_notifications": ["On call"],
+    "awx_instance_groups": ["one at a time"],
+    "awx_inventory_source": "inventory/aws_ec2.yml",
+    "awx_inventory_credential": "Assumed role",
+}
 SETUP_SECONDS = 240
 
 pytestmark = pytest.mark.skipif(not OLDEST.is_dir(), reason="make integration sets it up")
@@ -43,9 +50,13 @@ def prepare_awx(**more: Any) -> AwxApi:
             awx.add("credentials", name, organization=organization, credential_type=type_)
         awx.add("notification_templates", "On call", organization=organization, notification_type="slack")
     awx.add("execution_environments", "CloudWatch agent", image="registry.example.com/cwagent", organization=default)
-    team = awx.add("teams", "Operations", organization=default)
+    assumed = awx.add("credential_types", "Assumed", kind="cloud")
+    awx.add("credentials", "Assumed role", organization=default, credential_type=assumed)
+    team, admins = (awx.add("teams", name, organization=default) for name in ("Operations", "Admins"))
+    group = awx.add("instance_groups", "one at a time")
+    awx.objects[group]["granted"]["use_role"].append(admins)
     awx.add_user("system", superuser=True)
-    awx.add_user("organization", admin_of=default)
+    awx.add_user("organization", admin_of=default, teams=[admins])
     awx.add_user("operator", teams=[team])
     return awx
 
@@ -138,7 +149,7 @@ def prepared() -> Iterator[AwxApi]:
 def awx(workstation: Workstation) -> Iterator[AwxApi]:
     """An AWX after the set-up by the administrator of an organization."""
     with prepare_awx().served() as awx:
-        done = workstation.run(awx, awx_teams=TEAMS, awx_notifications=["On call"]).assert_succeeded()
+        done = workstation.run(awx, **EVERYTHING).assert_succeeded()
         assert done.changed
         yield awx
 
@@ -167,6 +178,7 @@ def test_a_job_template_is_created_for_each_playbook(awx: AwxApi, playbook: str)
     assert (created["execution_environment"], created["labels"]) == ("CloudWatch agent", ["CloudWatch agent"])
     assert created["timeout"] == 3600
     assert created["notification_templates_error"] == ["On call"]
+    assert created["instance_groups"] == ["one at a time"]
     assert not created["allow_simultaneous"]
     assert created["survey_enabled"] == bool(created["survey"]) == bool(TEMPLATES[playbook]["survey"])
     # The inventory of the same name in another organization is not taken.
@@ -219,18 +231,35 @@ def test_schedules_rotate_check_and_audit(awx: AwxApi) -> None:
     }
 
 
+def test_the_project_is_a_source_of_the_inventory_with_a_role_to_assume(awx: AwxApi) -> None:
+    """A source of the type Amazon EC2 refuses that credential."""
+    [source] = awx.all("inventory_sources").values()
+    assert (source["source"], source["source_path"]) == ("scm", "inventory/aws_ec2.yml")
+    assert (source["credential"], source["execution_environment"]) == ("Assumed role", "CloudWatch agent")
+    ec2 = {**awx.objects[source["id"]], "name": "EC2", "source": "ec2"}
+    status, refused = awx.request("POST", "/api/v2/inventory_sources/", ec2, "organization")
+    assert (status, *refused) == (400, "credential")
+
+
 def test_a_second_run_changes_nothing_and_a_third_one_deletes_everything(awx: AwxApi, workstation: Workstation) -> None:
     """The second one with the newest ansible-core. Runs last, since it leaves what was there before."""
-    again = workstation.run(awx, python=NEWEST, awx_teams=TEAMS, awx_notifications=["On call"]).assert_succeeded()
+    again = workstation.run(awx, python=NEWEST, **EVERYTHING).assert_succeeded()
     assert again.changed == 0
     [project] = awx.all("projects").values()
     assert again.writes == [f"POST projects/{project['id']}/update/"]
 
-    workstation.run(awx, awx_state="absent").assert_succeeded()
-    made = ("projects", "job_templates", "workflow_job_templates", "workflow_job_template_nodes", "schedules")
+    workstation.run(awx, awx_state="absent", **EVERYTHING).assert_succeeded()
+    made = (
+        "projects",
+        "inventory_sources",
+        "job_templates",
+        "workflow_job_templates",
+        "workflow_job_template_nodes",
+        "schedules",
+    )
     assert [awx.all(endpoint) for endpoint in made] == [{}] * len(made)
-    assert len(awx.all("credentials")) == len(VARIABLES["awx_credentials"])
-    assert workstation.run(awx, awx_state="absent").assert_succeeded().writes == []
+    assert awx.all("credentials").keys() == {*VARIABLES["awx_credentials"].values(), "Assumed role"}
+    assert workstation.run(awx, awx_state="absent", **EVERYTHING).assert_succeeded().writes == []
 
 
 @pytest.mark.parametrize(
@@ -285,28 +314,6 @@ def test_only_a_system_administrator_creates_the_credential_type(prepared: AwxAp
     created = prepared.all("credential_types")["AWS role to assume"]
     assert created["injectors"]["env"]["AWS_REGION"] == "{{ region }}"
     assert workstation.run(prepared, "credential_type", "system", awx_state="absent").assert_succeeded().changed == 1
-
-
-def test_the_project_is_a_source_of_the_inventory_with_a_role_to_assume(
-    prepared: AwxApi, workstation: Workstation
-) -> None:
-    """A source of the type Amazon EC2 would refuse that credential."""
-    type_ = prepared.add("credential_types", "AWS role to assume", kind="cloud")
-    credential = prepared.add("credentials", "Role", organization=1, credential_type=type_)
-    given: dict[str, Any] = {"awx_inventory_source": "inventory/aws_ec2.yml", "awx_inventory_credential": "Role"}
-    workstation.run(prepared, **given).assert_succeeded()
-    [source] = prepared.all("inventory_sources").values()
-    assert (source["source"], source["source_path"], source["credential"]) == ("scm", "inventory/aws_ec2.yml", "Role")
-    assert workstation.run(prepared, **given).assert_succeeded().changed == 0
-
-    ec2 = {
-        "name": "x",
-        "inventory": prepared.objects[source["id"]]["inventory"],
-        "source": "ec2",
-        "credential": credential,
-    }
-    status, refused = prepared.request("POST", "/api/v2/inventory_sources/", ec2, "organization")
-    assert (status, *refused) == (400, "credential")
 
 
 def test_behind_the_gateway_of_ansible_automation_platform(tmp_path: Path) -> None:

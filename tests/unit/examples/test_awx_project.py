@@ -110,8 +110,9 @@ def test_the_execution_environment_has_what_the_collection_needs():
 
 def test_the_project_installs_one_version():
     """A version that changes by itself would be installed without a test, at the next update of the project."""
-    collections = yaml.safe_load((PROJECT / "collections" / "requirements.yml").read_text())["collections"]
-    assert collections == [{"name": "cwagent.iam", "version": GALAXY["version"].removesuffix("-dev")}]
+    [installed] = yaml.safe_load((PROJECT / "collections" / "requirements.yml").read_text())["collections"]
+    assert re.fullmatch(r"\d+\.\d+\.\d+", installed["version"])
+    assert GALAXY["version"].endswith("-dev") or installed["version"] == GALAXY["version"]
 
 
 PAGE = (ROOT / "docs" / "docsite" / "rst" / "awx.rst").read_text()
