@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-from packaging.specifiers import SpecifierSet
-from packaging.version import Version
+import re
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
@@ -14,14 +13,18 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import Invalid
 def check_ansible_core(version: str, requires: str, *, in_awx: bool) -> None:
     """Check the version of ansible-core; a pre-release counts as its release.
 
-    :param requires: ``requires_ansible`` of the collection.
+    :param requires: ``requires_ansible`` of the collection: ``>=`` and a version.
     :param in_awx: whether the run is a job of AWX.
     :raises InvalidInput: the version is not supported.
     """
-    if Version(Version(version).base_version) not in SpecifierSet(requires):
+    if _numbers(version) < _numbers(requires):
         remedy = (
             "choose an execution environment that has it for the job template."
             if in_awx
             else "run the playbook with a supported version."
         )
         raise InvalidInput(f"cwagent.iam requires ansible-core {requires}, and this is {version}: {remedy}")
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", version)[:2]]

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import re
+
 import pytest
+import yaml
+from import_graph import PLUGINS
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.plugin_utils._ansible_core import check_ansible_core
@@ -23,3 +27,8 @@ def test_an_unsupported_version_is_one_sentence(version):
 def test_in_awx_the_execution_environment_is_too_old():
     with pytest.raises(InvalidInput, match=r"choose an execution environment that has it for the job template\.$"):
         check_ansible_core("2.15.13", ">=2.18.0", in_awx=True)
+
+
+def test_the_collection_requires_a_first_version_only():
+    requires = yaml.safe_load((PLUGINS.parent / "meta" / "runtime.yml").read_text())["requires_ansible"]
+    assert re.fullmatch(r">=\d+\.\d+\.0", requires)
