@@ -487,8 +487,8 @@ def test_the_site_job_needs_no_way_to_the_instance(finished: Awx, store_from: st
         "cwagent_ssm_policy": "AmazonSSMManagedInstanceCore",
     }
     job = awx.launch("site", config=config, cwagent_store_config_from=store_from, **answers).assert_succeeded()
-    assert configurations(awx.aws) == {PARAMETER: config}
-    [stored] = [call for call in job.calls if call.params.get("Name") == PARAMETER and call.write]
+    assert configurations(awx.aws) == {APPLICATION: config}
+    [stored] = [call for call in job.calls if call.params.get("Name") == APPLICATION and call.write]
     assert f":assumed-role/{ADMIN_ROLE}/" in stored.principal
     awx.assert_clean()
 
