@@ -103,9 +103,10 @@ publish: build ## publish the tarball of the version TAG (its token in ANSIBLE_G
 	@$(VENV)/bin/ansible-galaxy collection publish build/cwagent-iam-$(TAG).tar.gz
 
 .PHONY: integration
-integration: $(READY) $(AWS_CLI_READY) ## run the integration tests in emulated AWS accounts
+integration: $(READY) $(AWS_CLI_READY) $(OLDEST_READY) ## run the integration tests in emulated AWS accounts
 	@# One worker more than there are cores: some tests wait for AWS most of the time.
-	$(call run,env AWS_CLI="$(CURDIR)/$(AWS_CLI)/bin/aws" pytest -n $$(( $(JOBS) + 1 )) tests/integration)
+	$(call run,env AWS_CLI="$(CURDIR)/$(AWS_CLI)/bin/aws" OLDEST="$(CURDIR)/$(OLDEST)" \
+		pytest -n $$(( $(JOBS) + 1 )) tests/integration)
 
 .PHONY: report-tests
 report-tests: $(READY) $(REPORT_READY) browser ## test the HTML report of audit.yml in Chromium, and the formats for pipelines

@@ -15,12 +15,14 @@ from ansible.template import Templar
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.plugin_utils import _inputs
+from ansible_collections.cwagent.iam.plugins.plugin_utils._ansible_core import check_ansible_core
 from ansible_collections.cwagent.iam.plugins.plugin_utils._evaluate import evaluate
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-SPEC = Path(__file__).parents[2] / "playbooks" / "vars" / "argument_specs.yml"
+COLLECTION = Path(__file__).parents[2]
+SPEC = COLLECTION / "playbooks" / "vars" / "argument_specs.yml"
 # Other variables that are part of the input.
 OTHER_VARIABLES = frozenset({"instance_id", "placement", _inputs.MINUTES})
 # The options of the task; the module has their documentation.
@@ -48,9 +50,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
         options = self.validate_argument_spec(TASK_OPTIONS)[1]
-        if _leaves_tasks_out(variables):
-            problem = "The plays of this playbook depend on each other. Run it without --tags and --skip-tags."
-            return {**result, "changed": False, "failed": True, "msg": problem}
+        try:
+            _check_run(variables)
+        except InvalidInput as error:
+            return {**result, "changed": False, "failed": True, "msg": f"{error} Nothing was changed."}
         inputs, problems = _inputs.interpret(self._given(variables, options))
         if problems and options["fail_on_problems"]:
             # Neither the input nor the problems once more: the message has all of them.
@@ -77,11 +80,23 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
             to_absolute=lambda path: str(_expand(path).absolute()),
             requires=task_options["requires"],
             limit=_limit(variables),
-            in_awx="awx_job_id" in variables,
+            in_awx=_in_awx(variables),
         )
 
     def _host_variables(self, raw: Mapping[str, Any], hostvars: Any) -> dict[str, Any]:
         return _evaluate_input(raw, Templar(loader=self._loader, variables={**raw, "hostvars": hostvars}))
+
+
+def _check_run(variables: Mapping[str, Any]) -> None:
+    """Refuse a version of ansible-core that is not supported, and a run that leaves out tasks."""
+    requires = yaml.safe_load((COLLECTION / "meta" / "runtime.yml").read_text(encoding="utf-8"))["requires_ansible"]
+    check_ansible_core(variables["ansible_version"]["full"], requires, in_awx=_in_awx(variables))
+    if _leaves_tasks_out(variables):
+        raise InvalidInput("The plays of this playbook depend on each other. Run it without tags and skipped tags.")
+
+
+def _in_awx(variables: Mapping[str, Any]) -> bool:
+    return "awx_job_id" in variables
 
 
 def _limit(variables: Mapping[str, Any]) -> Collection[str] | None:

@@ -1,15 +1,16 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a run did, in lines for a person, from the results of its modules."""
+"""What a run did, in lines for a person and as counts for a program, from the results of its modules."""
 
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 # Ansible prints each line in quotes, indented by eight columns; together they fit a terminal of 100 columns.
 WIDTH = 88
@@ -28,11 +29,33 @@ def run_report(
     found = [each for result in results for each in _module_results(result)]
     # A module that failed has planned more steps than it has done.
     steps = [step for each in found for step in each.get("done" if each.get("failed") else "steps", ())]
-    counts = {kind: sum(each.get("counts", {}).get(kind, 0) for each in found) for kind in KINDS}
+    counts = _counts(found)
     would = "would be " if check_mode else ""
     summary = ", ".join(f"{count} {would}{KINDS[kind]}" for kind, count in counts.items() if count)
     lines = [f"{summary}:", *(f"- {step}" for step in steps)] if steps else ["Nothing to do."]
     return [part for line in [*lines, *_parts(found), *notes] for part in _wrap(line)]
+
+
+def _counts(found: Collection[Mapping[str, Any]]) -> dict[str, int]:
+    """How much was created, updated and deleted."""
+    return {kind: sum(each.get("counts", {}).get(kind, 0) for each in found) for kind in KINDS}
+
+
+def run_stats(results: Iterable[Mapping[str, Any]], *, check_mode: bool = False) -> dict[str, Any]:
+    """What a run did, as counts only, so that it can be passed on to other jobs.
+
+    :param results: as for ``run_report``.
+    :param check_mode: whether the changes were only predicted.
+    """
+    found = [each for result in results for each in _module_results(result)]
+    counts = _counts(found)
+    keys = Counter(_phases(found).values())
+    return {
+        "check_mode": check_mode,
+        "changes": sum(counts.values()),
+        **{KINDS[kind]: count for kind, count in counts.items()},
+        "keys": {phase: keys[phase] for phase in (*PHASES, "current") if keys[phase]},
+    }
 
 
 def _parts(found: Iterable[Mapping[str, Any]]) -> Iterator[str]:
@@ -59,12 +82,16 @@ def rotation_report(results: Iterable[Mapping[str, Any]]) -> list[str]:
 
     :param results: of the module cwagent_iam_user, with ``rotation``.
     """
-    found = [each for result in results for each in _module_results(result) if not each.get("failed")]
-    phase_of = {user: phase for each in found for user, phase in each.get("rotation", {}).items()}
+    phase_of = _phases(each for result in results for each in _module_results(result))
     described = [f"{user}: {text}" for phase, text in PHASES.items() for user, of in phase_of.items() if of == phase]
     current = sum(phase == "current" for phase in phase_of.values())
     lines = [*described, f"{current} of {len(phase_of)} access keys are current."]
     return [part for line in lines for part in _wrap(line)]
+
+
+def _phases(found: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """By user, how far the access key is replaced."""
+    return {user: of for each in found if not each.get("failed") for user, of in each.get("rotation", {}).items()}
 
 
 def _module_results(result: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -86,4 +113,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """By name, the filters."""
-        return {"run_report": run_report, "rotation_report": rotation_report}
+        return {"run_report": run_report, "run_stats": run_stats, "rotation_report": rotation_report}

@@ -395,7 +395,7 @@ def _check_groups(given: Given, inputs: Mapping[str, Any], problems: Problems) -
     source = inputs["store_config_from"]
     ec2_admins, onprem_admins = given.members(EC2_ADMIN), given.members(ONPREM_ADMIN)
     if not given.groups.get("all"):
-        problems.add("The inventory has no hosts. Pass an inventory with -i.")
+        problems.add("The inventory has no hosts. Pass one that has.")
         return
     if not given.members(*GROUPS) and not (source == "controller" and inputs["configs"]):
         problems.add(f"No host of the inventory is in one of the groups {', '.join(GROUPS)}.")
@@ -442,19 +442,19 @@ def _check_requirements(given: Given, inputs: Mapping[str, Any], problems: Probl
     if CONFIRMATION in given.requires and not inputs["teardown"]:
         problems.add(
             "This deletes the roles, instance profiles, users, access keys, credentials files and stored "
-            "configurations of this inventory. To confirm, add -e cwagent_teardown=true."
+            "configurations of this inventory. To confirm, set cwagent_teardown to true."
         )
     needed = inputs["admin_instance_hosts"] if ADMIN_INSTANCE in given.requires else inputs["storing_hosts"]
     for host in [] if WITHOUT_STORING & {*given.requires} else needed:
         if given.limit is not None and host not in given.limit:
-            problems.add(f"--limit leaves out host {host}, which stores the configuration. Run without it.")
+            problems.add(f"The limit leaves out host {host}, which stores the configuration. Run without it.")
     accounts = given.members(ACCOUNTS)
     if AUDIT in given.requires and accounts and not _left_by_limit(given, accounts):
-        problems.add(f"--limit leaves out all hosts of the group {ACCOUNTS}. Name the accounts to read in it.")
+        problems.add(f"The limit leaves out all hosts of the group {ACCOUNTS}. Name the accounts to read in it.")
     if SERVERS in given.requires and not inputs["servers"]:
         if given.members(EC2_SERVERS, EC2_ADMIN, ONPREM_SERVERS):
             problems.add(
-                "--limit leaves out all hosts of the groups cwagent_ec2_servers, cwagent_ec2_admin and "
+                "The limit leaves out all hosts of the groups cwagent_ec2_servers, cwagent_ec2_admin and "
                 "cwagent_onprem_servers. Name the servers to check in it."
             )
         else:

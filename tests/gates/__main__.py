@@ -100,7 +100,7 @@ def importer(tarball: Path, _workers: int) -> None:
 
 
 def environment(tarball: Path, _workers: int) -> None:
-    """Check that ansible-builder finds the collection's requirements, and can describe an image with it."""
+    """Check that ansible-builder finds the collection's requirements, and can describe the image of the AWX project."""
     collection = install(tarball)
     builder = PROGRAMS / "ansible-builder"
     found = subprocess.run([builder, "introspect", TREE], check=True, stdout=subprocess.PIPE, text=True).stdout
@@ -109,19 +109,8 @@ def environment(tarball: Path, _workers: int) -> None:
     requirements = [line for lines in required for line in lines if not line.startswith("#")]
     if missing := [each for each in requirements if f"{each}  # from collection cwagent.iam" not in found]:
         raise SystemExit(f"ansible-builder does not find {', '.join(missing)}")
-    definition = {
-        "version": 3,
-        "dependencies": {
-            "ansible_core": {"package_pip": f"ansible-core=={core}"},
-            "ansible_runner": {"package_pip": "ansible-runner"},
-            "galaxy": {"collections": [{"name": "https://github.com/cwagent/iam", "type": "git"}]},
-        },
-    }
-    folder = TREE / "environment"
-    folder.mkdir()
-    file = folder / "execution-environment.yml"
-    file.write_text(yaml.safe_dump(definition))
-    subprocess.run([builder, "create", "--file", file, "--context", folder / "context"], check=True)
+    definition = CHECKOUT / "examples" / "awx-project" / "execution-environment.yml"
+    subprocess.run([builder, "create", "--file", definition, "--context", TREE / "context"], check=True)
 
 
 def install(tarball: Path) -> Path:

@@ -278,4 +278,4 @@ def test_limit_leaves_out_accounts(controller: Controller) -> None:
     assert [each["account"]["label"] for each in document(controller)["accounts"]] == ["blog"]
     assert "shop" not in play.output
     nobody = controller.play(inventory, "audit", "--limit", "localhost,other").assert_failed()
-    assert "--limit leaves out all hosts of the group cwagent_accounts." in nobody.message
+    assert "The limit leaves out all hosts of the group cwagent_accounts." in nobody.message

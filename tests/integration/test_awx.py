@@ -1,7 +1,7 @@
 """The example project run by ansible-runner, as AWX runs it, with the collection installed from its tarball.
 
-A job has its own folder, which is deleted afterwards. The inventory is a script, survey answers are strings and never
-templates, credentials are environment variables.
+A job has its own folder, which is deleted afterwards. The inventory is a script, survey answers have the types of their
+questions and are never templates, credentials are environment variables.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -21,6 +22,8 @@ from typing import Any
 import jinja2
 import pytest
 import yaml
+from awx import check_answers, job_variables
+from awx.project import PROJECT, read, template
 from emulator import Call, Emulator, Fault, Kind, program_environment
 from emulator.snapshot import associated_profiles, configurations, snapshot
 from harness import (
@@ -29,7 +32,6 @@ from harness import (
     CHECKOUT,
     CLOSED_WINDOW,
     LOCAL_CONNECTION,
-    PARAMETER,
     SERVER_ROLE,
     SERVER_USER,
     Controller,
@@ -38,14 +40,13 @@ from harness import (
     wait_until,
 )
 
-PROJECT = CHECKOUT / "examples" / "awx-project"
+# The inventory says so, and no job is asked.
+APPLICATION = "AmazonCloudWatch-app"
 CONFIG, OTHER = {"agent": {"metrics_collection_interval": 60}}, {"agent": {"metrics_collection_interval": 30}}
 JOB_SECONDS = 240
+NEWEST = Path(sys.prefix)
+OLDEST = Path(os.environ.get("OLDEST", NEWEST))
 LONG_DELAY = 60
-
-
-class UnsafeTextLoader(yaml.SafeLoader):
-    """Reads a string with the tag !unsafe as text."""
 
 
 class UnsafeTextDumper(yaml.SafeDumper):
@@ -53,23 +54,6 @@ class UnsafeTextDumper(yaml.SafeDumper):
 
     def represent_data(self, data: Any) -> Any:
         return self.represent_scalar("!unsafe", data) if isinstance(data, str) else super().represent_data(data)
-
-
-UnsafeTextLoader.add_constructor("!unsafe", lambda loader, node: loader.construct_scalar(node))
-
-
-def read_definition(name: str) -> dict[str, Any]:
-    """A file from which the project's playbook configures AWX."""
-    text = (PROJECT / "awx" / f"{name}.yml").read_text()
-    return dict(yaml.load(text, UnsafeTextLoader))  # noqa: S506  a subclass of SafeLoader
-
-
-DEFINITION = read_definition("job_templates")
-SURVEYS = {each["playbook"].removesuffix(".yml"): each["survey"] for each in DEFINITION["job_templates"]}
-
-
-def survey_questions(playbook: str) -> list[dict[str, Any]]:
-    return [DEFINITION["questions"][name] for name in SURVEYS[playbook]]
 
 
 @dataclass(frozen=True)
@@ -88,6 +72,12 @@ class Job:
     @property
     def changed_tasks(self) -> list[str]:
         return [each["task"] for each in self._results("runner_on_ok") if each["res"].get("changed")]
+
+    @property
+    def artifacts(self) -> dict[str, Any]:
+        """What the job passes on to other jobs, and what the API of AWX shows."""
+        [stats] = [each["event_data"] for each in self.events if each["event"] == "playbook_on_stats"]
+        return dict(stats["artifact_data"]["cloudwatch_agent"])
 
     @property
     def words(self) -> str:
@@ -133,12 +123,15 @@ class Awx:
         names = sorted(self.hosts)[number - 1 :: slices]
         members = {group: [host for host in hosts if host in names] for group, hosts in self.groups.items()}
         groups = {group: {"hosts": hosts} for group, hosts in members.items() if hosts}
-        everywhere = {"hosts": [], "children": list(self.groups), "vars": {"cwagent_region": self.aws.region}}
+        variables = {"cwagent_region": self.aws.region, "cwagent_parameter_name": APPLICATION}
+        everywhere = {"hosts": [], "children": list(self.groups), "vars": variables}
         listed = {"all": everywhere, **groups, "_meta": {"hostvars": {name: self.hosts[name] for name in names}}}
         return f"#! /usr/bin/env python3\nprint({json.dumps(listed)!r})\n"
 
-    def create_folder(self, inventory: str, command_line: str, config: object, answers: Mapping[str, str]) -> Path:
-        """Create the folder of a job before it starts."""
+    def create_folder(
+        self, playbook: str, inventory: str, command_line: str, config: object, answers: Mapping[str, Any]
+    ) -> Path:
+        """Create the folder of a job before it starts, with the answers that AWX accepts."""
         folder = self.controller.home / "runner"
         for name in ("inventory", "env"):
             (folder / name).mkdir(parents=True)
@@ -150,11 +143,15 @@ class Awx:
         (folder / "env" / "cmdline").write_text(f"-u root {command_line}")
         (folder / "env" / "settings").write_text(json.dumps({"pexpect_timeout": 1}))
         by_awx = {"awx_job_id": 7, "awx_job_launch_type": "manual", "awx_user_name": "admin"}
-        extra_vars = {**DEFINITION["settings"], **answers, **by_awx}
+        survey = template(playbook)
+        extra_vars = {**job_variables(survey, check_answers(survey, dict(answers))), **by_awx}
+        assert answers.keys() <= extra_vars.keys(), "AWX ignores what is no answer to a question"
         (folder / "env" / "extravars").write_text(yaml.dump(extra_vars, Dumper=UnsafeTextDumper))
         return folder
 
-    def start(self, folder: Path, playbook: str, credential: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    def start(
+        self, folder: Path, playbook: str, credential: Mapping[str, str], python: Path = NEWEST
+    ) -> subprocess.Popen[bytes]:
         """Start a job. AWX starts it from another folder than the project, and PWD keeps the name of that folder."""
         (folder / "env" / "envvars").write_text(
             json.dumps(
@@ -172,9 +169,20 @@ class Awx:
             )
         )
         return subprocess.Popen(
-            ["ansible-runner", "run", folder, "--playbook", f"{playbook}.yml", "--ident", "7", "--quiet"],
+            [
+                NEWEST / "bin" / "ansible-runner",
+                "run",
+                folder,
+                "--playbook",
+                f"{playbook}.yml",
+                "--ident",
+                "7",
+                "--quiet",
+            ],
             cwd=self.controller.home,
-            env=program_environment({"PWD": str(self.controller.home)}),
+            env=program_environment(
+                {"PWD": str(self.controller.home), "PATH": os.pathsep.join([str(python / "bin"), os.environ["PATH"]])}
+            ),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -198,18 +206,17 @@ class Awx:
         self,
         playbook: str,
         command_line: str = "",
+        *,
         inventory: str = "",
         credential: Mapping[str, str] | None = None,
         config: object = CONFIG,
-        **answers: str,
+        python: Path = NEWEST,
+        **answers: Any,
     ) -> Job:
-        """Run a job to its end. Questions without an answer get the default of the survey."""
-        all_answers = {
-            question["variable"]: str(question["default"]) for question in survey_questions(playbook)
-        } | answers
-        folder = self.create_folder(inventory or self.inventory(), command_line, config, all_answers)
+        """Run a job to its end."""
+        folder = self.create_folder(playbook, inventory or self.inventory(), command_line, config, answers)
         since = self.aws.mark()
-        self.start(folder, playbook, self.credential if credential is None else credential).wait(JOB_SECONDS)
+        self.start(folder, playbook, self.credential if credential is None else credential, python).wait(JOB_SECONDS)
         return self.finish(folder, since)
 
     def saved_keys(self) -> dict[str, dict[str, str]]:
@@ -308,7 +315,7 @@ def awx(shared_controller: Controller, collections: Path) -> Awx:
 
 @dataclass(frozen=True)
 class Jobs:
-    """The site job in check mode, in a real run, and in a second run."""
+    """The site job in check mode, in a real run, and in a second run with the oldest supported ansible-core."""
 
     before: dict[str, Any]
     predicted: Job
@@ -328,7 +335,8 @@ def jobs(awx: Awx) -> Jobs:
     predicted = awx.launch("site", "--check --diff", **answers)
     after_check = snapshot(awx.aws)
     done = awx.launch("site", "--diff -vvv", **answers)
-    return Jobs(before, predicted, after_check, done, snapshot(awx.aws), awx.launch("site", **answers))
+    after = snapshot(awx.aws)
+    return Jobs(before, predicted, after_check, done, after, awx.launch("site", python=OLDEST, **answers))
 
 
 @pytest.fixture
@@ -347,58 +355,39 @@ def descendants(pid: int) -> list[int]:
     return found[1:]
 
 
-PLAYBOOKS = sorted(path.stem for path in (CHECKOUT / "playbooks").glob("*.yml"))
-
-
-def test_every_playbook_has_a_job_template() -> None:
-    assert sorted(SURVEYS) == PLAYBOOKS
-
-
-@pytest.mark.parametrize("name", PLAYBOOKS)
-def test_the_project_has_a_playbook_that_imports_the_one_of_the_collection(name: str) -> None:
-    [imported] = yaml.safe_load((PROJECT / f"{name}.yml").read_text())
-    assert imported["import_playbook"] == f"cwagent.iam.{name}"
-
-
-@pytest.mark.parametrize("question", DEFINITION["questions"].values(), ids=DEFINITION["questions"])
-def test_awx_accepts_the_question(question: dict[str, Any]) -> None:
-    by_type = {"text": {"min", "max"}, "integer": {"min", "max"}, "multiplechoice": {"choices"}}[question["type"]]
-    common = {"question_name", "question_description", "variable", "type", "required", "default"}
-    assert question.keys() == common | by_type
-    assert all(isinstance(choice, str) for choice in question.get("choices", []))
-    assert not question["required"] or question["default"] in question.get("choices", [question["default"]])
-
-
 def test_check_mode_changes_nothing_and_predicts_the_job(jobs: Jobs) -> None:
     assert jobs.predicted.assert_succeeded().writes == []
     assert jobs.after_check == jobs.before
     assert jobs.predicted.changed_tasks == jobs.done.changed_tasks
+    assert jobs.predicted.artifacts == {**jobs.done.artifacts, "check_mode": True}
+    assert jobs.done.artifacts["changes"] > 0
 
 
 def test_site_with_the_answers_of_the_survey(awx: Awx, jobs: Jobs) -> None:
     """The configuration comes from the project, from whichever folder the job was started."""
     jobs.done.assert_succeeded()
     assert set(associated_profiles(awx.aws).values()) == {SERVER_ROLE}
-    assert configurations(awx.aws) == {PARAMETER: CONFIG}
+    assert configurations(awx.aws) == {APPLICATION: CONFIG}
     assert "AmazonSSMManagedInstanceCore" in jobs.after["roles"][SERVER_ROLE]["policies"]
     names = {ADMIN_USER, f"{SERVER_USER}-db1", f"{SERVER_USER}-ops1"}
     assert jobs.after["users"].keys() - {"awx"} == names
     assert awx.saved_keys().keys() == names
     assert len(awx.secrets()) > len(names) + 2, "secrets of the users, of AWX and of the instances"
-    [stored] = [call for call in jobs.done.calls if call.params.get("Name") == PARAMETER and call.write]
+    [stored] = [call for call in jobs.done.calls if call.params.get("Name") == APPLICATION and call.write]
     assert f":assumed-role/{ADMIN_ROLE}/" in stored.principal
     awx.assert_clean()
 
 
 def test_a_second_job_changes_nothing(jobs: Jobs) -> None:
     assert (jobs.again.assert_succeeded().changed_tasks, jobs.again.writes) == ([], [])
+    assert jobs.again.artifacts["changes"] == 0
 
 
 def test_the_restore_job_repairs_a_cancelled_job(finished: Awx) -> None:
     """AWX kills a cancelled job, so the job cannot clean up. The restore job has its token as older AWX sets it."""
-    answers: dict[str, Any] = {"cwagent_config_file": "agent.json", "cwagent_parameter_name": PARAMETER}
+    answers = {"cwagent_config_file": "agent.json"}
     finished.aws.arm(Fault(Kind.DELAY, action="PutParameter", seconds=LONG_DELAY))
-    folder = finished.create_folder(finished.inventory(), "", OTHER, answers)
+    folder = finished.create_folder("store_config", finished.inventory(), "", OTHER, answers)
     since = finished.aws.mark()
     running = finished.start(folder, "store_config", finished.credential)
     admin = finished.hosts["admin1"]["instance_id"]
@@ -416,7 +405,7 @@ def test_the_restore_job_repairs_a_cancelled_job(finished: Awx) -> None:
     older = {key: value for key, value in finished.credential.items() if key != "AWS_SESSION_TOKEN"}
     finished.launch("restore", credential=older).assert_succeeded()
     finished.assert_clean()
-    assert configurations(finished.aws) == {PARAMETER: CONFIG}
+    assert configurations(finished.aws) == {APPLICATION: CONFIG}
 
 
 def render_credential(role: str, key: Mapping[str, str], aws: Emulator, folder: Path) -> dict[str, str]:
@@ -428,7 +417,7 @@ def render_credential(role: str, key: Mapping[str, str], aws: Emulator, folder: 
         "external_id": EXTERNAL_ID,
         "region": aws.region,
     }
-    definition = read_definition("credential_type")["credential_type"]
+    definition = read("awx/credential_type.yml")[0]["tasks"][0]["args"]
     assert (
         set(definition["inputs"]["required"])
         <= {field["id"] for field in definition["inputs"]["fields"]}
@@ -445,16 +434,24 @@ def render_credential(role: str, key: Mapping[str, str], aws: Emulator, folder: 
 def test_open_window_with_a_role_to_assume(finished: Awx, tmp_path: Path) -> None:
     """The credential type of the project works like AWX's own."""
     credential = render_credential(*finished.deployer, finished.aws, tmp_path)
-    opened = finished.launch("open_window", credential=credential, store_config_window_minutes="40").assert_succeeded()
+    opened = finished.launch("open_window", credential=credential, store_config_window_minutes=40).assert_succeeded()
     assert {call.principal.split("/")[1] for call in opened.calls if call.write} == {DEPLOYER}
-    assert "admin1 can write to Parameter Store until" in opened.words
+    assert f"admin1 can write to Parameter Store until {opened.artifacts['window_deadline']}" in opened.words
     assert associated_profiles(finished.aws)[finished.hosts["admin1"]["instance_id"]] == ADMIN_ROLE
     finished.launch("restore", credential=credential).assert_succeeded()
     finished.assert_clean()
 
 
 def test_young_keys_are_not_replaced(finished: Awx) -> None:
-    assert finished.launch("rotate_keys").assert_succeeded().writes == []
+    rotated = finished.launch("rotate_keys", cwagent_max_key_age=30, cwagent_retire_after=0).assert_succeeded()
+    assert rotated.writes == []
+    assert rotated.artifacts["keys"] == {"current": len(finished.saved_keys())}
+
+
+def test_an_audit_counts_its_findings(finished: Awx) -> None:
+    audited = finished.launch("audit", cwagent_audit_fail_at="none").assert_succeeded()
+    assert audited.artifacts["unread_accounts"] == 0
+    assert audited.artifacts["findings"].keys() == {"info", "low", "medium", "high"}
 
 
 def test_a_sliced_job_is_refused(finished: Awx) -> None:
@@ -490,8 +487,8 @@ def test_the_site_job_needs_no_way_to_the_instance(finished: Awx, store_from: st
         "cwagent_ssm_policy": "AmazonSSMManagedInstanceCore",
     }
     job = awx.launch("site", config=config, cwagent_store_config_from=store_from, **answers).assert_succeeded()
-    assert configurations(awx.aws) == {PARAMETER: config}
-    [stored] = [call for call in job.calls if call.params.get("Name") == PARAMETER and call.write]
+    assert configurations(awx.aws) == {APPLICATION: config}
+    [stored] = [call for call in job.calls if call.params.get("Name") == APPLICATION and call.write]
     assert f":assumed-role/{ADMIN_ROLE}/" in stored.principal
     awx.assert_clean()
 
@@ -499,7 +496,7 @@ def test_the_site_job_needs_no_way_to_the_instance(finished: Awx, store_from: st
 def test_teardown_must_be_confirmed(finished: Awx) -> None:
     """Runs last, because it leaves an empty account."""
     refused = finished.launch("teardown").assert_failed()
-    assert "cwagent_teardown=true" in refused.message
+    assert "To confirm, set cwagent_teardown to true." in refused.message
     assert refused.calls == []
     finished.launch("teardown", cwagent_teardown="true", cwagent_config_file="agent.json").assert_succeeded()
     after = snapshot(finished.aws)

@@ -255,10 +255,10 @@ def test_other_values_of_the_same_variables(site: Site) -> None:
 
 CUT: dict[str, tuple[list[str], list[str]]] = {
     "no controller": (["--limit", "web1"], ["Nothing was done", "left out localhost", "Run the playbook without"]),
-    "no storing host": (["--limit", "localhost,web1"], ["--limit leaves out host admin1, which stores"]),
-    "tags": (["--tags", "store"], ["without --tags and --skip-tags"]),
-    "skipped tags": (["--skip-tags", "untagged"], ["without --tags and --skip-tags"]),
-    "later task": (["--start-at-task", "Manage the admin role"], ["Nothing was done", "--start-at-task"]),
+    "no storing host": (["--limit", "localhost,web1"], ["The limit leaves out host admin1, which stores"]),
+    "tags": (["--tags", "store"], ["without tags and skipped tags"]),
+    "skipped tags": (["--skip-tags", "untagged"], ["without tags and skipped tags"]),
+    "later task": (["--start-at-task", "Manage the admin role"], ["Nothing was done", "from its first task"]),
 }
 """Arguments with which a run would do only a part of the work."""
 

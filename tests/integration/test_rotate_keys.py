@@ -151,7 +151,7 @@ def test_a_missing_user_is_created_as_by_site(controller: Controller) -> None:
         "onprem_server_managed_policies": ["arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"],
     }
     created = site.play("rotate_keys", "--limit", "localhost,ops1")
-    assert created.report[-1] == "--limit leaves out db1, so the access key there was not changed."
+    assert created.report[-1] == "The limit leaves out db1, so the access key there was not changed."
     assert not site.file.exists()
     assert site.play("site").writes == []
     assert site.file.exists()

@@ -90,7 +90,7 @@ def test_an_existing_profile_with_the_agents_policy_is_kept_without_a_warning(pr
 @pytest.mark.parametrize("answer", [{}, {"cwagent_teardown": ""}, {"cwagent_teardown": "false"}])
 def test_teardown_must_be_confirmed(provisioned: Provisioned, answer: dict[str, str]) -> None:
     with assert_no_writes(provisioned.controller.aws):
-        assert "-e cwagent_teardown=true" in provisioned.teardown(**answer).assert_failed().message
+        assert "To confirm, set cwagent_teardown to true." in provisioned.teardown(**answer).assert_failed().message
 
 
 @pytest.mark.parametrize("profile", [SERVER_ROLE, ADMIN_ROLE])

@@ -385,7 +385,7 @@ def test_limit_leaves_out_servers(fleet: Fleet) -> None:
     fleet.verify("--limit", "localhost,web2").assert_succeeded()
     assert list(fleet.servers()) == ["web2"]
     nobody = fleet.verify("--limit", "localhost,other").assert_failed()
-    assert "--limit leaves out all hosts of the groups" in nobody.message
+    assert "The limit leaves out all hosts of the groups" in nobody.message
 
 
 # Run Command

@@ -25,7 +25,7 @@ def load_or_compile(path, source):
     """Return the code of a file in an archive, compiled now or by an earlier run."""
     # The folder in which Ansible unpacks differs with each run; the path within the archive does not.
     digest = hashlib.sha256(path.rpartition(".zip")[2].encode() + b"\0" + source).hexdigest()
-    saved = Path(os.environ["SHARED_BY_RUNS"], digest)
+    saved = Path(os.environ["SHARED_BY_RUNS"], f"{sys.implementation.cache_tag}-{digest}")
     try:
         return marshal.loads(saved.read_bytes())  # noqa: S302  only the runs of this session can write there
     except (OSError, EOFError, ValueError):

@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from emulator import Emulator
 from emulator.environment import program_environment
+from jinja2 import Environment
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import (
     desired_config,
@@ -95,6 +97,16 @@ def test_the_aws_ec2_inventory_finds_instances_by_tag(aws):
     for variables in hosts.values():
         assert variables["cwagent_region"] == "eu-central-1"
         assert variables["ansible_host"] == variables["private_ip_address"]
+
+
+@pytest.mark.parametrize("names", [["tags"], ["tags", "ec2_tags"], ["ec2_tags"]], ids=["9 to 11.1", "11.2", "later"])
+def test_the_aws_ec2_inventory_reads_the_tags_of_every_amazon_aws(names):
+    groups = yaml.safe_load((EXAMPLES / "inventory" / "aws_ec2.yml").read_text())["groups"]
+    env = Environment(autoescape=True)
+    for value in ("server", "admin", "other"):
+        variables = {name: {"CloudWatchAgent": value} for name in names}
+        found = [group for group, condition in groups.items() if env.compile_expression(condition)(variables)]
+        assert found == {"server": ["cwagent_ec2_servers"], "admin": ["cwagent_ec2_admin"]}.get(value, [])
 
 
 def tag(aws, ids, **tags):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from ansible_collections.cwagent.iam.plugins.filter.run_report import PHASES, WIDTH, FilterModule
 
 FILTERS = FilterModule().filters()
-run_report, rotation_report = FILTERS["run_report"], FILTERS["rotation_report"]
+run_report, run_stats, rotation_report = (FILTERS[name] for name in ("run_report", "run_stats", "rotation_report"))
 CREATED = {"steps": ["create role R", "attach policy P to R"], "counts": {"create": 1, "update": 1, "delete": 0}}
 NOTHING = {"create": 0, "update": 0, "delete": 0}
 FAILED = {"failed": True, "steps": ["create role R", "delete user U"], "done": [], "counts": NOTHING}
@@ -45,6 +45,30 @@ DELETED = {"steps": ["delete user U"], "counts": {"create": 0, "update": 0, "del
 )
 def test_the_steps_are_reported_with_their_counts(results, lines):
     assert run_report(results) == lines
+
+
+@pytest.mark.parametrize(
+    ("results", "stats"),
+    [
+        ([], {"changes": 0, "created": 0, "updated": 0, "deleted": 0, "keys": {}}),
+        ([{**CREATED, "skipped": True}, FAILED], {"changes": 0, "created": 0, "updated": 0, "deleted": 0, "keys": {}}),
+        (
+            [CREATED, {"results": [DELETED, HALF_DONE]}],
+            {"changes": 4, "created": 2, "updated": 1, "deleted": 1, "keys": {}},
+        ),
+        (
+            [{"rotation": {"a": "due", "b": "current"}}, {"results": [{"rotation": {"c": "due"}}]}],
+            {"changes": 0, "created": 0, "updated": 0, "deleted": 0, "keys": {"due": 2, "current": 1}},
+        ),
+        (
+            [{"failed": True, "rotation": {"a": "due"}}],
+            {"changes": 0, "created": 0, "updated": 0, "deleted": 0, "keys": {}},
+        ),
+    ],
+)
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_the_stats_are_counts_only(results, stats, check_mode):
+    assert run_stats(results, check_mode=check_mode) == {"check_mode": check_mode, **stats}
 
 
 def test_check_mode_reports_what_would_be_done():

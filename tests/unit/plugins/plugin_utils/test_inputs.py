@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -454,6 +455,21 @@ def test_groups_that_do_not_fit_are_one_problem(groups, controller, words):
     assert [word for word in words if word not in problem] == []
 
 
+@pytest.mark.parametrize(
+    ("groups", "more"),
+    [
+        ({}, {}),
+        ({"other": ["x"]}, {"requires": ["confirmation"]}),
+        ({"ec2_admin": ["adm"], "ec2_servers": ["web"]}, {"requires": ["admin_instance"], "limit": {"localhost"}}),
+        ({"accounts": ["shop"]}, {"requires": ["audit"], "limit": {"localhost"}}),
+    ],
+)
+def test_in_awx_no_message_names_the_command_line(groups, more):
+    problems = problems_of(groups, in_awx=True, **more)
+    assert problems
+    assert [problem for problem in problems if re.search(r"(?<!\w)-", problem)] == []
+
+
 def test_in_awx_a_slice_of_a_job_lacks_hosts():
     [problem] = problems_of({"ec2_servers": ["web"]}, in_awx=True)
     assert problem.endswith("In AWX, each slice of a job sees only some of the hosts; set job_slice_count to 1.")
@@ -488,8 +504,8 @@ def test_the_configurations():
         (["configs"], {}, "There is no configuration."),
         (["configs_only"], {}, "There is no configuration."),
         (["configs"], ONE_FILE, ""),
-        (["confirmation"], {}, "To confirm, add -e cwagent_teardown=true."),
-        (["confirmation"], {"cwagent_teardown": "false"}, "To confirm, add -e cwagent_teardown=true."),
+        (["confirmation"], {}, "To confirm, set cwagent_teardown to true."),
+        (["confirmation"], {"cwagent_teardown": "false"}, "To confirm, set cwagent_teardown to true."),
         (["confirmation"], {"cwagent_teardown": "true"}, ""),
         (["admin_instance"], {}, ""),
     ],
@@ -517,7 +533,7 @@ def test_a_playbook_can_require_the_admin_instance():
 )
 def test_a_limit_that_leaves_out_the_host_that_stores_is_a_problem(options, hosts):
     assert problems_of(**options) == [
-        f"--limit leaves out host {host}, which stores the configuration. Run without it." for host in hosts
+        f"The limit leaves out host {host}, which stores the configuration. Run without it." for host in hosts
     ]
 
 
@@ -601,7 +617,7 @@ def test_the_hosts_that_ansible_looks_at(way, hosts):
         ({"ec2_servers": ["web"]}, None, ""),
         ({"ec2_servers": ["web"], "onprem_servers": ["db"]}, {"localhost", "db"}, ""),
         ({"onprem_admin": ["db"]}, None, "There are no servers: no host of the inventory is in one of the groups"),
-        ({"ec2_servers": ["web"]}, {"localhost"}, "--limit leaves out all hosts of the groups cwagent_ec2_servers"),
+        ({"ec2_servers": ["web"]}, {"localhost"}, "The limit leaves out all hosts of the groups cwagent_ec2_servers"),
     ],
 )
 def test_a_playbook_that_needs_servers(groups, limit, problem):
@@ -631,7 +647,7 @@ def test_each_host_of_the_group_is_an_account():
 def test_a_limit_leaves_the_accounts_to_read(limit, hosts):
     given = a_run({"accounts": ["shop", "blog"]}, {"shop": {}, "blog": {}}, {"cwagent_region": US}, requires=[AUDIT])
     inputs, problems = interpret(replace(given, limit=limit))
-    message = "--limit leaves out all hosts of the group cwagent_accounts. Name the accounts to read in it."
+    message = "The limit leaves out all hosts of the group cwagent_accounts. Name the accounts to read in it."
     assert problems == ([] if hosts else [message])
     if hosts:
         assert inputs["account_hosts"] == hosts

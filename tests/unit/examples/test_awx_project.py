@@ -1,0 +1,157 @@
+"""The project for AWX fits the collection: its playbooks, its surveys and what it installs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from awx import check_answers, check_survey, job_variables
+from awx.project import DEFINITIONS, PROJECT, QUESTIONS, TEMPLATES, VARIABLES, template
+
+ROOT = Path(__file__).resolve().parents[3]
+PLAYBOOKS = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml"))
+POLICIES = {path.stem for path in (ROOT / "examples" / "policies").glob("*.json")}
+GALAXY = yaml.safe_load((ROOT / "galaxy.yml").read_text())
+TYPES = {"str": "text", "int": "integer", "bool": "multiplechoice"}
+
+
+def specs():
+    """The options of the playbooks, and those of the role store_config, which can be set as well."""
+    playbooks = yaml.safe_load((ROOT / "playbooks" / "vars" / "argument_specs.yml").read_text())
+    role = yaml.safe_load((ROOT / "roles" / "store_config" / "meta" / "argument_specs.yml").read_text())
+    entries = [*role["argument_specs"].values(), *playbooks["argument_specs"].values()]
+    return {name: option for entry in entries for name, option in entry["options"].items()}
+
+
+def test_every_playbook_has_a_job_template():
+    assert sorted(TEMPLATES) == PLAYBOOKS
+
+
+@pytest.mark.parametrize("name", PLAYBOOKS)
+def test_the_project_has_a_playbook_that_imports_the_one_of_the_collection(name):
+    [imported] = yaml.safe_load((PROJECT / f"{name}.yml").read_text())
+    assert imported["import_playbook"] == f"cwagent.iam.{name}"
+
+
+@pytest.mark.parametrize("name", PLAYBOOKS)
+def test_a_job_template_has_the_credentials_of_its_duty(name):
+    duties = [duty for duty in TEMPLATES[name]["credentials"] if duty != "machine"]
+    assert {*TEMPLATES[name]["credentials"]} <= VARIABLES["awx_credentials"].keys()
+    assert {*duties} <= POLICIES
+    assert len(duties) == (0 if name == "validate_config" else 1)
+
+
+def test_jobs_that_touch_no_host_have_no_machine_credential():
+    """They are those whose plays are all on the controller or on accounts."""
+    assert {name for name, each in TEMPLATES.items() if "machine" in each["credentials"]} == {
+        name
+        for name in PLAYBOOKS
+        if re.search(r"(storing|admin_instance|delivery)_hosts", (ROOT / "playbooks" / f"{name}.yml").read_text())
+    }
+
+
+@pytest.mark.parametrize("question", QUESTIONS.values(), ids=QUESTIONS)
+def test_a_question_has_the_type_and_all_choices_of_its_variable(question):
+    spec = specs()[question["variable"]]
+    assert question["type"] == ("multiplechoice" if "choices" in spec else TYPES[spec["type"]])
+    assert question.get("choices") == spec.get("choices", ["false", "true"] if spec["type"] == "bool" else None)
+
+
+@pytest.mark.parametrize("question", QUESTIONS.values(), ids=QUESTIONS)
+def test_a_question_can_be_left_blank(question):
+    """A default would hide the value of the inventory, and a required answer would block schedules."""
+    assert (question["required"], question["default"]) == (False, "")
+    assert question["min"] == 1 if question["type"] == "text" else True
+
+
+@pytest.mark.parametrize("name", PLAYBOOKS)
+def test_awx_accepts_the_survey_and_no_answer_is_passed_to_the_job(name):
+    if TEMPLATES[name]["survey"]:
+        check_survey(template(name)["survey"])
+    assert check_answers(template(name), {}) == {}
+    assert job_variables(template(name), {}) == VARIABLES["awx_settings"]
+
+
+def test_every_question_is_asked():
+    asked = {name for each in [*TEMPLATES.values(), DEFINITIONS["workflow"]] for name in each["survey"]}
+    assert asked == QUESTIONS.keys()
+
+
+def test_the_execution_environment_has_the_tested_versions():
+    """Those of the environment of the developers, which the lock file and its comment name."""
+    requirements = ROOT / "requirements"
+    [aws] = re.findall(
+        r"^ansible==.*# ansible-core [\d.]+, amazon\.aws ([\d.]+)$", (requirements / "dev.in").read_text(), re.M
+    )
+    locked = dict(re.findall(r"^(\S+)==(\d+\.\d+)", (requirements / "dev.txt").read_text(), re.M))
+    dependencies = yaml.safe_load((PROJECT / "execution-environment.yml").read_text())["dependencies"]
+    assert dependencies["ansible_core"] == {"package_pip": f"ansible-core~={locked['ansible-core']}.0"}
+    assert dependencies["ansible_runner"] == {"package_pip": f"ansible-runner~={locked['ansible-runner']}"}
+    next_major = int(aws.split(".")[0]) + 1
+    assert dependencies["galaxy"] == {
+        "collections": [{"name": "amazon.aws", "version": f">={aws}.0,<{next_major}.0.0"}]
+    }
+    assert dependencies["python_interpreter"]["package_system"] == "python3.12"
+
+
+def test_the_execution_environment_has_what_the_collection_needs():
+    dependencies = yaml.safe_load((PROJECT / "execution-environment.yml").read_text())["dependencies"]
+    needed = [
+        re.split(r"[>=\s]", line)[0]
+        for name in ("ee-requirements.txt", "ee-bindep.txt")
+        for line in (ROOT / "meta" / name).read_text().splitlines()
+        if not line.startswith("#") and "platform:dpkg" not in line
+    ]
+    # boto3 requires botocore, in the version that fits.
+    assert {*needed} - {"botocore"} <= {*dependencies["python"], *dependencies["system"]}
+
+
+def test_the_project_installs_one_version():
+    """A version that changes by itself would be installed without a test, at the next update of the project."""
+    [installed] = yaml.safe_load((PROJECT / "collections" / "requirements.yml").read_text())["collections"]
+    assert re.fullmatch(r"\d+\.\d+\.\d+", installed["version"])
+    assert GALAXY["version"].endswith("-dev") or installed["version"] == GALAXY["version"]
+
+
+PAGE = (ROOT / "docs" / "docsite" / "rst" / "awx.rst").read_text()
+# tests/integration/test_awx_setup.py runs the playbooks, and `make environment` runs ansible-builder on its definition.
+COMMANDS = [
+    "ansible-builder build --tag registry.example.com/ops/cwagent:1.0.0",
+    "podman push registry.example.com/ops/cwagent:1.0.0",
+    "ansible-playbook awx/credential_type.yml",
+    "ansible-galaxy collection install awx.awx:24.6.1",
+    "export CONTROLLER_HOST=https://awx.example.com CONTROLLER_OAUTH_TOKEN=...",
+    "ansible-playbook awx/setup.yml",
+    "ansible-playbook awx/setup.yml -e awx_state=absent",
+    "ansible-playbook awx/setup.yml -e awx_collection=ansible.controller",
+]
+
+
+def test_the_commands_of_the_page_are_those_of_the_tests():
+    assert re.findall(r"^ *\$ (.*)$", PAGE, re.MULTILINE) == COMMANDS
+
+
+def test_the_names_on_the_page_exist():
+    objects = [*TEMPLATES.values(), *DEFINITIONS["schedules"], DEFINITIONS["workflow"]]
+    named = {" ".join(name.split()) for name in re.findall(r"\*(CloudWatch\s+agent:[^*]+)\*", PAGE)}
+    assert named <= {each["name"] for each in objects}
+    assert {each["name"] for each in [*DEFINITIONS["schedules"], DEFINITIONS["workflow"]]} <= named
+    assert {*re.findall(r"\*(CloudWatch agent [^*]+)\*", PAGE)} == {*VARIABLES["awx_credentials"].values()}
+    variables = VARIABLES.keys() | yaml.safe_load((PROJECT / "awx" / "setup.yml").read_text())[0]["vars"].keys()
+    assert {*re.findall(r"\b(awx_\w+)", PAGE)} <= variables
+
+
+def test_the_page_says_which_jobs_use_a_credential():
+    """In the last column of its table, the names of the job templates without their common beginning."""
+    table = PAGE.split("     - Job templates\n")[1].split("\n\n")[0]
+    rows = re.findall(r"\* - \*(.+)\*\n     - (?:.+)\n     - (.+)", table)
+    assert {name: {*re.sub(".*: ", "", jobs).split(", ")} for name, jobs in rows} == {
+        name: {
+            each["name"].removeprefix("CloudWatch agent: ")
+            for each in TEMPLATES.values()
+            if duty in each["credentials"]
+        }
+        for duty, name in VARIABLES["awx_credentials"].items()
+    }
