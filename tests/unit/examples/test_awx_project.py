@@ -48,7 +48,7 @@ def test_jobs_that_touch_no_host_have_no_machine_credential():
     assert {name for name, each in TEMPLATES.items() if "machine" in each["credentials"]} == {
         name
         for name in PLAYBOOKS
-        if re.search(r"(storing|admin_instance|delivery)_hosts", (ROOT / "playbooks" / f"{name}.yml").read_text())
+        if re.search(r"(storing|admin_instance|delivery|look)_hosts", (ROOT / "playbooks" / f"{name}.yml").read_text())
     }
 
 
@@ -146,8 +146,8 @@ def test_the_names_on_the_page_exist():
 def test_the_page_says_which_jobs_use_a_credential():
     """In the last column of its table, the names of the job templates without their common beginning."""
     table = PAGE.split("     - Job templates\n")[1].split("\n\n")[0]
-    rows = re.findall(r"\* - \*(.+)\*\n     - (?:.+)\n     - (.+)", table)
-    assert {name: {*re.sub(".*: ", "", jobs).split(", ")} for name, jobs in rows} == {
+    rows = re.findall(r"\* - \*(.+)\*\n     - (?:.+)\n     - (.+(?:\n       .+)*)", table)
+    assert {name: {*re.sub(".*: ", "", " ".join(jobs.split())).split(", ")} for name, jobs in rows} == {
         name: {
             each["name"].removeprefix("CloudWatch agent: ")
             for each in TEMPLATES.values()
