@@ -108,7 +108,7 @@ def unreachable_reason(instance_id: str, agent: Agent | None) -> str:
     if agent is None:
         return (
             f"Systems Manager does not know instance {instance_id}. Its SSM agent is not installed or does not run, or "
-            "the role of its instance profile lacks AmazonSSMManagedInstanceCore (cwagent_ssm_policy)"
+            "the role of its instance profile lacks the policy for it (cwagent_ssm_policy)"
         )
     if not agent.is_online:
         return (

@@ -195,7 +195,7 @@ ATTACKS: dict[str, list[Step]] = {
     "Replace access keys saved in Secrets Manager": [
         Step("secretsmanager:UpdateSecret", f"{SECRETS}{SECRET}", {"SecretId": "@secret", "SecretString": "x"})
     ],
-    "Run any script as root on the admin instance": [
+    "Run any script as root on the admin instance, and with ``apply`` and ``verify`` on every instance": [
         Step("ssm:SendCommand", f"arn:aws:ssm:{REGION}:{ACCOUNT}:document/{RUN_SCRIPT['DocumentName']}", RUN_SCRIPT),
         Step("ssm:SendCommand", INSTANCE, RUN_SCRIPT),
     ],
