@@ -45,8 +45,9 @@ help: ## list the targets
 setup: $(READY) ## create the environment in .venv (other targets do this when needed)
 
 .PHONY: demo
-demo: $(READY) ## run the demo in an emulated AWS account
-	$(call run,env PYTHONPATH=tests python examples/demo/demo.py)
+demo: $(READY) $(AWS_CLI_READY) ## run the demo in an emulated AWS account
+	@# The AWS CLI is that of the emulated instances.
+	$(call run,env AWS_CLI="$(CURDIR)/$(AWS_CLI)/bin/aws" PYTHONPATH=tests python examples/demo/demo.py)
 
 CHECKS := integration lint unit molecule faults sanity installed oldest importer environment docs report-tests
 .PHONY: test

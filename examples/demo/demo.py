@@ -40,6 +40,8 @@ PROMISED_KEYS = {**{user: ["Active"] for user in USERS.values()}, ADMIN_USER: ["
 PROMISED_PROFILES = {"admin-1": SERVER, "shop-1": APPLICATION, "batch-1": SERVER}
 ATTACH = "ansible-playbook examples/demo/application.yml -i localhost,"
 RUNNING = ("admin-1", "shop-1")
+SSM_POLICY = "AmazonSSMManagedInstanceCore"
+STORE_BY_RUN_COMMAND = "cwagent_store_config_from=ssm"
 REPORT = Path("build") / "demo" / "audit.html"
 
 NEXT = f"""\
@@ -213,6 +215,42 @@ def show_second_run(account: Account) -> None:
     check(bool(calls) and not writes, f"the second run made write calls: {[call.action for call in writes]}")
 
 
+def show_run_command(account: Account) -> None:
+    """Store a changed configuration without a connection to the instance."""
+    changed = json.loads((ROOT / CONFIG).read_text())
+    changed["agent"]["metrics_collection_interval"] = 30
+    (account.folder / "linux.json").write_text(json.dumps(changed))
+    config = ["-e", f"cwagent_config_file={account.folder / 'linux.json'}"]
+    command = [*site_command(account), *config, "-e", f"cwagent_ssm_policy={SSM_POLICY}", "-e", STORE_BY_RUN_COMMAND]
+    print(f"  $ The same command with -e cwagent_ssm_policy={SSM_POLICY}")
+    print(f"      -e {STORE_BY_RUN_COMMAND}, and another interval in the configuration", flush=True)
+    start = account.aws.mark()
+    run_playbook(account, command)
+    calls = account.aws.calls(start)
+    [put] = [call for call in calls if call.action == "PutParameter" and call.status == 200]
+    sent = [call for call in calls if call.action == "SendCommand" and call.status == 200]
+    by = put.principal.rpartition(":")[2]
+    print(f"  {len(sent)} commands were sent to admin-1: one checked it, one stored as {by}.")
+    check(by == f"assumed-role/{ADMIN}/{account.ids['admin-1']}", f"{by} stored the configuration")
+    stored = account.aws.client("ssm").get_parameter(Name=PARAMETER)["Parameter"]["Value"]
+    check(json.loads(stored) == changed, f"{PARAMETER} is not the changed configuration")
+    check(account.profiles() == PROMISED_PROFILES, f"the instance profiles are {account.profiles()}")
+
+
+def show_verification(account: Account) -> None:
+    """Show whether every server has what the agent needs. It fails, and the demo with it, if one does not."""
+    hosts = account.folder / "hosts.yml"
+    # The on-premises hosts are this machine, which runs no agent.
+    limit = ["--limit", ",".join(["localhost", *account.ids])]
+    command = ["ansible-playbook", "playbooks/verify.yml", "-i", str(hosts), *limit, "-e", "cwagent_verify_from=ssm"]
+    print("  $ " + " ".join(command).replace(" -", " \\\n      -"), flush=True)
+    start = account.aws.mark()
+    run_playbook(account, command)
+    # Run Command is a write by its name; the script that it runs only reads.
+    writes = [call.action for call in account.aws.writes(start) if call.action != "SendCommand"]
+    check(not writes, f"the verification made write calls: {writes}")
+
+
 def show_audit(account: Account) -> None:
     """Show what the audit finds. It fails, and the demo with it, if a finding is severe."""
     (ROOT / REPORT).parent.mkdir(parents=True, exist_ok=True)
@@ -248,6 +286,10 @@ def run_demo(account: Account) -> None:
     show_readers(account)
     print_heading("The second run, with the same command")
     show_second_run(account)
+    print_heading("A changed configuration, stored by Run Command: nothing connects to the instance")
+    show_run_command(account)
+    print_heading("Whether every server has what the agent needs")
+    show_verification(account)
     print_heading("The audit, which shows who can write now and what does not keep the rules")
     show_audit(account)
     print_heading("Next steps for your own account")
@@ -255,12 +297,13 @@ def run_demo(account: Account) -> None:
 
 
 def main() -> int:
+    aws_cli = os.environ.get("AWS_CLI", "")
     variables = clean_environment()
     os.environ.clear()
     os.environ.update(variables)
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
-        with TemporaryDirectory(prefix="cwagent-demo-") as folder, Emulator.start("ministack") as aws:
+        with TemporaryDirectory(prefix="cwagent-demo-") as folder, Emulator.start("ministack", aws_cli=aws_cli) as aws:
             run_demo(Account(aws, Path(folder)))
     except PromiseBrokenError as error:
         print(f"\nPromise broken: {error}.", file=sys.stderr)
