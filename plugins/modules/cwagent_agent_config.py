@@ -114,7 +114,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
     desired = {each["name"]: each["digest"] for each in module.params["configs"]}
     try:
-        resource = AgentConfigResource(desired, module.params["control"], module.params["mode"])
+        resource = AgentConfigResource(desired, module.params["control"], module.params["mode"], module.run_command)
         result = converge(resource, module.check_mode, None)
     except CwagentError as error:
         details = {"changed": False, "steps": [], **error.details}

@@ -65,7 +65,7 @@ def surplus_parts(names: Iterable[str], desired: Iterable[str]) -> list[str]:
     wanted = set(desired)
 
     def is_part(name: str) -> bool:
-        whole, _, number = name.rpartition("-")
+        whole, _hyphen, number = name.rpartition("-")
         return name not in wanted and whole in wanted and number.isdigit()
 
     return sorted(filter(is_part, names))

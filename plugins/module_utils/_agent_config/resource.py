@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resou
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, Step
 
@@ -33,9 +32,17 @@ class AgentConfigResource(Resource[AgentFiles]):
     :param desired: by name of the parameter, the digests of the configurations that it is to run.
     :param control: the path of the agent's control program.
     :param mode: ``ec2`` or ``onPremise``.
+    :param run_command: runs a program and returns its status and outputs: ``AnsibleModule.run_command``.
     """
 
-    def __init__(self, desired: Mapping[str, str], control: str, mode: str) -> None:
+    def __init__(
+        self,
+        desired: Mapping[str, str],
+        control: str,
+        mode: str,
+        run_command: Callable[[list[str]], tuple[int, str, str]],
+    ) -> None:
+        self._run_command = run_command
         self._desired = desired
         self._control = control
         self._mode = mode
@@ -82,11 +89,7 @@ class AgentConfigResource(Resource[AgentFiles]):
         """Call the control program. :raises CwagentError: it failed."""
         arguments = ["-a", step.action, "-m", self._mode, "-c", f"ssm:{step.arguments['name']}"]
         arguments += ["-s"] if step.arguments["restart"] else []
-        done = subprocess.run(  # noqa: S603  the program of the agent
-            [self._control, *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            said = " ".join(f"{done.stdout} {done.stderr}".split())[-500:]
-            raise CwagentError(
-                f"Could not {step.summary}: {self._control} failed with status {done.returncode}: {said}"
-            )
+        code, output, errors = self._run_command([self._control, *arguments])
+        if code:
+            said = " ".join(f"{output} {errors}".split())[-500:]
+            raise CwagentError(f"Could not {step.summary}: {self._control} failed with status {code}: {said}")

@@ -79,10 +79,12 @@ def send(
         "Parameters": {"commands": [script], "executionTimeout": [str(execution_seconds)]},
     }
     description = f"send a command to {', '.join(instance_ids)}"
-    # botocore would send it again where no answer came.
-    work = lambda: aws.call("ssm:SendCommand", description, 1, **arguments)  # noqa: E731
+
+    def send_once() -> dict[str, Any]:
+        return aws.call("ssm:SendCommand", description, 1, **arguments)  # botocore would repeat it without an answer
+
     try:
-        return str(aws.retry(work, THROTTLING_CODES)["Command"]["CommandId"])
+        return str(aws.retry(send_once, THROTTLING_CODES)["Command"]["CommandId"])
     except CwagentError as error:
         if isinstance(error, AwsApiError) and error.code not in _UNCERTAIN_CODES:
             raise
