@@ -161,7 +161,7 @@ class Comparison:
             return True
         resources = [each for _task, resources in of_part for each in resources]
         try:
-            configurations = self._configurations([task for task, _resources in of_part if task.module == CONFIG_PARAMETER])
+            configurations = self._configurations([task for task, _none in of_part if task.module == CONFIG_PARAMETER])
             return configurations is None or any(map(_has_something_to_do, [*resources, *configurations]))
         except CwagentError:
             return True
