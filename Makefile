@@ -49,6 +49,10 @@ demo: $(READY) $(AWS_CLI_READY) ## run the demo in an emulated AWS account
 	@# The AWS CLI is that of the emulated instances.
 	$(call run,env AWS_CLI="$(CURDIR)/$(AWS_CLI)/bin/aws" PYTHONPATH=tests python examples/demo/demo.py)
 
+.PHONY: picture
+picture: $(READY) $(AWS_CLI_READY) ## make the picture of the demo in the README, after a change of what the demo prints
+	$(call run,env AWS_CLI="$(CURDIR)/$(AWS_CLI)/bin/aws" PYTHONPATH=tests python examples/demo/picture.py)
+
 CHECKS := integration lint unit molecule faults sanity installed oldest importer environment docs report-tests
 .PHONY: test
 test: ## run all checks and tests

@@ -36,6 +36,9 @@ class CallbackModule(DefaultCallback):
     def v2_runner_item_on_ok(self, result: Any) -> None:
         self._show(result)
 
+    def v2_playbook_on_no_hosts_matched(self) -> None:
+        """A play for hosts that this run does not need is not shown."""
+
     def v2_playbook_on_include(self, included_file: Any) -> None:
         pass
 
