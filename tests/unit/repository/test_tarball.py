@@ -18,7 +18,7 @@ FOR_USERS = re.compile(
       LICENSE | README\.md | CHANGELOG\.md
     | changelogs/(changelog|config)\.yaml
     | docs/docsite/(extra-docs\.yml | links\.yml | rst/.+\.rst)
-    | docs/images/.+\.png
+    | docs/images/.+\.(png|svg)
     | examples/(?!awx-project/|demo/).+
     | meta/(runtime\.yml | execution-environment\.yml | ee-\w+\.txt)
     | playbooks/.+\.yml
