@@ -338,9 +338,13 @@ def _config_names(given: Given, host: str, problems: Problems) -> list[str]:
     names = problems.check(
         typed, CONFIG_NAMES, given.options[CONFIG_NAMES], given.of_host(host).get(CONFIG_NAMES), where=where
     )
-    for name in names or ():
-        problems.check(check_parameter_name, name, where=f"{where}{CONFIG_NAMES}: ")
+    problems.check(_check_each, names or (), where=f"{where}{CONFIG_NAMES}: ")
     return list(names or ())
+
+
+def _check_each(names: Iterable[str]) -> None:
+    for name in names:
+        check_parameter_name(name)
 
 
 def _absolute(given: Given, run: Mapping[str, Any], name: str, problems: Problems) -> str:
@@ -356,7 +360,14 @@ def _left_by_limit(given: Given, hosts: Iterable[str]) -> list[str]:
 
 def _account(given: Given, host: str, problems: Problems) -> dict[str, str]:
     """Return which credentials the account of a host needs."""
-    return {name.removeprefix("cwagent_"): _text(given, host, name, problems) for name in ACCOUNT_VARIABLES}
+    found = {name.removeprefix("cwagent_"): _text(given, host, name, problems) for name in ACCOUNT_VARIABLES}
+    problems.check(_check_account_id, found["account_id"], where=given.where(host, "cwagent_account_id"))
+    return found
+
+
+def _check_account_id(account_id: str) -> None:
+    if account_id and not re.fullmatch(r"\d{12}", account_id, re.ASCII):
+        raise InvalidInput(f"cwagent_account_id must be the ID of an account, which has 12 digits, not '{account_id}'.")
 
 
 def _text(given: Given, host: str, name: str, problems: Problems) -> str:

@@ -208,11 +208,13 @@ def test_the_workflow_restores_after_a_failure_of_each_job(awx: AwxApi) -> None:
     assert {name: each["unified_job_template"] for name, each in nodes.items()} == {
         "access": NAMES["site"],
         "store": NAMES["store_config"],
+        "verify": NAMES["verify"],
         "restore": NAMES["restore"],
     }
     assert {name: (each["success_nodes"], each["failure_nodes"]) for name, each in nodes.items()} == {
         "access": (["store"], ["restore"]),
-        "store": ([], ["restore"]),
+        "store": (["verify"], ["restore"]),
+        "verify": ([], []),
         "restore": ([], []),
     }
     assert workflow["survey"]["spec"] == [QUESTIONS[name] for name in DEFINITIONS["workflow"]["survey"]]

@@ -89,6 +89,8 @@ HOST_OF = {
     "cwagent_admin_user_name": "ops1",
     "instance_id": "web1",
     "placement": "admin1",
+    "cwagent_account": "web1",
+    "cwagent_account_id": "shop",
     "cwagent_profile": "shop",
     "cwagent_assume_role_arn": "shop",
     "cwagent_external_id": "shop",
@@ -96,7 +98,7 @@ HOST_OF = {
 """By variable that each host has for itself, the host that has an invalid value."""
 TYPED = {name: option["type"] for name, option in OPTIONS.items()} | {"instance_id": "str", "placement": "dict"}
 OF_TYPE = {kind: {name for name, each in TYPED.items() if each == kind} for kind in ("str", "dict")}
-ACCOUNT = {"cwagent_profile", "cwagent_assume_role_arn", "cwagent_external_id"}
+ACCOUNT = {"cwagent_account", "cwagent_profile", "cwagent_assume_role_arn", "cwagent_external_id"}
 ANY_TEXT = {
     *("cwagent_credentials_dir", "cwagent_credentials_kms_key_id", "cwagent_credentials_prefix"),
     *("cwagent_html_file", "cwagent_json_file", "cwagent_junit_file", "cwagent_sarif_file"),

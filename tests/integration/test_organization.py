@@ -34,6 +34,9 @@ DUTIES = {
     "KeysInParameterStore": "keys-in-parameter-store",
     "KeysInSecretsManager": "keys-in-secrets-manager",
     "Instances": "organization-instances",
+    "StoreByRunCommand": "store-by-run-command",
+    "Verify": "verify",
+    "Apply": "apply",
     "Boundary": "boundary",
     "RequireBoundary": "require-boundary",
 }
