@@ -132,6 +132,11 @@ as-aws: $(READY) ## install, change, rotate and tear down in accounts that are a
 	$(call run,env PYTHONPATH=tests:tests/integration python -m as_aws --workers $(JOBS) --seeds $(SEEDS) \
 		$(if $(KEEP),--keep $(KEEP)))
 
+.PHONY: live
+live: $(READY) ## run every playbook in your own AWS account, and measure AWS (an hour; asks first; LIVE="--help")
+	@# With the credentials and settings of the caller, unlike everything else.
+	@PYTHONPATH=tests $(VENV)/bin/python -P -m live $(if $(REMOVE),--remove) $(LIVE)
+
 .PHONY: bench
 bench: $(READY) ## compare with amazon.aws and plain boto3 (20 minutes; BENCH="--help" lists options)
 	$(call run,env PYTHONPATH=tests python -m benchmarks $(BENCH))

@@ -1,0 +1,90 @@
+"""The acceptance run for a real account, in an emulated one that is as unkind as AWS."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from emulator import AS_AWS, Emulator, Fault, Kind, program_environment
+from emulator.snapshot import snapshot
+from harness import CHECKOUT, create_role, create_user
+
+RUN_SECONDS = 900
+TIMEOUTS = {
+    f"{role}_wait_timeout": 30 for role in ("ec2_admin", "ec2_server", "onprem_admin", "onprem_server", "store_config")
+}
+
+
+def run(
+    aws: Emulator, env: Mapping[str, str], report: Path, *options: str, answer: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m live`` with the credentials of a user."""
+    command = [sys.executable, "-m", "live", "--report", str(report), "--timeouts", json.dumps(TIMEOUTS), *options]
+    return subprocess.run(
+        command,
+        cwd=CHECKOUT,
+        env=program_environment(aws.env(), {"PYTHONPATH": str(CHECKOUT / "tests")}, env),
+        input=answer,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=RUN_SECONDS,
+    )
+
+
+@pytest.fixture
+def caller(enforcing: Emulator) -> dict[str, str]:
+    return create_user(enforcing, "caller", policy="AdministratorAccess")
+
+
+def test_an_acceptance_run_passes_and_leaves_nothing(
+    enforcing: Emulator, caller: dict[str, str], tmp_path: Path
+) -> None:
+    instances = enforcing.instances(2)
+    before = snapshot(enforcing)
+    enforcing.be_unkind(*AS_AWS, seed=1)
+    done = run(enforcing, caller, tmp_path / "live.md", "--yes", "--instances", *instances)
+    report = (tmp_path / "live.md").read_text()
+    assert done.returncode == 0, report
+    assert "not measured" not in report
+    assert caller["AWS_SECRET_ACCESS_KEY"] not in report + done.stdout + done.stderr
+    assert snapshot(enforcing) == before
+
+
+def test_everything_is_removed_after_a_failure(enforcing: Emulator, caller: dict[str, str], tmp_path: Path) -> None:
+    instances = enforcing.instances(2)
+    create_role(enforcing, "App")
+    before = snapshot(enforcing)
+    enforcing.arm(Fault(Kind.DENY, action="SendCommand", times=1000))
+    enforcing.arm(Fault(Kind.DENY, action="PutRolePolicy", text="AmazonCloudWatch-live-AdminRole", times=1000))
+    done = run(enforcing, caller, tmp_path / "live.md", "--yes", "--instances", *instances)
+    assert done.returncode == 1, done.stdout
+    assert "**failed**" in (tmp_path / "live.md").read_text()
+    assert snapshot(enforcing) == before
+
+
+def test_an_account_with_such_objects_is_refused(enforcing: Emulator, caller: dict[str, str], tmp_path: Path) -> None:
+    create_role(enforcing, "AmazonCloudWatch-live-ServerRole")
+    since = enforcing.mark()
+    done = run(enforcing, caller, tmp_path / "live.md", "--yes")
+    assert "has role AmazonCloudWatch-live-ServerRole, instance profile" in done.stderr
+    assert enforcing.writes(since) == []
+    assert run(enforcing, caller, tmp_path / "live.md", "--remove").returncode == 0
+    assert set(snapshot(enforcing)["roles"]) == set()
+
+
+@pytest.mark.parametrize("answer", ["", "no\n", "000000000001\n"])
+def test_without_consent_nothing_is_done(
+    answer: str, enforcing: Emulator, caller: dict[str, str], tmp_path: Path
+) -> None:
+    since = enforcing.mark()
+    done = run(enforcing, caller, tmp_path / "live.md", answer=answer)
+    assert done.returncode == 1
+    assert "Nothing was done." in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "cost about 0.03 USD" in done.stdout
+    assert enforcing.writes(since) == []

@@ -1,0 +1,95 @@
+"""``python -m live``: an acceptance run in the AWS account of the caller. ``make live`` calls it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+from .acceptance import Acceptance
+from .account import INSTANCE_TYPE, AlreadyThereError, LiveAccount
+from .measurements import Measurements
+from .names import PREFIX
+from .playbooks import Playbooks
+from .report import Report
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="live", description=__doc__)
+    parser.add_argument("--instances", nargs=2, default=[], metavar="ID", help="use these instead of launching two")
+    parser.add_argument("--report", type=Path, default=Path("build/live.md"), help="where the report is written")
+    parser.add_argument("--yes", action="store_true", help="begin without a question")
+    parser.add_argument("--remove", action="store_true", help="only remove what an interrupted run has left")
+    parser.add_argument("--timeouts", type=json.loads, default={}, help="variables of the roles, as JSON")
+    args = parser.parse_args()
+    try:
+        account = LiveAccount(boto3.Session())
+    except (BotoCoreError, ClientError) as error:
+        sys.exit(f"The caller's account is not known: {error}. Configure credentials and a region as for the AWS CLI.")
+    if args.remove:
+        sys.exit("\n".join(remove(account)) or 0)
+    say(explain(account, launches=not args.instances))
+    if not args.yes and ask(f"Enter the account's ID to begin ({account.id}): ") != account.id:
+        sys.exit("Nothing was done.")
+    began = datetime.now(UTC)
+    with tempfile.TemporaryDirectory() as folder:
+        acceptance = Acceptance(account, Playbooks(account, Path(folder), args.timeouts), say)
+        measurements = Measurements(account)
+        try:
+            account.check_empty()
+        except AlreadyThereError as error:
+            sys.exit(f"Nothing was done. {error}")
+        answers = []
+        try:
+            if acceptance.make(args.instances):
+                acceptance.run()
+                answers = measurements.run(say)
+        finally:
+            say("Removing everything …")
+            left = remove(account)
+            report = Report(began, account.region, account.partition, acceptance.steps, answers, left)
+            args.report.parent.mkdir(parents=True, exist_ok=True)
+            args.report.write_text(report.markdown())
+    print(f"{'Passed' if report.passed else 'Failed'}. The report is in {args.report}.")
+    sys.exit(0 if report.passed else 1)
+
+
+def say(line: str) -> None:
+    """Print a line at once, also into a file."""
+    print(line, flush=True)
+
+
+def remove(account: LiveAccount) -> list[str]:
+    """Remove everything. :returns: what is left, and why."""
+    try:
+        return account.remove()
+    except (BotoCoreError, ClientError) as error:
+        return [f"{error}. Remove the rest with: make live REMOVE=1"]
+
+
+def ask(question: str) -> str:
+    """Return the answer to a question; empty where nobody answers."""
+    try:
+        return input(question).strip()
+    except EOFError:
+        return ""
+
+
+def explain(account: LiveAccount, *, launches: bool) -> str:
+    """What a run does and costs."""
+    instances = f"launches two {INSTANCE_TYPE} instances" if launches else "uses the two instances that you name"
+    return (
+        f"This run works in account {account.id}, region {account.region}. It {instances}, creates roles, users, "
+        f"access keys and parameters whose names begin with {PREFIX}, and removes all of them at the end. It takes "
+        "about an hour. Two instances for an hour cost about 0.03 USD; everything else is free of charge."
+    )
+
+
+if __name__ == "__main__":
+    main()

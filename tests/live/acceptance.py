@@ -1,0 +1,175 @@
+"""The steps of an acceptance run, and what AWS must answer after each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from .account import ONLINE_SECONDS, LiveAccount, poll
+from .names import ADMIN_ROLE, ADMIN_USER, BASE_ROLE, CREDENTIALS_PREFIX, PARAMETER, SERVER_ROLE, SERVER_USER
+from .playbooks import Playbooks, Run
+from .report import Step
+
+RESTORE_TAG = "cwagent:earlier-profile"
+CONSISTENT_SECONDS = 60
+"""Seconds for AWS's answers to agree with each other after a change."""
+
+
+@dataclass
+class Acceptance:
+    """Does one step after the other. A step that fails does not keep the next from being tried.
+
+    :param say: prints a line.
+    """
+
+    account: LiveAccount
+    playbooks: Playbooks
+    say: Callable[[str], None]
+    steps: list[Step] = field(default_factory=list)
+
+    def make(self, instance_ids: Sequence[str]) -> bool:
+        """Make what the steps need. :returns: whether that succeeded; nothing else is of use otherwise."""
+
+        def step() -> Iterator[str]:
+            self.account.make(instance_ids)
+            yield ""
+
+        self._do("Make the roles of the playbooks, and two instances", step)
+        return not self.steps[-1].problems
+
+    def run(self) -> None:
+        """Do all steps."""
+        for title, step in (
+            ("Give the admin instance a profile of an application", self.prepare),
+            ("validate_config", self.validate),
+            ("site, from an empty account", lambda: self.site(10)),
+            ("site, again", self.site_again),
+            ("store_config, with a changed configuration", lambda: self.store(20)),
+            ("store_config, killed while the admin window is open, and restore", self.kill_and_restore),
+            ("site, after that", lambda: self.site(30)),
+            ("cwagent_instance_profile, on a stopped instance that has another profile", self.swap_on_stopped_instance),
+            ("rotate_keys, with keys that are new", self.rotate),
+            ("audit", self.audit),
+            ("verify", self.verify),
+            ("teardown", self.teardown),
+            ("site, after teardown", lambda: self.site(40)),
+            ("teardown, again", self.teardown),
+        ):
+            self._do(title, step)
+
+    def _do(self, title: str, step: Callable[[], Iterator[str]]) -> None:
+        self.say(f"{title} …")
+        began = time.monotonic()
+        problems = []
+        try:
+            problems += [problem for problem in step() if problem]
+        except Exception as error:  # noqa: BLE001  whatever it is belongs in the report, and everything is removed
+            problems.append(f"{type(error).__name__}: {error}")
+        self.steps.append(Step(title, time.monotonic() - began, tuple(problems)))
+        for problem in problems:
+            self.say(f"  {problem}")
+
+    # -- Steps: each yields what is not as it should be, and empty texts --
+
+    def prepare(self) -> Iterator[str]:
+        for instance in self.account.instances:
+            self.account.associate(instance, BASE_ROLE)
+        for instance in self.account.instances:
+            online = poll(lambda: self.account.is_online(instance), bool, ONLINE_SECONDS, pause=5)  # noqa: B023
+            yield "" if online else f"Systems Manager does not reach {instance}"
+
+    def validate(self) -> Iterator[str]:
+        self.playbooks.configure(10)
+        yield self.playbooks.run("validate_config", "").problem
+
+    def site(self, interval: int) -> Iterator[str]:
+        config = self.playbooks.configure(interval)
+        yield from self._succeeded(self.playbooks.run("site", "provision"), config)
+
+    def site_again(self) -> Iterator[str]:
+        run = self.playbooks.run("site", "provision")
+        yield run.problem
+        yield f"{run.changed} tasks changed something\n{run.output[-3000:]}" if run.changed else ""
+
+    def store(self, interval: int) -> Iterator[str]:
+        config = self.playbooks.configure(interval)
+        yield from self._succeeded(self.playbooks.run("store_config", "store"), config)
+
+    def kill_and_restore(self) -> Iterator[str]:
+        self.playbooks.configure(25)
+        killed = self.playbooks.kill_when(
+            lambda: self.account.profile(self.account.admin) == ADMIN_ROLE, "store_config", "store"
+        )
+        yield "" if killed else "it ended before the admin profile was seen"
+        yield self.playbooks.run("restore", "store").problem
+        yield from self._closed()
+
+    def swap_on_stopped_instance(self) -> Iterator[str]:
+        web = self.account.web
+        self.account.ec2.stop_instances(InstanceIds=[web])
+        self.account.ec2.get_waiter("instance_stopped").wait(InstanceIds=[web])
+        self.account.associate(web, BASE_ROLE)
+        arguments = {"name": SERVER_ROLE, "instance_ids": [web], "on_existing": "replace"}
+        yield self.playbooks.module("cwagent_instance_profile", "provision", **arguments).problem
+        yield from self._eventually("the profile of the stopped server", lambda: self.account.profile(web), SERVER_ROLE)
+        self.account.ec2.start_instances(InstanceIds=[web])
+        self.account.ec2.get_waiter("instance_running").wait(InstanceIds=[web])
+
+    def rotate(self) -> Iterator[str]:
+        before = self.account.keys(SERVER_USER)
+        yield self.playbooks.run("rotate_keys", "rotate").problem
+        yield from self._eventually("the keys of the server user", lambda: self.account.keys(SERVER_USER), before)
+
+    def audit(self) -> Iterator[str]:
+        yield self.playbooks.run("audit", "audit", cwagent_audit_fail_at="high").problem
+
+    def verify(self) -> Iterator[str]:
+        poll(lambda: self.account.is_online(self.account.web), bool, ONLINE_SECONDS, pause=5)
+        yield self.playbooks.run("verify", "verify", "--limit", "localhost,web,admin").problem
+
+    def teardown(self) -> Iterator[str]:
+        yield self.playbooks.run("teardown", "teardown", cwagent_teardown=True).problem
+        for what, read, wanted in (
+            ("the profile of the admin instance", lambda: self.account.profile(self.account.admin), BASE_ROLE),
+            ("the keys of the server user", lambda: self.account.keys(SERVER_USER), {}),
+            ("the parameters", self.account.parameters, []),
+            ("the window", self.account.window, []),
+        ):
+            yield from self._eventually(what, read, wanted)
+
+    # -- What AWS must answer --
+
+    def _succeeded(self, run: Run, config: Any) -> Iterator[str]:
+        yield run.problem
+        yield from self._eventually("the configuration", lambda: self.account.configuration(PARAMETER), config)
+        for user in (SERVER_USER, ADMIN_USER):
+            saved = CREDENTIALS_PREFIX + user
+            yield "" if saved in self.account.parameters() else f"{saved} does not exist"
+        yield from self._closed()
+
+    def _closed(self) -> Iterator[str]:
+        """What must hold between runs, whatever the run before did."""
+        account = self.account
+        for what, read, wanted in (
+            ("the profile of the admin instance", lambda: account.profile(account.admin), BASE_ROLE),
+            ("the restore tag", lambda: account.tags(account.admin).get(RESTORE_TAG), None),
+            ("whether the window is closed", self._is_closed, True),
+            ("the active keys of the admin user", self._active_admin_keys, []),
+        ):
+            yield from self._eventually(what, read, wanted)
+
+    def _is_closed(self) -> bool:
+        statements = self.account.window()
+        return any(
+            each["Effect"] == "Deny" and "ssm:PutParameter" in each["Action"] and "Condition" not in each
+            for each in statements
+        )
+
+    def _active_admin_keys(self) -> list[str]:
+        return [key for key, status in self.account.keys(ADMIN_USER).items() if status == "Active"]
+
+    def _eventually(self, what: str, read: Callable[[], Any], wanted: Any) -> Iterator[str]:
+        found = poll(read, lambda found: found == wanted, CONSISTENT_SECONDS)
+        yield "" if found == wanted else f"{what}: {found} instead of {wanted}"

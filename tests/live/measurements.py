@@ -1,0 +1,195 @@
+"""Measures how long AWS takes, and asks it what its documentation leaves open.
+
+Each measurement stands alone: where one fails, its answer says why. The questions are those that the collection handles
+both ways, so no answer is wrong; they tell which way AWS goes.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from .account import DENIED, NEW_SECONDS, ONLINE_SECONDS, LiveAccount, code_of, poll, retry
+from .names import BASE_ROLE, PROBE_PARAMETER, PROBE_ROLE, PROBE_USER
+from .report import Answer
+
+POLICY = "probe"
+LAST_USE_SECONDS = 300
+REPEAT_SECONDS = 20
+# Prints, for a minute and a half, when the two documents of the metadata service that name the role change.
+WATCH_METADATA = r"""
+base=${AWS_EC2_METADATA_SERVICE_ENDPOINT:-http://169.254.169.254}/latest
+ask() { curl -s -H "X-aws-ec2-metadata-token: $token" "$base/$1"; }
+token=$(curl -s -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 300' "$base/api/token")
+end=$(($(date +%s) + 90))
+while [ "$(date +%s)" -lt "$end" ]; do
+    info=$(ask meta-data/iam/info | grep InstanceProfileArn); role=$(ask meta-data/iam/security-credentials/)
+    [ "$info$role" = "$before" ] || echo "$(date +%s) $role $info"
+    before=$info$role; sleep 1
+done
+"""
+
+
+def _allow(effect: str) -> str:
+    statement = {"Effect": effect, "Action": "ssm:GetParameter", "Resource": "*"}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
+@dataclass
+class Measurements:
+    """What is measured in an account, on a role, a user and a parameter of its own."""
+
+    account: LiveAccount
+
+    def run(self, say: Callable[[str], None]) -> list[Answer]:
+        """Measure everything."""
+        questions: Mapping[str, Callable[[], str]] = {
+            "Is the agent's admin policy in this partition?": self.admin_policy,
+            "How long until a new role can be assumed?": self.new_role,
+            "How long until a permission that was granted has an effect?": lambda: self.permission("Allow", True),
+            "How long until a Deny has an effect, as when the admin window is closed?": lambda: self.permission(
+                "Deny", False
+            ),
+            "How long until a new access key works?": self.new_key,
+            "What does AWS answer to the first of two quick writes of a parameter that it refuses?": self.quick_writes,
+            "What does EC2 answer to disassociating what is gone?": self.stale_association,
+            "Do both metadata documents change at the same time?": self.metadata,
+            f"Is the last use of a key known within {LAST_USE_SECONDS} s?": self.last_use,
+        }
+        answers = []
+        # teardown has taken the profile from the instance by which Systems Manager reaches it.
+        self.account.associate(self.account.web, BASE_ROLE)
+        for question, measure in questions.items():
+            say(f"{question} …")
+            try:
+                answers.append(Answer(question, measure()))
+            except Exception as error:  # noqa: BLE001  one measurement less, and the reason is in the report
+                answers.append(Answer(question, f"not measured: {type(error).__name__}: {error}"))
+        return answers
+
+    def _seconds(self, wanted: Callable[[], bool], limit: float = NEW_SECONDS) -> str:
+        began = time.monotonic()
+        held = poll(wanted, bool, limit, pause=0.5)
+        return f"{time.monotonic() - began:.1f} s" if held else f"not within {limit} s"
+
+    def admin_policy(self) -> str:
+        arn = f"arn:{self.account.partition}:iam::aws:policy/CloudWatchAgentAdminPolicy"
+        try:
+            self.account.iam.get_policy(PolicyArn=arn)
+        except ClientError as error:
+            return code_of(error)
+        return "yes"
+
+    def new_role(self) -> str:
+        self.account.make_role(PROBE_ROLE, {"AWS": f"arn:{self.account.partition}:iam::{self.account.id}:root"}, {})
+        return self._seconds(lambda: self._probe("sts") is not None)
+
+    def _probe(self, service: str) -> Any:
+        """A client with the credentials of the role that is measured; none while it cannot be assumed."""
+        arn = f"arn:{self.account.partition}:iam::{self.account.id}:role/{PROBE_ROLE}"
+        try:
+            found = self.account.sts.assume_role(RoleArn=arn, RoleSessionName="probe")["Credentials"]
+        except ClientError as error:
+            if code_of(error) not in DENIED:
+                raise
+            return None
+        return self.account.session.client(
+            service,
+            aws_access_key_id=found["AccessKeyId"],
+            aws_secret_access_key=found["SecretAccessKey"],
+            aws_session_token=found["SessionToken"],
+        )
+
+    def permission(self, effect: str, wanted: bool) -> str:
+        ssm = self._probe("ssm")
+
+        def is_allowed() -> bool:
+            try:
+                ssm.get_parameter(Name=PROBE_PARAMETER)
+            except ClientError as error:
+                return code_of(error) not in DENIED
+            return True
+
+        retry(self.account.iam.put_role_policy, RoleName=PROBE_ROLE, PolicyName=POLICY, PolicyDocument=_allow(effect))
+        return self._seconds(lambda: is_allowed() == wanted)
+
+    def new_key(self) -> str:
+        retry(self.account.iam.create_user, UserName=PROBE_USER)
+        key = retry(self.account.iam.create_access_key, UserName=PROBE_USER)["AccessKey"]
+        self._key_id = key["AccessKeyId"]
+        sts = self.account.session.client(
+            "sts",
+            aws_access_key_id=key["AccessKeyId"],
+            aws_secret_access_key=key["SecretAccessKey"],
+            aws_session_token=None,
+        )
+
+        def works() -> bool:
+            try:
+                sts.get_caller_identity()
+            except ClientError:
+                return False
+            return True
+
+        return self._seconds(works)
+
+    def quick_writes(self) -> str:
+        for number in range(5):
+            try:
+                self.account.ssm.put_parameter(Name=PROBE_PARAMETER, Value=str(number), Type="String", Overwrite=True)
+            except ClientError as error:
+                return code_of(error)
+        return "it refused none of five"
+
+    def stale_association(self) -> str:
+        ec2, web = self.account.ec2, self.account.web
+        [found] = poll(lambda: self.account.associations(web), bool, NEW_SECONDS)
+        ec2.disassociate_iam_instance_profile(AssociationId=found["AssociationId"])
+        try:
+            code = self._seconds_until_refused(found["AssociationId"])
+        finally:
+            self.account.associate(web, BASE_ROLE)
+        return code
+
+    def _seconds_until_refused(self, association: str) -> str:
+        def try_again() -> str:
+            try:
+                self.account.ec2.disassociate_iam_instance_profile(AssociationId=association)
+            except ClientError as error:
+                return code_of(error)
+            return ""
+
+        return poll(try_again, bool, REPEAT_SECONDS) or "nothing: it succeeds again"
+
+    def metadata(self) -> str:
+        """The metadata of the web server, while its profile changes from one to none and back."""
+        ssm, web = self.account.ssm, self.account.web
+        poll(lambda: self.account.is_online(web), bool, ONLINE_SECONDS, pause=5)
+        sent = ssm.send_command(
+            InstanceIds=[web],
+            DocumentName="AWS-RunShellScript",
+            Parameters={"commands": WATCH_METADATA.strip().splitlines()},
+        )["Command"]["CommandId"]
+        poll(lambda: self._status(sent), lambda status: status == "InProgress", NEW_SECONDS)
+        self.account.associate(web, BASE_ROLE)
+        status = poll(lambda: self._status(sent), lambda status: status not in ("", "Pending", "InProgress"), 900, 5)
+        output = ssm.get_command_invocation(CommandId=sent, InstanceId=web)["StandardOutputContent"]
+        return f"{status}: " + "; ".join(output.split("\n"))
+
+    def _status(self, command: str) -> str:
+        try:
+            found = self.account.ssm.get_command_invocation(CommandId=command, InstanceId=self.account.web)
+        except self.account.ssm.exceptions.InvocationDoesNotExist:
+            return ""
+        return str(found["Status"])
+
+    def last_use(self) -> str:
+        read = self.account.iam.get_access_key_last_used
+        return self._seconds(
+            lambda: "LastUsedDate" in read(AccessKeyId=self._key_id)["AccessKeyLastUsed"], LAST_USE_SECONDS
+        )

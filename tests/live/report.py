@@ -1,0 +1,70 @@
+"""The report of an acceptance run, as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing that was done, and what was not as it should be."""
+
+    title: str
+    seconds: float
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What AWS answered to a question that its documentation leaves open."""
+
+    question: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """The results of an acceptance run. They name the account's region and partition, and no secret."""
+
+    began: datetime
+    region: str
+    partition: str
+    steps: Sequence[Step]
+    answers: Sequence[Answer]
+    left: Sequence[str]
+
+    @property
+    def passed(self) -> bool:
+        return not self.left and not any(step.problems for step in self.steps)
+
+    def markdown(self) -> str:
+        """The text of the report."""
+        lines = [
+            "# Acceptance run of cwagent.iam",
+            "",
+            f"{self.began:%Y-%m-%d %H:%M} UTC, region {self.region}, partition {self.partition}: "
+            + ("**passed**" if self.passed else "**failed**"),
+            "",
+            "| step | seconds | result |",
+            "|---|--:|---|",
+            *(f"| {step.title} | {step.seconds:.0f} | {'failed' if step.problems else 'ok'} |" for step in self.steps),
+            "",
+            "## What AWS answered",
+            "",
+            "| question | answer |",
+            "|---|---|",
+            *(f"| {each.question} | {_cell(each.answer)} |" for each in self.answers),
+        ]
+        for step in self.steps:
+            if step.problems:
+                lines += ["", f"## Failed: {step.title}"]
+                lines += [text for problem in step.problems for text in ("", "```", problem, "```")]
+        lines += ["", "## Removed", ""]
+        lines += [f"- Not removed: {each}" for each in self.left] or ["Everything that the run made was removed."]
+        return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
