@@ -16,6 +16,7 @@ WITHOUT_SHARED_RUNS = {
         *("access_info", "access_keys", "admin_window", "audit", "deliver_credentials", "foreign_principals"),
         *(
             "foreign_things",
+            "live",
             "lost_answers",
             "role_includes",
             "rotate_keys",
