@@ -641,6 +641,13 @@ def test_each_host_of_the_group_is_an_account():
     }
 
 
+@pytest.mark.parametrize("account_id", ["12345678901", "1234567890123", "shop", "١٢٣٤٥٦٧٨٩٠١٢"])
+def test_the_id_of_an_account_has_twelve_digits(account_id):
+    given = a_run({"accounts": ["shop"]}, {"shop": {"cwagent_account_id": account_id}}, {}, requires=[AUDIT])
+    message = f"cwagent_account_id must be the ID of an account, which has 12 digits, not '{account_id}'."
+    assert any(problem.endswith(message) and "shop" in problem for problem in interpret(given)[1])
+
+
 @pytest.mark.parametrize(
     ("limit", "hosts"), [({"localhost", "blog"}, ["blog"]), ({"localhost", "web"}, None), (None, ["shop", "blog"])]
 )
