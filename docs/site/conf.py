@@ -10,7 +10,7 @@ from typing import Any
 from docutils import nodes
 
 project = title = html_short_title = "cwagent.iam"
-copyright = "cwagent.iam contributors"  # noqa: A001  Sphinx calls it so
+project_copyright = "cwagent.iam contributors"
 
 extensions = ["sphinx_antsibull_ext", "myst_parser"]
 default_role = "any"

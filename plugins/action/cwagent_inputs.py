@@ -126,13 +126,12 @@ def _default_region() -> str:
     if named:
         return named
     try:
-        from botocore.exceptions import BotoCoreError  # noqa: PLC0415  takes a tenth of a second, and is seldom needed
-        from botocore.session import Session  # noqa: PLC0415  as above
+        from botocore import exceptions, session  # noqa: PLC0415  takes a tenth of a second, and is seldom needed
     except ImportError:
         return ""
     try:
-        return Session().get_config_variable("region") or ""
-    except BotoCoreError as error:
+        return session.Session().get_config_variable("region") or ""
+    except exceptions.BotoCoreError as error:
         raise InvalidInput(f"The AWS configuration cannot be read: {str(error).rstrip('.')}.") from error
 
 
@@ -141,7 +140,8 @@ def _find_file(path: str, folders: list[Path]) -> str:
     places = [folder / _expand(path) for folder in folders]
     found = next(filter(_is_file, places), None)
     if found is None:
-        other = next((str(place) for place in places if os.path.exists(place)), None)  # noqa: PTH110  never raises
+        # Path.exists would raise where a folder on the way may not be read.
+        other = next((str(place) for place in places if os.path.exists(place)), None)  # noqa: PTH110  see above
         if other:
             raise InvalidInput(f"{other} is not a regular file.")
         raise InvalidInput(f"there is no file {path} in {', '.join(map(str, folders))}.")

@@ -23,7 +23,8 @@ class Deadline:
 
     :param seconds: how long to wait at most, from now.
     :param clock: the time in seconds, as ``time.monotonic``.
-    :param sleep: as ``time.sleep``; nothing else waits for AWS, so tests can pass a clock of their own.
+    :param sleep: as ``time.sleep``. AWS does not notify of changes, so it is asked again after a pause. Nothing else
+        sleeps, so tests can pass a clock of their own.
     """
 
     def __init__(

@@ -333,6 +333,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.spli
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import SOURCE_SPEC
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._store_command.awaited import AwaitedParameterResource
 
 if TYPE_CHECKING:
     from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
@@ -411,11 +412,6 @@ def select_resource(module: AnsibleAWSModule, desired: DesiredConfig) -> Paramet
     aws, command = select_gateway(module), module.params["command"]
     if not command:
         return ParameterResource(aws, desired, module.region, known)
-    # Only this case needs it.
-    from ansible_collections.cwagent.iam.plugins.module_utils._store_command.resource import (  # noqa: PLC0415  see above
-        AwaitedParameterResource,
-    )
-
     command_aws = Aws(partial(module.client, region=command["region"]))
     return AwaitedParameterResource(aws, desired, module.region, known, command=command, command_aws=command_aws)
 

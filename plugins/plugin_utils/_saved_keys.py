@@ -50,7 +50,7 @@ def check_role_key_store(role: str, options: Mapping[str, Mapping[str, Any]], va
     by_region = values.get(f"{role}_users_by_region") or {"": values.get(f"{role}_users", [])}
     check_key_store(
         values[f"{role}_credentials_store"],
-        os.path.expanduser(values[f"{role}_credentials_directory"]),  # noqa: PTH111  it does not fail without a home
+        os.path.expanduser(values[f"{role}_credentials_directory"]),  # noqa: PTH111  Path fails without a home
         values[f"{role}_credentials_prefix"],
         [user for users in by_region.values() for user in users],
         None,

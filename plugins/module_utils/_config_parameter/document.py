@@ -130,8 +130,8 @@ class _MappingReader:
     def read(self) -> Any:
         return self._value(self._content, ())
 
-    def locate(self, path: Path) -> tuple[None, None]:  # noqa: ARG002  a mapping has no positions
-        return None, None
+    def locate(self, _path: Path) -> tuple[None, None]:
+        return None, None  # a mapping has no positions
 
     def add(self, path: Path, message: str, rule: str = "json") -> None:
         _check_number_of(self.problems)

@@ -216,7 +216,7 @@ def _schema(params: Mapping[str, Any]) -> tuple[dict[str, Any], str] | None:
         return read_schema(json.dumps(given), _GIVEN), _GIVEN
     if str(given).lstrip().startswith("{"):
         return read_schema(str(given), _GIVEN), _GIVEN
-    path = os.path.expanduser(str(given))  # noqa: PTH111  the other one fails for an unknown user
+    path = os.path.expanduser(str(given))  # noqa: PTH111  Path fails for an unknown user
     return read_schema(read_file(path), path), path
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._run_command.model import Invocation
 
 STORED, CHANGED = "stored", "changed"
+# The result of a command is waited for so long after its end.
+GRACE_SECONDS = 15.0
 # A schema is 69 KB. An instance decides what it sends, and not how much memory that takes here.
 MAX_SCHEMA_BYTES = 2_000_000
 _GZIP = 31

@@ -87,7 +87,8 @@ def _saved_in_files(targets: Iterable[Target], options: dict[str, Any]) -> dict[
 
 def _endpoints(region: str) -> dict[str, str]:
     """Return by service its address in a region as AWS publishes it, whatever address this controller uses."""
-    from botocore.session import Session  # noqa: PLC0415  _module.aws_module tells the user where it is missing
+    # At the top of the file, a missing botocore would end the module with a traceback before it can say so.
+    from botocore.session import Session  # noqa: PLC0415  see above
 
     resolver = Session().get_component("endpoint_resolver")
     found = {service: resolver.construct_endpoint(service, region) for service in SERVICES}

@@ -16,6 +16,12 @@ def test_no_file_is_sent_for_the_type_checker_alone(module):
     assert {path.name for path in superfluous} == UNUSED.get(module.stem, set())
 
 
+def test_what_instances_run_is_small():
+    """An instance gets it with each task by SSH, without what only the controller does."""
+    sent = {path.parent.name for path in closure(PLUGINS / "modules" / "cwagent_config_parameter.py")}
+    assert sent.isdisjoint({"_access", "_admin_window", "_instance_profile", "_role", "_user"})
+
+
 def test_imports_for_the_type_checker_can_be_excluded(tmp_path):
     module = tmp_path / "module.py"
     module.write_text(f"if TYPE_CHECKING:\n    from {NAMESPACE}._aws import Aws\nfrom {NAMESPACE} import _names\n")
