@@ -114,7 +114,7 @@ integration: $(READY) $(AWS_CLI_READY) $(OLDEST_READY) ## run the integration te
 		pytest -n $$(( $(JOBS) + 1 )) tests/integration)
 
 .PHONY: report-tests
-report-tests: $(READY) $(REPORT_READY) browser ## test the HTML report of audit.yml in Chromium, and the formats for pipelines
+report-tests: $(READY) $(REPORT_READY) browser demo ## test the HTML report of audit.yml in Chromium, and the formats for pipelines
 	$(call run,pytest tests/report)
 
 .PHONY: browser

@@ -70,6 +70,7 @@ def heading(page, table):
         ("empty", "No server can write the agent configuration"),
         ("incomplete", "No known server can write the agent configuration"),
         ("large", "5 roles can write the agent configuration"),
+        ("demo", "No server can write the agent configuration"),
     ],
 )
 def test_the_headline_says_who_can_write(page, name, verdict):
@@ -323,7 +324,7 @@ def test_a_large_account_is_filtered_and_sorted_at_once(page):
 
 
 @pytest.mark.parametrize("width", [320, 360, 700, 840, 961, 1024, 1280, 1920])
-@pytest.mark.parametrize("name", ["small", "large"])
+@pytest.mark.parametrize("name", ["small", "large", "demo"])
 def test_the_page_does_not_scroll_sideways(page, name, width):
     opened = page(name, width=width)
     assert opened.value("document.documentElement.scrollWidth") <= width
@@ -333,8 +334,16 @@ def test_the_page_does_not_scroll_sideways(page, name, width):
 
 @pytest.mark.parametrize(
     ("name", "scheme", "width"),
-    [("small", LIGHT, 1280), ("small", DARK, 360), ("clean", DARK, 1280), ("clean", LIGHT, 360), ("empty", LIGHT, 360)],
-    ids=["light", "dark and narrow", "clean", "clean and narrow", "empty"],
+    [
+        ("small", LIGHT, 1280),
+        ("small", DARK, 360),
+        ("clean", DARK, 1280),
+        ("clean", LIGHT, 360),
+        ("empty", LIGHT, 360),
+        ("demo", LIGHT, 1280),
+        ("demo", DARK, 360),
+    ],
+    ids=["light", "dark and narrow", "clean", "clean and narrow", "empty", "demo", "demo, dark and narrow"],
 )
 def test_an_accessibility_engine_finds_nothing(page, packages, name, scheme, width):
     opened = page(name, width=width, **scheme)
