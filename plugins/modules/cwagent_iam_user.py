@@ -88,6 +88,10 @@ options:
   max_key_age:
     description:
       - Replace saved access keys that are at least this many days old. Without it, keys are not replaced.
+      - With V(0), all saved keys are replaced now, as when a key leaked. A key that replaced another one less than a
+        day ago is not, so a run that was interrupted can be repeated. If that key leaked, deactivate it first. An old
+        key in its grace period makes room for the new one; one that is still active does so only with
+        O(revoke_old=true). While the admin window of a user is open, its key cannot be replaced, which is an error.
       - "A replacement takes at least three runs. Each run determines the next step from the keys. First, a new key is
         created and saved. Once the new key was used, and the old one was last used at least five hours earlier, the
         old one is deactivated: the last use of a key is known late. Once the old one was unused for O(retire_after)
@@ -102,6 +106,12 @@ options:
     description: A replaced key is deactivated, and is deleted when it was unused for this many days.
     type: int
     default: 7
+  revoke_old:
+    description:
+      - Deactivate a replaced key as soon as the new one is saved, and not once the new one is in use. The server cannot
+        make calls until it has the new key. Requires O(max_key_age).
+    type: bool
+    default: false
 extends_documentation_fragment:
   - cwagent.iam.principal
   - cwagent.iam.wait
@@ -154,6 +164,16 @@ EXAMPLES = r"""
     retire_after: 14
     region: eu-central-1
 
+- name: Replace a key that leaked, and deactivate it at once
+  cwagent.iam.cwagent_iam_user:
+    name: CloudWatchAgentServerUser-db1
+    access: server
+    credentials:
+      directory: ~/cloudwatch-credentials
+    max_key_age: 0
+    revoke_old: true
+    region: eu-central-1
+
 - name: Delete a user with its key and file
   cwagent.iam.cwagent_iam_user:
     name: CloudWatchAgentServerUser-db1
@@ -188,8 +208,8 @@ users:
 rotation:
   description:
     - With O(max_key_age), by user, the phase of the key's replacement when the run began.
-    - V(current), the saved key is young enough.
-    - V(due), a new key is created and saved.
+    - V(current), the saved key is young enough. With O(max_key_age=0), it replaced another one less than a day ago.
+    - V(due), a new key is created and saved. With O(revoke_old=true), the old one is deactivated then.
     - V(waiting_for_use), the new key was not used yet, or the old one is still in use.
     - V(deactivating), the old key is deactivated.
     - V(grace_period), the old key is inactive and is kept until it was unused for O(retire_after) days.

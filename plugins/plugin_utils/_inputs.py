@@ -43,8 +43,8 @@ HOST_VARIABLES = frozenset(
 # What a playbook can need besides: something to store, the admin instance, the user's consent to delete, a place that
 # keeps access keys.
 CONFIGS, ADMIN_INSTANCE, CONFIRMATION, KEY_STORE = "configs", "admin_instance", "confirmation", "key_store"
-CONFIGS_ONLY, AUDIT, SERVERS = "configs_only", "audit", "servers"
-REQUIREMENTS = [CONFIGS, CONFIGS_ONLY, ADMIN_INSTANCE, CONFIRMATION, KEY_STORE, AUDIT, SERVERS]
+CONFIGS_ONLY, AUDIT, SERVERS, ROTATION = "configs_only", "audit", "servers", "rotation"
+REQUIREMENTS = [CONFIGS, CONFIGS_ONLY, ADMIN_INSTANCE, CONFIRMATION, KEY_STORE, AUDIT, SERVERS, ROTATION]
 # Who needs one of these needs no host that stores a configuration.
 WITHOUT_STORING = {CONFIGS_ONLY, AUDIT, SERVERS}
 # The values of cwagent_store_config_from with which an EC2 instance stores.
@@ -74,7 +74,8 @@ class Given:
     :param to_absolute: returns the absolute path of a file or folder on the controller, whether it exists or not; or
         raises ``InvalidInput``.
     :param requires: what the playbook needs besides: ``CONFIGS``, ``CONFIGS_ONLY`` (and no host), ``ADMIN_INSTANCE``,
-        ``CONFIRMATION``, ``KEY_STORE``, ``AUDIT`` (accounts, and no host), ``SERVERS``.
+        ``CONFIRMATION``, ``KEY_STORE``, ``AUDIT`` (accounts, and no host), ``SERVERS``,
+        ``ROTATION`` (users of the hosts that the limit leaves).
     :param limit: the hosts that ``--limit`` leaves; ``None`` without one.
     :param in_awx: whether the run is a job of AWX.
     """
@@ -146,12 +147,16 @@ def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
         "servers": _servers(given, instances, servers, regions, problems),
         "undelivered_hosts": [host for host in delivery_hosts if given.limit is not None and host not in given.limit],
     }
+    if ROTATION in given.requires:
+        rotated = {users[host] for users in (servers, admins) for host in _left_by_limit(given, users)}
+        inputs.update(_rotation(inputs, servers, rotated))
     inputs["storing_hosts"] = _storing_hosts(given, inputs)
     is_looking = run["verify_from"] in ("auto", "ansible")
     inputs["look_hosts"] = [each["host"] for each in inputs["servers"]] if is_looking else []
     _check_groups(given, inputs, problems)
     _check_conflicts(inputs, problems)
     _check_requirements(given, inputs, problems)
+    _check_limit(given, inputs, problems)
     _check_values(given, inputs, problems)
     return inputs, problems.sentences
 
@@ -315,6 +320,29 @@ def _onprem_hosts(
     return hosts
 
 
+def _rotation(inputs: Mapping[str, Any], servers: Mapping[str, str], rotated: Collection[str]) -> dict[str, Any]:
+    """Return what differs in the input where keys are rotated: it is about some users, and all hosts that have these.
+
+    A user that several hosts share is saved in the region of its first host, whether or not the limit leaves that one.
+    """
+    hosts = [host for host, user in servers.items() if user in rotated]
+    not_delivered = {*inputs["undelivered_hosts"], *(host for host in hosts if host not in inputs["delivery_hosts"])}
+    return {
+        "admin_users": _chosen(inputs["admin_users"], rotated),
+        "rotated_hosts": {
+            "delivered": [host for host in hosts if host not in not_delivered],
+            "undelivered": [host for host in hosts if host in not_delivered],
+        },
+        "server_users": _chosen(inputs["server_users"], rotated),
+        "undelivered_hosts": [host for host in inputs["undelivered_hosts"] if host in hosts],
+    }
+
+
+def _chosen(by_region: Mapping[str, Sequence[str]], chosen: Collection[str]) -> dict[str, list[str]]:
+    found = {region: [user for user in users if user in chosen] for region, users in by_region.items()}
+    return {region: users for region, users in found.items() if users}
+
+
 def _servers(
     given: Given,
     instances: Mapping[str, str],
@@ -455,13 +483,6 @@ def _check_requirements(given: Given, inputs: Mapping[str, Any], problems: Probl
             "This deletes the roles, instance profiles, users, access keys, credentials files and stored "
             "configurations of this inventory. To confirm, set cwagent_teardown to true."
         )
-    needed = inputs["admin_instance_hosts"] if ADMIN_INSTANCE in given.requires else inputs["storing_hosts"]
-    for host in [] if WITHOUT_STORING & {*given.requires} else needed:
-        if given.limit is not None and host not in given.limit:
-            problems.add(f"The limit leaves out host {host}, which stores the configuration. Run without it.")
-    accounts = given.members(ACCOUNTS)
-    if AUDIT in given.requires and accounts and not _left_by_limit(given, accounts):
-        problems.add(f"The limit leaves out all hosts of the group {ACCOUNTS}. Name the accounts to read in it.")
     if SERVERS in given.requires and not inputs["servers"]:
         if given.members(EC2_SERVERS, EC2_ADMIN, ONPREM_SERVERS):
             problems.add(
@@ -473,6 +494,23 @@ def _check_requirements(given: Given, inputs: Mapping[str, Any], problems: Probl
                 "There are no servers: no host of the inventory is in one of the groups cwagent_ec2_servers, "
                 "cwagent_ec2_admin and cwagent_onprem_servers."
             )
+
+
+def _check_limit(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:
+    """Report hosts that this playbook needs and that the limit leaves out."""
+    needed = inputs["admin_instance_hosts"] if ADMIN_INSTANCE in given.requires else inputs["storing_hosts"]
+    for host in [] if {*WITHOUT_STORING, ROTATION} & {*given.requires} else needed:
+        if given.limit is not None and host not in given.limit:
+            problems.add(f"The limit leaves out host {host}, which stores the configuration. Run without it.")
+    accounts = given.members(ACCOUNTS)
+    if AUDIT in given.requires and accounts and not _left_by_limit(given, accounts):
+        problems.add(f"The limit leaves out all hosts of the group {ACCOUNTS}. Name the accounts to read in it.")
+    with_keys = given.members(ONPREM_SERVERS, ONPREM_ADMIN)
+    if ROTATION in given.requires and with_keys and not _left_by_limit(given, with_keys):
+        problems.add(
+            f"The limit leaves out all hosts of the groups {ONPREM_SERVERS} and {ONPREM_ADMIN}. Name the hosts whose "
+            "access keys to replace in it."
+        )
 
 
 def _check_values(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:
@@ -488,7 +526,7 @@ def _check_values(given: Given, inputs: Mapping[str, Any], problems: Problems) -
         if config["name"] != inputs["parameter_name"]:
             check("cwagent_configs", check_parameter_name, config["name"])
     check("cwagent_audit_regions", lambda regions: [*map(_names.check_region, regions)], inputs["audit_regions"])
-    problems.check(check_days, "cwagent_max_key_age", inputs["max_key_age"], 1)
+    problems.check(check_days, "cwagent_max_key_age", inputs["max_key_age"], 0)
     problems.check(check_days, "cwagent_retire_after", inputs["retire_after"], 0)
     _check_apply(inputs, problems)
     boundary, partition = inputs["permissions_boundary"], _names.partition_of(inputs["region"])
@@ -496,7 +534,7 @@ def _check_values(given: Given, inputs: Mapping[str, Any], problems: Problems) -
         problems.check(_names.check_policy_arn, boundary, partition, "cwagent_permissions_boundary")
     check("cwagent_iam_path", _names.check_path, inputs["iam_path"] or None)
     check("cwagent_tags", _names.check_tags, {str(key): str(value) for key, value in inputs["tags"].items()})
-    users = [*_all(inputs["server_users"]), *_all(inputs["admin_users"])]
+    users = _all_users(inputs)
     if users:
         place = "cwagent_credentials_dir" if inputs["credentials_store"] == "file" else "cwagent_credentials_prefix"
         keys = (inputs["credentials_store"], inputs["credentials_directory"], inputs["credentials_prefix"])
@@ -518,6 +556,10 @@ def _check_apply(inputs: Mapping[str, Any], problems: Problems) -> None:
         )
     if not 0 <= percentage <= ALL_PERCENT:
         problems.add(f"cwagent_apply_max_fail_percentage is {percentage}; it must be between 0 and {ALL_PERCENT}.")
+
+
+def _all_users(inputs: Mapping[str, Any]) -> list[str]:
+    return [*_all(inputs["server_users"]), *_all(inputs["admin_users"])]
 
 
 def _all(by_region: Mapping[str, Sequence[str]]) -> list[str]:

@@ -156,6 +156,47 @@ def test_the_next_run_recovers_from_a_fault_at_any_call(fleet: Fleet, kind: Kind
     assert not fleet.run()["changed"]
 
 
+LEAK: dict[str, Any] = {"max_key_age": 0, "revoke_old": True}
+
+
+@pytest.mark.parametrize("kind", [Kind.KILL_AFTER, Kind.DENY])
+def test_a_leaked_key_is_replaced_and_revoked_after_a_fault_at_any_call(
+    fleet: Fleet, kind: Kind, subtests: pytest.Subtests
+) -> None:
+    """The run that follows does the rest and does not begin anew; the one after it has nothing to do."""
+    fleet.run()
+    since, predicted = fleet.aws.mark(), fleet.run(check=True, **LEAK)
+    assert fleet.aws.writes(since) == []
+    since, replaced = fleet.aws.mark(), fleet.run(**LEAK)
+    assert predicted["steps"] == replaced["steps"]
+    assert [step.split()[0] for step in replaced["steps"]] == ["create", "deactivate"]
+    calls = fleet.aws.calls(since)
+    undisturbed = [call.action for call in calls]
+    first = 0 if fleet.store == "file" else [call.service for call in calls].index(fleet.store)
+    for position, action in enumerate(undisturbed[first:], first + 1):
+        with subtests.test(position=position, action=action):
+            fleet.aws.reset()
+            for path in fleet.folder.glob("*"):
+                path.unlink()
+            fleet.run()
+            leaked = fleet.document()["aws_access_key_id"]
+            fleet.run({"kind": kind, "nth": position}, **LEAK)
+            fleet.aws.shift_clock(CLAIM_LIFETIME)
+            created = [key["AccessKeyId"] for key in fleet.access_keys() if key["AccessKeyId"] != leaked]
+            saved = fleet.document()["aws_access_key_id"]
+            recovered = fleet.run(**LEAK)
+            assert not recovered.get("failed"), recovered
+            document = fleet.document()
+            assert {key["AccessKeyId"]: key["Status"] for key in fleet.access_keys()} == {
+                leaked: "Inactive",
+                document["aws_access_key_id"]: "Active",
+            }
+            assert fleet.identity() == "U"
+            # A new key that was saved before the fault is the one to keep.
+            assert saved not in created or document["aws_access_key_id"] == saved
+            assert not fleet.run(**LEAK)["changed"]
+
+
 @pytest.mark.parametrize("kind", [Kind.KILL_AFTER, Kind.LOSE_ANSWER])
 def test_a_key_whose_answer_was_lost_is_deleted_by_the_next_run(fleet: Fleet, kind: Kind) -> None:
     fleet.run({"kind": kind, "action": "CreateAccessKey"})

@@ -142,6 +142,49 @@ def test_a_key_is_created_rotated_and_deleted(controller: Controller) -> None:
     assert not any(first["aws_secret_access_key"].encode() in text for text in processes)
 
 
+LEAK = {"cwagent_max_key_age": "0", "cwagent_revoke_old": "true"}
+
+
+def test_a_leaked_key_is_replaced_and_revoked_on_the_hosts_of_the_limit(controller: Controller) -> None:
+    """The hosts db2 and db3 share a user, and db3 is outside the limit."""
+    site = Site(controller, "ssm", db2={"cwagent_user_name": "shared"}, db3={"cwagent_user_name": "shared"})
+    site.play("site")
+    site.send_metric()
+    first, shared = site.saved(), site.saved("shared")
+    users = snapshot(controller.aws)["users"]
+
+    predicted = site.play("rotate_keys", "--check", "--limit", "localhost,db1", **LEAK)
+    assert snapshot(controller.aws)["users"] == users
+    replaced = site.play("rotate_keys", "--limit", "localhost,db1", **LEAK)
+    assert predicted.changed_tasks == replaced.changed_tasks
+    assert [line.split(" access key")[0] for line in replaced.report if line.startswith("- ")] == [
+        "- create an",
+        "- deactivate",
+    ]
+    notice = next(each for each in replaced.results if each.task.startswith("Say which agents cannot send"))
+    assert notice.result["msg"][-1] == "This run delivers the new access key to: db1."
+    assert replaced.results.index(notice) < min(
+        replaced.results.index(each) for each in replaced.results if each.result.get("changed")
+    )
+    second = site.saved()
+    assert {**users, USER: None} == {**snapshot(controller.aws)["users"], USER: None}
+    assert snapshot(controller.aws)["users"][USER]["keys"] == {
+        first["aws_access_key_id"]: "Inactive",
+        second["aws_access_key_id"]: "Active",
+    }
+    site.send_metric()
+    assert site.play("rotate_keys", "--limit", "localhost,db1", **LEAK).writes == []
+
+    both = site.play("rotate_keys", "--limit", "localhost,db2", **LEAK)
+    notice = next(each for each in both.results if each.task.startswith("Say which agents cannot send"))
+    assert notice.result["msg"][-2:] == [
+        "This run delivers the new access key to: db2.",
+        "It does not deliver to these, so do that yourself: db3.",
+    ]
+    assert site.saved("shared") != shared
+    assert both.report[-1] == "The limit leaves out db3, so the access key there was not changed."
+
+
 def test_a_missing_user_is_created_as_by_site(controller: Controller) -> None:
     site = Site(controller, "ssm")
     site.variables |= {
@@ -150,8 +193,9 @@ def test_a_missing_user_is_created_as_by_site(controller: Controller) -> None:
         "cwagent_tags": {"team": "observability"},
         "onprem_server_managed_policies": ["arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"],
     }
-    created = site.play("rotate_keys", "--limit", "localhost,ops1")
-    assert created.report[-1] == "The limit leaves out db1, so the access key there was not changed."
+    site.play("rotate_keys", "--limit", "localhost,ops1")
+    assert list(snapshot(controller.aws)["users"]) == [ADMIN_USER]
+    site.play("rotate_keys", cwagent_deliver_credentials=False)
     assert not site.file.exists()
     assert site.play("site").writes == []
     assert site.file.exists()

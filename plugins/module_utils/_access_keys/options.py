@@ -24,11 +24,12 @@ def key_rules(params: Mapping[str, Any]) -> KeyRules:
     """
     max_age, retire_after = params["max_key_age"], params["retire_after"]
     if max_age is not None:
-        check_days("max_key_age", max_age, minimum=1)
+        check_days("max_key_age", max_age, minimum=0)
     check_days("retire_after", retire_after, minimum=0)
     return KeyRules(
         max_age=None if max_age is None else timedelta(days=max_age),
         retire_after=timedelta(days=retire_after),
+        revoke_old=params["revoke_old"],
         evict_unmanaged_key=bool(params["credentials"] and params["credentials"]["evict_unmanaged_key"]),
     )
 

@@ -32,6 +32,9 @@ CREATED_WITHIN = timedelta(minutes=15)
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_getting-report.html
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_last-accessed.html
 UNUSED_FOR = timedelta(hours=5)
+# Where all keys are replaced now, a key that replaced another one so recently is one that this run or an interrupted
+# run created: it is not replaced once more.
+NEW_FOR = timedelta(days=1)
 
 # Steps on saved credentials are not calls to AWS; they have actions too, so that one list holds the whole plan.
 REWRITE_CREDENTIALS = "credentials:Rewrite"
@@ -85,14 +88,16 @@ class SavedCredentials:
 class KeyRules:
     """What is declared for the keys, besides that one is saved.
 
-    :param max_age: the age at which the saved key is replaced; ``None`` never replaces it.
+    :param max_age: the age at which the saved key is replaced; zero replaces it now, ``None`` never.
     :param retire_after: how long a replaced key is kept, deactivated, after its last use.
+    :param revoke_old: whether a replaced key is deactivated at once, and not when only the new one is in use.
     :param evict_unmanaged_key: whether to delete an unmanaged key where there is no free slot for the one needed.
     :param create_inactive: whether keys are created inactive; then a saved key may be inactive.
     """
 
     max_age: timedelta | None = None
     retire_after: timedelta = timedelta(days=7)
+    revoke_old: bool = False
     evict_unmanaged_key: bool = False
     create_inactive: bool = False
 
@@ -115,6 +120,7 @@ class KeyCreation:
 
     :param existing: the ids of the keys that existed when the step was planned.
     :param saved_key_id: the key that was saved then; any other one was saved by another run.
+    :param replaced_key_id: the key that the new one replaces, if any.
     :param keep_previous: whether somebody else may need what is saved there.
     :param inactive: whether to deactivate the key before it is saved.
     :param pending: the record of an interrupted run whose keys earlier steps deleted.
@@ -122,6 +128,7 @@ class KeyCreation:
 
     existing: tuple[str, ...]
     saved_key_id: str | None
+    replaced_key_id: str | None
     keep_previous: bool
     inactive: bool
     pending: Pending | None = None
@@ -182,26 +189,53 @@ class Keyring:
         saved_key, max_age = self.saved_key, self.rules.max_age
         if saved_key is None or max_age is None:
             return None
-        # While the admin window is open, the saved key is in use: after a replacement, nothing would deactivate it.
-        is_in_window = self.rules.create_inactive and saved_key.active
-        is_due = self._age(saved_key) >= max_age and not is_in_window
         old = self._predecessor
+        if self._is_due(saved_key, max_age) and (old is None or self._can_supersede(old, saved_key)):
+            return Phase.BLOCKED if self.unmanaged else Phase.DUE
         if old is None:
-            return (Phase.BLOCKED if self.unmanaged else Phase.DUE) if is_due else Phase.CURRENT
+            return Phase.CURRENT
+        if old.active and self.rules.revoke_old:
+            return Phase.DEACTIVATING
         if old.active:
-            # The first use of the old key can be unknown yet, too.
-            old_used = old.used or saved_key.created or saved_key.used
-            has_switched = saved_key.used and old_used and saved_key.used - old_used >= UNUSED_FOR
-            return Phase.DEACTIVATING if has_switched else Phase.WAITING_FOR_USE
+            return Phase.DEACTIVATING if _has_switched(old, saved_key) else Phase.WAITING_FOR_USE
         is_unused = self.now - (old.used or old.created or self.now) >= self.rules.retire_after
         return Phase.DELETING if saved_key.used and is_unused else Phase.GRACE_PERIOD
 
+    def _is_due(self, saved_key: AccessKey, max_age: timedelta) -> bool:
+        if self._is_in_window:
+            return False
+        if max_age:
+            return self._age(saved_key) >= max_age
+        was_deactivated = not saved_key.active and not self.rules.create_inactive
+        return was_deactivated or self.saved.replaced_key_id is None or self._age(saved_key) >= NEW_FOR
+
+    @property
+    def _is_in_window(self) -> bool:
+        """Whether the admin window is open: the saved key is in use, and nothing would deactivate a replaced one."""
+        return self.rules.create_inactive and self.saved_key is not None and self.saved_key.active
+
+    @property
+    def _replaces_now(self) -> bool:
+        return self.rules.max_age == timedelta()
+
+    def _can_supersede(self, old: AccessKey, saved_key: AccessKey) -> bool:
+        """Whether the key that the saved one replaced can make room for the next one before its time."""
+        is_out_of_use = not old.active or _has_switched(old, saved_key)
+        return self._replaces_now and (self.rules.revoke_old or is_out_of_use)
+
     @property
     def _predecessor(self) -> AccessKey | None:
-        """The key that the saved one replaced. Only the record of that counts: any other key belongs to somebody."""
-        saved_key = self.saved_key
-        replaced = self.saved.replaced_key_id if saved_key else None
-        return next((key for key in self.keys if key.id == replaced and key != saved_key), None)
+        """The key that the saved one replaced. Only the record of that counts: any other key belongs to somebody.
+
+        The saved one need not exist: a person deleted it, or the run that saved it, which could not read it again.
+        """
+        replaced = self.saved.replaced_key_id
+        return next((key for key in self.keys if key.id == replaced and key != self.saved_key), None)
+
+    @property
+    def _replaced(self) -> AccessKey | None:
+        """The key that a new one replaces."""
+        return self.saved_key or self._predecessor
 
     def _age(self, key: AccessKey) -> timedelta:
         return _age(key, self.now)
@@ -213,7 +247,7 @@ class Keyring:
     @property
     def _evictable(self) -> AccessKey | None:
         """The least recently used unmanaged key, where a new key is needed and there is no free slot."""
-        free = KEYS_PER_USER - len(self.unmanaged) - bool(self.saved_key)
+        free = KEYS_PER_USER - len(self.unmanaged) - bool(self._replaced)
         if free > 0 or not self._needs_new_key:
             return None
         return min(self.unmanaged, key=lambda key: (key.used or _LONG_AGO, key.created or _LONG_AGO))
@@ -223,7 +257,8 @@ class Keyring:
         rest = tuple(key for key in self.keys if key not in self.orphaned)
         if self._needs_new_key:
             new = AccessKey("", active=not self.rules.create_inactive)
-            return (*(key for key in rest if key != self._evictable), new)
+            kept = [key for key in rest if key not in (self._evictable, self._superseded)]
+            return (*(replace(key, active=False) if key == self._revocable else key for key in kept), new)
         old = self._predecessor
         if self.phase is Phase.DEACTIVATING:
             return tuple(replace(key, active=False) if key == old else key for key in rest)
@@ -238,10 +273,16 @@ class Keyring:
         if self.saved.problem:
             raise CwagentError(self.saved.problem)
         steps = [delete_key(self.user, key.id, ", whose secret was never saved") for key in self.orphaned]
-        if self.saved_key and not self.saved_key.active and not self.rules.create_inactive:
+        is_replaced_now = self._replaces_now and self._needs_new_key
+        if self.saved_key and not self.saved_key.active and not self.rules.create_inactive and not is_replaced_now:
             raise CwagentError(self._deactivated_message(self.saved_key))
+        if self._replaces_now and self._is_in_window:
+            raise CwagentError(
+                f"the access key of user '{self.user}' was not replaced, because its admin window is open. Run "
+                "cwagent.iam.restore to close it, then run again."
+            )
         if self._needs_new_key:
-            return [*steps, *self._evict_steps(), self._create(is_new_user)]
+            return [*steps, *self._evict_steps(), *self._replacement_steps(is_new_user)]
         if not self.saved.up_to_date or self.saved.pending is not None:
             summary = f"write {self.saved.where} again with the access key of user '{self.user}'"
             arguments = {"user_name": self.user}
@@ -252,6 +293,25 @@ class Keyring:
         elif old and self.phase is Phase.DELETING:
             steps.append(delete_key(self.user, old.id, ", which was replaced"))
         return steps
+
+    def _replacement_steps(self, is_new_user: bool) -> list[Step]:
+        """Plan the new key. The old one is deactivated after the new one is saved: a run that is killed in between is
+        continued by the next one, and no run finds a saved key that does not work.
+        """
+        superseded, revocable = self._superseded, self._revocable
+        steps = [delete_key(self.user, superseded.id, ", which was replaced")] if superseded else []
+        steps.append(self._create(is_new_user))
+        return [*steps, set_key_status(self.user, revocable.id, active=False)] if revocable else steps
+
+    @property
+    def _superseded(self) -> AccessKey | None:
+        """The key that the saved one replaced, where a new one replaces the saved one."""
+        return self._predecessor if self.saved_key else None
+
+    @property
+    def _revocable(self) -> AccessKey | None:
+        """The key that is deactivated as soon as the one that replaces it is saved."""
+        return self._replaced if self.rules.revoke_old and self._replaced and self._replaced.active else None
 
     @property
     def warnings(self) -> list[str]:
@@ -292,7 +352,8 @@ class Keyring:
 
     def _create(self, is_new_user: bool) -> Step:
         an = "an inactive" if self.rules.create_inactive else "an"
-        summary = f"create {an} access key for user '{self.user}' and save it to {self.saved.where}"
+        instead = f" in place of {self._replaced.id}" if self._replaced else ""
+        summary = f"create {an} access key for user '{self.user}'{instead} and save it to {self.saved.where}"
         # After any failure but throttling, IAM may have created a key. A call that IAM refuses because it does not know
         # the new user yet has created none either.
         retry_when = THROTTLING_CODES | NEW_ENTITY_RETRY_CODES if is_new_user else THROTTLING_CODES
@@ -306,6 +367,7 @@ class Keyring:
         return KeyCreation(
             existing=tuple(key.id for key in self.keys),
             saved_key_id=self.saved.key_id,
+            replaced_key_id=self._replaced.id if self._replaced else None,
             keep_previous=self.saved.belongs_to_other,
             inactive=self.rules.create_inactive,
             pending=self.saved.pending,
@@ -324,6 +386,13 @@ def keys_to_dicts(keys: Iterable[AccessKey], now: datetime) -> list[dict[str, An
         }
         for key in keys
     ]
+
+
+def _has_switched(old: AccessKey, new: AccessKey) -> bool:
+    """Whether only the new key is in use."""
+    # The first use of the old key can be unknown yet, too.
+    old_used = old.used or new.created or new.used
+    return new.used is not None and old_used is not None and new.used - old_used >= UNUSED_FOR
 
 
 def _age(key: AccessKey, now: datetime) -> timedelta:

@@ -35,10 +35,11 @@ SPEC: dict[str, Any] = {
     },
     "max_key_age": {"type": "int", "no_log": False},
     "retire_after": {"type": "int", "default": 7},
+    "revoke_old": {"type": "bool", "default": False},
     **PRINCIPAL_SPEC,
 }
 RULES: dict[str, Any] = {
-    "required_if": [("state", "present", ["access"])],
+    "required_if": [("state", "present", ["access"]), ("revoke_old", True, ["max_key_age"])],
     "required_by": {"max_key_age": ["credentials"]},
 }
 

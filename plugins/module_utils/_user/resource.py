@@ -237,8 +237,7 @@ class UserResource(Resource[States]):
                     self._aws.execute(set_key_status(name, key_id, active=False))
                 # Saving would overwrite the other run's secret, of which there is no other copy.
                 store.confirm(name, run, creation.saved_key_id)
-                replaced = creation.saved_key_id if creation.saved_key_id in creation.existing else None
-                store.save(name, key_id, secret, replaced, keep_previous=creation.keep_previous)
+                store.save(name, key_id, secret, creation.replaced_key_id, keep_previous=creation.keep_previous)
                 self._confirm_saved(store, name, run, key_id)
             except ContentionError as error:
                 raise ContentionError(self._discard_key(store, run, name, key_id, error)) from error

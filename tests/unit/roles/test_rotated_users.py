@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[3]
-ROTATION = {"max_key_age", "retire_after"}
+ROTATION = {"max_key_age", "retire_after", "revoke_old"}
 """The options for which the playbook has its own values."""
 
 
@@ -55,6 +55,10 @@ def test_the_roles_pass_the_options_of_the_rotation_to_the_module(access: str) -
         for task in load(f"roles/{role}/tasks/main.yml")[-1]["block"]
         if "cwagent.iam.cwagent_iam_user" in task
     ]
-    assert options["max_key_age"] == f"{{{{ {role}_max_key_age | default(omit, true) }}}}"
+    # Zero replaces all keys now, so it is not the same as no value.
+    assert options["max_key_age"] == f"{{{{ {role}_max_key_age | default(omit) }}}}"
+    assert options["revoke_old"] == f"{{{{ {role}_revoke_old }}}}"
     assert options["retire_after"] == f"{{{{ {role}_retire_after }}}}"
-    assert {name.removeprefix(f"{role}_") for name in load(f"roles/{role}/defaults/main.yml")} >= ROTATION
+    defaults = {name.removeprefix(f"{role}_") for name in load(f"roles/{role}/defaults/main.yml")}
+    assert defaults & ROTATION == ROTATION - {"max_key_age"}
+    assert f"{role}_max_key_age" in load(f"roles/{role}/meta/argument_specs.yml")["argument_specs"]["main"]["options"]

@@ -18,6 +18,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs import (
     AUDIT,
     CONFIGS_ONLY,
     HOST_VARIABLES,
+    ROTATION,
     SERVERS,
     Given,
     interpret,
@@ -191,7 +192,7 @@ REFUSED: dict[str, list[Any]] = {
     "cwagent_permissions_boundary": [5, LONG, UNICODE, "arn:aws-cn:iam::aws:policy/ReadOnlyAccess"],
     "cwagent_iam_path": [5, LONG, UNICODE, "monitoring"],
     "cwagent_tags": [{"aws:x": "y"}, {"a": "#"}, {"a": ["b"]}, {str(each): "" for each in range(51)}],
-    "cwagent_max_key_age": [0, -1, 36501],
+    "cwagent_max_key_age": [-1, 36501],
     "cwagent_retire_after": [-1, "36501"],
     "cwagent_region": [5, LONG, UNICODE, "eu-central", "EU-CENTRAL-1"],
     "cwagent_user_name": [LONG, UNICODE, "a b"],
@@ -544,6 +545,41 @@ def test_a_limit_can_leave_out_hosts_to_which_a_key_is_delivered(limit, undelive
     controller = {"cwagent_deliver_credentials": True}
     inputs = inputs_of({"onprem_servers": ["a", "b"]}, controller=controller, limit=limit)
     assert inputs["undelivered_hosts"] == undelivered
+
+
+LEAVING = {"onprem_servers": ["a", "b", "c"], "onprem_admin": ["o"], "ec2_admin": ["adm"]}
+A, B, ADMIN_USER = "CloudWatchAgentServerUser-a", "shared", "CloudWatchAgentAdminUser"
+
+
+@pytest.mark.parametrize(
+    ("limit", "servers", "admins", "delivered", "undelivered"),
+    [
+        (None, {EU: [A], US: [B]}, {US: [ADMIN_USER]}, ["a", "b"], ["c"]),
+        (["localhost", "a"], {EU: [A]}, {}, ["a"], []),
+        (["localhost", "b"], {US: [B]}, {}, ["b"], ["c"]),
+        (["localhost", "c"], {US: [B]}, {}, [], ["b", "c"]),
+        (["localhost", "o"], {}, {US: [ADMIN_USER]}, [], []),
+    ],
+)
+def test_a_limit_chooses_whose_keys_are_rotated(limit, servers, admins, delivered, undelivered):
+    """The hosts b and c share a user, which is saved in the region of b."""
+    shared = {"cwagent_user_name": "shared", "cwagent_deliver_credentials": True}
+    hosts = {"a": {"cwagent_region": EU, "cwagent_deliver_credentials": True}, "b": shared}
+    hosts["c"] = {**shared, "cwagent_region": EU, "cwagent_deliver_credentials": False}
+    inputs = inputs_of(LEAVING, {**hosts, "adm": ADMIN}, ONE_FILE, limit=limit, requires=[ROTATION])
+    assert inputs["server_users"] == servers
+    assert inputs["admin_users"] == admins
+    assert inputs["rotated_hosts"] == {"delivered": delivered, "undelivered": undelivered}
+    assert inputs["undelivered_hosts"] == [host for host in undelivered if host == "b"]
+
+
+@pytest.mark.parametrize(("groups", "count"), [(LEAVING, 1), ({"ec2_admin": ["adm"]}, 0)])
+def test_a_limit_without_a_host_that_has_a_key_is_a_problem(groups, count):
+    problem = (
+        "The limit leaves out all hosts of the groups cwagent_onprem_servers and cwagent_onprem_admin. Name the hosts "
+        "whose access keys to replace in it."
+    )
+    assert problems_of(groups, {"adm": ADMIN}, requires=[ROTATION], limit=["localhost"]) == count * [problem]
 
 
 def test_all_problems_are_reported_together():

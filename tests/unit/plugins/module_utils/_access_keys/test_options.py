@@ -8,14 +8,15 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.options i
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import KeyRules
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
-DEFAULTS = {"max_key_age": None, "retire_after": 7, "credentials": None}
+DEFAULTS = {"max_key_age": None, "retire_after": 7, "revoke_old": False, "credentials": None}
 
 
 @pytest.mark.parametrize(
     ("params", "rules"),
     [
         ({}, KeyRules()),
-        ({"max_key_age": 1, "retire_after": 0}, KeyRules(timedelta(days=1), timedelta())),
+        ({"max_key_age": 0, "retire_after": 0}, KeyRules(timedelta(), timedelta())),
+        ({"max_key_age": 0, "revoke_old": True}, KeyRules(timedelta(), revoke_old=True)),
         (
             {"max_key_age": MAX_DAYS, "retire_after": MAX_DAYS},
             KeyRules(timedelta(days=MAX_DAYS), timedelta(days=MAX_DAYS)),
@@ -31,8 +32,8 @@ def test_the_rules_follow_the_options(params, rules):
 @pytest.mark.parametrize(
     ("option", "days", "message"),
     [
-        ("max_key_age", 0, "max_key_age must be between 1 and 36500 days, not 0."),
-        ("max_key_age", 36501, "max_key_age must be between 1 and 36500 days, not 36501."),
+        ("max_key_age", -1, "max_key_age must be between 0 and 36500 days, not -1."),
+        ("max_key_age", 36501, "max_key_age must be between 0 and 36500 days, not 36501."),
         ("retire_after", -1, "retire_after must be between 0 and 36500 days, not -1."),
         ("retire_after", 36501, "retire_after must be between 0 and 36500 days, not 36501."),
     ],

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from aws_model import NOW, Iam
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import (
@@ -28,6 +28,10 @@ from ansible_collections.cwagent.iam.plugins.module_utils._user.plan import User
 
 DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
 RULES = KeyRules(max_age=90 * DAY, retire_after=7 * DAY)
+NOW_RULES = replace(RULES, max_age=timedelta())
+"""All keys are replaced now."""
+REVOKE_RULES = replace(NOW_RULES, revoke_old=True)
+"""And their replaced keys are deactivated at once: a key leaked."""
 
 
 def key(name: str, age: timedelta = timedelta(), used: timedelta | None = None, active: bool = True) -> AccessKey:
@@ -46,10 +50,13 @@ def summaries(keyring: Keyring) -> list[str]:
 
 
 CREATE = "create an access key for user 'U' and save it to F"
+REPLACE = "create an access key for user 'U' in place of N and save it to F"
+DEACTIVATE, DEACTIVATE_OLD = (f"deactivate access key {name} of user 'U'" for name in ("N", "O"))
+DELETE_OLD = "delete access key O of user 'U', which was replaced"
 YOUNG, OLD = key("N", 89 * DAY), key("N", 90 * DAY)
 PHASES = {
     "the key is young": (ring(YOUNG), Phase.CURRENT, []),
-    "the key is too old": (ring(OLD), Phase.DUE, [CREATE]),
+    "the key is too old": (ring(OLD), Phase.DUE, [REPLACE]),
     "the key is old, but keys are not replaced": (ring(OLD, rules=KeyRules()), None, []),
     "the new key was not used": (ring(key("O", 90 * DAY, HOUR), key("N", HOUR)), Phase.WAITING_FOR_USE, []),
     "the new key was used, the old one never": (
@@ -115,7 +122,76 @@ PHASES = {
     "an interrupted run created a key": (
         ring(OLD, key("X"), pending=Pending(frozenset({"N"}), NOW)),
         Phase.DUE,
-        ["delete access key X of user 'U', whose secret was never saved", CREATE],
+        ["delete access key X of user 'U', whose secret was never saved", REPLACE],
+    ),
+    "all now, and no key was replaced": (ring(key("N"), rules=NOW_RULES, replaced_key_id=None), Phase.DUE, [REPLACE]),
+    "all now, after a replacement that has ended": (ring(key("N", DAY), rules=NOW_RULES), Phase.DUE, [REPLACE]),
+    "all now, and a run has just done it": (ring(key("N", DAY - MINUTE), rules=NOW_RULES), Phase.CURRENT, []),
+    "all now, while the old key is in use": (
+        ring(key("O", 90 * DAY, HOUR), key("N", 2 * DAY), rules=NOW_RULES),
+        Phase.WAITING_FOR_USE,
+        [],
+    ),
+    "all now, and only the new key is in use": (
+        ring(key("O", 90 * DAY, 6 * HOUR), key("N", 2 * DAY, MINUTE), rules=NOW_RULES),
+        Phase.DUE,
+        [DELETE_OLD, REPLACE],
+    ),
+    "all now, in the grace period": (
+        ring(key("O", 90 * DAY, DAY, active=False), key("N", 2 * DAY, HOUR), rules=NOW_RULES),
+        Phase.DUE,
+        [DELETE_OLD, REPLACE],
+    ),
+    "all now, in the grace period of a replacement that has just been made": (
+        ring(key("O", 90 * DAY, DAY, active=False), key("N", HOUR), rules=NOW_RULES),
+        Phase.GRACE_PERIOD,
+        [],
+    ),
+    "all now, and the saved key was deactivated": (
+        ring(key("N", active=False), rules=NOW_RULES),
+        Phase.DUE,
+        [REPLACE],
+    ),
+    "all now, and an interrupted run created a key": (
+        ring(key("N", DAY), key("X"), rules=NOW_RULES, pending=Pending(frozenset({"N"}), NOW)),
+        Phase.DUE,
+        ["delete access key X of user 'U', whose secret was never saved", REPLACE],
+    ),
+    "a leak": (ring(key("N", DAY), rules=REVOKE_RULES), Phase.DUE, [REPLACE, DEACTIVATE]),
+    "a leak, and the key was deactivated by hand": (
+        ring(key("N", active=False), rules=REVOKE_RULES),
+        Phase.DUE,
+        [REPLACE],
+    ),
+    "a leak during a replacement": (
+        ring(key("O", 90 * DAY, HOUR), key("N", 2 * DAY, HOUR), rules=REVOKE_RULES),
+        Phase.DUE,
+        [DELETE_OLD, REPLACE, DEACTIVATE],
+    ),
+    "a leak, and the run was killed before it deactivated the old key": (
+        ring(key("O", 90 * DAY, MINUTE), key("N", MINUTE), rules=REVOKE_RULES),
+        Phase.DEACTIVATING,
+        [DEACTIVATE_OLD],
+    ),
+    "a leak, and the run was killed before it created the new key": (
+        ring(key("N", 2 * DAY), rules=REVOKE_RULES),
+        Phase.DUE,
+        [REPLACE, DEACTIVATE],
+    ),
+    "a leak again, of a key that was deactivated by hand": (
+        ring(key("O", 90 * DAY, active=False), key("N", HOUR, active=False), rules=REVOKE_RULES),
+        Phase.DUE,
+        [DELETE_OLD, REPLACE],
+    ),
+    "the key is too old, and the old one is revoked": (
+        ring(OLD, rules=replace(RULES, revoke_old=True)),
+        Phase.DUE,
+        [REPLACE, DEACTIVATE],
+    ),
+    "the key is young, and the one that it replaced is revoked": (
+        ring(key("O", 90 * DAY, MINUTE), YOUNG, rules=replace(RULES, revoke_old=True)),
+        Phase.DEACTIVATING,
+        [DEACTIVATE_OLD],
     ),
 }
 
@@ -146,7 +222,8 @@ def test_the_least_recently_used_unmanaged_key_is_evicted(keyring, evicted):
     with pytest.raises(CwagentError, match=r"set credentials\.evict_unmanaged_key to true"):
         keyring.steps(is_new_user=False)
     evicting = replace(keyring, rules=replace(RULES, evict_unmanaged_key=True))
-    assert summaries(evicting) == [f"delete access key {evicted} of user 'U' to free a slot for a new one", CREATE]
+    created = REPLACE if keyring.saved_key else CREATE
+    assert summaries(evicting) == [f"delete access key {evicted} of user 'U' to free a slot for a new one", created]
     assert evicted not in {each.id for each in evicting.planned_keys()}
 
 
@@ -179,7 +256,7 @@ def test_a_deactivated_key_is_an_error_unless_keys_are_created_inactive():
 def test_an_admin_key_is_replaced_by_an_inactive_one():
     rules = replace(RULES, create_inactive=True)
     due = ring(key("N", 90 * DAY, active=False), rules=rules)
-    assert summaries(due) == ["create an inactive access key for user 'U' and save it to F"]
+    assert summaries(due) == ["create an inactive access key for user 'U' in place of N and save it to F"]
     assert [each.active for each in due.planned_keys()] == [False, False]
     old = key("O", 90 * DAY, 9 * DAY, active=False)
     assert ring(old, key("N", 8 * DAY, HOUR, active=False), rules=rules).phase is Phase.DELETING
@@ -195,6 +272,57 @@ def test_the_key_of_an_admin_user_is_not_replaced_while_its_window_is_open():
     rules = replace(RULES, create_inactive=True)
     assert ring(OLD, rules=rules).phase is Phase.CURRENT
     assert ring(replace(OLD, active=False), rules=rules).phase is Phase.DUE
+
+
+def test_an_open_window_keeps_the_key_of_an_admin_user_from_being_replaced_now():
+    rules = replace(REVOKE_RULES, create_inactive=True)
+    is_open = ring(key("N", DAY), rules=rules)
+    with pytest.raises(CwagentError, match=r"its admin window is open\. Run cwagent\.iam\.restore to close it"):
+        is_open.steps(is_new_user=False)
+    closed = ring(key("N", DAY, active=False), rules=rules)
+    assert summaries(closed) == ["create an inactive access key for user 'U' in place of N and save it to F"]
+
+
+def test_a_deactivated_key_is_an_error_while_the_old_one_is_in_use():
+    found = ring(key("O", 90 * DAY, HOUR), key("N", DAY, active=False), rules=NOW_RULES)
+    with pytest.raises(CwagentError, match="was deactivated"):
+        found.steps(is_new_user=False)
+
+
+SAVED_ID, OLD_ID = "AKIASAVED00000000000", "AKIAREPLACED00000000"
+AGES = st.sampled_from([timedelta(), HOUR, 23 * HOUR, 25 * HOUR, 100 * DAY])
+
+
+@given(
+    saved=st.tuples(AGES, st.none() | AGES, st.booleans()),
+    old=st.none() | st.tuples(AGES, st.booleans()),
+    has_record=st.booleans(),
+    revoke=st.booleans(),
+    killed_after=st.integers(0, 3),
+)
+def test_a_run_that_replaces_keys_now_is_continued_by_the_next_one(saved, old, has_record, revoke, killed_after):
+    """A second run with the same rules does what the first one left, and a third one nothing."""
+    rules = replace(NOW_RULES, revoke_old=revoke)
+    saved_age, used, saved_active = saved
+    found = [key(SAVED_ID, *saved)] + ([key(OLD_ID, old[0], None, old[1])] if old else [])
+    assume(saved_active or revoke or not (old and old[1]))  # a person has to decide
+    before = {each.id for each in found}
+    for first_run in (killed_after, None):
+        each = Servers([DAY], (timedelta(), timedelta()))
+        each.start(found, replaced=OLD_ID if has_record or old else None)
+        each.run(rules, first_run)
+        each.run(rules)
+        keys = each.iam.users["U"].keys
+        assert each.saved in keys
+        assert len(keys) <= 2
+        assert all(name in (each.saved, each.replaced) for name in keys)
+        assert keys[each.saved].active
+        assert not revoke or [name for name, key in keys.items() if key.active] == [each.saved]
+        was_new = (has_record or old) and saved_active and saved_age < DAY
+        has_switched = used is not None and saved_age - used >= 5 * HOUR
+        was_in_use = bool(old and old[1] and not (revoke or has_switched))
+        assert (each.saved in before) == bool(was_new or was_in_use)
+        assert [step.action for step in each.keyring(rules).steps(is_new_user=False)] in ([], ["iam:DeleteAccessKey"])
 
 
 def test_only_the_recorded_predecessor_is_deleted_where_iam_allows_more_keys():
@@ -232,7 +360,7 @@ def test_keys_are_rendered_with_age_and_last_use():
 def test_the_step_that_creates_a_key_says_how_to_save_it(create_inactive, belongs_to_other):
     rules = replace(RULES, create_inactive=create_inactive)
     [step] = ring(key("X"), saved="A", rules=rules, belongs_to_other=belongs_to_other).steps(is_new_user=False)
-    assert step.context == KeyCreation(("X",), "A", keep_previous=belongs_to_other, inactive=create_inactive)
+    assert step.context == KeyCreation(("X",), "A", None, keep_previous=belongs_to_other, inactive=create_inactive)
 
 
 @pytest.mark.parametrize(
@@ -267,7 +395,13 @@ class Servers:
         self.created: list[str] = []
         self.uses: dict[str, list[datetime]] = {}
 
-    def keyring(self) -> Keyring:
+    def start(self, keys: list[AccessKey], replaced: str | None) -> None:
+        """Give the user keys, of which the first is saved."""
+        self.saved, self.replaced, self.created = keys[0].id, replaced, [each.id for each in keys]
+        self.iam.users["U"].keys = {each.id: each for each in keys}
+        self.uses = {each.id: [] for each in keys}
+
+    def keyring(self, rules: KeyRules = RULES) -> Keyring:
         for name in self.iam.users["U"].keys:
             shown_until = self.now - self.shown_late[self.created.index(name) % 2]
             shown = [used for used in self.uses[name] if used <= shown_until]
@@ -276,11 +410,11 @@ class Servers:
         user = self.iam.user("U")
         assert user
         return Keyring(
-            "U", user.keys, SavedCredentials("F", self.saved, replaced_key_id=self.replaced), RULES, self.now
+            "U", user.keys, SavedCredentials("F", self.saved, replaced_key_id=self.replaced), rules, self.now
         )
 
-    def run(self) -> None:
-        for step in self.keyring().steps(is_new_user=False):
+    def run(self, rules: KeyRules = RULES, killed_after: int | None = None) -> None:
+        for step in self.keyring(rules).steps(is_new_user=False)[:killed_after]:
             answer = self.iam.take(step)
             if answer:
                 self.replaced = self.saved
@@ -335,6 +469,10 @@ def test_a_server_has_an_active_key_at_any_time(delays, run_every, minute, shown
         ("the key is young", {"N": True}),
         ("the key is too old", {"N": True, "": True}),
         ("an interrupted run created a key", {"N": True, "": True}),
+        ("a leak", {"N": False, "": True}),
+        ("a leak during a replacement", {"N": False, "": True}),
+        ("all now, in the grace period", {"N": True, "": True}),
+        ("a leak, and the run was killed before it deactivated the old key", {"O": False, "N": True}),
     ],
 )
 def test_the_planned_keys(name, planned):
@@ -350,9 +488,17 @@ def test_the_key_of_a_new_user_is_retried_until_iam_knows_the_user():
     assert existing.retry_when <= new.retry_when
 
 
-def test_no_key_is_a_predecessor_where_none_is_saved():
-    assert [each.id for each in ring(key("O", DAY), saved=None).unmanaged] == ["O"]
-    assert [each.id for each in ring(key("O", DAY), saved="GONE").unmanaged] == ["O"]
+def test_the_key_that_a_deleted_one_replaced_is_replaced_by_the_next_one():
+    found = ring(key("O", DAY), saved="GONE", rules=KeyRules())
+    [step] = found.steps(is_new_user=False)
+    assert step.summary == "create an access key for user 'U' in place of O and save it to F"
+    assert step.context.replaced_key_id == "O"
+    assert (found.unmanaged, found.warnings) == ((), [])
+    assert [(each.id, each.active) for each in found.planned_keys()] == [("O", True), ("", True)]
+    assert summaries(replace(found, rules=REVOKE_RULES)) == [step.summary, DEACTIVATE_OLD]
+    assert [each.id for each in ring(key("O", DAY), saved="GONE", replaced_key_id=None).unmanaged] == ["O"]
+    with pytest.raises(CwagentError, match="Delete one that is not in use"):
+        ring(key("O", DAY), key("X", DAY), saved="GONE").steps(is_new_user=False)
 
 
 @pytest.mark.parametrize(
