@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import subprocess
 import sys
@@ -36,11 +37,15 @@ SHIPPED = """\
    http_proxy = "http://user:Proxy-Pass@proxy:3128"
 """
 PROXY_PASSWORD = "Proxy-Pass"
-# Works like the agent's control program, and logs the arguments it was called with.
+# Works like the agent's control program, and logs the arguments it was called with. At each start, the agent gives all of
+# its folder to its run_as_user, see ``changeFileOwner`` in its ``internal/util/user/userutil.go``.
 CONTROL = """\
 #!/bin/sh
 echo "$@" >> {log}
-test "$2" != status || cat {status}
+case "$2" in
+    status) cat {status} ;;
+    start) test ! -e {run_as} || chown -R "$(cat {run_as})" {etc} ;;
+esac
 """
 # Runs in its own process, like another program that has only the file.
 # A Python of the host that notes where the secret is while a module has it, and kills the module at its first write.
@@ -78,7 +83,8 @@ class Host:
             host.config.write_text(config)
         host.set_status(status)
         control = host.root / "ctl"
-        control.write_text(CONTROL.format(log=host.root / "actions", status=host.root / "status"))
+        places = {"log": "actions", "status": "status", "run_as": "run_as", "etc": "etc"}
+        control.write_text(CONTROL.format(**{name: host.root / place for name, place in places.items()}))
         control.chmod(0o755)
         return host
 
@@ -96,13 +102,11 @@ class Host:
 
     @property
     def variables(self) -> dict[str, Any]:
-        """The paths on the host. Owners are not set, because tests need not run as root."""
+        """The paths on the host."""
         return {
             "onprem_credentials_file": str(self.file),
             "onprem_credentials_common_config": str(self.config),
             "onprem_credentials_agent_ctl": str(self.root / "ctl"),
-            "onprem_credentials_owner": "",
-            "onprem_credentials_group": "",
             "ansible_become": False,
         }
 
@@ -288,6 +292,32 @@ def test_a_new_key_is_delivered_with_and_without_native_jinja(controller: Contro
     assert replaced.changed_tasks == [MANAGE, RESTART]
     assert host.caller().endswith(f":user/{USER}")
     assert host.agent_actions() == ["stop", "start"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
+def test_the_owner_that_the_agent_has_set_is_no_reason_to_restart_it(controller: Controller) -> None:
+    """Neither for the same key nor after a new one, which only its user can read at once."""
+    host = Host.with_agent(controller)
+    (host.root / "run_as").write_text("12345:12346")
+    save_key(controller, "file", USER, create_user(controller.aws, "earlier"))
+    deliver(host, "file").assert_succeeded()
+
+    def owner() -> tuple[int, int, int]:
+        found = host.file.stat()
+        return found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)
+
+    assert (owner(), host.agent_actions()) == ((12345, 12346, 0o600), ["stop", "start"])
+    assert deliver(host, "file").assert_succeeded().changed_tasks == []
+    assert (owner(), host.agent_actions()) == ((12345, 12346, 0o600), [])
+
+    (host.root / "run_as").unlink()
+    save_key(controller, "file", USER, create_user(controller.aws, USER))
+    assert deliver(host, "file").assert_succeeded().changed_tasks == [MANAGE, RESTART]
+    assert (owner(), host.agent_actions()) == ((12345, 12346, 0o600), ["stop", "start"])
+
+    named = {"onprem_credentials_owner": "12347", "onprem_credentials_group": "12348"}
+    assert deliver(host, "file", **named).assert_succeeded().changed_tasks == [MANAGE, RESTART]
+    assert owner() == (12347, 12348, 0o600)
 
 
 def test_a_stopped_agent_is_not_started(controller: Controller) -> None:

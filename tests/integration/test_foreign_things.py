@@ -188,8 +188,6 @@ class Account:
         host = {
             "onprem_credentials_file": str(self.host / "credentials"),
             "onprem_credentials_common_config": str(self.host / "common-config.toml"),
-            "onprem_credentials_owner": "",
-            "onprem_credentials_group": "",
             "ansible_become": False,
         }
         instances = {name: self.controller.instance_host(self.instances[name]) for name in ("admin1", "web1")}

@@ -147,8 +147,6 @@ def test_roles_that_run_on_hosts(controller: Controller, native: str) -> None:
         "onprem_credentials_file": f"{host_files}/{{{{ item }}}}",
         "onprem_credentials_common_config": f"{host_files}/common-config.toml",
         "onprem_credentials_agent_ctl": f"{host_files}/no-agent",
-        "onprem_credentials_owner": "",
-        "onprem_credentials_group": "",
     }
     plays = [
         play_of(controller, "localhost", tasks=[include("ec2_admin"), include("onprem_server", vars=user)]),

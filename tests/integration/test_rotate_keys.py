@@ -64,8 +64,6 @@ class Site:
         return {
             "onprem_credentials_file": str(self.controller.home / host / "credentials"),
             "onprem_credentials_common_config": str(self.controller.home / host / "common-config.toml"),
-            "onprem_credentials_owner": "",
-            "onprem_credentials_group": "",
             "ansible_become": False,
         }
 
