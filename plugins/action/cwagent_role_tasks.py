@@ -29,7 +29,7 @@ TASK_OPTIONS = {
             "role": {"type": "str"},
             "tasks_from": {"type": "str", "default": "main"},
             "hosts": {"type": "list", "elements": "str"},
-            "regions": {"type": "list", "elements": "str"},
+            "regions": {"type": "str"},
         },
     },
 }
@@ -56,10 +56,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
         content = _load(folder / "tasks" / f"{given['tasks_from']}.yml")
         for host in given["hosts"] or [variables["inventory_hostname"]]:
             scope = {**defaults, **self._variables_of(host, variables), **own}
-            for task in _tasks.compared_tasks(content, scope, self._evaluator):
-                for region in given["regions"] or [task.region]:
-                    options = dict(task.options)
-                    yield {"part": given["part"], "module": task.module, "options": options, "region": region}
+            for task in _tasks.compared_tasks(content, scope, self._evaluator, given["regions"]):
+                options = dict(task.options)
+                yield {"part": given["part"], "module": task.module, "options": options, "region": task.region}
 
     def _variables_of(self, host: str, variables: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the variables of a host in this play."""

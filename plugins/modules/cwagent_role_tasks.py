@@ -40,9 +40,10 @@ options:
         type: list
         elements: str
       regions:
-        description: The regions that each of the tasks is for. The default is the region that the task names.
-        type: list
-        elements: str
+        description:
+          - An expression for the regions that a task is for, which can use the item of its loop. The default is the
+            region that the task names.
+        type: str
 attributes:
   check_mode:
     description: Can run in check mode and return the changed status it would have without modifying the target.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,14 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import REMOVE_BOUNDARY
 from ansible_collections.cwagent.iam.plugins.plugin_utils._saved_keys import check_key_store
-from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import Problems, Undefined, is_blank, shown, typed
+from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import (
+    Problems,
+    Undefined,
+    check_config_regions,
+    is_blank,
+    shown,
+    typed,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -134,7 +141,7 @@ def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
         "accounts": {host: _account(given, host, problems) for host in given.members(ACCOUNTS)},
         "admin_instance_hosts": given.members(EC2_ADMIN),
         "admin_users": _by_region(admins, regions),
-        "configs": _configs(given, run, problems),
+        "configs": _configs(given, run, regions, problems),
         "credentials_directory": _absolute(given, run, "credentials_dir", problems),
         **{name: run[name] and _absolute(given, run, name, problems) for name in REPORT_FILES},
         "delivery_hosts": delivery_hosts,
@@ -403,18 +410,20 @@ def _text(given: Given, host: str, name: str, problems: Problems) -> str:
     return problems.check(typed, name, TEXT, given.of_host(host).get(name), where=given.where(host, name)) or ""
 
 
-def _configs(given: Given, run: Mapping[str, Any], problems: Problems) -> list[dict[str, str]]:
-    """Return the configurations to store, with the absolute paths of their files."""
+def _configs(given: Given, run: Mapping[str, Any], regions: _Regions, problems: Problems) -> list[dict[str, Any]]:
+    """Return the configurations to store, with the absolute paths of their files, and the regions that some name."""
     if run["configs"]:
         variable, entries = "cwagent_configs", run["configs"]
     else:
         variable, file = "cwagent_config_file", run["config_file"]
         entries = [{"name": run["parameter_name"], "file": file}] if file else []
-    names = [entry["name"] for entry in entries]
-    for name in sorted({name for name in names if names.count(name) > 1}):
+    problems.check(check_config_regions, variable, entries)
+    everywhere = regions.of_all(given.members(*GROUPS))
+    places = Counter((entry["name"], each) for entry in entries for each in {*entry.get("regions", everywhere)})
+    for name in sorted({name for (name, _region_name), count in places.items() if count > 1}):
         problems.add(f"cwagent_configs has a duplicate parameter name: {name}.")
     return [
-        {"name": entry["name"], "file": problems.check(given.find_file, entry["file"], where=f"{variable}: ") or ""}
+        {**entry, "file": problems.check(given.find_file, entry["file"], where=f"{variable}: ") or ""}
         for entry in entries
     ]
 

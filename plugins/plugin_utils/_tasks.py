@@ -47,15 +47,18 @@ def compared_tasks(
     tasks: Sequence[Mapping[str, Any]],
     variables: Mapping[str, Any],
     evaluator: Callable[[Mapping[str, Any]], Evaluate],
+    regions: str | None = None,
 ) -> Iterator[ComparedTask]:
     """Return the tasks that run.
 
     :param tasks: the content of a file; its text is trusted.
     :param evaluator: makes what evaluates with these variables.
+    :param regions: an expression for the regions that a task is for, with its variables; without it, the region that
+        the task names.
     """
     for task in tasks:
         for key in BLOCKS:
-            yield from compared_tasks(task.get(key, ()), variables, evaluator)
+            yield from compared_tasks(task.get(key, ()), variables, evaluator, regions)
         module = next((each for each in MODULES if PREFIX + each in task), None)
         if module is None:
             continue
@@ -65,8 +68,9 @@ def compared_tasks(
             if all(_is_true(each, evaluate) for each in _conditions(task)):
                 defaults = evaluate(task.get("module_defaults", {}).get(PREFIX + module, {}))
                 options = _without(evaluate(task[PREFIX + module]), variables.get("omit"))
-                region = options.pop("region", defaults.get("region", ""))
-                yield ComparedTask(module, options, region)
+                named = options.pop("region", defaults.get("region", ""))
+                for region in evaluate(trusted(f"{{{{ {regions} }}}}")) if regions else [named]:
+                    yield ComparedTask(module, options, region)
 
 
 def _items(task: Mapping[str, Any], evaluate: Evaluate) -> list[dict[str, Any]]:

@@ -16,9 +16,10 @@ import yaml
 from ansible.module_utils.common.validation import check_type_bool, check_type_dict, check_type_int
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._names import check_region
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 T = TypeVar("T")
 
@@ -39,6 +40,8 @@ LISTS_BY_REGION = frozenset(
         *("onprem_server_users_by_region", "onprem_admin_users_by_region"),
     }
 )
+# The option of a role whose entries can have regions.
+CONFIGS_OF_ROLE = "store_config_configs"
 
 
 @dataclass(frozen=True)
@@ -89,12 +92,18 @@ def typed(name: str, option: Mapping[str, Any], value: Any) -> Any:
         return None
     try:
         return _convert(option, value)
+    except InvalidInput as error:
+        raise InvalidInput(f"{name}: {error}") from error
     except (TypeError, ValueError) as error:
         raise InvalidInput(f"{name} {_expectation(option)}, not {shown(value)}.") from error
 
 
 def _convert(option: Mapping[str, Any], value: Any) -> Any:
-    """Return a value in the type of its option. :raises ValueError, TypeError: it is of another type."""
+    """Return a value in the type of its option.
+
+    :raises ValueError, TypeError: it is of another type.
+    :raises InvalidInput: a part of it is; the message names the part.
+    """
     kind = option.get("type", "str")
     if kind == "list":
         item = {"type": option.get("elements", "str"), **{key: option.get(key) for key in ("options", "choices")}}
@@ -113,7 +122,16 @@ def _convert_each(options: Mapping[str, Mapping[str, Any]], mapping: Mapping[str
     unknown = mapping.keys() - options.keys()
     if missing or unknown:
         raise ValueError(mapping)
-    return {key: _convert(options[key], value) for key, value in mapping.items()}
+    required = {key: _convert(option, mapping[key]) for key, option in options.items() if option.get("required")}
+    optional = {
+        key: typed(_part(key, mapping, options), options[key], mapping[key]) for key in mapping if key not in required
+    }
+    return {**required, **{key: value for key, value in optional.items() if value is not None}}
+
+
+def _part(key: str, mapping: Mapping[str, Any], options: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return how a message names a part of a mapping: with what the first required option says."""
+    return " of ".join([key, *(str(mapping[each]) for each in options if options[each].get("required"))][:2])
 
 
 def _convert_scalar(kind: str, value: Any) -> Any:
@@ -150,7 +168,8 @@ def _expectation(option: Mapping[str, Any]) -> str:
         return f"must be a list of any of {choices}" if option.get("type") == "list" else f"must be one of {choices}"
     if option.get("options"):
         required = [key for key, each in option["options"].items() if each.get("required")]
-        return f"must be a list of mappings, each with {' and '.join(required)} and nothing else"
+        optional = "".join(f", perhaps {key}," for key in option["options"] if key not in required)
+        return f"must be a list of mappings, each with {' and '.join(required)}{optional} and nothing else"
     if option.get("elements"):
         return f"must be a list, each item of which {EXPECTATIONS[option['elements']]}"
     return EXPECTATIONS[option.get("type", "str")]
@@ -181,10 +200,31 @@ def _check_variable(name: str, option: Mapping[str, Any], value: Any) -> None:
     if (is_blank(value) and not takes_blank) or (isinstance(value, str) and not takes_text):
         raise InvalidInput(f"{name} {_expectation(option)}, not {shown(value)}.")
     typed(name, option, value)
+    options = option.get("options", {}) if kind == "list" else {}
+    for entry in value if options else ():
+        for key, part in entry.items():
+            _check_variable(f"{name}: {_part(key, entry, options)}", options[key], part)
+    if name == CONFIGS_OF_ROLE:
+        check_config_regions(name, value)
     if name in LISTS_BY_REGION:
         for region, items in value.items():
             if not isinstance(items, list) or not all(isinstance(item, str) and item.strip() for item in items):
                 raise InvalidInput(f"{name} must have a list for each region; '{region}' has {shown(items)}.")
+
+
+def check_config_regions(name: str, entries: Sequence[Mapping[str, Any]]) -> None:
+    """Check the regions of configurations. :raises InvalidInput: it names the variable and the configuration."""
+    for entry in entries:
+        regions, where = entry.get("regions"), f"{name}: regions of {entry['name']}"
+        if regions == []:
+            raise InvalidInput(f"{where} is an empty list. Name a region, or leave regions out.")
+        for region in regions or ():
+            try:
+                check_region(region)
+            except InvalidInput as error:
+                raise InvalidInput(f"{where}: {error}") from error
+        if len({*(regions or ())}) < len(regions or ()):
+            raise InvalidInput(f"{where} has a duplicate region.")
 
 
 def shown(value: Any) -> str:

@@ -37,8 +37,8 @@ SHIPPED = """\
    http_proxy = "http://user:Proxy-Pass@proxy:3128"
 """
 PROXY_PASSWORD = "Proxy-Pass"
-# Works like the agent's control program, and logs the arguments it was called with. At each start, the agent gives all of
-# its folder to its run_as_user, see ``changeFileOwner`` in its ``internal/util/user/userutil.go``.
+# Works like the agent's control program, and logs the arguments it was called with. At each start, the agent gives all
+# of its folder to its run_as_user, see ``changeFileOwner`` in its ``internal/util/user/userutil.go``.
 CONTROL = """\
 #!/bin/sh
 echo "$@" >> {log}
@@ -315,7 +315,7 @@ def test_the_owner_that_the_agent_has_set_is_no_reason_to_restart_it(controller:
     assert deliver(host, "file").assert_succeeded().changed_tasks == [MANAGE, RESTART]
     assert (owner(), host.agent_actions()) == ((12345, 12346, 0o600), ["stop", "start"])
 
-    named = {"onprem_credentials_owner": "12347", "onprem_credentials_group": "12348"}
+    named: dict[str, Any] = {"onprem_credentials_owner": "12347", "onprem_credentials_group": "12348"}
     assert deliver(host, "file", **named).assert_succeeded().changed_tasks == [MANAGE, RESTART]
     assert owner() == (12347, 12348, 0o600)
 

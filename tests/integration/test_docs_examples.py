@@ -14,6 +14,8 @@ from emulator.snapshot import associated_profiles, snapshot
 from guide import GUIDE, blocks, is_playbook
 from harness import (
     ADMIN_ROLE,
+    CHECKOUT,
+    LOCAL_CONNECTION,
     PARAMETER,
     SERVER_POLICY,
     SERVER_ROLE,
@@ -24,6 +26,8 @@ from harness import (
     associate,
     create_role,
 )
+
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merge import merge
 
 # The instance ids on the pages. The test replaces them with ids of its own instances.
 SERVER, ADMIN = "i-0123456789abcdef0", "i-0123456789abcdef2"
@@ -46,7 +50,7 @@ def marked_blocks(page: str, language: str = "yaml") -> list[Any]:
 
 
 def test_every_page_with_marked_blocks_is_tested() -> None:
-    tested = {"getting_started", "playbooks", "application_roles", "onprem", "growing"}
+    tested = {"getting_started", "playbooks", "application_roles", "onprem", "growing", "configurations"}
     assert {page.stem for page in GUIDE.glob("*.rst") if any(block.marked for block in blocks(page))} == tested
 
 
@@ -148,6 +152,31 @@ def test_other_examples_have_the_described_effects(started: Started) -> None:
     assert after["associations"][started.ids[SERVER]] == "ShopBackendProfile"
     assert after["users"].keys() == {f"{SERVER_USER}-db-1"}
     assert after["parameters"][aws.region].keys() == {PARAMETER}
+
+
+def test_the_recipe_for_several_configurations_stores_each_in_its_regions(controller: Controller) -> None:
+    aws, west = controller.aws, "us-east-1"
+    [inventory], [databases] = marked_blocks("configurations"), marked_blocks("configurations", "json")
+    groups = inventory["all"]["children"]
+    servers = [group["hosts"] for group in groups["cwagent_ec2_servers"]["children"].values()]
+    admin = groups["cwagent_ec2_admin"]["hosts"]["admin-1"]
+    for host in [each for hosts in servers for each in hosts.values()] + [admin]:
+        [host["instance_id"]] = aws.instances(1, region=host.get("cwagent_region", aws.region))
+    admin |= {**LOCAL_CONNECTION, **controller.instance_host(admin["instance_id"])}
+    examples = CHECKOUT / "examples" / "agent-config"
+    files = {name: json.loads((examples / f"{name}.json").read_text()) for name in ("linux", "windows")}
+    files["databases"] = databases
+    for name, content in files.items():
+        controller.file(f"{name}.json", content)
+    controller.file("hosts.yml", inventory)
+    [site] = marked_blocks("configurations", "console")
+    controller.command(site).assert_succeeded()
+    stored = {aws.region: ("linux", "databases"), west: ("linux", "windows")}
+    assert snapshot(aws, aws.region, west)["parameters"] == {
+        region: {f"AmazonCloudWatch-{name}": files[name] for name in names} for region, names in stored.items()
+    }
+    merged, added = merge([databases, files["linux"]]), databases["logs"]["logs_collected"]["files"]["collect_list"]
+    assert merged["logs"]["logs_collected"]["files"]["collect_list"][: len(added)] == added
 
 
 def rename_profile(aws: Emulator, role: str, name: str) -> None:

@@ -89,6 +89,79 @@ def test_a_second_run_changes_nothing(spread: Spread) -> None:
     assert spread.again.writes == []
 
 
+BY_REGION = [
+    {"name": "AmazonCloudWatch-linux", "file": "linux.json", "regions": [HOME]},
+    {"name": "AmazonCloudWatch-linux", "file": "windows.json", "regions": [AWAY, ONPREM]},
+    {"name": "AmazonCloudWatch-web", "file": "windows.json"},
+]
+STORED_BY_REGION: dict[str, dict[str, Any]] = {
+    HOME: {"AmazonCloudWatch-linux": LINUX, "AmazonCloudWatch-web": WINDOWS},
+    AWAY: {"AmazonCloudWatch-linux": WINDOWS, "AmazonCloudWatch-web": WINDOWS},
+    ONPREM: {"AmazonCloudWatch-linux": WINDOWS},  # no host is there
+}
+
+
+@pytest.mark.parametrize("source", ["instance", "onprem", "controller"])
+def test_each_configuration_is_in_its_regions_only_and_teardown_deletes_it_there(
+    controller: Controller, source: str
+) -> None:
+    aws = controller.aws
+    [admin], [web] = aws.instances(1, region=HOME), aws.instances(1, region=AWAY)
+    controller.file("linux.json", LINUX)
+    controller.file("windows.json", WINDOWS)
+    of_others = {"Name": "AmazonCloudWatch-web", "Value": "{}", "Type": "String"}
+    aws.client("ssm", ONPREM).put_parameter(**of_others)
+    hosts = {
+        "ec2_admin": {"admin1": controller.instance_host(admin)},
+        "ec2_servers": {"web1": {**controller.instance_host(web), "cwagent_region": AWAY}},
+        **({"onprem_admin": {"ops1": {"ansible_become": False}}} if source == "onprem" else {}),
+    }
+    inventory = controller.inventory(hosts)
+
+    def run(playbook: str, *arguments: str, **more: Any) -> Play:
+        given: dict[str, Any] = {"cwagent_configs": BY_REGION, "cwagent_store_config_from": source}
+        keys = str(controller.credentials)
+        return controller.play(
+            inventory, playbook, *arguments, cwagent_credentials_dir=keys, **given, **more
+        ).assert_succeeded()
+
+    done, again = run("site"), run("site")
+    with_other = {**STORED_BY_REGION, ONPREM: {**STORED_BY_REGION[ONPREM], "AmazonCloudWatch-web": {}}}
+    assert snapshot(aws, HOME, AWAY, ONPREM)["parameters"] == with_other
+    assert (again.changed_tasks, again.writes) == ([], [])
+    window = [named for each in done.results for named in (each.result.get("window") or {}).get("parameters") or ()]
+    expected = {(name, region) for region, names in STORED_BY_REGION.items() for name in names}
+    assert {(each["name"], each["region"]) for each in window} == (expected if source != "controller" else set())
+    read = {(call.params["Name"], call.region) for call in again.calls if call.action == "GetParameter"}
+    assert {each for each in read if each[0].startswith("AmazonCloudWatch-")} == expected
+
+    run("teardown", cwagent_teardown=True)
+    left = {HOME: {}, AWAY: {}, ONPREM: {"AmazonCloudWatch-web": {}}}
+    assert snapshot(aws, HOME, AWAY, ONPREM)["parameters"] == left
+
+
+def test_configurations_that_would_overwrite_each_other_are_refused_by_region(controller: Controller) -> None:
+    """The second part of a configuration has the name of another one, which is an error where both are."""
+    logs = [{"file_path": f"/var/log/{number}", "log_group_name": "x" * 90} for number in range(70)]
+    controller.file("large.json", {"logs": {"logs_collected": {"files": {"collect_list": logs}}}})
+    controller.file("linux.json", LINUX)
+    [admin] = controller.aws.instances(1, region=HOME)
+    inventory = controller.inventory({"ec2_admin": {"admin1": controller.instance_host(admin)}})
+
+    def run(region: str) -> Play:
+        configs = [
+            {"name": "AmazonCloudWatch-x", "file": "large.json"},
+            {"name": "AmazonCloudWatch-x-2", "file": "linux.json", "regions": [region]},
+        ]
+        given: dict[str, Any] = {"cwagent_configs": configs, "store_config_split": True}
+        return controller.play(inventory, "site", "--check", **given)
+
+    refused = run(HOME).assert_failed()
+    assert f"More than one configuration would be stored in AmazonCloudWatch-x-2 in {HOME};" in refused.message
+    assert refused.writes == []
+    run(AWAY).assert_succeeded()
+
+
 def test_a_host_without_a_region_is_in_the_default_region(controller: Controller) -> None:
     """boto3 finds the default region in a file, and another host sets its own region."""
     [here], [there] = controller.aws.instances(1, region=HOME), controller.aws.instances(1, region=AWAY)

@@ -812,4 +812,4 @@ def test_a_configuration_is_refused_that_has_the_name_of_a_part_of_another(accou
     ]
     with assert_no_writes(account.aws):
         refused = host.play(cwagent_configs=listed, cwagent_config_file="", store_config_split=True).assert_failed()
-    assert f"More than one configuration would be stored in {PARAMETER}-3;" in refused.message
+    assert f"More than one configuration would be stored in {PARAMETER}-3 in {account.aws.region};" in refused.message

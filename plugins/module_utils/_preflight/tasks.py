@@ -172,7 +172,10 @@ class Comparison:
         :raises InvalidInput: one cannot be read.
         """
         found = [(task, validated(task.params)) for task in tasks]
-        lines = {task.params["name"]: each.to_result()["problem_lines"] for task, each in found}
+        # Once for all regions of a configuration. Two that are for different regions can have the same name.
+        lines = {
+            (task.params["name"], str(task.params["src"])): each.to_result()["problem_lines"] for task, each in found
+        }
         self.problem_lines = [line for of_one in lines.values() for line in of_one]
         desired = [(task.region, each.desired) for task, each in found if each.desired]
         names = [(region, each.name) for region, config in desired for each in config.parameters]

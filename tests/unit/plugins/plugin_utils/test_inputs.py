@@ -184,6 +184,10 @@ REFUSED: dict[str, list[Any]] = {
         [{"name": "x", "file": "y"}],
         [{"name": "AmazonCloudWatch-a", "file": "missing"}],
         [{"name": "AmazonCloudWatch-a", "file": each} for each in ("a", "b")],
+        *(
+            [{"name": "AmazonCloudWatch-a", "file": "a", "regions": regions}]
+            for regions in (EU, [], ["eu-central"], [EU, EU], {EU: ""}, [[EU]], 5)
+        ),
     ],
     "cwagent_config_file": ["missing.json"],
     "cwagent_credentials_dir": ["/dev/null", "/dev/null/x", "~nobody/x", "/x\0"],
@@ -497,6 +501,33 @@ def test_the_configurations():
     assert inputs_of(controller=one)["configs"] == [{"name": "AmazonCloudWatch-linux", "file": "/here/a.json"}]
     both = {**one, "cwagent_configs": [{"name": "AmazonCloudWatch-x", "file": "b.json"}]}
     assert inputs_of(controller=both)["configs"] == [{"name": "AmazonCloudWatch-x", "file": "/here/b.json"}]
+
+
+HOME_ENTRY, AWAY_ENTRY = ({"name": "AmazonCloudWatch-x", "file": "b.json", "regions": [region]} for region in (EU, US))
+
+
+def test_a_configuration_can_name_its_regions():
+    entries = [HOME_ENTRY, {**AWAY_ENTRY, "regions": ""}]
+    found = inputs_of(hosts={"web": {**WEB, "cwagent_region": US}}, controller={"cwagent_configs": entries})["configs"]
+    assert found == [
+        {"name": "AmazonCloudWatch-x", "file": "/here/b.json", "regions": [EU]},
+        {"name": "AmazonCloudWatch-x", "file": "/here/b.json"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("entries", "count"),
+    [
+        ([HOME_ENTRY, AWAY_ENTRY], 0),
+        ([HOME_ENTRY, HOME_ENTRY], 1),
+        ([HOME_ENTRY, {**AWAY_ENTRY, "regions": [US, EU]}], 1),
+        ([HOME_ENTRY, {"name": "AmazonCloudWatch-x", "file": "b.json"}], 0),  # the hosts are in another region
+        ([AWAY_ENTRY, {"name": "AmazonCloudWatch-x", "file": "b.json"}], 1),
+    ],
+)
+def test_configurations_of_one_name_are_for_different_regions(entries, count):
+    duplicate = "cwagent_configs has a duplicate parameter name: AmazonCloudWatch-x."
+    assert problems_of(controller={"cwagent_configs": entries}) == [duplicate] * count
 
 
 @pytest.mark.parametrize(

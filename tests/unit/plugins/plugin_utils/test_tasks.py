@@ -20,8 +20,8 @@ def evaluator(variables: Mapping[str, Any]) -> Callable[[Any], Any]:
     return evaluate
 
 
-def found_in(text: str) -> list[ComparedTask]:
-    return list(compared_tasks(trusted(yaml.safe_load(text)), VARIABLES, evaluator))
+def found_in(text: str, regions: str | None = None) -> list[ComparedTask]:
+    return list(compared_tasks(trusted(yaml.safe_load(text)), VARIABLES, evaluator, regions))
 
 
 ROLE = ComparedTask("cwagent_iam_role", {"name": "R"}, "")
@@ -65,6 +65,16 @@ IN_HERE = "module_defaults: {cwagent.iam.cwagent_iam_role: '{{ {\"region\": at} 
 )
 def test_the_tasks_that_run_are_found_with_their_options(text: str, found: list[ComparedTask]) -> None:
     assert found_in(text) == found
+
+
+def test_a_task_can_be_for_the_regions_of_the_item_of_its_loop() -> None:
+    entries = "[{name: a, in: [x, y]}, {name: b, in: [y]}]"
+    looped = f"- {{block: [{{cwagent.iam.cwagent_iam_role: {{name: '{{{{ item.name }}}}'}}, loop: {entries}}}]}}"
+    assert [(task.options["name"], task.region) for task in found_in(looped, "item['in']")] == [
+        ("a", "x"),
+        ("a", "y"),
+        ("b", "y"),
+    ]
 
 
 def test_the_modules_are_those_that_the_preflight_compares() -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.plugin_utils import _typed
 from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import (
+    CONFIGS_OF_ROLE,
     LISTS_BY_REGION,
     Problems,
     Undefined,
@@ -25,6 +26,7 @@ ENTRIES = {
     "elements": "dict",
     "options": {"name": {"type": "str", "required": True}, "days": {"type": "int"}},
 }
+CONFIGS = {"type": "list", "elements": "dict", "options": {"name": {"required": True}, "regions": {"type": "list"}}}
 CHOICE = {"type": "str", "choices": ["", "a", "b"]}
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.dates() | st.binary(),
@@ -70,6 +72,8 @@ def test_other_values_are_not_blank(value):
         ({"type": "dict"}, "a=yes,b=1", {"a": "yes", "b": "1"}),
         (ENTRIES, [{"name": "x"}], [{"name": "x"}]),
         (ENTRIES, "- name: x\n  days: 5", [{"name": "x", "days": 5}]),
+        (ENTRIES, [{"name": "x", "days": " "}], [{"name": "x"}]),
+        (CONFIGS, "[{name: x, regions: [a]}]", [{"name": "x", "regions": ["a"]}]),
     ],
 )
 def test_a_value_gets_the_type_of_its_option(option, value, result):
@@ -80,7 +84,7 @@ def test_a_value_gets_the_type_of_its_option(option, value, result):
 
 TEXT, NUMBER, TRUTH = "must be text", "must be a whole number", "must be true or false"
 LIST, ITEMS, MAPPING = "must be a list", "must be a list, each item of which must be text", "must be a mapping"
-MAPPINGS = "must be a list of mappings, each with name and nothing else"
+MAPPINGS = "must be a list of mappings, each with name, perhaps days, and nothing else"
 
 
 @pytest.mark.parametrize(
@@ -123,7 +127,6 @@ MAPPINGS = "must be a list of mappings, each with name and nothing else"
         (ENTRIES, [{"name": " "}], MAPPINGS),
         (ENTRIES, [{"name": None}], MAPPINGS),
         (ENTRIES, [{"name": ["x"]}], MAPPINGS),
-        (ENTRIES, [{"name": "x", "days": "many"}], MAPPINGS),
         (ENTRIES, [{"name": "x", "file": "y"}], MAPPINGS),
         (ENTRIES, [{"name": "x", 5: "y"}], MAPPINGS),
     ],
@@ -133,6 +136,24 @@ def test_a_value_of_another_type_is_an_error(option, value, expectation):
         typed("x", option, value)
     shown_value = shown(value.strip() if isinstance(value, str) else value)
     assert str(error.value) == f"x {expectation}, not {shown_value}."
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        (ENTRIES, [{"days": "many", "name": "x"}], "x: days of x must be a whole number, not 'many'."),
+        (CONFIGS, [{"name": "x", "regions": "a"}], "x: regions of x must be a list, not 'a'."),
+        (
+            {**ENTRIES, "options": {"days": {"type": "int"}}},
+            [{"days": []}],
+            "x: days must be a whole number, not '[]'.",
+        ),
+    ],
+)
+def test_a_part_of_another_type_is_an_error_that_names_it(option, value, message):
+    with pytest.raises(InvalidInput) as error:
+        typed("x", option, value)
+    assert str(error.value) == message
 
 
 def test_an_undefined_value_is_an_error_with_its_reason():
@@ -156,11 +177,14 @@ def test_problems_are_listed_once_in_their_order():
     assert problems.sentences == ["b", "a", "Host h: x must be a whole number, not 'y'."]
 
 
-@given(ANYTHING, st.sampled_from([{}, CHOICE, ENTRIES, *({"type": kind} for kind in ("path", "int", "bool", "dict"))]))
+@given(
+    ANYTHING,
+    st.sampled_from([{}, CHOICE, ENTRIES, CONFIGS, *({"type": kind} for kind in ("path", "int", "bool", "dict"))]),
+)
 def test_a_value_is_typed_or_refused(value, option):
     problems = Problems()
     found = problems.check(typed, "x", option, value)
-    assert [problem[:10] for problem in problems.sentences] in ([], ["x must be "])
+    assert [problem.startswith(("x must be ", "x: ")) for problem in problems.sentences] in ([], [True])
     assert (found is None) is bool(is_blank(value) or problems.sentences)
     assert typed("x", option, found) == found, "a typed value stays the same"
 
@@ -230,6 +254,27 @@ def test_the_lists_by_region_are_options_of_roles():
 )
 def test_a_variable_of_a_role_is_checked_as_it_is(option, value, problems):
     assert check_role({"x": option}, {"x": value}) == problems
+
+
+@pytest.mark.parametrize(
+    ("regions", "problem"),
+    [
+        (["eu-central-1", "us-gov-west-1"], ""),
+        ([], " is an empty list. Name a region, or leave regions out."),
+        (["eu-central"], ": 'eu-central' is not the name of an AWS region, such as eu-central-1."),
+        ([""], ": '' is not the name of an AWS region, such as eu-central-1."),
+        (["eu-central-1", "eu-central-1"], " has a duplicate region."),
+        ("eu-central-1", " must be a list, each item of which must be text, not 'eu-central-1'."),
+        ("[eu-central-1]", " must be a list, each item of which must be text, not '[eu-central-1]'."),
+        (None, " must be a list, each item of which must be text, not 'null'."),
+        ({"eu-central-1": ""}, " must be a list, each item of which must be text, not '{'eu-central-1': ''}'."),
+    ],
+)
+def test_the_regions_of_a_configuration_are_checked(regions, problem):
+    option = next(options[CONFIGS_OF_ROLE] for role, _entry, options in ROLES if role == "store_config")
+    entry = {"name": "AmazonCloudWatch-x", "file": "x.json"}
+    found = check_role({CONFIGS_OF_ROLE: option}, {CONFIGS_OF_ROLE: [entry, {**entry, "regions": regions}]})
+    assert found == ([f"{CONFIGS_OF_ROLE}: regions of AmazonCloudWatch-x{problem}"] if problem else [])
 
 
 def test_a_variable_of_a_role_that_is_not_set_has_no_problem():

@@ -274,6 +274,15 @@ class TestConfigurations:
         assert due_in(account, [configuration(**options)]) == ["configurations"]
         assert account.calls == []
 
+    def test_what_is_doubtful_is_returned_for_each_of_the_same_name(self) -> None:
+        account = account_as_desired()
+        files = [
+            (region, json.dumps({"agent": {key: "x"}})) for region, key in ((HERE, "reigon"), (THERE, "intervall"))
+        ]
+        tasks = [configuration(region, src=[text], config=None, validation="warn") for region, text in files]
+        lines = Preflight(NO_INPUTS, account.client, tasks).result()["problem_lines"]
+        assert [word in " ".join(lines) for word in ("reigon", "intervall")] == [True, True]
+
     def test_what_is_doubtful_is_returned_once_for_all_regions(self) -> None:
         account = account_as_desired()
         given: dict[str, Any] = {"config": {**CONFIGURATION, "agent": {"reigon": "x"}}, "validation": "warn"}
