@@ -17,6 +17,16 @@ settings.register_profile("mutants", settings.get_profile("unit"), phases=[Phase
 settings.load_profile("unit")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Let ansible-test run the tests of a worker in one process, as pytest does.
+
+    It would start a process for each of thousands of tests, which takes several times the time of the tests. They show
+    that the tarball is complete, and that it works with an ansible-core; neither depends on that.
+    """
+    if forks := config.pluginmanager.get_plugin("ansible_forked"):
+        config.pluginmanager.unregister(forks)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Refuse connections beyond this machine. The environments of ansible-test do not have the plugin that does it."""
     if importlib.util.find_spec("pytest_socket"):
