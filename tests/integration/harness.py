@@ -321,13 +321,14 @@ class Controller:
         """Run a playbook. A name means a playbook of the collection."""
         path = CHECKOUT / "playbooks" / f"{playbook}.yml" if isinstance(playbook, str) else playbook
         command: list[str | Path] = ["ansible-playbook", path, "-i", inventory, *arguments, "-e", json.dumps(variables)]
-        return self._run(command, env or {}, cwd)
+        return self.run(command, env or {}, cwd)
 
     def command(self, line: str, env: Mapping[str, str] | None = None) -> Play:
         """Run a command line of Ansible, in the folder of the files."""
-        return self._run(shlex.split(line), {"ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"), **(env or {})}, self.home)
+        return self.run(shlex.split(line), {"ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"), **(env or {})}, self.home)
 
-    def _run(self, command: Sequence[str | Path], env: Mapping[str, str], cwd: Path) -> Play:
+    def run(self, command: Sequence[str | Path], env: Mapping[str, str], cwd: Path) -> Play:
+        """Run a program that may run Ansible."""
         recorded = self.home / "recorded.jsonl"
         recorded.unlink(missing_ok=True)
         settings = {
@@ -378,6 +379,15 @@ def create_role(aws: Emulator, name: str, *policies: str, services: Sequence[str
         iam.attach_role_policy(RoleName=name, PolicyArn=POLICY_ARN + policy)
     iam.create_instance_profile(InstanceProfileName=name)
     iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
+
+
+def rename_instance_profile(aws: Emulator, role: str, name: str) -> None:
+    """Move a role to an instance profile with another name."""
+    iam = aws.client("iam")
+    iam.remove_role_from_instance_profile(InstanceProfileName=role, RoleName=role)
+    iam.delete_instance_profile(InstanceProfileName=role)
+    iam.create_instance_profile(InstanceProfileName=name)
+    iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=role)
 
 
 def disassociate(aws: Emulator, instance: str) -> None:

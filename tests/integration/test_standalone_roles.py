@@ -11,10 +11,14 @@ from harness import (
     ADMIN_USER,
     COLLECTIONS,
     PARAMETER,
+    SERVER_POLICY,
     SERVER_ROLE,
     SERVER_USER,
     Controller,
     Play,
+    associate,
+    create_role,
+    rename_instance_profile,
 )
 
 
@@ -113,3 +117,24 @@ def test_files_in_an_execution_environment_are_refused_before_the_first_write(co
     for refused in (controller.play(inventory, name, env=container) for name in ("site", playbook)):
         assert "credentials.store: this is an execution environment" in refused.assert_failed().message
         assert refused.calls == []
+
+
+def test_the_role_of_an_application_has_an_instance_profile_of_another_name(controller: Controller) -> None:
+    """One instance has the profile and keeps it, and another gets it."""
+    aws = controller.aws
+    ids = aws.instances(2)
+    create_role(aws, "ShopBackend", "AmazonS3ReadOnlyAccess")
+    rename_instance_profile(aws, "ShopBackend", "ShopBackendProfile")
+    associate(aws, ids[0], "ShopBackendProfile")
+    names = {"ec2_server_name": "ShopBackend", "ec2_server_instance_profile": "ShopBackendProfile"}
+    inventory = controller.inventory({"shop": {each: controller.instance_host(each) for each in ids}})
+    shop = play_of("cwagent_shop", role("ec2_server", **names))
+    predicted = run(controller, inventory, shop, check=True).assert_succeeded()
+    done = run(controller, inventory, shop).assert_succeeded()
+    assert predicted.changes == done.changes
+    assert done.writes == ["AttachRolePolicy", "AssociateIamInstanceProfile"]
+    after = snapshot(aws)
+    assert after["roles"]["ShopBackend"]["policies"] == ["AmazonS3ReadOnlyAccess", SERVER_POLICY]
+    assert after["instance_profiles"].keys() == {"ShopBackendProfile"}
+    assert after["associations"] == dict.fromkeys(ids, "ShopBackendProfile")
+    assert run(controller, inventory, shop).assert_succeeded().writes == []
