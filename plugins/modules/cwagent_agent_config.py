@@ -15,6 +15,8 @@ description:
   - Configurations that others have given the agent stay. Without any, what is no longer stored is removed.
   - Does not install the agent.
 author: cwagent.iam contributors (@cwagent)
+requirements:
+  - python >= 3.9
 options:
   configs:
     description: The configurations, in the order in which the agent fetches and appends them.

@@ -20,6 +20,8 @@ description:
   - Uses only C(ssm:GetParameter) and C(ssm:PutParameter), since the agent's admin policy allows no more;
     with O(state=absent) also C(ssm:DeleteParameter).
 author: cwagent.iam contributors (@cwagent)
+requirements:
+  - jsonschema >= 4.0.0, for O(schema)
 options:
   name:
     description:

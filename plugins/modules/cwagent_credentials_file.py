@@ -23,6 +23,8 @@ description:
   - Both files are written atomically. A task that is killed in the middle of that can leave an unfinished file beside
     the credentials file, with the same owner and mode 0600; the next one replaces it.
 author: cwagent.iam contributors (@cwagent)
+requirements:
+  - python >= 3.9
 options:
   user:
     description:

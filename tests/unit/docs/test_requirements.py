@@ -1,0 +1,63 @@
+"""The pages of modules and plugins state the Python and the libraries that are really needed, where the code runs."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible_collections.amazon.aws.plugins.module_utils.botocore import MINIMUM_BOTO3_VERSION, MINIMUM_BOTOCORE_VERSION
+from guide import ROOT
+
+PYTHON = "python >= 3.9"
+BOTO3 = [f"boto3 >= {MINIMUM_BOTO3_VERSION}", f"botocore >= {MINIMUM_BOTOCORE_VERSION}"]
+WITHOUT_BOTO3 = {"cwagent_agent_config", "cwagent_credentials_file"}
+ON_THE_CONTROLLER = {"cwagent_inputs", "cwagent_role_inputs", "cwagent_role_tasks"}
+"""These are action plugins, which run in the Python of ansible-core itself."""
+
+
+def documented(kind, names):
+    """The requirements of plugins, by name, as ansible-doc shows them."""
+    program = Path(sys.executable).with_name("ansible-doc")
+    command = [program, "--json", "--type", kind, *(f"cwagent.iam.{name}" for name in names)]
+    shown = json.loads(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
+    return {name.rpartition(".")[2]: each["doc"].get("requirements", []) for name, each in shown.items()}
+
+
+@pytest.fixture(scope="module")
+def modules():
+    return documented("module", sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py")))
+
+
+def test_modules_require_the_python_that_they_are_tested_with(modules):
+    found = {name: [each for each in needed if each.startswith("python ")] for name, needed in modules.items()}
+    assert {name for name, each in found.items() if each == [PYTHON]} == modules.keys() - ON_THE_CONTROLLER
+    assert {name for name, needed in modules.items() if not needed} == ON_THE_CONTROLLER
+    gates = (ROOT / "tests" / "gates" / "__main__.py").read_text()
+    [oldest] = re.findall(r"^OLDEST_PYTHON, \w+ = (\d+)", gates, re.MULTILINE)
+    assert f"python >= 3.{oldest}" == PYTHON
+
+
+def test_modules_that_call_aws_require_the_boto3_of_amazon_aws(modules):
+    found = {name: [each for each in needed if "boto" in each] for name, needed in modules.items()}
+    assert {name for name, each in found.items() if each != BOTO3} == WITHOUT_BOTO3 | ON_THE_CONTROLLER
+    group = yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text())["action_groups"]["aws"]
+    assert {name for name in group if isinstance(name, str)} == modules.keys() - WITHOUT_BOTO3 - ON_THE_CONTROLLER
+
+
+@pytest.mark.parametrize(("kind", "name"), [("lookup", "saved_credentials"), ("inventory", "organization")])
+def test_plugins_that_call_aws_require_the_same(kind, name):
+    assert documented(kind, [name]) == {name: [PYTHON, *BOTO3]}
+
+
+def test_the_library_for_schemas_is_a_requirement_of_the_module_that_uses_it(modules):
+    [line] = re.findall(r"^jsonschema.*", (ROOT / "meta" / "ee-requirements.txt").read_text(), re.MULTILINE)
+    library, _, version = line.partition(">=")
+    with_library = {name: [each for each in needed if library in each] for name, needed in modules.items()}
+    assert {name: each for name, each in with_library.items() if each} == {
+        "cwagent_config_parameter": [f"{library} >= {version}, for O(schema)"]
+    }
