@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,10 +34,13 @@ class Account:
     """The emulated account. Of its three instances, one is stopped and one has the role of an application."""
 
     aws: Emulator
-    folder: Path
     ids: dict[str, str] = field(default_factory=dict)
+    folder: Path = Path("build", "demo")
+    """What the demo writes, which stays. It begins in the checkout, in which the playbooks run."""
 
     def prepare(self) -> None:
+        shutil.rmtree(ROOT / self.folder, ignore_errors=True)
+        (ROOT / self.folder).mkdir(parents=True)
         self.ids = dict(zip(HOSTS, self.aws.instances(len(HOSTS), stopped=1), strict=True))
         iam = self.aws.client("iam")
         ec2 = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "ec2.amazonaws.com"}}
@@ -52,7 +56,11 @@ class Account:
         inventory = Template((HERE / "inventory.yml").read_text()).substitute(
             endpoints, **{key(host): name for host, name in self.ids.items()}
         )
-        (self.folder / "hosts.yml").write_text(inventory)
+        (ROOT / self.hosts).write_text(inventory)
+
+    @property
+    def hosts(self) -> Path:
+        return self.folder / "hosts.yml"
 
     @property
     def credentials(self) -> Path:
@@ -87,7 +95,7 @@ class Account:
     def as_user(self, user: str) -> Any:
         """A client with the saved credentials file of a user."""
         session = botocore.session.Session(profile="AmazonCloudWatchAgent")
-        session.set_config_variable("credentials_file", str(self.credentials / f"{user}.credentials"))
+        session.set_config_variable("credentials_file", str(ROOT / self.credentials / f"{user}.credentials"))
         return boto3.Session(botocore_session=session).client("ssm", endpoint_url=self.aws.endpoint)
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+from itertools import zip_longest
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from account import ADMIN, APPLICATION, HERE, ROOT, SERVER, Account
@@ -42,19 +43,30 @@ ATTACH = "ansible-playbook examples/demo/application.yml -i localhost,"
 RUNNING = ("admin-1", "shop-1")
 SSM_POLICY = "AmazonSSMManagedInstanceCore"
 STORE_BY_RUN_COMMAND = "cwagent_store_config_from=ssm"
-REPORT = Path("build") / "demo" / "audit.html"
 
+EXAMPLES = "~/.ansible/collections/ansible_collections/cwagent/iam/examples"
+"""Where ansible-galaxy installs them."""
 NEXT = f"""\
-  1. On the controller: pip install ansible boto3. Configure AWS credentials and a region, for example with
-     AWS_PROFILE and AWS_REGION. The admin instance needs only Python 3.9 or newer with boto3.
-  2. Copy examples/inventory/hosts.yml to my-hosts.yml and enter your hosts, or tag your instances and use
-     examples/inventory/aws_ec2.yml.
-  3. Show what would change:
-     ansible-playbook playbooks/site.yml -i my-hosts.yml -e cwagent_config_file={CONFIG} \\
-       --check --diff
-  4. Run the same command without --check --diff. README.md has the details."""
+  1. On the controller, install the collection. The admin instance needs only Python 3.9 or newer
+     with boto3.
+     $ pip install ansible boto3
+     $ ansible-galaxy collection install git+https://github.com/cwagent/iam
+  2. Configure AWS credentials and a region, for example by the name of a profile.
+     $ export AWS_PROFILE=my-profile AWS_REGION=eu-central-1
+  3. Copy these examples and enter your hosts in my-hosts.yml.
+     $ cp {EXAMPLES}/inventory/hosts.yml \\
+         my-hosts.yml
+     $ cp {EXAMPLES}/agent-config/linux.json \\
+         linux.json
+  4. Show what would change.
+     $ ansible-playbook cwagent.iam.site -i my-hosts.yml -e cwagent_config_file=linux.json \\
+         --check --diff
+  5. Run the same without --check --diff. README.md has the details."""
+WIDTH = 100
+COLOR = re.compile(r"\x1b\[[\d;]*m")
 
-Rows = list[tuple[str, ...]]
+Row = tuple[str, ...]
+Rows = list[Row]
 
 
 class PromiseBrokenError(Exception):
@@ -72,22 +84,35 @@ def check_equal(label: str, found: Mapping[str, object], expected: Mapping[str, 
     check(not differing, "; ".join(messages))
 
 
-def print_heading(text: str) -> None:
-    print(f"\n\033[1m{text}\033[0m" if sys.stdout.isatty() else f"\n{text}", flush=True)
+def show(text: str) -> None:
+    """Print lines that fit into a terminal."""
+    print(text, flush=True)
+    wide = [line for line in COLOR.sub("", text).splitlines() if len(line) > WIDTH]
+    check(not wide, f"these lines are longer than {WIDTH} columns: {wide}")
 
 
-def print_table(table: Iterable[tuple[str, ...]]) -> None:
-    """Print a table with aligned columns."""
-    lines = list(table)
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        print("  " + "  ".join(map(str.ljust, line, widths)).rstrip(), flush=True)
+def show_heading(text: str) -> None:
+    show(f"\n\033[1m{text}\033[0m" if sys.stdout.isatty() else f"\n{text}")
 
 
-def site_command(account: Account) -> list[str]:
-    hosts, credentials = account.folder / "hosts.yml", account.credentials
-    variables = ["-e", f"cwagent_config_file={CONFIG}", "-e", f"cwagent_credentials_dir={credentials}"]
-    return ["ansible-playbook", "playbooks/site.yml", "-i", str(hosts), *variables]
+def show_table(header: Row, rows: Iterable[Row]) -> None:
+    """Print a table with aligned columns. A cell can have several lines."""
+    cells = [[cell.splitlines() for cell in row] for row in (header, *rows)]
+    widths = [max(len(line) for cell in column for line in cell) for column in zip(*cells, strict=True)]
+    for row in cells:
+        for line in zip_longest(*row, fillvalue=""):
+            show("  " + "  ".join(map(str.ljust, line, widths)).rstrip())
+
+
+def show_command(command: Iterable[str]) -> None:
+    """Print a command, with each option on a line of its own."""
+    show("  $ " + " ".join(command).replace(" -", " \\\n      -"))
+
+
+def site_command(account: Account, *variables: str, config: str = CONFIG) -> list[str]:
+    variables = (f"cwagent_config_file={config}", f"cwagent_credentials_dir={account.credentials}", *variables)
+    options = [argument for variable in variables for argument in ("-e", variable)]
+    return ["ansible-playbook", "cwagent.iam.site", "-i", str(account.hosts), *options]
 
 
 def run_playbook(account: Account, command: list[str]) -> str:
@@ -112,7 +137,7 @@ def run_playbook(account: Account, command: list[str]) -> str:
     ) as playbook:
         try:
             for line in filter(str.strip, playbook.stdout or ()):
-                print(line, end="", flush=True)
+                show(line.rstrip())
         except BaseException:
             playbook.terminate()
             raise
@@ -124,26 +149,34 @@ def try_to_write(account: Account, when: str) -> Rows:
     """Try to write the parameter from each running instance. :raises PromiseBrokenError: a write was accepted."""
     refused: Rows = []
     for host in RUNNING:
-        profile = account.profiles()[host] or "no instance profile"
+        profile = account.profiles()[host]
         try:
             account.client_on_instance(host).put_parameter(Name=PARAMETER, Value="{}", Type="String", Overwrite=True)
         except ClientError as error:
-            refused.append((host, when, f"refused ({error.response['Error']['Code']})", f"with {profile}"))
+            answer = refusal(error) if profile else "refused (no credentials)"
+            refused.append((host, when, answer, profile or "none"))
         else:
-            raise PromiseBrokenError(f"{host} could write {PARAMETER} {when} the run, with {profile}")
+            raise PromiseBrokenError(f"{host} could write {PARAMETER} {when} the run, with profile {profile or 'none'}")
     return refused
+
+
+def refusal(error: ClientError) -> str:
+    return f"refused ({error.response['Error']['Code']})"
 
 
 def show_principals(account: Account) -> None:
     found = account.principals()
-    print_table(
+    show_table(
+        ("kind", "name", "policies", "access key"),
         (
-            each.kind,
-            name,
-            ", ".join([*each.managed, *(f"{inline} (inline)" for inline in each.inline)]),
-            ", ".join(f"access key: {status}" for status in each.keys),
-        )
-        for name, each in sorted(found.items(), key=lambda item: (item[1].kind, item[0]))
+            (
+                each.kind,
+                name,
+                "\n".join([*each.managed, *(f"{inline} (inline)" for inline in each.inline)]),
+                "\n".join(each.keys) or "none",
+            )
+            for name, each in sorted(found.items(), key=lambda item: (item[1].kind, item[0]))
+        ),
     )
     managed = {name: each.managed for name, each in found.items()}
     keys = {name: each.keys for name, each in found.items() if each.kind == "user"}
@@ -152,10 +185,12 @@ def show_principals(account: Account) -> None:
     check(found[APPLICATION].inline == ["orders"], f"the application's role {APPLICATION} was changed")
 
 
-def show_profiles(account: Account) -> None:
+def show_instances(account: Account) -> None:
     profiles, states = account.profiles(), account.states()
-    print_table((host, name, states[host], profiles[host] or "none") for host, name in account.ids.items())
-    check_equal("instance profile", profiles, PROMISED_PROFILES)
+    show_table(
+        ("host", "instance", "state", "instance profile"),
+        ((host, name, states[host], profiles[host] or "none") for host, name in account.ids.items()),
+    )
 
 
 def show_writers(account: Account, before: Rows, calls: list[Call]) -> None:
@@ -168,11 +203,12 @@ def show_writers(account: Account, before: Rows, calls: list[Call]) -> None:
     restored = [call.seq for call in swaps if call.seq > put.seq]
     once = len(associated) == 1 and len(restored) == 1 and associated[0] < put.seq
     check(once, "the admin profile was not associated once and replaced again")
-    during = ("admin-1", "during", "accepted", f"with {ADMIN}")
-    print_table([*before, during, *try_to_write(account, "after")])
+    during = ("admin-1", "during", "accepted", ADMIN)
+    show_table(("host", "when", "write", "instance profile"), [*before, during, *try_to_write(account, "after")])
     by = put.principal.rpartition(":")[2]
-    print(f"  Of all AWS calls, number {put.seq} is {put.action} by {by}, status {put.status}.")
-    print(f"  Number {associated[0]} associated the admin profile; number {restored[0]} restored the server profile.")
+    show(f"  Of all AWS calls, number {put.seq} is {put.action} by")
+    show(f"  {by}, status {put.status}.")
+    show(f"  Number {associated[0]} associated the admin profile; number {restored[0]} restored the server profile.")
     expected = f"assumed-role/{ADMIN}/{account.ids['admin-1']}"
     check(by == expected, f"{expected} was expected to store the configuration")
 
@@ -182,16 +218,19 @@ def show_readers(account: Account) -> None:
     profiles, states = account.profiles(), account.states()
     readers = {host: (profiles[host], account.client_on_instance(host)) for host in RUNNING}
     readers |= {host: (f"{user}.credentials", account.as_user(user)) for host, user in USERS.items()}
-    answers = {host: (read(client, expected), f"with {source}") for host, (source, client) in readers.items()}
-    answers["batch-1"] = (f"is {states['batch-1']}", f"can read it when it runs: has {profiles['batch-1']}")
+    answers = {host: (read(client, expected), source) for host, (source, client) in readers.items()}
+    answers["batch-1"] = (f"can, but is {states['batch-1']}", profiles["batch-1"])
     refused = [host for host, (answer, _) in answers.items() if answer.startswith("refused")]
-    print_table((host, *answer) for host, answer in answers.items())
+    header = ("host", "read", "instance profile or saved key")
+    show_table(header, ((host, *answer) for host, answer in answers.items()))
     check(refused == ["shop-1"], f"{refused} were refused; expected only shop-1")
-    print("  shop-1 keeps its application's profile, as the warning said. Attach the agent's policy to its role:")
-    print(f"  $ {ATTACH}", flush=True)
+    show("  shop-1 keeps its application's profile, as the warning said.")
+    show("  Attach the agent's policy to its role:")
+    show(f"  $ {ATTACH}")
     run_playbook(account, ATTACH.split())
     answer = read(account.client_on_instance("shop-1"), expected)
-    print_table([("shop-1", answer, f"with {APPLICATION}, whose other policies are unchanged")])
+    show_table(header, [("shop-1", answer, APPLICATION)])
+    show("  The other policies of its role are unchanged.")
     check(not answer.startswith("refused"), "shop-1 cannot read the configuration with the agent's policy")
     kept = account.aws.client("iam").list_role_policies(RoleName=APPLICATION)["PolicyNames"]
     check(kept == ["orders"], f"{APPLICATION} has the inline policies {kept}, expected only orders")
@@ -201,16 +240,16 @@ def read(client: Any, expected: dict[str, Any]) -> str:
     try:
         found = client.get_parameter(Name=PARAMETER)["Parameter"]
     except ClientError as error:
-        return f"refused ({error.response['Error']['Code']})"
+        return refusal(error)
     check(json.loads(found["Value"]) == expected, f"{PARAMETER} differs from {CONFIG}")
-    return f"reads version {found['Version']}, {len(found['Value'])} bytes"
+    return f"version {found['Version']}, {len(found['Value'])} bytes"
 
 
 def show_second_run(account: Account) -> None:
     start = account.aws.mark()
     summary = run_playbook(account, site_command(account))
     calls, writes = account.aws.calls(start), account.aws.writes(start)
-    print(f"  {len(calls)} calls to AWS, {len(writes)} of them writes")
+    show(f"  {len(calls)} calls to AWS, {len(writes)} of them writes")
     check("changed: 0," in summary, "the second run changed something")
     check(bool(calls) and not writes, f"the second run made write calls: {[call.action for call in writes]}")
 
@@ -219,18 +258,18 @@ def show_run_command(account: Account) -> None:
     """Store a changed configuration without a connection to the instance."""
     changed = json.loads((ROOT / CONFIG).read_text())
     changed["agent"]["metrics_collection_interval"] = 30
-    (account.folder / "linux.json").write_text(json.dumps(changed))
-    config = ["-e", f"cwagent_config_file={account.folder / 'linux.json'}"]
-    command = [*site_command(account), *config, "-e", f"cwagent_ssm_policy={SSM_POLICY}", "-e", STORE_BY_RUN_COMMAND]
-    print(f"  $ The same command with -e cwagent_ssm_policy={SSM_POLICY}")
-    print(f"      -e {STORE_BY_RUN_COMMAND}, and another interval in the configuration", flush=True)
+    config = account.folder / "linux.json"
+    (ROOT / config).write_text(json.dumps(changed))
+    command = site_command(account, f"cwagent_ssm_policy={SSM_POLICY}", STORE_BY_RUN_COMMAND, config=str(config))
+    show_command(command)
     start = account.aws.mark()
     run_playbook(account, command)
     calls = account.aws.calls(start)
     [put] = [call for call in calls if call.action == "PutParameter" and call.status == 200]
     sent = [call for call in calls if call.action == "SendCommand" and call.status == 200]
     by = put.principal.rpartition(":")[2]
-    print(f"  {len(sent)} commands were sent to admin-1: one checked it, one stored as {by}.")
+    show(f"  {len(sent)} commands were sent to admin-1: one checked it, one stored as")
+    show(f"  {by}.")
     check(by == f"assumed-role/{ADMIN}/{account.ids['admin-1']}", f"{by} stored the configuration")
     stored = account.aws.client("ssm").get_parameter(Name=PARAMETER)["Parameter"]["Value"]
     check(json.loads(stored) == changed, f"{PARAMETER} is not the changed configuration")
@@ -239,11 +278,11 @@ def show_run_command(account: Account) -> None:
 
 def show_verification(account: Account) -> None:
     """Show whether every server has what the agent needs. It fails, and the demo with it, if one does not."""
-    hosts = account.folder / "hosts.yml"
     # The on-premises hosts are this machine, which runs no agent.
     limit = ["--limit", ",".join(["localhost", *account.ids])]
-    command = ["ansible-playbook", "playbooks/verify.yml", "-i", str(hosts), *limit, "-e", "cwagent_verify_from=ssm"]
-    print("  $ " + " ".join(command).replace(" -", " \\\n      -"), flush=True)
+    options = ["-i", str(account.hosts), *limit, "-e", "cwagent_verify_from=ssm"]
+    command = ["ansible-playbook", "cwagent.iam.verify", *options]
+    show_command(command)
     start = account.aws.mark()
     run_playbook(account, command)
     # Run Command is a write by its name; the script that it runs only reads.
@@ -253,47 +292,46 @@ def show_verification(account: Account) -> None:
 
 def show_audit(account: Account) -> None:
     """Show what the audit finds. It fails, and the demo with it, if a finding is severe."""
-    (ROOT / REPORT).parent.mkdir(parents=True, exist_ok=True)
-    hosts = account.folder / "hosts.yml"
-    command = ["ansible-playbook", "playbooks/audit.yml", "-i", str(hosts), "-e", f"cwagent_html_file={REPORT}"]
-    print("  $ " + " ".join(command).replace(" -", " \\\n      -"), flush=True)
+    report = account.folder / "audit.html"
+    options = ["-i", str(account.hosts), "-e", f"cwagent_html_file={report}"]
+    command = ["ansible-playbook", "cwagent.iam.audit", *options]
+    show_command(command)
     start = account.aws.mark()
     run_playbook(account, command)
     writes = account.aws.writes(start)
     check(not writes, f"the audit made write calls: {[call.action for call in writes]}")
-    print(f"  The report is {REPORT}. Open it in a browser.")
+    show(f"  The report is {report}. Open it in a browser.")
 
 
 def run_demo(account: Account) -> None:
     account.prepare()
-    print_heading(f"An AWS account, emulated at {account.aws.endpoint}, that enforces IAM policies. Its instances:")
-    print_table(
-        (host, account.ids[host], state, account.profiles()[host] or "none") for host, state in account.states().items()
-    )
+    show_heading(f"An AWS account, emulated at {account.aws.endpoint}, that enforces IAM policies. Its instances:")
+    show_instances(account)
     before = try_to_write(account, "before")
-    print_heading("The first run")
-    print("  $ " + " ".join(site_command(account)).replace(" -", " \\\n      -"), flush=True)
+    show_heading("The first run")
+    show_command(site_command(account))
     start = account.aws.mark()
     run_playbook(account, site_command(account))
     calls = account.aws.calls(start)
-    print_heading("The principals and their policies")
+    show_heading("The principals and their policies")
     show_principals(account)
-    print_heading("The instance profile of each instance")
-    show_profiles(account)
-    print_heading(f"Who could write {PARAMETER} with the instance's own credentials")
+    show_heading("The instance profile of each instance")
+    show_instances(account)
+    check_equal("instance profile", account.profiles(), PROMISED_PROFILES)
+    show_heading(f"Who could write {PARAMETER} with the instance's own credentials")
     show_writers(account, before, calls)
-    print_heading(f"Who can read {PARAMETER}")
+    show_heading(f"Who can read {PARAMETER}")
     show_readers(account)
-    print_heading("The second run, with the same command")
+    show_heading("The second run, with the same command")
     show_second_run(account)
-    print_heading("A changed configuration, stored by Run Command: nothing connects to the instance")
+    show_heading("A changed configuration, stored by Run Command: nothing connects to the instance")
     show_run_command(account)
-    print_heading("Whether every server has what the agent needs")
+    show_heading("Whether every server has what the agent needs")
     show_verification(account)
-    print_heading("The audit, which shows who can write now and what does not keep the rules")
+    show_heading("The audit, which shows who can write now and what does not keep the rules")
     show_audit(account)
-    print_heading("Next steps for your own account")
-    print(NEXT)
+    show_heading("Next steps for your own account")
+    show(NEXT)
 
 
 def main() -> int:
@@ -303,8 +341,8 @@ def main() -> int:
     os.environ.update(variables)
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
-        with TemporaryDirectory(prefix="cwagent-demo-") as folder, Emulator.start("ministack", aws_cli=aws_cli) as aws:
-            run_demo(Account(aws, Path(folder)))
+        with Emulator.start("ministack", aws_cli=aws_cli) as aws:
+            run_demo(Account(aws))
     except PromiseBrokenError as error:
         print(f"\nPromise broken: {error}.", file=sys.stderr)
         return 1

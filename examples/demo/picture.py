@@ -17,7 +17,7 @@ from rich.text import Text
 
 ROOT = Path(__file__).resolve().parents[2]
 PICTURE = ROOT / "docs" / "images" / "demo.svg"
-COLUMNS = 124
+COLUMNS = 100
 # What the picture shows: from the first of these headings to the second.
 FIRST, LAST = "Who could write", "The audit, which"
 

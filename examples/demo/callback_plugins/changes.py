@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 from ansible import constants
@@ -16,6 +18,7 @@ extends_documentation_fragment: [default_callback, result_format_callback]
 """
 
 
+WIDTH = 100
 SHOWN_MESSAGES = "Say what was found"
 
 
@@ -65,4 +68,7 @@ class CallbackModule(DefaultCallback):
         if self._heading:
             self._display.display(f"  {self._heading}")
             self._heading = None
-        self._display.display(f"    {text}", color=color)
+        # Without the folder that the run began in, of which the reader knows nothing.
+        text = text.replace(f"{Path.cwd()}/", "")
+        lines = wrap(text, WIDTH, break_on_hyphens=False, initial_indent="    ", subsequent_indent=" " * 8)
+        self._display.display("\n".join(lines), color=color)
