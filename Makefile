@@ -144,7 +144,7 @@ bench: $(READY) ## compare with amazon.aws and plain boto3 (20 minutes; BENCH="-
 .PHONY: molecule
 molecule: $(READY) ## run the molecule scenarios (SCENARIO=ec2_server runs one)
 	@if [ -f $(MOLECULE_STATE)/emulator.json ]; then $(MAKE) molecule-destroy; fi # left by a killed run
-	$(call run,env MOLECULE_EPHEMERAL_DIRECTORY="$(MOLECULE_STATE)" molecule test $(if $(SCENARIO),-s $(SCENARIO),--all))
+	$(call run,env MOLECULE_EPHEMERAL_DIRECTORY="$(MOLECULE_STATE)" PYTHONPATH=tests python -m warm molecule test $(if $(SCENARIO),-s $(SCENARIO),--all))
 
 .PHONY: molecule-destroy
 molecule-destroy: $(READY) ## stop emulators that a molecule run left running

@@ -14,6 +14,7 @@ from urllib.error import HTTPError
 
 from emulator import AS_AWS, Emulator, program_environment
 from emulator.snapshot import snapshot
+from warm import sharing
 
 # Of the admin user; its value is the id of the access key that is saved.
 SAVED_KEY_TAG = "cwagent:saved-key"
@@ -111,7 +112,7 @@ class Job:
             return subprocess.Popen(
                 ["ansible-playbook", "-vvv", "-i", self.folder / "hosts.json", f"playbooks/{playbook}.yml"],
                 cwd=CHECKOUT,
-                env=program_environment(self.aws.env(), temporary, self.environment),
+                env=program_environment(self.aws.env(), sharing(), temporary, self.environment),
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 text=True,

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import atexit
 import json
 import re
 import shlex
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from emulator import Call, Emulator, Fault, program_environment
+from warm import CALLBACKS, forking
 
 CHECKOUT = Path(__file__).parents[2]
 COLLECTIONS = CHECKOUT / ".ansible" / "collections"
@@ -48,8 +46,6 @@ SWAPPED = [SERVER_ROLE, ADMIN_ROLE, SERVER_ROLE]
 """What an instance is associated with to store: its own profile first, to prove that it can be restored."""
 REPLACE_ASSOCIATION = "ReplaceIamInstanceProfileAssociation"
 ASSOCIATING_ACTIONS = ("AssociateIamInstanceProfile", REPLACE_ASSOCIATION)
-# What the playbook runs of a test session need not do anew: see callback/recorded.py and startup/sitecustomize.py.
-SHARED_BY_RUNS = tempfile.TemporaryDirectory(prefix="cwagent-")
 TIME = r"\d{4}-\d\d-\d\dT[\d:.]+Z"
 MODULE_SECONDS, PLAY_SECONDS = 60, 240
 LOCAL_CONNECTION = {
@@ -57,20 +53,6 @@ LOCAL_CONNECTION = {
     "ansible_python_interpreter": "{{ ansible_playbook_python }}",
 }
 """The variables of a host that is this machine."""
-
-
-@cache
-def fork_server() -> str:
-    """The socket of the process that runs the modules of playbooks, which ends with this one."""
-    address = str(Path(SHARED_BY_RUNS.name) / "fork_server")
-    command: list[str | Path] = [sys.executable, HERE / "fork_server.py", address]
-    process = subprocess.Popen(
-        command, env=program_environment({"PYTHONPATH": str(COLLECTIONS)}), stdout=subprocess.PIPE, text=True
-    )
-    atexit.register(process.kill)
-    assert process.stdout
-    assert process.stdout.readline() == "ready\n"
-    return address
 
 
 def start_empty(running: dict[str, Emulator], backend: str) -> Emulator:
@@ -333,13 +315,11 @@ class Controller:
         recorded.unlink(missing_ok=True)
         settings = {
             "HOME": str(self.home),
-            "ANSIBLE_CALLBACK_PLUGINS": str(HERE / "callback"),
-            "ANSIBLE_CALLBACKS_ENABLED": "recorded",
+            **forking(),
+            "ANSIBLE_CALLBACK_PLUGINS": f"{HERE / 'callback'}:{CALLBACKS}",
+            "ANSIBLE_CALLBACKS_ENABLED": "recorded,shared",
             "ANSIBLE_LOCAL_TEMP": str(self.home / ".ansible" / "tmp"),
-            "PYTHONPATH": str(HERE / "startup"),
             "RECORDED_TO": str(recorded),
-            "SHARED_BY_RUNS": SHARED_BY_RUNS.name,
-            "FORK_SERVER": fork_server(),
         }
         since = self.aws.mark()
         done = subprocess.run(

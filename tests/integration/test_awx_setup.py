@@ -17,7 +17,8 @@ import pytest
 from awx import AwxApi, job_variables
 from awx.project import DEFINITIONS, PROJECT, QUESTIONS, TEMPLATES, VARIABLES, template
 from emulator import program_environment
-from harness import CHECKOUT, HERE, SHARED_BY_RUNS
+from harness import CHECKOUT
+from warm import sharing
 
 # An environment with ansible-core 2.18, and the last release of the package ansible that has the collection.
 OLDEST = Path(os.environ.get("OLDEST", "none"))
@@ -117,8 +118,7 @@ class Workstation:
             "ANSIBLE_LOCALHOST_WARNING": "False",
             "CONTROLLER_HOST": awx.url,
             "CONTROLLER_OAUTH_TOKEN": user,
-            "PYTHONPATH": str(HERE / "startup"),
-            "SHARED_BY_RUNS": SHARED_BY_RUNS.name,
+            **sharing(),
         }
         since = len(awx.writes)
         done = subprocess.run(

@@ -1,7 +1,4 @@
-"""Writes the result of every task of a playbook run, one JSON object a line, to the file in RECORDED_TO.
-
-It also lets the runs of a test session share what Ansible assembles for them, in the folder SHARED_BY_RUNS.
-"""
+"""Writes the result of every task of a playbook run, one JSON object a line, to the file in RECORDED_TO."""
 
 from __future__ import annotations
 
@@ -10,7 +7,6 @@ import os
 import time
 from pathlib import Path
 
-from ansible.constants import DEFAULT_LOCAL_TMP
 from ansible.plugins.callback import CallbackBase
 
 DOCUMENTATION = """
@@ -29,11 +25,6 @@ class CallbackModule(CallbackBase):
 
     def __init__(self):
         super().__init__()
-        # Each run of Ansible assembles anew what it sends of a module, a tenth of its time. The runs of a test session
-        # share that; Ansible locks each file while it writes it.
-        payloads = Path(os.environ["SHARED_BY_RUNS"], "payloads")
-        payloads.mkdir(exist_ok=True)
-        Path(DEFAULT_LOCAL_TMP, "ansiballz_cache").symlink_to(payloads)
         self._started = {}
 
     def _write(self, outcome, result):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import atexit
 import importlib
-import json
+import marshal
 import os
 import pkgutil
 import runpy
@@ -18,6 +18,7 @@ import sys
 import threading
 from contextlib import suppress
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import boto3.session
@@ -68,7 +69,7 @@ def end_with(connection: socket.socket) -> None:
 def run(connection: socket.socket) -> int:
     """Run the module of a request. :returns: its exit code."""
     text, files, *_more = socket.recv_fds(connection, REQUEST_BYTES, 3)
-    become(json.loads(text), files)
+    become(marshal.loads(text), files)  # noqa: S302  a program of these tests has sent it
     threading.Thread(target=end_with, args=[connection], daemon=True).start()
     code = 0
     try:
@@ -85,6 +86,10 @@ def run(connection: socket.socket) -> int:
 
 
 def main() -> None:
+    # The folder of this file is the first where Python looks.
+    shared_code = importlib.import_module("startup.shared_code")
+
+    shared_code.share_archives(Path(sys.argv[1]).parent)
     preload()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server:

@@ -1,0 +1,48 @@
+"""Makes the runs of Ansible in tests start faster. What is run, and what it does, stays the same.
+
+The runs of a test session share what each of them would assemble and compile anew, and their modules are forked from a
+process that has imported what they need. ``python -m warm COMMAND`` runs a command whose runs of Ansible do so.
+"""
+
+from __future__ import annotations
+
+import atexit
+import subprocess
+import sys
+import tempfile
+from functools import cache
+from pathlib import Path
+
+from emulator import program_environment
+
+HERE = Path(__file__).parent
+COLLECTIONS = HERE.parents[1] / ".ansible" / "collections"
+CALLBACKS = HERE / "callback"
+
+
+@cache
+def sharing() -> dict[str, str]:
+    """The variables of runs that share what they assemble and compile, until this process ends."""
+    folder = tempfile.TemporaryDirectory(prefix="cwagent-")
+    atexit.register(folder.cleanup)
+    return {
+        "ANSIBLE_CALLBACK_PLUGINS": str(CALLBACKS),
+        "ANSIBLE_CALLBACKS_ENABLED": "shared",
+        "PYTHONPATH": str(HERE / "startup"),
+        "SHARED_BY_RUNS": folder.name,
+    }
+
+
+@cache
+def forking() -> dict[str, str]:
+    """The variables of runs whose modules are also forked, from a process that ends with this one."""
+    shared = sharing()
+    address = str(Path(shared["SHARED_BY_RUNS"], "fork_server"))
+    command: list[str | Path] = [sys.executable, HERE / "fork_server.py", address]
+    process = subprocess.Popen(
+        command, env=program_environment({"PYTHONPATH": str(COLLECTIONS)}), stdout=subprocess.PIPE, text=True
+    )
+    atexit.register(process.kill)
+    assert process.stdout
+    assert process.stdout.readline() == "ready\n"
+    return {**shared, "FORK_SERVER": address}

@@ -1,0 +1,39 @@
+"""Lets the runs of a test session share what Ansible assembles and compiles for them, in the folder SHARED_BY_RUNS."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from pathlib import Path
+
+from ansible.constants import DEFAULT_LOCAL_TMP
+from ansible.plugins.callback import CallbackBase
+
+sys.path.append(str(Path(__file__).parents[1] / "startup"))
+
+DOCUMENTATION = """
+name: shared
+type: aggregate
+short_description: Shares payloads and templates
+description: For tests, which run Ansible often.
+"""
+
+
+class CallbackModule(CallbackBase):
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "aggregate"
+    CALLBACK_NAME = "shared"
+    CALLBACK_NEEDS_ENABLED = True
+
+    def __init__(self):
+        super().__init__()
+        # Each run of Ansible assembles anew what it sends of a module, half a second for each. Ansible locks a file
+        # while it writes it.
+        folder = os.environ["SHARED_BY_RUNS"]
+        payloads = Path(folder, "payloads")
+        payloads.mkdir(exist_ok=True)
+        Path(DEFAULT_LOCAL_TMP, "ansiballz_cache").symlink_to(payloads)
+        # The search path is that of the run, which a test may have set.
+        sys.path.append(str(Path(__file__).parents[1] / "startup"))
+        importlib.import_module("shared_code").share_templates(folder)
