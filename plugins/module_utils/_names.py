@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
@@ -126,6 +126,15 @@ def check_policy_arn(arn: str, partition: str, option: str) -> None:
         raise InvalidInput(
             f"{option}: '{arn}' belongs to partition {match.group(1)}, but the region in use is in {partition}."
         )
+
+
+def tags_as_text(tags: Mapping[Any, Any]) -> dict[str, str]:
+    """Return tags with values as AWS stores them. YAML reads unquoted text as numbers and booleans."""
+    words = {True: "true", False: "false", None: ""}
+    return {
+        str(key): words[value] if value is None or isinstance(value, bool) else str(value)
+        for key, value in tags.items()
+    }
 
 
 def check_tags(tags: Mapping[str, str] | None) -> None:

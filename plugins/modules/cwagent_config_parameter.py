@@ -18,7 +18,8 @@ description:
     shortened. A configuration that is new or deleted is shown as a whole.
   - After it was written, a parameter is read with the same credentials. The task fails if it has another value.
   - Uses only C(ssm:GetParameter) and C(ssm:PutParameter), since the agent's admin policy allows no more;
-    with O(state=absent) also C(ssm:DeleteParameter).
+    with O(state=absent) also C(ssm:DeleteParameter), and with O(tags) also C(ssm:ListTagsForResource) and
+    C(ssm:AddTagsToResource).
 author: cwagent.iam contributors (@cwagent)
 requirements:
   - jsonschema >= 4.0.0, for O(schema)
@@ -161,9 +162,17 @@ options:
     description:
       - V(present) stores the configuration, V(absent) deletes the parameter.
       - V(validated) only validates the configuration. It fails if there is an error, and makes no AWS call.
+      - V(tagged) only sets O(tags). It neither reads nor writes the configuration, so that one who may do no more can
+        tag what another one has stored.
     type: str
-    choices: [present, absent, validated]
+    choices: [present, absent, validated, tagged]
     default: present
+  tags:
+    description:
+      - Tags to set on the parameters. Other tags stay. When omitted or empty, tags are neither read nor written.
+      - A new parameter has them from its creation on. AWS does not allow that for a parameter that is overwritten,
+        which gets them by a second call.
+    type: dict
   wait_timeout:
     description:
       - How long to retry when AWS denies access to the parameter, in seconds. It takes time until a permission that
@@ -188,6 +197,14 @@ EXAMPLES = r"""
   cwagent.iam.cwagent_config_parameter:
     name: AmazonCloudWatch-linux
     src: files/linux.json
+    region: eu-central-1
+
+- name: Tag the configuration that an instance has stored
+  cwagent.iam.cwagent_config_parameter:
+    name: AmazonCloudWatch-linux
+    state: tagged
+    tags:
+      team: operations
     region: eu-central-1
 
 - name: Store a configuration written in YAML
@@ -216,6 +233,8 @@ parameters:
     - The parameters, in the order in which a server must fetch the first and append the others; none when they are
       absent.
     - In check mode, their versions are those that they would get. With O(state=validated), they have none.
+    - With O(tags), they have C(tags), which are all tags of the parameter. With O(state=tagged), they have C(name) and
+      C(tags) only.
   returned: success
   type: list
   elements: dict
@@ -322,15 +341,24 @@ from ansible_collections.cwagent.iam.plugins.module_utils import _module
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.options import (
     RULES,
+    TAGGED,
     VALIDATED,
     desired_config,
+    desired_tags,
     known_state,
     refusal,
     validated,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.options import SPEC as OPTIONS
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import Parameter, to_result
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.resource import ParameterResource
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import (
+    Parameter,
+    check_parameter_name,
+    to_result,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.resource import (
+    ParameterResource,
+    TagsResource,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import minify
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import SOURCE_SPEC
@@ -408,6 +436,14 @@ def validate(module: AnsibleAWSModule) -> None:
     _module.exit_module(module, changed=False, config=minify(found.desired.config), parameters=parameters, **result)
 
 
+def tag(module: AnsibleAWSModule) -> None:
+    """Set the tags of the parameter and end the module."""
+    name, tags = module.params["name"], desired_tags(module.params)
+    check_parameter_name(name)
+    resource = TagsResource(select_gateway(module), name, tags, module.region)
+    _module.exit_module(module, **converge(resource, module.check_mode, READ_BACK_SECONDS))
+
+
 def select_resource(module: AnsibleAWSModule, desired: DesiredConfig) -> ParameterResource:
     """Return the parameters as this module writes them, or as a command on an instance does."""
     known = known_state(module.params["known_values"], desired.name)
@@ -423,6 +459,8 @@ def main() -> None:
     with _module.fail_on_error(module):
         if module.params["state"] == VALIDATED:
             validate(module)
+        if module.params["state"] == TAGGED:
+            tag(module)
         desired, warnings = desired_config(module.params)
         resource = select_resource(module, desired)
         wait = max(READ_BACK_SECONDS, module.params["wait_timeout"]) if desired.parameters else None

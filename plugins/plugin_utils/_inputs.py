@@ -543,6 +543,7 @@ def _check_values(given: Given, inputs: Mapping[str, Any], problems: Problems) -
         problems.check(_names.check_policy_arn, boundary, partition, "cwagent_permissions_boundary")
     check("cwagent_iam_path", _names.check_path, inputs["iam_path"] or None)
     check("cwagent_tags", _names.check_tags, {str(key): str(value) for key, value in inputs["tags"].items()})
+    check("cwagent_parameter_tags", _names.check_tags, _names.tags_as_text(inputs["parameter_tags"]))
     users = _all_users(inputs)
     if users:
         place = "cwagent_credentials_dir" if inputs["credentials_store"] == "file" else "cwagent_credentials_prefix"

@@ -33,6 +33,7 @@ DUTIES = {
     "Teardown": "teardown",
     "KeysInParameterStore": "keys-in-parameter-store",
     "KeysInSecretsManager": "keys-in-secrets-manager",
+    "TagParameters": "tag-parameters",
     "Instances": "organization-instances",
     "StoreByRunCommand": "store-by-run-command",
     "Verify": "verify",

@@ -616,6 +616,14 @@ SCENES: dict[str, list[Scene]] = {
         ),
         Scene("cwagent_store_command", {**COMMAND, "state": "cancelled"}, ["ssm:CancelCommand"]),
     ],
+    "tag-parameters": [
+        Scene(
+            "cwagent_config_parameter",
+            {"name": PARAMETER, "state": "tagged", "tags": {"team": "operations"}},
+            ["ssm:ListTagsForResource", "ssm:AddTagsToResource"],
+            as_root(("cwagent_config_parameter", {"name": PARAMETER, "config": {"agent": {}}, "validation": "off"})),
+        )
+    ],
     "keys-in-parameter-store": [
         Scene(
             "cwagent_iam_user", user_with_store("ssm"), ["ssm:GetParameters", "ssm:PutParameter", "ssm:DeleteParameter"]

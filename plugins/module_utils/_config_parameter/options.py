@@ -36,11 +36,12 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.sche
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.validate import validate
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._names import check_tags, tags_as_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-PRESENT, ABSENT, VALIDATED = "present", "absent", "validated"
+PRESENT, ABSENT, VALIDATED, TAGGED = "present", "absent", "validated", "tagged"
 STRICT, WARN, OFF = "strict", "warn", "off"
 _TOGETHER = "the configurations together"
 # The source of a schema that is not a file. A task has read it from a host then, and nobody has asked for it by name.
@@ -60,13 +61,17 @@ SPEC: dict[str, Any] = {
     "tier": {"type": "str", "choices": list(LIMITS)},
     "use_instance_credentials": {"type": "bool", "default": False},
     "known_values": {"type": "dict"},
-    "state": {"type": "str", "choices": [PRESENT, ABSENT, VALIDATED], "default": PRESENT},
+    "state": {"type": "str", "choices": [PRESENT, ABSENT, VALIDATED, TAGGED], "default": PRESENT},
+    "tags": {"type": "dict"},
     "instance_role": {"type": "str"},
     "wait_timeout": {"type": "int", "default": 0},
 }
 RULES: dict[str, Any] = {
     "mutually_exclusive": [("config", "src"), ("saved_key", "use_instance_credentials")],
-    "required_if": [("state", state, ["config", "src"], True) for state in (PRESENT, VALIDATED)],
+    "required_if": [
+        *(("state", state, ["config", "src"], True) for state in (PRESENT, VALIDATED)),
+        ("state", TAGGED, ["tags"]),
+    ],
 }
 
 
@@ -108,6 +113,13 @@ def desired_config(params: Mapping[str, Any]) -> tuple[DesiredConfig, list[str]]
     return found.desired, [f"{each.source}: {each}" for each in found.warnings]
 
 
+def desired_tags(params: Mapping[str, Any]) -> dict[str, str]:
+    """Return the tags that a parameter is to have. :raises InvalidInput: AWS would refuse them."""
+    tags = tags_as_text(params["tags"] or {})
+    check_tags(tags)
+    return tags
+
+
 def refusal(found: Validation) -> str:
     """Return the message about a configuration that is refused."""
     count = len(found.errors)
@@ -121,7 +133,7 @@ def validated(params: Mapping[str, Any]) -> Validation:
     :raises InvalidInput: the name of its parameter or the schema is not valid.
     """
     check_parameter_name(params["name"])
-    schema = _schema(params)
+    schema, tags = _schema(params), desired_tags(params)
 
     def check(content: Content, source: str) -> Document:
         document = validate(content, source=source, has_onprem=params["has_onprem"])
@@ -142,6 +154,7 @@ def validated(params: Mapping[str, Any]) -> Validation:
                 params["tier"],
                 can_be_split=params["split"],
                 allow_recent=params["split_recent"],
+                tags=tags,
             )
         except InvalidInput as error:
             problems.append(_problem("size", error, whole.source))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Optional
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.difference import differences
@@ -34,11 +34,16 @@ LIMITS = {"Standard": 4096, "Advanced": 8192}
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter in Parameter Store. :param version: ``None`` where it is not known."""
+    """A parameter in Parameter Store.
+
+    :param version: ``None`` where it is not known.
+    :param tags: ``None`` where they were not read, because the user wants none.
+    """
 
     value: str
     type: str = "String"
     version: int | None = None
+    tags: Mapping[str, str] | None = None
 
 
 # By name; ``None`` where there is no such parameter.
@@ -47,11 +52,16 @@ State = Mapping[str, Optional[Parameter]]
 
 @dataclass(frozen=True)
 class DesiredParameter:
-    """A parameter as the user declares it. :param tier: ``None`` for the smallest that fits."""
+    """A parameter as the user declares it.
+
+    :param tier: ``None`` for the smallest that fits.
+    :param tags: those that it gets; others stay.
+    """
 
     name: str
     config: Mapping[str, Any]
     tier: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def value(self) -> str:
@@ -74,26 +84,37 @@ class DesiredConfig:
     can_be_split: bool = False
 
     @property
+    def has_tags(self) -> bool:
+        """Whether the parameters get tags."""
+        return any(each.tags for each in self.parameters)
+
+    @property
     def names(self) -> list[str]:
         """The names of the parameters, in the order in which an agent fetches and appends them."""
         return [each.name for each in self.parameters]
 
 
 def desired_config(
-    name: str, config: Mapping[str, Any], tier: str | None, *, can_be_split: bool, allow_recent: bool = False
+    name: str,
+    config: Mapping[str, Any],
+    tier: str | None,
+    *,
+    can_be_split: bool,
+    allow_recent: bool = False,
+    tags: Mapping[str, str] | None = None,
 ) -> DesiredConfig:
     """Return the parameters that hold a configuration.
 
     :param allow_recent: whether to split also what only recent agents can merge.
     :raises InvalidInput: a name is not valid, or the configuration is too large.
     """
-    whole = DesiredParameter(name, config, tier)
+    whole = DesiredParameter(name, config, tier, tags or {})
     if not can_be_split:
         select_tier(None, whole)
         return DesiredConfig(name, config, (whole,))
     parts = split(config, LIMITS[tier or max(LIMITS, key=LIMITS.__getitem__)], allow_recent)
     parameters = tuple(
-        DesiredParameter(part_name, part, tier) for part_name, part in zip(part_names(name, len(parts)), parts)
+        replace(whole, name=part_name, config=part) for part_name, part in zip(part_names(name, len(parts)), parts)
     )
     for each in parameters:
         check_parameter_name(each.name)
@@ -160,11 +181,12 @@ def plan(current: State, desired: DesiredConfig) -> Plan[State]:
     planned, steps = dict(current), {}
     for each in desired.parameters:
         found = current.get(each.name)
-        step = _store(found, each)
-        steps[each.name] = [step] if step else []
-        if step:
-            version = found.version + 1 if found and found.version else 1
-            planned[each.name] = Parameter(each.value, version=version)
+        store = _store(found, each)
+        before = found or Parameter("", tags=each.tags or None)  # it gets its tags with its creation
+        after = Parameter(each.value, version=(before.version or 0) + 1, tags=before.tags) if store else before
+        tags = after.tags or {}
+        steps[each.name] = [*([store] if store else []), *tag_steps(each.name, tags, each.tags)]
+        planned[each.name] = replace(after, tags={**tags, **each.tags}) if each.tags else after
     return Plan(current, planned, steps)
 
 
@@ -177,13 +199,30 @@ def _store(current: Parameter | None, desired: DesiredParameter) -> Step | None:
         )
     if is_up_to_date(current, desired):
         return None
+    # Only a new parameter gets tags by this call, and AWS takes them only if it must be new.
+    tags = {} if current else dict(desired.tags)
     return Step(
         Kind.UPDATE if current else Kind.CREATE,
         "ssm:PutParameter",
-        {"name": desired.name, "value": desired.value, "type": "String", "overwrite": True, "tier": tier},
+        {
+            "name": desired.name,
+            "value": desired.value,
+            "type": "String",
+            "tier": tier,
+            **({"tags": tags} if tags else {"overwrite": True}),
+        },
         f"store the configuration in parameter '{desired.name}'",
         retry_when=PERMISSION_RETRY_CODES,
+        stale_when=frozenset({"ParameterAlreadyExists"}),
     )
+
+
+def tag_steps(name: str, current: Mapping[str, str], desired: Mapping[str, str]) -> list[Step]:
+    """Return the step that gives a parameter the tags that it lacks; other tags stay."""
+    changed = {key: value for key, value in desired.items() if current.get(key) != value}
+    call = {"resource_type": "Parameter", "resource_id": name, "tags": changed}
+    summary = f"tag parameter '{name}' with {', '.join(changed)}"
+    return [Step(Kind.UPDATE, "ssm:AddTagsToResource", call, summary)] if changed else []
 
 
 def _delete(name: str) -> Step:
@@ -235,13 +274,26 @@ def to_result(name: str, parameter: Parameter | None) -> dict[str, Any] | None:
     if parameter is None:
         return None
     size = len(parameter.value.encode())
-    return {"name": name, "value": parameter.value, "size": size, "version": parameter.version}
+    tags = {} if parameter.tags is None else {"tags": dict(parameter.tags)}
+    return {"name": name, "value": parameter.value, "size": size, "version": parameter.version, **tags}
+
+
+def to_known(parameter: Parameter | None) -> dict[str, Any]:
+    """Render a parameter for the option ``known_values`` of a later task."""
+    found = {} if parameter is None else asdict(parameter)
+    return {key: value for key, value in found.items() if key != "tags" or value is not None}
 
 
 def to_diff(state: State) -> dict[str, Any]:
     """Render the parameters for the diff, with their configurations in readable form."""
     return {
-        name: {"type": each.type, "config": _readable(each.value)} for name, each in state.items() if each is not None
+        name: {
+            "type": each.type,
+            "config": _readable(each.value),
+            **({} if each.tags is None else {"tags": dict(each.tags)}),
+        }
+        for name, each in state.items()
+        if each is not None
     }
 
 
@@ -250,6 +302,12 @@ def _readable(value: str) -> Any:
         return json.loads(value)
     except (ValueError, RecursionError):
         return value
+
+
+def tag_lines(name: str, before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    """Render the changes of tags for the diff."""
+    found = differences(dict(before), dict(after))
+    return [f"tags of parameter '{name}'", *found] if found else []
 
 
 def render_change(before: State, after: State) -> dict[str, Any]:
@@ -269,4 +327,5 @@ def render_change(before: State, after: State) -> dict[str, Any]:
         except (ValueError, RecursionError):
             return {}
         lines += [f"parameter '{name}'", *found] if found else []
+        lines += tag_lines(name, old.tags or {}, new.tags or {})
     return {"prepared": "".join(f"{line}\n" for line in lines)} if lines else {}

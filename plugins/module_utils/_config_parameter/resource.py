@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from itertools import count, takewhile
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +15,15 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import part_name
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import PERMISSION_RETRY_CODES, AwsApiError
-from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_parallel
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, run_in_parallel
 
 if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
     from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import DesiredConfig
-    from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, Step
+    from ansible_collections.cwagent.iam.plugins.module_utils._plan import Step
+
+# What the API documents for a parameter that does not exist, and what it answers elsewhere.
+NO_PARAMETER_CODES = frozenset({"InvalidResourceId", "ParameterNotFound"})
 
 
 class ParameterResource(Resource[State]):
@@ -63,7 +67,8 @@ class ParameterResource(Resource[State]):
         if answer is None:
             return None
         parameter = answer["Parameter"]
-        return Parameter(parameter["Value"], parameter["Type"], parameter["Version"])
+        tags = read_tags(self._aws, name) if self._desired.has_tags else None
+        return Parameter(parameter["Value"], parameter["Type"], parameter["Version"], tags)
 
     def plan(self, current: State) -> Plan[State]:
         """Plan the steps that store or delete the parameters."""
@@ -92,7 +97,7 @@ class ParameterResource(Resource[State]):
     def to_result(self, plan: Plan[State], final: State) -> dict[str, Any]:
         """Render the parameters, their region and what was stored before."""
         desired = self._desired
-        written = [step.arguments["name"] for step in plan.all_steps]
+        written = [step.arguments["name"] for step in plan.all_steps if "name" in step.arguments]
         return {
             "parameters": [
                 each for name in desired.names if (each := config_plan.to_result(name, final.get(name))) is not None
@@ -100,7 +105,7 @@ class ParameterResource(Resource[State]):
             "surplus": config_plan.surplus(plan.current, desired),
             "region": self._region,
             "window_parameters": [{"name": name, "region": self._region} for name in written],
-            "previous": {name: asdict(each) if each else {} for name, each in plan.current.items()},
+            "previous": {name: config_plan.to_known(each) for name, each in plan.current.items()},
         }
 
     def execute(self, step: Step) -> None:
@@ -118,3 +123,52 @@ class ParameterResource(Resource[State]):
             if not (can_choose and error.code == "ValidationException" and "advanced" in text):
                 raise
             self._aws.execute(replace(step, arguments={**step.arguments, "tier": "Advanced"}))
+
+
+class TagsResource(Resource[Mapping[str, str]]):
+    """The tags of a parameter, whoever has stored it, and nothing else of it.
+
+    :param region: the region of the parameter, for the result.
+    """
+
+    def __init__(self, aws: Aws, name: str, tags: Mapping[str, str], region: str | None) -> None:
+        super().__init__(aws)
+        self._name = name
+        self._tags = tags
+        self._region = region
+
+    def read(self) -> Mapping[str, str]:
+        """Read the tags; none where the parameter does not exist, as in check mode."""
+        try:
+            return read_tags(self._aws, self._name)
+        except AwsApiError as error:
+            if error.code not in NO_PARAMETER_CODES:
+                raise
+            return {}
+
+    def plan(self, current: Mapping[str, str]) -> Plan[Mapping[str, str]]:
+        """Plan the step that sets the tags."""
+        steps = config_plan.tag_steps(self._name, current, self._tags)
+        return Plan(current, {**current, **self._tags}, {self._name: steps})
+
+    def to_diff(self, state: Mapping[str, str]) -> dict[str, Any]:
+        """Render the tags for the diff."""
+        return {self._name: {"tags": dict(state)}}
+
+    def render_change(self, before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, Any]:
+        """Render the change of each tag."""
+        lines = config_plan.tag_lines(self._name, before, after)
+        return {"prepared": "".join(f"{line}\n" for line in lines)} if lines else {}
+
+    def to_result(self, plan: Plan[Mapping[str, str]], final: Mapping[str, str]) -> dict[str, Any]:
+        """Render the parameter with its tags."""
+        del plan
+        return {"parameters": [{"name": self._name, "tags": dict(final)}], "region": self._region}
+
+
+def read_tags(aws: Aws, name: str) -> dict[str, str]:
+    """Read the tags of a parameter. :raises AwsApiError: it does not exist, or the caller may not."""
+    answer = aws.call(
+        "ssm:ListTagsForResource", f"read the tags of parameter '{name}'", ResourceType="Parameter", ResourceId=name
+    )
+    return {tag["Key"]: tag["Value"] for tag in answer["TagList"]}

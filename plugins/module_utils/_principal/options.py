@@ -73,9 +73,4 @@ def check_principal(params: Mapping[str, Any], partition: str) -> None:
 
 
 def _tags(params: Mapping[str, Any]) -> dict[str, str] | None:
-    return None if params["tags"] is None else {str(key): _text(value) for key, value in params["tags"].items()}
-
-
-def _text(value: Any) -> str:
-    """Return the value of a tag as text, as AWS stores it. YAML reads unquoted text as numbers and booleans."""
-    return "true" if value is True else "false" if value is False else "" if value is None else str(value)
+    return None if params["tags"] is None else _names.tags_as_text(params["tags"])

@@ -449,6 +449,7 @@ class Ssm(Model):
         self.parameters = {name: each for name, each in parameters.items() if each}
         self.tiers = {name: "Advanced" if name in set(advanced) else "Standard" for name in self.parameters}
         self.read: list[str] = []
+        self.tags_read: list[str] = []
 
     def get_parameter(self, name: str) -> dict[str, Any] | None:
         self.read.append(name)
@@ -457,15 +458,30 @@ class Ssm(Model):
             return None
         return {"Parameter": {"Value": found.value, "Type": found.type, "Version": found.version}}
 
-    def put_parameter(self, name: str, value: str, overwrite: bool, tier: str, **more: str) -> None:
+    def put_parameter(self, name: str, value: str, tier: str, type: str, **more: Any) -> None:  # noqa: A002  the API's
         require(len(value.encode()) <= LIMITS[tier], "ValidationException: too long")
-        current = self.parameters.get(name)
-        require(overwrite or not current, "ParameterAlreadyExists")
+        current, overwrite = self.parameters.get(name), more.get("overwrite")
+        require(not (overwrite and "tags" in more), "ValidationException: tags and overwrite can't be used together")
+        if current and not overwrite:
+            raise AwsApiError("The parameter already exists.", "ParameterAlreadyExists")
         if (self.tiers.get(name), tier) == ("Advanced", "Standard"):
             raise AwsApiError("This parameter uses the advanced-parameter tier.", "ValidationException")
         version = current.version or 0 if current else 0
-        self.parameters[name] = Parameter(value, more["type"], version + 1)
+        self.parameters[name] = Parameter(value, type, version + 1, current.tags if current else more.get("tags"))
         self.tiers[name] = tier
+
+    def add_tags_to_resource(self, resource_type: str, resource_id: str, tags: dict[str, str]) -> None:
+        assert resource_type == "Parameter"
+        found = self.parameters[resource_id]
+        self.parameters[resource_id] = replace(found, tags={**(found.tags or {}), **tags})
+
+    def list_tags_for_resource(self, resource_type: str, resource_id: str) -> dict[str, Any]:
+        assert resource_type == "Parameter"
+        if resource_id not in self.parameters:
+            raise AwsApiError("There is no such parameter.", "InvalidResourceId")
+        self.tags_read.append(resource_id)
+        tags = self.parameters[resource_id].tags or {}
+        return {"TagList": [{"Key": key, "Value": value} for key, value in tags.items()]}
 
     def delete_parameter(self, name: str) -> None:
         require(name in self.parameters, "ParameterNotFound")
@@ -491,6 +507,9 @@ class Gateway:
         del description, absent
         named = {xform_name(name): value for name, value in arguments.items()}
         return getattr(self.model, xform_name(action.partition(":")[2]))(**named)
+
+    def call(self, action: str, description: str, **arguments: Any) -> Any:
+        return self.find(action, description, absent="", **arguments)
 
     def execute(self, step: Step, max_attempts: int = 1) -> Any:
         return self.model.take(step)

@@ -141,6 +141,16 @@ CASES: list[Case] = [
     ("teardown", "secretsmanager:DeleteSecret", f"{SECRETS}secret:other", {}, False),
     ("keys-in-parameter-store", "ssm:PutParameter", f"{SSM}parameter/cwagent/credentials/x", {}, True),
     ("keys-in-parameter-store", "ssm:PutParameter", f"{SSM}parameter/AmazonCloudWatch-linux", {}, False),
+    *(
+        ("tag-parameters", f"ssm:{action}", f"{SSM}parameter/{name}", {}, allowed)
+        for action, name, allowed in (
+            ("AddTagsToResource", "AmazonCloudWatch-linux", True),
+            ("ListTagsForResource", "AmazonCloudWatch-linux", True),
+            ("AddTagsToResource", "cwagent/credentials/x", False),
+            ("PutParameter", "AmazonCloudWatch-linux", False),
+            ("RemoveTagsFromResource", "AmazonCloudWatch-linux", False),
+        )
+    ),
     ("keys-in-secrets-manager", "secretsmanager:GetSecretValue", f"{SECRETS}secret:/cwagent/credentials/x", {}, True),
     ("keys-in-secrets-manager", "secretsmanager:GetSecretValue", f"{SECRETS}secret:other", {}, False),
     ("keys-in-parameter-store", "ssm:DeleteParameter", f"{SSM}parameter/cwagent/credentials/x.pending", {}, True),

@@ -196,6 +196,7 @@ REFUSED: dict[str, list[Any]] = {
     "cwagent_permissions_boundary": [5, LONG, UNICODE, "arn:aws-cn:iam::aws:policy/ReadOnlyAccess"],
     "cwagent_iam_path": [5, LONG, UNICODE, "monitoring"],
     "cwagent_tags": [{"aws:x": "y"}, {"a": "#"}, {"a": ["b"]}, {str(each): "" for each in range(51)}],
+    "cwagent_parameter_tags": [{"aws:x": "y"}, {"a": "#"}, {"a": ["b"]}, {"": "x"}],
     "cwagent_max_key_age": [-1, 36501],
     "cwagent_retire_after": [-1, "36501"],
     "cwagent_region": [5, LONG, UNICODE, "eu-central", "EU-CENTRAL-1"],

@@ -11,6 +11,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.opti
     STRICT,
     WARN,
     desired_config,
+    desired_tags,
     known_state,
     refusal,
     validated,
@@ -32,6 +33,7 @@ PARAMS: dict[str, Any] = {
     "validation": STRICT,
     "schema": None,
     "has_onprem": False,
+    "tags": None,
     "split": False,
     "split_recent": False,
     "tier": None,
@@ -388,3 +390,33 @@ def test_the_known_state_follows_the_option(known_values, known):
 def test_a_known_state_that_is_no_result_for_this_parameter_is_an_error(known_values):
     with pytest.raises(InvalidInput, match=f"known_values is not the result 'previous' of a task for .* '{NAME}'"):
         known_state(known_values, NAME)
+
+
+@pytest.mark.parametrize(
+    ("given", "tags"),
+    [
+        (None, {}),
+        ({}, {}),
+        (
+            {"team": "ops", "shared": True, "off": False, "cost": 7, 8: None},
+            {"team": "ops", "shared": "true", "off": "false", "cost": "7", "8": ""},
+        ),
+    ],
+)
+@pytest.mark.parametrize("more", [{}, {"split": True}])
+def test_tags_are_text_and_belong_to_every_parameter(given, tags, more):
+    desired, _warnings = desired_config({**PARAMS, **more, "tags": given})
+    assert [each.tags for each in desired.parameters] == [tags]
+    assert desired.has_tags == bool(tags)
+    assert desired_tags({**PARAMS, "tags": given}) == tags
+
+
+@pytest.mark.parametrize("tags", [{"aws:x": "y"}, {"team": "#"}, {"": "x"}, {"team": ["ops"]}])
+def test_tags_that_aws_refuses_are_an_error(tags):
+    with pytest.raises(InvalidInput, match="tag "):
+        desired_config({**PARAMS, "tags": tags})
+
+
+def test_known_tags_are_part_of_the_known_state():
+    found = {"value": "{}", "type": "String", "version": 2, "tags": {"team": "ops"}}
+    assert known_state({NAME: found}, NAME) == {NAME: Parameter("{}", "String", 2, {"team": "ops"})}

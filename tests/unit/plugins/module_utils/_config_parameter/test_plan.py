@@ -24,7 +24,10 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan
     State,
     desired_config,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.resource import ParameterResource
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.resource import (
+    ParameterResource,
+    TagsResource,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import minify, part_names
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
@@ -768,3 +771,107 @@ def test_in_check_mode_nothing_is_read_back(clock):
     result = converge(resource(ssm, whole(CONFIG)), True, 15)
     assert ssm.read == [NAME]
     assert result["parameters"][0] == {"name": NAME, "value": TEXT, "size": len(TEXT.encode()), "version": 5}
+
+
+# Tags
+
+TAGS = st.dictionaries(st.sampled_from(["team", "cost-center", "stage"]), st.text(max_size=3), max_size=3)
+
+
+@given(STORED.filter(lambda found: found is None or found.type == "String"), TAGS, TAGS, st.booleans())
+def test_tags_are_set_and_those_of_others_stay(current, others, tags, same):
+    if current:
+        current = replace(current, value=TEXT if same else current.value, tags=others)
+    desired = desired_config(NAME, CONFIG, None, can_be_split=False, tags=tags)
+    ssm = Ssm(one(current))
+    store = resource(ssm, desired)
+    result = converge(store, False, 0)
+    found = ssm.parameters[NAME]
+    assert (found.value == TEXT) or config_plan.is_equivalent(found.value, CONFIG)
+    assert (found.tags or {}) == ({**others, **tags} if current else tags)
+    assert converge(store, False, 0)["steps"] == []
+    assert (ssm.tags_read != []) == bool(tags)
+    missing = [key for key in tags if not current or others.get(key) != tags[key]]
+    assert any(step.startswith("tag ") for step in result["steps"]) == bool(current and missing)
+    assert result["window_parameters"] == [{"name": NAME, "region": REGION}] * any(
+        step.startswith("store ") for step in result["steps"]
+    )
+
+
+def test_a_new_parameter_has_its_tags_from_its_creation_on():
+    """AWS takes no tags for a parameter that may exist already; an organization may deny one without."""
+    desired = desired_config(NAME, config_of_parts(8000, 8000), None, can_be_split=True, tags={"team": "ops"})
+    steps = config_plan.plan(dict.fromkeys(desired.names), desired).all_steps
+    assert [(step.action, step.arguments["tags"], "overwrite" in step.arguments) for step in steps] == [
+        ("ssm:PutParameter", {"team": "ops"}, False)
+    ] * 2
+
+
+def test_a_parameter_that_was_created_meanwhile_is_overwritten_and_tagged():
+    ssm = Ssm({NAME: Parameter("theirs", version=4, tags={"team": "web", "stage": "live"})})
+    desired = desired_config(NAME, CONFIG, None, can_be_split=False, tags={"team": "ops"})
+    result = converge(resource(ssm, desired, one(None)), False, 30)
+    assert ssm.parameters[NAME] == Parameter(TEXT, version=5, tags={"team": "ops", "stage": "live"})
+    assert result["steps"] == [f"store the configuration in parameter '{NAME}'", f"tag parameter '{NAME}' with team"]
+
+
+def test_known_values_have_the_tags_that_were_read_and_no_others():
+    desired = desired_config(NAME, CONFIG, None, can_be_split=False, tags={"team": "ops"})
+    stored = Parameter("old", version=1, tags={"stage": "live"})
+    [known] = converge(resource(Ssm(one(stored)), desired), True, None)["previous"].values()
+    assert known == {"value": "old", "type": "String", "version": 1, "tags": {"stage": "live"}}
+    [known] = converge(resource(Ssm(one(stored)), whole(CONFIG)), True, None)["previous"].values()
+    assert known == {"value": "old", "type": "String", "version": 1}
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+@pytest.mark.parametrize(
+    ("stored", "steps", "diff"),
+    [
+        (
+            {"team": "web"},
+            [f"tag parameter '{NAME}' with team, stage"],
+            ['~ $.team: "web" -> "ops"', '+ $.stage: "live"'],
+        ),
+        ({"team": "ops", "stage": "live", "theirs": ""}, [], []),
+    ],
+)
+def test_tags_alone_are_set_without_the_configuration(stored, steps, diff, check_mode):
+    ssm = Ssm(one(Parameter(TEXT, version=1, tags=stored)))
+    gateway: Any = Gateway(ssm)
+    tags = {"team": "ops", "stage": "live"}
+    result = converge(TagsResource(gateway, NAME, tags, REGION), check_mode, 0)
+    assert (result["steps"], ssm.read) == (steps, [])
+    assert result["diff"] == ({"prepared": "\n".join([f"tags of parameter '{NAME}'", *diff, ""])} if diff else {})
+    assert result["parameters"] == [{"name": NAME, "tags": {**stored, **tags}}]
+    assert ssm.parameters[NAME].tags == (stored if check_mode else {**stored, **tags})
+
+
+def test_check_mode_tags_a_parameter_that_another_task_will_have_created():
+    gateway: Any = Gateway(Ssm({}))
+    result = converge(TagsResource(gateway, NAME, {"team": "ops"}, REGION), True, 0)
+    assert result["steps"] == [f"tag parameter '{NAME}' with team"]
+
+
+def test_another_error_than_a_missing_parameter_is_raised():
+    class Denied(Gateway):
+        def find(self, *arguments: Any, **options: Any) -> Any:
+            raise AwsApiError("no", "AccessDeniedException")
+
+    gateway: Any = Denied(Ssm({}))
+    with pytest.raises(AwsApiError, match="no"):
+        TagsResource(gateway, NAME, {}, REGION).read()
+
+
+def test_a_change_of_tags_is_shown_beside_that_of_the_configuration():
+    desired = desired_config(NAME, CONFIG, None, can_be_split=False, tags={"team": "ops"})
+    stored = Parameter(TEXT.replace("60", "61"), version=1, tags={"stage": "live"})
+    lines = converge(resource(Ssm(one(stored)), desired), True, None)["diff"]["prepared"].splitlines()
+    assert lines == [
+        f"parameter '{NAME}'",
+        "~ $.agent.interval: 61 -> 60",
+        f"tags of parameter '{NAME}'",
+        '+ $.team: "ops"',
+    ]
+    created = converge(resource(Ssm({}), desired), True, None)["diff"]["after"]
+    assert created == {NAME: {"type": "String", "config": CONFIG, "tags": {"team": "ops"}}}
