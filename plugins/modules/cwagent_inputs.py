@@ -24,12 +24,13 @@ options:
       - V(configs) requires a configuration to store, and V(configs_only) a configuration and no host and no region.
       - V(servers) requires a host in a group of servers, and no host that stores a configuration.
       - V(rotation) is for access keys of the hosts that C(--limit) leaves, of which there must be one.
+      - V(removal) requires servers in C(cwagent_remove_servers), and that C(cwagent_remove_confirmed) is true.
       - V(audit) requires no host. Each host of the group C(cwagent_accounts) is an account then.
       - V(admin_instance) requires a host in the group C(cwagent_ec2_admin), V(confirmation) that C(cwagent_teardown) is
         true, and V(key_store) a place that keeps the access keys, which the files of an execution environment do not.
     type: list
     elements: str
-    choices: [configs, configs_only, admin_instance, confirmation, key_store, audit, servers, rotation]
+    choices: [configs, configs_only, admin_instance, confirmation, key_store, audit, servers, rotation, removal]
     default: []
   fail_on_problems:
     description: Whether the task fails if something is wrong. Otherwise it returns RV(problems).

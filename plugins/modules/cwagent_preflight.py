@@ -15,8 +15,8 @@ description:
   - Reports all problems together.
   - With O(tasks), it also finds which tasks of the playbook have something to do. One module that reads everything
     takes a fraction of the time of several modules that find nothing to do.
-  - Calls AWS only for O(instances), O(profiles_to_delete) and O(tasks). For O(instances) alone, the only call is
-    C(ec2:DescribeInstances).
+  - Calls AWS only for O(instances), O(profiles_to_delete), O(users_to_delete), O(report_unlisted) and O(tasks). For
+    O(instances) alone, the only call is C(ec2:DescribeInstances).
 author: cwagent.iam contributors (@cwagent)
 options:
   roles:
@@ -56,6 +56,23 @@ options:
     type: list
     elements: str
     default: []
+  users_to_delete:
+    description:
+      - Names of users that are to be deleted. One that this collection neither created nor adopted is a problem. One
+        that does not exist is a warning.
+    type: list
+    elements: str
+    default: []
+  report_unlisted:
+    description:
+      - Whether to report what this collection manages and is not in O(users) and O(instances), which are those of the
+        inventory. It is no problem, since another inventory can have it.
+      - Reported are users with the mark of this collection; files in O(credentials_directory); and, in the regions of
+        O(instances), instances that have an instance profile of O(roles).
+      - With O(tasks), it takes no further call in an account whose roles and users fit the pages that are read for
+        these. Otherwise it takes one for each thousand of them.
+    type: bool
+    default: false
   tasks:
     description:
       - The tasks to compare with AWS, in their order. M(cwagent.iam.cwagent_role_tasks) returns those of roles.
@@ -108,7 +125,8 @@ options:
     description: How long an admin window is to be open, in minutes.
     type: int
   credentials_directory:
-    description: A folder for credentials files. It must be writable, or possible to create.
+    description:
+      - A folder for credentials files. It must be writable, or possible to create, except with O(report_unlisted).
     type: path
 attributes:
   diff_mode:
@@ -155,6 +173,12 @@ problem_lines:
   type: list
   elements: str
   sample: ["linux.json: 1 warning", "  $.agent.region: servers that are not on EC2 need a region"]
+unlisted:
+  description: With O(report_unlisted), what is not in the inventory, in sentences.
+  returned: success
+  type: list
+  elements: str
+  sample: ["Users of this collection that no host of this inventory has: CloudWatchAgentServerUser-db9."]
 problems:
   description: All problems that were found.
   returned: when an input has a problem
@@ -183,6 +207,8 @@ SPEC = {
     "parameters": NAMES,
     "profiles_to_delete": NAMES,
     "expected_instance_ids": NAMES,
+    "users_to_delete": NAMES,
+    "report_unlisted": {"type": "bool", "default": False},
     "window_minutes": {"type": "int"},
     "credentials_directory": {"type": "path"},
     "tasks": {"type": "list", "elements": "dict", "default": [], "options": TASK},

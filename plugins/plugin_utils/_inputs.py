@@ -50,10 +50,11 @@ HOST_VARIABLES = frozenset(
 # What a playbook can need besides: something to store, the admin instance, the user's consent to delete, a place that
 # keeps access keys.
 CONFIGS, ADMIN_INSTANCE, CONFIRMATION, KEY_STORE = "configs", "admin_instance", "confirmation", "key_store"
-CONFIGS_ONLY, AUDIT, SERVERS, ROTATION = "configs_only", "audit", "servers", "rotation"
-REQUIREMENTS = [CONFIGS, CONFIGS_ONLY, ADMIN_INSTANCE, CONFIRMATION, KEY_STORE, AUDIT, SERVERS, ROTATION]
+CONFIGS_ONLY, AUDIT, SERVERS = "configs_only", "audit", "servers"
+ROTATION, REMOVAL = "rotation", "removal"
+REQUIREMENTS = [CONFIGS, CONFIGS_ONLY, ADMIN_INSTANCE, CONFIRMATION, KEY_STORE, AUDIT, SERVERS, ROTATION, REMOVAL]
 # Who needs one of these needs no host that stores a configuration.
-WITHOUT_STORING = {CONFIGS_ONLY, AUDIT, SERVERS}
+WITHOUT_STORING = {CONFIGS_ONLY, AUDIT, SERVERS, REMOVAL}
 # The values of cwagent_store_config_from with which an EC2 instance stores.
 FROM_INSTANCE = ("instance", "ssm", "auto")
 SERVER_USER, ADMIN_USER = "CloudWatchAgentServerUser", "CloudWatchAgentAdminUser"
@@ -82,7 +83,7 @@ class Given:
         raises ``InvalidInput``.
     :param requires: what the playbook needs besides: ``CONFIGS``, ``CONFIGS_ONLY`` (and no host), ``ADMIN_INSTANCE``,
         ``CONFIRMATION``, ``KEY_STORE``, ``AUDIT`` (accounts, and no host), ``SERVERS``,
-        ``ROTATION`` (users of the hosts that the limit leaves).
+        ``ROTATION`` (users of the hosts that the limit leaves), ``REMOVAL`` (servers that leave).
     :param limit: the hosts that ``--limit`` leaves; ``None`` without one.
     :param in_awx: whether the run is a job of AWX.
     """
@@ -153,16 +154,20 @@ def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
         "server_users": _by_region(servers, regions),
         "servers": _servers(given, instances, servers, regions, problems),
         "undelivered_hosts": [host for host in delivery_hosts if given.limit is not None and host not in given.limit],
+        "users": list(dict.fromkeys([*servers.values(), *admins.values()])),
     }
     if ROTATION in given.requires:
         rotated = {users[host] for users in (servers, admins) for host in _left_by_limit(given, users)}
         inputs.update(_rotation(inputs, servers, rotated))
+    if REMOVAL in given.requires:
+        inputs["removal"] = _leaving_servers(given, inputs, _Members(servers, admins, instances, regions), problems)
     inputs["storing_hosts"] = _storing_hosts(given, inputs)
     is_looking = run["verify_from"] in ("auto", "ansible")
     inputs["look_hosts"] = [each["host"] for each in inputs["servers"]] if is_looking else []
     _check_groups(given, inputs, problems)
     _check_conflicts(inputs, problems)
     _check_requirements(given, inputs, problems)
+    _check_removal(given, inputs, problems)
     _check_limit(given, inputs, problems)
     _check_values(given, inputs, problems)
     return inputs, problems.sentences
@@ -345,6 +350,107 @@ def _rotation(inputs: Mapping[str, Any], servers: Mapping[str, str], rotated: Co
     }
 
 
+@dataclass(frozen=True)
+class _Members:
+    """What the hosts have, by host: server users, admin users, instances; and their regions."""
+
+    servers: Mapping[str, str]
+    admins: Mapping[str, str]
+    instances: Mapping[str, str]
+    regions: _Regions
+
+
+def _leaving_servers(given: Given, inputs: Mapping[str, Any], members: _Members, problems: Problems) -> dict[str, Any]:
+    """Return what the servers that leave have: users and instances by region, and keys on hosts.
+
+    A name that is not that of a server in the inventory is the ID of an instance or the name of a user.
+    """
+    servers, instances = members.servers, members.instances
+    entries = [entry.rpartition(":")[::2] for entry in dict.fromkeys(inputs["remove_servers"])]
+    hosts = [name for _in, name in entries if name in servers or name in instances]
+    for host in hosts:
+        problems.check(_check_leaving_host, given, host)
+    users_that_stay = {user: host for host, user in {**members.admins, **servers}.items() if host not in hosts}
+    stays = {**users_that_stay, **{instances[host]: host for host in instances if host not in hosts}}
+    on_premises = [host for host in hosts if host in servers]
+    kept = {host: servers[host] for host in on_premises if servers[host] in stays}
+    users = _chosen(inputs["server_users"], {servers[host] for host in on_premises} - kept.keys() - stays.keys())
+    leaving = _by_region({host: instances[host] for host in hosts if host in instances}, members.regions)
+    for region, name in entries:
+        if name not in hosts and problems.check(_check_leaving_name, name, stays):
+            found = leaving if _is_instance_id(name) else users
+            in_region = problems.check(_region_of_entry, region, name, inputs)
+            if in_region and name not in _all(found):
+                found.setdefault(in_region, []).append(name)
+    delivered = [host for host in on_premises if host in inputs["delivery_hosts"]]
+    undelivered = [host for host in on_premises if host not in delivered]
+    return {
+        "instances": leaving,
+        "key_hosts": _left_by_limit(given, delivered),
+        "notes": [
+            *(_kept_note(host, user, stays[user]) for host, user in kept.items()),
+            *([_undelivered_note(undelivered)] if undelivered else []),
+            *(
+                [f"Take {', '.join(hosts)} out of the inventory: cwagent.iam.site would manage it again."]
+                if hosts
+                else []
+            ),
+        ],
+        "users": users,
+    }
+
+
+def _is_instance_id(name: str) -> bool:
+    try:
+        _names.check_instance_id(name)
+    except InvalidInput:
+        return False
+    return True
+
+
+def _check_leaving_host(given: Given, host: str) -> None:
+    for group in (EC2_ADMIN, ONPREM_ADMIN):
+        if host in given.members(group):
+            raise InvalidInput(
+                f"cwagent_remove_servers: host {host} is in the group {group}. Put another host into it first, or take "
+                "this one out of it."
+            )
+
+
+def _check_leaving_name(name: str, stays: Mapping[str, str]) -> bool:
+    """Check the name of what no host has. :returns: true."""
+    if name in stays:
+        raise InvalidInput(f"cwagent_remove_servers: '{name}' belongs to host {stays[name]}. Name the host instead.")
+    try:
+        _names.check_name("user", name)
+    except InvalidInput as error:
+        raise InvalidInput(f"cwagent_remove_servers: {error}") from error
+    return True
+
+
+def _region_of_entry(region: str, name: str, inputs: Mapping[str, Any]) -> str:
+    """Return the region of what no host has. A user is in none, and neither is a file with its key."""
+    named = _region("cwagent_remove_servers", region)
+    is_nowhere = not _is_instance_id(name) and inputs["credentials_store"] == "file"
+    if named or len(inputs["regions"]) == 1 or is_nowhere:
+        return named or str(inputs["regions"][0])
+    raise InvalidInput(
+        f"cwagent_remove_servers: the region of '{name}' is not known. Put it before the name, such as "
+        f"{inputs['regions'][0]}:{name}."
+    )
+
+
+def _kept_note(host: str, user: str, other: str) -> str:
+    return (
+        f"User '{user}' of {host} was kept, because {other} has it too. {host} knows its access key: "
+        "cwagent.iam.rotate_keys replaces it."
+    )
+
+
+def _undelivered_note(hosts: Iterable[str]) -> str:
+    return f"The access key on {', '.join(hosts)} was not looked for: cwagent_deliver_credentials is not set."
+
+
 def _chosen(by_region: Mapping[str, Sequence[str]], chosen: Collection[str]) -> dict[str, list[str]]:
     found = {region: [user for user in users if user in chosen] for region, users in by_region.items()}
     return {region: users for region, users in found.items() if users}
@@ -503,6 +609,23 @@ def _check_requirements(given: Given, inputs: Mapping[str, Any], problems: Probl
                 "There are no servers: no host of the inventory is in one of the groups cwagent_ec2_servers, "
                 "cwagent_ec2_admin and cwagent_onprem_servers."
             )
+
+
+def _check_removal(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:
+    """Report what the removal of servers needs and does not have."""
+    if REMOVAL not in given.requires:
+        return
+    if not inputs["remove_servers"]:
+        problems.add(
+            "No server is named. Set cwagent_remove_servers to the hosts, users or instance IDs of the servers that "
+            "leave."
+        )
+    elif not inputs["remove_confirmed"]:
+        users, instances = (", ".join(_all(inputs["removal"][of])) or "none" for of in ("users", "instances"))
+        problems.add(
+            "This deletes users with their access keys and saved keys, and takes the instance profiles from instances. "
+            f"Users: {users}. Instances: {instances}. To confirm, set cwagent_remove_confirmed to true."
+        )
 
 
 def _check_limit(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:

@@ -160,7 +160,11 @@ def test_a_leaked_key_is_replaced_and_revoked_on_the_hosts_of_the_limit(controll
         "- deactivate",
     ]
     notice = next(each for each in replaced.results if each.task.startswith("Say which agents cannot send"))
-    assert notice.result["msg"][-1] == "This run delivers the new access key to: db1."
+    assert notice.result["msg"] == [
+        "Each access key that this run replaces is deactivated as soon as the new one is saved.",
+        "Until the server has the new one, its agent cannot send.",
+        "This run delivers the new access key to: db1.",
+    ]
     assert replaced.results.index(notice) < min(
         replaced.results.index(each) for each in replaced.results if each.result.get("changed")
     )

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import Pending
     from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
+SUFFIX = ".credentials"
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
 OTHERS = 0o077
@@ -58,7 +59,7 @@ class FileStore(Store):
 
     def path(self, user: str) -> Path:
         """Return the path of a user's credentials file."""
-        return self.directory / f"{user}.credentials"
+        return self.directory / f"{user}{SUFFIX}"
 
     def _record_path(self, user: str) -> Path:
         return self.directory / f".{user}.pending"

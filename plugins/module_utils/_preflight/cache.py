@@ -31,6 +31,7 @@ class Cache:
     :param page: what the bulk read has shown, as one page of it; an error where it was denied.
     :param details: by principal, its part of the page.
     :param absent: the principals that do not exist, by the bulk read.
+    :param others: by name, the users that the bulk read has shown besides.
     :param described: the roles whose description or session duration matters, which the page lacks.
     """
 
@@ -38,6 +39,7 @@ class Cache:
     page: dict[str, Any] | AwsApiError | None = None
     details: Mapping[Key, dict[str, Any]] = field(default_factory=dict)
     absent: Collection[Key] = ()
+    others: dict[str, dict[str, Any]] = field(default_factory=dict)
     described: Collection[str] = ()
 
 
@@ -52,16 +54,19 @@ class CachingAws(Aws):
         self._region = region
         self._cache = cache
 
-    def read_principals(self, names: Collection[Key], described: Collection[str]) -> Collection[Key]:
+    def read_principals(
+        self, names: Collection[Key], described: Collection[str], with_others: bool = False
+    ) -> Collection[Key]:
         """Read principals in bulk. Where that is denied, each is read by itself.
 
         :param described: the roles whose description or session duration matters.
+        :param with_others: whether to keep the other users that are shown.
         :returns: those that do not exist, as far as that is known.
         :raises CwagentError: AWS did not answer, or answered with another error.
         """
         cache = self._cache
         try:
-            cache.details, is_complete = read_details(self, names)
+            cache.details, is_complete = read_details(self, names, cache.others if with_others else None)
         except AwsApiError as error:
             if error.code not in DENIED_CODES:
                 raise

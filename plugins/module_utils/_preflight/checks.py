@@ -42,17 +42,33 @@ VALUE_CHECKS: dict[str, Callable[[Any], None]] = {
 
 
 @dataclass(frozen=True)
+class Listed:
+    """What the hosts of the inventory have; anything else that is ours is reported.
+
+    :param profiles: names of instance profiles of this collection.
+    :param directory: the folder of their access keys.
+    """
+
+    users: Sequence[str]
+    profiles: Sequence[str]
+    directory: Path | None
+
+
+@dataclass(frozen=True)
 class Inputs:
     """The options that are looked up in AWS, after all checks.
 
     :param instances: by region, the ids of instances; the empty name stands for the region of the module.
     :param profiles_to_delete: names of instance profiles.
     :param expected_instance_ids: the instances that may still have these profiles.
+    :param unlisted: what the inventory has, where what it lacks is reported.
     """
 
     instances: Mapping[str, Sequence[str]]
     profiles_to_delete: Sequence[str]
     expected_instance_ids: Sequence[str]
+    users_to_delete: Sequence[str] = ()
+    unlisted: Listed | None = None
 
 
 def check_inputs(params: Mapping[str, Any], region: str | None) -> Inputs:
@@ -72,7 +88,7 @@ def check_inputs(params: Mapping[str, Any], region: str | None) -> Inputs:
     for instance_id in (each for ids in instances.values() for each in ids):
         found.check(_names.check_instance_id, instance_id)
     found.check(check_principal, params, _names.partition_of(region))
-    if params["credentials_directory"]:
+    if params["credentials_directory"] and not params["report_unlisted"]:
         store = FileStore(Path(params["credentials_directory"]).absolute(), "", None)
         found.check(store.check, params["users"])
     fail_on_problems(found.messages)
@@ -80,7 +96,14 @@ def check_inputs(params: Mapping[str, Any], region: str | None) -> Inputs:
         instances=instances,
         profiles_to_delete=params["profiles_to_delete"],
         expected_instance_ids=params["expected_instance_ids"],
+        users_to_delete=params["users_to_delete"],
+        unlisted=_listed(params) if params["report_unlisted"] else None,
     )
+
+
+def _listed(params: Mapping[str, Any]) -> Listed:
+    directory = params["credentials_directory"]
+    return Listed(params["users"], params["roles"], Path(directory).absolute() if directory else None)
 
 
 def fail_on_problems(problems: Sequence[str]) -> None:

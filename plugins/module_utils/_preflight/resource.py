@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import CLOSED, DesiredWindow
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file import SUFFIX
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import ineligible_reason
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import (
@@ -19,16 +20,18 @@ from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.reso
     live_instances,
     read_associations,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._names import adoption_problem, is_marked
+from ansible_collections.cwagent.iam.plugins.module_utils._names import NOT_CREATED, adoption_problem, is_marked
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_parallel
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.cache import Cache, CachingAws
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.checks import Problems, fail_on_problems
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.tasks import ROLE, Comparison, Task, task_from
+from ansible_collections.cwagent.iam.plugins.module_utils._preflight.unlisted import Unlisted
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import tags
 from ansible_collections.cwagent.iam.plugins.module_utils._role.resource import find_role
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
+    from pathlib import Path
 
     from ansible_collections.cwagent.iam.plugins.module_utils._preflight.checks import Inputs
 
@@ -49,8 +52,9 @@ class Preflight:
     ) -> None:
         self._inputs = inputs
         self._client_factory = client_factory
-        regions = dict.fromkeys([*inputs.instances, *(task["region"] for task in tasks)])
-        cache = Cache()
+        own = [region or ""] if inputs.unlisted else []
+        regions = dict.fromkeys([*inputs.instances, *(task["region"] for task in tasks), *own])
+        self._cache = cache = Cache()
         self._aws_in = {each: CachingAws(self._factory_in(each), each, cache) for each in regions}
         problems = Problems()
         self._tasks: list[Task] = [task for each in tasks if (task := problems.check(task_from, each))]
@@ -67,11 +71,17 @@ class Preflight:
         :raises CwagentError: AWS did not answer, or answered with an error.
         """
         other_holders, warnings = self._other_holders()
+        users_of_others, missing_users = self._users_to_delete()
         with suppress(CwagentError):  # then each is read by itself
-            self._comparison.read_principals()
-        fail_on_problems([*self._ineligible_instances(), *self._adoption_problems(), *other_holders])
+            self._comparison.read_principals(with_others=self._inputs.unlisted is not None)
+        fail_on_problems([*self._ineligible_instances(), *self._adoption_problems(), *other_holders, *users_of_others])
         due = self._comparison.find_due()
-        return {"warnings": warnings, "due": due, "problem_lines": self._comparison.problem_lines}
+        return {
+            "warnings": [*warnings, *missing_users],
+            "due": due,
+            "problem_lines": self._comparison.problem_lines,
+            "unlisted": self._unlisted(),
+        }
 
     def _ineligible_instances(self) -> list[str]:
         """List why instances cannot have an instance profile."""
@@ -103,6 +113,43 @@ class Preflight:
                 if existing and not is_marked(tags(existing)) and WindowResource(aws, window).read().policy is None:
                     found.append(adoption_problem("role", name))
         return found
+
+    def _unlisted(self) -> list[str]:
+        """List what is ours and not in the inventory, as far as the reads that are made in any case show it."""
+        listed = self._inputs.unlisted
+        if listed is None:
+            return []
+        users = {name for name, user in self._cache.others.items() if is_marked(tags(user))} - {*listed.users}
+        saved = {path.name[: -len(SUFFIX)] for path in _key_files(listed.directory)} - {*listed.users}
+        in_inventory = {name for names in self._inputs.instances.values() for name in names}
+        instances = {
+            region: {
+                name: profile
+                for name, profile in _profiles(self._aws_in[region]).items()
+                if profile in listed.profiles and name not in in_inventory
+            }
+            for region in self._inputs.instances
+            if listed.profiles
+        }
+        return Unlisted(frozenset(users), frozenset(saved), instances).lines()
+
+    def _users_to_delete(self) -> tuple[list[str], list[str]]:
+        """List the users that somebody else created, and warn of those that do not exist."""
+        if not self._inputs.users_to_delete:
+            return [], []
+        aws = Aws(self._client_factory)
+
+        def find(name: str) -> dict[str, Any] | None:
+            return aws.find("iam:GetUser", f"read user '{name}'", absent="NoSuchEntity", UserName=name)
+
+        names = self._inputs.users_to_delete
+        found = dict(zip(names, run_in_parallel(find, names)))
+        problems = [
+            f"User '{name}' {NOT_CREATED}, so it is not removed."
+            for name, answer in found.items()
+            if answer and not is_marked(tags(answer["User"]))
+        ]
+        return problems, [f"There is no user '{name}'." for name, answer in found.items() if not answer]
 
     def _other_holders(self) -> tuple[list[str], list[str]]:
         """List the instances that would lose a profile to delete, and warn of regions that cannot be read.
@@ -144,6 +191,21 @@ class Preflight:
 
     def _factory_in(self, region: str) -> Callable[..., Any]:
         return partial(self._client_factory, region=region) if region else self._client_factory
+
+
+def _key_files(directory: Path | None) -> list[Path]:
+    try:
+        return sorted(directory.glob(f"*{SUFFIX}")) if directory else []
+    except OSError:
+        return []
+
+
+def _profiles(aws: Aws) -> dict[str, str]:
+    """Return the profile of each instance of a region that has one; nothing where that may not be read."""
+    try:
+        return {name: each.profile for name, found in read_associations(aws).items() for each in found}
+    except CwagentError:
+        return {}
 
 
 def _instances_with_profile(aws: Aws) -> Collection[str]:

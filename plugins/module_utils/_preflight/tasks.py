@@ -130,7 +130,7 @@ class Comparison:
         # What is doubtful in the configurations that were compared.
         self.problem_lines: list[str] = []
 
-    def read_principals(self) -> None:
+    def read_principals(self, with_others: bool) -> None:
         """Read all roles and users of the tasks in bulk.
 
         IAM can show them as they were seconds ago. Then a part counts as due that is not, and its tasks read again; or
@@ -139,12 +139,13 @@ class Comparison:
         the tag; the window of a user is of use only while the saved key is active, which the list of keys shows. All
         that restores is one part, so one such sign is enough.
 
+        :param with_others: whether to keep the other users that are shown.
         :raises CwagentError: AWS did not answer.
         """
         names = {name for task, _resources in self._tasks for name in task.principals}
         described = {task.params["name"] for task, _resources in self._tasks if task.needs_description}
-        if names:
-            self._absent = next(iter(self._aws_in.values())).read_principals(names, described)
+        if names or with_others:
+            self._absent = next(iter(self._aws_in.values())).read_principals(names, described, with_others)
 
     def find_due(self) -> list[str]:
         """Return the first part with a task that would change something or warn, and all parts after it.

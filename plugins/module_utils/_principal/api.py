@@ -21,7 +21,9 @@ PAGE_SIZE = 1000
 CALLS_PER_PRINCIPAL = 4
 
 
-def read_details(aws: Aws, names: Collection[tuple[str, str]]) -> tuple[dict[tuple[str, str], dict[str, Any]], bool]:
+def read_details(
+    aws: Aws, names: Collection[tuple[str, str]], others: dict[str, dict[str, Any]] | None = None
+) -> tuple[dict[tuple[str, str], dict[str, Any]], bool]:
     """Read principals in bulk, as IAM describes them, and whether those that were not found do not exist.
 
     One page has up to a thousand principals with their policies, groups and tags. The number of pages is not known
@@ -29,9 +31,10 @@ def read_details(aws: Aws, names: Collection[tuple[str, str]]) -> tuple[dict[tup
     would; that is at most twice the calls of the better way.
 
     :param names: the kind and the name of each principal.
+    :param others: where to add the other users that the pages show.
     :raises AwsApiError: AWS answered with an error.
     """
-    kinds = sorted({kind for kind, _name in names})
+    kinds = sorted({kind for kind, _name in names} | ({"user"} if others is not None else set()))
     found: dict[tuple[str, str], dict[str, Any]] = {}
     description = f"read the {' and '.join(f'{kind}s' for kind in kinds)} of the account"
     wanted = [kind.title() for kind in kinds]
@@ -39,10 +42,12 @@ def read_details(aws: Aws, names: Collection[tuple[str, str]]) -> tuple[dict[tup
         for kind, noun in zip(kinds, wanted):
             details = {(kind, each[f"{noun}Name"]): each for each in page[f"{noun}DetailList"]}
             found.update((key, details[key]) for key in details.keys() & names)
+            if kind == "user" and others is not None:
+                others.update((name, details[kind, name]) for _kind, name in details.keys() - names)
         missing = len(set(names) - found.keys())
         if not page.get("IsTruncated"):
             return found, True
-        if count >= missing * CALLS_PER_PRINCIPAL:
+        if names and count >= missing * CALLS_PER_PRINCIPAL:
             break
     return found, False
 

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[3]
 PLAYBOOKS = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml"))
 POLICIES = {path.stem for path in (ROOT / "examples" / "policies").glob("*.json")}
 GALAXY = yaml.safe_load((ROOT / "galaxy.yml").read_text())
-TYPES = {"str": "text", "int": "integer", "bool": "multiplechoice"}
+TYPES = {"str": "text", "list": "text", "int": "integer", "bool": "multiplechoice"}
 
 
 def specs():
@@ -48,7 +48,9 @@ def test_jobs_that_touch_no_host_have_no_machine_credential():
     assert {name for name, each in TEMPLATES.items() if "machine" in each["credentials"]} == {
         name
         for name in PLAYBOOKS
-        if re.search(r"(storing|admin_instance|delivery|look)_hosts", (ROOT / "playbooks" / f"{name}.yml").read_text())
+        if re.search(
+            r"(storing|admin_instance|delivery|look|key)_hosts", (ROOT / "playbooks" / f"{name}.yml").read_text()
+        )
     }
 
 

@@ -52,6 +52,7 @@ class Region:
 class Account:
     """Answers calls by the method that is named like the operation.
 
+    :param users: by name, the tags of the users.
     :param other_principals: how many other roles a bulk read shows before those.
     :param calls: the region, operation and arguments of each call, in snake case.
     :param errors: by operation, or by region and operation, the error in place of an answer.
@@ -59,6 +60,7 @@ class Account:
 
     roles: dict[str, Role] = field(default_factory=dict)
     regions: dict[str, Region] = field(default_factory=dict)
+    users: dict[str, dict[str, str]] = field(default_factory=dict)
     other_principals: int = 0
     errors: dict[str | tuple[str, str], ClientError | BotoCoreError] = field(default_factory=dict)
     calls: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
@@ -79,7 +81,8 @@ class Account:
         names = [*(f"other-{number}" for number in range(self.other_principals)), *sorted(self.roles)]
         page, after = names[int(marker) : int(marker) + max_items], int(marker) + max_items
         more = {"IsTruncated": True, "Marker": str(after)} if after < len(names) else {"IsTruncated": False}
-        return {"RoleDetailList": [self._details(name) for name in page], "UserDetailList": [], **more}
+        users = [self._user(name) for name in self.users] if not more["IsTruncated"] else []
+        return {"RoleDetailList": [self._details(name) for name in page], "UserDetailList": users, **more}
 
     def _details(self, name: str) -> dict[str, Any]:
         if name not in self.roles:
@@ -96,6 +99,15 @@ class Account:
         return {
             "Role": {"RoleName": role_name, "Arn": arn, "Path": "/", "AssumeRolePolicyDocument": TRUST, "Tags": tags}
         }
+
+    def get_user(self, region: str, user_name: str) -> dict[str, Any]:
+        if user_name not in self.users:
+            raise api_error("NoSuchEntity")
+        return {"User": self._user(user_name)}
+
+    def _user(self, name: str) -> dict[str, Any]:
+        tags = [{"Key": key, "Value": value} for key, value in self.users[name].items()]
+        return {"UserName": name, "Arn": f"{ARN}:user/{name}", "Path": "/", "Tags": tags}
 
     def get_role_policy(self, region: str, role_name: str, policy_name: str) -> dict[str, Any]:
         window = self._role(role_name).window

@@ -18,6 +18,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs import (
     AUDIT,
     CONFIGS_ONLY,
     HOST_VARIABLES,
+    REMOVAL,
     ROTATION,
     SERVERS,
     Given,
@@ -116,6 +117,7 @@ def test_the_input_of_a_run_without_variables():
         ],
         "storing_hosts": [],
         "undelivered_hosts": [],
+        "users": ["CloudWatchAgentServerUser-db"],
     }
 
 
@@ -612,6 +614,87 @@ def test_a_limit_without_a_host_that_has_a_key_is_a_problem(groups, count):
         "whose access keys to replace in it."
     )
     assert problems_of(groups, {"adm": ADMIN}, requires=[ROTATION], limit=["localhost"]) == count * [problem]
+
+
+SERVERS_OF = {"ec2_servers": ["web"], "ec2_admin": ["adm"], "onprem_servers": ["a", "b", "c"], "onprem_admin": ["o"]}
+"""Host a has a user of its own and gets its key by Ansible; b and c share one."""
+USER_A, GONE, GONE_ID = "CloudWatchAgentServerUser-a", "CloudWatchAgentServerUser-gone", "i-0123456789abcdef9"
+TAKE_OUT = "Take {} out of the inventory: cwagent.iam.site would manage it again."
+UNSET = "The access key on {} was not looked for: cwagent_deliver_credentials is not set."
+KEPT = "User 'shared' of b was kept, because c has it too. b knows its access key: cwagent.iam.rotate_keys replaces it."
+
+
+def removal_of(*names, region=None, **variables):
+    """The input, and the problems, of a removal in two regions."""
+    own = {"cwagent_deliver_credentials": True, "cwagent_region": EU}
+    shared = {"cwagent_user_name": "shared", "cwagent_region": region or US}
+    hosts = {**INSTANCES, "a": own, "b": shared, "c": shared}
+    controller = {"cwagent_remove_servers": list(names), "cwagent_remove_confirmed": True, **variables}
+    inputs, problems = interpret(a_run(SERVERS_OF, hosts, controller, requires=[REMOVAL]))
+    return inputs["removal"], problems
+
+
+@pytest.mark.parametrize(
+    ("names", "users", "instances", "key_hosts", "notes"),
+    [
+        (["a"], {EU: [USER_A]}, {}, ["a"], [TAKE_OUT.format("a")]),
+        (["web"], {}, {US: [WEB["instance_id"]]}, [], [TAKE_OUT.format("web")]),
+        (["b", "c"], {US: ["shared"]}, {}, [], [UNSET.format("b, c"), TAKE_OUT.format("b, c")]),
+        (["b"], {}, {}, [], [KEPT, UNSET.format("b"), TAKE_OUT.format("b")]),
+        ([f"{EU}:{GONE}", f"{US}:{GONE_ID}"], {EU: [GONE]}, {US: [GONE_ID]}, [], []),
+        ([GONE, GONE, "a"], {US: [GONE], EU: [USER_A]}, {}, ["a"], [TAKE_OUT.format("a")]),
+        ([USER_A, "a"], {EU: [USER_A]}, {}, ["a"], [TAKE_OUT.format("a")]),
+    ],
+)
+def test_what_servers_that_leave_have(names, users, instances, key_hosts, notes):
+    removal, problems = removal_of(*names)
+    assert problems == []
+    assert removal == {"users": users, "instances": instances, "key_hosts": key_hosts, "notes": notes}
+
+
+@pytest.mark.parametrize(
+    ("names", "variables", "problem"),
+    [
+        ([], {}, "No server is named. Set cwagent_remove_servers to "),
+        (["a"], {"cwagent_remove_confirmed": False}, f"Users: {USER_A}. Instances: none. To confirm, set "),
+        (["adm"], {}, "cwagent_remove_servers: host adm is in the group cwagent_ec2_admin. Put another host "),
+        (["shared"], {}, "cwagent_remove_servers: 'shared' belongs to host c. Name the host instead."),
+        ([USER_A], {}, f"cwagent_remove_servers: '{USER_A}' belongs to host a. Name the host instead."),
+        ([ADMIN_USER], {}, f"cwagent_remove_servers: '{ADMIN_USER}' belongs to host o. Name the host instead."),
+        ([WEB["instance_id"]], {}, f"'{WEB['instance_id']}' belongs to host web. Name the host instead."),
+        ([GONE_ID], {}, f"cwagent_remove_servers: the region of '{GONE_ID}' is not known. Put it before the name, "),
+        (
+            [GONE],
+            {"cwagent_credentials_store": "ssm"},
+            f"cwagent_remove_servers: the region of '{GONE}' is not known. Put it before the name, such as ",
+        ),
+        ([f"nowhere:{GONE}"], {}, "cwagent_remove_servers is 'nowhere', which is not an AWS region, such as "),
+        (["no such"], {}, "cwagent_remove_servers: 'no such' is not a valid user name"),
+    ],
+)
+def test_servers_that_cannot_be_removed(names, variables, problem):
+    [found] = removal_of(*names, **variables)[1]
+    assert problem in found
+
+
+def test_servers_are_removed_when_the_inventory_has_none_any_more():
+    controller = {"cwagent_remove_servers": [GONE, GONE_ID], "cwagent_remove_confirmed": True}
+    inputs = inputs_of({}, {}, controller, requires=[REMOVAL])
+    assert inputs["removal"] == {"users": {US: [GONE]}, "instances": {US: [GONE_ID]}, "key_hosts": [], "notes": []}
+
+
+@pytest.mark.parametrize(("limit", "hosts"), [(None, ["a"]), (["localhost"], []), (["localhost", "a"], ["a"])])
+def test_a_limit_leaves_out_hosts_with_a_key(limit, hosts):
+    controller = {
+        **ONE_FILE,
+        "cwagent_remove_servers": ["a"],
+        "cwagent_remove_confirmed": True,
+        "cwagent_deliver_credentials": True,
+    }
+    given = a_run({**SERVERS_OF, "onprem_servers": ["a"]}, INSTANCES, controller, requires=[REMOVAL], limit=limit)
+    inputs, problems = interpret(given)
+    assert problems == []
+    assert inputs["removal"]["key_hosts"] == hosts
 
 
 def test_all_problems_are_reported_together():

@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,14 +11,15 @@ from compared_tasks import HERE, INSTANCE, OTHER, SECOND, THERE, account_as_desi
 from scripted_account import CLOSED_WINDOW, Account, Region, api_error
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._preflight.checks import Inputs
+from ansible_collections.cwagent.iam.plugins.module_utils._names import ADOPTED, CREATED, MARK_TAG
+from ansible_collections.cwagent.iam.plugins.module_utils._preflight.checks import Inputs, Listed
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.resource import Preflight
 
 NO_INPUTS = Inputs({}, [], [])
 INSTANCES = replace(NO_INPUTS, instances={HERE: [INSTANCE], THERE: [SECOND]})
 DELETION = replace(NO_INPUTS, profiles_to_delete=["Server", "Admin"], expected_instance_ids=[INSTANCE])
 ASSOCIATIONS = "describe_iam_instance_profile_associations"
-NOTHING_FOUND = {"warnings": [], "due": [], "problem_lines": []}
+NOTHING_FOUND = {"warnings": [], "due": [], "problem_lines": [], "unlisted": []}
 DENIED = "User: ops is not authorized to perform: ec2:DescribeIamInstanceProfileAssociations"
 
 
@@ -188,3 +190,56 @@ def test_a_region_that_no_policy_allows_is_an_error() -> None:
     account.errors["us-east-1", ASSOCIATIONS] = api_error("UnauthorizedOperation", DENIED)
     with pytest.raises(AwsApiError, match="lacks ec2:DescribeIamInstanceProfileAssociations"):
         result_of(DELETION, account)
+
+
+def test_only_users_of_this_collection_are_to_be_deleted() -> None:
+    account = account_as_desired()
+    account.users = {"ours": {MARK_TAG: CREATED}, "adopted": {MARK_TAG: ADOPTED}, "alice": {"team": "a"}}
+    ours = replace(NO_INPUTS, users_to_delete=["ours", "adopted", "gone"])
+    assert result_of(ours, account) == {**NOTHING_FOUND, "warnings": ["There is no user 'gone'."]}
+    assert problems_of(replace(NO_INPUTS, users_to_delete=["ours", "alice"]), account) == [
+        "User 'alice' was not created by this collection, so it is not removed."
+    ]
+
+
+def listed(directory: Path | None = None, **more: Any) -> Inputs:
+    """An inventory with one user, and with the profile of the instances."""
+    return replace(NO_INPUTS, unlisted=Listed(["db1"], ["Server"], directory), **more)
+
+
+def test_what_is_ours_and_not_in_the_inventory_is_named(tmp_path: Path) -> None:
+    account = account_as_desired()
+    account.users = {name: {MARK_TAG: CREATED} for name in ("db1", "db2")}
+    account.users |= {"adopted": {MARK_TAG: ADOPTED}, "alice": {}}
+    for name in ("db1", "db2", "db3"):
+        (tmp_path / f"{name}.credentials").touch()
+    assert result_of(listed(tmp_path), account)["unlisted"] == [
+        "Users of this collection that no host of this inventory has: adopted, db2.",
+        "Saved access keys of users that no host of this inventory has: db3.",
+        "If their servers have left, cwagent.iam.remove_servers removes them.",
+    ]
+
+
+def test_what_is_not_in_the_inventory_takes_no_further_call() -> None:
+    account, without = account_as_desired(), account_as_desired()
+    account.regions[HERE].profiles["i-00000000000000009"] = ("Server", "AIPA1")
+    result_of(INSTANCES, without, tasks())
+    inputs = listed(instances=INSTANCES.instances)
+    assert result_of(inputs, account, tasks())["unlisted"] == [
+        f"Instances in {HERE} that are not in this inventory and have instance profile 'Server': i-00000000000000009."
+    ]
+    assert account.operations == without.operations
+
+
+def test_all_pages_are_read_where_nothing_else_is() -> None:
+    account = account_as_desired()
+    account.users, account.other_principals = {"db2": {MARK_TAG: CREATED}}, 2500
+    assert result_of(listed(), account)["unlisted"][0].endswith(": db2.")
+    assert account.operations == ["get_account_authorization_details"] * 3
+
+
+def test_what_may_not_be_read_is_not_named(tmp_path: Path) -> None:
+    account = account_as_desired()
+    account.errors = {name: api_error("AccessDenied") for name in ("get_account_authorization_details", ASSOCIATIONS)}
+    inputs = listed(tmp_path / "missing", instances={HERE: [INSTANCE]})
+    assert result_of(inputs, account)["unlisted"] == []

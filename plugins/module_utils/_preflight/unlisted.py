@@ -1,0 +1,54 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What this collection manages and no host of the inventory has, as when a server has left. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ansible_collections.cwagent.iam.plugins.module_utils._names import describe_profile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+MAX_LISTED = 10
+
+
+@dataclass(frozen=True)
+class Unlisted:
+    """What no host of the inventory has.
+
+    :param users: the names of users that this collection created or adopted.
+    :param saved: the names of users whose access keys are saved in the folder of the inventory.
+    :param instances: by region and instance, the name of its instance profile.
+    """
+
+    users: frozenset[str] = frozenset()
+    saved: frozenset[str] = frozenset()
+    instances: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def lines(self) -> list[str]:
+        """Return it in sentences. It is no error: users and instances of another inventory are like that too."""
+        found = []
+        if self.users:
+            found.append(f"Users of this collection that no host of this inventory has: {_join(self.users)}.")
+        if self.saved - self.users:
+            names = _join(self.saved - self.users)
+            found.append(f"Saved access keys of users that no host of this inventory has: {names}.")
+        for region, profiles in sorted(self.instances.items()):
+            for profile in sorted({*profiles.values()}):
+                ids = [instance for instance, name in profiles.items() if name == profile]
+                have = f"are not in this inventory and have {describe_profile(profile)}"
+                found.append(f"Instances in {region} that {have}: {_join(ids)}.")
+        if self.users or self.saved:
+            found.append("If their servers have left, cwagent.iam.remove_servers removes them.")
+        return found
+
+
+def _join(names: Iterable[str]) -> str:
+    """Return names in words, but not hundreds of them."""
+    listed = sorted(names)
+    more = len(listed) - MAX_LISTED
+    return ", ".join(listed[:MAX_LISTED]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,163 @@
+"""remove_servers.yml: takes servers out by name, asks first, and touches nothing of the servers that stay."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from emulator import Fault, Kind
+from emulator.snapshot import associated_profiles, snapshot
+from harness import (
+    SERVER_ROLE,
+    SERVER_USER,
+    Controller,
+    Play,
+    assert_complete_report,
+    assert_no_writes,
+    create_user,
+)
+
+CONFIRMED: dict[str, Any] = {"cwagent_remove_confirmed": "true"}
+USER, OTHER_USER = f"{SERVER_USER}-db1", f"{SERVER_USER}-db2"
+UNREACHABLE: dict[str, Any] = {"ansible_connection": "ssh", "ansible_host": "192.0.2.1", "ansible_timeout": 1}
+TAKE_OUT = "Take web1, db1 out of the inventory: cwagent.iam.site would manage it again."
+
+
+@dataclass
+class Fleet:
+    """An account after site.yml: two instances and the admin instance, and two servers on premises."""
+
+    controller: Controller
+
+    def __post_init__(self) -> None:
+        self.admin, self.web, self.other = self.controller.aws.instances(3)
+        self.inventory = self.inventory_of("web1", "web2", "db1", "db2")
+        self.play("site").assert_succeeded()
+
+    @property
+    def file(self) -> Path:
+        """The delivered access key of db1."""
+        return self.controller.home / "db1" / "credentials"
+
+    def inventory_of(self, *hosts: str, **variables: Any) -> Path:
+        """An inventory with some of the servers. :param variables: of db1."""
+        folder = self.controller.home / "db1"
+        db1 = {
+            "cwagent_deliver_credentials": True,
+            "onprem_credentials_file": str(folder / "credentials"),
+            "onprem_credentials_common_config": str(folder / "common-config.toml"),
+            "onprem_credentials_owner": "",
+            "onprem_credentials_group": "",
+            "ansible_become": False,
+            **variables,
+        }
+        instances = {"web1": self.web, "web2": self.other}
+        ec2 = {host: self.controller.instance_host(each) for host, each in instances.items() if host in hosts}
+        groups: dict[str, dict[str, Any]] = {
+            "ec2_servers": ec2,
+            "ec2_admin": {"admin1": self.controller.instance_host(self.admin)},
+            "onprem_servers": {host: each for host, each in {"db1": db1, "db2": {}}.items() if host in hosts},
+            "onprem_admin": {"ops1": {}},
+        }
+        return self.controller.inventory(groups, f"{'-'.join(hosts)}-{len(variables)}.yml")
+
+    def play(self, playbook: str, *arguments: str, **variables: Any) -> Play:
+        keys: dict[str, Any] = {"cwagent_credentials_dir": str(self.controller.credentials)}
+        return self.controller.play(self.inventory, playbook, *arguments, **keys, **variables)
+
+    def remove(self, *names: str, arguments: tuple[str, ...] = (), **variables: Any) -> Play:
+        return self.play("remove_servers", *arguments, cwagent_remove_servers=list(names), **CONFIRMED, **variables)
+
+    def state(self) -> dict[str, Any]:
+        return {
+            **snapshot(self.controller.aws),
+            "files": sorted(path.name for path in self.controller.credentials.iterdir()),
+        }
+
+    def assert_removed(self, before: dict[str, Any]) -> None:
+        """Assert that web1 and db1 have nothing any more, and that nothing else has changed."""
+        after = self.state()
+        assert USER not in after["users"]
+        assert after["files"] == [name for name in before["files"] if USER not in name]
+        expected = {self.web: None, self.other: SERVER_ROLE, self.admin: SERVER_ROLE}
+        assert associated_profiles(self.controller.aws) == expected
+        before["users"].pop(USER)
+        assert {key: after[key] for key in ("users", "roles", "instance_profiles")} == {
+            key: before[key] for key in ("users", "roles", "instance_profiles")
+        }
+
+
+@pytest.fixture
+def fleet(controller: Controller) -> Fleet:
+    return Fleet(controller)
+
+
+def test_hosts_of_the_inventory_are_removed(fleet: Fleet) -> None:
+    before = fleet.state()
+    assert fleet.file.exists()
+    with assert_no_writes(fleet.controller.aws):
+        asked = fleet.play("remove_servers", cwagent_remove_servers=["web1", "db1"]).assert_failed()
+        predicted = fleet.remove("web1", "db1", arguments=("--check", "--diff")).assert_succeeded()
+    assert f"Users: {USER}. Instances: {fleet.web}. To confirm, set cwagent_remove_confirmed to true." in asked.message
+    assert fleet.file.exists()
+    removed = fleet.remove("web1", "db1").assert_succeeded()
+    assert predicted.changed_tasks == removed.changed_tasks
+    assert_complete_report(removed)
+    assert TAKE_OUT in " ".join(removed.report)
+    fleet.assert_removed(before)
+    assert not fleet.file.exists()
+    again = fleet.remove("web1", "db1").assert_succeeded()
+    assert again.report[0] == "Nothing to do."
+    assert again.changed_tasks == []
+
+
+def test_what_no_host_has_is_named(fleet: Fleet) -> None:
+    fleet.inventory = fleet.inventory_of("web2", "db2")
+    user = f"Users of this collection that no host of this inventory has: {USER}."
+    instance = f"are not in this inventory and have instance profile '{SERVER_ROLE}': {fleet.web}."
+    remedy = "If their servers have left, cwagent.iam.remove_servers removes them."
+    site = fleet.play("site").assert_succeeded()
+    assert site.report[0] == "Nothing to do."
+    assert f"{user} Instances in {fleet.controller.aws.region} that {instance} {remedy}" in " ".join(site.report)
+    assert f"{user} {remedy}" in " ".join(fleet.play("rotate_keys").assert_succeeded().report)
+    fleet.remove(fleet.web).assert_succeeded()
+    removed = fleet.play("teardown", cwagent_teardown=True).assert_succeeded()
+    assert f"{user} {remedy}" in " ".join(removed.report)
+
+
+def test_servers_that_no_host_has_are_removed_by_user_and_instance(fleet: Fleet) -> None:
+    before = fleet.state()
+    fleet.inventory = fleet.inventory_of("web2", "db2")
+    removed = fleet.remove(USER, fleet.web).assert_succeeded()
+    assert_complete_report(removed)
+    fleet.assert_removed(before)
+    assert f"There is no user '{USER}'." in fleet.remove(USER, fleet.web).assert_succeeded().words
+
+
+def test_the_next_run_continues_where_one_was_interrupted(fleet: Fleet) -> None:
+    before = fleet.state()
+    for action in ("DisassociateIamInstanceProfile", "DeleteAccessKey", "DetachUserPolicy", "DeleteUser"):
+        fleet.controller.aws.arm(Fault(Kind.DENY, action=action))
+        fleet.remove("web1", "db1").assert_failed()
+        fleet.controller.aws.disarm()
+    fleet.remove("web1", "db1").assert_succeeded()
+    fleet.assert_removed(before)
+    assert not fleet.file.exists()
+
+
+def test_a_host_that_cannot_be_reached_does_not_keep_its_user(fleet: Fleet) -> None:
+    fleet.inventory = fleet.inventory_of("web1", "web2", "db1", "db2", **UNREACHABLE)
+    removed = fleet.remove("db1").assert_succeeded()
+    assert USER not in snapshot(fleet.controller.aws)["users"]
+    assert removed.report[-1] == "The access key is still on db1, which could not be reached."
+
+
+def test_users_of_others_are_refused(fleet: Fleet) -> None:
+    create_user(fleet.controller.aws, "alice", policy="CloudWatchAgentServerPolicy")
+    with assert_no_writes(fleet.controller.aws):
+        refused = fleet.remove("alice", "db1").assert_failed()
+        staying = fleet.remove("admin1").assert_failed()
+    assert "User 'alice' was not created by this collection, so it is not removed." in refused.message
+    assert "host admin1 is in the group cwagent_ec2_admin" in staying.message

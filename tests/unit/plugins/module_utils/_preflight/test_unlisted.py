@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.cwagent.iam.plugins.module_utils._preflight.unlisted import Unlisted
+
+REMEDY = "If their servers have left, cwagent.iam.remove_servers removes them."
+MANY = frozenset(f"u{number:02}" for number in range(12))
+FIRST = ", ".join(sorted(MANY)[:10])
+
+
+@pytest.mark.parametrize(
+    ("unlisted", "lines"),
+    [
+        (Unlisted(), []),
+        (
+            Unlisted(users=MANY),
+            [f"Users of this collection that no host of this inventory has: {FIRST} and 2 more.", REMEDY],
+        ),
+        (
+            Unlisted(users=frozenset({"a"}), saved=frozenset({"a", "b"})),
+            [
+                "Users of this collection that no host of this inventory has: a.",
+                "Saved access keys of users that no host of this inventory has: b.",
+                REMEDY,
+            ],
+        ),
+        (Unlisted(instances={"eu": {}}), []),
+        (
+            Unlisted(instances={"us": {"i-2": "S", "i-1": "S", "i-3": "A"}}),
+            [
+                "Instances in us that are not in this inventory and have instance profile 'A': i-3.",
+                "Instances in us that are not in this inventory and have instance profile 'S': i-1, i-2.",
+            ],
+        ),
+    ],
+)
+def test_lines(unlisted, lines):
+    assert unlisted.lines() == lines
