@@ -6,12 +6,13 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .jobs import INSTANCES, SITE, TASKS, USERS, Side
+from .jobs import ACCOUNTS, INSTANCES, SITE, TASKS, USERS, Side
 from .measure import Phase
 from .results import Results, largest, ratio
 
 FLEET, SMALL, LARGE = 200, 50, 1000
 ROW = 20
+ORGANIZATION = 12
 RATE, BURST = 10, 20
 PAGE = 1000
 """The number of principals on a page of the bulk read."""
@@ -53,6 +54,7 @@ def evaluate(results: Results) -> list[Bound]:
         *_growth(results),
         *_site(results),
         *_instances(results),
+        *_accounts(results),
         *_throttled(results),
         *_startup(results),
     ]
@@ -124,6 +126,18 @@ def _instances(results: Results) -> Iterator[Bound]:
     idle = results.find(INSTANCES, Side.OURS, Phase.REPEAT, sizes[-1]) if sizes else None
     what = f"{idle.size if idle else LARGE} instances, nothing to do: calls"
     yield Bound(5, what, float(idle.calls) if idle else None, 4, "calls")
+
+
+def _accounts(results: Results) -> Iterator[Bound]:
+    """Twelve accounts may take five times as long as one on two cores, and not more calls for each."""
+    sizes = results.sizes(ACCOUNTS, Side.OURS, Phase.CREATE, 0)
+    size = sizes[-1] if sizes else ORGANIZATION
+    for phase in Phase:
+        one, all_of_them = (results.find(ACCOUNTS, Side.OURS, phase, count) for count in (1, size))
+        walls = (all_of_them.wall, one.wall) if one and all_of_them else (None, None)
+        yield Bound(8, f"{size} accounts, {phase}: wall time over that of one", ratio(*walls), 5, "times")
+        calls = ratio(all_of_them.calls, one.calls) if one and all_of_them else None
+        yield Bound(8, f"{size} accounts, {phase}: calls over those of one", calls, size, "times")
 
 
 def _throttled(results: Results) -> Iterator[Bound]:

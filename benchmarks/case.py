@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from emulator import Emulator, Fault, Kind
+from emulator.client import IMAGE
 
 ROLE = "CloudWatchAgentServerRole"
 POLICY = "arn:aws:iam::aws:policy/CloudWatchAgentServerPolicy"
 CONFIG = {"agent": {"metrics_collection_interval": 60}, "metrics": {"metrics_collected": {"mem": {}}}}
-TRUST = {
+TRUST: dict[str, Any] = {
     "Version": "2012-10-17",
     "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}],
 }
@@ -26,12 +27,14 @@ class Fleet:
 
     :param role: whether the role and its instance profile exist already.
     :param times: how often a task is repeated in a row.
+    :param accounts: how many accounts have these instances each; 0 for the account of the controller alone.
     """
 
     users: int = 0
     instances: int = 0
     role: bool = False
     times: int = 1
+    accounts: int = 0
 
 
 @dataclass(frozen=True)
@@ -67,13 +70,44 @@ class Case:
         self.aws.reset()
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
+        self._write("linux.json", CONFIG)
+        if fleet.accounts:
+            self._prepare_accounts(fleet)
+            return
         users = [f"CloudWatchAgentServerUser-{number:04}" for number in range(1, fleet.users + 1)]
         instances = self.aws.instances(fleet.instances) if fleet.instances else []
         if fleet.role:
             self._create_role()
-        self._write("linux.json", CONFIG)
         self._write("hosts.json", self._inventory(users, instances))
         self._write("job.json", {**self._variables(), "users": users, "instances": instances, "times": fleet.times})
+
+    def _prepare_accounts(self, fleet: Fleet) -> None:
+        """Create accounts with a role to assume, and instances that are found by their tag."""
+        names = [f"account-{number:03}" for number in range(1, fleet.accounts + 1)]
+        hosts = {name: {"cwagent_assume_role_arn": self._create_account(name, fleet.instances)} for name in names}
+        # Without Run Command, so that the time is that of the controller.
+        found = {"cwagent_server_filters": {"tag:agent": "yes"}, "cwagent_store_config_from": "controller"}
+        inventory = {"all": {"children": {"cwagent_accounts": {"hosts": hosts, "vars": found}}}}
+        self._write("hosts.json", inventory)
+        self._write("job.json", self._variables())
+        (self.folder / "accounts.txt").write_text("".join(f"{name}\n" for name in names))
+
+    def _create_account(self, name: str, instances: int) -> str:
+        organizations = self.aws.client("organizations")
+        created = organizations.create_account(Email=f"{name}@example.com", AccountName=name)
+        root = {"AccessKeyId": created["CreateAccountStatus"]["AccountId"], "SecretAccessKey": "test"}
+        iam, ec2 = (self.aws.client(service, credentials=root) for service in ("iam", "ec2"))
+        trust = {"Version": "2012-10-17", "Statement": [{**TRUST["Statement"][0], "Principal": {"AWS": "*"}}]}
+        role = iam.create_role(RoleName="Controller", AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
+        iam.attach_role_policy(RoleName="Controller", PolicyArn="arn:aws:iam::aws:policy/AdministratorAccess")
+        ec2.run_instances(
+            ImageId=IMAGE,
+            InstanceType="t3.micro",
+            MinCount=instances,
+            MaxCount=instances,
+            TagSpecifications=[{"ResourceType": "instance", "Tags": [{"Key": "agent", "Value": "yes"}]}],
+        )
+        return str(role)
 
     def _create_role(self) -> None:
         iam = self.aws.client("iam")

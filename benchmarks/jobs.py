@@ -11,7 +11,9 @@ from pathlib import Path
 from .case import Fleet
 
 HERE = Path(__file__).parent
+SITE_PLAYBOOK = HERE.parent / "playbooks" / "site.yml"
 FORKS = 10
+INSTANCES_OF_ACCOUNT = 20
 
 
 class Side(StrEnum):
@@ -23,6 +25,7 @@ class Side(StrEnum):
     PEER = "amazon.aws"
     FLOOR = "boto3, ten threads"
     PING = "no calls"
+    RUNS = "cwagent.iam, a run for each account"
 
 
 PEERS = (Side.LOOP, Side.HOSTS, Side.PEER)
@@ -87,8 +90,21 @@ SITE = Job(
     "The whole of site.yml, one instance and two users",
     lambda _: Fleet(users=2, instances=1),
     {
-        Side.OURS: ansible_playbook(HERE.parent / "playbooks" / "site.yml", *INVENTORY),
+        Side.OURS: ansible_playbook(SITE_PLAYBOOK, *INVENTORY),
         Side.PEER: benchmark_playbook("site_peer", *INVENTORY),
+    },
+)
+EACH_ACCOUNT = (
+    'while read -r account; do ansible-playbook "$0" -e "@$1/job.json" -i "$1/hosts.json" --limit "$account"; done '
+    '< "$1/accounts.txt"'
+)
+ACCOUNTS = Job(
+    "accounts",
+    f"The whole of site.yml in accounts of {INSTANCES_OF_ACCOUNT} instances each",
+    lambda size: Fleet(accounts=size, instances=INSTANCES_OF_ACCOUNT),
+    {
+        Side.OURS: ansible_playbook(SITE_PLAYBOOK, *INVENTORY, "--forks", str(FORKS)),
+        Side.RUNS: ("sh", "-ec", EACH_ACCOUNT, str(SITE_PLAYBOOK), "{folder}"),
     },
 )
 TASKS = Job(

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from .bounds import Bound
-from .jobs import INSTANCES, SITE, TASKS, USERS, Job, Side
+from .jobs import ACCOUNTS, INSTANCES, SITE, TASKS, USERS, Job, Side
 from .measure import Measurement, Phase
 from .results import Results, ratio
 
@@ -65,7 +65,7 @@ def bounds(evaluated: Sequence[Bound]) -> Table:
 
 def costs(results: Results) -> Iterator[Table]:
     """The costs of every job on every side."""
-    for job in (USERS, INSTANCES, SITE, TASKS):
+    for job in (USERS, INSTANCES, SITE, ACCOUNTS, TASKS):
         yield from costs_of(results, job)
     yield from throttled(results)
 
