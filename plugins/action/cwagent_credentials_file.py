@@ -46,5 +46,7 @@ class ActionModule(KeyDelivery):
             in_check_mode = self._task.check_mode
             # Empty for a key that check mode has not created.
             is_new = in_check_mode and options["assume_created"]
-            arguments["content"] = "" if is_new else self.read_key(options, task_vars, can_miss=in_check_mode)
+            arguments["content"] = (
+                "" if is_new else self.read_key(options, task_vars, can_miss=in_check_mode, **options["aws_options"])
+            )
         return self.send(MODULE, arguments, task_vars)

@@ -14,12 +14,12 @@ from ansible.plugins.action import ActionBase
 from ansible.template import Templar
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.plugin_utils import _inputs
+from ansible_collections.cwagent.iam.plugins.plugin_utils import _accounts, _given, _inputs
 from ansible_collections.cwagent.iam.plugins.plugin_utils._ansible_core import check_ansible_core
 from ansible_collections.cwagent.iam.plugins.plugin_utils._evaluate import evaluate
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
 COLLECTION = Path(__file__).parents[2]
 SPEC = COLLECTION / "playbooks" / "vars" / "argument_specs.yml"
@@ -30,11 +30,12 @@ TASK_OPTIONS = {
     "requires": {
         "type": "list",
         "elements": "str",
-        "choices": _inputs.REQUIREMENTS,
+        "choices": _given.REQUIREMENTS,
         "default": [],
     },
     "fail_on_problems": {"type": "bool", "default": True},
     "find_files": {"type": "bool", "default": True},
+    "found": {"type": "dict"},
 }
 
 
@@ -57,23 +58,48 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
         inputs, problems = _inputs.interpret(self._given(variables, options))
         if problems and options["fail_on_problems"]:
             # Neither the input nor the problems once more: the message has all of them.
-            return {**result, "changed": False, "failed": True, "msg": f"{' '.join(problems)} Nothing was changed."}
+            message = self._message(problems, variables, options)
+            return {**result, "changed": False, "failed": True, "msg": f"{message} Nothing was changed."}
         return {**result, "changed": False, "inputs": inputs, "problems": problems}
 
-    def _given(self, variables: Mapping[str, Any], task_options: Mapping[str, Any]) -> _inputs.Given:
+    def _message(self, problems: list[str], variables: dict[str, Any], options: Mapping[str, Any]) -> str:
+        """Return the problems in one text. Those of all accounts are told by the first."""
+        first = variables["ansible_play_hosts_all"][0]
+        if first == variables["inventory_hostname"] or options["found"] is not None:
+            return " ".join(problems)
+        of_first = self._given(variables["hostvars"].raw_get(first) | {"hostvars": variables["hostvars"]}, options)
+        others = _inputs.interpret(of_first)[1]
+        return " ".join([each for each in problems if each not in others] or [f"See what {first} says."])
+
+    def _given(self, variables: Mapping[str, Any], task_options: Mapping[str, Any]) -> _given.Given:
         options = yaml.safe_load(SPEC.read_text(encoding="utf-8"))["argument_specs"]["playbooks"]["options"]
+        hostvars, controller = variables["hostvars"], variables["inventory_hostname"]
         groups = {group: list(hosts) for group, hosts in variables["groups"].items()}
-        hosts = dict.fromkeys(host for group in (*_inputs.GROUPS, _inputs.ACCOUNTS) for host in groups.get(group, ()))
-        raw = {host: variables["hostvars"].raw_get(host) for host in hosts}
-        # A localhost that is not in the inventory has no inventory_dir.
+        ours = (*_given.GROUPS, _given.ACCOUNTS)
+        members = dict.fromkeys(host for group in ours for host in groups.get(group, ()))
+        raw = {host: hostvars.raw_get(host) for host in members}
         inventories = (each.get("inventory_dir") for each in (variables, *raw.values()))
-        named = (str(Path.cwd()), *inventories, variables.get("playbook_dir"))
-        folders = [Path(str(folder)) for folder in dict.fromkeys(named) if folder]
-        return _inputs.Given(
+        accounts: dict[str, Any] = {}
+        homeless: dict[str, Any] = {}
+        if controller in groups.get(_given.ACCOUNTS, ()):
+            named = {
+                host: self._host_variables(each, hostvars, (_accounts.ACCOUNT, *_accounts.ACCOUNT_VARIABLES))
+                for host, each in raw.items()
+            }
+            accounts = {host: named[host] for host in groups[_given.ACCOUNTS]}
+            stated = {host: each.get(_accounts.ACCOUNT) for host, each in named.items() if host not in accounts}
+            account_of = {host: _accounts.account_of(each, accounts) for host, each in stated.items()}
+            homeless = {host: stated[host] for host, account in account_of.items() if not account}
+            raw = {host: each for host, each in raw.items() if controller in (host, account_of.get(host))}
+            groups.update({group: [host for host in groups.get(group, ()) if host in raw] for group in ours})
+        # A localhost that is not in the inventory has no inventory_dir.
+        places = (str(Path.cwd()), *inventories, variables.get("playbook_dir"))
+        folders = [Path(str(folder)) for folder in dict.fromkeys(places) if folder]
+        return _given.Given(
             options=options,
-            controller=_evaluate_input(variables, self._templar),
-            controller_host=variables["inventory_hostname"],
-            hosts={host: self._host_variables(each, variables["hostvars"]) for host, each in raw.items()},
+            controller=_evaluate_input(variables, Templar(loader=self._loader, variables=variables)),
+            controller_host=controller,
+            hosts={host: self._host_variables(each, hostvars) for host, each in raw.items()},
             groups=groups,
             find_default_region=_default_region,
             find_file=(lambda path: _find_file(path, folders)) if task_options["find_files"] else str,
@@ -81,10 +107,16 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
             requires=task_options["requires"],
             limit=_limit(variables),
             in_awx=_in_awx(variables),
+            accounts=accounts,
+            homeless=homeless,
+            found=task_options["found"],
         )
 
-    def _host_variables(self, raw: Mapping[str, Any], hostvars: Any) -> dict[str, Any]:
-        return _evaluate_input(raw, Templar(loader=self._loader, variables={**raw, "hostvars": hostvars}))
+    def _host_variables(
+        self, raw: Mapping[str, Any], hostvars: Any, names: Iterable[str] | None = None
+    ) -> dict[str, Any]:
+        templar = Templar(loader=self._loader, variables={**raw, "hostvars": hostvars})
+        return _evaluate_input(raw, templar) if names is None else evaluate(raw, names, templar)
 
 
 def _check_run(variables: Mapping[str, Any]) -> None:
@@ -120,8 +152,11 @@ def _evaluate_input(variables: Mapping[str, Any], templar: Any) -> dict[str, Any
     return evaluate(variables, names, templar)
 
 
-def _default_region() -> str:
-    """Return the region that the AWS tools use on the controller: that of the environment, else of the profile."""
+def _default_region(profile: str) -> str:
+    """Return the region that the AWS tools use on the controller: that of the environment, else of the profile.
+
+    :param profile: empty for the default one.
+    """
     named = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     if named:
         return named
@@ -130,8 +165,10 @@ def _default_region() -> str:
     except ImportError:
         return ""
     try:
-        return session.Session().get_config_variable("region") or ""
+        return session.Session(profile=profile or None).get_config_variable("region") or ""
     except exceptions.BotoCoreError as error:
+        if profile:
+            return _default_region("")  # what uses the profile says what is wrong with it
         raise InvalidInput(f"The AWS configuration cannot be read: {str(error).rstrip('.')}.") from error
 
 

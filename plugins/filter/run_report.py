@@ -108,9 +108,98 @@ def _wrap(line: str) -> list[str]:
     return textwrap.wrap(line, WIDTH, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False) or [""]
 
 
+def registered(hosts: Iterable[Mapping[str, Any]], names: Iterable[str]) -> list[Mapping[str, Any]]:
+    """The results that tasks have registered, in the order of their names.
+
+    :param hosts: the variables of the hosts on which the tasks can have run.
+    :param names: of the registered variables. Those that no host has are left out.
+    """
+    listed = list(hosts)
+    return [host[name] for name in names for host in listed if name in host]
+
+
+def failure_reason(result: Mapping[str, Any]) -> str:
+    """Why a task failed, in the words of its module, also for one with a loop."""
+    items = [each for each in _module_results(result) if each.get("failed") and each.get("msg")]
+    reasons = dict.fromkeys(str(each["msg"]) for each in items) or [result.get("msg") or "See its output above."]
+    return " ".join(map(str, reasons))
+
+
+def found_lines(found: Mapping[str, Any]) -> list[str]:
+    """Which servers of an account were found, and which instance stores the configuration.
+
+    :param found: the result of the module cwagent_account_info.
+    """
+    regions = ", ".join(f"{len(ids)} in {region}" for region, ids in found["instances"].items())
+    admin = found["admin_instance"]
+    stores = [f"{admin['instance_id']} in {admin['region']} stores the configuration."] if admin else []
+    lines = [f"Servers: {regions or 'none'}.", *stores]
+    return [part for line in lines for part in _wrap(line)]
+
+
+# The longest name of an account with which a line fits.
+NAME_WIDTH = 24
+COLUMNS = ("account", "regions", *KINDS.values(), "unchanged", "result")
+
+
+def account_table(
+    hosts: Iterable[Mapping[str, Any]], accounts: Iterable[str], names: Iterable[str], *, check_mode: bool = False
+) -> list[str]:
+    """What was done in each account, as a table with a line for each, and why accounts failed.
+
+    :param hosts: the variables of the hosts that stand for the accounts.
+    :param accounts: the names of these hosts, in the same order.
+    :param names: of the variables that the tasks have registered.
+    :param check_mode: whether the changes were only predicted.
+    """
+    variables, labels = list(names), list(accounts)
+    rows, failures = [], []
+    for account, host in zip(labels, hosts):
+        found = [each for result in registered([host], variables) for each in _module_results(result)]
+        unchanged = sum(not each["steps"] for each in found if "steps" in each and not each.get("failed"))
+        failed = [each for each in found if each.get("failed") and each.get("msg")]
+        failure = account_failure(host) or " ".join(str(each["msg"]) for each in failed)
+        regions = _inputs_of(host).get("regions", [])
+        shown = ", ".join(regions[:1]) + (f" +{len(regions) - 1}" if len(regions) > 1 else "")
+        name = account if len(account) <= NAME_WIDTH else f"{account[: NAME_WIDTH - 1]}…"
+        rows.append((name, shown, *map(str, _counts(found).values()), str(unchanged), "FAILED" if failure else "ok"))
+        failures += [f"{account}: {failure}"] if failure else []
+    widths = [max(map(len, column)) for column in zip(COLUMNS, *rows)]
+    is_text = [True, True, *(False for _kind in KINDS), False, True]
+
+    def line(row: Iterable[str]) -> str:
+        cells = (cell.ljust(width) if text else cell.rjust(width) for cell, width, text in zip(row, widths, is_text))
+        return "  ".join(cells).rstrip()
+
+    mode = ["Check mode: this is what a run would do."] if check_mode else []
+    return [*mode, line(COLUMNS), *map(line, rows), *(part for each in failures for part in _wrap(f"- {each}"))]
+
+
+def account_failure(host: Mapping[str, Any]) -> str:
+    """Why the work in an account failed; empty if it did not."""
+    if "__cwagent_failure" in host:
+        return str(host["__cwagent_failure"])
+    validated = host.get("__cwagent_validated", {})
+    return "" if validated.get("inputs") else str(validated.get("msg") or "It was not begun.")
+
+
+def _inputs_of(host: Mapping[str, Any]) -> Mapping[str, Any]:
+    validated: Mapping[str, Any] = host.get("__cwagent_validated", {})
+    return validated.get("inputs") or {}
+
+
 class FilterModule:
     """The filters that word the reports of runs."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """By name, the filters."""
-        return {"run_report": run_report, "run_stats": run_stats, "rotation_report": rotation_report}
+        return {
+            "account_failure": account_failure,
+            "account_table": account_table,
+            "failure_reason": failure_reason,
+            "found_lines": found_lines,
+            "registered": registered,
+            "rotation_report": rotation_report,
+            "run_report": run_report,
+            "run_stats": run_stats,
+        }

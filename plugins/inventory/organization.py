@@ -62,7 +62,7 @@ options:
     description:
       - The regions of the accounts, in which instances are found. The default is all regions that are enabled in the
         account.
-      - They are the host variable C(cwagent_audit_regions) of the accounts.
+      - They are the host variable C(cwagent_regions) of the accounts.
     type: list
     elements: str
     default: []
@@ -96,7 +96,7 @@ extends_documentation_fragment:
 notes:
   - Each account has the host variables C(account_name), C(account_state), C(account_tags), C(organizational_unit),
     which is the path of its unit, C(organizational_unit_ids), from the root on, C(cwagent_account_id),
-    C(cwagent_assume_role_arn), and where set C(cwagent_external_id) and C(cwagent_audit_regions). The email address of
+    C(cwagent_assume_role_arn), and where set C(cwagent_external_id) and C(cwagent_regions). The email address of
     an account is not read into the inventory.
   - Each instance is named by its ID and has the host variables C(instance_id), C(cwagent_region), C(cwagent_account),
     which is the host of its account, C(ec2_tags), C(instance_state), and where they are known C(architecture),
@@ -302,7 +302,7 @@ class InventoryModule(AWSInventoryBase):  # type: ignore[misc]  # amazon.aws com
             "cwagent_account_id": facts.pop("account_id"),
             "cwagent_assume_role_arn": role,
             "cwagent_external_id": external_id,
-            "cwagent_audit_regions": self.get_option("regions"),
+            "cwagent_regions": self.get_option("regions"),
         }
         return {**facts, **{name: value for name, value in cwagent.items() if value}}
 

@@ -33,13 +33,15 @@ if TYPE_CHECKING:
 
     from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
 
-# AWX passes the token of temporary credentials under its older name too, which boto3 reads and amazon.aws does not;
-# without it AWS refuses the key pair.
-_SESSION_TOKEN: dict[str, Any] = {
+_CREDENTIALS: dict[str, Any] = {
+    # Not a secret, but the session that a playbook has of an account must be in no output.
+    "access_key": {**aws_argument_spec()["access_key"], "no_log": True},
+    # AWX passes the token of temporary credentials under its older name too, which boto3 reads and amazon.aws does not;
+    # without it AWS refuses the key pair.
     "session_token": {
         **aws_argument_spec()["session_token"],
         "fallback": (env_fallback, ["AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"]),
-    }
+    },
 }
 
 
@@ -99,7 +101,7 @@ def aws_module(spec: dict[str, Any], **settings: Any) -> AnsibleAWSModule:
     """Return the module with the common AWS options and check mode; fail if boto3 is missing."""
     # Where boto3 is missing, amazon.aws would say so, but not how to get it.
     module = AnsibleAWSModule(
-        argument_spec={**spec, **_SESSION_TOKEN}, supports_check_mode=True, check_boto3=HAS_BOTO3, **settings
+        argument_spec={**spec, **_CREDENTIALS}, supports_check_mode=True, check_boto3=HAS_BOTO3, **settings
     )
     if not HAS_BOTO3:
         module.fail_json(

@@ -35,7 +35,7 @@ options:
     description:
       - Where the access key is saved. V(file) is a file C(<user name>.credentials) on the controller, V(ssm) a
         parameter of Systems Manager, V(secretsmanager) a secret of Secrets Manager.
-      - The controller reads parameters and secrets with the AWS credentials of its environment.
+      - The controller reads parameters and secrets with O(aws_options), or with the AWS credentials of its environment.
     type: str
     choices: [file, ssm, secretsmanager]
     default: file
@@ -56,6 +56,12 @@ options:
       - The region of the parameter or secret. The default is the region of the controller's environment.
       - The file on the host has the region that is saved with the access key.
     type: str
+  aws_options:
+    description:
+      - The options of the call that reads the parameter or secret, such as C(profile), or C(access_key), C(secret_key)
+        and C(session_token). The host does not get them.
+    type: dict
+    default: {}
   assume_created:
     description:
       - Whether an earlier task has just created the access key. Check mode has not created it, and with V(true) reports
@@ -167,6 +173,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import Cwagent
 SPEC: dict[str, dict[str, Any]] = {
     "user": {"type": "str"},
     **SOURCE_SPEC,
+    "aws_options": {"type": "dict", "default": {}, "no_log": True},
     "path": {"type": "path", "required": True},
     "owner": {"type": "str"},
     "group": {"type": "str"},

@@ -15,6 +15,7 @@ description:
   - Fails with everything that is wrong, before anything is changed. Each problem is one sentence that names the
     variable, and the host where it matters. A value that refers to an undefined variable is a problem, and so is an
     unknown variable whose name begins with C(cwagent_).
+  - On a host of the group C(cwagent_accounts), reads only the hosts that name it with C(cwagent_account).
   - Runs on the controller and calls no AWS API.
 author: cwagent.iam contributors (@cwagent)
 options:
@@ -25,12 +26,22 @@ options:
       - V(servers) requires a host in a group of servers, and no host that stores a configuration.
       - V(rotation) is for access keys of the hosts that C(--limit) leaves, of which there must be one.
       - V(removal) requires servers in C(cwagent_remove_servers), and that C(cwagent_remove_confirmed) is true.
-      - V(audit) requires no host. Each host of the group C(cwagent_accounts) is an account then.
+      - V(audit) requires no host. V(one_account) requires that there is no group C(cwagent_accounts).
       - V(admin_instance) requires a host in the group C(cwagent_ec2_admin), V(confirmation) that C(cwagent_teardown) is
         true, and V(key_store) a place that keeps the access keys, which the files of an execution environment do not.
     type: list
     elements: str
-    choices: [configs, configs_only, admin_instance, confirmation, key_store, audit, servers, rotation, removal]
+    choices:
+      - configs
+      - configs_only
+      - admin_instance
+      - confirmation
+      - key_store
+      - audit
+      - servers
+      - rotation
+      - removal
+      - one_account
     default: []
   fail_on_problems:
     description: Whether the task fails if something is wrong. Otherwise it returns RV(problems).
@@ -41,6 +52,10 @@ options:
       - Whether the files of the configurations must exist. A playbook that stores nothing does not need them.
     type: bool
     default: true
+  found:
+    description:
+      - The result of M(cwagent.iam.cwagent_account_info). Its instances count like hosts of the inventory then.
+    type: dict
 attributes:
   check_mode:
     description: Can run in check mode and return the changed status it would have without modifying the target.

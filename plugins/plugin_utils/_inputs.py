@@ -18,12 +18,41 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan imp
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import check_parameter_name
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import REMOVE_BOUNDARY
+from ansible_collections.cwagent.iam.plugins.plugin_utils._accounts import (
+    ACCOUNT,
+    ACCOUNT_VARIABLES,
+    account_inputs,
+    check_accounts,
+    complete_for_account,
+    has_filters,
+    with_found,
+)
+from ansible_collections.cwagent.iam.plugins.plugin_utils._given import (
+    ADMIN_INSTANCE,
+    AUDIT,
+    CONFIGS,
+    CONFIGS_ONLY,
+    CONFIRMATION,
+    EC2_ADMIN,
+    EC2_SERVERS,
+    EMPTY,
+    GROUPS,
+    KEY_STORE,
+    ONPREM_ADMIN,
+    ONPREM_SERVERS,
+    REMOVAL,
+    ROTATION,
+    SERVERS,
+    TEXT,
+    checked_instance_id,
+    checked_region,
+    text_of,
+)
 from ansible_collections.cwagent.iam.plugins.plugin_utils._saved_keys import check_key_store
 from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import (
     Problems,
     Undefined,
     check_config_regions,
-    is_blank,
     shown,
     typed,
 )
@@ -31,12 +60,8 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-EC2_SERVERS, EC2_ADMIN = "cwagent_ec2_servers", "cwagent_ec2_admin"
-ONPREM_SERVERS, ONPREM_ADMIN = "cwagent_onprem_servers", "cwagent_onprem_admin"
-GROUPS = (EC2_SERVERS, EC2_ADMIN, ONPREM_SERVERS, ONPREM_ADMIN)
-# Each host of this group is an account that audit.yml reads.
-ACCOUNTS = "cwagent_accounts"
-ACCOUNT_VARIABLES = ("cwagent_account_id", "cwagent_profile", "cwagent_assume_role_arn", "cwagent_external_id")
+    from ansible_collections.cwagent.iam.plugins.plugin_utils._given import Given
+
 # What audit.yml and validate_config.yml write.
 REPORT_FILES = ("html_file", "json_file", "junit_file", "sarif_file")
 CONFIG_NAMES = "cwagent_config_names"
@@ -44,15 +69,9 @@ CONFIG_NAMES = "cwagent_config_names"
 HOST_VARIABLES = frozenset(
     {
         *("cwagent_region", "cwagent_user_name", "cwagent_admin_user_name", "cwagent_deliver_credentials"),
-        *("cwagent_account", CONFIG_NAMES, *ACCOUNT_VARIABLES),
+        *(ACCOUNT, CONFIG_NAMES, *ACCOUNT_VARIABLES),
     }
 )
-# What a playbook can need besides: something to store, the admin instance, the user's consent to delete, a place that
-# keeps access keys.
-CONFIGS, ADMIN_INSTANCE, CONFIRMATION, KEY_STORE = "configs", "admin_instance", "confirmation", "key_store"
-CONFIGS_ONLY, AUDIT, SERVERS = "configs_only", "audit", "servers"
-ROTATION, REMOVAL = "rotation", "removal"
-REQUIREMENTS = [CONFIGS, CONFIGS_ONLY, ADMIN_INSTANCE, CONFIRMATION, KEY_STORE, AUDIT, SERVERS, ROTATION, REMOVAL]
 # Who needs one of these needs no host that stores a configuration.
 WITHOUT_STORING = {CONFIGS_ONLY, AUDIT, SERVERS, REMOVAL}
 # The values of cwagent_store_config_from with which an EC2 instance stores.
@@ -60,58 +79,7 @@ FROM_INSTANCE = ("instance", "ssm", "auto")
 SERVER_USER, ADMIN_USER = "CloudWatchAgentServerUser", "CloudWatchAgentAdminUser"
 MINUTES = "store_config_window_minutes"
 ALL_PERCENT = 100
-TEXT = {"type": "str"}
-# By type, the value of an option that is not set and has no default.
-EMPTY: dict[str, Any] = {"str": "", "list": [], "dict": {}}
-# us-east-1, us-gov-west-1, us-isob-east-1
-_REGION = r"[a-z]{2,5}(-[a-z]+)+-\d{1,2}"
-
-
-@dataclass(frozen=True)
-class Given:
-    """What a run was given.
-
-    :param options: the variables of the playbooks, as in ``argument_specs.yml``.
-    :param controller: the variables of the controller.
-    :param controller_host: the name of the controller in the inventory.
-    :param hosts: by name, the variables of the hosts in the collection's groups.
-    :param groups: by name, the hosts of all groups of the inventory.
-    :param find_default_region: returns the region that the AWS tools use on the controller, or an empty text; raises
-        ``InvalidInput`` where their configuration cannot be read.
-    :param find_file: returns the absolute path of a file on the controller, or raises ``InvalidInput``.
-    :param to_absolute: returns the absolute path of a file or folder on the controller, whether it exists or not; or
-        raises ``InvalidInput``.
-    :param requires: what the playbook needs besides: ``CONFIGS``, ``CONFIGS_ONLY`` (and no host), ``ADMIN_INSTANCE``,
-        ``CONFIRMATION``, ``KEY_STORE``, ``AUDIT`` (accounts, and no host), ``SERVERS``,
-        ``ROTATION`` (users of the hosts that the limit leaves), ``REMOVAL`` (servers that leave).
-    :param limit: the hosts that ``--limit`` leaves; ``None`` without one.
-    :param in_awx: whether the run is a job of AWX.
-    """
-
-    options: Mapping[str, Mapping[str, Any]]
-    controller: Mapping[str, Any]
-    controller_host: str
-    hosts: Mapping[str, Mapping[str, Any]]
-    groups: Mapping[str, Sequence[str]]
-    find_default_region: Callable[[], str]
-    find_file: Callable[[str], str]
-    to_absolute: Callable[[str], str]
-    requires: Collection[str] = ()
-    limit: Collection[str] | None = None
-    in_awx: bool = False
-
-    def members(self, *groups: str) -> list[str]:
-        """Return the hosts of some groups, each once."""
-        return list(dict.fromkeys(host for group in groups for host in self.groups.get(group, ())))
-
-    def of_host(self, host: str) -> Mapping[str, Any]:
-        """Return the variables of a host."""
-        return self.hosts.get(host, {})
-
-    def where(self, host: str, name: str) -> str:
-        """Return how a problem with a variable of a host begins; empty where the value is that of the whole run."""
-        own, of_run = self.of_host(host).get(name), self.controller.get(name)
-        return "" if own == of_run and not is_blank(own) else f"Host {host}: "
+_BATCH = r"[1-9]\d*|[1-9]\d?%|100%"
 
 
 def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
@@ -122,15 +90,19 @@ def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
     :returns: the input as plain data, by the names that ``vars/inputs.yml`` uses, and the problems in sentences.
     """
     problems = Problems()
+    given = with_found(given)
     _check_names(given, problems)
     for host in given.members(EC2_SERVERS, EC2_ADMIN):
-        _text(given, host, "cwagent_account", problems)
+        text_of(given, host, ACCOUNT, problems)
     run = {
         name.removeprefix("cwagent_"): _run_value(given, name, option, problems)
         for name, option in given.options.items()
         if name not in HOST_VARIABLES
     }
-    regions = _Regions(given, problems)
+    account = account_inputs(given, problems)
+    if given.accounts:
+        complete_for_account(given, run, problems)
+    regions = _Regions(given, account, problems)
     servers = _users(given, ONPREM_SERVERS, "cwagent_user_name", partial(_server_user, run), problems)
     admins = _users(given, ONPREM_ADMIN, "cwagent_admin_user_name", lambda _host: ADMIN_USER, problems)
     onprem_hosts = _onprem_hosts(given, servers, regions, problems)
@@ -138,15 +110,14 @@ def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
     delivery_hosts = [host for host, each in onprem_hosts.items() if each["deliver"]]
     inputs = {
         **run,
-        "account_hosts": _left_by_limit(given, given.members(ACCOUNTS)) or [given.controller_host],
-        "accounts": {host: _account(given, host, problems) for host in given.members(ACCOUNTS)},
+        "account": account,
         "admin_instance_hosts": given.members(EC2_ADMIN),
         "admin_users": _by_region(admins, regions),
         "configs": _configs(given, run, regions, problems),
         "credentials_directory": _absolute(given, run, "credentials_dir", problems),
         **{name: run[name] and _absolute(given, run, name, problems) for name in REPORT_FILES},
         "delivery_hosts": delivery_hosts,
-        "host_regions": {host: regions.of(host) for host in given.members(EC2_ADMIN, ONPREM_ADMIN)},
+        "host_regions": _host_regions(given, regions),
         "instances": _by_region(instances, regions),
         "onprem_hosts": onprem_hosts,
         "region": regions.default,
@@ -157,13 +128,16 @@ def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
         "users": list(dict.fromkeys([*servers.values(), *admins.values()])),
     }
     if ROTATION in given.requires:
-        rotated = {users[host] for users in (servers, admins) for host in _left_by_limit(given, users)}
+        rotated = {users[host] for users in (servers, admins) for host in _with_rotated_keys(given, users)}
         inputs.update(_rotation(inputs, servers, rotated))
     if REMOVAL in given.requires:
         inputs["removal"] = _leaving_servers(given, inputs, _Members(servers, admins, instances, regions), problems)
     inputs["storing_hosts"] = _storing_hosts(given, inputs)
-    is_looking = run["verify_from"] in ("auto", "ansible")
+    inputs["finds_instances"] = has_filters(account)
+    inputs["admin_instance"] = next((instances[host] for host in given.members(EC2_ADMIN) if host in instances), "")
+    is_looking = run["verify_from"] in ("auto", "ansible") and not given.accounts
     inputs["look_hosts"] = [each["host"] for each in inputs["servers"]] if is_looking else []
+    check_accounts(given, problems)
     _check_groups(given, inputs, problems)
     _check_conflicts(inputs, problems)
     _check_requirements(given, inputs, problems)
@@ -207,11 +181,12 @@ def _run_value(given: Given, name: str, option: Mapping[str, Any], problems: Pro
 class _Regions:
     """The region of each host, and the one of what belongs to no host."""
 
-    def __init__(self, given: Given, problems: Problems) -> None:
+    def __init__(self, given: Given, account: Mapping[str, Any], problems: Problems) -> None:
         self._of = {host: _region_of(given, host, problems) for host in given.hosts}
-        on_controller = problems.check(_region, "cwagent_region", given.controller.get("cwagent_region"))
+        on_controller = problems.check(checked_region, "cwagent_region", given.controller.get("cwagent_region"))
         needs_region = CONFIGS_ONLY not in given.requires
-        default = on_controller or (problems.check(_default_region, given) if needs_region else "")
+        of_account = on_controller or next(iter(account["regions"]), "")
+        default = of_account or (problems.check(_default_region, given, account["profile"]) if needs_region else "")
         # IAM is the same in all regions, so any region of the hosts serves where the controller has none.
         self.default: str = default or next(filter(None, self._of.values()), "")
         if needs_region and not self.default and on_controller is not None and default is not None:
@@ -233,47 +208,28 @@ def _region_of(given: Given, host: str, problems: Problems) -> str:
     """Return the region that a host's variables name; empty where they name none."""
     variables = given.of_host(host)
     value, where = variables.get("cwagent_region"), given.where(host, "cwagent_region")
-    region = problems.check(_region, "cwagent_region", value, where=where)
+    region = problems.check(checked_region, "cwagent_region", value, where=where)
     if region:
         return region
     # Inventories of other clouds have a placement of another kind.
     placement = variables.get("placement")
     in_placement = placement.get("region") if isinstance(placement, dict) else None
     found = placement if isinstance(placement, Undefined) else in_placement
-    return problems.check(_region, "placement.region", found, where=f"Host {host}: ") or ""
+    return problems.check(checked_region, "placement.region", found, where=f"Host {host}: ") or ""
 
 
-def _default_region(given: Given) -> str:
-    return _region("The default region of the AWS tools", given.find_default_region())
-
-
-def _region(name: str, value: Any) -> str:
-    """Return the region in a variable; empty for a blank. :raises InvalidInput: it is not the name of a region."""
-    region = typed(name, TEXT, value) or ""
-    if region and not re.fullmatch(_REGION, region):
-        raise InvalidInput(f"{name} is {shown(region)}, which is not an AWS region, such as eu-central-1.")
-    return str(region)
+def _default_region(given: Given, profile: str) -> str:
+    return checked_region("The default region of the AWS tools", given.find_default_region(profile))
 
 
 def _instances(given: Given, problems: Problems) -> dict[str, str]:
     """Return by EC2 host the ID of its instance, without the hosts that have no valid one."""
     hosts = given.members(EC2_SERVERS, EC2_ADMIN)
     found = {
-        host: problems.check(_instance_id, given.of_host(host).get("instance_id"), where=f"Host {host}: ")
+        host: problems.check(checked_instance_id, given.of_host(host).get("instance_id"), where=f"Host {host}: ")
         for host in hosts
     }
     return {host: instance_id for host, instance_id in found.items() if instance_id}
-
-
-def _instance_id(value: Any) -> str:
-    instance_id = typed("instance_id", TEXT, value)
-    if instance_id is None:
-        raise InvalidInput("instance_id is not set; it is the ID of the EC2 instance.")
-    try:
-        _names.check_instance_id(instance_id)
-    except InvalidInput as error:
-        raise InvalidInput(f"instance_id: {error}") from error
-    return str(instance_id)
 
 
 def _server_user(run: Mapping[str, Any], host: str) -> str:
@@ -330,6 +286,12 @@ def _onprem_hosts(
         region = saved_in.setdefault(user, regions.of(host))
         hosts[host] = {"user": user, "region": region, "deliver": bool(deliver)}
     return hosts
+
+
+def _with_rotated_keys(given: Given, hosts: Iterable[str]) -> list[str]:
+    """Return the hosts that ``--limit`` leaves; all, where it names nothing but accounts."""
+    is_limited = not given.accounts or _left_by_limit(given, given.members(*GROUPS))
+    return _left_by_limit(given, hosts) if is_limited else list(hosts)
 
 
 def _rotation(inputs: Mapping[str, Any], servers: Mapping[str, str], rotated: Collection[str]) -> dict[str, Any]:
@@ -430,7 +392,7 @@ def _check_leaving_name(name: str, stays: Mapping[str, str]) -> bool:
 
 def _region_of_entry(region: str, name: str, inputs: Mapping[str, Any]) -> str:
     """Return the region of what no host has. A user is in none, and neither is a file with its key."""
-    named = _region("cwagent_remove_servers", region)
+    named = checked_region("cwagent_remove_servers", region)
     is_nowhere = not _is_instance_id(name) and inputs["credentials_store"] == "file"
     if named or len(inputs["regions"]) == 1 or is_nowhere:
         return named or str(inputs["regions"][0])
@@ -499,23 +461,6 @@ def _left_by_limit(given: Given, hosts: Iterable[str]) -> list[str]:
     return [host for host in hosts if given.limit is None or host in given.limit]
 
 
-def _account(given: Given, host: str, problems: Problems) -> dict[str, str]:
-    """Return which credentials the account of a host needs."""
-    found = {name.removeprefix("cwagent_"): _text(given, host, name, problems) for name in ACCOUNT_VARIABLES}
-    problems.check(_check_account_id, found["account_id"], where=given.where(host, "cwagent_account_id"))
-    return found
-
-
-def _check_account_id(account_id: str) -> None:
-    if account_id and not re.fullmatch(r"\d{12}", account_id, re.ASCII):
-        raise InvalidInput(f"cwagent_account_id must be the ID of an account, which has 12 digits, not '{account_id}'.")
-
-
-def _text(given: Given, host: str, name: str, problems: Problems) -> str:
-    """Return a variable of a host that is text, or an empty text."""
-    return problems.check(typed, name, TEXT, given.of_host(host).get(name), where=given.where(host, name)) or ""
-
-
 def _configs(given: Given, run: Mapping[str, Any], regions: _Regions, problems: Problems) -> list[dict[str, Any]]:
     """Return the configurations to store, with the absolute paths of their files, and the regions that some name."""
     if run["configs"]:
@@ -534,10 +479,21 @@ def _configs(given: Given, run: Mapping[str, Any], regions: _Regions, problems: 
     ]
 
 
+def _host_regions(given: Given, regions: _Regions) -> dict[str, str]:
+    """Return the regions of the hosts that store."""
+    found = {host: regions.of(host) for host in given.members(EC2_ADMIN, ONPREM_ADMIN)}
+    admin = next(iter(given.members(EC2_ADMIN)), "")
+    # The host that stands for an account stores in the place of its admin instance.
+    return {**found, given.controller_host: regions.of(admin)} if given.accounts else found
+
+
 def _storing_hosts(given: Given, inputs: Mapping[str, Any]) -> list[str]:
     """Return the hosts that store the configurations; none where there is nothing to store."""
     if not inputs["configs"]:
         return []
+    if given.accounts:
+        can_store = given.members(EC2_ADMIN) or inputs["store_config_from"] not in FROM_INSTANCE
+        return [given.controller_host] if can_store else []
     group = {**dict.fromkeys(FROM_INSTANCE, EC2_ADMIN), "onprem": ONPREM_ADMIN}.get(inputs["store_config_from"])
     return given.members(group) if group else [given.controller_host]
 
@@ -551,26 +507,46 @@ def _check_groups(given: Given, inputs: Mapping[str, Any], problems: Problems) -
     if not given.groups.get("all"):
         problems.add("The inventory has no hosts. Pass one that has.")
         return
-    if not given.members(*GROUPS) and not (source == "controller" and inputs["configs"]):
-        problems.add(f"No host of the inventory is in one of the groups {', '.join(GROUPS)}.")
+    if given.found is None and has_filters(inputs["account"]):
+        return  # it is checked again when they were found
+    if not given.members(*GROUPS) and not (source == "controller" and inputs["configs"]) and given.found is None:
+        problems.add(_no_hosts(given))
         return
-    stores = inputs["configs"] or given.members(EC2_SERVERS)
+    # Where accounts are hosts, a configuration need not be stored in each.
+    stores = inputs["configs"] or (given.members(EC2_SERVERS) and not given.accounts)
     needs_instance = ADMIN_INSTANCE in given.requires or (source in FROM_INSTANCE and stores)
-    if len(ec2_admins) > 1 or (needs_instance and not ec2_admins):
-        advice = (
-            "In AWX, each slice of a job sees only some of the hosts; set job_slice_count to 1."
-            if given.in_awx
-            else "To store it from another host, set cwagent_store_config_from."
-        )
+    lacks_instance = needs_instance and not ec2_admins and (given.members(*GROUPS) or given.found is None)
+    if len(ec2_admins) > 1 or lacks_instance:
         problems.add(
             f"The group {EC2_ADMIN} must have exactly one host, the instance that stores the configuration, but has "
-            f"{', '.join(ec2_admins) or 'none'}. {advice}"
+            f"{', '.join(ec2_admins) or 'none'}. {_admin_advice(given)}"
         )
     if len(onprem_admins) > 1 or (source == "onprem" and not onprem_admins):
         problems.add(
             f"The group {ONPREM_ADMIN} must have at most one host, and exactly one when cwagent_store_config_from is "
             f"onprem, but has {', '.join(onprem_admins) or 'none'}."
         )
+
+
+def _no_hosts(given: Given) -> str:
+    groups = ", ".join(GROUPS)
+    if not given.accounts:
+        return f"No host of the inventory is in one of the groups {groups}."
+    return (
+        f"Account {given.controller_host} has no servers: no host of the inventory in one of the groups {groups} has "
+        "it as cwagent_account, and cwagent_server_filters is not set."
+    )
+
+
+def _admin_advice(given: Given) -> str:
+    if given.accounts:
+        return (
+            f"For account {given.controller_host}, set cwagent_admin_instance_id or cwagent_admin_filters, or "
+            "cwagent_account for exactly one host of the group."
+        )
+    if given.in_awx:
+        return "In AWX, each slice of a job sees only some of the hosts; set job_slice_count to 1."
+    return "To store it from another host, set cwagent_store_config_from."
 
 
 def _check_conflicts(inputs: Mapping[str, Any], problems: Problems) -> None:
@@ -598,7 +574,7 @@ def _check_requirements(given: Given, inputs: Mapping[str, Any], problems: Probl
             "This deletes the roles, instance profiles, users, access keys, credentials files and stored "
             "configurations of this inventory. To confirm, set cwagent_teardown to true."
         )
-    if SERVERS in given.requires and not inputs["servers"]:
+    if SERVERS in given.requires and not inputs["servers"] and not has_filters(inputs["account"]):
         if given.members(EC2_SERVERS, EC2_ADMIN, ONPREM_SERVERS):
             problems.add(
                 "The limit leaves out all hosts of the groups cwagent_ec2_servers, cwagent_ec2_admin and "
@@ -630,13 +606,12 @@ def _check_removal(given: Given, inputs: Mapping[str, Any], problems: Problems) 
 
 def _check_limit(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:
     """Report hosts that this playbook needs and that the limit leaves out."""
+    if given.accounts:
+        return  # their hosts do all that needs no connection
     needed = inputs["admin_instance_hosts"] if ADMIN_INSTANCE in given.requires else inputs["storing_hosts"]
     for host in [] if {*WITHOUT_STORING, ROTATION} & {*given.requires} else needed:
         if given.limit is not None and host not in given.limit:
             problems.add(f"The limit leaves out host {host}, which stores the configuration. Run without it.")
-    accounts = given.members(ACCOUNTS)
-    if AUDIT in given.requires and accounts and not _left_by_limit(given, accounts):
-        problems.add(f"The limit leaves out all hosts of the group {ACCOUNTS}. Name the accounts to read in it.")
     with_keys = given.members(ONPREM_SERVERS, ONPREM_ADMIN)
     if ROTATION in given.requires and with_keys and not _left_by_limit(given, with_keys):
         problems.add(
@@ -660,7 +635,7 @@ def _check_values(given: Given, inputs: Mapping[str, Any], problems: Problems) -
     check("cwagent_audit_regions", lambda regions: [*map(_names.check_region, regions)], inputs["audit_regions"])
     problems.check(check_days, "cwagent_max_key_age", inputs["max_key_age"], 0)
     problems.check(check_days, "cwagent_retire_after", inputs["retire_after"], 0)
-    _check_apply(inputs, problems)
+    _check_batches(inputs, problems)
     boundary, partition = inputs["permissions_boundary"], _names.partition_of(inputs["region"])
     if boundary and boundary != REMOVE_BOUNDARY:
         problems.check(_names.check_policy_arn, boundary, partition, "cwagent_permissions_boundary")
@@ -681,14 +656,22 @@ def _check_values(given: Given, inputs: Mapping[str, Any], problems: Problems) -
             check(MINUTES, check_minutes, minutes)
 
 
-def _check_apply(inputs: Mapping[str, Any], problems: Problems) -> None:
+def _check_batches(inputs: Mapping[str, Any], problems: Problems) -> None:
     size, percentage = inputs["apply_batch_size"], inputs["apply_max_fail_percentage"]
-    if not re.fullmatch(r"[1-9]\d*|[1-9]\d?%|100%", size):
+    if not re.fullmatch(_BATCH, size):
         problems.add(
             f"cwagent_apply_batch_size is {shown(size)}; it must be a number of servers, or a share such as 20%."
         )
     if not 0 <= percentage <= ALL_PERCENT:
         problems.add(f"cwagent_apply_max_fail_percentage is {percentage}; it must be between 0 and {ALL_PERCENT}.")
+    for size in inputs["account_batch_size"]:
+        if not re.fullmatch(_BATCH, size):
+            problems.add(
+                f"cwagent_account_batch_size is {shown(size)}; it must be a number of accounts, or a share such as 20%."
+            )
+    percentage = inputs["account_max_fail_percentage"]
+    if not 0 <= percentage <= ALL_PERCENT:
+        problems.add(f"cwagent_account_max_fail_percentage is {percentage}; it must be between 0 and {ALL_PERCENT}.")
 
 
 def _all_users(inputs: Mapping[str, Any]) -> list[str]:

@@ -100,6 +100,7 @@ class Command:
     """What was sent. Times are Unix seconds by the clock of the backend."""
 
     id: str
+    account: str
     region: str
     document: str
     comment: str

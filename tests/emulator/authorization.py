@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
-from .backend import ACCOUNT, RUN_COMMAND_ACTIONS, internals
+from .backend import RUN_COMMAND_ACTIONS, internals
 
 Params = dict[str, Any]
 Answer = tuple[int, dict[str, str], bytes]
@@ -72,7 +72,7 @@ class Authorization:
             found = self._ec2_resource(region, params)
         elif service == "ssm" and b'"Names"' in body:
             # Only the first name is checked; AWS checks each.
-            found = f"arn:aws:ssm:{region}:{ACCOUNT}:parameter/{json.loads(body)['Names'][0].lstrip('/')}"
+            found = f"arn:aws:ssm:{region}:{_own_account()}:parameter/{json.loads(body)['Names'][0].lstrip('/')}"
         elif service == "ssm" and (action := headers.get("x-amz-target", "").rpartition(".")[2]) in RUN_COMMAND_ACTIONS:
             found = self._command_resource(action, self._access_key(headers), json.loads(body or b"{}"), region)
         elif service == "organizations":
@@ -82,9 +82,9 @@ class Authorization:
     def _command_resource(self, action: str, access_key: str, params: Params, region: str) -> str:
         """Of the resources of SendCommand, which AWS checks each, one that is denied, if any is."""
         if action != "SendCommand":
-            return f"arn:aws:ssm:{region}:{ACCOUNT}:*"
+            return f"arn:aws:ssm:{region}:{_own_account()}:*"
         name = params.get("DocumentName", "")
-        owner = "" if name.startswith(("AWS-", "Amazon")) else ACCOUNT
+        owner = "" if name.startswith(("AWS-", "Amazon")) else _own_account()
         document = name if name.startswith("arn:") else f"arn:aws:ssm:{region}:{owner}:document/{name}"
         resources = [document, *(_instance(region, each) for each in params.get("InstanceIds", []))]
         denied = (each for each in resources if self._enforce_one(access_key, "ssm:SendCommand", "ssm", region, each))
@@ -93,9 +93,9 @@ class Authorization:
     def _iam_resource(self, params: Params) -> str:
         for parameter, kind, place in NAMED:
             if name := self._iam._p(params, parameter):
-                record = getattr(self._iam, place).get_scoped(ACCOUNT, None, name)
+                record = getattr(self._iam, place).get_scoped(_own_account(), None, name)
                 path = self._iam._p(params, "Path") or "/"
-                return str(record["Arn"]) if record else f"arn:aws:iam::{ACCOUNT}:{kind}{path}{name}"
+                return str(record["Arn"]) if record else f"arn:aws:iam::{_own_account()}:{kind}{path}{name}"
         if source := self._iam._p(params, "PolicySourceArn"):
             return str(source)
         key = self._iam._access_keys.get(self._iam._p(params, "AccessKeyId"))
@@ -104,7 +104,7 @@ class Authorization:
     def _organizations_resource(self, params: Params) -> str:
         name = params.get("ParentId") or params.get("ResourceId") or ""
         for place in ("_accounts", "_ous", "_roots"):
-            if record := getattr(self._organizations, place).get_scoped(ACCOUNT, None, name):
+            if record := getattr(self._organizations, place).get_scoped(_own_account(), None, name):
                 return str(record["Arn"])
         return ""
 
@@ -130,7 +130,7 @@ class Authorization:
         [place, name] = next(
             (place, name) for parameter, _, place in NAMED if (name := self._iam._p(params, parameter))
         )
-        record = getattr(self._iam, place).get_scoped(ACCOUNT, None, name) or {}
+        record = getattr(self._iam, place).get_scoped(_own_account(), None, name) or {}
         return str(record.get("PermissionsBoundary") or "")
 
     def _new_profile(self, params: Params) -> str:
@@ -140,7 +140,7 @@ class Authorization:
     def _pass_role(self, handler: Handler, params: Params) -> Answer:
         """Require iam:PassRole of callers who add a role to an instance profile or associate the profile."""
         associated = self._new_profile(params)
-        profile = self._iam._instance_profiles.get_scoped(ACCOUNT, None, associated.rpartition("/")[2])
+        profile = self._iam._instance_profiles.get_scoped(_own_account(), None, associated.rpartition("/")[2])
         roles = [self._iam._p(params, "RoleName")] if not profile else profile["Roles"]
         for role in filter(None, roles):
             arn = self._iam_resource({"RoleName": [role]})
@@ -161,5 +161,10 @@ class Authorization:
         return answer
 
 
+def _own_account() -> str:
+    """The account in which the call is made."""
+    return str(internals("ministack.core.responses").get_account_id())
+
+
 def _instance(region: str, instance: str) -> str:
-    return f"arn:aws:ec2:{region}:{ACCOUNT}:instance/{instance}"
+    return f"arn:aws:ec2:{region}:{_own_account()}:instance/{instance}"

@@ -11,6 +11,8 @@ from typing import Any, Protocol
 from werkzeug.wrappers import Request, Response
 
 ACCOUNT = "123456789012"
+"""The account of root's key. With ministack, others are created by AWS Organizations."""
+
 ROOT_KEY = "test"
 EC2_PRINCIPALS = frozenset({"ec2.amazonaws.com", "ec2.amazonaws.com.cn"})
 SESSION_SECONDS = 6 * 3600
@@ -48,6 +50,7 @@ class Profile:
 @dataclass(frozen=True)
 class Instance:
     id: str
+    account: str
     region: str
     image: str
     type: str
@@ -63,7 +66,7 @@ class Credentials:
 
 
 class Backend(Protocol):
-    """One AWS account.
+    """The AWS accounts.
 
     ``respond`` answers a call. ``authorize`` answers it if it is denied. The others use the emulator's internal state.
     """
@@ -78,6 +81,10 @@ class Backend(Protocol):
     def instances(self) -> list[Instance]: ...
     def allows(self, profile: Profile, action: str) -> bool: ...
     def session(self, instance: Instance, profile: Profile) -> Credentials: ...
+
+
+def account_of(arn: str) -> str:
+    return arn.split(":")[4] if arn else ACCOUNT
 
 
 def internals(module: str) -> Any:

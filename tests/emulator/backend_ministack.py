@@ -18,6 +18,7 @@ import importlib.util
 import json
 import logging
 import os
+import re
 import runpy
 import secrets
 import threading
@@ -41,6 +42,7 @@ from .backend import (
     Credentials,
     Instance,
     Profile,
+    account_of,
     internals,
     trusts_ec2,
 )
@@ -55,7 +57,9 @@ class Ministack:
         os.environ.update(AUTH="true", MINISTACK_ACCOUNT_ID=ACCOUNT, MINISTACK_REGION=region, LOG_LEVEL="WARNING")
         logging.getLogger("ministack").setLevel(logging.WARNING)
         self._app = internals("ministack.app")
-        self._evaluator = internals("ministack.core.iam_evaluator")
+        self._evaluator, self._responses = (
+            internals(f"ministack.core.{name}") for name in ("iam_evaluator", "responses")
+        )
         services = (internals(f"ministack.services.{name}") for name in ("ec2", "iam", "ssm", "sts"))
         self._ec2, self._iam, self._ssm, self._sts = services
         self._clock_shift = 0.0
@@ -136,7 +140,9 @@ class Ministack:
         self._clock_shift += seconds
 
     def principal(self, access_key: str, region: str) -> str:
-        return str(getattr(self._evaluator.resolve_credential(access_key, ACCOUNT), "principal_arn", ""))
+        of_session = self._responses._account_from_sts_session(access_key)
+        account = access_key if re.fullmatch(r"\d{12}", access_key) else of_session or ACCOUNT
+        return str(getattr(self._evaluator.resolve_credential(access_key, account), "principal_arn", ""))
 
     def used(self, access_key: str, region: str, service: str) -> None:
         self._last_used[access_key] = (self.now(), region, service)
@@ -153,36 +159,39 @@ class Ministack:
         return [
             Instance(
                 name,
+                account,
                 region,
                 record["ImageId"],
                 record["InstanceType"],
                 record["State"]["Name"] == "running",
                 profiles.get(name),
             )
-            for (_, region, name), record in self._ec2._instances.to_dict().items()
+            for (account, region, name), record in self._ec2._instances.to_dict().items()
         ]
 
     def _profile(self, record: dict[str, str]) -> Profile:
-        found = self._iam._instance_profiles.get_scoped(ACCOUNT, None, record["Arn"].rpartition("/")[2]) or {}
+        account = account_of(record["Arn"])
+        found = self._iam._instance_profiles.get_scoped(account, None, record["Arn"].rpartition("/")[2]) or {}
         for name in found.get("Roles", []):
-            role = self._iam._roles.get_scoped(ACCOUNT, None, name)
+            role = self._iam._roles.get_scoped(account, None, name)
             trusted = trusts_ec2(role["AssumeRolePolicyDocument"])
             return Profile(record["Arn"], record["Id"], role["Arn"], role["RoleId"], trusted)
         return Profile(record["Arn"], record["Id"])
 
     def allows(self, profile: Profile, action: str) -> bool:
+        account = account_of(profile.role_arn)
         context = self._evaluator.EvalContext(
             principal_arn=profile.role_arn,
             principal_type="AssumedRole",
-            principal_account=ACCOUNT,
+            principal_account=account,
             action=action,
             resource_arn="*",
             region="",
             source_ip="127.0.0.1",
             secure_transport=True,
         )
-        policies = self._evaluator._gather_role_policies(profile.role, ACCOUNT)
-        limits = self._evaluator._permissions_boundary(self._iam._roles, profile.role, ACCOUNT)
+        policies = self._evaluator._gather_role_policies(profile.role, account)
+        limits = self._evaluator._permissions_boundary(self._iam._roles, profile.role, account)
         return bool(self._evaluator.evaluate(context, policies, *limits).decision == "Allow")
 
     def session(self, instance: Instance, profile: Profile) -> Credentials:
@@ -190,12 +199,12 @@ class Ministack:
             self._iam._gen_session_access_key(), self._iam._gen_secret(), self._iam._gen_session_token()
         )
         session = {
-            "Arn": f"arn:aws:sts::{ACCOUNT}:assumed-role/{profile.role}/{instance.id}",
+            "Arn": f"arn:aws:sts::{instance.account}:assumed-role/{profile.role}/{instance.id}",
             "UserId": f"{profile.role_id}:{instance.id}",
             "SecretAccessKey": issued.secret,
             "SessionToken": issued.token,
             "Expiration": time.time() + SESSION_SECONDS,
-            "AccountId": ACCOUNT,
+            "AccountId": instance.account,
             "PrincipalType": "AssumedRole",
         }
         self._sts.register_session(issued.access_key, session)

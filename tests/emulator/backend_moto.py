@@ -138,7 +138,13 @@ class Moto:
     def instances(self) -> list[Instance]:
         return [
             Instance(
-                one.id, region, one.image_id, one.instance_type, one.state == "running", self._profile(backend, one.id)
+                one.id,
+                ACCOUNT,
+                region,
+                one.image_id,
+                one.instance_type,
+                one.state == "running",
+                self._profile(backend, one.id),
             )
             for region, backend in list(self._ec2[ACCOUNT].items())
             for one in backend.all_instances()

@@ -20,7 +20,7 @@ from typing import Any
 
 from werkzeug.wrappers import Request, Response
 
-from .backend import ACCOUNT, SESSION_SECONDS, Backend, Credentials, Instance, Profile
+from .backend import SESSION_SECONDS, Backend, Credentials, Instance, Profile
 
 PREFIX = "/_imds/"
 CREDENTIALS = "meta-data/iam/security-credentials/"
@@ -88,7 +88,7 @@ class InstanceMetadata:
         return Response(token, 200, {"X-Aws-Ec2-Metadata-Token-Ttl-Seconds": seconds}, content_type="text/plain")
 
     def _document(self, instance: Instance, path: str) -> str | dict[str, Any] | None:
-        identity = {"accountId": ACCOUNT, "instanceId": instance.id, "region": instance.region}
+        identity = {"accountId": instance.account, "instanceId": instance.id, "region": instance.region}
         shown = {"imageId": instance.image, "instanceType": instance.type, "version": "2017-09-30"}
         always: dict[str, str | dict[str, Any]] = {
             "meta-data/instance-id": instance.id,

@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from .agents import DOCUMENTS, ENDED, Agent, Agents, Command, Document, Invocation
-from .backend import ACCOUNT, Instance
+from .backend import Instance, account_of
 from .unkind import Behaviour
 from .validation import find_problem
 from .wire import Call, ErrorAnswer
@@ -101,6 +101,7 @@ class RunCommand:
             return ErrorAnswer("UnsupportedPlatformType", f"The document {name} does not support the platform.")
         command = Command(
             str(uuid.uuid4()),
+            account_of(call.principal),
             call.region,
             name,
             params.get("Comment", ""),
@@ -115,7 +116,7 @@ class RunCommand:
 
     def _target_problem(self, call: Call, instances: list[str]) -> ErrorAnswer | None:
         online = self.agents.find_online()
-        here = {each.id for each in self.agents.backend.instances() if each.region == call.region}
+        here = {each.id for each in self.agents.backend.instances() if _is_in(call, each.account, each.region)}
         invalid = [
             each
             for each in instances
@@ -125,15 +126,17 @@ class RunCommand:
         if not invalid:
             return None
         names = ", ".join(invalid)
-        return ErrorAnswer("InvalidInstanceId", f"Instances [[{names}]] not in a valid state for account {ACCOUNT}")
+        return ErrorAnswer(
+            "InvalidInstanceId", f"Instances [[{names}]] not in a valid state for account {account_of(call.principal)}"
+        )
 
     def _known(self, call: Call, params: Params) -> list[Command]:
-        """The commands of the region that the service shows, the latest first, by the id and instance in a call."""
+        """The commands that the service shows where the call is made, the latest first, by its id and instance."""
         wanted, instance = params.get("CommandId"), params.get("InstanceId")
         return [
             each
             for each in reversed(self.sent.values())
-            if each.region == call.region
+            if _is_in(call, each.account, each.region)
             and wanted in (None, each.id)
             and (instance is None or instance in each.invocations)
             and not self.agents.is_delayed(Behaviour.LATE_INVOCATIONS, each.id)
@@ -193,7 +196,7 @@ class RunCommand:
         found = [
             _information(each, self.agents.agent(each.id), is_online=each.id in online, seen=self.agents.seen[each.id])
             for each in self.agents.backend.instances()
-            if each.running and each.region == call.region and each.id in self.agents.seen
+            if each.running and _is_in(call, each.account, each.region) and each.id in self.agents.seen
         ]
         filters = [(each["Key"], each["Values"]) for each in params.get("Filters", [])]
         filters += [(each["key"], each["valueSet"]) for each in params.get("InstanceInformationFilterList", [])]
@@ -213,6 +216,11 @@ ACTIONS: dict[str, Callable[[RunCommand, Call, Params], Params | ErrorAnswer]] =
     "CancelCommand": RunCommand.cancel_command,
     "DescribeInstanceInformation": RunCommand.describe_instance_information,
 }
+
+
+def _is_in(call: Call, account: str, region: str) -> bool:
+    """Whether a call is made in an account and region."""
+    return (account_of(call.principal), call.region) == (account, region)
 
 
 def _parameter_problem(document: Document, parameters: dict[str, list[str]]) -> ErrorAnswer | None:

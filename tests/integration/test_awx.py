@@ -39,6 +39,7 @@ from harness import (
     create_user,
     wait_until,
 )
+from test_accounts import FILTERED, Fleet
 
 # The inventory says so, and no job is asked.
 APPLICATION = "AmazonCloudWatch-app"
@@ -504,3 +505,43 @@ def test_teardown_must_be_confirmed(finished: Awx) -> None:
     assert after["roles"].keys() == {DEPLOYER}
     assert after["parameters"] == {finished.aws.region: {}}
     assert finished.saved_keys() == {}
+
+
+# Slices over accounts
+
+
+class AccountsAwx(Awx):
+    def secrets(self) -> set[str]:
+        """The key of the jobs. Those of the sessions cannot be read; test_accounts.py looks for them."""
+        return {self.credential["AWS_SECRET_ACCESS_KEY"]}
+
+
+def test_a_job_sliced_over_accounts_does_the_whole_job_once(controller: Controller, collections: Path) -> None:
+    fleet = Fleet(controller)
+    for account in ("shop", "blog", "wiki"):
+        fleet.account(account, servers=1)
+    hosts = {account: {**fleet.host(account), **FILTERED} for account in fleet.ids}
+    awx = AccountsAwx(controller, collections, hosts, {"cwagent_accounts": [*hosts]}, ("", {}), fleet.user)
+    answers: dict[str, Any] = {"cwagent_config_file": "agent.json", "cwagent_store_config_from": "ssm"}
+    done = {}
+    for number in (1, 2):
+        job = awx.launch("site", inventory=awx.inventory(number, slices=2), **answers).assert_succeeded()
+        done[number] = fleet.principals(job)
+        assert job.artifacts["failed_accounts"] == 0
+    assert done[1] == {fleet.ids["blog"], fleet.ids["wiki"]}, "every second account in the order of their names"
+    assert done[2] == {fleet.ids["shop"]}
+    for account in fleet.ids:
+        assert fleet.state(account) == fleet.expected(account, name=APPLICATION)
+    again = awx.launch("site", inventory=awx.inventory(), **answers).assert_succeeded()
+    assert again.writes == []
+
+
+def test_a_slice_that_lacks_the_account_of_a_server_is_refused(controller: Controller, collections: Path) -> None:
+    fleet = Fleet(controller)
+    fleet.account("shop", servers=1)
+    hosts = {"a1": {"cwagent_account": "other"}, "shop": {**fleet.host("shop"), **FILTERED}}
+    groups = {"cwagent_accounts": ["shop"], "cwagent_onprem_servers": ["a1"]}
+    awx = AccountsAwx(controller, collections, hosts, groups, ("", {}), fleet.user)
+    job = awx.launch("site", cwagent_store_config_from="ssm").assert_failed()
+    assert "Host a1: cwagent_account is 'other', which is no host of that group. In AWX, each slice" in job.words
+    assert job.calls == []

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from emulator import Fault, Kind
-from harness import CHECKOUT, Controller, Play, allow, create_user
+from harness import CHECKOUT, Controller, Play, allow, create_user, trust
 from policies import POLICIES, actions, example, permit, without
 
 TEMPLATE = (CHECKOUT / "examples" / "organization" / "controller-role.yml").read_text()
@@ -177,7 +177,7 @@ def test_active_accounts_are_hosts_with_the_role_to_assume(organization: Organiz
         "account_tags": {"team": "shop", "monitoring": "cloudwatch"},
         "cwagent_account_id": organization.ids["shop"],
         "cwagent_assume_role_arn": f"arn:aws:iam::{organization.ids['shop']}:role/{ROLE}",
-        "cwagent_audit_regions": SOURCE["regions"],
+        "cwagent_regions": SOURCE["regions"],
         "cwagent_external_id": EXTERNAL_ID,
         "organizational_unit": "/Workloads/Production",
     }
@@ -193,7 +193,7 @@ def test_the_id_of_an_account_is_the_default_name_of_its_host(organization: Orga
     listed = organization.list(hostname=None, external_id="", regions=None).assert_succeeded()
     names = ("blog", "sandbox", "shop")
     assert listed.group("cwagent_accounts") == sorted(organization.ids[name] for name in names)
-    assert not {"cwagent_external_id", "cwagent_audit_regions"} & listed.hosts[organization.ids["shop"]].keys()
+    assert not {"cwagent_external_id", "cwagent_regions"} & listed.hosts[organization.ids["shop"]].keys()
 
 
 def test_accounts_are_selected_by_unit_tag_and_state(organization: Organization) -> None:
@@ -446,6 +446,39 @@ def test_the_accounts_are_audited_with_the_role_of_the_template(deployed: Organi
     read = {each["account"]["label"]: each["account"]["id"] for each in document["accounts"]}
     assert read == {name: deployed.ids[name] for name in ("blog", "sandbox", "shop")}
     assert all(each["account"]["regions"] == SOURCE["regions"] for each in document["accounts"])
+
+
+def test_the_whole_job_is_done_with_the_role_of_the_template(organization: Organization) -> None:
+    """With its permissions, the servers are found, and the configuration is stored by Run Command and removed again."""
+    aws, iam = organization.controller.aws, organization.in_account("shop", "iam")
+    iam.create_role(RoleName="app", AssumeRolePolicyDocument=trust("ec2.amazonaws.com"))
+    for policy in ("AmazonSSMManagedInstanceCore", "CloudWatchAgentServerPolicy"):
+        iam.attach_role_policy(RoleName="app", PolicyArn=f"arn:aws:iam::aws:policy/{policy}")
+    iam.create_instance_profile(InstanceProfileName="app")
+    iam.add_role_to_instance_profile(InstanceProfileName="app", RoleName="app")
+    organization.launch("shop", aws.region, agent="yes")
+    [admin] = organization.launch("shop", aws.region, agent="yes", Name="monitoring")
+    ec2 = organization.in_account("shop", "ec2")
+    ec2.associate_iam_instance_profile(InstanceId=admin, IamInstanceProfile={"Name": "app"})
+    duties = {"StoreByRunCommand": "true", "AdminInstance": admin, "Teardown": "true"}
+    organization.deploy("shop", **duties, EarlierRole="app", EarlierProfile="app")
+    organization.list(account_tags={"team": "shop"})
+    organization.controller.file("agent.json", {"agent": {"metrics_collection_interval": 60}})
+    settings: dict[str, Any] = {
+        "cwagent_config_file": str(organization.controller.home / "agent.json"),
+        "cwagent_server_filters": {"tag:agent": "yes"},
+        "cwagent_admin_filters": {"tag:Name": "monitoring"},
+        "cwagent_ssm_policy": "AmazonSSMManagedInstanceCore",
+        "cwagent_region": aws.region,
+    }
+    inventory = organization.controller.home / "0.organization.yml"
+    ssm = organization.in_account("shop", "ssm")
+    for playbook, stored in (("site", ["AmazonCloudWatch-linux"]), ("teardown", [])):
+        settings["cwagent_teardown"] = not stored
+        play = organization.controller.play(inventory, playbook, env=organization.user, **settings)
+        play.assert_succeeded()
+        assert {call.error for call in play.calls} <= {"", "NoSuchEntity", "ParameterNotFound"}
+        assert [each["Name"] for each in ssm.describe_parameters()["Parameters"]] == stored
 
 
 def test_only_the_controller_with_the_external_id_may_assume_the_role(

@@ -122,7 +122,7 @@ class Fleet:
         subprocess.run([CONTROL, *arguments], env=environment, check=True, capture_output=True)
 
     def inventory(self) -> Path:
-        groups: dict[str, dict[str, Any]] = {"ec2_servers": {}, "onprem_servers": {}, "accounts": {"other": {}}}
+        groups: dict[str, dict[str, Any]] = {"ec2_servers": {}, "onprem_servers": {}, "onprem_admin": {"other": {}}}
         for host, variables in self.variables.items():
             groups["ec2_servers" if "instance_id" in variables else "onprem_servers"][host] = variables
         return self.controller.inventory(groups)

@@ -28,14 +28,16 @@ def tasks_of(content: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def users_play() -> dict[str, Any]:
-    play: dict[str, Any] = load("playbooks/rotate_keys.yml")[0]
-    return play
+    [play] = [each for each in load("playbooks/rotate_keys.yml") if each["hosts"] == "{{ __cwagent_lone_controller }}"]
+    return {**play, "tasks": load("playbooks/tasks/rotate.yml")}
 
 
 def test_the_roles_create_the_users(users_play: dict[str, Any]) -> None:
     tasks = list(tasks_of([users_play]))
     included = [task["ansible.builtin.include_role"] for task in tasks if "ansible.builtin.include_role" in task]
-    assert included == [{"name": "cwagent.iam.onprem_server"}, {"name": "cwagent.iam.onprem_admin"}]
+    assert included == [
+        {"name": f"cwagent.iam.{role}", "tasks_from": "account"} for role in ("onprem_server", "onprem_admin")
+    ]
     assert [task for task in tasks if "cwagent.iam.cwagent_iam_user" in task] == []
     assert [task["vars"] for task in tasks[1:] if "vars" in task] == []
 
@@ -52,7 +54,7 @@ def test_the_roles_pass_the_options_of_the_rotation_to_the_module(access: str) -
     role = f"onprem_{access}"
     options, *_ = [
         task["cwagent.iam.cwagent_iam_user"]
-        for task in load(f"roles/{role}/tasks/main.yml")[-1]["block"]
+        for task in load(f"roles/{role}/tasks/manage.yml")
         if "cwagent.iam.cwagent_iam_user" in task
     ]
     # Zero replaces all keys now, so it is not the same as no value.

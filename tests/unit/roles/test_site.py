@@ -33,7 +33,13 @@ def compared_files() -> list[tuple[str, str]]:
 
 
 def test_every_file_of_the_roles_that_can_be_skipped_is_compared() -> None:
-    files = {str(path.relative_to(ROOT)) for role in SKIPPED_ROLES for path in ROOT.glob(f"roles/{role}/tasks/*.yml")}
+    entries = ("main.yml", "account.yml")  # they check the inputs, and import the other files
+    files = {
+        str(path.relative_to(ROOT))
+        for role in SKIPPED_ROLES
+        for path in ROOT.glob(f"roles/{role}/tasks/*.yml")
+        if path.name not in entries
+    }
     others = {"playbooks/tasks/restore.yml", "roles/store_config/tasks/validate.yml"}
     assert {file for _part, file in compared_files()} == files | others
 

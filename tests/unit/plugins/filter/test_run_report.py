@@ -137,3 +137,98 @@ def test_a_configuration_in_several_parameters_is_fetched_in_an_order():
         "Servers in eu-1 fetch A, then append A-2, A-3, in this order.",
     ]
     assert run_report([{**stored, "parameters": []}])[1:] == ["- store"]
+
+
+# Accounts
+
+registered, failure_reason, found_lines, account_table, account_failure = (
+    FILTERS[name] for name in ("registered", "failure_reason", "found_lines", "account_table", "account_failure")
+)
+OK = {"__cwagent_validated": {"inputs": {"regions": ["eu-central-1", "us-east-1"]}}}
+REFUSED = {"__cwagent_validated": {"failed": True, "msg": "Host blog: no."}}
+
+
+def test_results_are_registered_in_the_order_of_their_names_and_then_of_the_hosts():
+    hosts = [{"b": {"of": "first"}, "a": {"of": "first"}}, {"a": {"of": "second"}, "c": {}}]
+    assert registered(hosts, ["a", "b", "missing"]) == [{"of": "first"}, {"of": "second"}, {"of": "first"}]
+
+
+@pytest.mark.parametrize(
+    ("result", "reason"),
+    [
+        ({"failed": True, "msg": "No role."}, "No role."),
+        (
+            {
+                "failed": True,
+                "msg": "One or more items failed",
+                "results": [
+                    {"failed": True, "msg": "No role."},
+                    {"msg": "fine"},
+                    {"failed": True, "msg": "No user."},
+                    {"failed": True, "msg": "No role."},
+                ],
+            },
+            "No role. No user.",
+        ),
+        ({"failed": True, "msg": "All items failed", "results": [{}]}, "All items failed"),
+        ({}, "See its output above."),
+    ],
+)
+def test_why_a_task_failed(result, reason):
+    assert failure_reason(result) == reason
+
+
+@pytest.mark.parametrize(
+    ("host", "reason"),
+    [
+        (OK, ""),
+        ({**OK, "__cwagent_failure": "Denied."}, "Denied."),
+        (REFUSED, "Host blog: no."),
+        ({"__cwagent_validated": {}}, "It was not begun."),
+        ({}, "It was not begun."),
+    ],
+)
+def test_why_an_account_failed(host, reason):
+    assert account_failure(host) == reason
+
+
+@pytest.mark.parametrize(
+    ("found", "lines"),
+    [
+        ({"instances": {}, "admin_instance": None}, ["Servers: none."]),
+        (
+            {
+                "instances": {"eu-central-1": ["i-1", "i-2"], "us-east-1": ["i-3"]},
+                "admin_instance": {"region": "us-east-1", "instance_id": "i-3"},
+            },
+            ["Servers: 2 in eu-central-1, 1 in us-east-1.", "i-3 in us-east-1 stores the configuration."],
+        ),
+    ],
+)
+def test_which_servers_were_found(found, lines):
+    assert found_lines(found) == lines
+
+
+def test_the_table_of_accounts_has_a_line_for_each_and_the_reasons_of_failures():
+    hosts = [
+        {**OK, "role": CREATED, "user": {"results": [{"steps": []}, DELETED]}},
+        REFUSED,
+        {**OK, "role": {"steps": [], "failed": True, "msg": "No role.", "done": []}},
+    ]
+    assert account_table(hosts, ["shop", "blog", "wiki"], ["role", "user"], check_mode=True) == [
+        "Check mode: this is what a run would do.",
+        "account  regions          created  updated  deleted  unchanged  result",
+        "shop     eu-central-1 +1        1        1        1          1  ok",
+        "blog                            0        0        0          0  FAILED",
+        "wiki     eu-central-1 +1        0        0        0          0  FAILED",
+        "- blog: Host blog: no.",
+        "- wiki: No role.",
+    ]
+
+
+def test_the_table_of_accounts_fits_a_terminal_and_is_aligned():
+    hosts = [OK, {**OK, "__cwagent_failure": "word " * 60}]
+    header, *lines = account_table(hosts, ["a-name-of-thirty-characters-xx", "b"], [])
+    assert lines[0].startswith("a-name-of-thirty-charac…  ")
+    assert all(len(line) <= WIDTH for line in (header, *lines))
+    assert {line.index("ok" if "ok" in line else "FAILED") for line in lines[:2]} == {header.index("result")}

@@ -13,17 +13,17 @@ from hypothesis import strategies as st
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.options import CONTAINER_VARIABLES
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.plugin_utils import _inputs
-from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs import (
-    ACCOUNT_VARIABLES,
+from ansible_collections.cwagent.iam.plugins.plugin_utils._accounts import ACCOUNT_VARIABLES, FILTERS, account_of
+from ansible_collections.cwagent.iam.plugins.plugin_utils._given import (
     AUDIT,
     CONFIGS_ONLY,
-    HOST_VARIABLES,
+    ONE_ACCOUNT,
     REMOVAL,
     ROTATION,
     SERVERS,
     Given,
-    interpret,
 )
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs import HOST_VARIABLES, interpret
 from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import Undefined
 
 SPEC = Path(_inputs.__file__).parents[2] / "playbooks" / "vars" / "argument_specs.yml"
@@ -64,11 +64,27 @@ def a_run(groups=None, hosts=None, controller=None, region=US, **others):
         controller_host="localhost",
         hosts={**known, **{host: INSTANCES[host] for host in known if host in INSTANCES}, **(hosts or {})},
         groups={"all": list(known), "ungrouped": [], **members},
-        find_default_region=lambda: region,
+        find_default_region=lambda _profile: region,
         find_file=find_file,
         to_absolute=to_absolute,
         **others,
     )
+
+
+def an_account(account=None, groups=None, hosts=None, others=None, **more):
+    """A run for the hosts of the account ``shop``. :param others: the variables of the hosts for other accounts."""
+    groups = {"ec2_servers": ["web"], "ec2_admin": ["adm"]} if groups is None else groups
+    run = a_run({**groups, "accounts": ["shop"]}, {**(hosts or {}), "shop": account or {}}, account)
+    accounts = {"shop": account or {}, **(others or {})}
+    return replace(run, controller_host="shop", accounts=accounts, **more)
+
+
+def run_with(name, value, hosts):
+    """A run in which a variable is set for the controller and for all hosts; for the account where it is of one."""
+    if name in ACCOUNT_VARIABLES:
+        return an_account({name: value})
+    groups = {"ec2_servers": ["web"], "ec2_admin": ["adm"], "onprem_servers": ["db"], "onprem_admin": ["db"]}
+    return a_run(groups, hosts, {name: value})
 
 
 def problems_of(*arguments, **options):
@@ -97,12 +113,16 @@ def test_the_input_of_a_run_without_variables():
     defaults = {name.removeprefix("cwagent_"): default_of(name) for name in RUN_OPTIONS}
     assert inputs_of() == {
         **defaults,
-        "account_hosts": ["localhost"],
-        "accounts": {},
+        "account": {
+            "host": "",
+            **{name.removeprefix("cwagent_"): default_of(name) for name in ACCOUNT_VARIABLES},
+        },
+        "admin_instance": ADMIN["instance_id"],
         "admin_instance_hosts": ["adm"],
         "admin_users": {},
         "credentials_directory": "/tmp/~/.cwagent/credentials",  # noqa: S108
         "delivery_hosts": [],
+        "finds_instances": False,
         "host_regions": {"adm": US},
         "instances": {US: [WEB["instance_id"], ADMIN["instance_id"]]},
         "onprem_hosts": {"db": {"user": "CloudWatchAgentServerUser-db", "region": US, "deliver": False}},
@@ -121,12 +141,19 @@ def test_the_input_of_a_run_without_variables():
     }
 
 
+CONTROLLER_ROLE = "arn:aws:iam::123456789012:role/Controller"
 SAMPLES = {"str": "text", "int": 30, "bool": True, "list": [], "dict": {"team": "ops"}}
 VALID = {
     **{name: option.get("choices", [SAMPLES[option["type"]]])[-1] for name, option in OPTIONS.items()},
     "cwagent_configs": [{"name": "AmazonCloudWatch-a", "file": "a.json"}],
     "cwagent_parameter_name": "AmazonCloudWatch-b",
     "cwagent_apply_batch_size": "10%",
+    "cwagent_account_batch_size": ["1", "20%"],
+    "cwagent_account_id": "123456789012",
+    "cwagent_admin_instance_id": ADMIN["instance_id"],
+    "cwagent_assume_role_arn": CONTROLLER_ROLE,
+    "cwagent_regions": [EU, US],
+    "cwagent_session_duration": 900,
     "cwagent_iam_path": "/monitoring/",
     "cwagent_permissions_boundary": "arn:aws:iam::aws:policy/ReadOnlyAccess",
     "cwagent_credentials_prefix": "/keys/",
@@ -162,7 +189,9 @@ def in_a_survey(value):
 @pytest.mark.parametrize("name", OPTIONS)
 def test_the_answer_to_a_survey_is_the_same_as_the_value(name):
     value = VALID[name]
-    assert inputs_of(controller={name: in_a_survey(value)}) == inputs_of(controller={name: value})
+    answered, problems = interpret(run_with(name, in_a_survey(value), {}))
+    assert problems == []
+    assert answered == interpret(run_with(name, value, {}))[0]
 
 
 @pytest.mark.parametrize("blank", [None, "", "  ", "\n"])
@@ -170,6 +199,7 @@ def test_the_answer_to_a_survey_is_the_same_as_the_value(name):
 def test_a_blank_is_the_same_as_not_set(name, blank):
     hosts = {"adm": {**ADMIN, name: blank}, "db": {name: blank}}
     assert inputs_of(controller={name: blank}, hosts=hosts) == inputs_of()
+    assert interpret(an_account({name: blank})) == interpret(an_account())
 
 
 WRONG: dict[str, list[Any]] = {
@@ -206,6 +236,14 @@ REFUSED: dict[str, list[Any]] = {
     "cwagent_config_names": [["linux"], [f"AmazonCloudWatch-{UNICODE}"]],
     "cwagent_apply_batch_size": ["0", "-1", "0%", "101%", "a"],
     "cwagent_apply_max_fail_percentage": [-1, 101],
+    "cwagent_account_batch_size": [["0"], ["1", "-1"], ["101%"]],
+    "cwagent_account_max_fail_percentage": [-1, 101],
+    "cwagent_account_id": ["12345678901", "1234567890123", "shop", "١٢٣٤٥٦٧٨٩٠١٢"],
+    "cwagent_assume_role_arn": ["arn", "Controller", CONTROLLER_ROLE.replace("role", "user")],
+    "cwagent_session_name": ["x", LONG, "a b", UNICODE],
+    "cwagent_session_duration": [0, 899, 43201],
+    "cwagent_regions": [["nowhere"], [EU, "a b"]],
+    "cwagent_admin_instance_id": ["web", UNICODE],
 }
 BAD = [
     (name, value)
@@ -224,13 +262,9 @@ def test_a_bad_value_is_one_problem_that_names_the_variable(name, value):
     # A variable that is given with -e has its value for the controller and all hosts.
     given_to_all = {name: value}
     hosts = {"web": {**WEB, **given_to_all}, "adm": {**ADMIN, **given_to_all}, "db": given_to_all}
-    groups = {"ec2_servers": ["web"], "ec2_admin": ["adm"], "onprem_servers": ["db"], "onprem_admin": ["db"]}
-    if name in ACCOUNT_VARIABLES:
-        groups["accounts"], hosts["shop"] = ["shop"], given_to_all
     if name == "cwagent_user_name":
         hosts["db"] = {**given_to_all, "cwagent_admin_user_name": "Admin"}
-    run = a_run(groups, hosts, given_to_all)
-    inputs, problems = interpret(run)
+    inputs, problems = interpret(run_with(name, value, hosts))
     [problem] = problems
     assert name in problem
     assert problem.endswith(".")
@@ -380,7 +414,7 @@ def test_without_any_region_there_is_one_problem():
 
 
 def test_a_region_of_the_aws_tools_that_cannot_be_read_is_one_problem():
-    def fail():
+    def fail(_profile):
         raise InvalidInput("The AWS configuration cannot be read: no profile.")
 
     run = replace(a_run(), find_default_region=fail)
@@ -469,7 +503,6 @@ def test_groups_that_do_not_fit_are_one_problem(groups, controller, words):
         ({}, {}),
         ({"other": ["x"]}, {"requires": ["confirmation"]}),
         ({"ec2_admin": ["adm"], "ec2_servers": ["web"]}, {"requires": ["admin_instance"], "limit": {"localhost"}}),
-        ({"accounts": ["shop"]}, {"requires": ["audit"], "limit": {"localhost"}}),
     ],
 )
 def test_in_awx_no_message_names_the_command_line(groups, more):
@@ -697,6 +730,13 @@ def test_a_limit_leaves_out_hosts_with_a_key(limit, hosts):
     assert inputs["removal"]["key_hosts"] == hosts
 
 
+@pytest.mark.parametrize(("limit", "users"), [({"shop"}, ["a", "b"]), ({"shop", "a"}, ["a"]), (None, ["a", "b"])])
+def test_a_limit_that_names_only_accounts_chooses_all_users_of_each(limit, users):
+    inputs, problems = interpret(an_account({}, {"onprem_servers": ["a", "b"]}, limit=limit, requires=[ROTATION]))
+    assert problems == []
+    assert inputs["server_users"] == {US: [f"CloudWatchAgentServerUser-{host}" for host in users]}
+
+
 def test_all_problems_are_reported_together():
     problems = problems_of(
         hosts={"web": {}}, controller={"cwagent_config_file": "missing", "cwagent_ssm_policy": "Admin", "cwagent_x": ""}
@@ -736,7 +776,12 @@ def test_any_input_is_interpreted_and_nothing_is_raised(groups, hosts, controlle
 
 @given(
     st.fixed_dictionaries(
-        {}, optional={name: st.sampled_from([VALID[name], in_a_survey(VALID[name]), ""]) for name in OPTIONS}
+        {},
+        optional={
+            name: st.sampled_from([VALID[name], in_a_survey(VALID[name]), ""])
+            for name in OPTIONS
+            if name not in ACCOUNT_VARIABLES
+        },
     )
 )
 def test_valid_input_has_no_problem(controller):
@@ -776,39 +821,159 @@ def test_a_playbook_that_needs_servers(groups, limit, problem):
     assert [each.startswith(problem) for each in problems] == ([True] if problem else [])
 
 
-def test_each_host_of_the_group_is_an_account():
-    """They need no region and no other host, and a host of another group is no account."""
-    accounts = {
-        "shop": {"cwagent_account_id": "123456789012", "cwagent_profile": "s"},
-        "blog": {"cwagent_assume_role_arn": "arn", "cwagent_external_id": "e"},
-    }
-    run = a_run({"accounts": [*accounts]}, accounts, {"cwagent_region": US}, requires=[AUDIT])
-    inputs, problems = interpret(run)
+# Accounts
+
+
+def test_an_account_has_its_own_credentials_regions_and_folder_of_keys():
+    account = {"cwagent_profile": "s", "cwagent_regions": [EU, US], "cwagent_credentials_dir": "/keys/"}
+    groups = {"ec2_servers": ["web"], "ec2_admin": ["adm"], "onprem_servers": ["db"]}
+    inputs, problems = interpret(an_account(account, groups, {"web": {**WEB, "cwagent_region": US}}))
     assert problems == []
-    assert inputs["account_hosts"] == ["shop", "blog"]
-    assert inputs["accounts"] == {
-        "shop": {"account_id": "123456789012", "profile": "s", "assume_role_arn": "", "external_id": ""},
-        "blog": {"account_id": "", "profile": "", "assume_role_arn": "arn", "external_id": "e"},
+    assert inputs["account"] == {
+        "host": "shop",
+        **{name.removeprefix("cwagent_"): default_of(name) for name in ACCOUNT_VARIABLES},
+        "profile": "s",
+        "regions": [EU, US],
     }
+    assert inputs["instances"] == {US: [WEB["instance_id"]], EU: [ADMIN["instance_id"]]}
+    assert inputs["region"] == EU
+    assert inputs["credentials_directory"] == "/keys/shop"
+    assert inputs["store_config_from"] == "ssm"
 
 
-@pytest.mark.parametrize("account_id", ["12345678901", "1234567890123", "shop", "١٢٣٤٥٦٧٨٩٠١٢"])
-def test_the_id_of_an_account_has_twelve_digits(account_id):
-    given = a_run({"accounts": ["shop"]}, {"shop": {"cwagent_account_id": account_id}}, {}, requires=[AUDIT])
-    message = f"cwagent_account_id must be the ID of an account, which has 12 digits, not '{account_id}'."
-    assert any(problem.endswith(message) and "shop" in problem for problem in interpret(given)[1])
+def test_the_default_region_of_an_account_is_that_of_its_profile():
+    run = replace(an_account({"cwagent_profile": "s"}), find_default_region={"s": EU, "": US}.get)
+    assert interpret(run)[0]["region"] == EU
+
+
+@pytest.mark.parametrize("source", ["ssm", "controller"])
+def test_the_host_of_an_account_stores_for_its_admin_instance(source):
+    account = {"cwagent_config_file": "a.json", "cwagent_store_config_from": source}
+    inputs, problems = interpret(an_account(account, hosts={"adm": {**ADMIN, "cwagent_region": EU}}))
+    assert problems == []
+    assert inputs["storing_hosts"] == ["shop"]
+    assert inputs["admin_instance"] == ADMIN["instance_id"]
+    assert inputs["host_regions"]["shop"] == EU
+    assert inputs["look_hosts"] == []
+
+
+@pytest.mark.parametrize("source", ["instance", "auto", "onprem"])
+def test_nothing_that_needs_a_connection_stores_for_an_account(source):
+    problems = interpret(an_account({"cwagent_store_config_from": source}))[1]
+    assert problems[0] == (
+        f"cwagent_store_config_from is {source}. With the group cwagent_accounts it must be one of ssm, controller, "
+        "which need no connection to a host."
+    )
+
+
+FOUND: dict[str, Any] = {
+    "instances": {EU: ["i-0123456789abcdef2", "i-0123456789abcdef3"]},
+    "admin_instance": {"region": US, "instance_id": "i-0123456789abcdef4"},
+}
+FILTERED = {"cwagent_server_filters": {"tag:agent": "yes"}, "cwagent_config_file": "a.json"}
+
+
+def test_instances_that_were_found_count_like_hosts():
+    inputs, problems = interpret(an_account(FILTERED, {}, found=FOUND, limit={"shop"}))
+    assert problems == []
+    assert inputs["instances"] == {**FOUND["instances"], US: ["i-0123456789abcdef4"]}
+    assert inputs["regions"] == [EU, US]
+    assert inputs["admin_instance"] == "i-0123456789abcdef4"
+    assert inputs["host_regions"] == {"shop": US, "i-0123456789abcdef4": US}
+    assert [each["host"] for each in inputs["servers"]] == [*FOUND["instances"][EU], "i-0123456789abcdef4"]
 
 
 @pytest.mark.parametrize(
-    ("limit", "hosts"), [({"localhost", "blog"}, ["blog"]), ({"localhost", "web"}, None), (None, ["shop", "blog"])]
+    ("found", "requires", "problem"),
+    [
+        (None, (), ""),
+        (None, (SERVERS,), ""),
+        ({"instances": {}, "admin_instance": None}, (), ""),
+        ({"instances": {}, "admin_instance": None}, (SERVERS,), ""),
+        ({**FOUND, "admin_instance": None}, (), "For account shop, set cwagent_admin_instance_id or"),
+        ({**FOUND, "admin_instance": None}, (SERVERS,), ""),
+    ],
 )
-def test_a_limit_leaves_the_accounts_to_read(limit, hosts):
-    given = a_run({"accounts": ["shop", "blog"]}, {"shop": {}, "blog": {}}, {"cwagent_region": US}, requires=[AUDIT])
-    inputs, problems = interpret(replace(given, limit=limit))
-    message = "The limit leaves out all hosts of the group cwagent_accounts. Name the accounts to read in it."
-    assert problems == ([] if hosts else [message])
-    if hosts:
-        assert inputs["account_hosts"] == hosts
+def test_what_an_account_lacks_is_known_when_its_instances_were_found(found, requires, problem):
+    problems = interpret(an_account(FILTERED, {}, found=found, requires=requires))[1]
+    assert len(problems) == bool(problem)
+    assert problem in "".join(problems)
+
+
+def test_an_account_without_servers_is_a_problem_unless_they_are_found():
+    [problem] = interpret(an_account({}, {}))[1]
+    assert problem.startswith("Account shop has no servers: no host of the inventory in one of the groups ")
+    assert interpret(an_account({}, {}, requires=[AUDIT]))[1] == []
+
+
+def test_an_account_that_stores_nothing_needs_no_admin_instance():
+    assert interpret(an_account({}, {"ec2_servers": ["web"]}))[1] == []
+    [problem] = interpret(an_account({"cwagent_config_file": "a"}, {"ec2_servers": ["web"]}))[1]
+    assert "must have exactly one host" in problem
+
+
+@pytest.mark.parametrize(
+    ("account", "words"),
+    [
+        (
+            {"cwagent_account_id": "210987654321", "cwagent_assume_role_arn": CONTROLLER_ROLE},
+            "is a role of account 123456789012, but cwagent_account_id is 210987654321.",
+        ),
+        (
+            {"cwagent_admin_instance_id": ADMIN["instance_id"], "cwagent_admin_filters": {"tag:Name": "x"}},
+            "cwagent_admin_instance_id and cwagent_admin_filters are both set. Set one of them.",
+        ),
+    ],
+)
+def test_variables_of_an_account_that_contradict_each_other(account, words):
+    [problem] = interpret(an_account(account))[1]
+    assert problem.startswith("Host shop: ")
+    assert problem.endswith(words)
+
+
+@pytest.mark.parametrize("value", ["", None, "other", ["shop"], NOPE])
+@pytest.mark.parametrize("in_awx", [False, True])
+def test_a_server_of_no_account_is_a_problem(value, in_awx):
+    [problem] = interpret(an_account(homeless={"web1": value}, in_awx=in_awx))[1]
+    assert problem.startswith("Host web1: cwagent_account ")
+    assert ("slice" in problem) == (in_awx and value is not NOPE)
+
+
+@pytest.mark.parametrize("accounts", [(), ("shop", "blog")])
+@pytest.mark.parametrize("value", ["shop", " shop ", "", None, 5, ["shop"], NOPE])
+def test_the_account_of_a_server(value, accounts):
+    is_named = isinstance(value, str) and value.strip() == "shop" and accounts
+    assert account_of(value, accounts) == ("shop" if is_named else "")
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "is_same"),
+    [
+        ({"cwagent_account_id": "123456789012"}, {"cwagent_account_id": "123456789012"}, True),
+        ({"cwagent_account_id": "123456789012"}, {"cwagent_assume_role_arn": CONTROLLER_ROLE}, True),
+        ({"cwagent_account_id": "123456789012"}, {"cwagent_account_id": "210987654321"}, False),
+        ({"cwagent_profile": "a"}, {"cwagent_profile": "a"}, False),
+    ],
+)
+def test_two_hosts_for_one_account_are_a_problem(own, other, is_same):
+    problems = interpret(an_account(own, others={"blog": other}))[1]
+    message = (
+        "The hosts blog and shop of the group cwagent_accounts are the same account 123456789012. Remove one of them."
+    )
+    assert problems == ([message] if is_same else [])
+    assert interpret(an_account(own, others={"blog": other}, requires=[AUDIT]))[1] == []
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_instances_are_found_in_accounts_only(name):
+    [problem] = problems_of(controller={name: VALID[name]})
+    assert problem == f"{name} needs the group cwagent_accounts, in which each host stands for an account."
+
+
+def test_a_playbook_for_one_account():
+    [problem] = interpret(an_account(requires=[SERVERS, ONE_ACCOUNT]))[1]
+    assert problem.startswith("This playbook works in one account, and the inventory has the group cwagent_accounts.")
+    assert problems_of(requires=[SERVERS, ONE_ACCOUNT]) == []
 
 
 def test_the_regions_of_an_audit_are_regions():
@@ -830,7 +995,8 @@ def test_a_report_is_written_to_an_absolute_path(name):
 
 def test_a_configuration_can_be_validated_without_hosts_and_without_a_region():
     run = replace(
-        a_run({}, {}, {"cwagent_config_file": "a.json"}, requires=[CONFIGS_ONLY]), find_default_region=lambda: ""
+        a_run({}, {}, {"cwagent_config_file": "a.json"}, requires=[CONFIGS_ONLY]),
+        find_default_region=lambda _profile: "",
     )
     inputs, problems = interpret(run)
     assert problems == []

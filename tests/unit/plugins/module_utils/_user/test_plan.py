@@ -591,14 +591,14 @@ class FailingGateway(Gateway):
 
     def __init__(self, model: Iam, call: int, has_effect: bool, error: type[Exception]) -> None:
         super().__init__(model)
-        self.call, self.has_effect, self.error = call, has_effect, error
+        self.calls_left, self.has_effect, self.error = call, has_effect, error
 
     def execute(self, step: Step, max_attempts: int = 1) -> Any:
-        self.call -= 1
-        if self.call == 0 and not self.has_effect:
+        self.calls_left -= 1
+        if self.calls_left == 0 and not self.has_effect:
             raise self.error("refused")
         answer = super().execute(step)
-        if self.call == 0:
+        if self.calls_left == 0:
             raise self.error("answer lost")
         return answer
 

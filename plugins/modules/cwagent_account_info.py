@@ -1,0 +1,116 @@
+#!/usr/bin/python
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: cwagent_account_info
+version_added: 1.0.0
+short_description: Check whose credentials these are, and find the servers of an account
+description:
+  - Refuses the credentials of another account than O(account_id).
+  - Finds the EC2 instances that are servers, and the one that stores the configuration, by filters in several regions
+    at once.
+  - Calls C(sts:GetCallerIdentity) only with O(account_id), and C(ec2:DescribeInstances) only for filters, once for each
+    page of a thousand instances, each region, and each of the two kinds.
+author: cwagent.iam contributors (@cwagent)
+options:
+  account_id:
+    description: The ID of the account that the credentials must be those of.
+    type: str
+  regions:
+    description: The regions in which instances are found. The default is the region of the module.
+    type: list
+    elements: str
+    default: []
+  server_filters:
+    description:
+      - Filters of C(ec2:DescribeInstances) that the servers match, each with a value or a list of values. Without one,
+        no servers are found.
+      - Without C(instance-state-name) among the filters, all instances that have not ended are found, stopped ones too.
+    type: dict
+    default: {}
+  admin_filters:
+    description:
+      - The same for the instance that stores the configuration. It is an error if more than one instance matches, or
+        none in an account that has servers.
+    type: dict
+    default: {}
+  admin_instance_id:
+    description: The ID of that instance, in place of O(admin_filters).
+    type: str
+attributes:
+  diff_mode:
+    support: none
+    details: The module changes nothing.
+extends_documentation_fragment:
+  - cwagent.iam.attributes
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - cwagent.iam.boto3
+"""
+
+EXAMPLES = r"""
+- name: Find the servers of the account
+  cwagent.iam.cwagent_account_info:
+    account_id: "123456789012"
+    regions: [eu-central-1, us-east-1]
+    server_filters:
+      tag:agent: "yes"
+    admin_filters:
+      tag:Name: monitoring
+  register: account
+"""
+
+RETURN = r"""
+instances:
+  description: By region, the IDs of the servers. Regions without servers are left out.
+  returned: success
+  type: dict
+  sample: {eu-central-1: [i-0123456789abcdef0]}
+admin_instance:
+  description: The instance that stores the configuration; null if there is none.
+  returned: success
+  type: dict
+  sample: {region: eu-central-1, instance_id: i-0123456789abcdef0}
+"""
+
+from functools import partial
+from typing import Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils import _module
+from ansible_collections.cwagent.iam.plugins.module_utils._account.find import (
+    ID_FILTER,
+    Wanted,
+    check_account,
+    find_instances,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+
+SPEC: dict[str, Any] = {
+    "account_id": {"type": "str"},
+    "regions": {"type": "list", "elements": "str", "default": []},
+    "server_filters": {"type": "dict", "default": {}},
+    "admin_filters": {"type": "dict", "default": {}},
+    "admin_instance_id": {"type": "str"},
+}
+
+
+def main() -> None:
+    module = _module.aws_module(SPEC, mutually_exclusive=[["admin_filters", "admin_instance_id"]])
+    options = module.params
+    with _module.fail_on_error(module):
+        if options["account_id"]:
+            check_account(Aws(module.client), options["account_id"])
+        instance_id = options["admin_instance_id"]
+        admin = {ID_FILTER: instance_id} if instance_id else options["admin_filters"]
+        regions = options["regions"] or [module.region]
+        aws_in = {region: Aws(partial(module.client, region=region)) for region in regions}
+        found = find_instances(aws_in, Wanted(options["server_filters"], admin))
+        _module.exit_module(module, changed=False, **found.to_dict())
+
+
+if __name__ == "__main__":
+    main()

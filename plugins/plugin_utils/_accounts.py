@@ -1,0 +1,185 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Accounts that are hosts of the inventory: their credentials, and the servers that are found in them. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.plugin_utils._given import (
+    ACCOUNTS,
+    AUDIT,
+    EC2_ADMIN,
+    EC2_SERVERS,
+    EMPTY,
+    ONE_ACCOUNT,
+    STORE_FROM,
+    TEXT,
+    checked_instance_id,
+    checked_region,
+)
+from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import Undefined, is_blank, shown, typed
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from ansible_collections.cwagent.iam.plugins.plugin_utils._given import Given
+    from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import Problems
+
+# The variable of a server that names the host which stands for its account.
+ACCOUNT = "cwagent_account"
+SESSION_NAME, SESSION_DURATION = "cwagent_session_name", "cwagent_session_duration"
+ACCOUNT_REGIONS = "cwagent_regions"
+# What is to be found in an account when the playbook runs.
+FILTERS = ("cwagent_server_filters", "cwagent_admin_filters", "cwagent_admin_instance_id")
+ACCOUNT_VARIABLES = (
+    *("cwagent_account_id", "cwagent_profile", "cwagent_assume_role_arn", "cwagent_external_id"),
+    *(SESSION_NAME, SESSION_DURATION, ACCOUNT_REGIONS, *FILTERS),
+)
+# The values with which no host is connected to, so that the host that stands for an account can do the whole job.
+WITHOUT_CONNECTION = ("ssm", "controller")
+# https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
+_ROLE_ARN = r"arn:aws[a-z-]*:iam::(\d{12}):role/.+"
+_SESSION_NAME = r"[\w+=,.@-]{2,64}"
+SESSION_SECONDS = range(900, 43200 + 1)
+
+
+def account_inputs(given: Given, problems: Problems) -> dict[str, Any]:
+    """Return which credentials the account needs, and what is in it; defaults for the account of the controller."""
+    host = given.controller_host if given.accounts else ""
+    found: dict[str, Any] = {"host": host}
+    for name in ACCOUNT_VARIABLES:
+        option, where = given.options[name], given.where(host, name)
+        value = problems.check(typed, name, option, given.of_host(host).get(name), where=where)
+        default = option.get("default", EMPTY.get(option["type"]))
+        found[name.removeprefix("cwagent_")] = default if value is None else value
+    for check in (_check_account, _check_session, _check_content):
+        problems.check(check, found, where=f"Host {host}: ")
+    return found
+
+
+def _check_account(account: Mapping[str, Any]) -> None:
+    account_id, arn = account["account_id"], account["assume_role_arn"]
+    if account_id and not re.fullmatch(r"\d{12}", account_id, re.ASCII):
+        raise InvalidInput(f"cwagent_account_id must be the ID of an account, which has 12 digits, not '{account_id}'.")
+    parts = re.fullmatch(_ROLE_ARN, arn, re.ASCII)
+    if arn and not parts:
+        raise InvalidInput(
+            f"cwagent_assume_role_arn is {shown(arn)}, which is not the ARN of a role, such as "
+            "arn:aws:iam::123456789012:role/CloudWatchAgentControllerRole."
+        )
+    if parts and account_id and parts[1] != account_id:
+        raise InvalidInput(
+            f"cwagent_assume_role_arn is a role of account {parts[1]}, but cwagent_account_id is {account_id}."
+        )
+
+
+def _check_session(account: Mapping[str, Any]) -> None:
+    name, seconds = account["session_name"], account["session_duration"]
+    if not re.fullmatch(_SESSION_NAME, name, re.ASCII):
+        raise InvalidInput(
+            f"{SESSION_NAME} is {shown(name)}; it must have 2 to 64 letters, digits or characters of +=,.@_-."
+        )
+    if seconds not in SESSION_SECONDS:
+        raise InvalidInput(
+            f"{SESSION_DURATION} is {seconds}; it must be between {SESSION_SECONDS[0]} and {SESSION_SECONDS[-1]} "
+            "seconds."
+        )
+
+
+def _check_content(account: Mapping[str, Any]) -> None:
+    for region in account["regions"]:
+        checked_region(ACCOUNT_REGIONS, region)
+    if account["admin_instance_id"]:
+        checked_instance_id(account["admin_instance_id"], "cwagent_admin_instance_id")
+        if account["admin_filters"]:
+            raise InvalidInput("cwagent_admin_instance_id and cwagent_admin_filters are both set. Set one of them.")
+
+
+def account_of(value: Any, accounts: Collection[str]) -> str:
+    """Return the host that stands for the account that a host names; empty where it names none of them."""
+    name = value.strip() if isinstance(value, str) else ""
+    return name if name in accounts else ""
+
+
+def check_accounts(given: Given, problems: Problems) -> None:
+    """Report what does not go with accounts as hosts, or without them, and two hosts for one account."""
+    for name in FILTERS:
+        if not given.accounts and not is_blank(given.controller.get(name)):
+            problems.add(f"{name} needs the group {ACCOUNTS}, in which each host stands for an account.")
+    if given.accounts and ONE_ACCOUNT in given.requires:
+        problems.add(
+            f"This playbook works in one account, and the inventory has the group {ACCOUNTS}. Run it without that "
+            "group and with the credentials of the account."
+        )
+    own = _account_number(given.controller)
+    for host, variables in given.accounts.items():
+        # Reading an account twice does no harm.
+        if own and AUDIT not in given.requires and host != given.controller_host and _account_number(variables) == own:
+            pair = " and ".join(sorted((host, given.controller_host)))
+            problems.add(f"The hosts {pair} of the group {ACCOUNTS} are the same account {own}. Remove one of them.")
+    _check_homeless(given, problems)
+
+
+def _check_homeless(given: Given, problems: Problems) -> None:
+    """Report servers of no account."""
+    advice = (
+        "In AWX, each slice of a job sees only some of the hosts; find the servers with cwagent_server_filters instead."
+        if given.in_awx
+        else f"Name the host of the group {ACCOUNTS} that stands for its account."
+    )
+    for host, value in given.homeless.items():
+        if isinstance(value, Undefined):
+            problems.check(typed, ACCOUNT, TEXT, value, where=f"Host {host}: ")
+        elif is_blank(value):
+            problems.add(f"Host {host}: cwagent_account is not set. {advice}")
+        else:
+            problems.add(f"Host {host}: cwagent_account is {shown(value)}, which is no host of that group. {advice}")
+
+
+def _account_number(variables: Mapping[str, Any]) -> str:
+    """Return the ID of an account as far as its variables tell it."""
+    parts = re.fullmatch(_ROLE_ARN, str(variables.get("cwagent_assume_role_arn") or "").strip(), re.ASCII)
+    return parts[1] if parts else str(variables.get("cwagent_account_id") or "").strip()
+
+
+def complete_for_account(given: Given, run: dict[str, Any], problems: Problems) -> None:
+    """Set what has another default where accounts are hosts, and report what does not go with them."""
+    if all(is_blank(each.get(STORE_FROM)) for each in (given.controller, *given.hosts.values())):
+        run[STORE_FROM.removeprefix("cwagent_")] = "ssm"
+    source = run[STORE_FROM.removeprefix("cwagent_")]
+    if source not in WITHOUT_CONNECTION:
+        problems.add(
+            f"{STORE_FROM} is {source}. With the group {ACCOUNTS} it must be one of {', '.join(WITHOUT_CONNECTION)}, "
+            "which need no connection to a host."
+        )
+    # The users of different accounts can have the same name, and so the files with their keys.
+    run["credentials_dir"] = f"{run['credentials_dir'].rstrip('/')}/{given.controller_host}"
+
+
+def has_filters(account: Mapping[str, Any]) -> bool:
+    """Return whether servers or the admin instance are to be found in the account."""
+    return any(account[name.removeprefix("cwagent_")] for name in FILTERS)
+
+
+def with_found(given: Given) -> Given:
+    """Return what was given together with the instances that were found, each as a host with the name of its ID."""
+    if given.found is None:
+        return given
+    admin = given.found["admin_instance"]
+    servers = {
+        instance_id: region for region, instance_ids in given.found["instances"].items() for instance_id in instance_ids
+    }
+    admins = {admin["instance_id"]: admin["region"]} if admin else {}
+    hosts = {name: {"instance_id": name, "cwagent_region": region} for name, region in {**servers, **admins}.items()}
+    groups = {
+        **given.groups,
+        EC2_SERVERS: [*given.groups.get(EC2_SERVERS, ()), *servers],
+        EC2_ADMIN: [*given.groups.get(EC2_ADMIN, ()), *admins],
+    }
+    limit = None if given.limit is None else {*given.limit, *hosts}
+    return replace(given, hosts={**given.hosts, **hosts}, groups=groups, limit=limit)

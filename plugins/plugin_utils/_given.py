@@ -1,0 +1,116 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a run of a playbook was given, before it is interpreted. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils import _names
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import Problems, is_blank, shown, typed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+EC2_SERVERS, EC2_ADMIN = "cwagent_ec2_servers", "cwagent_ec2_admin"
+ONPREM_SERVERS, ONPREM_ADMIN = "cwagent_onprem_servers", "cwagent_onprem_admin"
+GROUPS = (EC2_SERVERS, EC2_ADMIN, ONPREM_SERVERS, ONPREM_ADMIN)
+# Each host of this group stands for an account. Without one, the only account is that of the controller.
+ACCOUNTS = "cwagent_accounts"
+# What a playbook can need: something to store, the admin instance, the user's consent to delete, a place that keeps
+# access keys; or that there is one account only.
+CONFIGS, ADMIN_INSTANCE, CONFIRMATION, KEY_STORE = "configs", "admin_instance", "confirmation", "key_store"
+CONFIGS_ONLY, AUDIT, SERVERS = "configs_only", "audit", "servers"
+ROTATION, REMOVAL, ONE_ACCOUNT = "rotation", "removal", "one_account"
+REQUIREMENTS = [
+    *(CONFIGS, CONFIGS_ONLY, ADMIN_INSTANCE, CONFIRMATION, KEY_STORE, AUDIT, SERVERS),
+    *(ROTATION, REMOVAL, ONE_ACCOUNT),
+]
+STORE_FROM = "cwagent_store_config_from"
+TEXT = {"type": "str"}
+# By type, the value of an option that is not set and has no default.
+EMPTY: dict[str, Any] = {"str": "", "list": [], "dict": {}}
+# us-east-1, us-gov-west-1, us-isob-east-1
+_REGION = r"[a-z]{2,5}(-[a-z]+)+-\d{1,2}"
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a run was given.
+
+    :param options: the variables of the playbooks, as in ``argument_specs.yml``.
+    :param controller: the variables of the controller, or of the host that stands for the account.
+    :param controller_host: the name of that host in the inventory.
+    :param hosts: by name, the variables of the hosts in the collection's groups, as far as they are of the account.
+    :param groups: by name, the hosts of all groups of the inventory, those of the collection's groups as far as they
+        are of the account.
+    :param find_default_region: returns the region that the AWS tools use on the controller with a profile, or an empty
+        text; raises ``InvalidInput`` where their configuration cannot be read.
+    :param find_file: returns the absolute path of a file on the controller, or raises ``InvalidInput``.
+    :param to_absolute: returns the absolute path of a file or folder on the controller, whether it exists or not; or
+        raises ``InvalidInput``.
+    :param requires: what the playbook needs besides: ``CONFIGS``, ``CONFIGS_ONLY`` (and no host), ``ADMIN_INSTANCE``,
+        ``CONFIRMATION``, ``KEY_STORE``, ``AUDIT`` (no host), ``SERVERS``, ``ROTATION`` (users of the
+        hosts that the limit leaves), ``REMOVAL`` (servers that leave), ``ONE_ACCOUNT`` (that of the controller).
+    :param limit: the hosts that ``--limit`` leaves; ``None`` without one.
+    :param in_awx: whether the run is a job of AWX.
+    :param accounts: by name, the variables of all hosts that stand for accounts; none for the controller's account.
+    :param homeless: by name, what the hosts of no account have as their account.
+    :param found: what the filters found in the account, as ``cwagent_account_info`` returns it; ``None`` before that.
+    """
+
+    options: Mapping[str, Mapping[str, Any]]
+    controller: Mapping[str, Any]
+    controller_host: str
+    hosts: Mapping[str, Mapping[str, Any]]
+    groups: Mapping[str, Sequence[str]]
+    find_default_region: Callable[[str], str]
+    find_file: Callable[[str], str]
+    to_absolute: Callable[[str], str]
+    requires: Collection[str] = ()
+    limit: Collection[str] | None = None
+    in_awx: bool = False
+    accounts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    homeless: Mapping[str, Any] = field(default_factory=dict)
+    found: Mapping[str, Any] | None = None
+
+    def members(self, *groups: str) -> list[str]:
+        """Return the hosts of some groups, each once."""
+        return list(dict.fromkeys(host for group in groups for host in self.groups.get(group, ())))
+
+    def of_host(self, host: str) -> Mapping[str, Any]:
+        """Return the variables of a host."""
+        return self.hosts.get(host, {})
+
+    def where(self, host: str, name: str) -> str:
+        """Return how a problem with a variable of a host begins; empty where the value is that of the whole run."""
+        own, of_run = self.of_host(host).get(name), self.controller.get(name)
+        return "" if own == of_run and not is_blank(own) else f"Host {host}: "
+
+
+def text_of(given: Given, host: str, name: str, problems: Problems) -> str:
+    """Return a variable of a host that is text, or an empty text."""
+    return problems.check(typed, name, TEXT, given.of_host(host).get(name), where=given.where(host, name)) or ""
+
+
+def checked_region(name: str, value: Any) -> str:
+    """Return the region in a variable; empty for a blank. :raises InvalidInput: it is not the name of a region."""
+    region = typed(name, TEXT, value) or ""
+    if region and not re.fullmatch(_REGION, region):
+        raise InvalidInput(f"{name} is {shown(region)}, which is not an AWS region, such as eu-central-1.")
+    return str(region)
+
+
+def checked_instance_id(value: Any, name: str = "instance_id") -> str:
+    instance_id = typed(name, TEXT, value)
+    if instance_id is None:
+        raise InvalidInput(f"{name} is not set; it is the ID of the EC2 instance.")
+    try:
+        _names.check_instance_id(instance_id)
+    except InvalidInput as error:
+        raise InvalidInput(f"{name}: {error}") from error
+    return str(instance_id)

@@ -1,0 +1,372 @@
+"""Many accounts in one run: each is a host, has its own session, and no failure of one is another's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+from emulator import Call, Fault, Kind
+from emulator.client import IMAGE
+from harness import (
+    ADMIN_ROLE,
+    LOCAL_CONNECTION,
+    PARAMETER,
+    SERVER_POLICY,
+    SERVER_ROLE,
+    Controller,
+    Play,
+    create_user,
+    trust,
+)
+
+OWN = "123456789012"
+ROLE, EXTERNAL_ID = "CloudWatchAgentControllerRole", "of-the-controller"
+CORE = "AmazonSSMManagedInstanceCore"
+SESSION_SIGNS = ("ASIA", "FwoGZX")
+"""The beginning of the ID of a temporary access key, and of the emulator's session tokens."""
+
+CONFIG = {"agent": {"metrics_collection_interval": 60}}
+OTHER = {"agent": {"metrics_collection_interval": 10}}
+FILTERED: dict[str, Any] = {
+    "cwagent_server_filters": {"tag:agent": "yes"},
+    "cwagent_admin_filters": {"tag:Name": "monitoring"},
+    "cwagent_ssm_policy": CORE,
+}
+"""The variables of an account whose servers are found."""
+
+
+class HasCalls(Protocol):
+    """A run of a playbook, or a job of AWX."""
+
+    @property
+    def calls(self) -> list[Call]: ...
+
+
+@dataclass
+class Fleet:
+    """The accounts of an organization, and a user of the management account who may assume a role in each."""
+
+    controller: Controller
+    ids: dict[str, str] = field(default_factory=dict)
+    instances: dict[str, list[str]] = field(default_factory=dict)
+    admins: dict[str, str] = field(default_factory=dict)
+    more: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        aws = self.controller.aws
+        self.organizations = aws.client("organizations")
+        self.user = create_user(aws, "controller", policy="AdministratorAccess")
+        self.controller.file("agent.json", CONFIG)
+        self.controller.file("other.json", OTHER)
+
+    def client(self, account: str, service: str, region: str | None = None) -> Any:
+        credentials = {"AccessKeyId": self.ids[account], "SecretAccessKey": "test"}
+        return self.controller.aws.client(service, region, credentials)
+
+    def account(self, name: str, servers: int) -> None:
+        """Create an account with the role to assume, servers, and an admin instance that Systems Manager reaches."""
+        created = self.organizations.create_account(Email=f"{name}@example.com", AccountName=name)
+        self.ids[name] = str(created["CreateAccountStatus"]["AccountId"])
+        iam = self.client(name, "iam")
+        caller = {"AWS": f"arn:aws:iam::{OWN}:root"}
+        condition = {"StringEquals": {"sts:ExternalId": EXTERNAL_ID}}
+        statement = {"Effect": "Allow", "Principal": caller, "Action": "sts:AssumeRole", "Condition": condition}
+        document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        iam.create_role(RoleName=ROLE, AssumeRolePolicyDocument=document)
+        iam.attach_role_policy(RoleName=ROLE, PolicyArn="arn:aws:iam::aws:policy/AdministratorAccess")
+        iam.create_role(RoleName="app", AssumeRolePolicyDocument=trust("ec2.amazonaws.com"))
+        for policy in (CORE, SERVER_POLICY):
+            iam.attach_role_policy(RoleName="app", PolicyArn=f"arn:aws:iam::aws:policy/{policy}")
+        iam.create_instance_profile(InstanceProfileName="app")
+        iam.add_role_to_instance_profile(InstanceProfileName="app", RoleName="app")
+        self.instances[name] = self.launch(name, servers, agent="yes")
+        [admin] = self.launch(name, 1, Name="monitoring", agent="yes")
+        self.client(name, "ec2").associate_iam_instance_profile(InstanceId=admin, IamInstanceProfile={"Name": "app"})
+        self.admins[name] = admin
+
+    def launch(self, account: str, count: int, region: str | None = None, **tags: str) -> list[str]:
+        listed = [{"Key": key, "Value": value} for key, value in tags.items()]
+        launched = self.client(account, "ec2", region).run_instances(
+            ImageId=IMAGE,
+            InstanceType="t3.micro",
+            MinCount=count,
+            MaxCount=count,
+            TagSpecifications=[{"ResourceType": "instance", "Tags": listed}],
+        )
+        return [each["InstanceId"] for each in launched["Instances"]]
+
+    def host(self, account: str) -> dict[str, Any]:
+        return {
+            "cwagent_account_id": self.ids[account],
+            "cwagent_assume_role_arn": f"arn:aws:iam::{self.ids[account]}:role/{ROLE}",
+            "cwagent_external_id": EXTERNAL_ID,
+            **self.more.get(account, {}),
+        }
+
+    def inventory(self, accounts: Iterable[str], hosts: Mapping[str, Any]) -> Path:
+        """Hosts for accounts, to which nobody can connect, and on-premises servers."""
+        nowhere = {"ansible_connection": "ssh", "ansible_host": "192.0.2.1", "ansible_timeout": 1}
+        filtered = {} if hosts else FILTERED
+        group = {"hosts": {name: self.host(name) for name in accounts}, "vars": {**nowhere, **filtered}}
+        children = {"cwagent_accounts": group, "cwagent_onprem_servers": {"hosts": dict(hosts)}}
+        return self.controller.file("accounts.yml", {"all": {"children": children}})
+
+    def play(
+        self,
+        playbook: str,
+        *arguments: str,
+        accounts: Iterable[str] = (),
+        hosts: Mapping[str, Any] | None = None,
+        env: Mapping[str, str] | None = None,
+        **variables: Any,
+    ) -> Play:
+        settings = {
+            "cwagent_config_file": str(self.controller.home / "agent.json"),
+            "cwagent_credentials_dir": str(self.controller.credentials),
+            "store_config_permission_timeout": 20,
+        }
+        given = {**settings, **variables}
+        inventory = self.inventory(accounts or self.ids, hosts or {})
+        environment = {**self.user, **(env or {})}
+        return self.controller.play(inventory, playbook, *arguments, "--forks", "6", env=environment, **given)
+
+    def principals(self, play: HasCalls) -> set[str]:
+        """The accounts of the keys with which calls were made, besides those that assume the roles."""
+        return {call.principal.split(":")[4] for call in play.calls if call.action != "AssumeRole"}
+
+    def state(self, account: str) -> dict[str, Any]:
+        """What a run manages in an account: its roles, the profiles of its instances, and its configuration."""
+        iam, ec2, ssm = (self.client(account, service) for service in ("iam", "ec2", "ssm"))
+        roles = sorted(each["RoleName"] for each in iam.list_roles()["Roles"])
+        associations = ec2.describe_iam_instance_profile_associations()["IamInstanceProfileAssociations"]
+        parameters = ssm.describe_parameters()["Parameters"]
+        names = [each["Name"] for each in parameters if each["Name"].startswith("AmazonCloudWatch-")]
+        values = ssm.get_parameters(Names=names)["Parameters"] if names else []
+        return {
+            "roles": [role for role in roles if role not in (ROLE, "app")],
+            "profiles": {
+                each["InstanceId"]: each["IamInstanceProfile"]["Arn"].rpartition("/")[2]
+                for each in associations
+                if each["State"] == "associated"
+            },
+            "configurations": {each["Name"]: json.loads(each["Value"]) for each in values},
+        }
+
+    def expected(self, account: str, config: Mapping[str, Any] = CONFIG, name: str = PARAMETER) -> dict[str, Any]:
+        """The state after site.yml."""
+        servers = dict.fromkeys(self.instances[account], SERVER_ROLE)
+        return {
+            "roles": [ADMIN_ROLE, SERVER_ROLE],
+            "profiles": {**servers, self.admins[account]: "app"},
+            "configurations": {name: config},
+        }
+
+    def is_window_open(self, account: str) -> bool:
+        names = self.client(account, "iam").list_role_policies(RoleName=ADMIN_ROLE)["PolicyNames"]
+        [name] = names
+        policy = self.client(account, "iam").get_role_policy(RoleName=ADMIN_ROLE, PolicyName=name)["PolicyDocument"]
+        return "NotAction" in json.dumps(policy) or len(policy["Statement"]) > 1
+
+
+def table(play: Play) -> dict[str, list[str]]:
+    """By account, the cells of its line in the table at the end."""
+    [report] = [each for each in play.results if each.task == "Report what was done"][-1:]
+    header, *lines = [line for line in report.result["msg"] if not line.startswith("Check mode")]
+    assert header.split() == ["account", "regions", "created", "updated", "deleted", "unchanged", "result"]
+    return {line.split()[0]: line.split()[1:] for line in lines if not line.startswith(("-", " "))}
+
+
+@pytest.fixture(scope="module")
+def fleet(shared_controller: Controller) -> Fleet:
+    found = Fleet(shared_controller)
+    for number in range(12):
+        found.account(f"team{number:02}", servers=1)
+    return found
+
+
+FEW = ("team00", "team01", "team02")
+
+
+def test_twelve_accounts_from_empty_and_again(fleet: Fleet) -> None:
+    """No key of one account is used in another, and no session is in an output or a file."""
+    done = fleet.play("site", "-vvvv").assert_succeeded()
+    for account in fleet.ids:
+        assert fleet.state(account) == fleet.expected(account), account
+        assert not fleet.is_window_open(account), account
+    assert [each[-1] for each in table(done).values()] == ["ok"] * 12
+    assert [*table(done)] == [*fleet.ids]
+    assert sum(call.action == "AssumeRole" for call in done.calls) == 12
+    sessions = {call.access_key for call in done.calls if call.access_key.startswith(SESSION_SIGNS[0])}
+    assert len(sessions) >= 12
+    kept = [path.read_text(errors="replace") for path in fleet.controller.home.rglob("*") if path.is_file()]
+    for text in (done.output, *kept):
+        assert [secret for secret in (*sessions, SESSION_SIGNS[1]) if secret in text] == []
+    for call in done.calls:
+        arn = json.dumps(call.params)
+        foreign = [number for number in fleet.ids.values() if number in arn and number not in call.principal]
+        assert foreign == [] or call.action == "AssumeRole"
+    assert fleet.principals(done) == set(fleet.ids.values())
+
+    again = fleet.play("site").assert_succeeded()
+    assert again.writes == []
+    assert {cell for cells in table(again).values() for cell in cells[1:4]} == {"0"}
+    per_account = [call.action for call in again.calls]
+    assert len(per_account) <= 12 * 12  # a session, two reads that find the instances, and what one account costs
+
+
+def test_a_changed_configuration_reaches_the_accounts_of_the_limit_and_no_others(fleet: Fleet) -> None:
+    other: dict[str, Any] = {"cwagent_config_file": str(fleet.controller.home / "other.json")}
+    predicted = fleet.play("site", "--check", "--diff", "--limit", "team00,team01", **other).assert_succeeded()
+    assert predicted.writes == []
+    done = fleet.play("site", "--limit", "team00,team01", **other).assert_succeeded()
+    assert {each: cells[1:4] for each, cells in table(done).items()} == {
+        each: cells[1:4] for each, cells in table(predicted).items()
+    }
+    assert fleet.principals(done) == {fleet.ids["team00"], fleet.ids["team01"]}
+    for account, config in (("team00", OTHER), ("team01", OTHER), ("team02", CONFIG)):
+        assert fleet.state(account) == fleet.expected(account, config)
+    assert fleet.play("site", "--limit", "team00,team01").assert_succeeded().writes != []
+
+
+def test_an_account_that_fails_stops_no_other(fleet: Fleet) -> None:
+    """Each in its own way: the role is not trusted, the account is another one, a variable is wrong."""
+    fleet.more["team00"] = {"cwagent_external_id": "of-another"}
+    fleet.more["team01"] = {"cwagent_account_id": fleet.ids["team05"]}
+    fleet.more["team02"] = {"cwagent_admin_filters": {"tag:agent": "yes"}}
+    fleet.client("team03", "iam").delete_role_policy(RoleName=ADMIN_ROLE, PolicyName="CloudWatchAgentAdminWindow")
+    try:
+        play = fleet.play("site", accounts=(*FEW, "team03")).assert_failed()
+    finally:
+        fleet.more.clear()
+    found = table(play)
+    assert {account: cells[-1] for account, cells in found.items()} == {
+        **dict.fromkeys(FEW, "FAILED"),
+        "team03": "ok",
+    }
+    assert f"cwagent_assume_role_arn is a role of account {fleet.ids['team01']}" in play.words
+    assert "could not be assumed. Check its ARN, its trust policy and the external ID." in play.words
+    assert "Exactly one instance must match cwagent_admin_filters, but 2 match" in play.words
+    assert fleet.principals(play) == {fleet.ids["team02"], fleet.ids["team03"]}
+    assert not fleet.is_window_open("team03")
+
+
+def test_a_profile_of_another_account_is_refused_before_anything_else(fleet: Fleet) -> None:
+    config, keys = fleet.controller.home / ".aws" / "config", fleet.controller.home / ".aws" / "credentials"
+    config.parent.mkdir(exist_ok=True)
+    config.write_text("[profile team04]\nregion = eu-central-1\n")
+    keys.write_text(f"[team04]\naws_access_key_id = {fleet.ids['team04']}\naws_secret_access_key = test\n")
+    profile = {"cwagent_assume_role_arn": "", "cwagent_external_id": "", "cwagent_profile": "team04"}
+    fleet.more.update({"team04": profile, "team05": profile})
+    files = {"AWS_CONFIG_FILE": str(config), "AWS_SHARED_CREDENTIALS_FILE": str(keys)}
+    try:
+        play = fleet.play("site", accounts=("team04", "team05"), env=files).assert_failed()
+    finally:
+        fleet.more.clear()
+    assert {account: cells[-1] for account, cells in table(play).items()} == {"team04": "ok", "team05": "FAILED"}
+    assert f"The credentials are those of account {fleet.ids['team04']}, not of {fleet.ids['team05']}." in play.words
+    assert play.writes == []
+
+
+def test_waves_begin_with_a_canary_and_end_when_too_many_have_failed(fleet: Fleet) -> None:
+    waves: dict[str, Any] = {"cwagent_account_batch_size": [1, "100%"], "cwagent_account_max_fail_percentage": 0}
+    fleet.more["team00"] = {"cwagent_external_id": "of-another"}
+    try:
+        play = fleet.play("site", accounts=FEW, **waves).assert_failed()
+    finally:
+        fleet.more.clear()
+    assert {account: cells[-1] for account, cells in table(play).items()} == dict.fromkeys(FEW, "FAILED")
+    assert play.words.count("Not begun, since 1 of 3 accounts have failed") >= 2
+    assert [call.action for call in play.calls] == ["AssumeRole"]
+    assert fleet.play("site", accounts=FEW, **waves).assert_succeeded().writes == []
+
+
+def test_a_run_that_is_killed_in_a_window_is_finished_by_the_next_one(fleet: Fleet) -> None:
+    fleet.controller.aws.arm(
+        Fault(Kind.ERROR, action="ReplaceIamInstanceProfileAssociation", nth=2, times=50, code="InternalError")
+    )
+    other: dict[str, Any] = {"cwagent_config_file": str(fleet.controller.home / "other.json")}
+    try:
+        fleet.play("site", accounts=FEW[:2], **other).assert_failed()
+    finally:
+        fleet.controller.aws.disarm()
+    fleet.play("restore", accounts=FEW[:2]).assert_succeeded()
+    for account in FEW[:2]:
+        assert not fleet.is_window_open(account)
+        assert fleet.state(account)["profiles"] == fleet.expected(account)["profiles"]
+    fleet.play("store_config", accounts=FEW[:2], **other).assert_succeeded()
+    for account in FEW[:2]:
+        assert fleet.state(account) == fleet.expected(account, OTHER)
+    fleet.play("site", accounts=FEW[:2]).assert_succeeded()
+
+
+def test_a_window_is_opened_for_a_person_in_the_accounts_of_the_limit(fleet: Fleet) -> None:
+    opened = fleet.play("open_window", "--limit", "team00").assert_succeeded()
+    assert fleet.is_window_open("team00")
+    assert not fleet.is_window_open("team01")
+    assert f"{fleet.admins['team00']} can write to Parameter Store until" in opened.words
+    fleet.play("restore", accounts=FEW).assert_succeeded()
+    assert not fleet.is_window_open("team00")
+    assert fleet.state("team00") == fleet.expected("team00")
+
+
+def test_servers_and_keys_of_hosts_that_name_their_account(fleet: Fleet) -> None:
+    """The same user name in two accounts: each has its own key, saved and delivered by the session of its account."""
+    settings: dict[str, Any] = {
+        "cwagent_credentials_store": "ssm",
+        "cwagent_config_file": "",
+        "cwagent_deliver_credentials": True,
+        "cwagent_onprem_users": "shared",
+    }
+    hosts: dict[str, dict[str, Any]] = {}
+    for account in FEW[:2]:
+        folder = fleet.controller.home / f"db-{account}"
+        hosts[f"db-{account}"] = {
+            **LOCAL_CONNECTION,
+            "cwagent_account": account,
+            "ansible_become": False,
+            "onprem_credentials_file": str(folder / "cwagent.credentials"),
+            "onprem_credentials_common_config": str(folder / "common-config.toml"),
+            "onprem_credentials_owner": "",
+            "onprem_credentials_group": "",
+        }
+    done = fleet.play("site", accounts=FEW[:2], hosts=hosts, **settings).assert_succeeded()
+    saved = {}
+    for account in FEW[:2]:
+        [key] = fleet.client(account, "iam").list_access_keys(UserName="CloudWatchAgentServerUser")["AccessKeyMetadata"]
+        saved[account] = key["AccessKeyId"]
+        assert key["AccessKeyId"] in Path(hosts[f"db-{account}"]["onprem_credentials_file"]).read_text()
+    assert len({*saved.values()}) == 2
+    assert fleet.principals(done) == {fleet.ids[account] for account in FEW[:2]}
+    assert fleet.play("rotate_keys", accounts=FEW[:2], hosts=hosts, **settings).assert_succeeded().writes == []
+    fleet.play("teardown", accounts=FEW[:2], hosts=hosts, cwagent_teardown=True, **settings).assert_succeeded()
+    for account in FEW[:2]:
+        assert fleet.client(account, "iam").list_users()["Users"] == []
+
+
+def test_every_account_is_verified_and_audited(fleet: Fleet) -> None:
+    audited = fleet.play("audit", accounts=FEW, cwagent_audit_fail_at="none").assert_succeeded()
+    assert "3 accounts read at" in audited.words
+    assert audited.writes == []
+    verified = fleet.play("verify", accounts=FEW, cwagent_verify_from="iam")
+    assert {*table_accounts(verified)} == {*FEW}
+    assert verified.writes == []
+    refused = fleet.play("apply", accounts=FEW).assert_failed()
+    assert "This playbook works in one account" in refused.message
+
+
+def table_accounts(play: Play) -> list[str]:
+    [report] = [each for each in play.results if each.task == "Report on the accounts"]
+    return [line.split()[0] for line in report.result["msg"][1:] if not line.startswith(("-", " "))]
+
+
+def test_teardown_removes_what_was_created_in_each_account(fleet: Fleet) -> None:
+    play = fleet.play("teardown", cwagent_teardown=True).assert_succeeded()
+    assert [each[-1] for each in table(play).values()] == ["ok"] * 12
+    for account in fleet.ids:
+        found = fleet.state(account)
+        assert found == {"roles": [], "profiles": {fleet.admins[account]: "app"}, "configurations": {}}, account
+    assert fleet.play("teardown", cwagent_teardown=True).assert_succeeded().writes == []
