@@ -17,8 +17,8 @@ from .jobs import SITE, TASKS, USERS
 from .process import CHECKOUT
 from .results import Results
 
-PAGE = CHECKOUT / "docs" / "docsite" / "rst" / "performance.rst"
-PLOT = CHECKOUT / "docs" / "images" / "performance.png"
+PAGE = CHECKOUT / "docs" / "docsite" / "rst" / "benchmarks.rst"
+PLOT = CHECKOUT / "docs" / "images" / "benchmarks.png"
 BEGIN, END = ".. begin of what make bench writes\n", ".. end of what make bench writes\n"
 
 

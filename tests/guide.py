@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,82 @@ COLLECTION = "ansible_collections.cwagent.iam"
 PAGES = [README, *sorted(GUIDE.glob("*.rst"))]
 
 RUN_BY_TEST = "run-by-test"
+AGENT = "/opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl"
+WINDOWS_AGENT = r'& "$Env:ProgramFiles\Amazon\AmazonCloudWatchAgent\amazon-cloudwatch-agent-ctl.ps1" -a fetch-config'
+NOT_RUN = {
+    "it downloads what is not ours": [
+        "pip install ansible boto3",
+        "ansible-galaxy collection install awx.awx:24.6.1",
+    ],
+    "it needs Docker or Podman, and a registry": [
+        "ansible-builder build --tag registry.example.com/ops/cwagent:1.0.0",
+        "podman push registry.example.com/ops/cwagent:1.0.0",
+    ],
+    "it needs AWX, of which test_awx_setup.py has a model": [
+        "ansible-playbook awx/credential_type.yml",
+        "ansible-playbook awx/setup.yml",
+        "ansible-playbook awx/setup.yml -e awx_state=absent",
+        "ansible-playbook awx/setup.yml -e awx_collection=ansible.controller",
+    ],
+    "it needs stack sets; test_organization.py creates the stack in the accounts of an organization": [
+        """\
+aws cloudformation create-stack-set --stack-set-name cwagent-controller-role \\
+    --template-body file://controller-role.yml --capabilities CAPABILITY_NAMED_IAM \\
+    --permission-model SERVICE_MANAGED \\
+    --auto-deployment Enabled=true,RetainStacksOnAccountRemoval=false \\
+    --parameters ParameterKey=ControllerArn,ParameterValue=arn:aws:iam::123456789012:role/Controller \\
+    ParameterKey=ExternalId,ParameterValue=of-the-controller ParameterKey=Teardown,ParameterValue=false""",
+        """\
+aws cloudformation create-stack-instances --stack-set-name cwagent-controller-role \\
+    --deployment-targets OrganizationalUnitIds=ou-ab12-11111111 --regions us-east-1""",
+    ],
+    "it runs on a server, as root, with the agent": [
+        "dnf install -y amazon-cloudwatch-agent",
+        f"{AGENT} -a fetch-config -m ec2 -s -c ssm:AmazonCloudWatch-linux",
+        f"sudo {AGENT} -a fetch-config -m ec2 -s -c ssm:AmazonCloudWatch-linux",
+        f"sudo {AGENT} -a fetch-config -m ec2 -c ssm:AmazonCloudWatch-linux",
+        f"sudo {AGENT} -a append-config -m ec2 -s -c ssm:AmazonCloudWatch-databases",
+    ],
+    "it needs several accounts with servers; test_accounts.py has them, with another inventory": [
+        "ansible-playbook cwagent.iam.site -i accounts.yml --forks 12",
+        "ansible-playbook cwagent.iam.site -i accounts.yml --limit shop",
+    ],
+    "no emulator has CloudTrail": [
+        (
+            "aws cloudtrail lookup-events --lookup-attributes"
+            " AttributeKey=AccessKeyId,AttributeValue=AKIAIOSFODNN7EXAMPLE"
+        ),
+    ],
+    "it runs on Windows": [
+        f"{WINDOWS_AGENT} -m ec2 -s -c ssm:AmazonCloudWatch-windows",
+        f"{WINDOWS_AGENT} -m onPremise -s -c ssm:AmazonCloudWatch-windows",
+        (
+            r'icacls "$Env:ProgramData\Amazon\AmazonCloudWatchAgent\cwagent.credentials"'
+            r' /inheritance:r /grant "SYSTEM:R" "Administrators:F"'
+        ),
+    ],
+    "make report-tests runs it": ["make demo"],
+    "it needs an account of AWS; test_live.py runs it with an emulator": ["make live", "make live REMOVE=1"],
+}
+"""By reason, the commands of the pages that no test runs as they are. test_docs_*.py run all others."""
 _RST = re.compile(r"^( *)\.\. code-block:: *(\S+)\n((?: *:.*\n)*)\n((?:\1 +\S.*\n|[ \t]*\n)+)", re.MULTILINE)
 _MARKDOWN = re.compile(r"^( *)```(\S+)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
+
+
+SHELLS = ("console", "sh", "shell", "powershell")
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of a page, without its prompt. :param marked: whether its block is marked as run by a test."""
+
+    page: str
+    line: int
+    text: str
+    marked: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.page}:{self.line}"
 
 
 @dataclass(frozen=True)
@@ -45,12 +120,35 @@ def blocks(page: Path, text: str | None = None) -> list[Block]:
     return [_block(page.name, text[: match.start()], match) for match in found]
 
 
+def commands(page: Path) -> list[Command]:
+    """Return the commands of a page, in its order. A command ends with a line that does not end with a backslash."""
+    found = []
+    for block in blocks(page):
+        if block.language in SHELLS:
+            for number, text in _whole_lines(block.text):
+                prompt = "$ " if block.language == "console" else ""
+                if text.startswith(prompt):  # the other lines of a console are output
+                    found.append(Command(page.name, block.line + number, text.removeprefix(prompt), block.marked))
+    return found
+
+
+def _whole_lines(text: str) -> Iterator[tuple[int, str]]:
+    """The lines of a text with the number of each, without comments, and with those that continue it."""
+    number = 0
+    for line in re.findall(r"(?:.*\\\n)*.*\n", text):
+        if line.strip() and not line.startswith("#"):
+            yield number, line.rstrip()
+        number += line.count("\n")
+
+
 def _block(page: str, before: str, match: re.Match[str]) -> Block:
     lines = match[match.lastindex or 0].rstrip().splitlines()
     indent = min(len(line) - len(line.lstrip()) for line in lines if line.strip())
     content = "".join(f"{line[indent:]}\n" for line in lines)
-    marked = before.rstrip().endswith(f"\n.. {RUN_BY_TEST}")
-    return Block(page, before.count("\n") + 1, match[2], content, marked)
+    marked = re.search(rf"\n *\.\. {RUN_BY_TEST}$", before.rstrip()) is not None
+    # Without the directive, its options and the empty line after it.
+    line = (before + match[0]).rstrip().count("\n") + 2 - content.count("\n") - (page.endswith(".md"))
+    return Block(page, line, match[2], content, marked)
 
 
 def is_playbook(content: Any) -> bool:

@@ -15,6 +15,7 @@ WITHOUT_SHARED_RUNS = {
     for name in (
         *("access_info", "access_keys", "admin_window", "audit", "deliver_credentials", "foreign_principals"),
         *(
+            "docs_alone",
             "foreign_things",
             "live",
             "lost_answers",

@@ -1,4 +1,7 @@
-"""The examples in the guide that are marked as run by a test have the effects that the page describes."""
+"""The examples in the guide that are marked as run by a test have the effects that the page describes.
+
+They run with the installed collection, outside of the checkout. test_docs_commands.py runs all other commands.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from emulator import Emulator
-from emulator.snapshot import associated_profiles, snapshot
+from emulator.snapshot import snapshot
 from guide import GUIDE, blocks, is_playbook
 from harness import (
     ADMIN_ROLE,
@@ -25,7 +27,9 @@ from harness import (
     Play,
     associate,
     create_role,
+    rename_instance_profile,
 )
+from published import INSTALL, Shell
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merge import merge
 
@@ -50,7 +54,15 @@ def marked_blocks(page: str, language: str = "yaml") -> list[Any]:
 
 
 def test_every_page_with_marked_blocks_is_tested() -> None:
-    tested = {"getting_started", "playbooks", "application_roles", "onprem", "growing", "configurations"}
+    tested = {
+        "application_roles",
+        "auto_scaling",
+        "configurations",
+        "getting_started",
+        "growing",
+        "onprem",
+        "playbooks",
+    }
     assert {page.stem for page in GUIDE.glob("*.rst") if any(block.marked for block in blocks(page))} == tested
 
 
@@ -59,13 +71,14 @@ class Started:
     """An account after the steps of the page getting_started."""
 
     controller: Controller
+    shell: Shell
     ids: dict[str, str]
     command: str
     play: Play
 
     def run(self, line: str) -> Play:
         """Run a command. The one that is on two pages is not run again."""
-        return self.play if line == self.command else self.controller.command(line)
+        return self.play if line == self.command else self.shell.run(line)
 
     def as_on_page(self, output: str) -> str:
         """Output with the ids on the pages, without parts that differ from run to run."""
@@ -99,10 +112,13 @@ def started(shared_controller: Controller) -> Started:
     text = json.dumps(inventory)
     for on_page, real in ids.items():
         text = text.replace(on_page, real)
-    shared_controller.file("hosts.yml", text)
-    shared_controller.file("linux.json", configuration)
+    shell = Shell(shared_controller)
+    shell.prepare()
+    shell.write("hosts.yml", text)
+    shell.write("linux.json", configuration)
+    shell.run(INSTALL).assert_succeeded()
     [site] = marked_blocks("getting_started", "console")
-    return Started(shared_controller, ids, site, shared_controller.command(site).assert_succeeded())
+    return Started(shared_controller, shell, ids, site, shell.run(site).assert_succeeded())
 
 
 def test_getting_started_ends_with_a_stored_configuration(started: Started) -> None:
@@ -133,16 +149,18 @@ def test_playbooks_print_what_the_page_shows(started: Started, subtests: pytest.
 
 def test_other_examples_have_the_described_effects(started: Started) -> None:
     """In the order of the pages. Writes show what a page creates and deletes again."""
-    controller, aws = started.controller, started.controller.aws
+    shell, aws = started.shell, started.controller.aws
     for role in APPLICATIONS:
         create_role(aws, role, "AmazonS3ReadOnlyAccess")
-    rename_profile(aws, "ShopBackend", "ShopBackendProfile")
+    rename_instance_profile(aws, "ShopBackend", "ShopBackendProfile")
     associate(aws, started.ids[SERVER], "ShopBackendProfile")
-    playbooks = [playbook for page in ("application_roles", "onprem") for playbook in marked_blocks(page)]
+    pages = ("application_roles", "auto_scaling", "onprem")
+    playbooks = [playbook for page in pages for playbook in marked_blocks(page)]
     assert all(map(is_playbook, playbooks))
-    play = controller.play(
-        controller.inventory({}), controller.file("pages.yml", [play for playbook in playbooks for play in playbook])
-    ).assert_succeeded()
+    shell.write("pages.yml", [play for playbook in playbooks for play in playbook])
+    shop = {"instance_id": started.ids[SERVER], "cwagent_region": aws.region}
+    shell.write("shop.yml", {"shop": {"hosts": {"shop-1": shop}}})
+    play = shell.run("ansible-playbook -i shop.yml pages.yml").assert_succeeded()
     assert {"AttachRolePolicy", "CreateUser", "CreateAccessKey", "PutParameter", "DeleteUser"} <= set(play.writes)
     after = snapshot(aws)
     assert after["roles"]["ShopBackend"]["policies"] == ["AmazonS3ReadOnlyAccess"]
@@ -155,7 +173,9 @@ def test_other_examples_have_the_described_effects(started: Started) -> None:
 
 
 def test_the_recipe_for_several_configurations_stores_each_in_its_regions(controller: Controller) -> None:
-    aws, west = controller.aws, "us-east-1"
+    aws, west, shell = controller.aws, "us-east-1", Shell(controller)
+    shell.prepare()
+    shell.run(INSTALL).assert_succeeded()
     [inventory], [databases] = marked_blocks("configurations"), marked_blocks("configurations", "json")
     groups = inventory["all"]["children"]
     servers = [group["hosts"] for group in groups["cwagent_ec2_servers"]["children"].values()]
@@ -167,43 +187,13 @@ def test_the_recipe_for_several_configurations_stores_each_in_its_regions(contro
     files = {name: json.loads((examples / f"{name}.json").read_text()) for name in ("linux", "windows")}
     files["databases"] = databases
     for name, content in files.items():
-        controller.file(f"{name}.json", content)
-    controller.file("hosts.yml", inventory)
+        shell.write(f"{name}.json", content)
+    shell.write("hosts.yml", inventory)
     [site] = marked_blocks("configurations", "console")
-    controller.command(site).assert_succeeded()
+    shell.run(site).assert_succeeded()
     stored = {aws.region: ("linux", "databases"), west: ("linux", "windows")}
     assert snapshot(aws, aws.region, west)["parameters"] == {
         region: {f"AmazonCloudWatch-{name}": files[name] for name in names} for region, names in stored.items()
     }
     merged, added = merge([databases, files["linux"]]), databases["logs"]["logs_collected"]["files"]["collect_list"]
     assert merged["logs"]["logs_collected"]["files"]["collect_list"][: len(added)] == added
-
-
-def rename_profile(aws: Emulator, role: str, name: str) -> None:
-    """Move a role to an instance profile with another name."""
-    iam = aws.client("iam")
-    iam.remove_role_from_instance_profile(InstanceProfileName=role, RoleName=role)
-    iam.delete_instance_profile(InstanceProfileName=role)
-    iam.create_instance_profile(InstanceProfileName=name)
-    iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=role)
-
-
-def test_the_example_in_growing_associates_profiles_in_every_region(controller: Controller) -> None:
-    aws = controller.aws
-    ids = {region: aws.instances(1, region=region)[0] for region in ("eu-central-1", "us-east-1")}
-    for region, instance in ids.items():
-        aws.client("ec2", region).create_tags(Resources=[instance], Tags=[{"Key": "monitored", "Value": "true"}])
-    inventory, playbook = marked_blocks("growing")
-    keys = "".join(f"[{name}]\naws_access_key_id = test\naws_secret_access_key = test\n" for name in ("shop", "bank"))
-    env = {
-        "AWS_SHARED_CREDENTIALS_FILE": str(controller.file("credentials.ini", keys)),
-        "AWS_ACCESS_KEY_ID": "",
-        "AWS_SECRET_ACCESS_KEY": "",
-    }
-    # Both accounts are the same emulated account, so hosts run one after the other.
-    play = controller.play(
-        controller.file("accounts.yml", inventory), controller.file("monitored.yml", playbook), "--forks", "1", env=env
-    )
-    play.assert_succeeded()
-    assert associated_profiles(aws, "eu-central-1") == {ids["eu-central-1"]: SERVER_ROLE}
-    assert associated_profiles(aws, "us-east-1") == {ids["us-east-1"]: SERVER_ROLE}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from guide import COLLECTION, GUIDE, PAGES, README, ROOT, blocks, is_playbook
+from guide import COLLECTION, GUIDE, NOT_RUN, PAGES, README, ROOT, blocks, commands, is_playbook
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.validate import validate
 
@@ -25,6 +25,8 @@ GROUPS = {
     "cwagent_accounts",
 }
 MODULES = {path.stem for path in (ROOT / "plugins" / "modules").glob("*.py")}
+DEVELOPMENT = {"architecture", "acceptance"}
+DEMO = ROOT / "examples" / "demo" / "demo.py"
 PLAYBOOKS = {path.stem for path in (ROOT / "playbooks").glob("*.yml")}
 NAME = re.compile(r"(?<![\w.])(cwagent_[a-z_0-9]*[a-z])")
 
@@ -99,6 +101,31 @@ def test_variables_of_roles_exist():
     text = "".join(block.text for block in BLOCKS if block.language == "yaml")
     prefixes = "|".join(path.name for path in (ROOT / "roles").iterdir())
     assert set(re.findall(rf"^ *((?:{prefixes})_\w+):", text, re.MULTILINE)) <= role_options()
+
+
+def test_commands_that_no_test_runs_are_on_a_page():
+    shown = {command.text for page in PAGES for command in commands(page)}
+    assert {text for texts in NOT_RUN.values() for text in texts} - shown == set()
+
+
+def test_commands_are_for_the_installed_collection():
+    """CONTRIBUTING.md has those for a checkout."""
+    paths = re.compile(r"(?<![\w/])(?:playbooks|examples|docs|tests|build)/\S*")
+    for page in PAGES:
+        assert page.stem in DEVELOPMENT or re.findall(r"`(playbooks/\w*)", page.read_text()) == [], page.name
+    in_checkout = {"make demo", "make live", "make live REMOVE=1"}
+    for page in PAGES:
+        shown = [command for command in commands(page) if command.text not in in_checkout]
+        assert [str(command) for command in shown if paths.search(command.text) or "make " in command.text] == []
+
+
+def test_the_demo_ends_with_commands_of_the_readme():
+    [steps] = re.findall(r'^NEXT = f"""(.*?)"""', DEMO.read_text(), re.DOTALL | re.MULTILINE)
+    steps = steps.replace("{EXAMPLES}", "~/.ansible/collections/ansible_collections/cwagent/iam/examples")
+    joined = re.sub(r"\s*\\{2}\n\s*", " ", steps)
+    shown = re.findall(r"^ +\$ (.*)", joined, re.MULTILINE)
+    assert len(shown) == 6
+    assert set(shown) - {command.text for command in commands(README)} == set()
 
 
 def test_playbooks_and_variables_in_commands_exist():

@@ -116,21 +116,6 @@ def test_the_project_installs_one_version():
 
 
 PAGE = (ROOT / "docs" / "docsite" / "rst" / "awx.rst").read_text()
-# tests/integration/test_awx_setup.py runs the playbooks, and `make environment` runs ansible-builder on its definition.
-COMMANDS = [
-    "ansible-builder build --tag registry.example.com/ops/cwagent:1.0.0",
-    "podman push registry.example.com/ops/cwagent:1.0.0",
-    "ansible-playbook awx/credential_type.yml",
-    "ansible-galaxy collection install awx.awx:24.6.1",
-    "export CONTROLLER_HOST=https://awx.example.com CONTROLLER_OAUTH_TOKEN=...",
-    "ansible-playbook awx/setup.yml",
-    "ansible-playbook awx/setup.yml -e awx_state=absent",
-    "ansible-playbook awx/setup.yml -e awx_collection=ansible.controller",
-]
-
-
-def test_the_commands_of_the_page_are_those_of_the_tests():
-    assert re.findall(r"^ *\$ (.*)$", PAGE, re.MULTILINE) == COMMANDS
 
 
 def test_the_names_on_the_page_exist():

@@ -1,0 +1,191 @@
+"""The collection as its users get it, outside of the checkout, and people who follow the pages with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from emulator import program_environment
+from guide import NOT_RUN, Command, commands
+from harness import CHECKOUT, LOCAL_CONNECTION, SERVER_USER, Controller, Play
+
+BUILT = tempfile.TemporaryDirectory(prefix="cwagent-published-")
+HOMEPAGE = "https://github.com/cwagent/iam"
+INSTALL = f"ansible-galaxy collection install git+{HOMEPAGE}"
+EXCLUDED = {text for texts in NOT_RUN.values() for text in texts}
+EXAMPLE_KEY = "AKIAIOSFODNN7EXAMPLE"
+SETUP = re.compile(r"(export|cd|cp|mkdir) ")
+"""What a person does again on each page, because later commands of the page need it."""
+ROOT_USER = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+PROFILES = {"my-profile": "test", "my-test-account": "test", "shop": "test", "bank": "222222222222"}
+"""By profile of the pages, the ID of its access key. One of 12 digits is of another account."""
+
+
+def git(*arguments: str | Path, cwd: Path) -> str:
+    person = ["-c", "user.name=someone", "-c", "user.email=someone@example.com"]
+    done = subprocess.run(["git", *person, *arguments], cwd=cwd, check=True, capture_output=True, text=True)
+    return done.stdout
+
+
+@cache
+def repository() -> Path:
+    """A git repository whose branch main has the files of the checkout, committed or not."""
+    folder = Path(BUILT.name) / "repository"
+    listed = git("ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=CHECKOUT)
+    for name in filter(None, listed.split("\0")):
+        if (CHECKOUT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(CHECKOUT / name, folder / name)
+    git("init", "--quiet", "--initial-branch=main", cwd=folder)
+    git("add", "--all", "--force", cwd=folder)
+    git("commit", "--quiet", "--message=all", cwd=folder)
+    return folder
+
+
+@cache
+def tarball() -> Path:
+    """The tarball of that repository."""
+    folder = Path(BUILT.name) / "tarball"
+    command: list[str | Path] = ["ansible-galaxy", "collection", "build", "--output-path", folder]
+    subprocess.run(command, cwd=repository(), env=program_environment(), check=True, capture_output=True)
+    [built] = folder.iterdir()
+    return built
+
+
+@dataclass(frozen=True)
+class Shell:
+    """A shell on the controller. What a command exports, and its folder, are kept for the next one."""
+
+    controller: Controller
+    name: str = "shell"
+
+    @property
+    def work(self) -> Path:
+        """The folder in which it begins."""
+        return self.controller.home / "work"
+
+    def prepare(self, user: Mapping[str, str] = ROOT_USER) -> None:
+        """Write what a user of AWS and git has, and make the repository of the collection reachable.
+
+        :param user: the access key of the default profile, as environment variables.
+        """
+        self.work.mkdir()
+        home = self.controller.home
+        (home / ".gitconfig").write_text(f'[url "file://{repository()}"]\n\tinsteadOf = {HOMEPAGE}\n')
+        (home / ".aws").mkdir()
+        profiles = {f"profile {name}": {**ROOT_USER, "AWS_ACCESS_KEY_ID": key} for name, key in PROFILES.items()}
+        lines = []
+        for name, keys in {"default": user, **profiles}.items():
+            lines += [f"[{name}]", f"region = {self.controller.aws.region}"]
+            lines += [f"{key.lower()} = {value}" for key, value in keys.items()]
+        (home / ".aws" / "config").write_text("\n".join([*lines, ""]))
+
+    def write(self, name: str, content: object) -> None:
+        """Write a file. Content that is not text is written as JSON, which is also YAML."""
+        path = self.work / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+
+    def run(self, command: str) -> Play:
+        """Run a command exactly as it is on a page."""
+        state = self.controller.home / f"{self.name}.state"
+        script = "\n".join(
+            [
+                f'test ! -e "{state}" || . "{state}"',
+                command,
+                f'{{ status=$?; export -p; echo "cd \\"$PWD\\""; }} >"{state}"',
+                "exit $status",
+            ]
+        )
+        return self.controller.run(["bash", "-c", script], self._environment(), self.work)
+
+    def _environment(self) -> dict[str, str]:
+        # The account is that of a profile, and not of the environment.
+        removed = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_DEFAULT_REGION")
+        files = ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")
+        # The AWS CLI has an environment of its own, whose Python is not for Ansible.
+        path = os.pathsep.join([program_environment()["PATH"], str(Path(os.environ.get("AWS_CLI", "")).parent)])
+        # Without a server, nothing that is not installed could be downloaded.
+        return {**dict.fromkeys((*removed, *files), ""), "PATH": path, "ANSIBLE_GALAXY_SERVER": "http://127.0.0.1:9"}
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A person with servers of their own, who follows the pages. All servers are this machine.
+
+    :param entered: the inventories into which the person has entered the servers.
+    """
+
+    controller: Controller
+    entered: set[Path] = field(default_factory=set)
+
+    @property
+    def shell(self) -> Shell:
+        return Shell(self.controller)
+
+    def enter_servers(self) -> None:
+        """Launch the instances of new inventories, enter their IDs, and let Ansible reach the servers."""
+        for path in set(self.shell.work.glob("*hosts.yml")) - self.entered:
+            self.entered.add(path)
+            inventory = yaml.safe_load(path.read_text())
+            for group in inventory["all"]["children"].values():
+                for host, given in group["hosts"].items():
+                    group["hosts"][host] = variables = given or {}
+                    region = {**inventory["all"]["vars"], **variables}["cwagent_region"]
+                    [instance] = self.controller.aws.instances(1, region=region)
+                    if is_ec2 := "instance_id" in variables:
+                        variables["instance_id"] = instance
+                    self.shell.write(f"host_vars/{host}.yml", self._server(instance, is_ec2))
+            self.shell.write(path.name, inventory)
+            self.shell.write("group_vars/all.yml", {**LOCAL_CONNECTION, "ansible_become": False})
+
+    def _server(self, instance: str, is_ec2: bool) -> dict[str, Any]:
+        """The variables of a server. One on premises has the disk of an instance that is no server."""
+        aws = self.controller.aws
+        found = aws.agents(instance)[instance]
+        disk = Path(found["disk"])
+        environment = {**found["environment"], "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
+        if is_ec2:
+            metadata = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": aws.metadata_endpoint(instance)}
+            endpoint = {"AWS_ENDPOINT_URL": aws.endpoint}
+            return {"verify_environment": environment, "store_config_environment": {**metadata, **endpoint}}
+        # No agent is installed, so the key is looked for where the AWS CLI does.
+        (disk / "root/.aws").mkdir()
+        return {
+            "verify_environment": environment,
+            "store_config_environment": {"AWS_ENDPOINT_URL": aws.endpoint},
+            "cwagent_deliver_credentials": True,
+            "onprem_credentials_file": str(disk / "root/.aws/credentials"),
+            "onprem_credentials_common_config": str(disk / "root/.aws/common-config.toml"),
+            "onprem_credentials_owner": "",
+            "onprem_credentials_group": "",
+        }
+
+    def follow(self, page: Path, chosen: Callable[[Command], bool] = lambda _: True) -> list[Play]:
+        """Run the commands of a page in a new shell. Where one writes a file, the person's own servers are entered.
+
+        An access key of the page is that of db-1.
+        """
+        shell = Shell(self.controller, page.stem)
+        saved = self.controller.home / ".cwagent" / "credentials" / f"{SERVER_USER}-db-1.credentials"
+        key = re.search(r"AKIA\w+", saved.read_text() if saved.exists() else "")
+        plays = []
+        for command in commands(page):
+            if command.text in EXCLUDED or not (chosen(command) or SETUP.match(command.text)):
+                continue
+            play = shell.run(command.text.replace(EXAMPLE_KEY, key[0] if key else EXAMPLE_KEY))
+            assert play.code == 0, f"{command}: {command.text}\n{play.output}"
+            assert "Traceback" not in play.output
+            plays.append(play)
+            self.enter_servers()
+        return plays
