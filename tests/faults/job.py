@@ -14,7 +14,7 @@ from urllib.error import HTTPError
 
 from emulator import AS_AWS, Emulator, program_environment
 from emulator.snapshot import snapshot
-from warm import sharing
+from warm import forking, sharing
 
 # Of the admin user; its value is the id of the access key that is saved.
 SAVED_KEY_TAG = "cwagent:saved-key"
@@ -105,14 +105,18 @@ class Job:
         }
         return {"all": {"vars": variables, "children": groups}}
 
-    def start(self, playbook: str = "site") -> subprocess.Popen[str]:
-        """Start the playbook. Its verbose output goes to ``output.txt``."""
+    def start(self, playbook: str = "site", faster: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+        """Start the playbook. Its verbose output goes to ``output.txt``.
+
+        :param faster: the variables of ``warm``; by default those with which modules are its own processes, so that
+            they can be killed with it.
+        """
         temporary = {f"ANSIBLE_{place}_TEMP": str(self.folder / "tmp") for place in ("LOCAL", "REMOTE")}
         with (self.folder / "output.txt").open("a") as output:
             return subprocess.Popen(
                 ["ansible-playbook", "-vvv", "-i", self.folder / "hosts.json", f"playbooks/{playbook}.yml"],
                 cwd=CHECKOUT,
-                env=program_environment(self.aws.env(), sharing(), temporary, self.environment),
+                env=program_environment(self.aws.env(), faster or sharing(), temporary, self.environment),
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 text=True,
@@ -120,7 +124,7 @@ class Job:
 
     def run(self, playbook: str = "site") -> int:
         """Run the playbook to its end."""
-        return self.start(playbook).wait()
+        return self.start(playbook, forking()).wait()
 
     def output(self) -> str:
         """The output of all runs of this job."""
