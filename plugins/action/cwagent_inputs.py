@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
+from ansible.module_utils.common.yaml import yaml_load
 from ansible.plugins.action import ActionBase
 from ansible.template import Templar
 
@@ -72,7 +72,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
         return " ".join([each for each in problems if each not in others] or [f"See what {first} says."])
 
     def _given(self, variables: Mapping[str, Any], task_options: Mapping[str, Any]) -> _given.Given:
-        options = yaml.safe_load(SPEC.read_text(encoding="utf-8"))["argument_specs"]["playbooks"]["options"]
+        options = yaml_load(SPEC.read_text(encoding="utf-8"))["argument_specs"]["playbooks"]["options"]
         hostvars, controller = variables["hostvars"], variables["inventory_hostname"]
         groups = {group: list(hosts) for group, hosts in variables["groups"].items()}
         ours = (*_given.GROUPS, _given.ACCOUNTS)
@@ -121,7 +121,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
 
 def _check_run(variables: Mapping[str, Any]) -> None:
     """Refuse a version of ansible-core that is not supported, and a run that leaves out tasks."""
-    requires = yaml.safe_load((COLLECTION / "meta" / "runtime.yml").read_text(encoding="utf-8"))["requires_ansible"]
+    requires = yaml_load((COLLECTION / "meta" / "runtime.yml").read_text(encoding="utf-8"))["requires_ansible"]
     check_ansible_core(variables["ansible_version"]["full"], requires, in_awx=_in_awx(variables))
     if _leaves_tasks_out(variables):
         raise InvalidInput("The plays of this playbook depend on each other. Run it without tags and skipped tags.")

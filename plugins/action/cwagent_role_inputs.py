@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import yaml
+from ansible.module_utils.common.yaml import yaml_load
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.cwagent.iam.plugins.plugin_utils._evaluate import evaluate
@@ -38,7 +38,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
         options = self.validate_argument_spec(TASK_OPTIONS)[1]
         if options["fingerprints"] is not None:
             return {**result, "changed": False, "is_shared": len(set(options["fingerprints"])) <= 1}
-        specs = yaml.safe_load((Path(variables["role_path"]) / "meta" / "argument_specs.yml").read_text("utf-8"))
+        specs = yaml_load((Path(variables["role_path"]) / "meta" / "argument_specs.yml").read_text("utf-8"))
         spec = specs["argument_specs"][options["entry_point"]]["options"]
         values = evaluate(variables, spec, self._templar)
         problems = check_role(spec, values)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
+from ansible.module_utils.common.yaml import yaml_load
 from ansible.plugins.action import ActionBase
 from ansible.template import Templar
 
@@ -77,4 +77,4 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
 
 def _load(path: Path) -> Any:
     """Return the content of a YAML file whose templates may be evaluated; empty if there is none."""
-    return _tasks.trusted(yaml.safe_load(path.read_text("utf-8"))) if path.exists() else {}
+    return _tasks.trusted(yaml_load(path.read_text("utf-8"))) if path.exists() else {}
