@@ -1,7 +1,7 @@
 """Makes the runs of Ansible in tests start faster. What is run, and what it does, stays the same.
 
-The runs of a test session share what each of them would assemble and compile anew, and their modules are forked from a
-process that has imported what they need. ``python -m warm COMMAND`` runs a command whose runs of Ansible do so.
+The runs of a test session share what each of them would assemble and compile anew. They and their modules are forked
+from processes that have imported what they need. ``python -m warm COMMAND`` runs a command whose runs of Ansible do so.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import atexit
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -35,14 +36,17 @@ def sharing() -> dict[str, str]:
 
 @cache
 def forking() -> dict[str, str]:
-    """The variables of runs whose modules are also forked, from a process that ends with this one."""
-    shared = sharing()
-    address = str(Path(shared["SHARED_BY_RUNS"], "fork_server"))
-    command: list[str | Path] = [sys.executable, HERE / "fork_server.py", address]
-    process = subprocess.Popen(
-        command, env=program_environment({"PYTHONPATH": str(COLLECTIONS)}), stdout=subprocess.PIPE, text=True
-    )
+    """The variables of runs that are also forked, as are their modules, from processes that end with this one."""
+    modules = _start_server("modules", {"PYTHONPATH": str(COLLECTIONS)})
+    return {**sharing(), "MODULE_SERVER": modules, "PLAYBOOK_SERVER": _start_server("playbooks", {})}
+
+
+def _start_server(what: str, variables: Mapping[str, str]) -> str:
+    """Start a process that forks programs of a kind. :returns: its socket."""
+    address = str(Path(sharing()["SHARED_BY_RUNS"], what))
+    command: list[str | Path] = [sys.executable, HERE / "fork_server.py", address, what]
+    process = subprocess.Popen(command, env=program_environment(variables), stdout=subprocess.PIPE, text=True)
     atexit.register(process.kill)
     assert process.stdout
     assert process.stdout.readline() == "ready\n"
-    return {**shared, "FORK_SERVER": address}
+    return address

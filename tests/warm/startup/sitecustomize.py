@@ -1,7 +1,7 @@
-"""Makes the modules of a playbook run start faster; Python imports this file when it starts.
+"""Makes a playbook run and its modules start faster; Python imports this file when it starts.
 
-Where a server forks modules (../fork_server.py), the module is run there. This process only hands it over and waits for
-its end, so it imports little: ``socket`` and ``json`` alone take as long as the start of Python.
+Where a server forks them (../fork_server.py), they are run there. This process only hands them over and waits for their
+end, so it imports little: ``socket`` and ``json`` alone take as long as the start of Python.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 
 
 def run_elsewhere(address):
-    """Hand the module over, and end as it ended."""
+    """Hand the program over, and end as it ended."""
     from _socket import AF_UNIX, SCM_RIGHTS, SOCK_SEQPACKET, SOL_SOCKET, socket
 
     umask = os.umask(0)
@@ -28,9 +28,11 @@ def run_elsewhere(address):
 
 
 if "AnsiballZ_" in sys.orig_argv[-1]:
-    if "FORK_SERVER" in os.environ:
-        run_elsewhere(os.environ["FORK_SERVER"])
+    if "MODULE_SERVER" in os.environ:
+        run_elsewhere(os.environ["MODULE_SERVER"])
     elif "SHARED_BY_RUNS" in os.environ:
         import importlib
 
         importlib.import_module("shared_code").share_archives(os.environ["SHARED_BY_RUNS"])
+elif "PLAYBOOK_SERVER" in os.environ and sys.orig_argv[1:] and sys.orig_argv[1].endswith("/ansible-playbook"):
+    run_elsewhere(os.environ["PLAYBOOK_SERVER"])
