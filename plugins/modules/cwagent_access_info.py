@@ -72,6 +72,11 @@ options:
     description: The instance profile that the fix for an instance without any names.
     type: str
     default: CloudWatchAgentServerRole
+  inventory_users:
+    description:
+      - The users of the hosts in the inventory. Other users that this collection made are found then.
+    type: list
+    elements: str
   confirm:
     description:
       - Whether to ask IAM about the principals that can or may be able to write, with C(iam:SimulatePrincipalPolicy).
@@ -344,7 +349,8 @@ findings:
         - Medium or low severity. V(key-old), a key is too old; V(key-two-active), a user has two active keys.
         - Low severity. V(window-expired), an admin window was not closed after its deadline; V(key-unused), a key was
           never used; V(parameter-near-limit), a configuration almost fills its tier.
-        - Info. V(administrators), principals can write because they administer the account.
+        - Info. V(administrators), principals can write because they administer the account; V(user-without-host), no
+          host of the inventory has a user that this collection made.
       type: str
       sample: admin-without-window
     severity:

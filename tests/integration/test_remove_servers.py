@@ -122,6 +122,10 @@ def test_what_no_host_has_is_named(fleet: Fleet) -> None:
     assert site.report[0] == "Nothing to do."
     assert f"{user} Instances in {fleet.controller.aws.region} that {instance} {remedy}" in " ".join(site.report)
     assert f"{user} {remedy}" in " ".join(fleet.play("rotate_keys").assert_succeeded().report)
+    file = fleet.controller.home / "audit.json"
+    fleet.play("audit", cwagent_json_file=str(file), cwagent_audit_fail_at="none").assert_succeeded()
+    assert f"User '{USER}' was made for a server, and no host of the inventory has it." in file.read_text()
+    assert f"User '{OTHER_USER}' was made" not in file.read_text()
     fleet.remove(fleet.web).assert_succeeded()
     removed = fleet.play("teardown", cwagent_teardown=True).assert_succeeded()
     assert f"{user} {remedy}" in " ".join(removed.report)

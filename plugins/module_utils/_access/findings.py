@@ -23,7 +23,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import 
     may,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
-from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ROLE
+from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ROLE, USER
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import RESTORE_TAG, record_key
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import (
     ABSENT,
@@ -92,10 +92,12 @@ class Rules:
 
     :param max_key_age: the age from which on a key is too old; ``None`` for no limit.
     :param server_profile: the instance profile for instances that have none.
+    :param inventory_users: the users of the hosts in the inventory; ``None`` where they are not known.
     """
 
     max_key_age: timedelta | None = timedelta(days=90)
     server_profile: str = "CloudWatchAgentServerRole"
+    inventory_users: frozenset[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -311,6 +313,18 @@ def _two_keys(case: Case, user: Principal, active: Sequence[Key]) -> Finding:
         delete = f"aws iam delete-access-key --user-name {user.name} --access-key-id {idle.id}"
         fix = f"Decide whether {idle.id} is in use; if not: {delete}"
     return Finding("key-two-active", LOW if is_replacement else MEDIUM, user.name, why, fix)
+
+
+def _of_unlisted_users(case: Case) -> Iterator[Finding]:
+    """Users of ours that no host of the inventory has. Another inventory can have them, so it is information."""
+    known = case.rules.inventory_users
+    for each in case.account.principals if known is not None else ():
+        if each.kind == USER and each.managed and each.name not in (known or ()):
+            keys = ", ".join(key.id for key in each.keys or () if key.active)
+            active = f" Its active access keys: {keys}." if keys else ""
+            why = f"User '{each.name}' was made for a server, and no host of the inventory has it.{active}"
+            fix = f"If its server has left, run the playbook cwagent.iam.remove_servers for {each.name}."
+            yield Finding("user-without-host", INFO, each.name, why, fix)
 
 
 # -- Policies of principals --
@@ -552,6 +566,7 @@ _FAMILIES = (
     _of_administrators,
     _of_windows,
     _of_keys,
+    _of_unlisted_users,
     _of_policies,
     _of_instances,
     _of_parameters,

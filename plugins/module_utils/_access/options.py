@@ -28,6 +28,7 @@ SPEC: dict[str, Any] = {
     "credentials_prefix": {"type": "str", "default": "/cwagent/credentials/"},
     "max_key_age": {"type": "int", "default": 90, "no_log": False},
     "server_profile": {"type": "str", "default": "CloudWatchAgentServerRole"},
+    "inventory_users": {"type": "list", "elements": "str"},
     "confirm": {"type": "bool", "default": False},
 }
 
@@ -62,4 +63,9 @@ def rules(params: Mapping[str, Any]) -> Rules:
     """Return the rules. :raises InvalidInput: an option is not valid."""
     check_days("max_key_age", params["max_key_age"], minimum=0)
     _names.check_name("instance profile", params["server_profile"])
-    return Rules(timedelta(days=params["max_key_age"]) if params["max_key_age"] else None, params["server_profile"])
+    users = params["inventory_users"]
+    return Rules(
+        timedelta(days=params["max_key_age"]) if params["max_key_age"] else None,
+        params["server_profile"],
+        None if users is None else frozenset(users),
+    )

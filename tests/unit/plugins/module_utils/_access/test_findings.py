@@ -277,7 +277,8 @@ def test_the_module_documents_each_rule():
     documented = re.search(r"The name of the rule\.(.*?)sample:", text, re.DOTALL)
     assert documented
     named = set(re.findall(r"V\(([a-z-]+)\),\s", documented[1]))
-    assert named == {rule for _, (rule, _, _) in PLANTED.values()}
+    # The last one depends on the inventory and has a test of its own.
+    assert named == {rule for _, (rule, _, _) in PLANTED.values()} | {"user-without-host"}
 
 
 @pytest.mark.parametrize(("account", "expected"), PLANTED.values(), ids=PLANTED)
@@ -495,6 +496,29 @@ def test_the_most_severe_findings_come_first():
         ("administrators", "info", ACCOUNT_ID),
     ]
     assert count_severities(find(case_of(account))) == {"info": 1, "low": 1, "medium": 2, "high": 1}
+
+
+@pytest.mark.parametrize(
+    ("users", "expected"),
+    [
+        (None, []),
+        (frozenset({"db1", "db2"}), []),
+        (frozenset({"db1"}), [("user-without-host", "info", "db2")]),
+        (frozenset(), [("user-without-host", "info", "db2")]),
+    ],
+)
+def test_a_user_of_ours_that_no_host_has_is_found(users, expected):
+    account = with_(
+        principals=[user("db2", SERVER, keys=(key(3), key(4, active=False))), user("alice", SERVER, tags=FOREIGN)]
+    )
+    rules = Rules(inventory_users=users)
+    assert [
+        each for each in found(account, rules) if each[0] == "user-without-host" and each[2] in ("db2", "alice")
+    ] == (expected)
+    whys = [each.why for each in find(case_of(account, rules)) if each.object == "db2"]
+    assert whys == [
+        "User 'db2' was made for a server, and no host of the inventory has it. Its active access keys: AKIA3."
+    ] * len(expected)
 
 
 def test_a_command_names_the_region_of_the_instance():

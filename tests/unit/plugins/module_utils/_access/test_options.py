@@ -66,6 +66,8 @@ def test_invalid_options_are_refused(options, region, message):
 def test_the_age_of_keys_has_no_limit_with_zero():
     assert rules(DEFAULTS).max_key_age == timedelta(days=90)
     assert rules({**DEFAULTS, "max_key_age": 0}).max_key_age is None
+    assert rules(DEFAULTS).inventory_users is None
+    assert rules({**DEFAULTS, "inventory_users": []}).inventory_users == frozenset()
     with pytest.raises(InvalidInput, match="max_key_age must be between 0 and"):
         rules({**DEFAULTS, "max_key_age": -1})
     with pytest.raises(InvalidInput, match="is not a valid instance profile name"):
