@@ -80,7 +80,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
         raw = {host: hostvars.raw_get(host) for host in members}
         inventories = (each.get("inventory_dir") for each in (variables, *raw.values()))
         accounts: dict[str, Any] = {}
-        homeless: dict[str, Any] = {}
+        unassigned: dict[str, Any] = {}
         if controller in groups.get(_given.ACCOUNTS, ()):
             named = {
                 host: self._host_variables(each, hostvars, (_accounts.ACCOUNT, *_accounts.ACCOUNT_VARIABLES))
@@ -89,7 +89,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
             accounts = {host: named[host] for host in groups[_given.ACCOUNTS]}
             stated = {host: each.get(_accounts.ACCOUNT) for host, each in named.items() if host not in accounts}
             account_of = {host: _accounts.account_of(each, accounts) for host, each in stated.items()}
-            homeless = {host: stated[host] for host, account in account_of.items() if not account}
+            unassigned = {host: stated[host] for host, account in account_of.items() if not account}
             raw = {host: each for host, each in raw.items() if controller in (host, account_of.get(host))}
             groups.update({group: [host for host in groups.get(group, ()) if host in raw] for group in ours})
         # A localhost that is not in the inventory has no inventory_dir.
@@ -108,7 +108,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
             limit=_limit(variables),
             in_awx=_in_awx(variables),
             accounts=accounts,
-            homeless=homeless,
+            unassigned=unassigned,
             found=task_options["found"],
         )
 

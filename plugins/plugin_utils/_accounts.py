@@ -122,17 +122,17 @@ def check_accounts(given: Given, problems: Problems) -> None:
         if own and AUDIT not in given.requires and host != given.controller_host and _account_number(variables) == own:
             pair = " and ".join(sorted((host, given.controller_host)))
             problems.add(f"The hosts {pair} of the group {ACCOUNTS} are the same account {own}. Remove one of them.")
-    _check_homeless(given, problems)
+    _check_unassigned(given, problems)
 
 
-def _check_homeless(given: Given, problems: Problems) -> None:
+def _check_unassigned(given: Given, problems: Problems) -> None:
     """Report servers of no account."""
     advice = (
         "In AWX, each slice of a job sees only some of the hosts; find the servers with cwagent_server_filters instead."
         if given.in_awx
         else f"Name the host of the group {ACCOUNTS} that stands for its account."
     )
-    for host, value in given.homeless.items():
+    for host, value in given.unassigned.items():
         if isinstance(value, Undefined):
             problems.check(typed, ACCOUNT, TEXT, value, where=f"Host {host}: ")
         elif is_blank(value):

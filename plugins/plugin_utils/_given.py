@@ -59,7 +59,7 @@ class Given:
     :param limit: the hosts that ``--limit`` leaves; ``None`` without one.
     :param in_awx: whether the run is a job of AWX.
     :param accounts: by name, the variables of all hosts that stand for accounts; none for the controller's account.
-    :param homeless: by name, what the hosts of no account have as their account.
+    :param unassigned: by name, what the hosts of no account have as their account.
     :param found: what the filters found in the account, as ``cwagent_account_info`` returns it; ``None`` before that.
     """
 
@@ -75,7 +75,7 @@ class Given:
     limit: Collection[str] | None = None
     in_awx: bool = False
     accounts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    homeless: Mapping[str, Any] = field(default_factory=dict)
+    unassigned: Mapping[str, Any] = field(default_factory=dict)
     found: Mapping[str, Any] | None = None
 
     def members(self, *groups: str) -> list[str]:

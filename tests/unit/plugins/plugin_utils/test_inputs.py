@@ -934,7 +934,7 @@ def test_variables_of_an_account_that_contradict_each_other(account, words):
 @pytest.mark.parametrize("value", ["", None, "other", ["shop"], NOPE])
 @pytest.mark.parametrize("in_awx", [False, True])
 def test_a_server_of_no_account_is_a_problem(value, in_awx):
-    [problem] = interpret(an_account(homeless={"web1": value}, in_awx=in_awx))[1]
+    [problem] = interpret(an_account(unassigned={"web1": value}, in_awx=in_awx))[1]
     assert problem.startswith("Host web1: cwagent_account ")
     assert ("slice" in problem) == (in_awx and value is not NOPE)
 
