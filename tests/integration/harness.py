@@ -47,7 +47,7 @@ SWAPPED = [SERVER_ROLE, ADMIN_ROLE, SERVER_ROLE]
 REPLACE_ASSOCIATION = "ReplaceIamInstanceProfileAssociation"
 ASSOCIATING_ACTIONS = ("AssociateIamInstanceProfile", REPLACE_ASSOCIATION)
 TIME = r"\d{4}-\d\d-\d\dT[\d:.]+Z"
-MODULE_SECONDS, PLAY_SECONDS = 60, 240
+MODULE_SECONDS, PLAY_SECONDS = 60, 600
 LOCAL_CONNECTION = {
     "ansible_connection": "local",
     "ansible_python_interpreter": "{{ ansible_playbook_python }}",
