@@ -36,8 +36,10 @@ SESSION_NAME, SESSION_DURATION = "cwagent_session_name", "cwagent_session_durati
 ACCOUNT_REGIONS = "cwagent_regions"
 # What is to be found in an account when the playbook runs.
 FILTERS = ("cwagent_server_filters", "cwagent_admin_filters", "cwagent_admin_instance_id")
+# One of these says which account a host stands for.
+IDENTITY = ("cwagent_account_id", "cwagent_profile", "cwagent_assume_role_arn")
 ACCOUNT_VARIABLES = (
-    *("cwagent_account_id", "cwagent_profile", "cwagent_assume_role_arn", "cwagent_external_id"),
+    *(*IDENTITY, "cwagent_external_id"),
     *(SESSION_NAME, SESSION_DURATION, ACCOUNT_REGIONS, *FILTERS),
 )
 # The values with which no host is connected to, so that the host that stands for an account can do the whole job.
@@ -59,6 +61,12 @@ def account_inputs(given: Given, problems: Problems) -> dict[str, Any]:
         found[name.removeprefix("cwagent_")] = default if value is None else value
     for check in (_check_account, _check_session, _check_content):
         problems.check(check, found, where=f"Host {host}: ")
+    if given.accounts and all(is_blank(given.of_host(host).get(name)) for name in IDENTITY):
+        # The controller's own credentials would be used for it.
+        problems.add(
+            f"Host {host}: set cwagent_assume_role_arn or cwagent_profile. For the account of the controller's own "
+            "credentials, set cwagent_account_id."
+        )
     return found
 
 

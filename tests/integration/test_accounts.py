@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
-from emulator import Call, Fault, Kind
+from emulator import Call, Fault, Kind, program_environment
 from emulator.client import IMAGE
 from harness import (
     ADMIN_ROLE,
+    CHECKOUT,
     LOCAL_CONNECTION,
     PARAMETER,
+    PLAY_SECONDS,
     SERVER_POLICY,
     SERVER_ROLE,
     Controller,
@@ -115,6 +118,30 @@ class Fleet:
         children = {"cwagent_accounts": group, "cwagent_onprem_servers": {"hosts": dict(hosts)}}
         return self.controller.file("accounts.yml", {"all": {"children": children}})
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {
+            "cwagent_config_file": str(self.controller.home / "agent.json"),
+            "cwagent_credentials_dir": str(self.controller.credentials),
+            "store_config_permission_timeout": 20,
+        }
+
+    def kill_at(self, fault: Fault, accounts: Iterable[str], **variables: Any) -> None:
+        """Run site.yml until the fault kills the controller and its processes."""
+        aws = self.controller.aws
+        inventory, given = self.inventory(accounts, {}), json.dumps({**self.settings, **variables})
+        process = subprocess.Popen(
+            ["ansible-playbook", CHECKOUT / "playbooks" / "site.yml", "-i", inventory, "-e", given],
+            cwd=CHECKOUT,
+            env=program_environment(aws.env(), {"HOME": str(self.controller.home)}, self.user),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        aws.arm(Fault(fault.kind, action=fault.action, nth=fault.nth, process=process.pid))
+        assert process.wait(PLAY_SECONDS) == -9
+        aws.disarm()
+
     def play(
         self,
         playbook: str,
@@ -124,12 +151,7 @@ class Fleet:
         env: Mapping[str, str] | None = None,
         **variables: Any,
     ) -> Play:
-        settings = {
-            "cwagent_config_file": str(self.controller.home / "agent.json"),
-            "cwagent_credentials_dir": str(self.controller.credentials),
-            "store_config_permission_timeout": 20,
-        }
-        given = {**settings, **variables}
+        given = {**self.settings, **variables}
         inventory = self.inventory(accounts or self.ids, hosts or {})
         environment = {**self.user, **(env or {})}
         return self.controller.play(inventory, playbook, *arguments, "--forks", "6", env=environment, **given)
@@ -284,23 +306,39 @@ def test_waves_begin_with_a_canary_and_end_when_too_many_have_failed(fleet: Flee
     assert fleet.play("site", accounts=FEW, **waves).assert_succeeded().writes == []
 
 
-def test_a_run_that_is_killed_in_a_window_is_finished_by_the_next_one(fleet: Fleet) -> None:
-    fleet.controller.aws.arm(
-        Fault(Kind.ERROR, action="ReplaceIamInstanceProfileAssociation", nth=2, times=50, code="InternalError")
-    )
-    other: dict[str, Any] = {"cwagent_config_file": str(fleet.controller.home / "other.json")}
-    try:
-        fleet.play("site", accounts=FEW[:2], **other).assert_failed()
-    finally:
-        fleet.controller.aws.disarm()
-    fleet.play("restore", accounts=FEW[:2]).assert_succeeded()
+SWAP = "ReplaceIamInstanceProfileAssociation"
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(Kind.KILL_AFTER, action="PutRolePolicy", process=2),
+        Fault(Kind.KILL_AFTER, action=SWAP, nth=4, process=2),
+    ],
+    ids=["when a window is open", "when an instance has the admin profile"],
+)
+def test_a_run_that_is_killed_in_a_window_is_cleaned_up_and_finished(fleet: Fleet, fault: Fault) -> None:
+    """By restore.yml in the account alone, and by the next run in all others."""
+    stored = [fleet.state(account)["configurations"][PARAMETER] for account in FEW[:2]]
+    other = "agent.json" if OTHER in stored else "other.json"
+    settings: dict[str, Any] = {"cwagent_config_file": str(fleet.controller.home / other)}
+    fleet.kill_at(fault, FEW[:2], **settings)
+    assert any(map(fleet.is_window_open, FEW[:2]))
+    fleet.play("restore", accounts=FEW[:1]).assert_succeeded()
+    assert not fleet.is_window_open(FEW[0])
+    assert fleet.state(FEW[0])["profiles"] == fleet.expected(FEW[0])["profiles"]
+    fleet.play("site", accounts=FEW[:2], **settings).assert_succeeded()
     for account in FEW[:2]:
         assert not fleet.is_window_open(account)
-        assert fleet.state(account)["profiles"] == fleet.expected(account)["profiles"]
-    fleet.play("store_config", accounts=FEW[:2], **other).assert_succeeded()
-    for account in FEW[:2]:
-        assert fleet.state(account) == fleet.expected(account, OTHER)
-    fleet.play("site", accounts=FEW[:2]).assert_succeeded()
+        assert fleet.state(account) == fleet.expected(account, OTHER if other == "other.json" else CONFIG)
+    assert fleet.play("site", accounts=FEW[:2], **settings).assert_succeeded().writes == []
+
+
+def test_the_configurations_are_stored_again_by_store_config(fleet: Fleet) -> None:
+    stored = fleet.play("store_config", accounts=FEW[:2]).assert_succeeded()
+    assert not any(map(fleet.is_window_open, FEW[:2]))
+    assert [fleet.state(account) for account in FEW[:2]] == [fleet.expected(account) for account in FEW[:2]]
+    assert {cells[-1] for cells in table(stored).values()} == {"ok"}
 
 
 def test_a_window_is_opened_for_a_person_in_the_accounts_of_the_limit(fleet: Fleet) -> None:

@@ -74,8 +74,9 @@ def a_run(groups=None, hosts=None, controller=None, region=US, **others):
 def an_account(account=None, groups=None, hosts=None, others=None, **more):
     """A run for the hosts of the account ``shop``. :param others: the variables of the hosts for other accounts."""
     groups = {"ec2_servers": ["web"], "ec2_admin": ["adm"]} if groups is None else groups
-    run = a_run({**groups, "accounts": ["shop"]}, {**(hosts or {}), "shop": account or {}}, account)
-    accounts = {"shop": account or {}, **(others or {})}
+    account = {"cwagent_profile": "own", **(account or {})}
+    run = a_run({**groups, "accounts": ["shop"]}, {**(hosts or {}), "shop": account}, account)
+    accounts = {"shop": account, **(others or {})}
     return replace(run, controller_host="shop", accounts=accounts, **more)
 
 
@@ -199,7 +200,8 @@ def test_the_answer_to_a_survey_is_the_same_as_the_value(name):
 def test_a_blank_is_the_same_as_not_set(name, blank):
     hosts = {"adm": {**ADMIN, name: blank}, "db": {name: blank}}
     assert inputs_of(controller={name: blank}, hosts=hosts) == inputs_of()
-    assert interpret(an_account({name: blank})) == interpret(an_account())
+    if name != "cwagent_profile":
+        assert interpret(an_account({name: blank})) == interpret(an_account())
 
 
 WRONG: dict[str, list[Any]] = {
@@ -929,6 +931,24 @@ def test_variables_of_an_account_that_contradict_each_other(account, words):
     [problem] = interpret(an_account(account))[1]
     assert problem.startswith("Host shop: ")
     assert problem.endswith(words)
+
+
+@pytest.mark.parametrize(
+    ("account", "is_known"),
+    [
+        ({}, False),
+        ({"cwagent_profile": "own"}, True),
+        ({"cwagent_assume_role_arn": CONTROLLER_ROLE}, True),
+        ({"cwagent_account_id": "123456789012"}, True),
+        ({"cwagent_external_id": "x", "cwagent_regions": [EU]}, False),
+    ],
+)
+def test_an_account_of_which_nothing_is_known_is_not_that_of_the_controller(account, is_known):
+    problem = (
+        "Host shop: set cwagent_assume_role_arn or cwagent_profile. For the account of the controller's own "
+        "credentials, set cwagent_account_id."
+    )
+    assert interpret(an_account({"cwagent_profile": "", **account}))[1] == ([] if is_known else [problem])
 
 
 @pytest.mark.parametrize("value", ["", None, "other", ["shop"], NOPE])
