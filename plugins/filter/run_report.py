@@ -143,22 +143,29 @@ COLUMNS = ("account", "regions", *KINDS.values(), "unchanged", "result")
 
 
 def account_table(
-    hosts: Iterable[Mapping[str, Any]], accounts: Iterable[str], names: Iterable[str], *, check_mode: bool = False
+    hosts: Iterable[Mapping[str, Any]],
+    accounts: Iterable[str],
+    names: Iterable[str],
+    alive: Iterable[str],
+    *,
+    check_mode: bool = False,
 ) -> list[str]:
     """What was done in each account, as a table with a line for each, and why accounts failed.
 
     :param hosts: the variables of the hosts that stand for the accounts.
     :param accounts: the names of these hosts, in the same order.
     :param names: of the variables that the tasks have registered.
+    :param alive: the names of those that no task has left unreachable or failed.
     :param check_mode: whether the changes were only predicted.
     """
-    variables, labels = list(names), list(accounts)
+    variables, labels, living = list(names), list(accounts), {*alive}
     rows, failures = [], []
     for account, host in zip(labels, hosts):
         found = [each for result in registered([host], variables) for each in _module_results(result)]
         unchanged = sum(not each["steps"] for each in found if "steps" in each and not each.get("failed"))
         failed = [each for each in found if each.get("failed") and each.get("msg")]
         failure = account_failure(host) or " ".join(str(each["msg"]) for each in failed)
+        failure = failure or ("" if account in living else "It was not finished; see the output above.")
         regions = _inputs_of(host).get("regions", [])
         shown = ", ".join(regions[:1]) + (f" +{len(regions) - 1}" if len(regions) > 1 else "")
         name = account if len(account) <= NAME_WIDTH else f"{account[: NAME_WIDTH - 1]}…"

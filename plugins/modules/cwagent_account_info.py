@@ -41,6 +41,12 @@ options:
   admin_instance_id:
     description: The ID of that instance, in place of O(admin_filters).
     type: str
+  admin_required:
+    description:
+      - Whether it is an error if there is not exactly one such instance. Otherwise all that match are returned as
+        servers.
+    type: bool
+    default: true
 attributes:
   diff_mode:
     support: none
@@ -95,6 +101,7 @@ SPEC: dict[str, Any] = {
     "server_filters": {"type": "dict", "default": {}},
     "admin_filters": {"type": "dict", "default": {}},
     "admin_instance_id": {"type": "str"},
+    "admin_required": {"type": "bool", "default": True},
 }
 
 
@@ -108,7 +115,7 @@ def main() -> None:
         admin = {ID_FILTER: instance_id} if instance_id else options["admin_filters"]
         regions = options["regions"] or [module.region]
         aws_in = {region: Aws(partial(module.client, region=region)) for region in regions}
-        found = find_instances(aws_in, Wanted(options["server_filters"], admin))
+        found = find_instances(aws_in, Wanted(options["server_filters"], admin, options["admin_required"]))
         _module.exit_module(module, changed=False, **found.to_dict())
 
 

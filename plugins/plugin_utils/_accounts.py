@@ -13,9 +13,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import Invalid
 from ansible_collections.cwagent.iam.plugins.plugin_utils._given import (
     ACCOUNTS,
     AUDIT,
+    CONFIGS_ONLY,
     EC2_ADMIN,
     EC2_SERVERS,
     EMPTY,
+    GROUPS,
     ONE_ACCOUNT,
     STORE_FROM,
     TEXT,
@@ -54,6 +56,7 @@ def account_inputs(given: Given, problems: Problems) -> dict[str, Any]:
     """Return which credentials the account needs, and what is in it; defaults for the account of the controller."""
     host = given.controller_host if given.accounts else ""
     found: dict[str, Any] = {"host": host}
+    before = len(problems.sentences)
     for name in ACCOUNT_VARIABLES:
         option, where = given.options[name], given.where(host, name)
         value = problems.check(typed, name, option, given.of_host(host).get(name), where=where)
@@ -67,6 +70,8 @@ def account_inputs(given: Given, problems: Problems) -> dict[str, Any]:
             f"Host {host}: set cwagent_assume_role_arn or cwagent_profile. For the account of the controller's own "
             "credentials, set cwagent_account_id."
         )
+    # What cleans up in spite of problems must not do that with the credentials of another account.
+    found["is_valid"] = len(problems.sentences) == before
     return found
 
 
@@ -100,6 +105,13 @@ def _check_session(account: Mapping[str, Any]) -> None:
 
 
 def _check_content(account: Mapping[str, Any]) -> None:
+    for name in ("server_filters", "admin_filters"):
+        for key, value in account[name].items():
+            for each in value if isinstance(value, list) else [value]:
+                if isinstance(each, (bool, dict, list)) or each is None:
+                    raise InvalidInput(
+                        f"cwagent_{name}: the value of {key} must be text, or a list of it. Put it in quotes."
+                    )
     for region in account["regions"]:
         checked_region(ACCOUNT_REGIONS, region)
     if account["admin_instance_id"]:
@@ -115,22 +127,45 @@ def account_of(value: Any, accounts: Collection[str]) -> str:
 
 
 def check_accounts(given: Given, problems: Problems) -> None:
-    """Report what does not go with accounts as hosts, or without them, and two hosts for one account."""
+    """Report what does not go with accounts as hosts, or without them."""
+    if given.accounts:
+        _check_with_accounts(given, problems)
+        _check_unassigned(given, problems)
+    else:
+        _check_without_accounts(given, problems)
+
+
+def _check_without_accounts(given: Given, problems: Problems) -> None:
+    """Report what is for accounts that are hosts: the controller's account would be used in their place."""
     for name in FILTERS:
-        if not given.accounts and not is_blank(given.controller.get(name)):
+        if not is_blank(given.controller.get(name)):
             problems.add(f"{name} needs the group {ACCOUNTS}, in which each host stands for an account.")
-    if given.accounts and ONE_ACCOUNT in given.requires:
+    # AWX gives a slice of a job some of the hosts, and an inventory source can have failed.
+    for host in () if CONFIGS_ONLY in given.requires else given.members(*GROUPS):
+        value = given.of_host(host).get(ACCOUNT)
+        if isinstance(value, str) and not is_blank(value):
+            problems.add(
+                f"Host {host} has cwagent_account, but the group {ACCOUNTS} has no hosts. Pass an inventory with the "
+                "host that stands for its account."
+            )
+
+
+def _check_with_accounts(given: Given, problems: Problems) -> None:
+    """Report a playbook for one account, a name that cannot be used, and two hosts for one account."""
+    if ONE_ACCOUNT in given.requires:
         problems.add(
             f"This playbook works in one account, and the inventory has the group {ACCOUNTS}. Run it without that "
             "group and with the credentials of the account."
         )
+    # Files of an account are in a folder of its name.
+    if re.search(r"/|^[.]+$", given.controller_host):
+        problems.add(f"Host {given.controller_host}: the name cannot be that of a folder. Give the account another.")
     own = _account_number(given.controller)
     for host, variables in given.accounts.items():
         # Reading an account twice does no harm.
         if own and AUDIT not in given.requires and host != given.controller_host and _account_number(variables) == own:
             pair = " and ".join(sorted((host, given.controller_host)))
             problems.add(f"The hosts {pair} of the group {ACCOUNTS} are the same account {own}. Remove one of them.")
-    _check_unassigned(given, problems)
 
 
 def _check_unassigned(given: Given, problems: Problems) -> None:

@@ -121,7 +121,9 @@ def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
         "instances": _by_region(instances, regions),
         "onprem_hosts": onprem_hosts,
         "region": regions.default,
-        "regions": regions.of_all(given.members(*GROUPS)),
+        "regions": regions.of_all(given.members(*GROUPS))
+        if given.members(*GROUPS)
+        else account["regions"] or [regions.default],
         "server_users": _by_region(servers, regions),
         "servers": _servers(given, instances, servers, regions, problems),
         "undelivered_hosts": [host for host in delivery_hosts if given.limit is not None and host not in given.limit],

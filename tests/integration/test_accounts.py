@@ -389,8 +389,9 @@ def test_every_account_is_verified_and_audited(fleet: Fleet) -> None:
     audited = fleet.play("audit", accounts=FEW, cwagent_audit_fail_at="none").assert_succeeded()
     assert "3 accounts read at" in audited.words
     assert audited.writes == []
-    verified = fleet.play("verify", accounts=FEW, cwagent_verify_from="iam")
+    verified = fleet.play("verify", accounts=FEW, cwagent_verify_from="iam").assert_succeeded()
     assert {*table_accounts(verified)} == {*FEW}
+    assert "FAILED" not in verified.words
     assert verified.writes == []
     refused = fleet.play("apply", accounts=FEW).assert_failed()
     assert "This playbook works in one account" in refused.message

@@ -26,10 +26,14 @@ MAX_NAMED = 5
 
 @dataclass(frozen=True)
 class Wanted:
-    """What to find, as filters of EC2, each with a value or several; no filters find nothing."""
+    """What to find, as filters of EC2, each with a value or several; no filters find nothing.
+
+    :param is_admin_needed: whether there must be exactly one admin instance. What cleans up takes all as servers.
+    """
 
     servers: Mapping[str, Any] = field(default_factory=dict)
     admin: Mapping[str, Any] = field(default_factory=dict)
+    is_admin_needed: bool = True
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,9 @@ def find_instances(aws_in: Mapping[str, Aws], wanted: Wanted) -> Found:
     found = dict(zip(aws_in, run_in_parallel(find_in, aws_in)))
     instances = {region: servers for region, (servers, _admins) in found.items() if servers}
     admins = [(region, name) for region, (_servers, admins) in found.items() for name in admins]
+    if not wanted.is_admin_needed and len(admins) != 1:
+        both = {region: sorted({*servers, *others}) for region, (servers, others) in found.items()}
+        return Found({region: each for region, each in both.items() if each}, None)
     # An account without servers has nothing to store.
     is_needed = bool(wanted.admin) and bool(instances or not wanted.servers)
     if len(admins) > 1 or (is_needed and not admins):

@@ -98,7 +98,7 @@ def test_playbooks_set_and_read_only_our_variables() -> None:
     settings = load("playbooks/vars/inputs.yml")
     work = load("playbooks/*.yml", "playbooks/tasks/*.yml")
     own = ("__cwagent", *(f"{prefix}{role}_" for role in ROLES for prefix in ("", "__")))
-    assert {name for name in variables_set_in(settings, work) if not name.startswith(own)} == {BECOME}
+    assert {name for name in variables_set_in(settings, work) if not name.startswith(own)} <= {BECOME, *PIPELINING}
     read = variables_read_in(settings) | variables_read_in(work)
     assert {
         name

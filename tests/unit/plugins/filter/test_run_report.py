@@ -215,7 +215,7 @@ def test_the_table_of_accounts_has_a_line_for_each_and_the_reasons_of_failures()
         REFUSED,
         {**OK, "role": {"steps": [], "failed": True, "msg": "No role.", "done": []}},
     ]
-    assert account_table(hosts, ["shop", "blog", "wiki"], ["role", "user"], check_mode=True) == [
+    assert account_table(hosts, ["shop", "blog", "wiki"], ["role", "user"], ["shop", "wiki"], check_mode=True) == [
         "Check mode: this is what a run would do.",
         "account  regions          created  updated  deleted  unchanged  result",
         "shop     eu-central-1 +1        1        1        1          1  ok",
@@ -228,7 +228,17 @@ def test_the_table_of_accounts_has_a_line_for_each_and_the_reasons_of_failures()
 
 def test_the_table_of_accounts_fits_a_terminal_and_is_aligned():
     hosts = [OK, {**OK, "__cwagent_failure": "word " * 60}]
-    header, *lines = account_table(hosts, ["a-name-of-thirty-characters-xx", "b"], [])
+    header, *lines = account_table(
+        hosts, ["a-name-of-thirty-characters-xx", "b"], [], ["a-name-of-thirty-characters-xx"]
+    )
     assert lines[0].startswith("a-name-of-thirty-charac…  ")
     assert all(len(line) <= WIDTH for line in (header, *lines))
     assert {line.index("ok" if "ok" in line else "FAILED") for line in lines[:2]} == {header.index("result")}
+
+
+def test_an_account_that_a_task_left_unreachable_is_not_finished():
+    assert account_table([OK, OK], ["shop", "blog"], [], ["shop"])[1:] == [
+        "shop     eu-central-1 +1        0        0        0          0  ok",
+        "blog     eu-central-1 +1        0        0        0          0  FAILED",
+        "- blog: It was not finished; see the output above.",
+    ]

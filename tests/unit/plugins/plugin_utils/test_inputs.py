@@ -117,6 +117,7 @@ def test_the_input_of_a_run_without_variables():
         "account": {
             "host": "",
             **{name.removeprefix("cwagent_"): default_of(name) for name in ACCOUNT_VARIABLES},
+            "is_valid": True,
         },
         "admin_instance": ADMIN["instance_id"],
         "admin_instance_hosts": ["adm"],
@@ -782,7 +783,7 @@ def test_any_input_is_interpreted_and_nothing_is_raised(groups, hosts, controlle
         optional={
             name: st.sampled_from([VALID[name], in_a_survey(VALID[name]), ""])
             for name in OPTIONS
-            if name not in ACCOUNT_VARIABLES
+            if name not in (*ACCOUNT_VARIABLES, "cwagent_account")
         },
     )
 )
@@ -836,6 +837,7 @@ def test_an_account_has_its_own_credentials_regions_and_folder_of_keys():
         **{name.removeprefix("cwagent_"): default_of(name) for name in ACCOUNT_VARIABLES},
         "profile": "s",
         "regions": [EU, US],
+        "is_valid": True,
     }
     assert inputs["instances"] == {US: [WEB["instance_id"]], EU: [ADMIN["instance_id"]]}
     assert inputs["region"] == EU
@@ -988,6 +990,49 @@ def test_two_hosts_for_one_account_are_a_problem(own, other, is_same):
 def test_instances_are_found_in_accounts_only(name):
     [problem] = problems_of(controller={name: VALID[name]})
     assert problem == f"{name} needs the group cwagent_accounts, in which each host stands for an account."
+
+
+@pytest.mark.parametrize("requires", [(), (SERVERS,), (AUDIT,), (CONFIGS_ONLY,)])
+@pytest.mark.parametrize("group", ["ec2_servers", "onprem_servers"])
+def test_the_account_of_a_server_is_never_replaced_by_that_of_the_controller(group, requires):
+    problems = problems_of({group: ["web"]}, {"web": {**WEB, "cwagent_account": "shop"}}, requires=requires)
+    words = "Host web has cwagent_account, but the group cwagent_accounts has no hosts."
+    assert any(problem.startswith(words) for problem in problems) == (CONFIGS_ONLY not in requires)
+
+
+@pytest.mark.parametrize("value", [True, None, {"a": "b"}, ["yes", False], [["yes"]]])
+@pytest.mark.parametrize("name", ["cwagent_server_filters", "cwagent_admin_filters"])
+def test_a_filter_whose_value_is_no_text_would_match_nothing(name, value):
+    [problem] = interpret(an_account({name: {"tag:agent": value}}))[1]
+    assert problem == f"Host shop: {name}: the value of tag:agent must be text, or a list of it. Put it in quotes."
+    assert interpret(an_account({name: {"tag:agent": ["yes", 5]}}))[1] == []
+
+
+@pytest.mark.parametrize("name", ["a/b", "../x", "..", "."])
+def test_the_name_of_an_account_is_that_of_a_folder(name):
+    run = replace(an_account(), controller_host=name, accounts={name: {}})
+    assert f"Host {name}: the name cannot be that of a folder. Give the account another." in interpret(run)[1]
+
+
+@pytest.mark.parametrize(
+    ("account", "is_valid"),
+    [
+        ({}, True),
+        ({"cwagent_assume_role_arn": NOPE}, False),
+        ({"cwagent_assume_role_arn": CONTROLLER_ROLE, "cwagent_account_id": "210987654321"}, False),
+        ({"cwagent_profile": ["a"]}, False),
+        ({"cwagent_profile": ""}, False),
+        ({"cwagent_tags": "x"}, True),
+    ],
+)
+def test_what_cleans_up_knows_whether_the_account_is_the_right_one(account, is_valid):
+    assert interpret(an_account(account))[0]["account"]["is_valid"] is is_valid
+
+
+def test_where_no_instance_is_found_the_regions_are_those_of_the_account():
+    found = {"instances": {}, "admin_instance": None}
+    account = {**FILTERED, "cwagent_regions": [EU, US]}
+    assert interpret(an_account(account, {}, found=found))[0]["regions"] == [EU, US]
 
 
 def test_a_playbook_for_one_account():
