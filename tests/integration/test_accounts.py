@@ -351,6 +351,42 @@ def test_a_window_is_opened_for_a_person_in_the_accounts_of_the_limit(fleet: Fle
     assert fleet.state("team00") == fleet.expected("team00")
 
 
+def test_every_window_is_closed_whatever_is_wrong_with_other_accounts(fleet: Fleet) -> None:
+    """Nothing is done in the account of the controller's own credentials in place of one that cannot be told."""
+    fleet.play("open_window", accounts=FEW[:1]).assert_succeeded()
+    fleet.more["team01"] = {"cwagent_external_id": "of-another"}
+    fleet.more["team02"] = {"cwagent_assume_role_arn": "{{ nope }}"}
+    waves: dict[str, Any] = {"cwagent_account_batch_size": [1, "100%"], "cwagent_account_max_fail_percentage": 0}
+    try:
+        play = fleet.play("restore", accounts=("team01", "team02", "team00"), **waves).assert_failed()
+    finally:
+        fleet.more.clear()
+    assert {account: cells[-1] for account, cells in table(play).items()} == {
+        "team01": "FAILED",
+        "team02": "FAILED",
+        "team00": "ok",
+    }
+    assert fleet.principals(play) == {fleet.ids["team00"]}
+    assert not fleet.is_window_open("team00")
+
+
+def test_filters_that_match_no_more_leave_nothing_behind_in_silence(fleet: Fleet) -> None:
+    """The window of the role is closed, and a teardown names the instances that have the profiles."""
+    fleet.play("open_window", accounts=FEW[:1]).assert_succeeded()
+    nothing = {"tag:agent": "no more"}
+    fleet.more["team00"] = {"cwagent_server_filters": nothing, "cwagent_admin_filters": nothing}
+    try:
+        fleet.play("restore", accounts=FEW[:1]).assert_succeeded()
+        assert not fleet.is_window_open("team00")
+        removed = fleet.play("teardown", accounts=FEW[:1], cwagent_teardown=True).assert_failed()
+    finally:
+        fleet.more.clear()
+    assert f"Instance {fleet.admins['team00']} in eu-central-1 is not in the inventory" in removed.words
+    fleet.play("restore", accounts=FEW[:1]).assert_succeeded()
+    fleet.play("site", accounts=FEW[:1]).assert_succeeded()
+    assert fleet.state("team00") == fleet.expected("team00")
+
+
 def test_servers_and_keys_of_hosts_that_name_their_account(fleet: Fleet) -> None:
     """The same user name in two accounts: each has its own key, saved and delivered by the session of its account."""
     settings: dict[str, Any] = {
