@@ -18,6 +18,7 @@ import socket
 import subprocess
 import sys
 import threading
+import types
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -72,14 +73,21 @@ def become(request: dict[str, Any], files: list[int]) -> None:
     os.environ.update(request["environ"])
     os.chdir(request["folder"])
     os.umask(request["umask"])
-    sys.argv[:] = request["argv"]
-    sys.path[0] = str(Path(sys.argv[0]).parent)
+    sys.argv[:] = request["argv"] or [""]
+    sys.path[0] = str(Path(sys.argv[0]).parent) if request["argv"] else ""
 
 
 def end_with(connection: socket.socket) -> None:
     """Kill this process when the process that asked has ended, since whoever kills that one means this one."""
     connection.recv(1)
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def run_stdin() -> None:
+    """Run the program that comes by the standard input."""
+    main = types.ModuleType("__main__")
+    sys.modules["__main__"] = main
+    exec(compile(sys.stdin.buffer.read(), "<stdin>", "exec"), main.__dict__)  # noqa: S102  a test has sent it
 
 
 def run(connection: socket.socket) -> int:
@@ -89,7 +97,10 @@ def run(connection: socket.socket) -> int:
     threading.Thread(target=end_with, args=[connection], daemon=True).start()
     code = 0
     try:
-        runpy.run_path(sys.argv[0], run_name="__main__")
+        if sys.argv[0]:
+            runpy.run_path(sys.argv[0], run_name="__main__")
+        else:
+            run_stdin()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:  # noqa: BLE001  as Python ends for one that nobody handles

@@ -27,7 +27,8 @@ def run_elsewhere(address):
     os._exit(code[0] if code else 137)
 
 
-if "AnsiballZ_" in sys.orig_argv[-1]:
+# With pipelining, Ansible writes a module to the standard input of a Python without arguments.
+if "AnsiballZ_" in sys.orig_argv[-1] or len(sys.orig_argv) == 1:
     if "MODULE_SERVER" in os.environ:
         run_elsewhere(os.environ["MODULE_SERVER"])
     elif "SHARED_BY_RUNS" in os.environ:
