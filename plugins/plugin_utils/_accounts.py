@@ -48,6 +48,7 @@ ACCOUNT_VARIABLES = (
 WITHOUT_CONNECTION = ("ssm", "controller")
 # https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
 _ROLE_ARN = r"arn:aws[a-z-]*:iam::(\d{12}):role/.+"
+_ACCOUNT_ID = r"\d{12}"
 _SESSION_NAME = r"[\w+=,.@-]{2,64}"
 SESSION_SECONDS = range(900, 43200 + 1)
 
@@ -58,11 +59,18 @@ def account_inputs(given: Given, problems: Problems) -> dict[str, Any]:
     found: dict[str, Any] = {"host": host}
     before = len(problems.sentences)
     for name in ACCOUNT_VARIABLES:
-        option, where = given.options[name], given.where(host, name)
-        value = problems.check(typed, name, option, given.of_host(host).get(name), where=where)
+        option = given.options[name]
+        value = problems.check(typed, name, option, given.of_host(host).get(name), where=f"Host {host}: ")
         default = option.get("default", EMPTY.get(option["type"]))
         found[name.removeprefix("cwagent_")] = default if value is None else value
-    for check in (_check_account, _check_session, _check_content):
+    for check in (
+        _check_account_id,
+        _check_role,
+        _check_session,
+        _check_filters,
+        _check_regions,
+        _check_admin_instance,
+    ):
         problems.check(check, found, where=f"Host {host}: ")
     if given.accounts and all(is_blank(given.of_host(host).get(name)) for name in IDENTITY):
         # The controller's own credentials would be used for it.
@@ -75,17 +83,21 @@ def account_inputs(given: Given, problems: Problems) -> dict[str, Any]:
     return found
 
 
-def _check_account(account: Mapping[str, Any]) -> None:
-    account_id, arn = account["account_id"], account["assume_role_arn"]
-    if account_id and not re.fullmatch(r"\d{12}", account_id, re.ASCII):
+def _check_account_id(account: Mapping[str, Any]) -> None:
+    account_id = account["account_id"]
+    if account_id and not re.fullmatch(_ACCOUNT_ID, account_id, re.ASCII):
         raise InvalidInput(f"cwagent_account_id must be the ID of an account, which has 12 digits, not '{account_id}'.")
+
+
+def _check_role(account: Mapping[str, Any]) -> None:
+    account_id, arn = account["account_id"], account["assume_role_arn"]
     parts = re.fullmatch(_ROLE_ARN, arn, re.ASCII)
     if arn and not parts:
         raise InvalidInput(
             f"cwagent_assume_role_arn is {shown(arn)}, which is not the ARN of a role, such as "
             "arn:aws:iam::123456789012:role/CloudWatchAgentControllerRole."
         )
-    if parts and account_id and parts[1] != account_id:
+    if parts and re.fullmatch(_ACCOUNT_ID, account_id, re.ASCII) and parts[1] != account_id:
         raise InvalidInput(
             f"cwagent_assume_role_arn is a role of account {parts[1]}, but cwagent_account_id is {account_id}."
         )
@@ -104,7 +116,7 @@ def _check_session(account: Mapping[str, Any]) -> None:
         )
 
 
-def _check_content(account: Mapping[str, Any]) -> None:
+def _check_filters(account: Mapping[str, Any]) -> None:
     for name in ("server_filters", "admin_filters"):
         for key, value in account[name].items():
             for each in value if isinstance(value, list) else [value]:
@@ -112,8 +124,14 @@ def _check_content(account: Mapping[str, Any]) -> None:
                     raise InvalidInput(
                         f"cwagent_{name}: the value of {key} must be text, or a list of it. Put it in quotes."
                     )
+
+
+def _check_regions(account: Mapping[str, Any]) -> None:
     for region in account["regions"]:
         checked_region(ACCOUNT_REGIONS, region)
+
+
+def _check_admin_instance(account: Mapping[str, Any]) -> None:
     if account["admin_instance_id"]:
         checked_instance_id(account["admin_instance_id"], "cwagent_admin_instance_id")
         if account["admin_filters"]:

@@ -666,11 +666,11 @@ def _check_batches(inputs: Mapping[str, Any], problems: Problems) -> None:
         )
     if not 0 <= percentage <= ALL_PERCENT:
         problems.add(f"cwagent_apply_max_fail_percentage is {percentage}; it must be between 0 and {ALL_PERCENT}.")
-    for size in inputs["account_batch_size"]:
-        if not re.fullmatch(_BATCH, size):
-            problems.add(
-                f"cwagent_account_batch_size is {shown(size)}; it must be a number of accounts, or a share such as 20%."
-            )
+    wrong = next((size for size in inputs["account_batch_size"] if not re.fullmatch(_BATCH, size)), None)
+    if wrong is not None:
+        problems.add(
+            f"cwagent_account_batch_size is {shown(wrong)}; it must be a number of accounts, or a share such as 20%."
+        )
     percentage = inputs["account_max_fail_percentage"]
     if not 0 <= percentage <= ALL_PERCENT:
         problems.add(f"cwagent_account_max_fail_percentage is {percentage}; it must be between 0 and {ALL_PERCENT}.")

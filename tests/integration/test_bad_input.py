@@ -21,6 +21,8 @@ from harness import (
     Play,
 )
 
+from ansible_collections.cwagent.iam.plugins.plugin_utils._accounts import ACCOUNT_VARIABLES
+
 CONFIG = json.dumps({"agent": {}})
 TOO_LARGE = json.dumps({"agent": {"x": "y" * 8192}})
 
@@ -90,15 +92,12 @@ HOST_OF = {
     "instance_id": "web1",
     "placement": "admin1",
     "cwagent_account": "web1",
-    "cwagent_account_id": "shop",
-    "cwagent_profile": "shop",
-    "cwagent_assume_role_arn": "shop",
-    "cwagent_external_id": "shop",
+    **dict.fromkeys(ACCOUNT_VARIABLES, "shop"),
 }
 """By variable that each host has for itself, the host that has an invalid value."""
 TYPED = {name: option["type"] for name, option in OPTIONS.items()} | {"instance_id": "str", "placement": "dict"}
 OF_TYPE = {kind: {name for name, each in TYPED.items() if each == kind} for kind in ("str", "dict")}
-ACCOUNT = {"cwagent_account", "cwagent_profile", "cwagent_assume_role_arn", "cwagent_external_id"}
+ACCOUNT = {"cwagent_account", "cwagent_profile", "cwagent_external_id"}
 ANY_TEXT = {
     *("cwagent_credentials_dir", "cwagent_credentials_kms_key_id", "cwagent_credentials_prefix"),
     *("cwagent_html_file", "cwagent_json_file", "cwagent_junit_file", "cwagent_sarif_file"),
@@ -107,11 +106,11 @@ ANY_TEXT = {
 """Variables that may have any text, as long as keys are saved in files."""
 NAMES = {"cwagent_server_role_name", "cwagent_admin_role_name", "cwagent_user_name", "cwagent_admin_user_name"}
 INVALID: dict[str, tuple[Any, set[str]]] = {
-    "list": (["a"], {"placement"}),
+    "list": (["a"], {"placement", "cwagent_remove_servers"}),
     "mapping": ({"a": "b"}, OF_TYPE["dict"]),
-    "number": (7.5, {*ANY_TEXT, *NAMES, "placement"}),
+    "number": (7.5, {*ANY_TEXT, *NAMES, "placement", "cwagent_session_name"}),
     "text": ("a b", {*ANY_TEXT, "placement"}),
-    "list as text": ("[a, b]", {*ANY_TEXT, "placement"}),
+    "list as text": ("[a, b]", {*ANY_TEXT, "placement", "cwagent_remove_servers"}),
     "unicode": ("größe", {*ANY_TEXT, "placement"}),
     "65 characters": ("x" * 65, {*ANY_TEXT, "placement"}),
     "undefined": ("{{ nope }}", set()),
@@ -122,13 +121,14 @@ INVALID: dict[str, tuple[Any, set[str]]] = {
 
 @dataclass(frozen=True)
 class Refused:
-    """A run in which every variable had a value that is invalid for it."""
+    """Runs in which every variable had a value that is invalid for it, one for those of an account."""
 
-    play: Play
+    plays: tuple[Play, Play]
 
     @property
     def sentences(self) -> list[str]:
-        return re.split(r"(?<=[.?]) (?=Host |cwagent_|store_config_|There |No |The |'|Nothing )", self.play.message)
+        message = " ".join(play.message for play in self.plays)
+        return re.split(r"(?<=[.?]) (?=Host |cwagent_|store_config_|There |No |The |'|Nothing )", message)
 
 
 @pytest.fixture(scope="module")
@@ -138,16 +138,18 @@ def refused(site: Site) -> Callable[[str], Refused]:
     @cache
     def run(kind: str) -> Refused:
         value, valid = INVALID[kind]
-        groups = {**site.groups(), "onprem_admin": {"ops1": {}}, "accounts": {"shop": {}}}
+        groups = {**site.groups(), "onprem_admin": {"ops1": {}}}
         groups["onprem_servers"]["db2"] = {}
         del groups["ec2_admin"]["admin1"]["cwagent_region"]  # it comes before placement
         hosts = {name: variables for members in groups.values() for name, variables in members.items()}
         invalid = {name: value for name in TYPED if name not in valid}
         if isinstance(value, str):
             invalid["cwagent_admin_role_name"] = f"{value}."  # not that of the other role
+        account = {name: invalid.pop(name) for name in ACCOUNT_VARIABLES if name in invalid}
         for name in HOST_OF.keys() & invalid.keys():
             hosts[HOST_OF[name]][name] = invalid.pop(name)
-        return Refused(site.play(groups, **invalid))
+        own = {"accounts": {"shop": account}, "onprem_servers": {"db1": {"cwagent_account": "shop"}}}
+        return Refused((site.play(groups, **invalid), site.play(own, cwagent_config_file="")))
 
     return run
 
@@ -156,9 +158,9 @@ def refused(site: Site) -> Callable[[str], Refused]:
 def test_all_invalid_variables_are_one_error_before_the_first_call(
     site: Site, refused: Callable[[str], Refused], kind: str
 ) -> None:
-    play = refused(kind).play
-    assert_one_error(site, play, ["Nothing was changed."])
-    assert play.calls == []
+    for play in refused(kind).plays:
+        assert_one_error(site, play, ["Nothing was changed."])
+        assert play.calls == []
 
 
 @pytest.mark.parametrize(
