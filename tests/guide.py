@@ -151,6 +151,10 @@ def _block(page: str, before: str, match: re.Match[str]) -> Block:
     return Block(page, line, match[2], content, marked)
 
 
+PLAYS = {"hosts", "import_playbook", "ansible.builtin.import_playbook"}
+"""A play has one of these keys, which a task does not have."""
+
+
 def is_playbook(content: Any) -> bool:
     """Return whether the content of a YAML block is a list of plays."""
-    return isinstance(content, list) and all({"hosts", "import_playbook"} & each.keys() for each in content)
+    return isinstance(content, list) and all(PLAYS & each.keys() for each in content)

@@ -13,7 +13,7 @@ CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 PLUGINS = ROOT / "plugins"
 MODULE_UTILS = PLUGINS / "module_utils"
 # Paths that are created by make, or that have <name> in place of a name.
-GENERATED = (".venv/", "<")
+GENERATED = (".venv/", "build/", "<")
 
 
 def quoted(page):
