@@ -81,30 +81,31 @@ SHELLS = ("console", "sh", "shell", "powershell")
 
 
 @dataclass(frozen=True)
-class Command:
-    """A command of a page, without its prompt. :param marked: whether its block is marked as run by a test."""
+class Place:
+    """A line of a page."""
 
     page: str
     line: int
-    text: str
-    marked: bool = False
 
     def __str__(self) -> str:
         return f"{self.page}:{self.line}"
 
 
 @dataclass(frozen=True)
-class Block:
-    """A code block. :param marked: whether the page marks it as run by a test."""
+class Command(Place):
+    """A command of a page, without its prompt. :param marked: whether its block is marked as run by a test."""
 
-    page: str
-    line: int
-    language: str
     text: str
     marked: bool = False
 
-    def __str__(self) -> str:
-        return f"{self.page}:{self.line}"
+
+@dataclass(frozen=True)
+class Block(Place):
+    """A code block. :param marked: whether the page marks it as run by a test."""
+
+    language: str
+    text: str
+    marked: bool = False
 
 
 def sections(page: Path) -> dict[str, str]:

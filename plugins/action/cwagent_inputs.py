@@ -19,7 +19,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._ansible_core import c
 from ansible_collections.cwagent.iam.plugins.plugin_utils._evaluate import evaluate
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
 COLLECTION = Path(__file__).parents[2]
 SPEC = COLLECTION / "playbooks" / "vars" / "argument_specs.yml"
@@ -177,8 +177,7 @@ def _find_file(path: str, folders: list[Path]) -> str:
     places = [folder / _expand(path) for folder in folders]
     found = next(filter(_is_file, places), None)
     if found is None:
-        # Path.exists would raise where a folder on the way may not be read.
-        other = next((str(place) for place in places if os.path.exists(place)), None)  # noqa: PTH110  see above
+        other = next(filter(_exists, places), None)
         if other:
             raise InvalidInput(f"{other} is not a regular file.")
         raise InvalidInput(f"there is no file {path} in {', '.join(map(str, folders))}.")
@@ -186,8 +185,16 @@ def _find_file(path: str, folders: list[Path]) -> str:
 
 
 def _is_file(path: Path) -> bool:
+    return _holds(path.is_file)
+
+
+def _exists(path: Path) -> bool:
+    return _holds(path.exists)
+
+
+def _holds(check: Callable[[], bool]) -> bool:
     try:
-        return path.is_file()
+        return check()
     except OSError:  # the name is too long, or a folder must not be read
         return False
 

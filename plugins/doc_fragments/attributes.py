@@ -8,6 +8,14 @@ from __future__ import annotations
 class ModuleDocFragment:
     """What every module of the collection supports."""
 
+    # For modules that only read; listed before the other one, which it overrides.
+    READING = r"""
+options: {}
+attributes:
+  diff_mode:
+    support: none
+    details: The module changes nothing.
+"""
     DOCUMENTATION = r"""
 options: {}
 attributes:

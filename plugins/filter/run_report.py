@@ -146,7 +146,7 @@ def account_table(
     hosts: Iterable[Mapping[str, Any]],
     accounts: Iterable[str],
     names: Iterable[str],
-    alive: Iterable[str],
+    active: Iterable[str],
     *,
     check_mode: bool = False,
 ) -> list[str]:
@@ -155,21 +155,17 @@ def account_table(
     :param hosts: the variables of the hosts that stand for the accounts.
     :param accounts: the names of these hosts, in the same order.
     :param names: of the variables that the tasks have registered.
-    :param alive: the names of those that no task has left unreachable or failed.
+    :param active: the names of those that no task has left unreachable or failed.
     :param check_mode: whether the changes were only predicted.
     """
-    variables, labels, living = list(names), list(accounts), {*alive}
+    variables, finished = list(names), {*active}
     rows, failures = [], []
-    for account, host in zip(labels, hosts):
+    for account, host in zip(accounts, hosts):
         found = [each for result in registered([host], variables) for each in _module_results(result)]
-        unchanged = sum(not each["steps"] for each in found if "steps" in each and not each.get("failed"))
-        failed = [each for each in found if each.get("failed") and each.get("msg")]
-        failure = account_failure(host) or " ".join(str(each["msg"]) for each in failed)
-        failure = failure or ("" if account in living else "It was not finished; see the output above.")
-        regions = _inputs_of(host).get("regions", [])
-        shown = ", ".join(regions[:1]) + (f" +{len(regions) - 1}" if len(regions) > 1 else "")
-        name = account if len(account) <= NAME_WIDTH else f"{account[: NAME_WIDTH - 1]}…"
-        rows.append((name, shown, *map(str, _counts(found).values()), str(unchanged), "FAILED" if failure else "ok"))
+        failure = account_failure(host) or _failed_messages(found)
+        if not failure and account not in finished:
+            failure = "It was not finished; see the output above."
+        rows.append((_shortened(account), *_account_cells(host, found), "FAILED" if failure else "ok"))
         failures += [f"{account}: {failure}"] if failure else []
     widths = [max(map(len, column)) for column in zip(COLUMNS, *rows)]
     is_text = [True, True, *(False for _kind in KINDS), False, True]
@@ -182,17 +178,28 @@ def account_table(
     return [*mode, line(COLUMNS), *map(line, rows), *(part for each in failures for part in _wrap(f"- {each}"))]
 
 
+def _failed_messages(found: Iterable[Mapping[str, Any]]) -> str:
+    return " ".join(str(each["msg"]) for each in found if each.get("failed") and each.get("msg"))
+
+
+def _shortened(account: str) -> str:
+    return account if len(account) <= NAME_WIDTH else f"{account[: NAME_WIDTH - 1]}…"
+
+
+def _account_cells(host: Mapping[str, Any], found: Collection[Mapping[str, Any]]) -> Iterator[str]:
+    """The regions of an account, how much was created, updated and deleted, and how many results had nothing to do."""
+    regions = (host.get("__cwagent_validated", {}).get("inputs") or {}).get("regions", [])
+    yield "".join(regions[:1]) + (f" +{len(regions) - 1}" if len(regions) > 1 else "")
+    yield from map(str, _counts(found).values())
+    yield str(sum(not each["steps"] for each in found if "steps" in each and not each.get("failed")))
+
+
 def account_failure(host: Mapping[str, Any]) -> str:
     """Why the work in an account failed; empty if it did not."""
     if "__cwagent_failure" in host:
         return str(host["__cwagent_failure"])
     validated = host.get("__cwagent_validated", {})
     return "" if validated.get("inputs") else str(validated.get("msg") or "It was not begun.")
-
-
-def _inputs_of(host: Mapping[str, Any]) -> Mapping[str, Any]:
-    validated: Mapping[str, Any] = host.get("__cwagent_validated", {})
-    return validated.get("inputs") or {}
 
 
 class FilterModule:

@@ -84,11 +84,8 @@ options:
       - This takes one call for each, and IAM throttles this call early.
     type: bool
     default: false
-attributes:
-  diff_mode:
-    support: none
-    details: The module changes nothing.
 extends_documentation_fragment:
+  - cwagent.iam.attributes.reading
   - cwagent.iam.attributes
   - amazon.aws.common.modules
   - amazon.aws.region.modules

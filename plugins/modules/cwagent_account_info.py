@@ -47,11 +47,8 @@ options:
         servers.
     type: bool
     default: true
-attributes:
-  diff_mode:
-    support: none
-    details: The module changes nothing.
 extends_documentation_fragment:
+  - cwagent.iam.attributes.reading
   - cwagent.iam.attributes
   - amazon.aws.common.modules
   - amazon.aws.region.modules

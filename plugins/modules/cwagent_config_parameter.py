@@ -396,8 +396,8 @@ def select_gateway(module: AnsibleAWSModule) -> Aws:
         return _saved_key_gateway(module, module.params["saved_key"])
     if not module.params["use_instance_credentials"]:
         return _module.aws_gateway(module)
-    # Only this case needs it, and it imports Ansible's HTTP client.
-    from ansible_collections.cwagent.iam.plugins.module_utils._imds import MetadataService  # noqa: PLC0415  see above
+    # It imports Ansible's HTTP client, which no other case needs.
+    from ansible_collections.cwagent.iam.plugins.module_utils._imds import MetadataService  # noqa: PLC0415  slow, rare
 
     metadata = MetadataService()
 

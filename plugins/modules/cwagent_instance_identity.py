@@ -48,11 +48,8 @@ options:
     description: How long to wait, in seconds.
     type: int
     default: 300
-attributes:
-  diff_mode:
-    support: none
-    details: The module changes nothing.
 extends_documentation_fragment:
+  - cwagent.iam.attributes.reading
   - cwagent.iam.attributes
   - amazon.aws.common.modules
   - amazon.aws.region.modules

@@ -128,11 +128,8 @@ options:
     description:
       - A folder for credentials files. It must be writable, or possible to create, except with O(report_unlisted).
     type: path
-attributes:
-  diff_mode:
-    support: none
-    details: The module changes nothing.
 extends_documentation_fragment:
+  - cwagent.iam.attributes.reading
   - cwagent.iam.attributes
   - amazon.aws.common.modules
   - amazon.aws.region.modules

@@ -40,11 +40,8 @@ options:
     description: How long to wait for answers by Run Command, in seconds.
     type: int
     default: 180
-attributes:
-  diff_mode:
-    support: none
-    details: The module changes nothing.
 extends_documentation_fragment:
+  - cwagent.iam.attributes.reading
   - cwagent.iam.attributes
   - amazon.aws.common.modules
   - amazon.aws.region.modules

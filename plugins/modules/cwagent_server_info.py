@@ -69,11 +69,8 @@ options:
       - This takes one call for each role and user, and one more for each configuration; IAM throttles this call early.
     type: bool
     default: false
-attributes:
-  diff_mode:
-    support: none
-    details: The module changes nothing.
 extends_documentation_fragment:
+  - cwagent.iam.attributes.reading
   - cwagent.iam.attributes
   - amazon.aws.common.modules
   - amazon.aws.region.modules

@@ -72,6 +72,21 @@ class Fleet:
         output = self.output or self.home / "output.txt"
         return self.modules.run(self.aws, "cwagent_iam_user", arguments, output, env=env, faults=faults)
 
+    def empty(self) -> None:
+        """Empty the account and the folder of the files."""
+        self.aws.reset()
+        for path in self.folder.glob("*"):
+            path.unlink()
+
+    def calls_since(self, mark: int) -> list[tuple[int, str]]:
+        """The actions of an undisturbed run with their numbers, from the first call to the store on.
+
+        Before that call, all runs are the same, so these calls are tested with files only.
+        """
+        calls = self.aws.calls(mark)
+        first = 0 if self.store == "file" else [call.service for call in calls].index(self.store)
+        return [(number, call.action) for number, call in enumerate(calls[first:], first + 1)]
+
     def document(self, user: str = "U") -> dict[str, Any]:
         """The saved credentials of a user, from any store."""
         name = PREFIX + user
@@ -135,18 +150,12 @@ KINDS = (Kind.KILL_BEFORE, Kind.KILL_AFTER, Kind.LOSE_ANSWER, Kind.THROTTLE, Kin
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_next_run_recovers_from_a_fault_at_any_call(fleet: Fleet, kind: Kind, subtests: pytest.Subtests) -> None:
-    """Before the first call to a store, all runs are the same, so these calls are tested with files only."""
     since = fleet.aws.mark()
     fleet.run()
-    calls = fleet.aws.calls(since)
-    undisturbed = [call.action for call in calls]
-    assert "CreateAccessKey" in undisturbed
-    first = 0 if fleet.store == "file" else [call.service for call in calls].index(fleet.store)
-    for position, action in enumerate(undisturbed[first:], first + 1):
+    assert "CreateAccessKey" in [call.action for call in fleet.aws.calls(since)]
+    for position, action in fleet.calls_since(since):
         with subtests.test(position=position, action=action):
-            fleet.aws.reset()
-            for path in fleet.folder.glob("*"):
-                path.unlink()
+            fleet.empty()
             broken = fleet.run({"kind": kind, "nth": position})
             assert (broken["code"] < 0) == kind.startswith("kill")
             fleet.aws.shift_clock(CLAIM_LIFETIME)
@@ -170,14 +179,9 @@ def test_a_leaked_key_is_replaced_and_revoked_after_a_fault_at_any_call(
     since, replaced = fleet.aws.mark(), fleet.run(**LEAK)
     assert predicted["steps"] == replaced["steps"]
     assert [step.split()[0] for step in replaced["steps"]] == ["create", "deactivate"]
-    calls = fleet.aws.calls(since)
-    undisturbed = [call.action for call in calls]
-    first = 0 if fleet.store == "file" else [call.service for call in calls].index(fleet.store)
-    for position, action in enumerate(undisturbed[first:], first + 1):
+    for position, action in fleet.calls_since(since):
         with subtests.test(position=position, action=action):
-            fleet.aws.reset()
-            for path in fleet.folder.glob("*"):
-                path.unlink()
+            fleet.empty()
             fleet.run()
             leaked = fleet.document()["aws_access_key_id"]
             fleet.run({"kind": kind, "nth": position}, **LEAK)

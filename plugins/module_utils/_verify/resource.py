@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import Cwagent
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_parallel
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.checks import Case, check, configs_of, principal_of
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import SERVICES
+
+with suppress(ImportError):  # _module.aws_module tells the user
+    from botocore.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -87,9 +91,6 @@ def _saved_in_files(targets: Iterable[Target], options: dict[str, Any]) -> dict[
 
 def _endpoints(region: str) -> dict[str, str]:
     """Return by service its address in a region as AWS publishes it, whatever address this controller uses."""
-    # At the top of the file, a missing botocore would end the module with a traceback before it can say so.
-    from botocore.session import Session  # noqa: PLC0415  see above
-
     resolver = Session().get_component("endpoint_resolver")
     found = {service: resolver.construct_endpoint(service, region) for service in SERVICES}
     return {service: f"https://{each['hostname']}" for service, each in found.items() if each}

@@ -28,7 +28,9 @@ def tasks_of(content: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def users_play() -> dict[str, Any]:
-    [play] = [each for each in load("playbooks/rotate_keys.yml") if each["hosts"] == "{{ __cwagent_lone_controller }}"]
+    [play] = [
+        each for each in load("playbooks/rotate_keys.yml") if each["hosts"] == "{{ __cwagent_single_controller }}"
+    ]
     return {**play, "tasks": load("playbooks/tasks/rotate.yml")}
 
 
