@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -76,7 +77,7 @@ def run_module(
     with_modes = {**arguments, "_ansible_check_mode": check, "_ansible_diff": diff}
     done = subprocess.run(
         [sys.executable, HERE / "module_process.py", CHECKOUT / f"plugins/modules/{module}.py", json.dumps(with_modes)],
-        env=program_environment(aws.env(), {"PYTHONPATH": str(COLLECTIONS)}, env or {}),
+        env=program_environment(aws.env(), forking(), env or {}),
         check=False,
         capture_output=True,
         text=True,
@@ -100,7 +101,7 @@ class ModuleServer:
     @classmethod
     @contextmanager
     def started(cls) -> Iterator[ModuleServer]:
-        environ = program_environment({"PYTHONPATH": str(COLLECTIONS)})
+        environ = program_environment({"PYTHONPATH": os.pathsep.join([str(COLLECTIONS), str(HERE.parent)])})
         command: list[str | Path] = [sys.executable, HERE / "module_server.py"]
         with subprocess.Popen(
             command, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -14,11 +14,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import ansible_collections.amazon.aws.plugins.module_utils.modules
-import boto3.session
 from ansible.module_utils.testing import patch_module_args
-
-PRELOADED = (ansible_collections, boto3)
+from warm.fork_server import preload_modules
 
 
 def run(request: dict[str, Any]) -> None:
@@ -32,6 +29,7 @@ def run(request: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
+preload_modules()
 for line in sys.stdin:
     begin, begin_writer = os.pipe()
     pid = os.fork()

@@ -25,6 +25,7 @@ from harness import (
     create_user,
     trust,
 )
+from warm import sharing
 
 OWN = "123456789012"
 ROLE, EXTERNAL_ID = "CloudWatchAgentControllerRole", "of-the-controller"
@@ -133,7 +134,7 @@ class Fleet:
         process = subprocess.Popen(
             ["ansible-playbook", CHECKOUT / "playbooks" / "site.yml", "-i", inventory, "-e", given],
             cwd=CHECKOUT,
-            env=program_environment(aws.env(), {"HOME": str(self.controller.home)}, self.user),
+            env=program_environment(aws.env(), {"HOME": str(self.controller.home)}, sharing(), self.user),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -425,7 +426,9 @@ def test_every_account_is_verified_and_audited(fleet: Fleet) -> None:
     audited = fleet.play("audit", accounts=FEW, cwagent_audit_fail_at="none").assert_succeeded()
     assert "3 accounts read at" in audited.words
     assert audited.writes == []
+    playbooks = sorted((CHECKOUT / "playbooks").iterdir())
     verified = fleet.play("verify", accounts=FEW, cwagent_verify_from="iam").assert_succeeded()
+    assert sorted((CHECKOUT / "playbooks").iterdir()) == playbooks, "no file was asked for"
     assert {*table_accounts(verified)} == {*FEW}
     assert "FAILED" not in verified.words
     assert verified.writes == []

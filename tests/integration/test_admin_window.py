@@ -35,6 +35,7 @@ from harness import (
     restore_records,
     run_module,
 )
+from warm import sharing
 
 CONFIG = {"agent": {"metrics_collection_interval": 60}}
 SHORT_TIMEOUTS = {
@@ -99,7 +100,7 @@ class Site:
 
     def kill_at(self, fault: Fault) -> None:
         """Run store_config.yml until the fault kills the controller and its processes."""
-        environ = program_environment(self.aws.env(), {"HOME": str(self.controller.home)})
+        environ = program_environment(self.aws.env(), {"HOME": str(self.controller.home)}, sharing())
         command: list[str | Path] = [
             "ansible-playbook",
             "-i",

@@ -40,6 +40,7 @@ from harness import (
     wait_until,
 )
 from test_accounts import FILTERED, Fleet
+from warm import forking, sharing
 
 # The inventory says so, and no job is asked.
 APPLICATION = "AmazonCloudWatch-app"
@@ -151,7 +152,12 @@ class Awx:
         return folder
 
     def start(
-        self, folder: Path, playbook: str, credential: Mapping[str, str], python: Path = NEWEST
+        self,
+        folder: Path,
+        playbook: str,
+        credential: Mapping[str, str],
+        python: Path = NEWEST,
+        faster: Mapping[str, str] | None = None,
     ) -> subprocess.Popen[bytes]:
         """Start a job. AWX starts it from another folder than the project, and PWD keeps the name of that folder."""
         (folder / "env" / "envvars").write_text(
@@ -182,7 +188,8 @@ class Awx:
             ],
             cwd=self.controller.home,
             env=program_environment(
-                {"PWD": str(self.controller.home), "PATH": os.pathsep.join([str(python / "bin"), os.environ["PATH"]])}
+                {"PWD": str(self.controller.home), "PATH": os.pathsep.join([str(python / "bin"), os.environ["PATH"]])},
+                faster or sharing(),
             ),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -217,7 +224,9 @@ class Awx:
         """Run a job to its end."""
         folder = self.create_folder(playbook, inventory or self.inventory(), command_line, config, answers)
         since = self.aws.mark()
-        self.start(folder, playbook, self.credential if credential is None else credential, python).wait(JOB_SECONDS)
+        credential = self.credential if credential is None else credential
+        faster = forking() if python == NEWEST else sharing()
+        self.start(folder, playbook, credential, python, faster).wait(JOB_SECONDS)
         return self.finish(folder, since)
 
     def saved_keys(self) -> dict[str, dict[str, str]]:

@@ -33,6 +33,7 @@ from harness import (
     create_role,
     create_user,
 )
+from warm import sharing
 
 SEEDS = range(int(os.environ.get("CWAGENT_SEEDS", "1")))
 PLAYBOOKS = ("site", "site", "store_config", "restore", "rotate_keys", "open_window", "teardown")
@@ -236,7 +237,7 @@ class Account:
         return subprocess.Popen(
             ["ansible-playbook", CHECKOUT / "playbooks" / f"{playbook}.yml", *arguments],
             cwd=CHECKOUT,
-            env=program_environment(self.aws.env(), settings),
+            env=program_environment(self.aws.env(), settings, sharing()),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

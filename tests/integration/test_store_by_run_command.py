@@ -36,6 +36,10 @@ UNREACHABLE = {"ansible_connection": "ssh", "ansible_host": "192.0.2.1", "ansibl
 CHECKED, SENT = "Success", "InProgress"
 """The states of the command that checks the instance, and then of the one that stores."""
 
+PENDING = "Pending"
+COMMAND_SECONDS = 300
+"""After this time, Systems Manager has given up a command that no agent has fetched."""
+
 CHECK_SECONDS = 90
 """How long to wait at most until a run has checked the instance."""
 
@@ -63,6 +67,9 @@ class Stored:
             running = background.submit(self.store, **(variables or {}))
             wait_until(lambda: [each["details"] for each in aws.commands()[since:]] == [*commands], CHECK_SECONDS)
             aws.agents(self.admin, **agent)
+            if agent.get("delivery") == "lost":
+                wait_until(lambda: [each["details"] for each in aws.commands()[since:]] == [*commands, PENDING])
+                aws.shift_clock(COMMAND_SECONDS)
             return running.result()
 
 

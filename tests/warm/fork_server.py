@@ -8,6 +8,7 @@ quarters of its time otherwise, and to start a playbook a fifth of a run that ch
 from __future__ import annotations
 
 import atexit
+import gc
 import importlib
 import marshal
 import os
@@ -117,7 +118,10 @@ def main() -> None:
     shared_code = importlib.import_module("startup.shared_code")
 
     shared_code.share_archives(Path(sys.argv[1]).parent)
+    shared_code.share_yaml(Path(sys.argv[1]).parent)
     PRELOAD[sys.argv[2]]()
+    gc.disable()
+    gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server:
         server.bind(sys.argv[1])

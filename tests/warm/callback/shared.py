@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ansible.constants import DEFAULT_LOCAL_TMP
 from ansible.plugins.callback import CallbackBase
+from ansible.release import __version__
 
 sys.path.append(str(Path(__file__).parents[1] / "startup"))
 
@@ -31,7 +32,7 @@ class CallbackModule(CallbackBase):
         # Each run of Ansible assembles anew what it sends of a module, half a second for each. Ansible locks a file
         # while it writes it.
         folder = os.environ["SHARED_BY_RUNS"]
-        payloads = Path(folder, "payloads")
+        payloads = Path(folder, f"payloads-{__version__}")
         payloads.mkdir(exist_ok=True)
         Path(DEFAULT_LOCAL_TMP, "ansiballz_cache").symlink_to(payloads)
         # The search path is that of the run, which a test may have set.

@@ -1,7 +1,8 @@
-"""Lets the runs of a test session share compiled code, in the folder SHARED_BY_RUNS.
+"""Lets the runs of a test session share compiled code and parsed YAML, in the folder SHARED_BY_RUNS.
 
 Ansible sends a module as an archive of source files, which Python compiles each time, and compiles a template in each
-process that evaluates it. Each takes a tenth of the time of a run, or more.
+process that evaluates it. Each takes a tenth of the time of a run, or more. To parse YAML, the same files in each run
+and the variables of a play for each of its tasks, takes a fifth.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import marshal
 import os
+import pickle
 import sys
 import zipimport
 from pathlib import Path
@@ -21,18 +23,18 @@ SYNTAX = (
 )
 
 
-def load_or_compile(key, folder, compile_now):
-    """Return the code for a key, compiled now or by an earlier run."""
+def load_or_make(key, folder, make, form=marshal):
+    """Return what belongs to a key, made now or by an earlier run."""
     digest = hashlib.sha256(repr(key).encode("utf-8", "surrogatepass")).hexdigest()
     saved = Path(folder, f"{sys.implementation.cache_tag}-{digest}")
     try:
-        return marshal.loads(saved.read_bytes())  # noqa: S302  only the runs of this session can write there
+        return form.loads(saved.read_bytes())  # only the runs of this session can write there
     except (OSError, EOFError, ValueError):
-        code = compile_now()
+        made = make()
     unfinished = saved.with_suffix(f".{os.getpid()}")
-    unfinished.write_bytes(marshal.dumps(code))
+    unfinished.write_bytes(form.dumps(made))
     unfinished.replace(saved)
-    return code
+    return made
 
 
 def share_archives(folder):
@@ -43,7 +45,7 @@ def share_archives(folder):
     def compile_once(path, source):
         # The folder in which Ansible unpacks differs with each run; the path within the archive does not.
         key = ("archive", path.rpartition(".zip")[2], source)
-        return load_or_compile(key, folder, lambda: compile_source(path, source))
+        return load_or_make(key, folder, lambda: compile_source(path, source))
 
     zipimport._compile_source = compile_once  # type: ignore[attr-defined]
 
@@ -58,8 +60,30 @@ def share_templates(folder):
         if not isinstance(source, str):
             return compile_template(self, source, *args, **kwargs)
         key = ("template", str(type(self)), str(source), args, kwargs, [getattr(self, each) for each in SYNTAX])
-        return load_or_compile(
-            key, os.environ["SHARED_BY_RUNS"], lambda: compile_template(self, source, *args, **kwargs)
-        )
+        return load_or_make(key, os.environ["SHARED_BY_RUNS"], lambda: compile_template(self, source, *args, **kwargs))
 
     Environment.compile = compile_once
+
+
+# Marks on text of which the marks on what it contains are made. Others, such as that of a decrypted vault, are private.
+ORDINARY_MARKS = {"Origin", "TrustedAsTemplate"}
+
+
+def share_yaml(folder):
+    """Share what YAML contains, with the marks that Ansible gives it."""
+    import yaml
+
+    parse = yaml.load
+
+    def parse_once(stream, Loader):  # noqa: N803  it is given by this name
+        datatag = sys.modules.get("ansible.module_utils._internal._datatag")
+        text = stream if isinstance(stream, (str, bytes)) else stream.read()
+        if text is not stream:
+            stream.seek(0)
+        marks = datatag.AnsibleTagHelper.tags(text) if datatag else ()
+        if not {type(each).__name__ for each in marks} <= ORDINARY_MARKS:
+            return parse(stream, Loader)
+        key = ("YAML", Loader.__qualname__, str(text), sorted(map(repr, marks)))
+        return load_or_make(key, folder, lambda: parse(stream, Loader), pickle)
+
+    yaml.load = parse_once

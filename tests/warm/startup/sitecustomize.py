@@ -27,8 +27,14 @@ def run_elsewhere(address):
     os._exit(code[0] if code else 137)
 
 
-# With pipelining, Ansible writes a module to the standard input of a Python without arguments.
-if "AnsiballZ_" in sys.orig_argv[-1] or len(sys.orig_argv) == 1:
+def is_module(arguments):
+    """Whether Python was started to run a module of Ansible."""
+    if not arguments:  # with pipelining, Ansible writes a module to its standard input
+        return True
+    return "AnsiballZ_" in arguments[-1] or arguments[0].endswith("/module_process.py")
+
+
+if is_module(sys.orig_argv[1:]):
     if "MODULE_SERVER" in os.environ:
         run_elsewhere(os.environ["MODULE_SERVER"])
     elif "SHARED_BY_RUNS" in os.environ:
