@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 REQUEST_BYTES = 1 << 20
+STREAMS = ("stdin", "stdout", "stderr")
 # The services whose models are read once for all modules. Others work too.
 SERVICES = ("ec2", "iam", "secretsmanager", "ssm", "sts")
 
@@ -67,9 +68,14 @@ PRELOAD = {"modules": preload_modules, "playbooks": preload_playbooks}
 def become(request: dict[str, Any], files: list[int]) -> None:
     """Take the place of the process that asked."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    for number, file in enumerate(files):
+    for number, (name, file) in enumerate(zip(STREAMS, files, strict=True)):
         os.dup2(file, number)
         os.close(file)
+        # The streams of this process know whether its own files could be searched.
+        mode = getattr(sys, name).mode
+        stream = open(number, mode, 1, encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa: SIM115
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
     os.environ.clear()
     os.environ.update(request["environ"])
     os.chdir(request["folder"])
