@@ -43,6 +43,8 @@ def preload_modules() -> None:
         return load(botocore.loaders.JSONFileLoader(), path)
 
     botocore.loaders.JSONFileLoader.load_file = lambda _loader, path: load_once(path)
+    services = cache(botocore.loaders.create_loader().list_available_services)
+    botocore.loaders.Loader.list_available_services = lambda _loader, type_name: services(type_name)
     package = importlib.import_module("ansible_collections.cwagent.iam.plugins.module_utils")
     for each in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         importlib.import_module(each.name)
