@@ -30,6 +30,7 @@ DUTIES = {
     "Provision": "provision",
     "StoreConfiguration": "store-configuration",
     "RotateKeys": "rotate-keys",
+    "RemoveServers": "remove-servers",
     "Teardown": "teardown",
     "KeysInParameterStore": "keys-in-parameter-store",
     "KeysInSecretsManager": "keys-in-secrets-manager",

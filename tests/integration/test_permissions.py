@@ -112,14 +112,15 @@ class Account:
 @pytest.fixture(scope="module")
 def duties(shared_controller: Controller) -> dict[str, Play]:
     aws = shared_controller.aws
-    admin, web = aws.instances(2)
+    admin, web, leaving = aws.instances(3)
     create_role(aws, APP, "AmazonS3ReadOnlyAccess", CORE)
     associate(aws, admin, APP)
+    instances = {"web1": web, "web2": leaving}
     inventory = shared_controller.inventory(
         {
-            "ec2_servers": {"web1": shared_controller.instance_host(web)},
+            "ec2_servers": {host: shared_controller.instance_host(each) for host, each in instances.items()},
             "ec2_admin": {"admin1": shared_controller.instance_host(admin)},
-            "onprem_servers": {"db1": {}},
+            "onprem_servers": {"db1": {}, "db2": {}},
             "onprem_admin": {"ops1": {}},
         }
     )
@@ -139,6 +140,9 @@ def duties(shared_controller: Controller) -> dict[str, Play]:
     assert associated_profiles(aws)[admin] == APP
     aws.shift_clock(100 * DAY)
     plays["rotate_keys"] = account.play("rotate-keys", "rotate_keys")
+    interrupt(shared_controller, admin)
+    removal: dict[str, Any] = {"cwagent_remove_servers": ["web2", "db2"], "cwagent_remove_confirmed": True}
+    plays["remove_servers"] = account.play("remove-servers", "remove_servers", **removal)
     interrupt(shared_controller, admin)
     more = {"onprem_server_exclusive": True, "onprem_admin_exclusive": True}
     plays["teardown"] = account.play("teardown", "teardown", cwagent_teardown=True, **more)
@@ -164,6 +168,10 @@ WRITES = {
     "store_config by ssm": {"SendCommand", "PutRolePolicy", "PutParameter", "ReplaceIamInstanceProfileAssociation"},
     "restore": {"PutRolePolicy", "PutUserPolicy", "ReplaceIamInstanceProfileAssociation", "DeleteTags", "UntagRole"},
     "rotate_keys": {"CreateAccessKey"},
+    "remove_servers": {
+        *("PutRolePolicy", "PutUserPolicy", "ReplaceIamInstanceProfileAssociation", "DeleteTags", "UntagRole"),
+        *("DisassociateIamInstanceProfile", "DetachUserPolicy", "DeleteAccessKey", "DeleteUser"),
+    },
     "teardown": {"PutRolePolicy", "DeleteRole", "DeleteUser", "DeleteAccessKey", "DeleteParameter"},
 }
 
@@ -327,6 +335,12 @@ def adopt(site: Site) -> None:
     )(site)
 
 
+def adopt_server(site: Site) -> None:
+    """Make a server user by hand, and adopt it."""
+    site.iam.create_user(UserName=USER)
+    as_root(("cwagent_iam_user", with_timeout(name=[USER], access="server", adopt=True)))(site)
+
+
 def activate_key(site: Site) -> None:
     [key] = site.iam.list_access_keys(UserName=ADMIN_USER)["AccessKeyMetadata"]
     site.iam.update_access_key(UserName=ADMIN_USER, AccessKeyId=key["AccessKeyId"], Status="Active")
@@ -380,6 +394,16 @@ def provisioned_for_run_command(site: Site) -> None:
 
 COMMAND = {"instance_id": "@app", "admin_role": ADMIN_ROLE, "run_id": "x", "region": "eu-central-1", "wait_timeout": 5}
 COMPARED = {"previous": {PARAMETER: {}}, "config": '{"agent":{}}', "region": "eu-central-1"}
+
+DELETIONS_OF_SAVED_KEYS = [
+    Scene(
+        "cwagent_iam_user",
+        {**user_with_store(store), "state": "absent"},
+        [action],
+        as_root(("cwagent_iam_user", user_with_store(store))),
+    )
+    for store, action in (("ssm", "ssm:DeleteParameter"), ("secretsmanager", "secretsmanager:DeleteSecret"))
+]
 
 SCENES: dict[str, list[Scene]] = {
     "provision": [
@@ -522,6 +546,65 @@ SCENES: dict[str, list[Scene]] = {
         Scene("cwagent_iam_user", {**SERVER_KEYS, "max_key_age": 90}, ["iam:DeleteAccessKey"], advance_days(8)),
         Scene("cwagent_preflight", {"instances": {"": ["@app"]}}, ["ec2:DescribeInstances"]),
     ],
+    "remove-servers": [
+        Scene("cwagent_preflight", {"users_to_delete": [USER]}, ["iam:GetUser"], provisioned_and_acquired),
+        Scene(
+            "cwagent_admin_window",
+            with_timeout(role=ADMIN_ROLE, state="closed", managed_only=True),
+            ["iam:GetRolePolicy", "iam:GetRole", "iam:ListAttachedRolePolicies", "iam:PutRolePolicy"],
+        ),
+        Scene(
+            "cwagent_admin_window",
+            with_timeout(user=ADMIN_USER, state="closed", managed_only=True),
+            [
+                *("iam:GetUserPolicy", "iam:GetUser", "iam:ListAttachedUserPolicies", "iam:ListAccessKeys"),
+                *("iam:PutUserPolicy", "iam:UpdateAccessKey"),
+            ],
+            activate_key,
+        ),
+        Scene(
+            "cwagent_admin_instance",
+            {**ADMIN_INSTANCE, "state": "released"},
+            [
+                *("ec2:DescribeTags", "ec2:DescribeInstances", "iam:GetInstanceProfile"),
+                *("ec2:ReplaceIamInstanceProfileAssociation", "iam:PassRole", "ec2:DeleteTags", "iam:UntagRole"),
+            ],
+        ),
+        Scene(
+            "cwagent_admin_instance",
+            {**ADMIN_INSTANCE, "state": "released"},
+            ["ec2:AssociateIamInstanceProfile"],
+            leave_acquired_and_stop,
+        ),
+        Scene(
+            "cwagent_instance_profile",
+            with_timeout(name=SERVER_ROLE, instance_ids=["@bare"], state="absent"),
+            ["ec2:DescribeIamInstanceProfileAssociations", "ec2:DisassociateIamInstanceProfile"],
+        ),
+        Scene(
+            "cwagent_iam_user",
+            {**SERVER_KEYS, "state": "absent"},
+            [
+                *(*READ_USER, "iam:ListAccessKeys", "iam:GetLoginProfile", "iam:ListMFADevices"),
+                *("iam:ListSSHPublicKeys", "iam:ListServiceSpecificCredentials", "iam:ListSigningCertificates"),
+                *("iam:DeleteAccessKey", "iam:DetachUserPolicy", "iam:DeleteUser"),
+            ],
+            removed=[BULK],
+        ),
+        Scene(
+            "cwagent_iam_user",
+            with_timeout(name=[USER], access="server", state="absent"),
+            ["iam:UntagUser"],
+            adopt_server,
+        ),
+        Scene(
+            "cwagent_iam_user",
+            {**SERVER_KEYS, "name": [f"{USER}-lost"], "state": "absent"},
+            ["iam:GetAccessKeyLastUsed"],
+            lose_key,
+        ),
+        *DELETIONS_OF_SAVED_KEYS,
+    ],
     "teardown": [
         Scene(
             "cwagent_admin_window",
@@ -591,18 +674,7 @@ SCENES: dict[str, list[Scene]] = {
             {"name": PARAMETER, "state": "absent", "wait_timeout": 0},
             ["ssm:GetParameter", "ssm:DeleteParameter"],
         ),
-        Scene(
-            "cwagent_iam_user",
-            {**user_with_store("ssm"), "state": "absent"},
-            ["ssm:DeleteParameter"],
-            as_root(("cwagent_iam_user", user_with_store("ssm"))),
-        ),
-        Scene(
-            "cwagent_iam_user",
-            {**user_with_store("secretsmanager"), "state": "absent"},
-            ["secretsmanager:DeleteSecret"],
-            as_root(("cwagent_iam_user", user_with_store("secretsmanager"))),
-        ),
+        *DELETIONS_OF_SAVED_KEYS,
     ],
     "store-by-run-command": [
         Scene(
@@ -646,7 +718,7 @@ ADDITIONAL_POLICIES = {
     "keys-in-parameter-store": ("provision",),
     "keys-in-secrets-manager": ("provision",),
     "store-by-run-command": ("store-configuration",),
-    "teardown": ("keys-in-parameter-store", "keys-in-secrets-manager"),
+    **dict.fromkeys(("remove-servers", "teardown"), ("keys-in-parameter-store", "keys-in-secrets-manager")),
 }
 """The further policies that the controller's user has."""
 

@@ -88,7 +88,7 @@ CASES: list[Case] = [
     ),
     *(
         (duty, action, INSTANCE, context, allowed)
-        for duty in ("provision", "store-configuration", "teardown")
+        for duty in ("provision", "remove-servers", "store-configuration", "teardown")
         for action in ASSOCIATE
         for context, allowed in (
             (NEW_SERVER_PROFILE, True),
@@ -97,9 +97,33 @@ CASES: list[Case] = [
             ({}, False),
         )
     ),
-    *(("teardown", action, INSTANCE, NEW_ADMIN_PROFILE, False) for action in ASSOCIATE),
-    ("teardown", "iam:PassRole", SERVER, TO_EC2, True),
-    ("teardown", "iam:PassRole", ADMIN, TO_EC2, False),
+    *(
+        case
+        for duty in ("remove-servers", "teardown")
+        for case in (
+            *((duty, action, INSTANCE, NEW_ADMIN_PROFILE, False) for action in ASSOCIATE),
+            (duty, "iam:PassRole", SERVER, TO_EC2, True),
+            (duty, "iam:PassRole", ADMIN, TO_EC2, False),
+            (duty, "iam:UntagRole", ADMIN, {TAG_KEYS: RECORD}, True),
+            (duty, "iam:CreateAccessKey", USER, {}, False),
+            (duty, "iam:DeleteUser", USER, {}, True),
+            (duty, "iam:DeleteUser", OTHER_USER, {}, False),
+            (duty, "iam:DetachUserPolicy", USER, AGENT_POLICY, True),
+            (duty, "iam:DetachUserPolicy", USER, ADMINISTRATOR_POLICY, False),
+            (duty, "ssm:DeleteParameter", f"{SSM}parameter/cwagent/credentials/x", {}, True),
+            (duty, "ssm:DeleteParameter", f"{SSM}parameter/other", {}, False),
+            (duty, "secretsmanager:DeleteSecret", f"{SECRETS}secret:{SAVED_SECRET}", {}, True),
+            (duty, "secretsmanager:DeleteSecret", f"{SECRETS}secret:other", {}, False),
+        )
+    ),
+    ("remove-servers", "iam:DeleteUser", ADMIN_USER, {}, False),
+    ("remove-servers", "iam:DeleteAccessKey", ADMIN_USER, {}, False),
+    ("remove-servers", "iam:DeleteRole", SERVER, {}, False),
+    ("remove-servers", "iam:DetachRolePolicy", SERVER, AGENT_POLICY, False),
+    ("remove-servers", "iam:UntagRole", ADMIN, {TAG_KEYS: MARK}, False),
+    ("remove-servers", "iam:UntagUser", USER, {TAG_KEYS: MARK}, True),
+    ("remove-servers", "iam:UntagUser", ADMIN_USER, {TAG_KEYS: MARK}, False),
+    ("remove-servers", "ssm:DeleteParameter", f"{SSM}parameter/AmazonCloudWatch-linux", {}, False),
     ("rotate-keys", "iam:PassRole", SERVER, TO_EC2, False),
     ("provision", "iam:AttachRolePolicy", SERVER, AGENT_POLICY, True),
     ("provision", "iam:AttachRolePolicy", SERVER, ADMINISTRATOR_POLICY, False),
@@ -116,7 +140,6 @@ CASES: list[Case] = [
     ("store-configuration", "iam:TagRole", ADMIN, {TAG_KEYS: "team"}, False),
     ("store-configuration", "iam:TagRole", ADMIN, {TAG_KEYS: MARK}, False),
     ("store-configuration", "iam:TagRole", SERVER, {TAG_KEYS: RECORD}, False),
-    ("teardown", "iam:UntagRole", ADMIN, {TAG_KEYS: RECORD}, True),
     ("store-configuration", "iam:CreateRole", ADMIN, {}, False),
     ("store-configuration", "iam:AttachRolePolicy", ADMIN, AGENT_POLICY, False),
     ("store-configuration", "iam:CreateAccessKey", ADMIN_USER, {}, False),
@@ -135,10 +158,7 @@ CASES: list[Case] = [
     ("rotate-keys", "iam:PutUserPolicy", ADMIN_USER, {}, False),
     ("teardown", "iam:DeleteRole", SERVER, {}, True),
     ("teardown", "iam:DeleteRole", OTHER_ROLE, {}, False),
-    ("teardown", "iam:CreateAccessKey", USER, {}, False),
     ("teardown", "iam:DetachRolePolicy", SERVER, ADMINISTRATOR_POLICY, False),
-    ("teardown", "ssm:DeleteParameter", f"{SSM}parameter/other", {}, False),
-    ("teardown", "secretsmanager:DeleteSecret", f"{SECRETS}secret:other", {}, False),
     ("keys-in-parameter-store", "ssm:PutParameter", f"{SSM}parameter/cwagent/credentials/x", {}, True),
     ("keys-in-parameter-store", "ssm:PutParameter", f"{SSM}parameter/AmazonCloudWatch-linux", {}, False),
     *(
@@ -205,7 +225,7 @@ def test_a_policy_allows_what_its_duty_needs_and_no_more(simulator, case):
     assert simulator.is_allowed(action, resource, [policy(duty)], context=context, **more) == allowed
 
 
-@pytest.mark.parametrize("duty", ["provision", "teardown"])
+@pytest.mark.parametrize("duty", ["provision", "remove-servers", "teardown"])
 def test_only_the_agents_policies_may_be_attached_and_detached(duty):
     sid = "AttachPoliciesOfTheAgent" if duty == "provision" else "DetachPoliciesOfTheAgent"
     assert set(conditions(duty, sid)["ArnEquals"][POLICY_ARN]) == agent_policies("aws")

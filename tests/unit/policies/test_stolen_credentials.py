@@ -38,6 +38,7 @@ SECRETS = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:"
 AWS_POLICY = "arn:aws:iam::aws:policy/"
 BOUNDARY_ARN = f"{IAM}policy/CloudWatchAgentBoundary"
 ADMIN_ROLE, ADMIN_USER, OTHER = "CloudWatchAgentAdminRole", "CloudWatchAgentAdminUser", "other"
+SERVER_USER = "CloudWatchAgentServerUser-db1"
 NAME, SAVED = "AmazonCloudWatch-linux", "/cwagent/credentials/db1"
 EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
 
@@ -123,6 +124,7 @@ TRUST = {"AssumeRolePolicyDocument": json.dumps(TRUST_IN_OTHER)}
 INSTANCE, SECRET = f"arn:aws:ec2:{REGION}:{ACCOUNT}:instance/@instance", f"{SAVED}-a1B2c3"
 ROLE, USER = {"RoleName": ADMIN_ROLE}, {"UserName": ADMIN_USER}
 ROLE_ARN, USER_ARN = f"{IAM}role/{ADMIN_ROLE}", f"{IAM}user/{ADMIN_USER}"
+SERVER, SERVER_ARN = {"UserName": SERVER_USER}, f"{IAM}user/{SERVER_USER}"
 RUN_SCRIPT = {"DocumentName": "AWS-RunShellScript", "Parameters": {"commands": ["id"]}, "InstanceIds": ["@instance"]}
 WRITE = {"Value": "{}", "Type": "String", "Overwrite": True}
 
@@ -202,9 +204,14 @@ ATTACKS: dict[str, list[Step]] = {
     "Disassociate the profile of any instance": [
         Step("ec2:DisassociateIamInstanceProfile", INSTANCE, {"AssociationId": "@association"})
     ],
-    "Delete access keys of these users": [
+    "Delete access keys of the admin user": [
         Step("iam:DeleteAccessKey", USER_ARN, {**USER, "AccessKeyId": "@access-key"})
     ],
+    "Delete access keys of the server users": [
+        Step("iam:DeleteAccessKey", SERVER_ARN, {**SERVER, "AccessKeyId": "@server-access-key"})
+    ],
+    "Delete the server users": [Step("iam:DeleteUser", SERVER_ARN, SERVER)],
+    "Delete the admin user": [Step("iam:DeleteUser", USER_ARN, USER)],
     "Delete a configuration": [Step("ssm:DeleteParameter", f"{SSM}{NAME}", {"Name": NAME})],
     "Delete the roles": [Step("iam:DeleteRole", ROLE_ARN, ROLE)],
 }
@@ -242,8 +249,8 @@ def create_account(aws: Emulator, root: dict[str, Any], controller: Sequence[Any
     iam.create_instance_profile(InstanceProfileName=ADMIN_ROLE)
     iam.add_role_to_instance_profile(InstanceProfileName=ADMIN_ROLE, RoleName=ADMIN_ROLE)
     iam.put_role_policy(RoleName=ADMIN_ROLE, **window)
-    for user in (ADMIN_USER, "controller", OTHER):
-        iam.create_user(UserName=user, **(boundary if user == ADMIN_USER else {}))
+    for user in (ADMIN_USER, SERVER_USER, "controller", OTHER):
+        iam.create_user(UserName=user, **(boundary if user in (ADMIN_USER, SERVER_USER) else {}))
         credentials[user] = dict(iam.create_access_key(UserName=user)["AccessKey"])
     iam.put_user_policy(UserName=ADMIN_USER, **window)
     policies = [("controller", document) for document in controller] + [(OTHER, EVERYTHING)]
@@ -261,6 +268,7 @@ def create_account(aws: Emulator, root: dict[str, Any], controller: Sequence[Any
         "@association": association,
         "@secret": secret,
         "@access-key": credentials[ADMIN_USER]["AccessKeyId"],
+        "@server-access-key": credentials[SERVER_USER]["AccessKeyId"],
     }
     return Account(aws, bounded, ids, credentials)
 
