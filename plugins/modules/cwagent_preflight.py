@@ -67,10 +67,10 @@ options:
     description:
       - Whether to report what this collection manages and is not in O(users) and O(instances), which are those of the
         inventory. It is no problem, since another inventory can have it.
-      - Reported are users with the mark of this collection; files in O(credentials_directory); and, in the regions of
-        O(instances), instances that have an instance profile of O(roles).
-      - With O(tasks), it takes no further call in an account whose roles and users fit the pages that are read for
-        these. Otherwise it takes one for each thousand of them.
+      - Reported are users with the mark of this collection; files in O(credentials_directory), or what is saved in
+        O(credentials_store); and, in the regions of O(instances), instances that have an instance profile of O(roles).
+      - With O(tasks), it takes no further call for users in an account whose roles and users fit the pages that are
+        read for these. Otherwise it takes one for each thousand of them.
     type: bool
     default: false
   tasks:
@@ -128,6 +128,26 @@ options:
     description:
       - A folder for credentials files. It must be writable, or possible to create, except with O(report_unlisted).
     type: path
+  credentials_store:
+    description:
+      - Where the access keys of O(users) are saved, for O(report_unlisted).
+      - With V(ssm) and V(secretsmanager), saved keys are found by the names and descriptions of parameters or secrets.
+        No value is read. For each region, this takes one call of C(ssm:DescribeParameters) for 50 parameters, or one of
+        C(secretsmanager:ListSecrets) for 100 secrets. Where that is not possible, RV(unlisted) says so.
+      - A secret that is scheduled for deletion is not reported.
+    type: str
+    choices: [file, ssm, secretsmanager]
+    default: file
+  credentials_prefix:
+    description:
+      - The beginning of the names of these parameters and secrets. Others with such a name are not reported.
+    type: str
+    default: /cwagent/credentials/
+  credentials_regions:
+    description: The regions of these parameters and secrets. The default is that of the module.
+    type: list
+    elements: str
+    default: []
 extends_documentation_fragment:
   - cwagent.iam.attributes.reading
   - cwagent.iam.attributes
@@ -208,6 +228,9 @@ SPEC = {
     "report_unlisted": {"type": "bool", "default": False},
     "window_minutes": {"type": "int"},
     "credentials_directory": {"type": "path"},
+    "credentials_store": {"type": "str", "choices": ["file", "ssm", "secretsmanager"], "default": "file"},
+    "credentials_prefix": {"type": "str", "default": "/cwagent/credentials/"},
+    "credentials_regions": NAMES,
     "tasks": {"type": "list", "elements": "dict", "default": [], "options": TASK},
     **{option: PRINCIPAL_SPEC[option] for option in ("ssm_policy", "path", "permissions_boundary", "tags")},
 }

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from emulator import Fault, Kind
+from emulator import Emulator, Fault, Kind
 from emulator.snapshot import associated_profiles, snapshot
 from harness import (
     SERVER_ROLE,
@@ -18,6 +18,8 @@ from harness import (
     assert_no_writes,
     create_user,
 )
+
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import saved_key_description
 
 CONFIRMED: dict[str, Any] = {"cwagent_remove_confirmed": "true"}
 USER, OTHER_USER = f"{SERVER_USER}-db1", f"{SERVER_USER}-db2"
@@ -165,3 +167,78 @@ def test_users_of_others_are_refused(fleet: Fleet) -> None:
         staying = fleet.remove("admin1").assert_failed()
     assert "User 'alice' was not created by this collection, so it is not removed." in refused.message
     assert "host admin1 is in the group cwagent_ec2_admin" in staying.message
+
+
+# Saved keys in AWS whose user somebody deleted by hand
+
+PREFIX = "/cwagent/credentials/"
+LISTINGS = {"ssm": "DescribeParameters", "secretsmanager": "ListSecrets"}
+UNKNOWN = "It is not known whether access keys of users that no host has are saved in"
+
+
+@dataclass
+class SavedInAws:
+    """Two servers on premises whose keys are saved in AWS; the one that is left is db2."""
+
+    controller: Controller
+    store: str
+
+    def __post_init__(self) -> None:
+        self.inventory = self.controller.inventory({"onprem_servers": {"db1": {}, "db2": {}}})
+        self.play("site").assert_succeeded()
+        self.inventory = self.controller.inventory({"onprem_servers": {"db2": {}}})
+
+    def play(self, playbook: str, **variables: Any) -> Play:
+        return self.controller.play(self.inventory, playbook, cwagent_credentials_store=self.store, **variables)
+
+    def names(self) -> set[str]:
+        """The names of all parameters or secrets."""
+        if self.store == "ssm":
+            return {each["Name"] for each in self.controller.aws.client("ssm").describe_parameters()["Parameters"]}
+        return {each["Name"] for each in self.controller.aws.client("secretsmanager").list_secrets()["SecretList"]}
+
+    def save_others(self) -> None:
+        """Save what is none of ours, and what was ours and is scheduled for deletion."""
+        ssm, secrets = (self.controller.aws.client(service) for service in ("ssm", "secretsmanager"))
+        ssm.put_parameter(Name=f"{PREFIX}of-others", Value="x", Type="SecureString")
+        secrets.create_secret(Name=f"{PREFIX}of-others", SecretString="x")
+        text = saved_key_description("AKIAIOSFODNN7EXAMPLE", "deleted")
+        secrets.create_secret(Name=f"{PREFIX}deleted", SecretString="x", Description=text)
+        secrets.delete_secret(SecretId=f"{PREFIX}deleted", RecoveryWindowInDays=7)
+
+
+def delete_user(aws: Emulator, name: str) -> None:
+    """Delete a user as somebody does by hand."""
+    iam = aws.client("iam")
+    for key in iam.list_access_keys(UserName=name)["AccessKeyMetadata"]:
+        iam.delete_access_key(UserName=name, AccessKeyId=key["AccessKeyId"])
+    for policy in iam.list_attached_user_policies(UserName=name)["AttachedPolicies"]:
+        iam.detach_user_policy(UserName=name, PolicyArn=policy["PolicyArn"])
+    iam.delete_user(UserName=name)
+
+
+@pytest.mark.parametrize("store", LISTINGS)
+def test_a_saved_key_in_aws_whose_user_is_gone_is_named_and_removed(controller: Controller, store: str) -> None:
+    aws, fleet = controller.aws, SavedInAws(controller, store)
+    delete_user(aws, USER)
+    fleet.save_others()
+    named = f"Access keys saved in {aws.region} of users that no host of this inventory has: {USER}."
+    remedy = "If their servers have left, cwagent.iam.remove_servers removes them."
+    site = fleet.play("site").assert_succeeded()
+    assert site.report[0] == "Nothing to do."
+    assert " ".join(site.report).endswith(f" {named} {remedy}")
+    assert [call.action for call in site.calls].count(LISTINGS[store]) == 1
+    assert f"{named} {remedy}" in " ".join(fleet.play("rotate_keys").assert_succeeded().report)
+    aws.arm(Fault(Kind.DENY, action=LISTINGS[store]))
+    denied = fleet.play("site").assert_succeeded()
+    aws.disarm()
+    unknown = f"{UNKNOWN} {aws.region}: {store}:{LISTINGS[store]} is not allowed."
+    assert denied.report[0] == "Nothing to do."
+    assert " ".join(denied.report).endswith(f" {unknown}")
+    removed = fleet.play("remove_servers", cwagent_remove_servers=[USER], **CONFIRMED).assert_succeeded()
+    assert_complete_report(removed)
+    assert f"There is no user '{USER}'." in removed.words
+    assert fleet.names() == {f"{PREFIX}{OTHER_USER}", f"{PREFIX}of-others"}
+    teardown = fleet.play("teardown", cwagent_teardown=True).assert_succeeded()
+    assert "no host" not in " ".join(teardown.report)
+    assert fleet.names() == {f"{PREFIX}of-others"}

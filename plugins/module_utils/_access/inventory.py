@@ -28,6 +28,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy i
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.aws import PARAMETERS_PER_CALL
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import described_key
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing import list_parameters, list_secrets
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     DENIED_CODES,
     MISSING_POLICY,
@@ -55,9 +56,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PAGE_SIZE = 1000
-# https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_DescribeParameters.html
-PARAMETERS_PER_PAGE = 50
-SECRETS_PER_PAGE = 100
 DETAILS = ["User", "Role", "Group", "LocalManagedPolicy", "AWSManagedPolicy"]
 FILE, SSM, SECRETS_MANAGER = KEY_STORES = "file", "ssm", "secretsmanager"
 # Stands in for the policies that a principal has and that could not be read.
@@ -358,7 +356,9 @@ class Inventory:
         restore_tags = self._attempt("the restore tags of instances", name, partial(_restore_tags, aws)) or {}
         # One call serves both: it cannot be restricted to some parameters.
         prefixes = [PARAMETER_PREFIX, *([self._scope.key_prefix] if SSM in self._scope.key_stores else [])]
-        described = self._attempt(_PARAMETERS, name, partial(_describe_parameters, aws, prefixes))
+        described = self._attempt(
+            _PARAMETERS, name, partial(list_parameters, aws, prefixes, "list the configuration parameters")
+        )
         if described is None and SSM in self._scope.key_stores:
             self._unread.append(replace(self._unread_of(_PARAMETERS, name), what=_SAVED))
         saved = {
@@ -380,16 +380,10 @@ class Inventory:
         return next(each for each in self._unread if (each.what, each.region) == (what, region))
 
     def _saved_secrets(self, region: str) -> dict[str, str]:
-        pages = self._aws_in[region].pages(
-            "secretsmanager:ListSecrets",
-            "read which access keys are saved as secrets",
-            Filters=[{"Key": "name", "Values": [self._scope.key_prefix]}],
-            MaxResults=SECRETS_PER_PAGE,
-        )
+        aws, prefix = self._aws_in[region], self._scope.key_prefix
         return {
             key: f"secret {each['Name']} in {region}"
-            for page in pages
-            for each in page["SecretList"]
+            for each in list_secrets(aws, prefix, "read which access keys are saved as secrets")
             if (key := described_key(each.get("Description", "")))
         }
 
@@ -571,16 +565,6 @@ def _restore_tags(aws: Aws) -> dict[str, str]:
         MaxResults=PAGE_SIZE,
     )
     return {tag["ResourceId"]: tag["Value"] for page in pages for tag in page["Tags"]}
-
-
-def _describe_parameters(aws: Aws, prefixes: Sequence[str]) -> list[dict[str, Any]] | None:
-    pages = aws.pages(
-        "ssm:DescribeParameters",
-        "list the configuration parameters",
-        ParameterFilters=[{"Key": "Name", "Option": "BeginsWith", "Values": list(prefixes)}],
-        MaxResults=PARAMETERS_PER_PAGE,
-    )
-    return [each for page in pages for each in page["Parameters"]]
 
 
 def _read_values(aws: Aws, names: Sequence[str]) -> dict[str, str]:

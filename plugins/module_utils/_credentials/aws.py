@@ -19,7 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import SavedCredentials
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials import format as key_format
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import SavedKey, saved_key_description
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import (
+    SavedKey,
+    claim_description,
+    saved_key_description,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing import CLAIM_SUFFIX
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.store import (
     CLAIM_LIFETIME,
     CLAIM_POLL_SECONDS,
@@ -52,7 +57,6 @@ PARAMETERS_PER_CALL = 10
 SECURE = "SecureString"
 # AWS answers a second write to a parameter within about a second with this.
 TOO_MANY_UPDATES = "TooManyUpdates"
-CLAIM_SUFFIX = ".pending"
 
 
 @dataclass(frozen=True)
@@ -156,13 +160,13 @@ class DocumentStore(Store):
         ids = sorted(existing)
         description = f"write to {self._where(name)} which access keys exist"
         at = now
-        while not self._create(name, json.dumps(record_to_dict(ids, at, run)), _claim_purpose(user), description):
+        while not self._create(name, json.dumps(record_to_dict(ids, at, run)), claim_description(user), description):
             found = self._parse_claim(user, self._load([name]).get(name))
             if found and not self._is_live(found):
                 check_planned(user, found, planned)
                 # Two runs can do this at the same time. The later one has the claim; the other one finds out.
                 record = json.dumps(record_to_dict(ids, self.aws.now, run))
-                self._write(name, record, _claim_purpose(user), description)
+                self._write(name, record, claim_description(user), description)
                 break
             if not deadline.pause(CLAIM_POLL_SECONDS):
                 raise ContentionError(claimed_message(user))

@@ -92,6 +92,17 @@ def saved_key_description(key_id: str, user: str) -> str:
     return f"Access key {key_id} of IAM user {user} for the Amazon CloudWatch agent."
 
 
+def claim_description(user: str) -> str:
+    """Return the description of the record of a user's keys, which is there while another one is being created."""
+    return f"Access keys that IAM user {user} had before another one is created."
+
+
+def is_description_of(user: str, description: str) -> bool:
+    """Whether a parameter or secret with this description is the saved key of a user, or the record of its keys."""
+    key_id = described_key(description)
+    return description == (saved_key_description(key_id, user) if key_id else claim_description(user))
+
+
 def described_key(description: str) -> str | None:
     """Return the id of the key that a description names; ``None`` for any other description."""
     named = re.match(r"Access key (\w{16,128}) of IAM user ", description, re.ASCII)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+FILE = "file"
+
 # By option, the check of each item of its list.
 ITEM_CHECKS: dict[str, Callable[[Any], None]] = {
     "roles": partial(_names.check_name, "role"),
@@ -47,11 +49,17 @@ class Listed:
 
     :param profiles: names of instance profiles of this collection.
     :param directory: the folder of their access keys.
+    :param store: where the access keys are saved: ``file``, ``ssm`` or ``secretsmanager``.
+    :param prefix: the beginning of the names of those that are saved in AWS.
+    :param regions: where these are saved; empty stands for the region of the module.
     """
 
     users: Sequence[str]
     profiles: Sequence[str]
     directory: Path | None
+    store: str = FILE
+    prefix: str = ""
+    regions: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -103,7 +111,14 @@ def check_inputs(params: Mapping[str, Any], region: str | None) -> Inputs:
 
 def _listed(params: Mapping[str, Any]) -> Listed:
     directory = params["credentials_directory"]
-    return Listed(params["users"], params["roles"], Path(directory).absolute() if directory else None)
+    return Listed(
+        params["users"],
+        params["roles"],
+        Path(directory).absolute() if directory else None,
+        params["credentials_store"],
+        params["credentials_prefix"],
+        params["credentials_regions"],
+    )
 
 
 def fail_on_problems(problems: Sequence[str]) -> None:

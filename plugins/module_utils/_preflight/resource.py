@@ -13,7 +13,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan imp
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file import SUFFIX
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing import users_with_saved_keys
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES, AwsApiError, CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import ineligible_reason
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import (
     instance_states,
@@ -23,7 +24,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.reso
 from ansible_collections.cwagent.iam.plugins.module_utils._names import NOT_CREATED, adoption_problem, is_marked
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_parallel
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.cache import Cache, CachingAws
-from ansible_collections.cwagent.iam.plugins.module_utils._preflight.checks import Problems, fail_on_problems
+from ansible_collections.cwagent.iam.plugins.module_utils._preflight.checks import FILE, Problems, fail_on_problems
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.tasks import ROLE, Comparison, Task, task_from
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.unlisted import Unlisted
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import tags
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._preflight.checks import Inputs
+    from ansible_collections.cwagent.iam.plugins.module_utils._preflight.checks import Inputs, Listed
 
 
 class Preflight:
@@ -52,7 +53,8 @@ class Preflight:
     ) -> None:
         self._inputs = inputs
         self._client_factory = client_factory
-        own = [region or ""] if inputs.unlisted else []
+        own = [region or "", *inputs.unlisted.regions] if inputs.unlisted else []
+        self._region = region or ""
         regions = dict.fromkeys([*inputs.instances, *(task["region"] for task in tasks), *own])
         self._cache = cache = Cache()
         self._aws_in = {each: CachingAws(self._factory_in(each), each, cache) for each in regions}
@@ -131,7 +133,23 @@ class Preflight:
             for region in self._inputs.instances
             if listed.profiles
         }
-        return Unlisted(frozenset(users), frozenset(saved), instances).lines()
+        saved_in, unread = self._saved_in_aws(listed)
+        return Unlisted(frozenset(users), frozenset(saved), saved_in, unread, instances).lines()
+
+    def _saved_in_aws(self, listed: Listed) -> tuple[dict[str, frozenset[str]], dict[str, str]]:
+        """Return by region the users whose saved keys no host has, and why that is not known."""
+        if listed.store == FILE:
+            return {}, {}
+        found: dict[str, frozenset[str]] = {}
+        unread: dict[str, str] = {}
+        for region in listed.regions or [self._region]:
+            aws = self._aws_in[region]
+            name = region or aws.region
+            try:
+                found[name] = users_with_saved_keys(aws, listed.store, listed.prefix) - {*listed.users}
+            except CwagentError as error:
+                unread[name] = _why_unread(error)
+        return found, unread
 
     def _users_to_delete(self) -> tuple[list[str], list[str]]:
         """List the users that somebody else created, and warn of those that do not exist."""
@@ -198,6 +216,13 @@ def _key_files(directory: Path | None) -> list[Path]:
         return sorted(directory.glob(f"*{SUFFIX}")) if directory else []
     except OSError:
         return []
+
+
+def _why_unread(error: CwagentError) -> str:
+    """Return why something was not read, without the last full stop."""
+    if isinstance(error, AwsApiError) and error.code in DENIED_CODES:
+        return f"{error.action} is not allowed"
+    return str(error).rstrip(".")
 
 
 def _profiles(aws: Aws) -> dict[str, str]:

@@ -22,11 +22,15 @@ class Unlisted:
 
     :param users: the names of users that this collection created or adopted.
     :param saved: the names of users whose access keys are saved in the folder of the inventory.
+    :param saved_in: by region, the names of users whose access keys are saved in AWS.
+    :param unread: by region, why these are not known.
     :param instances: by region and instance, the name of its instance profile.
     """
 
     users: frozenset[str] = frozenset()
     saved: frozenset[str] = frozenset()
+    saved_in: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    unread: Mapping[str, str] = field(default_factory=dict)
     instances: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
@@ -37,13 +41,20 @@ class Unlisted:
         if self.saved - self.users:
             names = _join(self.saved - self.users)
             found.append(f"Saved access keys of users that no host of this inventory has: {names}.")
+        saved_in = {region: names - self.users for region, names in sorted(self.saved_in.items()) if names - self.users}
+        for region, users in saved_in.items():
+            found.append(f"Access keys saved in {region} of users that no host of this inventory has: {_join(users)}.")
         for region, profiles in sorted(self.instances.items()):
             for profile in sorted({*profiles.values()}):
                 ids = [instance for instance, name in profiles.items() if name == profile]
                 have = f"are not in this inventory and have {describe_profile(profile)}"
                 found.append(f"Instances in {region} that {have}: {_join(ids)}.")
-        if self.users or self.saved:
+        if self.users or self.saved or saved_in:
             found.append("If their servers have left, cwagent.iam.remove_servers removes them.")
+        for reason in sorted({*self.unread.values()}):
+            regions = _join(region for region, each in self.unread.items() if each == reason)
+            unknown = f"It is not known whether access keys of users that no host has are saved in {regions}"
+            found.append(f"{unknown}: {reason}.")
         return found
 
 

@@ -40,12 +40,17 @@ class Role:
 
 @dataclass
 class Region:
-    """The instances of a region. :param profiles: by instance, its instance profile and that profile's id."""
+    """The instances of a region, and what is saved there.
+
+    :param profiles: by instance, its instance profile and that profile's id.
+    :param descriptions: by name, those of parameters and secrets.
+    """
 
     profiles: dict[str, tuple[str, str]] = field(default_factory=dict)
     restore_tags: dict[str, str] = field(default_factory=dict)
     states: dict[str, str] = field(default_factory=dict)
     parameters: dict[str, str] = field(default_factory=dict)
+    descriptions: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -167,7 +172,24 @@ class Account:
         ]
         return {"Reservations": [{"Instances": found}]}
 
-    # SSM
+    # SSM and Secrets Manager
+
+    def describe_parameters(
+        self, region: str, parameter_filters: list[dict[str, Any]], max_results: int, **page: str
+    ) -> dict[str, Any]:
+        [prefix], first = parameter_filters[0]["Values"], int(page.get("next_token", 0))
+        found = [
+            {"Name": name, "Description": text}
+            for name, text in self.regions[region].descriptions.items()
+            if name.startswith(prefix)
+        ]
+        after = first + max_results
+        more = {"NextToken": str(after)} if after < len(found) else {}
+        return {"Parameters": found[first:after], **more}
+
+    def list_secrets(self, region: str, **arguments: Any) -> dict[str, Any]:
+        descriptions = self.regions[region].descriptions
+        return {"SecretList": [{"Name": name, "Description": text} for name, text in descriptions.items()]}
 
     def get_parameter(self, region: str, name: str) -> dict[str, Any]:
         if name not in self.regions[region].parameters:

@@ -7,9 +7,11 @@ import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import (
     SavedKey,
+    claim_description,
     described_key,
     from_file,
     from_json,
+    is_description_of,
     parse,
     saved_key_description,
     to_file,
@@ -85,3 +87,19 @@ def test_a_description_names_the_key():
 )
 def test_other_descriptions_name_no_key(description):
     assert described_key(description) is None
+
+
+@pytest.mark.parametrize(
+    ("description", "is_of_db1"),
+    [
+        (saved_key_description("AKIAIOSFODNN7EXAMPLE", "db1"), True),
+        (claim_description("db1"), True),
+        (saved_key_description("AKIAIOSFODNN7EXAMPLE", "db11"), False),
+        (claim_description("db2"), False),
+        (saved_key_description("AKIAIOSFODNN7EXAMPLE", "db1") + " It is old.", False),
+        ("Password of db1", False),
+        ("", False),
+    ],
+)
+def test_a_description_says_whose_key_is_saved(description, is_of_db1):
+    assert is_description_of("db1", description) == is_of_db1

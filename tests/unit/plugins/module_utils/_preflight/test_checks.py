@@ -25,6 +25,9 @@ WITHOUT_INPUTS: dict[str, Any] = {
     "tags": None,
     "window_minutes": None,
     "credentials_directory": None,
+    "credentials_store": "file",
+    "credentials_prefix": "/cwagent/credentials/",
+    "credentials_regions": [],
 }
 """The options of the module as they are if none is given."""
 

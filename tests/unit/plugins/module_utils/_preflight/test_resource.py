@@ -10,6 +10,10 @@ import pytest
 from compared_tasks import HERE, INSTANCE, OTHER, SECOND, THERE, account_as_desired, tasks
 from scripted_account import CLOSED_WINDOW, Account, Region, api_error
 
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import (
+    claim_description,
+    saved_key_description,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import ADOPTED, CREATED, MARK_TAG
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.checks import Inputs, Listed
@@ -243,3 +247,71 @@ def test_what_may_not_be_read_is_not_named(tmp_path: Path) -> None:
     account.errors = {name: api_error("AccessDenied") for name in ("get_account_authorization_details", ASSOCIATIONS)}
     inputs = listed(tmp_path / "missing", instances={HERE: [INSTANCE]})
     assert result_of(inputs, account)["unlisted"] == []
+
+
+PREFIX, KEY = "/keys/", "AKIAIOSFODNN7EXAMPLE"
+LISTING = {"ssm": "describe_parameters", "secretsmanager": "list_secrets"}
+
+
+def saved_in(store: str, *regions: str) -> Inputs:
+    return replace(NO_INPUTS, unlisted=Listed(["db1"], [], None, store, PREFIX, regions))
+
+
+def account_with_saved_keys(*users: str) -> Account:
+    descriptions = {f"{PREFIX}{user}": saved_key_description(KEY, user) for user in users}
+    return Account(regions={HERE: Region(descriptions=descriptions), THERE: Region()})
+
+
+@pytest.mark.parametrize("store", LISTING)
+def test_saved_keys_of_users_that_no_host_has_are_named(store: str) -> None:
+    account = account_with_saved_keys("db1", "db2")
+    account.regions[HERE].descriptions |= {
+        f"{PREFIX}db3.pending": claim_description("db3"),
+        f"{PREFIX}db4": claim_description("db5"),
+        f"{PREFIX}team/db6": saved_key_description(KEY, "db6"),
+        f"{PREFIX}password": "of the database",
+        "/other/db7": saved_key_description(KEY, "db7"),
+    }
+    assert result_of(saved_in(store, HERE, THERE), account)["unlisted"] == [
+        f"Access keys saved in {HERE} of users that no host of this inventory has: db2, db3.",
+        "If their servers have left, cwagent.iam.remove_servers removes them.",
+    ]
+    assert account.operations.count(LISTING[store]) == 2
+
+
+def test_saved_keys_are_listed_in_pages() -> None:
+    account = account_with_saved_keys(*(f"u{number:03}" for number in range(120)))
+    [line, _remedy] = result_of(saved_in("ssm", HERE), account)["unlisted"]
+    assert line.endswith("u009 and 110 more.")
+    assert account.operations.count("describe_parameters") == 3
+
+
+def test_the_region_of_saved_keys_is_that_of_the_module_by_default() -> None:
+    account = account_with_saved_keys("db2")
+    account.regions[""] = account.regions[HERE]
+    assert result_of(saved_in("ssm"), account)["unlisted"][0].startswith(f"Access keys saved in {HERE} of users")
+
+
+@pytest.mark.parametrize(
+    ("store", "action"), [("ssm", "ssm:DescribeParameters"), ("secretsmanager", "secretsmanager:ListSecrets")]
+)
+def test_a_denied_listing_is_said_and_nothing_fails(store: str, action: str) -> None:
+    account = account_with_saved_keys("db2")
+    account.errors[LISTING[store]] = api_error(
+        "AccessDeniedException", f"User: ops is not authorized to perform: {action}"
+    )
+    unknown = "It is not known whether access keys of users that no host has are saved in"
+    assert result_of(saved_in(store, HERE, THERE), account)["unlisted"] == [
+        f"{unknown} {HERE}, {THERE}: {action} is not allowed."
+    ]
+
+
+def test_another_error_of_the_listing_is_said_too() -> None:
+    account = account_with_saved_keys("db2")
+    account.errors["describe_parameters"] = api_error("InternalServerError", "try later")
+    [line] = result_of(saved_in("ssm", HERE), account)["unlisted"]
+    assert line.startswith(
+        f"It is not known whether access keys of users that no host has are saved in {HERE}: Could not list "
+    )
+    assert line.endswith(".")
+    assert not line.endswith("..")

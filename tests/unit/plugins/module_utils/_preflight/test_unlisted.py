@@ -25,6 +25,29 @@ FIRST = ", ".join(sorted(MANY)[:10])
                 REMEDY,
             ],
         ),
+        (
+            Unlisted(users=frozenset({"a"}), saved_in={"eu": frozenset({"a", "b"}), "us": frozenset({"a"})}),
+            [
+                "Users of this collection that no host of this inventory has: a.",
+                "Access keys saved in eu of users that no host of this inventory has: b.",
+                REMEDY,
+            ],
+        ),
+        (
+            Unlisted(saved_in={"us": frozenset({"c"}), "eu": frozenset({"b"})}),
+            [
+                "Access keys saved in eu of users that no host of this inventory has: b.",
+                "Access keys saved in us of users that no host of this inventory has: c.",
+                REMEDY,
+            ],
+        ),
+        (
+            Unlisted(saved_in={"af": frozenset()}, unread={"us": "x", "eu": "x", "cn": "y"}),
+            [
+                "It is not known whether access keys of users that no host has are saved in eu, us: x.",
+                "It is not known whether access keys of users that no host has are saved in cn: y.",
+            ],
+        ),
         (Unlisted(instances={"eu": {}}), []),
         (
             Unlisted(instances={"us": {"i-2": "S", "i-1": "S", "i-3": "A"}}),

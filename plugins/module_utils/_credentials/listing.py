@@ -1,0 +1,71 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Lists parameters and secrets with their descriptions, which say whose access keys they are. Reads no value."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import is_description_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+
+CLAIM_SUFFIX = ".pending"
+# https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_DescribeParameters.html
+PARAMETERS_PER_PAGE = 50
+# https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_ListSecrets.html
+SECRETS_PER_PAGE = 100
+
+
+def list_parameters(aws: Aws, prefixes: Sequence[str], description: str) -> list[dict[str, Any]]:
+    """Return the parameters whose names begin with one of the prefixes.
+
+    :param description: what is attempted, for an error.
+    :raises CwagentError: they cannot be listed.
+    """
+    pages = aws.pages(
+        "ssm:DescribeParameters",
+        description,
+        ParameterFilters=[{"Key": "Name", "Option": "BeginsWith", "Values": list(prefixes)}],
+        MaxResults=PARAMETERS_PER_PAGE,
+    )
+    return [each for page in pages for each in page["Parameters"]]
+
+
+def list_secrets(aws: Aws, prefix: str, description: str) -> list[dict[str, Any]]:
+    """Return the secrets whose names begin with a prefix, without those that are scheduled for deletion.
+
+    :param description: what is attempted, for an error.
+    :raises CwagentError: they cannot be listed.
+    """
+    # The filter of AWS finds more: it compares the words of a name.
+    pages = aws.pages(
+        "secretsmanager:ListSecrets",
+        description,
+        Filters=[{"Key": "name", "Values": [prefix]}],
+        MaxResults=SECRETS_PER_PAGE,
+    )
+    return [
+        each
+        for page in pages
+        for each in page["SecretList"]
+        if each["Name"].startswith(prefix) and not each.get("DeletedDate")
+    ]
+
+
+def users_with_saved_keys(aws: Aws, store: str, prefix: str) -> frozenset[str]:
+    """Return the names of the users whose access keys are saved in AWS, also of those that do not exist any more.
+
+    :param store: ``ssm`` or ``secretsmanager``.
+    :param prefix: the beginning of the names of parameters or secrets; the name of the user follows.
+    :raises CwagentError: they cannot be listed.
+    """
+    description = f"list the access keys saved under {prefix}"
+    is_ssm = store == "ssm"
+    found = list_parameters(aws, [prefix], description) if is_ssm else list_secrets(aws, prefix, description)
+    named = [(each["Name"][len(prefix) :].removesuffix(CLAIM_SUFFIX), each.get("Description", "")) for each in found]
+    return frozenset(user for user, text in named if is_description_of(user, text))
