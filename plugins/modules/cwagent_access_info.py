@@ -345,7 +345,8 @@ findings:
           valid.
         - Medium or low severity. V(key-old), a key is too old; V(key-two-active), a user has two active keys.
         - Low severity. V(window-expired), an admin window was not closed after its deadline; V(key-unused), a key was
-          never used; V(parameter-near-limit), a configuration almost fills its tier.
+          never used; V(saved-key-without-user), the user of a saved key does not exist; V(parameter-near-limit), a
+          configuration almost fills its tier.
         - Info. V(administrators), principals can write because they administer the account; V(user-without-host), no
           host of the inventory has a user that this collection made.
       type: str

@@ -51,6 +51,9 @@ CONFIG = '{"agent":{}}'
 Expected = set[tuple[str, str, str]]
 
 
+SAVED_KEYS = "/cwagent/credentials/"
+
+
 @dataclass
 class Account:
     """An account as ``site.yml`` leaves it, and what was planted in it.
@@ -129,7 +132,7 @@ class Account:
         key: dict[str, str] = self.iam.create_access_key(UserName=name)["AccessKey"]
         if saved:
             self.aws.client("ssm").put_parameter(
-                Name=f"/cwagent/credentials/{key['AccessKeyId']}",
+                Name=f"{SAVED_KEYS}{key['AccessKeyId']}",
                 Value="{}",
                 Type="SecureString",
                 Description=saved_key_description(key["AccessKeyId"], name),
@@ -211,6 +214,12 @@ def plant_second_key(account: Account) -> None:
 
 def plant_unsaved_key(account: Account) -> None:
     account.expect("key-not-saved", "medium", account.server_user("not-saved", saved=False)["AccessKeyId"])
+
+
+def plant_orphaned_key(account: Account) -> None:
+    text = {"Description": saved_key_description("AKIAIOSFODNN7EXAMPLE", "gone")}
+    account.aws.client("ssm").put_parameter(Name=f"{SAVED_KEYS}gone", Value="{}", Type="SecureString", **text)
+    account.expect("saved-key-without-user", "low", "gone")
 
 
 def plant_deprecated_policy(account: Account) -> None:
@@ -605,6 +614,19 @@ def test_no_secret_is_read(account: Account) -> None:
     actions = {call.action for call in account.aws.calls(since)}
     assert not actions & {"GetSecretValue", "GetParameter", "GetParametersByPath"}
     assert all("WithDecryption" not in str(call) for call in account.aws.calls(since))
+
+
+def test_a_saved_key_is_without_a_user_only_where_all_users_were_read(enforced: Account) -> None:
+    secrets, stores = enforced.aws.client("secretsmanager"), ["ssm", "secretsmanager"]
+    for user in ("gone", "maybe", USER):
+        text = saved_key_description("AKIAIOSFODNN7EXAMPLE", user)
+        secrets.create_secret(Name=f"{SAVED_KEYS}{user}", SecretString="{}", Description=text)
+    enforced.iam.create_user(UserName="maybe")
+    finding = ("saved-key-without-user", "low", "gone")
+    assert shown(enforced.read(key_stores=stores)) == {finding}
+    assert shown(enforced.read(key_stores=stores, users=[USER])) == set()
+    env = auditor(enforced, *(BY_ACTION.keys() - {"iam:GetAccountAuthorizationDetails"}))
+    assert shown(enforced.read(env=env, key_stores=stores)) == set()
 
 
 def test_iam_confirms_who_can_write(enforced: Account) -> None:

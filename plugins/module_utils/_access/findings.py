@@ -327,6 +327,13 @@ def _of_unlisted_users(case: Case) -> Iterator[Finding]:
             yield Finding("user-without-host", INFO, each.name, why, fix)
 
 
+def _of_orphaned_keys(case: Case) -> Iterator[Finding]:
+    for each in case.account.orphaned_keys:
+        why = f"The access key of user '{each.user}' is saved as {each.place}, and there is no such user."
+        fix = f"Run the playbook cwagent.iam.remove_servers for {each.region}:{each.user}."
+        yield Finding("saved-key-without-user", LOW, each.user, why, fix, each.region)
+
+
 # -- Policies of principals --
 
 
@@ -567,6 +574,7 @@ _FAMILIES = (
     _of_windows,
     _of_keys,
     _of_unlisted_users,
+    _of_orphaned_keys,
     _of_policies,
     _of_instances,
     _of_parameters,

@@ -17,6 +17,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.model import (
     ConfigParameter,
     InstanceUse,
     Key,
+    OrphanedKey,
     Policy,
     Principal,
     Profile,
@@ -28,7 +29,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy i
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.aws import PARAMETERS_PER_CALL
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import described_key
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing import list_parameters, list_secrets
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing import (
+    list_parameters,
+    list_secrets,
+    names_by_user,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     DENIED_CODES,
     MISSING_POLICY,
@@ -49,7 +54,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import 
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import Assessment
 
@@ -88,6 +93,7 @@ class Region:
     :param profiles: by instance, the name of its instance profile.
     :param restore_tags: by instance, the value of its restore tag.
     :param saved_keys: by id of an access key, where it is saved.
+    :param saved_users: by user, where its access key is saved.
     """
 
     name: str
@@ -95,6 +101,7 @@ class Region:
     restore_tags: Mapping[str, str]
     parameters: tuple[ConfigParameter, ...]
     saved_keys: Mapping[str, str]
+    saved_users: Mapping[str, str]
 
 
 class Inventory:
@@ -131,6 +138,7 @@ class Inventory:
             principals=tuple(sorted(principals, key=lambda each: (each.kind, each.name))),
             profiles=tuple(sorted(profiles, key=lambda each: each.name)),
             parameters=tuple(parameter for region in regions for parameter in region.parameters),
+            orphaned_keys=tuple(self._orphaned_keys(principals, regions)),
         )
         assessments = assess(account)
         account = replace(account, principals=self._with_keys(account.principals, regions))
@@ -179,8 +187,7 @@ class Inventory:
     def _read_principals(self) -> tuple[Sequence[Principal], Sequence[Profile]]:
         if self._scope.names is not None:
             return self._read_named(self._scope.names)
-        what = "the roles and users of the account"
-        principals = self._attempt(what, None, self._read_all) or []
+        principals = self._attempt(_PRINCIPALS, None, self._read_all) or []
         profiles = self._attempt("the instance profiles of the account", None, self._read_profiles)
         if profiles is None:
             profiles = [
@@ -361,31 +368,35 @@ class Inventory:
         )
         if described is None and SSM in self._scope.key_stores:
             self._unread.append(replace(self._unread_of(_PARAMETERS, name), what=_SAVED))
-        saved = {
-            key: f"SSM parameter {each['Name']} in {name}"
+        saved = [
+            (f"SSM parameter {each['Name']} in {name}", each)
             for each in described or ()
-            if each["Name"].startswith(self._scope.key_prefix) and (key := described_key(each.get("Description", "")))
-        }
+            if each["Name"].startswith(self._scope.key_prefix)
+        ]
         if SECRETS_MANAGER in self._scope.key_stores:
-            saved.update(self._attempt(_SAVED, name, partial(self._saved_secrets, name)) or {})
+            description = "read which access keys are saved as secrets"
+            listed = self._attempt(_SAVED, name, partial(list_secrets, aws, self._scope.key_prefix, description))
+            saved += [(f"secret {each['Name']} in {name}", each) for each in listed or ()]
         return Region(
             name,
             {instance_id: each[-1].profile for instance_id, each in associations.items()},
             restore_tags,
             self._configurations(name, [each for each in described or () if each["Name"].startswith(PARAMETER_PREFIX)]),
-            saved,
+            {key: place for place, each in saved if (key := described_key(each.get("Description", "")))},
+            {user: place for place, each in saved for user in names_by_user([each], self._scope.key_prefix)},
         )
+
+    def _orphaned_keys(self, principals: Iterable[Principal], regions: Iterable[Region]) -> Iterator[OrphanedKey]:
+        """Return the saved keys whose users do not exist, where all users of the account were read."""
+        if self._scope.names is not None or any(each.what == _PRINCIPALS for each in self._unread):
+            return
+        users = {each.name for each in principals if each.kind == USER}
+        for region in regions:
+            for user in sorted(region.saved_users.keys() - users):
+                yield OrphanedKey(user, region.name, region.saved_users[user])
 
     def _unread_of(self, what: str, region: str) -> Unread:
         return next(each for each in self._unread if (each.what, each.region) == (what, region))
-
-    def _saved_secrets(self, region: str) -> dict[str, str]:
-        aws, prefix = self._aws_in[region], self._scope.key_prefix
-        return {
-            key: f"secret {each['Name']} in {region}"
-            for each in list_secrets(aws, prefix, "read which access keys are saved as secrets")
-            if (key := described_key(each.get("Description", "")))
-        }
 
     def _configurations(self, region: str, described: Sequence[Mapping[str, Any]]) -> tuple[ConfigParameter, ...]:
         names = sorted(each["Name"] for each in described if each["Type"] == "String")
@@ -484,6 +495,7 @@ class Inventory:
 
 _PARAMETERS = "the configuration parameters"
 _SAVED = "where access keys are saved"
+_PRINCIPALS = "the roles and users of the account"
 _CONTEXT_TYPES = {
     "aws:CurrentTime": "date",
     "aws:EpochTime": "numeric",

@@ -170,6 +170,15 @@ class ConfigParameter:
 
 
 @dataclass(frozen=True)
+class OrphanedKey:
+    """A saved access key whose user does not exist. :param place: where it is saved, in words."""
+
+    user: str
+    region: str
+    place: str
+
+
+@dataclass(frozen=True)
 class Unread:
     """A part that is unknown because a read was denied."""
 
@@ -187,6 +196,7 @@ class Account:
     :param read_at: by the clock of AWS.
     :param principals: all that were read, also those without access to the agent.
     :param parameters: by region and name.
+    :param orphaned_keys: by region and user.
     """
 
     id: str
@@ -199,4 +209,5 @@ class Account:
     profiles: tuple[Profile, ...] = ()
     instances: tuple[InstanceUse, ...] = ()
     parameters: tuple[ConfigParameter, ...] = ()
+    orphaned_keys: tuple[OrphanedKey, ...] = ()
     unread: tuple[Unread, ...] = ()

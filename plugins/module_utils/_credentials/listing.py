@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import is_description_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 
@@ -67,5 +67,14 @@ def users_with_saved_keys(aws: Aws, store: str, prefix: str) -> frozenset[str]:
     description = f"list the access keys saved under {prefix}"
     is_ssm = store == "ssm"
     found = list_parameters(aws, [prefix], description) if is_ssm else list_secrets(aws, prefix, description)
-    named = [(each["Name"][len(prefix) :].removesuffix(CLAIM_SUFFIX), each.get("Description", "")) for each in found]
-    return frozenset(user for user, text in named if is_description_of(user, text))
+    return frozenset(names_by_user(found, prefix))
+
+
+def names_by_user(found: Iterable[Mapping[str, Any]], prefix: str) -> dict[str, str]:
+    """Return by user the name of the parameter or secret with its access key, of those that were listed.
+
+    What others saved under the prefix has another description.
+    """
+    names = [(each["Name"], each.get("Description", "")) for each in found if each["Name"].startswith(prefix)]
+    users = [(name[len(prefix) :].removesuffix(CLAIM_SUFFIX), name, text) for name, text in names]
+    return {user: name for user, name, text in users if is_description_of(user, text)}

@@ -40,7 +40,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.findings impor
     count_severities,
     find,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Policy
+from ansible_collections.cwagent.iam.plugins.module_utils._access.model import OrphanedKey, Policy
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import (
     Opening,
     WindowParameter,
@@ -267,6 +267,10 @@ PLANTED = {
     "a parameter of another type": (
         with_(parameters=[parameter("secure", None, type="SecureString")]),
         ("parameter-invalid", "medium", "AmazonCloudWatch-secure"),
+    ),
+    "a saved key without a user": (
+        with_(orphaned_keys=[OrphanedKey("gone", "eu-central-1", "secret /keys/gone in eu-central-1")]),
+        ("saved-key-without-user", "low", "gone"),
     ),
     "a restore tag": (with_(instances=[instance(2, None, restore_tag="App")]), ("restore-tag", "medium", "i-2")),
 }
