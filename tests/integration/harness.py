@@ -6,17 +6,18 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from emulator import Call, Emulator, Fault, program_environment
-from warm import CALLBACKS, forking
+from warm import CALLBACKS, forking, sharing
 
 CHECKOUT = Path(__file__).parents[2]
 COLLECTIONS = CHECKOUT / ".ansible" / "collections"
@@ -245,6 +246,12 @@ class Play:
         return self
 
 
+def playbook_command(inventory: Path, playbook: str | Path, *arguments: str, **variables: Any) -> list[str | Path]:
+    """The command that runs a playbook. A name means a playbook of the collection."""
+    path = CHECKOUT / "playbooks" / f"{playbook}.yml" if isinstance(playbook, str) else playbook
+    return ["ansible-playbook", path, "-i", inventory, *arguments, "-e", json.dumps(variables)]
+
+
 def assert_complete_report(play: Play) -> None:
     """Assert that the last lines of a run have every step that its modules did, with their number."""
     changed = [each.result for each in play.results if each.changed]
@@ -302,9 +309,36 @@ class Controller:
         **variables: Any,
     ) -> Play:
         """Run a playbook. A name means a playbook of the collection."""
-        path = CHECKOUT / "playbooks" / f"{playbook}.yml" if isinstance(playbook, str) else playbook
-        command: list[str | Path] = ["ansible-playbook", path, "-i", inventory, *arguments, "-e", json.dumps(variables)]
-        return self.run(command, env or {}, cwd)
+        return self.run(playbook_command(inventory, playbook, *arguments, **variables), env or {}, cwd)
+
+    def start(
+        self, inventory: Path, playbook: str, *arguments: str, env: Mapping[str, str] | None = None, **variables: Any
+    ) -> subprocess.Popen[bytes]:
+        """Start a playbook in a process of its own, so that a fault can end it with all that it has started."""
+        settings = {**sharing(), "HOME": str(self.home), "ANSIBLE_LOCAL_TEMP": str(self.home / ".ansible" / "tmp")}
+        return subprocess.Popen(
+            playbook_command(inventory, playbook, *arguments, **variables),
+            cwd=CHECKOUT,
+            env=program_environment(self.aws.env(), settings, env or {}),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def kill(
+        self,
+        fault: Fault,
+        inventory: Path,
+        playbook: str,
+        *arguments: str,
+        env: Mapping[str, str] | None = None,
+        **variables: Any,
+    ) -> None:
+        """Run a playbook until the fault kills it."""
+        process = self.start(inventory, playbook, *arguments, env=env, **variables)
+        self.aws.arm(replace(fault, process=process.pid))
+        assert process.wait(PLAY_SECONDS) == -signal.SIGKILL
+        self.aws.disarm()
 
     def command(self, line: str, env: Mapping[str, str] | None = None) -> Play:
         """Run a command line of Ansible, in the folder of the files."""

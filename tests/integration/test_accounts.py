@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
-from emulator import Call, Fault, Kind, program_environment
+from emulator import Call, Fault, Kind
 from emulator.client import IMAGE
 from harness import (
     ADMIN_ROLE,
     CHECKOUT,
     LOCAL_CONNECTION,
     PARAMETER,
-    PLAY_SECONDS,
     SERVER_POLICY,
     SERVER_ROLE,
     Controller,
@@ -25,7 +23,6 @@ from harness import (
     create_user,
     trust,
 )
-from warm import sharing
 
 OWN = "123456789012"
 ROLE, EXTERNAL_ID = "CloudWatchAgentControllerRole", "of-the-controller"
@@ -127,21 +124,10 @@ class Fleet:
             "store_config_permission_timeout": 20,
         }
 
-    def kill_at(self, fault: Fault, accounts: Iterable[str], **variables: Any) -> None:
-        """Run site.yml until the fault kills the controller and its processes."""
-        aws = self.controller.aws
-        inventory, given = self.inventory(accounts, {}), json.dumps({**self.settings, **variables})
-        process = subprocess.Popen(
-            ["ansible-playbook", CHECKOUT / "playbooks" / "site.yml", "-i", inventory, "-e", given],
-            cwd=CHECKOUT,
-            env=program_environment(aws.env(), {"HOME": str(self.controller.home)}, sharing(), self.user),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        aws.arm(Fault(fault.kind, action=fault.action, nth=fault.nth, process=process.pid))
-        assert process.wait(PLAY_SECONDS) == -9
-        aws.disarm()
+    def kill(self, fault: Fault, accounts: Iterable[str], **variables: Any) -> None:
+        """Run site.yml until the fault kills it."""
+        inventory = self.inventory(accounts, {})
+        self.controller.kill(fault, inventory, "site", env=self.user, **{**self.settings, **variables})
 
     def play(
         self,
@@ -313,8 +299,8 @@ SWAP = "ReplaceIamInstanceProfileAssociation"
 @pytest.mark.parametrize(
     "fault",
     [
-        Fault(Kind.KILL_AFTER, action="PutRolePolicy", process=2),
-        Fault(Kind.KILL_AFTER, action=SWAP, nth=4, process=2),
+        Fault(Kind.KILL_AFTER, action="PutRolePolicy"),
+        Fault(Kind.KILL_AFTER, action=SWAP, nth=4),
     ],
     ids=["when a window is open", "when an instance has the admin profile"],
 )
@@ -323,7 +309,7 @@ def test_a_run_that_is_killed_in_a_window_is_cleaned_up_and_finished(fleet: Flee
     stored = [fleet.state(account)["configurations"][PARAMETER] for account in FEW[:2]]
     other = "agent.json" if OTHER in stored else "other.json"
     settings: dict[str, Any] = {"cwagent_config_file": str(fleet.controller.home / other)}
-    fleet.kill_at(fault, FEW[:2], **settings)
+    fleet.kill(fault, FEW[:2], **settings)
     assert any(map(fleet.is_window_open, FEW[:2]))
     fleet.play("restore", accounts=FEW[:1]).assert_succeeded()
     assert not fleet.is_window_open(FEW[0])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,13 +11,12 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from emulator import Emulator, Fault, Kind, program_environment
+from emulator import Emulator, Fault, Kind
 from emulator.snapshot import associated_profiles, snapshot
 from harness import (
     ADMIN_POLICY,
     ADMIN_ROLE,
     ADMIN_USER,
-    CHECKOUT,
     CLOSED_WINDOW,
     PARAMETER,
     REPLACE_ASSOCIATION,
@@ -35,7 +33,6 @@ from harness import (
     restore_records,
     run_module,
 )
-from warm import sharing
 
 CONFIG = {"agent": {"metrics_collection_interval": 60}}
 SHORT_TIMEOUTS = {
@@ -97,27 +94,6 @@ class Site:
         """The single statement of a closed window's policy."""
         [statement] = self.statements()
         return statement
-
-    def kill_at(self, fault: Fault) -> None:
-        """Run store_config.yml until the fault kills the controller and its processes."""
-        environ = program_environment(self.aws.env(), {"HOME": str(self.controller.home)}, sharing())
-        command: list[str | Path] = [
-            "ansible-playbook",
-            "-i",
-            self.inventory,
-            CHECKOUT / "playbooks" / "store_config.yml",
-        ]
-        process = subprocess.Popen(
-            [*command, "-e", json.dumps(self.settings)],
-            cwd=CHECKOUT,
-            env=environ,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        self.aws.arm(Fault(fault.kind, action=fault.action, nth=fault.nth, process=process.pid))
-        assert process.wait(timeout=60) == -9
-        self.aws.disarm()
 
     def assert_clean(self) -> None:
         """Assert that the instance is a server, the window is closed and no restore tag is left."""
@@ -225,15 +201,15 @@ def test_the_agent_works_while_the_window_is_closed(site: Site) -> None:
 
 
 KILLS = {
-    "after the record": (Fault(Kind.KILL_AFTER, action="TagRole", process=2), False),
-    "after the restore tag": (Fault(Kind.KILL_AFTER, action="CreateTags", process=2), False),
-    "after the trial": (Fault(Kind.KILL_AFTER, action=REPLACE_ASSOCIATION, process=2), False),
-    "after opening the window": (Fault(Kind.KILL_AFTER, action="PutRolePolicy", process=2), False),
-    "after the swap": (Fault(Kind.KILL_AFTER, action=REPLACE_ASSOCIATION, nth=2, process=2), True),
-    "before storing": (Fault(Kind.KILL_BEFORE, action="PutParameter", process=2), True),
-    "after swapping back": (Fault(Kind.KILL_AFTER, action=REPLACE_ASSOCIATION, nth=3, process=2), False),
-    "before removing the tag": (Fault(Kind.KILL_BEFORE, action="DeleteTags", process=2), False),
-    "before removing the record": (Fault(Kind.KILL_BEFORE, action="UntagRole", process=2), False),
+    "after the record": (Fault(Kind.KILL_AFTER, action="TagRole"), False),
+    "after the restore tag": (Fault(Kind.KILL_AFTER, action="CreateTags"), False),
+    "after the trial": (Fault(Kind.KILL_AFTER, action=REPLACE_ASSOCIATION), False),
+    "after opening the window": (Fault(Kind.KILL_AFTER, action="PutRolePolicy"), False),
+    "after the swap": (Fault(Kind.KILL_AFTER, action=REPLACE_ASSOCIATION, nth=2), True),
+    "before storing": (Fault(Kind.KILL_BEFORE, action="PutParameter"), True),
+    "after swapping back": (Fault(Kind.KILL_AFTER, action=REPLACE_ASSOCIATION, nth=3), False),
+    "before removing the tag": (Fault(Kind.KILL_BEFORE, action="DeleteTags"), False),
+    "before removing the record": (Fault(Kind.KILL_BEFORE, action="UntagRole"), False),
 }
 """Where the controller is killed, and whether the instance then has the admin profile."""
 
@@ -241,7 +217,7 @@ KILLS = {
 @pytest.mark.parametrize(("fault", "has_admin_profile"), KILLS.values(), ids=KILLS.keys())
 def test_the_window_of_a_killed_run_closes(site: Site, fault: Fault, has_admin_profile: bool) -> None:
     """The permission ends at the deadline without any run. restore.yml ends it earlier and cleans up the rest."""
-    site.kill_at(fault)
+    site.controller.kill(fault, site.inventory, "store_config", **site.settings)
     assert associated_profiles(site.aws)[site.instance] == (ADMIN_ROLE if has_admin_profile else SERVER_ROLE)
     session = site.aws.instance_credentials(site.instance)
     assert can_write(site.aws, session) is has_admin_profile

@@ -8,20 +8,18 @@ from __future__ import annotations
 import json
 import os
 import random
-import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-from emulator import Emulator, Fault, Kind, program_environment
+from emulator import Emulator, Fault, Kind
 from emulator.snapshot import associated_profiles, snapshot
 from harness import (
     ADMIN_POLICY,
     ADMIN_ROLE,
     ADMIN_USER,
-    CHECKOUT,
     PLAY_SECONDS,
     RESTORE_TAG,
     SERVER_POLICY,
@@ -33,7 +31,6 @@ from harness import (
     create_role,
     create_user,
 )
-from warm import sharing
 
 SEEDS = range(int(os.environ.get("CWAGENT_SEEDS", "1")))
 PLAYBOOKS = ("site", "site", "store_config", "restore", "rotate_keys", "open_window", "teardown")
@@ -219,7 +216,8 @@ class Account:
         chosen = [choose.choice(PLAYBOOKS) for _ in range(1 + (choose.random() < 0.25))]
         if "rotate_keys" in chosen:
             self.aws.shift_clock(20 * DAY)
-        started = [self._start(playbook, config) for playbook in chosen]
+        variables = self.variables(config)
+        started = [self.controller.start(self.inventory, playbook, **variables) for playbook in chosen]
         killed = ""
         if choose.random() < 0.5:
             kind, nth = choose.choice((Kind.KILL_BEFORE, Kind.KILL_AFTER)), choose.randint(1, 12)
@@ -230,18 +228,6 @@ class Account:
         self.aws.disarm()
         assert set(codes) <= ENDS, f"{chosen} did not begin"
         return f"{' and '.join(chosen)}{killed} -> {codes}"
-
-    def _start(self, playbook: str, config: Path) -> subprocess.Popen[bytes]:
-        arguments: list[str | Path] = ["-i", self.inventory, "-e", json.dumps(self.variables(config))]
-        settings = {"HOME": str(self.controller.home), "ANSIBLE_LOCAL_TEMP": str(self.controller.home / ".ansible/tmp")}
-        return subprocess.Popen(
-            ["ansible-playbook", CHECKOUT / "playbooks" / f"{playbook}.yml", *arguments],
-            cwd=CHECKOUT,
-            env=program_environment(self.aws.env(), settings, sharing()),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
 
 
 def without_agent_policies(principal: dict[str, Any] | None, name: str) -> dict[str, Any] | None:

@@ -70,14 +70,16 @@ PRELOAD = {"modules": preload_modules, "playbooks": preload_playbooks}
 def become(request: dict[str, Any], files: list[int]) -> None:
     """Take the place of the process that asked."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    gc.enable()
     for number, (name, file) in enumerate(zip(STREAMS, files, strict=True)):
         os.dup2(file, number)
         os.close(file)
         # The streams of this process know whether its own files could be searched.
-        mode = getattr(sys, name).mode
-        stream = open(number, mode, 1, encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa: SIM115
+        earlier = getattr(sys, name)
+        stream = open(number, earlier.mode, encoding="utf-8", errors=earlier.errors, closefd=False)  # noqa: SIM115
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
+    sys.stderr.reconfigure(line_buffering=True)
     os.environ.clear()
     os.environ.update(request["environ"])
     os.chdir(request["folder"])
@@ -116,8 +118,9 @@ def run(connection: socket.socket) -> int:
         sys.excepthook(*sys.exc_info())
         code = 1
     atexit._run_exitfuncs()
-    with suppress(ValueError, OSError):  # the module may have closed it
-        sys.stdout.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(ValueError, OSError):  # the module may have closed it
+            stream.flush()
     return code
 
 
@@ -128,7 +131,7 @@ def main() -> None:
     shared_code.share_archives(Path(sys.argv[1]).parent)
     shared_code.share_yaml(Path(sys.argv[1]).parent)
     PRELOAD[sys.argv[2]]()
-    gc.disable()
+    gc.disable()  # until a fork has its own objects
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server:

@@ -47,9 +47,9 @@ def test_identity(principal: str, identity: str) -> None:
     assert Call("iam", "GetUser", "eu-central-1", "AKIA", principal).identity == identity
 
 
-def test_a_kill_needs_a_process() -> None:
+def test_a_kill_needs_a_process(aws: Emulator) -> None:
     with pytest.raises(ValueError, match="id of the process"):
-        Fault(Kind.KILL_AFTER)
+        aws.arm(Fault(Kind.KILL_AFTER))
 
 
 def test_the_log_has_caller_parameters_and_result(aws: Emulator) -> None:

@@ -13,6 +13,7 @@ import os
 import pickle
 import sys
 import zipimport
+from contextlib import suppress
 from pathlib import Path
 
 # What a compiled template depends on, besides its text and the class of its environment.
@@ -25,12 +26,12 @@ SYNTAX = (
 
 def load_or_make(key, folder, make, form=marshal):
     """Return what belongs to a key, made now or by an earlier run."""
-    digest = hashlib.sha256(repr(key).encode("utf-8", "surrogatepass")).hexdigest()
-    saved = Path(folder, f"{sys.implementation.cache_tag}-{digest}")
-    try:
+    # The same files have other code in another version of Python or Ansible.
+    digest = hashlib.sha256(repr((sys.prefix, key)).encode("utf-8", "surrogatepass")).hexdigest()
+    saved = Path(folder, digest)
+    with suppress(OSError, EOFError, ValueError, pickle.UnpicklingError):
         return form.loads(saved.read_bytes())  # only the runs of this session can write there
-    except (OSError, EOFError, ValueError):
-        made = make()
+    made = make()
     unfinished = saved.with_suffix(f".{os.getpid()}")
     unfinished.write_bytes(form.dumps(made))
     unfinished.replace(saved)
@@ -59,7 +60,15 @@ def share_templates(folder):
     def compile_once(self, source, *args, **kwargs):
         if not isinstance(source, str):
             return compile_template(self, source, *args, **kwargs)
-        key = ("template", str(type(self)), str(source), args, kwargs, [getattr(self, each) for each in SYNTAX])
+        key = (
+            "template",
+            sys.prefix,
+            str(type(self)),
+            str(source),
+            args,
+            kwargs,
+            [getattr(self, each) for each in SYNTAX],
+        )
         return load_or_make(key, os.environ["SHARED_BY_RUNS"], lambda: compile_template(self, source, *args, **kwargs))
 
     Environment.compile = compile_once
