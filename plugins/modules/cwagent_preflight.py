@@ -69,8 +69,8 @@ options:
         inventory. It is no problem, since another inventory can have it.
       - Reported are users with the mark of this collection; files in O(credentials_directory), or what is saved in
         O(credentials_store); and, in the regions of O(instances), instances that have an instance profile of O(roles).
-      - With O(tasks), it takes no further call for users in an account whose roles and users fit the pages that are
-        read for these. Otherwise it takes one for each thousand of them.
+      - With O(tasks), it takes no further call to find users with the mark; only those in the pages that are read for
+        O(tasks) are found. Without O(tasks), it takes one call for each thousand users.
     type: bool
     default: false
   tasks:
@@ -134,6 +134,8 @@ options:
       - With V(ssm) and V(secretsmanager), saved keys are found by the names and descriptions of parameters or secrets.
         No value is read. For each region, this takes one call of C(ssm:DescribeParameters) for 50 parameters, or one of
         C(secretsmanager:ListSecrets) for 100 secrets. Where that is not possible, RV(unlisted) says so.
+      - A user that was not found among those of the account is confirmed not to exist with C(iam:GetUser). Where that
+        is not possible, its saved key is not reported.
       - A secret that is scheduled for deletion is not reported.
     type: str
     choices: [file, ssm, secretsmanager]
@@ -205,6 +207,7 @@ problems:
 """
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing import KEY_STORES
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.checks import check_inputs
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.resource import Preflight
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.tasks import OPTIONS
@@ -228,7 +231,7 @@ SPEC = {
     "report_unlisted": {"type": "bool", "default": False},
     "window_minutes": {"type": "int"},
     "credentials_directory": {"type": "path"},
-    "credentials_store": {"type": "str", "choices": ["file", "ssm", "secretsmanager"], "default": "file"},
+    "credentials_store": {"type": "str", "choices": list(KEY_STORES), "default": "file"},
     "credentials_prefix": {"type": "str", "default": "/cwagent/credentials/"},
     "credentials_regions": NAMES,
     "tasks": {"type": "list", "elements": "dict", "default": [], "options": TASK},

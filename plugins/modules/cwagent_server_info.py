@@ -187,7 +187,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
-from ansible_collections.cwagent.iam.plugins.module_utils._access.inventory import KEY_STORES
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing import KEY_STORES
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.options import targets
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.resource import read_servers
 

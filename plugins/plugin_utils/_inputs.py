@@ -129,6 +129,12 @@ def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
         "undelivered_hosts": [host for host in delivery_hosts if given.limit is not None and host not in given.limit],
         "users": list(dict.fromkeys([*servers.values(), *admins.values()])),
     }
+    # Also where no host has a user any more, and whatever the limit leaves.
+    inputs["key_regions"] = list(
+        dict.fromkeys(
+            [*inputs["server_users"], *inputs["admin_users"], *inputs["regions"], regions.default, *account["regions"]]
+        )
+    )
     if ROTATION in given.requires:
         rotated = {users[host] for users in (servers, admins) for host in _with_rotated_keys(given, users)}
         inputs.update(_rotation(inputs, servers, rotated))
@@ -344,7 +350,8 @@ def _leaving_servers(given: Given, inputs: Mapping[str, Any], members: _Members,
         if name not in hosts and problems.check(_check_leaving_name, name, stays):
             found = leaving if _is_instance_id(name) else users
             in_region = problems.check(_region_of_entry, region, name, inputs)
-            if in_region and name not in _all(found):
+            # The key of one user can be saved in several regions.
+            if in_region and name not in (found.get(in_region, ()) if region else _all(found)):
                 found.setdefault(in_region, []).append(name)
     delivered = [host for host in on_premises if host in inputs["delivery_hosts"]]
     undelivered = [host for host in on_premises if host not in delivered]
@@ -599,7 +606,9 @@ def _check_removal(given: Given, inputs: Mapping[str, Any], problems: Problems) 
             "leave."
         )
     elif not inputs["remove_confirmed"]:
-        users, instances = (", ".join(_all(inputs["removal"][of])) or "none" for of in ("users", "instances"))
+        users, instances = (
+            ", ".join(dict.fromkeys(_all(inputs["removal"][of]))) or "none" for of in ("users", "instances")
+        )
         problems.add(
             "This deletes users with their access keys and saved keys, and takes the instance profiles from instances. "
             f"Users: {users}. Instances: {instances}. To confirm, set cwagent_remove_confirmed to true."

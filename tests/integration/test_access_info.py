@@ -42,7 +42,10 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy i
     closed_policy,
     open_policy,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import saved_key_description
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import (
+    claim_description,
+    saved_key_description,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES
 
 DAY = 24 * 3600
@@ -216,7 +219,7 @@ def plant_unsaved_key(account: Account) -> None:
     account.expect("key-not-saved", "medium", account.server_user("not-saved", saved=False)["AccessKeyId"])
 
 
-def plant_orphaned_key(account: Account) -> None:
+def plant_key_without_user(account: Account) -> None:
     text = {"Description": saved_key_description("AKIAIOSFODNN7EXAMPLE", "gone")}
     account.aws.client("ssm").put_parameter(Name=f"{SAVED_KEYS}gone", Value="{}", Type="SecureString", **text)
     account.expect("saved-key-without-user", "low", "gone")
@@ -616,17 +619,36 @@ def test_no_secret_is_read(account: Account) -> None:
     assert all("WithDecryption" not in str(call) for call in account.aws.calls(since))
 
 
-def test_a_saved_key_is_without_a_user_only_where_all_users_were_read(enforced: Account) -> None:
+def test_a_saved_key_is_without_a_user_only_where_that_was_read(enforced: Account) -> None:
     secrets, stores = enforced.aws.client("secretsmanager"), ["ssm", "secretsmanager"]
     for user in ("gone", "maybe", USER):
         text = saved_key_description("AKIAIOSFODNN7EXAMPLE", user)
         secrets.create_secret(Name=f"{SAVED_KEYS}{user}", SecretString="{}", Description=text)
     enforced.iam.create_user(UserName="maybe")
-    finding = ("saved-key-without-user", "low", "gone")
+    finding, read_user = ("saved-key-without-user", "low", "gone"), "iam:GetUser"
     assert shown(enforced.read(key_stores=stores)) == {finding}
     assert shown(enforced.read(key_stores=stores, users=[USER])) == set()
-    env = auditor(enforced, *(BY_ACTION.keys() - {"iam:GetAccountAuthorizationDetails"}))
-    assert shown(enforced.read(env=env, key_stores=stores)) == set()
+    assert shown(enforced.read(env=auditor(enforced, *BY_ACTION, read_user), key_stores=stores)) == {finding}
+    without_bulk = auditor(enforced, read_user, *(BY_ACTION.keys() - {"iam:GetAccountAuthorizationDetails"}))
+    assert shown(enforced.read(env=without_bulk, key_stores=stores)) == set()
+    unconfirmed = enforced.read(env=auditor(enforced, *BY_ACTION), key_stores=stores)
+    assert shown(unconfirmed) == set()
+    assert [each["what"] for each in unconfirmed["unread"]] == ["whether the users of saved keys exist"]
+
+
+def test_a_saved_key_without_a_user_is_named_in_each_store(enforced: Account) -> None:
+    ssm, secrets = enforced.aws.client("ssm"), enforced.aws.client("secretsmanager")
+    for name, text in (
+        ("gone", saved_key_description("AKIAIOSFODNN7EXAMPLE", "gone")),
+        ("gone.pending", claim_description("gone")),
+    ):
+        ssm.put_parameter(Name=f"{SAVED_KEYS}{name}", Value="{}", Type="SecureString", Description=text)
+        secrets.create_secret(Name=f"{SAVED_KEYS}{name}", SecretString="{}", Description=text)
+    findings = enforced.read(key_stores=["ssm", "secretsmanager"])["findings"]
+    assert [each["why"].partition(" saved as ")[2] for each in findings if each["object"] == "gone"] == [
+        f"SSM parameter {SAVED_KEYS}gone in eu-central-1, and there is no such user.",
+        f"secret {SAVED_KEYS}gone in eu-central-1, and there is no such user.",
+    ]
 
 
 def test_iam_confirms_who_can_write(enforced: Account) -> None:

@@ -51,9 +51,9 @@ BULK = "iam:GetAccountAuthorizationDetails"
 TOLERATED = {BULK, "iam:GetPolicy"}
 """Without the first, users are read one by one; without the other, IAM says that a permissions boundary does not exist.
 Nothing else fails, but every run logs a denied call in the account."""
-LIST_SAVED_KEYS = {"secretsmanager:ListSecrets", "ssm:DescribeParameters"}
 TOLERATED_IN = {
-    **dict.fromkeys(("provision", "rotate-keys", "teardown"), LIST_SAVED_KEYS),
+    "keys-in-parameter-store": {"ssm:DescribeParameters"},
+    "keys-in-secrets-manager": {"secretsmanager:ListSecrets"},
     "store-configuration": {"iam:ListRolePolicies", "iam:ListUserPolicies"},
     "store-by-run-command": {"iam:GetPolicyVersion"},
 }

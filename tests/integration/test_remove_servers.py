@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,16 @@ from harness import (
     create_user,
 )
 
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import saved_key_description
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import (
+    SavedKey,
+    saved_key_description,
+    to_values,
+)
 
 CONFIRMED: dict[str, Any] = {"cwagent_remove_confirmed": "true"}
 USER, OTHER_USER = f"{SERVER_USER}-db1", f"{SERVER_USER}-db2"
 UNREACHABLE: dict[str, Any] = {"ansible_connection": "ssh", "ansible_host": "192.0.2.1", "ansible_timeout": 1}
+REMEDY = "If their servers have left, cwagent.iam.remove_servers with these names removes them."
 TAKE_OUT = "Take web1, db1 out of the inventory: cwagent.iam.site would manage it again."
 
 
@@ -119,7 +125,7 @@ def test_what_no_host_has_is_named(fleet: Fleet) -> None:
     fleet.inventory = fleet.inventory_of("web2", "db2")
     user = f"Users of this collection that no host of this inventory has: {USER}."
     instance = f"are not in this inventory and have instance profile '{SERVER_ROLE}': {fleet.web}."
-    remedy = "If their servers have left, cwagent.iam.remove_servers removes them."
+    remedy = REMEDY
     site = fleet.play("site").assert_succeeded()
     assert site.report[0] == "Nothing to do."
     assert f"{user} Instances in {fleet.controller.aws.region} that {instance} {remedy}" in " ".join(site.report)
@@ -173,23 +179,33 @@ def test_users_of_others_are_refused(fleet: Fleet) -> None:
 
 PREFIX = "/cwagent/credentials/"
 LISTINGS = {"ssm": "DescribeParameters", "secretsmanager": "ListSecrets"}
+ALLOW = {
+    "ssm": "Allow it as keys-in-parameter-store.json does, or ignore this.",
+    "secretsmanager": "Allow it as keys-in-secrets-manager.json does, or ignore this.",
+}
 UNKNOWN = "It is not known whether access keys of users that no host has are saved in"
 
 
 @dataclass
 class SavedInAws:
-    """Two servers on premises whose keys are saved in AWS; the one that is left is db2."""
+    """Two servers on premises whose keys are saved in AWS; the one that is left is db2.
+
+    :param region: of the servers; the default is that of the controller.
+    """
 
     controller: Controller
     store: str
+    region: str = ""
 
     def __post_init__(self) -> None:
-        self.inventory = self.controller.inventory({"onprem_servers": {"db1": {}, "db2": {}}})
+        own = {"cwagent_region": self.region} if self.region else {}
+        self.inventory = self.controller.inventory({"onprem_servers": {"db1": own, "db2": own}})
         self.play("site").assert_succeeded()
-        self.inventory = self.controller.inventory({"onprem_servers": {"db2": {}}})
+        self.inventory = self.controller.inventory({"onprem_servers": {"db2": own}})
 
-    def play(self, playbook: str, **variables: Any) -> Play:
-        return self.controller.play(self.inventory, playbook, cwagent_credentials_store=self.store, **variables)
+    def play(self, playbook: str, *arguments: str, **variables: Any) -> Play:
+        keys = {"cwagent_credentials_store": self.store}
+        return self.controller.play(self.inventory, playbook, *arguments, **keys, **variables)
 
     def names(self) -> set[str]:
         """The names of all parameters or secrets."""
@@ -222,8 +238,7 @@ def test_a_saved_key_in_aws_whose_user_is_gone_is_named_and_removed(controller: 
     aws, fleet = controller.aws, SavedInAws(controller, store)
     delete_user(aws, USER)
     fleet.save_others()
-    named = f"Access keys saved in {aws.region} of users that no host of this inventory has: {USER}."
-    remedy = "If their servers have left, cwagent.iam.remove_servers removes them."
+    named, remedy = f"Saved access keys of users that do not exist: {aws.region}:{USER}.", REMEDY
     site = fleet.play("site").assert_succeeded()
     assert site.report[0] == "Nothing to do."
     assert " ".join(site.report).endswith(f" {named} {remedy}")
@@ -232,7 +247,7 @@ def test_a_saved_key_in_aws_whose_user_is_gone_is_named_and_removed(controller: 
     aws.arm(Fault(Kind.DENY, action=LISTINGS[store]))
     denied = fleet.play("site").assert_succeeded()
     aws.disarm()
-    unknown = f"{UNKNOWN} {aws.region}: {store}:{LISTINGS[store]} is not allowed."
+    unknown = f"{UNKNOWN} {aws.region}: {store}:{LISTINGS[store]} is not allowed. {ALLOW[store]}"
     assert denied.report[0] == "Nothing to do."
     assert " ".join(denied.report).endswith(f" {unknown}")
     removed = fleet.play("remove_servers", cwagent_remove_servers=[USER], **CONFIRMED).assert_succeeded()
@@ -242,3 +257,17 @@ def test_a_saved_key_in_aws_whose_user_is_gone_is_named_and_removed(controller: 
     teardown = fleet.play("teardown", cwagent_teardown=True).assert_succeeded()
     assert "no host" not in " ".join(teardown.report)
     assert fleet.names() == {f"{PREFIX}of-others"}
+
+
+def test_the_named_saved_key_is_removed_in_a_region_that_no_host_has(controller: Controller) -> None:
+    aws, gone = controller.aws, "gone"
+    fleet = SavedInAws(controller, "ssm", "us-east-1")
+    key_id, ssm = "AKIAIOSFODNN7EXAMPLE", aws.client("ssm")
+    value, text = json.dumps(to_values(SavedKey(key_id, "secret"))), saved_key_description(key_id, gone)
+    ssm.put_parameter(Name=f"{PREFIX}{gone}", Value=value, Type="SecureString", Description=text)
+    name = f"{aws.region}:{gone}"
+    named = f"Saved access keys of users that do not exist: {name}. {REMEDY}"
+    assert named in " ".join(fleet.play("site").assert_succeeded().report)
+    assert named in " ".join(fleet.play("rotate_keys", "--limit", "localhost,db2").assert_succeeded().report)
+    fleet.play("remove_servers", cwagent_remove_servers=[name], **CONFIRMED).assert_succeeded()
+    assert fleet.names() == set()

@@ -327,10 +327,15 @@ def _of_unlisted_users(case: Case) -> Iterator[Finding]:
             yield Finding("user-without-host", INFO, each.name, why, fix)
 
 
-def _of_orphaned_keys(case: Case) -> Iterator[Finding]:
-    for each in case.account.orphaned_keys:
+def _of_keys_without_user(case: Case) -> Iterator[Finding]:
+    for each in case.account.keys_without_user:
         why = f"The access key of user '{each.user}' is saved as {each.place}, and there is no such user."
-        fix = f"Run the playbook cwagent.iam.remove_servers for {each.region}:{each.user}."
+        fix = (
+            "Run the playbook cwagent.iam.site, which creates the user and a new access key."
+            if each.user in (case.rules.inventory_users or ())
+            else f"Run the playbook cwagent.iam.remove_servers for {each.region}:{each.user} with "
+            f"cwagent_credentials_store={each.store}."
+        )
         yield Finding("saved-key-without-user", LOW, each.user, why, fix, each.region)
 
 
@@ -574,7 +579,7 @@ _FAMILIES = (
     _of_windows,
     _of_keys,
     _of_unlisted_users,
-    _of_orphaned_keys,
+    _of_keys_without_user,
     _of_policies,
     _of_instances,
     _of_parameters,

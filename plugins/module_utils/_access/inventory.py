@@ -17,10 +17,10 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.model import (
     ConfigParameter,
     InstanceUse,
     Key,
-    OrphanedKey,
     Policy,
     Principal,
     Profile,
+    SavedKeyWithoutUser,
     Unread,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.api import access_keys
@@ -30,9 +30,13 @@ from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.aws import PARAMETERS_PER_CALL
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import described_key
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing import (
+    FILE,
+    KEY_STORES,
+    SECRETS_MANAGER,
+    SSM,
+    index_by_user,
     list_parameters,
     list_secrets,
-    names_by_user,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     DENIED_CODES,
@@ -54,7 +58,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import 
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import Assessment
 
@@ -62,7 +66,6 @@ T = TypeVar("T")
 
 PAGE_SIZE = 1000
 DETAILS = ["User", "Role", "Group", "LocalManagedPolicy", "AWSManagedPolicy"]
-FILE, SSM, SECRETS_MANAGER = KEY_STORES = "file", "ssm", "secretsmanager"
 # Stands in for the policies that a principal has and that could not be read.
 UNREAD_POLICY = Policy("(not read)", None)
 
@@ -93,7 +96,7 @@ class Region:
     :param profiles: by instance, the name of its instance profile.
     :param restore_tags: by instance, the value of its restore tag.
     :param saved_keys: by id of an access key, where it is saved.
-    :param saved_users: by user, where its access key is saved.
+    :param saved_users: by user and store, where the access key of the user is saved.
     """
 
     name: str
@@ -101,7 +104,7 @@ class Region:
     restore_tags: Mapping[str, str]
     parameters: tuple[ConfigParameter, ...]
     saved_keys: Mapping[str, str]
-    saved_users: Mapping[str, str]
+    saved_users: Mapping[tuple[str, str], str]
 
 
 class Inventory:
@@ -138,7 +141,7 @@ class Inventory:
             principals=tuple(sorted(principals, key=lambda each: (each.kind, each.name))),
             profiles=tuple(sorted(profiles, key=lambda each: each.name)),
             parameters=tuple(parameter for region in regions for parameter in region.parameters),
-            orphaned_keys=tuple(self._orphaned_keys(principals, regions)),
+            keys_without_user=self._find_keys_without_user(principals, regions),
         )
         assessments = assess(account)
         account = replace(account, principals=self._with_keys(account.principals, regions))
@@ -368,32 +371,49 @@ class Inventory:
         )
         if described is None and SSM in self._scope.key_stores:
             self._unread.append(replace(self._unread_of(_PARAMETERS, name), what=_SAVED))
-        saved = [
-            (f"SSM parameter {each['Name']} in {name}", each)
-            for each in described or ()
-            if each["Name"].startswith(self._scope.key_prefix)
-        ]
+        prefix = self._scope.key_prefix
+        saved = {SSM: [each for each in described or () if each["Name"].startswith(prefix)]}
         if SECRETS_MANAGER in self._scope.key_stores:
             description = "read which access keys are saved as secrets"
-            listed = self._attempt(_SAVED, name, partial(list_secrets, aws, self._scope.key_prefix, description))
-            saved += [(f"secret {each['Name']} in {name}", each) for each in listed or ()]
+            saved[SECRETS_MANAGER] = self._attempt(_SAVED, name, partial(list_secrets, aws, prefix, description)) or []
         return Region(
             name,
             {instance_id: each[-1].profile for instance_id, each in associations.items()},
             restore_tags,
             self._configurations(name, [each for each in described or () if each["Name"].startswith(PARAMETER_PREFIX)]),
-            {key: place for place, each in saved if (key := described_key(each.get("Description", "")))},
-            {user: place for place, each in saved for user in names_by_user([each], self._scope.key_prefix)},
+            {
+                key: _place(store, each["Name"], name)
+                for store, listed in saved.items()
+                for each in listed
+                if (key := described_key(each.get("Description", "")))
+            },
+            {
+                (user, store): _place(store, document, name)
+                for store, listed in saved.items()
+                for user, document in index_by_user(listed, prefix).items()
+            },
         )
 
-    def _orphaned_keys(self, principals: Iterable[Principal], regions: Iterable[Region]) -> Iterator[OrphanedKey]:
+    def _find_keys_without_user(
+        self, principals: Iterable[Principal], regions: Sequence[Region]
+    ) -> tuple[SavedKeyWithoutUser, ...]:
         """Return the saved keys whose users do not exist, where all users of the account were read."""
         if self._scope.names is not None or any(each.what == _PRINCIPALS for each in self._unread):
-            return
+            return ()
         users = {each.name for each in principals if each.kind == USER}
-        for region in regions:
-            for user in sorted(region.saved_users.keys() - users):
-                yield OrphanedKey(user, region.name, region.saved_users[user])
+        missing = sorted({user for region in regions for user, _store in region.saved_users} - users)
+        absent = {user for user, is_absent in zip(missing, run_in_parallel(self._is_absent, missing)) if is_absent}
+        return tuple(
+            SavedKeyWithoutUser(user, region.name, store, place)
+            for region in regions
+            for (user, store), place in sorted(region.saved_users.items())
+            if user in absent
+        )
+
+    def _is_absent(self, user: str) -> bool:
+        """Whether a user does not exist. The list of all users can lack one that was created seconds ago."""
+        read = partial(self._aws.find, "iam:GetUser", f"read user '{user}'", absent="NoSuchEntity", UserName=user)
+        return self._attempt("whether the users of saved keys exist", None, lambda: read() is None) is True
 
     def _unread_of(self, what: str, region: str) -> Unread:
         return next(each for each in self._unread if (each.what, each.region) == (what, region))
@@ -503,6 +523,10 @@ _CONTEXT_TYPES = {
     "aws:SecureTransport": "boolean",
     "aws:ViaAWSService": "boolean",
 }
+
+
+def _place(store: str, name: str, region: str) -> str:
+    return f"{'SSM parameter' if store == SSM else 'secret'} {name} in {region}"
 
 
 def _default_document(policy: Mapping[str, Any]) -> Any:

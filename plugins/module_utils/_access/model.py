@@ -170,11 +170,16 @@ class ConfigParameter:
 
 
 @dataclass(frozen=True)
-class OrphanedKey:
-    """A saved access key whose user does not exist. :param place: where it is saved, in words."""
+class SavedKeyWithoutUser:
+    """A saved access key whose user does not exist.
+
+    :param store: ``ssm`` or ``secretsmanager``.
+    :param place: where it is saved, in words.
+    """
 
     user: str
     region: str
+    store: str
     place: str
 
 
@@ -196,7 +201,7 @@ class Account:
     :param read_at: by the clock of AWS.
     :param principals: all that were read, also those without access to the agent.
     :param parameters: by region and name.
-    :param orphaned_keys: by region and user.
+    :param keys_without_user: by region and user.
     """
 
     id: str
@@ -209,5 +214,5 @@ class Account:
     profiles: tuple[Profile, ...] = ()
     instances: tuple[InstanceUse, ...] = ()
     parameters: tuple[ConfigParameter, ...] = ()
-    orphaned_keys: tuple[OrphanedKey, ...] = ()
+    keys_without_user: tuple[SavedKeyWithoutUser, ...] = ()
     unread: tuple[Unread, ...] = ()

@@ -394,10 +394,6 @@ class SecretStore(DocumentStore):
                 raise
 
 
-def _claim_purpose(user: str) -> str:
-    return f"Access keys that IAM user {user} had before another one is created."
-
-
 def _is_about_decryption(error: AwsApiError) -> bool:
     """Whether what is read is encrypted with a key of KMS that cannot be used; that is one document's problem."""
     return error.code.startswith(("InvalidKeyId", "KMS", "DecryptionFailure")) or "lacks kms:Decrypt" in str(error)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 
+FILE, SSM, SECRETS_MANAGER = KEY_STORES = "file", "ssm", "secretsmanager"
 CLAIM_SUFFIX = ".pending"
 # https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_DescribeParameters.html
 PARAMETERS_PER_PAGE = 50
@@ -27,12 +28,10 @@ def list_parameters(aws: Aws, prefixes: Sequence[str], description: str) -> list
     :param description: what is attempted, for an error.
     :raises CwagentError: they cannot be listed.
     """
-    pages = aws.pages(
-        "ssm:DescribeParameters",
-        description,
-        ParameterFilters=[{"Key": "Name", "Option": "BeginsWith", "Values": list(prefixes)}],
-        MaxResults=PARAMETERS_PER_PAGE,
-    )
+    # AWS refuses an empty value, which is the beginning of every name.
+    by_name = {"ParameterFilters": [{"Key": "Name", "Option": "BeginsWith", "Values": list(prefixes)}]}
+    filters: dict[str, Any] = by_name if all(prefixes) else {}
+    pages = aws.pages("ssm:DescribeParameters", description, **filters, MaxResults=PARAMETERS_PER_PAGE)
     return [each for page in pages for each in page["Parameters"]]
 
 
@@ -42,22 +41,13 @@ def list_secrets(aws: Aws, prefix: str, description: str) -> list[dict[str, Any]
     :param description: what is attempted, for an error.
     :raises CwagentError: they cannot be listed.
     """
-    # The filter of AWS finds more: it compares the words of a name.
-    pages = aws.pages(
-        "secretsmanager:ListSecrets",
-        description,
-        Filters=[{"Key": "name", "Values": [prefix]}],
-        MaxResults=SECRETS_PER_PAGE,
-    )
-    return [
-        each
-        for page in pages
-        for each in page["SecretList"]
-        if each["Name"].startswith(prefix) and not each.get("DeletedDate")
-    ]
+    filters: dict[str, Any] = {"Filters": [{"Key": "name", "Values": [prefix]}]} if prefix else {}
+    pages = aws.pages("secretsmanager:ListSecrets", description, **filters, MaxResults=SECRETS_PER_PAGE)
+    # The emulators list the deleted ones.
+    return [each for page in pages for each in page["SecretList"] if not each.get("DeletedDate")]
 
 
-def users_with_saved_keys(aws: Aws, store: str, prefix: str) -> frozenset[str]:
+def find_users_with_saved_keys(aws: Aws, store: str, prefix: str) -> frozenset[str]:
     """Return the names of the users whose access keys are saved in AWS, also of those that do not exist any more.
 
     :param store: ``ssm`` or ``secretsmanager``.
@@ -65,16 +55,17 @@ def users_with_saved_keys(aws: Aws, store: str, prefix: str) -> frozenset[str]:
     :raises CwagentError: they cannot be listed.
     """
     description = f"list the access keys saved under {prefix}"
-    is_ssm = store == "ssm"
+    is_ssm = store == SSM
     found = list_parameters(aws, [prefix], description) if is_ssm else list_secrets(aws, prefix, description)
-    return frozenset(names_by_user(found, prefix))
+    return frozenset(index_by_user(found, prefix))
 
 
-def names_by_user(found: Iterable[Mapping[str, Any]], prefix: str) -> dict[str, str]:
+def index_by_user(found: Iterable[Mapping[str, Any]], prefix: str) -> dict[str, str]:
     """Return by user the name of the parameter or secret with its access key, of those that were listed.
 
-    What others saved under the prefix has another description.
+    What others saved under the prefix has another description. A record of keys counts only where no key is saved.
     """
     names = [(each["Name"], each.get("Description", "")) for each in found if each["Name"].startswith(prefix)]
     users = [(name[len(prefix) :].removesuffix(CLAIM_SUFFIX), name, text) for name, text in names]
-    return {user: name for user, name, text in users if is_description_of(user, text)}
+    records_first = sorted(users, key=lambda each: not each[1].endswith(CLAIM_SUFFIX))
+    return {user: name for user, name, text in records_first if is_description_of(user, text)}

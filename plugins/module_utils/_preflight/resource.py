@@ -13,7 +13,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan imp
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file import SUFFIX
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing import users_with_saved_keys
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing import (
+    FILE,
+    SSM,
+    find_users_with_saved_keys,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES, AwsApiError, CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import ineligible_reason
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import (
@@ -23,8 +27,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.reso
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._names import NOT_CREATED, adoption_problem, is_marked
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_parallel
-from ansible_collections.cwagent.iam.plugins.module_utils._preflight.cache import Cache, CachingAws
-from ansible_collections.cwagent.iam.plugins.module_utils._preflight.checks import FILE, Problems, fail_on_problems
+from ansible_collections.cwagent.iam.plugins.module_utils._preflight.cache import NOT_FOUND, Cache, CachingAws
+from ansible_collections.cwagent.iam.plugins.module_utils._preflight.checks import Problems, fail_on_problems
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.tasks import ROLE, Comparison, Task, task_from
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.unlisted import Unlisted
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import tags
@@ -117,7 +121,7 @@ class Preflight:
         return found
 
     def _unlisted(self) -> list[str]:
-        """List what is ours and not in the inventory, as far as the reads that are made in any case show it."""
+        """List what is ours and not in the inventory, in sentences."""
         listed = self._inputs.unlisted
         if listed is None:
             return []
@@ -133,11 +137,34 @@ class Preflight:
             for region in self._inputs.instances
             if listed.profiles
         }
-        saved_in, unread = self._saved_in_aws(listed)
+        saved_in, unread = self._find_saved_in_aws(listed)
+        candidates = {user for names in saved_in.values() for user in names} - self._cache.others.keys()
+        absent, ours = self._confirm_users(sorted(candidates))
+        users |= ours
+        saved_in = {region: names & (users | absent) for region, names in saved_in.items()}
         return Unlisted(frozenset(users), frozenset(saved), saved_in, unread, instances).lines()
 
-    def _saved_in_aws(self, listed: Listed) -> tuple[dict[str, frozenset[str]], dict[str, str]]:
-        """Return by region the users whose saved keys no host has, and why that is not known."""
+    def _confirm_users(self, names: Sequence[str]) -> tuple[set[str], set[str]]:
+        """Return the users that do not exist, and those of ours; not those that cannot be read.
+
+        The bulk read says neither: it can lack users, and those of the last seconds.
+        """
+        aws = next(iter(self._aws_in.values()))
+
+        def find(name: str) -> tuple[bool, bool]:
+            with suppress(CwagentError):
+                answer = aws.find("iam:GetUser", f"read user '{name}'", absent=NOT_FOUND, UserName=name)
+                return answer is None, answer is not None and is_marked(tags(answer["User"]))
+            return False, False
+
+        found = list(zip(names, run_in_parallel(find, names)))
+        return (
+            {name for name, (is_absent, _is_ours) in found if is_absent},
+            {name for name, (_is_absent, is_ours) in found if is_ours},
+        )
+
+    def _find_saved_in_aws(self, listed: Listed) -> tuple[dict[str, frozenset[str]], dict[str, str]]:
+        """Return by region the users whose keys are saved there and that no host has, and why that is not known."""
         if listed.store == FILE:
             return {}, {}
         found: dict[str, frozenset[str]] = {}
@@ -146,9 +173,9 @@ class Preflight:
             aws = self._aws_in[region]
             name = region or aws.region
             try:
-                found[name] = users_with_saved_keys(aws, listed.store, listed.prefix) - {*listed.users}
+                found[name] = find_users_with_saved_keys(aws, listed.store, listed.prefix) - {*listed.users}
             except CwagentError as error:
-                unread[name] = _why_unread(error)
+                unread[name] = _explain_unread(error, listed.store)
         return found, unread
 
     def _users_to_delete(self) -> tuple[list[str], list[str]]:
@@ -218,10 +245,11 @@ def _key_files(directory: Path | None) -> list[Path]:
         return []
 
 
-def _why_unread(error: CwagentError) -> str:
-    """Return why something was not read, without the last full stop."""
+def _explain_unread(error: CwagentError, store: str) -> str:
+    """Return why saved keys were not listed, and what to do, without the last full stop."""
     if isinstance(error, AwsApiError) and error.code in DENIED_CODES:
-        return f"{error.action} is not allowed"
+        policy = "keys-in-parameter-store.json" if store == SSM else "keys-in-secrets-manager.json"
+        return f"{error.action} is not allowed. Allow it as {policy} does, or ignore this"
     return str(error).rstrip(".")
 
 

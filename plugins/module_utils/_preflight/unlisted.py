@@ -22,8 +22,8 @@ class Unlisted:
 
     :param users: the names of users that this collection created or adopted.
     :param saved: the names of users whose access keys are saved in the folder of the inventory.
-    :param saved_in: by region, the names of users whose access keys are saved in AWS.
-    :param unread: by region, why these are not known.
+    :param saved_in: by region, the users whose access keys are saved in AWS: those above, and those that do not exist.
+    :param unread: by region, why these are not known, and what to do.
     :param instances: by region and instance, the name of its instance profile.
     """
 
@@ -37,25 +37,31 @@ class Unlisted:
         """Return it in sentences. It is no error: users and instances of another inventory are like that too."""
         found = []
         if self.users:
-            found.append(f"Users of this collection that no host of this inventory has: {_join(self.users)}.")
+            users = [name for user in self.users for name in self._removable_names(user)]
+            found.append(f"Users of this collection that no host of this inventory has: {_join(users)}.")
         if self.saved - self.users:
             names = _join(self.saved - self.users)
             found.append(f"Saved access keys of users that no host of this inventory has: {names}.")
-        saved_in = {region: names - self.users for region, names in sorted(self.saved_in.items()) if names - self.users}
-        for region, users in saved_in.items():
-            found.append(f"Access keys saved in {region} of users that no host of this inventory has: {_join(users)}.")
+        absent = {user for names in self.saved_in.values() for user in names - self.users}
+        if absent:
+            names = _join(name for user in absent for name in self._removable_names(user))
+            found.append(f"Saved access keys of users that do not exist: {names}.")
         for region, profiles in sorted(self.instances.items()):
             for profile in sorted({*profiles.values()}):
                 ids = [instance for instance, name in profiles.items() if name == profile]
                 have = f"are not in this inventory and have {describe_profile(profile)}"
                 found.append(f"Instances in {region} that {have}: {_join(ids)}.")
-        if self.users or self.saved or saved_in:
-            found.append("If their servers have left, cwagent.iam.remove_servers removes them.")
+        if self.users or self.saved or absent:
+            found.append("If their servers have left, cwagent.iam.remove_servers with these names removes them.")
         for reason in sorted({*self.unread.values()}):
             regions = _join(region for region, each in self.unread.items() if each == reason)
             unknown = f"It is not known whether access keys of users that no host has are saved in {regions}"
             found.append(f"{unknown}: {reason}.")
         return found
+
+    def _removable_names(self, user: str) -> list[str]:
+        """Return a user as remove_servers takes it: with each region where its access key is saved in AWS."""
+        return [f"{region}:{user}" for region, users in self.saved_in.items() if user in users] or [user]
 
 
 def _join(names: Iterable[str]) -> str:

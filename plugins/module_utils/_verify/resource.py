@@ -17,8 +17,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import 
     assess,
     request_context,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._access.inventory import FILE, Inventory, Scope
+from ansible_collections.cwagent.iam.plugins.module_utils._access.inventory import Inventory, Scope
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials import format as key_format
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing import FILE
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_parallel
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.checks import Case, check, configs_of, principal_of

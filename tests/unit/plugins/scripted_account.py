@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from types import SimpleNamespace
@@ -44,6 +44,7 @@ class Region:
 
     :param profiles: by instance, its instance profile and that profile's id.
     :param descriptions: by name, those of parameters and secrets.
+    :param deleted: the names of secrets that are scheduled for deletion.
     """
 
     profiles: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -51,6 +52,7 @@ class Region:
     states: dict[str, str] = field(default_factory=dict)
     parameters: dict[str, str] = field(default_factory=dict)
     descriptions: dict[str, str] = field(default_factory=dict)
+    deleted: set[str] = field(default_factory=set)
 
 
 @dataclass
@@ -175,21 +177,28 @@ class Account:
     # SSM and Secrets Manager
 
     def describe_parameters(
-        self, region: str, parameter_filters: list[dict[str, Any]], max_results: int, **page: str
+        self, region: str, parameter_filters: Sequence[dict[str, Any]] = (), **page: Any
     ) -> dict[str, Any]:
-        [prefix], first = parameter_filters[0]["Values"], int(page.get("next_token", 0))
-        found = [
-            {"Name": name, "Description": text}
-            for name, text in self.regions[region].descriptions.items()
-            if name.startswith(prefix)
-        ]
-        after = first + max_results
-        more = {"NextToken": str(after)} if after < len(found) else {}
-        return {"Parameters": found[first:after], **more}
+        return self._page_of_descriptions("Parameters", region, parameter_filters, **page)
 
-    def list_secrets(self, region: str, **arguments: Any) -> dict[str, Any]:
-        descriptions = self.regions[region].descriptions
-        return {"SecretList": [{"Name": name, "Description": text} for name, text in descriptions.items()]}
+    def list_secrets(self, region: str, filters: Sequence[dict[str, Any]] = (), **page: Any) -> dict[str, Any]:
+        return self._page_of_descriptions("SecretList", region, filters, **page)
+
+    def _page_of_descriptions(
+        self, key: str, region: str, filters: Sequence[dict[str, Any]], max_results: int, **page: str
+    ) -> dict[str, Any]:
+        prefixes = tuple(value for each in filters for value in each["Values"])
+        if "" in prefixes:
+            raise api_error("ValidationException")
+        of_region = self.regions[region]
+        found: list[dict[str, Any]] = [
+            {"Name": name, "Description": text, **({"DeletedDate": 1} if name in of_region.deleted else {})}
+            for name, text in of_region.descriptions.items()
+            if name.startswith(prefixes or "")
+        ]
+        first = int(page.get("next_token", 0))
+        after = first + max_results
+        return {key: found[first:after], **({"NextToken": str(after)} if after < len(found) else {})}
 
     def get_parameter(self, region: str, name: str) -> dict[str, Any]:
         if name not in self.regions[region].parameters:

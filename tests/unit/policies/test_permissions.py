@@ -125,6 +125,20 @@ CASES: list[Case] = [
     ("remove-servers", "iam:UntagUser", ADMIN_USER, {TAG_KEYS: MARK}, False),
     ("remove-servers", "ssm:DeleteParameter", f"{SSM}parameter/AmazonCloudWatch-linux", {}, False),
     ("rotate-keys", "iam:PassRole", SERVER, TO_EC2, False),
+    *(
+        case
+        for duty in ("provision", "rotate-keys", "teardown", "audit")
+        for case in (
+            (duty, "iam:GetUser", USER, {}, True),
+            (duty, "iam:GetUser", OTHER_USER, {}, duty == "audit"),
+            (duty, "ssm:DescribeParameters", f"{SSM}*", {}, duty == "audit"),
+            (duty, "secretsmanager:ListSecrets", "*", {}, duty == "audit"),
+        )
+    ),
+    ("keys-in-parameter-store", "ssm:DescribeParameters", f"{SSM}*", {}, True),
+    ("keys-in-parameter-store", "secretsmanager:ListSecrets", "*", {}, False),
+    ("keys-in-secrets-manager", "secretsmanager:ListSecrets", "*", {}, True),
+    ("keys-in-secrets-manager", "ssm:DescribeParameters", f"{SSM}*", {}, False),
     ("provision", "iam:AttachRolePolicy", SERVER, AGENT_POLICY, True),
     ("provision", "iam:AttachRolePolicy", SERVER, ADMINISTRATOR_POLICY, False),
     ("provision", "iam:AttachRolePolicy", OTHER_ROLE, AGENT_POLICY, False),

@@ -127,6 +127,7 @@ def test_the_input_of_a_run_without_variables():
         "finds_instances": False,
         "host_regions": {"adm": US},
         "instances": {US: [WEB["instance_id"], ADMIN["instance_id"]]},
+        "key_regions": [US],
         "onprem_hosts": {"db": {"user": "CloudWatchAgentServerUser-db", "region": US, "deliver": False}},
         "region": US,
         "regions": [US],
@@ -678,6 +679,9 @@ def removal_of(*names, region=None, **variables):
         (["b", "c"], {US: ["shared"]}, {}, [], [UNSET.format("b, c"), TAKE_OUT.format("b, c")]),
         (["b"], {}, {}, [], [KEPT, UNSET.format("b"), TAKE_OUT.format("b")]),
         ([f"{EU}:{GONE}", f"{US}:{GONE_ID}"], {EU: [GONE]}, {US: [GONE_ID]}, [], []),
+        ([f"{EU}:{GONE}", f"{US}:{GONE}", f"{US}:{GONE}"], {EU: [GONE], US: [GONE]}, {}, [], []),
+        ([GONE, f"{US}:{GONE}"], {US: [GONE]}, {}, [], []),
+        (["a", f"{US}:{USER_A}"], {EU: [USER_A], US: [USER_A]}, {}, ["a"], [TAKE_OUT.format("a")]),
         ([GONE, GONE, "a"], {US: [GONE], EU: [USER_A]}, {}, ["a"], [TAKE_OUT.format("a")]),
         ([USER_A, "a"], {EU: [USER_A]}, {}, ["a"], [TAKE_OUT.format("a")]),
     ],
@@ -711,6 +715,30 @@ def test_what_servers_that_leave_have(names, users, instances, key_hosts, notes)
 def test_servers_that_cannot_be_removed(names, variables, problem):
     [found] = removal_of(*names, **variables)[1]
     assert problem in found
+
+
+def test_a_user_whose_key_is_saved_in_two_regions_is_named_once():
+    [problem] = removal_of(f"{EU}:{GONE}", f"{US}:{GONE}", cwagent_remove_confirmed=False)[1]
+    assert f"Users: {GONE}. Instances: none." in problem
+
+
+AP = "ap-south-1"
+
+
+@pytest.mark.parametrize("limit", [None, ["localhost", "a"]])
+def test_the_regions_of_saved_keys_are_those_of_all_hosts_and_of_the_run(limit):
+    hosts = {"adm": {**ADMIN, "cwagent_region": AP}, "a": {"cwagent_region": EU}, "o": {"cwagent_region": "eu-west-1"}}
+    groups = {"ec2_admin": ["adm"], "onprem_servers": ["a"], "onprem_admin": ["o"]}
+    inputs, problems = interpret(a_run(groups, hosts, requires=[ROTATION], limit=limit))
+    assert problems == []
+    assert sorted(inputs["key_regions"]) == [AP, EU, "eu-west-1", US]
+
+
+def test_the_regions_of_saved_keys_are_also_those_of_the_account():
+    given = an_account({"cwagent_regions": [AP]}, {"onprem_servers": ["a"]})
+    inputs, problems = interpret(given)
+    assert problems == []
+    assert inputs["key_regions"] == [AP]
 
 
 def test_servers_are_removed_when_the_inventory_has_none_any_more():

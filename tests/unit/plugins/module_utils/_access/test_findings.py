@@ -40,7 +40,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.findings impor
     count_severities,
     find,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._access.model import OrphanedKey, Policy
+from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Policy, SavedKeyWithoutUser
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import (
     Opening,
     WindowParameter,
@@ -78,6 +78,7 @@ DIFFERENT = {"Sid": "Other", "Effect": "Deny", "Action": "ssm:AddTagsToResource"
 POWER = document("ssm:*", "ec2:*", "s3:*", "lambda:*")
 SMALL_BOUNDARY = boundary(*AGENT)
 AGENT_BOUNDARY = boundary(*AGENT, "ssm:*")
+KEY_WITHOUT_USER = SavedKeyWithoutUser("gone", "eu-central-1", "ssm", "SSM parameter /keys/gone in eu-central-1")
 
 PLANTED = {
     "the admin policy on several instances": (
@@ -269,7 +270,7 @@ PLANTED = {
         ("parameter-invalid", "medium", "AmazonCloudWatch-secure"),
     ),
     "a saved key without a user": (
-        with_(orphaned_keys=[OrphanedKey("gone", "eu-central-1", "secret /keys/gone in eu-central-1")]),
+        with_(keys_without_user=[KEY_WITHOUT_USER]),
         ("saved-key-without-user", "low", "gone"),
     ),
     "a restore tag": (with_(instances=[instance(2, None, restore_tag="App")]), ("restore-tag", "medium", "i-2")),
@@ -396,6 +397,7 @@ ATTACH = "aws iam attach-role-policy --role-name"
 DETACH = "aws iam detach-role-policy --role-name"
 DELETE = "aws iam delete-access-key --user-name db2 --access-key-id AKIA3"
 RECORDED = {f"{TAG}:{REGION}:i-2": "App", "cwagent:managed": "created"}
+REMOVE_GONE = "Run the playbook cwagent.iam.remove_servers for eu-central-1:gone with cwagent_credentials_store=ssm."
 FIXES = {
     "a parameter of another type is deleted": (
         with_(parameters=[parameter("secure", None, type="SecureString")]),
@@ -471,6 +473,20 @@ FIXES = {
 @pytest.mark.parametrize(("account", "fix"), FIXES.values(), ids=FIXES)
 def test_a_finding_says_what_to_do(account, fix):
     assert fixes(account) == [fix]
+
+
+@pytest.mark.parametrize(
+    ("users", "fix"),
+    [
+        (None, REMOVE_GONE),
+        (frozenset({"db1"}), REMOVE_GONE),
+        (frozenset({"gone"}), "Run the playbook cwagent.iam.site, which creates the user and a new access key."),
+    ],
+)
+def test_a_user_that_a_host_has_is_created_again(users, fix):
+    account = with_(keys_without_user=[KEY_WITHOUT_USER])
+    [finding] = [each for each in find(case_of(account, Rules(inventory_users=users))) if each.object == "gone"]
+    assert finding.fix == fix
 
 
 def test_the_user_chooses_the_age_and_the_profile():

@@ -220,7 +220,7 @@ def test_what_is_ours_and_not_in_the_inventory_is_named(tmp_path: Path) -> None:
     assert result_of(listed(tmp_path), account)["unlisted"] == [
         "Users of this collection that no host of this inventory has: adopted, db2.",
         "Saved access keys of users that no host of this inventory has: db3.",
-        "If their servers have left, cwagent.iam.remove_servers removes them.",
+        REMEDY,
     ]
 
 
@@ -249,6 +249,7 @@ def test_what_may_not_be_read_is_not_named(tmp_path: Path) -> None:
     assert result_of(inputs, account)["unlisted"] == []
 
 
+REMEDY = "If their servers have left, cwagent.iam.remove_servers with these names removes them."
 PREFIX, KEY = "/keys/", "AKIAIOSFODNN7EXAMPLE"
 LISTING = {"ssm": "describe_parameters", "secretsmanager": "list_secrets"}
 
@@ -273,36 +274,86 @@ def test_saved_keys_of_users_that_no_host_has_are_named(store: str) -> None:
         "/other/db7": saved_key_description(KEY, "db7"),
     }
     assert result_of(saved_in(store, HERE, THERE), account)["unlisted"] == [
-        f"Access keys saved in {HERE} of users that no host of this inventory has: db2, db3.",
-        "If their servers have left, cwagent.iam.remove_servers removes them.",
+        f"Saved access keys of users that do not exist: {HERE}:db2, {HERE}:db3.",
+        REMEDY,
     ]
     assert account.operations.count(LISTING[store]) == 2
 
 
-def test_saved_keys_are_listed_in_pages() -> None:
-    account = account_with_saved_keys(*(f"u{number:03}" for number in range(120)))
-    [line, _remedy] = result_of(saved_in("ssm", HERE), account)["unlisted"]
-    assert line.endswith("u009 and 110 more.")
-    assert account.operations.count("describe_parameters") == 3
+@pytest.mark.parametrize(("store", "pages"), [("ssm", 5), ("secretsmanager", 3)])
+def test_saved_keys_are_listed_in_pages(store: str, pages: int) -> None:
+    account = account_with_saved_keys(*(f"u{number:03}" for number in range(220)))
+    [line, _remedy] = result_of(saved_in(store, HERE), account)["unlisted"]
+    assert line.endswith("u009 and 210 more.")
+    assert account.operations.count(LISTING[store]) == pages
+
+
+@pytest.mark.parametrize("store", LISTING)
+def test_saved_keys_can_have_an_empty_prefix(store: str) -> None:
+    account = account_with_saved_keys("db1")
+    account.regions[HERE].descriptions = {"db2": saved_key_description(KEY, "db2"), "password": "of the database"}
+    inputs = replace(NO_INPUTS, unlisted=Listed(["db1"], [], None, store, "", [HERE]))
+    assert result_of(inputs, account)["unlisted"][0].endswith(f": {HERE}:db2.")
+
+
+def test_a_secret_that_is_scheduled_for_deletion_is_not_named() -> None:
+    account = account_with_saved_keys("db2")
+    account.regions[HERE].deleted = {f"{PREFIX}db2"}
+    assert result_of(saved_in("secretsmanager", HERE), account)["unlisted"] == []
+
+
+def test_only_users_that_do_not_exist_have_saved_keys_without_a_user() -> None:
+    """The bulk read lacks those of further pages, and those of the last seconds."""
+    account = account_with_saved_keys("ours", "seen", "theirs", "gone")
+    account.users = {"ours": {MARK_TAG: CREATED}, "theirs": {}}
+    account.regions[THERE] = account.regions[HERE]
+    account.errors["get_account_authorization_details"] = api_error("AccessDenied")
+    assert result_of(saved_in("ssm", HERE, THERE), account)["unlisted"] == [
+        f"Users of this collection that no host of this inventory has: {HERE}:ours, {THERE}:ours.",
+        f"Saved access keys of users that do not exist: {HERE}:gone, {HERE}:seen, {THERE}:gone, {THERE}:seen.",
+        REMEDY,
+    ]
+    assert account.operations.count("get_user") == 4
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", "InternalFailure"])
+def test_a_saved_key_is_not_named_where_its_user_cannot_be_read(code: str) -> None:
+    account = account_with_saved_keys("db2")
+    account.errors["get_user"] = api_error(code)
+    assert result_of(saved_in("ssm", HERE), account)["unlisted"] == []
+
+
+def test_a_user_that_the_bulk_read_shows_is_not_read_again() -> None:
+    account = account_with_saved_keys("ours", "theirs")
+    account.users = {"ours": {MARK_TAG: CREATED}, "theirs": {}}
+    assert result_of(saved_in("ssm", HERE), account)["unlisted"] == [
+        f"Users of this collection that no host of this inventory has: {HERE}:ours.",
+        REMEDY,
+    ]
+    assert "get_user" not in account.operations
 
 
 def test_the_region_of_saved_keys_is_that_of_the_module_by_default() -> None:
     account = account_with_saved_keys("db2")
     account.regions[""] = account.regions[HERE]
-    assert result_of(saved_in("ssm"), account)["unlisted"][0].startswith(f"Access keys saved in {HERE} of users")
+    assert result_of(saved_in("ssm"), account)["unlisted"][0].endswith(f": {HERE}:db2.")
 
 
 @pytest.mark.parametrize(
-    ("store", "action"), [("ssm", "ssm:DescribeParameters"), ("secretsmanager", "secretsmanager:ListSecrets")]
+    ("store", "action", "policy"),
+    [
+        ("ssm", "ssm:DescribeParameters", "keys-in-parameter-store"),
+        ("secretsmanager", "secretsmanager:ListSecrets", "keys-in-secrets-manager"),
+    ],
 )
-def test_a_denied_listing_is_said_and_nothing_fails(store: str, action: str) -> None:
+def test_a_denied_listing_is_said_and_nothing_fails(store: str, action: str, policy: str) -> None:
     account = account_with_saved_keys("db2")
     account.errors[LISTING[store]] = api_error(
         "AccessDeniedException", f"User: ops is not authorized to perform: {action}"
     )
     unknown = "It is not known whether access keys of users that no host has are saved in"
     assert result_of(saved_in(store, HERE, THERE), account)["unlisted"] == [
-        f"{unknown} {HERE}, {THERE}: {action} is not allowed."
+        f"{unknown} {HERE}, {THERE}: {action} is not allowed. Allow it as {policy}.json does, or ignore this."
     ]
 
 

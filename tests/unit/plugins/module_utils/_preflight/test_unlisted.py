@@ -4,7 +4,7 @@ import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.unlisted import Unlisted
 
-REMEDY = "If their servers have left, cwagent.iam.remove_servers removes them."
+REMEDY = "If their servers have left, cwagent.iam.remove_servers with these names removes them."
 MANY = frozenset(f"u{number:02}" for number in range(12))
 FIRST = ", ".join(sorted(MANY)[:10])
 
@@ -28,18 +28,14 @@ FIRST = ", ".join(sorted(MANY)[:10])
         (
             Unlisted(users=frozenset({"a"}), saved_in={"eu": frozenset({"a", "b"}), "us": frozenset({"a"})}),
             [
-                "Users of this collection that no host of this inventory has: a.",
-                "Access keys saved in eu of users that no host of this inventory has: b.",
+                "Users of this collection that no host of this inventory has: eu:a, us:a.",
+                "Saved access keys of users that do not exist: eu:b.",
                 REMEDY,
             ],
         ),
         (
             Unlisted(saved_in={"us": frozenset({"c"}), "eu": frozenset({"b"})}),
-            [
-                "Access keys saved in eu of users that no host of this inventory has: b.",
-                "Access keys saved in us of users that no host of this inventory has: c.",
-                REMEDY,
-            ],
+            ["Saved access keys of users that do not exist: eu:b, us:c.", REMEDY],
         ),
         (
             Unlisted(saved_in={"af": frozenset()}, unread={"us": "x", "eu": "x", "cn": "y"}),
