@@ -131,14 +131,14 @@ CASES: list[Case] = [
         for case in (
             (duty, "iam:GetUser", USER, {}, True),
             (duty, "iam:GetUser", OTHER_USER, {}, duty == "audit"),
-            (duty, "ssm:DescribeParameters", f"{SSM}*", {}, duty == "audit"),
+            (duty, "ssm:DescribeParameters", "*", {}, duty == "audit"),
             (duty, "secretsmanager:ListSecrets", "*", {}, duty == "audit"),
         )
     ),
-    ("keys-in-parameter-store", "ssm:DescribeParameters", f"{SSM}*", {}, True),
+    ("keys-in-parameter-store", "ssm:DescribeParameters", "*", {}, True),
     ("keys-in-parameter-store", "secretsmanager:ListSecrets", "*", {}, False),
     ("keys-in-secrets-manager", "secretsmanager:ListSecrets", "*", {}, True),
-    ("keys-in-secrets-manager", "ssm:DescribeParameters", f"{SSM}*", {}, False),
+    ("keys-in-secrets-manager", "ssm:DescribeParameters", "*", {}, False),
     ("provision", "iam:AttachRolePolicy", SERVER, AGENT_POLICY, True),
     ("provision", "iam:AttachRolePolicy", SERVER, ADMINISTRATOR_POLICY, False),
     ("provision", "iam:AttachRolePolicy", OTHER_ROLE, AGENT_POLICY, False),
