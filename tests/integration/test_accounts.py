@@ -24,6 +24,8 @@ from harness import (
     trust,
 )
 
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import saved_key_description
+
 OWN = "123456789012"
 ROLE, EXTERNAL_ID = "CloudWatchAgentControllerRole", "of-the-controller"
 CORE = "AmazonSSMManagedInstanceCore"
@@ -402,7 +404,15 @@ def test_servers_and_keys_of_hosts_that_name_their_account(fleet: Fleet) -> None
         assert key["AccessKeyId"] in Path(hosts[f"db-{account}"]["onprem_credentials_file"]).read_text()
     assert len({*saved.values()}) == 2
     assert fleet.principals(done) == {fleet.ids[account] for account in FEW[:2]}
-    assert fleet.play("rotate_keys", accounts=FEW[:2], hosts=hosts, **settings).assert_succeeded().writes == []
+    text = {"Description": saved_key_description("AKIAIOSFODNN7EXAMPLE", "gone"), "Type": "SecureString"}
+    fleet.client(FEW[0], "ssm").put_parameter(Name="/cwagent/credentials/gone", Value="{}", **text)
+    rotated = fleet.play("rotate_keys", accounts=FEW[:2], hosts=hosts, **settings).assert_succeeded()
+    assert rotated.writes == []
+    named = f"Saved access keys of users that do not exist: {fleet.controller.aws.region}:gone."
+    remedy = "runs without the group cwagent_accounts, with the credentials of the account."
+    reports = [each for each in rotated.results if each.task == "Report what was done in this account"]
+    said = " ".join(line.strip() for each in reports for line in each.result["msg"])
+    assert (said.count(named), said.count(remedy)) == (1, 1)
     fleet.play("teardown", accounts=FEW[:2], hosts=hosts, cwagent_teardown=True, **settings).assert_succeeded()
     for account in FEW[:2]:
         assert fleet.client(account, "iam").list_users()["Users"] == []

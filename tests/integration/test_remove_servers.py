@@ -204,7 +204,7 @@ class SavedInAws:
         self.inventory = self.controller.inventory({"onprem_servers": {"db2": own}})
 
     def play(self, playbook: str, *arguments: str, **variables: Any) -> Play:
-        keys = {"cwagent_credentials_store": self.store}
+        keys: dict[str, Any] = {"cwagent_credentials_store": self.store}
         return self.controller.play(self.inventory, playbook, *arguments, **keys, **variables)
 
     def names(self) -> set[str]:
@@ -271,3 +271,6 @@ def test_the_named_saved_key_is_removed_in_a_region_that_no_host_has(controller:
     assert named in " ".join(fleet.play("rotate_keys", "--limit", "localhost,db2").assert_succeeded().report)
     fleet.play("remove_servers", cwagent_remove_servers=[name], **CONFIRMED).assert_succeeded()
     assert fleet.names() == set()
+    ssm.put_parameter(Name=f"{PREFIX}{gone}", Value="{}", Type="SecureString", Description=text)
+    kept = fleet.play("remove_servers", cwagent_remove_servers=[name], **CONFIRMED).assert_succeeded()
+    assert f"SSM parameter {PREFIX}{gone} was not deleted, because it is not an access key." in kept.words

@@ -72,6 +72,7 @@ class SavedCredentials:
     :param problem: why nothing can be saved there, in words; what is saved there is then unknown.
     :param claimed: whether another run is creating a key now; its record is in ``pending``.
     :param replaced_key_id: the key that the saved one replaced when it was created, if any; it can be deleted already.
+    :param is_unusable: whether there is something that is not an access key. A new key would replace it.
     """
 
     where: str
@@ -82,6 +83,7 @@ class SavedCredentials:
     problem: str | None = None
     replaced_key_id: str | None = None
     claimed: bool = False
+    is_unusable: bool = False
 
 
 @dataclass(frozen=True)

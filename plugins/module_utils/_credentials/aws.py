@@ -127,7 +127,8 @@ class DocumentStore(Store):
         claimed = pending is not None and self._is_live(pending)
         key = key_format.parse(_parse(text))
         if key is None:
-            return SavedCredentials(where, pending=pending, claimed=claimed)
+            is_unusable = text is not None and pending is None
+            return SavedCredentials(where, pending=pending, claimed=claimed, is_unusable=is_unusable)
         up_to_date = self.region in (None, key.region)
         return SavedCredentials(
             where, key.key_id, up_to_date, pending, replaced_key_id=key.replaced_key_id, claimed=claimed

@@ -187,11 +187,19 @@ class UserResource(Resource[States]):
         return {**self.to_diff(final), "rotation": phases, "blockers": self._blockers(plan.current)}
 
     def warnings(self, plan: Plan[States]) -> list[str]:
-        """List the users that are not deleted, and why; and those that get a second key."""
+        """List what is not deleted, and why; and the users that get a second key."""
         if self._present:
             rings = [self._keyring(state) for state in plan.current.values() if not state.error]
             return [warning for ring in rings if ring for warning in ring.warnings]
-        return [kept_warning("user", name, found) for name, found in self._blockers(plan.current).items()]
+        saved = [state.saved for state in plan.current.values() if state.saved and not state.error]
+        return [
+            *(kept_warning("user", name, found) for name, found in self._blockers(plan.current).items()),
+            *(
+                f"{each.where} was not deleted, because it is not an access key. If nobody needs it, delete it by hand."
+                for each in saved
+                if each.is_unusable
+            ),
+        ]
 
     def _blockers(self, current: States) -> dict[str, list[str]]:
         if self._present:

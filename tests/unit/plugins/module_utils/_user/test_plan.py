@@ -796,6 +796,15 @@ def test_a_user_of_others_is_kept_with_a_warning():
     assert resource.to_result(plan, plan.planned)["blockers"] == {"U": [NOT_CREATED]}
 
 
+def test_what_is_saved_and_is_no_access_key_is_kept_with_a_warning():
+    resource = resource_with(None, present=False)
+    plan = resource.plan({"U": State("U", NOW, saved=SavedCredentials("SSM parameter /k/U", is_unusable=True))})
+    assert plan.all_steps == []
+    assert resource.warnings(plan) == [
+        "SSM parameter /k/U was not deleted, because it is not an access key. If nobody needs it, delete it by hand."
+    ]
+
+
 @pytest.mark.parametrize("interrupted_before", [None, "iam:TagUser"])
 def test_the_saved_key_of_an_admin_user_is_tagged(tmp_path, interrupted_before):
     """Also by the next run, where the first one was interrupted after it saved the key."""
