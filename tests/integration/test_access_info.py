@@ -631,9 +631,13 @@ def test_a_saved_key_is_without_a_user_only_where_that_was_read(enforced: Accoun
     assert shown(enforced.read(env=auditor(enforced, *BY_ACTION, read_user), key_stores=stores)) == {finding}
     without_bulk = auditor(enforced, read_user, *(BY_ACTION.keys() - {"iam:GetAccountAuthorizationDetails"}))
     assert shown(enforced.read(env=without_bulk, key_stores=stores)) == set()
-    unconfirmed = enforced.read(env=auditor(enforced, *BY_ACTION), key_stores=stores)
-    assert shown(unconfirmed) == set()
-    assert [each["what"] for each in unconfirmed["unread"]] == ["whether the users of saved keys exist"]
+    denied = enforced.read(env=auditor(enforced, *BY_ACTION), key_stores=stores)
+    enforced.aws.arm(Fault(Kind.ERROR, action="GetUser", code="ValidationError"))
+    failed = enforced.read(key_stores=stores)
+    enforced.aws.disarm()
+    for unconfirmed in (denied, failed):
+        assert shown(unconfirmed) == set()
+        assert [each["what"] for each in unconfirmed["unread"]] == ["whether the users of saved keys exist"]
 
 
 def test_a_saved_key_without_a_user_is_named_in_each_store(enforced: Account) -> None:

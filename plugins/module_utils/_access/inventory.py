@@ -411,9 +411,14 @@ class Inventory:
         )
 
     def _is_absent(self, user: str) -> bool:
-        """Whether a user does not exist. The list of all users can lack one that was created seconds ago."""
+        """Whether a user certainly does not exist: the list of all can lack one that was created seconds ago."""
+        what = "whether the users of saved keys exist"
         read = partial(self._aws.find, "iam:GetUser", f"read user '{user}'", absent="NoSuchEntity", UserName=user)
-        return self._attempt("whether the users of saved keys exist", None, lambda: read() is None) is True
+        try:
+            return self._attempt(what, None, lambda: read() is None) is True
+        except AwsApiError as error:
+            self._unread.append(Unread(what, error.action, None, str(error)))
+            return False
 
     def _unread_of(self, what: str, region: str) -> Unread:
         return next(each for each in self._unread if (each.what, each.region) == (what, region))
