@@ -52,6 +52,9 @@ SHORT_TIMEOUTS = {
 CALL_SECONDS = 120
 """How long to wait until a run makes a call."""
 
+PATIENCE = 300
+"""How long a run waits, in seconds: longer than a run beside it takes."""
+
 UNTIL_DISARMED = 1000
 """More times than any run makes the call."""
 
@@ -191,7 +194,7 @@ def test_of_two_concurrent_runs_at_most_one_stores(account: Account, background:
 def test_a_run_is_refused_while_another_waits_to_swap(account: Account, background: ThreadPoolExecutor) -> None:
     first, second = account.add_host(1), account.add_host(2)
     with account.blocked_at(REPLACE_ASSOCIATION, Kind.ERROR, "InvalidParameterValue"):
-        running = background.submit(first.play, store_config_wait_timeout=60)
+        running = background.submit(first.play, store_config_wait_timeout=PATIENCE)
         account.wait_for_calls(REPLACE_ASSOCIATION)
         refused = second.play()
         assert not running.done()
@@ -202,7 +205,7 @@ def test_a_run_is_refused_while_another_waits_to_swap(account: Account, backgrou
 def test_a_run_is_refused_while_another_stores(account: Account, background: ThreadPoolExecutor) -> None:
     first, second = account.add_host(1), account.add_host(2)
     with account.blocked_at("PutParameter", Kind.DENY):
-        running = background.submit(first.play, store_config_permission_timeout=60)
+        running = background.submit(first.play, store_config_permission_timeout=PATIENCE)
         account.wait_for_calls("PutParameter")
         refused = second.play()
         assert not running.done()
