@@ -130,11 +130,9 @@ def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
         "users": list(dict.fromkeys([*servers.values(), *admins.values()])),
     }
     # Also where no host has a user any more, and whatever the limit leaves.
-    inputs["key_regions"] = list(
-        dict.fromkeys(
-            [*inputs["server_users"], *inputs["admin_users"], *inputs["regions"], regions.default, *account["regions"]]
-        )
-    )
+    of_users = [*inputs["server_users"], *inputs["admin_users"]]
+    key_regions = dict.fromkeys([*of_users, *inputs["regions"], regions.default, *account["regions"]])
+    inputs["key_regions"] = [each for each in key_regions if each]
     if ROTATION in given.requires:
         rotated = {users[host] for users in (servers, admins) for host in _with_rotated_keys(given, users)}
         inputs.update(_rotation(inputs, servers, rotated))

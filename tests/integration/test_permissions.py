@@ -398,6 +398,12 @@ def provisioned_for_run_command(site: Site) -> None:
 COMMAND = {"instance_id": "@app", "admin_role": ADMIN_ROLE, "run_id": "x", "region": "eu-central-1", "wait_timeout": 5}
 COMPARED = {"previous": {PARAMETER: {}}, "config": '{"agent":{}}', "region": "eu-central-1"}
 
+RELEASE_OF_A_STOPPED_INSTANCE = Scene(
+    "cwagent_admin_instance",
+    {**ADMIN_INSTANCE, "state": "released"},
+    ["ec2:AssociateIamInstanceProfile"],
+    leave_acquired_and_stop,
+)
 DELETIONS_OF_SAVED_KEYS = [
     Scene(
         "cwagent_iam_user",
@@ -573,12 +579,7 @@ SCENES: dict[str, list[Scene]] = {
                 *("ec2:ReplaceIamInstanceProfileAssociation", "iam:PassRole", "ec2:DeleteTags", "iam:UntagRole"),
             ],
         ),
-        Scene(
-            "cwagent_admin_instance",
-            {**ADMIN_INSTANCE, "state": "released"},
-            ["ec2:AssociateIamInstanceProfile"],
-            leave_acquired_and_stop,
-        ),
+        RELEASE_OF_A_STOPPED_INSTANCE,
         Scene(
             "cwagent_instance_profile",
             with_timeout(name=SERVER_ROLE, instance_ids=["@bare"], state="absent"),
@@ -629,12 +630,7 @@ SCENES: dict[str, list[Scene]] = {
                 *("iam:PassRole", "ec2:DeleteTags", "iam:UntagRole"),
             ],
         ),
-        Scene(
-            "cwagent_admin_instance",
-            {**ADMIN_INSTANCE, "state": "released"},
-            ["ec2:AssociateIamInstanceProfile"],
-            leave_acquired_and_stop,
-        ),
+        RELEASE_OF_A_STOPPED_INSTANCE,
         Scene(
             "cwagent_preflight",
             {"instances": {"": ["@bare"]}, "profiles_to_delete": [SERVER_ROLE], "expected_instance_ids": ["@bare"]},

@@ -53,6 +53,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._plan import NOT_FOUND
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import (
     attached_policies,
     boundary,
+    find_user,
     inline_policies,
     tags,
 )
@@ -413,9 +414,8 @@ class Inventory:
     def _is_absent(self, user: str) -> bool:
         """Whether a user certainly does not exist: the list of all can lack one that was created seconds ago."""
         what = "whether the users of saved keys exist"
-        read = partial(self._aws.find, "iam:GetUser", f"read user '{user}'", absent="NoSuchEntity", UserName=user)
         try:
-            return self._attempt(what, None, lambda: read() is None) is True
+            return self._attempt(what, None, lambda: find_user(self._aws, user) is None) is True
         except AwsApiError as error:
             self._unread.append(Unread(what, error.action, None, str(error)))
             return False

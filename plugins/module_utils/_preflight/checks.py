@@ -50,7 +50,7 @@ class Listed:
     :param directory: the folder of their access keys.
     :param store: where the access keys are saved: ``file``, ``ssm`` or ``secretsmanager``.
     :param prefix: the beginning of the names of those that are saved in AWS.
-    :param regions: where these are saved; empty stands for the region of the module.
+    :param regions: where these are saved; the empty name stands for the region of the module.
     """
 
     users: Sequence[str]
@@ -104,11 +104,11 @@ def check_inputs(params: Mapping[str, Any], region: str | None) -> Inputs:
         profiles_to_delete=params["profiles_to_delete"],
         expected_instance_ids=params["expected_instance_ids"],
         users_to_delete=params["users_to_delete"],
-        unlisted=_listed(params) if params["report_unlisted"] else None,
+        unlisted=_listed(params, region) if params["report_unlisted"] else None,
     )
 
 
-def _listed(params: Mapping[str, Any]) -> Listed:
+def _listed(params: Mapping[str, Any], region: str | None) -> Listed:
     directory = params["credentials_directory"]
     return Listed(
         params["users"],
@@ -116,7 +116,7 @@ def _listed(params: Mapping[str, Any]) -> Listed:
         Path(directory).absolute() if directory else None,
         params["credentials_store"],
         params["credentials_prefix"],
-        params["credentials_regions"],
+        params["credentials_regions"] or [region or ""],
     )
 
 

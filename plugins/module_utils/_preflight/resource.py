@@ -27,11 +27,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.reso
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._names import NOT_CREATED, adoption_problem, is_marked
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_parallel
-from ansible_collections.cwagent.iam.plugins.module_utils._preflight.cache import NOT_FOUND, Cache, CachingAws
+from ansible_collections.cwagent.iam.plugins.module_utils._preflight.cache import Cache, CachingAws
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.checks import Problems, fail_on_problems
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.tasks import ROLE, Comparison, Task, task_from
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.unlisted import Unlisted
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import tags
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import find_user, tags
 from ansible_collections.cwagent.iam.plugins.module_utils._role.resource import find_role
 
 if TYPE_CHECKING:
@@ -58,7 +58,6 @@ class Preflight:
         self._inputs = inputs
         self._client_factory = client_factory
         own = [region or "", *inputs.unlisted.regions] if inputs.unlisted else []
-        self._region = region or ""
         regions = dict.fromkeys([*inputs.instances, *(task["region"] for task in tasks), *own])
         self._cache = cache = Cache()
         self._aws_in = {each: CachingAws(self._factory_in(each), each, cache) for each in regions}
@@ -151,17 +150,14 @@ class Preflight:
         """
         aws = next(iter(self._aws_in.values()))
 
-        def find(name: str) -> tuple[bool, bool]:
+        def find(name: str) -> dict[str, Any] | None:
             with suppress(CwagentError):
-                answer = aws.find("iam:GetUser", f"read user '{name}'", absent=NOT_FOUND, UserName=name)
-                return answer is None, answer is not None and is_marked(tags(answer["User"]))
-            return False, False
+                return find_user(aws, name)
+            return {}
 
-        found = list(zip(names, run_in_parallel(find, names)))
-        return (
-            {name for name, (is_absent, _is_ours) in found if is_absent},
-            {name for name, (_is_absent, is_ours) in found if is_ours},
-        )
+        found = dict(zip(names, run_in_parallel(find, names)))
+        absent = {name for name, user in found.items() if user is None}
+        return absent, {name for name, user in found.items() if user and is_marked(tags(user))}
 
     def _find_saved_in_aws(self, listed: Listed) -> tuple[dict[str, frozenset[str]], dict[str, str]]:
         """Return by region the users whose keys are saved there and that no host has, and why that is not known."""
@@ -169,7 +165,7 @@ class Preflight:
             return {}, {}
         found: dict[str, frozenset[str]] = {}
         unread: dict[str, str] = {}
-        for region in listed.regions or [self._region]:
+        for region in listed.regions:
             aws = self._aws_in[region]
             name = region or aws.region
             try:
@@ -183,18 +179,14 @@ class Preflight:
         if not self._inputs.users_to_delete:
             return [], []
         aws = Aws(self._client_factory)
-
-        def find(name: str) -> dict[str, Any] | None:
-            return aws.find("iam:GetUser", f"read user '{name}'", absent="NoSuchEntity", UserName=name)
-
         names = self._inputs.users_to_delete
-        found = dict(zip(names, run_in_parallel(find, names)))
+        found = dict(zip(names, run_in_parallel(partial(find_user, aws), names)))
         problems = [
             f"User '{name}' {NOT_CREATED}, so it is not removed."
-            for name, answer in found.items()
-            if answer and not is_marked(tags(answer["User"]))
+            for name, user in found.items()
+            if user and not is_marked(tags(user))
         ]
-        return problems, [f"There is no user '{name}'." for name, answer in found.items() if not answer]
+        return problems, [f"There is no user '{name}'." for name, user in found.items() if not user]
 
     def _other_holders(self) -> tuple[list[str], list[str]]:
         """List the instances that would lose a profile to delete, and warn of regions that cannot be read.

@@ -95,6 +95,12 @@ def check_boundary(aws: Aws, arn: str | None, current: Iterable[str | None]) -> 
         raise InvalidInput(f"permissions_boundary: policy {arn} does not exist. Create it first, or correct the ARN.")
 
 
+def find_user(aws: Aws, name: str) -> dict[str, Any] | None:
+    """Read a user as IAM answers, without its policies; ``None`` if there is none."""
+    found = aws.find("iam:GetUser", f"read user '{name}'", absent="NoSuchEntity", UserName=name)
+    return found["User"] if found else None
+
+
 def tags(answer: dict[str, Any]) -> dict[str, str]:
     """Return the tags in an answer of AWS."""
     return {tag["Key"]: tag["Value"] for tag in answer.get("Tags", [])}

@@ -34,6 +34,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import 
     attached_policies,
     boundary,
     check_boundary,
+    find_user,
     inline_policies,
     read_details,
     tags,
@@ -373,10 +374,9 @@ def _parse_details(user: dict[str, Any]) -> User:
 
 
 def _read_user(aws: Aws, name: str) -> User | None:
-    answer = aws.find("iam:GetUser", f"read user '{name}'", absent="NoSuchEntity", UserName=name)
-    if answer is None:
+    user = find_user(aws, name)
+    if user is None:
         return None
-    user = answer["User"]
     groups = aws.pages("iam:ListGroupsForUser", f"list the groups of user '{name}'", UserName=name)
     return User(
         name=user["UserName"],

@@ -172,3 +172,15 @@ def test_the_profiles_to_delete_are_returned_with_the_instances_that_may_have_th
 
 def test_no_problems_are_not_an_error() -> None:
     fail_on_problems([])
+
+
+@pytest.mark.parametrize(
+    ("given", "region", "regions"),
+    [([], REGION, [REGION]), ([], None, [""]), (["us-east-1"], REGION, ["us-east-1"])],
+)
+def test_the_region_of_saved_keys_is_that_of_the_module_by_default(
+    given: list[str], region: str | None, regions: list[str]
+) -> None:
+    found = check_inputs({**WITHOUT_INPUTS, "report_unlisted": True, "credentials_regions": given}, region)
+    assert found.unlisted
+    assert found.unlisted.regions == regions

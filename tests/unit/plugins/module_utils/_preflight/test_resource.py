@@ -333,10 +333,10 @@ def test_a_user_that_the_bulk_read_shows_is_not_read_again() -> None:
     assert "get_user" not in account.operations
 
 
-def test_the_region_of_saved_keys_is_that_of_the_module_by_default() -> None:
+def test_the_empty_region_of_saved_keys_is_that_of_the_module() -> None:
     account = account_with_saved_keys("db2")
     account.regions[""] = account.regions[HERE]
-    assert result_of(saved_in("ssm"), account)["unlisted"][0].endswith(f": {HERE}:db2.")
+    assert result_of(saved_in("ssm", ""), account)["unlisted"][0].endswith(f": {HERE}:db2.")
 
 
 @pytest.mark.parametrize(
