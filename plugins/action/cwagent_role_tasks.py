@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 ROOT = Path(__file__).parents[2]
+# Most options come from these, and Ansible would evaluate them anew for each.
+SHARED_VARIABLES = ("__cwagent",)
 # The options of the task; the module has their documentation.
 TASK_OPTIONS = {
     "files": {
@@ -56,6 +58,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
         content = _load(folder / "tasks" / f"{given['tasks_from']}.yml")
         for host in given["hosts"] or [variables["inventory_hostname"]]:
             scope = {**defaults, **self._variables_of(host, variables), **own}
+            evaluate = self._evaluator(scope)
+            scope.update({name: evaluate(scope[name]) for name in SHARED_VARIABLES if name in scope})
             for task in _tasks.compared_tasks(content, scope, self._evaluator, given["regions"]):
                 options = dict(task.options)
                 yield {"part": given["part"], "module": task.module, "options": options, "region": task.region}

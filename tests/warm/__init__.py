@@ -35,10 +35,15 @@ def sharing() -> dict[str, str]:
 
 
 @cache
+def forking_modules() -> dict[str, str]:
+    """The variables of runs whose modules are also forked, from a process that ends with this one."""
+    return {**sharing(), "MODULE_SERVER": _start_server("modules", {"PYTHONPATH": str(COLLECTIONS)})}
+
+
+@cache
 def forking() -> dict[str, str]:
-    """The variables of runs that are also forked, as are their modules, from processes that end with this one."""
-    modules = _start_server("modules", {"PYTHONPATH": str(COLLECTIONS)})
-    return {**sharing(), "MODULE_SERVER": modules, "PLAYBOOK_SERVER": _start_server("playbooks", {})}
+    """The variables of runs that are forked themselves, too. Such a run is in no process group of whoever starts it."""
+    return {**forking_modules(), "PLAYBOOK_SERVER": _start_server("playbooks", {})}
 
 
 def _start_server(what: str, variables: Mapping[str, str]) -> str:
