@@ -47,6 +47,10 @@ options:
       - Other instances are found by their instance profile.
     type: dict
     default: {}
+  account_id:
+    description:
+      - The ID of the account that the credentials must be those of. Otherwise the module fails and reads nothing else.
+    type: str
   label:
     description: What the account is called in the result.
     type: str

@@ -432,6 +432,23 @@ def test_every_account_is_verified_and_audited(fleet: Fleet) -> None:
     assert "This playbook works in one account" in refused.message
 
 
+def test_the_audit_reads_no_other_account_than_the_one_that_is_named(fleet: Fleet) -> None:
+    """With the controller's own credentials, which are those of none of the accounts."""
+    fleet.more["team00"] = {"cwagent_assume_role_arn": "", "cwagent_account_id": fleet.ids["team00"]}
+    file = fleet.controller.home / "audit.json"
+    try:
+        play = fleet.play("audit", accounts=FEW, cwagent_audit_fail_at="none", cwagent_json_file=str(file))
+    finally:
+        fleet.more.clear()
+    assert "Accounts that were not read: 1." in play.assert_failed().message
+    accounts = {each["account"]["label"]: each for each in json.loads(file.read_text())["accounts"]}
+    assert [label for label, each in accounts.items() if "error" in each] == ["team00"]
+    refusal = f"The credentials are those of account {OWN}, not of {fleet.ids['team00']}."
+    assert accounts["team00"]["error"].startswith(refusal)
+    own = [call.action for call in play.calls if f":{OWN}:" in call.principal]
+    assert {*own} == {"AssumeRole", "GetCallerIdentity"}
+
+
 def table_accounts(play: Play) -> list[str]:
     [report] = [each for each in play.results if each.task == "Report on the accounts"]
     return [line.split()[0] for line in report.result["msg"][1:] if not line.startswith(("-", " "))]

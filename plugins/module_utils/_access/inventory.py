@@ -24,6 +24,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.model import (
     Unread,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.api import access_keys
+from ansible_collections.cwagent.iam.plugins.module_utils._account.find import refuse_other
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import RESTORE_TAG
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import PUT
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
@@ -80,6 +81,7 @@ class Scope:
     :param instances: by region, the ids of the instances in the inventory.
     :param key_stores: where access keys may be saved.
     :param key_prefix: the beginning of the names of the parameters and secrets with access keys.
+    :param account_id: the only account that may be read; ``None`` for that of the credentials, whichever it is.
     """
 
     label: str
@@ -88,6 +90,7 @@ class Scope:
     instances: Mapping[str, Sequence[str]] | None = None
     key_stores: tuple[str, ...] = KEY_STORES
     key_prefix: str = "/cwagent/credentials/"
+    account_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -125,10 +128,13 @@ class Inventory:
     def read(self) -> Account:
         """Read everything.
 
+        :raises InvalidInput: it is another account than the one that may be read. Nothing else was read.
         :raises AwsApiError: nothing could be read.
         :raises CwagentError: AWS did not answer.
         """
         identity = self._aws.call("sts:GetCallerIdentity", "read which account this is")
+        if self._scope.account_id:
+            refuse_other(identity["Account"], self._scope.account_id)
         partition = identity["Arn"].split(":")[1]
         principals, profiles = self._read_principals()
         regions = self._read_regions()

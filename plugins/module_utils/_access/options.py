@@ -24,6 +24,7 @@ SPEC: dict[str, Any] = {
     "users": {"type": "list", "elements": "str"},
     "regions": {"type": "list", "elements": "str", "default": []},
     "instances": {"type": "dict", "default": {}},
+    "account_id": {"type": "str"},
     "label": {"type": "str", "default": "controller"},
     "key_stores": {"type": "list", "elements": "str", "choices": list(KEY_STORES), "default": list(KEY_STORES)},
     "credentials_prefix": {"type": "str", "default": "/cwagent/credentials/"},
@@ -57,6 +58,7 @@ def scope(params: Mapping[str, Any], region: str | None) -> Scope:
         instances,
         tuple(params["key_stores"]),
         params["credentials_prefix"],
+        params["account_id"],
     )
 
 

@@ -60,10 +60,15 @@ def check_account(aws: Aws, account_id: str) -> None:
     :raises CwagentError: AWS did not answer, or refused the credentials.
     """
     actual = aws.call("sts:GetCallerIdentity", f"check that the credentials are those of account {account_id}")
-    if actual["Account"] != account_id:
+    refuse_other(actual["Account"], account_id)
+
+
+def refuse_other(actual: str, account_id: str) -> None:
+    """Refuse another account than the one that is wanted. :raises InvalidInput: it is another one."""
+    if actual != account_id:
         raise InvalidInput(
-            f"The credentials are those of account {actual['Account']}, not of {account_id}. Correct "
-            "cwagent_account_id, or cwagent_profile and the profile that it names. Nothing was changed."
+            f"The credentials are those of account {actual}, not of {account_id}. Correct cwagent_account_id, or "
+            "cwagent_profile and the profile that it names. Nothing was changed."
         )
 
 
