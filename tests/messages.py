@@ -126,6 +126,10 @@ class Source:
         """All nodes of the file. To find them takes much longer than to look through them."""
         return list(ast.walk(self.tree))
 
+    @cached_property
+    def functions(self) -> list[ast.FunctionDef]:
+        return [node for node in self.nodes if isinstance(node, ast.FunctionDef)]
+
     def values_of_mapping(self, name: str) -> list[ast.expr]:
         """Return the values of a constant that is a mapping."""
         assigned = [
@@ -352,13 +356,14 @@ def _keyword_values(name: str) -> list[tuple[ast.expr, Source]]:
     ]
 
 
+@cache
 def _returned_values(name: str) -> list[tuple[ast.expr, Source]]:
     """Return what a function of the collection returns."""
     return [
         (node.value, source)
         for source in _sources()
-        for function in source.nodes
-        if isinstance(function, ast.FunctionDef) and function.name == name
+        for function in source.functions
+        if function.name == name
         for node in ast.walk(function)
         if isinstance(node, ast.Return) and node.value and source.function_of(node) is function
     ]

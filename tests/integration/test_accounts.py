@@ -331,7 +331,8 @@ def test_the_configurations_are_stored_again_by_store_config(fleet: Fleet) -> No
 
 
 def test_a_window_is_opened_for_a_person_in_the_accounts_of_the_limit(fleet: Fleet) -> None:
-    opened = fleet.play("open_window", "--limit", "team00").assert_succeeded()
+    # Wherever a configuration is stored from, nothing connects to the instance.
+    opened = fleet.play("open_window", "--limit", "team00", cwagent_store_config_from="controller").assert_succeeded()
     assert fleet.is_window_open("team00")
     assert not fleet.is_window_open("team01")
     assert f"{fleet.admins['team00']} can write to Parameter Store until" in opened.words

@@ -425,8 +425,10 @@ def test_a_second_run_on_an_instance_with_a_restore_tag_is_refused(site: Site) -
     )
 
 
-@pytest.mark.parametrize("store_from", ["onprem", "controller"])
+@pytest.mark.parametrize("store_from", ["onprem", "controller", "ssm"])
 def test_open_window_is_for_the_instance_with_any_store_config_from(site: Site, store_from: str) -> None:
+    """The person can write as soon as the run has ended, although the instance gets the admin identity late."""
+    site.aws.metadata_lag(2)
     hosts = {"admin1": site.controller.instance_host(site.instance)}
     inventory = site.controller.inventory({"ec2_admin": hosts, "onprem_admin": {"ops1": {}}})
     site.controller.play(

@@ -53,6 +53,7 @@ class Acceptance:
             ("rotate_keys, with keys that are new", self.rotate),
             ("audit", self.audit),
             ("verify", self.verify),
+            ("remove_servers, for both servers", self.remove_servers),
             ("teardown", self.teardown),
             ("site, after teardown", lambda: self.site(40)),
             ("teardown, again", self.teardown),
@@ -77,8 +78,7 @@ class Acceptance:
         for instance in self.account.instances:
             self.account.associate(instance, BASE_ROLE)
         for instance in self.account.instances:
-            online = poll(lambda: self.account.is_online(instance), bool, ONLINE_SECONDS, pause=5)  # noqa: B023
-            yield "" if online else f"Systems Manager does not reach {instance}"
+            yield from self._reached(instance)
 
     def validate(self) -> Iterator[str]:
         self.playbooks.configure(10)
@@ -86,6 +86,7 @@ class Acceptance:
 
     def site(self, interval: int) -> Iterator[str]:
         config = self.playbooks.configure(interval)
+        yield from self._reached(self.account.admin)
         yield from self._succeeded(self.playbooks.run("site", "provision"), config)
 
     def site_again(self) -> Iterator[str]:
@@ -95,10 +96,12 @@ class Acceptance:
 
     def store(self, interval: int) -> Iterator[str]:
         config = self.playbooks.configure(interval)
+        yield from self._reached(self.account.admin)
         yield from self._succeeded(self.playbooks.run("store_config", "store"), config)
 
     def kill_and_restore(self) -> Iterator[str]:
         self.playbooks.configure(25)
+        yield from self._reached(self.account.admin)
         killed = self.playbooks.kill_when(
             lambda: self.account.profile(self.account.admin) == ADMIN_ROLE, "store_config", "store"
         )
@@ -126,8 +129,19 @@ class Acceptance:
         yield self.playbooks.run("audit", "audit", cwagent_audit_fail_at="high").problem
 
     def verify(self) -> Iterator[str]:
-        poll(lambda: self.account.is_online(self.account.web), bool, ONLINE_SECONDS, pause=5)
+        yield from self._reached(self.account.web)
         yield self.playbooks.run("verify", "verify", "--limit", "localhost,web,admin").problem
+
+    def remove_servers(self) -> Iterator[str]:
+        variables = {"cwagent_remove_servers": ["web", "db"], "cwagent_remove_confirmed": True}
+        yield self.playbooks.run("remove_servers", "remove", **variables).problem
+        saved = CREDENTIALS_PREFIX + SERVER_USER
+        for what, read, wanted in (
+            ("the profile of the server", lambda: self.account.profile(self.account.web), None),
+            ("the keys of the server user", lambda: self.account.keys(SERVER_USER), {}),
+            (f"whether {saved} exists", lambda: saved in self.account.parameters(), False),
+        ):
+            yield from self._eventually(what, read, wanted)
 
     def teardown(self) -> Iterator[str]:
         yield self.playbooks.run("teardown", "teardown", cwagent_teardown=True).problem
@@ -159,6 +173,11 @@ class Acceptance:
             ("the active keys of the admin user", self._active_admin_keys, []),
         ):
             yield from self._eventually(what, read, wanted)
+
+    def _reached(self, instance: str) -> Iterator[str]:
+        """Wait until Systems Manager reaches an instance. After a change of its profile, AWS may take minutes."""
+        is_online = poll(lambda: self.account.is_online(instance), bool, ONLINE_SECONDS, pause=5)
+        yield "" if is_online else f"Systems Manager does not reach {instance}"
 
     def _is_closed(self) -> bool:
         statements = self.account.window()

@@ -54,6 +54,7 @@ DUTIES: dict[str, tuple[str, ...]] = {
     "provision": ("provision", "keys-in-parameter-store", "store-by-run-command"),
     "store": ("store-configuration", "store-by-run-command"),
     "rotate": ("rotate-keys", "keys-in-parameter-store"),
+    "remove": ("remove-servers", "keys-in-parameter-store"),
     "teardown": ("teardown", "keys-in-parameter-store"),
     "audit": ("audit",),
     "verify": ("verify", "keys-in-parameter-store"),
