@@ -342,12 +342,12 @@ findings:
         - Medium severity. V(admin-instance-without-window), an instance has the admin profile outside a window;
           V(restore-tag), an interrupted run left its tag; V(unmanaged-writer), a principal that is not for the agent
           can write; V(admin-unmanaged-policies), an admin principal has other policies; V(deprecated-ssm-policy), the
-          policy V(AmazonEC2RoleforSSM) is in use; V(key-not-saved), a key is saved nowhere; V(profile-without-role),
-          an instance profile has no role; V(instance-without-access), an instance in the inventory lacks what the
-          agent needs; V(boundary-blocks-agent), a permissions boundary blocks metrics or logs;
-          V(parameter-unreadable), a server cannot read a configuration; V(parameter-invalid), a configuration is not
-          valid.
-        - Medium or low severity. V(key-old), a key is too old; V(key-two-active), a user has two active keys.
+          policy V(AmazonEC2RoleforSSM) is in use; V(profile-without-role), an instance profile has no role;
+          V(instance-without-access), an instance in the inventory lacks what the agent needs;
+          V(boundary-blocks-agent), a permissions boundary blocks metrics or logs; V(parameter-unreadable), a server
+          cannot read a configuration; V(parameter-invalid), a configuration is not valid.
+        - Medium or low severity. V(key-old), a key is too old; V(key-two-active), a user has two active keys;
+          V(key-not-saved), a key is saved nowhere, which is of low severity where a newer key of the user is saved.
         - Low severity. V(window-expired), an admin window was not closed after its deadline; V(key-unused), a key was
           never used; V(saved-key-without-user), the user of a saved key does not exist; V(parameter-near-limit), a
           configuration almost fills its tier.

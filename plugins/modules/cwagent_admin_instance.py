@@ -142,6 +142,12 @@ options:
         planned them, so it is no reason for a warning if they do not exist.
     type: bool
     default: false
+  assume_associated:
+    description:
+      - Whether an earlier task has associated O(server_profile) with those of the instances that had no profile. In
+        check mode that task may only have planned it.
+    type: bool
+    default: false
   assume:
     description:
       - What is assumed of the instances in place of what AWS shows, in check mode, where an earlier task has only

@@ -48,6 +48,12 @@ options:
       - Whether to fail, and to change no instance, if an instance that is not in the list has the profile.
     type: bool
     default: false
+  assume_profiles:
+    description:
+      - By instance ID, the instance profile that an earlier task has restored; empty for none. In check mode that task
+        may only have planned it.
+    type: dict
+    default: {}
   state:
     description: Whether the instances should have the profile. V(absent) keeps other profiles.
     type: str

@@ -365,6 +365,8 @@ def test_check_mode_predicts_what_follows_a_repair(site: Site) -> None:
     assert "PutParameter" in done.writes
     assert checked.outcomes == done.outcomes
     assert checked.changes == done.changes
+    warned = [[line for line in play.output.splitlines() if "WARN" in line] for play in (checked, done)]
+    assert warned[0] == warned[1]
 
 
 def test_the_minutes_of_the_window_are_validated_before_the_first_write(site: Site) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 from emulator.snapshot import snapshot
-from harness import ADMIN_ROLE, ADMIN_USER, WINDOW_POLICY, Controller, Play
+from harness import ADMIN_ROLE, ADMIN_USER, TIME, WINDOW_POLICY, Controller, Play
 
 
 class Account:
@@ -41,9 +42,23 @@ class Account:
 
 @pytest.fixture(scope="module")
 def account(shared_controller: Controller) -> Account:
-    account = Account(shared_controller)
-    account.play(cwagent_config_file=account.config(1))
-    return account
+    return Account(shared_controller)
+
+
+def steps(play: Play) -> str:
+    """What was done, or would be done, without times."""
+    _counts, *lines = play.report
+    return re.sub(TIME, "TIME", " ".join(line.strip() for line in lines)).replace(" - ", "\n")
+
+
+def test_check_mode_is_exact_on_an_empty_account(account: Account) -> None:
+    """Its instances have no profile yet, and get the server profile before one of them stores."""
+    variables = {"cwagent_config_file": account.config(1)}
+    predicted = account.play("--check", **variables)
+    assert predicted.writes == []
+    done = account.play(**variables)
+    assert steps(predicted) == steps(done)
+    assert predicted.outcomes == done.outcomes
 
 
 # In this order: each begins with what the one before has left.

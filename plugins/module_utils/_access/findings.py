@@ -297,9 +297,13 @@ def _of_key(case: Case, assessment: Assessment, key: Key) -> Iterator[Finding]:
         fix = f"Decide whether a server is to use it; if not: {delete}"
         yield Finding("key-unused", LOW, key.id, why, fix)
     if key.saved is False:
+        is_replaced = user.managed and any(each.saved and each.created > key.created for each in user.keys or ())
         why = f"Access key {key.id} of user '{user.name}' is not saved anywhere that is known."
         fix = f"Decide whether somebody else uses it; if not: {delete}"
-        yield Finding("key-not-saved", MEDIUM, key.id, why, fix)
+        if is_replaced:
+            why = f"Access key {key.id} of user '{user.name}' is not saved any more, since a newer one is."
+            fix = "Run the playbook cwagent.iam.rotate_keys, which deletes a replaced key after the grace period."
+        yield Finding("key-not-saved", LOW if is_replaced else MEDIUM, key.id, why, fix)
 
 
 def _two_keys(case: Case, user: Principal, active: Sequence[Key]) -> Finding:

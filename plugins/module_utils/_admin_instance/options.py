@@ -60,6 +60,7 @@ SPEC: dict[str, Any] = {
     "associate_again": {"type": "bool", "default": False},
     "assume_running": {"type": "bool", "default": False},
     "assume_created": {"type": "bool", "default": False},
+    "assume_associated": {"type": "bool", "default": False},
     "assume": {"type": "str", "choices": [ASSUME_ACQUIRED, ASSUME_TAGGED, ASSUME_RELEASED]},
     "skip_window_read": {"type": "bool", "default": False},
     "keep_tag": {"type": "bool", "default": False},
@@ -115,6 +116,7 @@ def desired_admin(params: Mapping[str, Any], region: str, check_mode: bool) -> D
         assume_created=params["assume_created"],
         # Outside check mode the instances are as AWS shows them.
         assume=params["assume"] if check_mode else None,
+        assume_associated=check_mode and params["assume_associated"],
     )
 
 

@@ -100,6 +100,8 @@ class DesiredAdmin:
         planned to.
     :param assume: what an earlier task has planned for the instances: ``ASSUME_ACQUIRED``, ``ASSUME_TAGGED`` or
         ``ASSUME_RELEASED``.
+    :param assume_associated: whether an earlier task has planned to associate the fallback with the instances that have
+        no profile.
     """
 
     state: str
@@ -117,6 +119,7 @@ class DesiredAdmin:
     assume_running: bool = False
     assume_created: bool = False
     assume: str | None = None
+    assume_associated: bool = False
 
     def is_target(self, instance_id: str) -> bool:
         """Whether an instance is one of those to change."""
@@ -544,7 +547,17 @@ def remaining(applied: Plan[State], state: State, desired: DesiredAdmin) -> list
 
 
 def assumed_state(current: State, desired: DesiredAdmin) -> State:
-    """Return the state after what an earlier task has planned for the instances."""
+    """Return the state after what earlier tasks have planned for the instances."""
+    state = _assumed_of_runs(current, desired)
+    if not desired.assume_associated:
+        return state
+    lacking = [each for each in state.instances.values() if desired.is_target(each.id) and not each.associations]
+    associated = {each.id: _replace_profile(each, desired.fallback) for each in lacking if each.state not in ENDED}
+    return replace(state, instances={**state.instances, **associated})
+
+
+def _assumed_of_runs(current: State, desired: DesiredAdmin) -> State:
+    """Return the state after the planned part of this run, or after the planned clean-up after earlier ones."""
     if desired.assume == ASSUME_RELEASED:
         named = desired.fallback_ids | frozenset(desired.instance_ids or ())
         released = replace(desired, state=RELEASED, instance_ids=None, fallback_ids=named, keep_tag=False)

@@ -266,6 +266,8 @@ class AdminInstanceResource(Resource[State]):
 
     def _is_usable(self, profile: str) -> bool:
         """Whether EC2 accepts a profile. The name comes from a tag of the role, so it can be anything."""
+        if self._desired.assume_associated and profile == self._desired.fallback:
+            return True
         try:
             check_name("instance profile", profile)
         except InvalidInput:

@@ -28,6 +28,7 @@ SPEC: dict[str, Any] = {
     "on_existing": {"type": "str", "choices": [FAIL, KEEP, REPLACE], "default": FAIL},
     "role_policies": {"type": "list", "elements": "str"},
     "exclusive": {"type": "bool", "default": False},
+    "assume_profiles": {"type": "dict", "default": {}},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     **WAIT_SPEC,
 }
@@ -38,8 +39,9 @@ def resource(
     params: Mapping[str, Any], aws: Aws, region: str | None, check_mode: bool, *, whole_region: bool = False
 ) -> AssociationResource:
     """Return the associations of the module. :raises InvalidInput: an option is invalid."""
-    del region, check_mode
-    _names.check_name("instance profile", params["name"])
+    del region
+    for name in (params["name"], *filter(None, params["assume_profiles"].values())):
+        _names.check_name("instance profile", name)
     for instance_id in params["instance_ids"]:
         _names.check_instance_id(instance_id)
     desired = DesiredProfile(
@@ -49,4 +51,6 @@ def resource(
         role_policies=None if params["role_policies"] is None else frozenset(params["role_policies"]),
         exclusive=params["exclusive"],
     )
-    return AssociationResource(aws, params["instance_ids"], desired, whole_region=whole_region)
+    # Outside check mode the instances are as AWS shows them.
+    assumed = params["assume_profiles"] if check_mode else {}
+    return AssociationResource(aws, params["instance_ids"], desired, assumed, whole_region=whole_region)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
@@ -53,21 +54,32 @@ ACTIVE_STATES = ["associating", "associated"]
 class AssociationResource(Resource[State]):
     """An instance profile on a list of instances of one region.
 
+    :param assumed: by instance, the profile that an earlier task has planned for it; ``None`` for none.
     :param whole_region: whether to read the profiles of all instances of the region even for a short list.
     """
 
     def __init__(
-        self, aws: Aws, instance_ids: Sequence[str], desired: DesiredProfile, *, whole_region: bool = False
+        self,
+        aws: Aws,
+        instance_ids: Sequence[str],
+        desired: DesiredProfile,
+        assumed: Mapping[str, str | None] = MappingProxyType({}),
+        *,
+        whole_region: bool = False,
     ) -> None:
         super().__init__(aws)
         self._ids = list(dict.fromkeys(instance_ids))
         self._desired = desired
+        self._assumed = {name: (Association(None, each),) if each else () for name, each in assumed.items()}
         # For a long list, reading the whole region takes fewer calls. It also shows other instances with the profile.
         self._whole_region = whole_region or len(self._ids) > FILTER_VALUES or desired.exclusive
 
     def read(self) -> State:
         """Read the associations from EC2; only instances that could be missing or ended are looked up."""
         associations = read_associations(self._aws, None if self._whole_region else self._ids)
+        # The others are in other regions.
+        read = {name for name in self._assumed if name in associations or name in self._ids}
+        associations = {**associations, **{name: self._assumed[name] for name in read}}
         found_by_id = {name: associations.get(name, ()) for name in self._ids}
         # If no instance has a profile, there is nothing to compare the desired one with.
         is_compared = self._desired.present and any(found_by_id.values())

@@ -180,6 +180,20 @@ PLANTED = {
         with_(principals=[user("db2", SERVER, keys=(key(3, saved=False),))]),
         ("key-not-saved", "medium", "AKIA3"),
     ),
+    "a key that was replaced, in the grace period": (
+        with_(principals=[user("db2", SERVER, keys=(key(3, days=30, active=False, saved=False), key(4, days=1)))]),
+        ("key-not-saved", "low", "AKIA3"),
+    ),
+    "a key that is not saved, beside one that is as old": (
+        with_(principals=[user("db2", SERVER, keys=(key(3, active=False, saved=False), key(4)))]),
+        ("key-not-saved", "medium", "AKIA3"),
+    ),
+    "a key of others that is not saved": (
+        with_(
+            principals=[user("db2", SERVER, tags=FOREIGN, keys=(key(3, days=30, active=False, saved=False), key(4)))]
+        ),
+        ("key-not-saved", "medium", "AKIA3"),
+    ),
     "a second key during a replacement": (
         with_(principals=[user("db2", SERVER, keys=(key(3, days=30), key(4, days=6)))]),
         ("key-two-active", "low", "db2"),

@@ -36,6 +36,7 @@ PARAMS: dict[str, Any] = {
     "assume_running": False,
     "assume_created": False,
     "assume": None,
+    "assume_associated": False,
     "fail_if_lost": False,
     "associate_again": False,
     "skip_window_read": False,
@@ -74,8 +75,10 @@ def test_the_desired_admin_instance_follows_the_options(params, desired):
 
 @pytest.mark.parametrize("check_mode", [False, True])
 def test_what_is_assumed_matters_in_check_mode_only(check_mode):
-    desired = desired_admin({**PARAMS, "assume": ASSUME_TAGGED}, "eu-1", check_mode=check_mode)
+    assumed = {"assume": ASSUME_TAGGED, "assume_associated": True}
+    desired = desired_admin({**PARAMS, **assumed}, "eu-1", check_mode=check_mode)
     assert desired.assume == (ASSUME_TAGGED if check_mode else None)
+    assert desired.assume_associated == check_mode
 
 
 @pytest.mark.parametrize(

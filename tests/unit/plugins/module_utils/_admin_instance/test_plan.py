@@ -423,6 +423,14 @@ def test_an_acquisition_is_predicted_after_a_release_that_was_only_planned(earli
     assert admin_plan.assumed_state(interrupted, wanted) == interrupted
 
 
+def test_an_acquisition_is_predicted_after_an_association_that_was_only_planned():
+    wanted = replace(desired_admin(ACQUIRED), assume_created=True, assume_associated=True)
+    assumed = admin_plan.assumed_state(state(), wanted)
+    assert admin_plan.plan(assumed, wanted).summaries == admin_plan.plan(state(wanted.fallback), wanted).summaries
+    for other in (state("shop"), replace(state(), instances={OTHER_INSTANCE: instance(name=OTHER_INSTANCE)})):
+        assert admin_plan.assumed_state(other, wanted) == other
+
+
 @pytest.mark.parametrize("earlier", ["shop", NO_PROFILE])
 def test_a_release_is_predicted_after_an_acquisition_that_was_only_planned(earlier):
     before = state() if earlier == NO_PROFILE else state(earlier)
