@@ -28,6 +28,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._accounts import (
     with_found,
 )
 from ansible_collections.cwagent.iam.plugins.plugin_utils._given import (
+    ACCOUNTS,
     ADMIN_INSTANCE,
     AUDIT,
     CONFIGS,
@@ -79,6 +80,8 @@ FROM_INSTANCE = ("instance", "ssm", "auto")
 SERVER_USER, ADMIN_USER = "CloudWatchAgentServerUser", "CloudWatchAgentAdminUser"
 MINUTES = "store_config_window_minutes"
 ALL_PERCENT = 100
+# How alike the names of two groups are of which one is the other misspelled; 1 is equal.
+MISSPELLED = 0.95
 _BATCH = r"[1-9]\d*|[1-9]\d?%|100%"
 
 
@@ -154,13 +157,19 @@ def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
 
 
 def _check_names(given: Given, problems: Problems) -> None:
-    """Report variables that look like those of the collection and are not."""
+    """Report variables and groups that look like those of the collection and are not."""
     used = {name for variables in (given.controller, *given.hosts.values()) for name in variables}
     for name in sorted(name for name in used if name.startswith("cwagent_") and name not in given.options):
         known = [option.removeprefix("cwagent_") for option in given.options]
         near = difflib.get_close_matches(name.removeprefix("cwagent_"), known, n=1)
         hint = f"; did you mean cwagent_{near[0]}?" if near else "."
         problems.add(f"{name} is not a variable of this collection{hint}")
+    # Other names that begin so can be groups within those of the collection. What is of other accounts is not known.
+    listed = set(given.members(*GROUPS, ACCOUNTS))
+    for group, hosts in sorted(given.groups.items() if not given.accounts else ()):
+        [near] = difflib.get_close_matches(group, [*GROUPS, ACCOUNTS], n=1, cutoff=MISSPELLED) or [group]
+        if near != group and not listed.issuperset(hosts):
+            problems.add(f"Group {group} is not one of this collection; did you mean {near}?")
 
 
 def _run_value(given: Given, name: str, option: Mapping[str, Any], problems: Problems) -> Any:

@@ -346,6 +346,26 @@ def test_an_unknown_name_is_a_problem_once(name, hint):
     assert problems_of(hosts={"db": {name: "x", "cwagents": "x", "my_cwagent_x": "y"}}) == [problem]
 
 
+@pytest.mark.parametrize(
+    ("group", "near"),
+    [
+        ("cwagent_onprem_server", "cwagent_onprem_servers"),
+        ("cwagent_ec2_severs", "cwagent_ec2_servers"),
+        ("cwagent_ec2_admins", "cwagent_ec2_admin"),
+        ("cwagent_acounts", "cwagent_accounts"),
+        ("cwagent_ec2_servers_prod", None),
+        ("cwagent_windows", None),
+        ("servers", None),
+    ],
+)
+def test_a_group_whose_name_is_almost_one_of_ours_is_a_problem_if_its_hosts_are_left_out(group, near):
+    run = a_run()
+    problem = f"Group {group} is not one of this collection; did you mean {near}?"
+    found = interpret(replace(run, groups={**run.groups, group: ["web", "new"]}))[1]
+    assert found == ([problem] if near else [])
+    assert interpret(replace(run, groups={**run.groups, group: ["web"]}))[1] == []
+
+
 # Hosts
 
 
