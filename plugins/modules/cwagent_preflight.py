@@ -203,7 +203,7 @@ problems:
   returned: when an input has a problem
   type: list
   elements: str
-  sample: ["Instance i-0123456789abcdef0 does not exist in this region and account."]
+  sample: ["Instance i-0123456789abcdef0 does not exist in eu-central-1 and this account."]
 """
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module

@@ -146,10 +146,10 @@ def _remedy(other: Association, desired: DesiredProfile) -> str:
     )
 
 
-def ineligible_reason(name: str, state: str | None) -> str:
+def ineligible_reason(name: str, state: str | None, region: str = "") -> str:
     """Return why an instance cannot have an instance profile; empty if it can. :param state: ``None`` if unknown."""
     if state is None:
-        return f"Instance {name} does not exist in this region and account."
+        return f"Instance {name} does not exist in {region or 'this region'} and this account."
     return f"Instance {name} is {state} and cannot have an instance profile." if state in ENDED else ""
 
 

@@ -96,7 +96,7 @@ class Preflight:
             certain = _instances_with_profile(aws) if self._tasks else ()
             unsure = [name for name in self._inputs.instances[region] if name not in certain]
             states = instance_states(aws, unsure)
-            return [problem for name in unsure if (problem := ineligible_reason(name, states.get(name)))]
+            return [problem for name in unsure if (problem := ineligible_reason(name, states.get(name), region))]
 
         for region in self._inputs.instances:
             self._aws_in[region].client(

@@ -56,7 +56,7 @@ def test_all_instances_that_cannot_have_a_profile_are_reported() -> None:
     account.regions[HERE].states.clear()
     account.regions[THERE].states[SECOND] = "terminated"
     missing, ended = problems_of(INSTANCES, account)
-    assert missing == f"Instance {INSTANCE} does not exist in this region and account."
+    assert missing == f"Instance {INSTANCE} does not exist in {HERE} and this account."
     assert ended.startswith(f"Instance {SECOND} is terminated")
 
 
@@ -70,7 +70,9 @@ def test_an_instance_with_a_profile_is_not_looked_up_for_the_access() -> None:
 def test_an_instance_without_a_profile_is_looked_up_for_the_access() -> None:
     account = account_as_desired()
     account.regions[THERE] = Region()
-    assert problems_of(INSTANCES, account, tasks()) == [f"Instance {SECOND} does not exist in this region and account."]
+    assert problems_of(INSTANCES, account, tasks()) == [
+        f"Instance {SECOND} does not exist in {THERE} and this account."
+    ]
 
 
 def test_instances_are_looked_up_if_their_profiles_cannot_be_read() -> None:
@@ -78,7 +80,7 @@ def test_instances_are_looked_up_if_their_profiles_cannot_be_read() -> None:
     account.errors[ASSOCIATIONS] = api_error("UnauthorizedOperation", DENIED)
     account.regions[HERE].states.clear()
     assert problems_of(INSTANCES, account, tasks()) == [
-        f"Instance {INSTANCE} does not exist in this region and account."
+        f"Instance {INSTANCE} does not exist in {HERE} and this account."
     ]
 
 
@@ -175,7 +177,7 @@ def test_expected_instances_and_other_profiles_are_not_a_problem() -> None:
 def test_ineligible_instances_and_other_holders_are_reported_together() -> None:
     inputs = replace(DELETION, instances={"us-east-1": [INSTANCE]})
     missing, *holders = problems_of(inputs, account_with_holders())
-    assert missing == f"Instance {INSTANCE} does not exist in this region and account."
+    assert missing == f"Instance {INSTANCE} does not exist in us-east-1 and this account."
     assert len(holders) == 2
 
 
