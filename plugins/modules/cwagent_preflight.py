@@ -63,6 +63,13 @@ options:
     type: list
     elements: str
     default: []
+  default_users:
+    description:
+      - By name in O(users_to_delete), another name in it. The name can be that of a host, and the other one that of the
+        host's user. If there is a user with the name, the other one is not in RV(users_to_delete).
+      - A user that may not be read counts as one that does not exist, if the other one may be read.
+    type: dict
+    default: {}
   report_unlisted:
     description:
       - Whether to report what this collection manages and is not in O(users) and O(instances), which are those of the
@@ -198,6 +205,12 @@ unlisted:
   type: list
   elements: str
   sample: ["Users of this collection that no host of this inventory has: CloudWatchAgentServerUser-db9."]
+users_to_delete:
+  description: The users of O(users_to_delete) that are to be deleted, also where they do not exist.
+  returned: success
+  type: list
+  elements: str
+  sample: [CloudWatchAgentServerUser-db-1]
 problems:
   description: All problems that were found.
   returned: when an input has a problem
@@ -228,6 +241,7 @@ SPEC = {
     "profiles_to_delete": NAMES,
     "expected_instance_ids": NAMES,
     "users_to_delete": NAMES,
+    "default_users": {"type": "dict", "default": {}},
     "report_unlisted": {"type": "bool", "default": False},
     "window_minutes": {"type": "int"},
     "credentials_directory": {"type": "path"},

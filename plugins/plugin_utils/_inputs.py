@@ -340,7 +340,9 @@ class _Members:
 def _leaving_servers(given: Given, inputs: Mapping[str, Any], members: _Members, problems: Problems) -> dict[str, Any]:
     """Return what the servers that leave have: users and instances by region, and keys on hosts.
 
-    A name that is not that of a server in the inventory is the ID of an instance or the name of a user.
+    A name that is not that of a server in the inventory is the ID of an instance, the name of a user, or that of a host
+    that has left. What the default user of such a host would be is listed too, and by the name in ``default_users``:
+    IAM knows which of both exists.
     """
     servers, instances = members.servers, members.instances
     entries = [entry.rpartition(":")[::2] for entry in dict.fromkeys(inputs["remove_servers"])]
@@ -353,16 +355,23 @@ def _leaving_servers(given: Given, inputs: Mapping[str, Any], members: _Members,
     kept = {host: servers[host] for host in on_premises if servers[host] in stays}
     users = _chosen(inputs["server_users"], {servers[host] for host in on_premises} - kept.keys() - stays.keys())
     leaving = _by_region({host: instances[host] for host in hosts if host in instances}, members.regions)
+    named = {*_all(users), *(name for _in, name in entries)}
+    default_users: dict[str, str] = {}
     for region, name in entries:
         if name not in hosts and problems.check(_check_leaving_name, name, stays):
             found = leaving if _is_instance_id(name) else users
             in_region = problems.check(_region_of_entry, region, name, inputs)
             # The key of one user can be saved in several regions.
-            if in_region and name not in (found.get(in_region, ()) if region else _all(found)):
-                found.setdefault(in_region, []).append(name)
+            default = _default_user(name, {*stays, *named})
+            if in_region and default:
+                default_users[name] = default
+            for each in filter(None, [name, default]) if in_region else ():
+                if each not in (found.get(in_region, ()) if region else _all(found)):
+                    found.setdefault(in_region, []).append(each)
     delivered = [host for host in on_premises if host in inputs["delivery_hosts"]]
     undelivered = [host for host in on_premises if host not in delivered]
     return {
+        "default_users": default_users,
         "instances": leaving,
         "key_hosts": _left_by_limit(given, delivered),
         "notes": [
@@ -376,6 +385,23 @@ def _leaving_servers(given: Given, inputs: Mapping[str, Any], members: _Members,
         ],
         "users": users,
     }
+
+
+def _default_user(name: str, others: Iterable[str]) -> str:
+    """Return the default user of a host that has left; empty where the name is none, or another has that user.
+
+    :param others: what hosts have that stay, and what is named itself.
+    """
+    user = f"{SERVER_USER}-{name}"
+    # IAM does not distinguish names by case.
+    is_taken = user.lower() in {each.lower() for each in others}
+    if is_taken or _is_instance_id(name) or name.lower().startswith(SERVER_USER.lower()):
+        return ""
+    try:
+        _names.check_name("user", user)
+    except InvalidInput:  # it is too long
+        return ""
+    return user
 
 
 def _is_instance_id(name: str) -> bool:
@@ -613,12 +639,15 @@ def _check_removal(given: Given, inputs: Mapping[str, Any], problems: Problems) 
             "leave."
         )
     elif not inputs["remove_confirmed"]:
-        users, instances = (
-            ", ".join(dict.fromkeys(_all(inputs["removal"][of]))) or "none" for of in ("users", "instances")
-        )
+        removal = inputs["removal"]
+        defaults = removal["default_users"]
+        named = [user for user in dict.fromkeys(_all(removal["users"])) if user not in defaults.values()]
+        users = [f"{user} ({defaults[user]} if there is no such user)" if user in defaults else user for user in named]
+        instances = dict.fromkeys(_all(removal["instances"]))
         problems.add(
             "This deletes users with their access keys and saved keys, and takes the instance profiles from instances. "
-            f"Users: {users}. Instances: {instances}. To confirm, set cwagent_remove_confirmed to true."
+            f"Users: {', '.join(users) or 'none'}. Instances: {', '.join(instances) or 'none'}. "
+            "To confirm, set cwagent_remove_confirmed to true."
         )
 
 

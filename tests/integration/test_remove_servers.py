@@ -148,6 +148,31 @@ def test_servers_that_no_host_has_are_removed_by_user_and_instance(fleet: Fleet)
     assert f"There is no user '{USER}'." in fleet.remove(USER, fleet.web).assert_succeeded().words
 
 
+def test_a_host_that_left_the_inventory_is_removed_by_its_name(fleet: Fleet) -> None:
+    before = fleet.state()
+    fleet.inventory = fleet.inventory_of("web2", "db2")
+    with assert_no_writes(fleet.controller.aws):
+        asked = fleet.play("remove_servers", cwagent_remove_servers=["db1"]).assert_failed()
+        predicted = fleet.remove("db1", fleet.web, arguments=("--check",)).assert_succeeded()
+    assert f"Users: db1 ({USER} if there is no such user). Instances: none." in asked.message
+    removed = fleet.remove("db1", fleet.web).assert_succeeded()
+    assert predicted.changed_tasks == removed.changed_tasks
+    assert_complete_report(removed)
+    assert "There is no user" not in removed.words
+    fleet.assert_removed(before)
+    again = fleet.remove("db1", fleet.web).assert_succeeded()
+    assert again.report[0] == "Nothing to do."
+    assert f"There is no user '{USER}'." in again.words
+
+
+def test_a_user_is_removed_rather_than_that_of_a_host_with_its_name(fleet: Fleet) -> None:
+    create_user(fleet.controller.aws, "db1", policy="CloudWatchAgentServerPolicy")
+    fleet.inventory = fleet.inventory_of("web2", "db2")
+    with assert_no_writes(fleet.controller.aws):
+        refused = fleet.remove("db1").assert_failed()
+    assert "User 'db1' was not created by this collection, so it is not removed." in refused.message
+
+
 def test_the_next_run_continues_where_one_was_interrupted(fleet: Fleet) -> None:
     before = fleet.state()
     for action in ("DisassociateIamInstanceProfile", "DeleteAccessKey", "DetachUserPolicy", "DeleteUser"):

@@ -8,7 +8,7 @@ Only the folder for credentials files is looked up, on the controller.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -68,6 +68,7 @@ class Inputs:
     :param instances: by region, the ids of instances; the empty name stands for the region of the module.
     :param profiles_to_delete: names of instance profiles.
     :param expected_instance_ids: the instances that may still have these profiles.
+    :param default_users: by name of a user to delete, the user to delete in its place if it does not exist.
     :param unlisted: what the inventory has, where what it lacks is reported.
     """
 
@@ -75,6 +76,7 @@ class Inputs:
     profiles_to_delete: Sequence[str]
     expected_instance_ids: Sequence[str]
     users_to_delete: Sequence[str] = ()
+    default_users: Mapping[str, str] = field(default_factory=dict)
     unlisted: Listed | None = None
 
 
@@ -104,6 +106,7 @@ def check_inputs(params: Mapping[str, Any], region: str | None) -> Inputs:
         profiles_to_delete=params["profiles_to_delete"],
         expected_instance_ids=params["expected_instance_ids"],
         users_to_delete=params["users_to_delete"],
+        default_users=params["default_users"],
         unlisted=_listed(params, region) if params["report_unlisted"] else None,
     )
 

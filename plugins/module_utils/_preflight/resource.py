@@ -76,16 +76,18 @@ class Preflight:
         :raises CwagentError: AWS did not answer, or answered with an error.
         """
         other_holders, warnings = self._other_holders()
-        users_of_others, missing_users = self._users_to_delete()
+        users_to_delete, unreadable_users = self._users_to_delete()
+        users_of_others = _users_of_others(users_to_delete)
         with suppress(CwagentError):  # then each is read by itself
             self._comparison.read_principals(with_others=self._inputs.unlisted is not None)
         fail_on_problems([*self._ineligible_instances(), *self._adoption_problems(), *other_holders, *users_of_others])
         due = self._comparison.find_due()
         return {
-            "warnings": [*warnings, *missing_users],
+            "warnings": [*warnings, *_missing_users(users_to_delete, unreadable_users)],
             "due": due,
             "problem_lines": self._comparison.problem_lines,
             "unlisted": self._unlisted(),
+            "users_to_delete": list(users_to_delete),
         }
 
     def _ineligible_instances(self) -> list[str]:
@@ -174,19 +176,27 @@ class Preflight:
                 unread[name] = _explain_unread(error, listed.store)
         return found, unread
 
-    def _users_to_delete(self) -> tuple[list[str], list[str]]:
-        """List the users that somebody else created, and warn of those that do not exist."""
-        if not self._inputs.users_to_delete:
-            return [], []
+    def _users_to_delete(self) -> tuple[dict[str, Any], list[str]]:
+        """Return the users to delete, each as IAM answers, and the names that may not be read and have no default."""
+        names, defaults = self._inputs.users_to_delete, self._inputs.default_users
+        if not names:
+            return {}, []
         aws = Aws(self._client_factory)
-        names = self._inputs.users_to_delete
-        found = dict(zip(names, run_in_parallel(partial(find_user, aws), names)))
-        problems = [
-            f"User '{name}' {NOT_CREATED}, so it is not removed."
-            for name, user in found.items()
-            if user and not is_marked(tags(user))
-        ]
-        return problems, [f"There is no user '{name}'." for name, user in found.items() if not user]
+        in_pairs = {*defaults, *defaults.values()}
+
+        def find(name: str) -> dict[str, Any] | AwsApiError | None:
+            try:
+                return find_user(aws, name)
+            except AwsApiError as error:
+                if name not in in_pairs or error.code not in DENIED_CODES:
+                    raise
+                return error
+
+        found = dict(zip(names, run_in_parallel(find, names)))
+        excluded = {_excluded_user(found, name, default) for name, default in defaults.items()}
+        denied = [name for name, user in found.items() if isinstance(user, AwsApiError)]
+        unreadable = [name for name in denied if name in defaults and not found[defaults[name]]]
+        return {name: user for name, user in found.items() if name not in excluded}, unreadable
 
     def _other_holders(self) -> tuple[list[str], list[str]]:
         """List the instances that would lose a profile to delete, and warn of regions that cannot be read.
@@ -228,6 +238,44 @@ class Preflight:
 
     def _factory_in(self, region: str) -> Callable[..., Any]:
         return partial(self._client_factory, region=region) if region else self._client_factory
+
+
+def _users_of_others(found: Mapping[str, Any]) -> list[str]:
+    """List the users to delete that somebody else created. :param found: users by name; ``None`` for none."""
+    return [
+        f"User '{name}' {NOT_CREATED}, so it is not removed."
+        for name, user in found.items()
+        if user and not is_marked(tags(user))
+    ]
+
+
+def _missing_users(found: Mapping[str, Any], unreadable: Sequence[str]) -> list[str]:
+    """List the users to delete that do not exist, or of which that is not known."""
+    return [
+        *(f"There is no user '{name}'." for name, user in found.items() if not user),
+        *(f"It is not known whether there is a user '{name}': iam:GetUser is not allowed." for name in unreadable),
+    ]
+
+
+def _excluded_user(found: Mapping[str, dict[str, Any] | AwsApiError | None], name: str, default: str) -> str | None:
+    """Return which of two users is not to be deleted: that of a name, or the default user of a host with that name.
+
+    Neither is excluded where neither exists, since a key of each can still be saved. A policy may allow to read only
+    the users whose names begin as the default does.
+
+    :param found: users by name; in place of one that may not be read, the error.
+    :raises AwsApiError: neither may be read.
+    """
+    user, default_user = found[name], found[default]
+    if isinstance(user, dict):
+        return default
+    if isinstance(user, AwsApiError):
+        if isinstance(default_user, AwsApiError):
+            raise user
+        return name
+    if isinstance(default_user, AwsApiError):
+        return default
+    return name if default_user else None
 
 
 def _key_files(directory: Path | None) -> list[Path]:

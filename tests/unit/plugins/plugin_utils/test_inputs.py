@@ -709,7 +709,34 @@ def removal_of(*names, region=None, **variables):
 def test_what_servers_that_leave_have(names, users, instances, key_hosts, notes):
     removal, problems = removal_of(*names)
     assert problems == []
-    assert removal == {"users": users, "instances": instances, "key_hosts": key_hosts, "notes": notes}
+    expected = {"users": users, "instances": instances, "key_hosts": key_hosts, "notes": notes, "default_users": {}}
+    assert removal == expected
+
+
+HOST = "gone"  # its user is GONE by default
+LONG = 50 * "x"
+
+
+@pytest.mark.parametrize(
+    ("names", "users", "defaults"),
+    [
+        ([HOST], {US: [HOST, GONE]}, {HOST: GONE}),
+        ([f"{EU}:{HOST}"], {EU: [HOST, GONE]}, {HOST: GONE}),
+        ([HOST, GONE], {US: [HOST, GONE]}, {}),
+        (["A"], {US: ["A"]}, {}),
+        ([LONG], {US: [LONG]}, {}),
+    ],
+    ids=["host", "region", "both", "user that stays", "long name"],
+)
+def test_a_name_that_no_host_has_can_be_that_of_an_earlier_host(names, users, defaults):
+    removal, problems = removal_of(*names)
+    assert problems == []
+    assert (removal["users"], removal["default_users"]) == (users, defaults)
+
+
+def test_the_confirmation_names_the_user_of_an_earlier_host():
+    [problem] = removal_of(HOST, cwagent_remove_confirmed=False)[1]
+    assert f"Users: {HOST} ({GONE} if there is no such user). Instances: none." in problem
 
 
 @pytest.mark.parametrize(
@@ -764,7 +791,8 @@ def test_the_regions_of_saved_keys_are_also_those_of_the_account():
 def test_servers_are_removed_when_the_inventory_has_none_any_more():
     controller = {"cwagent_remove_servers": [GONE, GONE_ID], "cwagent_remove_confirmed": True}
     inputs = inputs_of({}, {}, controller, requires=[REMOVAL])
-    assert inputs["removal"] == {"users": {US: [GONE]}, "instances": {US: [GONE_ID]}, "key_hosts": [], "notes": []}
+    expected = {"users": {US: [GONE]}, "instances": {US: [GONE_ID]}, "key_hosts": [], "notes": [], "default_users": {}}
+    assert inputs["removal"] == expected
 
 
 @pytest.mark.parametrize(("limit", "hosts"), [(None, ["a"]), (["localhost"], []), (["localhost", "a"], ["a"])])

@@ -18,6 +18,7 @@ WITHOUT_INPUTS: dict[str, Any] = {
     "profiles_to_delete": [],
     "expected_instance_ids": [],
     "users_to_delete": [],
+    "default_users": {},
     "report_unlisted": False,
     "ssm_policy": None,
     "path": None,

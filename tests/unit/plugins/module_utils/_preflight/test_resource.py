@@ -16,14 +16,16 @@ from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format im
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import ADOPTED, CREATED, MARK_TAG
+from ansible_collections.cwagent.iam.plugins.module_utils._preflight import resource
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.checks import Inputs, Listed
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.resource import Preflight
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import find_user
 
 NO_INPUTS = Inputs({}, [], [])
 INSTANCES = replace(NO_INPUTS, instances={HERE: [INSTANCE], THERE: [SECOND]})
 DELETION = replace(NO_INPUTS, profiles_to_delete=["Server", "Admin"], expected_instance_ids=[INSTANCE])
 ASSOCIATIONS = "describe_iam_instance_profile_associations"
-NOTHING_FOUND = {"warnings": [], "due": [], "problem_lines": [], "unlisted": []}
+NOTHING_FOUND = {"warnings": [], "due": [], "problem_lines": [], "unlisted": [], "users_to_delete": []}
 DENIED = "User: ops is not authorized to perform: ec2:DescribeIamInstanceProfileAssociations"
 
 
@@ -202,10 +204,71 @@ def test_only_users_of_this_collection_are_to_be_deleted() -> None:
     account = account_as_desired()
     account.users = {"ours": {MARK_TAG: CREATED}, "adopted": {MARK_TAG: ADOPTED}, "alice": {"team": "a"}}
     ours = replace(NO_INPUTS, users_to_delete=["ours", "adopted", "gone"])
-    assert result_of(ours, account) == {**NOTHING_FOUND, "warnings": ["There is no user 'gone'."]}
+    names = ["ours", "adopted", "gone"]
+    expected = {**NOTHING_FOUND, "users_to_delete": names, "warnings": ["There is no user 'gone'."]}
+    assert result_of(ours, account) == expected
     assert problems_of(replace(NO_INPUTS, users_to_delete=["ours", "alice"]), account) == [
         "User 'alice' was not created by this collection, so it is not removed."
     ]
+
+
+NO_USER = "There is no user '{}'."
+OURS = {MARK_TAG: CREATED}
+
+
+@pytest.mark.parametrize(
+    ("users", "denied", "deleted", "warnings"),
+    [
+        ({"db": OURS, "user-db": {}}, "", ["db"], []),
+        ({"user-db": OURS}, "", ["user-db"], []),
+        ({}, "", ["db", "user-db"], [NO_USER.format("db"), NO_USER.format("user-db")]),
+        ({"user-db": OURS}, "db", ["user-db"], []),
+        ({"db": OURS}, "user-db", ["db"], []),
+        ({}, "user-db", ["db"], [NO_USER.format("db")]),
+        (
+            {},
+            "db",
+            ["user-db"],
+            [
+                NO_USER.format("user-db"),
+                "It is not known whether there is a user 'db': iam:GetUser is not allowed.",
+            ],
+        ),
+    ],
+)
+def test_a_name_that_is_no_users_is_that_of_a_host(
+    users: dict[str, Any], denied: str, deleted: list[str], warnings: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = account_as_desired()
+    account.users = users
+    deny_users(monkeypatch, denied)
+    inputs = replace(NO_INPUTS, users_to_delete=["db", "user-db"], default_users={"db": "user-db"})
+    assert result_of(inputs, account) == {**NOTHING_FOUND, "users_to_delete": deleted, "warnings": warnings}
+
+
+def test_a_name_that_may_not_be_read_in_any_way_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    deny_users(monkeypatch, "db", "user-db")
+    inputs = replace(NO_INPUTS, users_to_delete=["db", "user-db"], default_users={"db": "user-db"})
+    with pytest.raises(AwsApiError, match="read user 'db'"):
+        result_of(inputs, account_as_desired())
+
+
+def test_the_default_user_of_a_host_must_be_ours() -> None:
+    account = account_as_desired()
+    account.users = {"user-db": {}}
+    inputs = replace(NO_INPUTS, users_to_delete=["db", "user-db"], default_users={"db": "user-db"})
+    assert problems_of(inputs, account) == ["User 'user-db' was not created by this collection, so it is not removed."]
+
+
+def deny_users(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """Deny to read some users."""
+
+    def find(aws: Any, name: str) -> Any:
+        if name in names:
+            raise AwsApiError(f"Could not read user '{name}'.", "AccessDenied")
+        return find_user(aws, name)
+
+    monkeypatch.setattr(resource, "find_user", find)
 
 
 def listed(directory: Path | None = None, **more: Any) -> Inputs:
