@@ -22,7 +22,7 @@ options:
   instance_ids:
     description:
       - The IDs of the instances. With O(state=present), all of them must exist and none may be terminated; otherwise
-        none is changed.
+        none is changed. With O(state=absent), one that does not exist is a warning.
     type: list
     elements: str
     required: true

@@ -361,12 +361,12 @@ def _leaving_servers(given: Given, inputs: Mapping[str, Any], members: _Members,
         if name not in hosts and problems.check(_check_leaving_name, name, stays):
             found = leaving if _is_instance_id(name) else users
             in_region = problems.check(_region_of_entry, region, name, inputs)
-            # The key of one user can be saved in several regions.
             default = _default_user(name, {*stays, *named})
             if in_region and default:
                 default_users[name] = default
-            for each in filter(None, [name, default]) if in_region else ():
-                if each not in (found.get(in_region, ()) if region else _all(found)):
+            for each in [name, default] if default else [name]:
+                # The key of one user can be saved in several regions.
+                if in_region and each not in (found.get(in_region, ()) if region else _all(found)):
                     found.setdefault(in_region, []).append(each)
     delivered = [host for host in on_premises if host in inputs["delivery_hosts"]]
     undelivered = [host for host in on_premises if host not in delivered]

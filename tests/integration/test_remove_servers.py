@@ -28,6 +28,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format im
 
 CONFIRMED: dict[str, Any] = {"cwagent_remove_confirmed": "true"}
 USER, OTHER_USER = f"{SERVER_USER}-db1", f"{SERVER_USER}-db2"
+UNKNOWN_INSTANCE = "i-0123456789abcdef9"
 UNREACHABLE: dict[str, Any] = {"ansible_connection": "ssh", "ansible_host": "192.0.2.1", "ansible_timeout": 1}
 REMEDY = "If their servers have left, cwagent.iam.remove_servers with these names removes them."
 TAKE_OUT = "Take web1, db1 out of the inventory: cwagent.iam.site would manage it again."
@@ -160,8 +161,11 @@ def test_a_host_that_left_the_inventory_is_removed_by_its_name(fleet: Fleet) -> 
     assert_complete_report(removed)
     assert "There is no user" not in removed.words
     fleet.assert_removed(before)
-    again = fleet.remove("db1", fleet.web).assert_succeeded()
+    fleet.controller.aws.client("ec2").terminate_instances(InstanceIds=[fleet.web])
+    again = fleet.remove("db1", fleet.web, UNKNOWN_INSTANCE).assert_succeeded()
     assert again.report[0] == "Nothing to do."
+    assert f"there is no instance {UNKNOWN_INSTANCE} in this region and account" in again.words
+    assert f"there is no instance {fleet.web}" not in again.words
     assert f"There is no user '{USER}'." in again.words
 
 

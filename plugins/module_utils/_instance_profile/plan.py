@@ -268,8 +268,9 @@ def _planned_instance(current: State, instance: Instance | None, desired: Desire
 
 
 def warnings(current: State, desired: DesiredProfile) -> list[str]:
-    """Return which instances keep another profile, and which policies its role lacks."""
-    found = []
+    """Return which instances to disassociate do not exist, which keep another profile, and what its role lacks."""
+    unknown = [name for name, instance in current.instances.items() if instance is None and not desired.present]
+    found = [f"there is no instance {name} in this region and account" for name in unknown]
     for name, profile in kept_profiles(current, desired).items():
         missing = current.missing_policies.get(profile)
         if missing is None or missing:

@@ -125,7 +125,7 @@ class AssociationResource(Resource[State]):
         return {"instances": profile_plan.to_result(plan.current, final)}
 
     def warnings(self, plan: Plan[State]) -> list[str]:
-        """Warn of instances that keep another profile, and of the policies that its role lacks."""
+        """Warn of instances that do not exist or keep another profile, and of the policies that its role lacks."""
         return profile_plan.warnings(plan.current, self._desired)
 
     def check_mode_warnings(self, plan: Plan[State]) -> list[str]:

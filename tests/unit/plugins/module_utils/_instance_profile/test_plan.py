@@ -202,11 +202,17 @@ WARNINGS = {
     "replaced": (state(SHOP), desired_profile(REPLACE), []),
     "absent": (state(SHOP), desired_profile(present=False), []),
     "same": (state(CURRENT_P), desired_profile(), []),
+    "no such instance": (
+        State({"i-9": None}),
+        desired_profile(present=False),
+        ["there is no instance i-9 in this region and account"],
+    ),
+    "ended instance": (State({"i-1": Instance("i-1", "terminated")}), desired_profile(present=False), []),
 }
 
 
 @pytest.mark.parametrize(("current", "desired", "warnings"), WARNINGS.values(), ids=WARNINGS)
-def test_a_kept_profile_without_the_policies_is_a_warning(current, desired, warnings):
+def test_a_kept_profile_and_a_missing_instance_are_warnings(current, desired, warnings):
     assert profile_plan.warnings(current, desired) == warnings
 
 
