@@ -191,7 +191,7 @@ def audit_summary(document: Mapping[str, Any], *, limit: int = 20) -> list[str]:
     :param limit: how many findings are listed, the most severe ones first. Those of severity info are only counted.
     """
     read = [account for account in document["accounts"] if "error" not in account]
-    lines = [f"{counted(len(read), 'account')} read at {document['generated']}."]
+    lines = [f"{counted(len(read), 'account')} read at {document['generated']}." if read else "No account was read."]
     lines += [
         f"! account {account['account']['label']} was not read: {account['error']}"
         for account in document["accounts"]
@@ -201,26 +201,35 @@ def audit_summary(document: Mapping[str, Any], *, limit: int = 20) -> list[str]:
     denied = sum(len(account["unread"]) for account in read)
     if denied:
         lines.append(f"! {counted(denied, 'read')} denied: what depends on it is unknown.")
-    lines += _worst_findings(document, limit)
+    lines += _worst_findings(document, limit) if read else []
     return [part for line in lines for part in wrap(line)]
 
 
 def _writers(account: Mapping[str, Any]) -> str:
     """Who can write in an account now. Who administers the account can, and is not counted among them."""
     principals = [each for each in account["principals"] if not each["is_administrator"]]
-    writers = [_writer(each) for each in principals if writes_now(each)]
+    by_deadline: dict[str, list[str]] = {}
+    for each in filter(writes_now, principals):
+        by_deadline.setdefault(_deadline(each), []).append(f"{each['kind']} {each['name']}")
     unknown = sum(each["writes"] == "unknown" for each in principals)
     nobody = "no known server" if unknown or account["unread"] else "no server"
     unsure = f" For {counted(unknown, 'principal')} it is unknown." if unknown else ""
     label = account["account"].get("alias") or account["account"]["id"]
-    hidden = len(writers) - SHOWN_WRITERS
-    shown = ", ".join(writers[:SHOWN_WRITERS]) + (f" and {hidden} more" if hidden > 0 else "")
-    return f"Account {label}: {shown or nobody} can write the configuration now.{unsure}"
+    writers = [
+        f"{_shown(names)} can write the configuration {f'until {deadline}' if deadline else 'now'}"
+        for deadline, names in sorted(by_deadline.items())
+    ]
+    return f"Account {label}: {'; '.join(writers) or f'{nobody} can write the configuration now'}.{unsure}"
 
 
-def _writer(principal: Mapping[str, Any]) -> str:
-    deadline = (principal.get("window") or {}).get("deadline") if principal["writes"] == "window" else None
-    return f"{principal['kind']} {principal['name']}" + (f" until {deadline}" if deadline else "")
+def _shown(names: Sequence[str]) -> str:
+    hidden = len(names) - SHOWN_WRITERS
+    return ", ".join(names[:SHOWN_WRITERS]) + (f" and {hidden} more" if hidden > 0 else "")
+
+
+def _deadline(principal: Mapping[str, Any]) -> str:
+    """Until when a principal can write; empty where that is not limited, or not known."""
+    return (principal.get("window") or {}).get("deadline") or "" if principal["writes"] == "window" else ""
 
 
 def writes_now(principal: Mapping[str, Any]) -> bool:

@@ -250,6 +250,15 @@ def test_an_account_that_is_not_read_is_named_and_stops_no_other(controller: Con
     assert (suite.get("errors"), suite.get("failures")) == ("4", "1")
 
 
+def test_findings_are_not_counted_where_none_fails_the_run_and_no_account_was_read(controller: Controller) -> None:
+    inventory = accounts(controller, {"no-profile": {"cwagent_profile": "missing"}})
+    play = controller.play(inventory, "audit", cwagent_audit_fail_at="none").assert_failed()
+    assert "Accounts that were not read: 1." in play.message
+    assert "Findings" not in play.message
+    assert summary(play)[0] == "No account was read."
+    assert "No findings." not in summary(play)
+
+
 @pytest.mark.parametrize("mode", [(), ("--check", "--diff")], ids=["run", "check"])
 def test_credentials_of_an_assumed_role_are_in_no_output_and_no_file(
     controller: Controller, mode: tuple[str, ...]

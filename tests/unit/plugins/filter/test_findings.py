@@ -266,11 +266,26 @@ def test_the_writers_of_an_account(each, shown):
     assert audit_summary(document(account(each)))[1] == f"Account prod: {shown} can write the configuration now."
 
 
-@pytest.mark.parametrize(("writes", "shown"), [("window", "role a until 2026-11-25T09:44:00Z"), ("yes", "role a")])
-def test_a_writer_has_its_deadline_if_it_writes_because_of_a_window(writes, shown):
+@pytest.mark.parametrize(("writes", "until"), [("window", "until 2026-11-25T09:44:00Z"), ("yes", "now")])
+def test_a_writer_has_its_deadline_if_it_writes_because_of_a_window(writes, until):
     each = {**principal("a", writes), "window": {"state": "open", "deadline": "2026-11-25T09:44:00Z"}}
     line = " ".join(audit_summary(document(account(each)))[1:-1])
-    assert line == f"Account prod: {shown} can write the configuration now."
+    assert line == f"Account prod: role a can write the configuration {until}."
+
+
+def test_writers_with_and_without_a_deadline_are_told_apart():
+    window = {"state": "open", "deadline": "2026-11-25T09:44:00Z"}
+    found = account({**principal("a", "window"), "window": window}, principal("b", "yes"))
+    assert " ".join(audit_summary(document(found))[1:-1]) == (
+        "Account prod: role b can write the configuration now; role a can write the configuration until "
+        "2026-11-25T09:44:00Z."
+    )
+
+
+def test_nothing_is_said_of_findings_where_no_account_was_read():
+    failed = {"account": {"label": "dev"}, "error": "access denied"}
+    lines = audit_summary({**document(failed), "generated": ""})
+    assert lines == ["No account was read.", "! account dev was not read: access denied"]
 
 
 def test_many_writers_are_counted():
