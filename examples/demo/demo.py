@@ -53,13 +53,13 @@ NEXT = f"""\
      $ ansible-galaxy collection install git+https://github.com/cwagent/iam
   2. Configure AWS credentials and a region, for example by the name of a profile.
      $ export AWS_PROFILE=my-profile AWS_REGION=eu-central-1
-  3. Copy these examples and enter your hosts in my-hosts.yml.
+  3. Copy these examples and enter your hosts in hosts.yml.
      $ cp {EXAMPLES}/inventory/hosts.yml \\
-         my-hosts.yml
+         hosts.yml
      $ cp {EXAMPLES}/agent-config/linux.json \\
          linux.json
   4. Show what would change.
-     $ ansible-playbook cwagent.iam.site -i my-hosts.yml -e cwagent_config_file=linux.json \\
+     $ ansible-playbook cwagent.iam.site -i hosts.yml -e cwagent_config_file=linux.json \\
          --check --diff
   5. Run the same without --check --diff. README.md has the details."""
 WIDTH = 100
