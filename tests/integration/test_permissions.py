@@ -156,6 +156,23 @@ def duties(shared_controller: Controller) -> dict[str, Play]:
     return plays
 
 
+def test_a_host_that_left_is_removed_by_its_name_although_no_user_with_the_name_may_be_read(
+    controller: Controller,
+) -> None:
+    aws, folder = controller.aws, {"cwagent_credentials_dir": str(controller.credentials)}
+    left = controller.inventory({"onprem_servers": {"db1": {}, "db2": {}}})
+    controller.play(left, "site", **folder).assert_succeeded()
+    inventory = controller.inventory({"onprem_servers": {"db1": {}}})
+    user = create_controller_user(aws)
+    permit(aws, policy("remove-servers"))
+    removal = {**folder, "cwagent_remove_servers": ["db2"], "cwagent_remove_confirmed": True}
+    controller.play(inventory, "remove_servers", env=user, **removal).assert_succeeded()
+    assert {*snapshot(aws)["users"]} == {"controller", f"{SERVER_USER}-db1"}
+    again = controller.play(inventory, "remove_servers", env=user, **removal).assert_succeeded()
+    assert again.writes == []
+    assert "It is not known whether there is a user 'db2': iam:GetUser is not allowed." in again.words
+
+
 def interrupt(controller: Controller, admin: str) -> None:
     """Leave what a run leaves that was killed while it stored."""
     iam = controller.aws.client("iam")
