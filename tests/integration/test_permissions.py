@@ -159,7 +159,8 @@ def duties(shared_controller: Controller) -> dict[str, Play]:
 def test_a_host_that_left_is_removed_by_its_name_although_no_user_with_the_name_may_be_read(
     controller: Controller,
 ) -> None:
-    aws, folder = controller.aws, {"cwagent_credentials_dir": str(controller.credentials)}
+    aws = controller.aws
+    folder: dict[str, Any] = {"cwagent_credentials_dir": str(controller.credentials)}
     left = controller.inventory({"onprem_servers": {"db1": {}, "db2": {}}})
     controller.play(left, "site", **folder).assert_succeeded()
     inventory = controller.inventory({"onprem_servers": {"db1": {}}})
