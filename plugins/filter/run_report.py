@@ -77,13 +77,22 @@ PHASES = {
 }
 
 
-def rotation_report(results: Iterable[Mapping[str, Any]]) -> list[str]:
+DELIVERED = "a new access key was created, saved and delivered to the server"
+
+
+def rotation_report(results: Iterable[Mapping[str, Any]], *, delivered: Collection[str] = ()) -> list[str]:
     """How far the access keys of all users are replaced, a line for each user whose key is not simply current.
 
     :param results: of the module cwagent_iam_user, with ``rotation``.
+    :param delivered: the users whose new key is on their servers already.
     """
     phase_of = _phases(each for result in results for each in _module_results(result))
-    described = [f"{user}: {text}" for phase, text in PHASES.items() for user, of in phase_of.items() if of == phase]
+    described = [
+        f"{user}: {DELIVERED if phase == 'due' and user in delivered else text}"
+        for phase, text in PHASES.items()
+        for user, of in phase_of.items()
+        if of == phase
+    ]
     current = sum(phase == "current" for phase in phase_of.values())
     lines = [*described, f"{current} of {len(phase_of)} access keys are current."]
     return [part for line in lines for part in _wrap(line)]
@@ -116,6 +125,33 @@ def registered(hosts: Iterable[Mapping[str, Any]], names: Iterable[str]) -> list
     """
     listed = list(hosts)
     return [host[name] for name in names for host in listed if name in host]
+
+
+def key_hosts(hosts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """What became of the access key on servers, by the variables that ``playbooks/tasks/credentials.yml`` sets.
+
+    :param hosts: the variables of the servers. One that the tasks did not begin with is left out.
+    :returns: the names of those where it is ``done`` and of those that were ``unreachable``, why others failed as
+        ``failures``, and the ``results`` of the module, whose steps name the server.
+    """
+    found: dict[str, Any] = {"done": [], "unreachable": [], "failures": {}, "results": []}
+    for host in hosts:
+        reached, name = host.get("__cwagent_reached"), host["inventory_hostname"]
+        if reached is None:
+            continue
+        # Empty, as the role has it at first, or without steps where the connection was lost in between.
+        result = host.get("__onprem_credentials_files") or {}
+        if "__cwagent_key_failure" in host:
+            found["failures"][name] = str(host["__cwagent_key_failure"])
+        elif reached.get("failed") and not reached.get("unreachable"):
+            found["failures"][name] = failure_reason(reached)
+        else:
+            found["done" if "steps" in result else "unreachable"].append(name)
+        if "steps" in result:
+            lists = ("steps", "done", "not_done")
+            named = {key: [f"{step} on {name}" for step in result[key]] for key in lists if key in result}
+            found["results"].append({**result, **named})
+    return found
 
 
 def failure_reason(result: Mapping[str, Any]) -> str:
@@ -212,6 +248,7 @@ class FilterModule:
             "account_table": account_table,
             "failure_reason": failure_reason,
             "found_lines": found_lines,
+            "key_hosts": key_hosts,
             "registered": registered,
             "rotation_report": rotation_report,
             "run_report": run_report,

@@ -16,9 +16,11 @@ import pytest
 from emulator import program_environment
 from harness import (
     COLLECTIONS,
+    PARAMETER,
     SERVER_USER,
     Controller,
     Play,
+    assert_complete_report,
     create_user,
 )
 
@@ -65,6 +67,14 @@ if {secret!r} in payload:
 sys.exit(subprocess.run([sys.executable, *sys.argv[1:]], input=payload, env=environ).returncode)
 """
 KILLING = "import os, signal\nos.fsync = lambda _file: os.kill(os.getpid(), signal.SIGKILL)\n"
+UNREACHABLE: dict[str, Any] = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}
+CONFIG: dict[str, Any] = {"metrics": {"metrics_collected": {"mem": {"measurement": ["mem_used_percent"]}}}}
+LEAK = {"cwagent_max_key_age": "0", "cwagent_revoke_old": "true"}
+RUN_AGAIN = (
+    "Run this playbook again when this is fixed. An agent whose earlier access key was revoked cannot send until then."
+)
+PHASES = "Report the state of each replacement"
+CREATED = "a new access key was created"
 PRINT_CALLER = "import boto3; print(boto3.client('sts').get_caller_identity()['Arn'])"
 
 
@@ -143,6 +153,11 @@ def save_key(controller: Controller, store: str, user: str, keys: dict[str, str]
         controller.aws.client("ssm", region).put_parameter(Name=name, Value=text, Type="SecureString", Overwrite=True)
     else:
         controller.aws.client("secretsmanager", region).create_secret(Name=name, SecretString=json.dumps(saved))
+
+
+def reported(play: Play) -> str:
+    """The report with each step on one line."""
+    return " ".join(line.strip() for line in play.report)
 
 
 def deliver(host: Host, store: str, *arguments: str, env: dict[str, str] | None = None, **variables: Any) -> Play:
@@ -396,8 +411,15 @@ class TestSite:
     """``site.yml`` delivers the key of its own user to every host."""
 
     def play(self, host: Host, playbook: str = "site", *arguments: str, **variables: Any) -> Play:
+        return self.play_with(host, {}, {}, playbook, *arguments, **variables)
+
+    def play_with(
+        self, host: Host, db1: dict[str, Any], db2: dict[str, Any], playbook: str, *arguments: str, **variables: Any
+    ) -> Play:
+        """Run a playbook with further variables of the two hosts."""
         second = {key: str(value).replace("/host/", "/second/") for key, value in host.variables.items()}
-        groups = {"onprem_servers": {"db1": host.variables, "db2": {**second, "cwagent_user_name": "mine"}}}
+        hosts = {"db1": {**host.variables, **db1}, "db2": {**second, "cwagent_user_name": "mine", **db2}}
+        groups = {"onprem_servers": hosts, "onprem_admin": {"ops1": {}}}
         values = {"cwagent_credentials_dir": str(host.controller.credentials), **variables}
         return host.controller.play(host.controller.inventory(groups), playbook, *arguments, **values)
 
@@ -407,21 +429,60 @@ class TestSite:
         predicted = self.play(host, "site", "--check", cwagent_deliver_credentials="true").assert_succeeded()
         # Although the access key does not exist yet.
         assert MANAGE in predicted.changed_tasks
+        assert f"- write the access key to {host.file} on db1" in reported(predicted)
         assert not host.file.exists()
         blank = {"cwagent_credentials_store": "", "cwagent_credentials_prefix": ""}
         self.play(host, cwagent_deliver_credentials="false", **blank).assert_succeeded()
         assert controller.credentials.exists()
         assert not host.file.exists()
-        self.play(host, cwagent_deliver_credentials="true").assert_succeeded()
+        delivered = self.play(host, cwagent_deliver_credentials="true").assert_succeeded()
+        assert_complete_report(delivered)
+        assert f"- write the access key to {second.file} on db2" in reported(delivered)
         assert host.caller().endswith(f":user/{SERVER_USER}-db1")
         assert second.caller().endswith(":user/mine")
         again = self.play(host, cwagent_deliver_credentials="true").assert_succeeded()
         assert (again.changed_tasks, again.writes) == ([], [])
         down = {"cwagent_teardown": True, "cwagent_deliver_credentials": True}
-        self.play(host, "teardown", **down).assert_succeeded()
+        removed = self.play(host, "teardown", **down).assert_succeeded()
+        assert_complete_report(removed)
+        assert f"- delete {host.file} on db1" in reported(removed)
         assert not host.file.exists()
         assert not second.file.exists()
         assert host.config.read_text() == SHIPPED
+
+    def test_a_run_goes_on_where_hosts_cannot_be_reached(self, controller: Controller) -> None:
+        """It stores the configuration, reports and fails at its end; the next run delivers."""
+        host, config = Host.with_agent(controller), controller.file("config.json", CONFIG)
+        second = Host(controller, controller.home / "second")
+        on: dict[str, Any] = {"cwagent_deliver_credentials": True}
+        stored = {**on, "cwagent_config_file": str(config), "cwagent_store_config_from": "onprem"}
+        none = self.play_with(host, UNREACHABLE, UNREACHABLE, "site", **stored).assert_failed()
+        assert controller.aws.client("ssm").get_parameter(Name=PARAMETER)["Parameter"]["Value"]
+        missed = "The access key was not delivered to db1, db2, which could not be reached."
+        assert f"{missed} {RUN_AGAIN}" in " ".join(none.report)
+        assert missed in none.message
+
+        one = self.play_with(host, UNREACHABLE, {}, "rotate_keys", **on, **LEAK).assert_failed()
+        missed = "The access key was not delivered to db1, which could not be reached."
+        assert f"{missed} {RUN_AGAIN}" in " ".join(one.report)
+        assert f"- write the access key to {second.file} on db2" in reported(one)
+        [phases] = [" ".join(each.result["msg"]) for each in one.results if each.task == PHASES]
+        assert f"{SERVER_USER}-db1: {CREATED} and saved; deliver it to the server" in phases
+        assert f"mine: {CREATED}, saved and delivered to the server" in phases
+
+        sudo = controller.home / "sudo"
+        sudo.write_text("#!/bin/sh\necho 'sudo: not allowed' >&2\nexit 1\n")
+        sudo.chmod(0o755)
+        become = {"ansible_become": True, "ansible_become_user": "nobody", "ansible_become_exe": str(sudo)}
+        owner = {"onprem_credentials_owner": "nobody-here"}
+        failed = self.play_with(host, become, owner, "rotate_keys", "--check", **on, **LEAK).assert_failed()
+        for reason in ("not delivered to db1: ", "not delivered to db2: owner: there is no user 'nobody-here'"):
+            assert f"The access key was {reason}" in " ".join(failed.report)
+        assert RUN_AGAIN in " ".join(failed.report)
+
+        down = self.play_with(host, UNREACHABLE, {}, "teardown", cwagent_teardown=True, **on).assert_failed()
+        assert "The access key is still on db1, which could not be reached." in " ".join(down.report)
+        assert not second.file.exists()
 
     @pytest.mark.parametrize(
         ("variables", "words"),

@@ -158,6 +158,7 @@ def test_a_leaked_key_is_replaced_and_revoked_on_the_hosts_of_the_limit(controll
     assert [line.split(" access key")[0] for line in replaced.report if line.startswith("- ")] == [
         "- create an",
         "- deactivate",
+        "- write the",
     ]
     notice = next(each for each in replaced.results if each.task.startswith("Say which agents cannot send"))
     assert notice.result["msg"] == [

@@ -4,10 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.cwagent.iam.plugins.filter.run_report import PHASES, WIDTH, FilterModule
+from ansible_collections.cwagent.iam.plugins.filter.run_report import DELIVERED, PHASES, WIDTH, FilterModule
 
 FILTERS = FilterModule().filters()
 run_report, run_stats, rotation_report = (FILTERS[name] for name in ("run_report", "run_stats", "rotation_report"))
+key_hosts = FILTERS["key_hosts"]
 CREATED = {"steps": ["create role R", "attach policy P to R"], "counts": {"create": 1, "update": 1, "delete": 0}}
 NOTHING = {"create": 0, "update": 0, "delete": 0}
 FAILED = {"failed": True, "steps": ["create role R", "delete user U"], "done": [], "counts": NOTHING}
@@ -242,3 +243,40 @@ def test_an_account_that_a_task_left_unreachable_is_not_finished():
         "blog     eu-central-1 +1        0        0        0          0  FAILED",
         "- blog: It was not finished; see the output above.",
     ]
+
+
+def test_a_delivered_key_is_not_to_be_delivered_again():
+    report = rotation_report([{"rotation": {"a": "due", "b": "due", "c": "current"}}], delivered=["a", "c"])
+    assert report == [f"a: {DELIVERED}", f"b: {PHASES['due']}", "1 of 3 access keys are current."]
+
+
+WRITTEN = {"changed": True, "steps": ["write F"], "counts": {"create": 1, "update": 0, "delete": 0}}
+REACHED = {"ping": "pong"}
+
+
+@pytest.mark.parametrize(
+    ("variables", "place"),
+    [
+        ({"__onprem_credentials_files": WRITTEN}, None),  # of a playbook with other tasks
+        ({"__cwagent_reached": REACHED, "__onprem_credentials_files": WRITTEN}, ("done", ["db"])),
+        ({"__cwagent_reached": {"unreachable": True, "msg": "timeout"}}, ("unreachable", ["db"])),
+        ({"__cwagent_reached": {"unreachable": True, "failed": True}}, ("unreachable", ["db"])),
+        # The connection was lost in between, before the task or in it.
+        ({"__cwagent_reached": REACHED}, ("unreachable", ["db"])),
+        ({"__cwagent_reached": REACHED, "__onprem_credentials_files": {}}, ("unreachable", ["db"])),
+        ({"__cwagent_reached": REACHED, "__onprem_credentials_files": {"unreachable": True}}, ("unreachable", ["db"])),
+        ({"__cwagent_reached": {"failed": True, "msg": "sudo"}}, ("failures", {"db": "sudo"})),
+        ({"__cwagent_reached": REACHED, "__cwagent_key_failure": "no key"}, ("failures", {"db": "no key"})),
+    ],
+)
+def test_what_became_of_the_key_on_a_server(variables, place):
+    found = key_hosts([{"inventory_hostname": "db", **variables}])
+    places = ("done", "unreachable", "failures")
+    assert [(key, found[key]) for key in places if found[key]] == ([place] if place else [])
+
+
+def test_the_steps_on_a_server_name_it():
+    failed = {"__onprem_credentials_files": {**HALF_DONE, "not_done": ["delete user U"]}, "__cwagent_key_failure": "no"}
+    host = {"inventory_hostname": "db", "__cwagent_reached": REACHED}
+    found = key_hosts([{**host, "__onprem_credentials_files": WRITTEN}, {**host, **failed}])
+    assert run_report(found["results"]) == ["2 created:", "- write F on db", "- create role R on db"]
