@@ -111,7 +111,7 @@ def test_a_key_is_created_rotated_and_deleted(controller: Controller) -> None:
     assert snapshot(controller.aws) == before
     replaced = site.play("rotate_keys", "--diff", "-vvvv")
     assert predicted.changed_tasks == replaced.changed_tasks
-    assert f"{USER}: a new access key was created and saved" in site.phases(replaced)
+    assert f"{USER}: a new access key was created, saved and delivered to the server" in site.phases(replaced)
     second = site.saved()
     assert second["aws_access_key_id"] != first["aws_access_key_id"]
 
@@ -215,7 +215,7 @@ def test_a_failed_rotation_of_one_user_does_not_affect_other_hosts(controller: C
     controller.aws.shift_clock(31 * DAY)
     refused = controller.play(site.inventory, "rotate_keys", **site.variables).assert_failed()
     assert f"access key {key['AccessKeyId']} of user '{SERVER_USER}-db2'" in refused.message
-    assert f"{USER}: a new access key was created and saved" in site.phases(refused)
+    assert f"{USER}: a new access key was created, saved and delivered to the server" in site.phases(refused)
     assert site.saved()["aws_access_key_id"] != first["aws_access_key_id"]
     assert site.saved()["aws_access_key_id"] in site.file.read_text()
     created = [line.split("'")[1] for line in refused.report if line.startswith("- create")]
