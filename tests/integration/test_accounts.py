@@ -404,6 +404,9 @@ def test_servers_and_keys_of_hosts_that_name_their_account(fleet: Fleet) -> None
         saved[account] = key["AccessKeyId"]
         assert key["AccessKeyId"] in Path(hosts[f"db-{account}"]["onprem_credentials_file"]).read_text()
     assert len({*saved.values()}) == 2
+    files = {host: variables["onprem_credentials_file"] for host, variables in hosts.items()}
+    shown = " ".join(line.strip() for line in done.report)
+    assert [host for host, file in files.items() if f"- write the access key to {file} on {host}" not in shown] == []
     assert fleet.principals(done) == {fleet.ids[account] for account in FEW[:2]}
     text = {"Description": saved_key_description("AKIAIOSFODNN7EXAMPLE", "gone"), "Type": "SecureString"}
     fleet.client(FEW[0], "ssm").put_parameter(Name="/cwagent/credentials/gone", Value="{}", **text)
@@ -414,9 +417,14 @@ def test_servers_and_keys_of_hosts_that_name_their_account(fleet: Fleet) -> None
     reports = [each for each in rotated.results if each.task == "Report what was done in this account"]
     said = " ".join(line.strip() for each in reports for line in each.result["msg"])
     assert (said.count(named), said.count(remedy)) == (1, 1)
-    fleet.play("teardown", accounts=FEW[:2], hosts=hosts, cwagent_teardown=True, **settings).assert_succeeded()
+    lost = f"db-{FEW[1]}"
+    hosts[lost] |= {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}
+    down = fleet.play("teardown", accounts=FEW[:2], hosts=hosts, cwagent_teardown=True, **settings).assert_failed()
+    left = f"The access key is still on {lost}, which could not be reached."
+    assert (down.report[-1], left in down.message) == (left, True)
     for account in FEW[:2]:
         assert fleet.client(account, "iam").list_users()["Users"] == []
+    assert [host for host, file in files.items() if Path(file).exists()] == [lost]
 
 
 def test_every_account_is_verified_and_audited(fleet: Fleet) -> None:
