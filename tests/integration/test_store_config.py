@@ -398,7 +398,9 @@ def test_a_stopped_instance_is_refused_before_the_first_write(account: Account) 
     host = account.add_host(1, APP, stopped=True)
     with assert_no_writes(account.aws):
         refused = host.play(host=UNREACHABLE_HOST).assert_failed()
-    assert [failure.outcome for failure in refused.failures] == ["unreachable"]
+    assert [failure.outcome for failure in refused.failures] == ["unreachable", "failed"]
+    assert ", which stores the configuration: " in refused.message
+    assert refused.message.endswith("name another host or another way with cwagent_store_config_from.")
     assert associated_profiles(account.aws) == {host.instance: APP}
     account.assert_clean()
 
