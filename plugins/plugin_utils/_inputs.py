@@ -167,9 +167,9 @@ def _check_names(given: Given, problems: Problems) -> None:
     # Other names that begin so can be groups within those of the collection. What is of other accounts is not known.
     listed = set(given.members(*GROUPS, ACCOUNTS))
     for group, hosts in sorted(given.groups.items() if not given.accounts else ()):
-        [near] = difflib.get_close_matches(group, [*GROUPS, ACCOUNTS], n=1, cutoff=MISSPELLED) or [group]
-        if near != group and not listed.issuperset(hosts):
-            problems.add(f"Group {group} is not one of this collection; did you mean {near}?")
+        found = difflib.get_close_matches(group, [*GROUPS, ACCOUNTS], n=1, cutoff=MISSPELLED)
+        if found and found != [group] and not listed.issuperset(hosts):
+            problems.add(f"Group {group} is not one of this collection; did you mean {found[0]}?")
 
 
 def _run_value(given: Given, name: str, option: Mapping[str, Any], problems: Problems) -> Any:

@@ -419,7 +419,7 @@ class TestSite:
         """Run a playbook with further variables of the two hosts."""
         second = {key: str(value).replace("/host/", "/second/") for key, value in host.variables.items()}
         hosts = {"db1": {**host.variables, **db1}, "db2": {**second, "cwagent_user_name": "mine", **db2}}
-        groups = {"onprem_servers": hosts, "onprem_admin": {"ops1": {}}}
+        groups: dict[str, dict[str, Any]] = {"onprem_servers": hosts, "onprem_admin": {"ops1": {}}}
         values = {"cwagent_credentials_dir": str(host.controller.credentials), **variables}
         return host.controller.play(host.controller.inventory(groups), playbook, *arguments, **values)
 
