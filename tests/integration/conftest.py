@@ -31,6 +31,14 @@ WITHOUT_SHARED_RUNS = {
 """Files whose tests take minutes together and share nothing, so that each can be on any worker."""
 
 
+LONG = {"test_as_aws.py", "test_foreign_things.py", "test_live.py", "test_year.py"}
+"""Files of which one test takes minutes. They begin before other single tests, so that no worker is last with one."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONG)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: Any, log: Any) -> Any:
     """Schedule the tests of a file on one worker: they share playbook runs, which take most of the time."""
