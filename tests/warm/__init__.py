@@ -10,9 +10,10 @@ import atexit
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Callable, Mapping
+from functools import cache, wraps
 from pathlib import Path
+from threading import RLock
 
 from emulator import program_environment
 
@@ -21,7 +22,19 @@ COLLECTIONS = HERE.parents[1] / ".ansible" / "collections"
 CALLBACKS = HERE / "callback"
 
 
-@cache
+def once(make: Callable[[], dict[str, str]]) -> Callable[[], dict[str, str]]:
+    """Call a function once, also where the first tests of a session ask from several threads."""
+    lock, kept = RLock(), cache(make)
+
+    @wraps(make)
+    def locked() -> dict[str, str]:
+        with lock:
+            return kept()
+
+    return locked
+
+
+@once
 def sharing() -> dict[str, str]:
     """The variables of runs that share what they assemble and compile, until this process ends."""
     folder = tempfile.TemporaryDirectory(prefix="cwagent-")
@@ -34,13 +47,13 @@ def sharing() -> dict[str, str]:
     }
 
 
-@cache
+@once
 def forking_modules() -> dict[str, str]:
     """The variables of runs whose modules are also forked, from a process that ends with this one."""
     return {**sharing(), "MODULE_SERVER": _start_server("modules", {"PYTHONPATH": str(COLLECTIONS)})}
 
 
-@cache
+@once
 def forking() -> dict[str, str]:
     """The variables of runs that are forked themselves, too. Such a run is in no process group of whoever starts it."""
     return {**forking_modules(), "PLAYBOOK_SERVER": _start_server("playbooks", {})}

@@ -8,8 +8,10 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from threading import Barrier, BrokenBarrierError
 from typing import IO, Any
 
 import pytest
@@ -17,7 +19,7 @@ import yaml
 from ansible.module_utils._internal._datatag import AnsibleTagHelper
 from ansible.parsing.dataloader import DataLoader
 from emulator import program_environment
-from warm import forking, sharing
+from warm import forking, once, sharing
 from warm.startup import shared_code
 
 CHECKOUT = Path(__file__).parents[3]
@@ -97,6 +99,27 @@ def test_a_forked_run_prints_and_ends_as_any_other(tmp_path: Path, word: str, co
     assert found[0][0] == code
     assert f"{word} é" in found[0][1] if code else "ok=2" in found[0][1]
     assert found[0] == found[1] == found[2]
+
+
+def test_threads_that_ask_at_once_start_one_server() -> None:
+    started: list[str] = []
+    asking, starting = Barrier(2), Barrier(2)
+
+    @once
+    def start() -> dict[str, str]:
+        with suppress(BrokenBarrierError):
+            starting.wait(0.2)  # for the other thread, which does not come
+        started.append("server")
+        return {"SERVER": "1"}
+
+    def ask() -> dict[str, str]:
+        asking.wait()
+        return start()
+
+    with ThreadPoolExecutor(2) as pool:
+        found = [each.result() for each in [pool.submit(ask), pool.submit(ask)]]
+    assert found == [{"SERVER": "1"}] * 2
+    assert started == ["server"]
 
 
 def test_a_forked_run_ends_with_the_process_that_asked_for_it(tmp_path: Path) -> None:
