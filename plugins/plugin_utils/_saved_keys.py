@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-import os.path
 from typing import TYPE_CHECKING, Any
+
+from ansible.module_utils.common.validation import check_type_path
 
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.options import key_store
 from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import typed
@@ -50,7 +51,7 @@ def check_role_key_store(role: str, options: Mapping[str, Mapping[str, Any]], va
     by_region = values.get(f"{role}_users_by_region") or {"": values.get(f"{role}_users", [])}
     check_key_store(
         values[f"{role}_credentials_store"],
-        os.path.expanduser(values[f"{role}_credentials_directory"]),  # noqa: PTH111  Path fails without a home
+        check_type_path(values[f"{role}_credentials_directory"]),  # as the option of the module takes it
         values[f"{role}_credentials_prefix"],
         [user for users in by_region.values() for user in users],
         None,

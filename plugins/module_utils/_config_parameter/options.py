@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from ansible.module_utils.common.validation import check_type_path
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter import plan as config_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import Content, Document
@@ -229,7 +230,7 @@ def _schema(params: Mapping[str, Any]) -> tuple[dict[str, Any], str] | None:
         return read_schema(json.dumps(given), _GIVEN), _GIVEN
     if str(given).lstrip().startswith("{"):
         return read_schema(str(given), _GIVEN), _GIVEN
-    path = os.path.expanduser(str(given))  # noqa: PTH111  Path fails for an unknown user
+    path = str(check_type_path(given))
     return read_schema(read_file(path), path), path
 
 

@@ -42,8 +42,9 @@ def test_a_role_refuses_files_in_a_container(role, name, monkeypatch):
 @pytest.mark.parametrize("role", ROLES)
 def test_a_role_refuses_what_the_module_would_refuse(role, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InvalidInput, match="is not a folder"):
-        check(role, credentials_directory="~/file")
+    for file in ("~/file", "$HOME/file"):
+        with pytest.raises(InvalidInput, match="is not a folder"):
+            check(role, credentials_directory=file)
     users = {"users": ["valid"], "users_by_region": {"us-east-1": ["a+b"]}}
     with pytest.raises(InvalidInput, match=r"'/keys/a\+b' is not a valid parameter name"):
         check(role, credentials_store="ssm", credentials_prefix="/keys/", **users)

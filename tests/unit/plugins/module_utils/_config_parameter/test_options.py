@@ -304,13 +304,14 @@ def schema_file(tmp_path, monkeypatch):
     return tmp_path / "schema.json"
 
 
-@pytest.mark.parametrize("given", ["mapping", "text", "path", "path in the home folder"])
+@pytest.mark.parametrize("given", ["mapping", "text", "path", "path in the home folder", "path with a variable"])
 def test_the_configuration_is_validated_against_the_schema(given, schema_file):
     schema = {
         "mapping": SCHEMA,
         "text": f"\n{json.dumps(SCHEMA)}",
         "path": str(schema_file),
         "path in the home folder": "~/schema.json",
+        "path with a variable": "$HOME/schema.json",
     }[given]
     assert problems_of(schema=schema) == [("config", "$.metrics.namespace", "missing-key")]
     found = validated({**PARAMS, "schema": schema, "validation": WARN})
