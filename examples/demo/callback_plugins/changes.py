@@ -56,7 +56,8 @@ class CallbackModule(DefaultCallback):
             for line in result.result["msg"]:
                 self._show_line(line, constants.COLOR_OK)
         if result.result.get("changed"):
-            for step in result.result.get("steps") or [result.task.get_name()]:
+            name = result.task.name  # of a module that reports no steps, such as those of Ansible
+            for step in result.result.get("steps") or [name[:1].lower() + name[1:]]:
                 self._show_line(step, constants.COLOR_CHANGED)
 
     def _handle_warnings(self, res: Any) -> None:
