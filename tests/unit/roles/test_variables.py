@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,22 @@ def test_playbooks_set_and_read_only_our_variables() -> None:
         for name in read - MAGIC_VARIABLES - PLAYBOOK_VARIABLES
         if not name.startswith((*own, "cwagent_", "ansible_"))
     } == set()
+
+
+SET_FILTERS = {"difference", "intersect", "symmetric_difference", "union"}
+"""Filters of Ansible whose result has another order in each run."""
+
+
+@pytest.mark.parametrize("pattern", ["playbooks/**/*.yml", "roles/*/*/*.yml", "examples/**/*.yml"])
+def test_lists_have_the_same_order_in_each_run(pattern: str) -> None:
+    """What a run prints is compared with that of another run. ``reject('in', …)`` and ``unique`` keep the order."""
+    used = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in sorted(ROOT.glob(pattern))
+        for name in re.findall(r"\|\s*(?:ansible\.builtin\.)?(\w+)", path.read_text())
+        if name in SET_FILTERS
+    }
+    assert used == set()
 
 
 def test_the_admin_window_is_open_for_longer_than_all_waits_in_it():
