@@ -198,7 +198,7 @@ def account_table(
     rows, failures = [], []
     for account, host in zip(accounts, hosts):
         found = [each for result in registered([host], variables) for each in _module_results(result)]
-        failure = account_failure(host) or _failed_messages(found)
+        failure = account_failure(host)
         if not failure and account not in finished:
             failure = "It was not finished; see the output above."
         rows.append((_shortened(account), *_account_cells(host, found), "FAILED" if failure else "ok"))
@@ -212,10 +212,6 @@ def account_table(
 
     mode = ["Check mode: this is what a run would do."] if check_mode else []
     return [*mode, line(COLUMNS), *map(line, rows), *(part for each in failures for part in _wrap(f"- {each}"))]
-
-
-def _failed_messages(found: Iterable[Mapping[str, Any]]) -> str:
-    return " ".join(str(each["msg"]) for each in found if each.get("failed") and each.get("msg"))
 
 
 def _shortened(account: str) -> str:
@@ -234,6 +230,8 @@ def account_failure(host: Mapping[str, Any]) -> str:
     """Why the work in an account failed; empty if it did not."""
     if "__cwagent_failure" in host:
         return str(host["__cwagent_failure"])
+    if "__cwagent_rotation_failures" in host:
+        return " ".join(host["__cwagent_rotation_failures"])
     validated = host.get("__cwagent_validated", {})
     return "" if validated.get("inputs") else str(validated.get("msg") or "It was not begun.")
 

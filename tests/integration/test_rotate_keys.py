@@ -204,6 +204,16 @@ def test_a_missing_user_is_created_as_by_site(controller: Controller) -> None:
     assert site.file.exists()
 
 
+@pytest.mark.parametrize(("role", "user"), [("onprem_server", ADMIN_USER), ("onprem_admin", USER)])
+def test_a_run_fails_where_a_role_refuses_its_options(controller: Controller, role: str, user: str) -> None:
+    """It has no result by then that could say so. The users of the other role are managed."""
+    site = Site(controller, "ssm")
+    wrong = {f"{role}_wait_timeout": "soon", "cwagent_deliver_credentials": False}
+    refused = controller.play(site.inventory, "rotate_keys", **{**site.variables, **wrong}).assert_failed()
+    assert f"{role}_wait_timeout" in refused.message
+    assert list(snapshot(controller.aws)["users"]) == [user]
+
+
 def test_a_failed_rotation_of_one_user_does_not_affect_other_hosts(controller: Controller) -> None:
     """A second user is in another region and managed by another module call, together with the one that fails."""
     site = Site(controller, "ssm", db2={"cwagent_region": "us-east-1"}, db3={"cwagent_region": "us-east-1"})

@@ -184,6 +184,7 @@ def test_why_a_task_failed(result, reason):
     [
         (OK, ""),
         ({**OK, "__cwagent_failure": "Denied."}, "Denied."),
+        ({**OK, "__cwagent_rotation_failures": ["Denied.", "No region."]}, "Denied. No region."),
         (REFUSED, "Host blog: no."),
         ({"__cwagent_validated": {}}, "It was not begun."),
         ({}, "It was not begun."),
@@ -214,7 +215,7 @@ def test_the_table_of_accounts_has_a_line_for_each_and_the_reasons_of_failures()
     hosts = [
         {**OK, "role": CREATED, "user": {"results": [{"steps": []}, DELETED]}},
         REFUSED,
-        {**OK, "role": {"steps": [], "failed": True, "msg": "No role.", "done": []}},
+        {**OK, "__cwagent_failure": "No role.", "role": {"steps": [], "failed": True, "done": []}},
     ]
     assert account_table(hosts, ["shop", "blog", "wiki"], ["role", "user"], ["shop", "wiki"], check_mode=True) == [
         "Check mode: this is what a run would do.",
