@@ -27,8 +27,8 @@ def run_report(
     :param notes: further sentences, such as what was not asked for.
     """
     found = [each for result in results for each in _module_results(result)]
-    # A module that failed has planned more steps than it has done.
-    steps = [step for each in found for step in each.get("done" if each.get("failed") else "steps", ())]
+    # A module that failed has planned more steps than it has done, whatever its task made of the failure.
+    steps = [step for each in found for step in each.get("done", () if each.get("failed") else each.get("steps", ()))]
     counts = _counts(found)
     would = "would be " if check_mode else ""
     summary = ", ".join(f"{count} {would}{KINDS[kind]}" for kind, count in counts.items() if count)

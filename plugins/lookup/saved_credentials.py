@@ -82,6 +82,7 @@ from ansible_collections.amazon.aws.plugins.plugin_utils.lookup import AWSLookup
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials import format as key_format
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file import FileStore
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 
 if TYPE_CHECKING:
@@ -117,15 +118,8 @@ class LookupModule(AWSLookupBase):  # type: ignore[misc]  # amazon.aws comes wit
         )
 
     def _read_file(self, user: str) -> tuple[str, SavedKey | None]:
-        path = Path(self.get_option("directory")) / f"{user}.credentials"
-        section = self.get_option("section")
-        where = f"profile {section} of {path}"
-        try:
-            return where, key_format.from_file(path.read_text(encoding="utf-8"), section)
-        except (FileNotFoundError, UnicodeDecodeError):
-            return where, None
-        except OSError as error:
-            raise CwagentError(f"Could not read {path}: {error.strerror}.") from error
+        store = FileStore(Path(self.get_option("directory")), self.get_option("section"), region=None)
+        return f"profile {store.profile} of {store.path(user)}", store.read_key(user)
 
     def _read_document(self, user: str) -> tuple[str, SavedKey | None]:
         name = f"{self.get_option('prefix')}{user}"

@@ -10,7 +10,10 @@ exception of this file, and a test holds it to that.
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ansible_collections.cwagent.iam.plugins.module_utils._plan import Step
 
 
 class CwagentError(Exception):
@@ -46,6 +49,19 @@ class AwsApiError(CwagentError):
         self.code = code
         self.action = action
         self.explicit_deny = explicit_deny
+
+
+class PartialFailure(CwagentError):
+    """A step that is about several things was taken for some of them only.
+
+    :param done: the step for these; ``None`` where there are none.
+    :param not_done: the step for the others.
+    """
+
+    def __init__(self, message: str, done: Step | None, not_done: Step, **details: Any) -> None:
+        super().__init__(message, **details)
+        self.done = done
+        self.not_done = not_done
 
 
 class StaleStateError(CwagentError):

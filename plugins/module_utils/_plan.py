@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     AwsApiError,
     CwagentError,
+    PartialFailure,
     StaleStateError,
 )
 
@@ -186,6 +187,9 @@ def _apply_in_order(steps: Sequence[Step], execute: Callable[[Step], None]) -> O
     for position, step in enumerate(steps):
         try:
             execute(step)
+        except PartialFailure as error:
+            done = [*steps[:position], *([error.done] if error.done else [])]
+            return Outcome(done=done, not_done=[error.not_done, *steps[position + 1 :]], error=error)
         except CwagentError as error:
             return Outcome(done=steps[:position], not_done=steps[position:], error=error)
     return Outcome(done=steps)

@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import Problems, is_blank, shown, typed
+from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import Problems, is_blank, typed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -34,8 +33,6 @@ STORE_FROM = "cwagent_store_config_from"
 TEXT = {"type": "str"}
 # By type, the value of an option that is not set and has no default.
 EMPTY: dict[str, Any] = {"str": "", "list": [], "dict": {}}
-# us-east-1, us-gov-west-1, us-isob-east-1
-_REGION = r"[a-z]{2,5}(-[a-z]+)+-\d{1,2}"
 
 
 @dataclass(frozen=True)
@@ -100,8 +97,11 @@ def text_of(given: Given, host: str, name: str, problems: Problems) -> str:
 def checked_region(name: str, value: Any) -> str:
     """Return the region in a variable; empty for a blank. :raises InvalidInput: it is not the name of a region."""
     region = typed(name, TEXT, value) or ""
-    if region and not re.fullmatch(_REGION, region):
-        raise InvalidInput(f"{name} is {shown(region)}, which is not an AWS region, such as eu-central-1.")
+    if region:
+        try:
+            _names.check_region(region)
+        except InvalidInput as error:
+            raise InvalidInput(f"{name}: {error}") from error
     return str(region)
 
 

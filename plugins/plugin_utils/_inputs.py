@@ -353,7 +353,7 @@ def _leaving_servers(given: Given, inputs: Mapping[str, Any], members: _Members,
     stays = {**users_that_stay, **{instances[host]: host for host in instances if host not in hosts}}
     on_premises = [host for host in hosts if host in servers]
     kept = {host: servers[host] for host in on_premises if servers[host] in stays}
-    users = _chosen(inputs["server_users"], {servers[host] for host in on_premises} - kept.keys() - stays.keys())
+    users = _chosen(inputs["server_users"], {servers[host] for host in on_premises} - stays.keys())
     leaving = _by_region({host: instances[host] for host in hosts if host in instances}, members.regions)
     named = {*_all(users), *(name for _in, name in entries)}
     default_users: dict[str, str] = {}

@@ -468,17 +468,27 @@ def test_apply_stops_when_more_servers_of_a_batch_fail_than_may(fleet: Fleet) ->
     store_new_config(fleet)
     missing = {"verify_agent_ctl": "/nowhere/ctl"}
     play = fleet.apply(missing, cwagent_apply_batch_size="1").assert_failed()
-    assert "There is no CloudWatch agent: /nowhere/ctl does not exist." in play.message
+    reason = "on web1: There is no CloudWatch agent: /nowhere/ctl does not exist."
+    assert reason in play.message
     assert "AmazonCloudWatch-ManageAgent" not in documents(fleet)
+    first, *notes = play.report
+    assert first == "Nothing to do."
+    assert reason in " ".join(notes)
+    assert notes[-1] == "Not begun, since more than 0 % of a batch have failed: web2, web3."
 
     play = fleet.apply(missing, cwagent_apply_batch_size="2", cwagent_apply_max_fail_percentage=50).assert_failed()
-    assert [each.host for each in play.failures if each.outcome == "failed"] == ["web1"]
+    assert [each.host for each in play.failures if each.outcome == "failed"] == ["web1", "localhost"]
     assert {host: running(fleet, host)[0] for host in fleet.machines} == {
         "web1": CONFIG,
         "web2": NEW_CONFIG,
         "web3": NEW_CONFIG,
     }
-    assert play.report == ["2 updated:", "- apply the configuration on web2", "- apply the configuration on web3"]
+    assert play.report[:3] == [
+        "2 updated:",
+        "- apply the configuration on web2",
+        "- apply the configuration on web3",
+    ]
+    assert "Not begun" not in " ".join(play.report)
 
 
 def test_a_command_that_fails_on_an_instance_fails_this_host(fleet: Fleet) -> None:
@@ -489,6 +499,36 @@ def test_a_command_that_fails_on_an_instance_fails_this_host(fleet: Fleet) -> No
     play = fleet.apply().assert_failed()
     assert "Configuration validation first phase failed" in play.message
     assert running(fleet, "web1") == before
+
+
+LOST = {
+    **UNREACHABLE,
+    "ansible_connection": "{{ 'ssh' if hostvars.localhost.__verify_checked is defined else 'local' }}",
+}
+"""A server that was looked at, and cannot be reached when the configuration is to be applied."""
+
+
+def test_servers_that_fail_are_reported_beside_those_that_have_it(fleet: Fleet) -> None:
+    for host in ("web2", "web3", "web4"):
+        fleet.add(host)
+        fleet.variables[host] |= UNREACHABLE
+    fleet.variables["web1"] |= LOST
+    control = fleet.aws.disk(fleet.machines["web2"]) / AGENT / "bin" / CONTROL
+    control.rename(f"{control}.before")
+    full = 'case "$*" in *fetch-config*) echo "No space left." >&2; exit 1;; esac'
+    control.write_text(f'#!/bin/sh\n{full}\nexec "{control}.before" "$@"\n')
+    control.chmod(0o755)
+    store_new_config(fleet)
+    play = fleet.apply(cwagent_apply_batch_size="4").assert_failed()
+    assert play.report[:2] == ["1 updated:", "- apply the configuration on web3, web4"]
+    assert "was not applied on web1: web1 could not be reached." in " ".join(play.report)
+    assert "was not applied on web2: " in play.message
+    assert {host: running(fleet, host)[0] for host in fleet.machines} == {
+        "web1": CONFIG,
+        "web2": CONFIG,
+        "web3": NEW_CONFIG,
+        "web4": NEW_CONFIG,
+    }
 
 
 # Policies

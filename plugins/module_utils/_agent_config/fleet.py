@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import APPEND, FETCH, REMOVE, Command
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import PartialFailure
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import (
     MAX_REPORTED_FAILURES,
     Kind,
@@ -59,13 +59,8 @@ class FleetConfigResource(Resource["tuple[Member, ...]"]):
         return tuple(each for each in self._members if each.commands)
 
     def plan(self, current: tuple[Member, ...], /) -> Plan[tuple[Member, ...]]:
-        """Plan a step for the instances of a region that need the same commands."""
-        groups: dict[tuple[str, tuple[Command, ...]], list[Member]] = {}
-        for each in current:
-            groups.setdefault((each.region, each.commands), []).append(each)
-        hosts = ", ".join(each.host for each in current)
-        steps = [Step(Kind.UPDATE, "ssm:SendCommand", {}, f"apply the configuration on {hosts}", context=groups)]
-        return Plan(current, (), {"agents": steps if current else []})
+        """Plan one step for all instances, which are changed together as far as they can be."""
+        return Plan(current, (), {"agents": [_step(current)] if current else []})
 
     def to_diff(self, state: tuple[Member, ...], /) -> dict[str, Any]:
         """Render the commands that are to be run."""
@@ -77,16 +72,21 @@ class FleetConfigResource(Resource["tuple[Member, ...]"]):
         return {}
 
     def execute(self, step: Step) -> None:
-        """Run the commands. :raises CwagentError: they failed on some instances; the others have run them."""
-        groups: dict[tuple[str, tuple[Command, ...]], list[Member]] = step.context
+        """Run the commands. :raises PartialFailure: they failed on some instances; the others have run them."""
+        members: Sequence[Member] = step.context
+        groups: dict[tuple[str, tuple[Command, ...]], list[Member]] = {}
+        for each in members:
+            groups.setdefault((each.region, each.commands), []).append(each)
         parts = run_in_parallel(lambda group: self._run(*group[0], group[1]), groups.items())
         failed = {host: problem for part in parts for host, problem in part.items()}
         if failed:
-            count = sum(len(members) for members in groups.values())
             listed = "; ".join(f"{host}: {problem}" for host, problem in list(failed.items())[:MAX_REPORTED_FAILURES])
-            raise CwagentError(
-                f"The configuration was not applied on {len(failed)} of {count} servers: {listed}. Fix the cause, and "
-                "run again.",
+            done = [each for each in members if each.host not in failed]
+            raise PartialFailure(
+                f"The configuration was not applied on {len(failed)} of {len(members)} servers: {listed}. Fix the "
+                "cause, and run again.",
+                _step(done) if done else None,
+                _step([each for each in members if each.host in failed]),
                 failed_hosts=failed,
             )
 
@@ -100,6 +100,11 @@ class FleetConfigResource(Resource["tuple[Member, ...]"]):
             answers = fleet.run(aws, waiting, _document(command), Deadline(self._timeout)) if waiting else {}
             failed.update((hosts[key], answer.failure) for key, answer in answers.items() if answer.failure)
         return failed
+
+
+def _step(members: Sequence[Member]) -> Step:
+    hosts = ", ".join(each.host for each in members)
+    return Step(Kind.UPDATE, "ssm:SendCommand", {}, f"apply the configuration on {hosts}", context=members)
 
 
 def _document(command: Command) -> Document:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import SavedCredentials
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials import format as key_format
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import SavedKey
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.section import read_section, replace_section
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.section import replace_section
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.store import (
     CLAIM_POLL_SECONDS,
     Store,
@@ -99,7 +99,7 @@ class FileStore(Store):
         locked = self._is_locked(user)
         claimed = bool(locked)
         try:
-            key, pending = self._read_key(user), self._read_record(user)
+            key, pending = self.read_key(user), self._read_record(user)
         except CwagentError as error:
             return SavedCredentials(where, problem=str(error))
         if key is None:
@@ -206,7 +206,7 @@ class FileStore(Store):
 
     def rewrite(self, user: str) -> None:
         """Write the saved key again, with the declared mode and region."""
-        key = self._read_key(user)
+        key = self.read_key(user)
         if key:
             self.save(user, key.key_id, key.secret, key.replaced_key_id)
 
@@ -216,9 +216,9 @@ class FileStore(Store):
             _delete_file(path)
             _delete_file(_unfinished_path(path))
 
-    def _read_key(self, user: str) -> SavedKey | None:
-        section = read_section(self._read_text(user), self.profile)
-        return key_format.parse(section) if section else None
+    def read_key(self, user: str) -> SavedKey | None:
+        """Return the saved key of a user; ``None`` where there is no complete one."""
+        return key_format.from_file(self._read_text(user), self.profile)
 
     def _read_text(self, user: str) -> str:
         """Return the text of the file; it is empty where there is none."""

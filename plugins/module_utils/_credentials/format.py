@@ -8,11 +8,12 @@ No error of this file quotes the text, which can be the secret.
 
 from __future__ import annotations
 
-import configparser
 import json
 import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.section import read_section
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,12 +42,8 @@ class SavedKey:
 
 def from_file(text: str, profile: str) -> SavedKey | None:
     """Return the key in the text of an AWS shared-credentials file; ``None`` where there is no complete one."""
-    parser = configparser.RawConfigParser()
-    try:
-        parser.read_string(text)
-    except configparser.Error:
-        return None
-    return parse(parser[profile]) if parser.has_section(profile) else None
+    values = read_section(text, profile)
+    return parse(values) if values else None
 
 
 def from_json(text: str) -> SavedKey | None:

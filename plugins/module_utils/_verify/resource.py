@@ -18,9 +18,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import 
     request_context,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._access.inventory import Inventory, Scope
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials import format as key_format
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file import FileStore
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing import FILE
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_parallel
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.checks import Case, check, configs_of, principal_of
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import SERVICES
@@ -76,18 +75,9 @@ def _saved_in_files(targets: Iterable[Target], options: dict[str, Any]) -> dict[
     """Return by user the ID of the access key that is saved in a file on the controller."""
     if options["credentials_store"] != FILE:
         return {}
-    found = {}
-    for user in {each.user for each in targets if each.user}:
-        path = Path(options["credentials_directory"]) / f"{user}.credentials"
-        try:
-            key = key_format.from_file(path.read_text(encoding="utf-8"), SECTION)
-        except (FileNotFoundError, UnicodeDecodeError):
-            continue
-        except OSError as error:
-            raise CwagentError(f"Could not read {path}: {error.strerror}.") from error
-        if key:
-            found[user] = key.key_id
-    return found
+    store = FileStore(Path(options["credentials_directory"]), SECTION, region=None)
+    keys = {each.user: store.read_key(each.user) for each in targets if each.user}
+    return {user: key.key_id for user, key in keys.items() if key}
 
 
 def _endpoints(region: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     AwsApiError,
     ContentionError,
     CwagentError,
+    PartialFailure,
     StaleStateError,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import (
@@ -78,6 +79,19 @@ def test_a_failure_says_what_was_done_and_what_was_not():
     assert str(failure.value) == "Could not a3. Done before that: a1, a2. Not done: a4, a5."
     assert failure.value.details == {"failures": {"a": "Could not a3."}, "not_done": ["a3", "a4", "a5"]}
     assert done == planned[:2]
+
+
+@pytest.mark.parametrize("taken", [[], steps("a2 on one")])
+def test_a_step_that_failed_in_part_is_reported_in_parts(taken):
+    def fail(step: Step) -> None:
+        if step.summary == "a2":
+            raise PartialFailure("Could not a2.", taken[0] if taken else None, *steps("a2 on others"))
+
+    planned, done = steps("a1", "a2", "a3"), []
+    with pytest.raises(CwagentError) as failure:
+        apply(plan_of({"a": planned}), fail, check_mode=False, done=done)
+    assert done == [planned[0], *taken]
+    assert failure.value.details["not_done"] == ["a2 on others", "a3"]
 
 
 def test_a_failure_has_the_details_of_the_error():

@@ -380,8 +380,12 @@ def test_a_group_whose_name_is_almost_one_of_ours_is_a_problem_if_its_hosts_are_
         ({"instance_id": ["i-01234567"]}, "instance_id must be text, not '['i-01234567']'."),
         ({"instance_id": 5}, "instance_id: '5' is not a valid EC2 instance ID: "),
         ({"instance_id": UNICODE}, f"instance_id: '{UNICODE}' is not a valid EC2 instance ID: "),
-        ({**WEB, "cwagent_region": "x"}, "cwagent_region is 'x', which is not an AWS region, "),
-        ({**WEB, "placement": {"region": "x"}}, "placement.region is 'x', which is not an AWS region, "),
+        (
+            {**WEB, "cwagent_region": "eu-central-\uff11"},
+            "cwagent_region: 'eu-central-\uff11' is not the name of an AWS region, ",
+        ),
+        ({**WEB, "cwagent_region": "x"}, "cwagent_region: 'x' is not the name of an AWS region, "),
+        ({**WEB, "placement": {"region": "x"}}, "placement.region: 'x' is not the name of an AWS region, "),
         ({**WEB, "placement": {"region": ["x"]}}, "placement.region must be text, not '['x']'."),
         ({**WEB, "placement": NOPE}, "placement.region cannot be evaluated: 'nope' is undefined."),
     ],
@@ -432,9 +436,9 @@ def test_the_region_of_the_run(controller, of_tools, hosts, region):
 def test_without_any_region_there_is_one_problem():
     assert problems_of(region="") == [NO_REGION]
     [problem] = problems_of(region="", controller={"cwagent_region": "x"})
-    assert problem.startswith("cwagent_region is 'x'")
+    assert problem.startswith("cwagent_region: 'x'")
     [problem] = problems_of(region="x")
-    assert problem.startswith("The default region of the AWS tools is 'x'")
+    assert problem.startswith("The default region of the AWS tools: 'x'")
 
 
 def test_a_region_of_the_aws_tools_that_cannot_be_read_is_one_problem():
@@ -713,6 +717,18 @@ def test_what_servers_that_leave_have(names, users, instances, key_hosts, notes)
     assert removal == expected
 
 
+def test_a_user_that_leaves_can_have_the_name_of_a_host_whose_user_stays():
+    hosts = {
+        "a": {"cwagent_user_name": "shared"},
+        "b": {"cwagent_user_name": "a"},
+        "c": {"cwagent_user_name": "shared"},
+    }
+    controller = {"cwagent_region": EU, "cwagent_remove_servers": ["a", "b"], "cwagent_remove_confirmed": True}
+    inputs, problems = interpret(a_run({"onprem_servers": [*hosts]}, hosts, controller, requires=[REMOVAL]))
+    assert problems == []
+    assert inputs["removal"]["users"] == {EU: ["a"]}
+
+
 HOST = "gone"  # its user is GONE by default
 LONG = 50 * "x"
 
@@ -755,7 +771,7 @@ def test_the_confirmation_names_the_user_of_an_earlier_host():
             {"cwagent_credentials_store": "ssm"},
             f"cwagent_remove_servers: the region of '{GONE}' is not known. Put it before the name, such as ",
         ),
-        ([f"nowhere:{GONE}"], {}, "cwagent_remove_servers is 'nowhere', which is not an AWS region, such as "),
+        ([f"nowhere:{GONE}"], {}, "cwagent_remove_servers: 'nowhere' is not the name of an AWS region, such as "),
         (["no such"], {}, "cwagent_remove_servers: 'no such' is not a valid user name"),
     ],
 )

@@ -30,6 +30,7 @@ def fields_without(field):
 def test_a_key_in_a_file_is_read_back(key):
     assert from_file(to_file(key, "P"), "P") == key
     assert from_file(to_file(key, "P"), "Q") is None
+    assert from_file(f"{to_file(key, 'DEFAULT')}[P]\nregion = r\n", "P") is None  # AWS tools know no default section
 
 
 def test_the_replaced_key_is_saved_and_not_delivered():
