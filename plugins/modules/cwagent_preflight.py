@@ -10,7 +10,7 @@ module: cwagent_preflight
 version_added: 1.0.0
 short_description: Validate the inputs of a playbook before anything is changed
 description:
-  - Checks names, options and instances for a playbook that uses several modules of this collection one after the other.
+  - Checks names and instances for a playbook that uses several modules of this collection one after the other.
     A mistake in the input of the last module is found before the first module changes anything.
   - Reports all problems together.
   - With O(tasks), it also finds which tasks of the playbook have something to do. One module that reads everything
@@ -36,11 +36,6 @@ options:
       - The empty name stands for the region of the module.
     type: dict
     default: {}
-  parameters:
-    description: Names of parameters for agent configurations.
-    type: list
-    elements: str
-    default: []
   profiles_to_delete:
     description:
       - Names of instance profiles that are to be deleted. An instance of any enabled region that has one of them is a
@@ -114,26 +109,8 @@ options:
         description: The region that the task is for. The default is that of the module.
         type: str
         default: ""
-  ssm_policy:
-    description: As in M(cwagent.iam.cwagent_iam_role).
-    type: str
-    choices: [none, AmazonSSMManagedInstanceCore, AmazonEC2RoleforSSM]
-  path:
-    description: As in M(cwagent.iam.cwagent_iam_role).
-    type: str
-  permissions_boundary:
-    description: As in M(cwagent.iam.cwagent_iam_role).
-    type: str
-  tags:
-    description: As in M(cwagent.iam.cwagent_iam_role).
-    type: dict
-    aliases: [resource_tags]
-  window_minutes:
-    description: How long an admin window is to be open, in minutes.
-    type: int
   credentials_directory:
-    description:
-      - A folder for credentials files. It must be writable, or possible to create, except with O(report_unlisted).
+    description: The folder of the credentials files of O(users), for O(report_unlisted).
     type: path
   credentials_store:
     description:
@@ -224,7 +201,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing i
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.checks import check_inputs
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.resource import Preflight
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.tasks import OPTIONS
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.options import PRINCIPAL_SPEC
 
 NAMES = {"type": "list", "elements": "str", "default": []}
 TASK = {
@@ -237,19 +213,16 @@ SPEC = {
     "roles": NAMES,
     "users": NAMES,
     "instances": {"type": "dict", "default": {}},
-    "parameters": NAMES,
     "profiles_to_delete": NAMES,
     "expected_instance_ids": NAMES,
     "users_to_delete": NAMES,
     "default_users": {"type": "dict", "default": {}},
     "report_unlisted": {"type": "bool", "default": False},
-    "window_minutes": {"type": "int"},
     "credentials_directory": {"type": "path"},
     "credentials_store": {"type": "str", "choices": list(KEY_STORES), "default": "file"},
     "credentials_prefix": {"type": "str", "default": "/cwagent/credentials/"},
     "credentials_regions": NAMES,
     "tasks": {"type": "list", "elements": "dict", "default": [], "options": TASK},
-    **{option: PRINCIPAL_SPEC[option] for option in ("ssm_policy", "path", "permissions_boundary", "tags")},
 }
 
 

@@ -491,16 +491,14 @@ def test_instance_identity_is_read_and_waited_for(aws: Emulator) -> None:
     assert "no instance profile" in identity(instance_profile="none", wait_timeout=1)["msg"]
 
 
-def test_preflight_reports_all_problems_and_writes_nothing(aws: Emulator, tmp_path: Path) -> None:
+def test_preflight_reports_all_problems_and_writes_nothing(aws: Emulator) -> None:
     [instance] = aws.instances(1)
     valid: dict[str, Any] = {
         "roles": ["R"],
         "users": ["u"],
         "instances": {"": [instance]},
-        "parameters": ["AmazonCloudWatch-x"],
     }
     with assert_no_writes(aws):
-        assert not run_module(aws, "cwagent_preflight", **valid, credentials_directory=str(tmp_path / "new"))["failed"]
-        invalid = run_module(aws, "cwagent_preflight", **{**valid, "roles": ["a b"], "parameters": ["x"]})
+        assert not run_module(aws, "cwagent_preflight", **valid)["failed"]
+        invalid = run_module(aws, "cwagent_preflight", **{**valid, "roles": ["a b"], "users": ["c d"]})
     assert len(invalid["problems"]) == 2
-    assert not (tmp_path / "new").exists()

@@ -1,45 +1,27 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Checks the inputs of a playbook without calling AWS, and reports all problems together.
-
-Only the folder for credentials files is looked up, on the controller.
-"""
+"""Checks the inputs of a playbook without calling AWS, and reports all problems together."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ansible.module_utils.common.validation import check_type_list
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import check_minutes
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import check_parameter_name
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file import FileStore
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing import FILE
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.options import check_principal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 T = TypeVar("T")
 
-# By option, the check of each item of its list.
-ITEM_CHECKS: dict[str, Callable[[Any], None]] = {
-    "roles": partial(_names.check_name, "role"),
-    "users": partial(_names.check_name, "user"),
-    "parameters": check_parameter_name,
-}
-# By option, the check of its value.
-VALUE_CHECKS: dict[str, Callable[[Any], None]] = {
-    "roles": _names.check_different,
-    "users": _names.check_different,
-    "window_minutes": check_minutes,
-}
+# By option with names, what they are names of.
+NAMED = {"roles": "role", "users": "user"}
 
 
 @dataclass(frozen=True)
@@ -87,19 +69,13 @@ def check_inputs(params: Mapping[str, Any], region: str | None) -> Inputs:
     :raises InvalidInput: it lists all problems.
     """
     found = Problems()
-    for option, check_item in ITEM_CHECKS.items():
-        for item in params[option]:
-            found.check(check_item, item)
-    for option, check_value in VALUE_CHECKS.items():
-        if params[option] is not None:
-            found.check(check_value, params[option])
+    for option, kind in NAMED.items():
+        for name in params[option]:
+            found.check(_names.check_name, kind, name)
+        found.check(_names.check_different, params[option])
     instances = {name: found.check(_instance_ids, name, given) or [] for name, given in params["instances"].items()}
     for instance_id in (each for ids in instances.values() for each in ids):
         found.check(_names.check_instance_id, instance_id)
-    found.check(check_principal, params, _names.partition_of(region))
-    if params["credentials_directory"] and not params["report_unlisted"]:
-        store = FileStore(Path(params["credentials_directory"]).absolute(), "", None)
-        found.check(store.check, params["users"])
     fail_on_problems(found.messages)
     return Inputs(
         instances=instances,

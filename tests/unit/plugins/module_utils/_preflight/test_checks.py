@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,17 +13,11 @@ WITHOUT_INPUTS: dict[str, Any] = {
     "roles": [],
     "users": [],
     "instances": {},
-    "parameters": [],
     "profiles_to_delete": [],
     "expected_instance_ids": [],
     "users_to_delete": [],
     "default_users": {},
     "report_unlisted": False,
-    "ssm_policy": None,
-    "path": None,
-    "permissions_boundary": None,
-    "tags": None,
-    "window_minutes": None,
     "credentials_directory": None,
     "credentials_store": "file",
     "credentials_prefix": "/cwagent/credentials/",
@@ -49,18 +42,9 @@ def problems_of(region: str | None = REGION, **options: Any) -> list[str]:
         ("roles", ["Agent", "AGENT"], "'Agent' and 'AGENT' differ only by case"),
         ("users", ["a/b"], "'a/b' is not a valid user name: IAM allows 1 to 64 characters"),
         ("users", ["web", "Web"], "'web' and 'Web' differ only by case"),
-        ("parameters", ["linux"], "parameter name 'linux' does not begin with AmazonCloudWatch-"),
-        ("parameters", ["AmazonCloudWatch-a b"], "parameter name 'AmazonCloudWatch-a b': AWS allows"),
         ("instances", {"": ["i-1"]}, "'i-1' is not a valid EC2 instance ID"),
         ("instances", {REGION: [INSTANCE], "us-east-1": ["web-1"]}, "'web-1' is not a valid EC2 instance ID"),
         ("instances", {"us-east-1": {"a": 1}}, "instances: the value of 'us-east-1' is not a list of instance IDs"),
-        ("path", "monitoring", "'monitoring' is not a valid IAM path"),
-        ("permissions_boundary", "bound", "permissions_boundary: 'bound' is not the ARN of a managed policy"),
-        ("tags", {"aws:a": "b"}, "tag 'aws:a': AWS reserves"),
-        ("tags", {"a": "?"}, "tag 'a': AWS allows letters"),
-        ("window_minutes", 0, "must be between 1 and 720 minutes, not 0"),
-        ("window_minutes", 721, "must be between 1 and 720 minutes, not 721"),
-        ("credentials_directory", __file__, "is not a folder"),
     ],
 )
 def test_each_option_is_checked(option: str, value: Any, message: str) -> None:
@@ -72,26 +56,16 @@ VALID: dict[str, Any] = {
     "roles": ["Server", "Admin"],
     "users": ["web", "db"],
     "instances": {"": [INSTANCE], "us-east-1": [OTHER_INSTANCE]},
-    "parameters": ["AmazonCloudWatch-linux", "AmazonCloudWatch-windows"],
     "profiles_to_delete": ["Server"],
     "expected_instance_ids": [INSTANCE],
     "users_to_delete": ["U"],
     "report_unlisted": True,
-    "path": "/monitoring/",
-    "permissions_boundary": "arn:aws:iam::123456789012:policy/bound",
-    "tags": {"team": "ops"},
-    "window_minutes": 15,
 }
 
 
 @pytest.mark.parametrize("option", VALID)
 def test_a_valid_option_has_no_problem(option: str) -> None:
     check_inputs({**WITHOUT_INPUTS, option: VALID[option]}, REGION)
-
-
-@pytest.mark.parametrize("minutes", [1, 720])
-def test_the_limits_of_the_window_are_valid(minutes: int) -> None:
-    check_inputs({**WITHOUT_INPUTS, "window_minutes": minutes}, REGION)
 
 
 def test_no_option_needs_to_be_given() -> None:
@@ -103,14 +77,10 @@ def test_all_problems_are_reported_together() -> None:
     problems = problems_of(
         roles=["a b", "A", "a"],
         users=["c d"],
-        parameters=["x", "y"],
         instances={"": ["i-1"], "us-east-1": {"a": 1}},
-        path="p",
-        window_minutes=0,
-        credentials_directory=__file__,
     )
     expected = [
-        "'a b'", "'c d'", "'x'", "'y'", "'A' and 'a'", "0", "'us-east-1'", "'i-1'", "'p'", "folder",
+        "'a b'", "'A' and 'a'", "'c d'", "'us-east-1'", "'i-1'",
     ]  # fmt: skip
     assert len(problems) == len(expected)
     assert [text for text, problem in zip(expected, problems, strict=True) if text not in problem] == []
@@ -118,37 +88,6 @@ def test_all_problems_are_reported_together() -> None:
 
 def test_a_problem_that_several_options_have_is_reported_once() -> None:
     assert len(problems_of(roles=["a b", "a b"])) == 1
-
-
-def test_the_partition_comes_from_the_region() -> None:
-    boundary = VALID["permissions_boundary"]
-    [problem] = problems_of("cn-north-1", permissions_boundary=boundary)
-    assert "belongs to partition aws, but the region in use is in aws-cn" in problem
-
-
-def test_a_folder_that_does_not_exist_is_valid_and_not_created(tmp_path: Path) -> None:
-    folder = tmp_path / "new" / "keys"
-    check_inputs({**WITHOUT_INPUTS, "credentials_directory": str(folder), "users": ["web"]}, REGION)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_the_problem_of_a_relative_folder_has_its_full_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "keys").touch()
-    [problem] = problems_of(credentials_directory="keys")
-    assert f"credentials directory {tmp_path / 'keys'}:" in problem
-
-
-def test_a_relative_folder_is_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    check_inputs({**WITHOUT_INPUTS, "credentials_directory": "keys"}, REGION)
-
-
-def test_a_shared_folder_is_a_problem(tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
-    (tmp_path / "other").touch()
-    [problem] = problems_of(credentials_directory=str(tmp_path))
-    assert "other users can read or change it" in problem
 
 
 @pytest.mark.parametrize(

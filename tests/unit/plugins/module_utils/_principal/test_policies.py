@@ -8,7 +8,7 @@ from ansible_collections.cwagent.iam.plugins.doc_fragments import principal
 from ansible_collections.cwagent.iam.plugins.module_utils._names import name_of
 from ansible_collections.cwagent.iam.plugins.module_utils._principal import policies
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.options import PRINCIPAL_SPEC
-from ansible_collections.cwagent.iam.plugins.modules import cwagent_iam_role, cwagent_iam_user, cwagent_preflight
+from ansible_collections.cwagent.iam.plugins.modules import cwagent_iam_role, cwagent_iam_user
 
 ROLES = PLUGINS.parent / "roles"
 
@@ -62,12 +62,6 @@ PRINCIPAL_MODULES = [cwagent_iam_role, cwagent_iam_user]
 @pytest.mark.parametrize("option", ["access", "ssm_policy"])
 def test_a_module_for_principals_takes_its_choices_from_the_code(module, option):
     assert module.SPEC[option] is PRINCIPAL_SPEC[option]
-
-
-def test_the_preflight_documents_and_takes_the_same_choices_as_the_code():
-    documented = yaml.safe_load(cwagent_preflight.DOCUMENTATION)["options"]
-    assert documented["ssm_policy"]["choices"] == policies.SSM_CHOICES
-    assert cwagent_preflight.SPEC["ssm_policy"] is PRINCIPAL_SPEC["ssm_policy"]
 
 
 # The names of the policies are in no other file, so that a new one is added in one place. The messages have advice for
