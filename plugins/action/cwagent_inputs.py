@@ -55,7 +55,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
             _check_run(variables)
         except InvalidInput as error:
             return {**result, "changed": False, "failed": True, "msg": f"{error} Nothing was changed."}
-        inputs, problems = _inputs.interpret(self._given(variables, options))
+        inputs, problems = _inputs.interpret(self._collect(variables, options))
         if problems and options["fail_on_problems"]:
             # Neither the input nor the problems once more: the message has all of them.
             message = self._message(problems, variables, options)
@@ -67,11 +67,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
         first = variables["ansible_play_hosts_all"][0]
         if first == variables["inventory_hostname"] or options["found"] is not None:
             return " ".join(problems)
-        of_first = self._given(variables["hostvars"].raw_get(first) | {"hostvars": variables["hostvars"]}, options)
+        of_first = self._collect(variables["hostvars"].raw_get(first) | {"hostvars": variables["hostvars"]}, options)
         others = _inputs.interpret(of_first)[1]
         return " ".join([each for each in problems if each not in others] or [f"See what {first} says."])
 
-    def _given(self, variables: Mapping[str, Any], task_options: Mapping[str, Any]) -> _given.Given:
+    def _collect(self, variables: Mapping[str, Any], task_options: Mapping[str, Any]) -> _given.Given:
         options = yaml_load(SPEC.read_text(encoding="utf-8"))["argument_specs"]["playbooks"]["options"]
         hostvars, controller = variables["hostvars"], variables["inventory_hostname"]
         groups = {group: list(hosts) for group, hosts in variables["groups"].items()}

@@ -81,4 +81,4 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
 
 def _load(path: Path) -> Any:
     """Return the content of a YAML file whose templates may be evaluated; empty if there is none."""
-    return _tasks.trusted(yaml_load(path.read_text("utf-8"))) if path.exists() else {}
+    return _tasks.trust_templates(yaml_load(path.read_text("utf-8"))) if path.exists() else {}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from xml.etree import ElementTree as ET
 
-from ansible_collections.cwagent.iam.plugins.module_utils._text import counted, printable, wrap
+from ansible_collections.cwagent.iam.plugins.module_utils._text import count_noun, to_printable, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -102,21 +102,21 @@ def junit(
     :param name: of the test suite.
     :param fail_at: a finding below this severity is a test that passed, and its text the test's output.
     """
-    suite = ET.Element("testsuite", name=printable(name))
+    suite = ET.Element("testsuite", name=to_printable(name))
     for finding in findings:
         case = _case(suite, finding["rule"], _place(finding))
         if finding.get("file"):
-            case.set("file", printable(finding["file"]))
+            case.set("file", to_printable(finding["file"]))
         if finding.get("line"):
             case.set("line", str(int(finding["line"])))
-        text = printable(_message_and_fix(finding, " "))
+        text = to_printable(_message_and_fix(finding, " "))
         if SEVERITIES.index(finding["severity"]) < SEVERITIES.index(fail_at):
             ET.SubElement(case, "system-out").text = f"{finding['severity']}: {text}"
         else:
-            message = printable(finding.get("message") or finding["why"])
+            message = to_printable(finding.get("message") or finding["why"])
             ET.SubElement(case, "failure", type=finding["severity"], message=message).text = text
     for error in errors:
-        text = printable(error)
+        text = to_printable(error)
         ET.SubElement(_case(suite, "not_checked", text), "error", message=text).text = text
     if not len(suite):
         _case(suite, "all", "nothing to report")
@@ -130,13 +130,13 @@ def junit(
 
 
 def _case(suite: ET.Element, rule: str, name: str) -> ET.Element:
-    return ET.SubElement(suite, "testcase", classname=printable(f"cwagent.iam.{rule}"), name=name)
+    return ET.SubElement(suite, "testcase", classname=to_printable(f"cwagent.iam.{rule}"), name=name)
 
 
 def _place(finding: Finding) -> str:
     """What a finding is about, and where that is."""
     place = [str(finding[key]) for key in ("account", "region", "file") if finding.get(key)]
-    return printable(f"{finding['object']} ({', '.join(place)})" if place else finding["object"])
+    return to_printable(f"{finding['object']} ({', '.join(place)})" if place else finding["object"])
 
 
 # What Ansible adds to the result of a task.
@@ -191,7 +191,7 @@ def audit_summary(document: Mapping[str, Any], *, limit: int = 20) -> list[str]:
     :param limit: how many findings are listed, the most severe ones first. Those of severity info are only counted.
     """
     read = [account for account in document["accounts"] if "error" not in account]
-    lines = [f"{counted(len(read), 'account')} read at {document['generated']}." if read else "No account was read."]
+    lines = [f"{count_noun(len(read), 'account')} read at {document['generated']}." if read else "No account was read."]
     lines += [
         f"! account {account['account']['label']} was not read: {account['error']}"
         for account in document["accounts"]
@@ -200,7 +200,7 @@ def audit_summary(document: Mapping[str, Any], *, limit: int = 20) -> list[str]:
     lines += [_writers(account) for account in read]
     denied = sum(len(account["unread"]) for account in read)
     if denied:
-        lines.append(f"! {counted(denied, 'read')} denied: what depends on it is unknown.")
+        lines.append(f"! {count_noun(denied, 'read')} denied: what depends on it is unknown.")
     lines += _worst_findings(document, limit) if read else []
     return [part for line in lines for part in wrap(line)]
 
@@ -213,7 +213,7 @@ def _writers(account: Mapping[str, Any]) -> str:
         by_deadline.setdefault(_deadline(each), []).append(f"{each['kind']} {each['name']}")
     unknown = sum(each["writes"] == "unknown" for each in principals)
     nobody = "no known server" if unknown or account["unread"] else "no server"
-    unsure = f" For {counted(unknown, 'principal')} it is unknown." if unknown else ""
+    unsure = f" For {count_noun(unknown, 'principal')} it is unknown." if unknown else ""
     label = account["account"].get("alias") or account["account"]["id"]
     writers = [
         f"{_shown(names)} can write the configuration {f'until {deadline}' if deadline else 'now'}"
@@ -249,7 +249,7 @@ def _worst_findings(document: Mapping[str, Any], limit: int) -> list[str]:
     found = ", ".join(f"{count} {severity}" for severity, count in counts.items() if count)
     worded = [finding for finding in document["findings"] if finding["severity"] != "info"]
     worded.sort(key=lambda finding: -SEVERITIES.index(finding["severity"]))
-    lines = [f"{counted(total, 'finding')}: {found}."]
+    lines = [f"{count_noun(total, 'finding')}: {found}."]
     for finding in worded[:limit]:
         lines.append(f"- {finding['severity']}, {finding['rule']}: {_place(finding)}: {finding['why']}")
         lines.append(f"  Fix: {finding['fix']}")

@@ -117,7 +117,7 @@ def _wrap(line: str) -> list[str]:
     return textwrap.wrap(line, WIDTH, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False) or [""]
 
 
-def registered(hosts: Iterable[Mapping[str, Any]], names: Iterable[str]) -> list[Mapping[str, Any]]:
+def registered_results(hosts: Iterable[Mapping[str, Any]], names: Iterable[str]) -> list[Mapping[str, Any]]:
     """The results that tasks have registered, in the order of their names.
 
     :param hosts: the variables of the hosts on which the tasks can have run.
@@ -197,11 +197,11 @@ def account_table(
     variables, finished = list(names), {*active}
     rows, failures = [], []
     for account, host in zip(accounts, hosts):
-        found = [each for result in registered([host], variables) for each in _module_results(result)]
+        found = [each for result in registered_results([host], variables) for each in _module_results(result)]
         failure = account_failure(host)
         if not failure and account not in finished:
             failure = "It was not finished; see the output above."
-        rows.append((_shortened(account), *_account_cells(host, found), "FAILED" if failure else "ok"))
+        rows.append((_shorten(account), *_account_cells(host, found), "FAILED" if failure else "ok"))
         failures += [f"{account}: {failure}"] if failure else []
     widths = [max(map(len, column)) for column in zip(COLUMNS, *rows)]
     is_text = [True, True, *(False for _kind in KINDS), False, True]
@@ -214,7 +214,7 @@ def account_table(
     return [*mode, line(COLUMNS), *map(line, rows), *(part for each in failures for part in _wrap(f"- {each}"))]
 
 
-def _shortened(account: str) -> str:
+def _shorten(account: str) -> str:
     return account if len(account) <= NAME_WIDTH else f"{account[: NAME_WIDTH - 1]}…"
 
 
@@ -247,7 +247,7 @@ class FilterModule:
             "failure_reason": failure_reason,
             "found_lines": found_lines,
             "key_hosts": key_hosts,
-            "registered": registered,
+            "registered_results": registered_results,
             "rotation_report": rotation_report,
             "run_report": run_report,
             "run_stats": run_stats,

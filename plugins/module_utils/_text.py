@@ -14,12 +14,12 @@ ESCAPE = "\ue000"
 MARKS = ("- ", "! ", "  ")
 
 
-def printable(text: object) -> str:
+def to_printable(text: object) -> str:
     """Return text on one line, without what XML forbids, a terminal obeys, or reverses the direction of writing."""
     return "".join(each for each in " ".join(str(text).split()) if each.isprintable())
 
 
-def counted(number: int, noun: str) -> str:
+def count_noun(number: int, noun: str) -> str:
     """Return a number with its noun."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
@@ -27,7 +27,7 @@ def counted(number: int, noun: str) -> str:
 def wrap(line: str) -> list[str]:
     """Return the lines of a terminal for a line, which may begin with a mark of two columns."""
     mark = line[:2] if line[:2] in MARKS else ""
-    text = printable(line[len(mark) :])
+    text = to_printable(line[len(mark) :])
     for character in '\\"':
         text = text.replace(character, ESCAPE + character)
     parts = textwrap.wrap(text, WIDTH, initial_indent=mark, subsequent_indent=" " * len(mark), break_on_hyphens=False)

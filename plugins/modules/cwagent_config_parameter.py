@@ -347,7 +347,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.opti
     desired_tags,
     known_state,
     refusal,
-    validated,
+    validate_config,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.options import SPEC as OPTIONS
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import (
@@ -428,7 +428,7 @@ def _saved_key_gateway(module: AnsibleAWSModule, key: dict[str, Any]) -> Aws:
 
 def validate(module: AnsibleAWSModule) -> None:
     """Validate the configuration and end the module."""
-    found = validated(module.params)
+    found = validate_config(module.params)
     if found.desired is None:
         raise InvalidInput(refusal(found), **found.to_result())
     result = found.to_result()

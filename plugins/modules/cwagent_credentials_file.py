@@ -71,7 +71,7 @@ options:
   path:
     description:
       - The absolute path of the credentials file on the host. Its mode is 0600. Other profiles in it stay as they are,
-        and what is no credentials file is refused.
+        and a file that is not a credentials file is refused.
       - A symbolic link is refused. Missing folders are created.
     type: path
     required: true

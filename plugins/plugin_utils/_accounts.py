@@ -24,7 +24,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._given import (
     checked_instance_id,
     checked_region,
 )
-from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import Undefined, is_blank, shown, typed
+from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import Undefined, is_blank, quote, to_typed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -60,7 +60,7 @@ def account_inputs(given: Given, problems: Problems) -> dict[str, Any]:
     before = len(problems.sentences)
     for name in ACCOUNT_VARIABLES:
         option = given.options[name]
-        value = problems.check(typed, name, option, given.of_host(host).get(name), where=f"Host {host}: ")
+        value = problems.check(to_typed, name, option, given.of_host(host).get(name), where=f"Host {host}: ")
         default = option.get("default", EMPTY.get(option["type"]))
         found[name.removeprefix("cwagent_")] = default if value is None else value
     for check in (
@@ -94,7 +94,7 @@ def _check_role(account: Mapping[str, Any]) -> None:
     parts = re.fullmatch(_ROLE_ARN, arn, re.ASCII)
     if arn and not parts:
         raise InvalidInput(
-            f"cwagent_assume_role_arn is {shown(arn)}, which is not the ARN of a role, such as "
+            f"cwagent_assume_role_arn is {quote(arn)}, which is not the ARN of a role, such as "
             "arn:aws:iam::123456789012:role/CloudWatchAgentControllerRole."
         )
     if parts and re.fullmatch(_ACCOUNT_ID, account_id, re.ASCII) and parts[1] != account_id:
@@ -107,7 +107,7 @@ def _check_session(account: Mapping[str, Any]) -> None:
     name, seconds = account["session_name"], account["session_duration"]
     if not re.fullmatch(_SESSION_NAME, name, re.ASCII):
         raise InvalidInput(
-            f"{SESSION_NAME} is {shown(name)}; it must have 2 to 64 letters, digits or characters of +=,.@_-."
+            f"{SESSION_NAME} is {quote(name)}; it must have 2 to 64 letters, digits or characters of +=,.@_-."
         )
     if seconds not in SESSION_SECONDS:
         raise InvalidInput(
@@ -195,11 +195,11 @@ def _check_unassigned(given: Given, problems: Problems) -> None:
     )
     for host, value in given.unassigned.items():
         if isinstance(value, Undefined):
-            problems.check(typed, ACCOUNT, TEXT, value, where=f"Host {host}: ")
+            problems.check(to_typed, ACCOUNT, TEXT, value, where=f"Host {host}: ")
         elif is_blank(value):
             problems.add(f"Host {host}: cwagent_account is not set. {advice}")
         else:
-            problems.add(f"Host {host}: cwagent_account is {shown(value)}, which is no host of that group. {advice}")
+            problems.add(f"Host {host}: cwagent_account is {quote(value)}, which is not a host of that group. {advice}")
 
 
 def _account_number(variables: Mapping[str, Any]) -> str:

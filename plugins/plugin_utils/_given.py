@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import Problems, is_blank, typed
+from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import Problems, is_blank, to_typed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -91,12 +91,12 @@ class Given:
 
 def text_of(given: Given, host: str, name: str, problems: Problems) -> str:
     """Return a variable of a host that is text, or an empty text."""
-    return problems.check(typed, name, TEXT, given.of_host(host).get(name), where=given.where(host, name)) or ""
+    return problems.check(to_typed, name, TEXT, given.of_host(host).get(name), where=given.where(host, name)) or ""
 
 
 def checked_region(name: str, value: Any) -> str:
     """Return the region in a variable; empty for a blank. :raises InvalidInput: it is not the name of a region."""
-    region = typed(name, TEXT, value) or ""
+    region = to_typed(name, TEXT, value) or ""
     if region:
         try:
             _names.check_region(region)
@@ -106,7 +106,7 @@ def checked_region(name: str, value: Any) -> str:
 
 
 def checked_instance_id(value: Any, name: str = "instance_id") -> str:
-    instance_id = typed(name, TEXT, value)
+    instance_id = to_typed(name, TEXT, value)
     if instance_id is None:
         raise InvalidInput(f"{name} is not set; it is the ID of the EC2 instance.")
     try:

@@ -54,8 +54,8 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import (
     Problems,
     Undefined,
     check_config_regions,
-    shown,
-    typed,
+    quote,
+    to_typed,
 )
 
 if TYPE_CHECKING:
@@ -117,14 +117,14 @@ def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
         "admin_instance_hosts": given.members(EC2_ADMIN),
         "admin_users": _by_region(admins, regions),
         "configs": _configs(given, run, regions, problems),
-        "credentials_directory": _absolute(given, run, "credentials_dir", problems),
-        **{name: run[name] and _absolute(given, run, name, problems) for name in REPORT_FILES},
+        "credentials_directory": _to_absolute(given, run, "credentials_dir", problems),
+        **{name: run[name] and _to_absolute(given, run, name, problems) for name in REPORT_FILES},
         "delivery_hosts": delivery_hosts,
         "host_regions": _host_regions(given, regions),
         "instances": _by_region(instances, regions),
         "onprem_hosts": onprem_hosts,
         "region": regions.default,
-        "regions": regions.of_all(given.members(*GROUPS))
+        "regions": regions.regions_of(given.members(*GROUPS))
         if given.members(*GROUPS)
         else account["regions"] or [regions.default],
         "server_users": _by_region(servers, regions),
@@ -176,7 +176,7 @@ def _run_value(given: Given, name: str, option: Mapping[str, Any], problems: Pro
     """Return the one value of a variable for the whole run, wherever in the inventory it is set; else its default."""
     sources = {"the controller": given.controller, **{f"host {host}": each for host, each in given.hosts.items()}}
     found = {
-        source: problems.check(typed, name, option, variables[name])
+        source: problems.check(to_typed, name, option, variables[name])
         for source, variables in sources.items()
         if name in variables
     }
@@ -187,7 +187,7 @@ def _run_value(given: Given, name: str, option: Mapping[str, Any], problems: Pro
     for source, other in values.items():
         if other != value:
             problems.add(
-                f"{name} is {shown(value)} for {first} and {shown(other)} for {source}; a run has one value for all."
+                f"{name} is {quote(value)} for {first} and {quote(other)} for {source}; a run has one value for all."
             )
             break
     return value
@@ -210,13 +210,13 @@ class _Regions:
                 "of the AWS configuration."
             )
 
-    def of(self, host: str) -> str:
+    def region_of(self, host: str) -> str:
         """Return the region of a host."""
         return self._of.get(host) or self.default
 
-    def of_all(self, hosts: Iterable[str]) -> list[str]:
+    def regions_of(self, hosts: Iterable[str]) -> list[str]:
         """Return the regions of hosts, each once; for no hosts, the default."""
-        return list(dict.fromkeys(map(self.of, hosts))) or [self.default]
+        return list(dict.fromkeys(map(self.region_of, hosts))) or [self.default]
 
 
 def _region_of(given: Given, host: str, problems: Problems) -> str:
@@ -267,7 +267,7 @@ def _users(
 
 
 def _user(variable: str, value: Any, default: str) -> str:
-    user = typed(variable, TEXT, value) or default
+    user = to_typed(variable, TEXT, value) or default
     try:
         _names.check_name("user", user)
     except InvalidInput as error:
@@ -279,7 +279,7 @@ def _by_region(items: Mapping[str, str], regions: _Regions) -> dict[str, list[st
     """Return by region what belongs to the hosts; what several hosts share once, in the region of the first."""
     region_of: dict[str, str] = {}
     for host, item in items.items():
-        region_of.setdefault(item, regions.of(host))
+        region_of.setdefault(item, regions.region_of(host))
     found: dict[str, list[str]] = defaultdict(list)
     for item, region in region_of.items():
         found[region].append(item)
@@ -291,22 +291,22 @@ def _onprem_hosts(
 ) -> dict[str, dict[str, Any]]:
     """Return by server its user, the region where the user's key is saved, and whether the key is delivered."""
     name = "cwagent_deliver_credentials"
-    for_all = problems.check(typed, name, given.options[name], given.controller.get(name))
+    for_all = problems.check(to_typed, name, given.options[name], given.controller.get(name))
     saved_in: dict[str, str] = {}
     hosts = {}
     for host, user in users.items():
         value, where = given.of_host(host).get(name), given.where(host, name)
-        own = problems.check(typed, name, given.options[name], value, where=where)
+        own = problems.check(to_typed, name, given.options[name], value, where=where)
         deliver = for_all if own is None else own
-        region = saved_in.setdefault(user, regions.of(host))
+        region = saved_in.setdefault(user, regions.region_of(host))
         hosts[host] = {"user": user, "region": region, "deliver": bool(deliver)}
     return hosts
 
 
 def _with_rotated_keys(given: Given, hosts: Iterable[str]) -> list[str]:
     """Return the hosts that ``--limit`` leaves; all, where it names nothing but accounts."""
-    is_limited = not given.accounts or _left_by_limit(given, given.members(*GROUPS))
-    return _left_by_limit(given, hosts) if is_limited else list(hosts)
+    is_limited = not given.accounts or _apply_limit(given, given.members(*GROUPS))
+    return _apply_limit(given, hosts) if is_limited else list(hosts)
 
 
 def _rotation(inputs: Mapping[str, Any], servers: Mapping[str, str], rotated: Collection[str]) -> dict[str, Any]:
@@ -317,12 +317,12 @@ def _rotation(inputs: Mapping[str, Any], servers: Mapping[str, str], rotated: Co
     hosts = [host for host, user in servers.items() if user in rotated]
     not_delivered = {*inputs["undelivered_hosts"], *(host for host in hosts if host not in inputs["delivery_hosts"])}
     return {
-        "admin_users": _chosen(inputs["admin_users"], rotated),
+        "admin_users": _select_users(inputs["admin_users"], rotated),
         "rotated_hosts": {
             "delivered": [host for host in hosts if host not in not_delivered],
             "undelivered": [host for host in hosts if host in not_delivered],
         },
-        "server_users": _chosen(inputs["server_users"], rotated),
+        "server_users": _select_users(inputs["server_users"], rotated),
         "undelivered_hosts": [host for host in inputs["undelivered_hosts"] if host in hosts],
     }
 
@@ -350,32 +350,32 @@ def _leaving_servers(given: Given, inputs: Mapping[str, Any], members: _Members,
     for host in hosts:
         problems.check(_check_leaving_host, given, host)
     users_that_stay = {user: host for host, user in {**members.admins, **servers}.items() if host not in hosts}
-    stays = {**users_that_stay, **{instances[host]: host for host in instances if host not in hosts}}
+    remaining = {**users_that_stay, **{instances[host]: host for host in instances if host not in hosts}}
     on_premises = [host for host in hosts if host in servers]
-    kept = {host: servers[host] for host in on_premises if servers[host] in stays}
-    users = _chosen(inputs["server_users"], {servers[host] for host in on_premises} - stays.keys())
+    kept = {host: servers[host] for host in on_premises if servers[host] in remaining}
+    users = _select_users(inputs["server_users"], {servers[host] for host in on_premises} - remaining.keys())
     leaving = _by_region({host: instances[host] for host in hosts if host in instances}, members.regions)
-    named = {*_all(users), *(name for _in, name in entries)}
+    named = {*_flatten(users), *(name for _in, name in entries)}
     default_users: dict[str, str] = {}
     for region, name in entries:
-        if name not in hosts and problems.check(_check_leaving_name, name, stays):
+        if name not in hosts and problems.check(_check_leaving_name, name, remaining):
             found = leaving if _is_instance_id(name) else users
             in_region = problems.check(_region_of_entry, region, name, inputs)
-            default = _default_user(name, {*stays, *named})
+            default = _default_user(name, {*remaining, *named})
             if in_region and default:
                 default_users[name] = default
             for each in [name, default] if default else [name]:
                 # The key of one user can be saved in several regions.
-                if in_region and each not in (found.get(in_region, ()) if region else _all(found)):
+                if in_region and each not in (found.get(in_region, ()) if region else _flatten(found)):
                     found.setdefault(in_region, []).append(each)
     delivered = [host for host in on_premises if host in inputs["delivery_hosts"]]
     undelivered = [host for host in on_premises if host not in delivered]
     return {
         "default_users": default_users,
         "instances": leaving,
-        "key_hosts": _left_by_limit(given, delivered),
+        "key_hosts": _apply_limit(given, delivered),
         "notes": [
-            *(_kept_note(host, user, stays[user]) for host, user in kept.items()),
+            *(_kept_note(host, user, remaining[user]) for host, user in kept.items()),
             *([_undelivered_note(undelivered)] if undelivered else []),
             *(
                 [f"Take {', '.join(hosts)} out of the inventory: cwagent.iam.site would manage it again."]
@@ -421,10 +421,12 @@ def _check_leaving_host(given: Given, host: str) -> None:
             )
 
 
-def _check_leaving_name(name: str, stays: Mapping[str, str]) -> bool:
+def _check_leaving_name(name: str, remaining: Mapping[str, str]) -> bool:
     """Check the name of what no host has. :returns: true."""
-    if name in stays:
-        raise InvalidInput(f"cwagent_remove_servers: '{name}' belongs to host {stays[name]}. Name the host instead.")
+    if name in remaining:
+        raise InvalidInput(
+            f"cwagent_remove_servers: '{name}' belongs to host {remaining[name]}. Name the host instead."
+        )
     try:
         _names.check_name("user", name)
     except InvalidInput as error:
@@ -455,7 +457,7 @@ def _undelivered_note(hosts: Iterable[str]) -> str:
     return f"The access key on {', '.join(hosts)} was not looked for: cwagent_deliver_credentials is not set."
 
 
-def _chosen(by_region: Mapping[str, Sequence[str]], chosen: Collection[str]) -> dict[str, list[str]]:
+def _select_users(by_region: Mapping[str, Sequence[str]], chosen: Collection[str]) -> dict[str, list[str]]:
     found = {region: [user for user in users if user in chosen] for region, users in by_region.items()}
     return {region: users for region, users in found.items() if users}
 
@@ -473,15 +475,20 @@ def _servers(
         **{host: {"instance_id": instance_id} for host, instance_id in instances.items()},
     }
     return [
-        {"host": host, "region": regions.of(host), **identities[host], "configs": _config_names(given, host, problems)}
-        for host in _left_by_limit(given, identities)
+        {
+            "host": host,
+            "region": regions.region_of(host),
+            **identities[host],
+            "configs": _config_names(given, host, problems),
+        }
+        for host in _apply_limit(given, identities)
     ]
 
 
 def _config_names(given: Given, host: str, problems: Problems) -> list[str]:
     where = given.where(host, CONFIG_NAMES)
     names = problems.check(
-        typed, CONFIG_NAMES, given.options[CONFIG_NAMES], given.of_host(host).get(CONFIG_NAMES), where=where
+        to_typed, CONFIG_NAMES, given.options[CONFIG_NAMES], given.of_host(host).get(CONFIG_NAMES), where=where
     )
     problems.check(_check_each, names or (), where=f"{where}{CONFIG_NAMES}: ")
     return list(names or ())
@@ -492,13 +499,13 @@ def _check_each(names: Iterable[str]) -> None:
         check_parameter_name(name)
 
 
-def _absolute(given: Given, run: Mapping[str, Any], name: str, problems: Problems) -> str:
+def _to_absolute(given: Given, run: Mapping[str, Any], name: str, problems: Problems) -> str:
     """Return the absolute path of a file or folder on the controller. Modules run in the folder of the playbook."""
     path: str = run[name]
     return problems.check(given.to_absolute, path, where=f"cwagent_{name}: ") or path
 
 
-def _left_by_limit(given: Given, hosts: Iterable[str]) -> list[str]:
+def _apply_limit(given: Given, hosts: Iterable[str]) -> list[str]:
     """Return the hosts that ``--limit`` leaves."""
     return [host for host in hosts if given.limit is None or host in given.limit]
 
@@ -511,7 +518,7 @@ def _configs(given: Given, run: Mapping[str, Any], regions: _Regions, problems: 
         variable, file = "cwagent_config_file", run["config_file"]
         entries = [{"name": run["parameter_name"], "file": file}] if file else []
     problems.check(check_config_regions, variable, entries)
-    everywhere = regions.of_all(given.members(*GROUPS))
+    everywhere = regions.regions_of(given.members(*GROUPS))
     places = Counter((entry["name"], each) for entry in entries for each in {*entry.get("regions", everywhere)})
     for name in sorted({name for (name, _region_name), count in places.items() if count > 1}):
         problems.add(f"cwagent_configs has a duplicate parameter name: {name}.")
@@ -523,10 +530,10 @@ def _configs(given: Given, run: Mapping[str, Any], regions: _Regions, problems: 
 
 def _host_regions(given: Given, regions: _Regions) -> dict[str, str]:
     """Return the regions of the hosts that store."""
-    found = {host: regions.of(host) for host in given.members(EC2_ADMIN, ONPREM_ADMIN)}
+    found = {host: regions.region_of(host) for host in given.members(EC2_ADMIN, ONPREM_ADMIN)}
     admin = next(iter(given.members(EC2_ADMIN)), "")
     # The host that stands for an account stores in the place of its admin instance.
-    return {**found, given.controller_host: regions.of(admin)} if given.accounts else found
+    return {**found, given.controller_host: regions.region_of(admin)} if given.accounts else found
 
 
 def _storing_hosts(given: Given, inputs: Mapping[str, Any]) -> list[str]:
@@ -598,8 +605,8 @@ def _check_conflicts(inputs: Mapping[str, Any], problems: Problems) -> None:
             f"cwagent_admin_role_name and cwagent_server_role_name are both '{inputs['admin_role_name']}': every "
             "server could write to Parameter Store."
         )
-    servers = {user.lower() for user in _all(inputs["server_users"])}
-    for user in _all(inputs["admin_users"]):
+    servers = {user.lower() for user in _flatten(inputs["server_users"])}
+    for user in _flatten(inputs["admin_users"]):
         if user.lower() in servers:
             problems.add(
                 f"'{user}' would be both a server user and the admin user. Set another cwagent_user_name or "
@@ -641,9 +648,9 @@ def _check_removal(given: Given, inputs: Mapping[str, Any], problems: Problems) 
     elif not inputs["remove_confirmed"]:
         removal = inputs["removal"]
         defaults = removal["default_users"]
-        named = [user for user in dict.fromkeys(_all(removal["users"])) if user not in defaults.values()]
+        named = [user for user in dict.fromkeys(_flatten(removal["users"])) if user not in defaults.values()]
         users = [f"{user} ({defaults[user]} if there is no such user)" if user in defaults else user for user in named]
-        instances = dict.fromkeys(_all(removal["instances"]))
+        instances = dict.fromkeys(_flatten(removal["instances"]))
         problems.add(
             "This deletes users with their access keys and saved keys, and takes the instance profiles from instances. "
             f"Users: {', '.join(users) or 'none'}. Instances: {', '.join(instances) or 'none'}. "
@@ -660,7 +667,7 @@ def _check_limit(given: Given, inputs: Mapping[str, Any], problems: Problems) ->
         if given.limit is not None and host not in given.limit:
             problems.add(f"The limit leaves out host {host}, which stores the configuration. Run without it.")
     with_keys = given.members(ONPREM_SERVERS, ONPREM_ADMIN)
-    if ROTATION in given.requires and with_keys and not _left_by_limit(given, with_keys):
+    if ROTATION in given.requires and with_keys and not _apply_limit(given, with_keys):
         problems.add(
             f"The limit leaves out all hosts of the groups {ONPREM_SERVERS} and {ONPREM_ADMIN}. Name the hosts whose "
             "access keys to replace in it."
@@ -698,7 +705,7 @@ def _check_values(given: Given, inputs: Mapping[str, Any], problems: Problems) -
         check(place, partial(check_key_store, allow_ephemeral=allowed), *keys, users, inputs["region"])
     admin_host = next(iter(inputs["admin_instance_hosts"]), "")
     for variables in (given.of_host(admin_host), given.controller):
-        minutes = problems.check(typed, MINUTES, {"type": "int"}, variables.get(MINUTES))
+        minutes = problems.check(to_typed, MINUTES, {"type": "int"}, variables.get(MINUTES))
         if minutes is not None:
             check(MINUTES, check_minutes, minutes)
 
@@ -707,14 +714,14 @@ def _check_batches(inputs: Mapping[str, Any], problems: Problems) -> None:
     size, percentage = inputs["apply_batch_size"], inputs["apply_max_fail_percentage"]
     if not re.fullmatch(_BATCH, size):
         problems.add(
-            f"cwagent_apply_batch_size is {shown(size)}; it must be a number of servers, or a share such as 20%."
+            f"cwagent_apply_batch_size is {quote(size)}; it must be a number of servers, or a share such as 20%."
         )
     if not 0 <= percentage <= ALL_PERCENT:
         problems.add(f"cwagent_apply_max_fail_percentage is {percentage}; it must be between 0 and {ALL_PERCENT}.")
     wrong = next((size for size in inputs["account_batch_size"] if not re.fullmatch(_BATCH, size)), None)
     if wrong is not None:
         problems.add(
-            f"cwagent_account_batch_size is {shown(wrong)}; it must be a number of accounts, or a share such as 20%."
+            f"cwagent_account_batch_size is {quote(wrong)}; it must be a number of accounts, or a share such as 20%."
         )
     percentage = inputs["account_max_fail_percentage"]
     if not 0 <= percentage <= ALL_PERCENT:
@@ -722,8 +729,8 @@ def _check_batches(inputs: Mapping[str, Any], problems: Problems) -> None:
 
 
 def _all_users(inputs: Mapping[str, Any]) -> list[str]:
-    return [*_all(inputs["server_users"]), *_all(inputs["admin_users"])]
+    return [*_flatten(inputs["server_users"]), *_flatten(inputs["admin_users"])]
 
 
-def _all(by_region: Mapping[str, Sequence[str]]) -> list[str]:
+def _flatten(by_region: Mapping[str, Sequence[str]]) -> list[str]:
     return [each for items in by_region.values() for each in items]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ansible.module_utils.common.validation import check_type_path
 
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.options import key_store
-from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import typed
+from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import to_typed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,5 +55,5 @@ def check_role_key_store(role: str, options: Mapping[str, Mapping[str, Any]], va
         values[f"{role}_credentials_prefix"],
         [user for users in by_region.values() for user in users],
         None,
-        allow_ephemeral=bool(typed(name, options[name], values[name])),
+        allow_ephemeral=bool(to_typed(name, options[name], values[name])),
     )

@@ -67,9 +67,9 @@ def compared_tasks(
             evaluate = evaluator({**scope, **item})
             if all(_is_true(each, evaluate) for each in _conditions(task)):
                 defaults = evaluate(task.get("module_defaults", {}).get(PREFIX + module, {}))
-                options = _without(evaluate(task[PREFIX + module]), variables.get("omit"))
+                options = _drop_omitted(evaluate(task[PREFIX + module]), variables.get("omit"))
                 named = options.pop("region", defaults.get("region", ""))
-                for region in evaluate(trusted(f"{{{{ {regions} }}}}")) if regions else [named]:
+                for region in evaluate(trust_templates(f"{{{{ {regions} }}}}")) if regions else [named]:
                     yield ComparedTask(module, options, region)
 
 
@@ -87,20 +87,20 @@ def _conditions(task: Mapping[str, Any]) -> list[Any]:
 
 
 def _is_true(condition: Any, evaluate: Evaluate) -> bool:
-    return bool(boolean(evaluate(trusted(f"{{{{ ({condition}) | bool }}}}"))))
+    return bool(boolean(evaluate(trust_templates(f"{{{{ ({condition}) | bool }}}}"))))
 
 
-def _without(value: Any, omitted: Any) -> Any:
+def _drop_omitted(value: Any, omitted: Any) -> Any:
     """Return options without those that are omitted."""
     if not isinstance(value, dict):
         return value
-    return {key: _without(each, omitted) for key, each in value.items() if omitted is None or each != omitted}
+    return {key: _drop_omitted(each, omitted) for key, each in value.items() if omitted is None or each != omitted}
 
 
-def trusted(value: Any) -> Any:
+def trust_templates(value: Any) -> Any:
     """Return a value whose texts may be evaluated."""
     if isinstance(value, dict):
-        return {key: trusted(each) for key, each in value.items()}
+        return {key: trust_templates(each) for key, each in value.items()}
     if isinstance(value, list):
-        return [trusted(each) for each in value]
+        return [trust_templates(each) for each in value]
     return trust_as_template(value) if isinstance(value, str) else value

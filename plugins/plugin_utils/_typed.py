@@ -80,7 +80,7 @@ def is_blank(value: Any) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
 
 
-def typed(name: str, option: Mapping[str, Any], value: Any) -> Any:
+def to_typed(name: str, option: Mapping[str, Any], value: Any) -> Any:
     """Return a value in the type of its option; ``None`` for a blank.
 
     :param option: as in an argument spec.
@@ -95,7 +95,7 @@ def typed(name: str, option: Mapping[str, Any], value: Any) -> Any:
     except InvalidInput as error:
         raise InvalidInput(f"{name}: {error}") from error
     except (TypeError, ValueError) as error:
-        raise InvalidInput(f"{name} {_expectation(option)}, not {shown(value)}.") from error
+        raise InvalidInput(f"{name} {_expectation(option)}, not {quote(value)}.") from error
 
 
 def _convert(option: Mapping[str, Any], value: Any) -> Any:
@@ -124,7 +124,9 @@ def _convert_each(options: Mapping[str, Mapping[str, Any]], mapping: Mapping[str
         raise ValueError(mapping)
     required = {key: _convert(option, mapping[key]) for key, option in options.items() if option.get("required")}
     optional = {
-        key: typed(_part(key, mapping, options), options[key], mapping[key]) for key in mapping if key not in required
+        key: to_typed(_part(key, mapping, options), options[key], mapping[key])
+        for key in mapping
+        if key not in required
     }
     return {**required, **{key: value for key, value in optional.items() if value is not None}}
 
@@ -198,8 +200,8 @@ def _check_variable(name: str, option: Mapping[str, Any], value: Any) -> None:
     takes_blank = kind in TEXT_TYPES and "" in option.get("choices", [""])
     takes_text = kind not in ("list", "dict")
     if (is_blank(value) and not takes_blank) or (isinstance(value, str) and not takes_text):
-        raise InvalidInput(f"{name} {_expectation(option)}, not {shown(value)}.")
-    typed(name, option, value)
+        raise InvalidInput(f"{name} {_expectation(option)}, not {quote(value)}.")
+    to_typed(name, option, value)
     options = option.get("options", {}) if kind == "list" else {}
     for entry in value if options else ():
         for key, part in entry.items():
@@ -209,7 +211,7 @@ def _check_variable(name: str, option: Mapping[str, Any], value: Any) -> None:
     if name in LISTS_BY_REGION:
         for region, items in value.items():
             if not isinstance(items, list) or not all(isinstance(item, str) and item.strip() for item in items):
-                raise InvalidInput(f"{name} must have a list for each region; '{region}' has {shown(items)}.")
+                raise InvalidInput(f"{name} must have a list for each region; '{region}' has {quote(items)}.")
 
 
 def check_config_regions(name: str, entries: Sequence[Mapping[str, Any]]) -> None:
@@ -227,7 +229,7 @@ def check_config_regions(name: str, entries: Sequence[Mapping[str, Any]]) -> Non
             raise InvalidInput(f"{where} has a duplicate region.")
 
 
-def shown(value: Any) -> str:
+def quote(value: Any) -> str:
     """Return a value for a sentence, cut where it is long."""
     text = "null" if value is None else str(value)
     return f"'{text if len(text) <= MAX_SHOWN_CHARACTERS else text[:MAX_SHOWN_CHARACTERS] + '...'}'"

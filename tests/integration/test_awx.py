@@ -552,5 +552,5 @@ def test_a_slice_that_lacks_the_account_of_a_server_is_refused(controller: Contr
     groups = {"cwagent_accounts": ["shop"], "cwagent_onprem_servers": ["a1"]}
     awx = AccountsAwx(controller, collections, hosts, groups, ("", {}), fleet.user)
     job = awx.launch("site", cwagent_store_config_from="ssm").assert_failed()
-    assert "Host a1: cwagent_account is 'other', which is no host of that group. In AWX, each slice" in job.words
+    assert "Host a1: cwagent_account is 'other', which is not a host of that group. In AWX, each slice" in job.words
     assert job.calls == []

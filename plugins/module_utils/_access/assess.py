@@ -90,7 +90,7 @@ def assess(account: Account) -> tuple[Assessment, ...]:
 def confirm(assessments: Iterable[Assessment], confirmations: Iterable[Confirmation]) -> tuple[Assessment, ...]:
     """Return the assessments with what IAM says."""
     allows = {each.arn: each.allows for each in confirmations}
-    return tuple(_confirmed(each, allows.get(each.principal.arn)) for each in assessments)
+    return tuple(_apply_simulation(each, allows.get(each.principal.arn)) for each in assessments)
 
 
 def may(principal: Principal, now: datetime, action: str, resource: str = "*", bounded: bool = True) -> Decision:
@@ -189,7 +189,7 @@ def _why(principal: Principal, found: WriteAccess, granting: Iterable[Policy]) -
     return f"{allow} if conditions hold of which that is not known."
 
 
-def _confirmed(assessment: Assessment, allows: bool | None) -> Assessment:
+def _apply_simulation(assessment: Assessment, allows: bool | None) -> Assessment:
     if allows is None:
         return assessment
     if not allows:

@@ -387,10 +387,10 @@ def _unmanaged_parts(principal: Principal) -> Iterator[Finding]:
 
 def _trusts_only_ec2(principal: Principal) -> bool:
     services = {"ec2.amazonaws.com", ec2_service(principal.partition)}
-    statements = _listed((principal.trust or {}).get("Statement", ()))
+    statements = _as_list((principal.trust or {}).get("Statement", ()))
     principals = [each.get("Principal") for each in statements if each.get("Effect") == "Allow"]
     return all(
-        isinstance(each, dict) and set(each) == {"Service"} and set(_listed(each["Service"])) <= services
+        isinstance(each, dict) and set(each) == {"Service"} and set(_as_list(each["Service"])) <= services
         for each in principals
     )
 
@@ -572,7 +572,7 @@ def _title(principal: Principal) -> str:
     return f"{principal.kind.title()} '{principal.name}'"
 
 
-def _listed(value: Any) -> list[Any]:
+def _as_list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
 

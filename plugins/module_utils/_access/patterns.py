@@ -59,8 +59,8 @@ def representatives(prefix: str, patterns: Iterable[Pattern], characters: str) -
         if matches not in matched:
             matched.add(matches)
             yield text
-        expected = {part for each, positions in zip(automata, state) for part in each.expected(positions)}
-        for character in _distinguished(characters, expected):
+        expected = {part for each, positions in zip(automata, state) for part in each.next_parts(positions)}
+        for character in _representatives(characters, expected):
             following = tuple(each.step(positions, character) for each, positions in zip(automata, state))
             if following in seen:
                 continue
@@ -71,7 +71,7 @@ def representatives(prefix: str, patterns: Iterable[Pattern], characters: str) -
             queue.append((text + character, following))
 
 
-def _distinguished(characters: str, expected: set[str]) -> list[str]:
+def _representatives(characters: str, expected: set[str]) -> list[str]:
     """Return the characters that patterns expect, and one that stands for all others."""
     fitting = [each for each in characters if re.escape(each) in expected]
     others = [each for each in characters if each not in fitting]
@@ -93,7 +93,7 @@ class _Automaton:
             positions = self.step(positions, character)
         return positions
 
-    def expected(self, positions: frozenset[int]) -> set[str]:
+    def next_parts(self, positions: frozenset[int]) -> set[str]:
         """Return the parts that can come next."""
         return {self._parts[each] for each in positions}
 

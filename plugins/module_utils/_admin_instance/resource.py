@@ -413,7 +413,7 @@ class AdminInstanceResource(Resource[State]):
         """
         restore_tags = self._wait_for_own_tag()
         try:
-            current = self._recorded(restore_tags, check, self._record_seconds)
+            current = self._instances_that_count(restore_tags, check, self._record_seconds)
             admin_plan.check_restore_tags(check.tagged, current, self._desired)
         except ContentionError as error:
             for name in self._desired.instance_ids or ():
@@ -422,7 +422,7 @@ class AdminInstanceResource(Resource[State]):
             # No steps: a caller that releases what was begun has nothing to do, and the window can be another run's.
             raise ContentionError(f"{error} This run has removed its restore tag.", steps=[]) from error
 
-    def _recorded(self, restore_tags: Collection[str], check: ContentionCheck, seconds: float) -> set[str]:
+    def _instances_that_count(self, restore_tags: Collection[str], check: ContentionCheck, seconds: float) -> set[str]:
         """Return the instances whose restore tag counts: those of the list, and those with a record.
 
         :param seconds: for how long to wait for the records. A run writes its record before its tag.
@@ -434,7 +434,7 @@ class AdminInstanceResource(Resource[State]):
     def _check_restore_tags(self, check: ContentionCheck) -> None:
         # EC2 can show the tags as they were seconds ago, even after it has shown the own one.
         restore_tags, _found = self._tags_with_own(Deadline(LOST_SECONDS))
-        admin_plan.check_restore_tags(check.tagged, self._recorded(restore_tags, check, 0), self._desired)
+        admin_plan.check_restore_tags(check.tagged, self._instances_that_count(restore_tags, check, 0), self._desired)
 
     def _wait_for_own_tag(self) -> dict[str, str]:
         """Wait until EC2 shows the tag that this run wrote, since another run cannot see it earlier."""

@@ -220,17 +220,17 @@ def check_managed(current: Window, desired: DesiredWindow) -> None:
 
     :raises InvalidInput: it names the principal, and what to do.
     """
-    if desired.state == OPEN and is_left(current, desired):
+    if desired.state == OPEN and is_unmanaged(current, desired):
         raise InvalidInput(adoption_problem(desired.kind, desired.name))
 
 
-def is_left(current: Window, desired: DesiredWindow) -> bool:
+def is_unmanaged(current: Window, desired: DesiredWindow) -> bool:
     """Whether the principal is that of somebody else, and must not be changed."""
     return desired.managed_only and current.exists and current.policy is None and not current.is_marked
 
 
 def _has_nothing_to_do(current: Window, desired: DesiredWindow) -> bool:
-    if is_left(current, desired):
+    if is_unmanaged(current, desired):
         return True
     is_missing = not current.exists or (
         desired.managed_only and current.is_known and current.policy is None and not current.has_admin_policy
@@ -319,7 +319,7 @@ def warnings(current: Window, desired: DesiredWindow) -> list[str]:
 
 
 def _warning(current: Window, desired: DesiredWindow) -> str:
-    if is_left(current, desired):
+    if is_unmanaged(current, desired):
         return (
             f"{NOT_CREATED} and has no admin window, so it was not changed; it may be able to write to Parameter Store "
             "at all times"

@@ -181,7 +181,7 @@ class WindowResource(Resource[Window]):
         """Render the window for the result."""
         return {
             "window": window_plan.to_dict(replace(final, read_at=plan.current.read_at)),
-            "managed": not window_plan.is_left(plan.current, self._desired),
+            "managed": not window_plan.is_unmanaged(plan.current, self._desired),
         }
 
     def warnings(self, plan: Plan[Window]) -> list[str]:

@@ -75,8 +75,8 @@ def plan(current: AgentFiles, desired: Mapping[str, str]) -> Plan[AgentFiles]:
     """Plan the calls of the agent's control program."""
     found = commands(current, desired)
     surplus = surplus_parts(current.parameters, desired)
-    stays = {} if any(each.action == FETCH for each in found) else current.parameters
-    planned = {**{name: each for name, each in stays.items() if name not in surplus}, **desired}
+    kept = {} if any(each.action == FETCH for each in found) else current.parameters
+    planned = {**{name: each for name, each in kept.items() if name not in surplus}, **desired}
     steps = [
         Step(
             Kind.DELETE if each.action == REMOVE else Kind.UPDATE,

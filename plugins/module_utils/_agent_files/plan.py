@@ -115,7 +115,7 @@ def _text_with_profile(before: str, desired: Desired) -> str:
     values = read_section(desired.text or "", desired.profile) or {}
     text = before if values and read_section(before, desired.profile) == values else None
     text = replace_section(before, desired.profile, values) if text is None else text
-    return _checked(text, desired)
+    return _require(text, desired)
 
 
 def _without_profile(before: File | None, desired: Desired) -> File | None:
@@ -125,10 +125,10 @@ def _without_profile(before: File | None, desired: Desired) -> File | None:
     """
     if before is None or (parse_sections(before.text) or {"": {}}).keys() == {desired.profile}:
         return None
-    return replace(before, text=_checked(remove_section(before.text, desired.profile), desired))
+    return replace(before, text=_require(remove_section(before.text, desired.profile), desired))
 
 
-def _checked(text: str | None, desired: Desired) -> str:
+def _require(text: str | None, desired: Desired) -> str:
     if text is None:
         raise CwagentError(
             f"{desired.credentials} has content that is not that of a credentials file, or that cannot be kept, so the "

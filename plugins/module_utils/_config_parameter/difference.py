@@ -41,9 +41,9 @@ def _differences(before: Any, after: Any, path: str) -> Iterator[str]:
 
 def _member_differences(before: dict[str, Any], after: dict[str, Any], key: str, path: str) -> Iterator[str]:
     if key not in after:
-        yield _removed(path, before[key])
+        yield _format_removal(path, before[key])
     elif key not in before:
-        yield _added(path, after[key])
+        yield _format_addition(path, after[key])
     else:
         yield from _differences(before[key], after[key], path)
 
@@ -55,9 +55,9 @@ def _list_differences(before: list[Any], after: list[Any], path: str) -> Iterato
         if index in pairs:
             yield from _differences(value, after[pairs[index]], after_paths[pairs[index]])
         else:
-            yield _removed(before_paths[index], value)
+            yield _format_removal(before_paths[index], value)
     for index in sorted(set(range(len(after))) - set(pairs.values())):
-        yield _added(after_paths[index], after[index])
+        yield _format_addition(after_paths[index], after[index])
     order = [pairs[index] for index in sorted(pairs)]
     if order != sorted(order):
         yield f"~ {path}: other order of elements"
@@ -92,11 +92,11 @@ def _element_paths(elements: list[Any], path: str) -> list[str]:
     ]
 
 
-def _removed(path: str, value: Any) -> str:
+def _format_removal(path: str, value: Any) -> str:
     return f"- {path}: {_shorten(printable_json(value))}"
 
 
-def _added(path: str, value: Any) -> str:
+def _format_addition(path: str, value: Any) -> str:
     return f"+ {path}: {_shorten(printable_json(value))}"
 
 

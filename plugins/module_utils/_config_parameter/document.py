@@ -203,7 +203,7 @@ class _TextReader:
         self._root = self._value(()), begin
         self._skip(())
         if self._at < len(self._text):
-            self._fail((), self._at, f"there is {self._found()} after the end of the configuration")
+            self._fail((), self._at, f"there is {self._next_text()} after the end of the configuration")
         return self._root[0]
 
     def locate(self, path: Path) -> tuple[int, int]:
@@ -254,7 +254,7 @@ class _TextReader:
             return self._number(number, path)
         bare = _BARE.match(self._text, start)
         if not bare:
-            self._fail(path, start, f"a value is missing: there is {self._found()}")
+            self._fail(path, start, f"a value is missing: there is {self._next_text()}")
         self._at = bare.end()
         if bare.group() in _CONSTANTS:
             return _CONSTANTS[bare.group()]
@@ -305,7 +305,7 @@ class _TextReader:
                 self._add((*path, key), offset, f"duplicate key {quote_key(key)}, which is also in line {line}")
             self._skip(path)
             if self._text[self._at : self._at + 1] != ":":
-                self._fail((*path, key), self._at, f"a colon is missing after the key: there is {self._found()}")
+                self._fail((*path, key), self._at, f"a colon is missing after the key: there is {self._next_text()}")
             self._at += 1
             self._skip(path)
             offsets[key] = offset
@@ -324,7 +324,7 @@ class _TextReader:
         if self._text[start : start + 1] != '"':
             is_template = self._text.startswith(REFERENCE, start - 1)
             hint = "; if this is a template, render it first" if is_template else ""
-            self._fail(path, start, f"a key is missing: there is {self._found()}{hint}")
+            self._fail(path, start, f"a key is missing: there is {self._next_text()}{hint}")
         return self._string(path)
 
     def _has_next(self, path: Path, start: int, closing: str, has_some: bool) -> bool:
@@ -339,9 +339,9 @@ class _TextReader:
                 if self._text[self._at : self._at + 1] == closing:
                     self._add(path, comma, f"there is a comma before the closing '{closing}'")
             elif found and found not in "]}:":
-                self._add(path, comma, f"a comma is missing before {self._found()}")
+                self._add(path, comma, f"a comma is missing before {self._next_text()}")
             elif found and found != closing:
-                self._fail(path, comma, f"'{closing}' or a comma is missing: there is {self._found()}")
+                self._fail(path, comma, f"'{closing}' or a comma is missing: there is {self._next_text()}")
         if self._at == len(self._text):
             line, column = _position(self._text, start)
             self._fail(path, self._at, f"the '{closing}' for line {line} column {column} is missing")
@@ -357,7 +357,7 @@ class _TextReader:
                 self._add(path, self._at, "JSON has no comments")
             self._at = gap.end()
 
-    def _found(self) -> str:
+    def _next_text(self) -> str:
         return quote(self._text[self._at]) if self._at < len(self._text) else "the end of the text"
 
     def _add(self, path: Path, offset: int, message: str, allowed: str = "", rule: str = "json") -> None:

@@ -91,7 +91,7 @@ def _merge_object(
 
 def _merge_list(value: Any, merged: dict[str, Any], name: str) -> None:
     if isinstance(value, list) and value:
-        merged[name] = _joined(merged.get(name, []), value)
+        merged[name] = _join_lists(merged.get(name, []), value)
 
 
 def _merge_value(value: Any, merged: dict[str, Any], name: str) -> bool:
@@ -100,7 +100,7 @@ def _merge_value(value: Any, merged: dict[str, Any], name: str) -> bool:
     if name not in ARRAY_OR_OBJECT_KEYS:
         return bool(comparable(current) == comparable(value))
     if isinstance(current, list) or comparable(current) != comparable(value):
-        merged[name] = _joined(_as_list(current), _as_list(value))
+        merged[name] = _join_lists(_as_list(current), _as_list(value))
     return isinstance(current, (dict, list)) and isinstance(value, (dict, list))
 
 
@@ -108,7 +108,7 @@ def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _joined(current: list[Any], added: list[Any]) -> list[Any]:
+def _join_lists(current: list[Any], added: list[Any]) -> list[Any]:
     joined, known = list(current), {comparable(each) for each in current}
     for each in added:
         if comparable(each) not in known:

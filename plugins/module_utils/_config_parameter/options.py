@@ -108,7 +108,7 @@ def desired_config(params: Mapping[str, Any]) -> tuple[DesiredConfig, list[str]]
     if params["state"] == ABSENT:
         check_parameter_name(params["name"])
         return DesiredConfig(params["name"], can_be_split=params["split"]), []
-    found = validated(params)
+    found = validate_config(params)
     if found.desired is None:
         raise InvalidInput(refusal(found), **found.to_result())
     return found.desired, [f"{each.source}: {each}" for each in found.warnings]
@@ -128,7 +128,7 @@ def refusal(found: Validation) -> str:
     return f"The configuration is not valid ({count} problem{'' if count == 1 else 's'}), so it is not stored.\n{lines}"
 
 
-def validated(params: Mapping[str, Any]) -> Validation:
+def validate_config(params: Mapping[str, Any]) -> Validation:
     """Return everything that is wrong with a configuration.
 
     :raises InvalidInput: the name of its parameter or the schema is not valid.

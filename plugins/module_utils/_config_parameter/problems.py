@@ -122,11 +122,11 @@ def to_finding(problem: Problem, name: str) -> dict[str, Any]:
         "line": problem.line,
         "column": problem.column,
         "message": problem.message,
-        "fix": f"Did you mean {quote_key(problem.near)}?" if problem.near else _allowed(problem),
+        "fix": f"Did you mean {quote_key(problem.near)}?" if problem.near else _format_allowed(problem),
     }
 
 
-def _allowed(problem: Problem) -> str:
+def _format_allowed(problem: Problem) -> str:
     return f"Allowed: {problem.allowed}" if problem.allowed else ""
 
 

@@ -110,13 +110,16 @@ class DocumentStore(Store):
         """Read what is saved for users."""
         texts = self._load([name for user in users for name in (self.name(user), self._claim_name(user))])
         return {
-            user: self._saved(user, texts.get(self.name(user)), texts.get(self._claim_name(user))) for user in users
+            user: self._saved_credentials(user, texts.get(self.name(user)), texts.get(self._claim_name(user)))
+            for user in users
         }
 
     def _claim_name(self, user: str) -> str:
         return self.name(user) + CLAIM_SUFFIX
 
-    def _saved(self, user: str, text: str | CwagentError | None, claim: str | CwagentError | None) -> SavedCredentials:
+    def _saved_credentials(
+        self, user: str, text: str | CwagentError | None, claim: str | CwagentError | None
+    ) -> SavedCredentials:
         where = self.where(user)
         try:
             if isinstance(text, CwagentError):

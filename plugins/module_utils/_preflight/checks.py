@@ -83,11 +83,11 @@ def check_inputs(params: Mapping[str, Any], region: str | None) -> Inputs:
         expected_instance_ids=params["expected_instance_ids"],
         users_to_delete=params["users_to_delete"],
         default_users=params["default_users"],
-        unlisted=_listed(params, region) if params["report_unlisted"] else None,
+        unlisted=_inventory_of(params, region) if params["report_unlisted"] else None,
     )
 
 
-def _listed(params: Mapping[str, Any], region: str | None) -> Listed:
+def _inventory_of(params: Mapping[str, Any], region: str | None) -> Listed:
     directory = params["credentials_directory"]
     return Listed(
         params["users"],

@@ -81,12 +81,12 @@ class Preflight:
         with suppress(CwagentError):  # then each is read by itself
             self._comparison.read_principals(with_others=self._inputs.unlisted is not None)
         fail_on_problems([*self._ineligible_instances(), *self._adoption_problems(), *other_holders, *users_of_others])
-        due = self._comparison.find_due()
+        due = self._comparison.find_parts_to_run()
         return {
             "warnings": [*warnings, *_missing_users(users_to_delete, unreadable_users)],
             "due": due,
             "problem_lines": self._comparison.problem_lines,
-            "unlisted": self._unlisted(),
+            "unlisted": self._list_unlisted(),
             "users_to_delete": list(users_to_delete),
         }
 
@@ -121,7 +121,7 @@ class Preflight:
                     found.append(adoption_problem("role", name))
         return found
 
-    def _unlisted(self) -> list[str]:
+    def _list_unlisted(self) -> list[str]:
         """List what is ours and not in the inventory, in sentences."""
         listed = self._inputs.unlisted
         if listed is None:

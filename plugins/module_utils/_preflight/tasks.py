@@ -14,7 +14,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import options as admin_instance
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window import options as admin_window
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter import options as config_parameter
-from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.options import validated
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.options import validate_config
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.resource import ParameterResource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile import options as instance_profile
@@ -147,7 +147,7 @@ class Comparison:
         if names or with_others:
             self._absent = next(iter(self._aws_in.values())).read_principals(names, described, with_others)
 
-    def find_due(self) -> list[str]:
+    def find_parts_to_run(self) -> list[str]:
         """Return the first part with a task that would change something or warn, and all parts after it.
 
         A part is not read after that, since what comes before it can change it, and its tasks read it in any case. A
@@ -172,7 +172,7 @@ class Comparison:
 
         :raises InvalidInput: one cannot be read.
         """
-        found = [(task, validated(task.params)) for task in tasks]
+        found = [(task, validate_config(task.params)) for task in tasks]
         # Once for all regions of a configuration. Two that are for different regions can have the same name.
         lines = {
             (task.params["name"], str(task.params["src"])): each.to_result()["problem_lines"] for task, each in found

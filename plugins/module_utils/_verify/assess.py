@@ -45,19 +45,19 @@ def assess(server: Server, facts: Facts, seen_by: str) -> Server:
     return _assess_agent(server, facts)
 
 
-def not_seen(server: Server, reason: str) -> Server:
+def note_unseen(server: Server, reason: str) -> Server:
     """Return a server without a look inside, which was asked for. :param reason: why there is none."""
     if not server.is_running:
-        return skipped(server, "The instance is not running")
+        return skip_look(server, "The instance is not running")
     what = f"Nothing was read on the server: {reason.rstrip('.')}"
     # What has failed already can be the reason: without a profile, no command reaches an instance.
     if server.failures:
-        return skipped(server, what)
+        return skip_look(server, what)
     fix = "Make it reachable for Ansible or Systems Manager, or set cwagent_verify_from to iam."
-    return skipped(server, "Nothing was read on the server").adding(Failure(AGENT, f"{what}.", fix))
+    return skip_look(server, "Nothing was read on the server").adding(Failure(AGENT, f"{what}.", fix))
 
 
-def skipped(server: Server, reason: str) -> Server:
+def skip_look(server: Server, reason: str) -> Server:
     """Return a server without a look inside. :param reason: why none is needed."""
     return server.adding(*(Note(check, f"{reason}.") for check in CHECKS if check != PERMISSIONS))
 
@@ -171,7 +171,7 @@ def _assess_agent(server: Server, facts: Facts) -> Server:
     if not facts.agent:
         return server
     # What an agent is to run is not known without the stored configuration.
-    runs = {} if server.fails(CONFIGURATION) else _expected(server, facts)
+    runs = {} if server.fails(CONFIGURATION) else _digests_to_run(server, facts)
     # Without an identity or the permission to read, it could not fetch anything.
     can_fetch = not server.fails(IDENTITY) and all(each.is_readable is not False for each in server.configs)
     calls = commands(facts.files, runs) if can_fetch and runs else []
@@ -179,7 +179,7 @@ def _assess_agent(server: Server, facts: Facts) -> Server:
     return server.adding(*_of_status(server, facts), *_of_files(server, facts))
 
 
-def _expected(server: Server, facts: Facts) -> dict[str, str]:
+def _digests_to_run(server: Server, facts: Facts) -> dict[str, str]:
     """Return by name the digests of what the agent is to run; nothing where one could not be read."""
     stored = {each.name: each.digest for each in server.configs}
     used = {name: digest for name, digest in stored.items() if name in facts.files.parameters}

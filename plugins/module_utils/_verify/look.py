@@ -13,7 +13,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._run_command import fleet
 from ansible_collections.cwagent.iam.plugins.module_utils._run_command.fleet import Answer, Document
-from ansible_collections.cwagent.iam.plugins.module_utils._verify.assess import assess, not_seen, skipped
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.assess import assess, note_unseen, skip_look
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.format import parse, script
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
@@ -79,7 +79,7 @@ def _run(client_factory: Callable[..., Any], servers: Iterable[Server], timeout:
 
 def _assess(server: Server, way: str, by_ansible: Answer | None, by_command: Answer | None) -> Server:
     if way == IAM:
-        return skipped(server, "It was checked by IAM only")
+        return skip_look(server, "It was checked by IAM only")
     reasons = []
     for seen_by, answer in ((ANSIBLE, by_ansible), (SSM, by_command)):
         if answer is None:
@@ -90,4 +90,4 @@ def _assess(server: Server, way: str, by_ansible: Answer | None, by_command: Ans
         except CwagentError as error:
             reasons.append(str(error))
         reasons += [answer.failure] if answer.failure else []
-    return not_seen(server, "; ".join(reasons) or "nothing was tried")
+    return note_unseen(server, "; ".join(reasons) or "nothing was tried")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ansible_collections.cwagent.iam.plugins.module_utils._text import WIDTH, counted, printable, wrap
+from ansible_collections.cwagent.iam.plugins.module_utils._text import WIDTH, count_noun, to_printable, wrap
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import CHECKS
 
 if TYPE_CHECKING:
@@ -31,23 +31,23 @@ def to_lines(servers: Sequence[Server]) -> list[str]:
     if len(servers) > len(rows):
         table.append(f"and {len(servers) - len(rows)} more")
     healthy = len(servers) - len(failed)
-    lines = [f"{healthy} of {counted(len(servers), 'server')} without a failure."]
-    for (what, fix), hosts in _grouped((each.host, (one.what, one.fix)) for each in servers for one in each.failures):
+    lines = [f"{healthy} of {count_noun(len(servers), 'server')} without a failure."]
+    for (what, fix), hosts in _group((each.host, (one.what, one.fix)) for each in servers for one in each.failures):
         lines += [f"! {_names(hosts)}: {what}", f"  Fix: {fix}"]
-    for (what,), hosts in _grouped((each.host, (one.what,)) for each in servers for one in each.notes):
+    for (what,), hosts in _group((each.host, (one.what,)) for each in servers for one in each.notes):
         lines.append(f"- {_names(hosts)}: {what}")
     return [*table, *(part for line in lines for part in wrap(line))]
 
 
 def _row(name: str, cells: Iterable[str]) -> str:
-    shown = printable(name)
+    shown = to_printable(name)
     if len(shown) > _NAME_WIDTH:
         shown = f"{shown[: _NAME_WIDTH - 1]}…"
     padded = (f"  {cell:<{len(heading)}}" for cell, heading in zip(cells, HEADINGS))
     return f"{shown:<{_NAME_WIDTH}}{''.join(padded)}".rstrip()
 
 
-def _grouped(found: Iterable[tuple[str, tuple[str, ...]]]) -> list[tuple[tuple[str, ...], list[str]]]:
+def _group(found: Iterable[tuple[str, tuple[str, ...]]]) -> list[tuple[tuple[str, ...], list[str]]]:
     """Return what was found of several servers once, each with its hosts."""
     groups: dict[tuple[str, ...], list[str]] = {}
     for host, text in found:

@@ -142,8 +142,9 @@ def test_a_configuration_in_several_parameters_is_fetched_in_an_order():
 
 # Accounts
 
-registered, failure_reason, found_lines, account_table, account_failure = (
-    FILTERS[name] for name in ("registered", "failure_reason", "found_lines", "account_table", "account_failure")
+registered_results, failure_reason, found_lines, account_table, account_failure = (
+    FILTERS[name]
+    for name in ("registered_results", "failure_reason", "found_lines", "account_table", "account_failure")
 )
 OK = {"__cwagent_validated": {"inputs": {"regions": ["eu-central-1", "us-east-1"]}}}
 REFUSED = {"__cwagent_validated": {"failed": True, "msg": "Host blog: no."}}
@@ -151,7 +152,7 @@ REFUSED = {"__cwagent_validated": {"failed": True, "msg": "Host blog: no."}}
 
 def test_results_are_registered_in_the_order_of_their_names_and_then_of_the_hosts():
     hosts = [{"b": {"of": "first"}, "a": {"of": "first"}}, {"a": {"of": "second"}, "c": {}}]
-    assert registered(hosts, ["a", "b", "missing"]) == [{"of": "first"}, {"of": "second"}, {"of": "first"}]
+    assert registered_results(hosts, ["a", "b", "missing"]) == [{"of": "first"}, {"of": "second"}, {"of": "first"}]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,12 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.tasks import OPTIONS
-from ansible_collections.cwagent.iam.plugins.plugin_utils._tasks import MODULES, ComparedTask, compared_tasks, trusted
+from ansible_collections.cwagent.iam.plugins.plugin_utils._tasks import (
+    MODULES,
+    ComparedTask,
+    compared_tasks,
+    trust_templates,
+)
 
 OMITTED = "__omit_place_holder__1"
 VARIABLES = {"name": "R", "empty": "", "regions": ["a", "b"], "by_region": {"a": [1], "b": [2]}, "omit": OMITTED}
@@ -21,7 +26,7 @@ def evaluator(variables: Mapping[str, Any]) -> Callable[[Any], Any]:
 
 
 def found_in(text: str, regions: str | None = None) -> list[ComparedTask]:
-    return list(compared_tasks(trusted(yaml.safe_load(text)), VARIABLES, evaluator, regions))
+    return list(compared_tasks(trust_templates(yaml.safe_load(text)), VARIABLES, evaluator, regions))
 
 
 ROLE = ComparedTask("cwagent_iam_role", {"name": "R"}, "")

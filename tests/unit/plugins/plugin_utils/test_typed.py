@@ -16,8 +16,8 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import (
     Undefined,
     check_role,
     is_blank,
-    shown,
-    typed,
+    quote,
+    to_typed,
 )
 
 COLLECTION = Path(_typed.__file__).parents[2]
@@ -39,7 +39,7 @@ ANYTHING = st.recursive(
 @pytest.mark.parametrize("kind", ["str", "path", "int", "bool", "list", "dict"])
 def test_a_blank_is_not_a_value(kind, value):
     assert is_blank(value)
-    assert typed("x", {"type": kind}, value) is None
+    assert to_typed("x", {"type": kind}, value) is None
 
 
 @pytest.mark.parametrize("value", [0, False, [], {}, "0"])
@@ -77,7 +77,7 @@ def test_other_values_are_not_blank(value):
     ],
 )
 def test_a_value_gets_the_type_of_its_option(option, value, result):
-    found = typed("x", option, value)
+    found = to_typed("x", option, value)
     assert found == result
     assert type(found) is type(result)
 
@@ -133,8 +133,8 @@ MAPPINGS = "must be a list of mappings, each with name, perhaps days, and nothin
 )
 def test_a_value_of_another_type_is_an_error(option, value, expectation):
     with pytest.raises(InvalidInput) as error:
-        typed("x", option, value)
-    shown_value = shown(value.strip() if isinstance(value, str) else value)
+        to_typed("x", option, value)
+    shown_value = quote(value.strip() if isinstance(value, str) else value)
     assert str(error.value) == f"x {expectation}, not {shown_value}."
 
 
@@ -152,19 +152,19 @@ def test_a_value_of_another_type_is_an_error(option, value, expectation):
 )
 def test_a_part_of_another_type_is_an_error_that_names_it(option, value, message):
     with pytest.raises(InvalidInput) as error:
-        typed("x", option, value)
+        to_typed("x", option, value)
     assert str(error.value) == message
 
 
 def test_an_undefined_value_is_an_error_with_its_reason():
     with pytest.raises(InvalidInput, match=r"^x cannot be evaluated: 'nope' is undefined\.$"):
-        typed("x", {}, Undefined("'nope' is undefined"))
+        to_typed("x", {}, Undefined("'nope' is undefined"))
 
 
 def test_a_long_value_is_cut():
-    assert shown("a" * 60) == f"'{'a' * 60}'"
-    assert shown("a" * 61) == f"'{'a' * 60}...'"
-    assert shown(None) == "'null'"
+    assert quote("a" * 60) == f"'{'a' * 60}'"
+    assert quote("a" * 61) == f"'{'a' * 60}...'"
+    assert quote(None) == "'null'"
 
 
 def test_problems_are_listed_once_in_their_order():
@@ -173,7 +173,7 @@ def test_problems_are_listed_once_in_their_order():
     problems.add("a")
     problems.add("b")
     assert problems.check(int, "5") == 5
-    assert problems.check(typed, "x", {"type": "int"}, "y", where="Host h: ") is None
+    assert problems.check(to_typed, "x", {"type": "int"}, "y", where="Host h: ") is None
     assert problems.sentences == ["b", "a", "Host h: x must be a whole number, not 'y'."]
 
 
@@ -183,10 +183,10 @@ def test_problems_are_listed_once_in_their_order():
 )
 def test_a_value_is_typed_or_refused(value, option):
     problems = Problems()
-    found = problems.check(typed, "x", option, value)
+    found = problems.check(to_typed, "x", option, value)
     assert [problem.startswith(("x must be ", "x: ")) for problem in problems.sentences] in ([], [True])
     assert (found is None) is bool(is_blank(value) or problems.sentences)
-    assert typed("x", option, found) == found, "a typed value stays the same"
+    assert to_typed("x", option, found) == found, "a typed value stays the same"
 
 
 def role_options():
@@ -228,7 +228,7 @@ def test_a_role_takes_no_mapping_for_a_list_and_no_list_for_a_mapping(name, opti
 @pytest.mark.parametrize("items", ["i-1", None, 5, {"i-1": None}, [""], [None], [5], [["i-1"]]])
 def test_a_role_takes_a_list_for_each_region(name, items):
     [problem] = check_role({name: {"type": "dict"}}, {name: {"r": items}})
-    assert problem == f"{name} must have a list for each region; 'r' has {shown(items)}."
+    assert problem == f"{name} must have a list for each region; 'r' has {quote(items)}."
     assert check_role({name: {"type": "dict"}}, {name: {"r": ["i-1"], "": []}}) == []
 
 

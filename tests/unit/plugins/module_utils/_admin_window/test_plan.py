@@ -303,7 +303,7 @@ def test_a_principal_of_others_is_left_where_only_managed_ones_are_changed(curre
     plan = window_plan.plan(current, managed_only)
     assert plan.summaries == steps
     assert (plan.planned == current) == (not steps)
-    assert window_plan.is_left(current, managed_only) == bool(warning)
+    assert window_plan.is_unmanaged(current, managed_only) == bool(warning)
     if warning:
         assert warning in " ".join(window_plan.warnings(current, managed_only))
     else:
@@ -334,7 +334,7 @@ def test_no_window_is_opened_for_a_principal_of_others_where_only_managed_ones_a
 def test_a_principal_of_others_that_was_named_is_changed(state):
     current = window(None, has_admin_policy=False, **UNMARKED)
     assert window_plan.plan(current, desired_window(state)).has_changes
-    assert not window_plan.is_left(current, desired_window(state))
+    assert not window_plan.is_unmanaged(current, desired_window(state))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.opti
     desired_tags,
     known_state,
     refusal,
-    validated,
+    validate_config,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import (
     DesiredConfig,
@@ -53,7 +53,7 @@ def entries(*sizes: int, begin: int = 0) -> dict[str, Any]:
 
 def problems_of(**params: Any) -> list[tuple[str, str, str]]:
     """Where each problem is, and its rule."""
-    found = validated({**PARAMS, **params}).to_result()["problems"]
+    found = validate_config({**PARAMS, **params}).to_result()["problems"]
     return [(each["file"], each["path"], each["rule"]) for each in found]
 
 
@@ -133,7 +133,7 @@ def test_a_name_that_is_not_valid_is_an_error(state):
 @pytest.mark.parametrize("validation", [STRICT, WARN, OFF])
 def test_the_option_validation_decides_what_is_refused(config, errors, warnings, validation):
     params = {**PARAMS, "config": config, "validation": validation}
-    found = validated(params)
+    found = validate_config(params)
     assert (len(found.errors), len(found.warnings)) == (errors[validation], warnings[validation])
     assert (found.desired is None) == bool(found.errors)
     if found.errors:
@@ -148,11 +148,13 @@ def test_the_option_validation_decides_what_is_refused(config, errors, warnings,
 
 
 def test_the_message_has_everything_that_is_wrong():
-    found = validated({**PARAMS, "config": {"metric": {}, "log": {}, "agent": {"regoin": ""}}})
+    found = validate_config({**PARAMS, "config": {"metric": {}, "log": {}, "agent": {"regoin": ""}}})
     lines = found.to_result()["problem_lines"]
     assert len(lines) == 4
     assert refusal(found) == "\n".join(["The configuration is not valid (3 problems), so it is not stored.", *lines])
-    assert refusal(validated({**PARAMS, "config": ERROR})).startswith("The configuration is not valid (1 problem), so")
+    assert refusal(validate_config({**PARAMS, "config": ERROR})).startswith(
+        "The configuration is not valid (1 problem), so"
+    )
 
 
 @pytest.mark.parametrize(
@@ -166,7 +168,7 @@ def test_the_message_has_everything_that_is_wrong():
 )
 @pytest.mark.parametrize("validation", [STRICT, WARN, OFF])
 def test_a_size_over_the_limit_is_a_problem(params, size, validation):
-    found = validated({**PARAMS, **params, "validation": validation})
+    found = validate_config({**PARAMS, **params, "validation": validation})
     [problem] = found.errors
     assert (problem.path, problem.rule) == ((), "size")
     assert problem.source == ("config" if isinstance(params["config"], dict) else "the configurations together")
@@ -197,7 +199,7 @@ def test_an_option_without_a_configuration_is_an_error(config):
 
 def test_each_problem_has_its_configuration_and_place():
     text = '{\n "agent": {\n  "regoin": ""}}'
-    found = validated({**PARAMS, "config": [CONFIG, text, ERROR]})
+    found = validate_config({**PARAMS, "config": [CONFIG, text, ERROR]})
     assert found.to_result()["problem_lines"] == [
         "config[1]: 1 problem",
         "  3:3 $.agent.regoin: unknown key; did you mean 'region'?",
@@ -221,7 +223,7 @@ def test_a_file_that_cannot_be_read_is_one_problem_among_others(tmp_path):
     missing, wrong, valid = (str(tmp_path / name) for name in ("missing.json", "wrong.json", "valid.json"))
     (tmp_path / "wrong.json").write_text('{\n "metric": {}\n}')
     (tmp_path / "valid.json").write_text(json.dumps(CONFIG))
-    found = validated({**PARAMS, "config": None, "src": [missing, wrong, valid]})
+    found = validate_config({**PARAMS, "config": None, "src": [missing, wrong, valid]})
     assert found.desired is None
     assert found.to_result()["problem_lines"] == [
         f"{missing}: 1 problem",
@@ -234,7 +236,7 @@ def test_a_file_that_cannot_be_read_is_one_problem_among_others(tmp_path):
 def test_configurations_that_contradict_each_other_are_an_error():
     first = {**CONFIG, "agent": {"region": "eu-central-1", "debug": True}}
     second = {**LOGS, "agent": {"region": "us-east-1", "debug": False}}
-    [problem] = validated({**PARAMS, "config": [first, second]}).errors
+    [problem] = validate_config({**PARAMS, "config": [first, second]}).errors
     assert (problem.source, problem.rule, problem.path) == ("the configurations together", "merge", ())
     assert "different values for $.agent.region, $.agent.debug" in problem.message
 
@@ -314,7 +316,7 @@ def test_the_configuration_is_validated_against_the_schema(given, schema_file):
         "path with a variable": "$HOME/schema.json",
     }[given]
     assert problems_of(schema=schema) == [("config", "$.metrics.namespace", "missing-key")]
-    found = validated({**PARAMS, "schema": schema, "validation": WARN})
+    found = validate_config({**PARAMS, "schema": schema, "validation": WARN})
     assert found.desired == single()
     assert len(found.warnings) == 1
     assert problems_of(schema=schema, validation=OFF) == []
@@ -340,8 +342,8 @@ def test_the_schema_is_for_several_configurations_as_a_whole():
 )
 def test_a_schema_that_is_not_usable_is_an_error(schema, message):
     with pytest.raises(InvalidInput, match=message):
-        validated({**PARAMS, "schema": schema})
-    assert validated({**PARAMS, "schema": schema, "validation": OFF}).desired == single()
+        validate_config({**PARAMS, "schema": schema})
+    assert validate_config({**PARAMS, "schema": schema, "validation": OFF}).desired == single()
 
 
 @pytest.mark.parametrize("config", [CONFIG, [CONFIG, LOGS]])

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import FETCH, AgentFiles, Command
-from ansible_collections.cwagent.iam.plugins.module_utils._verify.assess import assess, not_seen, skipped
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.assess import assess, note_unseen, skip_look
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import (
     CHECKS,
     SERVICES,
@@ -240,7 +240,7 @@ def test_the_fix_names_the_configuration_variable_where_it_is_not_known_what_to_
 
 
 def test_a_look_that_was_asked_for_and_failed_is_a_failure():
-    seen = not_seen(WEB, "no route.")
+    seen = note_unseen(WEB, "no route.")
     assert [(each.check, each.what) for each in seen.failures] == [
         ("agent", "Nothing was read on the server: no route.")
     ]
@@ -249,15 +249,15 @@ def test_a_look_that_was_asked_for_and_failed_is_a_failure():
 
 def test_a_failure_that_can_be_the_reason_is_enough():
     failed = WEB.adding(Failure("identity", "It has no instance profile.", "x"))
-    assert not_seen(failed, "offline").failures == failed.failures
+    assert note_unseen(failed, "offline").failures == failed.failures
 
 
 def test_an_instance_that_is_not_running_has_not_failed():
-    seen = not_seen(replace(WEB, is_running=False), "offline")
+    seen = note_unseen(replace(WEB, is_running=False), "offline")
     assert seen.failures == ()
     assert {each.what for each in seen.notes} == {"The instance is not running."}
 
 
 def test_permissions_are_known_without_a_look_inside():
-    assert Note("permissions", "x.") not in skipped(WEB, "x").notes
-    assert Note("identity", "x.") in skipped(WEB, "x").notes
+    assert Note("permissions", "x.") not in skip_look(WEB, "x").notes
+    assert Note("identity", "x.") in skip_look(WEB, "x").notes
