@@ -194,7 +194,7 @@ HOST_VALUES: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "number": ("web2", {"instance_id": 7}, ["Host web2: instance_id: '7' is not a valid EC2 instance ID"]),
     "malformed": ("web3", {"instance_id": "i-xyz"}, ["Host web3: instance_id: 'i-xyz' is not a valid EC2 instance ID"]),
     "empty": ("web4", {"instance_id": ""}, ["Host web4: instance_id is not set"]),
-    "region": ("web5", {"cwagent_region": "Frankfurt"}, ["Host web5: cwagent_region is 'Frankfurt'", "eu-central-1"]),
+    "region": ("web5", {"cwagent_region": "Frankfurt"}, ["Host web5: cwagent_region: 'Frankfurt'", "eu-central-1"]),
     "user name": ("db2", {"cwagent_user_name": "a b"}, ["'a b' is not a valid user name", "cwagent_user_name"]),
     "long name": (
         "ip-10-0-12-34.eu-central-1.compute.internal",
