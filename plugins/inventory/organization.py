@@ -56,7 +56,8 @@ options:
   hostname:
     description:
       - The name of the host of an account, as a Jinja template with the variables of O(member_role_arn).
-      - The default is the account ID.
+      - The default is the account ID. A name with a space, or with another character that has a meaning in patterns of
+        hosts, is refused, since plays would leave the host out.
     type: str
   regions:
     description:
@@ -126,7 +127,7 @@ member_role_arn: arn:{{ partition }}:iam::{{ account_id }}:role/CloudWatchAgentC
 organizational_units: [/Workloads/Production, ou-ab12-22222222]
 account_tags:
   monitoring: cloudwatch
-hostname: "{{ account_name }}"
+hostname: "{{ account_name | regex_replace('[^\\w.-]+', '-') }}"
 keyed_groups:
   - key: organizational_unit_ids
     prefix: ou

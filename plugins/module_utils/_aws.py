@@ -140,8 +140,14 @@ class Aws:
             return self._record_server_time(method(**arguments))
         except ClientError as error:
             raise self._api_error(error, description, action) from error
-        except ResponseParserError as error:
-            raise AwsApiError(_transport_error(error, description, action), UNREADABLE_RESPONSE, action) from error
+        except (ResponseParserError, KeyError):
+            # botocore quotes the answer, which can have a secret, or takes a part of it for granted.
+            raise AwsApiError(
+                f"Could not {description} ({action}): the answer was not in the format of AWS. A proxy can have "
+                "changed it.",
+                UNREADABLE_RESPONSE,
+                action,
+            ) from None
         except BotoCoreError as error:
             raise CwagentError(_transport_error(error, description, action)) from error
 

@@ -21,6 +21,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._given import (
     ONE_ACCOUNT,
     STORE_FROM,
     TEXT,
+    check_pattern,
     checked_instance_id,
     checked_region,
 )
@@ -175,6 +176,8 @@ def _check_with_accounts(given: Given, problems: Problems) -> None:
             f"This playbook works in one account, and the inventory has the group {ACCOUNTS}. Run it without that "
             "group and with the credentials of the account."
         )
+    for host in given.accounts:
+        problems.check(check_pattern, host)
     # Files of an account are in a folder of its name.
     if re.search(r"/|^[.]+$", given.controller_host):
         problems.add(f"Host {given.controller_host}: the name cannot be that of a folder. Give the account another.")

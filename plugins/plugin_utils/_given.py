@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from ansible.inventory.manager import split_host_pattern
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
@@ -103,6 +106,18 @@ def checked_region(name: str, value: Any) -> str:
         except InvalidInput as error:
             raise InvalidInput(f"{name}: {error}") from error
     return str(region)
+
+
+def check_pattern(host: str) -> None:
+    """Check that Ansible finds a host by its name, which it reads as a pattern in the ``hosts`` of a play.
+
+    :raises InvalidInput: it finds none, or others, and would say nothing.
+    """
+    if split_host_pattern([host]) != [host] or re.match(r"[!&~]", host) or re.search(r"[*?\[]", host):
+        raise InvalidInput(
+            f"Host {host}: Ansible reads the name as a pattern and would leave the host out. Give it a name of "
+            "letters, digits and the characters . _ -"
+        )
 
 
 def checked_instance_id(value: Any, name: str = "instance_id") -> str:

@@ -39,12 +39,14 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._given import (
     EMPTY,
     GROUPS,
     KEY_STORE,
+    ONE_ACCOUNT,
     ONPREM_ADMIN,
     ONPREM_SERVERS,
     REMOVAL,
     ROTATION,
     SERVERS,
     TEXT,
+    check_pattern,
     checked_instance_id,
     checked_region,
     text_of,
@@ -147,6 +149,8 @@ def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
     is_looking = run["verify_from"] in ("auto", "ansible") and not given.accounts
     inputs["look_hosts"] = [each["host"] for each in inputs["servers"]] if is_looking else []
     check_accounts(given, problems)
+    for host in _hosts_of_plays(given, inputs):
+        problems.check(check_pattern, host)
     _check_groups(given, inputs, problems)
     _check_conflicts(inputs, problems)
     _check_requirements(given, inputs, problems)
@@ -154,6 +158,16 @@ def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
     _check_limit(given, inputs, problems)
     _check_values(given, inputs, problems)
     return inputs, problems.sentences
+
+
+def _hosts_of_plays(given: Given, inputs: Mapping[str, Any]) -> list[str]:
+    """Return the hosts that plays name. All others are known by their instances and users only."""
+    hosts = [*inputs["storing_hosts"], *inputs["delivery_hosts"], *inputs.get("removal", {}).get("key_hosts", [])]
+    if SERVERS in given.requires:
+        hosts += inputs["look_hosts"]
+    if {SERVERS, ONE_ACCOUNT} <= {*given.requires}:  # where the configuration is applied
+        hosts += [each["host"] for each in inputs["servers"]]
+    return list(dict.fromkeys(hosts))
 
 
 def _check_names(given: Given, problems: Problems) -> None:
@@ -423,10 +437,10 @@ def _check_leaving_host(given: Given, host: str) -> None:
 
 def _check_leaving_name(name: str, remaining: Mapping[str, str]) -> bool:
     """Check the name of what no host has. :returns: true."""
-    if name in remaining:
-        raise InvalidInput(
-            f"cwagent_remove_servers: '{name}' belongs to host {remaining[name]}. Name the host instead."
-        )
+    # IAM does not distinguish names by case.
+    host = {each.lower(): host for each, host in remaining.items()}.get(name.lower())
+    if host:
+        raise InvalidInput(f"cwagent_remove_servers: '{name}' belongs to host {host}. Name the host instead.")
     try:
         _names.check_name("user", name)
     except InvalidInput as error:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ansible.module_utils.common.dict_transformations import camel_dict_to_snake_dict
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
+from ansible_collections.cwagent.iam.plugins.plugin_utils._given import check_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -120,7 +121,8 @@ def has_tags(account: Account, wanted: Mapping[str, Any]) -> bool:
 def check_hostnames(accounts: Mapping[str, Account], count: int) -> None:
     """Check that each account has a host. :param accounts: by the name of the host. :param count: of the accounts.
 
-    :raises InvalidInput: there is no account, or some have the same host, or a host has no name.
+    :raises InvalidInput: there is no account, or some have the same host, or a host has no name, or a pattern as its
+        name.
     """
     if not count:
         raise InvalidInput(
@@ -132,6 +134,8 @@ def check_hostnames(accounts: Mapping[str, Account], count: int) -> None:
             "hostname: some accounts have no name of their own. Use a template that differs from account to account, "
             "such as {{ account_name }}-{{ account_id }}."
         )
+    for host in accounts:
+        check_pattern(host)
 
 
 def instance_variables(instance: Mapping[str, Any], region: str) -> dict[str, Any]:

@@ -207,14 +207,17 @@ def test_accounts_are_selected_by_unit_tag_and_state(organization: Organization)
         ({"account_tags": {"monitoring": "cloudwatch"}}, ["blog", "shop"]),
         ({"account_tags": {"monitoring": "cloudwatch", "team": ["web", "data"]}}, ["blog"]),
         ({"states": ["SUSPENDED"]}, ["closed"]),
-        ({"management_account": True}, ["Master Account", "blog", "sandbox", "shop"]),
+        ({"management_account": True}, ["Master-Account", "blog", "sandbox", "shop"]),
     ]
     # Each case is a source of one inventory, because starting Ansible takes longer than the calls.
     listed = organization.list_sources(
-        [{**options, "hostname": f"{number} {{{{ account_name }}}}"} for number, (options, _) in enumerate(cases)]
+        [
+            {**options, "hostname": f"{number}-{{{{ account_name | replace(' ', '-') }}}}"}
+            for number, (options, _) in enumerate(cases)
+        ]
     ).assert_succeeded()
     assert listed.group("cwagent_accounts") == sorted(
-        f"{number} {name}" for number, (_, names) in enumerate(cases) for name in names
+        f"{number}-{name}" for number, (_, names) in enumerate(cases) for name in names
     )
 
 
@@ -276,6 +279,7 @@ def test_mistakes_are_named(organization: Organization) -> None:
         ({"account_tags": {"team": "nobody"}}, "No account of the organization matches"),
         ({"hostname": "{{ account_tags.team }}"}, "hostname cannot be evaluated for account"),
         ({"hostname": "account"}, "hostname: some accounts have no name of their own."),
+        ({"hostname": "an {{ account_name }}"}, "Ansible reads the name as a pattern"),
         ({"member_role_arn": "{{ name }}"}, "member_role_arn cannot be evaluated for account"),
         ({"member_role_arn": None}, "Required config 'member_role_arn'"),
         ({"states": ["active"]}, "states"),

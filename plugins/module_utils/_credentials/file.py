@@ -19,7 +19,11 @@ from typing import TYPE_CHECKING
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import SavedCredentials
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials import format as key_format
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import SavedKey
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.section import replace_section
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.section import (
+    parse_sections,
+    remove_section,
+    replace_section,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.store import (
     CLAIM_POLL_SECONDS,
     Store,
@@ -211,8 +215,17 @@ class FileStore(Store):
             self.save(user, key.key_id, key.secret, key.replaced_key_id)
 
     def delete(self, user: str) -> None:
-        """Delete the file, the record, and the unfinished files of interrupted runs."""
-        for path in (self.path(user), self._record_path(user), self._lock_path(user)):
+        """Delete the key, the record, and the unfinished files of interrupted runs. Other sections stay in the file."""
+        text = self._read_text(user)
+        others = remove_section(text, self.profile)
+        if others is None:
+            self._copy_aside(user, text)
+        if others and parse_sections(others):
+            self._write(self.path(user), others)
+        else:
+            _delete_file(self.path(user))
+        _delete_file(_unfinished_path(self.path(user)))
+        for path in (self._record_path(user), self._lock_path(user)):
             _delete_file(path)
             _delete_file(_unfinished_path(path))
 

@@ -118,7 +118,7 @@ def test_lists_have_the_same_order_in_each_run(pattern: str) -> None:
     used = {
         f"{path.relative_to(ROOT)}: {name}"
         for path in sorted(ROOT.glob(pattern))
-        for name in re.findall(r"\|\s*(?:ansible\.builtin\.)?(\w+)", path.read_text())
+        for name in re.findall(r"(?:\||map\(')\s*(?:ansible\.builtin\.)?(\w+)", path.read_text())
         if name in SET_FILTERS
     }
     assert used == set()

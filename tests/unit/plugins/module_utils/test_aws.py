@@ -3,6 +3,7 @@ from __future__ import annotations
 import ast
 import re
 import threading
+import traceback
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -236,12 +237,14 @@ def test_ec2_is_asked_for_pages():
 
 
 class LoginPage(BaseHTTPRequestHandler):
-    """Answers every request with a web page."""
+    """Answers every request with a text that is not an answer of AWS."""
+
+    text = "<html><body>Log in to use the network<br></html>"
 
     def do_POST(self):
         self.send_response(200)
         self.end_headers()
-        self.wfile.write(b"<html><body>Log in to use the network<br></html>")
+        self.wfile.write(self.text.encode())
 
     def log_message(self, *_):
         pass
@@ -268,9 +271,28 @@ def behind_a_proxy():
     ids=["a call", "pages"],
 )
 def test_an_answer_in_another_format_is_an_api_error(behind_a_proxy, read):
-    with pytest.raises(AwsApiError, match=r"Could not read it \(iam:\w+\): Unable to parse response") as error:
+    with pytest.raises(AwsApiError, match=r"Could not read it \(iam:\w+\): the answer was not in the format") as error:
         read(behind_a_proxy)
     assert error.value.code == UNREADABLE_RESPONSE
+
+
+NEW_KEY = (
+    "<CreateAccessKeyResponse><CreateAccessKeyResult><AccessKey><SecretAccessKey>s3cr3t</SecretAccessKey></AccessKey>"
+    "</CreateAccessKeyResult></CreateAccessKeyResponse>"
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [f"{NEW_KEY}<script></script>", NEW_KEY[:-20], f"<html>{NEW_KEY}</html>", f"<p>{NEW_KEY}<br></p>"],
+    ids=["appended to", "cut off", "wrapped", "broken"],
+)
+def test_an_answer_that_cannot_be_read_is_not_quoted(behind_a_proxy, monkeypatch, text):
+    """That of CreateAccessKey has a secret. botocore quotes an answer that it cannot parse."""
+    monkeypatch.setattr(LoginPage, "text", text)
+    with pytest.raises(AwsApiError, match="the answer was not in the format of AWS") as error:
+        behind_a_proxy.call("iam:CreateAccessKey", "create it", UserName="U")
+    assert "s3cr3t" not in "".join(traceback.format_exception(error.value))
 
 
 CALLER = "arn:aws:iam::123456789012:user/me"

@@ -773,6 +773,7 @@ def test_the_confirmation_names_the_user_of_an_earlier_host():
         ),
         ([f"nowhere:{GONE}"], {}, "cwagent_remove_servers: 'nowhere' is not the name of an AWS region, such as "),
         (["no such"], {}, "cwagent_remove_servers: 'no such' is not a valid user name"),
+        ([USER_A.upper()], {}, f"cwagent_remove_servers: '{USER_A.upper()}' belongs to host a. Name the host instead."),
     ],
 )
 def test_servers_that_cannot_be_removed(names, variables, problem):
@@ -1098,6 +1099,29 @@ def test_a_filter_whose_value_is_no_text_would_match_nothing(name, value):
     [problem] = interpret(an_account({name: {"tag:agent": value}}))[1]
     assert problem == f"Host shop: {name}: the value of tag:agent must be text, or a list of it. Put it in quotes."
     assert interpret(an_account({name: {"tag:agent": ["yes", 5]}}))[1] == []
+
+
+PATTERNS = ["Shop Production", "shop,blog", "shop:blog", "!shop", "&shop", "~shop", "shop*", "shop[1]", "shop?"]
+PATTERN = "Host {}: Ansible reads the name as a pattern and would leave the host out."
+
+
+@pytest.mark.parametrize("name", PATTERNS)
+def test_an_account_whose_name_is_a_pattern_is_refused_by_all(name):
+    run = replace(an_account(), accounts={"shop": {}, name: {}})
+    assert [each for each in interpret(run)[1] if each.startswith(PATTERN.format(name))]
+
+
+@pytest.mark.parametrize("name", ["shop", "Shop_1.example-org", "2001:db8::1", "123456789012", "münchen"])
+def test_an_account_can_have_any_other_name(name):
+    run = replace(an_account(), accounts={"shop": {}, name: {}})
+    assert [each for each in interpret(run)[1] if "pattern" in each] == []
+
+
+@pytest.mark.parametrize(("requires", "deliver", "count"), [([], True, 1), ([], False, 0), ([SERVERS], False, 1)])
+def test_a_server_whose_name_is_a_pattern_is_refused_where_a_play_names_it(requires, deliver, count):
+    hosts = {"my db": {"cwagent_user_name": "db", "cwagent_deliver_credentials": deliver}}
+    found = problems_of({"onprem_servers": ["my db"]}, hosts, requires=requires)
+    assert len([each for each in found if each.startswith(PATTERN.format("my db"))]) == count
 
 
 @pytest.mark.parametrize("name", ["a/b", "../x", "..", "."])

@@ -121,6 +121,11 @@ def test_every_account_has_a_host_of_its_own():
             check_hostnames(accounts, count)
 
 
+def test_a_host_that_plays_would_leave_out_is_refused():
+    with pytest.raises(InvalidInput, match=r"^Host Shop Production: Ansible reads the name as a pattern"):
+        check_hostnames({"shop": SHOP, "Shop Production": SHOP}, 2)
+
+
 def test_an_inventory_without_accounts_is_refused():
     with pytest.raises(InvalidInput, match="No account of the organization matches"):
         check_hostnames({}, 0)

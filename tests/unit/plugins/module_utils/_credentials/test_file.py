@@ -235,6 +235,25 @@ def test_an_unreadable_file_is_an_error_that_names_it(store, path, condition):
     assert read(store, "V") == SavedCredentials(str(store.path("V")))
 
 
+OTHERS = "[person]\naws_access_key_id = AKIAPERSON\naws_secret_access_key = theirs\n"
+
+
+def test_what_others_have_in_the_file_is_kept_when_the_key_is_deleted(store, path):
+    own = path.read_text()
+    path.write_text(f"{own}\n{OTHERS}")
+    store.delete("U")
+    assert path.read_text().strip() == OTHERS.strip()
+    assert mode(path) == 0o600
+    store.delete("U")
+    assert path.read_text().strip() == OTHERS.strip()
+
+
+def test_a_file_that_cannot_be_read_as_one_is_kept_aside_when_it_is_deleted(store, path):
+    path.write_text("no credentials file\n")
+    store.delete("U")
+    assert file_names(store) == ["U.credentials.earlier"]
+
+
 def test_the_record_of_existing_keys_is_read_and_deleted(store, path):
     store.prepare("U", ["AKIATWO", "AKIAONE"], NOW)
     assert read(store, "U") == SavedCredentials(
