@@ -81,6 +81,13 @@ options:
     version_added: 2.0.0
     type: bool
     default: false
+  record_role:
+    description:
+      - The admin role. RV(restore_regions) are those of the instances whose earlier profile its tags record.
+      - This takes C(iam:GetRole), unless O(tasks) need the role. Without that permission, there is a warning.
+    version_added: 2.0.0
+    type: str
+    default: ""
   tasks:
     description:
       - The tasks to compare with AWS, in their order. M(cwagent.iam.cwagent_role_tasks) returns those of roles.
@@ -198,6 +205,12 @@ users_to_delete:
   type: list
   elements: str
   sample: [CloudWatchAgentServerUser-db-1]
+restore_regions:
+  description: The regions with an instance that an interrupted run has left with the admin profile, by O(record_role).
+  returned: success
+  type: list
+  elements: str
+  sample: [eu-central-1]
 problems:
   description: All problems that were found.
   returned: when an input has a problem
@@ -228,6 +241,7 @@ SPEC = {
     "users_to_delete": NAMES,
     "default_users": {"type": "dict", "default": {}},
     "report_unlisted": {"type": "bool", "default": False},
+    "record_role": {"type": "str", "default": ""},
     "credentials_directory": {"type": "path"},
     "credentials_store": {"type": "str", "choices": list(KEY_STORES), "default": "file"},
     "credentials_prefix": {"type": "str", "default": "/cwagent/credentials/"},

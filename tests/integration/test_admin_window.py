@@ -331,6 +331,47 @@ def test_restore_repairs_an_instance_outside_the_inventory(site: Site) -> None:
     assert site.statement() == CLOSED_WINDOW
 
 
+ON_PREMISES: dict[str, dict[str, dict[str, Any]]] = {"onprem_servers": {"db1": {}}}
+"""The inventory has lost all its instances since."""
+
+
+def test_restore_repairs_instances_of_regions_without_a_host(site: Site) -> None:
+    site.interrupt()
+    inventory = site.controller.inventory(ON_PREMISES, "other.yml")
+    before = snapshot(site.aws)
+    predicted = site.controller.play(inventory, "restore", "--check").assert_succeeded()
+    assert snapshot(site.aws) == before
+    done = site.controller.play(inventory, "restore").assert_succeeded()
+    site.assert_clean()
+    assert predicted.changed_tasks == done.changed_tasks
+    assert [line.replace("would be ", "") for line in predicted.report if line[0] != "C"] == done.report
+    assert site.controller.play(inventory, "restore").assert_succeeded().report == ["Nothing to do."]
+
+
+def test_site_repairs_instances_of_regions_without_a_host(site: Site) -> None:
+    site.interrupt()
+    [other] = site.aws.instances(1, region="us-east-1")
+    host = {"instance_id": other, "cwagent_region": "us-east-1"}
+    inventory = site.controller.inventory({"ec2_admin": {"admin2": host}}, "other.yml")
+    site.controller.play(inventory, "site").assert_succeeded()
+    assert associated_profiles(site.aws)[site.instance] == SERVER_ROLE
+    assert (site.statement(), restore_records(site.aws)) == (CLOSED_WINDOW, {})
+
+
+def test_a_server_that_is_removed_after_an_interrupted_run_keeps_nothing(site: Site) -> None:
+    site.interrupt()
+    inventory = site.controller.inventory(ON_PREMISES, "other.yml")
+    named: dict[str, Any] = {
+        "cwagent_remove_servers": [f"{site.aws.region}:{site.instance}"],
+        "cwagent_remove_confirmed": True,
+    }
+    predicted = site.controller.play(inventory, "remove_servers", "--check", **named).assert_succeeded()
+    done = site.controller.play(inventory, "remove_servers", **named).assert_succeeded()
+    assert associated_profiles(site.aws)[site.instance] is None
+    assert (site.statement(), restore_records(site.aws)) == (CLOSED_WINDOW, {})
+    assert [each.replace("would be ", "") for each in predicted.report if each[0] != "C"] == done.report
+
+
 def test_site_repairs_an_interrupted_run_first(site: Site) -> None:
     site.aws.client("ssm").put_parameter(Name=PARAMETER, Value=json.dumps(CONFIG), Type="String")
     site.interrupt()

@@ -171,6 +171,12 @@ def records_in(tags: Mapping[str, str], region: str) -> dict[str, str]:
     }
 
 
+def regions_with_records(tags: Mapping[str, str]) -> list[str]:
+    """Return the regions of the instances whose earlier profile the tags of the admin role record."""
+    keys = [key.split(":") for key in sorted(tags) if key.startswith(f"{RESTORE_TAG}:")]
+    return list(dict.fromkeys(region for *_tag, region, _instance_id in keys))
+
+
 def _active_profile(instance: Instance | None) -> str | None:
     """Return the current profile; while one replaces another, the new one."""
     return instance.associations[-1].profile if instance and instance.associations else None

@@ -52,6 +52,7 @@ class Inputs:
     :param expected_instance_ids: the instances that may still have these profiles.
     :param default_users: by name of a user to delete, the user to delete in its place if it does not exist.
     :param unlisted: what the inventory has, where what it lacks is reported.
+    :param record_role: the role whose restore records are read; none where it is empty.
     """
 
     instances: Mapping[str, Sequence[str]]
@@ -60,6 +61,7 @@ class Inputs:
     users_to_delete: Sequence[str] = ()
     default_users: Mapping[str, str] = field(default_factory=dict)
     unlisted: Listed | None = None
+    record_role: str = ""
 
 
 def check_inputs(params: Mapping[str, Any], region: str | None) -> Inputs:
@@ -73,6 +75,8 @@ def check_inputs(params: Mapping[str, Any], region: str | None) -> Inputs:
         for name in params[option]:
             found.check(_names.check_name, kind, name)
         found.check(_names.check_different, params[option])
+    if params["record_role"]:
+        found.check(_names.check_name, "role", params["record_role"])
     instances = {name: found.check(_instance_ids, name, given) or [] for name, given in params["instances"].items()}
     for instance_id in (each for ids in instances.values() for each in ids):
         found.check(_names.check_instance_id, instance_id)
@@ -84,6 +88,7 @@ def check_inputs(params: Mapping[str, Any], region: str | None) -> Inputs:
         users_to_delete=params["users_to_delete"],
         default_users=params["default_users"],
         unlisted=_inventory_of(params, region) if params["report_unlisted"] else None,
+        record_role=params["record_role"],
     )
 
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import regions_with_records
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import CLOSED, DesiredWindow
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
@@ -57,7 +58,7 @@ class Preflight:
     ) -> None:
         self._inputs = inputs
         self._client_factory = client_factory
-        own = [region or "", *inputs.unlisted.regions] if inputs.unlisted else []
+        own = [region or "", *(inputs.unlisted.regions if inputs.unlisted else ())]
         regions = dict.fromkeys([*inputs.instances, *(task["region"] for task in tasks), *own])
         self._cache = cache = Cache()
         self._aws_in = {each: CachingAws(self._factory_in(each), each, cache) for each in regions}
@@ -82,9 +83,11 @@ class Preflight:
             self._comparison.read_principals(with_others=self._inputs.unlisted is not None)
         fail_on_problems([*self._ineligible_instances(), *self._adoption_problems(), *other_holders, *users_of_others])
         due = self._comparison.find_parts_to_run()
+        restore_regions, unread_records = self._restore_regions()
         return {
-            "warnings": [*warnings, *_missing_users(users_to_delete, unreadable_users)],
+            "warnings": [*warnings, *_missing_users(users_to_delete, unreadable_users), *unread_records],
             "due": due,
+            "restore_regions": restore_regions,
             "problem_lines": self._comparison.problem_lines,
             "unlisted": self._list_unlisted(),
             "users_to_delete": list(users_to_delete),
@@ -120,6 +123,19 @@ class Preflight:
                 if existing and not is_marked(tags(existing)) and WindowResource(aws, window).read().policy is None:
                     found.append(adoption_problem("role", name))
         return found
+
+    def _restore_regions(self) -> tuple[list[str], list[str]]:
+        """Return where instances have an earlier profile to get back, and a warning where that is not known."""
+        role = self._inputs.record_role
+        if not role:
+            return [], []
+        try:
+            found = find_role(next(iter(self._aws_in.values())), role)
+        except AwsApiError as error:
+            if error.code not in DENIED_CODES:
+                raise
+            return [], [f"It is not known whether instances of other hosts are to be restored. {error}"]
+        return regions_with_records(tags(found)) if found else [], []
 
     def _list_unlisted(self) -> list[str]:
         """List what is ours and not in the inventory, in sentences."""

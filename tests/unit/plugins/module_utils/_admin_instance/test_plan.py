@@ -389,6 +389,7 @@ def test_a_record_has_the_name_of_any_profile(earlier):
     assert "," not in str(next(iter(record.arguments["tags"].values())))
     tags = {**record.arguments["tags"], "team": "ops", f"{RESTORE_TAG}:us-1:i-7": "x"}
     assert admin_plan.records_in(tags, "eu-1") == {INSTANCE: earlier}
+    assert admin_plan.regions_with_records(tags) == ["eu-1", "us-1"]
 
 
 def test_what_is_remaining_follows_ec2_and_the_records_of_the_plan():

@@ -18,6 +18,7 @@ WITHOUT_INPUTS: dict[str, Any] = {
     "users_to_delete": [],
     "default_users": {},
     "report_unlisted": False,
+    "record_role": "",
     "credentials_directory": None,
     "credentials_store": "file",
     "credentials_prefix": "/cwagent/credentials/",
@@ -42,6 +43,7 @@ def problems_of(region: str | None = REGION, **options: Any) -> list[str]:
         ("roles", ["Agent", "AGENT"], "'Agent' and 'AGENT' differ only by case"),
         ("users", ["a/b"], "'a/b' is not a valid user name: IAM allows 1 to 64 characters"),
         ("users", ["web", "Web"], "'web' and 'Web' differ only by case"),
+        ("record_role", "a b", "'a b' is not a valid role name"),
         ("instances", {"": ["i-1"]}, "'i-1' is not a valid EC2 instance ID"),
         ("instances", {REGION: [INSTANCE], "us-east-1": ["web-1"]}, "'web-1' is not a valid EC2 instance ID"),
         ("instances", {"us-east-1": {"a": 1}}, "instances: the value of 'us-east-1' is not a list of instance IDs"),
@@ -60,6 +62,7 @@ VALID: dict[str, Any] = {
     "expected_instance_ids": [INSTANCE],
     "users_to_delete": ["U"],
     "report_unlisted": True,
+    "record_role": "Admin",
 }
 
 

@@ -10,6 +10,7 @@ import pytest
 from compared_tasks import HERE, INSTANCE, OTHER, SECOND, THERE, account_as_desired, tasks
 from scripted_account import CLOSED_WINDOW, Account, Region, api_error
 
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import RESTORE_TAG
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import (
     claim_description,
     saved_key_description,
@@ -25,7 +26,8 @@ NO_INPUTS = Inputs({}, [], [])
 INSTANCES = replace(NO_INPUTS, instances={HERE: [INSTANCE], THERE: [SECOND]})
 DELETION = replace(NO_INPUTS, profiles_to_delete=["Server", "Admin"], expected_instance_ids=[INSTANCE])
 ASSOCIATIONS = "describe_iam_instance_profile_associations"
-NOTHING_FOUND = {"warnings": [], "due": [], "problem_lines": [], "unlisted": [], "users_to_delete": []}
+LISTS = ("warnings", "due", "restore_regions", "problem_lines", "unlisted", "users_to_delete")
+NOTHING_FOUND: dict[str, list[str]] = {name: [] for name in LISTS}
 DENIED = "User: ops is not authorized to perform: ec2:DescribeIamInstanceProfileAssociations"
 
 
@@ -110,6 +112,27 @@ def test_an_admin_role_with_a_window_needs_no_adoption() -> None:
     account = account_with_roles_of_others()
     account.roles["Admin"].window = CLOSED_WINDOW
     assert result_of(INSTANCES, account, tasks())["due"] == []
+
+
+RECORDS = replace(NO_INPUTS, record_role="Admin")
+
+
+@pytest.mark.parametrize(("given", "calls"), [([], 1), (tasks(), 0)])
+def test_the_records_of_the_admin_role_name_their_regions(given: list[dict[str, Any]], calls: int) -> None:
+    """Where the tasks need the role, it is read with the others."""
+    account = account_as_desired()
+    account.roles["Admin"].tags |= {f"{RESTORE_TAG}:{region}:{OTHER}": "App" for region in (THERE, "ap-east-1")}
+    assert result_of(RECORDS, account, given)["restore_regions"] == ["ap-east-1", THERE]
+    assert account.operations.count("get_role") == calls
+
+
+def test_without_the_role_or_the_permission_no_region_is_known() -> None:
+    assert result_of(RECORDS, Account()) == NOTHING_FOUND
+    account = account_as_desired()
+    account.errors["get_role"] = api_error("AccessDenied", "User: ops is not authorized to perform: iam:GetRole")
+    found = result_of(RECORDS, account)
+    assert found["restore_regions"] == []
+    assert found["warnings"][0].startswith("It is not known whether instances of other hosts are to be restored. Could")
 
 
 def test_adoption_is_due() -> None:
