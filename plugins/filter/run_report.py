@@ -146,7 +146,8 @@ def key_hosts(hosts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         elif reached.get("failed") and not reached.get("unreachable"):
             found["failures"][name] = failure_reason(reached)
         else:
-            found["done" if "steps" in result else "unreachable"].append(name)
+            is_lost = host.get("__onprem_credentials_restarted", {}).get("unreachable", False)
+            found["done" if "steps" in result and not is_lost else "unreachable"].append(name)
         if "steps" in result:
             lists = ("steps", "done", "not_done")
             named = {key: [f"{step} on {name}" for step in result[key]] for key in lists if key in result}

@@ -82,6 +82,7 @@ FROM_INSTANCE = ("instance", "ssm", "auto")
 SERVER_USER, ADMIN_USER = "CloudWatchAgentServerUser", "CloudWatchAgentAdminUser"
 MINUTES = "store_config_window_minutes"
 ALL_PERCENT = 100
+ALL = f"{ALL_PERCENT}%"
 # How alike the names of two groups are of which one is the other misspelled; 1 is equal.
 MISSPELLED = 0.95
 _BATCH = r"[1-9]\d*|[1-9]\d?%|100%"
@@ -703,7 +704,7 @@ def _check_values(given: Given, inputs: Mapping[str, Any], problems: Problems) -
     check("cwagent_audit_regions", lambda regions: [*map(_names.check_region, regions)], inputs["audit_regions"])
     problems.check(check_days, "cwagent_max_key_age", inputs["max_key_age"], 0)
     problems.check(check_days, "cwagent_retire_after", inputs["retire_after"], 0)
-    _check_batches(inputs, problems)
+    _check_batches(given, inputs, problems)
     boundary, partition = inputs["permissions_boundary"], _names.partition_of(inputs["region"])
     if boundary and boundary != REMOVE_BOUNDARY:
         problems.check(_names.check_policy_arn, boundary, partition, "cwagent_permissions_boundary")
@@ -724,7 +725,7 @@ def _check_values(given: Given, inputs: Mapping[str, Any], problems: Problems) -
             check(MINUTES, check_minutes, minutes)
 
 
-def _check_batches(inputs: Mapping[str, Any], problems: Problems) -> None:
+def _check_batches(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:
     size, percentage = inputs["apply_batch_size"], inputs["apply_max_fail_percentage"]
     if not re.fullmatch(_BATCH, size):
         problems.add(
@@ -736,6 +737,13 @@ def _check_batches(inputs: Mapping[str, Any], problems: Problems) -> None:
     if wrong is not None:
         problems.add(
             f"cwagent_account_batch_size is {quote(wrong)}; it must be a number of accounts, or a share such as 20%."
+        )
+    has_batches = inputs["account_batch_size"] != [ALL] and len(_apply_limit(given, given.accounts)) > 1
+    if ROTATION in given.requires and inputs["revoke_old"] and has_batches:
+        problems.add(
+            "cwagent_revoke_old is set, and cwagent_account_batch_size is not 100%. New access keys are delivered after "
+            "the last batch, and until then the agents of the first one could not send. Limit the run to one account, or "
+            "set the size to 100%."
         )
     percentage = inputs["account_max_fail_percentage"]
     if not 0 <= percentage <= ALL_PERCENT:

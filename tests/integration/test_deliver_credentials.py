@@ -310,6 +310,28 @@ def test_a_new_key_is_delivered_with_and_without_native_jinja(controller: Contro
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
+@pytest.mark.parametrize("action", ["stop", "start"])
+def test_a_restart_that_failed_is_finished_by_the_next_run(controller: Controller, action: str) -> None:
+    """The agent has stopped, or has its earlier key."""
+    host = Host.with_agent(controller)
+    save_key(controller, "file", USER, create_user(controller.aws, USER))
+    control = host.root / "ctl"
+    works = control.read_text()
+    control.write_text(works.replace('case "$2" in', f'test "$2" != {action} || exit 1\ncase "$2" in'))
+    failed = deliver(host, "file").assert_failed()
+    assert failed.failures[-1].task == RESTART
+    host.set_status("stopped" if action == "start" else "running")
+    host.agent_actions()
+
+    control.write_text(works)
+    assert deliver(host, "file").assert_succeeded().changed_tasks == [RESTART]
+    assert host.agent_actions() == ["stop", "start"]
+    host.set_status("running")
+    assert deliver(host, "file").assert_succeeded().changed_tasks == []
+    assert host.agent_actions() == []
+    assert not host.file.with_name(f"{host.file.name}.restart").exists()
+
+
 def test_the_owner_that_the_agent_has_set_is_no_reason_to_restart_it(controller: Controller) -> None:
     """Neither for the same key nor after a new one, which only its user can read at once."""
     host = Host.with_agent(controller)

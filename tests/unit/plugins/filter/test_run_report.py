@@ -267,6 +267,14 @@ REACHED = {"ping": "pong"}
         ({"__cwagent_reached": REACHED}, ("unreachable", ["db"])),
         ({"__cwagent_reached": REACHED, "__onprem_credentials_files": {}}, ("unreachable", ["db"])),
         ({"__cwagent_reached": REACHED, "__onprem_credentials_files": {"unreachable": True}}, ("unreachable", ["db"])),
+        (
+            {
+                "__cwagent_reached": REACHED,
+                "__onprem_credentials_files": WRITTEN,
+                "__onprem_credentials_restarted": {"unreachable": True},
+            },
+            ("unreachable", ["db"]),
+        ),
         ({"__cwagent_reached": {"failed": True, "msg": "sudo"}}, ("failures", {"db": "sudo"})),
         ({"__cwagent_reached": REACHED, "__cwagent_key_failure": "no key"}, ("failures", {"db": "no key"})),
     ],

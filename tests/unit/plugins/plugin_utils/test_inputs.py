@@ -1101,6 +1101,22 @@ def test_a_filter_whose_value_is_no_text_would_match_nothing(name, value):
     assert interpret(an_account({name: {"tag:agent": ["yes", 5]}}))[1] == []
 
 
+@pytest.mark.parametrize(
+    ("sizes", "revoke", "limit", "count"),
+    [
+        (["1", "100%"], True, None, 1),
+        (["1"], True, None, 1),
+        (["1", "100%"], False, None, 0),
+        (["1", "100%"], True, ["shop"], 0),
+        (["100%"], True, None, 0),
+    ],
+)
+def test_access_keys_are_not_revoked_long_before_new_ones_are_delivered(sizes, revoke, limit, count):
+    account = {"cwagent_account_batch_size": sizes, "cwagent_revoke_old": revoke, "cwagent_max_key_age": 0}
+    run = an_account(account, others={"blog": {}}, requires=[ROTATION], limit=limit)
+    assert len([each for each in interpret(run)[1] if each.startswith("cwagent_revoke_old is set, and")]) == count
+
+
 PATTERNS = ["Shop Production", "shop,blog", "shop:blog", "!shop", "&shop", "~shop", "shop*", "shop[1]", "shop?"]
 PATTERN = "Host {}: Ansible reads the name as a pattern and would leave the host out."
 
