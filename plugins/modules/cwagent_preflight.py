@@ -81,6 +81,14 @@ options:
     version_added: 2.0.0
     type: bool
     default: false
+  saved_users:
+    description:
+      - Names of users whose saved keys in O(credentials_directory) are to be deleted. If there are such files and none
+        of the users exists, that is a problem, since the users can be those of another account.
+    version_added: 2.0.0
+    type: list
+    elements: str
+    default: []
   record_role:
     description:
       - The admin role. RV(restore_regions) are those of the instances whose earlier profile its tags record.
@@ -124,7 +132,7 @@ options:
         type: str
         default: ""
   credentials_directory:
-    description: The folder of the credentials files of O(users), for O(report_unlisted).
+    description: The folder of the credentials files of users, for O(report_unlisted) and O(saved_users).
     type: path
   credentials_store:
     description:
@@ -242,6 +250,7 @@ SPEC = {
     "default_users": {"type": "dict", "default": {}},
     "report_unlisted": {"type": "bool", "default": False},
     "record_role": {"type": "str", "default": ""},
+    "saved_users": NAMES,
     "credentials_directory": {"type": "path"},
     "credentials_store": {"type": "str", "choices": list(KEY_STORES), "default": "file"},
     "credentials_prefix": {"type": "str", "default": "/cwagent/credentials/"},

@@ -741,9 +741,9 @@ def _check_batches(given: Given, inputs: Mapping[str, Any], problems: Problems) 
     has_batches = inputs["account_batch_size"] != [ALL] and len(_apply_limit(given, given.accounts)) > 1
     if ROTATION in given.requires and inputs["revoke_old"] and has_batches:
         problems.add(
-            "cwagent_revoke_old is set, and cwagent_account_batch_size is not 100%. New access keys are delivered after "
-            "the last batch, and until then the agents of the first one could not send. Limit the run to one account, or "
-            "set the size to 100%."
+            "cwagent_revoke_old is set, and cwagent_account_batch_size is not 100%. New access keys are delivered "
+            "after the last batch, and until then the agents of the first one could not send. Limit the run to one "
+            "account, or set the size to 100%."
         )
     percentage = inputs["account_max_fail_percentage"]
     if not 0 <= percentage <= ALL_PERCENT:

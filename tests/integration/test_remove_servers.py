@@ -303,3 +303,33 @@ def test_the_named_saved_key_is_removed_in_a_region_that_no_host_has(controller:
     ssm.put_parameter(Name=f"{PREFIX}{gone}", Value="{}", Type="SecureString", Description=text)
     kept = fleet.play("remove_servers", cwagent_remove_servers=[name], **CONFIRMED).assert_succeeded()
     assert f"SSM parameter {PREFIX}{gone} was not deleted, because it is not an access key." in kept.words
+
+
+@pytest.mark.parametrize(
+    ("playbook", "named"),
+    [
+        ("teardown", {"cwagent_teardown": True}),
+        ("remove_servers", {**CONFIRMED, "cwagent_remove_servers": ["db1"]}),
+    ],
+)
+def test_with_the_credentials_of_another_account_no_access_key_is_lost(
+    controller: Controller, playbook: str, named: dict[str, Any]
+) -> None:
+    """The files on the controller and on the host are the only copies of the secret."""
+    folder = controller.home / "db1"
+    host: dict[str, Any] = {
+        "cwagent_deliver_credentials": True,
+        "onprem_credentials_file": str(folder / "credentials"),
+        "onprem_credentials_common_config": str(folder / "common-config.toml"),
+        "ansible_become": False,
+    }
+    inventory = controller.inventory({"onprem_servers": {"db1": host}})
+    keys: dict[str, Any] = {"cwagent_credentials_dir": str(controller.credentials)}
+    controller.play(inventory, "site", **keys).assert_succeeded()
+    files = {path: path.read_text() for path in (folder / "credentials", *controller.credentials.glob("*.credentials"))}
+    assert len(files) == 2
+    controller.aws.reset()  # an account without these users
+    with assert_no_writes(controller.aws):
+        refused = controller.play(inventory, playbook, **keys, **named).assert_failed()
+    assert f"has the access key of user '{USER}', and this account has no such user." in refused.message
+    assert {path: path.read_text() for path in files} == files

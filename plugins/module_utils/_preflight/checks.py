@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 # By option with names, what they are names of.
-NAMED = {"roles": "role", "users": "user"}
+NAMED = {"roles": "role", "users": "user", "saved_users": "user"}
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,8 @@ class Inputs:
     :param default_users: by name of a user to delete, the user to delete in its place if it does not exist.
     :param unlisted: what the inventory has, where what it lacks is reported.
     :param record_role: the role whose restore records are read; none where it is empty.
+    :param saved_users: names of users whose saved keys are to be deleted.
+    :param directory: the folder of saved keys; ``None`` where they are not in files.
     """
 
     instances: Mapping[str, Sequence[str]]
@@ -62,6 +64,8 @@ class Inputs:
     default_users: Mapping[str, str] = field(default_factory=dict)
     unlisted: Listed | None = None
     record_role: str = ""
+    saved_users: Sequence[str] = ()
+    directory: Path | None = None
 
 
 def check_inputs(params: Mapping[str, Any], region: str | None) -> Inputs:
@@ -89,19 +93,25 @@ def check_inputs(params: Mapping[str, Any], region: str | None) -> Inputs:
         default_users=params["default_users"],
         unlisted=_inventory_of(params, region) if params["report_unlisted"] else None,
         record_role=params["record_role"],
+        saved_users=params["saved_users"],
+        directory=_directory(params),
     )
 
 
 def _inventory_of(params: Mapping[str, Any], region: str | None) -> Listed:
-    directory = params["credentials_directory"]
     return Listed(
         params["users"],
         params["roles"],
-        Path(directory).absolute() if directory else None,
+        _directory(params),
         params["credentials_store"],
         params["credentials_prefix"],
         params["credentials_regions"] or [region or ""],
     )
+
+
+def _directory(params: Mapping[str, Any]) -> Path | None:
+    directory = params["credentials_directory"]
+    return Path(directory).absolute() if directory else None
 
 
 def fail_on_problems(problems: Sequence[str]) -> None:

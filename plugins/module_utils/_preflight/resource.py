@@ -13,7 +13,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan i
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import CLOSED, DesiredWindow
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file import SUFFIX
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file import SUFFIX, FileStore
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing import (
     FILE,
     SSM,
@@ -40,6 +40,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ansible_collections.cwagent.iam.plugins.module_utils._preflight.checks import Inputs, Listed
+
+
+# If none of so many users exists, none is looked for any more.
+MAX_USERS_READ = 20
 
 
 class Preflight:
@@ -81,7 +85,15 @@ class Preflight:
         users_of_others = _users_of_others(users_to_delete)
         with suppress(CwagentError):  # then each is read by itself
             self._comparison.read_principals(with_others=self._inputs.unlisted is not None)
-        fail_on_problems([*self._ineligible_instances(), *self._adoption_problems(), *other_holders, *users_of_others])
+        fail_on_problems(
+            [
+                *self._ineligible_instances(),
+                *self._adoption_problems(),
+                *other_holders,
+                *users_of_others,
+                *self._account_problems(),
+            ]
+        )
         due = self._comparison.find_parts_to_run()
         restore_regions, unread_records = self._restore_regions()
         return {
@@ -123,6 +135,28 @@ class Preflight:
                 if existing and not is_marked(tags(existing)) and WindowResource(aws, window).read().policy is None:
                     found.append(adoption_problem("role", name))
         return found
+
+    def _account_problems(self) -> list[str]:
+        """List why saved keys must not be deleted: they can be those of another account, and the only copies there."""
+        directory = self._inputs.directory
+        if directory is None:
+            return []
+        store = FileStore(directory, "", None)
+        saved = [name for name in self._inputs.saved_users if store.path(name).exists()][:MAX_USERS_READ]
+        aws = Aws(self._client_factory)
+        try:
+            if not saved or any(find_user(aws, name) for name in saved):
+                return []
+        except AwsApiError as error:
+            if error.code not in DENIED_CODES:
+                raise
+            return []  # whoever may not read users may not delete them either
+        problem = (
+            f"{directory} has the access key of user '{saved[0]}', and this account has no such user. If it is a user "
+            "of another account, use the credentials of that account. If somebody has deleted the user, delete the "
+            "file."
+        )
+        return [problem]
 
     def _restore_regions(self) -> tuple[list[str], list[str]]:
         """Return where instances have an earlier profile to get back, and a warning where that is not known."""

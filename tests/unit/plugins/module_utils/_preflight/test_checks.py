@@ -19,6 +19,7 @@ WITHOUT_INPUTS: dict[str, Any] = {
     "default_users": {},
     "report_unlisted": False,
     "record_role": "",
+    "saved_users": [],
     "credentials_directory": None,
     "credentials_store": "file",
     "credentials_prefix": "/cwagent/credentials/",
@@ -63,6 +64,7 @@ VALID: dict[str, Any] = {
     "users_to_delete": ["U"],
     "report_unlisted": True,
     "record_role": "Admin",
+    "saved_users": ["db"],
 }
 
 

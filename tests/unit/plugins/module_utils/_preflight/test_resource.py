@@ -235,6 +235,29 @@ def test_only_users_of_this_collection_are_to_be_deleted() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("files", "users", "count"),
+    [(["db", "web"], [], 1), (["db", "web"], ["web"], 0), (["db"], ["web"], 1), ([], [], 0)],
+    ids=["of others", "one exists", "none of a file exists", "no files"],
+)
+def test_keys_that_can_be_those_of_another_account_are_not_to_be_deleted(
+    tmp_path: Path, files: list[str], users: list[str], count: int
+) -> None:
+    for name in files:
+        (tmp_path / f"{name}.credentials").touch()
+    account = account_as_desired()
+    account.users = dict.fromkeys(users, OURS)
+    inputs = replace(NO_INPUTS, saved_users=["db", "web"], directory=tmp_path)
+    if count:
+        assert problems_of(inputs, account)[0].startswith(
+            f"{tmp_path} has the access key of user 'db', and this account"
+        )
+    else:
+        assert result_of(inputs, account) == NOTHING_FOUND
+    account.errors["get_user"] = api_error("AccessDenied", "User: ops is not authorized to perform: iam:GetUser")
+    assert result_of(inputs, account) == NOTHING_FOUND
+
+
 NO_USER = "There is no user '{}'."
 OURS = {MARK_TAG: CREATED}
 
