@@ -15,8 +15,8 @@ description:
   - Reports all problems together.
   - With O(tasks), it also finds which tasks of the playbook have something to do. One module that reads everything
     takes a fraction of the time of several modules that find nothing to do.
-  - Calls AWS only for O(instances), O(profiles_to_delete), O(users_to_delete), O(report_unlisted) and O(tasks). For
-    O(instances) alone, the only call is C(ec2:DescribeInstances).
+  - Calls AWS only for O(instances), O(profiles_to_delete), O(users_to_delete), O(saved_users), O(record_role),
+    O(report_unlisted) and O(tasks). For O(instances) alone, the only call is C(ec2:DescribeInstances).
 author: cwagent.iam contributors (@cwagent)
 options:
   roles:
