@@ -361,18 +361,18 @@ def test_every_window_is_closed_whatever_is_wrong_with_other_accounts(fleet: Fle
 
 
 def test_filters_that_match_no_more_leave_nothing_behind_in_silence(fleet: Fleet) -> None:
-    """The window of the role is closed, and a teardown names the instances that have the profiles."""
+    """The admin instance is restored, and a teardown names the instances that have the profiles."""
     fleet.play("open_window", accounts=FEW[:1]).assert_succeeded()
     nothing = {"tag:agent": "no more"}
     fleet.more["team00"] = {"cwagent_server_filters": nothing, "cwagent_admin_filters": nothing}
     try:
         fleet.play("restore", accounts=FEW[:1]).assert_succeeded()
         assert not fleet.is_window_open("team00")
+        assert fleet.state("team00") == fleet.expected("team00")
         removed = fleet.play("teardown", accounts=FEW[:1], cwagent_teardown=True).assert_failed()
     finally:
         fleet.more.clear()
-    assert f"Instance {fleet.admins['team00']} in eu-central-1 is not in the inventory" in removed.words
-    fleet.play("restore", accounts=FEW[:1]).assert_succeeded()
+    assert f"Instance {fleet.instances['team00'][0]} in eu-central-1 is not in the inventory" in removed.words
     fleet.play("site", accounts=FEW[:1]).assert_succeeded()
     assert fleet.state("team00") == fleet.expected("team00")
 
