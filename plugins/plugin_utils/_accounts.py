@@ -21,7 +21,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._given import (
     ONE_ACCOUNT,
     STORE_FROM,
     TEXT,
-    check_pattern,
+    check_host_name,
     checked_instance_id,
     checked_region,
 )
@@ -177,7 +177,7 @@ def _check_with_accounts(given: Given, problems: Problems) -> None:
             "group and with the credentials of the account."
         )
     for host in given.accounts:
-        problems.check(check_pattern, host)
+        problems.check(check_host_name, host)
     # Files of an account are in a folder of its name.
     if re.search(r"/|^[.]+$", given.controller_host):
         problems.add(f"Host {given.controller_host}: the name cannot be that of a folder. Give the account another.")

@@ -108,7 +108,7 @@ def checked_region(name: str, value: Any) -> str:
     return str(region)
 
 
-def check_pattern(host: str) -> None:
+def check_host_name(host: str) -> None:
     """Check that Ansible finds a host by its name, which it reads as a pattern in the ``hosts`` of a play.
 
     :raises InvalidInput: it finds none, or others, and would say nothing.

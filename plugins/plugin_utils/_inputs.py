@@ -46,7 +46,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._given import (
     ROTATION,
     SERVERS,
     TEXT,
-    check_pattern,
+    check_host_name,
     checked_instance_id,
     checked_region,
     text_of,
@@ -151,7 +151,7 @@ def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
     inputs["look_hosts"] = [each["host"] for each in inputs["servers"]] if is_looking else []
     check_accounts(given, problems)
     for host in _hosts_of_plays(given, inputs):
-        problems.check(check_pattern, host)
+        problems.check(check_host_name, host)
     _check_groups(given, inputs, problems)
     _check_conflicts(inputs, problems)
     _check_requirements(given, inputs, problems)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ansible.module_utils.common.dict_transformations import camel_dict_to_snake_dict
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
-from ansible_collections.cwagent.iam.plugins.plugin_utils._given import check_pattern
+from ansible_collections.cwagent.iam.plugins.plugin_utils._given import check_host_name
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -135,7 +135,7 @@ def check_hostnames(accounts: Mapping[str, Account], count: int) -> None:
             "such as {{ account_name }}-{{ account_id }}."
         )
     for host in accounts:
-        check_pattern(host)
+        check_host_name(host)
 
 
 def instance_variables(instance: Mapping[str, Any], region: str) -> dict[str, Any]:

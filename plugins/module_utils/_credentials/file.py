@@ -220,14 +220,13 @@ class FileStore(Store):
         others = remove_section(text, self.profile)
         if others is None:
             self._copy_aside(user, text)
-        if others and parse_sections(others):
-            self._write(self.path(user), others)
-        else:
-            _delete_file(self.path(user))
-        _delete_file(_unfinished_path(self.path(user)))
-        for path in (self._record_path(user), self._lock_path(user)):
-            _delete_file(path)
+        paths = [self.path(user), self._record_path(user), self._lock_path(user)]
+        for path in paths:
             _delete_file(_unfinished_path(path))
+        if others and parse_sections(others):
+            self._write(paths.pop(0), others)
+        for path in paths:
+            _delete_file(path)
 
     def read_key(self, user: str) -> SavedKey | None:
         """Return the saved key of a user; ``None`` where there is no complete one."""
