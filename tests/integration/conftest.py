@@ -39,6 +39,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name not in LONG)
 
 
+WITHOUT_PIPELINING = {
+    f"test_{name}.py" for name in ("deliver_credentials", "role_includes", "store_by_run_command", "store_onprem")
+}
+"""Files whose tests look where a key goes, or how a host is reached, as Ansible does it by default."""
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: Any, log: Any) -> Any:
     """Schedule the tests of a file on one worker: they share playbook runs, which take most of the time."""
@@ -87,12 +93,15 @@ def modules() -> Iterator[ModuleServer]:
 
 
 @pytest.fixture(scope="module")
-def shared_controller(running: dict[str, Emulator], tmp_path_factory: pytest.TempPathFactory) -> Controller:
+def shared_controller(
+    request: pytest.FixtureRequest, running: dict[str, Emulator], tmp_path_factory: pytest.TempPathFactory
+) -> Controller:
     """An empty enforcing account and a controller that all tests of a file share."""
-    return Controller(start_empty(running, "ministack"), tmp_path_factory.mktemp("home"))
+    home = tmp_path_factory.mktemp("home")
+    return Controller(start_empty(running, "ministack"), home, request.path.name not in WITHOUT_PIPELINING)
 
 
 @pytest.fixture
-def controller(enforcing: Emulator, tmp_path: Path) -> Controller:
+def controller(request: pytest.FixtureRequest, enforcing: Emulator, tmp_path: Path) -> Controller:
     """An empty enforcing account and a controller."""
-    return Controller(enforcing, tmp_path)
+    return Controller(enforcing, tmp_path, request.path.name not in WITHOUT_PIPELINING)

@@ -269,10 +269,14 @@ def assert_complete_report(play: Play) -> None:
 
 @dataclass(frozen=True)
 class Controller:
-    """A controller with its own home, inventory and files. File names are relative to ``home``."""
+    """A controller with its own home, inventory and files. File names are relative to ``home``.
+
+    Unlike by default, Ansible starts only one program for each module, instead of five, unless ``pipelining`` is false.
+    """
 
     aws: Emulator
     home: Path
+    pipelining: bool = True
 
     def file(self, name: str, content: object) -> Path:
         """Write a file. Content that is not text is written as JSON, which is also YAML."""
@@ -354,6 +358,7 @@ class Controller:
             "ANSIBLE_CALLBACK_PLUGINS": f"{HERE / 'callback'}:{CALLBACKS}",
             "ANSIBLE_CALLBACKS_ENABLED": "recorded,shared",
             "ANSIBLE_LOCAL_TEMP": str(self.home / ".ansible" / "tmp"),
+            "ANSIBLE_PIPELINING": str(self.pipelining),
             "RECORDED_TO": str(recorded),
         }
         since = self.aws.mark()

@@ -54,14 +54,16 @@ def preload_modules() -> None:
 
 
 def preload_playbooks() -> None:
-    """Import what ansible-playbook does, except parts of Ansible, since some read the configuration of a run."""
+    """Import what ansible-playbook does, except what reads the configuration of a run when it is imported."""
     program = "import sys, ansible.cli.playbook; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=True)
+    configuration = "ansible.constants"
+    sys.modules[configuration] = None  # type: ignore[assignment]  # whatever imports it cannot be imported
     for name in done.stdout.split():
-        if name.partition(".")[0] != "ansible":
-            with suppress(ImportError):  # some are parts of a compiled library
+        if not name.startswith("ansible.cli"):  # it prints why it cannot be imported
+            with suppress(ImportError):  # also for parts of a compiled library
                 importlib.import_module(name)
-    assert "ansible" not in sys.modules
+    del sys.modules[configuration]
 
 
 PRELOAD = {"modules": preload_modules, "playbooks": preload_playbooks}
@@ -70,7 +72,6 @@ PRELOAD = {"modules": preload_modules, "playbooks": preload_playbooks}
 def become(request: dict[str, Any], files: list[int]) -> None:
     """Take the place of the process that asked."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    gc.enable()
     for number, (name, file) in enumerate(zip(STREAMS, files, strict=True)):
         os.dup2(file, number)
         os.close(file)
@@ -131,7 +132,7 @@ def main() -> None:
     shared_code.share_archives(Path(sys.argv[1]).parent)
     shared_code.share_yaml(Path(sys.argv[1]).parent)
     PRELOAD[sys.argv[2]]()
-    gc.disable()  # until a fork has its own objects
+    gc.disable()  # the forks end soon
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server:

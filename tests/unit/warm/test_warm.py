@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import select
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from threading import Barrier, BrokenBarrierError
-from typing import IO, Any
+from typing import Any
 
 import pytest
 import yaml
@@ -29,13 +31,53 @@ SECONDS = 30
 """How long a process may take to end, on a machine with much to do."""
 
 PLAYBOOK = """
-- hosts: localhost
+- hosts: all
   gather_facts: false
-  vars: {ansible_python_interpreter: "{{ ansible_playbook_python }}"}
+  vars:
+    ansible_python_interpreter: "{{ ansible_playbook_python }}"
+    given: {list: [1]}
   tasks:
     - ansible.builtin.command: echo "{{ word }} é"
       register: done
-    - ansible.builtin.assert: {that: "done.stdout == 'right é'", fail_msg: "it said {{ done.stdout }}"}
+    - ansible.builtin.debug: {var: given.list.append(2)}
+    - ansible.builtin.debug: {msg: "{{ given }} {{ item }}", verbosity: "{{ item }}"}
+      loop: [0, 1]
+      loop_control: {label: "number {{ item }}"}
+    - ansible.builtin.command: echo "{{ item }}"
+      loop: [1, 2]
+      when: item == 2 and inventory_hostname == "two"
+      register: __echoed
+    - ansible.builtin.command: "false"
+      loop: []
+    - ansible.builtin.command: "false"
+      when: __echoed is failed
+    - ansible.builtin.set_fact: {fact: "{{ inventory_hostname }}"}
+      run_once: true
+    - ansible.builtin.include_tasks: included.yml
+      vars: {included: "{{ fact }}"}
+      when: inventory_hostname == "two"
+    - ansible.builtin.fail: {msg: "{{ nope }}"}
+      ignore_errors: "{{ inventory_hostname == 'one' }}"
+      when: inventory_hostname == "one"
+    - block:
+        - ansible.builtin.fail: {msg: hidden}
+          no_log: true
+      rescue:
+        - ansible.builtin.debug: {msg: "rescued {{ ansible_failed_task.name }}"}
+          delegate_to: one
+          delegate_facts: true
+          changed_when: true
+          notify: Say
+      always:
+        - ansible.builtin.assert: {that: "done.stdout == 'right é'", fail_msg: "it said {{ done.stdout }}"}
+  handlers:
+    - name: Say
+      ansible.builtin.debug: {msg: said}
+"""
+INCLUDED = """
+- ansible.builtin.debug: {msg: "included {{ included }}"}
+- ansible.builtin.set_fact: {included: "{{ included | upper }}"}
+- ansible.builtin.debug: {msg: "{{ included }}"}
 """
 
 
@@ -68,37 +110,41 @@ def test_shared_yaml_has_the_marks_of_parsed_yaml(
 def command(folder: Path, word: str) -> list[str | Path]:
     playbook = folder / "playbook.yml"
     playbook.write_text(PLAYBOOK)
-    return ["ansible-playbook", "-i", "localhost,", "-c", "local", playbook, "-e", f"word={word}"]
+    (folder / "included.yml").write_text(INCLUDED)
+    return ["ansible-playbook", "-i", "one,two", "-c", "local", playbook, "-e", f"word={word}", "--forks=1"]
 
 
 def environ(folder: Path, faster: Mapping[str, str]) -> dict[str, str]:
     return program_environment({"HOME": str(folder), **faster})
 
 
-def run(folder: Path, word: str, faster: Mapping[str, str], errors: IO[str]) -> tuple[int, str]:
-    done = subprocess.run(
-        command(folder, word),
-        env=environ(folder, faster),
-        stdout=subprocess.PIPE,
-        stderr=errors,
-        text=True,
-        check=False,
-    )
-    return done.returncode, done.stdout
+def run(arguments: Sequence[str | Path], folder: Path, faster: Mapping[str, str]) -> tuple[int, str, str]:
+    """Run it. Its streams are other kinds of files than those of the process that forks it."""
+    with (folder / "errors").open("w+") as errors:
+        done = subprocess.run(
+            arguments, env=environ(folder, faster), stdout=subprocess.PIPE, stderr=errors, text=True, check=False
+        )
+        errors.seek(0)
+        return done.returncode, done.stdout, errors.read()
 
 
 @pytest.mark.parametrize(("word", "code"), [("right", 0), ("wrong", 2)])
-def test_a_forked_run_prints_and_ends_as_any_other(tmp_path: Path, word: str, code: int) -> None:
-    """Its streams may be other kinds of files than those of the process that forks it."""
-    found = []
-    for faster in ({}, sharing(), forking()):
-        with (tmp_path / "errors").open("w+") as errors:
-            found.append(run(tmp_path, word, faster, errors))
-            errors.seek(0)
-            assert errors.read() == ""
-    assert found[0][0] == code
-    assert f"{word} é" in found[0][1] if code else "ok=2" in found[0][1]
-    assert found[0] == found[1] == found[2]
+def test_a_faster_run_prints_and_ends_as_any_other(tmp_path: Path, word: str, code: int) -> None:
+    ordinary, shared, forked = (run(command(tmp_path, word), tmp_path, each) for each in ({}, sharing(), forking()))
+    assert ordinary[0] == code
+    assert "it said wrong é" in ordinary[1] if code else "ok=11" in ordinary[1]
+    assert ("'nope' is undefined" in ordinary[1], ordinary[2]) == (True, "")
+    assert ordinary == shared == forked
+
+
+def test_tasks_that_start_no_program_are_run_in_the_controller(tmp_path: Path) -> None:
+    """The parent of a program that a template starts is the process that runs the task."""
+    tasks = [{"ansible.builtin.debug": {"msg": "process {{ lookup('pipe', 'echo $PPID') }}"}}] * 2
+    playbook = tmp_path / "playbook.yml"
+    playbook.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": tasks}]))
+    arguments: list[str | Path] = ["ansible-playbook", "-i", "localhost,", "-c", "local", playbook]
+    processes = [len(set(re.findall(r"process \d+", run(arguments, tmp_path, each)[1]))) for each in ({}, sharing())]
+    assert processes == [2, 1]
 
 
 def test_threads_that_ask_at_once_start_one_server() -> None:

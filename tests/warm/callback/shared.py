@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from ansible import constants
@@ -38,5 +39,7 @@ class CallbackModule(CallbackBase):
         # The search path is that of the run, which a test may have set.
         sys.path.append(str(Path(__file__).parents[1] / "startup"))
         importlib.import_module("shared_code").share_templates(folder)
+        with suppress(ImportError):  # ansible-core 2.18 starts its workers in another way
+            importlib.import_module("tasks_in_controller").run_tasks_in_controller()
         # Ansible looks for results a thousand times a second otherwise, which takes a twentieth of the processor.
         constants.DEFAULT_INTERNAL_POLL_INTERVAL = 0.01

@@ -24,7 +24,11 @@ SYNTAX = (
 )
 
 
-def load_or_make(key, folder, make, form=marshal):
+loaded_code = {}
+"""The code that this process, or one that it was forked from, has loaded, by its key."""
+
+
+def load_or_make(key, folder, make, form):
     """Return what belongs to a key, made now or by an earlier run."""
     # The same files have other code in another version of Python or Ansible.
     digest = hashlib.sha256(repr((sys.prefix, key)).encode("utf-8", "surrogatepass")).hexdigest()
@@ -38,6 +42,14 @@ def load_or_make(key, folder, make, form=marshal):
     return made
 
 
+def load_or_compile(key, folder, compile_it):
+    """Return the code that belongs to a key. It is loaded once, since nothing can change it."""
+    name = repr(key)
+    if name not in loaded_code:
+        loaded_code[name] = load_or_make(key, folder, compile_it, marshal)
+    return loaded_code[name]
+
+
 def share_archives(folder):
     """Share the code of files in archives."""
     # Python offers no hook for this.
@@ -46,7 +58,7 @@ def share_archives(folder):
     def compile_once(path, source):
         # The folder in which Ansible unpacks differs with each run; the path within the archive does not.
         key = ("archive", path.rpartition(".zip")[2], source)
-        return load_or_make(key, folder, lambda: compile_source(path, source))
+        return load_or_compile(key, folder, lambda: compile_source(path, source))
 
     zipimport._compile_source = compile_once  # type: ignore[attr-defined]
 
@@ -69,7 +81,7 @@ def share_templates(folder):
             kwargs,
             [getattr(self, each) for each in SYNTAX],
         )
-        return load_or_make(key, os.environ["SHARED_BY_RUNS"], lambda: compile_template(self, source, *args, **kwargs))
+        return load_or_compile(key, folder, lambda: compile_template(self, source, *args, **kwargs))
 
     Environment.compile = compile_once
 

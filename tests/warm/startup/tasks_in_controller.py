@@ -1,0 +1,70 @@
+"""Runs tasks that start no program in the controller, which Ansible would fork for each of them.
+
+A fork takes twice the time of such a task, and half of the tasks of a run are skipped.
+"""
+
+from __future__ import annotations
+
+import copy
+
+from ansible._internal import _task
+from ansible.executor.process.worker import WorkerProcess
+from ansible.executor.task_executor import TaskExecutor
+
+STARTING_NO_PROGRAM = {
+    *(f"ansible.builtin.{name}" for name in ("assert", "debug", "fail", "include_role", "include_tasks", "set_fact")),
+    *("ansible.builtin.set_stats", "ansible.builtin.validate_argument_spec"),
+    *("cwagent.iam.cwagent_inputs", "cwagent.iam.cwagent_role_inputs"),
+}
+"""Actions that start no program and wait for nothing."""
+
+
+class NeedsWorkerError(BaseException):
+    """The task is not skipped and may start a program. No handler of task failures may see this."""
+
+
+class SkippingExecutor(TaskExecutor):
+    """Executes a task as far as to know whether it is skipped."""
+
+    def _run_loop(self, items):
+        raise NeedsWorkerError
+
+    def _get_connection(self, *args, **kwargs):
+        raise NeedsWorkerError
+
+
+def run_in_controller(worker):
+    """Do what a worker does in its process, with copies of what it changes there."""
+    task, host = worker._task.copy(exclude_parent=True), copy.copy(worker._host)
+    task._parent = worker._task._parent
+    starts_program = task.resolved_action not in STARTING_NO_PROGRAM
+    if starts_program and not task.when and not task.loop:
+        raise NeedsWorkerError
+    executor_class = SkippingExecutor if starts_program else TaskExecutor
+    with _task.TaskContext.create(task=task, task_vars=dict(worker._task_vars), host_name=host.name):
+        task.squash()
+        executor = executor_class(
+            host,
+            worker._play_context,
+            worker._loader,
+            worker._shared_loader_obj,
+            worker._final_q,
+            worker._variable_manager,
+        )
+        result = executor.run()
+        result.finalize_registered_values()
+    host.vars, host.groups = {}, []
+    task.ignore_errors, task.ignore_unreachable = result.ignore_errors, result.ignore_unreachable
+    worker._final_q.send_task_result(host, task, result)
+
+
+def run_tasks_in_controller():
+    start = WorkerProcess.start
+
+    def start_or_run(worker):
+        try:
+            run_in_controller(worker)
+        except NeedsWorkerError:
+            start(worker)
+
+    WorkerProcess.start = start_or_run
