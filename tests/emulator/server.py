@@ -33,10 +33,16 @@ from .wire import Call, Fault, Kind
 CONTROL = "/_emulator/"
 CONNECTION = "emulator.connection"
 ENDLESS = (Kind.DELAY, Kind.RATE)
+END_SECONDS = 2
+"""How long to wait for the end of a process that ends with a killed one."""
 
 
 class LostAnswerError(ConnectionAbortedError):
     """Ends a connection without an answer. werkzeug treats it like a client that disconnected."""
+
+
+class KilledError(LostAnswerError):
+    """A fault has killed a process, and the process that made the call ends with it."""
 
 
 @dataclass
@@ -90,8 +96,11 @@ class Server:
         request = Request(environ)
         try:
             response = self._route(request)
-        except LostAnswerError:
-            environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+        except LostAnswerError as error:
+            connection: socket.socket = environ["werkzeug.socket"]
+            if isinstance(error, KilledError):
+                _wait_for_end(connection)
+            connection.shutdown(socket.SHUT_RDWR)
             raise
         return response(environ, start_response)
 
@@ -174,7 +183,7 @@ class Server:
             elif fault.kind == Kind.KILL_BEFORE:
                 self._log(call)
                 _kill(fault.process)
-                raise LostAnswerError
+                raise KilledError
             elif error := _error_answer(fault, call):
                 content_type, text = error.body(call.service)
                 return Response(text, error.status, content_type=content_type)
@@ -184,7 +193,8 @@ class Server:
         for fault in hits:
             if fault.kind == Kind.KILL_AFTER:
                 _kill(fault.process)
-            if fault.kind in (Kind.KILL_AFTER, Kind.LOSE_ANSWER):
+                raise KilledError
+            if fault.kind == Kind.LOSE_ANSWER:
                 raise LostAnswerError
 
     def _control(self, request: Request) -> Response:
@@ -253,6 +263,16 @@ def _kill(process: int) -> None:
     for pid in processes:
         with contextlib.suppress(ProcessLookupError):  # it may have ended by itself
             os.kill(pid, signal.SIGKILL)
+
+
+def _wait_for_end(connection: socket.socket) -> None:
+    """Wait until the other end of a connection is closed.
+
+    A process that was forked on behalf of a killed one (``tests/warm``) ends a moment later, and must not call again.
+    """
+    connection.settimeout(END_SECONDS)
+    with contextlib.suppress(OSError):  # it is another process, which lives on
+        connection.recv(1)
 
 
 def _children(parent: int) -> list[int]:

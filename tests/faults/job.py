@@ -14,7 +14,7 @@ from urllib.error import HTTPError
 
 from emulator import AS_AWS, Emulator, program_environment
 from emulator.snapshot import snapshot
-from warm import forking, sharing
+from warm import forking, forking_modules
 
 # Of the admin user; its value is the id of the access key that is saved.
 SAVED_KEY_TAG = "cwagent:saved-key"
@@ -108,15 +108,14 @@ class Job:
     def start(self, playbook: str = "site", faster: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
         """Start the playbook. Its verbose output goes to ``output.txt``.
 
-        :param faster: the variables of ``warm``; by default those with which modules are its own processes, so that
-            they can be killed with it.
+        :param faster: the variables of ``warm``; by default those with which all its processes end with it.
         """
         temporary = {f"ANSIBLE_{place}_TEMP": str(self.folder / "tmp") for place in ("LOCAL", "REMOTE")}
         with (self.folder / "output.txt").open("a") as output:
             return subprocess.Popen(
                 ["ansible-playbook", "-vvv", "-i", self.folder / "hosts.json", f"playbooks/{playbook}.yml"],
                 cwd=CHECKOUT,
-                env=program_environment(self.aws.env(), faster or sharing(), temporary, self.environment),
+                env=program_environment(self.aws.env(), faster or forking_modules(), temporary, self.environment),
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 text=True,

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from emulator import Call, Emulator, Fault, program_environment
-from warm import CALLBACKS, forking, sharing
+from warm import CALLBACKS, forking, forking_modules
 
 CHECKOUT = Path(__file__).parents[2]
 COLLECTIONS = CHECKOUT / ".ansible" / "collections"
@@ -288,6 +288,15 @@ class Controller:
     def credentials(self) -> Path:
         return self.home / "credentials"
 
+    @property
+    def _settings(self) -> dict[str, str]:
+        """The variables of every run."""
+        return {
+            "HOME": str(self.home),
+            "ANSIBLE_LOCAL_TEMP": str(self.home / ".ansible" / "tmp"),
+            "ANSIBLE_PIPELINING": str(self.pipelining),
+        }
+
     def inventory(self, groups: Mapping[str, Mapping[str, Any]], name: str = "hosts.yml") -> Path:
         """An inventory of groups of hosts with their variables. All hosts are this machine."""
         children = {f"cwagent_{group}": {"hosts": dict(hosts)} for group, hosts in groups.items()}
@@ -318,12 +327,11 @@ class Controller:
     def start(
         self, inventory: Path, playbook: str, *arguments: str, env: Mapping[str, str] | None = None, **variables: Any
     ) -> subprocess.Popen[bytes]:
-        """Start a playbook in a process of its own, so that a fault can end it with all that it has started."""
-        settings = {**sharing(), "HOME": str(self.home), "ANSIBLE_LOCAL_TEMP": str(self.home / ".ansible" / "tmp")}
+        """Start a playbook that a fault can end. Its modules end with it."""
         return subprocess.Popen(
             playbook_command(inventory, playbook, *arguments, **variables),
             cwd=CHECKOUT,
-            env=program_environment(self.aws.env(), settings, env or {}),
+            env=program_environment(self.aws.env(), forking_modules(), self._settings, env or {}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -353,12 +361,10 @@ class Controller:
         recorded = self.home / "recorded.jsonl"
         recorded.unlink(missing_ok=True)
         settings = {
-            "HOME": str(self.home),
             **forking(),
+            **self._settings,
             "ANSIBLE_CALLBACK_PLUGINS": f"{HERE / 'callback'}:{CALLBACKS}",
             "ANSIBLE_CALLBACKS_ENABLED": "recorded,shared",
-            "ANSIBLE_LOCAL_TEMP": str(self.home / ".ansible" / "tmp"),
-            "ANSIBLE_PIPELINING": str(self.pipelining),
             "RECORDED_TO": str(recorded),
         }
         since = self.aws.mark()

@@ -27,6 +27,8 @@ from harness import (
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import saved_key_description
 
 OWN = "123456789012"
+ACCOUNTS, FORKS = 6, 3
+"""Two for each fork, so that a fork begins a second one. ``make bench`` does the job in twelve."""
 ROLE, EXTERNAL_ID = "CloudWatchAgentControllerRole", "of-the-controller"
 CORE = "AmazonSSMManagedInstanceCore"
 SESSION_SIGNS = ("ASIA", "FwoGZX")
@@ -143,7 +145,7 @@ class Fleet:
         given = {**self.settings, **variables}
         inventory = self.inventory(accounts or self.ids, hosts or {})
         environment = {**self.user, **(env or {})}
-        return self.controller.play(inventory, playbook, *arguments, "--forks", "6", env=environment, **given)
+        return self.controller.play(inventory, playbook, *arguments, f"--forks={FORKS}", env=environment, **given)
 
     def principals(self, play: HasCalls) -> set[str]:
         """The accounts of the keys with which calls were made, besides those that assume the roles."""
@@ -194,7 +196,7 @@ def table(play: Play) -> dict[str, list[str]]:
 @pytest.fixture(scope="module")
 def fleet(shared_controller: Controller) -> Fleet:
     found = Fleet(shared_controller)
-    for number in range(12):
+    for number in range(ACCOUNTS):
         found.account(f"team{number:02}", servers=1)
     return found
 
@@ -202,17 +204,17 @@ def fleet(shared_controller: Controller) -> Fleet:
 FEW = ("team00", "team01", "team02")
 
 
-def test_twelve_accounts_from_empty_and_again(fleet: Fleet) -> None:
+def test_all_accounts_from_empty_and_again(fleet: Fleet) -> None:
     """No key of one account is used in another, and no session is in an output or a file."""
     done = fleet.play("site", "-vvvv").assert_succeeded()
     for account in fleet.ids:
         assert fleet.state(account) == fleet.expected(account), account
         assert not fleet.is_window_open(account), account
-    assert [each[-1] for each in table(done).values()] == ["ok"] * 12
+    assert [each[-1] for each in table(done).values()] == ["ok"] * ACCOUNTS
     assert [*table(done)] == [*fleet.ids]
-    assert sum(call.action == "AssumeRole" for call in done.calls) == 12
+    assert sum(call.action == "AssumeRole" for call in done.calls) == ACCOUNTS
     sessions = {call.access_key for call in done.calls if call.access_key.startswith(SESSION_SIGNS[0])}
-    assert len(sessions) >= 12
+    assert len(sessions) >= ACCOUNTS
     kept = [path.read_text(errors="replace") for path in fleet.controller.home.rglob("*") if path.is_file()]
     for text in (done.output, *kept):
         assert [secret for secret in (*sessions, SESSION_SIGNS[1]) if secret in text] == []
@@ -226,7 +228,7 @@ def test_twelve_accounts_from_empty_and_again(fleet: Fleet) -> None:
     assert again.writes == []
     assert {cell for cells in table(again).values() for cell in cells[1:4]} == {"0"}
     per_account = [call.action for call in again.calls]
-    assert len(per_account) <= 12 * 12  # a session, two reads that find the instances, and what one account costs
+    assert len(per_account) <= 12 * ACCOUNTS  # a session, two reads that find the instances, and what one account costs
 
 
 def test_a_changed_configuration_reaches_the_accounts_of_the_limit_and_no_others(fleet: Fleet) -> None:
@@ -465,7 +467,7 @@ def table_accounts(play: Play) -> list[str]:
 
 def test_teardown_removes_what_was_created_in_each_account(fleet: Fleet) -> None:
     play = fleet.play("teardown", cwagent_teardown=True).assert_succeeded()
-    assert [each[-1] for each in table(play).values()] == ["ok"] * 12
+    assert [each[-1] for each in table(play).values()] == ["ok"] * ACCOUNTS
     for account in fleet.ids:
         found = fleet.state(account)
         assert found == {"roles": [], "profiles": {fleet.admins[account]: "app"}, "configurations": {}}, account

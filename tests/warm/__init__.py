@@ -1,7 +1,8 @@
 """Makes the runs of Ansible in tests start faster. What is run, and what it does, stays the same.
 
 The runs of a test session share what each of them would assemble and compile anew. They and their modules are forked
-from processes that have imported what they need. ``python -m warm COMMAND`` runs a command whose runs of Ansible do so.
+from processes that have imported what they need. Tasks that start no program are not forked once more.
+``python -m warm COMMAND`` runs a command whose runs of Ansible do so.
 """
 
 from __future__ import annotations

@@ -29,6 +29,8 @@ REQUEST_BYTES = 1 << 20
 STREAMS = ("stdin", "stdout", "stderr")
 # The services whose models are read once for all modules. Others work too.
 SERVICES = ("ec2", "iam", "secretsmanager", "ssm", "sts")
+# It reads the configuration of a run when it is imported.
+CONFIGURATION = "ansible.constants"
 
 
 def preload_modules() -> None:
@@ -57,13 +59,11 @@ def preload_playbooks() -> None:
     """Import what ansible-playbook does, except what reads the configuration of a run when it is imported."""
     program = "import sys, ansible.cli.playbook; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=True)
-    configuration = "ansible.constants"
-    sys.modules[configuration] = None  # type: ignore[assignment]  # whatever imports it cannot be imported
+    sys.modules[CONFIGURATION] = None  # type: ignore[assignment]  # whatever imports it cannot be imported
     for name in done.stdout.split():
         if not name.startswith("ansible.cli"):  # it prints why it cannot be imported
             with suppress(ImportError):  # also for parts of a compiled library
                 importlib.import_module(name)
-    del sys.modules[configuration]
 
 
 PRELOAD = {"modules": preload_modules, "playbooks": preload_playbooks}
@@ -72,6 +72,7 @@ PRELOAD = {"modules": preload_modules, "playbooks": preload_playbooks}
 def become(request: dict[str, Any], files: list[int]) -> None:
     """Take the place of the process that asked."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    sys.modules.pop(CONFIGURATION, None)
     for number, (name, file) in enumerate(zip(STREAMS, files, strict=True)):
         os.dup2(file, number)
         os.close(file)
@@ -129,18 +130,22 @@ def main() -> None:
     # The folder of this file is the first where Python looks.
     shared_code = importlib.import_module("startup.shared_code")
 
-    shared_code.share_archives(Path(sys.argv[1]).parent)
-    shared_code.share_yaml(Path(sys.argv[1]).parent)
-    PRELOAD[sys.argv[2]]()
+    address, kind = sys.argv[1:]
+    folder = Path(address).parent
+    shared_code.share_archives(folder)
+    shared_code.share_yaml(folder)
+    PRELOAD[kind]()
     gc.disable()  # the forks end soon
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server:
-        server.bind(sys.argv[1])
+        server.bind(address)
         server.listen(64)
         print("ready", flush=True)
         while True:
             connection, _address = server.accept()
+            if kind == "playbooks":
+                shared_code.load_parsed(folder)
             with connection:
                 if os.fork() == 0:
                     server.close()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 import time
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 import pytest
@@ -111,6 +113,21 @@ def test_a_kill_ends_the_client_before_or_after_the_effect(aws: Emulator, kind: 
         client.communicate(b"\n")
     assert client.returncode == -signal.SIGKILL
     assert users(aws) == done
+
+
+def test_a_caller_that_ends_after_the_killed_process_sees_no_lost_answer(aws: Emulator) -> None:
+    """It would repeat the call."""
+    address = urlsplit(aws.endpoint)
+    with (
+        subprocess.Popen(["sleep", "60"]) as other,
+        socket.create_connection((address.hostname, address.port)) as caller,
+    ):
+        aws.arm(Fault(Kind.KILL_BEFORE, process=other.pid))
+        caller.sendall(b"POST / HTTP/1.1\r\nAuthorization: x\r\nContent-Length: 0\r\n\r\n")
+        assert other.wait(10) == -signal.SIGKILL
+        caller.settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            caller.recv(1)
 
 
 def test_a_delay_makes_calls_slower(aws: Emulator) -> None:

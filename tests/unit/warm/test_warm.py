@@ -49,6 +49,8 @@ PLAYBOOK = """
       register: __echoed
     - ansible.builtin.command: "false"
       loop: []
+    - ansible.builtin.add_host: {name: "{{ inventory_hostname }}-added"}
+    - ansible.builtin.debug: {msg: "{{ groups.all }}"}
     - ansible.builtin.command: "false"
       when: __echoed is failed
     - ansible.builtin.set_fact: {fact: "{{ inventory_hostname }}"}
@@ -103,15 +105,19 @@ def test_shared_yaml_has_the_marks_of_parsed_yaml(
     monkeypatch.setattr(yaml, "load", yaml.load)  # it is restored after the test
     shared_code.share_yaml(tmp_path)
     assert parsed(trusted) == expected, "when it is shared"
-    assert len([*tmp_path.iterdir()]) == len(YAML_FILES)
+    assert len([*(tmp_path / shared_code.YAML).iterdir()]) == len(YAML_FILES)
     assert parsed(trusted) == expected, "when it was shared"
+    shared_code.load_parsed(tmp_path)
+    assert len(shared_code.parsed) == len(YAML_FILES)
+    assert parsed(trusted) == expected, "when it was loaded before"
+    assert shared_code.parsed == {}
 
 
-def command(folder: Path, word: str) -> list[str | Path]:
+def command(folder: Path, word: str, hosts: str) -> list[str | Path]:
     playbook = folder / "playbook.yml"
     playbook.write_text(PLAYBOOK)
     (folder / "included.yml").write_text(INCLUDED)
-    return ["ansible-playbook", "-i", "one,two", "-c", "local", playbook, "-e", f"word={word}", "--forks=1"]
+    return ["ansible-playbook", "-i", hosts, "-c", "local", playbook, "-e", f"word={word}", "--forks=1"]
 
 
 def environ(folder: Path, faster: Mapping[str, str]) -> dict[str, str]:
@@ -128,16 +134,18 @@ def run(arguments: Sequence[str | Path], folder: Path, faster: Mapping[str, str]
         return done.returncode, done.stdout, errors.read()
 
 
+@pytest.mark.parametrize("hosts", ["one,", "one,two"])
 @pytest.mark.parametrize(("word", "code"), [("right", 0), ("wrong", 2)])
-def test_a_faster_run_prints_and_ends_as_any_other(tmp_path: Path, word: str, code: int) -> None:
-    ordinary, shared, forked = (run(command(tmp_path, word), tmp_path, each) for each in ({}, sharing(), forking()))
+def test_a_faster_run_prints_and_ends_as_any_other(tmp_path: Path, hosts: str, word: str, code: int) -> None:
+    arguments = command(tmp_path, word, hosts)
+    ordinary, shared, forked = (run(arguments, tmp_path, each) for each in ({}, sharing(), forking()))
     assert ordinary[0] == code
-    assert "it said wrong é" in ordinary[1] if code else "ok=11" in ordinary[1]
+    assert "it said wrong é" in ordinary[1] if code else "failed=0" in ordinary[1]
     assert ("'nope' is undefined" in ordinary[1], ordinary[2]) == (True, "")
     assert ordinary == shared == forked
 
 
-def test_tasks_that_start_no_program_are_run_in_the_controller(tmp_path: Path) -> None:
+def test_tasks_are_run_in_the_controller(tmp_path: Path) -> None:
     """The parent of a program that a template starts is the process that runs the task."""
     tasks = [{"ansible.builtin.debug": {"msg": "process {{ lookup('pipe', 'echo $PPID') }}"}}] * 2
     playbook = tmp_path / "playbook.yml"

@@ -24,15 +24,20 @@ SYNTAX = (
 )
 
 
+YAML = "yaml"
+"""The folder, in that of all that is shared, of what YAML contains."""
 loaded_code = {}
 """The code that this process, or one that it was forked from, has loaded, by its key."""
 
 
-def load_or_make(key, folder, make, form):
-    """Return what belongs to a key, made now or by an earlier run."""
+def place(key, folder):
+    """Return the file that belongs to a key."""
     # The same files have other code in another version of Python or Ansible.
-    digest = hashlib.sha256(repr((sys.prefix, key)).encode("utf-8", "surrogatepass")).hexdigest()
-    saved = Path(folder, digest)
+    return Path(folder, hashlib.sha256(repr((sys.prefix, key)).encode("utf-8", "surrogatepass")).hexdigest())
+
+
+def load_or_make(saved, make, form):
+    """Return what was saved in a file, made now or by an earlier run."""
     with suppress(OSError, EOFError, ValueError, pickle.UnpicklingError):
         return form.loads(saved.read_bytes())  # only the runs of this session can write there
     made = make()
@@ -46,7 +51,7 @@ def load_or_compile(key, folder, compile_it):
     """Return the code that belongs to a key. It is loaded once, since nothing can change it."""
     name = repr(key)
     if name not in loaded_code:
-        loaded_code[name] = load_or_make(key, folder, compile_it, marshal)
+        loaded_code[name] = load_or_make(place(key, folder), compile_it, marshal)
     return loaded_code[name]
 
 
@@ -90,11 +95,23 @@ def share_templates(folder):
 ORDINARY_MARKS = {"Origin", "TrustedAsTemplate"}
 
 
+parsed = {}
+"""What YAML contains, by the file in which it is saved. It can be changed, so each process may take it once."""
+
+
+def load_parsed(folder):
+    """Load what runs have parsed since the last time, for the processes that are forked next."""
+    for saved in Path(folder, YAML).iterdir():
+        if not saved.suffix and saved not in parsed:
+            parsed[saved] = pickle.loads(saved.read_bytes())  # noqa: S301  only these runs can write there
+
+
 def share_yaml(folder):
     """Share what YAML contains, with the marks that Ansible gives it."""
     import yaml
 
     parse = yaml.load
+    Path(folder, YAML).mkdir(exist_ok=True)
 
     def parse_once(stream, Loader):  # noqa: N803  it is given by this name
         datatag = sys.modules.get("ansible.module_utils._internal._datatag")
@@ -104,7 +121,9 @@ def share_yaml(folder):
         marks = datatag.AnsibleTagHelper.tags(text) if datatag else ()
         if not {type(each).__name__ for each in marks} <= ORDINARY_MARKS:
             return parse(stream, Loader)
-        key = ("YAML", Loader.__qualname__, str(text), sorted(map(repr, marks)))
-        return load_or_make(key, folder, lambda: parse(stream, Loader), pickle)
+        saved = place((Loader.__qualname__, str(text), sorted(map(repr, marks))), Path(folder, YAML))
+        if saved in parsed:
+            return parsed.pop(saved)
+        return load_or_make(saved, lambda: parse(stream, Loader), pickle)
 
     yaml.load = parse_once

@@ -1,6 +1,6 @@
-"""Runs tasks that start no program in the controller, which Ansible would fork for each of them.
+"""Runs tasks in the controller, which Ansible would fork for each of them. A fork takes longer than most tasks.
 
-A fork takes twice the time of such a task, and half of the tasks of a run are skipped.
+Where there are several hosts, programs run side by side, so the tasks that start one are forked.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from ansible.executor.task_executor import TaskExecutor
 STARTING_NO_PROGRAM = {
     *(f"ansible.builtin.{name}" for name in ("assert", "debug", "fail", "include_role", "include_tasks", "set_fact")),
     *("ansible.builtin.set_stats", "ansible.builtin.validate_argument_spec"),
-    *("cwagent.iam.cwagent_inputs", "cwagent.iam.cwagent_role_inputs"),
+    *("cwagent.iam.cwagent_inputs", "cwagent.iam.cwagent_role_inputs", "cwagent.iam.cwagent_role_tasks"),
 }
 """Actions that start no program and wait for nothing."""
+ASKING_THE_CONTROLLER = {f"ansible.builtin.{name}" for name in ("add_host", "group_by", "pause")}
+"""Actions that wait for an answer of the controller, which cannot give it while it runs them."""
 
 
 class NeedsWorkerError(BaseException):
@@ -37,10 +39,11 @@ def run_in_controller(worker):
     """Do what a worker does in its process, with copies of what it changes there."""
     task, host = worker._task.copy(exclude_parent=True), copy.copy(worker._host)
     task._parent = worker._task._parent
-    starts_program = task.resolved_action not in STARTING_NO_PROGRAM
-    if starts_program and not task.when and not task.loop:
+    is_alone = len(worker._task_vars["ansible_play_batch"]) == 1 and task.resolved_action not in ASKING_THE_CONTROLLER
+    is_whole = is_alone or task.resolved_action in STARTING_NO_PROGRAM
+    if not (is_whole or task.when or task.loop):
         raise NeedsWorkerError
-    executor_class = SkippingExecutor if starts_program else TaskExecutor
+    executor_class = TaskExecutor if is_whole else SkippingExecutor
     with _task.TaskContext.create(task=task, task_vars=dict(worker._task_vars), host_name=host.name):
         task.squash()
         executor = executor_class(
