@@ -1,13 +1,14 @@
 """Makes the runs of Ansible in tests start faster. What is run, and what it does, stays the same.
 
-The runs of a test session share what each of them would assemble and compile anew. They and their modules are forked
-from processes that have imported what they need. Tasks that start no program are not forked once more.
+The runs of a test session share what each of them would assemble and compile anew. They, their modules and the AWS CLI
+are forked from processes that have imported what they need; most tasks are then run without another fork.
 ``python -m warm COMMAND`` runs a command whose runs of Ansible do so.
 """
 
 from __future__ import annotations
 
 import atexit
+import os
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,15 @@ from emulator import program_environment
 HERE = Path(__file__).parent
 COLLECTIONS = HERE.parents[1] / ".ansible" / "collections"
 CALLBACKS = HERE / "callback"
+AWS_CLI = """\
+#!{python} -SE
+import sys
+
+sys.path.insert(0, "{startup}")
+from sitecustomize import run_elsewhere
+
+run_elsewhere("{address}", ["{real}", *sys.argv[1:]])
+"""
 
 
 def once(make: Callable[[], dict[str, str]]) -> Callable[[], dict[str, str]]:
@@ -60,10 +70,23 @@ def forking() -> dict[str, str]:
     return {**forking_modules(), "PLAYBOOK_SERVER": _start_server("playbooks", {})}
 
 
-def _start_server(what: str, variables: Mapping[str, str]) -> str:
+@once
+def forking_aws_cli() -> dict[str, str]:
+    """The variable that names the AWS CLI, for a program that runs the one that it named until now, in a fork."""
+    real = Path(os.environ["AWS_CLI"])
+    python = real.with_name("python")
+    address = _start_server("aws", {}, python)
+    program = Path(sharing()["SHARED_BY_RUNS"], "bin", "aws")
+    program.parent.mkdir()
+    program.write_text(AWS_CLI.format(python=python, startup=HERE / "startup", address=address, real=real))
+    program.chmod(0o700)
+    return {"AWS_CLI": str(program)}
+
+
+def _start_server(what: str, variables: Mapping[str, str], python: str | Path = sys.executable) -> str:
     """Start a process that forks programs of a kind. :returns: its socket."""
     address = str(Path(sharing()["SHARED_BY_RUNS"], what))
-    command: list[str | Path] = [sys.executable, HERE / "fork_server.py", address, what]
+    command: list[str | Path] = [python, HERE / "fork_server.py", address, what]
     process = subprocess.Popen(command, env=program_environment(variables), stdout=subprocess.PIPE, text=True)
     atexit.register(process.kill)
     assert process.stdout

@@ -1,6 +1,6 @@
-"""Runs modules, or ansible-playbook itself, in forks of this process, which has imported what they need.
+"""Runs modules, ansible-playbook or the AWS CLI in forks of this process, which has imported what they need.
 
-``python fork_server.py SOCKET modules|playbooks``. ``startup/sitecustomize.py``, which the Python of such a program
+``python fork_server.py SOCKET modules|playbooks|aws``. ``startup/sitecustomize.py``, which the Python of such a program
 imports first, connects to it and hands over its files, environment and arguments. To start a module takes three
 quarters of its time otherwise, and to start a playbook a fifth of a run that changes nothing.
 """
@@ -31,11 +31,11 @@ STREAMS = ("stdin", "stdout", "stderr")
 SERVICES = ("ec2", "iam", "secretsmanager", "ssm", "sts")
 # It reads the configuration of a run when it is imported.
 CONFIGURATION = "ansible.constants"
+ENVIRON = {*os.environ}
 
 
-def preload_modules() -> None:
-    """Import and read what every module needs."""
-    import boto3.session
+def load_models_once() -> None:
+    """Let the sessions of this process, and of its forks, share the models of services."""
     import botocore.loaders
 
     load = botocore.loaders.JSONFileLoader.load_file
@@ -47,12 +47,30 @@ def preload_modules() -> None:
     botocore.loaders.JSONFileLoader.load_file = lambda _loader, path: load_once(path)
     services = cache(botocore.loaders.create_loader().list_available_services)
     botocore.loaders.Loader.list_available_services = lambda _loader, type_name: services(type_name)
+
+
+def create_clients(session: Any, method: str) -> None:
+    """Read the models of the services that are used most."""
+    for service in SERVICES:
+        getattr(session, method)(service, region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
+
+
+def preload_modules() -> None:
+    """Import and read what every module needs."""
+    import boto3.session
+
+    load_models_once()
     package = importlib.import_module("ansible_collections.cwagent.iam.plugins.module_utils")
     for each in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         importlib.import_module(each.name)
-    session = boto3.session.Session()
-    for service in SERVICES:
-        session.client(service, region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
+    create_clients(boto3.session.Session(), "client")
+
+
+def preload_aws() -> None:
+    """Import and read what the AWS CLI needs."""
+    driver = importlib.import_module("awscli.clidriver")
+    load_models_once()
+    create_clients(driver.create_clidriver().session, "create_client")
 
 
 def preload_playbooks() -> None:
@@ -66,7 +84,7 @@ def preload_playbooks() -> None:
                 importlib.import_module(name)
 
 
-PRELOAD = {"modules": preload_modules, "playbooks": preload_playbooks}
+PRELOAD = {"modules": preload_modules, "playbooks": preload_playbooks, "aws": preload_aws}
 
 
 def become(request: dict[str, Any], files: list[int]) -> None:
@@ -82,7 +100,9 @@ def become(request: dict[str, Any], files: list[int]) -> None:
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
     sys.stderr.reconfigure(line_buffering=True)
+    given_by_imports = {name: text for name, text in os.environ.items() if name not in ENVIRON}
     os.environ.clear()
+    os.environ.update(given_by_imports)
     os.environ.update(request["environ"])
     os.chdir(request["folder"])
     os.umask(request["umask"])
@@ -132,8 +152,9 @@ def main() -> None:
 
     address, kind = sys.argv[1:]
     folder = Path(address).parent
-    shared_code.share_archives(folder)
-    shared_code.share_yaml(folder)
+    if kind != "aws":
+        shared_code.share_archives(folder)
+        shared_code.share_yaml(folder)
     PRELOAD[kind]()
     gc.disable()  # the forks end soon
     gc.freeze()

@@ -21,7 +21,7 @@ import yaml
 from ansible.module_utils._internal._datatag import AnsibleTagHelper
 from ansible.parsing.dataloader import DataLoader
 from emulator import program_environment
-from warm import forking, once, sharing
+from warm import forking, forking_aws_cli, once, sharing
 from warm.startup import shared_code
 
 CHECKOUT = Path(__file__).parents[3]
@@ -153,6 +153,17 @@ def test_tasks_are_run_in_the_controller(tmp_path: Path) -> None:
     arguments: list[str | Path] = ["ansible-playbook", "-i", "localhost,", "-c", "local", playbook]
     processes = [len(set(re.findall(r"process \d+", run(arguments, tmp_path, each)[1]))) for each in ({}, sharing())]
     assert processes == [2, 1]
+
+
+@pytest.mark.skipif("AWS_CLI" not in os.environ, reason="make unit sets it up")
+@pytest.mark.parametrize("words", ["--version", "sts get-caller-identity", "nonsense"])
+def test_the_forked_aws_cli_prints_and_ends_as_any_other(tmp_path: Path, words: str) -> None:
+    ordinary, forked = (
+        run([cli, *words.split()], tmp_path, {"AWS_REGION": "eu-central-1"})
+        for cli in (os.environ["AWS_CLI"], forking_aws_cli()["AWS_CLI"])
+    )
+    assert ordinary == forked
+    assert ordinary[1] + ordinary[2]
 
 
 def test_threads_that_ask_at_once_start_one_server() -> None:

@@ -11,14 +11,14 @@ import os
 import sys
 
 
-def run_elsewhere(address):
+def run_elsewhere(address, arguments):
     """Hand the program over, and end as it ended."""
     from _socket import AF_UNIX, SCM_RIGHTS, SOCK_SEQPACKET, SOL_SOCKET, socket
 
     umask = os.umask(0)
     os.umask(umask)
     folder = os.getcwd()  # noqa: PTH109  as little as possible is imported
-    request = {"argv": sys.orig_argv[1:], "environ": dict(os.environ), "folder": folder, "umask": umask}
+    request = {"argv": arguments, "environ": dict(os.environ), "folder": folder, "umask": umask}
     connection = socket(AF_UNIX, SOCK_SEQPACKET)
     connection.connect(address)
     files = b"".join(each.to_bytes(4, sys.byteorder) for each in (0, 1, 2))
@@ -36,10 +36,10 @@ def is_module(arguments):
 
 if is_module(sys.orig_argv[1:]):
     if "MODULE_SERVER" in os.environ:
-        run_elsewhere(os.environ["MODULE_SERVER"])
+        run_elsewhere(os.environ["MODULE_SERVER"], sys.orig_argv[1:])
     elif "SHARED_BY_RUNS" in os.environ:
         import importlib
 
         importlib.import_module("shared_code").share_archives(os.environ["SHARED_BY_RUNS"])
 elif "PLAYBOOK_SERVER" in os.environ and sys.orig_argv[1:] and sys.orig_argv[1].endswith("/ansible-playbook"):
-    run_elsewhere(os.environ["PLAYBOOK_SERVER"])
+    run_elsewhere(os.environ["PLAYBOOK_SERVER"], sys.orig_argv[1:])
