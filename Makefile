@@ -111,7 +111,7 @@ publish: build ## publish the tarball of the version TAG (its token in ANSIBLE_G
 integration: $(READY) $(AWS_CLI_READY) $(OLDEST_READY) ## run the integration tests in emulated AWS accounts
 	@# More workers than cores: many tests wait for AWS most of the time.
 	$(call run,env AWS_CLI="$(CURDIR)/$(AWS_CLI)/bin/aws" OLDEST="$(CURDIR)/$(OLDEST)" \
-		pytest -n $$(( $(JOBS) + 3 )) tests/integration)
+		pytest -n $$(( $(JOBS) + 2 )) tests/integration)
 
 .PHONY: report-tests
 report-tests: $(READY) $(REPORT_READY) browser demo ## test the HTML report of audit.yml in Chromium, and the formats for pipelines
