@@ -71,7 +71,7 @@ lint-python: $(READY) ## check Python only
 
 .PHONY: lint-yaml
 lint-yaml: $(READY) ## check playbooks, roles and other YAML only
-	$(call run,ansible-lint)
+	$(call run,env PYTHONPATH=tests python -m warm ansible-lint)
 
 .PHONY: lint-docs
 lint-docs: $(READY) ## check documentation and change notes only
