@@ -31,6 +31,7 @@ STREAMS = ("stdin", "stdout", "stderr")
 SERVICES = ("ec2", "iam", "secretsmanager", "ssm", "sts")
 # It reads the configuration of a run when it is imported.
 CONFIGURATION = "ansible.constants"
+# What imports add to it is for the forks, too: the AWS CLI adds where its own data is.
 ENVIRON = {*os.environ}
 
 

@@ -113,6 +113,15 @@ def test_shared_yaml_has_the_marks_of_parsed_yaml(
     assert shared_code.parsed == {}
 
 
+def test_what_a_server_cannot_import_is_left_to_the_runs(tmp_path: Path) -> None:
+    """The values of a vault, for instance, whose class reads the configuration of a run when it is imported."""
+    folder = tmp_path / shared_code.YAML
+    folder.mkdir()
+    (folder / "saved").write_bytes(b"cno_module\nAnything\n.")  # the pickle of a class of that module
+    shared_code.load_parsed(tmp_path)
+    assert shared_code.parsed == {}
+
+
 def command(folder: Path, word: str, hosts: str) -> list[str | Path]:
     playbook = folder / "playbook.yml"
     playbook.write_text(PLAYBOOK)

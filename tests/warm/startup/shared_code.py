@@ -103,7 +103,8 @@ def load_parsed(folder):
     """Load what runs have parsed since the last time, for the processes that are forked next."""
     for saved in Path(folder, YAML).iterdir():
         if not saved.suffix and saved not in parsed:
-            parsed[saved] = pickle.loads(saved.read_bytes())  # noqa: S301  only these runs can write there
+            with suppress(ImportError):  # an encrypted value is of a class that only a run can import
+                parsed[saved] = pickle.loads(saved.read_bytes())  # noqa: S301  only these runs can write there
 
 
 def share_yaml(folder):

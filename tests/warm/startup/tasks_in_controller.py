@@ -62,6 +62,7 @@ def run_in_controller(worker):
 
 
 def run_tasks_in_controller():
+    """Let the controller run what needs no worker, from now on."""
     start = WorkerProcess.start
 
     def start_or_run(worker):
