@@ -14,6 +14,7 @@ authorization.py corrects how it enforces policies.
 from __future__ import annotations
 
 import asyncio
+import copy
 import importlib.util
 import json
 import logging
@@ -21,6 +22,7 @@ import os
 import re
 import runpy
 import secrets
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -63,6 +65,7 @@ class Ministack:
         services = (internals(f"ministack.services.{name}") for name in ("ec2", "iam", "ssm", "sts"))
         self._ec2, self._iam, self._ssm, self._sts = services
         self._clock_shift = 0.0
+        self._saved: list[tuple[Any, Any]] = []
         self._last_used: dict[str, tuple[datetime, str, str]] = {}
         self._managed = {record["Arn"]: record for record in self._missing_managed_policies()}
         self._repair()
@@ -135,6 +138,22 @@ class Ministack:
         self._app._reset_all_state()
         self._last_used.clear()
         self._clock_shift = 0.0
+
+    def save(self) -> None:
+        self._saved = [(store, copy.deepcopy(store)) for store in self._stores()]
+
+    def restore(self) -> None:
+        self.reset()
+        for store, saved in self._saved:
+            store.clear()
+            store.update(copy.deepcopy(saved))
+
+    def _stores(self) -> list[Any]:
+        """What ministack knows of all accounts."""
+        scoped = (self._responses.AccountScopedDict, self._responses.AccountRegionScopedDict)
+        services = [module for name, module in sys.modules.items() if name.startswith("ministack.services.")]
+        found = [each for module in services for each in vars(module).values() if isinstance(each, scoped)]
+        return [*found, self._sts._sessions, self._ec2._default_initialized_scopes]
 
     def shift_clock(self, seconds: float) -> None:
         self._clock_shift += seconds

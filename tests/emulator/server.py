@@ -209,7 +209,9 @@ class Server:
             "POST agents": lambda: self.agents.configure(body["instances"], body["settings"]),
             "GET commands": self.commands.commands,
             "POST unkind": lambda: setattr(self, "unkind", self._unkind(**body)),
-            "POST reset": self._reset,
+            "POST reset": lambda: self._reset(self.backend.reset),
+            "POST save": self.backend.save,
+            "POST restore": lambda: self._reset(self.backend.restore),
         }
         control = controls.get(f"{request.method} {request.path.removeprefix(CONTROL)}")
         if control is None:
@@ -223,8 +225,8 @@ class Server:
     def _calls_since(self, since: int) -> list[dict[str, Any]]:
         return [asdict(call) for call in sorted(self.calls, key=lambda call: call.seq) if call.seq > since]
 
-    def _reset(self) -> None:
-        self.backend.reset()
+    def _reset(self, reset_backend: Callable[[], None]) -> None:
+        reset_backend()
         self.metadata.reset()
         self.commands.reset()
         self.calls, self.armed, self.seq = [], [], 0

@@ -13,6 +13,7 @@ from urllib.error import URLError
 import pytest
 from botocore.exceptions import ClientError
 from emulator import Call, Emulator, Fault, Kind, is_write, program_environment
+from emulator.snapshot import snapshot
 
 TESTS = Path(__file__).parents[2]
 
@@ -76,7 +77,7 @@ def test_the_log_has_caller_parameters_and_result(aws: Emulator) -> None:
 
 
 def test_a_client_reuses_its_connection(aws: Emulator) -> None:
-    for client in (aws.client("iam"), aws.client("iam")):
+    for client in (aws.client("iam"), aws.client("iam", "us-west-2")):
         client.list_users()
         client.list_users()
     one, again, other, other_again = (call.connection for call in aws.calls())
@@ -167,6 +168,37 @@ def test_ec2_names_an_unknown_profile(account: Any) -> None:
 def test_a_backend_without_policies_has_no_clock(aws: Emulator) -> None:
     with pytest.raises(URLError, match="501"):
         aws.shift_clock(1)
+
+
+@pytest.mark.parametrize("aws", ["ministack"], indirect=True)
+def test_accounts_can_be_restored(account: Any) -> None:
+    aws = account.aws
+    account.create_role("r", "CloudWatchAgentServerPolicy")
+    [instance] = aws.instances(1)
+    association = account.associate(instance, "r")
+    aws.client("ssm").put_parameter(Name="p", Value="{}", Type="String")
+    credentials = aws.instance_credentials(instance)
+    policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "*", "Resource": "*"}]}
+    before = snapshot(aws, aws.region, "us-west-2")
+    aws.save()
+    for _ in range(2):
+        account.iam.put_role_policy(RoleName="r", PolicyName="p", PolicyDocument=json.dumps(policy))
+        account.iam.create_user(UserName="u")
+        account.ec2.disassociate_iam_instance_profile(AssociationId=association)
+        aws.instances(1, region="us-west-2")
+        aws.client("ssm").delete_parameter(Name="p")
+        aws.client("logs").create_log_group(logGroupName="g")
+        aws.restore()
+        assert snapshot(aws, aws.region, "us-west-2") == before
+        assert aws.client("logs").describe_log_groups()["logGroups"] == []
+        assert aws.client("sts", credentials=credentials).get_caller_identity()["Arn"].endswith(instance)
+        assert len(aws.client("ec2", "us-west-2").describe_vpcs()["Vpcs"]) == 1
+
+
+@pytest.mark.parametrize("aws", ["moto"], indirect=True)
+def test_accounts_of_moto_are_not_saved(aws: Emulator) -> None:
+    with pytest.raises(URLError, match="501"):
+        aws.save()
 
 
 def run(*arguments: str) -> str:

@@ -62,6 +62,16 @@ class Account:
         credentials = self.aws.instance_credentials(instance) if is_role else self.credentials[actor]
         return self.aws.client(service, credentials=credentials)
 
+    def set_policies(self, policies: Sequence[dict[str, Any]]) -> None:
+        """Give the stolen credentials these policies and no others, and save the account."""
+        iam = self.aws.client("iam")
+        self.aws.restore()
+        for name in iam.list_user_policies(UserName="controller")["PolicyNames"]:
+            iam.delete_user_policy(UserName="controller", PolicyName=name)
+        for number, document in enumerate(policies):
+            iam.put_user_policy(UserName="controller", PolicyName=f"P{number}", PolicyDocument=json.dumps(document))
+        self.aws.save()
+
 
 @dataclass(frozen=True)
 class Step:
@@ -236,10 +246,17 @@ def aws() -> Iterator[Emulator]:
         yield emulator
 
 
-def create_account(aws: Emulator, root: dict[str, Any], controller: Sequence[Any], *, bounded: bool) -> Account:
-    """:param root: clients with all permissions. :param controller: the policies of the stolen credentials."""
+@pytest.fixture(scope="module")
+def account(aws: Emulator, request: pytest.FixtureRequest) -> Account:
+    """:param request: whether it has the boundary."""
     aws.reset()
-    iam, credentials = root["iam"], {}
+    created = create_account(aws, bounded=request.param)
+    aws.save()
+    return created
+
+
+def create_account(aws: Emulator, *, bounded: bool) -> Account:
+    iam, ssm, credentials = aws.client("iam"), aws.client("ssm"), {}
     iam.create_policy(PolicyName="CloudWatchAgentBoundary", PolicyDocument=json.dumps(BOUNDARY))
     boundary = {"PermissionsBoundary": BOUNDARY_ARN} if bounded else {}
     window = {"PolicyName": WINDOW_POLICY, "PolicyDocument": json.dumps(closed_policy())}
@@ -253,16 +270,14 @@ def create_account(aws: Emulator, root: dict[str, Any], controller: Sequence[Any
         iam.create_user(UserName=user, **(boundary if user in (ADMIN_USER, SERVER_USER) else {}))
         credentials[user] = dict(iam.create_access_key(UserName=user)["AccessKey"])
     iam.put_user_policy(UserName=ADMIN_USER, **window)
-    policies = [("controller", document) for document in controller] + [(OTHER, EVERYTHING)]
-    for number, (user, document) in enumerate(policies):
-        iam.put_user_policy(UserName=user, PolicyName=f"P{number}", PolicyDocument=json.dumps(document))
+    iam.put_user_policy(UserName=OTHER, PolicyName="P", PolicyDocument=json.dumps(EVERYTHING))
     [instance] = aws.instances(1)
-    association = root["ec2"].associate_iam_instance_profile(
+    association = aws.client("ec2").associate_iam_instance_profile(
         InstanceId=instance, IamInstanceProfile={"Name": ADMIN_ROLE}
     )["IamInstanceProfileAssociation"]["AssociationId"]
     for name in (NAME, SAVED):
-        root["ssm"].put_parameter(Name=name, Value="{}", Type="String")
-    secret = root["secretsmanager"].create_secret(Name=SAVED, SecretString="{}")["ARN"]
+        ssm.put_parameter(Name=name, Value="{}", Type="String")
+    secret = aws.client("secretsmanager").create_secret(Name=SAVED, SecretString="{}")["ARN"]
     ids = {
         "@instance": instance,
         "@association": association,
@@ -284,12 +299,12 @@ def test_the_table_names_the_calls(attack):
     assert set(re.findall(r"``(.+?)``", calls)) == expected
 
 
-@pytest.mark.parametrize("bounded", [False, True], ids=["without the boundary", "with the boundary"])
+@pytest.mark.parametrize("account", [False, True], ids=["without the boundary", "with the boundary"], indirect=True)
 @pytest.mark.parametrize("duty", DUTIES)
-def test_stolen_credentials_can_do_what_the_table_says(aws, simulator, duty, bounded):
-    policies = [DOCUMENTS[duty], *([REQUIRE] if bounded else [])]
-    expected = {attack for attack, (_, *duties) in table().items() if duty in duties[bounded]}
-    emulated, simulated = find_successful(aws, simulator, policies, bounded=bounded)
+def test_stolen_credentials_can_do_what_the_table_says(account, simulator, duty):
+    policies = [DOCUMENTS[duty], *([REQUIRE] if account.bounded else [])]
+    expected = {attack for attack, (_, *duties) in table().items() if duty in duties[account.bounded]}
+    emulated, simulated = find_successful(account, simulator, policies)
     assert emulated == expected
     assert simulated == expected
 
@@ -298,32 +313,35 @@ def test_stolen_credentials_can_do_what_the_table_says(aws, simulator, duty, bou
 ESCALATION = {attack for attack, (_, _, bounded) in table().items() if not bounded}
 
 
-def test_duties_together_cannot_do_more_than_each(aws, simulator):
-    emulated, simulated = find_successful(aws, simulator, [*DOCUMENTS.values(), REQUIRE], bounded=True)
+@pytest.mark.parametrize("account", [True], indirect=True)
+def test_duties_together_cannot_do_more_than_each(account, simulator):
+    emulated, simulated = find_successful(account, simulator, [*DOCUMENTS.values(), REQUIRE])
     assert emulated == simulated == ATTACKS.keys() - ESCALATION
 
 
-def test_roles_and_users_without_the_boundary_cannot_be_changed_where_it_is_required(aws, simulator):
+@pytest.mark.parametrize("account", [False], indirect=True)
+def test_roles_and_users_without_the_boundary_cannot_be_changed_where_it_is_required(account, simulator):
     """Such as those that were created before it was required."""
-    policies = [*DOCUMENTS.values(), REQUIRE]
-    emulated, simulated = find_successful(aws, simulator, policies, bounded=False)
+    emulated, simulated = find_successful(account, simulator, [*DOCUMENTS.values(), REQUIRE])
     changes = {attack for attack, steps in ATTACKS.items() if any(step.context is BOUNDED for step in steps)}
     assert emulated == simulated == ATTACKS.keys() - ESCALATION - changes
 
 
 def find_successful(
-    aws: Emulator, simulator: Simulator, policies: Sequence[dict[str, Any]], *, bounded: bool
+    account: Account, simulator: Simulator, policies: Sequence[dict[str, Any]]
 ) -> tuple[set[str], set[str]]:
-    """The attacks that succeed with stolen credentials: on the emulator, and in the simulator."""
-    root = {service: aws.client(service) for service in ("iam", "ec2", "ssm", "secretsmanager")}
-    emulated, simulated, account = set(), set(), None
+    """The attacks that succeed with stolen credentials: on the emulator, and in the simulator.
+
+    :param policies: of the stolen credentials.
+    """
+    emulated, simulated = set(), set()
+    account.set_policies(policies)
     for attack, steps in ATTACKS.items():
-        account = account or create_account(aws, root, policies, bounded=bounded)
         if all(simulator.decide(step.to_request(account, policies) for step in steps)):
             simulated.add(attack)
         allowed = [step.is_allowed(account) for step in steps]
         if all(allowed):
             emulated.add(attack)
         if allowed[0]:  # what an attack has changed must not help the next one
-            account = None
+            account.aws.restore()
     return emulated, simulated
