@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
+FOLDER = Path(__file__).parent
 LOOPBACK = ["127.0.0.1", "::1"]
 
 # No deadline for one example: tests run side by side, on machines of any speed.
@@ -27,8 +28,18 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.unregister(forks)
 
 
+@pytest.hookimpl(trylast=True)  # after hypothesis has marked its tests
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Refuse connections beyond this machine. The environments of ansible-test do not have the plugin that does it."""
+    """Refuse connections beyond this machine, and measure what of the plugins the examples in their own tests cover.
+
+    Other tests cover nothing else of them, and what random examples cover depends on chance. All of these run much
+    longer when they are measured. The environments of ansible-test do not have the plugins that do it.
+    """
+    ours = [each for each in items if each.path.is_relative_to(FOLDER)]
     if importlib.util.find_spec("pytest_socket"):
-        for item in (each for each in items if each.path.is_relative_to(Path(__file__).parent)):
+        for item in ours:
             item.add_marker(pytest.mark.allow_hosts(LOOPBACK))
+    if importlib.util.find_spec("pytest_cov"):
+        for item in ours:
+            if not item.path.is_relative_to(FOLDER / "plugins") or item.get_closest_marker("hypothesis"):
+                item.add_marker(pytest.mark.no_cover)

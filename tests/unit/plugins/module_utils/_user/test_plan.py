@@ -582,6 +582,24 @@ def test_applying_a_deletion_leads_to_the_planned_state(user, desired, managed, 
             assert not final["U"].user.principal.policies & desired.managed
 
 
+def test_a_file_of_another_region_is_written_again(tmp_path):
+    scenario = UserScenario(str(tmp_path), existing_user(KEYS[0]).user, declare())
+    scenario.save(KEYS[0], up_to_date=False, pending=None)
+    scenario.run()
+    assert "region = eu-central-1\n" in scenario.store.path("U").read_text()
+
+
+def test_a_file_is_deleted_with_its_user(tmp_path):
+    scenario = UserScenario(str(tmp_path), existing_user(KEYS[0]).user, declare(), present=False)
+    scenario.save(KEYS[0], up_to_date=True, pending=None)
+    assert scenario.run()["U"].user is None
+    assert not scenario.store.path("U").exists()
+
+
+def test_a_user_without_a_file_has_no_key(tmp_path):
+    assert UserScenario(str(tmp_path), None, declare(), managed=False).run()["U"].user.keys == ()
+
+
 class Killed(Exception):
     """The controller stops, or the answer is lost."""
 
@@ -627,6 +645,17 @@ def test_the_next_run_completes_an_interrupted_one(user, file, call, has_effect,
         unmanaged = {key.id for key in user.keys} if user else set()
         assert set(scenario.iam.users["U"].keys) == unmanaged | {final["U"].saved.key_id}
         assert not scenario.resource.plan(final).has_changes
+
+
+@pytest.mark.parametrize("has_effect", [False, True])
+def test_a_key_without_an_answer_is_replaced(tmp_path, has_effect):
+    scenario = UserScenario(str(tmp_path), existing_user().user, declare())
+    scenario.gateway = FailingGateway(scenario.iam, 1, has_effect, Killed)
+    scenario.resource = UserResource(scenario.gateway, ["U"], declare(), store=scenario.store, present=True)
+    with pytest.raises(Killed):
+        scenario.run()
+    final = scenario.run()
+    assert [key.id for key in final["U"].user.keys] == [final["U"].saved.key_id]
 
 
 def test_an_admin_key_is_inactive_after_an_interrupted_run(tmp_path):
