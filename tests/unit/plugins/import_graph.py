@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 PLUGINS = Path(__file__).parents[3] / "plugins"
@@ -55,16 +56,17 @@ def collection_file(module: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def collection_imports(path: Path, *, type_checking: bool = True) -> set[Path]:
+@cache  # tests ask about the same files again and again
+def collection_imports(path: Path, *, type_checking: bool = True) -> frozenset[Path]:
     """The files of the collection that a file imports."""
     found = (collection_file(name) for name in imported_modules(path, type_checking=type_checking))
-    return {each for each in found if each}
+    return frozenset(each for each in found if each)
 
 
 def closure(path: Path, *, type_checking: bool = True) -> set[Path]:
     """The files of the collection that a file imports, and those they import."""
     found: set[Path] = set()
-    unseen = collection_imports(path, type_checking=type_checking)
+    unseen = set(collection_imports(path, type_checking=type_checking))
     while unseen:
         each = unseen.pop()
         if each not in found:
