@@ -34,14 +34,14 @@ PROGRAMS = Path(sys.executable).parent
 PYTHON = ".".join(map(str, sys.version_info[:2]))
 OLDEST_PYTHON, NEWEST_PYTHON = 9, 14
 EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
-GET_PIP = '''"""Installs the requested pip with the pip that comes with Python."""
+GET_PIP = f'''"""Installs the requested pip with uv, in a tenth of the time that Python's own pip takes."""
 
 import subprocess
 import sys
 
-requested = [each for each in sys.argv[1:] if each not in ("--no-setuptools", "--no-wheel")]
-subprocess.check_call([sys.executable, "-m", "ensurepip"], stdout=subprocess.DEVNULL)
-subprocess.check_call([sys.executable, "-m", "pip", "install", "--quiet", *requested])
+requested = [each for each in sys.argv[1:] if not each.startswith("-")]
+uv = [{str(PROGRAMS / "uv")!r}, "pip", "install", "--quiet", "--system-certs", "--python", sys.executable]
+subprocess.check_call([*uv, *requested])
 '''
 
 
@@ -154,7 +154,7 @@ def run(collection: Path, command: str, *options: str) -> None:
     for git in (["init", "--quiet"], ["add", "--all", "--force"]):
         subprocess.run(["git", *git], cwd=collection, check=True)
     _provide_pip()
-    environment = {**os.environ, "HOME": str(HOME), "PATH": _path(), "PIP_QUIET": "1"}
+    environment = {**os.environ, "HOME": str(HOME), "PATH": _path(), "PIP_QUIET": "1", "PIP_NO_COMPILE": "1"}
     process = subprocess.Popen(
         [PROGRAMS / "ansible-test", command, "--color=no", *options],
         cwd=collection,
@@ -178,7 +178,7 @@ def run(collection: Path, command: str, *options: str) -> None:
 
 
 def _provide_pip() -> None:
-    """Make ansible-test take pip from Python and the package index. It would download pip from its own server."""
+    """Make ansible-test take pip from the package index. It would download pip from its own server."""
     source = (Path(ansible_test.__file__).parent / "_internal" / "python_requirements.py").read_text()
     cache = HOME / ".ansible" / "test" / "cache"
     cache.mkdir(parents=True, exist_ok=True)
