@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from urllib.error import HTTPError
 
 from emulator import AS_AWS, Emulator, program_environment
 from emulator.snapshot import snapshot
-from warm import forking, forking_modules
+from warm import Run, forking
 
 # Of the admin user; its value is the id of the access key that is saved.
 SAVED_KEY_TAG = "cwagent:saved-key"
@@ -105,25 +104,19 @@ class Job:
         }
         return {"all": {"vars": variables, "children": groups}}
 
-    def start(self, playbook: str = "site", faster: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
-        """Start the playbook. Its verbose output goes to ``output.txt``.
-
-        :param faster: the variables of ``warm``; by default those with which all its processes end with it.
-        """
+    def start(self, playbook: str = "site") -> Run:
+        """Start the playbook. Its verbose output goes to ``output.txt``."""
         temporary = {f"ANSIBLE_{place}_TEMP": str(self.folder / "tmp") for place in ("LOCAL", "REMOTE")}
-        with (self.folder / "output.txt").open("a") as output:
-            return subprocess.Popen(
-                ["ansible-playbook", "-vvv", "-i", self.folder / "hosts.json", f"playbooks/{playbook}.yml"],
-                cwd=CHECKOUT,
-                env=program_environment(self.aws.env(), faster or forking_modules(), temporary, self.environment),
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
+        return Run.start(
+            ["ansible-playbook", "-vvv", "-i", self.folder / "hosts.json", f"playbooks/{playbook}.yml"],
+            program_environment(self.aws.env(), forking(), temporary, self.environment),
+            CHECKOUT,
+            self.folder / "output.txt",
+        )
 
     def run(self, playbook: str = "site") -> int:
         """Run the playbook to its end."""
-        return self.start(playbook, forking()).wait()
+        return self.start(playbook).wait()
 
     def output(self) -> str:
         """The output of all runs of this job."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from emulator import Emulator
 from harness import Controller, ModuleServer, start_empty
-from warm import forking_aws_cli
+from warm import forking_aws_cli, share_with_processes
 
 WITHOUT_SHARED_RUNS = {
     f"test_{name}.py"
@@ -39,6 +40,11 @@ WITHOUT_PIPELINING = {
     f"test_{name}.py" for name in ("deliver_credentials", "role_includes", "store_by_run_command", "store_onprem")
 }
 """Files whose tests look where a key goes, or how a host is reached, as Ansible does it by default."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("numprocesses", None):
+        share_with_processes()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -94,23 +100,33 @@ def moto(running: dict[str, Emulator]) -> Emulator:
     return start_empty(running, "moto")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def modules() -> Iterator[ModuleServer]:
     """Runs modules without the time to start Python."""
     with ModuleServer.started() as server:
         yield server
 
 
+@contextmanager
+def home(kept: Path, name: str) -> Iterator[Path]:
+    """The home of a controller: always the same folder, since runs with the same settings start faster. It is kept."""
+    folder = kept.parent / name
+    folder.mkdir()
+    yield folder
+    folder.rename(kept / name)
+
+
 @pytest.fixture(scope="module")
 def shared_controller(
     request: pytest.FixtureRequest, running: dict[str, Emulator], tmp_path_factory: pytest.TempPathFactory
-) -> Controller:
+) -> Iterator[Controller]:
     """An empty enforcing account and a controller that all tests of a file share."""
-    home = tmp_path_factory.mktemp("home")
-    return Controller(start_empty(running, "ministack"), home, request.path.name not in WITHOUT_PIPELINING)
+    with home(tmp_path_factory.mktemp("shared"), "shared-home") as folder:
+        yield Controller(start_empty(running, "ministack"), folder, request.path.name not in WITHOUT_PIPELINING)
 
 
 @pytest.fixture
-def controller(request: pytest.FixtureRequest, enforcing: Emulator, tmp_path: Path) -> Controller:
+def controller(request: pytest.FixtureRequest, enforcing: Emulator, tmp_path: Path) -> Iterator[Controller]:
     """An empty enforcing account and a controller."""
-    return Controller(enforcing, tmp_path, request.path.name not in WITHOUT_PIPELINING)
+    with home(tmp_path, "home") as folder:
+        yield Controller(enforcing, folder, request.path.name not in WITHOUT_PIPELINING)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from emulator import Call, Emulator, Fault, program_environment
-from warm import CALLBACKS, forking, forking_modules
+from warm import CALLBACKS, Run, forking
 
 CHECKOUT = Path(__file__).parents[2]
 COLLECTIONS = CHECKOUT / ".ansible" / "collections"
@@ -326,15 +326,13 @@ class Controller:
 
     def start(
         self, inventory: Path, playbook: str, *arguments: str, env: Mapping[str, str] | None = None, **variables: Any
-    ) -> subprocess.Popen[bytes]:
-        """Start a playbook that a fault can end. Its modules end with it."""
-        return subprocess.Popen(
+    ) -> Run:
+        """Start a playbook that a fault can end."""
+        return Run.start(
             playbook_command(inventory, playbook, *arguments, **variables),
-            cwd=CHECKOUT,
-            env=program_environment(self.aws.env(), forking_modules(), self._settings, env or {}),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            program_environment(self.aws.env(), forking(), self._settings, env or {}),
+            CHECKOUT,
+            Path(os.devnull),
         )
 
     def kill(

@@ -8,39 +8,52 @@ are forked from processes that have imported what they need; most tasks are then
 from __future__ import annotations
 
 import atexit
+import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache, wraps
 from pathlib import Path
 from threading import RLock
+from typing import Any
 
 from emulator import program_environment
+
+from .startup.fork_client import MESSAGE_BYTES, ask
 
 HERE = Path(__file__).parent
 COLLECTIONS = HERE.parents[1] / ".ansible" / "collections"
 CALLBACKS = HERE / "callback"
+GIVEN = "WARM_GIVEN"
+"""The variable with what the process that started this one shares with it."""
 AWS_CLI = """\
 #!{python} -SE
+import os
 import sys
 
 sys.path.insert(0, "{startup}")
-from sitecustomize import run_elsewhere
+from fork_client import run_elsewhere
 
-run_elsewhere("{address}", ["{real}", *sys.argv[1:]])
+os._exit(run_elsewhere("{address}", ["{real}", *sys.argv[1:]], dict(os.environ), (0, 1, 2)))
 """
 
 
 def once(make: Callable[[], dict[str, str]]) -> Callable[[], dict[str, str]]:
-    """Call a function once, also where the first tests of a session ask from several threads."""
+    """Call a function once, also where the first tests of a session ask from several threads.
+
+    Where the process that started this one has called it for both (``share_with_processes``), it is not called here.
+    """
     lock, kept = RLock(), cache(make)
 
     @wraps(make)
     def locked() -> dict[str, str]:
         with lock:
-            return kept()
+            given: dict[str, dict[str, str]] = json.loads(os.environ.get(GIVEN, "{}"))
+            return given.get(make.__name__) or kept()
 
     return locked
 
@@ -81,6 +94,40 @@ def forking_aws_cli() -> dict[str, str]:
     program.write_text(AWS_CLI.format(python=python, startup=HERE / "startup", address=address, real=real))
     program.chmod(0o700)
     return {"AWS_CLI": str(program)}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of Ansible in a fork.
+
+    :param pid: its process; whoever kills it, with those that it has started, kills all of the run but modules, and
+        these end with it.
+    """
+
+    pid: int
+    connection: Any
+
+    @classmethod
+    def start(cls, command: Sequence[str | Path], environ: Mapping[str, str], folder: Path, output: Path) -> Run:
+        """Start it without input. Its output is added to a file."""
+        arguments = [str(each) for each in (Path(sys.executable).with_name(str(command[0])), *command[1:])]
+        with Path(os.devnull).open() as nothing, output.open("a") as file:
+            files = [each.fileno() for each in (nothing, file, file)]
+            connection = ask(environ["PLAYBOOK_SERVER"], arguments, dict(environ), files, str(folder))
+        return cls(int(connection.recv(MESSAGE_BYTES)), connection)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end. :returns: its exit code, or the negative number of a signal, as ``subprocess`` does."""
+        self.connection.settimeout(timeout)
+        code = self.connection.recv(MESSAGE_BYTES)
+        self.connection.close()
+        return code[0] if code else -signal.SIGKILL
+
+
+def share_with_processes() -> None:
+    """Let the processes that this one starts, such as the workers of pytest, use the same servers and folder."""
+    makers = (sharing, forking_modules, forking, *([forking_aws_cli] if "AWS_CLI" in os.environ else []))
+    os.environ[GIVEN] = json.dumps({make.__name__: make() for make in makers})
 
 
 def _start_server(what: str, variables: Mapping[str, str], python: str | Path = sys.executable) -> str:

@@ -20,8 +20,9 @@ import subprocess
 import sys
 import threading
 import types
+from collections.abc import Callable, Hashable
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +32,21 @@ STREAMS = ("stdin", "stdout", "stderr")
 SERVICES = ("ec2", "iam", "secretsmanager", "ssm", "sts")
 # It reads the configuration of a run when it is imported.
 CONFIGURATION = "ansible.constants"
+# What begins the names of variables that Ansible itself does not read.
+OF_ONE_RUN = ("AWS_", "RECORDED_TO")
+MAX_TEMPLATES = 24
+# Packages of Ansible of which each run imports the most, one by one while it goes on.
+USED_BY_RUNS = (
+    *("executor", "playbook", "plugins.become", "plugins.cache.memory", "plugins.callback", "plugins.connection"),
+    *("plugins.inventory", "plugins.shell", "plugins.strategy", "plugins.vars"),
+)
 # What imports add to it is for the forks, too: the AWS CLI adds where its own data is.
 ENVIRON = {*os.environ}
 
 
-def load_models_once() -> None:
-    """Let the sessions of this process, and of its forks, share the models of services."""
+def share_sessions() -> None:
+    """Let the sessions of this process, and of its forks, share the models of services and the names of events."""
+    import botocore.hooks
     import botocore.loaders
 
     load = botocore.loaders.JSONFileLoader.load_file
@@ -48,6 +58,11 @@ def load_models_once() -> None:
     botocore.loaders.JSONFileLoader.load_file = lambda _loader, path: load_once(path)
     services = cache(botocore.loaders.create_loader().list_available_services)
     botocore.loaders.Loader.list_available_services = lambda _loader, type_name: services(type_name)
+    # To find the name of an event, and whether a handler takes any keywords, is a third of the time of a session.
+    rename = partial(botocore.hooks.EventAliaser._alias_event_name, botocore.hooks.EventAliaser(None))
+    names = cache(rename)
+    botocore.hooks.EventAliaser._alias_event_name = lambda _aliaser, event: names(event)
+    botocore.hooks.accepts_kwargs = cache(botocore.hooks.accepts_kwargs)
 
 
 def create_clients(session: Any, method: str) -> None:
@@ -56,21 +71,26 @@ def create_clients(session: Any, method: str) -> None:
         getattr(session, method)(service, region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
 
 
+def import_all(name: str) -> None:
+    """Import a module, and all that is in it if it is a package."""
+    module = importlib.import_module(name)
+    for each in pkgutil.walk_packages(getattr(module, "__path__", ()), f"{name}."):
+        importlib.import_module(each.name)
+
+
 def preload_modules() -> None:
     """Import and read what every module needs."""
     import boto3.session
 
-    load_models_once()
-    package = importlib.import_module("ansible_collections.cwagent.iam.plugins.module_utils")
-    for each in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-        importlib.import_module(each.name)
+    share_sessions()
+    import_all("ansible_collections.cwagent.iam.plugins.module_utils")
     create_clients(boto3.session.Session(), "client")
 
 
 def preload_aws() -> None:
     """Import and read what the AWS CLI needs."""
     driver = importlib.import_module("awscli.clidriver")
-    load_models_once()
+    share_sessions()
     create_clients(driver.create_clidriver().session, "create_client")
 
 
@@ -83,6 +103,7 @@ def preload_playbooks() -> None:
         if not name.startswith("ansible.cli"):  # it prints why it cannot be imported
             with suppress(ImportError):  # also for parts of a compiled library
                 importlib.import_module(name)
+    del sys.modules[CONFIGURATION]
 
 
 PRELOAD = {"modules": preload_modules, "playbooks": preload_playbooks, "aws": preload_aws}
@@ -91,7 +112,6 @@ PRELOAD = {"modules": preload_modules, "playbooks": preload_playbooks, "aws": pr
 def become(request: dict[str, Any], files: list[int]) -> None:
     """Take the place of the process that asked."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    sys.modules.pop(CONFIGURATION, None)
     for number, (name, file) in enumerate(zip(STREAMS, files, strict=True)):
         os.dup2(file, number)
         os.close(file)
@@ -101,14 +121,19 @@ def become(request: dict[str, Any], files: list[int]) -> None:
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
     sys.stderr.reconfigure(line_buffering=True)
-    given_by_imports = {name: text for name, text in os.environ.items() if name not in ENVIRON}
-    os.environ.clear()
-    os.environ.update(given_by_imports)
-    os.environ.update(request["environ"])
+    set_environment(request["environ"])
     os.chdir(request["folder"])
     os.umask(request["umask"])
     sys.argv[:] = request["argv"] or [""]
     sys.path[0] = str(Path(sys.argv[0]).parent) if request["argv"] else ""
+
+
+def set_environment(environ: dict[str, str]) -> None:
+    """Set the environment to this one, and to what imports have added."""
+    given_by_imports = {name: text for name, text in os.environ.items() if name not in ENVIRON}
+    os.environ.clear()
+    os.environ.update(given_by_imports)
+    os.environ.update(environ)
 
 
 def end_with(connection: socket.socket) -> None:
@@ -124,10 +149,12 @@ def run_stdin() -> None:
     exec(compile(sys.stdin.buffer.read(), "<stdin>", "exec"), main.__dict__)  # noqa: S102  a test has sent it
 
 
-def run(connection: socket.socket) -> int:
+def run(connection: socket.socket, request: dict[str, Any], files: list[int]) -> int:
     """Run the program of a request. :returns: its exit code."""
-    text, files, *_more = socket.recv_fds(connection, REQUEST_BYTES, 3)
-    become(marshal.loads(text), files)  # noqa: S302  a program of these tests has sent it
+    become(request, files)
+    if CONFIGURATION in sys.modules:  # of a template, whose folder for temporary files this run must not remove
+        constants: Any = sys.modules[CONFIGURATION]
+        constants.DEFAULT_LOCAL_TMP = constants.config.get_config_value("DEFAULT_LOCAL_TMP")
     threading.Thread(target=end_with, args=[connection], daemon=True).start()
     code = 0
     try:
@@ -147,6 +174,105 @@ def run(connection: socket.socket) -> int:
     return code
 
 
+def fork_run(text: bytes, files: list[int]) -> None:
+    """Run the program of a request in a fork, and tell the process that asked how it ended."""
+    if os.fork() == 0:
+        connection = socket.socket(fileno=files[0])
+        connection.send(str(os.getpid()).encode())
+        connection.send(bytes([run(connection, marshal.loads(text), files[1:])]))  # noqa: S302  a test has sent it
+        os._exit(0)
+    close_all(files)
+
+
+def close_all(files: list[int]) -> None:
+    for each in files:
+        os.close(each)
+
+
+class Templates:
+    """Processes that have started as far as all runs with the same settings do. The runs are forked from them."""
+
+    def __init__(self, load: Callable[[], None]) -> None:
+        """:param load: what to do before a fork."""
+        self.load = load
+        self.running: dict[Hashable, socket.socket | None] = {}
+        os.register_at_fork(after_in_child=self.clear)
+
+    def fork_run(self, text: bytes, files: list[int]) -> None:
+        """Run the program of a request in a fork of its template."""
+        request = marshal.loads(text)  # noqa: S302  a test has sent it
+        settings = read_settings(request)
+        if settings not in self.running:
+            if len(self.running) == MAX_TEMPLATES:
+                self.clear()
+            self.load()
+            self.running[settings] = self.start(request, files)
+        template = self.running[settings]
+        if template is None:
+            fork_run(text, files)
+            return
+        socket.send_fds(template, [text], files)
+        close_all(files)
+
+    def clear(self) -> None:
+        """Let go of the templates, which end when nobody else has them."""
+        for each in self.running.values():
+            if each:
+                each.close()
+        self.running.clear()
+
+    def start(self, request: dict[str, Any], files: list[int]) -> socket.socket | None:
+        """Start a template. :returns: where it takes requests, or None where the start of a run prints something."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        if os.fork() == 0:
+            ours.close()
+            close_all(files)  # whoever reads them waits for their end
+            self.serve(theirs, request)
+            os._exit(0)
+        theirs.close()
+        if ours.recv(1):
+            return ours
+        ours.close()
+        return None
+
+    def serve(self, requests: socket.socket, first: dict[str, Any]) -> None:
+        """Start as a run does, and fork those that are requested."""
+        set_environment(first["environ"])
+        ENVIRON.update(first["environ"])
+        os.chdir(first["folder"])
+        printed = os.memfd_create("printed")
+        for number in (1, 2):
+            os.dup2(printed, number)
+        with suppress(SystemExit):
+            importlib.import_module("ansible.cli.playbook")
+            for each in USED_BY_RUNS:
+                import_all(f"ansible.{each}")
+        if os.fstat(printed).st_size:
+            return
+        gc.freeze()
+        requests.send(b"ready")
+        while True:
+            text, files, *_more = socket.recv_fds(requests, REQUEST_BYTES, 1 + len(STREAMS))
+            if not text:
+                return
+            self.load()
+            fork_run(text, files)
+
+
+def read_settings(request: dict[str, Any]) -> Hashable:
+    """Read all that Ansible reads before it knows what to run."""
+    environ, folder = request["environ"], Path(request["folder"])
+    variables = {name: text for name, text in environ.items() if not name.startswith(OF_ONE_RUN)}
+    files = [
+        folder / environ.get("ANSIBLE_CONFIG", ""),
+        *(Path(each, "ansible.cfg") for each in (folder, "/etc/ansible")),
+    ]
+    contents = [
+        each.read_bytes() if each.is_file() else b"" for each in [*files, Path(environ["HOME"], ".ansible.cfg")]
+    ]
+    return folder, tuple(sorted(variables.items())), tuple(contents)
+
+
 def main() -> None:
     # The folder of this file is the first where Python looks.
     shared_code = importlib.import_module("startup.shared_code")
@@ -163,16 +289,15 @@ def main() -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server:
         server.bind(address)
         server.listen(64)
+        os.register_at_fork(after_in_child=server.close)
+        start = Templates(partial(shared_code.load_parsed, folder)).fork_run if kind == "playbooks" else fork_run
         print("ready", flush=True)
         while True:
             connection, _address = server.accept()
-            if kind == "playbooks":
-                shared_code.load_parsed(folder)
-            with connection:
-                if os.fork() == 0:
-                    server.close()
-                    connection.send(bytes([run(connection)]))
-                    os._exit(0)
+            text, files, *_more = socket.recv_fds(connection, REQUEST_BYTES, len(STREAMS))
+            if text:  # unless the process that asked has ended
+                start(text, [connection.detach(), *files])
+            connection.close()
 
 
 if __name__ == "__main__":

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -21,7 +23,7 @@ import yaml
 from ansible.module_utils._internal._datatag import AnsibleTagHelper
 from ansible.parsing.dataloader import DataLoader
 from emulator import program_environment
-from warm import forking, forking_aws_cli, once, sharing
+from warm import Run, forking, forking_aws_cli, once, sharing
 from warm.startup import shared_code
 
 CHECKOUT = Path(__file__).parents[3]
@@ -30,6 +32,7 @@ YAML_FILES = sorted(each for folder in ("playbooks", "roles") for each in (CHECK
 SECONDS = 30
 """How long a process may take to end, on a machine with much to do."""
 
+WORD = "it's $HOME é"
 PLAYBOOK = """
 - hosts: all
   gather_facts: false
@@ -39,6 +42,10 @@ PLAYBOOK = """
   tasks:
     - ansible.builtin.command: echo "{{ word }} é"
       register: done
+    - ansible.builtin.shell: echo "$WORD in $PWD"
+      environment: {WORD: "it's {{ word }} $HOME é"}
+      register: __said
+    - ansible.builtin.debug: {var: __said.stdout}
     - ansible.builtin.debug: {var: given.list.append(2)}
     - ansible.builtin.debug: {msg: "{{ given }} {{ item }}", verbosity: "{{ item }}"}
       loop: [0, 1]
@@ -147,15 +154,78 @@ def run(arguments: Sequence[str | Path], folder: Path, faster: Mapping[str, str]
 @pytest.mark.parametrize(("word", "code"), [("right", 0), ("wrong", 2)])
 def test_a_faster_run_prints_and_ends_as_any_other(tmp_path: Path, hosts: str, word: str, code: int) -> None:
     arguments = command(tmp_path, word, hosts)
-    runs = [run(arguments, tmp_path, each) for each in ({}, sharing(), forking())]
-    assert [(each[0], each[2]) for each in runs] == [(code, "")] * 3
+    without_shell = {**forking(), "ANSIBLE_PIPELINING": "true"}
+    runs = [run(arguments, tmp_path, each) for each in ({}, sharing(), forking(), without_shell)]
+    assert [(each[0], each[2]) for each in runs] == [(code, "")] * 4
     printed = [each[1] for each in runs]
     assert "it said wrong é" in printed[0] if code else "failed=0" in printed[0]
     assert "'nope' is undefined" in printed[0]
+    assert f"it's {word} $HOME é in " in printed[0]
     # Of several hosts, Ansible prints the line of one before or after the items of the next, as it happens.
     ordered: Callable[[list[str]], list[str]] = sorted if "two" in hosts else list
-    ordinary, shared, forked = (ordered(each.splitlines()) for each in printed)
-    assert ordinary == shared == forked
+    ordinary, *faster = (ordered(each.splitlines()) for each in printed)
+    assert faster == [ordinary] * 3
+
+
+@pytest.mark.parametrize(
+    ("command", "variables"),
+    [
+        (f"/bin/sh -c {sys.executable}", {}),
+        (f"/bin/sh -c {shlex.quote(f'A=1 B={shlex.quote(WORD)} {sys.executable}')}", {"A": "1", "B": WORD}),
+        (f"/bin/sh -c {shlex.quote(f'{sys.executable} file')}", None),
+        (f"/bin/sh -c {shlex.quote(f'{sys.executable} && sleep 0')}", None),
+        (f"/bin/sh -c {shlex.quote(f'sudo {sys.executable}')}", None),
+        ("/bin/sh -c /usr/bin/other-python", None),
+        (f"/bin/bash -c {sys.executable}", None),
+        (f"sudo /bin/sh -c {sys.executable}", None),
+    ],
+)
+def test_only_a_module_for_this_python_is_handed_over(
+    monkeypatch: pytest.MonkeyPatch, command: str, variables: dict[str, str] | None
+) -> None:
+    monkeypatch.syspath_prepend(Path(shared_code.__file__).parent)
+    assert importlib.import_module("modules_without_shell").read_environment(command) == variables
+
+
+def test_a_run_has_its_own_settings(tmp_path: Path) -> None:
+    """Nothing of the run before, also where both are forked from the same process."""
+    settings = "{{ lookup('config', 'DEFAULT_FORKS') }} {{ lookup('env', 'AWS_REGION') }}"
+    folder = "{{ lookup('config', 'DEFAULT_LOCAL_TMP') }}"
+    playbook = tmp_path / "playbook.yml"
+    task = {"ansible.builtin.debug": {"msg": f"has {settings}, {folder}"}}
+    playbook.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": [task]}]))
+    found, folders = [], set()
+    for forks, given in [("", {"AWS_REGION": "one"}), ("", {}), ("7", {}), ("8", {"ANSIBLE_FORKS": "9"}), ("8", {})]:
+        config = tmp_path / "ansible.cfg"
+        config.write_text(f"[defaults]\nforks = {forks}\n" if forks else "")
+        _code, printed, _errors = run(
+            ["ansible-playbook", "-i", "localhost,", playbook],
+            tmp_path,
+            {**forking(), "ANSIBLE_CONFIG": str(config), **given},
+        )
+        [(said, own)] = re.findall(r"has (.*), (.*)\"", printed)
+        found.append(said.strip())
+        folders.add(own)
+    assert found == ["5 one", "5", "7", "9", "8"]
+    assert len(folders) == len(found)
+    assert not any(Path(each).exists() for each in folders)
+
+
+@pytest.mark.parametrize(("program", "code"), [("true", 0), ("false", 2), ("kill", -signal.SIGKILL)])
+def test_a_run_can_be_killed(tmp_path: Path, program: str, code: int) -> None:
+    output, beginning = tmp_path / "output.txt", tmp_path / "beginning"
+    os.mkfifo(beginning)
+    commands = {"kill": ["cat", beginning]}  # which waits for somebody who writes
+    task = {"ansible.builtin.command": {"argv": [str(each) for each in commands.get(program, [program])]}}
+    playbook = tmp_path / "playbook.yml"
+    playbook.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": [task]}]))
+    command: list[str | Path] = ["ansible-playbook", "-i", "localhost,", "-c", "local", playbook]
+    started = Run.start(command, environ(tmp_path, forking()), tmp_path, output)
+    if program == "kill":
+        with beginning.open("w"):  # it is open once the command reads it
+            os.kill(started.pid, signal.SIGKILL)
+    assert started.wait(SECONDS) == code
+    assert ("PLAY RECAP" in output.read_text()) == (program != "kill")
 
 
 def test_tasks_are_run_in_the_controller(tmp_path: Path) -> None:

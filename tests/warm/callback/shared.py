@@ -38,7 +38,12 @@ class CallbackModule(CallbackBase):
         Path(constants.DEFAULT_LOCAL_TMP, "ansiballz_cache").symlink_to(payloads)
         # The search path is that of the run, which a test may have set.
         sys.path.append(str(Path(__file__).parents[1] / "startup"))
-        importlib.import_module("shared_code").share_templates(folder)
+        shared_code = importlib.import_module("shared_code")
+        shared_code.share_collections(folder)
+        shared_code.share_templates(folder)
+        shared_code.read_variables_once()
+        if "MODULE_SERVER" in os.environ:
+            importlib.import_module("modules_without_shell").hand_over_modules(os.environ["MODULE_SERVER"])
         with suppress(ImportError):  # ansible-core 2.18 starts its workers in another way
             importlib.import_module("tasks_in_controller").run_tasks_in_controller()
         # Ansible looks for results a thousand times a second otherwise, which takes a twentieth of the processor.

@@ -24,6 +24,7 @@ SYNTAX = (
 )
 
 
+CHECKOUT = str(Path(__file__).parents[3])
 YAML = "yaml"
 """The folder, in that of all that is shared, of what YAML contains."""
 loaded_code = {}
@@ -68,6 +69,28 @@ def share_archives(folder):
     zipimport._compile_source = compile_once  # type: ignore[attr-defined]
 
 
+def share_collections(folder):
+    """Share the code of collections, which Ansible compiles in each run."""
+    from ansible.utils.collection_loader import _collection_finder
+
+    def compile_once(source, filename, **how):
+        return load_or_compile(("collection", filename, source), folder, lambda: compile(source, filename, **how))
+
+    _collection_finder.compile = compile_once
+
+
+def read_variables_once():
+    """Let a run read a file of variables once, where Ansible reads it again for each task."""
+    from ansible.parsing.dataloader import DataLoader
+
+    load = DataLoader.load_from_file
+
+    def load_once(self, file_name, cache="all", **how):
+        return load(self, file_name, cache="all" if cache == "vaulted" else cache, **how)
+
+    DataLoader.load_from_file = load_once
+
+
 def share_templates(folder):
     """Share the code of the templates of this process and its forks."""
     from jinja2 import Environment
@@ -107,6 +130,12 @@ def load_parsed(folder):
                 parsed[saved] = pickle.loads(saved.read_bytes())  # noqa: S301  only these runs can write there
 
 
+def is_of_a_test(marks):
+    """Whether a text comes from a file of a test, which few runs read, and not from the checkout or from Ansible."""
+    paths = [path for each in marks if (path := getattr(each, "path", None))]
+    return not all(path.startswith((CHECKOUT, sys.prefix)) for path in paths)
+
+
 def share_yaml(folder):
     """Share what YAML contains, with the marks that Ansible gives it."""
     import yaml
@@ -120,7 +149,7 @@ def share_yaml(folder):
         if text is not stream:
             stream.seek(0)
         marks = datatag.AnsibleTagHelper.tags(text) if datatag else ()
-        if not {type(each).__name__ for each in marks} <= ORDINARY_MARKS:
+        if not {type(each).__name__ for each in marks} <= ORDINARY_MARKS or is_of_a_test(marks):
             return parse(stream, Loader)
         saved = place((Loader.__qualname__, str(text), sorted(map(repr, marks))), Path(folder, YAML))
         if saved in parsed:

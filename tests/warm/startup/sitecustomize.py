@@ -1,30 +1,17 @@
 """Makes a playbook run and its modules start faster; Python imports this file when it starts.
 
 Where a server forks them (../fork_server.py), they are run there. This process only hands them over and waits for their
-end, so it imports little: ``socket`` and ``json`` alone take as long as the start of Python.
+end.
 """
 
 from __future__ import annotations
 
-import marshal
 import os
 import sys
 
+from fork_client import run_elsewhere  # type: ignore[import-not-found]  # it is on the path of such runs
 
-def run_elsewhere(address, arguments):
-    """Hand the program over, and end as it ended."""
-    from _socket import AF_UNIX, SCM_RIGHTS, SOCK_SEQPACKET, SOL_SOCKET, socket
-
-    umask = os.umask(0)
-    os.umask(umask)
-    folder = os.getcwd()  # noqa: PTH109  as little as possible is imported
-    request = {"argv": arguments, "environ": dict(os.environ), "folder": folder, "umask": umask}
-    connection = socket(AF_UNIX, SOCK_SEQPACKET)
-    connection.connect(address)
-    files = b"".join(each.to_bytes(4, sys.byteorder) for each in (0, 1, 2))
-    connection.sendmsg([marshal.dumps(request)], [(SOL_SOCKET, SCM_RIGHTS, files)])
-    code = connection.recv(1)
-    os._exit(code[0] if code else 137)
+STREAMS = (0, 1, 2)
 
 
 def is_module(arguments):
@@ -34,12 +21,17 @@ def is_module(arguments):
     return "AnsiballZ_" in arguments[-1] or arguments[0].endswith("/module_process.py")
 
 
+def is_run(arguments):
+    """Whether Python was started to run Ansible."""
+    return arguments and arguments[0].endswith(("/ansible-playbook", "/ansible-inventory"))
+
+
 if is_module(sys.orig_argv[1:]):
     if "MODULE_SERVER" in os.environ:
-        run_elsewhere(os.environ["MODULE_SERVER"], sys.orig_argv[1:])
+        os._exit(run_elsewhere(os.environ["MODULE_SERVER"], sys.orig_argv[1:], dict(os.environ), STREAMS))
     elif "SHARED_BY_RUNS" in os.environ:
         import importlib
 
         importlib.import_module("shared_code").share_archives(os.environ["SHARED_BY_RUNS"])
-elif "PLAYBOOK_SERVER" in os.environ and sys.orig_argv[1:] and sys.orig_argv[1].endswith("/ansible-playbook"):
-    run_elsewhere(os.environ["PLAYBOOK_SERVER"], sys.orig_argv[1:])
+elif "PLAYBOOK_SERVER" in os.environ and is_run(sys.orig_argv[1:]):
+    os._exit(run_elsewhere(os.environ["PLAYBOOK_SERVER"], sys.orig_argv[1:], dict(os.environ), STREAMS))
