@@ -107,12 +107,11 @@ class Job:
     def start(self, playbook: str = "site") -> Run:
         """Start the playbook. Its verbose output goes to ``output.txt``."""
         temporary = {f"ANSIBLE_{place}_TEMP": str(self.folder / "tmp") for place in ("LOCAL", "REMOTE")}
-        return Run.start(
-            ["ansible-playbook", "-vvv", "-i", self.folder / "hosts.json", f"playbooks/{playbook}.yml"],
-            program_environment(self.aws.env(), forking(), temporary, self.environment),
-            CHECKOUT,
-            self.folder / "output.txt",
-        )
+        inventory = str(self.folder / "hosts.json")
+        command = ["ansible-playbook", "-vvv", "-i", inventory, f"playbooks/{playbook}.yml"]
+        environ = program_environment(self.aws.env(), forking(), temporary, self.environment)
+        with (self.folder / "output.txt").open("a") as output:
+            return Run.start("PLAYBOOK_SERVER", command, environ, CHECKOUT, output=output, errors=output)
 
     def run(self, playbook: str = "site") -> int:
         """Run the playbook to its end."""

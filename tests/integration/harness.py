@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import warm
 from emulator import Call, Emulator, Fault, program_environment
 from warm import CALLBACKS, Run, forking
 
@@ -50,6 +51,7 @@ REPLACE_ASSOCIATION = "ReplaceIamInstanceProfileAssociation"
 ASSOCIATING_ACTIONS = ("AssociateIamInstanceProfile", REPLACE_ASSOCIATION)
 TIME = r"\d{4}-\d\d-\d\dT[\d:.]+Z"
 MODULE_SECONDS, PLAY_SECONDS = 60, 600
+FORKED_PROGRAMS = ("ansible-playbook", "ansible-inventory")
 LOCAL_CONNECTION = {
     "ansible_connection": "local",
     "ansible_python_interpreter": "{{ ansible_playbook_python }}",
@@ -76,14 +78,10 @@ def run_module(
 ) -> dict[str, Any]:
     """The result of a module. A module that does not print one line of JSON has crashed."""
     with_modes = {**arguments, "_ansible_check_mode": check, "_ansible_diff": diff}
-    done = subprocess.run(
-        [sys.executable, HERE / "module_process.py", CHECKOUT / f"plugins/modules/{module}.py", json.dumps(with_modes)],
-        env=program_environment(aws.env(), forking(), env or {}),
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=MODULE_SECONDS,
-    )
+    program, file = HERE / "module_process.py", CHECKOUT / f"plugins/modules/{module}.py"
+    command: list[str | Path] = [program, file, json.dumps(with_modes)]
+    environ = program_environment(aws.env(), forking(), env or {})
+    done = warm.run("MODULE_SERVER", command, environ, Path.cwd(), MODULE_SECONDS)
     assert done.stdout, f"{module} crashed: {done.stderr}"
     assert "Traceback" not in done.stdout + done.stderr
     [printed] = done.stdout.split("\n")[1:-1]  # Ansible reads one result only
@@ -328,12 +326,10 @@ class Controller:
         self, inventory: Path, playbook: str, *arguments: str, env: Mapping[str, str] | None = None, **variables: Any
     ) -> Run:
         """Start a playbook that a fault can end."""
-        return Run.start(
-            playbook_command(inventory, playbook, *arguments, **variables),
-            program_environment(self.aws.env(), forking(), self._settings, env or {}),
-            CHECKOUT,
-            Path(os.devnull),
-        )
+        command = playbook_command(inventory, playbook, *arguments, **variables)
+        environ = program_environment(self.aws.env(), forking(), self._settings, env or {})
+        with Path(os.devnull).open("w") as nothing:
+            return Run.start("PLAYBOOK_SERVER", command, environ, CHECKOUT, output=nothing, errors=nothing)
 
     def kill(
         self,
@@ -365,17 +361,21 @@ class Controller:
             "ANSIBLE_CALLBACKS_ENABLED": "recorded,shared",
             "RECORDED_TO": str(recorded),
         }
+        environ = program_environment(self.aws.env(), settings, env)
         since = self.aws.mark()
-        done = subprocess.run(
-            command,
-            cwd=cwd,
-            env=program_environment(self.aws.env(), settings, env),
-            stdin=subprocess.DEVNULL,
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=PLAY_SECONDS,
-        )
+        if command[0] in FORKED_PROGRAMS:
+            done = warm.run("PLAYBOOK_SERVER", command, environ, cwd, PLAY_SECONDS)
+        else:
+            done = subprocess.run(
+                command,
+                cwd=cwd,
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                check=False,
+                capture_output=True,
+                text=True,
+                timeout=PLAY_SECONDS,
+            )
         lines = recorded.read_text().splitlines() if recorded.exists() else []
         results = [TaskResult(**json.loads(line)) for line in lines]
         return Play(done.returncode, done.stdout + done.stderr, results, self.aws.calls(since))

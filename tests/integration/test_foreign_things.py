@@ -224,7 +224,7 @@ class Account:
             # The first of the runs is killed, at its own call or at one of the other
             self.aws.arm(Fault(kind, writes=True, nth=nth, process=started[0].pid))
             killed = f" ({kind} write {nth})"
-        codes = [each.wait(timeout=PLAY_SECONDS) for each in started]
+        codes = [each.wait(PLAY_SECONDS) for each in started]
         self.aws.disarm()
         assert set(codes) <= ENDS, f"{chosen} did not begin"
         return f"{' and '.join(chosen)}{killed} -> {codes}"

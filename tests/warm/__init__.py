@@ -19,11 +19,14 @@ from dataclasses import dataclass
 from functools import cache, wraps
 from pathlib import Path
 from threading import RLock
-from typing import Any
+from typing import IO, Any
 
 from emulator import program_environment
 
 from .startup.fork_client import MESSAGE_BYTES, ask
+
+Command = Sequence[str | Path]
+Environ = Mapping[str, str]
 
 HERE = Path(__file__).parent
 COLLECTIONS = HERE.parents[1] / ".ansible" / "collections"
@@ -98,30 +101,46 @@ def forking_aws_cli() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Run:
-    """A run of Ansible in a fork.
+    """A program of Python in a fork.
 
-    :param pid: its process; whoever kills it, with those that it has started, kills all of the run but modules, and
-        these end with it.
+    :param pid: its process; whoever kills it, with those that it has started, kills a run of Ansible but its modules,
+        and these end with it.
     """
 
     pid: int
     connection: Any
 
     @classmethod
-    def start(cls, command: Sequence[str | Path], environ: Mapping[str, str], folder: Path, output: Path) -> Run:
-        """Start it without input. Its output is added to a file."""
-        arguments = [str(each) for each in (Path(sys.executable).with_name(str(command[0])), *command[1:])]
-        with Path(os.devnull).open() as nothing, output.open("a") as file:
-            files = [each.fileno() for each in (nothing, file, file)]
-            connection = ask(environ["PLAYBOOK_SERVER"], arguments, dict(environ), files, str(folder))
+    def start(
+        cls, server: str, command: Command, environ: Environ, folder: Path, *, output: IO[Any], errors: IO[Any]
+    ) -> Run:
+        """Start a program without input. A name means a program that is installed with this Python.
+
+        :param server: the variable that names what forks it, MODULE_SERVER or PLAYBOOK_SERVER.
+        """
+        arguments = [str(each) for each in (Path(sys.executable).parent / command[0], *command[1:])]
+        with Path(os.devnull).open() as nothing:
+            files = [each.fileno() for each in (nothing, output, errors)]
+            connection = ask(environ[server], arguments, dict(environ), files, str(folder))
         return cls(int(connection.recv(MESSAGE_BYTES)), connection)
 
-    def wait(self, timeout: float | None = None) -> int:
+    def wait(self, seconds: float | None = None) -> int:
         """Wait for its end. :returns: its exit code, or the negative number of a signal, as ``subprocess`` does."""
-        self.connection.settimeout(timeout)
+        self.connection.settimeout(seconds)
         code = self.connection.recv(MESSAGE_BYTES)
         self.connection.close()
         return code[0] if code else -signal.SIGKILL
+
+
+def run(
+    server: str, command: Command, environ: Environ, folder: Path, seconds: float
+) -> subprocess.CompletedProcess[str]:
+    """Start a program as ``Run.start`` does, and wait for its end."""
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+        code = Run.start(server, command, environ, folder, output=output, errors=errors).wait(seconds)
+        for each in (output, errors):
+            each.seek(0)
+        return subprocess.CompletedProcess([*command], code, output.read(), errors.read())
 
 
 def share_with_processes() -> None:

@@ -46,6 +46,7 @@ ENVIRON = {*os.environ}
 
 def share_sessions() -> None:
     """Let the sessions of this process, and of its forks, share the models of services and the names of events."""
+    import botocore.client
     import botocore.hooks
     import botocore.loaders
 
@@ -63,6 +64,23 @@ def share_sessions() -> None:
     names = cache(rename)
     botocore.hooks.EventAliaser._alias_event_name = lambda _aliaser, event: names(event)
     botocore.hooks.accepts_kwargs = cache(botocore.hooks.accepts_kwargs)
+    # The methods of a client only name the operation, and are many.
+    creator = botocore.client.ClientCreator
+    creator._create_methods = share_by_service(creator._create_methods)
+    creator._create_name_mapping = share_by_service(creator._create_name_mapping)
+
+
+def share_by_service(make: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """Let what a creator of clients makes for a service be made once."""
+    made: dict[str, dict[str, Any]] = {}
+
+    def make_once(creator: Any, model: Any) -> dict[str, Any]:
+        key = f"{model.service_name} {model.api_version}"
+        if key not in made:
+            made[key] = make(creator, model)
+        return {**made[key]}
+
+    return make_once
 
 
 def create_clients(session: Any, method: str) -> None:

@@ -220,7 +220,10 @@ def test_a_run_can_be_killed(tmp_path: Path, program: str, code: int) -> None:
     playbook = tmp_path / "playbook.yml"
     playbook.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": [task]}]))
     command: list[str | Path] = ["ansible-playbook", "-i", "localhost,", "-c", "local", playbook]
-    started = Run.start(command, environ(tmp_path, forking()), tmp_path, output)
+    with output.open("w") as file:
+        started = Run.start(
+            "PLAYBOOK_SERVER", command, environ(tmp_path, forking()), tmp_path, output=file, errors=file
+        )
     if program == "kill":
         with beginning.open("w"):  # it is open once the command reads it
             os.kill(started.pid, signal.SIGKILL)
