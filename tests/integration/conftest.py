@@ -37,7 +37,14 @@ WITHOUT_SHARED_RUNS = {
 LONG = {"test_as_aws.py", "test_foreign_things.py", "test_live.py", "test_year.py"}
 """Files of which one test takes minutes. They begin before other single tests, so that no worker is last with one."""
 WITHOUT_PIPELINING = {
-    f"test_{name}.py" for name in ("deliver_credentials", "role_includes", "store_by_run_command", "store_onprem")
+    f"test_{name}.py"
+    for name in (
+        "deliver_credentials",
+        "role_includes",
+        "store_by_run_command",
+        "store_config_failures",
+        "store_onprem",
+    )
 }
 """Files whose tests look where a key goes, or how a host is reached, as Ansible does it by default."""
 
