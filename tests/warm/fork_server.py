@@ -1,8 +1,9 @@
 """Runs modules, ansible-playbook or the AWS CLI in forks of this process, which has imported what they need.
 
-``python fork_server.py SOCKET modules|playbooks|aws``. ``startup/sitecustomize.py``, which the Python of such a program
-imports first, connects to it and hands over its files, environment and arguments. To start a module takes three
-quarters of its time otherwise, and to start a playbook a fifth of a run that changes nothing.
+``python fork_server.py SOCKET modules|playbooks|aws``. Whoever wants a program to run connects to it and hands over its
+files, environment and arguments (``startup/fork_client.py``): a test itself, a run for its modules, or the Python that
+was started for the program (``startup/sitecustomize.py``). To start a module takes three quarters of its time
+otherwise, and to start a playbook a third of a run that changes nothing.
 """
 
 from __future__ import annotations
@@ -282,13 +283,9 @@ def read_settings(request: dict[str, Any]) -> Hashable:
     """Read all that Ansible reads before it knows what to run."""
     environ, folder = request["environ"], Path(request["folder"])
     variables = {name: text for name, text in environ.items() if not name.startswith(OF_ONE_RUN)}
-    files = [
-        folder / environ.get("ANSIBLE_CONFIG", ""),
-        *(Path(each, "ansible.cfg") for each in (folder, "/etc/ansible")),
-    ]
-    contents = [
-        each.read_bytes() if each.is_file() else b"" for each in [*files, Path(environ["HOME"], ".ansible.cfg")]
-    ]
+    named, home = environ.get("ANSIBLE_CONFIG", ""), environ.get("HOME", "")
+    files = [folder / named, folder / "ansible.cfg", Path(home, ".ansible.cfg"), Path("/etc/ansible/ansible.cfg")]
+    contents = [each.read_bytes() if each.is_file() else b"" for each in files]
     return folder, tuple(sorted(variables.items())), tuple(contents)
 
 
