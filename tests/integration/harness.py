@@ -51,6 +51,8 @@ REPLACE_ASSOCIATION = "ReplaceIamInstanceProfileAssociation"
 ASSOCIATING_ACTIONS = ("AssociateIamInstanceProfile", REPLACE_ASSOCIATION)
 TIME = r"\d{4}-\d\d-\d\dT[\d:.]+Z"
 MODULE_SECONDS, PLAY_SECONDS = 60, 600
+WITHOUT_FORKS = {"PLAYBOOK_SERVER": "", "MODULE_SERVER": ""}
+"""The variables of a run that starts its programs itself, as users see them in a list of processes."""
 FORKED_PROGRAMS = ("ansible-playbook", "ansible-inventory")
 LOCAL_CONNECTION = {
     "ansible_connection": "local",
@@ -363,7 +365,7 @@ class Controller:
         }
         environ = program_environment(self.aws.env(), settings, env)
         since = self.aws.mark()
-        if command[0] in FORKED_PROGRAMS:
+        if command[0] in FORKED_PROGRAMS and "PLAYBOOK_SERVER" in environ:
             done = warm.run("PLAYBOOK_SERVER", command, environ, cwd, PLAY_SECONDS)
         else:
             done = subprocess.run(

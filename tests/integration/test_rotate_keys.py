@@ -15,6 +15,7 @@ from emulator.snapshot import snapshot
 from harness import (
     ADMIN_USER,
     SERVER_USER,
+    WITHOUT_FORKS,
     Controller,
     Play,
 )
@@ -68,8 +69,9 @@ class Site:
         }
 
     def play(self, playbook: str, *arguments: str, **more: Any) -> Play:
+        variables = {**self.variables, **more}
         return self.controller.play(
-            self.inventory, playbook, *arguments, **{**self.variables, **more}
+            self.inventory, playbook, *arguments, env=WITHOUT_FORKS, **variables
         ).assert_succeeded()
 
     def saved(self, user: str = USER) -> dict[str, str]:
