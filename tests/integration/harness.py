@@ -19,6 +19,7 @@ from typing import Any
 import warm
 from emulator import Call, Emulator, Fault, program_environment
 from warm import CALLBACKS, Run, forking
+from warm.startup.fork_client import RUNS
 
 CHECKOUT = Path(__file__).parents[2]
 COLLECTIONS = CHECKOUT / ".ansible" / "collections"
@@ -53,7 +54,6 @@ TIME = r"\d{4}-\d\d-\d\dT[\d:.]+Z"
 MODULE_SECONDS, PLAY_SECONDS = 60, 600
 WITHOUT_FORKS = {"PLAYBOOK_SERVER": "", "MODULE_SERVER": ""}
 """The variables of a run that starts its programs itself, as users see them in a list of processes."""
-FORKED_PROGRAMS = ("ansible-playbook", "ansible-inventory")
 LOCAL_CONNECTION = {
     "ansible_connection": "local",
     "ansible_python_interpreter": "{{ ansible_playbook_python }}",
@@ -365,7 +365,7 @@ class Controller:
         }
         environ = program_environment(self.aws.env(), settings, env)
         since = self.aws.mark()
-        if command[0] in FORKED_PROGRAMS and "PLAYBOOK_SERVER" in environ:
+        if command[0] in RUNS and "PLAYBOOK_SERVER" in environ:
             done = warm.run("PLAYBOOK_SERVER", command, environ, cwd, PLAY_SECONDS)
         else:
             done = subprocess.run(

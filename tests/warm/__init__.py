@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cache, wraps
 from pathlib import Path
@@ -41,7 +42,7 @@ import sys
 sys.path.insert(0, "{startup}")
 from fork_client import run_elsewhere
 
-os._exit(run_elsewhere("{address}", ["{real}", *sys.argv[1:]], dict(os.environ), (0, 1, 2)))
+os._exit(run_elsewhere("{address}", ["{real}", *sys.argv[1:]]))
 """
 
 
@@ -125,10 +126,13 @@ class Run:
         return cls(int(connection.recv(MESSAGE_BYTES)), connection)
 
     def wait(self, seconds: float | None = None) -> int:
-        """Wait for its end. :returns: its exit code, or the negative number of a signal, as ``subprocess`` does."""
-        self.connection.settimeout(seconds)
-        code = self.connection.recv(MESSAGE_BYTES)
-        self.connection.close()
+        """Wait for its end; it is ended after so many seconds.
+
+        :returns: its exit code, or the negative number of a signal, as ``subprocess`` does.
+        """
+        with closing(self.connection):
+            self.connection.settimeout(seconds)
+            code = self.connection.recv(MESSAGE_BYTES)
         return code[0] if code else -signal.SIGKILL
 
 
@@ -153,7 +157,13 @@ def _start_server(what: str, variables: Mapping[str, str], python: str | Path = 
     """Start a process that forks programs of a kind. :returns: its socket."""
     address = str(Path(sharing()["SHARED_BY_RUNS"], what))
     command: list[str | Path] = [python, HERE / "fork_server.py", address, what]
-    process = subprocess.Popen(command, env=program_environment(variables), stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        env=program_environment(variables),
+        stdin=subprocess.PIPE,  # the server ends when this pipe is closed
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     atexit.register(process.kill)
     assert process.stdout
     assert process.stdout.readline() == "ready\n"

@@ -15,6 +15,7 @@ import marshal
 import os
 import pkgutil
 import runpy
+import select
 import signal
 import socket
 import subprocess
@@ -46,7 +47,7 @@ ENVIRON = {*os.environ}
 
 
 def share_sessions() -> None:
-    """Let the sessions of this process, and of its forks, share the models of services and the names of events."""
+    """Let the sessions of this process, and of its forks, share what botocore reads and makes for each."""
     import botocore.client
     import botocore.hooks
     import botocore.loaders
@@ -308,7 +309,9 @@ def main() -> None:
         os.register_at_fork(after_in_child=server.close)
         start = Templates(partial(shared_code.load_parsed, folder)).fork_run if kind == "playbooks" else fork_run
         print("ready", flush=True)
-        while True:
+        while (
+            sys.stdin not in select.select([server, sys.stdin], [], [])[0]
+        ):  # it ends with the process that started it
             connection, _address = server.accept()
             text, files, *_more = socket.recv_fds(connection, REQUEST_BYTES, len(STREAMS))
             if text:  # unless the process that asked has ended

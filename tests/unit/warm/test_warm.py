@@ -293,3 +293,24 @@ def test_a_forked_run_ends_with_the_process_that_asked_for_it(tmp_path: Path) ->
         finally:
             with suppress(ProcessLookupError):
                 os.kill(forked, signal.SIGKILL)
+
+
+def test_the_servers_end_with_the_process_that_started_them() -> None:
+    program = (
+        "import os, warm; warm.forking(); print(open(f'/proc/{os.getpid()}/task/{os.getpid()}/children').read()); "
+    )
+    starter = subprocess.Popen(
+        [sys.executable, "-uc", f"{program} import signal; signal.pause()"],
+        env=program_environment({"PYTHONPATH": str(CHECKOUT / "tests")}),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert starter.stdout
+    with starter, starter.stdout:
+        servers = [os.pidfd_open(int(each)) for each in starter.stdout.readline().split()]
+        starter.kill()
+    for each in servers:
+        ended, _, _ = select.select([each], [], [], SECONDS)
+        os.close(each)
+        assert ended
+    assert len(servers) == 2

@@ -12,6 +12,8 @@ import sys
 
 KILLED = 137
 MESSAGE_BYTES = 32
+# The programs that run Ansible, and are forked for tests.
+RUNS = ("ansible-playbook", "ansible-inventory")
 
 
 def ask(address, arguments, environ, files, folder=None):
@@ -35,9 +37,9 @@ def ask(address, arguments, environ, files, folder=None):
     return connection
 
 
-def run_elsewhere(address, arguments, environ, files, folder=None):
-    """Run a program as ``ask`` does, and wait for its end. :returns: its exit code."""
-    connection = ask(address, arguments, environ, files, folder)
+def run_elsewhere(address, arguments, environ=os.environ, files=(0, 1, 2), folder=None):
+    """Run a program as ``ask`` does, by default as this process, and wait for its end. :returns: its exit code."""
+    connection = ask(address, arguments, dict(environ), files, folder)
     try:
         connection.recv(MESSAGE_BYTES)
         code = connection.recv(MESSAGE_BYTES)

@@ -9,9 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
-from fork_client import run_elsewhere  # type: ignore[import-not-found]  # it is on the path of such runs
-
-STREAMS = (0, 1, 2)
+from fork_client import RUNS, run_elsewhere  # type: ignore[import-not-found]  # it is on the path of such runs
 
 
 def is_module(arguments):
@@ -23,15 +21,15 @@ def is_module(arguments):
 
 def is_run(arguments):
     """Whether Python was started to run Ansible."""
-    return arguments and arguments[0].endswith(("/ansible-playbook", "/ansible-inventory"))
+    return arguments and arguments[0].rpartition("/")[2] in RUNS
 
 
 if is_module(sys.orig_argv[1:]):
     if "MODULE_SERVER" in os.environ:
-        os._exit(run_elsewhere(os.environ["MODULE_SERVER"], sys.orig_argv[1:], dict(os.environ), STREAMS))
+        os._exit(run_elsewhere(os.environ["MODULE_SERVER"], sys.orig_argv[1:]))
     elif "SHARED_BY_RUNS" in os.environ:
         import importlib
 
         importlib.import_module("shared_code").share_archives(os.environ["SHARED_BY_RUNS"])
 elif "PLAYBOOK_SERVER" in os.environ and is_run(sys.orig_argv[1:]):
-    os._exit(run_elsewhere(os.environ["PLAYBOOK_SERVER"], sys.orig_argv[1:], dict(os.environ), STREAMS))
+    os._exit(run_elsewhere(os.environ["PLAYBOOK_SERVER"], sys.orig_argv[1:]))
