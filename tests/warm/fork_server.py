@@ -35,7 +35,7 @@ SERVICES = ("ec2", "iam", "secretsmanager", "ssm", "sts")
 # It reads the configuration of a run when it is imported.
 CONFIGURATION = "ansible.constants"
 # What begins the names of variables that Ansible itself does not read.
-OF_ONE_RUN = ("AWS_", "RECORDED_TO")
+OF_ONE_RUN = ("AWS_", "PYTEST_", "RECORDED_TO")
 MAX_TEMPLATES = 24
 # Packages of Ansible of which each run imports the most, one by one while it goes on.
 USED_BY_RUNS = (
@@ -268,6 +268,7 @@ class Templates:
             importlib.import_module("ansible.cli.playbook")
             for each in USED_BY_RUNS:
                 import_all(f"ansible.{each}")
+            importlib.import_module("startup.loaded_plugins").load_plugins()
         if os.fstat(printed).st_size:
             return
         gc.freeze()
