@@ -174,7 +174,7 @@ def run(connection: socket.socket, request: dict[str, Any], files: list[int]) ->
     become(request, files)
     if CONFIGURATION in sys.modules:  # of a template, whose folder for temporary files this run must not remove
         constants: Any = sys.modules[CONFIGURATION]
-        constants.DEFAULT_LOCAL_TMP = constants.config.get_config_value("DEFAULT_LOCAL_TMP")
+        constants.DEFAULT_LOCAL_TMP = constants.config.get_config_value("DEFAULT_LOCAL_TMP", variables=vars(constants))
     threading.Thread(target=end_with, args=[connection], daemon=True).start()
     code = 0
     try:

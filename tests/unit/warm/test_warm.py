@@ -23,7 +23,7 @@ import yaml
 from ansible.module_utils._internal._datatag import AnsibleTagHelper
 from ansible.parsing.dataloader import DataLoader
 from emulator import program_environment
-from warm import Run, forking, forking_aws_cli, once, sharing
+from warm import COLLECTIONS, Run, forking, forking_aws_cli, once, sharing
 from warm.startup import shared_code
 
 CHECKOUT = Path(__file__).parents[3]
@@ -208,7 +208,50 @@ def test_a_run_has_its_own_settings(tmp_path: Path) -> None:
         folders.add(own)
     assert found == ["5 one", "5", "7", "9", "8"]
     assert len(folders) == len(found)
+    assert {Path(each).parent for each in folders} == {tmp_path / ".ansible" / "tmp"}
     assert not any(Path(each).exists() for each in folders)
+
+
+def test_runs_with_the_same_settings_are_forked_from_one_process(tmp_path: Path) -> None:
+    """Whatever test they belong to, and whatever account they use."""
+    playbook = tmp_path / "playbook.yml"
+    task = {"ansible.builtin.debug": {"msg": "{{ lookup('file', '/proc/self/status') }}"}}
+    playbook.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": [task]}]))
+    arguments: list[str | Path] = ["ansible-playbook", "-i", "localhost,", playbook]
+    given = [{name: text} for name in ("PYTEST_CURRENT_TEST", "AWS_PROFILE", "ANSIBLE_FORKS") for text in ("7", "8")]
+    printed = [run(arguments, tmp_path, {**forking(), **each})[1] for each in given]
+    parents = [re.findall(r"PPid:\\t(\d+)", each)[0] for each in printed]
+    assert len(set(parents[:4])) == 1
+    assert len({*parents[3:]}) == 3  # others have their own
+
+
+FILTER = """
+class FilterModule:
+    def filters(self):
+        return {"trim": lambda text: "trimmed here", "local": lambda text: "local here"}
+"""
+
+
+@pytest.mark.parametrize(("beside", "expected"), [(True, ["trimmed here", "local here"]), (False, ["a", "nope"])])
+def test_a_run_finds_filters_wherever_they_are(tmp_path: Path, beside: bool, expected: list[str]) -> None:
+    """Also those beside its playbook, and those of our collection, more than once and under another name."""
+    templates = [
+        *("{{ ' a ' | trim }}", "{{ '' | local }}" if beside else "{{ '' | nope }}", "{{ [1] | first }}"),
+        *("{{ ' a ' | ansible.builtin.trim }}", "{{ '' | cwagent.iam.nope }}", "{{ 1 is even or 2 is odd }}"),
+        "{{ [] | cwagent.iam.key_hosts is mapping }}",
+    ]
+    tasks = [{"ansible.builtin.debug": {"msg": each}, "ignore_errors": True} for each in templates * 2]
+    playbook = tmp_path / "playbook.yml"
+    playbook.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": tasks}]))
+    if beside:
+        (tmp_path / "filter_plugins").mkdir()
+        (tmp_path / "filter_plugins" / "ours.py").write_text(FILTER)
+    arguments: list[str | Path] = ["ansible-playbook", "-i", "localhost,", playbook]
+    ordinary, faster = (
+        run(arguments, tmp_path, {"ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), **each})[1] for each in ({}, forking())
+    )
+    assert faster == ordinary
+    assert [ordinary.count(each) > 1 for each in expected] == [True, True]
 
 
 @pytest.mark.parametrize(("program", "code"), [("true", 0), ("false", 2), ("kill", -signal.SIGKILL)])
