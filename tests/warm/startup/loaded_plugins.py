@@ -13,6 +13,7 @@ import pkgutil
 from contextlib import suppress
 from functools import cache
 from types import SimpleNamespace
+from typing import Any
 
 from jinja2.defaults import DEFAULT_FILTERS, DEFAULT_TESTS
 
@@ -23,7 +24,8 @@ OF_JINJA = [*(("filter", name) for name in DEFAULT_FILTERS), *(("test", name) fo
 
 def load_plugins():
     """Load these plugins, and remember from now on what was found where."""
-    cli, loaders = importlib.import_module("ansible.cli"), importlib.import_module("ansible.plugins.loader")
+    cli: Any = importlib.import_module("ansible.cli")
+    loaders: Any = importlib.import_module("ansible.plugins.loader")
     loaders.init_plugin_loader()
     cli.init_plugin_loader = lambda _collections_path: None
     loaders.glob = SimpleNamespace(glob=cache(glob.glob), iglob=cache(glob.glob))
