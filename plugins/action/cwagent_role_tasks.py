@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,31 +49,34 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
         """Read the files and evaluate the options."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         files = self.validate_argument_spec(TASK_OPTIONS)[1]["files"]
-        tasks = [task for each in files for task in self._tasks_in(each, task_vars or {})]
+        variables = task_vars or {}
+        variables_of = cache(lambda host: self._variables_of(host, variables))
+        tasks = [task for each in files for task in self._tasks_in(each, variables["inventory_hostname"], variables_of)]
         return {**result, "changed": False, "tasks": tasks}
 
-    def _tasks_in(self, given: Mapping[str, Any], variables: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    def _tasks_in(
+        self, given: Mapping[str, Any], own_host: str, variables_of: Callable[[str], Mapping[str, Any]]
+    ) -> Iterator[dict[str, Any]]:
         """Return the tasks of a file, for each of its hosts and regions, as the module takes them."""
         folder = ROOT / "roles" / given["role"] if given["role"] else ROOT / "playbooks"
         defaults, own = (_load(folder / kind / "main.yml") for kind in ("defaults", "vars"))
         content = _load(folder / "tasks" / f"{given['tasks_from']}.yml")
-        for host in given["hosts"] or [variables["inventory_hostname"]]:
-            scope = {**defaults, **self._variables_of(host, variables), **own}
-            evaluate = self._evaluator(scope)
-            scope.update({name: evaluate(scope[name]) for name in SHARED_VARIABLES if name in scope})
+        for host in given["hosts"] or [own_host]:
+            scope = {**defaults, **variables_of(host), **own}
             for task in _tasks.compared_tasks(content, scope, self._evaluator, given["regions"]):
                 options = dict(task.options)
                 yield {"part": given["part"], "module": task.module, "options": options, "region": task.region}
 
     def _variables_of(self, host: str, variables: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the variables of a host in this play."""
-        if host == variables["inventory_hostname"]:
-            return variables
-        hostvars = variables["hostvars"]
-        found: dict[str, Any] = hostvars._variable_manager.get_vars(
-            play=self._task.get_play(), host=hostvars._inventory.get_host(host)
-        )
-        return found
+        """Return the variables of a host in this play, with those evaluated that most options come from."""
+        found: Mapping[str, Any] = variables
+        if host != variables["inventory_hostname"]:
+            hostvars = variables["hostvars"]
+            found = hostvars._variable_manager.get_vars(
+                play=self._task.get_play(), host=hostvars._inventory.get_host(host)
+            )
+        evaluate = self._evaluator(found)
+        return {**found, **{name: evaluate(found[name]) for name in SHARED_VARIABLES if name in found}}
 
     def _evaluator(self, variables: Mapping[str, Any]) -> Callable[[Any], Any]:
         evaluate: Callable[[Any], Any] = Templar(loader=self._loader, variables=variables).template

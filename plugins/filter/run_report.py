@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 # Ansible prints each line in quotes, indented by eight columns; together they fit a terminal of 100 columns.
+RUN_AGAIN = (
+    "Run this playbook again when this is fixed. An agent whose earlier access key was revoked cannot send until then."
+)
 WIDTH = 88
 KINDS = {"create": "created", "update": "updated", "delete": "deleted"}
 
@@ -127,12 +130,17 @@ def registered_results(hosts: Iterable[Mapping[str, Any]], names: Iterable[str])
     return [host[name] for name in names for host in listed if name in host]
 
 
-def key_hosts(hosts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def key_hosts(
+    hosts: Iterable[Mapping[str, Any]], is_removal: bool = False, accepts_unreachable: bool = False
+) -> dict[str, Any]:
     """What became of the access key on servers, by the variables that ``playbooks/tasks/credentials.yml`` sets.
 
     :param hosts: the variables of the servers. One that the tasks did not begin with is left out.
+    :param is_removal: whether the tasks remove the key.
+    :param accepts_unreachable: whether a server that could not be reached is no problem.
     :returns: the names of those where it is ``done`` and of those that were ``unreachable``, why others failed as
-        ``failures``, and the ``results`` of the module, whose steps name the server.
+        ``failures``, the ``results`` of the module, whose steps name the server, the ``notes`` on servers without it,
+        and those of them that are ``problems``.
     """
     found: dict[str, Any] = {"done": [], "unreachable": [], "failures": {}, "results": []}
     for host in hosts:
@@ -152,6 +160,12 @@ def key_hosts(hosts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
             lists = ("steps", "done", "not_done")
             named = {key: [f"{step} on {name}" for step in result[key]] for key in lists if key in result}
             found["results"].append({**result, **named})
+    unreached, failed = ("is still on", "was not removed from") if is_removal else ("was not delivered to",) * 2
+    names = ", ".join(found["unreachable"])
+    missed = [f"The access key {unreached} {names}, which could not be reached."] if names else []
+    failures = [f"The access key {failed} {name}: {reason}" for name, reason in found["failures"].items()]
+    found["problems"] = failures if accepts_unreachable else missed + failures
+    found["notes"] = missed + failures + ([RUN_AGAIN] if (missed or failures) and not is_removal else [])
     return found
 
 

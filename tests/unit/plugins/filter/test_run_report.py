@@ -285,6 +285,32 @@ def test_what_became_of_the_key_on_a_server(variables, place):
     assert [(key, found[key]) for key in places if found[key]] == ([place] if place else [])
 
 
+FAILED = {"inventory_hostname": "db", "__cwagent_reached": REACHED, "__cwagent_key_failure": "no key"}
+UNREACHED = {"inventory_hostname": "web", "__cwagent_reached": {"unreachable": True}}
+
+
+@pytest.mark.parametrize(
+    ("is_removal", "sentences"),
+    [
+        (
+            False,
+            ["The access key was not delivered to web, which could not be reached.", "was not delivered to db: no key"],
+        ),
+        (True, ["The access key is still on web, which could not be reached.", "was not removed from db: no key"]),
+    ],
+)
+@pytest.mark.parametrize("accepts_unreachable", [False, True])
+def test_a_server_without_its_key_is_named_in_a_sentence(is_removal, accepts_unreachable, sentences):
+    missed, failed = sentences[0], f"The access key {sentences[1]}"
+    found = key_hosts([FAILED, UNREACHED], is_removal=is_removal, accepts_unreachable=accepts_unreachable)
+    assert found["problems"] == ([failed] if accepts_unreachable else [missed, failed])
+    assert found["notes"][:2] == [missed, failed]
+    assert [note.split(" when")[0] for note in found["notes"][2:]] == (
+        [] if is_removal else ["Run this playbook again"]
+    )
+    assert key_hosts([], is_removal=is_removal)["notes"] == []
+
+
 def test_the_steps_on_a_server_name_it():
     failed = {"__onprem_credentials_files": {**HALF_DONE, "not_done": ["delete user U"]}, "__cwagent_key_failure": "no"}
     host = {"inventory_hostname": "db", "__cwagent_reached": REACHED}
