@@ -36,7 +36,7 @@ SERVICES = ("ec2", "iam", "secretsmanager", "ssm", "sts")
 CONFIGURATION = "ansible.constants"
 # What begins the names of variables that Ansible itself does not read.
 OF_ONE_RUN = ("AWS_", "PYTEST_", "RECORDED_TO")
-MAX_TEMPLATES = 24
+MAX_TEMPLATES = 32
 # Packages of Ansible of which each run imports the most, one by one while it goes on.
 USED_BY_RUNS = (
     *("executor", "playbook", "plugins.become", "plugins.cache.memory", "plugins.callback", "plugins.connection"),
@@ -223,11 +223,13 @@ class Templates:
         """Run the program of a request in a fork of its template."""
         request = marshal.loads(text)  # noqa: S302  a test has sent it
         settings = read_settings(request)
-        if settings not in self.running:
-            if len(self.running) == MAX_TEMPLATES:
-                self.clear()
+        if settings in self.running:
+            self.running[settings] = self.running.pop(settings)  # the last one is the one used last
+        else:
             self.load()
             self.running[settings] = self.start(request, files)
+            if len(self.running) > MAX_TEMPLATES:
+                self.let_go(self.running.pop(next(iter(self.running))))
         template = self.running[settings]
         if template is None:
             fork_run(text, files)
@@ -236,11 +238,16 @@ class Templates:
         close_all(files)
 
     def clear(self) -> None:
-        """Let go of the templates, which end when nobody else has them."""
+        """Let go of all templates."""
         for each in self.running.values():
-            if each:
-                each.close()
+            self.let_go(each)
         self.running.clear()
+
+    @staticmethod
+    def let_go(template: socket.socket | None) -> None:
+        """Let go of a template, which ends when nobody else has it."""
+        if template:
+            template.close()
 
     def start(self, request: dict[str, Any], files: list[int]) -> socket.socket | None:
         """Start a template. :returns: where it takes requests, or None where the start of a run prints something."""
@@ -269,6 +276,7 @@ class Templates:
             for each in USED_BY_RUNS:
                 import_all(f"ansible.{each}")
             importlib.import_module("startup.loaded_plugins").load_plugins()
+            importlib.import_module("startup.shared_code").read_variables_once()
         if os.fstat(printed).st_size:
             return
         gc.freeze()

@@ -41,7 +41,6 @@ class CallbackModule(CallbackBase):
         shared_code = importlib.import_module("shared_code")
         shared_code.share_collections(folder)
         shared_code.share_templates(folder)
-        shared_code.read_variables_once()
         if "MODULE_SERVER" in os.environ:
             importlib.import_module("modules_without_shell").hand_over_modules(os.environ["MODULE_SERVER"])
         with suppress(ImportError):  # ansible-core 2.18 starts its workers in another way

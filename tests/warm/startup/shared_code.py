@@ -80,7 +80,7 @@ def share_collections(folder):
 
 
 def read_variables_once():
-    """Let a run read a file of variables once, where Ansible reads it again for each task."""
+    """Let runs read a file of variables once, where Ansible reads it again for each task."""
     from ansible.parsing.dataloader import DataLoader
 
     load = DataLoader.load_from_file
