@@ -18,7 +18,7 @@ from typing import Any
 
 import warm
 from emulator import Call, Emulator, Fault, program_environment
-from warm import CALLBACKS, Run, forking
+from warm import CALLBACKS, QUICK_TO_FORK, Run, forking
 from warm.startup.fork_client import RUNS
 
 CHECKOUT = Path(__file__).parents[2]
@@ -102,7 +102,8 @@ class ModuleServer:
     @classmethod
     @contextmanager
     def started(cls) -> Iterator[ModuleServer]:
-        environ = program_environment({"PYTHONPATH": os.pathsep.join([str(COLLECTIONS), str(HERE.parent)])})
+        path = {"PYTHONPATH": os.pathsep.join([str(COLLECTIONS), str(HERE.parent)])}
+        environ = program_environment(path, QUICK_TO_FORK)
         command: list[str | Path] = [sys.executable, HERE / "module_server.py"]
         with subprocess.Popen(
             command, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

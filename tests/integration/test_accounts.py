@@ -27,7 +27,7 @@ from harness import (
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import saved_key_description
 
 OWN = "123456789012"
-ACCOUNTS, FORKS = 6, 3
+ACCOUNTS, FORKS = 4, 2
 """Two for each fork, so that a fork begins a second one. ``make bench`` does the job in twelve."""
 ROLE, EXTERNAL_ID = "CloudWatchAgentControllerRole", "of-the-controller"
 CORE = "AmazonSSMManagedInstanceCore"
@@ -248,7 +248,7 @@ def test_a_changed_configuration_reaches_the_accounts_of_the_limit_and_no_others
 def test_an_account_that_fails_stops_no_other(fleet: Fleet) -> None:
     """Each in its own way: the role is not trusted, the account is another one, a variable is wrong."""
     fleet.more["team00"] = {"cwagent_external_id": "of-another"}
-    fleet.more["team01"] = {"cwagent_account_id": fleet.ids["team05"]}
+    fleet.more["team01"] = {"cwagent_account_id": fleet.ids["team03"]}
     fleet.more["team02"] = {"cwagent_admin_filters": {"tag:agent": "yes"}}
     fleet.client("team03", "iam").delete_role_policy(RoleName=ADMIN_ROLE, PolicyName="CloudWatchAgentAdminWindow")
     try:
@@ -270,17 +270,17 @@ def test_an_account_that_fails_stops_no_other(fleet: Fleet) -> None:
 def test_a_profile_of_another_account_is_refused_before_anything_else(fleet: Fleet) -> None:
     config, keys = fleet.controller.home / ".aws" / "config", fleet.controller.home / ".aws" / "credentials"
     config.parent.mkdir(exist_ok=True)
-    config.write_text("[profile team04]\nregion = eu-central-1\n")
-    keys.write_text(f"[team04]\naws_access_key_id = {fleet.ids['team04']}\naws_secret_access_key = test\n")
-    profile = {"cwagent_assume_role_arn": "", "cwagent_external_id": "", "cwagent_profile": "team04"}
-    fleet.more.update({"team04": profile, "team05": profile})
+    config.write_text("[profile team02]\nregion = eu-central-1\n")
+    keys.write_text(f"[team02]\naws_access_key_id = {fleet.ids['team02']}\naws_secret_access_key = test\n")
+    profile = {"cwagent_assume_role_arn": "", "cwagent_external_id": "", "cwagent_profile": "team02"}
+    fleet.more.update({"team02": profile, "team03": profile})
     files = {"AWS_CONFIG_FILE": str(config), "AWS_SHARED_CREDENTIALS_FILE": str(keys)}
     try:
-        play = fleet.play("site", accounts=("team04", "team05"), env=files).assert_failed()
+        play = fleet.play("site", accounts=("team02", "team03"), env=files).assert_failed()
     finally:
         fleet.more.clear()
-    assert {account: cells[-1] for account, cells in table(play).items()} == {"team04": "ok", "team05": "FAILED"}
-    assert f"The credentials are those of account {fleet.ids['team04']}, not of {fleet.ids['team05']}." in play.words
+    assert {account: cells[-1] for account, cells in table(play).items()} == {"team02": "ok", "team03": "FAILED"}
+    assert f"The credentials are those of account {fleet.ids['team02']}, not of {fleet.ids['team03']}." in play.words
     assert play.writes == []
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,7 +45,6 @@ class Fleet:
     def __post_init__(self) -> None:
         self.admin, self.web, self.other = self.controller.aws.instances(3)
         self.inventory = self.inventory_of("web1", "web2", "db1", "db2")
-        self.play("site").assert_succeeded()
 
     @property
     def file(self) -> Path:
@@ -98,9 +99,29 @@ class Fleet:
         }
 
 
+@pytest.fixture(scope="module")
+def installed() -> dict[Path, Fleet]:
+    """The fleet after its first site.yml, by the folder with a copy of its files."""
+    return {}
+
+
 @pytest.fixture
-def fleet(controller: Controller) -> Fleet:
-    return Fleet(controller)
+def fleet(controller: Controller, installed: dict[Path, Fleet], tmp_path_factory: pytest.TempPathFactory) -> Fleet:
+    """A fleet after site.yml, which the first test runs; the others go back to what there was then."""
+    if not installed:
+        fleet = Fleet(controller)
+        fleet.play("site").assert_succeeded()
+        controller.aws.save()
+        files = tmp_path_factory.mktemp("installed")
+        shutil.copytree(controller.home, files, dirs_exist_ok=True)
+        installed[files] = copy(fleet)
+        return fleet
+    [(files, first)] = installed.items()
+    controller.aws.restore()
+    shutil.copytree(files, controller.home, dirs_exist_ok=True)
+    fleet = copy(first)
+    fleet.controller = controller
+    return fleet
 
 
 def test_hosts_of_the_inventory_are_removed(fleet: Fleet) -> None:

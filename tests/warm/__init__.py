@@ -34,6 +34,8 @@ COLLECTIONS = HERE.parents[1] / ".ansible" / "collections"
 CALLBACKS = HERE / "callback"
 GIVEN = "WARM_GIVEN"
 """The variable with what the process that started this one shares with it."""
+QUICK_TO_FORK = {"PYTHONMALLOC": "malloc", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+"""The variables of a process that forks small programs: in huge pages, it is forked in a quarter of the time."""
 AWS_CLI = """\
 #!{python} -SE
 import os
@@ -78,7 +80,7 @@ def sharing() -> dict[str, str]:
 @once
 def forking_modules() -> dict[str, str]:
     """The variables of runs whose modules are also forked, from a process that ends with this one."""
-    return {**sharing(), "MODULE_SERVER": _start_server("modules", {"PYTHONPATH": str(COLLECTIONS)})}
+    return {**sharing(), "MODULE_SERVER": _start_server("modules", {"PYTHONPATH": str(COLLECTIONS), **QUICK_TO_FORK})}
 
 
 @once
@@ -92,7 +94,7 @@ def forking_aws_cli() -> dict[str, str]:
     """The variable that names the AWS CLI, for a program that runs the one that it named until now, in a fork."""
     real = Path(os.environ["AWS_CLI"])
     python = real.with_name("python")
-    address = _start_server("aws", {}, python)
+    address = _start_server("aws", QUICK_TO_FORK, python)
     program = Path(sharing()["SHARED_BY_RUNS"], "bin", "aws")
     program.parent.mkdir()
     program.write_text(AWS_CLI.format(python=python, startup=HERE / "startup", address=address, real=real))
