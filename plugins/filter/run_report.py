@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 # Ansible prints each line in quotes, indented by eight columns; together they fit a terminal of 100 columns.
+WIDTH = 88
 RUN_AGAIN = (
     "Run this playbook again when this is fixed. An agent whose earlier access key was revoked cannot send until then."
 )
-WIDTH = 88
 KINDS = {"create": "created", "update": "updated", "delete": "deleted"}
 
 
