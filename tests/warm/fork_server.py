@@ -318,9 +318,10 @@ def main() -> None:
         os.register_at_fork(after_in_child=server.close)
         start = Templates(partial(shared_code.load_parsed, folder)).fork_run if kind == "playbooks" else fork_run
         print("ready", flush=True)
-        while (
-            sys.stdin not in select.select([server, sys.stdin], [], [])[0]
-        ):  # it ends with the process that started it
+        while True:
+            ready, _, _ = select.select([server, sys.stdin], [], [])
+            if sys.stdin in ready:  # the process that started this one has ended
+                return
             connection, _address = server.accept()
             text, files, *_more = socket.recv_fds(connection, REQUEST_BYTES, len(STREAMS))
             if text:  # unless the process that asked has ended
