@@ -13,7 +13,7 @@ import pytest
 from emulator import AS_AWS, Emulator, Fault, Kind, program_environment
 from emulator.snapshot import snapshot
 from harness import CHECKOUT, create_role, create_user
-from warm import forking_modules
+from warm import forking
 
 RUN_SECONDS = 900
 TIMEOUTS = {
@@ -25,12 +25,12 @@ def run(
     aws: Emulator, env: Mapping[str, str], report: Path, *options: str, answer: str = ""
 ) -> subprocess.CompletedProcess[str]:
     """Run ``python -m live`` with the credentials of a user."""
-    path = os.pathsep.join([forking_modules()["PYTHONPATH"], str(CHECKOUT / "tests")])
+    path = os.pathsep.join([forking()["PYTHONPATH"], str(CHECKOUT / "tests")])
     command = [sys.executable, "-m", "live", "--report", str(report), "--timeouts", json.dumps(TIMEOUTS), *options]
     return subprocess.run(
         command,
         cwd=CHECKOUT,
-        env=program_environment(aws.env(), {**forking_modules(), "PYTHONPATH": path}, env),
+        env=program_environment(aws.env(), {**forking(), "PYTHONPATH": path}, env),
         input=answer,
         check=False,
         capture_output=True,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -68,11 +68,9 @@ class Site:
             "ansible_become": False,
         }
 
-    def play(self, playbook: str, *arguments: str, **more: Any) -> Play:
+    def play(self, playbook: str, *arguments: str, env: Mapping[str, str] | None = None, **more: Any) -> Play:
         variables = {**self.variables, **more}
-        return self.controller.play(
-            self.inventory, playbook, *arguments, env=WITHOUT_FORKS, **variables
-        ).assert_succeeded()
+        return self.controller.play(self.inventory, playbook, *arguments, env=env, **variables).assert_succeeded()
 
     def saved(self, user: str = USER) -> dict[str, str]:
         if self.store == "ssm":
@@ -99,7 +97,7 @@ class Site:
 def test_a_key_is_created_rotated_and_deleted(controller: Controller) -> None:
     site = Site(controller, "secretsmanager")
     with watch_processes() as processes:
-        created = site.play("site", "-vvvv")
+        created = site.play("site", "-vvvv", env=WITHOUT_FORKS)
     site.send_metric()
     first = site.saved()
     assert site.play("site").writes == []
