@@ -13,7 +13,6 @@ from ansible.release import __version__ as ansible_core
 
 from . import tables
 from .bounds import Bound
-from .jobs import SITE, TASKS, USERS
 from .process import CHECKOUT
 from .results import Results
 
@@ -41,12 +40,5 @@ def render(results: Results, evaluated: Sequence[Bound]) -> str:
     """The text between the marks."""
     when = f"{datetime.now(UTC):%Y-%m-%d}"
     with_what = f"Python {platform.python_version()}, ansible-core {ansible_core}, boto3 {version('boto3')}"
-    jobs = [table for job in (USERS, SITE, TASKS) for table in tables.costs_of(results, job)]
-    shown = [
-        tables.bounds(evaluated),
-        *jobs,
-        *tables.throttled(results),
-        tables.stages(results),
-        tables.payloads(results),
-    ]
+    shown = [tables.bounds(evaluated), *tables.costs(results), tables.stages(results), tables.payloads(results)]
     return "\n\n".join([f"Measured on {when} with {with_what}.", *(table.rst() for table in shown)])
