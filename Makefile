@@ -53,7 +53,7 @@ demo: $(READY) $(AWS_CLI_READY) ## run the demo in an emulated AWS account
 picture: $(READY) $(AWS_CLI_READY) ## make the picture of the demo in the README, after a change of what the demo prints
 	$(call run,env AWS_CLI="$(CURDIR)/$(AWS_CLI)/bin/aws" PYTHONPATH=tests python examples/demo/picture.py)
 
-CHECKS := integration lint unit molecule faults sanity installed oldest importer environment docs report-tests
+CHECKS := integration lint unit test-tools molecule faults sanity installed oldest importer environment docs report-tests
 .PHONY: test
 test: ## run all checks and tests
 	@# Most of these keep one core busy, so they run side by side. The output of each is shown when it has ended.
@@ -79,13 +79,20 @@ lint-docs: $(READY) ## check documentation and change notes only
 	@# It copies the files that git tracks, and those of amazon.aws in $(VENV) are not tracked: hide git.
 	$(call run,env GIT_CEILING_DIRECTORIES="$(CURDIR)" antsibull-docs lint-collection-docs --plugin-docs --skip-rstcheck .)
 
+# What only tests and benchmarks use. Its own tests are in folders of these names in tests/unit.
+TOOLS := as_aws benchmarks emulator faults gates warm
+
 .PHONY: unit
-unit: $(READY) $(SIMULATOR_READY) $(AWS_CLI_READY) ## run the unit tests and show what of plugins/ they cover
+unit: $(READY) $(SIMULATOR_READY) ## run the unit tests and show what of plugins/ they cover
 	@mkdir -p .cache/coverage
 	@# These tests are many and short: to divide them among workers takes as long as it saves.
 	$(call run,pytest --cov --cov-report=term tests/unit/plugins)
 	$(call run,env PYTHONPATH=tests/unit/plugins python tests/coverage_gate.py)
-	$(call run,env AWS_CLI="$(CURDIR)/$(AWS_CLI)/bin/aws" pytest -n $(JOBS) --ignore=tests/unit/plugins tests/unit)
+	$(call run,pytest -n $(JOBS) tests/unit $(patsubst %,--ignore=tests/unit/%,plugins $(TOOLS)))
+
+.PHONY: test-tools
+test-tools: $(READY) $(AWS_CLI_READY) ## run the unit tests of emulators, faults, benchmarks and other tools of the tests
+	$(call run,env AWS_CLI="$(CURDIR)/$(AWS_CLI)/bin/aws" pytest -n $(JOBS) $(TOOLS:%=tests/unit/%))
 
 # How many mutants of each file are tested, and a number that chooses others. FILES="filter/batches.py …" tests only these.
 SAMPLE ?= 20
