@@ -419,6 +419,28 @@ def test_a_secret_that_is_being_deleted_counts_as_deleted(fleet: Fleet) -> None:
     assert "U" not in snapshot(fleet.aws)["users"]
 
 
+def test_a_secret_that_is_being_deleted_blocks_no_deletion_and_is_waited_for(fleet: Fleet) -> None:
+    """A user that is created again a moment later gets a key as soon as AWS has deleted the secret of the old one."""
+    if fleet.store != "secretsmanager":
+        pytest.skip("parameters and files are deleted at once")
+    env = create_user(fleet.aws, "controller", policy="AdministratorAccess")
+    fleet.aws.be_unkind(Behaviour.DELETED_SECRETS, seconds=60)
+    assert fleet.run(env=env)["changed"]
+    assert [fleet.run(env=env, state="absent", wait_timeout=60)["changed"] for _ in range(2)] == [True, False]
+    since = fleet.aws.mark()
+    blocked = fleet.run(env=env, wait_timeout=1)
+    assert "because it was marked for deletion" in blocked["msg"]
+    assert fleet.aws.writes(since) == []
+    since = fleet.aws.mark()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(fleet.run, env=env, wait_timeout=60)
+        while not any(call.unkind for call in fleet.aws.calls(since)):
+            assert not waiting.done()
+        fleet.aws.be_unkind()  # AWS has deleted it
+    assert waiting.result()["changed"], waiting.result()
+    fleet.assert_one_working_key()
+
+
 def test_the_saved_key_of_another_user_is_kept_in_another_file(files: Fleet) -> None:
     files.run(names=["U", "V"])
     other = (files.folder / "V.credentials").read_text()

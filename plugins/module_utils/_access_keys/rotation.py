@@ -73,6 +73,7 @@ class SavedCredentials:
     :param claimed: whether another run is creating a key now; its record is in ``pending``.
     :param replaced_key_id: the key that the saved one replaced when it was created, if any; it can be deleted already.
     :param is_unusable: whether there is something that is not an access key. A new key would replace it.
+    :param is_being_deleted: whether it is marked for deletion, which is then the ``problem``. Most often, it goes soon.
     """
 
     where: str
@@ -84,6 +85,7 @@ class SavedCredentials:
     replaced_key_id: str | None = None
     claimed: bool = False
     is_unusable: bool = False
+    is_being_deleted: bool = False
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,13 @@ PARAMETERS_PER_CALL = 10
 SECURE = "SecureString"
 # AWS answers a second write to a parameter within about a second with this.
 TOO_MANY_UPDATES = "TooManyUpdates"
+# In the message of an InvalidRequestException. A forced deletion is done in the background, within about two minutes:
+# https://github.com/hashicorp/terraform-provider-aws/pull/5583
+MARKED_FOR_DELETION = "because it was marked for deletion"
+
+
+class MarkedForDeletionError(CwagentError):
+    """A secret cannot be used: AWS is deleting it, or will do so on a day that a person chose."""
 
 
 @dataclass(frozen=True)
@@ -122,12 +129,14 @@ class DocumentStore(Store):
     ) -> SavedCredentials:
         where = self.where(user)
         try:
-            if isinstance(text, CwagentError):
+            if isinstance(text, CwagentError) and not isinstance(text, MarkedForDeletionError):
                 raise text
             pending = self._parse_claim(user, claim)
         except CwagentError as error:
             return SavedCredentials(where, problem=str(error))
         claimed = pending is not None and self._is_live(pending)
+        if isinstance(text, CwagentError):
+            return SavedCredentials(where, pending=pending, claimed=claimed, problem=str(text), is_being_deleted=True)
         key = key_format.parse(_parse(text))
         if key is None:
             is_unusable = text is not None and pending is None
@@ -345,10 +354,11 @@ class SecretStore(DocumentStore):
                 raise
             if name.endswith(CLAIM_SUFFIX):  # the claim was released a moment ago
                 return None
-            return CwagentError(
+            problem = (
                 f"{error} If it is scheduled for deletion, restore it (aws secretsmanager restore-secret --secret-id "
                 f"{name}) or delete it permanently, then run again."
             )
+            return MarkedForDeletionError(problem) if MARKED_FOR_DELETION in str(error) else CwagentError(problem)
         return str(answer.get("SecretString", ""))
 
     def _create(self, name: str, text: str, purpose: str, description: str) -> bool:
@@ -394,7 +404,7 @@ class SecretStore(DocumentStore):
             )
         except AwsApiError as error:
             # AWS deletes in the background, and refuses to delete what was deleted a moment ago.
-            if error.code != "ResourceNotFoundException" and "because it was marked for deletion" not in str(error):
+            if error.code != "ResourceNotFoundException" and MARKED_FOR_DELETION not in str(error):
                 raise
 
 

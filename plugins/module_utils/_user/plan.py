@@ -260,7 +260,7 @@ def plan_absent(current: State, desired: Declared, ring: Keyring | None) -> list
 
     :raises CwagentError: what is saved cannot be deleted with it.
     """
-    if current.saved and current.saved.problem:
+    if current.saved and current.saved.problem and not current.saved.is_being_deleted:
         raise CwagentError(current.saved.problem)
     kept = planned_absence(current, desired, ring).user
     steps: list[Step] = []

@@ -123,12 +123,16 @@ class UserResource(Resource[States]):
         return dict(zip(self._names, run_in_parallel(read_one, self._names)))
 
     def _read_saved(self, store: Store) -> dict[str, SavedCredentials]:
-        """Read what is saved, when no other run is creating a key: until it is saved, that key looks orphaned."""
+        """Read what is saved, when no other run is creating a key, and AWS is not deleting what was saved there.
+
+        Until it is saved, the key of another run looks orphaned.
+        """
         deadline = self._aws.deadline()
         while True:
             saved = store.read(self._names)
             claimed = [name for name, each in saved.items() if each.claimed]
-            if not claimed or not deadline.pause(CLAIM_POLL_SECONDS):
+            is_blocked = self._present and any(each.is_being_deleted for each in saved.values())
+            if not (claimed or is_blocked) or not deadline.pause(CLAIM_POLL_SECONDS):
                 return {**saved, **{name: replace(saved[name], problem=claimed_message(name)) for name in claimed}}
 
     def _read_details(self, state: State, is_unseen: bool) -> State:

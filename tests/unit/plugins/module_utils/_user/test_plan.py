@@ -1101,3 +1101,8 @@ def test_a_user_whose_saved_key_cannot_be_read_is_not_deleted():
     current = existing_user("A", saved=saved_credentials("A", problem="Could not read it."))
     with pytest.raises(CwagentError, match=r"^Could not read it\.$"):
         plan_absent(current, declare())
+
+
+def test_a_user_whose_saved_key_is_being_deleted_is_deleted():
+    saved = saved_credentials(problem="It was marked for deletion.", is_being_deleted=True)
+    assert plan_absent(existing_user(saved=saved), declare())[-1].action == "iam:DeleteUser"
