@@ -92,9 +92,9 @@ class Given:
         return "" if own == of_run and not is_blank(own) else f"Host {host}: "
 
 
-def text_of(given: Given, host: str, name: str, problems: Problems) -> str:
-    """Return a variable of a host that is text, or an empty text."""
-    return problems.check(to_typed, name, TEXT, given.of_host(host).get(name), where=given.where(host, name)) or ""
+def check_text(given: Given, host: str, name: str, problems: Problems) -> None:
+    """Check that a variable of a host is text, if it is given."""
+    problems.check(to_typed, name, TEXT, given.of_host(host).get(name), where=given.where(host, name))
 
 
 def checked_region(name: str, value: Any) -> str:

@@ -47,9 +47,9 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._given import (
     SERVERS,
     TEXT,
     check_host_name,
+    check_text,
     checked_instance_id,
     checked_region,
-    text_of,
 )
 from ansible_collections.cwagent.iam.plugins.plugin_utils._saved_keys import check_key_store
 from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import (
@@ -99,7 +99,7 @@ def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
     given = with_found(given)
     _check_names(given, problems)
     for host in given.members(EC2_SERVERS, EC2_ADMIN):
-        text_of(given, host, ACCOUNT, problems)
+        check_text(given, host, ACCOUNT, problems)
     run = {
         name.removeprefix("cwagent_"): _run_value(given, name, option, problems)
         for name, option in given.options.items()

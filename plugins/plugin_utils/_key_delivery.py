@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 class KeyDelivery(ActionBase):  # type: ignore[misc]  # ansible comes without types
     """An action whose module gets a saved access key in its options."""
 
-    TRANSFERS_FILES = False
-
     def check_connection(self) -> None:
         """Refuse what would write the options of the module to a file on the host, or to the output.
 

@@ -30,6 +30,13 @@ EQUIVALENT: dict[str, list[tuple[str, str, str]]] = {
             "the other characters all lead to the same state",
         ),
     ],
+    "module_utils/_admin_instance/plan.py": [
+        (
+            """return replace(step, retry_when=step.retry_when | {"IncorrectState"}, context=context)""",
+            """return replace(step, retry_when=step.retry_when ^ {"IncorrectState"}, context=context)""",
+            "it is not one of them before",
+        ),
+    ],
     "module_utils/_admin_window/plan.py": [
         (
             "earliest = new_deadline - min(TOLERANCE, length / 2)",

@@ -422,6 +422,8 @@ def test_an_acquisition_is_predicted_after_a_release_that_was_only_planned(earli
     restored = state() if earlier == NO_PROFILE else state(earlier)
     assert admin_plan.plan(assumed, wanted).summaries == admin_plan.plan(restored, wanted).summaries
     assert admin_plan.assumed_state(interrupted, wanted) == interrupted
+    unrecorded = admin_plan.assumed_state(state("admin"), replace(wanted, assume=ASSUME_RELEASED))
+    assert admin_plan.plan(unrecorded, wanted).summaries == admin_plan.plan(state("server"), wanted).summaries
 
 
 def test_an_acquisition_is_predicted_after_an_association_that_was_only_planned():
@@ -621,6 +623,12 @@ def test_a_tagged_instance_is_contention_if_the_user_wants_that():
 )
 def test_a_tag_is_accepted_otherwise(current, wanted):
     admin_plan.check_not_tagged(current, wanted)
+
+
+def test_the_first_of_the_instances_that_no_run_has_associated_is_named():
+    others = {name: instance("admin", name=name) for name in ("i-3", OTHER_INSTANCE)}
+    with pytest.raises(ContentionError, match="instance i-2 has instance profile 'admin', which no run of this"):
+        admin_plan.plan(State({INSTANCE: instance("server"), **others}), desired_admin(ACQUIRED))
 
 
 @pytest.mark.parametrize("wanted", [ACQUIRED, EXCLUSIVE])

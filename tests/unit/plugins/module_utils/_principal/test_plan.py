@@ -10,8 +10,10 @@ from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_P
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import NOT_FOUND_CODES, Kind
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import (
     MAX_POLICIES,
+    NOT_CREATED,
     PrincipalState,
     grant_steps,
+    kept_warning,
     principal_to_dict,
     tag_steps,
     unmanaged_policies,
@@ -163,3 +165,15 @@ def test_unmanaged_policies_stay_and_those_of_the_other_access_go():
     current = frozenset({UNMANAGED, ADMIN})
     assert declare().planned_policies(current) == {UNMANAGED, SERVER}
     assert declare(exclusive=True).planned_policies(current) == {SERVER}
+
+
+@pytest.mark.parametrize(
+    ("found", "reasons"),
+    [
+        ([NOT_CREATED], "it was not created by this collection"),
+        (["policy P", "access key A"], "still attached: policy P, access key A"),
+        ([NOT_CREATED, "policy P"], "it was not created by this collection; still attached: policy P"),
+    ],
+)
+def test_the_warning_about_what_was_not_deleted_has_all_reasons(found, reasons):
+    assert kept_warning("role", "R", found) == f"role 'R' was not deleted; {reasons}"
