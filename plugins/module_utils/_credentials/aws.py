@@ -65,6 +65,12 @@ MARKED_FOR_DELETION = "because it was marked for deletion"
 class MarkedForDeletionError(CwagentError):
     """A secret cannot be used: AWS is deleting it, or will do so on a day that a person chose."""
 
+    def __init__(self, reason: str, name: str) -> None:
+        super().__init__(
+            f"{reason} If it is scheduled for deletion, restore it (aws secretsmanager restore-secret --secret-id "
+            f"{name}) or delete it permanently, then run again."
+        )
+
 
 @dataclass(frozen=True)
 class DocumentStore(Store):
@@ -354,11 +360,7 @@ class SecretStore(DocumentStore):
                 raise
             if name.endswith(CLAIM_SUFFIX):  # the claim was released a moment ago
                 return None
-            problem = (
-                f"{error} If it is scheduled for deletion, restore it (aws secretsmanager restore-secret --secret-id "
-                f"{name}) or delete it permanently, then run again."
-            )
-            return MarkedForDeletionError(problem) if MARKED_FOR_DELETION in str(error) else CwagentError(problem)
+            return MarkedForDeletionError(str(error), name) if MARKED_FOR_DELETION in str(error) else error
         return str(answer.get("SecretString", ""))
 
     def _create(self, name: str, text: str, purpose: str, description: str) -> bool:
