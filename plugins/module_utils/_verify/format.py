@@ -178,4 +178,7 @@ def _facts(lines: list[list[str]]) -> Facts:
 
 
 def _reading(version: str, rest: list[str]) -> Reading:
-    return Reading(int(version), rest[0]) if version != "0" else Reading(error=" ".join(rest) or "no reason was given")
+    if version == "0":
+        return Reading(error=" ".join(rest) or "no reason was given")
+    [found] = rest
+    return Reading(int(version), found)

@@ -228,6 +228,14 @@ def test_commands_that_make_the_agent_run_what_is_stored(server, facts, expected
     assert assess(server, facts, "ssm").commands == expected
 
 
+@pytest.mark.parametrize(("server", "facts", "mode"), [(WEB, INSIDE, "ec2"), (DB, ONPREM, "onPremise")])
+def test_a_stopped_agent_is_started_in_the_mode_of_the_server(server, facts, mode):
+    [failure] = assess(server, replace(facts, agent="stopped"), "ssm").failures
+    assert failure.fix == (
+        f"sudo /opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl -a start -m {mode}, or see its log."
+    )
+
+
 def test_the_fix_names_the_configuration_variable_where_it_is_not_known_what_to_run():
     several = replace(WEB, configs=(CONFIG, Config("B", 1, "b", True)), runs_all=False)
     [failure] = assess(several, replace(INSIDE, files=AgentFiles({"C": "c"})), "ssm").failures

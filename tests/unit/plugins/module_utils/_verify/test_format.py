@@ -24,6 +24,14 @@ def test_the_script_is_valid_and_complete(server):
     assert not any(f"@{name}@" in text for name in ("probes", "names", "region", "folder"))
 
 
+@pytest.mark.parametrize(
+    ("server", "has_metadata", "has_key"), [(WEB, True, False), (DB, False, True)], ids=["instance", "on premises"]
+)
+def test_the_script_reads_the_profile_of_an_instance_and_the_key_of_another_server(server, has_metadata, has_key):
+    text = script(server)
+    assert ("meta-data/iam/info" in text, "get-caller-identity" in text) == (has_metadata, has_key)
+
+
 def test_the_script_is_the_same_for_servers_that_use_the_same():
     assert script(WEB) == script(Server("web2", "eu-central-1", "i-2", configs=WEB.configs, endpoints=ENDPOINTS))
 
@@ -55,7 +63,7 @@ def test_facts_of_an_instance():
         configs={
             "A": Reading(3, "abc"),
             "B": Reading(error="An error occurred (AccessDeniedException): no"),
-            "C": Reading(error="no reason was given"),
+            "C": Reading(0, "", "no reason was given"),
         },
         agent="running",
         files=AgentFiles({"A": "abc"}, ("file_my app.json",)),
@@ -69,6 +77,8 @@ def test_facts_of_an_instance():
         ("metadata no\nprofile -\nend", Facts(has_metadata=False)),
         ("metadata unknown\nprofile -\nend", Facts(has_metadata=None)),
         ("cli no\nend\n", Facts(has_cli=False)),
+        # The name of a file can have a line break in it.
+        ("agent stopped\nother a\nagent running\nend", Facts(agent="stopped", files=AgentFiles(others=("a",)))),
         ("key - /root/.aws/credentials\nend", Facts(key_file="/root/.aws/credentials")),
         ("key ? /a b/c\nend", Facts(key_id=None, key_file="/a b/c")),
         ("key AKIA1 /c\ncaller arn:x\nend", Facts(key_id="AKIA1", key_file="/c", caller="arn:x")),
@@ -80,7 +90,16 @@ def test_facts(text, expected):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "profile Server\nendpoint logs 4", "profile a b\nend", "file A\nend", "config A x y\nend"]
+    "text",
+    [
+        "",
+        "profile Server\nendpoint logs 4",
+        "profile a b\nend",
+        "file A\nend",
+        "config A x y\nend",
+        "config A 3\nend",
+        "config A 3 abc def\nend",
+    ],
 )
 def test_an_answer_that_was_cut_or_is_not_readable_is_refused(text):
     with pytest.raises(CwagentError, match="its answer is not"):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import FETCH, Command
 from ansible_collections.cwagent.iam.plugins.module_utils._text import WIDTH
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Config, Failure, Note, Server
@@ -53,6 +55,11 @@ def test_a_large_fleet_is_shortened():
     assert [line.split()[0] for line in lines[1:7]] == ["db0", "db1", "db2", "db3", "db4", "web0"]
     assert lines[41:43] == ["and 65 more", "100 of 105 servers without a failure."]
     assert "! db0, db1, db2 and 2 more: The agent is stopped." in lines
+
+
+@pytest.mark.parametrize(("count", "names"), [(3, "db0, db1, db2"), (4, "db0, db1, db2 and 1 more")])
+def test_a_failure_names_no_more_than_three_servers(count, names):
+    assert f"! {names}: The agent is stopped." in to_lines([server(f"db{number}", STOPPED) for number in range(count)])
 
 
 def test_the_same_failure_twice_is_shown_once():
