@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 from access_account import (
+    ACCOUNT_ID,
     ADMIN,
     ADMINISTRATOR,
     CLOSED,
@@ -121,6 +122,11 @@ def test_principals_without_access_are_left_out():
     assert [each.principal.name for each in assess(account)] == ["Managed", "Writer", "Old", "Unknown", "Foreign"]
 
 
+def grants_roles_of(account_id):
+    roles = document("iam:*", resource=f"arn:aws:iam::{account_id}:role/*")
+    return {**WRITE, "Statement": [*WRITE["Statement"], *roles["Statement"]]}
+
+
 @pytest.mark.parametrize(
     ("policy", "is_administrator"),
     [
@@ -129,6 +135,8 @@ def test_principals_without_access_are_left_out():
         (document("ssm:*", "ec2:*", "s3:*", "lambda:*"), True),
         (document("ssm:*", "ec2:*", "s3:*"), False),
         (document("ssm:*"), False),
+        (grants_roles_of(ACCOUNT_ID), True),
+        (grants_roles_of("999999999999"), False),
     ],
 )
 def test_it_knows_who_administers_the_account(policy, is_administrator):

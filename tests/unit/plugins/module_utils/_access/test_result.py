@@ -137,6 +137,12 @@ def test_the_profiles_of_instances_are_shown_too():
     assert [each["name"] for each in result_of(account)["instance_profiles"]] == ["Admin", "Server", "Empty"]
 
 
+def test_a_profile_is_shown_for_its_name_too_while_no_role_is_in_it():
+    """One has the name of a role of ours, one is on an instance besides, and the last is of nobody."""
+    account = replace(HEALTHY, profiles=(profile("Admin", None), profile("Server", None), profile("Other", None)))
+    assert [each["name"] for each in result_of(account)["instance_profiles"]] == ["Admin", "Server"]
+
+
 def test_a_finding_and_an_unread_part_are_shown():
     unread = Unread("the restore tags", "ec2:DescribeTags", REGION, "Could not read")
     account = replace(
