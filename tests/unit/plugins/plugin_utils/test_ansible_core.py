@@ -10,7 +10,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import Invalid
 from ansible_collections.cwagent.iam.plugins.plugin_utils._ansible_core import check_ansible_core
 
 
-@pytest.mark.parametrize("version", ["2.18.0", "2.18.0rc1", "2.18.16", "2.21.0.dev0", "3.0"])
+@pytest.mark.parametrize("version", ["2.18", "2.18.0", "2.18.0rc1", "2.18.16", "2.21.0.dev0", "3.0"])
 def test_a_supported_version(version):
     check_ansible_core(version, ">=2.18.0", in_awx=False)
 

@@ -943,6 +943,35 @@ def test_the_default_region_of_an_account_is_that_of_its_profile():
     assert interpret(run)[0]["region"] == EU
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("cwagent_session_duration", 900),
+        ("cwagent_session_duration", 43200),
+        ("cwagent_session_name", "a_"),
+        ("cwagent_session_name", "+=,.@-_9" * 8),
+    ],
+)
+def test_a_session_can_be_as_short_and_as_long_as_aws_allows(name, value):
+    inputs, problems = interpret(an_account({name: value}))
+    assert (inputs["account"][name.removeprefix("cwagent_")], problems) == (value, [])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("duration", 899, "is 899; it must be between 900 and 43200 seconds."),
+        ("duration", 43201, "is 43201; it must be between 900 and 43200 seconds."),
+        ("name", "x", "is 'x'; it must have 2 to 64 letters, digits or characters of +=,.@_-."),
+        ("name", "x" * 65, f"is '{'x' * 60}...'; it must have 2 to 64 letters, digits or characters of +=,.@_-."),
+    ],
+)
+def test_a_session_that_aws_would_refuse_is_a_problem_with_the_limits(name, value, problem):
+    assert interpret(an_account({f"cwagent_session_{name}": value}))[1] == [
+        f"Host shop: cwagent_session_{name} {problem}"
+    ]
+
+
 @pytest.mark.parametrize("source", ["ssm", "controller"])
 def test_the_host_of_an_account_stores_for_its_admin_instance(source):
     account = {"cwagent_config_file": "a.json", "cwagent_store_config_from": source}
