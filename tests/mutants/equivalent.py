@@ -22,6 +22,16 @@ EQUIVALENT: dict[str, list[tuple[str, str, str]]] = {
             "if openings and found.decision >= Decision.YES:",
             "yes is the greatest",
         ),
+        (
+            "if decision is Decision.YES:",
+            "if decision > Decision.YES:",
+            "yes is the greatest, so no later answer replaces the first yes; the search only takes longer",
+        ),
+        (
+            'lacking = ARN_SEPARATORS - text.count(":") if text.startswith("arn:") else 0',
+            'lacking = ARN_SEPARATORS - text.count(":") if text.startswith("arn:") else -1',
+            "it is only asked whether it is more than 0",
+        ),
     ],
     "module_utils/_access/patterns.py": [
         (
@@ -75,6 +85,27 @@ EQUIVALENT: dict[str, list[tuple[str, str, str]]] = {
             "_remove_from_group(current.name, group) for group in sorted(current.user.groups - planned.user.groups)",
             "_remove_from_group(current.name, group) for group in sorted(current.user.groups ^ planned.user.groups)",
             "a user is never added to a group",
+        ),
+    ],
+    "module_utils/_verify/checks.py": [
+        (
+            "denied = [each for each, decision in decisions.items() if decision is Decision.NO]",
+            "denied = [each for each, decision in decisions.items() if decision <= Decision.NO]",
+            "no is the least",
+        ),
+    ],
+    "module_utils/_verify/result.py": [
+        (
+            "_NAME_WIDTH = WIDTH - sum(len(each) + 2 for each in HEADINGS)",
+            "_NAME_WIDTH = WIDTH % sum(len(each) + 2 for each in HEADINGS)",
+            "the headings take more than half of the width and less than all of it",
+        ),
+    ],
+    "plugin_utils/_accounts.py": [
+        (
+            "SESSION_SECONDS = range(900, 43200 + 1)",
+            "SESSION_SECONDS = range(900, 43200 ^ 1)",
+            "43200 is even",
         ),
     ],
 }
