@@ -51,6 +51,20 @@ def test_a_pull_request_runs_all_of_make_test():
     assert set(checks[1].split()) <= targets_of(ROOT / ".github" / "workflows" / "test.yml")
 
 
+def test_a_link_to_the_environment_of_another_checkout_is_replaced_and_not_followed(tmp_path):
+    """With a Python that only clears, so that nothing is installed."""
+    python, other, link = tmp_path / "python", tmp_path / "other", tmp_path / "venv"
+    python.write_text('#!/bin/sh\n[ "$1" = -c ] || { rm -rf "$4"/*; exit 1; }\n')
+    python.chmod(0o700)
+    (other / "bin").mkdir(parents=True)
+    link.symlink_to(other)
+    command = [ROOT / "requirements" / "make-venv", python, link, ROOT / "requirements" / "dev.txt"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert "could not make a virtual environment" in done.stderr
+    assert (other / "bin").is_dir()
+    assert not link.is_symlink()
+
+
 def test_hooks_run_only_make():
     [repository] = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
     assert repository["repo"] == "local", "hooks must not fetch repositories"
