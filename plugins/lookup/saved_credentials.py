@@ -82,8 +82,12 @@ from ansible_collections.amazon.aws.plugins.plugin_utils.lookup import AWSLookup
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials import format as key_format
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.aws import (
+    MARKED_FOR_DELETION,
+    MarkedForDeletionError,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file import FileStore
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, CwagentError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -127,17 +131,23 @@ class LookupModule(AWSLookupBase):  # type: ignore[misc]  # amazon.aws comes wit
         if self.get_option("store") == "ssm":
             where, text = f"parameter '{name}'", _read_parameter(aws, name)
         else:
-            where, text = f"secret '{name}'", _read_secret(aws, name)
+            where, text = f"secret '{name}'", self._read_secret(aws, name)
         return where, key_format.from_json(text) if text else None
+
+    def _read_secret(self, aws: Aws, name: str) -> str | None:
+        description = f"read secret '{name}'"
+        try:
+            answer = aws.find("secretsmanager:GetSecretValue", description, "ResourceNotFoundException", SecretId=name)
+        except AwsApiError as error:
+            if MARKED_FOR_DELETION not in str(error):
+                raise
+            if self.get_option("on_missing") == "skip":
+                return None
+            raise MarkedForDeletionError(str(error), name) from None
+        return str(answer.get("SecretString", "")) if answer else None
 
 
 def _read_parameter(aws: Aws, name: str) -> str | None:
     description = f"read parameter '{name}'"
     answer = aws.find("ssm:GetParameter", description, "ParameterNotFound", Name=name, WithDecryption=True)
     return str(answer["Parameter"]["Value"]) if answer else None
-
-
-def _read_secret(aws: Aws, name: str) -> str | None:
-    description = f"read secret '{name}'"
-    answer = aws.find("secretsmanager:GetSecretValue", description, "ResourceNotFoundException", SecretId=name)
-    return str(answer.get("SecretString", "")) if answer else None

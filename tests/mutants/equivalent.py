@@ -61,6 +61,13 @@ EQUIVALENT: dict[str, list[tuple[str, str, str]]] = {
             "booleans differ from all others, whichever of them are marked",
         ),
     ],
+    "module_utils/_agent_files/format.py": [
+        (
+            """parts.append(_unquote(match[1]) if match[1][0] in "\\"'" else match[1])""",
+            """parts.append(_unquote(match[1]) if match[1][ -1] in "\\"'" else match[1])""",
+            "a key ends with the quote that it begins with",
+        ),
+    ],
     "module_utils/_config_parameter/plan.py": [
         (
             "current_size = len(current.value.encode()) if current else 0",
@@ -71,6 +78,37 @@ EQUIVALENT: dict[str, list[tuple[str, str, str]]] = {
             "if (found.version or 0) >= (written.version or 0):",
             "if (found.version or 0) >= (written.version or -1):",
             "what was written has a version, which is not 0",
+        ),
+    ],
+    "module_utils/_config_parameter/problems.py": [
+        (
+            "found = get_close_matches(_fold(name[:MAX_KEY]), folded, n=1, cutoff=_NEAR)",
+            "found = get_close_matches(_fold(name[:MAX_KEY]), folded, n= 2, cutoff=_NEAR)",
+            "only the first is used",
+        ),
+    ],
+    "module_utils/_config_parameter/split.py": [
+        (
+            "return [each for each in _members(piece) if each.keys[-1] not in GLOBAL_SECTIONS] or _members(piece)",
+            "return [each for each in _members(piece) if each.keys[not 1] not in GLOBAL_SECTIONS] or _members(piece)",
+            "a member of the root has one key",
+        ),
+        (
+            "if len(minify(config).encode()) <= limit:",
+            "if len(minify(config).encode()) < limit:",
+            "what is taken apart fits together again",
+        ),
+    ],
+    "module_utils/_config_parameter/validate.py": [
+        (
+            "return sorted(problems, key=lambda each: (each.line or 0, each.column or 0))",
+            "return sorted(problems, key=lambda each: (each.line or 1, each.column or 0))",
+            "what has a line has a column, and both begin with 1",
+        ),
+        (
+            "return sorted(problems, key=lambda each: (each.line or 0, each.column or 0))",
+            "return sorted(problems, key=lambda each: (each.line or 0, each.column or -1))",
+            "what has a line has a column",
         ),
     ],
     "module_utils/_principal/policies.py": [

@@ -17,8 +17,6 @@ ONLINE = "Online"
 CANCELLING = "Cancelling"
 PENDING_STATUSES = frozenset({"Pending", "InProgress", "Delayed", CANCELLING})
 SUCCESS = "Success"
-# GetCommandInvocation cuts the output of a command after so many characters.
-MAX_OUTPUT = 24_000
 _REASONS = {
     "Cancelled": "it was cancelled",
     "DeliveryTimedOut": "the agent did not fetch it in time",

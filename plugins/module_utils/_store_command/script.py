@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ansible_collections.cwagent.iam.plugins.module_utils._run_command.model import LINUX, MAX_OUTPUT
+from ansible_collections.cwagent.iam.plugins.module_utils._run_command.model import LINUX
 from ansible_collections.cwagent.iam.plugins.module_utils._run_command.script import (
     SHELL_PREAMBLE,
     check_size,
@@ -114,8 +114,9 @@ schema=''
 [ ${#schema} -lt "$max_schema" ] || schema=''
 printf '{"cli":"%s","regions":{%s},"schema":"%s"}\n' "$version" "${answers#,}" "$schema"
 """
-# What the answer has besides the schema is shorter than this.
-_MAX_SCHEMA = MAX_OUTPUT - 4_000
+# GetCommandInvocation cuts the output of a command after 24,000 characters. All but the schema needs less than 4,000.
+# https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetCommandInvocation.html
+_MAX_SCHEMA = 20_000
 
 
 def check_script(platform: str, regions: Sequence[str]) -> str:

@@ -72,6 +72,10 @@ def test_the_result_is_the_last_line_with_an_object(output: str, result: object)
         (Invocation("Failed", "Failed"), "its status is Failed"),
         (Invocation("Pending"), "its status is Pending"),
         (Invocation("Failed", "Failed", "out", "no\n such file"), "its status is Failed, and it printed: no such file"),
+        (
+            Invocation("Failed", "Failed", "", "first " + "x" * 300),
+            "its status is Failed, and it printed: " + "x" * 300,
+        ),
         (Invocation("Success", "Success", "out"), "its status is Success, and it printed: out"),
     ],
 )

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import zlib
 from typing import Any
 
 import pytest
@@ -10,7 +11,6 @@ import pytest
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._run_command.model import Invocation
 from ansible_collections.cwagent.iam.plugins.module_utils._store_command.model import (
-    MAX_SCHEMA_BYTES,
     check_problems,
     check_stored,
     unpack_schema,
@@ -53,6 +53,7 @@ def test_the_check_says_why_an_instance_could_not_store(invocation: Invocation, 
         ("not base64", ""),
         (base64.b64encode(b"not gzip").decode(), ""),
         (packed(b"\xff"), ""),
+        (base64.b64encode(zlib.compress(b"{}")).decode(), ""),
     ],
 )
 def test_the_schema_of_the_agent_is_unpacked(schema: str, text: str) -> None:
@@ -60,7 +61,7 @@ def test_the_schema_of_the_agent_is_unpacked(schema: str, text: str) -> None:
 
 
 def test_an_instance_cannot_fill_the_memory_of_the_controller() -> None:
-    assert len(unpack_schema({"schema": packed(b" " * (MAX_SCHEMA_BYTES * 10))})) == MAX_SCHEMA_BYTES
+    assert len(unpack_schema({"schema": packed(b" " * 20_000_000)})) == 2_000_000
 
 
 def test_a_result_without_a_schema_has_none() -> None:

@@ -73,6 +73,27 @@ def test_a_shell_understands_the_scripts(shell: str) -> None:
         assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_the_shell_gets_the_request() -> None:
+    other = Write("us-east-1", NAME, "{}", "Advanced", can_change_tier=False)
+    lines = store_script(LINUX, request(Write(REGION, NAME, "{}", "Standard", 3), other)).splitlines()
+    expected = [
+        "admin_role=Admin",
+        f"home_region={REGION}",
+        "deadline=1795000000",
+        "permission_seconds=180",
+        f"    store p0 {REGION} {NAME} 0 3 Standard yes",
+        f"    store p1 us-east-1 {NAME} 0 0 Advanced no",
+    ]
+    assert [line for line in lines if line in expected] == expected
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_a_schema_that_would_be_cut_is_not_sent(platform: str) -> None:
+    """Systems Manager cuts what a command prints after 24,000 characters, and the rest needs less than 4,000."""
+    script = check_script(platform, [REGION])
+    assert re.search(r"max_schema\D+20000\b", " ".join([script, *decoded(script)]))
+
+
 def test_the_windows_scripts_get_the_same_request() -> None:
     """Not run: this holds what they are told to what the others are told."""
     [text] = decoded(store_script(WINDOWS, request()))
