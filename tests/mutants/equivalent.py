@@ -93,11 +93,6 @@ EQUIVALENT: dict[str, list[tuple[str, str, str]]] = {
             "return [each for each in _members(piece) if each.keys[not 1] not in GLOBAL_SECTIONS] or _members(piece)",
             "a member of the root has one key",
         ),
-        (
-            "if len(minify(config).encode()) <= limit:",
-            "if len(minify(config).encode()) < limit:",
-            "what is taken apart fits together again",
-        ),
     ],
     "module_utils/_config_parameter/validate.py": [
         (

@@ -73,6 +73,16 @@ def test_plan(current, desired, steps, kinds):
     assert [step.kind.value for step in made.all_steps] == kinds
 
 
+@pytest.mark.parametrize("unfinished", [False, True])
+def test_files_that_are_as_desired_stay_as_they_are(unfinished):
+    current = replace(DONE, unfinished=unfinished)
+    assert plan(current, PRESENT).planned == current
+
+
+def test_a_file_that_is_written_is_no_longer_unfinished():
+    assert plan(replace(key(mode=0o644), unfinished=True), PRESENT).planned == DONE
+
+
 def test_other_profiles_stay_as_they_are():
     """Byte for byte, when the key is written, and when it is removed."""
     [written] = plan(key(text=OTHERS), PRESENT).all_steps

@@ -151,6 +151,14 @@ def test_what_is_allowed_fits_in_a_line_where_that_is_long_enough(path, columns)
     assert text.endswith("allowed, …")
 
 
+def test_a_line_that_is_exactly_wide_enough_is_shown_in_whole():
+    # "$: w… ; allowed: a…" in 98 columns, of which the message leaves 75.
+    fits = Problem((), "rule", "w" * 20, allowed="a " + "b" * 62)
+    assert str(fits) == f"$: {'w' * 20}; allowed: a {'b' * 62}"
+    assert len(str(fits)) == 98
+    assert str(replace(fits, allowed="a " + "b" * 63)) == f"$: {'w' * 20}; allowed: a …"
+
+
 def test_what_is_allowed_is_shown_in_a_long_line_too():
     assert str(Problem((), "rule", "w" * 200, allowed="a " * 50)).endswith("; allowed:" + " a" * 24 + " …")
 

@@ -325,5 +325,11 @@ def test_a_part_can_have_exactly_the_size_of_the_limit(limit):
     assert split(config, limit) == [files(config["logs"]["logs_collected"]["files"]["collect_list"][0]), files("")]
 
 
+def test_a_configuration_of_exactly_the_limit_keeps_its_order():
+    config = {**files("a" * 50), **AGENT}
+    [part] = split(config, size_of(config))
+    assert minify(part) == minify(config)
+
+
 def test_the_stored_form_is_short_and_not_escaped():
     assert minify({"a": [1, {"b": "ü \n"}]}) == '{"a":[1,{"b":"ü \\n"}]}'
