@@ -140,7 +140,7 @@ def test_a_key_is_created_rotated_and_deleted(controller: Controller) -> None:
     assert not any(first["aws_secret_access_key"].encode() in text for text in processes)
 
 
-LEAK = {"cwagent_max_key_age": "0", "cwagent_revoke_old": "true"}
+LEAK: dict[str, Any] = {"cwagent_max_key_age": "0", "cwagent_revoke_old": "true"}
 
 
 def test_a_leaked_key_is_replaced_and_revoked_on_the_hosts_of_the_limit(controller: Controller) -> None:
