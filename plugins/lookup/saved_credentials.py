@@ -83,8 +83,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials import format as key_format
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.aws import (
-    MARKED_FOR_DELETION,
     MarkedForDeletionError,
+    is_marked_for_deletion,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file import FileStore
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, CwagentError
@@ -139,7 +139,7 @@ class LookupModule(AWSLookupBase):  # type: ignore[misc]  # amazon.aws comes wit
         try:
             answer = aws.find("secretsmanager:GetSecretValue", description, "ResourceNotFoundException", SecretId=name)
         except AwsApiError as error:
-            if MARKED_FOR_DELETION not in str(error):
+            if not is_marked_for_deletion(error):
                 raise
             if self.get_option("on_missing") == "skip":
                 return None

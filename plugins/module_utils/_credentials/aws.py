@@ -59,7 +59,7 @@ SECURE = "SecureString"
 TOO_MANY_UPDATES = "TooManyUpdates"
 # In the message of an InvalidRequestException. A forced deletion is done in the background, within about two minutes:
 # https://github.com/hashicorp/terraform-provider-aws/pull/5583
-MARKED_FOR_DELETION = "because it was marked for deletion"
+_MARKED_FOR_DELETION = "because it was marked for deletion"
 
 
 class MarkedForDeletionError(CwagentError):
@@ -360,7 +360,7 @@ class SecretStore(DocumentStore):
                 raise
             if name.endswith(CLAIM_SUFFIX):  # the claim was released a moment ago
                 return None
-            return MarkedForDeletionError(str(error), name) if MARKED_FOR_DELETION in str(error) else error
+            return MarkedForDeletionError(str(error), name) if is_marked_for_deletion(error) else error
         return str(answer.get("SecretString", ""))
 
     def _create(self, name: str, text: str, purpose: str, description: str) -> bool:
@@ -406,8 +406,13 @@ class SecretStore(DocumentStore):
             )
         except AwsApiError as error:
             # AWS deletes in the background, and refuses to delete what was deleted a moment ago.
-            if error.code != "ResourceNotFoundException" and MARKED_FOR_DELETION not in str(error):
+            if error.code != "ResourceNotFoundException" and not is_marked_for_deletion(error):
                 raise
+
+
+def is_marked_for_deletion(error: AwsApiError) -> bool:
+    """Whether a secret cannot be used because AWS is deleting it, or will do so on a day that a person chose."""
+    return _MARKED_FOR_DELETION in str(error)
 
 
 def _is_about_decryption(error: AwsApiError) -> bool:
