@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from emulator import program_environment
+from emulator import Behaviour, program_environment
 from harness import (
     COLLECTIONS,
     PARAMETER,
@@ -384,6 +384,26 @@ def test_a_missing_saved_key_is_an_error(controller: Controller, store: str) -> 
     assert "cwagent.iam.site" in play.message
     assert host.files() == before
     assert host.agent_actions() == []
+
+
+def test_a_secret_that_is_being_deleted_is_missing_where_a_key_may_be(controller: Controller) -> None:
+    aws, name = controller.aws, f"/cwagent/credentials/{USER}"
+    user = create_user(aws, "controller", policy="AdministratorAccess")
+    keys = {"AccessKeyId": user["AWS_ACCESS_KEY_ID"], "SecretAccessKey": user["AWS_SECRET_ACCESS_KEY"]}
+    secrets = aws.client("secretsmanager", credentials=keys)
+    secrets.create_secret(Name=name, SecretString="{}")
+    aws.be_unkind(Behaviour.DELETED_SECRETS, seconds=60)
+    secrets.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
+
+    def read(on_missing: str) -> Play:
+        options = f"store='secretsmanager', on_missing='{on_missing}'"
+        that = f"lookup('cwagent.iam.saved_credentials', '{USER}', {options}) == ''"
+        tasks = [{"ansible.builtin.assert": {"that": that}}]
+        playbook = controller.file("read.yml", [{"hosts": "localhost", "gather_facts": False, "tasks": tasks}])
+        return controller.play(controller.inventory({}), playbook, env=user)
+
+    read("skip").assert_succeeded()
+    assert f"restore it (aws secretsmanager restore-secret --secret-id {name})" in read("error").assert_failed().message
 
 
 def test_an_invalid_file_is_not_shown(controller: Controller) -> None:
