@@ -72,7 +72,6 @@ options:
       - Whether to manage a principal that exists and that this collection did not create. Without it, such a principal
         gets only what is asked for by name, such as policies and tags, and O(admin_window=true) is an error.
       - The principal gets the tag C(cwagent:managed) with the value C(adopted). O(state=absent) does not delete it.
-    version_added: 2.0.0
     type: bool
     default: false
   state:

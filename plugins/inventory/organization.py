@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: organization
 author: cwagent.iam contributors (@cwagent)
-version_added: 2.0.0
+version_added: 1.0.0
 short_description: The accounts of AWS Organizations as hosts
 description:
   - Adds each account of an organization as a host to the group C(cwagent_accounts), with the role to assume in it.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: cwagent_access_info
-version_added: 2.0.0
+version_added: 1.0.0
 short_description: Show who can write agent configurations, and what does not keep the rules
 description:
   - Reads the roles and users of an account with their policies, the instances behind them, the access keys and the

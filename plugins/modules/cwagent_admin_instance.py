@@ -44,7 +44,6 @@ options:
       - The IDs of further instances that O(state=released) gives the O(server_profile) if they have the admin profile
         and no restore record.
       - Any other instance that has the admin profile without a record is left, with a warning.
-    version_added: 2.0.0
     type: list
     elements: str
     default: []
@@ -52,14 +51,12 @@ options:
     description:
       - The role that has the restore records as tags. By default O(admin_role), or else the role that is named like
         O(admin_profile).
-    version_added: 2.0.0
     type: str
   known_earlier_profile:
     description:
       - The earlier profile of the instances, as RV(instances) of O(state=acquired) said in the same run; empty for
         none. O(state=released) then does not read the restore record, which IAM may not show yet.
       - Only O(state=released) with O(instance_ids) uses it.
-    version_added: 2.0.0
     type: str
   state:
     description:
@@ -82,7 +79,6 @@ options:
     description:
       - The role whose admin window is opened, for sessions of the instance only, and closed.
       - Without it, no window is changed.
-    version_added: 2.0.0
     type: str
   window_minutes:
     description:
@@ -90,14 +86,12 @@ options:
       - A window that is open for the same instance and parameters is never shortened. With O(state=acquired), an open
         window is an error if it is open for another instance, or if the instance has no restore tag, since someone else
         opened it.
-    version_added: 2.0.0
     type: int
     default: 15
   managed_only:
     description:
       - Whether O(state=acquired) fails if the window would be that of a role that this collection did not create or
         adopt, and that has no admin window yet. M(cwagent.iam.cwagent_iam_role) adopts a role.
-    version_added: 2.0.0
     type: bool
     default: false
   parameters:
@@ -106,7 +100,6 @@ options:
         write.
       - IAM allows 10240 characters without white space in all inline policies of a role together, which limits how many
         parameters fit.
-    version_added: 2.0.0
     type: list
     elements: dict
     default: []
@@ -123,14 +116,12 @@ options:
     description:
       - Whether O(state=acquired) fails if the instance has a restore tag with a record already. Then another run is
         using it, or a run was interrupted.
-    version_added: 2.0.0
     type: bool
     default: false
   fail_if_lost:
     description:
       - Whether O(state=exclusive) fails if the instance does not have the admin profile any more, because it was
         terminated or because another run has restored it.
-    version_added: 2.0.0
     type: bool
     default: false
   associate_again:
@@ -138,27 +129,23 @@ options:
       - Whether O(state=exclusive) associates the admin profile again with the instance, if it has it. EC2 then assumes
         the admin role at once. Otherwise, if it was not allowed to assume a role that had just been created, it tries
         again at long intervals only; see O(cwagent.iam.cwagent_instance_identity#module:fail_on_refused_role).
-    version_added: 2.0.0
     type: bool
     default: false
   assume_running:
     description:
       - V(true) skips the check that the instances are running. Use it if a task has just run on them.
-    version_added: 2.0.0
     type: bool
     default: false
   assume_created:
     description:
       - Whether an earlier task has created O(admin_role) and O(admin_profile). In check mode that task may only have
         planned them, so it is no reason for a warning if they do not exist.
-    version_added: 2.0.0
     type: bool
     default: false
   assume_associated:
     description:
       - Whether an earlier task has associated O(server_profile) with those of the instances that had no profile. In
         check mode that task may only have planned it.
-    version_added: 2.0.0
     type: bool
     default: false
   assume:
@@ -169,21 +156,18 @@ options:
         restore tag and the record, and V(tagged) that they have the restore tag and the record.
       - With any other state, V(released) assumes that every instance of the region was released, and that the window is
         closed.
-    version_added: 2.0.0
     type: str
     choices: [acquired, tagged, released]
   skip_window_read:
     description:
       - Whether O(state=released) closes the window without reading it, which counts as a change.
       - Right after opening, IAM may still report the window as closed.
-    version_added: 2.0.0
     type: bool
     default: false
   keep_tag:
     description:
       - Whether O(state=released) keeps the restore tag and the record.
       - Keep the tag until the instance has its earlier credentials again, then remove it with another task.
-    version_added: 2.0.0
     type: bool
     default: false
 extends_documentation_fragment:

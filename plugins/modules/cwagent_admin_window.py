@@ -51,14 +51,12 @@ options:
     description:
       - The instance whose sessions of the role may write while the window is open.
       - Required to open the window of a role. A user has no instance.
-    version_added: 2.0.0
     type: str
   parameters:
     description:
       - The parameters that may be written while the window is open. Without any, all that the principal may write.
       - IAM allows 10240 characters without white space in all inline policies of a role together, and 2048 of a user,
         which limits how many parameters fit.
-    version_added: 2.0.0
     type: list
     elements: dict
     default: []
@@ -73,7 +71,6 @@ options:
         required: true
   fail_if_open:
     description: Whether a window that is open already is an error, since another run or a person has opened it.
-    version_added: 2.0.0
     type: bool
     default: false
   managed_only:
@@ -82,13 +79,11 @@ options:
         no admin window, is left as it is, with a warning and RV(managed) false. With O(state=open) it is an error.
       - A window that does not exist is not closed either if C(CloudWatchAgentAdminPolicy) is not attached, since there
         is nothing to close.
-    version_added: 2.0.0
     type: bool
     default: false
   assume_closed:
     description:
       - Whether to assume that the window is closed, in check mode, where an earlier task has only planned to close it.
-    version_added: 2.0.0
     type: bool
     default: false
   force:
@@ -97,7 +92,6 @@ options:
       - Use it to close a window right after opening, when IAM may still report it as closed. With O(state=closed), the
         window of a role is not read first. Closing it always counts as a change, and the diff shows its earlier state
         as V(unknown).
-    version_added: 2.0.0
     type: bool
     default: false
 extends_documentation_fragment:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: cwagent_agent_command
-version_added: 2.0.0
+version_added: 1.0.0
 short_description: Make the CloudWatch agents on instances run stored configurations, by Run Command
 description:
   - Does what P(cwagent.iam.cwagent_agent_config#module) does, on the controller and for many EC2 instances, with the

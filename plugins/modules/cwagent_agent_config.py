@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: cwagent_agent_config
-version_added: 2.0.0
+version_added: 1.0.0
 short_description: Make the CloudWatch agent on a host run stored configurations
 description:
   - Compares the configurations that the agent on this host runs with those that are to run. Where they differ, the

@@ -47,7 +47,6 @@ options:
         allow. V(strict) refuses it, V(warn) warns of it, and V(off) neither looks at O(schema) nor warns.
       - What cannot work is refused in any case. That is a text that is not JSON, a section that the agent does not
         have, C({{) in a text, and a configuration that is too large.
-    version_added: 2.0.0
     type: str
     choices: [strict, warn, "off"]
     default: strict
@@ -62,7 +61,6 @@ options:
   has_onprem:
     description:
       - Whether servers that are not on EC2 read the configuration. What works on EC2 only is warned of then.
-    version_added: 2.0.0
     type: bool
     default: false
   split:
@@ -71,14 +69,12 @@ options:
         Each is a valid configuration, and an agent that fetches the first and appends the others has the whole.
       - Parameters that an earlier, larger configuration has left are returned as RV(surplus), with a warning.
       - With O(state=absent), all of them are deleted.
-    version_added: 2.0.0
     type: bool
     default: false
   split_recent:
     description:
       - Whether O(split) also cuts what only recent agents can merge, which are lists of C(jmx) and C(otlp), and the
         section C(opentelemetry).
-    version_added: 2.0.0
     type: bool
     default: false
   tier:
@@ -93,14 +89,12 @@ options:
     description:
       - Whether to use only the credentials that the instance metadata service has for this host. The AWS options for
         credentials, environment variables and credentials files are then ignored.
-    version_added: 2.0.0
     type: bool
     default: false
   instance_role:
     description:
       - With O(use_instance_credentials), the role whose credentials are used. Those of another role are not used, which
         the instance has before it gets this one, and after another run has restored it.
-    version_added: 2.0.0
     type: str
   saved_key:
     description:
@@ -111,7 +105,6 @@ options:
       - The secret is on no disk of the host, in no output at any verbosity, and in no argument or environment of a
         process. So the task turns on pipelining, without which Ansible would write the options of the module to a
         temporary file, and fails where that is impossible. It cannot run with C(async).
-    version_added: 2.0.0
     type: dict
     suboptions:
       user:
@@ -157,7 +150,6 @@ options:
     description:
       - The result RV(previous) of an earlier task, to skip reading the parameters again.
       - What someone else has stored since that task is overwritten.
-    version_added: 2.0.0
     type: dict
   command:
     description:
@@ -165,7 +157,6 @@ options:
         instance stores the configuration then, and this module waits until it has.
       - The SSM agent need not be there to report it. The task succeeds as soon as Parameter Store has the
         configuration.
-    version_added: 2.0.0
     type: dict
   state:
     description:
@@ -181,7 +172,6 @@ options:
       - Tags to set on the parameters. Other tags stay. When omitted or empty, tags are neither read nor written.
       - A new parameter has them from its creation on. AWS does not allow that for a parameter that is overwritten,
         which gets them by a second call.
-    version_added: 2.0.0
     type: dict
   wait_timeout:
     description:

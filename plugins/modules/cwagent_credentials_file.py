@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: cwagent_credentials_file
-version_added: 2.0.0
+version_added: 1.0.0
 short_description: Deliver the saved access key of an IAM user to a host
 description:
   - Reads the access key that P(cwagent.iam.cwagent_iam_user#module) saved for a user, on the controller, and writes it

@@ -110,7 +110,6 @@ options:
     description:
       - Deactivate a replaced key as soon as the new one is saved, and not once the new one is in use. The server cannot
         make calls until it has the new key. Requires O(max_key_age).
-    version_added: 2.0.0
     type: bool
     default: false
 extends_documentation_fragment:

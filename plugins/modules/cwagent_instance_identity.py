@@ -26,7 +26,6 @@ options:
     description:
       - The name of the role in O(instance_profile). The module waits until the instance gets its credentials, and not
         those of an earlier role. Without this option, it accepts the credentials of any role.
-    version_added: 2.0.0
     type: str
   parameter_store_regions:
     description:
@@ -34,7 +33,6 @@ options:
         an answer. Where one does not, the module fails and names the region, at once and not after the retries of a
         call.
       - This needs no credentials and no permission.
-    version_added: 2.0.0
     type: list
     elements: str
     default: []
@@ -44,7 +42,6 @@ options:
         (C(AssumeRoleUnauthorizedAccess)), which happens with a role that was created a moment ago. EC2 tries again at
         long intervals only, and at once where the profile is associated again, as by
         O(cwagent.iam.cwagent_admin_instance#module:associate_again).
-    version_added: 2.0.0
     type: bool
     default: false
   wait_timeout:

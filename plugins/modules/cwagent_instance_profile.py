@@ -33,7 +33,6 @@ options:
       - V(fail) is an error, and no instance is changed.
       - V(keep) leaves the instance as it is, with a warning that names the policies its role lacks.
       - V(replace) associates this profile in place of the other one.
-    version_added: 2.0.0
     type: str
     choices: [fail, keep, replace]
     default: fail
@@ -42,7 +41,6 @@ options:
       - The ARNs of the managed policies of the role in the profile, as an earlier task of
         M(cwagent.iam.cwagent_iam_role) has returned them. Without it, they are read from IAM where they are needed.
       - In check mode that task may only have planned the profile, so a missing one is no reason for a warning then.
-    version_added: 2.0.0
     type: list
     elements: str
   exclusive:
@@ -54,7 +52,6 @@ options:
     description:
       - By instance ID, the instance profile that an earlier task has restored; empty for none. In check mode that task
         may only have planned it.
-    version_added: 2.0.0
     type: dict
     default: {}
   state:

@@ -34,7 +34,6 @@ options:
       - By region, the IDs of instances. An instance that does not exist or is terminated is a problem. With
         O(tasks), an instance that has an instance profile is not looked up, since it must exist.
       - The empty name stands for the region of the module.
-    version_added: 2.0.0
     type: dict
     default: {}
   profiles_to_delete:
@@ -44,13 +43,11 @@ options:
       - This takes C(ec2:DescribeRegions) and, in each region, C(ec2:DescribeIamInstanceProfileAssociations). A region
         where a policy explicitly denies the latter is skipped with a warning, since an organization can have disabled
         it.
-    version_added: 2.0.0
     type: list
     elements: str
     default: []
   expected_instance_ids:
     description: IDs of the instances that O(profiles_to_delete) will be disassociated from.
-    version_added: 2.0.0
     type: list
     elements: str
     default: []
@@ -58,7 +55,6 @@ options:
     description:
       - Names of users that are to be deleted. One that this collection neither created nor adopted is a problem. One
         that does not exist is a warning.
-    version_added: 2.0.0
     type: list
     elements: str
     default: []
@@ -67,7 +63,6 @@ options:
       - By name in O(users_to_delete), another name in it. The name can be that of a host, and the other one that of the
         host's user. If there is a user with the name, the other one is not in RV(users_to_delete).
       - A user that may not be read counts as one that does not exist, if the other one may be read.
-    version_added: 2.0.0
     type: dict
     default: {}
   report_unlisted:
@@ -78,14 +73,12 @@ options:
         O(credentials_store); and, in the regions of O(instances), instances that have an instance profile of O(roles).
       - With O(tasks), it takes no further call to find users with the mark; only those in the pages that are read for
         O(tasks) are found. Without O(tasks), it takes one call for each thousand users.
-    version_added: 2.0.0
     type: bool
     default: false
   saved_users:
     description:
       - Names of users whose saved keys in O(credentials_directory) are to be deleted. If there are such files and none
         of the users exists, that is a problem, since the users can be those of another account.
-    version_added: 2.0.0
     type: list
     elements: str
     default: []
@@ -93,7 +86,6 @@ options:
     description:
       - The admin role. RV(restore_regions) are those of the instances whose earlier profile its tags record.
       - This takes C(iam:GetRole), unless O(tasks) need the role. Without that permission, there is a warning.
-    version_added: 2.0.0
     type: str
     default: ""
   tasks:
@@ -103,7 +95,6 @@ options:
         long as that takes fewer calls than to read each. Where that is denied, and for all else, the calls are those
         with which the modules read, each made once.
       - Where somebody else created a role that is to get an admin window, that is a problem.
-    version_added: 2.0.0
     type: list
     elements: dict
     default: []
@@ -143,19 +134,16 @@ options:
       - A user that was not found among those of the account is confirmed not to exist with C(iam:GetUser). Where that
         is not possible, its saved key is not reported.
       - A secret that is scheduled for deletion is not reported.
-    version_added: 2.0.0
     type: str
     choices: [file, ssm, secretsmanager]
     default: file
   credentials_prefix:
     description:
       - The beginning of the names of these parameters and secrets. Others with such a name are not reported.
-    version_added: 2.0.0
     type: str
     default: /cwagent/credentials/
   credentials_regions:
     description: The regions of these parameters and secrets. The default is that of the module.
-    version_added: 2.0.0
     type: list
     elements: str
     default: []

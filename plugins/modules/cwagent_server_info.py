@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: cwagent_server_info
-version_added: 2.0.0
+version_added: 1.0.0
 short_description: Check that servers have what the CloudWatch agent needs, by EC2 and IAM
 description:
   - Checks for each server that it has an instance profile with a role, or a user with an active access key that is

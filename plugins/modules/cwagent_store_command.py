@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: cwagent_store_command
-version_added: 2.0.0
+version_added: 1.0.0
 short_description: Store CloudWatch agent configurations from an EC2 instance by Run Command
 description:
   - Runs on the controller. By Run Command of Systems Manager, it sends an instance the script that stores

@@ -1,8 +1,12 @@
-"""Plugins and roles name the version they came with, by which antsibull-changelog lists them in a release."""
+"""Plugins and roles name the version they came with, by which antsibull-changelog lists them in a release.
+
+An option names a version only if it came later than its plugin or role.
+"""
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,17 +43,44 @@ def documentation(path: Path) -> dict[str, Any]:
     return {}
 
 
-def documented() -> Iterator[tuple[str, str, str]]:
-    """The kind, name and version of each plugin and role."""
+def documented() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """The kind and name of each plugin and of each entry point of a role, and its documentation."""
     for kind in ("modules", "filter", "lookup", "inventory"):
         for path in sorted((ROOT / "plugins" / kind).iterdir()):
             found = documentation(path) if path.suffix in {".py", ".yml"} else {}
             if found:
-                yield kind, path.stem, found["version_added"]
+                yield kind, path.stem, found
     for path in sorted((ROOT / "roles").glob("*/meta/argument_specs.yml")):
-        yield "role", path.parts[-3], yaml.safe_load(path.read_text())["argument_specs"]["main"]["version_added"]
+        for entry, found in yaml.safe_load(path.read_text())["argument_specs"].items():
+            yield "role", path.parts[-3] if entry == "main" else f"{path.parts[-3]}.{entry}", found
 
 
-@pytest.mark.parametrize(("kind", "name", "version"), [*documented()])
-def test_the_version_of_a_plugin_is_that_of_the_release_with_it(kind: str, name: str, version: str) -> None:
-    assert version == released().get((kind, name), NEXT)
+DOCUMENTED = {(kind, name): found for kind, name, found in documented()}
+PLUGINS_AND_ROLES = [each for each in DOCUMENTED if "." not in each[1]]
+FRAGMENTS = sorted((ROOT / "plugins" / "doc_fragments").glob("*.py"))
+
+
+def versions_in(found: Any) -> Iterator[str]:
+    """The versions that the options and results of a plugin name, at any depth."""
+    if isinstance(found, dict):
+        yield from ([found["version_added"]] if "version_added" in found else [])
+        found = list(found.values())
+    for each in found if isinstance(found, list) else []:
+        yield from versions_in(each)
+
+
+@pytest.mark.parametrize("plugin", PLUGINS_AND_ROLES, ids=" ".join)
+def test_the_version_of_a_plugin_is_that_of_the_release_with_it(plugin: tuple[str, str]) -> None:
+    assert DOCUMENTED[plugin]["version_added"] == released().get(plugin, NEXT)
+
+
+@pytest.mark.parametrize("plugin", DOCUMENTED, ids=" ".join)
+def test_an_option_names_a_version_only_if_it_came_after_its_plugin(plugin: tuple[str, str]) -> None:
+    version, *later = versions_in(DOCUMENTED[plugin])
+    assert version not in later
+    assert {version, *later} <= {*RELEASES, NEXT}
+
+
+@pytest.mark.parametrize("path", FRAGMENTS, ids=lambda path: path.stem)
+def test_the_options_that_modules_share_came_with_a_release(path: Path) -> None:
+    assert {*re.findall(r"version_added: (\S+)", path.read_text())} <= {*RELEASES, NEXT}
