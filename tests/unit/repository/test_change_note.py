@@ -9,7 +9,7 @@ import pytest
 
 SCRIPT = Path(__file__).resolve().parents[3] / ".github" / "check-change-note"
 CHANGELOG = "changelogs/changelog.yaml"
-UNRELEASED, RELEASED = "---\nancestor: null\nreleases: {}\n", "---\nancestor: null\nreleases:\n  1.0.0:\n    changes: {}\n"
+UNRELEASED, RELEASED = "---\nreleases: {}\n", "---\nreleases:\n  1.0.0:\n    changes: {}\n"
 FRAGMENT = {"changelogs/fragments/x.yml": "---\nbugfixes:\n  - x\n"}
 PLUGIN, TEST = {"plugins/x.py": "x = 1\n"}, {"tests/x.py": "x = 1\n"}
 
