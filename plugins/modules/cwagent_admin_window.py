@@ -18,7 +18,7 @@ description:
     deadline, so that the window closes by itself, whatever happens to the controller; with a role, to every session
     that is not of O(instance_id); and for every parameter but O(parameters). Everything else stays denied.
   - A window that is open for another instance or for other parameters is replaced, or is an error with
-    O(fail_if_open=true). It is never extended. The same holds for one that an earlier version opened.
+    O(fail_if_open=true). It is never extended.
   - A Deny applies to existing sessions too, so it also revokes the permission from credentials that were copied off an
     instance.
   - Reading parameters is not denied. The agent keeps running with an admin role.
@@ -124,7 +124,8 @@ RETURN = r"""
 window:
   description:
     - The window. Its state is V(open), V(closed) or V(absent); V(expired) if the deadline has passed, which closes it
-      too; V(modified) if the policy is not one that this module writes; and V(unknown) if it could not be read.
+      too; V(modified) if the policy is not one that this module writes, so that the window can be open; and V(unknown)
+      if it could not be read.
     - The deadline is in UTC. It is null unless the window is or was open, as is the C(instance_id). The C(parameters)
       are those that may be written; none are named if all may be.
   returned: success

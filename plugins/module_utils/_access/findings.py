@@ -255,7 +255,8 @@ def _of_windows(case: Case) -> Iterator[Finding]:
             yield Finding("window-expired", LOW, principal.name, why, RESTORE)
         elif state == MODIFIED:
             severity = HIGH if each.writes == YES else MEDIUM
-            why = f"Inline policy {WINDOW_POLICY} of {principal.kind} '{principal.name}' was changed. {each.why}"
+            is_open = {YES: "is open", NO: "is not open"}.get(each.writes, "may be open")
+            why = f"{window} {is_open}. Its inline policy {WINDOW_POLICY} was changed. {each.why}"
             yield Finding("window-modified", severity, principal.name, why, RESTORE)
         elif state == OPEN and _is_unbound(each) and len(case.instances_of(principal.name)) < SEVERAL:
             why = f"{window} is open until {each.window['deadline']} for every instance."

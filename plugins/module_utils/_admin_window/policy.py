@@ -63,7 +63,7 @@ class Opening:
     """Until when a window is open, and for what.
 
     :param deadline: in UTC.
-    :param instance_id: the one instance whose sessions may write; ``None`` for a user, and for an earlier version.
+    :param instance_id: the one instance whose sessions may write; ``None`` for a user.
     :param parameters: those that may be written; none for all that the principal may write.
     """
 
@@ -101,19 +101,15 @@ def _only_to(parameters: Iterable[WindowParameter]) -> dict[str, Any]:
 
 
 def opening_of(policy: Mapping[str, Any] | None) -> Opening | None:
-    """Return what a window is or was open for; ``None`` for any policy that no version of this collection writes.
-
-    The policy of an earlier version has a deadline only, in its only statement.
-    """
+    """Return what a window is or was open for; ``None`` for any other policy than ``open_policy`` returns."""
     try:
         statements = {each["Sid"]: each for each in (policy or {})["Statement"]}
-        with_deadline = statements.get(DEADLINE_SID) or statements[WINDOW_POLICY]
-        text = with_deadline["Condition"]["DateGreaterThan"]["aws:CurrentTime"]
+        text = statements[DEADLINE_SID]["Condition"]["DateGreaterThan"]["aws:CurrentTime"]
         deadline = datetime.strptime(text, TIME_FORMAT).replace(tzinfo=timezone.utc)
         opening = Opening(deadline, _instance_in(statements), _parameters_in(statements))
     except (AttributeError, KeyError, IndexError, TypeError, ValueError):
         return None
-    return opening if policy in (open_policy(opening), _earlier_policy(Condition=_after(deadline))) else None
+    return opening if policy == open_policy(opening) else None
 
 
 def _instance_in(statements: Mapping[str, Any]) -> str | None:
@@ -136,8 +132,8 @@ def deadline_of(policy: Mapping[str, Any] | None) -> datetime | None:
 
 
 def is_closed(policy: Mapping[str, Any] | None) -> bool:
-    """Whether this is the policy of a closed window, also of an earlier version."""
-    return policy in (closed_policy(), _earlier_policy())
+    """Whether this is the policy of a closed window."""
+    return policy == closed_policy()
 
 
 def size_of(policy: Mapping[str, Any]) -> int:
@@ -158,11 +154,6 @@ def close_new_window(kind: str, name: str) -> Step:
 
 def _after(deadline: datetime) -> dict[str, Any]:
     return {"DateGreaterThan": {"aws:CurrentTime": deadline.strftime(TIME_FORMAT)}}
-
-
-def _earlier_policy(**more: Any) -> dict[str, Any]:
-    """Return the policy as version 1.0.0 wrote it. :param more: the condition of an open window."""
-    return _policy([_deny(WINDOW_POLICY, PUT, Resource="*", **more)])
 
 
 def _policy(statements: list[dict[str, Any]]) -> dict[str, Any]:

@@ -3,7 +3,8 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from access_account import (
@@ -32,6 +33,8 @@ from access_account import (
     window,
     with_,
 )
+from hypothesis import given
+from hypothesis import strategies as st
 from import_graph import PLUGINS
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.findings import (
@@ -42,16 +45,23 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.findings impor
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Policy, SavedKeyWithoutUser
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import (
+    PUT,
+    TIME_FORMAT,
     Opening,
     WindowParameter,
     closed_policy,
     open_policy,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
 
 WRITE = document("ssm:PutParameter", resource=CONFIGURATIONS)
 LATER, EARLIER = NOW + timedelta(minutes=10), NOW - timedelta(minutes=10)
 TAG = "cwagent:earlier-profile"
 FOREIGN: dict[str, str] = {}
+
+
+def later_than(time: datetime) -> dict[str, Any]:
+    return {"DateGreaterThan": {"aws:CurrentTime": time.strftime(TIME_FORMAT)}}
 
 
 def opened(deadline=LATER, instance_id="i-9", *parameters):
@@ -303,6 +313,44 @@ def test_the_module_documents_each_rule():
 @pytest.mark.parametrize(("account", "expected"), PLANTED.values(), ids=PLANTED)
 def test_a_violation_is_one_finding(account, expected):
     assert found(account) == [expected]
+
+
+STATEMENTS: dict[str, tuple[bool, dict[str, Any]]] = {
+    "allow": (False, {"Effect": "Allow", "Resource": "*"}),
+    "deny other actions": (False, {"Action": "ssm:DeleteParameter", "Resource": "*"}),
+    "deny after the deadline": (False, {"Resource": "*", "Condition": later_than(LATER)}),
+    "deny after a past deadline": (True, {"Resource": "*", "Condition": later_than(EARLIER)}),
+    "deny other instances": (
+        False,
+        {"Resource": "*", "Condition": {"StringNotLike": {"aws:userid": "*:i-0123456789abcdef0"}}},
+    ),
+    "deny other parameters": (False, {"NotResource": "arn:aws:ssm:*:*:parameter/AmazonCloudWatch-linux"}),
+    "deny one parameter": (False, {"Resource": "arn:aws:ssm:*:*:parameter/AmazonCloudWatch-windows"}),
+    "deny in a list": (True, {"Action": ["s3:*", "ssm:Put*"], "Resource": ["*"]}),
+    "deny": (True, {"Resource": "*"}),
+}
+"""Statements of a policy that this collection does not write, with whether they deny all writing now."""
+
+
+@given(st.lists(st.sampled_from([*STATEMENTS]), min_size=1, max_size=5, unique=True))
+def test_a_window_with_another_policy_is_reported_as_open_unless_it_denies(names):
+    statements = [
+        {"Sid": f"{WINDOW_POLICY}{number or ''}", "Effect": "Deny", "Action": PUT, **STATEMENTS[name][1]}
+        for number, name in enumerate(names)
+    ]
+    is_open = not any(STATEMENTS[name][0] for name in names)
+    changed = window({"Version": "2012-10-17", "Statement": statements})
+    [finding] = find(case_of(with_(principals=[role("Changed", ADMIN, changed)])))
+    assert (finding.rule, finding.severity) == ("window-modified", "high" if is_open else "medium")
+    assert finding.why.startswith(f"The admin window of role 'Changed' is {'open' if is_open else 'not open'}. ")
+    assert finding.fix == RESTORE
+
+
+def test_a_window_whose_policy_has_other_conditions_is_reported_as_perhaps_open():
+    changed = window(document(PUT, effect="Deny", Condition={"IpAddress": {"aws:SourceIp": "192.0.2.0/24"}}))
+    [finding] = find(case_of(with_(principals=[role("Changed", ADMIN, changed)])))
+    assert (finding.rule, finding.severity) == ("window-modified", "medium")
+    assert finding.why.startswith("The admin window of role 'Changed' may be open. ")
 
 
 def test_an_active_key_of_a_window_that_denies_nothing_is_severe():

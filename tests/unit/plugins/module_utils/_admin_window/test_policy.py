@@ -66,15 +66,6 @@ NAMED: dict[str, Any] = {
     "Action": PUT,
     "NotResource": [CHINA_ARN, LINUX_ARN],
 }
-# As version 1.0.0 wrote it.
-EARLIER_CLOSED: dict[str, Any] = {
-    "Version": "2012-10-17",
-    "Statement": [{"Sid": WINDOW_POLICY, "Effect": "Deny", "Action": PUT, "Resource": "*"}],
-}
-EARLIER_OPEN: dict[str, Any] = {
-    "Version": "2012-10-17",
-    "Statement": [{**EARLIER_CLOSED["Statement"][0], "Condition": CONDITION}],
-}
 
 TIMES = st.datetimes(datetime(2025, 1, 1), datetime(2099, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001  hypothesis takes bounds without a zone
 PARAMETERS = st.builds(
@@ -148,17 +139,9 @@ def test_more_parameters_or_an_instance_only_ever_deny_more(opening):
 
 
 def test_a_closed_window_has_no_deadline():
-    for policy in (closed_policy(), EARLIER_CLOSED, None, {}):
+    for policy in (closed_policy(), None, {}):
         assert opening_of(policy) is None
         assert deadline_of(policy) is None
-
-
-def test_the_policy_of_an_earlier_version_is_understood():
-    assert opening_of(EARLIER_OPEN) == Opening(TIME.replace(microsecond=0))
-    assert is_closed(EARLIER_CLOSED)
-    assert not is_closed(EARLIER_OPEN)
-    assert open_policy(Opening(TIME)) != EARLIER_OPEN
-    assert closed_policy() != EARLIER_CLOSED
 
 
 def change(sid: str, **elements: Any) -> dict[str, Any]:
@@ -169,7 +152,16 @@ def change(sid: str, **elements: Any) -> dict[str, Any]:
 
 
 OTHER_POLICIES: dict[str, Any] = {
-    "one more statement": {**EARLIER_OPEN, "Statement": [OTHERS, *EARLIER_OPEN["Statement"]]},
+    "one more statement": {"Version": "2012-10-17", "Statement": [OTHERS, DEADLINE, {**OTHERS, "Sid": "More"}]},
+    "only the deadline": {"Version": "2012-10-17", "Statement": [DEADLINE]},
+    "only the deadline, under another Sid": {
+        "Version": "2012-10-17",
+        "Statement": [{**DEADLINE, "Sid": WINDOW_POLICY}],
+    },
+    "closed under another Sid": {
+        "Version": "2012-10-17",
+        "Statement": [{**OTHERS, "Sid": WINDOW_POLICY, "Action": PUT}],
+    },
     "a statement without a Sid": {"Version": "2012-10-17", "Statement": [{"Effect": "Allow"}]},
     "a Sid that is a list": {"Version": "2012-10-17", "Statement": [{"Sid": ["x"]}]},
     "a statement without a list": {"Version": "2012-10-17", "Statement": DEADLINE},
@@ -189,7 +181,7 @@ OTHER_POLICIES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("policy", OTHER_POLICIES.values(), ids=OTHER_POLICIES)
-def test_a_policy_that_no_version_writes_is_not_understood(policy):
+def test_a_policy_that_this_collection_does_not_write_is_not_understood(policy):
     assert opening_of(policy) is None
     assert not is_closed(policy)
 
