@@ -53,7 +53,6 @@ options:
     description:
       - Tags to set, up to 45. Not changed when omitted. Keys must not begin with C(cwagent:).
     type: dict
-    aliases: [resource_tags]
   purge_tags:
     description:
       - Whether to remove tags that are not in O(tags). The default is the value of O(exclusive).

@@ -73,8 +73,7 @@ class _Module(AnsibleModule):  # type: ignore[misc]  # ansible comes without typ
                 self.has_valid_environment = False
         self.split_options = {
             name: value
-            for option, spec in self.argument_spec.items()
-            for name in (option, *spec.get("aliases", ()))
+            for name, spec in self.argument_spec.items()
             if spec.get("type") == "list" and isinstance(value := self.params.get(name), str) and "," in value
         }
 

@@ -38,7 +38,6 @@ options:
         restore record, or has the admin profile and is in O(fallback_instance_ids).
     type: list
     elements: str
-    aliases: [instance_id]
   fallback_instance_ids:
     description:
       - The IDs of further instances that O(state=released) gives the O(server_profile) if they have the admin profile

@@ -24,7 +24,6 @@ options:
     type: list
     elements: str
     required: true
-    aliases: [names]
   credentials:
     description:
       - Where to save one access key for each user. Without it, access keys are not managed.

@@ -26,7 +26,6 @@ options:
     type: list
     elements: str
     required: true
-    aliases: [instance_id]
   on_existing:
     description:
       - What to do with an instance that has another instance profile.

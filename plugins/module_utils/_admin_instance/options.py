@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 SPEC: dict[str, Any] = {
     "admin_profile": {"type": "str", "required": True},
     "server_profile": {"type": "str", "required": True},
-    "instance_ids": {"type": "list", "elements": "str", "aliases": ["instance_id"]},
+    "instance_ids": {"type": "list", "elements": "str"},
     "state": {"type": "str", "choices": [ACQUIRED, EXCLUSIVE, RELEASED], "required": True},
     "fallback_instance_ids": {"type": "list", "elements": "str", "default": []},
     "record_role": {"type": "str"},

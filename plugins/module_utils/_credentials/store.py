@@ -136,6 +136,4 @@ def claimed_message(user: str) -> str:
 
 def parse_record(written: Mapping[str, Any]) -> Pending:
     """Return the record that was written. :raises KeyError, TypeError, ValueError: it is not a record."""
-    return Pending(
-        frozenset(written["access_key_ids"]), datetime.fromisoformat(written["at"]), str(written.get("run", ""))
-    )
+    return Pending(frozenset(written["access_key_ids"]), datetime.fromisoformat(written["at"]), str(written["run"]))

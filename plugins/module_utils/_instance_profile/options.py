@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SPEC: dict[str, Any] = {
     "name": {"type": "str", "required": True},
-    "instance_ids": {"type": "list", "elements": "str", "required": True, "aliases": ["instance_id"]},
+    "instance_ids": {"type": "list", "elements": "str", "required": True},
     "on_existing": {"type": "str", "choices": [FAIL, KEEP, REPLACE], "default": FAIL},
     "role_policies": {"type": "list", "elements": "str"},
     "exclusive": {"type": "bool", "default": False},

@@ -24,7 +24,7 @@ PRINCIPAL_SPEC: dict[str, Any] = {
     "exclusive": {"type": "bool", "default": False},
     "path": {"type": "str"},
     "permissions_boundary": {"type": "str"},
-    "tags": {"type": "dict", "aliases": ["resource_tags"]},
+    "tags": {"type": "dict"},
     "purge_tags": {"type": "bool"},
     "admin_window": {"type": "bool", "default": False},
     "adopt": {"type": "bool", "default": False},

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 
 SPEC: dict[str, Any] = {
-    "name": {"type": "list", "elements": "str", "required": True, "aliases": ["names"]},
+    "name": {"type": "list", "elements": "str", "required": True},
     "credentials": {
         "type": "dict",
         "options": {

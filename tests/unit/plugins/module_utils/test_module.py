@@ -47,7 +47,6 @@ def test_other_exceptions_are_not_caught():
     ("arguments", "split"),
     [
         ({"name": "a,b"}, {"name": "a,b"}),
-        ({"names": "a, b"}, {"names": "a, b"}),
         ({"name": "a"}, {}),
         ({"name": ["a,b"]}, {}),
         ({"name": None}, {}),
@@ -56,7 +55,7 @@ def test_other_exceptions_are_not_caught():
 )
 def test_text_that_ansible_would_split_is_known(arguments, split, monkeypatch):
     module = object.__new__(_module._Module)
-    module.argument_spec = {"name": {"type": "list", "aliases": ["names"]}, "path": {"type": "str"}}
+    module.argument_spec = {"name": {"type": "list"}, "path": {"type": "str"}}
     monkeypatch.setattr(_module.AnsibleModule, "_load_params", lambda self: setattr(self, "params", arguments))
     module._load_params()
     assert module.split_options == split

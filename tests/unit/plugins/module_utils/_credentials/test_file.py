@@ -285,6 +285,7 @@ def test_deletion_removes_all_files_of_the_user_and_no_others(store, path):
         "null",
         '{"access_key_ids": null, "at": "2026-01-01T00:00:00+00:00"}',
         '{"access_key_ids": []}',
+        '{"access_key_ids": [], "at": "2026-01-01T00:00:00+00:00"}',
     ],
 )
 def test_an_unreadable_record_is_an_error_that_says_what_to_do(store, path, text):
