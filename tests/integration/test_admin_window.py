@@ -231,6 +231,29 @@ def test_the_window_of_a_killed_run_closes(site: Site, fault: Fault, has_admin_p
     site.assert_clean()
 
 
+UNRECOGNISED = {
+    "another deadline": {
+        "Effect": "Deny",
+        "Action": "ssm:PutParameter",
+        "Resource": "*",
+        "Condition": {"DateGreaterThan": {"aws:CurrentTime": "2099-01-01T00:00:00Z"}},
+    },
+    "another action": {"Effect": "Deny", "Action": "ssm:DeleteParameter", "Resource": "*"},
+}
+
+
+@pytest.mark.parametrize("statement", UNRECOGNISED.values(), ids=UNRECOGNISED)
+def test_restore_closes_an_open_window_whose_policy_is_another_one(site: Site, statement: dict[str, Any]) -> None:
+    site.interrupt()
+    document = json.dumps({"Version": "2012-10-17", "Statement": [{"Sid": WINDOW_POLICY, **statement}]})
+    site.aws.client("iam").put_role_policy(RoleName=ADMIN_ROLE, PolicyName=WINDOW_POLICY, PolicyDocument=document)
+    session = site.aws.instance_credentials(site.instance)
+    assert can_write(site.aws, session)
+    site.play("restore").assert_succeeded()
+    assert not can_write(site.aws, session)
+    site.assert_clean()
+
+
 def test_restore_in_check_mode_predicts_what_it_repairs(site: Site) -> None:
     site.interrupt()
     with assert_no_writes(site.aws):
