@@ -18,7 +18,7 @@ def commit(repository: Path, files: dict[str, str]) -> None:
     for name, text in files.items():
         (repository / name).parent.mkdir(parents=True, exist_ok=True)
         (repository / name).write_text(text)
-    git = ["git", "-C", repository, "-c", "user.name=x", "-c", "user.email=x@example.com"]
+    git = ["git", "-C", str(repository), "-c", "user.name=x", "-c", "user.email=x@example.com"]
     for command in (["add", "."], ["commit", "--quiet", "--message", "x"]):
         subprocess.run([*git, *command], check=True)
 
