@@ -1,11 +1,17 @@
-"""The policies in examples/policies, and a user of the emulator that has some of them."""
+"""The policies in examples/policies, the template made from them, and a user of the emulator that has some of them."""
 
 from __future__ import annotations
 
 import json
+import shlex
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
 from typing import Any
 
-from emulator import Emulator
+from emulator import Emulator, program_environment
+from guide import GUIDE, commands
 from harness import CHECKOUT
 
 POLICIES = CHECKOUT / "examples" / "policies"
@@ -16,6 +22,17 @@ Policy = dict[str, Any]
 def example(name: str) -> Policy:
     found: Policy = json.loads((POLICIES / f"{name}.json").read_text())
     return found
+
+
+@cache
+def controller_role() -> str:
+    """Return the CloudFormation template that the command of the page makes, with the files of the checkout."""
+    installed = "~/.ansible/collections/ansible_collections/cwagent/iam/"
+    [command] = [each.text for each in commands(GUIDE / "growing.rst") if "controller-role.yml.j2" in each.text]
+    program = shlex.split(command.replace(installed, f"{CHECKOUT}/"))
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(program, cwd=folder, env=program_environment(), check=True, capture_output=True)
+        return (Path(folder) / "controller-role.yml").read_text()
 
 
 def actions(document: Policy) -> set[str]:

@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 from emulator import Fault, Kind
-from harness import CHECKOUT, Controller, Play, allow, create_user, trust
-from policies import POLICIES, actions, example, permit, without
+from harness import Controller, Play, allow, create_user, trust
+from policies import POLICIES, actions, controller_role, example, permit, without
 
-TEMPLATE = (CHECKOUT / "examples" / "organization" / "controller-role.yml").read_text()
 CALLER, INSTANCES = example("organization"), example("organization-instances")
 OWN = "123456789012"
 ROLE, EXTERNAL_ID = "CloudWatchAgentControllerRole", "of-the-controller"
@@ -83,7 +82,7 @@ class Organization:
         cloudformation = self.in_account(name, "cloudformation")
         cloudformation.create_stack(
             StackName="cwagent",
-            TemplateBody=TEMPLATE,
+            TemplateBody=controller_role(),
             Capabilities=["CAPABILITY_NAMED_IAM"],
             Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in given.items()],
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from policies import controller_role
 
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import (
     Opening,
@@ -122,10 +123,10 @@ def test_cfn_lint_finds_nothing_in_any_policy(trust):
 def test_cfn_lint_finds_nothing_in_the_template_of_the_stack_set():
     from cfnlint.api import ManualArgs, lint
 
-    template = Path(__file__).parents[3] / "examples" / "organization" / "controller-role.yml"
+    template = controller_role()
     regions = ["eu-central-1", "cn-north-1", "us-gov-west-1"]
-    assert [str(match) for match in lint(template.read_text(), config=ManualArgs(regions=regions))] == []
-    assert template.stat().st_size <= MAX_TEMPLATE
+    assert [str(match) for match in lint(template, config=ManualArgs(regions=regions))] == []
+    assert len(template.encode()) <= MAX_TEMPLATE
 
 
 @pytest.mark.parametrize(
