@@ -56,10 +56,10 @@ aws cloudformation create-stack-instances --stack-set-name cwagent-controller-ro
         "ansible-playbook cwagent.iam.site -i accounts.yml --limit shop",
     ],
     "no emulator has CloudTrail": [
-        (
-            "aws cloudtrail lookup-events --lookup-attributes"
-            " AttributeKey=AccessKeyId,AttributeValue=AKIAIOSFODNN7EXAMPLE"
-        ),
+        f"""\
+aws cloudtrail lookup-events --region {region} \\
+    --lookup-attributes AttributeKey=AccessKeyId,AttributeValue=AKIAIOSFODNN7EXAMPLE"""
+        for region in ("us-east-1", "eu-central-1")
     ],
     "it runs on Windows": [
         f"{WINDOWS_AGENT} -m ec2 -s -c ssm:AmazonCloudWatch-windows",

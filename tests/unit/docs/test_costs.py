@@ -52,3 +52,11 @@ def test_the_table_has_the_metrics_and_their_price(name):
 def test_the_page_has_the_metrics_of_a_group():
     linux, windows = (count(name, in_group=True)[1] for name in ("linux.json", "windows.json"))
     assert f"has {linux} more of ``linux.json`` and {windows} of ``windows.json``" in PAGE
+
+
+def test_the_page_has_the_retention_of_the_samples():
+    samples = "".join(
+        (ROOT / "examples" / "agent-config" / name).read_text() for name in ("linux.json", "windows.json")
+    )
+    days = sorted(set(re.findall(r'"retention_in_days": (\d+)', samples)), key=int)
+    assert f"The samples keep it for {' or '.join(days)} days." in PAGE

@@ -113,6 +113,14 @@ def tag(aws, ids, **tags):
     aws.client("ec2").create_tags(Resources=ids, Tags=[{"Key": key, "Value": value} for key, value in tags.items()])
 
 
+def test_the_linux_configuration_needs_nothing_but_the_package_of_the_agent():
+    """Amazon Linux 2023 and Ubuntu have no log in common that its user may read, except its own."""
+    config = json.loads((EXAMPLES / "agent-config" / "linux.json").read_text())
+    assert config["agent"]["run_as_user"] == "cwagent"
+    files = {each["file_path"] for each in config["logs"]["logs_collected"]["files"]["collect_list"]}
+    assert files == {"/opt/aws/amazon-cloudwatch-agent/logs/amazon-cloudwatch-agent.log"}
+
+
 @pytest.mark.parametrize("name", ["linux", "windows"])
 def test_a_configuration_is_valid_and_fits_the_standard_tier(name):
     path = EXAMPLES / "agent-config" / f"{name}.json"
