@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from guide import COLLECTION, GUIDE, NOT_RUN, PAGES, README, ROOT, blocks, commands, is_playbook
+from guide import COLLECTION, GUIDE, NOT_RUN, PAGES, README, ROOT, blocks, commands, is_playbook, sections
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.validate import validate
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import agent_policies
 
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 # These names begin like variables, but are names of groups.
@@ -58,6 +59,33 @@ def test_every_link_leads_to_a_page():
     for page in GUIDE.glob("*.rst"):
         targets = re.findall(rf"{re.escape(COLLECTION)}\.docsite\.(\w+)[`>]", page.read_text())
         assert [target for target in targets if not (GUIDE / f"{target}.rst").exists()] == [], page.name
+
+
+UNTRUE = {
+    "and no more": "AWS's managed policies are broad",
+    "exactly the": "the same",
+    "the same moment": "IAM takes seconds to apply a changed policy",
+    "create-iam-roles-for-cloudwatch-agent.html": "AWS has moved the page, without its advice",
+}
+"""By a claim that was on a page, why it is not true."""
+
+
+@pytest.mark.parametrize("claim", UNTRUE)
+def test_no_page_has_a_claim_that_is_not_true(claim):
+    texts = {page.name: " ".join(page.read_text().split()) for page in [*PAGES, ROOT / "galaxy.yml"]}
+    assert [name for name, text in texts.items() if claim in text] == [], UNTRUE[claim]
+
+
+@pytest.mark.parametrize("page", [README, GUIDE / "security.rst"], ids=lambda page: page.stem)
+def test_the_page_links_every_policy_of_aws_that_is_attached(page):
+    reference = r"https://docs\.aws\.amazon\.com/aws-managed-policy/latest/reference/(\w+)\.html"
+    assert set(re.findall(reference, page.read_text())) == {arn.rpartition("/")[2] for arn in agent_policies("aws")}
+
+
+def test_the_impact_of_a_leaked_key_has_every_policy_for_systems_manager():
+    impact = sections(GUIDE / "security.rst")["Impact of a compromise"].partition("\nCredentials of the admin role")[0]
+    assert "cwagent_ssm_policy" in impact
+    assert "AmazonEC2RoleforSSM" in impact
 
 
 @pytest.mark.parametrize("block", [each for each in BLOCKS if each.language in ("yaml", "json")], ids=str)

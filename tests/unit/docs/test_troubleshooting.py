@@ -9,6 +9,8 @@ import pytest
 from guide import GUIDE, blocks, sections
 from messages import all_messages, all_texts, error_classes
 
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs import HOST_VARIABLES
+
 PAGE = GUIDE / "troubleshooting.rst"
 PLACEHOLDER = r"<[^<>]+>"
 # A message can be put together from several texts. They meet at punctuation.
@@ -67,3 +69,8 @@ def test_every_quote_is_in_the_code():
 
 def test_nothing_is_quoted_twice():
     assert sorted(QUOTES) == sorted(set(QUOTES))
+
+
+def test_the_page_lists_the_variables_that_can_differ_from_host_to_host():
+    [listed] = re.findall(r"can differ from host to host:\n(.*?)\n\*Resolution", PAGE.read_text(), re.DOTALL)
+    assert sorted(re.findall(r"``(cwagent_\w+)``", listed)) == sorted({*HOST_VARIABLES, "cwagent_accounts"})
