@@ -16,7 +16,7 @@ PARTS = ["Groups", "Policy", "Steps", "Check mode", "After an interruption"]
 
 def policies():
     """By file name of a playbook, the policy that the page on permissions lists for it."""
-    rows = re.findall(r"\* - (``\S+\.yml``.*)\n +- `(\S+\.json)`_\n", (GUIDE / "permissions.rst").read_text())
+    rows = re.findall(r"\* - (``\S+\.yml``.*)\n +- `(\S+\.json) <\S+>`__\n", (GUIDE / "permissions.rst").read_text())
     return {playbook: policy for names, policy in rows for playbook in re.findall(r"``(\S+?)``", names)}
 
 
