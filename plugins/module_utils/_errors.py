@@ -10,10 +10,7 @@ exception of this file, and a test holds it to that.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from ansible_collections.cwagent.iam.plugins.module_utils._plan import Step
+from typing import Any
 
 
 class CwagentError(Exception):
@@ -54,11 +51,11 @@ class AwsApiError(CwagentError):
 class PartialFailure(CwagentError):
     """A step that is about several things was taken for some of them only.
 
-    :param done: the step for these; ``None`` where there are none.
-    :param not_done: the step for the others.
+    :param done: the summary of the step for these; empty where there are none.
+    :param not_done: the summary of the step for the others.
     """
 
-    def __init__(self, message: str, done: Step | None, not_done: Step, **details: Any) -> None:
+    def __init__(self, message: str, done: str, not_done: str, **details: Any) -> None:
         super().__init__(message, **details)
         self.done = done
         self.not_done = not_done

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -188,8 +188,9 @@ def _apply_in_order(steps: Sequence[Step], execute: Callable[[Step], None]) -> O
         try:
             execute(step)
         except PartialFailure as error:
-            done = [*steps[:position], *([error.done] if error.done else [])]
-            return Outcome(done=done, not_done=[error.not_done, *steps[position + 1 :]], error=error)
+            done = [*steps[:position], *([replace(step, summary=error.done)] if error.done else [])]
+            not_done = [replace(step, summary=error.not_done), *steps[position + 1 :]]
+            return Outcome(done=done, not_done=not_done, error=error)
         except CwagentError as error:
             return Outcome(done=steps[:position], not_done=steps[position:], error=error)
     return Outcome(done=steps)

@@ -60,7 +60,8 @@ class FleetConfigResource(Resource["tuple[Member, ...]"]):
 
     def plan(self, current: tuple[Member, ...], /) -> Plan[tuple[Member, ...]]:
         """Plan one step for all instances, which are changed together as far as they can be."""
-        return Plan(current, (), {"agents": [_step(current)] if current else []})
+        step = Step(Kind.UPDATE, "ssm:SendCommand", {}, _summary(current), context=current)
+        return Plan(current, (), {"agents": [step] if current else []})
 
     def to_diff(self, state: tuple[Member, ...], /) -> dict[str, Any]:
         """Render the commands that are to be run."""
@@ -85,8 +86,8 @@ class FleetConfigResource(Resource["tuple[Member, ...]"]):
             raise PartialFailure(
                 f"The configuration was not applied on {len(failed)} of {len(members)} servers: {listed}. Fix the "
                 "cause, and run again.",
-                _step(done) if done else None,
-                _step([each for each in members if each.host in failed]),
+                _summary(done) if done else "",
+                _summary([each for each in members if each.host in failed]),
                 failed_hosts=failed,
             )
 
@@ -102,9 +103,8 @@ class FleetConfigResource(Resource["tuple[Member, ...]"]):
         return failed
 
 
-def _step(members: Sequence[Member]) -> Step:
-    hosts = ", ".join(each.host for each in members)
-    return Step(Kind.UPDATE, "ssm:SendCommand", {}, f"apply the configuration on {hosts}", context=members)
+def _summary(members: Sequence[Member]) -> str:
+    return f"apply the configuration on {', '.join(each.host for each in members)}"
 
 
 def _document(command: Command) -> Document:

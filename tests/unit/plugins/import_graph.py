@@ -9,7 +9,8 @@ from pathlib import Path
 
 PLUGINS = Path(__file__).parents[3] / "plugins"
 MODULE_UTILS = PLUGINS / "module_utils"
-NAMESPACE = "ansible_collections.cwagent.iam.plugins.module_utils"
+COLLECTION = "ansible_collections.cwagent.iam.plugins"
+NAMESPACE = f"{COLLECTION}.module_utils"
 # Files with these names are pure: they compute plans and check input, and never call AWS.
 PURE_NAMES = {
     *("plan", "model", "policy", "policies", "rotation", "format", "checks"),
@@ -49,10 +50,10 @@ def _modules_of(node: ast.ImportFrom) -> Iterator[str]:
 
 
 def collection_file(module: str) -> Path | None:
-    """The file of a private module of the collection; ``None`` for any other module."""
-    if not module.startswith(f"{NAMESPACE}."):
+    """The file of a module of the collection; ``None`` for any other module."""
+    if not module.startswith(f"{COLLECTION}."):
         return None
-    path = MODULE_UTILS.joinpath(*module.removeprefix(f"{NAMESPACE}.").split(".")).with_suffix(".py")
+    path = PLUGINS.joinpath(*module.removeprefix(f"{COLLECTION}.").split(".")).with_suffix(".py")
     return path if path.is_file() else None
 
 

@@ -1,11 +1,11 @@
-"""Which imports are allowed: pure files do not import what calls AWS, and packages do not import in a circle."""
+"""Which imports are allowed: pure files import nothing that calls AWS, and nothing is imported in a circle."""
 
 from __future__ import annotations
 
 import graphlib
 
 import pytest
-from import_graph import MODULE_UTILS, NAMESPACE, PURE_UTILS, collection_imports, imported_modules
+from import_graph import COLLECTION, MODULE_UTILS, NAMESPACE, PLUGINS, PURE_UTILS, collection_imports, imported_modules
 
 PACKAGES = sorted(path.parent for path in MODULE_UTILS.glob("*/__init__.py"))
 SDKS = {"boto3", "botocore"}
@@ -28,6 +28,20 @@ def test_a_pure_file_imports_nothing_that_calls_aws(path):
         *(name for name in imported if name.rpartition(".")[2] in {"api", "resource", "aws"}),
     }
     assert not imported & forbidden
+
+
+def test_files_do_not_import_each_other_in_a_circle():
+    """Imports for the type checker count, since files that name each other's types cannot be understood alone."""
+    depends_on = {path: collection_imports(path) for path in PLUGINS.rglob("*.py")}
+    graphlib.TopologicalSorter(depends_on).prepare()  # raises CycleError, which names the circle
+
+
+@pytest.mark.parametrize("other", ["module_utils/_plan.py", "module_utils/_role/plan.py", "plugin_utils/_inputs.py"])
+def test_an_import_for_the_type_checker_counts(tmp_path, other):
+    module = other.removesuffix(".py").replace("/", ".")
+    file = tmp_path / "file.py"
+    file.write_text(f"if TYPE_CHECKING:\n    from {COLLECTION}.{module} import Type\n")
+    assert collection_imports(file) == {PLUGINS / other}
 
 
 def test_packages_do_not_import_each_other_in_a_circle():
