@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -56,6 +57,7 @@ def problems(evidence: Evidence, undisturbed: State) -> list[str]:
         NO_HIT: evidence.hit is None,
         "the second run failed": evidence.recovered.code != 0,
         "two instances had the admin profile at once": most_admins_at_once(evidence.calls) > 1,
+        "two instances had an open window at once": overlapping_windows(evidence.calls),
         "a traceback": "Traceback" in evidence.output,
         f"temporary files: {', '.join(evidence.faulted.temporary_files)}": evidence.kind not in KILLS
         and evidence.faulted.temporary_files,
@@ -97,8 +99,7 @@ def open_locks(state: State) -> list[str]:
     for name, principal in {**state["roles"], **state["users"]}.items():
         if ADMIN_POLICY in principal["policies"]:
             window = principal["inline"].get(WINDOW)
-            is_closed = window and not any("Condition" in each for each in window["Statement"])
-            found += [] if is_closed else [f"the window of {name} is open"]
+            found += [] if window and _is_closed(window) else [f"the window of {name} is open"]
             # A key that is not saved, because its answer was lost, cannot be used; the next run deletes it.
             active = any(key["status"] == "Active" and key["saved"] for key in principal.get("keys", ()))
             found += [f"a key of {name} is active"] if active else []
@@ -108,6 +109,30 @@ def open_locks(state: State) -> list[str]:
 def most_admins_at_once(calls: Sequence[Call]) -> int:
     """The largest number of instances that had the admin profile at the same time, from the call log."""
     return max((list(call.profiles.values()).count(ADMIN) for call in calls), default=0)
+
+
+def overlapping_windows(calls: Sequence[Call]) -> list[tuple[str, str]]:
+    """The instances with an open window, each with the one that got another window meanwhile, from the call log."""
+    found, opened = [], {}
+    for call in sorted(calls, key=lambda call: call.seq):
+        if call.action != "PutRolePolicy" or call.status != HTTP_OK or call.params.get("PolicyName") != WINDOW:
+            continue
+        role, policy = call.params["RoleName"], json.loads(call.params["PolicyDocument"])
+        earlier = opened.pop(role, None)
+        if not _is_closed(policy):
+            opened[role] = _instance_of(policy)
+            found += [(earlier, opened[role])] if earlier not in (None, opened[role]) else []
+    return found
+
+
+def _is_closed(window: Mapping[str, Any]) -> bool:
+    return not any("Condition" in each for each in window["Statement"])
+
+
+def _instance_of(window: Mapping[str, Any]) -> str:
+    """The instance that an open window is for; empty where every instance with the role may write."""
+    conditions = [each.get("Condition", {}).get("StringNotLike", {}) for each in window["Statement"]]
+    return "".join(each.get("aws:userid", "").removeprefix("*:") for each in conditions)
 
 
 def differences(expected: Any, found: Any, path: str = "") -> list[str]:

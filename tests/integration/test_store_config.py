@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from emulator import Behaviour, Emulator, Fault, Kind
 from emulator.snapshot import associated_profiles, configurations
+from faults.evaluation import most_admins_at_once, overlapping_windows
 from harness import (
     ADMIN_POLICY,
     ADMIN_ROLE,
@@ -120,10 +121,12 @@ class Account:
         assert found["PolicyDocument"] == CLOSED_POLICY
 
     def assert_safe(self) -> None:
-        """Assert that no instance has the admin profile, no two had it at once, and the window is closed."""
+        """Assert that nothing is open, and that no two instances had the admin profile or a window at once."""
         assert ADMIN_ROLE not in associated_profiles(self.aws).values()
         self.assert_closed()
-        assert max([list(call.profiles.values()).count(ADMIN_ROLE) for call in self.aws.calls()]) <= 1
+        calls = self.aws.calls()
+        assert most_admins_at_once(calls) <= 1
+        assert overlapping_windows(calls) == []
 
     def assert_clean(self) -> None:
         """Assert that the account is safe, and that no instance has a restore tag."""
@@ -162,14 +165,17 @@ def names_other_run(message: str, other: str) -> bool:
     return f"at a time, and instance {other} " in message or f"window of role '{ADMIN_ROLE}' is open until" in message
 
 
-def assert_at_most_one_stored(account: Account, *runs: tuple[AdminHost, Play]) -> list[AdminHost]:
-    """Assert that at most one host stored, and that the messages of the others name it. :returns: who stored."""
+def assert_stored_alone(account: Account, *runs: tuple[AdminHost, Play]) -> list[AdminHost]:
+    """Assert that no two windows overlapped, and that each run stored or was refused and named the other one.
+
+    :returns: the hosts that stored, the earliest first.
+    """
     account.assert_clean()
-    stored = [host for host, play in runs if play.code == 0]
-    assert len(stored) <= 1
     accepted = [call.principal.rpartition("/")[2] for call in account.calls("PutParameter") if call.status == 200]
-    assert accepted == [host.instance for host in stored]
-    assert configurations(account.aws) == ({PARAMETER: stored[0].config} if stored else {})
+    hosts = {host.instance: host for host, _ in runs}
+    stored = [hosts[instance] for instance in accepted]
+    assert sorted(accepted) == sorted(host.instance for host, play in runs if play.code == 0)
+    assert configurations(account.aws) == ({PARAMETER: stored[-1].config} if stored else {})
     for host, play in runs:
         assert associated_profiles(account.aws)[host.instance] == SERVER_ROLE
         if host not in stored:
@@ -178,17 +184,16 @@ def assert_at_most_one_stored(account: Account, *runs: tuple[AdminHost, Play]) -
     return stored
 
 
-def test_of_two_concurrent_runs_at_most_one_stores(account: Account, background: ThreadPoolExecutor) -> None:
-    """Both check for other admin instances before either has written its restore tag."""
+def test_the_windows_of_two_concurrent_runs_never_overlap(account: Account, background: ThreadPoolExecutor) -> None:
+    """Both check for other admin instances before either has written its restore tag.
+
+    Then both are refused, or one of them; or one has ended before the other goes on, and both store.
+    """
     first, second = account.add_host(1), account.add_host(2)
     with account.blocked_at("CreateTags", Kind.THROTTLE):
         running = [background.submit(host.play) for host in (first, second)]
-        wait_until(
-            lambda: len({call.params["ResourceId.1"] for call in account.calls("CreateTags")}) == 2, CALL_SECONDS
-        )
-    assert_at_most_one_stored(
-        account, *((host, run.result()) for host, run in zip((first, second), running, strict=True))
-    )
+        wait_until(lambda: len({call.params["ResourceId.1"] for call in account.calls("CreateTags")}) == 2)
+    assert_stored_alone(account, *((host, run.result()) for host, run in zip((first, second), running, strict=True)))
 
 
 def test_a_run_is_refused_while_another_waits_to_swap(account: Account, background: ThreadPoolExecutor) -> None:
@@ -199,7 +204,7 @@ def test_a_run_is_refused_while_another_waits_to_swap(account: Account, backgrou
         refused = second.play()
         assert not running.done()
     assert refused.writes == [REPLACE_ASSOCIATION] * len(refused.writes), "only the other run writes"
-    assert assert_at_most_one_stored(account, (first, running.result()), (second, refused)) == [first]
+    assert assert_stored_alone(account, (first, running.result()), (second, refused)) == [first]
 
 
 def test_a_run_is_refused_while_another_stores(account: Account, background: ThreadPoolExecutor) -> None:
@@ -210,7 +215,7 @@ def test_a_run_is_refused_while_another_stores(account: Account, background: Thr
         refused = second.play()
         assert not running.done()
     assert refused.writes == ["PutParameter"] * len(refused.writes), "only the other run writes"
-    assert assert_at_most_one_stored(account, (first, running.result()), (second, refused)) == [first]
+    assert assert_stored_alone(account, (first, running.result()), (second, refused)) == [first]
 
 
 def test_a_run_backs_off_when_another_instance_gets_the_admin_profile(

@@ -4,14 +4,31 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from emulator import Call, Emulator, Kind
 from faults.__main__ import Trial, choose
-from faults.evaluation import ADMIN, ADMIN_POLICY, WINDOW, Evidence, Run, differences, open_locks, problems
+from faults.evaluation import (
+    ADMIN,
+    ADMIN_POLICY,
+    WINDOW,
+    Evidence,
+    Run,
+    differences,
+    open_locks,
+    overlapping_windows,
+    problems,
+)
 from faults.job import Job
+
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import (
+    Opening,
+    closed_policy,
+    open_policy,
+)
 
 CLOSED = {"Statement": [{"Effect": "Deny"}]}
 OPEN = {"Statement": [{"Effect": "Deny", "Condition": {}}]}
@@ -37,6 +54,14 @@ def call(action: str, seq: int = 0, status: int = 200, **more: Any) -> Call:
     return Call("ec2", action, "", "", "", seq=seq, status=status, **more)
 
 
+def put_window(seq: int, instance: str | None, role: str = ADMIN, status: int = 200) -> Call:
+    """The call that opens the window for an instance; that closes it for ``None``."""
+    policy = open_policy(Opening(datetime(2026, 1, 1, tzinfo=UTC), instance)) if instance else closed_policy()
+    params = {"RoleName": role, "PolicyName": WINDOW, "PolicyDocument": json.dumps(policy)}
+    return call("PutRolePolicy", seq, status, params=params)
+
+
+OVERLAPPING = [put_window(1, "i-1"), put_window(2, "i-2")]
 GOOD = Evidence(Kind.DENY, call("CreateTags", seq=5), faulted=Run(2, state()), recovered=Run(0, state()))
 KILLED = replace(GOOD, kind=Kind.KILL_AFTER)
 TAGGED = {"admin": {"cwagent:earlier-profile": "P"}}
@@ -75,6 +100,7 @@ def test_a_correct_trial_has_no_problems(good: Evidence) -> None:
         ),
         (replace(GOOD, recovered=Run(0, state(parameters={}))), "different end state: parameters.p is None, not {}"),
         (replace(GOOD, calls=[call("Replace", profiles=TWO_ADMINS)]), "two instances had the admin profile at once"),
+        (replace(GOOD, calls=OVERLAPPING), "two instances had an open window at once"),
         (replace(GOOD, output="Traceback (most recent call last)"), "a traceback"),
         (replace(GOOD, leaks={"output.txt": "wJal"}), "a secret in output.txt"),
         (replace(GOOD, faulted=Run(2, state(), temporary_files=["ansible-tmp"])), "temporary files: ansible-tmp"),
@@ -125,3 +151,36 @@ def test_open_locks_and_leaks_of_an_emulated_account(tmp_path: Path) -> None:
         assert secret in job.secrets()
         (job.folder / "output.txt").write_text(f"token: {secret}")
         assert job.leaks(job.secrets()) == {"output.txt": secret[:4]}
+
+
+@pytest.mark.parametrize(
+    ("calls", "found"),
+    [
+        ([], []),
+        (OVERLAPPING, [("i-1", "i-2")]),
+        ([*OVERLAPPING, put_window(3, None), put_window(4, "i-1")], [("i-1", "i-2")]),
+        ([put_window(1, "i-1"), put_window(2, None), put_window(3, "i-2"), put_window(4, None)], []),
+        ([put_window(3, "i-2"), put_window(2, None), put_window(1, "i-1")], []),
+        ([put_window(1, "i-1"), put_window(2, None, status=403), put_window(3, "i-2")], [("i-1", "i-2")]),
+        ([put_window(1, "i-1"), put_window(2, "i-2", status=403)], []),
+        ([put_window(1, "i-1"), put_window(2, None, role="Other"), put_window(3, "i-2")], [("i-1", "i-2")]),
+        ([put_window(1, "i-1"), put_window(2, "i-2", role="Other")], []),
+        ([put_window(1, "i-1"), put_window(2, "i-1")], []),
+        ([put_window(1, "i-1"), put_window(2, "i-2"), put_window(3, "i-1")], [("i-1", "i-2"), ("i-2", "i-1")]),
+    ],
+    ids=[
+        "no window",
+        "two at once",
+        "a close after both",
+        "one after the other",
+        "any order of the log",
+        "a refused close",
+        "a refused opening",
+        "a close of another role",
+        "two roles",
+        "the same instance again",
+        "three",
+    ],
+)
+def test_overlapping_windows_are_found(calls: list[Call], found: list[tuple[str, str]]) -> None:
+    assert overlapping_windows(calls) == found
