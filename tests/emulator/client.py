@@ -21,8 +21,8 @@ from .unkind import DELAY_SECONDS, Behaviour
 from .wire import Call, Fault, Kind
 
 BACKENDS = ("ministack", "moto")
-START_SECONDS = 60
-END_SECONDS = 10
+START_SECONDS = 180
+END_SECONDS = 120
 IMAGE = "ami-0abcdef1234567890"
 _direct = build_opener(ProxyHandler({}))  # never through HTTP_PROXY, which a test may have set
 

@@ -33,7 +33,7 @@ from .wire import Call, Fault, Kind
 CONTROL = "/_emulator/"
 CONNECTION = "emulator.connection"
 ENDLESS = (Kind.DELAY, Kind.RATE)
-END_SECONDS = 2
+END_SECONDS = 20
 """How long to wait for the end of a process that ends with a killed one."""
 
 

@@ -51,7 +51,8 @@ SWAPPED = [SERVER_ROLE, ADMIN_ROLE, SERVER_ROLE]
 REPLACE_ASSOCIATION = "ReplaceIamInstanceProfileAssociation"
 ASSOCIATING_ACTIONS = ("AssociateIamInstanceProfile", REPLACE_ASSOCIATION)
 TIME = r"\d{4}-\d\d-\d\dT[\d:.]+Z"
-MODULE_SECONDS, PLAY_SECONDS = 60, 600
+MODULE_SECONDS, PLAY_SECONDS, WAIT_SECONDS = 300, 1800, 300
+"""When a module, a run and a wait are given up: several times what they take, for a machine that is busy."""
 WITHOUT_FORKS = {"PLAYBOOK_SERVER": "", "MODULE_SERVER": ""}
 """The variables of a run that starts its programs itself, as users see them in a list of processes."""
 LOCAL_CONNECTION = {
@@ -459,11 +460,11 @@ def create_user(
     return {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
+def wait_until(condition: Callable[[], bool]) -> None:
     """Wait until a condition holds."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + WAIT_SECONDS
     while not condition():
-        assert time.monotonic() < end, f"the condition did not hold within {seconds} seconds"
+        assert time.monotonic() < end, f"the condition did not hold within {WAIT_SECONDS} seconds"
         time.sleep(0.1)  # AWS does not notify of changes, so the condition is polled
 
 

@@ -20,14 +20,14 @@ import pytest
 from botocore.exceptions import ClientError
 from emulator import Behaviour, Emulator, Fault, Kind, program_environment
 from emulator.snapshot import snapshot
-from harness import ModuleServer, create_user
+from harness import MODULE_SECONDS, ModuleServer, create_user, wait_until
 
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import described_key
 
 STORES = ("file", "ssm", "secretsmanager")
 PREFIX = "/cwagent/credentials/"
 SECTION = "AmazonCloudWatchAgent"
-DAY = 24 * 3600
+HOUR, DAY = 3600, 24 * 3600
 CLAIM_LIFETIME = 30
 # With more rounds this takes minutes.
 ROUNDS = int(os.environ.get("CWAGENT_ROUNDS", "2"))
@@ -411,7 +411,7 @@ def test_a_secret_that_is_being_deleted_counts_as_deleted(fleet: Fleet) -> None:
     if fleet.store != "secretsmanager":
         pytest.skip("parameters and files are deleted at once")
     env = create_user(fleet.aws, "controller", policy="AdministratorAccess")
-    fleet.aws.be_unkind(Behaviour.DELETED_SECRETS, seconds=60)
+    fleet.aws.be_unkind(Behaviour.DELETED_SECRETS, seconds=HOUR)
     assert not fleet.run(env=env).get("failed")
     lost = {"kind": Kind.LOSE_ANSWER, "action": "DeleteSecret"}
     result = fleet.run(lost, env=env, state="absent")
@@ -424,18 +424,17 @@ def test_a_secret_that_is_being_deleted_blocks_no_deletion_and_is_waited_for(fle
     if fleet.store != "secretsmanager":
         pytest.skip("parameters and files are deleted at once")
     env = create_user(fleet.aws, "controller", policy="AdministratorAccess")
-    fleet.aws.be_unkind(Behaviour.DELETED_SECRETS, seconds=60)
+    fleet.aws.be_unkind(Behaviour.DELETED_SECRETS, seconds=HOUR)
     assert fleet.run(env=env)["changed"]
-    assert [fleet.run(env=env, state="absent", wait_timeout=60)["changed"] for _ in range(2)] == [True, False]
+    assert [fleet.run(env=env, state="absent")["changed"] for _ in range(2)] == [True, False]
     since = fleet.aws.mark()
     blocked = fleet.run(env=env, wait_timeout=1)
     assert "because it was marked for deletion" in blocked["msg"]
     assert fleet.aws.writes(since) == []
     since = fleet.aws.mark()
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(fleet.run, env=env, wait_timeout=60)
-        while not any(call.unkind for call in fleet.aws.calls(since)):
-            assert not waiting.done()
+        waiting = pool.submit(fleet.run, env=env, wait_timeout=MODULE_SECONDS)
+        wait_until(lambda: any(call.unkind for call in fleet.aws.calls(since)))
         fleet.aws.be_unkind()  # AWS has deleted it
     assert waiting.result()["changed"], waiting.result()
     fleet.assert_one_working_key()
@@ -533,7 +532,9 @@ def test_a_program_can_use_the_saved_file_unchanged(files: Fleet, program: str) 
         ],
     }
     since = files.aws.mark()
-    subprocess.run(commands[program], env=program_environment(settings), check=True, capture_output=True, timeout=60)
+    subprocess.run(
+        commands[program], env=program_environment(settings), check=True, capture_output=True, timeout=MODULE_SECONDS
+    )
     [call] = [call for call in files.aws.calls(since) if call.action == "PutMetricData"]
     assert (call.principal.rpartition("/")[2], call.status, call.region) == ("U", 200, files.aws.region)
 

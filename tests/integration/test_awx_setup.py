@@ -33,7 +33,7 @@ EVERYTHING: dict[str, Any] = {
     "awx_inventory_source": "inventory/aws_ec2.yml",
     "awx_inventory_credential": "Assumed role",
 }
-SETUP_SECONDS = 240
+SETUP_SECONDS = 1200
 
 pytestmark = pytest.mark.skipif(not OLDEST.is_dir(), reason="make integration sets it up")
 

@@ -392,7 +392,7 @@ def test_a_secret_that_is_being_deleted_is_missing_where_a_key_may_be(controller
     keys = {"AccessKeyId": user["AWS_ACCESS_KEY_ID"], "SecretAccessKey": user["AWS_SECRET_ACCESS_KEY"]}
     secrets = aws.client("secretsmanager", credentials=keys)
     secrets.create_secret(Name=name, SecretString="{}")
-    aws.be_unkind(Behaviour.DELETED_SECRETS, seconds=60)
+    aws.be_unkind(Behaviour.DELETED_SECRETS, seconds=3600)
     secrets.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
 
     def read(on_missing: str) -> Play:

@@ -15,6 +15,7 @@ from emulator import Emulator, Fault, Kind
 from emulator.snapshot import associated_profiles, configurations, snapshot
 from harness import (
     ADMIN_POLICY,
+    MODULE_SECONDS,
     POLICY_ARN,
     SERVER_POLICY,
     ModuleServer,
@@ -458,14 +459,15 @@ def test_validating_a_configuration_makes_no_call(moto: Emulator, config: Any) -
 
 
 def test_a_value_that_something_else_stores_meanwhile_is_an_error(moto: Emulator) -> None:
-    """The read that follows the write is slow, so the other write comes first."""
-    moto.arm(Fault(Kind.DELAY, action="GetParameter", seconds=5))
+    """The module may read what it has written only after the other write."""
+    moto.arm(Fault(Kind.DENY, action="GetParameter", times=1000))
     since = moto.mark()
-    arguments = {**PARAMETER, "known_values": {PARAMETER["name"]: {}}}
+    arguments = {**PARAMETER, "known_values": {PARAMETER["name"]: {}}, "wait_timeout": MODULE_SECONDS}
     with ThreadPoolExecutor(1) as background:
         running = background.submit(run_module, moto, "cwagent_config_parameter", **arguments)
         wait_until(lambda: bool(moto.writes(since)))
         moto.client("ssm").put_parameter(Name=PARAMETER["name"], Value="{}", Overwrite=True)
+        moto.disarm()
         result = running.result()
     assert result["failed"]
     assert "something else wrote version 2" in result["msg"]

@@ -40,9 +40,6 @@ PENDING = "Pending"
 COMMAND_SECONDS = 300
 """After this time, Systems Manager has given up a command that no agent has fetched."""
 
-CHECK_SECONDS = 90
-"""How long to wait at most until a run has checked the instance."""
-
 OLD, NEW = ({"agent": {"metrics_collection_interval": interval}} for interval in (60, 10))
 
 
@@ -65,7 +62,7 @@ class Stored:
         aws, since = self.controller.aws, len(self.controller.aws.commands())
         with ThreadPoolExecutor(1) as background:
             running = background.submit(self.store, **(variables or {}))
-            wait_until(lambda: [each["details"] for each in aws.commands()[since:]] == [*commands], CHECK_SECONDS)
+            wait_until(lambda: [each["details"] for each in aws.commands()[since:]] == [*commands])
             aws.agents(self.admin, **agent)
             if agent.get("delivery") == "lost":
                 wait_until(lambda: [each["details"] for each in aws.commands()[since:]] == [*commands, PENDING])

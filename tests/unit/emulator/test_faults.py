@@ -15,6 +15,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError
 from emulator import Emulator, Fault, Kind, program_environment
+from emulator.client import END_SECONDS
 
 SESSION = boto3.session.Session()
 pytestmark = pytest.mark.parametrize("aws", ["ministack"], indirect=True)  # faults do not depend on the backend
@@ -124,7 +125,7 @@ def test_a_caller_that_ends_after_the_killed_process_sees_no_lost_answer(aws: Em
     ):
         aws.arm(Fault(Kind.KILL_BEFORE, process=other.pid))
         caller.sendall(b"POST / HTTP/1.1\r\nAuthorization: x\r\nContent-Length: 0\r\n\r\n")
-        assert other.wait(10) == -signal.SIGKILL
+        assert other.wait(END_SECONDS) == -signal.SIGKILL
         caller.settimeout(0.5)
         with pytest.raises(TimeoutError):
             caller.recv(1)

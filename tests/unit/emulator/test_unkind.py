@@ -387,7 +387,7 @@ def test_root_is_exempt(aws: Emulator) -> None:
 
 def test_the_call_log_names_the_behaviour(aws: Emulator) -> None:
     caller = Caller.created(aws)
-    aws.be_unkind(Behaviour.TOO_MANY_UPDATES)
+    aws.be_unkind(Behaviour.TOO_MANY_UPDATES, seconds=HOUR)
     mark = aws.mark()
     caller.put()
     assert result(Caller.put, caller) == "TooManyUpdates"
@@ -395,7 +395,7 @@ def test_the_call_log_names_the_behaviour(aws: Emulator) -> None:
 
 
 def test_a_reset_switches_all_behaviours_off(aws: Emulator) -> None:
-    aws.be_unkind(Behaviour.TOO_MANY_UPDATES)
+    aws.be_unkind(Behaviour.TOO_MANY_UPDATES, seconds=HOUR)
     aws.reset()
     caller = Caller.created(aws)
     caller.put()

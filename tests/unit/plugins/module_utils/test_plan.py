@@ -206,7 +206,7 @@ def test_results_of_parallel_work_are_in_the_order_of_the_items(count):
 
 
 def test_work_is_done_in_parallel():
-    everyone = threading.Barrier(WORKERS, timeout=10)
+    everyone = threading.Barrier(WORKERS, timeout=120)
     assert run_in_parallel(lambda _: everyone.wait() >= 0, range(WORKERS)) == [True] * WORKERS
 
 
