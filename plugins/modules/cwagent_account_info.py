@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: cwagent_account_info
 version_added: 1.0.0
-short_description: Check whose credentials these are, and find the servers of an account
+short_description: (internal) Check whose credentials these are, and find the servers of an account
 description:
   - Refuses the credentials of another account than O(account_id).
   - Finds the EC2 instances that are servers, and the one that stores the configuration, by filters in several regions

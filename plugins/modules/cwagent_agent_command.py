@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: cwagent_agent_command
 version_added: 1.0.0
-short_description: Make the CloudWatch agents on instances run stored configurations, by Run Command
+short_description: (internal) Make the CloudWatch agents on instances run stored configurations, by Run Command
 description:
   - Does what P(cwagent.iam.cwagent_agent_config#module) does, on the controller and for many EC2 instances, with the
     document C(AmazonCloudWatch-ManageAgent) of Systems Manager, for up to 50 instances at once.

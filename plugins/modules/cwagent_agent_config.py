@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: cwagent_agent_config
 version_added: 1.0.0
-short_description: Make the CloudWatch agent on a host run stored configurations
+short_description: (internal) Make the CloudWatch agent on a host run stored configurations
 description:
   - Compares the configurations that the agent on this host runs with those that are to run. Where they differ, the
     agent's control program fetches them from Parameter Store and restarts the agent, once.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: cwagent_inputs
 version_added: 1.0.0
-short_description: Read and check the variables of the playbooks
+short_description: (internal) Read and check the variables of the playbooks
 description:
   - Reads the variables C(cwagent_*) of the controller and of the hosts in the collection's groups. Returns them as
     typed values, with their defaults. A blank value, such as an unanswered question of a survey, counts as not set.

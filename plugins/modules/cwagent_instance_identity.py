@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: cwagent_instance_identity
 version_added: 1.0.0
-short_description: Wait until an EC2 instance has the identity of an instance profile
+short_description: (internal) Wait until an EC2 instance has the identity of an instance profile
 description:
   - Runs on an EC2 instance and reads its instance profile and role from the instance metadata service.
   - It takes seconds to minutes until a new association reaches the service. Only then does the instance get the

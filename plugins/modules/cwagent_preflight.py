@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: cwagent_preflight
 version_added: 1.0.0
-short_description: Validate the inputs of a playbook before anything is changed
+short_description: (internal) Validate the inputs of a playbook before anything is changed
 description:
   - Checks names and instances for a playbook that uses several modules of this collection one after the other.
     A mistake in the input of the last module is found before the first module changes anything.

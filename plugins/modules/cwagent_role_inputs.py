@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: cwagent_role_inputs
 version_added: 1.0.0
-short_description: Check the variables of a role by their types
+short_description: (internal) Check the variables of a role by their types
 description:
   - Checks the variables of the role that the task belongs to against the role's argument specs. Fails with everything
     that is wrong, before the first module call of the role.

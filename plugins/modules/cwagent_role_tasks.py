@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: cwagent_role_tasks
 version_added: 1.0.0
-short_description: Read the tasks of the roles before they run
+short_description: (internal) Read the tasks of the roles before they run
 description:
   - Returns the tasks of the collection's roles that manage something in AWS, with their options, for the option
     O(cwagent.iam.cwagent_preflight#module:tasks) of M(cwagent.iam.cwagent_preflight). The playbook C(site) compares

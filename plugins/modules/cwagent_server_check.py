@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: cwagent_server_check
 version_added: 1.0.0
-short_description: Look inside servers for what the CloudWatch agent has there
+short_description: (internal) Look inside servers for what the CloudWatch agent has there
 description:
   - Continues what P(cwagent.iam.cwagent_server_info#module) has found. From inside a server come the identity that it
     has now, whether it reads the stored configurations and reaches the endpoints of AWS, and whether the agent runs

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: cwagent_store_command
 version_added: 1.0.0
-short_description: Store CloudWatch agent configurations from an EC2 instance by Run Command
+short_description: (internal) Store CloudWatch agent configurations from an EC2 instance by Run Command
 description:
   - Runs on the controller. By Run Command of Systems Manager, it sends an instance the script that stores
     configurations in Parameter Store. No connection to the instance, no S3 bucket and no Python there are needed.

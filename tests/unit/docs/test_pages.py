@@ -182,3 +182,29 @@ def test_every_input_of_the_playbooks_is_in_the_table_of_the_readme():
     described = readme_variables()
     assert len(described) == len(set(described))
     assert set(described) == used - GROUPS - (MODULES - set(described))
+
+
+INTERNAL = "(internal) "
+"""The beginning of the short description of a plug-in that only the collection's own roles and playbooks use."""
+
+
+def plugins():
+    """By full name, the short descriptions of modules and other plug-ins."""
+    folders = [ROOT / "plugins" / name for name in ("modules", "filter", "lookup", "inventory")]
+    files = [path for folder in folders for path in (*folder.glob("*.py"), *folder.glob("*.yml"))]
+    found = {path.stem: re.search(r"^\s*short_description: (.+)$", path.read_text(), re.M) for path in files}
+    return {f"cwagent.iam.{name}": match[1] for name, match in found.items() if match}
+
+
+def named_in(files):
+    """The full names that stand in files."""
+    return {name for path in files for name in re.findall(r"\bcwagent\.iam\.\w+", path.read_text())}
+
+
+def test_a_plugin_is_internal_if_only_roles_and_playbooks_use_it():
+    """Users read of the others: in a page, or, where nothing of the collection uses one, in its documentation."""
+    pages = [page for page in (README, *GUIDE.glob("*.rst")) if page.stem not in DEVELOPMENT]
+    for_users = named_in([*pages, *(ROOT / "examples").rglob("*.yml")])
+    ours = named_in(path for folder in ("roles", "playbooks") for path in (ROOT / folder).rglob("*.yml"))
+    marked = {name for name, description in plugins().items() if description.startswith(INTERNAL)}
+    assert marked == (plugins().keys() & ours) - for_users != set()
