@@ -295,18 +295,14 @@ def test_a_large_report_is_small_enough(reports):
     assert reports["large"].stat().st_size < 5_000_000
 
 
-def test_the_first_filtered_table_of_a_large_account_stands_within_two_seconds(page):
-    # The time since the start of the navigation. The best of some, because other tests keep the machine busy.
-    needed = []
-    while len(needed) < 5 and not any(each < 2000 for each in needed):
-        opened = page("large")
-        search(opened, "application-0999")
-        needed.append(opened.value("performance.now()"))
-        assert "application-0999-role" in column(opened, "principals", 0)
-    assert min(needed) < 2000
+def test_a_large_account_is_shown_and_filtered_quickly(page):
+    opened = page("large")
+    search(opened, "application-0999")
+    assert 0 < opened.processor_time() < 1
+    assert "application-0999-role" in column(opened, "principals", 0)
 
 
-def test_a_large_account_is_filtered_and_sorted_at_once(page):
+def test_a_large_account_that_is_shown_is_filtered_and_sorted_at_once(page):
     opened = page("large")
     for step in (
         lambda: search(opened, "web-123"),
@@ -314,9 +310,9 @@ def test_a_large_account_is_filtered_and_sorted_at_once(page):
         lambda: click(opened, "#instances th:first-child button"),
         lambda: click(opened, "#findings th button", "Object"),
     ):
-        before = opened.value("performance.now()")
+        before = opened.processor_time()
         step()
-        assert opened.value("performance.now()") - before < 1000
+        assert 0 < opened.processor_time() - before < 0.5
     assert column(opened, "instances", 0)[:3] == ["web-0", "web-1", "web-2"]
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import datetime
 import json
 import math
+import sys
 
 import pytest
 from hypothesis import example, given
@@ -276,6 +277,23 @@ def test_a_configuration_can_be_nested_so_deep_and_no_deeper(text, render):
         ((), f"the configuration is nested more than {MAX_DEPTH} levels deep")
     ]
     assert deeper.value is None
+
+
+def _calls(text):
+    """How many functions are called to read a text: its cost, whatever else keeps the machine busy."""
+    called = []
+    sys.setprofile(lambda _frame, event, _argument: called.append(event) if event in ("call", "c_call") else None)
+    try:
+        read(text, "a")
+    finally:
+        sys.setprofile(None)
+    return len(called)
+
+
+@pytest.mark.parametrize("opening", ["[", '{"a":'])
+def test_what_is_nested_too_deeply_is_not_read_to_its_end(opening):
+    short, long = opening * 2 * MAX_DEPTH, opening * (MAX_SIZE // len(opening))
+    assert 0 < _calls(long) <= _calls(short)
 
 
 @pytest.mark.parametrize("render", [json.dumps, lambda value: value])
