@@ -419,7 +419,7 @@ def test_a_secret_that_is_being_deleted_counts_as_deleted(fleet: Fleet) -> None:
     assert "U" not in snapshot(fleet.aws)["users"]
 
 
-def test_a_secret_that_is_being_deleted_blocks_no_deletion_and_is_waited_for(fleet: Fleet) -> None:
+def test_a_new_key_waits_until_the_old_secret_is_deleted(fleet: Fleet) -> None:
     """A user that is created again a moment later gets a key as soon as AWS has deleted the secret of the old one."""
     if fleet.store != "secretsmanager":
         pytest.skip("parameters and files are deleted at once")

@@ -386,7 +386,7 @@ def test_a_missing_saved_key_is_an_error(controller: Controller, store: str) -> 
     assert host.agent_actions() == []
 
 
-def test_a_secret_that_is_being_deleted_is_missing_where_a_key_may_be(controller: Controller) -> None:
+def test_the_lookup_can_skip_a_secret_that_is_being_deleted(controller: Controller) -> None:
     aws, name = controller.aws, f"/cwagent/credentials/{USER}"
     user = create_user(aws, "controller", policy="AdministratorAccess")
     keys = {"AccessKeyId": user["AWS_ACCESS_KEY_ID"], "SecretAccessKey": user["AWS_SECRET_ACCESS_KEY"]}

@@ -458,7 +458,7 @@ def test_validating_a_configuration_makes_no_call(moto: Emulator, config: Any) -
     assert ("config" in result) == (config is CONFIG)
 
 
-def test_a_value_that_something_else_stores_meanwhile_is_an_error(moto: Emulator) -> None:
+def test_the_module_fails_if_something_else_overwrites_its_value(moto: Emulator) -> None:
     """The module may read what it has written only after the other write."""
     moto.arm(Fault(Kind.DENY, action="GetParameter", times=1000))
     since = moto.mark()

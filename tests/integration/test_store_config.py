@@ -282,7 +282,9 @@ def test_a_run_that_another_one_ends_while_it_stores_says_that_the_window_is_clo
     account.assert_clean()
 
 
-def test_a_run_that_another_one_ends_while_it_waits_says_so(account: Account, background: ThreadPoolExecutor) -> None:
+def test_a_waiting_run_says_that_another_run_restored_its_instance(
+    account: Account, background: ThreadPoolExecutor
+) -> None:
     """And not that EC2 takes long, and that a timeout should be increased."""
     host = account.add_host(1, APP)
     account.aws.metadata_lag(60)
@@ -620,9 +622,7 @@ def create_new_admin_role(iam: Any) -> None:
     iam.add_role_to_instance_profile(InstanceProfileName=ADMIN_ROLE, RoleName=ADMIN_ROLE)
 
 
-def test_a_value_that_something_else_has_overwritten_before_it_is_read_is_an_error(
-    account: Account, background: ThreadPoolExecutor
-) -> None:
+def test_a_run_fails_if_something_else_overwrites_the_value(account: Account, background: ThreadPoolExecutor) -> None:
     """The instance gets its earlier profile back all the same."""
     host = account.add_host(1, APP)
     # The first is the comparison. The instance reads again until it may.
@@ -650,7 +650,7 @@ def done_tasks(play: Play) -> set[str]:
     return {each.task.rpartition(" : ")[2] for each in play.results if each.outcome != "skipped"}
 
 
-def test_a_value_that_is_overwritten_before_the_instance_reads_it_as_a_server_is_an_error(
+def test_a_run_fails_if_the_instance_reads_another_value_as_a_server(
     account: Account, background: ThreadPoolExecutor
 ) -> None:
     """Between the last read of the admin role and the first read of the earlier one."""

@@ -173,9 +173,7 @@ def test_site_stores_from_on_premises_on_an_empty_account_in_one_run(controller:
 
 
 @pytest.mark.parametrize(("store", "connection"), [("file", "local"), ("ssm", "ssh"), ("secretsmanager", "local")])
-def test_the_secret_is_on_no_disk_and_in_no_process_while_it_is_used(
-    controller: Controller, store: str, connection: str
-) -> None:
+def test_the_secret_reaches_no_disk_and_no_process_list(controller: Controller, store: str, connection: str) -> None:
     site = Site(controller, store)
     secret = site.create_user()
     watch = Watch.of(controller, secret)
@@ -314,7 +312,7 @@ def test_check_mode_needs_what_is_stored_for_a_key_that_does_not_exist_yet(contr
     assert known.changed
 
 
-def test_a_new_key_that_is_not_known_everywhere_yet_is_waited_for(controller: Controller) -> None:
+def test_a_run_waits_until_a_new_key_is_known_everywhere(controller: Controller) -> None:
     env = create_user(controller.aws, "controller", policy="AdministratorAccess")  # the root user is never refused
     controller.aws.be_unkind(Behaviour.NEW_KEYS, seconds=HOUR, chance=1)
     site = Site(controller)

@@ -148,7 +148,7 @@ def endless(_home: Path) -> Path:
 
 
 @pytest.mark.parametrize("make", [directory, fifo, endless])
-def test_what_is_not_a_regular_file_is_refused_without_reading_it(
+def test_only_regular_files_are_read(
     shared_controller: Controller, reports: Reports, make: Callable[[Path], Path]
 ) -> None:
     """Reading the last two would not end."""

@@ -302,7 +302,7 @@ def test_a_large_account_is_shown_and_filtered_quickly(page):
     assert "application-0999-role" in column(opened, "principals", 0)
 
 
-def test_a_large_account_that_is_shown_is_filtered_and_sorted_at_once(page):
+def test_a_large_account_is_filtered_and_sorted_at_once(page):
     opened = page("large")
     for step in (
         lambda: search(opened, "web-123"),

@@ -116,8 +116,8 @@ def test_a_kill_ends_the_client_before_or_after_the_effect(aws: Emulator, kind: 
     assert users(aws) == done
 
 
-def test_a_caller_that_ends_after_the_killed_process_sees_no_lost_answer(aws: Emulator) -> None:
-    """It would repeat the call."""
+def test_a_killed_call_is_not_cut_off_before_its_caller_ends(aws: Emulator) -> None:
+    """The caller would repeat the call."""
     address = urlsplit(aws.endpoint)
     with (
         subprocess.Popen(["sleep", "60"]) as other,

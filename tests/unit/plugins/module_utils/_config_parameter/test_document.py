@@ -291,7 +291,7 @@ def _calls(text):
 
 
 @pytest.mark.parametrize("opening", ["[", '{"a":'])
-def test_what_is_nested_too_deeply_is_not_read_to_its_end(opening):
+def test_the_reader_stops_where_the_nesting_is_too_deep(opening):
     short, long = opening * 2 * MAX_DEPTH, opening * (MAX_SIZE // len(opening))
     assert 0 < _calls(long) <= _calls(short)
 
