@@ -2,7 +2,8 @@
 
 The folder has configurations in its subfolders ``valid`` and ``invalid``; the repository of the agent has some, and the
 schema. By the schema, every valid file must be accepted and every invalid one refused; without it, no valid one may be
-refused. It prints how many of the invalid ones are refused without the schema.
+refused. It prints how many of the invalid ones are refused without the schema. A valid file with the name of a platform
+must have no section that only the other platform has.
 """
 
 from __future__ import annotations
@@ -29,12 +30,14 @@ def main() -> None:
     wrong: list[str] = []
     refused: list[bool] = []
     for path in sorted(args.folder.glob("*/*.json")):
-        document = validate(read_file(str(path)), source=str(path))
+        platform = next((each for each in ("linux", "windows") if each in path.stem.lower()), "all")
+        document = validate(read_file(str(path)), source=str(path), name=f"AmazonCloudWatch-{platform}")
         by_rules, _warnings = select(document.problems, "strict")
         checked = add_schema_problems(document, schema, args.schema, is_required=True)
         by_all, _warnings = select(checked.problems, "strict")
         if path.parent.name == "valid":
             wrong += to_lines(by_rules or by_all)
+            wrong += to_lines(each for each in document.problems if each.rule == "platform")
         else:
             refused.append(bool(by_rules))
             wrong += [] if by_all else [f"{path}: not refused"]

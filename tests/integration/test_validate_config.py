@@ -10,7 +10,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
-from harness import Controller, Play
+from harness import CHECKOUT, Controller, Play
 
 NO_CREDENTIALS = dict.fromkeys(
     (
@@ -94,6 +94,27 @@ def test_a_valid_configuration_is_accepted(shared_controller: Controller, report
     assert run["invocations"][0]["executionSuccessful"] is True
     done = [each.task.rpartition(" : ")[2] for each in play.results if each.outcome != "skipped"]
     assert [task for task in done if task.startswith(("Show", "Refuse"))] == []
+
+
+def test_a_configuration_for_the_platform_of_another_name_is_a_warning(
+    shared_controller: Controller, reports: Reports
+) -> None:
+    """The default name is AmazonCloudWatch-linux, and the example is for Windows."""
+    file = CHECKOUT / "examples" / "agent-config" / "windows.json"
+    play, junit, sarif = reports(file)
+    play.assert_succeeded()
+    header, *lines = shown_problems(play)
+    assert header == f"{file}: 6 warnings"
+    assert len([line for line in lines if "only Windows servers collect this" in line]) == 6
+    assert [each["ruleId"] for each in sarif_run(sarif)["results"]] == ["platform"] * 6
+    assert junit_elements(junit, "testcase") != []
+
+    configs = json.dumps([{"name": "AmazonCloudWatch-windows", "file": str(file)}])
+    play, _junit, sarif = reports(
+        shared_controller.file("valid.json", VALID), cwagent_config_file="", cwagent_configs=configs
+    )
+    play.assert_succeeded()
+    assert sarif_run(sarif)["results"] == []
 
 
 def test_check_mode_validates_and_writes_no_report(shared_controller: Controller, reports: Reports) -> None:

@@ -137,7 +137,7 @@ def validate_config(params: Mapping[str, Any]) -> Validation:
     schema, tags = _schema(params), desired_tags(params)
 
     def check(content: Content, source: str) -> Document:
-        document = validate(content, source=source, has_onprem=params["has_onprem"])
+        document = validate(content, source=source, has_onprem=params["has_onprem"], name=params["name"])
         return add_schema_problems(document, *schema, is_required=schema[1] != _GIVEN) if schema else document
 
     documents = list(_documents(params, check))

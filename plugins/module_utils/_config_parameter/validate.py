@@ -58,6 +58,17 @@ _ROOT_FILES = re.compile(
 _VARIABLE = re.compile(r"\$\{[A-Z0-9_]+\}")
 _ENTRY = "logs.logs_collected.*.collect_list.*"
 _PROMETHEUS = "logs.metrics_collected.prometheus"
+_METRICS = "metrics.metrics_collected"
+# The sections that the agent reads on one platform only.
+_ONLY_LINUX = (
+    *(f"{_METRICS}.{each}" for each in ("collectd", "cpu", "disk", "diskio", "efa", "ethtool")),
+    *(f"{_METRICS}.{each}" for each in ("mem", "net", "netstat", "processes", "swap")),
+    "logs.logs_collected.journald",
+)
+_ONLY_WINDOWS = ("logs.logs_collected.windows_events", "opentelemetry.collect.windows_events")
+# On Windows, the agent takes each key of metrics_collected that it does not know for the object name of a performance
+# counter, such as LogicalDisk or Paging File. Its own keys are in lower case.
+_COUNTER = re.compile(r"[A-Z ]")
 # The texts that the agent compiles as regular expressions.
 _PATTERNS = (
     f"{_ENTRY}.multi_line_start_pattern",
@@ -72,12 +83,13 @@ _PATTERNS = (
 )
 
 
-def validate(content: Content, *, source: str, has_onprem: bool = False) -> Document:
+def validate(content: Content, *, source: str, has_onprem: bool = False, name: str = "") -> Document:
     """Read a configuration and find all that is wrong with it.
 
     :param content: the bytes of a file, a text, or what YAML has made of it.
     :param source: the name of the file or option, for the problems.
     :param has_onprem: whether servers that are not on EC2 read the configuration.
+    :param name: the name of its parameter, which can say for which platform it is.
     """
     document = read(content, source)
     if document.value is None:
@@ -86,7 +98,7 @@ def validate(content: Content, *, source: str, has_onprem: bool = False) -> Docu
     # What stands for a value that is not JSON is no second problem.
     found = (
         locate(each, document)
-        for each in _rules(document.value, has_onprem=has_onprem)
+        for each in _rules(document.value, has_onprem=has_onprem, name=name)
         if each.rule != "wrong-value" or each.path not in reported
     )
     problems = [*document.problems, *islice(found, MAX_PROBLEMS)]
@@ -108,13 +120,14 @@ def in_order(problems: Iterable[Problem]) -> list[Problem]:
     return sorted(problems, key=lambda each: (each.line or 0, each.column or 0))
 
 
-def _rules(config: dict[str, Any], *, has_onprem: bool) -> Iterator[Problem]:
+def _rules(config: dict[str, Any], *, has_onprem: bool, name: str) -> Iterator[Problem]:
     yield from _section_problems(config)
     yield from _prometheus_problems(config)
     yield from _log_group_problems(config)
     yield from _placeholder_problems(config)
     yield from _pattern_problems(config)
     yield from _permission_problems(config)
+    yield from _platform_problems(config, name)
     if has_onprem:
         yield from _onprem_problems(config)
 
@@ -197,6 +210,19 @@ def _permission_problems(config: dict[str, Any]) -> Iterator[Problem]:
             if user != "root" and _ROOT_FILES.match(file):
                 message = f"on most systems, the user {quote_key(user)} of run_as_user may not read {quote(file)}"
                 yield Problem(path, "run-as-user", message, Severity.WARNING)
+
+
+def _platform_problems(config: dict[str, Any], name: str) -> Iterator[Problem]:
+    """The agent of one platform skips the sections of the other one without a word."""
+    counters = [path for path, _ in _find(config, f"{_METRICS}.*") if _COUNTER.search(str(path[-1]))]
+    linux = [path for field in _ONLY_LINUX for path, _ in _find(config, field)]
+    windows = [*counters, *(path for field in _ONLY_WINDOWS for path, _ in _find(config, field))]
+    _rest, hyphen, ending = name.rpartition("-")
+    for other, platform, paths in (("linux", "Windows", windows), ("windows", "Linux", linux)):
+        if hyphen and ending.lower() == other:
+            for path in paths:
+                message = f"only {platform} servers collect this, and the parameter's name ends in -{ending}"
+                yield Problem(path, "platform", message, Severity.WARNING)
 
 
 def _onprem_problems(config: dict[str, Any]) -> Iterator[Problem]:

@@ -124,9 +124,8 @@ def test_the_linux_configuration_needs_nothing_but_the_package_of_the_agent():
 @pytest.mark.parametrize("name", ["linux", "windows"])
 def test_a_configuration_is_valid_and_fits_the_standard_tier(name):
     path = EXAMPLES / "agent-config" / f"{name}.json"
-    document = validate(path.read_bytes(), source=str(path))
-    errors, _warnings = select(document.problems, "strict")
-    assert errors == []
+    document = validate(path.read_bytes(), source=str(path), name=f"AmazonCloudWatch-{name}")
+    assert select(document.problems, "strict") == ([], [])
     assert document.value
     [parameter] = desired_config(f"AmazonCloudWatch-{name}", document.value, None, can_be_split=False).parameters
     assert select_tier(None, parameter) == "Standard"

@@ -634,11 +634,89 @@ def test_any_value_in_any_place_gives_short_problems_and_no_error(changes):
     config = {}
     for path, value in changes:
         config = _with(path, value)
-    document = validate(json.dumps(config), source="a.json", has_onprem=True)
+    options = {"source": "a.json", "has_onprem": True, "name": "AmazonCloudWatch-linux"}
+    document = validate(json.dumps(config), **options)
     assert document.value == config
     for problem in document.problems:
         assert problem.line is not None
         assert len(problem.message) <= 200
         assert str(problem).isprintable()
-    unlocated = validate(config, source="a.json", has_onprem=True).problems
+    unlocated = validate(config, **options).problems
     assert {(each.rule, each.path) for each in unlocated} == {(each.rule, each.path) for each in document.problems}
+
+
+ONLY_LINUX = [
+    *(
+        ("metrics", "metrics_collected", plugin)
+        for plugin in (
+            *("collectd", "cpu", "disk", "diskio", "efa", "ethtool"),
+            *("mem", "net", "netstat", "processes", "swap"),
+        )
+    ),
+    ("logs", "logs_collected", "journald"),
+]
+# The object names of performance counters, as Windows and its applications register them.
+COUNTERS = [
+    *("LogicalDisk", "PhysicalDisk", "Memory", "Processor", "Processor Information", "Paging File", "System"),
+    *("TCPv4", "TCPv6", "UDPv4", "Network Interface", "Web Service", ".NET CLR Memory", "ASP.NET", "SQLServer:Locks"),
+]
+ONLY_WINDOWS = [
+    *(("metrics", "metrics_collected", counter) for counter in COUNTERS),
+    ("logs", "logs_collected", "windows_events"),
+    ("opentelemetry", "collect", "windows_events"),
+]
+ON_BOTH = [
+    *(
+        ("metrics", "metrics_collected", plugin)
+        for plugin in ("statsd", "procstat", "nvidia_gpu", "nvidia_smi", "jmx", "otlp", "prometheus")
+    ),
+    *(("logs", "logs_collected", each) for each in ("files", "application_signals")),
+    *(("logs", "metrics_collected", each) for each in ("emf", "kubernetes", "ecs", "prometheus", "otlp")),
+    *(("opentelemetry", "collect", each) for each in ("host_metrics", "files", "otlp", "prometheus")),
+    ("traces", "traces_collected", "xray"),
+]
+NAMES_FOR = {"Linux": ["AmazonCloudWatch-linux", "AmazonCloudWatch-web-LINUX"], "Windows": ["AmazonCloudWatch-windows"]}
+NAMES_FOR_ANY = ["", "AmazonCloudWatch-web", "AmazonCloudWatch-linux-web", "AmazonCloudWatch-mylinux", "windows"]
+
+
+def _nested(path, value):
+    """A configuration with one section."""
+    for step in reversed(path):
+        value = {step: value}
+    return value
+
+
+def _platform_problems(config, name):
+    return [each for each in validate(config, source="config", name=name).problems if each.rule == "platform"]
+
+
+@pytest.mark.parametrize(
+    ("path", "platform", "other"),
+    [
+        *((path, "Linux", "Windows") for path in ONLY_LINUX),
+        *((path, "Windows", "Linux") for path in ONLY_WINDOWS),
+        *((path, "", "") for path in ON_BOTH),
+    ],
+)
+def test_a_section_that_the_named_platform_lacks_is_warned_about(path, platform, other):
+    for named, names in NAMES_FOR.items():
+        for name in names:
+            ending = name[name.rindex("-") :]
+            message = f"only {platform} servers collect this, and the parameter's name ends in {ending}"
+            problems = _platform_problems(_nested(path, {}), name)
+            found = [(each.severity, each.path, each.message) for each in problems]
+            assert found == ([(WARNING, path, message)] if named == other else [])
+
+
+@given(paths=st.lists(st.sampled_from(ONLY_LINUX + ONLY_WINDOWS + ON_BOTH)), name=st.sampled_from(NAMES_FOR_ANY))
+def test_a_name_for_any_platform_is_never_warned_about(paths, name):
+    config = {}
+    for section, group, key in paths:
+        config.setdefault(section, {}).setdefault(group, {})[key] = {}
+    assert _platform_problems(config, name) == []
+
+
+@pytest.mark.parametrize("value", [None, [], ["Memory"], [{"Memory": {}}], "Memory", 1])
+@pytest.mark.parametrize("path", [("metrics",), ("metrics", "metrics_collected"), ("logs", "logs_collected")])
+def test_a_section_of_another_type_is_of_no_platform(path, value):
+    assert _platform_problems(_nested(path, value), "AmazonCloudWatch-linux") == []
