@@ -12,12 +12,12 @@ short_description: (internal) Store CloudWatch agent configurations from an EC2 
 description:
   - Runs on the controller. By Run Command of Systems Manager, it sends an instance the script that stores
     configurations in Parameter Store. No connection to the instance, no S3 bucket and no Python there are needed.
-  - The script waits until the instance has the credentials of the admin role, and stores with the AWS CLI, on Windows
-    with the AWS Tools for PowerShell. It stores a configuration only over the version that it was compared with.
+  - The script waits until the instance has the credentials of the admin role, and stores with the AWS CLI. It stores a
+    configuration only over the version that it was compared with.
   - After its instance profile was changed, the SSM agent may be silent for half an hour. So send the command first,
     then associate the admin profile with M(cwagent.iam.cwagent_admin_instance), and wait with the option
     O(cwagent.iam.cwagent_config_parameter#module:command) of M(cwagent.iam.cwagent_config_parameter).
-  - Scripts for Windows are tested as text only.
+  - The instance must run Linux. The module refuses any other instance before it sends a command.
 author: cwagent.iam contributors (@cwagent)
 options:
   instance_id:
@@ -26,7 +26,7 @@ options:
     required: true
   state:
     description:
-      - V(online) checks that the SSM agent is online.
+      - V(online) checks that the SSM agent is online and that the instance runs Linux.
       - V(checked) also checks that O(admin_role) lets the SSM agent work, and runs a command on the instance that
         checks that it has the AWS CLI and reaches Parameter Store. In check mode, no command runs.
       - V(sent) cancels the commands that interrupted runs have left, and sends the command, once for each O(run_id).
@@ -150,6 +150,11 @@ counts:
   returned: when a plan was made
   type: dict
   sample: {create: 1, update: 0, delete: 0}
+platform:
+  description: The platform of an instance that does not run Linux, as Systems Manager reports it.
+  returned: when the task failed because of it
+  type: str
+  sample: Windows
 done:
   description: The steps that were taken before the task failed.
   returned: when the task failed after a plan was made
@@ -170,8 +175,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.cwagent.iam.plugins.module_utils import _module, _names
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import LIMITS
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
-from ansible_collections.cwagent.iam.plugins.module_utils._run_command.model import LINUX
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._store_command.options import desired_command
 from ansible_collections.cwagent.iam.plugins.module_utils._store_command.plan import (
     CANCELLED,
@@ -181,9 +185,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils._store_command.plan im
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._store_command.resource import (
     CommandResource,
+    check_agent,
     check_instance,
     check_role,
-    find_agent,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
@@ -215,11 +219,13 @@ def check(module: AnsibleAWSModule, aws: Aws) -> None:
     waits = params["assume_created"] and not module.check_mode
     found: dict[str, Any] = {"run_id": str(uuid.uuid4()), "agent_schema": ""}
     try:
-        agent = find_agent(aws, params["instance_id"], Deadline(params["wait_timeout"] if waits else 0))
+        check_agent(aws, params["instance_id"], Deadline(params["wait_timeout"] if waits else 0))
         if params["state"] == CHECKED:
             check_role(aws, module.client, params["admin_role"])
             if not module.check_mode:
-                found.update(check_instance(aws, agent, params["regions"]))
+                found.update(check_instance(aws, params["instance_id"], params["regions"]))
+    except InvalidInput:
+        raise  # no earlier task changes that
     except CwagentError as error:
         if not (module.check_mode and params["assume_created"]):
             raise
@@ -241,9 +247,9 @@ def main() -> None:
         aws = _module.aws_gateway(module)
         if module.params["state"] in (ONLINE, CHECKED):
             check(module, aws)
-        sends = module.params["state"] == SENT and not module.check_mode
-        platform = find_agent(aws, module.params["instance_id"], Deadline(0)).platform if sends else LINUX
-        resource = CommandResource(aws, desired_command(module.params, platform))
+        resource = CommandResource(aws, desired_command(module.params))
+        if module.params["state"] == SENT and not module.check_mode:
+            check_agent(aws, module.params["instance_id"], Deadline(0))
         _module.exit_module(module, **converge(resource, module.check_mode, module.params["wait_timeout"]))
 
 

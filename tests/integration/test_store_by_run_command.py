@@ -51,11 +51,13 @@ class Stored:
     admin: str
     account: dict[str, Any]
 
-    def store(self, *arguments: str, host: dict[str, Any] | None = None, **variables: Any) -> Play:
+    def store(
+        self, *arguments: str, host: dict[str, Any] | None = None, playbook: str = "store_config", **variables: Any
+    ) -> Play:
         """Store the newer configuration."""
         settings = {"cwagent_config_file": str(self.controller.home / "new.json"), **SHORT_TIMEOUTS, **SETTINGS}
         inventory = inventory_of(self.controller, self.admin, **(host or {}))
-        return self.controller.play(inventory, "store_config", *arguments, **{**settings, **variables})
+        return self.controller.play(inventory, playbook, *arguments, **{**settings, **variables})
 
     def store_with(self, *commands: str, variables: dict[str, Any] | None = None, **agent: Any) -> Play:
         """Store while the agent behaves otherwise as soon as the commands of the run are in these states."""
@@ -111,6 +113,7 @@ def assert_unchanged(stored: Stored) -> Iterator[None]:
 
 
 DEFAULT_AGENT: dict[str, Any] = {
+    "platform": "Linux",
     "aws_cli": True,
     "running": True,
     "delivery": "normal",
@@ -148,6 +151,28 @@ def test_an_instance_that_could_not_store_is_found_before_anything_is_opened(
     assert "Nothing was opened." in play.message
     assert set(play.writes) <= {"SendCommand"}
     assert store_commands(stored) == before
+
+
+@pytest.mark.parametrize(
+    ("playbook", "arguments", "variables"),
+    [
+        ("store_config", [], {}),
+        ("store_config", ["--check"], {}),
+        ("store_config", [], {"cwagent_store_config_from": "auto"}),
+        ("site", [], {"cwagent_tags": {"team": "a tag that the roles lack"}}),
+    ],
+)
+def test_an_instance_with_windows_is_refused_before_anything_is_written(
+    stored: Stored, playbook: str, arguments: list[str], variables: dict[str, Any]
+) -> None:
+    aws = stored.controller.aws
+    aws.agents(stored.admin, platform="Windows")
+    with assert_no_writes(aws):
+        play = stored.store(*arguments, playbook=playbook, **variables).assert_failed()
+    assert (
+        f"instance {stored.admin} runs Windows, and only Linux instances can run the script. Put a Linux instance into "
+        "the group cwagent_ec2_admin, or set cwagent_store_config_from to onprem or controller. Nothing was opened."
+    ) in play.message
 
 
 def test_an_admin_role_that_does_not_let_the_agent_work_is_found_before_anything_is_opened(stored: Stored) -> None:

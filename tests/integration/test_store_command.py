@@ -26,7 +26,6 @@ from harness import (
     wait_until,
 )
 
-from ansible_collections.cwagent.iam.plugins.module_utils._run_command.model import LINUX
 from ansible_collections.cwagent.iam.plugins.module_utils._store_command.model import StoreRequest, Write
 from ansible_collections.cwagent.iam.plugins.module_utils._store_command.script import check_script, store_script
 
@@ -63,7 +62,7 @@ class Instance:
         self, *writes: Write, role: str = ADMIN_ROLE, seconds: int = ENOUGH, patience: int = ENOUGH
     ) -> dict[str, Any]:
         request = StoreRequest(writes, role, int(time.time()) + seconds, patience)
-        return self.run(store_script(LINUX, request))
+        return self.run(store_script(request))
 
     def statuses(self, *writes: Write, **settings: Any) -> list[tuple[str, int]]:
         return [(each["status"], each["version"]) for each in self.store(*writes, **settings)["parameters"]]
@@ -193,13 +192,13 @@ def test_a_late_script_stores_nothing(instance: Instance) -> None:
 def test_an_instance_without_the_aws_cli_says_so(instance: Instance) -> None:
     instance.aws.agents(instance.id, aws_cli=False)
     assert instance.store(instance.write())["problem"] == "no-cli"
-    assert instance.run(check_script(LINUX, [instance.aws.region]))["cli"] == ""
+    assert instance.run(check_script([instance.aws.region]))["cli"] == ""
 
 
 def test_an_instance_uses_its_own_credentials_and_no_others(instance: Instance) -> None:
     """Root can have keys in files and variables, which the AWS CLI would prefer."""
     keys = "export AWS_ACCESS_KEY_ID=AKIAOTHER AWS_SECRET_ACCESS_KEY=x AWS_PROFILE=other\n"
-    script = store_script(LINUX, StoreRequest((instance.write(),), ADMIN_ROLE, int(time.time()) + ENOUGH, ENOUGH))
+    script = store_script(StoreRequest((instance.write(),), ADMIN_ROLE, int(time.time()) + ENOUGH, ENOUGH))
     assert [each["status"] for each in instance.run(keys + script)["parameters"]] == ["stored"]
     [call] = [call for call in instance.aws.calls() if call.action == "PutParameter"]
     assert call.principal.endswith(f"assumed-role/{ADMIN_ROLE}/{instance.id}")
@@ -208,13 +207,13 @@ def test_an_instance_uses_its_own_credentials_and_no_others(instance: Instance) 
 def test_the_script_leaves_nothing_on_the_instance(instance: Instance, tmp_path: Path) -> None:
     script = f"TMPDIR={tmp_path}\nexport TMPDIR\n"
     request = StoreRequest((instance.write(),), ADMIN_ROLE, int(time.time()) + ENOUGH, ENOUGH)
-    instance.run(script + store_script(LINUX, request))
+    instance.run(script + store_script(request))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_schema_of_the_agent_comes_packed(instance: Instance, tmp_path: Path) -> None:
     file = tmp_path / "schema.json"
-    script = check_script(LINUX, [instance.aws.region]).replace(
+    script = check_script([instance.aws.region]).replace(
         "/opt/aws/amazon-cloudwatch-agent/doc/amazon-cloudwatch-agent-schema.json", str(file)
     )
     file.write_text(json.dumps({"type": "object", "description": "x" * 60_000}))

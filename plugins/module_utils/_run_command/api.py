@@ -15,7 +15,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     CwagentError,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._run_command.model import (
-    DOCUMENTS,
+    SHELL_SCRIPT,
     Agent,
     Command,
     Invocation,
@@ -55,7 +55,6 @@ def find_agents(aws: Aws, instance_ids: Sequence[str]) -> dict[str, Agent]:
 def send(
     aws: Aws,
     instance_ids: Sequence[str],
-    platform: str,
     script: str,
     comment: str,
     *,
@@ -73,7 +72,7 @@ def send(
     """
     arguments: dict[str, Any] = {
         "InstanceIds": list(instance_ids),
-        "DocumentName": DOCUMENTS[platform],
+        "DocumentName": SHELL_SCRIPT,
         "Comment": comment,
         "TimeoutSeconds": delivery_seconds,
         "Parameters": {"commands": [script], "executionTimeout": [str(execution_seconds)]},

@@ -15,7 +15,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiE
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_parallel
 from ansible_collections.cwagent.iam.plugins.module_utils._run_command.api import PAGE_SIZE, find_agents, invocation
 from ansible_collections.cwagent.iam.plugins.module_utils._run_command.model import (
-    LINUX,
     SUCCESS,
     Invocation,
     unreachable_reason,
@@ -61,11 +60,6 @@ def run(aws: Aws, instance_ids: Sequence[str], document: Document, deadline: Dea
     for batch in _batches(instance_ids):
         agents.update(find_agents(aws, batch))
     unreached = {each: unreachable_reason(each, agents.get(each)) for each in instance_ids}
-    unreached.update(
-        (each, f"{each} runs {agent.platform}, and only Linux is supported")
-        for each, agent in agents.items()
-        if agent.platform != LINUX
-    )
     sent: list[tuple[str, Sequence[str]]] = []
     for batch in _batches([each for each in instance_ids if not unreached[each]]):
         for command_id, receivers in _send(aws, batch, document):

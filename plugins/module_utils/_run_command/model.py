@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 LINUX, WINDOWS = "Linux", "Windows"
-# The document that runs a script, by platform.
-DOCUMENTS = {LINUX: "AWS-RunShellScript", WINDOWS: "AWS-RunPowerShellScript"}
+# The document that runs a script.
+SHELL_SCRIPT = "AWS-RunShellScript"
 ONLINE = "Online"
 # https://docs.aws.amazon.com/systems-manager/latest/userguide/monitor-commands.html
 CANCELLING = "Cancelling"
@@ -108,11 +108,11 @@ def unreachable_reason(instance_id: str, agent: Agent | None) -> str:
             f"Systems Manager does not know instance {instance_id}. Its SSM agent is not installed or does not run, or "
             "the role of its instance profile lacks the policy for it (cwagent_ssm_policy)"
         )
+    if agent.platform != LINUX:
+        return f"instance {instance_id} runs {agent.platform}, and only Linux instances can run the script"
     if not agent.is_online:
         return (
             f"the SSM agent of instance {instance_id} is not online (its status is {agent.ping}). After the instance "
             "profile was changed, this can take half an hour; a restart of the agent brings it online at once"
         )
-    if agent.platform not in DOCUMENTS:
-        return f"instance {instance_id} runs {agent.platform}, for which there are no commands"
     return ""

@@ -26,8 +26,7 @@ MAX_SCHEMA_BYTES = 2_000_000
 _GZIP = 31
 _CLI_ERROR = r"An error occurred \((\w+)\) when calling the (\w+) operation[^:]*: (.*)"
 NO_CLI = (
-    "it has no AWS CLI (Windows: AWS Tools for PowerShell), which the command needs. Amazon Linux and AWS's images of "
-    "Windows have it; elsewhere install it, see "
+    "it has no AWS CLI, which the command needs. Amazon Linux has it; elsewhere install it, see "
     "https://docs.aws.amazon.com/cli/latest/userguide/getting-started-install.html"
 )
 

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 
-def desired_command(params: Mapping[str, Any], platform: str) -> DesiredCommand:
+def desired_command(params: Mapping[str, Any]) -> DesiredCommand:
     """Return the desired command. :raises InvalidInput: an option is invalid."""
-    desired = DesiredCommand(params["state"], params["instance_id"], params["run_id"], platform)
+    desired = DesiredCommand(params["state"], params["instance_id"], params["run_id"])
     if params["state"] != SENT:
         return desired
     if params["timeout"] < 2 * MIN_SECONDS:
@@ -36,7 +36,6 @@ def desired_command(params: Mapping[str, Any], platform: str) -> DesiredCommand:
         SENT,
         params["instance_id"],
         params["run_id"],
-        platform,
         params["admin_role"],
         tuple(write for given in params["configurations"] for write in _writes(given, params)),
         params["timeout"],

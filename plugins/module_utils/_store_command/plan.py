@@ -67,7 +67,6 @@ class DesiredCommand:
     state: str
     instance_id: str
     run_id: str
-    platform: str = ""
     role: str = ""
     writes: tuple[Write, ...] = ()
     seconds: int = 0
@@ -148,7 +147,7 @@ def _send(current: State, desired: DesiredCommand) -> Step:
     delivery = max(MIN_SECONDS, min(MAX_DELIVERY_SECONDS, desired.seconds // 2))
     deadline = int(current.now.timestamp()) + desired.seconds
     request = StoreRequest(desired.writes, desired.role, deadline, desired.permission_seconds)
-    script = store_script(desired.platform, request)
+    script = store_script(request)
     names = ", ".join(f"{each.name} in {each.region}" for each in desired.writes)
     return Step(
         Kind.CREATE,

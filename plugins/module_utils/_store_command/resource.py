@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access.inventory import Inventory, Scope
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._run_command import api
-from ansible_collections.cwagent.iam.plugins.module_utils._run_command.model import unreachable_reason
+from ansible_collections.cwagent.iam.plugins.module_utils._run_command.model import LINUX, unreachable_reason
 from ansible_collections.cwagent.iam.plugins.module_utils._store_command import plan as command_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._store_command.model import (
     GRACE_SECONDS,
@@ -34,24 +34,29 @@ if TYPE_CHECKING:
 
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, Step
-    from ansible_collections.cwagent.iam.plugins.module_utils._run_command.model import Agent
 
 # How long the command that checks an instance may take. It makes one call for each region.
 CHECK_SECONDS = 60
+_OTHER_WAYS = (
+    "Put a Linux instance into the group cwagent_ec2_admin, or set cwagent_store_config_from to onprem or controller"
+)
 
 
-def find_agent(aws: Aws, instance_id: str, deadline: Deadline) -> Agent:
-    """Return the SSM agent of an instance, when it is online.
+def check_agent(aws: Aws, instance_id: str, deadline: Deadline) -> None:
+    """Check that commands reach an instance.
 
-    :raises CwagentError: commands do not reach it before the deadline.
+    :raises InvalidInput: it does not run Linux.
+    :raises CwagentError: its SSM agent is not online before the deadline.
     """
     while True:
         agent = api.find_agents(aws, [instance_id]).get(instance_id)
         problem = unreachable_reason(instance_id, agent)
-        if agent and not problem:
-            return agent
+        if not problem:
+            return
+        if agent and agent.platform != LINUX:
+            raise InvalidInput(_refusal(f"{problem}. {_OTHER_WAYS}"), platform=agent.platform)
         if not deadline.pause():
-            raise _cannot_store(problem)
+            raise CwagentError(_refusal(problem))
 
 
 def check_role(aws: Aws, client_factory: Callable[..., Any], name: str) -> None:
@@ -63,14 +68,14 @@ def check_role(aws: Aws, client_factory: Callable[..., Any], name: str) -> None:
     role = inventory.read_role(name, unless=command_plan.has_ssm_policy)
     problem = command_plan.agent_access_problem(role, aws.now) if role else ""
     if problem:
-        raise _cannot_store(problem)
+        raise CwagentError(_refusal(problem))
 
 
-def _cannot_store(problem: str) -> CwagentError:
-    return CwagentError(f"The configuration cannot be stored by Systems Manager: {problem}. Nothing was opened.")
+def _refusal(problem: str) -> str:
+    return f"The configuration cannot be stored by Systems Manager: {problem}. Nothing was opened."
 
 
-def check_instance(aws: Aws, agent: Agent, regions: Sequence[str]) -> dict[str, Any]:
+def check_instance(aws: Aws, instance_id: str, regions: Sequence[str]) -> dict[str, Any]:
     """Run the command that checks an instance.
 
     :returns: the agent's schema, empty where the instance has none.
@@ -78,19 +83,18 @@ def check_instance(aws: Aws, agent: Agent, regions: Sequence[str]) -> dict[str, 
     """
     command = api.send(
         aws,
-        [agent.instance_id],
-        agent.platform,
-        check_script(agent.platform, regions),
+        [instance_id],
+        check_script(regions),
         f"cwagent.iam check {uuid.uuid4()}",
         delivery_seconds=CHECK_SECONDS,
         execution_seconds=CHECK_SECONDS,
     )
-    invocation = api.wait(aws, command, agent.instance_id, Deadline(2 * CHECK_SECONDS + GRACE_SECONDS))
+    invocation = api.wait(aws, command, instance_id, Deadline(2 * CHECK_SECONDS + GRACE_SECONDS))
     if invocation.is_pending:
         api.cancel(aws, command)
-    problems = check_problems(agent.instance_id, invocation)
+    problems = check_problems(instance_id, invocation)
     if problems:
-        raise _cannot_store(problems[0])
+        raise CwagentError(_refusal(problems[0]))
     return {"agent_schema": unpack_schema(invocation.result or {})}
 
 
@@ -137,7 +141,6 @@ class CommandResource(Resource[State]):
         api.send(
             self._aws,
             [self._desired.instance_id],
-            self._desired.platform,
             sending.script,
             sending.comment,
             delivery_seconds=sending.delivery_seconds,

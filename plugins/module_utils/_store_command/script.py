@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ansible_collections.cwagent.iam.plugins.module_utils._run_command.model import LINUX
 from ansible_collections.cwagent.iam.plugins.module_utils._run_command.script import (
     SHELL_PREAMBLE,
     check_size,
@@ -18,7 +17,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._run_command.script im
     to_json,
     word,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._store_command import windows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -119,10 +117,8 @@ printf '{"cli":"%s","regions":{%s},"schema":"%s"}\n' "$version" "${answers#,}" "
 _MAX_SCHEMA = 20_000
 
 
-def check_script(platform: str, regions: Sequence[str]) -> str:
+def check_script(regions: Sequence[str]) -> str:
     """Return the script that checks an instance. It changes nothing."""
-    if platform != LINUX:
-        return windows.check_script(regions, _MAX_SCHEMA)
     settings = [
         f"regions='{' '.join(map(word, regions))}'",
         f"schema_file={SCHEMA_FILE}",
@@ -131,12 +127,8 @@ def check_script(platform: str, regions: Sequence[str]) -> str:
     return "\n".join([SHELL_PREAMBLE, *settings, _CHECK])
 
 
-def store_script(platform: str, request: StoreRequest) -> str:
+def store_script(request: StoreRequest) -> str:
     """Return the script that stores configurations. :raises InvalidInput: it is too large to be sent."""
-    return check_size((_shell_script if platform == LINUX else windows.store_script)(request))
-
-
-def _shell_script(request: StoreRequest) -> str:
     values = list(dict.fromkeys(each.value for each in request.writes))
     files = [
         f'echo {to_base64(text)} | base64 -d >"$folder/{number}.{file}"'
@@ -154,4 +146,5 @@ def _shell_script(request: StoreRequest) -> str:
         f"deadline={request.deadline}",
         f"permission_seconds={request.permission_seconds}",
     ]
-    return "\n".join([SHELL_PREAMBLE, *settings, *files, _STORE, "store_all() {", *calls, "}", _STORE_LOOP])
+    parts = [SHELL_PREAMBLE, *settings, *files, _STORE, "store_all() {", *calls, "}", _STORE_LOOP]
+    return check_size("\n".join(parts))

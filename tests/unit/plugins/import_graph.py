@@ -17,7 +17,7 @@ PURE_NAMES = {
     *("document", "patterns", "problems", "structure", "validate"),
     *("merge", "split", "difference", "json_path"),
     *("decision", "conditions", "evaluate", "assess", "findings", "result"),
-    *("script", "windows"),
+    "script",
 }
 PURE_UTILS = sorted(path for path in MODULE_UTILS.glob("*/*.py") if path.stem in PURE_NAMES)
 # The unit tests cover all of these and notice changes of them: `make unit` and `make mutants` check that.

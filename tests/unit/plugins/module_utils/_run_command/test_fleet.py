@@ -120,6 +120,6 @@ def test_a_command_is_waited_for():
 def test_instances_that_no_command_reaches():
     service = Service({"i-1": "ok"}, platforms={"i-1": "Windows"})
     answers = fleet.run(service, ["i-1", "i-2"], DOCUMENT, deadline())
-    assert answers["i-1"].failure == "i-1 runs Windows, and only Linux is supported"
+    assert answers["i-1"].failure == "instance i-1 runs Windows, and only Linux instances can run the script"
     assert "does not know instance i-2" in answers["i-2"].failure
     assert service.sent == {}

@@ -19,8 +19,12 @@ INSTANCE = "i-0123456789abcdef0"
         (None, "Systems Manager does not know instance i-0123456789abcdef0"),
         (Agent(INSTANCE, "ConnectionLost", "Linux"), "is not online (its status is ConnectionLost)"),
         (Agent(INSTANCE, "Inactive", "Linux"), "is not online (its status is Inactive)"),
-        (Agent(INSTANCE, "Online", "MacOS"), "runs MacOS, for which there are no commands"),
-        (Agent(INSTANCE, "Online", "Windows"), ""),
+        *(
+            (Agent(INSTANCE, ping, platform), f"instance {INSTANCE} runs {platform}, and only Linux instances can run")
+            for ping in ("Online", "ConnectionLost", "Inactive")
+            for platform in ("Windows", "MacOS")
+        ),
+        (Agent(INSTANCE, "Online", "Linux"), ""),
     ],
 )
 def test_commands_reach_only_an_agent_that_is_online(agent: Agent | None, words: str) -> None:

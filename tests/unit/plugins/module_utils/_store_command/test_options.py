@@ -32,7 +32,7 @@ def params(*configurations: Any, **more: Any) -> dict[str, Any]:
 
 
 def writes(*configurations: Any, **more: Any) -> list[Write]:
-    return list(desired_command(params(*configurations, **more), "Linux").writes)
+    return list(desired_command(params(*configurations, **more)).writes)
 
 
 @pytest.mark.parametrize(
@@ -86,17 +86,17 @@ def test_what_no_task_returned_is_refused(configuration: Any) -> None:
 @pytest.mark.parametrize(("seconds", "is_valid"), [(59, False), (60, True)])
 def test_systems_manager_gives_a_command_at_least_a_minute(seconds: int, is_valid: bool) -> None:
     if is_valid:
-        assert desired_command(params(comparison(), timeout=seconds), "Linux").seconds == seconds
+        assert desired_command(params(comparison(), timeout=seconds)).seconds == seconds
     else:
         with pytest.raises(InvalidInput, match="at least 60 seconds, not 59"):
-            desired_command(params(comparison(), timeout=seconds), "Linux")
+            desired_command(params(comparison(), timeout=seconds))
 
 
 def test_the_role_must_have_a_valid_name() -> None:
     with pytest.raises(InvalidInput, match="role"):
-        desired_command(params(comparison(), admin_role="a b"), "Linux")
+        desired_command(params(comparison(), admin_role="a b"))
 
 
 def test_a_command_to_cancel_needs_its_run_only() -> None:
-    found = desired_command(params(state="cancelled"), "Linux")
-    assert found == DesiredCommand("cancelled", INSTANCE, "run-1", "Linux")
+    found = desired_command(params(state="cancelled"))
+    assert found == DesiredCommand("cancelled", INSTANCE, "run-1")

@@ -35,7 +35,7 @@ RUN = "0b2f7c1e"
 OWN = Command("c-own", f"{COMMENT} {RUN} 1795622400", "InProgress")
 OTHER = Command("c-other", f"{COMMENT} 9d0f8a0d 1795622300", "Pending")
 WRITES = (Write("eu-central-1", "AmazonCloudWatch-linux", "{}", "Standard"),)
-DESIRED = DesiredCommand(SENT, INSTANCE, RUN, "Linux", "Admin", WRITES, 660, 180)
+DESIRED = DesiredCommand(SENT, INSTANCE, RUN, "Admin", WRITES, 660, 180)
 
 
 @pytest.mark.parametrize(
