@@ -160,7 +160,7 @@ CASES: list[Case] = [
         ("store-by-run-command", "ssm:SendCommand", resource, {}, allowed)
         for resource, allowed in (
             (f"{SSM}document/AWS-RunShellScript", True),
-            (f"{SSM}document/AWS-RunPowerShellScript", True),
+            (f"{SSM}document/AWS-RunPowerShellScript", False),
             (f"{SSM}document/AWS-RunRemoteScript", False),
             (f"{EC2}instance/ID-OF-THE-ADMIN-INSTANCE", True),
             (INSTANCE, False),
