@@ -5,7 +5,7 @@ It differs from AWS as follows:
 
 - Agents notice a change of their permissions at once, unless ``Agent.swap_seconds`` is set.
 - A command is delivered at once, unless it is delayed; but few scripts run at a time.
-- PowerShell never runs: the answer is ``Agent.answer``.
+- Nothing runs on Windows: the answer is ``Agent.answer``.
 - What a script leaves running ends with it.
 """
 
@@ -41,7 +41,7 @@ ENDED = ("Success", "Failed", "ExecutionTimedOut", "DeliveryTimedOut", "Cancelle
 class Agent:
     """How the agent of an instance behaves, and what is installed beside it.
 
-    :param platform: ``Linux`` or ``Windows``.
+    :param platform: ``Linux`` or ``Windows``, as Systems Manager and EC2 show it.
     :param aws_cli: whether the AWS CLI is installed.
     :param cloudwatch_agent: whether the CloudWatch agent is installed.
     :param running: whether the SSM agent runs.
@@ -86,7 +86,6 @@ DOCUMENTS = {
     "AWS-RunShellScript": Document(
         frozenset({"commands"}), SCRIPT_PARAMETERS, {"aws:runShellScript": ""}, frozenset({"Linux"})
     ),
-    "AWS-RunPowerShellScript": Document(frozenset({"commands"}), SCRIPT_PARAMETERS, {"aws:runPowerShellScript": ""}),
     MANAGE_AGENT: Document(
         frozenset({"action"}),
         frozenset({"mode", "optionalConfigurationSource", "optionalConfigurationLocation", "optionalRestart"}),
@@ -236,6 +235,14 @@ class Agents:
 
     def agent(self, instance: str) -> Agent:
         return self.chosen.get(instance, self.default)
+
+    def show_windows(self, body: bytes) -> bytes:
+        """The answer of DescribeInstances, with the element that EC2 has for instances with Windows only."""
+        for instance, agent in self.chosen.items():
+            if agent.platform == "Windows":
+                id_element = f"<instanceId>{instance}</instanceId>".encode()
+                body = body.replace(id_element, id_element + b"<platform>windows</platform>")
+        return body
 
     def _install(self, instance: Instance) -> Agent:
         agent = self.agent(instance.id)

@@ -160,7 +160,10 @@ class Server:
 
     def _respond(self, call: Call, params: dict[str, Any], request: Request, body: bytes) -> Response:
         if call.service != "ssm" or call.action not in RUN_COMMAND_ACTIONS:
-            return self.backend.respond(request, body)
+            response = self.backend.respond(request, body)
+            if call.action == "DescribeInstances":
+                response.set_data(self.agents.show_windows(response.get_data()))
+            return response
         if denied := self.backend.authorize(request, body):
             return denied
         content_type, status, text = self.commands.respond(call, params)

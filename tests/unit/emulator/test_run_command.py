@@ -19,7 +19,7 @@ from emulator import Emulator, Fault, Kind
 from emulator.machines import AGENT_FOLDER, system_path
 
 SESSION = boto3.session.Session()
-SHELL, POWERSHELL, MANAGE = "AWS-RunShellScript", "AWS-RunPowerShellScript", "AmazonCloudWatch-ManageAgent"
+SHELL, MANAGE = "AWS-RunShellScript", "AmazonCloudWatch-ManageAgent"
 CORE = "AmazonSSMManagedInstanceCore"
 COMMAND_ID = "00000000-0000-4000-8000-000000000000"
 TIMEOUT = 120
@@ -448,12 +448,20 @@ def test_a_command_is_cancelled(node: Node) -> None:
 
 
 @ministack_only
-def test_powershell_is_accepted_and_answers_what_was_set(node: Node) -> None:
+def test_a_command_on_windows_answers_what_was_set(node: Node) -> None:
     node.aws.agents(node.id, platform="Windows", answer={"code": 2, "stdout": "out", "stderr": "err "})
-    done = node.run("Write-Output 1", document=POWERSHELL)
+    done = node.wait(
+        node.send(document=MANAGE, parameters={"action": ["status"]}), step="ControlCloudWatchAgentWindows"
+    )
     assert (done["Status"], done["ResponseCode"], done["StandardOutputContent"]) == ("Failed", 2, "out")
-    assert done["PluginName"] == "aws:runPowerShellScript"
-    assert node.aws.commands()[0]["parameters"] == {"commands": ["Write-Output 1"]}
+
+
+def test_ec2_shows_the_platform_of_an_instance_with_windows_only(node: Node) -> None:
+    [other] = node.aws.instances(1)
+    node.aws.agents(other, platform="Windows")
+    pages = node.aws.client("ec2").describe_instances()["Reservations"]
+    platforms = {each["InstanceId"]: each.get("Platform") for page in pages for each in page["Instances"]}
+    assert platforms == {node.id: None, other: "windows"}
 
 
 # Lists
