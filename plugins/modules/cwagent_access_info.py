@@ -270,6 +270,9 @@ instances:
     restore_tag:
       description: The value of its restore tag.
       type: str
+    is_windows:
+      description: Whether EC2 reports that it runs Windows; false if its state could not be read.
+      type: bool
 parameters:
   description: The parameters with agent configurations.
   returned: success

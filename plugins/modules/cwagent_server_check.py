@@ -32,7 +32,8 @@ options:
     description:
       - How to look inside. V(ansible), by O(results) only. V(ssm), by Run Command only. V(auto), by Run Command where
         O(results) have nothing. V(iam), not at all.
-      - Except with V(iam), it is a failure that nothing could be read on a server that is running.
+      - Except with V(iam), it is a failure that nothing could be read on a server that is running. A server that EC2 or
+        Systems Manager reports as a Windows server is not checked from the inside, and gets a note.
     type: str
     choices: [auto, ansible, ssm, iam]
     default: auto

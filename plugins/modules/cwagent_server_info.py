@@ -120,6 +120,9 @@ servers:
     is_running:
       description: Whether the instance is running.
       type: bool
+    is_windows:
+      description: Whether EC2 reports that it runs Windows.
+      type: bool
     profile:
       description: The name of the instance profile that is associated with it.
       type: str

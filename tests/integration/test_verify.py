@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from emulator import Emulator
+from emulator import Emulator, Fault, Kind
 from harness import (
     CHECKOUT,
     PARAMETER,
@@ -369,6 +369,79 @@ def test_the_way_to_look_inside_is_a_variable(fleet: Fleet, subtests: pytest.Sub
             assert play.writes == (["SendCommand"] if way in ("auto", "ssm") else [])
     [failure] = fleet.servers()["web1"]["notes"][:1]
     assert failure["what"] == "It was checked by IAM only."
+
+
+# Windows
+
+WINDOWS = "The server runs Windows, and only Linux servers are checked from the inside."
+UNSEEN = {"identity": "?", "permissions": "ok", "configuration": "?", "endpoints": "?", "agent": "?"}
+
+
+def add_windows(fleet: Fleet) -> None:
+    """A healthy Windows instance, to which Ansible has no connection."""
+    fleet.add("win1", platform="Windows", cloudwatch_agent=False)
+    fleet.variables["win1"] |= {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}
+
+
+@pytest.mark.parametrize("way", ["auto", "ansible", "ssm"])
+def test_a_healthy_windows_server_has_no_failure(fleet: Fleet, way: str) -> None:
+    add_windows(fleet)
+    play = fleet.verify(cwagent_verify_from=way).assert_succeeded()
+    server = fleet.servers()["win1"]
+    assert (server["failures"], server["status"], server["seen_by"]) == ([], UNSEEN, "")
+    assert {each["what"] for each in server["notes"]} == {WINDOWS}
+    assert lines(play)[2] == "win1                            ?         ok   ?       ?        ?"
+    assert " ".join(" ".join(lines(play)[4:]).split()) == f"- win1: {WINDOWS}"
+    assert [each.host for each in play.results if each.outcome == "unreachable"] == []
+    assert {*play.writes} == ({"SendCommand"} if way == "ssm" else set())
+
+
+@pytest.mark.parametrize("planted", [remove_profile, allow_writing, delete_parameter])
+def test_a_windows_server_fails_its_checks_through_ec2_and_iam(account: Fleet, planted: Any) -> None:
+    account.add("web1", platform="Windows", cloudwatch_agent=False)
+    planted(account)
+    account.verify().assert_failed()
+    server = account.servers()["web1"]
+    _plant, check, what = next(each for each in ON_EC2.values() if each[0] is planted)
+    assert [each["check"] for each in server["failures"]] == [check]
+    assert server["failures"][0]["what"].startswith(what)
+    assert server["status"] == {**UNSEEN, check: "FAIL"}
+
+
+def test_systems_manager_can_be_the_only_one_that_reports_windows(fleet: Fleet) -> None:
+    """EC2 may not be asked."""
+    add_windows(fleet)
+    fleet.aws.arm(Fault(Kind.DENY, service="ec2", action="DescribeInstances", times=1000))
+    fleet.verify().assert_succeeded()
+    server = fleet.servers()["win1"]
+    assert (server["failures"], server["status"]) == ([], UNSEEN)
+
+
+@pytest.mark.parametrize("way", ["auto", "ansible", "ssm"])
+def test_a_linux_server_from_which_nothing_is_read_fails_beside_windows(fleet: Fleet, way: str) -> None:
+    add_windows(fleet)
+    fleet.aws.agents(fleet.instance, running=False)
+    fleet.variables["web1"] |= UNREACHABLE
+    fleet.verify(cwagent_verify_from=way).assert_failed()
+    assert {host: [each["check"] for each in server["failures"]] for host, server in fleet.servers().items()} == {
+        "web1": ["agent"],
+        "win1": [],
+    }
+
+
+def test_apply_skips_windows_servers_and_reports_them(fleet: Fleet) -> None:
+    add_windows(fleet)
+    store_new_config(fleet)
+    play = fleet.apply().assert_succeeded()
+    assert play.report[:2] == ["1 updated:", "- fetch configuration AmazonCloudWatch-linux and restart the agent"]
+    assert " ".join(play.report[2:]) == (
+        "Skipped, because they run Windows: win1. Run the document AmazonCloudWatch-ManageAgent of Systems Manager for "
+        "them, or fetch the configuration on each server in PowerShell."
+    )
+    assert "SendCommand" not in play.writes
+    again = fleet.apply().assert_succeeded()
+    assert again.report[0] == "Nothing to do."
+    assert again.report[1].startswith("Skipped, because they run Windows: win1.")
 
 
 def test_check_mode_finds_the_same_and_writes_no_file(fleet: Fleet) -> None:

@@ -82,6 +82,7 @@ def instance(number: int, profile: str | None, **more: Any) -> Document:
         "profile": profile,
         "in_inventory": True,
         "restore_tag": None,
+        "is_windows": False,
         **more,
     }
 

@@ -467,10 +467,10 @@ class Inventory:
             InstanceUse(
                 name,
                 region.name,
-                *(found[name] if found is not None else (None, None)),
-                region.profiles.get(name),
-                name in in_inventory,
-                region.restore_tags.get(name),
+                profile=region.profiles.get(name),
+                in_inventory=name in in_inventory,
+                restore_tag=region.restore_tags.get(name),
+                **(found[name] if found is not None else {}),
             )
             for name in wanted
             if found is None or name in found
@@ -619,9 +619,23 @@ def _read_values(aws: Aws, names: Sequence[str]) -> dict[str, str]:
     return {each["Name"]: each["Value"] for each in answer["Parameters"]}
 
 
-def _describe(aws: Aws, instance_ids: Sequence[str]) -> dict[str, tuple[str | None, str | None]] | None:
-    """Return by instance its tag ``Name`` and its state."""
+def _describe(aws: Aws, instance_ids: Sequence[str]) -> dict[str, dict[str, Any]] | None:
+    """Return by instance what EC2 reports about it, as ``InstanceUse`` has it."""
     return {
-        each["InstanceId"]: (tags(each).get("Name"), each["State"]["Name"])
+        each["InstanceId"]: {
+            "name": tags(each).get("Name"),
+            "state": each["State"]["Name"],
+            "is_windows": runs_windows(each),
+        }
         for each in describe_instances(aws, instance_ids)
     }
+
+
+def runs_windows(instance: Mapping[str, Any]) -> bool:
+    """Return whether an instance runs Windows, as EC2 describes it.
+
+    The platform is empty for all others, and the details name the licence too:
+    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_Instance.html
+    """
+    platform, details = instance.get("Platform") or "", instance.get("PlatformDetails") or ""
+    return platform.lower() == "windows" or details.startswith("Windows")

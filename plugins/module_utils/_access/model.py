@@ -142,6 +142,7 @@ class InstanceUse:
     :param profile: the name of its instance profile.
     :param state: as EC2 names it; ``None`` where it could not be read.
     :param restore_tag: the value of the restore tag.
+    :param is_windows: whether EC2 reports that it runs Windows.
     """
 
     id: str
@@ -151,6 +152,7 @@ class InstanceUse:
     profile: str | None = None
     in_inventory: bool = False
     restore_tag: str | None = None
+    is_windows: bool = False
 
 
 @dataclass(frozen=True)

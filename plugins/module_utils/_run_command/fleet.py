@@ -16,6 +16,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_pa
 from ansible_collections.cwagent.iam.plugins.module_utils._run_command.api import PAGE_SIZE, find_agents, invocation
 from ansible_collections.cwagent.iam.plugins.module_utils._run_command.model import (
     SUCCESS,
+    WINDOWS,
     Invocation,
     unreachable_reason,
 )
@@ -35,10 +36,15 @@ LISTED_OUTPUT = 2_500
 
 @dataclass(frozen=True)
 class Answer:
-    """What an instance answered. :param failure: why it gave no answer."""
+    """What an instance answered.
+
+    :param failure: why it gave no answer.
+    :param is_windows: whether Systems Manager reports that it runs Windows, where nothing is run.
+    """
 
     output: str = ""
     failure: str = ""
+    is_windows: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,10 @@ def run(aws: Aws, instance_ids: Sequence[str], document: Document, deadline: Dea
                 unreached.update(
                     (each, f"Systems Manager does not accept commands for {each} now") for each in receivers
                 )
-    answers = {each: Answer(failure=problem) for each, problem in unreached.items() if problem}
+    windows = {each for each, agent in agents.items() if agent.platform == WINDOWS}
+    answers = {
+        each: Answer(failure=problem, is_windows=each in windows) for each, problem in unreached.items() if problem
+    }
     for found in run_in_parallel(lambda each: _wait(aws, *each, deadline), sent):
         answers.update(found)
     return answers

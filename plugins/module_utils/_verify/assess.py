@@ -49,6 +49,8 @@ def note_unseen(server: Server, reason: str) -> Server:
     """Return a server without a look inside, which was asked for. :param reason: why there is none."""
     if not server.is_running:
         return skip_look(server, "The instance is not running")
+    if server.is_windows:
+        return skip_look(server, "The server runs Windows, and only Linux servers are checked from the inside")
     what = f"Nothing was read on the server: {reason.rstrip('.')}"
     # What has failed already can be the reason: without a profile, no command reaches an instance.
     if server.failures:

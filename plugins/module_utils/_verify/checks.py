@@ -193,7 +193,12 @@ def _check_instance(case: Case, server: Server) -> Server:
                 "Correct instance_id or cwagent_region of the host, or remove it from the inventory.",
             )
         )
-    server = replace(server, is_running=instance.state in (None, "running"), profile=instance.profile)
+    server = replace(
+        server,
+        is_running=instance.state in (None, "running"),
+        is_windows=instance.is_windows,
+        profile=instance.profile,
+    )
     if instance.profile is None:
         fix = f"{SITE}, which associates '{case.server_profile}'."
         server = server.adding(Failure(IDENTITY, "It has no instance profile.", fix))

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +49,11 @@ def look(
     asked = [
         each
         for each in servers
-        if how.way in (AUTO, SSM) and each.is_ec2 and each.is_running and answers.get(each.host, Answer()).output == ""
+        if how.way in (AUTO, SSM)
+        and each.is_ec2
+        and each.is_running
+        and not each.is_windows
+        and answers.get(each.host, Answer()).output == ""
     ]
     by_command = _run(client_factory, asked, how.timeout)
     return [_assess(each, how.way, answers.get(each.host), by_command.get(each.instance_id)) for each in servers]
@@ -90,4 +94,5 @@ def _assess(server: Server, way: str, by_ansible: Answer | None, by_command: Ans
         except CwagentError as error:
             reasons.append(str(error))
         reasons += [answer.failure] if answer.failure else []
+        server = replace(server, is_windows=server.is_windows or answer.is_windows)
     return note_unseen(server, "; ".join(reasons) or "nothing was tried")

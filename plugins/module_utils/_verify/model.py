@@ -77,6 +77,7 @@ class Server:
     """A server, what it is to have, and what was found.
 
     :param is_running: whether a look inside is possible.
+    :param is_windows: whether EC2 or Systems Manager reports that it runs Windows, where no look inside is possible.
     :param profile: the instance profile that EC2 has associated.
     :param key_id: the saved access key of the user.
     :param configs: what it uses, in the order in which the agent fetches and appends them.
@@ -93,6 +94,7 @@ class Server:
     instance_id: str = ""
     user: str = ""
     is_running: bool = True
+    is_windows: bool = False
     profile: str | None = None
     key_id: str = ""
     configs: tuple[Config, ...] = ()

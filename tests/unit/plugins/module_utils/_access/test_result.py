@@ -51,6 +51,7 @@ def test_the_result_has_everything_of_a_healthy_account():
             "profile": "Server",
             "in_inventory": True,
             "restore_tag": None,
+            "is_windows": False,
         }
     ]
     assert result["parameters"] == [

@@ -118,8 +118,10 @@ def test_a_command_is_waited_for():
 
 
 def test_instances_that_no_command_reaches():
-    service = Service({"i-1": "ok"}, platforms={"i-1": "Windows"})
-    answers = fleet.run(service, ["i-1", "i-2"], DOCUMENT, deadline())
+    service = Service({"i-1": "ok", "i-3": "ok"}, platforms={"i-1": "Windows", "i-3": "MacOS"})
+    answers = fleet.run(service, ["i-1", "i-2", "i-3"], DOCUMENT, deadline())
     assert answers["i-1"].failure == "instance i-1 runs Windows, and only Linux instances can run the script"
     assert "does not know instance i-2" in answers["i-2"].failure
+    assert "runs MacOS" in answers["i-3"].failure
+    assert [name for name, answer in answers.items() if answer.is_windows] == ["i-1"]
     assert service.sent == {}

@@ -266,6 +266,35 @@ def test_an_instance_that_is_not_running_has_not_failed():
     assert {each.what for each in seen.notes} == {"The instance is not running."}
 
 
+WINDOWS = "The server runs Windows, and only Linux servers are checked from the inside."
+NO_PROFILE = Failure("identity", "It has no instance profile.", "x")
+DENIED = Failure("permissions", "Role 'Server' lacks logs:PutLogEvents.", "x")
+NOT_STORED = Failure("configuration", "No configuration is stored in eu-central-1.", "x")
+
+
+@pytest.mark.parametrize("reason", ["nothing was tried", "no route", "the SSM agent of instance i-1 is not online"])
+@pytest.mark.parametrize(
+    ("failures", "status"),
+    [
+        ((), ["?", "ok", "?", "?", "?"]),
+        ((NO_PROFILE,), ["FAIL", "ok", "?", "?", "?"]),
+        ((DENIED,), ["?", "FAIL", "?", "?", "?"]),
+        ((NOT_STORED,), ["?", "ok", "FAIL", "?", "?"]),
+        ((NO_PROFILE, DENIED, NOT_STORED), ["FAIL", "FAIL", "FAIL", "?", "?"]),
+    ],
+)
+def test_only_the_inside_of_a_windows_server_is_unknown(failures, status, reason):
+    seen = note_unseen(replace(WEB, is_windows=True, failures=failures), reason)
+    assert seen.failures == failures
+    assert [seen.status(check) for check in CHECKS] == status
+    assert {each.what for each in seen.notes} == {WINDOWS}
+
+
+def test_a_windows_server_that_is_stopped_is_not_running():
+    seen = note_unseen(replace(WEB, is_windows=True, is_running=False), "offline")
+    assert {each.what for each in seen.notes} == {"The instance is not running."}
+
+
 def test_permissions_are_known_without_a_look_inside():
     assert Note("permissions", "x.") not in skip_look(WEB, "x").notes
     assert Note("identity", "x.") in skip_look(WEB, "x").notes

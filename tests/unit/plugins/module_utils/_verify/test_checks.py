@@ -271,6 +271,18 @@ def test_an_instance_that_is_not_running(state, is_running):
     assert (server.is_running, server.failures) == (is_running, ())
 
 
+@pytest.mark.parametrize("is_windows", [False, True])
+def test_a_windows_server_is_checked_through_ec2_and_iam_as_any_other(is_windows):
+    for profile_name in ("Server", None):
+        use = instance(1, profile_name)
+        linux, server = (
+            check(case(replace(HEALTHY, instances=(replace(use, is_windows=each),))), WEB)
+            for each in (False, is_windows)
+        )
+        assert server == replace(linux, is_windows=is_windows)
+        assert bool(server.failures) is (profile_name is None)
+
+
 def test_a_server_that_is_not_known_has_no_principal():
     assert principal_of(case(), Target("x", REGION, "i-9")) is None
     assert AGENT == [METRICS, LOGS]
