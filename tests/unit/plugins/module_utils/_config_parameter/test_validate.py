@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -634,14 +635,14 @@ def test_any_value_in_any_place_gives_short_problems_and_no_error(changes):
     config = {}
     for path, value in changes:
         config = _with(path, value)
-    options = {"source": "a.json", "has_onprem": True, "name": "AmazonCloudWatch-linux"}
-    document = validate(json.dumps(config), **options)
+    validate_linux = partial(validate, source="a.json", has_onprem=True, name="AmazonCloudWatch-linux")
+    document = validate_linux(json.dumps(config))
     assert document.value == config
     for problem in document.problems:
         assert problem.line is not None
         assert len(problem.message) <= 200
         assert str(problem).isprintable()
-    unlocated = validate(config, **options).problems
+    unlocated = validate_linux(config).problems
     assert {(each.rule, each.path) for each in unlocated} == {(each.rule, each.path) for each in document.problems}
 
 
