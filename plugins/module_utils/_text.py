@@ -6,6 +6,10 @@
 from __future__ import annotations
 
 import textwrap
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # Ansible prints each line in quotes with a comma, indented by eight columns; together they fit a terminal of 80.
 WIDTH = 69
@@ -22,6 +26,20 @@ def to_printable(text: object) -> str:
 def count_noun(number: int, noun: str) -> str:
     """Return a number with its noun."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def join_first(names: Sequence[str], most: int) -> str:
+    """Return the first names, and how many more there are."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def to_summary(problems: Sequence[str]) -> str:
+    """Return the first problem as a sentence, and how many more there are."""
+    first, more = to_printable(problems[0]), len(problems) - 1
+    end = "" if first.endswith((".", "?", "…")) else "."
+    others = "There is 1 more problem." if more == 1 else f"There are {more} more problems."
+    return f"{first}{end} {others}" if more else f"{first}{end}"
 
 
 def wrap(line: str) -> list[str]:

@@ -44,6 +44,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies im
     agent_policies,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import ec2_service
+from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -564,9 +565,7 @@ def _policy_command(verb: str, principal: Principal, arn: str) -> str:
 
 def _join(names: Iterable[str]) -> str:
     """Return names in words, but not hundreds: the result has all of them."""
-    listed = list(names)
-    more = len(listed) - MAX_LISTED
-    return ", ".join(listed[:MAX_LISTED]) + (f" and {more} more" if more > 0 else "")
+    return join_first(list(names), MAX_LISTED)
 
 
 def _title(principal: Principal) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_parallel
+from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -126,9 +127,8 @@ def _admin_problem(filters: Mapping[str, Any], admins: Sequence[tuple[str, str]]
             f"No instance in {where} matches cwagent_admin_filters, so nothing can store the configuration. Correct "
             "cwagent_admin_filters. Nothing was changed."
         )
-    named = ", ".join(f"{name} in {region}" for region, name in admins[:MAX_NAMED])
-    more = f" and {len(admins) - MAX_NAMED} more" if len(admins) > MAX_NAMED else ""
+    named = join_first([f"{name} in {region}" for region, name in admins], MAX_NAMED)
     return (
-        f"Exactly one instance must match cwagent_admin_filters, but {len(admins)} match: {named}{more}. Narrow the "
+        f"Exactly one instance must match cwagent_admin_filters, but {len(admins)} match: {named}. Narrow the "
         "filters down, or set cwagent_admin_instance_id. Nothing was changed."
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ansible_collections.cwagent.iam.plugins.module_utils._names import describe_profile
+from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -66,6 +67,4 @@ class Unlisted:
 
 def _join(names: Iterable[str]) -> str:
     """Return names in words, but not hundreds of them."""
-    listed = sorted(names)
-    more = len(listed) - MAX_LISTED
-    return ", ".join(listed[:MAX_LISTED]) + (f" and {more} more" if more > 0 else "")
+    return join_first(sorted(names), MAX_LISTED)
