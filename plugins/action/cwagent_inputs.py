@@ -14,6 +14,7 @@ from ansible.plugins.action import ActionBase
 from ansible.template import Templar
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._text import to_summary
 from ansible_collections.cwagent.iam.plugins.plugin_utils import _accounts, _given, _inputs
 from ansible_collections.cwagent.iam.plugins.plugin_utils._ansible_core import check_ansible_core
 from ansible_collections.cwagent.iam.plugins.plugin_utils._evaluate import evaluate
@@ -69,7 +70,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
             return " ".join(problems)
         of_first = self._collect(variables["hostvars"].raw_get(first) | {"hostvars": variables["hostvars"]}, options)
         others = _inputs.interpret(of_first)[1]
-        return " ".join([each for each in problems if each not in others] or [f"See what {first} says."])
+        own = [each for each in problems if each not in others]
+        return " ".join(own or [f"The same as for {first}: {to_summary(problems)}"])
 
     def _collect(self, variables: Mapping[str, Any], task_options: Mapping[str, Any]) -> _given.Given:
         options = yaml_load(SPEC.read_text(encoding="utf-8"))["argument_specs"]["playbooks"]["options"]

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from xml.etree import ElementTree as ET
 
-from ansible_collections.cwagent.iam.plugins.module_utils._text import count_noun, to_printable, wrap
+from ansible_collections.cwagent.iam.plugins.module_utils._text import (
+    count_noun,
+    join_first,
+    to_printable,
+    to_summary,
+    wrap,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -153,13 +159,18 @@ TASK_KEYS = {
 
 
 def audit_document(
-    results: Iterable[Mapping[str, Any]], labels: Iterable[str], sessions: Iterable[Mapping[str, Any]] = ()
+    results: Iterable[Mapping[str, Any]],
+    labels: Iterable[str],
+    sessions: Iterable[Mapping[str, Any]] = (),
+    *,
+    fail_at: str = "none",
 ) -> dict[str, Any]:
     """The merged result of an audit.
 
     :param results: of cwagent_access_info, one for each account, also of those that could not be read.
     :param labels: what the accounts are called, in the same order.
     :param sessions: the results of assuming the roles of the accounts, in the same order.
+    :param fail_at: the lowest severity of findings for which a run fails; ``none`` where it fails for none.
     """
     accounts: list[dict[str, Any]] = []
     for label, result, session in zip(labels, results, chain(sessions, repeat({}))):
@@ -174,7 +185,30 @@ def audit_document(
         "accounts": accounts,
         "findings": findings,
         "counts": {each: sum(found["severity"] == each for found in findings) for each in SEVERITIES},
+        "failure": _failure(accounts, findings, fail_at),
     }
+
+
+def _failure(accounts: Iterable[Mapping[str, Any]], findings: Iterable[Finding], fail_at: str) -> str:
+    """Why a run fails: the counts, with the first problem and the number of the others. Empty if it does not fail."""
+    failing = [] if fail_at == "none" else SEVERITIES[SEVERITIES.index(fail_at) :]
+    severe = [_title(each) for each in _most_severe_first(findings) if each["severity"] in failing]
+    unread = [
+        f"Account {each['account']['label']} was not read: {each['error']}" for each in accounts if "error" in each
+    ]
+    if not severe and not unread:
+        return ""
+    counted = f"Findings of severity {fail_at} or above: {len(severe)}. " if failing else ""
+    return f"{counted}Accounts that were not read: {len(unread)}. {to_summary([*unread, *severe])}"
+
+
+def _most_severe_first(findings: Iterable[Finding]) -> list[Finding]:
+    return sorted(findings, key=lambda finding: -SEVERITIES.index(finding["severity"]))
+
+
+def _title(finding: Finding) -> str:
+    """What was found, how severe it is, and where."""
+    return f"{finding['severity']}, {finding['rule']}: {_place(finding)}: {finding['why']}"
 
 
 # The task itself shows no error, as it would show the credentials too.
@@ -216,15 +250,10 @@ def _writers(account: Mapping[str, Any]) -> str:
     unsure = f" For {count_noun(unknown, 'principal')} it is unknown." if unknown else ""
     label = account["account"].get("alias") or account["account"]["id"]
     writers = [
-        f"{_shown(names)} can write the configuration {f'until {deadline}' if deadline else 'now'}"
+        f"{join_first(names, SHOWN_WRITERS)} can write the configuration {f'until {deadline}' if deadline else 'now'}"
         for deadline, names in sorted(by_deadline.items())
     ]
     return f"Account {label}: {'; '.join(writers) or f'{nobody} can write the configuration now'}.{unsure}"
-
-
-def _shown(names: Sequence[str]) -> str:
-    hidden = len(names) - SHOWN_WRITERS
-    return ", ".join(names[:SHOWN_WRITERS]) + (f" and {hidden} more" if hidden > 0 else "")
 
 
 def _deadline(principal: Mapping[str, Any]) -> str:
@@ -247,12 +276,10 @@ def _worst_findings(document: Mapping[str, Any], limit: int) -> list[str]:
     if not total:
         return ["No findings."]
     found = ", ".join(f"{count} {severity}" for severity, count in counts.items() if count)
-    worded = [finding for finding in document["findings"] if finding["severity"] != "info"]
-    worded.sort(key=lambda finding: -SEVERITIES.index(finding["severity"]))
+    worded = [finding for finding in _most_severe_first(document["findings"]) if finding["severity"] != "info"]
     lines = [f"{count_noun(total, 'finding')}: {found}."]
     for finding in worded[:limit]:
-        lines.append(f"- {finding['severity']}, {finding['rule']}: {_place(finding)}: {finding['why']}")
-        lines.append(f"  Fix: {finding['fix']}")
+        lines += [f"- {_title(finding)}", f"  Fix: {finding['fix']}"]
     if len(worded) > limit:
         lines.append(f"{len(worded) - limit} more are in the report.")
     return lines

@@ -172,8 +172,8 @@ def key_hosts(
 def failure_reason(result: Mapping[str, Any]) -> str:
     """Why a task failed, in the words of its module, also for one with a loop."""
     items = [each for each in _module_results(result) if each.get("failed") and each.get("msg")]
-    reasons = dict.fromkeys(str(each["msg"]) for each in items) or [result.get("msg") or "See its output above."]
-    return " ".join(map(str, reasons))
+    reasons = dict.fromkeys(str(each["msg"]) for each in items)
+    return " ".join(reasons) or str(result.get("msg") or "A task failed without a message.")
 
 
 def found_lines(found: Mapping[str, Any]) -> list[str]:
@@ -215,7 +215,7 @@ def account_table(
         found = [each for result in registered_results([host], variables) for each in _module_results(result)]
         failure = account_failure(host)
         if not failure and account not in finished:
-            failure = "It was not finished; see the output above."
+            failure = "It was not finished: a task failed, or the host was unreachable."
         rows.append((_shorten(account), *_account_cells(host, found), "FAILED" if failure else "ok"))
         failures += [f"{account}: {failure}"] if failure else []
     widths = [max(map(len, column)) for column in zip(COLUMNS, *rows)]

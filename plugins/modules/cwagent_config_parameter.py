@@ -286,6 +286,11 @@ problem_lines:
   type: list
   elements: str
   sample: ["linux.json: 1 problem", "  3:5 $.agent.reigon: unknown key 'reigon'; did you mean 'region'?"]
+failure:
+  description: The first problem for which the configuration is refused, and the number of the others; empty if none is.
+  returned: as RV(problems)
+  type: str
+  sample: "AmazonCloudWatch-linux is not valid: linux.json: 3:5 $.agent.reigon: unknown key; did you mean 'region'?"
 findings:
   description:
     - The same for the filters P(cwagent.iam.sarif#filter) and P(cwagent.iam.junit#filter). Errors have the severity

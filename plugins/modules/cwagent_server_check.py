@@ -96,6 +96,11 @@ failed_hosts:
   returned: success
   type: list
   elements: str
+failure:
+  description: How many servers fail, with the first failure and the number of the others; empty if none fails.
+  returned: success
+  type: str
+  sample: "Servers that fail: 1 of 6. web1: It has no instance profile."
 lines:
   description: A table of the servers, and each failure with what to do, in lines for a terminal of 80 columns.
   returned: success
@@ -108,7 +113,7 @@ from typing import Any
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.look import WAYS, Look, look
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Server
-from ansible_collections.cwagent.iam.plugins.module_utils._verify.result import to_lines
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.result import describe_failure, to_lines
 
 SPEC: dict[str, Any] = {
     "servers": {"type": "list", "elements": "dict", "required": True},
@@ -129,6 +134,7 @@ def main() -> None:
             changed=False,
             servers=[each.to_dict() for each in found],
             failed_hosts=[each.host for each in found if each.failures],
+            failure=describe_failure(found),
             lines=to_lines(found),
         )
 

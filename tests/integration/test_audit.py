@@ -146,8 +146,10 @@ def test_what_was_planted_is_in_each_report_and_fails_the_run(controller: Contro
     inventory = without_hosts(controller)
     play = controller.play(inventory, "audit", **files(controller)).assert_failed()
     assert play.writes == []
-    assert "Findings of severity high or above: 1. Accounts that were not read: 0." in play.message
-    assert [each["rule"] for each in document(controller)["findings"]] == ["admin-without-window"]
+    [finding] = document(controller)["findings"]
+    counts = "Findings of severity high or above: 1. Accounts that were not read: 0."
+    assert play.message == f"{counts} high, admin-without-window: ForGood ({OWN}): {finding['why']}"
+    assert finding["rule"] == "admin-without-window"
     [case] = ET.fromstring((controller.home / "audit.junit").read_text()).iter("testcase")  # noqa: S314
     assert case.find("failure") is not None
     [run] = json.loads((controller.home / "audit.sarif").read_text())["runs"]
@@ -231,7 +233,6 @@ def test_an_account_that_is_not_read_is_named_and_stops_no_other(controller: Con
         },
     )
     play = controller.play(inventory, "audit", **files(controller)).assert_failed()
-    assert "Findings of severity high or above: 0. Accounts that were not read: 4." in play.message
     lines = summary(play)
     assert lines[0].startswith("1 account read at ")
     assert f"Account {BLOG}: role BlogWriter can write the configuration" in lines
@@ -243,6 +244,9 @@ def test_an_account_that_is_not_read_is_named_and_stops_no_other(controller: Con
     assert "lacks iam:GetAccountAuthorizationDetails" in errors["denied"]
     assert "The config profile (missing) could not be found" in errors["no-profile"]
     assert errors["blog"] == ""
+    counts = "Findings of severity high or above: 0. Accounts that were not read: 4."
+    assert play.message.startswith(f"{counts} Account untrusted was not read: {' '.join(errors['untrusted'].split())}")
+    assert play.message.endswith(" There are 3 more problems.")
     for name in ("untrusted", "missing", "denied", "no-profile"):
         assert any(line.startswith(f"! account {name} was not read: ") for line in lines)
     assert_narrow(play)
@@ -253,7 +257,8 @@ def test_an_account_that_is_not_read_is_named_and_stops_no_other(controller: Con
 def test_findings_are_not_counted_where_none_fails_the_run_and_no_account_was_read(controller: Controller) -> None:
     inventory = accounts(controller, {"no-profile": {"cwagent_profile": "missing"}})
     play = controller.play(inventory, "audit", cwagent_audit_fail_at="none").assert_failed()
-    assert "Accounts that were not read: 1." in play.message
+    assert play.message.startswith("Accounts that were not read: 1. Account no-profile was not read: ")
+    assert "The config profile (missing) could not be found" in play.message
     assert "Findings" not in play.message
     assert summary(play)[0] == "No account was read."
     assert "No findings." not in summary(play)

@@ -63,8 +63,8 @@ def site(shared_controller: Controller) -> Site:
 
 
 FILES: dict[str, tuple[str, list[str]]] = {
-    "invalid JSON": ("text.json", ["text.json: ", "1:2 "]),
-    "not an object": ("list.json", ["list.json: 1 problem", "a list without entries, not an object"]),
+    "invalid JSON": ("text.json", ["1:2 "]),
+    "not an object": ("list.json", ["1:1 $: ", "a list without entries, not an object"]),
     "unknown section": ("section.json", ["unknown section", "did you mean 'agent'"]),
     "over 8 KB": ("large.json", ["bytes when minified", "8192"]),
 }
@@ -74,11 +74,14 @@ FILES: dict[str, tuple[str, list[str]]] = {
 def test_invalid_configuration(site: Site, case: str) -> None:
     file, words = FILES[case]
     play = site.play(site.groups(), cwagent_config_file=file)
-    assert_one_error(site, play, ["AmazonCloudWatch-linux is not valid: see above. Nothing was changed."])
+    refusal = ["AmazonCloudWatch-linux is not valid: ", f"/{file}: ", "Nothing was changed."]
+    assert_one_error(site, play, [*refusal, *words])
     [shown] = [
         each.result["msg"] for each in play.results if each.task.endswith("Show what is wrong with the configurations")
     ]
     assert [word for word in words if word not in "\n".join(shown)] == []
+    [count] = re.findall(rf"/{file}: (\d+) problem", "\n".join(shown))
+    assert re.findall(r"There (?:is|are) (\d+) more", play.message) == ([str(int(count) - 1)] if count != "1" else [])
 
 
 OPTIONS = yaml.safe_load((CHECKOUT / "playbooks/vars/argument_specs.yml").read_text())["argument_specs"]["playbooks"][
@@ -238,6 +241,17 @@ def test_invalid_variable(everything_wrong: Play, words: list[str]) -> None:
 @pytest.mark.parametrize("words", [words for *_, words in HOST_VALUES.values()], ids=HOST_VALUES.keys())
 def test_invalid_host_variable(everything_wrong: Play, words: list[str]) -> None:
     assert [word for word in words if word not in everything_wrong.message] == []
+
+
+def test_an_account_repeats_the_first_problem_that_all_accounts_have(site: Site) -> None:
+    account = {"cwagent_profile": "x", "cwagent_server_filters": {"tag:agent": "yes"}}
+    wrong: dict[str, Any] = {"cwagent_iam_path": "monitoring", "cwagent_max_key_age": -1}
+    play = site.play({"accounts": {"shop": account, "blog": account}}, cwagent_config_file="", **wrong)
+    first, second = play.assert_failed().failures
+    assert (first.host, second.host) == ("shop", "blog")
+    problem, others = re.split(r"(?<=\.) (?=cwagent_)", first.result["msg"])
+    assert others.endswith(" Nothing was changed.")
+    assert second.result["msg"] == f"The same as for shop: {problem} There is 1 more problem. Nothing was changed."
 
 
 MORE_VALUES: dict[str, tuple[dict[str, Any], list[str]]] = {

@@ -77,7 +77,10 @@ def test_an_invalid_configuration_is_refused_before_the_first_write(stored: Stor
     stored.controller.file("invalid.json", text)
     with assert_no_writes(stored.controller.aws):
         play = stored.store(cwagent_config_file=str(stored.controller.home / "invalid.json")).assert_failed()
-    assert play.message == f"{PARAMETER} is not valid: see above. Nothing was changed."
+    assert play.message.startswith(f"{PARAMETER} is not valid: ")
+    assert "/invalid.json: " in play.message
+    assert words in play.message
+    assert play.message.endswith(" Nothing was changed.")
     [shown] = [each for each in play.results if each.task.endswith("Show what is wrong with the configurations")]
     assert words in " ".join(" ".join(shown.result["msg"]).split())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,11 @@ VALID = {"metrics": {"metrics_collected": {"mem": {"measurement": ["mem_used_per
 MAX_COLUMNS = 120
 """Of the task; the validator itself takes two at most, and starting a module on a busy machine takes the rest."""
 
-NOT_VALID = "AmazonCloudWatch-linux is not valid: see above. Nothing was changed."
+
+def assert_not_valid(play: Play, *problem: str) -> None:
+    """Assert that the task that fails has the first problem itself, with its place and how many more there are."""
+    words = " ".join(problem)
+    assert play.assert_failed().message == f"AmazonCloudWatch-linux is not valid: {words} Nothing was changed."
 
 
 def sixty_problems() -> dict[str, Any]:
@@ -118,8 +123,9 @@ def test_a_configuration_for_the_platform_of_another_name_is_a_warning(
 
 
 def test_check_mode_validates_and_writes_no_report(shared_controller: Controller, reports: Reports) -> None:
-    play, junit, sarif = reports(shared_controller.file("invalid.json", {"metric": {}}), "--check")
-    assert play.assert_failed().message == NOT_VALID
+    file = shared_controller.file("invalid.json", {"metric": {}})
+    play, junit, sarif = reports(file, "--check")
+    assert_not_valid(play, f"{file}: 1:2 $.metric: unknown section; did you mean 'metrics'?")
     assert not junit.exists()
     assert not sarif.exists()
 
@@ -129,8 +135,9 @@ def test_sixty_problems_are_all_shown_and_reported(shared_controller: Controller
     file = shared_controller.file("sixty.json", json.dumps(sixty_problems(), indent=2))
     play, junit, sarif = reports(file)
     assert play.assert_failed().code == 2
-    assert play.message == NOT_VALID
     header, *lines = shown_problems(play)
+    [first] = re.findall(r"^  (\d+:\d+ \$\.logs\..*?)(?=\n  \d|\Z)", "\n".join(lines), re.DOTALL)[:1]
+    assert_not_valid(play, f"{file}:", " ".join(first.split()), "There are 59 more problems.")
     assert header == f"{file}: 60 problems"
     assert len([line for line in lines if "$.logs." in line]) == 60
     printed = [line for line in play.output.splitlines() if any(shown in line for shown in lines)]
@@ -181,7 +188,7 @@ def test_only_regular_files_are_read(
 def test_a_megabyte_of_nesting_is_one_problem(shared_controller: Controller, reports: Reports) -> None:
     file = shared_controller.file("nested.json", "[" * 1024 * 1024)
     play, junit, _ = reports(file)
-    assert play.assert_failed().message == NOT_VALID
+    assert_not_valid(play, f"{file}: 1:65 $: the configuration is nested more than 64 levels deep.")
     assert shown_problems(play) == [
         f"{file}: 1 problem",
         "  1:65 $: the configuration is nested more than 64 levels deep",

@@ -336,7 +336,8 @@ def test_each_violation_alone_is_one_failure_by_ansible(account: Fleet) -> None:
     assert found["web1"]["status"] == found["db1"]["status"] == HEALTHY
     assert found["web4"]["status"] == {**HEALTHY, "agent": "none"}
     assert found["web5"]["status"] == {**HEALTHY, "configuration": "?", "agent": "none"}
-    assert "Servers that fail: 6 of 10." in play.message
+    first = next(iter(failures))
+    assert f"Servers that fail: 6 of 10. {first}: {failures[first][1]} There are 5 more problems." == play.message
     assert_narrow(play)
     secrets = {path.read_text().split()[-4] for path in account.controller.credentials.iterdir()}
     assert [secret for secret in secrets if secret in play.output] == []

@@ -38,6 +38,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.sche
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.validate import validate
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import check_tags, tags_as_text
+from ansible_collections.cwagent.iam.plugins.module_utils._text import to_summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -95,9 +96,15 @@ class Validation:
         problems = [*self.errors, *self.warnings]
         return {
             "problems": [to_result(each) for each in problems],
+            "failure": self._failure(),
             "problem_lines": [*to_lines(self.errors), *to_lines(self.warnings, "warning")],
             "findings": [to_finding(each, self.name) for each in problems],
         }
+
+    def _failure(self) -> str:
+        """Return the message for one event: the first error with its place, and how many more there are."""
+        errors = [f"{each.source}: {each}" for each in self.errors]
+        return f"{self.name} is not valid: {to_summary(errors)}" if errors else ""
 
 
 def desired_config(params: Mapping[str, Any]) -> tuple[DesiredConfig, list[str]]:

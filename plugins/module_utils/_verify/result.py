@@ -7,7 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ansible_collections.cwagent.iam.plugins.module_utils._text import WIDTH, count_noun, to_printable, wrap
+from ansible_collections.cwagent.iam.plugins.module_utils._text import (
+    WIDTH,
+    count_noun,
+    join_first,
+    to_printable,
+    to_summary,
+    wrap,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import CHECKS
 
 if TYPE_CHECKING:
@@ -32,11 +39,24 @@ def to_lines(servers: Sequence[Server]) -> list[str]:
         table.append(f"and {len(servers) - len(rows)} more")
     healthy = len(servers) - len(failed)
     lines = [f"{healthy} of {count_noun(len(servers), 'server')} without a failure."]
-    for (what, fix), hosts in _group((each.host, (one.what, one.fix)) for each in servers for one in each.failures):
-        lines += [f"! {_names(hosts)}: {what}", f"  Fix: {fix}"]
+    for title, fix in _failures(servers):
+        lines += [f"! {title}", f"  Fix: {fix}"]
     for (what,), hosts in _group((each.host, (one.what,)) for each in servers for one in each.notes):
-        lines.append(f"- {_names(hosts)}: {what}")
+        lines.append(f"- {join_first(hosts, MAX_NAMES)}: {what}")
     return [*table, *(part for line in lines for part in wrap(line))]
+
+
+def describe_failure(servers: Sequence[Server]) -> str:
+    """Return how many servers fail, with the first failure; nothing where none fails."""
+    failed = sum(bool(each.failures) for each in servers)
+    titles = [title for title, _fix in _failures(servers)]
+    return f"Servers that fail: {failed} of {len(servers)}. {to_summary(titles)}" if failed else ""
+
+
+def _failures(servers: Iterable[Server]) -> list[tuple[str, str]]:
+    """Return each failure with its servers, and what to do."""
+    found = _group((each.host, (one.what, one.fix)) for each in servers for one in each.failures)
+    return [(f"{join_first(hosts, MAX_NAMES)}: {what}", fix) for (what, fix), hosts in found]
 
 
 def _row(name: str, cells: Iterable[str]) -> str:
@@ -55,8 +75,3 @@ def _group(found: Iterable[tuple[str, tuple[str, ...]]]) -> list[tuple[tuple[str
         if host not in hosts:
             hosts.append(host)
     return list(groups.items())
-
-
-def _names(hosts: Sequence[str]) -> str:
-    more = len(hosts) - MAX_NAMES
-    return ", ".join(hosts[:MAX_NAMES]) + (f" and {more} more" if more > 0 else "")

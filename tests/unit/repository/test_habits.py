@@ -1,13 +1,18 @@
-"""What holds for all files and tests: licence headers, and unit tests that stay on this machine."""
+"""What holds for all files and tests: licence headers, complete messages, and unit tests that stay on this machine."""
 
 from __future__ import annotations
 
+import ast
+import re
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
-PLUGINS = Path(__file__).resolve().parents[3] / "plugins"
+ROOT = Path(__file__).resolve().parents[3]
+PLUGINS = ROOT / "plugins"
 FILES = sorted(path for path in PLUGINS.rglob("*.py") if path.name != "__init__.py")
 HEADER = """\
 # Copyright: cwagent.iam contributors
@@ -19,6 +24,53 @@ HEADER = """\
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PLUGINS)))
 def test_a_plugin_file_begins_with_its_licence(path: Path) -> None:
     assert path.read_text().removeprefix("#!/usr/bin/python\n").startswith(HEADER)
+
+
+SHIPPED = [path for name in ("plugins", "roles", "playbooks", "examples") for path in sorted((ROOT / name).rglob("*"))]
+# The documentation of modules, filters and inputs is no message.
+DOCUMENTS = {"DOCUMENTATION", "EXAMPLES", "RETURN"}
+DOCUMENTING = {PLUGINS / "filter", *ROOT.glob("roles/*/meta")}
+ELSEWHERE = re.compile(
+    r"(?<!or )\b(above|below)\b"  # not "of severity high or above"
+    r"|\bsee (its|the|what)\b.*\b(output|says?)\b"
+    r"|\b(listed|shown|printed|reported) (before|earlier|by|in|there)\b"
+    r"|\b(earlier|previous|other) (tasks?|output|messages?)\b",
+    re.IGNORECASE,
+)
+
+
+def python_texts(path: Path) -> Iterator[str]:
+    """The texts in a file that are neither documentation nor docstrings."""
+    nodes = [*ast.walk(ast.parse(path.read_text()))]
+    documents = {
+        id(node.value)
+        for node in nodes
+        if isinstance(node, ast.Expr)
+        or (isinstance(node, ast.Assign) and DOCUMENTS & {ast.unparse(each) for each in node.targets})
+    }
+    for node in nodes:
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(str(each.value) if isinstance(each, ast.Constant) else "<...>" for each in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documents:
+            yield node.value
+
+
+def yaml_texts(path: Path) -> Iterator[str]:
+    """The texts in a file of tasks, plays or variables, without the comments."""
+    for event in yaml.parse(path.read_text(), Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.ScalarEvent):
+            yield event.value
+
+
+def test_no_message_refers_to_other_output() -> None:
+    """An event of AWX, a summary of a callback and an annotation of a pipeline show one message alone."""
+    texts = {path: python_texts(path) for path in SHIPPED if path.suffix == ".py"}
+    texts |= {path: yaml_texts(path) for path in SHIPPED if path.suffix == ".yml" and path.parent not in DOCUMENTING}
+    assert len(texts) > 200
+    found = [
+        f"{path.relative_to(ROOT)}: {text}" for path, each in texts.items() for text in each if ELSEWHERE.search(text)
+    ]
+    assert found == []
 
 
 @pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1"])

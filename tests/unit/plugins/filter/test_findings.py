@@ -347,7 +347,7 @@ def test_an_audit_document_has_the_findings_of_all_accounts_and_the_errors_of_th
     finding = {"rule": "r", "severity": "high"}
     read = {"account": {"label": "shop", "read_at": "2026-11-25T09:30:00Z"}, "principals": [], "findings": [finding]}
     results = [{**read, "changed": False, "failed": False}, {"failed": True, "msg": "denied"}, {"skipped": True}]
-    assert audit_document(results, ["shop", "blog", "test"]) == {
+    assert audit_document(results, ["shop", "blog", "test"], fail_at="none") == {
         "generated": "2026-11-25T09:30:00Z",
         "accounts": [
             read,
@@ -356,8 +356,42 @@ def test_an_audit_document_has_the_findings_of_all_accounts_and_the_errors_of_th
         ],
         "findings": [finding],
         "counts": {"info": 0, "low": 0, "medium": 0, "high": 1},
+        "failure": "Accounts that were not read: 2. Account blog was not read: denied. There is 1 more problem.",
     }
     assert audit_document([], [])["generated"] == ""
+
+
+UNREAD = {"failed": True, "msg": "denied"}
+COUNTED = {
+    "none_unread": "Accounts that were not read: 0.",
+    "two_more": "There are 2 more problems.",
+    "one_unread": "Accounts that were not read: 1. Account blog was not read: denied.",
+}
+
+
+@pytest.mark.parametrize(
+    ("found", "unread", "fail_at", "message"),
+    [
+        ("", False, "info", ""),
+        ("low high", False, "none", ""),
+        ("info low", False, "medium", ""),
+        ("info", False, "info", "Findings of severity info or above: 1. {none_unread} info, r: info (1): It is so."),
+        (
+            "medium info low high",
+            False,
+            "low",
+            "Findings of severity low or above: 3. {none_unread} high, r: high (1): It is so. {two_more}",
+        ),
+        ("high", True, "high", "Findings of severity high or above: 1. {one_unread} There is 1 more problem."),
+        ("high", True, "none", "{one_unread}"),
+    ],
+)
+def test_the_message_of_an_audit_names_the_first_problem(found, unread, fail_at, message):
+    listed = [audit_finding(severity, object=severity) for severity in found.split()]
+    read = {"account": {"label": "shop", "read_at": ""}, "principals": [], "findings": listed}
+    results = [read, UNREAD] if unread else [read]
+    document = audit_document(results, ["shop", "blog"], fail_at=fail_at)
+    assert document["failure"] == message.format(**COUNTED)
 
 
 def test_an_account_whose_role_was_not_assumed_has_the_error_of_aws():

@@ -173,7 +173,7 @@ def test_results_are_registered_in_the_order_of_their_names_and_then_of_the_host
             "No role. No user.",
         ),
         ({"failed": True, "msg": "All items failed", "results": [{}]}, "All items failed"),
-        ({}, "See its output above."),
+        ({}, "A task failed without a message."),
     ],
 )
 def test_why_a_task_failed(result, reason):
@@ -243,7 +243,7 @@ def test_an_account_that_a_task_left_unreachable_is_not_finished():
     assert account_table([OK, OK], ["shop", "blog"], [], ["shop"])[1:] == [
         "shop     eu-central-1 +1        0        0        0          0  ok",
         "blog     eu-central-1 +1        0        0        0          0  FAILED",
-        "- blog: It was not finished; see the output above.",
+        "- blog: It was not finished: a task failed, or the host was unreachable.",
     ]
 
 

@@ -208,6 +208,22 @@ def test_each_problem_has_its_configuration_and_place():
     ]
 
 
+@pytest.mark.parametrize(
+    ("configs", "message"),
+    [
+        ([CONFIG], ""),
+        ([CONFIG, ERROR], "config[1]: $.metric: unknown section; did you mean 'metrics'?"),
+        (
+            [CONFIG, '{\n "agent": {\n  "regoin": ""}}', ERROR],
+            "config[1]: 3:3 $.agent.regoin: unknown key; did you mean 'region'? There is 1 more problem.",
+        ),
+    ],
+)
+def test_the_first_problem_is_a_sentence(configs, message):
+    found = validate_config({**PARAMS, "config": configs})
+    assert found.to_result()["failure"] == (f"{found.name} is not valid: {message}" if message else "")
+
+
 def test_files_are_read_and_merged(tmp_path):
     paths = []
     for name, config in (("a.json", CONFIG), ("b.json", LOGS)):

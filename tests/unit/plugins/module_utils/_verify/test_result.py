@@ -5,7 +5,7 @@ import pytest
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import FETCH, Command
 from ansible_collections.cwagent.iam.plugins.module_utils._text import WIDTH
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Config, Failure, Note, Server
-from ansible_collections.cwagent.iam.plugins.module_utils._verify.result import to_lines
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.result import describe_failure, to_lines
 
 STOPPED = Failure("agent", "The agent is stopped.", "start it")
 
@@ -64,6 +64,31 @@ def test_a_failure_names_no_more_than_three_servers(count, names):
 
 def test_the_same_failure_twice_is_shown_once():
     assert to_lines([server("web1", STOPPED, STOPPED)]).count("! web1: The agent is stopped.") == 1
+
+
+LOST = Failure("identity", "It has no instance profile.", "associate one")
+
+
+@pytest.mark.parametrize(
+    ("servers", "message"),
+    [
+        ([], ""),
+        ([server("web1", Note("identity", "Not known."))], ""),
+        ([server("web1", STOPPED)], "Servers that fail: 1 of 1. web1: The agent is stopped."),
+        (
+            [server("web1"), server("web2", STOPPED), server("db1", STOPPED, LOST)],
+            "Servers that fail: 2 of 3. web2, db1: The agent is stopped. There is 1 more problem.",
+        ),
+        (
+            [server(f"db{number}", LOST, STOPPED) for number in range(5)],
+            "Servers that fail: 5 of 5. db0, db1, db2 and 2 more: It has no instance profile. There is 1 more problem.",
+        ),
+    ],
+)
+def test_the_message_names_the_first_failure_and_its_servers(servers, message):
+    assert describe_failure(servers) == message
+    listed = [line.removeprefix("! ") for line in to_lines(servers) if line.startswith("! ")]
+    assert all(line in message for line in listed[:1])
 
 
 def test_a_server_survives_the_way_through_a_result():
