@@ -51,11 +51,12 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._given import (
     checked_instance_id,
     checked_region,
 )
-from ansible_collections.cwagent.iam.plugins.plugin_utils._saved_keys import check_key_store
+from ansible_collections.cwagent.iam.plugins.plugin_utils._saved_keys import check_key_store, check_kms_key
 from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import (
     Problems,
     Undefined,
     check_config_regions,
+    is_blank,
     quote,
     to_typed,
 )
@@ -189,12 +190,7 @@ def _check_names(given: Given, problems: Problems) -> None:
 
 def _run_value(given: Given, name: str, option: Mapping[str, Any], problems: Problems) -> Any:
     """Return the one value of a variable for the whole run, wherever in the inventory it is set; else its default."""
-    sources = {"the controller": given.controller, **{f"host {host}": each for host, each in given.hosts.items()}}
-    found = {
-        source: problems.check(to_typed, name, option, variables[name])
-        for source, variables in sources.items()
-        if name in variables
-    }
+    found = {source: problems.check(to_typed, name, option, value) for source, value in _places(given, name).items()}
     values = {source: value for source, value in found.items() if value is not None}
     if not values:
         return option.get("default", EMPTY.get(option["type"]))
@@ -206,6 +202,12 @@ def _run_value(given: Given, name: str, option: Mapping[str, Any], problems: Pro
             )
             break
     return value
+
+
+def _places(given: Given, name: str) -> dict[str, Any]:
+    """Return where a variable of the run is set, with its value there."""
+    places = {"the controller": given.controller, **{f"host {host}": each for host, each in given.hosts.items()}}
+    return {place: variables[name] for place, variables in places.items() if name in variables}
 
 
 class _Regions:
@@ -333,6 +335,7 @@ def _rotation(inputs: Mapping[str, Any], servers: Mapping[str, str], rotated: Co
     not_delivered = {*inputs["undelivered_hosts"], *(host for host in hosts if host not in inputs["delivery_hosts"])}
     return {
         "admin_users": _select_users(inputs["admin_users"], rotated),
+        "rotation_age": 0 if inputs["rotate_now"] else inputs["max_key_age"],
         "rotated_hosts": {
             "delivered": [host for host in hosts if host not in not_delivered],
             "undelivered": [host for host in hosts if host in not_delivered],
@@ -527,6 +530,14 @@ def _apply_limit(given: Given, hosts: Iterable[str]) -> list[str]:
 
 def _configs(given: Given, run: Mapping[str, Any], regions: _Regions, problems: Problems) -> list[dict[str, Any]]:
     """Return the configurations to store, with the absolute paths of their files, and the regions that some name."""
+    if run["configs"] and run["config_file"]:
+        file_for, listed_for = (
+            next(place for place, value in _places(given, name).items() if not is_blank(value))
+            for name in ("cwagent_config_file", "cwagent_configs")
+        )
+        problems.add(
+            f"cwagent_config_file is set for {file_for} and cwagent_configs for {listed_for}. Set only one of the two."
+        )
     if run["configs"]:
         variable, entries = "cwagent_configs", run["configs"]
     else:
@@ -576,9 +587,7 @@ def _check_groups(given: Given, inputs: Mapping[str, Any], problems: Problems) -
     if not given.members(*GROUPS) and not (source == "controller" and inputs["configs"]) and given.found is None:
         problems.add(_no_hosts(given))
         return
-    # Where accounts are hosts, a configuration need not be stored in each.
-    stores = inputs["configs"] or (given.members(EC2_SERVERS) and not given.accounts)
-    needs_instance = ADMIN_INSTANCE in given.requires or (source in FROM_INSTANCE and stores)
+    needs_instance = ADMIN_INSTANCE in given.requires or (source in FROM_INSTANCE and inputs["configs"])
     lacks_instance = needs_instance and not ec2_admins and (given.members(*GROUPS) or given.found is None)
     if len(ec2_admins) > 1 or lacks_instance:
         problems.add(
@@ -690,7 +699,7 @@ def _check_limit(given: Given, inputs: Mapping[str, Any], problems: Problems) ->
 
 
 def _check_values(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:
-    """Report what AWS would refuse, and a folder for credentials files that cannot be used."""
+    """Report what AWS would refuse, and where access keys cannot be saved."""
 
     def check(variable: str, do_check: Callable[..., Any], *arguments: Any) -> None:
         problems.check(do_check, *arguments, where=f"{variable}: ")
@@ -702,8 +711,7 @@ def _check_values(given: Given, inputs: Mapping[str, Any], problems: Problems) -
         if config["name"] != inputs["parameter_name"]:
             check("cwagent_configs", check_parameter_name, config["name"])
     check("cwagent_audit_regions", lambda regions: [*map(_names.check_region, regions)], inputs["audit_regions"])
-    problems.check(check_days, "cwagent_max_key_age", inputs["max_key_age"], 0)
-    problems.check(check_days, "cwagent_retire_after", inputs["retire_after"], 0)
+    _check_keys(given, inputs, problems)
     _check_batches(given, inputs, problems)
     boundary, partition = inputs["permissions_boundary"], _names.partition_of(inputs["region"])
     if boundary and boundary != REMOVE_BOUNDARY:
@@ -711,18 +719,33 @@ def _check_values(given: Given, inputs: Mapping[str, Any], problems: Problems) -
     check("cwagent_iam_path", _names.check_path, inputs["iam_path"] or None)
     check("cwagent_tags", _names.check_tags, {str(key): str(value) for key, value in inputs["tags"].items()})
     check("cwagent_parameter_tags", _names.check_tags, _names.tags_as_text(inputs["parameter_tags"]))
-    users = _all_users(inputs)
-    if users:
-        place = "cwagent_credentials_dir" if inputs["credentials_store"] == "file" else "cwagent_credentials_prefix"
-        keys = (inputs["credentials_store"], inputs["credentials_directory"], inputs["credentials_prefix"])
-        # The playbooks that save nothing run in any container.
-        allowed = inputs["credentials_force"] or KEY_STORE not in given.requires
-        check(place, partial(check_key_store, allow_ephemeral=allowed), *keys, users, inputs["region"])
     admin_host = next(iter(inputs["admin_instance_hosts"]), "")
     for variables in (given.of_host(admin_host), given.controller):
         minutes = problems.check(to_typed, MINUTES, {"type": "int"}, variables.get(MINUTES))
         if minutes is not None:
             check(MINUTES, check_minutes, minutes)
+
+
+def _check_keys(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:
+    """Report ages of access keys that mean nothing, and a place where they cannot be saved, or where servers can read them."""
+    problems.check(check_days, "cwagent_max_key_age", inputs["max_key_age"], 0)
+    if ROTATION in given.requires and inputs["max_key_age"] == 0:
+        problems.add(
+            "cwagent_max_key_age is 0, which means no limit and is only for cwagent.iam.audit. Set the age in days at "
+            "which to replace an access key. To replace all keys now, set cwagent_rotate_now to true."
+        )
+    problems.check(check_days, "cwagent_retire_after", inputs["retire_after"], 0)
+    users = _all_users(inputs)
+    if not users:
+        return
+    saves, store = KEY_STORE in given.requires, inputs["credentials_store"]
+    place = "cwagent_credentials_dir" if store == "file" else "cwagent_credentials_prefix"
+    keys = (store, inputs["credentials_directory"], inputs["credentials_prefix"], users, inputs["region"])
+    # The playbooks that save nothing run in any container.
+    allowed = inputs["credentials_force"] or not saves
+    problems.check(partial(check_key_store, allow_ephemeral=allowed), *keys, where=f"{place}: ")
+    if saves:
+        problems.check(check_kms_key, "cwagent", store, inputs["ssm_policy"], inputs["credentials_kms_key_id"])
 
 
 def _check_batches(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:

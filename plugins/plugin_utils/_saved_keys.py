@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ansible.module_utils.common.validation import check_type_path
 
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.options import key_store
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import to_typed
 
 if TYPE_CHECKING:
@@ -38,6 +39,21 @@ def check_key_store(
     key_store({"credentials": credentials, "state": "present", "name": users}, region, no_aws)
 
 
+def check_kms_key(prefix: str, store: str, ssm_policy: str, kms_key_id: str) -> None:
+    """Check that an SSM policy that the run attaches does not let every server read the saved keys.
+
+    :param prefix: how the names of the variables begin.
+    :param ssm_policy: empty where the run changes none, ``none`` where it detaches it.
+    :raises InvalidInput: it lets them.
+    """
+    if store == "ssm" and ssm_policy not in ("", "none") and not kms_key_id:
+        raise InvalidInput(
+            f"{prefix}_credentials_kms_key_id is not set, {prefix}_credentials_store is ssm, and {prefix}_ssm_policy "
+            f"is {ssm_policy}. That policy allows reading every parameter that the AWS managed key encrypts, including "
+            f"the saved access keys. Set {prefix}_credentials_kms_key_id to a KMS key that the servers cannot use."
+        )
+
+
 def check_role_key_store(role: str, options: Mapping[str, Mapping[str, Any]], values: Mapping[str, Any]) -> None:
     """Check where a role saves keys; nothing for a role that saves none.
 
@@ -49,11 +65,15 @@ def check_role_key_store(role: str, options: Mapping[str, Mapping[str, Any]], va
     if name not in options or values.get(f"{role}_state") == "absent":
         return
     by_region = values.get(f"{role}_users_by_region") or {"": values.get(f"{role}_users", [])}
+    users = [user for users in by_region.values() for user in users]
+    store = values[f"{role}_credentials_store"]
     check_key_store(
-        values[f"{role}_credentials_store"],
+        store,
         check_type_path(values[f"{role}_credentials_directory"]),  # as the option of the module takes it
         values[f"{role}_credentials_prefix"],
-        [user for users in by_region.values() for user in users],
+        users,
         None,
         allow_ephemeral=bool(to_typed(name, options[name], values[name])),
     )
+    if users:
+        check_kms_key(role, store, values[f"{role}_ssm_policy"], values[f"{role}_credentials_kms_key_id"])

@@ -17,8 +17,10 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._accounts import ACCOU
 from ansible_collections.cwagent.iam.plugins.plugin_utils._given import (
     AUDIT,
     CONFIGS_ONLY,
+    KEY_STORE,
     ONE_ACCOUNT,
     REMOVAL,
+    REQUIREMENTS,
     ROTATION,
     SERVERS,
     Given,
@@ -316,6 +318,43 @@ def test_files_in_a_container_must_be_allowed_where_keys_are_saved(name, monkeyp
     assert problems_of({"ec2_admin": ["adm"]}, requires=["key_store"]) == []  # there are no keys
 
 
+CORE, OLDER = "AmazonSSMManagedInstanceCore", "AmazonEC2RoleforSSM"
+NO_USERS = {"ec2_servers": ["web"], "ec2_admin": ["adm"]}
+ADMIN_USER_ONLY = {**NO_USERS, "onprem_admin": ["ops"]}
+
+
+READS_ALL = {"cwagent_credentials_store": "ssm", "cwagent_ssm_policy": CORE}
+
+
+@pytest.mark.parametrize(
+    ("changes", "groups", "requires", "count"),
+    [
+        ({}, None, [KEY_STORE], 1),
+        ({"cwagent_ssm_policy": OLDER, "cwagent_credentials_kms_key_id": " "}, None, [KEY_STORE], 1),
+        ({}, None, [KEY_STORE, ROTATION], 1),
+        ({}, ADMIN_USER_ONLY, [KEY_STORE], 1),
+        ({"cwagent_credentials_kms_key_id": "alias/keys"}, None, [KEY_STORE], 0),
+        ({"cwagent_ssm_policy": "none"}, None, [KEY_STORE], 0),
+        ({"cwagent_ssm_policy": ""}, None, [KEY_STORE], 0),
+        ({"cwagent_credentials_store": "secretsmanager"}, None, [KEY_STORE], 0),
+        ({"cwagent_credentials_store": "file"}, None, [KEY_STORE], 0),
+        ({}, NO_USERS, [KEY_STORE], 0),
+        ({}, None, [], 0),
+        ({}, None, [AUDIT], 0),
+        ({}, None, [SERVERS], 0),
+    ],
+)
+def test_keys_that_a_policy_of_the_run_could_read_need_a_kms_key(changes, groups, requires, count):
+    controller = {**READS_ALL, **changes}
+    message = (
+        "cwagent_credentials_kms_key_id is not set, cwagent_credentials_store is ssm, and cwagent_ssm_policy is "
+        f"{controller['cwagent_ssm_policy']}. That policy allows reading every parameter that the AWS managed key "
+        "encrypts, including the saved access keys. Set cwagent_credentials_kms_key_id to a KMS key that the servers "
+        "cannot use."
+    )
+    assert problems_of(groups, controller=controller, requires=requires) == count * [message]
+
+
 def test_a_third_value_of_a_variable_is_not_reported_again():
     hosts = {name: {**more, "cwagent_tags": {"a": name}} for name, more in {"web": WEB, "adm": ADMIN, "db": {}}.items()}
     assert len(problems_of(hosts=hosts)) == 1
@@ -511,7 +550,11 @@ FROM_SSM, FROM_AUTO = ({**ONE_FILE, "cwagent_store_config_from": source} for sou
         ({}, {}, ["The inventory has no hosts"]),
         ({"other": ["x"]}, {}, ["No host of the inventory is in one of the groups cwagent_ec2_servers, "]),
         ({"other": ["x"]}, {"cwagent_store_config_from": "controller"}, ["No host of the inventory"]),
-        ({"ec2_servers": ["web"]}, {}, ["cwagent_ec2_admin must have exactly one host", "but has none", "To store it"]),
+        (
+            {"ec2_servers": ["web"]},
+            ONE_FILE,
+            ["cwagent_ec2_admin must have exactly one host", "but has none", "To store it"],
+        ),
         ({"onprem_servers": ["db"]}, FROM_SSM, ["cwagent_ec2_admin must have exactly one host"]),
         ({"onprem_servers": ["db"]}, FROM_AUTO, ["cwagent_ec2_admin must have exactly one host"]),
         ({"onprem_servers": ["db"]}, ONE_FILE, ["cwagent_ec2_admin must have exactly one host"]),
@@ -523,6 +566,19 @@ FROM_SSM, FROM_AUTO = ({**ONE_FILE, "cwagent_store_config_from": source} for sou
 def test_groups_that_do_not_fit_are_one_problem(groups, controller, words):
     [problem] = problems_of(groups, controller=controller)
     assert [word for word in words if word not in problem] == []
+
+
+@pytest.mark.parametrize("source", ["instance", "ssm", "auto", "controller"])
+@pytest.mark.parametrize("requires", [[], [KEY_STORE], [KEY_STORE, ROTATION], ["confirmation"], [REMOVAL]])
+def test_servers_on_ec2_need_no_admin_instance_where_nothing_is_stored(source, requires):
+    controller = {
+        "cwagent_store_config_from": source,
+        "cwagent_teardown": True,
+        "cwagent_remove_servers": ["db"],
+        "cwagent_remove_confirmed": True,
+    }
+    inputs = inputs_of({"ec2_servers": ["web"], "onprem_servers": ["db"]}, controller=controller, requires=requires)
+    assert inputs["storing_hosts"] == inputs["admin_instance_hosts"] == []
 
 
 @pytest.mark.parametrize(
@@ -540,7 +596,7 @@ def test_in_awx_no_message_names_the_command_line(groups, more):
 
 
 def test_in_awx_a_slice_of_a_job_lacks_hosts():
-    [problem] = problems_of({"ec2_servers": ["web"]}, in_awx=True)
+    [problem] = problems_of({"ec2_servers": ["web"]}, controller=ONE_FILE, in_awx=True)
     assert problem.endswith("In AWX, each slice of a job sees only some of the hosts; set job_slice_count to 1.")
 
 
@@ -563,8 +619,35 @@ def test_the_host_that_stores(groups, controller, hosts):
 def test_the_configurations():
     one = {"cwagent_config_file": "a.json"}
     assert inputs_of(controller=one)["configs"] == [{"name": "AmazonCloudWatch-linux", "file": "/here/a.json"}]
-    both = {**one, "cwagent_configs": [{"name": "AmazonCloudWatch-x", "file": "b.json"}]}
-    assert inputs_of(controller=both)["configs"] == [{"name": "AmazonCloudWatch-x", "file": "/here/b.json"}]
+    several = {"cwagent_configs": [{"name": "AmazonCloudWatch-x", "file": "b.json"}]}
+    assert inputs_of(controller=several)["configs"] == [{"name": "AmazonCloudWatch-x", "file": "/here/b.json"}]
+
+
+PLACES = {"the controller": "localhost", "host adm": "adm", "host db": "db"}
+
+
+@pytest.mark.parametrize("blank", [None, "", " "])
+@pytest.mark.parametrize("listed_for", PLACES)
+@pytest.mark.parametrize("file_for", PLACES)
+def test_two_sources_of_configurations_are_one_problem_that_names_both(file_for, listed_for, blank):
+    def problems(file, listed):
+        variables = {"localhost": {}, "adm": dict(ADMIN), "db": {}}
+        variables[PLACES[file_for]]["cwagent_config_file"] = file
+        variables[PLACES[listed_for]]["cwagent_configs"] = listed
+        return problems_of(controller=variables.pop("localhost"), hosts=variables)
+
+    listed = [{"name": "AmazonCloudWatch-x", "file": "b.json"}]
+    assert problems("a.json", listed) == [
+        f"cwagent_config_file is set for {file_for} and cwagent_configs for {listed_for}. Set only one of the two."
+    ]
+    assert problems(blank, listed) == problems("a.json", blank) == problems("a.json", []) == []
+
+
+def test_a_file_on_the_command_line_is_refused_where_the_inventory_lists_configurations():
+    """Ansible gives the controller and each host both."""
+    both = {**ONE_FILE, "cwagent_configs": [{"name": "AmazonCloudWatch-x", "file": "b.json"}]}
+    [problem] = problems_of(hosts={"web": {**WEB, **both}, "adm": {**ADMIN, **both}, "db": both}, controller=both)
+    assert problem.startswith("cwagent_config_file is set for the controller and cwagent_configs for the controller. ")
 
 
 HOME_ENTRY, AWAY_ENTRY = ({"name": "AmazonCloudWatch-x", "file": "b.json", "regions": [region]} for region in (EU, US))
@@ -675,6 +758,38 @@ def test_a_limit_without_a_host_that_has_a_key_is_a_problem(groups, count):
         "whose access keys to replace in it."
     )
     assert problems_of(groups, {"adm": ADMIN}, requires=[ROTATION], limit=["localhost"]) == count * [problem]
+
+
+@pytest.mark.parametrize("revoke_old", [False, True])
+@pytest.mark.parametrize(
+    ("controller", "age"),
+    [
+        ({}, 90),
+        ({"cwagent_max_key_age": 1}, 1),
+        ({"cwagent_rotate_now": False, "cwagent_max_key_age": 1}, 1),
+        ({"cwagent_rotate_now": True}, 0),
+        ({"cwagent_rotate_now": "true", "cwagent_max_key_age": 1}, 0),
+    ],
+)
+def test_keys_are_replaced_at_their_age_or_now(controller, age, revoke_old):
+    """Replacing all keys now is one wish, and deactivating the old ones early another."""
+    inputs = inputs_of(controller={**controller, "cwagent_revoke_old": revoke_old}, requires=[ROTATION])
+    assert (inputs["rotation_age"], inputs["revoke_old"]) == (age, revoke_old)
+
+
+@pytest.mark.parametrize("rotate_now", [None, "", False, True])
+@pytest.mark.parametrize("zero", [0, "0"])
+@pytest.mark.parametrize("requires", [[], *([each] for each in REQUIREMENTS)])
+def test_no_limit_of_the_age_is_for_the_audit_and_refused_by_the_rotation_only(requires, zero, rotate_now):
+    controller = {"cwagent_max_key_age": zero, "cwagent_rotate_now": rotate_now}
+    inputs, found = interpret(a_run(controller=controller, requires=requires))
+    assert inputs["max_key_age"] == 0
+    message = (
+        "cwagent_max_key_age is 0, which means no limit and is only for cwagent.iam.audit. Set the age in days at which "
+        "to replace an access key. To replace all keys now, set cwagent_rotate_now to true."
+    )
+    refused = [message] if requires == [ROTATION] else []
+    assert [each for each in found if "cwagent_max_key_age" in each] == refused
 
 
 SERVERS_OF = {"ec2_servers": ["web"], "ec2_admin": ["adm"], "onprem_servers": ["a", "b", "c"], "onprem_admin": ["o"]}
@@ -876,7 +991,7 @@ def test_any_input_is_interpreted_and_nothing_is_raised(groups, hosts, controlle
         optional={
             name: st.sampled_from([VALID[name], in_a_survey(VALID[name]), ""])
             for name in OPTIONS
-            if name not in (*ACCOUNT_VARIABLES, "cwagent_account")
+            if name not in (*ACCOUNT_VARIABLES, "cwagent_account", "cwagent_config_file")
         },
     )
 )
@@ -1141,7 +1256,7 @@ def test_a_filter_whose_value_is_no_text_would_match_nothing(name, value):
     ],
 )
 def test_access_keys_are_not_revoked_long_before_new_ones_are_delivered(sizes, revoke, limit, count):
-    account = {"cwagent_account_batch_size": sizes, "cwagent_revoke_old": revoke, "cwagent_max_key_age": 0}
+    account = {"cwagent_account_batch_size": sizes, "cwagent_revoke_old": revoke, "cwagent_rotate_now": True}
     run = an_account(account, others={"blog": {}}, requires=[ROTATION], limit=limit)
     assert len([each for each in interpret(run)[1] if each.startswith("cwagent_revoke_old is set, and")]) == count
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 import yaml
 from import_graph import PLUGINS
@@ -48,6 +50,28 @@ def test_a_role_refuses_what_the_module_would_refuse(role, tmp_path):
     users = {"users": ["valid"], "users_by_region": {"us-east-1": ["a+b"]}}
     with pytest.raises(InvalidInput, match=r"'/keys/a\+b' is not a valid parameter name"):
         check(role, credentials_store="ssm", credentials_prefix="/keys/", **users)
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("policy", ["AmazonSSMManagedInstanceCore", "AmazonEC2RoleforSSM"])
+@pytest.mark.parametrize(
+    ("changes", "is_refused"),
+    [
+        ({"users": ["u"]}, True),
+        ({"users_by_region": {"us-east-1": ["u"]}}, True),
+        ({"users": ["u"], "credentials_kms_key_id": "alias/keys"}, False),
+        ({"users": ["u"], "ssm_policy": ""}, False),
+        ({"users": ["u"], "ssm_policy": "none"}, False),
+        ({"users": ["u"], "credentials_store": "secretsmanager"}, False),
+        ({"users": ["u"], "credentials_store": "file"}, False),
+        ({"users": ["u"], "state": "absent"}, False),
+        ({"users": []}, False),
+    ],
+)
+def test_a_role_refuses_keys_that_the_policy_for_systems_manager_can_read(role, policy, changes, is_refused):
+    message = rf"^{role}_credentials_kms_key_id is not set, .* and {role}_ssm_policy is {policy}\. "
+    with pytest.raises(InvalidInput, match=message) if is_refused else nullcontext():
+        check(role, **{"credentials_store": "ssm", "ssm_policy": policy, **changes})
 
 
 def test_other_roles_save_no_keys(monkeypatch):
