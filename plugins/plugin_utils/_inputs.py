@@ -727,7 +727,7 @@ def _check_values(given: Given, inputs: Mapping[str, Any], problems: Problems) -
 
 
 def _check_keys(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:
-    """Report ages of access keys that mean nothing, and a place where they cannot be saved, or where servers can read them."""
+    """Report an age of access keys that means nothing, and a place that does not keep them secret."""
     problems.check(check_days, "cwagent_max_key_age", inputs["max_key_age"], 0)
     if ROTATION in given.requires and inputs["max_key_age"] == 0:
         problems.add(

@@ -261,6 +261,10 @@ MORE_VALUES: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"cwagent_credentials_store": "ssm", "cwagent_credentials_prefix": "a b"},
         ["cwagent_credentials_prefix: ", "'a bCloudWatch"],
     ),
+    "keys that servers can read": (
+        {"cwagent_ssm_policy": "AmazonSSMManagedInstanceCore"},
+        ["Set cwagent_credentials_kms_key_id to a KMS key that the servers cannot use."],
+    ),
 }
 
 
@@ -269,6 +273,16 @@ def test_other_values_of_the_same_variables(site: Site) -> None:
     assert_one_error(
         site, site.play(site.groups(), **values), [word for _, words in MORE_VALUES.values() for word in words]
     )
+
+
+def test_a_file_on_the_command_line_is_not_dropped_where_the_inventory_lists_configurations(site: Site) -> None:
+    groups = site.groups()
+    groups["ec2_servers"]["web1"]["cwagent_configs"] = [{"name": "AmazonCloudWatch-x", "file": "agent.json"}]
+    play = site.play(groups)
+    assert_one_error(
+        site, play, ["cwagent_config_file is set for the controller and cwagent_configs for host web1. Set only one"]
+    )
+    assert play.calls == []
 
 
 CUT: dict[str, tuple[list[str], list[str]]] = {

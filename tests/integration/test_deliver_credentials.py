@@ -69,7 +69,7 @@ sys.exit(subprocess.run([sys.executable, *sys.argv[1:]], input=payload, env=envi
 KILLING = "import os, signal\nos.fsync = lambda _file: os.kill(os.getpid(), signal.SIGKILL)\n"
 UNREACHABLE: dict[str, Any] = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}
 CONFIG: dict[str, Any] = {"metrics": {"metrics_collected": {"mem": {"measurement": ["mem_used_percent"]}}}}
-LEAK = {"cwagent_max_key_age": "0", "cwagent_revoke_old": "true"}
+LEAK = {"cwagent_rotate_now": "true", "cwagent_revoke_old": "true"}
 RUN_AGAIN = (
     "Run this playbook again when this is fixed. An agent whose earlier access key was revoked cannot send until then."
 )

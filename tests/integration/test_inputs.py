@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from emulator.snapshot import snapshot
 from harness import (
+    ADMIN_ROLE,
     ADMIN_USER,
     HERE,
     PARAMETER,
@@ -94,6 +95,26 @@ def test_a_second_run_has_nothing_to_do(job: Job) -> None:
 def test_a_run_from_nothing_makes_few_calls(job: Job) -> None:
     waits = sum(task.waits for task in trace.read(job.traced, job.done.calls, job.began))
     assert len(job.done.calls) - waits <= MOST_CALLS
+
+
+def test_without_a_configuration_no_admin_instance_is_needed(controller: Controller) -> None:
+    """The admin role exists all the same, so a configuration can be stored later without other permissions."""
+    [instance] = controller.aws.instances(1)
+    inventory = controller.inventory({"ec2_servers": {"web1": controller.instance_host(instance)}})
+    before = snapshot(controller.aws)
+    predicted = controller.play(inventory, "site", "--check").assert_succeeded()
+    assert snapshot(controller.aws) == before
+    done = controller.play(inventory, "site").assert_succeeded()
+    assert predicted.changed_tasks == done.changed_tasks
+    after = snapshot(controller.aws)
+    assert after["roles"].keys() == {SERVER_ROLE, ADMIN_ROLE}
+    assert after["associations"] == {instance: SERVER_ROLE}
+    again = controller.play(inventory, "site").assert_succeeded()
+    nothing_stored = "No configuration was given (cwagent_config_file or cwagent_configs), so nothing was stored."
+    assert (again.changed_tasks, again.writes) == ([], [])
+    assert nothing_stored in " ".join(again.report)
+    controller.play(inventory, "teardown", cwagent_teardown=True).assert_succeeded()
+    assert snapshot(controller.aws) == before
 
 
 @pytest.fixture

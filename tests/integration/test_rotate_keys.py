@@ -140,7 +140,8 @@ def test_a_key_is_created_rotated_and_deleted(controller: Controller) -> None:
     assert not any(first["aws_secret_access_key"].encode() in text for text in processes)
 
 
-LEAK: dict[str, Any] = {"cwagent_max_key_age": "0", "cwagent_revoke_old": "true"}
+NOW: dict[str, Any] = {"cwagent_rotate_now": "true"}
+LEAK: dict[str, Any] = {**NOW, "cwagent_revoke_old": "true"}
 
 
 def test_a_leaked_key_is_replaced_and_revoked_on_the_hosts_of_the_limit(controller: Controller) -> None:
@@ -186,6 +187,31 @@ def test_a_leaked_key_is_replaced_and_revoked_on_the_hosts_of_the_limit(controll
     ]
     assert site.saved("shared") != shared
     assert both.report[-1] == "The limit leaves out db3, so the access key there was not changed."
+
+
+def test_all_keys_are_replaced_now_and_the_old_ones_stay_active(controller: Controller) -> None:
+    """An inventory without a limit of the age, which is for the audit, is no reason to replace keys."""
+    site = Site(controller, "ssm")
+    no_limit = {**site.variables, "cwagent_max_key_age": 0}
+    controller.play(site.inventory, "site", **no_limit).assert_succeeded()
+    saved = {user: site.saved(user)["aws_access_key_id"] for user in (USER, ADMIN_USER)}
+    refused = controller.play(site.inventory, "rotate_keys", **no_limit).assert_failed()
+    assert "To replace all keys now, set cwagent_rotate_now to true. Nothing was changed." in refused.message
+    assert refused.calls == []
+
+    before = snapshot(controller.aws)
+    predicted = site.play("rotate_keys", "--check", **NOW)
+    assert snapshot(controller.aws) == before
+    replaced = site.play("rotate_keys", **NOW)
+    assert predicted.changed_tasks == replaced.changed_tasks
+    new = {user: site.saved(user)["aws_access_key_id"] for user in saved}
+    # The key of the admin user is active only while its window is open.
+    assert {user: found["keys"] for user, found in snapshot(controller.aws)["users"].items()} == {
+        USER: {saved[USER]: "Active", new[USER]: "Active"},
+        ADMIN_USER: {saved[ADMIN_USER]: "Inactive", new[ADMIN_USER]: "Inactive"},
+    }
+    assert {*saved.values()}.isdisjoint(new.values())
+    assert site.play("rotate_keys", **NOW).writes == []
 
 
 def test_a_missing_user_is_created_as_by_site(controller: Controller) -> None:

@@ -168,7 +168,7 @@ class Year:
         host = self.random.choice(self.onprem)
         leaked = self.saved_key(f"{SERVER_USER}-{host}")
         self.leaked.add(leaked)
-        revocation: dict[str, Any] = {"cwagent_max_key_age": 0, "cwagent_revoke_old": True}
+        revocation: dict[str, Any] = {"cwagent_rotate_now": True, "cwagent_revoke_old": True}
         self.run("rotate_keys", "--limit", f"localhost,{host}", **revocation)
         assert self.saved_key(f"{SERVER_USER}-{host}") != leaked
 

@@ -48,7 +48,8 @@ def test_the_roles_create_the_users(users_play: dict[str, Any]) -> None:
 def test_only_options_of_the_rotation_are_set(users_play: dict[str, Any], access: str, more: dict[str, Any]) -> None:
     prefix = f"onprem_{access}_"
     found = {name.removeprefix(prefix): value for name, value in users_play["vars"].items() if name.startswith(prefix)}
-    assert found == {**{option: f"{{{{ __cwagent.{option} }}}}" for option in ROTATION}, **more}
+    decided = {**{option: option for option in ROTATION}, "max_key_age": "rotation_age"}
+    assert found == {**{option: f"{{{{ __cwagent.{name} }}}}" for option, name in decided.items()}, **more}
 
 
 @pytest.mark.parametrize("access", ["server", "admin"])

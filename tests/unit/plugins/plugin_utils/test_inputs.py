@@ -785,8 +785,8 @@ def test_no_limit_of_the_age_is_for_the_audit_and_refused_by_the_rotation_only(r
     inputs, found = interpret(a_run(controller=controller, requires=requires))
     assert inputs["max_key_age"] == 0
     message = (
-        "cwagent_max_key_age is 0, which means no limit and is only for cwagent.iam.audit. Set the age in days at which "
-        "to replace an access key. To replace all keys now, set cwagent_rotate_now to true."
+        "cwagent_max_key_age is 0, which means no limit and is only for cwagent.iam.audit. Set the age in days at "
+        "which to replace an access key. To replace all keys now, set cwagent_rotate_now to true."
     )
     refused = [message] if requires == [ROTATION] else []
     assert [each for each in found if "cwagent_max_key_age" in each] == refused
