@@ -127,7 +127,11 @@ class Awx:
         names = sorted(self.hosts)[number - 1 :: slices]
         members = {group: [host for host in hosts if host in names] for group, hosts in self.groups.items()}
         groups = {group: {"hosts": hosts} for group, hosts in members.items() if hosts}
-        variables = {"cwagent_region": self.aws.region, "cwagent_parameter_name": APPLICATION}
+        variables = {
+            "cwagent_region": self.aws.region,
+            "cwagent_parameter_name": APPLICATION,
+            "cwagent_credentials_kms_key_id": "alias/cwagent-credentials",
+        }
         everywhere = {"hosts": [], "children": list(self.groups), "vars": variables}
         listed = {"all": everywhere, **groups, "_meta": {"hostvars": {name: self.hosts[name] for name in names}}}
         return f"#! /usr/bin/env python3\nprint({json.dumps(listed)!r})\n"

@@ -226,6 +226,27 @@ def test_an_on_premises_host_stores_with_the_policies_of_its_playbook(controller
     assert [call.action for call in play.calls if call.error in DENIED_CODES] == []
 
 
+@pytest.mark.parametrize("store", KEY_POLICIES)
+def test_servers_are_verified_without_permissions_for_saved_keys(controller: Controller, store: str) -> None:
+    """Ansible does not reach the instance, so auto asks Systems Manager too."""
+    [instance] = controller.aws.instances(1)
+    host = {"instance_id": instance, "ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}
+    inventory = controller.inventory({"ec2_servers": {"web1": host}, "onprem_servers": {"db1": {}}})
+    variables: dict[str, Any] = {"cwagent_credentials_store": store, "cwagent_region": controller.aws.region}
+    controller.play(inventory, "site", **variables).assert_succeeded()
+    controller.aws.client("ssm").put_parameter(Name=PARAMETER, Value='{"agent":{}}', Type="String")
+    user = create_controller_user(controller.aws)
+    permit(controller.aws, policy("verify"))
+    plays = {
+        way: controller.play(inventory, "verify", env=user, **variables, cwagent_verify_from=way)
+        for way in ("auto", "iam")
+    }
+    assert "Systems Manager does not know instance" in plays["auto"].words
+    assert "2 of 2 servers without a failure." in plays["iam"].assert_succeeded().words
+    for play in plays.values():
+        assert [call.action for call in play.calls if call.error in DENIED_CODES] == []
+
+
 # -- Every action removed --
 
 

@@ -108,11 +108,14 @@ def test_the_execution_environment_has_what_the_collection_needs():
     assert {*needed} - {"botocore"} <= {*dependencies["python"], *dependencies["system"]}
 
 
-def test_the_project_installs_one_version():
-    """A version that changes by itself would be installed without a test, at the next update of the project."""
+def test_the_project_installs_the_repository_or_a_release():
+    """Before the first release, there is only the repository. A release names itself."""
     [installed] = yaml.safe_load((PROJECT / "collections" / "requirements.yml").read_text())["collections"]
-    assert re.fullmatch(r"\d+\.\d+\.\d+", installed["version"])
-    assert GALAXY["version"].endswith("-dev") or installed["version"] == GALAXY["version"]
+    released = yaml.safe_load((ROOT / "changelogs" / "changelog.yaml").read_text())["releases"]
+    repository = {"name": GALAXY["repository"], "type": "git", "version": "main"}
+    in_the_making = [repository, *({"name": "cwagent.iam", "version": version} for version in released)]
+    is_in_the_making = GALAXY["version"].endswith("-dev")
+    assert installed in (in_the_making if is_in_the_making else [{"name": "cwagent.iam", "version": GALAXY["version"]}])
 
 
 PAGE = (ROOT / "docs" / "docsite" / "rst" / "awx.rst").read_text()
@@ -126,6 +129,21 @@ def test_the_names_on_the_page_exist():
     assert {*re.findall(r"\*(CloudWatch agent [^*]+)\*", PAGE)} == {*VARIABLES["awx_credentials"].values()}
     variables = VARIABLES.keys() | yaml.safe_load((PROJECT / "awx" / "setup.yml").read_text())[0]["vars"].keys()
     assert {*re.findall(r"\b(awx_\w+)", PAGE)} <= variables
+
+
+SAVED_KEYS = {"provision", "store-configuration", "rotate-keys", "remove-servers", "teardown"}
+"""The duties that save access keys, deliver them or store with one. The others must not be able to read one."""
+
+
+def test_the_page_gives_each_credential_the_policies_of_its_duty_and_no_others():
+    table = PAGE.split("     - Job templates\n")[1].split("\n\n")[0]
+    rows = re.findall(r"\* - \*(.+)\*\n     - (.+)", table)
+    policies = {duty: {duty} & POLICIES for duty in VARIABLES["awx_credentials"]}
+    for duty in SAVED_KEYS:
+        policies[duty].add("keys-in-parameter-store")
+    assert {name: {*re.findall(r"``(.+?)\.json``", cell)} for name, cell in rows} == {
+        name: policies[duty] for duty, name in VARIABLES["awx_credentials"].items()
+    }
 
 
 def test_the_page_says_which_jobs_use_a_credential():
