@@ -57,7 +57,7 @@ DUTIES: dict[str, tuple[str, ...]] = {
     "remove": ("remove-servers", "keys-in-parameter-store"),
     "teardown": ("teardown", "keys-in-parameter-store"),
     "audit": ("audit",),
-    "verify": ("verify", "keys-in-parameter-store"),
+    "verify": ("verify",),
 }
 
 

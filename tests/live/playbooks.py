@@ -133,6 +133,8 @@ class Playbooks:
         return {"all": {"children": groups}}
 
     def _variables(self) -> dict[str, Any]:
+        # cwagent_ssm_policy would give it to the users too, and require a KMS key, which AWS deletes days later.
+        core = f"arn:{self.account.partition}:iam::aws:policy/AmazonSSMManagedInstanceCore"
         return {
             "cwagent_region": self.account.region,
             "cwagent_server_role_name": SERVER_ROLE,
@@ -140,7 +142,8 @@ class Playbooks:
             "cwagent_parameter_name": PARAMETER,
             "cwagent_config_file": str(self.folder / "agent.json"),
             "cwagent_store_config_from": "ssm",
-            "cwagent_ssm_policy": "AmazonSSMManagedInstanceCore",
+            "ec2_server_managed_policies": [core],
+            "ec2_admin_managed_policies": [core],
             "cwagent_credentials_store": "ssm",
             "cwagent_credentials_prefix": CREDENTIALS_PREFIX,
             **self.timeouts,
