@@ -29,7 +29,7 @@ from harness import (
 CORE = "AmazonSSMManagedInstanceCore"
 OTHER_PARAMETER, OTHER_REGION = "AmazonCloudWatch-db", "us-east-1"
 SETTINGS: dict[str, Any] = {"cwagent_store_config_from": "ssm", "cwagent_ssm_policy": CORE}
-SHORT_TIMEOUTS = {"store_config_permission_timeout": 3, "store_config_identity_timeout": 8}
+TIMEOUTS = {"store_config_permission_timeout": 3, "store_config_identity_timeout": 60}
 UNREACHABLE = {"ansible_connection": "ssh", "ansible_host": "192.0.2.1", "ansible_timeout": 1}
 """The variables of a host that Ansible does not reach."""
 
@@ -55,7 +55,7 @@ class Stored:
         self, *arguments: str, host: dict[str, Any] | None = None, playbook: str = "store_config", **variables: Any
     ) -> Play:
         """Store the newer configuration."""
-        settings = {"cwagent_config_file": str(self.controller.home / "new.json"), **SHORT_TIMEOUTS, **SETTINGS}
+        settings = {"cwagent_config_file": str(self.controller.home / "new.json"), **TIMEOUTS, **SETTINGS}
         inventory = inventory_of(self.controller, self.admin, **(host or {}))
         return self.controller.play(inventory, playbook, *arguments, **{**settings, **variables})
 

@@ -120,7 +120,7 @@ def test_a_killed_call_is_not_cut_off_before_its_caller_ends(aws: Emulator) -> N
     """The caller would repeat the call."""
     address = urlsplit(aws.endpoint)
     with (
-        subprocess.Popen(["sleep", "60"]) as other,
+        subprocess.Popen(["sleep", "600"]) as other,
         socket.create_connection((address.hostname, address.port)) as caller,
     ):
         aws.arm(Fault(Kind.KILL_BEFORE, process=other.pid))

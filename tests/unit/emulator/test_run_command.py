@@ -437,7 +437,7 @@ def test_a_result_waits_for_an_agent_that_is_away_after_a_swap(node: Node) -> No
 
 @ministack_only
 def test_a_command_is_cancelled(node: Node) -> None:
-    running = node.send("echo began >~/began", "sleep 60")
+    running = node.send("echo began >~/began", "sleep 600")
     node.wait(running, "InProgress")
     node.aws.agents(delivery_seconds=HOUR)
     waiting = node.send("true")

@@ -133,7 +133,7 @@ class RenewableAws(ScriptedAws):
 
     def __init__(self, *codes: str, fails_at: tuple[int, ...] = (), **options: bool) -> None:
         super().__init__(*codes)
-        Aws.__init__(self, self._make, 0.01, **options)
+        Aws.__init__(self, self._make, 60, **options)
         self.made, self.fails_at = 0, fails_at
 
     def _make(self, service: str, config: object) -> int:
