@@ -21,7 +21,7 @@ PREFIX = "/cwagent/credentials/"
 MINUTE, DAY = 60, 24 * 3600
 DEADLINE = 30
 """Seconds that each task may wait for AWS, whose delays here are seconds instead of minutes."""
-SLACK = 15
+SLACK = 60
 """Seconds that a task takes besides, on a machine with much to do."""
 WAITING = ("ec2_admin", "ec2_server", "onprem_admin", "onprem_server", "store_config")
 TIMEOUTS = {

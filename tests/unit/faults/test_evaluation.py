@@ -184,3 +184,12 @@ def test_open_locks_and_leaks_of_an_emulated_account(tmp_path: Path) -> None:
 )
 def test_overlapping_windows_are_found(calls: list[Call], found: list[tuple[str, str]]) -> None:
     assert overlapping_windows(calls) == found
+
+
+def test_overlapping_windows_are_found_in_a_call_log() -> None:
+    with Emulator.start("moto") as aws:
+        iam = aws.client("iam")
+        iam.create_role(RoleName=ADMIN, AssumeRolePolicyDocument="{}")
+        for each in (*OVERLAPPING, put_window(3, None)):
+            iam.put_role_policy(**each.params)
+        assert overlapping_windows(aws.calls()) == [("i-1", "i-2")]
