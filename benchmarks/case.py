@@ -84,9 +84,11 @@ class Case:
     def _prepare_accounts(self, fleet: Fleet) -> None:
         """Create accounts with a role to assume, and instances that are found by their tag."""
         names = [f"account-{number:03}" for number in range(1, fleet.accounts + 1)]
-        hosts = {name: {"cwagent_assume_role_arn": self._create_account(name, fleet.instances)} for name in names}
+        hosts = {
+            name: {"cwagent_account_assume_role_arn": self._create_account(name, fleet.instances)} for name in names
+        }
         # Without Run Command, so that the time is that of the controller.
-        found = {"cwagent_server_filters": {"tag:agent": "yes"}, "cwagent_store_config_from": "controller"}
+        found = {"cwagent_account_server_filters": {"tag:agent": "yes"}, "cwagent_store_config_from": "controller"}
         inventory = {"all": {"children": {"cwagent_accounts": {"hosts": hosts, "vars": found}}}}
         self._write("hosts.json", inventory)
         self._write("job.json", self._variables())
@@ -122,7 +124,7 @@ class Case:
             "region": self.aws.region,
             "trust": TRUST,
             "cwagent_config_file": str(self.folder / "linux.json"),
-            "cwagent_credentials_dir": str(self.folder / "keys"),
+            "cwagent_key_store_directory": str(self.folder / "keys"),
         }
 
     def _inventory(self, users: list[str], instances: list[str]) -> dict[str, Any]:

@@ -42,7 +42,7 @@ PROMISED_PROFILES = {"admin-1": SERVER, "shop-1": APPLICATION, "batch-1": SERVER
 ATTACH = "ansible-playbook examples/demo/application.yml -i localhost,"
 RUNNING = ("admin-1", "shop-1")
 SSM_POLICY = "AmazonSSMManagedInstanceCore"
-STORE_BY_RUN_COMMAND = "cwagent_store_config_from=ssm"
+STORE_BY_RUN_COMMAND = "cwagent_store_config_from=run_command"
 
 EXAMPLES = "~/.ansible/collections/ansible_collections/cwagent/iam/examples"
 """Where ansible-galaxy installs them."""
@@ -110,7 +110,7 @@ def show_command(command: Iterable[str]) -> None:
 
 
 def site_command(account: Account, *variables: str, config: str = CONFIG) -> list[str]:
-    variables = (f"cwagent_config_file={config}", f"cwagent_credentials_dir={account.credentials}", *variables)
+    variables = (f"cwagent_config_file={config}", f"cwagent_key_store_directory={account.credentials}", *variables)
     options = [argument for variable in variables for argument in ("-e", variable)]
     return ["ansible-playbook", "cwagent.iam.site", "-i", str(account.hosts), *options]
 
@@ -280,7 +280,7 @@ def show_verification(account: Account) -> None:
     """Show whether every server has what the agent needs. It fails, and the demo with it, if one does not."""
     # The on-premises hosts are this machine, which runs no agent.
     limit = ["--limit", ",".join(["localhost", *account.ids])]
-    options = ["-i", str(account.hosts), *limit, "-e", "cwagent_verify_from=ssm"]
+    options = ["-i", str(account.hosts), *limit, "-e", "cwagent_verify_from=run_command"]
     command = ["ansible-playbook", "cwagent.iam.verify", *options]
     show_command(command)
     start = account.aws.mark()

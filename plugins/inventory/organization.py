@@ -45,13 +45,13 @@ options:
         O(assume_role_arn), which is assumed to read the organization.
       - It can use C(account_id), C(account_name), C(account_state), C(account_tags), C(organizational_unit),
         C(organizational_unit_ids) and C(partition).
-      - It is the host variable C(cwagent_assume_role_arn).
+      - It is the host variable C(cwagent_account_assume_role_arn).
     type: str
     required: true
   external_id:
     description:
       - The external ID for O(member_role_arn), as a Jinja template as well.
-      - It is the host variable C(cwagent_external_id).
+      - It is the host variable C(cwagent_account_external_id).
     type: str
   hostname:
     description:
@@ -63,7 +63,7 @@ options:
     description:
       - The regions of the accounts, in which instances are found. The default is all regions that are enabled in the
         account.
-      - They are the host variable C(cwagent_regions) of the accounts.
+      - They are the host variable C(cwagent_account_regions) of the accounts.
     type: list
     elements: str
     default: []
@@ -97,8 +97,8 @@ extends_documentation_fragment:
 notes:
   - Each account has the host variables C(account_name), C(account_state), C(account_tags), C(organizational_unit),
     which is the path of its unit, C(organizational_unit_ids), from the root on, C(cwagent_account_id),
-    C(cwagent_assume_role_arn), and where set C(cwagent_external_id) and C(cwagent_regions). The email address of
-    an account is not read into the inventory.
+    C(cwagent_account_assume_role_arn), and where set C(cwagent_account_external_id) and C(cwagent_account_regions). The
+    email address of an account is not read into the inventory.
   - Each instance is named by its ID and has the host variables C(instance_id), C(cwagent_region), C(cwagent_account),
     which is the host of its account, C(ec2_tags), C(instance_state), and where they are known C(architecture),
     C(image_id), C(instance_type), C(platform_details), C(private_dns_name), C(private_ip_address), C(public_dns_name),
@@ -301,9 +301,9 @@ class InventoryModule(AWSInventoryBase):  # type: ignore[misc]  # amazon.aws com
         del facts["partition"]
         cwagent = {
             "cwagent_account_id": facts.pop("account_id"),
-            "cwagent_assume_role_arn": role,
-            "cwagent_external_id": external_id,
-            "cwagent_regions": self.get_option("regions"),
+            "cwagent_account_assume_role_arn": role,
+            "cwagent_account_external_id": external_id,
+            "cwagent_account_regions": self.get_option("regions"),
         }
         return {**facts, **{name: value for name, value in cwagent.items() if value}}
 

@@ -24,10 +24,10 @@ options:
     required: true
   store:
     description:
-      - Where the access key is saved. V(file) is a file C(<user name>.credentials) on the controller, V(ssm) a
-        parameter of Systems Manager, V(secretsmanager) a secret of Secrets Manager.
+      - Where the access key is saved. V(file) is a file C(<user name>.credentials) on the controller,
+        V(parameter_store) a parameter of Systems Manager, V(secrets_manager) a secret of Secrets Manager.
     type: str
-    choices: [file, ssm, secretsmanager]
+    choices: [file, parameter_store, secrets_manager]
     default: file
   directory:
     description: The folder with the files, for O(store=file).
@@ -58,7 +58,7 @@ seealso:
 EXAMPLES = r"""
 - name: Copy the access key from a parameter to a file of the controller
   ansible.builtin.copy:
-    content: "{{ lookup('cwagent.iam.saved_credentials', 'CloudWatchAgentServerUser-db1', store='ssm') }}"
+    content: "{{ lookup('cwagent.iam.saved_credentials', 'CloudWatchAgentServerUser-db1', store='parameter_store') }}"
     dest: ~/db1.credentials
     mode: "0600"
   delegate_to: localhost
@@ -128,7 +128,7 @@ class LookupModule(AWSLookupBase):  # type: ignore[misc]  # amazon.aws comes wit
     def _read_document(self, user: str) -> tuple[str, SavedKey | None]:
         name = f"{self.get_option('prefix')}{user}"
         aws = Aws(self.client)
-        if self.get_option("store") == "ssm":
+        if self.get_option("store") == "parameter_store":
             where, text = f"parameter '{name}'", _read_parameter(aws, name)
         else:
             where, text = f"secret '{name}'", self._read_secret(aws, name)

@@ -62,13 +62,13 @@ options:
       - The tag C(cwagent:saved-key) of a user counts as well.
     type: list
     elements: str
-    choices: [file, ssm, secretsmanager]
-    default: [file, ssm, secretsmanager]
-  credentials_prefix:
+    choices: [file, parameter_store, secrets_manager]
+    default: [file, parameter_store, secrets_manager]
+  key_store_prefix:
     description: The beginning of the names of the parameters and secrets with access keys.
     type: str
     default: /cwagent/credentials/
-  max_key_age:
+  key_max_age_days:
     description: The age in days from which on an access key is too old. V(0) is no limit.
     type: int
     default: 90
@@ -102,7 +102,7 @@ EXAMPLES = r"""
 - name: Read who can write configurations
   cwagent.iam.cwagent_access_info:
     regions: [eu-central-1, us-east-1]
-    key_stores: [ssm]
+    key_stores: [parameter_store]
   register: access
 
 - name: Fail if something severe was found

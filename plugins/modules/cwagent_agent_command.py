@@ -44,7 +44,7 @@ EXAMPLES = r"""
 - name: Look inside the servers by Run Command
   cwagent.iam.cwagent_server_check:
     servers: "{{ checked.servers }}"
-    from: ssm
+    from: run_command
   register: looked
 
 - name: Make the agents run the stored configurations

@@ -115,10 +115,10 @@ options:
         required: true
       store:
         description:
-          - Where the access key is saved. V(file) is a file C(<user name>.credentials) on the controller, V(ssm) a
-            parameter of Systems Manager, V(secretsmanager) a secret of Secrets Manager.
+          - Where the access key is saved. V(file) is a file C(<user name>.credentials) on the controller,
+            V(parameter_store) a parameter of Systems Manager, V(secrets_manager) a secret of Secrets Manager.
         type: str
-        choices: [file, ssm, secretsmanager]
+        choices: [file, parameter_store, secrets_manager]
         default: file
       directory:
         description: The folder on the controller with the files, for O(saved_key.store=file).
@@ -225,7 +225,7 @@ EXAMPLES = r"""
     region: eu-central-1
     saved_key:
       user: CloudWatchAgentAdminUser
-      store: ssm
+      store: parameter_store
       region: eu-central-1
 """
 

@@ -33,11 +33,11 @@ options:
     type: str
   store:
     description:
-      - Where the access key is saved. V(file) is a file C(<user name>.credentials) on the controller, V(ssm) a
-        parameter of Systems Manager, V(secretsmanager) a secret of Secrets Manager.
+      - Where the access key is saved. V(file) is a file C(<user name>.credentials) on the controller,
+        V(parameter_store) a parameter of Systems Manager, V(secrets_manager) a secret of Secrets Manager.
       - The controller reads parameters and secrets with O(aws_options), or with the AWS credentials of its environment.
     type: str
-    choices: [file, ssm, secretsmanager]
+    choices: [file, parameter_store, secrets_manager]
     default: file
   directory:
     description: The folder on the controller with the files, for O(store=file).
@@ -121,7 +121,7 @@ EXAMPLES = r"""
 - name: Deliver the access key of this host
   cwagent.iam.cwagent_credentials_file:
     user: "CloudWatchAgentServerUser-{{ inventory_hostname }}"
-    store: ssm
+    store: parameter_store
     path: /etc/cwagent.credentials
     owner: root
     group: root

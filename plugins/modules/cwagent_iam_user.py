@@ -33,12 +33,13 @@ options:
         description:
           - V(file) is a shared-credentials file on the host that runs the module, which for this collection is the
             controller. The AWS CLI, the SDKs and the agent can read it without conversion.
-          - V(ssm) is a SecureString parameter of Systems Manager, V(secretsmanager) a secret of Secrets Manager, in
-            the region in use. Their text is JSON with C(aws_access_key_id), C(aws_secret_access_key) and C(region).
+          - V(parameter_store) is a SecureString parameter of Systems Manager, V(secrets_manager) a secret of Secrets
+            Manager, in the region in use. Their text is JSON with C(aws_access_key_id), C(aws_secret_access_key) and
+            C(region).
           - An execution environment, as AWX and ansible-navigator use it, is a container that is deleted with its
             files after the job, so V(file) is an error there unless O(credentials.allow_ephemeral=true).
         type: str
-        choices: [file, ssm, secretsmanager]
+        choices: [file, parameter_store, secrets_manager]
         default: file
       directory:
         description:
@@ -64,11 +65,11 @@ options:
         description:
           - The ID, ARN or alias of the KMS key that encrypts parameters and secrets when they are written. Existing
             ones are encrypted with it when the next access key is saved.
-          - With O(credentials.store=ssm), set it in every run. Without it, each write encrypts the parameter with the
-            account's default key of Systems Manager, whatever encrypted it before. An instance with
+          - With O(credentials.store=parameter_store), set it in every run. Without it, each write encrypts the
+            parameter with the account's default key of Systems Manager, whatever encrypted it before. An instance with
             C(AmazonSSMManagedInstanceCore) can read every parameter that the default key encrypts, so use a key that
             instances have no permission to use.
-          - With O(credentials.store=secretsmanager), a secret keeps its KMS key when this is omitted. A new secret is
+          - With O(credentials.store=secrets_manager), a secret keeps its KMS key when this is omitted. A new secret is
             then encrypted with the account's default key of Secrets Manager.
         type: str
       evict_unmanaged_key:
@@ -84,7 +85,7 @@ options:
             volume that outlives the container.
         type: bool
         default: false
-  max_key_age:
+  key_max_age_days:
     description:
       - Replace saved access keys that are at least this many days old. Without it, keys are not replaced.
       - With V(0), all saved keys are replaced now, as when a key leaked. A key that replaced another one less than a
@@ -92,23 +93,24 @@ options:
         key in its grace period makes room for the new one; one that is still active does so only with
         O(revoke_old=true). While the admin window of a user is open, its key cannot be replaced, which is an error.
       - "A replacement takes at least three runs. Each run determines the next step from the keys. First, a new key is
-        created and saved. Once the new key was used, and the old one was last used at least five hours earlier, the
-        old one is deactivated: the last use of a key is known late. Once the old one was unused for O(retire_after)
-        days, it is deleted. So the key on the server works at any time, however late the server gets the new one."
+        created and saved. Once the new key was used, and the old one was last used at least five hours earlier, the old
+        one is deactivated: the last use of a key is known late. Once the old one was unused for
+        O(key_retire_after_days) days, it is deleted. So the key on the server works at any time, however late the
+        server gets the new one."
       - Servers that share a user share its last use. One that is off for five hours, while the others already use the
         new key, needs the new key before it can make calls again.
       - The old key is the one that is recorded where the new one is saved. Any other key of the user is not changed,
         and a warning names it.
       - The key of a user with an admin window is not replaced while the window is open.
     type: int
-  retire_after:
+  key_retire_after_days:
     description: A replaced key is deactivated, and is deleted when it was unused for this many days.
     type: int
     default: 7
   revoke_old:
     description:
       - Deactivate a replaced key as soon as the new one is saved, and not once the new one is in use. The server cannot
-        make calls until it has the new key. Requires O(max_key_age).
+        make calls until it has the new key. Requires O(key_max_age_days).
     type: bool
     default: false
 extends_documentation_fragment:
@@ -124,9 +126,10 @@ notes:
     it replaced. Anything else on the user prevents its deletion unless O(exclusive=true), also access keys that are
     saved elsewhere, a login profile, MFA devices, SSH keys, service-specific credentials and signing certificates.
   - Before an access key is created, its place in the store is claimed, and the IDs of the existing keys are recorded
-    there. Other runs wait for the claim. With O(credentials.store=ssm) and O(credentials.store=secretsmanager), the
-    claim is a second parameter or secret, whose name ends with C(.pending), until the key is saved. When the module is
-    interrupted before it could save the secret, the next run deletes the new key.
+    there. Other runs wait for the claim. With O(credentials.store=parameter_store) and
+    O(credentials.store=secrets_manager), the claim is a second parameter or secret, whose name ends with C(.pending),
+    until the key is saved. When the module is interrupted before it could save the secret, the next run deletes the new
+    key.
   - Ages and last uses are measured by the clock of AWS.
 seealso:
   - module: amazon.aws.iam_user
@@ -149,7 +152,7 @@ EXAMPLES = r"""
     name: CloudWatchAgentServerUser-db1
     access: server
     credentials:
-      store: secretsmanager
+      store: secrets_manager
       kms_key_id: alias/cwagent
     region: eu-central-1
 
@@ -159,8 +162,8 @@ EXAMPLES = r"""
     access: server
     credentials:
       directory: ~/cloudwatch-credentials
-    max_key_age: 90
-    retire_after: 14
+    key_max_age_days: 90
+    key_retire_after_days: 14
     region: eu-central-1
 
 - name: Replace a key that leaked, and deactivate it at once
@@ -169,7 +172,7 @@ EXAMPLES = r"""
     access: server
     credentials:
       directory: ~/cloudwatch-credentials
-    max_key_age: 0
+    key_max_age_days: 0
     revoke_old: true
     region: eu-central-1
 
@@ -186,7 +189,8 @@ users:
   description:
     - The users that exist, in the order of O(name).
     - In check mode, the ARN of a user and the ID of an access key that do not exist yet are null.
-    - The last use of a key is read only where the plan depends on it, as with O(max_key_age); otherwise it is null.
+    - The last use of a key is read only where the plan depends on it, as with O(key_max_age_days); otherwise it is
+      null.
   returned: success
   type: list
   elements: dict
@@ -206,12 +210,13 @@ users:
       tags: {"cwagent:managed": created}
 rotation:
   description:
-    - With O(max_key_age), by user, the phase of the key's replacement when the run began.
-    - V(current), the saved key is young enough. With O(max_key_age=0), it replaced another one less than a day ago.
+    - With O(key_max_age_days), by user, the phase of the key's replacement when the run began.
+    - V(current), the saved key is young enough. With O(key_max_age_days=0), it replaced another one less than a day
+      ago.
     - V(due), a new key is created and saved. With O(revoke_old=true), the old one is deactivated then.
     - V(waiting_for_use), the new key was not used yet, or the old one is still in use.
     - V(deactivating), the old key is deactivated.
-    - V(grace_period), the old key is inactive and is kept until it was unused for O(retire_after) days.
+    - V(grace_period), the old key is inactive and is kept until it was unused for O(key_retire_after_days) days.
     - V(deleting), the old key is deleted.
     - V(blocked), a new key is due, but an unmanaged key takes its slot.
   returned: success

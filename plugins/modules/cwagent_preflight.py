@@ -69,15 +69,15 @@ options:
     description:
       - Whether to report what this collection manages and is not in O(users) and O(instances), which are those of the
         inventory. It is no problem, since another inventory can have it.
-      - Reported are users with the mark of this collection; files in O(credentials_directory), or what is saved in
-        O(credentials_store); and, in the regions of O(instances), instances that have an instance profile of O(roles).
+      - Reported are users with the mark of this collection; files in O(key_store_directory), or what is saved in
+        O(key_store); and, in the regions of O(instances), instances that have an instance profile of O(roles).
       - With O(tasks), it takes no further call to find users with the mark; only those in the pages that are read for
         O(tasks) are found. Without O(tasks), it takes one call for each thousand users.
     type: bool
     default: false
   saved_users:
     description:
-      - Names of users whose saved keys in O(credentials_directory) are to be deleted. If there are such files and none
+      - Names of users whose saved keys in O(key_store_directory) are to be deleted. If there are such files and none
         of the users exists, that is a problem, since the users can be those of another account.
     type: list
     elements: str
@@ -122,27 +122,28 @@ options:
         description: The region that the task is for. The default is that of the module.
         type: str
         default: ""
-  credentials_directory:
+  key_store_directory:
     description: The folder of the credentials files of users, for O(report_unlisted) and O(saved_users).
     type: path
-  credentials_store:
+  key_store:
     description:
       - Where the access keys of O(users) are saved, for O(report_unlisted).
-      - With V(ssm) and V(secretsmanager), saved keys are found by the names and descriptions of parameters or secrets.
-        No value is read. For each region, this takes one call of C(ssm:DescribeParameters) for 50 parameters, or one of
-        C(secretsmanager:ListSecrets) for 100 secrets. Where that is not possible, RV(unlisted) says so.
+      - With V(parameter_store) and V(secrets_manager), saved keys are found by the names and descriptions of parameters
+        or secrets. No value is read. For each region, this takes one call of C(ssm:DescribeParameters) for 50
+        parameters, or one of C(secretsmanager:ListSecrets) for 100 secrets. Where that is not possible, RV(unlisted)
+        says so.
       - A user that was not found among those of the account is confirmed not to exist with C(iam:GetUser). Where that
         is not possible, its saved key is not reported.
       - A secret that is scheduled for deletion is not reported.
     type: str
-    choices: [file, ssm, secretsmanager]
+    choices: [file, parameter_store, secrets_manager]
     default: file
-  credentials_prefix:
+  key_store_prefix:
     description:
       - The beginning of the names of these parameters and secrets. Others with such a name are not reported.
     type: str
     default: /cwagent/credentials/
-  credentials_regions:
+  key_store_regions:
     description: The regions of these parameters and secrets. The default is that of the module.
     type: list
     elements: str
@@ -239,10 +240,10 @@ SPEC = {
     "report_unlisted": {"type": "bool", "default": False},
     "record_role": {"type": "str", "default": ""},
     "saved_users": NAMES,
-    "credentials_directory": {"type": "path"},
-    "credentials_store": {"type": "str", "choices": list(KEY_STORES), "default": "file"},
-    "credentials_prefix": {"type": "str", "default": "/cwagent/credentials/"},
-    "credentials_regions": NAMES,
+    "key_store_directory": {"type": "path"},
+    "key_store": {"type": "str", "choices": list(KEY_STORES), "default": "file"},
+    "key_store_prefix": {"type": "str", "default": "/cwagent/credentials/"},
+    "key_store_regions": NAMES,
     "tasks": {"type": "list", "elements": "dict", "default": [], "options": TASK},
 }
 

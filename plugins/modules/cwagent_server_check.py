@@ -30,12 +30,12 @@ options:
     default: {}
   from:
     description:
-      - How to look inside. V(ansible), by O(results) only. V(ssm), by Run Command only. V(auto), by Run Command where
-        O(results) have nothing. V(iam), not at all.
-      - Except with V(iam), it is a failure that nothing could be read on a server that is running. A server that EC2 or
-        Systems Manager reports as a Windows server is not checked from the inside, and gets a note.
+      - How to look inside. V(ansible), by O(results) only. V(run_command), by Run Command only. V(auto), by Run Command
+        where O(results) have nothing. V(none), not at all.
+      - Except with V(none), it is a failure that nothing could be read on a server that is running. A server that EC2
+        or Systems Manager reports as a Windows server is not checked from the inside, and gets a note.
     type: str
-    choices: [auto, ansible, ssm, iam]
+    choices: [auto, ansible, run_command, none]
     default: auto
   wait_timeout:
     description: How long to wait for answers by Run Command, in seconds.
@@ -63,7 +63,7 @@ EXAMPLES = r"""
 - name: Look inside by Run Command
   cwagent.iam.cwagent_server_check:
     servers: "{{ checked.servers }}"
-    from: ssm
+    from: run_command
   register: looked
 
 - name: Show a table, and what to do
@@ -83,7 +83,7 @@ servers:
       type: list
       elements: dict
     seen_by:
-      description: V(ansible) or V(ssm); empty if nothing was read inside.
+      description: V(ansible) or V(run_command); empty if nothing was read inside.
       type: str
     agent:
       description: The status of the agent, such as V(running), V(stopped) or V(not installed).

@@ -46,16 +46,16 @@ options:
         type: list
         elements: str
         default: []
-  credentials_store:
+  key_store:
     description: Where access keys are saved.
     type: str
-    choices: [file, ssm, secretsmanager]
+    choices: [file, parameter_store, secrets_manager]
     default: file
-  credentials_directory:
-    description: The folder on the controller with the files, for O(credentials_store=file).
+  key_store_directory:
+    description: The folder on the controller with the files, for O(key_store=file).
     type: path
     default: ~/.cwagent/credentials
-  credentials_prefix:
+  key_store_prefix:
     description: The beginning of the names of the parameters and secrets with access keys.
     type: str
     default: /cwagent/credentials/
@@ -209,9 +209,9 @@ SPEC: dict[str, Any] = {
         "required_one_of": [["instance_id", "user"]],
         "mutually_exclusive": [["instance_id", "user"]],
     },
-    "credentials_store": {"type": "str", "choices": list(KEY_STORES), "default": "file"},
-    "credentials_directory": {"type": "path", "default": "~/.cwagent/credentials"},
-    "credentials_prefix": {"type": "str", "default": "/cwagent/credentials/"},
+    "key_store": {"type": "str", "choices": list(KEY_STORES), "default": "file"},
+    "key_store_directory": {"type": "path", "default": "~/.cwagent/credentials"},
+    "key_store_prefix": {"type": "str", "default": "/cwagent/credentials/"},
     "server_profile": {"type": "str", "default": "CloudWatchAgentServerRole"},
     "confirm": {"type": "bool", "default": False},
 }

@@ -33,20 +33,22 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.plugin_utils._given import Given
     from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import Problems
 
+# What begins the names of the variables of a host that stands for an account.
+PREFIX = "cwagent_account_"
 # The variable of a server that names the host which stands for its account.
 ACCOUNT = "cwagent_account"
-SESSION_NAME, SESSION_DURATION = "cwagent_session_name", "cwagent_session_duration"
-ACCOUNT_REGIONS = "cwagent_regions"
+SESSION_NAME, SESSION_DURATION = "cwagent_account_session_name", "cwagent_account_session_duration"
+ACCOUNT_REGIONS = "cwagent_account_regions"
 # What is to be found in an account when the playbook runs.
-FILTERS = ("cwagent_server_filters", "cwagent_admin_filters", "cwagent_admin_instance_id")
+FILTERS = ("cwagent_account_server_filters", "cwagent_account_admin_filters", "cwagent_account_admin_instance_id")
 # One of these says which account a host stands for.
-IDENTITY = ("cwagent_account_id", "cwagent_profile", "cwagent_assume_role_arn")
+IDENTITY = ("cwagent_account_id", "cwagent_account_aws_profile", "cwagent_account_assume_role_arn")
 ACCOUNT_VARIABLES = (
-    *(*IDENTITY, "cwagent_external_id"),
+    *(*IDENTITY, "cwagent_account_external_id"),
     *(SESSION_NAME, SESSION_DURATION, ACCOUNT_REGIONS, *FILTERS),
 )
 # The values with which no host is connected to, so that the host that stands for an account can do the whole job.
-WITHOUT_CONNECTION = ("ssm", "controller")
+WITHOUT_CONNECTION = ("run_command", "controller")
 # https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
 _ROLE_ARN = r"arn:aws[a-z-]*:iam::(\d{12}):role/.+"
 _ACCOUNT_ID = r"\d{12}"
@@ -63,7 +65,7 @@ def account_inputs(given: Given, problems: Problems) -> dict[str, Any]:
         option = given.options[name]
         value = problems.check(to_typed, name, option, given.of_host(host).get(name), where=f"Host {host}: ")
         default = option.get("default", EMPTY.get(option["type"]))
-        found[name.removeprefix("cwagent_")] = default if value is None else value
+        found[name.removeprefix(PREFIX)] = default if value is None else value
     for check in (
         _check_account_id,
         _check_role,
@@ -76,8 +78,8 @@ def account_inputs(given: Given, problems: Problems) -> dict[str, Any]:
     if given.accounts and all(is_blank(given.of_host(host).get(name)) for name in IDENTITY):
         # The controller's own credentials would be used for it.
         problems.add(
-            f"Host {host}: set cwagent_assume_role_arn or cwagent_profile. For the account of the controller's own "
-            "credentials, set cwagent_account_id."
+            f"Host {host}: set cwagent_account_assume_role_arn or cwagent_account_aws_profile. For the account of the "
+            "controller's own credentials, set cwagent_account_id."
         )
     # What cleans up in spite of problems must not do that with the credentials of another account.
     found["is_valid"] = len(problems.sentences) == before
@@ -85,22 +87,22 @@ def account_inputs(given: Given, problems: Problems) -> dict[str, Any]:
 
 
 def _check_account_id(account: Mapping[str, Any]) -> None:
-    account_id = account["account_id"]
+    account_id = account["id"]
     if account_id and not re.fullmatch(_ACCOUNT_ID, account_id, re.ASCII):
         raise InvalidInput(f"cwagent_account_id must be the ID of an account, which has 12 digits, not '{account_id}'.")
 
 
 def _check_role(account: Mapping[str, Any]) -> None:
-    account_id, arn = account["account_id"], account["assume_role_arn"]
+    account_id, arn = account["id"], account["assume_role_arn"]
     parts = re.fullmatch(_ROLE_ARN, arn, re.ASCII)
     if arn and not parts:
         raise InvalidInput(
-            f"cwagent_assume_role_arn is {quote(arn)}, which is not the ARN of a role, such as "
+            f"cwagent_account_assume_role_arn is {quote(arn)}, which is not the ARN of a role, such as "
             "arn:aws:iam::123456789012:role/CloudWatchAgentControllerRole."
         )
     if parts and re.fullmatch(_ACCOUNT_ID, account_id, re.ASCII) and parts[1] != account_id:
         raise InvalidInput(
-            f"cwagent_assume_role_arn is a role of account {parts[1]}, but cwagent_account_id is {account_id}."
+            f"cwagent_account_assume_role_arn is a role of account {parts[1]}, but cwagent_account_id is {account_id}."
         )
 
 
@@ -123,7 +125,7 @@ def _check_filters(account: Mapping[str, Any]) -> None:
             for each in value if isinstance(value, list) else [value]:
                 if isinstance(each, (bool, dict, list)) or each is None:
                     raise InvalidInput(
-                        f"cwagent_{name}: the value of {key} must be text, or a list of it. Put it in quotes."
+                        f"{PREFIX}{name}: the value of {key} must be text, or a list of it. Put it in quotes."
                     )
 
 
@@ -134,9 +136,11 @@ def _check_regions(account: Mapping[str, Any]) -> None:
 
 def _check_admin_instance(account: Mapping[str, Any]) -> None:
     if account["admin_instance_id"]:
-        checked_instance_id(account["admin_instance_id"], "cwagent_admin_instance_id")
+        checked_instance_id(account["admin_instance_id"], "cwagent_account_admin_instance_id")
         if account["admin_filters"]:
-            raise InvalidInput("cwagent_admin_instance_id and cwagent_admin_filters are both set. Set one of them.")
+            raise InvalidInput(
+                "cwagent_account_admin_instance_id and cwagent_account_admin_filters are both set. Set one of them."
+            )
 
 
 def account_of(value: Any, accounts: Collection[str]) -> str:
@@ -192,7 +196,8 @@ def _check_with_accounts(given: Given, problems: Problems) -> None:
 def _check_unassigned(given: Given, problems: Problems) -> None:
     """Report servers of no account."""
     advice = (
-        "In AWX, each slice of a job sees only some of the hosts; find the servers with cwagent_server_filters instead."
+        "In AWX, each slice of a job sees only some of the hosts; find the servers with cwagent_account_server_filters "
+        "instead."
         if given.in_awx
         else f"Name the host of the group {ACCOUNTS} that stands for its account."
     )
@@ -207,14 +212,14 @@ def _check_unassigned(given: Given, problems: Problems) -> None:
 
 def _account_number(variables: Mapping[str, Any]) -> str:
     """Return the ID of an account as far as its variables tell it."""
-    parts = re.fullmatch(_ROLE_ARN, str(variables.get("cwagent_assume_role_arn") or "").strip(), re.ASCII)
+    parts = re.fullmatch(_ROLE_ARN, str(variables.get("cwagent_account_assume_role_arn") or "").strip(), re.ASCII)
     return parts[1] if parts else str(variables.get("cwagent_account_id") or "").strip()
 
 
 def complete_for_account(given: Given, run: dict[str, Any], problems: Problems) -> None:
     """Set what has another default where accounts are hosts, and report what does not go with them."""
     if all(is_blank(each.get(STORE_FROM)) for each in (given.controller, *given.hosts.values())):
-        run[STORE_FROM.removeprefix("cwagent_")] = "ssm"
+        run[STORE_FROM.removeprefix("cwagent_")] = "run_command"
     source = run[STORE_FROM.removeprefix("cwagent_")]
     if source not in WITHOUT_CONNECTION:
         problems.add(
@@ -222,12 +227,12 @@ def complete_for_account(given: Given, run: dict[str, Any], problems: Problems) 
             "which need no connection to a host."
         )
     # The users of different accounts can have the same name, and so the files with their keys.
-    run["credentials_dir"] = f"{run['credentials_dir'].rstrip('/')}/{given.controller_host}"
+    run["key_store_directory"] = f"{run['key_store_directory'].rstrip('/')}/{given.controller_host}"
 
 
 def has_filters(account: Mapping[str, Any]) -> bool:
     """Return whether servers or the admin instance are to be found in the account."""
-    return any(account[name.removeprefix("cwagent_")] for name in FILTERS)
+    return any(account[name.removeprefix(PREFIX)] for name in FILTERS)
 
 
 def with_found(given: Given) -> Given:

@@ -72,14 +72,14 @@ CONFIG_NAMES = "cwagent_config_names"
 # Each host has its own; all other variables have one value for the whole run.
 HOST_VARIABLES = frozenset(
     {
-        *("cwagent_region", "cwagent_user_name", "cwagent_admin_user_name", "cwagent_deliver_credentials"),
+        *("cwagent_region", "cwagent_user_name", "cwagent_admin_user_name", "cwagent_deliver_keys"),
         *(ACCOUNT, CONFIG_NAMES, *ACCOUNT_VARIABLES),
     }
 )
 # Who needs one of these needs no host that stores a configuration.
 WITHOUT_STORING = {CONFIGS_ONLY, AUDIT, SERVERS, REMOVAL}
 # The values of cwagent_store_config_from with which an EC2 instance stores.
-FROM_INSTANCE = ("instance", "ssm", "auto")
+FROM_INSTANCE = ("instance", "run_command", "auto")
 SERVER_USER, ADMIN_USER = "CloudWatchAgentServerUser", "CloudWatchAgentAdminUser"
 MINUTES = "store_config_window_minutes"
 ALL_PERCENT = 100
@@ -121,7 +121,7 @@ def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
         "admin_instance_hosts": given.members(EC2_ADMIN),
         "admin_users": _by_region(admins, regions),
         "configs": _configs(given, run, regions, problems),
-        "credentials_directory": _to_absolute(given, run, "credentials_dir", problems),
+        "key_store_directory": _to_absolute(given, run, "key_store_directory", problems),
         **{name: run[name] and _to_absolute(given, run, name, problems) for name in REPORT_FILES},
         "delivery_hosts": delivery_hosts,
         "host_regions": _host_regions(given, regions),
@@ -218,7 +218,7 @@ class _Regions:
         on_controller = problems.check(checked_region, "cwagent_region", given.controller.get("cwagent_region"))
         needs_region = CONFIGS_ONLY not in given.requires
         of_account = on_controller or next(iter(account["regions"]), "")
-        default = of_account or (problems.check(_default_region, given, account["profile"]) if needs_region else "")
+        default = of_account or (problems.check(_default_region, given, account["aws_profile"]) if needs_region else "")
         # IAM is the same in all regions, so any region of the hosts serves where the controller has none.
         self.default: str = default or next(filter(None, self._of.values()), "")
         if needs_region and not self.default and on_controller is not None and default is not None:
@@ -307,7 +307,7 @@ def _onprem_hosts(
     given: Given, users: Mapping[str, str], regions: _Regions, problems: Problems
 ) -> dict[str, dict[str, Any]]:
     """Return by server its user, the region where the user's key is saved, and whether the key is delivered."""
-    name = "cwagent_deliver_credentials"
+    name = "cwagent_deliver_keys"
     for_all = problems.check(to_typed, name, given.options[name], given.controller.get(name))
     saved_in: dict[str, str] = {}
     hosts = {}
@@ -335,7 +335,7 @@ def _rotation(inputs: Mapping[str, Any], servers: Mapping[str, str], rotated: Co
     not_delivered = {*inputs["undelivered_hosts"], *(host for host in hosts if host not in inputs["delivery_hosts"])}
     return {
         "admin_users": _select_users(inputs["admin_users"], rotated),
-        "rotation_age": 0 if inputs["rotate_now"] else inputs["max_key_age"],
+        "rotation_age": 0 if inputs["rotate_now"] else inputs["key_max_age_days"],
         "rotated_hosts": {
             "delivered": [host for host in hosts if host not in not_delivered],
             "undelivered": [host for host in hosts if host in not_delivered],
@@ -455,7 +455,7 @@ def _check_leaving_name(name: str, remaining: Mapping[str, str]) -> bool:
 def _region_of_entry(region: str, name: str, inputs: Mapping[str, Any]) -> str:
     """Return the region of what no host has. A user is in none, and neither is a file with its key."""
     named = checked_region("cwagent_remove_servers", region)
-    is_nowhere = not _is_instance_id(name) and inputs["credentials_store"] == "file"
+    is_nowhere = not _is_instance_id(name) and inputs["key_store"] == "file"
     if named or len(inputs["regions"]) == 1 or is_nowhere:
         return named or str(inputs["regions"][0])
     raise InvalidInput(
@@ -472,7 +472,7 @@ def _kept_note(host: str, user: str, other: str) -> str:
 
 
 def _undelivered_note(hosts: Iterable[str]) -> str:
-    return f"The access key on {', '.join(hosts)} was not looked for: cwagent_deliver_credentials is not set."
+    return f"The access key on {', '.join(hosts)} was not looked for: cwagent_deliver_keys is not set."
 
 
 def _select_users(by_region: Mapping[str, Sequence[str]], chosen: Collection[str]) -> dict[str, list[str]]:
@@ -607,15 +607,15 @@ def _no_hosts(given: Given) -> str:
         return f"No host of the inventory is in one of the groups {groups}."
     return (
         f"Account {given.controller_host} has no servers: no host of the inventory in one of the groups {groups} has "
-        "it as cwagent_account, and cwagent_server_filters is not set."
+        "it as cwagent_account, and cwagent_account_server_filters is not set."
     )
 
 
 def _admin_advice(given: Given) -> str:
     if given.accounts:
         return (
-            f"For account {given.controller_host}, set cwagent_admin_instance_id or cwagent_admin_filters, or "
-            "cwagent_account for exactly one host of the group."
+            f"For account {given.controller_host}, set cwagent_account_admin_instance_id or "
+            "cwagent_account_admin_filters, or cwagent_account for exactly one host of the group."
         )
     if given.in_awx:
         return "In AWX, each slice of a job sees only some of the hosts; set job_slice_count to 1."
@@ -728,24 +728,24 @@ def _check_values(given: Given, inputs: Mapping[str, Any], problems: Problems) -
 
 def _check_keys(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:
     """Report an age of access keys that means nothing, and a place that does not keep them secret."""
-    problems.check(check_days, "cwagent_max_key_age", inputs["max_key_age"], 0)
-    if ROTATION in given.requires and inputs["max_key_age"] == 0:
+    problems.check(check_days, "cwagent_key_max_age_days", inputs["key_max_age_days"], 0)
+    if ROTATION in given.requires and inputs["key_max_age_days"] == 0:
         problems.add(
-            "cwagent_max_key_age is 0, which means no limit and is only for cwagent.iam.audit. Set the age in days at "
-            "which to replace an access key. To replace all keys now, set cwagent_rotate_now to true."
+            "cwagent_key_max_age_days is 0, which means no limit and is only for cwagent.iam.audit. Set the age in "
+            "days at which to replace an access key. To replace all keys now, set cwagent_rotate_now to true."
         )
-    problems.check(check_days, "cwagent_retire_after", inputs["retire_after"], 0)
+    problems.check(check_days, "cwagent_key_retire_after_days", inputs["key_retire_after_days"], 0)
     users = _all_users(inputs)
     if not users:
         return
-    saves, store = KEY_STORE in given.requires, inputs["credentials_store"]
-    place = "cwagent_credentials_dir" if store == "file" else "cwagent_credentials_prefix"
-    keys = (store, inputs["credentials_directory"], inputs["credentials_prefix"], users, inputs["region"])
+    saves, store = KEY_STORE in given.requires, inputs["key_store"]
+    place = "cwagent_key_store_directory" if store == "file" else "cwagent_key_store_prefix"
+    keys = (store, inputs["key_store_directory"], inputs["key_store_prefix"], users, inputs["region"])
     # The playbooks that save nothing run in any container.
-    allowed = inputs["credentials_force"] or not saves
+    allowed = inputs["key_store_allow_ephemeral"] or not saves
     problems.check(partial(check_key_store, allow_ephemeral=allowed), *keys, where=f"{place}: ")
     if saves:
-        problems.check(check_kms_key, "cwagent", store, inputs["ssm_policy"], inputs["credentials_kms_key_id"])
+        problems.check(check_kms_key, "cwagent", store, inputs["ssm_policy"], inputs["key_store_kms_key_id"])
 
 
 def _check_batches(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:

@@ -46,11 +46,11 @@ def check_kms_key(prefix: str, store: str, ssm_policy: str, kms_key_id: str) -> 
     :param ssm_policy: empty where the run changes none, ``none`` where it detaches it.
     :raises InvalidInput: it lets them.
     """
-    if store == "ssm" and ssm_policy not in ("", "none") and not kms_key_id:
+    if store == "parameter_store" and ssm_policy not in ("", "none") and not kms_key_id:
         raise InvalidInput(
-            f"{prefix}_credentials_kms_key_id is not set, {prefix}_credentials_store is ssm, and {prefix}_ssm_policy "
+            f"{prefix}_key_store_kms_key_id is not set, {prefix}_key_store is parameter_store, and {prefix}_ssm_policy "
             f"is {ssm_policy}. That policy allows reading every parameter that the AWS managed key encrypts, including "
-            f"the saved access keys. Set {prefix}_credentials_kms_key_id to a KMS key that the servers cannot use."
+            f"the saved access keys. Set {prefix}_key_store_kms_key_id to a KMS key that the servers cannot use."
         )
 
 
@@ -61,19 +61,19 @@ def check_role_key_store(role: str, options: Mapping[str, Mapping[str, Any]], va
     :param values: of its variables, which are valid by their types.
     :raises InvalidInput: the keys cannot be saved there.
     """
-    name = f"{role}_credentials_allow_ephemeral"
+    name = f"{role}_key_store_allow_ephemeral"
     if name not in options or values.get(f"{role}_state") == "absent":
         return
     by_region = values.get(f"{role}_users_by_region") or {"": values.get(f"{role}_users", [])}
     users = [user for users in by_region.values() for user in users]
-    store = values[f"{role}_credentials_store"]
+    store = values[f"{role}_key_store"]
     check_key_store(
         store,
-        check_type_path(values[f"{role}_credentials_directory"]),  # as the option of the module takes it
-        values[f"{role}_credentials_prefix"],
+        check_type_path(values[f"{role}_key_store_directory"]),  # as the option of the module takes it
+        values[f"{role}_key_store_prefix"],
         users,
         None,
         allow_ephemeral=bool(to_typed(name, options[name], values[name])),
     )
     if users:
-        check_kms_key(role, store, values[f"{role}_ssm_policy"], values[f"{role}_credentials_kms_key_id"])
+        check_kms_key(role, store, values[f"{role}_ssm_policy"], values[f"{role}_key_store_kms_key_id"])

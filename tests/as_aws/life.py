@@ -15,7 +15,7 @@ from emulator.snapshot import configurations, snapshot
 from faults.evaluation import most_admins_at_once, open_locks
 from harness import PARAMETER, RESTORE_TAG, Controller, Play, associate, create_role, create_user
 
-STORES = ("file", "ssm", "secretsmanager")
+STORES = ("file", "parameter_store", "secrets_manager")
 APP = "shop"
 PREFIX = "/cwagent/credentials/"
 MINUTE, DAY = 60, 24 * 3600
@@ -87,11 +87,11 @@ class Life:
         config = {"agent": {"metrics_collection_interval": interval}, "metrics": {"metrics_collected": {"mem": {}}}}
         variables: dict[str, Any] = {
             "cwagent_config_file": str(self.controller.file("agent.json", config)),
-            "cwagent_credentials_store": self.store,
-            "cwagent_credentials_dir": str(self.controller.credentials),
+            "cwagent_key_store": self.store,
+            "cwagent_key_store_directory": str(self.controller.credentials),
             "cwagent_store_config_from": self.storing,
             "cwagent_region": self.aws.region,
-            "cwagent_max_key_age": 30,
+            "cwagent_key_max_age_days": 30,
             "cwagent_teardown": playbook == "teardown",
             **TIMEOUTS,
         }
@@ -149,7 +149,7 @@ class Life:
         if self.store == "file":
             path = self.controller.credentials / f"{user}.credentials"
             text = path.read_text() if path.exists() else ""
-        elif self.store == "ssm":
+        elif self.store == "parameter_store":
             text = _found(self.aws.client("ssm").get_parameter, "Parameter", Name=PREFIX + user, WithDecryption=True)
         else:
             text = _found(self.aws.client("secretsmanager").get_secret_value, "SecretString", SecretId=PREFIX + user)

@@ -131,8 +131,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--keep", type=Path, help="where the output of trials that did not recover is kept")
     parser.add_argument("--as-aws", action="store_true", help="in accounts that are as unkind as AWS")
-    help_text = "which host stores; ssm needs the AWS CLI that AWS_CLI names"
-    parser.add_argument("--store-from", choices=["instance", "ssm"], default="instance", help=help_text)
+    help_text = "which host stores; run_command needs the AWS CLI that AWS_CLI names"
+    parser.add_argument("--store-from", choices=["instance", "run_command"], default="instance", help=help_text)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         sys.exit(1 if campaign(args, args.keep or Path(folder)) else 0)

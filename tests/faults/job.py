@@ -34,7 +34,7 @@ class Job:
 
     :param folder: for the inventory, the configuration and the keys.
     :param as_aws: whether the account is as unkind as AWS, which it is to everyone but root.
-    :param store_from: the value of ``cwagent_store_config_from``: ``instance`` or ``ssm``.
+    :param store_from: the value of ``cwagent_store_config_from``: ``instance`` or ``run_command``.
     """
 
     aws: Emulator
@@ -48,7 +48,7 @@ class Job:
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         self.server, self.admin = self.aws.instances(2)
-        if self.store_from == "ssm":
+        if self.store_from == "run_command":
             self._create_application()
         self.environment = self._create_controller() if self.as_aws else {}
         (self.folder / "linux.json").write_text(json.dumps(CONFIG))
@@ -84,7 +84,7 @@ class Job:
     def _inventory(self) -> dict[str, Any]:
         def instance(instance_id: str) -> dict[str, Any]:
             metadata = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": self.aws.metadata_endpoint(instance_id)}
-            connection = UNREACHABLE if (self.store_from, instance_id) == ("ssm", self.admin) else {}
+            connection = UNREACHABLE if (self.store_from, instance_id) == ("run_command", self.admin) else {}
             return {"instance_id": instance_id, "store_config_environment": metadata, **connection}
 
         groups = {
@@ -97,9 +97,9 @@ class Job:
             "ansible_connection": "local",
             "ansible_python_interpreter": "{{ ansible_playbook_python }}",
             "cwagent_config_file": str(self.folder / "linux.json"),
-            "cwagent_credentials_dir": str(self.keys),
+            "cwagent_key_store_directory": str(self.keys),
             "cwagent_store_config_from": self.store_from,
-            **({"cwagent_ssm_policy": CORE.rpartition("/")[2]} if self.store_from == "ssm" else {}),
+            **({"cwagent_ssm_policy": CORE.rpartition("/")[2]} if self.store_from == "run_command" else {}),
             **dict(zip(TIMEOUTS, SECONDS_AS_AWS if self.as_aws else SECONDS, strict=True)),
         }
         return {"all": {"vars": variables, "children": groups}}

@@ -164,7 +164,7 @@ class Reader:
         return {
             "verify_environment": environment,
             "store_config_environment": {"AWS_ENDPOINT_URL": aws.endpoint},
-            "cwagent_deliver_credentials": True,
+            "cwagent_deliver_keys": True,
             "onprem_credentials_file": str(disk / "root/.aws/credentials"),
             "onprem_credentials_common_config": str(disk / "root/.aws/common-config.toml"),
             "onprem_credentials_owner": "",

@@ -85,7 +85,7 @@ class Account:
         """The result of the module."""
         instances = {self.aws.region: self.inventory}
         found: dict[str, Any] = self.run(
-            "cwagent_access_info", **{"instances": instances, "key_stores": ["ssm"], **arguments}
+            "cwagent_access_info", **{"instances": instances, "key_stores": ["parameter_store"], **arguments}
         )
         assert not found["changed"]
         return found
@@ -96,7 +96,7 @@ class Account:
         self.run("cwagent_iam_role", name=SERVER_ROLE, access="server")
         self.run("cwagent_iam_role", name=ADMIN_ROLE, **admin)
         for name, access in ((USER, {"access": "server"}), (ADMIN_USER, admin)):
-            self.run("cwagent_iam_user", name=[name], credentials={"store": "ssm"}, **access)
+            self.run("cwagent_iam_user", name=[name], credentials={"store": "parameter_store"}, **access)
         [instance] = self.aws.instances(1)
         associate(self.aws, instance, SERVER_ROLE)
         self.inventory.append(instance)
@@ -362,7 +362,7 @@ def test_an_account_after_site_keeps_all_rules_and_playbooks_repair_it(
     inventory = controller.inventory(groups)
     files: dict[str, Any] = {
         "cwagent_config_file": str(controller.file("agent.json", {"agent": {}})),
-        "cwagent_credentials_dir": str(controller.credentials),
+        "cwagent_key_store_directory": str(controller.credentials),
     }
     controller.play(inventory, "site", **files).assert_succeeded()
     result = account.read(key_stores=["file"])
@@ -446,7 +446,7 @@ def test_keys_are_found_by_their_age(enforcing: Emulator, tmp_path: Path, module
     account.use_keys()
     expected = {("key-old", "medium", old["AccessKeyId"]), ("key-unused", "low", unused["AccessKeyId"])}
     assert shown(account.read()) == expected
-    assert shown(account.read(max_key_age=0)) == expected - {("key-old", "medium", old["AccessKeyId"])}
+    assert shown(account.read(key_max_age_days=0)) == expected - {("key-old", "medium", old["AccessKeyId"])}
 
 
 BY_ACTION = {
@@ -482,7 +482,7 @@ def enforced(enforcing: Emulator, tmp_path: Path, modules: ModuleServer) -> Acco
 
 
 def test_what_may_not_be_read_is_named_and_unknown(enforced: Account, subtests: pytest.Subtests) -> None:
-    stores = ["ssm", "secretsmanager"]
+    stores = ["parameter_store", "secrets_manager"]
     for action, what in BY_ACTION.items():
         with subtests.test(action=action):
             env = auditor(enforced, *(BY_ACTION.keys() - {action}))
@@ -497,7 +497,7 @@ def test_what_may_not_be_read_is_named_and_unknown(enforced: Account, subtests: 
 def test_what_depends_on_a_denied_read_is_unknown(enforced: Account) -> None:
     def read(action: str) -> dict[str, Any]:
         env = auditor(enforced, *(BY_ACTION.keys() - {action}))
-        return enforced.read(env=env, key_stores=["ssm", "secretsmanager"])
+        return enforced.read(env=env, key_stores=["parameter_store", "secrets_manager"])
 
     def keys(result: dict[str, Any], name: str) -> list[dict[str, Any]]:
         [found] = [each for each in result["principals"] if each["name"] == name]
@@ -611,7 +611,7 @@ def test_check_mode_reads_the_same_and_no_mode_writes(account: Account) -> None:
 
 def test_no_secret_is_read(account: Account) -> None:
     since = account.aws.mark()
-    result = account.read(key_stores=["ssm", "secretsmanager"])
+    result = account.read(key_stores=["parameter_store", "secrets_manager"])
     saved = [key["saved_at"] for each in result["principals"] for key in each["access_keys"]]
     assert saved == [f"SSM parameter /cwagent/credentials/{name} in eu-central-1" for name in (ADMIN_USER, USER)]
     actions = {call.action for call in account.aws.calls(since)}
@@ -620,7 +620,7 @@ def test_no_secret_is_read(account: Account) -> None:
 
 
 def test_a_saved_key_is_without_a_user_only_where_that_was_read(enforced: Account) -> None:
-    secrets, stores = enforced.aws.client("secretsmanager"), ["ssm", "secretsmanager"]
+    secrets, stores = enforced.aws.client("secretsmanager"), ["parameter_store", "secrets_manager"]
     for user in ("gone", "maybe", USER):
         text = saved_key_description("AKIAIOSFODNN7EXAMPLE", user)
         secrets.create_secret(Name=f"{SAVED_KEYS}{user}", SecretString="{}", Description=text)
@@ -648,7 +648,7 @@ def test_a_saved_key_without_a_user_is_named_in_each_store(enforced: Account) ->
     ):
         ssm.put_parameter(Name=f"{SAVED_KEYS}{name}", Value="{}", Type="SecureString", Description=text)
         secrets.create_secret(Name=f"{SAVED_KEYS}{name}", SecretString="{}", Description=text)
-    findings = enforced.read(key_stores=["ssm", "secretsmanager"])["findings"]
+    findings = enforced.read(key_stores=["parameter_store", "secrets_manager"])["findings"]
     assert [each["why"].partition(" saved as ")[2] for each in findings if each["object"] == "gone"] == [
         f"SSM parameter {SAVED_KEYS}gone in eu-central-1, and there is no such user.",
         f"secret {SAVED_KEYS}gone in eu-central-1, and there is no such user.",
@@ -722,7 +722,7 @@ def audit(account: Account, removed: str = "") -> set[str]:
     since = account.aws.mark()
     names = {"roles": [SERVER_ROLE, ADMIN_ROLE, "ForGood"], "users": [USER, ADMIN_USER, "writer"]}
     results = [
-        account.read(env=env, confirm=True, key_stores=["ssm", "secretsmanager"], **arguments)
+        account.read(env=env, confirm=True, key_stores=["parameter_store", "secrets_manager"], **arguments)
         for arguments in ({}, names)
     ]
     account.iam.delete_access_key(UserName="auditor", AccessKeyId=key["AccessKeyId"])

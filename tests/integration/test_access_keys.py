@@ -24,7 +24,7 @@ from harness import MODULE_SECONDS, ModuleServer, create_user, wait_until
 
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import described_key
 
-STORES = ("file", "ssm", "secretsmanager")
+STORES = ("file", "parameter_store", "secrets_manager")
 PREFIX = "/cwagent/credentials/"
 SECTION = "AmazonCloudWatchAgent"
 HOUR, DAY = 3600, 24 * 3600
@@ -94,7 +94,7 @@ class Fleet:
             parser = configparser.RawConfigParser()
             parser.read(self.folder / f"{user}.credentials")
             return dict(parser[SECTION]) if parser.has_section(SECTION) else {}
-        if self.store == "ssm":
+        if self.store == "parameter_store":
             parameter = self.aws.client("ssm").get_parameter(Name=name, WithDecryption=True)["Parameter"]
             assert parameter["Type"] == "SecureString"
             text = parameter["Value"]
@@ -142,7 +142,7 @@ def files(enforcing: Emulator, tmp_path: Path, modules: ModuleServer) -> Fleet:
 
 @pytest.fixture
 def parameters(enforcing: Emulator, tmp_path: Path, modules: ModuleServer) -> Fleet:
-    return Fleet(enforcing, tmp_path, "ssm", modules)
+    return Fleet(enforcing, tmp_path, "parameter_store", modules)
 
 
 KINDS = (Kind.KILL_BEFORE, Kind.KILL_AFTER, Kind.LOSE_ANSWER, Kind.THROTTLE, Kind.DENY, Kind.SERVER_ERROR)
@@ -165,7 +165,7 @@ def test_the_next_run_recovers_from_a_fault_at_any_call(fleet: Fleet, kind: Kind
     assert not fleet.run()["changed"]
 
 
-LEAK: dict[str, Any] = {"max_key_age": 0, "revoke_old": True}
+LEAK: dict[str, Any] = {"key_max_age_days": 0, "revoke_old": True}
 
 
 @pytest.mark.parametrize("kind", [Kind.KILL_AFTER, Kind.DENY])
@@ -309,7 +309,7 @@ def test_a_key_whose_saved_credentials_were_deleted_is_kept_beside_a_new_one(fle
     before = fleet.document()["aws_access_key_id"]
     if fleet.store == "file":
         (fleet.folder / "U.credentials").unlink()
-    elif fleet.store == "ssm":
+    elif fleet.store == "parameter_store":
         fleet.aws.client("ssm").delete_parameter(Name=PREFIX + "U")
     else:
         fleet.aws.client("secretsmanager").delete_secret(SecretId=PREFIX + "U", ForceDeleteWithoutRecovery=True)
@@ -323,7 +323,7 @@ def test_edited_credentials_are_replaced(fleet: Fleet, text: str) -> None:
     fleet.run()
     if fleet.store == "file":
         (fleet.folder / "U.credentials").write_text(text)
-    elif fleet.store == "ssm":
+    elif fleet.store == "parameter_store":
         fleet.aws.client("ssm").put_parameter(Name=PREFIX + "U", Value=text or "-", Type="SecureString", Overwrite=True)
     else:
         fleet.aws.client("secretsmanager").put_secret_value(SecretId=PREFIX + "U", SecretString=text or "-")
@@ -366,8 +366,10 @@ def test_no_key_is_created_when_the_store_cannot_be_written(fleet: Fleet) -> Non
 def test_a_key_that_cannot_be_saved_is_deleted_again(fleet: Fleet) -> None:
     if fleet.store == "file":
         pytest.skip("a failure between record and file is tested without AWS")
-    action = {"ssm": "PutParameter", "secretsmanager": "UpdateSecret"}[fleet.store]
-    nth = {"ssm": 2, "secretsmanager": 1}[fleet.store]  # the first parameter is the claim; a secret is created for it
+    action = {"parameter_store": "PutParameter", "secrets_manager": "UpdateSecret"}[fleet.store]
+    nth = {"parameter_store": 2, "secrets_manager": 1}[
+        fleet.store
+    ]  # the first parameter is the claim; a secret is created for it
     result = fleet.run({"kind": Kind.DENY, "action": action, "nth": nth})
     assert result["failed"]
     assert "was deleted." in result["msg"]
@@ -384,14 +386,16 @@ def test_the_saved_key_is_known_without_its_secret(fleet: Fleet) -> None:
         fleet.run()
         [key] = fleet.access_keys()
         [found] = (
-            ssm.describe_parameters()["Parameters"] if fleet.store == "ssm" else secrets.list_secrets()["SecretList"]
+            ssm.describe_parameters()["Parameters"]
+            if fleet.store == "parameter_store"
+            else secrets.list_secrets()["SecretList"]
         )
         assert described_key(found["Description"]) == key["AccessKeyId"]
         fleet.aws.client("iam").delete_access_key(UserName="U", AccessKeyId=key["AccessKeyId"])
 
 
 def test_a_secret_gets_the_kms_key_with_the_next_access_key(fleet: Fleet) -> None:
-    if fleet.store != "secretsmanager":
+    if fleet.store != "secrets_manager":
         pytest.skip("a parameter gets its KMS key with every write")
     secrets, iam = fleet.aws.client("secretsmanager"), fleet.aws.client("iam")
     fleet.run()
@@ -408,7 +412,7 @@ def test_a_secret_gets_the_kms_key_with_the_next_access_key(fleet: Fleet) -> Non
 
 def test_a_secret_that_is_being_deleted_counts_as_deleted(fleet: Fleet) -> None:
     """AWS deletes in the background, also what was saved while the key was created; and an answer can be lost."""
-    if fleet.store != "secretsmanager":
+    if fleet.store != "secrets_manager":
         pytest.skip("parameters and files are deleted at once")
     env = create_user(fleet.aws, "controller", policy="AdministratorAccess")
     fleet.aws.be_unkind(Behaviour.DELETED_SECRETS, seconds=HOUR)
@@ -421,7 +425,7 @@ def test_a_secret_that_is_being_deleted_counts_as_deleted(fleet: Fleet) -> None:
 
 def test_a_new_key_waits_until_the_old_secret_is_deleted(fleet: Fleet) -> None:
     """A user that is created again a moment later gets a key as soon as AWS has deleted the secret of the old one."""
-    if fleet.store != "secretsmanager":
+    if fleet.store != "secrets_manager":
         pytest.skip("parameters and files are deleted at once")
     env = create_user(fleet.aws, "controller", policy="AdministratorAccess")
     fleet.aws.be_unkind(Behaviour.DELETED_SECRETS, seconds=HOUR)
@@ -476,12 +480,12 @@ def test_the_saved_key_is_deleted_with_the_user(fleet: Fleet) -> None:
 @pytest.mark.parametrize(
     ("credentials", "words"),
     [
-        ({"store": "ssm", "prefix": "AmazonCloudWatch-keys-"}, "every server can read parameters"),
-        ({"store": "ssm", "prefix": "/AmazonCloudWatch-keys/"}, "every server can read parameters"),
-        ({"store": "ssm", "prefix": "AmazonCloud"}, "every server can read parameters"),
-        ({"store": "ssm", "prefix": "/aws/x/"}, "AWS reserves parameter names"),
-        ({"store": "ssm", "prefix": "keys//"}, "'keys//Watch-db1' is not a valid parameter name"),
-        ({"store": "secretsmanager", "prefix": "a b"}, "'a bWatch-db1' is not a valid secret name"),
+        ({"store": "parameter_store", "prefix": "AmazonCloudWatch-keys-"}, "every server can read parameters"),
+        ({"store": "parameter_store", "prefix": "/AmazonCloudWatch-keys/"}, "every server can read parameters"),
+        ({"store": "parameter_store", "prefix": "AmazonCloud"}, "every server can read parameters"),
+        ({"store": "parameter_store", "prefix": "/aws/x/"}, "AWS reserves parameter names"),
+        ({"store": "parameter_store", "prefix": "keys//"}, "'keys//Watch-db1' is not a valid parameter name"),
+        ({"store": "secrets_manager", "prefix": "a b"}, "'a bWatch-db1' is not a valid secret name"),
     ],
 )
 def test_invalid_stores_are_refused(files: Fleet, credentials: dict[str, Any], words: str) -> None:
@@ -493,11 +497,11 @@ def test_invalid_stores_are_refused(files: Fleet, credentials: dict[str, Any], w
 @pytest.mark.parametrize("variable", ["LAUNCHED_BY_RUNNER", "AWX_PRIVATE_DATA_DIR"])
 def test_files_in_an_execution_environment_must_be_allowed(files: Fleet, variable: str) -> None:
     result = files.run(env={variable: "1"})
-    assert "'ssm' or 'secretsmanager'" in result["msg"]
+    assert "'parameter_store' or 'secrets_manager'" in result["msg"]
     assert files.aws.calls() == []
     assert not files.run(env={variable: "1"}, credentials={"allow_ephemeral": True}).get("failed")
     files.assert_one_working_key()
-    files.store = "ssm"
+    files.store = "parameter_store"
     assert not files.run(names=["V"], env={variable: "1"}).get("failed")
 
 
@@ -598,7 +602,7 @@ def test_a_server_can_always_sign_during_rotations_of_120_days(files: Fleet) -> 
     server, phases, saved_on = files.sts(), [], 0
     for day in range(120):
         server.get_caller_identity()
-        result = files.run(max_key_age=30, retire_after=7)
+        result = files.run(key_max_age_days=30, key_retire_after_days=7)
         assert not result.get("failed"), result
         assert len(files.access_keys()) <= 2
         phases += [result["rotation"]["U"]] if [result["rotation"]["U"]] != phases[-1:] else []

@@ -37,8 +37,8 @@ SESSION_SIGNS = ("ASIA", "FwoGZX")
 CONFIG = {"agent": {"metrics_collection_interval": 60}}
 OTHER = {"agent": {"metrics_collection_interval": 10}}
 FILTERED: dict[str, Any] = {
-    "cwagent_server_filters": {"tag:agent": "yes"},
-    "cwagent_admin_filters": {"tag:Name": "monitoring"},
+    "cwagent_account_server_filters": {"tag:agent": "yes"},
+    "cwagent_account_admin_filters": {"tag:Name": "monitoring"},
     "cwagent_ssm_policy": CORE,
 }
 """The variables of an account whose servers are found."""
@@ -107,8 +107,8 @@ class Fleet:
     def host(self, account: str) -> dict[str, Any]:
         return {
             "cwagent_account_id": self.ids[account],
-            "cwagent_assume_role_arn": f"arn:aws:iam::{self.ids[account]}:role/{ROLE}",
-            "cwagent_external_id": EXTERNAL_ID,
+            "cwagent_account_assume_role_arn": f"arn:aws:iam::{self.ids[account]}:role/{ROLE}",
+            "cwagent_account_external_id": EXTERNAL_ID,
             **self.more.get(account, {}),
         }
 
@@ -124,7 +124,7 @@ class Fleet:
     def settings(self) -> dict[str, Any]:
         return {
             "cwagent_config_file": str(self.controller.home / "agent.json"),
-            "cwagent_credentials_dir": str(self.controller.credentials),
+            "cwagent_key_store_directory": str(self.controller.credentials),
             "store_config_permission_timeout": 20,
         }
 
@@ -247,9 +247,9 @@ def test_a_changed_configuration_reaches_the_accounts_of_the_limit_and_no_others
 
 def test_an_account_that_fails_stops_no_other(fleet: Fleet) -> None:
     """Each in its own way: the role is not trusted, the account is another one, a variable is wrong."""
-    fleet.more["team00"] = {"cwagent_external_id": "of-another"}
+    fleet.more["team00"] = {"cwagent_account_external_id": "of-another"}
     fleet.more["team01"] = {"cwagent_account_id": fleet.ids["team03"]}
-    fleet.more["team02"] = {"cwagent_admin_filters": {"tag:agent": "yes"}}
+    fleet.more["team02"] = {"cwagent_account_admin_filters": {"tag:agent": "yes"}}
     fleet.client("team03", "iam").delete_role_policy(RoleName=ADMIN_ROLE, PolicyName="CloudWatchAgentAdminWindow")
     try:
         play = fleet.play("site", accounts=(*FEW, "team03")).assert_failed()
@@ -262,8 +262,8 @@ def test_an_account_that_fails_stops_no_other(fleet: Fleet) -> None:
     }
     reasons = {
         "team00": "could not be assumed. Check its ARN, its trust policy and the external ID.",
-        "team01": f"cwagent_assume_role_arn is a role of account {fleet.ids['team01']}",
-        "team02": "Exactly one instance must match cwagent_admin_filters, but 2 match",
+        "team01": f"cwagent_account_assume_role_arn is a role of account {fleet.ids['team01']}",
+        "team02": "Exactly one instance must match cwagent_account_admin_filters, but 2 match",
     }
     assert [account for account, reason in reasons.items() if reason not in play.words] == []
     last = {each.host: str(each.result["msg"]) for each in play.failures}
@@ -279,7 +279,11 @@ def test_a_profile_of_another_account_is_refused_before_anything_else(fleet: Fle
     config.parent.mkdir(exist_ok=True)
     config.write_text("[profile team02]\nregion = eu-central-1\n")
     keys.write_text(f"[team02]\naws_access_key_id = {fleet.ids['team02']}\naws_secret_access_key = test\n")
-    profile = {"cwagent_assume_role_arn": "", "cwagent_external_id": "", "cwagent_profile": "team02"}
+    profile = {
+        "cwagent_account_assume_role_arn": "",
+        "cwagent_account_external_id": "",
+        "cwagent_account_aws_profile": "team02",
+    }
     fleet.more.update({"team02": profile, "team03": profile})
     files = {"AWS_CONFIG_FILE": str(config), "AWS_SHARED_CREDENTIALS_FILE": str(keys)}
     try:
@@ -293,7 +297,7 @@ def test_a_profile_of_another_account_is_refused_before_anything_else(fleet: Fle
 
 def test_waves_begin_with_a_canary_and_end_when_too_many_have_failed(fleet: Fleet) -> None:
     waves: dict[str, Any] = {"cwagent_account_batch_size": [1, "100%"], "cwagent_account_max_fail_percentage": 0}
-    fleet.more["team00"] = {"cwagent_external_id": "of-another"}
+    fleet.more["team00"] = {"cwagent_account_external_id": "of-another"}
     try:
         play = fleet.play("site", accounts=FEW, **waves).assert_failed()
     finally:
@@ -353,8 +357,8 @@ def test_a_window_is_opened_for_a_person_in_the_accounts_of_the_limit(fleet: Fle
 def test_every_window_is_closed_whatever_is_wrong_with_other_accounts(fleet: Fleet) -> None:
     """Nothing is done in the account of the controller's own credentials in place of one that cannot be told."""
     fleet.play("open_window", accounts=FEW[:1]).assert_succeeded()
-    fleet.more["team01"] = {"cwagent_external_id": "of-another"}
-    fleet.more["team02"] = {"cwagent_assume_role_arn": "{{ nope }}"}
+    fleet.more["team01"] = {"cwagent_account_external_id": "of-another"}
+    fleet.more["team02"] = {"cwagent_account_assume_role_arn": "{{ nope }}"}
     waves: dict[str, Any] = {"cwagent_account_batch_size": [1, "100%"], "cwagent_account_max_fail_percentage": 0}
     try:
         play = fleet.play("restore", accounts=("team01", "team02", "team00"), **waves).assert_failed()
@@ -373,7 +377,7 @@ def test_filters_that_match_no_more_leave_nothing_behind_in_silence(fleet: Fleet
     """The admin instance is restored, and a teardown names the instances that have the profiles."""
     fleet.play("open_window", accounts=FEW[:1]).assert_succeeded()
     nothing = {"tag:agent": "no more"}
-    fleet.more["team00"] = {"cwagent_server_filters": nothing, "cwagent_admin_filters": nothing}
+    fleet.more["team00"] = {"cwagent_account_server_filters": nothing, "cwagent_account_admin_filters": nothing}
     try:
         fleet.play("restore", accounts=FEW[:1]).assert_succeeded()
         assert not fleet.is_window_open("team00")
@@ -389,9 +393,9 @@ def test_filters_that_match_no_more_leave_nothing_behind_in_silence(fleet: Fleet
 def test_servers_and_keys_of_hosts_that_name_their_account(fleet: Fleet) -> None:
     """The same user name in two accounts: each has its own key, saved and delivered by the session of its account."""
     settings: dict[str, Any] = {
-        "cwagent_credentials_store": "ssm",
+        "cwagent_key_store": "parameter_store",
         "cwagent_config_file": "",
-        "cwagent_deliver_credentials": True,
+        "cwagent_deliver_keys": True,
         "cwagent_onprem_users": "shared",
     }
     hosts: dict[str, dict[str, Any]] = {}
@@ -441,7 +445,7 @@ def test_every_account_is_verified_and_audited(fleet: Fleet) -> None:
     assert "3 accounts read at" in audited.words
     assert audited.writes == []
     playbooks = sorted((CHECKOUT / "playbooks").iterdir())
-    verified = fleet.play("verify", accounts=FEW, cwagent_verify_from="iam").assert_succeeded()
+    verified = fleet.play("verify", accounts=FEW, cwagent_verify_from="none").assert_succeeded()
     assert sorted((CHECKOUT / "playbooks").iterdir()) == playbooks, "no file was asked for"
     assert {*table_accounts(verified)} == {*FEW}
     assert "FAILED" not in verified.words
@@ -452,7 +456,7 @@ def test_every_account_is_verified_and_audited(fleet: Fleet) -> None:
 
 def test_the_audit_reads_no_other_account_than_the_one_that_is_named(fleet: Fleet) -> None:
     """With the controller's own credentials, which are those of none of the accounts."""
-    fleet.more["team00"] = {"cwagent_assume_role_arn": "", "cwagent_account_id": fleet.ids["team00"]}
+    fleet.more["team00"] = {"cwagent_account_assume_role_arn": "", "cwagent_account_id": fleet.ids["team00"]}
     file = fleet.controller.home / "audit.json"
     try:
         play = fleet.play("audit", accounts=FEW, cwagent_audit_fail_at="none", cwagent_json_file=str(file))

@@ -61,7 +61,7 @@ class Site:
     @property
     def settings(self) -> dict[str, Any]:
         config, keys = self.controller.file("agent.json", CONFIG), self.controller.credentials
-        return {**TIMEOUTS, "cwagent_config_file": str(config), "cwagent_credentials_dir": str(keys)}
+        return {**TIMEOUTS, "cwagent_config_file": str(config), "cwagent_key_store_directory": str(keys)}
 
     def play(self, playbook: str, *arguments: str, **more: Any) -> Play:
         return self.controller.play(self.inventory, playbook, *arguments, **{**self.settings, **more})
@@ -306,7 +306,7 @@ def test_an_inventory_without_hosts_is_an_error(site: Site, playbook: str) -> No
 def test_open_window_needs_an_admin_instance(site: Site) -> None:
     inventory = site.controller.inventory({"onprem_servers": {"db1": {}}}, "other.yml")
     refused = site.controller.play(
-        inventory, "open_window", cwagent_credentials_dir=str(site.controller.credentials)
+        inventory, "open_window", cwagent_key_store_directory=str(site.controller.credentials)
     ).assert_failed()
     assert "The group cwagent_ec2_admin must have exactly one host" in refused.message
 
@@ -315,7 +315,7 @@ def test_without_ec2_hosts_site_does_not_read_roles_or_instances(site: Site) -> 
     """A controller with on-premises servers only needs no permissions for them."""
     inventory = site.controller.inventory({"onprem_servers": {"db1": {}}}, "other.yml")
     play = site.controller.play(
-        inventory, "site", cwagent_credentials_dir=str(site.controller.credentials)
+        inventory, "site", cwagent_key_store_directory=str(site.controller.credentials)
     ).assert_succeeded()
     assert not [call for call in play.calls if "Role" in call.action or call.service == "ec2"]
 
@@ -491,7 +491,7 @@ def test_a_second_run_on_an_instance_with_a_restore_tag_is_refused(site: Site) -
     )
 
 
-@pytest.mark.parametrize("store_from", ["onprem", "controller", "ssm"])
+@pytest.mark.parametrize("store_from", ["onprem", "controller", "run_command"])
 def test_open_window_is_for_the_instance_with_any_store_config_from(site: Site, store_from: str) -> None:
     """The person can write as soon as the run has ended, although the instance gets the admin identity late."""
     site.aws.metadata_lag(2)

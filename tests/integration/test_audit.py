@@ -111,7 +111,7 @@ def test_an_account_after_site_passes_and_the_reports_are_private(controller: Co
         "onprem_servers": {"db1": {}},
     }
     inventory = controller.inventory(groups)
-    folder: dict[str, Any] = {"cwagent_credentials_dir": str(controller.credentials)}
+    folder: dict[str, Any] = {"cwagent_key_store_directory": str(controller.credentials)}
     controller.play(inventory, "site", **folder).assert_succeeded()
 
     play = controller.play(inventory, "audit", **folder, **files(controller)).assert_succeeded()
@@ -197,8 +197,8 @@ def test_accounts_are_read_with_a_profile_and_with_a_role(controller: Controller
     inventory = accounts(
         controller,
         {
-            "shop": {"cwagent_profile": "shop"},
-            "blog": {"cwagent_assume_role_arn": arn, "cwagent_external_id": EXTERNAL_ID},
+            "shop": {"cwagent_account_aws_profile": "shop"},
+            "blog": {"cwagent_account_assume_role_arn": arn, "cwagent_account_external_id": EXTERNAL_ID},
         },
     )
     regions: dict[str, Any] = {"cwagent_audit_regions": ["eu-central-1", "us-east-1"]}
@@ -225,11 +225,11 @@ def test_an_account_that_is_not_read_is_named_and_stops_no_other(controller: Con
     inventory = accounts(
         controller,
         {
-            "untrusted": {"cwagent_assume_role_arn": blog, "cwagent_external_id": "of-another"},
-            "missing": {"cwagent_assume_role_arn": f"arn:aws:iam::{BLOG}:role/Missing"},
-            "denied": {"cwagent_assume_role_arn": denied, "cwagent_external_id": EXTERNAL_ID},
-            "no-profile": {"cwagent_profile": "missing"},
-            "blog": {"cwagent_assume_role_arn": blog, "cwagent_external_id": EXTERNAL_ID},
+            "untrusted": {"cwagent_account_assume_role_arn": blog, "cwagent_account_external_id": "of-another"},
+            "missing": {"cwagent_account_assume_role_arn": f"arn:aws:iam::{BLOG}:role/Missing"},
+            "denied": {"cwagent_account_assume_role_arn": denied, "cwagent_account_external_id": EXTERNAL_ID},
+            "no-profile": {"cwagent_account_aws_profile": "missing"},
+            "blog": {"cwagent_account_assume_role_arn": blog, "cwagent_account_external_id": EXTERNAL_ID},
         },
     )
     play = controller.play(inventory, "audit", **files(controller)).assert_failed()
@@ -255,7 +255,7 @@ def test_an_account_that_is_not_read_is_named_and_stops_no_other(controller: Con
 
 
 def test_findings_are_not_counted_where_none_fails_the_run_and_no_account_was_read(controller: Controller) -> None:
-    inventory = accounts(controller, {"no-profile": {"cwagent_profile": "missing"}})
+    inventory = accounts(controller, {"no-profile": {"cwagent_account_aws_profile": "missing"}})
     play = controller.play(inventory, "audit", cwagent_audit_fail_at="none").assert_failed()
     assert play.message.startswith("Accounts that were not read: 1. Account no-profile was not read: ")
     assert "The config profile (missing) could not be found" in play.message
@@ -269,7 +269,10 @@ def test_credentials_of_an_assumed_role_are_in_no_output_and_no_file(
     controller: Controller, mode: tuple[str, ...]
 ) -> None:
     hosts = {
-        name: {"cwagent_assume_role_arn": auditor_role(controller, account), "cwagent_external_id": EXTERNAL_ID}
+        name: {
+            "cwagent_account_assume_role_arn": auditor_role(controller, account),
+            "cwagent_account_external_id": EXTERNAL_ID,
+        }
         for name, account in (("shop", SHOP), ("blog", BLOG))
     }
     env = {"ANSIBLE_REMOTE_TEMP": str(controller.home / "remote"), "ANSIBLE_INJECT_INVOCATION": "true"}
@@ -286,8 +289,8 @@ def test_credentials_of_an_assumed_role_are_in_no_output_and_no_file(
 
 def test_limit_leaves_out_accounts(controller: Controller) -> None:
     arn = auditor_role(controller, BLOG)
-    role = {"cwagent_assume_role_arn": arn, "cwagent_external_id": EXTERNAL_ID}
-    inventory = accounts(controller, {"shop": {"cwagent_profile": "missing"}, "blog": role})
+    role = {"cwagent_account_assume_role_arn": arn, "cwagent_account_external_id": EXTERNAL_ID}
+    inventory = accounts(controller, {"shop": {"cwagent_account_aws_profile": "missing"}, "blog": role})
     play = controller.play(inventory, "audit", "--limit", "blog", **files(controller)).assert_succeeded()
     assert [each["account"]["label"] for each in document(controller)["accounts"]] == ["blog"]
     assert "shop" not in play.output

@@ -130,7 +130,7 @@ class Awx:
         variables = {
             "cwagent_region": self.aws.region,
             "cwagent_parameter_name": APPLICATION,
-            "cwagent_credentials_kms_key_id": "alias/cwagent-credentials",
+            "cwagent_key_store_kms_key_id": "alias/cwagent-credentials",
         }
         everywhere = {"hosts": [], "children": list(self.groups), "vars": variables}
         listed = {"all": everywhere, **groups, "_meta": {"hostvars": {name: self.hosts[name] for name in names}}}
@@ -459,7 +459,9 @@ def test_open_window_with_a_role_to_assume(finished: Awx, tmp_path: Path) -> Non
 
 
 def test_young_keys_are_not_replaced(finished: Awx) -> None:
-    rotated = finished.launch("rotate_keys", cwagent_max_key_age=30, cwagent_retire_after=0).assert_succeeded()
+    rotated = finished.launch(
+        "rotate_keys", cwagent_key_max_age_days=30, cwagent_key_retire_after_days=0
+    ).assert_succeeded()
     assert rotated.writes == []
     assert rotated.artifacts["keys"] == {"current": len(finished.saved_keys())}
 
@@ -488,7 +490,7 @@ def test_a_sliced_job_is_refused(finished: Awx) -> None:
     assert snapshot(finished.aws) == before
 
 
-@pytest.mark.parametrize(("store_from", "config"), [("ssm", OTHER), ("auto", CONFIG)])
+@pytest.mark.parametrize(("store_from", "config"), [("run_command", OTHER), ("auto", CONFIG)])
 def test_the_site_job_needs_no_way_to_the_instance(finished: Awx, store_from: str, config: object) -> None:
     """The inventory is as that of amazon.aws.aws_ec2, and the job has no machine credential."""
     found = {
@@ -537,7 +539,7 @@ def test_a_job_sliced_over_accounts_does_the_whole_job_once(controller: Controll
         fleet.account(account, servers=1)
     hosts = {account: {**fleet.host(account), **FILTERED} for account in fleet.ids}
     awx = AccountsAwx(controller, collections, hosts, {"cwagent_accounts": [*hosts]}, ("", {}), fleet.user)
-    answers: dict[str, Any] = {"cwagent_config_file": "agent.json", "cwagent_store_config_from": "ssm"}
+    answers: dict[str, Any] = {"cwagent_config_file": "agent.json", "cwagent_store_config_from": "run_command"}
     done = {}
     for number in (1, 2):
         job = awx.launch("site", inventory=awx.inventory(number, slices=2), **answers).assert_succeeded()
@@ -557,6 +559,6 @@ def test_a_slice_that_lacks_the_account_of_a_server_is_refused(controller: Contr
     hosts = {"a1": {"cwagent_account": "other"}, "shop": {**fleet.host("shop"), **FILTERED}}
     groups = {"cwagent_accounts": ["shop"], "cwagent_onprem_servers": ["a1"]}
     awx = AccountsAwx(controller, collections, hosts, groups, ("", {}), fleet.user)
-    job = awx.launch("site", cwagent_store_config_from="ssm").assert_failed()
+    job = awx.launch("site", cwagent_store_config_from="run_command").assert_failed()
     assert "Host a1: cwagent_account is 'other', which is not a host of that group. In AWX, each slice" in job.words
     assert job.calls == []

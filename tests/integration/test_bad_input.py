@@ -42,7 +42,7 @@ class Site:
     def play(
         self, groups: dict[str, dict[str, Any]], *arguments: str, env: dict[str, str] | None = None, **variables: Any
     ) -> Play:
-        valid = {"cwagent_config_file": "agent.json", "cwagent_credentials_dir": str(self.controller.credentials)}
+        valid = {"cwagent_config_file": "agent.json", "cwagent_key_store_directory": str(self.controller.credentials)}
         inventory = self.controller.inventory(groups)
         return self.controller.play(inventory, "site", *arguments, env=env, **{**valid, **variables})
 
@@ -90,7 +90,7 @@ OPTIONS = yaml.safe_load((CHECKOUT / "playbooks/vars/argument_specs.yml").read_t
 HOST_OF = {
     "cwagent_region": "web1",
     "cwagent_user_name": "db1",
-    "cwagent_deliver_credentials": "db2",
+    "cwagent_deliver_keys": "db2",
     "cwagent_admin_user_name": "ops1",
     "instance_id": "web1",
     "placement": "admin1",
@@ -100,9 +100,9 @@ HOST_OF = {
 """By variable that each host has for itself, the host that has an invalid value."""
 TYPED = {name: option["type"] for name, option in OPTIONS.items()} | {"instance_id": "str", "placement": "dict"}
 OF_TYPE = {kind: {name for name, each in TYPED.items() if each == kind} for kind in ("str", "dict")}
-ACCOUNT = {"cwagent_account", "cwagent_profile", "cwagent_external_id"}
+ACCOUNT = {"cwagent_account", "cwagent_account_aws_profile", "cwagent_account_external_id"}
 ANY_TEXT = {
-    *("cwagent_credentials_dir", "cwagent_credentials_kms_key_id", "cwagent_credentials_prefix"),
+    *("cwagent_key_store_directory", "cwagent_key_store_kms_key_id", "cwagent_key_store_prefix"),
     *("cwagent_html_file", "cwagent_json_file", "cwagent_junit_file", "cwagent_sarif_file"),
     *ACCOUNT,
 }
@@ -111,7 +111,7 @@ NAMES = {"cwagent_server_role_name", "cwagent_admin_role_name", "cwagent_user_na
 INVALID: dict[str, tuple[Any, set[str]]] = {
     "list": (["a"], {"placement", "cwagent_remove_servers"}),
     "mapping": ({"a": "b"}, OF_TYPE["dict"]),
-    "number": (7.5, {*ANY_TEXT, *NAMES, "placement", "cwagent_session_name"}),
+    "number": (7.5, {*ANY_TEXT, *NAMES, "placement", "cwagent_account_session_name"}),
     "text": ("a b", {*ANY_TEXT, "placement"}),
     "list as text": ("[a, b]", {*ANY_TEXT, "placement", "cwagent_remove_servers"}),
     "unicode": ("größe", {*ANY_TEXT, "placement"}),
@@ -186,10 +186,10 @@ VALUES: dict[str, tuple[Any, list[str]]] = {
     "cwagent_iam_path": ("monitoring", ["'monitoring' is not a valid IAM path"]),
     "cwagent_permissions_boundary": ("arn:aws-cn:iam::aws:policy/ReadOnlyAccess", ["belongs to partition aws-cn"]),
     "cwagent_tags": ({"aws:x": "y"}, ["tag 'aws:x'"]),
-    "cwagent_credentials_dir": ("{home}/a file/in it", ["a file is not a folder"]),
+    "cwagent_key_store_directory": ("{home}/a file/in it", ["a file is not a folder"]),
     "store_config_window_minutes": (721, ["must be between 1 and 720 minutes, not 721"]),
     "cwagent_onprem_users": ("everyone", ["everyone", "per_host"]),
-    "cwagent_max_key_age": (-1, ["cwagent_max_key_age", "-1"]),
+    "cwagent_key_max_age_days": (-1, ["cwagent_key_max_age_days", "-1"]),
     "cwagent_config_fil": ("agent.json", ["cwagent_config_fil is not a variable", "did you mean cwagent_config_file?"]),
 }
 HOST_VALUES: dict[str, tuple[str, dict[str, Any], list[str]]] = {
@@ -244,8 +244,8 @@ def test_invalid_host_variable(everything_wrong: Play, words: list[str]) -> None
 
 
 def test_an_account_repeats_the_first_problem_that_all_accounts_have(site: Site) -> None:
-    account = {"cwagent_profile": "x", "cwagent_server_filters": {"tag:agent": "yes"}}
-    wrong: dict[str, Any] = {"cwagent_iam_path": "monitoring", "cwagent_max_key_age": -1}
+    account = {"cwagent_account_aws_profile": "x", "cwagent_account_server_filters": {"tag:agent": "yes"}}
+    wrong: dict[str, Any] = {"cwagent_iam_path": "monitoring", "cwagent_key_max_age_days": -1}
     play = site.play({"accounts": {"shop": account, "blog": account}}, cwagent_config_file="", **wrong)
     first, second = play.assert_failed().failures
     assert (first.host, second.host) == ("shop", "blog")
@@ -258,12 +258,12 @@ MORE_VALUES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "parameter characters": ({"cwagent_parameter_name": "AmazonCloudWatch-a b"}, ["'AmazonCloudWatch-a b'"]),
     "boundary": ({"cwagent_permissions_boundary": "not an arn"}, ["permissions_boundary: 'not an arn'"]),
     "prefix": (
-        {"cwagent_credentials_store": "ssm", "cwagent_credentials_prefix": "a b"},
-        ["cwagent_credentials_prefix: ", "'a bCloudWatch"],
+        {"cwagent_key_store": "parameter_store", "cwagent_key_store_prefix": "a b"},
+        ["cwagent_key_store_prefix: ", "'a bCloudWatch"],
     ),
     "keys that servers can read": (
         {"cwagent_ssm_policy": "AmazonSSMManagedInstanceCore"},
-        ["Set cwagent_credentials_kms_key_id to a KMS key that the servers cannot use."],
+        ["Set cwagent_key_store_kms_key_id to a KMS key that the servers cannot use."],
     ),
 }
 

@@ -25,7 +25,7 @@ class Account:
         )
 
     def play(self, *arguments: str, **variables: Any) -> Play:
-        more = {"cwagent_credentials_dir": str(self.controller.credentials), **variables}
+        more = {"cwagent_key_store_directory": str(self.controller.credentials), **variables}
         return self.controller.play(self.inventory, "site", *arguments, **more).assert_succeeded()
 
     def config(self, interval: int) -> str:

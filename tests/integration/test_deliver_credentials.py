@@ -24,7 +24,7 @@ from harness import (
     create_user,
 )
 
-STORES = ["file", "ssm", "secretsmanager"]
+STORES = ["file", "parameter_store", "secrets_manager"]
 SECTION = "AmazonCloudWatchAgent"
 USER = "agent-db1"
 ROLE = "cwagent.iam.onprem_credentials"
@@ -148,7 +148,7 @@ def save_key(controller: Controller, store: str, user: str, keys: dict[str, str]
         controller.credentials.mkdir(exist_ok=True)
         lines = [f"{key} = {value}" for key, value in saved.items()]
         controller.file(f"credentials/{user}.credentials", "\n".join([f"[{SECTION}]", *lines, ""]))
-    elif store == "ssm":
+    elif store == "parameter_store":
         text = json.dumps({**saved, "keys_before": []})
         controller.aws.client("ssm", region).put_parameter(Name=name, Value=text, Type="SecureString", Overwrite=True)
     else:
@@ -162,8 +162,8 @@ def reported(play: Play) -> str:
 
 def deliver(host: Host, store: str, *arguments: str, env: dict[str, str] | None = None, **variables: Any) -> Play:
     """Run the role alone in another playbook, which then prints all variables of the host."""
-    role_variables = {"onprem_credentials_user": USER, "onprem_credentials_store": store}
-    role_variables |= {"onprem_credentials_directory": str(host.controller.credentials), **variables}
+    role_variables = {"onprem_credentials_user": USER, "onprem_credentials_key_store": store}
+    role_variables |= {"onprem_credentials_key_store_directory": str(host.controller.credentials), **variables}
     shown = [{"name": "Show", "ansible.builtin.debug": {"msg": "{{ hostvars[inventory_hostname] }}"}}]
     role = {"role": "cwagent.iam.onprem_credentials", **role_variables}
     play = {"hosts": "all", "gather_facts": False, "roles": [role], "tasks": shown}
@@ -223,20 +223,25 @@ def test_a_module_that_is_killed_leaves_the_key_nowhere_but_in_an_unfinished_fil
     host = Host.with_agent(controller)
     keys = create_user(controller.aws, USER)
     secret = keys["AWS_SECRET_ACCESS_KEY"]
-    save_key(controller, "ssm", USER, keys)
+    save_key(controller, "parameter_store", USER, keys)
     evidence, python = controller.home / "evidence", controller.home / "python"
     controller.file("sitecustomize.py", KILLING)
     places = {"evidence": str(evidence), "folder": str(controller.home)}
     python.write_text(WATCHING_PYTHON.format(python=sys.executable, secret=secret.encode(), **places))
     python.chmod(0o755)
     killed = deliver(
-        host, "ssm", "-vvvv", "-e", f"ansible_python_interpreter={python}", env={"TMPDIR": str(controller.home)}
+        host,
+        "parameter_store",
+        "-vvvv",
+        "-e",
+        f"ansible_python_interpreter={python}",
+        env={"TMPDIR": str(controller.home)},
     ).assert_failed()
     assert json.loads(evidence.read_text()) == []
     python.unlink()
     assert files_with(secret, controller) == {host.root / "etc" / ".cwagent.credentials.new": 0o600}
     assert secret not in killed.output
-    deliver(host, "ssm").assert_succeeded()
+    deliver(host, "parameter_store").assert_succeeded()
     assert files_with(secret, controller) == {host.file: 0o600}
 
 
@@ -396,7 +401,7 @@ def test_the_lookup_can_skip_a_secret_that_is_being_deleted(controller: Controll
     secrets.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
 
     def read(on_missing: str) -> Play:
-        options = f"store='secretsmanager', on_missing='{on_missing}'"
+        options = f"store='secrets_manager', on_missing='{on_missing}'"
         that = f"lookup('cwagent.iam.saved_credentials', '{USER}', {options}) == ''"
         tasks = [{"ansible.builtin.assert": {"that": that}}]
         playbook = controller.file("read.yml", [{"hosts": "localhost", "gather_facts": False, "tasks": tasks}])
@@ -417,7 +422,7 @@ def test_an_invalid_file_is_not_shown(controller: Controller) -> None:
 
 def test_the_missing_permission_to_read_a_key_is_named(controller: Controller) -> None:
     host = Host.with_agent(controller)
-    save_key(controller, "ssm", USER, create_user(controller.aws, USER))
+    save_key(controller, "parameter_store", USER, create_user(controller.aws, USER))
     nobody = create_user(controller.aws, "nobody")
     assert "nobody lacks ssm:GetParameter" in deliver(host, "ssm", env=nobody).assert_failed().message
 
@@ -462,29 +467,29 @@ class TestSite:
         second = {key: str(value).replace("/host/", "/second/") for key, value in host.variables.items()}
         hosts = {"db1": {**host.variables, **db1}, "db2": {**second, "cwagent_user_name": "mine", **db2}}
         groups: dict[str, dict[str, Any]] = {"onprem_servers": hosts, "onprem_admin": {"ops1": {}}}
-        values = {"cwagent_credentials_dir": str(host.controller.credentials), **variables}
+        values = {"cwagent_key_store_directory": str(host.controller.credentials), **variables}
         return host.controller.play(host.controller.inventory(groups), playbook, *arguments, **values)
 
     def test_site_delivers_and_teardown_removes(self, controller: Controller) -> None:
         host = Host.with_agent(controller)
         second = Host(controller, controller.home / "second")
-        predicted = self.play(host, "site", "--check", cwagent_deliver_credentials="true").assert_succeeded()
+        predicted = self.play(host, "site", "--check", cwagent_deliver_keys="true").assert_succeeded()
         # Although the access key does not exist yet.
         assert MANAGE in predicted.changed_tasks
         assert f"- write the access key to {host.file} on db1" in reported(predicted)
         assert not host.file.exists()
-        blank = {"cwagent_credentials_store": "", "cwagent_credentials_prefix": ""}
-        self.play(host, cwagent_deliver_credentials="false", **blank).assert_succeeded()
+        blank = {"cwagent_key_store": "", "cwagent_key_store_prefix": ""}
+        self.play(host, cwagent_deliver_keys="false", **blank).assert_succeeded()
         assert controller.credentials.exists()
         assert not host.file.exists()
-        delivered = self.play(host, cwagent_deliver_credentials="true").assert_succeeded()
+        delivered = self.play(host, cwagent_deliver_keys="true").assert_succeeded()
         assert_complete_report(delivered)
         assert f"- write the access key to {second.file} on db2" in reported(delivered)
         assert host.caller().endswith(f":user/{SERVER_USER}-db1")
         assert second.caller().endswith(":user/mine")
-        again = self.play(host, cwagent_deliver_credentials="true").assert_succeeded()
+        again = self.play(host, cwagent_deliver_keys="true").assert_succeeded()
         assert (again.changed_tasks, again.writes) == ([], [])
-        down = {"cwagent_teardown": True, "cwagent_deliver_credentials": True}
+        down = {"cwagent_teardown": True, "cwagent_deliver_keys": True}
         removed = self.play(host, "teardown", **down).assert_succeeded()
         assert_complete_report(removed)
         assert f"- delete {host.file} on db1" in reported(removed)
@@ -496,7 +501,7 @@ class TestSite:
         """It stores the configuration, reports and fails at its end; the next run delivers."""
         host, config = Host.with_agent(controller), controller.file("config.json", CONFIG)
         second = Host(controller, controller.home / "second")
-        on: dict[str, Any] = {"cwagent_deliver_credentials": True}
+        on: dict[str, Any] = {"cwagent_deliver_keys": True}
         stored = {**on, "cwagent_config_file": str(config), "cwagent_store_config_from": "onprem"}
         none = self.play_with(host, UNREACHABLE, UNREACHABLE, "site", **stored).assert_failed()
         assert controller.aws.client("ssm").get_parameter(Name=PARAMETER)["Parameter"]["Value"]
@@ -530,12 +535,12 @@ class TestSite:
         ("variables", "words"),
         [
             (
-                {"cwagent_deliver_credentials": "perhaps"},
-                "cwagent_deliver_credentials must be true or false, not 'perhaps'",
+                {"cwagent_deliver_keys": "perhaps"},
+                "cwagent_deliver_keys must be true or false, not 'perhaps'",
             ),
             (
-                {"cwagent_credentials_store": "vault"},
-                "cwagent_credentials_store must be one of file, ssm,",
+                {"cwagent_key_store": "vault"},
+                "cwagent_key_store must be one of file, parameter_store,",
             ),
         ],
     )
@@ -548,12 +553,12 @@ class TestSite:
 def test_servers_that_get_no_key_run_no_tasks(controller: Controller) -> None:
     """Otherwise every server of a fleet would skip the tasks. A server that gets its key is not affected by others."""
     host = Host.with_agent(controller)
-    hosts: dict[str, Any] = {"db1": {**host.variables, "cwagent_deliver_credentials": False}, "db2": {}}
+    hosts: dict[str, Any] = {"db1": {**host.variables, "cwagent_deliver_keys": False}, "db2": {}}
     inventory = controller.inventory({"onprem_servers": hosts})
-    keys: dict[str, Any] = {"cwagent_credentials_dir": str(controller.credentials)}
+    keys: dict[str, Any] = {"cwagent_key_store_directory": str(controller.credentials)}
     first = controller.play(inventory, "site", **keys).assert_succeeded()
     assert {each.host for each in first.results} == {"localhost"}
-    hosts["db1"]["cwagent_deliver_credentials"] = True
+    hosts["db1"]["cwagent_deliver_keys"] = True
     delivered = controller.play(controller.inventory({"onprem_servers": hosts}), "site", **keys).assert_succeeded()
     assert "db1" in {each.host for each in delivered.results if each.changed}
     assert host.caller().endswith(f"user/{SERVER_USER}-db1")

@@ -233,8 +233,8 @@ def test_a_key_that_was_never_ours_is_not_rotated(enforcing: Emulator, tmp_path:
         "name": ["U"],
         "access": "server",
         "credentials": {"directory": str(tmp_path / "keys")},
-        "max_key_age": 30,
-        "retire_after": 1,
+        "key_max_age_days": 30,
+        "key_retire_after_days": 1,
     }
     first = run_module(aws, "cwagent_iam_user", **rotating)
     saved = first["users"][0]["saved"]["access_key_id"]
@@ -265,7 +265,7 @@ class Site:
 
     def play(self, groups: dict[str, Any], playbook: str, *arguments: str, **more: Any) -> Play:
         inventory = self.controller.inventory(groups)
-        files: dict[str, Any] = {"cwagent_credentials_dir": str(self.controller.credentials)}
+        files: dict[str, Any] = {"cwagent_key_store_directory": str(self.controller.credentials)}
         return self.controller.play(inventory, playbook, *arguments, **files, **more)
 
 

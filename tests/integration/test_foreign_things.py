@@ -202,9 +202,9 @@ class Account:
         return {
             **SHORT_TIMEOUTS,
             "cwagent_config_file": str(config),
-            "cwagent_credentials_dir": str(self.controller.credentials),
-            "cwagent_deliver_credentials": True,
-            "cwagent_max_key_age": "30",
+            "cwagent_key_store_directory": str(self.controller.credentials),
+            "cwagent_deliver_keys": True,
+            "cwagent_key_max_age_days": "30",
             "cwagent_region": self.aws.region,
             "cwagent_teardown": True,
         }

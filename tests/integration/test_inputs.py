@@ -70,7 +70,7 @@ def job(shared_controller: Controller) -> Job:
             "ANSIBLE_CALLBACK_PLUGINS": f"{HERE / 'callback'}:{trace.CALLBACKS}",
             "ANSIBLE_CALLBACKS_ENABLED": "recorded,traced",
         }
-        return shared_controller.play(inventory, "site", env=env, cwagent_credentials_dir=keys).assert_succeeded()
+        return shared_controller.play(inventory, "site", env=env, cwagent_key_store_directory=keys).assert_succeeded()
 
     began = time.time()
     return Job(shared_controller, instance, began, run("traced.jsonl"), run("again.jsonl"))
@@ -145,7 +145,7 @@ def test_the_region_of_the_profile_is_the_one_of_the_instances(
         "site",
         env=env,
         cwagent_config_file=str(controller.file("agent.json", CONFIG)),
-        cwagent_credentials_dir=str(controller.credentials),
+        cwagent_key_store_directory=str(controller.credentials),
         cwagent_store_config_from="controller",
     ).assert_succeeded()
     assert [call.params["Name"] for call in done.calls if call.action == "PutParameter"] == [PARAMETER]
@@ -160,7 +160,7 @@ def test_the_region_of_the_instances_serves_for_the_users(
     hosts["ec2_admin"] = {"web1": {}}
     keys = str(controller.credentials)
     done = controller.play(
-        controller.inventory(hosts), "site", env=NO_REGION, cwagent_credentials_dir=keys
+        controller.inventory(hosts), "site", env=NO_REGION, cwagent_key_store_directory=keys
     ).assert_succeeded()
     after = snapshot(controller.aws)
     assert set(after["users"]) == {f"{SERVER_USER}-db1", ADMIN_USER}

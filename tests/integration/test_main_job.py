@@ -90,7 +90,7 @@ def job(shared_controller: Controller) -> Job:
     def run(*arguments: str) -> Play:
         files: dict[str, Any] = {
             "cwagent_config_file": str(shared_controller.home / "agent.json"),
-            "cwagent_credentials_dir": str(shared_controller.credentials),
+            "cwagent_key_store_directory": str(shared_controller.credentials),
         }
         return shared_controller.play(
             inventory, "site", "--diff", *arguments, env=credentials, **files

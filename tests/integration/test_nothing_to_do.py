@@ -48,7 +48,7 @@ class Site:
     def run(self, *arguments: str, **variables: Any) -> Play:
         paths: dict[str, Any] = {
             "cwagent_config_file": str(self.controller.home / "agent.json"),
-            "cwagent_credentials_dir": str(self.controller.credentials),
+            "cwagent_key_store_directory": str(self.controller.credentials),
         }
         return self.controller.play(self.inventory, "site", *arguments, **paths, **variables).assert_succeeded()
 

@@ -176,9 +176,9 @@ def test_active_accounts_are_hosts_with_the_role_to_assume(organization: Organiz
         "account_state": "ACTIVE",
         "account_tags": {"team": "shop", "monitoring": "cloudwatch"},
         "cwagent_account_id": organization.ids["shop"],
-        "cwagent_assume_role_arn": f"arn:aws:iam::{organization.ids['shop']}:role/{ROLE}",
-        "cwagent_regions": SOURCE["regions"],
-        "cwagent_external_id": EXTERNAL_ID,
+        "cwagent_account_assume_role_arn": f"arn:aws:iam::{organization.ids['shop']}:role/{ROLE}",
+        "cwagent_account_regions": SOURCE["regions"],
+        "cwagent_account_external_id": EXTERNAL_ID,
         "organizational_unit": "/Workloads/Production",
     }
     assert (unit_ids[0], len(unit_ids)) == (organization.root, 3)
@@ -193,7 +193,9 @@ def test_the_id_of_an_account_is_the_default_name_of_its_host(organization: Orga
     listed = organization.list(hostname=None, external_id="", regions=None).assert_succeeded()
     names = ("blog", "sandbox", "shop")
     assert listed.group("cwagent_accounts") == sorted(organization.ids[name] for name in names)
-    assert not {"cwagent_external_id", "cwagent_regions"} & listed.hosts[organization.ids["shop"]].keys()
+    assert (
+        not {"cwagent_account_external_id", "cwagent_account_regions"} & listed.hosts[organization.ids["shop"]].keys()
+    )
 
 
 def test_accounts_are_selected_by_unit_tag_and_state(organization: Organization) -> None:
@@ -230,7 +232,7 @@ def test_groups_and_variables_are_composed(organization: Organization) -> None:
         compose={"owner": "account_tags.team | default('nobody')"},
         external_id="of-{{ account_name }}",
     ).assert_succeeded()
-    assert listed.hosts["blog"]["cwagent_external_id"] == "of-blog"
+    assert listed.hosts["blog"]["cwagent_account_external_id"] == "of-blog"
     assert listed.group("team_shop") == ["shop"]
     assert listed.group("monitored") == ["blog", "shop"]
     assert {host: each["owner"] for host, each in listed.hosts.items()} == {
@@ -470,8 +472,8 @@ def test_the_whole_job_is_done_with_the_role_of_the_template(organization: Organ
     organization.controller.file("agent.json", {"agent": {"metrics_collection_interval": 60}})
     settings: dict[str, Any] = {
         "cwagent_config_file": str(organization.controller.home / "agent.json"),
-        "cwagent_server_filters": {"tag:agent": "yes"},
-        "cwagent_admin_filters": {"tag:Name": "monitoring"},
+        "cwagent_account_server_filters": {"tag:agent": "yes"},
+        "cwagent_account_admin_filters": {"tag:Name": "monitoring"},
         "cwagent_ssm_policy": "AmazonSSMManagedInstanceCore",
         "cwagent_region": aws.region,
     }

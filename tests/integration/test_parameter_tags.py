@@ -40,7 +40,7 @@ class Storing:
         given = {
             "cwagent_config_file": str(self.config),
             "cwagent_store_config_from": self.source,
-            "cwagent_credentials_dir": str(self.controller.credentials),
+            "cwagent_key_store_directory": str(self.controller.credentials),
             **variables,
         }
         return self.controller.play(self.inventory, "site", *arguments, **given).assert_succeeded()

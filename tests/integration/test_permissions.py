@@ -105,7 +105,7 @@ class Account:
         permit(self.controller.aws, *map(policy, names), policy("require-boundary"))
         files: dict[str, Any] = {
             "cwagent_config_file": str(self.controller.home / "agent.json"),
-            "cwagent_credentials_dir": str(self.controller.credentials),
+            "cwagent_key_store_directory": str(self.controller.credentials),
             "cwagent_permissions_boundary": self.boundary,
             "cwagent_ssm_policy": CORE,
         }
@@ -137,7 +137,9 @@ def duties(shared_controller: Controller) -> dict[str, Play]:
     plays["store_config"] = account.play("store-configuration", "store_config")
     shared_controller.file("agent.json", {"agent": {"debug": False}})
     run_command = ("store-configuration", "store-by-run-command")
-    plays["store_config by ssm"] = account.play(run_command, "store_config", cwagent_store_config_from="ssm")
+    plays["store_config by run_command"] = account.play(
+        run_command, "store_config", cwagent_store_config_from="run_command"
+    )
     interrupt(shared_controller, admin)
     plays["restore"] = account.play("store-configuration", "restore")
     assert associated_profiles(aws)[admin] == APP
@@ -160,7 +162,7 @@ def test_a_host_that_left_is_removed_by_its_name_although_no_user_with_the_name_
     controller: Controller,
 ) -> None:
     aws = controller.aws
-    folder: dict[str, Any] = {"cwagent_credentials_dir": str(controller.credentials)}
+    folder: dict[str, Any] = {"cwagent_key_store_directory": str(controller.credentials)}
     left = controller.inventory({"onprem_servers": {"db1": {}, "db2": {}}})
     controller.play(left, "site", **folder).assert_succeeded()
     inventory = controller.inventory({"onprem_servers": {"db1": {}}})
@@ -186,7 +188,12 @@ def interrupt(controller: Controller, admin: str) -> None:
 WRITES = {
     "site": {"CreateRole", "CreateUser", "CreateAccessKey", "PutParameter", "CreateTags", "UntagRole"},
     "store_config": {"PutRolePolicy", "PutParameter", "ReplaceIamInstanceProfileAssociation", "CreateTags", "TagRole"},
-    "store_config by ssm": {"SendCommand", "PutRolePolicy", "PutParameter", "ReplaceIamInstanceProfileAssociation"},
+    "store_config by run_command": {
+        "SendCommand",
+        "PutRolePolicy",
+        "PutParameter",
+        "ReplaceIamInstanceProfileAssociation",
+    },
     "restore": {"PutRolePolicy", "PutUserPolicy", "ReplaceIamInstanceProfileAssociation", "DeleteTags", "UntagRole"},
     "rotate_keys": {"CreateAccessKey"},
     "remove_servers": {
@@ -210,13 +217,13 @@ def test_a_playbook_reports_every_step(duties: dict[str, Play], playbook: str) -
     assert_complete_report(duties[playbook])
 
 
-KEY_POLICIES = {"ssm": "keys-in-parameter-store", "secretsmanager": "keys-in-secrets-manager"}
+KEY_POLICIES = {"parameter_store": "keys-in-parameter-store", "secrets_manager": "keys-in-secrets-manager"}
 
 
 @pytest.mark.parametrize("store", KEY_POLICIES)
 def test_an_on_premises_host_stores_with_the_policies_of_its_playbook(controller: Controller, store: str) -> None:
     inventory = controller.inventory({"onprem_admin": {"ops1": {}}})
-    variables: dict[str, Any] = {"cwagent_store_config_from": "onprem", "cwagent_credentials_store": store}
+    variables: dict[str, Any] = {"cwagent_store_config_from": "onprem", "cwagent_key_store": store}
     controller.play(inventory, "site", **variables, cwagent_config_file="").assert_succeeded()
     user = create_controller_user(controller.aws)
     permit(controller.aws, policy("store-configuration"), policy(KEY_POLICIES[store]))
@@ -232,17 +239,17 @@ def test_servers_are_verified_without_permissions_for_saved_keys(controller: Con
     [instance] = controller.aws.instances(1)
     host = {"instance_id": instance, "ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}
     inventory = controller.inventory({"ec2_servers": {"web1": host}, "onprem_servers": {"db1": {}}})
-    variables: dict[str, Any] = {"cwagent_credentials_store": store, "cwagent_region": controller.aws.region}
+    variables: dict[str, Any] = {"cwagent_key_store": store, "cwagent_region": controller.aws.region}
     controller.play(inventory, "site", **variables).assert_succeeded()
     controller.aws.client("ssm").put_parameter(Name=PARAMETER, Value='{"agent":{}}', Type="String")
     user = create_controller_user(controller.aws)
     permit(controller.aws, policy("verify"))
     plays = {
         way: controller.play(inventory, "verify", env=user, **variables, cwagent_verify_from=way)
-        for way in ("auto", "iam")
+        for way in ("auto", "none")
     }
     assert "Systems Manager does not know instance" in plays["auto"].words
-    assert "2 of 2 servers without a failure." in plays["iam"].assert_succeeded().words
+    assert "2 of 2 servers without a failure." in plays["none"].assert_succeeded().words
     for play in plays.values():
         assert [call.action for call in play.calls if call.error in DENIED_CODES] == []
 
@@ -450,7 +457,10 @@ DELETIONS_OF_SAVED_KEYS = [
         [action],
         as_root(("cwagent_iam_user", user_with_store(store))),
     )
-    for store, action in (("ssm", "ssm:DeleteParameter"), ("secretsmanager", "secretsmanager:DeleteSecret"))
+    for store, action in (
+        ("parameter_store", "ssm:DeleteParameter"),
+        ("secrets_manager", "secretsmanager:DeleteSecret"),
+    )
 ]
 
 SCENES: dict[str, list[Scene]] = {
@@ -584,14 +594,14 @@ SCENES: dict[str, list[Scene]] = {
     "rotate-keys": [
         Scene(
             "cwagent_iam_user",
-            {**SERVER_KEYS, "max_key_age": 90},
+            {**SERVER_KEYS, "key_max_age_days": 90},
             [*READ_USER, "iam:ListAccessKeys", "iam:GetAccessKeyLastUsed", "iam:CreateAccessKey"],
             provisioned_long_ago,
             removed=[BULK],
         ),
-        Scene("cwagent_iam_user", {**ADMIN_KEYS, "max_key_age": 90}, ["iam:TagUser"], removed=[BULK]),
-        Scene("cwagent_iam_user", {**SERVER_KEYS, "max_key_age": 90}, ["iam:UpdateAccessKey"], advance_days(1)),
-        Scene("cwagent_iam_user", {**SERVER_KEYS, "max_key_age": 90}, ["iam:DeleteAccessKey"], advance_days(8)),
+        Scene("cwagent_iam_user", {**ADMIN_KEYS, "key_max_age_days": 90}, ["iam:TagUser"], removed=[BULK]),
+        Scene("cwagent_iam_user", {**SERVER_KEYS, "key_max_age_days": 90}, ["iam:UpdateAccessKey"], advance_days(1)),
+        Scene("cwagent_iam_user", {**SERVER_KEYS, "key_max_age_days": 90}, ["iam:DeleteAccessKey"], advance_days(8)),
         Scene("cwagent_preflight", {"instances": {"": ["@app"]}}, ["ec2:DescribeInstances"]),
     ],
     "remove-servers": [
@@ -736,13 +746,15 @@ SCENES: dict[str, list[Scene]] = {
     ],
     "keys-in-parameter-store": [
         Scene(
-            "cwagent_iam_user", user_with_store("ssm"), ["ssm:GetParameters", "ssm:PutParameter", "ssm:DeleteParameter"]
+            "cwagent_iam_user",
+            user_with_store("parameter_store"),
+            ["ssm:GetParameters", "ssm:PutParameter", "ssm:DeleteParameter"],
         )
     ],
     "keys-in-secrets-manager": [
         Scene(
             "cwagent_iam_user",
-            user_with_store("secretsmanager"),
+            user_with_store("secrets_manager"),
             [
                 "secretsmanager:GetSecretValue",
                 "secretsmanager:UpdateSecret",
@@ -805,9 +817,10 @@ def test_a_missing_action_is_named(site: Site, duty: str, subtests: pytest.Subte
 
 
 def test_the_lookup_of_a_saved_key_needs_one_action(site: Site, tmp_path: Path) -> None:
-    as_root(("cwagent_iam_user", user_with_store("ssm")))(site)
+    as_root(("cwagent_iam_user", user_with_store("parameter_store")))(site)
     controller = Controller(site.aws, tmp_path)
-    lookup = f"lookup('cwagent.iam.saved_credentials', '{SERVER_USER}-ssm', store='ssm', section='x')"
+    options = "store='parameter_store', section='x'"
+    lookup = f"lookup('cwagent.iam.saved_credentials', '{SERVER_USER}-parameter_store', {options})"
     task = {"ansible.builtin.assert": {"that": f"{lookup} | length > 0"}}
     playbook = controller.file("read.yml", [{"hosts": "localhost", "gather_facts": False, "tasks": [task]}])
     document = policy("keys-in-parameter-store")

@@ -54,7 +54,7 @@ def spread(shared_controller: Controller) -> Spread:
         )
         variables: dict[str, Any] = {"cwagent_configs": configs, "cwagent_onprem_users": "shared"}
         return shared_controller.play(
-            inventory, "site", cwagent_credentials_dir=str(shared_controller.credentials), **variables
+            inventory, "site", cwagent_key_store_directory=str(shared_controller.credentials), **variables
         ).assert_succeeded()
 
     return Spread(shared_controller, {"admin1": admin, "web1": web1, "web2": web2}, run(), run())
@@ -122,7 +122,7 @@ def test_each_configuration_is_in_its_regions_only_and_teardown_deletes_it_there
         given: dict[str, Any] = {"cwagent_configs": BY_REGION, "cwagent_store_config_from": source}
         keys = str(controller.credentials)
         return controller.play(
-            inventory, playbook, *arguments, cwagent_credentials_dir=keys, **given, **more
+            inventory, playbook, *arguments, cwagent_key_store_directory=keys, **given, **more
         ).assert_succeeded()
 
     done, again = run("site"), run("site")

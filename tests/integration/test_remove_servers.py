@@ -55,7 +55,7 @@ class Fleet:
         """An inventory with some of the servers. :param variables: of db1."""
         folder = self.controller.home / "db1"
         db1 = {
-            "cwagent_deliver_credentials": True,
+            "cwagent_deliver_keys": True,
             "onprem_credentials_file": str(folder / "credentials"),
             "onprem_credentials_common_config": str(folder / "common-config.toml"),
             "onprem_credentials_owner": "",
@@ -74,7 +74,7 @@ class Fleet:
         return self.controller.inventory(groups, f"{'-'.join(hosts)}-{len(variables)}.yml")
 
     def play(self, playbook: str, *arguments: str, **variables: Any) -> Play:
-        keys: dict[str, Any] = {"cwagent_credentials_dir": str(self.controller.credentials)}
+        keys: dict[str, Any] = {"cwagent_key_store_directory": str(self.controller.credentials)}
         return self.controller.play(self.inventory, playbook, *arguments, **keys, **variables)
 
     def remove(self, *names: str, arguments: tuple[str, ...] = (), **variables: Any) -> Play:
@@ -228,10 +228,10 @@ def test_users_of_others_are_refused(fleet: Fleet) -> None:
 # Saved keys in AWS whose user somebody deleted by hand
 
 PREFIX = "/cwagent/credentials/"
-LISTINGS = {"ssm": "DescribeParameters", "secretsmanager": "ListSecrets"}
+LISTINGS = {"parameter_store": "DescribeParameters", "secrets_manager": "ListSecrets"}
 ALLOW = {
-    "ssm": "Allow it as keys-in-parameter-store.json does, or ignore this.",
-    "secretsmanager": "Allow it as keys-in-secrets-manager.json does, or ignore this.",
+    "parameter_store": "Allow it as keys-in-parameter-store.json does, or ignore this.",
+    "secrets_manager": "Allow it as keys-in-secrets-manager.json does, or ignore this.",
 }
 UNKNOWN = "It is not known whether access keys of users that no host has are saved in"
 
@@ -254,12 +254,12 @@ class SavedInAws:
         self.inventory = self.controller.inventory({"onprem_servers": {"db2": own}})
 
     def play(self, playbook: str, *arguments: str, **variables: Any) -> Play:
-        keys: dict[str, Any] = {"cwagent_credentials_store": self.store}
+        keys: dict[str, Any] = {"cwagent_key_store": self.store}
         return self.controller.play(self.inventory, playbook, *arguments, **keys, **variables)
 
     def names(self) -> set[str]:
         """The names of all parameters or secrets."""
-        if self.store == "ssm":
+        if self.store == "parameter_store":
             return {each["Name"] for each in self.controller.aws.client("ssm").describe_parameters()["Parameters"]}
         return {each["Name"] for each in self.controller.aws.client("secretsmanager").list_secrets()["SecretList"]}
 
@@ -311,7 +311,7 @@ def test_a_saved_key_in_aws_whose_user_is_gone_is_named_and_removed(controller: 
 
 def test_the_named_saved_key_is_removed_in_a_region_that_no_host_has(controller: Controller) -> None:
     aws, gone = controller.aws, "gone"
-    fleet = SavedInAws(controller, "ssm", "us-east-1")
+    fleet = SavedInAws(controller, "parameter_store", "us-east-1")
     key_id, ssm = "AKIAIOSFODNN7EXAMPLE", aws.client("ssm")
     value, text = json.dumps(to_values(SavedKey(key_id, "secret"))), saved_key_description(key_id, gone)
     ssm.put_parameter(Name=f"{PREFIX}{gone}", Value=value, Type="SecureString", Description=text)
@@ -339,13 +339,13 @@ def test_with_the_credentials_of_another_account_no_access_key_is_lost(
     """The files on the controller and on the host are the only copies of the secret."""
     folder = controller.home / "db1"
     host: dict[str, Any] = {
-        "cwagent_deliver_credentials": True,
+        "cwagent_deliver_keys": True,
         "onprem_credentials_file": str(folder / "credentials"),
         "onprem_credentials_common_config": str(folder / "common-config.toml"),
         "ansible_become": False,
     }
     inventory = controller.inventory({"onprem_servers": {"db1": host}})
-    keys: dict[str, Any] = {"cwagent_credentials_dir": str(controller.credentials)}
+    keys: dict[str, Any] = {"cwagent_key_store_directory": str(controller.credentials)}
     controller.play(inventory, "site", **keys).assert_succeeded()
     files = {path: path.read_text() for path in (folder / "credentials", *controller.credentials.glob("*.credentials"))}
     assert len(files) == 2

@@ -52,9 +52,9 @@ class Site:
         self.controller, self.store = controller, store
         self.file = controller.home / "db1" / "credentials"
         self.variables: dict[str, Any] = {
-            "cwagent_credentials_store": store,
-            "cwagent_deliver_credentials": "true",
-            "cwagent_max_key_age": "30",
+            "cwagent_key_store": store,
+            "cwagent_deliver_keys": "true",
+            "cwagent_key_max_age_days": "30",
             "cwagent_region": controller.aws.region,
         }
         servers = {name: {**self._host_variables(name), **variables} for name, variables in {"db1": {}, **more}.items()}
@@ -73,7 +73,7 @@ class Site:
         return self.controller.play(self.inventory, playbook, *arguments, env=env, **variables).assert_succeeded()
 
     def saved(self, user: str = USER) -> dict[str, str]:
-        if self.store == "ssm":
+        if self.store == "parameter_store":
             ssm = self.controller.aws.client("ssm")
             text = ssm.get_parameter(Name=PREFIX + user, WithDecryption=True)["Parameter"]["Value"]
         else:
@@ -95,7 +95,7 @@ class Site:
 
 
 def test_a_key_is_created_rotated_and_deleted(controller: Controller) -> None:
-    site = Site(controller, "secretsmanager")
+    site = Site(controller, "secrets_manager")
     with watch_processes() as processes:
         created = site.play("site", "-vvvv", env=WITHOUT_FORKS)
     site.send_metric()
@@ -146,7 +146,7 @@ LEAK: dict[str, Any] = {**NOW, "cwagent_revoke_old": "true"}
 
 def test_a_leaked_key_is_replaced_and_revoked_on_the_hosts_of_the_limit(controller: Controller) -> None:
     """The hosts db2 and db3 share a user, and db3 is outside the limit."""
-    site = Site(controller, "ssm", db2={"cwagent_user_name": "shared"}, db3={"cwagent_user_name": "shared"})
+    site = Site(controller, "parameter_store", db2={"cwagent_user_name": "shared"}, db3={"cwagent_user_name": "shared"})
     site.play("site")
     site.send_metric()
     first, shared = site.saved(), site.saved("shared")
@@ -191,8 +191,8 @@ def test_a_leaked_key_is_replaced_and_revoked_on_the_hosts_of_the_limit(controll
 
 def test_all_keys_are_replaced_now_and_the_old_ones_stay_active(controller: Controller) -> None:
     """An inventory without a limit of the age, which is for the audit, is no reason to replace keys."""
-    site = Site(controller, "ssm")
-    no_limit = {**site.variables, "cwagent_max_key_age": 0}
+    site = Site(controller, "parameter_store")
+    no_limit = {**site.variables, "cwagent_key_max_age_days": 0}
     controller.play(site.inventory, "site", **no_limit).assert_succeeded()
     saved = {user: site.saved(user)["aws_access_key_id"] for user in (USER, ADMIN_USER)}
     refused = controller.play(site.inventory, "rotate_keys", **no_limit).assert_failed()
@@ -215,7 +215,7 @@ def test_all_keys_are_replaced_now_and_the_old_ones_stay_active(controller: Cont
 
 
 def test_a_missing_user_is_created_as_by_site(controller: Controller) -> None:
-    site = Site(controller, "ssm")
+    site = Site(controller, "parameter_store")
     site.variables |= {
         "cwagent_iam_path": "/monitoring/",
         "cwagent_permissions_boundary": "arn:aws:iam::aws:policy/PowerUserAccess",
@@ -224,7 +224,7 @@ def test_a_missing_user_is_created_as_by_site(controller: Controller) -> None:
     }
     site.play("rotate_keys", "--limit", "localhost,ops1")
     assert list(snapshot(controller.aws)["users"]) == [ADMIN_USER]
-    site.play("rotate_keys", cwagent_deliver_credentials=False)
+    site.play("rotate_keys", cwagent_deliver_keys=False)
     assert not site.file.exists()
     assert site.play("site").writes == []
     assert site.file.exists()
@@ -233,8 +233,8 @@ def test_a_missing_user_is_created_as_by_site(controller: Controller) -> None:
 @pytest.mark.parametrize(("role", "user"), [("onprem_server", ADMIN_USER), ("onprem_admin", USER)])
 def test_a_run_fails_where_a_role_refuses_its_options(controller: Controller, role: str, user: str) -> None:
     """It has no result by then that could say so. The users of the other role are managed."""
-    site = Site(controller, "ssm")
-    wrong = {f"{role}_wait_timeout": "soon", "cwagent_deliver_credentials": False}
+    site = Site(controller, "parameter_store")
+    wrong = {f"{role}_wait_timeout": "soon", "cwagent_deliver_keys": False}
     refused = controller.play(site.inventory, "rotate_keys", **{**site.variables, **wrong}).assert_failed()
     assert f"{role}_wait_timeout" in refused.message
     assert list(snapshot(controller.aws)["users"]) == [user]
@@ -242,7 +242,7 @@ def test_a_run_fails_where_a_role_refuses_its_options(controller: Controller, ro
 
 def test_a_failed_rotation_of_one_user_does_not_affect_other_hosts(controller: Controller) -> None:
     """A second user is in another region and managed by another module call, together with the one that fails."""
-    site = Site(controller, "ssm", db2={"cwagent_region": "us-east-1"}, db3={"cwagent_region": "us-east-1"})
+    site = Site(controller, "parameter_store", db2={"cwagent_region": "us-east-1"}, db3={"cwagent_region": "us-east-1"})
     del site.variables["cwagent_region"]
     site.play("site")
     first, iam = site.saved(), controller.aws.client("iam")

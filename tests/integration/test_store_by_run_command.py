@@ -28,7 +28,7 @@ from harness import (
 
 CORE = "AmazonSSMManagedInstanceCore"
 OTHER_PARAMETER, OTHER_REGION = "AmazonCloudWatch-db", "us-east-1"
-SETTINGS: dict[str, Any] = {"cwagent_store_config_from": "ssm", "cwagent_ssm_policy": CORE}
+SETTINGS: dict[str, Any] = {"cwagent_store_config_from": "run_command", "cwagent_ssm_policy": CORE}
 TIMEOUTS = {"store_config_permission_timeout": 3, "store_config_identity_timeout": 60}
 UNREACHABLE = {"ansible_connection": "ssh", "ansible_host": "192.0.2.1", "ansible_timeout": 1}
 """The variables of a host that Ansible does not reach."""

@@ -26,7 +26,7 @@ from harness import (
 )
 
 CONFIG = {"agent": {"metrics_collection_interval": 30}}
-STORES = ["file", "ssm", "secretsmanager"]
+STORES = ["file", "parameter_store", "secrets_manager"]
 MODULE = "cwagent.iam.cwagent_config_parameter"
 STORE_TASK = "cwagent.iam.store_config : Store the configurations from the on-premises host"
 OK = 200
@@ -85,8 +85,8 @@ class Site:
         variables = {
             "cwagent_store_config_from": "onprem",
             "cwagent_config_file": str(self.controller.file("agent.json", CONFIG)),
-            "cwagent_credentials_store": self.store,
-            "cwagent_credentials_dir": str(self.controller.credentials),
+            "cwagent_key_store": self.store,
+            "cwagent_key_store_directory": str(self.controller.credentials),
             **more,
         }
         return self.controller.play(inventory, playbook, *arguments, env=env, **variables)
@@ -102,7 +102,7 @@ class Site:
             text = (self.controller.credentials / f"{ADMIN_USER}.credentials").read_text()
             return text.partition("aws_secret_access_key = ")[2].splitlines()[0]
         name, aws = f"/cwagent/credentials/{ADMIN_USER}", self.controller.aws
-        if self.store == "ssm":
+        if self.store == "parameter_store":
             text = aws.client("ssm").get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
         else:
             text = aws.client("secretsmanager").get_secret_value(SecretId=name)["SecretString"]
@@ -172,7 +172,9 @@ def test_site_stores_from_on_premises_on_an_empty_account_in_one_run(controller:
     assert (again.changed_tasks, again.writes) == ([], [])
 
 
-@pytest.mark.parametrize(("store", "connection"), [("file", "local"), ("ssm", "ssh"), ("secretsmanager", "local")])
+@pytest.mark.parametrize(
+    ("store", "connection"), [("file", "local"), ("parameter_store", "ssh"), ("secrets_manager", "local")]
+)
 def test_the_secret_reaches_no_disk_and_no_process_list(controller: Controller, store: str, connection: str) -> None:
     site = Site(controller, store)
     secret = site.create_user()
@@ -225,7 +227,7 @@ def test_a_key_that_cannot_be_sent_is_refused(controller: Controller) -> None:
         "does not support async": ({}, {}, {"async": 10, "poll": 1}),
         "missing required arguments: user": ({"saved_key": {}}, {}, {}),
         "saved_key.secret_key": ({"saved_key": {**key, "secret_key": "text"}}, {}, {}),
-        "must be one of: file, ssm, secretsmanager": ({"saved_key": {**key, "store": "vault"}}, {}, {}),
+        "must be one of: file, parameter_store, secrets_manager": ({"saved_key": {**key, "store": "vault"}}, {}, {}),
         "no access key of user 'nobody'": ({"saved_key": {**key, "user": "nobody"}}, {}, {}),
         "mutually exclusive": ({"use_instance_credentials": True}, {}, {}),
     }
@@ -270,21 +272,21 @@ def test_a_missing_key_is_an_error_before_the_window_is_opened(controller: Contr
 
 def test_the_missing_permission_to_read_the_key_is_found_before_anything_is_created(controller: Controller) -> None:
     controller.aws.arm(Fault(Kind.DENY, action="GetSecretValue", times=UNTIL_DISARMED))
-    refused = Site(controller, "secretsmanager").play().assert_failed()
+    refused = Site(controller, "secrets_manager").play().assert_failed()
     assert "secretsmanager:GetSecretValue" in refused.message
     assert refused.writes == []
 
 
 def test_only_the_saved_key_is_used(controller: Controller) -> None:
     """Neither the profile nor the keys of the host, nor the controller's credentials, which read the saved key."""
-    site = Site(controller, "ssm")
+    site = Site(controller, "parameter_store")
     site.create_user()
     environment = {"AWS_PROFILE": "missing", "AWS_ACCESS_KEY_ID": "AKIAMISSING", "AWS_SESSION_TOKEN": "missing"}
     keyword = {"AWS_DEFAULT_PROFILE": "missing", "AWS_SECURITY_TOKEN": "missing"}
     key = controller.aws.env()
     defaults = {"access_key": key["AWS_ACCESS_KEY_ID"], "aws_secret_key": key["AWS_SECRET_ACCESS_KEY"]}
     options = {"name": PARAMETER, "config": CONFIG, "region": controller.aws.region, "environment": environment}
-    saved = {"user": ADMIN_USER, "store": "ssm", "region": controller.aws.region}
+    saved = {"user": ADMIN_USER, "store": "parameter_store", "region": controller.aws.region}
     task = {"name": "Store", MODULE: {**options, "saved_key": saved}, "environment": keyword}
     play = {"hosts": "all", "gather_facts": False, "module_defaults": {"group/cwagent.iam.aws": defaults}}
     playbook = controller.file("defaults.yml", [{**play, "tasks": [task]}])

@@ -39,7 +39,7 @@ class Provisioned:
 
     def teardown(self, *arguments: str, **variables: Any) -> Play:
         values: dict[str, Any] = {
-            "cwagent_credentials_dir": str(self.controller.credentials),
+            "cwagent_key_store_directory": str(self.controller.credentials),
             "cwagent_config_file": "agent.json",
         }
         return self.controller.play(self.inventory, "teardown", *arguments, **values, **variables)
@@ -65,7 +65,7 @@ def provisioned(shared_controller: Controller) -> Provisioned:
     )
     before = snapshot(aws)
     site = shared_controller.play(
-        inventory, "site", cwagent_credentials_dir=str(shared_controller.credentials)
+        inventory, "site", cwagent_key_store_directory=str(shared_controller.credentials)
     ).assert_succeeded()
     aws.client("ssm").put_parameter(Name=PARAMETER, Value='{"agent":{}}', Type="String")
     aws.client("ssm").put_parameter(Name="AmazonCloudWatch-other", Value='{"agent":{}}', Type="String")

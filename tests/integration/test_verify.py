@@ -132,7 +132,7 @@ class Fleet:
         return self.controller.home / "verified.json"
 
     def verify(self, *arguments: str, **variables: Any) -> Play:
-        files = {"cwagent_credentials_dir": str(self.controller.credentials), "cwagent_json_file": str(self.file)}
+        files = {"cwagent_key_store_directory": str(self.controller.credentials), "cwagent_json_file": str(self.file)}
         return self.controller.play(self.inventory(), "verify", *arguments, **{**files, **variables})
 
     def apply(self, first: Mapping[str, Any] | None = None, *arguments: str, **variables: Any) -> Play:
@@ -140,7 +140,7 @@ class Fleet:
         for host, machine in self.machines.items():
             self.variables[host]["verify_agent_ctl"] = str(self.aws.disk(machine) / AGENT / "bin" / CONTROL)
         self.variables["web1"] |= first or {}
-        folder: dict[str, Any] = {"cwagent_credentials_dir": str(self.controller.credentials)}
+        folder: dict[str, Any] = {"cwagent_key_store_directory": str(self.controller.credentials)}
         return self.controller.play(self.inventory(), "apply", *arguments, **folder, **variables)
 
     def servers(self) -> dict[str, dict[str, Any]]:
@@ -153,7 +153,7 @@ class Fleet:
         servers = [{"host": host, "instance_id": self.machines[host]} for host in hosts or ["web1"]]
         read = self.modules.run(self.aws, "cwagent_server_info", {"servers": servers, **arguments}, output)
         assert not read["failed"], read["msg"]
-        asked = {"servers": read["servers"], "from": "ssm"}
+        asked = {"servers": read["servers"], "from": "run_command"}
         return self.modules.run(self.aws, "cwagent_server_check", asked, output)
 
 
@@ -275,7 +275,7 @@ def test_each_violation_alone_is_one_failure_by_run_command(fleet: Fleet, plante
 def test_a_healthy_instance_has_no_failure_by_run_command(fleet: Fleet) -> None:
     found = fleet.look()
     [server] = found["servers"]
-    assert (server["failures"], server["notes"], server["seen_by"]) == ([], [], "ssm")
+    assert (server["failures"], server["notes"], server["seen_by"]) == ([], [], "run_command")
     assert server["status"] == HEALTHY
     assert found["failed_hosts"] == []
     assert [call.action for call in fleet.aws.calls() if call.write and call.action == "PutParameter"] == [
@@ -357,17 +357,17 @@ def test_the_way_to_look_inside_is_a_variable(fleet: Fleet, subtests: pytest.Sub
     fleet.variables["web1"] |= unreachable
     fleet.add("web2")
     expected = {
-        "auto": {"web1": "ssm", "web2": "ansible"},
-        "ssm": {"web1": "ssm", "web2": "ssm"},
+        "auto": {"web1": "run_command", "web2": "ansible"},
+        "run_command": {"web1": "run_command", "web2": "run_command"},
         "ansible": {"web1": "", "web2": "ansible"},
-        "iam": {"web1": "", "web2": ""},
+        "none": {"web1": "", "web2": ""},
     }
     for way, seen in expected.items():
         with subtests.test(way=way):
             play = fleet.verify(cwagent_verify_from=way)
             assert {host: each["seen_by"] for host, each in fleet.servers().items()} == seen
             assert (play.code != 0) == (way == "ansible"), play.output
-            assert play.writes == (["SendCommand"] if way in ("auto", "ssm") else [])
+            assert play.writes == (["SendCommand"] if way in ("auto", "run_command") else [])
     [failure] = fleet.servers()["web1"]["notes"][:1]
     assert failure["what"] == "It was checked by IAM only."
 
@@ -384,7 +384,7 @@ def add_windows(fleet: Fleet) -> None:
     fleet.variables["win1"] |= {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}
 
 
-@pytest.mark.parametrize("way", ["auto", "ansible", "ssm"])
+@pytest.mark.parametrize("way", ["auto", "ansible", "run_command"])
 def test_a_healthy_windows_server_has_no_failure(fleet: Fleet, way: str) -> None:
     add_windows(fleet)
     play = fleet.verify(cwagent_verify_from=way).assert_succeeded()
@@ -394,7 +394,7 @@ def test_a_healthy_windows_server_has_no_failure(fleet: Fleet, way: str) -> None
     assert lines(play)[2] == "win1                            ?         ok   ?       ?        ?"
     assert " ".join(" ".join(lines(play)[4:]).split()) == f"- win1: {WINDOWS}"
     assert [each.host for each in play.results if each.outcome == "unreachable"] == []
-    assert {*play.writes} == ({"SendCommand"} if way == "ssm" else set())
+    assert {*play.writes} == ({"SendCommand"} if way == "run_command" else set())
 
 
 @pytest.mark.parametrize("planted", [remove_profile, allow_writing, delete_parameter])
@@ -418,7 +418,7 @@ def test_systems_manager_can_be_the_only_one_that_reports_windows(fleet: Fleet) 
     assert (server["failures"], server["status"]) == ([], UNSEEN)
 
 
-@pytest.mark.parametrize("way", ["auto", "ansible", "ssm"])
+@pytest.mark.parametrize("way", ["auto", "ansible", "run_command"])
 def test_a_linux_server_from_which_nothing_is_read_fails_beside_windows(fleet: Fleet, way: str) -> None:
     add_windows(fleet)
     fleet.aws.agents(fleet.instance, running=False)
@@ -638,11 +638,11 @@ class Duty:
         servers = [{"host": "web1", "instance_id": self.fleet.instance}, {"host": "db1", "user": DB_USER}]
         arguments: dict[str, Any] = {"servers": servers, "confirm": True}
         named: set[str] = set()
-        for store in ("ssm", "secretsmanager"):
-            result = self.run("cwagent_server_info", {**arguments, "credentials_store": store})
+        for store in ("parameter_store", "secrets_manager"):
+            result = self.run("cwagent_server_info", {**arguments, "key_store": store})
             named |= {each["action"] for each in result.get("unread", ())}
         for module in self.looking:
-            more = {"from": "ssm"} if module == "cwagent_server_check" else {}
+            more = {"from": "run_command"} if module == "cwagent_server_check" else {}
             result = self.run(module, {"servers": result.get("servers", []), **more})
             named |= {action for action in actions(document) + ALL if f"lacks {action}" in result.get("msg", "")}
         denied = {call.action for call in aws.calls(since) if call.error in DENIED_CODES}

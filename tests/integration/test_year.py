@@ -179,7 +179,7 @@ class Year:
 
     def too_old_keys_are_replaced(self) -> None:
         self.is_rotation_day = True
-        self.run("rotate_keys", cwagent_max_key_age=MAX_KEY_AGE)
+        self.run("rotate_keys", cwagent_key_max_age_days=MAX_KEY_AGE)
 
     def an_instance_stores_a_configuration(self) -> None:
         self.change_configuration("instance")
@@ -222,7 +222,7 @@ class Year:
         inventory = self.controller.inventory(groups)
         given: dict[str, Any] = {
             "cwagent_config_file": str(self.controller.file("agent.json", self.config)),
-            "cwagent_credentials_dir": str(self.controller.credentials),
+            "cwagent_key_store_directory": str(self.controller.credentials),
             "cwagent_region": self.aws.region,
             "cwagent_store_config_from": self.storing,
             **variables,

@@ -141,10 +141,10 @@ class Playbooks:
             "cwagent_admin_role_name": ADMIN_ROLE,
             "cwagent_parameter_name": PARAMETER,
             "cwagent_config_file": str(self.folder / "agent.json"),
-            "cwagent_store_config_from": "ssm",
+            "cwagent_store_config_from": "run_command",
             "ec2_server_managed_policies": [core],
             "ec2_admin_managed_policies": [core],
-            "cwagent_credentials_store": "ssm",
-            "cwagent_credentials_prefix": CREDENTIALS_PREFIX,
+            "cwagent_key_store": "parameter_store",
+            "cwagent_key_store_prefix": CREDENTIALS_PREFIX,
             **self.timeouts,
         }

@@ -257,7 +257,7 @@ def production() -> Document:
                 "medium",
                 "user/agent-db-2",
                 "Its access key is 312 days old; the limit is 90.",
-                "ansible-playbook cwagent.iam.rotate_keys -e cwagent_max_key_age=90",
+                "ansible-playbook cwagent.iam.rotate_keys -e cwagent_key_max_age_days=90",
             ),
             finding(
                 "two_active_keys",
@@ -371,7 +371,7 @@ def large() -> Document:
             SEVERITIES[number % 4],
             f"{each['kind']}/{each['name']}",
             f"Its access key is {number} days old; the limit is 90.",
-            "ansible-playbook cwagent.iam.rotate_keys -e cwagent_max_key_age=90",
+            "ansible-playbook cwagent.iam.rotate_keys -e cwagent_key_max_age_days=90",
         )
         for number, each in enumerate(roles + users)
         if number % 3 == 0

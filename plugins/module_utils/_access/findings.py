@@ -91,12 +91,12 @@ class Finding:
 class Rules:
     """What the user chooses.
 
-    :param max_key_age: the age from which on a key is too old; ``None`` for no limit.
+    :param key_max_age_days: the age from which on a key is too old; ``None`` for no limit.
     :param server_profile: the instance profile for instances that have none.
     :param inventory_users: the users of the hosts in the inventory; ``None`` where they are not known.
     """
 
-    max_key_age: timedelta | None = timedelta(days=90)
+    key_max_age_days: timedelta | None = timedelta(days=90)
     server_profile: str = "CloudWatchAgentServerRole"
     inventory_users: frozenset[str] | None = None
 
@@ -286,11 +286,11 @@ def _of_key(case: Case, assessment: Assessment, key: Key) -> Iterator[Finding]:
         why = f"Access key {key.id} of admin user '{user.name}' is active, and its admin window is {state}."
         fix = f"aws iam update-access-key --user-name {user.name} --access-key-id {key.id} --status Inactive"
         yield Finding("admin-key-active", severity, key.id, why, fix)
-    max_age = case.rules.max_key_age
+    max_age = case.rules.key_max_age_days
     is_old = max_age is not None and age >= max_age
     if is_old:
         why = f"Access key {key.id} of user '{user.name}' is {age.days} days old."
-        fix = "Run the playbook cwagent.iam.rotate_keys, with this age or a lower one in cwagent_max_key_age."
+        fix = "Run the playbook cwagent.iam.rotate_keys, with this age or a lower one in cwagent_key_max_age_days."
         if not user.managed:
             fix = f"Replace the key where it is in use, then: {delete}"
         yield Finding("key-old", MEDIUM if key.active else LOW, key.id, why, fix)
@@ -340,7 +340,7 @@ def _of_keys_without_user(case: Case) -> Iterator[Finding]:
             "Run the playbook cwagent.iam.site, which creates the user and a new access key."
             if each.user in (case.rules.inventory_users or ())
             else f"Run the playbook cwagent.iam.remove_servers for {each.region}:{each.user} with "
-            f"cwagent_credentials_store={each.store}."
+            f"cwagent_key_store={each.store}."
         )
         yield Finding("saved-key-without-user", LOW, each.user, why, fix, each.region)
 

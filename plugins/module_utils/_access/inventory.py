@@ -33,8 +33,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format im
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing import (
     FILE,
     KEY_STORES,
+    PARAMETER_STORE,
     SECRETS_MANAGER,
-    SSM,
     index_by_user,
     list_parameters,
     list_secrets,
@@ -372,14 +372,14 @@ class Inventory:
         associations = self._attempt("the instance profiles of instances", name, partial(read_associations, aws)) or {}
         restore_tags = self._attempt("the restore tags of instances", name, partial(_restore_tags, aws)) or {}
         # One call serves both: it cannot be restricted to some parameters.
-        prefixes = [PARAMETER_PREFIX, *([self._scope.key_prefix] if SSM in self._scope.key_stores else [])]
+        prefixes = [PARAMETER_PREFIX, *([self._scope.key_prefix] if PARAMETER_STORE in self._scope.key_stores else [])]
         described = self._attempt(
             _PARAMETERS, name, partial(list_parameters, aws, prefixes, "list the configuration parameters")
         )
-        if described is None and SSM in self._scope.key_stores:
+        if described is None and PARAMETER_STORE in self._scope.key_stores:
             self._unread.append(replace(self._unread_of(_PARAMETERS, name), what=_SAVED))
         prefix = self._scope.key_prefix
-        saved = {SSM: [each for each in described or () if each["Name"].startswith(prefix)]}
+        saved = {PARAMETER_STORE: [each for each in described or () if each["Name"].startswith(prefix)]}
         if SECRETS_MANAGER in self._scope.key_stores:
             description = "read which access keys are saved as secrets"
             saved[SECRETS_MANAGER] = self._attempt(_SAVED, name, partial(list_secrets, aws, prefix, description)) or []
@@ -537,7 +537,7 @@ _CONTEXT_TYPES = {
 
 
 def _place(store: str, name: str, region: str) -> str:
-    return f"{'SSM parameter' if store == SSM else 'secret'} {name} in {region}"
+    return f"{'SSM parameter' if store == PARAMETER_STORE else 'secret'} {name} in {region}"
 
 
 def _default_document(policy: Mapping[str, Any]) -> Any:

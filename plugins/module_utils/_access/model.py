@@ -175,7 +175,7 @@ class ConfigParameter:
 class SavedKeyWithoutUser:
     """A saved access key whose user does not exist.
 
-    :param store: ``ssm`` or ``secretsmanager``.
+    :param store: ``parameter_store`` or ``secrets_manager``.
     :param place: where it is saved, in words.
     """
 

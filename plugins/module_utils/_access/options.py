@@ -27,8 +27,8 @@ SPEC: dict[str, Any] = {
     "account_id": {"type": "str"},
     "label": {"type": "str", "default": "controller"},
     "key_stores": {"type": "list", "elements": "str", "choices": list(KEY_STORES), "default": list(KEY_STORES)},
-    "credentials_prefix": {"type": "str", "default": "/cwagent/credentials/"},
-    "max_key_age": {"type": "int", "default": 90, "no_log": False},
+    "key_store_prefix": {"type": "str", "default": "/cwagent/credentials/"},
+    "key_max_age_days": {"type": "int", "default": 90, "no_log": False},
     "server_profile": {"type": "str", "default": "CloudWatchAgentServerRole"},
     "inventory_users": {"type": "list", "elements": "str"},
     "confirm": {"type": "bool", "default": False},
@@ -57,18 +57,18 @@ def scope(params: Mapping[str, Any], region: str | None) -> Scope:
         {kind: of_kind or [] for kind, of_kind in names.items()} if is_named else None,
         instances,
         tuple(params["key_stores"]),
-        params["credentials_prefix"],
+        params["key_store_prefix"],
         params["account_id"],
     )
 
 
 def rules(params: Mapping[str, Any]) -> Rules:
     """Return the rules. :raises InvalidInput: an option is not valid."""
-    check_days("max_key_age", params["max_key_age"], minimum=0)
+    check_days("key_max_age_days", params["key_max_age_days"], minimum=0)
     _names.check_name("instance profile", params["server_profile"])
     users = params["inventory_users"]
     return Rules(
-        timedelta(days=params["max_key_age"]) if params["max_key_age"] else None,
+        timedelta(days=params["key_max_age_days"]) if params["key_max_age_days"] else None,
         params["server_profile"],
         None if users is None else frozenset(users),
     )

@@ -22,13 +22,13 @@ def key_rules(params: Mapping[str, Any]) -> KeyRules:
 
     :raises InvalidInput: a number of days is out of range.
     """
-    max_age, retire_after = params["max_key_age"], params["retire_after"]
+    max_age, key_retire_after_days = params["key_max_age_days"], params["key_retire_after_days"]
     if max_age is not None:
-        check_days("max_key_age", max_age, minimum=0)
-    check_days("retire_after", retire_after, minimum=0)
+        check_days("key_max_age_days", max_age, minimum=0)
+    check_days("key_retire_after_days", key_retire_after_days, minimum=0)
     return KeyRules(
         max_age=None if max_age is None else timedelta(days=max_age),
-        retire_after=timedelta(days=retire_after),
+        key_retire_after_days=timedelta(days=key_retire_after_days),
         revoke_old=params["revoke_old"],
         evict_unmanaged_key=bool(params["credentials"] and params["credentials"]["evict_unmanaged_key"]),
     )

@@ -93,14 +93,14 @@ class KeyRules:
     """What is declared for the keys, besides that one is saved.
 
     :param max_age: the age at which the saved key is replaced; zero replaces it now, ``None`` never.
-    :param retire_after: how long a replaced key is kept, deactivated, after its last use.
+    :param key_retire_after_days: how long a replaced key is kept, deactivated, after its last use.
     :param revoke_old: whether a replaced key is deactivated at once, and not when only the new one is in use.
     :param evict_unmanaged_key: whether to delete an unmanaged key where there is no free slot for the one needed.
     :param create_inactive: whether keys are created inactive; then a saved key may be inactive.
     """
 
     max_age: timedelta | None = None
-    retire_after: timedelta = timedelta(days=7)
+    key_retire_after_days: timedelta = timedelta(days=7)
     revoke_old: bool = False
     evict_unmanaged_key: bool = False
     create_inactive: bool = False
@@ -202,7 +202,7 @@ class Keyring:
             return Phase.DEACTIVATING
         if old.active:
             return Phase.DEACTIVATING if _has_switched(old, saved_key) else Phase.WAITING_FOR_USE
-        is_unused = self.now - (old.used or old.created or self.now) >= self.rules.retire_after
+        is_unused = self.now - (old.used or old.created or self.now) >= self.rules.key_retire_after_days
         return Phase.DELETING if saved_key.used and is_unused else Phase.GRACE_PERIOD
 
     def _is_due(self, saved_key: AccessKey, max_age: timedelta) -> bool:

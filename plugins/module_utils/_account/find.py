@@ -69,7 +69,7 @@ def refuse_other(actual: str, account_id: str) -> None:
     if actual != account_id:
         raise InvalidInput(
             f"The credentials are those of account {actual}, not of {account_id}. Correct cwagent_account_id, or "
-            "cwagent_profile and the profile that it names. Nothing was changed."
+            "cwagent_account_aws_profile and the profile that it names. Nothing was changed."
         )
 
 
@@ -124,11 +124,11 @@ def _admin_problem(filters: Mapping[str, Any], admins: Sequence[tuple[str, str]]
         return f"Instance {filters[ID_FILTER]} does not exist in {where}, or has ended. Nothing was changed."
     if not admins:
         return (
-            f"No instance in {where} matches cwagent_admin_filters, so nothing can store the configuration. Correct "
-            "cwagent_admin_filters. Nothing was changed."
+            f"No instance in {where} matches cwagent_account_admin_filters, so nothing can store the configuration. "
+            "Correct cwagent_account_admin_filters. Nothing was changed."
         )
     named = join_first([f"{name} in {region}" for region, name in admins], MAX_NAMED)
     return (
-        f"Exactly one instance must match cwagent_admin_filters, but {len(admins)} match: {named}. Narrow the "
-        "filters down, or set cwagent_admin_instance_id. Nothing was changed."
+        f"Exactly one instance must match cwagent_account_admin_filters, but {len(admins)} match: {named}. Narrow the "
+        "filters down, or set cwagent_account_admin_instance_id. Nothing was changed."
     )

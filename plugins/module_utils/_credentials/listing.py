@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 
-FILE, SSM, SECRETS_MANAGER = KEY_STORES = "file", "ssm", "secretsmanager"
+FILE, PARAMETER_STORE, SECRETS_MANAGER = KEY_STORES = "file", "parameter_store", "secrets_manager"
 CLAIM_SUFFIX = ".pending"
 # https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_DescribeParameters.html
 PARAMETERS_PER_PAGE = 50
@@ -50,12 +50,12 @@ def list_secrets(aws: Aws, prefix: str, description: str) -> list[dict[str, Any]
 def find_users_with_saved_keys(aws: Aws, store: str, prefix: str) -> frozenset[str]:
     """Return the names of the users whose access keys are saved in AWS, also of those that do not exist any more.
 
-    :param store: ``ssm`` or ``secretsmanager``.
+    :param store: ``parameter_store`` or ``secrets_manager``.
     :param prefix: the beginning of the names of parameters or secrets; the name of the user follows.
     :raises CwagentError: they cannot be listed.
     """
     description = f"list the access keys saved under {prefix}"
-    is_ssm = store == SSM
+    is_ssm = store == PARAMETER_STORE
     found = list_parameters(aws, [prefix], description) if is_ssm else list_secrets(aws, prefix, description)
     return frozenset(index_by_user(found, prefix))
 

@@ -38,7 +38,7 @@ def key_store(params: Mapping[str, Any], region: str | None, aws: Aws) -> Store 
     if credentials["store"] == "file":
         store = _file_store(credentials, region, present=params["state"] == "present")
     else:
-        kind = ParameterStore if credentials["store"] == "ssm" else SecretStore
+        kind = ParameterStore if credentials["store"] == "parameter_store" else SecretStore
         store = kind(aws, credentials["prefix"], region, credentials["kms_key_id"])
     store.check(params["name"])
     return store
@@ -54,8 +54,8 @@ def _file_store(credentials: Mapping[str, Any], region: str | None, present: boo
     if is_ephemeral and present and not credentials["allow_ephemeral"]:
         raise InvalidInput(
             "credentials.store: this is an execution environment, a container that is deleted after the job, together "
-            "with the secrets in its files. Save them to 'ssm' or 'secretsmanager'; or, if "
+            "with the secrets in its files. Save them to 'parameter_store' or 'secrets_manager'; or, if "
             f"{credentials['directory']} is a mounted volume that outlives the container, set "
-            "credentials.allow_ephemeral to true (for the playbooks: cwagent_credentials_force)."
+            "credentials.allow_ephemeral to true (for the playbooks: cwagent_key_store_allow_ephemeral)."
         )
     return FileStore(Path(credentials["directory"]).absolute(), credentials["profile"], region)

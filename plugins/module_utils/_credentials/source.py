@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 SOURCE_SPEC: dict[str, dict[str, Any]] = {
-    "store": {"type": "str", "choices": ["file", "ssm", "secretsmanager"], "default": "file"},
+    "store": {"type": "str", "choices": ["file", "parameter_store", "secrets_manager"], "default": "file"},
     "directory": {"type": "path", "default": "~/.cwagent/credentials"},
     "prefix": {"type": "str", "default": "/cwagent/credentials/"},
     "profile": {"type": "str", "default": "AmazonCloudWatchAgent"},

@@ -30,7 +30,7 @@ class Listed:
 
     :param profiles: names of instance profiles of this collection.
     :param directory: the folder of their access keys.
-    :param store: where the access keys are saved: ``file``, ``ssm`` or ``secretsmanager``.
+    :param store: where the access keys are saved: ``file``, ``parameter_store`` or ``secrets_manager``.
     :param prefix: the beginning of the names of those that are saved in AWS.
     :param regions: where these are saved; the empty name stands for the region of the module.
     """
@@ -103,14 +103,14 @@ def _inventory_of(params: Mapping[str, Any], region: str | None) -> Listed:
         params["users"],
         params["roles"],
         _directory(params),
-        params["credentials_store"],
-        params["credentials_prefix"],
-        params["credentials_regions"] or [region or ""],
+        params["key_store"],
+        params["key_store_prefix"],
+        params["key_store_regions"] or [region or ""],
     )
 
 
 def _directory(params: Mapping[str, Any]) -> Path | None:
-    directory = params["credentials_directory"]
+    directory = params["key_store_directory"]
     return Path(directory).absolute() if directory else None
 
 

@@ -16,7 +16,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file import SUFFIX, FileStore
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing import (
     FILE,
-    SSM,
+    PARAMETER_STORE,
     find_users_with_saved_keys,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES, AwsApiError, CwagentError
@@ -338,7 +338,7 @@ def _key_files(directory: Path | None) -> list[Path]:
 def _explain_unread(error: CwagentError, store: str) -> str:
     """Return why saved keys were not listed, and what to do, without the last full stop."""
     if isinstance(error, AwsApiError) and error.code in DENIED_CODES:
-        policy = "keys-in-parameter-store.json" if store == SSM else "keys-in-secrets-manager.json"
+        policy = "keys-in-parameter-store.json" if store == PARAMETER_STORE else "keys-in-secrets-manager.json"
         return f"{error.action} is not allowed. Allow it as {policy} does, or ignore this"
     return str(error).rstrip(".")
 

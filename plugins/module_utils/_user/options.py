@@ -23,7 +23,7 @@ SPEC: dict[str, Any] = {
     "credentials": {
         "type": "dict",
         "options": {
-            "store": {"type": "str", "choices": ["file", "ssm", "secretsmanager"], "default": "file"},
+            "store": {"type": "str", "choices": ["file", "parameter_store", "secrets_manager"], "default": "file"},
             "directory": {"type": "path"},
             "profile": {"type": "str", "default": "AmazonCloudWatchAgent"},
             "prefix": {"type": "str", "default": "/cwagent/credentials/"},
@@ -33,14 +33,14 @@ SPEC: dict[str, Any] = {
         },
         "required_if": [("store", "file", ["directory"])],
     },
-    "max_key_age": {"type": "int", "no_log": False},
-    "retire_after": {"type": "int", "default": 7},
+    "key_max_age_days": {"type": "int", "no_log": False},
+    "key_retire_after_days": {"type": "int", "default": 7},
     "revoke_old": {"type": "bool", "default": False},
     **PRINCIPAL_SPEC,
 }
 RULES: dict[str, Any] = {
-    "required_if": [("state", "present", ["access"]), ("revoke_old", True, ["max_key_age"])],
-    "required_by": {"max_key_age": ["credentials"]},
+    "required_if": [("state", "present", ["access"]), ("revoke_old", True, ["key_max_age_days"])],
+    "required_by": {"key_max_age_days": ["credentials"]},
 }
 
 

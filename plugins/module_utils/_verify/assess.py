@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 NOT_INSTALLED, RUNNING = "not installed", "running"
 CONTROL = f"{AGENT_FOLDER}/bin/amazon-cloudwatch-agent-ctl"
-DELIVER = "Run the playbook cwagent.iam.site with cwagent_deliver_credentials=true for this host."
+DELIVER = "Run the playbook cwagent.iam.site with cwagent_deliver_keys=true for this host."
 
 
 def assess(server: Server, facts: Facts, seen_by: str) -> Server:

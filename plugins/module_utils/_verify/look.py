@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Server
 
-AUTO, ANSIBLE, SSM, IAM = WAYS = ("auto", "ansible", "ssm", "iam")
+AUTO, ANSIBLE, RUN_COMMAND, NONE = WAYS = ("auto", "ansible", "run_command", "none")
 SCRIPT_SECONDS = 120
 
 
@@ -49,7 +49,7 @@ def look(
     asked = [
         each
         for each in servers
-        if how.way in (AUTO, SSM)
+        if how.way in (AUTO, RUN_COMMAND)
         and each.is_ec2
         and each.is_running
         and not each.is_windows
@@ -82,10 +82,10 @@ def _run(client_factory: Callable[..., Any], servers: Iterable[Server], timeout:
 
 
 def _assess(server: Server, way: str, by_ansible: Answer | None, by_command: Answer | None) -> Server:
-    if way == IAM:
+    if way == NONE:
         return skip_look(server, "It was checked by IAM only")
     reasons = []
-    for seen_by, answer in ((ANSIBLE, by_ansible), (SSM, by_command)):
+    for seen_by, answer in ((ANSIBLE, by_ansible), (RUN_COMMAND, by_command)):
         if answer is None:
             continue
         try:

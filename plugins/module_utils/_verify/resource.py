@@ -53,8 +53,8 @@ def read_servers(
         "controller",
         tuple(dict.fromkeys(each.region for each in targets)),
         instances=instances,
-        key_stores=(options["credentials_store"],),
-        key_prefix=options["credentials_prefix"],
+        key_stores=(options["key_store"],),
+        key_prefix=options["key_store_prefix"],
     )
     inventory = Inventory(client_factory, scope)
     account = inventory.read()
@@ -73,9 +73,9 @@ def read_servers(
 
 def _saved_in_files(targets: Iterable[Target], options: dict[str, Any]) -> dict[str, str]:
     """Return by user the ID of the access key that is saved in a file on the controller."""
-    if options["credentials_store"] != FILE:
+    if options["key_store"] != FILE:
         return {}
-    store = FileStore(Path(options["credentials_directory"]), SECTION, region=None)
+    store = FileStore(Path(options["key_store_directory"]), SECTION, region=None)
     keys = {each.user: store.read_key(each.user) for each in targets if each.user}
     return {user: key.key_id for user, key in keys.items() if key}
 

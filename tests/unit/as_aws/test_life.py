@@ -46,7 +46,7 @@ def save(life: Life, key: dict[str, str]) -> None:
     if life.store == "file":
         life.controller.credentials.mkdir()
         (life.controller.credentials / "web.credentials").write_text(f"aws_access_key_id = {key['AWS_ACCESS_KEY_ID']}")
-    elif life.store == "ssm":
+    elif life.store == "parameter_store":
         life.aws.client("ssm").put_parameter(Name=name, Value=json.dumps(key), Type="SecureString")
     else:
         life.aws.client("secretsmanager").create_secret(Name=name, SecretString=json.dumps(key))
@@ -62,7 +62,7 @@ def test_a_key_that_is_no_longer_saved_is_not_orphaned(life: Life) -> None:
     key = create_user(life.aws, "web")
     save(life, key)
     assert life.find_leftovers() == []
-    life.store = "file" if life.store != "file" else "ssm"
+    life.store = "file" if life.store != "file" else "parameter_store"
     assert life.find_leftovers() == []
 
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[3]
-ROTATION = {"max_key_age", "retire_after", "revoke_old"}
+ROTATION = {"key_max_age_days", "key_retire_after_days", "revoke_old"}
 """The options for which the playbook has its own values."""
 
 
@@ -48,7 +48,7 @@ def test_the_roles_create_the_users(users_play: dict[str, Any]) -> None:
 def test_only_options_of_the_rotation_are_set(users_play: dict[str, Any], access: str, more: dict[str, Any]) -> None:
     prefix = f"onprem_{access}_"
     found = {name.removeprefix(prefix): value for name, value in users_play["vars"].items() if name.startswith(prefix)}
-    decided = {**{option: option for option in ROTATION}, "max_key_age": "rotation_age"}
+    decided = {**{option: option for option in ROTATION}, "key_max_age_days": "rotation_age"}
     assert found == {**{option: f"{{{{ __cwagent.{name} }}}}" for option, name in decided.items()}, **more}
 
 
@@ -61,9 +61,11 @@ def test_the_roles_pass_the_options_of_the_rotation_to_the_module(access: str) -
         if "cwagent.iam.cwagent_iam_user" in task
     ]
     # Zero replaces all keys now, so it is not the same as no value.
-    assert options["max_key_age"] == f"{{{{ {role}_max_key_age | default(omit) }}}}"
+    assert options["key_max_age_days"] == f"{{{{ {role}_key_max_age_days | default(omit) }}}}"
     assert options["revoke_old"] == f"{{{{ {role}_revoke_old }}}}"
-    assert options["retire_after"] == f"{{{{ {role}_retire_after }}}}"
+    assert options["key_retire_after_days"] == f"{{{{ {role}_key_retire_after_days }}}}"
     defaults = {name.removeprefix(f"{role}_") for name in load(f"roles/{role}/defaults/main.yml")}
-    assert defaults & ROTATION == ROTATION - {"max_key_age"}
-    assert f"{role}_max_key_age" in load(f"roles/{role}/meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+    assert defaults & ROTATION == ROTATION - {"key_max_age_days"}
+    assert (
+        f"{role}_key_max_age_days" in load(f"roles/{role}/meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+    )

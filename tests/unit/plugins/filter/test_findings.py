@@ -337,7 +337,7 @@ def test_a_printed_summary_fits_80_columns(name, findings):
 
 
 def test_a_long_command_with_quotes_fits_80_columns():
-    fix = """ansible-playbook cwagent.iam.site -e '{"cwagent_profile": "\\\\"}' """ * 3
+    fix = """ansible-playbook cwagent.iam.site -e '{"cwagent_account_aws_profile": "\\\\"}' """ * 3
     lines = audit_summary(document(account(), findings=[audit_finding("high", fix=fix)]))
     assert max(len(json.dumps(line)) for line in lines) + PRINTED - 2 <= 80
     assert " ".join(line.strip() for line in lines[4:]) == f"Fix: {fix}".strip()

@@ -13,7 +13,12 @@ from hypothesis import strategies as st
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.options import CONTAINER_VARIABLES
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.plugin_utils import _inputs
-from ansible_collections.cwagent.iam.plugins.plugin_utils._accounts import ACCOUNT_VARIABLES, FILTERS, account_of
+from ansible_collections.cwagent.iam.plugins.plugin_utils._accounts import (
+    ACCOUNT_VARIABLES,
+    FILTERS,
+    PREFIX,
+    account_of,
+)
 from ansible_collections.cwagent.iam.plugins.plugin_utils._given import (
     AUDIT,
     CONFIGS_ONLY,
@@ -76,7 +81,7 @@ def a_run(groups=None, hosts=None, controller=None, region=US, **others):
 def an_account(account=None, groups=None, hosts=None, others=None, **more):
     """A run for the hosts of the account ``shop``. :param others: the variables of the hosts for other accounts."""
     groups = {"ec2_servers": ["web"], "ec2_admin": ["adm"]} if groups is None else groups
-    account = {"cwagent_profile": "own", **(account or {})}
+    account = {"cwagent_account_aws_profile": "own", **(account or {})}
     run = a_run({**groups, "accounts": ["shop"]}, {**(hosts or {}), "shop": account}, account)
     accounts = {"shop": account, **(others or {})}
     return replace(run, controller_host="shop", accounts=accounts, **more)
@@ -118,13 +123,13 @@ def test_the_input_of_a_run_without_variables():
         **defaults,
         "account": {
             "host": "",
-            **{name.removeprefix("cwagent_"): default_of(name) for name in ACCOUNT_VARIABLES},
+            **{name.removeprefix(PREFIX): default_of(name) for name in ACCOUNT_VARIABLES},
             "is_valid": True,
         },
         "admin_instance": ADMIN["instance_id"],
         "admin_instance_hosts": ["adm"],
         "admin_users": {},
-        "credentials_directory": "/tmp/~/.cwagent/credentials",  # noqa: S108
+        "key_store_directory": "/tmp/~/.cwagent/credentials",  # noqa: S108
         "delivery_hosts": [],
         "finds_instances": False,
         "host_regions": {"adm": US},
@@ -155,13 +160,13 @@ VALID = {
     "cwagent_apply_batch_size": "10%",
     "cwagent_account_batch_size": ["1", "20%"],
     "cwagent_account_id": "123456789012",
-    "cwagent_admin_instance_id": ADMIN["instance_id"],
-    "cwagent_assume_role_arn": CONTROLLER_ROLE,
-    "cwagent_regions": [EU, US],
-    "cwagent_session_duration": 900,
+    "cwagent_account_admin_instance_id": ADMIN["instance_id"],
+    "cwagent_account_assume_role_arn": CONTROLLER_ROLE,
+    "cwagent_account_regions": [EU, US],
+    "cwagent_account_session_duration": 900,
     "cwagent_iam_path": "/monitoring/",
     "cwagent_permissions_boundary": "arn:aws:iam::aws:policy/ReadOnlyAccess",
-    "cwagent_credentials_prefix": "/keys/",
+    "cwagent_key_store_prefix": "/keys/",
     "cwagent_region": EU,
     "cwagent_server_role_name": "Server",
     "cwagent_user_name": "agent",
@@ -204,7 +209,7 @@ def test_the_answer_to_a_survey_is_the_same_as_the_value(name):
 def test_a_blank_is_the_same_as_not_set(name, blank):
     hosts = {"adm": {**ADMIN, name: blank}, "db": {name: blank}}
     assert inputs_of(controller={name: blank}, hosts=hosts) == inputs_of()
-    if name != "cwagent_profile":
+    if name != "cwagent_account_aws_profile":
         assert interpret(an_account({name: blank})) == interpret(an_account())
 
 
@@ -228,15 +233,15 @@ REFUSED: dict[str, list[Any]] = {
         ),
     ],
     "cwagent_config_file": ["missing.json"],
-    "cwagent_credentials_dir": ["/dev/null", "/dev/null/x", "~nobody/x", "/x\0"],
+    "cwagent_key_store_directory": ["/dev/null", "/dev/null/x", "~nobody/x", "/x\0"],
     "cwagent_server_role_name": [LONG, UNICODE, "a b", "CloudWatchAgentAdminRole", "cloudwatchagentADMINrole"],
     "cwagent_admin_role_name": [LONG, UNICODE, "a/b", "CloudWatchAgentServerRole"],
     "cwagent_permissions_boundary": [5, LONG, UNICODE, "arn:aws-cn:iam::aws:policy/ReadOnlyAccess"],
     "cwagent_iam_path": [5, LONG, UNICODE, "monitoring"],
     "cwagent_tags": [{"aws:x": "y"}, {"a": "#"}, {"a": ["b"]}, {str(each): "" for each in range(51)}],
     "cwagent_parameter_tags": [{"aws:x": "y"}, {"a": "#"}, {"a": ["b"]}, {"": "x"}],
-    "cwagent_max_key_age": [-1, 36501],
-    "cwagent_retire_after": [-1, "36501"],
+    "cwagent_key_max_age_days": [-1, 36501],
+    "cwagent_key_retire_after_days": [-1, "36501"],
     "cwagent_region": [5, LONG, UNICODE, "eu-central", "EU-CENTRAL-1"],
     "cwagent_user_name": [LONG, UNICODE, "a b"],
     "cwagent_config_names": [["linux"], [f"AmazonCloudWatch-{UNICODE}"]],
@@ -245,11 +250,11 @@ REFUSED: dict[str, list[Any]] = {
     "cwagent_account_batch_size": [["0"], ["1", "-1"], ["101%"]],
     "cwagent_account_max_fail_percentage": [-1, 101],
     "cwagent_account_id": ["12345678901", "1234567890123", "shop", "١٢٣٤٥٦٧٨٩٠١٢"],
-    "cwagent_assume_role_arn": ["arn", "Controller", CONTROLLER_ROLE.replace("role", "user")],
-    "cwagent_session_name": ["x", LONG, "a b", UNICODE],
-    "cwagent_session_duration": [0, 899, 43201],
-    "cwagent_regions": [["nowhere"], [EU, "a b"]],
-    "cwagent_admin_instance_id": ["web", UNICODE],
+    "cwagent_account_assume_role_arn": ["arn", "Controller", CONTROLLER_ROLE.replace("role", "user")],
+    "cwagent_account_session_name": ["x", LONG, "a b", UNICODE],
+    "cwagent_account_session_duration": [0, 899, 43201],
+    "cwagent_account_regions": [["nowhere"], [EU, "a b"]],
+    "cwagent_account_admin_instance_id": ["web", UNICODE],
 }
 BAD = [
     (name, value)
@@ -276,15 +281,18 @@ def test_a_bad_value_is_one_problem_that_names_the_variable(name, value):
     assert problem.endswith(".")
     is_typed = value is not NOPE and value not in WRONG[OPTIONS[name]["type"]] and "choices" not in OPTIONS[name]
     if name in RUN_OPTIONS and not is_typed:
-        assert run_value(inputs, name) == default_of(name)
+        # Modules run in the folder of the playbook, so the input has the absolute path of the folder.
+        folder = f"/tmp/{default_of(name)}" if name == "cwagent_key_store_directory" else default_of(name)  # noqa: S108
+        assert run_value(inputs, name) == folder
 
 
-@pytest.mark.parametrize("name", ["cwagent_credentials_prefix"])
+@pytest.mark.parametrize("name", ["cwagent_key_store_prefix"])
 @pytest.mark.parametrize(
-    ("store", "value"), [("ssm", "/aws/"), ("ssm", "AmazonCloudWatch-"), ("secretsmanager", "a b")]
+    ("store", "value"),
+    [("parameter_store", "/aws/"), ("parameter_store", "AmazonCloudWatch-"), ("secrets_manager", "a b")],
 )
 def test_a_bad_prefix_is_a_problem_where_keys_are_saved(name, store, value):
-    variables = {"cwagent_credentials_store": store, name: value}
+    variables = {"cwagent_key_store": store, name: value}
     [problem] = problems_of(controller=variables)
     assert problem.startswith(f"{name}: ")
     assert problems_of({"ec2_admin": ["adm"]}, controller=variables) == []
@@ -312,8 +320,8 @@ def test_files_are_fine_in_a_container_that_may_save_nothing(name, monkeypatch):
 def test_files_in_a_container_must_be_allowed_where_keys_are_saved(name, monkeypatch):
     monkeypatch.setenv(name, "1")
     [problem] = problems_of(requires=["key_store"])
-    assert problem.startswith("cwagent_credentials_dir: credentials.store: this is an execution environment")
-    for variables in ({"cwagent_credentials_force": True}, {"cwagent_credentials_store": "ssm"}):
+    assert problem.startswith("cwagent_key_store_directory: credentials.store: this is an execution environment")
+    for variables in ({"cwagent_key_store_allow_ephemeral": True}, {"cwagent_key_store": "parameter_store"}):
         assert problems_of(controller=variables, requires=["key_store"]) == []
     assert problems_of({"ec2_admin": ["adm"]}, requires=["key_store"]) == []  # there are no keys
 
@@ -323,21 +331,21 @@ NO_USERS = {"ec2_servers": ["web"], "ec2_admin": ["adm"]}
 ADMIN_USER_ONLY = {**NO_USERS, "onprem_admin": ["ops"]}
 
 
-READS_ALL = {"cwagent_credentials_store": "ssm", "cwagent_ssm_policy": CORE}
+READS_ALL = {"cwagent_key_store": "parameter_store", "cwagent_ssm_policy": CORE}
 
 
 @pytest.mark.parametrize(
     ("changes", "groups", "requires", "count"),
     [
         ({}, None, [KEY_STORE], 1),
-        ({"cwagent_ssm_policy": OLDER, "cwagent_credentials_kms_key_id": " "}, None, [KEY_STORE], 1),
+        ({"cwagent_ssm_policy": OLDER, "cwagent_key_store_kms_key_id": " "}, None, [KEY_STORE], 1),
         ({}, None, [KEY_STORE, ROTATION], 1),
         ({}, ADMIN_USER_ONLY, [KEY_STORE], 1),
-        ({"cwagent_credentials_kms_key_id": "alias/keys"}, None, [KEY_STORE], 0),
+        ({"cwagent_key_store_kms_key_id": "alias/keys"}, None, [KEY_STORE], 0),
         ({"cwagent_ssm_policy": "none"}, None, [KEY_STORE], 0),
         ({"cwagent_ssm_policy": ""}, None, [KEY_STORE], 0),
-        ({"cwagent_credentials_store": "secretsmanager"}, None, [KEY_STORE], 0),
-        ({"cwagent_credentials_store": "file"}, None, [KEY_STORE], 0),
+        ({"cwagent_key_store": "secrets_manager"}, None, [KEY_STORE], 0),
+        ({"cwagent_key_store": "file"}, None, [KEY_STORE], 0),
         ({}, NO_USERS, [KEY_STORE], 0),
         ({}, None, [], 0),
         ({}, None, [AUDIT], 0),
@@ -347,9 +355,9 @@ READS_ALL = {"cwagent_credentials_store": "ssm", "cwagent_ssm_policy": CORE}
 def test_keys_that_a_policy_of_the_run_could_read_need_a_kms_key(changes, groups, requires, count):
     controller = {**READS_ALL, **changes}
     message = (
-        "cwagent_credentials_kms_key_id is not set, cwagent_credentials_store is ssm, and cwagent_ssm_policy is "
+        "cwagent_key_store_kms_key_id is not set, cwagent_key_store is parameter_store, and cwagent_ssm_policy is "
         f"{controller['cwagent_ssm_policy']}. That policy allows reading every parameter that the AWS managed key "
-        "encrypts, including the saved access keys. Set cwagent_credentials_kms_key_id to a KMS key that the servers "
+        "encrypts, including the saved access keys. Set cwagent_key_store_kms_key_id to a KMS key that the servers "
         "cannot use."
     )
     assert problems_of(groups, controller=controller, requires=requires) == count * [message]
@@ -365,10 +373,10 @@ def test_a_variable_has_one_value_for_the_run():
     assert problems_of(hosts=hosts) == [
         "cwagent_tags is '{'a': 'b'}' for host web and '{'a': 'c'}' for host adm; a run has one value for all."
     ]
-    hosts = {"web": {**WEB, "cwagent_max_key_age": "30"}, "adm": {**ADMIN, "cwagent_max_key_age": " "}}
-    assert problems_of(hosts=hosts, controller={"cwagent_max_key_age": 30}) == []
-    [problem] = problems_of(hosts=hosts, controller={"cwagent_max_key_age": 31})
-    assert problem.startswith("cwagent_max_key_age is '31' for the controller and '30' for host web; ")
+    hosts = {"web": {**WEB, "cwagent_key_max_age_days": "30"}, "adm": {**ADMIN, "cwagent_key_max_age_days": " "}}
+    assert problems_of(hosts=hosts, controller={"cwagent_key_max_age_days": 30}) == []
+    [problem] = problems_of(hosts=hosts, controller={"cwagent_key_max_age_days": 31})
+    assert problem.startswith("cwagent_key_max_age_days is '31' for the controller and '30' for host web; ")
 
 
 @pytest.mark.parametrize(
@@ -506,7 +514,7 @@ def test_a_long_host_name_needs_a_user_name():
 
 
 def test_servers_can_share_a_user():
-    hosts = {"a": {"cwagent_region": EU}, "b": {"cwagent_deliver_credentials": "yes"}, "c": {"cwagent_user_name": "C"}}
+    hosts = {"a": {"cwagent_region": EU}, "b": {"cwagent_deliver_keys": "yes"}, "c": {"cwagent_user_name": "C"}}
     inputs = inputs_of({"onprem_servers": list(hosts)}, hosts, {"cwagent_onprem_users": "shared"})
     assert inputs["server_users"] == {EU: ["CloudWatchAgentServerUser"], US: ["C"]}
     assert [each["region"] for each in inputs["onprem_hosts"].values()] == [EU, EU, US]
@@ -515,7 +523,7 @@ def test_servers_can_share_a_user():
 
 @pytest.mark.parametrize(("for_all", "own", "deliver"), [(True, None, True), (True, "no", False), (None, "yes", True)])
 def test_delivery_is_a_choice_of_the_host(for_all, own, deliver):
-    name = "cwagent_deliver_credentials"
+    name = "cwagent_deliver_keys"
     inputs = inputs_of(hosts={"db": {name: own}}, controller={name: for_all})
     assert inputs["onprem_hosts"]["db"]["deliver"] is deliver
 
@@ -541,7 +549,7 @@ def test_the_admin_user_is_no_server_user():
 ONE_FILE = {"cwagent_config_file": "a.json"}
 FROM_CONTROLLER = {**ONE_FILE, "cwagent_store_config_from": "controller"}
 FROM_ONPREM = {**ONE_FILE, "cwagent_store_config_from": "onprem"}
-FROM_SSM, FROM_AUTO = ({**ONE_FILE, "cwagent_store_config_from": source} for source in ("ssm", "auto"))
+FROM_SSM, FROM_AUTO = ({**ONE_FILE, "cwagent_store_config_from": source} for source in ("run_command", "auto"))
 
 
 @pytest.mark.parametrize(
@@ -568,7 +576,7 @@ def test_groups_that_do_not_fit_are_one_problem(groups, controller, words):
     assert [word for word in words if word not in problem] == []
 
 
-@pytest.mark.parametrize("source", ["instance", "ssm", "auto", "controller"])
+@pytest.mark.parametrize("source", ["instance", "run_command", "auto", "controller"])
 @pytest.mark.parametrize("requires", [[], [KEY_STORE], [KEY_STORE, ROTATION], ["confirmation"], [REMOVAL]])
 def test_servers_on_ec2_need_no_admin_instance_where_nothing_is_stored(source, requires):
     controller = {
@@ -720,7 +728,7 @@ def test_a_limit_that_leaves_out_the_host_that_stores_is_a_problem(options, host
     ("limit", "undelivered"), [(None, []), (["localhost", "a", "b"], []), (["localhost", "a"], ["b"]), ([], ["a", "b"])]
 )
 def test_a_limit_can_leave_out_hosts_to_which_a_key_is_delivered(limit, undelivered):
-    controller = {"cwagent_deliver_credentials": True}
+    controller = {"cwagent_deliver_keys": True}
     inputs = inputs_of({"onprem_servers": ["a", "b"]}, controller=controller, limit=limit)
     assert inputs["undelivered_hosts"] == undelivered
 
@@ -741,9 +749,9 @@ A, B, ADMIN_USER = "CloudWatchAgentServerUser-a", "shared", "CloudWatchAgentAdmi
 )
 def test_a_limit_chooses_whose_keys_are_rotated(limit, servers, admins, delivered, undelivered):
     """The hosts b and c share a user, which is saved in the region of b."""
-    shared = {"cwagent_user_name": "shared", "cwagent_deliver_credentials": True}
-    hosts = {"a": {"cwagent_region": EU, "cwagent_deliver_credentials": True}, "b": shared}
-    hosts["c"] = {**shared, "cwagent_region": EU, "cwagent_deliver_credentials": False}
+    shared = {"cwagent_user_name": "shared", "cwagent_deliver_keys": True}
+    hosts = {"a": {"cwagent_region": EU, "cwagent_deliver_keys": True}, "b": shared}
+    hosts["c"] = {**shared, "cwagent_region": EU, "cwagent_deliver_keys": False}
     inputs = inputs_of(LEAVING, {**hosts, "adm": ADMIN}, ONE_FILE, limit=limit, requires=[ROTATION])
     assert inputs["server_users"] == servers
     assert inputs["admin_users"] == admins
@@ -765,10 +773,10 @@ def test_a_limit_without_a_host_that_has_a_key_is_a_problem(groups, count):
     ("controller", "age"),
     [
         ({}, 90),
-        ({"cwagent_max_key_age": 1}, 1),
-        ({"cwagent_rotate_now": False, "cwagent_max_key_age": 1}, 1),
+        ({"cwagent_key_max_age_days": 1}, 1),
+        ({"cwagent_rotate_now": False, "cwagent_key_max_age_days": 1}, 1),
         ({"cwagent_rotate_now": True}, 0),
-        ({"cwagent_rotate_now": "true", "cwagent_max_key_age": 1}, 0),
+        ({"cwagent_rotate_now": "true", "cwagent_key_max_age_days": 1}, 0),
     ],
 )
 def test_keys_are_replaced_at_their_age_or_now(controller, age, revoke_old):
@@ -781,28 +789,28 @@ def test_keys_are_replaced_at_their_age_or_now(controller, age, revoke_old):
 @pytest.mark.parametrize("zero", [0, "0"])
 @pytest.mark.parametrize("requires", [[], *([each] for each in REQUIREMENTS)])
 def test_no_limit_of_the_age_is_for_the_audit_and_refused_by_the_rotation_only(requires, zero, rotate_now):
-    controller = {"cwagent_max_key_age": zero, "cwagent_rotate_now": rotate_now}
+    controller = {"cwagent_key_max_age_days": zero, "cwagent_rotate_now": rotate_now}
     inputs, found = interpret(a_run(controller=controller, requires=requires))
-    assert inputs["max_key_age"] == 0
+    assert inputs["key_max_age_days"] == 0
     message = (
-        "cwagent_max_key_age is 0, which means no limit and is only for cwagent.iam.audit. Set the age in days at "
+        "cwagent_key_max_age_days is 0, which means no limit and is only for cwagent.iam.audit. Set the age in days at "
         "which to replace an access key. To replace all keys now, set cwagent_rotate_now to true."
     )
     refused = [message] if requires == [ROTATION] else []
-    assert [each for each in found if "cwagent_max_key_age" in each] == refused
+    assert [each for each in found if "cwagent_key_max_age_days" in each] == refused
 
 
 SERVERS_OF = {"ec2_servers": ["web"], "ec2_admin": ["adm"], "onprem_servers": ["a", "b", "c"], "onprem_admin": ["o"]}
 """Host a has a user of its own and gets its key by Ansible; b and c share one."""
 USER_A, GONE, GONE_ID = "CloudWatchAgentServerUser-a", "CloudWatchAgentServerUser-gone", "i-0123456789abcdef9"
 TAKE_OUT = "Take {} out of the inventory: cwagent.iam.site would manage it again."
-UNSET = "The access key on {} was not looked for: cwagent_deliver_credentials is not set."
+UNSET = "The access key on {} was not looked for: cwagent_deliver_keys is not set."
 KEPT = "User 'shared' of b was kept, because c has it too. b knows its access key: cwagent.iam.rotate_keys replaces it."
 
 
 def removal_of(*names, region=None, **variables):
     """The input, and the problems, of a removal in two regions."""
-    own = {"cwagent_deliver_credentials": True, "cwagent_region": EU}
+    own = {"cwagent_deliver_keys": True, "cwagent_region": EU}
     shared = {"cwagent_user_name": "shared", "cwagent_region": region or US}
     hosts = {**INSTANCES, "a": own, "b": shared, "c": shared}
     controller = {"cwagent_remove_servers": list(names), "cwagent_remove_confirmed": True, **variables}
@@ -883,7 +891,7 @@ def test_the_confirmation_names_the_user_of_an_earlier_host():
         ([GONE_ID], {}, f"cwagent_remove_servers: the region of '{GONE_ID}' is not known. Put it before the name, "),
         (
             [GONE],
-            {"cwagent_credentials_store": "ssm"},
+            {"cwagent_key_store": "parameter_store"},
             f"cwagent_remove_servers: the region of '{GONE}' is not known. Put it before the name, such as ",
         ),
         ([f"nowhere:{GONE}"], {}, "cwagent_remove_servers: 'nowhere' is not the name of an AWS region, such as "),
@@ -914,7 +922,7 @@ def test_the_regions_of_saved_keys_are_those_of_all_hosts_and_of_the_run(limit):
 
 
 def test_the_regions_of_saved_keys_are_also_those_of_the_account():
-    given = an_account({"cwagent_regions": [AP]}, {"onprem_servers": ["a"]})
+    given = an_account({"cwagent_account_regions": [AP]}, {"onprem_servers": ["a"]})
     inputs, problems = interpret(given)
     assert problems == []
     assert inputs["key_regions"] == [AP]
@@ -933,7 +941,7 @@ def test_a_limit_leaves_out_hosts_with_a_key(limit, hosts):
         **ONE_FILE,
         "cwagent_remove_servers": ["a"],
         "cwagent_remove_confirmed": True,
-        "cwagent_deliver_credentials": True,
+        "cwagent_deliver_keys": True,
     }
     given = a_run({**SERVERS_OF, "onprem_servers": ["a"]}, INSTANCES, controller, requires=[REMOVAL], limit=limit)
     inputs, problems = interpret(given)
@@ -1012,7 +1020,7 @@ def test_the_servers_of_a_run_and_what_they_use():
     ]
 
 
-@pytest.mark.parametrize(("way", "hosts"), [("auto", ["web"]), ("ansible", ["web"]), ("ssm", []), ("iam", [])])
+@pytest.mark.parametrize(("way", "hosts"), [("auto", ["web"]), ("ansible", ["web"]), ("run_command", []), ("none", [])])
 def test_the_hosts_that_ansible_looks_at(way, hosts):
     made = inputs_of({"ec2_servers": ["web"]}, controller={"cwagent_verify_from": way}, requires=[SERVERS])
     assert made["look_hosts"] == hosts
@@ -1036,40 +1044,44 @@ def test_a_playbook_that_needs_servers(groups, limit, problem):
 
 
 def test_an_account_has_its_own_credentials_regions_and_folder_of_keys():
-    account = {"cwagent_profile": "s", "cwagent_regions": [EU, US], "cwagent_credentials_dir": "/keys/"}
+    account = {
+        "cwagent_account_aws_profile": "s",
+        "cwagent_account_regions": [EU, US],
+        "cwagent_key_store_directory": "/keys/",
+    }
     groups = {"ec2_servers": ["web"], "ec2_admin": ["adm"], "onprem_servers": ["db"]}
     inputs, problems = interpret(an_account(account, groups, {"web": {**WEB, "cwagent_region": US}}))
     assert problems == []
     assert inputs["account"] == {
         "host": "shop",
-        **{name.removeprefix("cwagent_"): default_of(name) for name in ACCOUNT_VARIABLES},
-        "profile": "s",
+        **{name.removeprefix(PREFIX): default_of(name) for name in ACCOUNT_VARIABLES},
+        "aws_profile": "s",
         "regions": [EU, US],
         "is_valid": True,
     }
     assert inputs["instances"] == {US: [WEB["instance_id"]], EU: [ADMIN["instance_id"]]}
     assert inputs["region"] == EU
-    assert inputs["credentials_directory"] == "/keys/shop"
-    assert inputs["store_config_from"] == "ssm"
+    assert inputs["key_store_directory"] == "/keys/shop"
+    assert inputs["store_config_from"] == "run_command"
 
 
 def test_the_default_region_of_an_account_is_that_of_its_profile():
-    run = replace(an_account({"cwagent_profile": "s"}), find_default_region={"s": EU, "": US}.get)
+    run = replace(an_account({"cwagent_account_aws_profile": "s"}), find_default_region={"s": EU, "": US}.get)
     assert interpret(run)[0]["region"] == EU
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("cwagent_session_duration", 900),
-        ("cwagent_session_duration", 43200),
-        ("cwagent_session_name", "a_"),
-        ("cwagent_session_name", "+=,.@-_9" * 8),
+        ("cwagent_account_session_duration", 900),
+        ("cwagent_account_session_duration", 43200),
+        ("cwagent_account_session_name", "a_"),
+        ("cwagent_account_session_name", "+=,.@-_9" * 8),
     ],
 )
 def test_a_session_can_be_as_short_and_as_long_as_aws_allows(name, value):
     inputs, problems = interpret(an_account({name: value}))
-    assert (inputs["account"][name.removeprefix("cwagent_")], problems) == (value, [])
+    assert (inputs["account"][name.removeprefix(PREFIX)], problems) == (value, [])
 
 
 @pytest.mark.parametrize(
@@ -1082,12 +1094,12 @@ def test_a_session_can_be_as_short_and_as_long_as_aws_allows(name, value):
     ],
 )
 def test_a_session_that_aws_would_refuse_is_a_problem_with_the_limits(name, value, problem):
-    assert interpret(an_account({f"cwagent_session_{name}": value}))[1] == [
-        f"Host shop: cwagent_session_{name} {problem}"
+    assert interpret(an_account({f"cwagent_account_session_{name}": value}))[1] == [
+        f"Host shop: cwagent_account_session_{name} {problem}"
     ]
 
 
-@pytest.mark.parametrize("source", ["ssm", "controller"])
+@pytest.mark.parametrize("source", ["run_command", "controller"])
 def test_the_host_of_an_account_stores_for_its_admin_instance(source):
     account = {"cwagent_config_file": "a.json", "cwagent_store_config_from": source}
     inputs, problems = interpret(an_account(account, hosts={"adm": {**ADMIN, "cwagent_region": EU}}))
@@ -1102,8 +1114,8 @@ def test_the_host_of_an_account_stores_for_its_admin_instance(source):
 def test_nothing_that_needs_a_connection_stores_for_an_account(source):
     problems = interpret(an_account({"cwagent_store_config_from": source}))[1]
     assert problems[0] == (
-        f"cwagent_store_config_from is {source}. With the group cwagent_accounts it must be one of ssm, controller, "
-        "which need no connection to a host."
+        f"cwagent_store_config_from is {source}. With the group cwagent_accounts it must be one of run_command, "
+        "controller, which need no connection to a host."
     )
 
 
@@ -1111,7 +1123,7 @@ FOUND: dict[str, Any] = {
     "instances": {EU: ["i-0123456789abcdef2", "i-0123456789abcdef3"]},
     "admin_instance": {"region": US, "instance_id": "i-0123456789abcdef4"},
 }
-FILTERED = {"cwagent_server_filters": {"tag:agent": "yes"}, "cwagent_config_file": "a.json"}
+FILTERED = {"cwagent_account_server_filters": {"tag:agent": "yes"}, "cwagent_config_file": "a.json"}
 
 
 def test_instances_that_were_found_count_like_hosts():
@@ -1131,7 +1143,7 @@ def test_instances_that_were_found_count_like_hosts():
         (None, (SERVERS,), ""),
         ({"instances": {}, "admin_instance": None}, (), ""),
         ({"instances": {}, "admin_instance": None}, (SERVERS,), ""),
-        ({**FOUND, "admin_instance": None}, (), "For account shop, set cwagent_admin_instance_id or"),
+        ({**FOUND, "admin_instance": None}, (), "For account shop, set cwagent_account_admin_instance_id or"),
         ({**FOUND, "admin_instance": None}, (SERVERS,), ""),
     ],
 )
@@ -1157,12 +1169,15 @@ def test_an_account_that_stores_nothing_needs_no_admin_instance():
     ("account", "words"),
     [
         (
-            {"cwagent_account_id": "210987654321", "cwagent_assume_role_arn": CONTROLLER_ROLE},
+            {"cwagent_account_id": "210987654321", "cwagent_account_assume_role_arn": CONTROLLER_ROLE},
             "is a role of account 123456789012, but cwagent_account_id is 210987654321.",
         ),
         (
-            {"cwagent_admin_instance_id": ADMIN["instance_id"], "cwagent_admin_filters": {"tag:Name": "x"}},
-            "cwagent_admin_instance_id and cwagent_admin_filters are both set. Set one of them.",
+            {
+                "cwagent_account_admin_instance_id": ADMIN["instance_id"],
+                "cwagent_account_admin_filters": {"tag:Name": "x"},
+            },
+            "cwagent_account_admin_instance_id and cwagent_account_admin_filters are both set. Set one of them.",
         ),
     ],
 )
@@ -1176,18 +1191,18 @@ def test_variables_of_an_account_that_contradict_each_other(account, words):
     ("account", "is_known"),
     [
         ({}, False),
-        ({"cwagent_profile": "own"}, True),
-        ({"cwagent_assume_role_arn": CONTROLLER_ROLE}, True),
+        ({"cwagent_account_aws_profile": "own"}, True),
+        ({"cwagent_account_assume_role_arn": CONTROLLER_ROLE}, True),
         ({"cwagent_account_id": "123456789012"}, True),
-        ({"cwagent_external_id": "x", "cwagent_regions": [EU]}, False),
+        ({"cwagent_account_external_id": "x", "cwagent_account_regions": [EU]}, False),
     ],
 )
 def test_an_account_of_which_nothing_is_known_is_not_that_of_the_controller(account, is_known):
     problem = (
-        "Host shop: set cwagent_assume_role_arn or cwagent_profile. For the account of the controller's own "
-        "credentials, set cwagent_account_id."
+        "Host shop: set cwagent_account_assume_role_arn or cwagent_account_aws_profile. For the account of the "
+        "controller's own credentials, set cwagent_account_id."
     )
-    assert interpret(an_account({"cwagent_profile": "", **account}))[1] == ([] if is_known else [problem])
+    assert interpret(an_account({"cwagent_account_aws_profile": "", **account}))[1] == ([] if is_known else [problem])
 
 
 @pytest.mark.parametrize("value", ["", None, "other", ["shop"], NOPE])
@@ -1209,9 +1224,9 @@ def test_the_account_of_a_server(value, accounts):
     ("own", "other", "is_same"),
     [
         ({"cwagent_account_id": "123456789012"}, {"cwagent_account_id": "123456789012"}, True),
-        ({"cwagent_account_id": "123456789012"}, {"cwagent_assume_role_arn": CONTROLLER_ROLE}, True),
+        ({"cwagent_account_id": "123456789012"}, {"cwagent_account_assume_role_arn": CONTROLLER_ROLE}, True),
         ({"cwagent_account_id": "123456789012"}, {"cwagent_account_id": "210987654321"}, False),
-        ({"cwagent_profile": "a"}, {"cwagent_profile": "a"}, False),
+        ({"cwagent_account_aws_profile": "a"}, {"cwagent_account_aws_profile": "a"}, False),
     ],
 )
 def test_two_hosts_for_one_account_are_a_problem(own, other, is_same):
@@ -1238,7 +1253,7 @@ def test_the_account_of_a_server_is_never_replaced_by_that_of_the_controller(gro
 
 
 @pytest.mark.parametrize("value", [True, None, {"a": "b"}, ["yes", False], [["yes"]]])
-@pytest.mark.parametrize("name", ["cwagent_server_filters", "cwagent_admin_filters"])
+@pytest.mark.parametrize("name", ["cwagent_account_server_filters", "cwagent_account_admin_filters"])
 def test_a_filter_whose_value_is_no_text_would_match_nothing(name, value):
     [problem] = interpret(an_account({name: {"tag:agent": value}}))[1]
     assert problem == f"Host shop: {name}: the value of tag:agent must be text, or a list of it. Put it in quotes."
@@ -1279,7 +1294,7 @@ def test_an_account_can_have_any_other_name(name):
 
 @pytest.mark.parametrize(("requires", "deliver", "count"), [([], True, 1), ([], False, 0), ([SERVERS], False, 1)])
 def test_a_server_whose_name_is_a_pattern_is_refused_where_a_play_names_it(requires, deliver, count):
-    hosts = {"my db": {"cwagent_user_name": "db", "cwagent_deliver_credentials": deliver}}
+    hosts = {"my db": {"cwagent_user_name": "db", "cwagent_deliver_keys": deliver}}
     found = problems_of({"onprem_servers": ["my db"]}, hosts, requires=requires)
     assert len([each for each in found if each.startswith(PATTERN.format("my db"))]) == count
 
@@ -1294,10 +1309,10 @@ def test_the_name_of_an_account_is_that_of_a_folder(name):
     ("account", "is_valid"),
     [
         ({}, True),
-        ({"cwagent_assume_role_arn": NOPE}, False),
-        ({"cwagent_assume_role_arn": CONTROLLER_ROLE, "cwagent_account_id": "210987654321"}, False),
-        ({"cwagent_profile": ["a"]}, False),
-        ({"cwagent_profile": ""}, False),
+        ({"cwagent_account_assume_role_arn": NOPE}, False),
+        ({"cwagent_account_assume_role_arn": CONTROLLER_ROLE, "cwagent_account_id": "210987654321"}, False),
+        ({"cwagent_account_aws_profile": ["a"]}, False),
+        ({"cwagent_account_aws_profile": ""}, False),
         ({"cwagent_tags": "x"}, True),
     ],
 )
@@ -1307,7 +1322,7 @@ def test_what_cleans_up_knows_whether_the_account_is_the_right_one(account, is_v
 
 def test_where_no_instance_is_found_the_regions_are_those_of_the_account():
     found = {"instances": {}, "admin_instance": None}
-    account = {**FILTERED, "cwagent_regions": [EU, US]}
+    account = {**FILTERED, "cwagent_account_regions": [EU, US]}
     assert interpret(an_account(account, {}, found=found))[0]["regions"] == [EU, US]
 
 

@@ -10,7 +10,14 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import Invalid
 from ansible_collections.cwagent.iam.plugins.plugin_utils import _key_delivery
 from ansible_collections.cwagent.iam.plugins.plugin_utils._key_delivery import KeyDelivery
 
-SOURCE = {"user": "agent", "store": "ssm", "directory": "/keys", "prefix": "/p/", "profile": "P", "region": None}
+SOURCE = {
+    "user": "agent",
+    "store": "parameter_store",
+    "directory": "/keys",
+    "prefix": "/p/",
+    "profile": "P",
+    "region": None,
+}
 PASSWORD_PROMPT = "sudo: sorry, you must have a tty to run sudo"
 
 
@@ -98,7 +105,7 @@ def test_the_key_is_read_from_its_source(monkeypatch, can_miss, on_missing):
     lookups = SimpleNamespace(get=lambda name, **_: SimpleNamespace(run=run) if name.endswith("credentials") else None)
     monkeypatch.setattr(_key_delivery, "lookup_loader", lookups)
     assert Delivery().read_key(SOURCE, {"a": 1}, can_miss=can_miss, profile="admin") == "text"
-    options = {"store": "ssm", "directory": "/keys", "prefix": "/p/", "region": None, "section": "P"}
+    options = {"store": "parameter_store", "directory": "/keys", "prefix": "/p/", "region": None, "section": "P"}
     assert asked == [(["agent"], {"a": 1}, {**options, "on_missing": on_missing, "profile": "admin"})]
 
 

@@ -34,10 +34,10 @@ def test_a_role_refuses_files_in_a_container(role, name, monkeypatch):
     monkeypatch.setenv(name, "1")
     for forced in (False, "no"):
         with pytest.raises(InvalidInput, match="this is an execution environment"):
-            check(role, credentials_allow_ephemeral=forced)
+            check(role, key_store_allow_ephemeral=forced)
     for allowed in (True, "yes"):
-        check(role, credentials_allow_ephemeral=allowed)
-    check(role, credentials_store="ssm")
+        check(role, key_store_allow_ephemeral=allowed)
+    check(role, key_store="parameter_store")
     check(role, state="absent")
 
 
@@ -46,10 +46,10 @@ def test_a_role_refuses_what_the_module_would_refuse(role, tmp_path):
     (tmp_path / "file").write_text("")
     for file in ("~/file", "$HOME/file"):
         with pytest.raises(InvalidInput, match="is not a folder"):
-            check(role, credentials_directory=file)
+            check(role, key_store_directory=file)
     users = {"users": ["valid"], "users_by_region": {"us-east-1": ["a+b"]}}
     with pytest.raises(InvalidInput, match=r"'/keys/a\+b' is not a valid parameter name"):
-        check(role, credentials_store="ssm", credentials_prefix="/keys/", **users)
+        check(role, key_store="parameter_store", key_store_prefix="/keys/", **users)
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -59,19 +59,19 @@ def test_a_role_refuses_what_the_module_would_refuse(role, tmp_path):
     [
         ({"users": ["u"]}, True),
         ({"users_by_region": {"us-east-1": ["u"]}}, True),
-        ({"users": ["u"], "credentials_kms_key_id": "alias/keys"}, False),
+        ({"users": ["u"], "key_store_kms_key_id": "alias/keys"}, False),
         ({"users": ["u"], "ssm_policy": ""}, False),
         ({"users": ["u"], "ssm_policy": "none"}, False),
-        ({"users": ["u"], "credentials_store": "secretsmanager"}, False),
-        ({"users": ["u"], "credentials_store": "file"}, False),
+        ({"users": ["u"], "key_store": "secrets_manager"}, False),
+        ({"users": ["u"], "key_store": "file"}, False),
         ({"users": ["u"], "state": "absent"}, False),
         ({"users": []}, False),
     ],
 )
 def test_a_role_refuses_keys_that_the_policy_for_systems_manager_can_read(role, policy, changes, is_refused):
-    message = rf"^{role}_credentials_kms_key_id is not set, .* and {role}_ssm_policy is {policy}\. "
+    message = rf"^{role}_key_store_kms_key_id is not set, .* and {role}_ssm_policy is {policy}\. "
     with pytest.raises(InvalidInput, match=message) if is_refused else nullcontext():
-        check(role, **{"credentials_store": "ssm", "ssm_policy": policy, **changes})
+        check(role, **{"key_store": "parameter_store", "ssm_policy": policy, **changes})
 
 
 def test_other_roles_save_no_keys(monkeypatch):

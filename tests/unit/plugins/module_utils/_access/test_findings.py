@@ -88,7 +88,9 @@ DIFFERENT = {"Sid": "Other", "Effect": "Deny", "Action": "ssm:AddTagsToResource"
 POWER = document("ssm:*", "ec2:*", "s3:*", "lambda:*")
 SMALL_BOUNDARY = boundary(*AGENT)
 AGENT_BOUNDARY = boundary(*AGENT, "ssm:*")
-KEY_WITHOUT_USER = SavedKeyWithoutUser("gone", "eu-central-1", "ssm", "SSM parameter /keys/gone in eu-central-1")
+KEY_WITHOUT_USER = SavedKeyWithoutUser(
+    "gone", "eu-central-1", "parameter_store", "SSM parameter /keys/gone in eu-central-1"
+)
 
 PLANTED = {
     "the admin policy on several instances": (
@@ -462,7 +464,9 @@ ATTACH = "aws iam attach-role-policy --role-name"
 DETACH = "aws iam detach-role-policy --role-name"
 DELETE = "aws iam delete-access-key --user-name db2 --access-key-id AKIA3"
 RECORDED = {f"{TAG}:{REGION}:i-2": "App", "cwagent:managed": "created"}
-REMOVE_GONE = "Run the playbook cwagent.iam.remove_servers for eu-central-1:gone with cwagent_credentials_store=ssm."
+REMOVE_GONE = (
+    "Run the playbook cwagent.iam.remove_servers for eu-central-1:gone with cwagent_key_store=parameter_store."
+)
 FIXES = {
     "a parameter of another type is deleted": (
         with_(parameters=[parameter("secure", None, type="SecureString")]),
@@ -502,7 +506,7 @@ FIXES = {
     ),
     "an old key of ours is replaced by a run": (
         with_(principals=[user("db2", SERVER, keys=(key(3, days=90),))]),
-        "Run the playbook cwagent.iam.rotate_keys, with this age or a lower one in cwagent_max_key_age.",
+        "Run the playbook cwagent.iam.rotate_keys, with this age or a lower one in cwagent_key_max_age_days.",
     ),
     "an old key of others is replaced by hand": (
         with_(principals=[user("db2", SERVER, tags=FOREIGN, keys=(key(3, days=90),))]),

@@ -14,7 +14,7 @@ INSTANCE = "i-0123456789abcdef0"
 def test_the_whole_account_is_read_in_the_region_of_the_module():
     found = scope(DEFAULTS, "eu-central-1")
     assert (found.names, found.regions, found.label) == (None, ("eu-central-1",), "controller")
-    assert found.key_stores == ("file", "ssm", "secretsmanager")
+    assert found.key_stores == ("file", "parameter_store", "secrets_manager")
 
 
 @pytest.mark.parametrize(
@@ -64,11 +64,11 @@ def test_invalid_options_are_refused(options, region, message):
 
 
 def test_the_age_of_keys_has_no_limit_with_zero():
-    assert rules(DEFAULTS).max_key_age == timedelta(days=90)
-    assert rules({**DEFAULTS, "max_key_age": 0}).max_key_age is None
+    assert rules(DEFAULTS).key_max_age_days == timedelta(days=90)
+    assert rules({**DEFAULTS, "key_max_age_days": 0}).key_max_age_days is None
     assert rules(DEFAULTS).inventory_users is None
     assert rules({**DEFAULTS, "inventory_users": []}).inventory_users == frozenset()
-    with pytest.raises(InvalidInput, match="max_key_age must be between 0 and"):
-        rules({**DEFAULTS, "max_key_age": -1})
+    with pytest.raises(InvalidInput, match="key_max_age_days must be between 0 and"):
+        rules({**DEFAULTS, "key_max_age_days": -1})
     with pytest.raises(InvalidInput, match="is not a valid instance profile name"):
         rules({**DEFAULTS, "server_profile": "a b"})

@@ -8,17 +8,17 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.options i
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import KeyRules
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
-DEFAULTS = {"max_key_age": None, "retire_after": 7, "revoke_old": False, "credentials": None}
+DEFAULTS = {"key_max_age_days": None, "key_retire_after_days": 7, "revoke_old": False, "credentials": None}
 
 
 @pytest.mark.parametrize(
     ("params", "rules"),
     [
         ({}, KeyRules()),
-        ({"max_key_age": 0, "retire_after": 0}, KeyRules(timedelta(), timedelta())),
-        ({"max_key_age": 0, "revoke_old": True}, KeyRules(timedelta(), revoke_old=True)),
+        ({"key_max_age_days": 0, "key_retire_after_days": 0}, KeyRules(timedelta(), timedelta())),
+        ({"key_max_age_days": 0, "revoke_old": True}, KeyRules(timedelta(), revoke_old=True)),
         (
-            {"max_key_age": MAX_DAYS, "retire_after": MAX_DAYS},
+            {"key_max_age_days": MAX_DAYS, "key_retire_after_days": MAX_DAYS},
             KeyRules(timedelta(days=MAX_DAYS), timedelta(days=MAX_DAYS)),
         ),
         ({"credentials": {"evict_unmanaged_key": False}}, KeyRules()),
@@ -32,10 +32,10 @@ def test_the_rules_follow_the_options(params, rules):
 @pytest.mark.parametrize(
     ("option", "days", "message"),
     [
-        ("max_key_age", -1, "max_key_age must be between 0 and 36500 days, not -1."),
-        ("max_key_age", 36501, "max_key_age must be between 0 and 36500 days, not 36501."),
-        ("retire_after", -1, "retire_after must be between 0 and 36500 days, not -1."),
-        ("retire_after", 36501, "retire_after must be between 0 and 36500 days, not 36501."),
+        ("key_max_age_days", -1, "key_max_age_days must be between 0 and 36500 days, not -1."),
+        ("key_max_age_days", 36501, "key_max_age_days must be between 0 and 36500 days, not 36501."),
+        ("key_retire_after_days", -1, "key_retire_after_days must be between 0 and 36500 days, not -1."),
+        ("key_retire_after_days", 36501, "key_retire_after_days must be between 0 and 36500 days, not 36501."),
     ],
 )
 def test_a_number_of_days_out_of_range_is_refused(option, days, message):

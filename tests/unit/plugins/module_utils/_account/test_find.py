@@ -71,8 +71,8 @@ def test_without_filters_nothing_is_asked():
 @pytest.mark.parametrize(
     ("servers", "wanted", "words"),
     [
-        ([("i-1",)], Wanted(SERVERS, ADMIN), f"No instance in {EU} matches cwagent_admin_filters"),
-        ([()], Wanted({}, ADMIN), f"No instance in {EU} matches cwagent_admin_filters"),
+        ([("i-1",)], Wanted(SERVERS, ADMIN), f"No instance in {EU} matches cwagent_account_admin_filters"),
+        ([()], Wanted({}, ADMIN), f"No instance in {EU} matches cwagent_account_admin_filters"),
         ([()], Wanted({}, {ID_FILTER: "i-7"}), f"Instance i-7 does not exist in {EU}, or has ended."),
     ],
 )

@@ -42,7 +42,7 @@ def test_a_folder_is_used_by_its_absolute_path(tmp_path, monkeypatch):
     assert store(directory="keys") == FileStore(tmp_path / "keys", "AmazonCloudWatchAgent", "eu-central-1")
 
 
-@pytest.mark.parametrize(("name", "kind"), [("ssm", ParameterStore), ("secretsmanager", SecretStore)])
+@pytest.mark.parametrize(("name", "kind"), [("parameter_store", ParameterStore), ("secrets_manager", SecretStore)])
 def test_a_store_in_aws_has_the_region_and_the_kms_key(name, kind):
     expected = kind(AWS, "/cwagent/credentials/", "eu-central-1", "alias/cwagent")
     assert store(store=name, kms_key_id="alias/cwagent") == expected
@@ -74,7 +74,7 @@ def test_a_folder_that_cannot_be_used_is_refused(tmp_path):
 @pytest.mark.parametrize("variable", CONTAINER_VARIABLES)
 def test_files_in_an_execution_environment_are_refused(tmp_path, monkeypatch, variable):
     monkeypatch.setenv(variable, "1")
-    with pytest.raises(InvalidInput, match=r"container that is deleted .*allow_ephemeral to true .*_credentials_force"):
+    with pytest.raises(InvalidInput, match=r"container that is deleted .*allow_ephemeral to true .*_key_store_allow_ephemeral"):
         store(directory=str(tmp_path))
 
 
@@ -89,14 +89,22 @@ def test_files_in_an_execution_environment_are_accepted_where_no_secret_is_lost(
 @pytest.mark.parametrize(
     ("kind", "prefix", "message"),
     [
-        ("ssm", "AmazonCloudWatch-", "every server can read parameters whose names begin with AmazonCloudWatch-"),
-        ("ssm", "/amazoncloudwatch-x/", "every server can read parameters whose names begin with AmazonCloudWatch-"),
-        ("ssm", "/aws/", "AWS reserves parameter names"),
-        ("ssm", "SSM", "AWS reserves parameter names"),
-        ("ssm", "a/b", "'a/bU' is not a valid parameter name: AWS allows letters"),
-        ("ssm", "/a b/", "'/a b/U' is not a valid parameter name: AWS allows letters"),
-        ("secretsmanager", "a b/", "'a b/U' is not a valid secret name: AWS allows up to 504 letters"),
-        ("secretsmanager", "a" * 512, "is not a valid secret name: AWS allows up to 504 letters"),
+        (
+            "parameter_store",
+            "AmazonCloudWatch-",
+            "every server can read parameters whose names begin with AmazonCloudWatch-",
+        ),
+        (
+            "parameter_store",
+            "/amazoncloudwatch-x/",
+            "every server can read parameters whose names begin with AmazonCloudWatch-",
+        ),
+        ("parameter_store", "/aws/", "AWS reserves parameter names"),
+        ("parameter_store", "SSM", "AWS reserves parameter names"),
+        ("parameter_store", "a/b", "'a/bU' is not a valid parameter name: AWS allows letters"),
+        ("parameter_store", "/a b/", "'/a b/U' is not a valid parameter name: AWS allows letters"),
+        ("secrets_manager", "a b/", "'a b/U' is not a valid secret name: AWS allows up to 504 letters"),
+        ("secrets_manager", "a" * 512, "is not a valid secret name: AWS allows up to 504 letters"),
     ],
 )
 def test_a_name_that_aws_or_the_collection_cannot_use_is_refused(kind, prefix, message):

@@ -20,10 +20,10 @@ WITHOUT_INPUTS: dict[str, Any] = {
     "report_unlisted": False,
     "record_role": "",
     "saved_users": [],
-    "credentials_directory": None,
-    "credentials_store": "file",
-    "credentials_prefix": "/cwagent/credentials/",
-    "credentials_regions": [],
+    "key_store_directory": None,
+    "key_store": "file",
+    "key_store_prefix": "/cwagent/credentials/",
+    "key_store_regions": [],
 }
 """The options of the module as they are if none is given."""
 
@@ -126,6 +126,6 @@ def test_no_problems_are_not_an_error() -> None:
 def test_the_region_of_saved_keys_is_that_of_the_module_by_default(
     given: list[str], region: str | None, regions: list[str]
 ) -> None:
-    found = check_inputs({**WITHOUT_INPUTS, "report_unlisted": True, "credentials_regions": given}, region)
+    found = check_inputs({**WITHOUT_INPUTS, "report_unlisted": True, "key_store_regions": given}, region)
     assert found.unlisted
     assert found.unlisted.regions == regions

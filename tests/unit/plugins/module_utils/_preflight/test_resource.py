@@ -362,7 +362,7 @@ def test_what_may_not_be_read_is_not_named(tmp_path: Path) -> None:
 
 REMEDY = "If their servers have left, cwagent.iam.remove_servers with these names removes them."
 PREFIX, KEY = "/keys/", "AKIAIOSFODNN7EXAMPLE"
-LISTING = {"ssm": "describe_parameters", "secretsmanager": "list_secrets"}
+LISTING = {"parameter_store": "describe_parameters", "secrets_manager": "list_secrets"}
 
 
 def saved_in(store: str, *regions: str) -> Inputs:
@@ -391,7 +391,7 @@ def test_saved_keys_of_users_that_no_host_has_are_named(store: str) -> None:
     assert account.operations.count(LISTING[store]) == 2
 
 
-@pytest.mark.parametrize(("store", "pages"), [("ssm", 5), ("secretsmanager", 3)])
+@pytest.mark.parametrize(("store", "pages"), [("parameter_store", 5), ("secrets_manager", 3)])
 def test_saved_keys_are_listed_in_pages(store: str, pages: int) -> None:
     account = account_with_saved_keys(*(f"u{number:03}" for number in range(220)))
     [line, _remedy] = result_of(saved_in(store, HERE), account)["unlisted"]
@@ -410,7 +410,7 @@ def test_saved_keys_can_have_an_empty_prefix(store: str) -> None:
 def test_a_secret_that_is_scheduled_for_deletion_is_not_named() -> None:
     account = account_with_saved_keys("db2")
     account.regions[HERE].deleted = {f"{PREFIX}db2"}
-    assert result_of(saved_in("secretsmanager", HERE), account)["unlisted"] == []
+    assert result_of(saved_in("secrets_manager", HERE), account)["unlisted"] == []
 
 
 def test_only_users_that_do_not_exist_have_saved_keys_without_a_user() -> None:
@@ -419,7 +419,7 @@ def test_only_users_that_do_not_exist_have_saved_keys_without_a_user() -> None:
     account.users = {"ours": {MARK_TAG: CREATED}, "theirs": {}}
     account.regions[THERE] = account.regions[HERE]
     account.errors["get_account_authorization_details"] = api_error("AccessDenied")
-    assert result_of(saved_in("ssm", HERE, THERE), account)["unlisted"] == [
+    assert result_of(saved_in("parameter_store", HERE, THERE), account)["unlisted"] == [
         f"Users of this collection that no host of this inventory has: {HERE}:ours, {THERE}:ours.",
         f"Saved access keys of users that do not exist: {HERE}:gone, {HERE}:seen, {THERE}:gone, {THERE}:seen.",
         REMEDY,
@@ -431,13 +431,13 @@ def test_only_users_that_do_not_exist_have_saved_keys_without_a_user() -> None:
 def test_a_saved_key_is_not_named_where_its_user_cannot_be_read(code: str) -> None:
     account = account_with_saved_keys("db2")
     account.errors["get_user"] = api_error(code)
-    assert result_of(saved_in("ssm", HERE), account)["unlisted"] == []
+    assert result_of(saved_in("parameter_store", HERE), account)["unlisted"] == []
 
 
 def test_a_user_that_the_bulk_read_shows_is_not_read_again() -> None:
     account = account_with_saved_keys("ours", "theirs")
     account.users = {"ours": {MARK_TAG: CREATED}, "theirs": {}}
-    assert result_of(saved_in("ssm", HERE), account)["unlisted"] == [
+    assert result_of(saved_in("parameter_store", HERE), account)["unlisted"] == [
         f"Users of this collection that no host of this inventory has: {HERE}:ours.",
         REMEDY,
     ]
@@ -447,14 +447,14 @@ def test_a_user_that_the_bulk_read_shows_is_not_read_again() -> None:
 def test_the_empty_region_of_saved_keys_is_that_of_the_module() -> None:
     account = account_with_saved_keys("db2")
     account.regions[""] = account.regions[HERE]
-    assert result_of(saved_in("ssm", ""), account)["unlisted"][0].endswith(f": {HERE}:db2.")
+    assert result_of(saved_in("parameter_store", ""), account)["unlisted"][0].endswith(f": {HERE}:db2.")
 
 
 @pytest.mark.parametrize(
     ("store", "action", "policy"),
     [
-        ("ssm", "ssm:DescribeParameters", "keys-in-parameter-store"),
-        ("secretsmanager", "secretsmanager:ListSecrets", "keys-in-secrets-manager"),
+        ("parameter_store", "ssm:DescribeParameters", "keys-in-parameter-store"),
+        ("secrets_manager", "secretsmanager:ListSecrets", "keys-in-secrets-manager"),
     ],
 )
 def test_a_denied_listing_is_said_and_nothing_fails(store: str, action: str, policy: str) -> None:
@@ -471,7 +471,7 @@ def test_a_denied_listing_is_said_and_nothing_fails(store: str, action: str, pol
 def test_another_error_of_the_listing_is_said_too() -> None:
     account = account_with_saved_keys("db2")
     account.errors["describe_parameters"] = api_error("InternalServerError", "try later")
-    [line] = result_of(saved_in("ssm", HERE), account)["unlisted"]
+    [line] = result_of(saved_in("parameter_store", HERE), account)["unlisted"]
     assert line.startswith(
         f"It is not known whether access keys of users that no host has are saved in {HERE}: Could not list "
     )

@@ -205,7 +205,7 @@ def test_an_agent_that_is_stopped_with_configurations_of_others_only_is_one_fail
 
 
 def test_status_of_an_agent_that_is_not_installed():
-    seen = assess(WEB, replace(INSIDE, agent="", files=AgentFiles()), "ssm")
+    seen = assess(WEB, replace(INSIDE, agent="", files=AgentFiles()), "run_command")
     assert (seen.agent, seen.status("agent")) == ("not installed", "none")
 
 
@@ -225,12 +225,12 @@ OLD = replace(INSIDE, files=AgentFiles({"A": "old"}))
     ],
 )
 def test_commands_that_make_the_agent_run_what_is_stored(server, facts, expected):
-    assert assess(server, facts, "ssm").commands == expected
+    assert assess(server, facts, "run_command").commands == expected
 
 
 @pytest.mark.parametrize(("server", "facts", "mode"), [(WEB, INSIDE, "ec2"), (DB, ONPREM, "onPremise")])
 def test_a_stopped_agent_is_started_in_the_mode_of_the_server(server, facts, mode):
-    [failure] = assess(server, replace(facts, agent="stopped"), "ssm").failures
+    [failure] = assess(server, replace(facts, agent="stopped"), "run_command").failures
     assert failure.fix == (
         f"sudo /opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl -a start -m {mode}, or see its log."
     )
@@ -238,9 +238,9 @@ def test_a_stopped_agent_is_started_in_the_mode_of_the_server(server, facts, mod
 
 def test_the_fix_names_the_configuration_variable_where_it_is_not_known_what_to_run():
     several = replace(WEB, configs=(CONFIG, Config("B", 1, "b", True)), runs_all=False)
-    [failure] = assess(several, replace(INSIDE, files=AgentFiles({"C": "c"})), "ssm").failures
+    [failure] = assess(several, replace(INSIDE, files=AgentFiles({"C": "c"})), "run_command").failures
     assert failure.fix.startswith("Set cwagent_config_names for the host")
-    [failure] = assess(WEB, OLD, "ssm").failures
+    [failure] = assess(WEB, OLD, "run_command").failures
     assert failure.fix == "Run the playbook cwagent.iam.apply."
 
 
