@@ -61,7 +61,7 @@ class ActionModule(KeyDelivery, NormalAction):  # type: ignore[misc]  # ansible 
         aws = {name: value for name, values in given.items() for value in values if value}
         in_check_mode = self._task.check_mode
         text = self.read_key(source, task_vars, can_miss=in_check_mode and source["assume_created"], **aws)
-        key = from_file(text, source["profile"])
+        key = from_file(text, source["credentials_profile"])
         arguments[OPTION] = {"user": source["user"]}
         makes_no_call = in_check_mode and arguments.get("known_values") is not None
         if key and not makes_no_call:

@@ -14,7 +14,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._key_delivery import K
 MODULE = "cwagent.iam.cwagent_credentials_file"
 TASK_OPTIONS = SPEC
 # What the module on the host needs; it does not know where the key is saved.
-HOST_OPTIONS = ("path", "profile", "owner", "group", "common_config", "state")
+HOST_OPTIONS = ("path", "credentials_profile", "owner", "group", "common_config", "state")
 # Of these, a path on the host stays as the task has it: its home directory is that of the user there.
 HOST_PATHS = ("path", "common_config")
 

@@ -22,23 +22,23 @@ options:
     type: list
     elements: str
     required: true
-  store:
+  key_store:
     description:
       - Where the access key is saved. V(file) is a file C(<user name>.credentials) on the controller,
         V(parameter_store) a parameter of Systems Manager, V(secrets_manager) a secret of Secrets Manager.
     type: str
     choices: [file, parameter_store, secrets_manager]
     default: file
-  directory:
-    description: The folder with the files, for O(store=file).
+  key_store_directory:
+    description: The folder with the files, for O(key_store=file).
     type: path
     default: ~/.cwagent/credentials
-  prefix:
+  key_store_prefix:
     description: The beginning of the parameters' and secrets' names; the name of the user follows.
     type: str
     default: /cwagent/credentials/
-  section:
-    description: The profile, both in the file on the controller and in the returned text.
+  credentials_profile:
+    description: The AWS profile, both in the file on the controller and in the returned text.
     type: str
     default: AmazonCloudWatchAgent
   on_missing:
@@ -58,7 +58,8 @@ seealso:
 EXAMPLES = r"""
 - name: Copy the access key from a parameter to a file of the controller
   ansible.builtin.copy:
-    content: "{{ lookup('cwagent.iam.saved_credentials', 'CloudWatchAgentServerUser-db1', store='parameter_store') }}"
+    content: >-
+      {{ lookup('cwagent.iam.saved_credentials', 'CloudWatchAgentServerUser-db1', key_store='parameter_store') }}
     dest: ~/db1.credentials
     mode: "0600"
   delegate_to: localhost
@@ -102,7 +103,7 @@ class LookupModule(AWSLookupBase):  # type: ignore[misc]  # amazon.aws comes wit
         """Return the text of a credentials file for each user."""
         options = {key: value for key, value in kwargs.items() if value not in (None, "")}
         self.set_options(var_options=variables, direct=options)
-        if self.get_option("store") != "file":
+        if self.get_option("key_store") != "file":
             self.require_aws_sdk()
         try:
             return [self._text(str(user)) for user in terms]
@@ -111,9 +112,9 @@ class LookupModule(AWSLookupBase):  # type: ignore[misc]  # amazon.aws comes wit
 
     def _text(self, user: str) -> str:
         _names.check_name("user", user)
-        where, key = self._read_file(user) if self.get_option("store") == "file" else self._read_document(user)
+        where, key = self._read_file(user) if self.get_option("key_store") == "file" else self._read_document(user)
         if key:
-            return key_format.to_file(key, self.get_option("section"))
+            return key_format.to_file(key, self.get_option("credentials_profile"))
         if self.get_option("on_missing") == "skip":
             return ""
         raise CwagentError(
@@ -122,13 +123,15 @@ class LookupModule(AWSLookupBase):  # type: ignore[misc]  # amazon.aws comes wit
         )
 
     def _read_file(self, user: str) -> tuple[str, SavedKey | None]:
-        store = FileStore(Path(self.get_option("directory")), self.get_option("section"), region=None)
+        store = FileStore(
+            Path(self.get_option("key_store_directory")), self.get_option("credentials_profile"), region=None
+        )
         return f"profile {store.profile} of {store.path(user)}", store.read_key(user)
 
     def _read_document(self, user: str) -> tuple[str, SavedKey | None]:
-        name = f"{self.get_option('prefix')}{user}"
+        name = f"{self.get_option('key_store_prefix')}{user}"
         aws = Aws(self.client)
-        if self.get_option("store") == "parameter_store":
+        if self.get_option("key_store") == "parameter_store":
             where, text = f"parameter '{name}'", _read_parameter(aws, name)
         else:
             where, text = f"secret '{name}'", self._read_secret(aws, name)

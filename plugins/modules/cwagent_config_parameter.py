@@ -113,23 +113,23 @@ options:
         description: The name of the user.
         type: str
         required: true
-      store:
+      key_store:
         description:
           - Where the access key is saved. V(file) is a file C(<user name>.credentials) on the controller,
             V(parameter_store) a parameter of Systems Manager, V(secrets_manager) a secret of Secrets Manager.
         type: str
         choices: [file, parameter_store, secrets_manager]
         default: file
-      directory:
-        description: The folder on the controller with the files, for O(saved_key.store=file).
+      key_store_directory:
+        description: The folder on the controller with the files, for O(saved_key.key_store=file).
         type: path
         default: ~/.cwagent/credentials
-      prefix:
+      key_store_prefix:
         description: The beginning of the parameters' and secrets' names; the name of the user follows.
         type: str
         default: /cwagent/credentials/
-      profile:
-        description: The profile in the saved file.
+      credentials_profile:
+        description: The AWS profile in the saved file.
         type: str
         default: AmazonCloudWatchAgent
       region:
@@ -225,7 +225,7 @@ EXAMPLES = r"""
     region: eu-central-1
     saved_key:
       user: CloudWatchAgentAdminUser
-      store: parameter_store
+      key_store: parameter_store
       region: eu-central-1
 """
 

@@ -31,7 +31,7 @@ options:
       - The name of the user whose access key is delivered.
       - Required with O(state=present).
     type: str
-  store:
+  key_store:
     description:
       - Where the access key is saved. V(file) is a file C(<user name>.credentials) on the controller,
         V(parameter_store) a parameter of Systems Manager, V(secrets_manager) a secret of Secrets Manager.
@@ -39,16 +39,16 @@ options:
     type: str
     choices: [file, parameter_store, secrets_manager]
     default: file
-  directory:
-    description: The folder on the controller with the files, for O(store=file).
+  key_store_directory:
+    description: The folder on the controller with the files, for O(key_store=file).
     type: path
     default: ~/.cwagent/credentials
-  prefix:
+  key_store_prefix:
     description: The beginning of the parameters' and secrets' names; the name of the user follows.
     type: str
     default: /cwagent/credentials/
-  profile:
-    description: The profile, both in the saved file and in the file on the host.
+  credentials_profile:
+    description: The AWS profile, both in the saved file and in the file on the host.
     type: str
     default: AmazonCloudWatchAgent
   region:
@@ -121,7 +121,7 @@ EXAMPLES = r"""
 - name: Deliver the access key of this host
   cwagent.iam.cwagent_credentials_file:
     user: "CloudWatchAgentServerUser-{{ inventory_hostname }}"
-    store: parameter_store
+    key_store: parameter_store
     path: /etc/cwagent.credentials
     owner: root
     group: root

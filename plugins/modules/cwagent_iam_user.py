@@ -24,12 +24,12 @@ options:
     type: list
     elements: str
     required: true
-  credentials:
+  saved_key:
     description:
       - Where to save one access key for each user. Without it, access keys are not managed.
     type: dict
     suboptions:
-      store:
+      key_store:
         description:
           - V(file) is a shared-credentials file on the host that runs the module, which for this collection is the
             controller. The AWS CLI, the SDKs and the agent can read it without conversion.
@@ -37,40 +37,40 @@ options:
             Manager, in the region in use. Their text is JSON with C(aws_access_key_id), C(aws_secret_access_key) and
             C(region).
           - An execution environment, as AWX and ansible-navigator use it, is a container that is deleted with its
-            files after the job, so V(file) is an error there unless O(credentials.allow_ephemeral=true).
+            files after the job, so V(file) is an error there unless O(saved_key.key_store_allow_ephemeral=true).
         type: str
         choices: [file, parameter_store, secrets_manager]
         default: file
-      directory:
+      key_store_directory:
         description:
-          - The folder for the files, created with mode 0700. Required with O(credentials.store=file). A folder that
+          - The folder for the files, created with mode 0700. Required with O(saved_key.key_store=file). A folder that
             exists keeps its mode, and is refused if other users can read or change it.
           - The key of a user is saved in C(<user name>.credentials) with mode 0600. Only the section
-            O(credentials.profile) of the file is written. A symbolic link or a device is refused.
+            O(saved_key.credentials_profile) of the file is written. A symbolic link or a device is refused.
           - If an existing file is not a credentials file, or its key is not one of the user's, its content is kept in
             C(<user name>.credentials.earlier). IAM does not distinguish a deleted key from a key of
             another account, so the module cannot tell whether the key is still used elsewhere.
         type: path
-      profile:
-        description: The profile in the file. The default is the one that the CloudWatch agent reads.
+      credentials_profile:
+        description: The AWS profile in the file. The default is the one that the CloudWatch agent reads.
         type: str
         default: AmazonCloudWatchAgent
-      prefix:
+      key_store_prefix:
         description:
           - The beginning of the parameter's or secret's name; the name of the user follows.
           - It cannot begin with C(AmazonCloudWatch-), because every server can read those parameters.
         type: str
         default: /cwagent/credentials/
-      kms_key_id:
+      key_store_kms_key_id:
         description:
           - The ID, ARN or alias of the KMS key that encrypts parameters and secrets when they are written. Existing
             ones are encrypted with it when the next access key is saved.
-          - With O(credentials.store=parameter_store), set it in every run. Without it, each write encrypts the
+          - With O(saved_key.key_store=parameter_store), set it in every run. Without it, each write encrypts the
             parameter with the account's default key of Systems Manager, whatever encrypted it before. An instance with
             C(AmazonSSMManagedInstanceCore) can read every parameter that the default key encrypts, so use a key that
             instances have no permission to use.
-          - With O(credentials.store=secrets_manager), a secret keeps its KMS key when this is omitted. A new secret is
-            then encrypted with the account's default key of Secrets Manager.
+          - With O(saved_key.key_store=secrets_manager), a secret keeps its KMS key when this is omitted. A new secret
+            is then encrypted with the account's default key of Secrets Manager.
         type: str
       evict_unmanaged_key:
         description:
@@ -79,19 +79,20 @@ options:
           - With V(false), this is an error that lists the keys with their age and last use.
         type: bool
         default: false
-      allow_ephemeral:
+      key_store_allow_ephemeral:
         description:
-          - Whether to allow O(credentials.store=file) in an execution environment. Set it only if the folder is a
+          - Whether to allow O(saved_key.key_store=file) in an execution environment. Set it only if the folder is a
             volume that outlives the container.
         type: bool
         default: false
   key_max_age_days:
     description:
       - Replace saved access keys that are at least this many days old. Without it, keys are not replaced.
-      - With V(0), all saved keys are replaced now, as when a key leaked. A key that replaced another one less than a
-        day ago is not, so a run that was interrupted can be repeated. If that key leaked, deactivate it first. An old
-        key in its grace period makes room for the new one; one that is still active does so only with
-        O(revoke_old=true). While the admin window of a user is open, its key cannot be replaced, which is an error.
+      - With V(0), all saved keys are replaced now, as when a key leaked. Set it for one run only. A key that replaced
+        another one less than a day ago is not, so a run that was interrupted can be repeated. If that key leaked,
+        deactivate it first. An old key in its grace period makes room for the new one; one that is still active does so
+        only with O(revoke_old=true). While the admin window of a user is open, its key cannot be replaced, which is an
+        error.
       - "A replacement takes at least three runs. Each run determines the next step from the keys. First, a new key is
         created and saved. Once the new key was used, and the old one was last used at least five hours earlier, the old
         one is deactivated: the last use of a key is known late. Once the old one was unused for
@@ -122,12 +123,12 @@ extends_documentation_fragment:
   - cwagent.iam.boto3
 notes:
   - The region in use is written next to the key, because the AWS CLI and SDKs need one.
-  - With O(state=absent) and O(credentials), the saved access key is deleted in IAM and in the store, and the one that
+  - With O(state=absent) and O(saved_key), the saved access key is deleted in IAM and in the store, and the one that
     it replaced. Anything else on the user prevents its deletion unless O(exclusive=true), also access keys that are
     saved elsewhere, a login profile, MFA devices, SSH keys, service-specific credentials and signing certificates.
   - Before an access key is created, its place in the store is claimed, and the IDs of the existing keys are recorded
-    there. Other runs wait for the claim. With O(credentials.store=parameter_store) and
-    O(credentials.store=secrets_manager), the claim is a second parameter or secret, whose name ends with C(.pending),
+    there. Other runs wait for the claim. With O(saved_key.key_store=parameter_store) and
+    O(saved_key.key_store=secrets_manager), the claim is a second parameter or secret, whose name ends with C(.pending),
     until the key is saved. When the module is interrupted before it could save the secret, the next run deletes the new
     key.
   - Ages and last uses are measured by the clock of AWS.
@@ -143,25 +144,25 @@ EXAMPLES = r"""
       - CloudWatchAgentServerUser-db1
       - CloudWatchAgentServerUser-db2
     access: server
-    credentials:
-      directory: ~/cloudwatch-credentials
+    saved_key:
+      key_store_directory: ~/cloudwatch-credentials
     region: eu-central-1
 
 - name: Save the key in Secrets Manager
   cwagent.iam.cwagent_iam_user:
     name: CloudWatchAgentServerUser-db1
     access: server
-    credentials:
-      store: secrets_manager
-      kms_key_id: alias/cwagent
+    saved_key:
+      key_store: secrets_manager
+      key_store_kms_key_id: alias/cwagent
     region: eu-central-1
 
 - name: Replace keys that are older than 90 days, one phase in each run
   cwagent.iam.cwagent_iam_user:
     name: CloudWatchAgentServerUser-db1
     access: server
-    credentials:
-      directory: ~/cloudwatch-credentials
+    saved_key:
+      key_store_directory: ~/cloudwatch-credentials
     key_max_age_days: 90
     key_retire_after_days: 14
     region: eu-central-1
@@ -170,8 +171,8 @@ EXAMPLES = r"""
   cwagent.iam.cwagent_iam_user:
     name: CloudWatchAgentServerUser-db1
     access: server
-    credentials:
-      directory: ~/cloudwatch-credentials
+    saved_key:
+      key_store_directory: ~/cloudwatch-credentials
     key_max_age_days: 0
     revoke_old: true
     region: eu-central-1
@@ -179,8 +180,8 @@ EXAMPLES = r"""
 - name: Delete a user with its key and file
   cwagent.iam.cwagent_iam_user:
     name: CloudWatchAgentServerUser-db1
-    credentials:
-      directory: ~/cloudwatch-credentials
+    saved_key:
+      key_store_directory: ~/cloudwatch-credentials
     state: absent
 """
 

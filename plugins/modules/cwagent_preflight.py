@@ -242,8 +242,8 @@ SPEC = {
     "saved_users": NAMES,
     "key_store_directory": {"type": "path"},
     "key_store": {"type": "str", "choices": list(KEY_STORES), "default": "file"},
-    "key_store_prefix": {"type": "str", "default": "/cwagent/credentials/"},
-    "key_store_regions": NAMES,
+    "key_store_prefix": {"type": "str", "no_log": False, "default": "/cwagent/credentials/"},
+    "key_store_regions": {**NAMES, "no_log": False},
     "tasks": {"type": "list", "elements": "dict", "default": [], "options": TASK},
 }
 

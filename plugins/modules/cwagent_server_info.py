@@ -211,7 +211,7 @@ SPEC: dict[str, Any] = {
     },
     "key_store": {"type": "str", "choices": list(KEY_STORES), "default": "file"},
     "key_store_directory": {"type": "path", "default": "~/.cwagent/credentials"},
-    "key_store_prefix": {"type": "str", "default": "/cwagent/credentials/"},
+    "key_store_prefix": {"type": "str", "no_log": False, "default": "/cwagent/credentials/"},
     "server_profile": {"type": "str", "default": "CloudWatchAgentServerRole"},
     "confirm": {"type": "bool", "default": False},
 }

@@ -12,6 +12,7 @@ from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import lookup_loader
 
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import SOURCE_SPEC
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -66,9 +67,8 @@ class KeyDelivery(ActionBase):  # type: ignore[misc]  # ansible comes without ty
             [text] = lookup.run(
                 [source["user"]],
                 variables=task_vars,
-                section=source["profile"],
                 on_missing="skip" if can_miss else "error",
-                **{name: source[name] for name in ("store", "directory", "prefix", "region")},
+                **{name: source[name] for name in SOURCE_SPEC if name != "assume_created"},
                 **aws,
             )
         except AnsibleError as error:

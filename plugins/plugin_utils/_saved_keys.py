@@ -27,16 +27,16 @@ def check_key_store(
     :param allow_ephemeral: whether files can be used in a container that is deleted after the job.
     :raises InvalidInput: the keys cannot be saved there.
     """
-    credentials = {
-        "store": store,
-        "directory": directory,
-        "prefix": prefix,
-        "kms_key_id": None,
-        "profile": PROFILE,
-        "allow_ephemeral": allow_ephemeral,
+    saved_key = {
+        "key_store": store,
+        "key_store_directory": directory,
+        "key_store_prefix": prefix,
+        "key_store_kms_key_id": None,
+        "credentials_profile": PROFILE,
+        "key_store_allow_ephemeral": allow_ephemeral,
     }
     no_aws: Any = None  # it is not asked
-    key_store({"credentials": credentials, "state": "present", "name": users}, region, no_aws)
+    key_store({"saved_key": saved_key, "state": "present", "name": users}, region, no_aws)
 
 
 def check_kms_key(prefix: str, store: str, ssm_policy: str, kms_key_id: str) -> None:

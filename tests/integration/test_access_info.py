@@ -96,7 +96,7 @@ class Account:
         self.run("cwagent_iam_role", name=SERVER_ROLE, access="server")
         self.run("cwagent_iam_role", name=ADMIN_ROLE, **admin)
         for name, access in ((USER, {"access": "server"}), (ADMIN_USER, admin)):
-            self.run("cwagent_iam_user", name=[name], credentials={"store": "parameter_store"}, **access)
+            self.run("cwagent_iam_user", name=[name], saved_key={"key_store": "parameter_store"}, **access)
         [instance] = self.aws.instances(1)
         associate(self.aws, instance, SERVER_ROLE)
         self.inventory.append(instance)

@@ -57,12 +57,12 @@ class Fleet:
         **more: Any,
     ) -> dict[str, Any]:
         """The result of the module, and its exit ``code``, which is negative when a signal ended it."""
-        directory = {"directory": str(self.folder)} if self.store == "file" else {}
-        credentials = {"store": self.store, **directory, **more.pop("credentials", {})}
+        directory = {"key_store_directory": str(self.folder)} if self.store == "file" else {}
+        saved_key = {"key_store": self.store, **directory, **more.pop("saved_key", {})}
         arguments = {
             "name": names or ["U"],
             "access": "server",
-            "credentials": credentials,
+            "saved_key": saved_key,
             "wait_timeout": 5,
             "_ansible_check_mode": check,
             "_ansible_diff": True,
@@ -341,10 +341,10 @@ def test_two_unmanaged_keys_are_an_error_unless_one_may_be_evicted(fleet: Fleet)
     assert result["failed"]
     assert f"{first['AccessKeyId']} (active, 0 days old, last used 20" in result["msg"]
     assert f"{second['AccessKeyId']} (active, 0 days old, never used)" in result["msg"]
-    assert "credentials.evict_unmanaged_key" in result["msg"]
+    assert "saved_key.evict_unmanaged_key" in result["msg"]
     assert list(result["failures"]) == ["U"]
     fleet.assert_one_working_key("V")
-    assert not fleet.run(credentials={"evict_unmanaged_key": True}).get("failed")
+    assert not fleet.run(saved_key={"evict_unmanaged_key": True}).get("failed")
     kept = {key["AccessKeyId"] for key in fleet.access_keys()}
     assert kept == {first["AccessKeyId"], fleet.document()["aws_access_key_id"]}
     assert fleet.identity() == "U"
@@ -401,7 +401,7 @@ def test_a_secret_gets_the_kms_key_with_the_next_access_key(fleet: Fleet) -> Non
     fleet.run()
     [key] = fleet.access_keys()
     iam.delete_access_key(UserName="U", AccessKeyId=key["AccessKeyId"])
-    fleet.run(credentials={"kms_key_id": "alias/agent"})
+    fleet.run(saved_key={"key_store_kms_key_id": "alias/agent"})
     assert secrets.describe_secret(SecretId="/cwagent/credentials/U")["KmsKeyId"] == "alias/agent"
     [key] = fleet.access_keys()
     iam.delete_access_key(UserName="U", AccessKeyId=key["AccessKeyId"])
@@ -478,18 +478,27 @@ def test_the_saved_key_is_deleted_with_the_user(fleet: Fleet) -> None:
 
 
 @pytest.mark.parametrize(
-    ("credentials", "words"),
+    ("saved_key", "words"),
     [
-        ({"store": "parameter_store", "prefix": "AmazonCloudWatch-keys-"}, "every server can read parameters"),
-        ({"store": "parameter_store", "prefix": "/AmazonCloudWatch-keys/"}, "every server can read parameters"),
-        ({"store": "parameter_store", "prefix": "AmazonCloud"}, "every server can read parameters"),
-        ({"store": "parameter_store", "prefix": "/aws/x/"}, "AWS reserves parameter names"),
-        ({"store": "parameter_store", "prefix": "keys//"}, "'keys//Watch-db1' is not a valid parameter name"),
-        ({"store": "secrets_manager", "prefix": "a b"}, "'a bWatch-db1' is not a valid secret name"),
+        (
+            {"key_store": "parameter_store", "key_store_prefix": "AmazonCloudWatch-keys-"},
+            "every server can read parameters",
+        ),
+        (
+            {"key_store": "parameter_store", "key_store_prefix": "/AmazonCloudWatch-keys/"},
+            "every server can read parameters",
+        ),
+        ({"key_store": "parameter_store", "key_store_prefix": "AmazonCloud"}, "every server can read parameters"),
+        ({"key_store": "parameter_store", "key_store_prefix": "/aws/x/"}, "AWS reserves parameter names"),
+        (
+            {"key_store": "parameter_store", "key_store_prefix": "keys//"},
+            "'keys//Watch-db1' is not a valid parameter name",
+        ),
+        ({"key_store": "secrets_manager", "key_store_prefix": "a b"}, "'a bWatch-db1' is not a valid secret name"),
     ],
 )
-def test_invalid_stores_are_refused(files: Fleet, credentials: dict[str, Any], words: str) -> None:
-    result = files.run(credentials=credentials, names=["Watch-db1"])
+def test_invalid_stores_are_refused(files: Fleet, saved_key: dict[str, Any], words: str) -> None:
+    result = files.run(saved_key=saved_key, names=["Watch-db1"])
     assert words in result["msg"]
     assert files.aws.calls() == []
 
@@ -499,7 +508,7 @@ def test_files_in_an_execution_environment_must_be_allowed(files: Fleet, variabl
     result = files.run(env={variable: "1"})
     assert "'parameter_store' or 'secrets_manager'" in result["msg"]
     assert files.aws.calls() == []
-    assert not files.run(env={variable: "1"}, credentials={"allow_ephemeral": True}).get("failed")
+    assert not files.run(env={variable: "1"}, saved_key={"key_store_allow_ephemeral": True}).get("failed")
     files.assert_one_working_key()
     files.store = "parameter_store"
     assert not files.run(names=["V"], env={variable: "1"}).get("failed")

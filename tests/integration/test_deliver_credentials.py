@@ -252,7 +252,7 @@ def test_a_key_that_would_be_written_to_a_temporary_file_is_refused(controller: 
     sudo = controller.home / "sudo"
     sudo.write_text("#!/bin/sh\necho 'sudo: sorry, you must have a tty to run sudo' >&2\nexit 1\n")
     sudo.chmod(0o755)
-    options = {"user": USER, "directory": str(controller.credentials), "path": str(host.file)}
+    options = {"user": USER, "key_store_directory": str(controller.credentials), "path": str(host.file)}
     on = {"ansible_pipelining": True}
     become = {**on, "ansible_become": True, "ansible_become_user": "nobody"}
     cases: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -401,7 +401,7 @@ def test_the_lookup_can_skip_a_secret_that_is_being_deleted(controller: Controll
     secrets.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
 
     def read(on_missing: str) -> Play:
-        options = f"store='secrets_manager', on_missing='{on_missing}'"
+        options = f"key_store='secrets_manager', on_missing='{on_missing}'"
         that = f"lookup('cwagent.iam.saved_credentials', '{USER}', {options}) == ''"
         tasks = [{"ansible.builtin.assert": {"that": that}}]
         playbook = controller.file("read.yml", [{"hosts": "localhost", "gather_facts": False, "tasks": tasks}])

@@ -60,7 +60,11 @@ class Account:
 
     def run(self, module: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """The result of a module. The first instance, both instances and the folder have placeholders."""
-        placeholders = {"@first": self.instances[:1], "@both": self.instances, "@folder": {"directory": str(self.home)}}
+        placeholders = {
+            "@first": self.instances[:1],
+            "@both": self.instances,
+            "@folder": {"key_store_directory": str(self.home)},
+        }
         filled = {
             key: placeholders.get(value, value) if isinstance(value, str) else value for key, value in arguments.items()
         }
@@ -118,7 +122,7 @@ def without_anything(account: Account) -> None:
 
 
 REPLACING = {"name": "R", "instance_ids": "@both", "on_existing": "replace", "wait_timeout": 1}
-SAVED_USER = {**USER, "credentials": "@folder"}
+SAVED_USER = {**USER, "saved_key": "@folder"}
 
 
 @dataclass(frozen=True)

@@ -159,8 +159,8 @@ class AdminUser:
 
     def __init__(self, aws: Emulator, folder: Path) -> None:
         self.aws = aws
-        credentials = {"directory": str(folder / "keys")}
-        self.options = {"name": [ADMIN_USER], "access": "admin", "admin_window": True, "credentials": credentials}
+        saved_key = {"key_store_directory": str(folder / "keys")}
+        self.options = {"name": [ADMIN_USER], "access": "admin", "admin_window": True, "saved_key": saved_key}
         self.manage()
         [self.saved] = key_status(aws, ADMIN_USER)
 
@@ -232,7 +232,7 @@ def test_a_key_that_was_never_ours_is_not_rotated(enforcing: Emulator, tmp_path:
     rotating: dict[str, Any] = {
         "name": ["U"],
         "access": "server",
-        "credentials": {"directory": str(tmp_path / "keys")},
+        "saved_key": {"key_store_directory": str(tmp_path / "keys")},
         "key_max_age_days": 30,
         "key_retire_after_days": 1,
     }

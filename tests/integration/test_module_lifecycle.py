@@ -209,7 +209,7 @@ def test_a_role_of_an_application_keeps_its_own_policies(aws: Emulator) -> None:
 
 
 def test_users_and_their_keys_are_created_and_deleted(aws: Emulator, tmp_path: Path) -> None:
-    users = {**USERS, "credentials": {"directory": str(tmp_path / "keys")}}
+    users = {**USERS, "saved_key": {"key_store_directory": str(tmp_path / "keys")}}
     done = predict_and_apply(aws, "cwagent_iam_user", **users)
     files = sorted((tmp_path / "keys").iterdir())
     assert [path.name for path in files] == ["u1.credentials", "u2.credentials"]
@@ -219,7 +219,7 @@ def test_users_and_their_keys_are_created_and_deleted(aws: Emulator, tmp_path: P
     secrets = [line.split()[2] for path in files for line in path.read_text().splitlines() if "secret" in line]
     assert len(secrets) == 2
     assert not [secret for secret in secrets if secret in json.dumps(done)]
-    predict_and_delete(aws, "cwagent_iam_user", name=["u1", "u2"], credentials=users["credentials"])
+    predict_and_delete(aws, "cwagent_iam_user", name=["u1", "u2"], saved_key=users["saved_key"])
     assert snapshot(aws)["users"] == {}
     assert list((tmp_path / "keys").iterdir()) == []
 
@@ -302,7 +302,7 @@ def test_a_deleted_access_key_is_replaced_and_nothing_else_is_changed(
 def run_users(aws: Emulator, modules: ModuleServer, folder: Path) -> Callable[[], dict[str, Any]]:
     """A run of the module for two users with saved keys; with a boundary where the emulator shows it."""
     boundary = {} if aws.backend == "moto" else {"permissions_boundary": BOUNDARY}
-    arguments = {**USERS, **boundary, "credentials": {"directory": str(folder / "keys")}}
+    arguments = {**USERS, **boundary, "saved_key": {"key_store_directory": str(folder / "keys")}}
     return partial(modules.run, aws, "cwagent_iam_user", arguments, folder / "output.txt")
 
 

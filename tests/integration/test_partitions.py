@@ -34,7 +34,7 @@ def run_job(aws: Emulator, region: str, folder: Path) -> Job:
     steps: list[tuple[str, dict[str, Any]]] = [
         ("cwagent_iam_role", {"name": "R", "access": "server", "ssm_policy": "AmazonSSMManagedInstanceCore"}),
         ("cwagent_instance_profile", {"name": "R", "instance_ids": [instance]}),
-        ("cwagent_iam_user", {"name": ["u"], "access": "server", "credentials": {"directory": str(folder)}}),
+        ("cwagent_iam_user", {"name": ["u"], "access": "server", "saved_key": {"key_store_directory": str(folder)}}),
         ("cwagent_config_parameter", {"name": "AmazonCloudWatch-x", "config": {"agent": {}}}),
     ]
     results = [run_module(aws, module, region=region, **arguments) for module, arguments in steps]

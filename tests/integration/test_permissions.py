@@ -317,7 +317,7 @@ def with_timeout(**arguments: Any) -> dict[str, Any]:
     return {**arguments, "wait_timeout": 5}
 
 
-FILES = {"credentials": {"directory": "@folder"}}
+FILES = {"saved_key": {"key_store_directory": "@folder"}}
 ROLE = with_timeout(name=SERVER_ROLE, access="server")
 ADMIN = with_timeout(name=ADMIN_ROLE, access="admin", admin_window=True)
 SERVER_KEYS = with_timeout(name=[USER], access="server", **FILES)
@@ -327,7 +327,7 @@ READ_USER = ("iam:GetUser", "iam:ListGroupsForUser", "iam:ListAttachedUserPolici
 
 
 def user_with_store(store: str) -> dict[str, Any]:
-    return {**SERVER_KEYS, "name": [f"{SERVER_USER}-{store}"], "credentials": {"store": store}}
+    return {**SERVER_KEYS, "name": [f"{SERVER_USER}-{store}"], "saved_key": {"key_store": store}}
 
 
 def as_root(*scenes: tuple[str, dict[str, Any]]) -> Callable[[Site], None]:
@@ -819,7 +819,7 @@ def test_a_missing_action_is_named(site: Site, duty: str, subtests: pytest.Subte
 def test_the_lookup_of_a_saved_key_needs_one_action(site: Site, tmp_path: Path) -> None:
     as_root(("cwagent_iam_user", user_with_store("parameter_store")))(site)
     controller = Controller(site.aws, tmp_path)
-    options = "store='parameter_store', section='x'"
+    options = "key_store='parameter_store', credentials_profile='x'"
     lookup = f"lookup('cwagent.iam.saved_credentials', '{SERVER_USER}-parameter_store', {options})"
     task = {"ansible.builtin.assert": {"that": f"{lookup} | length > 0"}}
     playbook = controller.file("read.yml", [{"hosts": "localhost", "gather_facts": False, "tasks": [task]}])

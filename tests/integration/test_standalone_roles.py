@@ -115,7 +115,7 @@ def test_files_in_an_execution_environment_are_refused_before_the_first_write(co
     container = {"LAUNCHED_BY_RUNNER": "1", "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)}
     playbook = controller.file("role.yml", [play_of("localhost", role("onprem_server"))])
     for refused in (controller.play(inventory, name, env=container) for name in ("site", playbook)):
-        assert "credentials.store: this is an execution environment" in refused.assert_failed().message
+        assert "saved_key.key_store: this is an execution environment" in refused.assert_failed().message
         assert refused.calls == []
 
 

@@ -462,9 +462,9 @@ class OnPremises:
 @pytest.fixture
 def on_premises(account: Account) -> OnPremises:
     controller = Controller(account.aws, account.folder)
-    key = {"directory": str(controller.credentials)}
+    key = {"key_store_directory": str(controller.credentials)}
     user = run_module(
-        account.aws, "cwagent_iam_user", name=[ADMIN_USER], access="admin", admin_window=True, credentials=key
+        account.aws, "cwagent_iam_user", name=[ADMIN_USER], access="admin", admin_window=True, saved_key=key
     )
     assert not user["failed"], user
     assert not run_module(account.aws, "cwagent_admin_window", user=ADMIN_USER, state="closed")["failed"]

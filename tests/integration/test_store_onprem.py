@@ -218,7 +218,7 @@ def test_a_key_that_cannot_be_sent_is_refused(controller: Controller) -> None:
     sudo = controller.home / "sudo"
     sudo.write_text("#!/bin/sh\necho 'sudo: sorry, you must have a tty to run sudo' >&2\nexit 1\n")
     sudo.chmod(0o755)
-    key = {"user": "agent", "directory": str(controller.credentials)}
+    key = {"user": "agent", "key_store_directory": str(controller.credentials)}
     options = {"name": PARAMETER, "config": CONFIG, "saved_key": key}
     become = {"ansible_become": True, "ansible_become_user": "nobody"}
     cases: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
@@ -227,7 +227,11 @@ def test_a_key_that_cannot_be_sent_is_refused(controller: Controller) -> None:
         "does not support async": ({}, {}, {"async": 10, "poll": 1}),
         "missing required arguments: user": ({"saved_key": {}}, {}, {}),
         "saved_key.secret_key": ({"saved_key": {**key, "secret_key": "text"}}, {}, {}),
-        "must be one of: file, parameter_store, secrets_manager": ({"saved_key": {**key, "store": "vault"}}, {}, {}),
+        "must be one of: file, parameter_store, secrets_manager": (
+            {"saved_key": {**key, "key_store": "vault"}},
+            {},
+            {},
+        ),
         "no access key of user 'nobody'": ({"saved_key": {**key, "user": "nobody"}}, {}, {}),
         "mutually exclusive": ({"use_instance_credentials": True}, {}, {}),
     }
@@ -286,7 +290,7 @@ def test_only_the_saved_key_is_used(controller: Controller) -> None:
     key = controller.aws.env()
     defaults = {"access_key": key["AWS_ACCESS_KEY_ID"], "aws_secret_key": key["AWS_SECRET_ACCESS_KEY"]}
     options = {"name": PARAMETER, "config": CONFIG, "region": controller.aws.region, "environment": environment}
-    saved = {"user": ADMIN_USER, "store": "parameter_store", "region": controller.aws.region}
+    saved = {"user": ADMIN_USER, "key_store": "parameter_store", "region": controller.aws.region}
     task = {"name": "Store", MODULE: {**options, "saved_key": saved}, "environment": keyword}
     play = {"hosts": "all", "gather_facts": False, "module_defaults": {"group/cwagent.iam.aws": defaults}}
     playbook = controller.file("defaults.yml", [{**play, "tasks": [task]}])

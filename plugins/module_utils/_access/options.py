@@ -27,7 +27,7 @@ SPEC: dict[str, Any] = {
     "account_id": {"type": "str"},
     "label": {"type": "str", "default": "controller"},
     "key_stores": {"type": "list", "elements": "str", "choices": list(KEY_STORES), "default": list(KEY_STORES)},
-    "key_store_prefix": {"type": "str", "default": "/cwagent/credentials/"},
+    "key_store_prefix": {"type": "str", "no_log": False, "default": "/cwagent/credentials/"},
     "key_max_age_days": {"type": "int", "default": 90, "no_log": False},
     "server_profile": {"type": "str", "default": "CloudWatchAgentServerRole"},
     "inventory_users": {"type": "list", "elements": "str"},

@@ -30,7 +30,7 @@ def key_rules(params: Mapping[str, Any]) -> KeyRules:
         max_age=None if max_age is None else timedelta(days=max_age),
         key_retire_after_days=timedelta(days=key_retire_after_days),
         revoke_old=params["revoke_old"],
-        evict_unmanaged_key=bool(params["credentials"] and params["credentials"]["evict_unmanaged_key"]),
+        evict_unmanaged_key=bool(params["saved_key"] and params["saved_key"]["evict_unmanaged_key"]),
     )
 
 

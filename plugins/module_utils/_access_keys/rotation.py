@@ -339,7 +339,7 @@ class Keyring:
         listed = "; ".join(map(self._describe, self.unmanaged))
         raise CwagentError(
             f"user '{self.user}' needs a new access key, but IAM allows {KEYS_PER_USER}, and these are not saved at "
-            f"{self.saved.where}: {listed}. Delete one that is not in use, or set credentials.evict_unmanaged_key to "
+            f"{self.saved.where}: {listed}. Delete one that is not in use, or set saved_key.evict_unmanaged_key to "
             "true to delete the least recently used one. Then run again."
         )
 

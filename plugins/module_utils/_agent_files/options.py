@@ -33,7 +33,7 @@ def desired_files(params: Mapping[str, Any], check_mode: bool) -> Desired:
     return Desired(
         params["path"],
         params["common_config"],
-        params["profile"],
+        params["credentials_profile"],
         (params["content"] or "") if is_present else None,
         _id_of("owner", "user", params["owner"], lambda name: pwd.getpwnam(name).pw_uid) if is_present else None,
         _id_of("group", "group", params["group"], lambda name: grp.getgrnam(name).gr_gid) if is_present else None,

@@ -234,11 +234,13 @@ class DocumentStore(Store):
         for name in map(self.name, users):
             if name.endswith(CLAIM_SUFFIX):
                 raise InvalidInput(
-                    f"credentials: the key of a user whose name ends with {CLAIM_SUFFIX} cannot be saved there: "
+                    f"saved_key: the key of a user whose name ends with {CLAIM_SUFFIX} cannot be saved there: "
                     "names with this ending are used while a key is created. Choose another name for the user."
                 )
             if not re.fullmatch(pattern, name + CLAIM_SUFFIX, re.ASCII):
-                raise InvalidInput(f"credentials.prefix: '{name}' is not a valid {kind} name: AWS allows {allowed}.")
+                raise InvalidInput(
+                    f"saved_key.key_store_prefix: '{name}' is not a valid {kind} name: AWS allows {allowed}."
+                )
 
 
 @dataclass(frozen=True)
@@ -251,11 +253,13 @@ class ParameterStore(DocumentStore):
         for name in map(self.name, users):
             if name.lstrip("/").lower().startswith(PARAMETER_PREFIX.lower()):
                 raise InvalidInput(
-                    "credentials.prefix: every server can read parameters whose names begin with "
+                    "saved_key.key_store_prefix: every server can read parameters whose names begin with "
                     f"{PARAMETER_PREFIX}, so a secret must not be saved there. Choose another prefix."
                 )
             if re.match(r"/?(aws|ssm)", name, re.IGNORECASE):
-                raise InvalidInput("credentials.prefix: AWS reserves parameter names that begin with aws or ssm.")
+                raise InvalidInput(
+                    "saved_key.key_store_prefix: AWS reserves parameter names that begin with aws or ssm."
+                )
         # https://docs.aws.amazon.com/systems-manager/latest/userguide/sysman-paramstore-su-create.html
         allowed = "letters, digits and _.-, and / between up to 15 parts when it also begins with /"
         self._check_names(users, "parameter", r"(/[\w.-]+){1,15}|[\w.-]+", allowed)
@@ -295,7 +299,7 @@ class ParameterStore(DocumentStore):
             return found["Value"]
         return CwagentError(
             f"SSM parameter {found['Name']} is of type {found['Type']}, which is not encrypted, and its type cannot be "
-            f"changed to {SECURE}. Delete it, or choose another credentials.prefix."
+            f"changed to {SECURE}. Delete it, or choose another saved_key.key_store_prefix."
         )
 
     def _create(self, name: str, text: str, purpose: str, description: str) -> bool:

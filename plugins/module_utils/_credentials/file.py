@@ -78,17 +78,17 @@ class FileStore(Store):
             nearest = next(folder for folder in [self.directory, *self.directory.parents] if os.path.lexists(folder))
             is_folder = nearest.is_dir()
         except OSError as error:
-            raise InvalidInput(f"credentials directory {self.directory}: {error.strerror}.") from error
+            raise InvalidInput(f"key store directory {self.directory}: {error.strerror}.") from error
         if not is_folder:
-            raise InvalidInput(f"credentials directory {self.directory}: {nearest} is not a folder.")
+            raise InvalidInput(f"key store directory {self.directory}: {nearest} is not a folder.")
         if not os.access(nearest, os.R_OK | os.W_OK | os.X_OK):
             raise InvalidInput(
-                f"credentials directory {self.directory}: {nearest} cannot be read and written by this user."
+                f"key store directory {self.directory}: {nearest} cannot be read and written by this user."
             )
         mode = nearest.stat().st_mode & 0o7777
         if nearest == self.directory and mode & OTHERS:
             raise InvalidInput(
-                f"credentials directory {self.directory}: other users can read or change it (mode {mode:04o}). If only "
+                f"key store directory {self.directory}: other users can read or change it (mode {mode:04o}). If only "
                 f"you use it, run: chmod 700 {shlex.quote(str(self.directory))}. Otherwise choose another folder; a "
                 "folder that does not exist is created with mode 0700."
             )

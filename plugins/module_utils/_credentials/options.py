@@ -31,31 +31,32 @@ def key_store(params: Mapping[str, Any], region: str | None, aws: Aws) -> Store 
 
     :raises InvalidInput: keys cannot be saved there.
     """
-    credentials = params["credentials"]
-    if credentials is None:
+    saved_key = params["saved_key"]
+    if saved_key is None:
         return None
     store: Store
-    if credentials["store"] == "file":
-        store = _file_store(credentials, region, present=params["state"] == "present")
+    if saved_key["key_store"] == "file":
+        store = _file_store(saved_key, region, present=params["state"] == "present")
     else:
-        kind = ParameterStore if credentials["store"] == "parameter_store" else SecretStore
-        store = kind(aws, credentials["prefix"], region, credentials["kms_key_id"])
+        kind = ParameterStore if saved_key["key_store"] == "parameter_store" else SecretStore
+        store = kind(aws, saved_key["key_store_prefix"], region, saved_key["key_store_kms_key_id"])
     store.check(params["name"])
     return store
 
 
-def _file_store(credentials: Mapping[str, Any], region: str | None, present: bool) -> FileStore:
-    if not re.fullmatch(_PROFILE, credentials["profile"], re.ASCII):
-        raise InvalidInput(f"credentials.profile: '{credentials['profile']}' is not a valid profile name.")
+def _file_store(saved_key: Mapping[str, Any], region: str | None, present: bool) -> FileStore:
+    profile, directory = saved_key["credentials_profile"], saved_key["key_store_directory"]
+    if not re.fullmatch(_PROFILE, profile, re.ASCII):
+        raise InvalidInput(f"saved_key.credentials_profile: '{profile}' is not a valid profile name.")
     # An option that is null counts as given.
-    if not credentials["directory"] or "\0" in credentials["directory"]:
-        raise InvalidInput("credentials.directory must be a folder when credentials.store is file.")
+    if not directory or "\0" in directory:
+        raise InvalidInput("saved_key.key_store_directory must be a folder when saved_key.key_store is file.")
     is_ephemeral = any(os.environ.get(name) for name in CONTAINER_VARIABLES)
-    if is_ephemeral and present and not credentials["allow_ephemeral"]:
+    if is_ephemeral and present and not saved_key["key_store_allow_ephemeral"]:
         raise InvalidInput(
-            "credentials.store: this is an execution environment, a container that is deleted after the job, together "
-            "with the secrets in its files. Save them to 'parameter_store' or 'secrets_manager'; or, if "
-            f"{credentials['directory']} is a mounted volume that outlives the container, set "
-            "credentials.allow_ephemeral to true (for the playbooks: cwagent_key_store_allow_ephemeral)."
+            "saved_key.key_store: this is an execution environment, a container that is deleted after the job, "
+            "together with the secrets in its files. Save them to 'parameter_store' or 'secrets_manager'; or, if "
+            f"{directory} is a mounted volume that outlives the container, set saved_key.key_store_allow_ephemeral to "
+            "true (for the playbooks: cwagent_key_store_allow_ephemeral)."
         )
-    return FileStore(Path(credentials["directory"]).absolute(), credentials["profile"], region)
+    return FileStore(Path(directory).absolute(), profile, region)

@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 SOURCE_SPEC: dict[str, dict[str, Any]] = {
-    "store": {"type": "str", "choices": ["file", "parameter_store", "secrets_manager"], "default": "file"},
-    "directory": {"type": "path", "default": "~/.cwagent/credentials"},
-    "prefix": {"type": "str", "default": "/cwagent/credentials/"},
-    "profile": {"type": "str", "default": "AmazonCloudWatchAgent"},
+    "key_store": {"type": "str", "choices": ["file", "parameter_store", "secrets_manager"], "default": "file"},
+    "key_store_directory": {"type": "path", "default": "~/.cwagent/credentials"},
+    "key_store_prefix": {"type": "str", "no_log": False, "default": "/cwagent/credentials/"},
+    "credentials_profile": {"type": "str", "default": "AmazonCloudWatchAgent"},
     "region": {"type": "str"},
     "assume_created": {"type": "bool", "default": False},
 }

@@ -103,7 +103,7 @@ class Task:
             **SETTINGS.get(self.module, {}),
         )
         # The users as such need no further call. Their keys need one for each.
-        users = [make({**self.params, "credentials": None})] if self.module == USER else []
+        users = [make({**self.params, "saved_key": None})] if self.module == USER else []
         return [*users, make(self.params)]
 
 

@@ -20,27 +20,28 @@ if TYPE_CHECKING:
 
 SPEC: dict[str, Any] = {
     "name": {"type": "list", "elements": "str", "required": True},
-    "credentials": {
+    "saved_key": {
         "type": "dict",
+        "no_log": False,
         "options": {
-            "store": {"type": "str", "choices": ["file", "parameter_store", "secrets_manager"], "default": "file"},
-            "directory": {"type": "path"},
-            "profile": {"type": "str", "default": "AmazonCloudWatchAgent"},
-            "prefix": {"type": "str", "default": "/cwagent/credentials/"},
-            "kms_key_id": {"type": "str"},
+            "key_store": {"type": "str", "choices": ["file", "parameter_store", "secrets_manager"], "default": "file"},
+            "key_store_directory": {"type": "path"},
+            "credentials_profile": {"type": "str", "default": "AmazonCloudWatchAgent"},
+            "key_store_prefix": {"type": "str", "no_log": False, "default": "/cwagent/credentials/"},
+            "key_store_kms_key_id": {"type": "str"},
             "evict_unmanaged_key": {"type": "bool", "default": False},
-            "allow_ephemeral": {"type": "bool", "default": False},
+            "key_store_allow_ephemeral": {"type": "bool", "default": False},
         },
-        "required_if": [("store", "file", ["directory"])],
+        "required_if": [("key_store", "file", ["key_store_directory"])],
     },
     "key_max_age_days": {"type": "int", "no_log": False},
-    "key_retire_after_days": {"type": "int", "default": 7},
+    "key_retire_after_days": {"type": "int", "no_log": False, "default": 7},
     "revoke_old": {"type": "bool", "default": False},
     **PRINCIPAL_SPEC,
 }
 RULES: dict[str, Any] = {
     "required_if": [("state", "present", ["access"]), ("revoke_old", True, ["key_max_age_days"])],
-    "required_by": {"key_max_age_days": ["credentials"]},
+    "required_by": {"key_max_age_days": ["saved_key"]},
 }
 
 

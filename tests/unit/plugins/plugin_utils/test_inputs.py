@@ -320,7 +320,7 @@ def test_files_are_fine_in_a_container_that_may_save_nothing(name, monkeypatch):
 def test_files_in_a_container_must_be_allowed_where_keys_are_saved(name, monkeypatch):
     monkeypatch.setenv(name, "1")
     [problem] = problems_of(requires=["key_store"])
-    assert problem.startswith("cwagent_key_store_directory: credentials.store: this is an execution environment")
+    assert problem.startswith("cwagent_key_store_directory: saved_key.key_store: this is an execution environment")
     for variables in ({"cwagent_key_store_allow_ephemeral": True}, {"cwagent_key_store": "parameter_store"}):
         assert problems_of(controller=variables, requires=["key_store"]) == []
     assert problems_of({"ec2_admin": ["adm"]}, requires=["key_store"]) == []  # there are no keys

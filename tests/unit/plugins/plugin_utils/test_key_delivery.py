@@ -12,11 +12,12 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._key_delivery import K
 
 SOURCE = {
     "user": "agent",
-    "store": "parameter_store",
-    "directory": "/keys",
-    "prefix": "/p/",
-    "profile": "P",
+    "key_store": "parameter_store",
+    "key_store_directory": "/keys",
+    "key_store_prefix": "/p/",
+    "credentials_profile": "P",
     "region": None,
+    "assume_created": True,
 }
 PASSWORD_PROMPT = "sudo: sorry, you must have a tty to run sudo"
 
@@ -105,7 +106,13 @@ def test_the_key_is_read_from_its_source(monkeypatch, can_miss, on_missing):
     lookups = SimpleNamespace(get=lambda name, **_: SimpleNamespace(run=run) if name.endswith("credentials") else None)
     monkeypatch.setattr(_key_delivery, "lookup_loader", lookups)
     assert Delivery().read_key(SOURCE, {"a": 1}, can_miss=can_miss, profile="admin") == "text"
-    options = {"store": "parameter_store", "directory": "/keys", "prefix": "/p/", "region": None, "section": "P"}
+    options = {
+        "key_store": "parameter_store",
+        "key_store_directory": "/keys",
+        "key_store_prefix": "/p/",
+        "region": None,
+        "credentials_profile": "P",
+    }
     assert asked == [(["agent"], {"a": 1}, {**options, "on_missing": on_missing, "profile": "admin"})]
 
 

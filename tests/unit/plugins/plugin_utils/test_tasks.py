@@ -44,8 +44,8 @@ IN_HERE = "module_defaults: {cwagent.iam.cwagent_iam_role: '{{ {\"region\": at} 
         ("- {cwagent.iam.cwagent_iam_role: {name: '{{ own }}'}, vars: {own: '{{ name }}'}}", [ROLE]),
         ("- {cwagent.iam.cwagent_iam_role: {name: R, path: '{{ empty | default(omit, true) }}'}}", [ROLE]),
         (
-            "- {cwagent.iam.cwagent_iam_user: {credentials: {a: 1, b: '{{ empty | default(omit, true) }}'}}}",
-            [ComparedTask("cwagent_iam_user", {"credentials": {"a": 1}}, "")],
+            "- {cwagent.iam.cwagent_iam_user: {saved_key: {a: 1, b: '{{ empty | default(omit, true) }}'}}}",
+            [ComparedTask("cwagent_iam_user", {"saved_key": {"a": 1}}, "")],
         ),
         (f"- {{{A_ROLE}, when: name == 'R'}}", [ROLE]),
         (f"- {{{A_ROLE}, when: true}}", [ROLE]),

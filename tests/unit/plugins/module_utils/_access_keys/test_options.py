@@ -8,7 +8,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.options i
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import KeyRules
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
-DEFAULTS = {"key_max_age_days": None, "key_retire_after_days": 7, "revoke_old": False, "credentials": None}
+DEFAULTS = {"key_max_age_days": None, "key_retire_after_days": 7, "revoke_old": False, "saved_key": None}
 
 
 @pytest.mark.parametrize(
@@ -21,8 +21,8 @@ DEFAULTS = {"key_max_age_days": None, "key_retire_after_days": 7, "revoke_old": 
             {"key_max_age_days": MAX_DAYS, "key_retire_after_days": MAX_DAYS},
             KeyRules(timedelta(days=MAX_DAYS), timedelta(days=MAX_DAYS)),
         ),
-        ({"credentials": {"evict_unmanaged_key": False}}, KeyRules()),
-        ({"credentials": {"evict_unmanaged_key": True}}, KeyRules(evict_unmanaged_key=True)),
+        ({"saved_key": {"evict_unmanaged_key": False}}, KeyRules()),
+        ({"saved_key": {"evict_unmanaged_key": True}}, KeyRules(evict_unmanaged_key=True)),
     ],
 )
 def test_the_rules_follow_the_options(params, rules):

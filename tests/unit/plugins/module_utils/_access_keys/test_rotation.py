@@ -219,7 +219,7 @@ def test_an_unmanaged_key_blocks_the_replacement():
     ],
 )
 def test_the_least_recently_used_unmanaged_key_is_evicted(keyring, evicted):
-    with pytest.raises(CwagentError, match=r"set credentials\.evict_unmanaged_key to true"):
+    with pytest.raises(CwagentError, match=r"set saved_key\.evict_unmanaged_key to true"):
         keyring.steps(is_new_user=False)
     evicting = replace(keyring, rules=replace(RULES, evict_unmanaged_key=True))
     created = REPLACE if keyring.saved_key else CREATE

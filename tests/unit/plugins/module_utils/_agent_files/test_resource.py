@@ -129,7 +129,7 @@ def test_a_file_that_cannot_be_read_or_written_is_an_error(host):
 
 
 def options(**changes):
-    params = {"path": "/key", "common_config": None, "profile": "P", "content": "text", "state": "present"}
+    params = {"path": "/key", "common_config": None, "credentials_profile": "P", "content": "text", "state": "present"}
     return {**params, "owner": None, "group": None, **changes}
 
 

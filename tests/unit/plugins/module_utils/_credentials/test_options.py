@@ -13,17 +13,17 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import Invalid
 AWS: Any = object()
 
 
-def store(state: str = "present", **credentials: Any) -> Any:
+def store(state: str = "present", **saved_key: Any) -> Any:
     """The store for the user U."""
     defaults = {
-        "store": "file",
-        "directory": None,
-        "profile": "AmazonCloudWatchAgent",
-        "prefix": "/cwagent/credentials/",
-        "kms_key_id": None,
-        "allow_ephemeral": False,
+        "key_store": "file",
+        "key_store_directory": None,
+        "credentials_profile": "AmazonCloudWatchAgent",
+        "key_store_prefix": "/cwagent/credentials/",
+        "key_store_kms_key_id": None,
+        "key_store_allow_ephemeral": False,
     }
-    params = {"name": ["U"], "state": state, "credentials": {**defaults, **credentials}}
+    params = {"name": ["U"], "state": state, "saved_key": {**defaults, **saved_key}}
     return key_store(params, "eu-central-1", AWS)
 
 
@@ -33,57 +33,60 @@ def outside_containers(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-def test_without_credentials_there_is_no_store():
-    assert key_store({"name": ["U"], "state": "present", "credentials": None}, "eu-central-1", AWS) is None
+def test_without_a_saved_key_there_is_no_store():
+    assert key_store({"name": ["U"], "state": "present", "saved_key": None}, "eu-central-1", AWS) is None
 
 
 def test_a_folder_is_used_by_its_absolute_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert store(directory="keys") == FileStore(tmp_path / "keys", "AmazonCloudWatchAgent", "eu-central-1")
+    assert store(key_store_directory="keys") == FileStore(tmp_path / "keys", "AmazonCloudWatchAgent", "eu-central-1")
 
 
 @pytest.mark.parametrize(("name", "kind"), [("parameter_store", ParameterStore), ("secrets_manager", SecretStore)])
 def test_a_store_in_aws_has_the_region_and_the_kms_key(name, kind):
     expected = kind(AWS, "/cwagent/credentials/", "eu-central-1", "alias/cwagent")
-    assert store(store=name, kms_key_id="alias/cwagent") == expected
+    assert store(key_store=name, key_store_kms_key_id="alias/cwagent") == expected
 
 
 @pytest.mark.parametrize("profile", ["", "DEFAULT", "a b", "a]", "ä", "a\n"])
 def test_an_invalid_profile_name_is_refused(tmp_path, profile):
-    with pytest.raises(InvalidInput, match="is not a valid profile name"):
-        store(directory=str(tmp_path), profile=profile)
+    with pytest.raises(InvalidInput, match=r"(?s)^saved_key\.credentials_profile: .* is not a valid profile name"):
+        store(key_store_directory=str(tmp_path), credentials_profile=profile)
 
 
 @pytest.mark.parametrize("profile", ["default", "DEFAULTS", "me@example.org", "a-b_c.9"])
 def test_a_valid_profile_name_is_accepted(tmp_path, profile):
-    assert store(directory=str(tmp_path), profile=profile).profile == profile
+    assert store(key_store_directory=str(tmp_path), credentials_profile=profile).profile == profile
 
 
 @pytest.mark.parametrize("directory", [None, "", "a\0b"])
 def test_files_need_a_folder(directory):
-    with pytest.raises(InvalidInput, match=r"^credentials\.directory must be a folder"):
-        store(directory=directory)
+    with pytest.raises(InvalidInput, match=r"^saved_key\.key_store_directory must be a folder"):
+        store(key_store_directory=directory)
 
 
 def test_a_folder_that_cannot_be_used_is_refused(tmp_path):
     (tmp_path / "keys").write_text("mine")
     with pytest.raises(InvalidInput, match="is not a folder"):
-        store(directory=str(tmp_path / "keys"))
+        store(key_store_directory=str(tmp_path / "keys"))
 
 
 @pytest.mark.parametrize("variable", CONTAINER_VARIABLES)
 def test_files_in_an_execution_environment_are_refused(tmp_path, monkeypatch, variable):
     monkeypatch.setenv(variable, "1")
-    with pytest.raises(InvalidInput, match=r"container that is deleted .*allow_ephemeral to true .*_key_store_allow_ephemeral"):
-        store(directory=str(tmp_path))
+    for_the_task = r"saved_key\.key_store_allow_ephemeral to true"
+    for_the_playbooks = r"\(for the playbooks: cwagent_key_store_allow_ephemeral\)"
+    message = rf"^saved_key\.key_store: .*container that is deleted .*set {for_the_task} {for_the_playbooks}"
+    with pytest.raises(InvalidInput, match=message):
+        store(key_store_directory=str(tmp_path))
 
 
 @pytest.mark.parametrize(
-    "options", [{"allow_ephemeral": True}, {"state": "absent"}], ids=["allowed", "nothing is saved"]
+    "options", [{"key_store_allow_ephemeral": True}, {"state": "absent"}], ids=["allowed", "nothing is saved"]
 )
 def test_files_in_an_execution_environment_are_accepted_where_no_secret_is_lost(tmp_path, monkeypatch, options):
     monkeypatch.setenv("LAUNCHED_BY_RUNNER", "1")
-    assert store(directory=str(tmp_path), **options).directory == Path(tmp_path)
+    assert store(key_store_directory=str(tmp_path), **options).directory == Path(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -108,6 +111,6 @@ def test_files_in_an_execution_environment_are_accepted_where_no_secret_is_lost(
     ],
 )
 def test_a_name_that_aws_or_the_collection_cannot_use_is_refused(kind, prefix, message):
-    with pytest.raises(InvalidInput, match=r"^credentials\.prefix: ") as failure:
-        store(store=kind, prefix=prefix)
+    with pytest.raises(InvalidInput, match=r"^saved_key\.key_store_prefix: ") as failure:
+        store(key_store=kind, key_store_prefix=prefix)
     assert message in str(failure.value)
