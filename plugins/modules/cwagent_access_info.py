@@ -81,7 +81,7 @@ options:
       - The users of the hosts in the inventory. Other users that this collection made are found then.
     type: list
     elements: str
-  confirm:
+  simulate:
     description:
       - Whether to ask IAM about the principals that can or may be able to write, with C(iam:SimulatePrincipalPolicy).
         Principals that administer the account are left out.
@@ -400,7 +400,7 @@ def main() -> None:
         inventory = Inventory(module.client, options.scope(module.params, module.region))
         account = inventory.read()
         assessments = assess(account)
-        if module.params["confirm"]:
+        if module.params["simulate"]:
             assessments = confirm(assessments, inventory.confirm(account, assessments))
             account = replace(account, unread=inventory.unread)
         case = findings.Case(account, assessments, rules)

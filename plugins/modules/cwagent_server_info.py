@@ -63,7 +63,7 @@ options:
     description: The instance profile that the fix for an instance without any names.
     type: str
     default: CloudWatchAgentServerRole
-  confirm:
+  simulate:
     description:
       - Whether to ask IAM itself what the servers may do, with C(iam:SimulatePrincipalPolicy).
       - This takes one call for each role and user, and one more for each configuration; IAM throttles this call early.
@@ -213,7 +213,7 @@ SPEC: dict[str, Any] = {
     "key_store_directory": {"type": "path", "default": "~/.cwagent/credentials"},
     "key_store_prefix": {"type": "str", "no_log": False, "default": "/cwagent/credentials/"},
     "server_profile": {"type": "str", "default": "CloudWatchAgentServerRole"},
-    "confirm": {"type": "bool", "default": False},
+    "simulate": {"type": "bool", "default": False},
 }
 
 

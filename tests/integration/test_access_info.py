@@ -672,7 +672,7 @@ def test_iam_confirms_who_can_write(enforced: Account) -> None:
         "maybe": "unknown",
     }
     since = enforced.aws.mark()
-    assert writes(confirm=True)["ForGood"] == "yes"
+    assert writes(simulate=True)["ForGood"] == "yes"
     asked = [call for call in enforced.aws.calls(since) if call.action == "SimulatePrincipalPolicy"]
     assert len(asked) == 2
 
@@ -722,7 +722,7 @@ def audit(account: Account, removed: str = "") -> set[str]:
     since = account.aws.mark()
     names = {"roles": [SERVER_ROLE, ADMIN_ROLE, "ForGood"], "users": [USER, ADMIN_USER, "writer"]}
     results = [
-        account.read(env=env, confirm=True, key_stores=["parameter_store", "secrets_manager"], **arguments)
+        account.read(env=env, simulate=True, key_stores=["parameter_store", "secrets_manager"], **arguments)
         for arguments in ({}, names)
     ]
     account.iam.delete_access_key(UserName="auditor", AccessKeyId=key["AccessKeyId"])

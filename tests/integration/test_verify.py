@@ -636,7 +636,7 @@ class Duty:
         iam.put_user_policy(UserName="controller", PolicyName="duty", PolicyDocument=json.dumps(document))
         since = aws.mark()
         servers = [{"host": "web1", "instance_id": self.fleet.instance}, {"host": "db1", "user": DB_USER}]
-        arguments: dict[str, Any] = {"servers": servers, "confirm": True}
+        arguments: dict[str, Any] = {"servers": servers, "simulate": True}
         named: set[str] = set()
         for store in ("parameter_store", "secrets_manager"):
             result = self.run("cwagent_server_info", {**arguments, "key_store": store})

@@ -519,7 +519,7 @@ class Inventory:
 
         return {
             each["EvalActionName"]: each["EvalDecision"] == "allowed"
-            for each in self._attempt("the confirmation by IAM", None, read) or ()
+            for each in self._attempt("the simulation by IAM", None, read) or ()
             if not each.get("MissingContextValues")
         }
 

@@ -31,7 +31,7 @@ SPEC: dict[str, Any] = {
     "key_max_age_days": {"type": "int", "default": 90, "no_log": False},
     "server_profile": {"type": "str", "default": "CloudWatchAgentServerRole"},
     "inventory_users": {"type": "list", "elements": "str"},
-    "confirm": {"type": "bool", "default": False},
+    "simulate": {"type": "bool", "default": False},
 }
 
 

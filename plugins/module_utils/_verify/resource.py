@@ -65,7 +65,7 @@ def read_servers(
         server_profile=options["server_profile"],
         endpoints={region: _endpoints(region) for region in scope.regions},
     )
-    if options["confirm"]:
+    if options["simulate"]:
         case = replace(case, simulated=_simulate(inventory, case, targets))
         account = replace(account, unread=inventory.unread)
     return [check(case, each) for each in targets], account

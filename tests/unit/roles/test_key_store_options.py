@@ -83,3 +83,8 @@ def test_the_options_about_saved_keys_are_alike(found):
         for place, names in USERS.items()
     }
     assert shown == expected
+
+
+def test_iam_simulation_has_one_name(found):
+    takes = {place for place, options in found.items() for name in options if name.endswith("simulate")}
+    assert takes == {"playbooks", "audit", "verify", "cwagent_access_info", "cwagent_server_info"}
