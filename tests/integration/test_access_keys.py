@@ -24,7 +24,8 @@ from harness import MODULE_SECONDS, ModuleServer, create_user, wait_until
 
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import described_key
 
-STORES = ("file", "parameter_store", "secrets_manager")
+SERVICES = {"parameter_store": "ssm", "secrets_manager": "secretsmanager"}
+STORES = ("file", *SERVICES)
 PREFIX = "/cwagent/credentials/"
 SECTION = "AmazonCloudWatchAgent"
 HOUR, DAY = 3600, 24 * 3600
@@ -84,7 +85,7 @@ class Fleet:
         Before that call, all runs are the same, so these calls are tested with files only.
         """
         calls = self.aws.calls(mark)
-        first = 0 if self.store == "file" else [call.service for call in calls].index(self.store)
+        first = 0 if self.store == "file" else [call.service for call in calls].index(SERVICES[self.store])
         return [(number, call.action) for number, call in enumerate(calls[first:], first + 1)]
 
     def document(self, user: str = "U") -> dict[str, Any]:
@@ -356,7 +357,7 @@ def test_no_key_is_created_when_the_store_cannot_be_written(fleet: Fleet) -> Non
         (fleet.folder / "U.credentials").mkdir()
         result = fleet.run()
     else:
-        service = fleet.store
+        service = SERVICES[fleet.store]
         result = fleet.run({"kind": Kind.DENY, "service": service, "writes": True, "times": 9})
         assert ("ssm:PutParameter" if service == "ssm" else "secretsmanager:") in result["msg"]
     assert result["failed"]
@@ -367,9 +368,8 @@ def test_a_key_that_cannot_be_saved_is_deleted_again(fleet: Fleet) -> None:
     if fleet.store == "file":
         pytest.skip("a failure between record and file is tested without AWS")
     action = {"parameter_store": "PutParameter", "secrets_manager": "UpdateSecret"}[fleet.store]
-    nth = {"parameter_store": 2, "secrets_manager": 1}[
-        fleet.store
-    ]  # the first parameter is the claim; a secret is created for it
+    # The first parameter is the claim; a secret is created for it.
+    nth = {"parameter_store": 2, "secrets_manager": 1}[fleet.store]
     result = fleet.run({"kind": Kind.DENY, "action": action, "nth": nth})
     assert result["failed"]
     assert "was deleted." in result["msg"]

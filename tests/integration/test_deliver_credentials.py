@@ -424,7 +424,7 @@ def test_the_missing_permission_to_read_a_key_is_named(controller: Controller) -
     host = Host.with_agent(controller)
     save_key(controller, "parameter_store", USER, create_user(controller.aws, USER))
     nobody = create_user(controller.aws, "nobody")
-    assert "nobody lacks ssm:GetParameter" in deliver(host, "ssm", env=nobody).assert_failed().message
+    assert "nobody lacks ssm:GetParameter" in deliver(host, "parameter_store", env=nobody).assert_failed().message
 
 
 def test_the_reason_why_the_file_cannot_be_written_is_shown(controller: Controller) -> None:

@@ -228,7 +228,7 @@ def test_users_of_others_are_refused(fleet: Fleet) -> None:
 # Saved keys in AWS whose user somebody deleted by hand
 
 PREFIX = "/cwagent/credentials/"
-LISTINGS = {"parameter_store": "DescribeParameters", "secrets_manager": "ListSecrets"}
+LISTINGS = {"parameter_store": "ssm:DescribeParameters", "secrets_manager": "secretsmanager:ListSecrets"}
 ALLOW = {
     "parameter_store": "Allow it as keys-in-parameter-store.json does, or ignore this.",
     "secrets_manager": "Allow it as keys-in-secrets-manager.json does, or ignore this.",
@@ -286,18 +286,19 @@ def delete_user(aws: Emulator, name: str) -> None:
 @pytest.mark.parametrize("store", LISTINGS)
 def test_a_saved_key_in_aws_whose_user_is_gone_is_named_and_removed(controller: Controller, store: str) -> None:
     aws, fleet = controller.aws, SavedInAws(controller, store)
+    action = LISTINGS[store].partition(":")[2]
     delete_user(aws, USER)
     fleet.save_others()
     named, remedy = f"Saved access keys of users that do not exist: {aws.region}:{USER}.", REMEDY
     site = fleet.play("site").assert_succeeded()
     assert site.report[0] == "Nothing to do."
     assert " ".join(site.report).endswith(f" {named} {remedy}")
-    assert [call.action for call in site.calls].count(LISTINGS[store]) == 1
+    assert [call.action for call in site.calls].count(action) == 1
     assert f"{named} {remedy}" in " ".join(fleet.play("rotate_keys").assert_succeeded().report)
-    aws.arm(Fault(Kind.DENY, action=LISTINGS[store]))
+    aws.arm(Fault(Kind.DENY, action=action))
     denied = fleet.play("site").assert_succeeded()
     aws.disarm()
-    unknown = f"{UNKNOWN} {aws.region}: {store}:{LISTINGS[store]} is not allowed. {ALLOW[store]}"
+    unknown = f"{UNKNOWN} {aws.region}: {LISTINGS[store]} is not allowed. {ALLOW[store]}"
     assert denied.report[0] == "Nothing to do."
     assert " ".join(denied.report).endswith(f" {unknown}")
     removed = fleet.play("remove_servers", cwagent_remove_servers=[USER], **CONFIRMED).assert_succeeded()

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import ast
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 ROOT = Path(__file__).parents[3]
-TEXT = {"type": "str"}
+TEXT: dict[str, Any] = {"type": "str"}
 STORES = ["file", "parameter_store", "secrets_manager"]
-OPTIONS = {
+OPTIONS: dict[str, dict[str, Any]] = {
     "key_store": {**TEXT, "choices": STORES, "default": "file"},
     "key_store_directory": {"type": "path", "default": "~/.cwagent/credentials"},
     "key_store_prefix": {**TEXT, "default": "/cwagent/credentials/"},
