@@ -26,12 +26,12 @@ options:
     type: list
     elements: str
     required: true
-  on_existing:
+  on_other_profile:
     description:
       - What to do with an instance that has another instance profile.
       - V(fail) is an error, and no instance is changed.
       - V(keep) leaves the instance as it is, with a warning that names the policies its role lacks.
-      - V(replace) associates this profile in place of the other one.
+      - V(replace) associates this profile instead of the other one.
     type: str
     choices: [fail, keep, replace]
     default: fail
@@ -77,7 +77,7 @@ EXAMPLES = r"""
   cwagent.iam.cwagent_instance_profile:
     name: CloudWatchAgentAdminRole
     instance_ids: [i-0123456789abcdef0]
-    on_existing: replace
+    on_other_profile: replace
     exclusive: true
     region: eu-central-1
 """

@@ -387,7 +387,8 @@ def test_survey_answers_may_be_strings_and_blank(site: Site) -> None:
         site.groups(),
         **answers,
         cwagent_tags="team=ops,stage=test",
-        cwagent_replace_instance_profile="true",
+        cwagent_admin_window="true",
+        cwagent_on_other_profile="replace",
         cwagent_onprem_users="",
     ).assert_succeeded()
     assert play.changed_tasks

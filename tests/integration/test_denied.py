@@ -121,7 +121,7 @@ def without_anything(account: Account) -> None:
     """Leave the account as the fixture created it."""
 
 
-REPLACING = {"name": "R", "instance_ids": "@both", "on_existing": "replace", "wait_timeout": 1}
+REPLACING = {"name": "R", "instance_ids": "@both", "on_other_profile": "replace", "wait_timeout": 1}
 SAVED_USER = {**USER, "saved_key": "@folder"}
 
 

@@ -35,7 +35,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "role": ("cwagent_iam_role", {"name": "R", "access": "admin", "admin_window": True, "tags": {"team": "ops"}}),
     "user": ("cwagent_iam_user", {"name": ["U"], "access": "admin", "admin_window": True}),
     "associate": ("cwagent_instance_profile", {"name": SERVER_ROLE}),
-    "replace": ("cwagent_instance_profile", {"name": ADMIN_ROLE, "on_existing": "replace"}),
+    "replace": ("cwagent_instance_profile", {"name": ADMIN_ROLE, "on_other_profile": "replace"}),
     "acquire": ("cwagent_admin_instance", {"state": "acquired", **PROFILES}),
     "store": ("cwagent_config_parameter", {"name": "AmazonCloudWatch-x", "config": {"agent": {}}}),
 }

@@ -326,8 +326,8 @@ def test_instance_profile_is_associated_replaced_and_disassociated(aws: Emulator
     associate(aws, second, "App")
     with assert_no_writes(aws):
         refused = run_module(aws, profile, name="R", instance_ids=[first, second])
-        kept = run_module(aws, profile, name="R", instance_ids=[first, second], on_existing="keep")
-        exclusive = run_module(aws, profile, name="R", instance_ids=[second], on_existing="replace", exclusive=True)
+        kept = run_module(aws, profile, name="R", instance_ids=[first, second], on_other_profile="keep")
+        exclusive = run_module(aws, profile, name="R", instance_ids=[second], on_other_profile="replace", exclusive=True)
         unknown = run_module(aws, profile, name="R", instance_ids=["i-00000000000000000"])
     assert f"{second} has instance profile 'App'" in refused["msg"]
     assert f"{second} keeps instance profile 'App', whose role lacks {SERVER_POLICY}" in " ".join(kept["warnings"])
@@ -336,7 +336,7 @@ def test_instance_profile_is_associated_replaced_and_disassociated(aws: Emulator
     assert "does not exist" in unknown["msg"]
 
     done = predict_and_apply(
-        aws, profile, name="A", instance_ids=[second, stopped], on_existing="replace", exclusive=True
+        aws, profile, name="A", instance_ids=[second, stopped], on_other_profile="replace", exclusive=True
     )
     assert [each["profile_before"] for each in done["instances"]] == ["App", "R"]
     assert associated_profiles(aws) == {first: "R", second: "A", stopped: "A"}

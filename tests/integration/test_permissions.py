@@ -494,7 +494,7 @@ SCENES: dict[str, list[Scene]] = {
         ),
         Scene(
             "cwagent_instance_profile",
-            with_timeout(name=SERVER_ROLE, instance_ids=["@app"], on_existing="replace"),
+            with_timeout(name=SERVER_ROLE, instance_ids=["@app"], on_other_profile="replace"),
             ["ec2:ReplaceIamInstanceProfileAssociation"],
         ),
         Scene(

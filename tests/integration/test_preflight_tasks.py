@@ -27,7 +27,7 @@ from harness import (
 
 SERVER = {"name": SERVER_ROLE, "access": "server", "description": "for servers", "tags": {"team": "ops"}}
 ADMIN = {"name": ADMIN_ROLE, "access": "admin", "admin_window": True}
-PROFILE = {"name": SERVER_ROLE, "on_existing": "keep"}
+PROFILE = {"name": SERVER_ROLE, "on_other_profile": "keep"}
 
 
 def task(part: str, module: str, options: dict[str, Any], region: str = "") -> dict[str, Any]:
@@ -166,7 +166,7 @@ def test_drift_is_found_and_repaired(drift: str, account: Account) -> None:
     account.run("cwagent_iam_role", SERVER)
     account.run("cwagent_iam_role", ADMIN)
     account.run(
-        "cwagent_instance_profile", {"name": SERVER_ROLE, "instance_ids": [account.instance], "on_existing": "replace"}
+        "cwagent_instance_profile", {"name": SERVER_ROLE, "instance_ids": [account.instance], "on_other_profile": "replace"}
     )
     assert account.preflight()["due"] == []
 

@@ -114,7 +114,7 @@ class Acceptance:
         self.account.ec2.stop_instances(InstanceIds=[web])
         self.account.ec2.get_waiter("instance_stopped").wait(InstanceIds=[web])
         self.account.associate(web, BASE_ROLE)
-        arguments = {"name": SERVER_ROLE, "instance_ids": [web], "on_existing": "replace"}
+        arguments = {"name": SERVER_ROLE, "instance_ids": [web], "on_other_profile": "replace"}
         yield self.playbooks.module("cwagent_instance_profile", "provision", **arguments).problem
         yield from self._eventually("the profile of the stopped server", lambda: self.account.profile(web), SERVER_ROLE)
         self.account.ec2.start_instances(InstanceIds=[web])

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SPEC: dict[str, Any] = {
     "name": {"type": "str", "required": True},
     "instance_ids": {"type": "list", "elements": "str", "required": True},
-    "on_existing": {"type": "str", "choices": [FAIL, KEEP, REPLACE], "default": FAIL},
+    "on_other_profile": {"type": "str", "choices": [FAIL, KEEP, REPLACE], "default": FAIL},
     "role_policies": {"type": "list", "elements": "str"},
     "exclusive": {"type": "bool", "default": False},
     "assume_profiles": {"type": "dict", "default": {}},
@@ -47,7 +47,7 @@ def resource(
     desired = DesiredProfile(
         name=params["name"],
         present=params["state"] == "present",
-        on_existing=params["on_existing"],
+        on_other_profile=params["on_other_profile"],
         role_policies=None if params["role_policies"] is None else frozenset(params["role_policies"]),
         exclusive=params["exclusive"],
     )

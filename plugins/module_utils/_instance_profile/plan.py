@@ -90,7 +90,7 @@ class DesiredProfile:
 
     :param name: the instance profile.
     :param present: whether the instances are to have it.
-    :param on_existing: what to do with an instance that has another profile: ``FAIL``, ``KEEP`` or ``REPLACE``.
+    :param on_other_profile: what to do with an instance that has another profile: ``FAIL``, ``KEEP`` or ``REPLACE``.
     :param exclusive: whether no other instance may have it.
     :param role_policies: ARNs of the managed policies of the role in it, where an earlier task has created or planned
         it; ``None`` to read them.
@@ -98,7 +98,7 @@ class DesiredProfile:
 
     name: str
     present: bool = True
-    on_existing: str = FAIL
+    on_other_profile: str = FAIL
     exclusive: bool = False
     role_policies: frozenset[str] | None = None
 
@@ -134,14 +134,14 @@ def _problems(current: State, name: str, desired: DesiredProfile) -> list[str]:
     if reason or instance is None:
         return [reason]
     other = _other_association(instance, desired)
-    if other and desired.on_existing == FAIL:
+    if other and desired.on_other_profile == FAIL:
         return [f"Instance {name} has instance profile '{other.profile}'; {_remedy(other, desired)}."]
     return []
 
 
 def _remedy(other: Association, desired: DesiredProfile) -> str:
     return (
-        f"set on_existing to replace to associate '{desired.name}' in its place, or attach the agent's policies to the "
+        f"set on_other_profile to replace to associate '{desired.name}' instead, or attach the agent's policies to the "
         f"role in '{other.profile}'"
     )
 
@@ -175,7 +175,7 @@ def kept_profiles(current: State, desired: DesiredProfile) -> Mapping[str, str]:
 
 
 def _kept_profile(instance: Instance, desired: DesiredProfile) -> str | None:
-    other = None if not desired.present or desired.on_existing == REPLACE else _other_association(instance, desired)
+    other = None if not desired.present or desired.on_other_profile == REPLACE else _other_association(instance, desired)
     return other.profile if other else None
 
 

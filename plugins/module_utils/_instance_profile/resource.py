@@ -161,7 +161,7 @@ class AssociationResource(Resource[State]):
     ) -> dict[str, list[str]]:
         """Return by kept profile the names of the policies that its role lacks."""
         needed = self._desired.role_policies
-        if self._desired.on_existing != KEEP or not kept_profiles:
+        if self._desired.on_other_profile != KEEP or not kept_profiles:
             return {}
         if needed is None and profile and profile.role:
             needed = attached_policies(self._aws, "role", profile.role)

@@ -264,7 +264,7 @@ def _grant(case: Case, principal: Principal) -> str:
     attach = f"aws iam attach-{kind}-policy --{kind}-name {principal.name} --policy-arn {arn}"
     if principal.managed:
         return f"{SITE}. If the policy is attached, find what denies it."
-    replace_profile = f", or {SITE[0].lower()}{SITE[1:]} with cwagent_replace_instance_profile=true"
+    replace_profile = f", or {SITE[0].lower()}{SITE[1:]} with cwagent_on_other_profile=replace"
     return f"{attach}{replace_profile if kind == ROLE else ''}"
 
 

@@ -28,7 +28,7 @@ def task(part: str, module: str, region: str = HERE, **options: Any) -> dict[str
 
 
 def tasks(
-    *, window: bool = True, adopt: bool = False, on_existing: str = "keep", **server: Any
+    *, window: bool = True, adopt: bool = False, on_other_profile: str = "keep", **server: Any
 ) -> list[dict[str, Any]]:
     """The tasks for EC2. :param server: further options of the server role."""
     instances = {HERE: [INSTANCE], THERE: [SECOND]}
@@ -43,7 +43,7 @@ def tasks(
         ),
         task("ec2", "cwagent_iam_role", **{"name": "Server", "access": "server", **server}),
         *(
-            task("ec2", "cwagent_instance_profile", region, name="Server", instance_ids=ids, on_existing=on_existing)
+            task("ec2", "cwagent_instance_profile", region, name="Server", instance_ids=ids, on_other_profile=on_other_profile)
             for region, ids in instances.items()
         ),
         task("ec2", "cwagent_iam_role", name="Admin", access="admin", admin_window=window, adopt=adopt),

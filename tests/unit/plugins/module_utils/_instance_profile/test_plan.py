@@ -40,8 +40,8 @@ def state(*associations: Association, instance_state: str = "running", **more: A
     return State({"i-1": Instance("i-1", instance_state, associations)}, **{"profile": PROFILE, **more})
 
 
-def desired_profile(on_existing: str = FAIL, **more: Any) -> DesiredProfile:
-    return DesiredProfile("P", on_existing=on_existing, **more)
+def desired_profile(on_other_profile: str = FAIL, **more: Any) -> DesiredProfile:
+    return DesiredProfile("P", on_other_profile=on_other_profile, **more)
 
 
 CASES = {
@@ -94,7 +94,7 @@ INVALID = {
     "other": (
         state(SHOP),
         desired_profile(),
-        "^Instance i-1 has instance profile 'shop'; set on_existing to replace to associate 'P' in its place, or",
+        "^Instance i-1 has instance profile 'shop'; set on_other_profile to replace to associate 'P' instead, or",
     ),
     "being replaced": (state(SHOP, CURRENT_P), desired_profile(), "has instance profile 'shop'"),
     "other, which sorts first": (
@@ -220,7 +220,7 @@ def test_a_kept_profile_and_a_missing_instance_are_warnings(current, desired, wa
 
 ASSOCIATIONS = st.lists(st.sampled_from([CURRENT_P, DELETED_P, SHOP]), max_size=2, unique=True).map(tuple)
 DESIRED = st.builds(
-    DesiredProfile, name=st.just("P"), present=st.booleans(), on_existing=st.sampled_from([FAIL, KEEP, REPLACE])
+    DesiredProfile, name=st.just("P"), present=st.booleans(), on_other_profile=st.sampled_from([FAIL, KEEP, REPLACE])
 )
 
 
@@ -254,7 +254,7 @@ def test_a_plan_leads_to_its_planned_state(current, desired):
     except InvalidInput:
         assert desired.present
         assert others
-        assert desired.on_existing == FAIL
+        assert desired.on_other_profile == FAIL
         return
     for steps in plan.steps.values():
         ec2.take_all(steps)

@@ -117,7 +117,7 @@ def test_a_profile_that_one_host_of_iam_does_not_know_yet_is_looked_up_again():
 
 def test_the_plan_is_made_anew_when_the_profile_that_it_missed_exists():
     aws = Account(unseen=2)
-    result = converge(resource_of(aws, on_existing=REPLACE), check_mode=False, wait=None)
+    result = converge(resource_of(aws, on_other_profile=REPLACE), check_mode=False, wait=None)
     assert result["steps"] == ["associate instance profile 'P' with instance i-1 in place of 'shop'"]
     assert [call for call in aws.calls if call != GET_PROFILE] == ["ec2:ReplaceIamInstanceProfileAssociation"]
 
@@ -132,7 +132,7 @@ def test_other_errors_are_not_retried():
 def test_nothing_is_disassociated_if_the_profile_does_not_exist():
     """On a stopped instance, disassociating would be the first step."""
     aws = Account(has_profile=False, instance_state="stopped")
-    resource = resource_of(aws, on_existing=REPLACE)
+    resource = resource_of(aws, on_other_profile=REPLACE)
     steps = resource.plan(resource.read()).steps["i-1"]
     assert [step.action for step in steps] == [DISASSOCIATE, ASSOCIATE]
     with pytest.raises(InvalidInput, match="'P' does not exist"):
@@ -196,7 +196,7 @@ def test_check_mode_does_not_look_up_a_profile_that_was_read(has_profile):
 
 
 def test_a_kept_profile_is_a_warning_and_no_change():
-    resource = resource_of(Account(), on_existing=KEEP)
+    resource = resource_of(Account(), on_other_profile=KEEP)
     plan = resource.plan(resource.read())
     assert not plan.has_changes
     assert resource.warnings(plan) == ["instance i-1 keeps instance profile 'shop'"]
@@ -217,7 +217,7 @@ def test_a_change_by_someone_else_while_waiting_is_not_reported_as_invalid_input
 
 @pytest.mark.parametrize("has_profile", [True, False], ids=["exists", "missing"])
 def test_a_resource_keeps_no_state(has_profile):
-    resource = resource_of(Account(has_profile=has_profile), on_existing=REPLACE)
+    resource = resource_of(Account(has_profile=has_profile), on_other_profile=REPLACE)
     before = dict(vars(resource))
     plan = resource.plan(resource.read())
     if has_profile:

@@ -114,7 +114,7 @@ def do_nothing(account: Account) -> None:
 
 
 WITHOUT_WINDOW = tasks(window=False)
-REPLACING = tasks(on_existing="replace")
+REPLACING = tasks(on_other_profile="replace")
 EC2, EVERYTHING = ["ec2"], ["restore", "ec2"]
 
 

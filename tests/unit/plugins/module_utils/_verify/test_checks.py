@@ -142,7 +142,7 @@ def test_what_the_boundary_blocks_and_what_no_policy_allows_are_two_failures():
     ("kind", "tags", "fix"),
     [
         ("role", {}, "attach-role-policy --role-name Server "),
-        ("role", {}, ", or run the playbook cwagent.iam.site with cwagent_replace_instance_profile=true"),
+        ("role", {}, ", or run the playbook cwagent.iam.site with cwagent_on_other_profile=replace"),
         ("user", {}, "attach-user-policy --user-name db1 "),
         ("role", {"cwagent:managed": "created"}, "Run the playbook cwagent.iam.site. If the policy is attached"),
     ],
