@@ -13,7 +13,7 @@ description:
   - Does what P(cwagent.iam.cwagent_agent_config#module) does, on the controller and for many EC2 instances, with the
     document C(AmazonCloudWatch-ManageAgent) of Systems Manager, for up to 50 instances at once.
   - Only the instances are changed whose agents P(cwagent.iam.cwagent_server_check#module) has found to run something
-    else. It must have looked just before.
+    else. It must have collected its facts just before.
 author: cwagent.iam contributors (@cwagent)
 options:
   servers:
@@ -41,15 +41,15 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Look inside the servers by Run Command
+- name: Collect facts from the servers with Run Command
   cwagent.iam.cwagent_server_check:
     servers: "{{ checked.servers }}"
     from: run_command
-  register: looked
+  register: assessed
 
 - name: Make the agents run the stored configurations
   cwagent.iam.cwagent_agent_command:
-    servers: "{{ looked.servers }}"
+    servers: "{{ assessed.servers }}"
 """
 
 RETURN = r"""

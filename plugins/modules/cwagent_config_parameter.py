@@ -46,7 +46,7 @@ options:
   validation:
     description:
       - What happens to what is doubtful, such as a key that the agent may not know, and to what O(schema) does not
-        allow. V(strict) refuses it, V(warn) warns of it, and V(off) neither looks at O(schema) nor warns.
+        allow. V(strict) refuses it, V(warn) warns of it, and V(off) skips O(schema) and the warnings.
       - What cannot work is refused in any case. That is a text that is not JSON, a section that the agent does not
         have, C({{) in a text, and a configuration that is too large.
     type: str

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: cwagent_server_check
 version_added: 1.0.0
-short_description: (internal) Look inside servers for what the CloudWatch agent has there
+short_description: (internal) Collect facts from servers and assess what the CloudWatch agent has there
 description:
   - Continues what P(cwagent.iam.cwagent_server_info#module) has found. From inside a server come the identity that it
     has now, whether it reads the stored configurations and reaches the endpoints of AWS, and whether the agent runs
@@ -30,8 +30,8 @@ options:
     default: {}
   from:
     description:
-      - How to look inside. V(ansible), by O(results) only. V(run_command), by Run Command only. V(auto), by Run Command
-        where O(results) have nothing. V(none), not at all.
+      - How to collect facts. V(ansible), from O(results) only. V(run_command), with Run Command only. V(auto), with Run
+        Command where O(results) have nothing. V(none), not at all.
       - Except with V(none), it is a failure that nothing could be read on a server that is running. A server that EC2
         or Systems Manager reports as a Windows server is not checked from the inside, and gets a note.
     type: str
@@ -60,15 +60,15 @@ EXAMPLES = r"""
         instance_id: i-0123456789abcdef0
   register: checked
 
-- name: Look inside by Run Command
+- name: Collect facts with Run Command
   cwagent.iam.cwagent_server_check:
     servers: "{{ checked.servers }}"
     from: run_command
-  register: looked
+  register: assessed
 
 - name: Show a table, and what to do
   ansible.builtin.debug:
-    msg: "{{ looked.lines }}"
+    msg: "{{ assessed.lines }}"
 """
 
 RETURN = r"""
@@ -111,7 +111,7 @@ lines:
 from typing import Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
-from ansible_collections.cwagent.iam.plugins.module_utils._verify.look import WAYS, Look, look
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.collect import WAYS, collect
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Server
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.result import describe_failure, to_lines
 
@@ -127,8 +127,8 @@ def main() -> None:
     module = _module.aws_module(SPEC)
     with _module.fail_on_error(module):
         servers = [Server.from_dict(each) for each in module.params["servers"]]
-        how = Look(module.params["from"], module.params["wait_timeout"])
-        found = look(module.client, servers, module.params["results"], how)
+        params = module.params
+        found = collect(module.client, servers, params["results"], params["from"], params["wait_timeout"])
         _module.exit_module(
             module,
             changed=False,

@@ -13,7 +13,7 @@ description:
   - Checks for each server that it has an instance profile with a role, or a user with an active access key that is
     saved; that this role or user may put metrics and log events and read the stored configurations, its permissions
     boundary included; and that it may not write them.
-  - Does not look inside the servers. The role P(cwagent.iam.verify#role) does that too.
+  - Does not collect facts from the servers. The role P(cwagent.iam.verify#role) does that too.
   - Most of IAM is read with C(iam:GetAccountAuthorizationDetails), a thousand entities a call. Each user takes one call
     more, as does each of its access keys.
   - Service control policies, resource control policies and session policies are not part of any answer.
@@ -171,10 +171,10 @@ servers:
       type: list
       elements: dict
     seen_by:
-      description: Empty, since the module does not look inside.
+      description: Empty, since the module collects no facts.
       type: str
     agent:
-      description: Empty, since the module does not look inside.
+      description: Empty, since the module collects no facts.
       type: str
     status:
       description: By check, V(ok), V(FAIL), or V(?) if it is not known.

@@ -148,8 +148,8 @@ def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
     inputs["storing_hosts"] = _storing_hosts(given, inputs)
     inputs["finds_instances"] = has_filters(account)
     inputs["admin_instance"] = next((instances[host] for host in given.members(EC2_ADMIN) if host in instances), "")
-    is_looking = run["verify_from"] in ("auto", "ansible") and not given.accounts
-    inputs["look_hosts"] = [each["host"] for each in inputs["servers"]] if is_looking else []
+    is_collecting = run["verify_from"] in ("auto", "ansible") and not given.accounts
+    inputs["collect_hosts"] = [each["host"] for each in inputs["servers"]] if is_collecting else []
     check_accounts(given, problems)
     for host in _hosts_of_plays(given, inputs):
         problems.check(check_host_name, host)
@@ -166,7 +166,7 @@ def _hosts_of_plays(given: Given, inputs: Mapping[str, Any]) -> list[str]:
     """Return the hosts that plays name. All others are known by their instances and users only."""
     hosts = [*inputs["storing_hosts"], *inputs["delivery_hosts"], *inputs.get("removal", {}).get("key_hosts", [])]
     if SERVERS in given.requires:
-        hosts += inputs["look_hosts"]
+        hosts += inputs["collect_hosts"]
     if {SERVERS, ONE_ACCOUNT} <= {*given.requires}:  # where the configuration is applied
         hosts += [each["host"] for each in inputs["servers"]]
     return list(dict.fromkeys(hosts))

@@ -147,7 +147,7 @@ class Fleet:
         """By host, what was found."""
         return {each["host"]: each for each in json.loads(self.file.read_text())["servers"]}
 
-    def look(self, *hosts: str, **arguments: Any) -> dict[str, Any]:
+    def collect(self, *hosts: str, **arguments: Any) -> dict[str, Any]:
         """The result of the modules for some instances, by Run Command."""
         output = self.controller.home / "output.txt"
         servers = [{"host": host, "instance_id": self.machines[host]} for host in hosts or ["web1"]]
@@ -262,7 +262,7 @@ ON_EC2 = {
 def test_each_violation_alone_is_one_failure_by_run_command(fleet: Fleet, planted: str) -> None:
     plant, check, what = ON_EC2[planted]
     plant(fleet)
-    found = fleet.look()
+    found = fleet.collect()
     [server] = found["servers"]
     assert [each["check"] for each in server["failures"]] == [check], server
     [failure] = server["failures"]
@@ -273,7 +273,7 @@ def test_each_violation_alone_is_one_failure_by_run_command(fleet: Fleet, plante
 
 
 def test_a_healthy_instance_has_no_failure_by_run_command(fleet: Fleet) -> None:
-    found = fleet.look()
+    found = fleet.collect()
     [server] = found["servers"]
     assert (server["failures"], server["notes"], server["seen_by"]) == ([], [], "run_command")
     assert server["status"] == HEALTHY
@@ -352,7 +352,7 @@ def assert_narrow(play: Play) -> None:
 
 
 def test_the_way_to_look_inside_is_a_variable(fleet: Fleet, subtests: pytest.Subtests) -> None:
-    """A host that Ansible does not reach is looked at by Run Command where that is allowed."""
+    """A host that Ansible does not reach is read with Run Command where that is allowed."""
     unreachable = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}
     fleet.variables["web1"] |= unreachable
     fleet.add("web2")
@@ -474,7 +474,7 @@ def test_calls_grow_with_batches_and_pages_and_not_with_hosts(account: Fleet) ->
     for machine in machines:
         ec2.associate_iam_instance_profile(InstanceId=machine, IamInstanceProfile={"Name": SERVER_ROLE})
     since = account.aws.mark()
-    found = account.look(*hosts)
+    found = account.collect(*hosts)
     assert found["failed_hosts"] == []
     made = account.aws.calls(since)
     calls = Counter(call.action for call in made)
@@ -583,7 +583,7 @@ LOST = {
     **UNREACHABLE,
     "ansible_connection": "{{ 'ssh' if hostvars.localhost.__verify_checked is defined else 'local' }}",
 }
-"""A server that was looked at, and cannot be reached when the configuration is to be applied."""
+"""A server whose facts were collected, and that cannot be reached when the configuration is to be applied."""
 
 
 def test_servers_that_fail_are_reported_beside_those_that_have_it(fleet: Fleet) -> None:
@@ -624,10 +624,10 @@ def actions(document: Mapping[str, Any]) -> list[str]:
 
 @dataclass
 class Duty:
-    """A controller with the policy for a duty. :param looking: the modules after that which checks by IAM."""
+    """A controller with the policy for a duty. :param modules: those that follow the module that reads EC2 and IAM."""
 
     fleet: Fleet
-    looking: tuple[str, ...]
+    modules: tuple[str, ...]
     key: dict[str, str]
 
     def missing_actions(self, document: Mapping[str, Any]) -> set[str]:
@@ -641,7 +641,7 @@ class Duty:
         for store in ("parameter_store", "secrets_manager"):
             result = self.run("cwagent_server_info", {**arguments, "key_store": store})
             named |= {each["action"] for each in result.get("unread", ())}
-        for module in self.looking:
+        for module in self.modules:
             more = {"from": "run_command"} if module == "cwagent_server_check" else {}
             result = self.run(module, {"servers": result.get("servers", []), **more})
             named |= {action for action in actions(document) + ALL if f"lacks {action}" in result.get("msg", "")}
@@ -656,18 +656,18 @@ class Duty:
 
 DB_USER = f"{SERVER_USER}-db1"
 ALL = actions(duty("verify"))
-LOOK, APPLY = ("cwagent_server_check",), ("cwagent_server_check", "cwagent_agent_command")
+VERIFY, APPLY = ("cwagent_server_check",), ("cwagent_server_check", "cwagent_agent_command")
 
 
-@pytest.mark.parametrize(("name", "looking"), [("verify", LOOK), ("apply", APPLY)])
+@pytest.mark.parametrize(("name", "modules"), [("verify", VERIFY), ("apply", APPLY)])
 def test_each_duty_needs_its_policy_and_no_more(
-    fleet: Fleet, name: str, looking: tuple[str, ...], subtests: pytest.Subtests
+    fleet: Fleet, name: str, modules: tuple[str, ...], subtests: pytest.Subtests
 ) -> None:
     """The output of the script is long, so that it is read by instance; the agent runs another configuration."""
     fleet.create_user(DB_USER)
     said = SAID.replace(f"file {PARAMETER} {DIGEST}", f"file {PARAMETER} old")
     fleet.aws.agents(fleet.instance, answer={"code": 0, "stdout": f"{'other a' * 500}\n{said}", "stderr": ""})
-    controller = Duty(fleet, looking, create_user(fleet.aws, "controller"))
+    controller = Duty(fleet, modules, create_user(fleet.aws, "controller"))
     document = duty(name)
     assert controller.missing_actions(document) == set()
     for action in actions(document):

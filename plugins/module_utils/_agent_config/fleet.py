@@ -43,7 +43,7 @@ class Member:
 
 
 class FleetConfigResource(Resource["tuple[Member, ...]"]):
-    """The configurations of agents on instances that another module has looked at.
+    """The configurations of agents on instances whose facts another module has collected.
 
     :param client_factory: makes a boto3 client for a service: ``AnsibleAWSModule.client``.
     :param timeout: how long to wait for each command, in seconds.

@@ -46,21 +46,21 @@ def assess(server: Server, facts: Facts, seen_by: str) -> Server:
 
 
 def note_unseen(server: Server, reason: str) -> Server:
-    """Return a server without a look inside, which was asked for. :param reason: why there is none."""
+    """Return a server whose facts could not be collected. :param reason: why not."""
     if not server.is_running:
-        return skip_look(server, "The instance is not running")
+        return skip_facts(server, "The instance is not running")
     if server.is_windows:
-        return skip_look(server, "The server runs Windows, and only Linux servers are checked from the inside")
+        return skip_facts(server, "The server runs Windows, and only Linux servers are checked from the inside")
     what = f"Nothing was read on the server: {reason.rstrip('.')}"
     # What has failed already can be the reason: without a profile, no command reaches an instance.
     if server.failures:
-        return skip_look(server, what)
-    fix = "Make it reachable for Ansible or Systems Manager, or set cwagent_verify_from to iam."
-    return skip_look(server, "Nothing was read on the server").adding(Failure(AGENT, f"{what}.", fix))
+        return skip_facts(server, what)
+    fix = "Make it reachable for Ansible or Systems Manager, or set cwagent_verify_from to none."
+    return skip_facts(server, "Nothing was read on the server").adding(Failure(AGENT, f"{what}.", fix))
 
 
-def skip_look(server: Server, reason: str) -> Server:
-    """Return a server without a look inside. :param reason: why none is needed."""
+def skip_facts(server: Server, reason: str) -> Server:
+    """Return a server without facts, with a note on each check that needs them. :param reason: why it has none."""
     return server.adding(*(Note(check, f"{reason}.") for check in CHECKS if check != PERMISSIONS))
 
 

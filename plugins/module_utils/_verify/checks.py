@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Checks servers by what EC2 and IAM say of them, without a look inside. Pure."""
+"""Checks servers by what EC2 and IAM say of them, without facts from the servers. Pure."""
 
 from __future__ import annotations
 

@@ -76,14 +76,14 @@ class Config:
 class Server:
     """A server, what it is to have, and what was found.
 
-    :param is_running: whether a look inside is possible.
-    :param is_windows: whether EC2 or Systems Manager reports that it runs Windows, where no look inside is possible.
+    :param is_running: whether facts can be collected from it.
+    :param is_windows: whether EC2 or Systems Manager reports that it runs Windows, where no facts can be collected.
     :param profile: the instance profile that EC2 has associated.
     :param key_id: the saved access key of the user.
     :param configs: what it uses, in the order in which the agent fetches and appends them.
     :param runs_all: whether the agent is to run all of them, and not some.
     :param endpoints: by service, the address that the server is to reach.
-    :param seen_by: how the look inside was taken; empty without one.
+    :param seen_by: how its facts were collected; empty if they were not.
     :param agent: the status of the agent; empty where it is not known.
     :param runs: by name, the digests of what the agent is to run; empty where that is not known, or cannot be read.
     :param commands: the calls of its control program after which it runs that.

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads what is known of servers without a look inside: the account, and the access keys that are saved in files."""
+"""Reads what is known of servers without facts from them: the account, and the access keys that are saved in files."""
 
 from __future__ import annotations
 

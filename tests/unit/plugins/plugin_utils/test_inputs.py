@@ -138,7 +138,7 @@ def test_the_input_of_a_run_without_variables():
         "onprem_hosts": {"db": {"user": "CloudWatchAgentServerUser-db", "region": US, "deliver": False}},
         "region": US,
         "regions": [US],
-        "look_hosts": ["db", "web", "adm"],
+        "collect_hosts": ["db", "web", "adm"],
         "server_users": {US: ["CloudWatchAgentServerUser-db"]},
         "servers": [
             {"host": "db", "region": US, "user": "CloudWatchAgentServerUser-db", "configs": []},
@@ -1021,9 +1021,9 @@ def test_the_servers_of_a_run_and_what_they_use():
 
 
 @pytest.mark.parametrize(("way", "hosts"), [("auto", ["web"]), ("ansible", ["web"]), ("run_command", []), ("none", [])])
-def test_the_hosts_that_ansible_looks_at(way, hosts):
+def test_the_hosts_from_which_ansible_collects_facts(way, hosts):
     made = inputs_of({"ec2_servers": ["web"]}, controller={"cwagent_verify_from": way}, requires=[SERVERS])
-    assert made["look_hosts"] == hosts
+    assert made["collect_hosts"] == hosts
 
 
 @pytest.mark.parametrize(
@@ -1107,7 +1107,7 @@ def test_the_host_of_an_account_stores_for_its_admin_instance(source):
     assert inputs["storing_hosts"] == ["shop"]
     assert inputs["admin_instance"] == ADMIN["instance_id"]
     assert inputs["host_regions"]["shop"] == EU
-    assert inputs["look_hosts"] == []
+    assert inputs["collect_hosts"] == []
 
 
 @pytest.mark.parametrize("source", ["instance", "auto", "onprem"])

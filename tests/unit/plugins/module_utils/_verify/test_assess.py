@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import FETCH, AgentFiles, Command
-from ansible_collections.cwagent.iam.plugins.module_utils._verify.assess import assess, note_unseen, skip_look
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.assess import assess, note_unseen, skip_facts
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import (
     CHECKS,
     SERVICES,
@@ -244,10 +244,10 @@ def test_the_fix_names_the_configuration_variable_where_it_is_not_known_what_to_
     assert failure.fix == "Run the playbook cwagent.iam.apply."
 
 
-# Without a look inside
+# Without facts
 
 
-def test_a_look_that_was_asked_for_and_failed_is_a_failure():
+def test_a_server_without_facts_fails():
     seen = note_unseen(WEB, "no route.")
     assert [(each.check, each.what) for each in seen.failures] == [
         ("agent", "Nothing was read on the server: no route.")
@@ -295,6 +295,6 @@ def test_a_windows_server_that_is_stopped_is_not_running():
     assert {each.what for each in seen.notes} == {"The instance is not running."}
 
 
-def test_permissions_are_known_without_a_look_inside():
-    assert Note("permissions", "x.") not in skip_look(WEB, "x").notes
-    assert Note("identity", "x.") in skip_look(WEB, "x").notes
+def test_permissions_are_known_without_facts():
+    assert Note("permissions", "x.") not in skip_facts(WEB, "x").notes
+    assert Note("identity", "x.") in skip_facts(WEB, "x").notes

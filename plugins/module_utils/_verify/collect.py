@@ -1,11 +1,11 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Looks inside servers: by what Ansible has read there, and else by Run Command of Systems Manager."""
+"""Collects facts from servers: those that Ansible has read there, and the others with Run Command."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._run_command import fleet
 from ansible_collections.cwagent.iam.plugins.module_utils._run_command.fleet import Answer, Document
-from ansible_collections.cwagent.iam.plugins.module_utils._verify.assess import assess, note_unseen, skip_look
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.assess import assess, note_unseen, skip_facts
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.format import parse, script
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
@@ -26,40 +26,34 @@ AUTO, ANSIBLE, RUN_COMMAND, NONE = WAYS = ("auto", "ansible", "run_command", "no
 SCRIPT_SECONDS = 120
 
 
-@dataclass(frozen=True)
-class Look:
-    """How to look inside.
-
-    :param way: one of ``WAYS``.
-    :param timeout: how long to wait for answers by Run Command, in seconds.
-    """
-
-    way: str
-    timeout: float
-
-
-def look(
-    client_factory: Callable[..., Any], servers: Sequence[Server], results: Mapping[str, Mapping[str, Any]], how: Look
+def collect(
+    client_factory: Callable[..., Any],
+    servers: Sequence[Server],
+    results: Mapping[str, Mapping[str, Any]],
+    way: str,
+    timeout: float,
 ) -> list[Server]:
-    """Return the servers with what was found inside.
+    """Return the servers with the findings from their facts.
 
     :param results: by host, what Ansible returned of running the script.
+    :param way: how to collect facts, one of ``WAYS``.
+    :param timeout: how long to wait for answers from Run Command, in seconds.
     """
-    answers = {host: _of_ansible(result) for host, result in results.items()}
+    answers = {host: _parse_result(result) for host, result in results.items()}
     asked = [
         each
         for each in servers
-        if how.way in (AUTO, RUN_COMMAND)
+        if way in (AUTO, RUN_COMMAND)
         and each.is_ec2
         and each.is_running
         and not each.is_windows
         and answers.get(each.host, Answer()).output == ""
     ]
-    by_command = _run(client_factory, asked, how.timeout)
-    return [_assess(each, how.way, answers.get(each.host), by_command.get(each.instance_id)) for each in servers]
+    by_command = _run(client_factory, asked, timeout)
+    return [_assess(each, way, answers.get(each.host), by_command.get(each.instance_id)) for each in servers]
 
 
-def _of_ansible(result: Mapping[str, Any]) -> Answer:
+def _parse_result(result: Mapping[str, Any]) -> Answer:
     """Return the answer in a result of Ansible."""
     output = str(result.get("stdout") or "")
     if "end" in output.split():
@@ -75,7 +69,7 @@ def _run(client_factory: Callable[..., Any], servers: Iterable[Server], timeout:
     found: dict[str, Answer] = {}
     for (region, text), instance_ids in groups.items():
         parameters = {"commands": text.splitlines(), "executionTimeout": [str(SCRIPT_SECONDS)]}
-        document = Document("AWS-RunShellScript", parameters, "cwagent.iam.verify: read what the agent has")
+        document = Document("AWS-RunShellScript", parameters, "cwagent.iam.verify: collect facts")
         aws = Aws(partial(client_factory, region=region))
         found.update(fleet.run(aws, instance_ids, document, Deadline(timeout)))
     return found
@@ -83,7 +77,7 @@ def _run(client_factory: Callable[..., Any], servers: Iterable[Server], timeout:
 
 def _assess(server: Server, way: str, by_ansible: Answer | None, by_command: Answer | None) -> Server:
     if way == NONE:
-        return skip_look(server, "It was checked by IAM only")
+        return skip_facts(server, "It was checked by IAM only")
     reasons = []
     for seen_by, answer in ((ANSIBLE, by_ansible), (RUN_COMMAND, by_command)):
         if answer is None:
