@@ -327,7 +327,9 @@ def test_instance_profile_is_associated_replaced_and_disassociated(aws: Emulator
     with assert_no_writes(aws):
         refused = run_module(aws, profile, name="R", instance_ids=[first, second])
         kept = run_module(aws, profile, name="R", instance_ids=[first, second], on_other_profile="keep")
-        exclusive = run_module(aws, profile, name="R", instance_ids=[second], on_other_profile="replace", exclusive=True)
+        exclusive = run_module(
+            aws, profile, name="R", instance_ids=[second], on_other_profile="replace", exclusive=True
+        )
         unknown = run_module(aws, profile, name="R", instance_ids=["i-00000000000000000"])
     assert f"{second} has instance profile 'App'" in refused["msg"]
     assert f"{second} keeps instance profile 'App', whose role lacks {SERVER_POLICY}" in " ".join(kept["warnings"])

@@ -166,7 +166,8 @@ def test_drift_is_found_and_repaired(drift: str, account: Account) -> None:
     account.run("cwagent_iam_role", SERVER)
     account.run("cwagent_iam_role", ADMIN)
     account.run(
-        "cwagent_instance_profile", {"name": SERVER_ROLE, "instance_ids": [account.instance], "on_other_profile": "replace"}
+        "cwagent_instance_profile",
+        {"name": SERVER_ROLE, "instance_ids": [account.instance], "on_other_profile": "replace"},
     )
     assert account.preflight()["due"] == []
 

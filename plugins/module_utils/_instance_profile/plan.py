@@ -175,7 +175,9 @@ def kept_profiles(current: State, desired: DesiredProfile) -> Mapping[str, str]:
 
 
 def _kept_profile(instance: Instance, desired: DesiredProfile) -> str | None:
-    other = None if not desired.present or desired.on_other_profile == REPLACE else _other_association(instance, desired)
+    if not desired.present or desired.on_other_profile == REPLACE:
+        return None
+    other = _other_association(instance, desired)
     return other.profile if other else None
 
 

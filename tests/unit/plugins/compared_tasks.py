@@ -43,7 +43,14 @@ def tasks(
         ),
         task("ec2", "cwagent_iam_role", **{"name": "Server", "access": "server", **server}),
         *(
-            task("ec2", "cwagent_instance_profile", region, name="Server", instance_ids=ids, on_other_profile=on_other_profile)
+            task(
+                "ec2",
+                "cwagent_instance_profile",
+                region,
+                name="Server",
+                instance_ids=ids,
+                on_other_profile=on_other_profile,
+            )
             for region, ids in instances.items()
         ),
         task("ec2", "cwagent_iam_role", name="Admin", access="admin", admin_window=window, adopt=adopt),
