@@ -39,7 +39,7 @@ options:
         role, it is replaced. O(state=absent) deletes a principal that this collection created with everything on it.
     type: bool
     default: false
-  path:
+  iam_path:
     description:
       - The IAM path, such as V(/monitoring/), for the creation of the principal. The default is then V(/).
       - The task fails if the principal exists with another path.
@@ -63,10 +63,10 @@ options:
       - Whether the principal has an admin window, which M(cwagent.iam.cwagent_admin_window) opens and closes.
       - A principal that has none gets a closed one, before any policy is attached. One that exists is not changed.
       - The window denies writing to everyone who uses the principal. So it is an error for a principal that this
-        collection did not create, unless it has a window already or O(adopt=true).
+        collection did not create, unless it has a window already or O(adopt_existing=true).
     type: bool
     default: false
-  adopt:
+  adopt_existing:
     description:
       - Whether to manage a principal that exists and that this collection did not create. Without it, such a principal
         gets only what is asked for by name, such as policies and tags, and O(admin_window=true) is an error.

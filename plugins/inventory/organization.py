@@ -67,7 +67,7 @@ options:
     type: list
     elements: str
     default: []
-  instances:
+  find_instances:
     description:
       - Whether to add the EC2 instances of the accounts as hosts to the group C(cwagent_ec2_servers).
       - This needs C(ec2:DescribeInstances) in each account, and C(ec2:DescribeRegions) without O(regions).
@@ -142,7 +142,7 @@ cache_connection: ~/.cache/ansible/inventory
 plugin: cwagent.iam.organization
 member_role_arn: arn:{{ partition }}:iam::{{ account_id }}:role/CloudWatchAgentControllerRole
 regions: [eu-central-1]
-instances: true
+find_instances: true
 instance_filters:
   instance-state-name: running
   tag:CloudWatchAgent: [server, admin]
@@ -200,7 +200,7 @@ ACCOUNTS = "cwagent_accounts"
 INSTANCES = "cwagent_ec2_servers"
 # The options that decide what is read.
 SELECTION = [
-    *("organizational_units", "account_tags", "states", "management_account", "instances"),
+    *("organizational_units", "account_tags", "states", "management_account", "find_instances"),
     *("instance_filters", "regions", "member_role_arn", "external_id", "profile", "assume_role_arn"),
 ]
 SESSION: dict[str, Any] = {"RoleSessionName": "cwagent-inventory", "DurationSeconds": 900}
@@ -247,7 +247,7 @@ class InventoryModule(AWSInventoryBase):  # type: ignore[misc]  # amazon.aws com
         accounts = self._read_accounts(caller)
         instances: list[list[dict[str, Any]]] = []
         problems: list[str] = []
-        if self.get_option("instances"):
+        if self.get_option("find_instances"):
             # The options are read here, and not by several threads at once.
             reader = _InstanceReader(
                 caller,

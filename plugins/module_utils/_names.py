@@ -57,7 +57,7 @@ def adoption_problem(kind: str, name: str) -> str:
     """Return why a principal gets no admin window without its adoption. :param kind: ``role`` or ``user``."""
     return (
         f"{kind} '{name}' exists and {NOT_CREATED}. An admin window would deny ssm:PutParameter to everyone who uses "
-        "it. Choose another name, or set adopt (cwagent_adopt_existing in the playbooks) to true to manage it."
+        "it. Choose another name, or set adopt_existing (cwagent_adopt_existing in the playbooks) to true to manage it."
     )
 
 

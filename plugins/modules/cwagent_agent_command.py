@@ -21,7 +21,7 @@ options:
     type: list
     elements: dict
     required: true
-  timeout:
+  wait_timeout:
     description: How long to wait for each command, in seconds.
     type: int
     default: 180
@@ -82,7 +82,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import S
 
 SPEC: dict[str, Any] = {
     "servers": {"type": "list", "elements": "dict", "required": True},
-    "timeout": {"type": "int", "default": 180},
+    "wait_timeout": {"type": "int", "default": 180},
 }
 
 
@@ -91,7 +91,7 @@ def main() -> None:
     with _module.fail_on_error(module):
         servers = [Server.from_dict(each) for each in module.params["servers"]]
         members = [Member(each.host, each.region, each.instance_id, each.commands) for each in servers if each.is_ec2]
-        resource = FleetConfigResource(module.client, members, module.params["timeout"])
+        resource = FleetConfigResource(module.client, members, module.params["wait_timeout"])
         _module.exit_module(module, **converge(resource, module.check_mode, None))
 
 

@@ -37,7 +37,7 @@ options:
     type: str
     choices: [ec2, onPremise]
     default: ec2
-  control:
+  agent_ctl:
     description: The path of the agent's control program.
     type: path
     default: /opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl
@@ -108,7 +108,7 @@ SPEC: dict[str, Any] = {
         "options": {"name": {"type": "str", "required": True}, "digest": {"type": "str", "required": True}},
     },
     "mode": {"type": "str", "choices": ["ec2", "onPremise"], "default": "ec2"},
-    "control": {"type": "path", "default": "/opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl"},
+    "agent_ctl": {"type": "path", "default": "/opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl"},
 }
 
 
@@ -116,7 +116,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
     desired = {each["name"]: each["digest"] for each in module.params["configs"]}
     try:
-        resource = AgentConfigResource(desired, module.params["control"], module.params["mode"], module.run_command)
+        resource = AgentConfigResource(desired, module.params["agent_ctl"], module.params["mode"], module.run_command)
         result = converge(resource, module.check_mode, None)
     except CwagentError as error:
         details = {"changed": False, "steps": [], **error.details}

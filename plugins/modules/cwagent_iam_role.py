@@ -13,7 +13,7 @@ description:
   - Creates an IAM role that EC2 instances can use, with the policies that the CloudWatch agent needs, and an instance
     profile with this role.
   - Corrects what differs from the options, and waits until IAM shows the changes.
-  - The trust policy of a role that this collection did not create changes only with O(adopt=true) or
+  - The trust policy of a role that this collection did not create changes only with O(adopt_existing=true) or
     O(exclusive=true). A warning says if instances cannot use the role.
 author: cwagent.iam contributors (@cwagent)
 options:

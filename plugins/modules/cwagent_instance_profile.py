@@ -42,7 +42,7 @@ options:
       - In check mode that task may only have planned the profile, so a missing one is no reason for a warning then.
     type: list
     elements: str
-  exclusive:
+  fail_if_associated_elsewhere:
     description:
       - Whether to fail, and to change no instance, if an instance that is not in the list has the profile.
     type: bool
@@ -78,7 +78,7 @@ EXAMPLES = r"""
     name: CloudWatchAgentAdminRole
     instance_ids: [i-0123456789abcdef0]
     on_other_profile: replace
-    exclusive: true
+    fail_if_associated_elsewhere: true
     region: eu-central-1
 """
 

@@ -47,7 +47,7 @@ options:
     type: list
     elements: str
     default: []
-  configurations:
+  configs:
     description:
       - What to store, with O(state=sent). Results of M(cwagent.iam.cwagent_config_parameter), which has compared each
         configuration with Parameter Store in check mode.
@@ -107,7 +107,7 @@ EXAMPLES = r"""
   cwagent.iam.cwagent_store_command:
     instance_id: i-0123456789abcdef0
     admin_role: CloudWatchAgentAdminRole
-    configurations: ["{{ comparison }}"]
+    configs: ["{{ comparison }}"]
     run_id: change-4711
     state: sent
 """
@@ -202,7 +202,7 @@ SPEC = {
     "run_id": {"type": "str"},
     "admin_role": {"type": "str"},
     "regions": {"type": "list", "elements": "str", "default": []},
-    "configurations": {"type": "list", "elements": "dict", "default": []},
+    "configs": {"type": "list", "elements": "dict", "default": []},
     "split": {"type": "bool", "default": False},
     "split_recent": {"type": "bool", "default": False},
     "tier": {"type": "str", "choices": list(LIMITS)},
@@ -238,7 +238,7 @@ def main() -> None:
         SPEC,
         required_if=[
             ("state", CHECKED, ["admin_role"]),
-            ("state", SENT, ["admin_role", "run_id", "configurations"]),
+            ("state", SENT, ["admin_role", "run_id", "configs"]),
             ("state", CANCELLED, ["run_id"]),
         ],
     )

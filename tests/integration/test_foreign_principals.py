@@ -123,7 +123,7 @@ def test_an_adopted_role_is_managed_and_never_deleted(aws: Emulator) -> None:
     tag_role(aws, ADMIN_ROLE)
     before = snapshot(aws)["roles"][ADMIN_ROLE]
     admin: dict[str, Any] = {"name": ADMIN_ROLE, "access": "admin", "admin_window": True}
-    adopted = run_module(aws, "cwagent_iam_role", **admin, adopt=True)
+    adopted = run_module(aws, "cwagent_iam_role", **admin, adopt_existing=True)
     assert adopted["role"]["tags"] == {"team": "shop", MARK_TAG: "adopted"}
     assert adopted["role"]["description"] == "made by hand"
     assert len(adopted["role"]["trust_policy"]["Statement"]) == 2

@@ -184,7 +184,7 @@ def test_a_role_of_an_application_keeps_its_own_policies(aws: Emulator) -> None:
     iam.put_role_policy(RoleName="shop", PolicyName="own", PolicyDocument=json.dumps(allow("s3:GetObject")))
     iam.tag_role(RoleName="shop", Tags=[{"Key": "app", "Value": "shop"}])
     own = snapshot(aws)["roles"]["shop"]
-    predict_and_apply(aws, "cwagent_iam_role", name="shop", access="server", tags={"team": "ops"}, adopt=True)
+    predict_and_apply(aws, "cwagent_iam_role", name="shop", access="server", tags={"team": "ops"}, adopt_existing=True)
     with_agent = snapshot(aws)["roles"]["shop"]
     assert with_agent["policies"] == sorted(["AmazonS3ReadOnlyAccess", SERVER_POLICY])
     assert with_agent["inline"] == own["inline"]
@@ -328,7 +328,7 @@ def test_instance_profile_is_associated_replaced_and_disassociated(aws: Emulator
         refused = run_module(aws, profile, name="R", instance_ids=[first, second])
         kept = run_module(aws, profile, name="R", instance_ids=[first, second], on_other_profile="keep")
         exclusive = run_module(
-            aws, profile, name="R", instance_ids=[second], on_other_profile="replace", exclusive=True
+            aws, profile, name="R", instance_ids=[second], on_other_profile="replace", fail_if_associated_elsewhere=True
         )
         unknown = run_module(aws, profile, name="R", instance_ids=["i-00000000000000000"])
     assert f"{second} has instance profile 'App'" in refused["msg"]
@@ -338,7 +338,12 @@ def test_instance_profile_is_associated_replaced_and_disassociated(aws: Emulator
     assert "does not exist" in unknown["msg"]
 
     done = predict_and_apply(
-        aws, profile, name="A", instance_ids=[second, stopped], on_other_profile="replace", exclusive=True
+        aws,
+        profile,
+        name="A",
+        instance_ids=[second, stopped],
+        on_other_profile="replace",
+        fail_if_associated_elsewhere=True,
     )
     assert [each["profile_before"] for each in done["instances"]] == ["App", "R"]
     assert associated_profiles(aws) == {first: "R", second: "A", stopped: "A"}
@@ -378,7 +383,14 @@ def test_only_an_instance_that_has_not_ended_counts_as_another_holder(moto: Emul
     admin: dict[str, Any] = {"admin_profile": "R", "server_profile": "S", "record_role": "R", "instance_ids": [own]}
     with assert_no_writes(moto):
         results = [
-            run_module(moto, "cwagent_instance_profile", name="R", instance_ids=[own], exclusive=True, check=True),
+            run_module(
+                moto,
+                "cwagent_instance_profile",
+                name="R",
+                instance_ids=[own],
+                fail_if_associated_elsewhere=True,
+                check=True,
+            ),
             run_module(moto, "cwagent_preflight", profiles_to_delete=["R"]),
             run_module(moto, "cwagent_admin_instance", state="acquired", check=True, **admin),
         ]

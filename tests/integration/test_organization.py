@@ -316,7 +316,7 @@ def test_instances_of_all_accounts_are_hosts(deployed: Organization) -> None:
     deployed.launch("shop", "us-west-2")
     gone = deployed.launch("shop", "eu-central-1")
     deployed.in_account("shop", "ec2").terminate_instances(InstanceIds=gone)
-    listed = deployed.list(instances=True, compose={"ansible_host": "private_ip_address"}).assert_succeeded()
+    listed = deployed.list(find_instances=True, compose={"ansible_host": "private_ip_address"}).assert_succeeded()
     assert listed.group("cwagent_ec2_servers") == sorted([*blog, *shop])
     assert listed.group("cwagent_accounts") == ["blog", "sandbox", "shop"]
     variables = listed.hosts[blog[0]]
@@ -340,7 +340,7 @@ def test_instances_are_filtered_in_all_enabled_regions(deployed: Organization) -
     deployed.launch("blog", "us-west-2", CloudWatchAgent="other")
     deployed.launch("blog", "us-west-2")
     listed = deployed.list(
-        instances=True,
+        find_instances=True,
         regions=None,
         instance_filters={"tag:CloudWatchAgent": ["server", "admin"]},
         groups={"cwagent_ec2_admin": "ec2_tags.CloudWatchAgent == 'admin'"},
@@ -352,7 +352,7 @@ def test_instances_are_filtered_in_all_enabled_regions(deployed: Organization) -
 def test_credentials_are_used_in_their_account_only_and_stay_in_memory(deployed: Organization) -> None:
     for name in ("blog", "shop"):
         deployed.launch(name, "eu-central-1")
-    listed = deployed.list("-vvvv", instances=True, **CACHE)
+    listed = deployed.list("-vvvv", find_instances=True, **CACHE)
     keys = {call.access_key for call in listed.play.calls if call.action == "DescribeInstances"}
     assert len(keys) == 3
     kept = [path.read_text(errors="replace") for path in deployed.controller.home.rglob("*") if path.is_file()]
@@ -366,7 +366,7 @@ def test_the_cache_serves_what_was_read_until_it_is_flushed(deployed: Organizati
     deployed.in_account("blog", "iam").update_assume_role_policy(
         RoleName=ROLE, PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": []})
     )
-    options: dict[str, Any] = {**CACHE, "instances": True}
+    options: dict[str, Any] = {**CACHE, "find_instances": True}
     read = deployed.list(**options)
     [second] = deployed.launch("shop", "eu-central-1")
     cached = deployed.list(**options, keyed_groups=[{"key": "cwagent_region", "prefix": "region"}])
@@ -385,13 +385,13 @@ def test_an_account_that_cannot_be_read_is_named_and_stops_no_other(deployed: Or
     deployed.in_account("sandbox", "iam").update_assume_role_policy(
         RoleName=ROLE, PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": []})
     )
-    listed = deployed.list(instances=True)
+    listed = deployed.list(find_instances=True)
     assert listed.play.assert_succeeded().words.count("[WARNING]") == 1
     assert f"Account sandbox ({deployed.ids['sandbox']}): Could not assume role" in listed.play.words
     assert "user/controller lacks sts:AssumeRole" in listed.play.words
     assert listed.group("cwagent_ec2_servers") == [instance]
     assert listed.group("cwagent_accounts") == ["blog", "sandbox", "shop"]
-    strict = deployed.list(instances=True, strict_permissions=True).play.assert_failed()
+    strict = deployed.list(find_instances=True, strict_permissions=True).play.assert_failed()
     assert "Account sandbox" in strict.words
 
 
@@ -403,7 +403,7 @@ def test_a_missing_permission_is_named(deployed: Organization, subtests: pytest.
     for action in sorted(actions(CALLER)):
         with subtests.test(action=action):
             permit(deployed.controller.aws, without(CALLER, action))
-            play = deployed.list(instances=True, strict_permissions=True).play.assert_failed()
+            play = deployed.list(find_instances=True, strict_permissions=True).play.assert_failed()
             assert f"user/controller lacks {action}" in play.words
     permit(deployed.controller.aws, CALLER)
     iam = deployed.in_account("shop", "iam")
@@ -414,11 +414,11 @@ def test_a_missing_permission_is_named(deployed: Organization, subtests: pytest.
         with subtests.test(action=action):
             document = json.dumps(without(INSTANCES, action))
             iam.put_role_policy(RoleName=ROLE, PolicyName="instances", PolicyDocument=document)
-            play = deployed.list(instances=True, regions=None, strict_permissions=True).play.assert_failed()
+            play = deployed.list(find_instances=True, regions=None, strict_permissions=True).play.assert_failed()
             assert f"lacks {action}" in play.words
             assert "Account shop" in play.words
     iam.put_role_policy(RoleName=ROLE, PolicyName="instances", PolicyDocument=json.dumps(INSTANCES))
-    deployed.list(instances=True, regions=None, strict_permissions=True).assert_succeeded()
+    deployed.list(find_instances=True, regions=None, strict_permissions=True).assert_succeeded()
 
 
 def test_the_policies_of_the_template_are_the_examples(organization: Organization) -> None:

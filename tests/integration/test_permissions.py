@@ -377,7 +377,7 @@ def adopt(site: Site) -> None:
     """Make the admin role and the admin user by hand, and adopt them."""
     create_role(site.aws, ADMIN_ROLE, ADMIN_POLICY)
     site.iam.create_user(UserName=ADMIN_USER)
-    adopting = {"access": "admin", "admin_window": True, "adopt": True}
+    adopting = {"access": "admin", "admin_window": True, "adopt_existing": True}
     as_root(
         ("cwagent_iam_role", with_timeout(name=ADMIN_ROLE, **adopting)),
         ("cwagent_iam_user", with_timeout(name=[ADMIN_USER], **adopting)),
@@ -387,7 +387,7 @@ def adopt(site: Site) -> None:
 def adopt_server(site: Site) -> None:
     """Make a server user by hand, and adopt it."""
     site.iam.create_user(UserName=USER)
-    as_root(("cwagent_iam_user", with_timeout(name=[USER], access="server", adopt=True)))(site)
+    as_root(("cwagent_iam_user", with_timeout(name=[USER], access="server", adopt_existing=True)))(site)
 
 
 def activate_key(site: Site) -> None:
@@ -687,7 +687,7 @@ SCENES: dict[str, list[Scene]] = {
         ),
         Scene(
             "cwagent_instance_profile",
-            with_timeout(name=SERVER_ROLE, instance_ids=["@bare"], exclusive=True, state="absent"),
+            with_timeout(name=SERVER_ROLE, instance_ids=["@bare"], fail_if_associated_elsewhere=True, state="absent"),
             ["ec2:DisassociateIamInstanceProfile"],
         ),
         Scene(
@@ -731,9 +731,7 @@ SCENES: dict[str, list[Scene]] = {
             ["ssm:DescribeInstanceInformation", "ssm:SendCommand", "ssm:GetCommandInvocation"],
             provisioned_for_run_command,
         ),
-        Scene(
-            "cwagent_store_command", {**COMMAND, "state": "sent", "configurations": [COMPARED]}, ["ssm:ListCommands"]
-        ),
+        Scene("cwagent_store_command", {**COMMAND, "state": "sent", "configs": [COMPARED]}, ["ssm:ListCommands"]),
         Scene("cwagent_store_command", {**COMMAND, "state": "cancelled"}, ["ssm:CancelCommand"]),
     ],
     "tag-parameters": [

@@ -212,7 +212,7 @@ def test_iam_reads_are_shared_by_all_regions(account: Account) -> None:
 def test_a_role_that_cannot_be_provisioned_is_due(account: Account) -> None:
     """The task of the role then reports the error."""
     account.provision()
-    assert account.preflight(path="/other/")["due"] == ["ec2"]
+    assert account.preflight(iam_path="/other/")["due"] == ["ec2"]
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ def test_roles_on_localhost_with_other_names_and_instances(controller: Controlle
     keys = str(controller.home / "keys")
     server = role("ec2_server", ec2_server_name="CustomRole", ec2_server_instances={aws.region: [instance]})
     user = role("onprem_server", onprem_server_users=["custom-user"], onprem_server_key_store_directory=keys)
-    tagged = {**server, "ec2_server_tags": {"team": "ops"}, "ec2_server_path": "/monitoring/"}
+    tagged = {**server, "ec2_server_tags": {"team": "ops"}, "ec2_server_iam_path": "/monitoring/"}
     run(controller, controller.inventory({}), play_of("localhost", tagged, user)).assert_succeeded()
     after = snapshot(aws)
     assert after["associations"] == {instance: "CustomRole"}

@@ -232,7 +232,7 @@ def arguments_of(instance: Instance, state: str, **more: Any) -> dict[str, Any]:
         instance.aws, "cwagent_config_parameter", check=True, name=PARAMETER, config=CONFIG, region=instance.aws.region
     )
     settings = {"run_id": "run-1", "admin_role": ADMIN_ROLE, "regions": [instance.aws.region], "timeout": 60}
-    settings |= {"configurations": [comparison]} if state == "sent" else {}
+    settings |= {"configs": [comparison]} if state == "sent" else {}
     return {"instance_id": instance.id, "state": state, "region": instance.aws.region, **settings, **more}
 
 

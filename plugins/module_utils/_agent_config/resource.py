@@ -51,7 +51,7 @@ class AgentConfigResource(Resource[AgentFiles]):
         """Read the files in the agent's folder. :raises CwagentError: it is not installed, or may not be read."""
         if not os.access(self._control, os.X_OK):
             raise CwagentError(
-                f"There is no CloudWatch agent: {self._control} does not exist. Install it, or set control."
+                f"There is no CloudWatch agent: {self._control} does not exist. Install it, or set agent_ctl."
             )
         folder = Path(self._control).resolve().parents[1] / "etc" / "amazon-cloudwatch-agent.d"
         try:

@@ -27,7 +27,7 @@ SPEC: dict[str, Any] = {
     "instance_ids": {"type": "list", "elements": "str", "required": True},
     "on_other_profile": {"type": "str", "choices": [FAIL, KEEP, REPLACE], "default": FAIL},
     "role_policies": {"type": "list", "elements": "str"},
-    "exclusive": {"type": "bool", "default": False},
+    "fail_if_associated_elsewhere": {"type": "bool", "default": False},
     "assume_profiles": {"type": "dict", "default": {}},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     **WAIT_SPEC,
@@ -49,7 +49,7 @@ def resource(
         present=params["state"] == "present",
         on_other_profile=params["on_other_profile"],
         role_policies=None if params["role_policies"] is None else frozenset(params["role_policies"]),
-        exclusive=params["exclusive"],
+        fail_if_associated_elsewhere=params["fail_if_associated_elsewhere"],
     )
     # Outside check mode the instances are as AWS shows them.
     assumed = params["assume_profiles"] if check_mode else {}

@@ -72,7 +72,7 @@ class State:
         to compare it with.
     :param is_missing: whether the profile was looked up in IAM and does not exist.
     :param other_holders: ids of the instances that have the profile and are not in the list; read only for
-        ``exclusive``.
+        ``fail_if_associated_elsewhere``.
     :param missing_policies: by name of another profile found on an instance, the policies that its role lacks of those
         of the desired profile's role; read only for ``KEEP``.
     """
@@ -91,7 +91,7 @@ class DesiredProfile:
     :param name: the instance profile.
     :param present: whether the instances are to have it.
     :param on_other_profile: what to do with an instance that has another profile: ``FAIL``, ``KEEP`` or ``REPLACE``.
-    :param exclusive: whether no other instance may have it.
+    :param fail_if_associated_elsewhere: whether no other instance may have it.
     :param role_policies: ARNs of the managed policies of the role in it, where an earlier task has created or planned
         it; ``None`` to read them.
     """
@@ -99,7 +99,7 @@ class DesiredProfile:
     name: str
     present: bool = True
     on_other_profile: str = FAIL
-    exclusive: bool = False
+    fail_if_associated_elsewhere: bool = False
     role_policies: frozenset[str] | None = None
 
 
@@ -115,7 +115,7 @@ def plan(current: State, desired: DesiredProfile) -> Plan[State]:
 
     :raises InvalidInput: an instance cannot get the profile, or another one has it. Nothing is planned for any.
     """
-    if desired.exclusive and current.other_holders:
+    if desired.fail_if_associated_elsewhere and current.other_holders:
         raise InvalidInput(
             f"instance profile '{desired.name}' is associated with other instances too: "
             f"{', '.join(sorted(current.other_holders))}. Disassociate it from them first."

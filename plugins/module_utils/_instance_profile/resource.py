@@ -72,7 +72,7 @@ class AssociationResource(Resource[State]):
         self._desired = desired
         self._assumed = {name: (Association(None, each),) if each else () for name, each in assumed.items()}
         # For a long list, reading the whole region takes fewer calls. It also shows other instances with the profile.
-        self._whole_region = whole_region or len(self._ids) > FILTER_VALUES or desired.exclusive
+        self._whole_region = whole_region or len(self._ids) > FILTER_VALUES or desired.fail_if_associated_elsewhere
 
     def read(self) -> State:
         """Read the associations from EC2; only instances that could be missing or ended are looked up."""
@@ -97,7 +97,7 @@ class AssociationResource(Resource[State]):
             for name, found in associations.items()
             if name not in found_by_id and any(each.profile == self._desired.name for each in found)
         ]
-        other_holders = live_instances(self._aws, others) if self._desired.exclusive else frozenset()
+        other_holders = live_instances(self._aws, others) if self._desired.fail_if_associated_elsewhere else frozenset()
         state = State(instances, profile, is_compared and profile is None, other_holders)
         kept = profile_plan.kept_profiles(state, self._desired)
         return replace(state, missing_policies=self._missing_policies(kept, profile))

@@ -126,7 +126,12 @@ class Preflight:
         found = []
         for task in self._tasks:
             params = task.params
-            if task.module != ROLE or not params["admin_window"] or params["adopt"] or params["state"] == "absent":
+            if (
+                task.module != ROLE
+                or not params["admin_window"]
+                or params["adopt_existing"]
+                or params["state"] == "absent"
+            ):
                 continue
             aws, name = self._aws_in[task.region], params["name"]
             with suppress(CwagentError):  # the task that needs what failed here reports the error

@@ -22,12 +22,12 @@ PRINCIPAL_SPEC: dict[str, Any] = {
     "ssm_policy": {"type": "str", "choices": policies.SSM_CHOICES},
     "managed_policies": {"type": "list", "elements": "str", "default": []},
     "exclusive": {"type": "bool", "default": False},
-    "path": {"type": "str"},
+    "iam_path": {"type": "str"},
     "permissions_boundary": {"type": "str"},
     "tags": {"type": "dict"},
     "purge_tags": {"type": "bool"},
     "admin_window": {"type": "bool", "default": False},
-    "adopt": {"type": "bool", "default": False},
+    "adopt_existing": {"type": "bool", "default": False},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     **WAIT_SPEC,
 }
@@ -52,11 +52,11 @@ def declared_principal(params: Mapping[str, Any], region: str | None) -> Declare
         detach=detach,
         managed=policies.agent_policies(partition) | further,
         exclusive=params["exclusive"],
-        path=params["path"],
+        path=params["iam_path"],
         boundary=params["permissions_boundary"],
         tags=_tags(params),
         admin_window=params["admin_window"],
-        adopt=params["adopt"],
+        adopt=params["adopt_existing"],
         purge_tags=params["exclusive"] if params["purge_tags"] is None else params["purge_tags"],
     )
 
@@ -68,7 +68,7 @@ def check_principal(params: Mapping[str, Any], partition: str) -> None:
     boundary = params["permissions_boundary"]
     if boundary is not None and boundary != REMOVE_BOUNDARY:
         _names.check_policy_arn(boundary, partition, "permissions_boundary")
-    _names.check_path(params["path"])
+    _names.check_path(params["iam_path"])
     _names.check_tags(_tags(params))
 
 

@@ -350,7 +350,7 @@ def trust_warnings(planned: State, desired: DesiredRole) -> list[str]:
         return []
     warning = (
         f"role '{desired.name}' {NOT_CREATED}, so its trust policy was not changed; it does not let "
-        f"{desired.service} assume the role, so instances cannot use it. Set adopt to true to add that"
+        f"{desired.service} assume the role, so instances cannot use it. Set adopt_existing to true to add that"
     )
     return [warning]
 

@@ -37,7 +37,7 @@ def desired_command(params: Mapping[str, Any]) -> DesiredCommand:
         params["instance_id"],
         params["run_id"],
         params["admin_role"],
-        tuple(write for given in params["configurations"] for write in _writes(given, params)),
+        tuple(write for given in params["configs"] for write in _writes(given, params)),
         params["timeout"],
         params["permission_timeout"],
     )

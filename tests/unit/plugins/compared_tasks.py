@@ -53,7 +53,7 @@ def tasks(
             )
             for region, ids in instances.items()
         ),
-        task("ec2", "cwagent_iam_role", name="Admin", access="admin", admin_window=window, adopt=adopt),
+        task("ec2", "cwagent_iam_role", name="Admin", access="admin", admin_window=window, adopt_existing=adopt),
         *remove,
     ]
 

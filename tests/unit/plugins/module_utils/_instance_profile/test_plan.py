@@ -49,7 +49,7 @@ CASES = {
     "no profile, stopped": (state(instance_state="stopped"), desired_profile(), [ASSOCIATE]),
     "no profile, keep": (state(), desired_profile(KEEP), [ASSOCIATE]),
     "no profile, desired one does not exist yet": (state(profile=None), desired_profile(), [ASSOCIATE]),
-    "no profile, exclusive": (state(), desired_profile(exclusive=True), [ASSOCIATE]),
+    "no profile, exclusive": (state(), desired_profile(fail_if_associated_elsewhere=True), [ASSOCIATE]),
     "same": (state(CURRENT_P), desired_profile(), []),
     "same, without an id": (state(replace(CURRENT_P, profile_id=None)), desired_profile(), []),
     "same, replace": (state(CURRENT_P), desired_profile(REPLACE), []),
@@ -107,12 +107,12 @@ INVALID = {
     "shutting down": (state(instance_state="shutting-down"), desired_profile(), "i-1 is shutting-down"),
     "exclusive, other holders": (
         state(CURRENT_P, other_holders=frozenset({"i-9", "i-8"})),
-        desired_profile(exclusive=True),
+        desired_profile(fail_if_associated_elsewhere=True),
         "is associated with other instances too: i-8, i-9",
     ),
     "exclusive, other holders, absent": (
         state(CURRENT_P, other_holders=frozenset({"i-9"})),
-        desired_profile(exclusive=True, present=False),
+        desired_profile(fail_if_associated_elsewhere=True, present=False),
         "is associated with other instances too: i-9",
     ),
 }

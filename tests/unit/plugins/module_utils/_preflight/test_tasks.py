@@ -129,7 +129,7 @@ EC2, EVERYTHING = ["ec2"], ["restore", "ec2"]
         (recreate_server_profile, tasks(), EC2),
         (do_nothing, tasks(description="for servers"), EC2),
         (do_nothing, tasks(tags={"team": "ops"}), EC2),
-        (do_nothing, tasks(path="/other/"), EC2),
+        (do_nothing, tasks(iam_path="/other/"), EC2),
         (open_window, tasks(), EVERYTHING),
         (remove_window, tasks(), EVERYTHING),
         (do_nothing, WITHOUT_WINDOW, EC2),

@@ -18,7 +18,7 @@ def declare(region: str | None = "eu-central-1", **params: Any) -> Declared:
 
 
 def test_declared():
-    found = declare(managed_policies=[CUSTOM], path="/m/", permissions_boundary=BOUNDARY, exclusive=True)
+    found = declare(managed_policies=[CUSTOM], iam_path="/m/", permissions_boundary=BOUNDARY, exclusive=True)
     assert (found.attach, found.detach) == (frozenset({SERVER, CUSTOM}), frozenset({ADMIN}))
     assert found.managed == {SERVER, ADMIN, SSM_CORE, SSM_DEPRECATED, CUSTOM}
     assert (found.path, found.boundary, found.exclusive, found.tags) == ("/m/", BOUNDARY, True, None)
@@ -58,7 +58,7 @@ def test_tags_are_converted_to_text():
         ({"managed_policies": ["ReadOnlyAccess"]}, "managed_policies: 'ReadOnlyAccess' is not the ARN"),
         ({"managed_policies": [CUSTOM.replace("aws:", "aws-cn:", 1)]}, "belongs to partition aws-cn"),
         ({"permissions_boundary": "bound"}, "permissions_boundary: 'bound' is not the ARN"),
-        ({"path": "m"}, "'m' is not a valid IAM path"),
+        ({"iam_path": "m"}, "'m' is not a valid IAM path"),
         ({"tags": {"aws:x": "1"}}, "tag 'aws:x'"),
     ],
 )

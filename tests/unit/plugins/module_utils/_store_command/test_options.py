@@ -28,7 +28,7 @@ def comparison(config: object = TEXT, previous: object = None, region: object = 
 def params(*configurations: Any, **more: Any) -> dict[str, Any]:
     settings = {"split": False, "split_recent": False, "tier": None, "timeout": 660, "permission_timeout": 180}
     identity = {"instance_id": INSTANCE, "run_id": "run-1", "admin_role": "Admin"}
-    return {"state": "sent", "configurations": list(configurations), **identity, **settings, **more}
+    return {"state": "sent", "configs": list(configurations), **identity, **settings, **more}
 
 
 def writes(*configurations: Any, **more: Any) -> list[Write]:
