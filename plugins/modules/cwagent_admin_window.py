@@ -41,7 +41,7 @@ options:
     type: str
     choices: [open, closed, absent]
     required: true
-  minutes:
+  window_minutes:
     description:
       - For how many minutes to open the window, from 1 to 720, by the clock of AWS.
       - A window that is open for the same instance and parameters is never shortened.

@@ -137,11 +137,11 @@ def test_credentials_of_an_earlier_session_can_write_only_while_the_window_is_op
 
 
 def test_an_open_window_is_extended_but_never_shortened(site: Site) -> None:
-    first = site.window("open", minutes=30)
+    first = site.window("open", window_minutes=30)
     with assert_no_writes(site.aws):
-        assert site.window("open", minutes=15) == first
-        assert site.window("open", minutes=30) == first
-    longer = site.window("open", minutes=60)
+        assert site.window("open", window_minutes=15) == first
+        assert site.window("open", window_minutes=30) == first
+    longer = site.window("open", window_minutes=60)
     assert longer["deadline"] > first["deadline"]
     site.admin_instance("acquired")
     session = site.aws.instance_credentials(site.instance)
@@ -435,7 +435,7 @@ def test_the_minutes_of_the_window_are_validated_before_the_first_write(site: Si
     with assert_no_writes(site.aws):
         refused = site.play("store_config", store_config_window_minutes=0).assert_failed()
     assert "must be between 1 and 720 minutes, not 0" in refused.message
-    site.window("closed", minutes=0)
+    site.window("closed", window_minutes=0)
 
 
 def test_open_window_lets_a_person_store_until_restore(site: Site) -> None:

@@ -39,7 +39,7 @@ SPEC: dict[str, Any] = {
     "role": {"type": "str"},
     "user": {"type": "str"},
     "state": {"type": "str", "choices": [OPEN, CLOSED, ABSENT], "required": True},
-    "minutes": {"type": "int", "default": 15},
+    "window_minutes": {"type": "int", "default": 15},
     "instance_id": {"type": "str"},
     "parameters": PARAMETERS_SPEC,
     "fail_if_open": {"type": "bool", "default": False},
@@ -77,14 +77,14 @@ def desired_window(params: Mapping[str, Any], check_mode: bool) -> DesiredWindow
         raise InvalidInput("One of role and user is required.")
     _names.check_name(kind, params[kind])
     if params["state"] == OPEN:
-        check_minutes(params["minutes"])
+        check_minutes(params["window_minutes"])
     if params["instance_id"] is not None:
         _names.check_instance_id(params["instance_id"])
     desired = DesiredWindow(
         kind,
         params[kind],
         params["state"],
-        params["minutes"],
+        params["window_minutes"],
         params["force"],
         params["managed_only"],
         # Outside check mode the window is as IAM shows it.

@@ -1,0 +1,402 @@
+"""One word has one meaning, and one thing has one name, in playbooks, roles and plugins.
+
+The glossary has a table of the words. Names and choices consist of these and of words with their everyday meaning.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import yaml
+from jinja2 import Environment, nodes
+
+ROOT = Path(__file__).resolve().parents[3]
+GLOSSARY = ROOT / "docs" / "docsite" / "rst" / "glossary.rst"
+ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
+SPECS = {
+    "cwagent": "playbooks/vars/argument_specs.yml",
+    **{role: f"roles/{role}/meta/argument_specs.yml" for role in ROLES},
+}
+"""By the prefix of the variables."""
+PLUGINS = [
+    path
+    for kind in ("doc_fragments", "inventory", "lookup", "modules")
+    for path in sorted((ROOT / "plugins" / kind).glob("*.py"))
+]
+jinja = Environment(autoescape=True)
+
+pytestmark = pytest.mark.filterwarnings("ignore:invalid escape sequence")  # in regular expressions of templates
+
+
+class Option(NamedTuple):
+    """A variable or an option. :param name: of a variable, without the prefix."""
+
+    where: str
+    name: str
+    spec: dict[str, Any]
+
+
+def options_in(where: str, options: dict[str, Any], prefix: str = "") -> Iterator[Option]:
+    """All options and their suboptions."""
+    for name, spec in options.items():
+        yield Option(where, name.removeprefix(prefix), spec)
+        yield from options_in(f"{where}: {name}", spec.get("options") or spec.get("suboptions") or {})
+
+
+def specs(prefix: str) -> dict[str, Any]:
+    """By entry point."""
+    found: dict[str, Any] = yaml.safe_load((ROOT / SPECS[prefix]).read_text())["argument_specs"]
+    return found
+
+
+def documented(path: Path) -> Iterator[dict[str, Any]]:
+    """The options of a plugin, or of the parts of a fragment."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+            is_documentation = path.parent.name == "doc_fragments" or ast.unparse(node.targets[0]) == "DOCUMENTATION"
+            if is_documentation and isinstance(node.value.value, str):
+                yield yaml.safe_load(node.value.value).get("options") or {}
+
+
+OPTIONS = [
+    *(
+        option
+        for prefix in SPECS
+        for entry in specs(prefix).values()
+        for option in options_in(prefix, entry["options"], f"{prefix}_")
+    ),
+    *(option for path in PLUGINS for found in documented(path) for option in options_in(path.stem, found)),
+]
+NAMES = {option.name.removeprefix("_") for option in OPTIONS}
+RENAMED_NEXT = {
+    *("allow_ephemeral", "credentials", "directory", "kms_key_id", "prefix", "section", "store"),
+    "remove_confirmed",
+}
+"""Names that do not follow the table yet."""
+# To store is to write the configuration; where keys are saved is always a key_store.
+ENTRY_POINTS = {entry for role in ROLES for entry in specs(role)} - {"store"}
+# Those in capitals are values of AWS; a module is known by its name.
+CHOICES = {
+    choice
+    for option in OPTIONS
+    for choice in option.spec.get("choices", ())
+    if isinstance(choice, str) and choice.islower() and not choice.startswith("cwagent_")
+}
+
+
+# -- Words --
+
+
+def table() -> list[list[str]]:
+    """The rows of the glossary's table: words, their meaning, and words that are not used for it."""
+    text = GLOSSARY.read_text().split(".. list-table:: Words in names", 1)[1].split("\n\n", 2)[1]
+    rows = [re.split(r"\n {5}-(?: |(?=\n|$))", row) for row in re.split(r"(?:^|\n) {3}\* - ", text)]
+    return [[" ".join(cell.split()) for cell in row] for row in rows if row != [""]][1:]
+
+
+def words_in(cell: str) -> set[str]:
+    return set(re.findall(r"``(\w+)``", cell))
+
+
+WORDS = {word for row in table() for word in words_in(row[0])}
+EVERYDAY = set(
+    re.findall(
+        r"\w+",
+        """
+        absent ansible at auto by cancelled check checked close closed content controller default delete description
+        digest duration earlier elsewhere entry_point error expected fail file files filters find fingerprints found
+        from group has high host hostname hosts id ids if info inventory keep label low main max medium missing mode
+        module name names none off on one online only open options other owner part path per permission present problems
+        read recent remove replace report required requires results sent shared skip state states strict tasks terms
+        to use validated values warn
+        """,
+    )
+)
+"""Words of English and Ansible that mean here what they mean everywhere."""
+NAME = re.compile("({0})(_({0}))*".format("|".join(sorted(WORDS | EVERYDAY))))
+
+
+def test_the_table_is_read() -> None:
+    assert {"key", "key_store", "run_command"} <= WORDS
+    assert len(OPTIONS) > 250
+    assert {"run_command", "parameter_store"} <= CHOICES
+
+
+def test_each_word_of_the_table_is_there_once_with_a_meaning() -> None:
+    listed = [word for row in table() for word in sorted(words_in(row[0]))]
+    assert [word for word in listed if listed.count(word) > 1] == []
+    assert [row for row in table() if len(row) != 3 or not row[1].endswith(".")] == []
+    assert not WORDS & EVERYDAY
+
+
+def test_names_that_are_renamed_next_are_still_there() -> None:
+    assert RENAMED_NEXT <= NAMES
+
+
+@pytest.mark.parametrize(
+    "kind", [NAMES - RENAMED_NEXT, ENTRY_POINTS, CHOICES], ids=["names", "entry points", "choices"]
+)
+def test_names_consist_of_defined_words(kind: set[str]) -> None:
+    assert sorted(name for name in kind if not NAME.fullmatch(name)) == []
+
+
+def test_words_that_would_be_second_names_are_in_no_name() -> None:
+    others = {word for row in table() for word in words_in(row[2])}
+    assert {"credentials", "look", "ssm"} <= others
+    assert sorted(word for word in others if NAME.fullmatch(word)) == []
+
+
+def test_an_option_of_one_name_has_one_type_and_one_set_of_choices() -> None:
+    kinds: dict[str, set[tuple[str, tuple[str, ...]]]] = {}
+    for option in OPTIONS:
+        kind = option.spec.get("type", "str")
+        if kind == "raw":  # several types, of which the others have one
+            continue
+        choices = tuple(sorted(str(choice) for choice in option.spec.get("choices", ()) if choice))
+        kinds.setdefault(option.name, set()).add(("str" if kind == "path" else kind, choices))
+    assert {name: found for name, found in kinds.items() if len(found) > 1}.keys() == SEVERAL_KINDS.keys()
+
+
+SEVERAL_KINDS = {
+    "name": "a module can manage several users at once, and one of everything else",
+    "state": "things have different states",
+    "from": "the configuration is stored from one place, and the facts are collected from another",
+    "on_other_profile": "a role keeps the profile unless told otherwise, and a module of its own also fails",
+    "regions": "a module of the playbooks takes the name of a variable with regions",
+}
+"""Names whose type or choices differ, with the reason."""
+
+
+# -- What is handed on --
+
+
+class Handed(NamedTuple):
+    """A value that is handed on as it is. Both names are in all forms that count as the same name."""
+
+    target: str
+    source: str
+    targets: frozenset[str]
+    sources: frozenset[str]
+
+
+def tails(name: str, least: str) -> frozenset[str]:
+    """The ends of a name that begin with a word, down to the least one."""
+    parts = name.split("_")
+    ends = ("_".join(parts[index:]) for index in range(len(parts)))
+    return frozenset(end for end in ends if len(end) >= len(least))
+
+
+def forms_of_variable(name: str) -> frozenset[str]:
+    """A variable of a role, with the end of its prefix or without: ``ec2_admin_window`` is ``admin_window``."""
+    return next(
+        (tails(name, name.removeprefix(f"{role}_")) for role in ROLES if name.startswith(f"{role}_")), frozenset()
+    )
+
+
+def source_of(node: nodes.Node) -> tuple[str, frozenset[str]] | None:
+    """The variable that an expression hands on; perhaps with a default, converted, or only sometimes."""
+    while isinstance(node, nodes.Filter):
+        if node.name == "ternary":
+            used = [each for each in node.args if not (isinstance(each, nodes.Name) and each.name == "omit")]
+            if len(used) != 1:
+                return None
+            node = used[0]
+        elif node.name in ("default", "bool", "int") and node.node:
+            node = node.node
+        else:
+            return None
+    attributes: list[str] = []
+    while isinstance(node, nodes.Getattr):
+        attributes.insert(0, node.attr)
+        node = node.node
+    if not isinstance(node, nodes.Name):
+        return None
+    if node.name == "__cwagent" and attributes:
+        return "_".join(attributes), tails("_".join(attributes), attributes[-1])
+    forms = forms_of_variable(node.name)
+    return (node.name, forms) if forms and not attributes else None
+
+
+def expression(template: Any) -> nodes.Node | None:
+    """That of a text which is nothing else."""
+    if not isinstance(template, str) or not re.fullmatch(r"\s*\{\{.*\}\}\s*", template, re.DOTALL):
+        return None
+    [output] = jinja.parse(template.strip()).body
+    parts = output.nodes if isinstance(output, nodes.Output) else []
+    return parts[0] if len(parts) == 1 else None
+
+
+def pairs_in_templates(content: Any) -> Iterator[tuple[str, nodes.Node]]:
+    """The options and their values in the mappings of templates, at any depth."""
+    if isinstance(content, (dict, list)):
+        for each in content.values() if isinstance(content, dict) else content:
+            yield from pairs_in_templates(each)
+    elif isinstance(content, str):
+        for pair in jinja.parse(content).find_all(nodes.Pair):
+            if isinstance(pair.key, nodes.Const) and pair.key.value in NAMES:
+                yield str(pair.key.value), pair.value
+
+
+def pairs(content: Any) -> Iterator[tuple[str, nodes.Node]]:
+    """The names and expressions in a mapping of values, at any depth."""
+    for name, value in content.items() if isinstance(content, dict) else ():
+        if isinstance(value, dict):
+            yield from pairs(value)
+        elif (found := expression(value)) is not None:
+            yield name, found
+
+
+def sections(content: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The variables and the options of our modules in plays and tasks, at any depth."""
+    if isinstance(content, list):
+        for each in content:
+            yield from sections(each)
+    elif isinstance(content, dict):
+        for key, value in content.items():
+            if isinstance(value, dict) and (key == "vars" or key.startswith("cwagent.iam.")):
+                yield key.removeprefix("cwagent.iam."), value
+            elif key in ("tasks", "block", "rescue", "always", "module_defaults"):
+                yield from sections(value)
+
+
+def handed_on() -> Iterator[Handed]:
+    """All values that playbooks hand to roles, and that both hand to our modules."""
+    found: list[tuple[str, str, nodes.Node]] = []
+    for path in sorted(
+        [*ROOT.glob("playbooks/**/*.yml"), *ROOT.glob("roles/*/tasks/*.yml"), *ROOT.glob("roles/*/vars/*.yml")]
+    ):
+        if path.name == "argument_specs.yml":
+            continue
+        content = yaml.safe_load(path.read_text())
+        for section, values in [("vars", content)] if isinstance(content, dict) else sections(content):
+            found += [(section, *pair) for pair in pairs(values)]
+        found += [("options", *pair) for pair in pairs_in_templates(content)]
+    for section, name, node in found:
+        source = source_of(node)
+        forms = forms_of_variable(name) or frozenset({name})
+        if source and not name.startswith("__"):
+            target = name if section == "vars" else f"{section}.{name}"
+            yield Handed(target, source[0], forms, source[1])
+
+
+SECOND_NAMES = {
+    "what manages a thing calls it name, and others say which thing it is": {
+        "audit_server_profile < ec2_server_name",
+        "cwagent_admin_instance.admin_profile < ec2_admin_name",
+        "cwagent_admin_instance.admin_role < ec2_admin_name",
+        "cwagent_admin_instance.record_role < ec2_admin_name",
+        "cwagent_admin_instance.server_profile < ec2_server_name",
+        "cwagent_admin_window.role < ec2_admin_name",
+        "cwagent_instance_profile.name < ec2_server_instance_profile",
+        "cwagent_preflight.record_role < ec2_admin_name",
+        "ec2_admin_name < admin_role_name",
+        "ec2_server_instance_profile < ec2_server_name",
+        "ec2_server_name < server_role_name",
+        "store_config_admin_profile < ec2_admin_name",
+        "store_config_admin_role < ec2_admin_name",
+        "store_config_server_profile < ec2_server_name",
+        "verify_server_profile < ec2_server_name",
+    },
+    "what works on any role, profile, user or parameter does not say which one": {
+        "cwagent_config_parameter.instance_role < store_config_admin_role",
+        "cwagent_config_parameter.tags < store_config_parameter_tags",
+        "cwagent_instance_identity.instance_profile < store_config_admin_profile",
+        "cwagent_instance_identity.role < store_config_admin_role",
+        "onprem_admin_users_by_region < admin_users",
+        "onprem_server_users_by_region < server_users",
+        "options.record_role < store_config_admin_role",
+        "options.user < store_config_admin_user",
+        "user < store_config_admin_user",
+    },
+    "a module waits for one thing, and a role for several": {
+        "cwagent_agent_command.wait_timeout < verify_timeout",
+        "cwagent_config_parameter.wait_timeout < store_config_permission_timeout",
+        "cwagent_instance_identity.wait_timeout < store_config_identity_timeout",
+        "cwagent_server_check.wait_timeout < verify_timeout",
+    },
+    "the name of the module says which file it is": {"cwagent_credentials_file.path < onprem_credentials_file"},
+    "amazon.aws names the option": {
+        "cwagent_config_parameter.profile < store_config_credentials_profile",
+        "options.profile < audit_aws_profile",
+    },
+    "what a task works on is a selection of what the run has": {
+        "cwagent_preflight.key_store_regions < key_regions",
+        "cwagent_preflight.saved_users < users",
+        "options.hosts < storing_hosts",
+        "store_config_instance_id < admin_instance",
+    },
+    "the options for keys and the simulation are renamed next": {
+        "cwagent_access_info.confirm < audit_simulate",
+        "cwagent_credentials_file.directory < onprem_credentials_key_store_directory",
+        "cwagent_credentials_file.prefix < onprem_credentials_key_store_prefix",
+        "cwagent_credentials_file.store < onprem_credentials_key_store",
+        "cwagent_iam_user.allow_ephemeral < onprem_admin_key_store_allow_ephemeral",
+        "cwagent_iam_user.allow_ephemeral < onprem_server_key_store_allow_ephemeral",
+        "cwagent_iam_user.directory < onprem_admin_key_store_directory",
+        "cwagent_iam_user.directory < onprem_server_key_store_directory",
+        "cwagent_iam_user.kms_key_id < onprem_admin_key_store_kms_key_id",
+        "cwagent_iam_user.kms_key_id < onprem_server_key_store_kms_key_id",
+        "cwagent_iam_user.prefix < onprem_admin_key_store_prefix",
+        "cwagent_iam_user.prefix < onprem_server_key_store_prefix",
+        "cwagent_iam_user.store < onprem_admin_key_store",
+        "cwagent_iam_user.store < onprem_server_key_store",
+        "cwagent_server_info.confirm < verify_simulate",
+        "directory < store_config_key_store_directory",
+        "prefix < store_config_key_store_prefix",
+        "profile < store_config_credentials_profile",
+        "store < store_config_key_store",
+    },
+    "the age is that of the playbook, with which all keys can be replaced": {
+        "onprem_admin_key_max_age_days < rotation_age",
+        "onprem_server_key_max_age_days < rotation_age",
+    },
+}
+"""By reason, the values that get another name on their way."""
+
+
+def test_what_is_handed_on_keeps_its_name() -> None:
+    renamed = {f"{each.target} < {each.source}" for each in handed_on() if not each.targets & each.sources}
+    assert renamed == {pair for listed in SECOND_NAMES.values() for pair in listed}
+
+
+def test_playbooks_set_only_variables_that_the_roles_have() -> None:
+    known = {name for role in ROLES for entry in specs(role).values() for name in entry["options"]}
+    names = set(yaml.safe_load((ROOT / "playbooks/vars/inputs.yml").read_text()))
+    for path in ROOT.glob("playbooks/**/*.yml"):
+        content = yaml.safe_load(path.read_text())
+        names |= {name for section, values in sections(content) if section == "vars" for name in values}
+    assert (
+        sorted(name for name in names if name.startswith(tuple(f"{role}_" for role in ROLES)) and name not in known)
+        == []
+    )
+
+
+# -- Pages and messages --
+
+GIVEN = re.compile(r"\b(cwagent_\w+)(?:=|: (?=\S+$)|`` to ``| to (?!another\b))[\"']?(\w+)", re.MULTILINE)
+"""A variable with a value, as on a command line, in an inventory, on a page or in a message."""
+
+
+def test_pages_and_messages_name_only_choices_that_exist() -> None:
+    choices = {
+        f"cwagent_{each.name}": each.spec["choices"]
+        for each in OPTIONS
+        if each.where == "cwagent" and "choices" in each.spec
+    }
+    folders = ("docs", "examples", "extensions", "playbooks", "plugins", "roles")
+    given = {
+        (name, value)
+        for path in [ROOT / "README.md", *(path for each in folders for path in (ROOT / each).rglob("*"))]
+        if path.suffix in (".md", ".py", ".rst", ".yml", ".j2")
+        for name, value in GIVEN.findall(path.read_text())
+        if name in choices
+    }
+    assert ("cwagent_verify_from", "run_command") in given
+    # One page shows the message for a wrong choice.
+    wrong = {("cwagent_onprem_users", "each")}
+    assert {(name, value) for name, value in given if value not in choices[name]} == wrong
