@@ -27,6 +27,8 @@ def table() -> str:
 def row(name: str, option: dict[str, Any]) -> str:
     """Return the row of one variable."""
     kind = ", ".join(map(code, option["choices"])) if "choices" in option else TYPES[option["type"]]
+    if option.get("accepts_single"):
+        kind = f"{TYPES[option['elements']]} or {kind}"
     default = code(option["default"]) if "default" in option else ""
     return f"| `{name}` | {kind} | {default} | {option['description']} |".replace("|  |", "| |")
 

@@ -107,7 +107,8 @@ def _convert(option: Mapping[str, Any], value: Any) -> Any:
     kind = option.get("type", "str")
     if kind == "list":
         item = {"type": option.get("elements", "str"), **{key: option.get(key) for key in ("options", "choices")}}
-        return [_convert(item, each) for each in _parse(list, value)]
+        items = _parse(list, value, accepts_single=option.get("accepts_single", False))
+        return [_convert(item, each) for each in items]
     if kind == "dict":
         mapping = _parse(dict, value)
         return _convert_each(option["options"], mapping) if option.get("options") else mapping
@@ -149,8 +150,13 @@ def _convert_scalar(kind: str, value: Any) -> Any:
     return value.strip() if isinstance(value, str) else str(value)
 
 
-def _parse(kind: type[T], value: Any) -> T:
-    """Return a list or a mapping, also from its text in YAML, as the answer to a survey is."""
+def _parse(kind: type[T], value: Any, *, accepts_single: bool = False) -> T:
+    """Return a list or a mapping, also from its text in YAML, as the answer to a survey is.
+
+    :param accepts_single: whether a number or text is a list too: of the number, or of the parts between commas.
+    """
+    if accepts_single and isinstance(value, (int, float)):
+        value = [value]
     if isinstance(value, str):
         try:
             # The base loader takes numbers and dates for text, as their author wrote them.
@@ -159,6 +165,8 @@ def _parse(kind: type[T], value: Any) -> T:
             raise ValueError(value) from error
         if kind is dict and isinstance(value, str):
             value = check_type_dict(value)  # name=value, as the modules take it
+        elif accepts_single and isinstance(value, str):
+            value = value.split(",")  # as the modules take it
     if not isinstance(value, kind):
         raise TypeError(value)
     return value

@@ -28,6 +28,7 @@ ENTRIES = {
 }
 CONFIGS = {"type": "list", "elements": "dict", "options": {"name": {"required": True}, "regions": {"type": "list"}}}
 CHOICE = {"type": "str", "choices": ["", "a", "b"]}
+ONE_OR_LIST = {"type": "list", "elements": "str", "accepts_single": True}
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.dates() | st.binary(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.integers(), inner),
@@ -67,6 +68,17 @@ def test_other_values_are_not_blank(value):
         ({"type": "list"}, "[a, 5, 2024-13-45]", ["a", "5", "2024-13-45"]),
         ({"type": "list", "elements": "int"}, "[1, 2]", [1, 2]),
         ({"type": "list"}, ["", "x"], ["", "x"]),
+        (ONE_OR_LIST, "a", ["a"]),
+        (ONE_OR_LIST, " ~/20%.x ", ["~/20%.x"]),
+        (ONE_OR_LIST, "a,b , 5", ["a", "b", "5"]),
+        (ONE_OR_LIST, 5, ["5"]),
+        (ONE_OR_LIST, 1.5, ["1.5"]),
+        (ONE_OR_LIST, ["a,b", 5], ["a,b", "5"]),
+        (ONE_OR_LIST, "['a,b', 5]", ["a,b", "5"]),
+        (ONE_OR_LIST, "- a\n- 20%", ["a", "20%"]),
+        (ONE_OR_LIST, [], []),
+        (ONE_OR_LIST, "[]", []),
+        ({**ONE_OR_LIST, "elements": "int"}, "1,2", [1, 2]),
         ({"type": "dict"}, {"a": [1]}, {"a": [1]}),
         ({"type": "dict"}, "{a: yes, b: 1}", {"a": "yes", "b": "1"}),
         ({"type": "dict"}, "a=yes,b=1", {"a": "yes", "b": "1"}),
@@ -116,6 +128,13 @@ MAPPINGS = "must be a list of mappings, each with name, perhaps days, and nothin
         ({"type": "list", "elements": "str"}, [None], ITEMS),
         ({"type": "list", "elements": "str"}, [["a"]], ITEMS),
         ({"type": "list", "elements": "str"}, [{"a": 1}], ITEMS),
+        (ONE_OR_LIST, "[a", ITEMS),
+        (ONE_OR_LIST, "[a, b]]", ITEMS),
+        (ONE_OR_LIST, "a: b", ITEMS),
+        (ONE_OR_LIST, {"a": 1}, ITEMS),
+        (ONE_OR_LIST, True, ITEMS),
+        (ONE_OR_LIST, [None], ITEMS),
+        (ONE_OR_LIST, [["a"]], ITEMS),
         ({"type": "dict"}, "a", MAPPING),
         ({"type": "dict"}, "{a", MAPPING),
         ({"type": "dict"}, "[a]", MAPPING),
@@ -179,7 +198,9 @@ def test_problems_are_listed_once_in_their_order():
 
 @given(
     ANYTHING,
-    st.sampled_from([{}, CHOICE, ENTRIES, CONFIGS, *({"type": kind} for kind in ("path", "int", "bool", "dict"))]),
+    st.sampled_from(
+        [{}, CHOICE, ENTRIES, CONFIGS, ONE_OR_LIST, *({"type": kind} for kind in ("path", "int", "bool", "dict"))]
+    ),
 )
 def test_a_value_is_typed_or_refused(value, option):
     problems = Problems()
