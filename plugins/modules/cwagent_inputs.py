@@ -25,10 +25,11 @@ options:
       - V(configs) requires a configuration to store, and V(configs_only) a configuration and no host and no region.
       - V(servers) requires a host in a group of servers, and no host that stores a configuration.
       - V(rotation) is for access keys of the hosts that C(--limit) leaves, of which there must be one.
-      - V(removal) requires servers in C(cwagent_remove_servers), and that C(cwagent_remove_confirmed) is true.
+      - V(removal) requires servers in C(cwagent_remove_servers), and that C(cwagent_confirm) is V(remove_servers).
       - V(audit) requires no host. V(one_account) requires that there is no group C(cwagent_accounts).
-      - V(admin_instance) requires a host in the group C(cwagent_ec2_admin), V(confirmation) that C(cwagent_teardown) is
-        true, and V(key_store) a place that keeps the access keys, which the files of an execution environment do not.
+      - V(admin_instance) requires a host in the group C(cwagent_ec2_admin), V(confirmation) that C(cwagent_confirm) is
+        V(teardown), and V(key_store) a place that keeps the access keys, which the files of an execution environment do
+        not.
     type: list
     elements: str
     choices:

@@ -642,10 +642,10 @@ def _check_requirements(given: Given, inputs: Mapping[str, Any], problems: Probl
     """Report what this playbook needs and does not have."""
     if {CONFIGS, CONFIGS_ONLY} & {*given.requires} and not inputs["configs"]:
         problems.add("There is no configuration. Set cwagent_config_file or cwagent_configs.")
-    if CONFIRMATION in given.requires and not inputs["teardown"]:
+    if CONFIRMATION in given.requires and inputs["confirm"] != "teardown":
         problems.add(
             "This deletes the roles, instance profiles, users, access keys, credentials files and stored "
-            "configurations of this inventory. To confirm, set cwagent_teardown to true."
+            "configurations of this inventory. To confirm, set cwagent_confirm to teardown."
         )
     if SERVERS in given.requires and not inputs["servers"] and not has_filters(inputs["account"]):
         if given.members(EC2_SERVERS, EC2_ADMIN, ONPREM_SERVERS):
@@ -669,7 +669,7 @@ def _check_removal(given: Given, inputs: Mapping[str, Any], problems: Problems) 
             "No server is named. Set cwagent_remove_servers to the hosts, users or instance IDs of the servers that "
             "leave."
         )
-    elif not inputs["remove_confirmed"]:
+    elif inputs["confirm"] != "remove_servers":
         removal = inputs["removal"]
         defaults = removal["default_users"]
         named = [user for user in dict.fromkeys(_flatten(removal["users"])) if user not in defaults.values()]
@@ -678,7 +678,7 @@ def _check_removal(given: Given, inputs: Mapping[str, Any], problems: Problems) 
         problems.add(
             "This deletes users with their access keys and saved keys, and takes the instance profiles from instances. "
             f"Users: {', '.join(users) or 'none'}. Instances: {', '.join(instances) or 'none'}. "
-            "To confirm, set cwagent_remove_confirmed to true."
+            "To confirm, set cwagent_confirm to remove_servers."
         )
 
 

@@ -92,7 +92,7 @@ class Life:
             "cwagent_store_config_from": self.storing,
             "cwagent_region": self.aws.region,
             "cwagent_key_max_age_days": 30,
-            "cwagent_teardown": playbook == "teardown",
+            "cwagent_confirm": "teardown" if playbook == "teardown" else "",
             **TIMEOUTS,
         }
         play = self.controller.play(self.inventory, playbook, env=self.environment, **variables)

@@ -382,7 +382,7 @@ def test_filters_that_match_no_more_leave_nothing_behind_in_silence(fleet: Fleet
         fleet.play("restore", accounts=FEW[:1]).assert_succeeded()
         assert not fleet.is_window_open("team00")
         assert fleet.state("team00") == fleet.expected("team00")
-        removed = fleet.play("teardown", accounts=FEW[:1], cwagent_teardown=True).assert_failed()
+        removed = fleet.play("teardown", accounts=FEW[:1], cwagent_confirm="teardown").assert_failed()
     finally:
         fleet.more.clear()
     assert f"Instance {fleet.instances['team00'][0]} in eu-central-1 is not in the inventory" in removed.words
@@ -432,7 +432,7 @@ def test_servers_and_keys_of_hosts_that_name_their_account(fleet: Fleet) -> None
     assert (said.count(named), said.count(remedy)) == (1, 1)
     lost = f"db-{FEW[1]}"
     hosts[lost] |= {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}
-    down = fleet.play("teardown", accounts=FEW[:2], hosts=hosts, cwagent_teardown=True, **settings).assert_failed()
+    down = fleet.play("teardown", accounts=FEW[:2], hosts=hosts, cwagent_confirm="teardown", **settings).assert_failed()
     left = f"The access key is still on {lost}, which could not be reached."
     assert (down.report[-1], left in down.message) == (left, True)
     for account in FEW[:2]:
@@ -477,9 +477,9 @@ def table_accounts(play: Play) -> list[str]:
 
 
 def test_teardown_removes_what_was_created_in_each_account(fleet: Fleet) -> None:
-    play = fleet.play("teardown", cwagent_teardown=True).assert_succeeded()
+    play = fleet.play("teardown", cwagent_confirm="teardown").assert_succeeded()
     assert [each[-1] for each in table(play).values()] == ["ok"] * ACCOUNTS
     for account in fleet.ids:
         found = fleet.state(account)
         assert found == {"roles": [], "profiles": {fleet.admins[account]: "app"}, "configurations": {}}, account
-    assert fleet.play("teardown", accounts=FEW, cwagent_teardown=True).assert_succeeded().writes == []
+    assert fleet.play("teardown", accounts=FEW, cwagent_confirm="teardown").assert_succeeded().writes == []

@@ -384,7 +384,7 @@ def test_a_server_that_is_removed_after_an_interrupted_run_keeps_nothing(site: S
     inventory = site.controller.inventory(ON_PREMISES, "other.yml")
     named: dict[str, Any] = {
         "cwagent_remove_servers": [f"{site.aws.region}:{site.instance}"],
-        "cwagent_remove_confirmed": True,
+        "cwagent_confirm": "remove_servers",
     }
     predicted = site.controller.play(inventory, "remove_servers", "--check", **named).assert_succeeded()
     done = site.controller.play(inventory, "remove_servers", **named).assert_succeeded()

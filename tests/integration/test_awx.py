@@ -483,7 +483,7 @@ def test_a_sliced_job_is_refused(finished: Awx) -> None:
     refused = finished.launch("site", inventory=second, **answers).assert_failed()
     assert "cwagent_ec2_admin must have exactly one host" in refused.message
     assert "job_slice_count" in refused.message
-    refused = finished.launch("teardown", inventory=first, cwagent_teardown="true").assert_failed()
+    refused = finished.launch("teardown", inventory=first, cwagent_confirm="teardown").assert_failed()
     assert (
         f"{finished.hosts['web1']['instance_id']} in {finished.aws.region} is not in the inventory" in refused.message
     )
@@ -514,9 +514,9 @@ def test_the_site_job_needs_no_way_to_the_instance(finished: Awx, store_from: st
 def test_teardown_must_be_confirmed(finished: Awx) -> None:
     """Runs last, because it leaves an empty account."""
     refused = finished.launch("teardown").assert_failed()
-    assert "To confirm, set cwagent_teardown to true." in refused.message
+    assert "To confirm, set cwagent_confirm to teardown." in refused.message
     assert refused.calls == []
-    finished.launch("teardown", cwagent_teardown="true", cwagent_config_file="agent.json").assert_succeeded()
+    finished.launch("teardown", cwagent_confirm="teardown", cwagent_config_file="agent.json").assert_succeeded()
     after = snapshot(finished.aws)
     assert after["users"].keys() == {"awx"}
     assert after["roles"].keys() == {DEPLOYER}

@@ -489,7 +489,7 @@ class TestSite:
         assert second.caller().endswith(":user/mine")
         again = self.play(host, cwagent_deliver_keys="true").assert_succeeded()
         assert (again.changed_tasks, again.writes) == ([], [])
-        down = {"cwagent_teardown": True, "cwagent_deliver_keys": True}
+        down = {"cwagent_confirm": "teardown", "cwagent_deliver_keys": True}
         removed = self.play(host, "teardown", **down).assert_succeeded()
         assert_complete_report(removed)
         assert f"- delete {host.file} on db1" in reported(removed)
@@ -527,7 +527,7 @@ class TestSite:
             assert f"The access key was {reason}" in " ".join(failed.report)
         assert RUN_AGAIN in " ".join(failed.report)
 
-        down = self.play_with(host, UNREACHABLE, {}, "teardown", cwagent_teardown=True, **on).assert_failed()
+        down = self.play_with(host, UNREACHABLE, {}, "teardown", cwagent_confirm="teardown", **on).assert_failed()
         assert "The access key is still on db1, which could not be reached." in " ".join(down.report)
         assert not second.file.exists()
 

@@ -27,7 +27,7 @@ from harness import (
 )
 
 MARK_TAG, SAVED_KEY_TAG = "cwagent:managed", "cwagent:saved-key"
-TEARDOWN = {"cwagent_teardown": True}
+TEARDOWN = {"cwagent_confirm": "teardown"}
 REFUSED = "exists and was not created by this collection"
 
 

@@ -206,7 +206,7 @@ class Account:
             "cwagent_deliver_keys": True,
             "cwagent_key_max_age_days": "30",
             "cwagent_region": self.aws.region,
-            "cwagent_teardown": True,
+            "cwagent_confirm": "teardown",
         }
 
     def step(self, number: int) -> str:

@@ -113,7 +113,7 @@ def test_without_a_configuration_no_admin_instance_is_needed(controller: Control
     nothing_stored = "No configuration was given (cwagent_config_file or cwagent_configs), so nothing was stored."
     assert (again.changed_tasks, again.writes) == ([], [])
     assert nothing_stored in " ".join(again.report)
-    controller.play(inventory, "teardown", cwagent_teardown=True).assert_succeeded()
+    controller.play(inventory, "teardown", cwagent_confirm="teardown").assert_succeeded()
     assert snapshot(controller.aws) == before
 
 

@@ -480,7 +480,7 @@ def test_the_whole_job_is_done_with_the_role_of_the_template(organization: Organ
     inventory = organization.controller.home / "0.organization.yml"
     ssm = organization.in_account("shop", "ssm")
     for playbook, stored in (("site", ["AmazonCloudWatch-linux"]), ("teardown", [])):
-        settings["cwagent_teardown"] = not stored
+        settings["cwagent_confirm"] = "" if stored else playbook
         play = organization.controller.play(inventory, playbook, env=organization.user, **settings)
         play.assert_succeeded()
         assert {call.error for call in play.calls} <= {"", "NoSuchEntity", "ParameterNotFound"}

@@ -146,11 +146,11 @@ def duties(shared_controller: Controller) -> dict[str, Play]:
     aws.shift_clock(100 * DAY)
     plays["rotate_keys"] = account.play("rotate-keys", "rotate_keys")
     interrupt(shared_controller, admin)
-    removal: dict[str, Any] = {"cwagent_remove_servers": ["web2", "db2"], "cwagent_remove_confirmed": True}
+    removal: dict[str, Any] = {"cwagent_remove_servers": ["web2", "db2"], "cwagent_confirm": "remove_servers"}
     plays["remove_servers"] = account.play("remove-servers", "remove_servers", **removal)
     interrupt(shared_controller, admin)
     more = {"onprem_server_exclusive": True, "onprem_admin_exclusive": True}
-    plays["teardown"] = account.play("teardown", "teardown", cwagent_teardown=True, **more)
+    plays["teardown"] = account.play("teardown", "teardown", cwagent_confirm="teardown", **more)
     aws.client("iam").delete_user_policy(UserName="controller", PolicyName="duty")
     after = snapshot(aws)
     after["users"].pop("controller")
@@ -168,7 +168,7 @@ def test_a_host_that_left_is_removed_by_its_name_although_no_user_with_the_name_
     inventory = controller.inventory({"onprem_servers": {"db1": {}}})
     user = create_controller_user(aws)
     permit(aws, policy("remove-servers"))
-    removal = {**folder, "cwagent_remove_servers": ["db2"], "cwagent_remove_confirmed": True}
+    removal = {**folder, "cwagent_remove_servers": ["db2"], "cwagent_confirm": "remove_servers"}
     controller.play(inventory, "remove_servers", env=user, **removal).assert_succeeded()
     assert {*snapshot(aws)["users"]} == {"controller", f"{SERVER_USER}-db1"}
     again = controller.play(inventory, "remove_servers", env=user, **removal).assert_succeeded()

@@ -135,7 +135,7 @@ def test_each_configuration_is_in_its_regions_only_and_teardown_deletes_it_there
     read = {(call.params["Name"], call.region) for call in again.calls if call.action == "GetParameter"}
     assert {each for each in read if each[0].startswith("AmazonCloudWatch-")} == expected
 
-    run("teardown", cwagent_teardown=True)
+    run("teardown", cwagent_confirm="teardown")
     left = {HOME: {}, AWAY: {}, ONPREM: {"AmazonCloudWatch-web": {}}}
     assert snapshot(aws, HOME, AWAY, ONPREM)["parameters"] == left
 

@@ -28,7 +28,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format im
     to_values,
 )
 
-CONFIRMED: dict[str, Any] = {"cwagent_remove_confirmed": "true"}
+CONFIRMED: dict[str, Any] = {"cwagent_confirm": "remove_servers"}
 USER, OTHER_USER = f"{SERVER_USER}-db1", f"{SERVER_USER}-db2"
 UNKNOWN_INSTANCE = "i-0123456789abcdef9"
 UNREACHABLE: dict[str, Any] = {"ansible_connection": "ssh", "ansible_host": "192.0.2.1", "ansible_timeout": 1}
@@ -128,9 +128,13 @@ def test_hosts_of_the_inventory_are_removed(fleet: Fleet) -> None:
     before = fleet.state()
     assert fleet.file.exists()
     with assert_no_writes(fleet.controller.aws):
-        asked = fleet.play("remove_servers", cwagent_remove_servers=["web1", "db1"]).assert_failed()
+        asked = [
+            fleet.play("remove_servers", cwagent_remove_servers=["web1", "db1"], cwagent_confirm=answer).assert_failed()
+            for answer in ("", "teardown")
+        ]
         predicted = fleet.remove("web1", "db1", arguments=("--check", "--diff")).assert_succeeded()
-    assert f"Users: {USER}. Instances: {fleet.web}. To confirm, set cwagent_remove_confirmed to true." in asked.message
+    named = f"Users: {USER}. Instances: {fleet.web}. To confirm, set cwagent_confirm to remove_servers."
+    assert [each.message for each in asked if named not in each.message] == []
     assert fleet.file.exists()
     removed = fleet.remove("web1", "db1").assert_succeeded()
     assert predicted.changed_tasks == removed.changed_tasks
@@ -157,7 +161,7 @@ def test_what_no_host_has_is_named(fleet: Fleet) -> None:
     assert f"User '{USER}' was made for a server, and no host of the inventory has it." in file.read_text()
     assert f"User '{OTHER_USER}' was made" not in file.read_text()
     fleet.remove(fleet.web).assert_succeeded()
-    removed = fleet.play("teardown", cwagent_teardown=True).assert_succeeded()
+    removed = fleet.play("teardown", cwagent_confirm="teardown").assert_succeeded()
     assert f"{user} {remedy}" in " ".join(removed.report)
 
 
@@ -305,7 +309,7 @@ def test_a_saved_key_in_aws_whose_user_is_gone_is_named_and_removed(controller: 
     assert_complete_report(removed)
     assert f"There is no user '{USER}'." in removed.words
     assert fleet.names() == {f"{PREFIX}{OTHER_USER}", f"{PREFIX}of-others"}
-    teardown = fleet.play("teardown", cwagent_teardown=True).assert_succeeded()
+    teardown = fleet.play("teardown", cwagent_confirm="teardown").assert_succeeded()
     assert "no host" not in " ".join(teardown.report)
     assert fleet.names() == {f"{PREFIX}of-others"}
 
@@ -330,7 +334,7 @@ def test_the_named_saved_key_is_removed_in_a_region_that_no_host_has(controller:
 @pytest.mark.parametrize(
     ("playbook", "named"),
     [
-        ("teardown", {"cwagent_teardown": True}),
+        ("teardown", {"cwagent_confirm": "teardown"}),
         ("remove_servers", {**CONFIRMED, "cwagent_remove_servers": ["db1"]}),
     ],
 )

@@ -128,7 +128,7 @@ def test_a_key_is_created_rotated_and_deleted(controller: Controller) -> None:
 
     # The admin user has not used its new key. The one that it replaced is ours by the record of the saved key.
     assert len(snapshot(controller.aws)["users"][ADMIN_USER]["keys"]) == 2
-    removed = site.play("teardown", cwagent_teardown=True)
+    removed = site.play("teardown", cwagent_confirm="teardown")
     assert snapshot(controller.aws)["users"] == {}
     with pytest.raises(ClientError):
         site.saved()

@@ -803,7 +803,7 @@ def test_a_large_configuration_is_stored_in_parts_and_a_smaller_one_leaves_none_
     assert configurations(account.aws) == {PARAMETER: files_of(1), names[1]: stored[names[1]]}
     account.assert_clean()
 
-    run(1, "teardown", cwagent_teardown=True)
+    run(1, "teardown", cwagent_confirm="teardown")
     assert configurations(account.aws) == {}
 
 

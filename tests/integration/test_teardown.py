@@ -24,7 +24,7 @@ from harness import (
     run_module,
 )
 
-CONFIRMED = {"cwagent_teardown": "true"}
+CONFIRMED = {"cwagent_confirm": "teardown"}
 
 
 @dataclass(frozen=True)
@@ -87,10 +87,11 @@ def test_an_existing_profile_with_the_agents_policy_is_kept_without_a_warning(pr
     assert SERVER_POLICY in provisioned.before["roles"]["shop"]["policies"]
 
 
-@pytest.mark.parametrize("answer", [{}, {"cwagent_teardown": ""}, {"cwagent_teardown": "false"}])
-def test_teardown_must_be_confirmed(provisioned: Provisioned, answer: dict[str, str]) -> None:
+@pytest.mark.parametrize("answer", ["", "remove_servers", "true"])
+def test_teardown_must_be_confirmed(provisioned: Provisioned, answer: str) -> None:
     with assert_no_writes(provisioned.controller.aws):
-        assert "To confirm, set cwagent_teardown to true." in provisioned.teardown(**answer).assert_failed().message
+        refused = provisioned.teardown(cwagent_confirm=answer).assert_failed()
+    assert "To confirm, set cwagent_confirm to teardown." in refused.message
 
 
 @pytest.mark.parametrize("profile", [SERVER_ROLE, ADMIN_ROLE])

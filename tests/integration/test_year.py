@@ -191,14 +191,14 @@ class Year:
         assert self.run("site").writes == []
 
     def the_installation_is_removed(self) -> None:
-        self.run("teardown", cwagent_teardown=True)
+        self.run("teardown", cwagent_confirm="teardown")
 
     def change_configuration(self, storing: str) -> None:
         self.interval, self.storing = self.interval + 10, storing
         self.run("site")
 
     def remove(self, names: list[str]) -> None:
-        self.run("remove_servers", cwagent_remove_servers=names, cwagent_remove_confirmed=True)
+        self.run("remove_servers", cwagent_remove_servers=names, cwagent_confirm="remove_servers")
 
     def take_out(self, web: str, onprem: str) -> None:
         """Take servers out of the inventory."""

@@ -133,7 +133,7 @@ class Acceptance:
         yield self.playbooks.run("verify", "verify", "--limit", "localhost,web,admin").problem
 
     def remove_servers(self) -> Iterator[str]:
-        variables = {"cwagent_remove_servers": ["web", "db"], "cwagent_remove_confirmed": True}
+        variables = {"cwagent_remove_servers": ["web", "db"], "cwagent_confirm": "remove_servers"}
         yield self.playbooks.run("remove_servers", "remove", **variables).problem
         saved = CREDENTIALS_PREFIX + SERVER_USER
         for what, read, wanted in (
@@ -144,7 +144,7 @@ class Acceptance:
             yield from self._eventually(what, read, wanted)
 
     def teardown(self) -> Iterator[str]:
-        yield self.playbooks.run("teardown", "teardown", cwagent_teardown=True).problem
+        yield self.playbooks.run("teardown", "teardown", cwagent_confirm="teardown").problem
         for what, read, wanted in (
             ("the profile of the admin instance", lambda: self.account.profile(self.account.admin), BASE_ROLE),
             ("the keys of the server user", lambda: self.account.keys(SERVER_USER), {}),

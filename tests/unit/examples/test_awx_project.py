@@ -56,7 +56,18 @@ def test_jobs_that_touch_no_host_have_no_machine_credential():
 def test_a_question_has_the_type_and_all_choices_of_its_variable(question):
     spec = specs()[question["variable"]]
     assert question["type"] == ("multiplechoice" if "choices" in spec else TYPES[spec["type"]])
-    assert question.get("choices") == spec.get("choices", ["false", "true"] if spec["type"] == "bool" else None)
+    if question["variable"] != "cwagent_confirm":
+        assert question.get("choices") == spec.get("choices", ["false", "true"] if spec["type"] == "bool" else None)
+
+
+def test_only_the_playbook_that_deletes_asks_for_its_confirmation():
+    asked = {
+        name: QUESTIONS[each]["choices"]
+        for name, job in TEMPLATES.items()
+        for each in job["survey"]
+        if QUESTIONS[each]["variable"] == "cwagent_confirm"
+    }
+    assert asked == {name: [name] for name in specs()["cwagent_confirm"]["choices"]}
 
 
 @pytest.mark.parametrize("question", QUESTIONS.values(), ids=QUESTIONS)

@@ -22,6 +22,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._accounts import (
 from ansible_collections.cwagent.iam.plugins.plugin_utils._given import (
     AUDIT,
     CONFIGS_ONLY,
+    CONFIRMATION,
     KEY_STORE,
     ONE_ACCOUNT,
     REMOVAL,
@@ -577,13 +578,12 @@ def test_groups_that_do_not_fit_are_one_problem(groups, controller, words):
 
 
 @pytest.mark.parametrize("source", ["instance", "run_command", "auto", "controller"])
-@pytest.mark.parametrize("requires", [[], [KEY_STORE], [KEY_STORE, ROTATION], ["confirmation"], [REMOVAL]])
+@pytest.mark.parametrize("requires", [[], [KEY_STORE], [KEY_STORE, ROTATION], [CONFIRMATION], [REMOVAL]])
 def test_servers_on_ec2_need_no_admin_instance_where_nothing_is_stored(source, requires):
     controller = {
         "cwagent_store_config_from": source,
-        "cwagent_teardown": True,
+        "cwagent_confirm": "remove_servers" if REMOVAL in requires else "teardown",
         "cwagent_remove_servers": ["db"],
-        "cwagent_remove_confirmed": True,
     }
     inputs = inputs_of({"ec2_servers": ["web"], "onprem_servers": ["db"]}, controller=controller, requires=requires)
     assert inputs["storing_hosts"] == inputs["admin_instance_hosts"] == []
@@ -691,9 +691,6 @@ def test_configurations_of_one_name_are_for_different_regions(entries, count):
         (["configs"], {}, "There is no configuration."),
         (["configs_only"], {}, "There is no configuration."),
         (["configs"], ONE_FILE, ""),
-        (["confirmation"], {}, "To confirm, set cwagent_teardown to true."),
-        (["confirmation"], {"cwagent_teardown": "false"}, "To confirm, set cwagent_teardown to true."),
-        (["confirmation"], {"cwagent_teardown": "true"}, ""),
         (["admin_instance"], {}, ""),
     ],
 )
@@ -701,6 +698,20 @@ def test_what_a_playbook_requires(requires, controller, words):
     problems = problems_of(controller=controller, requires=requires)
     assert len(problems) == bool(words)
     assert words in "".join(problems)
+
+
+@pytest.mark.parametrize("answer", [None, "", " ", "teardown", " teardown ", "remove_servers", "true", True, NOPE])
+@pytest.mark.parametrize(
+    ("requires", "own"), [(CONFIRMATION, "teardown"), (REMOVAL, "remove_servers"), (ROTATION, None), (KEY_STORE, None)]
+)
+def test_each_deletion_has_a_confirmation_that_confirms_no_other(requires, own, answer):
+    controller = {"cwagent_remove_servers": ["db"], "cwagent_confirm": answer}
+    problems = problems_of(controller=controller, requires=[requires])
+    is_confirmed = isinstance(answer, str) and answer.strip() == own
+    asks = [each for each in problems if each.endswith(f"To confirm, set cwagent_confirm to {own}.")]
+    assert len(asks) == (own is not None and not is_confirmed)
+    is_a_choice = answer is None or (isinstance(answer, str) and answer.strip() in ("", "teardown", "remove_servers"))
+    assert len(problems) == len(asks) + (not is_a_choice)
 
 
 def test_a_playbook_can_require_the_admin_instance():
@@ -813,7 +824,7 @@ def removal_of(*names, region=None, **variables):
     own = {"cwagent_deliver_keys": True, "cwagent_region": EU}
     shared = {"cwagent_user_name": "shared", "cwagent_region": region or US}
     hosts = {**INSTANCES, "a": own, "b": shared, "c": shared}
-    controller = {"cwagent_remove_servers": list(names), "cwagent_remove_confirmed": True, **variables}
+    controller = {"cwagent_remove_servers": list(names), "cwagent_confirm": "remove_servers", **variables}
     inputs, problems = interpret(a_run(SERVERS_OF, hosts, controller, requires=[REMOVAL]))
     return inputs["removal"], problems
 
@@ -846,7 +857,7 @@ def test_a_user_that_leaves_can_have_the_name_of_a_host_whose_user_stays():
         "b": {"cwagent_user_name": "a"},
         "c": {"cwagent_user_name": "shared"},
     }
-    controller = {"cwagent_region": EU, "cwagent_remove_servers": ["a", "b"], "cwagent_remove_confirmed": True}
+    controller = {"cwagent_region": EU, "cwagent_remove_servers": ["a", "b"], "cwagent_confirm": "remove_servers"}
     inputs, problems = interpret(a_run({"onprem_servers": [*hosts]}, hosts, controller, requires=[REMOVAL]))
     assert problems == []
     assert inputs["removal"]["users"] == {EU: ["a"]}
@@ -874,7 +885,7 @@ def test_a_name_that_no_host_has_can_be_that_of_an_earlier_host(names, users, de
 
 
 def test_the_confirmation_names_the_user_of_an_earlier_host():
-    [problem] = removal_of(HOST, cwagent_remove_confirmed=False)[1]
+    [problem] = removal_of(HOST, cwagent_confirm="")[1]
     assert f"Users: {HOST} ({GONE} if there is no such user). Instances: none." in problem
 
 
@@ -882,7 +893,7 @@ def test_the_confirmation_names_the_user_of_an_earlier_host():
     ("names", "variables", "problem"),
     [
         ([], {}, "No server is named. Set cwagent_remove_servers to "),
-        (["a"], {"cwagent_remove_confirmed": False}, f"Users: {USER_A}. Instances: none. To confirm, set "),
+        (["a"], {"cwagent_confirm": ""}, f"Users: {USER_A}. Instances: none. To confirm, set "),
         (["adm"], {}, "cwagent_remove_servers: host adm is in the group cwagent_ec2_admin. Put another host "),
         (["shared"], {}, "cwagent_remove_servers: 'shared' belongs to host c. Name the host instead."),
         ([USER_A], {}, f"cwagent_remove_servers: '{USER_A}' belongs to host a. Name the host instead."),
@@ -905,7 +916,7 @@ def test_servers_that_cannot_be_removed(names, variables, problem):
 
 
 def test_a_user_whose_key_is_saved_in_two_regions_is_named_once():
-    [problem] = removal_of(f"{EU}:{GONE}", f"{US}:{GONE}", cwagent_remove_confirmed=False)[1]
+    [problem] = removal_of(f"{EU}:{GONE}", f"{US}:{GONE}", cwagent_confirm="")[1]
     assert f"Users: {GONE}. Instances: none." in problem
 
 
@@ -929,7 +940,7 @@ def test_the_regions_of_saved_keys_are_also_those_of_the_account():
 
 
 def test_servers_are_removed_when_the_inventory_has_none_any_more():
-    controller = {"cwagent_remove_servers": [GONE, GONE_ID], "cwagent_remove_confirmed": True}
+    controller = {"cwagent_remove_servers": [GONE, GONE_ID], "cwagent_confirm": "remove_servers"}
     inputs = inputs_of({}, {}, controller, requires=[REMOVAL])
     expected = {"users": {US: [GONE]}, "instances": {US: [GONE_ID]}, "key_hosts": [], "notes": [], "default_users": {}}
     assert inputs["removal"] == expected
@@ -940,7 +951,7 @@ def test_a_limit_leaves_out_hosts_with_a_key(limit, hosts):
     controller = {
         **ONE_FILE,
         "cwagent_remove_servers": ["a"],
-        "cwagent_remove_confirmed": True,
+        "cwagent_confirm": "remove_servers",
         "cwagent_deliver_keys": True,
     }
     given = a_run({**SERVERS_OF, "onprem_servers": ["a"]}, INSTANCES, controller, requires=[REMOVAL], limit=limit)
