@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 
+from ansible.utils.helpers import pct_to_int
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 # Ansible prints each line in quotes, indented by eight columns; together they fit a terminal of 100 columns.
 WIDTH = 88
@@ -209,15 +212,13 @@ def account_table(
     :param active: the names of those that no task has left unreachable or failed.
     :param check_mode: whether the changes were only predicted.
     """
-    variables, finished = list(names), {*active}
-    rows, failures = [], []
-    for account, host in zip(accounts, hosts):
+    variables, listed = list(names), list(hosts)
+    reasons = _account_failures(listed, accounts, active)
+    rows = []
+    for host, (account, failure) in zip(listed, reasons.items()):
         found = [each for result in registered_results([host], variables) for each in _module_results(result)]
-        failure = account_failure(host)
-        if not failure and account not in finished:
-            failure = "It was not finished: a task failed, or the host was unreachable."
         rows.append((_shorten(account), *_account_cells(host, found), "FAILED" if failure else "ok"))
-        failures += [f"{account}: {failure}"] if failure else []
+    failures = [f"{account}: {failure}" for account, failure in reasons.items() if failure]
     widths = [max(map(len, column)) for column in zip(COLUMNS, *rows)]
     is_text = [True, True, *(False for _kind in KINDS), False, True]
 
@@ -251,6 +252,63 @@ def account_failure(host: Mapping[str, Any]) -> str:
     return "" if validated.get("inputs") else str(validated.get("msg") or "It was not begun.")
 
 
+def _account_failures(
+    hosts: Iterable[Mapping[str, Any]], accounts: Iterable[str], active: Iterable[str]
+) -> dict[str, str]:
+    """By account, why the work in it failed; empty if it did not."""
+    finished = {*active}
+    return {
+        account: account_failure(host) or ("" if account in finished else UNFINISHED)
+        for account, host in zip(accounts, hosts)
+    }
+
+
+UNFINISHED = "It was not finished: a task failed, or the host was unreachable."
+SKIPPED = "Skipped: "
+
+
+def skip_reason(
+    hosts: Iterable[Mapping[str, Any]],
+    accounts: Iterable[str],
+    active: Iterable[str],
+    account: str,
+    *,
+    batch_sizes: Sequence[str],
+    max_fail_percentage: int,
+) -> str:
+    """Why an account is skipped: too many of its batch or of an earlier one failed. Empty if it is not skipped.
+
+    Ansible's own keyword counts no failure that a playbook has rescued.
+
+    :param hosts: the variables of the hosts that stand for the accounts.
+    :param accounts: the names of these hosts, in the same order, which is that of the batches.
+    :param active: the names of those that no task has left unreachable or failed.
+    :param account: the name of the account that is about to begin.
+    :param batch_sizes: as for ``serial``.
+    :param max_fail_percentage: how many accounts of a batch may fail. Those that were skipped do not count.
+    """
+    reasons = _account_failures(hosts, accounts, active)
+    for batch in _batches(list(reasons), batch_sizes):
+        failed = sum(bool(reasons[each]) and not reasons[each].startswith(SKIPPED) for each in batch)
+        if 100 * failed > max_fail_percentage * len(batch):
+            counts = f"{failed} of {len(batch)} accounts of a batch failed"
+            return f"{SKIPPED}{counts} (cwagent_max_fail_percentage is {max_fail_percentage})."
+        if account in batch:
+            break
+    return ""
+
+
+def _batches(accounts: Sequence[str], sizes: Sequence[str]) -> Iterator[Sequence[str]]:
+    """The batches of a play; the last size is that of all further ones."""
+    begun = 0
+    for size in chain(sizes, repeat(sizes[-1])):
+        if begun >= len(accounts):
+            return
+        count = pct_to_int(size, len(accounts))
+        yield accounts[begun : begun + count]
+        begun += count
+
+
 class FilterModule:
     """The filters that word the reports of runs."""
 
@@ -266,4 +324,5 @@ class FilterModule:
             "rotation_report": rotation_report,
             "run_report": run_report,
             "run_stats": run_stats,
+            "skip_reason": skip_reason,
         }

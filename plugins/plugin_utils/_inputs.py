@@ -83,7 +83,7 @@ FROM_INSTANCE = ("instance", "run_command", "auto")
 SERVER_USER, ADMIN_USER = "CloudWatchAgentServerUser", "CloudWatchAgentAdminUser"
 MINUTES = "store_config_window_minutes"
 ALL_PERCENT = 100
-ALL = f"{ALL_PERCENT}%"
+ALL, SOME = f"{ALL_PERCENT}%", "20%"
 # How alike the names of two groups are of which one is the other misspelled; 1 is equal.
 MISSPELLED = 0.95
 _BATCH = r"[1-9]\d*|[1-9]\d?%|100%"
@@ -106,6 +106,7 @@ def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
         for name, option in given.options.items()
         if name not in HOST_VARIABLES
     }
+    _complete_batches(given, run, problems)
     account = account_inputs(given, problems)
     if given.accounts:
         complete_for_account(given, run, problems)
@@ -167,9 +168,14 @@ def _hosts_of_plays(given: Given, inputs: Mapping[str, Any]) -> list[str]:
     hosts = [*inputs["storing_hosts"], *inputs["delivery_hosts"], *inputs.get("removal", {}).get("key_hosts", [])]
     if SERVERS in given.requires:
         hosts += inputs["collect_hosts"]
-    if {SERVERS, ONE_ACCOUNT} <= {*given.requires}:  # where the configuration is applied
+    if _applies(given):
         hosts += [each["host"] for each in inputs["servers"]]
     return list(dict.fromkeys(hosts))
+
+
+def _applies(given: Given) -> bool:
+    """Return whether the playbook applies the configuration to servers."""
+    return {SERVERS, ONE_ACCOUNT} <= {*given.requires}
 
 
 def _check_names(given: Given, problems: Problems) -> None:
@@ -208,6 +214,25 @@ def _places(given: Given, name: str) -> dict[str, Any]:
     """Return where a variable of the run is set, with its value there."""
     places = {"the controller": given.controller, **{f"host {host}": each for host, each in given.hosts.items()}}
     return {place: variables[name] for place, variables in places.items() if name in variables}
+
+
+def _complete_batches(given: Given, run: dict[str, Any], problems: Problems) -> None:
+    """Set the defaults of batches, which are of servers or of accounts, and report what Ansible would not take."""
+    unit, size, percentage = ("servers", SOME, 0) if _applies(given) else ("accounts", ALL, ALL_PERCENT)
+    wrong = next((each for each in run["batch_size"] if not re.fullmatch(_BATCH, each)), None)
+    if wrong is not None:
+        problems.add(
+            f"cwagent_batch_size is {quote(wrong)}; it must be a number of {unit}, a share such as 20%, or a list of "
+            "numbers and shares."
+        )
+    if wrong is not None or not run["batch_size"]:
+        run["batch_size"] = [size]
+    failing = run["max_fail_percentage"]
+    if failing is None:
+        run["max_fail_percentage"] = percentage
+    elif not 0 <= failing <= ALL_PERCENT:
+        problems.add(f"cwagent_max_fail_percentage is {failing}; it must be between 0 and {ALL_PERCENT}.")
+        run["max_fail_percentage"] = percentage
 
 
 class _Regions:
@@ -712,7 +737,7 @@ def _check_values(given: Given, inputs: Mapping[str, Any], problems: Problems) -
             check("cwagent_configs", check_parameter_name, config["name"])
     check("cwagent_audit_regions", lambda regions: [*map(_names.check_region, regions)], inputs["audit_regions"])
     _check_keys(given, inputs, problems)
-    _check_batches(given, inputs, problems)
+    _check_revocation(given, inputs, problems)
     boundary, partition = inputs["permissions_boundary"], _names.partition_of(inputs["region"])
     if boundary and boundary != REMOVE_BOUNDARY:
         problems.check(_names.check_policy_arn, boundary, partition, "cwagent_permissions_boundary")
@@ -748,29 +773,14 @@ def _check_keys(given: Given, inputs: Mapping[str, Any], problems: Problems) -> 
         problems.check(check_kms_key, "cwagent", store, inputs["ssm_policy"], inputs["key_store_kms_key_id"])
 
 
-def _check_batches(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:
-    size, percentage = inputs["apply_batch_size"], inputs["apply_max_fail_percentage"]
-    if not re.fullmatch(_BATCH, size):
-        problems.add(
-            f"cwagent_apply_batch_size is {quote(size)}; it must be a number of servers, or a share such as 20%."
-        )
-    if not 0 <= percentage <= ALL_PERCENT:
-        problems.add(f"cwagent_apply_max_fail_percentage is {percentage}; it must be between 0 and {ALL_PERCENT}.")
-    wrong = next((size for size in inputs["account_batch_size"] if not re.fullmatch(_BATCH, size)), None)
-    if wrong is not None:
-        problems.add(
-            f"cwagent_account_batch_size is {quote(wrong)}; it must be a number of accounts, or a share such as 20%."
-        )
-    has_batches = inputs["account_batch_size"] != [ALL] and len(_apply_limit(given, given.accounts)) > 1
+def _check_revocation(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:
+    has_batches = inputs["batch_size"] != [ALL] and len(_apply_limit(given, given.accounts)) > 1
     if ROTATION in given.requires and inputs["revoke_old"] and has_batches:
         problems.add(
-            "cwagent_revoke_old is set, and cwagent_account_batch_size is not 100%. New access keys are delivered "
-            "after the last batch, and until then the agents of the first one could not send. Limit the run to one "
-            "account, or set the size to 100%."
+            "cwagent_revoke_old is set, and cwagent_batch_size is not 100%. New access keys are delivered after the "
+            "last batch, and until then the agents of the first one could not send. Limit the run to one account, or "
+            "set the size to 100%."
         )
-    percentage = inputs["account_max_fail_percentage"]
-    if not 0 <= percentage <= ALL_PERCENT:
-        problems.add(f"cwagent_account_max_fail_percentage is {percentage}; it must be between 0 and {ALL_PERCENT}.")
 
 
 def _all_users(inputs: Mapping[str, Any]) -> list[str]:

@@ -295,17 +295,39 @@ def test_a_profile_of_another_account_is_refused_before_anything_else(fleet: Fle
     assert play.writes == []
 
 
-def test_waves_begin_with_a_canary_and_end_when_too_many_have_failed(fleet: Fleet) -> None:
-    waves: dict[str, Any] = {"cwagent_account_batch_size": [1, "100%"], "cwagent_account_max_fail_percentage": 0}
-    fleet.more["team00"] = {"cwagent_account_external_id": "of-another"}
+@pytest.mark.parametrize(
+    ("waves", "failing", "skipped", "counts"),
+    [
+        (([1, "100%"], 0), "team00", ("team01", "team02", "team03"), "1 of 1"),
+        (("[1, 50%]", 40), "team02", ("team03",), "1 of 2"),  # a quarter of all accounts
+        ((2, 50), "team01", (), ""),
+    ],
+    ids=["the canary", "more of a batch than may", "no more of a batch than may"],
+)
+def test_waves_end_when_too_many_accounts_of_a_batch_failed(
+    fleet: Fleet, waves: tuple[Any, int], failing: str, skipped: tuple[str, ...], counts: str
+) -> None:
+    size, percentage = waves
+    fleet.more[failing] = {"cwagent_account_external_id": "of-another"}
     try:
-        play = fleet.play("site", accounts=FEW, **waves).assert_failed()
+        play = fleet.play("site", cwagent_batch_size=size, cwagent_max_fail_percentage=percentage).assert_failed()
     finally:
         fleet.more.clear()
-    assert {account: cells[-1] for account, cells in table(play).items()} == dict.fromkeys(FEW, "FAILED")
-    assert play.words.count("Not begun, since 1 of 3 accounts have failed") >= 2
-    assert [call.action for call in play.calls] == ["AssumeRole"]
-    assert fleet.play("site", accounts=FEW, **waves).assert_succeeded().writes == []
+    failed = {account for account, cells in table(play).items() if cells[-1] == "FAILED"}
+    assert failed == {failing, *skipped}
+    last = {each.host: str(each.result["msg"]) for each in play.failures}
+    reason = f"Skipped: {counts} accounts of a batch failed (cwagent_max_fail_percentage is {percentage})."
+    assert [account for account in skipped if reason not in last[account]] == []
+    done = fleet.ids.keys() - failed
+    assert fleet.principals(play) == {fleet.ids[account] for account in done}
+    assert sum(call.action == "AssumeRole" for call in play.calls) == len(done) + 1
+
+
+def test_waves_do_all_accounts_when_none_fails(fleet: Fleet) -> None:
+    waves: dict[str, Any] = {"cwagent_batch_size": [1, "100%"], "cwagent_max_fail_percentage": 0}
+    play = fleet.play("site", **waves).assert_succeeded()
+    assert [each[-1] for each in table(play).values()] == ["ok"] * ACCOUNTS
+    assert play.writes == []
 
 
 SWAP = "ReplaceIamInstanceProfileAssociation"
@@ -359,7 +381,7 @@ def test_every_window_is_closed_whatever_is_wrong_with_other_accounts(fleet: Fle
     fleet.play("open_window", accounts=FEW[:1]).assert_succeeded()
     fleet.more["team01"] = {"cwagent_account_external_id": "of-another"}
     fleet.more["team02"] = {"cwagent_account_assume_role_arn": "{{ nope }}"}
-    waves: dict[str, Any] = {"cwagent_account_batch_size": [1, "100%"], "cwagent_account_max_fail_percentage": 0}
+    waves: dict[str, Any] = {"cwagent_batch_size": [1, "100%"], "cwagent_max_fail_percentage": 0}
     try:
         play = fleet.play("restore", accounts=("team01", "team02", "team00"), **waves).assert_failed()
     finally:

@@ -545,16 +545,18 @@ def test_apply_stops_when_more_servers_of_a_batch_fail_than_may(fleet: Fleet) ->
         fleet.variables[host] |= UNREACHABLE
     store_new_config(fleet)
     missing = {"verify_agent_ctl": "/nowhere/ctl"}
-    play = fleet.apply(missing, cwagent_apply_batch_size="1").assert_failed()
+    play = fleet.apply(missing, cwagent_batch_size=[1, "100%"]).assert_failed()
     reason = "on web1: There is no CloudWatch agent: /nowhere/ctl does not exist."
     assert reason in play.message
     assert "AmazonCloudWatch-ManageAgent" not in documents(fleet)
     first, *notes = play.report
     assert first == "Nothing to do."
     assert reason in " ".join(notes)
-    assert notes[-1] == "Not begun, since more than 0 % of a batch have failed: web2, web3."
+    assert notes[-1] == (
+        "Skipped, because more servers of a batch failed than cwagent_max_fail_percentage allows (0 %): web2, web3."
+    )
 
-    play = fleet.apply(missing, cwagent_apply_batch_size="2", cwagent_apply_max_fail_percentage=50).assert_failed()
+    play = fleet.apply(missing, cwagent_batch_size="2", cwagent_max_fail_percentage=50).assert_failed()
     assert [each.host for each in play.failures if each.outcome == "failed"] == ["web1", "localhost"]
     assert {host: running(fleet, host)[0] for host in fleet.machines} == {
         "web1": CONFIG,
@@ -566,7 +568,7 @@ def test_apply_stops_when_more_servers_of_a_batch_fail_than_may(fleet: Fleet) ->
         "- apply the configuration on web2",
         "- apply the configuration on web3",
     ]
-    assert "Not begun" not in " ".join(play.report)
+    assert "Skipped" not in " ".join(play.report)
 
 
 def test_a_command_that_fails_on_an_instance_fails_this_host(fleet: Fleet) -> None:
@@ -597,7 +599,7 @@ def test_servers_that_fail_are_reported_beside_those_that_have_it(fleet: Fleet) 
     control.write_text(f'#!/bin/sh\n{full}\nexec "{control}.before" "$@"\n')
     control.chmod(0o755)
     store_new_config(fleet)
-    play = fleet.apply(cwagent_apply_batch_size="4").assert_failed()
+    play = fleet.apply(cwagent_batch_size=4).assert_failed()
     assert play.report[:2] == ["1 updated:", "- apply the configuration on web3, web4"]
     assert "was not applied on web1: web1 could not be reached." in " ".join(play.report)
     assert "was not applied on web2: " in play.message

@@ -38,3 +38,9 @@ def test_a_row_has_the_type_or_choices_the_default_and_the_description(name):
     assert [choice for choice in option.get("choices", []) if f"`{choice}`" not in kind] == []
     assert default.strip(" `") == str(option.get("default", "")).replace("True", "true").replace("False", "false")
     assert meaning.strip() == option["description"]
+
+
+def test_a_row_says_that_one_item_is_enough():
+    option = {"type": "list", "elements": "str", "description": "X."}
+    assert variables.row("x", option) == "| `x` | list | | X. |"
+    assert variables.row("x", {**option, "accepts_single": True}) == "| `x` | text or list | | X. |"

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
+from ansible.executor.playbook_executor import PlaybookExecutor
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -142,9 +145,16 @@ def test_a_configuration_in_several_parameters_is_fetched_in_an_order():
 
 # Accounts
 
-registered_results, failure_reason, found_lines, account_table, account_failure = (
+registered_results, failure_reason, found_lines, account_table, account_failure, skip_reason = (
     FILTERS[name]
-    for name in ("registered_results", "failure_reason", "found_lines", "account_table", "account_failure")
+    for name in (
+        "registered_results",
+        "failure_reason",
+        "found_lines",
+        "account_table",
+        "account_failure",
+        "skip_reason",
+    )
 )
 OK = {"__cwagent_validated": {"inputs": {"regions": ["eu-central-1", "us-east-1"]}}}
 REFUSED = {"__cwagent_validated": {"failed": True, "msg": "Host blog: no."}}
@@ -245,6 +255,77 @@ def test_an_account_that_a_task_left_unreachable_is_not_finished():
         "blog     eu-central-1 +1        0        0        0          0  FAILED",
         "- blog: It was not finished: a task failed, or the host was unreachable.",
     ]
+
+
+NAMES = "abcdef"
+
+
+def run_accounts(failing, **waves):
+    """By account, why it failed: accounts are begun one after the other, and some of them fail."""
+    hosts = dict.fromkeys(NAMES, OK)
+    for name in NAMES:
+        reason = skip_reason(hosts.values(), NAMES, NAMES, name, **waves)
+        if reason or name in failing:
+            hosts[name] = {**OK, "__cwagent_failure": reason or "Denied."}
+    return {name: account_failure(host) for name, host in hosts.items()}
+
+
+@pytest.mark.parametrize(
+    ("sizes", "percentage", "failing", "skipped", "counts"),
+    [
+        (["100%"], 100, NAMES, "", ""),
+        (["1"], 100, NAMES, "", ""),
+        (["1", "100%"], 0, "", "", ""),
+        (["1", "100%"], 0, "a", "bcdef", "1 of 1"),
+        (["1", "100%"], 100, "a", "", ""),
+        (["1", "50%", "100%"], 0, "b", "cdef", "1 of 3"),
+        (["1", "50%", "100%"], 32, "d", "ef", "1 of 3"),
+        (["1", "50%", "100%"], 34, "d", "", ""),
+        (["1", "50%", "100%"], 34, "cd", "ef", "2 of 3"),
+        (["2"], 50, "ace", "", ""),  # half of all, and no more of any batch
+        (["2"], 49, "ce", "def", "1 of 2"),
+        (["2", "1"], 50, "ac", "def", "1 of 1"),
+        (["3"], 50, "bc", "def", "2 of 3"),  # a third of all, and more of a batch
+        (["100%"], 0, "c", "def", "1 of 6"),
+        (["100%"], 34, "abc", "def", "3 of 6"),
+        (["10%"], 0, "b", "cdef", "1 of 1"),  # a share is one account at least
+    ],
+)
+def test_accounts_are_skipped_when_too_many_of_a_batch_failed(sizes, percentage, failing, skipped, counts):
+    """The counts are those of the batch that failed, however many accounts were skipped since."""
+    reason = f"Skipped: {counts} accounts of a batch failed (cwagent_max_fail_percentage is {percentage})."
+    failed = {name: "Denied." if name in failing and name not in skipped else "" for name in NAMES}
+    assert run_accounts(failing, batch_sizes=sizes, max_fail_percentage=percentage) == {
+        **failed,
+        **dict.fromkeys(skipped, reason),
+    }
+
+
+def test_accounts_that_were_refused_or_lost_count_as_failed():
+    for first, active in ((REFUSED, "bcd"), (OK, "bcd")):
+        found = [
+            skip_reason([first, OK, OK, OK], "abcd", active, "c", batch_sizes=["2"], max_fail_percentage=percentage)
+            for percentage in (49, 50)
+        ]
+        assert found == ["Skipped: 1 of 2 accounts of a batch failed (cwagent_max_fail_percentage is 49).", ""]
+
+
+SIZE = st.integers(1, 9).map(str) | st.integers(1, 100).map("{}%".format)
+
+
+@given(st.integers(1, 12), st.lists(SIZE, min_size=1, max_size=4), st.data())
+def test_batches_of_accounts_are_those_of_ansible(count, sizes, data):
+    names = [f"account{number}" for number in range(count)]
+    inventory = SimpleNamespace(get_hosts=lambda _hosts, order: list(names))
+    play = SimpleNamespace(hosts=names, order=None, serial=sizes)
+    batches = PlaybookExecutor._get_serialized_batches(SimpleNamespace(_inventory=inventory), play)
+    failed = data.draw(st.sampled_from(names))
+    hosts = [{**OK, "__cwagent_failure": "Denied."} if name == failed else OK for name in names]
+    skipped = [
+        name for name in names if skip_reason(hosts, names, names, name, batch_sizes=sizes, max_fail_percentage=0)
+    ]
+    [position] = [number for number, batch in enumerate(batches) if failed in batch]
+    assert skipped == [name for batch in batches[position:] for name in batch]
 
 
 def test_a_delivered_key_is_not_to_be_delivered_again():

@@ -106,9 +106,14 @@ def inputs_of(*arguments, **options):
     return inputs
 
 
+# What has another default where the configuration is applied to servers.
+OF_ACCOUNTS = {"cwagent_batch_size": ["100%"], "cwagent_max_fail_percentage": 100}
+OF_SERVERS = {"cwagent_batch_size": ["20%"], "cwagent_max_fail_percentage": 0}
+
+
 def default_of(name):
     option = OPTIONS[name]
-    return option.get("default", {"str": "", "list": [], "dict": {}}.get(option["type"]))
+    return option.get("default", OF_ACCOUNTS.get(name, {"str": "", "list": [], "dict": {}}.get(option["type"])))
 
 
 def run_value(inputs, name):
@@ -158,8 +163,7 @@ VALID = {
     **{name: option.get("choices", [SAMPLES[option["type"]]])[-1] for name, option in OPTIONS.items()},
     "cwagent_configs": [{"name": "AmazonCloudWatch-a", "file": "a.json"}],
     "cwagent_parameter_name": "AmazonCloudWatch-b",
-    "cwagent_apply_batch_size": "10%",
-    "cwagent_account_batch_size": ["1", "20%"],
+    "cwagent_batch_size": ["1", "20%"],
     "cwagent_account_id": "123456789012",
     "cwagent_account_admin_instance_id": ADMIN["instance_id"],
     "cwagent_account_assume_role_arn": CONTROLLER_ROLE,
@@ -246,10 +250,8 @@ REFUSED: dict[str, list[Any]] = {
     "cwagent_region": [5, LONG, UNICODE, "eu-central", "EU-CENTRAL-1"],
     "cwagent_user_name": [LONG, UNICODE, "a b"],
     "cwagent_config_names": [["linux"], [f"AmazonCloudWatch-{UNICODE}"]],
-    "cwagent_apply_batch_size": ["0", "-1", "0%", "101%", "a"],
-    "cwagent_apply_max_fail_percentage": [-1, 101],
-    "cwagent_account_batch_size": [["0"], ["1", "-1"], ["101%"]],
-    "cwagent_account_max_fail_percentage": [-1, 101],
+    "cwagent_batch_size": [0, -1, 1.5, "0%", "101%", "1 2", "%", ["0"], ["1", "-1"], [1, 1.5], "[1, 101%]", "1,,2"],
+    "cwagent_max_fail_percentage": [-1, 101, "10%"],
     "cwagent_account_id": ["12345678901", "1234567890123", "shop", "١٢٣٤٥٦٧٨٩٠١٢"],
     "cwagent_account_assume_role_arn": ["arn", "Controller", CONTROLLER_ROLE.replace("role", "user")],
     "cwagent_account_session_name": ["x", LONG, "a b", UNICODE],
@@ -262,7 +264,12 @@ BAD = [
     for name, option in OPTIONS.items()
     for value in [
         NOPE,
-        *(each for each in WRONG[option["type"]] if not (each == ["a"] and option.get("elements") == "str")),
+        *(
+            each
+            for each in WRONG[option["type"]]
+            if not (each == ["a"] and option.get("elements") == "str")
+            and not (each == 5 and option.get("accepts_single"))
+        ),
         *(["other", 5, LONG, UNICODE] if "choices" in option else []),
         *REFUSED.get(name, []),
     ]
@@ -1279,12 +1286,76 @@ def test_a_filter_whose_value_is_no_text_would_match_nothing(name, value):
         (["1", "100%"], False, None, 0),
         (["1", "100%"], True, ["shop"], 0),
         (["100%"], True, None, 0),
+        (None, True, None, 0),
+        ("", True, None, 0),
+        ("100%", True, None, 0),
+        ("50%", True, None, 1),
     ],
 )
 def test_access_keys_are_not_revoked_long_before_new_ones_are_delivered(sizes, revoke, limit, count):
-    account = {"cwagent_account_batch_size": sizes, "cwagent_revoke_old": revoke, "cwagent_rotate_now": True}
+    account = {"cwagent_batch_size": sizes, "cwagent_revoke_old": revoke, "cwagent_rotate_now": True}
     run = an_account(account, others={"blog": {}}, requires=[ROTATION], limit=limit)
     assert len([each for each in interpret(run)[1] if each.startswith("cwagent_revoke_old is set, and")]) == count
+
+
+APPLY = [SERVERS, ONE_ACCOUNT]
+PLAYBOOKS = [[], [KEY_STORE], [SERVERS], [REMOVAL, ONE_ACCOUNT], [AUDIT], [CONFIGS_ONLY], APPLY]
+
+
+def batches_of(requires, value, name="cwagent_batch_size"):
+    """The value of a variable of batches in a run of a playbook, and its problems."""
+    inputs, problems = interpret(a_run(controller={name: value}, requires=requires))
+    return run_value(inputs, name), [each for each in problems if name in each]
+
+
+@pytest.mark.parametrize("requires", PLAYBOOKS, ids=str)
+@pytest.mark.parametrize("name", OF_ACCOUNTS)
+@pytest.mark.parametrize("blank", [None, "", " "])
+def test_batches_are_of_servers_in_apply_and_of_accounts_elsewhere(requires, name, blank):
+    expected = (OF_SERVERS if requires == APPLY else OF_ACCOUNTS)[name]
+    assert batches_of(requires, blank, name) == (expected, [])
+    if name == "cwagent_batch_size":
+        assert batches_of(requires, [], name) == (expected, [])
+
+
+@pytest.mark.parametrize("requires", [[], APPLY], ids=["accounts", "servers"])
+@pytest.mark.parametrize(
+    ("value", "sizes"),
+    [
+        (5, ["5"]),
+        ("5", ["5"]),
+        ("20%", ["20%"]),
+        (" 20% ", ["20%"]),
+        ([5], ["5"]),
+        ([1, "20%", "100%"], ["1", "20%", "100%"]),
+        ('[1, "100%"]', ["1", "100%"]),
+        ("[1, 20%]", ["1", "20%"]),
+        ("- 1\n- 100%", ["1", "100%"]),
+        ("1, 20%", ["1", "20%"]),
+    ],
+)
+def test_a_batch_size_is_a_number_a_share_or_a_list_of_them(requires, value, sizes):
+    assert batches_of(requires, value) == (sizes, [])
+
+
+@pytest.mark.parametrize("requires", [[], APPLY], ids=["accounts", "servers"])
+@pytest.mark.parametrize(("value", "wrong"), [("0", "0"), ([1, "101%"], "101%"), ("many", "many"), ([1, 1.5], "1.5")])
+def test_a_wrong_batch_size_is_named_and_the_default_is_used(requires, value, wrong):
+    unit, default = ("servers", ["20%"]) if requires == APPLY else ("accounts", ["100%"])
+    problem = (
+        f"cwagent_batch_size is '{wrong}'; it must be a number of {unit}, a share such as 20%, or a list of numbers "
+        "and shares."
+    )
+    assert batches_of(requires, value) == (default, [problem])
+
+
+@pytest.mark.parametrize("requires", [[], APPLY], ids=["accounts", "servers"])
+@pytest.mark.parametrize(("value", "percentage"), [(0, 0), ("0", 0), (100, 100), ("33", 33), (-1, None), (101, None)])
+def test_the_share_that_may_fail_is_a_percentage(requires, value, percentage):
+    name = "cwagent_max_fail_percentage"
+    default = (OF_SERVERS if requires == APPLY else OF_ACCOUNTS)[name]
+    problems = [f"{name} is {value}; it must be between 0 and 100."] if percentage is None else []
+    assert batches_of(requires, value, name) == (default if problems else percentage, problems)
 
 
 PATTERNS = ["Shop Production", "shop,blog", "shop:blog", "!shop", "&shop", "~shop", "shop*", "shop[1]", "shop?"]
