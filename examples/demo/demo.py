@@ -293,7 +293,7 @@ def show_verification(account: Account) -> None:
 def show_audit(account: Account) -> None:
     """Show what the audit finds. It fails, and the demo with it, if a finding is severe."""
     report = account.folder / "audit.html"
-    options = ["-i", str(account.hosts), "-e", f"cwagent_html_file={report}"]
+    options = ["-i", str(account.hosts), "-e", f"cwagent_report_files={report}"]
     command = ["ansible-playbook", "cwagent.iam.audit", *options]
     show_command(command)
     start = account.aws.mark()

@@ -61,6 +61,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
             # Neither the input nor the problems once more: the message has all of them.
             message = self._message(problems, variables, options)
             return {**result, "changed": False, "failed": True, "msg": f"{message} Nothing was changed."}
+        for notice in inputs["notices"]:
+            self._display.warning(notice)
         return {**result, "changed": False, "inputs": inputs, "problems": problems}
 
     def _message(self, problems: list[str], variables: dict[str, Any], options: Mapping[str, Any]) -> str:

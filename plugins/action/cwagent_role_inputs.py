@@ -14,8 +14,9 @@ from ansible.module_utils.common.yaml import yaml_load
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.cwagent.iam.plugins.plugin_utils._evaluate import evaluate
+from ansible_collections.cwagent.iam.plugins.plugin_utils._report_files import ROLE_FORMATS, sort_by_format
 from ansible_collections.cwagent.iam.plugins.plugin_utils._saved_keys import check_role_key_store
-from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import Problems, check_role
+from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import Problems, check_role, to_typed
 
 # The options of the task; the module has their documentation.
 TASK_OPTIONS = {
@@ -41,12 +42,27 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
         specs = yaml_load((Path(variables["role_path"]) / "meta" / "argument_specs.yml").read_text("utf-8"))
         spec = specs["argument_specs"][options["entry_point"]]["options"]
         values = evaluate(variables, spec, self._templar)
+        role = Path(variables["role_path"]).name
+        found: dict[str, Any] = {}
         problems = check_role(spec, values)
         if not problems:
-            problems = _key_store_problems(Path(variables["role_path"]).name, spec, values)
+            problems = _key_store_problems(role, spec, values)
+        if not problems and f"{role}_report_files" in spec:
+            found["report_files"], problems = self._report_files(role, spec, values)
         if problems:
             return {**result, "changed": False, "failed": True, "msg": f"{' '.join(problems)} Nothing was changed."}
-        return {**result, "changed": False, "fingerprint": _fingerprint(values)}
+        return {**result, "changed": False, "fingerprint": _fingerprint(values), **found}
+
+    def _report_files(
+        self, role: str, spec: dict[str, Any], values: dict[str, Any]
+    ) -> tuple[dict[str, list[str]], list[str]]:
+        """Return the files that the role writes, by format, and the problems with their paths."""
+        name, problems = f"{role}_report_files", Problems()
+        paths = to_typed(name, spec[name], values[name])
+        files, notices = sort_by_format(name, paths, ROLE_FORMATS[role], f"the role {role}", problems)
+        for notice in notices:
+            self._display.warning(notice)
+        return files, problems.sentences
 
 
 def _key_store_problems(role: str, spec: dict[str, Any], values: dict[str, Any]) -> list[str]:

@@ -51,6 +51,11 @@ fingerprint:
   returned: without O(fingerprints)
   type: str
   sample: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+report_files:
+  description: By format, the paths of the reports that the role writes. The ending of a path chooses the format.
+  returned: for an entry point that writes reports
+  type: dict
+  sample: {html: [audit.html], json: [], junit: [], sarif: []}
 is_shared:
   description: Whether all hosts have the same values.
   returned: with O(fingerprints)

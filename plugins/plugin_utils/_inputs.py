@@ -51,6 +51,12 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._given import (
     checked_instance_id,
     checked_region,
 )
+from ansible_collections.cwagent.iam.plugins.plugin_utils._report_files import (
+    FORMATS,
+    VALIDATION_FORMATS,
+    VERIFICATION_FORMATS,
+    sort_by_format,
+)
 from ansible_collections.cwagent.iam.plugins.plugin_utils._saved_keys import check_key_store, check_kms_key
 from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import (
     Problems,
@@ -66,8 +72,9 @@ if TYPE_CHECKING:
 
     from ansible_collections.cwagent.iam.plugins.plugin_utils._given import Given
 
-# What audit.yml and validate_config.yml write.
-REPORT_FILES = ("html_file", "json_file", "junit_file", "sarif_file")
+REPORT_FILES = "cwagent_report_files"
+# By what a playbook needs, the formats of the reports that it writes.
+REPORT_FORMATS = {AUDIT: FORMATS, CONFIGS_ONLY: VALIDATION_FORMATS, SERVERS: VERIFICATION_FORMATS}
 CONFIG_NAMES = "cwagent_config_names"
 # Each host has its own; all other variables have one value for the whole run.
 HOST_VARIABLES = frozenset(
@@ -123,7 +130,7 @@ def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
         "admin_users": _by_region(admins, regions),
         "configs": _configs(given, run, regions, problems),
         "key_store_directory": _to_absolute(given, run, "key_store_directory", problems),
-        **{name: run[name] and _to_absolute(given, run, name, problems) for name in REPORT_FILES},
+        **_report_files(given, run, problems),
         "delivery_hosts": delivery_hosts,
         "host_regions": _host_regions(given, regions),
         "instances": _by_region(instances, regions),
@@ -546,6 +553,22 @@ def _to_absolute(given: Given, run: Mapping[str, Any], name: str, problems: Prob
     """Return the absolute path of a file or folder on the controller. Modules run in the folder of the playbook."""
     path: str = run[name]
     return problems.check(given.to_absolute, path, where=f"cwagent_{name}: ") or path
+
+
+def _report_files(given: Given, run: Mapping[str, Any], problems: Problems) -> dict[str, Any]:
+    """Return the files that this playbook writes, by format, and notices of the files that it skips."""
+    need = next((each for each in REPORT_FORMATS if each in given.requires and ONE_ACCOUNT not in given.requires), "")
+    has_own_files = given.accounts and need != AUDIT  # an audit writes one report on all accounts
+    files, notices = sort_by_format(
+        REPORT_FILES,
+        run["report_files"],
+        REPORT_FORMATS.get(need, ()),
+        "this playbook",
+        problems,
+        to_absolute=given.to_absolute,
+        suffix=f"-{given.controller_host}" if has_own_files else "",
+    )
+    return {"report_files": files, "notices": notices}
 
 
 def _apply_limit(given: Given, hosts: Iterable[str]) -> list[str]:

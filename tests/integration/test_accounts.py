@@ -481,7 +481,7 @@ def test_the_audit_reads_no_other_account_than_the_one_that_is_named(fleet: Flee
     fleet.more["team00"] = {"cwagent_account_assume_role_arn": "", "cwagent_account_id": fleet.ids["team00"]}
     file = fleet.controller.home / "audit.json"
     try:
-        play = fleet.play("audit", accounts=FEW, cwagent_audit_fail_at="none", cwagent_json_file=str(file))
+        play = fleet.play("audit", accounts=FEW, cwagent_audit_fail_at="none", cwagent_report_files=str(file))
     finally:
         fleet.more.clear()
     assert "Accounts that were not read: 1." in play.assert_failed().message

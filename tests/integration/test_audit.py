@@ -17,7 +17,7 @@ AUDIT = json.loads((CHECKOUT / "examples" / "policies" / "audit.json").read_text
 OWN, SHOP, BLOG = "123456789012", "210987654321", "111122223333"
 """The controller's account, and others that the emulator serves too."""
 EXTERNAL_ID = "of-the-blog"
-FORMATS = ("html", "json", "junit", "sarif")
+REPORTS = ["audit.html", "audit.json", "audit.junit.xml", "audit.sarif"]
 SESSION, SESSION_TOKEN = "ASIA", "FwoGZX"
 """The beginning of the ID of a temporary access key, and of the emulator's session tokens."""
 SECRET_KEY = re.compile(r'(?<!"checksum": ")\b[0-9a-f]{40}\b')
@@ -71,7 +71,7 @@ def auditor_profile(controller: Controller, account: str, name: str) -> dict[str
 
 
 def files(controller: Controller) -> dict[str, Any]:
-    return {f"cwagent_{name}_file": str(controller.home / f"audit.{name}") for name in FORMATS}
+    return {"cwagent_report_files": [str(controller.home / name) for name in REPORTS]}
 
 
 def written(controller: Controller) -> list[Path]:
@@ -116,7 +116,7 @@ def test_an_account_after_site_passes_and_the_reports_are_private(controller: Co
 
     play = controller.play(inventory, "audit", **folder, **files(controller)).assert_succeeded()
     assert play.writes == []
-    assert [path.name for path in written(controller)] == [f"audit.{name}" for name in FORMATS]
+    assert [path.name for path in written(controller)] == REPORTS
     assert {stat.S_IMODE(path.stat().st_mode) for path in written(controller)} == {0o600}
     [account] = document(controller)["accounts"]
     assert (account["account"]["label"], account["account"]["id"]) == ("controller", OWN)
@@ -129,7 +129,7 @@ def test_an_account_after_site_passes_and_the_reports_are_private(controller: Co
 def test_a_run_without_an_inventory_reads_the_account_of_the_controller(controller: Controller) -> None:
     """It finds the files in the folder of the command, and the accounts of the credentials."""
     collection = {"ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg")}
-    relative = {name: Path(path).name for name, path in files(controller).items()}
+    relative: dict[str, Any] = {"cwagent_report_files": ",".join(REPORTS)}
     play = controller.play(
         Path("localhost,"), "audit", cwd=controller.home, env=collection, **relative
     ).assert_succeeded()
@@ -150,7 +150,7 @@ def test_what_was_planted_is_in_each_report_and_fails_the_run(controller: Contro
     counts = "Findings of severity high or above: 1. Accounts that were not read: 0."
     assert play.message == f"{counts} high, admin-without-window: ForGood ({OWN}): {finding['why']}"
     assert finding["rule"] == "admin-without-window"
-    [case] = ET.fromstring((controller.home / "audit.junit").read_text()).iter("testcase")  # noqa: S314
+    [case] = ET.fromstring((controller.home / "audit.junit.xml").read_text()).iter("testcase")  # noqa: S314
     assert case.find("failure") is not None
     [run] = json.loads((controller.home / "audit.sarif").read_text())["runs"]
     assert [result["ruleId"] for result in run["results"]] == ["admin-without-window"]
@@ -250,7 +250,7 @@ def test_an_account_that_is_not_read_is_named_and_stops_no_other(controller: Con
     for name in ("untrusted", "missing", "denied", "no-profile"):
         assert any(line.startswith(f"! account {name} was not read: ") for line in lines)
     assert_narrow(play)
-    [suite] = ET.fromstring((controller.home / "audit.junit").read_text()).iter("testsuite")  # noqa: S314
+    [suite] = ET.fromstring((controller.home / "audit.junit.xml").read_text()).iter("testsuite")  # noqa: S314
     assert (suite.get("errors"), suite.get("failures")) == ("4", "1")
 
 

@@ -103,7 +103,6 @@ OF_TYPE = {kind: {name for name, each in TYPED.items() if each == kind} for kind
 ACCOUNT = {"cwagent_account", "cwagent_account_aws_profile", "cwagent_account_external_id"}
 ANY_TEXT = {
     *("cwagent_key_store_directory", "cwagent_key_store_kms_key_id", "cwagent_key_store_prefix"),
-    *("cwagent_html_file", "cwagent_json_file", "cwagent_junit_file", "cwagent_sarif_file"),
     *ACCOUNT,
 }
 """Variables that may have any text, as long as keys are saved in files."""

@@ -445,7 +445,7 @@ def test_the_accounts_are_audited_with_the_role_of_the_template(deployed: Organi
         deployed.controller.home / "0.organization.yml",
         "audit",
         env=deployed.user,
-        cwagent_json_file=str(deployed.controller.home / "audit.json"),
+        cwagent_report_files=str(deployed.controller.home / "audit.json"),
     ).assert_succeeded()
     assert play.writes == []
     document = json.loads((deployed.controller.home / "audit.json").read_text())

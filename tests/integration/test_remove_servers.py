@@ -157,7 +157,7 @@ def test_what_no_host_has_is_named(fleet: Fleet) -> None:
     assert f"{user} Instances in {fleet.controller.aws.region} that {instance} {remedy}" in " ".join(site.report)
     assert f"{user} {remedy}" in " ".join(fleet.play("rotate_keys").assert_succeeded().report)
     file = fleet.controller.home / "audit.json"
-    fleet.play("audit", cwagent_json_file=str(file), cwagent_audit_fail_at="none").assert_succeeded()
+    fleet.play("audit", cwagent_report_files=str(file), cwagent_audit_fail_at="none").assert_succeeded()
     assert f"User '{USER}' was made for a server, and no host of the inventory has it." in file.read_text()
     assert f"User '{OTHER_USER}' was made" not in file.read_text()
     fleet.remove(fleet.web).assert_succeeded()

@@ -55,11 +55,11 @@ def reports(shared_controller: Controller) -> Callable[..., tuple[Play, Path, Pa
     """Validates a file and asks for both reports, which do not exist before."""
 
     def run(file: Path, *arguments: str, **variables: Any) -> tuple[Play, Path, Path]:
-        junit, sarif = (shared_controller.home / name for name in ("junit.xml", "report.sarif"))
+        junit, sarif = (shared_controller.home / name for name in ("report.junit.xml", "report.sarif"))
         for each in (junit, sarif):
             each.unlink(missing_ok=True)
-        written = {"cwagent_junit_file": str(junit), "cwagent_sarif_file": str(sarif)}
-        given = {"cwagent_config_file": str(file), **written, **variables}
+        written = [str(junit), str(sarif)]
+        given = {"cwagent_config_file": str(file), "cwagent_report_files": written, **variables}
         inventory = shared_controller.inventory({})
         play = shared_controller.play(inventory, "validate_config", *arguments, env=NO_CREDENTIALS, **given)
         assert play.calls == [], "it never calls AWS"
@@ -128,6 +128,32 @@ def test_check_mode_validates_and_writes_no_report(shared_controller: Controller
     assert_not_valid(play, f"{file}: 1:2 $.metric: unknown section; did you mean 'metrics'?")
     assert not junit.exists()
     assert not sarif.exists()
+
+
+def test_formats_for_other_playbooks_are_skipped_with_a_warning(
+    shared_controller: Controller, reports: Reports
+) -> None:
+    home = shared_controller.home
+    files = [str(home / name) for name in ("two.sarif.json", "report.html", "report.sarif")]
+    play, _junit, sarif = reports(shared_controller.file("valid.json", VALID), cwagent_report_files=files)
+    play.assert_succeeded()
+    assert sarif_run(sarif) == sarif_run(home / "two.sarif.json")
+    assert not (home / "report.html").exists()
+    warning = f"[WARNING]: cwagent_report_files: skipped {home}/report.html, because this playbook writes only files"
+    assert "".join(play.output.split()).count("".join(warning.split())) == 1, "a long path goes over several lines"
+
+
+def test_each_account_has_its_own_reports(shared_controller: Controller) -> None:
+    accounts = {name: {"cwagent_account_aws_profile": name} for name in ("shop", "blog")}
+    inventory = shared_controller.inventory({"accounts": accounts}, "accounts.yml")
+    files = ",".join(str(shared_controller.home / name) for name in ("own.junit.xml", "own.sarif.json"))
+    given: dict[str, Any] = {"cwagent_config_file": str(shared_controller.file("valid.json", VALID))}
+    shared_controller.play(
+        inventory, "validate_config", env=NO_CREDENTIALS, cwagent_report_files=files, **given
+    ).assert_succeeded()
+    assert sorted(path.name for path in shared_controller.home.glob("own*")) == [
+        *("own-blog.junit.xml", "own-blog.sarif.json", "own-shop.junit.xml", "own-shop.sarif.json")
+    ]
 
 
 def test_sixty_problems_are_all_shown_and_reported(shared_controller: Controller, reports: Reports) -> None:

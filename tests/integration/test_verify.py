@@ -132,7 +132,10 @@ class Fleet:
         return self.controller.home / "verified.json"
 
     def verify(self, *arguments: str, **variables: Any) -> Play:
-        files = {"cwagent_key_store_directory": str(self.controller.credentials), "cwagent_json_file": str(self.file)}
+        files = {
+            "cwagent_key_store_directory": str(self.controller.credentials),
+            "cwagent_report_files": str(self.file),
+        }
         return self.controller.play(self.inventory(), "verify", *arguments, **{**files, **variables})
 
     def apply(self, first: Mapping[str, Any] | None = None, *arguments: str, **variables: Any) -> Play:

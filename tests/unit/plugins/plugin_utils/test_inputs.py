@@ -45,6 +45,7 @@ NO_REGION = (
     "There is no AWS region. Set cwagent_region for the hosts, or AWS_REGION, or a region in the profile of the AWS "
     "configuration."
 )
+REPORTS = {"html": "a.html", "json": "b.json", "junit": "c.junit.xml", "sarif": "d.sarif"}
 NOPE = Undefined("'nope' is undefined")
 
 
@@ -140,6 +141,8 @@ def test_the_input_of_a_run_without_variables():
         "finds_instances": False,
         "host_regions": {"adm": US},
         "instances": {US: [WEB["instance_id"], ADMIN["instance_id"]]},
+        "notices": [],
+        "report_files": {"html": [], "json": [], "junit": [], "sarif": []},
         "key_regions": [US],
         "onprem_hosts": {"db": {"user": "CloudWatchAgentServerUser-db", "region": US, "deliver": False}},
         "region": US,
@@ -173,6 +176,7 @@ VALID = {
     "cwagent_permissions_boundary": "arn:aws:iam::aws:policy/ReadOnlyAccess",
     "cwagent_key_store_prefix": "/keys/",
     "cwagent_region": EU,
+    "cwagent_report_files": ["audit.html"],
     "cwagent_server_role_name": "Server",
     "cwagent_user_name": "agent",
 }
@@ -184,7 +188,7 @@ def test_a_variable_of_the_run_can_be_set_anywhere(name):
     on_host = inputs_of(hosts={"adm": {**ADMIN, name: value}})
     assert inputs_of(controller={name: value}) == on_host
     assert inputs_of(controller={name: value}, hosts={"adm": {**ADMIN, name: value}}) == on_host
-    if name != "cwagent_configs":
+    if name not in ("cwagent_configs", "cwagent_report_files"):
         assert run_value(on_host, name) == value
 
 
@@ -247,6 +251,7 @@ REFUSED: dict[str, list[Any]] = {
     "cwagent_parameter_tags": [{"aws:x": "y"}, {"a": "#"}, {"a": ["b"]}, {"": "x"}],
     "cwagent_key_max_age_days": [-1, 36501],
     "cwagent_key_retire_after_days": [-1, "36501"],
+    "cwagent_report_files": [["a"], "a.html,b", ["a.html", "a.html"], [""]],
     "cwagent_region": [5, LONG, UNICODE, "eu-central", "EU-CENTRAL-1"],
     "cwagent_user_name": [LONG, UNICODE, "a b"],
     "cwagent_config_names": [["linux"], [f"AmazonCloudWatch-{UNICODE}"]],
@@ -290,8 +295,11 @@ def test_a_bad_value_is_one_problem_that_names_the_variable(name, value):
     is_typed = value is not NOPE and value not in WRONG[OPTIONS[name]["type"]] and "choices" not in OPTIONS[name]
     if name in RUN_OPTIONS and not is_typed:
         # Modules run in the folder of the playbook, so the input has the absolute path of the folder.
-        folder = f"/tmp/{default_of(name)}" if name == "cwagent_key_store_directory" else default_of(name)  # noqa: S108
-        assert run_value(inputs, name) == folder
+        interpreted = {
+            "cwagent_key_store_directory": f"/tmp/{default_of('cwagent_key_store_directory')}",  # noqa: S108
+            "cwagent_report_files": {kind: [] for kind in REPORTS},
+        }
+        assert run_value(inputs, name) == interpreted.get(name, default_of(name))
 
 
 @pytest.mark.parametrize("name", ["cwagent_key_store_prefix"])
@@ -1420,15 +1428,65 @@ def test_the_regions_of_an_audit_are_regions():
     assert interpret(a_run(controller={"cwagent_audit_regions": [US, EU]}))[1] == []
 
 
-@pytest.mark.parametrize("name", ["html_file", "json_file", "junit_file", "sarif_file"])
-def test_a_report_is_written_to_an_absolute_path(name):
-    def path(text):
-        inputs, problems = interpret(a_run(controller={f"cwagent_{name}": text}))
-        return inputs[name], problems
+@pytest.mark.parametrize(
+    "value",
+    [
+        ["~/a.html", "b.sarif.json"],
+        "~/a.html,b.sarif.json",
+        "[~/a.html, b.sarif.json]",
+        "- ~/a.html\n- b.sarif.json\n",
+    ],
+)
+def test_reports_are_written_to_absolute_paths_by_format(value):
+    files = inputs_of(controller={"cwagent_report_files": value}, requires=[AUDIT])["report_files"]
+    assert files == {"html": ["/tmp/~/a.html"], "json": [], "junit": [], "sarif": ["b.sarif.json"]}  # noqa: S108
 
-    assert path("~/audit") == ("/tmp/~/audit", [])  # noqa: S108
-    assert path("") == ("", [])
-    assert path("~nobody/x")[1] == [f"cwagent_{name}: ~nobody/x: the home directory is not known."]
+
+def test_one_report_needs_no_list():
+    """``-e cwagent_report_files=audit.html`` gives text."""
+    of_text, of_list = (
+        inputs_of(controller={"cwagent_report_files": value}, requires=[AUDIT]) for value in ("a.html", ["a.html"])
+    )
+    assert of_text == of_list
+    assert of_text["report_files"]["html"] == ["a.html"]
+
+
+WRITTEN = {"audit": [*REPORTS], "validate_config": ["junit", "sarif"], "verify": ["json"]}
+
+
+@pytest.mark.parametrize("playbook", sorted(path.stem for path in SPEC.parents[1].glob("*.yml")))
+def test_a_playbook_writes_its_formats_and_skips_the_others_with_a_notice(playbook):
+    tasks = [
+        task for play in yaml.safe_load((SPEC.parents[1] / f"{playbook}.yml").read_text()) for task in play["tasks"]
+    ]
+    [options] = [task["cwagent.iam.cwagent_inputs"] for task in tasks if "cwagent.iam.cwagent_inputs" in task]
+    requires = (options or {}).get("requires", [])
+    inputs = interpret(a_run(controller={"cwagent_report_files": [*REPORTS.values()]}, requires=requires))[0]
+    written = WRITTEN.get(playbook, [])
+    assert inputs["report_files"] == {kind: [path] if kind in written else [] for kind, path in REPORTS.items()}
+    skipped = ", ".join(path for kind, path in REPORTS.items() if kind not in written)
+    beginning = f"cwagent_report_files: skipped {skipped}, because this playbook writes "
+    assert [notice.startswith(beginning) for notice in inputs["notices"]] == ([True] if skipped else [])
+
+
+@pytest.mark.parametrize(("requires", "suffix"), [(CONFIGS_ONLY, "-shop"), (SERVERS, "-shop"), (AUDIT, "")])
+def test_each_account_has_its_own_files_unless_one_report_has_all_accounts(requires, suffix):
+    files = {"cwagent_report_files": [*REPORTS.values()], "cwagent_config_file": "x.json"}
+    inputs, problems = interpret(an_account(files, requires=[requires]))
+    assert problems == []
+    paths = [path for found in inputs["report_files"].values() for path in found]
+    expected = [f"{path[0]}{suffix}{path[1:]}" for path in REPORTS.values()]
+    assert paths
+    assert [path for path in expected if path in paths] == paths
+
+
+def test_a_report_file_with_a_problem_names_the_variable():
+    value = ["~nobody/x.html", "x.pdf", "y.json", "y.json"]
+    assert problems_of(controller={"cwagent_report_files": value}) == [
+        "cwagent_report_files: ~nobody/x.html: the home directory is not known.",
+        "cwagent_report_files: 'x.pdf' must end in .html, .json, .junit.xml, .sarif or .sarif.json.",
+        "cwagent_report_files has a duplicate path: y.json.",
+    ]
 
 
 def test_a_configuration_can_be_validated_without_hosts_and_without_a_region():

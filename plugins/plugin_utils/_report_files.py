@@ -1,0 +1,76 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The files of reports, and their formats, which the endings of their names choose. Pure."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import quote
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Sequence
+
+    from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import Problems
+
+ENDINGS = {".html": "html", ".json": "json", ".junit.xml": "junit", ".sarif": "sarif", ".sarif.json": "sarif"}
+FORMATS = tuple(dict.fromkeys(ENDINGS.values()))
+VALIDATION_FORMATS, VERIFICATION_FORMATS = ("junit", "sarif"), ("json",)
+# By role, the formats that it writes.
+ROLE_FORMATS = {"audit": FORMATS, "verify": VERIFICATION_FORMATS}
+
+
+def sort_by_format(
+    name: str,
+    paths: Iterable[str],
+    written: Collection[str],
+    writer: str,
+    problems: Problems,
+    *,
+    to_absolute: Callable[[str], str] = str,
+    suffix: str = "",
+) -> tuple[dict[str, list[str]], list[str]]:
+    """Return for each format the files to write, and notices of the files that are skipped.
+
+    :param name: of the variable.
+    :param written: the formats that the writer writes.
+    :param writer: how a notice names the playbook or role.
+    :param to_absolute: returns the absolute path of a file on the controller, or raises ``InvalidInput``.
+    :param suffix: comes before the ending of each file.
+    """
+    files: dict[str, list[str]] = {kind: [] for kind in FORMATS}
+    skipped: list[str] = []
+    seen: list[str] = []
+    for path in paths:
+        ending = problems.check(_ending_of, path, where=f"{name}: ")
+        absolute = problems.check(to_absolute, path, where=f"{name}: ") if ending else None
+        if not ending or not absolute:
+            continue
+        if os.path.normpath(absolute) in seen:
+            problems.add(f"{name} has a duplicate path: {path}.")
+        seen.append(os.path.normpath(absolute))
+        if ENDINGS[ending] in written:
+            stem = len(absolute) - len(ending)
+            files[ENDINGS[ending]].append(f"{absolute[:stem]}{suffix}{absolute[stem:]}")
+        else:
+            skipped.append(path)
+    if not skipped:
+        return files, []
+    endings = [ending for ending, kind in ENDINGS.items() if kind in written]
+    why = f"{writer} writes only files that end in {_join(endings)}" if endings else f"{writer} writes no reports"
+    return files, [f"{name}: skipped {', '.join(skipped)}, because {why}."]
+
+
+def _ending_of(path: str) -> str:
+    """Return the longest ending that fits. :raises InvalidInput: none does."""
+    fitting = [ending for ending in ENDINGS if path[-len(ending) :].lower() == ending]
+    if not fitting:
+        raise InvalidInput(f"{quote(path)} must end in {_join([*ENDINGS])}.")
+    return max(fitting, key=len)
+
+
+def _join(endings: Sequence[str]) -> str:
+    return " or ".join(part for part in (", ".join(endings[:-1]), endings[-1]) if part)

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.plugin_utils._report_files import (
+    ENDINGS,
+    FORMATS,
+    ROLE_FORMATS,
+    sort_by_format,
+)
+from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import Problems
+
+ANY_CASE = st.sampled_from(sorted(ENDINGS)).flatmap(
+    lambda ending: st.tuples(*(st.sampled_from([each.lower(), each.upper()]) for each in ending)).map("".join)
+)
+
+
+def sorted_files(paths, written=FORMATS, **options):
+    """The files by format without the formats that have none, the notices and the problems."""
+    problems = Problems()
+    files, notices = sort_by_format("x", paths, written, "this playbook", problems, **options)
+    assert list(files) == list(FORMATS), "a playbook can use each format without asking whether it is there"
+    return {kind: found for kind, found in files.items() if found}, notices, problems.sentences
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("audit.html", "html"),
+        ("audit.json", "json"),
+        ("audit.junit.xml", "junit"),
+        ("audit.sarif", "sarif"),
+        ("audit.sarif.json", "sarif"),
+        ("audit.html.json", "json"),
+        ("audit.json.html", "html"),
+        ("audit.json.sarif", "sarif"),
+        ("audit.sarif.html", "html"),
+        ("audit.sarif.junit.xml", "junit"),
+        ("AUDIT.Sarif.JSON", "sarif"),
+        ("/a folder.html/b.c.json", "json"),
+        ("sarif.json", "json"),
+    ],
+)
+def test_the_longest_ending_that_fits_chooses_the_format(path, kind):
+    assert sorted_files([path]) == ({kind: [path]}, [], [])
+
+
+@given(st.text(), ANY_CASE)
+def test_an_ending_in_any_case_has_a_format(stem, ending):
+    path = f"/{stem.replace('/', '')}{ending}"
+    files, notices, problems = sorted_files([path])
+    assert (list(files.values()), notices, problems) == ([[path]], [], [])
+
+
+@pytest.mark.parametrize(
+    "path", ["", "audit", "audit.xml", "junit.xml", "audit.htm", "audit.jsonl", "html", "audit.html/", "audit.html x"]
+)
+def test_any_other_ending_is_a_problem_that_lists_the_endings(path):
+    problem = f"x: '{path}' must end in .html, .json, .junit.xml, .sarif or .sarif.json."
+    assert sorted_files([path, "b.html"]) == ({"html": ["b.html"]}, [], [problem])
+
+
+@pytest.mark.parametrize("other", ["/a/b.html", "/a/./b.html", "/a//b.html", "/c/../a/b.html"])
+def test_the_same_path_twice_is_a_problem(other):
+    assert sorted_files(["/a/b.html", other])[2] == [f"x has a duplicate path: {other}."]
+
+
+def test_several_files_can_have_the_same_format():
+    files = ["a.sarif", "b.sarif.json", "c.sarif", "a.json"]
+    assert sorted_files(files) == ({"json": ["a.json"], "sarif": files[:3]}, [], [])
+
+
+@pytest.mark.parametrize(
+    ("written", "why"),
+    [
+        ((), "no reports"),
+        (("json",), "only files that end in .json"),
+        (("junit", "sarif"), "only files that end in .junit.xml, .sarif or .sarif.json"),
+    ],
+)
+def test_a_format_that_is_not_written_is_skipped_with_a_notice(written, why):
+    kinds = {"a.html": "html", "b.HTML": "html", "c.json": "json", "d.junit.xml": "junit", "e.sarif": "sarif"}
+    skipped = [path for path, kind in kinds.items() if kind not in written]
+    files, [notice], problems = sorted_files(kinds, written)
+    assert files == {kind: [path] for path, kind in kinds.items() if kind in written}
+    assert notice == f"x: skipped {', '.join(skipped)}, because this playbook writes {why}."
+    assert problems == []
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_suffix_comes_before_the_whole_ending(ending):
+    [[path]] = sorted_files([f"/a.b/c.json{ending.upper()}"], suffix="-shop")[0].values()
+    assert path == f"/a.b/c.json-shop{ending.upper()}"
+
+
+def test_the_paths_are_absolute_where_that_is_possible():
+    def to_absolute(path):
+        if path.startswith("~"):
+            raise InvalidInput(f"{path}: the home directory is not known.")
+        return f"/here/{path}"
+
+    assert sorted_files(["~x/a.html", "~x/b", "a.html", "b.html"], ["html"], to_absolute=to_absolute) == (
+        {"html": ["/here/a.html", "/here/b.html"]},
+        [],
+        [
+            "x: ~x/a.html: the home directory is not known.",
+            "x: '~x/b' must end in .html, .json, .junit.xml, .sarif or .sarif.json.",
+        ],
+    )
+
+
+def test_a_role_writes_formats_that_exist():
+    assert {kind for written in ROLE_FORMATS.values() for kind in written} == {*FORMATS}
