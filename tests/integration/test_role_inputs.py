@@ -79,3 +79,30 @@ def test_what_is_not_a_list_is_refused(refused: Play, case: str) -> None:
 def test_no_call_was_made(refused: Play) -> None:
     assert "Traceback" not in refused.output
     assert refused.calls == []
+
+
+def test_a_role_takes_the_report_files_that_a_playbook_takes(shared_controller: Controller) -> None:
+    """The ending of a path chooses the format, and a role skips a format that it does not write."""
+    tasks = [
+        {
+            "block": [{"ansible.builtin.include_role": {"name": f"cwagent.iam.{role}"}, "vars": values}],
+            "rescue": [{"name": role, "ansible.builtin.debug": {"msg": "{{ ansible_failed_result.msg }}"}}],
+        }
+        for role, values in {
+            "verify": {"verify_report_files": ["v.html", "v.json"], "verify_servers": []},  # it fails after that
+            "audit": {"audit_report_files": ["audit.html", "audit.pdf", "audit.html"]},
+        }.items()
+    ]
+    playbook = shared_controller.file("reports.yml", [{"hosts": "localhost", "gather_facts": False, "tasks": tasks}])
+    inventory = shared_controller.inventory({"ec2_servers": {}})
+    play = shared_controller.play(inventory, playbook).assert_succeeded()
+    warning = "verify_report_files: skipped v.html, because the role verify writes only files that end in .json."
+    assert play.words.count(warning) == 1
+    [files] = [each.result["report_files"] for each in play.results if "report_files" in each.result]
+    assert files == {"html": [], "json": ["v.json"], "junit": [], "sarif": []}
+    [refused] = [each.result["msg"] for each in play.results if each.task == "audit"]
+    assert refused == (
+        "audit_report_files: 'audit.pdf' must end in .html, .json, .junit.xml, .sarif or .sarif.json. "
+        "audit_report_files has a duplicate path: audit.html. Nothing was changed."
+    )
+    assert play.calls == []
