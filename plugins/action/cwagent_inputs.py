@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
 COLLECTION = Path(__file__).parents[2]
 SPEC = COLLECTION / "playbooks" / "vars" / "argument_specs.yml"
+SETTINGS = COLLECTION / "playbooks" / "vars" / "inputs.yml"
 # Other variables that are part of the input.
-OTHER_VARIABLES = frozenset({"instance_id", "placement", _inputs.MINUTES})
+OTHER_VARIABLES = frozenset({"instance_id", "placement"})
 # The options of the task; the module has their documentation.
 TASK_OPTIONS = {
     "requires": {
@@ -82,6 +83,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
         ours = (*_given.GROUPS, _given.ACCOUNTS)
         members = dict.fromkeys(host for group in ours for host in groups.get(group, ()))
         raw = {host: hostvars.raw_get(host) for host in members}
+        role_variables = _inputs.role_variables(yaml_load(SETTINGS.read_text(encoding="utf-8")), options)
+        # The variables of the task have what the playbook sets, and these have not.
+        set_by_user = {name for each in (hostvars.raw_get(controller), *raw.values()) for name in each}
         inventories = (each.get("inventory_dir") for each in (variables, *raw.values()))
         accounts: dict[str, Any] = {}
         unassigned: dict[str, Any] = {}
@@ -114,6 +118,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
             accounts=accounts,
             unassigned=unassigned,
             found=task_options["found"],
+            role_variables={name: role_variables[name] for name in sorted(role_variables.keys() & set_by_user)},
         )
 
     def _host_variables(

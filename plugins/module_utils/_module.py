@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import gc
-import os
-import re
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -16,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 # it is boto3, which is imported next.
 gc.set_threshold(100_000)
 
-from ansible.module_utils.basic import AnsibleModule, env_fallback
+from ansible.module_utils.basic import env_fallback
 
 # AnsibleAWSModule.warn hands the warnings to exit_json too, which ansible-core reports as deprecated.
-from ansible.module_utils.common.validation import check_type_dict
 from ansible.module_utils.common.warnings import warn
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import HAS_BOTO3
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule, aws_argument_spec
 
+from ansible_collections.cwagent.iam.plugins.module_utils import _environment
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
@@ -45,51 +43,20 @@ _CREDENTIALS: dict[str, Any] = {
 }
 
 
-# For modules that run on a host whose way to AWS the tasks have to say. Its documentation is a fragment.
-ENVIRONMENT_SPEC: dict[str, Any] = {"environment": {"type": "dict", "no_log": True}}
-# What of an environment must be in no output, wherever it is from: the values of such names, and what is before the
-# host of a URL. Others, such as a region, are in results anyway.
-_SECRET_NAME = re.compile(r"SECRET|TOKEN|PASSW|_KEY$", re.IGNORECASE)
-_LOGIN_IN_URL = re.compile(r"://([^/@\s]+)@")
-
-
-class _Module(AnsibleModule):  # type: ignore[misc]  # ansible comes without types
+class _Module(_environment.EnvironmentModule):
     """Reads its options more strictly than Ansible, and hides one.
 
     It knows which options got text in place of a list, which Ansible splits at its commas: names of users may have
     commas, and a user for each part of a name would get an access key.
-
-    It takes the option ``environment`` away before anything can log it. Ansible prints the keyword of that name in the
-    command line of the task, and the options of modules that failed.
     """
 
     def _load_params(self) -> None:
         super()._load_params()
-        self.has_valid_environment = True
-        if "environment" in self.argument_spec:
-            try:
-                self._set_environment(self.params.pop("environment", None))
-            except (TypeError, ValueError):
-                self.has_valid_environment = False
         self.split_options = {
             name: value
             for name, spec in self.argument_spec.items()
             if spec.get("type") == "list" and isinstance(value := self.params.get(name), str) and "," in value
         }
-
-    def _set_environment(self, given: Any) -> None:
-        """Set the variables of this process, before the options that they are the defaults of are read.
-
-        :raises TypeError, ValueError: what is given is not a mapping, or the system cannot take a name or value.
-        """
-        variables = {
-            str(name): "" if value is None else str(value) for name, value in check_type_dict(given or {}).items()
-        }
-        self.no_log_values |= {value for name, value in variables.items() if value and _SECRET_NAME.search(name)}
-        for value in variables.values():
-            for login in _LOGIN_IN_URL.findall(value):
-                self.no_log_values |= {login, login.partition(":")[2]} - {""}
-        os.environ.update(variables)
 
 
 # The only way that amazon.aws offers to choose the class of the module inside its own.
@@ -109,7 +76,7 @@ def aws_module(spec: dict[str, Any], **settings: Any) -> AnsibleAWSModule:
             f"'{sys.executable} -m pip install boto3'; or point ansible_python_interpreter to a Python that has it."
         )
     if not module._module.has_valid_environment:
-        module.fail_json(msg="environment must be a mapping of names of variables to their values.")
+        module.fail_json(msg=_environment.INVALID)
     for name, value in module._module.split_options.items():
         module.fail_json(msg=f"{name} must be a list; Ansible would split the text '{value}' at its commas.")
     return module

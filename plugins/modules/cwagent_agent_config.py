@@ -41,6 +41,7 @@ options:
     description: The path of the agent's control program.
     type: path
     default: /opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl
+extends_documentation_fragment: [cwagent.iam.environment]
 attributes:
   check_mode:
     description: Can run in check mode and return the changed status it would have without modifying the target.
@@ -94,8 +95,7 @@ not_done:
 
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
-
+from ansible_collections.cwagent.iam.plugins.module_utils import _environment
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.resource import AgentConfigResource
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
@@ -109,11 +109,14 @@ SPEC: dict[str, Any] = {
     },
     "mode": {"type": "str", "choices": ["ec2", "onPremise"], "default": "ec2"},
     "agent_ctl": {"type": "path", "default": "/opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl"},
+    **_environment.ENVIRONMENT_SPEC,
 }
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
+    module = _environment.EnvironmentModule(argument_spec=SPEC, supports_check_mode=True)
+    if not module.has_valid_environment:
+        module.fail_json(msg=_environment.INVALID)
     desired = {each["name"]: each["digest"] for each in module.params["configs"]}
     try:
         resource = AgentConfigResource(desired, module.params["agent_ctl"], module.params["mode"], module.run_command)

@@ -344,7 +344,7 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils import _module
+from ansible_collections.cwagent.iam.plugins.module_utils import _environment, _module
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.options import (
     RULES,
@@ -393,7 +393,7 @@ SPEC = {
             "secret_key": {"type": "str", "no_log": True},
         },
     },
-    **_module.ENVIRONMENT_SPEC,
+    **_environment.ENVIRONMENT_SPEC,
 }
 
 

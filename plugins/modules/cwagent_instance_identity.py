@@ -80,7 +80,7 @@ role_refused:
   sample: false
 """
 
-from ansible_collections.cwagent.iam.plugins.module_utils import _module
+from ansible_collections.cwagent.iam.plugins.module_utils import _environment, _module
 from ansible_collections.cwagent.iam.plugins.module_utils._imds import (
     REFUSED_SECONDS,
     MetadataService,
@@ -95,7 +95,7 @@ SPEC = {
     "fail_on_refused_role": {"type": "bool", "default": False},
     "wait_timeout": {"type": "int", "default": 300},
     "parameter_store_regions": {"type": "list", "elements": "str", "default": []},
-    **_module.ENVIRONMENT_SPEC,
+    **_environment.ENVIRONMENT_SPEC,
 }
 
 

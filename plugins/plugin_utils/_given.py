@@ -61,6 +61,8 @@ class Given:
     :param accounts: by name, the variables of all hosts that stand for accounts; none for the controller's account.
     :param unassigned: by name, what the hosts of no account have as their account.
     :param found: what the filters found in the account, as ``cwagent_account_info`` returns it; ``None`` before that.
+    :param role_variables: the variables of roles that the user has set although the playbooks set them, each with the
+        variable of the playbooks to set instead.
     """
 
     options: Mapping[str, Mapping[str, Any]]
@@ -77,6 +79,7 @@ class Given:
     accounts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     unassigned: Mapping[str, Any] = field(default_factory=dict)
     found: Mapping[str, Any] | None = None
+    role_variables: Mapping[str, str] = field(default_factory=dict)
 
     def members(self, *groups: str) -> list[str]:
         """Return the hosts of some groups, each once."""

@@ -62,6 +62,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import (
     Problems,
     Undefined,
     check_config_regions,
+    check_environment,
     is_blank,
     quote,
     to_typed,
@@ -76,11 +77,15 @@ REPORT_FILES = "cwagent_report_files"
 # By what a playbook needs, the formats of the reports that it writes.
 REPORT_FORMATS = {AUDIT: FORMATS, CONFIGS_ONLY: VALIDATION_FORMATS, SERVERS: VERIFICATION_FORMATS}
 CONFIG_NAMES = "cwagent_config_names"
+# Its values can be secrets, so it is no part of the input: the playbooks hand it on from the host.
+ENVIRONMENT = "cwagent_environment"
+# Who owns the file with the access key on a server.
+KEY_FILE = ("cwagent_key_file_owner", "cwagent_key_file_group")
 # Each host has its own; all other variables have one value for the whole run.
 HOST_VARIABLES = frozenset(
     {
         *("cwagent_region", "cwagent_user_name", "cwagent_admin_user_name", "cwagent_deliver_keys"),
-        *(ACCOUNT, CONFIG_NAMES, *ACCOUNT_VARIABLES),
+        *(ACCOUNT, CONFIG_NAMES, ENVIRONMENT, *KEY_FILE, *ACCOUNT_VARIABLES),
     }
 )
 # Who needs one of these needs no host that stores a configuration.
@@ -88,7 +93,6 @@ WITHOUT_STORING = {CONFIGS_ONLY, AUDIT, SERVERS, REMOVAL}
 # The values of cwagent_store_config_from with which an EC2 instance stores.
 FROM_INSTANCE = ("instance", "run_command", "auto")
 SERVER_USER, ADMIN_USER = "CloudWatchAgentServerUser", "CloudWatchAgentAdminUser"
-MINUTES = "store_config_window_minutes"
 ALL_PERCENT = 100
 ALL, SOME = f"{ALL_PERCENT}%", "20%"
 # How alike the names of two groups are of which one is the other misspelled; 1 is equal.
@@ -131,6 +135,8 @@ def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
         "configs": _configs(given, run, regions, problems),
         "key_store_directory": _to_absolute(given, run, "key_store_directory", problems),
         **_report_files(given, run, problems),
+        "agent_schema": run["agent_schema"] and _to_absolute(given, run, "agent_schema", problems),
+        **{name.removeprefix("cwagent_"): _texts(given, servers, name, problems) for name in KEY_FILE},
         "delivery_hosts": delivery_hosts,
         "host_regions": _host_regions(given, regions),
         "instances": _by_region(instances, regions),
@@ -193,12 +199,30 @@ def _check_names(given: Given, problems: Problems) -> None:
         near = difflib.get_close_matches(name.removeprefix("cwagent_"), known, n=1)
         hint = f"; did you mean cwagent_{near[0]}?" if near else "."
         problems.add(f"{name} is not a variable of this collection{hint}")
+    for name, variable in given.role_variables.items():
+        problems.add(f"{name} has no effect in the playbooks. Set {variable} instead.")
     # Other names that begin so can be groups within those of the collection. What is of other accounts is not known.
     listed = set(given.members(*GROUPS, ACCOUNTS))
     for group, hosts in sorted(given.groups.items() if not given.accounts else ()):
         found = difflib.get_close_matches(group, [*GROUPS, ACCOUNTS], n=1, cutoff=MISSPELLED)
         if found and found != [group] and not listed.issuperset(hosts):
             problems.add(f"Group {group} is not one of this collection; did you mean {found[0]}?")
+
+
+def role_variables(settings: Mapping[str, Any], options: Collection[str]) -> dict[str, str]:
+    """Return the variables of roles that the playbooks set from one variable of theirs, each with that variable.
+
+    :param settings: the content of ``vars/inputs.yml``.
+    :param options: the names of the playbooks' variables.
+    """
+    found: dict[str, str] = {}
+    for name, template in settings.items():
+        if not name.startswith("__"):
+            words = re.findall(r"[\w.]+", str(template))
+            named = {found.get(word, word.replace("__cwagent.", "cwagent_")) for word in words}.intersection(options)
+            if len(named) == 1:
+                found[name] = named.pop()
+    return found
 
 
 def _run_value(given: Given, name: str, option: Mapping[str, Any], problems: Problems) -> Any:
@@ -350,6 +374,14 @@ def _onprem_hosts(
         region = saved_in.setdefault(user, regions.region_of(host))
         hosts[host] = {"user": user, "region": region, "deliver": bool(deliver)}
     return hosts
+
+
+def _texts(given: Given, hosts: Iterable[str], name: str, problems: Problems) -> dict[str, str]:
+    """Return by host the text in a variable of the host."""
+    return {
+        host: problems.check(to_typed, name, TEXT, given.of_host(host).get(name), where=given.where(host, name)) or ""
+        for host in hosts
+    }
 
 
 def _with_rotated_keys(given: Given, hosts: Iterable[str]) -> list[str]:
@@ -767,11 +799,11 @@ def _check_values(given: Given, inputs: Mapping[str, Any], problems: Problems) -
     check("cwagent_iam_path", _names.check_path, inputs["iam_path"] or None)
     check("cwagent_tags", _names.check_tags, {str(key): str(value) for key, value in inputs["tags"].items()})
     check("cwagent_parameter_tags", _names.check_tags, _names.tags_as_text(inputs["parameter_tags"]))
-    admin_host = next(iter(inputs["admin_instance_hosts"]), "")
-    for variables in (given.of_host(admin_host), given.controller):
-        minutes = problems.check(to_typed, MINUTES, {"type": "int"}, variables.get(MINUTES))
-        if minutes is not None:
-            check(MINUTES, check_minutes, minutes)
+    check("cwagent_admin_window_minutes", check_minutes, inputs["admin_window_minutes"])
+    environments = {"": given.controller, **{given.where(host, ENVIRONMENT): given.of_host(host) for host in given.hosts}}
+    for where, variables in environments.items():
+        if not is_blank(variables.get(ENVIRONMENT)):
+            problems.check(check_environment, ENVIRONMENT, variables[ENVIRONMENT], where=where)
 
 
 def _check_keys(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:

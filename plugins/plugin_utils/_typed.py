@@ -9,6 +9,7 @@ here and nowhere else. Every problem is one sentence that names the variable.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -42,6 +43,9 @@ LISTS_BY_REGION = frozenset(
 )
 # The option of a role whose entries can have regions.
 CONFIGS_OF_ROLE = "store_config_configs"
+# Options of roles with environment variables, whose values can be secrets.
+ENVIRONMENTS = frozenset({"store_config_environment", "verify_environment"})
+_VARIABLE_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 
 
 @dataclass(frozen=True)
@@ -207,6 +211,8 @@ def _check_variable(name: str, option: Mapping[str, Any], value: Any) -> None:
     kind = option.get("type", "str")
     takes_blank = kind in TEXT_TYPES and "" in option.get("choices", [""])
     takes_text = kind not in ("list", "dict")
+    if name in ENVIRONMENTS:
+        check_environment(name, value)
     if (is_blank(value) and not takes_blank) or (isinstance(value, str) and not takes_text):
         raise InvalidInput(f"{name} {_expectation(option)}, not {quote(value)}.")
     to_typed(name, option, value)
@@ -220,6 +226,19 @@ def _check_variable(name: str, option: Mapping[str, Any], value: Any) -> None:
         for region, items in value.items():
             if not isinstance(items, list) or not all(isinstance(item, str) and item.strip() for item in items):
                 raise InvalidInput(f"{name} must have a list for each region; '{region}' has {quote(items)}.")
+
+
+def check_environment(name: str, value: Any) -> None:
+    """Check environment variables. :raises InvalidInput: they are not valid; the message has no value of them."""
+    if isinstance(value, Undefined):
+        raise InvalidInput(f"{name} cannot be evaluated: {value.reason}.")
+    if not isinstance(value, dict):
+        raise InvalidInput(f"{name} must be a mapping of names of environment variables to their values.")
+    for key, each in value.items():
+        if not re.fullmatch(_VARIABLE_NAME, str(key)):
+            raise InvalidInput(f"{name}: {quote(key)} is not a valid name of an environment variable.")
+        if isinstance(each, (list, dict)):
+            raise InvalidInput(f"{name}: the value of {key} must be text.")
 
 
 def check_config_regions(name: str, entries: Sequence[Mapping[str, Any]]) -> None:

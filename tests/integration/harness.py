@@ -310,7 +310,7 @@ class Controller:
         return {
             "instance_id": instance,
             "cwagent_region": self.aws.region,
-            "store_config_environment": metadata,
+            "cwagent_environment": metadata,
             **more,
         }
 

@@ -77,12 +77,12 @@ class Fleet:
         # The agent's control program must not use the credentials of the controller, which runs it here.
         environment |= {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
         environment |= {"AWS_SHARED_CREDENTIALS_FILE": str(self.key_file(host))} if user else {}
-        self.variables[host] = {"verify_environment": environment, "ansible_become": False}
+        self.variables[host] = {} if user else self.controller.instance_host(machine)
+        self.variables[host] |= {"cwagent_environment": environment, "ansible_become": False}
         if user:
             self.variables[host]["cwagent_region"] = self.aws.region
             self.deliver(host, self.create_user(user))
         else:
-            self.variables[host] |= self.controller.instance_host(machine)
             associate(self.aws, machine, SERVER_ROLE)
         if agent.get("cloudwatch_agent", True) and agent.get("aws_cli", True):
             mode = "onPremise" if user else "ec2"
@@ -118,7 +118,7 @@ class Fleet:
         config.write_text(f'[credentials]\n   shared_credential_file = "{file}"\n')
 
     def control(self, host: str, *arguments: str) -> None:
-        environment = self.variables[host]["verify_environment"]
+        environment = self.variables[host]["cwagent_environment"]
         subprocess.run([CONTROL, *arguments], env=environment, check=True, capture_output=True)
 
     def inventory(self) -> Path:
@@ -308,7 +308,7 @@ def test_each_violation_alone_is_one_failure_by_ansible(account: Fleet) -> None:
     account.add("web5", aws_cli=False, cloudwatch_agent=False)
     for number in range(1, 6):
         account.add(f"db{number}", f"{SERVER_USER}-db{number}")
-    account.variables["web2"]["verify_environment"]["AWS_ENDPOINT_URL_CLOUDWATCH_LOGS"] = CLOSED
+    account.variables["web2"]["cwagent_environment"]["AWS_ENDPOINT_URL_CLOUDWATCH_LOGS"] = CLOSED
     account.control("web3", "-a", "stop", "-m", "ec2")
     account.iam.update_access_key(
         UserName=f"{SERVER_USER}-db2", AccessKeyId=account.saved_key("db2"), Status="Inactive"
@@ -540,6 +540,23 @@ def test_apply_restarts_the_agents_that_run_something_else(fleet: Fleet) -> None
     assert again.report == ["Nothing to do."]
     assert again.changed_tasks == []
     assert documents(fleet).count("AmazonCloudWatch-ManageAgent") == 1
+
+
+def test_the_environment_of_a_server_never_appears_in_output(account: Fleet) -> None:
+    """Both kinds of servers use it, and a secret in it is in no output at any verbosity."""
+    account.add("web1")
+    account.add("db1", f"{SERVER_USER}-db1")
+    for variables in account.variables.values():
+        variables["cwagent_environment"] |= {"MY_PROXY": "http://me:s3cr'et@proxy", "MY_NOTE": "s3cr'et"}
+    verified = account.verify("-vvvv", "--diff").assert_succeeded()
+    store_new_config(account)
+    applied = account.apply({}, "-vvvv", "--diff").assert_succeeded()
+    again = account.apply({}, "-vvvv").assert_succeeded()
+    assert applied.changed_tasks == ["cwagent.iam.verify : Apply the configuration by Ansible"] * 2
+    assert again.changed_tasks == []
+    for play in (verified, applied, again):
+        assert "s3cr" not in play.output
+        assert "s3cr" not in str([each.result for each in play.results])
 
 
 def test_apply_stops_when_more_servers_of_a_batch_fail_than_may(fleet: Fleet) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.cwagent.iam.plugins.module_utils import _module
+from ansible_collections.cwagent.iam.plugins.module_utils import _environment, _module
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 
 
@@ -56,7 +56,7 @@ def test_other_exceptions_are_not_caught():
 def test_text_that_ansible_would_split_is_known(arguments, split, monkeypatch):
     module = object.__new__(_module._Module)
     module.argument_spec = {"name": {"type": "list"}, "path": {"type": "str"}}
-    monkeypatch.setattr(_module.AnsibleModule, "_load_params", lambda self: setattr(self, "params", arguments))
+    monkeypatch.setattr(_environment.AnsibleModule, "_load_params", lambda self: setattr(self, "params", arguments))
     module._load_params()
     assert module.split_options == split
 
@@ -67,10 +67,10 @@ def load(monkeypatch):
     before = dict(os.environ)
 
     def load_params(given: Any) -> Any:
-        module = object.__new__(_module._Module)
-        module.argument_spec, module.no_log_values = dict(_module.ENVIRONMENT_SPEC), set()
+        module = object.__new__(_environment.EnvironmentModule)
+        module.argument_spec, module.no_log_values = dict(_environment.ENVIRONMENT_SPEC), set()
         params = {"environment": given, "other": 1}
-        monkeypatch.setattr(_module.AnsibleModule, "_load_params", lambda self: setattr(self, "params", params))
+        monkeypatch.setattr(_environment.AnsibleModule, "_load_params", lambda self: setattr(self, "params", params))
         module._load_params()
         assert module.params == {"other": 1}  # what is not there cannot be logged
         return module

@@ -31,7 +31,12 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._given import (
     SERVERS,
     Given,
 )
-from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs import HOST_VARIABLES, interpret
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs import (
+    ENVIRONMENT,
+    HOST_VARIABLES,
+    interpret,
+    role_variables,
+)
 from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import Undefined
 
 SPEC = Path(_inputs.__file__).parents[2] / "playbooks" / "vars" / "argument_specs.yml"
@@ -144,6 +149,8 @@ def test_the_input_of_a_run_without_variables():
         "notices": [],
         "report_files": {"html": [], "json": [], "junit": [], "sarif": []},
         "key_regions": [US],
+        "key_file_group": {"db": ""},
+        "key_file_owner": {"db": ""},
         "onprem_hosts": {"db": {"user": "CloudWatchAgentServerUser-db", "region": US, "deliver": False}},
         "region": US,
         "regions": [US],
@@ -205,7 +212,8 @@ def in_a_survey(value):
     )
 
 
-@pytest.mark.parametrize("name", OPTIONS)
+# It is no question of a survey: its values can be secrets, and are handed on as they are.
+@pytest.mark.parametrize("name", OPTIONS.keys() - {ENVIRONMENT})
 def test_the_answer_to_a_survey_is_the_same_as_the_value(name):
     value = VALID[name]
     answered, problems = interpret(run_with(name, in_a_survey(value), {}))
@@ -242,6 +250,9 @@ REFUSED: dict[str, list[Any]] = {
         ),
     ],
     "cwagent_config_file": ["missing.json"],
+    "cwagent_agent_schema": ["~nobody/x"],
+    "cwagent_admin_window_minutes": [0, 721, -1],
+    "cwagent_environment": [{"a b": ""}, {"": "x"}, {"A=B": ""}, {5: ""}, {UNICODE: ""}, {"A": ["b"]}, {"A": {"b": "c"}}],
     "cwagent_key_store_directory": ["/dev/null", "/dev/null/x", "~nobody/x", "/x\0"],
     "cwagent_server_role_name": [LONG, UNICODE, "a b", "CloudWatchAgentAdminRole", "cloudwatchagentADMINrole"],
     "cwagent_admin_role_name": [LONG, UNICODE, "a/b", "CloudWatchAgentServerRole"],
@@ -315,15 +326,59 @@ def test_a_bad_prefix_is_a_problem_where_keys_are_saved(name, store, value):
     assert problems_of(controller={name: value}) == []
 
 
-@pytest.mark.parametrize("value", [0, 721, "many", NOPE, 1.5])
-def test_the_length_of_the_window_is_checked(value):
-    for problems in (
-        problems_of(controller={"store_config_window_minutes": value}),
-        problems_of(hosts={"adm": {**ADMIN, "store_config_window_minutes": value}}),
+SECRET = "s3cret"
+
+
+@pytest.mark.parametrize(
+    "value", [{"HTTPS_PROXY": f"http://u:{SECRET}@proxy"}, {"A": [SECRET]}, {"a b": SECRET}, f"A={SECRET}", [SECRET]]
+)
+def test_the_environment_of_a_host_is_in_no_result(value):
+    for run in (
+        a_run(hosts={"adm": {**ADMIN, ENVIRONMENT: value}}),
+        a_run(controller={ENVIRONMENT: value}),
+        an_account({ENVIRONMENT: value}),
     ):
-        [problem] = problems
-        assert problem.startswith("store_config_window_minutes")
-    assert problems_of(controller={"store_config_window_minutes": "15"}) == []
+        inputs, problems = interpret(run)
+        assert SECRET not in f"{inputs}{problems}"
+        assert "environment" not in inputs
+        assert len(problems) == (0 if "HTTPS_PROXY" in value else 1)
+
+
+@pytest.mark.parametrize("attribute", ["owner", "group"])
+def test_the_file_with_the_key_belongs_to_whom_the_host_says(attribute):
+    name = f"cwagent_key_file_{attribute}"
+    hosts = {"a": {name: "agent"}, "b": {name: 1001}, "c": {name: ""}}
+    inputs = inputs_of({"onprem_servers": list("abc")}, hosts)
+    assert inputs[f"key_file_{attribute}"] == {"a": "agent", "b": "1001", "c": ""}
+
+
+def test_a_variable_of_a_role_that_the_playbooks_set_is_a_problem_that_names_theirs():
+    given_for_roles = {"store_config_split": "cwagent_split_config", "verify_timeout": "cwagent_verify_timeout"}
+    assert problems_of(role_variables=given_for_roles) == [
+        "store_config_split has no effect in the playbooks. Set cwagent_split_config instead.",
+        "verify_timeout has no effect in the playbooks. Set cwagent_verify_timeout instead.",
+    ]
+
+
+def test_the_variables_of_roles_that_the_playbooks_set_from_one_of_theirs():
+    settings = {
+        "__cwagent_internal": "{{ __cwagent.adopt_existing }}",
+        "a_adopt": "{{ __cwagent.adopt_existing }}",
+        "b_adopt": "{{ a_adopt }}",
+        "b_environment": "{{ cwagent_environment | default({}) if cwagent_environment is mapping else {} }}",
+        "b_file": "{{ __cwagent.json_file and __cwagent.json_file | splitext }}",
+        "b_user": "{{ __cwagent.onprem_hosts[inventory_hostname].user }}",
+        "b_owner": "{{ __cwagent.key_file_owner[inventory_hostname] }}",
+        "b_both": "{{ __cwagent.json_file + __cwagent.html_file }}",
+        "b_list": [],
+    }
+    assert role_variables(settings, OPTIONS) == {
+        "a_adopt": "cwagent_adopt_existing",
+        "b_adopt": "cwagent_adopt_existing",
+        "b_environment": "cwagent_environment",
+        "b_file": "cwagent_json_file",
+        "b_owner": "cwagent_key_file_owner",
+    }
 
 
 @pytest.mark.parametrize("name", CONTAINER_VARIABLES)
@@ -1000,7 +1055,7 @@ ANYTHING = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=5,
 )
-NAMES = st.sampled_from([*OPTIONS, "instance_id", "placement", "store_config_window_minutes", "cwagent_unknown"])
+NAMES = st.sampled_from([*OPTIONS, "instance_id", "placement", "cwagent_unknown"])
 VARIABLES = st.dictionaries(NAMES, ANYTHING, max_size=8)
 HOST_NAMES = ["web", "adm", "db", "ops"]
 GROUPS = st.dictionaries(
@@ -1023,7 +1078,7 @@ def test_any_input_is_interpreted_and_nothing_is_raised(groups, hosts, controlle
     st.fixed_dictionaries(
         {},
         optional={
-            name: st.sampled_from([VALID[name], in_a_survey(VALID[name]), ""])
+            name: st.sampled_from([VALID[name], VALID[name] if name == ENVIRONMENT else in_a_survey(VALID[name]), ""])
             for name in OPTIONS
             if name not in (*ACCOUNT_VARIABLES, "cwagent_account", "cwagent_config_file")
         },

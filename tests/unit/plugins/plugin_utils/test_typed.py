@@ -11,6 +11,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import Invalid
 from ansible_collections.cwagent.iam.plugins.plugin_utils import _typed
 from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import (
     CONFIGS_OF_ROLE,
+    ENVIRONMENTS,
     LISTS_BY_REGION,
     Problems,
     Undefined,
@@ -255,6 +256,31 @@ def test_a_role_takes_a_list_for_each_region(name, items):
 
 def test_the_lists_by_region_are_options_of_roles():
     assert {name for _role, _entry, options in ROLES for name in options} >= LISTS_BY_REGION
+
+
+def test_every_environment_of_a_role_is_known():
+    environments = {name for _role, _entry, options in ROLES for name in options if name.endswith("_environment")}
+    assert environments == ENVIRONMENTS
+
+
+@pytest.mark.parametrize("name", sorted(ENVIRONMENTS))
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ({}, ""),
+        ({"HTTPS_PROXY": "http://u:s3cret@proxy", "_a1": "", "B": None, "C": 5, "D": True}, ""),
+        ("A=s3cret", " must be a mapping of names of environment variables to their values."),
+        (["s3cret"], " must be a mapping of names of environment variables to their values."),
+        ({"a b": "s3cret"}, ": 'a b' is not a valid name of an environment variable."),
+        ({"$(x)": "s3cret"}, ": '$(x)' is not a valid name of an environment variable."),
+        ({"1A": "s3cret"}, ": '1A' is not a valid name of an environment variable."),
+        ({"A\n": "s3cret"}, ": 'A\n' is not a valid name of an environment variable."),
+        ({"A": ["s3cret"]}, ": the value of A must be text."),
+        ({"A": {"b": "s3cret"}}, ": the value of A must be text."),
+    ],
+)
+def test_an_environment_of_a_role_is_checked_and_its_values_are_not_shown(name, value, problem):
+    assert check_role({name: {"type": "dict"}}, {name: value}) == ([f"{name}{problem}"] if problem else [])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,51 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The environment of modules that run on a host, which never appears in output."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.validation import check_type_dict
+
+# For modules that run on a host whose way to AWS the tasks have to say. Its documentation is a fragment.
+ENVIRONMENT_SPEC: dict[str, Any] = {"environment": {"type": "dict", "no_log": True}}
+INVALID = "environment must be a mapping of names of variables to their values."
+# What of an environment must be in no output, wherever it is from: the values of such names, and what is before the
+# host of a URL. Others, such as a region, are in results anyway.
+_SECRET_NAME = re.compile(r"SECRET|TOKEN|PASSW|_KEY$", re.IGNORECASE)
+_LOGIN_IN_URL = re.compile(r"://([^/@\s]+)@")
+
+
+class EnvironmentModule(AnsibleModule):  # type: ignore[misc]  # ansible comes without types
+    """Takes the option ``environment`` away before anything can log it.
+
+    Ansible prints the keyword of that name in the command line of the task, and the options of modules that failed.
+    """
+
+    def _load_params(self) -> None:
+        super()._load_params()
+        self.has_valid_environment = True
+        if "environment" in self.argument_spec:
+            try:
+                self._set_environment(self.params.pop("environment", None))
+            except (TypeError, ValueError):
+                self.has_valid_environment = False
+
+    def _set_environment(self, given: Any) -> None:
+        """Set the variables of this process, before the options that they are the defaults of are read.
+
+        :raises TypeError, ValueError: what is given is not a mapping, or the system cannot take a name or value.
+        """
+        variables = {
+            str(name): "" if value is None else str(value) for name, value in check_type_dict(given or {}).items()
+        }
+        self.no_log_values |= {value for name, value in variables.items() if value and _SECRET_NAME.search(name)}
+        for value in variables.values():
+            for login in _LOGIN_IN_URL.findall(value):
+                self.no_log_values |= {login, login.partition(":")[2]} - {""}
+        os.environ.update(variables)

@@ -1,0 +1,91 @@
+"""The playbooks hand their variables on to the roles: each reaches the roles that use it, with the roles' default."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
+
+from ansible_collections.cwagent.iam.plugins.plugin_utils._given import Given
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs import interpret, role_variables
+from ansible_collections.cwagent.iam.plugins.plugin_utils._tasks import trust_templates
+
+ROOT = Path(__file__).parents[3]
+SETTINGS: dict[str, Any] = yaml.safe_load((ROOT / "playbooks/vars/inputs.yml").read_text())
+OPTIONS: dict[str, Any] = yaml.safe_load((ROOT / "playbooks/vars/argument_specs.yml").read_text())["argument_specs"][
+    "playbooks"
+]["options"]
+HOST = "db"
+PRINCIPALS = ("ec2_server", "ec2_admin", "onprem_server", "onprem_admin")
+HANDED_ON: dict[str, tuple[Any, list[str]]] = {
+    "cwagent_admin_window_minutes": (30, ["store_config_window_minutes"]),
+    "cwagent_config_validation": ("warn", ["store_config_validation"]),
+    "cwagent_agent_schema": ("/schema.json", ["store_config_schema"]),
+    "cwagent_split_config": (True, ["store_config_split"]),
+    "cwagent_split_recent": (True, ["store_config_split_recent"]),
+    "cwagent_parameter_tier": ("Standard", ["store_config_tier"]),
+    "cwagent_environment": ({"HTTPS_PROXY": "http://proxy"}, ["store_config_environment", "verify_environment"]),
+    "cwagent_remove_surplus_parameters": (True, ["store_config_remove_surplus"]),
+    "cwagent_identity_timeout": (30, ["store_config_identity_timeout"]),
+    "cwagent_permission_timeout": (30, ["store_config_permission_timeout"]),
+    "cwagent_verify_timeout": (30, ["verify_timeout"]),
+    "cwagent_wait_timeout": (30, [f"{role}_wait_timeout" for role in (*PRINCIPALS, "store_config")]),
+    "cwagent_exclusive": (True, [f"{role}_exclusive" for role in PRINCIPALS]),
+    "cwagent_evict_unmanaged_key": (True, [f"{role}_evict_unmanaged_key" for role in PRINCIPALS if "onprem" in role]),
+    "cwagent_key_file_owner": ("agent", ["onprem_credentials_owner"]),
+    "cwagent_key_file_group": ("agents", ["onprem_credentials_group"]),
+}
+"""By variable of the playbooks, a value that is not the default, and the variables of roles that get it."""
+
+
+def defaults_of_roles() -> dict[str, Any]:
+    files = sorted(ROOT.glob("roles/*/defaults/main.yml"))
+    return {name: value for file in files for name, value in yaml.safe_load(file.read_text()).items()}
+
+
+def value_in_a_run(name: str, **variables: Any) -> Any:
+    """The value of a variable of a role on a host, in a run of the playbooks with these variables."""
+    given = Given(
+        options=OPTIONS,
+        controller=variables,
+        controller_host="localhost",
+        hosts={HOST: {"cwagent_region": "eu-central-1", **variables}},
+        groups={"all": [HOST], "cwagent_onprem_servers": [HOST]},
+        find_default_region=lambda _profile: "",
+        find_file=str,
+        to_absolute=str,
+    )
+    inputs, problems = interpret(given)
+    assert problems == []
+    everything = {
+        **trust_templates(SETTINGS),
+        "groups": given.groups,
+        "hostvars": {"localhost": {"__cwagent_validated": {"inputs": inputs}}},
+        "inventory_hostname": HOST,
+        **variables,
+    }
+    return Templar(loader=DataLoader(), variables=everything).template(everything[name])
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "name"),
+    [(variable, value, name) for variable, (value, names) in HANDED_ON.items() for name in names],
+)
+def test_a_variable_of_the_playbooks_reaches_its_roles(variable: str, value: Any, name: str) -> None:
+    assert value_in_a_run(name, **{variable: value}) == value
+    assert value_in_a_run(name) == defaults_of_roles()[name] != value
+
+
+def test_a_role_variable_is_refused_where_a_playbook_variable_sets_it() -> None:
+    found = role_variables(SETTINGS, OPTIONS)
+    assert {name: variable for variable, (_value, names) in HANDED_ON.items() for name in names}.items() <= found.items()
+
+
+@pytest.mark.parametrize("kind", ["wait_timeout", "exclusive", "evict_unmanaged_key"])
+def test_a_variable_for_all_roles_leaves_none_out(kind: str) -> None:
+    handed_on = {name for _value, names in HANDED_ON.values() for name in names}
+    assert {name for name in defaults_of_roles() if name.endswith(f"_{kind}")} <= handed_on
