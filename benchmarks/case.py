@@ -140,7 +140,7 @@ class Case:
 
     def _instance(self, name: str) -> dict[str, Any]:
         metadata = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": self.aws.metadata_endpoint(name)}
-        return {"instance_id": name, "cwagent_region": self.aws.region, "store_config_environment": metadata}
+        return {"instance_id": name, "cwagent_region": self.aws.region, "cwagent_environment": metadata}
 
     def _write(self, name: str, content: Any) -> None:
         (self.folder / name).write_text(json.dumps(content))

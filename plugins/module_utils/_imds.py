@@ -187,13 +187,14 @@ def wait_for_identity(
                 raise ConsistencyTimeout(
                     f"Waited {waiting.seconds:.0f} seconds for the credentials of {describe_profile(profile)}: "
                     f"{current.problem or 'the instance metadata service shows none'}. EC2 tries again at intervals, "
-                    "and at once for a new association: run again, or increase wait_timeout.",
+                    "and at once for a new association: run again, or increase wait_timeout (for the playbooks: "
+                    "cwagent_identity_timeout).",
                     role_refused=is_refused,
                 )
             credentials = f" and the credentials of role '{current.role}'" if current.role else ""
             raise ConsistencyTimeout(
                 f"Waited {deadline.seconds:.0f} seconds for the instance metadata service to show "
                 f"{describe_profile(profile)}; it still shows {describe_profile(current.profile)}{credentials}. EC2 "
-                "can take minutes: increase wait_timeout.",
+                "can take minutes: increase wait_timeout (for the playbooks: cwagent_identity_timeout).",
                 identity={"instance_profile": current.profile, "role": current.role},
             )

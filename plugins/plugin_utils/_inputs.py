@@ -800,8 +800,8 @@ def _check_values(given: Given, inputs: Mapping[str, Any], problems: Problems) -
     check("cwagent_tags", _names.check_tags, {str(key): str(value) for key, value in inputs["tags"].items()})
     check("cwagent_parameter_tags", _names.check_tags, _names.tags_as_text(inputs["parameter_tags"]))
     check("cwagent_admin_window_minutes", check_minutes, inputs["admin_window_minutes"])
-    environments = {"": given.controller, **{given.where(host, ENVIRONMENT): given.of_host(host) for host in given.hosts}}
-    for where, variables in environments.items():
+    of_hosts = {given.where(host, ENVIRONMENT): variables for host, variables in given.hosts.items()}
+    for where, variables in {"": given.controller, **of_hosts}.items():
         if not is_blank(variables.get(ENVIRONMENT)):
             problems.check(check_environment, ENVIRONMENT, variables[ENVIRONMENT], where=where)
 

@@ -201,6 +201,8 @@ def check_role(options: Mapping[str, Mapping[str, Any]], variables: Mapping[str,
     for name, option in options.items():
         if option.get("required") and is_blank(variables.get(name)):
             problems.add(f"{name} is required.")
+        elif name in ENVIRONMENTS and name in variables:
+            problems.check(check_environment, name, variables[name])
         elif name in variables:
             problems.check(_check_variable, name, option, variables[name])
     return problems.sentences
@@ -211,8 +213,6 @@ def _check_variable(name: str, option: Mapping[str, Any], value: Any) -> None:
     kind = option.get("type", "str")
     takes_blank = kind in TEXT_TYPES and "" in option.get("choices", [""])
     takes_text = kind not in ("list", "dict")
-    if name in ENVIRONMENTS:
-        check_environment(name, value)
     if (is_blank(value) and not takes_blank) or (isinstance(value, str) and not takes_text):
         raise InvalidInput(f"{name} {_expectation(option)}, not {quote(value)}.")
     to_typed(name, option, value)

@@ -23,11 +23,10 @@ DEADLINE = 30
 """Seconds that each task may wait for AWS, whose delays here are seconds instead of minutes."""
 SLACK = 60
 """Seconds that a task takes besides, on a machine with much to do."""
-WAITING = ("ec2_admin", "ec2_server", "onprem_admin", "onprem_server", "store_config")
 TIMEOUTS = {
-    **{f"{role}_wait_timeout": DEADLINE for role in WAITING},
-    "store_config_identity_timeout": DEADLINE,
-    "store_config_permission_timeout": DEADLINE,
+    "cwagent_wait_timeout": DEADLINE,
+    "cwagent_identity_timeout": DEADLINE,
+    "cwagent_permission_timeout": DEADLINE,
 }
 
 

@@ -19,7 +19,7 @@ from warm import Run, forking
 SAVED_KEY_TAG = "cwagent:saved-key"
 CHECKOUT = Path(__file__).parents[2]
 CONFIG = {"agent": {"metrics_collection_interval": 60}, "metrics": {"metrics_collected": {"mem": {}}}}
-TIMEOUTS = ("store_config_permission_timeout", "store_config_wait_timeout", "store_config_identity_timeout")
+TIMEOUTS = ("cwagent_permission_timeout", "cwagent_wait_timeout", "cwagent_identity_timeout")
 # The instance that Run Command reaches has another role from the beginning, and Ansible does not reach it.
 CORE = "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"
 TRUST = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
@@ -85,7 +85,7 @@ class Job:
         def instance(instance_id: str) -> dict[str, Any]:
             metadata = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": self.aws.metadata_endpoint(instance_id)}
             connection = UNREACHABLE if (self.store_from, instance_id) == ("run_command", self.admin) else {}
-            return {"instance_id": instance_id, "store_config_environment": metadata, **connection}
+            return {"instance_id": instance_id, "cwagent_environment": metadata, **connection}
 
         groups = {
             "cwagent_ec2_servers": {"hosts": {"web": instance(self.server)}},

@@ -156,19 +156,14 @@ class Reader:
         disk = Path(found["disk"])
         environment = {**found["environment"], "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
         if is_ec2:
-            metadata = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": aws.metadata_endpoint(instance)}
-            endpoint = {"AWS_ENDPOINT_URL": aws.endpoint}
-            return {"verify_environment": environment, "store_config_environment": {**metadata, **endpoint}}
+            return {"cwagent_environment": environment}
         # No agent is installed, so the key is looked for where the AWS CLI does.
         (disk / "root/.aws").mkdir()
         return {
-            "verify_environment": environment,
-            "store_config_environment": {"AWS_ENDPOINT_URL": aws.endpoint},
+            "cwagent_environment": environment,
             "cwagent_deliver_keys": True,
             "onprem_credentials_file": str(disk / "root/.aws/credentials"),
             "onprem_credentials_common_config": str(disk / "root/.aws/common-config.toml"),
-            "onprem_credentials_owner": "",
-            "onprem_credentials_group": "",
         }
 
     def follow(self, page: Path, chosen: Callable[[Command], bool] = lambda _: True) -> list[Play]:

@@ -125,7 +125,7 @@ class Fleet:
         return {
             "cwagent_config_file": str(self.controller.home / "agent.json"),
             "cwagent_key_store_directory": str(self.controller.credentials),
-            "store_config_permission_timeout": 20,
+            "cwagent_permission_timeout": 20,
         }
 
     def kill(self, fault: Fault, accounts: Iterable[str], **variables: Any) -> None:
@@ -429,8 +429,8 @@ def test_servers_and_keys_of_hosts_that_name_their_account(fleet: Fleet) -> None
             "ansible_become": False,
             "onprem_credentials_file": str(folder / "cwagent.credentials"),
             "onprem_credentials_common_config": str(folder / "common-config.toml"),
-            "onprem_credentials_owner": "",
-            "onprem_credentials_group": "",
+            "cwagent_key_file_owner": "",
+            "cwagent_key_file_group": "",
         }
     done = fleet.play("site", accounts=FEW[:2], hosts=hosts, **settings).assert_succeeded()
     saved = {}

@@ -284,15 +284,17 @@ def test_restore_closes_the_window_when_cwagent_admin_window_is_invalid(site: Si
     site.assert_clean()
 
 
-def test_playbooks_open_and_close_the_window_of_the_same_role(site: Site) -> None:
-    """They ignore another role in store_config_admin_role, because restore.yml could not close its window."""
+@pytest.mark.parametrize("where", ["inventory", "command line"])
+def test_playbooks_open_and_close_the_window_of_the_same_role(site: Site, where: str) -> None:
+    """They refuse another role in store_config_admin_role, because restore.yml could not close its window."""
     create_role(site.aws, "Other", ADMIN_POLICY)
-    hosts = {"admin1": {**site.controller.instance_host(site.instance), "store_config_admin_role": "Other"}}
+    other = {"store_config_admin_role": "Other"}
+    own, given = (other, {}) if where == "inventory" else ({}, other)
+    hosts = {"admin1": {**site.controller.instance_host(site.instance), **own}}
     inventory = site.controller.inventory({"ec2_admin": hosts}, "other.yml")
-    site.controller.play(inventory, "open_window", **site.settings).assert_succeeded()
-    assert can_write(site.aws, site.aws.instance_credentials(site.instance))
-    site.controller.play(inventory, "restore", **site.settings).assert_succeeded()
-    site.assert_clean()
+    refused = site.controller.play(inventory, "open_window", **site.settings, **given).assert_failed()
+    assert "store_config_admin_role has no effect in the playbooks. Set cwagent_admin_role_name" in refused.message
+    assert refused.writes == []
 
 
 @pytest.mark.parametrize("playbook", ["restore", "open_window", "site", "store_config", "rotate_keys"])
@@ -433,7 +435,7 @@ def test_check_mode_predicts_what_follows_a_repair(site: Site) -> None:
 
 def test_the_minutes_of_the_window_are_validated_before_the_first_write(site: Site) -> None:
     with assert_no_writes(site.aws):
-        refused = site.play("store_config", store_config_window_minutes=0).assert_failed()
+        refused = site.play("store_config", cwagent_admin_window_minutes=0).assert_failed()
     assert "must be between 1 and 720 minutes, not 0" in refused.message
     site.window("closed", window_minutes=0)
 
@@ -442,7 +444,7 @@ def test_open_window_lets_a_person_store_until_restore(site: Site) -> None:
     with assert_no_writes(site.aws):
         predicted = site.play("open_window", "--check").assert_succeeded()
     began = datetime.now(UTC)
-    opened = site.play("open_window", store_config_window_minutes=40).assert_succeeded()
+    opened = site.play("open_window", cwagent_admin_window_minutes=40).assert_succeeded()
     ended = datetime.now(UTC)
     assert opened.changed_tasks == predicted.changed_tasks
     assert opened.writes == ["TagRole", "CreateTags", REPLACE_ASSOCIATION, "PutRolePolicy", REPLACE_ASSOCIATION]
@@ -505,7 +507,7 @@ def test_open_window_is_for_the_instance_with_any_store_config_from(site: Site, 
 
 def test_open_window_restores_the_instance_when_it_fails(site: Site) -> None:
     site.aws.metadata_lag(60)
-    failed = site.play("open_window", store_config_identity_timeout=1).assert_failed()
+    failed = site.play("open_window", cwagent_identity_timeout=1).assert_failed()
     assert f"for the instance metadata service to show instance profile '{ADMIN_ROLE}'" in failed.message
     assert associated_profiles(site.aws)[site.instance] == SERVER_ROLE
     assert site.statement() == CLOSED_WINDOW

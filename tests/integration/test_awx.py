@@ -303,10 +303,7 @@ def awx(shared_controller: Controller, collections: Path) -> Awx:
         host: {"AWS_EC2_METADATA_SERVICE_ENDPOINT": aws.metadata_endpoint(instance)} for host, instance in ids.items()
     }
     hosts: dict[str, dict[str, Any]] = {
-        **{
-            host: {**LOCAL_CONNECTION, "instance_id": ids[host], "store_config_environment": environ[host]}
-            for host in ids
-        },
+        **{host: {**LOCAL_CONNECTION, "instance_id": ids[host], "cwagent_environment": environ[host]} for host in ids},
         **{host: dict(LOCAL_CONNECTION) for host in ("db1", "ops1")},
     }
     groups = {
@@ -450,7 +447,7 @@ def render_credential(role: str, key: Mapping[str, str], aws: Emulator, folder: 
 def test_open_window_with_a_role_to_assume(finished: Awx, tmp_path: Path) -> None:
     """The credential type of the project works like AWX's own."""
     credential = render_credential(*finished.deployer, finished.aws, tmp_path)
-    opened = finished.launch("open_window", credential=credential, store_config_window_minutes=40).assert_succeeded()
+    opened = finished.launch("open_window", credential=credential, cwagent_admin_window_minutes=40).assert_succeeded()
     assert {call.principal.split("/")[1] for call in opened.calls if call.write} == {DEPLOYER}
     assert f"admin1 can write to Parameter Store until {opened.artifacts['window_deadline']}" in opened.words
     assert associated_profiles(finished.aws)[finished.hosts["admin1"]["instance_id"]] == ADMIN_ROLE

@@ -186,7 +186,7 @@ VALUES: dict[str, tuple[Any, list[str]]] = {
     "cwagent_permissions_boundary": ("arn:aws-cn:iam::aws:policy/ReadOnlyAccess", ["belongs to partition aws-cn"]),
     "cwagent_tags": ({"aws:x": "y"}, ["tag 'aws:x'"]),
     "cwagent_key_store_directory": ("{home}/a file/in it", ["a file is not a folder"]),
-    "store_config_window_minutes": (721, ["must be between 1 and 720 minutes, not 721"]),
+    "cwagent_admin_window_minutes": (721, ["must be between 1 and 720 minutes, not 721"]),
     "cwagent_onprem_users": ("everyone", ["everyone", "per_host"]),
     "cwagent_key_max_age_days": (-1, ["cwagent_key_max_age_days", "-1"]),
     "cwagent_config_fil": ("agent.json", ["cwagent_config_fil is not a variable", "did you mean cwagent_config_file?"]),

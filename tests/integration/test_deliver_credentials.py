@@ -521,7 +521,7 @@ class TestSite:
         sudo.write_text("#!/bin/sh\necho 'sudo: not allowed' >&2\nexit 1\n")
         sudo.chmod(0o755)
         become = {"ansible_become": True, "ansible_become_user": "nobody", "ansible_become_exe": str(sudo)}
-        owner = {"onprem_credentials_owner": "nobody-here"}
+        owner = {"cwagent_key_file_owner": "nobody-here"}
         failed = self.play_with(host, become, owner, "rotate_keys", "--check", **on, **LEAK).assert_failed()
         for reason in ("not delivered to db1: ", "not delivered to db2: owner: there is no user 'nobody-here'"):
             assert f"The access key was {reason}" in " ".join(failed.report)

@@ -107,7 +107,7 @@ def started(shared_controller: Controller) -> Started:
     inventory["all"]["vars"] |= {
         "ansible_connection": "local",
         "ansible_python_interpreter": "{{ ansible_playbook_python }}",
-        "store_config_environment": {"AWS_EC2_METADATA_SERVICE_ENDPOINT": aws.metadata_endpoint(ids[ADMIN])},
+        "cwagent_environment": {"AWS_EC2_METADATA_SERVICE_ENDPOINT": aws.metadata_endpoint(ids[ADMIN])},
     }
     text = json.dumps(inventory)
     for on_page, real in ids.items():

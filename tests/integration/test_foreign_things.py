@@ -39,9 +39,9 @@ STEPS = 3
 ENDS = {0, 2, 4, -9}
 DAY = 24 * 3600
 SHORT_TIMEOUTS = {
-    "store_config_identity_timeout": 8,
-    "store_config_wait_timeout": 8,
-    "store_config_permission_timeout": 4,
+    "cwagent_identity_timeout": 8,
+    "cwagent_wait_timeout": 8,
+    "cwagent_permission_timeout": 4,
 }
 # With a principal of our names, the agent's policies are what a user asks for by that name.
 AGENT_POLICIES = {SERVER_POLICY, ADMIN_POLICY}

@@ -156,7 +156,7 @@ def test_the_region_of_the_instances_serves_for_the_users(
     controller: Controller, hosts: dict[str, dict[str, Any]]
 ) -> None:
     """IAM is the same in all regions."""
-    del hosts["ec2_servers"]["web1"]["store_config_environment"]
+    del hosts["ec2_servers"]["web1"]["cwagent_environment"]
     hosts["ec2_admin"] = {"web1": {}}
     keys = str(controller.credentials)
     done = controller.play(

@@ -16,9 +16,7 @@ from harness import CHECKOUT, create_role, create_user
 from warm import forking
 
 RUN_SECONDS = 2700
-TIMEOUTS = {
-    f"{role}_wait_timeout": 30 for role in ("ec2_admin", "ec2_server", "onprem_admin", "onprem_server", "store_config")
-}
+TIMEOUTS = {"cwagent_wait_timeout": 30}
 
 
 def run(

@@ -74,7 +74,7 @@ def job(shared_controller: Controller) -> Job:
     credentials = create_user(aws, "controller", policy="AdministratorAccess")
     shared_controller.file("agent.json", CONFIG)
     admin_host = shared_controller.instance_host(admin)
-    admin_host["store_config_environment"].update(ENVIRONMENT)
+    admin_host["cwagent_environment"].update(ENVIRONMENT)
     inventory = shared_controller.inventory(
         {
             "ec2_servers": {

@@ -172,4 +172,4 @@ def test_what_is_doubtful_in_a_configuration_is_shown(site: Site) -> None:
 
 def test_variables_of_the_storing_host_are_compared(site: Site) -> None:
     """The tier is an option of the role store_config, for the host that stores."""
-    assert modules_of(site.run(store_config_tier="Advanced")) == [PREFLIGHT]
+    assert modules_of(site.run(cwagent_parameter_tier="Advanced")) == [PREFLIGHT]

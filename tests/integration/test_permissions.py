@@ -149,8 +149,7 @@ def duties(shared_controller: Controller) -> dict[str, Play]:
     removal: dict[str, Any] = {"cwagent_remove_servers": ["web2", "db2"], "cwagent_confirm": "remove_servers"}
     plays["remove_servers"] = account.play("remove-servers", "remove_servers", **removal)
     interrupt(shared_controller, admin)
-    more = {"onprem_server_exclusive": True, "onprem_admin_exclusive": True}
-    plays["teardown"] = account.play("teardown", "teardown", cwagent_confirm="teardown", **more)
+    plays["teardown"] = account.play("teardown", "teardown", cwagent_confirm="teardown", cwagent_exclusive=True)
     aws.client("iam").delete_user_policy(UserName="controller", PolicyName="duty")
     after = snapshot(aws)
     after["users"].pop("controller")

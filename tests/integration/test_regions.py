@@ -153,7 +153,7 @@ def test_configurations_that_would_overwrite_each_other_are_refused_by_region(co
             {"name": "AmazonCloudWatch-x", "file": "large.json"},
             {"name": "AmazonCloudWatch-x-2", "file": "linux.json", "regions": [region]},
         ]
-        given: dict[str, Any] = {"cwagent_configs": configs, "store_config_split": True}
+        given: dict[str, Any] = {"cwagent_configs": configs, "cwagent_split_config": True}
         return controller.play(inventory, "site", "--check", **given)
 
     refused = run(HOME).assert_failed()

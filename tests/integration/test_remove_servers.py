@@ -58,8 +58,8 @@ class Fleet:
             "cwagent_deliver_keys": True,
             "onprem_credentials_file": str(folder / "credentials"),
             "onprem_credentials_common_config": str(folder / "common-config.toml"),
-            "onprem_credentials_owner": "",
-            "onprem_credentials_group": "",
+            "cwagent_key_file_owner": "",
+            "cwagent_key_file_group": "",
             "ansible_become": False,
             **variables,
         }

@@ -132,6 +132,7 @@ def test_roles_that_run_on_hosts(controller: Controller, native: str) -> None:
     sudo.chmod(stat.S_IRWXU)
     host_variables = controller.instance_host(instance)
     del host_variables["cwagent_region"]
+    host_variables["store_config_environment"] = host_variables.pop("cwagent_environment")
     hosts = inventory(controller, sudo, a=host_variables)
     config = {"name": "AmazonCloudWatch-{{ item }}", "file": "agent.json"}
     from_elsewhere = {

@@ -234,9 +234,9 @@ def test_a_missing_user_is_created_as_by_site(controller: Controller) -> None:
 def test_a_run_fails_where_a_role_refuses_its_options(controller: Controller, role: str, user: str) -> None:
     """It has no result by then that could say so. The users of the other role are managed."""
     site = Site(controller, "parameter_store")
-    wrong = {f"{role}_wait_timeout": "soon", "cwagent_deliver_keys": False}
+    wrong = {f"{role}_managed_policies": "soon", "cwagent_deliver_keys": False}
     refused = controller.play(site.inventory, "rotate_keys", **{**site.variables, **wrong}).assert_failed()
-    assert f"{role}_wait_timeout" in refused.message
+    assert f"{role}_managed_policies" in refused.message
     assert list(snapshot(controller.aws)["users"]) == [user]
 
 

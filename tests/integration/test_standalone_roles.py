@@ -41,8 +41,9 @@ def run(controller: Controller, inventory: Path, *plays: dict[str, Any], check: 
 def test_roles_on_their_hosts_with_required_variables_only(controller: Controller) -> None:
     aws = controller.aws
     first, second = aws.instances(2)
+    metadata = {"store_config_environment": {"AWS_EC2_METADATA_SERVICE_ENDPOINT": aws.metadata_endpoint(first)}}
     inventory = controller.inventory(
-        {"fleet": {"a": controller.instance_host(first), "b": controller.instance_host(second)}}
+        {"fleet": {"a": controller.instance_host(first, **metadata), "b": controller.instance_host(second)}}
     )
     (controller.home / "elsewhere").mkdir()
     controller.file("elsewhere/agent.json", {"agent": {}})

@@ -29,7 +29,7 @@ from harness import (
 CORE = "AmazonSSMManagedInstanceCore"
 OTHER_PARAMETER, OTHER_REGION = "AmazonCloudWatch-db", "us-east-1"
 SETTINGS: dict[str, Any] = {"cwagent_store_config_from": "run_command", "cwagent_ssm_policy": CORE}
-TIMEOUTS = {"store_config_permission_timeout": 3, "store_config_identity_timeout": 60}
+TIMEOUTS = {"cwagent_permission_timeout": 3, "cwagent_identity_timeout": 60}
 UNREACHABLE = {"ansible_connection": "ssh", "ansible_host": "192.0.2.1", "ansible_timeout": 1}
 """The variables of a host that Ansible does not reach."""
 
@@ -250,7 +250,7 @@ def test_systems_manager_is_the_way_where_ansible_has_none(stored: Stored) -> No
 
 def test_ansible_is_the_way_where_it_reaches_the_instance(stored: Stored) -> None:
     metadata = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": stored.controller.aws.metadata_endpoint(stored.admin)}
-    host = {**LOCAL_CONNECTION, "store_config_environment": metadata}
+    host = {**LOCAL_CONNECTION, "cwagent_environment": metadata}
     play = stored.store("--check", host=host, cwagent_store_config_from="auto").assert_succeeded()
     assert "with its modules, since Ansible reaches it" in play.words
     assert "Send the command that stores the configurations" not in play.output

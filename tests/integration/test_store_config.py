@@ -270,7 +270,7 @@ def test_a_run_that_another_one_ends_while_it_stores_says_that_the_window_is_clo
     """It never advises to remove the Deny of the window."""
     host = account.add_host(1, APP)
     with account.blocked_at("PutParameter", Kind.DENY):
-        running = background.submit(host.play, store_config_permission_timeout=30)
+        running = background.submit(host.play, cwagent_permission_timeout=30)
         account.wait_for_calls("PutParameter")
         other_run(account, host)
     failed = running.result().assert_failed()
@@ -288,7 +288,7 @@ def test_a_waiting_run_says_that_another_run_restored_its_instance(
     """And not that EC2 takes long, and that a timeout should be increased."""
     host = account.add_host(1, APP)
     account.aws.metadata_lag(60)
-    running = background.submit(host.play, store_config_identity_timeout=30)
+    running = background.submit(host.play, cwagent_identity_timeout=30)
     account.wait_for_calls("GetRolePolicy", 2)  # the second is the last read of the acquisition
     other_run(account, host)
     account.aws.metadata_lag(0)
@@ -491,7 +491,7 @@ def test_the_open_window_of_another_on_premises_run_is_not_closed(account: Accou
 
 def test_the_on_premises_window_is_closed_after_a_failure(account: Account, on_premises: OnPremises) -> None:
     with account.blocked_at("PutParameter", Kind.DENY):
-        failed = on_premises.play(store_config_permission_timeout=1).assert_failed()
+        failed = on_premises.play(cwagent_permission_timeout=1).assert_failed()
     assert f"user/{ADMIN_USER} lacks ssm:PutParameter" in failed.message
     assert configurations(account.aws) == {}
     on_premises.assert_closed()
@@ -516,7 +516,7 @@ def test_an_instance_that_does_not_get_the_admin_identity_in_time_is_an_error(ac
     """Nothing is stored."""
     host = account.add_host(1, APP)
     account.aws.metadata_lag(60)
-    failed = host.play(store_config_identity_timeout=1).assert_failed()
+    failed = host.play(cwagent_identity_timeout=1).assert_failed()
     expected = (
         f"Waited 1 seconds for the instance metadata service to show instance profile '{ADMIN_ROLE}'; it still shows"
     )
@@ -571,7 +571,7 @@ def test_an_instance_that_keeps_the_admin_identity_fails(account: Account, backg
     """Its window is closed, so the identity has no permission. The restore tag goes by the word of EC2."""
     host = account.add_host(1, APP)
     with account.blocked_at("PutParameter", Kind.DENY):
-        running = background.submit(host.play, store_config_identity_timeout=2)
+        running = background.submit(host.play, cwagent_identity_timeout=2)
         account.wait_for_calls("PutParameter")
         account.aws.metadata_lag(60)
     failed = running.result().assert_failed()
@@ -585,7 +585,7 @@ def test_a_permission_that_does_not_become_effective_is_an_error(account: Accoun
     """The message names the denied call, and the instance gets its earlier profile back."""
     host = account.add_host(1, APP)
     with account.blocked_at("PutParameter", Kind.DENY):
-        failed = host.play(store_config_permission_timeout=1).assert_failed()
+        failed = host.play(cwagent_permission_timeout=1).assert_failed()
     assert f"assumed-role/{ADMIN_ROLE}/{host.instance} lacks ssm:PutParameter" in failed.message
     assert associated_profiles(account.aws) == {host.instance: APP}
     account.assert_clean()
@@ -698,8 +698,8 @@ def test_the_schema_that_the_agent_has_installed_is_used_before_anything_is_open
 @pytest.mark.parametrize(
     ("variables", "is_read", "is_shown"),
     [
-        ({"store_config_validation": "warn"}, True, True),
-        ({"store_config_validation": "off"}, False, False),
+        ({"cwagent_config_validation": "warn"}, True, True),
+        ({"cwagent_config_validation": "off"}, False, False),
         ({"__store_config_agent_schema_path": "/nonexistent/schema.json"}, True, False),
     ],
     ids=["warn", "off", "no schema"],
@@ -766,7 +766,7 @@ def files_of(count: int) -> dict[str, Any]:
 def test_a_large_configuration_is_stored_in_parts_and_a_smaller_one_leaves_none_where_asked(account: Account) -> None:
     host = account.add_host(1, APP)
     names = [PARAMETER, f"{PARAMETER}-2", f"{PARAMETER}-3"]
-    split: dict[str, Any] = {"store_config_split": True, "cwagent_adopt_existing": True}
+    split: dict[str, Any] = {"cwagent_split_config": True, "cwagent_adopt_existing": True}
 
     def run(count: int, playbook: str = "store_config", **more: Any) -> Play:
         file = host.controller.file("large.json", files_of(count))
@@ -795,7 +795,7 @@ def test_a_large_configuration_is_stored_in_parts_and_a_smaller_one_leaves_none_
         {"name": name, "file": str(host.controller.file(f"{name}.json", config))}
         for name, config in ((PARAMETER, files_of(1)), (names[1], stored[names[1]]))
     ]
-    removed = run(1, "site", cwagent_configs=listed, cwagent_config_file="", store_config_remove_surplus=True)
+    removed = run(1, "site", cwagent_configs=listed, cwagent_config_file="", cwagent_remove_surplus_parameters=True)
     assert [(call.action, call.identity, call.params["Name"]) for call in removed.calls if call.write] == [
         ("DeleteParameter", "root", names[2])
     ]
@@ -815,5 +815,5 @@ def test_a_configuration_is_refused_that_has_the_name_of_a_part_of_another(accou
         for name, config in ((PARAMETER, files_of(9)), (f"{PARAMETER}-3", METRICS))
     ]
     with assert_no_writes(account.aws):
-        refused = host.play(cwagent_configs=listed, cwagent_config_file="", store_config_split=True).assert_failed()
+        refused = host.play(cwagent_configs=listed, cwagent_config_file="", cwagent_split_config=True).assert_failed()
     assert f"More than one configuration would be stored in {PARAMETER}-3 in {account.aws.region};" in refused.message

@@ -25,7 +25,7 @@ from harness import (
     disassociate,
 )
 
-SHORT_TIMEOUTS = {"store_config_permission_timeout": 1, "store_config_identity_timeout": 1}
+SHORT_TIMEOUTS = {"cwagent_permission_timeout": 1, "cwagent_identity_timeout": 1}
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,8 @@ def test_an_invalid_configuration_is_refused_before_the_first_write(stored: Stor
 
 def test_an_instance_without_a_way_to_parameter_store_stores_nothing(stored: Stored) -> None:
     """The controller has one, so only the instance can tell, and it is asked before anything is opened."""
-    metadata = stored.controller.instance_host(stored.admin)["store_config_environment"]
-    isolated = {"store_config_environment": {**metadata, "AWS_ENDPOINT_URL": NO_METADATA}}
+    metadata = stored.controller.instance_host(stored.admin)["cwagent_environment"]
+    isolated = {"cwagent_environment": {**metadata, "AWS_ENDPOINT_URL": NO_METADATA}}
     with assert_no_writes(stored.controller.aws):
         play = stored.store(host=isolated).assert_failed()
     assert f"does not reach Parameter Store in {stored.controller.aws.region} (" in play.message

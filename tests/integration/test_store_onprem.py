@@ -32,7 +32,7 @@ STORE_TASK = "cwagent.iam.store_config : Store the configurations from the on-pr
 OK = 200
 HOUR = 3600
 UNTIL_DISARMED = 1000
-PATIENT: dict[str, Any] = {"store_config_permission_timeout": 300}
+PATIENT: dict[str, Any] = {"cwagent_permission_timeout": 300}
 MINIMUM_LOOKS = 3
 """How often the watching Python looks before the call that needs the secret succeeds, so that its evidence counts."""
 
@@ -337,7 +337,7 @@ def test_the_window_is_closed_after_a_failure(controller: Controller) -> None:
     site = Site(controller)
     site.create_user()
     controller.aws.arm(Fault(Kind.DENY, action="PutParameter", times=UNTIL_DISARMED))
-    failed = site.play(store_config_permission_timeout=1).assert_failed()
+    failed = site.play(cwagent_permission_timeout=1).assert_failed()
     controller.aws.disarm()
     assert f"user/{ADMIN_USER} lacks ssm:PutParameter" in failed.message
     assert site.secret() not in everything_shown(failed)

@@ -180,7 +180,7 @@ def test_sixty_problems_are_all_shown_and_reported(shared_controller: Controller
 def test_what_could_not_be_validated_is_not_reported_as_valid(shared_controller: Controller, reports: Reports) -> None:
     """A pipeline can look at the reports only."""
     missing = shared_controller.home / "missing-schema.json"
-    play, junit, sarif = reports(shared_controller.file("valid.json", VALID), store_config_schema=str(missing))
+    play, junit, sarif = reports(shared_controller.file("valid.json", VALID), cwagent_agent_schema=str(missing))
     assert f"{missing} cannot be read: No such file or directory. Nothing was changed." in play.assert_failed().message
     [error] = junit_elements(junit, "error")
     assert str(missing) in str(error.get("message"))
@@ -232,7 +232,7 @@ def test_configurations_that_would_overwrite_each_other_are_not_reported_as_vali
         {"name": "AmazonCloudWatch-linux", "file": str(shared_controller.file("large.json", large))},
         {"name": "AmazonCloudWatch-linux-2", "file": str(shared_controller.file("valid.json", VALID))},
     ]
-    play, junit, sarif = reports(Path(), cwagent_config_file="", cwagent_configs=listed, store_config_split=True)
+    play, junit, sarif = reports(Path(), cwagent_config_file="", cwagent_configs=listed, cwagent_split_config=True)
     assert play.assert_failed().message.startswith(
         "More than one configuration would be stored in AmazonCloudWatch-linux-2;"
     )

@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--report", type=Path, default=Path("build/live.md"), help="where the report is written")
     parser.add_argument("--yes", action="store_true", help="begin without a question")
     parser.add_argument("--remove", action="store_true", help="only remove what an interrupted run has left")
-    parser.add_argument("--timeouts", type=json.loads, default={}, help="variables of the roles, as JSON")
+    parser.add_argument("--timeouts", type=json.loads, default={}, help="variables of the playbooks, as JSON")
     args = parser.parse_args()
     try:
         account = LiveAccount(boto3.Session())

@@ -57,7 +57,7 @@ class Playbooks:
     """The inventory and the variables of an acceptance run.
 
     :param folder: for the inventory and the configuration.
-    :param timeouts: variables of the roles that limit how long they wait.
+    :param timeouts: variables of the playbooks that limit how long they wait.
     """
 
     account: LiveAccount

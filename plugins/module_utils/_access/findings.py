@@ -383,7 +383,7 @@ def _unmanaged_parts(principal: Principal) -> Iterator[Finding]:
         yield Finding("admin-unmanaged-policies", MEDIUM, principal.name, why, fix)
     if principal.trust and not _trusts_only_ec2(principal):
         why = f"Others than EC2 may assume admin role '{principal.name}'."
-        fix = "Set ec2_admin_exclusive to true, and run the playbook cwagent.iam.site."
+        fix = "Set cwagent_exclusive to true, and run the playbook cwagent.iam.site."
         yield Finding("admin-unmanaged-trust", HIGH, principal.name, why, fix)
 
 

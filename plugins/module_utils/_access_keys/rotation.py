@@ -340,7 +340,8 @@ class Keyring:
         raise CwagentError(
             f"user '{self.user}' needs a new access key, but IAM allows {KEYS_PER_USER}, and these are not saved at "
             f"{self.saved.where}: {listed}. Delete one that is not in use, or set saved_key.evict_unmanaged_key to "
-            "true to delete the least recently used one. Then run again."
+            "true (for the playbooks: cwagent_evict_unmanaged_key) to delete the least recently used one. Then run "
+            "again."
         )
 
     def _deactivated_message(self, key: AccessKey) -> str:

@@ -107,7 +107,7 @@ def check_stored(invocation: Invocation, region: str, name: str, summary: str) -
     if result["problem"]:
         raise CwagentError(
             f"{failed}: the instance did not get the credentials of the admin role in time. EC2 can take minutes: "
-            "increase store_config_identity_timeout, or run again."
+            "increase store_config_identity_timeout (for the playbooks: cwagent_identity_timeout), or run again."
         )
     if not found:
         raise CwagentError(f"{failed}: the command on the instance did not store it: {invocation.reason}.")

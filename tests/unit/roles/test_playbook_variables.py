@@ -82,7 +82,9 @@ def test_a_variable_of_the_playbooks_reaches_its_roles(variable: str, value: Any
 
 def test_a_role_variable_is_refused_where_a_playbook_variable_sets_it() -> None:
     found = role_variables(SETTINGS, OPTIONS)
-    assert {name: variable for variable, (_value, names) in HANDED_ON.items() for name in names}.items() <= found.items()
+    assert {
+        name: variable for variable, (_value, names) in HANDED_ON.items() for name in names
+    }.items() <= found.items()
 
 
 @pytest.mark.parametrize("kind", ["wait_timeout", "exclusive", "evict_unmanaged_key"])
