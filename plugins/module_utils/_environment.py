@@ -14,7 +14,6 @@ from ansible.module_utils.common.validation import check_type_dict
 
 # For modules that run on a host whose way to AWS the tasks have to say. Its documentation is a fragment.
 ENVIRONMENT_SPEC: dict[str, Any] = {"environment": {"type": "dict", "no_log": True}}
-INVALID = "environment must be a mapping of names of variables to their values."
 # What of an environment must be in no output, wherever it is from: the values of such names, and what is before the
 # host of a URL. Others, such as a region, are in results anyway.
 _SECRET_NAME = re.compile(r"SECRET|TOKEN|PASSW|_KEY$", re.IGNORECASE)
@@ -35,6 +34,11 @@ class EnvironmentModule(AnsibleModule):  # type: ignore[misc]  # ansible comes w
                 self._set_environment(self.params.pop("environment", None))
             except (TypeError, ValueError):
                 self.has_valid_environment = False
+
+    def check_environment(self) -> None:
+        """Fail if the environment is not valid. Nothing can fail while the options are read."""
+        if not self.has_valid_environment:
+            self.fail_json(msg="environment must be a mapping of names of variables to their values.")
 
     def _set_environment(self, given: Any) -> None:
         """Set the variables of this process, before the options that they are the defaults of are read.

@@ -75,8 +75,7 @@ def aws_module(spec: dict[str, Any], **settings: Any) -> AnsibleAWSModule:
             "ansible.builtin.package module and name python3-boto3, or with "
             f"'{sys.executable} -m pip install boto3'; or point ansible_python_interpreter to a Python that has it."
         )
-    if not module._module.has_valid_environment:
-        module.fail_json(msg=_environment.INVALID)
+    module._module.check_environment()
     for name, value in module._module.split_options.items():
         module.fail_json(msg=f"{name} must be a list; Ansible would split the text '{value}' at its commas.")
     return module

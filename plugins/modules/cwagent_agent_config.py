@@ -115,8 +115,7 @@ SPEC: dict[str, Any] = {
 
 def main() -> None:
     module = _environment.EnvironmentModule(argument_spec=SPEC, supports_check_mode=True)
-    if not module.has_valid_environment:
-        module.fail_json(msg=_environment.INVALID)
+    module.check_environment()
     desired = {each["name"]: each["digest"] for each in module.params["configs"]}
     try:
         resource = AgentConfigResource(desired, module.params["agent_ctl"], module.params["mode"], module.run_command)

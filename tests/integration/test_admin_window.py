@@ -288,7 +288,7 @@ def test_restore_closes_the_window_when_cwagent_admin_window_is_invalid(site: Si
 def test_playbooks_open_and_close_the_window_of_the_same_role(site: Site, where: str) -> None:
     """They refuse another role in store_config_admin_role, because restore.yml could not close its window."""
     create_role(site.aws, "Other", ADMIN_POLICY)
-    other = {"store_config_admin_role": "Other"}
+    other: dict[str, Any] = {"store_config_admin_role": "Other"}
     own, given = (other, {}) if where == "inventory" else ({}, other)
     hosts = {"admin1": {**site.controller.instance_host(site.instance), **own}}
     inventory = site.controller.inventory({"ec2_admin": hosts}, "other.yml")

@@ -213,7 +213,7 @@ def in_a_survey(value):
 
 
 # It is no question of a survey: its values can be secrets, and are handed on as they are.
-@pytest.mark.parametrize("name", OPTIONS.keys() - {ENVIRONMENT})
+@pytest.mark.parametrize("name", sorted(OPTIONS.keys() - {ENVIRONMENT}))
 def test_the_answer_to_a_survey_is_the_same_as_the_value(name):
     value = VALID[name]
     answered, problems = interpret(run_with(name, in_a_survey(value), {}))
