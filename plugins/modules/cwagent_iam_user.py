@@ -87,12 +87,7 @@ options:
         default: false
   key_max_age_days:
     description:
-      - Replace saved access keys that are at least this many days old. Without it, keys are not replaced.
-      - With V(0), all saved keys are replaced now, as when a key leaked. Set it for one run only. A key that replaced
-        another one less than a day ago is not, so a run that was interrupted can be repeated. If that key leaked,
-        deactivate it first. An old key in its grace period makes room for the new one; one that is still active does so
-        only with O(revoke_old=true). While the admin window of a user is open, its key cannot be replaced, which is an
-        error.
+      - Replace saved access keys that are at least this many days old, from 1. With O(rotate_now=true), it is not used.
       - "A replacement takes at least three runs. Each run determines the next step from the keys. First, a new key is
         created and saved. Once the new key was used, and the old one was last used at least five hours earlier, the old
         one is deactivated: the last use of a key is known late. Once the old one was unused for
@@ -104,6 +99,18 @@ options:
         and a warning names it.
       - The key of a user with an admin window is not replaced while the window is open.
     type: int
+  rotate_now:
+    description:
+      - Replace all saved access keys now, as when a key leaked. Without it and O(key_max_age_days), keys are not
+        replaced.
+      - A key that replaced another one less than a day ago is not replaced, so a run that was interrupted can be
+        repeated. If that key leaked, deactivate it first.
+      - An old key in its grace period makes room for the new one. One that is still active does so only with
+        O(revoke_old=true).
+      - While the admin window of a user is open, its key cannot be replaced, which is an error.
+      - Requires O(credentials).
+    type: bool
+    default: false
   key_retire_after_days:
     description: A replaced key is deactivated, and is deleted when it was unused for this many days.
     type: int
@@ -111,7 +118,7 @@ options:
   revoke_old:
     description:
       - Deactivate a replaced key as soon as the new one is saved, and not once the new one is in use. The server cannot
-        make calls until it has the new key. Requires O(key_max_age_days).
+        make calls until it has the new key. Requires O(key_max_age_days) or O(rotate_now).
     type: bool
     default: false
 extends_documentation_fragment:
@@ -173,7 +180,7 @@ EXAMPLES = r"""
     access: server
     saved_key:
       key_store_directory: ~/cloudwatch-credentials
-    key_max_age_days: 0
+    rotate_now: true
     revoke_old: true
     region: eu-central-1
 
@@ -190,8 +197,8 @@ users:
   description:
     - The users that exist, in the order of O(name).
     - In check mode, the ARN of a user and the ID of an access key that do not exist yet are null.
-    - The last use of a key is read only where the plan depends on it, as with O(key_max_age_days); otherwise it is
-      null.
+    - The last use of a key is read only where the plan depends on it, as with O(key_max_age_days) or O(rotate_now);
+      otherwise it is null.
   returned: success
   type: list
   elements: dict
@@ -211,9 +218,8 @@ users:
       tags: {"cwagent:managed": created}
 rotation:
   description:
-    - With O(key_max_age_days), by user, the phase of the key's replacement when the run began.
-    - V(current), the saved key is young enough. With O(key_max_age_days=0), it replaced another one less than a day
-      ago.
+    - With O(key_max_age_days) or O(rotate_now), by user, the phase of the key's replacement when the run began.
+    - V(current), the saved key is young enough. With O(rotate_now=true), it replaced another one less than a day ago.
     - V(due), a new key is created and saved. With O(revoke_old=true), the old one is deactivated then.
     - V(waiting_for_use), the new key was not used yet, or the old one is still in use.
     - V(deactivating), the old key is deactivated.

@@ -166,7 +166,7 @@ def test_the_next_run_recovers_from_a_fault_at_any_call(fleet: Fleet, kind: Kind
     assert not fleet.run()["changed"]
 
 
-LEAK: dict[str, Any] = {"key_max_age_days": 0, "revoke_old": True}
+LEAK: dict[str, Any] = {"rotate_now": True, "revoke_old": True}
 
 
 @pytest.mark.parametrize("kind", [Kind.KILL_AFTER, Kind.DENY])

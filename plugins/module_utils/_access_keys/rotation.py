@@ -92,7 +92,8 @@ class SavedCredentials:
 class KeyRules:
     """What is declared for the keys, besides that one is saved.
 
-    :param max_age: the age at which the saved key is replaced; zero replaces it now, ``None`` never.
+    :param max_age: the age at which the saved key is replaced; ``None`` for never.
+    :param rotate_now: whether the saved key is replaced now, whatever its age.
     :param key_retire_after_days: how long a replaced key is kept, deactivated, after its last use.
     :param revoke_old: whether a replaced key is deactivated at once, and not when only the new one is in use.
     :param evict_unmanaged_key: whether to delete an unmanaged key where there is no free slot for the one needed.
@@ -104,6 +105,12 @@ class KeyRules:
     revoke_old: bool = False
     evict_unmanaged_key: bool = False
     create_inactive: bool = False
+    rotate_now: bool = False
+
+    @property
+    def rotates(self) -> bool:
+        """Whether keys are replaced."""
+        return self.rotate_now or self.max_age is not None
 
 
 class Phase(Enum):
@@ -185,16 +192,16 @@ class Keyring:
     @property
     def needs_last_use(self) -> bool:
         """Whether the plan or a message depends on when every key was last used."""
-        return self.rules.max_age is not None or (self.saved_key is None and len(self.keys) >= KEYS_PER_USER)
+        return self.rules.rotates or (self.saved_key is None and len(self.keys) >= KEYS_PER_USER)
 
     @property
     def phase(self) -> Phase | None:
         """How far the replacement of the saved key is; ``None`` where no key is saved or keys are not replaced."""
-        saved_key, max_age = self.saved_key, self.rules.max_age
-        if saved_key is None or max_age is None:
+        saved_key = self.saved_key
+        if saved_key is None or not self.rules.rotates:
             return None
         old = self._predecessor
-        if self._is_due(saved_key, max_age) and (old is None or self._can_supersede(old, saved_key)):
+        if self._is_due(saved_key) and (old is None or self._can_supersede(old, saved_key)):
             return Phase.BLOCKED if self.unmanaged else Phase.DUE
         if old is None:
             return Phase.CURRENT
@@ -205,11 +212,11 @@ class Keyring:
         is_unused = self.now - (old.used or old.created or self.now) >= self.rules.key_retire_after_days
         return Phase.DELETING if saved_key.used and is_unused else Phase.GRACE_PERIOD
 
-    def _is_due(self, saved_key: AccessKey, max_age: timedelta) -> bool:
+    def _is_due(self, saved_key: AccessKey) -> bool:
         if self._is_in_window:
             return False
-        if max_age:
-            return self._age(saved_key) >= max_age
+        if not self.rules.rotate_now:
+            return self.rules.max_age is not None and self._age(saved_key) >= self.rules.max_age
         was_deactivated = not saved_key.active and not self.rules.create_inactive
         return was_deactivated or self.saved.replaced_key_id is None or self._age(saved_key) >= NEW_FOR
 
@@ -218,14 +225,10 @@ class Keyring:
         """Whether the admin window is open: the saved key is in use, and nothing would deactivate a replaced one."""
         return self.rules.create_inactive and self.saved_key is not None and self.saved_key.active
 
-    @property
-    def _replaces_now(self) -> bool:
-        return self.rules.max_age == timedelta()
-
     def _can_supersede(self, old: AccessKey, saved_key: AccessKey) -> bool:
         """Whether the key that the saved one replaced can make room for the next one before its time."""
         is_out_of_use = not old.active or _has_switched(old, saved_key)
-        return self._replaces_now and (self.rules.revoke_old or is_out_of_use)
+        return self.rules.rotate_now and (self.rules.revoke_old or is_out_of_use)
 
     @property
     def _predecessor(self) -> AccessKey | None:
@@ -277,10 +280,10 @@ class Keyring:
         if self.saved.problem:
             raise CwagentError(self.saved.problem)
         steps = [delete_key(self.user, key.id, ", whose secret was never saved") for key in self.orphaned]
-        is_replaced_now = self._replaces_now and self._needs_new_key
+        is_replaced_now = self.rules.rotate_now and self._needs_new_key
         if self.saved_key and not self.saved_key.active and not self.rules.create_inactive and not is_replaced_now:
             raise CwagentError(self._deactivated_message(self.saved_key))
-        if self._replaces_now and self._is_in_window:
+        if self.rules.rotate_now and self._is_in_window:
             raise CwagentError(
                 f"the access key of user '{self.user}' was not replaced, because its admin window is open. Run "
                 "cwagent.iam.restore to close it, then run again."

@@ -35,12 +35,13 @@ SPEC: dict[str, Any] = {
         "required_if": [("key_store", "file", ["key_store_directory"])],
     },
     "key_max_age_days": {"type": "int", "no_log": False},
+    "rotate_now": {"type": "bool", "default": False},
     "key_retire_after_days": {"type": "int", "no_log": False, "default": 7},
     "revoke_old": {"type": "bool", "default": False},
     **PRINCIPAL_SPEC,
 }
 RULES: dict[str, Any] = {
-    "required_if": [("state", "present", ["access"]), ("revoke_old", True, ["key_max_age_days"])],
+    "required_if": [("state", "present", ["access"]), ("rotate_now", True, ["saved_key"])],
     "required_by": {"key_max_age_days": ["saved_key"]},
 }
 

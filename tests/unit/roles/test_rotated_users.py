@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[3]
-ROTATION = {"key_max_age_days", "key_retire_after_days", "revoke_old"}
+ROTATION = {"key_max_age_days", "rotate_now", "key_retire_after_days", "revoke_old"}
 """The options for which the playbook has its own values."""
 
 
@@ -48,8 +48,7 @@ def test_the_roles_create_the_users(users_play: dict[str, Any]) -> None:
 def test_only_options_of_the_rotation_are_set(users_play: dict[str, Any], access: str, more: dict[str, Any]) -> None:
     prefix = f"onprem_{access}_"
     found = {name.removeprefix(prefix): value for name, value in users_play["vars"].items() if name.startswith(prefix)}
-    decided = {**{option: option for option in ROTATION}, "key_max_age_days": "rotation_age"}
-    assert found == {**{option: f"{{{{ __cwagent.{name} }}}}" for option, name in decided.items()}, **more}
+    assert found == {**{option: f"{{{{ __cwagent.{option} }}}}" for option in ROTATION}, **more}
 
 
 @pytest.mark.parametrize("access", ["server", "admin"])
@@ -60,8 +59,9 @@ def test_the_roles_pass_the_options_of_the_rotation_to_the_module(access: str) -
         for task in load(f"roles/{role}/tasks/manage.yml")
         if "cwagent.iam.cwagent_iam_user" in task
     ]
-    # Zero replaces all keys now, so it is not the same as no value.
+    # The module refuses zero, so it is not the same as no value.
     assert options["key_max_age_days"] == f"{{{{ {role}_key_max_age_days | default(omit) }}}}"
+    assert options["rotate_now"] == f"{{{{ {role}_rotate_now }}}}"
     assert options["revoke_old"] == f"{{{{ {role}_revoke_old }}}}"
     assert options["key_retire_after_days"] == f"{{{{ {role}_key_retire_after_days }}}}"
     defaults = {name.removeprefix(f"{role}_") for name in load(f"roles/{role}/defaults/main.yml")}

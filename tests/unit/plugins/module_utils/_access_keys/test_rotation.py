@@ -28,7 +28,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._user.plan import User
 
 DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
 RULES = KeyRules(max_age=90 * DAY, key_retire_after_days=7 * DAY)
-NOW_RULES = replace(RULES, max_age=timedelta())
+NOW_RULES = replace(RULES, max_age=None, rotate_now=True)
 """All keys are replaced now."""
 REVOKE_RULES = replace(NOW_RULES, revoke_old=True)
 """And their replaced keys are deactivated at once: a key leaked."""
@@ -126,6 +126,11 @@ PHASES = {
     ),
     "all now, and no key was replaced": (ring(key("N"), rules=NOW_RULES, replaced_key_id=None), Phase.DUE, [REPLACE]),
     "all now, after a replacement that has ended": (ring(key("N", DAY), rules=NOW_RULES), Phase.DUE, [REPLACE]),
+    "all now, and the key is younger than its limit": (
+        ring(key("N", DAY), rules=replace(RULES, rotate_now=True)),
+        Phase.DUE,
+        [REPLACE],
+    ),
     "all now, and a run has just done it": (ring(key("N", DAY - MINUTE), rules=NOW_RULES), Phase.CURRENT, []),
     "all now, while the old key is in use": (
         ring(key("O", 90 * DAY, HOUR), key("N", 2 * DAY), rules=NOW_RULES),
