@@ -399,7 +399,6 @@ def _rotation(inputs: Mapping[str, Any], servers: Mapping[str, str], rotated: Co
     not_delivered = {*inputs["undelivered_hosts"], *(host for host in hosts if host not in inputs["delivery_hosts"])}
     return {
         "admin_users": _select_users(inputs["admin_users"], rotated),
-        "rotation_age": 0 if inputs["rotate_now"] else inputs["key_max_age_days"],
         "rotated_hosts": {
             "delivered": [host for host in hosts if host not in not_delivered],
             "undelivered": [host for host in hosts if host in not_delivered],
@@ -612,11 +611,19 @@ def _configs(given: Given, run: Mapping[str, Any], regions: _Regions, problems: 
     """Return the configurations to store, with the absolute paths of their files, and the regions that some name."""
     if run["configs"] and run["config_file"]:
         file_for, listed_for = (
-            next(place for place, value in _places(given, name).items() if not is_blank(value))
+            next(f" ({place})" for place, value in _places(given, name).items() if not is_blank(value))
             for name in ("cwagent_config_file", "cwagent_configs")
         )
+        if file_for == listed_for:
+            file_for = listed_for = ""
         problems.add(
-            f"cwagent_config_file is set for {file_for} and cwagent_configs for {listed_for}. Set only one of the two."
+            f"cwagent_config_file{file_for} and cwagent_configs{listed_for} are both set, so it is not clear what to "
+            "store. Set only one of the two. An extra variable (-e) counts beside the inventory's."
+        )
+    elif run["configs"] and run["parameter_name"] != given.options["cwagent_parameter_name"]["default"]:
+        problems.add(
+            f"cwagent_parameter_name is '{run['parameter_name']}', but each entry of cwagent_configs has its own name. "
+            "Unset cwagent_parameter_name."
         )
     if run["configs"]:
         variable, entries = "cwagent_configs", run["configs"]
@@ -625,8 +632,8 @@ def _configs(given: Given, run: Mapping[str, Any], regions: _Regions, problems: 
         entries = [{"name": run["parameter_name"], "file": file}] if file else []
     problems.check(check_config_regions, variable, entries)
     everywhere = regions.regions_of(given.members(*GROUPS))
-    places = Counter((entry["name"], each) for entry in entries for each in {*entry.get("regions", everywhere)})
-    for name in sorted({name for (name, _region_name), count in places.items() if count > 1}):
+    stored = Counter((entry["name"], each) for entry in entries for each in {*entry.get("regions", everywhere)})
+    for name in sorted({name for (name, _region_name), count in stored.items() if count > 1}):
         problems.add(f"cwagent_configs has a duplicate parameter name: {name}.")
     return [
         {**entry, "file": problems.check(given.find_file, entry["file"], where=f"{variable}: ") or ""}
@@ -669,7 +676,9 @@ def _check_groups(given: Given, inputs: Mapping[str, Any], problems: Problems) -
         return
     needs_instance = ADMIN_INSTANCE in given.requires or (source in FROM_INSTANCE and inputs["configs"])
     lacks_instance = needs_instance and not ec2_admins and (given.members(*GROUPS) or given.found is None)
-    if len(ec2_admins) > 1 or lacks_instance:
+    if len(ec2_admins) > 1 and not needs_instance:
+        problems.add(f"The group {EC2_ADMIN} must have at most one host, but has {', '.join(ec2_admins)}.")
+    elif len(ec2_admins) > 1 or lacks_instance:
         problems.add(
             f"The group {EC2_ADMIN} must have exactly one host, the instance that stores the configuration, but has "
             f"{', '.join(ec2_admins) or 'none'}. {_admin_advice(given)}"
@@ -809,7 +818,7 @@ def _check_values(given: Given, inputs: Mapping[str, Any], problems: Problems) -
 def _check_keys(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:
     """Report an age of access keys that means nothing, and a place that does not keep them secret."""
     problems.check(check_days, "cwagent_key_max_age_days", inputs["key_max_age_days"], 0)
-    if ROTATION in given.requires and inputs["key_max_age_days"] == 0:
+    if ROTATION in given.requires and inputs["key_max_age_days"] == 0 and not inputs["rotate_now"]:
         problems.add(
             "cwagent_key_max_age_days is 0, which means no limit and is only for cwagent.iam.audit. Set the age in "
             "days at which to replace an access key. To replace all keys now, set cwagent_rotate_now to true."

@@ -645,7 +645,9 @@ FROM_SSM, FROM_AUTO = ({**ONE_FILE, "cwagent_store_config_from": source} for sou
         ({"onprem_servers": ["db"]}, FROM_SSM, ["cwagent_ec2_admin must have exactly one host"]),
         ({"onprem_servers": ["db"]}, FROM_AUTO, ["cwagent_ec2_admin must have exactly one host"]),
         ({"onprem_servers": ["db"]}, ONE_FILE, ["cwagent_ec2_admin must have exactly one host"]),
-        ({"ec2_admin": ["adm", "web"]}, {}, ["cwagent_ec2_admin must have exactly one host", "has adm, web"]),
+        ({"ec2_admin": ["adm", "web"]}, ONE_FILE, ["cwagent_ec2_admin must have exactly one host", "has adm, web"]),
+        ({"ec2_admin": ["adm", "web"]}, {}, ["cwagent_ec2_admin must have at most one host, but has adm, web."]),
+        ({"ec2_admin": ["adm", "web"]}, FROM_CONTROLLER, ["must have at most one host, but has adm, web."]),
         ({"onprem_admin": ["a", "b"]}, {}, ["cwagent_onprem_admin must have at most one host", "has a, b"]),
         ({"onprem_servers": ["a"]}, FROM_ONPREM, ["exactly one when cwagent_store_config_from is onprem", "has none"]),
     ],
@@ -715,7 +717,7 @@ PLACES = {"the controller": "localhost", "host adm": "adm", "host db": "db"}
 @pytest.mark.parametrize("blank", [None, "", " "])
 @pytest.mark.parametrize("listed_for", PLACES)
 @pytest.mark.parametrize("file_for", PLACES)
-def test_two_sources_of_configurations_are_one_problem_that_names_both(file_for, listed_for, blank):
+def test_two_sources_of_configurations_are_one_problem_with_places_that_differ(file_for, listed_for, blank):
     def problems(file, listed):
         variables = {"localhost": {}, "adm": dict(ADMIN), "db": {}}
         variables[PLACES[file_for]]["cwagent_config_file"] = file
@@ -723,8 +725,14 @@ def test_two_sources_of_configurations_are_one_problem_that_names_both(file_for,
         return problems_of(controller=variables.pop("localhost"), hosts=variables)
 
     listed = [{"name": "AmazonCloudWatch-x", "file": "b.json"}]
+    sources = (
+        "cwagent_config_file and cwagent_configs"
+        if file_for == listed_for
+        else f"cwagent_config_file ({file_for}) and cwagent_configs ({listed_for})"
+    )
     assert problems("a.json", listed) == [
-        f"cwagent_config_file is set for {file_for} and cwagent_configs for {listed_for}. Set only one of the two."
+        f"{sources} are both set, so it is not clear what to store. Set only one of the two. An extra variable (-e) "
+        "counts beside the inventory's."
     ]
     assert problems(blank, listed) == problems("a.json", blank) == problems("a.json", []) == []
 
@@ -733,7 +741,23 @@ def test_a_file_on_the_command_line_is_refused_where_the_inventory_lists_configu
     """Ansible gives the controller and each host both."""
     both = {**ONE_FILE, "cwagent_configs": [{"name": "AmazonCloudWatch-x", "file": "b.json"}]}
     [problem] = problems_of(hosts={"web": {**WEB, **both}, "adm": {**ADMIN, **both}, "db": both}, controller=both)
-    assert problem.startswith("cwagent_config_file is set for the controller and cwagent_configs for the controller. ")
+    assert problem.startswith("cwagent_config_file and cwagent_configs are both set, ")
+
+
+@pytest.mark.parametrize("listed", [[], [{"name": "AmazonCloudWatch-x", "file": "b.json"}]])
+@pytest.mark.parametrize("name", [None, "", " ", default_of("cwagent_parameter_name"), "AmazonCloudWatch-x"])
+@pytest.mark.parametrize("place", PLACES.values())
+def test_a_parameter_name_beside_listed_configurations_is_a_problem(place, name, listed):
+    """AWX asks for the name and passes a blank where nobody answers."""
+    variables = {"localhost": {}, "adm": dict(ADMIN), "db": {}}
+    variables[place]["cwagent_parameter_name"] = name
+    controller = {**variables.pop("localhost"), "cwagent_configs": listed}
+    problem = (
+        "cwagent_parameter_name is 'AmazonCloudWatch-x', but each entry of cwagent_configs has its own name. Unset "
+        "cwagent_parameter_name."
+    )
+    is_dropped = bool(listed) and name == "AmazonCloudWatch-x"
+    assert problems_of(controller=controller, hosts=variables) == [problem] * is_dropped
 
 
 HOME_ENTRY, AWAY_ENTRY = ({"name": "AmazonCloudWatch-x", "file": "b.json", "regions": [region]} for region in (EU, US))
@@ -859,25 +883,26 @@ def test_a_limit_without_a_host_that_has_a_key_is_a_problem(groups, count):
 
 @pytest.mark.parametrize("revoke_old", [False, True])
 @pytest.mark.parametrize(
-    ("controller", "age"),
+    ("controller", "now"),
     [
-        ({}, 90),
-        ({"cwagent_key_max_age_days": 1}, 1),
-        ({"cwagent_rotate_now": False, "cwagent_key_max_age_days": 1}, 1),
-        ({"cwagent_rotate_now": True}, 0),
-        ({"cwagent_rotate_now": "true", "cwagent_key_max_age_days": 1}, 0),
+        ({}, False),
+        ({"cwagent_key_max_age_days": 1}, False),
+        ({"cwagent_rotate_now": False, "cwagent_key_max_age_days": 1}, False),
+        ({"cwagent_rotate_now": True}, True),
+        ({"cwagent_rotate_now": "true", "cwagent_key_max_age_days": 0}, True),
     ],
 )
-def test_keys_are_replaced_at_their_age_or_now(controller, age, revoke_old):
+def test_keys_are_replaced_at_their_age_or_now(controller, now, revoke_old):
     """Replacing all keys now is one wish, and deactivating the old ones early another."""
     inputs = inputs_of(controller={**controller, "cwagent_revoke_old": revoke_old}, requires=[ROTATION])
-    assert (inputs["rotation_age"], inputs["revoke_old"]) == (age, revoke_old)
+    assert (inputs["rotate_now"], inputs["revoke_old"]) == (now, revoke_old)
+    assert inputs["key_max_age_days"] == controller.get("cwagent_key_max_age_days", 90)
 
 
 @pytest.mark.parametrize("rotate_now", [None, "", False, True])
 @pytest.mark.parametrize("zero", [0, "0"])
 @pytest.mark.parametrize("requires", [[], *([each] for each in REQUIREMENTS)])
-def test_no_limit_of_the_age_is_for_the_audit_and_refused_by_the_rotation_only(requires, zero, rotate_now):
+def test_an_age_without_limit_is_refused_by_a_rotation_that_depends_on_it(requires, zero, rotate_now):
     controller = {"cwagent_key_max_age_days": zero, "cwagent_rotate_now": rotate_now}
     inputs, found = interpret(a_run(controller=controller, requires=requires))
     assert inputs["key_max_age_days"] == 0
@@ -885,7 +910,7 @@ def test_no_limit_of_the_age_is_for_the_audit_and_refused_by_the_rotation_only(r
         "cwagent_key_max_age_days is 0, which means no limit and is only for cwagent.iam.audit. Set the age in days at "
         "which to replace an access key. To replace all keys now, set cwagent_rotate_now to true."
     )
-    refused = [message] if requires == [ROTATION] else []
+    refused = [message] if requires == [ROTATION] and rotate_now is not True else []
     assert [each for each in found if "cwagent_key_max_age_days" in each] == refused
 
 
@@ -1088,7 +1113,7 @@ def test_any_input_is_interpreted_and_nothing_is_raised(groups, hosts, controlle
         optional={
             name: st.sampled_from([VALID[name], VALID[name] if name == ENVIRONMENT else in_a_survey(VALID[name]), ""])
             for name in OPTIONS
-            if name not in (*ACCOUNT_VARIABLES, "cwagent_account", "cwagent_config_file")
+            if name not in (*ACCOUNT_VARIABLES, "cwagent_account", "cwagent_config_file", "cwagent_parameter_name")
         },
     )
 )
