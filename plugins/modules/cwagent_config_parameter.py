@@ -27,7 +27,7 @@ options:
   name:
     description:
       - The name of the parameter. It must begin with C(AmazonCloudWatch-), since the agent's policies allow no others.
-      - A name that ends in C(-linux) or C(-windows) tells for which platform the configuration is. The module warns
+      - A name that ends in C(-linux) or C(-windows) says which platform the configuration is for. The module warns
         about sections that only the other platform has.
     type: str
     required: true
