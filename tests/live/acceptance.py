@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .account import ONLINE_SECONDS, LiveAccount, poll
-from .names import ADMIN_ROLE, ADMIN_USER, BASE_ROLE, CREDENTIALS_PREFIX, PARAMETER, SERVER_ROLE, SERVER_USER
+from .names import ADMIN_ROLE, ADMIN_USER, BASE_ROLE, PARAMETER, SERVER_ROLE, SERVER_USER
 from .playbooks import Playbooks, Run
 from .report import Step
 
@@ -135,11 +135,10 @@ class Acceptance:
     def remove_servers(self) -> Iterator[str]:
         variables = {"cwagent_remove_servers": ["web", "db"], "cwagent_confirm": "remove_servers"}
         yield self.playbooks.run("remove_servers", "remove", **variables).problem
-        saved = CREDENTIALS_PREFIX + SERVER_USER
         for what, read, wanted in (
             ("the profile of the server", lambda: self.account.profile(self.account.web), None),
             ("the keys of the server user", lambda: self.account.keys(SERVER_USER), {}),
-            (f"whether {saved} exists", lambda: saved in self.account.parameters(), False),
+            ("whether its key is saved", lambda: self.playbooks.has_saved_key(SERVER_USER), False),
         ):
             yield from self._eventually(what, read, wanted)
 
@@ -159,8 +158,7 @@ class Acceptance:
         yield run.problem
         yield from self._eventually("the configuration", lambda: self.account.configuration(PARAMETER), config)
         for user in (SERVER_USER, ADMIN_USER):
-            saved = CREDENTIALS_PREFIX + user
-            yield "" if saved in self.account.parameters() else f"{saved} does not exist"
+            yield "" if self.playbooks.has_saved_key(user) else f"the access key of {user} is not saved"
         yield from self._closed()
 
     def _closed(self) -> Iterator[str]:

@@ -18,7 +18,6 @@ from .names import (
     ADMIN_USER,
     BASE_ROLE,
     CONTROLLER_ROLE,
-    CREDENTIALS_PREFIX,
     PREFIX,
     SERVER_ROLE,
     SERVER_USER,
@@ -51,11 +50,11 @@ DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperat
 
 # By duty, the files in examples/policies that its credentials have.
 DUTIES: dict[str, tuple[str, ...]] = {
-    "provision": ("provision", "keys-in-parameter-store", "store-by-run-command"),
+    "provision": ("provision", "store-by-run-command"),
     "store": ("store-configuration", "store-by-run-command"),
-    "rotate": ("rotate-keys", "keys-in-parameter-store"),
-    "remove": ("remove-servers", "keys-in-parameter-store"),
-    "teardown": ("teardown", "keys-in-parameter-store"),
+    "rotate": ("rotate-keys",),
+    "remove": ("remove-servers",),
+    "teardown": ("teardown",),
     "audit": ("audit",),
     "verify": ("verify",),
 }
@@ -152,7 +151,7 @@ class LiveAccount:
         """The names of the parameters of an acceptance run."""
         pages = self.ssm.get_paginator("describe_parameters").paginate()
         names = [each["Name"] for page in pages for each in page["Parameters"]]
-        return [name for name in names if name.startswith((PREFIX, CREDENTIALS_PREFIX))]
+        return [name for name in names if name.startswith(PREFIX)]
 
     def profile(self, instance: str) -> str | None:
         """The name of the instance profile that an instance has."""
@@ -218,7 +217,6 @@ class LiveAccount:
             ("NAME-OF-AN-EARLIER-PROFILE", BASE_ROLE),
             ("ROLE-OF-AN-EARLIER-PROFILE", BASE_ROLE),
             ("ID-OF-THE-ADMIN-INSTANCE", self.admin),
-            ("/cwagent/credentials/", CREDENTIALS_PREFIX),
             ("arn:aws:", f"arn:{self.partition}:"),
         ):
             text = text.replace(usual, own)

@@ -17,5 +17,3 @@ PROBE_ROLE = f"{PREFIX}-ProbeRole"
 PROBE_USER = f"{PREFIX}-ProbeUser"
 PROBE_PARAMETER = f"{PREFIX}-probe"
 PARAMETER = f"{PREFIX}-linux"
-# Every server can read parameters whose names begin with AmazonCloudWatch-, so access keys are not saved there.
-CREDENTIALS_PREFIX = "/cwagent-live/credentials/"

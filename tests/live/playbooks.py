@@ -18,7 +18,6 @@ from .account import LiveAccount
 from .names import (
     ADMIN_ROLE,
     ADMIN_USER,
-    CREDENTIALS_PREFIX,
     PARAMETER,
     SERVER_ROLE,
     SERVER_USER,
@@ -72,6 +71,10 @@ class Playbooks:
         }
         (self.folder / "agent.json").write_text(json.dumps(config))
         return config
+
+    def has_saved_key(self, user: str) -> bool:
+        """Whether the access key of a user is saved on this machine."""
+        return (self.folder / "keys" / f"{user}.credentials").exists()
 
     def run(self, playbook: str, duty: str, *options: str, **variables: Any) -> Run:
         """Run a playbook until it ends."""
@@ -133,8 +136,6 @@ class Playbooks:
         return {"all": {"children": groups}}
 
     def _variables(self) -> dict[str, Any]:
-        # cwagent_ssm_policy would give it to the users too, and require a KMS key, which AWS deletes days later.
-        core = f"arn:{self.account.partition}:iam::aws:policy/AmazonSSMManagedInstanceCore"
         return {
             "cwagent_region": self.account.region,
             "cwagent_server_role_name": SERVER_ROLE,
@@ -142,9 +143,8 @@ class Playbooks:
             "cwagent_parameter_name": PARAMETER,
             "cwagent_config_file": str(self.folder / "agent.json"),
             "cwagent_store_config_from": "run_command",
-            "ec2_server_managed_policies": [core],
-            "ec2_admin_managed_policies": [core],
-            "cwagent_key_store": "parameter_store",
-            "cwagent_key_store_prefix": CREDENTIALS_PREFIX,
+            # With it, keys in Parameter Store would need a KMS key, which AWS deletes days later.
+            "cwagent_ssm_policy": "AmazonSSMManagedInstanceCore",
+            "cwagent_key_store_directory": str(self.folder / "keys"),
             **self.timeouts,
         }
