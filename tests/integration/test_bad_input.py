@@ -278,9 +278,8 @@ def test_a_file_on_the_command_line_is_not_dropped_where_the_inventory_lists_con
     groups = site.groups()
     groups["ec2_servers"]["web1"]["cwagent_configs"] = [{"name": "AmazonCloudWatch-x", "file": "agent.json"}]
     play = site.play(groups)
-    assert_one_error(
-        site, play, ["cwagent_config_file (the controller) and cwagent_configs (host web1) are both set, ", "Set only one"]
-    )
+    both = "cwagent_config_file (the controller) and cwagent_configs (host web1) are both set, "
+    assert_one_error(site, play, [both, "Set only one"])
     assert play.calls == []
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from ansible.executor.playbook_executor import PlaybookExecutor
@@ -262,7 +263,7 @@ NAMES = "abcdef"
 
 def run_accounts(failing, **waves):
     """By account, why it failed: accounts are begun one after the other, and some of them fail."""
-    hosts = dict.fromkeys(NAMES, OK)
+    hosts: dict[str, dict[str, Any]] = dict.fromkeys(NAMES, OK)
     for name in NAMES:
         reason = skip_reason(hosts.values(), NAMES, NAMES, name, **waves)
         if reason or name in failing:
