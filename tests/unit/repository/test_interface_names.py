@@ -73,11 +73,6 @@ OPTIONS = [
     *(option for path in PLUGINS for found in documented(path) for option in options_in(path.stem, found)),
 ]
 NAMES = {option.name.removeprefix("_") for option in OPTIONS}
-RENAMED_NEXT = {
-    *("allow_ephemeral", "credentials", "directory", "kms_key_id", "prefix", "section", "store"),
-    "remove_confirmed",
-}
-"""Names that do not follow the table yet."""
 # To store is to write the configuration; where keys are saved is always a key_store.
 ENTRY_POINTS = {entry for role in ROLES for entry in specs(role)} - {"store"}
 # Those in capitals are values of AWS; a module is known by its name.
@@ -134,13 +129,7 @@ def test_each_word_of_the_table_is_there_once_with_a_meaning() -> None:
     assert not WORDS & EVERYDAY
 
 
-def test_names_that_are_renamed_next_are_still_there() -> None:
-    assert RENAMED_NEXT <= NAMES
-
-
-@pytest.mark.parametrize(
-    "kind", [NAMES - RENAMED_NEXT, ENTRY_POINTS, CHOICES], ids=["names", "entry points", "choices"]
-)
+@pytest.mark.parametrize("kind", [NAMES, ENTRY_POINTS, CHOICES], ids=["names", "entry points", "choices"])
 def test_names_consist_of_defined_words(kind: set[str]) -> None:
     assert sorted(name for name in kind if not NAME.fullmatch(name)) == []
 
@@ -319,10 +308,13 @@ SECOND_NAMES = {
         "cwagent_instance_identity.wait_timeout < store_config_identity_timeout",
         "cwagent_server_check.wait_timeout < verify_timeout",
     },
-    "the name of the module says which file it is": {"cwagent_credentials_file.path < onprem_credentials_file"},
+    "the name of the module says which file or window it is": {
+        "cwagent_admin_instance.window_minutes < store_config_admin_window_minutes",
+        "cwagent_admin_window.window_minutes < store_config_admin_window_minutes",
+        "cwagent_credentials_file.path < onprem_credentials_file",
+    },
     "amazon.aws names the option": {
         "cwagent_config_parameter.profile < store_config_credentials_profile",
-        "options.profile < audit_aws_profile",
     },
     "what a task works on is a selection of what the run has": {
         "cwagent_preflight.key_store_regions < key_regions",
@@ -330,30 +322,11 @@ SECOND_NAMES = {
         "options.hosts < storing_hosts",
         "store_config_instance_id < admin_instance",
     },
-    "the options for keys and the simulation are renamed next": {
-        "cwagent_access_info.confirm < audit_simulate",
-        "cwagent_credentials_file.directory < onprem_credentials_key_store_directory",
-        "cwagent_credentials_file.prefix < onprem_credentials_key_store_prefix",
-        "cwagent_credentials_file.store < onprem_credentials_key_store",
-        "cwagent_iam_user.allow_ephemeral < onprem_admin_key_store_allow_ephemeral",
-        "cwagent_iam_user.allow_ephemeral < onprem_server_key_store_allow_ephemeral",
-        "cwagent_iam_user.directory < onprem_admin_key_store_directory",
-        "cwagent_iam_user.directory < onprem_server_key_store_directory",
-        "cwagent_iam_user.kms_key_id < onprem_admin_key_store_kms_key_id",
-        "cwagent_iam_user.kms_key_id < onprem_server_key_store_kms_key_id",
-        "cwagent_iam_user.prefix < onprem_admin_key_store_prefix",
-        "cwagent_iam_user.prefix < onprem_server_key_store_prefix",
-        "cwagent_iam_user.store < onprem_admin_key_store",
-        "cwagent_iam_user.store < onprem_server_key_store",
-        "cwagent_server_info.confirm < verify_simulate",
-        "directory < store_config_key_store_directory",
-        "prefix < store_config_key_store_prefix",
-        "profile < store_config_credentials_profile",
-        "store < store_config_key_store",
-    },
-    "the age is that of the playbook, with which all keys can be replaced": {
-        "onprem_admin_key_max_age_days < rotation_age",
-        "onprem_server_key_max_age_days < rotation_age",
+    "the name of the role says that it is about configurations": {
+        "store_config_remove_surplus < remove_surplus_parameters",
+        "store_config_schema < agent_schema",
+        "store_config_split < split_config",
+        "store_config_tier < parameter_tier",
     },
 }
 """By reason, the values that get another name on their way."""

@@ -25,8 +25,7 @@ PLACE = {"key_store", "key_store_directory", "key_store_prefix"}
 FILE = {*PLACE, "credentials_profile"}
 WRITER = {*PLACE, "key_store_kms_key_id", "key_store_allow_ephemeral", "evict_unmanaged_key"}
 USERS = {
-    "playbooks": WRITER - {"evict_unmanaged_key"},
-    **dict.fromkeys(("onprem_server", "onprem_admin"), WRITER),
+    **dict.fromkeys(("playbooks", "onprem_server", "onprem_admin"), WRITER),
     **dict.fromkeys(("onprem_credentials", "store_config"), FILE),
     "verify": PLACE,
     "audit": {"key_store_prefix"},  # it reads several stores, and no file

@@ -22,7 +22,7 @@ OPTIONS: dict[str, Any] = yaml.safe_load((ROOT / "playbooks/vars/argument_specs.
 HOST = "db"
 PRINCIPALS = ("ec2_server", "ec2_admin", "onprem_server", "onprem_admin")
 HANDED_ON: dict[str, tuple[Any, list[str]]] = {
-    "cwagent_admin_window_minutes": (30, ["store_config_window_minutes"]),
+    "cwagent_admin_window_minutes": (30, ["store_config_admin_window_minutes"]),
     "cwagent_config_validation": ("warn", ["store_config_validation"]),
     "cwagent_agent_schema": ("/schema.json", ["store_config_schema"]),
     "cwagent_split_config": (True, ["store_config_split"]),

@@ -130,4 +130,4 @@ def test_the_admin_window_is_open_for_longer_than_all_waits_in_it():
     wait, identity, permission = (
         defaults[f"store_config_{name}_timeout"] for name in ("wait", "identity", "permission")
     )
-    assert wait + wait + identity + permission < defaults["store_config_window_minutes"] * 60
+    assert wait + wait + identity + permission < defaults["store_config_admin_window_minutes"] * 60

@@ -374,17 +374,16 @@ def test_the_variables_of_roles_that_the_playbooks_set_from_one_of_theirs():
         "a_adopt": "{{ __cwagent.adopt_existing }}",
         "b_adopt": "{{ a_adopt }}",
         "b_environment": "{{ cwagent_environment | default({}) if cwagent_environment is mapping else {} }}",
-        "b_file": "{{ __cwagent.json_file and __cwagent.json_file | splitext }}",
+        "b_files": "{{ __cwagent.report_files.values() | flatten }}",
         "b_user": "{{ __cwagent.onprem_hosts[inventory_hostname].user }}",
         "b_owner": "{{ __cwagent.key_file_owner[inventory_hostname] }}",
-        "b_both": "{{ __cwagent.json_file + __cwagent.html_file }}",
+        "b_both": "{{ __cwagent.tags + __cwagent.parameter_tags }}",
         "b_list": [],
     }
     assert role_variables(settings, OPTIONS) == {
         "a_adopt": "cwagent_adopt_existing",
         "b_adopt": "cwagent_adopt_existing",
         "b_environment": "cwagent_environment",
-        "b_file": "cwagent_json_file",
         "b_owner": "cwagent_key_file_owner",
     }
 
