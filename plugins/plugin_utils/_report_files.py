@@ -8,11 +8,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import quote
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import Problems
 
@@ -25,7 +24,7 @@ ROLE_FORMATS = {"audit": FORMATS, "verify": VERIFICATION_FORMATS}
 
 def sort_by_format(
     name: str,
-    paths: Iterable[str],
+    paths: Sequence[str],
     written: Collection[str],
     writer: str,
     problems: Problems,
@@ -44,10 +43,14 @@ def sort_by_format(
     files: dict[str, list[str]] = {kind: [] for kind in FORMATS}
     skipped: list[str] = []
     seen: list[str] = []
+    endings = {path: _ending_of(path) for path in paths}
+    wrong = [path for path, ending in endings.items() if not ending]
+    if wrong:
+        problems.add(f"{name}: {', '.join(map(quote, wrong))} must end in {_join([*ENDINGS])}.")
     for path in paths:
-        ending = problems.check(_ending_of, path, where=f"{name}: ")
+        ending = endings[path]
         absolute = problems.check(to_absolute, path, where=f"{name}: ") if ending else None
-        if not ending or not absolute:
+        if not absolute:
             continue
         if os.path.normpath(absolute) in seen:
             problems.add(f"{name} has a duplicate path: {path}.")
@@ -59,17 +62,14 @@ def sort_by_format(
             skipped.append(path)
     if not skipped:
         return files, []
-    endings = [ending for ending, kind in ENDINGS.items() if kind in written]
-    why = f"{writer} writes only files that end in {_join(endings)}" if endings else f"{writer} writes no reports"
+    theirs = [ending for ending, kind in ENDINGS.items() if kind in written]
+    why = f"{writer} writes only files that end in {_join(theirs)}" if theirs else f"{writer} writes no reports"
     return files, [f"{name}: skipped {', '.join(skipped)}, because {why}."]
 
 
 def _ending_of(path: str) -> str:
-    """Return the longest ending that fits. :raises InvalidInput: none does."""
-    fitting = [ending for ending in ENDINGS if path[-len(ending) :].lower() == ending]
-    if not fitting:
-        raise InvalidInput(f"{quote(path)} must end in {_join([*ENDINGS])}.")
-    return max(fitting, key=len)
+    """Return the longest ending that fits; empty where none does."""
+    return max((ending for ending in ENDINGS if path[-len(ending) :].lower() == ending), key=len, default="")
 
 
 def _join(endings: Sequence[str]) -> str:

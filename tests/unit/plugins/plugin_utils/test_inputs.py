@@ -1571,8 +1571,8 @@ def test_each_account_has_its_own_files_unless_one_report_has_all_accounts(requi
 def test_a_report_file_with_a_problem_names_the_variable():
     value = ["~nobody/x.html", "x.pdf", "y.json", "y.json"]
     assert problems_of(controller={"cwagent_report_files": value}) == [
-        "cwagent_report_files: ~nobody/x.html: the home directory is not known.",
         "cwagent_report_files: 'x.pdf' must end in .html, .json, .junit.xml, .sarif or .sarif.json.",
+        "cwagent_report_files: ~nobody/x.html: the home directory is not known.",
         "cwagent_report_files has a duplicate path: y.json.",
     ]
 

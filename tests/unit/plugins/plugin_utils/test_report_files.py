@@ -63,6 +63,12 @@ def test_any_other_ending_is_a_problem_that_lists_the_endings(path):
     assert sorted_files([path, "b.html"]) == ({"html": ["b.html"]}, [], [problem])
 
 
+def test_one_problem_lists_all_paths_with_another_ending():
+    assert sorted_files(["a", "b.html", "c"])[2] == [
+        "x: 'a', 'c' must end in .html, .json, .junit.xml, .sarif or .sarif.json."
+    ]
+
+
 @pytest.mark.parametrize("other", ["/a/b.html", "/a/./b.html", "/a//b.html", "/c/../a/b.html"])
 def test_the_same_path_twice_is_a_problem(other):
     assert sorted_files(["/a/b.html", other])[2] == [f"x has a duplicate path: {other}."]
@@ -106,8 +112,8 @@ def test_the_paths_are_absolute_where_that_is_possible():
         {"html": ["/here/a.html", "/here/b.html"]},
         [],
         [
-            "x: ~x/a.html: the home directory is not known.",
             "x: '~x/b' must end in .html, .json, .junit.xml, .sarif or .sarif.json.",
+            "x: ~x/a.html: the home directory is not known.",
         ],
     )
 
