@@ -646,10 +646,10 @@ def actions(document: Mapping[str, Any]) -> list[str]:
 
 @dataclass
 class Duty:
-    """A controller with the policy for a duty. :param modules: those that follow the module that reads EC2 and IAM."""
+    """A controller with the policy for a duty. :param later: the modules after the one that reads EC2 and IAM."""
 
     fleet: Fleet
-    modules: tuple[str, ...]
+    later: tuple[str, ...]
     key: dict[str, str]
 
     def missing_actions(self, document: Mapping[str, Any]) -> set[str]:
@@ -663,7 +663,7 @@ class Duty:
         for store in ("parameter_store", "secrets_manager"):
             result = self.run("cwagent_server_info", {**arguments, "key_store": store})
             named |= {each["action"] for each in result.get("unread", ())}
-        for module in self.modules:
+        for module in self.later:
             more = {"from": "run_command"} if module == "cwagent_server_check" else {}
             result = self.run(module, {"servers": result.get("servers", []), **more})
             named |= {action for action in actions(document) + ALL if f"lacks {action}" in result.get("msg", "")}
@@ -681,15 +681,15 @@ ALL = actions(duty("verify"))
 VERIFY, APPLY = ("cwagent_server_check",), ("cwagent_server_check", "cwagent_agent_command")
 
 
-@pytest.mark.parametrize(("name", "modules"), [("verify", VERIFY), ("apply", APPLY)])
+@pytest.mark.parametrize(("name", "later"), [("verify", VERIFY), ("apply", APPLY)])
 def test_each_duty_needs_its_policy_and_no_more(
-    fleet: Fleet, name: str, modules: tuple[str, ...], subtests: pytest.Subtests
+    fleet: Fleet, name: str, later: tuple[str, ...], subtests: pytest.Subtests
 ) -> None:
     """The output of the script is long, so that it is read by instance; the agent runs another configuration."""
     fleet.create_user(DB_USER)
     said = SAID.replace(f"file {PARAMETER} {DIGEST}", f"file {PARAMETER} old")
     fleet.aws.agents(fleet.instance, answer={"code": 0, "stdout": f"{'other a' * 500}\n{said}", "stderr": ""})
-    controller = Duty(fleet, modules, create_user(fleet.aws, "controller"))
+    controller = Duty(fleet, later, create_user(fleet.aws, "controller"))
     document = duty(name)
     assert controller.missing_actions(document) == set()
     for action in actions(document):
