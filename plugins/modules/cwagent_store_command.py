@@ -26,7 +26,8 @@ options:
     required: true
   state:
     description:
-      - V(online) checks that the SSM agent is online and that the instance runs Linux.
+      - V(online) fails if the instance does not run Linux. If its SSM agent is not online, RV(problem) says so, because
+        a later task can bring it online.
       - V(checked) also checks that O(admin_role) lets the SSM agent work, and runs a command on the instance that
         checks that it has the AWS CLI and reaches Parameter Store. In check mode, no command runs.
       - V(sent) cancels the commands that interrupted runs have left, and sends the command, once for each O(run_id).
@@ -150,11 +151,11 @@ counts:
   returned: when a plan was made
   type: dict
   sample: {create: 1, update: 0, delete: 0}
-platform:
-  description: The platform of an instance that does not run Linux, as Systems Manager reports it.
-  returned: when the task failed because of it
+problem:
+  description: Why no command reaches the instance now; empty if commands reach it.
+  returned: success, with O(state=online)
   type: str
-  sample: Windows
+  sample: ""
 done:
   description: The steps that were taken before the task failed.
   returned: when the task failed after a plan was made
@@ -217,19 +218,22 @@ def check(module: AnsibleAWSModule, aws: Aws) -> None:
     """Check whether the instance can store, and end the module."""
     params = module.params
     waits = params["assume_created"] and not module.check_mode
-    found: dict[str, Any] = {"run_id": str(uuid.uuid4()), "agent_schema": ""}
+    is_last = params["state"] == CHECKED
+    found: dict[str, Any] = {"run_id": str(uuid.uuid4()), "agent_schema": ""} if is_last else {"problem": ""}
     try:
         check_agent(aws, params["instance_id"], Deadline(params["wait_timeout"] if waits else 0))
-        if params["state"] == CHECKED:
+        if is_last:
             check_role(aws, module.client, params["admin_role"])
             if not module.check_mode:
                 found.update(check_instance(aws, params["instance_id"], params["regions"]))
     except InvalidInput:
         raise  # no earlier task changes that
     except CwagentError as error:
-        if not (module.check_mode and params["assume_created"]):
+        if is_last and not (module.check_mode and params["assume_created"]):
             raise
-        _module.exit_module(module, [str(error)], changed=False, **found)
+        if is_last:
+            _module.exit_module(module, [str(error)], changed=False, **found)
+        found["problem"] = str(error)
     _module.exit_module(module, changed=False, **found)
 
 

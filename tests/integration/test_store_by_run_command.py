@@ -29,7 +29,7 @@ from harness import (
 CORE = "AmazonSSMManagedInstanceCore"
 OTHER_PARAMETER, OTHER_REGION = "AmazonCloudWatch-db", "us-east-1"
 SETTINGS: dict[str, Any] = {"cwagent_store_config_from": "run_command", "cwagent_ssm_policy": CORE}
-TIMEOUTS = {"cwagent_permission_timeout": 3, "cwagent_identity_timeout": 60}
+TIMEOUTS = {"cwagent_permission_timeout": 60, "cwagent_identity_timeout": 60}
 UNREACHABLE = {"ansible_connection": "ssh", "ansible_host": "192.0.2.1", "ansible_timeout": 1}
 """The variables of a host that Ansible does not reach."""
 
@@ -170,8 +170,9 @@ def test_an_instance_with_windows_is_refused_before_anything_is_written(
     with assert_no_writes(aws):
         play = stored.store(*arguments, playbook=playbook, **variables).assert_failed()
     assert (
-        f"instance {stored.admin} runs Windows, and only Linux instances can run the script. Put a Linux instance into "
-        "the group cwagent_ec2_admin, or set cwagent_store_config_from to onprem or controller. Nothing was opened."
+        f"instance {stored.admin} runs Windows, and only Linux instances can run the script. Choose a Linux instance "
+        "as the admin instance, or set cwagent_store_config_from to controller, or to onprem in a run without "
+        "cwagent_accounts. Nothing was opened."
     ) in play.message
 
 
@@ -216,7 +217,7 @@ def test_a_command_that_does_not_store_is_reported_and_the_profile_is_restored(
 
 def test_a_denied_write_is_reported_and_the_profile_is_restored(stored: Stored) -> None:
     stored.controller.aws.arm(Fault(Kind.DENY, service="ssm", action="PutParameter", times=1000))
-    play = stored.store().assert_failed()
+    play = stored.store(store_config_permission_timeout=3).assert_failed()
     assert "lacks ssm:PutParameter" in play.message
     assert f"assumed-role/{ADMIN_ROLE}/{stored.admin}" in play.message
     assert play.associated == SWAPPED
@@ -237,7 +238,7 @@ def test_the_first_way_that_reaches_the_instance_is_taken(stored: Stored) -> Non
     aws.agents(stored.admin, running=False)
     with assert_no_writes(aws):
         play = stored.store(cwagent_store_config_from="auto").assert_failed()
-    assert "Neither Ansible nor Systems Manager reaches admin1" in play.message
+    assert "admin1 cannot store the configuration. Ansible: " in play.message
     assert "Failed to connect to the host via ssh" in play.message
     assert f"the SSM agent of instance {stored.admin} is not online" in play.message
 
@@ -260,7 +261,7 @@ def test_the_next_run_stores_all_configurations_though_the_agent_is_silent(store
     """Runs last, because it stores newer configurations, which the account then has to have."""
     aws, file = stored.controller.aws, str(stored.controller.home / "new.json")
     configs = [{"name": name, "file": file} for name in (PARAMETER, OTHER_PARAMETER)]
-    several = {"cwagent_configs": configs, "store_config_regions": [aws.region, OTHER_REGION]}
+    several = {"cwagent_config_file": "", "cwagent_configs": configs, "store_config_regions": [aws.region, OTHER_REGION]}
     play = stored.store_with(CHECKED, SENT, variables=several, swap_seconds=1800).assert_succeeded()
     assert play.associated == SWAPPED
     assert not aws.agents()[stored.admin]["online"]

@@ -101,6 +101,13 @@ class Invocation:
         return f"its status is {details or self.status}" + (f", and it printed: {said}" if said else "")
 
 
+def platform_problem(agent: Agent) -> str:
+    """Return why the platform of an instance keeps it from running the script; empty where it does not."""
+    if agent.platform == LINUX:
+        return ""
+    return f"instance {agent.instance_id} runs {agent.platform}, and only Linux instances can run the script"
+
+
 def unreachable_reason(instance_id: str, agent: Agent | None) -> str:
     """Return why no command reaches an instance; empty where commands reach it."""
     if agent is None:
@@ -108,11 +115,10 @@ def unreachable_reason(instance_id: str, agent: Agent | None) -> str:
             f"Systems Manager does not know instance {instance_id}. Its SSM agent is not installed or does not run, or "
             "the role of its instance profile lacks the policy for it (cwagent_ssm_policy)"
         )
-    if agent.platform != LINUX:
-        return f"instance {instance_id} runs {agent.platform}, and only Linux instances can run the script"
-    if not agent.is_online:
-        return (
+    problem = platform_problem(agent)
+    if not problem and not agent.is_online:
+        problem = (
             f"the SSM agent of instance {instance_id} is not online (its status is {agent.ping}). After the instance "
             "profile was changed, this can take half an hour; a restart of the agent brings it online at once"
         )
-    return ""
+    return problem

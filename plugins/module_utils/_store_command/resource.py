@@ -12,7 +12,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.inventory impo
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._run_command import api
-from ansible_collections.cwagent.iam.plugins.module_utils._run_command.model import LINUX, unreachable_reason
+from ansible_collections.cwagent.iam.plugins.module_utils._run_command.model import platform_problem, unreachable_reason
 from ansible_collections.cwagent.iam.plugins.module_utils._store_command import plan as command_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._store_command.model import (
     GRACE_SECONDS,
@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 # How long the command that checks an instance may take. It makes one call for each region.
 CHECK_SECONDS = 60
 _OTHER_WAYS = (
-    "Put a Linux instance into the group cwagent_ec2_admin, or set cwagent_store_config_from to onprem or controller"
+    "Choose a Linux instance as the admin instance, or set cwagent_store_config_from to controller, or to onprem in a run "
+    "without cwagent_accounts"
 )
 
 
@@ -53,8 +54,8 @@ def check_agent(aws: Aws, instance_id: str, deadline: Deadline) -> None:
         problem = unreachable_reason(instance_id, agent)
         if not problem:
             return
-        if agent and agent.platform != LINUX:
-            raise InvalidInput(_refusal(f"{problem}. {_OTHER_WAYS}"), platform=agent.platform)
+        if agent and platform_problem(agent):
+            raise InvalidInput(_refusal(f"{problem}. {_OTHER_WAYS}"))
         if not deadline.pause():
             raise CwagentError(_refusal(problem))
 
