@@ -197,10 +197,10 @@ def plant_window_without_deadline(account: Account) -> None:
     account.expect("window-modified", "high", "Endless")
 
 
-def plant_unbound_window(account: Account) -> None:
+def plant_window_for_every_instance(account: Account) -> None:
     account.admin_role("Unbound", open_policy(Opening(deadline(hours=20))))
     account.instance("Unbound")
-    account.expect("window-not-bound", "high", "Unbound")
+    account.expect("window-modified", "high", "Unbound")
 
 
 def plant_active_admin_key(account: Account) -> None:

@@ -18,9 +18,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate impor
     can_write,
     decide,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._access.model import USER
+from ansible_collections.cwagent.iam.plugins.module_utils._access.model import ROLE, USER
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window import plan as window_plan
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import CLOSED, EXPIRED, Window
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import CLOSED, EXPIRED, MODIFIED, Window
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import PUT, TIME_FORMAT
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import DEPRECATED_SSM_POLICY, SSM_POLICIES
 
@@ -129,6 +129,8 @@ def _assess(principal: Principal, account: Account) -> Assessment:
     now = account.read_at
     found = can_write(_policies(principal), _caller(principal), now, account.regions)
     window = _window(principal, now)
+    if window and window["state"] == MODIFIED:
+        found = replace(found, opening=None)
     if found.decision is Decision.NO:
         return Assessment(principal, NO, _why_not(window), window=window)
     granting = tuple(each for each in principal.policies if _grants(each, principal, account))
@@ -163,6 +165,9 @@ def _window(principal: Principal, now: datetime) -> dict[str, Any] | None:
     inline = [each for each in principal.policies if not each.arn]
     is_known = policy.document is not None if policy else all(each.document is not None for each in inline)
     window = window_plan.to_dict(Window(now, policy.document if policy else None, is_known=is_known))
+    if principal.kind == ROLE and window["deadline"] and window["instance_id"] is None:
+        # The window of a role is opened for one instance only, so somebody has changed the policy.
+        window |= {"state": MODIFIED, "deadline": None, "parameters": []}
     return {key: window[key] for key in ("state", "deadline", "instance_id", "parameters")}
 
 

@@ -178,11 +178,8 @@ def _of_admins(case: Case) -> Iterator[Finding]:
         principal, state = each.principal, each.window["state"]
         instances = case.instances_of(principal.name) if principal.kind == ROLE else []
         is_unlimited = state == ABSENT and each.writes == YES
-        is_unbound = (
-            state == OPEN and each.writes != NO and each.window["instance_id"] is None and principal.kind == ROLE
-        )
-        if (is_unlimited or is_unbound) and len(instances) >= SEVERAL:
-            listed = _join(instance.id for instance in instances)
+        if is_unlimited and len(instances) >= SEVERAL:
+            listed = join_first([instance.id for instance in instances], MAX_LISTED)
             why = f"{_title(principal)} may write configurations from {len(instances)} instances: {listed}. {each.why}"
             yield Finding("admin-on-instances", HIGH, principal.name, why, _removal(each))
         elif is_unlimited:
@@ -193,17 +190,11 @@ def _of_admins(case: Case) -> Iterator[Finding]:
             yield from _of_instances_without_window(case, each, each.window, instances)
 
 
-def _is_unbound(assessment: Assessment) -> bool:
-    """Whether the open window of a role serves every instance. That of a user serves none."""
-    window = assessment.window or {}
-    return assessment.principal.kind == ROLE and assessment.writes != NO and window["instance_id"] is None
-
-
 def _of_instances_without_window(
     case: Case, assessment: Assessment, window: Mapping[str, Any], instances: Iterable[InstanceUse]
 ) -> Iterator[Finding]:
     for each in instances:
-        if window["state"] == OPEN and window["instance_id"] in (None, each.id):
+        if window["state"] == OPEN and window["instance_id"] == each.id:
             continue
         why = f"The instance has admin profile '{each.profile}', and no admin window is open for it. {assessment.why}"
         fix = RESTORE
@@ -240,7 +231,7 @@ def _of_administrators(case: Case) -> Iterator[Finding]:
             yield Finding("administrator-on-instance", HIGH, instance.id, why, fix, instance.region)
         elsewhere += [f"{principal.kind} '{principal.name}'"] if not instances else []
     if elsewhere:
-        why = f"May write because they administer the account: {_join(elsewhere)}."
+        why = f"May write because they administer the account: {join_first(elsewhere, MAX_LISTED)}."
         fix = "None is needed if all of them are to administer the account."
         yield Finding("administrators", INFO, case.account.id, why, fix)
 
@@ -259,9 +250,6 @@ def _of_windows(case: Case) -> Iterator[Finding]:
             is_open = {YES: "is open", NO: "is not open"}.get(each.writes, "may be open")
             why = f"{window} {is_open}. Its inline policy {WINDOW_POLICY} was changed. {each.why}"
             yield Finding("window-modified", severity, principal.name, why, RESTORE)
-        elif state == OPEN and _is_unbound(each) and len(case.instances_of(principal.name)) < SEVERAL:
-            why = f"{window} is open until {each.window['deadline']} for every instance."
-            yield Finding("window-not-bound", HIGH, principal.name, why, RESTORE)
 
 
 # -- Access keys --
@@ -494,7 +482,7 @@ def _of_parameters(case: Case) -> Iterator[Finding]:
     for each in case.account.parameters:
         servers = [server for server, decision in case.readers(each) if decision is Decision.NO]
         if servers:
-            names = _join(f"{server.kind} '{server.name}'" for server in servers)
+            names = join_first([f"{server.kind} '{server.name}'" for server in servers], MAX_LISTED)
             why = f"Server principals may not read the parameter: {names}."
             fix = f"Allow {GET} on {case.parameter_arn(each.region, each.name)} to {names}."
             yield Finding("parameter-unreadable", MEDIUM, each.name, why, fix, each.region)
@@ -561,11 +549,6 @@ def _removal(assessment: Assessment) -> str:
 def _policy_command(verb: str, principal: Principal, arn: str) -> str:
     kind = principal.kind
     return f"aws iam {verb}-{kind}-policy --{kind}-name {principal.name} --policy-arn {arn}"
-
-
-def _join(names: Iterable[str]) -> str:
-    """Return names in words, but not hundreds: the result has all of them."""
-    return join_first(list(names), MAX_LISTED)
 
 
 def _title(principal: Principal) -> str:

@@ -71,6 +71,11 @@ WRITES = {
         "window",
         "Its admin window is open until 2026-11-24T16:10:00Z.",
     ),
+    "an open window of a role that was changed to serve every instance": (
+        role("R", ADMIN, window(open_policy(Opening(LATER)))),
+        "yes",
+        "CloudWatchAgentAdminPolicy allows ssm:PutParameter, and nothing denies it.",
+    ),
     "a closed window": (role("R", ADMIN, CLOSED), "no", "Its admin window is closed."),
     "an expired window": (
         role("R", ADMIN, window(open_policy(Opening(EARLIER, "i-9")))),

@@ -100,16 +100,16 @@ PLANTED = {
         ),
         ("admin-on-instances", "high", "Foreign"),
     ),
-    "a window for every instance on several": (
+    "a window that was changed to serve every instance": (
         with_(
             principals=[role("Unbound", ADMIN, opened(instance_id=None))],
             instances=[instance(2, "Unbound"), instance(3, "Unbound")],
         ),
-        ("admin-on-instances", "high", "Unbound"),
+        ("window-modified", "high", "Unbound"),
     ),
-    "a window for every instance": (
-        with_(principals=[role("Unbound", ADMIN, opened(instance_id=None))], instances=[instance(2, "Unbound")]),
-        ("window-not-bound", "high", "Unbound"),
+    "an expired window that was changed to serve every instance": (
+        with_(principals=[role("Unbound", ADMIN, opened(EARLIER, None))]),
+        ("window-modified", "medium", "Unbound"),
     ),
     "the admin policy for good": (
         with_(principals=[role("Foreign", ADMIN, tags=FOREIGN)], instances=[instance(2, "Foreign")]),
