@@ -101,6 +101,11 @@ failure:
   returned: success
   type: str
   sample: "Servers that fail: 1 of 6. web1: It has no instance profile."
+skipped:
+  description: The servers that the playbook C(apply.yml) skips, and what to do, in a sentence; empty if it skips none.
+  returned: success
+  type: list
+  elements: str
 lines:
   description: A table of the servers, and each failure with what to do, in lines for a terminal of 80 columns.
   returned: success
@@ -113,7 +118,11 @@ from typing import Any
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.collect import WAYS, collect
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Server
-from ansible_collections.cwagent.iam.plugins.module_utils._verify.result import describe_failure, to_lines
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.result import (
+    describe_failure,
+    describe_skipped,
+    to_lines,
+)
 
 SPEC: dict[str, Any] = {
     "servers": {"type": "list", "elements": "dict", "required": True},
@@ -135,6 +144,7 @@ def main() -> None:
             servers=[each.to_dict() for each in found],
             failed_hosts=[each.host for each in found if each.failures],
             failure=describe_failure(found),
+            skipped=describe_skipped(found),
             lines=to_lines(found),
         )
 

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 # How long the command that checks an instance may take. It makes one call for each region.
 CHECK_SECONDS = 60
 _OTHER_WAYS = (
-    "Choose a Linux instance as the admin instance, or set cwagent_store_config_from to controller, or to onprem in a run "
-    "without cwagent_accounts"
+    "Choose a Linux instance as the admin instance, or set cwagent_store_config_from to controller, or to onprem in a "
+    "run without cwagent_accounts"
 )
 
 

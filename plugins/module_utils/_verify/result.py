@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 MAX_ROWS = 40
 MAX_NAMES = 3
 HEADINGS = ("identity", "IAM", "config", "network", "agent")
+_APPLY_ON_WINDOWS = (
+    "Run the document AmazonCloudWatch-ManageAgent of Systems Manager for them, or fetch the configuration on each "
+    "server in PowerShell."
+)
 _NAME_WIDTH = WIDTH - sum(len(each) + 2 for each in HEADINGS)
 
 
@@ -51,6 +55,12 @@ def describe_failure(servers: Sequence[Server]) -> str:
     failed = sum(bool(each.failures) for each in servers)
     titles = [title for title, _fix in _failures(servers)]
     return f"Servers that fail: {failed} of {len(servers)}. {to_summary(titles)}" if failed else ""
+
+
+def describe_skipped(servers: Iterable[Server]) -> list[str]:
+    """Return which servers an application of the configuration skips, and what to do; nothing where it skips none."""
+    hosts = [each.host for each in servers if each.is_windows]
+    return [f"Skipped, because they run Windows: {', '.join(hosts)}. {_APPLY_ON_WINDOWS}"] if hosts else []
 
 
 def _failures(servers: Iterable[Server]) -> list[tuple[str, str]]:

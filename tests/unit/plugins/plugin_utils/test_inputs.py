@@ -729,11 +729,11 @@ def test_two_sources_of_configurations_are_one_problem_with_places_that_differ(f
         if file_for == listed_for
         else f"cwagent_config_file ({file_for}) and cwagent_configs ({listed_for})"
     )
-    [problem] = problems("a.json", listed)
-    assert problem == (
+    message = (
         f"{sources} are both set, so it is not clear what to store. Set only one of the two. An extra variable (-e) "
         "counts beside the inventory's."
     )
+    assert problems("a.json", listed) == [message]
     assert problems(blank, listed) == problems("a.json", blank) == problems("a.json", []) == []
 
 

@@ -5,7 +5,11 @@ import pytest
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import FETCH, Command
 from ansible_collections.cwagent.iam.plugins.module_utils._text import WIDTH
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Config, Failure, Note, Server
-from ansible_collections.cwagent.iam.plugins.module_utils._verify.result import describe_failure, to_lines
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.result import (
+    describe_failure,
+    describe_skipped,
+    to_lines,
+)
 
 STOPPED = Failure("agent", "The agent is stopped.", "start it")
 
@@ -103,3 +107,17 @@ def test_a_server_survives_the_way_through_a_result():
     )
     assert Server.from_dict(made.to_dict()) == made
     assert made.to_dict()["status"]["agent"] == "FAIL"
+
+
+@pytest.mark.parametrize(
+    ("servers", "hosts"),
+    [
+        ([], ""),
+        ([server("web1"), server("web2", STOPPED)], ""),
+        ([server("web1"), server("win1", is_windows=True)], "win1"),
+        ([server(f"win{number}", STOPPED, is_windows=True) for number in range(4)], "win0, win1, win2, win3"),
+    ],
+)
+def test_each_windows_server_is_listed_as_skipped(servers, hosts):
+    found = describe_skipped(servers)
+    assert [line.partition(". ")[0] for line in found] == [f"Skipped, because they run Windows: {hosts}"] * bool(hosts)
