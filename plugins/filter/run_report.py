@@ -285,28 +285,18 @@ def skip_reason(
     :param active: the names of those that no task has left unreachable or failed.
     :param account: the name of the account that is about to begin.
     :param batch_sizes: as for ``serial``.
-    :param max_fail_percentage: how many accounts of a batch may fail. Those that were skipped do not count.
+    :param max_fail_percentage: the percentage of the accounts in a batch that may fail. Skipped ones do not count.
     """
     reasons = _account_failures(hosts, accounts, active)
-    for batch in _batches(list(reasons), batch_sizes):
+    names, sizes, begun = list(reasons), chain(batch_sizes, repeat(batch_sizes[-1])), 0
+    while begun <= names.index(account):
+        batch = names[begun : begun + pct_to_int(next(sizes), len(names))]
+        begun += len(batch)
         failed = sum(bool(reasons[each]) and not reasons[each].startswith(SKIPPED) for each in batch)
         if 100 * failed > max_fail_percentage * len(batch):
             counts = f"{failed} of {len(batch)} accounts of a batch failed"
             return f"{SKIPPED}{counts} (cwagent_max_fail_percentage is {max_fail_percentage})."
-        if account in batch:
-            break
     return ""
-
-
-def _batches(accounts: Sequence[str], sizes: Sequence[str]) -> Iterator[Sequence[str]]:
-    """The batches of a play; the last size is that of all further ones."""
-    begun = 0
-    for size in chain(sizes, repeat(sizes[-1])):
-        if begun >= len(accounts):
-            return
-        count = pct_to_int(size, len(accounts))
-        yield accounts[begun : begun + count]
-        begun += count
 
 
 class FilterModule:
