@@ -200,7 +200,7 @@ def _check_names(given: Given, problems: Problems) -> None:
         hint = f"; did you mean cwagent_{near[0]}?" if near else "."
         problems.add(f"{name} is not a variable of this collection{hint}")
     for name, variable in given.role_variables.items():
-        problems.add(f"{name} has no effect in the playbooks. Set {variable} instead.")
+        problems.add(f"{name} is a variable of a role that the playbooks set. Set {variable} instead.")
     # Other names that begin so can be groups within those of the collection. What is of other accounts is not known.
     listed = set(given.members(*GROUPS, ACCOUNTS))
     for group, hosts in sorted(given.groups.items() if not given.accounts else ()):

@@ -62,6 +62,14 @@ def test_roles_on_their_hosts_with_required_variables_only(controller: Controlle
     assert {path.name for path in saved.iterdir()} == {f"{name}.credentials" for name in (SERVER_USER, ADMIN_USER)}
 
 
+def test_a_boolean_of_a_role_may_be_text(controller: Controller) -> None:
+    """As -e name=value passes it."""
+    [instance] = controller.aws.instances(1)
+    inventory = controller.inventory({"fleet": {"a": controller.instance_host(instance)}})
+    run(controller, inventory, play_of("a", role("ec2_admin", ec2_admin_window="false"))).assert_succeeded()
+    assert controller.aws.client("iam").list_role_policies(RoleName=ADMIN_ROLE)["PolicyNames"] == []
+
+
 def test_hosts_with_their_own_values_are_all_served(controller: Controller) -> None:
     """A play on several hosts makes one call for those with the same values, and one for each where they differ."""
     aws = controller.aws

@@ -48,7 +48,7 @@ CLOSED_POLICY = {"Version": "2012-10-17", "Statement": [CLOSED_WINDOW]}
 PATIENCE = 300
 """How long a run waits, in seconds: longer than a run beside it takes."""
 
-TIMEOUTS = {f"store_config_{name}_timeout": PATIENCE for name in ("identity", "wait", "permission")}
+TIMEOUTS = {f"cwagent_{name}_timeout": PATIENCE for name in ("identity", "wait", "permission")}
 """Those of a run that succeeds. A run that a test lets wait in vain has a shorter one."""
 
 UNTIL_DISARMED = 1000

@@ -363,8 +363,8 @@ def test_the_file_with_the_key_belongs_to_whom_the_host_says(attribute):
 def test_a_variable_of_a_role_that_the_playbooks_set_is_a_problem_that_names_theirs():
     given_for_roles = {"store_config_split": "cwagent_split_config", "verify_timeout": "cwagent_verify_timeout"}
     assert problems_of(role_variables=given_for_roles) == [
-        "store_config_split has no effect in the playbooks. Set cwagent_split_config instead.",
-        "verify_timeout has no effect in the playbooks. Set cwagent_verify_timeout instead.",
+        "store_config_split is a variable of a role that the playbooks set. Set cwagent_split_config instead.",
+        "verify_timeout is a variable of a role that the playbooks set. Set cwagent_verify_timeout instead.",
     ]
 
 
