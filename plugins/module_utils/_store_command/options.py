@@ -50,7 +50,7 @@ def _writes(given: Mapping[str, Any], params: Mapping[str, Any]) -> Iterator[Wri
         config, known, region = json.loads(given["config"]), known_state(given["previous"], name) or {}, given["region"]
     except (AttributeError, KeyError, StopIteration, TypeError, ValueError):
         raise InvalidInput(
-            "configurations must be results of cwagent_config_parameter. Register its task, and use them as they are."
+            "configs must be results of cwagent_config_parameter. Register its task, and use them as they are."
         ) from None
     check_parameter_name(name)
     _names.check_region(region)
