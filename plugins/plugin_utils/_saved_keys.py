@@ -46,9 +46,12 @@ def check_kms_key(prefix: str, store: str, ssm_policy: str, kms_key_id: str) -> 
     :param ssm_policy: empty where the run changes none, ``none`` where it detaches it.
     :raises InvalidInput: it lets them.
     """
-    if store == "parameter_store" and ssm_policy not in ("", "none") and not kms_key_id:
+    # Its ID does not tell an AWS managed key from one of the user.
+    is_aws_managed = kms_key_id.rpartition(":")[2].startswith("alias/aws/")
+    if store == "parameter_store" and ssm_policy not in ("", "none") and (is_aws_managed or not kms_key_id):
+        key = f"'{kms_key_id}', an AWS managed key" if kms_key_id else "not set"
         raise InvalidInput(
-            f"{prefix}_key_store_kms_key_id is not set, {prefix}_key_store is parameter_store, and {prefix}_ssm_policy "
+            f"{prefix}_key_store_kms_key_id is {key}, {prefix}_key_store is parameter_store, and {prefix}_ssm_policy "
             f"is {ssm_policy}. That policy allows reading every parameter that the AWS managed key encrypts, including "
             f"the saved access keys. Set {prefix}_key_store_kms_key_id to a KMS key that the servers cannot use."
         )

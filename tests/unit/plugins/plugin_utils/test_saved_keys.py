@@ -60,6 +60,10 @@ def test_a_role_refuses_what_the_module_would_refuse(role, tmp_path):
         ({"users": ["u"]}, True),
         ({"users_by_region": {"us-east-1": ["u"]}}, True),
         ({"users": ["u"], "key_store_kms_key_id": "alias/keys"}, False),
+        ({"users": ["u"], "key_store_kms_key_id": "alias/aws/ssm"}, True),
+        ({"users": ["u"], "key_store_kms_key_id": "arn:aws:kms:eu-central-1:123456789012:alias/aws/ssm"}, True),
+        ({"users": ["u"], "key_store_kms_key_id": "arn:aws:kms:eu-central-1:123456789012:alias/awsm"}, False),
+        ({"users": ["u"], "key_store": "secrets_manager", "key_store_kms_key_id": "alias/aws/ssm"}, False),
         ({"users": ["u"], "ssm_policy": ""}, False),
         ({"users": ["u"], "ssm_policy": "none"}, False),
         ({"users": ["u"], "key_store": "secrets_manager"}, False),
@@ -69,7 +73,9 @@ def test_a_role_refuses_what_the_module_would_refuse(role, tmp_path):
     ],
 )
 def test_a_role_refuses_keys_that_the_policy_for_systems_manager_can_read(role, policy, changes, is_refused):
-    message = rf"^{role}_key_store_kms_key_id is not set, .* and {role}_ssm_policy is {policy}\. "
+    alias = changes.get("key_store_kms_key_id")
+    key = f"'{alias}', an AWS managed key" if alias else "not set"
+    message = rf"^{role}_key_store_kms_key_id is {key}, .* and {role}_ssm_policy is {policy}\. "
     with pytest.raises(InvalidInput, match=message) if is_refused else nullcontext():
         check(role, **{"key_store": "parameter_store", "ssm_policy": policy, **changes})
 
