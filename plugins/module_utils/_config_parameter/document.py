@@ -274,7 +274,7 @@ class _TextReader:
             return int(number.group())
         return value
 
-    def _string(self, path: Path) -> str:
+    def _string(self, path: Path, is_key: bool = False) -> str:
         start = self._at
         try:
             text, self._at = _DECODER.raw_decode(self._text, start)
@@ -282,7 +282,7 @@ class _TextReader:
             found = (message for word, message in _TEXT_MISTAKES.items() if word in error.msg)
             self._fail(path, error.pos, next(found, "there is a backslash that begins no escape sequence of JSON"))
         for rule, message in _text_mistakes(text):
-            self._add(path, start, message, rule=rule)
+            self._add((*path, text) if is_key else path, start, message, rule=rule)
         return str(text)
 
     def _array(self, path: Path, start: int) -> list[Any]:
@@ -325,7 +325,7 @@ class _TextReader:
             is_template = self._text.startswith(REFERENCE, start - 1)
             hint = "; if this is a template, render it first" if is_template else ""
             self._fail(path, start, f"a key is missing: there is {self._next_text()}{hint}")
-        return self._string(path)
+        return self._string(path, is_key=True)
 
     def _has_next(self, path: Path, start: int, closing: str, has_some: bool) -> bool:
         """Go to the next member of an object or list; at its end, pass it and return false."""

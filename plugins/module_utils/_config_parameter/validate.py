@@ -221,7 +221,10 @@ def _platform_problems(config: dict[str, Any], name: str) -> Iterator[Problem]:
     for other, platform, paths in (("linux", "Windows", windows), ("windows", "Linux", linux)):
         if hyphen and ending.lower() == other:
             for path in paths:
-                message = f"only {platform} servers collect this, and the parameter's name ends in -{ending}"
+                message = (
+                    f"only {platform} servers collect this, but the parameter's name ends in -{ending}; store it under "
+                    "another name"
+                )
                 yield Problem(path, "platform", message, Severity.WARNING)
 
 

@@ -142,7 +142,7 @@ def test_a_value_of_yaml_without_problems_is_the_same_in_json(config):
         ),
         (
             '{"{{": 1}',
-            [(1, 2, (), "Parameter Store refuses a text with '{{'; if this is a template, render it first")],
+            [(1, 2, ("{{",), "Parameter Store refuses a text with '{{'; if this is a template, render it first")],
         ),
         (
             '{"a": ["\\u007b{"]}',

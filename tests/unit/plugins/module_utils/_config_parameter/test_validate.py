@@ -4,7 +4,7 @@ import json
 from functools import partial
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import MAX_PROBLEMS
@@ -631,6 +631,7 @@ CHANGES = st.tuples(st.sampled_from([each for each in _paths(VALID) if each]), J
 
 
 @given(st.lists(CHANGES, min_size=1, max_size=3))
+@example([(("agent",), {"{{": None})])
 def test_any_value_in_any_place_gives_short_problems_and_no_error(changes):
     config = {}
     for path, value in changes:
@@ -703,7 +704,10 @@ def test_a_section_that_the_named_platform_lacks_is_warned_about(path, platform,
     for named, names in NAMES_FOR.items():
         for name in names:
             ending = name[name.rindex("-") :]
-            message = f"only {platform} servers collect this, and the parameter's name ends in {ending}"
+            message = (
+                f"only {platform} servers collect this, but the parameter's name ends in {ending}; store it under "
+                "another name"
+            )
             problems = _platform_problems(_nested(path, {}), name)
             found = [(each.severity, each.path, each.message) for each in problems]
             assert found == ([(WARNING, path, message)] if named == other else [])
