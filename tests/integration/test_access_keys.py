@@ -253,7 +253,7 @@ def test_runs_at_once_create_one_key_for_each_user(fleet: Fleet, servers: list[M
     def run(server: ModuleServer) -> dict[str, Any]:
         home = fleet.home / str(servers.index(server))
         home.mkdir()
-        return replace(fleet, modules=server, output=home / "output.txt").run(names=names, wait_timeout=30)
+        return replace(fleet, modules=server, output=home / "output.txt").run(names=names, wait_timeout=120)
 
     with ThreadPoolExecutor(RUNS_AT_ONCE) as pool:
         results = list(pool.map(run, servers))

@@ -18,6 +18,7 @@ from harness import (
     PARAMETER,
     SERVER_POLICY,
     SERVER_ROLE,
+    TIMEOUTS,
     Controller,
     Play,
     create_user,
@@ -125,7 +126,7 @@ class Fleet:
         return {
             "cwagent_config_file": str(self.controller.home / "agent.json"),
             "cwagent_key_store_directory": str(self.controller.credentials),
-            "cwagent_permission_timeout": 20,
+            **TIMEOUTS,
         }
 
     def kill(self, fault: Fault, accounts: Iterable[str], **variables: Any) -> None:

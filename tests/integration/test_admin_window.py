@@ -22,6 +22,7 @@ from harness import (
     REPLACE_ASSOCIATION,
     SERVER_POLICY,
     SERVER_ROLE,
+    TIMEOUTS,
     WINDOW_POLICY,
     Controller,
     Play,
@@ -35,9 +36,6 @@ from harness import (
 )
 
 CONFIG = {"agent": {"metrics_collection_interval": 60}}
-TIMEOUTS = {f"cwagent_{name}_timeout": 300 for name in ("identity", "wait", "permission")}
-"""Those of a run that succeeds. A run that a test lets wait in vain has a shorter one."""
-
 MINUTE = 60
 AFTER_DEADLINE = 16 * MINUTE
 """A window is open for 15 minutes by default."""

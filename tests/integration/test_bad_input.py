@@ -274,7 +274,7 @@ def test_other_values_of_the_same_variables(site: Site) -> None:
     )
 
 
-def test_a_file_on_the_command_line_is_not_dropped_where_the_inventory_lists_configurations(site: Site) -> None:
+def test_a_file_on_the_command_line_is_not_dropped_beside_listed_configurations(site: Site) -> None:
     groups = site.groups()
     groups["ec2_servers"]["web1"]["cwagent_configs"] = [{"name": "AmazonCloudWatch-x", "file": "agent.json"}]
     play = site.play(groups)

@@ -25,6 +25,7 @@ from harness import (
     SERVER_POLICY,
     SERVER_ROLE,
     SERVER_USER,
+    TIMEOUTS,
     Controller,
     allow,
     associate,
@@ -38,6 +39,7 @@ STEPS = 3
 # How a run may end: done, a host failed, a host was unreachable, killed. A run that did not begin ends with 1 or 5.
 ENDS = {0, 2, 4, -9}
 DAY = 24 * 3600
+# Of runs that may end in any way.
 SHORT_TIMEOUTS = {
     "cwagent_identity_timeout": 8,
     "cwagent_wait_timeout": 8,
@@ -198,9 +200,9 @@ class Account:
             }
         )
 
-    def variables(self, config: Path) -> dict[str, Any]:
+    def variables(self, config: Path, timeouts: Mapping[str, int]) -> dict[str, Any]:
         return {
-            **SHORT_TIMEOUTS,
+            **timeouts,
             "cwagent_config_file": str(config),
             "cwagent_key_store_directory": str(self.controller.credentials),
             "cwagent_deliver_keys": True,
@@ -216,7 +218,7 @@ class Account:
         chosen = [choose.choice(PLAYBOOKS) for _ in range(1 + (choose.random() < 0.25))]
         if "rotate_keys" in chosen:
             self.aws.shift_clock(20 * DAY)
-        variables = self.variables(config)
+        variables = self.variables(config, SHORT_TIMEOUTS)
         started = [self.controller.start(self.inventory, playbook, **variables) for playbook in chosen]
         killed = ""
         if choose.random() < 0.5:
@@ -273,7 +275,7 @@ def test_what_others_made_stays_as_it_was(account: Callable[[bool, int], Account
         assert differences(before, made.foreign()) == [], history
     # What they left behind stops no run either.
     config = made.controller.file("last.json", {"agent": {"metrics_collection_interval": 60}})
-    variables = made.variables(config)
+    variables = made.variables(config, TIMEOUTS)
     made.controller.play(made.inventory, "restore", **variables).assert_succeeded()
     last = made.controller.play(made.inventory, "site", **variables)
     if taken:

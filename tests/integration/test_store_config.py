@@ -22,10 +22,12 @@ from harness import (
     ADMIN_USER,
     CLOSED_WINDOW,
     PARAMETER,
+    PATIENCE,
     POLICY_ARN,
     REPLACE_ASSOCIATION,
     SERVER_POLICY,
     SERVER_ROLE,
+    TIMEOUTS,
     WINDOW_POLICY,
     Controller,
     Play,
@@ -45,12 +47,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merg
 
 APP = "shop-app"
 CLOSED_POLICY = {"Version": "2012-10-17", "Statement": [CLOSED_WINDOW]}
-PATIENCE = 300
-"""How long a run waits, in seconds: longer than a run beside it takes."""
-
-TIMEOUTS = {f"cwagent_{name}_timeout": PATIENCE for name in ("identity", "wait", "permission")}
-"""Those of a run that succeeds. A run that a test lets wait in vain has a shorter one."""
-
 UNTIL_DISARMED = 1000
 """More times than any run makes the call."""
 

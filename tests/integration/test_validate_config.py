@@ -24,7 +24,6 @@ NO_CREDENTIALS = dict.fromkeys(
 
 VALID = {"metrics": {"metrics_collected": {"mem": {"measurement": ["mem_used_percent"]}}}}
 MAX_COLUMNS = 120
-"""Of the task; the validator itself takes two at most, and starting a module on a busy machine takes the rest."""
 
 
 def assert_not_valid(play: Play, *problem: str) -> None:
