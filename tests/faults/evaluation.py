@@ -115,11 +115,12 @@ def overlapping_windows(calls: Sequence[Call]) -> list[tuple[str, str]]:
     """The instances with an open window, each with the one that got another window meanwhile, from the call log."""
     found, opened = [], {}
     for call in sorted(calls, key=lambda call: call.seq):
-        if call.action != "PutRolePolicy" or call.status != HTTP_OK or call.params.get("PolicyName") != WINDOW:
+        is_of_window = call.action in ("PutRolePolicy", "DeleteRolePolicy") and call.params.get("PolicyName") == WINDOW
+        if not is_of_window or call.status != HTTP_OK:
             continue
-        role, policy = call.params["RoleName"], json.loads(call.params["PolicyDocument"])
+        role, document = call.params["RoleName"], call.params.get("PolicyDocument")
         earlier = opened.pop(role, None)
-        if not _is_closed(policy):
+        if document and not _is_closed(policy := json.loads(document)):
             opened[role] = _instance_of(policy)
             found += [(earlier, opened[role])] if earlier not in (None, opened[role]) else []
     return found

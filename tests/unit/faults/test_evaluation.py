@@ -61,6 +61,11 @@ def put_window(seq: int, instance: str | None, role: str = ADMIN, status: int = 
     return call("PutRolePolicy", seq, status, params=params)
 
 
+def delete_window(seq: int, status: int = 200) -> Call:
+    """The call that deletes the policy of the window."""
+    return call("DeleteRolePolicy", seq, status, params={"RoleName": ADMIN, "PolicyName": WINDOW})
+
+
 OVERLAPPING = [put_window(1, "i-1"), put_window(2, "i-2")]
 GOOD = Evidence(Kind.DENY, call("CreateTags", seq=5), faulted=Run(2, state()), recovered=Run(0, state()))
 KILLED = replace(GOOD, kind=Kind.KILL_AFTER)
@@ -167,6 +172,8 @@ def test_open_locks_and_leaks_of_an_emulated_account(tmp_path: Path) -> None:
         ([put_window(1, "i-1"), put_window(2, "i-2", role="Other")], []),
         ([put_window(1, "i-1"), put_window(2, "i-1")], []),
         ([put_window(1, "i-1"), put_window(2, "i-2"), put_window(3, "i-1")], [("i-1", "i-2"), ("i-2", "i-1")]),
+        ([put_window(1, "i-1"), delete_window(2), put_window(3, "i-2")], []),
+        ([put_window(1, "i-1"), delete_window(2, status=403), put_window(3, "i-2")], [("i-1", "i-2")]),
     ],
     ids=[
         "no window",
@@ -180,6 +187,8 @@ def test_open_locks_and_leaks_of_an_emulated_account(tmp_path: Path) -> None:
         "two roles",
         "the same instance again",
         "three",
+        "one after the deletion of the other",
+        "a refused deletion",
     ],
 )
 def test_overlapping_windows_are_found(calls: list[Call], found: list[tuple[str, str]]) -> None:
