@@ -127,7 +127,7 @@ options:
     description:
       - Whether O(state=exclusive) associates the admin profile again with the instance, if it has it. EC2 then assumes
         the admin role at once. Otherwise, if it was not allowed to assume a role that had just been created, it tries
-        again at long intervals only; see O(cwagent.iam.cwagent_instance_identity#module:fail_on_refused_role).
+        again at long intervals only.
     type: bool
     default: false
   assume_running:

@@ -155,7 +155,7 @@ options:
     type: dict
   command:
     description:
-      - The result RV(cwagent.iam.cwagent_store_command#module:command) of M(cwagent.iam.cwagent_store_command). The
+      - (internal) The result RV(cwagent.iam.cwagent_store_command#module:command) of M(cwagent.iam.cwagent_store_command). The
         instance stores the configuration then, and this module waits until it has.
       - The SSM agent need not be there to report it. The task succeeds as soon as Parameter Store has the
         configuration.
@@ -285,7 +285,7 @@ problem_lines:
   returned: as RV(problems)
   type: list
   elements: str
-  sample: ["linux.json: 1 problem", "  3:5 $.agent.reigon: unknown key 'reigon'; did you mean 'region'?"]
+  sample: ["linux.json: 1 problem", "  3:5 $.agent.reigon: unknown key; did you mean 'region'?"]
 failure:
   description: The first problem for which the configuration is refused, and the number of the others; empty if none is.
   returned: as RV(problems)
@@ -293,8 +293,8 @@ failure:
   sample: "AmazonCloudWatch-linux is not valid: linux.json: 3:5 $.agent.reigon: unknown key; did you mean 'region'?"
 findings:
   description:
-    - The same for the filters P(cwagent.iam.sarif#filter) and P(cwagent.iam.junit#filter). Errors have the severity
-      V(high), what is doubtful V(medium), and warnings V(low).
+    - (internal) The same for the filters P(cwagent.iam.sarif#filter) and P(cwagent.iam.junit#filter). Errors have the
+      severity V(high), what is doubtful V(medium), and warnings V(low).
   returned: as RV(problems)
   type: list
   elements: dict

@@ -737,7 +737,7 @@ def test_two_sources_of_configurations_are_one_problem_with_places_that_differ(f
     assert problems(blank, listed) == problems("a.json", blank) == problems("a.json", []) == []
 
 
-def test_a_file_on_the_command_line_is_refused_where_the_inventory_lists_configurations():
+def test_a_file_on_the_command_line_is_refused_beside_listed_configurations():
     """Ansible gives the controller and each host both."""
     both = {**ONE_FILE, "cwagent_configs": [{"name": "AmazonCloudWatch-x", "file": "b.json"}]}
     [problem] = problems_of(hosts={"web": {**WEB, **both}, "adm": {**ADMIN, **both}, "db": both}, controller=both)
