@@ -155,8 +155,9 @@ options:
     type: dict
   command:
     description:
-      - (internal) The result RV(cwagent.iam.cwagent_store_command#module:command) of M(cwagent.iam.cwagent_store_command). The
-        instance stores the configuration then, and this module waits until it has.
+      - (internal) The result RV(cwagent.iam.cwagent_store_command#module:command) of
+        M(cwagent.iam.cwagent_store_command). The instance stores the configuration then, and this module waits until it
+        has.
       - The SSM agent need not be there to report it. The task succeeds as soon as Parameter Store has the
         configuration.
     type: dict
