@@ -55,7 +55,7 @@ MODULE_SECONDS, PLAY_SECONDS, WAIT_SECONDS = 300, 1800, 300
 """When a module, a run and a wait are given up: several times what they take, for a machine that is busy."""
 PATIENCE = 300
 """How long a run waits, in seconds: longer than a run beside it takes."""
-TIMEOUTS = {f"store_config_{name}_timeout": PATIENCE for name in ("identity", "wait", "permission")}
+TIMEOUTS = {f"cwagent_{name}_timeout": PATIENCE for name in ("identity", "wait", "permission")}
 """Those of a run that succeeds. A run that a test lets wait in vain has a shorter one."""
 WITHOUT_FORKS = {"PLAYBOOK_SERVER": "", "MODULE_SERVER": ""}
 """The variables of a run that starts its programs itself, as users see them in a list of processes."""

@@ -217,7 +217,7 @@ def test_a_command_that_does_not_store_is_reported_and_the_profile_is_restored(
 
 def test_a_denied_write_is_reported_and_the_profile_is_restored(stored: Stored) -> None:
     stored.controller.aws.arm(Fault(Kind.DENY, service="ssm", action="PutParameter", times=1000))
-    play = stored.store(store_config_permission_timeout=3).assert_failed()
+    play = stored.store(cwagent_permission_timeout=3).assert_failed()
     assert "lacks ssm:PutParameter" in play.message
     assert f"assumed-role/{ADMIN_ROLE}/{stored.admin}" in play.message
     assert play.associated == SWAPPED
