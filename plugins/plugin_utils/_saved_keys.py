@@ -11,7 +11,7 @@ from ansible.module_utils.common.validation import check_type_path
 
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.options import key_store
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import to_typed
+from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import is_blank, to_typed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -79,4 +79,5 @@ def check_role_key_store(role: str, options: Mapping[str, Mapping[str, Any]], va
         allow_ephemeral=bool(to_typed(name, options[name], values[name])),
     )
     if users:
-        check_kms_key(role, store, values[f"{role}_ssm_policy"], values[f"{role}_key_store_kms_key_id"])
+        policy, key = (values[f"{role}_{option}"] for option in ("ssm_policy", "key_store_kms_key_id"))
+        check_kms_key(role, store, *("" if is_blank(each) else each for each in (policy, key)))

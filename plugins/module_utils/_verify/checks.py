@@ -182,9 +182,10 @@ def _config(case: Case, principal: Principal | None, parameter: ConfigParameter)
 
 
 def _check_instance(case: Case, server: Server) -> Server:
-    if case.is_unread("the instance profiles of instances", server.region):
-        return server.adding(Note(IDENTITY, "The instance profiles could not be read."))
     instance = case.instances.get(server.instance_id)
+    if case.is_unread("the instance profiles of instances", server.region):
+        server = replace(server, is_windows=bool(instance and instance.is_windows))
+        return server.adding(Note(IDENTITY, "The instance profiles could not be read."))
     if instance is None:
         return replace(server, is_running=False).adding(
             Failure(

@@ -66,6 +66,9 @@ def test_a_role_refuses_what_the_module_would_refuse(role, tmp_path):
         ({"users": ["u"], "key_store": "secrets_manager", "key_store_kms_key_id": "alias/aws/ssm"}, False),
         ({"users": ["u"], "ssm_policy": ""}, False),
         ({"users": ["u"], "ssm_policy": "none"}, False),
+        ({"users": ["u"], "ssm_policy": None}, False),
+        ({"users": ["u"], "key_store_kms_key_id": " "}, True),
+        ({"users": ["u"], "key_store_kms_key_id": None}, True),
         ({"users": ["u"], "key_store": "secrets_manager"}, False),
         ({"users": ["u"], "key_store": "file"}, False),
         ({"users": ["u"], "state": "absent"}, False),
@@ -73,7 +76,7 @@ def test_a_role_refuses_what_the_module_would_refuse(role, tmp_path):
     ],
 )
 def test_a_role_refuses_keys_that_the_policy_for_systems_manager_can_read(role, policy, changes, is_refused):
-    alias = changes.get("key_store_kms_key_id")
+    alias = (changes.get("key_store_kms_key_id") or "").strip()
     key = f"'{alias}', an AWS managed key" if alias else "not set"
     message = rf"^{role}_key_store_kms_key_id is {key}, .* and {role}_ssm_policy is {policy}\. "
     with pytest.raises(InvalidInput, match=message) if is_refused else nullcontext():

@@ -272,6 +272,13 @@ def test_an_instance_that_is_not_running(state, is_running):
 
 
 @pytest.mark.parametrize("is_windows", [False, True])
+def test_a_windows_server_is_known_even_if_the_profiles_cannot_be_read(is_windows):
+    [use] = HEALTHY.instances
+    account = unread("the instance profiles of instances", REGION, instances=(replace(use, is_windows=is_windows),))
+    assert check(case(account), WEB).is_windows == is_windows
+
+
+@pytest.mark.parametrize("is_windows", [False, True])
 def test_a_windows_server_is_checked_through_ec2_and_iam_as_any_other(is_windows):
     for profile_name in ("Server", None):
         use = instance(1, profile_name)
