@@ -136,7 +136,10 @@ def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
         "key_store_directory": _to_absolute(given, run, "key_store_directory", problems),
         **_report_files(given, run, problems),
         "agent_schema": run["agent_schema"] and _to_absolute(given, run, "agent_schema", problems),
-        **{name.removeprefix("cwagent_"): _texts(given, servers, name, problems) for name in KEY_FILE},
+        **{
+            name.removeprefix("cwagent_"): _texts(given, given.members(ONPREM_SERVERS), name, problems)
+            for name in KEY_FILE
+        },
         "delivery_hosts": delivery_hosts,
         "host_regions": _host_regions(given, regions),
         "instances": _by_region(instances, regions),

@@ -95,6 +95,9 @@ HOST_OF = {
     "instance_id": "web1",
     "placement": "admin1",
     "cwagent_account": "web1",
+    "cwagent_environment": "admin1",
+    "cwagent_key_file_owner": "db1",
+    "cwagent_key_file_group": "db2",
     **dict.fromkeys(ACCOUNT_VARIABLES, "shop"),
 }
 """By variable that each host has for itself, the host that has an invalid value."""
@@ -103,6 +106,7 @@ OF_TYPE = {kind: {name for name, each in TYPED.items() if each == kind} for kind
 ACCOUNT = {"cwagent_account", "cwagent_account_aws_profile", "cwagent_account_external_id"}
 ANY_TEXT = {
     *("cwagent_key_store_directory", "cwagent_key_store_kms_key_id", "cwagent_key_store_prefix"),
+    *("cwagent_agent_schema", "cwagent_key_file_owner", "cwagent_key_file_group"),
     *ACCOUNT,
 }
 """Variables that may have any text, as long as keys are saved in files."""
@@ -130,7 +134,7 @@ class Refused:
     @property
     def sentences(self) -> list[str]:
         message = " ".join(play.message for play in self.plays)
-        return re.split(r"(?<=[.?]) (?=Host |cwagent_|store_config_|There |No |The |'|Nothing )", message)
+        return re.split(r"(?<=[.?]) (?=Host |cwagent_|There |No |The |'|Nothing )", message)
 
 
 @pytest.fixture(scope="module")
