@@ -101,7 +101,7 @@ failure:
   returned: success
   type: str
   sample: "Servers that fail: 1 of 6. web1: It has no instance profile."
-skipped:
+apply_notes:
   description: The servers that the playbook C(apply.yml) skips, and what to do, in a sentence; empty if it skips none.
   returned: success
   type: list
@@ -144,7 +144,7 @@ def main() -> None:
             servers=[each.to_dict() for each in found],
             failed_hosts=[each.host for each in found if each.failures],
             failure=describe_failure(found),
-            skipped=describe_skipped(found),
+            apply_notes=describe_skipped(found),
             lines=to_lines(found),
         )
 
