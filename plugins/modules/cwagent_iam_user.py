@@ -108,7 +108,7 @@ options:
       - An old key in its grace period makes room for the new one. One that is still active does so only with
         O(revoke_old=true).
       - While the admin window of a user is open, its key cannot be replaced, which is an error.
-      - Requires O(credentials).
+      - Requires O(saved_key).
     type: bool
     default: false
   key_retire_after_days:

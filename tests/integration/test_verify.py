@@ -354,7 +354,7 @@ def assert_narrow(play: Play) -> None:
     assert [line for line in shown if len(line) > 80] == []
 
 
-def test_the_way_to_look_inside_is_a_variable(fleet: Fleet, subtests: pytest.Subtests) -> None:
+def test_how_facts_are_collected_is_a_variable(fleet: Fleet, subtests: pytest.Subtests) -> None:
     """A host that Ansible does not reach is read with Run Command where that is allowed."""
     unreachable = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}
     fleet.variables["web1"] |= unreachable

@@ -243,7 +243,7 @@ def production() -> Document:
                 "high",
                 "role/legacy-monitoring",
                 "CloudWatchAgentAdminPolicy is effective on 2 instances at any time: batch-1 and batch-2.",
-                "ansible-playbook cwagent.iam.site -e cwagent_adopt=legacy-monitoring",
+                "ansible-playbook cwagent.iam.site -e cwagent_adopt_existing=true",
             ),
             finding(
                 "deprecated_policy",

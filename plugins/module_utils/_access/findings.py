@@ -370,8 +370,11 @@ def _unmanaged_parts(principal: Principal) -> Iterator[Finding]:
         fix = f"Decide whether it needs them; if not, remove them from {principal.kind} '{principal.name}'."
         yield Finding("admin-unmanaged-policies", MEDIUM, principal.name, why, fix)
     if principal.trust and not _trusts_only_ec2(principal):
-        why = f"Others than EC2 may assume admin role '{principal.name}'."
-        fix = "Set cwagent_exclusive to true, and run the playbook cwagent.iam.site."
+        why = f"Principals other than EC2 can assume admin role '{principal.name}'."
+        fix = (
+            "Remove them from the trust policy. Or set cwagent_exclusive to true and run the playbook "
+            "cwagent.iam.site, which also removes everything undeclared from the server role and the users."
+        )
         yield Finding("admin-unmanaged-trust", HIGH, principal.name, why, fix)
 
 
