@@ -387,7 +387,7 @@ from dataclasses import replace
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
 from ansible_collections.cwagent.iam.plugins.module_utils._access import findings, options
-from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import assess, confirm
+from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import apply_simulations, assess
 from ansible_collections.cwagent.iam.plugins.module_utils._access.inventory import Inventory
 from ansible_collections.cwagent.iam.plugins.module_utils._access.options import SPEC
 from ansible_collections.cwagent.iam.plugins.module_utils._access.result import to_result
@@ -401,7 +401,7 @@ def main() -> None:
         account = inventory.read()
         assessments = assess(account)
         if module.params["simulate"]:
-            assessments = confirm(assessments, inventory.confirm(account, assessments))
+            assessments = apply_simulations(assessments, inventory.simulate_writes(account, assessments))
             account = replace(account, unread=inventory.unread)
         case = findings.Case(account, assessments, rules)
         _module.exit_module(module, changed=False, **to_result(case, findings.find(case)))

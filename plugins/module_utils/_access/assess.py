@@ -61,7 +61,7 @@ class Assessment:
     window: Mapping[str, Any] | None = None
 
     @property
-    def needs_confirmation(self) -> bool:
+    def needs_simulation(self) -> bool:
         """Whether it can matter what IAM itself says."""
         return self.writes != NO and self.parameter is not None and not self.is_administrator
 
@@ -71,7 +71,7 @@ class Assessment:
 
 
 @dataclass(frozen=True)
-class Confirmation:
+class Simulation:
     """What IAM says of a principal. :param allows: whether it may write."""
 
     arn: str
@@ -87,9 +87,9 @@ def assess(account: Account) -> tuple[Assessment, ...]:
     return tuple(each for each in assessments if each.writes != NO or _is_relevant(each.principal))
 
 
-def confirm(assessments: Iterable[Assessment], confirmations: Iterable[Confirmation]) -> tuple[Assessment, ...]:
+def apply_simulations(assessments: Iterable[Assessment], simulations: Iterable[Simulation]) -> tuple[Assessment, ...]:
     """Return the assessments with what IAM says."""
-    allows = {each.arn: each.allows for each in confirmations}
+    allows = {each.arn: each.allows for each in simulations}
     return tuple(_apply_simulation(each, allows.get(each.principal.arn)) for each in assessments)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import Confirmation, assess
+from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import Simulation, assess
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import (
     ROLE,
     USER,
@@ -476,19 +476,19 @@ class Inventory:
             if found is None or name in found
         ]
 
-    # -- Confirmation --
+    # -- Simulation --
 
-    def confirm(self, account: Account, assessments: Iterable[Assessment]) -> tuple[Confirmation, ...]:
+    def simulate_writes(self, account: Account, assessments: Iterable[Assessment]) -> tuple[Simulation, ...]:
         """Ask IAM about the principals that can or may be able to write."""
-        asked = [each for each in assessments if each.needs_confirmation]
-        found = run_in_parallel(partial(self._confirm, account), asked)
+        asked = [each for each in assessments if each.needs_simulation]
+        found = run_in_parallel(partial(self._simulate_write, account), asked)
         return tuple(each for each in found if each)
 
-    def _confirm(self, account: Account, assessment: Assessment) -> Confirmation | None:
+    def _simulate_write(self, account: Account, assessment: Assessment) -> Simulation | None:
         principal = assessment.principal
         context = assessment.context(account.read_at)
         found = self.simulate(principal, [PUT], str(assessment.parameter), context)
-        return Confirmation(principal.arn, found[PUT]) if PUT in found else None
+        return Simulation(principal.arn, found[PUT]) if PUT in found else None
 
     def simulate(
         self, principal: Principal, actions: Sequence[str], resource: str, context: Mapping[str, Sequence[str]]

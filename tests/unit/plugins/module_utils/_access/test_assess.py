@@ -23,7 +23,12 @@ from access_account import (
     with_,
 )
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import Confirmation, assess, confirm, may
+from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import (
+    Simulation,
+    apply_simulations,
+    assess,
+    may,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Policy
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import (
@@ -190,7 +195,7 @@ def test_conditions_know_the_tags_of_users_only():
     assert assessment(role("R", policy, tags={"team": "ops"})).writes == "unknown"
 
 
-def test_only_writers_and_unknowns_need_a_confirmation():
+def test_only_writers_and_unknowns_need_a_simulation():
     principals = [
         role("Yes", ADMIN),
         role("Window", ADMIN, window(open_policy(OPENING))),
@@ -198,7 +203,7 @@ def test_only_writers_and_unknowns_need_a_confirmation():
         user("root", ADMINISTRATOR),
     ]
     found = assess(with_(principals=principals))
-    assert [each.principal.name for each in found if each.needs_confirmation] == ["Yes", "Window", "Maybe"]
+    assert [each.principal.name for each in found if each.needs_simulation] == ["Yes", "Window", "Maybe"]
     context = {each.principal.name: each.context(NOW) for each in found}
     assert context["Window"]["aws:userid"] == ["AROA1:i-9"]
     assert "aws:userid" not in context["Yes"]
@@ -216,8 +221,8 @@ def test_only_writers_and_unknowns_need_a_confirmation():
         (role("R", ADMIN, window(open_policy(OPENING))), True, "window", "SimulatePrincipalPolicy of IAM allows it."),
     ],
 )
-def test_a_confirmation_decides(principal, allows, writes, says):
-    confirmations = [] if allows is None else [Confirmation(principal.arn, allows)]
-    [found] = confirm([assessment(principal)], confirmations)
+def test_a_simulation_decides(principal, allows, writes, says):
+    simulations = [] if allows is None else [Simulation(principal.arn, allows)]
+    [found] = apply_simulations([assessment(principal)], simulations)
     assert found.writes == writes
     assert found.why.endswith(says)
