@@ -54,6 +54,7 @@ def test_an_acceptance_run_passes_and_leaves_nothing(
     assert "not measured" not in report
     assert caller["AWS_SECRET_ACCESS_KEY"] not in report + done.stdout + done.stderr
     assert snapshot(enforcing) == before
+    assert enforcing.client("secretsmanager").list_secrets()["SecretList"] == []
 
 
 def test_everything_is_removed_after_a_failure(enforcing: Emulator, caller: dict[str, str], tmp_path: Path) -> None:
@@ -70,12 +71,15 @@ def test_everything_is_removed_after_a_failure(enforcing: Emulator, caller: dict
 
 def test_an_account_with_such_objects_is_refused(enforcing: Emulator, caller: dict[str, str], tmp_path: Path) -> None:
     create_role(enforcing, "AmazonCloudWatch-live-ServerRole")
+    secrets = enforcing.client("secretsmanager")
+    secrets.create_secret(Name="AmazonCloudWatch-live/credentials/AmazonCloudWatch-live-ServerUser", SecretString="-")
     since = enforcing.mark()
     done = run(enforcing, caller, tmp_path / "live.md", "--yes")
     assert "has role AmazonCloudWatch-live-ServerRole, instance profile" in done.stderr
     assert enforcing.writes(since) == []
     assert run(enforcing, caller, tmp_path / "live.md", "--remove").returncode == 0
     assert set(snapshot(enforcing)["roles"]) == set()
+    assert secrets.list_secrets()["SecretList"] == []
 
 
 @pytest.mark.parametrize("answer", ["", "no\n", "000000000001\n"])

@@ -86,8 +86,9 @@ def explain(account: LiveAccount, *, launches: bool) -> str:
     instances = f"launches two {INSTANCE_TYPE} instances" if launches else "uses the two instances that you name"
     return (
         f"This run works in account {account.id}, region {account.region}. It {instances}, creates roles, users, "
-        f"access keys and parameters whose names begin with {PREFIX}, and removes all of them at the end. It takes "
-        "about an hour. Two instances for an hour cost about 0.03 USD; everything else is free of charge."
+        f"access keys, parameters and secrets whose names begin with {PREFIX}, and removes all of them at the end. It "
+        "takes about an hour. Two instances for an hour cost about 0.03 USD, and two secrets less than 0.01 USD. "
+        "Everything else is free of charge."
     )
 
 

@@ -18,6 +18,7 @@ from .names import (
     ADMIN_USER,
     BASE_ROLE,
     CONTROLLER_ROLE,
+    KEY_PREFIX,
     PREFIX,
     SERVER_ROLE,
     SERVER_USER,
@@ -50,11 +51,11 @@ DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperat
 
 # By duty, the files in examples/policies that its credentials have.
 DUTIES: dict[str, tuple[str, ...]] = {
-    "provision": ("provision", "store-by-run-command"),
+    "provision": ("provision", "keys-in-secrets-manager", "store-by-run-command"),
     "store": ("store-configuration", "store-by-run-command"),
-    "rotate": ("rotate-keys",),
-    "remove": ("remove-servers",),
-    "teardown": ("teardown",),
+    "rotate": ("rotate-keys", "keys-in-secrets-manager"),
+    "remove": ("remove-servers", "keys-in-secrets-manager"),
+    "teardown": ("teardown", "keys-in-secrets-manager"),
     "audit": ("audit",),
     "verify": ("verify",),
 }
@@ -110,6 +111,7 @@ class LiveAccount:
 
     def __post_init__(self) -> None:
         self.iam, self.ec2, self.ssm, self.sts = (self.session.client(each) for each in ("iam", "ec2", "ssm", "sts"))
+        self.secretsmanager = self.session.client("secretsmanager")
         identity = self.sts.get_caller_identity()
         self.id, self.partition = identity["Account"], identity["Arn"].split(":")[1]
         self.region = self.session.region_name
@@ -131,6 +133,7 @@ class LiveAccount:
             *(f"instance profile {name}" for name in self._profiles()),
             *(f"user {name}" for name in self._named("list_users", "Users", "UserName")),
             *(f"parameter {name}" for name in self.parameters()),
+            *(f"secret {name}" for name in self.secrets()),
             *(f"instance {name}" for name in self._own_instances()),
         ]
 
@@ -151,6 +154,12 @@ class LiveAccount:
         """The names of the parameters of an acceptance run."""
         pages = self.ssm.get_paginator("describe_parameters").paginate()
         names = [each["Name"] for page in pages for each in page["Parameters"]]
+        return [name for name in names if name.startswith(PREFIX)]
+
+    def secrets(self) -> list[str]:
+        """The names of the secrets of an acceptance run."""
+        pages = self.secretsmanager.get_paginator("list_secrets").paginate()
+        names = [each["Name"] for page in pages for each in page["SecretList"]]
         return [name for name in names if name.startswith(PREFIX)]
 
     def profile(self, instance: str) -> str | None:
@@ -217,6 +226,7 @@ class LiveAccount:
             ("NAME-OF-AN-EARLIER-PROFILE", BASE_ROLE),
             ("ROLE-OF-AN-EARLIER-PROFILE", BASE_ROLE),
             ("ID-OF-THE-ADMIN-INSTANCE", self.admin),
+            ("/cwagent/credentials/", KEY_PREFIX),
             ("arn:aws:", f"arn:{self.partition}:"),
         ):
             text = text.replace(usual, own)
@@ -322,15 +332,19 @@ class LiveAccount:
             *(partial(self._remove_profile, name) for name in self._profiles()),
             *(partial(self._remove_role, name) for name in self._named("list_roles", "Roles", "RoleName")),
             *(partial(self.ssm.delete_parameter, Name=name) for name in self.parameters()),
+            *(partial(self._remove_secret, name) for name in self.secrets()),
         ]
         errors = []
         for call in calls:
             try:
                 call()
             except ClientError as error:
-                if code_of(error) not in ("NoSuchEntity", "ParameterNotFound"):
+                if code_of(error) not in ("NoSuchEntity", "ParameterNotFound", "ResourceNotFoundException"):
                     errors.append(str(error))
         return errors
+
+    def _remove_secret(self, name: str) -> None:
+        self.secretsmanager.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
 
     def _remove_profile(self, name: str) -> None:
         for role in self.iam.get_instance_profile(InstanceProfileName=name)["InstanceProfile"]["Roles"]:

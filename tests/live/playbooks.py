@@ -18,6 +18,7 @@ from .account import LiveAccount
 from .names import (
     ADMIN_ROLE,
     ADMIN_USER,
+    KEY_PREFIX,
     PARAMETER,
     SERVER_ROLE,
     SERVER_USER,
@@ -73,8 +74,8 @@ class Playbooks:
         return config
 
     def has_saved_key(self, user: str) -> bool:
-        """Whether the access key of a user is saved on this machine."""
-        return (self.folder / "keys" / f"{user}.credentials").exists()
+        """Whether the access key of a user is saved."""
+        return KEY_PREFIX + user in self.account.secrets()
 
     def run(self, playbook: str, duty: str, *options: str, **variables: Any) -> Run:
         """Run a playbook until it ends."""
@@ -145,6 +146,7 @@ class Playbooks:
             "cwagent_store_config_from": "run_command",
             # With it, keys in Parameter Store would need a KMS key, which AWS deletes days later.
             "cwagent_ssm_policy": "AmazonSSMManagedInstanceCore",
-            "cwagent_key_store_directory": str(self.folder / "keys"),
+            "cwagent_key_store": "secrets_manager",
+            "cwagent_key_store_prefix": KEY_PREFIX,
             **self.timeouts,
         }
