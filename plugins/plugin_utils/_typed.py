@@ -161,6 +161,8 @@ def _parse(kind: type[T], value: Any, *, accepts_single: bool = False) -> T:
     """
     if accepts_single and isinstance(value, (int, float)):
         value = [value]
+    if accepts_single and isinstance(value, str) and not value.lstrip().startswith(("[", "- ")):
+        value = value.split(",")  # as the modules take it
     if isinstance(value, str):
         try:
             # The base loader takes numbers and dates for text, as their author wrote them.
@@ -169,8 +171,6 @@ def _parse(kind: type[T], value: Any, *, accepts_single: bool = False) -> T:
             raise ValueError(value) from error
         if kind is dict and isinstance(value, str):
             value = check_type_dict(value)  # name=value, as the modules take it
-        elif accepts_single and isinstance(value, str):
-            value = value.split(",")  # as the modules take it
     if not isinstance(value, kind):
         raise TypeError(value)
     return value
@@ -184,6 +184,8 @@ def _expectation(option: Mapping[str, Any]) -> str:
         required = [key for key, each in option["options"].items() if each.get("required")]
         optional = "".join(f", perhaps {key}," for key in option["options"] if key not in required)
         return f"must be a list of mappings, each with {' and '.join(required)}{optional} and nothing else"
+    if option.get("accepts_single"):
+        return f"{EXPECTATIONS[option['elements']]}, or a list of it"
     if option.get("elements"):
         return f"must be a list, each item of which {EXPECTATIONS[option['elements']]}"
     return EXPECTATIONS[option.get("type", "str")]

@@ -72,6 +72,9 @@ def test_other_values_are_not_blank(value):
         (ONE_OR_LIST, "a", ["a"]),
         (ONE_OR_LIST, " ~/20%.x ", ["~/20%.x"]),
         (ONE_OR_LIST, "a,b , 5", ["a", "b", "5"]),
+        *((ONE_OR_LIST, text, [text]) for text in ("/tmp/a #1.json", "*.json", "&a", "a: b", "{a", "-a", "'a'", "!x")),
+        (ONE_OR_LIST, "*a, b #1", ["*a", "b #1"]),
+        (ONE_OR_LIST, " [a, '*b']", ["a", "*b"]),
         (ONE_OR_LIST, 5, ["5"]),
         (ONE_OR_LIST, 1.5, ["1.5"]),
         (ONE_OR_LIST, ["a,b", 5], ["a,b", "5"]),
@@ -97,6 +100,7 @@ def test_a_value_gets_the_type_of_its_option(option, value, result):
 
 TEXT, NUMBER, TRUTH = "must be text", "must be a whole number", "must be true or false"
 LIST, ITEMS, MAPPING = "must be a list", "must be a list, each item of which must be text", "must be a mapping"
+TEXT_OR_LIST = "must be text, or a list of it"
 MAPPINGS = "must be a list of mappings, each with name, perhaps days, and nothing else"
 
 
@@ -129,13 +133,12 @@ MAPPINGS = "must be a list of mappings, each with name, perhaps days, and nothin
         ({"type": "list", "elements": "str"}, [None], ITEMS),
         ({"type": "list", "elements": "str"}, [["a"]], ITEMS),
         ({"type": "list", "elements": "str"}, [{"a": 1}], ITEMS),
-        (ONE_OR_LIST, "[a", ITEMS),
-        (ONE_OR_LIST, "[a, b]]", ITEMS),
-        (ONE_OR_LIST, "a: b", ITEMS),
-        (ONE_OR_LIST, {"a": 1}, ITEMS),
-        (ONE_OR_LIST, True, ITEMS),
-        (ONE_OR_LIST, [None], ITEMS),
-        (ONE_OR_LIST, [["a"]], ITEMS),
+        (ONE_OR_LIST, "[a", TEXT_OR_LIST),
+        (ONE_OR_LIST, "[a, b]]", TEXT_OR_LIST),
+        (ONE_OR_LIST, {"a": 1}, TEXT_OR_LIST),
+        (ONE_OR_LIST, True, TEXT_OR_LIST),
+        (ONE_OR_LIST, [None], TEXT_OR_LIST),
+        (ONE_OR_LIST, [["a"]], TEXT_OR_LIST),
         ({"type": "dict"}, "a", MAPPING),
         ({"type": "dict"}, "{a", MAPPING),
         ({"type": "dict"}, "[a]", MAPPING),
