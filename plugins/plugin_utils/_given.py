@@ -62,7 +62,7 @@ class Given:
     :param unassigned: by name, what the hosts of no account have as their account.
     :param found: what the filters found in the account, as ``cwagent_account_info`` returns it; ``None`` before that.
     :param role_variables: the variables of roles that the user has set although the playbooks set them, each with the
-        variable of the playbooks to set instead.
+        variable of the playbooks to set instead, if there is one.
     """
 
     options: Mapping[str, Mapping[str, Any]]

@@ -203,7 +203,8 @@ def _check_names(given: Given, problems: Problems) -> None:
         hint = f"; did you mean cwagent_{near[0]}?" if near else "."
         problems.add(f"{name} is not a variable of this collection{hint}")
     for name, variable in given.role_variables.items():
-        problems.add(f"{name} is a variable of a role that the playbooks set. Set {variable} instead.")
+        fix = f"Set {variable} instead." if variable else "Remove it from the inventory and the command line."
+        problems.add(f"{name} is a variable of a role that the playbooks set. {fix}")
     # Other names that begin so can be groups within those of the collection. What is of other accounts is not known.
     listed = set(given.members(*GROUPS, ACCOUNTS))
     for group, hosts in sorted(given.groups.items() if not given.accounts else ()):
@@ -213,7 +214,9 @@ def _check_names(given: Given, problems: Problems) -> None:
 
 
 def role_variables(settings: Mapping[str, Any], options: Collection[str]) -> dict[str, str]:
-    """Return the variables of roles that the playbooks set from one variable of theirs, each with that variable.
+    """Return the variables of roles that the playbooks set, each with the one variable of theirs that it is set from.
+
+    It is empty for a variable that is set from several, or from something else.
 
     :param settings: the content of ``vars/inputs.yml``.
     :param options: the names of the playbooks' variables.
@@ -223,8 +226,7 @@ def role_variables(settings: Mapping[str, Any], options: Collection[str]) -> dic
         if not name.startswith("__"):
             words = re.findall(r"[\w.]+", str(template))
             named = {found.get(word, word.replace("__cwagent.", "cwagent_")) for word in words}.intersection(options)
-            if len(named) == 1:
-                found[name] = named.pop()
+            found[name] = named.pop() if len(named) == 1 else ""
     return found
 
 
@@ -590,7 +592,7 @@ def _to_absolute(given: Given, run: Mapping[str, Any], name: str, problems: Prob
 
 
 def _report_files(given: Given, run: Mapping[str, Any], problems: Problems) -> dict[str, Any]:
-    """Return the files that this playbook writes, by format, and notices of the files that it skips."""
+    """Return the files that this playbook writes, and notices of the files that it skips."""
     need = next((each for each in REPORT_FORMATS if each in given.requires and ONE_ACCOUNT not in given.requires), "")
     has_own_files = given.accounts and need != AUDIT  # an audit writes one report on all accounts
     files, notices = sort_by_format(
@@ -602,7 +604,7 @@ def _report_files(given: Given, run: Mapping[str, Any], problems: Problems) -> d
         to_absolute=given.to_absolute,
         suffix=f"-{given.controller_host}" if has_own_files else "",
     )
-    return {"report_files": files, "notices": notices}
+    return {"report_files": _flatten(files), "report_files_by_format": files, "notices": notices}
 
 
 def _apply_limit(given: Given, hosts: Iterable[str]) -> list[str]:

@@ -80,8 +80,9 @@ def test_a_variable_of_the_playbooks_reaches_its_roles(variable: str, value: Any
     assert value_in_a_run(name) == defaults_of_roles()[name] != value
 
 
-def test_a_role_variable_is_refused_where_a_playbook_variable_sets_it() -> None:
+def test_a_role_variable_that_the_playbooks_set_is_refused() -> None:
     found = role_variables(SETTINGS, OPTIONS)
+    assert set(found) == {name for name in SETTINGS if not name.startswith("__")}
     assert {
         name: variable for variable, (_value, names) in HANDED_ON.items() for name in names
     }.items() <= found.items()

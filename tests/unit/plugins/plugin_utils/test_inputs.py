@@ -147,7 +147,8 @@ def test_the_input_of_a_run_without_variables():
         "host_regions": {"adm": US},
         "instances": {US: [WEB["instance_id"], ADMIN["instance_id"]]},
         "notices": [],
-        "report_files": {"html": [], "json": [], "junit": [], "sarif": []},
+        "report_files": [],
+        "report_files_by_format": {"html": [], "json": [], "junit": [], "sarif": []},
         "key_regions": [US],
         "key_file_group": {"db": ""},
         "key_file_owner": {"db": ""},
@@ -316,7 +317,6 @@ def test_a_bad_value_is_one_problem_that_names_the_variable(name, value):
         # Modules run in the folder of the playbook, so the input has the absolute path of the folder.
         interpreted = {
             "cwagent_key_store_directory": f"/tmp/{default_of('cwagent_key_store_directory')}",  # noqa: S108
-            "cwagent_report_files": {kind: [] for kind in REPORTS},
         }
         assert run_value(inputs, name) == interpreted.get(name, default_of(name))
 
@@ -361,20 +361,21 @@ def test_the_file_with_the_key_belongs_to_whom_the_host_says(attribute):
 
 
 def test_a_variable_of_a_role_that_the_playbooks_set_is_a_problem_that_names_theirs():
-    given_for_roles = {"store_config_split": "cwagent_split_config", "verify_timeout": "cwagent_verify_timeout"}
+    given_for_roles = {"store_config_split": "cwagent_split_config", "verify_servers": ""}
     assert problems_of(role_variables=given_for_roles) == [
         "store_config_split is a variable of a role that the playbooks set. Set cwagent_split_config instead.",
-        "verify_timeout is a variable of a role that the playbooks set. Set cwagent_verify_timeout instead.",
+        "verify_servers is a variable of a role that the playbooks set. "
+        + "Remove it from the inventory and the command line.",
     ]
 
 
-def test_the_variables_of_roles_that_the_playbooks_set_from_one_of_theirs():
+def test_each_variable_of_a_role_that_the_playbooks_set_has_the_one_it_is_set_from():
     settings = {
         "__cwagent_internal": "{{ __cwagent.adopt_existing }}",
         "a_adopt": "{{ __cwagent.adopt_existing }}",
         "b_adopt": "{{ a_adopt }}",
         "b_environment": "{{ cwagent_environment | default({}) if cwagent_environment is mapping else {} }}",
-        "b_files": "{{ __cwagent.report_files.values() | flatten }}",
+        "b_users": "{{ __cwagent.admin_users.values() | flatten }}",
         "b_user": "{{ __cwagent.onprem_hosts[inventory_hostname].user }}",
         "b_owner": "{{ __cwagent.key_file_owner[inventory_hostname] }}",
         "b_both": "{{ __cwagent.tags + __cwagent.parameter_tags }}",
@@ -384,7 +385,11 @@ def test_the_variables_of_roles_that_the_playbooks_set_from_one_of_theirs():
         "a_adopt": "cwagent_adopt_existing",
         "b_adopt": "cwagent_adopt_existing",
         "b_environment": "cwagent_environment",
+        "b_users": "",
+        "b_user": "",
         "b_owner": "cwagent_key_file_owner",
+        "b_both": "",
+        "b_list": "",
     }
 
 
@@ -1526,8 +1531,14 @@ def test_the_regions_of_an_audit_are_regions():
     ],
 )
 def test_reports_are_written_to_absolute_paths_by_format(value):
-    files = inputs_of(controller={"cwagent_report_files": value}, requires=[AUDIT])["report_files"]
-    assert files == {"html": ["/tmp/~/a.html"], "json": [], "junit": [], "sarif": ["b.sarif.json"]}  # noqa: S108
+    inputs = inputs_of(controller={"cwagent_report_files": value}, requires=[AUDIT])
+    assert inputs["report_files"] == ["/tmp/~/a.html", "b.sarif.json"]  # noqa: S108
+    assert inputs["report_files_by_format"] == {
+        "html": inputs["report_files"][:1],
+        "json": [],
+        "junit": [],
+        "sarif": inputs["report_files"][1:],
+    }
 
 
 def test_one_report_needs_no_list():
@@ -1536,7 +1547,7 @@ def test_one_report_needs_no_list():
         inputs_of(controller={"cwagent_report_files": value}, requires=[AUDIT]) for value in ("a.html", ["a.html"])
     )
     assert of_text == of_list
-    assert of_text["report_files"]["html"] == ["a.html"]
+    assert of_text["report_files"] == ["a.html"]
 
 
 WRITTEN = {"audit": [*REPORTS], "validate_config": ["junit", "sarif"], "verify": ["json"]}
@@ -1551,7 +1562,9 @@ def test_a_playbook_writes_its_formats_and_skips_the_others_with_a_notice(playbo
     requires = (options or {}).get("requires", [])
     inputs = interpret(a_run(controller={"cwagent_report_files": [*REPORTS.values()]}, requires=requires))[0]
     written = WRITTEN.get(playbook, [])
-    assert inputs["report_files"] == {kind: [path] if kind in written else [] for kind, path in REPORTS.items()}
+    assert inputs["report_files_by_format"] == {
+        kind: [path] if kind in written else [] for kind, path in REPORTS.items()
+    }
     skipped = ", ".join(path for kind, path in REPORTS.items() if kind not in written)
     beginning = f"cwagent_report_files: skipped {skipped}, because this playbook writes "
     assert [notice.startswith(beginning) for notice in inputs["notices"]] == ([True] if skipped else [])
@@ -1562,7 +1575,7 @@ def test_each_account_has_its_own_files_unless_one_report_has_all_accounts(requi
     files = {"cwagent_report_files": [*REPORTS.values()], "cwagent_config_file": "x.json"}
     inputs, problems = interpret(an_account(files, requires=[requires]))
     assert problems == []
-    paths = [path for found in inputs["report_files"].values() for path in found]
+    paths = inputs["report_files"]
     expected = [f"{path[0]}{suffix}{path[1:]}" for path in REPORTS.values()]
     assert paths
     assert [path for path in expected if path in paths] == paths
