@@ -90,10 +90,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
         accounts: dict[str, Any] = {}
         unassigned: dict[str, Any] = {}
         if controller in groups.get(_given.ACCOUNTS, ()):
-            named = {
-                host: self._host_variables(each, hostvars, (_accounts.ACCOUNT, *_accounts.ACCOUNT_VARIABLES))
-                for host, each in raw.items()
-            }
+            names = (_accounts.ACCOUNT, _inputs.BATCH_SIZE, *_accounts.ACCOUNT_VARIABLES)
+            named = {host: self._host_variables(each, hostvars, names) for host, each in raw.items()}
             accounts = {host: named[host] for host in groups[_given.ACCOUNTS]}
             stated = {host: each.get(_accounts.ACCOUNT) for host, each in named.items() if host not in accounts}
             account_of = {host: _accounts.account_of(each, accounts) for host, each in stated.items()}

@@ -77,6 +77,7 @@ REPORT_FILES = "cwagent_report_files"
 # By what a playbook needs, the formats of the reports that it writes.
 REPORT_FORMATS = {AUDIT: FORMATS, CONFIGS_ONLY: VALIDATION_FORMATS, SERVERS: VERIFICATION_FORMATS}
 CONFIG_NAMES = "cwagent_config_names"
+BATCH_SIZE = "cwagent_batch_size"
 # Its values can be secrets, so it is no part of the input: the playbooks hand it on from the host.
 ENVIRONMENT = "cwagent_environment"
 # Who owns the file with the access key on a server.
@@ -263,12 +264,31 @@ def _complete_batches(given: Given, run: dict[str, Any], problems: Problems) -> 
         )
     if wrong is not None or not run["batch_size"]:
         run["batch_size"] = [size]
+    if given.accounts and wrong is None:
+        _check_batches_of_accounts(given, run, problems)
     failing = run["max_fail_percentage"]
     if failing is None:
         run["max_fail_percentage"] = percentage
     elif not 0 <= failing <= ALL_PERCENT:
         problems.add(f"cwagent_max_fail_percentage is {failing}; it must be between 0 and {ALL_PERCENT}.")
         run["max_fail_percentage"] = percentage
+
+
+def _check_batches_of_accounts(given: Given, run: Mapping[str, Any], problems: Problems) -> None:
+    """Report another size of batches for another account: Ansible divides all of them at once."""
+    option = given.options[BATCH_SIZE]
+    sizes = {
+        account: problems.check(to_typed, BATCH_SIZE, option, variables.get(BATCH_SIZE)) or [ALL]
+        for account, variables in given.accounts.items()
+    }
+    sizes[given.controller_host] = run["batch_size"]
+    first, size = next(iter(sizes.items()))
+    other = next((account for account in sizes if sizes[account] != size), None)
+    if other is not None:
+        problems.add(
+            f"{BATCH_SIZE} must be the same for all accounts, but is {', '.join(size)} for {first} and "
+            f"{', '.join(sizes[other])} for {other}."
+        )
 
 
 class _Regions:

@@ -363,9 +363,11 @@ def test_the_file_with_the_key_belongs_to_whom_the_host_says(attribute):
 def test_a_variable_of_a_role_that_the_playbooks_set_is_a_problem_that_names_theirs():
     given_for_roles = {"store_config_split": "cwagent_split_config", "verify_servers": ""}
     assert problems_of(role_variables=given_for_roles) == [
-        "store_config_split is a variable of a role that the playbooks set. Set cwagent_split_config instead.",
-        "verify_servers is a variable of a role that the playbooks set. "
-        + "Remove it from the inventory and the command line.",
+        f"{name} is a variable of a role that the playbooks set. {fix}"
+        for name, fix in (
+            ("store_config_split", "Set cwagent_split_config instead."),
+            ("verify_servers", "Remove it from the inventory and the command line."),
+        )
     ]
 
 
@@ -1397,6 +1399,27 @@ def test_access_keys_are_not_revoked_long_before_new_ones_are_delivered(sizes, r
     account = {"cwagent_batch_size": sizes, "cwagent_revoke_old": revoke, "cwagent_rotate_now": True}
     run = an_account(account, others={"blog": {}}, requires=[ROTATION], limit=limit)
     assert len([each for each in interpret(run)[1] if each.startswith("cwagent_revoke_old is set, and")]) == count
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "shown"),
+    [
+        ({}, {}, None),
+        ({"cwagent_batch_size": ""}, {"cwagent_batch_size": "100%"}, None),
+        ({"cwagent_batch_size": [1, "20%"]}, {"cwagent_batch_size": "1, 20%"}, None),
+        ({"cwagent_batch_size": [1, "20%"]}, {}, ("1, 20%", "100%")),
+        ({"cwagent_batch_size": 1}, {"cwagent_batch_size": 2}, ("1", "2")),
+        ({}, {"cwagent_batch_size": 2}, ("100%", "2")),
+    ],
+)
+def test_the_size_of_batches_is_the_same_for_all_accounts(own, other, shown):
+    problems = (
+        [f"cwagent_batch_size must be the same for all accounts, but is {shown[0]} for shop and {shown[1]} for blog."]
+        if shown
+        else []
+    )
+    accounts = {"cwagent_account_id": "123456789012", **own}, {"cwagent_account_id": "210987654321", **other}
+    assert interpret(an_account(accounts[0], others={"blog": accounts[1]}))[1] == problems
 
 
 APPLY = [SERVERS, ONE_ACCOUNT]
