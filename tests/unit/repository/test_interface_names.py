@@ -6,6 +6,7 @@ The glossary has a table of the words. Names and choices consist of these and of
 from __future__ import annotations
 
 import ast
+import importlib.util
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -347,6 +348,62 @@ def test_playbooks_set_only_variables_that_the_roles_have() -> None:
         sorted(name for name in names if name.startswith(tuple(f"{role}_" for role in ROLES)) and name not in known)
         == []
     )
+
+
+# -- References in documentation --
+
+REFERENCE = re.compile(r"\bO\((?:cwagent\.iam\.(\w+)#\w+:(?:main:)?)?([\w.\[\]]+)(?:=[^)]*)?\)")
+
+
+def sources(path: Path) -> list[Path]:
+    """The files in which the options of a plugin are: its own, and those of the fragments."""
+    [documentation] = re.findall(r"^DOCUMENTATION = r?\"{3}(.*?)\"{3}", path.read_text(), re.MULTILINE | re.DOTALL)
+    names = [name.split(".") for name in yaml.safe_load(documentation).get("extends_documentation_fragment", ())]
+    modules = [
+        f"ansible_collections.{'.'.join(name[:2])}.plugins.doc_fragments.{name[2]}"
+        if len(name) > 1
+        else f"ansible.plugins.doc_fragments.{name[0]}"
+        for name in names
+    ]
+    specs_of_modules = [importlib.util.find_spec(module) for module in modules]
+    return [path, *(Path(str(spec.origin)) for spec in specs_of_modules if spec)]
+
+
+def paths_of(options: dict[str, Any]) -> Iterator[str]:
+    """The names of options, and of suboptions with dots."""
+    for name, spec in options.items():
+        yield name
+        yield from (f"{name}.{each}" for each in paths_of(spec.get("options") or spec.get("suboptions") or {}))
+
+
+SOURCES = {path.stem: sources(path) for path in PLUGINS if path.parent.name != "doc_fragments"}
+KNOWN = {
+    **{role: {name for entry in specs(role).values() for name in paths_of(entry["options"])} for role in ROLES},
+    **{
+        plugin: {name for path in paths for found in documented(path) for name in paths_of(found)}
+        for plugin, paths in SOURCES.items()
+    },
+}
+# References in a fragment of ours are about each plugin that uses it.
+DOCUMENTED = {
+    **{role: (ROOT / SPECS[role]).read_text() for role in ROLES},
+    **{
+        plugin: "".join(path.read_text() for path in paths if path.resolve().is_relative_to(ROOT / "plugins"))
+        for plugin, paths in SOURCES.items()
+    },
+}
+
+
+@pytest.mark.parametrize("place", sorted(DOCUMENTED))
+def test_references_to_options_name_options_that_exist(place: str) -> None:
+    references = {(other or place, name.replace("[]", "")) for other, name in REFERENCE.findall(DOCUMENTED[place])}
+    assert sorted(each for each in references if each[1] not in KNOWN[each[0]]) == []
+
+
+def test_references_to_options_are_found() -> None:
+    found = {name for text in DOCUMENTED.values() for _other, name in REFERENCE.findall(text)}
+    assert {"saved_key.key_store", "servers[].user", "ec2_admin_ssm_policy", "tasks"} <= found
+    assert "  permissions_boundary:" in DOCUMENTED["cwagent_iam_user"], "it is in a fragment"
 
 
 # -- Pages and messages --
