@@ -141,25 +141,44 @@ def test_words_that_would_be_second_names_are_in_no_name() -> None:
     assert sorted(word for word in others if NAME.fullmatch(word)) == []
 
 
+def kind_of(spec: dict[str, Any]) -> str:
+    """The type of an option with its choices; a path counts as text, and a blank as no choice."""
+    kind = str(spec.get("type", "str"))
+    return " ".join(
+        ["str" if kind == "path" else kind, *sorted(str(choice) for choice in spec.get("choices", ()) if choice)]
+    )
+
+
 def test_an_option_of_one_name_has_one_type_and_one_set_of_choices() -> None:
-    kinds: dict[str, set[tuple[str, tuple[str, ...]]]] = {}
+    kinds: dict[str, set[str]] = {}
     for option in OPTIONS:
-        kind = option.spec.get("type", "str")
-        if kind == "raw":  # several types, of which the others have one
-            continue
-        choices = tuple(sorted(str(choice) for choice in option.spec.get("choices", ()) if choice))
-        kinds.setdefault(option.name, set()).add(("str" if kind == "path" else kind, choices))
-    assert {name: found for name, found in kinds.items() if len(found) > 1}.keys() == SEVERAL_KINDS.keys()
+        if option.spec.get("type") != "raw":  # several types, of which the others have one
+            kinds.setdefault(option.name, set()).add(kind_of(option.spec))
+    assert {name: found for name, found in kinds.items() if len(found) > 1} == {
+        name: found for listed in SEVERAL_KINDS.values() for name, found in listed.items()
+    }
 
 
 SEVERAL_KINDS = {
-    "name": "a module can manage several users at once, and one of everything else",
-    "state": "things have different states",
-    "from": "the configuration is stored from one place, and the facts are collected from another",
-    "on_other_profile": "a role keeps the profile unless told otherwise, and a module of its own also fails",
-    "regions": "a module of the playbooks takes the name of a variable with regions",
+    "a module can manage several users at once, and one of everything else": {"name": {"str", "list"}},
+    "things have different states": {
+        "state": {
+            "str absent present",
+            "str acquired exclusive released",
+            "str absent closed open",
+            "str absent present tagged validated",
+            "str cancelled checked online sent",
+        }
+    },
+    "the configuration is stored from one place, and the facts are collected from another": {
+        "from": {"str auto controller instance onprem run_command", "str ansible auto none run_command"}
+    },
+    "a role keeps the profile unless told otherwise, and a module used directly can fail instead": {
+        "on_other_profile": {"str keep replace", "str fail keep replace"}
+    },
+    "a module of the playbooks takes the name of a variable with regions": {"regions": {"list", "str"}},
 }
-"""Names whose type or choices differ, with the reason."""
+"""By reason, the names whose type or choices differ, with all of these."""
 
 
 # -- What is handed on --
@@ -189,20 +208,25 @@ def forms_of_variable(name: str) -> frozenset[str]:
 
 
 def source_of(node: nodes.Node) -> tuple[str, frozenset[str]] | None:
-    """The variable that an expression hands on; perhaps with a default, converted, or only sometimes."""
-    while isinstance(node, nodes.Filter):
-        if node.name == "ternary":
+    """The variable that an expression hands on; perhaps with a default, converted, a part of it, or only sometimes."""
+    while True:
+        if isinstance(node, nodes.Call) and isinstance(node.node, nodes.Getattr) and node.node.attr == "values":
+            node = node.node.node
+        elif not isinstance(node, nodes.Filter):
+            break
+        elif node.name == "ternary":
             used = [each for each in node.args if not (isinstance(each, nodes.Name) and each.name == "omit")]
             if len(used) != 1:
                 return None
             node = used[0]
-        elif node.name in ("default", "bool", "int") and node.node:
+        elif node.name in ("default", "bool", "int", "flatten", "first") and node.node:
             node = node.node
         else:
             return None
     attributes: list[str] = []
-    while isinstance(node, nodes.Getattr):
-        attributes.insert(0, node.attr)
+    while isinstance(node, (nodes.Getattr, nodes.Getitem)):
+        if isinstance(node, nodes.Getattr):
+            attributes.insert(0, node.attr)
         node = node.node
     if not isinstance(node, nodes.Name):
         return None
@@ -295,6 +319,7 @@ SECOND_NAMES = {
     "what works on any role, profile, user or parameter does not say which one": {
         "cwagent_config_parameter.instance_role < store_config_admin_role",
         "cwagent_config_parameter.tags < store_config_parameter_tags",
+        "store_config_admin_user < admin_users",
         "cwagent_instance_identity.instance_profile < store_config_admin_profile",
         "cwagent_instance_identity.role < store_config_admin_role",
         "onprem_admin_users_by_region < admin_users",
@@ -309,19 +334,23 @@ SECOND_NAMES = {
         "cwagent_instance_identity.wait_timeout < store_config_identity_timeout",
         "cwagent_server_check.wait_timeout < verify_timeout",
     },
-    "the name of the module says which file or window it is": {
+    "the name of the module or role says which file or window it is": {
         "cwagent_admin_instance.window_minutes < store_config_admin_window_minutes",
         "cwagent_admin_window.window_minutes < store_config_admin_window_minutes",
         "cwagent_credentials_file.path < onprem_credentials_file",
+        "onprem_credentials_group < key_file_group",
+        "onprem_credentials_owner < key_file_owner",
     },
     "amazon.aws names the option": {
         "cwagent_config_parameter.profile < store_config_credentials_profile",
     },
     "what a task works on is a selection of what the run has": {
+        "cwagent_preflight.expected_instance_ids < instances",
         "cwagent_preflight.key_store_regions < key_regions",
         "cwagent_preflight.saved_users < users",
         "options.hosts < storing_hosts",
         "store_config_instance_id < admin_instance",
+        "store_config_region < host_regions",
     },
     "the name of the role says that it is about configurations": {
         "store_config_remove_surplus < remove_surplus_parameters",
@@ -403,7 +432,7 @@ def test_references_to_options_name_options_that_exist(place: str) -> None:
 def test_references_to_options_are_found() -> None:
     found = {name for text in DOCUMENTED.values() for _other, name in REFERENCE.findall(text)}
     assert {"saved_key.key_store", "servers[].user", "ec2_admin_ssm_policy", "tasks"} <= found
-    assert "  permissions_boundary:" in DOCUMENTED["cwagent_iam_user"], "it is in a fragment"
+    assert "\n  permissions_boundary:\n" in DOCUMENTED["cwagent_iam_user"], "it is in a fragment"
 
 
 # -- Pages and messages --
