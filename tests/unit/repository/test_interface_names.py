@@ -207,22 +207,22 @@ def forms_of_variable(name: str) -> frozenset[str]:
     )
 
 
+def inner(node: nodes.Node) -> nodes.Node | None:
+    """What an expression converts, has a default for, takes a part of, or hands on only sometimes; else nothing."""
+    if isinstance(node, nodes.Call) and isinstance(node.node, nodes.Getattr) and node.node.attr == "values":
+        return node.node.node
+    if not isinstance(node, nodes.Filter):
+        return None
+    if node.name == "ternary":
+        used = [each for each in node.args if not (isinstance(each, nodes.Name) and each.name == "omit")]
+        return used[0] if len(used) == 1 else None
+    return node.node if node.name in ("default", "bool", "int", "flatten", "first") else None
+
+
 def source_of(node: nodes.Node) -> tuple[str, frozenset[str]] | None:
-    """The variable that an expression hands on; perhaps with a default, converted, a part of it, or only sometimes."""
-    while True:
-        if isinstance(node, nodes.Call) and isinstance(node.node, nodes.Getattr) and node.node.attr == "values":
-            node = node.node.node
-        elif not isinstance(node, nodes.Filter):
-            break
-        elif node.name == "ternary":
-            used = [each for each in node.args if not (isinstance(each, nodes.Name) and each.name == "omit")]
-            if len(used) != 1:
-                return None
-            node = used[0]
-        elif node.name in ("default", "bool", "int", "flatten", "first") and node.node:
-            node = node.node
-        else:
-            return None
+    """The variable that an expression hands on."""
+    while (found := inner(node)) is not None:
+        node = found
     attributes: list[str] = []
     while isinstance(node, (nodes.Getattr, nodes.Getitem)):
         if isinstance(node, nodes.Getattr):
