@@ -181,6 +181,51 @@ SEVERAL_KINDS = {
 """By reason, the names whose type or choices differ, with all of these."""
 
 
+# -- Saved keys --
+
+KEY_DEFAULTS = {
+    "key_store": "file",
+    "key_store_directory": "~/.cwagent/credentials",
+    "key_store_prefix": "/cwagent/credentials/",
+    "key_store_kms_key_id": None,
+    "key_store_allow_ephemeral": False,
+    "credentials_profile": "AmazonCloudWatchAgent",
+    "evict_unmanaged_key": False,
+}
+PLACE = {"key_store", "key_store_directory", "key_store_prefix"}
+FILE = {*PLACE, "credentials_profile"}
+WRITER = {*PLACE, "key_store_kms_key_id", "key_store_allow_ephemeral", "evict_unmanaged_key"}
+USERS = {
+    **dict.fromkeys(("cwagent", "onprem_server", "onprem_admin"), WRITER),
+    **dict.fromkeys(("onprem_credentials", "store_config"), FILE),
+    "verify": PLACE,
+    "audit": {"key_store_prefix"},  # it reads several stores, and no file
+    "cwagent_iam_user: saved_key": {*WRITER, *FILE},
+    "cwagent_config_parameter: saved_key": FILE,
+    "cwagent_credentials_file": FILE,
+    "saved_credentials": FILE,
+    **dict.fromkeys(("cwagent_preflight", "cwagent_server_info"), PLACE),
+    "cwagent_access_info": {"key_store_prefix"},
+}
+"""The options about saved keys of each place that has some."""
+OTHER_DEFAULTS = {
+    ("cwagent_iam_user: saved_key", "key_store_directory"): None,  # nothing is written unless it is named
+    ("cwagent_preflight", "key_store_directory"): None,  # without it, files are not looked for
+    **{(role, "key_store_kms_key_id"): "" for role in ("onprem_server", "onprem_admin")},
+}
+
+
+def test_the_options_about_saved_keys_are_in_all_places_with_one_default() -> None:
+    found: dict[str, dict[str, Any]] = {}
+    for option in OPTIONS:
+        if option.name in KEY_DEFAULTS:
+            found.setdefault(option.where, {})[option.name] = option.spec.get("default")
+    assert found == {
+        place: {name: OTHER_DEFAULTS.get((place, name), KEY_DEFAULTS[name]) for name in names}
+        for place, names in USERS.items()
+    }
+
+
 # -- What is handed on --
 
 
