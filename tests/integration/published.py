@@ -156,7 +156,9 @@ class Reader:
         disk = Path(found["disk"])
         environment = {**found["environment"], "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
         if is_ec2:
-            return {"cwagent_environment": environment}
+            # This machine is the instance, too, and its modules inherit the name of the person's AWS profile.
+            config = str(self.controller.home / ".aws" / "config")
+            return {"cwagent_environment": {**environment, "AWS_CONFIG_FILE": config}}
         # No agent is installed, so the key is looked for where the AWS CLI does.
         (disk / "root/.aws").mkdir()
         return {
