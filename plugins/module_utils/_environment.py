@@ -17,7 +17,9 @@ ENVIRONMENT_SPEC: dict[str, Any] = {"environment": {"type": "dict", "no_log": Tr
 # What of an environment must be in no output, wherever it is from: the values of such names, and what is before the
 # host of a URL. Others, such as a region, are in results anyway.
 _SECRET_NAME = re.compile(r"SECRET|TOKEN|PASSW|_KEY$", re.IGNORECASE)
-_LOGIN_IN_URL = re.compile(r"://([^/@\s]+)@")
+_LOGIN_IN_URL = re.compile(r"://([^@\s]+)@")
+# A password can have these although they should be percent-encoded. Libraries then quote a part of it.
+_END_OF_HOST = re.compile("[/?#]")
 
 
 class EnvironmentModule(AnsibleModule):  # type: ignore[misc]  # ansible comes without types
@@ -51,5 +53,6 @@ class EnvironmentModule(AnsibleModule):  # type: ignore[misc]  # ansible comes w
         self.no_log_values |= {value for name, value in variables.items() if value and _SECRET_NAME.search(name)}
         for value in variables.values():
             for login in _LOGIN_IN_URL.findall(value):
-                self.no_log_values |= {login, login.partition(":")[2]} - {""}
+                for part in (login, *_END_OF_HOST.split(login)):
+                    self.no_log_values |= {part, part.partition(":")[2]} - {""}
         os.environ.update(variables)

@@ -96,6 +96,7 @@ FROM_INSTANCE = ("instance", "run_command", "auto")
 SERVER_USER, ADMIN_USER = "CloudWatchAgentServerUser", "CloudWatchAgentAdminUser"
 ALL_PERCENT = 100
 ALL, SOME = f"{ALL_PERCENT}%", "20%"
+ROTATION_OPTIONS = ("key_max_age_days", "key_retire_after_days", "revoke_old", "rotate_now")
 # How alike the names of two groups are of which one is the other misspelled; 1 is equal.
 MISSPELLED = 0.95
 _BATCH = r"[1-9]\d*|[1-9]\d?%|100%"
@@ -214,6 +215,18 @@ def _check_names(given: Given, problems: Problems) -> None:
             problems.add(f"Group {group} is not one of this collection; did you mean {found[0]}?")
 
 
+# What the plays set, besides vars/inputs.yml: some of it deletes.
+SET_BY_PLAYS = {
+    "ec2_server": ("state",),
+    "ec2_admin": ("state", "close_window", "assume_closed"),
+    "onprem_server": ("state", *ROTATION_OPTIONS),
+    "onprem_admin": ("state", "close_window", "assume_closed", *ROTATION_OPTIONS),
+    "onprem_credentials": ("state", "assume_created"),
+    "store_config": ("assume_associated", "assume_created", "assume_restored"),
+    "verify": ("controller",),
+}
+
+
 def role_variables(settings: Mapping[str, Any], options: Collection[str]) -> dict[str, str]:
     """Return the variables of roles that the playbooks set, each with the one variable of theirs that it is set from.
 
@@ -222,7 +235,11 @@ def role_variables(settings: Mapping[str, Any], options: Collection[str]) -> dic
     :param settings: the content of ``vars/inputs.yml``.
     :param options: the names of the playbooks' variables.
     """
-    found: dict[str, str] = {}
+    found = {
+        f"{role}_{name}": f"cwagent_{name}" if f"cwagent_{name}" in options else ""
+        for role, names in SET_BY_PLAYS.items()
+        for name in names
+    }
     for name, template in settings.items():
         if not name.startswith("__"):
             words = re.findall(r"[\w.]+", str(template))

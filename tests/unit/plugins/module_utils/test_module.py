@@ -93,6 +93,11 @@ def load(monkeypatch):
             {"HTTPS_PROXY": "http://user:pass@proxy:3128"},
             {"user:pass", "pass"},
         ),
+        (
+            {"P": "http://user:a/b@proxy"},
+            {"P": "http://user:a/b@proxy"},
+            {"user:a/b", "a/b", "user:a", "a", "b"},
+        ),
         ({"P": "http://token@proxy/a@b"}, {"P": "http://token@proxy/a@b"}, {"token"}),
         (
             {"AWS_SECRET_ACCESS_KEY": "s", "aws_session_token": "t", "DB_PASSWORD": "p", "API_KEY": "k", "X_TOKEN": ""},
