@@ -260,12 +260,9 @@ def test_ansible_is_the_way_where_it_reaches_the_instance(stored: Stored) -> Non
 def test_the_next_run_stores_all_configurations_though_the_agent_is_silent(stored: Stored) -> None:
     """Runs last, because it stores newer configurations, which the account then has to have."""
     aws, file = stored.controller.aws, str(stored.controller.home / "new.json")
-    configs = [{"name": name, "file": file} for name in (PARAMETER, OTHER_PARAMETER)]
-    several = {
-        "cwagent_config_file": "",
-        "cwagent_configs": configs,
-        "store_config_regions": [aws.region, OTHER_REGION],
-    }
+    regions = [aws.region, OTHER_REGION]
+    configs = [{"name": name, "file": file, "regions": regions} for name in (PARAMETER, OTHER_PARAMETER)]
+    several = {"cwagent_config_file": "", "cwagent_configs": configs}
     play = stored.store_with(CHECKED, SENT, variables=several, swap_seconds=1800).assert_succeeded()
     assert play.associated == SWAPPED
     assert not aws.agents()[stored.admin]["online"]
