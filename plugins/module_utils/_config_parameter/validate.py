@@ -214,9 +214,9 @@ def _permission_problems(config: dict[str, Any]) -> Iterator[Problem]:
 
 def _platform_problems(config: dict[str, Any], name: str) -> Iterator[Problem]:
     """The agent of one platform skips the sections of the other one without a word."""
-    counters = [path for path, _ in _find(config, f"{_METRICS}.*") if _COUNTER.search(str(path[-1]))]
-    linux = [path for field in _ONLY_LINUX for path, _ in _find(config, field)]
-    windows = [*counters, *(path for field in _ONLY_WINDOWS for path, _ in _find(config, field))]
+    counters = [path for path, _value in _find(config, f"{_METRICS}.*") if _COUNTER.search(str(path[-1]))]
+    linux = [path for field in _ONLY_LINUX for path, _value in _find(config, field)]
+    windows = [*counters, *(path for field in _ONLY_WINDOWS for path, _value in _find(config, field))]
     _rest, hyphen, ending = name.rpartition("-")
     for other, platform, paths in (("linux", "Windows", windows), ("windows", "Linux", linux)):
         if hyphen and ending.lower() == other:
