@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Reads a saved access key on the controller, and hands it to the module on the host without a temporary file.
 
-A task without the option ``saved_key`` runs the module as Ansible does.
+A task without the option ``saved_key`` is one for the module alone.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible.plugins.action.normal import ActionModule as NormalAction
+from ansible.plugins.action import ActionBase
 
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import from_file
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import SOURCE_SPEC
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
+from ansible_collections.cwagent.iam.plugins.plugin_utils._aws_action import AwsAction
 from ansible_collections.cwagent.iam.plugins.plugin_utils._key_delivery import KeyDelivery
 
 MODULE = "cwagent.iam.cwagent_config_parameter"
@@ -33,16 +34,15 @@ CREDENTIALS = {
 }
 
 
-class ActionModule(KeyDelivery, NormalAction):  # type: ignore[misc]  # ansible comes without types
+class ActionModule(KeyDelivery, AwsAction):
     """Stores a configuration, where asked for with a saved access key."""
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Run the module; with a saved access key only where that is written nowhere else."""
         if self._task.args.get(OPTION) is None:
-            normal: dict[str, Any] = super().run(tmp, task_vars)
-            return normal
+            return AwsAction.run(self, tmp, task_vars)
         self._supports_async = False  # Ansible writes the options of such a module to a file
-        result: dict[str, Any] = super(NormalAction, self).run(tmp, task_vars)
+        result: dict[str, Any] = ActionBase.run(self, tmp, task_vars)
         try:
             return {**result, **self._store(dict(self._task.args), task_vars or {})}
         except CwagentError as error:
@@ -67,3 +67,6 @@ class ActionModule(KeyDelivery, NormalAction):  # type: ignore[misc]  # ansible 
         if key and not makes_no_call:
             arguments[OPTION].update(access_key=key.key_id, secret_key=key.secret)
         return self.send(MODULE, arguments, task_vars)
+
+
+ActionModule.preload("cwagent_config_parameter", "ssm")

@@ -1,18 +1,13 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What every module shares: its AnsibleAWSModule, how it runs, ends and fails."""
+"""What every module shares that Ansible starts a Python for: its AnsibleAWSModule, how it runs, ends and fails."""
 
 from __future__ import annotations
 
 import gc
 import sys
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-
-# What a module imports stays until it ends, within seconds: collecting garbage in it takes a tenth of its time. Most of
-# it is boto3, which is imported next.
-gc.set_threshold(100_000)
 
 from ansible.module_utils.basic import env_fallback
 
@@ -22,14 +17,12 @@ from ansible_collections.amazon.aws.plugins.module_utils.botocore import HAS_BOT
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule, aws_argument_spec
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _environment
-from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
-from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._call import outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
+    from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
 
 _CREDENTIALS: dict[str, Any] = {
     # Not a secret, but the session that a playbook has of an account must be in no output.
@@ -59,15 +52,21 @@ class _Module(_environment.EnvironmentModule):
         }
 
 
-# The only way that amazon.aws offers to choose the class of the module inside its own.
-AnsibleAWSModule.default_settings["module_class"] = _Module
+def complete_spec(spec: dict[str, Any]) -> dict[str, Any]:
+    """Return the spec of a module with the common AWS options."""
+    return {**aws_argument_spec(), **spec, **_CREDENTIALS}
 
 
-def aws_module(spec: dict[str, Any], **settings: Any) -> AnsibleAWSModule:
-    """Return the module with the common AWS options and check mode; fail if boto3 is missing."""
+def run_module(spec: dict[str, Any], rules: dict[str, Any], work: Callable[[Call], dict[str, Any]]) -> None:
+    """Read the options, do the work, and end with its result.
+
+    :param rules: what ``AnsibleModule`` takes besides the spec, such as ``required_if``.
+    """
+    # The only way that amazon.aws offers to choose the class of the module inside its own.
+    AnsibleAWSModule.default_settings["module_class"] = _Module
     # Where boto3 is missing, amazon.aws would say so, but not how to get it.
     module = AnsibleAWSModule(
-        argument_spec={**spec, **_CREDENTIALS}, supports_check_mode=True, check_boto3=HAS_BOTO3, **settings
+        argument_spec=complete_spec(spec), supports_check_mode=True, check_boto3=HAS_BOTO3, **rules
     )
     if not HAS_BOTO3:
         module.fail_json(
@@ -78,51 +77,10 @@ def aws_module(spec: dict[str, Any], **settings: Any) -> AnsibleAWSModule:
     module._module.check_environment()
     for name, value in module._module.split_options.items():
         module.fail_json(msg=f"{name} must be a list; Ansible would split the text '{value}' at its commas.")
-    return module
-
-
-@contextmanager
-def fail_on_error(module: AnsibleAWSModule) -> Iterator[None]:
-    """Turn the collection's errors into the task's failure."""
-    try:
-        yield
-    except CwagentError as error:
-        # An error that says nothing of steps was raised before there were any.
-        details: dict[str, Any] = {"changed": False, "steps": [], "warnings": (), **error.details}
-        _warn_all(details.pop("warnings"))
-        module.fail_json(msg=str(error), **details)
-
-
-def run_module(
-    spec: dict[str, Any],
-    rules: dict[str, Any],
-    resource: Callable[[dict[str, Any], Aws, str | None, bool], Resource[Any]],
-) -> None:
-    """Run a module that brings one resource to its desired state.
-
-    :param rules: what ``AnsibleModule`` takes besides the spec, such as ``required_if``.
-    :param resource: makes the resource from the options, the gateway, the region and whether this is check mode.
-    """
-    module = aws_module(spec, **rules)
-    with fail_on_error(module):
-        desired = resource(module.params, aws_gateway(module), module.region, module.check_mode)
-        wait = module.params["wait_timeout"] if module.params["wait"] else None
-        exit_module(module, **converge(desired, module.check_mode, wait))
-
-
-def exit_module(module: AnsibleAWSModule, warnings: Iterable[str] = (), **result: Any) -> None:
-    """End the module with its result."""
-    _warn_all(warnings)
+    result = outcome(work, module)
+    for warning in result.pop("warnings", ()):
+        warn(warning)
     # At its end Python searches all that boto3 has loaded for garbage, which is a fifth of the time a task takes.
     gc.freeze()
-    module.exit_json(**result)
-
-
-def _warn_all(warnings: Iterable[str]) -> None:
-    for warning in warnings:
-        warn(warning)
-
-
-def aws_gateway(module: AnsibleAWSModule) -> Aws:
-    """Return the gateway to AWS, with the module's credentials and retry timeout."""
-    return Aws(module.client, retry_timeout=module.params["wait_timeout"])
+    end = module.fail_json if result.pop("failed", False) else module.exit_json
+    end(**result)

@@ -384,6 +384,7 @@ counts:
 """
 
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
 from ansible_collections.cwagent.iam.plugins.module_utils._access import findings, options
@@ -392,19 +393,27 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.inventory impo
 from ansible_collections.cwagent.iam.plugins.module_utils._access.options import SPEC
 from ansible_collections.cwagent.iam.plugins.module_utils._access.result import to_result
 
+if TYPE_CHECKING:
+    from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
+
+RULES: dict[str, Any] = {}
+
+
+def work(call: Call) -> dict[str, Any]:
+    """Read an account and return who can write, with the findings."""
+    rules = options.rules(call.params)
+    inventory = Inventory(call.client, options.scope(call.params, call.region))
+    account = inventory.read()
+    assessments = assess(account)
+    if call.params["simulate"]:
+        assessments = apply_simulations(assessments, inventory.simulate_writes(account, assessments))
+        account = replace(account, unread=inventory.unread)
+    case = findings.Case(account, assessments, rules)
+    return {"changed": False, **to_result(case, findings.find(case))}
+
 
 def main() -> None:
-    module = _module.aws_module(SPEC)
-    with _module.fail_on_error(module):
-        rules = options.rules(module.params)
-        inventory = Inventory(module.client, options.scope(module.params, module.region))
-        account = inventory.read()
-        assessments = assess(account)
-        if module.params["simulate"]:
-            assessments = apply_simulations(assessments, inventory.simulate_writes(account, assessments))
-            account = replace(account, unread=inventory.unread)
-        case = findings.Case(account, assessments, rules)
-        _module.exit_module(module, changed=False, **to_result(case, findings.find(case)))
+    _module.run_module(SPEC, RULES, work)
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ admin_instance:
 """
 
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
 from ansible_collections.cwagent.iam.plugins.module_utils._account.find import (
@@ -92,6 +92,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils._account.find import (
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 
+if TYPE_CHECKING:
+    from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
+
 SPEC: dict[str, Any] = {
     "account_id": {"type": "str"},
     "regions": {"type": "list", "elements": "str", "default": []},
@@ -100,20 +103,24 @@ SPEC: dict[str, Any] = {
     "admin_instance_id": {"type": "str"},
     "admin_required": {"type": "bool", "default": True},
 }
+RULES: dict[str, Any] = {"mutually_exclusive": [["admin_filters", "admin_instance_id"]]}
+
+
+def work(call: Call) -> dict[str, Any]:
+    """Return the servers of an account and its admin instance."""
+    options = call.params
+    if options["account_id"]:
+        check_account(Aws(call.client), options["account_id"])
+    instance_id = options["admin_instance_id"]
+    admin = {ID_FILTER: instance_id} if instance_id else options["admin_filters"]
+    regions = options["regions"] or [call.region]
+    aws_in = {region: Aws(partial(call.client, region=region)) for region in regions}
+    found = find_instances(aws_in, Wanted(options["server_filters"], admin, options["admin_required"]))
+    return {"changed": False, **found.to_dict()}
 
 
 def main() -> None:
-    module = _module.aws_module(SPEC, mutually_exclusive=[["admin_filters", "admin_instance_id"]])
-    options = module.params
-    with _module.fail_on_error(module):
-        if options["account_id"]:
-            check_account(Aws(module.client), options["account_id"])
-        instance_id = options["admin_instance_id"]
-        admin = {ID_FILTER: instance_id} if instance_id else options["admin_filters"]
-        regions = options["regions"] or [module.region]
-        aws_in = {region: Aws(partial(module.client, region=region)) for region in regions}
-        found = find_instances(aws_in, Wanted(options["server_filters"], admin, options["admin_required"]))
-        _module.exit_module(module, changed=False, **found.to_dict())
+    _module.run_module(SPEC, RULES, work)
 
 
 if __name__ == "__main__":

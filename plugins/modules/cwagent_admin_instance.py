@@ -260,12 +260,17 @@ not_done:
   sample: ["open the admin window of role 'CloudWatchAgentAdminRole' until 2026-11-24T16:15:00Z"]
 """
 
+from functools import partial
+
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.options import RULES, SPEC, resource
+from ansible_collections.cwagent.iam.plugins.module_utils._call import manage
+
+work = partial(manage, resource)
 
 
 def main() -> None:
-    _module.run_module(SPEC, RULES, resource)
+    _module.run_module(SPEC, RULES, work)
 
 
 if __name__ == "__main__":

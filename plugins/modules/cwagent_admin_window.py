@@ -173,11 +173,14 @@ from functools import partial
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.options import RULES, SPEC, resource
+from ansible_collections.cwagent.iam.plugins.module_utils._call import manage
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import ACCESS_POLICIES
+
+work = partial(manage, partial(resource, admin_policy=ACCESS_POLICIES["admin"]))
 
 
 def main() -> None:
-    _module.run_module(SPEC, RULES, partial(resource, admin_policy=ACCESS_POLICIES["admin"]))
+    _module.run_module(SPEC, RULES, work)
 
 
 if __name__ == "__main__":

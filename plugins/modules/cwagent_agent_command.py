@@ -73,26 +73,32 @@ failed_hosts:
   sample: {web1: it could not be delivered to the agent}
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.fleet import FleetConfigResource, Member
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Server
 
+if TYPE_CHECKING:
+    from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
+
 SPEC: dict[str, Any] = {
     "servers": {"type": "list", "elements": "dict", "required": True},
     "wait_timeout": {"type": "int", "default": 180},
 }
+RULES: dict[str, Any] = {}
+
+
+def work(call: Call) -> dict[str, Any]:
+    """Make the agents of instances run stored configurations."""
+    servers = [Server.from_dict(each) for each in call.params["servers"]]
+    members = [Member(each.host, each.region, each.instance_id, each.commands) for each in servers if each.is_ec2]
+    return converge(FleetConfigResource(call.client, members, call.params["wait_timeout"]), call.check_mode, None)
 
 
 def main() -> None:
-    module = _module.aws_module(SPEC)
-    with _module.fail_on_error(module):
-        servers = [Server.from_dict(each) for each in module.params["servers"]]
-        members = [Member(each.host, each.region, each.instance_id, each.commands) for each in servers if each.is_ec2]
-        resource = FleetConfigResource(module.client, members, module.params["wait_timeout"])
-        _module.exit_module(module, **converge(resource, module.check_mode, None))
+    _module.run_module(SPEC, RULES, work)
 
 
 if __name__ == "__main__":

@@ -347,6 +347,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _environment, _module
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+from ansible_collections.cwagent.iam.plugins.module_utils._call import aws_gateway
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.options import (
     RULES,
     TAGGED,
@@ -374,8 +375,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import Invalid
 from ansible_collections.cwagent.iam.plugins.module_utils._store_command.awaited import AwaitedParameterResource
 
 if TYPE_CHECKING:
-    from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-
+    from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
     from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import DesiredConfig
 
 # How long to wait at least until Parameter Store shows what was written.
@@ -398,28 +398,28 @@ SPEC = {
 }
 
 
-def select_gateway(module: AnsibleAWSModule) -> Aws:
+def select_gateway(call: Call) -> Aws:
     """Return the gateway to AWS, with the saved key, the instance's credentials or the module's."""
-    if module.params["saved_key"]:
-        return _saved_key_gateway(module, module.params["saved_key"])
-    if not module.params["use_instance_credentials"]:
-        return _module.aws_gateway(module)
+    if call.params["saved_key"]:
+        return _saved_key_gateway(call, call.params["saved_key"])
+    if not call.params["use_instance_credentials"]:
+        return aws_gateway(call)
     # It imports Ansible's HTTP client, which no other case needs.
     from ansible_collections.cwagent.iam.plugins.module_utils._imds import MetadataService  # noqa: PLC0415  slow, rare
 
     metadata = MetadataService()
 
     def client(service: str, **more: Any) -> Any:
-        credentials = metadata.credentials(module.params["instance_role"])
-        return module.client(service, **credentials, profile_name=None, **more)
+        credentials = metadata.credentials(call.params["instance_role"])
+        return call.client(service, **credentials, profile_name=None, **more)
 
     # The service can show the credentials of the earlier role for a while after it shows the new profile.
-    return Aws(client, module.params["wait_timeout"], renews_clients=True)
+    return Aws(client, call.params["wait_timeout"], renews_clients=True)
 
 
-def _saved_key_gateway(module: AnsibleAWSModule, key: dict[str, Any]) -> Aws:
+def _saved_key_gateway(call: Call, key: dict[str, Any]) -> Aws:
     """Return a gateway that uses nothing of the host's environment to sign its requests."""
-    module.params.update(access_key=key["access_key"], secret_key=key["secret_key"], session_token=None, profile=None)
+    call.params.update(access_key=key["access_key"], secret_key=key["secret_key"], session_token=None, profile=None)
     for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):  # boto3 would look for it
         os.environ.pop(name, None)
 
@@ -429,54 +429,57 @@ def _saved_key_gateway(module: AnsibleAWSModule, key: dict[str, Any]) -> Aws:
                 f"The access key of user '{key['user']}' does not exist yet, so what is stored cannot be read with it. "
                 "In check mode, set known_values."
             )
-        return module.client(service, **more)
+        return call.client(service, **more)
 
-    return Aws(client, module.params["wait_timeout"])
+    return Aws(client, call.params["wait_timeout"])
 
 
-def validate(module: AnsibleAWSModule) -> None:
-    """Validate the configuration and end the module."""
-    found = validate_config(module.params)
+def validate(call: Call) -> dict[str, Any]:
+    """Validate the configuration."""
+    found = validate_config(call.params)
     if found.desired is None:
         raise InvalidInput(refusal(found), **found.to_result())
     result = found.to_result()
     parameters = [to_result(each.name, Parameter(each.value)) for each in found.desired.parameters]
-    _module.exit_module(module, changed=False, config=minify(found.desired.config), parameters=parameters, **result)
+    return {"changed": False, "config": minify(found.desired.config), "parameters": parameters, **result}
 
 
-def tag(module: AnsibleAWSModule) -> None:
-    """Set the tags of the parameter and end the module."""
-    name, tags = module.params["name"], desired_tags(module.params)
+def tag(call: Call) -> dict[str, Any]:
+    """Set the tags of the parameter."""
+    name, tags = call.params["name"], desired_tags(call.params)
     check_parameter_name(name)
-    resource = TagsResource(select_gateway(module), name, tags, module.region)
-    _module.exit_module(module, **converge(resource, module.check_mode, READ_BACK_SECONDS))
+    resource = TagsResource(select_gateway(call), name, tags, call.region)
+    return converge(resource, call.check_mode, READ_BACK_SECONDS)
 
 
-def select_resource(module: AnsibleAWSModule, desired: DesiredConfig) -> ParameterResource:
-    """Return the parameters as this module writes them, or as a command on an instance does."""
-    known = known_state(module.params["known_values"], desired.name)
-    aws, command = select_gateway(module), module.params["command"]
+def select_resource(call: Call, desired: DesiredConfig) -> ParameterResource:
+    """Return the parameters as this call writes them, or as a command on an instance does."""
+    known = known_state(call.params["known_values"], desired.name)
+    aws, command = select_gateway(call), call.params["command"]
     if not command:
-        return ParameterResource(aws, desired, module.region, known)
-    command_aws = Aws(partial(module.client, region=command["region"]))
-    return AwaitedParameterResource(aws, desired, module.region, known, command=command, command_aws=command_aws)
+        return ParameterResource(aws, desired, call.region, known)
+    command_aws = Aws(partial(call.client, region=command["region"]))
+    return AwaitedParameterResource(aws, desired, call.region, known, command=command, command_aws=command_aws)
+
+
+def work(call: Call) -> dict[str, Any]:
+    """Validate, store, tag or delete a configuration."""
+    if call.params["state"] == VALIDATED:
+        return validate(call)
+    if call.params["state"] == TAGGED:
+        return tag(call)
+    desired, warnings = desired_config(call.params)
+    resource = select_resource(call, desired)
+    wait = max(READ_BACK_SECONDS, call.params["wait_timeout"]) if desired.parameters else None
+    result = converge(resource, call.check_mode, wait)
+    result["warnings"] = [*warnings, *result["warnings"]]
+    if desired.parameters:
+        result["config"] = minify(desired.config)
+    return result
 
 
 def main() -> None:
-    module = _module.aws_module(SPEC, **RULES)
-    with _module.fail_on_error(module):
-        if module.params["state"] == VALIDATED:
-            validate(module)
-        if module.params["state"] == TAGGED:
-            tag(module)
-        desired, warnings = desired_config(module.params)
-        resource = select_resource(module, desired)
-        wait = max(READ_BACK_SECONDS, module.params["wait_timeout"]) if desired.parameters else None
-        result = converge(resource, module.check_mode, wait)
-        result["warnings"] = [*warnings, *result["warnings"]]
-        if desired.parameters:
-            result["config"] = minify(desired.config)
-        _module.exit_module(module, **result)
+    _module.run_module(SPEC, RULES, work)
 
 
 if __name__ == "__main__":

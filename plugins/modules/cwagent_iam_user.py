@@ -270,12 +270,17 @@ failures:
       iam:CreateUser to arn:aws:iam::123456789012:user/ops. Remove that Deny and allow iam:CreateUser, then run again.
 """
 
+from functools import partial
+
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
+from ansible_collections.cwagent.iam.plugins.module_utils._call import manage
 from ansible_collections.cwagent.iam.plugins.module_utils._user.options import RULES, SPEC, resource
+
+work = partial(manage, resource)
 
 
 def main() -> None:
-    _module.run_module(SPEC, RULES, resource)
+    _module.run_module(SPEC, RULES, work)
 
 
 if __name__ == "__main__":

@@ -80,6 +80,8 @@ role_refused:
   sample: false
 """
 
+from typing import TYPE_CHECKING, Any
+
 from ansible_collections.cwagent.iam.plugins.module_utils import _environment, _module
 from ansible_collections.cwagent.iam.plugins.module_utils._imds import (
     REFUSED_SECONDS,
@@ -88,6 +90,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils._imds import (
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._reachability import check_parameter_store
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
+
+if TYPE_CHECKING:
+    from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
 
 SPEC = {
     "instance_profile": {"type": "str"},
@@ -98,23 +103,26 @@ SPEC = {
     **_environment.ENVIRONMENT_SPEC,
 }
 
+RULES: dict[str, Any] = {}
+
+
+def work(call: Call) -> dict[str, Any]:
+    """Return the identity that the instance has, or wait for the one that it should have."""
+    profile = call.params["instance_profile"]
+    check_parameter_store(call.client, call.params["parameter_store_regions"])
+    service = MetadataService()
+    if profile is None or call.check_mode:
+        identity = service.identity()
+    else:
+        expected = None if profile == "none" else profile
+        deadline = Deadline(call.params["wait_timeout"])
+        refused = Deadline(REFUSED_SECONDS) if call.params["fail_on_refused_role"] else None
+        identity = wait_for_identity(service, expected, deadline, call.params["role"], refused)
+    return {"changed": False, "identity": {"instance_profile": identity.profile, "role": identity.role}}
+
 
 def main() -> None:
-    module = _module.aws_module(SPEC)
-    profile = module.params["instance_profile"]
-    with _module.fail_on_error(module):
-        check_parameter_store(module.client, module.params["parameter_store_regions"])
-        service = MetadataService()
-        if profile is None or module.check_mode:
-            identity = service.identity()
-        else:
-            expected = None if profile == "none" else profile
-            deadline = Deadline(module.params["wait_timeout"])
-            refused = Deadline(REFUSED_SECONDS) if module.params["fail_on_refused_role"] else None
-            identity = wait_for_identity(service, expected, deadline, module.params["role"], refused)
-        _module.exit_module(
-            module, changed=False, identity={"instance_profile": identity.profile, "role": identity.role}
-        )
+    _module.run_module(SPEC, RULES, work)
 
 
 if __name__ == "__main__":

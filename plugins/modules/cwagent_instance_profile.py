@@ -129,12 +129,17 @@ failures:
       again.
 """
 
+from functools import partial
+
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
+from ansible_collections.cwagent.iam.plugins.module_utils._call import manage
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.options import RULES, SPEC, resource
+
+work = partial(manage, resource)
 
 
 def main() -> None:
-    _module.run_module(SPEC, RULES, resource)
+    _module.run_module(SPEC, RULES, work)
 
 
 if __name__ == "__main__":

@@ -216,11 +216,16 @@ problems:
   sample: ["Instance i-0123456789abcdef0 does not exist in eu-central-1 and this account."]
 """
 
+from typing import TYPE_CHECKING, Any
+
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing import KEY_STORES
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.checks import check_inputs
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.resource import Preflight
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.tasks import OPTIONS
+
+if TYPE_CHECKING:
+    from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
 
 NAMES = {"type": "list", "elements": "str", "default": []}
 TASK = {
@@ -247,14 +252,18 @@ SPEC = {
     "tasks": {"type": "list", "elements": "dict", "default": [], "options": TASK},
 }
 
+RULES: dict[str, Any] = {}
+
+
+def work(call: Call) -> dict[str, Any]:
+    """Check the instances, principals and keys of a run before its first write."""
+    inputs = check_inputs(call.params, call.region)
+    preflight = Preflight(inputs, call.client, call.params["tasks"], call.region, call.check_mode)
+    return {"changed": False, **preflight.result()}
+
 
 def main() -> None:
-    module = _module.aws_module(SPEC)
-    with _module.fail_on_error(module):
-        inputs = check_inputs(module.params, module.region)
-        tasks, region = module.params["tasks"], module.region
-        preflight = Preflight(inputs, module.client, tasks, region, module.check_mode)
-        _module.exit_module(module, changed=False, **preflight.result())
+    _module.run_module(SPEC, RULES, work)
 
 
 if __name__ == "__main__":

@@ -113,7 +113,7 @@ lines:
   elements: str
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.collect import WAYS, collect
@@ -124,29 +124,35 @@ from ansible_collections.cwagent.iam.plugins.module_utils._verify.result import 
     to_lines,
 )
 
+if TYPE_CHECKING:
+    from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
+
 SPEC: dict[str, Any] = {
     "servers": {"type": "list", "elements": "dict", "required": True},
     "results": {"type": "dict", "default": {}},
     "from": {"type": "str", "choices": list(WAYS), "default": "auto"},
     "wait_timeout": {"type": "int", "default": 180},
 }
+RULES: dict[str, Any] = {}
+
+
+def work(call: Call) -> dict[str, Any]:
+    """Return the servers with what was found inside, and the table of them."""
+    params = call.params
+    servers = [Server.from_dict(each) for each in params["servers"]]
+    found = collect(call.client, servers, params["results"], params["from"], params["wait_timeout"])
+    return {
+        "changed": False,
+        "servers": [each.to_dict() for each in found],
+        "failed_hosts": [each.host for each in found if each.failures],
+        "failure": describe_failure(found),
+        "apply_notes": describe_skipped(found),
+        "lines": to_lines(found),
+    }
 
 
 def main() -> None:
-    module = _module.aws_module(SPEC)
-    with _module.fail_on_error(module):
-        servers = [Server.from_dict(each) for each in module.params["servers"]]
-        params = module.params
-        found = collect(module.client, servers, params["results"], params["from"], params["wait_timeout"])
-        _module.exit_module(
-            module,
-            changed=False,
-            servers=[each.to_dict() for each in found],
-            failed_hosts=[each.host for each in found if each.failures],
-            failure=describe_failure(found),
-            apply_notes=describe_skipped(found),
-            lines=to_lines(found),
-        )
+    _module.run_module(SPEC, RULES, work)
 
 
 if __name__ == "__main__":

@@ -187,12 +187,15 @@ unread:
 """
 
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing import KEY_STORES
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.options import targets
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.resource import read_servers
+
+if TYPE_CHECKING:
+    from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
 
 SPEC: dict[str, Any] = {
     "servers": {
@@ -215,19 +218,22 @@ SPEC: dict[str, Any] = {
     "server_profile": {"type": "str", "default": "CloudWatchAgentServerRole"},
     "simulate": {"type": "bool", "default": False},
 }
+RULES: dict[str, Any] = {}
+
+
+def work(call: Call) -> dict[str, Any]:
+    """Return the servers with what EC2 and IAM say of them."""
+    found = targets(call.params["servers"], call.region)
+    servers, account = read_servers(call.client, found, call.params)
+    return {
+        "changed": False,
+        "servers": [each.to_dict() for each in servers],
+        "unread": [asdict(each) for each in account.unread],
+    }
 
 
 def main() -> None:
-    module = _module.aws_module(SPEC)
-    with _module.fail_on_error(module):
-        found = targets(module.params["servers"], module.region)
-        servers, account = read_servers(module.client, found, module.params)
-        _module.exit_module(
-            module,
-            changed=False,
-            servers=[each.to_dict() for each in servers],
-            unread=[asdict(each) for each in account.unread],
-        )
+    _module.run_module(SPEC, RULES, work)
 
 
 if __name__ == "__main__":

@@ -174,6 +174,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module, _names
+from ansible_collections.cwagent.iam.plugins.module_utils._call import aws_gateway
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import LIMITS
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
@@ -193,9 +194,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._store_command.resourc
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 if TYPE_CHECKING:
-    from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+    from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
 
 SPEC = {
     "instance_id": {"type": "str", "required": True},
@@ -212,49 +212,50 @@ SPEC = {
     "assume_created": {"type": "bool", "default": False},
     "wait_timeout": {"type": "int", "default": 180},
 }
+RULES: dict[str, Any] = {
+    "required_if": [
+        ("state", CHECKED, ["admin_role"]),
+        ("state", SENT, ["admin_role", "run_id", "configs"]),
+        ("state", CANCELLED, ["run_id"]),
+    ],
+}
 
 
-def check(module: AnsibleAWSModule, aws: Aws) -> None:
-    """Check whether the instance can store, and end the module."""
-    params = module.params
-    waits = params["assume_created"] and not module.check_mode
+def check(call: Call, aws: Aws) -> dict[str, Any]:
+    """Check whether the instance can store."""
+    params = call.params
+    waits = params["assume_created"] and not call.check_mode
     is_last = params["state"] == CHECKED
     found: dict[str, Any] = {"run_id": str(uuid.uuid4()), "agent_schema": ""} if is_last else {"problem": ""}
     try:
         check_agent(aws, params["instance_id"], Deadline(params["wait_timeout"] if waits else 0))
         if is_last:
-            check_role(aws, module.client, params["admin_role"])
-            if not module.check_mode:
+            check_role(aws, call.client, params["admin_role"])
+            if not call.check_mode:
                 found.update(check_instance(aws, params["instance_id"], params["regions"]))
     except InvalidInput:
         raise  # no earlier task changes that
     except CwagentError as error:
-        if is_last and not (module.check_mode and params["assume_created"]):
+        if is_last and not (call.check_mode and params["assume_created"]):
             raise
-        if is_last:
-            _module.exit_module(module, [str(error)], changed=False, **found)
-        found["problem"] = str(error)
-    _module.exit_module(module, changed=False, **found)
+        found["warnings" if is_last else "problem"] = [str(error)] if is_last else str(error)
+    return {"changed": False, **found}
+
+
+def work(call: Call) -> dict[str, Any]:
+    """Check the instance, or send or cancel the command that stores."""
+    _names.check_instance_id(call.params["instance_id"])
+    aws = aws_gateway(call)
+    if call.params["state"] in (ONLINE, CHECKED):
+        return check(call, aws)
+    resource = CommandResource(aws, desired_command(call.params))
+    if call.params["state"] == SENT and not call.check_mode:
+        check_agent(aws, call.params["instance_id"], Deadline(0))
+    return converge(resource, call.check_mode, call.params["wait_timeout"])
 
 
 def main() -> None:
-    module = _module.aws_module(
-        SPEC,
-        required_if=[
-            ("state", CHECKED, ["admin_role"]),
-            ("state", SENT, ["admin_role", "run_id", "configs"]),
-            ("state", CANCELLED, ["run_id"]),
-        ],
-    )
-    with _module.fail_on_error(module):
-        _names.check_instance_id(module.params["instance_id"])
-        aws = _module.aws_gateway(module)
-        if module.params["state"] in (ONLINE, CHECKED):
-            check(module, aws)
-        resource = CommandResource(aws, desired_command(module.params))
-        if module.params["state"] == SENT and not module.check_mode:
-            check_agent(aws, module.params["instance_id"], Deadline(0))
-        _module.exit_module(module, **converge(resource, module.check_mode, module.params["wait_timeout"]))
+    _module.run_module(SPEC, RULES, work)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ Where there are several hosts, programs run side by side, so the tasks that star
 from __future__ import annotations
 
 import copy
+import multiprocessing
+from contextlib import contextmanager
 
 from ansible._internal import _task
 from ansible.executor.process.worker import WorkerProcess
@@ -35,6 +37,17 @@ class SkippingExecutor(TaskExecutor):
         raise NeedsWorkerError
 
 
+@contextmanager
+def as_in_worker():
+    """Let the actions for AWS, which look whether they are in a worker, do what they do there."""
+    parent_process = multiprocessing.parent_process
+    multiprocessing.parent_process = multiprocessing.current_process
+    try:
+        yield
+    finally:
+        multiprocessing.parent_process = parent_process
+
+
 def run_in_controller(worker):
     """Do what a worker does in its process, with copies of what it changes there."""
     task, host = worker._task.copy(exclude_parent=True), copy.copy(worker._host)
@@ -44,7 +57,7 @@ def run_in_controller(worker):
     if not (is_whole or task.when or task.loop):
         raise NeedsWorkerError
     executor_class = TaskExecutor if is_whole else SkippingExecutor
-    with _task.TaskContext.create(task=task, task_vars=dict(worker._task_vars), host_name=host.name):
+    with as_in_worker(), _task.TaskContext.create(task=task, task_vars=dict(worker._task_vars), host_name=host.name):
         task.squash()
         executor = executor_class(
             host,

@@ -6,41 +6,6 @@ from typing import Any
 import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _environment, _module
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
-
-
-class FailingModule:
-    """Keeps the result that it fails with."""
-
-    def fail_json(self, **result: Any) -> None:
-        self.result = result
-
-
-@pytest.mark.parametrize(
-    ("details", "result"),
-    [
-        ({}, {"changed": False, "steps": []}),
-        ({"changed": True, "steps": ["a"], "done": ["a"]}, {"changed": True, "steps": ["a"], "done": ["a"]}),
-        ({"counts": {"create": 1}}, {"changed": False, "steps": [], "counts": {"create": 1}}),
-        ({"warnings": ["Look."]}, {"changed": False, "steps": []}),
-    ],
-    ids=["no details", "steps", "counts", "warnings"],
-)
-def test_a_failed_module_returns_the_details_of_the_error(details, result, monkeypatch):
-    warnings: list[str] = []
-    monkeypatch.setattr(_module, "warn", warnings.append)
-    module: Any = FailingModule()
-    with _module.fail_on_error(module):
-        raise CwagentError("No.", **details)
-    assert module.result == {"msg": "No.", **result}
-    assert warnings == details.get("warnings", [])
-
-
-def test_other_exceptions_are_not_caught():
-    module: Any = FailingModule()
-    with pytest.raises(ValueError, match=r"^A bug\.$"), _module.fail_on_error(module):
-        raise ValueError("A bug.")
-    assert not hasattr(module, "result")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,57 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A call of a module: what its work gets and returns, in a Python of its own or inside Ansible."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
+
+
+class Call(Protocol):
+    """What the work of a module gets. An ``AnsibleAWSModule`` is one."""
+
+    check_mode: bool
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The options, validated by the module's spec."""
+
+    @property
+    def region(self) -> str | None:
+        """The region of the task; ``None`` where nothing names one."""
+
+    def client(self, service: str, **more: Any) -> Any:
+        """Return a new boto3 client with the credentials of the task."""
+
+
+def aws_gateway(call: Call) -> Aws:
+    """Return the gateway to AWS, with the credentials and the retry timeout of the call."""
+    return Aws(call.client, retry_timeout=call.params["wait_timeout"])
+
+
+def manage(resource: Callable[[dict[str, Any], Aws, str | None, bool], Resource[Any]], call: Call) -> dict[str, Any]:
+    """Do the work of a module that brings one resource to its desired state.
+
+    :param resource: makes the resource from the options, the gateway, the region and whether this is check mode.
+    """
+    desired = resource(call.params, aws_gateway(call), call.region, call.check_mode)
+    return converge(desired, call.check_mode, call.params["wait_timeout"] if call.params["wait"] else None)
+
+
+def outcome(work: Callable[[Call], dict[str, Any]], call: Call) -> dict[str, Any]:
+    """Return the result of the work, which has ``failed`` where it raised an error of the collection."""
+    try:
+        return work(call)
+    except CwagentError as error:
+        # An error that says nothing of steps was raised before there were any.
+        return {"changed": False, "steps": [], **error.details, "failed": True, "msg": str(error)}

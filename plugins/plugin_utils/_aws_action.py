@@ -1,0 +1,209 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs a module for AWS inside Ansible, which has imported boto3 for all tasks.
+
+Ansible starts a Python for each module, which imports boto3 and reads what AWS offers: most of the time of a task that
+changes nothing. An action of the module's name is imported once, in the process that forks the worker of each task, and
+the worker does the work of the module itself. Where that would not be the same for the user, the module runs as any
+module does.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import multiprocessing
+import os
+import sys
+import traceback
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from ansible import constants
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.common.parameters import remove_values
+from ansible.plugins.action.normal import ActionModule as NormalAction
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+# An action that cannot be imported ends the whole run, whichever task it is for. Without these, the module runs as any
+# module: its Python can be another one, and if it is not, the module says what is missing.
+try:
+    import botocore.session
+    from ansible_collections.amazon.aws.plugins.module_utils.botocore import gather_sdk_versions
+    from ansible_collections.amazon.aws.plugins.plugin_utils.base import AWSPluginBase
+
+    from ansible_collections.cwagent.iam.plugins.module_utils import _call, _environment, _module
+except Exception:  # noqa: BLE001  whatever it is
+    CAN_IMPORT = False
+    AWSPluginBase = object
+else:
+    # A fork of a process of macOS must not look up the proxies of the system, as each client does.
+    CAN_IMPORT = sys.platform != "darwin"
+    # Each session makes a loader, which keeps what it has read. One for all keeps it for the workers.
+    botocore.session.create_loader = functools.cache(botocore.session.create_loader)
+
+# The values of the setting for which Ansible looks for a Python itself.
+DISCOVERED = ("auto", "auto_silent", "auto_legacy", "auto_legacy_silent")
+# What botocore reads for any client, and for a client of one service.
+FOR_ALL_CLIENTS = ("endpoints", "partitions", "sdk-default-configuration", "_retry")
+FOR_A_CLIENT = ("service-2", "endpoint-rule-set-1")
+# Since ansible-core 2.20; before, each result has its invocation.
+HAS_INVOCATION_SETTING = "INJECT_INVOCATION" in constants.config.get_configuration_definitions()
+
+
+class _NoClientError(Exception):
+    """A client could not be made. :param details: what the result of the module has besides the message."""
+
+    def __init__(self, message: str, details: Mapping[str, Any]) -> None:
+        super().__init__(message)
+        self.details = details
+
+
+class _Call(AWSPluginBase):  # type: ignore[misc]  # ansible comes without types
+    """What the work of a module gets inside Ansible, by what amazon.aws offers to plug-ins."""
+
+    def __init__(self, name: str, params: dict[str, Any], *, check_mode: bool) -> None:
+        self.ansible_name, self.params, self.check_mode = name, params, check_mode
+        self.warnings: list[str] = []
+
+    def get_options(self) -> dict[str, Any]:
+        return self.params
+
+    def warn(self, message: str) -> None:
+        self.warnings.append(message)
+
+    def fail_aws(self, message: str, exception: Exception | None = None) -> NoReturn:
+        """End the work as ``AnsibleAWSModule`` does, which amazon.aws words nearly the same."""
+        if exception:
+            raise _NoClientError(f"{message}: {exception}", gather_sdk_versions())
+        raise _NoClientError(str(message).replace(" plugin requires a region", " module requires a region"), {})
+
+
+class AwsAction(NormalAction):  # type: ignore[misc]  # ansible comes without types
+    """Does the work of a module here where Ansible would start this Python for it on this machine."""
+
+    MODULE: Any = None
+
+    @classmethod
+    def preload(cls, name: str, *services: str) -> None:
+        """Import the module, and read what botocore needs for clients of these services. Nothing connects to AWS."""
+        if CAN_IMPORT:
+            cls.MODULE = import_module(f"ansible_collections.cwagent.iam.plugins.modules.{name}")
+            loader = botocore.session.create_loader(None)
+            for each in FOR_ALL_CLIENTS:
+                loader.load_data(each)
+            for service in services:
+                for each in FOR_A_CLIENT:
+                    loader.load_service_model(service, each)
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Do the work here, or run the module."""
+        variables, environment = task_vars or {}, dict[str, Any]()
+        self._compute_environment_string(environment)
+        if self._is_same_here(variables, environment):
+            with _process_state(environment, self._loader.get_basedir()):
+                options = self._validated_options()
+                if options:
+                    return self._do_work(options, variables)
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        return result
+
+    def _is_same_here(self, variables: Mapping[str, Any], environment: Iterable[str]) -> bool:
+        """Return whether the module would run on this machine, as this user, with this Python, and without a limit."""
+        task, host = self._task, self._task.delegate_to
+        of_host = variables.get("ansible_delegated_vars", {}).get(host, {}) if host else variables
+        python = self._templar.template(constants.config.get_config_value("INTERPRETER_PYTHON", variables=of_host))
+        return bool(
+            self.MODULE
+            and multiprocessing.parent_process()  # this is a worker
+            and self._connection.transport == "local"
+            and not self._connection.become
+            and not (task.async_val or task.timeout)
+            and not constants.DEFAULT_KEEP_REMOTE_FILES
+            and python in (sys.executable, *DISCOVERED)
+            and not any(name.startswith(("PYTHON", "LD_")) for name in environment)
+        )
+
+    def _validated_options(self) -> dict[str, Any]:
+        """Return the options of the task; none where the module itself should say what is wrong with them, or unusual.
+
+        Unusual are aliases, which can be deprecated, text for a list, and what the module does to its own process.
+        """
+        spec = _module.complete_spec(self.MODULE.SPEC)
+        # As JSON, which is how a module gets them: without what Ansible knows of each value, and with vaults opened.
+        given = json.loads(json.dumps(self._task.args, default=_to_json))
+        lists = {name for name, option in spec.items() if option.get("type") == "list"}
+        texts = {name for name, value in given.items() if isinstance(value, str)}
+        if given.keys() - spec.keys() or lists & texts or given.keys() & _environment.ENVIRONMENT_SPEC.keys():
+            return {}
+        validated = ArgumentSpecValidator(spec, **self.MODULE.RULES).validate(given)
+        options: dict[str, Any] = validated.validated_parameters
+        return {} if validated.error_messages or options["debug_botocore_endpoint_logs"] else options
+
+    def _do_work(self, options: dict[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the result of the module."""
+        call = _Call(self._task.action, options, check_mode=self._task.check_mode)
+        try:
+            # Ansible reads a result from the output of a module, and shows nothing else of it.
+            with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+                call.require_aws_sdk()
+                result = _call.outcome(self.MODULE.work, call)
+        except _NoClientError as error:
+            result = {"failed": True, "msg": str(error), **error.details}
+        except Exception as error:  # noqa: BLE001  what a module would end with a traceback for
+            result = {"failed": True, "msg": f"MODULE FAILURE: {error}", "exception": traceback.format_exc(), "rc": 1}
+        if warnings := [*call.warnings, *result.pop("warnings", ())]:
+            result["warnings"] = warnings
+        if not HAS_INVOCATION_SETTING or constants.config.get_config_value("INJECT_INVOCATION", variables=variables):
+            result["invocation"] = {"module_args": options}
+        hidden = _hidden_values(_module.complete_spec(self.MODULE.SPEC), options)
+        as_json: dict[str, Any] = json.loads(json.dumps(result))
+        kept = {key: value for key, value in as_json.items() if value is None or isinstance(value, bool)}
+        return {**remove_values(as_json, hidden), **kept}
+
+
+@contextmanager
+def _process_state(environment: Mapping[str, Any], folder: str) -> Iterator[None]:
+    """Give this process what Ansible would give that of the module; a worker goes on with the next item of a loop."""
+    earlier, earlier_folder = dict(os.environ), os.getcwd()  # noqa: PTH109  it is put back as it is
+    os.environ.update({name: str(value) for name, value in environment.items()})
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(earlier_folder)
+        os.environ.clear()
+        os.environ.update(earlier)
+
+
+def _to_json(value: Any) -> Any:
+    """Return what JSON has for a value of YAML or of a vault."""
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+
+
+def _hidden_values(spec: Mapping[str, Any], options: Mapping[str, Any]) -> set[str]:
+    """Return the values of all options that must be in no output, as ``AnsibleModule`` finds them."""
+    found: set[str] = set()
+    for name, option in spec.items():
+        value = options.get(name)
+        if option.get("no_log") and value:
+            found |= set(_texts(value))
+        elif option.get("options") and value:
+            for each in value if isinstance(value, list) else [value]:
+                found |= _hidden_values(option["options"], each)
+    return found
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for each in value:
+            yield from _texts(each)
+    elif value not in (None, "") and not isinstance(value, bool):
+        yield str(value)

@@ -1,0 +1,276 @@
+from __future__ import annotations
+
+import contextlib
+import datetime
+import importlib
+import importlib.util
+import multiprocessing
+import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import botocore.session
+import pytest
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.common.parameters import _list_no_log_values
+
+from ansible_collections.cwagent.iam.plugins.module_utils import _module
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.plugin_utils import _aws_action
+
+PLUGINS = Path(_aws_action.__file__).parents[1]
+ACTIONS = sorted(path.stem for path in (PLUGINS / "action").glob("*.py") if "AwsAction" in path.read_text())
+SECRET = "s3cret"
+SPEC: dict[str, Any] = {
+    "name": {"type": "str", "required": True},
+    "names": {"type": "list", "elements": "str"},
+    "folder": {"type": "path"},
+    "key": {"type": "dict", "options": {"secret": {"type": "str", "no_log": True}}},
+    "environment": {"type": "dict", "no_log": True},
+}
+
+
+def module_of(action: str) -> Any:
+    return importlib.import_module(f"ansible_collections.cwagent.iam.plugins.modules.{action}")
+
+
+def an_action(work: Any = None, args: Any = None, **task: Any) -> Any:
+    """An action whose task, connection and loader are as those of a worker with a local connection."""
+    action = object.__new__(_aws_action.AwsAction)
+    action.MODULE = SimpleNamespace(SPEC=SPEC, RULES={"mutually_exclusive": [["name", "folder"]]}, work=work)
+    action._task = SimpleNamespace(
+        **{
+            "action": "cwagent.iam.x",
+            "args": args or {"name": "n"},
+            "async_val": 0,
+            "check_mode": False,
+            "delegate_to": None,
+            "timeout": 0,
+            **task,
+        }
+    )
+    action._connection = SimpleNamespace(transport="local", become=None)
+    action._templar = SimpleNamespace(template=lambda value: value)
+    return action
+
+
+@pytest.fixture
+def in_worker(monkeypatch):
+    monkeypatch.setattr(multiprocessing, "parent_process", object)
+
+
+def run(work: Any, **args: Any) -> dict[str, Any]:
+    action = an_action(work, {"name": "n", **args})
+    result: dict[str, Any] = action._do_work(action._validated_options(), {})
+    result.pop("invocation", None)
+    return result
+
+
+@pytest.mark.usefixtures("in_worker")
+@pytest.mark.parametrize(
+    ("changes", "is_same"),
+    [
+        ({}, True),
+        ({"task": {"async_val": 1}}, False),
+        ({"task": {"timeout": 1}}, False),
+        ({"connection": {"transport": "ssh"}}, False),
+        ({"connection": {"become": object()}}, False),
+        ({"variables": {"ansible_python_interpreter": sys.executable}}, True),
+        ({"variables": {"ansible_python_interpreter": "auto_silent"}}, True),
+        ({"variables": {"ansible_python_interpreter": "/usr/bin/other"}}, False),
+        ({"task": {"delegate_to": "h"}, "variables": {"ansible_python_interpreter": "/usr/bin/other"}}, True),
+        (
+            {
+                "task": {"delegate_to": "h"},
+                "variables": {"ansible_delegated_vars": {"h": {"ansible_python_interpreter": "/usr/bin/other"}}},
+            },
+            False,
+        ),
+        ({"environment": {"AWS_REGION": "x"}}, True),
+        ({"environment": {"PYTHONPATH": "x"}}, False),
+        ({"environment": {"LD_PRELOAD": "x"}}, False),
+    ],
+)
+def test_the_work_is_done_here_only_where_that_is_the_same(changes, is_same):
+    action = an_action(**changes.get("task", {}))
+    vars(action._connection).update(changes.get("connection", {}))
+    assert action._is_same_here(changes.get("variables", {}), changes.get("environment", {})) == is_same
+
+
+@pytest.mark.parametrize("missing", ["worker", "module", "keeping files"])
+def test_without_what_it_needs_the_module_runs(missing, monkeypatch):
+    monkeypatch.setattr(multiprocessing, "parent_process", lambda: None if missing == "worker" else object())
+    monkeypatch.setattr(_aws_action.constants, "DEFAULT_KEEP_REMOTE_FILES", missing == "keeping files")
+    action = an_action()
+    if missing == "module":
+        action.MODULE = None
+    assert not action._is_same_here({}, {})
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        {},
+        {"name": "n", "nme": "x"},
+        {"name": "n", "names": "a,b"},
+        {"name": "n", "names": "a"},
+        {"name": "n", "folder": "/x"},
+        {"name": "n", "environment": {}},
+        {"name": "n", "aws_region": "x"},
+        {"name": "n", "debug_botocore_endpoint_logs": True},
+        {"name": "n", "key": "text"},
+    ],
+)
+def test_options_that_are_invalid_or_unusual_are_left_to_the_module(args):
+    action = an_action()
+    action._task.args = args
+    assert action._validated_options() == {}
+
+
+def test_a_date_of_yaml_is_text_for_the_module():
+    assert an_action(args={"name": datetime.date(2026, 1, 2)})._validated_options()["name"] == "2026-01-02"
+
+
+def test_options_get_their_types_and_defaults():
+    options = an_action(args={"name": 5, "names": [1, "b"], "validate_certs": "no"})._validated_options()
+    assert (options["name"], options["names"], options["validate_certs"], options["profile"]) == (
+        "5",
+        ["1", "b"],
+        False,
+        None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("work", "result"),
+    [
+        (lambda _call: {"changed": True, "warnings": ()}, {"changed": True}),
+        (lambda _call: {"changed": False, "warnings": ["Look."]}, {"changed": False, "warnings": ["Look."]}),
+        (
+            lambda call: call.warn("Wait.") or {"changed": False, "warnings": ["Look."]},
+            {"changed": False, "warnings": ["Wait.", "Look."]},
+        ),
+        (lambda call: {"changed": call.check_mode, "region": call.region}, {"changed": False, "region": "here"}),
+        (lambda _call: {"shown": f"x{SECRET}x", "ok": True}, {"shown": "x********x", "ok": True}),
+        (lambda _call: {"list": ("a",), 1: None}, {"list": ["a"], "1": None}),
+        (lambda _call: print("noise") or {"changed": False}, {"changed": False}),
+    ],
+)
+def test_the_result_is_that_of_the_module(work, result, capfd):
+    assert run(work, region="here", key={"secret": SECRET}) == result
+    assert capfd.readouterr() == ("", "")
+
+
+def test_an_error_of_the_collection_fails_the_task():
+    def work(_call):
+        raise CwagentError("No.", steps=["a"])
+
+    assert run(work) == {"failed": True, "msg": "No.", "changed": False, "steps": ["a"]}
+
+
+def test_an_unexpected_exception_fails_the_task_without_secrets():
+    def work(call):
+        raise RuntimeError(call.params["key"]["secret"])
+
+    result = run(work, key={"secret": SECRET})
+    assert (result["failed"], result["rc"], result["msg"]) == (True, 1, "MODULE FAILURE: ********")
+    assert "RuntimeError" in result["exception"]
+    assert SECRET not in str(result)
+
+
+def test_a_client_that_cannot_be_made_fails_the_task_as_in_a_module(monkeypatch):
+    monkeypatch.delenv("AWS_REGION", raising=False)
+    monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
+    credentials = {"access_key": "AKIA", "secret_key": SECRET}
+    result = run(lambda call: call.client("ec2"), **credentials)
+    assert result["msg"].startswith("The cwagent.iam.x module requires a region and none was found")
+    assert result["failed"]
+    result = run(lambda call: call.client("ec2"), profile="nowhere-to-be-found", region="x")
+    assert result["msg"].endswith("The config profile (nowhere-to-be-found) could not be found")
+    assert {"boto3_version", "botocore_version"} <= result.keys()
+
+
+def test_the_state_of_the_process_is_put_back(tmp_path, monkeypatch):
+    monkeypatch.setenv("KEPT", "1")
+    before, folder = dict(os.environ), Path.cwd()
+    with contextlib.suppress(ValueError), _aws_action._process_state({"GIVEN": 1, "KEPT": "2"}, str(tmp_path)):
+        assert (os.environ["GIVEN"], os.environ["KEPT"], Path.cwd()) == ("1", "2", tmp_path)
+        os.environ.pop("KEPT")
+        raise ValueError
+    assert (dict(os.environ), Path.cwd()) == (before, folder)
+
+
+@pytest.mark.usefixtures("in_worker")
+@pytest.mark.parametrize(("args", "is_here"), [({"name": "n"}, True), ({"name": "n", "names": "a,b"}, False)])
+def test_what_is_not_done_here_is_done_by_the_module(args, is_here, tmp_path, monkeypatch):
+    monkeypatch.setattr(_aws_action.NormalAction, "run", lambda *_: {"by": "module"})
+    action = an_action(lambda _call: {"by": os.environ["GIVEN"]}, args)
+    action._loader = SimpleNamespace(get_basedir=lambda: str(tmp_path))
+    action._compute_environment_string = lambda given: given.update({"GIVEN": "action"})
+    assert action.run(None, {})["by"] == ("action" if is_here else "module")
+    action._compute_environment_string = lambda given: given.update({"PYTHONPATH": "/x"})
+    assert action.run() == {"by": "module"}
+
+
+@pytest.mark.parametrize(
+    ("has_setting", "setting", "is_shown"), [(False, False, True), (True, True, True), (True, False, False)]
+)
+def test_the_invocation_is_in_the_result_as_ansible_is_set(has_setting, setting, is_shown, monkeypatch):
+    monkeypatch.setattr(_aws_action, "HAS_INVOCATION_SETTING", has_setting)
+    monkeypatch.setattr(_aws_action.constants.config, "get_config_value", lambda *_, **__: setting)
+    action = an_action(lambda _call: {"changed": False})
+    assert ("invocation" in action._do_work(action._validated_options(), {})) == is_shown
+
+
+def test_each_item_of_a_list_hides_its_values():
+    spec = {"keys": {"type": "list", "elements": "dict", "options": SPEC["key"]["options"]}}
+    assert _aws_action._hidden_values(
+        spec, {"keys": [{"secret": "a"}, {"secret": ["b", 1, None, True, {"c": "d"}]}]}
+    ) == {"a", "b", "1", "d"}
+
+
+def test_without_boto3_the_module_runs_and_says_so(monkeypatch):
+    monkeypatch.setitem(sys.modules, "botocore.session", None)
+    spec = importlib.util.spec_from_file_location("without_boto3", _aws_action.__file__)
+    without = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(without)
+    without.AwsAction.preload("cwagent_iam_role", "iam")
+    assert without.AwsAction.MODULE is None
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_each_action_has_the_module_of_its_name(action):
+    plugin = importlib.import_module(f"ansible_collections.cwagent.iam.plugins.action.{action}").ActionModule
+    assert plugin.MODULE is module_of(action)
+    assert callable(plugin.MODULE.work)
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_the_hidden_values_are_those_that_ansible_hides(action):
+    spec = _module.complete_spec(module_of(action).SPEC)
+    given = {name: _example(option, name) for name, option in spec.items()}
+    options = ArgumentSpecValidator(spec).validate(given).validated_parameters
+    assert _aws_action._hidden_values(spec, options) == {*map(str, _list_no_log_values(spec, options))}
+
+
+def _example(option: dict[str, Any], name: str) -> Any:
+    """A value that is valid for an option."""
+    if option.get("choices"):
+        return option["choices"][0]
+    if "options" in option:
+        nested = {each: _example(part, f"{name}-{each}") for each, part in option["options"].items()}
+        return [nested] if option["type"] == "list" else nested
+    examples = {"bool": True, "int": 7, "dict": {"a": f"{name}-value"}, "list": [], "raw": name}
+    return examples.get(option.get("type", "str"), f"value-of-{name}")
+
+
+def test_models_are_read_once_for_all_clients():
+    loaders = {botocore.session.create_loader(None), botocore.session.create_loader(None)}
+    assert len(loaders) == 1
+    module_of("cwagent_iam_role")
+    importlib.import_module("ansible_collections.cwagent.iam.plugins.action.cwagent_iam_role")
+    session = botocore.session.get_session()
+    assert session.get_component("data_loader") in loaders
+    assert any("iam" in map(str, key) for key in next(iter(loaders))._cache)
