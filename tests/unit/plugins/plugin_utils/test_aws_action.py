@@ -234,6 +234,8 @@ def test_each_item_of_a_list_hides_its_values():
 def test_without_boto3_the_module_runs_and_says_so(monkeypatch):
     monkeypatch.setitem(sys.modules, "botocore.session", None)
     spec = importlib.util.spec_from_file_location("without_boto3", _aws_action.__file__)
+    assert spec
+    assert spec.loader
     without = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(without)
     without.AwsAction.preload("cwagent_iam_role", "iam")
