@@ -168,7 +168,8 @@ def messages_of(source: Source) -> Iterator[tuple[ast.expr, str]]:
             for call in _calls_of_base(node):
                 yield _message_argument(call, where), _derived_errors()[node.name]
         elif isinstance(node, ast.Dict) and "failed" in _keys(node):
-            yield _message_of_failure(node, where), INVALID_INPUT
+            # With an exit code, it is what Ansible says of a module that has a mistake.
+            yield _message_of_failure(node, where), "" if "rc" in _keys(node) else INVALID_INPUT
 
 
 def _check_raised(node: ast.Raise, source: Source, where: str) -> None:
