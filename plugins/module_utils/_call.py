@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A call of a module: what its work gets and returns, in a Python of its own or inside Ansible."""
+"""A call of a module: what its work gets and returns, in a separate Python or inside Ansible."""
 
 from __future__ import annotations
 

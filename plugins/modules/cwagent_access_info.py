@@ -337,9 +337,9 @@ findings:
       description:
         - The name of the rule.
         - High severity. V(admin-on-instances), several instances have an admin policy that nothing limits;
-          V(admin-without-window), an admin policy is attached for good; V(server-writes), a principal for servers can
-          write; V(administrator-on-instance), an instance administers the account; V(admin-unmanaged-trust), principals
-          other than EC2 can assume an admin role.
+          V(admin-without-window), an admin policy is attached permanently; V(server-writes), a principal for servers
+          can write; V(administrator-on-instance), an instance administers the account; V(admin-unmanaged-trust),
+          principals other than EC2 can assume an admin role.
         - High or medium severity. V(window-modified), the policy of the admin window was changed; V(admin-key-active),
           a key of an admin user is active outside a window.
         - Medium severity. V(admin-instance-without-window), an instance has the admin profile outside a window;

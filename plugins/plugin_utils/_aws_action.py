@@ -38,7 +38,7 @@ try:
     from ansible_collections.amazon.aws.plugins.plugin_utils.base import AWSPluginBase
 
     from ansible_collections.cwagent.iam.plugins.module_utils import _call, _environment, _module
-except Exception:  # noqa: BLE001  whatever it is
+except Exception:  # noqa: BLE001  an import can raise anything
     CAN_IMPORT = False
     AWSPluginBase = object
 else:

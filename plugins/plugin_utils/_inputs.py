@@ -78,7 +78,7 @@ REPORT_FILES = "cwagent_report_files"
 REPORT_FORMATS = {AUDIT: FORMATS, CONFIGS_ONLY: VALIDATION_FORMATS, SERVERS: VERIFICATION_FORMATS}
 CONFIG_NAMES = "cwagent_config_names"
 BATCH_SIZE = "cwagent_batch_size"
-# Its values can be secrets, so it is no part of the input: the playbooks hand it on from the host.
+# Its values can be secrets, so it is not part of the input: the playbooks hand it on from the host.
 ENVIRONMENT = "cwagent_environment"
 # Who owns the file with the access key on a server.
 KEY_FILE = ("cwagent_key_file_owner", "cwagent_key_file_group")
