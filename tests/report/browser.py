@@ -48,7 +48,9 @@ class Browser:
 
     def __init__(self, driver: webdriver.Chrome) -> None:
         self._driver = driver
-        self.command("Performance.enable", timeDomain="threadTicks")
+        self.command("Performance.enable")
+        self.command("Profiler.enable")
+        self.command("Profiler.startPreciseCoverage", callCount=True, detailed=False)
 
     def open(self, path: Path, *, width: int = 1280, height: int = 900, **media: str) -> None:
         """Open a file.
@@ -84,11 +86,15 @@ class Browser:
         """Give a command of the Chrome DevTools Protocol."""
         return self._driver.execute_cdp_cmd(command, parameters)
 
-    def processor_time(self) -> float:
-        """Return the seconds that a processor worked for the page, which other programs do not make more."""
-        metrics = self.command("Performance.getMetrics")["metrics"]
-        [found] = [float(each["value"]) for each in metrics if each["name"] == "TaskDuration"]
-        return found
+    def work(self) -> tuple[int, int]:
+        """Return how many functions of the page were called since the last time, and how often it was laid out so far.
+
+        Both are the same on a slow machine, which seconds are not.
+        """
+        scripts = self.command("Profiler.takePreciseCoverage")["result"]
+        functions = [each for script in scripts if script["url"].startswith("file:") for each in script["functions"]]
+        metrics = {each["name"]: each["value"] for each in self.command("Performance.getMetrics")["metrics"]}
+        return sum(int(each["ranges"][0]["count"]) for each in functions), int(metrics["LayoutCount"])
 
     def press(self, key: str, *, code: int, shift: bool = False, text: str = "") -> None:
         """Press a key, as a person does."""
