@@ -71,7 +71,7 @@ lint-python: $(READY) ## check Python only
 
 .PHONY: lint-yaml
 lint-yaml: $(READY) ## check playbooks, roles and other YAML only
-	$(call run,env PYTHONPATH=tests python -m warm ansible-lint)
+	$(call run,ansible-lint)
 
 .PHONY: lint-docs
 lint-docs: $(READY) ## check documentation and change notes only
@@ -80,7 +80,7 @@ lint-docs: $(READY) ## check documentation and change notes only
 	$(call run,env GIT_CEILING_DIRECTORIES="$(CURDIR)" antsibull-docs lint-collection-docs --plugin-docs --skip-rstcheck .)
 
 # What only tests and benchmarks use. Its own tests are in folders of these names in tests/unit.
-TOOLS := as_aws benchmarks emulator faults gates warm
+TOOLS := as_aws benchmarks emulator faults forks gates
 
 .PHONY: unit
 unit: $(READY) $(SIMULATOR_READY) ## run the unit tests and show what of plugins/ they cover
@@ -153,7 +153,7 @@ bench: $(READY) ## compare with amazon.aws and plain boto3 (20 minutes; BENCH="-
 .PHONY: molecule
 molecule: $(READY) ## run the molecule scenarios (SCENARIO=ec2_server runs one)
 	@if [ -f $(MOLECULE_STATE)/emulator.json ]; then $(MAKE) molecule-destroy; fi # left by a killed run
-	$(call run,env MOLECULE_EPHEMERAL_DIRECTORY="$(MOLECULE_STATE)" PYTHONPATH=tests python -m warm molecule test $(if $(SCENARIO),-s $(SCENARIO),--all))
+	$(call run,env MOLECULE_EPHEMERAL_DIRECTORY="$(MOLECULE_STATE)" molecule test $(if $(SCENARIO),-s $(SCENARIO),--all))
 
 .PHONY: molecule-destroy
 molecule-destroy: $(READY) ## stop emulators that a molecule run left running

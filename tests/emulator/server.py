@@ -273,7 +273,7 @@ def _kill(process: int) -> None:
 def _wait_for_end(connection: socket.socket) -> None:
     """Wait until the other end of a connection is closed.
 
-    A process that was forked on behalf of a killed one (``tests/warm``) ends a moment later, and must not call again.
+    A killed process ends a moment later, and must not call again.
     """
     connection.settimeout(END_SECONDS)
     with contextlib.suppress(OSError):  # it is another process, which lives on

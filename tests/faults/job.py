@@ -13,7 +13,7 @@ from urllib.error import HTTPError
 
 from emulator import AS_AWS, Emulator, program_environment
 from emulator.snapshot import snapshot
-from warm import Run, forking
+from forks import Run
 
 # Of the admin user; its value is the id of the access key that is saved.
 SAVED_KEY_TAG = "cwagent:saved-key"
@@ -109,9 +109,9 @@ class Job:
         temporary = {f"ANSIBLE_{place}_TEMP": str(self.folder / "tmp") for place in ("LOCAL", "REMOTE")}
         inventory = str(self.folder / "hosts.json")
         command = ["ansible-playbook", "-vvv", "-i", inventory, f"playbooks/{playbook}.yml"]
-        environ = program_environment(self.aws.env(), forking(), temporary, self.environment)
+        environ = program_environment(self.aws.env(), temporary, self.environment)
         with (self.folder / "output.txt").open("a") as output:
-            return Run.start("PLAYBOOK_SERVER", command, environ, CHECKOUT, output=output, errors=output)
+            return Run.start(command, environ, CHECKOUT, output=output, errors=output)
 
     def run(self, playbook: str = "site") -> int:
         """Run the playbook to its end."""

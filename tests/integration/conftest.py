@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any
 import pytest
 from emulator import Emulator
 from harness import Controller, ModuleServer, start_empty
-from warm import forking_aws_cli, share_with_processes
 
 WITHOUT_SHARED_RUNS = {
     f"test_{name}.py"
@@ -49,11 +47,6 @@ WITHOUT_PIPELINING = {
 """Files whose tests look where a key goes, or how a host is reached, as Ansible does it by default."""
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    if config.getoption("numprocesses", None):
-        share_with_processes()
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name not in LONG)
 
@@ -69,15 +62,6 @@ def pytest_xdist_make_scheduler(config: Any, log: Any) -> Any:
             return nodeid if Path(file).name in WITHOUT_SHARED_RUNS else file
 
     return Scheduling(config, log)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def aws_cli() -> Iterator[None]:
-    """Start the AWS CLI faster, on emulated instances too."""
-    with pytest.MonkeyPatch.context() as patch:
-        if "AWS_CLI" in os.environ:
-            patch.setenv("AWS_CLI", forking_aws_cli()["AWS_CLI"])
-        yield
 
 
 @pytest.fixture(scope="session")

@@ -16,10 +16,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import warm
+import forks
 from emulator import Call, Emulator, Fault, program_environment
-from warm import CALLBACKS, QUICK_TO_FORK, Run, forking
-from warm.startup.fork_client import RUNS
+from forks import PROGRAMS, Run
 
 CHECKOUT = Path(__file__).parents[2]
 COLLECTIONS = CHECKOUT / ".ansible" / "collections"
@@ -57,8 +56,6 @@ PATIENCE = 300
 """How long a run waits, in seconds: longer than a run beside it takes."""
 TIMEOUTS = {f"cwagent_{name}_timeout": PATIENCE for name in ("identity", "wait", "permission")}
 """Those of a run that succeeds. A run that a test lets wait in vain has a shorter one."""
-WITHOUT_FORKS = {"PLAYBOOK_SERVER": "", "MODULE_SERVER": ""}
-"""The variables of a run that starts its programs itself, as users see them in a list of processes."""
 LOCAL_CONNECTION = {
     "ansible_connection": "local",
     "ansible_python_interpreter": "{{ ansible_playbook_python }}",
@@ -87,8 +84,15 @@ def run_module(
     with_modes = {**arguments, "_ansible_check_mode": check, "_ansible_diff": diff}
     program, file = HERE / "module_process.py", CHECKOUT / f"plugins/modules/{module}.py"
     command: list[str | Path] = [program, file, json.dumps(with_modes)]
-    environ = program_environment(aws.env(), forking(), env or {})
-    done = warm.run("MODULE_SERVER", command, environ, Path.cwd(), MODULE_SECONDS)
+    done = subprocess.run(
+        [sys.executable, *command],
+        env=program_environment(aws.env(), {"PYTHONPATH": str(COLLECTIONS)}, env or {}),
+        stdin=subprocess.DEVNULL,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=MODULE_SECONDS,
+    )
     assert done.stdout, f"{module} crashed: {done.stderr}"
     assert "Traceback" not in done.stdout + done.stderr
     [printed] = done.stdout.split("\n")[1:-1]  # Ansible reads one result only
@@ -108,7 +112,7 @@ class ModuleServer:
     @contextmanager
     def started(cls) -> Iterator[ModuleServer]:
         path = {"PYTHONPATH": os.pathsep.join([str(COLLECTIONS), str(HERE.parent)])}
-        environ = program_environment(path, QUICK_TO_FORK)
+        environ = program_environment(path)
         command: list[str | Path] = [sys.executable, HERE / "module_server.py"]
         with subprocess.Popen(
             command, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -335,9 +339,9 @@ class Controller:
     ) -> Run:
         """Start a playbook that a fault can end."""
         command = playbook_command(inventory, playbook, *arguments, **variables)
-        environ = program_environment(self.aws.env(), forking(), self._settings, env or {})
+        environ = program_environment(self.aws.env(), self._settings, env or {})
         with Path(os.devnull).open("w") as nothing:
-            return Run.start("PLAYBOOK_SERVER", command, environ, CHECKOUT, output=nothing, errors=nothing)
+            return Run.start(command, environ, CHECKOUT, output=nothing, errors=nothing)
 
     def kill(
         self,
@@ -363,16 +367,15 @@ class Controller:
         recorded = self.home / "recorded.jsonl"
         recorded.unlink(missing_ok=True)
         settings = {
-            **forking(),
             **self._settings,
-            "ANSIBLE_CALLBACK_PLUGINS": f"{HERE / 'callback'}:{CALLBACKS}",
-            "ANSIBLE_CALLBACKS_ENABLED": "recorded,shared",
+            "ANSIBLE_CALLBACK_PLUGINS": str(HERE / "callback"),
+            "ANSIBLE_CALLBACKS_ENABLED": "recorded",
             "RECORDED_TO": str(recorded),
         }
         environ = program_environment(self.aws.env(), settings, env)
         since = self.aws.mark()
-        if command[0] in RUNS and "PLAYBOOK_SERVER" in environ:
-            done = warm.run("PLAYBOOK_SERVER", command, environ, cwd, PLAY_SECONDS)
+        if command[0] in PROGRAMS and not os.environ.get("PLAIN"):
+            done = forks.run(command, environ, cwd, PLAY_SECONDS)
         else:
             done = subprocess.run(
                 command,

@@ -14,8 +14,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import boto3
 from ansible.module_utils.testing import patch_module_args
-from warm.fork_server import preload_modules
 
 
 def run(request: dict[str, Any]) -> None:
@@ -29,7 +29,8 @@ def run(request: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-preload_modules()
+for service in ("ec2", "iam", "secretsmanager", "ssm", "sts"):
+    boto3.client(service, region_name="us-east-1")
 for line in sys.stdin:
     begin, begin_writer = os.pipe()
     pid = os.fork()

@@ -16,7 +16,6 @@ from emulator.snapshot import snapshot
 from harness import (
     LOCAL_CONNECTION,
     SERVER_POLICY,
-    WITHOUT_FORKS,
     Controller,
     Play,
     allow,
@@ -293,7 +292,7 @@ def test_the_environment_of_a_task_and_of_an_item_is_its_own(controller: Control
 def test_a_module_runs_as_any_other_where_that_is_not_the_same(
     controller: Controller, keywords: dict[str, Any]
 ) -> None:
-    play = Account(controller).play([task("iam_role", ROLE, **keywords)], "-vvv", env=WITHOUT_FORKS)
+    play = Account(controller).play([task("iam_role", ROLE, **keywords)], "-vvv")
     assert [each.outcome for each in play.results] == ["ok"]
     assert STARTED in play.output
 

@@ -40,7 +40,6 @@ from harness import (
     wait_until,
 )
 from test_accounts import FILTERED, Fleet
-from warm import forking, sharing
 
 # The inventory says so, and no job is asked.
 APPLICATION = "AmazonCloudWatch-app"
@@ -163,7 +162,6 @@ class Awx:
         playbook: str,
         credential: Mapping[str, str],
         python: Path = NEWEST,
-        faster: Mapping[str, str] | None = None,
     ) -> subprocess.Popen[bytes]:
         """Start a job. AWX starts it from another folder than the project, and PWD keeps the name of that folder."""
         (folder / "env" / "envvars").write_text(
@@ -195,7 +193,6 @@ class Awx:
             cwd=self.controller.home,
             env=program_environment(
                 {"PWD": str(self.controller.home), "PATH": os.pathsep.join([str(python / "bin"), os.environ["PATH"]])},
-                faster or sharing(),
             ),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -231,8 +228,7 @@ class Awx:
         folder = self.create_folder(playbook, inventory or self.inventory(), command_line, config, answers)
         since = self.aws.mark()
         credential = self.credential if credential is None else credential
-        faster = forking() if python == NEWEST else sharing()
-        self.start(folder, playbook, credential, python, faster).wait(JOB_SECONDS)
+        self.start(folder, playbook, credential, python).wait(JOB_SECONDS)
         return self.finish(folder, since)
 
     def saved_keys(self) -> dict[str, dict[str, str]]:

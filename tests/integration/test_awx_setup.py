@@ -18,7 +18,6 @@ from awx import AwxApi, job_variables
 from awx.project import DEFINITIONS, PROJECT, QUESTIONS, TEMPLATES, VARIABLES, template
 from emulator import program_environment
 from harness import CHECKOUT
-from warm import sharing
 
 # An environment with ansible-core 2.18, and the last release of the package ansible that has the collection.
 OLDEST = Path(os.environ.get("OLDEST", "none"))
@@ -118,7 +117,6 @@ class Workstation:
             "ANSIBLE_LOCALHOST_WARNING": "False",
             "CONTROLLER_HOST": awx.url,
             "CONTROLLER_OAUTH_TOKEN": user,
-            **sharing(),
         }
         since = len(awx.writes)
         done = subprocess.run(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -13,7 +12,6 @@ import pytest
 from emulator import AS_AWS, Emulator, Fault, Kind, program_environment
 from emulator.snapshot import snapshot
 from harness import CHECKOUT, create_role, create_user
-from warm import forking
 
 RUN_SECONDS = 2700
 TIMEOUTS = {"cwagent_wait_timeout": 30}
@@ -23,12 +21,11 @@ def run(
     aws: Emulator, env: Mapping[str, str], report: Path, *options: str, answer: str = ""
 ) -> subprocess.CompletedProcess[str]:
     """Run ``python -m live`` with the credentials of a user."""
-    path = os.pathsep.join([forking()["PYTHONPATH"], str(CHECKOUT / "tests")])
     command = [sys.executable, "-m", "live", "--report", str(report), "--timeouts", json.dumps(TIMEOUTS), *options]
     return subprocess.run(
         command,
         cwd=CHECKOUT,
-        env=program_environment(aws.env(), {**forking(), "PYTHONPATH": path}, env),
+        env=program_environment(aws.env(), {"PYTHONPATH": str(CHECKOUT / "tests")}, env),
         input=answer,
         check=False,
         capture_output=True,

@@ -15,7 +15,6 @@ from emulator.snapshot import snapshot
 from harness import (
     ADMIN_USER,
     SERVER_USER,
-    WITHOUT_FORKS,
     Controller,
     Play,
 )
@@ -97,7 +96,7 @@ class Site:
 def test_a_key_is_created_rotated_and_deleted(controller: Controller) -> None:
     site = Site(controller, "secrets_manager")
     with watch_processes() as processes:
-        created = site.play("site", "-vvvv", env=WITHOUT_FORKS)
+        created = site.play("site", "-vvvv")
     site.send_metric()
     first = site.saved()
     assert site.play("site").writes == []

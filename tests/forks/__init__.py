@@ -1,0 +1,105 @@
+"""Starts ansible-playbook in tests from processes that have imported what it needs, with the same settings.
+
+Nothing else differs from a program that a user starts. To import Ansible and boto3 is half of a run that changes
+nothing, and the tests have a thousand runs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import IO, Any
+
+Command = Sequence[str | Path]
+Environ = Mapping[str, str]
+
+PROGRAMS = ("ansible-playbook", "ansible-inventory")
+MESSAGE_BYTES = 32
+MAX_SERVERS = 6
+# What begins the names of variables that nothing reads before a run begins.
+OF_ONE_RUN = ("AWS_", "PYTEST_", "RECORDED_TO")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A program of Python in a fork.
+
+    :param pid: its process.
+    :param connection: when it is closed, the process is killed if it still runs.
+    """
+
+    pid: int
+    connection: socket.socket
+
+    @classmethod
+    def start(cls, command: Command, environ: Environ, folder: Path, *, output: IO[Any], errors: IO[Any]) -> Run:
+        """Start one of the ``PROGRAMS``, without input."""
+        arguments = [str(each) for each in (Path(sys.executable).parent / command[0], *command[1:])]
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs, Path(os.devnull).open() as nothing:
+            request = json.dumps({"argv": arguments, "environ": dict(environ)}).encode()
+            files = [theirs.fileno(), nothing.fileno(), output.fileno(), errors.fileno()]
+            with _lock:
+                socket.send_fds(_server(environ, folder), [request], files)
+        return cls(int(ours.recv(MESSAGE_BYTES)), ours)
+
+    def wait(self, seconds: float | None = None) -> int:
+        """Wait for its end; it is ended after so many seconds.
+
+        :returns: its exit code, or the negative number of a signal, as ``subprocess`` does.
+        """
+        with self.connection:
+            self.connection.settimeout(seconds)
+            code = self.connection.recv(MESSAGE_BYTES)
+        return int(code) if code else -signal.SIGKILL
+
+
+def run(command: Command, environ: Environ, folder: Path, seconds: float) -> subprocess.CompletedProcess[str]:
+    """Start a program as ``Run.start`` does, and wait for its end."""
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+        code = Run.start(command, environ, folder, output=output, errors=errors).wait(seconds)
+        for each in (output, errors):
+            each.seek(0)
+        return subprocess.CompletedProcess([*command], code, output.read(), errors.read())
+
+
+_lock = Lock()
+_servers: dict[Hashable, tuple[subprocess.Popen[bytes], socket.socket]] = {}
+
+
+def _server(environ: Environ, folder: Path) -> socket.socket:
+    """Return where a process takes requests that has started as runs with these settings do."""
+    settings = _read_settings(environ, folder)
+    found = _servers.pop(settings, None) or _start_server(environ, folder)
+    _servers[settings] = found  # the last one is the one used last
+    if len(_servers) > MAX_SERVERS:
+        process, requests = _servers.pop(next(iter(_servers)))
+        requests.close()
+        process.wait()
+    return found[1]
+
+
+def _start_server(environ: Environ, folder: Path) -> tuple[subprocess.Popen[bytes], socket.socket]:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        command = [sys.executable, "-P", Path(__file__).with_name("server.py"), str(theirs.fileno())]
+        process = subprocess.Popen(command, cwd=folder, env=environ, pass_fds=[theirs.fileno()])
+    return process, ours
+
+
+def _read_settings(environ: Environ, folder: Path) -> Hashable:
+    """Read all that Ansible reads before it knows what to run."""
+    variables = {name: text for name, text in environ.items() if not name.startswith(OF_ONE_RUN)}
+    named, home = environ.get("ANSIBLE_CONFIG", ""), environ.get("HOME", "")
+    files = [folder / named, folder / "ansible.cfg", Path(home, ".ansible.cfg"), Path("/etc/ansible/ansible.cfg")]
+    contents = [each.read_bytes() if each.is_file() else b"" for each in files]
+    return folder, tuple(sorted(variables.items())), tuple(contents)

@@ -1,0 +1,125 @@
+"""Runs programs of Ansible in forks of this process, which has imported what they need: python server.py SOCKET.
+
+A request is the program with its arguments and environment, and four files: a connection to whoever asks, and the
+streams. The answers are the id of the process and its exit code.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import importlib
+import json
+import os
+import pkgutil
+import runpy
+import select
+import signal
+import socket
+import sys
+import warnings
+from contextlib import suppress
+from typing import Any
+
+REQUEST_BYTES = 1 << 20
+STREAMS = ("stdin", "stdout", "stderr")
+# Packages of Ansible of which each run imports the most, one by one while it goes on.
+USED_BY_RUNS = (
+    *("executor", "playbook", "plugins.become", "plugins.cache.memory", "plugins.callback", "plugins.connection"),
+    *("plugins.inventory", "plugins.shell", "plugins.strategy", "plugins.vars"),
+)
+
+
+def import_what_runs_use() -> None:
+    """Import Ansible with the settings of this process, and the actions of the collection."""
+    importlib.import_module("ansible.cli.playbook")
+    for name in USED_BY_RUNS:
+        package = importlib.import_module(f"ansible.{name}")
+        for each in pkgutil.walk_packages(getattr(package, "__path__", ()), f"ansible.{name}."):
+            importlib.import_module(each.name)
+    loader: Any = importlib.import_module("ansible.plugins.loader")
+    loader.init_plugin_loader()
+    with suppress(ImportError):  # where a run has another folder of collections
+        actions = importlib.import_module("ansible_collections.cwagent.iam.plugins.action")
+        for each in pkgutil.iter_modules(actions.__path__, "cwagent.iam."):
+            loader.action_loader.get(each.name, class_only=True)
+    # Each run sets up the loader again.
+    warnings.filterwarnings("ignore", message="AnsibleCollectionFinder has already been configured")
+
+
+def become(request: dict[str, Any], files: list[int]) -> None:
+    """Take the place of the program that was asked for."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for number, (name, file) in enumerate(zip(STREAMS, files, strict=True)):
+        os.dup2(file, number)
+        os.close(file)
+        # The streams of this process know whether its own files could be searched.
+        stream = open(number, getattr(sys, name).mode, encoding="utf-8", closefd=False)  # noqa: SIM115
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+    sys.stderr.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
+    os.environ.clear()
+    os.environ.update(request["environ"])
+    sys.argv[:] = request["argv"]
+    sys.path[0:0] = [os.path.dirname(sys.argv[0])]  # noqa: PTH120  as Python does
+    constants: Any = importlib.import_module("ansible.constants")
+    # The folder of this process is not for the run to remove.
+    constants.DEFAULT_LOCAL_TMP = constants.config.get_config_value("DEFAULT_LOCAL_TMP", variables=vars(constants))
+
+
+def run(request: dict[str, Any], files: list[int]) -> int:
+    """Run the program of a request. :returns: its exit code."""
+    become(request, files)
+    code = 0
+    try:
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:  # noqa: BLE001  as Python ends for one that nobody handles
+        sys.excepthook(*sys.exc_info())
+        code = 1
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(ValueError, OSError):  # the program may have closed it
+            stream.flush()
+    return code
+
+
+def answer(connection: socket.socket, text: bytes, files: list[int]) -> None:
+    """Run the program of a request in a fork, and tell whoever asked how it ended. It ends with that process."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    pid = os.fork()
+    if pid == 0:
+        connection.close()
+        os._exit(run(json.loads(text), files))
+    for each in files:
+        os.close(each)
+    ended = os.pidfd_open(pid)
+    with suppress(BrokenPipeError):  # the process that asked has ended
+        connection.send(str(pid).encode())
+    ready, _, _ = select.select([ended, connection], [], [])
+    if ended not in ready:
+        os.kill(pid, signal.SIGKILL)
+    with suppress(BrokenPipeError):
+        connection.send(str(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])).encode())
+
+
+def main() -> None:
+    requests = socket.socket(fileno=int(sys.argv[1]))
+    import_what_runs_use()
+    gc.freeze()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    while True:
+        text, files, *_more = socket.recv_fds(requests, REQUEST_BYTES, 1 + len(STREAMS))
+        if not text:  # nobody can ask any more
+            return
+        if os.fork() == 0:
+            requests.close()
+            answer(socket.socket(fileno=files.pop(0)), text, files)
+            os._exit(0)
+        for each in files:
+            os.close(each)
+
+
+if __name__ == "__main__":
+    main()
