@@ -6,6 +6,7 @@ nothing, and the tests have a thousand runs.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import signal
@@ -82,16 +83,26 @@ def _server(environ: Environ, folder: Path) -> socket.socket:
     found = _servers.pop(settings, None) or _start_server(environ, folder)
     _servers[settings] = found  # the last one is the one used last
     if len(_servers) > MAX_SERVERS:
-        process, requests = _servers.pop(next(iter(_servers)))
-        requests.close()
-        process.wait()
+        _stop_server(next(iter(_servers)))
     return found[1]
+
+
+def _stop_server(settings: Hashable) -> None:
+    process, requests = _servers.pop(settings)
+    requests.close()
+    process.wait()
+
+
+@atexit.register
+def _stop_servers() -> None:
+    for settings in [*_servers]:
+        _stop_server(settings)
 
 
 def _start_server(environ: Environ, folder: Path) -> tuple[subprocess.Popen[bytes], socket.socket]:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
-        command = [sys.executable, "-P", Path(__file__).with_name("server.py"), str(theirs.fileno())]
+        command = [sys.executable, "-P", str(Path(__file__).with_name("server.py")), str(theirs.fileno())]
         process = subprocess.Popen(command, cwd=folder, env=environ, pass_fds=[theirs.fileno()])
     return process, ours
 

@@ -30,6 +30,18 @@ USED_BY_RUNS = (
 )
 
 
+def can_import() -> bool:
+    """Import what runs use. :returns: whether nothing was printed, which each run would have to print."""
+    printed = os.memfd_create("printed")
+    for number in (1, 2):
+        os.dup2(printed, number)
+    with suppress(SystemExit):  # a setting is invalid, for instance, and it says so
+        import_what_runs_use()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    return os.fstat(printed).st_size == 0
+
+
 def import_what_runs_use() -> None:
     """Import Ansible with the settings of this process, and the actions of the collection."""
     importlib.import_module("ansible.cli.playbook")
@@ -57,19 +69,21 @@ def become(request: dict[str, Any], files: list[int]) -> None:
         stream = open(number, getattr(sys, name).mode, encoding="utf-8", closefd=False)  # noqa: SIM115
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
-    sys.stderr.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
+    sys.stderr.reconfigure(line_buffering=True, errors="backslashreplace")
     os.environ.clear()
     os.environ.update(request["environ"])
     sys.argv[:] = request["argv"]
     sys.path[0:0] = [os.path.dirname(sys.argv[0])]  # noqa: PTH120  as Python does
+
+
+def run(request: dict[str, Any], files: list[int], *, is_imported: bool) -> int:
+    """Run the program of a request. :returns: its exit code."""
+    become(request, files)
+    if not is_imported:
+        os.execve(sys.executable, [sys.executable, *sys.argv], request["environ"])  # noqa: S606  a shell is not needed
     constants: Any = importlib.import_module("ansible.constants")
     # The folder of this process is not for the run to remove.
     constants.DEFAULT_LOCAL_TMP = constants.config.get_config_value("DEFAULT_LOCAL_TMP", variables=vars(constants))
-
-
-def run(request: dict[str, Any], files: list[int]) -> int:
-    """Run the program of a request. :returns: its exit code."""
-    become(request, files)
     code = 0
     try:
         runpy.run_path(sys.argv[0], run_name="__main__")
@@ -85,19 +99,19 @@ def run(request: dict[str, Any], files: list[int]) -> int:
     return code
 
 
-def answer(connection: socket.socket, text: bytes, files: list[int]) -> None:
+def answer(connection: socket.socket, text: bytes, files: list[int], *, is_imported: bool) -> None:
     """Run the program of a request in a fork, and tell whoever asked how it ended. It ends with that process."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     pid = os.fork()
     if pid == 0:
         connection.close()
-        os._exit(run(json.loads(text), files))
+        os._exit(run(json.loads(text), files, is_imported=is_imported))
     for each in files:
         os.close(each)
     ended = os.pidfd_open(pid)
     with suppress(BrokenPipeError):  # the process that asked has ended
         connection.send(str(pid).encode())
-    ready, _, _ = select.select([ended, connection], [], [])
+    ready, _, _ = select.select([ended, connection.fileno()], [], [])
     if ended not in ready:
         os.kill(pid, signal.SIGKILL)
     with suppress(BrokenPipeError):
@@ -106,7 +120,7 @@ def answer(connection: socket.socket, text: bytes, files: list[int]) -> None:
 
 def main() -> None:
     requests = socket.socket(fileno=int(sys.argv[1]))
-    import_what_runs_use()
+    is_imported = can_import()
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
@@ -115,7 +129,7 @@ def main() -> None:
             return
         if os.fork() == 0:
             requests.close()
-            answer(socket.socket(fileno=files.pop(0)), text, files)
+            answer(socket.socket(fileno=files.pop(0)), text, files, is_imported=is_imported)
             os._exit(0)
         for each in files:
             os.close(each)

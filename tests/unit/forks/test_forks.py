@@ -1,0 +1,230 @@
+"""A run of Ansible in a fork does and prints what any other does."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import forks
+import pytest
+from emulator import program_environment
+from forks import MAX_SERVERS, Run
+
+CHECKOUT = Path(__file__).parents[3]
+COLLECTIONS = CHECKOUT / ".ansible" / "collections"
+SECONDS = 180
+"""How long a process may take to end, on a machine with much to do."""
+
+PLAYBOOK = """
+- hosts: all
+  gather_facts: false
+  vars:
+    ansible_python_interpreter: "{{ ansible_playbook_python }}"
+    given: {list: [1]}
+  tasks:
+    - ansible.builtin.command: echo "{{ word }} é"
+      register: done
+    - ansible.builtin.shell: echo "$WORD in $PWD"
+      environment: {WORD: "it's {{ word }} $HOME é"}
+      register: __said
+    - ansible.builtin.debug: {var: __said.stdout}
+    - ansible.builtin.debug: {var: given.list.append(2)}
+    - ansible.builtin.debug: {msg: "{{ given }} {{ item }}", verbosity: "{{ item }}"}
+      loop: [0, 1]
+      loop_control: {label: "number {{ item }}"}
+    - ansible.builtin.command: echo "{{ item }}"
+      loop: [1, 2]
+      when: item == 2 and inventory_hostname == "two"
+      register: __echoed
+    - ansible.builtin.command: "false"
+      loop: []
+    - ansible.builtin.add_host: {name: "{{ inventory_hostname }}-added"}
+    - ansible.builtin.debug: {msg: "{{ groups.all }}"}
+    - ansible.builtin.command: "false"
+      when: __echoed is failed
+    - ansible.builtin.set_fact: {fact: "{{ inventory_hostname }}"}
+      run_once: true
+    - ansible.builtin.include_tasks: included.yml
+      vars: {included: "{{ fact }}"}
+      when: inventory_hostname == "two"
+    - ansible.builtin.fail: {msg: "{{ nope }}"}
+      ignore_errors: "{{ inventory_hostname == 'one' }}"
+      when: inventory_hostname == "one"
+    - block:
+        - ansible.builtin.fail: {msg: hidden}
+          no_log: true
+      rescue:
+        - ansible.builtin.debug: {msg: "rescued {{ ansible_failed_task.name }}"}
+          delegate_to: one
+          delegate_facts: true
+          changed_when: true
+          notify: Say
+      always:
+        - ansible.builtin.assert: {that: "done.stdout == 'right é'", fail_msg: "it said {{ done.stdout }}"}
+  handlers:
+    - name: Say
+      ansible.builtin.debug: {msg: said}
+"""
+INCLUDED = """
+- ansible.builtin.debug: {msg: "included {{ included }}"}
+- ansible.builtin.set_fact: {included: "{{ included | upper }}"}
+- ansible.builtin.debug: {msg: "{{ included }}"}
+"""
+
+
+def environ(folder: Path, more: Mapping[str, str]) -> dict[str, str]:
+    return program_environment({"HOME": str(folder), **more})
+
+
+def run_both(arguments: Sequence[str | Path], folder: Path, more: Mapping[str, str]) -> list[tuple[int, str, str]]:
+    """Run it in a process of its own, and in two forks of one process. :returns: their codes, output and errors."""
+    plain = subprocess.run(
+        arguments,
+        cwd=folder,
+        env=environ(folder, more),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    forked = [forks.run(arguments, environ(folder, more), folder, SECONDS) for _ in range(2)]
+    return [(each.returncode, each.stdout, each.stderr) for each in (plain, *forked)]
+
+
+def write_playbook(folder: Path, *messages: str) -> list[str | Path]:
+    """Write a playbook with these messages. :returns: the command that runs it."""
+    tasks = [{"ansible.builtin.debug": {"msg": each}, "ignore_errors": True} for each in messages]
+    playbook = folder / "playbook.yml"
+    playbook.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": tasks}]))
+    return ["ansible-playbook", "-i", "localhost,", "-c", "local", playbook]
+
+
+@pytest.mark.parametrize("hosts", ["one,", "one,two"])
+@pytest.mark.parametrize(("word", "code"), [("right", 0), ("wrong", 2)])
+def test_a_forked_run_prints_and_ends_as_any_other(tmp_path: Path, hosts: str, word: str, code: int) -> None:
+    (tmp_path / "playbook.yml").write_text(PLAYBOOK)
+    (tmp_path / "included.yml").write_text(INCLUDED)
+    options = ["-i", hosts, "-c", "local", "-e", f"word={word}", "--forks=1"]
+    runs = run_both(["ansible-playbook", "playbook.yml", *options], tmp_path, {})
+    assert [(each[0], each[2]) for each in runs] == [(code, "")] * 3
+    assert "it said wrong é" in runs[0][1] if code else "failed=0" in runs[0][1]
+    # Of several hosts, Ansible prints the line of one before or after the items of the next, as it happens.
+    ordered: Callable[[list[str]], list[str]] = sorted if "two" in hosts else list
+    plain, *forked = (ordered(each[1].splitlines()) for each in runs)
+    assert forked == [plain] * 2
+    assert [*(tmp_path / ".ansible" / "tmp").iterdir()] == []  # each run had a folder of its own there
+
+
+@pytest.mark.parametrize(
+    ("arguments", "more"),
+    [
+        (["ansible-inventory", "-i", "one,two", "--list"], {}),
+        (["ansible-playbook", "--nope"], {}),
+        (["ansible-playbook", "nope.yml"], {}),
+        (["ansible-playbook", "nope.yml"], {"ANSIBLE_FORKS": "many"}),
+        (["ansible-playbook", "nope.yml"], {"ANSIBLE_CONFIG": "nope.cfg"}),
+        (["ansible-playbook", "nope.yml"], {"ANSIBLE_NOCOLOR": "", "ANSIBLE_FORCE_COLOR": "1"}),
+    ],
+)
+def test_also_where_it_fails_early(tmp_path: Path, arguments: list[str], more: dict[str, str]) -> None:
+    plain, *forked = run_both(arguments, tmp_path, more)
+    assert forked == [plain] * 2
+
+
+def test_a_run_has_its_own_settings(tmp_path: Path) -> None:
+    """Nothing of the run before, also where both are forked from the same process."""
+    settings = "{{ lookup('config', 'DEFAULT_FORKS') }} {{ lookup('env', 'AWS_REGION') }}"
+    command = write_playbook(tmp_path, f"has {settings}.")
+    found = []
+    for number, given in [("", {"AWS_REGION": "one"}), ("", {}), ("7", {}), ("8", {"ANSIBLE_FORKS": "9"}), ("8", {})]:
+        config = tmp_path / "ansible.cfg"
+        config.write_text(f"[defaults]\nforks = {number}\n" if number else "")
+        done = forks.run(command, environ(tmp_path, given), tmp_path, SECONDS)
+        found += [each.strip() for each in re.findall(r"has (.*)\.", done.stdout)]
+    assert found == ["5 one", "5", "7", "9", "8"]
+
+
+def test_runs_with_the_same_settings_are_forked_from_one_process(tmp_path: Path) -> None:
+    """Whatever test they belong to, and whatever account they use; and there are only so many such processes."""
+    # Ansible runs a task in a fork of the run.
+    program = "{{ lookup('pipe', 'ps -o ppid= -p $(ps -o ppid= -p $(ps -o ppid= -p $PPID))') }}"
+    command = write_playbook(tmp_path, f"from {program}")
+    given = [{name: text} for name in ("PYTEST_CURRENT_TEST", "AWS_PROFILE", "ANSIBLE_FORKS") for text in ("7", "8")]
+    more = [{"ANSIBLE_FORKS": str(number)} for number in range(10, 10 + MAX_SERVERS)]
+    printed = [forks.run(command, environ(tmp_path, each), tmp_path, SECONDS).stdout for each in (*given, *more)]
+    parents = [re.findall(r"from +(\d+)", each)[0] for each in printed]
+    assert len({*parents[:4]}) == 1
+    assert len({*parents[3:6]}) == 3  # others have their own
+    assert not Path("/proc", parents[0]).exists()
+    assert Path("/proc", parents[-1]).exists()
+
+
+FILTER = """
+class FilterModule:
+    def filters(self):
+        return {"trim": lambda text: "trimmed here", "local": lambda text: "local here"}
+"""
+
+
+@pytest.mark.parametrize(("beside", "expected"), [(True, ["trimmed here", "local here"]), (False, ["a", "nope"])])
+def test_a_run_finds_filters_wherever_they_are(tmp_path: Path, beside: bool, expected: list[str]) -> None:
+    """Also those beside its playbook, and those of our collection."""
+    command = write_playbook(
+        tmp_path,
+        *("{{ ' a ' | trim }}", "{{ '' | local }}" if beside else "{{ '' | nope }}", "{{ [1] | first }}"),
+        *("{{ ' a ' | ansible.builtin.trim }}", "{{ '' | cwagent.iam.nope }}", "{{ 1 is even or 2 is odd }}"),
+        "{{ [] | cwagent.iam.key_hosts is mapping }}",
+    )
+    if beside:
+        (tmp_path / "filter_plugins").mkdir()
+        (tmp_path / "filter_plugins" / "ours.py").write_text(FILTER)
+    plain, *forked = run_both(command, tmp_path, {"ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)})
+    assert forked == [plain] * 2
+    assert [plain[1].count(each) > 0 for each in expected] == [True, True]
+
+
+@pytest.mark.parametrize(("program", "code"), [("true", 0), ("false", 2), ("kill", -signal.SIGKILL)])
+def test_a_run_can_be_killed(tmp_path: Path, program: str, code: int) -> None:
+    output, beginning = tmp_path / "output.txt", tmp_path / "beginning"
+    os.mkfifo(beginning)
+    commands = {"kill": ["cat", beginning]}  # which waits for somebody who writes
+    task = {"ansible.builtin.command": {"argv": [str(each) for each in commands.get(program, [program])]}}
+    playbook = tmp_path / "playbook.yml"
+    playbook.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": [task]}]))
+    command: list[str | Path] = ["ansible-playbook", "-i", "localhost,", "-c", "local", playbook]
+    with output.open("w") as file:
+        started = Run.start(command, environ(tmp_path, {}), tmp_path, output=file, errors=file)
+    if program == "kill":
+        with beginning.open("w"):  # it is open once the command reads it
+            os.kill(started.pid, signal.SIGKILL)
+    assert started.wait(SECONDS) == code
+    assert ("PLAY RECAP" in output.read_text()) == (program != "kill")
+
+
+def test_a_run_and_its_server_end_with_the_process_that_asked(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    program = f"""
+import forks, pathlib, sys
+command = ["ansible-playbook", "-i", "localhost,", "-c", "local", "playbook.yml"]
+forks.run(command, {environ(tmp_path, {})!r}, pathlib.Path({str(tmp_path)!r}), 1000)
+"""
+    # Written by the run itself, which keeps it open.
+    write_playbook(tmp_path, f"{{{{ lookup('pipe', 'cat /proc/$PPID/stat >{pipe}; exec sleep 1000 >{pipe}') }}}}")
+    asking = subprocess.Popen(
+        [sys.executable, "-c", program], env=environ(tmp_path, {"PYTHONPATH": str(CHECKOUT / "tests")})
+    )
+    with pipe.open() as file:
+        parent = int(file.readline().rpartition(")")[2].split()[1])
+        ended = os.pidfd_open(parent)
+        asking.kill()
+        asking.wait()
+        assert select.select([ended], [], [], SECONDS)[0]
+    os.close(ended)
