@@ -8,14 +8,11 @@ A task without the option ``saved_key`` is one for the module alone.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any
 
-from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import from_file
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import SOURCE_SPEC
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.plugin_utils._aws_action import AwsAction
@@ -54,16 +51,11 @@ class ActionModule(KeyDelivery, AwsAction):
         if found.error_messages:
             raise InvalidInput(f"{'. '.join(found.error_messages)}.")
         source = found.validated_parameters[OPTION]
-        with suppress(AnsibleError):  # the connection has no such option
-            self._connection.set_option("pipelining", True)
-        self.check_connection()
         given = {name: [arguments.pop(each, None) for each in names] for name, names in CREDENTIALS.items()}
         aws = {name: value for name, values in given.items() for value in values if value}
-        in_check_mode = self._task.check_mode
-        text = self.read_key(source, task_vars, can_miss=in_check_mode and source["assume_created"], **aws)
-        key = from_file(text, source["credentials_profile"])
+        key = self.key_for_host(source, task_vars, **aws)
         arguments[OPTION] = {"user": source["user"]}
-        makes_no_call = in_check_mode and arguments.get("known_values") is not None
+        makes_no_call = self._task.check_mode and arguments.get("known_values") is not None
         if key and not makes_no_call:
             arguments[OPTION].update(access_key=key.key_id, secret_key=key.secret)
         return self.send(MODULE, arguments, task_vars)

@@ -14,8 +14,10 @@ from __future__ import annotations
 import functools
 import io
 import json
+import logging
 import multiprocessing
 import os
+import re
 import sys
 import traceback
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -28,7 +30,9 @@ from ansible.module_utils.common.parameters import remove_values
 from ansible.plugins.action.normal import ActionModule as NormalAction
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
 
 # An action that cannot be imported ends the whole run, whichever task it is for. Without these, the module runs as any
 # module: its Python can be another one, and if it is not, the module says what is missing.
@@ -42,13 +46,14 @@ except Exception:  # noqa: BLE001  an import can raise anything
     CAN_IMPORT = False
     AWSPluginBase = object
 else:
-    # A fork of a process of macOS must not look up the proxies of the system, as each client does.
-    CAN_IMPORT = sys.platform != "darwin"
+    CAN_IMPORT = True
     # Each session makes a loader, which keeps what it has read. One for all keeps it for the workers.
     botocore.session.create_loader = functools.cache(botocore.session.create_loader)
 
 # The values of the setting for which Ansible looks for a Python itself.
 DISCOVERED = ("auto", "auto_silent", "auto_legacy", "auto_legacy_silent")
+# What a shell takes for a variable, of those that do not tell a Python how to start.
+VARIABLE = re.compile(r"(?!PYTHON|LD_)[A-Za-z_][A-Za-z0-9_]*")
 # What botocore reads for any client, and for a client of one service.
 FOR_ALL_CLIENTS = ("endpoints", "partitions", "sdk-default-configuration", "_retry")
 FOR_A_CLIENT = ("service-2", "endpoint-rule-set-1")
@@ -64,7 +69,7 @@ class _NoClientError(Exception):
         self.details = details
 
 
-class _Call(AWSPluginBase):  # type: ignore[misc]  # ansible comes without types
+class PluginCall(AWSPluginBase):  # type: ignore[misc]  # ansible comes without types
     """What the work of a module gets inside Ansible, by what amazon.aws offers to plug-ins."""
 
     def __init__(self, name: str, params: dict[str, Any], *, check_mode: bool) -> None:
@@ -106,10 +111,10 @@ class AwsAction(NormalAction):  # type: ignore[misc]  # ansible comes without ty
         variables, environment = task_vars or {}, dict[str, Any]()
         self._compute_environment_string(environment)
         if self._is_same_here(variables, environment):
-            with _process_state(environment, self._loader.get_basedir()):
+            with process_state(environment, self._loader.get_basedir()):
                 options = self._validated_options()
                 if options:
-                    return self._do_work(options, variables)
+                    return self.do_work(self.MODULE.work, options, variables)
         result: dict[str, Any] = super().run(tmp, task_vars)
         return result
 
@@ -120,14 +125,21 @@ class AwsAction(NormalAction):  # type: ignore[misc]  # ansible comes without ty
         python = self._templar.template(constants.config.get_config_value("INTERPRETER_PYTHON", variables=of_host))
         return bool(
             self.MODULE
+            and sys.platform != "darwin"  # a fork there must not look up the proxies of the system, as clients do
             and multiprocessing.parent_process()  # this is a worker
             and self._connection.transport == "local"
             and not self._connection.become
             and not (task.async_val or task.timeout)
             and not constants.DEFAULT_KEEP_REMOTE_FILES
             and python in (sys.executable, *DISCOVERED)
-            and not any(name.startswith(("PYTHON", "LD_")) for name in environment)
+            and all(VARIABLE.fullmatch(str(name)) for name in environment)
         )
+
+    @property
+    def given_options(self) -> dict[str, Any]:
+        """The options of the task as JSON, which is how a module gets them: as plain data, and with vaults opened."""
+        options: dict[str, Any] = json.loads(json.dumps(self._task.args, default=_to_json))
+        return options
 
     def _validated_options(self) -> dict[str, Any]:
         """Return the options of the task; none where the module itself should say what is wrong with them, or unusual.
@@ -135,8 +147,10 @@ class AwsAction(NormalAction):  # type: ignore[misc]  # ansible comes without ty
         Unusual are aliases, which can be deprecated, text for a list, and what the module does to its own process.
         """
         spec = _module.complete_spec(self.MODULE.SPEC)
-        # As JSON, which is how a module gets them: without what Ansible knows of each value, and with vaults opened.
-        given = json.loads(json.dumps(self._task.args, default=_to_json))
+        try:
+            given = self.given_options
+        except TypeError:
+            return {}
         lists = {name for name, option in spec.items() if option.get("type") == "list"}
         texts = {name for name, value in given.items() if isinstance(value, str)}
         if given.keys() - spec.keys() or lists & texts or given.keys() & _environment.ENVIRONMENT_SPEC.keys():
@@ -145,14 +159,16 @@ class AwsAction(NormalAction):  # type: ignore[misc]  # ansible comes without ty
         options: dict[str, Any] = validated.validated_parameters
         return {} if validated.error_messages or options["debug_botocore_endpoint_logs"] else options
 
-    def _do_work(self, options: dict[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the result of the module."""
-        call = _Call(self._task.action, options, check_mode=self._task.check_mode)
+    def do_work(
+        self, work: Callable[[Call], dict[str, Any]], options: dict[str, Any], variables: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return the result of the work of the module."""
+        call = PluginCall(self._task.action, options, check_mode=self._task.check_mode)
         try:
             # Ansible reads a result from the output of a module, and shows nothing else of it.
             with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
                 call.require_aws_sdk()
-                result = _call.outcome(self.MODULE.work, call)
+                result = _call.outcome(work, call)
         except _NoClientError as error:
             result = {"failed": True, "msg": str(error), **error.details}
         except Exception as error:  # noqa: BLE001  what a module would end with a traceback for
@@ -168,21 +184,26 @@ class AwsAction(NormalAction):  # type: ignore[misc]  # ansible comes without ty
 
 
 @contextmanager
-def _process_state(environment: Mapping[str, Any], folder: str) -> Iterator[None]:
+def process_state(environment: Mapping[str, Any], folder: str) -> Iterator[None]:
     """Give this process what Ansible would give that of the module; a worker goes on with the next item of a loop."""
     earlier, earlier_folder = dict(os.environ), os.getcwd()  # noqa: PTH109  it is put back as it is
+    earlier_level = logging.root.manager.disable
+    logging.disable()  # Ansible's log file would have what boto3 reports
     os.environ.update({name: str(value) for name, value in environment.items()})
     os.chdir(folder)
     try:
         yield
     finally:
+        logging.disable(earlier_level)
         os.chdir(earlier_folder)
         os.environ.clear()
         os.environ.update(earlier)
 
 
 def _to_json(value: Any) -> Any:
-    """Return what JSON has for a value of YAML or of a vault."""
+    """Return what JSON has for a value of YAML or of a vault. :raises TypeError: there is nothing that is the same."""
+    if isinstance(value, (bytes, set)):
+        return json.JSONEncoder().default(value)
     return value.isoformat() if hasattr(value, "isoformat") else str(value)
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ansible import constants
@@ -12,11 +13,14 @@ from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import lookup_loader
 
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import from_file
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import SOURCE_SPEC
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import SavedKey
 
 
 class KeyDelivery(ActionBase):  # type: ignore[misc]  # ansible comes without types
@@ -74,6 +78,18 @@ class KeyDelivery(ActionBase):  # type: ignore[misc]  # ansible comes without ty
         except AnsibleError as error:
             raise InvalidInput(str(error)) from error
         return str(text)
+
+    def key_for_host(self, source: Mapping[str, Any], task_vars: Mapping[str, Any], **aws: Any) -> SavedKey | None:
+        """Return the saved key of a user, for a module on the host; ``None`` where there is none and it can miss.
+
+        :param source: as for ``read_key``, with ``assume_created`` where the key can miss in check mode.
+        :raises InvalidInput: the key cannot be sent, or cannot be read.
+        """
+        with suppress(AnsibleError):  # the connection has no such option
+            self._connection.set_option("pipelining", True)
+        self.check_connection()
+        text = self.read_key(source, task_vars, can_miss=self._task.check_mode and source["assume_created"], **aws)
+        return from_file(text, source["credentials_profile"])
 
     def send(self, module: str, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """Run the module and return its result. :raises InvalidInput: sudo on the host requires a terminal."""

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import signal
+import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from emulator import Fault, Kind
+from ansible.parsing.vault import VaultLib, VaultSecret
+from emulator import Fault, Kind, program_environment
 from emulator.snapshot import snapshot
 from harness import (
+    CHECKOUT,
     LOCAL_CONNECTION,
+    PLAY_SECONDS,
     SERVER_POLICY,
     Controller,
     Play,
@@ -22,7 +28,9 @@ from harness import (
     associate,
     create_role,
     create_user,
+    playbook_command,
     trust,
+    wait_until,
 )
 
 pytestmark = pytest.mark.main_job
@@ -33,6 +41,8 @@ DIFFERENT = {"ansible_facts", "exception", "module_stderr", "module_stdout"}
 """Where Ansible looks for a Python, and how it shows a traceback."""
 AS_MODULES = {"ANSIBLE_KEEP_REMOTE_FILES": "1"}
 """The variable with which Ansible starts a Python for each module."""
+TAGGED = re.compile(r'(?<!\\)"(!\S+) ([^"]*)"')
+"""Text of JSON that begins with a tag of YAML."""
 
 ROLE = {"name": "R", "access": "server"}
 ADMIN = {"name": "A", "access": "admin", "admin_window": True}
@@ -134,10 +144,14 @@ class Account:
         :param how: ``env``, and keywords of the play.
         """
         env = how.pop("env", {})
+        return self.controller.play(*self.files(tasks, **how), *arguments, env=env)
+
+    def files(self, tasks: Sequence[Mapping[str, Any]], **how: Any) -> tuple[Path, Path]:
+        """Write an inventory and a playbook. Text in it can begin with a tag of YAML."""
         keywords = {"hosts": "localhost", "gather_facts": False, "ignore_errors": True, **how}
-        playbook = self.controller.file("tasks.yml", [{**keywords, "tasks": self.fill(list(tasks))}])
+        text = json.dumps([{**keywords, "tasks": self.fill(list(tasks))}])
         inventory = self.controller.file("hosts.yml", {"all": {"hosts": {"localhost": LOCAL_CONNECTION}}})
-        return self.controller.play(inventory, playbook, *arguments, env=env)
+        return inventory, self.controller.file("tasks.yml", TAGGED.sub(r'\1 "\2"', text))
 
     def comparable(self, text: str) -> str:
         """Text without what differs from one account or run to the next."""
@@ -280,21 +294,58 @@ def test_the_environment_of_a_task_and_of_an_item_is_its_own(controller: Control
     assert STARTED not in inside.output
 
 
-@pytest.mark.parametrize(
-    "keywords",
-    [
+def test_a_module_runs_as_any_other_where_that_is_not_the_same(controller: Controller) -> None:
+    account = Account(controller)
+    keywords: list[dict[str, Any]] = [
         {"timeout": 60},
+        {"async": 60, "poll": 1},
         {"environment": {"PYTHONHASHSEED": "1"}},
         {"vars": {"ansible_python_interpreter": f"{Path(sys.executable).with_name('python3')}"}},
-    ],
-    ids=["timeout", "PYTHON variables", "another Python"],
-)
-def test_a_module_runs_as_any_other_where_that_is_not_the_same(
-    controller: Controller, keywords: dict[str, Any]
-) -> None:
-    play = Account(controller).play([task("iam_role", ROLE, **keywords)], "-vvv")
-    assert [each.outcome for each in play.results] == ["ok"]
-    assert STARTED in play.output
+    ]
+    jobs = {"ANSIBLE_ASYNC_DIR": str(controller.home / "jobs")}
+    play = account.play([task("iam_role", ROLE, **each) for each in keywords], "-vvv", env=jobs)
+    assert [(each.outcome, each.changed) for each in play.results] == [("ok", True), *[("ok", False)] * 3]
+    assert len(re.findall(f"{STARTED} .*/cwagent_iam_role.py", play.output)) == len(keywords)
+
+
+def vaulted(text: str) -> str:
+    secret = VaultSecret(b"password")
+    return "!vault " + VaultLib([("default", secret)]).encrypt(text, secret).decode()
+
+
+SHORT_ROLE = {**ROLE, "wait": False}
+VALUES = [
+    *("{{ own.text }}", vaulted("d {{ own.text }}"), "!unsafe d {{ own.text }}", "{{ omit }}"),
+    *("!!timestamp 2026-01-02", "!!binary aGVsbG8=", None, True, 1.50, ["{{ own.text }}"], {"a": "{{ own.text }}"}),
+]
+"""Descriptions: every kind of value that YAML has. Ansible cannot hand the binary one to a module."""
+NO_VARIABLES = [{"A=B": "x"}, {"A B": "x"}, {"3": "x"}]
+"""The environments of tasks that a shell does not take for variables."""
+
+
+def test_values_of_yaml_and_of_vaults_are_the_same_inside_ansible(controller: Controller) -> None:
+    password = controller.file("password", "password")
+    secrets = []
+
+    def prepare(account: Account) -> dict[str, Any]:
+        key = create_user(account.aws, "own", allow("iam:*"))
+        secrets.extend(key.values())
+        own = {"text": "text", "no": "no", "id": key["AWS_ACCESS_KEY_ID"], "secret": key["AWS_SECRET_ACCESS_KEY"]}
+        return {"vars": {"own": {name: vaulted(each) for name, each in own.items()}, "team": "ops"}}
+
+    options = {**SHORT_ROLE, "wait": "{{ own.no }}", "access_key": "{{ own.id }}", "secret_key": "{{ own.secret }}"}
+    tags = {"team": "{{ team }}", "date": "!!timestamp 2026-01-02", "number": 5, "empty": None}
+    tasks = [
+        # A name with the options would be evaluated with them.
+        *(task("iam_role", {**options, "description": each}, name="described") for each in VALUES),
+        task("iam_role", {**options, "tags": tags}, name="tagged"),
+        task("iam_role", {**options, "name": "no/{{ own.secret }}"}, name="refused"),
+        *(task("iam_role", SHORT_ROLE, environment=each) for each in NO_VARIABLES),
+    ]
+    inside = run_both_ways(controller, tasks, f"--vault-password-file={password}", prepare=prepare)
+    assert inside.output.count(STARTED) <= len(NO_VARIABLES) + 1
+    for secret in secrets:
+        assert secret not in inside.output
 
 
 def test_what_aws_returns_is_never_evaluated(controller: Controller) -> None:
@@ -312,8 +363,40 @@ def test_no_secret_option_is_in_the_output(controller: Controller) -> None:
     account = Account(controller)
     key = create_user(account.aws, "own", allow("iam:GetRole"))
     options = {**ROLE, "access_key": key["AWS_ACCESS_KEY_ID"], "secret_key": key["AWS_SECRET_ACCESS_KEY"]}
-    play = account.play([task("iam_role", options, name="Fail")], "-vvvv")
+    log = controller.home / "ansible.log"
+    play = account.play([task("iam_role", options, name="Fail")], "-vvvv", env={"ANSIBLE_LOG_PATH": str(log)})
     assert "lacks iam:" in str(play.results[0].result["msg"])
-    for secret in key.values():
-        assert secret not in play.output
-        assert secret not in json.dumps([each.result for each in play.results])
+    assert "lacks iam:" in log.read_text()
+    for text in (*key.values(), "n=botocore"):
+        assert text not in log.read_text()
+        assert text not in play.output
+        assert text not in json.dumps([each.result for each in play.results])
+
+
+@pytest.mark.parametrize("way", [{}, AS_MODULES], ids=["inside", "module"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_next_run_replaces_a_key_that_was_not_yet_saved(
+    controller: Controller, way: dict[str, str], number: signal.Signals
+) -> None:
+    account = Account(controller)
+    iam, options = account.aws.client("iam"), {"name": "u", "access": "server"}
+    tasks = [task("iam_user", {**options, "saved_key": {"key_store": "parameter_store"}})]
+    command = playbook_command(*account.files(tasks))
+    environ = program_environment(account.aws.env(), {"HOME": str(controller.home)}, way)
+    # The first parameter is the claim, and the second one has the key.
+    account.aws.arm(Fault(Kind.THROTTLE, action="PutParameter", nth=2, times=1000))
+    since = account.aws.mark()
+    with subprocess.Popen(
+        command, cwd=CHECKOUT, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, process_group=0
+    ) as process:
+        wait_until(lambda: [each.action for each in account.aws.writes(since)].count("PutParameter") > 1)
+        os.killpg(process.pid, number)
+        assert process.wait(PLAY_SECONDS) != 0
+    account.aws.disarm()
+    [lost] = iam.list_access_keys(UserName="u")["AccessKeyMetadata"]
+    account.aws.shift_clock(60)  # the claim has ended
+    play = account.play(tasks, env=way).assert_succeeded()
+    [kept] = iam.list_access_keys(UserName="u")["AccessKeyMetadata"]
+    assert f"delete access key {lost['AccessKeyId']}" in play.results[0].result["steps"][0]
+    saved = account.aws.client("ssm").get_parameter(Name="/cwagent/credentials/u", WithDecryption=True)
+    assert kept["AccessKeyId"] in saved["Parameter"]["Value"]

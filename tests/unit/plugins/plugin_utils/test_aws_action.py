@@ -4,6 +4,7 @@ import contextlib
 import datetime
 import importlib
 import importlib.util
+import logging
 import multiprocessing
 import os
 import sys
@@ -63,7 +64,7 @@ def in_worker(monkeypatch):
 
 def run(work: Any, **args: Any) -> dict[str, Any]:
     action = an_action(work, {"name": "n", **args})
-    result: dict[str, Any] = action._do_work(action._validated_options(), {})
+    result: dict[str, Any] = action.do_work(work, action._validated_options(), {})
     result.pop("invocation", None)
     return result
 
@@ -91,6 +92,9 @@ def run(work: Any, **args: Any) -> dict[str, Any]:
         ({"environment": {"AWS_REGION": "x"}}, True),
         ({"environment": {"PYTHONPATH": "x"}}, False),
         ({"environment": {"LD_PRELOAD": "x"}}, False),
+        ({"environment": {"A=B": "x"}}, False),
+        ({"environment": {"": "x"}}, False),
+        ({"environment": {3: "x"}}, False),
     ],
 )
 def test_the_work_is_done_here_only_where_that_is_the_same(changes, is_same):
@@ -121,6 +125,9 @@ def test_without_what_it_needs_the_module_runs(missing, monkeypatch):
         {"name": "n", "aws_region": "x"},
         {"name": "n", "debug_botocore_endpoint_logs": True},
         {"name": "n", "key": "text"},
+        {"name": b"n"},
+        {"name": {"n"}},
+        {"name": "n", "key": {("a", "b"): "c"}},
     ],
 )
 def test_options_that_are_invalid_or_unusual_are_left_to_the_module(args):
@@ -195,11 +202,13 @@ def test_a_client_that_cannot_be_made_fails_the_task_as_in_a_module(monkeypatch)
 def test_the_state_of_the_process_is_put_back(tmp_path, monkeypatch):
     monkeypatch.setenv("KEPT", "1")
     before, folder = dict(os.environ), Path.cwd()
-    with contextlib.suppress(ValueError), _aws_action._process_state({"GIVEN": 1, "KEPT": "2"}, str(tmp_path)):
+    with contextlib.suppress(ValueError), _aws_action.process_state({"GIVEN": 1, "KEPT": "2"}, str(tmp_path)):
         assert (os.environ["GIVEN"], os.environ["KEPT"], Path.cwd()) == ("1", "2", tmp_path)
+        assert not logging.root.isEnabledFor(logging.CRITICAL)
         os.environ.pop("KEPT")
         raise ValueError
     assert (dict(os.environ), Path.cwd()) == (before, folder)
+    assert logging.root.isEnabledFor(logging.CRITICAL)
 
 
 @pytest.mark.usefixtures("in_worker")
@@ -220,8 +229,9 @@ def test_what_is_not_done_here_is_done_by_the_module(args, is_here, tmp_path, mo
 def test_the_invocation_is_in_the_result_as_ansible_is_set(has_setting, setting, is_shown, monkeypatch):
     monkeypatch.setattr(_aws_action, "HAS_INVOCATION_SETTING", has_setting)
     monkeypatch.setattr(_aws_action.constants.config, "get_config_value", lambda *_, **__: setting)
-    action = an_action(lambda _call: {"changed": False})
-    assert ("invocation" in action._do_work(action._validated_options(), {})) == is_shown
+    work = lambda _call: {"changed": False}  # noqa: E731
+    action = an_action(work)
+    assert ("invocation" in action.do_work(work, action._validated_options(), {})) == is_shown
 
 
 def test_each_item_of_a_list_hides_its_values():

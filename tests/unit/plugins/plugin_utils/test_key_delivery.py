@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from ansible import constants
@@ -147,3 +148,26 @@ def test_sudo_that_requires_a_terminal_is_explained(answer):
 def test_another_failure_of_the_connection_is_that_of_ansible():
     with pytest.raises(AnsibleConnectionFailure, match="reset"):
         Delivery(answer=AnsibleConnectionFailure("reset by peer")).send("module", {}, {})
+
+
+SAVED = "[P]\naws_access_key_id = AKIATEST\naws_secret_access_key = hidden\n"
+
+
+@pytest.mark.parametrize(
+    ("check_mode", "assume_created", "text", "key_id"),
+    [(False, True, SAVED, "AKIATEST"), (True, True, "", None), (True, False, SAVED, "AKIATEST")],
+)
+def test_a_key_for_a_host_can_miss_only_in_check_mode(monkeypatch, check_mode, assume_created, text, key_id):
+    asked: list[Any] = []
+
+    def read_key(source, _task_vars, *, can_miss, **aws):
+        asked.append((source["user"], can_miss, aws))
+        return text
+
+    delivery = Delivery()
+    delivery._task.check_mode = check_mode
+    delivery._connection.set_option = lambda name, value: asked.append((name, value))
+    monkeypatch.setattr(delivery, "read_key", read_key)
+    found = delivery.key_for_host({**SOURCE, "assume_created": assume_created}, {}, profile="caller")
+    assert (found and found.key_id) == key_id
+    assert asked == [("pipelining", True), ("agent", check_mode and assume_created, {"profile": "caller"})]
