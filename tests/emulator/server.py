@@ -35,6 +35,14 @@ CONNECTION = "emulator.connection"
 ENDLESS = (Kind.DELAY, Kind.RATE)
 END_SECONDS = 20
 """How long to wait for the end of a process that ends with a killed one."""
+SIGNALS = {
+    Kind.INTERRUPT: signal.SIGINT,
+    Kind.INTERRUPT_TWICE: signal.SIGINT,
+    Kind.TERMINATE: signal.SIGTERM,
+    Kind.HANG_UP: signal.SIGHUP,
+}
+PERSON_SECONDS = 0.3
+"""How soon a person who sees no effect presses Ctrl-C again."""
 
 
 class LostAnswerError(ConnectionAbortedError):
@@ -183,6 +191,8 @@ class Server:
         for fault in hits:
             if fault.kind == Kind.DELAY:
                 time.sleep(fault.seconds)  # the purpose of this fault
+            elif fault.kind in SIGNALS:
+                _signal(fault)
             elif fault.kind == Kind.KILL_BEFORE:
                 self._log(call)
                 _kill(fault.process)
@@ -256,6 +266,16 @@ def _error_answer(fault: Fault, call: Call) -> wire.ErrorAnswer | None:
         case Kind.ERROR:
             return wire.ErrorAnswer(fault.code, fault.message, fault.status)
     return None
+
+
+def _signal(fault: Fault) -> None:
+    """Send the signals of a fault. Nothing is sent to a process that has ended."""
+    send = os.kill if fault.kind == Kind.TERMINATE else os.killpg
+    with contextlib.suppress(ProcessLookupError):
+        send(fault.process, SIGNALS[fault.kind])
+        if fault.kind == Kind.INTERRUPT_TWICE:
+            time.sleep(PERSON_SECONDS)
+            send(fault.process, SIGNALS[fault.kind])
 
 
 def _kill(process: int) -> None:

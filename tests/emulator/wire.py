@@ -66,6 +66,10 @@ class Kind(StrEnum):
 
     KILL_BEFORE = "kill_before"
     KILL_AFTER = "kill_after"
+    INTERRUPT = "interrupt"
+    INTERRUPT_TWICE = "interrupt_twice"
+    TERMINATE = "terminate"
+    HANG_UP = "hang_up"
     LOSE_ANSWER = "lose_answer"
     THROTTLE = "throttle"
     DENY = "deny"
@@ -80,11 +84,13 @@ class Fault:
     """One fault: the calls it affects, and what it does.
 
     It affects calls of ``service`` and ``action`` where given, only writes where ``writes`` is set, only calls with
-    ``text`` in a parameter where given. Of those, it begins
-    with the ``nth`` since it was armed and affects ``times`` calls (default: one; delay and rate: until disarmed).
-    ``kill_*`` sends SIGKILL to ``process`` and its descendants. ``error`` answers ``code``, ``message`` and ``status``.
-    ``delay`` waits ``seconds``. ``rate`` allows ``rate`` calls per second and a burst of ``burst``, and throttles the
-    others.
+    ``text`` in a parameter where given. Of those, it begins with the ``nth`` since it was armed and affects ``times``
+    calls (default: one; delay and rate: until disarmed).
+
+    ``kill_*`` sends SIGKILL to ``process`` and its descendants. ``interrupt`` and ``hang_up`` send what a terminal does
+    at Ctrl-C and at its end, to the process group of ``process``; ``terminate`` sends SIGTERM to ``process`` alone. The
+    call is then answered as ever. ``error`` answers ``code``, ``message`` and ``status``. ``delay`` waits ``seconds``.
+    ``rate`` allows ``rate`` calls per second and a burst of ``burst``, and throttles the others.
     """
 
     kind: Kind

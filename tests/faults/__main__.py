@@ -10,6 +10,7 @@ import argparse
 import subprocess
 import sys
 import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,12 +20,14 @@ from pathlib import Path
 
 from emulator import Call, Emulator, Fault, Kind
 
-from .evaluation import KILLS, NO_HIT, Evidence, Run, State, problems
+from .evaluation import KILLS, NO_HIT, SIGNALS, Evidence, Run, State, open_locks, problems
 from .job import Job
 
-KINDS = (*KILLS, Kind.LOSE_ANSWER, Kind.THROTTLE, Kind.DENY, Kind.SERVER_ERROR)
+KINDS = (*KILLS, *SIGNALS, Kind.LOSE_ANSWER, Kind.THROTTLE, Kind.DENY, Kind.SERVER_ERROR)
 # Fewer times than the modules retry; only a denied call fails permanently.
 REPEATS = {Kind.THROTTLE: 3, Kind.SERVER_ERROR: 2}
+# Within this time after a signal nothing may be open any more, in seconds.
+RELEASE_SECONDS = 15
 # The modules retry this denied call for some seconds, because a new permission takes time; more often than that.
 PERMANENT_DENIALS = {"PutParameter": 100}
 
@@ -70,6 +73,8 @@ def run(trial: Trial, job: Job, undisturbed: State) -> str:
     aws.arm(trial.fault(process.pid))
     code = process.wait()
     aws.disarm()
+    if trial.kind in SIGNALS:
+        wait_for_release(job)
     calls = aws.calls(job.start_mark)
     faulted = Run(code, job.state(), job.temporary_files())
     secrets = job.secrets()
@@ -89,6 +94,13 @@ def run(trial: Trial, job: Job, undisturbed: State) -> str:
     if found:
         (folder.parent / f"{trial.kind}-{trial.number}.txt").write_text(job.output())
     return ", ".join(found)
+
+
+def wait_for_release(job: Job) -> None:
+    """Wait as long as a run may take to give back what it holds after a signal. It may have ended before that."""
+    end = time.monotonic() + RELEASE_SECONDS
+    while open_locks(job.state()) and time.monotonic() < end:
+        time.sleep(0.2)  # AWS does not notify of changes
 
 
 def campaign(args: argparse.Namespace, folder: Path) -> int:
@@ -119,7 +131,7 @@ def campaign(args: argparse.Namespace, folder: Path) -> int:
             emulator.stop()
     for kind in KINDS:
         failed = [words for words in results[kind] if words]
-        print(f"{kind:12} tried {len(results[kind]):3}, recovered {len(results[kind]) - len(failed):3}")
+        print(f"{kind:15} tried {len(results[kind]):3}, recovered {len(results[kind]) - len(failed):3}")
         for words in failed:
             print(f"    {words}")
     return sum(bool(words) for found in results.values() for words in found)

@@ -15,6 +15,7 @@ WINDOW = "CloudWatchAgentAdminWindow"
 HTTP_OK = 200
 NO_HIT = "no call got the fault"
 KILLS = (Kind.KILL_BEFORE, Kind.KILL_AFTER)
+SIGNALS = (Kind.INTERRUPT, Kind.INTERRUPT_TWICE, Kind.TERMINATE, Kind.HANG_UP)
 
 State = Mapping[str, Any]
 
@@ -59,7 +60,7 @@ def problems(evidence: Evidence, undisturbed: State) -> list[str]:
         "two instances had the admin profile at once": most_admins_at_once(evidence.calls) > 1,
         "two instances had an open window at once": overlapping_windows(evidence.calls),
         "a traceback": "Traceback" in evidence.output,
-        f"temporary files: {', '.join(evidence.faulted.temporary_files)}": evidence.kind not in KILLS
+        f"temporary files: {', '.join(evidence.faulted.temporary_files)}": evidence.kind not in (*KILLS, *SIGNALS)
         and evidence.faulted.temporary_files,
         f"a secret in {', '.join(evidence.leaks)}": evidence.leaks,
     }
@@ -71,12 +72,13 @@ def problems(evidence: Evidence, undisturbed: State) -> list[str]:
 def _left_open(evidence: Evidence) -> list[str]:
     """What the faulted run left open although it could have closed it.
 
-    A killed run closes nothing. A run in which a closing call got the fault leaves at most one lock open.
+    A killed run closes nothing. A run in which a closing call got the fault leaves at most one lock open. A run that
+    got a signal leaves none.
     """
     unlocked = open_locks(evidence.faulted.state)
     if evidence.kind in KILLS or not unlocked:
         return []
-    if _is_closing(evidence) and len(unlocked) == 1 and evidence.faulted.code != 0:
+    if evidence.kind not in SIGNALS and _is_closing(evidence) and len(unlocked) == 1 and evidence.faulted.code != 0:
         return []
     return [f"left by the faulted run: {' and '.join(unlocked)}"]
 

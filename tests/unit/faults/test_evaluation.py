@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from emulator import Call, Emulator, Kind
-from faults.__main__ import Trial, choose
+from faults.__main__ import KINDS, Trial, choose
 from faults.evaluation import (
     ADMIN,
     ADMIN_POLICY,
@@ -74,6 +74,7 @@ UNSAFE = Run(2, state(ADMIN, OPEN, instance_tags=TAGGED))
 FAULT_WHILE_CLOSING = replace(
     GOOD, hit=call("PutRolePolicy", seq=9), calls=[call("PutParameter", seq=7), call("PutRolePolicy", seq=9)]
 )
+INTERRUPTED = replace(FAULT_WHILE_CLOSING, kind=Kind.INTERRUPT)
 TWO_ADMINS = {"i-1": ADMIN, "i-2": ADMIN}
 
 
@@ -84,6 +85,7 @@ TWO_ADMINS = {"i-1": ADMIN, "i-2": ADMIN}
         replace(KILLED, faulted=UNSAFE),
         replace(KILLED, faulted=Run(-9, state(), temporary_files=["ansible-tmp"])),
         replace(FAULT_WHILE_CLOSING, faulted=Run(2, state(window=OPEN))),
+        replace(INTERRUPTED, faulted=Run(-2, state(), temporary_files=["ansible-tmp"])),
         replace(GOOD, hit=call("UpdateAccessKey"), faulted=Run(2, state(key="Active"))),
         replace(GOOD, hit=call("CreateAccessKey"), faulted=Run(2, state(key="Active", saved=False))),
     ],
@@ -116,6 +118,7 @@ def test_a_correct_trial_has_no_problems(good: Evidence) -> None:
         (replace(GOOD, faulted=Run(2, state(key="Active"))), "left by the faulted run: a key of ops is active"),
         (replace(GOOD, faulted=Run(2, state(window=None))), f"left by the faulted run: the window of {ADMIN} is open"),
         (replace(FAULT_WHILE_CLOSING, faulted=UNSAFE), "left by the faulted run"),
+        (replace(INTERRUPTED, faulted=Run(-2, state(window=OPEN))), "left by the faulted run"),
         (replace(FAULT_WHILE_CLOSING, faulted=Run(0, state(window=OPEN))), "left by the faulted run"),
     ],
 )
@@ -138,7 +141,7 @@ def test_a_trial_identifies_its_call() -> None:
     ]
     some = list(choose(calls, 2, offset=4))
     assert {trial.kind for trial in some} == {trial.kind for trial in choose(calls, None, 0)}
-    assert len(some) == 2 * 6
+    assert len(some) == 2 * len(KINDS)
 
 
 def test_open_locks_and_leaks_of_an_emulated_account(tmp_path: Path) -> None:
