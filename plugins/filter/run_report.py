@@ -66,8 +66,8 @@ def run_stats(results: Iterable[Mapping[str, Any]], *, check_mode: bool = False)
 
 def _parts(found: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """How servers get a configuration that was stored in several parameters."""
-    for each in found:
-        first, *others = [parameter["name"] for parameter in each.get("parameters") or ()] or [""]
+    for each in chain.from_iterable(each.get("configurations", ()) for each in found):
+        first, *others = [parameter["name"] for parameter in each["parameters"]]
         if others:
             yield f"Servers in {each['region']} fetch {first}, then append {', '.join(others)}, in this order."
 

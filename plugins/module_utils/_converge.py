@@ -99,15 +99,18 @@ class Resource(ABC, Generic[S]):
         self._aws.execute(step)
 
 
-def converge(resource: Resource[S], check_mode: bool, wait: float | None) -> dict[str, Any]:
+def converge(
+    resource: Resource[S], check_mode: bool, wait: float | None, plan: Plan[S] | None = None
+) -> dict[str, Any]:
     """Bring a resource to its desired state.
 
+    :param plan: the plan that ``first_plan`` has made, where that was done before.
     :param wait: seconds to wait until AWS shows what was written; ``None`` does not wait.
     :returns: the result of the module: ``changed``, ``steps``, ``counts``, ``diff``, ``warnings`` and the resource's
         own keys.
     :raises CwagentError: something could not be done.
     """
-    plan = first_plan = _first_plan(resource)
+    plan = initial = plan or first_plan(resource)
     warnings = _all_warnings(resource, plan, check_mode)
     done: list[Step] = []
     deadline = Deadline(wait or 0)
@@ -131,13 +134,14 @@ def converge(resource: Resource[S], check_mode: bool, wait: float | None) -> dic
         "changed": bool(steps),
         "steps": _summaries(steps),
         "counts": count_kinds(steps),
-        "diff": resource.render_change(first_plan.current, plan.planned),
+        "diff": resource.render_change(initial.current, plan.planned),
         "warnings": warnings,
-        **resource.to_result(replace(plan, current=first_plan.current), final),
+        **resource.to_result(replace(plan, current=initial.current), final),
     }
 
 
-def _first_plan(resource: Resource[S]) -> Plan[S]:
+def first_plan(resource: Resource[S]) -> Plan[S]:
+    """Read the current state, refuse it if this run must not act, and plan the way to the desired one."""
     current = resource.read()
     resource.check_preconditions(current)
     return resource.plan(current)

@@ -33,7 +33,7 @@ options:
     required: true
   instance_ids:
     description:
-      - The IDs of the instances. Exactly one with O(state=acquired) and O(state=exclusive).
+      - The IDs of the instances. Exactly one with O(state=acquired).
       - Required, except with O(state=released), which otherwise releases every instance in the region that has a
         restore record, or has the admin profile and is in O(fallback_instance_ids).
     type: list
@@ -51,28 +51,23 @@ options:
       - The role that has the restore records as tags. By default O(admin_role), or else the role that is named like
         O(admin_profile).
     type: str
-  known_earlier_profile:
-    description:
-      - The earlier profile of the instances, as RV(instances) of O(state=acquired) said in the same run; empty for
-        none. O(state=released) then does not read the restore record, which IAM may not show yet.
-      - Only O(state=released) with O(instance_ids) uses it.
-    type: str
   state:
     description:
       - V(acquired) makes the instance the admin instance. It writes the restore record and the restore tag, opens the
         window, and associates the admin profile, in this order. It fails if the instance does not exist or is
-        terminated, if another instance of the region has the admin profile or a restore tag with a record, or if
-        someone else has opened the window.
-      - V(exclusive) changes nothing, except with O(associate_again). It fails if another instance of the region has the
-        admin profile. Whether the instance itself has it matters only with O(fail_if_lost).
+        terminated, if an instance of the region has the admin profile or a restore tag with a record, or if someone
+        else has opened the window.
       - V(released) makes the instance an ordinary one again. It restores the earlier profile, closes the window, and
         removes the restore tag and the record. If restoring the profile fails, the window is still closed, and the
         other way round.
+      - With V(released) and O(instance_ids), a window that is open for another instance is left. The window is closed
+        without being read where an instance of the list has the admin profile, a restore tag or a record, since IAM may
+        still show it as closed right after it was opened.
       - With V(released), an instance that was terminated, or that someone has associated with another profile, only
         loses its restore tag and record. If the earlier profile does not exist any more or has no role,
         O(server_profile) is associated instead, with a warning.
     type: str
-    choices: [acquired, exclusive, released]
+    choices: [acquired, released]
     required: true
   admin_role:
     description:
@@ -82,9 +77,7 @@ options:
   window_minutes:
     description:
       - For how many minutes to open the window, from 1 to 720, by the clock of AWS.
-      - A window that is open for the same instance and parameters is never shortened. With O(state=acquired), an open
-        window is an error if it is open for another instance, or if the instance has no restore tag, since someone else
-        opened it.
+      - With O(state=acquired), a window that is open already is an error.
     type: int
     default: 15
   managed_only:
@@ -111,64 +104,6 @@ options:
         description: The region that it is stored in.
         type: str
         required: true
-  fail_if_tagged:
-    description:
-      - Whether O(state=acquired) fails if the instance has a restore tag with a record already. Then another run is
-        using it, or a run was interrupted.
-    type: bool
-    default: false
-  fail_if_lost:
-    description:
-      - Whether O(state=exclusive) fails if the instance does not have the admin profile any more, because it was
-        terminated or because another run has restored it.
-    type: bool
-    default: false
-  associate_again:
-    description:
-      - Whether O(state=exclusive) associates the admin profile again with the instance, if it has it. EC2 then assumes
-        the admin role at once. Otherwise, if it was not allowed to assume a role that had just been created, it tries
-        again at long intervals only.
-    type: bool
-    default: false
-  assume_running:
-    description:
-      - V(true) skips the check that the instances are running. Use it if a task has just run on them.
-    type: bool
-    default: false
-  assume_created:
-    description:
-      - Whether an earlier task has created O(admin_role) and O(admin_profile). In check mode that task may only have
-        planned them, so it is no reason for a warning if they do not exist.
-    type: bool
-    default: false
-  assume_associated:
-    description:
-      - Whether an earlier task has associated O(server_profile) with those of the instances that had no profile. In
-        check mode that task may only have planned it.
-    type: bool
-    default: false
-  assume:
-    description:
-      - What is assumed of the instances in place of what AWS shows, in check mode, where an earlier task has only
-        planned it.
-      - With O(state=released) and O(known_earlier_profile), V(acquired) assumes that they have the admin profile, the
-        restore tag and the record, and V(tagged) that they have the restore tag and the record.
-      - With any other state, V(released) assumes that every instance of the region was released, and that the window is
-        closed.
-    type: str
-    choices: [acquired, tagged, released]
-  skip_window_read:
-    description:
-      - Whether O(state=released) closes the window without reading it, which counts as a change.
-      - Right after opening, IAM may still report the window as closed.
-    type: bool
-    default: false
-  keep_tag:
-    description:
-      - Whether O(state=released) keeps the restore tag and the record.
-      - Keep the tag until the instance has its earlier credentials again, then remove it with another task.
-    type: bool
-    default: false
 extends_documentation_fragment:
   - cwagent.iam.wait
   - cwagent.iam.attributes
@@ -220,7 +155,7 @@ window:
     - The admin window, as M(cwagent.iam.cwagent_admin_window) returns it.
     - With O(state=released), a window that cannot be read is closed anyway, with a warning; its state is
       V(unknown).
-  returned: success, with O(admin_role), unless O(state=exclusive)
+  returned: success, with O(admin_role)
   type: dict
   sample:
     access_keys: []

@@ -41,7 +41,7 @@ options:
       - Whether to wait no longer than 15 seconds while EC2 is not allowed to assume the role
         (C(AssumeRoleUnauthorizedAccess)), which happens with a role that was created a moment ago. EC2 tries again at
         long intervals only, and at once where the profile is associated again, as by
-        O(cwagent.iam.cwagent_admin_instance#module:associate_again).
+        M(cwagent.iam.cwagent_store_config).
     type: bool
     default: false
   wait_timeout:

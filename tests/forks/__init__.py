@@ -23,7 +23,7 @@ from typing import IO, Any
 Command = Sequence[str | Path]
 Environ = Mapping[str, str]
 
-PROGRAMS = ("ansible-playbook", "ansible-inventory")
+PROGRAM = "ansible-playbook"
 MESSAGE_BYTES = 32
 MAX_SERVERS = 6
 # What begins the names of variables that nothing reads before a run begins.
@@ -32,7 +32,7 @@ OF_ONE_RUN = ("AWS_", "PYTEST_", "RECORDED_TO")
 
 @dataclass(frozen=True)
 class Run:
-    """A program of Python in a fork.
+    """A run of Ansible in a fork.
 
     :param pid: its process.
     :param connection: when it is closed, the process is killed if it still runs.
@@ -43,8 +43,8 @@ class Run:
 
     @classmethod
     def start(cls, command: Command, environ: Environ, folder: Path, *, output: IO[Any], errors: IO[Any]) -> Run:
-        """Start one of the ``PROGRAMS``, without input."""
-        arguments = [str(each) for each in (Path(sys.executable).parent / command[0], *command[1:])]
+        """Start ``ansible-playbook`` with arguments, without input."""
+        arguments = [str(each) for each in (Path(sys.executable).parent / PROGRAM, *command[1:])]
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs, Path(os.devnull).open() as nothing:
             request = json.dumps({"argv": arguments, "environ": dict(environ)}).encode()

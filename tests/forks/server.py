@@ -62,6 +62,7 @@ def import_what_runs_use() -> None:
 def become(request: dict[str, Any], files: list[int]) -> None:
     """Take the place of the program that was asked for."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.setsid()  # a test can signal its process group, as a terminal does
     for number, (name, file) in enumerate(zip(STREAMS, files, strict=True)):
         os.dup2(file, number)
         os.close(file)

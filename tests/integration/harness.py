@@ -18,7 +18,7 @@ from typing import Any
 
 import forks
 from emulator import Call, Emulator, Fault, program_environment
-from forks import PROGRAMS, Run
+from forks import PROGRAM, Run
 
 CHECKOUT = Path(__file__).parents[2]
 COLLECTIONS = CHECKOUT / ".ansible" / "collections"
@@ -374,7 +374,7 @@ class Controller:
         }
         environ = program_environment(self.aws.env(), settings, env)
         since = self.aws.mark()
-        if command[0] in PROGRAMS and not os.environ.get("PLAIN"):
+        if command[0] == PROGRAM:
             done = forks.run(command, environ, cwd, PLAY_SECONDS)
         else:
             done = subprocess.run(
@@ -390,6 +390,17 @@ class Controller:
         lines = recorded.read_text().splitlines() if recorded.exists() else []
         results = [TaskResult(**json.loads(line)) for line in lines]
         return Play(done.returncode, done.stdout + done.stderr, results, self.aws.calls(since))
+
+
+def lost_after(controller: Controller, what: str) -> tuple[dict[str, str], dict[str, str]]:
+    """The variables of a host that Ansible does not reach any more after an AWS call, and those of the run.
+
+    :param what: the action of the call, or the instance profile that it associates.
+    """
+    wrapper = controller.file("ssh", f'#!/bin/sh\nexec "{sys.executable}" "{HERE / "failing_ssh.py"}" "$@"\n')
+    wrapper.chmod(0o755)
+    host = {"ansible_ssh_executable": str(wrapper), "ansible_ssh_transfer_method": "piped"}
+    return {"ansible_connection": "ssh", **host}, {"LOST_AFTER": what, "LOST_SINCE": str(controller.aws.mark())}
 
 
 def allow(*actions: str, **more: Any) -> dict[str, Any]:

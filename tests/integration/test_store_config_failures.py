@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +12,6 @@ from emulator import NO_METADATA, Fault, Kind
 from emulator.snapshot import snapshot
 from harness import (
     ADMIN_ROLE,
-    HERE,
     PARAMETER,
     SERVER_ROLE,
     SWAPPED,
@@ -23,6 +20,7 @@ from harness import (
     assert_no_writes,
     associate,
     disassociate,
+    lost_after,
 )
 
 SHORT_TIMEOUTS = {"cwagent_permission_timeout": 1, "cwagent_identity_timeout": 1}
@@ -103,29 +101,19 @@ def test_a_denied_write_is_reported_and_the_profile_is_restored(stored: Stored) 
     assert play.associated == SWAPPED
 
 
-@pytest.fixture(scope="module")
-def ssh(shared_controller: Controller) -> Path:
-    """An executable in place of ssh."""
-    wrapper = shared_controller.file("ssh", f'#!/bin/sh\nexec "{sys.executable}" "{HERE / "failing_ssh.py"}" "$@"\n')
-    wrapper.chmod(0o755)
-    return wrapper
-
-
-def test_an_instance_that_becomes_unreachable_after_the_swap_is_restored(stored: Stored, ssh: Path) -> None:
-    host = {"ansible_connection": "ssh", "ansible_ssh_executable": str(ssh), "ansible_ssh_transfer_method": "piped"}
-    failure = {"LOST_AFTER": ADMIN_ROLE, "LOST_SINCE": str(stored.controller.aws.mark())}
-    play = stored.store(env=failure, host=host).assert_failed()
+def test_an_instance_that_becomes_unreachable_after_the_swap_is_restored(stored: Stored) -> None:
+    host, env = lost_after(stored.controller, ADMIN_ROLE)
+    play = stored.store(env=env, host=host).assert_failed()
     assert f"admin1 ({stored.admin}) could not be reached" in play.message
     assert f"It has {SERVER_ROLE} again" in play.message
     assert play.associated == SWAPPED
 
 
-def test_an_instance_that_is_unreachable_before_the_swap_is_not_changed(stored: Stored, ssh: Path) -> None:
+def test_an_instance_that_is_unreachable_before_the_swap_is_not_changed(stored: Stored) -> None:
     """The run ends when it compares the configuration."""
-    host = {"ansible_connection": "ssh", "ansible_ssh_executable": str(ssh), "ansible_ssh_transfer_method": "piped"}
-    failure = {"LOST_AFTER": "GetParameter", "LOST_SINCE": str(stored.controller.aws.mark())}
+    host, env = lost_after(stored.controller, "GetParameter")
     with assert_no_writes(stored.controller.aws):
-        assert "Connection timed out" in stored.store(env=failure, host=host).assert_failed().message
+        assert "Connection timed out" in stored.store(env=env, host=host).assert_failed().message
 
 
 def test_another_instance_with_the_admin_profile_is_an_error(stored: Stored) -> None:

@@ -10,11 +10,6 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import (
     ACQUIRED,
-    ASSUME_ACQUIRED,
-    ASSUME_RELEASED,
-    ASSUME_TAGGED,
-    EXCLUSIVE,
-    NO_PROFILE,
     RELEASED,
     DesiredAdmin,
     check_profiles,
@@ -47,26 +42,16 @@ SPEC: dict[str, Any] = {
     "admin_profile": {"type": "str", "required": True},
     "server_profile": {"type": "str", "required": True},
     "instance_ids": {"type": "list", "elements": "str"},
-    "state": {"type": "str", "choices": [ACQUIRED, EXCLUSIVE, RELEASED], "required": True},
+    "state": {"type": "str", "choices": [ACQUIRED, RELEASED], "required": True},
     "fallback_instance_ids": {"type": "list", "elements": "str", "default": []},
     "record_role": {"type": "str"},
-    "known_earlier_profile": {"type": "str"},
     "admin_role": {"type": "str"},
     "window_minutes": {"type": "int", "default": 15},
     "managed_only": {"type": "bool", "default": False},
     "parameters": PARAMETERS_SPEC,
-    "fail_if_tagged": {"type": "bool", "default": False},
-    "fail_if_lost": {"type": "bool", "default": False},
-    "associate_again": {"type": "bool", "default": False},
-    "assume_running": {"type": "bool", "default": False},
-    "assume_created": {"type": "bool", "default": False},
-    "assume_associated": {"type": "bool", "default": False},
-    "assume": {"type": "str", "choices": [ASSUME_ACQUIRED, ASSUME_TAGGED, ASSUME_RELEASED]},
-    "skip_window_read": {"type": "bool", "default": False},
-    "keep_tag": {"type": "bool", "default": False},
     **WAIT_SPEC,
 }
-RULES: dict[str, Any] = {"required_if": [("state", state, ["instance_ids"]) for state in (ACQUIRED, EXCLUSIVE)]}
+RULES: dict[str, Any] = {"required_if": [("state", ACQUIRED, ["instance_ids"])]}
 
 
 def resource(
@@ -78,13 +63,13 @@ def resource(
     record_seconds: float = RECORD_SECONDS,
 ) -> AdminInstanceResource:
     """Return the admin instance of the module. :raises InvalidInput: an option is invalid."""
-    del region
-    desired, window = desired_admin(params, aws.region, check_mode), desired_window(params, check_mode)
+    del region, check_mode
+    desired, window = desired_admin(params, aws.region), desired_window(params)
     opened_or_closed = WindowResource(aws, window, fail_if_open=window.state == OPEN) if window else None
     return AdminInstanceResource(aws, desired, opened_or_closed, record_seconds)
 
 
-def desired_admin(params: Mapping[str, Any], region: str, check_mode: bool) -> DesiredAdmin:
+def desired_admin(params: Mapping[str, Any], region: str) -> DesiredAdmin:
     """Return the desired state of the instances of a region. :raises InvalidInput: an option is invalid."""
     for name in (params["admin_profile"], params["server_profile"]):
         _names.check_name("instance profile", name)
@@ -95,9 +80,6 @@ def desired_admin(params: Mapping[str, Any], region: str, check_mode: bool) -> D
         _names.check_instance_id(instance_id)
     record_role = params["record_role"] or params["admin_role"] or params["admin_profile"]
     _names.check_name("role", record_role)
-    known = params["known_earlier_profile"]
-    if known:
-        _names.check_name("instance profile", known)
     return DesiredAdmin(
         state=params["state"],
         admin=params["admin_profile"],
@@ -106,28 +88,18 @@ def desired_admin(params: Mapping[str, Any], region: str, check_mode: bool) -> D
         fallback_ids=frozenset(params["fallback_instance_ids"]),
         record_role=record_role,
         region=region,
-        # To acquire, the earlier profile is always read.
-        known_earlier=None if known is None or params["state"] != RELEASED else known or NO_PROFILE,
-        keep_tag=params["keep_tag"],
-        fail_if_tagged=params["fail_if_tagged"],
-        fail_if_lost=params["fail_if_lost"],
-        associate_again=params["associate_again"],
-        assume_running=params["assume_running"],
-        assume_created=params["assume_created"],
-        # Outside check mode the instances are as AWS shows them.
-        assume=params["assume"] if check_mode else None,
-        assume_associated=check_mode and params["assume_associated"],
+        fail_if_tagged=True,
     )
 
 
-def desired_window(params: Mapping[str, Any], check_mode: bool) -> DesiredWindow | None:
+def desired_window(params: Mapping[str, Any]) -> DesiredWindow | None:
     """Return the admin window to open or close; ``None`` if none is. :raises InvalidInput: an option is invalid."""
     role = params["admin_role"]
-    if role is None or params["state"] == EXCLUSIVE:
+    if role is None:
         return None
     _names.check_name("role", role)
     if params["state"] == RELEASED:
-        return DesiredWindow("role", role, CLOSED, force=params["skip_window_read"])
+        return DesiredWindow("role", role, CLOSED)
     check_minutes(params["window_minutes"])
     desired = DesiredWindow(
         "role",
@@ -135,12 +107,8 @@ def desired_window(params: Mapping[str, Any], check_mode: bool) -> DesiredWindow
         OPEN,
         params["window_minutes"],
         managed_only=params["managed_only"],
-        # Outside check mode the window is as IAM shows it.
-        assume_closed=check_mode and params["assume"] == ASSUME_RELEASED,
-        assume_created=check_mode and params["assume_created"],
         instance_id=params["instance_ids"][0],  # more than one are refused
         parameters=window_parameters(params["parameters"]),
-        read_others=not params["assume_created"],
     )
     check_binding(desired)
     return desired

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import Window
+    from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import Opening
 
 RESTORE_TAG = "cwagent:earlier-profile"
 TAG_ACTION = "ec2:CreateTags"
@@ -45,7 +46,6 @@ _UNRECORDED_REMEDY = (
     "server profile."
 )
 ACQUIRED, EXCLUSIVE, RELEASED = "acquired", "exclusive", "released"
-ASSUME_ACQUIRED, ASSUME_TAGGED, ASSUME_RELEASED = "acquired", "tagged", "released"
 # IAM allows a comma in the name of a profile, but not in a tag. No name has a colon.
 _COMMA = "::"
 
@@ -98,8 +98,7 @@ class DesiredAdmin:
     :param assume_running: whether the instances are known to run.
     :param assume_created: whether an earlier task of the same run has created the admin and the server profile, or
         planned to.
-    :param assume: what an earlier task has planned for the instances: ``ASSUME_ACQUIRED``, ``ASSUME_TAGGED`` or
-        ``ASSUME_RELEASED``.
+    :param assume_released: whether an earlier task has planned to release every instance of the region.
     :param assume_associated: whether an earlier task has planned to associate the fallback with the instances that have
         no profile.
     """
@@ -118,12 +117,16 @@ class DesiredAdmin:
     associate_again: bool = False
     assume_running: bool = False
     assume_created: bool = False
-    assume: str | None = None
+    assume_released: bool = False
     assume_associated: bool = False
 
     def is_target(self, instance_id: str) -> bool:
         """Whether an instance is one of those to change."""
         return self.instance_ids is None or instance_id in self.instance_ids
+
+    def is_for(self, opening: Opening | None) -> bool:
+        """Whether a window that is open, if it is, can be that of the instances to change."""
+        return self.instance_ids is None or not (opening and opening.instance_id not in (None, *self.instance_ids))
 
     def is_named(self, instance_id: str) -> bool:
         """Whether the user named an instance, so that it gets the fallback if it has no record."""
@@ -191,6 +194,18 @@ def lacks_profile(instance: Instance, desired: DesiredAdmin) -> bool:
     """Whether an instance has none but the admin profile, so that its record matters."""
     is_other = instance.associations and not has_admin_profile(instance, desired)
     return instance.state not in ENDED and not is_other
+
+
+def may_hold_window(current: State, desired: DesiredAdmin) -> bool:
+    """Whether an instance of the list that is released has a trace of a run, so that its window can be open.
+
+    The window may have been opened moments ago, which a read need not show yet. So it is closed without one.
+    """
+    if desired.state != RELEASED or desired.instance_ids is None:
+        return False
+    traces = {*current.restore_tags, *current.records}
+    traces |= {name for name, each in current.instances.items() if has_admin_profile(each, desired)}
+    return current.error is not None or not traces.isdisjoint(desired.instance_ids)
 
 
 def needs_restore(current: State, instance: Instance, desired: DesiredAdmin) -> bool:
@@ -300,8 +315,8 @@ def may_be_stale(current: State, desired: DesiredAdmin) -> bool:
     """
     if desired.state != RELEASED:
         return bool(lost_instances(current, desired))
-    # The first release of a run; in check mode nothing was associated.
-    if not desired.keep_tag or desired.known_earlier is None or desired.assume:
+    # The first release of a run.
+    if not desired.keep_tag or desired.known_earlier is None:
         return False
     before = [] if desired.known_earlier == NO_PROFILE else [desired.known_earlier]
     targets = [each for each in current.instances.values() if desired.is_target(each.id) and each.state not in ENDED]
@@ -563,18 +578,12 @@ def assumed_state(current: State, desired: DesiredAdmin) -> State:
 
 
 def _assumed_of_runs(current: State, desired: DesiredAdmin) -> State:
-    """Return the state after the planned part of this run, or after the planned clean-up after earlier ones."""
-    if desired.assume == ASSUME_RELEASED:
-        named = desired.fallback_ids | frozenset(desired.instance_ids or ())
-        released = replace(desired, state=RELEASED, instance_ids=None, fallback_ids=named, keep_tag=False)
-        return replace(planned_state(current, released), tagged=frozenset())
-    earlier = desired.known_earlier
-    live = [name for name, each in current.instances.items() if desired.is_target(name) and each.state not in ENDED]
-    if desired.assume is None or earlier is None:
+    """Return the state after the planned clean-up after earlier runs."""
+    if not desired.assume_released:
         return current
-    profile = desired.admin if desired.assume == ASSUME_ACQUIRED else None if earlier == NO_PROFILE else earlier
-    instances = {**current.instances, **{name: _replace_profile(current.instances[name], profile) for name in live}}
-    return replace(current, instances=instances, restore_tags={**current.restore_tags, **dict.fromkeys(live, earlier)})
+    named = desired.fallback_ids | frozenset(desired.instance_ids or ())
+    released = replace(desired, state=RELEASED, instance_ids=None, fallback_ids=named, keep_tag=False)
+    return replace(planned_state(current, released), tagged=frozenset())
 
 
 def _replace_profile(instance: Instance, profile: str | None) -> Instance:

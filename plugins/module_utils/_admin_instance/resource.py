@@ -25,6 +25,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan i
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window import plan as window_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import Window
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import opening_of
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     DENIED_CODES,
@@ -52,7 +53,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.reso
     read_associations,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._names import check_name, name_of
-from ansible_collections.cwagent.iam.plugins.module_utils._plan import NOT_FOUND_CODES
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import NOT_FOUND_CODES, Plan
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import attached_policies, tags
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import SSM_POLICIES
 from ansible_collections.cwagent.iam.plugins.module_utils._role.resource import find_profile, find_role
@@ -64,7 +65,7 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import DesiredAdmin
     from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
-    from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, Step
+    from ansible_collections.cwagent.iam.plugins.module_utils._plan import Step
 
 # IAM can show the tags of a role as they were seconds ago: https://docs.aws.amazon.com/IAM/latest/UserGuide/
 # troubleshoot_general.html#troubleshoot_general_eventual-consistency
@@ -114,6 +115,8 @@ class AdminInstanceResource(Resource[State]):
             state = self._read(is_first)
         except CwagentError as error:
             state = State(error=error)
+        if is_first and admin_plan.may_hold_window(state, self._desired):
+            return replace(state, window=Window(self._aws.now, is_known=False))
         try:
             return replace(state, window=read_window())
         except CwagentError as error:
@@ -302,7 +305,11 @@ class AdminInstanceResource(Resource[State]):
         return admin_plan.plan(current, self._desired, self._plan_window(current))
 
     def _plan_window(self, current: State) -> Plan[Window] | None:
-        return self._window.plan(current.window) if self._window and current.window else None
+        if not (self._window and current.window):
+            return None
+        if self._desired.state == RELEASED and not self._desired.is_for(opening_of(current.window.policy)):
+            return Plan(current.window, current.window, {})
+        return self._window.plan(current.window)
 
     def remaining(self, plan: Plan[State], state: State) -> list[str]:
         """List what AWS does not show yet.

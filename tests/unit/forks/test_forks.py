@@ -125,7 +125,6 @@ def test_a_forked_run_prints_and_ends_as_any_other(tmp_path: Path, hosts: str, w
 @pytest.mark.parametrize(
     ("arguments", "more"),
     [
-        (["ansible-inventory", "-i", "one,two", "--list"], {}),
         (["ansible-playbook", "--nope"], {}),
         (["ansible-playbook", "nope.yml"], {}),
         (["ansible-playbook", "nope.yml"], {"ANSIBLE_FORKS": "many"}),

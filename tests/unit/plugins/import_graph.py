@@ -13,7 +13,7 @@ COLLECTION = "ansible_collections.cwagent.iam.plugins"
 NAMESPACE = f"{COLLECTION}.module_utils"
 # Files with these names are pure: they compute plans and check input, and never call AWS.
 PURE_NAMES = {
-    *("plan", "model", "policy", "policies", "rotation", "format", "checks"),
+    *("plan", "model", "policy", "policies", "rotation", "format", "checks", "transaction", "configuration"),
     *("document", "patterns", "problems", "structure", "validate"),
     *("merge", "split", "difference", "json_path"),
     *("decision", "conditions", "evaluate", "assess", "findings", "result"),

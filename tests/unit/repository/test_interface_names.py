@@ -107,9 +107,9 @@ EVERYDAY = set(
         absent ansible at auto by cancelled check checked close closed content controller default delete description
         digest duration earlier elsewhere entry_point error expected fail file files filters find fingerprints found
         from group has high host hostname hosts id ids if info inventory keep label low main max medium missing mode
-        module name names none off on one online only open options other owner part path per permission present problems
-        read recent remove replace report required requires results sent shared skip state states strict tasks terms
-        to use validated values warn
+        module name names none off on one online only open opened options other owner part path per permission present
+        problems read recent remove replace report required requires results sent shared skip state states stored strict
+        tasks terms to use validated values warn
         """,
     )
 )
@@ -164,14 +164,19 @@ SEVERAL_KINDS = {
     "things have different states": {
         "state": {
             "str absent present",
-            "str acquired exclusive released",
+            "str acquired released",
+            "str opened stored",
             "str absent closed open",
             "str absent present tagged validated",
             "str cancelled checked online sent",
         }
     },
     "the configuration is stored from one place, and the facts are collected from another": {
-        "from": {"str auto controller instance onprem run_command", "str ansible auto none run_command"}
+        "from": {
+            "str auto controller instance onprem run_command",
+            "str controller instance onprem run_command",
+            "str ansible auto none run_command",
+        }
     },
     "a role keeps the profile unless told otherwise, and a module used directly can fail instead": {
         "on_other_profile": {"str keep replace", "str fail keep replace"}
@@ -197,7 +202,7 @@ FILE = {*PLACE, "credentials_profile"}
 WRITER = {*PLACE, "key_store_kms_key_id", "key_store_allow_ephemeral", "evict_unmanaged_key"}
 USERS = {
     **dict.fromkeys(("cwagent", "onprem_server", "onprem_admin"), WRITER),
-    **dict.fromkeys(("onprem_credentials", "store_config"), FILE),
+    **dict.fromkeys(("onprem_credentials", "store_config", "cwagent_store_config"), FILE),
     "verify": PLACE,
     "audit": {"key_store_prefix"},  # it reads several stores, and no file
     "cwagent_iam_user: saved_key": {*WRITER, *FILE},
@@ -362,32 +367,20 @@ SECOND_NAMES = {
         "verify_server_profile < ec2_server_name",
     },
     "what works on any role, profile, user or parameter does not say which one": {
-        "cwagent_config_parameter.instance_role < store_config_admin_role",
         "cwagent_config_parameter.tags < store_config_parameter_tags",
         "store_config_admin_user < admin_users",
-        "cwagent_instance_identity.instance_profile < store_config_admin_profile",
-        "cwagent_instance_identity.role < store_config_admin_role",
         "onprem_admin_users_by_region < admin_users",
         "onprem_server_users_by_region < server_users",
-        "options.record_role < store_config_admin_role",
-        "options.user < store_config_admin_user",
         "user < store_config_admin_user",
     },
     "a module waits for one thing, and a role for several": {
         "cwagent_agent_command.wait_timeout < verify_timeout",
-        "cwagent_config_parameter.wait_timeout < store_config_permission_timeout",
-        "cwagent_instance_identity.wait_timeout < store_config_identity_timeout",
         "cwagent_server_check.wait_timeout < verify_timeout",
     },
     "the name of the module or role says which file or window it is": {
-        "cwagent_admin_instance.window_minutes < store_config_admin_window_minutes",
-        "cwagent_admin_window.window_minutes < store_config_admin_window_minutes",
         "cwagent_credentials_file.path < onprem_credentials_file",
         "onprem_credentials_group < key_file_group",
         "onprem_credentials_owner < key_file_owner",
-    },
-    "amazon.aws names the option": {
-        "cwagent_config_parameter.profile < store_config_credentials_profile",
     },
     "what a task works on is a selection of what the run has": {
         "cwagent_preflight.expected_instance_ids < instances",

@@ -132,9 +132,10 @@ def test_without_users_no_key_is_current(results):
 
 
 def test_a_configuration_in_several_parameters_is_fetched_in_an_order():
-    stored = {"steps": ["store"], "counts": {"create": 3}, "region": "eu-1"}
+    stored = {"steps": ["store"], "counts": {"create": 3}}
     whole, parts = (
-        {**stored, "parameters": [{"name": name} for name in names]} for names in (["A"], ["A", "A-2", "A-3"])
+        {**stored, "configurations": [{"region": "eu-1", "parameters": [{"name": name} for name in names]}]}
+        for names in (["A"], ["A", "A-2", "A-3"])
     )
     assert run_report([whole])[1:] == ["- store"]
     assert run_report([{"results": [parts]}])[1:] == [

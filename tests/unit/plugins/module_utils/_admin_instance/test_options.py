@@ -7,10 +7,6 @@ import pytest
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.options import desired_admin, desired_window
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import (
     ACQUIRED,
-    ASSUME_RELEASED,
-    ASSUME_TAGGED,
-    EXCLUSIVE,
-    NO_PROFILE,
     RELEASED,
     DesiredAdmin,
 )
@@ -27,26 +23,17 @@ PARAMS: dict[str, Any] = {
     "state": ACQUIRED,
     "fallback_instance_ids": [],
     "record_role": None,
-    "known_earlier_profile": None,
     "admin_role": "R",
     "window_minutes": 30,
     "managed_only": False,
     "parameters": [],
-    "fail_if_tagged": False,
-    "assume_running": False,
-    "assume_created": False,
-    "assume": None,
-    "assume_associated": False,
-    "fail_if_lost": False,
-    "associate_again": False,
-    "skip_window_read": False,
-    "keep_tag": False,
 }
 
 
 def admin(state: str, **more: Any) -> DesiredAdmin:
     """The desired state, with the values of ``PARAMS`` for what is not given."""
     named: dict[str, Any] = {"instance_ids": (INSTANCE,), "record_role": "R", "region": "eu-1", **more}
+    named["fail_if_tagged"] = True
     return DesiredAdmin(state, "admin", "server", **named)
 
 
@@ -54,31 +41,15 @@ def admin(state: str, **more: Any) -> DesiredAdmin:
     ("params", "desired"),
     [
         ({}, admin(ACQUIRED)),
-        ({"fail_if_tagged": True}, admin(ACQUIRED, fail_if_tagged=True)),
-        ({"assume_running": True}, admin(ACQUIRED, assume_running=True)),
-        ({"assume_created": True}, admin(ACQUIRED, assume_created=True)),
-        ({"state": RELEASED, "keep_tag": True}, admin(RELEASED, keep_tag=True)),
         ({"state": RELEASED, "instance_ids": None}, admin(RELEASED, instance_ids=None)),
         ({"state": RELEASED, "instance_ids": []}, admin(RELEASED, instance_ids=())),
-        ({"fail_if_lost": True, "state": EXCLUSIVE}, admin(EXCLUSIVE, fail_if_lost=True)),
         ({"fallback_instance_ids": [OTHER]}, admin(ACQUIRED, fallback_ids=frozenset({OTHER}))),
         ({"record_role": "Q"}, admin(ACQUIRED, record_role="Q")),
         ({"admin_role": None}, admin(ACQUIRED, record_role="admin")),
-        ({"state": RELEASED, "known_earlier_profile": "shop"}, admin(RELEASED, known_earlier="shop")),
-        ({"state": RELEASED, "known_earlier_profile": ""}, admin(RELEASED, known_earlier=NO_PROFILE)),
-        ({"known_earlier_profile": "shop"}, admin(ACQUIRED)),
     ],
 )
 def test_the_desired_admin_instance_follows_the_options(params, desired):
-    assert desired_admin({**PARAMS, **params}, "eu-1", check_mode=False) == desired
-
-
-@pytest.mark.parametrize("check_mode", [False, True])
-def test_what_is_assumed_matters_in_check_mode_only(check_mode):
-    assumed = {"assume": ASSUME_TAGGED, "assume_associated": True}
-    desired = desired_admin({**PARAMS, **assumed}, "eu-1", check_mode=check_mode)
-    assert desired.assume == (ASSUME_TAGGED if check_mode else None)
-    assert desired.assume_associated == check_mode
+    assert desired_admin({**PARAMS, **params}, "eu-1") == desired
 
 
 @pytest.mark.parametrize(
@@ -91,12 +62,11 @@ def test_what_is_assumed_matters_in_check_mode_only(check_mode):
         ({"instance_ids": ["web"]}, "'web' is not a valid EC2 instance ID"),
         ({"fallback_instance_ids": ["web"]}, "'web' is not a valid EC2 instance ID"),
         ({"record_role": "a b"}, "'a b' is not a valid role name"),
-        ({"known_earlier_profile": "a b"}, "'a b' is not a valid instance profile name"),
     ],
 )
 def test_an_invalid_option_of_the_admin_instance_is_an_error(params, message):
     with pytest.raises(InvalidInput, match=message):
-        desired_admin({**PARAMS, **params}, "eu-1", check_mode=False)
+        desired_admin({**PARAMS, **params}, "eu-1")
 
 
 @pytest.mark.parametrize(
@@ -110,26 +80,11 @@ def test_an_invalid_option_of_the_admin_instance_is_an_error(params, message):
             DesiredWindow("role", "R", OPEN, 30, instance_id=INSTANCE, parameters=(WindowParameter(**LINUX),)),
         ),
         ({"state": RELEASED}, DesiredWindow("role", "R", CLOSED)),
-        ({"state": RELEASED, "skip_window_read": True}, DesiredWindow("role", "R", CLOSED, force=True)),
-        ({"state": EXCLUSIVE}, None),
         ({"admin_role": None}, None),
     ],
 )
 def test_the_window_is_opened_and_closed_with_the_profile(params, window):
-    assert desired_window({**PARAMS, **params}, check_mode=False) == window
-
-
-@pytest.mark.parametrize(
-    ("assume", "check_mode", "is_closed"),
-    [(ASSUME_RELEASED, True, True), (ASSUME_RELEASED, False, False), (None, True, False)],
-)
-def test_the_window_of_a_released_instance_is_assumed_to_be_closed(assume, check_mode, is_closed):
-    assert desired_window({**PARAMS, "assume": assume}, check_mode).assume_closed == is_closed
-
-
-@pytest.mark.parametrize("check_mode", [False, True])
-def test_a_role_is_assumed_to_be_created_in_check_mode_only(check_mode):
-    assert desired_window({**PARAMS, "assume_created": True}, check_mode).assume_created == check_mode
+    assert desired_window({**PARAMS, **params}) == window
 
 
 @pytest.mark.parametrize(
@@ -146,4 +101,4 @@ def test_a_role_is_assumed_to_be_created_in_check_mode_only(check_mode):
 )
 def test_an_invalid_option_of_the_window_is_an_error(params, message):
     with pytest.raises(InvalidInput, match=message):
-        desired_window({**PARAMS, **params}, check_mode=False)
+        desired_window({**PARAMS, **params})

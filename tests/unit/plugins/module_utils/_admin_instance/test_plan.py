@@ -6,16 +6,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from aws_model import TaggedEc2
+from aws_model import NOW, TaggedEc2
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import plan as admin_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import (
     ACQUIRED,
-    ASSUME_ACQUIRED,
-    ASSUME_RELEASED,
-    ASSUME_TAGGED,
     EXCLUSIVE,
     NO_PROFILE,
     RECORD_ACTION,
@@ -26,6 +23,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan i
     DesiredAdmin,
     State,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import Opening
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import PASSING_CODES
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import ContentionError, CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import (
@@ -417,12 +415,12 @@ def test_what_is_remaining_follows_ec2_and_the_records_of_the_plan():
 def test_an_acquisition_is_predicted_after_a_release_that_was_only_planned(earlier):
     wanted = replace(desired_admin(ACQUIRED), fail_if_tagged=True)
     interrupted = replace(state("admin", tag=earlier), tagged=frozenset({INSTANCE}))
-    assumed = admin_plan.assumed_state(interrupted, replace(wanted, assume=ASSUME_RELEASED))
+    assumed = admin_plan.assumed_state(interrupted, replace(wanted, assume_released=True))
     admin_plan.check_not_tagged(assumed, wanted)
     restored = state() if earlier == NO_PROFILE else state(earlier)
     assert admin_plan.plan(assumed, wanted).summaries == admin_plan.plan(restored, wanted).summaries
     assert admin_plan.assumed_state(interrupted, wanted) == interrupted
-    unrecorded = admin_plan.assumed_state(state("admin"), replace(wanted, assume=ASSUME_RELEASED))
+    unrecorded = admin_plan.assumed_state(state("admin"), replace(wanted, assume_released=True))
     assert admin_plan.plan(unrecorded, wanted).summaries == admin_plan.plan(state("server"), wanted).summaries
 
 
@@ -435,21 +433,51 @@ def test_an_acquisition_is_predicted_after_an_association_that_was_only_planned(
 
 
 @pytest.mark.parametrize("earlier", ["shop", NO_PROFILE])
-def test_a_release_is_predicted_after_an_acquisition_that_was_only_planned(earlier):
+def test_a_release_is_planned_from_the_planned_acquisition(earlier):
     before = state() if earlier == NO_PROFILE else state(earlier)
-    shown = replace(before, records={INSTANCE: earlier})  # what the caller knows
-    wanted = replace(desired_admin(RELEASED, keep_tag=True), known_earlier=earlier)
-    acquired = admin_plan.assumed_state(shown, replace(wanted, assume=ASSUME_ACQUIRED))
+    acquired = admin_plan.plan(before, desired_admin(ACQUIRED)).planned
+    released = admin_plan.plan(acquired, desired_admin(RELEASED, keep_tag=True))
     steps = (
         [DISASSOCIATE.format("admin")]
         if earlier == NO_PROFILE
         else [ASSOCIATE.format("shop") + IN_PLACE.format("admin")]
     )
-    assert admin_plan.plan(acquired, wanted).summaries == steps
-    tagged = admin_plan.assumed_state(shown, replace(wanted, assume=ASSUME_TAGGED))
-    assert admin_plan.plan(tagged, replace(wanted, keep_tag=False)).summaries == [REMOVE_TAG, REMOVE_RECORD]
-    assert admin_plan.assumed_state(shown, wanted) == shown
-    assert admin_plan.assumed_state(shown, replace(wanted, known_earlier=None, assume=ASSUME_TAGGED)) == shown
+    assert released.summaries == steps
+    untagged = admin_plan.plan(released.planned, desired_admin(RELEASED))
+    assert untagged.summaries == [REMOVE_TAG, REMOVE_RECORD]
+
+
+TRACES = {
+    "admin profile": state("admin"),
+    "restore tag": state("shop", tag="shop", record=None),
+    "record": replace(state("shop"), records={INSTANCE: "shop"}),
+    "unreadable": State(error=CwagentError("No.")),
+}
+
+
+@pytest.mark.parametrize("trace", TRACES)
+def test_the_window_of_an_instance_with_a_trace_is_closed_without_being_read(trace):
+    released = desired_admin(RELEASED, INSTANCE)
+    assert admin_plan.may_hold_window(TRACES[trace], released)
+    assert not admin_plan.may_hold_window(TRACES[trace], replace(released, instance_ids=None))
+    assert not admin_plan.may_hold_window(TRACES[trace], desired_admin(ACQUIRED))
+    if trace != "unreadable":
+        assert not admin_plan.may_hold_window(TRACES[trace], desired_admin(RELEASED, OTHER_INSTANCE))
+    assert not admin_plan.may_hold_window(state("shop"), released)
+
+
+@pytest.mark.parametrize(
+    ("opening", "ids", "is_own"),
+    [
+        (None, (INSTANCE,), True),
+        (Opening(NOW, INSTANCE), (INSTANCE,), True),
+        (Opening(NOW, None), (INSTANCE,), True),
+        (Opening(NOW, OTHER_INSTANCE), (INSTANCE,), False),
+        (Opening(NOW, OTHER_INSTANCE), None, True),
+    ],
+)
+def test_a_window_for_another_instance_is_told_from_the_own_one(opening, ids, is_own):
+    assert replace(desired_admin(RELEASED), instance_ids=ids).is_for(opening) == is_own
 
 
 @pytest.mark.parametrize(

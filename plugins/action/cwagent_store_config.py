@@ -1,0 +1,119 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Stores configurations from a host, which gets the right to do so for that time only."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from urllib.request import getproxies_environment
+
+from ansible import constants
+from ansible.errors import AnsibleConnectionFailure
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from ansible_collections.cwagent.iam.plugins.plugin_utils._aws_action import AwsAction, process_state
+from ansible_collections.cwagent.iam.plugins.plugin_utils._interruption import Interrupted, Interruption
+from ansible_collections.cwagent.iam.plugins.plugin_utils._key_delivery import KeyDelivery
+
+# Without boto3 this task fails, and not the whole run, which may have no such task.
+try:
+    from ansible_collections.cwagent.iam.plugins.module_utils import _module
+    from ansible_collections.cwagent.iam.plugins.module_utils._store_config import options
+    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Report
+    from ansible_collections.cwagent.iam.plugins.plugin_utils import _store_host
+except Exception:  # noqa: BLE001, S110  an import can raise anything
+    pass
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
+
+# What these callbacks print is read by people. Others print for programs, which more lines would confuse.
+FOR_PEOPLE = ("default", "yaml", "debug", "awx_display")
+
+
+class ActionModule(KeyDelivery, AwsAction):
+    """Stores configurations. The calls to AWS are made here, and what the host does by modules on its connection."""
+
+    _supports_async = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Store them. Where that is interrupted, nobody waits for a result."""
+        result: dict[str, Any] = ActionBase.run(self, tmp, task_vars)
+        if not self.MODULE:
+            return {
+                **result,
+                "failed": True,
+                "msg": f"boto3 and the collection amazon.aws are required in the Python that runs Ansible. "
+                f"{sys.executable} cannot import them. Nothing was stored.",
+            }
+        variables, environment = task_vars or {}, _proxies()
+        self._compute_environment_string(environment)
+        validator = ArgumentSpecValidator(_module.complete_spec(options.SPEC), **options.RULES)
+        try:
+            validated = validator.validate(self.given_options)
+        except TypeError as error:
+            return {**result, "failed": True, "msg": f"A value cannot be an option of a module: {error}."}
+        if validated.error_messages:
+            return {**result, "failed": True, "msg": f"{'. '.join(validated.error_messages)}."}
+        try:
+            with process_state(environment, self._loader.get_basedir()):
+                done = self.do_work(partial(self._store, variables), validated.validated_parameters, variables)
+        except Interrupted:
+            os._exit(1)
+        return {**result, **done}
+
+    def _store(self, variables: Mapping[str, Any], call: Call) -> dict[str, Any]:
+        """Return the result of the transaction. :raises CwagentError: something failed."""
+        params, name = call.params, variables["inventory_hostname"]
+        # Its values are in no output. The modules on the host hide what is secret in it.
+        host_options = {**params, "environment": params.pop("environment")}
+        host_class = _store_host.OnPremises if params["from"] == options.ONPREM else _store_host.Instance
+        interruption = Interruption()
+        wiring = options.Wiring(
+            client=call.client,
+            shield=interruption.shield,
+            check_mode=call.check_mode,
+            name=name,
+            host=host_class(self, variables, host_options),
+            report=Report(partial(_say, name, interruption)),
+        )
+        transaction = options.transaction(params, wiring)
+        opens = params["state"] == options.OPENED
+        if call.check_mode:
+            return transaction.predict_opening() if opens else transaction.predict()
+        with interruption.handled():
+            return transaction.open() if opens else transaction.run()
+
+    def cleanup(self, force: bool = False) -> None:
+        """Remove temporary files. That a host does not answer then must not replace the result."""
+        try:
+            super().cleanup(force)
+        except AnsibleConnectionFailure:
+            self._connection._shell.tmpdir = None
+
+
+def _proxies() -> dict[str, Any]:
+    """Return what keeps clients from looking up the proxies of macOS, which a fork there must not."""
+    return {"no_proxy": "*"} if sys.platform == "darwin" and not getproxies_environment() else {}
+
+
+def _say(name: str, interruption: Interruption, text: str) -> None:
+    """Print a line, unless the run is interrupted. Workers share a pipe for that, and one can have locked it for good.
+
+    It is locked where its worker was killed, or waits since nobody reads any more.
+    """
+    is_for_people = constants.DEFAULT_STDOUT_CALLBACK.rpartition(".")[2] in FOR_PEOPLE
+    if is_for_people and not interruption.has_come:
+        Display().display(f"{time.strftime('%H:%M:%S')} {name}: {text}")
+
+
+ActionModule.preload("cwagent_store_config", "ec2", "iam", "ssm")

@@ -1,0 +1,148 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An instance stores: it gets the admin profile and the admin window, and goes back to its earlier profile. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance import plan as admin_plan
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import (
+    EXCLUSIVE,
+    NO_PROFILE,
+    RELEASED,
+    DesiredAdmin,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.resource import AdminInstanceResource
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import CLOSED, DesiredWindow, Window
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
+from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge, first_plan
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Phase, Source
+
+if TYPE_CHECKING:
+    from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import State
+    from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+    from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan
+    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Report
+
+
+@dataclass(frozen=True)
+class Admin:
+    """The right to store that an instance gets.
+
+    :param host: the name of the host, for messages.
+    :param desired: the instance with its profiles, as it is acquired.
+    :param window: the admin window that is opened for it; ``None`` for none.
+    :param wait_timeout: for how many seconds to wait for AWS.
+    """
+
+    host: str
+    desired: DesiredAdmin
+    window: DesiredWindow | None
+    wait_timeout: float
+
+    @property
+    def instance_id(self) -> str:
+        """The instance."""
+        [name] = self.desired.instance_ids or ()
+        return name
+
+    @property
+    def place(self) -> str:
+        """The host and the instance in words."""
+        return f"{self.host} ({self.instance_id})"
+
+
+class AdminProfile(Source):
+    """An instance with the admin profile. A subclass says how it stores."""
+
+    _plan: Plan[State]
+
+    def __init__(self, report: Report, aws: Aws, admin: Admin) -> None:
+        super().__init__(report)
+        self._aws = aws
+        self._admin = admin
+        self.restored: str | None = None
+        """The profile that the instance has again."""
+
+    def prepare(self) -> None:
+        """Read the region, check that no other run is at work, and plan how the profile is acquired."""
+        self._plan = first_plan(self._resource(self._admin.desired))
+
+    def planned(self) -> tuple[list[Phase], list[Phase]]:
+        """Return the phases: the release begins where the profile is acquired."""
+        acquiring = self._resource(self._admin.desired)
+        self.report.warnings += [*acquiring.warnings(self._plan), *acquiring.check_mode_warnings(self._plan)]
+        releasing, untagging = (self._resource(self._released(keep_tag=keep_tag)) for keep_tag in (True, False))
+        acquired = self._plan.planned
+        if acquired.window:  # the release does not read it
+            acquired = replace(acquired, window=Window(acquired.window.read_at, is_known=False))
+        release = releasing.plan(acquired)
+        untag = untagging.plan(replace(release.planned, window=None))
+        self.report.window = acquiring.to_result(self._plan, self._plan.planned).get("window")
+        return [Phase.of("acquired", acquiring, self._plan)], [
+            Phase.of("released", releasing, release),
+            Phase.of("untagged", untagging, untag),
+        ]
+
+    def acquire(self) -> None:
+        """Acquire the profile, and open the window."""
+        self.began = True
+        try:
+            acquired = self.report.take("acquired", lambda: self._converge(self._admin.desired, self._plan))
+        except CwagentError as error:
+            # What was refused before the restore tag was written has no steps: the tag and the window that are there
+            # belong to another run.
+            self.began = bool(error.details.get("steps"))
+            raise
+        self.report.window = acquired.get("window")
+
+    def check_exclusive(self, *, associate_again: bool = False) -> None:
+        """Check that no other instance has the profile, and that this one still has it.
+
+        :param associate_again: whether to associate the profile again, so that EC2 assumes its role at once.
+        """
+        desired = self._desired(EXCLUSIVE, fail_if_lost=True, associate_again=associate_again)
+        self.report.take("checked", lambda: self._converge(desired))
+
+    def release(self, wait: float | None = None) -> None:
+        """Restore the earlier profile and close the window. The restore tag stays until that has arrived."""
+        try:
+            result = self.report.take("released", lambda: self._converge(self._released(keep_tag=True), wait=wait))
+        except CwagentError as error:
+            raise CwagentError(
+                f"{error} {self._admin.place} may still have the admin identity, which can write to Parameter Store "
+                "until the deadline of the admin window. Fix the cause, then run cwagent.iam.restore to clean up.",
+                **error.details,
+            ) from error
+        self.restored = result["instances"][0]["profile"]
+
+    def untag(self) -> None:
+        """Remove the restore tag and the record."""
+        self.report.take("untagged", lambda: self._converge(self._released(keep_tag=False)))
+
+    def _desired(self, state: str, **changed: Any) -> DesiredAdmin:
+        return replace(self._admin.desired, state=state, fail_if_tagged=False, **changed)
+
+    def _released(self, *, keep_tag: bool) -> DesiredAdmin:
+        earlier = admin_plan.earlier_profile(self._plan.current, self._admin.instance_id, self._admin.desired)
+        # IAM may not show yet what was recorded in this run.
+        known = earlier or NO_PROFILE
+        return self._desired(RELEASED, keep_tag=keep_tag, known_earlier=known, assume_released=False)
+
+    def _resource(self, desired: DesiredAdmin) -> AdminInstanceResource:
+        window = self._admin.window
+        if not window or desired.state == EXCLUSIVE:
+            return AdminInstanceResource(self._aws, desired)
+        if desired.state == RELEASED and not desired.keep_tag:  # it is closed by then
+            return AdminInstanceResource(self._aws, desired)
+        changed = DesiredWindow("role", window.name, CLOSED) if desired.state == RELEASED else window
+        return AdminInstanceResource(self._aws, desired, WindowResource(self._aws, changed, fail_if_open=True))
+
+    def _converge(
+        self, desired: DesiredAdmin, plan: Plan[State] | None = None, wait: float | None = None
+    ) -> dict[str, Any]:
+        return converge(self._resource(desired), False, wait or self._admin.wait_timeout, plan)

@@ -1,0 +1,95 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A configuration to store, by what the comparison with Parameter Store returned. Pure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils import _names
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter import plan as config_plan
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.options import known_state
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import DesiredConfig, State
+    from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A configuration that was compared with what is stored.
+
+    :param desired: its parameters with their tags.
+    :param text: the configuration as JSON.
+    :param previous: what was stored when it was compared, for the option ``known_values`` of the module on a host.
+    """
+
+    desired: DesiredConfig
+    known: State
+    region: str
+    text: str
+    previous: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The name of the first parameter, which servers read."""
+        return self.desired.name
+
+    @property
+    def untagged(self) -> DesiredConfig:
+        """Its parameters without tags."""
+        parameters = tuple(replace(each, tags={}) for each in self.desired.parameters)
+        return replace(self.desired, parameters=parameters)
+
+    @property
+    def plan(self) -> Plan[State]:
+        """The steps that store it and its tags."""
+        return config_plan.plan(self.known, self.desired)
+
+    @property
+    def plan_without_tags(self) -> Plan[State]:
+        """The steps of a source that may not tag."""
+        return config_plan.plan(self.known, self.untagged)
+
+    @property
+    def surplus(self) -> list[str]:
+        """The parameters that an earlier, larger configuration has left."""
+        return config_plan.surplus(self.known, self.desired)
+
+    def to_diff(self, plan: Plan[State]) -> dict[str, Any]:
+        """Render what a plan changes, for the diff."""
+        sides = {"before": config_plan.to_diff(plan.current), "after": config_plan.to_diff(plan.planned)}
+        return config_plan.render_change(plan.current, plan.planned) or sides
+
+    def to_result(self) -> dict[str, Any]:
+        """Render it for the result, with the parameters that servers fetch, in their order."""
+        return {"name": self.name, "region": self.region, "parameters": [{"name": each} for each in self.desired.names]}
+
+
+def compared(
+    given: Mapping[str, Any], tier: str | None, tags: Mapping[str, str], *, split: bool, split_recent: bool
+) -> Configuration:
+    """Return the configuration of a result of the module ``cwagent_config_parameter``.
+
+    :raises InvalidInput: it is no such result.
+    """
+    try:
+        name, text, region = next(iter(given["previous"])), given["config"], given["region"]
+        config, known = json.loads(text), known_state(given["previous"], name) or {}
+        values = [found.value for found in known.values() if found]
+        if not isinstance(config, dict) or not all(isinstance(each, str) for each in [region, *values]):
+            raise TypeError
+    except (AttributeError, KeyError, StopIteration, TypeError, ValueError):
+        raise InvalidInput(
+            "configs must be results of cwagent_config_parameter. Register its task, and use them as they are."
+        ) from None
+    config_plan.check_parameter_name(name)
+    _names.check_region(region)
+    desired = config_plan.desired_config(name, config, tier, can_be_split=split, allow_recent=split_recent, tags=tags)
+    return Configuration(desired, known, region, text, given["previous"])

@@ -1,0 +1,71 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the controller does with its own credentials: it stores, or does what no admin principal may. Pure."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import DesiredConfig
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.resource import (
+    ParameterResource,
+    TagsResource,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
+
+    from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Configuration
+    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Report
+
+# How long to wait until Parameter Store shows what was written.
+READ_BACK_SECONDS = 15
+
+
+class ControllerSource(Source):
+    """The controller, which has the right already."""
+
+    may_tag = True
+
+    def __init__(self, report: Report, aws_in: Callable[[str], Aws]) -> None:
+        """:param aws_in: makes the gateway to AWS in a region."""
+        super().__init__(report)
+        self._aws_in = aws_in
+
+    def store(self, configuration: Configuration) -> Mapping[str, Any]:
+        """Store a configuration with its tags."""
+        region = configuration.region
+        resource = ParameterResource(self._aws_in(region), configuration.desired, region, configuration.known)
+        return converge(resource, False, READ_BACK_SECONDS)
+
+
+def tidy(
+    report: Report,
+    aws_in: Callable[[str], Aws],
+    configurations: Sequence[Configuration],
+    *,
+    tags: bool,
+    surplus: bool,
+    check_mode: bool,
+) -> None:
+    """Tag the parameters, and delete those that an earlier, larger configuration has left.
+
+    :param tags: whether the parameters of configurations that differ are tagged.
+    :param surplus: whether parameters are deleted, unless they are those of another configuration.
+    """
+    names = {each.name for each in configurations}
+    for each in configurations:
+        aws, region = aws_in(each.region), each.region
+        for parameter in each.desired.parameters if tags and each.plan.has_changes else ():
+            if parameter.tags:
+                tagged = TagsResource(aws, parameter.name, parameter.tags, region)
+                report.take("tagged", partial(converge, tagged, check_mode, READ_BACK_SECONDS))
+        for name in sorted({*each.surplus} - names) if surplus else ():
+            deleted = ParameterResource(aws, DesiredConfig(name), region)
+            report.take("deleted", partial(converge, deleted, check_mode, None))

@@ -1,0 +1,147 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An instance stores with its own credentials, by modules that Ansible runs on it. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.admin_profile import Admin, AdminProfile
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import HostUnreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Configuration
+    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Report
+
+
+class InstanceHost(Protocol):
+    """An instance that Ansible reaches. Each result is that of a module, which can have ``failed``.
+
+    Each raises ``HostUnreachable`` where the instance does not answer.
+    """
+
+    def identity(self, profile: str | None, role: str | None, *, fail_on_refused_role: bool = False) -> dict[str, Any]:
+        """Wait until the instance has the identity of a profile, or none."""
+
+    def store(self, configuration: Configuration, *, check_mode: bool = False) -> dict[str, Any]:
+        """Store a configuration; in check mode, compare what the instance reads with it."""
+
+
+class InstanceSource(AdminProfile):
+    """An instance that stores with the admin profile.
+
+    :param configurations: what is read back as a server does, at the end.
+    :param earlier: the profile and the role that the instance had before, by its metadata service.
+    """
+
+    def __init__(
+        self,
+        report: Report,
+        aws: Aws,
+        admin: Admin,
+        host: InstanceHost,
+        *,
+        configurations: Sequence[Configuration] = (),
+        earlier: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(report, aws, admin)
+        self._host = host
+        self._configurations = configurations
+        self._earlier = earlier or {}
+
+    def acquire(self) -> None:
+        """Acquire the profile, and wait until it has arrived on the instance."""
+        super().acquire()
+        role = self._admin.desired.record_role
+        self.report.say("wait until the instance has the admin identity")
+        found = self._host.identity(self._admin.desired.admin, role, fail_on_refused_role=True)
+        is_refused = found.get("role_refused", False)
+        self.check_exclusive(associate_again=is_refused)
+        if is_refused:
+            found = self._host.identity(self._admin.desired.admin, role)
+        check(found)
+
+    def store(self, configuration: Configuration) -> Mapping[str, Any]:
+        """Store a configuration from the instance."""
+        return check(self._host.store(configuration))
+
+    def finish(self, failure: CwagentError | None) -> None:
+        """Wait for the earlier identity, remove the restore tag, and read what was stored as a server does."""
+        if not self.report.is_released:
+            super().finish(failure)
+        is_lost = isinstance(failure, HostUnreachable)
+        found: dict[str, Any] = {} if is_lost else self._earlier_identity()
+        self.untag()
+        profile = self.restored or "no instance profile"
+        if is_lost:
+            raise CwagentError(
+                f"{failure} {self._admin.place} could not be reached while the configuration was being stored. It has "
+                f"{profile} again, and the admin window is closed. Make it reachable and run again."
+            )
+        if failure:
+            raise failure
+        if "identity" in found:
+            check(found)
+            self._read_back()
+        else:
+            # AWS has restored everything. What the instance itself shows is a last look, and no reason to fail.
+            self.report.warnings.append(
+                f"{self._admin.place} did not say whether it has its earlier identity again ({found.get('msg', '')}). "
+                f"By EC2 it has {profile}, and the admin window is closed."
+            )
+
+    def _earlier_identity(self) -> dict[str, Any]:
+        """Wait until the instance has its earlier identity. The role counts where it is known which one it had."""
+        role = self._earlier.get("role") if self._earlier.get("instance_profile") == self.restored else None
+        known = role if self.restored and role != self._admin.desired.record_role else None
+        self.report.say("wait until the instance has its earlier identity")
+        try:
+            return self._host.identity(self.restored, known)
+        except HostUnreachable as error:
+            return {"failed": True, "msg": str(error)}
+
+    def _read_back(self) -> None:
+        """Read the configurations with the identity that the instance has of its own: that of a server.
+
+        :raises CwagentError: something else is stored.
+        """
+        if not self.restored:
+            return
+        unread, otherwise = [], []
+        self.report.say("read what was stored as a server does")
+        for each in self._configurations:
+            try:
+                found = self._host.store(each, check_mode=True)
+            except HostUnreachable as error:
+                found = {"failed": True, "msg": str(error)}
+            if found.get("failed"):
+                unread.append(str(found.get("msg")))
+            elif found["steps"]:
+                otherwise += each.desired.names
+        if otherwise:
+            raise CwagentError(
+                f"{', '.join(otherwise)} was stored, but {self._admin.place} reads another value. Something else has "
+                "overwritten it: find out what, then run again."
+            )
+        if unread:
+            self.report.warnings.append(
+                f"the configuration was stored, but {self._admin.place} cannot read it with its own profile "
+                f"{self.restored}. {' '.join(dict.fromkeys(unread))}"
+            )
+
+
+# What a result says of a failure besides its message: of a module that has crashed, what it printed.
+_OF_FAILURES = ("done", "not_done", "counts", "module_stdout", "module_stderr", "rc")
+
+
+def check(result: dict[str, Any]) -> dict[str, Any]:
+    """Return the result of a module on a host. :raises CwagentError: it failed."""
+    if result.get("failed"):
+        message = str(result.get("msg") or "A module on the host failed without a message.")
+        raise CwagentError(message, **{key: result[key] for key in _OF_FAILURES if key in result})
+    return result

@@ -1,0 +1,118 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An on-premises host stores with the access key of the admin user, while its admin window is open. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import CLOSED, DesiredWindow
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
+from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge, first_plan
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.instance import check
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import (
+    HostUnreachable,
+    Phase,
+    Source,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import Window
+    from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+    from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan
+    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Configuration
+    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Report
+
+
+class OnPremisesHost(Protocol):
+    """A host with the admin user's key. Each raises ``HostUnreachable`` where it does not answer."""
+
+    def store(self, configuration: Configuration) -> dict[str, Any]:
+        """Store a configuration. :returns: the result of the module."""
+
+
+class OnPremisesSource(Source):
+    """A host that stores while the admin window of a user is open.
+
+    :param host: what stores.
+    :param name: the name of the host, for messages.
+    :param window: the window; ``None`` where the user may store at any time.
+    :param wait_timeout: for how many seconds to wait for AWS.
+    """
+
+    _plan: Plan[Window]
+
+    def __init__(
+        self,
+        report: Report,
+        aws: Aws,
+        host: OnPremisesHost,
+        *,
+        name: str,
+        window: DesiredWindow | None,
+        wait_timeout: float,
+    ) -> None:
+        super().__init__(report)
+        self._aws = aws
+        self._host = host
+        self._name = name
+        self._window = window
+        self._wait_timeout = wait_timeout
+
+    def prepare(self) -> None:
+        """Read the window, check that it is not open, and plan how it is opened."""
+        if self._window:
+            self._plan = first_plan(self._resource(self._window))
+
+    def planned(self) -> tuple[list[Phase], list[Phase]]:
+        """Return the phases: the window that is closed is the one that was opened."""
+        if not self._window:
+            return [], []
+        opening = self._resource(self._window)
+        self.report.warnings += [*opening.warnings(self._plan), *opening.check_mode_warnings(self._plan)]
+        return [Phase.of("acquired", opening, self._plan)], [Phase.of("released", *self._closing(self._window))]
+
+    def acquire(self) -> None:
+        """Open the window."""
+        if self._window:
+            opening = self._resource(self._window)
+            self.began = True
+            opened = self.report.take("acquired", lambda: converge(opening, False, self._wait_timeout, self._plan))
+            self.report.window = opened["window"]
+
+    def store(self, configuration: Configuration) -> Mapping[str, Any]:
+        """Store a configuration from the host."""
+        return check(self._host.store(configuration))
+
+    def release(self, wait: float | None = None) -> None:
+        """Close the window. What is to be done is known, so nothing is read before."""
+        if self._window:
+            closing, plan = self._closing(self._window)
+            try:
+                self.report.take("released", lambda: converge(closing, False, wait or self._wait_timeout, plan))
+            except CwagentError as error:
+                raise CwagentError(
+                    f"{error} The admin window of user '{self._window.name}' may be open until its deadline. Fix the "
+                    "cause, then run cwagent.iam.restore to close it.",
+                    **error.details,
+                ) from error
+
+    def finish(self, failure: CwagentError | None) -> None:
+        """Say what is there now, where the host was lost."""
+        if isinstance(failure, HostUnreachable):
+            raise CwagentError(
+                f"{failure} {self._name} could not be reached while the configuration was being stored. The admin "
+                "window is closed. Make the host reachable and run again."
+            ) from failure
+        super().finish(failure)
+
+    def _closing(self, window: DesiredWindow) -> tuple[WindowResource, Plan[Window]]:
+        closing = self._resource(DesiredWindow(window.kind, window.name, CLOSED, force=True))
+        return closing, closing.plan(self._plan.planned)
+
+    def _resource(self, window: DesiredWindow) -> WindowResource:
+        return WindowResource(self._aws, window, fail_if_open=window.state != CLOSED)

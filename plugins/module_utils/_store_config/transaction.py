@@ -1,0 +1,319 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The transaction: a source gets the right to store, stores, and gives the right back, whatever happens. Pure.
+
+The right is given back before anything else, also after a failure. What is to be done for that is planned before the
+right is acquired.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
+
+    from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import State
+    from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
+    from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan
+    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Configuration
+
+    Shield = Callable[[], AbstractContextManager[None]]
+
+
+# After an interruption somebody may end the process soon.
+URGENT_SECONDS = 10.0
+
+
+# What a person reads before anything is held.
+ADVICE = "if this run is killed, run cwagent.iam.restore with the same inventory; Ctrl-C gives everything back"
+# What a person reads when a phase begins.
+BEGINNINGS = {
+    "sent": "send the command that stores the configurations",
+    "acquired": "acquire the right to store, which the admin window limits",
+    "stored": "store a configuration",
+    "cancelled": "cancel the command",
+    "released": "give the right back",
+    "untagged": "remove the restore tag",
+}
+
+
+class HostUnreachable(CwagentError):
+    """The host that stores does not answer, so what it does is not known."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The host does not answer: {reason.strip()}")
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of the transaction, planned or done.
+
+    :param counts: how many of the steps create, update and delete something.
+    :param diff: what they change, as Ansible shows it.
+    """
+
+    name: str
+    steps: Sequence[str]
+    counts: Mapping[str, int]
+    diff: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, name: str, resource: Resource[Any], plan: Plan[Any]) -> Phase:
+        """Return a phase that is planned."""
+        return cls(name, plan.summaries, plan.counts, resource.render_change(plan.current, plan.planned))
+
+
+@dataclass
+class Report:
+    """What was done so far, and what a person should know.
+
+    :param say: tells a person what is done now.
+    """
+
+    say: Callable[[str], None] = lambda _text: None
+    phases: list[Phase] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    window: Mapping[str, Any] | None = None
+    configurations: list[dict[str, Any]] = field(default_factory=list)
+    is_released: bool = False
+
+    def take(self, name: str, work: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
+        """Do the work of a phase, and note what it did, also where it failed half-way."""
+        if name in BEGINNINGS:
+            self.say(BEGINNINGS[name])
+        try:
+            result = work()
+        except CwagentError as error:
+            self._add(name, error.details.get("done", []), error.details)
+            raise
+        self._add(name, result.get("steps", []), result)
+        return result
+
+    def _add(self, name: str, steps: Sequence[str], result: Mapping[str, Any]) -> None:
+        phase = Phase(name, steps, result.get("counts", {}), result.get("diff", {}))
+        self.phases += [phase] if steps else []
+        self.warnings += result.get("warnings", [])
+
+    def to_result(self) -> dict[str, Any]:
+        """Render it for the result of the module."""
+        counts: Counter[str] = Counter()
+        for each in self.phases:
+            counts.update(each.counts)
+        steps = [step for each in self.phases for step in each.steps]
+        return {
+            "changed": bool(steps),
+            "steps": steps,
+            "counts": {kind.value: counts[kind.value] for kind in Kind},
+            "diff": [each.diff for each in self.phases if each.diff],
+            "phases": [{"name": each.name, "steps": each.steps, "counts": each.counts} for each in self.phases],
+            "configurations": self.configurations,
+            "released": self.is_released,
+            **({"window": self.window} if self.window else {}),
+            "warnings": self.warnings,
+        }
+
+
+class Source(ABC):
+    """Who stores, with what right.
+
+    :param report: where the source notes what it did.
+    """
+
+    began = False
+    """Whether there is a right to give back, or a part of it."""
+    may_tag = False
+    """Whether the right includes tags and the deletion of parameters."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+
+    def prepare(self) -> None:  # noqa: B027  where there is no right to acquire, nothing is to be done
+        """Read the state, refuse it if this run must not act, and plan what follows."""
+
+    def planned(self) -> tuple[list[Phase], list[Phase]]:
+        """Return the phases before and after storing, each planned from the planned state of the one before."""
+        return [], []
+
+    def acquire(self) -> None:  # noqa: B027
+        """Get the right to store, and wait until it has arrived."""
+
+    @abstractmethod
+    def store(self, configuration: Configuration) -> Mapping[str, Any]:
+        """Store a configuration."""
+
+    def cancel(self) -> None:  # noqa: B027
+        """Stop what could still store something. It raises nothing."""
+
+    def release(self, wait: float | None = None) -> None:  # noqa: B027
+        """Give the right back.
+
+        :param wait: for how many seconds to wait until AWS shows it, if not for the time that the user chose.
+        :raises CwagentError: it says what is left, and what to do.
+        """
+
+    def finish(self, failure: CwagentError | None) -> None:
+        """Look at what is there now, and remove what tells the next run to release.
+
+        :raises CwagentError: ``failure``, in other words where more is known now, or what was found.
+        """
+        if failure:
+            raise failure
+
+
+class Transaction:
+    """Stores the configurations that differ, with a right that is held for as short as possible.
+
+    :param tidy: does afterwards what the source may not.
+    :param shield: nothing interrupts the body of this context; what asks for it meanwhile does so at its end.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        configurations: Sequence[Configuration],
+        tidy: Callable[[], None],
+        shield: Shield,
+    ) -> None:
+        self._source = source
+        self._pending = [each for each in configurations if self._plan(each).has_changes]
+        self._tidy = tidy
+        self._shield = shield
+        self._report = source.report
+
+    def _plan(self, configuration: Configuration) -> Plan[State]:
+        return configuration.plan if self._source.may_tag else configuration.plan_without_tags
+
+    def predict(self) -> dict[str, Any]:
+        """Return what would be done."""
+        if self._pending:
+            self._source.prepare()
+            before, after = self._source.planned()
+            storing = [self._planned_storing(each) for each in self._pending]
+            self._report.phases += [*before, *storing, *after]
+            self._report.configurations += [each.to_result() for each in self._pending]
+        self._tidy()
+        return self._report.to_result()
+
+    def _planned_storing(self, configuration: Configuration) -> Phase:
+        plan = self._plan(configuration)
+        return Phase("stored", plan.summaries, plan.counts, configuration.to_diff(plan))
+
+    def predict_opening(self) -> dict[str, Any]:
+        """Return what would be done to open the window."""
+        self._source.prepare()
+        self._report.phases += self._source.planned()[0]
+        return self._report.to_result()
+
+    def run(self) -> dict[str, Any]:
+        """Store, and return what was done.
+
+        :raises CwagentError: something failed; its details have what was done before.
+        """
+
+        def work() -> None:
+            if self._pending:
+                self._source.prepare()
+                self._advise()
+                self._store_and_release()
+            self._tidy()
+
+        return self._finish(work)
+
+    def open(self) -> dict[str, Any]:
+        """Acquire the right for a person, and return what was done. Only where that fails it is given back.
+
+        :raises CwagentError: something failed; its details have what was done before.
+        """
+
+        def work() -> None:
+            self._source.prepare()
+            self._advise()
+            failure = self._failure_of(self._source.acquire)
+            if failure:
+                self._give_back(failure)
+
+        return self._finish(work)
+
+    def _advise(self) -> None:
+        if not self._source.may_tag:  # there is something to give back
+            self._report.say(ADVICE)
+
+    def _finish(self, work: Callable[[], None]) -> dict[str, Any]:
+        """Do the work, and return what was done; give the right back where it is interrupted."""
+        try:
+            work()
+        except CwagentError as error:
+            done = self._report.to_result()
+            error.details.update({**done, "done": done["steps"], "not_done": error.details.get("not_done", [])})
+            raise
+        except BaseException:
+            # A signal or a time limit. Nobody reads a result then; record and tag tell the next run what is left.
+            with self._shield():
+                try:
+                    self._release(URGENT_SECONDS)
+                finally:
+                    self._source.cancel()
+            raise
+        return self._report.to_result()
+
+    def _store_and_release(self) -> None:
+        self._give_back(self._failure_of(self._acquire_and_store))
+
+    def _give_back(self, failure: CwagentError | None) -> None:
+        """Give the right back, and look at what is there now.
+
+        :param failure: what failed before.
+        :raises CwagentError: that failure, and anything that failed since then.
+        """
+        try:
+            with self._shield():
+                if failure:
+                    self._source.cancel()
+                self._release()
+            self._source.finish(failure)
+        except CwagentError as error:
+            if failure is None or str(failure) in str(error):
+                raise
+            raise CwagentError(f"{failure} {error}", **{**failure.details, **error.details}) from error
+
+    @staticmethod
+    def _failure_of(work: Callable[[], None]) -> CwagentError | None:
+        try:
+            work()
+        except CwagentError as error:
+            return error
+        return None
+
+    def _acquire_and_store(self) -> None:
+        self._source.acquire()
+        self._store()
+
+    def _store(self) -> None:
+        """Store all configurations, also where one of them fails. :raises CwagentError: of those that failed."""
+        failure: CwagentError | None = None
+        for each in self._pending:
+            try:
+                self._report.take("stored", partial(self._source.store, each))
+            except HostUnreachable:
+                raise
+            except CwagentError as error:
+                failure = CwagentError(f"{failure} {error}", **error.details) if failure else error
+            else:
+                self._report.configurations.append(each.to_result())
+        if failure:
+            raise failure
+
+    def _release(self, wait: float | None = None) -> None:
+        if self._source.began:
+            self._source.release(wait)
+            self._source.began, self._report.is_released = False, True

@@ -1,0 +1,247 @@
+#!/usr/bin/python
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: cwagent_store_config
+version_added: 1.0.0
+short_description: (internal) Store configurations from a host that has the right to for that time only
+description:
+  - A host gets the right to store, stores, and gives the right back, whatever happens. The role
+    P(cwagent.iam.store_config#role) uses it.
+  - An EC2 instance gets the admin profile, see M(cwagent.iam.cwagent_admin_instance). The earlier profile is recorded
+    first, the admin window is opened for this instance and these parameters, and both are restored before anything else
+    is looked at. An on-premises host gets the admin window of a user, see M(cwagent.iam.cwagent_admin_window).
+  - Where the run is interrupted, by Ctrl-C, SIGTERM, the end of its terminal or the time limit of a task, the right is
+    given back within seconds. The restore tag and the record stay, and tell the next run what to clean up. On another
+    system than Linux this does not hold where Ansible's main process is killed.
+  - Calls to AWS are made by Ansible itself, with boto3 in the Python that runs it. What the host does, modules do on
+    the connection of the task.
+author: cwagent.iam contributors (@cwagent)
+options:
+  state:
+    description:
+      - V(stored) stores the configurations that differ, and gives the right back.
+      - V(opened) only gives it to an instance, for a person, until the deadline of the admin window. It is given back
+        where that fails or is interrupted. M(cwagent.iam.cwagent_admin_instance) gives it back later.
+    type: str
+    choices: [stored, opened]
+    default: stored
+  from:
+    description:
+      - Who stores. V(instance) is the EC2 instance of the task, with its own credentials, over its connection.
+        V(run_command) is an EC2 instance too, by a command of Systems Manager. V(onprem) is the host of the task, with
+        the access key of the admin user. V(controller) is Ansible itself, with the credentials of the task.
+    type: str
+    choices: [instance, run_command, onprem, controller]
+    default: instance
+  configs:
+    description:
+      - The configurations, each as the result of a task of M(cwagent.iam.cwagent_config_parameter) in check mode that
+        has compared it with what is stored. Nothing is done for those that do not differ.
+    type: list
+    elements: dict
+    default: []
+  split:
+    description: As O(cwagent.iam.cwagent_config_parameter#module:split) of these tasks.
+    type: bool
+    default: false
+  split_recent:
+    description: As O(cwagent.iam.cwagent_config_parameter#module:split_recent) of these tasks.
+    type: bool
+    default: false
+  tier:
+    description: As O(cwagent.iam.cwagent_config_parameter#module:tier) of these tasks.
+    type: str
+    choices: [Standard, Advanced]
+  parameter_tags:
+    description: The tags of the parameters. Ansible itself sets them, since no admin principal may.
+    type: dict
+    default: {}
+  remove_surplus:
+    description: Whether to delete the parameters that an earlier, larger configuration has left.
+    type: bool
+    default: false
+  instance_id:
+    description:
+      - The ID of the instance. Required with O(from=instance) and O(from=run_command), as are the next three
+        options.
+    type: str
+  admin_profile:
+    description: The admin instance profile.
+    type: str
+  admin_role:
+    description: The role in O(admin_profile), which has the restore record and the admin window.
+    type: str
+  server_profile:
+    description:
+      - The instance profile that the instance gets where it has the admin profile and no record, or where its earlier
+        profile is gone.
+    type: str
+  earlier_identity:
+    description:
+      - The RV(cwagent.iam.cwagent_instance_identity#module:identity) that the instance has before, so that the task can
+        wait for the same role again.
+    type: dict
+  admin_user:
+    description: The admin user. Required with O(from=onprem).
+    type: str
+  credentials_file:
+    description:
+      - A credentials file on the host, with O(from=onprem). Its access key is used instead of the saved one.
+    type: str
+    default: ""
+  key_store:
+    description: Where the access key of O(admin_user) is saved, as with M(cwagent.iam.cwagent_iam_user).
+    type: str
+    choices: [file, parameter_store, secrets_manager]
+    default: file
+  key_store_directory:
+    description: The folder on the controller, with O(key_store=file).
+    type: path
+    default: ~/.cwagent/credentials
+  key_store_prefix:
+    description: The prefix of the names of parameters and secrets.
+    type: str
+    default: /cwagent/credentials/
+  credentials_profile:
+    description: The AWS profile in the saved file, or in O(credentials_file).
+    type: str
+    default: AmazonCloudWatchAgent
+  admin_window:
+    description: Whether there is an admin window to open and close.
+    type: bool
+    default: true
+  admin_window_minutes:
+    description: How long the admin window stays open unless it is closed earlier, in minutes, from 1 to 720.
+    type: int
+    default: 15
+  assume_created:
+    description:
+      - Whether an earlier task has created the admin principal. In check mode that task may only have planned it, so it
+        is no reason for a warning if it does not exist.
+    type: bool
+    default: false
+  assume_associated:
+    description:
+      - Whether an earlier task has associated O(server_profile) with the instance, if it had no profile. In check mode
+        that task may only have planned it.
+    type: bool
+    default: false
+  assume_restored:
+    description:
+      - Whether an earlier task has cleaned up after interrupted runs. In check mode that task may only have planned it.
+    type: bool
+    default: false
+  identity_timeout:
+    description: How long to wait until the instance has another identity, in seconds.
+    type: int
+    default: 300
+  permission_timeout:
+    description: How long to try when AWS denies storing a configuration, in seconds.
+    type: int
+    default: 180
+  wait_timeout:
+    description: How long to wait until AWS shows what was written, in seconds.
+    type: int
+    default: 180
+extends_documentation_fragment:
+  - cwagent.iam.attributes
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - cwagent.iam.boto3
+  - cwagent.iam.environment
+"""
+
+EXAMPLES = r"""
+- name: Compare the configuration with Parameter Store
+  cwagent.iam.cwagent_config_parameter:
+    name: AmazonCloudWatch-linux
+    src: [linux.json]
+  check_mode: true
+  delegate_to: localhost
+  register: compared
+
+- name: Store it from this instance
+  cwagent.iam.cwagent_store_config:
+    configs: ["{{ compared }}"]
+    instance_id: i-0123456789abcdef0
+    admin_profile: CloudWatchAgentAdminRole
+    admin_role: CloudWatchAgentAdminRole
+    server_profile: CloudWatchAgentServerRole
+    region: eu-central-1
+  when: compared is changed
+"""
+
+RETURN = r"""
+steps:
+  description:
+    - The steps that were taken, or would be taken in check mode; after a failure as well, with those that gave the
+      right back.
+  returned: when the options are valid
+  type: list
+  elements: str
+  sample: ["open the admin window of role 'CloudWatchAgentAdminRole' until 2026-11-24T16:15:00Z"]
+counts:
+  description: How many of the RV(steps) create, update and delete something.
+  returned: when the options are valid
+  type: dict
+  sample: {create: 1, update: 7, delete: 0}
+phases:
+  description: The steps by phase, in the order in which they were taken.
+  returned: when the options are valid
+  type: list
+  elements: dict
+  sample:
+    - name: acquired
+      steps: ["open the admin window of role 'CloudWatchAgentAdminRole' until 2026-11-24T16:15:00Z"]
+      counts: {create: 0, update: 1, delete: 0}
+configurations:
+  description: The configurations that were stored, with the parameters that servers fetch.
+  returned: when the options are valid
+  type: list
+  elements: dict
+  sample: [{name: AmazonCloudWatch-linux, region: eu-central-1, parameters: [{name: AmazonCloudWatch-linux}]}]
+window:
+  description: The admin window of an instance when it was acquired, as M(cwagent.iam.cwagent_admin_window) returns it.
+  returned: when it was opened
+  type: dict
+  sample: {access_keys: [], deadline: "2026-11-24T16:15:00Z", instance_id: i-0123456789abcdef0, state: open}
+released:
+  description: Whether a right was acquired and given back.
+  returned: when the options are valid
+  type: bool
+  sample: true
+done:
+  description: The same as RV(steps).
+  returned: when the task failed after it began
+  type: list
+  elements: str
+  sample: []
+not_done:
+  description: The steps that were not taken, the failed one first.
+  returned: when the task failed after it began
+  type: list
+  elements: str
+  sample: []
+"""
+
+from ansible_collections.cwagent.iam.plugins.module_utils import _module
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import RULES, SPEC
+
+
+def work(_call: object) -> dict[str, object]:
+    """Refuse to run on a host: the action of this name does the work."""
+    raise InvalidInput("cwagent_store_config runs inside Ansible only.")
+
+
+def main() -> None:
+    _module.run_module(SPEC, RULES, work)
+
+
+if __name__ == "__main__":
+    main()

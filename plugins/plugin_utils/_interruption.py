@@ -1,0 +1,105 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Lets a task that holds something give it back when the run is interrupted.
+
+Ansible runs neither rescue nor always then. It kills its workers: with SIGTERM after a while, or, since ansible-core
+2.19, at once when its own process ends. So the worker handles the signals itself, but only while it holds something.
+
+- The first signal raises ``Interrupted``, so that ``finally`` runs. All later ones are ignored.
+- Never in the middle of a call that writes to AWS: AWS could apply the next call before it.
+- On Linux, the end of Ansible's main process is a signal, too. Elsewhere a worker whose main process was killed goes on
+  to its ordinary end.
+- Afterwards nobody reads the result of the task, and the pipe for it can be full: the worker ends by ``os._exit``.
+- The time limit of a task (``timeout``) is a signal, whose handler raises; it must not interrupt a write either.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+from contextlib import contextmanager
+from multiprocessing import parent_process
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
+# Of linux/prctl.h: the signal that a process gets when its parent ends.
+PR_SET_PDEATHSIG = 1
+
+
+class Interrupted(BaseException):
+    """A signal asks the task to end."""
+
+
+class Interruption:
+    """The signals of a task that holds something."""
+
+    def __init__(self) -> None:
+        self._shields = 0
+        self._waiting: int | None = None
+        self._is_raised = False
+        self._earlier: dict[int, Any] = {}
+
+    @contextmanager
+    def handled(self) -> Iterator[Interruption]:
+        """Handle the signals, and put back what was there before."""
+        parent = parent_process()
+        # With nohup, the end of the terminal is to be ignored; in the background of a script, Ctrl-C.
+        numbers = [each for each in SIGNALS if each == signal.SIGTERM or signal.getsignal(each) != signal.SIG_IGN]
+        self._earlier = {number: signal.signal(number, self._handle) for number in numbers}
+        try:
+            _signal_end_of_parent(signal.SIGTERM)
+            if parent and os.getppid() != parent.pid:  # it ended before
+                self._handle(signal.SIGTERM, None)
+            yield self
+        finally:
+            _signal_end_of_parent(0)
+            for number, handler in self._earlier.items():
+                signal.signal(number, handler)
+
+    @contextmanager
+    def shield(self) -> Iterator[None]:
+        """Let nothing interrupt the body. A signal that came meanwhile does so at its end.
+
+        Signals interrupt the main thread only.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        self._shields += 1
+        try:
+            yield
+        finally:
+            self._shields -= 1
+            if self._waiting is not None and not self._shields:  # also where the body failed, and would be repeated
+                self._raise(self._waiting)
+
+    @property
+    def has_come(self) -> bool:
+        """Whether a signal has come."""
+        return self._is_raised or self._waiting is not None
+
+    def _handle(self, number: int, _frame: Any) -> None:
+        if self._is_raised or self._waiting is not None:
+            return
+        if self._shields:
+            self._waiting = number
+        else:
+            self._raise(number)
+
+    def _raise(self, number: int) -> None:
+        self._waiting, self._is_raised = None, True
+        if number == signal.SIGALRM and callable(self._earlier[number]):
+            self._earlier[number](number, None)
+        raise Interrupted
+
+
+def _signal_end_of_parent(number: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)

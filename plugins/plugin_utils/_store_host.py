@@ -1,0 +1,126 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The host that stores, by the modules that Ansible runs on it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ansible.errors import AnsibleConnectionFailure
+
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import SOURCE_SPEC
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import HostUnreachable
+from ansible_collections.cwagent.iam.plugins.plugin_utils._key_delivery import KeyDelivery
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Configuration
+
+IDENTITY, PARAMETER = "cwagent.iam.cwagent_instance_identity", "cwagent.iam.cwagent_config_parameter"
+
+
+class StoreHost:
+    """The host of an action.
+
+    :param options: those of the action.
+    """
+
+    def __init__(self, action: KeyDelivery, task_vars: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+        self._action = action
+        self._task_vars = dict(task_vars)
+        self._options = options
+
+    def identity(self, profile: str | None, role: str | None, *, fail_on_refused_role: bool = False) -> dict[str, Any]:
+        """Wait until the instance has the identity of a profile, or none."""
+        return self._run(
+            IDENTITY,
+            instance_profile=profile or "none",
+            role=role,
+            wait_timeout=self._options["identity_timeout"],
+            fail_on_refused_role=fail_on_refused_role,
+        )
+
+    @property
+    def _environment(self) -> dict[str, Any]:
+        return dict(self._options["environment"] or {})
+
+    def _store_arguments(self, configuration: Configuration) -> dict[str, Any]:
+        return {
+            "name": configuration.name,
+            "config": configuration.text,
+            "validation": "off",  # done before
+            "split": self._options["split"],
+            "split_recent": self._options["split_recent"],
+            "region": configuration.region,
+        }
+
+    def _run(self, module: str, *, check_mode: bool = False, **arguments: Any) -> dict[str, Any]:
+        """Run a module on the host. What else fails is a result, as it is for a task.
+
+        :raises HostUnreachable: it does not answer.
+        """
+        given = {name: value for name, value in arguments.items() if value is not None}
+        task = self._action._task
+        earlier, task.check_mode = task.check_mode, check_mode
+        try:
+            return self._action.send(module, {**given, "environment": self._environment}, self._task_vars)
+        except AnsibleConnectionFailure as error:
+            raise HostUnreachable(f"{str(error).strip().rstrip('.')}.") from error
+        except Exception as error:  # noqa: BLE001  a plug-in for connections can raise anything
+            return {"failed": True, "msg": str(error) or type(error).__name__}
+        finally:
+            task.check_mode = earlier
+
+
+class Instance(StoreHost):
+    """An EC2 instance, which stores with the credentials of its profile."""
+
+    def store(self, configuration: Configuration, *, check_mode: bool = False) -> dict[str, Any]:
+        """Store a configuration; in check mode, compare what the instance reads with it."""
+        writing = {
+            "known_values": configuration.previous,
+            "tier": self._options["tier"],
+            "instance_role": self._options["admin_role"],
+            "wait_timeout": self._options["permission_timeout"],
+        }
+        return self._run(
+            PARAMETER,
+            check_mode=check_mode,
+            use_instance_credentials=True,
+            **self._store_arguments(configuration),
+            **({} if check_mode else writing),
+        )
+
+
+class OnPremises(StoreHost):
+    """A host with the access key of the admin user."""
+
+    def store(self, configuration: Configuration) -> dict[str, Any]:
+        """Store a configuration with the saved key, or with that of a file on the host."""
+        return self._run(
+            PARAMETER,
+            known_values=configuration.previous,
+            tier=self._options["tier"],
+            wait_timeout=self._options["permission_timeout"],
+            **self._store_arguments(configuration),
+            **self._credentials(),
+        )
+
+    @property
+    def _environment(self) -> dict[str, Any]:
+        file = self._options["credentials_file"]
+        if not file:
+            return super()._environment
+        # Nothing else that the environment of the host may have.
+        only = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_SESSION_TOKEN": ""}
+        return {"AWS_SHARED_CREDENTIALS_FILE": file, **only, **super()._environment}
+
+    def _credentials(self) -> dict[str, Any]:
+        if self._options["credentials_file"]:
+            return {"profile": self._options["credentials_profile"]}
+        user, source = self._options["admin_user"], {name: self._options[name] for name in SOURCE_SPEC}
+        aws = {name: self._options[name] for name in ("access_key", "secret_key", "session_token", "profile")}
+        key = self._action.key_for_host({"user": user, **source}, self._task_vars, **aws)
+        return {"saved_key": {"user": user, **({"access_key": key.key_id, "secret_key": key.secret} if key else {})}}

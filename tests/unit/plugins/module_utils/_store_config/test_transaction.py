@@ -1,0 +1,398 @@
+"""For a failure or an interruption at every call and at every task of the host, the right is given back."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from botocore import xform_name
+
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import RESTORE_TAG, DesiredAdmin
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import OPEN, DesiredWindow
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import closed_policy, is_closed
+from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import desired_config
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._store_command.plan import DesiredCommand
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.admin_profile import Admin
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.command import CommandSource, writes
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Configuration
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.gateway import READING
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.instance import InstanceSource
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.onprem import OnPremisesSource
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import (
+    HostUnreachable,
+    Report,
+    Source,
+    Transaction,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
+
+ADMIN, SHOP, INSTANCE, KEY = "admin", "shop", "i-0123456789abcdef0", "AKIATEST"
+LEFT = "run cwagent.iam.restore"
+
+
+class Cancelled(BaseException):
+    """A signal, as the worker raises it."""
+
+
+@dataclass
+class Account(Aws):
+    """An account in a few values, which answers the calls of the real gateway.
+
+    :param fault: raises what is to happen, when it is called with the number of a call or of a task of the host.
+    """
+
+    fault: Callable[[int, str], None] = lambda _number, _action: None
+    profile: str | None = SHOP
+    window: Any = field(default_factory=closed_policy)
+    restore_tag: str | None = None
+    role_tags: dict[str, str] = field(default_factory=dict)
+    key_is_active: bool = False
+    parameter: str | None = None
+    command: dict[str, str] | None = None
+    calls: list[str] = field(default_factory=list)
+    associations: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    association: int = 0
+    now = datetime(2026, 3, 1, tzinfo=UTC)
+    region = "eu-1"
+
+    def __post_init__(self) -> None:
+        super().__init__(lambda *_: None, retry_timeout=2)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether somebody may write."""
+        return self.profile == ADMIN or not is_closed(self.window) or self.key_is_active
+
+    def begin(self, action: str) -> None:
+        self.calls.append(action)
+        self.fault(len(self.calls), action)
+
+    def call(self, action: str, description: str, max_attempts: int = 0, **given: Any) -> dict[str, Any]:
+        """Fail before the call takes effect; be interrupted after it, as the shield does."""
+        try:
+            self.begin(action)
+        except Cancelled:
+            if not action.partition(":")[2].startswith(READING):
+                self.answer(action.partition(":")[2], given)
+            raise
+        except AwsApiError as error:
+            raise AwsApiError(f"Could not {description} ({action}): {error}", error.code, action) from error
+        return self.answer(action.partition(":")[2], given)
+
+    def answer(self, operation: str, given: dict[str, Any]) -> dict[str, Any]:
+        if operation.startswith(READING):
+            return self.read(operation)
+        getattr(self, f"_{xform_name(operation)}")(given)
+        return {"Command": self.command}
+
+    def _put_role_policy(self, given: dict[str, Any]) -> None:
+        self.window = json.loads(given["PolicyDocument"])
+
+    _put_user_policy = _put_role_policy
+
+    def _update_access_key(self, given: dict[str, Any]) -> None:
+        self.key_is_active = given["Status"] == "Active"
+
+    def _tag_role(self, given: dict[str, Any]) -> None:
+        self.role_tags |= {each["Key"]: each["Value"] for each in given["Tags"]}
+
+    def _untag_role(self, given: dict[str, Any]) -> None:
+        self.role_tags = {key: value for key, value in self.role_tags.items() if key not in given["TagKeys"]}
+
+    def _create_tags(self, given: dict[str, Any]) -> None:
+        self.restore_tag = given["Tags"][0]["Value"]
+
+    def _delete_tags(self, _given: dict[str, Any]) -> None:
+        self.restore_tag = None
+
+    def _replace_iam_instance_profile_association(self, given: dict[str, Any]) -> None:
+        if given["AssociationId"] != f"iip-{self.association}":
+            raise AwsApiError("another association", "InvalidAssociationID.NotFound")
+        self.profile, self.association = given["IamInstanceProfile"]["Name"], next(self.associations)
+
+    def _send_command(self, given: dict[str, Any]) -> None:
+        self.command = {"CommandId": "c-1", "Comment": given["Comment"], "Status": "InProgress"}
+
+    def _cancel_command(self, _given: dict[str, Any]) -> None:
+        assert self.command
+        self.command["Status"] = "Cancelled"
+
+    def _put_parameter(self, given: dict[str, Any]) -> None:
+        self.parameter = given["Value"]
+
+    def run_command(self) -> None:
+        """Let the instance store, once it has the right to."""
+        if self.command and self.command["Status"] == "InProgress" and self.profile == ADMIN:
+            self.parameter, self.command["Status"] = TEXT, "Success"
+
+    def read(self, operation: str) -> dict[str, Any]:
+        tags = [{"Key": RESTORE_TAG, "Value": self.restore_tag}] if self.restore_tag else []
+        association = {"InstanceId": INSTANCE, "AssociationId": f"iip-{self.association}", "State": "associated"}
+        role_tags = [{"Key": key, "Value": value} for key, value in self.role_tags.items()]
+        self.run_command()
+        if operation == "GetParameter" and self.parameter is None:
+            raise AwsApiError("none", "ParameterNotFound")
+        written = {"region": "eu-1", "name": NAME, "status": "stored", "version": 1, "error": ""}
+        output = json.dumps({"problem": "", "parameters": [written] if self.parameter else []})
+        answers: dict[str, dict[str, Any]] = {
+            "DescribeInstanceInformation": {
+                "InstanceInformationList": [{"InstanceId": INSTANCE, "PingStatus": "Online", "PlatformType": "Linux"}]
+            },
+            "ListCommands": {"Commands": [self.command] if self.command else []},
+            "GetCommandInvocation": {
+                "Status": (self.command or {}).get("Status", "Pending"),
+                "StandardOutputContent": output,
+            },
+            "GetParameter": {"Parameter": {"Value": self.parameter, "Type": "String", "Version": 1}},
+            "ListTagsForResource": {"TagList": []},
+            "DescribeIamInstanceProfileAssociations": {
+                "IamInstanceProfileAssociations": [
+                    {**association, "IamInstanceProfile": {"Arn": f"arn:aws:iam::1:instance-profile/{self.profile}"}}
+                ]
+            },
+            "DescribeInstances": {
+                "Reservations": [{"Instances": [{"InstanceId": INSTANCE, "State": {"Name": "running"}, "Tags": tags}]}]
+            },
+            "DescribeInstanceStatus": {
+                "InstanceStatuses": [{"InstanceId": INSTANCE, "InstanceState": {"Name": "running"}}]
+            },
+            "DescribeTags": {"Tags": [{"ResourceId": INSTANCE, **each} for each in tags]},
+            "GetRolePolicy": {"PolicyDocument": self.window},
+            "GetUserPolicy": {"PolicyDocument": self.window},
+            "GetRole": {"Role": {"Tags": role_tags}},
+            "GetUser": {"User": {"Tags": [{"Key": "cwagent:saved-key", "Value": KEY}]}},
+            "ListRolePolicies": {"PolicyNames": []},
+            "ListUserPolicies": {"PolicyNames": []},
+            "ListAttachedRolePolicies": {"AttachedPolicies": []},
+            "GetInstanceProfile": {
+                "InstanceProfile": {
+                    "InstanceProfileName": SHOP,
+                    "Path": "/",
+                    "Arn": "arn:aws:iam::1:instance-profile/shop",
+                    "InstanceProfileId": "AIPA",
+                    "Roles": [{"RoleName": SHOP}],
+                }
+            },
+            "ListAccessKeys": {
+                "AccessKeyMetadata": [
+                    {
+                        "AccessKeyId": KEY,
+                        "Status": "Active" if self.key_is_active else "Inactive",
+                        "CreateDate": self.now,
+                    }
+                ]
+            },
+        }
+        return answers[operation]
+
+
+class Host:
+    """A host whose modules work at once."""
+
+    def __init__(self, account: Account) -> None:
+        self.account = account
+
+    def identity(self, profile: str | None, role: str | None, *, fail_on_refused_role: bool = False) -> dict[str, Any]:
+        del fail_on_refused_role
+        self.account.begin("host:identity")
+        found = {"instance_profile": self.account.profile, "role": role}
+        if profile == self.account.profile:
+            return {"changed": False, "identity": found}
+        return {"failed": True, "msg": "It has another identity.", "identity": found}
+
+    def store(self, configuration: Configuration, *, check_mode: bool = False) -> dict[str, Any]:
+        self.account.begin("host:store")
+        if check_mode:
+            return {"changed": False, "steps": [] if self.account.parameter == configuration.text else ["store"]}
+        assert self.account.is_held
+        self.account.parameter = configuration.text
+        return {"changed": True, "steps": ["store it"], "counts": {"create": 1}, "warnings": []}
+
+
+@contextmanager
+def nothing() -> Iterator[None]:
+    yield
+
+
+def an_admin() -> Admin:
+    desired = DesiredAdmin(
+        "acquired",
+        ADMIN,
+        "server",
+        (INSTANCE,),
+        record_role=ADMIN,
+        region="eu-1",
+        fail_if_tagged=True,
+        assume_running=True,
+    )
+    return Admin("web", desired, DesiredWindow("role", ADMIN, OPEN, instance_id=INSTANCE), 2)
+
+
+def instance_source(account: Account, configurations: list[Configuration]) -> Source:
+    earlier = {"instance_profile": SHOP, "role": SHOP}
+    return InstanceSource(Report(), account, an_admin(), Host(account), configurations=configurations, earlier=earlier)
+
+
+def onprem_source(account: Account, _configurations: list[Configuration]) -> Source:
+    account.profile = None
+    window = DesiredWindow("user", ADMIN, OPEN)
+    return OnPremisesSource(Report(), account, Host(account), name="db", window=window, wait_timeout=2)
+
+
+def command_source(account: Account, configurations: list[Configuration]) -> Source:
+    written = tuple(write for each in configurations for write in writes(each, can_change_tier=True))
+    command = DesiredCommand("sent", INSTANCE, "run-1", ADMIN, written, 120, 60)
+    return CommandSource(Report(), account, an_admin(), command, lambda _region: account)
+
+
+SOURCES = {"instance": instance_source, "run_command": command_source, "onprem": onprem_source}
+CONFIG = {"agent": {"metrics_collection_interval": 60}}
+NAME, TEXT = "AmazonCloudWatch-linux", '{"agent":{"metrics_collection_interval":60}}'
+
+
+def transaction(account: Account, source: str) -> Transaction:
+    desired = desired_config(NAME, CONFIG, None, can_be_split=False)
+    configurations = [Configuration(desired, {NAME: None}, "eu-1", TEXT, {})]
+    return Transaction(SOURCES[source](account, configurations), configurations, lambda: None, nothing)
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deadline ends after as many pauses as it has seconds, so that nothing waits."""
+    pauses: dict[int, int] = {}
+
+    def pause(deadline: Deadline, seconds: float = 0) -> bool:
+        del seconds
+        pauses[id(deadline)] = pauses.get(id(deadline), 0) + 1
+        return pauses[id(deadline)] <= deadline.seconds
+
+    monkeypatch.setattr(Deadline, "pause", pause)
+
+
+def undisturbed(source: str) -> Account:
+    account = Account()
+    assert transaction(account, source).run()["changed"]
+    return account
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_what_is_predicted_is_done(source: str) -> None:
+    account, predicted = Account(), Account()
+    done, planned = transaction(account, source).run(), transaction(predicted, source).predict()
+    assert [action for action in predicted.calls if not action.partition(":")[2].startswith(READING)] == []
+    assert not account.is_held
+    assert [each["name"] for each in planned["phases"]] == [each["name"] for each in done["phases"]]
+    shown = [[step for step in each["steps"] if "store" not in step] for each in (planned, done)]
+    assert shown[0] == shown[1]
+    assert done["released"]
+    assert not planned["released"]
+
+
+def denied(action: str) -> CwagentError:
+    return HostUnreachable("It does not answer.") if action.startswith("host:") else AwsApiError("No.", "AccessDenied")
+
+
+def failed(action: str) -> CwagentError:
+    return CwagentError("It failed.") if action.startswith("host:") else AwsApiError("No.", "InternalFailure")
+
+
+ERRORS: dict[str, Callable[[str], BaseException]] = {
+    "denied once": denied,
+    "denied always": denied,
+    "failed once": failed,
+    "failed always": failed,
+    "cancelled": lambda _action: Cancelled(),  # once: all later signals are ignored
+    "broken": lambda _action: ZeroDivisionError(),
+}
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("kind", ERRORS)
+def test_whatever_happens_the_right_is_given_back(source: str, kind: str) -> None:
+    """Or the message says what is left."""
+    for number, action in enumerate(undisturbed(source).calls, start=1):
+
+        def fault(count: int, called: str, *, number: int = number, action: str = action) -> None:
+            if count == number or ("always" in kind and count > number and called == action):
+                raise ERRORS[kind](called)
+
+        account, message = Account(fault=fault), ""
+        try:
+            transaction(account, source).run()
+        except BaseException as error:  # noqa: BLE001  whatever was raised
+            message = str(error)
+        where = f"{kind} call {number}, {action}: {message}"
+        assert len(account.calls) >= number, where
+        assert not account.is_held or LEFT in message, where
+        is_running = account.command is not None and account.command["Status"] == "InProgress"
+        assert not is_running or action == "ssm:CancelCommand" or "always" in kind, where
+
+
+@pytest.mark.parametrize("source", ["instance", "onprem"])
+@pytest.mark.parametrize("error", [CwagentError("It failed."), HostUnreachable("It does not answer.")])
+def test_whatever_fails_afterwards_the_first_failure_is_named(source: str, error: CwagentError) -> None:
+    """Once, and with what failed then."""
+    calls = undisturbed(source).calls
+    for action in {*calls[calls.index("host:store") + 1 :]}:
+
+        def fault(count: int, called: str, *, action: str = action) -> None:
+            if called == "host:store":
+                raise error
+            if count > calls.index("host:store") and called == action:
+                raise denied(called)
+
+        with pytest.raises(CwagentError) as caught:
+            transaction(Account(fault=fault), source).run()
+        assert str(caught.value).count(str(error)) == 1, action
+        assert action in str(caught.value) or action.partition(":")[2].startswith(READING) or action.startswith("host:")
+
+
+def opening(account: Account, source: str) -> Transaction:
+    return Transaction(SOURCES[source](account, []), [], lambda: None, nothing)
+
+
+@pytest.mark.parametrize("source", ["instance", "run_command"])
+def test_a_right_that_is_opened_stays_unless_that_fails(source: str) -> None:
+    predicted = Account()
+    planned = opening(predicted, source).predict_opening()
+    opened = Account()
+    done = opening(opened, source).open()
+    assert opened.is_held
+    assert (planned["steps"], planned["window"]["state"]) == (done["steps"], "open")
+    assert [action for action in predicted.calls if not action.partition(":")[2].startswith(READING)] == []
+
+
+@pytest.mark.parametrize("source", ["instance", "run_command"])
+@pytest.mark.parametrize("kind", ERRORS)
+def test_whatever_fails_while_it_is_opened_the_right_is_given_back(source: str, kind: str) -> None:
+    undisturbed_opening = Account()
+    opening(undisturbed_opening, source).open()
+    for number, action in enumerate(undisturbed_opening.calls, start=1):
+
+        def fault(count: int, called: str, *, number: int = number, action: str = action) -> None:
+            if count == number or ("always" in kind and count > number and called == action):
+                raise ERRORS[kind](called)
+
+        account, message = Account(fault=fault), None
+        try:
+            opening(account, source).open()
+        except BaseException as error:  # noqa: BLE001  whatever was raised
+            message = str(error)
+        if message is not None:
+            assert not account.is_held or LEFT in message, f"{kind} call {number}, {action}: {message}"
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_where_nothing_differs_no_right_is_acquired(source: str) -> None:
+    account = Account()
+    assert not opening(account, source).predict()["changed"]
+    assert not opening(account, source).run()["changed"]
+    assert account.calls == []

@@ -1,0 +1,139 @@
+"""What is sent to the host that stores, and what its answers become."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
+
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import desired_config
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import SavedKey
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Configuration
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import HostUnreachable
+from ansible_collections.cwagent.iam.plugins.plugin_utils._store_host import Instance, OnPremises, StoreHost
+
+NAME = "AmazonCloudWatch-linux"
+PREVIOUS = {NAME: {}}
+CONFIGURATION = Configuration(
+    desired_config(NAME, {"agent": {}}, None, can_be_split=False), {NAME: None}, "eu-1", '{"agent":{}}', PREVIOUS
+)
+OPTIONS = {
+    "identity_timeout": 5,
+    "permission_timeout": 7,
+    "split": True,
+    "split_recent": False,
+    "tier": None,
+    "admin_role": "admin",
+    "admin_user": "ops",
+    "environment": {"HTTPS_PROXY": "proxy"},
+    "credentials_file": "",
+    "credentials_profile": "agent",
+    "key_store": "file",
+    "key_store_directory": "keys",
+    "key_store_prefix": "/keys/",
+    "region": "eu-1",
+    "assume_created": False,
+    "access_key": None,
+    "secret_key": None,
+    "session_token": None,
+    "profile": "caller",
+}
+STORING = {"name": NAME, "config": '{"agent":{}}', "validation": "off", "split": True, "split_recent": False}
+
+
+class Action:
+    """An action whose host answers, or not."""
+
+    def __init__(self, error: Exception | None = None, *, key: SavedKey | None = None) -> None:
+        self.error, self.key = error, key
+        self._task = SimpleNamespace(check_mode=False)
+        self.sent: list[tuple[str, bool, dict[str, Any]]] = []
+
+    def send(self, module: str, arguments: dict[str, Any], _task_vars: dict[str, Any]) -> dict[str, Any]:
+        if self.error:
+            raise self.error
+        self.sent.append((module.rpartition(".")[2], self._task.check_mode, arguments))
+        return {"changed": True}
+
+    def key_for_host(self, source: dict[str, Any], _task_vars: dict[str, Any], **aws: Any) -> SavedKey | None:
+        assert (source["user"], source["region"], aws["profile"]) == ("ops", "eu-1", "caller")
+        return self.key
+
+
+def host(kind: type[StoreHost], action: Action, **options: Any) -> Any:
+    return kind(action, {}, {**OPTIONS, **options})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("profile", "asked"), [("server", "server"), (None, "none")])
+def test_an_instance_is_asked_for_its_identity(profile: str | None, asked: str) -> None:
+    action = Action()
+    host(Instance, action).identity(profile, None, fail_on_refused_role=True)
+    waits = {"wait_timeout": 5, "fail_on_refused_role": True, "environment": {"HTTPS_PROXY": "proxy"}}
+    assert action.sent == [("cwagent_instance_identity", False, {"instance_profile": asked, **waits})]
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_an_instance_stores_with_its_own_credentials(check_mode: bool) -> None:
+    """In check mode it reads what is stored, and with no other role than its own."""
+    action = Action()
+    host(Instance, action).store(CONFIGURATION, check_mode=check_mode)
+    [(module, in_check_mode, arguments)] = action.sent
+    only_to_write = {"known_values": PREVIOUS, "instance_role": "admin", "wait_timeout": 7}
+    common = {"use_instance_credentials": True, "region": "eu-1", "environment": {"HTTPS_PROXY": "proxy"}, **STORING}
+    assert (module, in_check_mode) == ("cwagent_config_parameter", check_mode)
+    assert arguments == {**common, **({} if check_mode else only_to_write)}
+    assert action._task.check_mode is False
+
+
+@pytest.mark.parametrize(
+    ("key", "sent"),
+    [
+        (SavedKey("AKIA", "hidden", None, None), {"access_key": "AKIA", "secret_key": "hidden"}),
+        (None, {}),
+    ],
+)
+def test_a_host_on_premises_gets_the_saved_key(key: SavedKey | None, sent: dict[str, str]) -> None:
+    action = Action(key=key)
+    host(OnPremises, action).store(CONFIGURATION)
+    [(_module, _check_mode, arguments)] = action.sent
+    assert arguments["saved_key"] == {"user": "ops", **sent}
+    assert "profile" not in arguments
+
+
+def test_a_key_in_a_file_of_the_host_is_the_only_one_that_it_uses() -> None:
+    action = Action()
+    environment = {"AWS_ACCESS_KEY_ID": "of the user"}
+    host(OnPremises, action, credentials_file="/root/.aws/credentials", environment=environment).store(CONFIGURATION)
+    [(_module, _check_mode, arguments)] = action.sent
+    assert arguments["profile"] == "agent"
+    assert "saved_key" not in arguments
+    assert arguments["environment"] == {
+        "AWS_SHARED_CREDENTIALS_FILE": "/root/.aws/credentials",
+        "AWS_ACCESS_KEY_ID": "of the user",
+        "AWS_SECRET_ACCESS_KEY": "",
+        "AWS_SESSION_TOKEN": "",
+    }
+
+
+def test_a_host_that_does_not_answer_is_unreachable() -> None:
+    action = Action(AnsibleConnectionFailure("no route"))
+    with pytest.raises(HostUnreachable, match="no route"):
+        host(Instance, action).store(CONFIGURATION, check_mode=True)
+    assert action._task.check_mode is False
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (AnsibleError("Incorrect sudo password"), "Incorrect sudo password"),
+        (InvalidInput("sudo requires a terminal"), "sudo requires a terminal"),
+        (OSError(28, "No space left on device"), "[Errno 28] No space left on device"),
+        (EOFError(), "EOFError"),
+    ],
+)
+def test_what_else_fails_on_the_way_to_a_host_is_a_result(error: Exception, message: str) -> None:
+    """So what follows is as after a module that failed: the instance is released, and its restore tag removed."""
+    assert host(Instance, Action(error)).identity("server", None) == {"failed": True, "msg": message}
