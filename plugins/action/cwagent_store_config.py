@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
     from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
 
+# The AWS options that the modules on the host get, too. Credentials are not among them.
+TRANSPORT = ("endpoint_url", "aws_endpoint_url", "aws_ca_bundle", "validate_certs", "aws_config")
 # What these callbacks print is read by people. Others print for programs, which more lines would confuse.
 FOR_PEOPLE = ("default", "yaml", "debug", "awx_display")
 
@@ -75,7 +77,8 @@ class ActionModule(KeyDelivery, AwsAction):
         """Return the result of the transaction. :raises CwagentError: something failed."""
         params, name = call.params, variables["inventory_hostname"]
         # Its values are in no output. The modules on the host hide what is secret in it.
-        host_options = {**params, "environment": params.pop("environment")}
+        transport = {name: value for name, value in self.given_options.items() if name in TRANSPORT}
+        host_options = {**params, "environment": params.pop("environment"), "transport": transport}
         host_class = _store_host.OnPremises if params["from"] == options.ONPREM else _store_host.Instance
         interruption = Interruption()
         wiring = options.Wiring(

@@ -24,7 +24,7 @@ IDENTITY, PARAMETER = "cwagent.iam.cwagent_instance_identity", "cwagent.iam.cwag
 class StoreHost:
     """The host of an action.
 
-    :param options: those of the action.
+    :param options: those of the action, with those for the way to AWS that it was given as ``transport``.
     """
 
     def __init__(self, action: KeyDelivery, task_vars: Mapping[str, Any], options: Mapping[str, Any]) -> None:
@@ -62,6 +62,7 @@ class StoreHost:
         :raises HostUnreachable: it does not answer.
         """
         given = {name: value for name, value in arguments.items() if value is not None}
+        given.update(self._options["transport"])
         task = self._action._task
         earlier, task.check_mode = task.check_mode, check_mode
         try:

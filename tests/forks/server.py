@@ -63,6 +63,9 @@ def become(request: dict[str, Any], files: list[int]) -> None:
     """Take the place of the program that was asked for."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()  # a test can signal its process group, as a terminal does
+    # Also where the tests are in the background, or were started with nohup.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     for number, (name, file) in enumerate(zip(STREAMS, files, strict=True)):
         os.dup2(file, number)
         os.close(file)

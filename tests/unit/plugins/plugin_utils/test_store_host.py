@@ -20,6 +20,7 @@ PREVIOUS = {NAME: {}}
 CONFIGURATION = Configuration(
     desired_config(NAME, {"agent": {}}, None, can_be_split=False), {NAME: None}, "eu-1", '{"agent":{}}', PREVIOUS
 )
+TRANSPORT = {"endpoint_url": "http://127.0.0.1:1"}
 OPTIONS = {
     "identity_timeout": 5,
     "permission_timeout": 7,
@@ -40,6 +41,7 @@ OPTIONS = {
     "secret_key": None,
     "session_token": None,
     "profile": "caller",
+    "transport": TRANSPORT,
 }
 STORING = {"name": NAME, "config": '{"agent":{}}', "validation": "off", "split": True, "split_recent": False}
 
@@ -71,7 +73,7 @@ def host(kind: type[StoreHost], action: Action, **options: Any) -> Any:
 def test_an_instance_is_asked_for_its_identity(profile: str | None, asked: str) -> None:
     action = Action()
     host(Instance, action).identity(profile, None, fail_on_refused_role=True)
-    waits = {"wait_timeout": 5, "fail_on_refused_role": True, "environment": {"HTTPS_PROXY": "proxy"}}
+    waits = {"wait_timeout": 5, "fail_on_refused_role": True, "environment": {"HTTPS_PROXY": "proxy"}, **TRANSPORT}
     assert action.sent == [("cwagent_instance_identity", False, {"instance_profile": asked, **waits})]
 
 
@@ -83,6 +85,7 @@ def test_an_instance_stores_with_its_own_credentials(check_mode: bool) -> None:
     [(module, in_check_mode, arguments)] = action.sent
     only_to_write = {"known_values": PREVIOUS, "instance_role": "admin", "wait_timeout": 7}
     common = {"use_instance_credentials": True, "region": "eu-1", "environment": {"HTTPS_PROXY": "proxy"}, **STORING}
+    common |= TRANSPORT
     assert (module, in_check_mode) == ("cwagent_config_parameter", check_mode)
     assert arguments == {**common, **({} if check_mode else only_to_write)}
     assert action._task.check_mode is False
