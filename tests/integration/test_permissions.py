@@ -263,6 +263,7 @@ class Scene:
     :param actions: in the order in which the module needs them.
     :param prepare: brings the account into that state.
     :param removed: actions that are not allowed during the whole scene.
+    :param before_each: brings the account back into that state after a call that was begun and failed.
     """
 
     module: str
@@ -271,6 +272,7 @@ class Scene:
     prepare: Callable[[Site], None] | None = None
     removed: Sequence[str] = field(default=())
     check: bool = False
+    before_each: Callable[[Site], None] = lambda _site: None
 
 
 @dataclass
@@ -571,6 +573,7 @@ SCENES: dict[str, list[Scene]] = {
                 *("ec2:DescribeIamInstanceProfileAssociations", "ec2:DescribeTags", "ec2:DescribeInstances"),
                 *("iam:TagRole", "ec2:CreateTags", "ec2:AssociateIamInstanceProfile", "iam:PassRole"),
             ],
+            before_each=as_root(("cwagent_admin_instance", {**ADMIN_INSTANCE, "state": "released"})),
         ),
         Scene(
             "cwagent_admin_instance",
@@ -798,6 +801,7 @@ def test_a_missing_action_is_named(site: Site, duty: str, subtests: pytest.Subte
         for action in scene.actions:
             with subtests.test(scene=number, module=scene.module, action=action):
                 others = [without(each, action) for each in additional]
+                scene.before_each(site)
                 permit(site.aws, without(document, action, *scene.removed), *others)
                 if duty.startswith("keys-in"):
                     site.aws.shift_clock(CLAIM_LIFETIME)
@@ -806,6 +810,7 @@ def test_a_missing_action_is_named(site: Site, duty: str, subtests: pytest.Subte
                 assert f"user/controller lacks {action}" in result["msg"]
                 assert f"Grant {action} to it and run again" in result["msg"]
         with subtests.test(scene=number, module=scene.module):
+            scene.before_each(site)
             permit(site.aws, without(document, *scene.removed), *additional)
             if duty.startswith("keys-in"):
                 site.aws.shift_clock(CLAIM_LIFETIME)
