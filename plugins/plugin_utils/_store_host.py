@@ -70,7 +70,7 @@ class StoreHost:
         except AnsibleConnectionFailure as error:
             raise HostUnreachable(f"{str(error).strip().rstrip('.')}.") from error
         except Exception as error:  # noqa: BLE001  a plug-in for connections can raise anything
-            return {"failed": True, "msg": str(error) or type(error).__name__}
+            return {"failed": True, "msg": str(error)}
         finally:
             task.check_mode = earlier
 
