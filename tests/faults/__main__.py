@@ -97,9 +97,16 @@ def run(trial: Trial, job: Job, undisturbed: State) -> str:
 
 
 def wait_for_release(job: Job) -> None:
-    """Wait as long as a run may take to give back what it holds after a signal. It may have ended before that."""
+    """Wait as long as a run may take to give back what it holds after a signal.
+
+    It may have ended before that, and before the call with the fault was answered.
+    """
     end = time.monotonic() + RELEASE_SECONDS
-    while open_locks(job.state()) and time.monotonic() < end:
+
+    def is_released() -> bool:
+        return any(call.fault for call in job.aws.calls(job.start_mark)) and not open_locks(job.state())
+
+    while not is_released() and time.monotonic() < end:
         time.sleep(0.2)  # AWS does not notify of changes
 
 
