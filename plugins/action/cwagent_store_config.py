@@ -48,7 +48,7 @@ class ActionModule(KeyDelivery, AwsAction):
     _supports_async = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Store them. Where that is interrupted, nobody waits for a result."""
+        """Store them. An interrupted run reads no result, so the worker ends at once."""
         result: dict[str, Any] = ActionBase.run(self, tmp, task_vars)
         if not self.MODULE:
             return {

@@ -89,7 +89,7 @@ class InstanceSource(AdminProfile):
             check(found)
             self._read_back()
         else:
-            # AWS has restored everything. What the instance itself shows is a last look, and no reason to fail.
+            # EC2 has restored the profile, so a metadata service that does not answer is no reason to fail.
             self.report.warnings.append(
                 f"{self._admin.place} did not say whether it has its earlier identity again ({found.get('msg', '')}). "
                 f"By EC2 it has {profile}, and the admin window is closed."
@@ -106,7 +106,7 @@ class InstanceSource(AdminProfile):
             return {"failed": True, "msg": str(error)}
 
     def _read_back(self) -> None:
-        """Read the configurations with the identity that the instance has of its own: that of a server.
+        """Read the configurations with the instance's own identity, which is that of a server.
 
         :raises CwagentError: something else is stored.
         """

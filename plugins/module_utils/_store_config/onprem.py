@@ -89,7 +89,7 @@ class OnPremisesSource(Source):
         return check(self._host.store(configuration))
 
     def release(self, wait: float | None = None) -> None:
-        """Close the window. What is to be done is known, so nothing is read before."""
+        """Close the window. The steps are known from the plan, so nothing is read before."""
         if self._window:
             closing, plan = self._closing(self._window)
             try:

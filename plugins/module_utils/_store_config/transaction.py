@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The transaction: a source gets the right to store, stores, and gives the right back, whatever happens. Pure.
 
-The right is given back before anything else, also after a failure. What is to be done for that is planned before the
-right is acquired.
+The right is given back before anything else, also after a failure. The steps for that are planned before the right is
+acquired.
 """
 
 from __future__ import annotations
@@ -144,17 +144,17 @@ class Source(ABC):
         """Return the phases before and after storing, each planned from the planned state of the one before."""
         return [], []
 
-    def acquire(self) -> None:  # noqa: B027
+    def acquire(self) -> None:  # noqa: B027  the controller has the right already
         """Get the right to store, and wait until it has arrived."""
 
     @abstractmethod
     def store(self, configuration: Configuration) -> Mapping[str, Any]:
         """Store a configuration."""
 
-    def cancel(self) -> None:  # noqa: B027
+    def cancel(self) -> None:  # noqa: B027  only a command goes on by itself
         """Stop what could still store something. It raises nothing."""
 
-    def release(self, wait: float | None = None) -> None:  # noqa: B027
+    def release(self, wait: float | None = None) -> None:  # noqa: B027  the controller acquires none
         """Give the right back.
 
         :param wait: for how many seconds to wait until AWS shows it, if not for the time that the user chose.
