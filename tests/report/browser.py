@@ -89,7 +89,7 @@ class Browser:
     def work(self) -> tuple[int, int]:
         """Return how many functions of the page were called since the last time, and how often it was laid out so far.
 
-        Both are the same on a slow machine, which seconds are not.
+        The first is the same on a slow machine, which seconds are not, and the second differs by a few.
         """
         scripts = self.command("Profiler.takePreciseCoverage")["result"]
         functions = [each for script in scripts if script["url"].startswith("file:") for each in script["functions"]]
