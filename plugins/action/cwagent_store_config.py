@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 import time
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.request import getproxies_environment
 
@@ -25,14 +27,14 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._key_delivery import K
 # Without boto3 this task fails, and not the whole run, which may have no such task.
 try:
     from ansible_collections.cwagent.iam.plugins.module_utils import _module
-    from ansible_collections.cwagent.iam.plugins.module_utils._store_config import options
+    from ansible_collections.cwagent.iam.plugins.module_utils._store_config import comparison, options
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Report
     from ansible_collections.cwagent.iam.plugins.plugin_utils import _store_host
 except Exception:  # noqa: BLE001, S110  an import can raise anything
     pass
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
 
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 TRANSPORT = ("endpoint_url", "aws_endpoint_url", "aws_ca_bundle", "validate_certs", "aws_config")
 # What these callbacks print is read by people. Others print for programs, which more lines would confuse.
 FOR_PEOPLE = ("default", "yaml", "debug", "awx_display")
+LINE_WIDTH = 98
 
 
 class ActionModule(KeyDelivery, AwsAction):
@@ -58,6 +61,7 @@ class ActionModule(KeyDelivery, AwsAction):
                 f"{sys.executable} cannot import them. Nothing was stored.",
             }
         variables, environment = task_vars or {}, _proxies()
+        self._folders = _search_folders(variables)
         self._compute_environment_string(environment)
         validator = ArgumentSpecValidator(_module.complete_spec(options.SPEC), **options.RULES)
         try:
@@ -79,7 +83,7 @@ class ActionModule(KeyDelivery, AwsAction):
         # Its values are in no output. The modules on the host hide what is secret in it.
         transport = {name: value for name, value in self.given_options.items() if name in TRANSPORT}
         host_options = {**params, "environment": params.pop("environment"), "transport": transport}
-        host_class = _store_host.OnPremises if params["from"] == options.ONPREM else _store_host.Instance
+        host_class = _store_host.OnPremises if params["from"] == comparison.ONPREM else _store_host.Instance
         interruption = Interruption()
         wiring = options.Wiring(
             client=call.client,
@@ -88,13 +92,26 @@ class ActionModule(KeyDelivery, AwsAction):
             name=name,
             host=host_class(self, variables, host_options),
             report=Report(partial(_say, name, interruption)),
+            find_file=self._find_file,
+            show=_show,
         )
-        transaction = options.transaction(params, wiring)
-        opens = params["state"] == options.OPENED
+        task, state = options.Task(params, wiring), params["state"]
+        if state == options.VALIDATED:
+            return {"changed": False, "steps": [], **task.validate().to_result()}
+        if state == options.COMPARED:
+            found = task.compare().to_result()
+            return {"changed": False, "steps": [], "warnings": wiring.report.warnings, **found}
+        opens = state == options.OPENED
+        transaction = task.opening() if opens else task.transaction()
         if call.check_mode:
             return transaction.predict_opening() if opens else transaction.predict()
         with interruption.handled():
             return transaction.open() if opens else transaction.run()
+
+    def _find_file(self, given: str) -> str:
+        """Return the path of a file on the controller, which need not exist."""
+        found = (each / Path(given).expanduser() for each in self._folders)
+        return next((str(each) for each in found if each.is_file()), given)
 
     def cleanup(self, force: bool = False) -> None:
         """Remove temporary files. That a host does not answer then must not replace the result."""
@@ -102,6 +119,12 @@ class ActionModule(KeyDelivery, AwsAction):
             super().cleanup(force)
         except AnsibleConnectionFailure:
             self._connection._shell.tmpdir = None
+
+
+def _search_folders(variables: Mapping[str, Any]) -> list[Path]:
+    """Return where files are searched for: where Ansible was started, then beside the inventory and the playbook."""
+    # The folder of this process, and not PWD: AWX starts a job in another one than its shell.
+    return [Path.cwd(), *(Path(variables[name]) for name in ("inventory_dir", "playbook_dir") if variables.get(name))]
 
 
 def _proxies() -> dict[str, Any]:
@@ -114,9 +137,20 @@ def _say(name: str, interruption: Interruption, text: str) -> None:
 
     It is locked where its worker was killed, or waits since nobody reads any more.
     """
-    is_for_people = constants.DEFAULT_STDOUT_CALLBACK.rpartition(".")[2] in FOR_PEOPLE
-    if is_for_people and not interruption.has_come:
+    if _is_for_people() and not interruption.has_come:
         Display().display(f"{time.strftime('%H:%M:%S')} {name}: {text}")
+
+
+def _show(lines: Sequence[str]) -> None:
+    """Print lines for people, wrapped to the width of a terminal."""
+    if _is_for_people():
+        for line in lines:
+            wrapped = textwrap.wrap(line, LINE_WIDTH, subsequent_indent="      ", break_long_words=False)
+            Display().display("\n".join(wrapped))
+
+
+def _is_for_people() -> bool:
+    return constants.DEFAULT_STDOUT_CALLBACK.rpartition(".")[2] in FOR_PEOPLE
 
 
 ActionModule.preload("cwagent_store_config", "ec2", "iam", "ssm")

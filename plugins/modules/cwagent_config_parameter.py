@@ -153,14 +153,6 @@ options:
       - The result RV(previous) of an earlier task, to skip reading the parameters again.
       - What someone else has stored since that task is overwritten.
     type: dict
-  command:
-    description:
-      - (internal) The result RV(cwagent.iam.cwagent_store_command#module:command) of
-        M(cwagent.iam.cwagent_store_command). The instance stores the configuration then, and this module waits until it
-        has.
-      - The SSM agent need not be there to report it. The task succeeds as soon as Parameter Store has the
-        configuration.
-    type: dict
   state:
     description:
       - V(present) stores the configuration, V(absent) deletes the parameter.
@@ -342,7 +334,6 @@ not_done:
 """
 
 import os
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _environment, _module
@@ -372,18 +363,15 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.spli
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import SOURCE_SPEC
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._store_command.awaited import AwaitedParameterResource
 
 if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
-    from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import DesiredConfig
 
 # How long to wait at least until Parameter Store shows what was written.
 READ_BACK_SECONDS = 15
 
 SPEC = {
     **OPTIONS,
-    "command": {"type": "dict"},
     "saved_key": {
         "type": "dict",
         "no_log": False,  # as a whole; its secret is not shown
@@ -452,16 +440,6 @@ def tag(call: Call) -> dict[str, Any]:
     return converge(resource, call.check_mode, READ_BACK_SECONDS)
 
 
-def select_resource(call: Call, desired: DesiredConfig) -> ParameterResource:
-    """Return the parameters as this call writes them, or as a command on an instance does."""
-    known = known_state(call.params["known_values"], desired.name)
-    aws, command = select_gateway(call), call.params["command"]
-    if not command:
-        return ParameterResource(aws, desired, call.region, known)
-    command_aws = Aws(partial(call.client, region=command["region"]))
-    return AwaitedParameterResource(aws, desired, call.region, known, command=command, command_aws=command_aws)
-
-
 def work(call: Call) -> dict[str, Any]:
     """Validate, store, tag or delete a configuration."""
     if call.params["state"] == VALIDATED:
@@ -469,7 +447,8 @@ def work(call: Call) -> dict[str, Any]:
     if call.params["state"] == TAGGED:
         return tag(call)
     desired, warnings = desired_config(call.params)
-    resource = select_resource(call, desired)
+    known = known_state(call.params["known_values"], desired.name)
+    resource = ParameterResource(select_gateway(call), desired, call.region, known)
     wait = max(READ_BACK_SECONDS, call.params["wait_timeout"]) if desired.parameters else None
     result = converge(resource, call.check_mode, wait)
     result["warnings"] = [*warnings, *result["warnings"]]

@@ -13,10 +13,8 @@ description:
   - Checks names and instances for a playbook that uses several modules of this collection one after the other.
     A mistake in the input of the last module is found before the first module changes anything.
   - Reports all problems together.
-  - With O(tasks), it also finds which tasks of the playbook have something to do. One module that reads everything
-    takes a fraction of the time of several modules that find nothing to do.
-  - Calls AWS only for O(instances), O(profiles_to_delete), O(users_to_delete), O(saved_users), O(record_role),
-    O(report_unlisted) and O(tasks). For O(instances) alone, the only call is C(ec2:DescribeInstances).
+  - Calls AWS only for O(instances), O(profiles_to_delete), O(users_to_delete), O(saved_users), O(admin_role) and
+    O(report_unlisted). For O(instances) alone, the only call is C(ec2:DescribeInstances).
 author: cwagent.iam contributors (@cwagent)
 options:
   roles:
@@ -31,8 +29,7 @@ options:
     default: []
   instances:
     description:
-      - By region, the IDs of instances. An instance that does not exist or is terminated is a problem. With
-        O(tasks), an instance that has an instance profile is not looked up, since it must exist.
+      - By region, the IDs of instances. An instance that does not exist or is terminated is a problem.
       - The empty name stands for the region of the module.
     type: dict
     default: {}
@@ -71,8 +68,7 @@ options:
         inventory. It is no problem, since another inventory can have it.
       - Reported are users with the mark of this collection; files in O(key_store_directory), or what is saved in
         O(key_store); and, in the regions of O(instances), instances that have an instance profile of O(roles).
-      - With O(tasks), it takes no further call to find users with the mark; only those in the pages that are read for
-        O(tasks) are found. Without O(tasks), it takes one call for each thousand users.
+      - Users are read with C(iam:GetAccountAuthorizationDetails), in pages of up to a thousand.
     type: bool
     default: false
   saved_users:
@@ -82,46 +78,19 @@ options:
     type: list
     elements: str
     default: []
-  record_role:
+  admin_role:
     description:
       - The admin role. RV(restore_regions) are those of the instances whose earlier profile its tags record.
-      - This takes C(iam:GetRole), unless O(tasks) need the role. Without that permission, there is a warning.
+      - This takes C(iam:GetRole). Without that permission, there is a warning.
     type: str
     default: ""
-  tasks:
+  adopt_existing:
     description:
-      - The tasks to compare with AWS, in their order. M(cwagent.iam.cwagent_role_tasks) returns those of roles.
-      - Roles and users are read in bulk with C(iam:GetAccountAuthorizationDetails), in pages of up to a thousand, as
-        long as that takes fewer calls than to read each. Where that is denied, and for all else, the calls are those
-        with which the modules read, each made once.
-      - Where somebody else created a role that is to get an admin window, that is a problem.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      part:
-        description: The part of the playbook that the task belongs to.
-        type: str
-        required: true
-      module:
-        description: The module of the task.
-        type: str
-        required: true
-        choices:
-          - cwagent_admin_instance
-          - cwagent_admin_window
-          - cwagent_config_parameter
-          - cwagent_iam_role
-          - cwagent_iam_user
-          - cwagent_instance_profile
-      options:
-        description: The options of the task.
-        type: dict
-        required: true
-      region:
-        description: The region that the task is for. The default is that of the module.
-        type: str
-        default: ""
+      - Whether O(admin_role) may be a role that this collection has neither created nor adopted. With V(false), such a
+        role is a problem if it has no admin window, since the window would deny everyone who uses the role what it
+        limits.
+    type: bool
+    default: true
   key_store_directory:
     description: The folder of the credentials files of users, for O(report_unlisted) and O(saved_users).
     type: path
@@ -162,34 +131,9 @@ EXAMPLES = r"""
     roles: [CloudWatchAgentServerRole, CloudWatchAgentAdminRole]
     instances:
       eu-central-1: [i-0123456789abcdef0]
-
-- name: Find whether the server role is as it should be
-  cwagent.iam.cwagent_preflight:
-    tasks:
-      - part: roles
-        module: cwagent_iam_role
-        options:
-          name: CloudWatchAgentServerRole
-          access: server
 """
 
 RETURN = r"""
-due:
-  description:
-    - The first part of O(tasks) with a task that would change something or warn, and all parts after it, which the
-      first can change. A part that cannot be read counts too; its tasks report the error.
-  returned: success
-  type: list
-  elements: str
-  sample: [roles]
-problem_lines:
-  description:
-    - What is wrong or doubtful in the configurations of O(tasks), as lines of text. None are read after a part that is
-      due.
-  returned: success
-  type: list
-  elements: str
-  sample: ["linux.json: 1 warning", "  $.agent.region: servers that are not on EC2 need a region"]
 unlisted:
   description: With O(report_unlisted), what is not in the inventory, in sentences.
   returned: success
@@ -203,7 +147,7 @@ users_to_delete:
   elements: str
   sample: [CloudWatchAgentServerUser-db-1]
 restore_regions:
-  description: The regions with an instance that an interrupted run has left with the admin profile, by O(record_role).
+  description: The regions with an instance that an interrupted run has left with the admin profile, by O(admin_role).
   returned: success
   type: list
   elements: str
@@ -222,18 +166,11 @@ from ansible_collections.cwagent.iam.plugins.module_utils import _module
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing import KEY_STORES
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.checks import check_inputs
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.resource import Preflight
-from ansible_collections.cwagent.iam.plugins.module_utils._preflight.tasks import OPTIONS
 
 if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
 
 NAMES = {"type": "list", "elements": "str", "default": []}
-TASK = {
-    "part": {"type": "str", "required": True},
-    "module": {"type": "str", "required": True, "choices": sorted(OPTIONS)},
-    "options": {"type": "dict", "required": True},
-    "region": {"type": "str", "default": ""},
-}
 SPEC = {
     "roles": NAMES,
     "users": NAMES,
@@ -243,13 +180,13 @@ SPEC = {
     "users_to_delete": NAMES,
     "default_users": {"type": "dict", "default": {}},
     "report_unlisted": {"type": "bool", "default": False},
-    "record_role": {"type": "str", "default": ""},
+    "admin_role": {"type": "str", "default": ""},
+    "adopt_existing": {"type": "bool", "default": True},
     "saved_users": NAMES,
     "key_store_directory": {"type": "path"},
     "key_store": {"type": "str", "choices": list(KEY_STORES), "default": "file"},
     "key_store_prefix": {"type": "str", "no_log": False, "default": "/cwagent/credentials/"},
     "key_store_regions": {**NAMES, "no_log": False},
-    "tasks": {"type": "list", "elements": "dict", "default": [], "options": TASK},
 }
 
 RULES: dict[str, Any] = {}
@@ -258,8 +195,7 @@ RULES: dict[str, Any] = {}
 def work(call: Call) -> dict[str, Any]:
     """Check the instances, principals and keys of a run before its first write."""
     inputs = check_inputs(call.params, call.region)
-    preflight = Preflight(inputs, call.client, call.params["tasks"], call.region, call.check_mode)
-    return {"changed": False, **preflight.result()}
+    return {"changed": False, **Preflight(inputs, call.client, call.region).result()}
 
 
 def main() -> None:

@@ -24,39 +24,87 @@ author: cwagent.iam contributors (@cwagent)
 options:
   state:
     description:
-      - V(stored) stores the configurations that differ, and gives the right back.
+      - V(validated) validates the configurations, without AWS. RV(failure) says why they are refused.
+      - V(compared) also compares them with what is stored, and checks that the host could store those that differ. It
+        changes nothing, and other tasks can create what storing needs after it.
+      - V(stored) does the same, stores the configurations that differ, and gives the right back.
       - V(opened) only gives it to an instance, for a person, until the deadline of the admin window. It is given back
         where that fails or is interrupted. M(cwagent.iam.cwagent_admin_instance) gives it back later.
     type: str
-    choices: [stored, opened]
+    choices: [validated, compared, stored, opened]
     default: stored
   from:
     description:
       - Who stores. V(instance) is the EC2 instance of the task, with its own credentials, over its connection.
-        V(run_command) is an EC2 instance too, by a command of Systems Manager. V(onprem) is the host of the task, with
-        the access key of the admin user. V(controller) is Ansible itself, with the credentials of the task.
+        V(run_command) is an EC2 instance too, by a command of Systems Manager. V(auto) is V(instance) where Ansible
+        reaches it, and V(run_command) otherwise. V(onprem) is the host of the task, with the access key of the admin
+        user. V(controller) is Ansible itself, with the credentials of the task.
+      - With O(state=opened), all but V(run_command) are V(instance).
     type: str
-    choices: [instance, run_command, onprem, controller]
+    choices: [instance, run_command, auto, onprem, controller]
     default: instance
   configs:
-    description:
-      - The configurations, each as the result of a task of M(cwagent.iam.cwagent_config_parameter) in check mode that
-        has compared it with what is stored. Nothing is done for those that do not differ.
+    description: The configurations. Nothing is done for those that do not differ from what is stored.
     type: list
     elements: dict
     default: []
+    suboptions:
+      name:
+        description: The name of the parameter. It begins with C(AmazonCloudWatch-).
+        type: str
+        required: true
+      file:
+        description:
+          - The path of the file on the controller. A relative path is searched for in the folder where Ansible was
+            started, then beside the inventory, then beside the playbook.
+        type: str
+        required: true
+      regions:
+        description: The regions to store this configuration in, in place of O(regions).
+        type: list
+        elements: str
+        default: []
+  regions:
+    description: The regions to store configurations in. An empty text stands for the region of the task.
+    type: list
+    elements: str
+    default: [""]
+  compared:
+    description:
+      - The result of a task with O(state=compared) and the same options. Without it, O(state=stored) compares first.
+    type: dict
+  schema:
+    description:
+      - The path of a JSON schema of the agent on the controller.
+    type: str
+    default: ""
+  agent_schema_path:
+    description:
+      - Where the agent on the host has its schema. Without O(schema), configurations that differ are validated with it.
+    type: str
+    default: ""
+  validation:
+    description: As O(cwagent.iam.cwagent_config_parameter#module:validation).
+    type: str
+    choices: [strict, warn, "off"]
+    default: strict
+  has_onprem:
+    description: As O(cwagent.iam.cwagent_config_parameter#module:has_onprem).
+    type: bool
+    default: false
   split:
-    description: As O(cwagent.iam.cwagent_config_parameter#module:split) of these tasks.
+    description: As O(cwagent.iam.cwagent_config_parameter#module:split).
     type: bool
     default: false
   split_recent:
-    description: As O(cwagent.iam.cwagent_config_parameter#module:split_recent) of these tasks.
+    description: As O(cwagent.iam.cwagent_config_parameter#module:split_recent).
     type: bool
     default: false
   tier:
-    description: As O(cwagent.iam.cwagent_config_parameter#module:tier) of these tasks.
+    description: As O(cwagent.iam.cwagent_config_parameter#module:tier). An empty text is the default of that option.
     type: str
-    choices: [Standard, Advanced]
+    choices: ["", Standard, Advanced]
+    default: ""
   parameter_tags:
     description: The tags of the parameters. Ansible itself sets them, since no admin principal may.
     type: dict
@@ -66,29 +114,27 @@ options:
     type: bool
     default: false
   instance_id:
-    description:
-      - The ID of the instance. Required with O(from=instance) and O(from=run_command), as are the next three
-        options.
+    description: The ID of the instance. Required with O(from=instance) and O(from=run_command).
     type: str
+    default: ""
   admin_profile:
     description: The admin instance profile.
     type: str
+    default: CloudWatchAgentAdminRole
   admin_role:
     description: The role in O(admin_profile), which has the restore record and the admin window.
     type: str
+    default: CloudWatchAgentAdminRole
   server_profile:
     description:
       - The instance profile that the instance gets where it has the admin profile and no record, or where its earlier
         profile is gone.
     type: str
-  earlier_identity:
-    description:
-      - The RV(cwagent.iam.cwagent_instance_identity#module:identity) that the instance has before, so that the task can
-        wait for the same role again.
-    type: dict
+    default: CloudWatchAgentServerRole
   admin_user:
-    description: The admin user. Required with O(from=onprem).
+    description: The admin user, with O(from=onprem).
     type: str
+    default: CloudWatchAgentAdminUser
   credentials_file:
     description:
       - A credentials file on the host, with O(from=onprem). Its access key is used instead of the saved one.
@@ -157,23 +203,13 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Compare the configuration with Parameter Store
-  cwagent.iam.cwagent_config_parameter:
-    name: AmazonCloudWatch-linux
-    src: [linux.json]
-  check_mode: true
-  delegate_to: localhost
-  register: compared
-
-- name: Store it from this instance
+- name: Store the configuration from this instance
   cwagent.iam.cwagent_store_config:
-    configs: ["{{ compared }}"]
+    configs:
+      - name: AmazonCloudWatch-linux
+        file: linux.json
     instance_id: i-0123456789abcdef0
-    admin_profile: CloudWatchAgentAdminRole
-    admin_role: CloudWatchAgentAdminRole
-    server_profile: CloudWatchAgentServerRole
     region: eu-central-1
-  when: compared is changed
 """
 
 RETURN = r"""
@@ -210,6 +246,45 @@ window:
   returned: when it was opened
   type: dict
   sample: {access_keys: [], deadline: "2026-11-24T16:15:00Z", instance_id: i-0123456789abcdef0, state: open}
+compared:
+  description: The configurations as they were compared, for the option O(compared).
+  returned: with O(state=compared)
+  type: list
+  elements: dict
+  sample: []
+source:
+  description: Who is to store, for the option O(compared). It is O(from) without V(auto).
+  returned: with O(state=compared)
+  type: str
+  sample: instance
+earlier_identity:
+  description: The instance profile and the role that the instance has, for the option O(compared).
+  returned: with O(state=compared)
+  type: dict
+  sample: {instance_profile: CloudWatchAgentServerRole, role: CloudWatchAgentServerRole}
+failure:
+  description: Why the configurations are refused, with the first problem of each; empty where they are not.
+  returned: with O(state=validated)
+  type: str
+  sample: ""
+problem_lines:
+  description: What is wrong or doubtful in the configurations, as lines of text. They are printed, too.
+  returned: with O(state=validated)
+  type: list
+  elements: str
+  sample: ["linux.json: 1 problem", "  3:5 $.agent.reigon: unknown key; did you mean 'region'?"]
+findings:
+  description: The same for the filters P(cwagent.iam.sarif#filter) and P(cwagent.iam.junit#filter).
+  returned: with O(state=validated)
+  type: list
+  elements: dict
+  sample: []
+errors:
+  description: What is no problem of one configuration, such as a schema that cannot be read.
+  returned: with O(state=validated)
+  type: list
+  elements: str
+  sample: []
 released:
   description: Whether a right was acquired and given back.
   returned: when the options are valid

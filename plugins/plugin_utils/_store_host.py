@@ -5,16 +5,19 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ansible.errors import AnsibleConnectionFailure
 
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import SOURCE_SPEC
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.instance import check
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import HostUnreachable
 from ansible_collections.cwagent.iam.plugins.plugin_utils._key_delivery import KeyDelivery
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Configuration
 
@@ -31,6 +34,22 @@ class StoreHost:
         self._action = action
         self._task_vars = dict(task_vars)
         self._options = options
+
+    def ping(self) -> dict[str, Any]:
+        """Try whether Ansible can run a module there."""
+        return self._send("ansible.builtin.ping", {})
+
+    def has_file(self, path: str) -> bool:
+        """Whether the host has a file."""
+        return bool(check(self._send("ansible.builtin.stat", {"path": path, "get_checksum": False}))["stat"]["exists"])
+
+    def read_file(self, path: str) -> str:
+        """Read a text file; empty where it cannot be read."""
+        return b64decode(self._send("ansible.builtin.slurp", {"src": path}).get("content", "")).decode(errors="replace")
+
+    def current_identity(self, regions: Sequence[str]) -> dict[str, Any]:
+        """Read the identity that the instance has. :param regions: whose Parameter Store must answer it."""
+        return self._run(IDENTITY, parameter_store_regions=regions)
 
     def identity(self, profile: str | None, role: str | None, *, fail_on_refused_role: bool = False) -> dict[str, Any]:
         """Wait until the instance has the identity of a profile, or none."""
@@ -56,23 +75,33 @@ class StoreHost:
             "region": configuration.region,
         }
 
+    @contextmanager
+    def _check_mode(self, check_mode: bool) -> Iterator[None]:
+        task = self._action._task
+        earlier, task.check_mode = task.check_mode, check_mode
+        try:
+            yield
+        finally:
+            task.check_mode = earlier
+
     def _run(self, module: str, *, check_mode: bool = False, **arguments: Any) -> dict[str, Any]:
+        """Run a module of this collection on the host, with the way to AWS that the task has."""
+        given = {name: value for name, value in arguments.items() if value is not None}
+        given.update(self._options["transport"])
+        with self._check_mode(check_mode):
+            return self._send(module, {**given, "environment": self._environment})
+
+    def _send(self, module: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """Run a module on the host. What else fails is a result, as it is for a task.
 
         :raises HostUnreachable: it does not answer.
         """
-        given = {name: value for name, value in arguments.items() if value is not None}
-        given.update(self._options["transport"])
-        task = self._action._task
-        earlier, task.check_mode = task.check_mode, check_mode
         try:
-            return self._action.send(module, {**given, "environment": self._environment}, self._task_vars)
+            return self._action.send(module, arguments, self._task_vars)
         except AnsibleConnectionFailure as error:
             raise HostUnreachable(f"{str(error).strip().rstrip('.')}.") from error
         except Exception as error:  # noqa: BLE001  a plug-in for connections can raise anything
             return {"failed": True, "msg": str(error)}
-        finally:
-            task.check_mode = earlier
 
 
 class Instance(StoreHost):
@@ -82,7 +111,7 @@ class Instance(StoreHost):
         """Store a configuration; in check mode, compare what the instance reads with it."""
         writing = {
             "known_values": configuration.previous,
-            "tier": self._options["tier"],
+            "tier": self._options["tier"] or None,
             "instance_role": self._options["admin_role"],
             "wait_timeout": self._options["permission_timeout"],
         }
@@ -103,10 +132,22 @@ class OnPremises(StoreHost):
         return self._run(
             PARAMETER,
             known_values=configuration.previous,
-            tier=self._options["tier"],
+            tier=self._options["tier"] or None,
             wait_timeout=self._options["permission_timeout"],
             **self._store_arguments(configuration),
             **self._credentials(),
+        )
+
+    def try_to_store(self, configuration: Configuration) -> dict[str, Any]:
+        """Find whether the host can store with the saved key. The key is read, and not sent."""
+        with self._check_mode(True):
+            self._credentials()
+        return self._run(
+            PARAMETER,
+            check_mode=True,
+            known_values=configuration.previous,
+            saved_key={"user": self._options["admin_user"]},
+            **self._store_arguments(configuration),
         )
 
     @property

@@ -121,11 +121,17 @@ class Emulator:
             return {**where, "AWS_EC2_METADATA_SERVICE_ENDPOINT": self.metadata_endpoint(instance)}
         return {**where, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 
-    def client(self, service: str, region: str | None = None, credentials: Mapping[str, Any] | None = None) -> Any:
+    def client(
+        self,
+        service: str,
+        region: str | None = None,
+        credentials: Mapping[str, Any] | None = None,
+        config: Any = None,
+    ) -> Any:
         """A boto3 client; credentials as CreateAccessKey, AssumeRole or ``instance_credentials`` return them."""
         keys = credentials or {"AccessKeyId": "test", "SecretAccessKey": "test"}
         access_key = keys["AccessKeyId"], keys["SecretAccessKey"], keys.get("SessionToken") or keys.get("Token")
-        return _client(service, region or self.region, self.endpoint, access_key)
+        return _client(service, region or self.region, self.endpoint, access_key, config)
 
     def instances(self, count: int, stopped: int = 0, region: str | None = None) -> list[str]:
         """Launch instances without a profile, the last ``stopped`` of them stopped."""
@@ -230,7 +236,7 @@ def _session() -> Any:
 
 
 @cache
-def _client(service: str, region: str, endpoint: str, access_key: tuple[str, str, str | None]) -> Any:
+def _client(service: str, region: str, endpoint: str, access_key: tuple[str, str, str | None], config: Any) -> Any:
     """The client of these settings, which takes longer to make than a call."""
     access_key_id, secret, token = access_key
     return _session().client(
@@ -240,6 +246,7 @@ def _client(service: str, region: str, endpoint: str, access_key: tuple[str, str
         aws_access_key_id=access_key_id,
         aws_secret_access_key=secret,
         aws_session_token=token,
+        config=config,
     )
 
 

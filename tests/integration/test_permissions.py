@@ -34,7 +34,17 @@ from harness import (
 )
 from policies import POLICIES, Policy, actions, permit, without
 
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES
+from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES, CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._store_command.model import Write
+from ansible_collections.cwagent.iam.plugins.module_utils._store_command.plan import CANCELLED, SENT, DesiredCommand
+from ansible_collections.cwagent.iam.plugins.module_utils._store_command.resource import (
+    CommandResource,
+    check_agent,
+    check_instance,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 APP = "shop-app"
 CORE = "AmazonSSMManagedInstanceCore"
@@ -260,13 +270,14 @@ def test_servers_are_verified_without_permissions_for_saved_keys(controller: Con
 class Scene:
     """A module call as in a playbook, in a state of the account in which it needs these actions.
 
+    :param module: what an action does inside Ansible is a function with the gateway to AWS and the arguments.
     :param actions: in the order in which the module needs them.
     :param prepare: brings the account into that state.
     :param removed: actions that are not allowed during the whole scene.
     :param before_each: brings the account back into that state after a call that was begun and failed.
     """
 
-    module: str
+    module: str | Callable[..., dict[str, Any]]
     arguments: Mapping[str, Any]
     actions: Sequence[str]
     prepare: Callable[[Site], None] | None = None
@@ -293,10 +304,20 @@ class Site:
     def iam(self) -> Any:
         return self.aws.client("iam")
 
+    def _call(self, work: Callable[..., dict[str, Any]], arguments: dict[str, Any]) -> dict[str, Any]:
+        key = {"AccessKeyId": self.user["AWS_ACCESS_KEY_ID"], "SecretAccessKey": self.user["AWS_SECRET_ACCESS_KEY"]}
+        aws = Aws(lambda service, config: self.aws.client(service, credentials=key, config=config), 5)
+        try:
+            return {"failed": False, **work(aws, **arguments)}
+        except CwagentError as error:
+            return {"failed": True, "msg": str(error)}
+
     def run(self, scene: Scene, root: bool = False) -> dict[str, Any]:
         """The result of the module, run by the controller's user or by root."""
         arguments = {"_ansible_check_mode": scene.check, "_ansible_diff": True, **self._with_ids(dict(scene.arguments))}
         env = {} if root else self.user
+        if callable(scene.module):
+            return self._call(scene.module, self._with_ids(dict(scene.arguments)))
         return self.modules.run(self.aws, scene.module, arguments, self.home / "output.txt", env=env)
 
     def _with_ids(self, value: Any) -> Any:
@@ -442,8 +463,16 @@ def provisioned_for_run_command(site: Site) -> None:
     assert site.aws.agents()[site.app]["online"]
 
 
-COMMAND = {"instance_id": "@app", "admin_role": ADMIN_ROLE, "run_id": "x", "region": "eu-central-1", "wait_timeout": 5}
-COMPARED = {"previous": {PARAMETER: {}}, "config": '{"agent":{}}', "region": "eu-central-1"}
+def check_by_command(aws: Aws, instance: str) -> dict[str, Any]:
+    check_agent(aws, instance, Deadline(0))
+    return {"schema": check_instance(aws, instance, [aws.region])}
+
+
+def converge_command(aws: Aws, instance: str, state: str) -> dict[str, Any]:
+    write = Write(aws.region, PARAMETER, "{}", "Standard")
+    desired = DesiredCommand(state, instance, "x", ADMIN_ROLE, (write,), seconds=60, permission_seconds=5)
+    return converge(CommandResource(aws, desired), False, 5)
+
 
 RELEASE_OF_A_STOPPED_INSTANCE = Scene(
     "cwagent_admin_instance",
@@ -728,13 +757,13 @@ SCENES: dict[str, list[Scene]] = {
     ],
     "store-by-run-command": [
         Scene(
-            "cwagent_store_command",
-            {**COMMAND, "state": "checked", "regions": ["eu-central-1"]},
+            check_by_command,
+            {"instance": "@app"},
             ["ssm:DescribeInstanceInformation", "ssm:SendCommand", "ssm:GetCommandInvocation"],
             provisioned_for_run_command,
         ),
-        Scene("cwagent_store_command", {**COMMAND, "state": "sent", "configs": [COMPARED]}, ["ssm:ListCommands"]),
-        Scene("cwagent_store_command", {**COMMAND, "state": "cancelled"}, ["ssm:CancelCommand"]),
+        Scene(converge_command, {"instance": "@app", "state": SENT}, ["ssm:ListCommands"]),
+        Scene(converge_command, {"instance": "@app", "state": CANCELLED}, ["ssm:CancelCommand"]),
     ],
     "tag-parameters": [
         Scene(
@@ -799,7 +828,7 @@ def test_a_missing_action_is_named(site: Site, duty: str, subtests: pytest.Subte
         if scene.prepare:
             scene.prepare(site)
         for action in scene.actions:
-            with subtests.test(scene=number, module=scene.module, action=action):
+            with subtests.test(scene=number, module=str(scene.module), action=action):
                 others = [without(each, action) for each in additional]
                 scene.before_each(site)
                 permit(site.aws, without(document, action, *scene.removed), *others)
@@ -809,7 +838,7 @@ def test_a_missing_action_is_named(site: Site, duty: str, subtests: pytest.Subte
                 assert result["failed"], result
                 assert f"user/controller lacks {action}" in result["msg"]
                 assert f"Grant {action} to it and run again" in result["msg"]
-        with subtests.test(scene=number, module=scene.module):
+        with subtests.test(scene=number, module=str(scene.module)):
             scene.before_each(site)
             permit(site.aws, without(document, *scene.removed), *additional)
             if duty.startswith("keys-in"):

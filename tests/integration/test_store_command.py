@@ -1,11 +1,12 @@
-"""cwagent_store_command, and what its scripts do on an instance."""
+"""The command by which an instance stores, and what its scripts do there."""
 
 from __future__ import annotations
 
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,15 +19,20 @@ from harness import (
     PARAMETER,
     POLICY_ARN,
     SERVER_POLICY,
-    ModuleServer,
     assert_no_writes,
     associate,
     create_role,
-    run_module,
     wait_until,
 )
 
+from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import desired_config
+from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._store_command.awaited import AwaitedParameterResource
 from ansible_collections.cwagent.iam.plugins.module_utils._store_command.model import StoreRequest, Write
+from ansible_collections.cwagent.iam.plugins.module_utils._store_command.plan import CANCELLED, SENT, DesiredCommand
+from ansible_collections.cwagent.iam.plugins.module_utils._store_command.resource import CommandResource
 from ansible_collections.cwagent.iam.plugins.module_utils._store_command.script import check_script, store_script
 
 CORE = "AmazonSSMManagedInstanceCore"
@@ -222,22 +228,32 @@ def test_the_schema_of_the_agent_comes_packed(instance: Instance, tmp_path: Path
     assert instance.run(script)["schema"] == "", "what does not fit into the output is left out"
 
 
-# -- the module --
+# -- the command --
 
 CONFIG = {"agent": {"metrics_collection_interval": 10}}
+DESIRED = desired_config(PARAMETER, CONFIG, None, can_be_split=False)
 
 
-def arguments_of(instance: Instance, state: str, **more: Any) -> dict[str, Any]:
-    comparison = run_module(
-        instance.aws, "cwagent_config_parameter", check=True, name=PARAMETER, config=CONFIG, region=instance.aws.region
+def gateway(aws: Emulator, wait: float = 30) -> Aws:
+    return Aws(lambda service, config: aws.client(service, config=config), wait)
+
+
+def converge_command(instance: Instance, state: str = SENT, *, check: bool = False, **more: Any) -> dict[str, Any]:
+    """Send the command, or cancel it. :param more: further options; ``wait`` is for how long to wait for AWS."""
+    wait, write = more.pop("wait", 30), instance.write(json.dumps(CONFIG, separators=(",", ":")))
+    settings = {"run_id": "run-1", "role": ADMIN_ROLE, "writes": (write,), "seconds": 60, "permission_seconds": 180}
+    desired = DesiredCommand(state, instance.id, **{**settings, **more})
+    return converge(CommandResource(gateway(instance.aws, wait), desired), check, wait)
+
+
+def wait_for(instance: Instance, sent: Mapping[str, Any], known: Any = None) -> dict[str, Any]:
+    """Wait until the instance has stored the configuration."""
+    aws = gateway(instance.aws)
+    return converge(
+        AwaitedParameterResource(aws, DESIRED, instance.aws.region, known, command=sent["command"], command_aws=aws),
+        False,
+        15,
     )
-    settings = {"run_id": "run-1", "admin_role": ADMIN_ROLE, "regions": [instance.aws.region], "timeout": 60}
-    settings |= {"configs": [comparison]} if state == "sent" else {}
-    return {"instance_id": instance.id, "state": state, "region": instance.aws.region, **settings, **more}
-
-
-def send(instance: Instance, **more: Any) -> dict[str, Any]:
-    return run_module(instance.aws, "cwagent_store_command", **arguments_of(instance, "sent", **more))
 
 
 def store_commands(aws: Emulator) -> list[dict[str, Any]]:
@@ -247,43 +263,34 @@ def store_commands(aws: Emulator) -> list[dict[str, Any]]:
 def test_a_command_is_predicted_sent_once_and_waited_for(instance: Instance) -> None:
     aws = instance.aws
     with assert_no_writes(aws):
-        planned = run_module(aws, "cwagent_store_command", check=True, **arguments_of(instance, "sent"))
+        planned = converge_command(instance, check=True)
     assert planned["changed"]
     assert planned["command"] == {}
-    sent = send(instance)
+    sent = converge_command(instance)
     assert (sent["steps"], sent["diff"]) == (planned["steps"], planned["diff"])
-    again = send(instance)
+    again = converge_command(instance)
     assert not again["changed"]
     assert again["command"] == sent["command"]
     assert len(store_commands(aws)) == 1
-    stored = run_module(
-        aws, "cwagent_config_parameter", name=PARAMETER, config=CONFIG, command=sent["command"], region=aws.region
-    )
-    assert not stored["failed"], stored
+    wait_for(instance, sent)
     assert json.loads(instance.value()) == CONFIG
 
 
 def test_a_command_is_cancelled_once(instance: Instance) -> None:
     associate(instance.aws, instance.id, "app")
-    send(instance)
-    arguments: dict[str, Any] = {
-        "instance_id": instance.id,
-        "run_id": "run-1",
-        "state": "cancelled",
-        "region": instance.aws.region,
-    }
+    converge_command(instance)
     with assert_no_writes(instance.aws):
-        assert run_module(instance.aws, "cwagent_store_command", check=True, **arguments)["changed"]
-    assert run_module(instance.aws, "cwagent_store_command", **arguments)["changed"]
+        assert converge_command(instance, CANCELLED, check=True)["changed"]
+    assert converge_command(instance, CANCELLED)["changed"]
     with assert_no_writes(instance.aws):
-        assert not run_module(instance.aws, "cwagent_store_command", **arguments)["changed"]
+        assert not converge_command(instance, CANCELLED)["changed"]
 
 
 def test_the_command_of_an_interrupted_run_cannot_store_in_a_later_window(instance: Instance) -> None:
     """It waits for the admin identity, with an older configuration."""
     associate(instance.aws, instance.id, "app")
-    send(instance)
-    sent = send(instance, run_id="run-2")
+    converge_command(instance)
+    sent = converge_command(instance, run_id="run-2")
     assert [step.partition(" ")[0] for step in sent["steps"]] == ["cancel", "send"]
     assert [each["details"] for each in store_commands(instance.aws)] == ["Cancelled", "InProgress"]
 
@@ -291,11 +298,9 @@ def test_the_command_of_an_interrupted_run_cannot_store_in_a_later_window(instan
 def test_an_older_command_that_does_not_end_prevents_a_new_one(instance: Instance) -> None:
     associate(instance.aws, instance.id, "app")
     instance.aws.agents(instance.id, delivery="unreported")
-    send(instance)
-    refused = send(instance, run_id="run-2", wait_timeout=2)
-    assert refused["failed"]
-    assert "did not confirm it" in refused["msg"]
-    assert "Nothing was opened." in refused["msg"]
+    converge_command(instance)
+    with pytest.raises(CwagentError, match=r"did not confirm it.*Nothing was opened\."):
+        converge_command(instance, run_id="run-2", wait=2)
     assert len(store_commands(instance.aws)) == 1
 
 
@@ -315,31 +320,23 @@ def test_an_older_command_that_does_not_end_prevents_a_new_one(instance: Instanc
     ids=lambda value: str(value.get("kind")) if isinstance(value, dict) else "",
 )
 def test_a_command_is_never_sent_twice(
-    instance: Instance, modules: ModuleServer, tmp_path: Path, *, fault: Mapping[str, Any], times_sent: int, words: str
+    instance: Instance, *, fault: Mapping[str, Any], times_sent: int, words: str
 ) -> None:
-    result = run_with(modules, instance, tmp_path, [{"action": "SendCommand", **fault}])
-    assert result["failed"] is bool(words)
-    assert words in result.get("msg", "")
+    instance.aws.arm(Fault(action="SendCommand", **fault))
+    with pytest.raises(CwagentError, match=words) if words else nullcontext():
+        converge_command(instance)
     assert len(store_commands(instance.aws)) == times_sent
 
 
-@pytest.mark.parametrize(
-    "kind", [Kind.KILL_BEFORE, Kind.KILL_AFTER, Kind.LOSE_ANSWER, Kind.THROTTLE, Kind.SERVER_ERROR]
-)
-@pytest.mark.parametrize("action", ["DescribeInstanceInformation", "ListCommands", "SendCommand"])
-def test_after_a_fault_the_same_run_sends_one_command(
-    instance: Instance, modules: ModuleServer, tmp_path: Path, action: str, kind: Kind
-) -> None:
-    run_with(modules, instance, tmp_path, [{"action": action, "kind": kind}])
-    assert not send(instance)["failed"]
+@pytest.mark.parametrize("kind", [Kind.LOSE_ANSWER, Kind.THROTTLE, Kind.SERVER_ERROR])
+@pytest.mark.parametrize("action", ["ListCommands", "SendCommand"])
+def test_after_a_fault_the_same_run_sends_one_command(instance: Instance, action: str, kind: Kind) -> None:
+    """A run that is killed there is one of the faults that are injected into site.yml."""
+    instance.aws.arm(Fault(kind, action=action))
+    with suppress(CwagentError):
+        converge_command(instance)
+    converge_command(instance)
     assert len(store_commands(instance.aws)) == 1
-
-
-def run_with(
-    modules: ModuleServer, instance: Instance, folder: Path, faults: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
-    arguments = arguments_of(instance, "sent")
-    return modules.run(instance.aws, "cwagent_store_command", arguments, folder / "output", faults=faults)
 
 
 @pytest.mark.parametrize(
@@ -361,32 +358,20 @@ def test_the_wait_ends_with_the_configuration_or_a_reason(
     aws.agents(instance.id, **{"swap_seconds": 0.0, **agent})
     if "swap_seconds" in agent:
         aws.agents(instance.id, swap_seconds=0.0)
-    sent = send(instance)
+    sent = converge_command(instance)
     aws.agents(instance.id, **agent)
     associate(aws, instance.id, ADMIN_ROLE)
-    stored = run_module(
-        aws, "cwagent_config_parameter", name=PARAMETER, config=CONFIG, command=sent["command"], region=aws.region
-    )
-    assert stored["failed"] is bool(words), stored
-    assert words in stored.get("msg", "")
-    assert POLICY_ARN not in stored.get("msg", "")
+    with pytest.raises(CwagentError, match=words) if words else nullcontext() as failed:
+        wait_for(instance, sent)
+    assert POLICY_ARN not in str(failed)
 
 
 def test_what_someone_else_has_stored_meanwhile_is_not_overwritten(instance: Instance) -> None:
     aws = instance.aws
     associate(aws, instance.id, "app")
-    sent = send(instance)
+    sent = converge_command(instance)
     instance.put("other")
     associate(aws, instance.id, ADMIN_ROLE)
-    known = {PARAMETER: {}}
-    stored = run_module(
-        aws,
-        "cwagent_config_parameter",
-        name=PARAMETER,
-        config=CONFIG,
-        known_values=known,
-        command=sent["command"],
-        region=aws.region,
-    )
-    assert "something else has stored version 1 since the configuration was compared" in stored["msg"]
+    with pytest.raises(CwagentError, match="something else has stored version 1 since the configuration was compared"):
+        wait_for(instance, sent, {PARAMETER: None})
     assert instance.value() == "other"

@@ -14,10 +14,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan i
     DesiredAdmin,
     check_profiles,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.resource import (
-    RECORD_SECONDS,
-    AdminInstanceResource,
-)
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.resource import AdminInstanceResource
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.options import (
     PARAMETERS_SPEC,
     window_parameters,
@@ -54,19 +51,12 @@ SPEC: dict[str, Any] = {
 RULES: dict[str, Any] = {"required_if": [("state", ACQUIRED, ["instance_ids"])]}
 
 
-def resource(
-    params: Mapping[str, Any],
-    aws: Aws,
-    region: str | None,
-    check_mode: bool,
-    *,
-    record_seconds: float = RECORD_SECONDS,
-) -> AdminInstanceResource:
+def resource(params: Mapping[str, Any], aws: Aws, region: str | None, check_mode: bool) -> AdminInstanceResource:
     """Return the admin instance of the module. :raises InvalidInput: an option is invalid."""
     del region, check_mode
     desired, window = desired_admin(params, aws.region), desired_window(params)
     opened_or_closed = WindowResource(aws, window, fail_if_open=window.state == OPEN) if window else None
-    return AdminInstanceResource(aws, desired, opened_or_closed, record_seconds)
+    return AdminInstanceResource(aws, desired, opened_or_closed)
 
 
 def desired_admin(params: Mapping[str, Any], region: str) -> DesiredAdmin:

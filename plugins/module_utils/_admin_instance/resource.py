@@ -78,20 +78,12 @@ class AdminInstanceResource(Resource[State]):
     """The instances of a region that have the admin profile, or are about to get it.
 
     :param window: the admin window that is opened for an instance and closed when it is released; ``None`` for none.
-    :param record_seconds: for how long to read the restore records again if one that should be there is missing.
     """
 
-    def __init__(
-        self,
-        aws: Aws,
-        desired: DesiredAdmin,
-        window: WindowResource | None = None,
-        record_seconds: float = RECORD_SECONDS,
-    ) -> None:
+    def __init__(self, aws: Aws, desired: DesiredAdmin, window: WindowResource | None = None) -> None:
         super().__init__(aws)
         self._desired = desired
         self._window = window
-        self._record_seconds = record_seconds
 
     def read(self) -> State:
         """Read the relevant instances from EC2, and the window and the restore records from IAM."""
@@ -237,9 +229,9 @@ class AdminInstanceResource(Resource[State]):
             name in instances and admin_plan.has_admin_profile(instances[name], self._desired)
         )
 
-    def _records_with(self, expected: Collection[str], seconds: float | None = None) -> dict[str, str]:
+    def _records_with(self, expected: Collection[str], seconds: float = RECORD_SECONDS) -> dict[str, str]:
         """Read the restore records until they have these instances, or until the time is up."""
-        deadline = Deadline(self._record_seconds if seconds is None else seconds)
+        deadline = Deadline(seconds)
         while True:
             role = find_role(self._aws, self._desired.record_role)
             records = admin_plan.records_in(tags(role or {}), self._desired.region)
@@ -420,7 +412,7 @@ class AdminInstanceResource(Resource[State]):
         """
         restore_tags = self._wait_for_own_tag()
         try:
-            current = self._instances_that_count(restore_tags, check, self._record_seconds)
+            current = self._instances_that_count(restore_tags, check, RECORD_SECONDS)
             admin_plan.check_restore_tags(check.tagged, current, self._desired)
         except ContentionError as error:
             for name in self._desired.instance_ids or ():

@@ -35,9 +35,7 @@ SPEC: dict[str, Any] = {
 RULES: dict[str, Any] = {}
 
 
-def resource(
-    params: Mapping[str, Any], aws: Aws, region: str | None, check_mode: bool, *, whole_region: bool = False
-) -> AssociationResource:
+def resource(params: Mapping[str, Any], aws: Aws, region: str | None, check_mode: bool) -> AssociationResource:
     """Return the associations of the module. :raises InvalidInput: an option is invalid."""
     del region
     for name in (params["name"], *filter(None, params["assume_profiles"].values())):
@@ -53,4 +51,4 @@ def resource(
     )
     # Outside check mode the instances are as AWS shows them.
     assumed = params["assume_profiles"] if check_mode else {}
-    return AssociationResource(aws, params["instance_ids"], desired, assumed, whole_region=whole_region)
+    return AssociationResource(aws, params["instance_ids"], desired, assumed)

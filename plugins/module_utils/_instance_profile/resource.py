@@ -55,7 +55,6 @@ class AssociationResource(Resource[State]):
     """An instance profile on a list of instances of one region.
 
     :param assumed: by instance, the profile that an earlier task has planned for it; ``None`` for none.
-    :param whole_region: whether to read the profiles of all instances of the region even for a short list.
     """
 
     def __init__(
@@ -64,15 +63,13 @@ class AssociationResource(Resource[State]):
         instance_ids: Sequence[str],
         desired: DesiredProfile,
         assumed: Mapping[str, str | None] = MappingProxyType({}),
-        *,
-        whole_region: bool = False,
     ) -> None:
         super().__init__(aws)
         self._ids = list(dict.fromkeys(instance_ids))
         self._desired = desired
         self._assumed = {name: (Association(None, each),) if each else () for name, each in assumed.items()}
         # For a long list, reading the whole region takes fewer calls. It also shows other instances with the profile.
-        self._whole_region = whole_region or len(self._ids) > FILTER_VALUES or desired.fail_if_associated_elsewhere
+        self._whole_region = len(self._ids) > FILTER_VALUES or desired.fail_if_associated_elsewhere
 
     def read(self) -> State:
         """Read the associations from EC2; only instances that could be missing or ended are looked up."""

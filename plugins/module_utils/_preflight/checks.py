@@ -52,7 +52,8 @@ class Inputs:
     :param expected_instance_ids: the instances that may still have these profiles.
     :param default_users: by name of a user to delete, the user to delete in its place if it does not exist.
     :param unlisted: what the inventory has, where what it lacks is reported.
-    :param record_role: the role whose restore records are read; none where it is empty.
+    :param admin_role: the role whose restore records are read; none where it is empty.
+    :param adopt_existing: whether that role may be one that somebody else created.
     :param saved_users: names of users whose saved keys are to be deleted.
     :param directory: the folder of saved keys; ``None`` where they are not in files.
     """
@@ -63,7 +64,8 @@ class Inputs:
     users_to_delete: Sequence[str] = ()
     default_users: Mapping[str, str] = field(default_factory=dict)
     unlisted: Listed | None = None
-    record_role: str = ""
+    admin_role: str = ""
+    adopt_existing: bool = True
     saved_users: Sequence[str] = ()
     directory: Path | None = None
 
@@ -79,8 +81,8 @@ def check_inputs(params: Mapping[str, Any], region: str | None) -> Inputs:
         for name in params[option]:
             found.check(_names.check_name, kind, name)
         found.check(_names.check_different, params[option])
-    if params["record_role"]:
-        found.check(_names.check_name, "role", params["record_role"])
+    if params["admin_role"]:
+        found.check(_names.check_name, "role", params["admin_role"])
     instances = {name: found.check(_instance_ids, name, given) or [] for name, given in params["instances"].items()}
     for instance_id in (each for ids in instances.values() for each in ids):
         found.check(_names.check_instance_id, instance_id)
@@ -92,7 +94,8 @@ def check_inputs(params: Mapping[str, Any], region: str | None) -> Inputs:
         users_to_delete=params["users_to_delete"],
         default_users=params["default_users"],
         unlisted=_inventory_of(params, region) if params["report_unlisted"] else None,
-        record_role=params["record_role"],
+        admin_role=params["admin_role"],
+        adopt_existing=params["adopt_existing"],
         saved_users=params["saved_users"],
         directory=_directory(params),
     )

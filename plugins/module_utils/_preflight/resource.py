@@ -28,15 +28,13 @@ from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.reso
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._names import NOT_CREATED, adoption_problem, is_marked
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_parallel
-from ansible_collections.cwagent.iam.plugins.module_utils._preflight.cache import Cache, CachingAws
-from ansible_collections.cwagent.iam.plugins.module_utils._preflight.checks import Problems, fail_on_problems
-from ansible_collections.cwagent.iam.plugins.module_utils._preflight.tasks import ROLE, Comparison, Task, task_from
+from ansible_collections.cwagent.iam.plugins.module_utils._preflight.checks import fail_on_problems
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.unlisted import Unlisted
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import find_user, tags
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import find_user, read_details, tags
 from ansible_collections.cwagent.iam.plugins.module_utils._role.resource import find_role
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from ansible_collections.cwagent.iam.plugins.module_utils._preflight.checks import Inputs, Listed
@@ -52,27 +50,12 @@ class Preflight:
     :param client_factory: makes a boto3 client for a service: ``AnsibleAWSModule.client``.
     """
 
-    def __init__(
-        self,
-        inputs: Inputs,
-        client_factory: Callable[..., Any],
-        tasks: Sequence[Mapping[str, Any]] = (),
-        region: str | None = None,
-        check_mode: bool = False,
-    ) -> None:
+    def __init__(self, inputs: Inputs, client_factory: Callable[..., Any], region: str | None = None) -> None:
         self._inputs = inputs
         self._client_factory = client_factory
-        own = [region or "", *(inputs.unlisted.regions if inputs.unlisted else ())]
-        regions = dict.fromkeys([*inputs.instances, *(task["region"] for task in tasks), *own])
-        self._cache = cache = Cache()
-        self._aws_in = {each: CachingAws(self._factory_in(each), each, cache) for each in regions}
-        problems = Problems()
-        self._tasks: list[Task] = [task for each in tasks if (task := problems.check(task_from, each))]
-        resources = [
-            problems.check(task.resources, self._aws_in[task.region], region, check_mode) or [] for task in self._tasks
-        ]
-        fail_on_problems(problems.messages)
-        self._comparison = Comparison(list(zip(self._tasks, resources)), self._aws_in)
+        regions = [*inputs.instances, region or "", *(inputs.unlisted.regions if inputs.unlisted else ())]
+        self._aws_in = {each: Aws(self._factory_in(each)) for each in dict.fromkeys(regions)}
+        self._profiles: dict[str, dict[str, str]] = {}
 
     def result(self) -> dict[str, Any]:
         """Look up everything and return the module's result.
@@ -83,63 +66,66 @@ class Preflight:
         other_holders, warnings = self._other_holders()
         users_to_delete, unreadable_users = self._users_to_delete()
         users_of_others = _users_of_others(users_to_delete)
-        with suppress(CwagentError):  # then each is read by itself
-            self._comparison.read_principals(with_others=self._inputs.unlisted is not None)
+        if self._inputs.unlisted:
+            self._read_profiles()
+        admin_role, unread_records = self._admin_role()
         fail_on_problems(
             [
                 *self._ineligible_instances(),
-                *self._adoption_problems(),
+                *self._adoption_problems(admin_role),
                 *other_holders,
                 *users_of_others,
                 *self._account_problems(),
             ]
         )
-        due = self._comparison.find_parts_to_run()
-        restore_regions, unread_records = self._restore_regions()
         return {
             "warnings": [*warnings, *_missing_users(users_to_delete, unreadable_users), *unread_records],
-            "due": due,
-            "restore_regions": restore_regions,
-            "problem_lines": self._comparison.problem_lines,
+            "restore_regions": regions_with_records(tags(admin_role)) if admin_role else [],
             "unlisted": self._list_unlisted(),
             "users_to_delete": list(users_to_delete),
         }
+
+    def _read_profiles(self) -> None:
+        """Read which instances have which profile, where that is allowed. Who has one exists."""
+        for region in self._inputs.instances:
+            with suppress(CwagentError):
+                found = read_associations(self._aws_in[region])
+                self._profiles[region] = {name: each.profile for name, of_one in found.items() for each in of_one}
 
     def _ineligible_instances(self) -> list[str]:
         """List why instances cannot have an instance profile."""
 
         def list_in(region: str) -> list[str]:
-            aws = self._aws_in[region]
-            certain = _instances_with_profile(aws) if self._tasks else ()
-            unsure = [name for name in self._inputs.instances[region] if name not in certain]
-            states = instance_states(aws, unsure)
+            unsure = [name for name in self._inputs.instances[region] if name not in self._profiles.get(region, ())]
+            states = instance_states(self._aws_in[region], unsure)
             return [problem for name in unsure if (problem := ineligible_reason(name, states.get(name), region))]
 
         for region in self._inputs.instances:
-            self._aws_in[region].client(
-                "ec2"
-            )  # not in the threads: amazon.aws ends the module where it cannot make a client
+            # Not in the threads: amazon.aws ends the module where it cannot make a client.
+            self._aws_in[region].client("ec2")
         return [problem for problems in run_in_parallel(list_in, self._inputs.instances) for problem in problems]
 
-    def _adoption_problems(self) -> list[str]:
-        """List why roles cannot get an admin window: somebody else created them. Comparing needs the same calls."""
-        found = []
-        for task in self._tasks:
-            params = task.params
-            if (
-                task.module != ROLE
-                or not params["admin_window"]
-                or params["adopt_existing"]
-                or params["state"] == "absent"
-            ):
-                continue
-            aws, name = self._aws_in[task.region], params["name"]
-            with suppress(CwagentError):  # the task that needs what failed here reports the error
-                existing = find_role(aws, name)
-                window = DesiredWindow("role", name, CLOSED)
-                if existing and not is_marked(tags(existing)) and WindowResource(aws, window).read().policy is None:
-                    found.append(adoption_problem("role", name))
-        return found
+    def _admin_role(self) -> tuple[dict[str, Any] | None, list[str]]:
+        """Return the admin role as IAM answers, and a warning where it may not be read."""
+        if not self._inputs.admin_role:
+            return None, []
+        try:
+            return find_role(next(iter(self._aws_in.values())), self._inputs.admin_role), []
+        except AwsApiError as error:
+            if error.code not in DENIED_CODES:
+                raise
+            return None, [f"It is not known whether instances of other hosts are to be restored. {error}"]
+
+    def _adoption_problems(self, role: dict[str, Any] | None) -> list[str]:
+        """List why a role cannot get an admin window: somebody else created it, and it has none."""
+        if not role or is_marked(tags(role)) or self._inputs.adopt_existing:
+            return []
+        name = self._inputs.admin_role
+        with suppress(CwagentError):  # the task that manages the role reports it
+            window = WindowResource(next(iter(self._aws_in.values())), DesiredWindow("role", name, CLOSED))
+            if window.read().policy is None:
+                return [adoption_problem("role", name)]
+        return []
 
     def _account_problems(self) -> list[str]:
         """List why saved keys must not be deleted: they can be those of another account, and the only copies there."""
@@ -163,38 +149,28 @@ class Preflight:
         )
         return [problem]
 
-    def _restore_regions(self) -> tuple[list[str], list[str]]:
-        """Return where instances have an earlier profile to get back, and a warning where that is not known."""
-        role = self._inputs.record_role
-        if not role:
-            return [], []
-        try:
-            found = find_role(next(iter(self._aws_in.values())), role)
-        except AwsApiError as error:
-            if error.code not in DENIED_CODES:
-                raise
-            return [], [f"It is not known whether instances of other hosts are to be restored. {error}"]
-        return regions_with_records(tags(found)) if found else [], []
-
     def _list_unlisted(self) -> list[str]:
         """List what is ours and not in the inventory, in sentences."""
         listed = self._inputs.unlisted
         if listed is None:
             return []
-        users = {name for name, user in self._cache.others.items() if is_marked(tags(user))} - {*listed.users}
+        found: dict[str, dict[str, Any]] = {}
+        with suppress(CwagentError):  # then only those whose keys are saved are known
+            read_details(next(iter(self._aws_in.values())), set(), found)
+        users = {name for name, user in found.items() if is_marked(tags(user))} - {*listed.users}
         saved = {path.name[: -len(SUFFIX)] for path in _key_files(listed.directory)} - {*listed.users}
         in_inventory = {name for names in self._inputs.instances.values() for name in names}
         instances = {
             region: {
                 name: profile
-                for name, profile in _profiles(self._aws_in[region]).items()
+                for name, profile in self._profiles.get(region, {}).items()
                 if profile in listed.profiles and name not in in_inventory
             }
             for region in self._inputs.instances
             if listed.profiles
         }
         saved_in, unread = self._find_saved_in_aws(listed)
-        candidates = {user for names in saved_in.values() for user in names} - self._cache.others.keys()
+        candidates = {user for names in saved_in.values() for user in names} - found.keys()
         absent, ours = self._confirm_users(sorted(candidates))
         users |= ours
         saved_in = {region: names & (users | absent) for region, names in saved_in.items()}
@@ -346,19 +322,3 @@ def _explain_unread(error: CwagentError, store: str) -> str:
         policy = "keys-in-parameter-store.json" if store == PARAMETER_STORE else "keys-in-secrets-manager.json"
         return f"{error.action} is not allowed. Allow it as {policy} does, or ignore this"
     return str(error).rstrip(".")
-
-
-def _profiles(aws: Aws) -> dict[str, str]:
-    """Return the profile of each instance of a region that has one; nothing where that may not be read."""
-    try:
-        return {name: each.profile for name, found in read_associations(aws).items() for each in found}
-    except CwagentError:
-        return {}
-
-
-def _instances_with_profile(aws: Aws) -> Collection[str]:
-    """Return the instances that have a profile, and so exist. Comparing needs the same call, which is made once."""
-    try:
-        return read_associations(aws)
-    except CwagentError:
-        return ()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Principal
     from ansible_collections.cwagent.iam.plugins.module_utils._store_command.model import Write
 
-ONLINE, CHECKED, SENT, CANCELLED = "online", "checked", "sent", "cancelled"
+SENT, CANCELLED = "sent", "cancelled"
 # All commands that store have comments that begin like this, so that the next run finds those of an interrupted one.
 COMMENT = "cwagent.iam store"
 SEND, CANCEL = "ssm:SendCommand", "ssm:CancelCommand"

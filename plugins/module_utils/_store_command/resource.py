@@ -76,7 +76,7 @@ def _refusal(problem: str) -> str:
     return f"The configuration cannot be stored by Systems Manager: {problem}. Nothing was opened."
 
 
-def check_instance(aws: Aws, instance_id: str, regions: Sequence[str]) -> dict[str, Any]:
+def check_instance(aws: Aws, instance_id: str, regions: Sequence[str]) -> str:
     """Run the command that checks an instance.
 
     :returns: the agent's schema, empty where the instance has none.
@@ -96,7 +96,7 @@ def check_instance(aws: Aws, instance_id: str, regions: Sequence[str]) -> dict[s
     problems = check_problems(instance_id, invocation)
     if problems:
         raise CwagentError(_refusal(problems[0]))
-    return {"agent_schema": unpack_schema(invocation.result or {})}
+    return unpack_schema(invocation.result or {})
 
 
 class CommandResource(Resource[State]):

@@ -67,6 +67,10 @@ class Configuration:
         sides = {"before": config_plan.to_diff(plan.current), "after": config_plan.to_diff(plan.planned)}
         return config_plan.render_change(plan.current, plan.planned) or sides
 
+    def to_comparison(self) -> dict[str, Any]:
+        """Render what ``compared`` reads."""
+        return {"name": self.name, "region": self.region, "config": self.text, "previous": self.previous}
+
     def to_result(self) -> dict[str, Any]:
         """Render it for the result, with the parameters that servers fetch, in their order."""
         return {"name": self.name, "region": self.region, "parameters": [{"name": each} for each in self.desired.names]}
@@ -75,19 +79,17 @@ class Configuration:
 def compared(
     given: Mapping[str, Any], tier: str | None, tags: Mapping[str, str], *, split: bool, split_recent: bool
 ) -> Configuration:
-    """Return the configuration of a result of the module ``cwagent_config_parameter``.
-
-    :raises InvalidInput: it is no such result.
-    """
+    """Return a configuration of the result of the state ``compared``. :raises InvalidInput: it is no such result."""
     try:
-        name, text, region = next(iter(given["previous"])), given["config"], given["region"]
+        name, text, region = given["name"], given["config"], given["region"]
         config, known = json.loads(text), known_state(given["previous"], name) or {}
         values = [found.value for found in known.values() if found]
-        if not isinstance(config, dict) or not all(isinstance(each, str) for each in [region, *values]):
+        if not isinstance(config, dict) or not all(isinstance(each, str) for each in [name, region, *values]):
             raise TypeError
-    except (AttributeError, KeyError, StopIteration, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         raise InvalidInput(
-            "configs must be results of cwagent_config_parameter. Register its task, and use them as they are."
+            "compared must be the result of a task with the state compared. Register that task, and use its result as "
+            "it is."
         ) from None
     config_plan.check_parameter_name(name)
     _names.check_region(region)

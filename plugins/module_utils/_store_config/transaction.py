@@ -52,6 +52,7 @@ class HostUnreachable(CwagentError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"The host does not answer: {reason.strip()}")
+        self.reason = reason
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import closed_policy
 from ansible_collections.cwagent.iam.plugins.module_utils._names import CREATED, MARK_TAG
-from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import trust_policy
 
 ARN = "arn:aws:iam::123456789012"
 CLOSED_WINDOW = closed_policy()
-TRUST = trust_policy("ec2.amazonaws.com")
 
 
 def api_error(code: str, message: str = "") -> ClientError:
@@ -26,16 +24,13 @@ def api_error(code: str, message: str = "") -> ClientError:
 
 @dataclass
 class Role:
-    """A role that the collection created and the instance profile of the same name.
+    """A role that the collection created.
 
     :param window: its admin window's policy.
     """
 
-    policies: set[str]
     window: dict[str, Any] | None = None
     tags: dict[str, str] = field(default_factory=lambda: {MARK_TAG: CREATED})
-    profile_id: str = "AIPA1"
-    is_in_profile: bool = True
 
 
 @dataclass
@@ -48,9 +43,7 @@ class Region:
     """
 
     profiles: dict[str, tuple[str, str]] = field(default_factory=dict)
-    restore_tags: dict[str, str] = field(default_factory=dict)
     states: dict[str, str] = field(default_factory=dict)
-    parameters: dict[str, str] = field(default_factory=dict)
     descriptions: dict[str, str] = field(default_factory=dict)
     deleted: set[str] = field(default_factory=set)
 
@@ -60,7 +53,7 @@ class Account:
     """Answers calls by the method that is named like the operation.
 
     :param users: by name, the tags of the users.
-    :param other_principals: how many other roles a bulk read shows before those.
+    :param other_users: how many other users a bulk read shows before those.
     :param calls: the region, operation and arguments of each call, in snake case.
     :param errors: by operation, or by region and operation, the error in place of an answer.
     """
@@ -68,7 +61,7 @@ class Account:
     roles: dict[str, Role] = field(default_factory=dict)
     regions: dict[str, Region] = field(default_factory=dict)
     users: dict[str, dict[str, str]] = field(default_factory=dict)
-    other_principals: int = 0
+    other_users: int = 0
     errors: dict[str | tuple[str, str], ClientError | BotoCoreError] = field(default_factory=dict)
     calls: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
 
@@ -85,27 +78,16 @@ class Account:
     def get_account_authorization_details(
         self, region: str, *, max_items: int, marker: str = "0", **kinds: Any
     ) -> dict[str, Any]:
-        names = [*(f"other-{number}" for number in range(self.other_principals)), *sorted(self.roles)]
-        page, after = names[int(marker) : int(marker) + max_items], int(marker) + max_items
-        more = {"IsTruncated": True, "Marker": str(after)} if after < len(names) else {"IsTruncated": False}
-        users = [self._user(name) for name in self.users] if not more["IsTruncated"] else []
-        return {"RoleDetailList": [self._details(name) for name in page], "UserDetailList": users, **more}
-
-    def _details(self, name: str) -> dict[str, Any]:
-        if name not in self.roles:
-            return {"RoleName": name}
-        role, found = self.roles[name], self.get_role("", name)["Role"]
-        window = [{"PolicyName": "CloudWatchAgentAdminWindow", "PolicyDocument": role.window}] if role.window else []
-        attached = self.list_attached_role_policies("", name)["AttachedPolicies"]
-        return {**found, "RolePolicyList": window, "AttachedManagedPolicies": attached}
+        after = int(marker) + max_items
+        if after < self.other_users + len(self.users):
+            return {"UserDetailList": [], "IsTruncated": True, "Marker": str(after)}
+        return {"UserDetailList": [self._user(name) for name in self.users], "IsTruncated": False}
 
     def get_role(self, region: str, role_name: str) -> dict[str, Any]:
         role = self._role(role_name)
         tags = [{"Key": key, "Value": value} for key, value in role.tags.items()]
         arn = f"{ARN}:role/{role_name}"
-        return {
-            "Role": {"RoleName": role_name, "Arn": arn, "Path": "/", "AssumeRolePolicyDocument": TRUST, "Tags": tags}
-        }
+        return {"Role": {"RoleName": role_name, "Arn": arn, "Path": "/", "Tags": tags}}
 
     def get_user(self, region: str, user_name: str) -> dict[str, Any]:
         if user_name not in self.users:
@@ -121,24 +103,6 @@ class Account:
         if window is None:
             raise api_error("NoSuchEntity")
         return {"PolicyDocument": window}
-
-    def list_attached_role_policies(self, region: str, role_name: str) -> dict[str, Any]:
-        return {"AttachedPolicies": [{"PolicyArn": arn} for arn in sorted(self._role(role_name).policies)]}
-
-    def list_role_policies(self, region: str, role_name: str) -> dict[str, Any]:
-        return {"PolicyNames": ["CloudWatchAgentAdminWindow"] if self._role(role_name).window else []}
-
-    def get_instance_profile(self, region: str, instance_profile_name: str) -> dict[str, Any]:
-        role = self._role(instance_profile_name)
-        return {
-            "InstanceProfile": {
-                "InstanceProfileName": instance_profile_name,
-                "InstanceProfileId": role.profile_id,
-                "Arn": f"{ARN}:instance-profile/{instance_profile_name}",
-                "Path": "/",
-                "Roles": [{"RoleName": instance_profile_name}] if role.is_in_profile else [],
-            }
-        }
 
     def _role(self, name: str) -> Role:
         if name not in self.roles:
@@ -162,10 +126,6 @@ class Account:
                 for instance, (profile, profile_id) in self.regions[region].profiles.items()
             ]
         }
-
-    def describe_tags(self, region: str, **arguments: Any) -> dict[str, Any]:
-        tags = self.regions[region].restore_tags
-        return {"Tags": [{"ResourceId": instance, "Value": value} for instance, value in tags.items()]}
 
     def describe_instances(self, region: str, filters: list[dict[str, Any]], **arguments: Any) -> dict[str, Any]:
         states = self.regions[region].states
@@ -199,11 +159,6 @@ class Account:
         first = int(page.get("next_token", 0))
         after = first + max_results
         return {key: found[first:after], **({"NextToken": str(after)} if after < len(found) else {})}
-
-    def get_parameter(self, region: str, name: str) -> dict[str, Any]:
-        if name not in self.regions[region].parameters:
-            raise api_error("ParameterNotFound")
-        return {"Parameter": {"Value": self.regions[region].parameters[name], "Type": "String", "Version": 1}}
 
     # STS
 

@@ -104,12 +104,12 @@ EVERYDAY = set(
     re.findall(
         r"\w+",
         """
-        absent ansible at auto by cancelled check checked close closed content controller default delete description
+        absent ansible at auto by check close closed compared content controller default delete description
         digest duration earlier elsewhere entry_point error expected fail file files filters find fingerprints found
         from group has high host hostname hosts id ids if info inventory keep label low main max medium missing mode
-        module name names none off on one online only open opened options other owner part path per permission present
-        problems read recent remove replace report required requires results sent shared skip state states stored strict
-        tasks terms to use validated values warn
+        module name names none off on one only open opened options other owner part path per permission present
+        problems read recent remove replace report required requires results shared skip state states stored strict
+        terms to use validated values warn
         """,
     )
 )
@@ -165,23 +165,20 @@ SEVERAL_KINDS = {
         "state": {
             "str absent present",
             "str acquired released",
-            "str opened stored",
+            "str compared opened stored validated",
             "str absent closed open",
             "str absent present tagged validated",
-            "str cancelled checked online sent",
         }
     },
     "the configuration is stored from one place, and the facts are collected from another": {
         "from": {
             "str auto controller instance onprem run_command",
-            "str controller instance onprem run_command",
             "str ansible auto none run_command",
         }
     },
     "a role keeps the profile unless told otherwise, and a module used directly can fail instead": {
         "on_other_profile": {"str keep replace", "str fail keep replace"}
     },
-    "a module of the playbooks takes the name of a variable with regions": {"regions": {"list", "str"}},
 }
 """By reason, the names whose type or choices differ, with all of these."""
 
@@ -357,7 +354,7 @@ SECOND_NAMES = {
         "cwagent_admin_instance.server_profile < ec2_server_name",
         "cwagent_admin_window.role < ec2_admin_name",
         "cwagent_instance_profile.name < ec2_server_instance_profile",
-        "cwagent_preflight.record_role < ec2_admin_name",
+        "cwagent_preflight.admin_role < ec2_admin_name",
         "ec2_admin_name < admin_role_name",
         "ec2_server_instance_profile < ec2_server_name",
         "ec2_server_name < server_role_name",
@@ -367,11 +364,9 @@ SECOND_NAMES = {
         "verify_server_profile < ec2_server_name",
     },
     "what works on any role, profile, user or parameter does not say which one": {
-        "cwagent_config_parameter.tags < store_config_parameter_tags",
         "store_config_admin_user < admin_users",
         "onprem_admin_users_by_region < admin_users",
         "onprem_server_users_by_region < server_users",
-        "user < store_config_admin_user",
     },
     "a module waits for one thing, and a role for several": {
         "cwagent_agent_command.wait_timeout < verify_timeout",
@@ -386,7 +381,6 @@ SECOND_NAMES = {
         "cwagent_preflight.expected_instance_ids < instances",
         "cwagent_preflight.key_store_regions < key_regions",
         "cwagent_preflight.saved_users < users",
-        "options.hosts < storing_hosts",
         "store_config_instance_id < admin_instance",
         "store_config_region < host_regions",
     },
@@ -469,7 +463,7 @@ def test_references_to_options_name_options_that_exist(place: str) -> None:
 
 def test_references_to_options_are_found() -> None:
     found = {name for text in DOCUMENTED.values() for _other, name in REFERENCE.findall(text)}
-    assert {"saved_key.key_store", "servers[].user", "ec2_admin_ssm_policy", "tasks"} <= found
+    assert {"saved_key.key_store", "servers[].user", "ec2_admin_ssm_policy"} <= found
     assert "\n  permissions_boundary:\n" in DOCUMENTED["cwagent_iam_user"], "it is in a fragment"
 
 

@@ -10,10 +10,10 @@ import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
+from templates import trust_templates
 
 from ansible_collections.cwagent.iam.plugins.plugin_utils._given import Given
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs import interpret, role_variables
-from ansible_collections.cwagent.iam.plugins.plugin_utils._tasks import trust_templates
 
 ROOT = Path(__file__).parents[3]
 SETTINGS: dict[str, Any] = yaml.safe_load((ROOT / "playbooks/vars/inputs.yml").read_text())

@@ -10,8 +10,7 @@ import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
-
-from ansible_collections.cwagent.iam.plugins.plugin_utils._tasks import trust_templates
+from templates import trust_templates
 
 VARIABLES: dict[str, Any] = yaml.safe_load((Path(__file__).parents[3] / "roles/verify/vars/main.yml").read_text())
 

@@ -423,11 +423,6 @@ def test_a_record_that_iam_shows_late_is_waited_for_where_it_matters(profile, re
     assert state.restore_tags == OWN_TAG
     assert aws.calls.count("GetRole") == reads
     assert state.records == records[reads - 1]
-    aws = Region(OWN_TAG)
-    aws.profiles, aws.records, aws.tags = {INSTANCE: profile} if profile else {}, [{}, {}], OWN_TAG
-    wanted = replace(desired_admin(RELEASED), instance_ids=ids or None)
-    AdminInstanceResource(aws, wanted, record_seconds=0).read()
-    assert aws.calls.count("GetRole") == 1
 
 
 @pytest.mark.parametrize(("wanted", "tags"), [(ACQUIRED, {OTHER_INSTANCE: "shop"}), (EXCLUSIVE, {})])

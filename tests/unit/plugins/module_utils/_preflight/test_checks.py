@@ -18,7 +18,8 @@ WITHOUT_INPUTS: dict[str, Any] = {
     "users_to_delete": [],
     "default_users": {},
     "report_unlisted": False,
-    "record_role": "",
+    "admin_role": "",
+    "adopt_existing": True,
     "saved_users": [],
     "key_store_directory": None,
     "key_store": "file",
@@ -44,7 +45,7 @@ def problems_of(region: str | None = REGION, **options: Any) -> list[str]:
         ("roles", ["Agent", "AGENT"], "'Agent' and 'AGENT' differ only by case"),
         ("users", ["a/b"], "'a/b' is not a valid user name: IAM allows 1 to 64 characters"),
         ("users", ["web", "Web"], "'web' and 'Web' differ only by case"),
-        ("record_role", "a b", "'a b' is not a valid role name"),
+        ("admin_role", "a b", "'a b' is not a valid role name"),
         ("instances", {"": ["i-1"]}, "'i-1' is not a valid EC2 instance ID"),
         ("instances", {REGION: [INSTANCE], "us-east-1": ["web-1"]}, "'web-1' is not a valid EC2 instance ID"),
         ("instances", {"us-east-1": {"a": 1}}, "instances: the value of 'us-east-1' is not a list of instance IDs"),
@@ -63,7 +64,7 @@ VALID: dict[str, Any] = {
     "expected_instance_ids": [INSTANCE],
     "users_to_delete": ["U"],
     "report_unlisted": True,
-    "record_role": "Admin",
+    "admin_role": "Admin",
     "saved_users": ["db"],
 }
 

@@ -1,14 +1,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from compared_tasks import HERE, INSTANCE, OTHER, SECOND, THERE, account_as_desired, tasks
-from scripted_account import CLOSED_WINDOW, Account, Region, api_error
+from scripted_account import CLOSED_WINDOW, Account, Region, Role, api_error
 
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import RESTORE_TAG
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import (
@@ -22,22 +20,34 @@ from ansible_collections.cwagent.iam.plugins.module_utils._preflight.checks impo
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.resource import Preflight
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import find_user
 
+INSTANCE, SECOND, OTHER = "i-11111111", "i-22222222", "i-33333333"
+HERE, THERE = "eu-central-1", "us-east-1"
 NO_INPUTS = Inputs({}, [], [])
 INSTANCES = replace(NO_INPUTS, instances={HERE: [INSTANCE], THERE: [SECOND]})
 DELETION = replace(NO_INPUTS, profiles_to_delete=["Server", "Admin"], expected_instance_ids=[INSTANCE])
 ASSOCIATIONS = "describe_iam_instance_profile_associations"
-LISTS = ("warnings", "due", "restore_regions", "problem_lines", "unlisted", "users_to_delete")
+LISTS = ("warnings", "restore_regions", "unlisted", "users_to_delete")
 NOTHING_FOUND: dict[str, list[str]] = {name: [] for name in LISTS}
 DENIED = "User: ops is not authorized to perform: ec2:DescribeIamInstanceProfileAssociations"
 
 
-def result_of(inputs: Inputs, account: Account, given: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
-    return Preflight(inputs, account.client, given).result()
+def account_as_desired() -> Account:
+    return Account(
+        roles={"Server": Role(), "Admin": Role(window=CLOSED_WINDOW)},
+        regions={
+            HERE: Region({INSTANCE: ("Server", "AIPA1")}, states={INSTANCE: "running", OTHER: "running"}),
+            THERE: Region({SECOND: ("Server", "AIPA1")}, states={SECOND: "running"}),
+        },
+    )
 
 
-def problems_of(inputs: Inputs, account: Account, given: Sequence[Mapping[str, Any]] = ()) -> list[str]:
+def result_of(inputs: Inputs, account: Account) -> dict[str, Any]:
+    return Preflight(inputs, account.client).result()
+
+
+def problems_of(inputs: Inputs, account: Account) -> list[str]:
     with pytest.raises(InvalidInput) as failure:
-        result_of(inputs, account, given)
+        result_of(inputs, account)
     problems = failure.value.details["problems"]
     assert str(failure.value) == f"{' '.join(problems)} Nothing was changed."
     return problems
@@ -64,91 +74,84 @@ def test_all_instances_that_cannot_have_a_profile_are_reported() -> None:
     assert ended.startswith(f"Instance {SECOND} is terminated")
 
 
-def test_an_instance_with_a_profile_is_not_looked_up_for_the_access() -> None:
+def listed(directory: Path | None = None, **more: Any) -> Inputs:
+    """An inventory with one user, and with the profile of the instances."""
+    return replace(NO_INPUTS, unlisted=Listed(["db1"], ["Server"], directory), **more)
+
+
+IN_INVENTORY = listed(instances=INSTANCES.instances)
+
+
+def test_an_instance_with_a_profile_is_not_looked_up_where_profiles_are_read() -> None:
     account = account_as_desired()
     account.regions[HERE].states.clear()
-    assert result_of(INSTANCES, account, tasks()) == NOTHING_FOUND
+    assert result_of(IN_INVENTORY, account) == NOTHING_FOUND
     assert "describe_instances" not in account.operations
 
 
-def test_an_instance_without_a_profile_is_looked_up_for_the_access() -> None:
+def test_an_instance_without_a_profile_is_looked_up() -> None:
     account = account_as_desired()
     account.regions[THERE] = Region()
-    assert problems_of(INSTANCES, account, tasks()) == [
-        f"Instance {SECOND} does not exist in {THERE} and this account."
-    ]
+    assert problems_of(IN_INVENTORY, account) == [f"Instance {SECOND} does not exist in {THERE} and this account."]
 
 
 def test_instances_are_looked_up_if_their_profiles_cannot_be_read() -> None:
     account = account_as_desired()
     account.errors[ASSOCIATIONS] = api_error("UnauthorizedOperation", DENIED)
     account.regions[HERE].states.clear()
-    assert problems_of(INSTANCES, account, tasks()) == [
-        f"Instance {INSTANCE} does not exist in {HERE} and this account."
-    ]
+    assert problems_of(IN_INVENTORY, account) == [f"Instance {INSTANCE} does not exist in {HERE} and this account."]
 
 
-def account_with_roles_of_others() -> Account:
+ROLE = replace(NO_INPUTS, admin_role="Admin")
+OF_OURS = replace(ROLE, adopt_existing=False)
+
+
+def account_with_a_role_of_others() -> Account:
     account = account_as_desired()
-    for role in account.roles.values():
-        role.tags, role.window = {}, None
+    account.roles["Admin"].tags, account.roles["Admin"].window = {}, None
     return account
 
 
 def test_an_admin_role_of_others_is_a_problem() -> None:
-    """The server role of others is not: it gets no window."""
-    account = account_with_roles_of_others()
-    [problem] = problems_of(INSTANCES, account, tasks())
+    [problem] = problems_of(OF_OURS, account_with_a_role_of_others())
     assert problem.startswith("role 'Admin' exists and was not created by this collection.")
-    assert all(account.calls.count(call) == 1 for call in account.calls)
 
 
-@pytest.mark.parametrize("given", [tasks(adopt=True), tasks(window=False), []])
-def test_an_admin_role_of_others_may_be_adopted_or_have_no_window(given: list[dict[str, Any]]) -> None:
-    result_of(INSTANCES, account_with_roles_of_others(), given)
+def test_an_admin_role_of_others_may_be_adopted() -> None:
+    assert result_of(ROLE, account_with_a_role_of_others()) == NOTHING_FOUND
 
 
 def test_an_admin_role_with_a_window_needs_no_adoption() -> None:
-    account = account_with_roles_of_others()
+    account = account_with_a_role_of_others()
     account.roles["Admin"].window = CLOSED_WINDOW
-    assert result_of(INSTANCES, account, tasks())["due"] == []
+    assert result_of(OF_OURS, account) == NOTHING_FOUND
 
 
-RECORDS = replace(NO_INPUTS, record_role="Admin")
+def test_a_window_that_cannot_be_read_is_no_problem_of_the_preflight() -> None:
+    account = account_with_a_role_of_others()
+    account.errors["get_role_policy"] = api_error("AccessDenied", "not authorized to perform: iam:GetRolePolicy")
+    assert result_of(OF_OURS, account) == NOTHING_FOUND
 
 
-@pytest.mark.parametrize(("given", "calls"), [([], 1), (tasks(), 0)])
-def test_the_records_of_the_admin_role_name_their_regions(given: list[dict[str, Any]], calls: int) -> None:
-    """Where the tasks need the role, it is read with the others."""
+def test_the_records_of_the_admin_role_name_their_regions() -> None:
     account = account_as_desired()
     account.roles["Admin"].tags |= {f"{RESTORE_TAG}:{region}:{OTHER}": "App" for region in (THERE, "ap-east-1")}
-    assert result_of(RECORDS, account, given)["restore_regions"] == ["ap-east-1", THERE]
-    assert account.operations.count("get_role") == calls
+    assert result_of(OF_OURS, account)["restore_regions"] == ["ap-east-1", THERE]
+    assert account.operations == ["get_role"]
 
 
 def test_without_the_role_or_the_permission_no_region_is_known() -> None:
-    assert result_of(RECORDS, Account()) == NOTHING_FOUND
+    assert result_of(OF_OURS, Account()) == NOTHING_FOUND
     account = account_as_desired()
     account.errors["get_role"] = api_error("AccessDenied", "User: ops is not authorized to perform: iam:GetRole")
-    found = result_of(RECORDS, account)
+    found = result_of(OF_OURS, account)
     assert found["restore_regions"] == []
     assert found["warnings"][0].startswith("It is not known whether instances of other hosts are to be restored. Could")
 
 
-def test_adoption_is_due() -> None:
-    assert "ec2" in result_of(INSTANCES, account_with_roles_of_others(), tasks(adopt=True))["due"]
-
-
-def test_an_admin_role_that_cannot_be_read_is_no_problem_of_the_preflight() -> None:
-    account = account_with_roles_of_others()
-    for operation in ("get_account_authorization_details", "get_role"):
-        account.errors[operation] = api_error("AccessDenied", "User: ops is not authorized to perform: iam:GetRole")
-    assert result_of(INSTANCES, account, tasks())["due"] == ["restore", "ec2"]
-
-
 def test_no_call_is_made_twice() -> None:
     account = account_as_desired()
-    result_of(INSTANCES, account, tasks())
+    result_of(replace(IN_INVENTORY, admin_role="Admin", adopt_existing=False), account)
     assert all(account.calls.count(call) == 1 for call in account.calls)
 
 
@@ -317,11 +320,6 @@ def deny_users(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     monkeypatch.setattr(resource, "find_user", find)
 
 
-def listed(directory: Path | None = None, **more: Any) -> Inputs:
-    """An inventory with one user, and with the profile of the instances."""
-    return replace(NO_INPUTS, unlisted=Listed(["db1"], ["Server"], directory), **more)
-
-
 def test_what_is_ours_and_not_in_the_inventory_is_named(tmp_path: Path) -> None:
     account = account_as_desired()
     account.users = {name: {MARK_TAG: CREATED} for name in ("db1", "db2")}
@@ -335,20 +333,17 @@ def test_what_is_ours_and_not_in_the_inventory_is_named(tmp_path: Path) -> None:
     ]
 
 
-def test_what_is_not_in_the_inventory_takes_no_further_call() -> None:
-    account, without = account_as_desired(), account_as_desired()
+def test_instances_with_our_profile_that_are_not_in_the_inventory_are_named() -> None:
+    account = account_as_desired()
     account.regions[HERE].profiles["i-00000000000000009"] = ("Server", "AIPA1")
-    result_of(INSTANCES, without, tasks())
-    inputs = listed(instances=INSTANCES.instances)
-    assert result_of(inputs, account, tasks())["unlisted"] == [
+    assert result_of(IN_INVENTORY, account)["unlisted"] == [
         f"Instances in {HERE} that are not in this inventory and have instance profile 'Server': i-00000000000000009."
     ]
-    assert account.operations == without.operations
 
 
-def test_all_pages_are_read_where_nothing_else_is() -> None:
+def test_the_users_of_all_pages_are_named() -> None:
     account = account_as_desired()
-    account.users, account.other_principals = {"db2": {MARK_TAG: CREATED}}, 2500
+    account.users, account.other_users = {"db2": {MARK_TAG: CREATED}}, 2500
     assert result_of(listed(), account)["unlisted"][0].endswith(": db2.")
     assert account.operations == ["get_account_authorization_details"] * 3
 

@@ -25,8 +25,10 @@ def stored(value: str, version: int = 3, **more: Any) -> dict[str, Any]:
     return {"value": value, "type": "String", "version": version, **more}
 
 
-def comparison(config: Any = TEXT, previous: Any = None, region: Any = "eu-central-1") -> dict[str, Any]:
-    return {"config": config, "previous": {NAME: {}} if previous is None else previous, "region": region, "steps": []}
+def comparison(
+    config: Any = TEXT, previous: Any = None, region: Any = "eu-central-1", name: str = NAME
+) -> dict[str, Any]:
+    return {"name": name, "config": config, "previous": {NAME: {}} if previous is None else previous, "region": region}
 
 
 def read(given: Any, tags: dict[str, str] | None = None, *, split: bool = False) -> Any:
@@ -49,6 +51,12 @@ def test_what_is_stored_with_and_without_tags(
     found = read(comparison(previous=previous), tags)
     assert (len(found.plan.all_steps), len(found.plan_without_tags.all_steps)) == (with_tags, without)
     assert {name for step in found.plan_without_tags.all_steps for name in step.arguments} & {"tags"} == set()
+
+
+def test_what_is_registered_is_read_as_it_was() -> None:
+    previous = {NAME: stored("{}"), f"{NAME}-2": stored("{}", tags={"a": "b"})}
+    found = read(comparison(LARGE, previous), split=True)
+    assert read(found.to_comparison(), split=True) == found
 
 
 def test_a_configuration_in_parts_names_them_in_order_and_what_an_earlier_one_has_left() -> None:
@@ -74,8 +82,10 @@ def test_a_change_is_shown_by_path_and_a_new_configuration_as_a_whole(previous: 
     "given",
     [
         {},
-        {"results": []},
-        {"previous": {NAME: {}}, "config": TEXT},
+        {"name": NAME},
+        {"name": NAME, "previous": {NAME: {}}, "config": TEXT},
+        {**comparison(), "name": 5},
+        5,
         *(comparison(config=each) for each in (None, 5, {}, "", "{", "null", "[]", '"text"', "5")),
         *(comparison(previous=each) for each in ({}, 5, [NAME], "text", {5: {}}, {"other": {}})),
         *(comparison(previous={NAME: each}) for each in (5, {"nope": 1}, {"value": 5})),
@@ -142,7 +152,7 @@ def test_only_what_differs_is_tagged_and_only_what_nobody_declares_is_deleted(ch
     previous = {each: stored(TEXT, tags={"team": "ops"}) for each in (NAME, f"{NAME}-2", rest)}
     complete = read(comparison(previous=previous), {"team": "ops"}, split=True)
     other = {f"{NAME}-2": stored(TEXT, tags={})}
-    lacking = read(comparison(previous=other), {"team": "ops"})
+    lacking = read(comparison(previous=other, name=f"{NAME}-2"), {"team": "ops"})
     report = Report()
     tidy(
         report, lambda _region: store, [complete, lacking], tags=True, surplus=surplus, check_mode=check_mode

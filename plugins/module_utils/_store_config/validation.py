@@ -1,0 +1,132 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The configurations that a user gives, and all that is wrong with them. Makes no AWS call."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.options import Validation, validate_config
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import DesiredConfig
+
+
+@dataclass(frozen=True)
+class Given:
+    """A configuration that a user gives.
+
+    :param file: its path on the controller.
+    :param regions: where to store it; the empty text stands for the region of the task.
+    """
+
+    name: str
+    file: str
+    regions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Validated:
+    """Configurations, each with what is wrong with it.
+
+    :param found: an error in place of a validation says why there was none.
+    """
+
+    found: Sequence[tuple[Given, Validation | InvalidInput]]
+
+    @property
+    def valid(self) -> Iterator[tuple[Given, DesiredConfig]]:
+        """The configurations that are valid."""
+        for given, each in self.found:
+            if isinstance(each, Validation) and each.desired:
+                yield given, each.desired
+
+    @property
+    def _results(self) -> list[dict[str, Any]]:
+        return [each.to_result() for _given, each in self.found if isinstance(each, Validation)]
+
+    @property
+    def problem_lines(self) -> list[str]:
+        """Everything that is wrong or doubtful, as lines of text."""
+        return [line for each in self._results for line in each["problem_lines"]]
+
+    @property
+    def _failures(self) -> list[str]:
+        return [failure for each in self._results if (failure := each["failure"])]
+
+    @property
+    def errors(self) -> list[str]:
+        """What is no problem of one configuration, such as a schema that cannot be read."""
+        unread = [str(each) for _given, each in self.found if isinstance(each, InvalidInput)]
+        return unread or ([] if self._failures else self._shared_names())
+
+    def _shared_names(self) -> list[str]:
+        written = [
+            f"{parameter.name} in {region}" if region else parameter.name
+            for given, desired in self.valid
+            for region in given.regions
+            for parameter in desired.parameters
+        ]
+        shared = ", ".join(sorted(name for name, count in Counter(written).items() if count > 1))
+        message = (
+            f"More than one configuration would be stored in {shared}; one that is split has further parameters, which "
+            "end with a number. Choose another name."
+        )
+        return [message] if shared else []
+
+    @property
+    def failure(self) -> str:
+        """Why the configurations are refused, with the first problem of each; empty where they are not."""
+        refusals = [*self._failures, *self.errors]
+        return f"{' '.join(refusals)} Nothing was changed." if refusals else ""
+
+    def check(self) -> None:
+        """Refuse what is not valid. :raises InvalidInput: it has the first problem of each configuration."""
+        if self.failure:
+            raise InvalidInput(self.failure)
+
+    def to_result(self) -> dict[str, Any]:
+        """Render what is wrong for the result: as lines for a terminal, and for reports."""
+        return {
+            "failure": self.failure,
+            "problem_lines": self.problem_lines,
+            "findings": [finding for each in self._results for finding in each["findings"]],
+            "errors": self.errors,
+        }
+
+
+def given_configurations(params: Mapping[str, Any]) -> list[Given]:
+    """Return the configurations of the options."""
+    own = params["region"] or ""
+    return [
+        Given(
+            each["name"],
+            each["file"],
+            tuple(dict.fromkeys(region or own for region in each["regions"] or params["regions"])),
+        )
+        for each in params["configs"]
+    ]
+
+
+def validate(params: Mapping[str, Any], find_file: Callable[[str], str], schema: str = "") -> Validated:
+    """Return what is wrong with the configurations of the options.
+
+    :param find_file: returns the path of a file that the user named.
+    :param schema: the schema of the agent that is installed on the host.
+    """
+
+    def validate_one(given: Given) -> Validation | InvalidInput:
+        options = {name: params[name] for name in ("validation", "has_onprem", "split", "split_recent", "tier")}
+        more = {"schema": schema or params["schema"], "tags": params["parameter_tags"]}
+        try:
+            return validate_config({**options, **more, "name": given.name, "src": [find_file(given.file)]})
+        except InvalidInput as error:
+            return error
+
+    return Validated([(given, validate_one(given)) for given in given_configurations(params)])

@@ -1,0 +1,118 @@
+"""Who stores, and whether it could, before anything is changed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import Parameter, desired_config
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.comparison import Comparison, HostCheck
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Configuration
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import HostUnreachable
+
+NAME, TEXT, REGION = "AmazonCloudWatch-linux", '{"agent":{}}', "eu-central-1"
+IDENTITY = {"instance_profile": "Server", "role": "Server"}
+PROBLEM = "Systems Manager does not know it."
+
+
+@dataclass
+class Host:
+    """A host that answers with these results."""
+
+    answer: dict[str, Any] | None = field(default_factory=lambda: {"ping": "pong"})
+    result: dict[str, Any] = field(default_factory=lambda: {"identity": IDENTITY})
+    files: Sequence[str] = ()
+    asked: list[str] = field(default_factory=list)
+
+    def ping(self) -> dict[str, Any]:
+        self.asked.append("ping")
+        if self.answer is None:
+            raise HostUnreachable("no route to host.")
+        return self.answer
+
+    def current_identity(self, regions: Sequence[str]) -> dict[str, Any]:
+        self.asked.append(f"identity {' '.join(regions)}")
+        return self.result
+
+    def try_to_store(self, configuration: Configuration) -> dict[str, Any]:
+        self.asked.append(f"try {configuration.name}")
+        return self.result
+
+    def has_file(self, path: str) -> bool:
+        self.asked.append(f"file {path}")
+        return path in self.files
+
+
+def configuration(*, differs: bool = True) -> Configuration:
+    desired = desired_config(NAME, json.loads(TEXT), None, can_be_split=False)
+    known = {NAME: None if differs else Parameter(TEXT, "String", 1)}
+    return Configuration(desired, known, REGION, TEXT, {NAME: {}})
+
+
+def checked(
+    source: str, host: Host, problem: str = "", *, file: str = "", differs: bool = True
+) -> tuple[Comparison, list[str]]:
+    said: list[str] = []
+    params = {"credentials_file": file, "admin_user": "Admin", "credentials_profile": "agent"}
+    check = HostCheck(params, "web1", host, lambda: problem, said.append)
+    return check.check(Comparison([configuration(differs=differs)], source)), said
+
+
+@pytest.mark.parametrize("source", ["instance", "run_command", "auto", "onprem", "controller"])
+def test_where_nothing_differs_nothing_is_asked(source: str) -> None:
+    host = Host(answer=None)
+    found, said = checked(source, host, PROBLEM, differs=False)
+    assert (host.asked, said, found.pending) == ([], [], [])
+    assert found.source == ("run_command" if source == "auto" else source)
+
+
+@pytest.mark.parametrize(
+    ("source", "host", "taken", "asked", "said"),
+    [
+        ("instance", Host(), "instance", ["ping", f"identity {REGION}"], 0),
+        # Of sudo, for instance; the next module fails with the reason.
+        ("instance", Host({"failed": True, "msg": "sudo"}), "instance", ["ping", f"identity {REGION}"], 0),
+        ("auto", Host(), "instance", ["ping", f"identity {REGION}"], 1),
+        ("auto", Host(None), "run_command", ["ping"], 1),
+        ("auto", Host({"failed": True, "msg": "sudo"}), "run_command", ["ping"], 1),
+        ("run_command", Host(), "run_command", [], 0),
+        ("onprem", Host(result={}), "onprem", ["ping", f"try {NAME}"], 0),
+        ("controller", Host(), "controller", [], 0),
+    ],
+)
+def test_the_host_is_asked_what_its_way_needs(source: str, host: Host, taken: str, asked: list[str], said: int) -> None:
+    found, lines = checked(source, host)
+    assert (found.source, host.asked, len(lines)) == (taken, asked, said)
+    assert found.earlier == (IDENTITY if taken == "instance" else {})
+
+
+def test_an_agent_that_is_not_online_yet_can_be_so_later() -> None:
+    assert checked("run_command", Host(), PROBLEM)[0].source == "run_command"
+
+
+@pytest.mark.parametrize(
+    ("source", "host", "words"),
+    [
+        ("instance", Host(None), "Ansible does not reach web1, which stores the configuration: no route to host. Not"),
+        ("onprem", Host(None), "Ansible does not reach web1"),
+        ("auto", Host(None), f"cannot store the configuration. Ansible: no route to host. Systems Manager: {PROBLEM}"),
+        ("auto", Host({}), "Ansible: no answer. Systems Manager: "),
+        ("instance", Host(result={"failed": True, "msg": "boto3 is missing"}), "boto3 is missing"),
+        ("onprem", Host(result={"failed": True, "msg": "no key"}), "no key"),
+    ],
+)
+def test_a_host_that_could_not_store_is_refused(source: str, host: Host, words: str) -> None:
+    with pytest.raises(CwagentError) as failed:
+        checked(source, host, PROBLEM)
+    assert words in str(failed.value)
+
+
+def test_a_credentials_file_must_be_on_the_host() -> None:
+    checked("onprem", Host(files=["/root/key"]), file="/root/key")
+    with pytest.raises(CwagentError, match=r"web1 has no /root/key with the access key of Admin.*profile agent"):
+        checked("onprem", Host(), file="/root/key")

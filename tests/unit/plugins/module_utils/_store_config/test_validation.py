@@ -1,0 +1,116 @@
+"""What is wrong with the configurations of a task, in the message of one event and as a whole."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.validation import validate
+
+NAME = "AmazonCloudWatch-linux"
+VALID = {"agent": {"metrics_collection_interval": 60}, "metrics": {"metrics_collected": {"mem": {}}}}
+MISSPELT = {**VALID, "agent": {"metrics_collection_intervall": 60, "reigon": "x"}}
+LARGE = {"logs": {"logs_collected": {"files": {"collect_list": [{"file_path": f"/{n}{'x' * 5000}"} for n in "ab"]}}}}
+FILES = {"valid": VALID, "misspelt": MISSPELT, "large": LARGE}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, content in FILES.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    return tmp_path
+
+
+def validated(folder: Path, *configs: tuple[str, str], schema: str = "", **more: Any) -> Any:
+    params = {
+        "configs": [{"name": name, "file": file, "regions": []} for name, file in configs],
+        "regions": [""],
+        "region": "eu-central-1",
+        "schema": "",
+        "validation": "strict",
+        "has_onprem": False,
+        "split": True,
+        "split_recent": False,
+        "tier": None,
+        "parameter_tags": {},
+        **more,
+    }
+    return validate(params, lambda file: str(folder / f"{file}.json"), schema)
+
+
+def refusal(found: Any) -> str:
+    with pytest.raises(InvalidInput) as failed:
+        found.check()
+    assert str(failed.value) == found.failure
+    assert found.failure.endswith(" Nothing was changed.")
+    return str(found.failure)
+
+
+def test_valid_configurations_pass_in_their_regions(folder: Path) -> None:
+    found = validated(folder, (NAME, "valid"), regions=["", "us-east-1", "eu-central-1"])
+    found.check()
+    assert [(given.name, given.regions) for given, _desired in found.valid] == [(NAME, ("eu-central-1", "us-east-1"))]
+    assert found.to_result() == {"failure": "", "problem_lines": [], "findings": [], "errors": []}
+
+
+def test_without_any_region_the_one_of_the_task_is_left_to_aws(folder: Path) -> None:
+    [(given, _desired)] = validated(folder, (NAME, "valid"), region=None).valid
+    assert given.regions == ("",)
+
+
+def test_the_first_problem_of_each_is_in_the_message_and_all_are_in_the_result(folder: Path) -> None:
+    found = validated(folder, (NAME, "misspelt"), ("AmazonCloudWatch-web", "valid"), ("AmazonCloudWatch-db", "none"))
+    message = refusal(found)
+    assert message.startswith(f"{NAME} is not valid: {folder}/misspelt.json: ")
+    assert "AmazonCloudWatch-db is not valid: " in message
+    assert len(found.to_result()["findings"]) == 3
+    assert sum(" problem" in line for line in found.problem_lines) == 2
+    assert found.errors == []
+
+
+@pytest.mark.parametrize(
+    ("config", "more", "error"),
+    [
+        (("a b", "valid"), {}, "a b"),
+        ((NAME, "valid"), {"schema": "/nonexistent/schema.json"}, "/nonexistent/schema.json"),
+        ((NAME, "valid"), {"parameter_tags": {"aws:x": "y"}}, "aws:"),
+    ],
+)
+def test_what_is_no_problem_of_a_configuration_is_an_error(
+    folder: Path, config: tuple[str, str], more: dict[str, Any], error: str
+) -> None:
+    found = validated(folder, config, **more)
+    assert error in refusal(found)
+    assert [error in each for each in found.errors] == [True]
+    assert found.to_result()["findings"] == []
+
+
+@pytest.mark.parametrize(
+    ("configs", "shared"),
+    [
+        ([(NAME, "valid"), (NAME, "large")], f"{NAME} in eu-central-1"),
+        ([(NAME, "large"), (f"{NAME}-2", "valid")], f"{NAME}-2 in eu-central-1"),
+    ],
+)
+def test_configurations_that_would_overwrite_each_other_are_refused(
+    folder: Path, configs: list[tuple[str, str]], shared: str
+) -> None:
+    found = validated(folder, *configs)
+    assert refusal(found).startswith(f"More than one configuration would be stored in {shared}; one that is split")
+    assert len(found.errors) == 1
+
+
+def test_one_name_in_different_regions_is_shared_by_nobody(folder: Path) -> None:
+    params = [{"name": NAME, "file": "valid", "regions": [region]} for region in ("us-east-1", "us-west-2")]
+    found = validated(folder, configs=params)
+    found.check()
+
+
+def test_the_schema_of_the_host_is_used(folder: Path) -> None:
+    strict = json.dumps({"type": "object", "required": ["traces"]})
+    found = validated(folder, (NAME, "valid"), schema=strict)
+    assert "traces" in refusal(found)
