@@ -10,7 +10,7 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import desired_config
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import SavedKey
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Configuration
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import HostUnreachable
 from ansible_collections.cwagent.iam.plugins.plugin_utils._store_host import Instance, OnPremises, StoreHost
@@ -49,8 +49,10 @@ STORING = {"name": NAME, "config": '{"agent":{}}', "validation": "off", "split":
 class Action:
     """An action whose host answers, or not."""
 
-    def __init__(self, error: Exception | None = None, *, key: SavedKey | None = None) -> None:
-        self.error, self.key = error, key
+    def __init__(
+        self, error: Exception | None = None, *, key: SavedKey | None = None, answer: dict[str, Any] | None = None
+    ) -> None:
+        self.error, self.key, self.answer = error, key, answer or {"changed": True}
         self._task = SimpleNamespace(check_mode=False)
         self.sent: list[tuple[str, bool, dict[str, Any]]] = []
 
@@ -58,15 +60,53 @@ class Action:
         if self.error:
             raise self.error
         self.sent.append((module.rpartition(".")[2], self._task.check_mode, arguments))
-        return {"changed": True}
+        return self.answer
 
     def key_for_host(self, source: dict[str, Any], _task_vars: dict[str, Any], **aws: Any) -> SavedKey | None:
         assert (source["user"], source["region"], aws["profile"]) == ("ops", "eu-1", "caller")
+        self.can_miss = self._task.check_mode and source["assume_created"]
         return self.key
 
 
 def host(kind: type[StoreHost], action: Action, **options: Any) -> Any:
     return kind(action, {}, {**OPTIONS, **options})  # type: ignore[arg-type]
+
+
+CONTENT = {"content": "eyI6MX3D", "encoding": "base64"}
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "module", "answer", "found"),
+    [
+        ("ping", [], "ping", {"ping": "pong"}, {"ping": "pong"}),
+        ("has_file", ["/a"], "stat", {"stat": {"exists": True}}, True),
+        ("has_file", ["/a"], "stat", {"stat": {"exists": False}}, False),
+        ("read_file", ["/a"], "slurp", CONTENT, '{":1}\N{REPLACEMENT CHARACTER}'),
+        ("read_file", ["/a"], "slurp", {"failed": True, "msg": "file not found"}, ""),
+        ("current_identity", [["eu-1"]], "cwagent_instance_identity", {"identity": {}}, {"identity": {}}),
+    ],
+)
+def test_a_host_is_asked_before_anything_is_changed(
+    method: str, arguments: list[Any], module: str, answer: dict[str, Any], found: Any
+) -> None:
+    action = Action(answer=answer)
+    assert getattr(host(Instance, action), method)(*arguments) == found
+    assert [each[0] for each in action.sent] == [module]
+
+
+def test_a_file_that_cannot_be_looked_for_is_an_error() -> None:
+    with pytest.raises(CwagentError, match="sudo"):
+        host(Instance, Action(answer={"failed": True, "msg": "sudo"})).has_file("/a")
+
+
+@pytest.mark.parametrize("created", [False, True])
+def test_the_saved_key_is_read_and_not_sent_to_find_whether_a_host_could_store(created: bool) -> None:
+    action = Action(key=SavedKey("AKIA", "hidden", None, None))
+    host(OnPremises, action, assume_created=created).try_to_store(CONFIGURATION)
+    [(module, check_mode, arguments)] = action.sent
+    assert (module, check_mode, arguments["saved_key"]) == ("cwagent_config_parameter", True, {"user": "ops"})
+    assert action.can_miss is created, "a task of the same run creates it"
+    assert action._task.check_mode is False
 
 
 @pytest.mark.parametrize(("profile", "asked"), [("server", "server"), (None, "none")])
