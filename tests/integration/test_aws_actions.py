@@ -386,6 +386,8 @@ def test_the_next_run_replaces_a_key_that_was_not_yet_saved(
     # The first parameter is the claim, and the second one has the key.
     account.aws.arm(Fault(Kind.THROTTLE, action="PutParameter", nth=2, times=1000))
     since = account.aws.mark()
+    # Also where the tests are in the background: a program started there is not to be interrupted from the keyboard.
+    command = ["env", "--default-signal=INT", *command]
     with subprocess.Popen(
         command, cwd=CHECKOUT, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, process_group=0
     ) as process:

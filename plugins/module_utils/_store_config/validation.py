@@ -80,16 +80,20 @@ class Validated:
         )
         return [message] if shared else []
 
-    @property
-    def failure(self) -> str:
-        """Why the configurations are refused, with the first problem of each; empty where they are not."""
-        refusals = [*self._failures, *self.errors]
-        return f"{' '.join(refusals)} Nothing was changed." if refusals else ""
-
     def check(self) -> None:
         """Refuse what is not valid. :raises InvalidInput: it has the first problem of each configuration."""
-        if self.failure:
-            raise InvalidInput(self.failure)
+        refusals = [*self._failures, *self.errors]
+        if refusals:
+            raise InvalidInput(f"{' '.join(refusals)} Nothing was changed.")
+
+    @property
+    def failure(self) -> str:
+        """Why the configurations are refused; empty where they are not."""
+        try:
+            self.check()
+        except InvalidInput as error:
+            return str(error)
+        return ""
 
     def to_result(self) -> dict[str, Any]:
         """Render what is wrong for the result: as lines for a terminal, and for reports."""

@@ -65,7 +65,7 @@ def value_in_a_run(name: str, **variables: Any) -> Any:
     everything = {
         **trust_templates(SETTINGS),
         "groups": given.groups,
-        "hostvars": {"localhost": {"__cwagent_validated": {"inputs": inputs}}},
+        "__cwagent_validated": {"inputs": inputs},
         "inventory_hostname": HOST,
         **variables,
     }
