@@ -7,22 +7,19 @@ from __future__ import annotations
 
 import os
 import sys
-import textwrap
-import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.request import getproxies_environment
 
-from ansible import constants
 from ansible.errors import AnsibleConnectionFailure
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
 
 from ansible_collections.cwagent.iam.plugins.plugin_utils._aws_action import AwsAction, process_state
 from ansible_collections.cwagent.iam.plugins.plugin_utils._interruption import Interrupted, Interruption
 from ansible_collections.cwagent.iam.plugins.plugin_utils._key_delivery import KeyDelivery
+from ansible_collections.cwagent.iam.plugins.plugin_utils._terminal import say, show
 
 # Without boto3 this task fails, and not the whole run, which may have no such task.
 try:
@@ -34,15 +31,12 @@ except Exception:  # noqa: BLE001, S110  an import can raise anything
     pass
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
 
 # The AWS options that the modules on the host get, too. Credentials are not among them.
 TRANSPORT = ("endpoint_url", "aws_endpoint_url", "aws_ca_bundle", "validate_certs", "aws_config")
-# What these callbacks print is read by people. Others print for programs, which more lines would confuse.
-FOR_PEOPLE = ("default", "yaml", "debug", "awx_display")
-LINE_WIDTH = 98
 
 
 class ActionModule(KeyDelivery, AwsAction):
@@ -70,30 +64,34 @@ class ActionModule(KeyDelivery, AwsAction):
             return {**result, "failed": True, "msg": f"A value cannot be an option of a module: {error}."}
         if validated.error_messages:
             return {**result, "failed": True, "msg": f"{'. '.join(validated.error_messages)}."}
+        interruption = Interruption()
+        tell: Callable[[str], None] = partial(_say, variables["inventory_hostname"], interruption)
         try:
             with process_state(environment, self._loader.get_basedir()):
-                done = self.do_work(partial(self._store, variables), validated.validated_parameters, variables)
+                work = partial(self._store, variables, interruption, tell)
+                done = self.do_work(work, validated.validated_parameters, variables, tell)
         except Interrupted:
             os._exit(1)
         return {**result, **done}
 
-    def _store(self, variables: Mapping[str, Any], call: Call) -> dict[str, Any]:
+    def _store(
+        self, variables: Mapping[str, Any], interruption: Interruption, tell: Callable[[str], None], call: Call
+    ) -> dict[str, Any]:
         """Return the result of the transaction. :raises CwagentError: something failed."""
         params, name = call.params, variables["inventory_hostname"]
         # Its values are in no output. The modules on the host hide what is secret in it.
         transport = {name: value for name, value in self.given_options.items() if name in TRANSPORT}
         host_options = {**params, "environment": params.pop("environment"), "transport": transport}
         host_class = _store_host.OnPremises if params["from"] == comparison.ONPREM else _store_host.Instance
-        interruption = Interruption()
         wiring = options.Wiring(
             client=call.client,
             shield=interruption.shield,
             check_mode=call.check_mode,
             name=name,
             host=host_class(self, variables, host_options),
-            report=Report(partial(_say, name, interruption)),
+            report=Report(tell),
             find_file=self._find_file,
-            show=_show,
+            show=show,
         )
         task, state = options.Task(params, wiring), params["state"]
         if state == options.VALIDATED:
@@ -137,20 +135,8 @@ def _say(name: str, interruption: Interruption, text: str) -> None:
 
     It is locked where its worker was killed, or waits since nobody reads any more.
     """
-    if _is_for_people() and not interruption.has_come:
-        Display().display(f"{time.strftime('%H:%M:%S')} {name}: {text}")
-
-
-def _show(lines: Sequence[str]) -> None:
-    """Print lines for people, wrapped to the width of a terminal."""
-    if _is_for_people():
-        for line in lines:
-            wrapped = textwrap.wrap(line, LINE_WIDTH, subsequent_indent="      ", break_long_words=False)
-            Display().display("\n".join(wrapped))
-
-
-def _is_for_people() -> bool:
-    return constants.DEFAULT_STDOUT_CALLBACK.rpartition(".")[2] in FOR_PEOPLE
+    if not interruption.has_come:
+        say(name, text)
 
 
 ActionModule.preload("cwagent_store_config", "ec2", "iam", "ssm")

@@ -16,6 +16,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     StaleStateError,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import NOT_FOUND_CODES, apply, count_kinds
+from ansible_collections.cwagent.iam.plugins.module_utils._progress import tell
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 if TYPE_CHECKING:
@@ -173,6 +174,7 @@ def _wait_until_consistent(resource: Resource[S], plan: Plan[S], deadline: Deadl
             remaining = [str(error)]
         if not remaining:
             return state
+        tell(f"wait until AWS shows what was written: {remaining[0]}")
         if not deadline.pause():
             invisible = ", ".join(each.rstrip(".") for each in remaining)
             raise ConsistencyTimeout(

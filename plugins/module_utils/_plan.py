@@ -16,6 +16,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     PartialFailure,
     StaleStateError,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._progress import tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -201,8 +202,12 @@ def run_in_parallel(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
     waiting = list(items)
     if len(waiting) <= 1:
         return [work(item) for item in waiting]
+    results = []
     with ThreadPoolExecutor(max_workers=min(WORKERS, len(waiting))) as pool:
-        return list(pool.map(work, waiting))
+        for result in pool.map(work, waiting):
+            results.append(result)
+            tell(f"{len(results)} of {len(waiting)} done")
+    return results
 
 
 def _join_summaries(steps: Sequence[Step]) -> str:

@@ -29,6 +29,9 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.parameters import remove_values
 from ansible.plugins.action.normal import ActionModule as NormalAction
 
+from ansible_collections.cwagent.iam.plugins.module_utils import _progress
+from ansible_collections.cwagent.iam.plugins.plugin_utils._terminal import say
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
@@ -160,13 +163,22 @@ class AwsAction(NormalAction):  # type: ignore[misc]  # ansible comes without ty
         return {} if validated.error_messages or options["debug_botocore_endpoint_logs"] else options
 
     def do_work(
-        self, work: Callable[[Call], dict[str, Any]], options: dict[str, Any], variables: Mapping[str, Any]
+        self,
+        work: Callable[[Call], dict[str, Any]],
+        options: dict[str, Any],
+        variables: Mapping[str, Any],
+        tell: Callable[[str], None] | None = None,
     ) -> dict[str, Any]:
-        """Return the result of the work of the module."""
+        """Return the result of the work of the module.
+
+        :param tell: shows a person how far it is, in another way than others do.
+        """
         call = PluginCall(self._task.action, options, check_mode=self._task.check_mode)
+        tell = tell or functools.partial(say, variables.get("inventory_hostname"))
+        progress = _progress.Progress((lambda _text: None) if self._task.no_log else tell)
         try:
             # Ansible reads a result from the output of a module, and shows nothing else of it.
-            with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()), _progress.shown(progress):
                 call.require_aws_sdk()
                 result = _call.outcome(work, call)
         except _NoClientError as error:

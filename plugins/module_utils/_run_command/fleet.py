@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_parallel
+from ansible_collections.cwagent.iam.plugins.module_utils._progress import tell
 from ansible_collections.cwagent.iam.plugins.module_utils._run_command.api import PAGE_SIZE, find_agents, invocation
 from ansible_collections.cwagent.iam.plugins.module_utils._run_command.model import (
     SUCCESS,
@@ -121,6 +122,7 @@ def _wait(aws: Aws, command_id: str, instance_ids: Sequence[str], deadline: Dead
     while True:
         found = _invocations(aws, command_id)
         waiting = [each for each in instance_ids if each not in found or found[each].is_pending]
+        tell(f"{len(instance_ids) - len(waiting)} of {len(instance_ids)} instances have answered")
         if not waiting or not deadline.pause():
             break
     answers = {each: _answer(aws, command_id, each, found[each]) for each in instance_ids if each not in waiting}

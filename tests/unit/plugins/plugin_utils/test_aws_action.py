@@ -17,7 +17,7 @@ import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.parameters import _list_no_log_values
 
-from ansible_collections.cwagent.iam.plugins.module_utils import _module
+from ansible_collections.cwagent.iam.plugins.module_utils import _module, _progress
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 from ansible_collections.cwagent.iam.plugins.plugin_utils import _aws_action
 
@@ -43,6 +43,7 @@ def an_action(work: Any = None, args: Any = None, **task: Any) -> Any:
     action.MODULE = SimpleNamespace(SPEC=SPEC, RULES={"mutually_exclusive": [["name", "folder"]]}, work=work)
     action._task = SimpleNamespace(
         **{
+            "no_log": False,
             "action": "cwagent.iam.x",
             "args": args or {"name": "n"},
             "async_val": 0,
@@ -286,3 +287,19 @@ def test_models_are_read_once_for_all_clients():
     session = botocore.session.get_session()
     assert session.get_component("data_loader") in loaders
     assert any("iam" in map(str, key) for key in next(iter(loaders))._cache)
+
+
+@pytest.mark.parametrize(("no_log", "count"), [(False, 1), (True, 0)])
+def test_a_long_call_says_how_far_it_is_unless_the_task_is_hidden(
+    no_log: bool, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_progress, "INTERVAL_SECONDS", 0)
+    lines: list[str] = []
+
+    def work(_call: Any) -> dict[str, Any]:
+        _progress.tell("3 of 5 done")
+        return {}
+
+    action = an_action(work, no_log=no_log)
+    action.do_work(work, action._validated_options(), {}, lines.append)
+    assert len(lines) == count

@@ -1,0 +1,54 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tells a person how far a long call is. A module in a Python of its own has nobody to tell it to."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+INTERVAL_SECONDS = 5.0
+
+
+class Progress:
+    """Passes on at most a line every five seconds, the first one after so long. Other threads pass on nothing.
+
+    :param say: shows a line.
+    """
+
+    def __init__(self, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self._say = say
+        self._clock = clock
+        self._last = clock()
+
+    def tell(self, text: str) -> None:
+        """Say how far the call is, if it is time."""
+        now = self._clock()
+        if now - self._last >= INTERVAL_SECONDS and threading.current_thread() is threading.main_thread():
+            self._last = now
+            self._say(text)
+
+
+_listeners: list[Progress] = []
+
+
+@contextmanager
+def shown(progress: Progress) -> Iterator[None]:
+    """Pass on what is told in the body."""
+    _listeners.append(progress)
+    try:
+        yield
+    finally:
+        _listeners.pop()
+
+
+def tell(text: str) -> None:
+    """Say how far the call is, if somebody listens and it is time."""
+    if _listeners:
+        _listeners[-1].tell(text)
