@@ -198,7 +198,7 @@ class Task:
     def _agent_problem(self) -> str:
         """Return why no command reaches the instance now. :raises InvalidInput: none ever will."""
         try:
-            check_agent(Aws(self._wiring.client), self._instance_id, Deadline(0))
+            check_agent(Aws(self._wiring.client), _instance_id(self._params), Deadline(0))
         except InvalidInput:
             raise
         except CwagentError as error:
@@ -208,12 +208,16 @@ class Task:
     def _check_command(self, regions: Sequence[str]) -> str:
         """Check that the instance can store by a command, with the admin role. :returns: its agent's schema."""
         params, wiring = self._params, self._wiring
-        aws, is_planned = Aws(wiring.client), wiring.check_mode and params["assume_created"]
+        aws, instance, is_planned = (
+            Aws(wiring.client),
+            _instance_id(params),
+            wiring.check_mode and params["assume_created"],
+        )
         try:
             waits = params["assume_created"] and not wiring.check_mode
-            check_agent(aws, self._instance_id, Deadline(params["wait_timeout"] if waits else 0))
+            check_agent(aws, instance, Deadline(params["wait_timeout"] if waits else 0))
             check_role(aws, wiring.client, params["admin_role"])
-            return "" if wiring.check_mode else check_instance(aws, self._instance_id, regions)
+            return "" if wiring.check_mode else check_instance(aws, instance, regions)
         except InvalidInput:
             raise  # no earlier task changes that
         except CwagentError as error:
@@ -221,11 +225,6 @@ class Task:
                 raise
             wiring.report.warnings.append(str(error))
             return ""
-
-    @property
-    def _instance_id(self) -> str:
-        _names.check_instance_id(self._params["instance_id"])
-        return str(self._params["instance_id"])
 
     def _transaction(self, comparison: Comparison) -> Transaction:
         params, wiring = self._params, self._wiring
@@ -245,6 +244,14 @@ class Task:
             check_mode=wiring.check_mode,
         )
         return Transaction(source, comparison.configurations, does, wiring.shield)
+
+
+def _instance_id(params: Mapping[str, Any]) -> str:
+    """Return the instance. :raises InvalidInput: it is not given, or not valid."""
+    if not params["instance_id"]:
+        raise InvalidInput("The ID of the instance that stores is missing. Set instance_id of the host.")
+    _names.check_instance_id(params["instance_id"])
+    return str(params["instance_id"])
 
 
 def _read_comparison(given: Mapping[str, Any], params: Mapping[str, Any]) -> Comparison:
@@ -301,7 +308,7 @@ def _window(params: Mapping[str, Any], comparison: Comparison, check_mode: bool)
         # Outside check mode the window is as IAM shows it.
         assume_closed=check_mode and params["assume_restored"],
         assume_created=check_mode and params["assume_created"],
-        instance_id=params["instance_id"] if kind == "role" else None,
+        instance_id=_instance_id(params) if kind == "role" else None,
         parameters=window_parameters(written),
         read_others=not params["assume_created"],
     )
@@ -315,12 +322,11 @@ def _desired_admin(
     for name in (params["admin_profile"], params["server_profile"]):
         _names.check_name("instance profile", name)
     check_profiles(params["admin_profile"], params["server_profile"])
-    _names.check_instance_id(params["instance_id"])
     return DesiredAdmin(
         ACQUIRED,
         params["admin_profile"],
         params["server_profile"],
-        (params["instance_id"],),
+        (_instance_id(params),),
         record_role=params["admin_role"],
         region=region,
         fail_if_tagged=params["state"] == STORED,  # a person may open a window for longer
