@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from collections import ChainMap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
 COLLECTION = Path(__file__).parents[2]
 SPEC = COLLECTION / "playbooks" / "vars" / "argument_specs.yml"
-SETTINGS = COLLECTION / "playbooks" / "vars" / "inputs.yml"
+# The files with the variables of roles.
+SETTINGS = ("principals", "store_config", "delivery", "checks")
 # Other variables that are part of the input.
 OTHER_VARIABLES = frozenset({"instance_id", "placement"})
 # The options of the task; the module has their documentation.
@@ -83,7 +85,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
         ours = (*_given.GROUPS, _given.ACCOUNTS)
         members = dict.fromkeys(host for group in ours for host in groups.get(group, ()))
         raw = {host: hostvars.raw_get(host) for host in members}
-        role_variables = _inputs.role_variables(yaml_load(SETTINGS.read_text(encoding="utf-8")), options)
+        files = [(SPEC.parent / f"{name}.yml").read_text(encoding="utf-8") for name in SETTINGS]
+        role_variables = _inputs.role_variables(dict(ChainMap(*map(yaml_load, files))), options)
         # The variables of the task have what the playbook sets, and these have not.
         set_by_user = {name for each in (hostvars.raw_get(controller), *raw.values()) for name in each}
         inventories = (each.get("inventory_dir") for each in (variables, *raw.values()))

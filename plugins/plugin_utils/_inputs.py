@@ -107,7 +107,7 @@ def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
 
     Where something is wrong, the input has the default instead, so that what does not depend on it can be done.
 
-    :returns: the input as plain data, by the names that ``vars/inputs.yml`` uses, and the problems in sentences.
+    :returns: the input as plain data, by the names that ``playbooks/vars/`` uses, and the problems in sentences.
     """
     problems = Problems()
     given = with_found(given)
@@ -215,7 +215,7 @@ def _check_names(given: Given, problems: Problems) -> None:
             problems.add(f"Group {group} is not one of this collection; did you mean {found[0]}?")
 
 
-# What the plays set, besides vars/inputs.yml: some of it deletes.
+# What the plays set, besides the files in playbooks/vars/: some of it deletes.
 SET_BY_PLAYS = {
     "ec2_server": ("state",),
     "ec2_admin": ("state", "close_window", "assume_closed"),
@@ -232,7 +232,7 @@ def role_variables(settings: Mapping[str, Any], options: Collection[str]) -> dic
 
     It is empty for a variable that is set from several, or from something else.
 
-    :param settings: the content of ``vars/inputs.yml``.
+    :param settings: the variables of roles in the files of ``playbooks/vars/``.
     :param options: the names of the playbooks' variables.
     """
     found = {

@@ -347,7 +347,7 @@ def handed_on() -> Iterator[Handed]:
 
 SECOND_NAMES = {
     "what manages a thing calls it name, and others say which thing it is": {
-        "audit_server_profile < ec2_server_name",
+        "audit_server_profile < server_role_name",
         "cwagent_admin_instance.admin_profile < ec2_admin_name",
         "cwagent_admin_instance.admin_role < ec2_admin_name",
         "cwagent_admin_instance.record_role < ec2_admin_name",
@@ -358,10 +358,10 @@ SECOND_NAMES = {
         "ec2_admin_name < admin_role_name",
         "ec2_server_instance_profile < ec2_server_name",
         "ec2_server_name < server_role_name",
-        "store_config_admin_profile < ec2_admin_name",
-        "store_config_admin_role < ec2_admin_name",
-        "store_config_server_profile < ec2_server_name",
-        "verify_server_profile < ec2_server_name",
+        "store_config_admin_profile < admin_role_name",
+        "store_config_admin_role < admin_role_name",
+        "store_config_server_profile < server_role_name",
+        "verify_server_profile < server_role_name",
     },
     "what works on any role, profile, user or parameter does not say which one": {
         "store_config_admin_user < admin_users",
@@ -401,9 +401,10 @@ def test_what_is_handed_on_keeps_its_name() -> None:
 
 def test_playbooks_set_only_variables_that_the_roles_have() -> None:
     known = {name for role in ROLES for entry in specs(role).values() for name in entry["options"]}
-    names = set(yaml.safe_load((ROOT / "playbooks/vars/inputs.yml").read_text()))
+    names = set()
     for path in ROOT.glob("playbooks/**/*.yml"):
         content = yaml.safe_load(path.read_text())
+        names |= set(content) if path.parent.name == "vars" else set()
         names |= {name for section, values in sections(content) if section == "vars" for name in values}
     assert (
         sorted(name for name in names if name.startswith(tuple(f"{role}_" for role in ROLES)) and name not in known)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,12 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._given import Given
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs import interpret, role_variables
 
 ROOT = Path(__file__).parents[3]
-SETTINGS: dict[str, Any] = yaml.safe_load((ROOT / "playbooks/vars/inputs.yml").read_text())
+FILES: dict[str, dict[str, Any]] = {
+    path.name: yaml.safe_load(path.read_text())
+    for path in sorted(ROOT.glob("playbooks/vars/*.yml"))
+    if path.name != "argument_specs.yml"
+}
+SETTINGS: dict[str, Any] = {name: value for variables in FILES.values() for name, value in variables.items()}
 OPTIONS: dict[str, Any] = yaml.safe_load((ROOT / "playbooks/vars/argument_specs.yml").read_text())["argument_specs"][
     "playbooks"
 ]["options"]
@@ -115,3 +121,49 @@ def test_every_role_variable_that_a_play_sets_is_refused_from_the_user() -> None
     assert sorted(set_in_plays - refused.keys()) == []
     assert refused["onprem_server_rotate_now"] == "cwagent_rotate_now"
     assert refused["onprem_server_state"] == ""
+
+
+NAME = re.compile(r"\b[A-Za-z_]\w*\b")
+TASK_FILES = re.compile(r"_tasks: ([\w/]+\.yml)")
+ROLES = re.compile(r"name: cwagent\.iam\.(\w+)")
+
+
+def text_of(content: Any, folder: Path) -> str:
+    """A play or a list of tasks, with the files of tasks and the roles that it includes."""
+    texts = [yaml.safe_dump(content)]
+    for name in TASK_FILES.findall(texts[0]):
+        path = folder / name
+        texts.append(text_of(yaml.safe_load(path.read_text()), path.parent))
+    for role in ROLES.findall(texts[0]):
+        files = sorted(ROOT.glob(f"roles/{role}/*/*"))
+        texts += [path.read_text() for path in files if path.suffix in (".yml", ".j2") and path.parent.name != "meta"]
+    return "\n".join(texts)
+
+
+def variables_in(text: str) -> set[str]:
+    """The variables of the files that a text needs, and those that they need in turn."""
+    found: set[str] = set()
+    needed = set(NAME.findall(text)) & SETTINGS.keys()
+    while needed:
+        found |= needed
+        texts = yaml.safe_dump([SETTINGS[name] for name in needed])
+        needed = set(NAME.findall(texts)) & SETTINGS.keys() - found
+    return found
+
+
+PLAYS = [
+    (path.name, play) for path in sorted(ROOT.glob("playbooks/*.yml")) for play in yaml.safe_load(path.read_text())
+]
+
+
+@pytest.mark.parametrize(("playbook", "play"), PLAYS, ids=[f"{name}: {play['name']}" for name, play in PLAYS])
+def test_a_play_names_the_files_with_the_variables_that_it_needs(playbook: str, play: dict[str, Any]) -> None:
+    """And no others, since Ansible reads each of them again for every task."""
+    needed = variables_in(text_of(play, ROOT / "playbooks"))
+    files = {name for name, variables in FILES.items() if needed & variables.keys()} | {"inputs.yml"}
+    assert {Path(file).name for file in play["vars_files"]} == files
+
+
+def test_no_variable_is_in_two_files_or_needed_by_nobody() -> None:
+    assert sum(len(variables) for variables in FILES.values()) == len(SETTINGS)
+    assert set.union(*(variables_in(text_of(play, ROOT / "playbooks")) for _name, play in PLAYS)) == SETTINGS.keys()
