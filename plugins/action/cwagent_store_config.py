@@ -59,11 +59,16 @@ class ActionModule(KeyDelivery, AwsAction):
         self._compute_environment_string(environment)
         validator = ArgumentSpecValidator(_module.complete_spec(options.SPEC), **options.RULES)
         try:
-            validated = validator.validate(self.given_options)
+            given = self.given_options
+            validated = validator.validate(given)
         except TypeError as error:
             return {**result, "failed": True, "msg": f"A value cannot be an option of a module: {error}."}
-        if validated.error_messages:
-            return {**result, "failed": True, "msg": f"{'. '.join(validated.error_messages)}."}
+        # Ansible would make a list of a text.
+        lists = {name for name, option in options.SPEC.items() if option["type"] == "list"}
+        no_lists = sorted(name for name in lists & given.keys() if not isinstance(given[name], list))
+        problems = [*validated.error_messages, *(f"{name} must be a list" for name in no_lists)]
+        if problems:
+            return {**result, "failed": True, "msg": f"{'. '.join(problems)}."}
         interruption = Interruption()
         tell: Callable[[str], None] = partial(_say, variables["inventory_hostname"], interruption)
         try:

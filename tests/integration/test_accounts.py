@@ -229,7 +229,7 @@ def test_all_accounts_from_empty_and_again(fleet: Fleet) -> None:
     assert again.writes == []
     assert {cell for cells in table(again).values() for cell in cells[1:4]} == {"0"}
     per_account = [call.action for call in again.calls]
-    assert len(per_account) <= 12 * ACCOUNTS  # a session, two reads that find the instances, and what one account costs
+    assert len(per_account) <= 24 * ACCOUNTS  # a session, two reads that find the instances, and what one account costs
 
 
 def test_a_changed_configuration_reaches_the_accounts_of_the_limit_and_no_others(fleet: Fleet) -> None:

@@ -289,7 +289,10 @@ CUT: dict[str, tuple[list[str], list[str]]] = {
     "no storing host": (["--limit", "localhost,web1"], ["The limit leaves out host admin1, which stores"]),
     "tags": (["--tags", "store"], ["without tags and skipped tags"]),
     "skipped tags": (["--skip-tags", "untagged"], ["without tags and skipped tags"]),
-    "later task": (["--start-at-task", "Manage the admin role and its instance profile"], ["Nothing was done", "from its first task"]),
+    "later task": (
+        ["--start-at-task", "Manage the admin role and its instance profile"],
+        ["Nothing was done", "from its first task"],
+    ),
 }
 """Arguments with which a run would do only a part of the work."""
 

@@ -71,9 +71,10 @@ def test_every_role_with_lists_is_tested() -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_what_is_not_a_list_is_refused(refused: Play, case: str) -> None:
-    _, name, _ = CASES[case]
+    role, name, _ = CASES[case]
     [said] = [each.result["msg"] for each in refused.results if each.task == case]
-    assert name in said
+    # The role store_config hands everything to one action, which names its option.
+    assert (name.removeprefix("store_config_") if role == "store_config" else name) in said
 
 
 def test_no_call_was_made(refused: Play) -> None:

@@ -245,7 +245,7 @@ def test_the_first_way_that_reaches_the_instance_is_taken(stored: Stored) -> Non
 
 def test_systems_manager_is_the_way_where_ansible_has_none(stored: Stored) -> None:
     play = stored.store("--check", cwagent_store_config_from="auto").assert_succeeded()
-    assert "by Run Command of Systems Manager, since Ansible does not reach it" in play.words
+    assert "store by Run Command, since Ansible does not reach this host" in play.words
     assert "send instance " in " ".join(play.report)
 
 
@@ -253,7 +253,7 @@ def test_ansible_is_the_way_where_it_reaches_the_instance(stored: Stored) -> Non
     metadata = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": stored.controller.aws.metadata_endpoint(stored.admin)}
     host = {**LOCAL_CONNECTION, "cwagent_environment": metadata}
     play = stored.store("--check", host=host, cwagent_store_config_from="auto").assert_succeeded()
-    assert "with its modules, since Ansible reaches it" in play.words
+    assert "store with modules, since Ansible reaches this host" in play.words
     assert "Send the command that stores the configurations" not in play.output
 
 
