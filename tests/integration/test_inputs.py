@@ -30,7 +30,7 @@ GROUP_VARIABLES = {
     "cwagent_tags": {"team": "ops"},
 }
 # Without reads that wait after the last write of a task. In the task that stores, other writes follow these reads.
-MOST_CALLS, MOST_CALLS_OF_A_SECOND_RUN = 54, 14
+MOST_CALLS, MOST_CALLS_OF_A_SECOND_RUN = 59, 21
 NO_REGION = {"AWS_REGION": "", "AWS_DEFAULT_REGION": ""}
 
 

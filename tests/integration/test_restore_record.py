@@ -107,7 +107,8 @@ def test_a_planted_tag_is_named_in_a_warning(account: Account, planted: dict[str
 
 def test_a_planted_tag_gains_nothing(account: Account, planted: dict[str, Play]) -> None:
     """Also on the instance that is acquired: a run overwrites it, and removes its own."""
-    assert planted["site"].associated == [ADMIN_ROLE, SERVER_ROLE]
+    # The first one proves that the profile can be restored.
+    assert planted["site"].associated == [SERVER_ROLE, ADMIN_ROLE, SERVER_ROLE]
     assert associated_profiles(account.aws) == {account.admin: SERVER_ROLE, account.outside: None}
     assert configurations(account.aws) == {PARAMETER: NEWER}
     assert account.restore_tags() == {account.outside: POWER}
