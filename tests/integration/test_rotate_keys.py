@@ -235,7 +235,7 @@ def test_a_run_fails_where_a_role_refuses_its_options(controller: Controller, ro
     site = Site(controller, "parameter_store")
     wrong = {f"{role}_managed_policies": "soon", "cwagent_deliver_keys": False}
     refused = controller.play(site.inventory, "rotate_keys", **{**site.variables, **wrong}).assert_failed()
-    assert f"{role}_managed_policies" in refused.message
+    assert "managed_policies: 'soon' is not the ARN of a managed policy" in refused.message
     assert list(snapshot(controller.aws)["users"]) == [user]
 
 
