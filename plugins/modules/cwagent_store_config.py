@@ -253,8 +253,8 @@ compared:
   elements: dict
   sample: []
 source:
-  description: Who is to store, for the option O(compared). It is O(from) without V(auto).
-  returned: with O(state=compared)
+  description: Who stores, which is O(from) without V(auto).
+  returned: but for O(state=validated), when the options are valid
   type: str
   sample: instance
 earlier_identity:

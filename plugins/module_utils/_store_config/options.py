@@ -228,6 +228,7 @@ class Task:
 
     def _transaction(self, comparison: Comparison) -> Transaction:
         params, wiring = self._params, self._wiring
+        wiring.report.source = comparison.source
 
         def aws_in(region: str | None = None) -> Aws:
             client = partial(wiring.client, region=region) if region else wiring.client

@@ -79,9 +79,11 @@ class Report:
     """What was done so far, and what a person should know.
 
     :param say: tells a person what is done now.
+    :param source: who stores, by the option ``from`` without ``auto``.
     """
 
     say: Callable[[str], None] = lambda _text: None
+    source: str = ""
     phases: list[Phase] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     window: Mapping[str, Any] | None = None
@@ -117,6 +119,7 @@ class Report:
             "counts": {kind.value: counts[kind.value] for kind in Kind},
             "diff": [each.diff for each in self.phases if each.diff],
             "phases": [{"name": each.name, "steps": each.steps, "counts": each.counts} for each in self.phases],
+            "source": self.source,
             "configurations": self.configurations,
             "released": self.is_released,
             **({"window": self.window} if self.window else {}),
