@@ -29,7 +29,8 @@ CHECKOUT = Path(__file__).parents[2]
 BUILD = CHECKOUT / "build"
 HOME = CHECKOUT / ".cache" / "ansible-test"
 """The home folder for ansible-test, which refuses to run with AWS settings in the home folder."""
-TREE = BUILD / f"ansible-core-{core}"
+TREE = BUILD / "-".join(["ansible-core", core, *sys.argv[1:2]])
+"""A folder for each tool, since several run side by side."""
 PROGRAMS = Path(sys.executable).parent
 PYTHON = ".".join(map(str, sys.version_info[:2]))
 OLDEST_PYTHON, NEWEST_PYTHON = 9, 14
