@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tells a person how far a long call is. A module in a Python of its own has nobody to tell it to."""
+"""Tells a person how far a long call is. Where a module runs in a separate Python, nothing is shown."""
 
 from __future__ import annotations
 

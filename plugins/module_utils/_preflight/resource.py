@@ -86,7 +86,7 @@ class Preflight:
         }
 
     def _read_profiles(self) -> None:
-        """Read which instances have which profile, where that is allowed. Who has one exists."""
+        """Read which instances have which profile, where that is allowed. An instance with a profile exists."""
         for region in self._inputs.instances:
             with suppress(CwagentError):
                 found = read_associations(self._aws_in[region])

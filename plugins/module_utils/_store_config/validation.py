@@ -35,7 +35,7 @@ class Given:
 class Validated:
     """Configurations, each with what is wrong with it.
 
-    :param found: an error in place of a validation says why there was none.
+    :param found: for each configuration its validation, or the error that prevented it.
     """
 
     found: Sequence[tuple[Given, Validation | InvalidInput]]
