@@ -215,8 +215,8 @@ import forks, pathlib, sys
 command = ["ansible-playbook", "-i", "localhost,", "-c", "local", "playbook.yml"]
 forks.run(command, {environ(tmp_path, {})!r}, pathlib.Path({str(tmp_path)!r}), 1000)
 """
-    # Written by the run itself, which keeps it open.
-    write_playbook(tmp_path, f"{{{{ lookup('pipe', 'cat /proc/$PPID/stat >{pipe}; exec sleep 1000 >{pipe}') }}}}")
+    # Written by the run itself, which keeps it open. It waits where nobody reads, and ends when the test has.
+    write_playbook(tmp_path, f"{{{{ lookup('pipe', '(cat /proc/$PPID/stat; exec yes) >{pipe}') }}}}")
     asking = subprocess.Popen(
         [sys.executable, "-c", program], env=environ(tmp_path, {"PYTHONPATH": str(CHECKOUT / "tests")})
     )
