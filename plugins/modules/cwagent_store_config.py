@@ -60,7 +60,7 @@ options:
         type: str
         required: true
       regions:
-        description: The regions to store this configuration in, in place of O(regions).
+        description: The regions to store this configuration in. The default is O(regions).
         type: list
         elements: str
         default: []
@@ -253,7 +253,7 @@ compared:
   elements: dict
   sample: []
 source:
-  description: Who stores, which is O(from) without V(auto).
+  description: The way that is taken, which is O(from) or, with V(auto), the one that works.
   returned: but for O(state=validated), when the options are valid
   type: str
   sample: instance
@@ -268,7 +268,7 @@ failure:
   type: str
   sample: ""
 problem_lines:
-  description: What is wrong or doubtful in the configurations, as lines of text. They are printed, too.
+  description: The problems of the configurations, as lines of text. They are printed, too.
   returned: with O(state=validated)
   type: list
   elements: str
@@ -280,7 +280,7 @@ findings:
   elements: dict
   sample: []
 errors:
-  description: What is no problem of one configuration, such as a schema that cannot be read.
+  description: Errors that concern no single configuration, such as a schema that cannot be read.
   returned: with O(state=validated)
   type: list
   elements: str

@@ -27,7 +27,7 @@ IDENTITY, PARAMETER = "cwagent.iam.cwagent_instance_identity", "cwagent.iam.cwag
 class StoreHost:
     """The host of an action.
 
-    :param options: those of the action, with those for the way to AWS that it was given as ``transport``.
+    :param options: the options of the action; under ``transport``, those that say how to reach AWS.
     """
 
     def __init__(self, action: KeyDelivery, task_vars: Mapping[str, Any], options: Mapping[str, Any]) -> None:

@@ -30,7 +30,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._names import NOT_CREA
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_parallel
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.checks import fail_on_problems
 from ansible_collections.cwagent.iam.plugins.module_utils._preflight.unlisted import Unlisted
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import find_user, read_details, tags
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import all_users, find_user, tags
 from ansible_collections.cwagent.iam.plugins.module_utils._role.resource import find_role
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ class Preflight:
             return []
         found: dict[str, dict[str, Any]] = {}
         with suppress(CwagentError):  # then only those whose keys are saved are known
-            read_details(next(iter(self._aws_in.values())), set(), found)
+            found = all_users(next(iter(self._aws_in.values())))
         users = {name for name, user in found.items() if is_marked(tags(user))} - {*listed.users}
         saved = {path.name[: -len(SUFFIX)] for path in _key_files(listed.directory)} - {*listed.users}
         in_inventory = {name for names in self._inputs.instances.values() for name in names}

@@ -11,45 +11,42 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import REMOVE_BOUNDARY
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Iterator
 
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 
 BULK_ACTION = "iam:GetAccountAuthorizationDetails"
 PAGE_SIZE = 1000
-# GetUser, ListAttachedUserPolicies, ListUserPolicies, ListGroupsForUser; the same number for a role with a window.
-CALLS_PER_PRINCIPAL = 4
+# GetUser, ListAttachedUserPolicies, ListUserPolicies, ListGroupsForUser.
+CALLS_PER_USER = 4
 
 
-def read_details(
-    aws: Aws, names: Collection[tuple[str, str]], others: dict[str, dict[str, Any]] | None = None
-) -> tuple[dict[tuple[str, str], dict[str, Any]], bool]:
-    """Read principals in bulk, as IAM describes them, and whether those that were not found do not exist.
+def find_users(aws: Aws, names: Collection[str]) -> tuple[dict[str, dict[str, Any]], bool]:
+    """Read users in bulk, as IAM describes them, and whether those that were not found do not exist.
 
-    One page has up to a thousand principals with their policies, groups and tags. The number of pages is not known
-    beforehand, so pages are read while they have taken fewer calls than reading the missing principals one by one
-    would; that is at most twice the calls of the better way.
+    One page has up to a thousand users with their policies, groups and tags. The number of pages is not known
+    beforehand, so pages are read while they have taken fewer calls than reading the missing users one by one would;
+    that is at most twice the calls of the better way.
 
-    :param names: the kind and the name of each principal.
-    :param others: where to add the other users that the pages show.
     :raises AwsApiError: AWS answered with an error.
     """
-    kinds = sorted({kind for kind, _name in names} | ({"user"} if others is not None else set()))
-    found: dict[tuple[str, str], dict[str, Any]] = {}
-    description = f"read the {' and '.join(f'{kind}s' for kind in kinds)} of the account"
-    wanted = [kind.title() for kind in kinds]
-    for count, page in enumerate(aws.pages(BULK_ACTION, description, Filter=wanted, MaxItems=PAGE_SIZE), start=1):
-        for kind, noun in zip(kinds, wanted):
-            details = {(kind, each[f"{noun}Name"]): each for each in page[f"{noun}DetailList"]}
-            found.update((key, details[key]) for key in details.keys() & names)
-            if kind == "user" and others is not None:
-                others.update((name, details[kind, name]) for _kind, name in details.keys() - names)
-        missing = len(set(names) - found.keys())
+    found: dict[str, dict[str, Any]] = {}
+    for count, page in enumerate(_user_pages(aws), start=1):
+        found.update((each["UserName"], each) for each in page["UserDetailList"] if each["UserName"] in names)
         if not page.get("IsTruncated"):
             return found, True
-        if names and count >= missing * CALLS_PER_PRINCIPAL:
+        if count >= len(set(names) - found.keys()) * CALLS_PER_USER:
             break
     return found, False
+
+
+def all_users(aws: Aws) -> dict[str, dict[str, Any]]:
+    """Read all users by name, as IAM describes them. :raises AwsApiError: AWS answered with an error."""
+    return {each["UserName"]: each for page in _user_pages(aws) for each in page["UserDetailList"]}
+
+
+def _user_pages(aws: Aws) -> Iterator[dict[str, Any]]:
+    yield from aws.pages(BULK_ACTION, "read the users of the account", Filter=["User"], MaxItems=PAGE_SIZE)
 
 
 def attached_policies(aws: Aws, kind: str, name: str) -> frozenset[str]:

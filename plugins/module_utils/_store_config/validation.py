@@ -62,7 +62,7 @@ class Validated:
 
     @property
     def errors(self) -> list[str]:
-        """What is no problem of one configuration, such as a schema that cannot be read."""
+        """Errors that concern no single configuration, such as a schema that cannot be read."""
         unread = [str(each) for _given, each in self.found if isinstance(each, InvalidInput)]
         return unread or ([] if self._failures else self._shared_names())
 

@@ -35,8 +35,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal.api import 
     boundary,
     check_boundary,
     find_user,
+    find_users,
     inline_policies,
-    read_details,
     tags,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import PrincipalState, kept_warning
@@ -353,12 +353,12 @@ def _credentials(aws: Aws, user: str) -> tuple[Credential, ...]:
 def read_in_bulk(aws: Aws, names: Collection[str]) -> tuple[dict[str, User], set[str]]:
     """Return the users that were found, by name, and the names that may exist although they were not found."""
     try:
-        found, is_complete = read_details(aws, {("user", name) for name in names})
+        found, is_complete = find_users(aws, names)
     except AwsApiError as error:
         if error.code not in DENIED_CODES:
             raise
         return {}, set(names)
-    users = {name: _parse_details(found["user", name]) for name in names if ("user", name) in found}
+    users = {name: _parse_details(found[name]) for name in names if name in found}
     return users, set() if is_complete else set(names) - users.keys()
 
 
