@@ -43,7 +43,8 @@ class InstanceMetadata:
             kept.clear()
 
     def set_lag(self, seconds: float, credentials: float) -> None:
-        self.observe()
+        """Show changes from now on that much later. Earlier ones are visible."""
+        self.seen = {instance.id: [(0.0, instance.profile)] for instance in self.backend.instances()}
         self.lag, self.credentials_lag = seconds, credentials
 
     def observe(self) -> None:
