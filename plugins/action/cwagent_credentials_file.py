@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._planned import Planned
 from ansible_collections.cwagent.iam.plugins.modules.cwagent_credentials_file import SPEC
 from ansible_collections.cwagent.iam.plugins.plugin_utils._key_delivery import KeyDelivery
 
@@ -45,7 +46,7 @@ class ActionModule(KeyDelivery):
             self.check_connection()
             in_check_mode = self._task.check_mode
             # Empty for a key that check mode has not created.
-            is_new = in_check_mode and options["assume_created"]
+            is_new = in_check_mode and Planned(options["planned"]).has_new_key(options["user"])
             arguments["content"] = (
                 "" if is_new else self.read_key(options, task_vars, can_miss=in_check_mode, **options["aws_options"])
             )

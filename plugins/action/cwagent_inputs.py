@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import ChainMap
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._text import to_summar
 from ansible_collections.cwagent.iam.plugins.plugin_utils import _accounts, _given, _inputs
 from ansible_collections.cwagent.iam.plugins.plugin_utils._ansible_core import check_ansible_core
 from ansible_collections.cwagent.iam.plugins.plugin_utils._evaluate import evaluate
+from ansible_collections.cwagent.iam.plugins.plugin_utils._terminal import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -37,8 +39,6 @@ TASK_OPTIONS = {
         "choices": _given.REQUIREMENTS,
         "default": [],
     },
-    "fail_on_problems": {"type": "bool", "default": True},
-    "find_files": {"type": "bool", "default": True},
     "found": {"type": "dict"},
 }
 
@@ -60,12 +60,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
         except InvalidInput as error:
             return {**result, "changed": False, "failed": True, "msg": f"{error} Nothing was changed."}
         inputs, problems = _inputs.interpret(self._collect(variables, options))
-        if problems and options["fail_on_problems"]:
+        if problems and _given.RESTORE not in options["requires"]:
             # Neither the input nor the problems once more: the message has all of them.
             message = self._message(problems, variables, options)
             return {**result, "changed": False, "failed": True, "msg": f"{message} Nothing was changed."}
         for notice in inputs["notices"]:
             self._display.warning(notice)
+        if options["found"] is not None:
+            say(variables["inventory_hostname"], _accounts.found_line(options["found"]))
         return {**result, "changed": False, "inputs": inputs, "problems": problems}
 
     def _message(self, problems: list[str], variables: dict[str, Any], options: Mapping[str, Any]) -> str:
@@ -104,14 +106,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
         # A localhost that is not in the inventory has no inventory_dir.
         places = (str(Path.cwd()), *inventories, variables.get("playbook_dir"))
         folders = [Path(str(folder)) for folder in dict.fromkeys(places) if folder]
-        return _given.Given(
+        given = _given.Given(
             options=options,
             controller=_evaluate_input(variables, Templar(loader=self._loader, variables=variables)),
             controller_host=controller,
             hosts={host: self._host_variables(each, hostvars) for host, each in raw.items()},
             groups=groups,
             find_default_region=_default_region,
-            find_file=(lambda path: _find_file(path, folders)) if task_options["find_files"] else str,
+            find_file=str,
             to_absolute=lambda path: str(_expand(path).absolute()),
             requires=task_options["requires"],
             limit=_limit(variables),
@@ -121,6 +123,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
             found=task_options["found"],
             role_variables={name: role_variables[name] for name in sorted(role_variables.keys() & set_by_user)},
         )
+        return replace(given, find_file=lambda path: _find_file(path, folders)) if given.stores else given
 
     def _host_variables(
         self, raw: Mapping[str, Any], hostvars: Any, names: Iterable[str] | None = None

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.request import getproxies_environment
 
+from ansible import constants
 from ansible.errors import AnsibleConnectionFailure
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
@@ -24,7 +25,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._terminal import say, 
 # Without boto3 this task fails, and not the whole run, which may have no such task.
 try:
     from ansible_collections.cwagent.iam.plugins.module_utils import _module
-    from ansible_collections.cwagent.iam.plugins.module_utils._store_config import comparison, options
+    from ansible_collections.cwagent.iam.plugins.module_utils._store_config import comparison, options, task
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Report
     from ansible_collections.cwagent.iam.plugins.plugin_utils import _store_host
 except Exception:  # noqa: BLE001, S110  an import can raise anything
@@ -70,7 +71,7 @@ class ActionModule(KeyDelivery, AwsAction):
         if problems:
             return {**result, "failed": True, "msg": f"{'. '.join(problems)}."}
         interruption = Interruption()
-        tell: Callable[[str], None] = partial(_say, variables["inventory_hostname"], interruption)
+        tell: Callable[[str], None] = partial(_say, self._host_name(variables), interruption)
         try:
             with process_state(environment, self._loader.get_basedir()):
                 work = partial(self._store, variables, interruption, tell)
@@ -83,12 +84,12 @@ class ActionModule(KeyDelivery, AwsAction):
         self, variables: Mapping[str, Any], interruption: Interruption, tell: Callable[[str], None], call: Call
     ) -> dict[str, Any]:
         """Return the result of the transaction. :raises CwagentError: something failed."""
-        params, name = call.params, variables["inventory_hostname"]
+        params, name = call.params, self._host_name(variables)
         # Its values are in no output. The modules on the host hide what is secret in it.
         transport = {name: value for name, value in self.given_options.items() if name in TRANSPORT}
         host_options = {**params, "environment": params.pop("environment"), "transport": transport}
         host_class = _store_host.OnPremises if params["from"] == comparison.ONPREM else _store_host.Instance
-        wiring = options.Wiring(
+        wiring = task.Wiring(
             client=call.client,
             shield=interruption.shield,
             check_mode=call.check_mode,
@@ -98,18 +99,23 @@ class ActionModule(KeyDelivery, AwsAction):
             find_file=self._find_file,
             show=show,
         )
-        task, state = options.Task(params, wiring), params["state"]
+        work, state = task.Task(params, wiring), params["state"]
         if state == options.VALIDATED:
-            return {"changed": False, "steps": [], **task.validate().to_result()}
+            return {"changed": False, "steps": [], **work.validate().to_result()}
         if state == options.COMPARED:
-            found = task.compare().to_result()
+            found = work.compare().to_result()
             return {"changed": False, "steps": [], "warnings": wiring.report.warnings, **found}
         opens = state == options.OPENED
-        transaction = task.opening() if opens else task.transaction()
+        transaction = work.opening() if opens else work.transaction()
         if call.check_mode:
             return transaction.predict_opening() if opens else transaction.predict()
         with interruption.handled():
             return transaction.open() if opens else transaction.run()
+
+    def _host_name(self, variables: Mapping[str, Any]) -> str:
+        """Return the name of the host that stores. What is delegated to the controller is for the host of the play."""
+        delegate = self._task.delegate_to
+        return str(delegate if delegate and delegate not in constants.LOCALHOST else variables["inventory_hostname"])
 
     def _find_file(self, given: str) -> str:
         """Return the path of a file on the controller, which need not exist."""

@@ -73,6 +73,13 @@ options:
       - The principal gets the tag C(cwagent:managed) with the value C(adopted). O(state=absent) does not delete it.
     type: bool
     default: false
+  planned:
+    description:
+      - The results of earlier tasks of the run. In check mode, what they have only planned counts as done.
+      - A window that M(cwagent.iam.cwagent_restore) has closed is not closed once more.
+    type: list
+    elements: dict
+    default: []
   state:
     description:
       - Whether the principal should exist.

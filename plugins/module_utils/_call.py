@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._fleet import Fleet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
 
@@ -46,6 +48,35 @@ def manage(resource: Callable[[dict[str, Any], Aws, str | None, bool], Resource[
     """
     desired = resource(call.params, aws_gateway(call), call.region, call.check_mode)
     return converge(desired, call.check_mode, call.params["wait_timeout"] if call.params["wait"] else None)
+
+
+def manage_by_region(
+    resource: Callable[[dict[str, Any], Aws, str | None, bool], Resource[Any]],
+    call: Call,
+    *,
+    names: str,
+    by_region: str,
+    keys: Iterable[str],
+) -> dict[str, Any]:
+    """Do the work of a module that manages things of the module's region, or of several.
+
+    :param names: the option that lists things of one region.
+    :param by_region: the option that lists them by region; an empty name is that of the module's.
+    :param keys: the resource's own keys of the result.
+    """
+    params, regions = call.params, call.params[by_region]
+    if regions is None:
+        return manage(resource, call)
+
+    def in_region(region: str) -> Resource[Any]:
+        client = partial(call.client, region=region) if region else call.client
+        aws = Aws(client, retry_timeout=params["wait_timeout"])
+        return resource({**params, names: regions[region]}, aws, region or call.region, call.check_mode)
+
+    fleet = Fleet(check_mode=call.check_mode, wait=params["wait_timeout"] if params["wait"] else None)
+    for each in [in_region(region) for region in regions]:  # all options are checked before anything is done
+        fleet.converge(each)
+    return fleet.result(keys)
 
 
 def outcome(work: Callable[[Call], dict[str, Any]], call: Call) -> dict[str, Any]:

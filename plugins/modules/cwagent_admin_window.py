@@ -81,11 +81,6 @@ options:
         is nothing to close.
     type: bool
     default: false
-  assume_closed:
-    description:
-      - Whether to assume that the window is closed, in check mode, where an earlier task has only planned to close it.
-    type: bool
-    default: false
   force:
     description:
       - Whether to write the policy and the status of a user's saved key even if they look as desired.

@@ -136,12 +136,6 @@ options:
         description:
           - The region in which the access key is saved. The default is the region of the controller's environment.
         type: str
-      assume_created:
-        description:
-          - Whether another task creates the access key in the same run. Check mode has not created it, so it can be
-            missing then. Without it, O(known_values) is required.
-        type: bool
-        default: false
       access_key:
         description: Set by the controller. A task must not set it.
         type: str

@@ -62,12 +62,12 @@ options:
         and C(session_token). The host does not get them.
     type: dict
     default: {}
-  assume_created:
+  planned:
     description:
-      - Whether an earlier task has just created the access key. Check mode has not created it, and with V(true) reports
-        that the host would get it.
-    type: bool
-    default: false
+      - The results of earlier tasks of the run. In check mode, what they have only planned counts as done.
+    type: list
+    elements: dict
+    default: []
   path:
     description:
       - The absolute path of the credentials file on the host. Its mode is 0600. Other profiles in it stay as they are,
@@ -169,10 +169,12 @@ from ansible_collections.cwagent.iam.plugins.module_utils._agent_files.resource 
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import SOURCE_SPEC
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._planned import PLANNED_SPEC
 
 SPEC: dict[str, dict[str, Any]] = {
     "user": {"type": "str"},
     **SOURCE_SPEC,
+    **PLANNED_SPEC,
     "aws_options": {"type": "dict", "default": {}, "no_log": True},
     "path": {"type": "path", "required": True},
     "owner": {"type": "str"},

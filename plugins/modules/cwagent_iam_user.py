@@ -20,10 +20,14 @@ description:
 author: cwagent.iam contributors (@cwagent)
 options:
   name:
-    description: The names of the users, 1 to 64 characters each.
+    description: The names of the users, 1 to 64 characters each. One of this and O(users_by_region) is required.
     type: list
     elements: str
-    required: true
+  users_by_region:
+    description:
+      - The same by the region in which their keys are saved. The empty name stands for the region of the module. A
+        region that fails does not keep the others from being changed.
+    type: dict
   saved_key:
     description:
       - Where to save one access key for each user. Without it, access keys are not managed.
@@ -273,10 +277,12 @@ failures:
 from functools import partial
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
-from ansible_collections.cwagent.iam.plugins.module_utils._call import manage
+from ansible_collections.cwagent.iam.plugins.module_utils._call import manage_by_region
 from ansible_collections.cwagent.iam.plugins.module_utils._user.options import RULES, SPEC, resource
 
-work = partial(manage, resource)
+work = partial(
+    manage_by_region, resource, names="name", by_region="users_by_region", keys=["users", "rotation", "blockers"]
+)
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ description:
     variable, and the host where it matters. A value that refers to an undefined variable is a problem, and so is an
     unknown variable whose name begins with C(cwagent_).
   - On a host of the group C(cwagent_accounts), reads only the hosts that name it with C(cwagent_account).
+  - The files of configurations must exist where the playbook stores or validates them.
   - Runs on the controller and calls no AWS API.
 author: cwagent.iam contributors (@cwagent)
 options:
@@ -26,6 +27,7 @@ options:
       - V(servers) requires a host in a group of servers, and no host that stores a configuration.
       - V(rotation) is for access keys of the hosts that C(--limit) leaves, of which there must be one.
       - V(removal) requires servers in C(cwagent_remove_servers), and that C(cwagent_confirm) is V(remove_servers).
+      - V(restore) requires nothing. What is wrong is returned as RV(problems) and does not fail the task.
       - V(audit) requires no host. V(one_account) requires that there is no group C(cwagent_accounts).
       - V(admin_instance) requires a host in the group C(cwagent_ec2_admin), V(confirmation) that C(cwagent_confirm) is
         V(teardown), and V(key_store) a place that keeps the access keys, which the files of an execution environment do
@@ -43,16 +45,8 @@ options:
       - rotation
       - removal
       - one_account
+      - restore
     default: []
-  fail_on_problems:
-    description: Whether the task fails if something is wrong. Otherwise it returns RV(problems).
-    type: bool
-    default: true
-  find_files:
-    description:
-      - Whether the files of the configurations must exist. A playbook that stores nothing does not need them.
-    type: bool
-    default: true
   found:
     description:
       - The result of M(cwagent.iam.cwagent_account_info). Its instances count like hosts of the inventory then.
@@ -89,7 +83,7 @@ inputs:
     region: eu-central-1
     server_role_name: CloudWatchAgentServerRole
 problems:
-  description: What is wrong, each problem in a sentence. Empty unless O(fail_on_problems=false).
+  description: What is wrong, each problem in a sentence. Empty unless O(requires) has V(restore).
   returned: success
   type: list
   elements: str

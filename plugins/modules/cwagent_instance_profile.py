@@ -10,7 +10,7 @@ module: cwagent_instance_profile
 version_added: 1.0.0
 short_description: Associate an instance profile with EC2 instances
 description:
-  - Associates an instance profile with a list of instances of one region, running or stopped, or disassociates it.
+  - Associates an instance profile with instances, running or stopped, or disassociates it.
   - Waits until EC2 shows it as the only profile of each instance, and until EC2 knows a profile that was just created.
   - If the profile was deleted and created again, instances with the deleted one are associated with the new one.
 author: cwagent.iam contributors (@cwagent)
@@ -23,9 +23,14 @@ options:
     description:
       - The IDs of the instances. With O(state=present), all of them must exist and none may be terminated; otherwise
         none is changed. With O(state=absent), one that does not exist is a warning.
+      - One of this and O(instances) is required.
     type: list
     elements: str
-    required: true
+  instances:
+    description:
+      - The same by region. The empty name stands for the region of the module. A region that fails does not keep the
+        others from being changed.
+    type: dict
   on_other_profile:
     description:
       - What to do with an instance that has another instance profile.
@@ -35,24 +40,18 @@ options:
     type: str
     choices: [fail, keep, replace]
     default: fail
-  role_policies:
-    description:
-      - The ARNs of the managed policies of the role in the profile, as an earlier task of
-        M(cwagent.iam.cwagent_iam_role) has returned them. Without it, they are read from IAM where they are needed.
-      - In check mode that task may only have planned the profile, so a missing one is no reason for a warning then.
-    type: list
-    elements: str
   fail_if_associated_elsewhere:
     description:
       - Whether to fail, and to change no instance, if an instance that is not in the list has the profile.
     type: bool
     default: false
-  assume_profiles:
+  planned:
     description:
-      - By instance ID, the instance profile that an earlier task has restored; empty for none. In check mode that task
-        may only have planned it.
-    type: dict
-    default: {}
+      - The results of earlier tasks of the run. In check mode, what they have only planned counts as done.
+      - With that of M(cwagent.iam.cwagent_iam_role), the policies of the role in the profile are not read from IAM.
+    type: list
+    elements: dict
+    default: []
   state:
     description: Whether the instances should have the profile. V(absent) keeps other profiles.
     type: str
@@ -80,6 +79,13 @@ EXAMPLES = r"""
     on_other_profile: replace
     fail_if_associated_elsewhere: true
     region: eu-central-1
+
+- name: Let instances of two regions run the CloudWatch agent
+  cwagent.iam.cwagent_instance_profile:
+    name: CloudWatchAgentServerRole
+    instances:
+      eu-central-1: [i-0123456789abcdef0]
+      us-east-1: [i-0123456789abcdef2]
 """
 
 RETURN = r"""
@@ -132,10 +138,10 @@ failures:
 from functools import partial
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
-from ansible_collections.cwagent.iam.plugins.module_utils._call import manage
+from ansible_collections.cwagent.iam.plugins.module_utils._call import manage_by_region
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.options import RULES, SPEC, resource
 
-work = partial(manage, resource)
+work = partial(manage_by_region, resource, names="instance_ids", by_region="instances", keys=["instances"])
 
 
 def main() -> None:

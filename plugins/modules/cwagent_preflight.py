@@ -80,7 +80,7 @@ options:
     default: []
   admin_role:
     description:
-      - The admin role. RV(restore_regions) are those of the instances whose earlier profile its tags record.
+      - The admin role. RV(record_regions) are those of the instances whose earlier profile its tags record.
       - This takes C(iam:GetRole). Without that permission, there is a warning.
     type: str
     default: ""
@@ -146,7 +146,7 @@ users_to_delete:
   type: list
   elements: str
   sample: [CloudWatchAgentServerUser-db-1]
-restore_regions:
+record_regions:
   description: The regions with an instance that an interrupted run has left with the admin profile, by O(admin_role).
   returned: success
   type: list

@@ -165,23 +165,13 @@ options:
     description: How long the admin window stays open unless it is closed earlier, in minutes, from 1 to 720.
     type: int
     default: 15
-  assume_created:
+  planned:
     description:
-      - Whether an earlier task has created the admin principal. In check mode that task may only have planned it, so it
-        is no reason for a warning if it does not exist.
-    type: bool
-    default: false
-  assume_associated:
-    description:
-      - Whether an earlier task has associated O(server_profile) with the instance, if it had no profile. In check mode
-        that task may only have planned it.
-    type: bool
-    default: false
-  assume_restored:
-    description:
-      - Whether an earlier task has cleaned up after interrupted runs. In check mode that task may only have planned it.
-    type: bool
-    default: false
+      - The results of earlier tasks of the run. In check mode, what they have only planned counts as done.
+      - What other principals added to one that an earlier task has created or changed is not examined.
+    type: list
+    elements: dict
+    default: []
   identity_timeout:
     description: How long to wait until the instance has another identity, in seconds.
     type: int

@@ -81,6 +81,7 @@ def account_inputs(given: Given, problems: Problems) -> dict[str, Any]:
             f"Host {host}: set cwagent_account_assume_role_arn or cwagent_account_aws_profile. For the account of the "
             "controller's own credentials, set cwagent_account_id."
         )
+    found["admin_required"] = given.needs_admin_instance
     # What cleans up in spite of problems must not do that with the credentials of another account.
     found["is_valid"] = len(problems.sentences) == before
     return found
@@ -233,6 +234,14 @@ def complete_for_account(given: Given, run: dict[str, Any], problems: Problems) 
 def has_filters(account: Mapping[str, Any]) -> bool:
     """Return whether servers or the admin instance are to be found in the account."""
     return any(account[name.removeprefix(PREFIX)] for name in FILTERS)
+
+
+def found_line(found: Mapping[str, Any]) -> str:
+    """Return which servers of an account were found, and which instance stores the configuration."""
+    regions = ", ".join(f"{len(ids)} in {region}" for region, ids in found["instances"].items())
+    admin = found["admin_instance"]
+    stores = f"; {admin['instance_id']} in {admin['region']} stores the configuration" if admin else ""
+    return f"servers: {regions or 'none'}{stores}"
 
 
 def with_found(given: Given) -> Given:

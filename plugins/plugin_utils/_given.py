@@ -24,13 +24,13 @@ GROUPS = (EC2_SERVERS, EC2_ADMIN, ONPREM_SERVERS, ONPREM_ADMIN)
 # Each host of this group stands for an account. Without one, the only account is that of the controller.
 ACCOUNTS = "cwagent_accounts"
 # What a playbook can need: something to store, the admin instance, the user's consent to delete, a place that keeps
-# access keys; or that there is one account only.
+# access keys; or that there is one account only. To restore needs nothing: it does what it can.
 CONFIGS, ADMIN_INSTANCE, CONFIRMATION, KEY_STORE = "configs", "admin_instance", "confirmation", "key_store"
 CONFIGS_ONLY, AUDIT, SERVERS = "configs_only", "audit", "servers"
-ROTATION, REMOVAL, ONE_ACCOUNT = "rotation", "removal", "one_account"
+ROTATION, REMOVAL, ONE_ACCOUNT, RESTORE = "rotation", "removal", "one_account", "restore"
 REQUIREMENTS = [
     *(CONFIGS, CONFIGS_ONLY, ADMIN_INSTANCE, CONFIRMATION, KEY_STORE, AUDIT, SERVERS),
-    *(ROTATION, REMOVAL, ONE_ACCOUNT),
+    *(ROTATION, REMOVAL, ONE_ACCOUNT, RESTORE),
 ]
 STORE_FROM = "cwagent_store_config_from"
 TEXT = {"type": "str"}
@@ -54,8 +54,9 @@ class Given:
     :param to_absolute: returns the absolute path of a file or folder on the controller, whether it exists or not; or
         raises ``InvalidInput``.
     :param requires: what the playbook needs besides: ``CONFIGS``, ``CONFIGS_ONLY`` (and no host), ``ADMIN_INSTANCE``,
-        ``CONFIRMATION``, ``KEY_STORE``, ``AUDIT`` (no host), ``SERVERS``, ``ROTATION`` (users of the
-        hosts that the limit leaves), ``REMOVAL`` (servers that leave), ``ONE_ACCOUNT`` (that of the controller).
+        ``CONFIRMATION``, ``KEY_STORE``, ``AUDIT`` (no host), ``SERVERS``, ``ROTATION`` (users of the hosts that the
+        limit leaves), ``REMOVAL`` (servers that leave), ``ONE_ACCOUNT`` (that of the controller), ``RESTORE`` (nothing:
+        what is wrong does not keep the rest from being restored).
     :param limit: the hosts that ``--limit`` leaves; ``None`` without one.
     :param in_awx: whether the run is a job of AWX.
     :param accounts: by name, the variables of all hosts that stand for accounts; none for the controller's account.
@@ -80,6 +81,18 @@ class Given:
     unassigned: Mapping[str, Any] = field(default_factory=dict)
     found: Mapping[str, Any] | None = None
     role_variables: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def stores(self) -> bool:
+        """Return whether the playbook stores configurations, or validates them: only then their files must exist."""
+        requires = {*self.requires}
+        return bool({CONFIGS, CONFIGS_ONLY, KEY_STORE} & requires) and ROTATION not in requires
+
+    @property
+    def needs_admin_instance(self) -> bool:
+        """Return whether an account that has servers must have an admin instance."""
+        requires = {*self.requires}
+        return bool({CONFIGS, ADMIN_INSTANCE, KEY_STORE} & requires) and ROTATION not in requires
 
     def members(self, *groups: str) -> list[str]:
         """Return the hosts of some groups, each once."""

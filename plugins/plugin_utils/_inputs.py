@@ -43,6 +43,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._given import (
     ONPREM_ADMIN,
     ONPREM_SERVERS,
     REMOVAL,
+    RESTORE,
     ROTATION,
     SERVERS,
     TEXT,
@@ -93,6 +94,7 @@ HOST_VARIABLES = frozenset(
 WITHOUT_STORING = {CONFIGS_ONLY, AUDIT, SERVERS, REMOVAL}
 # The values of cwagent_store_config_from with which an EC2 instance stores.
 FROM_INSTANCE = ("instance", "run_command", "auto")
+LOCALHOST = "localhost"
 SERVER_USER, ADMIN_USER = "CloudWatchAgentServerUser", "CloudWatchAgentAdminUser"
 ALL_PERCENT = 100
 ALL, SOME = f"{ALL_PERCENT}%", "20%"
@@ -132,7 +134,6 @@ def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
     inputs = {
         **run,
         "account": account,
-        "admin_instance_hosts": given.members(EC2_ADMIN),
         "admin_users": _by_region(admins, regions),
         "configs": _configs(given, run, regions, problems),
         "key_store_directory": _to_absolute(given, run, "key_store_directory", problems),
@@ -143,7 +144,6 @@ def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
             for name in KEY_FILE
         },
         "delivery_hosts": delivery_hosts,
-        "host_regions": _host_regions(given, regions),
         "instances": _by_region(instances, regions),
         "onprem_hosts": onprem_hosts,
         "region": regions.default,
@@ -162,13 +162,19 @@ def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
     if ROTATION in given.requires:
         rotated = {users[host] for users in (servers, admins) for host in _with_rotated_keys(given, users)}
         inputs.update(_rotation(inputs, servers, rotated))
+        inputs.update(notices=[*inputs["notices"], *_revocation(inputs)])
     if REMOVAL in given.requires:
         inputs["removal"] = _leaving_servers(given, inputs, _Members(servers, admins, instances, regions), problems)
-    inputs["storing_hosts"] = _storing_hosts(given, inputs)
     inputs["finds_instances"] = has_filters(account)
     inputs["admin_instance"] = next((instances[host] for host in given.members(EC2_ADMIN) if host in instances), "")
     is_collecting = run["verify_from"] in ("auto", "ansible") and not given.accounts
     inputs["collect_hosts"] = [each["host"] for each in inputs["servers"]] if is_collecting else []
+    inputs["requires"] = list(given.requires)
+    # Where nothing is set up, no protection is taken away.
+    without = "absent" if KEY_STORE in given.requires else "keep"
+    inputs["window_state"] = "closed" if run["admin_window"] else without
+    inputs.update(_storing(given, inputs, regions))
+    inputs.update(notes=_notes(given, inputs))
     check_accounts(given, problems)
     for host in _hosts_of_plays(given, inputs):
         problems.check(check_host_name, host)
@@ -183,7 +189,7 @@ def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
 
 def _hosts_of_plays(given: Given, inputs: Mapping[str, Any]) -> list[str]:
     """Return the hosts that plays name. All others are known by their instances and users only."""
-    hosts = [*inputs["storing_hosts"], *inputs["delivery_hosts"], *inputs.get("removal", {}).get("key_hosts", [])]
+    hosts = [*inputs["delivery_hosts"], *inputs.get("removal", {}).get("key_hosts", [])]
     if SERVERS in given.requires:
         hosts += inputs["collect_hosts"]
     if _applies(given):
@@ -218,11 +224,10 @@ def _check_names(given: Given, problems: Problems) -> None:
 # What the plays set, besides the files in playbooks/vars/: some of it deletes.
 SET_BY_PLAYS = {
     "ec2_server": ("state",),
-    "ec2_admin": ("state", "close_window", "assume_closed"),
+    "ec2_admin": ("state",),
     "onprem_server": ("state", *ROTATION_OPTIONS),
-    "onprem_admin": ("state", "close_window", "assume_closed", *ROTATION_OPTIONS),
-    "onprem_credentials": ("state", "assume_created"),
-    "store_config": ("assume_associated", "assume_created", "assume_restored"),
+    "onprem_admin": ("state", *ROTATION_OPTIONS),
+    "onprem_credentials": ("state",),
     "verify": ("controller",),
 }
 
@@ -242,7 +247,7 @@ def role_variables(settings: Mapping[str, Any], options: Collection[str]) -> dic
     }
     for name, template in settings.items():
         if not name.startswith("__"):
-            words = re.findall(r"[\w.]+", str(template))
+            words = re.findall(r"\w[\w.]*", str(template))
             named = {found.get(word, word.replace("__cwagent.", "cwagent_")) for word in words}.intersection(options)
             found[name] = named.pop() if len(named) == 1 else ""
     return found
@@ -284,7 +289,7 @@ def _complete_batches(given: Given, run: dict[str, Any], problems: Problems) -> 
     if given.accounts and wrong is None:
         _check_batches_of_accounts(given, run, problems)
     failing = run["max_fail_percentage"]
-    if failing is None:
+    if failing is None or RESTORE in given.requires:  # every window is to be closed
         run["max_fail_percentage"] = percentage
     elif not 0 <= failing <= ALL_PERCENT:
         problems.add(f"cwagent_max_fail_percentage is {failing}; it must be between 0 and {ALL_PERCENT}.")
@@ -448,6 +453,22 @@ def _rotation(inputs: Mapping[str, Any], servers: Mapping[str, str], rotated: Co
         "server_users": _select_users(inputs["server_users"], rotated),
         "undelivered_hosts": [host for host in inputs["undelivered_hosts"] if host in hosts],
     }
+
+
+def _revocation(inputs: Mapping[str, Any]) -> list[str]:
+    """Return what breaks until the new access keys are on their servers."""
+    if not (inputs["revoke_old"] and inputs["server_users"]):
+        return []
+    delivered, undelivered = (", ".join(inputs["rotated_hosts"][each]) for each in ("delivered", "undelivered"))
+    text = (
+        "Each access key that this run replaces is deactivated as soon as the new one is saved. Until the server has "
+        "the new one, its agent cannot send."
+    )
+    if delivered:
+        text += f" This run delivers the new access key to: {delivered}."
+    if undelivered:
+        text += f" It does not deliver to these, so do that yourself: {undelivered}."
+    return [text]
 
 
 @dataclass(frozen=True)
@@ -683,23 +704,35 @@ def _configs(given: Given, run: Mapping[str, Any], regions: _Regions, problems: 
     ]
 
 
-def _host_regions(given: Given, regions: _Regions) -> dict[str, str]:
-    """Return the regions of the hosts that store."""
-    found = {host: regions.region_of(host) for host in given.members(EC2_ADMIN, ONPREM_ADMIN)}
-    admin = next(iter(given.members(EC2_ADMIN)), "")
-    # The host that stands for an account stores in the place of its admin instance.
-    return {**found, given.controller_host: regions.region_of(admin)} if given.accounts else found
+def _storing(given: Given, inputs: Mapping[str, Any], regions: _Regions) -> dict[str, Any]:
+    """Return whether a host stores, or opens the window for a person, and which one does it in which way."""
+    opens, source = ADMIN_INSTANCE in given.requires, inputs["store_config_from"]
+    if opens:
+        source = "run_command" if given.accounts else "instance"  # whatever stores otherwise
+    group = {**dict.fromkeys(FROM_INSTANCE, EC2_ADMIN), "onprem": ONPREM_ADMIN}.get(source)
+    host = next(iter(given.members(group)), "") if group else LOCALHOST
+    return {
+        "store_config_from": source,
+        "stores": bool(host and (inputs["configs"] or opens)),
+        # Nothing connects to the hosts of other accounts.
+        "storing_host": LOCALHOST if given.accounts or not host else host,
+        "storing_region": regions.region_of(host),
+    }
 
 
-def _storing_hosts(given: Given, inputs: Mapping[str, Any]) -> list[str]:
-    """Return the hosts that store the configurations; none where there is nothing to store."""
-    if not inputs["configs"]:
-        return []
-    if given.accounts:
-        can_store = given.members(EC2_ADMIN) or inputs["store_config_from"] not in FROM_INSTANCE
-        return [given.controller_host] if can_store else []
-    group = {**dict.fromkeys(FROM_INSTANCE, EC2_ADMIN), "onprem": ONPREM_ADMIN}.get(inputs["store_config_from"])
-    return given.members(group) if group else [given.controller_host]
+def _notes(given: Given, inputs: Mapping[str, Any]) -> list[str]:
+    """Return what a run does not do, in sentences for its report."""
+    requires = {*given.requires}
+    limited = inputs["undelivered_hosts"] if {KEY_STORE, CONFIRMATION} & requires else []
+    return [
+        *(
+            ["No configuration was given (cwagent_config_file or cwagent_configs), so nothing was stored."]
+            if KEY_STORE in requires and ROTATION not in requires and not inputs["configs"]
+            else []
+        ),
+        *([f"The limit leaves out {', '.join(limited)}, so the access key there was not changed."] if limited else []),
+        *inputs.get("removal", {}).get("notes", ()),
+    ]
 
 
 def _check_groups(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:
@@ -817,10 +850,9 @@ def _check_limit(given: Given, inputs: Mapping[str, Any], problems: Problems) ->
     """Report hosts that this playbook needs and that the limit leaves out."""
     if given.accounts:
         return  # their hosts do all that needs no connection
-    needed = inputs["admin_instance_hosts"] if ADMIN_INSTANCE in given.requires else inputs["storing_hosts"]
-    for host in [] if {*WITHOUT_STORING, ROTATION} & {*given.requires} else needed:
-        if given.limit is not None and host not in given.limit:
-            problems.add(f"The limit leaves out host {host}, which stores the configuration. Run without it.")
+    host, stores = inputs["storing_host"], inputs["stores"] and not {*WITHOUT_STORING, ROTATION} & {*given.requires}
+    if stores and given.limit is not None and host not in given.limit:
+        problems.add(f"The limit leaves out host {host}, which stores the configuration. Run without it.")
     with_keys = given.members(ONPREM_SERVERS, ONPREM_ADMIN)
     if ROTATION in given.requires and with_keys and not _apply_limit(given, with_keys):
         problems.add(

@@ -72,23 +72,26 @@ class KeyDelivery(ActionBase):  # type: ignore[misc]  # ansible comes without ty
                 [source["user"]],
                 variables=task_vars,
                 on_missing="skip" if can_miss else "error",
-                **{name: source[name] for name in SOURCE_SPEC if name != "assume_created"},
+                **{name: source[name] for name in SOURCE_SPEC},
                 **aws,
             )
         except AnsibleError as error:
             raise InvalidInput(str(error)) from error
         return str(text)
 
-    def key_for_host(self, source: Mapping[str, Any], task_vars: Mapping[str, Any], **aws: Any) -> SavedKey | None:
+    def key_for_host(
+        self, source: Mapping[str, Any], task_vars: Mapping[str, Any], *, can_miss: bool = False, **aws: Any
+    ) -> SavedKey | None:
         """Return the saved key of a user, for a module on the host; ``None`` where there is none and it can miss.
 
-        :param source: as for ``read_key``, with ``assume_created`` where the key can miss in check mode.
+        :param source: as for ``read_key``.
+        :param can_miss: whether another task creates the key, which check mode has not done.
         :raises InvalidInput: the key cannot be sent, or cannot be read.
         """
         with suppress(AnsibleError):  # the connection has no such option
             self._connection.set_option("pipelining", True)
         self.check_connection()
-        text = self.read_key(source, task_vars, can_miss=self._task.check_mode and source["assume_created"], **aws)
+        text = self.read_key(source, task_vars, can_miss=can_miss and self._task.check_mode, **aws)
         return from_file(text, source["credentials_profile"])
 
     def send(self, module: str, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from ansible.errors import AnsibleConnectionFailure
 
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import SOURCE_SPEC
+from ansible_collections.cwagent.iam.plugins.module_utils._planned import Planned
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.instance import check
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import COMPARED
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import HostUnreachable
 from ansible_collections.cwagent.iam.plugins.plugin_utils._key_delivery import KeyDelivery
 
@@ -139,7 +141,10 @@ class OnPremises(StoreHost):
         )
 
     def try_to_store(self, configuration: Configuration) -> dict[str, Any]:
-        """Find whether the host can store with the saved key. The key is read, and not sent."""
+        """Find whether the host can store with the saved key. The key is read, and not sent.
+
+        It can miss where a later task creates it, or an earlier one that check mode has only planned.
+        """
         with self._check_mode(True):
             self._credentials()
         return self._run(
@@ -164,5 +169,6 @@ class OnPremises(StoreHost):
             return {"profile": self._options["credentials_profile"]}
         user, source = self._options["admin_user"], {name: self._options[name] for name in SOURCE_SPEC}
         aws = {name: self._options[name] for name in ("access_key", "secret_key", "session_token", "profile")}
-        key = self._action.key_for_host({"user": user, **source}, self._task_vars, **aws)
+        can_miss = self._options["state"] == COMPARED or Planned(self._options["planned"]).has_user(user)
+        key = self._action.key_for_host({"user": user, **source}, self._task_vars, can_miss=can_miss, **aws)
         return {"saved_key": {"user": user, **({"access_key": key.key_id, "secret_key": key.secret} if key else {})}}

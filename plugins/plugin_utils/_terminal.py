@@ -22,17 +22,18 @@ LINE_WIDTH = 98
 
 def say(host: str | None, text: str) -> None:
     """Print what is done now on a host."""
-    if _is_for_people():
+    if is_for_people():
         Display().display(f"{time.strftime('%H:%M:%S')} {host}: {text}")
 
 
 def show(lines: Iterable[str]) -> None:
     """Print lines, wrapped to the width of a terminal."""
-    if _is_for_people():
+    if is_for_people():
         for line in lines:
             wrapped = textwrap.wrap(line, LINE_WIDTH, subsequent_indent="      ", break_long_words=False)
             Display().display("\n".join(wrapped))
 
 
-def _is_for_people() -> bool:
+def is_for_people() -> bool:
+    """Return whether people read the output."""
     return constants.DEFAULT_STDOUT_CALLBACK.rpartition(".")[2] in FOR_PEOPLE

@@ -223,7 +223,9 @@ class Play:
 
     @property
     def failures(self) -> list[TaskResult]:
-        return [result for result in self.results if result.outcome in ("failed", "unreachable")]
+        """What failed. Of one account, the last task only says once more which task did."""
+        failed = [result for result in self.results if result.outcome in ("failed", "unreachable")]
+        return [each for each in failed if not str(each.result.get("msg")).startswith("The task '")]
 
     @property
     def message(self) -> str:

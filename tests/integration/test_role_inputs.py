@@ -65,7 +65,7 @@ def refused(shared_controller: Controller) -> Play:
 
 
 def test_every_role_with_lists_is_tested() -> None:
-    assert {role for role, _ in LISTS} == set(ROLES) - {"onprem_credentials"}
+    assert {role for role, _ in LISTS} == set(ROLES)
     assert {name for _, name in LISTS} >= {"onprem_server_users", "ec2_server_instances", "store_config_regions"}
 
 

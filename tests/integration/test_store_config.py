@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from emulator import Behaviour, Emulator, Fault, Kind
 from emulator.snapshot import associated_profiles, configurations
 from faults.evaluation import most_admins_at_once, overlapping_windows
@@ -495,6 +496,48 @@ def test_a_host_without_the_key_is_refused_before_the_window_is_opened(on_premis
     assert f"ops1 has no ~/nothing with the access key of {ADMIN_USER}" in refused.message
     assert refused.writes == []
     on_premises.assert_closed()
+
+
+SUDO = """#!/bin/sh
+for last; do :; done
+echo "$last" >>"$(dirname "$0")/commands"
+exec /bin/sh -c "$last"
+"""
+
+
+@pytest.mark.parametrize("where", ["of the host", "of the command"])
+def test_what_stores_has_the_become_of_its_host_and_what_calls_aws_has_none(account: Account, where: str) -> None:
+    """The tasks for AWS and those on the storing host are in one play, whose variables would outrank the host's."""
+    host = account.add_host(1)
+    sudo = host.controller.file("sudo", SUDO)
+    sudo.chmod(0o755)
+    variables = {"ansible_become_exe": str(sudo), **({"ansible_become": True} if where == "of the host" else {})}
+    arguments = ["--become"] if where == "of the command" else []
+    nobody = {"ANSIBLE_BECOME_EXE": str(host.controller.home / "no-sudo"), "ANSIBLE_BECOME_ALLOW_SAME_USER": "true"}
+    inventory = host.inventory(variables)
+    config = host.controller.file("agent.json", host.config)
+    done = host.controller.play(
+        inventory, "site", *arguments, env=nobody, cwagent_config_file=str(config), **TIMEOUTS
+    ).assert_succeeded()
+    assert "PutParameter" in done.writes
+    assert "BECOME-SUCCESS" in (host.controller.home / "commands").read_text()
+    assert configurations(account.aws) == {PARAMETER: host.config}
+    account.assert_clean()
+
+
+def test_a_localhost_of_the_inventory_is_connected_to_by_nobody(account: Account) -> None:
+    """Without a connection of its own, Ansible would use ssh for it."""
+    host = account.add_host(1)
+    file = host.inventory()
+    inventory = yaml.safe_load(file.read_text())
+    local = inventory["all"].pop("vars")
+    for group in inventory["all"]["children"].values():
+        group["vars"] = local
+    inventory["all"]["hosts"] = {"localhost": {"ansible_ssh_executable": "/nonexistent"}}
+    file.write_text(yaml.safe_dump(inventory))
+    config = host.controller.file("agent.json", host.config)
+    host.controller.play(file, "site", cwagent_config_file=str(config), **TIMEOUTS).assert_succeeded()
+    assert configurations(account.aws) == {PARAMETER: host.config}
 
 
 def test_the_controller_stores_without_a_window_or_a_swap(account: Account, on_premises: OnPremises) -> None:

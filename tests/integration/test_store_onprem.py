@@ -303,19 +303,15 @@ def test_only_the_saved_key_is_used(controller: Controller) -> None:
     assert calls["GetParameter", f"/cwagent/credentials/{ADMIN_USER}"] == "root"
 
 
-def test_check_mode_needs_what_is_stored_for_a_key_that_does_not_exist_yet(controller: Controller) -> None:
-    options = {"name": PARAMETER, "config": CONFIG, "saved_key": {"user": "new", "assume_created": True}}
-    tasks = [
-        {"name": "Unknown", MODULE: options, "ignore_errors": True},
-        {"name": "Known", MODULE: {**options, "known_values": {PARAMETER: {}}}},
-    ]
-    playbook = controller.file("new.yml", [{"hosts": "all", "gather_facts": False, "tasks": tasks}])
+@pytest.mark.parametrize("mode", [[], ["--check"]])
+def test_a_saved_key_that_does_not_exist_is_an_error(controller: Controller, mode: list[str]) -> None:
+    task = {MODULE: {"name": PARAMETER, "config": CONFIG, "saved_key": {"user": "new"}}}
+    playbook = controller.file("new.yml", [{"hosts": "all", "gather_facts": False, "tasks": [task]}])
     inventory = controller.inventory({"fleet": {"ops1": {}}})
     env = {"ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)}
-    unknown, known = controller.play(inventory, playbook, "--check", env=env).assert_succeeded().results
-    assert "The access key of user 'new' does not exist yet" in unknown.result["msg"]
-    assert "known_values" in unknown.result["msg"]
-    assert known.changed
+    play = controller.play(inventory, playbook, *mode, env=env).assert_failed()
+    assert "'new'" in play.message
+    assert play.writes == []
 
 
 def test_a_run_waits_until_a_new_key_is_known_everywhere(controller: Controller) -> None:

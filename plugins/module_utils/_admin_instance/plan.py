@@ -95,11 +95,11 @@ class DesiredAdmin:
     :param associate_again: whether to associate the admin profile again with an instance that has it, so that EC2
         assumes its role again.
     :param fail_if_lost: whether it is an error if the instance does not have the admin profile any more.
-    :param assume_running: whether the instances are known to run.
-    :param assume_created: whether an earlier task of the same run has created the admin and the server profile, or
+    :param are_running: whether the instances are known to run.
+    :param managed_before: whether an earlier task of the same run has created the admin and the server profile, or
         planned to.
-    :param assume_released: whether an earlier task has planned to release every instance of the region.
-    :param assume_associated: whether an earlier task has planned to associate the fallback with the instances that have
+    :param released_before: whether an earlier task has planned to release every instance of the region.
+    :param associated_before: whether an earlier task has planned to associate the fallback with the instances that have
         no profile.
     """
 
@@ -115,10 +115,10 @@ class DesiredAdmin:
     fail_if_tagged: bool = False
     fail_if_lost: bool = False
     associate_again: bool = False
-    assume_running: bool = False
-    assume_created: bool = False
-    assume_released: bool = False
-    assume_associated: bool = False
+    are_running: bool = False
+    managed_before: bool = False
+    released_before: bool = False
+    associated_before: bool = False
 
     def is_target(self, instance_id: str) -> bool:
         """Whether an instance is one of those to change."""
@@ -420,7 +420,7 @@ def profile_to_try(current: State, desired: DesiredAdmin) -> str | None:
 def _needs_trial(instance: Instance, earlier: str, desired: DesiredAdmin) -> bool:
     """Whether it is not known that this controller may associate the earlier profile."""
     # The run that creates the server profile associates it too.
-    is_proven = desired.assume_created and earlier == desired.fallback
+    is_proven = desired.managed_before and earlier == desired.fallback
     return not is_proven and can_replace(instance) and [each.profile for each in instance.associations] == [earlier]
 
 
@@ -570,7 +570,7 @@ def remaining(applied: Plan[State], state: State, desired: DesiredAdmin) -> list
 def assumed_state(current: State, desired: DesiredAdmin) -> State:
     """Return the state after what earlier tasks have planned for the instances."""
     state = _assumed_of_runs(current, desired)
-    if not desired.assume_associated:
+    if not desired.associated_before:
         return state
     lacking = [each for each in state.instances.values() if desired.is_target(each.id) and not each.associations]
     associated = {each.id: _replace_profile(each, desired.fallback) for each in lacking if each.state not in ENDED}
@@ -579,7 +579,7 @@ def assumed_state(current: State, desired: DesiredAdmin) -> State:
 
 def _assumed_of_runs(current: State, desired: DesiredAdmin) -> State:
     """Return the state after the planned clean-up after earlier runs."""
-    if not desired.assume_released:
+    if not desired.released_before:
         return current
     named = desired.fallback_ids | frozenset(desired.instance_ids or ())
     released = replace(desired, state=RELEASED, instance_ids=None, fallback_ids=named, keep_tag=False)

@@ -241,9 +241,9 @@ class AdminInstanceResource(Resource[State]):
     def _is_assumed_running(self, name: str, associations: Collection[str], restore_tags: Collection[str]) -> bool:
         """Whether an instance is known to run without looking it up."""
         if name in associations:
-            return self._desired.assume_running or self._desired.state == EXCLUSIVE or name in restore_tags
+            return self._desired.are_running or self._desired.state == EXCLUSIVE or name in restore_tags
         # An instance that ended has lost its profile.
-        return self._desired.assume_running and not self._desired.fail_if_lost
+        return self._desired.are_running and not self._desired.fail_if_lost
 
     def _read_instances(self, instance_ids: Sequence[str], is_first: bool) -> State:
         """Read these instances only, whatever else is in the region."""
@@ -261,7 +261,7 @@ class AdminInstanceResource(Resource[State]):
 
     def _is_usable(self, profile: str) -> bool:
         """Whether EC2 accepts a profile. The name comes from a tag of the role, so it can be anything."""
-        if self._desired.assume_associated and profile == self._desired.fallback:
+        if self._desired.associated_before and profile == self._desired.fallback:
             return True
         try:
             check_name("instance profile", profile)
@@ -532,7 +532,7 @@ class AdminInstanceResource(Resource[State]):
 
     def check_mode_warnings(self, plan: Plan[State]) -> list[str]:
         """Warn if the admin profile or role does not exist, and no earlier task has planned them."""
-        if self._desired.state != ACQUIRED or self._desired.assume_created:
+        if self._desired.state != ACQUIRED or self._desired.managed_before:
             return []
         is_missing = find_profile(self._aws, self._desired.admin) is None
         window = self._plan_window(plan.current)

@@ -45,7 +45,6 @@ SPEC: dict[str, Any] = {
     "fail_if_open": {"type": "bool", "default": False},
     "force": {"type": "bool", "default": False},
     "managed_only": {"type": "bool", "default": False},
-    "assume_closed": {"type": "bool", "default": False},
     **WAIT_SPEC,
 }
 RULES: dict[str, Any] = {
@@ -58,8 +57,8 @@ def resource(
     params: Mapping[str, Any], aws: Aws, region: str | None, check_mode: bool, *, admin_policy: str
 ) -> WindowResource:
     """Return the admin window of the module. :raises InvalidInput: an option is invalid."""
-    del region
-    return WindowResource(aws, desired_window(params, check_mode), params["fail_if_open"], admin_policy)
+    del region, check_mode
+    return WindowResource(aws, desired_window(params), params["fail_if_open"], admin_policy)
 
 
 def window_parameters(given: Iterable[Mapping[str, str]]) -> tuple[WindowParameter, ...]:
@@ -70,7 +69,7 @@ def window_parameters(given: Iterable[Mapping[str, str]]) -> tuple[WindowParamet
     return tuple(sorted({WindowParameter(each["name"], each["region"]) for each in given}))
 
 
-def desired_window(params: Mapping[str, Any], check_mode: bool) -> DesiredWindow:
+def desired_window(params: Mapping[str, Any]) -> DesiredWindow:
     """Return the desired window. :raises InvalidInput: an option is invalid."""
     kind = "role" if params["role"] else "user"
     if not params[kind]:
@@ -87,8 +86,6 @@ def desired_window(params: Mapping[str, Any], check_mode: bool) -> DesiredWindow
         params["window_minutes"],
         params["force"],
         params["managed_only"],
-        # Outside check mode the window is as IAM shows it.
-        assume_closed=check_mode and params["assume_closed"],
         instance_id=params["instance_id"],
         parameters=window_parameters(params["parameters"]),
     )

@@ -97,8 +97,8 @@ class DesiredWindow:
     :param kind: ``role`` or ``user``.
     :param state: one of ``OPEN``, ``CLOSED``, ``ABSENT``.
     :param force: whether to write even if the current state looks as desired.
-    :param assume_closed: whether an earlier task has planned to close the window.
-    :param assume_created: whether an earlier task has planned to create the principal, with a closed window.
+    :param closed_before: whether an earlier task has planned to close the window.
+    :param created_before: whether an earlier task has planned to create the principal, with a closed window.
     :param managed_only: whether to leave a principal that this collection did not create or adopt, unless it has a
         window, and to refuse to open one for it; and to close no window where there is none and the admin policy is not
         attached.
@@ -113,8 +113,8 @@ class DesiredWindow:
     minutes: int = 15
     force: bool = False
     managed_only: bool = False
-    assume_closed: bool = False
-    assume_created: bool = False
+    closed_before: bool = False
+    created_before: bool = False
     instance_id: str | None = None
     parameters: tuple[WindowParameter, ...] = ()
     read_others: bool = True
@@ -131,9 +131,9 @@ class DesiredWindow:
 
 def assumed_window(current: Window, desired: DesiredWindow) -> Window:
     """Return the window after what an earlier task has planned for it."""
-    if desired.assume_created and not current.exists:
+    if desired.created_before and not current.exists:
         return replace(current, exists=True, policy=closed_policy())
-    return planned_window(current, replace(desired, state=CLOSED)) if desired.assume_closed else current
+    return planned_window(current, replace(desired, state=CLOSED)) if desired.closed_before else current
 
 
 def check_minutes(minutes: int) -> None:

@@ -13,5 +13,4 @@ SOURCE_SPEC: dict[str, dict[str, Any]] = {
     "key_store_prefix": {"type": "str", "no_log": False, "default": "/cwagent/credentials/"},
     "credentials_profile": {"type": "str", "default": "AmazonCloudWatchAgent"},
     "region": {"type": "str"},
-    "assume_created": {"type": "bool", "default": False},
 }

@@ -15,6 +15,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan
     DesiredProfile,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import AssociationResource
+from ansible_collections.cwagent.iam.plugins.module_utils._planned import PLANNED_SPEC, Planned
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import WAIT_SPEC
 
 if TYPE_CHECKING:
@@ -24,31 +25,34 @@ if TYPE_CHECKING:
 
 SPEC: dict[str, Any] = {
     "name": {"type": "str", "required": True},
-    "instance_ids": {"type": "list", "elements": "str", "required": True},
+    "instance_ids": {"type": "list", "elements": "str"},
+    "instances": {"type": "dict"},
     "on_other_profile": {"type": "str", "choices": [FAIL, KEEP, REPLACE], "default": FAIL},
-    "role_policies": {"type": "list", "elements": "str"},
     "fail_if_associated_elsewhere": {"type": "bool", "default": False},
-    "assume_profiles": {"type": "dict", "default": {}},
+    **PLANNED_SPEC,
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     **WAIT_SPEC,
 }
-RULES: dict[str, Any] = {}
+RULES: dict[str, Any] = {
+    "required_one_of": [("instance_ids", "instances")],
+    "mutually_exclusive": [("instance_ids", "instances")],
+}
 
 
 def resource(params: Mapping[str, Any], aws: Aws, region: str | None, check_mode: bool) -> AssociationResource:
     """Return the associations of the module. :raises InvalidInput: an option is invalid."""
     del region
-    for name in (params["name"], *filter(None, params["assume_profiles"].values())):
-        _names.check_name("instance profile", name)
+    _names.check_name("instance profile", params["name"])
     for instance_id in params["instance_ids"]:
         _names.check_instance_id(instance_id)
+    planned = Planned(params["planned"])
+    policies = planned.policies_of(params["name"])
     desired = DesiredProfile(
         name=params["name"],
         present=params["state"] == "present",
         on_other_profile=params["on_other_profile"],
-        role_policies=None if params["role_policies"] is None else frozenset(params["role_policies"]),
+        role_policies=None if policies is None else frozenset(policies),
         fail_if_associated_elsewhere=params["fail_if_associated_elsewhere"],
     )
     # Outside check mode the instances are as AWS shows them.
-    assumed = params["assume_profiles"] if check_mode else {}
-    return AssociationResource(aws, params["instance_ids"], desired, assumed)
+    return AssociationResource(aws, params["instance_ids"], desired, planned.profiles if check_mode else {})

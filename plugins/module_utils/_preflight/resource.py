@@ -80,7 +80,7 @@ class Preflight:
         )
         return {
             "warnings": [*warnings, *_missing_users(users_to_delete, unreadable_users), *unread_records],
-            "restore_regions": regions_with_records(tags(admin_role)) if admin_role else [],
+            "record_regions": regions_with_records(tags(admin_role)) if admin_role else [],
             "unlisted": self._list_unlisted(),
             "users_to_delete": list(users_to_delete),
         }

@@ -8,7 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.options import PRINCIPAL_SPEC, declared_principal
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.options import (
+    PRINCIPAL_SPEC,
+    declared_principal,
+    without_planned_window,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import DesiredRole, check_settings, ec2_service
 from ansible_collections.cwagent.iam.plugins.module_utils._role.resource import RoleResource
 
@@ -51,5 +55,5 @@ def desired_role(params: Mapping[str, Any], region: str | None) -> DesiredRole:
 
 def resource(params: Mapping[str, Any], aws: Aws, region: str | None, check_mode: bool) -> RoleResource:
     """Return the role of the module. :raises InvalidInput: an option is invalid."""
-    del check_mode
+    params = without_planned_window(params, [params["name"]], check_mode=check_mode)
     return RoleResource(aws, desired_role(params, region), present=params["state"] == "present")

@@ -131,7 +131,7 @@ class AdminProfile(Source):
         earlier = admin_plan.earlier_profile(self._plan.current, self._admin.instance_id, self._admin.desired)
         # IAM may not show yet what was recorded in this run.
         known = earlier or NO_PROFILE
-        return self._desired(RELEASED, keep_tag=keep_tag, known_earlier=known, assume_released=False)
+        return self._desired(RELEASED, keep_tag=keep_tag, known_earlier=known, released_before=False)
 
     def _resource(self, desired: DesiredAdmin) -> AdminInstanceResource:
         window = self._admin.window

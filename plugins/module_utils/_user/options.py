@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.options import key_rules
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.options import key_store
-from ansible_collections.cwagent.iam.plugins.module_utils._principal.options import PRINCIPAL_SPEC, declared_principal
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.options import (
+    PRINCIPAL_SPEC,
+    declared_principal,
+    without_planned_window,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._user.resource import UserResource
 
 if TYPE_CHECKING:
@@ -19,7 +23,8 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 
 SPEC: dict[str, Any] = {
-    "name": {"type": "list", "elements": "str", "required": True},
+    "name": {"type": "list", "elements": "str"},
+    "users_by_region": {"type": "dict"},
     "saved_key": {
         "type": "dict",
         "no_log": False,
@@ -41,6 +46,8 @@ SPEC: dict[str, Any] = {
     **PRINCIPAL_SPEC,
 }
 RULES: dict[str, Any] = {
+    "required_one_of": [("name", "users_by_region")],
+    "mutually_exclusive": [("name", "users_by_region")],
     "required_if": [("state", "present", ["access"]), ("rotate_now", True, ["saved_key"])],
     "required_by": {"key_max_age_days": ["saved_key"]},
 }
@@ -48,7 +55,7 @@ RULES: dict[str, Any] = {
 
 def resource(params: Mapping[str, Any], aws: Aws, region: str | None, check_mode: bool) -> UserResource:
     """Return the users of the module. :raises InvalidInput: an option is invalid."""
-    del check_mode
+    params = without_planned_window(params, params["name"], check_mode=check_mode)
     for name in params["name"]:
         _names.check_name("user", name)
     _names.check_different(params["name"])

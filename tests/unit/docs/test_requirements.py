@@ -16,7 +16,7 @@ from guide import ROOT
 PYTHON = "python >= 3.9"
 BOTO3 = [f"boto3 >= {MINIMUM_BOTO3_VERSION}", f"botocore >= {MINIMUM_BOTOCORE_VERSION}"]
 WITHOUT_BOTO3 = {"cwagent_agent_config", "cwagent_credentials_file"}
-ON_THE_CONTROLLER = {"cwagent_inputs", "cwagent_role_inputs"}
+ON_THE_CONTROLLER = {"cwagent_inputs", "cwagent_report", "cwagent_role_inputs"}
 """These are action plugins, which run in the Python of ansible-core itself."""
 
 

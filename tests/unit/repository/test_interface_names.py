@@ -108,8 +108,8 @@ EVERYDAY = set(
         digest duration earlier elsewhere entry_point error expected fail file files filters find fingerprints found
         from group has high host hostname hosts id ids if info inventory keep label low main max medium missing mode
         module name names none off on one only open opened options other owner part path per permission present
-        problems read recent remove replace report required requires results shared skip state states stored strict
-        terms to use validated values warn
+        problems read recent remove replace report required requires restore results shared skip state states stored
+        strict terms to use validated values warn
         """,
     )
 )
@@ -348,13 +348,10 @@ def handed_on() -> Iterator[Handed]:
 SECOND_NAMES = {
     "what manages a thing calls it name, and others say which thing it is": {
         "audit_server_profile < server_role_name",
-        "cwagent_admin_instance.admin_profile < ec2_admin_name",
-        "cwagent_admin_instance.admin_role < ec2_admin_name",
-        "cwagent_admin_instance.record_role < ec2_admin_name",
-        "cwagent_admin_instance.server_profile < ec2_server_name",
         "cwagent_admin_window.role < ec2_admin_name",
         "cwagent_instance_profile.name < ec2_server_instance_profile",
-        "cwagent_preflight.admin_role < ec2_admin_name",
+        "cwagent_restore.admin_role < ec2_admin_name",
+        "cwagent_restore.server_profile < ec2_server_name",
         "ec2_admin_name < admin_role_name",
         "ec2_server_instance_profile < ec2_server_name",
         "ec2_server_name < server_role_name",
@@ -382,7 +379,8 @@ SECOND_NAMES = {
         "cwagent_preflight.key_store_regions < key_regions",
         "cwagent_preflight.saved_users < users",
         "store_config_instance_id < admin_instance",
-        "store_config_region < host_regions",
+        "cwagent_restore.users < admin_users",
+        "store_config_region < storing_region",
     },
     "the name of the role says that it is about configurations": {
         "store_config_remove_surplus < remove_surplus_parameters",

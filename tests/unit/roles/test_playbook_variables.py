@@ -71,6 +71,7 @@ def value_in_a_run(name: str, **variables: Any) -> Any:
     everything = {
         **trust_templates(SETTINGS),
         "groups": given.groups,
+        "hostvars": {"localhost": variables},
         "__cwagent_validated": {"inputs": inputs},
         "inventory_hostname": HOST,
         **variables,
@@ -167,3 +168,30 @@ def test_a_play_names_the_files_with_the_variables_that_it_needs(playbook: str, 
 def test_no_variable_is_in_two_files_or_needed_by_nobody() -> None:
     assert sum(len(variables) for variables in FILES.values()) == len(SETTINGS)
     assert set.union(*(variables_in(text_of(play, ROOT / "playbooks")) for _name, play in PLAYS)) == SETTINGS.keys()
+
+
+# What Ansible sets itself is in lower case, too, and begins with no underscores.
+OWN_NAME = re.compile(r"\b__(?:cwagent|audit|verify|store_config|ec2|onprem)[a-z0-9_]*")
+
+
+def names_that_are_set(content: Any) -> Iterator[str]:
+    """The variables that tasks and plays set: as their result, as a fact, for a task or as that of a loop."""
+    if isinstance(content, dict):
+        for key, value in content.items():
+            if key in ("register", "loop_var"):
+                yield value
+            elif key in ("vars", "ansible.builtin.set_fact"):
+                yield from value
+    for each in content.values() if isinstance(content, dict) else content if isinstance(content, list) else ():
+        yield from names_that_are_set(each)
+
+
+def test_every_variable_that_is_used_is_set_somewhere() -> None:
+    """Ansible would say so only when the task runs."""
+    playbooks = [path for path in ROOT.glob("playbooks/**/*.yml") if path.name != "argument_specs.yml"]
+    files = [*playbooks, *ROOT.glob("roles/*/tasks/*.yml"), *ROOT.glob("roles/*/vars/*.yml")]
+    used = {name for path in files for name in OWN_NAME.findall(path.read_text())}
+    contents = [yaml.safe_load(path.read_text()) for path in files]
+    known = {name for content in contents for name in (content if isinstance(content, dict) else ())}
+    known |= {name for content in contents for name in names_that_are_set(content)}
+    assert sorted(used - known) == []

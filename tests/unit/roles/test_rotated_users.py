@@ -28,9 +28,7 @@ def tasks_of(content: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def users_play() -> dict[str, Any]:
-    [play] = [
-        each for each in load("playbooks/rotate_keys.yml") if each["hosts"] == "{{ __cwagent_single_controller }}"
-    ]
+    [play] = [each for each in load("playbooks/rotate_keys.yml") if "onprem_server_rotate_now" in each.get("vars", {})]
     return {**play, "tasks": load("playbooks/tasks/rotate.yml")}
 
 
@@ -38,17 +36,17 @@ def test_the_roles_create_the_users(users_play: dict[str, Any]) -> None:
     tasks = list(tasks_of([users_play]))
     included = [task["ansible.builtin.include_role"] for task in tasks if "ansible.builtin.include_role" in task]
     assert included == [
-        {"name": f"cwagent.iam.{role}", "tasks_from": "manage"} for role in ("onprem_server", "onprem_admin")
+        {"name": f"cwagent.iam.{role}", "tasks_from": "users"} for role in ("onprem_server", "onprem_admin")
     ]
     assert [task for task in tasks if "cwagent.iam.cwagent_iam_user" in task] == []
     assert [task["vars"] for task in tasks[1:] if "vars" in task] == []
 
 
-@pytest.mark.parametrize(("access", "more"), [("server", {}), ("admin", {"close_window": False})])
-def test_only_options_of_the_rotation_are_set(users_play: dict[str, Any], access: str, more: dict[str, Any]) -> None:
+@pytest.mark.parametrize("access", ["server", "admin"])
+def test_only_options_of_the_rotation_are_set(users_play: dict[str, Any], access: str) -> None:
     prefix = f"onprem_{access}_"
     found = {name.removeprefix(prefix): value for name, value in users_play["vars"].items() if name.startswith(prefix)}
-    assert found == {**{option: f"{{{{ __cwagent.{option} }}}}" for option in ROTATION}, **more}
+    assert found == {option: f"{{{{ __cwagent.{option} }}}}" for option in ROTATION}
 
 
 @pytest.mark.parametrize("access", ["server", "admin"])
@@ -56,7 +54,7 @@ def test_the_roles_pass_the_options_of_the_rotation_to_the_module(access: str) -
     role = f"onprem_{access}"
     options, *_ = [
         task["cwagent.iam.cwagent_iam_user"]
-        for task in load(f"roles/{role}/tasks/manage.yml")
+        for task in load(f"roles/{role}/tasks/users.yml")
         if "cwagent.iam.cwagent_iam_user" in task
     ]
     # The module refuses zero, so it is not the same as no value.

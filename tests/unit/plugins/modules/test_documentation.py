@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,9 @@ FOLDER = Path(cwagent_iam_role.__file__).parent
 ROOT = FOLDER.parents[1]
 # These begin on the controller, and their modules call no AWS API; test_task_options.py compares their options.
 ACTIONS = sorted(
-    path.stem for path in (ROOT / "plugins" / "action").glob("cwagent_*.py") if "TASK_OPTIONS = " in path.read_text()
+    path.stem
+    for path in (ROOT / "plugins" / "action").glob("cwagent_*.py")
+    if re.search(r"^TASK_OPTIONS\b", path.read_text(), re.MULTILINE)
 )
 # It runs on servers that need no boto3, and calls no AWS API either.
 WITHOUT_AWS = ["cwagent_agent_config"]

@@ -20,13 +20,16 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._accounts import (
     account_of,
 )
 from ansible_collections.cwagent.iam.plugins.plugin_utils._given import (
+    ADMIN_INSTANCE,
     AUDIT,
+    CONFIGS,
     CONFIGS_ONLY,
     CONFIRMATION,
     KEY_STORE,
     ONE_ACCOUNT,
     REMOVAL,
     REQUIREMENTS,
+    RESTORE,
     ROTATION,
     SERVERS,
     Given,
@@ -136,16 +139,16 @@ def test_the_input_of_a_run_without_variables():
         "account": {
             "host": "",
             **{name.removeprefix(PREFIX): default_of(name) for name in ACCOUNT_VARIABLES},
+            "admin_required": False,
             "is_valid": True,
         },
         "admin_instance": ADMIN["instance_id"],
-        "admin_instance_hosts": ["adm"],
         "admin_users": {},
         "key_store_directory": "/tmp/~/.cwagent/credentials",  # noqa: S108
         "delivery_hosts": [],
         "finds_instances": False,
-        "host_regions": {"adm": US},
         "instances": {US: [WEB["instance_id"], ADMIN["instance_id"]]},
+        "notes": [],
         "notices": [],
         "report_files": [],
         "report_files_by_format": {"html": [], "json": [], "junit": [], "sarif": []},
@@ -155,6 +158,7 @@ def test_the_input_of_a_run_without_variables():
         "onprem_hosts": {"db": {"user": "CloudWatchAgentServerUser-db", "region": US, "deliver": False}},
         "region": US,
         "regions": [US],
+        "requires": [],
         "collect_hosts": ["db", "web", "adm"],
         "server_users": {US: ["CloudWatchAgentServerUser-db"]},
         "servers": [
@@ -162,9 +166,12 @@ def test_the_input_of_a_run_without_variables():
             {"host": "web", "region": US, **WEB, "configs": []},
             {"host": "adm", "region": US, **ADMIN, "configs": []},
         ],
-        "storing_hosts": [],
+        "storing_host": "adm",
+        "storing_region": US,
+        "stores": False,
         "undelivered_hosts": [],
         "users": ["CloudWatchAgentServerUser-db"],
+        "window_state": "closed",
     }
 
 
@@ -545,7 +552,7 @@ def test_a_bad_variable_of_an_ec2_host_is_one_problem_that_names_the_host(variab
 )
 def test_the_region_of_a_host(variables, region):
     inputs = inputs_of({"ec2_admin": ["adm"]}, {"adm": {**ADMIN, **variables}})
-    assert inputs["host_regions"] == {"adm": region}
+    assert inputs["storing_region"] == region
     assert inputs["instances"] == {region: [ADMIN["instance_id"]]}
     assert inputs["regions"] == [region]
     assert inputs["region"] == US
@@ -673,7 +680,7 @@ def test_servers_on_ec2_need_no_admin_instance_where_nothing_is_stored(source, r
         "cwagent_remove_servers": ["db"],
     }
     inputs = inputs_of({"ec2_servers": ["web"], "onprem_servers": ["db"]}, controller=controller, requires=requires)
-    assert inputs["storing_hosts"] == inputs["admin_instance_hosts"] == []
+    assert not inputs["stores"]
 
 
 @pytest.mark.parametrize(
@@ -696,19 +703,108 @@ def test_in_awx_a_slice_of_a_job_lacks_hosts():
 
 
 @pytest.mark.parametrize(
-    ("groups", "controller", "hosts"),
+    ("groups", "controller", "host"),
     [
-        ({"ec2_admin": ["adm"]}, ONE_FILE, ["adm"]),
-        ({"ec2_admin": ["adm"]}, FROM_SSM, ["adm"]),
-        ({"ec2_admin": ["adm"]}, FROM_AUTO, ["adm"]),
-        ({"ec2_admin": ["adm"]}, {}, []),
-        ({"onprem_admin": ["ops"]}, FROM_ONPREM, ["ops"]),
-        ({"other": ["x"]}, FROM_CONTROLLER, ["localhost"]),
-        ({"onprem_servers": ["db"]}, {}, []),
+        ({"ec2_admin": ["adm"]}, ONE_FILE, "adm"),
+        ({"ec2_admin": ["adm"]}, FROM_SSM, "adm"),
+        ({"ec2_admin": ["adm"]}, FROM_AUTO, "adm"),
+        ({"ec2_admin": ["adm"]}, {}, ""),
+        ({"onprem_admin": ["ops"]}, FROM_ONPREM, "ops"),
+        ({"other": ["x"]}, FROM_CONTROLLER, "localhost"),
+        ({"onprem_servers": ["db"]}, {}, ""),
     ],
 )
-def test_the_host_that_stores(groups, controller, hosts):
-    assert inputs_of(groups, controller=controller)["storing_hosts"] == hosts
+def test_the_host_that_stores(groups, controller, host):
+    inputs = inputs_of(groups, controller=controller)
+    assert (inputs["stores"] and inputs["storing_host"]) == (host or False)
+
+
+@pytest.mark.parametrize("source", ["instance", "run_command", "auto", "controller", "onprem"])
+def test_a_window_is_opened_for_the_admin_instance_whatever_stores(source):
+    groups = {"ec2_admin": ["adm"], "onprem_admin": ["ops"]}
+    inputs = inputs_of(groups, controller={"cwagent_store_config_from": source}, requires=[ADMIN_INSTANCE])
+    found = {name: inputs[name] for name in ("stores", "storing_host", "store_config_from")}
+    assert found == {"stores": True, "storing_host": "adm", "store_config_from": "instance"}
+
+
+@pytest.mark.parametrize(
+    ("requires", "stores", "needs_admin_instance"),
+    [
+        ([], False, False),
+        ([KEY_STORE], True, True),
+        ([CONFIGS], True, True),
+        ([CONFIGS_ONLY], True, False),
+        ([ADMIN_INSTANCE], False, True),
+        ([KEY_STORE, ROTATION], False, False),
+        ([CONFIRMATION], False, False),
+        ([RESTORE], False, False),
+        ([REMOVAL, ONE_ACCOUNT], False, False),
+    ],
+)
+def test_what_a_playbook_does(requires, stores, needs_admin_instance):
+    given = a_run(requires=requires)
+    assert (given.stores, given.needs_admin_instance) == (stores, needs_admin_instance)
+
+
+NOTHING_STORED = "No configuration was given (cwagent_config_file or cwagent_configs), so nothing was stored."
+LEFT_OUT = "The limit leaves out db, so the access key there was not changed."
+
+
+@pytest.mark.parametrize(
+    ("controller", "requires", "notes"),
+    [
+        ({}, [KEY_STORE], [NOTHING_STORED, LEFT_OUT]),
+        (ONE_FILE, [KEY_STORE], [LEFT_OUT]),
+        ({"cwagent_confirm": "teardown"}, [CONFIRMATION], [LEFT_OUT]),
+        (ONE_FILE, [CONFIGS], []),
+        ({}, [RESTORE], []),
+    ],
+)
+def test_the_report_says_what_a_run_does_not_do(controller, requires, notes):
+    hosts = {"db": {"cwagent_deliver_keys": True}}
+    inputs = inputs_of(hosts=hosts, controller=controller, requires=requires, limit={"localhost", "adm"})
+    assert inputs["notes"] == notes
+
+
+@pytest.mark.parametrize(
+    ("has_window", "requires", "state"),
+    [
+        (True, [KEY_STORE], "closed"),
+        (True, [RESTORE], "closed"),
+        (False, [KEY_STORE], "absent"),
+        (False, [RESTORE], "keep"),
+        (False, [CONFIRMATION], "keep"),
+    ],
+)
+def test_only_the_whole_job_removes_windows(has_window, requires, state):
+    controller = {"cwagent_admin_window": has_window, "cwagent_confirm": "teardown"}
+    assert inputs_of(controller=controller, requires=requires)["window_state"] == state
+
+
+REVOKED = (
+    "Each access key that this run replaces is deactivated as soon as the new one is saved. Until the server has the "
+    "new one, its agent cannot send."
+)
+
+
+@pytest.mark.parametrize(
+    ("delivers", "controller", "more"),
+    [
+        (True, {}, " This run delivers the new access key to: db."),
+        (False, {}, " It does not deliver to these, so do that yourself: db."),
+        (True, {"cwagent_revoke_old": False}, None),
+    ],
+)
+def test_a_run_says_which_agents_cannot_send_until_they_have_their_new_key(delivers, controller, more):
+    hosts = {"db": {"cwagent_deliver_keys": delivers}}
+    variables = {"cwagent_rotate_now": True, "cwagent_revoke_old": True, **controller}
+    inputs = inputs_of({"onprem_servers": ["db"]}, hosts, variables, requires=[KEY_STORE, ROTATION])
+    assert inputs["notices"] == ([] if more is None else [f"{REVOKED}{more}"])
+
+
+def test_a_clean_up_skips_no_account():
+    run = an_account({"cwagent_max_fail_percentage": 0})
+    assert interpret(replace(run, requires=[RESTORE]))[0]["max_fail_percentage"] == 100
 
 
 def test_the_configurations():
@@ -1179,6 +1275,7 @@ def test_an_account_has_its_own_credentials_regions_and_folder_of_keys():
         **{name.removeprefix(PREFIX): default_of(name) for name in ACCOUNT_VARIABLES},
         "aws_profile": "s",
         "regions": [EU, US],
+        "admin_required": False,
         "is_valid": True,
     }
     assert inputs["instances"] == {US: [WEB["instance_id"]], EU: [ADMIN["instance_id"]]}
@@ -1226,9 +1323,8 @@ def test_the_host_of_an_account_stores_for_its_admin_instance(source):
     account = {"cwagent_config_file": "a.json", "cwagent_store_config_from": source}
     inputs, problems = interpret(an_account(account, hosts={"adm": {**ADMIN, "cwagent_region": EU}}))
     assert problems == []
-    assert inputs["storing_hosts"] == ["shop"]
+    assert (inputs["stores"], inputs["storing_host"]) == (True, "localhost")
     assert inputs["admin_instance"] == ADMIN["instance_id"]
-    assert inputs["host_regions"]["shop"] == EU
     assert inputs["collect_hosts"] == []
 
 
@@ -1254,7 +1350,7 @@ def test_instances_that_were_found_count_like_hosts():
     assert inputs["instances"] == {**FOUND["instances"], US: ["i-0123456789abcdef4"]}
     assert inputs["regions"] == [EU, US]
     assert inputs["admin_instance"] == "i-0123456789abcdef4"
-    assert inputs["host_regions"] == {"shop": US, "i-0123456789abcdef4": US}
+    assert inputs["storing_region"] == US
     assert [each["host"] for each in inputs["servers"]] == [*FOUND["instances"][EU], "i-0123456789abcdef4"]
 
 

@@ -18,7 +18,6 @@ SOURCE = {
     "key_store_prefix": "/p/",
     "credentials_profile": "P",
     "region": None,
-    "assume_created": True,
 }
 PASSWORD_PROMPT = "sudo: sorry, you must have a tty to run sudo"
 
@@ -154,10 +153,10 @@ SAVED = "[P]\naws_access_key_id = AKIATEST\naws_secret_access_key = hidden\n"
 
 
 @pytest.mark.parametrize(
-    ("check_mode", "assume_created", "text", "key_id"),
+    ("check_mode", "can_miss", "text", "key_id"),
     [(False, True, SAVED, "AKIATEST"), (True, True, "", None), (True, False, SAVED, "AKIATEST")],
 )
-def test_a_key_for_a_host_can_miss_only_in_check_mode(monkeypatch, check_mode, assume_created, text, key_id):
+def test_a_key_for_a_host_can_miss_only_in_check_mode(monkeypatch, check_mode, can_miss, text, key_id):
     asked: list[Any] = []
 
     def read_key(source, _task_vars, *, can_miss, **aws):
@@ -168,6 +167,6 @@ def test_a_key_for_a_host_can_miss_only_in_check_mode(monkeypatch, check_mode, a
     delivery._task.check_mode = check_mode
     delivery._connection.set_option = lambda name, value: asked.append((name, value))
     monkeypatch.setattr(delivery, "read_key", read_key)
-    found = delivery.key_for_host({**SOURCE, "assume_created": assume_created}, {}, profile="caller")
+    found = delivery.key_for_host(SOURCE, {}, can_miss=can_miss, profile="caller")
     assert (found and found.key_id) == key_id
-    assert asked == [("pipelining", True), ("agent", check_mode and assume_created, {"profile": "caller"})]
+    assert asked == [("pipelining", True), ("agent", check_mode and can_miss, {"profile": "caller"})]

@@ -36,7 +36,8 @@ OPTIONS = {
     "key_store_directory": "keys",
     "key_store_prefix": "/keys/",
     "region": "eu-1",
-    "assume_created": False,
+    "state": "stored",
+    "planned": [],
     "access_key": None,
     "secret_key": None,
     "session_token": None,
@@ -62,9 +63,11 @@ class Action:
         self.sent.append((module.rpartition(".")[2], self._task.check_mode, arguments))
         return self.answer
 
-    def key_for_host(self, source: dict[str, Any], _task_vars: dict[str, Any], **aws: Any) -> SavedKey | None:
+    def key_for_host(
+        self, source: dict[str, Any], _task_vars: dict[str, Any], *, can_miss: bool, **aws: Any
+    ) -> SavedKey | None:
         assert (source["user"], source["region"], aws["profile"]) == ("ops", "eu-1", "caller")
-        self.can_miss = self._task.check_mode and source["assume_created"]
+        self.can_miss = self._task.check_mode and can_miss
         return self.key
 
 
@@ -99,13 +102,18 @@ def test_a_file_that_cannot_be_looked_for_is_an_error() -> None:
         host(Instance, Action(answer={"failed": True, "msg": "sudo"})).has_file("/a")
 
 
-@pytest.mark.parametrize("created", [False, True])
-def test_the_saved_key_is_read_and_not_sent_to_find_whether_a_host_could_store(created: bool) -> None:
+@pytest.mark.parametrize(
+    ("options", "can_miss"),
+    [({}, False), ({"state": "compared"}, True), ({"planned": [{"users": [{"name": "ops"}]}]}, True)],
+)
+def test_the_saved_key_is_read_and_not_sent_to_find_whether_a_host_could_store(
+    options: dict[str, Any], can_miss: bool
+) -> None:
     action = Action(key=SavedKey("AKIA", "hidden", None, None))
-    host(OnPremises, action, assume_created=created).try_to_store(CONFIGURATION)
+    host(OnPremises, action, **options).try_to_store(CONFIGURATION)
     [(module, check_mode, arguments)] = action.sent
     assert (module, check_mode, arguments["saved_key"]) == ("cwagent_config_parameter", True, {"user": "ops"})
-    assert action.can_miss is created, "a task of the same run creates it"
+    assert action.can_miss is can_miss, "a task of the same run creates it"
     assert action._task.check_mode is False
 
 

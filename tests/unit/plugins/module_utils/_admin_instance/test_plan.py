@@ -145,7 +145,7 @@ def test_acquire_tags_opens_the_window_and_swaps_in_this_order(profiles, tag, ta
 
 @pytest.mark.parametrize(("profile", "proven"), [("server", True), ("shop", False)])
 def test_a_profile_that_the_same_run_has_associated_needs_no_trial(profile, proven):
-    wanted = replace(desired_admin(ACQUIRED), assume_created=True)
+    wanted = replace(desired_admin(ACQUIRED), managed_before=True)
     assert (TRIAL.format(profile) not in admin_plan.plan(state(profile), wanted).summaries) == proven
 
 
@@ -415,17 +415,17 @@ def test_what_is_remaining_follows_ec2_and_the_records_of_the_plan():
 def test_an_acquisition_is_predicted_after_a_release_that_was_only_planned(earlier):
     wanted = replace(desired_admin(ACQUIRED), fail_if_tagged=True)
     interrupted = replace(state("admin", tag=earlier), tagged=frozenset({INSTANCE}))
-    assumed = admin_plan.assumed_state(interrupted, replace(wanted, assume_released=True))
+    assumed = admin_plan.assumed_state(interrupted, replace(wanted, released_before=True))
     admin_plan.check_not_tagged(assumed, wanted)
     restored = state() if earlier == NO_PROFILE else state(earlier)
     assert admin_plan.plan(assumed, wanted).summaries == admin_plan.plan(restored, wanted).summaries
     assert admin_plan.assumed_state(interrupted, wanted) == interrupted
-    unrecorded = admin_plan.assumed_state(state("admin"), replace(wanted, assume_released=True))
+    unrecorded = admin_plan.assumed_state(state("admin"), replace(wanted, released_before=True))
     assert admin_plan.plan(unrecorded, wanted).summaries == admin_plan.plan(state("server"), wanted).summaries
 
 
 def test_an_acquisition_is_predicted_after_an_association_that_was_only_planned():
-    wanted = replace(desired_admin(ACQUIRED), assume_created=True, assume_associated=True)
+    wanted = replace(desired_admin(ACQUIRED), managed_before=True, associated_before=True)
     assumed = admin_plan.assumed_state(state(), wanted)
     assert admin_plan.plan(assumed, wanted).summaries == admin_plan.plan(state(wanted.fallback), wanted).summaries
     for other in (state("shop"), replace(state(), instances={OTHER_INSTANCE: instance(name=OTHER_INSTANCE)})):

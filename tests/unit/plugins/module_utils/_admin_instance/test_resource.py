@@ -222,7 +222,7 @@ def test_an_instance_that_systems_manager_may_lose_is_warned_of(policies, lost):
     assert resource.read_again().lost_policies == ()
 
 
-@pytest.mark.parametrize("wanted", [desired_admin(EXCLUSIVE), replace(desired_admin(ACQUIRED), assume_created=True)])
+@pytest.mark.parametrize("wanted", [desired_admin(EXCLUSIVE), replace(desired_admin(ACQUIRED), managed_before=True)])
 def test_policies_are_read_only_for_a_profile_that_is_not_managed_by_the_run(wanted):
     aws = Region({})
     aws.profiles, aws.policies = {INSTANCE: "server"}, {"R": [CORE]}
@@ -329,7 +329,7 @@ def test_check_mode_warns_of_an_admin_profile_that_does_not_exist():
 def test_check_mode_does_not_warn_of_what_an_earlier_task_has_planned():
     aws = Region()
     aws.has_profile = False
-    resource = AdminInstanceResource(aws, replace(desired_admin(ACQUIRED), assume_created=True), window(aws))
+    resource = AdminInstanceResource(aws, replace(desired_admin(ACQUIRED), managed_before=True), window(aws))
     current = replace(state("shop"), window=Window(aws.now, exists=False))
     assert resource.check_mode_warnings(resource.plan(current)) == []
     warned = AdminInstanceResource(aws, desired_admin(ACQUIRED), window(aws))
@@ -594,7 +594,7 @@ def test_a_denied_restore_is_an_error_without_a_further_look():
 def test_an_instance_that_was_lost_is_reported_before_storing(profile, instance_state, message):
     aws = Region()
     aws.profiles, aws.states[INSTANCE] = {INSTANCE: profile} if profile else {}, instance_state
-    wanted = replace(desired_admin(EXCLUSIVE), assume_running=True, fail_if_lost=True)
+    wanted = replace(desired_admin(EXCLUSIVE), are_running=True, fail_if_lost=True)
     resource = AdminInstanceResource(aws, wanted)
     with pytest.raises(CwagentError, match=message):
         resource.plan(resource.read())
@@ -611,7 +611,7 @@ def test_an_association_that_ec2_does_not_show_for_a_moment_is_not_lost():
             return super().pages(action, description, **arguments)
 
     aws = Late()
-    wanted = replace(desired_admin(EXCLUSIVE), assume_running=True, fail_if_lost=True)
+    wanted = replace(desired_admin(EXCLUSIVE), are_running=True, fail_if_lost=True)
     resource = AdminInstanceResource(aws, wanted)
     assert not resource.plan(resource.read()).has_changes
     assert aws.reads == 3
@@ -751,7 +751,7 @@ def test_more_instances_than_a_filter_accepts_are_read_with_the_whole_region():
 
 LOOK_UPS = {
     "acquired": (desired_admin(ACQUIRED), True),
-    "acquired, assumed to run": (replace(desired_admin(ACQUIRED), assume_running=True), False),
+    "acquired, assumed to run": (replace(desired_admin(ACQUIRED), are_running=True), False),
     "exclusive": (desired_admin(EXCLUSIVE), True),
     "released": (desired_admin(RELEASED), True),
 }

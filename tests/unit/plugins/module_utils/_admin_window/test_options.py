@@ -19,7 +19,6 @@ PARAMS: dict[str, Any] = {
     "window_minutes": 15,
     "force": False,
     "managed_only": False,
-    "assume_closed": False,
     "instance_id": INSTANCE,
     "parameters": [],
 }
@@ -45,12 +44,7 @@ def role_window(state: str = OPEN, minutes: int = 15, **more: Any) -> DesiredWin
     ],
 )
 def test_the_desired_window_follows_the_options(params, desired):
-    assert desired_window({**PARAMS, **params}, check_mode=False) == desired
-
-
-@pytest.mark.parametrize("check_mode", [False, True])
-def test_what_is_assumed_matters_in_check_mode_only(check_mode):
-    assert desired_window({**PARAMS, "assume_closed": True}, check_mode=check_mode).assume_closed == check_mode
+    assert desired_window({**PARAMS, **params}) == desired
 
 
 @pytest.mark.parametrize(
@@ -69,4 +63,4 @@ def test_what_is_assumed_matters_in_check_mode_only(check_mode):
 )
 def test_an_invalid_option_is_an_error(params, message):
     with pytest.raises(InvalidInput, match=message):
-        desired_window({**PARAMS, **params}, check_mode=False)
+        desired_window({**PARAMS, **params})

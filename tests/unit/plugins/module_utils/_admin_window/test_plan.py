@@ -552,15 +552,15 @@ DESIRED = st.builds(
 def test_a_window_can_be_assumed_to_be_closed(policy):
     current = saved_a(policy, KEY_A)
     assert window_plan.assumed_window(current, desired_window(OPEN, kind="user")) == current
-    assumed = window_plan.assumed_window(current, replace(desired_window(OPEN, kind="user"), assume_closed=True))
+    assumed = window_plan.assumed_window(current, replace(desired_window(OPEN, kind="user"), closed_before=True))
     assert assumed == saved_a(CLOSED_POLICY, INACTIVE_A)
 
 
-@pytest.mark.parametrize("assume_created", [False, True])
-def test_the_window_of_a_principal_that_is_to_be_created_can_be_assumed_to_be_closed(assume_created):
-    wanted = replace(desired_window(OPEN), assume_created=assume_created)
+@pytest.mark.parametrize("created_before", [False, True])
+def test_the_window_of_a_principal_that_is_to_be_created_can_be_assumed_to_be_closed(created_before):
+    wanted = replace(desired_window(OPEN), created_before=created_before)
     missing, existing = window(exists=False), window(policy_open_for(15))
-    assert window_plan.assumed_window(missing, wanted) == (window(CLOSED_POLICY) if assume_created else missing)
+    assert window_plan.assumed_window(missing, wanted) == (window(CLOSED_POLICY) if created_before else missing)
     assert window_plan.assumed_window(existing, wanted) == existing
 
 

@@ -26,7 +26,7 @@ NO_INPUTS = Inputs({}, [], [])
 INSTANCES = replace(NO_INPUTS, instances={HERE: [INSTANCE], THERE: [SECOND]})
 DELETION = replace(NO_INPUTS, profiles_to_delete=["Server", "Admin"], expected_instance_ids=[INSTANCE])
 ASSOCIATIONS = "describe_iam_instance_profile_associations"
-LISTS = ("warnings", "restore_regions", "unlisted", "users_to_delete")
+LISTS = ("warnings", "record_regions", "unlisted", "users_to_delete")
 NOTHING_FOUND: dict[str, list[str]] = {name: [] for name in LISTS}
 DENIED = "User: ops is not authorized to perform: ec2:DescribeIamInstanceProfileAssociations"
 
@@ -136,7 +136,7 @@ def test_a_window_that_cannot_be_read_is_no_problem_of_the_preflight() -> None:
 def test_the_records_of_the_admin_role_name_their_regions() -> None:
     account = account_as_desired()
     account.roles["Admin"].tags |= {f"{RESTORE_TAG}:{region}:{OTHER}": "App" for region in (THERE, "ap-east-1")}
-    assert result_of(OF_OURS, account)["restore_regions"] == ["ap-east-1", THERE]
+    assert result_of(OF_OURS, account)["record_regions"] == ["ap-east-1", THERE]
     assert account.operations == ["get_role"]
 
 
@@ -145,7 +145,7 @@ def test_without_the_role_or_the_permission_no_region_is_known() -> None:
     account = account_as_desired()
     account.errors["get_role"] = api_error("AccessDenied", "User: ops is not authorized to perform: iam:GetRole")
     found = result_of(OF_OURS, account)
-    assert found["restore_regions"] == []
+    assert found["record_regions"] == []
     assert found["warnings"][0].startswith("It is not known whether instances of other hosts are to be restored. Could")
 
 

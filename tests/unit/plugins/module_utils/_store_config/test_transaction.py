@@ -231,7 +231,7 @@ def an_admin() -> Admin:
         record_role=ADMIN,
         region="eu-1",
         fail_if_tagged=True,
-        assume_running=True,
+        are_running=True,
     )
     return Admin("web", desired, DesiredWindow("role", ADMIN, OPEN, instance_id=INSTANCE), 2)
 

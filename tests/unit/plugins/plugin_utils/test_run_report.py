@@ -8,11 +8,24 @@ from ansible.executor.playbook_executor import PlaybookExecutor
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.cwagent.iam.plugins.filter.run_report import DELIVERED, PHASES, WIDTH, FilterModule
+from ansible_collections.cwagent.iam.plugins.filter.skip_reason import FilterModule
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report import (
+    DELIVERED,
+    PHASES,
+    WIDTH,
+    Account,
+    account_failure,
+    account_table,
+    failure_reason,
+    key_hosts,
+    registered_results,
+    report,
+    rotation_report,
+    run_report,
+    run_stats,
+)
 
-FILTERS = FilterModule().filters()
-run_report, run_stats, rotation_report = (FILTERS[name] for name in ("run_report", "run_stats", "rotation_report"))
-key_hosts = FILTERS["key_hosts"]
+skip_reason = FilterModule().filters()["skip_reason"]
 CREATED = {"steps": ["create role R", "attach policy P to R"], "counts": {"create": 1, "update": 1, "delete": 0}}
 NOTHING = {"create": 0, "update": 0, "delete": 0}
 FAILED = {"failed": True, "steps": ["create role R", "delete user U"], "done": [], "counts": NOTHING}
@@ -117,7 +130,7 @@ def test_no_line_is_wider_than_a_terminal(lists, notes, check_mode):
 
 
 def test_every_phase_of_a_rotation_is_worded():
-    results = [
+    results: list[dict[str, Any]] = [
         {"results": [{"rotation": {phase: phase}} for phase in [*reversed(PHASES), "current"]]},
         {"skipped": True},
     ]
@@ -147,24 +160,20 @@ def test_a_configuration_in_several_parameters_is_fetched_in_an_order():
 
 # Accounts
 
-registered_results, failure_reason, found_lines, account_table, account_failure, skip_reason = (
-    FILTERS[name]
-    for name in (
-        "registered_results",
-        "failure_reason",
-        "found_lines",
-        "account_table",
-        "account_failure",
-        "skip_reason",
-    )
-)
 OK = {"__cwagent_validated": {"inputs": {"regions": ["eu-central-1", "us-east-1"]}}}
 REFUSED = {"__cwagent_validated": {"failed": True, "msg": "Host blog: no."}}
 
 
-def test_results_are_registered_in_the_order_of_their_names_and_then_of_the_hosts():
-    hosts = [{"b": {"of": "first"}, "a": {"of": "first"}}, {"a": {"of": "second"}, "c": {}}]
-    assert registered_results(hosts, ["a", "b", "missing"]) == [{"of": "first"}, {"of": "second"}, {"of": "first"}]
+def test_results_are_found_by_their_steps_in_the_order_in_which_they_were_registered():
+    host = {
+        "__b": CREATED,
+        "__c": {"results": [DELETED]},
+        "__d": {"skipped": True},
+        "__e": "text",
+        "of_the_user": CREATED,
+        "__a": DELETED,
+    }
+    assert registered_results(host) == [CREATED, {"results": [DELETED]}, DELETED]
 
 
 @pytest.mark.parametrize(
@@ -196,8 +205,8 @@ def test_why_a_task_failed(result, reason):
     ("host", "reason"),
     [
         (OK, ""),
-        ({**OK, "__cwagent_failure": "Denied."}, "Denied."),
-        ({**OK, "__cwagent_rotation_failures": ["Denied.", "No region."]}, "Denied. No region."),
+        ({**OK, "__cwagent_failure": {"msg": "Denied."}}, "Denied."),
+        ({**OK, "__cwagent_rotation_failures": [{"msg": "Denied."}, {"msg": "No region."}]}, "Denied. No region."),
         (REFUSED, "Host blog: no."),
         ({"__cwagent_validated": {}}, "It was not begun."),
         ({}, "It was not begun."),
@@ -207,30 +216,16 @@ def test_why_an_account_failed(host, reason):
     assert account_failure(host) == reason
 
 
-@pytest.mark.parametrize(
-    ("found", "lines"),
-    [
-        ({"instances": {}, "admin_instance": None}, ["Servers: none."]),
-        (
-            {
-                "instances": {"eu-central-1": ["i-1", "i-2"], "us-east-1": ["i-3"]},
-                "admin_instance": {"region": "us-east-1", "instance_id": "i-3"},
-            },
-            ["Servers: 2 in eu-central-1, 1 in us-east-1.", "i-3 in us-east-1 stores the configuration."],
-        ),
-    ],
-)
-def test_which_servers_were_found(found, lines):
-    assert found_lines(found) == lines
-
-
 def test_the_table_of_accounts_has_a_line_for_each_and_the_reasons_of_failures():
-    hosts = [
-        {**OK, "role": CREATED, "user": {"results": [{"steps": []}, DELETED]}},
-        REFUSED,
-        {**OK, "__cwagent_failure": "No role.", "role": {"steps": [], "failed": True, "done": []}},
+    accounts = [
+        Account("shop", {**OK, "__role": CREATED, "__user": {"results": [{"steps": []}, DELETED]}}),
+        Account("blog", REFUSED),
+        Account(
+            "wiki",
+            {**OK, "__cwagent_failure": {"msg": "No role."}, "__role": {"steps": [], "failed": True, "done": []}},
+        ),
     ]
-    assert account_table(hosts, ["shop", "blog", "wiki"], ["role", "user"], ["shop", "wiki"], check_mode=True) == [
+    assert account_table(accounts, check_mode=True) == [
         "Check mode: this is what a run would do.",
         "account  regions          created  updated  deleted  unchanged  result",
         "shop     eu-central-1 +1        1        1        1          1  ok",
@@ -242,17 +237,18 @@ def test_the_table_of_accounts_has_a_line_for_each_and_the_reasons_of_failures()
 
 
 def test_the_table_of_accounts_fits_a_terminal_and_is_aligned():
-    hosts = [OK, {**OK, "__cwagent_failure": "word " * 60}]
-    header, *lines = account_table(
-        hosts, ["a-name-of-thirty-characters-xx", "b"], [], ["a-name-of-thirty-characters-xx"]
-    )
+    accounts = [
+        Account("a-name-of-thirty-characters-xx", OK),
+        Account("b", {**OK, "__cwagent_failure": {"msg": "word " * 60}}),
+    ]
+    header, *lines = account_table(accounts)
     assert lines[0].startswith("a-name-of-thirty-charac…  ")
     assert all(len(line) <= WIDTH for line in (header, *lines))
     assert {line.index("ok" if "ok" in line else "FAILED") for line in lines[:2]} == {header.index("result")}
 
 
 def test_an_account_that_a_task_left_unreachable_is_not_finished():
-    assert account_table([OK, OK], ["shop", "blog"], [], ["shop"])[1:] == [
+    assert account_table([Account("shop", OK), Account("blog", OK, is_finished=False)])[1:] == [
         "shop     eu-central-1 +1        0        0        0          0  ok",
         "blog     eu-central-1 +1        0        0        0          0  FAILED",
         "- blog: It was not finished: a task failed, or the host was unreachable.",
@@ -268,7 +264,7 @@ def run_accounts(failing, **waves):
     for name in NAMES:
         reason = skip_reason(hosts.values(), NAMES, NAMES, name, **waves)
         if reason or name in failing:
-            hosts[name] = {**OK, "__cwagent_failure": reason or "Denied."}
+            hosts[name] = {**OK, "__cwagent_failure": {"msg": reason or "Denied."}}
     return {name: account_failure(host) for name, host in hosts.items()}
 
 
@@ -322,7 +318,7 @@ def test_batches_of_accounts_are_those_of_ansible(count, sizes, data):
     play = SimpleNamespace(hosts=names, order=None, serial=sizes)
     batches = PlaybookExecutor._get_serialized_batches(SimpleNamespace(_inventory=inventory), play)
     failed = data.draw(st.sampled_from(names))
-    hosts = [{**OK, "__cwagent_failure": "Denied."} if name == failed else OK for name in names]
+    hosts = [{**OK, "__cwagent_failure": {"msg": "Denied."}} if name == failed else OK for name in names]
     skipped = [
         name for name in names if skip_reason(hosts, names, names, name, batch_sizes=sizes, max_fail_percentage=0)
     ]
@@ -359,7 +355,7 @@ REACHED = {"ping": "pong"}
             ("unreachable", ["db"]),
         ),
         ({"__cwagent_reached": {"failed": True, "msg": "sudo"}}, ("failures", {"db": "sudo"})),
-        ({"__cwagent_reached": REACHED, "__cwagent_key_failure": "no key"}, ("failures", {"db": "no key"})),
+        ({"__cwagent_reached": REACHED, "__cwagent_key_failure": {"msg": "no key"}}, ("failures", {"db": "no key"})),
     ],
 )
 def test_what_became_of_the_key_on_a_server(variables, place):
@@ -368,7 +364,7 @@ def test_what_became_of_the_key_on_a_server(variables, place):
     assert [(key, found[key]) for key in places if found[key]] == ([place] if place else [])
 
 
-FAILED = {"inventory_hostname": "db", "__cwagent_reached": REACHED, "__cwagent_key_failure": "no key"}
+FAILED_HOST = {"inventory_hostname": "db", "__cwagent_reached": REACHED, "__cwagent_key_failure": {"msg": "no key"}}
 UNREACHED = {"inventory_hostname": "web", "__cwagent_reached": {"unreachable": True}}
 
 
@@ -385,7 +381,7 @@ UNREACHED = {"inventory_hostname": "web", "__cwagent_reached": {"unreachable": T
 @pytest.mark.parametrize("accepts_unreachable", [False, True])
 def test_a_server_without_its_key_is_named_in_a_sentence(is_removal, accepts_unreachable, sentences):
     missed, failed = sentences[0], f"The access key {sentences[1]}"
-    found = key_hosts([FAILED, UNREACHED], is_removal=is_removal, accepts_unreachable=accepts_unreachable)
+    found = key_hosts([FAILED_HOST, UNREACHED], is_removal=is_removal, accepts_unreachable=accepts_unreachable)
     assert found["problems"] == ([failed] if accepts_unreachable else [missed, failed])
     assert found["notes"][:2] == [missed, failed]
     assert [note.split(" when")[0] for note in found["notes"][2:]] == (
@@ -395,7 +391,161 @@ def test_a_server_without_its_key_is_named_in_a_sentence(is_removal, accepts_unr
 
 
 def test_the_steps_on_a_server_name_it():
-    failed = {"__onprem_credentials_files": {**HALF_DONE, "not_done": ["delete user U"]}, "__cwagent_key_failure": "no"}
+    failed = {
+        "__onprem_credentials_files": {**HALF_DONE, "not_done": ["delete user U"]},
+        "__cwagent_key_failure": {"msg": "no"},
+    }
     host = {"inventory_hostname": "db", "__cwagent_reached": REACHED}
     found = key_hosts([{**host, "__onprem_credentials_files": WRITTEN}, {**host, **failed}])
     assert run_report(found["results"]) == ["2 created:", "- write F on db", "- create role R on db"]
+
+
+# The report of a run
+
+SITE = ["key_store"]
+
+
+def an_account(name="localhost", requires=SITE, variables=None, servers=(), **inputs):
+    """An account with the input of a run; a host of the inventory stands for any but localhost."""
+    groups = {} if name == "localhost" else {"cwagent_accounts": [name]}
+    typed = {"regions": ["eu-1"], "requires": requires, **inputs}
+    validated = {"inputs": typed, "problems": []}
+    return Account(name, {"groups": groups, "__cwagent_validated": validated, **(variables or {})}, servers)
+
+
+def test_the_report_has_the_steps_and_what_a_person_should_know():
+    server = {"inventory_hostname": "db", "__cwagent_reached": REACHED, "__onprem_credentials_files": WRITTEN}
+    preflight = {"unlisted": ["User U is not listed."]}
+    account = an_account(
+        variables={"__cwagent_preflight": preflight, "__role": CREATED}, servers=[server], notes=["Nothing was stored."]
+    )
+    found = report([account], check_mode=False)
+    assert found.lines == [
+        "2 created, 1 updated:",
+        "- create role R",
+        "- attach policy P to R",
+        "- write F on db",
+        "Nothing was stored.",
+        "User U is not listed.",
+    ]
+    assert found.stats["changes"] == 3
+    assert "failed_accounts" not in found.stats
+    assert found.failures == {"localhost": ""}
+
+
+def test_the_report_of_several_accounts_ends_with_their_table():
+    remove = "Remove them with cwagent.iam.remove_servers."
+    shop = an_account("shop", variables={"__role": CREATED, "__cwagent_search": {"unlisted": [remove]}})
+    blog = an_account("blog", variables={"__cwagent_failure": {"msg": "Denied."}})
+    found = report([shop, blog, an_account("wiki")], check_mode=False)
+    assert found.lines[:5] == ["shop:", "1 created, 1 updated:", "- create role R", "- attach policy P to R", remove]
+    assert found.lines[5].startswith("cwagent.iam.remove_servers runs without the group cwagent_accounts")
+    assert [line.split()[0] for line in found.lines[-5:]] == ["account", "shop", "blog", "wiki", "-"]
+    assert found.stats["failed_accounts"] == 1
+    assert found.failures == {"shop": "", "blog": "The work in account blog failed: Denied.", "wiki": ""}
+
+
+@pytest.mark.parametrize(
+    ("account", "failure"),
+    [
+        (Account("localhost", {"__cwagent_validated": {"failed": True, "msg": "No region."}}), "No region."),
+        (an_account(variables={"__cwagent_failure": {"msg": "Denied."}}), "Denied."),
+        (
+            an_account(variables={"__cwagent_failure": {"msg": "Denied."}, "__cwagent_failed_task": "Do it"}),
+            "The task 'Do it' failed: Denied.",
+        ),
+        (an_account(servers=[FAILED_HOST]), "The access key was not delivered to db: no key"),
+        (
+            an_account(variables={"__cwagent_validated": {"inputs": {"requires": []}, "problems": ["No x.", "No y."]}}),
+            "No x. No y. What this concerns may not have been cleaned up.",
+        ),
+    ],
+)
+def test_everything_that_failed_fails_the_run(account, failure):
+    found = report([account], check_mode=False)
+    assert found.failures == {"localhost": failure}
+
+
+@pytest.mark.parametrize(("reached", "problems"), [(REACHED, True), ({"unreachable": True}, False)])
+def test_a_server_that_leaves_can_be_off(reached, problems):
+    host = {**FAILED_HOST, "__cwagent_reached": reached}
+    if not problems:
+        del host["__cwagent_key_failure"]
+    account = an_account(requires=["removal"], servers=[host])
+    assert bool(report([account], check_mode=False).failures["localhost"]) == problems
+
+
+@pytest.mark.parametrize(
+    ("name", "deadline", "check_mode", "sentence"),
+    [
+        (
+            "localhost",
+            "2026-01-01T00:00:00Z",
+            False,
+            "adm can write to Parameter Store until 2026-01-01T00:00:00Z (UTC).",
+        ),
+        ("shop", None, True, "i-1 could write to Parameter Store until its instance profile is restored."),
+    ],
+)
+def test_until_when_a_person_can_write(name, deadline, check_mode, sentence):
+    opened = {"steps": ["open"], "counts": {"update": 1}, "window": {"deadline": deadline}}
+    account = an_account(
+        name, ["admin_instance"], {"__store_config_opened": opened}, admin_instance="i-1", storing_host="adm"
+    )
+    found = report([account], check_mode=check_mode)
+    assert sentence in found.lines
+    assert found.stats["window_deadline"] == (deadline or "")
+
+
+def test_the_users_whose_key_is_on_all_their_servers_need_no_delivery():
+    hosts = {"db": {"user": "a"}, "web": {"user": "b"}, "old": {"user": "b"}}
+    delivered = [
+        {"inventory_hostname": name, "__cwagent_reached": REACHED, "__onprem_credentials_files": WRITTEN}
+        for name in ("db", "web")
+    ]
+    result = {"results": [{"steps": [], "rotation": {"a": "due", "b": "due"}}]}
+    account = an_account(
+        requires=["key_store", "rotation"],
+        variables={"__onprem_server_result": result},
+        servers=delivered,
+        onprem_hosts=hosts,
+    )
+    assert report([account], check_mode=False).lines[-3:] == [
+        f"a: {DELIVERED}",
+        f"b: {PHASES['due']}",
+        "0 of 2 access keys are current.",
+    ]
+
+
+def test_what_was_not_applied_is_named():
+    hosts = [
+        {"inventory_hostname": "a", "__verify_applied": CREATED, "__verify_applied_by_command": DELETED},
+        {
+            "inventory_hostname": "b",
+            "__cwagent_apply_failure": {"msg": "No agent."},
+            "__verify_applied_by_command": DELETED,
+        },
+        {"inventory_hostname": "c"},
+    ]
+    account = an_account(
+        requires=["servers", "one_account"],
+        variables={"__verify_checked": {"apply_notes": ["d is stopped."]}},
+        servers=hosts,
+        max_fail_percentage=0,
+    )
+    account.inputs["servers"] = [{"host": name} for name in "abc"]
+    found = report([account], check_mode=False)
+    failed = "The configuration was not applied on b: No agent."
+    skipped = "Skipped, because more servers of a batch failed than cwagent_max_fail_percentage allows (0 %): c."
+    assert found.failures == {"localhost": f"{failed} {skipped}"}
+    assert found.stats["changes"] == 3
+    assert " ".join(found.lines).endswith(f"{failed} {skipped} d is stopped.")
+
+
+def test_a_check_of_servers_has_its_own_report():
+    checked = {"__verify_checked": {"servers": [1, 2], "failed_hosts": ["a"], "steps": []}}
+    assert report([an_account(requires=["servers"], variables=checked)], check_mode=False).lines == []
+    of_two = [an_account("shop", ["servers"], checked), an_account("blog", ["servers"], checked)]
+    found = report(of_two, check_mode=False)
+    assert [line.split()[0] for line in found.lines] == ["account", "shop", "blog"]
+    assert (found.stats["servers"], found.stats["failed_servers"]) == (4, 2)

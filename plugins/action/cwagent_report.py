@@ -1,0 +1,70 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Says what a run of a playbook did. The words are in ``plugin_utils/_run_report.py``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first
+from ansible_collections.cwagent.iam.plugins.plugin_utils._given import ACCOUNTS
+from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report import Account, report
+from ansible_collections.cwagent.iam.plugins.plugin_utils._terminal import is_for_people, show
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+# The options of the task; the module has their documentation.
+TASK_OPTIONS: dict[str, Any] = {}
+MAX_NAMED = 5
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without types
+    """Reports what the tasks of all plays have registered, and provides the counts to other jobs."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Report on the accounts of the play, and fail where it is on none of them."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        self.validate_argument_spec(TASK_OPTIONS)
+        variables = task_vars or {}
+        accounts = [_account(name, variables) for name in variables["ansible_play_hosts_all"]]
+        if not any("__cwagent_validated" in each.variables for each in accounts):
+            hosts = join_first(variables["groups"].get(ACCOUNTS) or ["localhost"], MAX_NAMED)
+            message = (
+                f"Nothing was done: this run left out {hosts} or the task that validates the inputs. Run the playbook "
+                "without a limit, and from its first task."
+            )
+            return {**result, "failed": True, "msg": message}
+        found = report(accounts, check_mode=self._task.check_mode)
+        show(found.lines)
+        return {
+            **result,
+            "changed": False,
+            "msg": found.lines,
+            "failures": found.failures,
+            # The name does not begin like an input, because AWX passes these on to the next jobs of a workflow.
+            "ansible_stats": {"data": {"cloudwatch_agent": found.stats}, "per_host": False, "aggregate": False},
+            "_ansible_verbose_always": not is_for_people(),
+        }
+
+
+def _account(name: str, variables: Mapping[str, Any]) -> Account:
+    hostvars = variables["hostvars"]
+    of_host = hostvars.raw_get(name)
+    inputs = of_host.get("__cwagent_validated", {}).get("inputs") or {}
+    servers = [
+        *inputs.get("delivery_hosts", ()),
+        *inputs.get("removal", {}).get("key_hosts", ()),
+        *(each["host"] for each in inputs.get("servers", ())),
+    ]
+    # Those that filters have found are no hosts.
+    of_servers = [hostvars.raw_get(each) for each in dict.fromkeys(servers) if each in hostvars]
+    return Account(name, of_host, of_servers, is_finished=name in variables["ansible_play_hosts"])

@@ -1,0 +1,66 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What earlier tasks of a run have done, or in check mode have planned, by their registered results. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+# Check mode sees the account as it is. By this option a task knows what it would see if the earlier tasks had run.
+PLANNED_SPEC: dict[str, Any] = {"planned": {"type": "list", "elements": "dict", "default": []}}
+
+
+class Planned:
+    """The results of earlier tasks, also of loops. One that has failed or was skipped says nothing."""
+
+    def __init__(self, results: Iterable[Mapping[str, Any]]) -> None:
+        self._results = [each for result in results for each in _parts(result)]
+
+    @property
+    def profiles(self) -> dict[str, str | None]:
+        """By instance, its instance profile; ``None`` for none."""
+        return {
+            each["instance_id"]: each["profile"] for found in self._results for each in found.get("instances") or ()
+        }
+
+    @property
+    def closed(self) -> set[str]:
+        """The principals whose admin window was closed."""
+        return {name for found in self._results for name in found.get("closed") or ()}
+
+    @property
+    def has_restored(self) -> bool:
+        """Whether something was left of interrupted runs."""
+        return any(found["changed"] for found in self._results if "closed" in found)
+
+    def policies_of(self, profile: str) -> list[str] | None:
+        """Return the managed policies of the role in an instance profile; ``None`` where no result has that."""
+        for found in self._results:
+            if (found.get("instance_profile") or {}).get("name") == profile and found.get("role"):
+                policies: list[str] = found["role"]["managed_policies"]
+                return policies
+        return None
+
+    def has_changed_role(self, name: str) -> bool:
+        """Return whether a role was created or changed."""
+        return any(found["changed"] for found in self._results if (found.get("role") or {}).get("name") == name)
+
+    def has_user(self, name: str) -> bool:
+        """Return whether a user was managed."""
+        return any(each["name"] == name for found in self._results for each in found.get("users") or ())
+
+    def has_new_key(self, user: str) -> bool:
+        """Return whether the access key of a user was replaced by a new one."""
+        return any((found.get("rotation") or {}).get(user) == "due" for found in self._results)
+
+
+def _parts(result: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    if "results" in result:
+        for each in result["results"]:
+            yield from _parts(each)
+    elif not (result.get("skipped") or result.get("failed")):
+        yield result

@@ -1,0 +1,151 @@
+#!/usr/bin/python
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: cwagent_restore
+version_added: 1.0.0
+short_description: (internal) Clean up after interrupted runs
+description:
+  - Closes the admin windows of a role and of users, and restores the instance profiles of instances that have the admin
+    profile, a restore tag or a restore record. Otherwise changes nothing.
+  - What fails does not keep the rest from being done. The task fails at its end, with all messages.
+  - The windows of principals that this collection neither created nor adopted are left as they are, with a warning.
+author: cwagent.iam contributors (@cwagent)
+options:
+  admin_role:
+    description: The admin role. The admin profile has its name, and its tags are the restore records.
+    type: str
+    required: true
+  server_profile:
+    description: The profile of an instance that has the admin profile and no restore record.
+    type: str
+    required: true
+  window_state:
+    description:
+      - What becomes of the admin windows. V(absent) removes them, where principals are to have none. V(keep) leaves
+        them as they are.
+    type: str
+    choices: [closed, absent, keep]
+    default: closed
+  close_role_window:
+    description: Whether O(window_state) is also about that of O(admin_role).
+    type: bool
+    default: true
+  users:
+    description: The users that O(window_state) is about.
+    type: list
+    elements: str
+    default: []
+  instances:
+    description:
+      - By region, the IDs of the instances of the inventory. In these regions, all instances are restored that an
+        interrupted run left behind; without a record, only these.
+    type: dict
+    default: {}
+  record_regions:
+    description:
+      - The regions with a restore record, as M(cwagent.iam.cwagent_preflight) returns them. Instances of a region that
+        is not in O(instances) are restored too. By default, they are read with C(iam:GetRole).
+    type: list
+    elements: str
+  adopt_existing:
+    description:
+      - With V(false), it is a problem if one of O(users) was neither created nor adopted by this collection and has no
+        admin window. The task fails when everything is cleaned up.
+    type: bool
+    default: true
+extends_documentation_fragment:
+  - cwagent.iam.wait
+  - cwagent.iam.attributes
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - cwagent.iam.boto3
+"""
+
+EXAMPLES = r"""
+- name: Clean up after interrupted runs
+  cwagent.iam.cwagent_restore:
+    admin_role: CloudWatchAgentAdminRole
+    server_profile: CloudWatchAgentServerRole
+    instances:
+      eu-central-1: [i-0123456789abcdef0]
+"""
+
+RETURN = r"""
+closed:
+  description: The principals whose windows were closed, or removed.
+  returned: when a plan was made
+  type: list
+  elements: str
+  sample: [CloudWatchAgentAdminRole]
+instances:
+  description: The instances that were looked at, as M(cwagent.iam.cwagent_admin_instance) returns them.
+  returned: when a plan was made
+  type: list
+  elements: dict
+  sample:
+    - earlier_profile: CloudWatchAgentServerRole
+      instance_id: i-0123456789abcdef0
+      profile: CloudWatchAgentServerRole
+      profile_before: CloudWatchAgentAdminRole
+steps:
+  description:
+    - The steps that were taken, or would be taken in check mode.
+    - If the task failed, all planned steps. RV(done) and RV(not_done) say which were taken.
+  returned: always
+  type: list
+  elements: str
+  sample: ["close the admin window of role 'CloudWatchAgentAdminRole'"]
+counts:
+  description: How many of the RV(steps) create, update and delete something; after a failure, of those that were done.
+  returned: when a plan was made
+  type: dict
+  sample: {create: 0, update: 1, delete: 0}
+done:
+  description: The steps that were taken before the task failed.
+  returned: when the task failed after a plan was made
+  type: list
+  elements: str
+  sample: ["close the admin window of role 'CloudWatchAgentAdminRole'"]
+not_done:
+  description: The steps that were not taken; for each part, the failed one first.
+  returned: when a step failed
+  type: list
+  elements: str
+  sample: ["deactivate access key AKIAIOSFODNN7EXAMPLE of user 'CloudWatchAgentAdminUser'"]
+"""
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils import _module
+from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+from ansible_collections.cwagent.iam.plugins.module_utils._restore.options import RULES, SPEC, leftovers
+from ansible_collections.cwagent.iam.plugins.module_utils._restore.resource import Restoration
+
+if TYPE_CHECKING:
+    from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
+
+
+def work(call: Call) -> dict[str, Any]:
+    """Close the windows and restore the instances that interrupted runs left behind."""
+    params = call.params
+
+    def aws_in(region: str) -> Aws:
+        client = partial(call.client, region=region) if region else call.client
+        return Aws(client, retry_timeout=params["wait_timeout"])
+
+    wait = params["wait_timeout"] if params["wait"] else None
+    return Restoration(leftovers(params), aws_in, check_mode=call.check_mode, wait=wait).run()
+
+
+def main() -> None:
+    _module.run_module(SPEC, RULES, work)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,455 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a run did, in lines for a person and as counts for a program, from the results of its modules."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain, repeat
+from typing import TYPE_CHECKING, Any
+
+from ansible.utils.helpers import pct_to_int
+
+from ansible_collections.cwagent.iam.plugins.plugin_utils._given import (
+    ACCOUNTS,
+    ADMIN_INSTANCE,
+    CONFIRMATION,
+    ONE_ACCOUNT,
+    REMOVAL,
+    ROTATION,
+    SERVERS,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Sequence
+
+# Ansible prints each line in quotes, indented by eight columns; together they fit a terminal of 100 columns.
+WIDTH = 88
+RUN_AGAIN = (
+    "Run this playbook again when this is fixed. An agent whose earlier access key was revoked cannot send until then."
+)
+NOTHING_TO_DO = "Nothing to do."
+KINDS = {"create": "created", "update": "updated", "delete": "deleted"}
+
+
+def run_report(
+    results: Iterable[Mapping[str, Any]], *, check_mode: bool = False, notes: Iterable[str] = ()
+) -> list[str]:
+    """The steps of a run with their counts, or that there was nothing to do.
+
+    :param results: what the tasks registered, of loops too; results without steps, as of skipped tasks, count nothing.
+    :param check_mode: whether the steps were only predicted.
+    :param notes: further sentences, such as what was not asked for.
+    """
+    found = [each for result in results for each in _module_results(result)]
+    # A module that failed has planned more steps than it has done, whatever its task made of the failure.
+    steps = [step for each in found for step in each.get("done", () if each.get("failed") else each.get("steps", ()))]
+    counts = _counts(found)
+    would = "would be " if check_mode else ""
+    summary = ", ".join(f"{count} {would}{KINDS[kind]}" for kind, count in counts.items() if count)
+    lines = [f"{summary}:", *(f"- {step}" for step in steps)] if steps else [NOTHING_TO_DO]
+    return [part for line in [*lines, *_parts(found), *notes] for part in _wrap(line)]
+
+
+def _counts(found: Collection[Mapping[str, Any]]) -> dict[str, int]:
+    """How much was created, updated and deleted."""
+    return {kind: sum(each.get("counts", {}).get(kind, 0) for each in found) for kind in KINDS}
+
+
+def run_stats(results: Iterable[Mapping[str, Any]], *, check_mode: bool = False) -> dict[str, Any]:
+    """What a run did, as counts only, so that it can be passed on to other jobs.
+
+    :param results: as for ``run_report``.
+    :param check_mode: whether the changes were only predicted.
+    """
+    found = [each for result in results for each in _module_results(result)]
+    counts = _counts(found)
+    keys = Counter(_phases(found).values())
+    return {
+        "check_mode": check_mode,
+        "changes": sum(counts.values()),
+        **{KINDS[kind]: count for kind, count in counts.items()},
+        "keys": {phase: keys[phase] for phase in (*PHASES, "current") if keys[phase]},
+    }
+
+
+def _parts(found: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """How servers get a configuration that was stored in several parameters."""
+    for each in chain.from_iterable(each.get("configurations", ()) for each in found):
+        first, *others = [parameter["name"] for parameter in each["parameters"]]
+        if others:
+            yield f"Servers in {each['region']} fetch {first}, then append {', '.join(others)}, in this order."
+
+
+# What a phase of a replacement means for the user it is about, and in which order phases are reported.
+PHASES = {
+    "blocked": "blocked: a key that is not saved takes the slot of the new one",
+    "due": "a new access key was created and saved; deliver it to the server",
+    "waiting_for_use": "waiting until the server uses the new access key, and it alone",
+    "deactivating": "the old access key was deactivated",
+    "grace_period": "the old access key is kept, deactivated, for the grace period",
+    "deleting": "the old access key was deleted",
+}
+
+
+DELIVERED = "a new access key was created, saved and delivered to the server"
+
+
+def rotation_report(results: Iterable[Mapping[str, Any]], *, delivered: Collection[str] = ()) -> list[str]:
+    """How far the access keys of all users are replaced, a line for each user whose key is not simply current.
+
+    :param results: of the module cwagent_iam_user, with ``rotation``.
+    :param delivered: the users whose new key is on their servers already.
+    """
+    phase_of = _phases(each for result in results for each in _module_results(result))
+    described = [
+        f"{user}: {DELIVERED if phase == 'due' and user in delivered else text}"
+        for phase, text in PHASES.items()
+        for user, of in phase_of.items()
+        if of == phase
+    ]
+    current = sum(phase == "current" for phase in phase_of.values())
+    lines = [*described, f"{current} of {len(phase_of)} access keys are current."]
+    return [part for line in lines for part in _wrap(line)]
+
+
+def _phases(found: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """By user, how far the access key is replaced."""
+    return {user: of for each in found if not each.get("failed") for user, of in each.get("rotation", {}).items()}
+
+
+def _module_results(result: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The results of the module calls in one registered result."""
+    if "results" in result:
+        for each in result["results"]:
+            yield from _module_results(each)
+    elif not result.get("skipped"):
+        yield result
+
+
+def _wrap(line: str) -> list[str]:
+    indent = "  " if line.startswith("- ") else ""
+    return textwrap.wrap(line, WIDTH, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False) or [""]
+
+
+def registered_results(variables: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The results that tasks have registered on a host, in the order in which they ran, so that no list names them.
+
+    :param variables: of the host. The names of those that tasks register begin with two underscores.
+    """
+    return [
+        value
+        for name, value in variables.items()
+        if name.startswith("__") and isinstance(value, Mapping) and value.keys() & {"steps", "results"}
+    ]
+
+
+def key_hosts(
+    hosts: Iterable[Mapping[str, Any]], is_removal: bool = False, accepts_unreachable: bool = False
+) -> dict[str, Any]:
+    """What became of the access key on servers, by the variables that ``playbooks/tasks/credentials.yml`` sets.
+
+    :param hosts: the variables of the servers. One that the tasks did not begin with is left out.
+    :param is_removal: whether the tasks remove the key.
+    :param accepts_unreachable: whether a server that could not be reached is no problem.
+    :returns: the names of those where it is ``done`` and of those that were ``unreachable``, why others failed as
+        ``failures``, the ``results`` of the module, whose steps name the server, the ``notes`` on servers without it,
+        and those of them that are ``problems``.
+    """
+    found: dict[str, Any] = {"done": [], "unreachable": [], "failures": {}, "results": []}
+    for host in hosts:
+        reached, name = host.get("__cwagent_reached"), host["inventory_hostname"]
+        if reached is None:
+            continue
+        # Empty, as the role has it at first, or without steps where the connection was lost in between.
+        result = host.get("__onprem_credentials_files") or {}
+        if "__cwagent_key_failure" in host:
+            found["failures"][name] = failure_reason(host["__cwagent_key_failure"])
+        elif reached.get("failed") and not reached.get("unreachable"):
+            found["failures"][name] = failure_reason(reached)
+        else:
+            is_lost = host.get("__onprem_credentials_restarted", {}).get("unreachable", False)
+            found["done" if "steps" in result and not is_lost else "unreachable"].append(name)
+        if "steps" in result:
+            lists = ("steps", "done", "not_done")
+            named = {key: [f"{step} on {name}" for step in result[key]] for key in lists if key in result}
+            found["results"].append({**result, **named})
+    unreached, failed = ("is still on", "was not removed from") if is_removal else ("was not delivered to",) * 2
+    names = ", ".join(found["unreachable"])
+    missed = [f"The access key {unreached} {names}, which could not be reached."] if names else []
+    failures = [f"The access key {failed} {name}: {reason}" for name, reason in found["failures"].items()]
+    found["problems"] = failures if accepts_unreachable else missed + failures
+    found["notes"] = missed + failures + ([RUN_AGAIN] if (missed or failures) and not is_removal else [])
+    return found
+
+
+def failure_reason(result: Mapping[str, Any]) -> str:
+    """Why a task failed, in the words of its module, also for one with a loop."""
+    items = [each for each in _module_results(result) if each.get("failed") and each.get("msg")]
+    reasons = dict.fromkeys(str(each["msg"]) for each in items)
+    return " ".join(reasons) or str(result.get("msg") or "A task failed without a message.")
+
+
+@dataclass(frozen=True)
+class Account:
+    """What the tasks of a run have left of an account.
+
+    :param name: that of the host that stands for it.
+    :param variables: of that host, with the results that tasks have registered.
+    :param servers: the variables of its servers, for the playbooks that do something on them.
+    :param is_finished: whether no task has left the host unreachable or failed.
+    """
+
+    name: str
+    variables: Mapping[str, Any]
+    servers: Sequence[Mapping[str, Any]] = ()
+    is_finished: bool = True
+
+    @property
+    def inputs(self) -> Mapping[str, Any]:
+        """The input of the run; empty where it was refused."""
+        return self.variables.get("__cwagent_validated", {}).get("inputs") or {}
+
+    @property
+    def is_host(self) -> bool:
+        """Whether a host of the inventory stands for it, and not localhost for that of the controller's credentials."""
+        return self.name in self.variables.get("groups", {}).get(ACCOUNTS, ())
+
+    @property
+    def requires(self) -> Collection[str]:
+        """What the playbook requires, which says what it does."""
+        requires: Collection[str] = self.inputs.get("requires", ())
+        return requires
+
+    @cached_property
+    def access_keys(self) -> dict[str, Any]:
+        """What became of the access keys on its servers."""
+        is_removal = bool({CONFIRMATION, REMOVAL} & {*self.requires})
+        # A server that leaves can be off.
+        return key_hosts(self.servers, is_removal=is_removal, accepts_unreachable=REMOVAL in self.requires)
+
+    @cached_property
+    def results(self) -> list[Mapping[str, Any]]:
+        """The results of all tasks, first those of its own host."""
+        applied, by_command = (
+            [host[name] for host in self.servers if name in host]
+            for name in ("__verify_applied", "__verify_applied_by_command")
+        )
+        # What ran once for several servers is registered on each of them.
+        unique = [each for number, each in enumerate(by_command) if each not in by_command[:number]]
+        return [*registered_results(self.variables), *self.access_keys["results"], *applied, *unique]
+
+    @property
+    def failure(self) -> str:
+        """Why the work failed; empty if it did not."""
+        return account_failure(self.variables) or ("" if self.is_finished else UNFINISHED)
+
+    @property
+    def failures(self) -> list[str]:
+        """Everything that failed: the work itself, what is on servers, and inputs that were left alone."""
+        refused = self.variables.get("__cwagent_validated", {}).get("problems", ())
+        left = [f"{' '.join(refused)} What this concerns may not have been cleaned up."] if refused else []
+        return [*self._failures_of_work, *left, *self.access_keys["problems"], *unapplied(self)]
+
+    @property
+    def _failures_of_work(self) -> list[str]:
+        if not self.failure:
+            return []
+        if self.is_host:
+            return [f"The work in account {self.name} failed: {self.failure}"]
+        task = self.variables.get("__cwagent_failed_task")
+        return [f"The task '{task}' failed: {self.failure}" if task else self.failure]
+
+    def lines(self, *, check_mode: bool) -> list[str]:
+        """What was done, and what a person should know; nothing of a playbook that only checks servers."""
+        if SERVERS in self.requires and ONE_ACCOUNT not in self.requires:
+            return []
+        notes = [
+            *self.inputs.get("notes", ()),
+            *_unlisted(self),
+            *_window_notes(self, check_mode),
+            *self.access_keys["notes"],
+            *_apply_notes(self),
+        ]
+        lines = run_report(self.results, check_mode=check_mode, notes=notes)
+        return (
+            [*lines, *rotation_report(self.results, delivered=self._delivered)] if ROTATION in self.requires else lines
+        )
+
+    @property
+    def _delivered(self) -> set[str]:
+        """The users whose new key is on each of their servers."""
+        hosts = self.inputs["onprem_hosts"]
+        missing = {each["user"] for name, each in hosts.items() if name not in self.access_keys["done"]}
+        return {each["user"] for each in hosts.values()} - missing
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a run did. :param failures: by account, everything that failed in one text; empty where nothing did."""
+
+    lines: Sequence[str]
+    stats: Mapping[str, Any]
+    failures: Mapping[str, str]
+
+
+def report(accounts: Sequence[Account], *, check_mode: bool) -> Report:
+    """What a run did, for the account of the controller's credentials, or for those that are hosts of the inventory."""
+    stats = run_stats([each for account in accounts for each in account.results], check_mode=check_mode)
+    lines = [line for account in accounts for line in _headed(account, account.lines(check_mode=check_mode))]
+    if any(account.is_host for account in accounts):
+        lines += account_table(accounts, check_mode=check_mode)
+        stats["failed_accounts"] = sum(bool(account.failure) for account in accounts)
+        checked = [
+            found for account in accounts if (found := account.variables.get("__verify_checked", {})).get("servers")
+        ]
+        if checked:
+            stats["servers"] = sum(len(each["servers"]) for each in checked)
+            stats["failed_servers"] = sum(len(each["failed_hosts"]) for each in checked)
+    if accounts and ADMIN_INSTANCE in accounts[0].requires:
+        stats["window_deadline"] = _deadline(accounts[0])
+    return Report(lines, stats, {account.name: " ".join(account.failures) for account in accounts})
+
+
+def _headed(account: Account, lines: list[str]) -> list[str]:
+    """The lines of an account; nothing of one of several in which there was nothing to do."""
+    if not account.is_host:
+        return lines
+    return [] if lines in ([], [NOTHING_TO_DO]) else [f"{account.name}:", *lines]
+
+
+def _unlisted(account: Account) -> list[str]:
+    """What is ours and no host of the inventory has."""
+    found = [
+        each["unlisted"] for each in account.variables.values() if isinstance(each, Mapping) and each.get("unlisted")
+    ]
+    lines = list(found[-1]) if found else []
+    if account.is_host and any("remove_servers" in line for line in lines):
+        lines.append(
+            "cwagent.iam.remove_servers runs without the group cwagent_accounts, with the credentials of the account."
+        )
+    return lines
+
+
+def _deadline(account: Account) -> str:
+    opened = account.variables.get("__store_config_opened") or {}
+    return str((opened.get("window") or {}).get("deadline") or "")
+
+
+def _window_notes(account: Account, check_mode: bool) -> list[str]:
+    """Until when a person can write."""
+    if ADMIN_INSTANCE not in account.requires or account.failure:
+        return []
+    inputs, deadline = account.inputs, _deadline(account)
+    host = inputs["admin_instance"] if account.is_host else inputs["storing_host"]
+    if not host:
+        return []
+    until = f"{deadline} (UTC)" if deadline else "its instance profile is restored"
+    return [
+        f"{host} {'could' if check_mode else 'can'} write to Parameter Store until {until}.",
+        "To close the window early, run cwagent.iam.restore with the same inventory.",
+    ]
+
+
+def _apply_notes(account: Account) -> list[str]:
+    """The servers on which the agent has not got the configuration."""
+    checked = account.variables.get("__verify_checked") or {}
+    return [*unapplied(account), *checked.get("apply_notes", ())]
+
+
+def unapplied(account: Account) -> list[str]:
+    """The servers on which the configuration was not applied although it was to be."""
+    if {SERVERS, ONE_ACCOUNT} - {*account.requires}:
+        return []  # another playbook
+    of_host = {host["inventory_hostname"]: host for host in account.servers}
+    failures = {
+        name: failure_reason(host["__cwagent_apply_failure"])
+        for name, host in of_host.items()
+        if "__cwagent_apply_failure" in host
+    }
+    names = [each["host"] for each in account.inputs["servers"]]
+    skipped = [name for name in names if name not in failures and "__verify_applied" not in of_host.get(name, {})]
+    lines = [f"The configuration was not applied on {name}: {reason}" for name, reason in failures.items()]
+    if skipped:
+        lines.append(
+            "Skipped, because more servers of a batch failed than cwagent_max_fail_percentage allows "
+            f"({account.inputs['max_fail_percentage']} %): {', '.join(skipped)}."
+        )
+    return lines
+
+
+# The longest name of an account with which a line fits.
+NAME_WIDTH = 24
+COLUMNS = ("account", "regions", *KINDS.values(), "unchanged", "result")
+
+
+def account_table(accounts: Sequence[Account], *, check_mode: bool = False) -> list[str]:
+    """What was done in each account, as a table with a line for each, and why accounts failed.
+
+    :param check_mode: whether the changes were only predicted.
+    """
+    rows = [(_shorten(each.name), *_account_cells(each), "FAILED" if each.failure else "ok") for each in accounts]
+    failures = [f"{each.name}: {each.failure}" for each in accounts if each.failure]
+    widths = [max(map(len, column)) for column in zip(COLUMNS, *rows)]
+    is_text = [True, True, *(False for _kind in KINDS), False, True]
+
+    def line(row: Iterable[str]) -> str:
+        cells = (cell.ljust(width) if text else cell.rjust(width) for cell, width, text in zip(row, widths, is_text))
+        return "  ".join(cells).rstrip()
+
+    mode = ["Check mode: this is what a run would do."] if check_mode else []
+    return [*mode, line(COLUMNS), *map(line, rows), *(part for each in failures for part in _wrap(f"- {each}"))]
+
+
+def _shorten(account: str) -> str:
+    return account if len(account) <= NAME_WIDTH else f"{account[: NAME_WIDTH - 1]}…"
+
+
+def _account_cells(account: Account) -> Iterator[str]:
+    """The regions of an account, how much was created, updated and deleted, and how many results had nothing to do."""
+    found = [each for result in registered_results(account.variables) for each in _module_results(result)]
+    regions = account.inputs.get("regions", [])
+    yield "".join(regions[:1]) + (f" +{len(regions) - 1}" if len(regions) > 1 else "")
+    yield from map(str, _counts(found).values())
+    yield str(sum(not each["steps"] for each in found if "steps" in each and not each.get("failed")))
+
+
+def account_failure(variables: Mapping[str, Any]) -> str:
+    """Why the work in an account failed, by the variables of its host; empty if it did not."""
+    if "__cwagent_failure" in variables:
+        return failure_reason(variables["__cwagent_failure"])
+    if "__cwagent_rotation_failures" in variables:
+        return " ".join(failure_reason(each) for each in variables["__cwagent_rotation_failures"])
+    validated = variables.get("__cwagent_validated", {})
+    return "" if validated.get("inputs") else str(validated.get("msg") or "It was not begun.")
+
+
+UNFINISHED = "It was not finished: a task failed, or the host was unreachable."
+SKIPPED = "Skipped: "
+
+
+def skip_reason(accounts: Sequence[Account], name: str, *, batch_sizes: Sequence[str], max_fail_percentage: int) -> str:
+    """Why an account is skipped: too many of its batch or of an earlier one failed. Empty if it is not skipped.
+
+    Ansible's own keyword counts no failure that a playbook has rescued.
+
+    :param accounts: all accounts, in the order of the batches.
+    :param name: of the account that is about to begin.
+    :param batch_sizes: as for ``serial``.
+    :param max_fail_percentage: the percentage of the accounts in a batch that may fail. Skipped ones do not count.
+    """
+    reasons = {account.name: account.failure for account in accounts}
+    names, sizes, begun = list(reasons), chain(batch_sizes, repeat(batch_sizes[-1])), 0
+    while begun <= names.index(name):
+        batch = names[begun : begun + pct_to_int(next(sizes), len(names))]
+        begun += len(batch)
+        failed = sum(bool(reasons[each]) and not reasons[each].startswith(SKIPPED) for each in batch)
+        if 100 * failed > max_fail_percentage * len(batch):
+            counts = f"{failed} of {len(batch)} accounts of a batch failed"
+            return f"{SKIPPED}{counts} (cwagent_max_fail_percentage is {max_fail_percentage})."
+    return ""

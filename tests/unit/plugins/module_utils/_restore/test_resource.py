@@ -1,0 +1,154 @@
+"""What is left of interrupted runs is cleaned up part by part; what fails does not keep the rest from being done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scripted_account import Account, Role, api_error
+
+from ansible_collections.cwagent.iam.plugins.module_utils import _fleet
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import RESTORE_TAG
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import ABSENT, CLOSED
+from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
+from ansible_collections.cwagent.iam.plugins.module_utils._names import CREATED, MARK_TAG
+from ansible_collections.cwagent.iam.plugins.module_utils._restore.resource import KEEP, Leftovers, Restoration
+
+EU, US = "eu-central-1", "us-east-1"
+ALL = Leftovers("R", "S", users=["u", "v"], instances={EU: ["i-1"]}, record_regions=[EU, US])
+PARTS = ["role R", "user u", "user v", EU, f"{US} with window"]
+
+
+def part_of(managed: Any) -> str:
+    """A part in words."""
+    desired = managed._desired
+    if hasattr(desired, "kind"):
+        return f"{desired.kind} {desired.name}"
+    return f"{desired.region}{' with window' if managed._window else ''}"
+
+
+class Parts:
+    """Does nothing but to note what is to be done. Some parts fail, others have nothing to do."""
+
+    def __init__(self, failing: Iterable[str] = (), idle: Iterable[str] = (), unmanaged: Iterable[str] = ()) -> None:
+        self.failing, self.idle, self.unmanaged = {*failing}, {*idle}, {*unmanaged}
+        self.begun: list[str] = []
+        self.states: list[str] = []
+
+    def converge(self, managed: Any, check_mode: bool, wait: float | None) -> dict[str, Any]:
+        part = part_of(managed)
+        self.begun.append(part)
+        self.states.append(managed._desired.state)
+        steps = [] if part in self.idle else [f"close {part}"]
+        counts = {"create": 0, "update": len(steps), "delete": 0}
+        if part in self.failing:
+            no = {"create": 0, "update": 0, "delete": 0}
+            raise CwagentError(f"No {part}.", changed=False, steps=steps, done=[], not_done=steps, counts=no)
+        found: dict[str, Any] = {
+            "changed": bool(steps),
+            "steps": steps,
+            "counts": counts,
+            "diff": {"before": part, "after": ""},
+        }
+        if " " not in part or "with" in part:
+            return {**found, "instances": [{"instance_id": f"i of {part}", "profile": "S"}], "warnings": ["same"]}
+        return {**found, "managed": part not in self.unmanaged, "warnings": ["same"]}
+
+
+def restore(parts: Parts, leftovers: Leftovers = ALL, account: Account | None = None) -> dict[str, Any]:
+    client = (account or Account()).client
+
+    def aws_in(region: str) -> Aws:
+        return Aws(lambda service, **more: client(service, region=region or EU, **more))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_fleet, "converge", parts.converge)
+        return Restoration(leftovers, aws_in, check_mode=False, wait=1).run()
+
+
+def test_the_windows_are_closed_before_the_instances_are_restored() -> None:
+    parts = Parts(idle=["user v"])
+    found = restore(parts)
+    assert parts.begun == PARTS
+    assert found["closed"] == ["R", "u"]
+    assert found["instances"] == [
+        {"instance_id": f"i of {region}", "profile": "S"} for region in (EU, f"{US} with window")
+    ]
+    assert found["changed"]
+    assert found["steps"] == [f"close {part}" for part in PARTS if part != "user v"]
+    assert found["counts"] == {"create": 0, "update": 4, "delete": 0}
+    assert [each["before"] for each in found["diff"]] == [part for part in PARTS if part != "user v"]
+    assert found["warnings"] == ["same"]
+
+
+@given(st.sets(st.sampled_from(PARTS), min_size=1))
+def test_what_fails_does_not_keep_the_rest_from_being_done(failing: set[str]) -> None:
+    parts = Parts(failing)
+    with pytest.raises(CwagentError) as caught:
+        restore(parts)
+    assert parts.begun == PARTS
+    assert str(caught.value) == " ".join(f"No {part}." for part in PARTS if part in failing)
+    details = caught.value.details
+    assert details["steps"] == [f"close {part}" for part in PARTS]
+    assert details["done"] == [f"close {part}" for part in PARTS if part not in failing]
+    assert details["not_done"] == [f"close {part}" for part in PARTS if part in failing]
+    assert details["counts"]["update"] == len(PARTS) - len(failing)
+    assert details["changed"] == (failing != {*PARTS})
+
+
+@pytest.mark.parametrize(("state", "begun"), [(ABSENT, PARTS), (KEEP, PARTS[3:])])
+def test_what_becomes_of_the_windows(state: str, begun: list[str]) -> None:
+    parts = Parts()
+    restore(parts, replace(ALL, window_state=state))
+    assert parts.begun == begun
+    assert parts.states[: len(begun) - 2] == [state] * (len(begun) - 2)
+
+
+def test_the_window_of_a_role_of_another_inventory_is_left() -> None:
+    parts = Parts()
+    restore(parts, replace(ALL, closes_role=False))
+    assert parts.begun == PARTS[1:]
+
+
+@pytest.mark.parametrize(
+    ("adopt_existing", "state", "fails"), [(True, CLOSED, False), (False, CLOSED, True), (False, ABSENT, False)]
+)
+def test_users_of_others_are_a_problem_when_everything_is_done(adopt_existing: bool, state: str, fails: bool) -> None:
+    parts = Parts(unmanaged=["user v"])
+    leftovers = replace(ALL, adopt_existing=adopt_existing, window_state=state)
+    if fails:
+        with pytest.raises(CwagentError, match="user 'v' exists and was not created by this collection"):
+            restore(parts, leftovers)
+    else:
+        restore(parts, leftovers)
+    assert parts.begun == PARTS
+
+
+UNKNOWN = replace(ALL, record_regions=None)
+RECORDED = Role(tags={MARK_TAG: CREATED, f"{RESTORE_TAG}:{US}:i-2": "S", f"{RESTORE_TAG}:{EU}:i-1": "S"})
+
+
+@pytest.mark.parametrize(("roles", "regions"), [({}, [EU]), ({"R": RECORDED}, [EU, f"{US} with window"])])
+def test_the_records_of_the_role_say_which_other_regions_are_meant(roles: dict[str, Role], regions: list[str]) -> None:
+    parts = Parts()
+    restore(parts, UNKNOWN, Account(roles=roles))
+    assert parts.begun[3:] == regions
+
+
+def test_without_the_permission_to_read_the_records_there_is_a_warning() -> None:
+    parts = Parts()
+    found = restore(parts, UNKNOWN, Account(errors={"get_role": api_error("AccessDenied")}))
+    assert parts.begun == PARTS[:4]
+    assert found["warnings"][-1].startswith("It is not known whether instances of other hosts are to be restored.")
+
+
+def test_records_that_cannot_be_read_are_a_failure() -> None:
+    parts = Parts()
+    with pytest.raises(CwagentError, match="read role 'R'"):
+        restore(parts, UNKNOWN, Account(errors={"get_role": api_error("ServiceFailure")}))
+    assert parts.begun == PARTS[:4]

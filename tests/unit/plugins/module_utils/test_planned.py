@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.cwagent.iam.plugins.module_utils._planned import Planned
+
+ROLE = {"changed": True, "role": {"name": "R", "managed_policies": ["arn:P"]}, "instance_profile": {"name": "I"}}
+RESTORED = {"changed": True, "closed": ["R"], "instances": [{"instance_id": "i-1", "profile": None}]}
+ASSOCIATED = {"changed": True, "results": [{"changed": True, "instances": [{"instance_id": "i-1", "profile": "I"}]}]}
+USERS = {"results": [{"changed": False, "users": [{"name": "u"}], "rotation": {"u": "due", "v": "current"}}]}
+
+
+def test_what_earlier_tasks_have_planned() -> None:
+    planned = Planned([RESTORED, ROLE, ASSOCIATED, USERS])
+    assert planned.profiles == {"i-1": "I"}
+    assert planned.closed == {"R"}
+    assert planned.has_restored
+    assert planned.policies_of("I") == ["arn:P"]
+    assert (planned.has_changed_role("R"), planned.has_changed_role("I")) == (True, False)
+    assert (planned.has_user("u"), planned.has_user("v")) == (True, False)
+    assert (planned.has_new_key("u"), planned.has_new_key("v")) == (True, False)
+
+
+def test_a_role_without_changes_is_not_changed() -> None:
+    planned = Planned([{**ROLE, "changed": False}])
+    assert not planned.has_changed_role("R")
+    assert planned.policies_of("I") == ["arn:P"]
+
+
+@pytest.mark.parametrize(
+    "results",
+    [
+        [],
+        [{}],
+        [{"skipped": True, **ROLE}, {"failed": True, **RESTORED}, {"results": [{"failed": True, **ROLE}]}],
+        [{"changed": True, "role": None, "instance_profile": {"name": "I"}, "instances": None, "users": None}],
+        [{"changed": True, "role": None, "instance_profile": None, "closed": None, "rotation": None}],
+    ],
+)
+def test_what_says_nothing_counts_as_nothing(results: list[dict[str, Any]]) -> None:
+    planned = Planned(results)
+    assert (planned.profiles, planned.closed, planned.policies_of("I")) == ({}, set(), None)
+    assert not any([planned.has_changed_role("R"), planned.has_user("u"), planned.has_new_key("u")])
