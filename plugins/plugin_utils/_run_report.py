@@ -33,6 +33,8 @@ WIDTH = 88
 RUN_AGAIN = (
     "Run this playbook again when this is fixed. An agent whose earlier access key was revoked cannot send until then."
 )
+# The fact with the result of the task that failed, which that task has registered, too.
+FAILURE = "__cwagent_failure"
 NOTHING_TO_DO = "Nothing to do."
 KINDS = {"create": "created", "update": "updated", "delete": "deleted"}
 
@@ -145,7 +147,10 @@ def registered_results(variables: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [
         value
         for name, value in variables.items()
-        if name.startswith("__") and isinstance(value, Mapping) and value.keys() & {"steps", "results"}
+        if name.startswith("__")
+        and name != FAILURE
+        and isinstance(value, Mapping)
+        and value.keys() & {"steps", "results"}
     ]
 
 
@@ -421,8 +426,8 @@ def _account_cells(account: Account) -> Iterator[str]:
 
 def account_failure(variables: Mapping[str, Any]) -> str:
     """Why the work in an account failed, by the variables of its host; empty if it did not."""
-    if "__cwagent_failure" in variables:
-        return failure_reason(variables["__cwagent_failure"])
+    if FAILURE in variables:
+        return failure_reason(variables[FAILURE])
     if "__cwagent_rotation_failures" in variables:
         return " ".join(failure_reason(each) for each in variables["__cwagent_rotation_failures"])
     validated = variables.get("__cwagent_validated", {})

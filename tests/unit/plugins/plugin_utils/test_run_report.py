@@ -171,6 +171,7 @@ def test_results_are_found_by_their_steps_in_the_order_in_which_they_were_regist
         "__d": {"skipped": True},
         "__e": "text",
         "of_the_user": CREATED,
+        "__cwagent_failure": CREATED,
         "__a": DELETED,
     }
     assert registered_results(host) == [CREATED, {"results": [DELETED]}, DELETED]
