@@ -94,7 +94,7 @@ unit: $(READY) $(SIMULATOR_READY) ## run the unit tests and show what of plugins
 test-tools: $(READY) $(AWS_CLI_READY) ## run the unit tests of emulators, faults, benchmarks and other tools of the tests
 	$(call run,env AWS_CLI="$(CURDIR)/$(AWS_CLI)/bin/aws" pytest -n $(JOBS) $(TOOLS:%=tests/unit/%))
 
-# How many mutants of each file are tested, and a number that chooses others. FILES="filter/batches.py …" tests only these.
+# How many mutants of each file are tested, and a number that chooses others. FILES="filter/findings.py …" tests only these.
 SAMPLE ?= 20
 SEED ?= 1
 .PHONY: mutants
