@@ -514,11 +514,9 @@ def test_what_stores_has_the_become_of_its_host_and_what_calls_aws_has_none(acco
     variables = {"ansible_become_exe": str(sudo), **({"ansible_become": True} if where == "of the host" else {})}
     arguments = ["--become"] if where == "of the command" else []
     nobody = {"ANSIBLE_BECOME_EXE": str(host.controller.home / "no-sudo"), "ANSIBLE_BECOME_ALLOW_SAME_USER": "true"}
-    inventory = host.inventory(variables)
-    config = host.controller.file("agent.json", host.config)
-    done = host.controller.play(
-        inventory, "site", *arguments, env=nobody, cwagent_config_file=str(config), **TIMEOUTS
-    ).assert_succeeded()
+    settings: dict[str, Any] = {**TIMEOUTS, "cwagent_config_file": str(host.controller.file("a.json", host.config))}
+    done = host.controller.play(host.inventory(variables), "site", *arguments, env=nobody, **settings)
+    done.assert_succeeded()
     assert "PutParameter" in done.writes
     assert "BECOME-SUCCESS" in (host.controller.home / "commands").read_text()
     assert configurations(account.aws) == {PARAMETER: host.config}
@@ -535,8 +533,8 @@ def test_a_localhost_of_the_inventory_is_connected_to_by_nobody(account: Account
         group["vars"] = local
     inventory["all"]["hosts"] = {"localhost": {"ansible_ssh_executable": "/nonexistent"}}
     file.write_text(yaml.safe_dump(inventory))
-    config = host.controller.file("agent.json", host.config)
-    host.controller.play(file, "site", cwagent_config_file=str(config), **TIMEOUTS).assert_succeeded()
+    settings: dict[str, Any] = {**TIMEOUTS, "cwagent_config_file": str(host.controller.file("a.json", host.config))}
+    host.controller.play(file, "site", **settings).assert_succeeded()
     assert configurations(account.aws) == {PARAMETER: host.config}
 
 
