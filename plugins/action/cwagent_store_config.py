@@ -25,7 +25,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._terminal import say, 
 # Without boto3 this task fails, and not the whole run, which may have no such task.
 try:
     from ansible_collections.cwagent.iam.plugins.module_utils import _module
-    from ansible_collections.cwagent.iam.plugins.module_utils._store_config import comparison, options, task
+    from ansible_collections.cwagent.iam.plugins.module_utils._store_config import options, task
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Report
     from ansible_collections.cwagent.iam.plugins.plugin_utils import _store_host
 except Exception:  # noqa: BLE001, S110  an import can raise anything
@@ -88,7 +88,7 @@ class ActionModule(KeyDelivery, AwsAction):
         # Its values are in no output. The modules on the host hide what is secret in it.
         transport = {name: value for name, value in self.given_options.items() if name in TRANSPORT}
         host_options = {**params, "environment": params.pop("environment"), "transport": transport}
-        host_class = _store_host.OnPremises if params["from"] == comparison.ONPREM else _store_host.Instance
+        host_class = _store_host.OnPremises if params["from"] == options.ONPREM else _store_host.Instance
         wiring = task.Wiring(
             client=call.client,
             shield=interruption.shield,

@@ -14,6 +14,13 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.spli
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Configuration
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.instance import check
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import (
+    AUTO,
+    CONTROLLER,
+    INSTANCE,
+    ONPREM,
+    RUN_COMMAND,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import HostUnreachable
 
 if TYPE_CHECKING:
@@ -21,9 +28,6 @@ if TYPE_CHECKING:
 
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.validation import Validated
-
-INSTANCE, RUN_COMMAND, AUTO = "instance", "run_command", "auto"
-ONPREM, CONTROLLER = "onprem", "controller"
 
 
 class Host(Protocol):

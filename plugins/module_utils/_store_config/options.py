@@ -12,14 +12,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.opti
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import LIMITS
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import SOURCE_SPEC
 from ansible_collections.cwagent.iam.plugins.module_utils._planned import PLANNED_SPEC
-from ansible_collections.cwagent.iam.plugins.module_utils._store_config.comparison import (
-    AUTO,
-    CONTROLLER,
-    INSTANCE,
-    ONPREM,
-    RUN_COMMAND,
-)
 
+INSTANCE, RUN_COMMAND, AUTO = "instance", "run_command", "auto"
+ONPREM, CONTROLLER = "onprem", "controller"
 VALIDATED, COMPARED, STORED, OPENED = "validated", "compared", "stored", "opened"
 
 SPEC: dict[str, Any] = {

@@ -38,10 +38,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._store_command.resourc
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.admin_profile import Admin
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.command import CommandSource, writes
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.comparison import (
-    CONTROLLER,
-    INSTANCE,
-    ONPREM,
-    RUN_COMMAND,
     Comparison,
     HostCheck,
     compare,
@@ -51,7 +47,13 @@ from ansible_collections.cwagent.iam.plugins.module_utils._store_config.controll
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.gateway import ShieldedAws
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.instance import InstanceSource, check
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.onprem import OnPremisesSource
-from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import STORED
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import (
+    CONTROLLER,
+    INSTANCE,
+    ONPREM,
+    RUN_COMMAND,
+    STORED,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Transaction
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.validation import validate
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
