@@ -348,12 +348,11 @@ def _deadline(account: Account) -> str:
 
 def _window_notes(account: Account, check_mode: bool) -> list[str]:
     """Until when a person can write."""
-    if ADMIN_INSTANCE not in account.requires or account.failure:
+    is_opened = ADMIN_INSTANCE in account.requires and not account.failure and account.inputs["stores"]
+    if not is_opened:
         return []
     inputs, deadline = account.inputs, _deadline(account)
     host = inputs["admin_instance"] if account.is_host else inputs["storing_host"]
-    if not host:
-        return []
     until = f"{deadline} (UTC)" if deadline else "its instance profile is restored"
     return [
         f"{host} {'could' if check_mode else 'can'} write to Parameter Store until {until}.",

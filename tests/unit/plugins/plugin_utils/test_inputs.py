@@ -18,6 +18,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._accounts import (
     FILTERS,
     PREFIX,
     account_of,
+    found_line,
 )
 from ansible_collections.cwagent.iam.plugins.plugin_utils._given import (
     ADMIN_INSTANCE,
@@ -800,6 +801,23 @@ def test_a_run_says_which_agents_cannot_send_until_they_have_their_new_key(deliv
     variables = {"cwagent_rotate_now": True, "cwagent_revoke_old": True, **controller}
     inputs = inputs_of({"onprem_servers": ["db"]}, hosts, variables, requires=[KEY_STORE, ROTATION])
     assert inputs["notices"] == ([] if more is None else [f"{REVOKED}{more}"])
+
+
+@pytest.mark.parametrize(
+    ("found", "line"),
+    [
+        ({"instances": {}, "admin_instance": None}, "servers: none"),
+        (
+            {
+                "instances": {EU: ["i-1", "i-2"], US: ["i-3"]},
+                "admin_instance": {"region": US, "instance_id": "i-3"},
+            },
+            f"servers: 2 in {EU}, 1 in {US}; i-3 in {US} stores the configuration",
+        ),
+    ],
+)
+def test_which_servers_were_found(found, line):
+    assert found_line(found) == line
 
 
 def test_a_clean_up_skips_no_account():

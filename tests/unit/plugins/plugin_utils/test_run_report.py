@@ -491,7 +491,12 @@ def test_a_server_that_leaves_can_be_off(reached, problems):
 def test_until_when_a_person_can_write(name, deadline, check_mode, sentence):
     opened = {"steps": ["open"], "counts": {"update": 1}, "window": {"deadline": deadline}}
     account = an_account(
-        name, ["admin_instance"], {"__store_config_opened": opened}, admin_instance="i-1", storing_host="adm"
+        name,
+        ["admin_instance"],
+        {"__store_config_opened": opened},
+        admin_instance="i-1",
+        storing_host="adm",
+        stores=True,
     )
     found = report([account], check_mode=check_mode)
     assert sentence in found.lines
@@ -550,3 +555,18 @@ def test_a_check_of_servers_has_its_own_report():
     found = report(of_two, check_mode=False)
     assert [line.split()[0] for line in found.lines] == ["account", "shop", "blog"]
     assert (found.stats["servers"], found.stats["failed_servers"]) == (4, 2)
+
+
+def test_without_an_admin_instance_nobody_can_write():
+    account = an_account("shop", ["admin_instance"], admin_instance="", storing_host="localhost", stores=False)
+    assert [line.split()[0] for line in report([account], check_mode=False).lines] == ["account", "shop"]
+
+
+def test_where_all_was_applied_nothing_more_is_said():
+    account = an_account(
+        requires=["servers", "one_account"], servers=[{"inventory_hostname": "a", "__verify_applied": CREATED}]
+    )
+    account.inputs["servers"] = [{"host": "a"}]
+    found = report([account], check_mode=False)
+    assert found.failures == {"localhost": ""}
+    assert found.lines[1:] == ["- create role R", "- attach policy P to R"]
