@@ -122,7 +122,7 @@ def rotation_report(results: Iterable[Mapping[str, Any]], *, delivered: Collecti
 
 def _phases(found: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """By user, how far the access key is replaced."""
-    return {user: of for each in found if not each.get("failed") for user, of in each.get("rotation", {}).items()}
+    return {user: of for each in found for user, of in each.get("rotation", {}).items()}
 
 
 def _module_results(result: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

