@@ -80,7 +80,7 @@ def test_the_steps_are_reported_with_their_counts(results, lines):
         ),
         (
             [{"failed": True, "rotation": {"a": "due"}}],
-            {"changes": 0, "created": 0, "updated": 0, "deleted": 0, "keys": {}},
+            {"changes": 0, "created": 0, "updated": 0, "deleted": 0, "keys": {"due": 1}},
         ),
     ],
 )
