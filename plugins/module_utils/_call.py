@@ -64,19 +64,45 @@ def manage_by_region(
     :param by_region: the option that lists them by region; an empty name is that of the module's.
     :param keys: the resource's own keys of the result.
     """
-    params, regions = call.params, call.params[by_region]
-    if regions is None:
+    if call.params[by_region] is None:
         return manage(resource, call)
-
-    def in_region(region: str) -> Resource[Any]:
-        client = partial(call.client, region=region) if region else call.client
-        aws = Aws(client, retry_timeout=params["wait_timeout"])
-        return resource({**params, names: regions[region]}, aws, region or call.region, call.check_mode)
-
-    fleet = Fleet(check_mode=call.check_mode, wait=params["wait_timeout"] if params["wait"] else None)
-    for each in [in_region(region) for region in regions]:  # all options are checked before anything is done
-        fleet.converge(each)
+    fleet = new_fleet(call)
+    converge_regions(fleet, resource, call, names=names, by_region=by_region)
     return fleet.result(keys)
+
+
+def new_fleet(call: Call) -> Fleet:
+    """Return a fleet with nothing in it, with the mode and the waits of the call."""
+    return Fleet(check_mode=call.check_mode, wait=call.params["wait_timeout"] if call.params["wait"] else None)
+
+
+def gateways(call: Call, regions: Iterable[str]) -> dict[str, Aws]:
+    """Return by region the gateway to it; an empty name is the region of the module."""
+    timeout = call.params["wait_timeout"]
+    return {
+        region: Aws(partial(call.client, region=region) if region else call.client, retry_timeout=timeout)
+        for region in regions
+    }
+
+
+def converge_regions(
+    fleet: Fleet,
+    resource: Callable[[dict[str, Any], Aws, str | None, bool], Resource[Any]],
+    call: Call,
+    *,
+    names: str,
+    by_region: str,
+) -> list[dict[str, Any]]:
+    """Bring the things of each region to their desired state, and return the results; options as above."""
+    regions = call.params[by_region]
+    if regions is None:
+        regions = {"": call.params[names]}
+    # All options are checked before anything is done.
+    resources = [
+        resource({**call.params, names: regions[region]}, aws, region or call.region, call.check_mode)
+        for region, aws in gateways(call, regions).items()
+    ]
+    return [fleet.converge(each) for each in resources]
 
 
 def outcome(work: Callable[[Call], dict[str, Any]], call: Call) -> dict[str, Any]:

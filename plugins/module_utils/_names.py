@@ -25,6 +25,8 @@ CREATED, ADOPTED = "created", "adopted"
 NOT_CREATED = "was not created by this collection"
 # The ID of the access key of an admin user that is saved.
 SAVED_KEY_TAG = f"{TAG_PREFIX}saved-key"
+# The policy that this collection has attached to a role of somebody else.
+ATTACHED_TAG = f"{TAG_PREFIX}attached-policy"
 # By the beginning of a tag's key, who reserves it.
 RESERVED_TAGS = {"aws:": "AWS", TAG_PREFIX: "this collection"}
 

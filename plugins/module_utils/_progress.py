@@ -27,6 +27,10 @@ class Progress:
         self._clock = clock
         self._last = clock()
 
+    def announce(self, text: str) -> None:
+        """Say at once what a person should know before the next step."""
+        self._say(text)
+
     def tell(self, text: str) -> None:
         """Say how far the call is, if it is time."""
         now = self._clock()
@@ -52,3 +56,9 @@ def tell(text: str) -> None:
     """Say how far the call is, if somebody listens and it is time."""
     if _listeners:
         _listeners[-1].tell(text)
+
+
+def announce(text: str) -> None:
+    """Say what a person should know before the next step, if somebody listens."""
+    if _listeners:
+        _listeners[-1].announce(text)

@@ -81,6 +81,12 @@ options:
       - The users of the hosts in the inventory. Other users that this collection made are found then.
     type: list
     elements: str
+  attach_to_roles:
+    description:
+      - The application roles that are to have C(CloudWatchAgentServerPolicy). Other roles to which this collection has
+        attached it are found then.
+    type: list
+    elements: str
   simulate:
     description:
       - Whether to ask IAM about the principals that can or may be able to write, with C(iam:SimulatePrincipalPolicy).

@@ -36,10 +36,32 @@ options:
       - What to do with an instance that has another instance profile.
       - V(fail) is an error, and no instance is changed.
       - V(keep) leaves the instance as it is, with a warning that names the policies its role lacks.
+      - V(attach) leaves the instance as it is, and attaches C(CloudWatchAgentServerPolicy) to its role if
+        O(attach_to_roles) lists the role. For any other role there is a warning.
       - V(replace) associates this profile instead of the other one.
     type: str
-    choices: [fail, keep, replace]
+    choices: [fail, keep, attach, replace]
     default: fail
+  attach_to_roles:
+    description:
+      - With O(on_other_profile=attach), the names of the roles that may get C(CloudWatchAgentServerPolicy).
+      - The role is first tagged with C(cwagent:attached-policy). M(cwagent.iam.cwagent_application_roles) detaches the
+        policy from roles with this tag. A role that has the policy already is not changed.
+      - A role is refused if only AWS can change it, if it is an admin role, if EC2 is not allowed to assume it, if it
+        has as many managed policies as the quota of the account allows, or if its permissions boundary blocks the
+        agent. A boundary that cannot be read is a warning.
+      - A warning lists who else gets the permissions, which are other instances of these regions with the role and
+        other principals that its trust policy names. Inside Ansible it is printed before the role is changed.
+      - All roles are read with C(iam:GetAccountAuthorizationDetails), in pages of up to a thousand. If a role is to get
+        the policy, all associations of the regions of the instances are read.
+    type: list
+    elements: str
+  fail_on_refused:
+    description:
+      - Whether the task fails if a role is refused, after everything else was done. With V(false), it is a warning, and
+        RV(refused_roles) has the reasons.
+    type: bool
+    default: true
   fail_if_associated_elsewhere:
     description:
       - Whether to fail, and to change no instance, if an instance that is not in the list has the profile.
@@ -80,6 +102,14 @@ EXAMPLES = r"""
     fail_if_associated_elsewhere: true
     region: eu-central-1
 
+- name: Let two instances run the agent, with the role of their application if they have one
+  cwagent.iam.cwagent_instance_profile:
+    name: CloudWatchAgentServerRole
+    instance_ids: [i-0123456789abcdef0, i-0123456789abcdef1]
+    on_other_profile: attach
+    attach_to_roles: [ShopBackend]
+    region: eu-central-1
+
 - name: Let instances of two regions run the CloudWatch agent
   cwagent.iam.cwagent_instance_profile:
     name: CloudWatchAgentServerRole
@@ -98,6 +128,21 @@ instances:
     - instance_id: i-0123456789abcdef0
       profile: CloudWatchAgentAdminRole
       profile_before: CloudWatchAgentServerRole
+roles_without_access:
+  description:
+    - By role that lacks the policy and is not in O(attach_to_roles), its instances in the list.
+  returned: with O(on_other_profile=attach), when an instance keeps another profile
+  type: dict
+  sample:
+    ShopBackend: [i-0123456789abcdef0]
+refused_roles:
+  description: By role in O(attach_to_roles) that must not get the policy, the reason.
+  returned: with O(on_other_profile=attach), when an instance keeps another profile
+  type: dict
+  sample:
+    ShopBatch: >-
+      Role 'ShopBatch' does not get CloudWatchAgentServerPolicy: EC2 is not allowed to assume it, so its instances have
+      no credentials. Correct its trust policy.
 steps:
   description:
     - The steps that were taken, or would be taken in check mode.
@@ -135,13 +180,8 @@ failures:
       again.
 """
 
-from functools import partial
-
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
-from ansible_collections.cwagent.iam.plugins.module_utils._call import manage_by_region
-from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.options import RULES, SPEC, resource
-
-work = partial(manage_by_region, resource, names="instance_ids", by_region="instances", keys=["instances"])
+from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.options import RULES, SPEC, work
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.options i
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import check_minutes
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import check_parameter_name
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import ATTACH
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import REMOVE_BOUNDARY
 from ansible_collections.cwagent.iam.plugins.plugin_utils._accounts import (
     ACCOUNT,
@@ -165,6 +166,10 @@ def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
         inputs.update(notices=[*inputs["notices"], *_revocation(inputs)])
     if REMOVAL in given.requires:
         inputs["removal"] = _leaving_servers(given, inputs, _Members(servers, admins, instances, regions), problems)
+    roles = run["attach_to_roles"] if run["on_other_profile"] == ATTACH else []
+    # An account none of whose hosts is in the inventory is read without it.
+    is_known = inputs["users"] or not account["host"]
+    inputs["audited"] = {"users": inputs["users"], "attach_to_roles": roles} if is_known else {}
     inputs["finds_instances"] = has_filters(account)
     inputs["admin_instance"] = next((instances[host] for host in given.members(EC2_ADMIN) if host in instances), "")
     is_collecting = run["verify_from"] in ("auto", "ansible") and not given.accounts
@@ -517,6 +522,9 @@ def _leaving_servers(given: Given, inputs: Mapping[str, Any], members: _Members,
     return {
         "default_users": default_users,
         "instances": leaving,
+        "remaining_instances": _by_region(
+            {host: instances[host] for host in instances if host not in hosts}, members.regions
+        ),
         "key_hosts": _apply_limit(given, delivered),
         "notes": [
             *(_kept_note(host, user, remaining[user]) for host, user in kept.items()),
@@ -793,6 +801,11 @@ def _check_conflicts(inputs: Mapping[str, Any], problems: Problems) -> None:
             f"cwagent_admin_role_name and cwagent_server_role_name are both '{inputs['admin_role_name']}': every "
             "server could write to Parameter Store."
         )
+    if inputs["on_other_profile"] == ATTACH and not inputs["attach_to_roles"]:
+        problems.add(
+            "cwagent_on_other_profile is attach; name the roles that may get the agent's policy in "
+            "cwagent_attach_to_roles."
+        )
     servers = {user.lower() for user in _flatten(inputs["server_users"])}
     for user in _flatten(inputs["admin_users"]):
         if user.lower() in servers:
@@ -869,6 +882,8 @@ def _check_values(given: Given, inputs: Mapping[str, Any], problems: Problems) -
 
     check("cwagent_server_role_name", _names.check_name, "role", inputs["server_role_name"])
     check("cwagent_admin_role_name", _names.check_name, "role", inputs["admin_role_name"])
+    for name in inputs["attach_to_roles"]:
+        check("cwagent_attach_to_roles", _names.check_name, "role", name)
     check("cwagent_parameter_name", check_parameter_name, inputs["parameter_name"])
     for config in inputs["configs"]:
         if config["name"] != inputs["parameter_name"]:

@@ -252,7 +252,8 @@ class Account:
     @property
     def failure(self) -> str:
         """Why the work failed; empty if it did not."""
-        return account_failure(self.variables) or ("" if self.is_finished else UNFINISHED)
+        failure = account_failure(self.variables) or ("" if self.is_finished else UNFINISHED)
+        return failure or " ".join(_of_each(self.results, "refused_roles").values())
 
     @property
     def failures(self) -> list[str]:
@@ -276,6 +277,7 @@ class Account:
             return []
         notes = [
             *self.inputs.get("notes", ()),
+            *_without_access(self.results),
             *_unlisted(self),
             *_window_notes(self, check_mode),
             *self.access_keys["notes"],
@@ -326,6 +328,19 @@ def _headed(account: Account, lines: list[str]) -> list[str]:
     if not account.is_host:
         return lines
     return [] if lines in ([], [NOTHING_TO_DO]) else [f"{account.name}:", *lines]
+
+
+def _without_access(results: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What to set so that servers with a role of their application can run the agent."""
+    names = ", ".join(sorted(_of_each(results, "roles_without_access")))
+    remedy = f"To let servers with other roles run the agent, add the roles to cwagent_attach_to_roles: {names}."
+    return [remedy] if names else []
+
+
+def _of_each(results: Iterable[Mapping[str, Any]], key: str) -> dict[str, Any]:
+    """What the module calls returned under a key, joined."""
+    found = [each.get(key) or {} for result in results for each in _module_results(result)]
+    return {name: value for each in found for name, value in each.items()}
 
 
 def _unlisted(account: Account) -> list[str]:

@@ -35,7 +35,12 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan imp
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import LIMITS
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.problems import select
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.validate import validate
-from ansible_collections.cwagent.iam.plugins.module_utils._names import PARAMETER_PREFIX, WINDOW_POLICY, aws_policy_arn
+from ansible_collections.cwagent.iam.plugins.module_utils._names import (
+    ATTACHED_TAG,
+    PARAMETER_PREFIX,
+    WINDOW_POLICY,
+    aws_policy_arn,
+)
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import (
     ACCESS_POLICIES,
     DEPRECATED_SSM_POLICY,
@@ -94,11 +99,13 @@ class Rules:
     :param key_max_age_days: the age from which on a key is too old; ``None`` for no limit.
     :param server_profile: the instance profile for instances that have none.
     :param inventory_users: the users of the hosts in the inventory; ``None`` where they are not known.
+    :param attach_to_roles: the application roles that are to have the agent's policy; ``None`` where that is not known.
     """
 
     key_max_age_days: timedelta | None = timedelta(days=90)
     server_profile: str = "CloudWatchAgentServerRole"
     inventory_users: frozenset[str] | None = None
+    attach_to_roles: frozenset[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -347,6 +354,21 @@ def _of_policies(case: Case) -> Iterator[Finding]:
             yield from _of_boundary(case, principal)
 
 
+def _of_application_roles(case: Case) -> Iterator[Finding]:
+    """Roles of applications that have got the agent's policy, and that the inventory does not list any more."""
+    listed = case.rules.attach_to_roles
+    for each in case.account.principals if listed is not None else ():
+        # Whoever may tag the role chooses the value, and a command must not have another one.
+        is_tagged = each.tags.get(ATTACHED_TAG) == (policy := ACCESS_POLICIES["server"])
+        if each.kind == ROLE and is_tagged and each.name not in (listed or ()):
+            why = f"This collection has attached {policy} to the role, which the inventory does not list any more."
+            fix = (
+                f"{_policy_command('detach', each, aws_policy_arn(policy, each.partition))}, then "
+                f"aws iam untag-role --role-name {each.name} --tag-keys {ATTACHED_TAG}"
+            )
+            yield Finding("attached-policy", INFO, each.name, why, fix)
+
+
 def _deprecated_policy(principal: Principal) -> Finding:
     why = (
         f"{_title(principal)} has {DEPRECATED_SSM_POLICY}, which AWS has deprecated and which allows more than needed."
@@ -571,6 +593,7 @@ _FAMILIES = (
     _of_unlisted_users,
     _of_keys_without_user,
     _of_policies,
+    _of_application_roles,
     _of_instances,
     _of_parameters,
 )

@@ -31,6 +31,7 @@ SPEC: dict[str, Any] = {
     "key_max_age_days": {"type": "int", "default": 90, "no_log": False},
     "server_profile": {"type": "str", "default": "CloudWatchAgentServerRole"},
     "inventory_users": {"type": "list", "elements": "str"},
+    "attach_to_roles": {"type": "list", "elements": "str"},
     "simulate": {"type": "bool", "default": False},
 }
 
@@ -66,9 +67,10 @@ def rules(params: Mapping[str, Any]) -> Rules:
     """Return the rules. :raises InvalidInput: an option is not valid."""
     check_days("key_max_age_days", params["key_max_age_days"], minimum=0)
     _names.check_name("instance profile", params["server_profile"])
-    users = params["inventory_users"]
+    users, roles = params["inventory_users"], params["attach_to_roles"]
     return Rules(
         timedelta(days=params["key_max_age_days"]) if params["key_max_age_days"] else None,
         params["server_profile"],
         None if users is None else frozenset(users),
+        None if roles is None else frozenset(roles),
     )

@@ -8,7 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
+from ansible_collections.cwagent.iam.plugins.module_utils._application_roles.options import attachments, check_names
+from ansible_collections.cwagent.iam.plugins.module_utils._call import converge_regions, manage_by_region, new_fleet
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import (
+    ATTACH,
     FAIL,
     KEEP,
     REPLACE,
@@ -22,12 +25,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
+    from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
 
 SPEC: dict[str, Any] = {
     "name": {"type": "str", "required": True},
     "instance_ids": {"type": "list", "elements": "str"},
     "instances": {"type": "dict"},
-    "on_other_profile": {"type": "str", "choices": [FAIL, KEEP, REPLACE], "default": FAIL},
+    "on_other_profile": {"type": "str", "choices": [FAIL, KEEP, ATTACH, REPLACE], "default": FAIL},
+    "attach_to_roles": {"type": "list", "elements": "str"},
+    "fail_on_refused": {"type": "bool", "default": True},
     "fail_if_associated_elsewhere": {"type": "bool", "default": False},
     **PLANNED_SPEC,
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
@@ -36,6 +42,7 @@ SPEC: dict[str, Any] = {
 RULES: dict[str, Any] = {
     "required_one_of": [("instance_ids", "instances")],
     "mutually_exclusive": [("instance_ids", "instances")],
+    "required_if": [("on_other_profile", ATTACH, ["attach_to_roles"])],
 }
 
 
@@ -43,6 +50,8 @@ def resource(params: Mapping[str, Any], aws: Aws, region: str | None, check_mode
     """Return the associations of the module. :raises InvalidInput: an option is invalid."""
     del region
     _names.check_name("instance profile", params["name"])
+    if params["on_other_profile"] == ATTACH:
+        check_names(params)
     for instance_id in params["instance_ids"]:
         _names.check_instance_id(instance_id)
     planned = Planned(params["planned"])
@@ -56,3 +65,15 @@ def resource(params: Mapping[str, Any], aws: Aws, region: str | None, check_mode
     )
     # Outside check mode the instances are as AWS shows them.
     return AssociationResource(aws, params["instance_ids"], desired, planned.profiles if check_mode else {})
+
+
+def work(call: Call) -> dict[str, Any]:
+    """Manage the associations, and then the roles of the instances that keep another profile."""
+    names, keys = {"names": "instance_ids", "by_region": "instances"}, ["instances"]
+    if call.params["on_other_profile"] != ATTACH or call.params["state"] == "absent":
+        return manage_by_region(resource, call, keys=keys, **names)
+    fleet = new_fleet(call)
+    roles = attachments(call, converge_regions(fleet, resource, call, **names))
+    if roles:
+        fleet.converge(roles)
+    return fleet.result([*keys, "roles_without_access", "refused_roles"])

@@ -33,7 +33,7 @@ ASSOCIATION_GONE = "association is gone"
 
 DISASSOCIATE_ACTION = "ec2:DisassociateIamInstanceProfile"
 
-FAIL, KEEP, REPLACE = "fail", "keep", "replace"
+FAIL, KEEP, ATTACH, REPLACE = "fail", "keep", "attach", "replace"
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,8 @@ class DesiredProfile:
 
     :param name: the instance profile.
     :param present: whether the instances are to have it.
-    :param on_other_profile: what to do with an instance that has another profile: ``FAIL``, ``KEEP`` or ``REPLACE``.
+    :param on_other_profile: what to do with an instance that has another profile: ``FAIL``, ``KEEP``,
+        ``ATTACH``, which keeps it and is done for its role elsewhere, or ``REPLACE``.
     :param fail_if_associated_elsewhere: whether no other instance may have it.
     :param role_policies: ARNs of the managed policies of the role in it, where an earlier task has created or planned
         it; ``None`` to read them.
@@ -141,8 +142,8 @@ def _problems(current: State, name: str, desired: DesiredProfile) -> list[str]:
 
 def _remedy(other: Association, desired: DesiredProfile) -> str:
     return (
-        f"set on_other_profile to replace to associate '{desired.name}' instead, or attach the agent's policies to the "
-        f"role in '{other.profile}'"
+        f"set on_other_profile to attach to attach the agent's policy to the role in '{other.profile}', or to replace "
+        f"to associate '{desired.name}' instead"
     )
 
 
@@ -273,7 +274,8 @@ def warnings(current: State, desired: DesiredProfile) -> list[str]:
     """Return which instances to disassociate do not exist, which keep another profile, and what its role lacks."""
     unknown = [name for name, instance in current.instances.items() if instance is None and not desired.present]
     found = [f"there is no instance {name} in this region and account" for name in unknown]
-    for name, profile in kept_profiles(current, desired).items():
+    kept = {} if desired.on_other_profile == ATTACH else kept_profiles(current, desired)
+    for name, profile in kept.items():
         missing = current.missing_policies.get(profile)
         if missing is None or missing:
             lacks = f", whose role lacks {', '.join(missing)}" if missing else ""

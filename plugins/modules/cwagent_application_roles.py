@@ -1,0 +1,101 @@
+#!/usr/bin/python
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: cwagent_application_roles
+version_added: 1.0.0
+short_description: Detach the agent's policy from application roles
+description:
+  - Detaches C(CloudWatchAgentServerPolicy) from the roles to which M(cwagent.iam.cwagent_instance_profile) has attached
+    it, which have the tag C(cwagent:attached-policy), and removes the tag.
+  - Nothing else of these roles is changed. A role without the tag keeps the policy.
+  - All roles are read with C(iam:GetAccountAuthorizationDetails), in pages of up to a thousand.
+author: cwagent.iam contributors (@cwagent)
+options:
+  leaving_instances:
+    description:
+      - By region, the IDs of instances that stop running the agent. Only their roles are changed. The empty name stands
+        for the region of the module.
+      - By default, the policy is detached from all roles with the tag.
+    type: dict
+  remaining_instances:
+    description: By region, the IDs of instances that go on running the agent. Their roles keep the policy.
+    type: dict
+    default: {}
+extends_documentation_fragment:
+  - cwagent.iam.wait
+  - cwagent.iam.attributes
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - cwagent.iam.boto3
+"""
+
+EXAMPLES = r"""
+- name: Detach the agent's policy from all application roles
+  cwagent.iam.cwagent_application_roles:
+
+- name: Detach it from the roles of one instance, unless another one needs it
+  cwagent.iam.cwagent_application_roles:
+    leaving_instances:
+      eu-central-1: [i-0123456789abcdef0]
+    remaining_instances:
+      eu-central-1: [i-0123456789abcdef1]
+      us-east-1: [i-0123456789abcdef2]
+"""
+
+RETURN = r"""
+steps:
+  description:
+    - The steps that were taken, or would be taken in check mode.
+    - If the task failed, all planned steps. RV(done) and RV(not_done) say which were taken.
+  returned: always
+  type: list
+  elements: str
+  sample: ["detach CloudWatchAgentServerPolicy from role 'ShopBackend'"]
+counts:
+  description: How many of the RV(steps) create, update and delete something; after a failure, of those that were done.
+  returned: when a plan was made
+  type: dict
+  sample: {create: 0, update: 2, delete: 0}
+done:
+  description: The steps that were taken before the task failed.
+  returned: when the task failed after a plan was made
+  type: list
+  elements: str
+  sample: ["detach CloudWatchAgentServerPolicy from role 'ShopBackend'"]
+not_done:
+  description: The steps that were not taken; for each role, the failed one first.
+  returned: when a step failed
+  type: list
+  elements: str
+  sample: ["remove the tags cwagent:attached-policy from role 'ShopBackend'"]
+failures:
+  description: By role, why it failed. The other roles were changed.
+  returned: when a role failed
+  type: dict
+  sample:
+    ShopBackend: >-
+      Could not detach CloudWatchAgentServerPolicy from role 'ShopBackend' (iam:DetachRolePolicy): access denied. ops
+      lacks iam:DetachRolePolicy. Grant iam:DetachRolePolicy to it and run again.
+"""
+
+from ansible_collections.cwagent.iam.plugins.module_utils import _module
+from ansible_collections.cwagent.iam.plugins.module_utils._application_roles.options import (
+    DETACH_RULES,
+    DETACH_SPEC,
+    detach,
+)
+
+SPEC, RULES, work = DETACH_SPEC, DETACH_RULES, detach
+
+
+def main() -> None:
+    _module.run_module(SPEC, RULES, work)
+
+
+if __name__ == "__main__":
+    main()

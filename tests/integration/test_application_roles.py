@@ -1,0 +1,381 @@
+"""Instances that keep the profile of their application get the agent's policy on its role, and only on roles named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from emulator import Emulator, Fault, Kind
+from emulator.snapshot import snapshot
+from harness import (
+    POLICY_ARN,
+    SERVER_POLICY,
+    Controller,
+    Play,
+    assert_complete_report,
+    associate,
+    create_role,
+    trust,
+)
+
+TAG = {"Key": "cwagent:attached-policy", "Value": SERVER_POLICY}
+ATTACH = {"cwagent_on_other_profile": "attach"}
+SHOP, BATCH, OTHER = "Shop", "Batch", "Other"
+
+
+def role_of(aws: Emulator, name: str) -> tuple[list[str], dict[str, str]]:
+    """The attached policies and the tags of a role."""
+    iam = aws.client("iam")
+    attached = iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]
+    tags = iam.list_role_tags(RoleName=name)["Tags"]
+    return sorted(each["PolicyName"] for each in attached), {tag["Key"]: tag["Value"] for tag in tags}
+
+
+WITH_POLICY = ([SERVER_POLICY], {TAG["Key"]: TAG["Value"]})
+UNTOUCHED: tuple[list[str], dict[str, str]] = ([], {})
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """Instances with roles of applications; those in ``hosts`` are in the inventory."""
+
+    controller: Controller
+    inventory: Path
+    hosts: Mapping[str, str]
+
+    @property
+    def aws(self) -> Emulator:
+        return self.controller.aws
+
+    def play(self, playbook: str, *arguments: str, **variables: Any) -> Play:
+        return self.controller.play(self.inventory, playbook, *arguments, **variables)
+
+
+def launch(
+    controller: Controller, hosts: Mapping[str, str], roles: Mapping[str, Mapping[str, Any]] | None = None
+) -> Fleet:
+    """Launch an instance for each host, with the profile of its application."""
+    aws = controller.aws
+    for name, more in (roles or {role: {} for role in dict.fromkeys(hosts.values())}).items():
+        create_role(aws, name, **more)
+    ids = dict(zip(hosts, aws.instances(len(hosts)), strict=True))
+    for host, role in hosts.items():
+        associate(aws, ids[host], role)
+    inventory = controller.inventory(
+        {"ec2_servers": {host: controller.instance_host(each) for host, each in ids.items()}}
+    )
+    return Fleet(controller, inventory, ids)
+
+
+@pytest.fixture(scope="module")
+def job(shared_controller: Controller) -> tuple[Fleet, dict[str, Play]]:
+    """Two instances share a role, another has a role that is not named, and a fourth is not in the inventory."""
+    aws = shared_controller.aws
+    fleet = launch(shared_controller, {"web1": SHOP, "web2": SHOP, "batch1": BATCH})
+    [outsider] = aws.instances(1)
+    associate(aws, outsider, SHOP)
+    principal = json.loads(trust("ec2.amazonaws.com"))
+    principal["Statement"][0]["Principal"]["AWS"] = "arn:aws:iam::000000000000:root"
+    aws.client("iam").update_assume_role_policy(RoleName=SHOP, PolicyDocument=json.dumps(principal))
+    before = snapshot(aws)
+    plays = {"check": fleet.play("site", "--check", "--diff", **ATTACH, cwagent_attach_to_roles=SHOP)}
+    assert snapshot(aws) == before
+    plays["run"] = fleet.play("site", "--diff", **ATTACH, cwagent_attach_to_roles=SHOP)
+    plays["again"] = fleet.play("site", "--diff", **ATTACH, cwagent_attach_to_roles=[SHOP])
+    plays["keep"] = fleet.play("site", cwagent_on_other_profile="keep")
+    for each in plays.values():
+        each.assert_succeeded()
+    return Fleet(shared_controller, fleet.inventory, {**fleet.hosts, "outsider": outsider}), plays
+
+
+def test_only_the_named_role_gets_the_policy(job: tuple[Fleet, dict[str, Play]]) -> None:
+    fleet, plays = job
+    assert role_of(fleet.aws, SHOP) == WITH_POLICY
+    assert role_of(fleet.aws, BATCH) == UNTOUCHED
+    assert_complete_report(plays["run"])
+
+
+def test_the_role_is_tagged_before_it_gets_the_policy(job: tuple[Fleet, dict[str, Play]]) -> None:
+    written = [call.action for call in job[1]["run"].calls if call.write and call.params.get("RoleName") == SHOP]
+    assert written == ["TagRole", "AttachRolePolicy"]
+
+
+def test_check_mode_predicts_the_run(job: tuple[Fleet, dict[str, Play]]) -> None:
+    plays = job[1]
+    assert plays["check"].writes == []
+    assert plays["check"].changes == plays["run"].changes
+
+
+@pytest.mark.parametrize("name", ["again", "keep"])
+def test_then_there_is_nothing_to_do(job: tuple[Fleet, dict[str, Play]], name: str) -> None:
+    assert job[1][name].writes == []
+    assert "Nothing to do." in job[1][name].words
+
+
+@pytest.mark.parametrize("name", ["check", "run"])
+def test_whoever_else_gains_the_permissions_is_named(job: tuple[Fleet, dict[str, Play]], name: str) -> None:
+    fleet, plays = job
+    gets = f"Role 'Shop' gets {SERVER_POLICY}, which also applies to"
+    words = plays[name].words
+    assert f"{gets} instances that are not in the inventory: {fleet.hosts['outsider']} in {fleet.aws.region}" in words
+    assert f"{gets} whoever else can assume it: arn:aws:iam::000000000000:root" in words
+
+
+def test_it_is_said_before_the_first_write(job: tuple[Fleet, dict[str, Play]]) -> None:
+    """A line while the task runs, and the warning of its result."""
+    words = job[1]["run"].words
+    assert words.count("which also applies to whoever else") == 2
+    assert job[1]["check"].words.count("which also applies to whoever else") == 1
+
+
+@pytest.mark.parametrize("name", ["check", "run", "again"])
+def test_the_report_prints_the_roles_to_add(job: tuple[Fleet, dict[str, Play]], name: str) -> None:
+    assert "add the roles to cwagent_attach_to_roles: Batch." in " ".join(job[1][name].report)
+
+
+def test_nothing_to_do_costs_one_page_of_roles(job: tuple[Fleet, dict[str, Play]]) -> None:
+    """With keep, the profile and the policies of each role are read, one by one."""
+    again, keep = ([call.action for call in job[1][name].calls] for name in ("again", "keep"))
+    assert again.count("GetAccountAuthorizationDetails") == keep.count("GetAccountAuthorizationDetails") + 1
+    assert len(again) < len(keep)
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "no EC2 trust": ({"services": ["lambda.amazonaws.com"]}, "EC2 is not allowed to assume it"),
+    "no room": ({"policies": 10}, "it has 10 managed policies"),
+    "boundary": ({"boundary": "logs:*"}, "its permissions boundary Limit blocks cloudwatch:PutMetricData"),
+}
+
+
+def restrict(aws: Emulator, role: str, how: Mapping[str, Any]) -> None:
+    iam = aws.client("iam")
+    if "services" in how:
+        iam.update_assume_role_policy(RoleName=role, PolicyDocument=trust(*how["services"]))
+    for number in range(how.get("policies", 0)):
+        document = json.dumps({"Statement": [{"Effect": "Allow", "Action": "s3:ListBucket", "Resource": "*"}]})
+        created = iam.create_policy(PolicyName=f"App{number}", PolicyDocument=document)
+        iam.attach_role_policy(RoleName=role, PolicyArn=created["Policy"]["Arn"])
+    if "boundary" in how:
+        document = json.dumps({"Statement": [{"Effect": "Allow", "Action": how["boundary"], "Resource": "*"}]})
+        created = iam.create_policy(PolicyName="Limit", PolicyDocument=document)
+        iam.put_role_permissions_boundary(RoleName=role, PermissionsBoundary=created["Policy"]["Arn"])
+
+
+@pytest.mark.parametrize(("how", "reason"), REFUSED.values(), ids=REFUSED)
+def test_a_refused_role_fails_the_run_at_its_end(controller: Controller, how: dict[str, Any], reason: str) -> None:
+    """Everything else is done: the other role gets the policy, and the configuration is stored."""
+    fleet = launch(controller, {"web1": SHOP, "batch1": BATCH})
+    restrict(controller.aws, SHOP, how)
+    before = role_of(controller.aws, SHOP)
+    config = controller.file("agent.json", {"agent": {}})
+    wanted: dict[str, Any] = {**ATTACH, "cwagent_attach_to_roles": f"{SHOP},{BATCH}"}
+    store = {"cwagent_config_file": str(config), "cwagent_store_config_from": "controller"}
+    check = fleet.play("site", "--check", **wanted, **store)
+    run = fleet.play("site", **wanted, **store)
+    for each in (check, run):
+        assert each.code != 0
+        assert f"Role 'Shop' does not get {SERVER_POLICY}: {reason}" in each.message
+    assert check.changes == run.changes
+    assert role_of(controller.aws, SHOP) == before
+    assert role_of(controller.aws, BATCH) == WITH_POLICY
+    assert "PutParameter" in run.writes
+
+
+def test_an_unreadable_boundary_is_a_warning(controller: Controller) -> None:
+    fleet = launch(controller, {"web1": SHOP})
+    restrict(controller.aws, SHOP, {"boundary": "*"})
+    controller.aws.arm(Fault(Kind.DENY, action="GetPolicyVersion"))
+    play = fleet.play("site", **ATTACH, cwagent_attach_to_roles=SHOP).assert_succeeded()
+    assert "of role 'Shop' could not be read, so it can block the agent" in play.words
+    assert role_of(controller.aws, SHOP) == WITH_POLICY
+
+
+def test_a_policy_that_others_attached_is_never_tagged_or_detached(controller: Controller) -> None:
+    fleet = launch(controller, {"web1": SHOP}, {SHOP: {}})
+    controller.aws.client("iam").attach_role_policy(RoleName=SHOP, PolicyArn=POLICY_ARN + SERVER_POLICY)
+    before = role_of(controller.aws, SHOP)
+    fleet.play("site", **ATTACH, cwagent_attach_to_roles=SHOP).assert_succeeded()
+    removal: dict[str, Any] = {"cwagent_remove_servers": ["web1"], "cwagent_confirm": "remove_servers"}
+    fleet.play("remove_servers", **removal).assert_succeeded()
+    fleet.play("teardown", cwagent_confirm="teardown").assert_succeeded()
+    assert role_of(controller.aws, SHOP) == before
+
+
+def attached(controller: Controller, hosts: Mapping[str, str]) -> Fleet:
+    fleet = launch(controller, hosts)
+    fleet.play("site", **ATTACH, cwagent_attach_to_roles=",".join({*hosts.values()})).assert_succeeded()
+    return fleet
+
+
+def test_teardown_leaves_the_account_as_it_was(controller: Controller) -> None:
+    """It finds the roles by their tags, whatever the variables are now and whichever servers are left."""
+    aws = controller.aws
+    fleet = launch(controller, {"web1": SHOP, "batch1": BATCH})
+    before = snapshot(aws)
+    fleet.play("site", **ATTACH, cwagent_attach_to_roles=[SHOP, BATCH]).assert_succeeded()
+    inventory = controller.inventory({"ec2_servers": {"web1": controller.instance_host(fleet.hosts["web1"])}})
+    check = controller.play(inventory, "teardown", "--check", cwagent_confirm="teardown").assert_succeeded()
+    run = controller.play(inventory, "teardown", cwagent_confirm="teardown").assert_succeeded()
+    assert (check.writes, check.changes) == ([], run.changes)
+    assert snapshot(aws) == before
+    written = [(call.action, call.params["RoleName"]) for call in run.calls if call.write and "RoleName" in call.params]
+    of_shop = [action for action, role in written if role == SHOP]
+    assert of_shop == ["DetachRolePolicy", "UntagRole"]
+
+
+LEAVING: dict[str, tuple[list[str], dict[str, Any], bool]] = {
+    "the last of its role": (["web1", "web2"], {}, True),
+    "one of two": (["web1"], {}, False),
+    "the other one is outside the limit": (["web1"], {"limit": "localhost,web1"}, False),
+}
+
+
+@pytest.mark.parametrize(("leaving", "how", "is_detached"), LEAVING.values(), ids=LEAVING)
+def test_a_role_loses_the_policy_with_its_last_server(
+    controller: Controller, leaving: list[str], how: dict[str, str], is_detached: bool
+) -> None:
+    fleet = attached(controller, {"web1": SHOP, "web2": SHOP, "batch1": BATCH})
+    limit = ["--limit", how["limit"]] if how else []
+    removal: dict[str, Any] = {"cwagent_remove_servers": leaving, "cwagent_confirm": "remove_servers"}
+    check = fleet.play("remove_servers", "--check", *limit, **removal).assert_succeeded()
+    run = fleet.play("remove_servers", *limit, **removal).assert_succeeded()
+    assert (check.writes, check.changes) == ([], run.changes)
+    assert role_of(controller.aws, SHOP) == (UNTOUCHED if is_detached else WITH_POLICY)
+    assert role_of(controller.aws, BATCH) == WITH_POLICY
+
+
+def test_a_server_of_another_region_keeps_the_policy_on_the_role(controller: Controller) -> None:
+    aws = controller.aws
+    fleet = attached(controller, {"web1": SHOP})
+    [elsewhere] = aws.instances(1, region="us-east-1")
+    ec2 = aws.client("ec2", region="us-east-1")
+    ec2.associate_iam_instance_profile(InstanceId=elsewhere, IamInstanceProfile={"Name": SHOP})
+    hosts = {
+        "web1": controller.instance_host(fleet.hosts["web1"]),
+        "far1": {"instance_id": elsewhere, "cwagent_region": "us-east-1"},
+    }
+    inventory = controller.inventory({"ec2_servers": hosts})
+    removal: dict[str, Any] = {"cwagent_remove_servers": ["web1"], "cwagent_confirm": "remove_servers"}
+    controller.play(inventory, "remove_servers", **removal).assert_succeeded()
+    assert role_of(aws, SHOP) == WITH_POLICY
+
+
+KILLS = {
+    "after the tag": ("site", "TagRole", {**ATTACH, "cwagent_attach_to_roles": SHOP}, WITH_POLICY),
+    "after the policy is detached": ("teardown", "DetachRolePolicy", {"cwagent_confirm": "teardown"}, UNTOUCHED),
+}
+
+
+@pytest.mark.parametrize(("playbook", "action", "variables", "expected"), KILLS.values(), ids=KILLS)
+def test_one_more_run_finishes_what_was_killed(
+    controller: Controller,
+    playbook: str,
+    action: str,
+    variables: dict[str, Any],
+    expected: tuple[list[str], dict[str, str]],
+) -> None:
+    fleet = (launch if playbook == "site" else attached)(controller, {"web1": SHOP})
+    fault = Fault(Kind.KILL_AFTER, action=action, text='"Shop"')
+    controller.kill(fault, fleet.inventory, playbook, **variables)
+    assert role_of(controller.aws, SHOP) not in (WITH_POLICY, UNTOUCHED)
+    fleet.play(playbook, **variables).assert_succeeded()
+    assert role_of(controller.aws, SHOP) == expected
+
+
+DENIED = {
+    "tag": ("site", "TagRole", UNTOUCHED),
+    "policy": ("site", "AttachRolePolicy", ([], {TAG["Key"]: TAG["Value"]})),
+}
+
+
+@pytest.mark.parametrize(("playbook", "action", "expected"), DENIED.values(), ids=DENIED)
+def test_a_denied_call_names_the_role_and_the_action(
+    controller: Controller, playbook: str, action: str, expected: tuple[list[str], dict[str, str]]
+) -> None:
+    fleet = launch(controller, {"web1": SHOP})
+    fleet.play("site").assert_succeeded()  # so that the roles of the agent need nothing any more
+    controller.aws.arm(Fault(Kind.DENY, action=action, text='"Shop"'))
+    play = fleet.play(playbook, **ATTACH, cwagent_attach_to_roles=SHOP)
+    assert "role 'Shop' " in play.message
+    assert f"iam:{action}" in play.message
+    assert role_of(controller.aws, SHOP) == expected
+
+
+def test_the_audit_finds_a_role_that_is_not_listed_any_more(controller: Controller) -> None:
+    fleet = attached(controller, {"web1": SHOP})
+    report = controller.home / "audit.json"
+    listed = fleet.play("audit", **ATTACH, cwagent_attach_to_roles=SHOP, cwagent_report_files=str(report))
+    assert "attached-policy" not in listed.assert_succeeded().words
+    fleet.play("audit", cwagent_report_files=str(report)).assert_succeeded()
+    findings = json.loads(report.read_text())["accounts"][0]["findings"]
+    [found] = [each for each in findings if each["rule"] == "attached-policy"]
+    assert (found["object"], found["severity"]) == (SHOP, "info")
+
+
+def test_the_role_alone_attaches_and_detaches(controller: Controller) -> None:
+    fleet = launch(controller, {"web1": SHOP, "batch1": BATCH})
+    variables = {"ec2_server_on_other_profile": "attach", "ec2_server_attach_to_roles": [SHOP]}
+
+    def include(**more: str) -> Play:
+        task = {"ansible.builtin.include_role": {"name": "cwagent.iam.ec2_server"}, "vars": {**variables, **more}}
+        plays = [{"hosts": "cwagent_ec2_servers", "gather_facts": False, "tasks": [task]}]
+        return controller.play(fleet.inventory, controller.file("role.yml", plays))
+
+    include().assert_succeeded()
+    assert role_of(controller.aws, SHOP) == WITH_POLICY
+    include(ec2_server_state="absent").assert_succeeded()
+    assert role_of(controller.aws, SHOP) == UNTOUCHED
+    restrict(controller.aws, SHOP, REFUSED["no EC2 trust"][0])
+    play = include()
+    assert "EC2 is not allowed to assume it" in play.message
+
+
+MISSING = {
+    "no role": ({}, "name the roles that may get the agent's policy in cwagent_attach_to_roles"),
+    "not a name": ({"cwagent_attach_to_roles": "arn:aws:iam::1:role/Shop"}, "cwagent_attach_to_roles: 'arn:aws:"),
+}
+
+
+@pytest.mark.parametrize(("variables", "message"), MISSING.values(), ids=MISSING)
+def test_roles_must_be_named(controller: Controller, variables: dict[str, Any], message: str) -> None:
+    fleet = launch(controller, {"web1": SHOP})
+    play = fleet.play("site", **ATTACH, **variables)
+    assert message in play.message
+    assert play.writes == []
+
+
+def test_two_runs_at_once_attach_it_once(controller: Controller) -> None:
+    fleet = launch(controller, {"web1": SHOP})
+    runs = [controller.start(fleet.inventory, "site", **ATTACH, cwagent_attach_to_roles=SHOP) for _ in range(2)]
+    assert [run.wait(300) for run in runs] == [0, 0]
+    assert role_of(controller.aws, SHOP) == WITH_POLICY
+
+
+def test_a_large_fleet_costs_calls_by_roles(controller: Controller) -> None:
+    """200 instances with 40 roles, some with a path and with a profile of another name."""
+    aws = controller.aws
+    roles = [f"App{number:02}" for number in range(40)]
+    for number, name in enumerate(roles):
+        iam, path = aws.client("iam"), "/shop/" if number % 2 else "/"
+        iam.create_role(RoleName=name, Path=path, AssumeRolePolicyDocument=trust("ec2.amazonaws.com"))
+        iam.create_instance_profile(InstanceProfileName=f"{name}-profile", Path=path)
+        iam.add_role_to_instance_profile(InstanceProfileName=f"{name}-profile", RoleName=name)
+    ids = aws.instances(200)
+    for number, each in enumerate(ids):
+        associate(aws, each, f"{roles[number % len(roles)]}-profile")
+    hosts = {f"web{number}": {"instance_id": each, "cwagent_region": aws.region} for number, each in enumerate(ids)}
+    inventory = controller.inventory({"ec2_servers": hosts})
+    keep = controller.play(inventory, "site").assert_succeeded()
+    run = controller.play(inventory, "site", **ATTACH, cwagent_attach_to_roles=roles).assert_succeeded()
+    again = controller.play(inventory, "site", **ATTACH, cwagent_attach_to_roles=roles).assert_succeeded()
+    assert all(role_of(aws, name) == WITH_POLICY for name in roles)
+    assert sorted(run.writes) == ["AttachRolePolicy"] * len(roles) + ["TagRole"] * len(roles)
+    reads = [call.action for call in run.calls if not call.write]
+    assert len(reads) < 30
+    assert again.writes == []
+    assert len(again.calls) <= len(keep.calls)
+    assert len(again.calls) < len(reads)

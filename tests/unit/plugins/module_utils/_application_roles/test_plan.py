@@ -1,0 +1,218 @@
+"""Which application roles get the agent's policy, and which lose it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+from typing import Any
+
+import pytest
+
+from ansible_collections.cwagent.iam.plugins.module_utils._application_roles.plan import (
+    MAX_LISTED,
+    POLICY,
+    Attachments,
+    Role,
+    State,
+    gains,
+    plan_attachments,
+    plan_detachments,
+    refused_roles,
+    to_dict,
+    unseen_attachments,
+    warnings,
+    without_access,
+)
+from ansible_collections.cwagent.iam.plugins.module_utils._names import ATTACHED_TAG, WINDOW_POLICY
+
+ACCOUNT = "123456789012"
+ARN = f"arn:aws:iam::aws:policy/{POLICY}"
+ADMIN = "arn:aws:iam::aws:policy/CloudWatchAgentAdminPolicy"
+OTHER = "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess"
+BOUNDARY = f"arn:aws:iam::{ACCOUNT}:policy/Limit"
+EC2 = "ec2.amazonaws.com"
+TAGS = {ATTACHED_TAG: POLICY}
+
+
+def trust(*principals: dict[str, Any] | str, effect: str = "Allow") -> dict[str, Any]:
+    statements = [{"Effect": effect, "Principal": each, "Action": "sts:AssumeRole"} for each in principals]
+    return {"Version": "2012-10-17", "Statement": statements}
+
+
+def role_of(name: str = "Shop", path: str = "/", **more: Any) -> Role:
+    role = Role(name, f"arn:aws:iam::{ACCOUNT}:role{path}{name}", trust({"Service": EC2}), profiles=frozenset({name}))
+    return replace(role, **more)
+
+
+def state_of(*roles: Role, **more: Any) -> State:
+    return State({role.name: role for role in roles}, **more)
+
+
+def desired(*allowed: str, used: str = "Shop", **more: Any) -> Attachments:
+    return Attachments(frozenset(allowed), {used: ["i-1"]}, ["eu-central-1"], **more)
+
+
+def allow(*actions: str, resource: str = "*") -> dict[str, Any]:
+    return {"Statement": [{"Effect": "Allow", "Action": list(actions), "Resource": resource}]}
+
+
+@pytest.mark.parametrize("seen", range(3))
+def test_the_steps_that_are_not_visible_yet_are_known_without_the_boundary(seen):
+    current = state_of(role_of(boundary=BOUNDARY), documents={BOUNDARY: allow("*")})
+    plan = plan_attachments(current, desired("Shop"))
+    tagged = role_of(boundary=BOUNDARY, tags=TAGS)
+    shown = [State({}), state_of(tagged), state_of(replace(tagged, policies=frozenset({ARN})))][seen]
+    assert unseen_attachments(plan, shown) == plan.summaries[seen:]
+
+
+@pytest.mark.parametrize("path", ["/", "/team/shop/"])
+def test_a_role_is_tagged_before_it_gets_the_policy(path):
+    plan = plan_attachments(state_of(role_of(path=path)), desired("Shop"))
+    assert plan.summaries == ["tag role 'Shop' with cwagent:attached-policy", f"attach {POLICY} to role 'Shop'"]
+    assert [(step.action, step.arguments["role_name"]) for step in plan.all_steps] == [
+        ("iam:TagRole", "Shop"),
+        ("iam:AttachRolePolicy", "Shop"),
+    ]
+
+
+@pytest.mark.parametrize(("is_listed", "is_used", "has_tag", "has_policy"), list(product([True, False], repeat=4)))
+def test_only_a_listed_role_that_is_used_and_lacks_the_policy_is_changed(is_listed, is_used, has_tag, has_policy):
+    """A policy that was attached without the tag is that of somebody else, so the role is not tagged."""
+    role = role_of(tags=TAGS if has_tag else {}, policies=frozenset({ARN} if has_policy else {}))
+    wanted = desired(*["Shop"] * is_listed, used="Shop" if is_used else "Another")
+    plan = plan_attachments(state_of(role), wanted)
+    actions = [step.action for step in plan.all_steps]
+    gets_it = is_listed and is_used and not has_policy
+    assert actions == (["iam:TagRole"] * (not has_tag) + ["iam:AttachRolePolicy"]) * gets_it
+    again = plan_attachments(plan.planned, wanted)
+    assert (again.all_steps, again.errors) == ([], {})
+
+
+def test_a_profile_without_a_role_is_left_alone():
+    assert not plan_attachments(state_of(role_of(profiles=frozenset())), desired("Shop")).has_changes
+
+
+def test_many_instances_of_several_profiles_with_one_role_take_one_plan():
+    role = role_of(profiles=frozenset({"A", "B"}))
+    wanted = Attachments(frozenset({"Shop"}), {"A": ["i-1", "i-2"], "B": ["i-3"]})
+    assert len(plan_attachments(state_of(role), wanted).steps) == 1
+
+
+FULL = frozenset(f"arn:aws:iam::{ACCOUNT}:policy/{number}" for number in range(10))
+REFUSED = {
+    "service-linked": (role_of(path="/aws-service-role/x.amazonaws.com/"), "only AWS can change a role with the path"),
+    "single sign-on": (role_of(path="/aws-reserved/sso.amazonaws.com/"), "only AWS can change a role with the path"),
+    "admin window": (role_of(inline=frozenset({WINDOW_POLICY})), "it is an admin role"),
+    "admin policy": (role_of(policies=frozenset({ADMIN})), "it is an admin role"),
+    "another service": (role_of(trust=trust({"Service": "lambda.amazonaws.com"})), "EC2 is not allowed to assume it"),
+    "denied": (role_of(trust=trust({"Service": EC2}, effect="Deny")), "EC2 is not allowed to assume it"),
+    "no statement": (role_of(trust={}), "EC2 is not allowed to assume it"),
+    "full": (role_of(policies=FULL), "it has 10 managed policies, and the quota of the account is 10"),
+    "boundary": (
+        role_of(boundary=BOUNDARY),
+        "its permissions boundary Limit blocks logs:PutLogEvents, ssm:GetParameter.",
+    ),
+}
+
+
+@pytest.mark.parametrize(("role", "reason"), REFUSED.values(), ids=REFUSED)
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_role_that_must_not_get_the_policy_does_not_stop_the_others(role, reason, fails):
+    other = role_of("Batch")
+    state = state_of(role, other, documents={BOUNDARY: allow("cloudwatch:PutMetricData")})
+    wanted = Attachments(frozenset({"Shop", "Batch"}), {"Shop": ["i-1"], "Batch": ["i-2"]}, ["eu-central-1"], fails)
+    plan = plan_attachments(state, wanted)
+    assert list(plan.steps) == ["Batch"]
+    [message] = refused_roles(state, wanted).values()
+    assert message.startswith(f"Role 'Shop' does not get {POLICY}: {reason}")
+    assert {name: str(error) for name, error in plan.errors.items()} == ({"Shop": message} if fails else {})
+    assert (message in warnings(state, wanted)) is not fails
+
+
+ALLOWED = {
+    "China": role_of(arn=f"arn:aws-cn:iam::{ACCOUNT}:role/Shop", trust=trust({"Service": "ec2.amazonaws.com.cn"})),
+    "several services": role_of(trust=trust({"Service": [EC2, "lambda.amazonaws.com"]})),
+    "one statement": role_of(trust={"Statement": {"Effect": "Allow", "Principal": {"Service": EC2}}}),
+    "raised quota": role_of(policies=FULL),
+    "wide boundary": role_of(boundary=BOUNDARY),
+}
+
+
+@pytest.mark.parametrize("role", ALLOWED.values(), ids=ALLOWED)
+def test_a_role_that_may_get_the_policy_gets_it(role):
+    state = state_of(role, max_policies=20, documents={BOUNDARY: allow("*")})
+    plan = plan_attachments(state, desired("Shop"))
+    assert plan.errors == {}
+    assert plan.planned.roles["Shop"].has_policy
+
+
+def test_a_boundary_is_judged_by_the_parameters_of_each_region():
+    arn = f"arn:aws:ssm:us-east-1:{ACCOUNT}:parameter/AmazonCloudWatch-*"
+    document = {
+        "Statement": [*allow("cloudwatch:*", "logs:*")["Statement"], *allow("ssm:*", resource=arn)["Statement"]]
+    }
+    state = state_of(role_of(boundary=BOUNDARY), documents={BOUNDARY: document})
+    assert refused_roles(state, replace(desired("Shop"), regions=["us-east-1"])) == {}
+    assert "blocks ssm:GetParameter." in refused_roles(state, desired("Shop"))["Shop"]
+
+
+def test_an_unreadable_boundary_is_a_warning():
+    state = state_of(role_of(boundary=BOUNDARY), documents={BOUNDARY: None})
+    assert plan_attachments(state, desired("Shop")).errors == {}
+    [warning] = warnings(state, desired("Shop"))
+    assert warning.startswith(f"permissions boundary {BOUNDARY} of role 'Shop' could not be read")
+
+
+def test_a_role_that_is_not_listed_is_named_with_what_to_add():
+    state = state_of(role_of())
+    assert without_access(state, desired("Batch")) == {"Shop": ["i-1"]}
+    [warning] = warnings(state, desired("Batch"))
+    assert "instances i-1 keep role 'Shop'" in warning
+    assert "add 'Shop' to attach_to_roles" in warning
+
+
+PRINCIPALS = [{"Service": EC2}, {"AWS": [f"arn:aws:iam::{ACCOUNT}:root"]}, "*"]
+
+
+@pytest.mark.parametrize("others", [(), ("i-9 in eu-central-1",), tuple(f"i-{n}" for n in range(MAX_LISTED + 2))])
+@pytest.mark.parametrize("principals", [PRINCIPALS[:1], PRINCIPALS[:2], PRINCIPALS])
+def test_everyone_who_gains_the_permissions_is_named(others, principals):
+    state = state_of(role_of(trust=trust(*principals)), others={"Shop": others})
+    found = gains(state, desired("Shop"))
+    assert len(found) == (len(others) > 0) + (len(principals) > 1)
+    assert all(f"Role 'Shop' gets {POLICY}" in each for each in found)
+    assert ("and 2 more" in " ".join(found)) is (len(others) > MAX_LISTED)
+    assert (":root" in " ".join(found)) is (len(principals) > 1)
+
+
+def test_nobody_gains_where_nothing_is_attached():
+    state = state_of(role_of(policies=frozenset({ARN}), trust=trust(*PRINCIPALS)), others={"Shop": ["i-9"]})
+    assert gains(state, desired("Shop")) == []
+
+
+@pytest.mark.parametrize(("has_tag", "has_policy"), list(product([True, False], repeat=2)))
+def test_only_the_exact_policy_of_a_tagged_role_is_detached(has_tag, has_policy):
+    """A forged tag costs the role no more than this policy."""
+    kept = {"team": "shop"}
+    policies = frozenset({OTHER, *([ARN] if has_policy else [])})
+    role = role_of(tags={**kept, **(TAGS if has_tag else {})}, policies=policies)
+    plan = plan_detachments(state_of(role), ["Shop"])
+    actions = [step.action for step in plan.all_steps]
+    assert actions == (["iam:DetachRolePolicy"] * has_policy + ["iam:UntagRole"]) * has_tag
+    after = plan.planned.roles["Shop"]
+    assert after.tags == kept
+    assert after.policies == (frozenset({OTHER}) if has_tag else policies)
+    assert not plan_detachments(plan.planned, ["Shop"]).has_changes
+
+
+@pytest.mark.parametrize("value", ["AdministratorAccess", ADMIN, ""])
+def test_a_tag_with_another_value_means_nothing(value):
+    role = role_of(tags={ATTACHED_TAG: value}, policies=frozenset({ARN}))
+    assert not plan_detachments(state_of(role), ["Shop"]).has_changes
+
+
+def test_roles_are_shown_with_their_policies_and_tags():
+    state = state_of(role_of(policies=frozenset({OTHER}), tags={"team": "shop"}))
+    assert to_dict(state, ["Shop", "Gone"]) == {
+        "roles": {"Shop": {"managed_policies": [OTHER], "tags": {"team": "shop"}}}
+    }
