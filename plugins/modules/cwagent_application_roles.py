@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: cwagent_application_roles
 version_added: 1.0.0
-short_description: Detach the agent's policy from application roles
+short_description: (internal) Detach the agent's policy from application roles
 description:
   - Detaches C(CloudWatchAgentServerPolicy) from the roles to which M(cwagent.iam.cwagent_instance_profile) has attached
     it, which have the tag C(cwagent:attached-policy), and removes the tag.
@@ -16,7 +16,7 @@ description:
   - All roles are read with C(iam:GetAccountAuthorizationDetails), in pages of up to a thousand.
 author: cwagent.iam contributors (@cwagent)
 options:
-  leaving_instances:
+  instances:
     description:
       - By region, the IDs of instances that stop running the agent. Only their roles are changed. The empty name stands
         for the region of the module.
@@ -40,7 +40,7 @@ EXAMPLES = r"""
 
 - name: Detach it from the roles of one instance, unless another one needs it
   cwagent.iam.cwagent_application_roles:
-    leaving_instances:
+    instances:
       eu-central-1: [i-0123456789abcdef0]
     remaining_instances:
       eu-central-1: [i-0123456789abcdef1]

@@ -169,7 +169,7 @@ def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
     roles = run["attach_to_roles"] if run["on_other_profile"] == ATTACH else []
     # An account none of whose hosts is in the inventory is read without it.
     is_known = inputs["users"] or not account["host"]
-    inputs["audited"] = {"users": inputs["users"], "attach_to_roles": roles} if is_known else {}
+    inputs["inventory"] = {"users": inputs["users"], "attach_to_roles": roles} if is_known else {}
     inputs["finds_instances"] = has_filters(account)
     inputs["admin_instance"] = next((instances[host] for host in given.members(EC2_ADMIN) if host in instances), "")
     is_collecting = run["verify_from"] in ("auto", "ansible") and not given.accounts

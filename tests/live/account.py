@@ -225,6 +225,7 @@ class LiveAccount:
             ("CloudWatchAgentAdminUser", ADMIN_USER),
             ("NAME-OF-AN-EARLIER-PROFILE", BASE_ROLE),
             ("ROLE-OF-AN-EARLIER-PROFILE", BASE_ROLE),
+            ("NAME-OF-AN-APPLICATION-ROLE", BASE_ROLE),
             ("ID-OF-THE-ADMIN-INSTANCE", self.admin),
             ("/cwagent/credentials/", KEY_PREFIX),
             ("arn:aws:", f"arn:{self.partition}:"),

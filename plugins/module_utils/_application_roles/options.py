@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
 
 DETACH_SPEC: dict[str, Any] = {
-    "leaving_instances": {"type": "dict"},
+    "instances": {"type": "dict"},
     "remaining_instances": {"type": "dict", "default": {}},
     **WAIT_SPEC,
 }
@@ -67,7 +67,7 @@ def attachments(call: Call, associated: Iterable[Mapping[str, Any]]) -> Attachme
 
 def detach(call: Call) -> dict[str, Any]:
     """Detach the agent's policy from the roles that no longer need it."""
-    leaving, remaining = call.params["leaving_instances"], call.params["remaining_instances"]
+    leaving, remaining = call.params["instances"], call.params["remaining_instances"]
     for instance_id in (each for found in (leaving or {}, remaining) for names in found.values() for each in names):
         _names.check_instance_id(instance_id)
     aws_in = gateways(call, dict.fromkeys(["", *(leaving or ()), *remaining]))

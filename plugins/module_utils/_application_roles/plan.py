@@ -150,8 +150,13 @@ def to_attach(state: State, desired: Attachments) -> list[Role]:
 
 def refused_roles(state: State, desired: Attachments) -> dict[str, str]:
     """Return by role that is allowed to get the policy and must not, why."""
-    reasons = {role.name: refusal(state, role, desired.regions) for role in to_attach(state, desired)}
-    return {name: f"Role '{name}' does not get {POLICY}: {reason}" for name, reason in reasons.items() if reason}
+    reasons = {role.name: find_obstacle(state, role, desired.regions) for role in to_attach(state, desired)}
+    return {name: reason for name, reason in reasons.items() if reason}
+
+
+def explain_refusal(name: str, reason: str) -> str:
+    """Return the message of a role that must not get the policy."""
+    return f"Role '{name}' does not get {POLICY}: {reason}"
 
 
 def plan_attachments(state: State, desired: Attachments) -> Plan[State]:
@@ -163,7 +168,7 @@ def plan_attachments(state: State, desired: Attachments) -> Plan[State]:
         for name, role in changed.items()
     }
     steps = {name: _attach(role, planned[name]) for name, role in changed.items()}
-    errors = {name: InvalidInput(reason) for name, reason in refused.items()} if desired.fails else {}
+    errors = {name: InvalidInput(explain_refusal(name, refused[name])) for name in refused if desired.fails}
     return Plan(state, replace(state, roles={**state.roles, **planned}), steps, errors)
 
 
@@ -180,7 +185,7 @@ def unseen_attachments(plan: Plan[State], state: State) -> list[str]:
     return [step.summary for name in plan.steps for step in _attach(shown[name], plan.planned.roles[name])]
 
 
-def refusal(state: State, role: Role, regions: Iterable[str]) -> str:
+def find_obstacle(state: State, role: Role, regions: Iterable[str]) -> str:
     """Return why a role must not get the policy, and what to do; empty if it may."""
     if role.path.startswith(RESERVED_PATHS):
         return f"only AWS can change a role with the path {role.path}. Associate another profile with its instances."
@@ -255,7 +260,7 @@ def warnings(state: State, desired: Attachments) -> list[str]:
         for name, instances in without_access(state, desired).items()
     ]
     if not desired.fails:
-        found += refused_roles(state, desired).values()
+        found += [explain_refusal(name, reason) for name, reason in refused_roles(state, desired).items()]
     for role in to_attach(state, desired):
         if role.boundary and state.documents.get(role.boundary, {}) is None:
             found.append(

@@ -96,7 +96,10 @@ class AttachmentResource(Resource[State]):
         """Render the roles that do not get the policy: those that are not allowed to, and those that must not."""
         return {
             "roles_without_access": roles_plan.without_access(final, self._desired),
-            "refused_roles": roles_plan.refused_roles(plan.current, self._desired),
+            "refused_roles": {
+                name: roles_plan.explain_refusal(name, reason)
+                for name, reason in roles_plan.refused_roles(plan.current, self._desired).items()
+            },
         }
 
     def _read_boundaries(self, roles: Sequence[Role]) -> dict[str, Mapping[str, Any] | None]:

@@ -104,12 +104,12 @@ EVERYDAY = set(
     re.findall(
         r"\w+",
         """
-        absent ansible at auto by check close closed compared content controller default delete description
+        absent ansible application at auto by check close closed compared content controller default delete description
         digest duration earlier elsewhere entry_point error expected fail file files filters find fingerprints found
         from group has high host hostname hosts id ids if info inventory keep label low main max medium missing mode
         module name names none off on one only open opened options other owner part path per permission present
-        problems read recent remove replace report required requires restore results shared skip state states stored
-        strict terms to use validated values warn
+        problems read recent remaining remove replace report required requires restore results shared skip state states
+        stored strict terms to use validated values warn
         """,
     )
 )
@@ -177,7 +177,7 @@ SEVERAL_KINDS = {
         }
     },
     "a role keeps the profile unless told otherwise, and a module used directly can fail instead": {
-        "on_other_profile": {"str keep replace", "str fail keep replace"}
+        "on_other_profile": {"str attach keep replace", "str attach fail keep replace"}
     },
 }
 """By reason, the names whose type or choices differ, with all of these."""
