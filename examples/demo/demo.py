@@ -39,9 +39,9 @@ PROMISED_POLICIES = {
 }
 PROMISED_KEYS = {**{user: ["Active"] for user in USERS.values()}, ADMIN_USER: ["Inactive"]}
 PROMISED_PROFILES = {"admin-1": SERVER, "shop-1": APPLICATION, "batch-1": SERVER}
-ATTACH = "ansible-playbook examples/demo/application.yml -i localhost,"
-RUNNING = ("admin-1", "shop-1")
+ATTACH = ("cwagent_on_other_profile=attach", f"cwagent_attach_to_roles={APPLICATION}")
 SSM_POLICY = "AmazonSSMManagedInstanceCore"
+RUNNING = ("admin-1", "shop-1")
 STORE_BY_RUN_COMMAND = "cwagent_store_config_from=run_command"
 
 EXAMPLES = "~/.ansible/collections/ansible_collections/cwagent/iam/examples"
@@ -226,8 +226,9 @@ def show_readers(account: Account) -> None:
     check(refused == ["shop-1"], f"{refused} were refused; expected only shop-1")
     show("  shop-1 keeps its application's profile, as the warning said.")
     show("  Attach the agent's policy to its role:")
-    show(f"  $ {ATTACH}")
-    run_playbook(account, ATTACH.split())
+    command = site_command(account, *ATTACH)
+    show_command(command)
+    run_playbook(account, command)
     answer = read(account.client_on_instance("shop-1"), expected)
     show_table(header, [("shop-1", answer, APPLICATION)])
     show("  The other policies of its role are unchanged.")
@@ -280,7 +281,7 @@ def show_verification(account: Account) -> None:
     """Show whether every server has what the agent needs. It fails, and the demo with it, if one does not."""
     # The on-premises hosts are this machine, which runs no agent.
     limit = ["--limit", ",".join(["localhost", *account.ids])]
-    options = ["-i", str(account.hosts), *limit, "-e", "cwagent_verify_from=run_command"]
+    options = ["-i", str(account.hosts), *limit, "-e", "cwagent_verify_from=auto"]
     command = ["ansible-playbook", "cwagent.iam.verify", *options]
     show_command(command)
     start = account.aws.mark()
@@ -293,7 +294,8 @@ def show_verification(account: Account) -> None:
 def show_audit(account: Account) -> None:
     """Show what the audit finds. It fails, and the demo with it, if a finding is severe."""
     report = account.folder / "audit.html"
-    options = ["-i", str(account.hosts), "-e", f"cwagent_report_files={report}"]
+    variables = (f"cwagent_report_files={report}", *ATTACH)
+    options = ["-i", str(account.hosts), *(argument for variable in variables for argument in ("-e", variable))]
     command = ["ansible-playbook", "cwagent.iam.audit", *options]
     show_command(command)
     start = account.aws.mark()
