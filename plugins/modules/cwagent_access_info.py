@@ -361,7 +361,8 @@ findings:
           never used; V(saved-key-without-user), the user of a saved key does not exist; V(parameter-near-limit), a
           configuration almost fills its tier.
         - Info. V(administrators), principals can write because they administer the account; V(user-without-host), no
-          host of the inventory has a user that this collection made.
+          host of the inventory has a user that this collection made; V(attached-policy), a role that
+          O(attach_to_roles) lacks has the agent's policy from this collection.
       type: str
       sample: admin-without-window
     severity:

@@ -180,8 +180,29 @@ failures:
       again.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
-from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.options import RULES, SPEC, work
+from ansible_collections.cwagent.iam.plugins.module_utils._application_roles.options import attachments
+from ansible_collections.cwagent.iam.plugins.module_utils._call import converge_regions, manage_by_region, new_fleet
+from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.options import RULES, SPEC, resource
+from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import ATTACH
+
+if TYPE_CHECKING:
+    from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
+
+NAMES, BY_REGION, KEYS = "instance_ids", "instances", ["instances"]
+
+
+def work(call: Call) -> dict[str, Any]:
+    """Manage the associations, and then the roles of the instances that keep another profile."""
+    if call.params["on_other_profile"] != ATTACH or call.params["state"] == "absent":
+        return manage_by_region(resource, call, names=NAMES, by_region=BY_REGION, keys=KEYS)
+    fleet = new_fleet(call)
+    roles = attachments(call, converge_regions(fleet, resource, call, names=NAMES, by_region=BY_REGION))
+    if roles:
+        fleet.converge(roles)
+    return fleet.result([*KEYS, "roles_without_access", "refused_roles"])
 
 
 def main() -> None:

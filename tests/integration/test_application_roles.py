@@ -23,7 +23,7 @@ from harness import (
 )
 
 TAG = {"Key": "cwagent:attached-policy", "Value": SERVER_POLICY}
-ATTACH = {"cwagent_on_other_profile": "attach"}
+ATTACH: dict[str, Any] = {"cwagent_on_other_profile": "attach"}
 SHOP, BATCH, OTHER = "Shop", "Batch", "Other"
 
 
@@ -36,6 +36,7 @@ def role_of(aws: Emulator, name: str) -> tuple[list[str], dict[str, str]]:
 
 
 WITH_POLICY = ([SERVER_POLICY], {TAG["Key"]: TAG["Value"]})
+TRUSTS_ALL = {"Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}]}
 UNTOUCHED: tuple[list[str], dict[str, str]] = ([], {})
 
 
@@ -318,7 +319,7 @@ def test_the_audit_finds_a_role_that_is_not_listed_any_more(controller: Controll
 
 def test_the_role_alone_attaches_and_detaches(controller: Controller) -> None:
     fleet = launch(controller, {"web1": SHOP, "batch1": BATCH})
-    variables = {"ec2_server_on_other_profile": "attach", "ec2_server_attach_to_roles": [SHOP]}
+    variables: dict[str, Any] = {"ec2_server_on_other_profile": "attach", "ec2_server_attach_to_roles": [SHOP]}
 
     def include(**more: str) -> Play:
         task = {"ansible.builtin.include_role": {"name": "cwagent.iam.ec2_server"}, "vars": {**variables, **more}}
@@ -379,3 +380,48 @@ def test_a_large_fleet_costs_calls_by_roles(controller: Controller) -> None:
     assert again.writes == []
     assert len(again.calls) <= len(keep.calls)
     assert len(again.calls) < len(reads)
+
+
+def test_verify_names_the_role_to_attach_to(controller: Controller) -> None:
+    fleet = launch(controller, {"web1": SHOP})
+    fleet.play("site").assert_succeeded()
+    before = fleet.play("verify", cwagent_verify_from="none")
+    assert "cwagent_attach_to_roles=Shop" in before.words
+    fleet.play("site", **ATTACH, cwagent_attach_to_roles=SHOP).assert_succeeded()
+    after = fleet.play("verify", cwagent_verify_from="none")
+    assert "cwagent_attach_to_roles" not in after.words
+
+
+def test_each_account_has_its_own_roles(controller: Controller) -> None:
+    """With the accounts as hosts and servers that filters find."""
+    aws = controller.aws
+    accounts: dict[str, Any] = {}
+    for name in ("shop", "blog"):
+        created = aws.client("organizations").create_account(Email=f"{name}@example.com", AccountName=name)
+        account = created["CreateAccountStatus"]["AccountId"]
+        root = {"AccessKeyId": account, "SecretAccessKey": "test"}
+        iam, ec2 = (aws.client(service, credentials=root) for service in ("iam", "ec2"))
+        iam.create_role(RoleName="Controller", AssumeRolePolicyDocument=json.dumps(TRUSTS_ALL))
+        iam.attach_role_policy(RoleName="Controller", PolicyArn=POLICY_ARN + "AdministratorAccess")
+        iam.create_role(RoleName=SHOP, AssumeRolePolicyDocument=trust("ec2.amazonaws.com"))
+        iam.create_instance_profile(InstanceProfileName=SHOP)
+        iam.add_role_to_instance_profile(InstanceProfileName=SHOP, RoleName=SHOP)
+        launched = ec2.run_instances(
+            ImageId="ami-12345678",
+            MinCount=1,
+            MaxCount=1,
+            IamInstanceProfile={"Name": SHOP},
+            TagSpecifications=[{"ResourceType": "instance", "Tags": [{"Key": "agent", "Value": "yes"}]}],
+        )
+        assert launched["Instances"]
+        accounts[name] = {"cwagent_account_assume_role_arn": f"arn:aws:iam::{account}:role/Controller"}
+    variables = {
+        "cwagent_account_server_filters": {"tag:agent": "yes"},
+        "cwagent_store_config_from": "controller",
+        "cwagent_region": aws.region,
+    }
+    children = {"cwagent_accounts": {"hosts": accounts, "vars": variables}}
+    inventory = controller.file("accounts.yml", {"all": {"children": children}})
+    run = controller.play(inventory, "site", **ATTACH, cwagent_attach_to_roles=SHOP).assert_succeeded()
+    assert run.writes.count("TagRole") >= len(accounts)
+    assert " ".join(run.report).count(f"attach {SERVER_POLICY} to role 'Shop'") == len(accounts)

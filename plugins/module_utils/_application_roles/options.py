@@ -14,7 +14,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._application_roles.res
     DetachmentResource,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._call import gateways, new_fleet
-from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import WAIT_SPEC
 
 if TYPE_CHECKING:
@@ -28,18 +27,6 @@ DETACH_SPEC: dict[str, Any] = {
     **WAIT_SPEC,
 }
 DETACH_RULES: dict[str, Any] = {}
-
-
-def check_names(params: Mapping[str, Any]) -> None:
-    """Check the names of the roles that may get the policy. :raises InvalidInput: one is not valid, or none is named.
-
-    Without a name nothing would be attached, which nobody asks for in so many words.
-    """
-    names = params["attach_to_roles"]
-    if not names:
-        raise InvalidInput("attach_to_roles: name at least one role, or set on_other_profile to keep.")
-    for name in names:
-        _names.check_name("role", name)
 
 
 def attachments(call: Call, associated: Iterable[Mapping[str, Any]]) -> AttachmentResource | None:

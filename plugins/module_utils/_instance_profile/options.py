@@ -8,8 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
-from ansible_collections.cwagent.iam.plugins.module_utils._application_roles.options import attachments, check_names
-from ansible_collections.cwagent.iam.plugins.module_utils._call import converge_regions, manage_by_region, new_fleet
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import (
     ATTACH,
     FAIL,
@@ -22,10 +21,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils._planned import PLANNE
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import WAIT_SPEC
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
-    from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
 
 SPEC: dict[str, Any] = {
     "name": {"type": "str", "required": True},
@@ -51,7 +49,7 @@ def resource(params: Mapping[str, Any], aws: Aws, region: str | None, check_mode
     del region
     _names.check_name("instance profile", params["name"])
     if params["on_other_profile"] == ATTACH:
-        check_names(params)
+        _check_roles(params["attach_to_roles"])
     for instance_id in params["instance_ids"]:
         _names.check_instance_id(instance_id)
     planned = Planned(params["planned"])
@@ -67,13 +65,12 @@ def resource(params: Mapping[str, Any], aws: Aws, region: str | None, check_mode
     return AssociationResource(aws, params["instance_ids"], desired, planned.profiles if check_mode else {})
 
 
-def work(call: Call) -> dict[str, Any]:
-    """Manage the associations, and then the roles of the instances that keep another profile."""
-    names, keys = {"names": "instance_ids", "by_region": "instances"}, ["instances"]
-    if call.params["on_other_profile"] != ATTACH or call.params["state"] == "absent":
-        return manage_by_region(resource, call, keys=keys, **names)
-    fleet = new_fleet(call)
-    roles = attachments(call, converge_regions(fleet, resource, call, **names))
-    if roles:
-        fleet.converge(roles)
-    return fleet.result([*keys, "roles_without_access", "refused_roles"])
+def _check_roles(names: Sequence[str]) -> None:
+    """Check the names of the roles that may get the policy.
+
+    :raises InvalidInput: one is not valid; or none is named, and nothing would ever be attached.
+    """
+    if not names:
+        raise InvalidInput("attach_to_roles: name at least one role, or set on_other_profile to keep.")
+    for name in names:
+        _names.check_name("role", name)

@@ -261,12 +261,13 @@ def _of_permissions(case: Case, principal: Principal, server: Server) -> Iterato
 
 
 def _grant(case: Case, principal: Principal) -> str:
-    kind, arn = principal.kind, aws_policy_arn(ACCESS_POLICIES["server"], case.account.partition)
-    attach = f"aws iam attach-{kind}-policy --{kind}-name {principal.name} --policy-arn {arn}"
     if principal.managed:
         return f"{SITE}. If the policy is attached, find what denies it."
-    replace_profile = f", or {SITE[0].lower()}{SITE[1:]} with cwagent_on_other_profile=replace"
-    return f"{attach}{replace_profile if kind == ROLE else ''}"
+    if principal.kind == ROLE:
+        attach = f"cwagent_on_other_profile=attach and cwagent_attach_to_roles={principal.name}"
+        return f"{SITE} with {attach}. If the policy is attached, find what denies it."
+    arn = aws_policy_arn(ACCESS_POLICIES["server"], case.account.partition)
+    return f"aws iam attach-user-policy --user-name {principal.name} --policy-arn {arn}"
 
 
 def _of_writing(case: Case, principal: Principal, title: str) -> Iterator[Failure | Note]:

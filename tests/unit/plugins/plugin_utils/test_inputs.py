@@ -149,6 +149,7 @@ def test_the_input_of_a_run_without_variables():
         "delivery_hosts": [],
         "finds_instances": False,
         "instances": {US: [WEB["instance_id"], ADMIN["instance_id"]]},
+        "inventory": {"users": ["CloudWatchAgentServerUser-db"], "attach_to_roles": []},
         "notes": [],
         "notices": [],
         "report_files": [],
@@ -183,6 +184,7 @@ VALID = {
     "cwagent_configs": [{"name": "AmazonCloudWatch-a", "file": "a.json"}],
     "cwagent_parameter_name": "AmazonCloudWatch-b",
     "cwagent_batch_size": ["1", "20%"],
+    "cwagent_on_other_profile": "replace",
     "cwagent_account_id": "123456789012",
     "cwagent_account_admin_instance_id": ADMIN["instance_id"],
     "cwagent_account_assume_role_arn": CONTROLLER_ROLE,
@@ -206,6 +208,26 @@ def test_a_variable_of_the_run_can_be_set_anywhere(name):
     assert inputs_of(controller={name: value}, hosts={"adm": {**ADMIN, name: value}}) == on_host
     if name not in ("cwagent_configs", "cwagent_report_files"):
         assert run_value(on_host, name) == value
+
+
+@pytest.mark.parametrize(
+    ("roles", "problem"),
+    [
+        ([], "cwagent_on_other_profile is attach; name the roles that may get the agent's policy in"),
+        (["Shop", "arn:aws:iam::123456789012:role/Batch"], "cwagent_attach_to_roles: 'arn:aws:iam::"),
+    ],
+)
+def test_roles_to_attach_the_policy_to_are_named(roles, problem):
+    controller = {"cwagent_on_other_profile": "attach", "cwagent_attach_to_roles": roles}
+    [found] = interpret(a_run(controller=controller))[1]
+    assert found.startswith(problem)
+
+
+def test_the_audit_knows_the_roles_that_are_to_have_the_policy():
+    roles = {"cwagent_attach_to_roles": "Shop,Batch"}
+    kept = inputs_of(controller={**roles, "cwagent_on_other_profile": "keep"})
+    attached = inputs_of(controller={**roles, "cwagent_on_other_profile": "attach"})
+    assert [each["inventory"]["attach_to_roles"] for each in (kept, attached)] == [[], ["Shop", "Batch"]]
 
 
 def in_a_survey(value):
@@ -302,6 +324,7 @@ BAD = [
             for each in WRONG[option["type"]]
             if not (each == ["a"] and option.get("elements") == "str")
             and not (each == 5 and option.get("accepts_single"))
+            and not (isinstance(each, str) and name == "cwagent_attach_to_roles")  # one item, and a name of a role
         ),
         *(["other", 5, LONG, UNICODE] if "choices" in option else []),
         *REFUSED.get(name, []),
@@ -1072,6 +1095,10 @@ def removal_of(*names, region=None, **variables):
 def test_what_servers_that_leave_have(names, users, instances, key_hosts, notes):
     removal, problems = removal_of(*names)
     assert problems == []
+    everything = [each for found in removal.pop("remaining_instances").values() for each in found] + [
+        each for found in instances.values() for each in found if each != GONE_ID
+    ]
+    assert sorted(everything) == sorted(host["instance_id"] for host in INSTANCES.values())
     expected = {"users": users, "instances": instances, "key_hosts": key_hosts, "notes": notes, "default_users": {}}
     assert removal == expected
 
@@ -1168,7 +1195,7 @@ def test_servers_are_removed_when_the_inventory_has_none_any_more():
     controller = {"cwagent_remove_servers": [GONE, GONE_ID], "cwagent_confirm": "remove_servers"}
     inputs = inputs_of({}, {}, controller, requires=[REMOVAL])
     expected = {"users": {US: [GONE]}, "instances": {US: [GONE_ID]}, "key_hosts": [], "notes": [], "default_users": {}}
-    assert inputs["removal"] == expected
+    assert inputs["removal"] == {**expected, "remaining_instances": {}}
 
 
 @pytest.mark.parametrize(("limit", "hosts"), [(None, ["a"]), (["localhost"], []), (["localhost", "a"], ["a"])])

@@ -434,6 +434,15 @@ def test_the_report_has_the_steps_and_what_a_person_should_know():
     assert found.failures == {"localhost": ""}
 
 
+def test_the_report_names_application_roles_that_did_not_get_the_policy():
+    refused = "Role 'Batch' does not get it."
+    result = {**CREATED, "roles_without_access": {"Shop": ["i-1"], "App": ["i-2"]}, "refused_roles": {"Batch": refused}}
+    for name, failure in {"localhost": refused, "shop": f"The work in account shop failed: {refused}"}.items():
+        found = report([an_account(name, variables={"__role": result})], check_mode=False)
+        assert "add the roles to cwagent_attach_to_roles: App, Shop." in " ".join(found.lines)
+        assert found.failures == {name: failure}
+
+
 def test_the_report_of_several_accounts_ends_with_their_table():
     remove = "Remove them with cwagent.iam.remove_servers."
     shop = an_account("shop", variables={"__role": CREATED, "__cwagent_search": {"unlisted": [remove]}})

@@ -52,7 +52,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy i
     closed_policy,
     open_policy,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_POLICY
+from ansible_collections.cwagent.iam.plugins.module_utils._names import ATTACHED_TAG, WINDOW_POLICY
 
 WRITE = document("ssm:PutParameter", resource=CONFIGURATIONS)
 LATER, EARLIER = NOW + timedelta(minutes=10), NOW - timedelta(minutes=10)
@@ -608,6 +608,26 @@ def test_a_user_of_ours_that_no_host_has_is_found(users, expected):
     assert whys == [
         "User 'db2' was made for a server, and no host of the inventory has it. Its active access keys: AKIA3."
     ] * len(expected)
+
+
+@pytest.mark.parametrize(
+    ("listed", "value", "is_found"),
+    [
+        (None, "CloudWatchAgentServerPolicy", False),
+        (frozenset(), "CloudWatchAgentServerPolicy", True),
+        (frozenset({"Shop"}), "CloudWatchAgentServerPolicy", False),
+        (frozenset({"Batch"}), "CloudWatchAgentServerPolicy", True),
+        (frozenset(), "x; rm -rf ~", False),
+    ],
+)
+def test_an_application_role_that_is_not_listed_any_more_is_found(listed, value, is_found):
+    """Whoever tags the role must not choose a part of the command."""
+    account = with_(principals=[role("Shop", tags={ATTACHED_TAG: value})])
+    findings = [
+        each for each in find(case_of(account, Rules(attach_to_roles=listed))) if each.rule == "attached-policy"
+    ]
+    assert [(each.object, each.severity) for each in findings] == [("Shop", "info")] * is_found
+    assert all("untag-role --role-name Shop --tag-keys cwagent:attached-policy" in each.fix for each in findings)
 
 
 def test_a_command_names_the_region_of_the_instance():

@@ -172,7 +172,7 @@ def test_a_role_that_is_not_listed_is_named_with_what_to_add():
     assert "add 'Shop' to attach_to_roles" in warning
 
 
-PRINCIPALS = [{"Service": EC2}, {"AWS": [f"arn:aws:iam::{ACCOUNT}:root"]}, "*"]
+PRINCIPALS: list[Any] = [{"Service": EC2}, {"AWS": [f"arn:aws:iam::{ACCOUNT}:root"]}, "*"]
 
 
 @pytest.mark.parametrize("others", [(), ("i-9 in eu-central-1",), tuple(f"i-{n}" for n in range(MAX_LISTED + 2))])

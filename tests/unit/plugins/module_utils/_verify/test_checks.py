@@ -141,8 +141,7 @@ def test_what_the_boundary_blocks_and_what_no_policy_allows_are_two_failures():
 @pytest.mark.parametrize(
     ("kind", "tags", "fix"),
     [
-        ("role", {}, "attach-role-policy --role-name Server "),
-        ("role", {}, ", or run the playbook cwagent.iam.site with cwagent_on_other_profile=replace"),
+        ("role", {}, "cwagent_on_other_profile=attach and cwagent_attach_to_roles="),
         ("user", {}, "attach-user-policy --user-name db1 "),
         ("role", {"cwagent:managed": "created"}, "Run the playbook cwagent.iam.site. If the policy is attached"),
     ],
