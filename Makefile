@@ -195,7 +195,7 @@ docs: $(RELEASE_READY) ## build the documentation as HTML in build/docs/html
 	$(call run_release,sphinx-build -M html $(SITE)/rst $(SITE) -c docs/site --quiet --fail-on-warning --keep-going)
 
 .PHONY: tables
-tables: $(READY) ## write the README's table of variables, after a change of their argument specs
+tables: $(READY) ## write the tables of variables of the guide, after a change of their argument specs
 	$(call run,python docs/site/variables.py)
 
 .PHONY: build

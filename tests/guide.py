@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 ROOT = Path(__file__).parents[1]
 GUIDE = ROOT / "docs" / "docsite" / "rst"
 README = ROOT / "README.md"
@@ -159,3 +161,9 @@ PLAYS = {"hosts", "import_playbook", "ansible.builtin.import_playbook"}
 def is_playbook(content: Any) -> bool:
     """Return whether the content of a YAML block is a list of plays."""
     return isinstance(content, list) and all(PLAYS & each.keys() for each in content)
+
+
+def playbook_options() -> dict[str, Any]:
+    """Return the variables of the playbooks, by name."""
+    specs = yaml.safe_load((ROOT / "playbooks" / "vars" / "argument_specs.yml").read_text())["argument_specs"]
+    return {name: option for subject in specs.values() for name, option in subject["options"].items()}

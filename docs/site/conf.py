@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-from pathlib import Path
 from typing import Any
 
 from docutils import nodes
@@ -12,7 +10,7 @@ from docutils import nodes
 project = title = html_short_title = "cwagent.iam"
 project_copyright = "cwagent.iam contributors"
 
-extensions = ["sphinx_antsibull_ext", "myst_parser"]
+extensions = ["sphinx_antsibull_ext"]
 default_role = "any"
 nitpicky = True
 highlight_language = "YAML+Jinja"
@@ -35,25 +33,9 @@ ANSIBLE_PLUGIN = re.compile(
     r"ansible_collections\.(\w+)\.(\w+)\.(\w+)_(module|role|lookup|inventory|filter|connection)"
 )
 
-# The README has the table of the playbooks' variables, which variables.py writes. Where a page has this comment, the
-# site shows that section. The page cannot include it itself: only this site is built next to the README.
-VARIABLES_HERE = "\n.. variables-of-the-readme\n"
-VARIABLES = """
-.. include:: {}
-   :parser: myst_parser.sphinx_
-   :start-after: ## Variables
-   :end-before: ##
-"""
-
 
 def setup(app: Any) -> None:
-    app.connect("source-read", show_variables)
     app.connect("missing-reference", link_to_ansible)
-
-
-def show_variables(app: Any, page: str, source: list[str]) -> None:
-    readme = os.path.relpath(Path(__file__).parents[2] / "README.md", (Path(app.srcdir) / page).parent)
-    source[0] = source[0].replace(VARIABLES_HERE, VARIABLES.format(readme))
 
 
 def link_to_ansible(_app: Any, _env: Any, node: Any, text: nodes.Node) -> nodes.Node | None:

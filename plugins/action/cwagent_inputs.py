@@ -81,7 +81,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
         return " ".join(own or [f"The same as for {first}: {to_summary(problems)}"])
 
     def _collect(self, variables: Mapping[str, Any], task_options: Mapping[str, Any]) -> _given.Given:
-        options = yaml_load(SPEC.read_text(encoding="utf-8"))["argument_specs"]["playbooks"]["options"]
+        subjects = yaml_load(SPEC.read_text(encoding="utf-8"))["argument_specs"].values()
+        options = {name: option for each in subjects for name, option in each["options"].items()}
         hostvars, controller = variables["hostvars"], variables["inventory_hostname"]
         groups = {group: list(hosts) for group, hosts in variables["groups"].items()}
         ours = (*_given.GROUPS, _given.ACCOUNTS)

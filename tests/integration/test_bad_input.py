@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from emulator import NO_METADATA
 from emulator.snapshot import snapshot
+from guide import playbook_options
 from harness import (
-    CHECKOUT,
     Controller,
     Play,
 )
@@ -81,9 +80,7 @@ def test_invalid_configuration(site: Site, case: str) -> None:
     assert re.findall(r"There (?:is|are) (\d+) more", play.message) == ([str(int(count) - 1)] if count != "1" else [])
 
 
-OPTIONS = yaml.safe_load((CHECKOUT / "playbooks/vars/argument_specs.yml").read_text())["argument_specs"]["playbooks"][
-    "options"
-]
+OPTIONS = playbook_options()
 HOST_OF = {
     "cwagent_region": "web1",
     "cwagent_user_name": "db1",

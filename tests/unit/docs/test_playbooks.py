@@ -20,15 +20,13 @@ def policies():
     return {playbook: policy for names, policy in rows for playbook in re.findall(r"``(\S+?)``", names)}
 
 
-def test_every_section_but_the_last_is_about_a_playbook():
-    *described, last = SECTIONS
-    assert sorted(described) == [f"{playbook}.yml" for playbook in PLAYBOOKS]
-    assert last == "Variables"
+def test_every_section_is_about_a_playbook():
+    assert sorted(SECTIONS) == [f"{playbook}.yml" for playbook in PLAYBOOKS]
 
 
 def test_the_overview_has_the_order_of_the_page():
     overview = re.findall(r"^   \* - `(\S+)`_$", PAGE.read_text(), re.MULTILINE)
-    assert [*overview, "Variables"] == list(SECTIONS)
+    assert overview == list(SECTIONS)
 
 
 @pytest.mark.parametrize("playbook", PLAYBOOKS)
@@ -48,13 +46,3 @@ def test_every_playbook_has_an_example_that_is_run_by_a_test():
     run = [block.text for block in blocks(PAGE) if block.marked and block.language == "console"]
     named = [re.findall(r"^\$ ansible-playbook cwagent\.iam\.(\w+) -i hosts\.yml", text) for text in run]
     assert {name for names in named for name in names} == set(PLAYBOOKS)
-
-
-def test_site_shows_the_variables_of_the_readme():
-    """A comment is the placeholder for the section of the README; without it, the site would silently lack the section.
-
-    ``make docs`` checks that the section is found in the README.
-    """
-    comment = ".. variables-of-the-readme"
-    assert SECTIONS["Variables"].endswith(f"\n\n{comment}\n")
-    assert comment in (ROOT / "docs" / "site" / "conf.py").read_text()

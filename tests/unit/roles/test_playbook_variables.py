@@ -11,6 +11,7 @@ import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
+from guide import playbook_options
 from templates import trust_templates
 
 from ansible_collections.cwagent.iam.plugins.plugin_utils._given import Given
@@ -23,9 +24,7 @@ FILES: dict[str, dict[str, Any]] = {
     if path.name != "argument_specs.yml"
 }
 SETTINGS: dict[str, Any] = {name: value for variables in FILES.values() for name, value in variables.items()}
-OPTIONS: dict[str, Any] = yaml.safe_load((ROOT / "playbooks/vars/argument_specs.yml").read_text())["argument_specs"][
-    "playbooks"
-]["options"]
+OPTIONS = playbook_options()
 HOST = "db"
 PRINCIPALS = ("ec2_server", "ec2_admin", "onprem_server", "onprem_admin")
 HANDED_ON: dict[str, tuple[Any, list[str]]] = {

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from guide import playbook_options
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,7 +45,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs import (
 from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import Undefined
 
 SPEC = Path(_inputs.__file__).parents[2] / "playbooks" / "vars" / "argument_specs.yml"
-OPTIONS = yaml.safe_load(SPEC.read_text(encoding="utf-8"))["argument_specs"]["playbooks"]["options"]
+OPTIONS = playbook_options()
 RUN_OPTIONS = {name: option for name, option in OPTIONS.items() if name not in HOST_VARIABLES}
 WEB = {"instance_id": "i-0123456789abcdef0"}
 ADMIN = {"instance_id": "i-0123456789abcdef1"}
