@@ -71,7 +71,7 @@ aws cloudtrail lookup-events --region {region} \\
             r' /inheritance:r /grant "SYSTEM:R" "Administrators:F"'
         ),
     ],
-    "make report-tests runs it": ["make demo"],
+    "make report-tests runs it": ["make -C iam demo"],
     "it needs an account of AWS; test_live.py runs it with an emulator": ["make live", "make live REMOVE=1"],
 }
 """By reason, the commands of the pages that no test runs as they are. test_docs_*.py run all others."""

@@ -8,7 +8,7 @@ import pytest
 from emulator.snapshot import associated_profiles, snapshot
 from guide import GUIDE, README, blocks
 from harness import ADMIN_ROLE, SERVER_ROLE, Controller
-from published import INSTALL, Reader, tarball
+from published import INSTALL, Reader
 from test_organization import Organization
 
 pytestmark = pytest.mark.skipif("AWS_CLI" not in os.environ, reason="make integration sets it up")
@@ -19,7 +19,7 @@ GROWING = GUIDE / "growing.rst"
 def test_the_readme_leads_from_nothing_to_the_removal(controller: Controller) -> None:
     reader = Reader(controller)
     reader.shell.prepare()
-    (reader.shell.work / tarball().name).symlink_to(tarball())
+    reader.shell.run(INSTALL).assert_succeeded()
     plays = reader.follow(README)
     written = [call for play in plays for call in play.calls if call.action == "PutParameter"]
     assert {call.principal.split("/")[1] for call in written} == {ADMIN_ROLE}
