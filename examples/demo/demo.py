@@ -44,24 +44,8 @@ SSM_POLICY = "AmazonSSMManagedInstanceCore"
 RUNNING = ("admin-1", "shop-1")
 STORE_BY_RUN_COMMAND = "cwagent_store_config_from=run_command"
 
-EXAMPLES = "~/.ansible/collections/ansible_collections/cwagent/iam/examples"
-"""Where ansible-galaxy installs them."""
-NEXT = f"""\
-  1. On the controller, install the collection. The admin instance needs only Python 3.9 or newer
-     with boto3.
-     $ pip install ansible boto3
-     $ ansible-galaxy collection install git+https://github.com/cwagent/iam
-  2. Configure AWS credentials and a region, for example by the name of a profile.
-     $ export AWS_PROFILE=my-profile AWS_REGION=eu-central-1
-  3. Copy these examples and enter your hosts in hosts.yml.
-     $ cp {EXAMPLES}/inventory/hosts.yml \\
-         hosts.yml
-     $ cp {EXAMPLES}/agent-config/linux.json \\
-         linux.json
-  4. Show what would change.
-     $ ansible-playbook cwagent.iam.site -i hosts.yml -e cwagent_config_file=linux.json \\
-         --check --diff
-  5. Run the same without --check --diff. README.md has the details."""
+NEXT = """\
+  Follow the quick start in README.md, which previews every change in check mode first."""
 WIDTH = 100
 COLOR = re.compile(r"\x1b\[[\d;]*m")
 
@@ -281,7 +265,7 @@ def show_verification(account: Account) -> None:
     """Show whether every server has what the agent needs. It fails, and the demo with it, if one does not."""
     # The on-premises hosts are this machine, which runs no agent.
     limit = ["--limit", ",".join(["localhost", *account.ids])]
-    options = ["-i", str(account.hosts), *limit, "-e", "cwagent_verify_from=auto"]
+    options = ["-i", str(account.hosts), *limit]
     command = ["ansible-playbook", "cwagent.iam.verify", *options]
     show_command(command)
     start = account.aws.mark()

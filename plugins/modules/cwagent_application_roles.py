@@ -10,22 +10,32 @@ module: cwagent_application_roles
 version_added: 1.0.0
 short_description: (internal) Detach the agent's policy from application roles
 description:
-  - Detaches C(CloudWatchAgentServerPolicy) from the roles to which M(cwagent.iam.cwagent_instance_profile) has attached
-    it, which have the tag C(cwagent:attached-policy), and removes the tag.
+  - Detaches C(CloudWatchAgentServerPolicy) from roles with the tag C(cwagent:attached-policy), which
+    M(cwagent.iam.cwagent_instance_profile) sets before it attaches the policy, and then removes the tag.
   - Nothing else of these roles is changed. A role without the tag keeps the policy.
   - All roles are read with C(iam:GetAccountAuthorizationDetails), in pages of up to a thousand.
 author: cwagent.iam contributors (@cwagent)
 options:
   instances:
     description:
-      - By region, the IDs of instances that stop running the agent. Only their roles are changed. The empty name stands
-        for the region of the module.
+      - The IDs of the instances that leave, by region. Only their roles are changed. The empty name stands for the
+        region of the module.
+      - For an instance that has ended, AWS does not show a role. If no instance of the regions has a role with the tag,
+        a warning names that role.
       - By default, the policy is detached from all roles with the tag.
     type: dict
   remaining_instances:
-    description: By region, the IDs of instances that go on running the agent. Their roles keep the policy.
+    description:
+      - The IDs of the instances that remain, by region. Their roles keep the policy. If one of them does not exist in
+        its region, no role is changed, and there is a warning.
+      - The default is all other instances of the regions in O(instances).
     type: dict
-    default: {}
+  planned:
+    description:
+      - The results of earlier tasks of the run. In check mode, what they have only planned counts as done.
+    type: list
+    elements: dict
+    default: []
 extends_documentation_fragment:
   - cwagent.iam.wait
   - cwagent.iam.attributes
@@ -83,14 +93,26 @@ failures:
       lacks iam:DetachRolePolicy. Grant iam:DetachRolePolicy to it and run again.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from ansible_collections.cwagent.iam.plugins.module_utils import _module
 from ansible_collections.cwagent.iam.plugins.module_utils._application_roles.options import (
     DETACH_RULES,
     DETACH_SPEC,
-    detach,
+    detachments,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
 
-SPEC, RULES, work = DETACH_SPEC, DETACH_RULES, detach
+if TYPE_CHECKING:
+    from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
+
+SPEC, RULES = DETACH_SPEC, DETACH_RULES
+
+
+def work(call: Call) -> dict[str, Any]:
+    """Detach the agent's policy from the roles that no longer need it."""
+    wait = call.params["wait_timeout"] if call.params["wait"] else None
+    return converge(detachments(call), call.check_mode, wait)
 
 
 def main() -> None:

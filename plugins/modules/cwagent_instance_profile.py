@@ -35,31 +35,34 @@ options:
     description:
       - What to do with an instance that has another instance profile.
       - V(fail) is an error, and no instance is changed.
-      - V(keep) leaves the instance as it is, with a warning that names the policies its role lacks.
+      - V(keep) leaves the instance as it is, and prints a warning that lists the policies its role lacks.
       - V(attach) leaves the instance as it is, and attaches C(CloudWatchAgentServerPolicy) to its role if
-        O(attach_to_roles) lists the role. For any other role there is a warning.
+        O(attach_to_roles) lists the role. For any other role, the module prints a warning.
       - V(replace) associates this profile instead of the other one.
     type: str
     choices: [fail, keep, attach, replace]
     default: fail
   attach_to_roles:
     description:
-      - With O(on_other_profile=attach), the names of the roles that may get C(CloudWatchAgentServerPolicy).
+      - With O(on_other_profile=attach), the names of the roles to which the module may attach
+        C(CloudWatchAgentServerPolicy).
       - The role is first tagged with C(cwagent:attached-policy). M(cwagent.iam.cwagent_application_roles) detaches the
         policy from roles with this tag. A role that has the policy already is not changed.
       - A role is refused if only AWS can change it, if it is an admin role, if EC2 is not allowed to assume it, if it
-        has as many managed policies as the quota of the account allows, or if its permissions boundary blocks the
-        agent. A boundary that cannot be read is a warning.
-      - A warning lists who else gets the permissions, which are other instances of these regions with the role and
-        other principals that its trust policy names. Inside Ansible it is printed before the role is changed.
+        has as many managed policies or tags as IAM allows, or if its permissions boundary blocks the agent. If a
+        boundary cannot be read, the module prints a warning.
+      - A warning lists everyone else who gains the permissions, which are other instances of these regions with the
+        role and other principals in its trust policy. On the controller, the module prints it before it changes the
+        role.
       - All roles are read with C(iam:GetAccountAuthorizationDetails), in pages of up to a thousand. If a role is to get
         the policy, all associations of the regions of the instances are read.
     type: list
     elements: str
+    default: []
   fail_on_refused:
     description:
-      - Whether the task fails if a role is refused, after everything else was done. With V(false), it is a warning, and
-        RV(refused_roles) has the reasons.
+      - Whether a refused role makes the task fail, after all other changes. With V(false), the module prints a warning,
+        and RV(refused_roles) has the reasons.
     type: bool
     default: true
   fail_if_associated_elsewhere:
@@ -130,19 +133,20 @@ instances:
       profile_before: CloudWatchAgentServerRole
 roles_without_access:
   description:
-    - By role that lacks the policy and is not in O(attach_to_roles), its instances in the list.
+    - For each role that lacks the policy and is not in O(attach_to_roles), the listed instances that have it. A role
+      that would be refused is left out.
   returned: with O(on_other_profile=attach), when an instance keeps another profile
   type: dict
   sample:
     ShopBackend: [i-0123456789abcdef0]
 refused_roles:
-  description: By role in O(attach_to_roles) that must not get the policy, the reason.
+  description: For each refused role, the reason.
   returned: with O(on_other_profile=attach), when an instance keeps another profile
   type: dict
   sample:
     ShopBatch: >-
-      Role 'ShopBatch' does not get CloudWatchAgentServerPolicy: EC2 is not allowed to assume it, so its instances have
-      no credentials. Correct its trust policy.
+      CloudWatchAgentServerPolicy was not attached to role 'ShopBatch': EC2 is not allowed to assume it, so its
+      instances have no credentials. Correct its trust policy.
 steps:
   description:
     - The steps that were taken, or would be taken in check mode.

@@ -1,11 +1,13 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Refuses a version of ansible-core that the collection does not support, of which Ansible itself only warns."""
+"""What differs between versions of ansible-core: which are supported, and what a warning in a result is."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
+from typing import Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
@@ -28,3 +30,21 @@ def check_ansible_core(version: str, requires: str, *, in_awx: bool) -> None:
 
 def _numbers(version: str) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", version)[:2]]
+
+
+def warning_texts(warnings: list[Any] | None) -> list[str]:
+    """Return the warnings in the result of a module as text.
+
+    Before 2.19 they are text. Since then they are objects that are no JSON, and those of Ansible itself, such as of the
+    Python that it has discovered, are among them.
+    """
+    return [each if isinstance(each, str) else _find_message(asdict(each)) for each in warnings or ()]
+
+
+def _find_message(value: Any) -> str:
+    """Return the first message inside: 2.19 has it elsewhere than 2.20."""
+    if isinstance(value, dict):
+        found = value.get("msg") or next(filter(None, map(_find_message, value.values())), "")
+    else:
+        found = next(filter(None, map(_find_message, value)), "") if isinstance(value, (list, tuple)) else ""
+    return str(found)

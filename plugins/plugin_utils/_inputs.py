@@ -167,9 +167,9 @@ def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
     if REMOVAL in given.requires:
         inputs["removal"] = _leaving_servers(given, inputs, _Members(servers, admins, instances, regions), problems)
     roles = run["attach_to_roles"] if run["on_other_profile"] == ATTACH else []
-    # An account none of whose hosts is in the inventory is read without it.
-    is_known = inputs["users"] or not account["host"]
-    inputs["inventory"] = {"users": inputs["users"], "attach_to_roles": roles} if is_known else {}
+    # Without a host of the account in the inventory, there are no users to compare with.
+    users = {"users": inputs["users"]} if inputs["users"] or not account["host"] else {}
+    inputs["inventory"] = {**users, "attach_to_roles": roles}
     inputs["finds_instances"] = has_filters(account)
     inputs["admin_instance"] = next((instances[host] for host in given.members(EC2_ADMIN) if host in instances), "")
     is_collecting = run["verify_from"] in ("auto", "ansible") and not given.accounts
@@ -801,11 +801,6 @@ def _check_conflicts(inputs: Mapping[str, Any], problems: Problems) -> None:
             f"cwagent_admin_role_name and cwagent_server_role_name are both '{inputs['admin_role_name']}': every "
             "server could write to Parameter Store."
         )
-    if inputs["on_other_profile"] == ATTACH and not inputs["attach_to_roles"]:
-        problems.add(
-            "cwagent_on_other_profile is attach; name the roles that may get the agent's policy in "
-            "cwagent_attach_to_roles."
-        )
     servers = {user.lower() for user in _flatten(inputs["server_users"])}
     for user in _flatten(inputs["admin_users"]):
         if user.lower() in servers:
@@ -817,6 +812,11 @@ def _check_conflicts(inputs: Mapping[str, Any], problems: Problems) -> None:
 
 def _check_requirements(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:
     """Report what this playbook needs and does not have."""
+    if given.stores and inputs["on_other_profile"] == ATTACH and not inputs["attach_to_roles"]:
+        problems.add(
+            "cwagent_on_other_profile is attach, so set cwagent_attach_to_roles to the roles that may get the agent's "
+            "policy."
+        )
     if {CONFIGS, CONFIGS_ONLY} & {*given.requires} and not inputs["configs"]:
         problems.add("There is no configuration. Set cwagent_config_file or cwagent_configs.")
     if CONFIRMATION in given.requires and inputs["confirm"] != "teardown":

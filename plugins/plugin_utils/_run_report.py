@@ -252,8 +252,13 @@ class Account:
     @property
     def failure(self) -> str:
         """Why the work failed; empty if it did not."""
-        failure = account_failure(self.variables) or ("" if self.is_finished else UNFINISHED)
-        return failure or " ".join(_of_each(self.results, "refused_roles").values())
+        refused = _join_results(self.results, "refused_roles").values()
+        return " ".join([each for each in (self.interruption, *refused) if each])
+
+    @property
+    def interruption(self) -> str:
+        """Why the work ended before its last task; empty if it did not."""
+        return account_failure(self.variables) or ("" if self.is_finished else UNFINISHED)
 
     @property
     def failures(self) -> list[str]:
@@ -332,12 +337,12 @@ def _headed(account: Account, lines: list[str]) -> list[str]:
 
 def _without_access(results: Iterable[Mapping[str, Any]]) -> list[str]:
     """What to set so that servers with a role of their application can run the agent."""
-    names = ", ".join(sorted(_of_each(results, "roles_without_access")))
+    names = ", ".join(sorted(_join_results(results, "roles_without_access")))
     remedy = f"To let servers with other roles run the agent, add the roles to cwagent_attach_to_roles: {names}."
     return [remedy] if names else []
 
 
-def _of_each(results: Iterable[Mapping[str, Any]], key: str) -> dict[str, Any]:
+def _join_results(results: Iterable[Mapping[str, Any]], key: str) -> dict[str, Any]:
     """What the module calls returned under a key, joined."""
     found = [each.get(key) or {} for result in results for each in _module_results(result)]
     return {name: value for each in found for name, value in each.items()}
@@ -462,7 +467,7 @@ def skip_reason(accounts: Sequence[Account], name: str, *, batch_sizes: Sequence
     :param batch_sizes: as for ``serial``.
     :param max_fail_percentage: the percentage of the accounts in a batch that may fail. Skipped ones do not count.
     """
-    reasons = {account.name: account.failure for account in accounts}
+    reasons = {account.name: account.interruption for account in accounts}
     names, sizes, begun = list(reasons), chain(batch_sizes, repeat(batch_sizes[-1])), 0
     while begun <= names.index(name):
         batch = names[begun : begun + pct_to_int(next(sizes), len(names))]

@@ -16,6 +16,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._planned import Planne
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.instance import check
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.options import COMPARED
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import HostUnreachable
+from ansible_collections.cwagent.iam.plugins.plugin_utils._ansible_core import warning_texts
 from ansible_collections.cwagent.iam.plugins.plugin_utils._key_delivery import KeyDelivery
 
 if TYPE_CHECKING:
@@ -99,7 +100,8 @@ class StoreHost:
         :raises HostUnreachable: it does not answer.
         """
         try:
-            return self._action.send(module, arguments, self._task_vars)
+            done = self._action.send(module, arguments, self._task_vars)
+            return {**done, "warnings": warning_texts(done.get("warnings"))}
         except AnsibleConnectionFailure as error:
             raise HostUnreachable(f"{str(error).strip().rstrip('.')}.") from error
         except Exception as error:  # noqa: BLE001  a plug-in for connections can raise anything

@@ -120,17 +120,17 @@ def test_then_there_is_nothing_to_do(job: tuple[Fleet, dict[str, Play]], name: s
 @pytest.mark.parametrize("name", ["check", "run"])
 def test_whoever_else_gains_the_permissions_is_named(job: tuple[Fleet, dict[str, Play]], name: str) -> None:
     fleet, plays = job
-    gets = f"Role 'Shop' gets {SERVER_POLICY}, which also applies to"
+    grants = f"attaching {SERVER_POLICY} to role 'Shop' also grants it to"
     words = plays[name].words
-    assert f"{gets} instances that are not in the inventory: {fleet.hosts['outsider']} in {fleet.aws.region}" in words
-    assert f"{gets} whoever else can assume it: arn:aws:iam::000000000000:root" in words
+    assert f"{grants} instances that are not in the list: {fleet.hosts['outsider']} in {fleet.aws.region}" in words
+    assert f"{grants} other principals that can assume the role: arn:aws:iam::000000000000:root" in words
 
 
 def test_it_is_said_before_the_first_write(job: tuple[Fleet, dict[str, Play]]) -> None:
     """A line while the task runs, and the warning of its result."""
     words = job[1]["run"].words
-    assert words.count("which also applies to whoever else") == 2
-    assert job[1]["check"].words.count("which also applies to whoever else") == 1
+    assert words.count("other principals that can assume") == 2
+    assert job[1]["check"].words.count("other principals that can assume") == 1
 
 
 @pytest.mark.parametrize("name", ["check", "run", "again"])
@@ -179,7 +179,7 @@ def test_a_refused_role_fails_the_run_at_its_end(controller: Controller, how: di
     run = fleet.play("site", **wanted, **store)
     for each in (check, run):
         assert each.code != 0
-        assert f"Role 'Shop' does not get {SERVER_POLICY}: {reason}" in each.message
+        assert f"{SERVER_POLICY} was not attached to role 'Shop': {reason}" in each.message
     assert check.changes == run.changes
     assert role_of(controller.aws, SHOP) == before
     assert role_of(controller.aws, BATCH) == WITH_POLICY
@@ -191,7 +191,7 @@ def test_an_unreadable_boundary_is_a_warning(controller: Controller) -> None:
     restrict(controller.aws, SHOP, {"boundary": "*"})
     controller.aws.arm(Fault(Kind.DENY, action="GetPolicyVersion"))
     play = fleet.play("site", **ATTACH, cwagent_attach_to_roles=SHOP).assert_succeeded()
-    assert "of role 'Shop' could not be read, so it can block the agent" in play.words
+    assert "of role 'Shop' could not be read. It may block the agent" in play.words
     assert role_of(controller.aws, SHOP) == WITH_POLICY
 
 
@@ -336,7 +336,7 @@ def test_the_role_alone_attaches_and_detaches(controller: Controller) -> None:
 
 
 MISSING = {
-    "no role": ({}, "name the roles that may get the agent's policy in cwagent_attach_to_roles"),
+    "no role": ({}, "so set cwagent_attach_to_roles to the roles that may get the agent's policy"),
     "not a name": ({"cwagent_attach_to_roles": "arn:aws:iam::1:role/Shop"}, "cwagent_attach_to_roles: 'arn:aws:"),
 }
 
@@ -386,7 +386,7 @@ def test_verify_names_the_role_to_attach_to(controller: Controller) -> None:
     fleet = launch(controller, {"web1": SHOP})
     fleet.play("site").assert_succeeded()
     before = fleet.play("verify", cwagent_verify_from="none")
-    assert "cwagent_attach_to_roles=Shop" in before.words
+    assert "Add Shop to cwagent_attach_to_roles" in before.words
     fleet.play("site", **ATTACH, cwagent_attach_to_roles=SHOP).assert_succeeded()
     after = fleet.play("verify", cwagent_verify_from="none")
     assert "cwagent_attach_to_roles" not in after.words

@@ -20,6 +20,9 @@ def test_the_readme_leads_from_nothing_to_the_removal(controller: Controller) ->
     reader = Reader(controller)
     reader.shell.prepare()
     reader.shell.run(INSTALL).assert_succeeded()
+    [inventory] = [block.text for block in blocks(README) if block.language == "yaml"]
+    reader.shell.write("hosts.yml", inventory)
+    reader.enter_servers()
     plays = reader.follow(README)
     written = [call for play in plays for call in play.calls if call.action == "PutParameter"]
     assert {call.principal.split("/")[1] for call in written} == {ADMIN_ROLE}

@@ -361,11 +361,10 @@ def _of_application_roles(case: Case) -> Iterator[Finding]:
         # Whoever may tag the role chooses the value, and a command must not have another one.
         is_tagged = each.tags.get(ATTACHED_TAG) == (policy := ACCESS_POLICIES["server"])
         if each.kind == ROLE and is_tagged and each.name not in (listed or ()):
-            why = f"This collection has attached {policy} to the role, which the inventory does not list any more."
-            fix = (
-                f"{_policy_command('detach', each, aws_policy_arn(policy, each.partition))}, then "
-                f"aws iam untag-role --role-name {each.name} --tag-keys {ATTACHED_TAG}"
-            )
+            why = f"This collection attached {policy} to the role, which cwagent_attach_to_roles no longer lists."
+            detach = f"{_policy_command('detach', each, aws_policy_arn(policy, each.partition))}; "
+            untag = f"aws iam untag-role --role-name {each.name} --tag-keys {ATTACHED_TAG}"
+            fix = f"{detach if each.has_policy(policy) else ''}{untag}"
             yield Finding("attached-policy", INFO, each.name, why, fix)
 
 
@@ -486,8 +485,10 @@ def _of_agent(
         known[key] = _lacking(case, role, instance.region)
     if known[key]:
         why = f"The instance is in the inventory, and its role '{role.name}' lacks {', '.join(known[key])}."
-        server = aws_policy_arn(ACCESS_POLICIES["server"], case.account.partition)
-        yield Finding(rule, MEDIUM, instance.id, why, _policy_command("attach", role, server), instance.region)
+        add = f"Set cwagent_on_other_profile to attach, and add {role.name} to cwagent_attach_to_roles. "
+        add = "" if role.managed else add
+        fix = f"{add}Run the playbook cwagent.iam.site. If the policy is attached, find what denies it."
+        yield Finding(rule, MEDIUM, instance.id, why, fix, instance.region)
 
 
 def _lacking(case: Case, role: Principal, region: str) -> list[str]:

@@ -13,51 +13,56 @@ from ansible_collections.cwagent.iam.plugins.module_utils._application_roles.res
     AttachmentResource,
     DetachmentResource,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._call import gateways, new_fleet
+from ansible_collections.cwagent.iam.plugins.module_utils._call import gateways
+from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import read_associations
+from ansible_collections.cwagent.iam.plugins.module_utils._planned import PLANNED_SPEC, Planned
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import WAIT_SPEC
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
 
 DETACH_SPEC: dict[str, Any] = {
     "instances": {"type": "dict"},
-    "remaining_instances": {"type": "dict", "default": {}},
+    "remaining_instances": {"type": "dict"},
+    **PLANNED_SPEC,
     **WAIT_SPEC,
 }
 DETACH_RULES: dict[str, Any] = {}
 
 
-def attachments(call: Call, associated: Iterable[Mapping[str, Any]]) -> AttachmentResource | None:
-    """Return the roles of the instances that keep another profile; ``None`` where none does.
+def attachments(call: Call, associated: Sequence[Mapping[str, Any]]) -> AttachmentResource | None:
+    """Return the resource for the roles of the instances that keep another profile; ``None`` where none does.
 
-    :param associated: by region, what became of the associations.
+    :param call: of the module cwagent_instance_profile.
+    :param associated: by region, the results for the associations; one that failed does not have its instances.
     """
     params = call.params
     listed = params["instances"] or {"": params["instance_ids"]}
+    aws_in = gateways(call, listed)
     used: dict[str, list[str]] = {}
-    for each in (instance for found in associated for instance in found.get("instances", ())):
-        if each["profile"] not in (None, params["name"]):
-            used.setdefault(each["profile"], []).append(each["instance_id"])
+    for region, found in zip(listed, associated):
+        if "instances" in found:
+            profiles = [(each["instance_id"], each["profile"]) for each in found["instances"]]
+        else:
+            associations = read_associations(aws_in[region], listed[region])
+            profiles = [(name, each.profile) for name, of_one in associations.items() for each in of_one]
+        for name, profile in profiles:
+            if profile not in (None, params["name"]):
+                used.setdefault(profile, []).append(name)
     if not used:
         return None
-    aws_in = gateways(call, listed)
-    desired = Attachments(
-        frozenset(params["attach_to_roles"]),
-        used,
-        [region or aws.region for region, aws in aws_in.items()],
-        fails=params["fail_on_refused"],
-    )
+    desired = Attachments(frozenset(params["attach_to_roles"]), used, params["name"], params["fail_on_refused"])
     return AttachmentResource(aws_in, desired, listed, check_mode=call.check_mode)
 
 
-def detach(call: Call) -> dict[str, Any]:
-    """Detach the agent's policy from the roles that no longer need it."""
+def detachments(call: Call) -> DetachmentResource:
+    """Return the resource for the roles that no longer need the policy. :raises InvalidInput: an ID is not valid."""
     leaving, remaining = call.params["instances"], call.params["remaining_instances"]
-    for instance_id in (each for found in (leaving or {}, remaining) for names in found.values() for each in names):
+    given = [found for found in (leaving, remaining) if found]
+    for instance_id in (each for found in given for names in found.values() for each in names):
         _names.check_instance_id(instance_id)
-    aws_in = gateways(call, dict.fromkeys(["", *(leaving or ()), *remaining]))
-    fleet = new_fleet(call)
-    fleet.converge(DetachmentResource(aws_in, leaving, remaining))
-    return fleet.result(())
+    aws_in = gateways(call, dict.fromkeys(region for found in given for region in found) or [""])
+    planned = Planned(call.params["planned"]).profiles if call.check_mode else {}
+    return DetachmentResource(aws_in, leaving, remaining, planned)

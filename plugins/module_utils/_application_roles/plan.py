@@ -12,14 +12,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import GET, LOGS, METRICS
+from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import LOGS, METRICS
 from ansible_collections.cwagent.iam.plugins.module_utils._access.conditions import to_list
 from ansible_collections.cwagent.iam.plugins.module_utils._access.decision import Decision
 from ansible_collections.cwagent.iam.plugins.module_utils._access.evaluate import Policies, Request, decide
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._names import (
     ATTACHED_TAG,
-    PARAMETER_PREFIX,
     WINDOW_POLICY,
     aws_policy_arn,
     name_of,
@@ -41,9 +40,11 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Step
 
 POLICY = ACCESS_POLICIES["server"]
-# AWS lets nobody but a service change the roles with these paths.
+# Only AWS services can change roles with these paths.
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_create-service-linked-role.html
 RESERVED_PATHS = ("/aws-service-role/", "/aws-reserved/")
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+MAX_TAGS = 50
 MAX_LISTED = 5
 
 
@@ -60,6 +61,7 @@ class Role:
     name: str
     arn: str
     trust: Mapping[str, Any]
+    path: str = "/"
     policies: frozenset[str] = frozenset()
     inline: frozenset[str] = frozenset()
     boundary: str | None = None
@@ -87,11 +89,6 @@ class Role:
         return self.tags.get(ATTACHED_TAG) == POLICY
 
     @property
-    def path(self) -> str:
-        """The IAM path."""
-        return self.arn.partition(":role")[2][: -len(self.name)]
-
-    @property
     def is_admin(self) -> bool:
         """Whether it is an admin role of this collection."""
         return WINDOW_POLICY in self.inline or aws_policy_arn(ACCESS_POLICIES["admin"], self.partition) in self.policies
@@ -105,12 +102,18 @@ class State:
     :param documents: by ARN, the policies of the permissions boundaries that matter; ``None`` for an unreadable one.
     :param max_policies: how many managed policies a role can have.
     :param others: by role that is to get the policy, the instances that have it and are not in the list.
+    :param detachable: names of the roles that no longer need the policy.
+    :param unused: names of the roles with the tag that no instance has, where that of an instance is not known.
+    :param unknown: IDs of the remaining instances that EC2 does not know where they are said to be.
     """
 
     roles: Mapping[str, Role]
     documents: Mapping[str, Mapping[str, Any] | None] = field(default_factory=dict)
     max_policies: int = MAX_POLICIES
     others: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    detachable: frozenset[str] = frozenset()
+    unused: frozenset[str] = frozenset()
+    unknown: frozenset[str] = frozenset()
 
     def role_in(self, profile: str) -> Role | None:
         """Return the role in an instance profile; ``None`` where it has none."""
@@ -123,14 +126,14 @@ class Attachments:
 
     :param allowed: names of the roles that may get the policy.
     :param used: by instance profile that the user's instances keep, these instances.
-    :param regions: those of the instances.
-    :param fails: whether a role that must not get the policy is an error, and not only reported.
+    :param server_profile: the instance profile for the others, whose role has what the agent needs.
+    :param fail_on_refused: whether a role that must not get the policy is an error, and not only reported.
     """
 
     allowed: frozenset[str]
     used: Mapping[str, Sequence[str]]
-    regions: Sequence[str] = ()
-    fails: bool = True
+    server_profile: str = ""
+    fail_on_refused: bool = True
 
     def roles(self, state: State) -> dict[str, list[str]]:
         """Return by role in these profiles its instances."""
@@ -142,7 +145,7 @@ class Attachments:
         return found
 
 
-def to_attach(state: State, desired: Attachments) -> list[Role]:
+def select_roles(state: State, desired: Attachments) -> list[Role]:
     """Return the roles that are allowed to get the policy and do not have it."""
     roles = (state.roles[name] for name in desired.roles(state) if name in desired.allowed)
     return [role for role in roles if not role.has_policy]
@@ -150,55 +153,59 @@ def to_attach(state: State, desired: Attachments) -> list[Role]:
 
 def refused_roles(state: State, desired: Attachments) -> dict[str, str]:
     """Return by role that is allowed to get the policy and must not, why."""
-    reasons = {role.name: find_obstacle(state, role, desired.regions) for role in to_attach(state, desired)}
+    reasons = {role.name: find_obstacle(state, role) for role in select_roles(state, desired)}
     return {name: reason for name, reason in reasons.items() if reason}
 
 
 def explain_refusal(name: str, reason: str) -> str:
     """Return the message of a role that must not get the policy."""
-    return f"Role '{name}' does not get {POLICY}: {reason}"
+    return f"{POLICY} was not attached to role '{name}': {reason}"
 
 
 def plan_attachments(state: State, desired: Attachments) -> Plan[State]:
     """Plan the steps of every role; one that must not get the policy does not stop the others."""
     refused = refused_roles(state, desired)
-    changed = {role.name: role for role in to_attach(state, desired) if role.name not in refused}
-    planned = {
-        name: replace(role, tags={**role.tags, ATTACHED_TAG: POLICY}, policies=role.policies | {role.policy})
-        for name, role in changed.items()
-    }
-    steps = {name: _attach(role, planned[name]) for name, role in changed.items()}
-    errors = {name: InvalidInput(explain_refusal(name, refused[name])) for name in refused if desired.fails}
+    changed = {role.name: role for role in select_roles(state, desired) if role.name not in refused}
+    planned = {name: _with_policy(role) for name, role in changed.items()}
+    steps = {name: _attach(role) for name, role in changed.items()}
+    errors = {name: InvalidInput(explain_refusal(name, refused[name])) for name in refused if desired.fail_on_refused}
     return Plan(state, replace(state, roles={**state.roles, **planned}), steps, errors)
 
 
-def _attach(current: Role, planned: Role) -> list[Step]:
+def _with_policy(role: Role) -> Role:
+    return replace(role, tags={**role.tags, ATTACHED_TAG: POLICY}, policies=role.policies | {role.policy})
+
+
+def _attach(role: Role) -> list[Step]:
+    planned = _with_policy(role)
     return [
-        *tag_steps("role", current.name, current.tags, planned.tags),
-        *attach_steps("role", current.name, planned.policies - current.policies),
+        *tag_steps("role", role.name, role.tags, planned.tags),
+        *attach_steps("role", role.name, planned.policies - role.policies),
     ]
 
 
 def unseen_attachments(plan: Plan[State], state: State) -> list[str]:
     """Return the steps of a plan that a state does not show. :param state: without what only the plan needed."""
     shown = {name: state.roles.get(name, plan.current.roles[name]) for name in plan.steps}
-    return [step.summary for name in plan.steps for step in _attach(shown[name], plan.planned.roles[name])]
+    return [step.summary for role in shown.values() for step in _attach(role)]
 
 
-def find_obstacle(state: State, role: Role, regions: Iterable[str]) -> str:
+def find_obstacle(state: State, role: Role) -> str:
     """Return why a role must not get the policy, and what to do; empty if it may."""
     if role.path.startswith(RESERVED_PATHS):
         return f"only AWS can change a role with the path {role.path}. Associate another profile with its instances."
     if role.is_admin:
         return "it is an admin role, which may write the configuration. Remove it from the list."
-    if not _trusted(role) & {EC2, ec2_service(role.partition)}:
+    if not _find_principals(role) & {EC2, ec2_service(role.partition)}:
         return "EC2 is not allowed to assume it, so its instances have no credentials. Correct its trust policy."
+    if len(role.tags) >= MAX_TAGS and ATTACHED_TAG not in role.tags:
+        return f"it has {MAX_TAGS} tags, so it cannot get {ATTACHED_TAG}. Remove a tag."
     if len(role.policies) >= state.max_policies:
         return (
             f"it has {len(role.policies)} managed policies, and the quota of the account is {state.max_policies}. "
             "Detach one, or raise the quota 'Managed policies per role'."
         )
-    blocked = _blocked(state, role, regions)
+    blocked = _find_blocked_actions(state, role)
     if blocked and role.boundary:
         actions = ", ".join(blocked)
         return (
@@ -207,73 +214,122 @@ def find_obstacle(state: State, role: Role, regions: Iterable[str]) -> str:
     return ""
 
 
-def _blocked(state: State, role: Role, regions: Iterable[str]) -> list[str]:
-    """Return what the agent does with the policy, and the permissions boundary of the role does not allow."""
+def _find_blocked_actions(state: State, role: Role) -> list[str]:
+    """Return what the agent does everywhere, and the permissions boundary of the role does not allow."""
     document = state.documents.get(role.boundary or "")
     if not document:
         return []
-    account = role.arn.split(":")[4]
-    configurations = [
-        f"arn:{role.partition}:ssm:{region}:{account}:parameter/{PARAMETER_PREFIX}any" for region in regions
-    ]
-    needed = [(METRICS, "*"), (LOGS, "*"), *((GET, each) for each in configurations)]
-    requests = [Request(action, resource, {}, frozenset({"*"})) for action, resource in needed]
-    blocked = [each.action for each in requests if decide(Policies([document]), each) is Decision.NO]
-    return list(dict.fromkeys(blocked))
+    statements = to_list(document["Statement"])
+    allowed = [each for each in statements if each["Effect"] == "Allow"]
+    # The agent writes to some log groups, and a boundary may allow only some: any resource that it allows counts.
+    anywhere = [{**each, "Resource": "*"} for each in allowed]
+    policies = Policies([{**document, "Statement": [*anywhere, *(each for each in statements if each not in allowed)]}])
+    requests = [Request(action, "*", {}, frozenset({"*"})) for action in (METRICS, LOGS)]
+    return [each.action for each in requests if decide(policies, each) is Decision.NO]
 
 
-def gains(state: State, desired: Attachments) -> list[str]:
+def describe_gains(state: State, desired: Attachments) -> list[str]:
     """Describe who else gets the permissions of the policy, for each role that gets it now."""
     planned = plan_attachments(state, desired).steps
-    return [sentence for name in planned for sentence in _gains(state, state.roles[name])]
+    return [sentence for name in planned for sentence in _describe_gains_of(state, state.roles[name])]
 
 
-def _gains(state: State, role: Role) -> Iterator[str]:
-    granted = f"Role '{role.name}' gets {POLICY}, which"
+def _describe_gains_of(state: State, role: Role) -> Iterator[str]:
+    grants = f"attaching {POLICY} to role '{role.name}' also grants it to"
     others = sorted(state.others.get(role.name, ()))
     if others:
-        listed = join_first(others, MAX_LISTED)
-        yield f"{granted} also applies to instances that are not in the inventory: {listed}"
-    principals = sorted(_trusted(role) - {EC2, ec2_service(role.partition)})
+        yield f"{grants} instances that are not in the list: {join_first(others, MAX_LISTED)}"
+    principals = sorted(_find_principals(role) - {EC2, ec2_service(role.partition)})
     if principals:
-        yield f"{granted} also applies to whoever else can assume it: {join_first(principals, MAX_LISTED)}"
+        yield f"{grants} other principals that can assume the role: {join_first(principals, MAX_LISTED)}"
 
 
-def _trusted(role: Role) -> set[str]:
-    """Return the principals in the trust policy, whatever the conditions."""
-    statements = [each for each in to_list(role.trust.get("Statement", ())) if each.get("Effect") == "Allow"]
-    return {name for each in statements for name in _principals(each)}
+def _find_principals(role: Role) -> set[str]:
+    """Return the principals that the trust policy lets assume the role, whatever the conditions.
+
+    A statement with ``NotPrincipal`` trusts all others, which is ``*``.
+    """
+    statements = to_list(role.trust.get("Statement", ()))
+    allowed, denied = (
+        {name for each in statements if each.get("Effect") == effect for name in _principals_in(each)}
+        for effect in ("Allow", "Deny")
+    )
+    return allowed - denied
 
 
-def _principals(statement: Mapping[str, Any]) -> Iterable[str]:
-    """Return the principals in a statement. One with ``NotPrincipal`` trusts all others."""
+def _principals_in(statement: Mapping[str, Any]) -> set[str]:
+    if not any(map(_is_assuming, to_list(statement.get("Action", ())))):
+        return set()
     principal = statement.get("Principal", "*")
     values = principal.values() if isinstance(principal, dict) else [principal]
-    return [str(name) for value in values for name in to_list(value)]
+    return {str(name) for value in values for name in to_list(value)}
+
+
+def _is_assuming(action: str) -> bool:
+    return action in ("*", "sts:*") or action.startswith("sts:AssumeRole")
 
 
 def warnings(state: State, desired: Attachments) -> list[str]:
-    """Warn of roles without the policy that are not allowed to get it, and of boundaries that could not be read."""
-    found = [
-        f"instances {join_first(instances, MAX_LISTED)} keep role '{name}', which lacks {POLICY}. To attach it, add "
-        f"'{name}' to attach_to_roles (cwagent_attach_to_roles in the playbooks)"
-        for name, instances in without_access(state, desired).items()
-    ]
-    if not desired.fails:
+    """Warn of instances whose role lacks something, and of boundaries that could not be read."""
+    found = list(_describe_lacks(state, desired))
+    if not desired.fail_on_refused:
         found += [explain_refusal(name, reason) for name, reason in refused_roles(state, desired).items()]
-    for role in to_attach(state, desired):
+    for role in select_roles(state, desired):
         if role.boundary and state.documents.get(role.boundary, {}) is None:
             found.append(
-                f"permissions boundary {role.boundary} of role '{role.name}' could not be read, so it can block the "
-                "agent"
+                f"permissions boundary {role.boundary} of role '{role.name}' could not be read. It may block the agent"
             )
     return found
 
 
-def without_access(state: State, desired: Attachments) -> dict[str, list[str]]:
-    """Return by role without the policy that is not allowed to get it, its instances."""
-    roles = desired.roles(state).items()
-    return {name: found for name, found in roles if name not in desired.allowed and not state.roles[name].has_policy}
+def _describe_lacks(state: State, desired: Attachments) -> Iterator[str]:
+    """Describe what the roles lack of the server role's policies, but the one that they get now."""
+    server = state.role_in(desired.server_profile)
+    for profile, instances in sorted(desired.used.items()):
+        role = state.role_in(profile)
+        if role is None:
+            yield f"instances {join_first(instances, MAX_LISTED)} keep instance profile '{profile}', which has no role"
+            continue
+        lacking = {role.policy, *(server.policies if server else ())} - role.policies
+        lacking -= {role.policy} if role.name in desired.allowed else set()
+        if lacking:
+            names = ", ".join(sorted(map(name_of, lacking)))
+            advice = "" if role.name in desired.allowed else _advice(role.name)
+            yield f"instances {join_first(instances, MAX_LISTED)} keep role '{role.name}', which lacks {names}{advice}"
+
+
+def _advice(name: str) -> str:
+    return f". To attach {POLICY}, add '{name}' to attach_to_roles (cwagent_attach_to_roles in the playbooks)"
+
+
+def find_roles_without_access(state: State, desired: Attachments) -> dict[str, list[str]]:
+    """Return by role that could get the policy and is not allowed to, its instances."""
+    roles = {name: found for name, found in desired.roles(state).items() if name not in desired.allowed}
+    return {
+        name: found
+        for name, found in roles.items()
+        if not state.roles[name].has_policy and not find_obstacle(state, state.roles[name])
+    }
+
+
+def kept_warnings(state: State) -> list[str]:
+    """Warn of roles that keep the policy: their last instance can have ended, or one may still have them."""
+    if state.unknown:
+        names = ", ".join(sorted(state.unknown))
+        return [f"no application role was changed, because it is not known which role these instances have: {names}"]
+    return [
+        f"role '{name}' keeps {POLICY}, and no instance in these regions has the role. If its servers have left, run: "
+        f"{detach_command(state.roles[name])}"
+        for name in sorted(state.unused)
+    ]
+
+
+def detach_command(role: Role) -> str:
+    """Return the command that takes the policy off a role by hand."""
+    return (
+        f"aws iam detach-role-policy --role-name {role.name} --policy-arn {role.policy}; "
+        f"aws iam untag-role --role-name {role.name} --tag-keys {ATTACHED_TAG}"
+    )
 
 
 def plan_detachments(state: State, in_scope: Iterable[str]) -> Plan[State]:

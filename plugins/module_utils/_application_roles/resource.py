@@ -13,7 +13,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._application_roles.pla
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import Resource
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import DENIED_CODES, AwsApiError
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.resource import (
-    FILTER_VALUES,
+    instance_states,
     live_instances,
     read_associations,
 )
@@ -28,7 +28,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import
 from ansible_collections.cwagent.iam.plugins.module_utils._progress import announce
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
 
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan
@@ -53,7 +53,7 @@ class AttachmentResource(Resource[State]):
     def read(self) -> State:
         """Read all roles; what only matters where one is to get the policy is read for those roles."""
         state = self.read_again()
-        roles = roles_plan.to_attach(state, self._desired)
+        roles = roles_plan.select_roles(state, self._desired)
         if not roles:
             return state
         return replace(
@@ -78,13 +78,13 @@ class AttachmentResource(Resource[State]):
     def check_preconditions(self, current: State) -> None:
         """Say who else gets the permissions, before the first write."""
         if not self._check_mode:
-            for sentence in roles_plan.gains(current, self._desired):
-                announce(f"{sentence}.")
+            for sentence in roles_plan.describe_gains(current, self._desired):
+                announce(sentence)
 
     def warnings(self, plan: Plan[State]) -> list[str]:
         """Warn of who else gets the permissions, and of roles that do not get them."""
         return [
-            *roles_plan.gains(plan.current, self._desired),
+            *roles_plan.describe_gains(plan.current, self._desired),
             *roles_plan.warnings(plan.current, self._desired),
         ]
 
@@ -95,7 +95,7 @@ class AttachmentResource(Resource[State]):
     def to_result(self, plan: Plan[State], final: State) -> dict[str, Any]:
         """Render the roles that do not get the policy: those that are not allowed to, and those that must not."""
         return {
-            "roles_without_access": roles_plan.without_access(final, self._desired),
+            "roles_without_access": roles_plan.find_roles_without_access(final, self._desired),
             "refused_roles": {
                 name: roles_plan.explain_refusal(name, reason)
                 for name, reason in roles_plan.refused_roles(plan.current, self._desired).items()
@@ -135,14 +135,16 @@ class AttachmentResource(Resource[State]):
         role_of = {profile: role.name for role in roles for profile in role.profiles}
         found: dict[str, list[str]] = {}
         for region, aws in self._aws_in.items():
-            holders = {
-                name: role_of[each.profile]
+            holders = [
+                (name, role_of[each.profile])
                 for name, associations in read_associations(aws).items()
                 for each in associations
                 if each.profile in role_of and name not in self._listed[region]
-            }
-            for name in live_instances(aws, sorted(holders)):
-                found.setdefault(holders[name], []).append(f"{name} in {region or aws.region}")
+            ]
+            live = live_instances(aws, sorted({name for name, _role in holders}))
+            for name, role in holders:
+                if name in live:
+                    found.setdefault(role, []).append(f"{name} in {region or aws.region}")
         return found
 
 
@@ -151,28 +153,80 @@ class DetachmentResource(Resource[State]):
 
     :param aws_in: by region, its gateway.
     :param leaving: by region, the instances whose roles no longer need it; ``None`` for all roles.
-    :param remaining: by region, the instances whose roles need it.
+    :param remaining: by region, the instances whose roles need it; ``None`` for all others of these regions.
+    :param planned: by instance, the profile that an earlier task has planned for it.
     """
 
     def __init__(
         self,
         aws_in: Mapping[str, Aws],
         leaving: Mapping[str, Sequence[str]] | None,
-        remaining: Mapping[str, Sequence[str]],
+        remaining: Mapping[str, Sequence[str]] | None,
+        planned: Mapping[str, str | None],
     ) -> None:
         super().__init__(next(iter(aws_in.values())))
         self._aws_in = aws_in
         self._leaving = leaving
         self._remaining = remaining
+        self._planned = planned
 
     def read(self) -> State:
+        """Read all roles; where only those of some instances are meant, also which instances have which profile."""
+        state = self.read_again()
+        tagged = [role for role in state.roles.values() if role.has_tag]
+        if self._leaving is None or not tagged:
+            return replace(state, detachable=frozenset(role.name for role in tagged))
+        profiles = self._read_profiles()
+        leaving = {name for names in self._leaving.values() for name in names}
+        remaining = profiles.keys() - leaving
+        if self._remaining is not None:
+            remaining = {name for names in self._remaining.values() for name in names}
+        of_leaving, of_remaining, of_all = (
+            {profile for name in names for profile in profiles.get(name, ())}
+            for names in (leaving, remaining, profiles)
+        )
+        detachable = {role.name for role in tagged if role.profiles & of_leaving and not role.profiles & of_remaining}
+        unknown = self._find_unknown(profiles) if detachable else frozenset()
+        has_ended = not leaving <= profiles.keys()
+        return replace(
+            state,
+            detachable=frozenset() if unknown else frozenset(detachable),
+            unused=frozenset(role.name for role in tagged if has_ended and not role.profiles & of_all),
+            unknown=unknown,
+        )
+
+    def _read_profiles(self) -> dict[str, set[str]]:
+        """Return by instance its instance profiles, after what earlier tasks have planned."""
+        found = {
+            name: {each.profile for each in associations}
+            for aws in self._aws_in.values()
+            for name, associations in read_associations(aws).items()
+        }
+        return {**found, **{name: {profile} if profile else set() for name, profile in self._planned.items()}}
+
+    def _find_unknown(self, profiles: Container[str]) -> frozenset[str]:
+        """Return the remaining instances that have no profile and are not in their region."""
+        unsure = {
+            region: [name for name in names if name not in profiles]
+            for region, names in (self._remaining or {}).items()
+        }
+        return frozenset(
+            name
+            for region, names in unsure.items()
+            for name in {*names} - {*instance_states(self._aws_in[region], names)}
+        )
+
+    def read_again(self) -> State:
         """Read all roles."""
         return State(read_roles(self._aws))
 
     def plan(self, current: State) -> Plan[State]:
-        """Plan the steps of every role with the tag that no remaining instance has."""
-        tagged = [role for role in current.roles.values() if role.has_tag]
-        return roles_plan.plan_detachments(current, self._in_scope(tagged))
+        """Plan the steps of every role."""
+        return roles_plan.plan_detachments(current, current.detachable)
+
+    def warnings(self, plan: Plan[State]) -> list[str]:
+        """Warn of the roles that keep the policy because it is not known who needs it."""
+        return roles_plan.kept_warnings(plan.current)
 
     def remaining(self, plan: Plan[State], state: State) -> list[str]:
         """List what IAM does not show yet, of the roles of the plan."""
@@ -183,25 +237,15 @@ class DetachmentResource(Resource[State]):
         """Render the roles that have the tag."""
         return roles_plan.to_dict(state, [name for name, role in state.roles.items() if role.has_tag])
 
+    def render_change(self, before: State, after: State) -> dict[str, Any]:
+        """Render the roles that had the tag before, which they lose."""
+        names = [name for name, role in before.roles.items() if role.has_tag]
+        return {"before": roles_plan.to_dict(before, names), "after": roles_plan.to_dict(after, names)}
+
     def to_result(self, plan: Plan[State], final: State) -> dict[str, Any]:
         """Render nothing but the steps."""
         del plan, final
         return {}
-
-    def _in_scope(self, tagged: Sequence[Role]) -> list[str]:
-        if self._leaving is None or not tagged:
-            return [role.name for role in tagged]
-        leaving, remaining = self._profiles(self._leaving), self._profiles(self._remaining)
-        return [role.name for role in tagged if role.profiles & leaving and not role.profiles & remaining]
-
-    def _profiles(self, instances: Mapping[str, Sequence[str]]) -> set[str]:
-        """Return the names of the instance profiles of instances."""
-        found: set[str] = set()
-        for region, names in instances.items():
-            ids = None if len(names) > FILTER_VALUES else names
-            associations = read_associations(self._aws_in[region], ids) if names else {}
-            found |= {each.profile for name in names for each in associations.get(name, ())}
-        return found
 
 
 def read_roles(aws: Aws) -> dict[str, Role]:
@@ -215,6 +259,7 @@ def _to_role(details: dict[str, Any]) -> Role:
         details["RoleName"],
         details["Arn"],
         details["AssumeRolePolicyDocument"],
+        details["Path"],
         frozenset(policy["PolicyArn"] for policy in details.get("AttachedManagedPolicies", ())),
         frozenset(policy["PolicyName"] for policy in details.get("RolePolicyList", ())),
         boundary(details),

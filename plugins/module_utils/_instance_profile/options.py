@@ -30,7 +30,7 @@ SPEC: dict[str, Any] = {
     "instance_ids": {"type": "list", "elements": "str"},
     "instances": {"type": "dict"},
     "on_other_profile": {"type": "str", "choices": [FAIL, KEEP, ATTACH, REPLACE], "default": FAIL},
-    "attach_to_roles": {"type": "list", "elements": "str"},
+    "attach_to_roles": {"type": "list", "elements": "str", "default": []},
     "fail_on_refused": {"type": "bool", "default": True},
     "fail_if_associated_elsewhere": {"type": "bool", "default": False},
     **PLANNED_SPEC,
@@ -40,7 +40,6 @@ SPEC: dict[str, Any] = {
 RULES: dict[str, Any] = {
     "required_one_of": [("instance_ids", "instances")],
     "mutually_exclusive": [("instance_ids", "instances")],
-    "required_if": [("on_other_profile", ATTACH, ["attach_to_roles"])],
 }
 
 
@@ -48,7 +47,7 @@ def resource(params: Mapping[str, Any], aws: Aws, region: str | None, check_mode
     """Return the associations of the module. :raises InvalidInput: an option is invalid."""
     del region
     _names.check_name("instance profile", params["name"])
-    if params["on_other_profile"] == ATTACH:
+    if params["on_other_profile"] == ATTACH and params["state"] == "present":
         _check_roles(params["attach_to_roles"])
     for instance_id in params["instance_ids"]:
         _names.check_instance_id(instance_id)

@@ -142,8 +142,8 @@ def _problems(current: State, name: str, desired: DesiredProfile) -> list[str]:
 
 def _remedy(other: Association, desired: DesiredProfile) -> str:
     return (
-        f"set on_other_profile to attach to attach the agent's policy to the role in '{other.profile}', or to replace "
-        f"to associate '{desired.name}' instead"
+        f"set on_other_profile to attach, so that the role in '{other.profile}' gets the agent's policy, or to "
+        f"replace, to associate '{desired.name}' instead"
     )
 
 

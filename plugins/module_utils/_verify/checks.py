@@ -264,8 +264,8 @@ def _grant(case: Case, principal: Principal) -> str:
     if principal.managed:
         return f"{SITE}. If the policy is attached, find what denies it."
     if principal.kind == ROLE:
-        attach = f"cwagent_on_other_profile=attach and cwagent_attach_to_roles={principal.name}"
-        return f"{SITE} with {attach}. If the policy is attached, find what denies it."
+        add = f"Add {principal.name} to cwagent_attach_to_roles, and run the playbook cwagent.iam.site"
+        return f"{add} with cwagent_on_other_profile=attach. If the policy is attached, find what denies it."
     arn = aws_policy_arn(ACCESS_POLICIES["server"], case.account.partition)
     return f"aws iam attach-user-policy --user-name {principal.name} --policy-arn {arn}"
 

@@ -40,7 +40,6 @@ GROUPS = {
 README_WORDS, README_LINES = 800, 130
 MODULES = {path.stem for path in (ROOT / "plugins" / "modules").glob("*.py")}
 DEVELOPMENT = {"architecture", "acceptance"}
-DEMO = ROOT / "examples" / "demo" / "demo.py"
 PLAYBOOKS = {path.stem for path in (ROOT / "playbooks").glob("*.yml")}
 NAME = re.compile(r"(?<![\w.])(cwagent_[a-z_0-9]*[a-z])")
 
@@ -157,15 +156,6 @@ def test_commands_are_for_the_installed_collection():
     for page in PAGES:
         shown = [command for command in commands(page) if command.text not in in_checkout]
         assert [str(command) for command in shown if paths.search(command.text) or "make " in command.text] == []
-
-
-def test_the_demo_ends_with_commands_of_the_readme():
-    [steps] = re.findall(r'^NEXT = f"""(.*?)"""', DEMO.read_text(), re.DOTALL | re.MULTILINE)
-    steps = steps.replace("{EXAMPLES}", "~/.ansible/collections/ansible_collections/cwagent/iam/examples")
-    joined = re.sub(r"\s*\\{2}\n\s*", " ", steps)
-    shown = re.findall(r"^ +\$ (.*)", joined, re.MULTILINE)
-    assert len(shown) == 6
-    assert set(shown) - {command.text for command in commands(README)} == set()
 
 
 def test_playbooks_and_variables_in_commands_exist():

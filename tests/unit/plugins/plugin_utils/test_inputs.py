@@ -214,13 +214,13 @@ def test_a_variable_of_the_run_can_be_set_anywhere(name):
 @pytest.mark.parametrize(
     ("roles", "problem"),
     [
-        ([], "cwagent_on_other_profile is attach; name the roles that may get the agent's policy in"),
+        ([], "cwagent_on_other_profile is attach, so set cwagent_attach_to_roles to the roles"),
         (["Shop", "arn:aws:iam::123456789012:role/Batch"], "cwagent_attach_to_roles: 'arn:aws:iam::"),
     ],
 )
 def test_roles_to_attach_the_policy_to_are_named(roles, problem):
     controller = {"cwagent_on_other_profile": "attach", "cwagent_attach_to_roles": roles}
-    [found] = interpret(a_run(controller=controller))[1]
+    [found] = interpret(a_run(controller=controller, requires=[KEY_STORE]))[1]
     assert found.startswith(problem)
 
 

@@ -308,8 +308,8 @@ def test_the_module_documents_each_rule():
     documented = re.search(r"The name of the rule\.(.*?)sample:", text, re.DOTALL)
     assert documented
     named = set(re.findall(r"V\(([a-z-]+)\),\s", documented[1]))
-    # The last one depends on the inventory and has a test of its own.
-    assert named == {rule for _, (rule, _, _) in PLANTED.values()} | {"user-without-host"}
+    # The last two depend on the inventory and have tests of their own.
+    assert named == {rule for _, (rule, _, _) in PLANTED.values()} | {"user-without-host", "attached-policy"}
 
 
 @pytest.mark.parametrize(("account", "expected"), PLANTED.values(), ids=PLANTED)
@@ -534,7 +534,7 @@ FIXES = {
     ),
     "the role of an instance gets the server policy": (
         with_(instances=[instance(2, "App", in_inventory=True)]),
-        f"{ATTACH} App --policy-arn {SERVER.arn}",
+        "Set cwagent_on_other_profile to attach, and add App to cwagent_attach_to_roles.",
     ),
 }
 

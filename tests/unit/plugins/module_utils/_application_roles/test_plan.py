@@ -14,14 +14,15 @@ from ansible_collections.cwagent.iam.plugins.module_utils._application_roles.pla
     Attachments,
     Role,
     State,
-    gains,
+    describe_gains,
+    find_roles_without_access,
+    kept_warnings,
     plan_attachments,
     plan_detachments,
     refused_roles,
     to_dict,
     unseen_attachments,
     warnings,
-    without_access,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._names import ATTACHED_TAG, WINDOW_POLICY
 
@@ -40,7 +41,8 @@ def trust(*principals: dict[str, Any] | str, effect: str = "Allow") -> dict[str,
 
 
 def role_of(name: str = "Shop", path: str = "/", **more: Any) -> Role:
-    role = Role(name, f"arn:aws:iam::{ACCOUNT}:role{path}{name}", trust({"Service": EC2}), profiles=frozenset({name}))
+    arn = f"arn:aws:iam::{ACCOUNT}:role{path}{name}"
+    role = Role(name, arn, trust({"Service": EC2}), path, profiles=frozenset({name}))
     return replace(role, **more)
 
 
@@ -49,7 +51,7 @@ def state_of(*roles: Role, **more: Any) -> State:
 
 
 def desired(*allowed: str, used: str = "Shop", **more: Any) -> Attachments:
-    return Attachments(frozenset(allowed), {used: ["i-1"]}, ["eu-central-1"], **more)
+    return Attachments(frozenset(allowed), {used: ["i-1"]}, **more)
 
 
 def allow(*actions: str, resource: str = "*") -> dict[str, Any]:
@@ -88,8 +90,28 @@ def test_only_a_listed_role_that_is_used_and_lacks_the_policy_is_changed(is_list
     assert (again.all_steps, again.errors) == ([], {})
 
 
-def test_a_profile_without_a_role_is_left_alone():
-    assert not plan_attachments(state_of(role_of(profiles=frozenset())), desired("Shop")).has_changes
+def test_a_profile_without_a_role_is_left_alone_with_a_warning():
+    state = state_of(role_of(profiles=frozenset()))
+    assert not plan_attachments(state, desired("Shop")).has_changes
+    assert warnings(state, desired("Shop")) == ["instances i-1 keep instance profile 'Shop', which has no role"]
+
+
+@pytest.mark.parametrize(("allowed", "lacks"), [(["Shop"], "AmazonS3ReadOnlyAccess"), ([], "AmazonS3ReadOnlyAccess, ")])
+def test_what_a_role_lacks_of_the_server_role_is_a_warning(allowed, lacks):
+    """As without attach, whether or not the agent's own policy is attached."""
+    server = role_of("Server", policies=frozenset({ARN, OTHER}))
+    [warning] = warnings(state_of(role_of(), server), desired(*allowed, server_profile="Server"))
+    assert f"instances i-1 keep role 'Shop', which lacks {lacks}" in warning
+    assert (POLICY in warning) is not bool(allowed)
+
+
+def test_a_role_that_would_be_refused_is_not_one_to_add():
+    assert find_roles_without_access(state_of(role_of(policies=frozenset({ADMIN}))), desired("Batch")) == {}
+
+
+def test_a_role_without_an_instance_is_named_with_the_command():
+    [warning] = kept_warnings(state_of(role_of(tags=TAGS), unused=frozenset({"Shop"})))
+    assert f"aws iam detach-role-policy --role-name Shop --policy-arn {ARN}; aws iam untag-role" in warning
 
 
 def test_many_instances_of_several_profiles_with_one_role_take_one_plan():
@@ -105,12 +127,28 @@ REFUSED = {
     "admin window": (role_of(inline=frozenset({WINDOW_POLICY})), "it is an admin role"),
     "admin policy": (role_of(policies=frozenset({ADMIN})), "it is an admin role"),
     "another service": (role_of(trust=trust({"Service": "lambda.amazonaws.com"})), "EC2 is not allowed to assume it"),
+    "another action": (
+        role_of(trust={"Statement": {"Effect": "Allow", "Principal": {"Service": EC2}, "Action": "sts:TagSession"}}),
+        "EC2 is not allowed to assume it",
+    ),
     "denied": (role_of(trust=trust({"Service": EC2}, effect="Deny")), "EC2 is not allowed to assume it"),
     "no statement": (role_of(trust={}), "EC2 is not allowed to assume it"),
+    "all tags": (role_of(tags={f"k{number}": "" for number in range(50)}), "it has 50 tags"),
+    "denied as well": (
+        role_of(
+            trust={
+                "Statement": [
+                    *trust({"Service": EC2})["Statement"],
+                    *trust({"Service": EC2}, effect="Deny")["Statement"],
+                ]
+            }
+        ),
+        "EC2 is not allowed to assume it",
+    ),
     "full": (role_of(policies=FULL), "it has 10 managed policies, and the quota of the account is 10"),
     "boundary": (
         role_of(boundary=BOUNDARY),
-        "its permissions boundary Limit blocks logs:PutLogEvents, ssm:GetParameter.",
+        "its permissions boundary Limit blocks logs:PutLogEvents.",
     ),
 }
 
@@ -120,12 +158,12 @@ REFUSED = {
 def test_a_role_that_must_not_get_the_policy_does_not_stop_the_others(role, reason, fails):
     other = role_of("Batch")
     state = state_of(role, other, documents={BOUNDARY: allow("cloudwatch:PutMetricData")})
-    wanted = Attachments(frozenset({"Shop", "Batch"}), {"Shop": ["i-1"], "Batch": ["i-2"]}, ["eu-central-1"], fails)
+    wanted = Attachments(frozenset({"Shop", "Batch"}), {"Shop": ["i-1"], "Batch": ["i-2"]}, "", fails)
     plan = plan_attachments(state, wanted)
     assert list(plan.steps) == ["Batch"]
     [found] = refused_roles(state, wanted).values()
     assert found.startswith(reason)
-    message = f"Role 'Shop' does not get {POLICY}: {found}"
+    message = f"{POLICY} was not attached to role 'Shop': {found}"
     assert {name: str(error) for name, error in plan.errors.items()} == ({"Shop": message} if fails else {})
     assert (message in warnings(state, wanted)) is not fails
 
@@ -133,7 +171,9 @@ def test_a_role_that_must_not_get_the_policy_does_not_stop_the_others(role, reas
 ALLOWED = {
     "China": role_of(arn=f"arn:aws-cn:iam::{ACCOUNT}:role/Shop", trust=trust({"Service": "ec2.amazonaws.com.cn"})),
     "several services": role_of(trust=trust({"Service": [EC2, "lambda.amazonaws.com"]})),
-    "one statement": role_of(trust={"Statement": {"Effect": "Allow", "Principal": {"Service": EC2}}}),
+    "one statement": role_of(
+        trust={"Statement": {"Effect": "Allow", "Principal": {"Service": EC2}, "Action": "sts:AssumeRole"}}
+    ),
     "raised quota": role_of(policies=FULL),
     "wide boundary": role_of(boundary=BOUNDARY),
 }
@@ -147,14 +187,31 @@ def test_a_role_that_may_get_the_policy_gets_it(role):
     assert plan.planned.roles["Shop"].has_policy
 
 
-def test_a_boundary_is_judged_by_the_parameters_of_each_region():
-    arn = f"arn:aws:ssm:us-east-1:{ACCOUNT}:parameter/AmazonCloudWatch-*"
-    document = {
-        "Statement": [*allow("cloudwatch:*", "logs:*")["Statement"], *allow("ssm:*", resource=arn)["Statement"]]
-    }
+BOUNDARIES = {
+    "some log groups": (allow("cloudwatch:*", "logs:*", resource="arn:aws:logs:*:*:log-group:app*"), ""),
+    "logs denied": (
+        {"Statement": [*allow("*")["Statement"], {"Effect": "Deny", "Action": "logs:*", "Resource": "*"}]},
+        "logs:PutLogEvents",
+    ),
+    "everything else": (
+        {"Statement": {"Effect": "Allow", "NotAction": "logs:*", "Resource": "*"}},
+        "logs:PutLogEvents",
+    ),
+}
+
+
+@pytest.mark.parametrize(("document", "blocked"), BOUNDARIES.values(), ids=BOUNDARIES)
+def test_a_boundary_that_allows_some_resources_blocks_nothing(document, blocked):
     state = state_of(role_of(boundary=BOUNDARY), documents={BOUNDARY: document})
-    assert refused_roles(state, replace(desired("Shop"), regions=["us-east-1"])) == {}
-    assert "blocks ssm:GetParameter." in refused_roles(state, desired("Shop"))["Shop"]
+    assert [f"blocks {blocked}." in each for each in refused_roles(state, desired("Shop")).values()] == [True] * bool(
+        blocked
+    )
+
+
+def test_nothing_is_changed_while_the_role_of_an_instance_is_not_known():
+    state = state_of(role_of(tags=TAGS), unused=frozenset({"Shop"}), unknown=frozenset({"i-2", "i-1"}))
+    [warning] = kept_warnings(state)
+    assert warning.endswith("i-1, i-2")
 
 
 def test_an_unreadable_boundary_is_a_warning():
@@ -166,9 +223,9 @@ def test_an_unreadable_boundary_is_a_warning():
 
 def test_a_role_that_is_not_listed_is_named_with_what_to_add():
     state = state_of(role_of())
-    assert without_access(state, desired("Batch")) == {"Shop": ["i-1"]}
+    assert find_roles_without_access(state, desired("Batch")) == {"Shop": ["i-1"]}
     [warning] = warnings(state, desired("Batch"))
-    assert "instances i-1 keep role 'Shop'" in warning
+    assert f"instances i-1 keep role 'Shop', which lacks {POLICY}. To attach" in warning
     assert "add 'Shop' to attach_to_roles" in warning
 
 
@@ -179,16 +236,16 @@ PRINCIPALS: list[Any] = [{"Service": EC2}, {"AWS": [f"arn:aws:iam::{ACCOUNT}:roo
 @pytest.mark.parametrize("principals", [PRINCIPALS[:1], PRINCIPALS[:2], PRINCIPALS])
 def test_everyone_who_gains_the_permissions_is_named(others, principals):
     state = state_of(role_of(trust=trust(*principals)), others={"Shop": others})
-    found = gains(state, desired("Shop"))
+    found = describe_gains(state, desired("Shop"))
     assert len(found) == (len(others) > 0) + (len(principals) > 1)
-    assert all(f"Role 'Shop' gets {POLICY}" in each for each in found)
+    assert all(f"attaching {POLICY} to role 'Shop' also grants it to" in each for each in found)
     assert ("and 2 more" in " ".join(found)) is (len(others) > MAX_LISTED)
     assert (":root" in " ".join(found)) is (len(principals) > 1)
 
 
 def test_nobody_gains_where_nothing_is_attached():
     state = state_of(role_of(policies=frozenset({ARN}), trust=trust(*PRINCIPALS)), others={"Shop": ["i-9"]})
-    assert gains(state, desired("Shop")) == []
+    assert describe_gains(state, desired("Shop")) == []
 
 
 @pytest.mark.parametrize(("has_tag", "has_policy"), list(product([True, False], repeat=2)))

@@ -94,7 +94,7 @@ INVALID = {
     "other": (
         state(SHOP),
         desired_profile(),
-        "^Instance i-1 has instance profile 'shop'; set on_other_profile to attach to attach the agent's",
+        "^Instance i-1 has instance profile 'shop'; set on_other_profile to attach, so that the role in 'shop'",
     ),
     "being replaced": (state(SHOP, CURRENT_P), desired_profile(), "has instance profile 'shop'"),
     "other, which sorts first": (
@@ -125,7 +125,7 @@ def test_an_instance_that_cannot_get_the_profile_is_an_error(current, desired, m
 
 
 def test_another_profile_is_an_error_that_says_what_to_do():
-    with pytest.raises(InvalidInput, match=r"or to replace to associate 'P' instead\.$"):
+    with pytest.raises(InvalidInput, match=r"or to replace, to associate 'P' instead\.$"):
         profile_plan.plan(state(SHOP), desired_profile())
 
 

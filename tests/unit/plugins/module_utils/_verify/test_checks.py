@@ -141,7 +141,11 @@ def test_what_the_boundary_blocks_and_what_no_policy_allows_are_two_failures():
 @pytest.mark.parametrize(
     ("kind", "tags", "fix"),
     [
-        ("role", {}, "cwagent_on_other_profile=attach and cwagent_attach_to_roles="),
+        (
+            "role",
+            {},
+            "Add Server to cwagent_attach_to_roles, and run the playbook cwagent.iam.site with",
+        ),
         ("user", {}, "attach-user-policy --user-name db1 "),
         ("role", {"cwagent:managed": "created"}, "Run the playbook cwagent.iam.site. If the policy is attached"),
     ],
