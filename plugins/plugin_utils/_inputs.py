@@ -170,6 +170,11 @@ def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
     # Without a host of the account in the inventory, there are no users to compare with.
     users = {"users": inputs["users"]} if inputs["users"] or not account["host"] else {}
     inputs["inventory"] = {**users, "attach_to_roles": roles}
+    if given.stores and run["attach_to_roles"] and not roles:
+        ignored = (
+            f"cwagent_attach_to_roles has no effect, because cwagent_on_other_profile is {run['on_other_profile']}."
+        )
+        inputs.update(notices=[*inputs["notices"], ignored])
     inputs["finds_instances"] = has_filters(account)
     inputs["admin_instance"] = next((instances[host] for host in given.members(EC2_ADMIN) if host in instances), "")
     is_collecting = run["verify_from"] in ("auto", "ansible") and not given.accounts

@@ -289,6 +289,8 @@ class Account:
             *_apply_notes(self),
         ]
         lines = run_report(self.results, check_mode=check_mode, notes=notes)
+        if self.failures and lines[0] == NOTHING_TO_DO:
+            lines[0] = "Nothing was changed."
         return (
             [*lines, *rotation_report(self.results, delivered=self._delivered)] if ROTATION in self.requires else lines
         )

@@ -101,7 +101,7 @@ class StoreHost:
         """
         try:
             done = self._action.send(module, arguments, self._task_vars)
-            return {**done, "warnings": warning_texts(done.get("warnings"))}
+            return {**done, "warnings": warning_texts(done["warnings"])} if "warnings" in done else done
         except AnsibleConnectionFailure as error:
             raise HostUnreachable(f"{str(error).strip().rstrip('.')}.") from error
         except Exception as error:  # noqa: BLE001  a plug-in for connections can raise anything

@@ -16,7 +16,10 @@ WAYS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("way", WAYS)
 def test_a_warning_of_ansible_does_not_fail_the_task_that_stores(controller: Controller, way: str) -> None:
     [instance] = controller.aws.instances(1)
-    groups = {"ec2_admin": {"admin1": controller.instance_host(instance)}, "onprem_admin": {"ops1": {}}}
+    groups: dict[str, dict[str, Any]] = {
+        "ec2_admin": {"admin1": controller.instance_host(instance)},
+        "onprem_admin": {"ops1": {}},
+    }
     for hosts in groups.values():
         for host in hosts.values():
             host["ansible_python_interpreter"] = "auto"

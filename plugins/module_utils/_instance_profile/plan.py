@@ -278,7 +278,8 @@ def warnings(current: State, desired: DesiredProfile) -> list[str]:
     for name, profile in kept.items():
         missing = current.missing_policies.get(profile)
         if missing is None or missing:
-            lacks = f", whose role lacks {', '.join(missing)}" if missing else ""
+            advice = "; with on_other_profile set to attach, the role can get the agent's policy"
+            lacks = f", whose role lacks {', '.join(missing)}{advice}" if missing else ""
             found.append(f"instance {name} keeps instance profile '{profile}'{lacks}")
     return found
 

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 import pytest
 import yaml
 from import_graph import PLUGINS
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.plugin_utils._ansible_core import check_ansible_core
+from ansible_collections.cwagent.iam.plugins.plugin_utils._ansible_core import check_ansible_core, warning_texts
 
 
 @pytest.mark.parametrize("version", ["2.18", "2.18.0", "2.18.0rc1", "2.18.16", "2.21.0.dev0", "3.0"])
@@ -32,3 +33,36 @@ def test_in_awx_the_execution_environment_is_too_old():
 def test_the_collection_requires_a_first_version_only():
     requires = yaml.safe_load((PLUGINS.parent / "meta" / "runtime.yml").read_text())["requires_ansible"]
     assert re.fullmatch(r">=\d+\.\d+\.0", requires)
+
+
+@dataclass(frozen=True)
+class Part:
+    """As Detail of 2.19 and Event of 2.20."""
+
+    msg: str
+    help_text: str | None = None
+
+
+@dataclass(frozen=True)
+class Of219:
+    details: tuple[Part, ...]
+
+
+@dataclass(frozen=True)
+class Of220:
+    event: Part
+    chain: None = None
+
+
+@pytest.mark.parametrize("warning", ["Careful.", Of219((Part("Careful."),)), Of220(Part("Careful."))])
+def test_a_warning_is_text_in_every_version(warning):
+    assert warning_texts([warning, "And more."]) == ["Careful.", "And more."]
+
+
+@pytest.mark.parametrize("warnings", [None, []])
+def test_a_result_without_warnings_has_none(warnings):
+    assert warning_texts(warnings) == []
+
+
+def test_an_object_without_a_message_is_no_traceback():
+    assert warning_texts([Of219(())]) == [""]

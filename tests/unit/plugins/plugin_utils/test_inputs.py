@@ -224,6 +224,15 @@ def test_roles_to_attach_the_policy_to_are_named(roles, problem):
     assert found.startswith(problem)
 
 
+@pytest.mark.parametrize(
+    ("kind", "requires", "notices"), [("keep", [KEY_STORE], 1), ("attach", [KEY_STORE], 0), ("keep", [], 0)]
+)
+def test_roles_without_attach_have_no_effect_and_a_notice_says_so(kind, requires, notices):
+    controller = {"cwagent_attach_to_roles": "Shop", "cwagent_on_other_profile": kind}
+    found = interpret(a_run(controller=controller, requires=requires))[0]["notices"]
+    assert sum("cwagent_attach_to_roles has no effect" in each for each in found) == notices
+
+
 def test_the_audit_knows_the_roles_that_are_to_have_the_policy():
     roles = {"cwagent_attach_to_roles": "Shop,Batch"}
     kept = inputs_of(controller={**roles, "cwagent_on_other_profile": "keep"})

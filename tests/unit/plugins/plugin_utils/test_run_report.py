@@ -434,6 +434,11 @@ def test_the_report_has_the_steps_and_what_a_person_should_know():
     assert found.failures == {"localhost": ""}
 
 
+def test_a_failed_run_without_a_change_does_not_say_that_there_was_nothing_to_do():
+    found = report([an_account("localhost", variables={"__cwagent_failure": {"msg": "Denied."}})], check_mode=False)
+    assert found.lines == ["Nothing was changed."]
+
+
 def test_the_report_names_application_roles_that_did_not_get_the_policy():
     refused = "Role 'Batch' does not get it."
     result = {**CREATED, "roles_without_access": {"Shop": ["i-1"], "App": ["i-2"]}, "refused_roles": {"Batch": refused}}

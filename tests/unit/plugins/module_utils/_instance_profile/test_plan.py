@@ -187,11 +187,12 @@ def test_the_result_has_the_profiles_before_and_after():
     ]
 
 
+ADVICE = "; with on_other_profile set to attach, the role can get the agent's policy"
 WARNINGS = {
     "kept, policies missing": (
         state(SHOP, missing_policies={"shop": ["A", "B"]}),
         desired_profile(KEEP),
-        ["instance i-1 keeps instance profile 'shop', whose role lacks A, B"],
+        [f"instance i-1 keeps instance profile 'shop', whose role lacks A, B{ADVICE}"],
     ),
     "kept, no policy missing": (state(SHOP, missing_policies={"shop": []}), desired_profile(KEEP), []),
     "kept, policies unknown": (
