@@ -534,8 +534,10 @@ FIXES = {
     ),
     "the role of an instance gets the server policy": (
         with_(instances=[instance(2, "App", in_inventory=True)]),
-        "Set cwagent_on_other_profile to attach, and add App to cwagent_attach_to_roles. "
-        + "Run the playbook cwagent.iam.site. If the policy is attached, find what denies it.",
+        (
+            "Set cwagent_on_other_profile to attach, and add App to cwagent_attach_to_roles. Run the playbook "
+            "cwagent.iam.site. If the policy is attached, find what denies it."
+        ),
     ),
 }
 
