@@ -61,7 +61,7 @@ def code(value: Any) -> str:
 
 
 def with_tables(page: str) -> str:
-    """Return the text of the page with the tables of today instead of its own."""
+    """Return the text of the page with new tables."""
     return page.partition(BEGIN)[0] + BEGIN + "\n" + tables()
 
 

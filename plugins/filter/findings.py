@@ -282,6 +282,8 @@ def _worst_findings(document: Mapping[str, Any], limit: int) -> list[str]:
         lines += [f"- {_title(finding)}", f"  Fix: {finding['fix']}"]
     if len(worded) > limit:
         lines.append(f"{len(worded) - limit} more are in the report.")
+    if counts["info"]:
+        lines.append("Findings of severity info are only in the report (cwagent_report_files).")
     return lines
 
 

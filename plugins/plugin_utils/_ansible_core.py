@@ -35,8 +35,8 @@ def _numbers(version: str) -> list[int]:
 def warning_texts(warnings: list[Any] | None) -> list[str]:
     """Return the warnings in the result of a module as text.
 
-    Before 2.19 they are text. Since then they are objects that are no JSON, and those of Ansible itself, such as of the
-    Python that it has discovered, are among them.
+    Before 2.19 they are text. Since then they are objects that JSON has no form for, and they include Ansible's own
+    warnings, such as the one on the Python that it discovered.
     """
     return [each if isinstance(each, str) else _find_message(asdict(each)) for each in warnings or ()]
 

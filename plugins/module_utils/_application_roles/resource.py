@@ -171,7 +171,7 @@ class DetachmentResource(Resource[State]):
         self._planned = planned
 
     def read(self) -> State:
-        """Read all roles; where only those of some instances are meant, also which instances have which profile."""
+        """Read all roles, and to select roles by their instances, the instance profiles of the regions."""
         state = self.read_again()
         tagged = [role for role in state.roles.values() if role.has_tag]
         if self._leaving is None or not tagged:
