@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: cwagent_access_info
 version_added: 1.0.0
-short_description: Show who can write agent configurations, and what does not keep the rules
+short_description: List the principals that can write agent configurations, and report risks
 description:
   - Reads the roles and users of an account with their policies, the instances behind them, the access keys and the
     configuration parameters, and decides from the policies who can write to Parameter Store at this moment.

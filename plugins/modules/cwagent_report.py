@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: cwagent_report
 version_added: 1.0.0
-short_description: (internal) Say what a run of a playbook did
+short_description: (internal) Report what a run of a playbook did
 description:
   - Finds what the tasks of all plays have registered for the accounts and for their servers. Prints the steps, and
     provides their counts to other jobs under C(cloudwatch_agent), as M(ansible.builtin.set_stats) does.

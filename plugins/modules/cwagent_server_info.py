@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: cwagent_server_info
 version_added: 1.0.0
-short_description: (internal) Check that servers have what the CloudWatch agent needs, by EC2 and IAM
+short_description: (internal) Check servers of the CloudWatch agent through the EC2 and IAM APIs
 description:
   - Checks for each server that it has an instance profile with a role, or a user with an active access key that is
     saved; that this role or user may put metrics and log events and read the stored configurations, its permissions

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: cwagent_store_config
 version_added: 1.0.0
-short_description: (internal) Store configurations from a host that has the right to for that time only
+short_description: (internal) Store configurations from a host that has the permission only for that time
 description:
   - A host gets the right to store, stores, and gives the right back, whatever happens. The role
     P(cwagent.iam.store_config#role) uses it.

@@ -84,13 +84,13 @@ def document(controller: Controller) -> dict[str, Any]:
 
 
 def summary(play: Play) -> list[str]:
-    [found] = [each.result["msg"] for each in play.results if each.task.endswith("Say what was found")]
+    [found] = [each.result["msg"] for each in play.results if each.task.endswith("Report the problems")]
     return list(found)
 
 
 def assert_narrow(play: Play) -> None:
     """Assert that the summary fits a terminal of 80 columns as Ansible prints it."""
-    _, _, after = play.output.partition("Say what was found] ")
+    _, _, after = play.output.partition("Report the problems] ")
     lines = after.partition("\n\n")[0].splitlines()[1:]
     assert len(lines) > len(summary(play))
     assert [line for line in lines if len(line) > 80] == []

@@ -176,7 +176,7 @@ def fleet(account: Fleet) -> Fleet:
 
 
 def lines(play: Play) -> list[str]:
-    [found] = [each.result["msg"] for each in play.results if each.task.endswith("Say what was found")]
+    [found] = [each.result["msg"] for each in play.results if each.task.endswith("Report the problems")]
     return list(found)
 
 
@@ -348,7 +348,7 @@ def test_each_violation_alone_is_one_failure_by_ansible(account: Fleet) -> None:
 
 def assert_narrow(play: Play) -> None:
     """Assert that the table fits a terminal of 80 columns as Ansible prints it."""
-    _, _, after = play.output.partition("Say what was found] ")
+    _, _, after = play.output.partition("Report the problems] ")
     shown = after.partition("\n\n")[0].splitlines()[1:]
     assert len(shown) > len(lines(play))
     assert [line for line in shown if len(line) > 80] == []

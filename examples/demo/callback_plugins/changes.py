@@ -19,7 +19,7 @@ extends_documentation_fragment: [default_callback, result_format_callback]
 
 
 WIDTH = 100
-SHOWN_MESSAGES = "Say what was found"
+SHOWN_MESSAGES = "Report the problems"
 
 
 class CallbackModule(DefaultCallback):
