@@ -93,7 +93,11 @@ def converge_regions(
     names: str,
     by_region: str,
 ) -> list[dict[str, Any]]:
-    """Bring the things of each region to their desired state, and return the results; options as above."""
+    """Bring the things of each region to their desired state, and return the results.
+
+    :param resource: makes the resource of a region, as for ``manage``.
+    :param names: as for ``manage_by_region``, like ``by_region``.
+    """
     regions = call.params[by_region]
     if regions is None:
         regions = {"": call.params[names]}

@@ -106,7 +106,8 @@ from ansible_collections.cwagent.iam.plugins.module_utils._converge import conve
 if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
 
-SPEC, RULES = DETACH_SPEC, DETACH_RULES
+SPEC = DETACH_SPEC
+RULES = DETACH_RULES
 
 
 def work(call: Call) -> dict[str, Any]:

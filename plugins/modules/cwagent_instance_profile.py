@@ -195,18 +195,16 @@ from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan
 if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
 
-NAMES, BY_REGION, KEYS = "instance_ids", "instances", ["instances"]
-
 
 def work(call: Call) -> dict[str, Any]:
     """Manage the associations, and then the roles of the instances that keep another profile."""
     if call.params["on_other_profile"] != ATTACH or call.params["state"] == "absent":
-        return manage_by_region(resource, call, names=NAMES, by_region=BY_REGION, keys=KEYS)
+        return manage_by_region(resource, call, names="instance_ids", by_region="instances", keys=["instances"])
     fleet = new_fleet(call)
-    roles = attachments(call, converge_regions(fleet, resource, call, names=NAMES, by_region=BY_REGION))
+    roles = attachments(call, converge_regions(fleet, resource, call, names="instance_ids", by_region="instances"))
     if roles:
         fleet.converge(roles)
-    return fleet.result([*KEYS, "roles_without_access", "refused_roles"])
+    return fleet.result(["instances", "roles_without_access", "refused_roles"])
 
 
 def main() -> None:
