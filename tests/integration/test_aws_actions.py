@@ -54,6 +54,7 @@ CONFIG = {
 PARAMETER: dict[str, Any] = {"name": "AmazonCloudWatch-x", "config": CONFIG}
 SERVERS = [{"host": "web", "region": "@region", "instance_id": "@first"}]
 Task = tuple[str, Mapping[str, Any]]
+ATTACH = {"name": "R", "instance_ids": "@both", "on_other_profile": "attach"}
 TASKS: list[Task] = [
     ("iam_role", ROLE),
     ("iam_role", {**ROLE, "description": "d", "tags": {"team": "ops"}}),
@@ -78,6 +79,9 @@ TASKS: list[Task] = [
     ("instance_profile", {"name": "R", "instance_ids": "@both", "on_other_profile": "keep"}),
     ("instance_profile", {"name": "R", "instance_ids": "@both", "on_other_profile": "fail"}),
     ("instance_profile", {"name": "R", "instance_ids": ["i-0"], "region": "@region"}),
+    ("instance_profile", {**ATTACH, "attach_to_roles": ["Other"]}),
+    ("instance_profile", {**ATTACH, "attach_to_roles": []}),
+    ("application_roles", {}),
     ("admin_window", {"role": "A", "state": "open", "instance_id": "@first", "window_minutes": 5}),
     ("admin_window", {"role": "A", "state": "closed"}),
     ("admin_instance", {"state": "acquired", "admin_profile": "A", "server_profile": "R", "instance_ids": "@list"}),
@@ -106,7 +110,7 @@ UNUSUAL = 8
 """How many of the tasks have options that only the module reads: unknown, invalid, aliased, or text for a list."""
 SHORT = {
     module: {"wait_timeout": 5}
-    for module in ("iam_role", "iam_user", "instance_profile", "admin_window", "admin_instance")
+    for module in ("iam_role", "iam_user", "instance_profile", "application_roles", "admin_window", "admin_instance")
 }
 """The options that end waits early."""
 

@@ -106,11 +106,11 @@ ANY_TEXT = {
 """Variables that may have any text, as long as keys are saved in files."""
 NAMES = {"cwagent_server_role_name", "cwagent_admin_role_name", "cwagent_user_name", "cwagent_admin_user_name"}
 INVALID: dict[str, tuple[Any, set[str]]] = {
-    "list": (["a"], {"placement", "cwagent_remove_servers"}),
+    "list": (["a"], {"placement", "cwagent_remove_servers", "cwagent_attach_to_roles"}),
     "mapping": ({"a": "b"}, OF_TYPE["dict"]),
-    "number": (7.5, {*ANY_TEXT, *NAMES, "placement", "cwagent_account_session_name"}),
+    "number": (7.5, {*ANY_TEXT, *NAMES, "placement", "cwagent_account_session_name", "cwagent_attach_to_roles"}),
     "text": ("a b", {*ANY_TEXT, "placement"}),
-    "list as text": ("[a, b]", {*ANY_TEXT, "placement", "cwagent_remove_servers"}),
+    "list as text": ("[a, b]", {*ANY_TEXT, "placement", "cwagent_remove_servers", "cwagent_attach_to_roles"}),
     "unicode": ("größe", {*ANY_TEXT, "placement"}),
     "65 characters": ("x" * 65, {*ANY_TEXT, "placement"}),
     "undefined": ("{{ nope }}", set()),
