@@ -570,7 +570,7 @@ def test_apply_stops_when_more_servers_of_a_batch_fail_than_may(fleet: Fleet) ->
     assert reason in play.message
     assert "AmazonCloudWatch-ManageAgent" not in documents(fleet)
     first, *notes = play.report
-    assert first == "Nothing to do."
+    assert first == "Nothing was changed."
     assert reason in " ".join(notes)
     assert " ".join(notes).endswith(
         " Skipped, because more servers of a batch failed than cwagent_max_fail_percentage allows (0 %): web2, web3."
