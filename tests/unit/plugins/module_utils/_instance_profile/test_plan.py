@@ -187,6 +187,15 @@ def test_the_result_has_the_profiles_before_and_after():
     ]
 
 
+def test_while_one_profile_replaces_another_the_new_one_counts():
+    """Its role is the one that gets the agent's policy with ``attach``: EC2 shows both, the new one last."""
+    old, new = (Association(f"assoc-{name}", f"arn:aws:iam::1:instance-profile/{name}") for name in ("old", "new"))
+    changing = State({"i-1": Instance("i-1", "running", (old, new))})
+    assert profile_plan.to_result(changing, changing) == [
+        {"instance_id": "i-1", "profile_before": "new", "profile": "new"}
+    ]
+
+
 ADVICE = "; with on_other_profile set to attach, the role can get the agent's policy"
 WARNINGS = {
     "kept, policies missing": (
