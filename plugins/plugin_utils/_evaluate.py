@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Evaluates variables one by one, so that an undefined one is known by its name."""
+"""Evaluates variables one by one, to identify undefined variables by name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(variables: Mapping[str, Any], names: Iterable[str], templar: Any) -> dict[str, Any]:
-    """Return the values of those variables that are set, ``Undefined`` for one that cannot be evaluated.
+    """Return the values of the variables that are set, and ``Undefined`` if one cannot be evaluated.
 
     :param templar: an ``ansible.template.Templar`` that knows the variables.
     """
