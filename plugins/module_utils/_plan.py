@@ -144,7 +144,7 @@ class Outcome:
 
 
 def apply(plan: Plan[Any], execute: Callable[[Step], None], check_mode: bool, done: list[Step] | None = None) -> None:
-    """Apply a plan: the only place of the collection where check mode prevents a step from being taken.
+    """Apply a plan. No other place of the collection prevents a step in check mode.
 
     An item that fails does not stop the others.
 

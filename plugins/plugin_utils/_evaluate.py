@@ -30,5 +30,5 @@ def _evaluate(value: Any, templar: Any) -> Any:
         found = templar.template(value)
         # ansible-core 2.18 decrypts a value of Ansible Vault only where it is used, and its type is not text.
         return str(found) if isinstance(found, Sequence) and not isinstance(found, (str, list, tuple)) else found
-    except Exception as error:  # noqa: BLE001  ansible-core 2.18 lets through what a template raises
+    except Exception as error:  # noqa: BLE001  ansible-core 2.18 lets through any error of a template
         return Undefined(" ".join(str(getattr(error, "message", error)).split()).rstrip("."))

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Typed values of what users write in inventories, files and surveys. Pure.
+"""Typed values from the text that users write in inventories, files and surveys. Pure.
 
 A survey gives text where a person meant a number, and a blank for a question without an answer. Only this file decides
 the meaning of such values. Every problem is one sentence that contains the name of the variable.

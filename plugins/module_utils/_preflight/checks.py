@@ -26,7 +26,7 @@ NAMED = {"roles": "role", "users": "user", "saved_users": "user"}
 
 @dataclass(frozen=True)
 class Listed:
-    """The users, profiles and saved keys of the inventory. Further ones of this collection are reported.
+    """The users, profiles and saved keys of the inventory. Others that this collection manages are reported.
 
     :param profiles: names of instance profiles of this collection.
     :param directory: the folder of their access keys.

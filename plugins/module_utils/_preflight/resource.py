@@ -179,7 +179,7 @@ class Preflight:
     def _confirm_users(self, names: Sequence[str]) -> tuple[set[str], set[str]]:
         """Return the users that do not exist, and the users of this collection. Unreadable users are in neither set.
 
-        The bulk read cannot tell, because it can lack users, including those created in the last seconds.
+        The bulk read cannot tell, because it can lack users, including users created in the last seconds.
         """
         aws = next(iter(self._aws_in.values()))
 

@@ -42,7 +42,7 @@ def without_planned_window(params: Mapping[str, Any], names: Iterable[str], *, c
 
 
 def declared_principal(params: Mapping[str, Any], region: str | None) -> Declared:
-    """Return what the options declare for a principal.
+    """Return the properties of a principal that the options declare.
 
     :raises InvalidInput: AWS would refuse an option.
     """

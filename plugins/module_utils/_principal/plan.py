@@ -272,7 +272,7 @@ def tag_steps(kind: str, name: str, current: Mapping[str, str], planned: Mapping
     """
     noun = kind.title().replace(" ", "")
     arguments = {f"{kind.replace(' ', '_')}_name": name}
-    # compare_aws_tags of amazon.aws gives the same result, but its file alone adds 1.6 % to what is sent to the host.
+    # compare_aws_tags of amazon.aws gives the same result, but its file alone adds 1.6 % to the code for the host.
     changed = {key: value for key, value in sorted(planned.items()) if current.get(key) != value}
     surplus = sorted(current.keys() - planned.keys())
     steps = []

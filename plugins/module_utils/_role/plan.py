@@ -282,7 +282,7 @@ def _setting_steps(current: Role, planned: Role) -> list[Step]:
         summary = f"set the trust policy of role '{current.name}'"
         steps.append(Step(Kind.UPDATE, "iam:UpdateAssumeRolePolicy", arguments, summary))
     if (planned.description, planned.max_session_duration) != (current.description, current.max_session_duration):
-        # UpdateRole resets what is omitted to its default, so both are always sent.
+        # UpdateRole resets an omitted setting to its default, so both are always sent.
         settings: dict[str, Any] = {
             "role_name": current.name,
             "description": planned.description,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Configuration
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Report
 
-# How long to wait until Parameter Store shows what was written.
+# How long to wait until Parameter Store shows a new value.
 READ_BACK_SECONDS = 15
 
 

@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Step
     from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import Declared
 
-# How long AWS may show what was saved before.
+# How long AWS may show the value that was saved before.
 STALE_READ_SECONDS = 5
 # After any other failure of CreateAccessKey, IAM may have created a key.
 NO_KEY_CREATED_CODES = DENIED_CODES | NOT_FOUND_CODES | THROTTLING_CODES | {"LimitExceeded"}
