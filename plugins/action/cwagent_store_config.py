@@ -22,7 +22,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._interruption import I
 from ansible_collections.cwagent.iam.plugins.plugin_utils._key_delivery import KeyDelivery
 from ansible_collections.cwagent.iam.plugins.plugin_utils._terminal import say, show
 
-# Without boto3, only this task must fail, because a run may have no such task.
+# Without boto3, only this task must fail, and not the whole run, which may have no such task.
 try:
     from ansible_collections.cwagent.iam.plugins.module_utils import _module
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config import options, task

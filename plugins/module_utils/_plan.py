@@ -144,7 +144,7 @@ class Outcome:
 
 
 def apply(plan: Plan[Any], execute: Callable[[Step], None], check_mode: bool, done: list[Step] | None = None) -> None:
-    """Apply a plan. No other place of the collection prevents a step in check mode.
+    """Apply a plan. This is the only place of the collection where check mode prevents a step.
 
     An item that fails does not stop the others.
 
@@ -152,7 +152,7 @@ def apply(plan: Plan[Any], execute: Callable[[Step], None], check_mode: bool, do
     :param check_mode: whether to leave everything as it is.
     :param done: receives the steps that were taken, even after a failure.
     :raises StaleStateError: the state of every item that failed is not the one that was read.
-    :raises CwagentError: another item failed. The error has the steps that were taken, and the other ones, by item.
+    :raises CwagentError: another item failed. The message lists the steps that were taken, and the missing steps.
     """
     outcomes = {item: Outcome(error=error) for item, error in plan.errors.items()}
     if not check_mode:

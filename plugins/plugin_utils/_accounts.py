@@ -151,7 +151,7 @@ def account_of(value: Any, accounts: Collection[str]) -> str:
 
 
 def check_accounts(given: Given, problems: Problems) -> None:
-    """Report settings that do not work with accounts as hosts, or not without them."""
+    """Report settings that do not work with accounts as hosts, or that need them."""
     if given.accounts:
         _check_with_accounts(given, problems)
         _check_unassigned(given, problems)

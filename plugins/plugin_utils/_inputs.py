@@ -448,7 +448,7 @@ def _with_rotated_keys(given: Given, hosts: Iterable[str]) -> list[str]:
 
 
 def _rotation(inputs: Mapping[str, Any], servers: Mapping[str, str], rotated: Collection[str]) -> dict[str, Any]:
-    """Return the values of the input that a rotation of keys changes. It has only these users, with all their hosts.
+    """Return the changes of the input for a rotation of keys, with only the rotated users and all their hosts.
 
     The key of a user that several hosts share is saved in the region of the first host, even if the limit excludes it.
     """

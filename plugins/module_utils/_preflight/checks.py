@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# The kind of the names in each option with names.
+# The kind of entity whose names each option contains.
 NAMED = {"roles": "role", "users": "user", "saved_users": "user"}
 
 
