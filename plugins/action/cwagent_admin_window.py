@@ -9,7 +9,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._aws_action import Aws
 
 
 class ActionModule(AwsAction):
-    """Does the work of the module of this name inside Ansible where that is the same."""
+    """Does the work of the module of this name inside Ansible if that makes no difference."""
 
 
 ActionModule.preload("cwagent_admin_window", "iam")

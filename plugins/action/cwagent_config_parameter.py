@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Reads a saved access key on the controller, and hands it to the module on the host without a temporary file.
 
-A task without the option ``saved_key`` is one for the module alone.
+Without the option ``saved_key``, the module does all the work.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._key_delivery import K
 MODULE = "cwagent.iam.cwagent_config_parameter"
 OPTION = "saved_key"
 SPEC = {OPTION: {"type": "dict", "options": {"user": {"type": "str", "required": True}, **SOURCE_SPEC}}}
-# The AWS options for credentials with their aliases, by their names in the lookup that reads the key. In a task with a
-# saved key they are those of the controller, and are not sent to the host.
+# The AWS options for credentials with their aliases, under their names in the lookup that reads the key. In a task with
+# a saved key, they are for the controller only and are never sent to the host.
 CREDENTIALS = {
     "access_key": ("access_key", "aws_access_key_id", "aws_access_key"),
     "secret_key": ("secret_key", "aws_secret_access_key", "aws_secret_key"),
@@ -32,10 +32,10 @@ CREDENTIALS = {
 
 
 class ActionModule(KeyDelivery, AwsAction):
-    """Stores a configuration, where asked for with a saved access key."""
+    """Stores a configuration, with a saved access key if the task asks for it."""
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Run the module; with a saved access key only where that is written nowhere else."""
+        """Run the module. With a saved access key, run it only if Ansible writes the key nowhere else."""
         if self._task.args.get(OPTION) is None:
             return AwsAction.run(self, tmp, task_vars)
         self._supports_async = False  # Ansible writes the options of such a module to a file

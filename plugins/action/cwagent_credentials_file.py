@@ -14,9 +14,9 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._key_delivery import K
 
 MODULE = "cwagent.iam.cwagent_credentials_file"
 TASK_OPTIONS = SPEC
-# What the module on the host needs; it does not know where the key is saved.
+# The options for the module on the host, which does not know where the key is saved.
 HOST_OPTIONS = ("path", "credentials_profile", "owner", "group", "common_config", "state")
-# Of these, a path on the host stays as the task has it: its home directory is that of the user there.
+# Paths on the host. They are passed on unchanged, because the user on the host has another home directory.
 HOST_PATHS = ("path", "common_config")
 
 
@@ -26,7 +26,7 @@ class ActionModule(KeyDelivery):
     _supports_check_mode = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Read the key and run the module; refuse what would write the key anywhere else."""
+        """Read the key and run the module. Refuse settings that would write the key anywhere else."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         options = self.validate_argument_spec(TASK_OPTIONS)[1]
         try:

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Collects what a run of a playbook was given. What it means is decided in ``plugin_utils/_inputs.py``."""
+"""Collects the input of a playbook's run. ``plugin_utils/_inputs.py`` interprets it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ TASK_OPTIONS = {
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without types
-    """Returns the input of a run; fails the task with all that is wrong with it."""
+    """Returns the input of a run, or fails the task with all problems of the input."""
 
     TRANSFERS_FILES = False
     _requires_connection = False
@@ -61,7 +61,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
             return {**result, "changed": False, "failed": True, "msg": f"{error} Nothing was changed."}
         inputs, problems = _inputs.interpret(self._collect(variables, options))
         if problems and _given.RESTORE not in options["requires"]:
-            # Neither the input nor the problems once more: the message has all of them.
+            # The result leaves out the input and the problems, because the message has all of them.
             message = self._message(problems, variables, options)
             return {**result, "changed": False, "failed": True, "msg": f"{message} Nothing was changed."}
         for notice in inputs["notices"]:
@@ -71,7 +71,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
         return {**result, "changed": False, "inputs": inputs, "problems": problems}
 
     def _message(self, problems: list[str], variables: dict[str, Any], options: Mapping[str, Any]) -> str:
-        """Return the problems in one text. Those of all accounts are told by the first."""
+        """Return the problems in one text. Only the first account lists the problems that it shares with others."""
         first = variables["ansible_play_hosts_all"][0]
         if first == variables["inventory_hostname"] or options["found"] is not None:
             return " ".join(problems)
@@ -90,7 +90,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
         raw = {host: hostvars.raw_get(host) for host in members}
         files = [(SPEC.parent / f"{name}.yml").read_text(encoding="utf-8") for name in SETTINGS]
         role_variables = _inputs.role_variables(dict(ChainMap(*map(yaml_load, files))), options)
-        # The variables of the task have what the playbook sets, and these have not.
+        # Unlike the variables of the task, these exclude the variables that the playbook sets.
         set_by_user = {name for each in (hostvars.raw_get(controller), *raw.values()) for name in each}
         inventories = (each.get("inventory_dir") for each in (variables, *raw.values()))
         accounts: dict[str, Any] = {}
@@ -150,13 +150,13 @@ def _limit(variables: Mapping[str, Any]) -> Collection[str] | None:
     if not variables.get("ansible_limit"):
         return None
     # The controller, which this runs on, need not be in the inventory.
-    # A pattern can name a file, which no lookup reads. The restrictions are the hosts of this play.
+    # A limit can be a file, which no lookup reads. The restrictions are the hosts of this play.
     hosts = variables["hostvars"]._inventory.get_hosts(ignore_restrictions=True)
     return frozenset({variables["inventory_hostname"], *(host.name for host in hosts)})
 
 
 def _leaves_tasks_out(variables: Mapping[str, Any]) -> bool:
-    """Return whether ``--tags`` or ``--skip-tags`` leave out tasks. The playbooks have no tags of their own."""
+    """Return whether ``--tags`` or ``--skip-tags`` leave out tasks. The playbooks define no tags."""
     runs = set(variables.get("ansible_run_tags", ["all"])) & {"all", "untagged"}
     return not runs or bool(set(variables.get("ansible_skip_tags", [])) & {"all", "always", "tagged", "untagged"})
 
@@ -167,9 +167,9 @@ def _evaluate_input(variables: Mapping[str, Any], templar: Any) -> dict[str, Any
 
 
 def _default_region(profile: str) -> str:
-    """Return the region that the AWS tools use on the controller: that of the environment, else of the profile.
+    """Return the region that the AWS tools use on the controller, from the environment or else from the profile.
 
-    :param profile: empty for the default one.
+    :param profile: empty for the default profile.
     """
     named = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     if named:
@@ -182,12 +182,12 @@ def _default_region(profile: str) -> str:
         return session.Session(profile=profile or None).get_config_variable("region") or ""
     except exceptions.BotoCoreError as error:
         if profile:
-            return _default_region("")  # what uses the profile says what is wrong with it
+            return _default_region("")  # the task that uses the profile reports the problem
         raise InvalidInput(f"The AWS configuration cannot be read: {str(error).rstrip('.')}.") from error
 
 
 def _find_file(path: str, folders: list[Path]) -> str:
-    """Return the absolute path of a file: where the command was given, beside the inventory or beside the playbook."""
+    """Find a file where the command was given, beside the inventory or beside the playbook. :returns: its path."""
     places = [folder / _expand(path) for folder in folders]
     found = next(filter(_is_file, places), None)
     if found is None:

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Says what a run of a playbook did. The words are in ``plugin_utils/_run_report.py``."""
+"""Reports what a run of a playbook did. ``plugin_utils/_run_report.py`` has the words."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
     _supports_check_mode = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Report on the accounts of the play, and fail where it is on none of them."""
+        """Report on the accounts of the play, and fail if the inputs of none of them were validated."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         self.validate_argument_spec(TASK_OPTIONS)
         variables = task_vars or {}
@@ -65,6 +65,6 @@ def _account(name: str, variables: Mapping[str, Any]) -> Account:
         *inputs.get("removal", {}).get("key_hosts", ()),
         *(each["host"] for each in inputs.get("servers", ())),
     ]
-    # Those that filters have found are no hosts.
+    # Servers that filters found are not hosts.
     of_servers = [hostvars.raw_get(each) for each in dict.fromkeys(servers) if each in hostvars]
     return Account(name, of_host, of_servers, is_finished=name in variables["ansible_play_hosts"])

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Checks the variables of a role. What is valid is decided in ``plugin_utils/_typed.py``."""
+"""Checks the variables of a role. ``plugin_utils/_typed.py`` decides which values are valid."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TASK_OPTIONS = {
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without types
-    """Fails the task with all that is wrong with the variables of the role that it is in."""
+    """Fails the task with all problems of the variables of its role."""
 
     TRANSFERS_FILES = False
     _requires_connection = False
@@ -72,9 +72,9 @@ def _key_store_problems(role: str, spec: dict[str, Any], values: dict[str, Any])
 
 
 def _fingerprint(values: dict[str, Any]) -> str:
-    """Return a text that is the same for hosts with the same values, and says nothing of them.
+    """Return a text that is the same for hosts with the same values, and never reveals them.
 
-    The environment of a host can have a secret that is short enough to be guessed, and decides nothing here.
+    Environments are left out. They make no difference here, and can contain a secret that is short enough to guess.
     """
     values = {name: value for name, value in values.items() if not name.endswith("_environment")}
     return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()

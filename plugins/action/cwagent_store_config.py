@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Stores configurations from a host, which gets the right to do so for that time only."""
+"""Stores configurations from a host, which has the permission to do so only during that time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._interruption import I
 from ansible_collections.cwagent.iam.plugins.plugin_utils._key_delivery import KeyDelivery
 from ansible_collections.cwagent.iam.plugins.plugin_utils._terminal import say, show
 
-# Without boto3 this task fails, and not the whole run, which may have no such task.
+# Without boto3, only this task must fail, and not the whole run, which may have no such task.
 try:
     from ansible_collections.cwagent.iam.plugins.module_utils import _module
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config import options, task
@@ -41,12 +41,12 @@ TRANSPORT = ("endpoint_url", "aws_endpoint_url", "aws_ca_bundle", "validate_cert
 
 
 class ActionModule(KeyDelivery, AwsAction):
-    """Stores configurations. The calls to AWS are made here, and what the host does by modules on its connection."""
+    """Stores configurations. This process calls AWS, and modules do the host's part through its connection."""
 
     _supports_async = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Store them. An interrupted run reads no result, so the worker ends at once."""
+        """Store them. The worker of an interrupted run ends at once, because nothing reads its result."""
         result: dict[str, Any] = ActionBase.run(self, tmp, task_vars)
         if not self.MODULE:
             return {
@@ -64,7 +64,7 @@ class ActionModule(KeyDelivery, AwsAction):
             validated = validator.validate(given)
         except TypeError as error:
             return {**result, "failed": True, "msg": f"A value cannot be an option of a module: {error}."}
-        # Ansible would make a list of a text.
+        # Ansible would turn a text into a list.
         lists = {name for name, option in options.SPEC.items() if option["type"] == "list"}
         no_lists = sorted(name for name in lists & given.keys() if not isinstance(given[name], list))
         problems = [*validated.error_messages, *(f"{name} must be a list" for name in no_lists)]
@@ -85,8 +85,8 @@ class ActionModule(KeyDelivery, AwsAction):
     ) -> dict[str, Any]:
         """Return the result of the transaction. :raises CwagentError: something failed."""
         params, name = call.params, self._host_name(variables)
-        # Its values are in no output. The modules on the host hide what is secret in it.
         transport = {name: value for name, value in self.given_options.items() if name in TRANSPORT}
+        # The values of the environment must never appear in output. The modules on the host hide its secrets.
         host_options = {**params, "environment": params.pop("environment"), "transport": transport}
         host_class = _store_host.OnPremises if params["from"] == options.ONPREM else _store_host.Instance
         wiring = task.Wiring(
@@ -113,7 +113,7 @@ class ActionModule(KeyDelivery, AwsAction):
             return transaction.open() if opens else transaction.run()
 
     def _host_name(self, variables: Mapping[str, Any]) -> str:
-        """Return the name of the host that stores. What is delegated to the controller is for the host of the play."""
+        """Return the name of the host that stores. A task delegated to the controller is for the host of the play."""
         delegate = self._task.delegate_to
         return str(delegate if delegate and delegate not in constants.LOCALHOST else variables["inventory_hostname"])
 
@@ -123,7 +123,7 @@ class ActionModule(KeyDelivery, AwsAction):
         return next((str(each) for each in found if each.is_file()), given)
 
     def cleanup(self, force: bool = False) -> None:
-        """Remove temporary files. That a host does not answer then must not replace the result."""
+        """Remove temporary files. A host that does not answer then must not replace the result."""
         try:
             super().cleanup(force)
         except AnsibleConnectionFailure:
@@ -131,20 +131,21 @@ class ActionModule(KeyDelivery, AwsAction):
 
 
 def _search_folders(variables: Mapping[str, Any]) -> list[Path]:
-    """Return where files are searched for: where Ansible was started, then beside the inventory and the playbook."""
-    # The folder of this process, and not PWD: AWX starts a job in another one than its shell.
+    """Return the folders to search: where Ansible was started, then beside the inventory and the playbook."""
+    # The folder of this process instead of PWD, because AWX starts a job in another folder than its shell.
     return [Path.cwd(), *(Path(variables[name]) for name in ("inventory_dir", "playbook_dir") if variables.get(name))]
 
 
 def _proxies() -> dict[str, Any]:
-    """Return what keeps clients from looking up the proxies of macOS, which a fork there must not."""
+    """Return a variable that keeps clients from looking up the proxies of macOS, which a fork there must not do."""
     return {"no_proxy": "*"} if sys.platform == "darwin" and not getproxies_environment() else {}
 
 
 def _say(name: str, interruption: Interruption, text: str) -> None:
-    """Print a line, unless the run is interrupted. Workers share a pipe for that, and one can have locked it for good.
+    """Print a line, unless the run is interrupted.
 
-    It is locked where its worker was killed, or waits since nobody reads any more.
+    Workers share a pipe for output. A worker that was killed, or that waits because nobody reads any more, never
+    unlocks it.
     """
     if not interruption.has_come:
         say(name, text)

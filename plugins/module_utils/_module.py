@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What every module shares that Ansible starts a Python for: its AnsibleAWSModule, how it runs, ends and fails."""
+"""Runs a module in the Python that Ansible starts for it, from reading the options to the result or the failure."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
 
 _CREDENTIALS: dict[str, Any] = {
-    # Not a secret, but the session that a playbook has of an account must be in no output.
+    # Not a secret, but the access key of a playbook's session in an account must never appear in output.
     "access_key": {**aws_argument_spec()["access_key"], "no_log": True},
-    # AWX passes the token of temporary credentials under its older name too, which boto3 reads and amazon.aws does not;
-    # without it AWS refuses the key pair.
+    # AWX passes the token of temporary credentials under its older name too, which boto3 reads and amazon.aws does not.
+    # Without the token, AWS refuses the key pair.
     "session_token": {
         **aws_argument_spec()["session_token"],
         "fallback": (env_fallback, ["AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"]),
@@ -39,8 +39,8 @@ _CREDENTIALS: dict[str, Any] = {
 class _Module(_environment.EnvironmentModule):
     """Reads its options more strictly than Ansible, and hides one.
 
-    It knows which options got text in place of a list, which Ansible splits at its commas: names of users may have
-    commas, and a user for each part of a name would get an access key.
+    It remembers the options that got text instead of a list, because Ansible splits such text at its commas. User names
+    can contain commas, and each part of a name would become a user with an access key.
     """
 
     def _load_params(self) -> None:
@@ -60,11 +60,11 @@ def complete_spec(spec: dict[str, Any]) -> dict[str, Any]:
 def run_module(spec: dict[str, Any], rules: dict[str, Any], work: Callable[[Call], dict[str, Any]]) -> None:
     """Read the options, do the work, and end with its result.
 
-    :param rules: what ``AnsibleModule`` takes besides the spec, such as ``required_if``.
+    :param rules: further arguments of ``AnsibleModule``, such as ``required_if``.
     """
     # The only way that amazon.aws offers to choose the class of the module inside its own.
     AnsibleAWSModule.default_settings["module_class"] = _Module
-    # Where boto3 is missing, amazon.aws would say so, but not how to get it.
+    # Without boto3, amazon.aws would report that it is missing, but not how to install it.
     module = AnsibleAWSModule(
         argument_spec=complete_spec(spec), supports_check_mode=True, check_boto3=HAS_BOTO3, **rules
     )
@@ -80,7 +80,7 @@ def run_module(spec: dict[str, Any], rules: dict[str, Any], work: Callable[[Call
     result = outcome(work, module)
     for warning in result.pop("warnings", ()):
         warn(warning)
-    # At its end Python searches all that boto3 has loaded for garbage, which is a fifth of the time a task takes.
+    # At its end, Python would search everything that boto3 loaded for garbage, which takes a fifth of a task's time.
     gc.freeze()
     end = module.fail_json if result.pop("failed", False) else module.exit_json
     end(**result)

@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 PARAMETER_PREFIX = "AmazonCloudWatch-"
 # The inline policy that opens and closes the admin window; this collection manages every policy of this name.
 WINDOW_POLICY = "CloudWatchAgentAdminWindow"
-# The tags of this collection. The mark of a principal or an instance profile says whether it was created or adopted.
+# The tags of this collection. The mark shows whether it created or adopted a principal or an instance profile.
 TAG_PREFIX = "cwagent:"
 MARK_TAG = f"{TAG_PREFIX}managed"
 CREATED, ADOPTED = "created", "adopted"
-# Why what has no mark of its creation is not deleted.
+# The reason why a principal or an instance profile without the mark of its creation is not deleted.
 NOT_CREATED = "was not created by this collection"
-# The ID of the access key of an admin user that is saved.
+# The ID of the saved access key of an admin user.
 SAVED_KEY_TAG = f"{TAG_PREFIX}saved-key"
 # The policy that this collection has attached to a role of somebody else.
 ATTACHED_TAG = f"{TAG_PREFIX}attached-policy"
-# By the beginning of a tag's key, who reserves it.
+# The owners of reserved tags, by the beginning of the tag's key.
 RESERVED_TAGS = {"aws:": "AWS", TAG_PREFIX: "this collection"}
 
-# Patterns are text, here and in other files: a module uses few of them, and compiles only those.
+# Patterns are text, here and in other files, so that a module compiles only the few that it uses.
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 _CHARACTERS = r"[\w+=,.@-]"
 _LENGTHS = {"role": 64, "user": 64, "instance profile": 128}
@@ -41,17 +41,17 @@ _INSTANCE_ID = r"i-(?:[0-9a-f]{8}|[0-9a-f]{17})"
 # us-east-1, us-gov-west-1, us-isob-east-1
 _REGION = r"[a-z]{2,5}(-[a-z]+)+-[0-9]{1,2}"
 _TAG_CHARACTERS = r"[\w .:/=+@-]*"
-# IAM allows 50 tags; the others are left for those of this collection.
+# IAM allows 50 tags. The others are left for the tags of this collection.
 MAX_TAGS, MAX_TAG_KEY, MAX_TAG_VALUE = 45, 128, 256
 
 
 def is_created(tags: Mapping[str, str]) -> bool:
-    """Whether the tags of an IAM entity say that this collection created it, so that it may delete it."""
+    """Whether the tags of an IAM entity show that this collection created it, so that it may delete it."""
     return tags.get(MARK_TAG) == CREATED
 
 
 def is_marked(tags: Mapping[str, str]) -> bool:
-    """Whether the tags of an IAM entity say that this collection created or adopted it."""
+    """Whether the tags of an IAM entity show that this collection created or adopted it."""
     return tags.get(MARK_TAG) in (CREATED, ADOPTED)
 
 
@@ -89,7 +89,7 @@ def check_name(kind: str, name: str) -> None:
     """Check that IAM accepts a name.
 
     :param kind: ``role``, ``user`` or ``instance profile``.
-    :raises InvalidInput: it does not; the message says which characters and how many IAM allows.
+    :raises InvalidInput: it does not. The message lists the allowed characters and their number.
     """
     if not re.fullmatch(f"{_CHARACTERS}{{1,{_LENGTHS[kind]}}}", name, re.ASCII):
         raise InvalidInput(
@@ -99,7 +99,7 @@ def check_name(kind: str, name: str) -> None:
 
 
 def check_different(names: Collection[str]) -> None:
-    """Check that no two names differ only by case. :raises InvalidInput: two do; the message has both."""
+    """Check that no two names differ only by case. :raises InvalidInput: two do. The message contains both."""
     seen: dict[str, str] = {}
     for name in names:
         other = seen.setdefault(name.lower(), name)
@@ -108,7 +108,7 @@ def check_different(names: Collection[str]) -> None:
 
 
 def check_path(path: str | None) -> None:
-    """Check that IAM accepts a path. :raises InvalidInput: it does not; the message says what a path looks like."""
+    """Check that IAM accepts a path. :raises InvalidInput: it does not. The message shows a valid path."""
     if path is not None and not re.fullmatch(_PATH, path):
         raise InvalidInput(
             f"'{path}' is not a valid IAM path: it must begin and end with a slash, such as /monitoring/."
@@ -116,10 +116,10 @@ def check_path(path: str | None) -> None:
 
 
 def check_policy_arn(arn: str, partition: str, option: str) -> None:
-    """Check that an ARN is that of a managed policy of this partition.
+    """Check that an ARN belongs to a managed policy of this partition.
 
-    :param option: the option that has the ARN.
-    :raises InvalidInput: it is not; the message says what such an ARN looks like.
+    :param option: the option that contains the ARN.
+    :raises InvalidInput: it does not. The message shows a valid ARN, or the partition.
     """
     match = re.fullmatch(_POLICY_ARN, arn, re.ASCII)
     if not match:
@@ -144,7 +144,7 @@ def check_tags(tags: Mapping[str, str] | None) -> None:
     """Check that IAM accepts these tags.
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/id_tags.html
-    :raises InvalidInput: it does not; the message names the tag.
+    :raises InvalidInput: it does not. The message contains the key of the tag.
     """
     if tags is None:
         return
@@ -171,7 +171,7 @@ def _check_not_reserved(key: str) -> None:
 
 
 def check_instance_id(instance_id: str) -> None:
-    """Check that this can be an instance ID. :raises InvalidInput: it cannot; the message says what IDs look like."""
+    """Check that this can be an instance ID. :raises InvalidInput: it cannot. The message shows a valid ID."""
     if not re.fullmatch(_INSTANCE_ID, instance_id):
         raise InvalidInput(
             f"'{instance_id}' is not a valid EC2 instance ID: it must be i- and 8 or 17 hexadecimal digits, "
@@ -180,7 +180,7 @@ def check_instance_id(instance_id: str) -> None:
 
 
 def check_region(region: str) -> None:
-    """Check that this can be the name of a region. :raises InvalidInput: it cannot; the message says what one is."""
+    """Check that this can be the name of a region. :raises InvalidInput: it cannot. The message shows a valid name."""
     if not re.fullmatch(_REGION, region):
         raise InvalidInput(f"'{region}' is not the name of an AWS region, such as eu-central-1.")
 

@@ -33,15 +33,15 @@ NEW_ENTITY_RETRY_CODES = frozenset({"NoSuchEntity"})
 EXISTS_CODES = frozenset({"EntityAlreadyExists"})
 # IAM returns this for an entity whose last attachment was removed a moment ago.
 DELETE_RETRY_CODES = frozenset({"DeleteConflict"})
-# Even at half a second a call this makes 40 calls a second, and IAM allows an account about 20 writes; more threads
-# would only wait for each other. Clients have as many connections.
+# Even at half a second a call, these threads make 40 calls a second. IAM allows an account about 20 writes a second, so
+# more threads would only wait for each other. Clients have as many connections.
 WORKERS = 20
-# The message would be too long to read; the result has the failures of all items.
+# A message with more failures would be too long to read. The result has the failures of all items.
 MAX_REPORTED_FAILURES = 5
 
 
 class Kind(Enum):
-    """What a step does to the thing it is about. Attaching, tagging and associating are updates."""
+    """The effect of a step on its resource. Attaching, tagging and associating are updates."""
 
     CREATE = "create"
     UPDATE = "update"
@@ -52,15 +52,15 @@ class Kind(Enum):
 class Step:
     """One API call that a plan needs.
 
-    :param kind: what it does to the thing it is about.
+    :param kind: the effect on the resource.
     :param action: service and operation, as IAM names the action: ``iam:CreateRole``.
-    :param arguments: the call's arguments in snake case; policy documents as mappings, tags as a mapping.
-    :param summary: what it changes, in the imperative: ``create role 'X'``.
-    :param done_when: error codes that mean that what the call does is already done.
+    :param arguments: the call's arguments in snake case, with mappings for policy documents and tags.
+    :param summary: the change in the imperative, such as ``create role 'X'``.
+    :param done_when: error codes that mean that the work of the call is already done.
     :param retry_when: error codes for which to retry, because changes in IAM take time to reach other services.
-    :param stale_when: error codes that mean that the state differs from the one that was read, because something else
-        changed it, or because an earlier try of the same call took effect although its answer was lost.
-    :param context: what executing the step needs besides the call; only the resource that planned it reads it.
+    :param stale_when: error codes that mean that the state is no longer the one that was read. Something else changed
+        it, or an earlier try of the same call took effect although its answer was lost.
+    :param context: data for executing the step besides the call. Only the resource that planned the step reads it.
     """
 
     kind: Kind
@@ -144,15 +144,15 @@ class Outcome:
 
 
 def apply(plan: Plan[Any], execute: Callable[[Step], None], check_mode: bool, done: list[Step] | None = None) -> None:
-    """Apply a plan: the only place of the collection where check mode prevents a step from being taken.
+    """Apply a plan. This is the only place of the collection where check mode prevents a step.
 
     An item that fails does not stop the others.
 
-    :param execute: takes one step; raises ``CwagentError``; called from several threads.
+    :param execute: takes one step, or raises ``CwagentError``. Several threads call it.
     :param check_mode: whether to leave everything as it is.
-    :param done: the steps that were taken are added to it, after a failure too.
+    :param done: receives the steps that were taken, even after a failure.
     :raises StaleStateError: the state of every item that failed is not the one that was read.
-    :raises CwagentError: another item failed; it says for each what was done and what was not.
+    :raises CwagentError: another item failed. The message lists the steps that were taken, and the missing steps.
     """
     outcomes = {item: Outcome(error=error) for item, error in plan.errors.items()}
     if not check_mode:
@@ -198,7 +198,7 @@ def _apply_in_order(steps: Sequence[Step], execute: Callable[[Step], None]) -> O
 
 
 def run_in_parallel(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
-    """Do the same for every item, a bounded number at a time; the results are in the order of the items."""
+    """Do the same for every item, a bounded number at a time. The results are in the order of the items."""
     waiting = list(items)
     if len(waiting) <= 1:
         return [work(item) for item in waiting]

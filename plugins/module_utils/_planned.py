@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What earlier tasks of a run have done, or in check mode have planned, by their registered results. Pure."""
+"""The changes of earlier tasks in a run, or their plans in check mode, from their registered results. Pure."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-# Check mode sees the account as it is. By this option a task knows what it would see if the earlier tasks had run.
+# Check mode sees the account as it is. This option tells a task what it would see if the earlier tasks had run.
 PLANNED_SPEC: dict[str, Any] = {"planned": {"type": "list", "elements": "dict", "default": []}}
 
 
 class Planned:
-    """The results of earlier tasks, also of loops. One that has failed or was skipped says nothing."""
+    """The results of earlier tasks, including loops. Results of failed and skipped tasks are ignored."""
 
     def __init__(self, results: Iterable[Mapping[str, Any]]) -> None:
         self._results = [each for result in results for each in _parts(result)]
@@ -34,11 +34,11 @@ class Planned:
 
     @property
     def has_restored(self) -> bool:
-        """Whether something was left of interrupted runs."""
+        """Whether an earlier task cleaned up after interrupted runs."""
         return any(found["changed"] for found in self._results if "closed" in found)
 
     def policies_of(self, profile: str) -> list[str] | None:
-        """Return the managed policies of the role in an instance profile; ``None`` where no result has that."""
+        """Return the managed policies of the role in an instance profile; ``None`` if no result has the profile."""
         for found in self._results:
             if (found.get("instance_profile") or {}).get("name") == profile and found.get("role"):
                 policies: list[str] = found["role"]["managed_policies"]

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tells a person how far a long call is. Where a module runs in a separate Python, nothing is shown."""
+"""Shows a person the progress of a long call. A module that runs in a separate Python shows nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ INTERVAL_SECONDS = 5.0
 
 
 class Progress:
-    """Passes on at most a line every five seconds, the first one after so long. Other threads pass on nothing.
+    """Shows at most one line every five seconds, the first one after five seconds. Other threads show none.
 
     :param say: shows a line.
     """
@@ -28,11 +28,11 @@ class Progress:
         self._last = clock()
 
     def announce(self, text: str) -> None:
-        """Say at once what a person should know before the next step."""
+        """Show at once a line that a person should read before the next step."""
         self._say(text)
 
     def tell(self, text: str) -> None:
-        """Say how far the call is, if it is time."""
+        """Show the progress of the call, if it is time for a line."""
         now = self._clock()
         if now - self._last >= INTERVAL_SECONDS and threading.current_thread() is threading.main_thread():
             self._last = now
@@ -44,7 +44,7 @@ _listeners: list[Progress] = []
 
 @contextmanager
 def shown(progress: Progress) -> Iterator[None]:
-    """Pass on what is told in the body."""
+    """Show the progress of calls in the body."""
     _listeners.append(progress)
     try:
         yield
@@ -53,12 +53,12 @@ def shown(progress: Progress) -> Iterator[None]:
 
 
 def tell(text: str) -> None:
-    """Say how far the call is, if somebody listens and it is time."""
+    """Show the progress of the call, if somebody listens and it is time for a line."""
     if _listeners:
         _listeners[-1].tell(text)
 
 
 def announce(text: str) -> None:
-    """Say what a person should know before the next step, if somebody listens."""
+    """Show a line that a person should read before the next step, if somebody listens."""
     if _listeners:
         _listeners[-1].announce(text)

@@ -18,7 +18,7 @@ try:
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError
 except ImportError:
-    pass  # _module.aws_module tells the user
+    pass  # _module.run_module reports it
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -27,10 +27,10 @@ TIMEOUT_SECONDS = 5
 
 
 def check_parameter_store(client_factory: Callable[..., Any], regions: Iterable[str]) -> None:
-    """Check that Parameter Store answers in each region. Any HTTP status proves the way there.
+    """Check that Parameter Store answers in each region. Any HTTP status proves that it is reachable.
 
-    :param client_factory: makes a boto3 client for a service; its endpoint, proxy and certificates are used.
-    :raises CwagentError: it does not; the message names the regions and the likely cause.
+    :param client_factory: makes a boto3 client for a service, whose endpoint, proxy and certificates are used.
+    :raises CwagentError: it does not. The message contains the regions and the likely cause.
     """
     config = Config(connect_timeout=TIMEOUT_SECONDS, read_timeout=TIMEOUT_SECONDS)
     clients = [client_factory("ssm", region=region, config=config) for region in regions]
@@ -46,7 +46,7 @@ def _problem(client: Any) -> str:
     """Return the region of a client whose endpoint does not answer, and why; empty where it answers."""
     request = AWSRequest("GET", client.meta.endpoint_url).prepare()
     try:
-        # Not a call of the API, but the way that calls take: the same proxy, certificates and timeouts.
+        # Not an API call, but it uses the same proxy, certificates and timeouts.
         client._endpoint.http_session.send(request)
     except BotoCoreError as error:
         return f"{client.meta.region_name} ({error})"

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 # Ansible prints each line in quotes with a comma, indented by eight columns; together they fit a terminal of 80.
 WIDTH = 69
-# Not printable, so it is in no text. It stands for the backslash that Ansible prints before a quote.
+# Not printable, so no printable text contains it. It stands for the backslash that Ansible prints before a quote.
 ESCAPE = "\ue000"
 MARKS = ("- ", "! ", "  ")
 
 
 def to_printable(text: object) -> str:
-    """Return text on one line, without what XML forbids, a terminal obeys, or reverses the direction of writing."""
+    """Return text on one line, without characters that break XML, control a terminal or reverse the writing."""
     return "".join(each for each in " ".join(str(text).split()) if each.isprintable())
 
 

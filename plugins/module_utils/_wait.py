@@ -23,8 +23,8 @@ class Deadline:
 
     :param seconds: how long to wait at most, from now.
     :param clock: the time in seconds, as ``time.monotonic``.
-    :param sleep: as ``time.sleep``. AWS does not notify of changes, so it is asked again after a pause. Nothing else
-        sleeps, so tests can pass a clock of their own.
+    :param sleep: as ``time.sleep``. AWS does not notify of changes, so modules pause before they read again. Nothing
+        else sleeps, so tests can pass their own clock.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Deadline:
         self._end = clock() + seconds
 
     def pause(self, seconds: float = POLL_SECONDS) -> bool:
-        """Wait before the next try; false when the time is up, without waiting."""
+        """Wait before the next try, and return true. When the time is up, return false without waiting."""
         remaining = self._end - self._clock()
         if remaining <= 0:
             return False

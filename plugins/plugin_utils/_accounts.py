@@ -33,21 +33,21 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.plugin_utils._given import Given
     from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import Problems
 
-# What begins the names of the variables of a host that stands for an account.
+# The beginning of the names of the variables of a host that stands for an account.
 PREFIX = "cwagent_account_"
-# The variable of a server that names the host which stands for its account.
+# The variable of a server with the name of the host that stands for its account.
 ACCOUNT = "cwagent_account"
 SESSION_NAME, SESSION_DURATION = "cwagent_account_session_name", "cwagent_account_session_duration"
 ACCOUNT_REGIONS = "cwagent_account_regions"
-# What is to be found in an account when the playbook runs.
+# The variables that make a playbook search an account for servers or the admin instance.
 FILTERS = ("cwagent_account_server_filters", "cwagent_account_admin_filters", "cwagent_account_admin_instance_id")
-# One of these says which account a host stands for.
+# The variables that identify the account of a host. One of them is enough.
 IDENTITY = ("cwagent_account_id", "cwagent_account_aws_profile", "cwagent_account_assume_role_arn")
 ACCOUNT_VARIABLES = (
     *(*IDENTITY, "cwagent_account_external_id"),
     *(SESSION_NAME, SESSION_DURATION, ACCOUNT_REGIONS, *FILTERS),
 )
-# The values with which no host is connected to, so that the host that stands for an account can do the whole job.
+# The values that need no connection to a host, so that the host that stands for an account can do the whole job.
 WITHOUT_CONNECTION = ("run_command", "controller")
 # https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
 _ROLE_ARN = r"arn:aws[a-z-]*:iam::(\d{12}):role/.+"
@@ -57,7 +57,7 @@ SESSION_SECONDS = range(900, 43200 + 1)
 
 
 def account_inputs(given: Given, problems: Problems) -> dict[str, Any]:
-    """Return which credentials the account needs, and what is in it; defaults for the account of the controller."""
+    """Return the credentials and contents of the account, with defaults for the controller's account."""
     host = given.controller_host if given.accounts else ""
     found: dict[str, Any] = {"host": host}
     before = len(problems.sentences)
@@ -82,7 +82,7 @@ def account_inputs(given: Given, problems: Problems) -> dict[str, Any]:
             "controller's own credentials, set cwagent_account_id."
         )
     found["admin_required"] = given.needs_admin_instance
-    # What cleans up in spite of problems must not do that with the credentials of another account.
+    # A playbook that cleans up in spite of problems must never do so with the credentials of another account.
     found["is_valid"] = len(problems.sentences) == before
     return found
 
@@ -145,13 +145,13 @@ def _check_admin_instance(account: Mapping[str, Any]) -> None:
 
 
 def account_of(value: Any, accounts: Collection[str]) -> str:
-    """Return the host that stands for the account that a host names; empty where it names none of them."""
+    """Return the host of the account in a variable; empty if the value is not one of the accounts."""
     name = value.strip() if isinstance(value, str) else ""
     return name if name in accounts else ""
 
 
 def check_accounts(given: Given, problems: Problems) -> None:
-    """Report what does not go with accounts as hosts, or without them."""
+    """Report settings that do not work with accounts as hosts, or that need them."""
     if given.accounts:
         _check_with_accounts(given, problems)
         _check_unassigned(given, problems)
@@ -160,7 +160,7 @@ def check_accounts(given: Given, problems: Problems) -> None:
 
 
 def _check_without_accounts(given: Given, problems: Problems) -> None:
-    """Report what is for accounts that are hosts: the controller's account would be used in their place."""
+    """Report settings for accounts that are hosts, because the controller's account would be used instead."""
     for name in FILTERS:
         if not is_blank(given.controller.get(name)):
             problems.add(f"{name} needs the group {ACCOUNTS}, in which each host stands for an account.")
@@ -183,9 +183,9 @@ def _check_with_accounts(given: Given, problems: Problems) -> None:
         )
     for host in given.accounts:
         problems.check(check_host_name, host)
-    # Files of an account are in a folder of its name.
+    # The files of an account are in a folder with its name.
     if re.search(r"/|^[.]+$", given.controller_host):
-        problems.add(f"Host {given.controller_host}: the name cannot be that of a folder. Give the account another.")
+        problems.add(f"Host {given.controller_host}: a folder cannot have this name. Give the account another name.")
     own = _account_number(given.controller)
     for host, variables in given.accounts.items():
         # Reading an account twice does no harm.
@@ -195,7 +195,7 @@ def _check_with_accounts(given: Given, problems: Problems) -> None:
 
 
 def _check_unassigned(given: Given, problems: Problems) -> None:
-    """Report servers of no account."""
+    """Report servers without an account."""
     advice = (
         "In AWX, each slice of a job sees only some of the hosts; find the servers with cwagent_account_server_filters "
         "instead."
@@ -212,13 +212,13 @@ def _check_unassigned(given: Given, problems: Problems) -> None:
 
 
 def _account_number(variables: Mapping[str, Any]) -> str:
-    """Return the ID of an account as far as its variables tell it."""
+    """Return the ID of an account; empty if its variables do not contain it."""
     parts = re.fullmatch(_ROLE_ARN, str(variables.get("cwagent_account_assume_role_arn") or "").strip(), re.ASCII)
     return parts[1] if parts else str(variables.get("cwagent_account_id") or "").strip()
 
 
 def complete_for_account(given: Given, run: dict[str, Any], problems: Problems) -> None:
-    """Set what has another default where accounts are hosts, and report what does not go with them."""
+    """Set the defaults that differ if accounts are hosts, and report settings that do not work with them."""
     if all(is_blank(each.get(STORE_FROM)) for each in (given.controller, *given.hosts.values())):
         run[STORE_FROM.removeprefix("cwagent_")] = "run_command"
     source = run[STORE_FROM.removeprefix("cwagent_")]
@@ -227,7 +227,7 @@ def complete_for_account(given: Given, run: dict[str, Any], problems: Problems) 
             f"{STORE_FROM} is {source}. With the group {ACCOUNTS} it must be one of {', '.join(WITHOUT_CONNECTION)}, "
             "which need no connection to a host."
         )
-    # The users of different accounts can have the same name, and so the files with their keys.
+    # Users of different accounts can have the same name, and so can the files with their keys.
     run["key_store_directory"] = f"{run['key_store_directory'].rstrip('/')}/{given.controller_host}"
 
 
@@ -245,7 +245,7 @@ def found_line(found: Mapping[str, Any]) -> str:
 
 
 def with_found(given: Given) -> Given:
-    """Return what was given together with the instances that were found, each as a host with the name of its ID."""
+    """Return the input with the instances that were found, each as a host with its ID as the name."""
     if given.found is None:
         return given
     admin = given.found["admin_instance"]

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What differs between versions of ansible-core: which are supported, and what a warning in a result is."""
+"""The differences between versions of ansible-core: whether one is supported, and its warnings in results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import Invalid
 
 
 def check_ansible_core(version: str, requires: str, *, in_awx: bool) -> None:
-    """Check the version of ansible-core; a pre-release counts as its release.
+    """Check the version of ansible-core. A pre-release counts as its release.
 
     :param requires: ``requires_ansible`` of the collection: ``>=`` and a version.
     :param in_awx: whether the run is a job of AWX.
@@ -35,14 +35,14 @@ def _numbers(version: str) -> list[int]:
 def warning_texts(warnings: list[Any] | None) -> list[str]:
     """Return the warnings in the result of a module as text.
 
-    Before 2.19 they are text. Since then they are objects that JSON has no form for, and they include Ansible's own
-    warnings, such as the one on the Python that it discovered.
+    Before 2.19 they are text. Since then they are objects that JSON cannot contain, and they include Ansible's own
+    warnings, such as the warning about the Python that it discovered.
     """
     return [each if isinstance(each, str) else _find_message(asdict(each)) for each in warnings or ()]
 
 
 def _find_message(value: Any) -> str:
-    """Return the first message inside: 2.19 has it elsewhere than 2.20."""
+    """Return the first message inside, which 2.19 and 2.20 have in different places."""
     if isinstance(value, dict):
         found = value.get("msg") or next(filter(None, map(_find_message, value.values())), "")
     else:

@@ -3,10 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs a module for AWS inside Ansible, which has imported boto3 for all tasks.
 
-Ansible starts a Python for each module, which imports boto3 and reads what AWS offers: most of the time of a task that
-changes nothing. An action of the module's name is imported once, in the process that forks the worker of each task, and
-the worker does the work of the module itself. Where that would not be the same for the user, the module runs as any
-module does.
+Ansible starts a Python for each module, which imports boto3 and reads descriptions of the AWS services. That is most of
+the time of a task that changes nothing. An action with the module's name is imported once, in the process that forks
+the worker of each task. The worker then does the work of the module itself. If that would make a difference for the
+user, the module runs as any module does.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
     from ansible_collections.cwagent.iam.plugins.module_utils._call import Call
 
-# An action that cannot be imported ends the whole run, whichever task it is for. Without these, the module runs as any
-# module: its Python can be another one, and if it is not, the module says what is missing.
+# An action that cannot be imported ends the whole run, whichever task it is for. Without these imports, the module runs
+# as any module does. Its Python can be another one. If it is the same, the module reports the missing library.
 try:
     import botocore.session
     from ansible_collections.amazon.aws.plugins.module_utils.botocore import gather_sdk_versions
@@ -50,14 +50,14 @@ except Exception:  # noqa: BLE001  an import can raise anything
     AWSPluginBase = object
 else:
     CAN_IMPORT = True
-    # Each session makes a loader, which keeps what it has read. One for all keeps it for the workers.
+    # Each session makes a loader, which caches its data. One loader for all sessions caches the data for the workers.
     botocore.session.create_loader = functools.cache(botocore.session.create_loader)
 
 # The values of the setting for which Ansible looks for a Python itself.
 DISCOVERED = ("auto", "auto_silent", "auto_legacy", "auto_legacy_silent")
-# What a shell takes for a variable, of those that do not tell a Python how to start.
+# The names that a shell takes for variables, without those that change how a Python starts.
 VARIABLE = re.compile(r"(?!PYTHON|LD_)[A-Za-z_][A-Za-z0-9_]*")
-# What botocore reads for any client, and for a client of one service.
+# The data that botocore reads for any client, and for a client of one service.
 FOR_ALL_CLIENTS = ("endpoints", "partitions", "sdk-default-configuration", "_retry")
 FOR_A_CLIENT = ("service-2", "endpoint-rule-set-1")
 # Since ansible-core 2.20; before, each result has its invocation.
@@ -65,7 +65,7 @@ HAS_INVOCATION_SETTING = "INJECT_INVOCATION" in constants.config.get_configurati
 
 
 class _NoClientError(Exception):
-    """A client could not be made. :param details: what the result of the module has besides the message."""
+    """A client could not be made. :param details: the values in the module's result besides the message."""
 
     def __init__(self, message: str, details: Mapping[str, Any]) -> None:
         super().__init__(message)
@@ -73,7 +73,7 @@ class _NoClientError(Exception):
 
 
 class PluginCall(AWSPluginBase):  # type: ignore[misc]  # ansible comes without types
-    """What the work of a module gets inside Ansible, by what amazon.aws offers to plug-ins."""
+    """The call for the work of a module inside Ansible, based on the support of amazon.aws for plug-ins."""
 
     def __init__(self, name: str, params: dict[str, Any], *, check_mode: bool) -> None:
         self.ansible_name, self.params, self.check_mode = name, params, check_mode
@@ -86,20 +86,20 @@ class PluginCall(AWSPluginBase):  # type: ignore[misc]  # ansible comes without 
         self.warnings.append(message)
 
     def fail_aws(self, message: str, exception: Exception | None = None) -> NoReturn:
-        """End the work as ``AnsibleAWSModule`` does, which amazon.aws words nearly the same."""
+        """End the work as ``AnsibleAWSModule`` does, with its message."""
         if exception:
             raise _NoClientError(f"{message}: {exception}", gather_sdk_versions())
         raise _NoClientError(str(message).replace(" plugin requires a region", " module requires a region"), {})
 
 
 class AwsAction(NormalAction):  # type: ignore[misc]  # ansible comes without types
-    """Does the work of a module here where Ansible would start this Python for it on this machine."""
+    """Does the work of a module here if Ansible would start this Python for it on this machine."""
 
     MODULE: Any = None
 
     @classmethod
     def preload(cls, name: str, *services: str) -> None:
-        """Import the module, and read what botocore needs for clients of these services. Nothing connects to AWS."""
+        """Import the module, and read botocore's data for clients of these services. Nothing connects to AWS."""
         if CAN_IMPORT:
             cls.MODULE = import_module(f"ansible_collections.cwagent.iam.plugins.modules.{name}")
             loader = botocore.session.create_loader(None)
@@ -140,14 +140,14 @@ class AwsAction(NormalAction):  # type: ignore[misc]  # ansible comes without ty
 
     @property
     def given_options(self) -> dict[str, Any]:
-        """The options of the task as JSON, which is how a module gets them: as plain data, and with vaults opened."""
+        """The options of the task as a module gets them in JSON, which is plain data with decrypted vaults."""
         options: dict[str, Any] = json.loads(json.dumps(self._task.args, default=_to_json))
         return options
 
     def _validated_options(self) -> dict[str, Any]:
-        """Return the options of the task; none where the module itself should say what is wrong with them, or unusual.
+        """Return the options of the task; none if they are invalid or unusual, so that the module should handle them.
 
-        Unusual are aliases, which can be deprecated, text for a list, and what the module does to its own process.
+        Unusual are aliases, which can be deprecated, text for a list, and options that change the module's process.
         """
         spec = _module.complete_spec(self.MODULE.SPEC)
         try:
@@ -171,7 +171,7 @@ class AwsAction(NormalAction):  # type: ignore[misc]  # ansible comes without ty
     ) -> dict[str, Any]:
         """Return the result of the work of the module.
 
-        :param tell: shows a person how far it is, in another way than others do.
+        :param tell: shows a person the progress, instead of the usual way.
         """
         call = PluginCall(self._task.action, options, check_mode=self._task.check_mode)
         tell = tell or functools.partial(say, variables.get("inventory_hostname"))
@@ -183,7 +183,7 @@ class AwsAction(NormalAction):  # type: ignore[misc]  # ansible comes without ty
                 result = _call.outcome(work, call)
         except _NoClientError as error:
             result = {"failed": True, "msg": str(error), **error.details}
-        except Exception as error:  # noqa: BLE001  what a module would end with a traceback for
+        except Exception as error:  # noqa: BLE001  a module would end with a traceback
             result = {"failed": True, "msg": f"MODULE FAILURE: {error}", "exception": traceback.format_exc(), "rc": 1}
         if warnings := [*call.warnings, *result.pop("warnings", ())]:
             result["warnings"] = warnings
@@ -197,10 +197,10 @@ class AwsAction(NormalAction):  # type: ignore[misc]  # ansible comes without ty
 
 @contextmanager
 def process_state(environment: Mapping[str, Any], folder: str) -> Iterator[None]:
-    """Give this process what Ansible would give that of the module; a worker goes on with the next item of a loop."""
-    earlier, earlier_folder = dict(os.environ), os.getcwd()  # noqa: PTH109  it is put back as it is
+    """Set the environment and folder of this process as for a module, and restore them for a loop's next item."""
+    earlier, earlier_folder = dict(os.environ), os.getcwd()  # noqa: PTH109  it is restored as it is
     earlier_level = logging.root.manager.disable
-    logging.disable()  # Ansible's log file would have what boto3 reports
+    logging.disable()  # Ansible's log file would contain boto3's messages
     os.environ.update({name: str(value) for name, value in environment.items()})
     os.chdir(folder)
     try:
@@ -213,14 +213,14 @@ def process_state(environment: Mapping[str, Any], folder: str) -> Iterator[None]
 
 
 def _to_json(value: Any) -> Any:
-    """Return what JSON has for a value of YAML or of a vault. :raises TypeError: there is nothing that is the same."""
+    """Return the form in JSON of a value from YAML or a vault. :raises TypeError: JSON has no equal value."""
     if isinstance(value, (bytes, set)):
         return json.JSONEncoder().default(value)
     return value.isoformat() if hasattr(value, "isoformat") else str(value)
 
 
 def _hidden_values(spec: Mapping[str, Any], options: Mapping[str, Any]) -> set[str]:
-    """Return the values of all options that must be in no output, as ``AnsibleModule`` finds them."""
+    """Return the values of all options that must never appear in output, as ``AnsibleModule`` finds them."""
     found: set[str] = set()
     for name, option in spec.items():
         value = options.get(name)

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Evaluates variables one by one, so that an undefined one is known by its name."""
+"""Evaluates variables one by one, to identify undefined variables by name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(variables: Mapping[str, Any], names: Iterable[str], templar: Any) -> dict[str, Any]:
-    """Return the values of those variables that are set, ``Undefined`` for one that cannot be evaluated.
+    """Return the values of the variables that are set, and ``Undefined`` if one cannot be evaluated.
 
     :param templar: an ``ansible.template.Templar`` that knows the variables.
     """
@@ -30,5 +30,5 @@ def _evaluate(value: Any, templar: Any) -> Any:
         found = templar.template(value)
         # ansible-core 2.18 decrypts a value of Ansible Vault only where it is used, and its type is not text.
         return str(found) if isinstance(found, Sequence) and not isinstance(found, (str, list, tuple)) else found
-    except Exception as error:  # noqa: BLE001  ansible-core 2.18 lets through what a template raises
+    except Exception as error:  # noqa: BLE001  ansible-core 2.18 lets through any error of a template
         return Undefined(" ".join(str(getattr(error, "message", error)).split()).rstrip("."))

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a run of a playbook was given, before it is interpreted. Pure."""
+"""The input of a playbook's run, before it is interpreted. Pure."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 EC2_SERVERS, EC2_ADMIN = "cwagent_ec2_servers", "cwagent_ec2_admin"
 ONPREM_SERVERS, ONPREM_ADMIN = "cwagent_onprem_servers", "cwagent_onprem_admin"
 GROUPS = (EC2_SERVERS, EC2_ADMIN, ONPREM_SERVERS, ONPREM_ADMIN)
-# Each host of this group stands for an account. Without one, the only account is that of the controller.
+# Each host of this group stands for an account. Without such hosts, the only account is the controller's.
 ACCOUNTS = "cwagent_accounts"
-# What a playbook can need: something to store, the admin instance, the user's consent to delete, a place that keeps
-# access keys; or that there is one account only. To restore needs nothing: it does what it can.
+# The requirements that a playbook can have, such as something to store, the admin instance, the user's consent to
+# delete, a place that keeps access keys, or only one account. A restoration requires nothing and does all it can.
 CONFIGS, ADMIN_INSTANCE, CONFIRMATION, KEY_STORE = "configs", "admin_instance", "confirmation", "key_store"
 CONFIGS_ONLY, AUDIT, SERVERS = "configs_only", "audit", "servers"
 ROTATION, REMOVAL, ONE_ACCOUNT, RESTORE = "rotation", "removal", "one_account", "restore"
@@ -40,28 +40,28 @@ EMPTY: dict[str, Any] = {"str": "", "list": [], "dict": {}}
 
 @dataclass(frozen=True)
 class Given:
-    """What a run was given.
+    """The input of a run.
 
     :param options: the variables of the playbooks, as in ``argument_specs.yml``.
     :param controller: the variables of the controller, or of the host that stands for the account.
     :param controller_host: the name of that host in the inventory.
-    :param hosts: by name, the variables of the hosts in the collection's groups, as far as they are of the account.
-    :param groups: by name, the hosts of all groups of the inventory, those of the collection's groups as far as they
-        are of the account.
+    :param hosts: by name, the variables of the hosts in the collection's groups, if they belong to the account.
+    :param groups: by name, the hosts of all groups of the inventory. The collection's groups contain only hosts of the
+        account.
     :param find_default_region: returns the region that the AWS tools use on the controller with a profile, or an empty
-        text; raises ``InvalidInput`` where their configuration cannot be read.
+        text. It raises ``InvalidInput`` if their configuration cannot be read.
     :param find_file: returns the absolute path of a file on the controller, or raises ``InvalidInput``.
-    :param to_absolute: returns the absolute path of a file or folder on the controller, whether it exists or not; or
-        raises ``InvalidInput``.
-    :param requires: what the playbook needs besides: ``CONFIGS``, ``CONFIGS_ONLY`` (and no host), ``ADMIN_INSTANCE``,
+    :param to_absolute: returns the absolute path of a file or folder on the controller, which need not exist, or raises
+        ``InvalidInput``.
+    :param requires: the requirements of the playbook: ``CONFIGS``, ``CONFIGS_ONLY`` (and no host), ``ADMIN_INSTANCE``,
         ``CONFIRMATION``, ``KEY_STORE``, ``AUDIT`` (no host), ``SERVERS``, ``ROTATION`` (users of the hosts that the
-        limit leaves), ``REMOVAL`` (servers that leave), ``ONE_ACCOUNT`` (that of the controller), ``RESTORE`` (nothing:
-        what is wrong does not keep the rest from being restored).
+        limit leaves), ``REMOVAL`` (servers that leave), ``ONE_ACCOUNT`` (the controller's), ``RESTORE`` (nothing,
+        because problems must not keep the rest from being restored).
     :param limit: the hosts that ``--limit`` leaves; ``None`` without one.
     :param in_awx: whether the run is a job of AWX.
-    :param accounts: by name, the variables of all hosts that stand for accounts; none for the controller's account.
-    :param unassigned: by name, what the hosts of no account have as their account.
-    :param found: what the filters found in the account, as ``cwagent_account_info`` returns it; ``None`` before that.
+    :param accounts: by name, the variables of all hosts that stand for accounts. Empty for the controller's account.
+    :param unassigned: by name, the value of ``cwagent_account`` for the hosts that belong to no account.
+    :param found: the result of ``cwagent_account_info`` with the instances in the account; ``None`` before that.
     :param role_variables: the variables of roles that the user has set although the playbooks set them, each with the
         variable of the playbooks to set instead, if there is one.
     """
@@ -84,7 +84,7 @@ class Given:
 
     @property
     def stores(self) -> bool:
-        """Return whether the playbook stores configurations, or validates them: only then their files must exist."""
+        """Return whether the playbook stores or validates configurations, so that their files must exist."""
         requires = {*self.requires}
         return bool({CONFIGS, CONFIGS_ONLY, KEY_STORE} & requires) and ROTATION not in requires
 
@@ -103,7 +103,7 @@ class Given:
         return self.hosts.get(host, {})
 
     def where(self, host: str, name: str) -> str:
-        """Return how a problem with a variable of a host begins; empty where the value is that of the whole run."""
+        """Return the beginning of a problem with a host's variable; empty if the whole run has the same value."""
         own, of_run = self.of_host(host).get(name), self.controller.get(name)
         return "" if own == of_run and not is_blank(own) else f"Host {host}: "
 
@@ -127,7 +127,7 @@ def checked_region(name: str, value: Any) -> str:
 def check_host_name(host: str) -> None:
     """Check that Ansible finds a host by its name, which it reads as a pattern in the ``hosts`` of a play.
 
-    :raises InvalidInput: it finds none, or others, and would say nothing.
+    :raises InvalidInput: it finds no host, or others, and would not report that.
     """
     if split_host_pattern([host]) != [host] or re.match(r"[!&~]", host) or re.search(r"[*?\[]", host):
         raise InvalidInput(

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The input of a playbook's run: what its variables, groups and hosts mean together. Pure."""
+"""Interprets the variables, groups and hosts of a playbook's run together. Pure."""
 
 from __future__ import annotations
 
@@ -76,22 +76,22 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.plugin_utils._given import Given
 
 REPORT_FILES = "cwagent_report_files"
-# By what a playbook needs, the formats of the reports that it writes.
+# The formats of the reports that a playbook writes, by its requirement.
 REPORT_FORMATS = {AUDIT: FORMATS, CONFIGS_ONLY: VALIDATION_FORMATS, SERVERS: VERIFICATION_FORMATS}
 CONFIG_NAMES = "cwagent_config_names"
 BATCH_SIZE = "cwagent_batch_size"
-# Its values can be secrets, so it is not part of the input: the playbooks hand it on from the host.
+# Its values can be secrets, so it is not part of the input. The playbooks pass it on from the host.
 ENVIRONMENT = "cwagent_environment"
-# Who owns the file with the access key on a server.
+# The owner and the group of the file with the access key on a server.
 KEY_FILE = ("cwagent_key_file_owner", "cwagent_key_file_group")
-# Each host has its own; all other variables have one value for the whole run.
+# Each host has its own value. All other variables have one value for the whole run.
 HOST_VARIABLES = frozenset(
     {
         *("cwagent_region", "cwagent_user_name", "cwagent_admin_user_name", "cwagent_deliver_keys"),
         *(ACCOUNT, CONFIG_NAMES, ENVIRONMENT, *KEY_FILE, *ACCOUNT_VARIABLES),
     }
 )
-# Who needs one of these needs no host that stores a configuration.
+# Playbooks with one of these requirements need no host that stores a configuration.
 WITHOUT_STORING = {CONFIGS_ONLY, AUDIT, SERVERS, REMOVAL}
 # The values of cwagent_store_config_from with which an EC2 instance stores.
 FROM_INSTANCE = ("instance", "run_command", "auto")
@@ -100,17 +100,17 @@ SERVER_USER, ADMIN_USER = "CloudWatchAgentServerUser", "CloudWatchAgentAdminUser
 ALL_PERCENT = 100
 ALL, SOME = f"{ALL_PERCENT}%", "20%"
 ROTATION_OPTIONS = ("key_max_age_days", "key_retire_after_days", "revoke_old", "rotate_now")
-# How alike the names of two groups are of which one is the other misspelled; 1 is equal.
+# The similarity that makes one group name a misspelling of another; 1 is equal.
 MISSPELLED = 0.95
 _BATCH = r"[1-9]\d*|[1-9]\d?%|100%"
 
 
 def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
-    """Return the input of a run, and all that is wrong with it.
+    """Return the input of a run, and all its problems.
 
-    Where something is wrong, the input has the default instead, so that what does not depend on it can be done.
+    The input has a default instead of each invalid value, so that a run can do the parts that do not depend on it.
 
-    :returns: the input as plain data, by the names that ``playbooks/vars/`` uses, and the problems in sentences.
+    :returns: the input as plain data, under the names in ``playbooks/vars/``, and the problems in sentences.
     """
     problems = Problems()
     given = with_found(given)
@@ -156,7 +156,7 @@ def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
         "undelivered_hosts": [host for host in delivery_hosts if given.limit is not None and host not in given.limit],
         "users": list(dict.fromkeys([*servers.values(), *admins.values()])),
     }
-    # Also where no host has a user any more, and whatever the limit leaves.
+    # Including regions where no host has a user any more, and whatever the limit leaves.
     of_users = [*inputs["server_users"], *inputs["admin_users"]]
     key_regions = dict.fromkeys([*of_users, *inputs["regions"], regions.default, *account["regions"]])
     inputs["key_regions"] = [each for each in key_regions if each]
@@ -180,7 +180,7 @@ def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
     is_collecting = run["verify_from"] in ("auto", "ansible") and not given.accounts
     inputs["collect_hosts"] = [each["host"] for each in inputs["servers"]] if is_collecting else []
     inputs["requires"] = list(given.requires)
-    # Where nothing is set up, no protection is taken away.
+    # A playbook that sets up nothing must not take away a protection.
     without = "absent" if KEY_STORE in given.requires else "keep"
     inputs["window_state"] = "closed" if run["admin_window"] else without
     inputs.update(_storing(given, inputs, regions))
@@ -198,7 +198,7 @@ def interpret(given: Given) -> tuple[dict[str, Any], list[str]]:
 
 
 def _hosts_of_plays(given: Given, inputs: Mapping[str, Any]) -> list[str]:
-    """Return the hosts that plays name. All others are known by their instances and users only."""
+    """Return the hosts that plays run on. The others count only with their instances and users."""
     hosts = [*inputs["delivery_hosts"], *inputs.get("removal", {}).get("key_hosts", [])]
     if SERVERS in given.requires:
         hosts += inputs["collect_hosts"]
@@ -213,7 +213,7 @@ def _applies(given: Given) -> bool:
 
 
 def _check_names(given: Given, problems: Problems) -> None:
-    """Report variables and groups that look like those of the collection and are not."""
+    """Report variables and groups that are not the collection's, but have similar names."""
     used = {name for variables in (given.controller, *given.hosts.values()) for name in variables}
     for name in sorted(name for name in used if name.startswith("cwagent_") and name not in given.options):
         known = [option.removeprefix("cwagent_") for option in given.options]
@@ -223,7 +223,7 @@ def _check_names(given: Given, problems: Problems) -> None:
     for name, variable in given.role_variables.items():
         fix = f"Set {variable} instead." if variable else "Remove it from the inventory and the command line."
         problems.add(f"{name} is a variable of a role that the playbooks set. {fix}")
-    # Other names that begin so can be groups within those of the collection. What is of other accounts is not known.
+    # A group with a similar name can be inside the collection's groups. The hosts of other accounts are not known.
     listed = set(given.members(*GROUPS, ACCOUNTS))
     for group, hosts in sorted(given.groups.items() if not given.accounts else ()):
         found = difflib.get_close_matches(group, [*GROUPS, ACCOUNTS], n=1, cutoff=MISSPELLED)
@@ -231,7 +231,7 @@ def _check_names(given: Given, problems: Problems) -> None:
             problems.add(f"Group {group} is not one of this collection; did you mean {found[0]}?")
 
 
-# What the plays set, besides the files in playbooks/vars/: some of it deletes.
+# The variables of roles that plays set, besides the files in playbooks/vars/. Some of them delete.
 SET_BY_PLAYS = {
     "ec2_server": ("state",),
     "ec2_admin": ("state",),
@@ -243,9 +243,9 @@ SET_BY_PLAYS = {
 
 
 def role_variables(settings: Mapping[str, Any], options: Collection[str]) -> dict[str, str]:
-    """Return the variables of roles that the playbooks set, each with the one variable of theirs that it is set from.
+    """Return the variables of roles that the playbooks set, each with the variable of the playbooks to set instead.
 
-    It is empty for a variable that is set from several, or from something else.
+    The text is empty if the value comes from several variables, or from something else.
 
     :param settings: the variables of roles in the files of ``playbooks/vars/``.
     :param options: the names of the playbooks' variables.
@@ -264,7 +264,7 @@ def role_variables(settings: Mapping[str, Any], options: Collection[str]) -> dic
 
 
 def _run_value(given: Given, name: str, option: Mapping[str, Any], problems: Problems) -> Any:
-    """Return the one value of a variable for the whole run, wherever in the inventory it is set; else its default."""
+    """Return the value of a variable for the whole run, from anywhere in the inventory, or else its default."""
     found = {source: problems.check(to_typed, name, option, value) for source, value in _places(given, name).items()}
     values = {source: value for source, value in found.items() if value is not None}
     if not values:
@@ -286,7 +286,7 @@ def _places(given: Given, name: str) -> dict[str, Any]:
 
 
 def _complete_batches(given: Given, run: dict[str, Any], problems: Problems) -> None:
-    """Set the defaults of batches, which are of servers or of accounts, and report what Ansible would not take."""
+    """Set the defaults for batches of servers or of accounts, and report values that Ansible would refuse."""
     unit, size, percentage = ("servers", SOME, 0) if _applies(given) else ("accounts", ALL, ALL_PERCENT)
     wrong = next((each for each in run["batch_size"] if not re.fullmatch(_BATCH, each)), None)
     if wrong is not None:
@@ -307,7 +307,7 @@ def _complete_batches(given: Given, run: dict[str, Any], problems: Problems) -> 
 
 
 def _check_batches_of_accounts(given: Given, run: Mapping[str, Any], problems: Problems) -> None:
-    """Report another size of batches for another account: Ansible divides all of them at once."""
+    """Report accounts with different batch sizes, because Ansible divides all accounts at once."""
     option = given.options[BATCH_SIZE]
     sizes = {
         account: problems.check(to_typed, BATCH_SIZE, option, variables.get(BATCH_SIZE)) or [ALL]
@@ -324,7 +324,7 @@ def _check_batches_of_accounts(given: Given, run: Mapping[str, Any], problems: P
 
 
 class _Regions:
-    """The region of each host, and the one of what belongs to no host."""
+    """The region of each host, and the default region for anything that belongs to no host."""
 
     def __init__(self, given: Given, account: Mapping[str, Any], problems: Problems) -> None:
         self._of = {host: _region_of(given, host, problems) for host in given.hosts}
@@ -345,12 +345,12 @@ class _Regions:
         return self._of.get(host) or self.default
 
     def regions_of(self, hosts: Iterable[str]) -> list[str]:
-        """Return the regions of hosts, each once; for no hosts, the default."""
+        """Return the regions of hosts, each once, or the default region if there are no hosts."""
         return list(dict.fromkeys(map(self.region_of, hosts))) or [self.default]
 
 
 def _region_of(given: Given, host: str, problems: Problems) -> str:
-    """Return the region that a host's variables name; empty where they name none."""
+    """Return the region in a host's variables; empty if they contain none."""
     variables = given.of_host(host)
     value, where = variables.get("cwagent_region"), given.where(host, "cwagent_region")
     region = problems.check(checked_region, "cwagent_region", value, where=where)
@@ -368,7 +368,7 @@ def _default_region(given: Given, profile: str) -> str:
 
 
 def _instances(given: Given, problems: Problems) -> dict[str, str]:
-    """Return by EC2 host the ID of its instance, without the hosts that have no valid one."""
+    """Return by EC2 host the ID of its instance, without the hosts that have no valid ID."""
     hosts = given.members(EC2_SERVERS, EC2_ADMIN)
     found = {
         host: problems.check(checked_instance_id, given.of_host(host).get("instance_id"), where=f"Host {host}: ")
@@ -384,7 +384,7 @@ def _server_user(run: Mapping[str, Any], host: str) -> str:
 def _users(
     given: Given, group: str, variable: str, default: Callable[[str], str], problems: Problems
 ) -> dict[str, str]:
-    """Return by host of a group the name of its user, without the hosts that have no valid one."""
+    """Return by host of a group the name of its user, without the hosts that have no valid name."""
     found = {
         host: problems.check(
             _user, variable, given.of_host(host).get(variable), default(host), where=given.where(host, variable)
@@ -406,7 +406,7 @@ def _user(variable: str, value: Any, default: str) -> str:
 
 
 def _by_region(items: Mapping[str, str], regions: _Regions) -> dict[str, list[str]]:
-    """Return by region what belongs to the hosts; what several hosts share once, in the region of the first."""
+    """Return the items of hosts by region. An item that several hosts share is in the region of the first host."""
     region_of: dict[str, str] = {}
     for host, item in items.items():
         region_of.setdefault(item, regions.region_of(host))
@@ -442,15 +442,15 @@ def _texts(given: Given, hosts: Iterable[str], name: str, problems: Problems) ->
 
 
 def _with_rotated_keys(given: Given, hosts: Iterable[str]) -> list[str]:
-    """Return the hosts that ``--limit`` leaves; all, where it names nothing but accounts."""
+    """Return the hosts that ``--limit`` leaves, or all hosts if it contains only accounts."""
     is_limited = not given.accounts or _apply_limit(given, given.members(*GROUPS))
     return _apply_limit(given, hosts) if is_limited else list(hosts)
 
 
 def _rotation(inputs: Mapping[str, Any], servers: Mapping[str, str], rotated: Collection[str]) -> dict[str, Any]:
-    """Return what differs in the input where keys are rotated: it is about some users, and all hosts that have these.
+    """Return the changes of the input for a rotation of keys, with only the rotated users and all their hosts.
 
-    A user that several hosts share is saved in the region of its first host, whether or not the limit leaves that one.
+    The key of a user that several hosts share is saved in the region of the first host, even if the limit excludes it.
     """
     hosts = [host for host, user in servers.items() if user in rotated]
     not_delivered = {*inputs["undelivered_hosts"], *(host for host in hosts if host not in inputs["delivery_hosts"])}
@@ -466,7 +466,7 @@ def _rotation(inputs: Mapping[str, Any], servers: Mapping[str, str], rotated: Co
 
 
 def _revocation(inputs: Mapping[str, Any]) -> list[str]:
-    """Return what breaks until the new access keys are on their servers."""
+    """Return a notice of the servers whose agents cannot send until they have their new access keys."""
     if not (inputs["revoke_old"] and inputs["server_users"]):
         return []
     delivered, undelivered = (", ".join(inputs["rotated_hosts"][each]) for each in ("delivered", "undelivered"))
@@ -483,7 +483,7 @@ def _revocation(inputs: Mapping[str, Any]) -> list[str]:
 
 @dataclass(frozen=True)
 class _Members:
-    """What the hosts have, by host: server users, admin users, instances; and their regions."""
+    """The server users, admin users and instances of hosts, by host, and the regions of hosts."""
 
     servers: Mapping[str, str]
     admins: Mapping[str, str]
@@ -492,11 +492,11 @@ class _Members:
 
 
 def _leaving_servers(given: Given, inputs: Mapping[str, Any], members: _Members, problems: Problems) -> dict[str, Any]:
-    """Return what the servers that leave have: users and instances by region, and keys on hosts.
+    """Return the users and instances of the servers that leave, by region, and the hosts with their keys.
 
-    A name that is not that of a server in the inventory is the ID of an instance, the name of a user, or that of a host
-    that has left. What the default user of such a host would be is listed too, and by the name in ``default_users``:
-    IAM knows which of both exists.
+    A name that no server in the inventory has is an instance ID, a user name, or the name of a host that has left. The
+    result also contains the default user of such a host, and ``default_users`` maps the name to it. IAM knows which of
+    the two users exists.
     """
     servers, instances = members.servers, members.instances
     entries = [entry.rpartition(":")[::2] for entry in dict.fromkeys(inputs["remove_servers"])]
@@ -545,9 +545,9 @@ def _leaving_servers(given: Given, inputs: Mapping[str, Any], members: _Members,
 
 
 def _default_user(name: str, others: Iterable[str]) -> str:
-    """Return the default user of a host that has left; empty where the name is none, or another has that user.
+    """Return the default user of a host that has left; empty if no host can have the name, or if the user is taken.
 
-    :param others: what hosts have that stay, and what is named itself.
+    :param others: the users and instances of hosts that stay, and the names that the user listed.
     """
     user = f"{SERVER_USER}-{name}"
     # IAM does not distinguish names by case.
@@ -579,7 +579,7 @@ def _check_leaving_host(given: Given, host: str) -> None:
 
 
 def _check_leaving_name(name: str, remaining: Mapping[str, str]) -> bool:
-    """Check the name of what no host has. :returns: true."""
+    """Check the name of a user or an instance that no host has. :returns: true."""
     # IAM does not distinguish names by case.
     host = {each.lower(): host for each, host in remaining.items()}.get(name.lower())
     if host:
@@ -592,7 +592,7 @@ def _check_leaving_name(name: str, remaining: Mapping[str, str]) -> bool:
 
 
 def _region_of_entry(region: str, name: str, inputs: Mapping[str, Any]) -> str:
-    """Return the region of what no host has. A user is in none, and neither is a file with its key."""
+    """Return the region of a user or an instance that no host has. Users and files with keys need none."""
     named = checked_region("cwagent_remove_servers", region)
     is_nowhere = not _is_instance_id(name) and inputs["key_store"] == "file"
     if named or len(inputs["regions"]) == 1 or is_nowhere:
@@ -684,7 +684,7 @@ def _apply_limit(given: Given, hosts: Iterable[str]) -> list[str]:
 
 
 def _configs(given: Given, run: Mapping[str, Any], regions: _Regions, problems: Problems) -> list[dict[str, Any]]:
-    """Return the configurations to store, with the absolute paths of their files, and the regions that some name."""
+    """Return the configurations to store, with the absolute paths of their files, and the regions that entries list."""
     if run["configs"] and run["config_file"]:
         file_for, listed_for = (
             next(f" ({place})" for place, value in _places(given, name).items() if not is_blank(value))
@@ -718,10 +718,10 @@ def _configs(given: Given, run: Mapping[str, Any], regions: _Regions, problems: 
 
 
 def _storing(given: Given, inputs: Mapping[str, Any], regions: _Regions) -> dict[str, Any]:
-    """Return whether a host stores, or opens the window for a person, and which one does it in which way."""
+    """Return whether a host stores or opens the window for a person, which host it is, and from which source."""
     opens, source = ADMIN_INSTANCE in given.requires, inputs["store_config_from"]
     if opens:
-        source = "run_command" if given.accounts else "instance"  # whatever stores otherwise
+        source = "run_command" if given.accounts else "instance"  # regardless of the variable
     group = {**dict.fromkeys(FROM_INSTANCE, EC2_ADMIN), "onprem": ONPREM_ADMIN}.get(source)
     host = next(iter(given.members(group)), "") if group else LOCALHOST
     return {
@@ -734,7 +734,7 @@ def _storing(given: Given, inputs: Mapping[str, Any], regions: _Regions) -> dict
 
 
 def _notes(given: Given, inputs: Mapping[str, Any]) -> list[str]:
-    """Return what a run does not do, in sentences for its report."""
+    """Return the omissions of a run, in sentences for its report."""
     requires = {*given.requires}
     limited = inputs["undelivered_hosts"] if {KEY_STORE, CONFIRMATION} & requires else []
     return [
@@ -749,16 +749,16 @@ def _notes(given: Given, inputs: Mapping[str, Any]) -> list[str]:
 
 
 def _check_groups(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:
-    """Report groups without hosts, and groups of admin hosts with more than one or less than they need."""
+    """Report groups without hosts, and groups of admin hosts with too many or too few hosts."""
     if WITHOUT_STORING & {*given.requires}:
         return
     source = inputs["store_config_from"]
     ec2_admins, onprem_admins = given.members(EC2_ADMIN), given.members(ONPREM_ADMIN)
     if not given.groups.get("all"):
-        problems.add("The inventory has no hosts. Pass one that has.")
+        problems.add("The inventory has no hosts. Pass an inventory with hosts.")
         return
     if given.found is None and has_filters(inputs["account"]):
-        return  # it is checked again when they were found
+        return  # it is checked again with the instances that were found
     if not given.members(*GROUPS) and not (source == "controller" and inputs["configs"]) and given.found is None:
         problems.add(_no_hosts(given))
         return
@@ -800,7 +800,7 @@ def _admin_advice(given: Given) -> str:
 
 
 def _check_conflicts(inputs: Mapping[str, Any], problems: Problems) -> None:
-    """Report one name for two things."""
+    """Report names that are used for two things."""
     if inputs["server_role_name"].lower() == inputs["admin_role_name"].lower():
         problems.add(
             f"cwagent_admin_role_name and cwagent_server_role_name are both '{inputs['admin_role_name']}': every "
@@ -816,7 +816,7 @@ def _check_conflicts(inputs: Mapping[str, Any], problems: Problems) -> None:
 
 
 def _check_requirements(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:
-    """Report what this playbook needs and does not have."""
+    """Report the inputs that this playbook requires and that are missing."""
     if given.stores and inputs["on_other_profile"] == ATTACH and not inputs["attach_to_roles"]:
         problems.add(
             "cwagent_on_other_profile is attach, so set cwagent_attach_to_roles to the roles that may get the agent's "
@@ -843,7 +843,7 @@ def _check_requirements(given: Given, inputs: Mapping[str, Any], problems: Probl
 
 
 def _check_removal(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:
-    """Report what the removal of servers needs and does not have."""
+    """Report the inputs that the removal of servers requires and that are missing."""
     if REMOVAL not in given.requires:
         return
     if not inputs["remove_servers"]:
@@ -867,7 +867,7 @@ def _check_removal(given: Given, inputs: Mapping[str, Any], problems: Problems) 
 def _check_limit(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:
     """Report hosts that this playbook needs and that the limit leaves out."""
     if given.accounts:
-        return  # their hosts do all that needs no connection
+        return  # the hosts of accounts do all the work without a connection
     host, stores = inputs["storing_host"], inputs["stores"] and not {*WITHOUT_STORING, ROTATION} & {*given.requires}
     if stores and given.limit is not None and host not in given.limit:
         problems.add(f"The limit leaves out host {host}, which stores the configuration. Run without it.")
@@ -880,7 +880,7 @@ def _check_limit(given: Given, inputs: Mapping[str, Any], problems: Problems) ->
 
 
 def _check_values(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:
-    """Report what AWS would refuse, and where access keys cannot be saved."""
+    """Report values that AWS would refuse, and places where access keys cannot be saved."""
 
     def check(variable: str, do_check: Callable[..., Any], *arguments: Any) -> None:
         problems.check(do_check, *arguments, where=f"{variable}: ")
@@ -910,7 +910,7 @@ def _check_values(given: Given, inputs: Mapping[str, Any], problems: Problems) -
 
 
 def _check_keys(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:
-    """Report an age of access keys that means nothing, and a place that does not keep them secret."""
+    """Report an age of access keys without a meaning, and a place that does not keep them secret."""
     problems.check(check_days, "cwagent_key_max_age_days", inputs["key_max_age_days"], 0)
     if ROTATION in given.requires and inputs["key_max_age_days"] == 0 and not inputs["rotate_now"]:
         problems.add(

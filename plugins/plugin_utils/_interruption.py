@@ -3,15 +3,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Lets a task that holds something give it back when the run is interrupted.
 
-Ansible runs neither rescue nor always then. It kills its workers: with SIGTERM after a while, or, since ansible-core
+Ansible runs neither rescue nor always then. It kills its workers with SIGTERM after a while, or, since ansible-core
 2.19, at once when its own process ends. So the worker handles the signals itself, but only while it holds something.
 
 - The first signal raises ``Interrupted``, so that ``finally`` runs. All later ones are ignored.
-- Never in the middle of a call that writes to AWS: AWS could apply the next call before it.
+- It is never raised in the middle of a call that writes to AWS, because AWS could apply the next call before it.
 - On Linux, the end of Ansible's main process is a signal, too. Elsewhere a worker whose main process was killed goes on
   to its ordinary end.
-- Afterwards nobody reads the result of the task, and the pipe for it can be full: the worker ends by ``os._exit``.
-- The time limit of a task (``timeout``) is a signal, whose handler raises; it must not interrupt a write either.
+- Afterwards nobody reads the result of the task, and the pipe for it can be full, so the worker ends with ``os._exit``.
+- The time limit of a task (``timeout``) is a signal whose handler raises. It must not interrupt a write either.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Interruption:
 
     @contextmanager
     def handled(self) -> Iterator[Interruption]:
-        """Handle the signals, and put back what was there before."""
+        """Handle the signals, and restore the earlier handlers."""
         parent = parent_process()
         # With nohup, the end of the terminal is to be ignored; in the background of a script, Ctrl-C.
         numbers = [each for each in SIGNALS if each == signal.SIGTERM or signal.getsignal(each) != signal.SIG_IGN]
@@ -65,7 +65,7 @@ class Interruption:
 
     @contextmanager
     def shield(self) -> Iterator[None]:
-        """Let nothing interrupt the body. A signal that came meanwhile does so at its end.
+        """Let nothing interrupt the body. A signal that came meanwhile interrupts at its end.
 
         Signals interrupt the main thread only.
         """
@@ -77,7 +77,7 @@ class Interruption:
             yield
         finally:
             self._shields -= 1
-            if self._waiting is not None and not self._shields:  # also where the body failed, and would be repeated
+            if self._waiting is not None and not self._shields:  # even if the body failed and would be repeated
                 self._raise(self._waiting)
 
     @property

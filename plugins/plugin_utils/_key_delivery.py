@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Sends a saved access key to a module on a host, and to no other place there."""
+"""Sends a saved access key to a module on a host, and nowhere else."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class KeyDelivery(ActionBase):  # type: ignore[misc]  # ansible comes without ty
     """An action whose module gets a saved access key in its options."""
 
     def check_connection(self) -> None:
-        """Refuse what would write the options of the module to a file on the host, or to the output.
+        """Refuse settings that would write the options of the module to a file on the host, or to the output.
 
         :raises InvalidInput: the reason, and what to do.
         """
@@ -60,9 +60,9 @@ class KeyDelivery(ActionBase):  # type: ignore[misc]  # ansible comes without ty
             )
 
     def read_key(self, source: Mapping[str, Any], task_vars: Mapping[str, Any], *, can_miss: bool, **aws: Any) -> str:
-        """Return a saved key as the text of a credentials file; empty where there is none and it can miss.
+        """Return a saved key as the text of a credentials file; empty if there is none and it can miss.
 
-        :param source: where it is saved, by ``SOURCE_SPEC``.
+        :param source: where it is saved, with the options of ``SOURCE_SPEC``.
         :param aws: options for the calls that read it.
         :raises InvalidInput: it cannot be read.
         """
@@ -82,7 +82,7 @@ class KeyDelivery(ActionBase):  # type: ignore[misc]  # ansible comes without ty
     def key_for_host(
         self, source: Mapping[str, Any], task_vars: Mapping[str, Any], *, can_miss: bool = False, **aws: Any
     ) -> SavedKey | None:
-        """Return the saved key of a user, for a module on the host; ``None`` where there is none and it can miss.
+        """Return the saved key of a user, for a module on the host; ``None`` if there is none and it can miss.
 
         :param source: as for ``read_key``.
         :param can_miss: whether another task creates the key, which check mode has not done.
@@ -98,7 +98,7 @@ class KeyDelivery(ActionBase):  # type: ignore[misc]  # ansible comes without ty
         """Run the module and return its result. :raises InvalidInput: sudo on the host requires a terminal."""
         try:
             done: dict[str, Any] = self._execute_module(module_name=module, module_args=arguments, task_vars=task_vars)
-        except AnsibleError as error:  # of a connection that notices itself that become failed
+        except AnsibleError as error:  # from a connection that itself notices that become failed
             _check_terminal(str(error))
             raise
         _check_terminal(f"{done.get('module_stderr')} {done.get('module_stdout')}")

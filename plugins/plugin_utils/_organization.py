@@ -16,7 +16,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._given import check_ho
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-# What connecting to an instance and grouping instances need, by the names in the answer of EC2.
+# The fields of an instance in the answer of EC2 that are needed to connect to instances and to group them.
 INSTANCE_FIELDS = (
     *("Architecture", "ImageId", "InstanceId", "InstanceType", "PlatformDetails", "PrivateDnsName"),
     *("PrivateIpAddress", "PublicDnsName", "PublicIpAddress", "SubnetId", "VpcId"),
@@ -28,7 +28,7 @@ class Unit:
     """The root of an organization, or an organizational unit.
 
     :param path: the names of the units from the root on, such as ``/Workloads/Production``; ``/`` for the root.
-    :param ids: from that of the root on.
+    :param ids: the IDs of the units from the root on.
     :param is_selected: whether the inventory has its accounts.
     """
 
@@ -38,7 +38,7 @@ class Unit:
 
     @property
     def names(self) -> set[str]:
-        """What users call it: its ID or its path."""
+        """The names that users can give for it, which are its path and its ID."""
         return {self.path, self.ids[-1]}
 
 
@@ -83,7 +83,7 @@ def account_state(account: Mapping[str, Any]) -> str:
     API_Account.html
 
     :param account: as AWS returns it.
-    :raises CwagentError: there is neither, since botocore drops what it does not know.
+    :raises CwagentError: there is neither, because botocore drops fields that it does not know.
     """
     state = account.get("State") or account.get("Status")
     if not state:
@@ -95,12 +95,12 @@ def account_state(account: Mapping[str, Any]) -> str:
 
 
 def is_management_account(account: Mapping[str, Any]) -> bool:
-    """Return whether an account is the one that manages the organization, which the ARN of every account names."""
+    """Return whether an account manages the organization. The ARN of every account contains the manager's ID."""
     return bool(account["Arn"].split(":")[4] == account["Id"])
 
 
 def account_of(account: Mapping[str, Any], unit: Unit, tags: Iterable[Mapping[str, str]]) -> Account:
-    """Return an account of a unit. :param account: as AWS returns it, and so the tags."""
+    """Return an account of a unit. :param account: as AWS returns it. :param tags: as AWS returns them."""
     return Account(
         account_id=account["Id"],
         account_name=account["Name"],
@@ -119,7 +119,7 @@ def has_tags(account: Account, wanted: Mapping[str, Any]) -> bool:
 
 
 def check_hostnames(accounts: Mapping[str, Account], count: int) -> None:
-    """Check that each account has a host. :param accounts: by the name of the host. :param count: of the accounts.
+    """Check that each account has a host. :param accounts: by name of the host. :param count: the number of accounts.
 
     :raises InvalidInput: there is no account, or some have the same host, or a host has no name, or a pattern as its
         name.
@@ -131,8 +131,8 @@ def check_hostnames(accounts: Mapping[str, Account], count: int) -> None:
         )
     if len(accounts) < count or not all(accounts):
         raise InvalidInput(
-            "hostname: some accounts have no name of their own. Use a template that differs from account to account, "
-            "such as {{ account_name }}-{{ account_id }}."
+            "hostname: some accounts have the same name, or no name. Use a template that differs from account to "
+            "account, such as {{ account_name }}-{{ account_id }}."
         )
     for host in accounts:
         check_host_name(host)

@@ -34,9 +34,9 @@ def sort_by_format(
 ) -> tuple[dict[str, list[str]], list[str]]:
     """Return for each format the files to write, and notices of the files that are skipped.
 
-    :param name: of the variable.
+    :param name: the name of the variable.
     :param written: the formats that the writer writes.
-    :param writer: how a notice names the playbook or role.
+    :param writer: the playbook or role, in words for a notice.
     :param to_absolute: returns the absolute path of a file on the controller, or raises ``InvalidInput``.
     :param suffix: comes before the ending of each file.
     """
@@ -68,7 +68,7 @@ def sort_by_format(
 
 
 def _ending_of(path: str) -> str:
-    """Return the longest ending that fits; empty where none does."""
+    """Return the longest ending that fits; empty if none does."""
     return max((ending for ending in ENDINGS if path[-len(ending) :].lower() == ending), key=len, default="")
 
 

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a run did, in lines for a person and as counts for a program, from the results of its modules."""
+"""The report on a run, in lines for a person and as counts for a program, from the results of its modules."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ WIDTH = 88
 RUN_AGAIN = (
     "Run this playbook again when this is fixed. An agent whose earlier access key was revoked cannot send until then."
 )
-# The fact with the result of the task that failed, which that task has registered, too.
+# The fact with the result of the task that failed. The task has registered the same result.
 FAILURE = "__cwagent_failure"
 NOTHING_TO_DO = "Nothing to do."
 KINDS = {"create": "created", "update": "updated", "delete": "deleted"}
@@ -44,9 +44,9 @@ def run_report(
 ) -> list[str]:
     """The steps of a run with their counts, or that there was nothing to do.
 
-    :param results: what the tasks registered, of loops too; results without steps, as of skipped tasks, count nothing.
+    :param results: the registered results of the tasks, including loops. Results without steps do not count.
     :param check_mode: whether the steps were only predicted.
-    :param notes: further sentences, such as what was not asked for.
+    :param notes: further sentences, such as a note on work that was not requested.
     """
     found = [each for result in results for each in _module_results(result)]
     # A module that failed has planned more steps than it has done, whatever its task made of the failure.
@@ -64,7 +64,7 @@ def _counts(found: Collection[Mapping[str, Any]]) -> dict[str, int]:
 
 
 def run_stats(results: Iterable[Mapping[str, Any]], *, check_mode: bool = False) -> dict[str, Any]:
-    """What a run did, as counts only, so that it can be passed on to other jobs.
+    """The changes of a run, as counts only, so that they can be passed on to other jobs.
 
     :param results: as for ``run_report``.
     :param check_mode: whether the changes were only predicted.
@@ -88,7 +88,7 @@ def _parts(found: Iterable[Mapping[str, Any]]) -> Iterator[str]:
             yield f"Servers in {each['region']} fetch {first}, then append {', '.join(others)}, in this order."
 
 
-# What a phase of a replacement means for the user it is about, and in which order phases are reported.
+# The meaning of each phase of a replacement for its user, in the order of the report.
 PHASES = {
     "blocked": "blocked: a key that is not saved takes the slot of the new one",
     "due": "a new access key was created and saved; deliver it to the server",
@@ -140,9 +140,9 @@ def _wrap(line: str) -> list[str]:
 
 
 def registered_results(variables: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The results that tasks have registered on a host, in the order in which they ran, so that no list names them.
+    """The results that tasks have registered on a host, in the order in which they ran, without a list of their names.
 
-    :param variables: of the host. The names of those that tasks register begin with two underscores.
+    :param variables: the variables of the host. The names of registered results begin with two underscores.
     """
     return [
         value
@@ -157,14 +157,13 @@ def registered_results(variables: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def key_hosts(
     hosts: Iterable[Mapping[str, Any]], is_removal: bool = False, accepts_unreachable: bool = False
 ) -> dict[str, Any]:
-    """What became of the access key on servers, by the variables that ``playbooks/tasks/credentials.yml`` sets.
+    """The outcome for access keys on servers, from the variables that ``playbooks/tasks/credentials.yml`` sets.
 
-    :param hosts: the variables of the servers. One that the tasks did not begin with is left out.
+    :param hosts: the variables of the servers. A server on which the tasks did not start is left out.
     :param is_removal: whether the tasks remove the key.
-    :param accepts_unreachable: whether a server that could not be reached is no problem.
-    :returns: the names of those where it is ``done`` and of those that were ``unreachable``, why others failed as
-        ``failures``, the ``results`` of the module, whose steps name the server, the ``notes`` on servers without it,
-        and those of them that are ``problems``.
+    :param accepts_unreachable: whether an unreachable server is accepted, instead of a problem.
+    :returns: the names of servers that are ``done`` or ``unreachable``, by server the reasons of other ``failures``,
+        the ``results`` of the module with the server in each step, ``notes`` for a person, and ``problems``.
     """
     found: dict[str, Any] = {"done": [], "unreachable": [], "failures": {}, "results": []}
     for host in hosts:
@@ -194,7 +193,7 @@ def key_hosts(
 
 
 def failure_reason(result: Mapping[str, Any]) -> str:
-    """Why a task failed, in the words of its module, also for one with a loop."""
+    """Why a task failed, in the words of its module, even if the task has a loop."""
     items = [each for each in _module_results(result) if each.get("failed") and each.get("msg")]
     reasons = dict.fromkeys(str(each["msg"]) for each in items)
     return " ".join(reasons) or str(result.get("msg") or "A task failed without a message.")
@@ -202,10 +201,10 @@ def failure_reason(result: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Account:
-    """What the tasks of a run have left of an account.
+    """An account, with the results of a run's tasks.
 
-    :param name: that of the host that stands for it.
-    :param variables: of that host, with the results that tasks have registered.
+    :param name: the name of the host that stands for it.
+    :param variables: the variables of that host, with the results that tasks have registered.
     :param servers: the variables of its servers, for the playbooks that do something on them.
     :param is_finished: whether no task has left the host unreachable or failed.
     """
@@ -222,30 +221,30 @@ class Account:
 
     @property
     def is_host(self) -> bool:
-        """Whether a host of the inventory stands for it, and not localhost for that of the controller's credentials."""
+        """Whether a host of the inventory stands for it, instead of localhost with the controller's credentials."""
         return self.name in self.variables.get("groups", {}).get(ACCOUNTS, ())
 
     @property
     def requires(self) -> Collection[str]:
-        """What the playbook requires, which says what it does."""
+        """The requirements of the playbook, which identify its work."""
         requires: Collection[str] = self.inputs.get("requires", ())
         return requires
 
     @cached_property
     def access_keys(self) -> dict[str, Any]:
-        """What became of the access keys on its servers."""
+        """The outcome for the access keys on its servers."""
         is_removal = bool({CONFIRMATION, REMOVAL} & {*self.requires})
         # A server that leaves can be off.
         return key_hosts(self.servers, is_removal=is_removal, accepts_unreachable=REMOVAL in self.requires)
 
     @cached_property
     def results(self) -> list[Mapping[str, Any]]:
-        """The results of all tasks, first those of its own host."""
+        """The results of all tasks, first the results on the account's host."""
         applied, by_command = (
             [host[name] for host in self.servers if name in host]
             for name in ("__verify_applied", "__verify_applied_by_command")
         )
-        # What ran once for several servers is registered on each of them.
+        # The result of a command that ran once for several servers is registered on each of them.
         unique = [each for number, each in enumerate(by_command) if each not in by_command[:number]]
         return [*registered_results(self.variables), *self.access_keys["results"], *applied, *unique]
 
@@ -262,7 +261,7 @@ class Account:
 
     @property
     def failures(self) -> list[str]:
-        """Everything that failed: the work itself, what is on servers, and inputs that were left alone."""
+        """All failures of the work itself, on servers, and of inputs that were left alone."""
         refused = self.variables.get("__cwagent_validated", {}).get("problems", ())
         left = [f"{' '.join(refused)} What this concerns may not have been cleaned up."] if refused else []
         return [*self._failures_of_work, *left, *self.access_keys["problems"], *unapplied(self)]
@@ -277,7 +276,7 @@ class Account:
         return [f"The task '{task}' failed: {self.failure}" if task else self.failure]
 
     def lines(self, *, check_mode: bool) -> list[str]:
-        """What was done, and what a person should know; nothing of a playbook that only checks servers."""
+        """The steps that were done, and notes for a person; nothing for a playbook that only checks servers."""
         if SERVERS in self.requires and ONE_ACCOUNT not in self.requires:
             return []
         notes = [
@@ -305,7 +304,7 @@ class Account:
 
 @dataclass(frozen=True)
 class Report:
-    """What a run did. :param failures: by account, everything that failed in one text; empty where nothing did."""
+    """The report on a run. :param failures: by account, all failures in one text, which is empty if there are none."""
 
     lines: Sequence[str]
     stats: Mapping[str, Any]
@@ -313,7 +312,7 @@ class Report:
 
 
 def report(accounts: Sequence[Account], *, check_mode: bool) -> Report:
-    """What a run did, for the account of the controller's credentials, or for those that are hosts of the inventory."""
+    """The report on a run in the account of the controller's credentials, or in the accounts that are hosts."""
     stats = run_stats([each for account in accounts for each in account.results], check_mode=check_mode)
     lines = [line for account in accounts for line in _headed(account, account.lines(check_mode=check_mode))]
     if any(account.is_host for account in accounts):
@@ -331,27 +330,27 @@ def report(accounts: Sequence[Account], *, check_mode: bool) -> Report:
 
 
 def _headed(account: Account, lines: list[str]) -> list[str]:
-    """The lines of an account; nothing of one of several in which there was nothing to do."""
+    """The lines of an account with its name as a heading; nothing if a host's account had nothing to do."""
     if not account.is_host:
         return lines
     return [] if lines in ([], [NOTHING_TO_DO]) else [f"{account.name}:", *lines]
 
 
 def _without_access(results: Iterable[Mapping[str, Any]]) -> list[str]:
-    """What to set so that servers with a role of their application can run the agent."""
+    """The variable to set so that servers with a role of their application can run the agent."""
     names = ", ".join(sorted(_join_results(results, "roles_without_access")))
     remedy = f"To let servers with other roles run the agent, add the roles to cwagent_attach_to_roles: {names}."
     return [remedy] if names else []
 
 
 def _join_results(results: Iterable[Mapping[str, Any]], key: str) -> dict[str, Any]:
-    """What the module calls returned under a key, joined."""
+    """The values that the module calls returned under a key, joined."""
     found = [each.get(key) or {} for result in results for each in _module_results(result)]
     return {name: value for each in found for name, value in each.items()}
 
 
 def _unlisted(account: Account) -> list[str]:
-    """What is ours and no host of the inventory has."""
+    """The resources of this collection that no host of the inventory has."""
     found = [
         each["unlisted"] for each in account.variables.values() if isinstance(each, Mapping) and each.get("unlisted")
     ]
@@ -369,7 +368,7 @@ def _deadline(account: Account) -> str:
 
 
 def _window_notes(account: Account, check_mode: bool) -> list[str]:
-    """Until when a person can write."""
+    """The deadline until which a person can write, and how to close the window early."""
     is_opened = ADMIN_INSTANCE in account.requires and not account.failure and account.inputs["stores"]
     if not is_opened:
         return []
@@ -383,13 +382,13 @@ def _window_notes(account: Account, check_mode: bool) -> list[str]:
 
 
 def _apply_notes(account: Account) -> list[str]:
-    """The servers on which the agent has not got the configuration."""
+    """The servers whose agent did not get the configuration."""
     checked = account.variables.get("__verify_checked") or {}
     return [*unapplied(account), *checked.get("apply_notes", ())]
 
 
 def unapplied(account: Account) -> list[str]:
-    """The servers on which the configuration was not applied although it was to be."""
+    """The servers on which the configuration should have been applied and was not."""
     if {SERVERS, ONE_ACCOUNT} - {*account.requires}:
         return []  # another playbook
     of_host = {host["inventory_hostname"]: host for host in account.servers}
@@ -415,7 +414,7 @@ COLUMNS = ("account", "regions", *KINDS.values(), "unchanged", "result")
 
 
 def account_table(accounts: Sequence[Account], *, check_mode: bool = False) -> list[str]:
-    """What was done in each account, as a table with a line for each, and why accounts failed.
+    """A table with a line for the work in each account, and the reasons why accounts failed.
 
     :param check_mode: whether the changes were only predicted.
     """
@@ -446,13 +445,13 @@ def _account_cells(account: Account) -> Iterator[str]:
 
 
 def account_failure(variables: Mapping[str, Any]) -> str:
-    """Why the work in an account failed, by the variables of its host; empty if it did not."""
+    """Why the work in an account failed, according to the variables of its host; empty if it did not."""
     if FAILURE in variables:
         return failure_reason(variables[FAILURE])
     if "__cwagent_rotation_failures" in variables:
         return " ".join(failure_reason(each) for each in variables["__cwagent_rotation_failures"])
     validated = variables.get("__cwagent_validated", {})
-    return "" if validated.get("inputs") else str(validated.get("msg") or "It was not begun.")
+    return "" if validated.get("inputs") else str(validated.get("msg") or "It was not started.")
 
 
 UNFINISHED = "It was not finished: a task failed, or the host was unreachable."
@@ -460,14 +459,14 @@ SKIPPED = "Skipped: "
 
 
 def skip_reason(accounts: Sequence[Account], name: str, *, batch_sizes: Sequence[str], max_fail_percentage: int) -> str:
-    """Why an account is skipped: too many of its batch or of an earlier one failed. Empty if it is not skipped.
+    """Why an account is skipped, if too many accounts of its batch or of an earlier one failed; empty otherwise.
 
-    Ansible's own keyword counts no failure that a playbook has rescued.
+    Ansible's own keyword ignores failures that a playbook has rescued.
 
     :param accounts: all accounts, in the order of the batches.
-    :param name: of the account that is about to begin.
+    :param name: the name of the account that is about to start.
     :param batch_sizes: as for ``serial``.
-    :param max_fail_percentage: the percentage of the accounts in a batch that may fail. Skipped ones do not count.
+    :param max_fail_percentage: the percentage of accounts in a batch that may fail. Skipped accounts do not count.
     """
     reasons = {account.name: account.interruption for account in accounts}
     names, sizes, begun = list(reasons), chain(batch_sizes, repeat(batch_sizes[-1])), 0

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether the access keys of users can be saved where a run is to save them, as the module would find out later."""
+"""Checks early that access keys can be saved in their place, as the module would check later."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def check_key_store(
         "credentials_profile": PROFILE,
         "key_store_allow_ephemeral": allow_ephemeral,
     }
-    no_aws: Any = None  # it is not asked
+    no_aws: Any = None  # it is never called
     key_store({"saved_key": saved_key, "state": "present", "name": users}, region, no_aws)
 
 
@@ -43,10 +43,10 @@ def check_kms_key(prefix: str, store: str, ssm_policy: str, kms_key_id: str) -> 
     """Check that an SSM policy that the run attaches does not let every server read the saved keys.
 
     :param prefix: how the names of the variables begin.
-    :param ssm_policy: empty where the run changes none, ``none`` where it detaches it.
-    :raises InvalidInput: it lets them.
+    :param ssm_policy: empty if the run changes none, ``none`` if it detaches it.
+    :raises InvalidInput: the policy lets them.
     """
-    # Its ID does not tell an AWS managed key from one of the user.
+    # The ID of an AWS managed key looks like the ID of a key of the user.
     is_aws_managed = kms_key_id.rpartition(":")[2].startswith("alias/aws/")
     if store == "parameter_store" and ssm_policy not in ("", "none") and (is_aws_managed or not kms_key_id):
         key = f"'{kms_key_id}', an AWS managed key" if kms_key_id else "not set"
@@ -60,8 +60,8 @@ def check_kms_key(prefix: str, store: str, ssm_policy: str, kms_key_id: str) -> 
 def check_role_key_store(role: str, options: Mapping[str, Mapping[str, Any]], values: Mapping[str, Any]) -> None:
     """Check where a role saves keys; nothing for a role that saves none.
 
-    :param options: of the role's argument specs.
-    :param values: of its variables, which are valid by their types.
+    :param options: the options in the role's argument specs.
+    :param values: the values of its variables, which have valid types.
     :raises InvalidInput: the keys cannot be saved there.
     """
     name = f"{role}_key_store_allow_ephemeral"

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The host that stores, by the modules that Ansible runs on it."""
+"""The host that stores, through the modules that Ansible runs on it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ IDENTITY, PARAMETER = "cwagent.iam.cwagent_instance_identity", "cwagent.iam.cwag
 class StoreHost:
     """The host of an action.
 
-    :param options: the options of the action; under ``transport``, those that say how to reach AWS.
+    :param options: the options of the action. ``transport`` contains the options for the connection to AWS.
     """
 
     def __init__(self, action: KeyDelivery, task_vars: Mapping[str, Any], options: Mapping[str, Any]) -> None:
@@ -39,7 +39,7 @@ class StoreHost:
         self._options = options
 
     def ping(self) -> dict[str, Any]:
-        """Try whether Ansible can run a module there."""
+        """Check whether Ansible can run a module there."""
         return self._send("ansible.builtin.ping", {})
 
     def has_file(self, path: str) -> bool:
@@ -47,11 +47,11 @@ class StoreHost:
         return bool(check(self._send("ansible.builtin.stat", {"path": path, "get_checksum": False}))["stat"]["exists"])
 
     def read_file(self, path: str) -> str:
-        """Read a text file; empty where it cannot be read."""
+        """Read a text file; empty if it cannot be read."""
         return b64decode(self._send("ansible.builtin.slurp", {"src": path}).get("content", "")).decode(errors="replace")
 
     def current_identity(self, regions: Sequence[str]) -> dict[str, Any]:
-        """Read the identity that the instance has. :param regions: whose Parameter Store must answer it."""
+        """Read the identity of the instance. :param regions: the regions where Parameter Store must answer it."""
         return self._run(IDENTITY, parameter_store_regions=regions)
 
     def identity(self, profile: str | None, role: str | None, *, fail_on_refused_role: bool = False) -> dict[str, Any]:
@@ -88,14 +88,14 @@ class StoreHost:
             task.check_mode = earlier
 
     def _run(self, module: str, *, check_mode: bool = False, **arguments: Any) -> dict[str, Any]:
-        """Run a module of this collection on the host, with the way to AWS that the task has."""
+        """Run a module of this collection on the host, with the task's options for the connection to AWS."""
         given = {name: value for name, value in arguments.items() if value is not None}
         given.update(self._options["transport"])
         with self._check_mode(check_mode):
             return self._send(module, {**given, "environment": self._environment})
 
     def _send(self, module: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Run a module on the host. What else fails is a result, as it is for a task.
+        """Run a module on the host. Any other failure is a result, as for a task.
 
         :raises HostUnreachable: it does not answer.
         """
@@ -112,7 +112,7 @@ class Instance(StoreHost):
     """An EC2 instance, which stores with the credentials of its profile."""
 
     def store(self, configuration: Configuration, *, check_mode: bool = False) -> dict[str, Any]:
-        """Store a configuration; in check mode, compare what the instance reads with it."""
+        """Store a configuration. In check mode, compare it with the value that the instance reads."""
         writing = {
             "known_values": configuration.previous,
             "tier": self._options["tier"] or None,
@@ -132,7 +132,7 @@ class OnPremises(StoreHost):
     """A host with the access key of the admin user."""
 
     def store(self, configuration: Configuration) -> dict[str, Any]:
-        """Store a configuration with the saved key, or with that of a file on the host."""
+        """Store a configuration with the saved key, or with the key in a file on the host."""
         return self._run(
             PARAMETER,
             known_values=configuration.previous,
@@ -143,9 +143,9 @@ class OnPremises(StoreHost):
         )
 
     def try_to_store(self, configuration: Configuration) -> dict[str, Any]:
-        """Find whether the host can store with the saved key. The key is read, and not sent.
+        """Check whether the host can store with the saved key. The key is read, but never sent.
 
-        It can miss where a later task creates it, or an earlier one that check mode has only planned.
+        The key may be missing if a later task creates it, or if check mode only planned the task that creates it.
         """
         with self._check_mode(True):
             self._credentials()
@@ -162,7 +162,7 @@ class OnPremises(StoreHost):
         file = self._options["credentials_file"]
         if not file:
             return super()._environment
-        # Nothing else that the environment of the host may have.
+        # The host's own environment must not provide other credentials.
         only = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_SESSION_TOKEN": ""}
         return {"AWS_SHARED_CREDENTIALS_FILE": file, **only, **super()._environment}
 

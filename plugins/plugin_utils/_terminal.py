@@ -15,13 +15,13 @@ from ansible.utils.display import Display
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# What these callbacks print is read by people. Others print for programs, which more lines would confuse.
+# People read the output of these callbacks. Others print for programs, which more lines would confuse.
 FOR_PEOPLE = ("default", "yaml", "debug", "awx_display")
 LINE_WIDTH = 98
 
 
 def say(host: str | None, text: str) -> None:
-    """Print what is done now on a host."""
+    """Print the current step on a host."""
     if is_for_people():
         Display().display(f"{time.strftime('%H:%M:%S')} {host}: {text}")
 

@@ -1,10 +1,10 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Typed values of what users write in inventories, files and surveys. Pure.
+"""Typed values from the text that users write in inventories, files and surveys. Pure.
 
-A survey gives text where a person meant a number, and a blank where nothing was answered. What that means is decided
-here and nowhere else. Every problem is one sentence that names the variable.
+A survey gives text where a person meant a number, and a blank for a question without an answer. Only this file decides
+the meaning of such values. Every problem is one sentence that contains the name of the variable.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Undefined:
 
 @dataclass
 class Problems:
-    """Collects all that is wrong, each sentence once and in the order it was found."""
+    """Collects all problems as sentences, each sentence once, in the order in which they were found."""
 
     _found: dict[str, None] = field(default_factory=dict)
 
@@ -71,7 +71,7 @@ class Problems:
         self._found[problem] = None
 
     def check(self, work: Callable[..., T], *arguments: Any, where: str = "") -> T | None:
-        """Return what ``work`` returns; ``None`` where it raises ``InvalidInput``, which is a problem then."""
+        """Return the result of ``work``; ``None`` if it raises ``InvalidInput``, which is added as a problem."""
         try:
             return work(*arguments)
         except InvalidInput as error:
@@ -80,7 +80,7 @@ class Problems:
 
 
 def is_blank(value: Any) -> bool:
-    """Return whether a value says nothing, like a question of a survey that was not answered."""
+    """Return whether a value is empty, like the value of a survey question without an answer."""
     return value is None or (isinstance(value, str) and not value.strip())
 
 
@@ -106,7 +106,7 @@ def _convert(option: Mapping[str, Any], value: Any) -> Any:
     """Return a value in the type of its option.
 
     :raises ValueError, TypeError: it is of another type.
-    :raises InvalidInput: a part of it is; the message names the part.
+    :raises InvalidInput: a part of it is of another type. The message contains the name of the part.
     """
     kind = option.get("type", "str")
     if kind == "list":
@@ -137,12 +137,12 @@ def _convert_each(options: Mapping[str, Mapping[str, Any]], mapping: Mapping[str
 
 
 def _part(key: str, mapping: Mapping[str, Any], options: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return how a message names a part of a mapping: with what the first required option says."""
+    """Return the name of a part of a mapping for messages, with the value of the first required option."""
     return " of ".join([key, *(str(mapping[each]) for each in options if options[each].get("required"))][:2])
 
 
 def _convert_scalar(kind: str, value: Any) -> Any:
-    """Return a truth value, number or text. Ansible's own check makes text of lists, and numbers of truth values."""
+    """Return a boolean, number or text. Ansible's own check turns lists into text, and booleans into numbers."""
     if kind == "bool":
         return check_type_bool(value)
     if not isinstance(value, (str, int, float)) or isinstance(value, bool):
@@ -155,9 +155,9 @@ def _convert_scalar(kind: str, value: Any) -> Any:
 
 
 def _parse(kind: type[T], value: Any, *, accepts_single: bool = False) -> T:
-    """Return a list or a mapping, also from its text in YAML, as the answer to a survey is.
+    """Return a list or a mapping, which can be text in YAML, such as the answer to a survey.
 
-    :param accepts_single: whether a number or text is a list too: of the number, or of the parts between commas.
+    :param accepts_single: whether to turn a number into a list, and text into a list of the parts between commas.
     """
     if accepts_single and isinstance(value, (int, float)):
         value = [value]
@@ -192,12 +192,12 @@ def _expectation(option: Mapping[str, Any]) -> str:
 
 
 def check_role(options: Mapping[str, Mapping[str, Any]], variables: Mapping[str, Any]) -> list[str]:
-    """Return what is wrong with the variables of a role, in sentences.
+    """Return the problems with the variables of a role, in sentences.
 
-    Ansible's own check of a role's arguments makes a list of any text, which the role then takes apart into letters.
+    Ansible's own check of a role's arguments accepts any text as a list, which the role then takes apart into letters.
 
-    :param options: of the role's argument specs.
-    :param variables: those of the role that are set, with their values.
+    :param options: the options in the role's argument specs.
+    :param variables: the variables of the role that are set, with their values.
     """
     problems = Problems()
     for name, option in options.items():
@@ -211,7 +211,7 @@ def check_role(options: Mapping[str, Mapping[str, Any]], variables: Mapping[str,
 
 
 def _check_variable(name: str, option: Mapping[str, Any], value: Any) -> None:
-    """Check a variable as it is: unlike the input of a playbook, nothing replaces it by its typed value."""
+    """Check a variable as it is, because nothing replaces it with its typed value, unlike a playbook's input."""
     kind = option.get("type", "str")
     takes_blank = kind in TEXT_TYPES and "" in option.get("choices", [""])
     takes_text = kind not in ("list", "dict")
@@ -231,7 +231,7 @@ def _check_variable(name: str, option: Mapping[str, Any], value: Any) -> None:
 
 
 def check_environment(name: str, value: Any) -> None:
-    """Check environment variables. :raises InvalidInput: they are not valid; the message has no value of them."""
+    """Check environment variables. :raises InvalidInput: they are not valid. The message never contains a value."""
     if isinstance(value, Undefined):
         raise InvalidInput(f"{name} cannot be evaluated: {value.reason}.")
     if not isinstance(value, dict):
@@ -244,7 +244,7 @@ def check_environment(name: str, value: Any) -> None:
 
 
 def check_config_regions(name: str, entries: Sequence[Mapping[str, Any]]) -> None:
-    """Check the regions of configurations. :raises InvalidInput: it names the variable and the configuration."""
+    """Check the regions of configurations. :raises InvalidInput: with the variable and the name of a configuration."""
     for entry in entries:
         regions, where = entry.get("regions"), f"{name}: regions of {entry['name']}"
         if regions == []:
@@ -259,6 +259,6 @@ def check_config_regions(name: str, entries: Sequence[Mapping[str, Any]]) -> Non
 
 
 def quote(value: Any) -> str:
-    """Return a value for a sentence, cut where it is long."""
+    """Return a value for a sentence, cut if it is long."""
     text = "null" if value is None else str(value)
     return f"'{text if len(text) <= MAX_SHOWN_CHARACTERS else text[:MAX_SHOWN_CHARACTERS] + '...'}'"

@@ -279,7 +279,7 @@ def test_mistakes_are_named(organization: Organization) -> None:
         ({"organizational_units": ["/Workload"]}, "organizational_units: not in the organization: /Workload."),
         ({"account_tags": {"team": "nobody"}}, "No account of the organization matches"),
         ({"hostname": "{{ account_tags.team }}"}, "hostname cannot be evaluated for account"),
-        ({"hostname": "account"}, "hostname: some accounts have no name of their own."),
+        ({"hostname": "account"}, "hostname: some accounts have the same name, or no name."),
         ({"hostname": "an {{ account_name }}"}, "Ansible reads the name as a pattern"),
         ({"member_role_arn": "{{ name }}"}, "member_role_arn cannot be evaluated for account"),
         ({"member_role_arn": None}, "Required config 'member_role_arn'"),

@@ -315,7 +315,7 @@ def test_an_instance_that_cannot_be_read_at_the_end_is_a_warning(
     assert configurations(account.aws) == {PARAMETER: host.config}
     assert associated_profiles(account.aws) == {host.instance: APP}
     account.assert_clean()
-    assert f"admin1 ({host.instance}) did not say whether it has its earlier identity again" in done.words
+    assert f"admin1 ({host.instance}) did not report whether it has its earlier identity again" in done.words
 
 
 def named_parameter(aws: Emulator) -> dict[str, str]:
@@ -420,8 +420,8 @@ def test_an_instance_that_is_terminated_leaves_nothing(
     if action == REPLACE_ASSOCIATION:
         assert f"Instance {host.instance} is terminated and cannot have" in ended.assert_failed().message
     else:
-        assert f"admin1 ({host.instance}) did not say" in ended.assert_succeeded().words
-        assert "By EC2 it has no instance profile" in ended.words
+        assert f"admin1 ({host.instance}) did not report" in ended.assert_succeeded().words
+        assert "According to EC2 it has no instance profile" in ended.words
         assert configurations(account.aws) == {PARAMETER: host.config}
     account.assert_clean()
 

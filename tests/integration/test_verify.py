@@ -372,7 +372,7 @@ def test_how_facts_are_collected_is_a_variable(fleet: Fleet, subtests: pytest.Su
             assert (play.code != 0) == (way == "ansible"), play.output
             assert play.writes == (["SendCommand"] if way in ("auto", "run_command") else [])
     [failure] = fleet.servers()["web1"]["notes"][:1]
-    assert failure["what"] == "It was checked by IAM only."
+    assert failure["what"] == "It was checked only through the EC2 and IAM APIs."
 
 
 # Windows

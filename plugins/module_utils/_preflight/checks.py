@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# By option with names, what they are names of.
+# The kind of entity whose names each option contains.
 NAMED = {"roles": "role", "users": "user", "saved_users": "user"}
 
 
 @dataclass(frozen=True)
 class Listed:
-    """What the hosts of the inventory have; anything else that is ours is reported.
+    """The users, profiles and saved keys of the inventory. Others that this collection manages are reported.
 
     :param profiles: names of instance profiles of this collection.
     :param directory: the folder of their access keys.
     :param store: where the access keys are saved: ``file``, ``parameter_store`` or ``secrets_manager``.
-    :param prefix: the beginning of the names of those that are saved in AWS.
-    :param regions: where these are saved; the empty name stands for the region of the module.
+    :param prefix: the beginning of the names of access keys that are saved in AWS.
+    :param regions: the regions of access keys that are saved in AWS. The empty name stands for the module's region.
     """
 
     users: Sequence[str]
@@ -45,15 +45,15 @@ class Listed:
 
 @dataclass(frozen=True)
 class Inputs:
-    """The options that are looked up in AWS, after all checks.
+    """The checked options for lookups in AWS.
 
-    :param instances: by region, the ids of instances; the empty name stands for the region of the module.
+    :param instances: by region, the IDs of instances. The empty name stands for the region of the module.
     :param profiles_to_delete: names of instance profiles.
     :param expected_instance_ids: the instances that may still have these profiles.
-    :param default_users: by name of a user to delete, the user to delete in its place if it does not exist.
-    :param unlisted: what the inventory has, where what it lacks is reported.
-    :param admin_role: the role whose restore records are read; none where it is empty.
-    :param adopt_existing: whether that role may be one that somebody else created.
+    :param default_users: by name of a user to delete, the user to delete instead if it does not exist.
+    :param unlisted: the contents of the inventory, to report anything that it lacks; ``None`` for no such report.
+    :param admin_role: the role whose restore records are read. No records are read if it is empty.
+    :param adopt_existing: whether somebody else may have created that role.
     :param saved_users: names of users whose saved keys are to be deleted.
     :param directory: the folder of saved keys; ``None`` where they are not in files.
     """
@@ -74,7 +74,7 @@ def check_inputs(params: Mapping[str, Any], region: str | None) -> Inputs:
     """Check all options of the module cwagent_preflight.
 
     :param region: the region of the module.
-    :raises InvalidInput: it lists all problems.
+    :raises InvalidInput: an option is not valid. The message lists all problems.
     """
     found = Problems()
     for option, kind in NAMED.items():
@@ -118,13 +118,13 @@ def _directory(params: Mapping[str, Any]) -> Path | None:
 
 
 def fail_on_problems(problems: Sequence[str]) -> None:
-    """Report problems, if there are any. :raises InvalidInput: it lists them."""
+    """Report problems, if there are any. :raises InvalidInput: there are some. The message lists them."""
     if problems:
         raise InvalidInput(f"{' '.join(problems)} Nothing was changed.", problems=list(problems))
 
 
 class Problems:
-    """Collects why checks fail, each message once: several options can have the same problem."""
+    """Collects the messages of failed checks, each once, because several options can have the same problem."""
 
     def __init__(self) -> None:
         self.messages: list[str] = []

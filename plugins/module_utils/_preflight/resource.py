@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Looks up in AWS what a playbook is about to use. Only reads."""
+"""Looks up in AWS the resources that a playbook is about to use. Only reads."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._preflight.checks import Inputs, Listed
 
 
-# If none of so many users exists, none is looked for any more.
+# If none of this many users exists, no further ones are read.
 MAX_USERS_READ = 20
 
 
@@ -86,7 +86,7 @@ class Preflight:
         }
 
     def _read_profiles(self) -> None:
-        """Read which instances have which profile, where that is allowed. An instance with a profile exists."""
+        """Read the profiles of instances, where that is allowed. An instance with a profile exists."""
         for region in self._inputs.instances:
             with suppress(CwagentError):
                 found = read_associations(self._aws_in[region])
@@ -101,12 +101,12 @@ class Preflight:
             return [problem for name in unsure if (problem := ineligible_reason(name, states.get(name), region))]
 
         for region in self._inputs.instances:
-            # Not in the threads: amazon.aws ends the module where it cannot make a client.
+            # Outside the threads, because amazon.aws ends the module if it cannot make a client.
             self._aws_in[region].client("ec2")
         return [problem for problems in run_in_parallel(list_in, self._inputs.instances) for problem in problems]
 
     def _admin_role(self) -> tuple[dict[str, Any] | None, list[str]]:
-        """Return the admin role as IAM answers, and a warning where it may not be read."""
+        """Return the admin role as IAM describes it, and a warning if the caller may not read it."""
         if not self._inputs.admin_role:
             return None, []
         try:
@@ -117,7 +117,7 @@ class Preflight:
             return None, [f"It is not known whether instances of other hosts are to be restored. {error}"]
 
     def _adoption_problems(self, role: dict[str, Any] | None) -> list[str]:
-        """List why a role cannot get an admin window: somebody else created it, and it has none."""
+        """List why a role cannot get an admin window, if somebody else created it and it has none."""
         if not role or is_marked(tags(role)) or self._inputs.adopt_existing:
             return []
         name = self._inputs.admin_role
@@ -128,7 +128,7 @@ class Preflight:
         return []
 
     def _account_problems(self) -> list[str]:
-        """List why saved keys must not be deleted: they can be those of another account, and the only copies there."""
+        """List why saved keys must not be deleted, because they can be the only copies of another account's keys."""
         directory = self._inputs.directory
         if directory is None:
             return []
@@ -141,7 +141,7 @@ class Preflight:
         except AwsApiError as error:
             if error.code not in DENIED_CODES:
                 raise
-            return []  # whoever may not read users may not delete them either
+            return []  # a caller that may not read users may not delete them either
         problem = (
             f"{directory} has the access key of user '{saved[0]}', and this account has no such user. If it is a user "
             "of another account, use the credentials of that account. If somebody has deleted the user, delete the "
@@ -150,12 +150,12 @@ class Preflight:
         return [problem]
 
     def _list_unlisted(self) -> list[str]:
-        """List what is ours and not in the inventory, in sentences."""
+        """List the resources of this collection that are not in the inventory, in sentences."""
         listed = self._inputs.unlisted
         if listed is None:
             return []
         found: dict[str, dict[str, Any]] = {}
-        with suppress(CwagentError):  # then only those whose keys are saved are known
+        with suppress(CwagentError):  # then only users with saved keys are known
             found = all_users(next(iter(self._aws_in.values())))
         users = {name for name, user in found.items() if is_marked(tags(user))} - {*listed.users}
         saved = {path.name[: -len(SUFFIX)] for path in _key_files(listed.directory)} - {*listed.users}
@@ -177,9 +177,9 @@ class Preflight:
         return Unlisted(frozenset(users), frozenset(saved), saved_in, unread, instances).lines()
 
     def _confirm_users(self, names: Sequence[str]) -> tuple[set[str], set[str]]:
-        """Return the users that do not exist, and those of ours; not those that cannot be read.
+        """Return the users that do not exist, and the users of this collection. Unreadable users are in neither set.
 
-        The bulk read says neither: it can lack users, and those of the last seconds.
+        The bulk read cannot tell, because it can lack users, including users created in the last seconds.
         """
         aws = next(iter(self._aws_in.values()))
 
@@ -193,7 +193,7 @@ class Preflight:
         return absent, {name for name, user in found.items() if user and is_marked(tags(user))}
 
     def _find_saved_in_aws(self, listed: Listed) -> tuple[dict[str, frozenset[str]], dict[str, str]]:
-        """Return by region the users whose keys are saved there and that no host has, and why that is not known."""
+        """Return by region the users with saved keys that no host has, and the reasons where they are not known."""
         if listed.store == FILE:
             return {}, {}
         found: dict[str, frozenset[str]] = {}
@@ -208,7 +208,7 @@ class Preflight:
         return found, unread
 
     def _users_to_delete(self) -> tuple[dict[str, Any], list[str]]:
-        """Return the users to delete, each as IAM answers, and the names that may not be read and have no default."""
+        """Return the users to delete as IAM describes them, and unreadable names whose default user does not exist."""
         names, defaults = self._inputs.users_to_delete, self._inputs.default_users
         if not names:
             return {}, []
@@ -281,7 +281,7 @@ def _users_of_others(found: Mapping[str, Any]) -> list[str]:
 
 
 def _missing_users(found: Mapping[str, Any], unreadable: Sequence[str]) -> list[str]:
-    """List the users to delete that do not exist, or of which that is not known."""
+    """List the users to delete that do not exist, or may not exist."""
     return [
         *(f"There is no user '{name}'." for name, user in found.items() if not user),
         *(f"It is not known whether there is a user '{name}': iam:GetUser is not allowed." for name in unreadable),
@@ -289,12 +289,12 @@ def _missing_users(found: Mapping[str, Any], unreadable: Sequence[str]) -> list[
 
 
 def _excluded_user(found: Mapping[str, dict[str, Any] | AwsApiError | None], name: str, default: str) -> str | None:
-    """Return which of two users is not to be deleted: that of a name, or the default user of a host with that name.
+    """Return which of two users is not to be deleted, the user of a name or the default user of a host of that name.
 
-    Neither is excluded where neither exists, since a key of each can still be saved. A policy may allow to read only
-    the users whose names begin as the default does.
+    If neither exists, neither is excluded, because a key of each can still be saved. A policy may allow reading only
+    users whose names begin like the default user's.
 
-    :param found: users by name; in place of one that may not be read, the error.
+    :param found: users by name, with the error instead of a user that may not be read.
     :raises AwsApiError: neither may be read.
     """
     user, default_user = found[name], found[default]

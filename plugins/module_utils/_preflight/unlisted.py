@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What this collection manages and no host of the inventory has, as when a server has left. Pure."""
+"""The resources of this collection that no host of the inventory has, such as after a server has left. Pure."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ MAX_LISTED = 10
 
 @dataclass(frozen=True)
 class Unlisted:
-    """What no host of the inventory has.
+    """The users, saved keys and instances that no host of the inventory has.
 
     :param users: the names of users that this collection created or adopted.
     :param saved: the names of users whose access keys are saved in the folder of the inventory.
-    :param saved_in: by region, the users whose access keys are saved in AWS: those above, and those that do not exist.
-    :param unread: by region, why these are not known, and what to do.
+    :param saved_in: by region, the users whose access keys are saved in AWS. They can include users that do not exist.
+    :param unread: by region, why the users in ``saved_in`` are not known, and what to do.
     :param instances: by region and instance, the name of its instance profile.
     """
 
@@ -35,7 +35,7 @@ class Unlisted:
     instances: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
-        """Return it in sentences. It is no error: users and instances of another inventory are like that too."""
+        """Return them in sentences. They are not an error, because another inventory can manage them."""
         found = []
         if self.users:
             users = [name for user in self.users for name in self._removable_names(user)]
@@ -61,10 +61,10 @@ class Unlisted:
         return found
 
     def _removable_names(self, user: str) -> list[str]:
-        """Return a user as remove_servers takes it: with each region where its access key is saved in AWS."""
+        """Return the entries of a user for remove_servers, one for each region where its access key is saved in AWS."""
         return [f"{region}:{user}" for region, users in self.saved_in.items() if user in users] or [user]
 
 
 def _join(names: Iterable[str]) -> str:
-    """Return names in words, but not hundreds of them."""
+    """Join the first names, and count the others."""
     return join_first(sorted(names), MAX_LISTED)

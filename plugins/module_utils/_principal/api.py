@@ -22,11 +22,11 @@ CALLS_PER_USER = 4
 
 
 def find_users(aws: Aws, names: Collection[str]) -> tuple[dict[str, dict[str, Any]], bool]:
-    """Read users in bulk, as IAM describes them, and whether those that were not found do not exist.
+    """Read users in bulk, as IAM describes them, and whether the users that were not found do not exist.
 
     One page has up to a thousand users with their policies, groups and tags. The number of pages is not known
-    beforehand, so pages are read while they have taken fewer calls than reading the missing users one by one would;
-    that is at most twice the calls of the better way.
+    beforehand. So pages are read until they have taken as many calls as reading the missing users one by one would.
+    That takes at most twice the calls of the better way.
 
     :raises AwsApiError: AWS answered with an error.
     """

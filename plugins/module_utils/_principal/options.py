@@ -36,13 +36,13 @@ PRINCIPAL_SPEC: dict[str, Any] = {
 
 
 def without_planned_window(params: Mapping[str, Any], names: Iterable[str], *, check_mode: bool) -> dict[str, Any]:
-    """Return the options without the admin window where check mode has planned already to close it."""
+    """Return the options without the admin window if an earlier task planned in check mode to close it."""
     is_closed = check_mode and bool(Planned(params["planned"]).closed.intersection(names))
     return {**params, "admin_window": params["admin_window"] and not is_closed}
 
 
 def declared_principal(params: Mapping[str, Any], region: str | None) -> Declared:
-    """Return what the options declare for a principal.
+    """Return the properties of a principal that the options declare.
 
     :raises InvalidInput: AWS would refuse an option.
     """
@@ -70,7 +70,7 @@ def declared_principal(params: Mapping[str, Any], region: str | None) -> Declare
 
 
 def check_principal(params: Mapping[str, Any], partition: str) -> None:
-    """Check that IAM accepts these options. :raises InvalidInput: it does not; the message names the option."""
+    """Check that IAM accepts these options. :raises InvalidInput: it does not. The message contains the option."""
     for arn in params.get("managed_policies", []):
         _names.check_policy_arn(arn, partition, "managed_policies")
     boundary = params["permissions_boundary"]

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What roles and users have in common: policies, permissions boundary, tags, and the steps to change them. Pure."""
+"""The common parts of roles and users: policies, permissions boundary, tags, and the steps to change them. Pure."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MAX_POLICIES = 10
 
 @dataclass(frozen=True)
 class PrincipalState:
-    """The state of a principal, as far as roles and users have it in common.
+    """The part of a principal's state that roles and users have in common.
 
     :param policies: ARNs of the attached managed policies.
     :param inline: names of the inline policies.
@@ -65,14 +65,14 @@ def new_principal(path: str | None) -> PrincipalState:
 
 @dataclass(frozen=True)
 class Declared:
-    """What the user declares for a principal. ``None`` leaves a property unchanged.
+    """The properties that the user declares for a principal. ``None`` leaves a property unchanged.
 
     :param attach: ARNs of the managed policies to attach.
     :param detach: ARNs of the agent's policies to detach.
     :param managed: ARNs that ``state: absent`` detaches; every other policy is unmanaged.
     :param exclusive: whether to remove everything that is not declared.
     :param boundary: ARN, or ``none`` for no boundary.
-    :param admin_window: whether the principal has an admin window; if it has none yet, it gets a closed one.
+    :param admin_window: whether the principal must have an admin window. If it has none yet, it gets a closed one.
     :param adopt: whether to manage a principal that somebody else created.
     """
 
@@ -112,7 +112,8 @@ class Declared:
     def planned_tags(self, current: Mapping[str, str]) -> Mapping[str, str]:
         """Return the tags after all steps.
 
-        AWS lets nobody change tags whose keys begin with ``aws:``. Those of this collection are no tags of the user.
+        Reserved tags are kept. Nobody can change tags whose keys begin with ``aws:``, and the tags of this collection
+        do not belong to the user.
         """
         if self.tags is None:
             return current
@@ -150,7 +151,7 @@ def check_adoption(kind: str, name: str, current: PrincipalState, declared: Decl
 
 
 def kept_warning(kind: str, name: str, found: Sequence[str]) -> str:
-    """Return the warning that a principal was not deleted. :param found: what prevented it, at least one thing."""
+    """Return the warning that a principal was not deleted. :param found: the reasons, at least one."""
     attached = ", ".join(each for each in found if each != NOT_CREATED)
     reasons = [f"it {NOT_CREATED}"] * (NOT_CREATED in found) + [f"still attached: {attached}"] * bool(attached)
     return f"{kind} '{name}' was not deleted; {'; '.join(reasons)}"
@@ -177,8 +178,9 @@ def principal_to_dict(principal: PrincipalState) -> dict[str, Any]:
 def update_steps(kind: str, name: str, current: PrincipalState, planned: PrincipalState) -> list[Step]:
     """Return the steps that bring an existing principal from the current state to the planned one.
 
-    The boundary comes first, since it restricts what the policies allow. Policies are attached before others are
-    detached, so that the agent never lacks a permission; unless the principal cannot have all of them at once.
+    The boundary comes first, because it restricts the permissions of the policies. Policies are attached before others
+    are detached, so that the agent never lacks a permission. If the principal cannot have all of them at once, the
+    others are detached first.
 
     :param kind: ``role`` or ``user``.
     """
@@ -194,7 +196,7 @@ def update_steps(kind: str, name: str, current: PrincipalState, planned: Princip
 
 
 def grant_steps(kind: str, name: str, planned: PrincipalState, current: PrincipalState) -> list[Step]:
-    """Return the steps that grant permissions. The admin window is closed before a policy allows what it denies."""
+    """Return the steps that grant permissions. The admin window is closed before a policy allows the denied calls."""
     close = [close_new_window(kind, name)] if WINDOW_POLICY in planned.inline - current.inline else []
     return [*close, *attach_steps(kind, name, planned.policies - current.policies)]
 
@@ -270,7 +272,7 @@ def tag_steps(kind: str, name: str, current: Mapping[str, str], planned: Mapping
     """
     noun = kind.title().replace(" ", "")
     arguments = {f"{kind.replace(' ', '_')}_name": name}
-    # compare_aws_tags of amazon.aws gives the same result, but its file alone adds 1.6 % to what is sent to the host.
+    # compare_aws_tags of amazon.aws gives the same result, but its file alone adds 1.6 % to the code for the host.
     changed = {key: value for key, value in sorted(planned.items()) if current.get(key) != value}
     surplus = sorted(current.keys() - planned.keys())
     steps = []

@@ -24,7 +24,7 @@ def agent_policies(partition: str) -> frozenset[str]:
 
 
 def declared_policies(access: str, ssm_policy: str | None, partition: str) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the ARNs of the policies to attach and of those to detach.
+    """Return the ARNs of the policies to attach, and of the policies to detach.
 
     :param access: a key of ``ACCESS_POLICIES``.
     :param ssm_policy: a key of ``SSM_POLICIES``, ``none`` for no such policy, ``None`` to leave them unchanged.

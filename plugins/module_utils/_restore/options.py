@@ -31,7 +31,7 @@ RULES: dict[str, Any] = {}
 
 
 def leftovers(params: Mapping[str, Any]) -> Leftovers:
-    """Return where to look. :raises InvalidInput: an option is invalid."""
+    """Return the places to check. :raises InvalidInput: an option is invalid."""
     _names.check_name("role", params["admin_role"])
     _names.check_name("instance profile", params["server_profile"])
     check_profiles(params["admin_role"], params["server_profile"])

@@ -38,16 +38,16 @@ KEEP = "keep"
 
 @dataclass(frozen=True)
 class Leftovers:
-    """Where interrupted runs can have left something.
+    """The places where interrupted runs can have left something.
 
-    :param role: the admin role, which has the restore records, and whose profile has its name.
-    :param fallback: the profile of the instances that have the admin profile and no record.
-    :param window_state: what becomes of the windows: ``CLOSED``, ``ABSENT`` or ``KEEP``.
+    :param role: the admin role, which has the restore records. Its profile has the same name.
+    :param fallback: the profile for instances that have the admin profile and no record.
+    :param window_state: the desired state of the windows: ``CLOSED``, ``ABSENT`` or ``KEEP``.
     :param closes_role: whether this includes the window of the role.
-    :param users: the users whose windows are meant.
-    :param instances: by region, the instances that the user named.
-    :param record_regions: the regions with a restore record; ``None`` where that is not known.
-    :param adopt_existing: whether a user may be one that somebody else created, and whose window is not closed.
+    :param users: the users whose windows are included.
+    :param instances: by region, the instances that the user listed.
+    :param record_regions: the regions with a restore record; ``None`` if they are not known.
+    :param adopt_existing: whether somebody else may have created a user, whose window is then not closed.
     """
 
     role: str
@@ -61,11 +61,11 @@ class Leftovers:
 
 
 class Restoration:
-    """Does one part after the other. One that fails does not keep the others from being done.
+    """Does one part after the other, even if one of them fails.
 
-    The windows come first: closing them is the stronger protection and depends on nothing else.
+    The windows come first, because closing them is the stronger protection and depends on nothing else.
 
-    :param aws_in: makes the gateway for a region; for an empty text, that of the module.
+    :param aws_in: makes the gateway for a region. An empty text stands for the region of the module.
     :param wait: as for ``converge``.
     """
 
@@ -78,7 +78,7 @@ class Restoration:
         self._fleet = Fleet(check_mode=check_mode, wait=wait)
 
     def run(self) -> dict[str, Any]:
-        """Return the result of the module. :raises CwagentError: it has all that failed, and what was done."""
+        """Return the result of the module. :raises CwagentError: it has all failures, and the steps that were done."""
         leftovers, do = self._leftovers, self._fleet.converge
         principals = [("role", leftovers.role)] if leftovers.closes_role else []
         principals += [("user", name) for name in leftovers.users]
@@ -112,7 +112,7 @@ class Restoration:
         return AdminInstanceResource(aws, desired, window)
 
     def _other_regions(self) -> list[str]:
-        """Return the regions of instances whose hosts have left the inventory since, or all hosts of their region."""
+        """Return the regions that have restore records and no instance in the inventory any more."""
         known = self._leftovers.record_regions
         if known is None:
             try:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 EC2, EC2_IN_CHINA = "ec2.amazonaws.com", "ec2.amazonaws.com.cn"
 DEFAULT_SESSION_DURATION = 3600
-# A profile has one role at most, so IAM says that the quota is reached.
+# A profile has one role at most, so IAM reports that the quota is reached.
 PROFILE_HAS_ROLE_CODES = frozenset({"LimitExceeded"})
 # https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateRole.html
 SESSION_DURATIONS = range(3600, 43201)
@@ -84,7 +84,7 @@ class Role:
 class State:
     """A role and its instance profile; either can exist without the other.
 
-    :param other_profiles: names of other instance profiles that contain the role; read only before a deletion.
+    :param other_profiles: names of other instance profiles that contain the role. They are read before deletions only.
     """
 
     role: Role | None = None
@@ -112,7 +112,7 @@ class DesiredRole:
 
 
 def check_settings(description: str | None, max_session_duration: int | None) -> None:
-    """Check that IAM accepts these settings. :raises InvalidInput: it does not; the message says what is allowed."""
+    """Check that IAM accepts these settings. :raises InvalidInput: it does not. The message has the limits."""
     if description and not re.fullmatch(_DESCRIPTION, description):
         raise InvalidInput(
             "description: IAM allows only characters of Latin-1, which has no dashes and no curly quotes."
@@ -129,7 +129,7 @@ def ec2_service(partition: str) -> str:
 
 
 def _accepted_services(service: str) -> set[str]:
-    """Return the names of EC2 in a trust policy that works: in China either one does.
+    """Return the service principals of EC2 that a trust policy can contain. In China, either one works.
 
     https://github.com/aws/aws-cli/pull/8709
     """
@@ -153,8 +153,8 @@ def _as_list(value: Any) -> list[Any]:
 def planned_trust(current: Mapping[str, Any], desired: DesiredRole) -> Mapping[str, Any]:
     """Return the trust policy of a managed role after all steps.
 
-    It is the current one where that trusts EC2 already. Otherwise the statement that trusts EC2 is added to it, or
-    replaces it with ``exclusive``.
+    A policy that already trusts EC2 stays as it is. Otherwise, the statement that trusts EC2 is added to it. With
+    ``exclusive``, the policy trusts EC2 and nothing else.
     """
     statements = _as_list(current.get("Statement", []))
     is_trusted = trusts(current, desired.service)
@@ -183,7 +183,7 @@ def _has_trust_in(statement: Mapping[str, Any], service: str) -> bool:
 
 
 def _has_trust_only_in(statements: list[Any], service: str) -> bool:
-    """Whether one statement lets a service assume the role, and nothing else is in the statements."""
+    """Whether the only statement lets a service assume the role, and does nothing else."""
     if len(statements) != 1:
         return False
     statement = statements[0]
@@ -282,7 +282,7 @@ def _setting_steps(current: Role, planned: Role) -> list[Step]:
         summary = f"set the trust policy of role '{current.name}'"
         steps.append(Step(Kind.UPDATE, "iam:UpdateAssumeRolePolicy", arguments, summary))
     if (planned.description, planned.max_session_duration) != (current.description, current.max_session_duration):
-        # UpdateRole resets what is omitted to its default, so both are always sent.
+        # UpdateRole resets an omitted setting to its default, so both are always sent.
         settings: dict[str, Any] = {
             "role_name": current.name,
             "description": planned.description,
@@ -330,7 +330,7 @@ def _remove_from_profile(profile: str, role: str) -> Step:
 
 
 def propagation_warnings(current: State, desired: DesiredRole) -> list[str]:
-    """List what takes effect on instances later than in IAM, in words.
+    """List the changes that take effect on instances later than in IAM, in words.
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_switch-role-ec2_instance-profiles.html
     """
@@ -345,7 +345,7 @@ def propagation_warnings(current: State, desired: DesiredRole) -> list[str]:
 
 
 def trust_warnings(planned: State, desired: DesiredRole) -> list[str]:
-    """Warn if instances cannot use a role, because its trust policy is that of somebody else."""
+    """Warn if instances cannot use a role, because somebody else wrote its trust policy."""
     if planned.role is None or trusts(planned.role.trust, desired.service):
         return []
     warning = (
@@ -358,8 +358,8 @@ def trust_warnings(planned: State, desired: DesiredRole) -> list[str]:
 def plan_absent(current: State, desired: DesiredRole) -> Plan[State]:
     """Plan the deletion of the role and its instance profile, in an order that IAM accepts.
 
-    A role that this collection did not create, or with something unmanaged on it, is kept, and so is its instance
-    profile; only what is managed is removed. An instance profile that this collection did not create is kept too.
+    A role that this collection did not create, or that has unmanaged parts, is kept with its instance profile. Then
+    only its managed parts are removed. An instance profile that this collection did not create is kept too.
     """
     planned = planned_absence(current, desired)
     if current.role and planned.role:
@@ -380,7 +380,7 @@ def plan_absent(current: State, desired: DesiredRole) -> Plan[State]:
 
 
 def planned_absence(current: State, desired: DesiredRole) -> State:
-    """Return the state after the deletion; a role that is kept loses what is managed."""
+    """Return the state after the deletion. A role that is kept loses its managed parts."""
     if current.role and blockers(current, desired):
         principal = desired.declared.remove_managed(current.role.principal)
         return replace(current, role=replace(current.role, principal=principal))
@@ -391,7 +391,7 @@ def planned_absence(current: State, desired: DesiredRole) -> State:
 
 
 def blockers(current: State, desired: DesiredRole) -> list[str]:
-    """List what prevents the deletion of the role, in words."""
+    """List the reasons that prevent the deletion of the role."""
     if current.role is None:
         return []
     found = [] if current.role.principal.is_created else [NOT_CREATED]
@@ -408,10 +408,10 @@ def blockers(current: State, desired: DesiredRole) -> list[str]:
 
 
 def _profiles_of_others(current: State, desired: DesiredRole) -> frozenset[str]:
-    """Return the names of the instance profiles that others created, or put a role of this collection in."""
+    """Return the names of the instance profiles that somebody else created, or that somebody else put this role in."""
     profile, role = current.profile, current.role
     is_own = profile is None or profile.role != desired.name or is_created(profile.tags)
-    # The profile of this name that somebody else made for a role of their own is no further reason to keep the role.
+    # If somebody else created the profile for their own role, the profile is no further reason to keep the role.
     is_further = not is_own and role is not None and role.principal.is_created
     return current.other_profiles | {desired.profile} if is_further else current.other_profiles
 

@@ -47,14 +47,14 @@ class RoleResource(Resource[State]):
         return state
 
     def read_again(self) -> State:
-        """Read the role and its instance profile; other instance profiles only before a deletion."""
+        """Read the role and its instance profile. Other instance profiles are read only before a deletion."""
         role = self._read_role()
         profile = find_profile(self._aws, self._desired.profile)
         others = self._other_profiles() if role and not self._present else frozenset()
         return State(role, profile, others)
 
     def plan(self, current: State) -> Plan[State]:
-        """Plan all steps as those of one item.
+        """Plan all steps under the name of the role.
 
         :raises InvalidInput: the desired role would lose something that exists.
         """
@@ -66,7 +66,7 @@ class RoleResource(Resource[State]):
         return (role_plan.plan if self._present else role_plan.plan_absent)(current, self._desired)
 
     def remaining(self, plan: Plan[State], state: State) -> list[str]:
-        """List what is missing from a state; without the check, since the plan was applied and the input was valid."""
+        """List the steps that a state lacks. No check is needed, because the input was valid and the plan applied."""
         del plan
         return self._plan(state).summaries
 
@@ -75,11 +75,11 @@ class RoleResource(Resource[State]):
         return role_plan.to_dict(state)
 
     def to_result(self, plan: Plan[State], final: State) -> dict[str, Any]:
-        """Render the role, the instance profile, and what prevented the deletion of the role."""
+        """Render the role, the instance profile, and the reasons that prevented the deletion of the role."""
         return {**role_plan.to_dict(final), "blockers": self._blockers(plan)}
 
     def warnings(self, plan: Plan[State]) -> list[str]:
-        """List why something was not deleted, why instances cannot use the role, or what they notice later."""
+        """List why something was not deleted, why instances cannot use the role, or which changes they see later."""
         if self._present:
             propagation = role_plan.propagation_warnings(plan.current, self._desired)
             return [*propagation, *role_plan.trust_warnings(plan.planned, self._desired)]

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs scripts on instances by Run Command of Systems Manager."""
+"""Runs scripts on instances with Run Command of Systems Manager."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 # https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_DescribeInstanceInformation.html
 PAGE_SIZE = 50
-# What an answer of SendCommand with one of these codes, or no answer, says nothing of: whether the command was sent.
+# After one of these codes, or without an answer, it is not known whether SendCommand sent the command.
 _UNCERTAIN_CODES = frozenset({"InternalServerError", "ServiceUnavailable", "InternalFailure", UNREADABLE_RESPONSE})
 # How long a command that was sent can be missing in the list of commands.
 LOOKUP_SECONDS = 15.0
@@ -63,9 +63,9 @@ def send(
 ) -> str:
     """Run a script on instances, at most once, and return the ID of the command.
 
-    Where the answer is lost, the command is looked up by its comment and not sent again.
+    If the answer is lost, the command is looked up by its comment instead of sent again.
 
-    :param comment: no other command has it.
+    :param comment: a text that no other command has.
     :param delivery_seconds: how long the agent has to fetch it.
     :param execution_seconds: how long the script may run then.
     :raises CwagentError: it could not be sent, or it is not known whether it was.
@@ -104,7 +104,7 @@ def _look_up(aws: Aws, instance_id: str, comment: str) -> str | None:
 
 
 def commands(aws: Aws, instance_id: str) -> Iterator[Command]:
-    """Return the commands that were sent to an instance and that can still be running, and others."""
+    """Return the recent commands of an instance, including all that can still be running."""
     after = (aws.now - _LISTED).strftime("%Y-%m-%dT%H:%M:%SZ")
     for page in aws.pages(
         "ssm:ListCommands",
@@ -118,7 +118,7 @@ def commands(aws: Aws, instance_id: str) -> Iterator[Command]:
 
 
 def invocation(aws: Aws, command_id: str, instance_id: str) -> Invocation:
-    """Return a command on an instance; as pending where Systems Manager does not show it yet."""
+    """Return a command on an instance. It is pending if Systems Manager does not show it yet."""
     answer = aws.find(
         "ssm:GetCommandInvocation",
         f"read the result of command {command_id} on {instance_id}",
@@ -137,7 +137,7 @@ def invocation(aws: Aws, command_id: str, instance_id: str) -> Invocation:
 
 
 def wait(aws: Aws, command_id: str, instance_id: str, deadline: Deadline) -> Invocation:
-    """Wait until a command has ended on an instance, and return it; at the deadline as it is."""
+    """Wait until a command has ended on an instance, or until the deadline, and return it."""
     while True:
         found = invocation(aws, command_id, instance_id)
         if not found.is_pending or not deadline.pause():
@@ -145,5 +145,5 @@ def wait(aws: Aws, command_id: str, instance_id: str, deadline: Deadline) -> Inv
 
 
 def cancel(aws: Aws, command_id: str) -> None:
-    """Cancel a command on all its instances. One that has ended stays as it is."""
+    """Cancel a command on all its instances. A command that has ended stays as it is."""
     aws.call("ssm:CancelCommand", f"cancel command {command_id}", CommandId=command_id)

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs a document of Systems Manager on many instances. The calls grow with batches of instances and pages.
+"""Runs a document of Systems Manager on many instances. The number of calls grows with the batches and the pages.
 
 A lost answer of SendCommand can lead to a second command, so a document must do no harm when it runs twice.
 """
@@ -37,9 +37,9 @@ LISTED_OUTPUT = 2_500
 
 @dataclass(frozen=True)
 class Answer:
-    """What an instance answered.
+    """The answer of an instance.
 
-    :param failure: why it gave no answer.
+    :param failure: why there is no answer.
     :param is_windows: whether Systems Manager reports that it runs Windows, where nothing is run.
     """
 
@@ -50,7 +50,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Document:
-    """A document of Systems Manager. :param comment: what it is for, for who reads the list of commands."""
+    """A document of Systems Manager. :param comment: its purpose, for people who read the list of commands."""
 
     name: str
     parameters: Mapping[str, Sequence[str]]
@@ -58,9 +58,9 @@ class Document:
 
 
 def run(aws: Aws, instance_ids: Sequence[str], document: Document, deadline: Deadline) -> dict[str, Answer]:
-    """Run a document on Linux instances, and return what each answered.
+    """Run a document on Linux instances, and return the answer of each instance.
 
-    :param deadline: until when to wait for the answers.
+    :param deadline: the time limit for the answers.
     :raises AwsApiError: a call failed.
     """
     agents = {}
@@ -91,9 +91,9 @@ def _batches(instance_ids: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 def _send(aws: Aws, instance_ids: Sequence[str], document: Document) -> Iterator[tuple[str, Sequence[str]]]:
-    """Send a command. One instance that cannot get it makes AWS refuse it for all, so it is sent to parts of them then.
+    """Send a command. If one instance cannot get it, AWS refuses it for all, so it is sent to parts of them.
 
-    :returns: the IDs of the commands, each with its instances; an empty one for an instance that cannot get it.
+    :returns: the IDs of the commands, each with its instances. The ID is empty for an instance that cannot get it.
     """
     try:
         answer = aws.call(
@@ -143,7 +143,7 @@ def _invocations(aws: Aws, command_id: str) -> dict[str, Invocation]:
         each["InstanceId"]: Invocation(
             each["Status"],
             each.get("StatusDetails", ""),
-            # A document for several platforms has a step for each, and those for others are skipped.
+            # A document for several platforms has a step for each, and the steps for other platforms are skipped.
             "\n".join(step.get("Output", "") for step in each["CommandPlugins"]),
         )
         for page in pages

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What Systems Manager says of an agent, and of a command on an instance. Pure."""
+"""Agents, and commands on instances, as Systems Manager describes them. Pure."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ class Invocation:
     """A command on one instance.
 
     :param details: the status in more words, such as ``Undeliverable``.
-    :param output: what the script printed, perhaps cut.
-    :param errors: the same of its standard error.
+    :param output: the standard output of the script, perhaps cut.
+    :param errors: the standard error of the script, perhaps cut.
     """
 
     status: str
@@ -81,7 +81,7 @@ class Invocation:
 
     @property
     def result(self) -> dict[str, Any] | None:
-        """The object in JSON on the last line that has one; ``None`` where the script printed none."""
+        """The object in JSON on the last line that has one; ``None`` if the script printed none."""
         for line in reversed(self.output.splitlines()):
             if line.startswith("{"):
                 try:
@@ -102,14 +102,14 @@ class Invocation:
 
 
 def platform_problem(agent: Agent) -> str:
-    """Return why the platform of an instance keeps it from running the script; empty where it does not."""
+    """Return why the platform of an instance cannot run the script; empty if it can."""
     if agent.platform == LINUX:
         return ""
     return f"instance {agent.instance_id} runs {agent.platform}, and only Linux instances can run the script"
 
 
 def unreachable_reason(instance_id: str, agent: Agent | None) -> str:
-    """Return why no command reaches an instance; empty where commands reach it."""
+    """Return why no command reaches an instance; empty if commands reach it."""
     if agent is None:
         return (
             f"Systems Manager does not know instance {instance_id}. Its SSM agent is not installed or does not run, or "

@@ -1,10 +1,10 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the scripts for instances have in common. Pure.
+"""The common parts of the scripts for instances. Pure.
 
-Systems Manager replaces ``{{…}}`` in what it sends, and shells and locales change other text. So data travel in base64,
-and only words that none of them touches stand in a script as they are.
+Systems Manager replaces ``{{…}}`` in commands, and shells and locales change other text. So scripts contain data in
+base64, and in plain text only words that none of these changes.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
-# Systems Manager refuses larger ones. AWS documents no limit for the parameters of a command; that of a document is
-# 64 KB: https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_SendCommand.html
+# Systems Manager refuses larger scripts. AWS documents no limit for the parameters of a command, but documents can have
+# up to 64 KB: https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_SendCommand.html
 MAX_SCRIPT = 60_000
 _WORD = r"[A-Za-z0-9+=,.@_-]+"
 
-# The AWS CLI must use the credentials of the instance, and not what the environment or the files of root have.
+# The AWS CLI must use the credentials of the instance, and not credentials in root's environment or files.
 SHELL_PREAMBLE = r"""
 umask 077
 PATH="$PATH:/usr/local/bin:/snap/bin"
@@ -72,7 +72,7 @@ def to_base64(text: str) -> str:
 
 
 def word(text: str) -> str:
-    """Return text that stands in a script as it is. :raises InvalidInput: a shell could take it for something else."""
+    """Return a word for use in a script as it is. :raises InvalidInput: a shell could take it for something else."""
     if not re.fullmatch(_WORD, text):
         raise InvalidInput(f"'{text}' cannot be used in a command for an instance.")
     return text

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Waits for what a command on an instance stores. Apart from what sends the command, which no instance needs."""
+"""Waits until a command on an instance has stored a configuration. Instances do not need the code that sends it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ POLL_SECONDS = 3.0
 class AwaitedParameterResource(ParameterResource):
     """A configuration that a command on an instance stores.
 
-    :param command: what ``CommandResource`` returned.
+    :param command: the ``command`` in the result of ``CommandResource``.
     :param command_aws: the gateway to AWS in the region of the instance.
     """
 
@@ -55,13 +55,13 @@ class AwaitedParameterResource(ParameterResource):
         """
         deadline: Deadline | None = None
         while not self._is_stored(step):
-            # By the clock of AWS, as of the first answer.
+            # According to the clock of AWS, as of the first answer.
             remaining = self._command["deadline"] - self._command_aws.now.timestamp()
             deadline = deadline or Deadline(remaining + GRACE_SECONDS)
             if not deadline.pause(POLL_SECONDS):
                 raise CwagentError(
                     f"Could not {step.summary}: command {self._command['id']} on instance "
-                    f"{self._command['instance_id']} did not do it in time, and the SSM agent did not say why. Run "
+                    f"{self._command['instance_id']} did not do it in time, and the SSM agent reported no reason. Run "
                     "again; if it fails again, look at the log of the agent on the instance, "
                     "/var/log/amazon/ssm/amazon-ssm-agent.log."
                 )

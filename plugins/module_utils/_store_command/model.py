@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a command stores, and what the scripts on the instance answer. Pure."""
+"""The parameters that a command stores, and the answers of the scripts on the instance. Pure."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._run_command.model import Invocation
 
 STORED, CHANGED = "stored", "changed"
-# The result of a command is waited for so long after its end.
+# How long to wait for the result of a command after its end.
 GRACE_SECONDS = 15.0
-# A schema is 69 KB. An instance decides what it sends, and not how much memory that takes here.
+# A schema is 69 KB. The limit keeps the answer of an instance from taking too much memory here.
 MAX_SCHEMA_BYTES = 2_000_000
 _GZIP = 31
 _CLI_ERROR = r"An error occurred \((\w+)\) when calling the (\w+) operation[^:]*: (.*)"
@@ -35,8 +35,8 @@ NO_CLI = (
 class Write:
     """A parameter to store.
 
-    :param version: the version that the configuration was compared with; 0 where there was no parameter.
-    :param can_change_tier: whether the Advanced tier is used where the parameter turns out to be in it.
+    :param version: the version that the configuration was compared with; 0 if there was no parameter.
+    :param can_change_tier: whether to use the Advanced tier if the parameter turns out to be in it.
     """
 
     region: str
@@ -49,11 +49,11 @@ class Write:
 
 @dataclass(frozen=True)
 class StoreRequest:
-    """What a command stores.
+    """The work of a command that stores parameters.
 
-    :param role: the admin role, as which the instance stores.
-    :param deadline: until when, in seconds since 1970. The admin window closes later.
-    :param permission_seconds: how long to try, from when the instance has the role.
+    :param role: the admin role, with which the instance stores.
+    :param deadline: the latest time to store, in seconds since 1970. The admin window closes later.
+    :param permission_seconds: how long to try after the instance has got the role.
     """
 
     writes: tuple[Write, ...]
@@ -63,7 +63,7 @@ class StoreRequest:
 
 
 def check_problems(instance_id: str, invocation: Invocation) -> list[str]:
-    """Return why an instance cannot store, by the command that checks it."""
+    """Return why an instance cannot store, according to the command that checks it."""
     result = invocation.result
     if result is None:
         return [f"the command that checks instance {instance_id} gave no result: {invocation.reason}"]
@@ -89,7 +89,7 @@ def unpack_schema(result: Mapping[str, Any]) -> str:
 def check_stored(invocation: Invocation, region: str, name: str, summary: str) -> None:
     """Check that a command that has ended has stored a parameter.
 
-    :param summary: what it was to do, for the message.
+    :param summary: the planned step, for the message.
     :raises CwagentError: it has not.
     """
     result = invocation.result or {"problem": "", "parameters": []}

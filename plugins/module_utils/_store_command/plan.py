@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._store_command.model import Write
 
 SENT, CANCELLED = "sent", "cancelled"
-# All commands that store have comments that begin like this, so that the next run finds those of an interrupted one.
+# The comments of all commands that store begin like this, so that the next run finds an interrupted run's commands.
 COMMENT = "cwagent.iam store"
 SEND, CANCEL = "ssm:SendCommand", "ssm:CancelCommand"
 # The least that Systems Manager allows for the delivery; the script may run for as long.
 # https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_SendCommand.html
 MIN_SECONDS = 30
 MAX_DELIVERY_SECONDS = 120
-# What the SSM agent needs to stay online, and the two ways in which it gets and answers commands.
+# The permissions that the SSM agent needs to stay online, and for either of the two channels for its commands.
 # https://docs.aws.amazon.com/systems-manager/latest/userguide/systems-manager-setting-up-messageAPIs.html
 _PING = "ssm:UpdateInstanceInformation"
 _CHANNELS = (
@@ -44,9 +44,9 @@ _CHANNELS = (
 class State:
     """The commands that store configurations from an instance.
 
-    :param now: by the clock of AWS.
-    :param own: the one of this run.
-    :param others: those of other runs that can still store something.
+    :param now: the time according to the clock of AWS.
+    :param own: the command of this run.
+    :param others: commands of other runs that can still store something.
     """
 
     now: datetime
@@ -56,12 +56,12 @@ class State:
 
 @dataclass(frozen=True)
 class DesiredCommand:
-    """What the user wants.
+    """The command that the user wants to be sent or cancelled.
 
     :param state: ``SENT`` or ``CANCELLED``.
     :param run_id: identifies the command of this run.
     :param seconds: how long the command may live. The admin window is opened later and for longer.
-    :param permission_seconds: how long it tries to store, from when the instance has the role.
+    :param permission_seconds: how long it tries to store after the instance has got the role.
     """
 
     state: str
@@ -80,11 +80,11 @@ class DesiredCommand:
 
 @dataclass(frozen=True)
 class Sending:
-    """What sending a command needs besides its step.
+    """The data for sending a command, besides its step.
 
     :param delivery_seconds: how long the agent has to fetch it.
-    :param execution_seconds: how long the script may run then. Both together end with the deadline, by clocks that are
-        not that of the instance.
+    :param execution_seconds: how long the script may run then. Both times together end at the deadline, whatever the
+        clock of the instance shows.
     """
 
     script: str
@@ -94,7 +94,7 @@ class Sending:
 
 
 def state_of(commands: Iterable[Command], desired: DesiredCommand, now: datetime) -> State:
-    """Return the state by the commands that were sent to the instance lately."""
+    """Return the state according to the commands that were recently sent to the instance."""
     found = [each for each in commands if each.comment.startswith(f"{COMMENT} ")]
     own = [each for each in found if each.comment.startswith(desired.comment)]
     others = tuple(each for each in found if each not in own and each.is_pending)
@@ -102,15 +102,15 @@ def state_of(commands: Iterable[Command], desired: DesiredCommand, now: datetime
 
 
 def deadline_of(command: Command) -> int:
-    """Return after which time a command does nothing, in seconds since 1970."""
+    """Return the time after which a command does nothing, in seconds since 1970."""
     return int(command.comment.rpartition(" ")[2])
 
 
 def plan(current: State, desired: DesiredCommand) -> Plan[State]:
     """Plan which commands to cancel, and the one to send.
 
-    A command that an interrupted run has left would store its older configurations as soon as the instance gets the
-    admin identity again, so it is cancelled before a new one is sent.
+    The command of an interrupted run is cancelled before a new one is sent. Otherwise it would store its older
+    configurations as soon as the instance gets the admin identity again.
 
     :raises InvalidInput: the configurations are too large for a command.
     """
@@ -159,12 +159,12 @@ def _send(current: State, desired: DesiredCommand) -> Step:
 
 
 def has_ssm_policy(role: Principal) -> bool:
-    """Whether a role has what the SSM agent needs without reading the documents of its policies."""
+    """Whether a role has the permissions for the SSM agent, without reading the documents of its policies."""
     return role.boundary is None and any(role.has_policy(each) for each in SSM_POLICIES.values())
 
 
 def agent_access_problem(role: Principal, now: datetime) -> str:
-    """Return why the SSM agent of an instance with a role would not work; empty where it would, or that is unknown."""
+    """Return why the SSM agent of an instance with a role would not work; empty if it would, or if that is unknown."""
 
     def is_denied(action: str) -> bool:
         return may(role, now, action) is Decision.NO

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Checks whether an instance can store by Run Command, and sends and cancels commands."""
+"""Checks whether an instance can store with Run Command, and sends and cancels commands."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _refusal(problem: str) -> str:
 def check_instance(aws: Aws, instance_id: str, regions: Sequence[str]) -> str:
     """Run the command that checks an instance.
 
-    :returns: the agent's schema, empty where the instance has none.
+    :returns: the agent's schema, empty if the instance has none.
     :raises CwagentError: the instance could not store.
     """
     command = api.send(
@@ -120,7 +120,7 @@ class CommandResource(Resource[State]):
         return command_plan.to_diff(state)
 
     def to_result(self, plan: Plan[State], final: State) -> dict[str, Any]:
-        """Render the command of this run; empty where none was sent."""
+        """Render the command of this run; empty if none was sent."""
         del plan
         if not (final.own and final.own.id):
             return {"command": {}}

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The scripts that store configurations from an instance, and that find out whether it could. Pure.
+"""The scripts that store configurations from an instance, or check whether the instance could. Pure.
 
 Each prints one object in JSON on its last line, whose meaning is in ``model.py``.
 """
@@ -94,7 +94,7 @@ printf '{"problem":"%s","parameters":[%s]}\n' "$problem" "$results"
 [ ! "$problem" ] || exit 1
 """
 
-# Whether the AWS CLI is there, and whether Parameter Store answers in each region: any answer of AWS proves the way.
+# Whether the AWS CLI exists, and whether Parameter Store is reachable in each region, which any answer of AWS proves.
 _CHECK = r"""
 answers=''
 version=''

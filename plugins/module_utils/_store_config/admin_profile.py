@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Admin:
-    """The right to store that an instance gets.
+    """The permission to store that an instance gets.
 
     :param host: the name of the host, for messages.
     :param desired: the instance with its profiles, as it is acquired.
@@ -57,7 +57,7 @@ class Admin:
 
 
 class AdminProfile(Source):
-    """An instance with the admin profile. A subclass says how it stores."""
+    """An instance with the admin profile. A subclass defines how it stores."""
 
     _plan: Plan[State]
 
@@ -73,7 +73,7 @@ class AdminProfile(Source):
         self._plan = first_plan(self._resource(self._admin.desired))
 
     def planned(self) -> tuple[list[Phase], list[Phase]]:
-        """Return the phases: the release begins where the profile is acquired."""
+        """Return the phases. The release is planned from the state in which the profile is acquired."""
         acquiring = self._resource(self._admin.desired)
         self.report.warnings += [*acquiring.warnings(self._plan), *acquiring.check_mode_warnings(self._plan)]
         releasing, untagging = (self._resource(self._released(keep_tag=keep_tag)) for keep_tag in (True, False))
@@ -94,8 +94,8 @@ class AdminProfile(Source):
         try:
             acquired = self.report.take("acquired", lambda: self._converge(self._admin.desired, self._plan))
         except CwagentError as error:
-            # What was refused before the restore tag was written has no steps: the tag and the window that are there
-            # belong to another run.
+            # A run that was refused before it wrote the restore tag has no steps. The tag and the window that exist
+            # then belong to another run.
             self.began = bool(error.details.get("steps"))
             raise
         self.report.window = acquired.get("window")
@@ -109,7 +109,7 @@ class AdminProfile(Source):
         self.report.take("checked", lambda: self._converge(desired))
 
     def release(self, wait: float | None = None) -> None:
-        """Restore the earlier profile and close the window. The restore tag stays until that has arrived."""
+        """Restore the earlier profile and close the window. The restore tag stays until the profile has arrived."""
         try:
             result = self.report.take("released", lambda: self._converge(self._released(keep_tag=True), wait=wait))
         except CwagentError as error:
@@ -129,7 +129,7 @@ class AdminProfile(Source):
 
     def _released(self, *, keep_tag: bool) -> DesiredAdmin:
         earlier = admin_plan.earlier_profile(self._plan.current, self._admin.instance_id, self._admin.desired)
-        # IAM may not show yet what was recorded in this run.
+        # IAM may not show the record of this run yet.
         known = earlier or NO_PROFILE
         return self._desired(RELEASED, keep_tag=keep_tag, known_earlier=known, released_before=False)
 

@@ -1,11 +1,11 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An instance stores with its own credentials, by a command of Systems Manager. Pure.
+"""An instance stores with its own credentials, through a command of Systems Manager. Pure.
 
 The command is sent before the profile is changed, since the SSM agent may be silent for half an hour afterwards. It
-waits for the admin identity, and stores as soon as it has that. The instance is not asked for its identity then: the
-word of EC2 counts.
+waits for the admin identity, and then stores at once. This run does not ask the instance for its identity, but relies
+on the association that EC2 reports.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Configuration
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Report
 
-# How long to wait at least until Parameter Store shows what was written.
+# How long to wait at least until Parameter Store shows a new value.
 READ_BACK_SECONDS = 15
 
 
@@ -46,7 +46,7 @@ def writes(configuration: Configuration, *, can_change_tier: bool) -> Iterator[W
 
 
 class CommandSource(AdminProfile):
-    """An instance that stores with the admin profile, by a command.
+    """An instance that stores with the admin profile, through a command.
 
     :param command: the command, as it is sent.
     :param aws_in: makes the gateway to AWS in a region.

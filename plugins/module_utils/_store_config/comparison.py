@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Compares configurations with Parameter Store, and checks whether the host could store those that differ. Pure."""
+"""Compares configurations with Parameter Store, and checks whether the host could store any that differ. Pure."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 
 class Host(Protocol):
-    """A host that is to store, before anything is changed. Each raises ``HostUnreachable`` where it does not answer."""
+    """A host that is to store, before anything is changed. Methods raise ``HostUnreachable`` if it does not answer."""
 
     def ping(self) -> dict[str, Any]:
-        """Try whether Ansible can run a module. :returns: its result, which has ``ping`` where it can."""
+        """Check whether Ansible can run a module. :returns: its result, which has ``ping`` if it can."""
 
     def current_identity(self, regions: Sequence[str]) -> dict[str, Any]:
-        """Read the identity that the host has. :param regions: whose Parameter Store must answer it."""
+        """Read the identity of the host. :param regions: the regions where Parameter Store must answer the host."""
 
     def try_to_store(self, configuration: Configuration) -> dict[str, Any]:
         """Find whether the host can store with the saved key, which a later task may create."""
@@ -48,10 +48,10 @@ class Host(Protocol):
 
 @dataclass(frozen=True)
 class Comparison:
-    """Configurations, and who stores those that differ.
+    """Configurations, and the source that stores the configurations that differ.
 
     :param source: the value of the option ``from``, without ``auto``.
-    :param earlier: the profile and the role that the instance has, by its metadata service.
+    :param earlier: the profile and the role of the instance, according to its metadata service.
     """
 
     configurations: Sequence[Configuration]
@@ -73,7 +73,7 @@ class Comparison:
 
 
 def compare(validated: Validated, aws_in: Callable[[str | None], Aws], warnings: list[str]) -> list[Configuration]:
-    """Read what is stored. :param warnings: where to add what a user should know."""
+    """Compare the configurations with Parameter Store. :param warnings: receives warnings for the user."""
     found = []
     for given, desired in validated.valid:
         for region in given.regions:
@@ -90,8 +90,8 @@ class HostCheck:
     """Finds whether a host could store, before the first write.
 
     :param name: its name, for messages.
-    :param agent_problem: returns why commands do not reach the instance; empty where they do.
-    :param say: tells a person what was found.
+    :param agent_problem: returns why commands do not reach the instance, or an empty text.
+    :param say: shows a line to a person.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class HostCheck:
         self._say = say
 
     def check(self, comparison: Comparison) -> Comparison:
-        """Return the comparison with what the host said. :raises CwagentError: it could not store."""
+        """Return the comparison with the facts from the host. :raises CwagentError: it could not store."""
         pending = comparison.pending
         if not pending or comparison.source == CONTROLLER:
             return replace(comparison, source=RUN_COMMAND) if comparison.source == AUTO else comparison
@@ -123,7 +123,7 @@ class HostCheck:
         return replace(comparison, source=source)
 
     def _reach(self, source: str) -> str:
-        """Return which way is taken."""
+        """Return the source that stores."""
         if source == RUN_COMMAND:  # the SSM agent may come online when the roles have been created
             self._agent_problem()
             return source
@@ -139,7 +139,7 @@ class HostCheck:
                     "stored. Run again when it can be reached, or name another host or another way with "
                     "cwagent_store_config_from."
                 )
-            return source  # what else is wrong, the next module says
+            return source  # the next module reports any other problem
         if "ping" in answer:
             self._say("store with modules, since Ansible reaches this host (cwagent_store_config_from is auto)")
             return INSTANCE

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A configuration to store, by what the comparison with Parameter Store returned. Pure."""
+"""A configuration to store, from the result of the comparison with Parameter Store. Pure."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Configuration:
-    """A configuration that was compared with what is stored.
+    """A configuration that was compared with the stored parameters.
 
     :param desired: its parameters with their tags.
     :param text: the configuration as JSON.
-    :param previous: what was stored when it was compared, for the option ``known_values`` of the module on a host.
+    :param previous: the values stored when it was compared, for the option ``known_values`` of the module on a host.
     """
 
     desired: DesiredConfig
@@ -63,12 +63,12 @@ class Configuration:
         return config_plan.surplus(self.known, self.desired)
 
     def to_diff(self, plan: Plan[State]) -> dict[str, Any]:
-        """Render what a plan changes, for the diff."""
+        """Render the changes of a plan, for the diff."""
         sides = {"before": config_plan.to_diff(plan.current), "after": config_plan.to_diff(plan.planned)}
         return config_plan.render_change(plan.current, plan.planned) or sides
 
     def to_comparison(self) -> dict[str, Any]:
-        """Render what ``compared`` reads."""
+        """Render the configuration for the option ``compared``."""
         return {"name": self.name, "region": self.region, "config": self.text, "previous": self.previous}
 
     def to_result(self) -> dict[str, Any]:
@@ -79,7 +79,7 @@ class Configuration:
 def compared(
     given: Mapping[str, Any], tier: str | None, tags: Mapping[str, str], *, split: bool, split_recent: bool
 ) -> Configuration:
-    """Return a configuration of the result of the state ``compared``. :raises InvalidInput: it is no such result."""
+    """Return a configuration in the result of the state ``compared``. :raises InvalidInput: it is not such a result."""
     try:
         name, text, region = given["name"], given["config"], given["region"]
         config, known = json.loads(text), known_state(given["previous"], name) or {}

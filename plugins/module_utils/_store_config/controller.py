@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the controller does with its own credentials: it stores, or does what no admin principal may. Pure."""
+"""The controller stores with its own credentials, or does the work that no admin principal may do. Pure."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Configuration
     from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Report
 
-# How long to wait until Parameter Store shows what was written.
+# How long to wait until Parameter Store shows a new value.
 READ_BACK_SECONDS = 15
 
 
 class ControllerSource(Source):
-    """The controller, which has the right already."""
+    """The controller, which already has the permission."""
 
     may_tag = True
 
@@ -54,10 +54,10 @@ def tidy(
     surplus: bool,
     check_mode: bool,
 ) -> None:
-    """Tag the parameters, and delete those that an earlier, larger configuration has left.
+    """Tag the parameters, and delete parameters that an earlier, larger configuration has left.
 
-    :param tags: whether the parameters of configurations that differ are tagged.
-    :param surplus: whether parameters are deleted, unless they are those of another configuration.
+    :param tags: whether to tag the parameters of configurations that differ.
+    :param surplus: whether to delete such parameters, unless they belong to another configuration.
     """
     names = {each.name for each in configurations}
     for each in configurations:

@@ -18,7 +18,7 @@ READING = ("Describe", "Get", "List")
 
 
 class ShieldedAws(Aws):
-    """Makes calls as ``Aws`` does. A signal during one that writes interrupts at its end."""
+    """Makes calls as ``Aws`` does. A signal during a call that writes interrupts at the end of the call."""
 
     def __init__(self, client_factory: Callable[..., Any], retry_timeout: float, shield: Shield) -> None:
         super().__init__(client_factory, retry_timeout)

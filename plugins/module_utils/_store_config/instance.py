@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An instance stores with its own credentials, by modules that Ansible runs on it. Pure."""
+"""An instance stores with its own credentials, through modules that Ansible runs on it. Pure."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
 
 
 class InstanceHost(Protocol):
-    """An instance that Ansible reaches. Each result is that of a module, which can have ``failed``.
+    """An instance that Ansible reaches. Methods return the result of a module, which can have ``failed``.
 
-    Each raises ``HostUnreachable`` where the instance does not answer.
+    Methods raise ``HostUnreachable`` if the instance does not answer.
     """
 
     def identity(self, profile: str | None, role: str | None, *, fail_on_refused_role: bool = False) -> dict[str, Any]:
         """Wait until the instance has the identity of a profile, or none."""
 
     def store(self, configuration: Configuration, *, check_mode: bool = False) -> dict[str, Any]:
-        """Store a configuration; in check mode, compare what the instance reads with it."""
+        """Store a configuration. In check mode, compare it with the value that the instance reads."""
 
 
 class InstanceSource(AdminProfile):
     """An instance that stores with the admin profile.
 
-    :param configurations: what is read back as a server does, at the end.
-    :param earlier: the profile and the role that the instance had before, by its metadata service.
+    :param configurations: the configurations that the instance reads back at the end, as a server does.
+    :param earlier: the profile and the role that the instance had before, according to its metadata service.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class InstanceSource(AdminProfile):
         self._earlier = earlier or {}
 
     def acquire(self) -> None:
-        """Acquire the profile, and wait until it has arrived on the instance."""
+        """Acquire the profile, and wait until the instance has it."""
         super().acquire()
         role = self._admin.desired.record_role
         self.report.say("wait until the instance has the admin identity")
@@ -71,7 +71,7 @@ class InstanceSource(AdminProfile):
         return check(self._host.store(configuration))
 
     def finish(self, failure: CwagentError | None) -> None:
-        """Wait for the earlier identity, remove the restore tag, and read what was stored as a server does."""
+        """Wait for the earlier identity, remove the restore tag, and read the configurations as a server does."""
         if not self.report.is_released:
             super().finish(failure)
         is_lost = isinstance(failure, HostUnreachable)
@@ -91,12 +91,12 @@ class InstanceSource(AdminProfile):
         else:
             # EC2 has restored the profile, so a metadata service that does not answer is no reason to fail.
             self.report.warnings.append(
-                f"{self._admin.place} did not say whether it has its earlier identity again ({found.get('msg', '')}). "
-                f"By EC2 it has {profile}, and the admin window is closed."
+                f"{self._admin.place} did not report whether it has its earlier identity again "
+                f"({found.get('msg', '')}). According to EC2 it has {profile}, and the admin window is closed."
             )
 
     def _earlier_identity(self) -> dict[str, Any]:
-        """Wait until the instance has its earlier identity. The role counts where it is known which one it had."""
+        """Wait until the instance has its earlier identity. This includes the role if the earlier one is known."""
         role = self._earlier.get("role") if self._earlier.get("instance_profile") == self.restored else None
         known = role if self.restored and role != self._admin.desired.record_role else None
         self.report.say("wait until the instance has its earlier identity")
@@ -106,7 +106,7 @@ class InstanceSource(AdminProfile):
             return {"failed": True, "msg": str(error)}
 
     def _read_back(self) -> None:
-        """Read the configurations with the instance's own identity, which is that of a server.
+        """Read the configurations with the instance's own identity, as a server does.
 
         :raises CwagentError: something else is stored.
         """
@@ -135,7 +135,7 @@ class InstanceSource(AdminProfile):
             )
 
 
-# What a result says of a failure besides its message: of a module that has crashed, what it printed.
+# The details of a failure in a result besides its message, including the output of a module that crashed.
 _OF_FAILURES = ("done", "not_done", "counts", "module_stdout", "module_stderr", "rc")
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class OnPremisesHost(Protocol):
-    """A host with the admin user's key. Each raises ``HostUnreachable`` where it does not answer."""
+    """A host with the admin user's key. Its method raises ``HostUnreachable`` if the host does not answer."""
 
     def store(self, configuration: Configuration) -> dict[str, Any]:
         """Store a configuration. :returns: the result of the module."""
@@ -38,9 +38,9 @@ class OnPremisesHost(Protocol):
 class OnPremisesSource(Source):
     """A host that stores while the admin window of a user is open.
 
-    :param host: what stores.
+    :param host: the host that stores.
     :param name: the name of the host, for messages.
-    :param window: the window; ``None`` where the user may store at any time.
+    :param window: the window; ``None`` if the user may store at any time.
     :param wait_timeout: for how many seconds to wait for AWS.
     """
 
@@ -69,7 +69,7 @@ class OnPremisesSource(Source):
             self._plan = first_plan(self._resource(self._window))
 
     def planned(self) -> tuple[list[Phase], list[Phase]]:
-        """Return the phases: the window that is closed is the one that was opened."""
+        """Return the phases, which open a window and close the same one."""
         if not self._window:
             return [], []
         opening = self._resource(self._window)
@@ -102,7 +102,7 @@ class OnPremisesSource(Source):
                 ) from error
 
     def finish(self, failure: CwagentError | None) -> None:
-        """Say what is there now, where the host was lost."""
+        """Report the state of the window if the host was lost."""
         if isinstance(failure, HostUnreachable):
             raise CwagentError(
                 f"{failure} {self._name} could not be reached while the configuration was being stored. The admin "

@@ -47,7 +47,7 @@ SPEC: dict[str, Any] = {
     "server_profile": {"type": "str", "default": "CloudWatchAgentServerRole"},
     "admin_user": {"type": "str", "default": "CloudWatchAgentAdminUser"},
     "credentials_file": {"type": "str", "default": ""},
-    **{name: option for name, option in SOURCE_SPEC.items() if name != "region"},  # that is the one of the task
+    **{name: option for name, option in SOURCE_SPEC.items() if name != "region"},  # the task has its own region
     "admin_window": {"type": "bool", "default": True},
     "admin_window_minutes": {"type": "int", "default": 15},
     **PLANNED_SPEC,

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The work of a task with the action cwagent_store_config: what each state does, and the source that stores."""
+"""The work of a task with the action cwagent_store_config, for each state, and the source that stores."""
 
 from __future__ import annotations
 
@@ -66,12 +66,12 @@ if TYPE_CHECKING:
 
 
 class Wiring(NamedTuple):
-    """What the work needs besides the options.
+    """The tools of the work, besides its options.
 
     :param client: makes a boto3 client for a service: ``Call.client``.
-    :param shield: as for the transaction; it is around each call that writes, too.
+    :param shield: as for the transaction. It protects each call that writes, too.
     :param name: the name of the host, for messages.
-    :param host: does what is to be done on the host.
+    :param host: does the work on the host.
     :param find_file: returns the path of a file that the user named.
     :param show: shows lines to a person.
     """
@@ -95,9 +95,9 @@ class Task:
         self._shown: list[str] = []
 
     def validate(self, schema: str = "") -> Validated:
-        """Validate the configurations, and show what is wrong with them.
+        """Validate the configurations, and show their problems.
 
-        :param schema: that of the agent on the host.
+        :param schema: the schema of the agent on the host.
         """
         found = validate(self._params, self._wiring.find_file, schema)
         if found.problem_lines not in ([], self._shown):
@@ -106,7 +106,7 @@ class Task:
         return found
 
     def compare(self) -> Comparison:
-        """Compare the configurations with what is stored, and check that the host could store those that differ.
+        """Compare the configurations with Parameter Store, and check that the host could store any that differ.
 
         :raises CwagentError: a configuration is refused, or the host could not store.
         """
@@ -161,7 +161,7 @@ class Task:
         return ""
 
     def _check_command(self, regions: Sequence[str]) -> str:
-        """Check that the instance can store by a command, with the admin role. :returns: its agent's schema."""
+        """Check that the instance can store through a command, with the admin role. :returns: its agent's schema."""
         params, wiring = self._params, self._wiring
         aws, instance, is_created = Aws(wiring.client), _instance_id(params), _is_created(params, RUN_COMMAND)
         try:
@@ -207,7 +207,7 @@ def _instance_id(params: Mapping[str, Any]) -> str:
 
 
 def _read_comparison(given: Mapping[str, Any], params: Mapping[str, Any]) -> Comparison:
-    """Return the comparison of the option. :raises InvalidInput: it is none."""
+    """Return the comparison in the option. :raises InvalidInput: it is not a comparison."""
     tags = desired_tags({"tags": params["parameter_tags"]})
     configurations = [
         compared(each, params["tier"], tags, split=params["split"], split_recent=params["split_recent"])
@@ -258,7 +258,7 @@ def _window(params: Mapping[str, Any], comparison: Comparison, check_mode: bool)
         OPEN,
         params["admin_window_minutes"],
         managed_only=not is_created,  # the task that creates it has checked it
-        # Outside check mode the window is as IAM shows it.
+        # Outside check mode, the window is in the state that IAM shows.
         closed_before=check_mode and Planned(params["planned"]).has_restored,
         created_before=check_mode and is_created,
         instance_id=_instance_id(params) if kind == "role" else None,
@@ -300,6 +300,6 @@ def _is_created(params: Mapping[str, Any], source: str) -> bool:
 
 
 def _command_seconds(params: Mapping[str, Any]) -> int:
-    """Return how long the command may live: as long as the waits of the run, within the window."""
+    """Return how long the command may live, which is as long as the waits of the run, within the window."""
     waits = params["wait_timeout"] + params["identity_timeout"] + params["permission_timeout"]
     return int(min(params["admin_window_minutes"] * 60, max(2 * MIN_SECONDS, waits)))

@@ -1,10 +1,9 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The transaction: a source gets the right to store, stores, and gives the right back, whatever happens. Pure.
+"""The transaction. A source acquires the permission to store, stores, and always releases the permission. Pure.
 
-The right is given back before anything else, also after a failure. The steps for that are planned before the right is
-acquired.
+The release comes before anything else, even after a failure. Its steps are planned before the permission is acquired.
 """
 
 from __future__ import annotations
@@ -34,9 +33,9 @@ if TYPE_CHECKING:
 URGENT_SECONDS = 10.0
 
 
-# What a person reads before anything is held.
+# The line that a person reads before anything is held.
 ADVICE = "if this run is killed, run cwagent.iam.restore with the same inventory; Ctrl-C gives everything back"
-# What a person reads when a phase begins.
+# The lines that a person reads when a phase begins.
 BEGINNINGS = {
     "sent": "send the command that stores the configurations",
     "acquired": "acquire the right to store, which the admin window limits",
@@ -48,7 +47,7 @@ BEGINNINGS = {
 
 
 class HostUnreachable(CwagentError):
-    """The host that stores does not answer, so what it does is not known."""
+    """The host that stores does not answer, so its work is not known."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"The host does not answer: {reason.strip()}")
@@ -60,7 +59,7 @@ class Phase:
     """A part of the transaction, planned or done.
 
     :param counts: how many of the steps create, update and delete something.
-    :param diff: what they change, as Ansible shows it.
+    :param diff: their changes, as Ansible shows them.
     """
 
     name: str
@@ -70,16 +69,16 @@ class Phase:
 
     @classmethod
     def of(cls, name: str, resource: Resource[Any], plan: Plan[Any]) -> Phase:
-        """Return a phase that is planned."""
+        """Return a planned phase."""
         return cls(name, plan.summaries, plan.counts, resource.render_change(plan.current, plan.planned))
 
 
 @dataclass
 class Report:
-    """What was done so far, and what a person should know.
+    """The phases that were done so far, and warnings for the user.
 
-    :param say: tells a person what is done now.
-    :param source: who stores, by the option ``from`` without ``auto``.
+    :param say: shows a person the current step.
+    :param source: the source that stores, which is the value of the option ``from`` without ``auto``.
     """
 
     say: Callable[[str], None] = lambda _text: None
@@ -91,7 +90,7 @@ class Report:
     is_released: bool = False
 
     def take(self, name: str, work: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
-        """Do the work of a phase, and note what it did, also where it failed half-way."""
+        """Do the work of a phase, and record its steps, even if it failed half-way."""
         if name in BEGINNINGS:
             self.say(BEGINNINGS[name])
         try:
@@ -128,57 +127,57 @@ class Report:
 
 
 class Source(ABC):
-    """Who stores, with what right.
+    """A source that stores, with its permission to do so.
 
-    :param report: where the source notes what it did.
+    :param report: receives the steps of the source.
     """
 
     began = False
-    """Whether there is a right to give back, or a part of it."""
+    """Whether there is a permission to release, or a part of it."""
     may_tag = False
-    """Whether the right includes tags and the deletion of parameters."""
+    """Whether the permission includes tags and the deletion of parameters."""
 
     def __init__(self, report: Report) -> None:
         self.report = report
 
-    def prepare(self) -> None:  # noqa: B027  where there is no right to acquire, nothing is to be done
+    def prepare(self) -> None:  # noqa: B027  the controller prepares nothing
         """Read the state, refuse it if this run must not act, and plan what follows."""
 
     def planned(self) -> tuple[list[Phase], list[Phase]]:
         """Return the phases before and after storing, each planned from the planned state of the one before."""
         return [], []
 
-    def acquire(self) -> None:  # noqa: B027  the controller has the right already
-        """Get the right to store, and wait until it has arrived."""
+    def acquire(self) -> None:  # noqa: B027  the controller already has it
+        """Acquire the permission to store, and wait until it takes effect."""
 
     @abstractmethod
     def store(self, configuration: Configuration) -> Mapping[str, Any]:
         """Store a configuration."""
 
     def cancel(self) -> None:  # noqa: B027  only a command goes on by itself
-        """Stop what could still store something. It raises nothing."""
+        """Stop anything that could still store something. It never raises an error."""
 
     def release(self, wait: float | None = None) -> None:  # noqa: B027  the controller acquires none
-        """Give the right back.
+        """Release the permission.
 
-        :param wait: for how many seconds to wait until AWS shows it, if not for the time that the user chose.
-        :raises CwagentError: it says what is left, and what to do.
+        :param wait: how many seconds to wait until AWS shows it, instead of the time that the user chose.
+        :raises CwagentError: something may be left. The message describes it, and what to do.
         """
 
     def finish(self, failure: CwagentError | None) -> None:
-        """Look at what is there now, and remove what tells the next run to release.
+        """Check the state after the release, and remove the tag that makes the next run release.
 
-        :raises CwagentError: ``failure``, in other words where more is known now, or what was found.
+        :raises CwagentError: ``failure``, in other words if more is known now, or a new problem.
         """
         if failure:
             raise failure
 
 
 class Transaction:
-    """Stores the configurations that differ, with a right that is held for as short as possible.
+    """Stores the configurations that differ, with a permission that is held as briefly as possible.
 
-    :param tidy: does afterwards what the source may not.
-    :param shield: nothing interrupts the body of this context; what asks for it meanwhile does so at its end.
+    :param tidy: does the work afterwards that the source may not do.
+    :param shield: nothing interrupts the body of this context. A signal during the body interrupts at its end.
     """
 
     def __init__(
@@ -198,7 +197,7 @@ class Transaction:
         return configuration.plan if self._source.may_tag else configuration.plan_without_tags
 
     def predict(self) -> dict[str, Any]:
-        """Return what would be done."""
+        """Return the result that a run would have."""
         if self._pending:
             self._source.prepare()
             before, after = self._source.planned()
@@ -213,15 +212,15 @@ class Transaction:
         return Phase("stored", plan.summaries, plan.counts, configuration.to_diff(plan))
 
     def predict_opening(self) -> dict[str, Any]:
-        """Return what would be done to open the window."""
+        """Return the result that opening the window would have."""
         self._source.prepare()
         self._report.phases += self._source.planned()[0]
         return self._report.to_result()
 
     def run(self) -> dict[str, Any]:
-        """Store, and return what was done.
+        """Store, and return the result.
 
-        :raises CwagentError: something failed; its details have what was done before.
+        :raises CwagentError: something failed. The details of the error have the steps before that.
         """
 
         def work() -> None:
@@ -234,9 +233,9 @@ class Transaction:
         return self._finish(work)
 
     def open(self) -> dict[str, Any]:
-        """Acquire the right for a person, and return what was done. Only where that fails it is given back.
+        """Acquire the permission for a person, and return the result. Release it only if that fails.
 
-        :raises CwagentError: something failed; its details have what was done before.
+        :raises CwagentError: something failed. The details of the error have the steps before that.
         """
 
         def work() -> None:
@@ -249,11 +248,11 @@ class Transaction:
         return self._finish(work)
 
     def _advise(self) -> None:
-        if not self._source.may_tag:  # there is something to give back
+        if not self._source.may_tag:  # there is a permission to release
             self._report.say(ADVICE)
 
     def _finish(self, work: Callable[[], None]) -> dict[str, Any]:
-        """Do the work, and return what was done; give the right back where it is interrupted."""
+        """Do the work, and return the result. Release the permission if the work is interrupted."""
         try:
             work()
         except CwagentError as error:
@@ -261,7 +260,7 @@ class Transaction:
             error.details.update({**done, "done": done["steps"], "not_done": error.details.get("not_done", [])})
             raise
         except BaseException:
-            # A signal or a time limit. Nobody reads a result then; record and tag tell the next run what is left.
+            # A signal or a time limit. Nobody reads a result then. The next run cleans up with the record and the tag.
             with self._shield():
                 try:
                     self._release(URGENT_SECONDS)
@@ -274,9 +273,9 @@ class Transaction:
         self._give_back(self._failure_of(self._acquire_and_store))
 
     def _give_back(self, failure: CwagentError | None) -> None:
-        """Give the right back, and look at what is there now.
+        """Release the permission, and check the state afterwards.
 
-        :param failure: what failed before.
+        :param failure: the earlier failure; ``None`` for none.
         :raises CwagentError: that failure, and anything that failed since then.
         """
         try:
@@ -303,7 +302,7 @@ class Transaction:
         self._store()
 
     def _store(self) -> None:
-        """Store all configurations, also where one of them fails. :raises CwagentError: of those that failed."""
+        """Store all configurations, even if one of them fails. :raises CwagentError: with all failures."""
         failure: CwagentError | None = None
         for each in self._pending:
             try:

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The configurations that a user gives, and all that is wrong with them. Makes no AWS call."""
+"""The configurations that a user gives, and all their problems. Makes no AWS call."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Given:
     """A configuration that a user gives.
 
     :param file: its path on the controller.
-    :param regions: where to store it; the empty text stands for the region of the task.
+    :param regions: where to store it. The empty text stands for the region of the task.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Given:
 
 @dataclass(frozen=True)
 class Validated:
-    """Configurations, each with what is wrong with it.
+    """Configurations, each with its problems.
 
     :param found: for each configuration its validation, or the error that prevented it.
     """
@@ -53,7 +53,7 @@ class Validated:
 
     @property
     def problem_lines(self) -> list[str]:
-        """Everything that is wrong or doubtful, as lines of text."""
+        """All errors and warnings, as lines of text."""
         return [line for each in self._results for line in each["problem_lines"]]
 
     @property
@@ -75,20 +75,20 @@ class Validated:
         ]
         shared = ", ".join(sorted(name for name, count in Counter(written).items() if count > 1))
         message = (
-            f"More than one configuration would be stored in {shared}; one that is split has further parameters, which "
-            "end with a number. Choose another name."
+            f"More than one configuration would be stored in {shared}; a split configuration has further parameters, "
+            "which end with a number. Choose another name."
         )
         return [message] if shared else []
 
     def check(self) -> None:
-        """Refuse what is not valid. :raises InvalidInput: it has the first problem of each configuration."""
+        """Refuse invalid configurations. :raises InvalidInput: with the first problem of each configuration."""
         refusals = [*self._failures, *self.errors]
         if refusals:
             raise InvalidInput(f"{' '.join(refusals)} Nothing was changed.")
 
     @property
     def failure(self) -> str:
-        """Why the configurations are refused; empty where they are not."""
+        """Why the configurations are refused; empty if they are not."""
         try:
             self.check()
         except InvalidInput as error:
@@ -96,7 +96,7 @@ class Validated:
         return ""
 
     def to_result(self) -> dict[str, Any]:
-        """Render what is wrong for the result: as lines for a terminal, and for reports."""
+        """Render the problems for the result, as lines for a terminal and as findings for reports."""
         return {
             "failure": self.failure,
             "problem_lines": self.problem_lines,
@@ -119,7 +119,7 @@ def given_configurations(params: Mapping[str, Any]) -> list[Given]:
 
 
 def validate(params: Mapping[str, Any], find_file: Callable[[str], str], schema: str = "") -> Validated:
-    """Return what is wrong with the configurations of the options.
+    """Validate the configurations of the options.
 
     :param find_file: returns the path of a file that the user named.
     :param schema: the schema of the agent that is installed on the host.

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 class CredentialKind:
     """A way to sign in as a user besides access keys; IAM does not delete a user that has one.
 
-    :param label: what it is called in messages.
+    :param label: its name in messages.
     :param list_action: the action that lists them, with the keys of the list and of the id in its answer.
     :param delete_action: the action that deletes one, with the argument for the id.
     """
@@ -113,7 +113,7 @@ class Credential:
 class User:
     """A user in IAM.
 
-    :param keys: the access keys; like ``credentials``, empty where they were not read.
+    :param keys: the access keys. Like ``credentials``, they are empty if they were not read.
     """
 
     name: str
@@ -126,11 +126,11 @@ class User:
 
 @dataclass(frozen=True)
 class State:
-    """A user and what is saved for it; either can exist without the other.
+    """A user and its saved key; either can exist without the other.
 
-    :param read_at: when it was read, by the clock of AWS.
-    :param saved: ``None`` where keys are not managed.
-    :param error: why the user could not be read; what is known of it is then incomplete.
+    :param read_at: when it was read, according to the clock of AWS.
+    :param saved: ``None`` if keys are not managed.
+    :param error: why the user could not be read. The other values are then incomplete.
     """
 
     name: str
@@ -141,9 +141,9 @@ class State:
 
 
 def keyring(current: State, desired: Declared, rules: KeyRules) -> Keyring | None:
-    """Return the user's keys with the rules for them; ``None`` where they are not managed.
+    """Return the user's keys with the rules for them; ``None`` if they are not managed.
 
-    Where there is an admin window, keys are active only while it is open.
+    If there is an admin window, keys are active only while it is open.
     """
     if current.saved is None:
         return None
@@ -155,7 +155,7 @@ def keyring(current: State, desired: Declared, rules: KeyRules) -> Keyring | Non
 def planned_state(current: State, desired: Declared, ring: Keyring | None) -> State:
     """Return the state after all steps.
 
-    The id of a key that does not exist yet is empty in the user, and ``None`` in what is saved.
+    The ID of a key that does not exist yet is empty in the user, and ``None`` in the saved key.
     """
     user = current.user or User(current.name, new_principal(desired.path))
     groups = frozenset() if desired.exclusive else user.groups
@@ -174,13 +174,13 @@ def planned_state(current: State, desired: Declared, ring: Keyring | None) -> St
 
 
 def tag_saved_key(user: str, key_id: str) -> Step:
-    """Return the step that says on an admin user which of its keys is saved: the admin window changes no other."""
+    """Return the step that tags an admin user with its saved key. The admin window changes no other key."""
     [step] = tag_steps("user", user, {}, {SAVED_KEY_TAG: key_id})
     return replace(step, retry_when=NEW_ENTITY_RETRY_CODES)
 
 
 def _without_new_key(planned: PrincipalState, current: PrincipalState) -> PrincipalState:
-    """Return the planned state with the current tag of the saved key, where that key does not exist yet."""
+    """Return the planned state with the current tag of the saved key, if the new key does not exist yet."""
     if planned.tags.get(SAVED_KEY_TAG) != "":
         return planned
     kept = {key: value for key, value in current.tags.items() if key == SAVED_KEY_TAG}
@@ -227,7 +227,7 @@ def _remove_from_group(user: str, group: str) -> Step:
 
 
 def blockers(current: State, desired: Declared, ring: Keyring | None) -> list[str]:
-    """List what prevents the deletion of the user, in words."""
+    """List the reasons that prevent the deletion of the user."""
     if current.user is None:
         return []
     found = [] if current.user.principal.is_created else [NOT_CREATED]
@@ -247,7 +247,7 @@ def _unmanaged_keys(user: User, ring: Keyring | None) -> tuple[AccessKey, ...]:
 
 
 def planned_absence(current: State, desired: Declared, ring: Keyring | None) -> State:
-    """Return the state after the deletion; a user with unmanaged things keeps them and loses the rest."""
+    """Return the state after the deletion. A user with unmanaged things keeps them and loses the rest."""
     if current.user and blockers(current, desired, ring):
         principal = desired.remove_managed(current.user.principal)
         kept = replace(current.user, principal=principal, keys=_unmanaged_keys(current.user, ring))
@@ -258,7 +258,7 @@ def planned_absence(current: State, desired: Declared, ring: Keyring | None) -> 
 def plan_absent(current: State, desired: Declared, ring: Keyring | None) -> list[Step]:
     """Plan the steps that delete the user, in an order that IAM accepts.
 
-    :raises CwagentError: what is saved cannot be deleted with it.
+    :raises CwagentError: the saved key cannot be deleted with the user.
     """
     if current.saved and current.saved.problem and not current.saved.is_being_deleted:
         raise CwagentError(current.saved.problem)

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads users from IAM, in bulk where that takes fewer calls, and applies the steps of their plans."""
+"""Reads users from IAM, in bulk if that takes fewer calls, and applies the steps of their plans."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Step
     from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import Declared
 
-# How long AWS may show what was saved before.
+# How long AWS may show the value that was saved before.
 STALE_READ_SECONDS = 5
 # After any other failure of CreateAccessKey, IAM may have created a key.
 NO_KEY_CREATED_CODES = DENIED_CODES | NOT_FOUND_CODES | THROTTLING_CODES | {"LimitExceeded"}
@@ -72,8 +72,8 @@ States = dict[str, State]
 class UserResource(Resource[States]):
     """A list of users in IAM with their saved keys.
 
-    :param store: where the keys are saved; ``None`` where keys are not managed.
-    :param rules: what is declared for the keys.
+    :param store: where the keys are saved; ``None`` if keys are not managed.
+    :param rules: the declared rules for the keys.
     :param present: whether the users should exist.
     """
 
@@ -108,7 +108,7 @@ class UserResource(Resource[States]):
         return states
 
     def read_again(self) -> States:
-        """Read the users from IAM and from the store; one that cannot be read has the error in its state."""
+        """Read the users from IAM and from the store. A user that cannot be read has the error in its state."""
         found, unseen = read_in_bulk(self._aws, self._names)
         saved = self._read_saved(self._store) if self._store else {}
 
@@ -123,7 +123,7 @@ class UserResource(Resource[States]):
         return dict(zip(self._names, run_in_parallel(read_one, self._names)))
 
     def _read_saved(self, store: Store) -> dict[str, SavedCredentials]:
-        """Read what is saved, when no other run is creating a key, and AWS is not deleting what was saved there.
+        """Read the saved keys, after waiting until no other run is creating a key, and AWS is not deleting one.
 
         Until it is saved, the key of another run looks orphaned.
         """
@@ -142,7 +142,7 @@ class UserResource(Resource[States]):
         return self._add_last_use(replace(state, user=user))
 
     def plan(self, current: States) -> Plan[States]:
-        """Plan the steps of every user; an error of one user does not stop the others."""
+        """Plan the steps of every user. An error of one user does not stop the others."""
         planned = dict(current)
         steps: dict[str, Sequence[Step]] = {}
         errors: dict[str, CwagentError] = {}
@@ -165,7 +165,7 @@ class UserResource(Resource[States]):
         return user_plan.keyring(state, self._desired, self._rules)
 
     def remaining(self, plan: Plan[States], state: States) -> list[str]:
-        """List what AWS does not show yet; the next phase of a key's replacement is left to a later run."""
+        """List the steps that AWS does not show yet. The next phase of a key's replacement is left to a later run."""
         for each in state.values():
             if each.error:
                 raise each.error
@@ -174,7 +174,7 @@ class UserResource(Resource[States]):
         return [step.summary for step in steps if step.summary in planned or step.action not in KEY_ACTIONS]
 
     def is_propagation_error(self, error: AwsApiError) -> bool:
-        """Whether a read fails only because one host of IAM does not know yet what was written.
+        """Whether a read fails only because one host of IAM does not know of a change yet.
 
         IAM denies the last use of a key that it does not know, and not all its hosts know a new key.
         """
@@ -186,13 +186,13 @@ class UserResource(Resource[States]):
         return user_plan.to_dict(state)
 
     def to_result(self, plan: Plan[States], final: States) -> dict[str, Any]:
-        """Render the users, the phases of their keys' replacement, and what prevented deletions."""
+        """Render the users, the phases of their keys' replacement, and the reasons that prevented deletions."""
         rings = {name: self._keyring(state) for name, state in plan.current.items()}
         phases = {name: ring.phase.value for name, ring in rings.items() if ring and ring.phase}
         return {**self.to_diff(final), "rotation": phases, "blockers": self._blockers(plan.current)}
 
     def warnings(self, plan: Plan[States]) -> list[str]:
-        """List what is not deleted, and why; and the users that get a second key."""
+        """List why users or saved values are not deleted, or why users have or get a second key."""
         if self._present:
             rings = [self._keyring(state) for state in plan.current.values() if not state.error]
             return [warning for ring in rings if ring for warning in ring.warnings]
@@ -217,7 +217,7 @@ class UserResource(Resource[States]):
         return {name: blockers for name, blockers in found.items() if blockers}
 
     def execute(self, step: Step) -> None:
-        """Take one step; steps on saved credentials are more than a call."""
+        """Take one step. Steps on saved credentials are more than a call."""
         name = step.arguments.get("user_name", "")
         if self._store is None:
             super().execute(step)
@@ -271,7 +271,7 @@ class UserResource(Resource[States]):
                     raise
 
     def _new_key(self, step: Step, store: Store, run: str) -> tuple[str, str]:
-        """Create a key. Where certainly none was created, the claim is given up."""
+        """Create a key. If certainly none was created, release the claim."""
         name = step.arguments["user_name"]
         try:
             store.confirm(name, run, step.context.saved_key_id)
@@ -298,7 +298,7 @@ class UserResource(Resource[States]):
         return f"{error} The new access key of user '{name}' was deleted."
 
     def _add_last_use(self, state: State) -> State:
-        """Add what takes further calls, if the plan depends on it: last uses, and who owns the saved key."""
+        """Add the last uses and whether the saved key has another owner, with further calls, if the plan needs them."""
         ring = self._keyring(state)
         if ring is None:
             return state
@@ -318,7 +318,7 @@ class UserResource(Resource[States]):
     def _can_be_in_use(self, key_id: str) -> bool:
         """Whether a saved key that is not one of the user's may be in use elsewhere.
 
-        IAM denies this call for keys of other accounts, and since 2023 for deleted keys: they count too.
+        IAM denies this call for keys of other accounts, and since 2023 for deleted keys. Both count as in use.
         """
         if not re.fullmatch(KEY_ID_PATTERN, key_id, re.ASCII):  # a placeholder
             return False

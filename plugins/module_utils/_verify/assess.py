@@ -1,9 +1,9 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Assesses what a server says of itself. Pure.
+"""Assesses the facts that a server reports. Pure.
 
-One cause is one failure: what follows from another failure, such as a read without credentials, is not reported again.
+One cause is one failure. A consequence of another failure, such as a read without credentials, is not reported again.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def note_unseen(server: Server, reason: str) -> Server:
     if server.is_windows:
         return skip_facts(server, "The server runs Windows, and only Linux servers are checked from the inside")
     what = f"Nothing was read on the server: {reason.rstrip('.')}"
-    # What has failed already can be the reason: without a profile, no command reaches an instance.
+    # An earlier failure can be the reason. For example, no command reaches an instance without a profile.
     if server.failures:
         return skip_facts(server, what)
     fix = "Make it reachable for Ansible or Systems Manager, or set cwagent_verify_from to none."
@@ -150,7 +150,7 @@ def _of_configs(server: Server, facts: Facts) -> Iterator[Failure | Note]:
 def _of_reading(config: Config, reading: Reading) -> Failure | None:
     if reading.error:
         if config.is_readable is False:
-            return None  # the missing permission is a failure of its own
+            return None  # the missing permission is a separate failure
         return Failure(
             CONFIGURATION,
             f"It cannot read parameter {config.name}: {reading.error.rstrip('.')}.",
@@ -172,7 +172,7 @@ def _of_reading(config: Config, reading: Reading) -> Failure | None:
 def _assess_agent(server: Server, facts: Facts) -> Server:
     if not facts.agent:
         return server
-    # What an agent is to run is not known without the stored configuration.
+    # Without the stored configuration, it is not known which parameters the agent is to run.
     runs = {} if server.fails(CONFIGURATION) else _digests_to_run(server, facts)
     # Without an identity or the permission to read, it could not fetch anything.
     can_fetch = not server.fails(IDENTITY) and all(each.is_readable is not False for each in server.configs)
@@ -182,7 +182,7 @@ def _assess_agent(server: Server, facts: Facts) -> Server:
 
 
 def _digests_to_run(server: Server, facts: Facts) -> dict[str, str]:
-    """Return by name the digests of what the agent is to run; nothing where one could not be read."""
+    """Return by name the digests of the parameters that the agent is to run; nothing if one could not be read."""
     stored = {each.name: each.digest for each in server.configs}
     used = {name: digest for name, digest in stored.items() if name in facts.files.parameters}
     expected = stored if server.runs_all else used

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Checks servers by what EC2 and IAM say of them, without facts from the servers. Pure."""
+"""Checks servers according to EC2 and IAM, without facts from the servers. Pure."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ STORE = "Run the playbook cwagent.iam.store_config with the configuration."
 
 @dataclass(frozen=True)
 class Case:
-    """What was read, and what the checks need to know besides.
+    """The account as it was read, and further data for the checks.
 
     :param saved_keys: by user, the access key that is saved in a file.
     :param simulated: by principal, action and resource, whether IAM itself allows it.
@@ -76,7 +76,7 @@ class Case:
 
     @cached_property
     def writers(self) -> dict[str, Assessment]:
-        """What was found of the principals that matter, by ARN."""
+        """The assessments of the principals that matter, by ARN."""
         return {each.principal.arn: each for each in self.assessments}
 
     @cached_property
@@ -102,7 +102,7 @@ class Case:
         return {}
 
     def decide(self, principal: Principal, action: str, resource: str = "*", *, bounded: bool = True) -> Decision:
-        """Return whether a principal may make a call: what IAM says, else what its policies say."""
+        """Return whether a principal may make a call, according to IAM, or else according to its policies."""
         allows = self.simulated.get((principal.arn, action, resource)) if bounded else None
         if allows is not None:
             return decision_of(allows)
@@ -121,7 +121,7 @@ class Case:
 
 
 def principal_of(case: Case, target: Target) -> Principal | None:
-    """Return the role or user that a server has; ``None`` where it has none, or that was not read."""
+    """Return the role or user of a server; ``None`` if it has none, or if it was not read."""
     if not target.instance_id:
         return case.principals.get((USER, target.user))
     instance = case.instances.get(target.instance_id)
@@ -130,7 +130,7 @@ def principal_of(case: Case, target: Target) -> Principal | None:
 
 
 def configs_of(case: Case, target: Target) -> tuple[list[ConfigParameter], list[str]]:
-    """Return the parameters that a server uses, in the order of the agent, and the names of those that are missing."""
+    """Return the parameters that a server uses, in the order of the agent, and the names of missing parameters."""
     stored = case.parameters[target.region]
     if not target.configs:
         return [stored[name] for name in merge_order(stored)], []
@@ -146,7 +146,7 @@ def _parts(config: str, stored: Mapping[str, ConfigParameter]) -> Iterator[str]:
 
 
 def check(case: Case, target: Target) -> Server:
-    """Check a server by what EC2 and IAM say."""
+    """Check a server according to EC2 and IAM."""
     principal = principal_of(case, target)
     parameters, missing = configs_of(case, target)
     server = Server(
@@ -271,7 +271,7 @@ def _grant(case: Case, principal: Principal) -> str:
 
 
 def _of_writing(case: Case, principal: Principal, title: str) -> Iterator[Failure | Note]:
-    """What is found of a principal that may write the configuration, which a server must not."""
+    """Return the finding on a principal that may write the configuration, which a server must not."""
     writer = case.writers.get(principal.arn)
     if writer is None:
         return

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Collects facts from servers: those that Ansible has read there, and the others with Run Command."""
+"""Collects facts from servers, from the results of Ansible or else with Run Command."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def collect(
 ) -> list[Server]:
     """Return the servers with the findings from their facts.
 
-    :param results: by host, what Ansible returned of running the script.
+    :param results: by host, the result of running the script with Ansible.
     :param way: how to collect facts, one of ``WAYS``.
     :param timeout: how long to wait for answers from Run Command, in seconds.
     """
@@ -77,7 +77,7 @@ def _run(client_factory: Callable[..., Any], servers: Iterable[Server], timeout:
 
 def _assess(server: Server, way: str, by_ansible: Answer | None, by_command: Answer | None) -> Server:
     if way == NONE:
-        return skip_facts(server, "It was checked by IAM only")
+        return skip_facts(server, "It was checked only through the EC2 and IAM APIs")
     reasons = []
     for seen_by, answer in ((ANSIBLE, by_ansible), (RUN_COMMAND, by_command)):
         if answer is None:

@@ -1,11 +1,11 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The script that reads what a server has, and the facts in what it prints. Pure.
+"""The script that reads facts on a server, and the parser of its output. Pure.
 
-It is a POSIX shell script, so that it runs where no Python is, by Ansible and by Run Command. It prints a fact a line:
-a word, and values between spaces, so that no text has to be quoted in a shell. ``end`` is the last, since Systems
-Manager cuts long output.
+It is a POSIX shell script, so that Ansible and Run Command can run it on servers without Python. It prints one fact on
+each line, as a word and values with spaces between them, so that no text has to be quoted in a shell. The last line is
+``end``, because Systems Manager cuts long output.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Server
 
 AGENT_FOLDER = "/opt/aws/amazon-cloudwatch-agent"
-# The part after AWS_ENDPOINT_URL_ of the variable with which AWS tools are told another address of a service.
+# AWS tools read another address of a service from a variable with the name AWS_ENDPOINT_URL_ and this ending.
 # https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html
 _SERVICE_IDS = {"monitoring": "CLOUDWATCH", "logs": "CLOUDWATCH_LOGS", "ssm": "SSM", "ec2": "EC2"}
-# What is between the braces of Systems Manager's own variables must not be here.
+# The script must not contain double braces, because Systems Manager would replace the text between them.
 _SCRIPT = r"""# Reads what the CloudWatch agent has on this server. It changes nothing and prints no secret.
 export LC_ALL=C.UTF-8 PYTHONIOENCODING=utf-8 AWS_PAGER='' AWS_MAX_ATTEMPTS=2
 PATH=$PATH:/usr/local/bin:/snap/bin
@@ -113,7 +113,7 @@ fi"""
 
 
 def digest(value: str) -> str:
-    """Return the digest of a configuration as the script does: the shell drops the line ends at the end."""
+    """Return the digest of a configuration as the script does, without line ends at the end, which a shell drops."""
     return hashlib.sha256(value.rstrip("\n").encode()).hexdigest()
 
 
@@ -123,7 +123,7 @@ def script(server: Server) -> str:
         f'probe {service} "${{AWS_ENDPOINT_URL_{_SERVICE_IDS[service]}:-${{AWS_ENDPOINT_URL:-{url}}}}}"'
         for service, url in server.endpoints.items()
     )
-    # Names and regions have no character that means anything to a shell: both were checked.
+    # Names and regions were checked, so they have no character that means anything to a shell.
     parts = {
         "identity": _INSTANCE if server.is_ec2 else _ONPREM,
         "probes": "\n".join(probes),
@@ -138,7 +138,7 @@ def script(server: Server) -> str:
 
 
 def parse(output: str) -> Facts:
-    """Return the facts in what the script printed. :raises CwagentError: it is not complete."""
+    """Return the facts in the output of the script. :raises CwagentError: it is not complete, or not readable."""
     lines = [line.split() for line in output.splitlines() if line.strip()]
     if ["end"] not in lines:
         raise CwagentError(f"its answer is not complete, but has {len(lines)} lines")

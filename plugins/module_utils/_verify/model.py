@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a server is to have, what it has, and what is wrong with it. Pure."""
+"""A server to check, its facts, and the findings of the checks. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan imp
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# What is checked of a server, in the order of the table.
+# The checks of a server, in the order of the table.
 IDENTITY, PERMISSIONS, CONFIGURATION, ENDPOINTS, AGENT = CHECKS = (
     "identity",
     "permissions",
@@ -29,9 +29,9 @@ SERVICES = ("monitoring", "logs", "ssm", "ec2")
 class Target:
     """A server to check.
 
-    :param instance_id: of an EC2 server; empty for one on premises.
-    :param user: of a server on premises.
-    :param configs: the names of the configurations that it uses; none for the only one stored, or all of its region.
+    :param instance_id: the ID of an EC2 instance. Empty for an on-premises server.
+    :param user: the user of an on-premises server.
+    :param configs: the names of the configurations that it uses. Empty for all that are stored in its region.
     """
 
     host: str
@@ -43,7 +43,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Failure:
-    """What is wrong with a server. :param fix: what to do."""
+    """A failed check of a server. :param what: the problem. :param fix: the remedy."""
 
     check: str
     what: str
@@ -52,7 +52,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Note:
-    """What is not known of a server."""
+    """A check of a server without a result. :param what: the reason."""
 
     check: str
     what: str
@@ -62,8 +62,8 @@ class Note:
 class Config:
     """A stored parameter with a configuration, or a part of one.
 
-    :param digest: of its value; empty where that could not be read.
-    :param is_readable: whether the server may read it, by IAM; ``None`` for unknown.
+    :param digest: the digest of its value. Empty if the value could not be read.
+    :param is_readable: whether the server may read it, according to IAM; ``None`` for unknown.
     """
 
     name: str
@@ -74,19 +74,19 @@ class Config:
 
 @dataclass(frozen=True)
 class Server:
-    """A server, what it is to have, and what was found.
+    """A server, its desired state, and the findings of the checks.
 
     :param is_running: whether facts can be collected from it.
     :param is_windows: whether EC2 or Systems Manager reports that it runs Windows, where no facts can be collected.
     :param profile: the instance profile that EC2 has associated.
     :param key_id: the saved access key of the user.
-    :param configs: what it uses, in the order in which the agent fetches and appends them.
-    :param runs_all: whether the agent is to run all of them, and not some.
+    :param configs: the configurations that it uses, in the order in which the agent fetches and appends them.
+    :param runs_all: whether the agent is to run all of them, not only some.
     :param endpoints: by service, the address that the server is to reach.
-    :param seen_by: how its facts were collected; empty if they were not.
-    :param agent: the status of the agent; empty where it is not known.
-    :param runs: by name, the digests of what the agent is to run; empty where that is not known, or cannot be read.
-    :param commands: the calls of its control program after which it runs that.
+    :param seen_by: how its facts were collected. Empty if they were not.
+    :param agent: the status of the agent. Empty if it is not known.
+    :param runs: by name, the digests of the parameters that the agent is to run. Empty if these are not known.
+    :param commands: the calls of the agent's control program that make the agent run these parameters.
     """
 
     host: str
@@ -117,7 +117,7 @@ class Server:
         return any(each.check == check for each in self.failures)
 
     def status(self, check: str) -> str:
-        """Return what a check found, in a word for the table."""
+        """Return the result of a check in one word, for the table."""
         if self.fails(check):
             return "FAIL"
         if check == AGENT and self.agent == "not installed":
@@ -125,7 +125,7 @@ class Server:
         return "?" if any(each.check == check for each in self.notes) else "ok"
 
     def adding(self, *found: Failure | Note) -> Server:
-        """Return the server with what was found."""
+        """Return the server with further findings."""
         failures = (each for each in found if isinstance(each, Failure))
         notes = (each for each in found if isinstance(each, Note))
         return replace(self, failures=(*self.failures, *failures), notes=(*self.notes, *notes))
@@ -148,7 +148,7 @@ _PARTS = (("configs", Config), ("failures", Failure), ("notes", Note), ("command
 
 @dataclass(frozen=True)
 class Reading:
-    """What a server got when it read a parameter. :param error: why it got nothing."""
+    """The result of reading a parameter on a server. :param error: why the server got nothing."""
 
     version: int = 0
     digest: str = ""
@@ -157,17 +157,17 @@ class Reading:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a server says of itself.
+    """The facts that a server reports.
 
-    :param has_metadata: whether its metadata service answers; ``None`` where it has no curl to ask with.
+    :param has_metadata: whether its metadata service answers; ``None`` if it has no curl to ask with.
     :param profile: the instance profile in its metadata.
-    :param key_id: the access key in its credentials file; ``None`` where that may not be read.
+    :param key_id: the access key in its credentials file; ``None`` if that may not be read.
     :param key_file: the path of that file.
     :param caller: the ARN of the user whose key it is.
-    :param caller_error: why AWS did not say that.
+    :param caller_error: why AWS did not return the user.
     :param endpoints: by service, the HTTP status; 0 for no answer.
-    :param configs: by name; empty where it has no AWS CLI to read them with.
-    :param agent: the status that the agent's control program prints; empty where it is not installed.
+    :param configs: by name, the results of reading parameters. Empty if it has no AWS CLI to read them with.
+    :param agent: the status that the agent's control program prints. Empty if it is not installed.
     :param files: the configurations that the agent runs.
     """
 

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads what is known of servers without facts from them: the account, and the access keys that are saved in files."""
+"""Checks servers without facts from them, with the account and the access keys that are saved in files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_pa
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.checks import Case, check, configs_of, principal_of
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import SERVICES
 
-with suppress(ImportError):  # _module.aws_module tells the user
+with suppress(ImportError):  # _module.run_module reports it
     from botocore.session import Session
 
 if TYPE_CHECKING:
@@ -39,10 +39,10 @@ SECTION = "AmazonCloudWatchAgent"
 def read_servers(
     client_factory: Callable[..., Any], targets: Sequence[Target], options: dict[str, Any]
 ) -> tuple[list[Server], Account]:
-    """Check servers by what EC2 and IAM say of them.
+    """Check servers according to EC2 and IAM.
 
     :param client_factory: makes a boto3 client for a service: ``AnsibleAWSModule.client``.
-    :param options: of the module.
+    :param options: the options of the module.
     :raises CwagentError: nothing could be read, or a file with a saved key cannot be.
     """
     instances: dict[str, list[str]] = {}
@@ -88,7 +88,7 @@ def _endpoints(region: str) -> dict[str, str]:
 
 
 def _simulate(inventory: Inventory, case: Case, targets: Iterable[Target]) -> dict[tuple[str, str, str], bool]:
-    """Ask IAM what the agent needs of it, once for each role and user."""
+    """Ask IAM whether it allows the calls of the agent, once for each role and user."""
     asked: dict[tuple[str, str], tuple[Principal, tuple[str, ...]]] = {}
     for each in targets:
         principal = principal_of(case, each)

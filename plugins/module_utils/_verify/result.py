@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Words what was found of servers: a table, and each failure with what to do. Pure."""
+"""Renders the findings on servers as a table and a list of failures, each with its remedy. Pure."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ def to_lines(servers: Sequence[Server]) -> list[str]:
 
 
 def describe_failure(servers: Sequence[Server]) -> str:
-    """Return how many servers fail, with the first failure; nothing where none fails."""
+    """Return how many servers fail, with the first failure; nothing if none fails."""
     failed = sum(bool(each.failures) for each in servers)
     titles = [title for title, _fix in _failures(servers)]
     return f"Servers that fail: {failed} of {len(servers)}. {to_summary(titles)}" if failed else ""
 
 
 def describe_skipped(servers: Iterable[Server]) -> list[str]:
-    """Return which servers an application of the configuration skips, and what to do; nothing where it skips none."""
+    """Return the servers that are skipped when the configuration is applied, and what to do; nothing if none is."""
     hosts = [each.host for each in servers if each.is_windows]
     return [f"Skipped, because they run Windows: {', '.join(hosts)}. {_APPLY_ON_WINDOWS}"] if hosts else []
 
@@ -78,7 +78,7 @@ def _row(name: str, cells: Iterable[str]) -> str:
 
 
 def _group(found: Iterable[tuple[str, tuple[str, ...]]]) -> list[tuple[tuple[str, ...], list[str]]]:
-    """Return what was found of several servers once, each with its hosts."""
+    """Return each finding once, with all its hosts."""
     groups: dict[tuple[str, ...], list[str]] = {}
     for host, text in found:
         hosts = groups.setdefault(text, [])

@@ -1660,7 +1660,7 @@ def test_a_server_whose_name_is_a_pattern_is_refused_where_a_play_names_it(requi
 @pytest.mark.parametrize("name", ["a/b", "../x", "..", "."])
 def test_the_name_of_an_account_is_that_of_a_folder(name):
     run = replace(an_account(), controller_host=name, accounts={name: {}})
-    assert f"Host {name}: the name cannot be that of a folder. Give the account another." in interpret(run)[1]
+    assert f"Host {name}: a folder cannot have this name. Give the account another name." in interpret(run)[1]
 
 
 @pytest.mark.parametrize(

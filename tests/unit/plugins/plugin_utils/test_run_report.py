@@ -209,8 +209,8 @@ def test_why_a_task_failed(result, reason):
         ({**OK, "__cwagent_failure": {"msg": "Denied."}}, "Denied."),
         ({**OK, "__cwagent_rotation_failures": [{"msg": "Denied."}, {"msg": "No region."}]}, "Denied. No region."),
         (REFUSED, "Host blog: no."),
-        ({"__cwagent_validated": {}}, "It was not begun."),
-        ({}, "It was not begun."),
+        ({"__cwagent_validated": {}}, "It was not started."),
+        ({}, "It was not started."),
     ],
 )
 def test_why_an_account_failed(host, reason):

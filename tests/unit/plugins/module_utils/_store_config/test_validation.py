@@ -100,7 +100,7 @@ def test_configurations_that_would_overwrite_each_other_are_refused(
     folder: Path, configs: list[tuple[str, str]], shared: str
 ) -> None:
     found = validated(folder, *configs)
-    assert refusal(found).startswith(f"More than one configuration would be stored in {shared}; one that is split")
+    assert refusal(found).startswith(f"More than one configuration would be stored in {shared}; a split configuration")
     assert len(found.errors) == 1
 
 
