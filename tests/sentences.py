@@ -22,14 +22,14 @@ PATTERNS = {
         BEGIN + r"(?:What|Who|Whoever|That which|(?<=[;:] )(?:what|who|whoever)) (?!is\b.*\?|if\b)[^?]*$"
     ),
     "write 'even if', 'even where', 'not even' or 'including'": (
-        r"\b[Aa]lso (?:not|th[ao](?:t|se) of|where|if|when|for|in|with|of|on|from|after|while|before|without|by|as|at)\b"
+        r"\b[Aa]lso (?:not|that of|those of|where|if|when|for|in|with|of|on|from|after|while|before|without|by|at)\b"
     ),
     "repeat the noun": r"\b[Tt]h(?:at|ose) of\b|\bsuch as (?:has|have|is|are)\b|\bones? that (?:has|have|is|are)\b",
     "write 'with', 'using', 'through' or 'according to'": (
         r"\b(?:checked|read|reached|done|tested|asked|seen|shown) by (?:EC2|IAM|AWS|STS|the connection|its own)\b"
     ),
     "write 'contains', 'prints', 'lists' or 'reports'": (
-        r"\bsays? (?:so\b|who\b|which\b|what\b|whether\b|how\b|until\b|where\b|why\b|that\b)|\bnames? (?:it|them|what)\b"
+        r"\bsays? (?:so|who|which|what|whether|how|until|where|why|that)\b|\bnames? (?:it|them|what)\b"
     ),
     "say it positively, or with 'never'": r"\b(?:is|are|stands?|goes|be|was|were) (?:in|on|to|of|for) no\b",
     "write 'instead of', 'its own' or 'separate'": (
@@ -40,7 +40,7 @@ PATTERNS = {
         r"\b(?:is|are|was|were|be) (?:looked (?:for|at|up)|said|told|asked(?: for)?|let|heard)\b(?! by)"
     ),
     "use the everyday verb, such as 'fix', 'skip' or 'clean up'": (
-        r"\b(?:[Mm]end(?:s|ed|ing)?|(?:[Nn]ot |un)?begun|for good|from which on|lets? (?:it|them) be)\b"
+        r"\b(?:[Mm]end(?:s|ed|ing)?|(?:[Nn]ot |un)begun|for good|from which on|lets? (?:it|them) be)\b"
     ),
 }
 

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Collects the input of a playbook's run. ``plugin_utils/_inputs.py`` interprets it."""
+"""Collects the input of a playbook's run. ``plugin_utils/_inputs/`` interprets it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,12 @@ from ansible.template import Templar
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._text import to_summary
-from ansible_collections.cwagent.iam.plugins.plugin_utils import _accounts, _given, _inputs
 from ansible_collections.cwagent.iam.plugins.plugin_utils._ansible_core import check_ansible_core
 from ansible_collections.cwagent.iam.plugins.plugin_utils._evaluate import evaluate
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs import accounts as _accounts
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs import given as _given
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.interpretation import interpret
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.variables import BATCH_SIZE, find_role_variables
 from ansible_collections.cwagent.iam.plugins.plugin_utils._terminal import say
 
 if TYPE_CHECKING:
@@ -59,7 +62,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
             _check_run(variables)
         except InvalidInput as error:
             return {**result, "changed": False, "failed": True, "msg": f"{error} Nothing was changed."}
-        inputs, problems = _inputs.interpret(self._collect(variables, options))
+        inputs, problems = interpret(self._collect(variables, options))
         if problems and _given.RESTORE not in options["requires"]:
             # The result leaves out the input and the problems, because the message has all of them.
             message = self._message(problems, variables, options)
@@ -76,7 +79,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
         if first == variables["inventory_hostname"] or options["found"] is not None:
             return " ".join(problems)
         of_first = self._collect(variables["hostvars"].raw_get(first) | {"hostvars": variables["hostvars"]}, options)
-        others = _inputs.interpret(of_first)[1]
+        others = interpret(of_first)[1]
         own = [each for each in problems if each not in others]
         return " ".join(own or [f"The same as for {first}: {to_summary(problems)}"])
 
@@ -89,14 +92,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
         members = dict.fromkeys(host for group in ours for host in groups.get(group, ()))
         raw = {host: hostvars.raw_get(host) for host in members}
         files = [(SPEC.parent / f"{name}.yml").read_text(encoding="utf-8") for name in SETTINGS]
-        role_variables = _inputs.role_variables(dict(ChainMap(*map(yaml_load, files))), options)
+        role_variables = find_role_variables(dict(ChainMap(*map(yaml_load, files))), options)
         # Unlike the variables of the task, these exclude the variables that the playbook sets.
         set_by_user = {name for each in (hostvars.raw_get(controller), *raw.values()) for name in each}
         inventories = (each.get("inventory_dir") for each in (variables, *raw.values()))
         accounts: dict[str, Any] = {}
         unassigned: dict[str, Any] = {}
         if controller in groups.get(_given.ACCOUNTS, ()):
-            names = (_accounts.ACCOUNT, _inputs.BATCH_SIZE, *_accounts.ACCOUNT_VARIABLES)
+            names = (_accounts.ACCOUNT, BATCH_SIZE, *_accounts.ACCOUNT_VARIABLES)
             named = {host: self._host_variables(each, hostvars, names) for host, each in raw.items()}
             accounts = {host: named[host] for host in groups[_given.ACCOUNTS]}
             stated = {host: each.get(_accounts.ACCOUNT) for host, each in named.items() if host not in accounts}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.cwagent.iam.plugins.module_utils._text import join_first
-from ansible_collections.cwagent.iam.plugins.plugin_utils._given import ACCOUNTS
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import ACCOUNTS
 from ansible_collections.cwagent.iam.plugins.plugin_utils._run_report import Account, report
 from ansible_collections.cwagent.iam.plugins.plugin_utils._terminal import is_for_people, show
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible.utils.helpers import pct_to_int
 
-from ansible_collections.cwagent.iam.plugins.plugin_utils._given import (
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
     ACCOUNTS,
     ADMIN_INSTANCE,
     CONFIRMATION,

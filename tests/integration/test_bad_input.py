@@ -20,7 +20,7 @@ from harness import (
     Play,
 )
 
-from ansible_collections.cwagent.iam.plugins.plugin_utils._accounts import ACCOUNT_VARIABLES
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.accounts import ACCOUNT_VARIABLES
 
 CONFIG = json.dumps({"agent": {}})
 TOO_LARGE = json.dumps({"agent": {"x": "y" * 8192}})

@@ -134,7 +134,7 @@ EQUIVALENT: dict[str, list[tuple[str, str, str]]] = {
             "the headings take more than half of the width and less than all of it",
         ),
     ],
-    "plugin_utils/_accounts.py": [
+    "plugin_utils/_inputs/accounts.py": [
         (
             "SESSION_SECONDS = range(900, 43200 + 1)",
             "SESSION_SECONDS = range(900, 43200 ^ 1)",

@@ -9,7 +9,7 @@ import pytest
 from guide import GUIDE, blocks, sections
 from messages import all_messages, all_texts, error_classes
 
-from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs import HOST_VARIABLES
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.variables import HOST_VARIABLES
 
 PAGE = GUIDE / "troubleshooting.rst"
 PLACEHOLDER = r"<[^<>]+>"

@@ -21,7 +21,7 @@ PURE_NAMES = {
 }
 PURE_UTILS = sorted(path for path in MODULE_UTILS.glob("*/*.py") if path.stem in PURE_NAMES)
 # The unit tests cover all of these and notice changes of them: `make unit` and `make mutants` check that.
-PURE_FILES = [*PURE_UTILS, *sorted(PLUGINS.glob("plugin_utils/*.py")), *sorted(PLUGINS.glob("filter/*.py"))]
+PURE_FILES = [*PURE_UTILS, *sorted(PLUGINS.glob("plugin_utils/**/*.py")), *sorted(PLUGINS.glob("filter/*.py"))]
 
 
 def imported_modules(path: Path, *, type_checking: bool = True) -> Iterator[str]:

@@ -14,8 +14,9 @@ from ansible.template import Templar
 from guide import playbook_options
 from templates import trust_templates
 
-from ansible_collections.cwagent.iam.plugins.plugin_utils._given import Given
-from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs import interpret, role_variables
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import Given
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.interpretation import interpret
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.variables import find_role_variables
 
 ROOT = Path(__file__).parents[3]
 FILES: dict[str, dict[str, Any]] = {
@@ -88,7 +89,7 @@ def test_a_variable_of_the_playbooks_reaches_its_roles(variable: str, value: Any
 
 
 def test_a_role_variable_that_the_playbooks_set_is_refused() -> None:
-    found = role_variables(SETTINGS, OPTIONS)
+    found = find_role_variables(SETTINGS, OPTIONS)
     assert set(found) >= {name for name in SETTINGS if not name.startswith("__")}
     assert {
         name: variable for variable, (_value, names) in HANDED_ON.items() for name in names
@@ -117,7 +118,7 @@ def test_every_role_variable_that_a_play_sets_is_refused_from_the_user() -> None
     named = {name for path in paths for name in set_by_plays(yaml.safe_load(path.read_text()))}
     set_in_plays = {name for name in named if name.startswith(roles)}
     assert {"ec2_server_state", "onprem_server_state", "onprem_server_rotate_now"} <= set_in_plays
-    refused = role_variables(SETTINGS, OPTIONS)
+    refused = find_role_variables(SETTINGS, OPTIONS)
     assert sorted(set_in_plays - refused.keys()) == []
     assert refused["onprem_server_rotate_now"] == "cwagent_rotate_now"
     assert refused["onprem_server_state"] == ""

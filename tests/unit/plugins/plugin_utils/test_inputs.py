@@ -2,26 +2,24 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from guide import playbook_options
+from guide import ROOT, playbook_options
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.options import CONTAINER_VARIABLES
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.plugin_utils import _inputs
-from ansible_collections.cwagent.iam.plugins.plugin_utils._accounts import (
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.accounts import (
     ACCOUNT_VARIABLES,
     FILTERS,
     PREFIX,
     account_of,
     found_line,
 )
-from ansible_collections.cwagent.iam.plugins.plugin_utils._given import (
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
     ADMIN_INSTANCE,
     AUDIT,
     CONFIGS,
@@ -36,15 +34,15 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._given import (
     SERVERS,
     Given,
 )
-from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs import (
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.interpretation import interpret
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.variables import (
     ENVIRONMENT,
     HOST_VARIABLES,
-    interpret,
-    role_variables,
+    find_role_variables,
 )
 from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import Undefined
 
-SPEC = Path(_inputs.__file__).parents[2] / "playbooks" / "vars" / "argument_specs.yml"
+SPEC = ROOT / "playbooks" / "vars" / "argument_specs.yml"
 OPTIONS = playbook_options()
 RUN_OPTIONS = {name: option for name, option in OPTIONS.items() if name not in HOST_VARIABLES}
 WEB = {"instance_id": "i-0123456789abcdef0"}
@@ -424,7 +422,7 @@ def test_each_variable_of_a_role_that_the_playbooks_set_has_the_one_it_is_set_fr
         "b_both": "{{ __cwagent.tags + __cwagent.parameter_tags }}",
         "b_list": [],
     }
-    found = role_variables(settings, OPTIONS)
+    found = find_role_variables(settings, OPTIONS)
     assert {name: found[name] for name in settings if name in found} == {
         "a_adopt": "cwagent_adopt_existing",
         "b_adopt": "cwagent_adopt_existing",

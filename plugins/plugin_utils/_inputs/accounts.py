@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.plugin_utils._given import (
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
     ACCOUNTS,
     AUDIT,
     CONFIGS_ONLY,
@@ -30,7 +30,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import Undefine
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from ansible_collections.cwagent.iam.plugins.plugin_utils._given import Given
+    from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import Given
     from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import Problems
 
 # The beginning of the names of the variables of a host that stands for an account.

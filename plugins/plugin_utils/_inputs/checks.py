@@ -1,0 +1,212 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The problems of the input as a whole: groups, conflicts, requirements, limit, and values that AWS refuses. Pure."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils import _names
+from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.options import check_days
+from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import check_minutes
+from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import check_parameter_name
+from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import ATTACH
+from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import REMOVE_BOUNDARY
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.accounts import has_filters
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.configurations import FROM_INSTANCE
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
+    ADMIN_INSTANCE,
+    AUDIT,
+    CONFIGS,
+    CONFIGS_ONLY,
+    CONFIRMATION,
+    EC2_ADMIN,
+    EC2_SERVERS,
+    GROUPS,
+    KEY_STORE,
+    ONPREM_ADMIN,
+    ONPREM_SERVERS,
+    REMOVAL,
+    ROTATION,
+    SERVERS,
+)
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.hosts import apply_limit, flatten
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.rotation import check_revocation
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.variables import ENVIRONMENT
+from ansible_collections.cwagent.iam.plugins.plugin_utils._saved_keys import check_key_store, check_kms_key
+from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import Problems, check_environment, is_blank
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import Given
+
+# Playbooks with one of these requirements need no host that stores a configuration.
+WITHOUT_STORING = {CONFIGS_ONLY, AUDIT, SERVERS, REMOVAL}
+
+
+def check_groups(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:
+    """Report groups without hosts, and groups of admin hosts with too many or too few hosts."""
+    if WITHOUT_STORING & {*given.requires}:
+        return
+    source = inputs["store_config_from"]
+    ec2_admins, onprem_admins = given.members(EC2_ADMIN), given.members(ONPREM_ADMIN)
+    if not given.groups.get("all"):
+        problems.add("The inventory has no hosts. Pass an inventory with hosts.")
+        return
+    if given.found is None and has_filters(inputs["account"]):
+        return  # it is checked again with the instances that were found
+    if not given.members(*GROUPS) and not (source == "controller" and inputs["configs"]) and given.found is None:
+        problems.add(_no_hosts(given))
+        return
+    needs_instance = ADMIN_INSTANCE in given.requires or (source in FROM_INSTANCE and inputs["configs"])
+    lacks_instance = needs_instance and not ec2_admins and (given.members(*GROUPS) or given.found is None)
+    if len(ec2_admins) > 1 and not needs_instance:
+        problems.add(f"The group {EC2_ADMIN} must have at most one host, but has {', '.join(ec2_admins)}.")
+    elif len(ec2_admins) > 1 or lacks_instance:
+        problems.add(
+            f"The group {EC2_ADMIN} must have exactly one host, the instance that stores the configuration, but has "
+            f"{', '.join(ec2_admins) or 'none'}. {_admin_advice(given)}"
+        )
+    if len(onprem_admins) > 1 or (source == "onprem" and not onprem_admins):
+        problems.add(
+            f"The group {ONPREM_ADMIN} must have at most one host, and exactly one when cwagent_store_config_from is "
+            f"onprem, but has {', '.join(onprem_admins) or 'none'}."
+        )
+
+
+def _no_hosts(given: Given) -> str:
+    groups = ", ".join(GROUPS)
+    if not given.accounts:
+        return f"No host of the inventory is in one of the groups {groups}."
+    return (
+        f"Account {given.controller_host} has no servers: no host of the inventory in one of the groups {groups} has "
+        "it as cwagent_account, and cwagent_account_server_filters is not set."
+    )
+
+
+def _admin_advice(given: Given) -> str:
+    if given.accounts:
+        return (
+            f"For account {given.controller_host}, set cwagent_account_admin_instance_id or "
+            "cwagent_account_admin_filters, or cwagent_account for exactly one host of the group."
+        )
+    if given.in_awx:
+        return "In AWX, each slice of a job sees only some of the hosts; set job_slice_count to 1."
+    return "To store it from another host, set cwagent_store_config_from."
+
+
+def check_conflicts(inputs: Mapping[str, Any], problems: Problems) -> None:
+    """Report names that are used for two things."""
+    if inputs["server_role_name"].lower() == inputs["admin_role_name"].lower():
+        problems.add(
+            f"cwagent_admin_role_name and cwagent_server_role_name are both '{inputs['admin_role_name']}': every "
+            "server could write to Parameter Store."
+        )
+    servers = {user.lower() for user in flatten(inputs["server_users"])}
+    for user in flatten(inputs["admin_users"]):
+        if user.lower() in servers:
+            problems.add(
+                f"'{user}' would be both a server user and the admin user. Set another cwagent_user_name or "
+                "cwagent_admin_user_name for the host."
+            )
+
+
+def check_requirements(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:
+    """Report the inputs that this playbook requires and that are missing."""
+    if given.stores and inputs["on_other_profile"] == ATTACH and not inputs["attach_to_roles"]:
+        problems.add(
+            "cwagent_on_other_profile is attach, so set cwagent_attach_to_roles to the roles that may get the agent's "
+            "policy."
+        )
+    if {CONFIGS, CONFIGS_ONLY} & {*given.requires} and not inputs["configs"]:
+        problems.add("There is no configuration. Set cwagent_config_file or cwagent_configs.")
+    if CONFIRMATION in given.requires and inputs["confirm"] != "teardown":
+        problems.add(
+            "This deletes the roles, instance profiles, users, access keys, credentials files and stored "
+            "configurations of this inventory. To confirm, set cwagent_confirm to teardown."
+        )
+    if SERVERS in given.requires and not inputs["servers"] and not has_filters(inputs["account"]):
+        if given.members(EC2_SERVERS, EC2_ADMIN, ONPREM_SERVERS):
+            problems.add(
+                "The limit leaves out all hosts of the groups cwagent_ec2_servers, cwagent_ec2_admin and "
+                "cwagent_onprem_servers. Name the servers to check in it."
+            )
+        else:
+            problems.add(
+                "There are no servers: no host of the inventory is in one of the groups cwagent_ec2_servers, "
+                "cwagent_ec2_admin and cwagent_onprem_servers."
+            )
+
+
+def check_limit(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:
+    """Report hosts that this playbook needs and that the limit leaves out."""
+    if given.accounts:
+        return  # the hosts of accounts do all the work without a connection
+    host, stores = inputs["storing_host"], inputs["stores"] and not {*WITHOUT_STORING, ROTATION} & {*given.requires}
+    if stores and given.limit is not None and host not in given.limit:
+        problems.add(f"The limit leaves out host {host}, which stores the configuration. Run without it.")
+    with_keys = given.members(ONPREM_SERVERS, ONPREM_ADMIN)
+    if ROTATION in given.requires and with_keys and not apply_limit(given, with_keys):
+        problems.add(
+            f"The limit leaves out all hosts of the groups {ONPREM_SERVERS} and {ONPREM_ADMIN}. Name the hosts whose "
+            "access keys to replace in it."
+        )
+
+
+def check_values(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:
+    """Report values that AWS would refuse, and places where access keys cannot be saved."""
+
+    def check(variable: str, do_check: Callable[..., Any], *arguments: Any) -> None:
+        problems.check(do_check, *arguments, where=f"{variable}: ")
+
+    check("cwagent_server_role_name", _names.check_name, "role", inputs["server_role_name"])
+    check("cwagent_admin_role_name", _names.check_name, "role", inputs["admin_role_name"])
+    for name in inputs["attach_to_roles"]:
+        check("cwagent_attach_to_roles", _names.check_name, "role", name)
+    check("cwagent_parameter_name", check_parameter_name, inputs["parameter_name"])
+    for config in inputs["configs"]:
+        if config["name"] != inputs["parameter_name"]:
+            check("cwagent_configs", check_parameter_name, config["name"])
+    check("cwagent_audit_regions", lambda regions: [*map(_names.check_region, regions)], inputs["audit_regions"])
+    _check_keys(given, inputs, problems)
+    check_revocation(given, inputs, problems)
+    boundary, partition = inputs["permissions_boundary"], _names.partition_of(inputs["region"])
+    if boundary and boundary != REMOVE_BOUNDARY:
+        problems.check(_names.check_policy_arn, boundary, partition, "cwagent_permissions_boundary")
+    check("cwagent_iam_path", _names.check_path, inputs["iam_path"] or None)
+    check("cwagent_tags", _names.check_tags, {str(key): str(value) for key, value in inputs["tags"].items()})
+    check("cwagent_parameter_tags", _names.check_tags, _names.tags_as_text(inputs["parameter_tags"]))
+    check("cwagent_admin_window_minutes", check_minutes, inputs["admin_window_minutes"])
+    of_hosts = {given.where(host, ENVIRONMENT): variables for host, variables in given.hosts.items()}
+    for where, variables in {"": given.controller, **of_hosts}.items():
+        if not is_blank(variables.get(ENVIRONMENT)):
+            problems.check(check_environment, ENVIRONMENT, variables[ENVIRONMENT], where=where)
+
+
+def _check_keys(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:
+    """Report an age of access keys without a meaning, and a place that does not keep them secret."""
+    problems.check(check_days, "cwagent_key_max_age_days", inputs["key_max_age_days"], 0)
+    if ROTATION in given.requires and inputs["key_max_age_days"] == 0 and not inputs["rotate_now"]:
+        problems.add(
+            "cwagent_key_max_age_days is 0, which means no limit and is only for cwagent.iam.audit. Set the age in "
+            "days at which to replace an access key. To replace all keys now, set cwagent_rotate_now to true."
+        )
+    problems.check(check_days, "cwagent_key_retire_after_days", inputs["key_retire_after_days"], 0)
+    users = _all_users(inputs)
+    if not users:
+        return
+    saves, store = KEY_STORE in given.requires, inputs["key_store"]
+    place = "cwagent_key_store_directory" if store == "file" else "cwagent_key_store_prefix"
+    keys = (store, inputs["key_store_directory"], inputs["key_store_prefix"], users, inputs["region"])
+    # The playbooks that save nothing run in any container.
+    allowed = inputs["key_store_allow_ephemeral"] or not saves
+    problems.check(partial(check_key_store, allow_ephemeral=allowed), *keys, where=f"{place}: ")
+    if saves:
+        problems.check(check_kms_key, "cwagent", store, inputs["ssm_policy"], inputs["key_store_kms_key_id"])
+
+
+def _all_users(inputs: Mapping[str, Any]) -> list[str]:
+    return [*flatten(inputs["server_users"]), *flatten(inputs["admin_users"])]

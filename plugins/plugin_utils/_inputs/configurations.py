@@ -1,0 +1,78 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The configurations to store, and the host that stores them. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
+    ADMIN_INSTANCE,
+    EC2_ADMIN,
+    GROUPS,
+    ONPREM_ADMIN,
+)
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.hosts import Regions
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.variables import find_places
+from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import Problems, check_config_regions, is_blank
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import Given
+
+# The values of cwagent_store_config_from with which an EC2 instance stores.
+FROM_INSTANCE = ("instance", "run_command", "auto")
+LOCALHOST = "localhost"
+
+
+def read_configs(given: Given, run: Mapping[str, Any], regions: Regions, problems: Problems) -> list[dict[str, Any]]:
+    """Return the configurations to store, with the absolute paths of their files, and the regions that entries list."""
+    if run["configs"] and run["config_file"]:
+        file_for, listed_for = (
+            next(f" ({place})" for place, value in find_places(given, name).items() if not is_blank(value))
+            for name in ("cwagent_config_file", "cwagent_configs")
+        )
+        if file_for == listed_for:
+            file_for = listed_for = ""
+        problems.add(
+            f"cwagent_config_file{file_for} and cwagent_configs{listed_for} are both set, so it is not clear what to "
+            "store. Set only one of the two. An extra variable (-e) counts beside the inventory's."
+        )
+    elif run["configs"] and run["parameter_name"] != given.options["cwagent_parameter_name"]["default"]:
+        problems.add(
+            f"cwagent_parameter_name is '{run['parameter_name']}', but each entry of cwagent_configs has its own name. "
+            "Unset cwagent_parameter_name."
+        )
+    if run["configs"]:
+        variable, entries = "cwagent_configs", run["configs"]
+    else:
+        variable, file = "cwagent_config_file", run["config_file"]
+        entries = [{"name": run["parameter_name"], "file": file}] if file else []
+    problems.check(check_config_regions, variable, entries)
+    everywhere = regions.regions_of(given.members(*GROUPS))
+    stored = Counter((entry["name"], each) for entry in entries for each in {*entry.get("regions", everywhere)})
+    for name in sorted({name for (name, _region_name), count in stored.items() if count > 1}):
+        problems.add(f"cwagent_configs has a duplicate parameter name: {name}.")
+    return [
+        {**entry, "file": problems.check(given.find_file, entry["file"], where=f"{variable}: ") or ""}
+        for entry in entries
+    ]
+
+
+def choose_storing_host(given: Given, inputs: Mapping[str, Any], regions: Regions) -> dict[str, Any]:
+    """Return whether a host stores or opens the window for a person, which host it is, and from which source."""
+    opens, source = ADMIN_INSTANCE in given.requires, inputs["store_config_from"]
+    if opens:
+        source = "run_command" if given.accounts else "instance"  # regardless of the variable
+    group = {**dict.fromkeys(FROM_INSTANCE, EC2_ADMIN), "onprem": ONPREM_ADMIN}.get(source)
+    host = next(iter(given.members(group)), "") if group else LOCALHOST
+    return {
+        "store_config_from": source,
+        "stores": bool(host and (inputs["configs"] or opens)),
+        # Nothing connects to the hosts of other accounts.
+        "storing_host": LOCALHOST if given.accounts or not host else host,
+        "storing_region": regions.region_of(host),
+    }

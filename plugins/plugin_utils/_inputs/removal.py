@@ -1,0 +1,189 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The servers that leave. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.module_utils import _names
+from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
+    EC2_ADMIN,
+    ONPREM_ADMIN,
+    REMOVAL,
+    checked_region,
+)
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.hosts import (
+    SERVER_USER,
+    Regions,
+    apply_limit,
+    flatten,
+    group_by_region,
+    select_users,
+)
+from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import Problems
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import Given
+
+
+@dataclass(frozen=True)
+class Members:
+    """The server users, admin users and instances of hosts, by host, and the regions of hosts."""
+
+    servers: Mapping[str, str]
+    admins: Mapping[str, str]
+    instances: Mapping[str, str]
+    regions: Regions
+
+
+def find_leaving_servers(
+    given: Given, inputs: Mapping[str, Any], members: Members, problems: Problems
+) -> dict[str, Any]:
+    """Return the users and instances of the servers that leave, by region, and the hosts with their keys.
+
+    A name that no server in the inventory has is an instance ID, a user name, or the name of a host that has left. The
+    result also contains the default user of such a host, and ``default_users`` maps the name to it. IAM knows which of
+    the two users exists.
+    """
+    servers, instances = members.servers, members.instances
+    entries = [entry.rpartition(":")[::2] for entry in dict.fromkeys(inputs["remove_servers"])]
+    hosts = [name for _in, name in entries if name in servers or name in instances]
+    for host in hosts:
+        problems.check(_check_leaving_host, given, host)
+    users_that_stay = {user: host for host, user in {**members.admins, **servers}.items() if host not in hosts}
+    remaining = {**users_that_stay, **{instances[host]: host for host in instances if host not in hosts}}
+    on_premises = [host for host in hosts if host in servers]
+    kept = {host: servers[host] for host in on_premises if servers[host] in remaining}
+    users = select_users(inputs["server_users"], {servers[host] for host in on_premises} - remaining.keys())
+    leaving = group_by_region({host: instances[host] for host in hosts if host in instances}, members.regions)
+    named = {*flatten(users), *(name for _in, name in entries)}
+    default_users: dict[str, str] = {}
+    for region, name in entries:
+        if name not in hosts and problems.check(_check_leaving_name, name, remaining):
+            found = leaving if _is_instance_id(name) else users
+            in_region = problems.check(_region_of_entry, region, name, inputs)
+            default = _default_user(name, {*remaining, *named})
+            if in_region and default:
+                default_users[name] = default
+            for each in [name, default] if default else [name]:
+                # The key of one user can be saved in several regions.
+                if in_region and each not in (found.get(in_region, ()) if region else flatten(found)):
+                    found.setdefault(in_region, []).append(each)
+    delivered = [host for host in on_premises if host in inputs["delivery_hosts"]]
+    undelivered = [host for host in on_premises if host not in delivered]
+    return {
+        "default_users": default_users,
+        "instances": leaving,
+        "remaining_instances": group_by_region(
+            {host: instances[host] for host in instances if host not in hosts}, members.regions
+        ),
+        "key_hosts": apply_limit(given, delivered),
+        "notes": [
+            *(_kept_note(host, user, remaining[user]) for host, user in kept.items()),
+            *([_undelivered_note(undelivered)] if undelivered else []),
+            *(
+                [f"Take {', '.join(hosts)} out of the inventory: cwagent.iam.site would manage it again."]
+                if hosts
+                else []
+            ),
+        ],
+        "users": users,
+    }
+
+
+def _default_user(name: str, others: Iterable[str]) -> str:
+    """Return the default user of a host that has left; empty if no host can have the name, or if the user is taken.
+
+    :param others: the users and instances of hosts that stay, and the names that the user listed.
+    """
+    user = f"{SERVER_USER}-{name}"
+    # IAM does not distinguish names by case.
+    is_taken = user.lower() in {each.lower() for each in others}
+    if is_taken or _is_instance_id(name) or name.lower().startswith(SERVER_USER.lower()):
+        return ""
+    try:
+        _names.check_name("user", user)
+    except InvalidInput:  # it is too long
+        return ""
+    return user
+
+
+def _is_instance_id(name: str) -> bool:
+    try:
+        _names.check_instance_id(name)
+    except InvalidInput:
+        return False
+    return True
+
+
+def _check_leaving_host(given: Given, host: str) -> None:
+    for group in (EC2_ADMIN, ONPREM_ADMIN):
+        if host in given.members(group):
+            raise InvalidInput(
+                f"cwagent_remove_servers: host {host} is in the group {group}. Put another host into it first, or take "
+                "this one out of it."
+            )
+
+
+def _check_leaving_name(name: str, remaining: Mapping[str, str]) -> bool:
+    """Check the name of a user or an instance that no host has. :returns: true."""
+    # IAM does not distinguish names by case.
+    host = {each.lower(): host for each, host in remaining.items()}.get(name.lower())
+    if host:
+        raise InvalidInput(f"cwagent_remove_servers: '{name}' belongs to host {host}. Name the host instead.")
+    try:
+        _names.check_name("user", name)
+    except InvalidInput as error:
+        raise InvalidInput(f"cwagent_remove_servers: {error}") from error
+    return True
+
+
+def _region_of_entry(region: str, name: str, inputs: Mapping[str, Any]) -> str:
+    """Return the region of a user or an instance that no host has. Users and files with keys need none."""
+    named = checked_region("cwagent_remove_servers", region)
+    is_nowhere = not _is_instance_id(name) and inputs["key_store"] == "file"
+    if named or len(inputs["regions"]) == 1 or is_nowhere:
+        return named or str(inputs["regions"][0])
+    raise InvalidInput(
+        f"cwagent_remove_servers: the region of '{name}' is not known. Put it before the name, such as "
+        f"{inputs['regions'][0]}:{name}."
+    )
+
+
+def _kept_note(host: str, user: str, other: str) -> str:
+    return (
+        f"User '{user}' of {host} was kept, because {other} has it too. {host} knows its access key: "
+        "cwagent.iam.rotate_keys replaces it."
+    )
+
+
+def _undelivered_note(hosts: Iterable[str]) -> str:
+    return f"The access key on {', '.join(hosts)} was not looked for: cwagent_deliver_keys is not set."
+
+
+def check_removal(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:
+    """Report the inputs that the removal of servers requires and that are missing."""
+    if REMOVAL not in given.requires:
+        return
+    if not inputs["remove_servers"]:
+        problems.add(
+            "No server is named. Set cwagent_remove_servers to the hosts, users or instance IDs of the servers that "
+            "leave."
+        )
+    elif inputs["confirm"] != "remove_servers":
+        removal = inputs["removal"]
+        defaults = removal["default_users"]
+        named = [user for user in dict.fromkeys(flatten(removal["users"])) if user not in defaults.values()]
+        users = [f"{user} ({defaults[user]} if there is no such user)" if user in defaults else user for user in named]
+        instances = dict.fromkeys(flatten(removal["instances"]))
+        problems.add(
+            "This deletes users with their access keys and saved keys, and takes the instance profiles from instances. "
+            f"Users: {', '.join(users) or 'none'}. Instances: {', '.join(instances) or 'none'}. "
+            "To confirm, set cwagent_confirm to remove_servers."
+        )

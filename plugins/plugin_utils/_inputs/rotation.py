@@ -1,0 +1,70 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The changes of the input for a rotation of access keys. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import GROUPS, ROTATION
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.hosts import apply_limit, select_users
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.variables import ALL
+from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import Problems
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import Given
+
+
+def hosts_to_rotate(given: Given, hosts: Iterable[str]) -> list[str]:
+    """Return the hosts that ``--limit`` leaves, or all hosts if it contains only accounts."""
+    is_limited = not given.accounts or apply_limit(given, given.members(*GROUPS))
+    return apply_limit(given, hosts) if is_limited else list(hosts)
+
+
+def narrow_to_rotation(
+    inputs: Mapping[str, Any], servers: Mapping[str, str], rotated: Collection[str]
+) -> dict[str, Any]:
+    """Return the changes of the input for a rotation of keys, with only the rotated users and all their hosts.
+
+    The key of a user that several hosts share is saved in the region of the first host, even if the limit excludes it.
+    """
+    hosts = [host for host, user in servers.items() if user in rotated]
+    not_delivered = {*inputs["undelivered_hosts"], *(host for host in hosts if host not in inputs["delivery_hosts"])}
+    return {
+        "admin_users": select_users(inputs["admin_users"], rotated),
+        "rotated_hosts": {
+            "delivered": [host for host in hosts if host not in not_delivered],
+            "undelivered": [host for host in hosts if host in not_delivered],
+        },
+        "server_users": select_users(inputs["server_users"], rotated),
+        "undelivered_hosts": [host for host in inputs["undelivered_hosts"] if host in hosts],
+    }
+
+
+def revocation_notices(inputs: Mapping[str, Any]) -> list[str]:
+    """Return a notice of the servers whose agents cannot send until they have their new access keys."""
+    if not (inputs["revoke_old"] and inputs["server_users"]):
+        return []
+    delivered, undelivered = (", ".join(inputs["rotated_hosts"][each]) for each in ("delivered", "undelivered"))
+    text = (
+        "Each access key that this run replaces is deactivated as soon as the new one is saved. Until the server has "
+        "the new one, its agent cannot send."
+    )
+    if delivered:
+        text += f" This run delivers the new access key to: {delivered}."
+    if undelivered:
+        text += f" It does not deliver to these, so do that yourself: {undelivered}."
+    return [text]
+
+
+def check_revocation(given: Given, inputs: Mapping[str, Any], problems: Problems) -> None:
+    has_batches = inputs["batch_size"] != [ALL] and len(apply_limit(given, given.accounts)) > 1
+    if ROTATION in given.requires and inputs["revoke_old"] and has_batches:
+        problems.add(
+            "cwagent_revoke_old is set, and cwagent_batch_size is not 100%. New access keys are delivered after the "
+            "last batch, and until then the agents of the first one could not send. Limit the run to one account, or "
+            "set the size to 100%."
+        )

@@ -1,0 +1,204 @@
+# Copyright: cwagent.iam contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The values of the variables, wherever in the inventory they are set, and names that look like variables. Pure."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.accounts import ACCOUNT, ACCOUNT_VARIABLES
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
+    ACCOUNTS,
+    AUDIT,
+    CONFIGS_ONLY,
+    EMPTY,
+    GROUPS,
+    ONE_ACCOUNT,
+    RESTORE,
+    SERVERS,
+    TEXT,
+)
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.hosts import CONFIG_NAMES, flatten
+from ansible_collections.cwagent.iam.plugins.plugin_utils._report_files import (
+    FORMATS,
+    VALIDATION_FORMATS,
+    VERIFICATION_FORMATS,
+    sort_by_format,
+)
+from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import Problems, quote, to_typed
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import Given
+
+REPORT_FILES = "cwagent_report_files"
+# The formats of the reports that a playbook writes, by its requirement.
+REPORT_FORMATS = {AUDIT: FORMATS, CONFIGS_ONLY: VALIDATION_FORMATS, SERVERS: VERIFICATION_FORMATS}
+BATCH_SIZE = "cwagent_batch_size"
+# Its values can be secrets, so it is not part of the input. The playbooks pass it on from the host.
+ENVIRONMENT = "cwagent_environment"
+# The owner and the group of the file with the access key on a server.
+KEY_FILE = ("cwagent_key_file_owner", "cwagent_key_file_group")
+# Each host has its own value. All other variables have one value for the whole run.
+HOST_VARIABLES = frozenset(
+    {
+        *("cwagent_region", "cwagent_user_name", "cwagent_admin_user_name", "cwagent_deliver_keys"),
+        *(ACCOUNT, CONFIG_NAMES, ENVIRONMENT, *KEY_FILE, *ACCOUNT_VARIABLES),
+    }
+)
+ALL_PERCENT = 100
+ALL, SOME = f"{ALL_PERCENT}%", "20%"
+ROTATION_OPTIONS = ("key_max_age_days", "key_retire_after_days", "revoke_old", "rotate_now")
+# The similarity that makes one group name a misspelling of another; 1 is equal.
+MISSPELLED = 0.95
+_BATCH = r"[1-9]\d*|[1-9]\d?%|100%"
+# The variables of roles that plays set, besides the files in playbooks/vars/. Some of them delete.
+SET_BY_PLAYS = {
+    "ec2_server": ("state",),
+    "ec2_admin": ("state",),
+    "onprem_server": ("state", *ROTATION_OPTIONS),
+    "onprem_admin": ("state", *ROTATION_OPTIONS),
+    "onprem_credentials": ("state",),
+    "verify": ("controller",),
+}
+
+
+def applies_configurations(given: Given) -> bool:
+    """Return whether the playbook applies the configuration to servers."""
+    return {SERVERS, ONE_ACCOUNT} <= {*given.requires}
+
+
+def check_variable_names(given: Given, problems: Problems) -> None:
+    """Report variables and groups that are not the collection's, but have similar names."""
+    used = {name for variables in (given.controller, *given.hosts.values()) for name in variables}
+    for name in sorted(name for name in used if name.startswith("cwagent_") and name not in given.options):
+        known = [option.removeprefix("cwagent_") for option in given.options]
+        near = difflib.get_close_matches(name.removeprefix("cwagent_"), known, n=1)
+        hint = f"; did you mean cwagent_{near[0]}?" if near else "."
+        problems.add(f"{name} is not a variable of this collection{hint}")
+    for name, variable in given.role_variables.items():
+        fix = f"Set {variable} instead." if variable else "Remove it from the inventory and the command line."
+        problems.add(f"{name} is a variable of a role that the playbooks set. {fix}")
+    # A group with a similar name can be inside the collection's groups. The hosts of other accounts are not known.
+    listed = set(given.members(*GROUPS, ACCOUNTS))
+    for group, hosts in sorted(given.groups.items() if not given.accounts else ()):
+        found = difflib.get_close_matches(group, [*GROUPS, ACCOUNTS], n=1, cutoff=MISSPELLED)
+        if found and found != [group] and not listed.issuperset(hosts):
+            problems.add(f"Group {group} is not one of this collection; did you mean {found[0]}?")
+
+
+def find_role_variables(settings: Mapping[str, Any], options: Collection[str]) -> dict[str, str]:
+    """Return the variables of roles that the playbooks set, each with the variable of the playbooks to set instead.
+
+    The text is empty if the value comes from several variables, or from something else.
+
+    :param settings: the variables of roles in the files of ``playbooks/vars/``.
+    :param options: the names of the playbooks' variables.
+    """
+    found = {
+        f"{role}_{name}": f"cwagent_{name}" if f"cwagent_{name}" in options else ""
+        for role, names in SET_BY_PLAYS.items()
+        for name in names
+    }
+    for name, template in settings.items():
+        if not name.startswith("__"):
+            words = re.findall(r"\w[\w.]*", str(template))
+            named = {found.get(word, word.replace("__cwagent.", "cwagent_")) for word in words}.intersection(options)
+            found[name] = named.pop() if len(named) == 1 else ""
+    return found
+
+
+def read_value(given: Given, name: str, option: Mapping[str, Any], problems: Problems) -> Any:
+    """Return the value of a variable for the whole run, from anywhere in the inventory, or else its default."""
+    found = {
+        source: problems.check(to_typed, name, option, value) for source, value in find_places(given, name).items()
+    }
+    values = {source: value for source, value in found.items() if value is not None}
+    if not values:
+        return option.get("default", EMPTY.get(option["type"]))
+    first, value = next(iter(values.items()))
+    for source, other in values.items():
+        if other != value:
+            problems.add(
+                f"{name} is {quote(value)} for {first} and {quote(other)} for {source}; a run has one value for all."
+            )
+            break
+    return value
+
+
+def find_places(given: Given, name: str) -> dict[str, Any]:
+    """Return where a variable of the run is set, with its value there."""
+    places = {"the controller": given.controller, **{f"host {host}": each for host, each in given.hosts.items()}}
+    return {place: variables[name] for place, variables in places.items() if name in variables}
+
+
+def complete_batches(given: Given, run: dict[str, Any], problems: Problems) -> None:
+    """Set the defaults for batches of servers or of accounts, and report values that Ansible would refuse."""
+    unit, size, percentage = ("servers", SOME, 0) if applies_configurations(given) else ("accounts", ALL, ALL_PERCENT)
+    wrong = next((each for each in run["batch_size"] if not re.fullmatch(_BATCH, each)), None)
+    if wrong is not None:
+        problems.add(
+            f"cwagent_batch_size is {quote(wrong)}; it must be a number of {unit}, a share such as 20%, or a list of "
+            "numbers and shares."
+        )
+    if wrong is not None or not run["batch_size"]:
+        run["batch_size"] = [size]
+    if given.accounts and wrong is None:
+        _check_batches_of_accounts(given, run, problems)
+    failing = run["max_fail_percentage"]
+    if failing is None or RESTORE in given.requires:  # every window is to be closed
+        run["max_fail_percentage"] = percentage
+    elif not 0 <= failing <= ALL_PERCENT:
+        problems.add(f"cwagent_max_fail_percentage is {failing}; it must be between 0 and {ALL_PERCENT}.")
+        run["max_fail_percentage"] = percentage
+
+
+def _check_batches_of_accounts(given: Given, run: Mapping[str, Any], problems: Problems) -> None:
+    """Report accounts with different batch sizes, because Ansible divides all accounts at once."""
+    option = given.options[BATCH_SIZE]
+    sizes = {
+        account: problems.check(to_typed, BATCH_SIZE, option, variables.get(BATCH_SIZE)) or [ALL]
+        for account, variables in given.accounts.items()
+    }
+    sizes[given.controller_host] = run["batch_size"]
+    first, size = next(iter(sizes.items()))
+    other = next((account for account in sizes if sizes[account] != size), None)
+    if other is not None:
+        problems.add(
+            f"{BATCH_SIZE} must be the same for all accounts, but is {', '.join(size)} for {first} and "
+            f"{', '.join(sizes[other])} for {other}."
+        )
+
+
+def read_texts(given: Given, hosts: Iterable[str], name: str, problems: Problems) -> dict[str, str]:
+    """Return by host the text in a variable of the host."""
+    return {
+        host: problems.check(to_typed, name, TEXT, given.of_host(host).get(name), where=given.where(host, name)) or ""
+        for host in hosts
+    }
+
+
+def read_path(given: Given, run: Mapping[str, Any], name: str, problems: Problems) -> str:
+    """Return the absolute path of a file or folder on the controller. Modules run in the folder of the playbook."""
+    path: str = run[name]
+    return problems.check(given.to_absolute, path, where=f"cwagent_{name}: ") or path
+
+
+def read_report_files(given: Given, run: Mapping[str, Any], problems: Problems) -> dict[str, Any]:
+    """Return the files that this playbook writes, and notices of the files that it skips."""
+    need = next((each for each in REPORT_FORMATS if each in given.requires and ONE_ACCOUNT not in given.requires), "")
+    has_own_files = given.accounts and need != AUDIT  # an audit writes one report on all accounts
+    files, notices = sort_by_format(
+        REPORT_FILES,
+        run["report_files"],
+        REPORT_FORMATS.get(need, ()),
+        "this playbook",
+        problems,
+        to_absolute=given.to_absolute,
+        suffix=f"-{given.controller_host}" if has_own_files else "",
+    )
+    return {"report_files": flatten(files), "report_files_by_format": files, "notices": notices}
