@@ -29,8 +29,8 @@ options:
     description:
       - Filters of C(ec2:DescribeInstances) that the servers match, each with a value or a list of values. Without
         filters, no servers are found.
-      - Without C(instance-state-name) among the filters, the module finds all instances that are not terminated or
-        about to be, including stopped ones.
+      - Without C(instance-state-name) among the filters, the module finds pending, running, stopping and stopped
+        instances.
     type: dict
     default: {}
   admin_filters:
