@@ -37,19 +37,19 @@ options:
         are attached and detached. Other policies, the groups of a user, and other statements in the trust policy of a
         role are not changed. O(state=absent) does not delete a principal that has any of these.
       - With V(true), these are removed, except for the admin window. If the instance profile of a role contains another
-        role, that role is replaced. O(state=absent) deletes a principal that this collection created with everything on
-        it.
+        role, that role is replaced. If this collection created the principal, O(state=absent) deletes it with
+        everything on it.
     type: bool
     default: false
   iam_path:
     description:
-      - The IAM path, such as V(/monitoring/), for the creation of the principal. The default is then V(/).
+      - The IAM path of a new principal, such as V(/monitoring/). The default is V(/).
       - The task fails if the principal exists with another path.
     type: str
   permissions_boundary:
     description:
       - The ARN of the policy to use as permissions boundary. V(none) removes the boundary. Not changed when omitted.
-      - A policy that does not exist is an error before anything is changed, if C(iam:GetPolicy) is allowed.
+      - If C(iam:GetPolicy) is allowed, the task fails before any change if the policy does not exist.
     type: str
   tags:
     description:

@@ -61,8 +61,8 @@ options:
     type: str
   regions:
     description:
-      - The regions of the accounts, in which instances are found. The default is all regions that are enabled in the
-        account.
+      - The regions of the accounts, where the inventory finds instances. The default is all regions that are enabled in
+        the account.
       - Each account has them in the host variable C(cwagent_account_regions).
     type: list
     elements: str

@@ -15,9 +15,9 @@ description:
   - The name of the earlier profile is written before anything else changes. The module writes it to the admin role as
     the restore record, the tag C(cwagent:earlier-profile:REGION:INSTANCE), and to the instance as the restore tag
     C(cwagent:earlier-profile). So if a run is interrupted, the next one can restore the instance from any controller.
-  - The record decides which profile an instance goes back to, since fewer people can tag the admin role than instances.
-    A restore tag without a record was written by somebody else. It is ignored and not removed, and the module prints a
-    warning.
+  - The record decides which profile an instance goes back to, because fewer people can tag the admin role than
+    instances. A restore tag without a record was written by somebody else. It is ignored and not removed, and the
+    module prints a warning.
   - Only one instance of a region can be the admin instance. The module checks this before it writes the tag, and again
     afterwards.
 author: cwagent.iam contributors (@cwagent)

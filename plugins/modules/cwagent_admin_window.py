@@ -121,9 +121,9 @@ EXAMPLES = r"""
 RETURN = r"""
 window:
   description:
-    - The window. Its state is V(open), V(closed) or V(absent); V(expired) if the deadline has passed, which closes it
-      too; V(modified) if the policy is not one that this module writes, so that the window can be open; and V(unknown)
-      if it could not be read.
+    - The window. Its state is V(open), V(closed), V(absent), V(expired), V(modified) or V(unknown). V(expired) means
+      that the deadline has passed, which closes the window too. V(modified) means that the policy is not one that this
+      module writes, so the window may be open. V(unknown) means that the window could not be read.
     - The C(deadline) is in UTC. It and the C(instance_id) are null unless the window is or was open. C(parameters)
       lists the parameters that may be written, and is empty if all may be written.
   returned: success

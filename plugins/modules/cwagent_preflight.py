@@ -10,8 +10,8 @@ module: cwagent_preflight
 version_added: 1.0.0
 short_description: (internal) Validate the inputs of a playbook before anything is changed
 description:
-  - Checks names and instances for a playbook that uses several modules of this collection one after the other.
-    A mistake in the input of the last module is found before the first module changes anything.
+  - Checks names and instances for a playbook that uses several modules of this collection one after the other. It finds
+    a mistake in the input of the last module before the first module changes anything.
   - Reports all problems together.
   - Calls AWS only for O(instances), O(profiles_to_delete), O(users_to_delete), O(saved_users), O(admin_role) and
     O(report_unlisted). For O(instances) alone, the only call is C(ec2:DescribeInstances).
@@ -38,7 +38,7 @@ options:
       - Names of instance profiles that are to be deleted. An instance of any enabled region that has one of them is a
         problem, unless it is in O(expected_instance_ids).
       - This takes C(ec2:DescribeRegions) and, in each region, C(ec2:DescribeIamInstanceProfileAssociations). A region
-        where a policy explicitly denies the latter is skipped with a warning, since an organization can have disabled
+        where a policy explicitly denies the latter is skipped with a warning, because an organization can have disabled
         it.
     type: list
     elements: str

@@ -172,10 +172,10 @@ servers:
       type: list
       elements: dict
     seen_by:
-      description: Empty, since the module collects no facts.
+      description: Empty, because the module collects no facts.
       type: str
     agent:
-      description: Empty, since the module collects no facts.
+      description: Empty, because the module collects no facts.
       type: str
     status:
       description: For each check, V(ok), V(FAIL), or V(?) if the result is not known.
