@@ -36,7 +36,7 @@ class Account:
     aws: Emulator
     ids: dict[str, str] = field(default_factory=dict)
     folder: Path = Path("build", "demo")
-    """What the demo writes, which stays. It begins in the checkout, in which the playbooks run."""
+    """The folder for the files that the demo writes and keeps, relative to the checkout, in which the playbooks run."""
 
     def prepare(self) -> None:
         shutil.rmtree(ROOT / self.folder, ignore_errors=True)

@@ -89,7 +89,7 @@ def show_table(header: Row, rows: Iterable[Row]) -> None:
 
 
 def show_command(command: Iterable[str]) -> None:
-    """Print a command, with each option on a line of its own."""
+    """Print a command, with each option on a separate line."""
     show("  $ " + " ".join(command).replace(" -", " \\\n      -"))
 
 
@@ -270,7 +270,7 @@ def show_verification(account: Account) -> None:
     show_command(command)
     start = account.aws.mark()
     run_playbook(account, command)
-    # Run Command is a write by its name; the script that it runs only reads.
+    # Run Command counts as a write because of its name, but the script that it runs only reads.
     writes = [call.action for call in account.aws.writes(start) if call.action != "SendCommand"]
     check(not writes, f"the verification made write calls: {writes}")
 
@@ -314,7 +314,7 @@ def run_demo(account: Account) -> None:
     show_run_command(account)
     show_heading("Whether every server has what the agent needs")
     show_verification(account)
-    show_heading("The audit, which shows who can write now and what does not keep the rules")
+    show_heading("The audit, which shows who can write now and reports risks")
     show_audit(account)
     show_heading("Next steps for your own account")
     show(NEXT)

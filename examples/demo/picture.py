@@ -1,4 +1,4 @@
-"""Makes the picture of the demo in the README, from what a run of it prints.
+"""Makes the picture of the demo in the README, from the output of a run.
 
 make picture
 """
@@ -18,7 +18,7 @@ from rich.text import Text
 ROOT = Path(__file__).resolve().parents[2]
 PICTURE = ROOT / "docs" / "images" / "demo.svg"
 COLUMNS = 100
-# What the picture shows: from the first of these headings to the second.
+# The picture shows the output from the first of these headings to the second.
 FIRST, LAST = "Who could write", "The audit, which"
 
 
@@ -32,7 +32,7 @@ def run() -> str:
         try:
             while chunk := os.read(ours, 65536):
                 printed += chunk
-        except OSError:  # Linux says so when the demo has ended
+        except OSError:  # Linux raises it after the demo has ended
             pass
     os.close(ours)
     if demo.returncode:

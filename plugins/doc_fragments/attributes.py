@@ -6,9 +6,9 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """What every module of the collection supports."""
+    """Attributes that every module of the collection supports."""
 
-    # For modules that only read; listed before the other one, which it overrides.
+    # For modules that only read. List it before the other fragment, because it overrides that one.
     READING = r"""
 options: {}
 attributes:

@@ -11,10 +11,10 @@ from ansible_collections.amazon.aws.plugins.module_utils.botocore import (
 
 
 class ModuleDocFragment:
-    """What modules require on their host. The fragment of amazon.aws names a Python version that is too old."""
+    """Requirements of modules on their host. The Python version in the fragment of amazon.aws is too old."""
 
     def __init__(self) -> None:
-        # Not a constant of the class, since ansible-test reads those without running the code.
+        # Not a class constant, because ansible-test reads those without running the code.
         self.DOCUMENTATION = f"""
 options: {{}}
 requirements:

@@ -14,9 +14,9 @@ options:
     description:
       - Environment variables for the calls of this module, such as C(HTTPS_PROXY), C(NO_PROXY), C(AWS_CA_BUNDLE),
         C(AWS_EC2_METADATA_SERVICE_ENDPOINT), the other C(AWS_) variables, and C(HOME).
-      - Unlike the keyword C(environment) of a task, which Ansible prints at C(-vvvv) and has in the arguments of a
-        process, this option is in no output, and neither are the passwords and keys in it.
-      - It is applied when the module has started. So it has no effect for what Python and its libraries read before,
-        such as C(PATH), C(PYTHONPATH), C(LD_LIBRARY_PATH) and the C(LC_) variables; use the keyword for these.
+      - Ansible prints the keyword C(environment) of a task at C(-vvvv) and passes it in the arguments of a process.
+        This option never appears in either, and neither do the passwords and keys in it.
+      - The module applies it after it has started. So it has no effect on variables that Python and its libraries read
+        earlier, such as C(PATH), C(PYTHONPATH), C(LD_LIBRARY_PATH) and the C(LC_) variables. Use the keyword for these.
     type: dict
 """

@@ -12,7 +12,7 @@ class ModuleDocFragment:
 options:
   access:
     description:
-      - What the principal is for. V(server) attaches C(CloudWatchAgentServerPolicy), enough to run the agent;
+      - The purpose of the principal. V(server) attaches C(CloudWatchAgentServerPolicy), enough to run the agent;
         V(admin) attaches C(CloudWatchAgentAdminPolicy), which also lets it store the configuration.
       - The other of these two policies is detached.
       - Required with O(state=present).
@@ -22,7 +22,8 @@ options:
     description:
       - The policy that allows Systems Manager to install and configure the agent. V(none) detaches it. When omitted, it
         is not changed, unless O(exclusive=true).
-      - V(AmazonEC2RoleforSSM) is deprecated by AWS, since it allows reading and writing all of S3; the task then warns.
+      - AWS has deprecated V(AmazonEC2RoleforSSM), because it allows reading and writing all of S3. The task prints a
+        warning for it.
     type: str
     choices: [none, AmazonSSMManagedInstanceCore, AmazonEC2RoleforSSM]
   managed_policies:
@@ -35,19 +36,20 @@ options:
       - With V(false), the principal can be shared with other uses. Only the agent's policies and O(managed_policies)
         are attached and detached. Other policies, the groups of a user, and other statements in the trust policy of a
         role are not changed. O(state=absent) does not delete a principal that has any of these.
-      - With V(true), these are removed, except for the admin window. If another role is in the instance profile of a
-        role, it is replaced. O(state=absent) deletes a principal that this collection created with everything on it.
+      - With V(true), these are removed, except for the admin window. If the instance profile of a role contains another
+        role, that role is replaced. If this collection created the principal, O(state=absent) deletes it with
+        everything on it.
     type: bool
     default: false
   iam_path:
     description:
-      - The IAM path, such as V(/monitoring/), for the creation of the principal. The default is then V(/).
+      - The IAM path of a new principal, such as V(/monitoring/). The default is V(/).
       - The task fails if the principal exists with another path.
     type: str
   permissions_boundary:
     description:
       - The ARN of the policy to use as permissions boundary. V(none) removes the boundary. Not changed when omitted.
-      - A policy that does not exist is an error before anything is changed, if C(iam:GetPolicy) is allowed.
+      - If C(iam:GetPolicy) is allowed, the task fails before any change if the policy does not exist.
     type: str
   tags:
     description:
@@ -61,7 +63,7 @@ options:
   admin_window:
     description:
       - Whether the principal has an admin window, which M(cwagent.iam.cwagent_admin_window) opens and closes.
-      - A principal that has none gets a closed one, before any policy is attached. One that exists is not changed.
+      - A principal without a window gets a closed one before any policy is attached. An existing window is not changed.
       - The window denies writing to everyone who uses the principal. So it is an error for a principal that this
         collection did not create, unless it has a window already or O(adopt_existing=true).
     type: bool
@@ -69,23 +71,24 @@ options:
   adopt_existing:
     description:
       - Whether to manage a principal that exists and that this collection did not create. Without it, such a principal
-        gets only what is asked for by name, such as policies and tags, and O(admin_window=true) is an error.
+        only gets the settings that the options declare, such as policies and tags, and O(admin_window=true) is an
+        error.
       - The principal gets the tag C(cwagent:managed) with the value C(adopted). O(state=absent) does not delete it.
     type: bool
     default: false
   planned:
     description:
-      - The results of earlier tasks of the run. In check mode, what they have only planned counts as done.
-      - A window that M(cwagent.iam.cwagent_restore) has closed is not closed once more.
+      - The results of earlier tasks of the run. In check mode, changes that these tasks only planned count as done.
+      - A window that M(cwagent.iam.cwagent_restore) has closed is not closed again.
     type: list
     elements: dict
     default: []
   state:
     description:
       - Whether the principal should exist.
-      - V(absent) deletes only a principal, and an instance profile, that this collection created, as the tag
-        C(cwagent:managed) says. Any other is kept and loses the agent's policies, O(managed_policies), the admin window
-        and the tags of this collection.
+      - V(absent) only deletes a principal, and an instance profile, that this collection created according to the tag
+        C(cwagent:managed). Any other principal is kept, and only loses the agent's policies, O(managed_policies), the
+        admin window and the tags of this collection.
     type: str
     choices: [present, absent]
     default: present

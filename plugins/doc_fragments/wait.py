@@ -16,8 +16,8 @@ options:
     default: true
   wait_timeout:
     description:
-      - How long to wait, in seconds. Also how long to repeat a call while one service of AWS does not know yet what was
-        created in another.
+      - How long to wait, in seconds. The same limit applies to repeating a call while one AWS service does not know yet
+        about a resource that was created in another.
     type: int
     default: 180
 """

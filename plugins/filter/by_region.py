@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Groups the instances of an inventory by region, as the modules take them."""
+"""Groups the instances of an inventory by region, in the format of the modules' options."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def _text(host: Mapping[str, Any], variable: str) -> str:
 def instances_by_region(
     hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]], default_region: str = ""
 ) -> dict[str, list[str]]:
-    """Return the IDs of the hosts' EC2 instances by region; one of several hosts once, in the region of the first.
+    """Return the IDs of the hosts' EC2 instances by region. An ID of several hosts is in the region of the first one.
 
-    :raises AnsibleFilterError: it names the hosts without one.
+    :raises AnsibleFilterError: some hosts have no ID. The message lists them.
     """
     ids = {host: _text(hostvars[host], "instance_id") for host in hosts}
     without = sorted(host for host, instance_id in ids.items() if not instance_id)

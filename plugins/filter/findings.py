@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Finding = Mapping[str, Any]
 
-# From the least to the most severe, with the levels of SARIF. Its level "none" is for results that are no problems.
+# From the least to the most severe, with the levels of SARIF. Its level "none" is for results that are not problems.
 LEVELS = {"info": "note", "low": "note", "medium": "warning", "high": "error"}
 SEVERITIES = list(LEVELS)
 
@@ -35,8 +35,8 @@ HOMEPAGE = "https://github.com/cwagent/iam"
 def sarif(findings: Iterable[Finding], *, errors: Iterable[str] = (), file: str = "") -> dict[str, Any]:
     """The findings as a SARIF 2.1.0 log.
 
-    :param errors: what could not be checked, in sentences.
-    :param file: stands for the file of findings that have none.
+    :param errors: sentences about everything that could not be checked.
+    :param file: the file for findings that have none.
     """
     listed = list(findings)
     rules = sorted({finding["rule"] for finding in listed})
@@ -81,20 +81,20 @@ def _sarif_result(finding: Finding, rules: Sequence[str], default_file: str) -> 
         "level": LEVELS[finding["severity"]],
         "message": {"text": _message_and_fix(finding, "\n")},
         "locations": [location],
-        # By this, a service knows a finding of an earlier run again.
+        # With this, a service recognizes a finding of an earlier run.
         "partialFingerprints": {"finding/v1": hashlib.sha256(identity.encode(errors="replace")).hexdigest()},
         "properties": {"severity": finding["severity"]},
     }
 
 
 def _uri(path: str) -> str:
-    """A path as a URI, relative where the path is."""
+    """A path as a URI, which is relative if the path is."""
     quoted = quote(path, errors="replace")
     return f"file://{quoted}" if path.startswith("/") else quoted
 
 
 def _message_and_fix(finding: Finding, separator: str) -> str:
-    """What is wrong with the object, and what to do. A finding of an audit has ``why`` in place of ``message``."""
+    """The problem of the object, and the fix. A finding of an audit has ``why`` instead of ``message``."""
     text = f"{finding['object']}: {finding.get('message') or finding['why']}"
     return f"{text.rstrip('.')}.{separator}Fix: {finding['fix']}" if finding.get("fix") else text
 
@@ -102,11 +102,11 @@ def _message_and_fix(finding: Finding, separator: str) -> str:
 def junit(
     findings: Iterable[Finding], *, errors: Iterable[str] = (), name: str = "cwagent.iam", fail_at: str = "low"
 ) -> str:
-    """The findings as JUnit XML: a test that failed for each, or one that passed if there is nothing to report.
+    """The findings as JUnit XML, with a failed test for each, or one passed test if there is nothing to report.
 
-    :param errors: what could not be checked, in sentences.
-    :param name: of the test suite.
-    :param fail_at: a finding below this severity is a test that passed, and its text the test's output.
+    :param errors: sentences about everything that could not be checked.
+    :param name: the name of the test suite.
+    :param fail_at: a finding below this severity is a passed test, with its text as the output.
     """
     suite = ET.Element("testsuite", name=to_printable(name))
     for finding in findings:
@@ -140,12 +140,12 @@ def _case(suite: ET.Element, rule: str, name: str) -> ET.Element:
 
 
 def _place(finding: Finding) -> str:
-    """What a finding is about, and where that is."""
+    """The object of a finding, and its place."""
     place = [str(finding[key]) for key in ("account", "region", "file") if finding.get(key)]
     return to_printable(f"{finding['object']} ({', '.join(place)})" if place else finding["object"])
 
 
-# What Ansible adds to the result of a task.
+# Keys that Ansible adds to the result of a task.
 TASK_KEYS = {
     "changed",
     "failed",
@@ -167,10 +167,10 @@ def audit_document(
 ) -> dict[str, Any]:
     """The merged result of an audit.
 
-    :param results: of cwagent_access_info, one for each account, also of those that could not be read.
-    :param labels: what the accounts are called, in the same order.
+    :param results: the results of cwagent_access_info, one for each account, including accounts that were not read.
+    :param labels: the names of the accounts, in the same order.
     :param sessions: the results of assuming the roles of the accounts, in the same order.
-    :param fail_at: the lowest severity of findings for which a run fails; ``none`` where it fails for none.
+    :param fail_at: the lowest severity that makes a run fail. With ``none``, findings never make it fail.
     """
     accounts: list[dict[str, Any]] = []
     for label, result, session in zip(labels, results, chain(sessions, repeat({}))):
@@ -207,11 +207,11 @@ def _most_severe_first(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def _title(finding: Finding) -> str:
-    """What was found, how severe it is, and where."""
+    """The severity, rule, object, place and reason of a finding."""
     return f"{finding['severity']}, {finding['rule']}: {_place(finding)}: {finding['why']}"
 
 
-# The task itself shows no error, as it would show the credentials too.
+# The task itself shows no error, because it would show the credentials too.
 NOT_ASSUMED = "The role of the account could not be assumed. Check its ARN, its trust policy and the external ID."
 
 
@@ -219,10 +219,10 @@ SHOWN_WRITERS = 5
 
 
 def audit_summary(document: Mapping[str, Any], *, limit: int = 20) -> list[str]:
-    """What an audit found, in lines that fit a terminal of 80 columns.
+    """The summary of an audit, in lines that fit a terminal of 80 columns.
 
     :param document: the accounts, the findings and their counts.
-    :param limit: how many findings are listed, the most severe ones first. Those of severity info are only counted.
+    :param limit: how many findings are listed, the most severe first. Findings of severity info are only counted.
     """
     read = [account for account in document["accounts"] if "error" not in account]
     lines = [f"{count_noun(len(read), 'account')} read at {document['generated']}." if read else "No account was read."]
@@ -234,13 +234,13 @@ def audit_summary(document: Mapping[str, Any], *, limit: int = 20) -> list[str]:
     lines += [_writers(account) for account in read]
     denied = sum(len(account["unread"]) for account in read)
     if denied:
-        lines.append(f"! {count_noun(denied, 'read')} denied: what depends on it is unknown.")
+        lines.append(f"! {count_noun(denied, 'read')} denied. Dependent results are unknown.")
     lines += _worst_findings(document, limit) if read else []
     return [part for line in lines for part in wrap(line)]
 
 
 def _writers(account: Mapping[str, Any]) -> str:
-    """Who can write in an account now. Who administers the account can, and is not counted among them."""
+    """The principals that can write in an account now, except the principals that administer the account."""
     principals = [each for each in account["principals"] if not each["is_administrator"]]
     by_deadline: dict[str, list[str]] = {}
     for each in filter(writes_now, principals):
@@ -257,7 +257,7 @@ def _writers(account: Mapping[str, Any]) -> str:
 
 
 def _deadline(principal: Mapping[str, Any]) -> str:
-    """Until when a principal can write; empty where that is not limited, or not known."""
+    """The time until which a principal can write; empty if that is not limited, or not known."""
     return (principal.get("window") or {}).get("deadline") or "" if principal["writes"] == "window" else ""
 
 

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Says why an account is skipped."""
+"""Returns why an account is skipped."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def skip_reason(
     hosts: Iterable[Mapping[str, Any]], accounts: Iterable[str], active: Collection[str], account: str, **batches: Any
 ) -> str:
-    """Return why an account is skipped, by the variables and names of the hosts that stand for all accounts."""
+    """Return why an account is skipped, from the variables and names of the hosts that stand for all accounts."""
     found = [
         _run_report.Account(name, variables, is_finished=name in active) for name, variables in zip(accounts, hosts)
     ]

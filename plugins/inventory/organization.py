@@ -13,7 +13,7 @@ description:
   - Adds each account of an organization as a host to the group C(cwagent_accounts), with the role to assume in it.
   - On request, it also assumes these roles and adds the EC2 instances of each account as hosts.
   - The inventory source is a YAML file whose name ends with C(organization.yml) or C(organization.yaml).
-  - The credentials in use must be those of the management account or of a member account that is a delegated
+  - The credentials in use must belong to the management account, or to a member account that is a delegated
     administrator for an AWS service.
 options:
   organizational_units:
@@ -24,7 +24,7 @@ options:
     elements: str
     default: []
   account_tags:
-    description: Only accounts with all these tags. A value can be a list, of which one must match.
+    description: Only accounts with all these tags. A value can be a list. Then one of its items must match.
     type: dict
     default: {}
   states:
@@ -36,34 +36,34 @@ options:
   management_account:
     description:
       - Whether to add the management account as well.
-      - A stack set with service-managed permissions creates no role in it.
+      - A stack set with service-managed permissions does not create a role in this account.
     type: bool
     default: false
   member_role_arn:
     description:
-      - The ARN of the role to assume in an account, as a Jinja template. O(member_role_arn) differs from
-        O(assume_role_arn), which is assumed to read the organization.
+      - The ARN of the role to assume in an account, as a Jinja template. In contrast, the role in O(assume_role_arn) is
+        assumed to read the organization.
       - It can use C(account_id), C(account_name), C(account_state), C(account_tags), C(organizational_unit),
         C(organizational_unit_ids) and C(partition).
-      - It is the host variable C(cwagent_account_assume_role_arn).
+      - Each account has its value in the host variable C(cwagent_account_assume_role_arn).
     type: str
     required: true
   external_id:
     description:
-      - The external ID for O(member_role_arn), as a Jinja template as well.
-      - It is the host variable C(cwagent_account_external_id).
+      - The external ID for O(member_role_arn), which can be a Jinja template too.
+      - Each account has its value in the host variable C(cwagent_account_external_id).
     type: str
   hostname:
     description:
       - The name of the host of an account, as a Jinja template with the variables of O(member_role_arn).
-      - The default is the account ID. A name with a space, or with another character that has a meaning in patterns of
-        hosts, is refused, since plays would leave the host out.
+      - The default is the account ID. A name with a space, or with another character that has a meaning in host
+        patterns, is refused, because plays would skip the host.
     type: str
   regions:
     description:
-      - The regions of the accounts, in which instances are found. The default is all regions that are enabled in the
-        account.
-      - They are the host variable C(cwagent_account_regions) of the accounts.
+      - The regions of the accounts, where the inventory finds instances. The default is all regions that are enabled in
+        the account.
+      - Each account has them in the host variable C(cwagent_account_regions).
     type: list
     elements: str
     default: []
@@ -82,8 +82,8 @@ options:
     default: {}
   strict_permissions:
     description:
-      - What to do when the instances of an account cannot be read, for instance because its role cannot be assumed.
-      - With V(false), there is a warning that names the account and the missing permission. With V(true), the
+      - How to treat an account whose instances cannot be read, for example because its role cannot be assumed.
+      - With V(false), the inventory prints a warning with the account and the missing permission. With V(true), the
         inventory source fails.
     type: bool
     default: false
@@ -98,16 +98,17 @@ notes:
   - Each account has the host variables C(account_name), C(account_state), C(account_tags), C(organizational_unit),
     which is the path of its unit, C(organizational_unit_ids), from the root on, C(cwagent_account_id),
     C(cwagent_account_assume_role_arn), and where set C(cwagent_account_external_id) and C(cwagent_account_regions). The
-    email address of an account is not read into the inventory.
+    inventory does not contain the email address of an account.
   - Each instance is named by its ID and has the host variables C(instance_id), C(cwagent_region), C(cwagent_account),
     which is the host of its account, C(ec2_tags), C(instance_state), and where they are known C(architecture),
     C(image_id), C(instance_type), C(platform_details), C(private_dns_name), C(private_ip_address), C(public_dns_name),
     C(public_ip_address), C(subnet_id) and C(vpc_id).
   - O(keyed_groups), O(groups) and O(compose) apply to both kinds of hosts. With O(strict=true), expressions must also
     be defined for both.
-  - The cache has what was read, and never credentials. With other options, what it has is not used.
+  - The cache contains the accounts and instances that were read, and never credentials. It is not used after the
+    options changed.
   - If an inventory source fails, Ansible only warns and continues without its hosts, unless
-    C(ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED) is true. Set it.
+    C(ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED) is true. Set this variable.
 seealso:
   - plugin: amazon.aws.aws_ec2
     plugin_type: inventory
@@ -190,7 +191,7 @@ with suppress(ImportError):  # require_aws_sdk tells the user
 
 try:
     from ansible.utils.unsafe_proxy import wrap_var
-except ImportError:  # newer versions of Ansible take nothing for a template that comes from elsewhere
+except ImportError:  # newer versions of Ansible never treat text from elsewhere as a template
     wrap_var = None
 
 if TYPE_CHECKING:
@@ -229,7 +230,7 @@ class InventoryModule(AWSInventoryBase):  # type: ignore[misc]  # amazon.aws com
         self.update_cached_result(path, is_cached, found)
 
     def _read_config_data(self, path: str) -> Any:
-        """Refuse options that do not exist: with a filter that is misspelled, all accounts would be hosts."""
+        """Refuse options that do not exist, because all accounts would be hosts if a filter is misspelled."""
         config = super()._read_config_data(path)
         options = constants.config.get_configuration_definitions("inventory", self._load_name)
         known = {"plugin", *options, *(alias for each in options.values() for alias in each.get("aliases", ()))}
@@ -386,10 +387,10 @@ class _InstanceReader:
     """Reads the instances of accounts. The credentials of an account stay in the clients that are made with them.
 
     :param caller: assumes the roles.
-    :param make_client: of one session, since each session reads its description of EC2 anew.
-    :param first_region: where an account is asked for its regions.
-    :param regions: where instances are found; if empty, in all that are enabled.
-    :param filters: of the instances.
+    :param make_client: makes the clients of one session, because each session reads its description of EC2 anew.
+    :param first_region: the region for the call that lists the regions of an account.
+    :param regions: the regions with the instances. If empty, the enabled regions are read.
+    :param filters: the filters of the instances.
     """
 
     caller: Aws

@@ -13,8 +13,8 @@ description:
   - Reads the access key that P(cwagent.iam.cwagent_iam_user#module) saved for a user, from any of its stores, and
     returns it as the text of an AWS shared-credentials file.
   - The lookup itself never prints or logs the key, at any verbosity. Use it only in tasks with C(no_log=true).
-  - To deliver a key to a host, use P(cwagent.iam.cwagent_credentials_file#module). Other modules, such as
-    P(ansible.builtin.copy#module), write it to a temporary file on the host first, unless they run with pipelining.
+  - To deliver a key to a host, use P(cwagent.iam.cwagent_credentials_file#module). Without pipelining, other modules
+    such as P(ansible.builtin.copy#module) first write the key to a temporary file on the host.
   - An empty option counts as not set.
 options:
   _terms:
@@ -42,7 +42,7 @@ options:
     type: str
     default: AmazonCloudWatchAgent
   on_missing:
-    description: What to do when no access key is saved. V(error) fails; V(skip) returns an empty text.
+    description: How to treat a user without a saved access key. V(error) fails, and V(skip) returns an empty text.
     type: str
     choices: [error, skip]
     default: error

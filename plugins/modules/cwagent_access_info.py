@@ -12,25 +12,25 @@ short_description: List the principals that can write agent configurations, and 
 description:
   - Reads the roles and users of an account with their policies, the instances behind them, the access keys and the
     configuration parameters, and decides from the policies who can write to Parameter Store at this moment.
-  - Returns the principals that this collection manages, those that have one of the agent's policies, and all others
+  - Returns the principals that this collection manages, principals with one of the agent's policies, and all others
     that can write parameters whose names begin with C(AmazonCloudWatch-).
-  - What is not allowed to be read is in RV(unread), and what depends on it is unknown. The module fails only if nothing
-    can be read.
-  - Service control policies, resource control policies and session policies are not part of any answer. They can deny
-    what is shown as allowed.
-  - Reads no secret. It finds where an access key is saved from the description of the parameter or secret.
-  - Most of IAM is read with C(iam:GetAccountAuthorizationDetails), a thousand entities a call. Each user of the agent
-    takes one call more, as does each of its access keys.
+  - RV(unread) lists everything that the credentials may not read. Results that depend on it are unknown. The module
+    fails only if it can read nothing.
+  - Service control policies, resource control policies and session policies are not evaluated. They can deny
+    permissions that are shown as allowed.
+  - Never reads a secret. It finds out where an access key is saved from the description of the parameter or secret.
+  - Most of IAM is read with C(iam:GetAccountAuthorizationDetails), up to a thousand entities per call. Each user of the
+    agent takes one more call, and so does each of its access keys.
 author: cwagent.iam contributors (@cwagent)
 options:
   roles:
     description:
-      - Names of roles. With O(roles) or O(users), only these principals are read, and not the whole account.
-      - A name that does not exist is left out.
+      - Names of roles. With O(roles) or O(users), only these principals are read instead of the whole account.
+      - Names that do not exist are left out.
     type: list
     elements: str
   users:
-    description: Names of users, as O(roles).
+    description: Names of users, with the same effect as O(roles).
     type: list
     elements: str
   regions:
@@ -44,22 +44,23 @@ options:
     description:
       - By region, the IDs of the instances in the inventory, which are to run the agent. The empty name stands for the
         region of the module.
-      - Other instances are found by their instance profile.
+      - The module finds other instances through their instance profile.
     type: dict
     default: {}
   account_id:
     description:
-      - The ID of the account that the credentials must be those of. Otherwise the module fails and reads nothing else.
+      - The ID of the account that the credentials must belong to. With credentials of another account, the module fails
+        and reads nothing else.
     type: str
   label:
-    description: What the account is called in the result.
+    description: The name of the account in the result.
     type: str
     default: controller
   key_stores:
     description:
-      - Where access keys may be saved. Without V(file), a key that is in none of the others is not saved; with it, that
-        is unknown, since files are not read.
-      - The tag C(cwagent:saved-key) of a user counts as well.
+      - Where access keys may be saved. A key that is in none of these places counts as not saved. With V(file), that is
+        unknown, because files are not read.
+      - A key in the tag C(cwagent:saved-key) of its user counts as saved too.
     type: list
     elements: str
     choices: [file, parameter_store, secrets_manager]
@@ -69,29 +70,29 @@ options:
     type: str
     default: /cwagent/credentials/
   key_max_age_days:
-    description: The age in days from which on an access key is too old. V(0) is no limit.
+    description: Access keys of at least this age in days are too old. V(0) means no limit.
     type: int
     default: 90
   server_profile:
-    description: The instance profile that the fix for an instance without any names.
+    description: The instance profile that RV(findings[].fix) suggests for an instance without one.
     type: str
     default: CloudWatchAgentServerRole
   inventory_users:
     description:
-      - The users of the hosts in the inventory. Other users that this collection made are found then.
+      - The users of the hosts in the inventory. With it, the module reports other users that this collection created.
     type: list
     elements: str
   attach_to_roles:
     description:
-      - The application roles that are to have C(CloudWatchAgentServerPolicy). Other roles to which this collection has
-        attached it are found then.
+      - The application roles that are to have C(CloudWatchAgentServerPolicy). With it, the module reports other roles
+        to which this collection has attached that policy.
     type: list
     elements: str
   simulate:
     description:
-      - Whether to ask IAM about the principals that can or may be able to write, with C(iam:SimulatePrincipalPolicy).
+      - Whether to ask IAM, with C(iam:SimulatePrincipalPolicy), about the principals that can write or may be able to.
         Principals that administer the account are left out.
-      - This takes one call for each, and IAM throttles this call early.
+      - This takes one call for each principal, and IAM throttles this call early.
     type: bool
     default: false
 extends_documentation_fragment:
@@ -140,7 +141,7 @@ account:
       description: The option O(label).
       type: str
     read_at:
-      description: When it was read, in UTC, by the clock of AWS.
+      description: When it was read, in UTC, according to the AWS clock.
       type: str
     regions:
       description: The regions that were read.
@@ -165,15 +166,16 @@ principals:
       description: V(admin) with the agent's admin policy or an admin window, V(server) with its server policy.
       type: str
     managed:
-      description: V(created) or V(adopted), if this collection did that.
+      description: V(created) or V(adopted), if this collection created or adopted it.
       type: str
     created:
       description: When it was created, in UTC.
       type: str
     writes:
       description:
-        - Whether it can write configurations now. V(window), only through its open admin window. V(unknown), that
-          depends on something that could not be read, or on a condition key whose value is not known.
+        - Whether it can write configurations now. V(window) means that it can only through its open admin window.
+          V(unknown) means that the answer depends on something that could not be read, or on a condition key whose
+          value is not known.
       type: str
     writes_why:
       description: The reason.
@@ -182,11 +184,11 @@ principals:
       description: Whether it administers the account, and so can write.
       type: bool
     policies:
-      description: The names of the managed policies, also of those of its groups.
+      description: The names of the managed policies, including the policies of its groups.
       type: list
       elements: str
     inline:
-      description: The names of the inline policies, also of those of its groups.
+      description: The names of the inline policies, including the policies of its groups.
       type: list
       elements: str
     boundary:
@@ -200,13 +202,13 @@ principals:
           description: V(open), V(closed), V(expired), V(absent), V(modified) or V(unknown).
           type: str
         deadline:
-          description: Until when it is or was open, in UTC.
+          description: The time at which it closes or closed, in UTC.
           type: str
         instance_id:
-          description: The only instance that it serves.
+          description: The only instance that can use it.
           type: str
         parameters:
-          description: The only parameters that can be written; none for all.
+          description: The only parameters that can be written. Empty if all can.
           type: list
           elements: dict
     access_keys:
@@ -227,19 +229,19 @@ principals:
           description: When it was last used, in UTC.
           type: str
         last_used_known:
-          description: Whether that could be read.
+          description: Whether the last use could be read.
           type: bool
         age_days:
           description: The age in days.
           type: int
         saved:
-          description: Whether it is saved; null if that is unknown.
+          description: Whether it is saved. Null if that is unknown.
           type: bool
         saved_at:
           description: Where it is saved.
           type: str
     instance_profiles:
-      description: The names of the instance profiles that have the role.
+      description: The names of the instance profiles that contain the role.
       type: list
       elements: str
 instance_profiles:
@@ -250,7 +252,7 @@ instance_profiles:
   sample: [{"name": "CloudWatchAgentServerRole", "role": "CloudWatchAgentServerRole",
             "arn": "arn:aws:iam::123456789012:instance-profile/CloudWatchAgentServerRole"}]
 instances:
-  description: The instances of the principals, those in O(instances), and those with a restore tag.
+  description: The instances of the principals, the instances in O(instances), and instances with a restore tag.
   returned: success
   type: list
   elements: dict
@@ -310,13 +312,13 @@ parameters:
       description: Whether all server principals can read it, V(yes), V(no) or V(unknown).
       type: str
     valid:
-      description: Whether it has a valid configuration, V(yes), V(no) or V(unknown).
+      description: Whether it contains a valid configuration, V(yes), V(no) or V(unknown).
       type: str
     problem:
       description: Why it is not valid.
       type: str
 unread:
-  description: What could not be read.
+  description: Everything that could not be read.
   returned: success
   type: list
   elements: dict
@@ -334,7 +336,7 @@ unread:
       description: The error.
       type: str
 findings:
-  description: What does not keep the rules, the most severe first.
+  description: Everything that violates a rule, with the most severe first.
   returned: success
   type: list
   elements: dict
@@ -342,34 +344,34 @@ findings:
     rule:
       description:
         - The name of the rule.
-        - High severity. V(admin-on-instances), several instances have an admin policy that nothing limits;
-          V(admin-without-window), an admin policy is attached permanently; V(server-writes), a principal for servers
-          can write; V(administrator-on-instance), an instance administers the account; V(admin-unmanaged-trust),
-          principals other than EC2 can assume an admin role.
-        - High or medium severity. V(window-modified), the policy of the admin window was changed; V(admin-key-active),
-          a key of an admin user is active outside a window.
-        - Medium severity. V(admin-instance-without-window), an instance has the admin profile outside a window;
-          V(restore-tag), an interrupted run left its tag; V(unmanaged-writer), a principal that is not for the agent
-          can write; V(admin-unmanaged-policies), an admin principal has other policies; V(deprecated-ssm-policy), the
-          policy V(AmazonEC2RoleforSSM) is in use; V(profile-without-role), an instance profile has no role;
-          V(instance-without-access), an instance in the inventory lacks what the agent needs;
-          V(boundary-blocks-agent), a permissions boundary blocks metrics or logs; V(parameter-unreadable), a server
-          cannot read a configuration; V(parameter-invalid), a configuration is not valid.
-        - Medium or low severity. V(key-old), a key is too old; V(key-two-active), a user has two active keys;
-          V(key-not-saved), a key is saved nowhere, which is of low severity where a newer key of the user is saved.
-        - Low severity. V(window-expired), an admin window was not closed after its deadline; V(key-unused), a key was
-          never used; V(saved-key-without-user), the user of a saved key does not exist; V(parameter-near-limit), a
-          configuration almost fills its tier.
-        - Info. V(administrators), principals can write because they administer the account; V(user-without-host), no
-          host of the inventory has a user that this collection made; V(attached-policy), a role that
-          O(attach_to_roles) lacks has the agent's policy from this collection.
+        - High severity. V(admin-on-instances) (several instances have an admin policy that nothing limits),
+          V(admin-without-window) (an admin policy is attached permanently), V(server-writes) (a principal for servers
+          can write), V(administrator-on-instance) (an instance administers the account), V(admin-unmanaged-trust)
+          (principals other than EC2 can assume an admin role).
+        - High or medium severity. V(window-modified) (the policy of the admin window was changed), V(admin-key-active)
+          (a key of an admin user is active outside a window).
+        - Medium severity. V(admin-instance-without-window) (an instance has the admin profile outside a window),
+          V(restore-tag) (an interrupted run left its tag), V(unmanaged-writer) (a principal that is not for the agent
+          can write), V(admin-unmanaged-policies) (an admin principal has other policies), V(deprecated-ssm-policy) (the
+          policy V(AmazonEC2RoleforSSM) is in use), V(profile-without-role) (an instance profile has no role),
+          V(instance-without-access) (an instance in the inventory lacks something that the agent needs),
+          V(boundary-blocks-agent) (a permissions boundary blocks metrics or logs), V(parameter-unreadable) (a server
+          cannot read a configuration), V(parameter-invalid) (a configuration is not valid).
+        - Medium or low severity. V(key-old) (a key is too old), V(key-two-active) (a user has two active keys),
+          V(key-not-saved) (a key is saved nowhere, which is of low severity if a newer key of the user is saved).
+        - Low severity. V(window-expired) (an admin window was not closed after its deadline), V(key-unused) (a key was
+          never used), V(saved-key-without-user) (the user of a saved key does not exist), V(parameter-near-limit) (a
+          configuration almost fills its tier).
+        - Info. V(administrators) (principals can write because they administer the account), V(user-without-host) (no
+          host of the inventory has a user that this collection created), V(attached-policy) (a role that is not in
+          O(attach_to_roles) has the agent's policy from this collection).
       type: str
       sample: admin-without-window
     severity:
       description: V(info), V(low), V(medium) or V(high).
       type: str
     object:
-      description: What it is about, by its name or ID.
+      description: The name or ID of the affected object.
       type: str
     region:
       description: The region; null for IAM.
@@ -378,7 +380,7 @@ findings:
       description: The account's ID.
       type: str
     why:
-      description: What was found.
+      description: The reason for the finding.
       type: str
     fix:
       description: The command or variable, or the decision that a person must take.

@@ -8,17 +8,17 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: cwagent_account_info
 version_added: 1.0.0
-short_description: (internal) Check whose credentials these are, and find the servers of an account
+short_description: (internal) Check the account of the credentials, and find its servers
 description:
-  - Refuses the credentials of another account than O(account_id).
-  - Finds the EC2 instances that are servers, and the one that stores the configuration, by filters in several regions
-    at once.
-  - Calls C(sts:GetCallerIdentity) only with O(account_id), and C(ec2:DescribeInstances) only for filters, once for each
-    page of a thousand instances, each region, and each of the two kinds.
+  - Fails if the credentials belong to another account than O(account_id).
+  - Finds the EC2 instances that are servers, and the instance that stores the configuration, with filters, in several
+    regions at once.
+  - Calls C(sts:GetCallerIdentity) only with O(account_id), and C(ec2:DescribeInstances) only with filters. The latter
+    takes one call for each page of a thousand instances, in each region and for each kind of instance.
 author: cwagent.iam contributors (@cwagent)
 options:
   account_id:
-    description: The ID of the account that the credentials must be those of.
+    description: The ID of the account that the credentials must belong to.
     type: str
   regions:
     description: The regions in which instances are found. The default is the region of the module.
@@ -27,24 +27,25 @@ options:
     default: []
   server_filters:
     description:
-      - Filters of C(ec2:DescribeInstances) that the servers match, each with a value or a list of values. Without one,
-        no servers are found.
-      - Without C(instance-state-name) among the filters, all instances that have not ended are found, stopped ones too.
+      - Filters of C(ec2:DescribeInstances) that the servers match, each with a value or a list of values. Without
+        filters, no servers are found.
+      - Without C(instance-state-name) among the filters, the module finds pending, running, stopping and stopped
+        instances.
     type: dict
     default: {}
   admin_filters:
     description:
-      - The same for the instance that stores the configuration. It is an error if more than one instance matches, or
-        none in an account that has servers.
+      - The same for the instance that stores the configuration. It is an error if more than one instance matches, or if
+        none matches in an account that has servers.
     type: dict
     default: {}
   admin_instance_id:
-    description: The ID of that instance, in place of O(admin_filters).
+    description: The ID of that instance, instead of O(admin_filters).
     type: str
   admin_required:
     description:
-      - Whether it is an error if there is not exactly one such instance. Otherwise all that match are returned as
-        servers.
+      - Whether it is an error if there is not exactly one such instance. With V(false), all instances that match are
+        returned as servers.
     type: bool
     default: true
 extends_documentation_fragment:

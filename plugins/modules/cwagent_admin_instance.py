@@ -12,12 +12,13 @@ short_description: Associate the admin profile with one EC2 instance for a while
 description:
   - Associates the admin instance profile with one instance, the admin instance, and restores its earlier profile
     afterwards. With O(admin_role), it opens and closes the admin window too.
-  - The name of the earlier profile is written before anything else changes. The admin role gets it as the restore
-    record, the tag C(cwagent:earlier-profile:REGION:INSTANCE), and the instance as the restore tag
+  - The name of the earlier profile is written before anything else changes. The module writes it to the admin role as
+    the restore record, the tag C(cwagent:earlier-profile:REGION:INSTANCE), and to the instance as the restore tag
     C(cwagent:earlier-profile). So if a run is interrupted, the next one can restore the instance from any controller.
-  - The record decides which profile an instance goes back to, since fewer people can tag the admin role than instances.
-    A restore tag without a record was written by somebody else. It is ignored and left, with a warning.
-  - Only one instance of a region can be the admin instance. This is checked before the tag is written, and again
+  - The record decides which profile an instance goes back to, because fewer people can tag the admin role than
+    instances. A restore tag without a record was written by somebody else. It is ignored and not removed, and the
+    module prints a warning.
+  - Only one instance of a region can be the admin instance. The module checks this before it writes the tag, and again
     afterwards.
 author: cwagent.iam contributors (@cwagent)
 options:
@@ -33,23 +34,23 @@ options:
     required: true
   instance_ids:
     description:
-      - The IDs of the instances. Exactly one with O(state=acquired).
-      - Required, except with O(state=released), which otherwise releases every instance in the region that has a
-        restore record, or has the admin profile and is in O(fallback_instance_ids).
+      - The IDs of the instances. O(state=acquired) requires exactly one.
+      - Without this option, O(state=released) releases every instance in the region that has a restore record, or that
+        has the admin profile and is in O(fallback_instance_ids).
     type: list
     elements: str
   fallback_instance_ids:
     description:
       - The IDs of further instances that O(state=released) gives the O(server_profile) if they have the admin profile
         and no restore record.
-      - Any other instance that has the admin profile without a record is left, with a warning.
+      - Any other instance that has the admin profile without a record is not changed, and the module prints a warning.
     type: list
     elements: str
     default: []
   record_role:
     description:
-      - The role that has the restore records as tags. By default O(admin_role), or else the role that is named like
-        O(admin_profile).
+      - The role whose tags are the restore records. The default is O(admin_role), or without that option the role with
+        the same name as O(admin_profile).
     type: str
   state:
     description:
@@ -58,38 +59,38 @@ options:
         terminated, if an instance of the region has the admin profile or a restore tag with a record, or if someone
         else has opened the window.
       - V(released) makes the instance an ordinary one again. It restores the earlier profile, closes the window, and
-        removes the restore tag and the record. If restoring the profile fails, the window is still closed, and the
-        other way round.
-      - With V(released) and O(instance_ids), a window that is open for another instance is left. The window is closed
-        without being read where an instance of the list has the admin profile, a restore tag or a record, since IAM may
-        still show it as closed right after it was opened.
+        removes the restore tag and the record. If restoring the profile fails, the module still closes the window, and
+        the other way round.
+      - With V(released) and O(instance_ids), a window that is open for another instance stays open. If an instance of
+        the list has the admin profile, a restore tag or a record, the module closes the window without reading it,
+        because IAM may still show it as closed right after it was opened.
       - With V(released), an instance that was terminated, or that someone has associated with another profile, only
-        loses its restore tag and record. If the earlier profile does not exist any more or has no role,
-        O(server_profile) is associated instead, with a warning.
+        loses its restore tag and record. If the earlier profile no longer exists or has no role, O(server_profile) is
+        associated instead, with a warning.
     type: str
     choices: [acquired, released]
     required: true
   admin_role:
     description:
-      - The role whose admin window is opened, for sessions of the instance only, and closed.
+      - The role whose admin window is opened and closed. It is opened for sessions of the instance only.
       - Without it, no window is changed.
     type: str
   window_minutes:
     description:
-      - For how many minutes to open the window, from 1 to 720, by the clock of AWS.
-      - With O(state=acquired), a window that is open already is an error.
+      - For how many minutes to open the window, from 1 to 720, according to the AWS clock.
+      - With O(state=acquired), a window that is already open is an error.
     type: int
     default: 15
   managed_only:
     description:
-      - Whether O(state=acquired) fails if the window would be that of a role that this collection did not create or
-        adopt, and that has no admin window yet. M(cwagent.iam.cwagent_iam_role) adopts a role.
+      - Whether O(state=acquired) fails if this collection neither created nor adopted O(admin_role), and the role has
+        no admin window yet. M(cwagent.iam.cwagent_iam_role) adopts a role.
     type: bool
     default: false
   parameters:
     description:
-      - The parameters that the instance may write while the window is open. Without any, all that O(admin_role) may
-        write.
+      - The parameters that the instance may write while the window is open. When empty, it may write all parameters
+        that the policies of O(admin_role) allow.
       - IAM allows 10240 characters without white space in all inline policies of a role together, which limits how many
         parameters fit.
     type: list
@@ -141,7 +142,7 @@ instances:
   description:
     - The instances, with the names of their instance profile before and after, and of the profile that a release
       restores. Null means no profile.
-    - If O(state=acquired) failed after it began, at least the C(instance_id) and the C(earlier_profile).
+    - If O(state=acquired) failed after it began, the instance has at least C(instance_id) and C(earlier_profile).
   returned: success, and after a failure of O(state=acquired)
   type: list
   elements: dict
@@ -166,8 +167,8 @@ window:
 steps:
   description:
     - The steps that were taken, or would be taken in check mode.
-    - If the task failed, all planned steps, or none if it failed before the first one. RV(done) and RV(not_done) say
-      which were taken.
+    - If the task failed, the list contains all planned steps, or none if it failed before the first one. RV(done) lists
+      the steps that were taken, and RV(not_done) the others.
   returned: always
   type: list
   elements: str
@@ -177,7 +178,9 @@ steps:
       'CloudWatchAgentServerRole'
     - "tag instance i-0123456789abcdef0 with its earlier profile 'CloudWatchAgentServerRole'"
 counts:
-  description: How many of the RV(steps) create, update and delete something; after a failure, of those that were done.
+  description:
+    - How many of the RV(steps) create, update and delete something. After a failure, only the steps that were taken
+      count.
   returned: when a plan was made
   type: dict
   sample: {create: 0, update: 2, delete: 0}
@@ -188,7 +191,7 @@ done:
   elements: str
   sample: ["tag instance i-0123456789abcdef0 with its earlier profile 'CloudWatchAgentServerRole'"]
 not_done:
-  description: The steps that were not taken; for each item, the failed one first.
+  description: The steps that were not taken. For each item, the failed step comes first.
   returned: when a step failed
   type: list
   elements: str

@@ -11,21 +11,22 @@ version_added: 1.0.0
 short_description: Open and close the admin window of a role or user
 description:
   - The admin window is the time in which an admin principal may write to Parameter Store.
-  - Manages one inline policy of a role or user, C(CloudWatchAgentAdminWindow), that denies changing parameters,
+  - Manages one inline policy of a role or user, C(CloudWatchAgentAdminWindow), that denies changing parameters with
     C(ssm:PutParameter), C(ssm:DeleteParameter), C(ssm:DeleteParameters), C(ssm:LabelParameterVersion) and
     C(ssm:UnlabelParameterVersion).
   - While the window is closed, the Deny is unconditional. While it is open, C(ssm:PutParameter) is denied after a
-    deadline, so that the window closes by itself, whatever happens to the controller; with a role, to every session
-    that is not of O(instance_id); and for every parameter but O(parameters). Everything else stays denied.
+    deadline, so the window closes by itself, whatever happens to the controller. It is also denied for every parameter
+    except O(parameters) and, with a role, to every session that does not belong to O(instance_id). The other actions
+    stay denied.
   - A window that is open for another instance or for other parameters is replaced, or is an error with
     O(fail_if_open=true). It is never extended.
   - A Deny applies to existing sessions too, so it also revokes the permission from credentials that were copied off an
     instance.
   - Reading parameters is not denied. The agent keeps running with an admin role.
-  - The saved access key of a user is active while its window is open, and inactive while it is closed. The module
-    M(cwagent.iam.cwagent_iam_user) says with the tag C(cwagent:saved-key) of the user which key that is. No other key
-    is activated or deactivated. While another key of the user is active, the window is not opened, and the error names
-    the key.
+  - The saved access key of a user is active while its window is open, and inactive while it is closed. The user's tag
+    C(cwagent:saved-key), which M(cwagent.iam.cwagent_iam_user) sets, contains the ID of that key. No other key is
+    activated or deactivated. If another key of the user is active, the module fails without opening the window, and the
+    error contains the ID of the key.
 author: cwagent.iam contributors (@cwagent)
 options:
   role:
@@ -43,7 +44,7 @@ options:
     required: true
   window_minutes:
     description:
-      - For how many minutes to open the window, from 1 to 720, by the clock of AWS.
+      - For how many minutes to open the window, from 1 to 720, according to the AWS clock.
       - A window that is open for the same instance and parameters is never shortened.
     type: int
     default: 15
@@ -54,7 +55,8 @@ options:
     type: str
   parameters:
     description:
-      - The parameters that may be written while the window is open. Without any, all that the principal may write.
+      - The parameters that may be written while the window is open. When empty, these are all parameters that the
+        principal may write.
       - IAM allows 10240 characters without white space in all inline policies of a role together, and 2048 of a user,
         which limits how many parameters fit.
     type: list
@@ -70,20 +72,21 @@ options:
         type: str
         required: true
   fail_if_open:
-    description: Whether a window that is open already is an error, since another run or a person has opened it.
+    description: Whether a window that is already open is an error, because another run or a person has opened it.
     type: bool
     default: false
   managed_only:
     description:
       - Whether to change only what this collection manages. A principal that it did not create or adopt, and that has
-        no admin window, is left as it is, with a warning and RV(managed) false. With O(state=open) it is an error.
-      - A window that does not exist is not closed either if C(CloudWatchAgentAdminPolicy) is not attached, since there
-        is nothing to close.
+        no admin window, is left as it is, with a warning and RV(managed) false. With O(state=open), such a principal is
+        an error.
+      - With O(state=closed), a principal that has neither a window nor C(CloudWatchAgentAdminPolicy) gets no window,
+        because there is nothing to close.
     type: bool
     default: false
   force:
     description:
-      - Whether to write the policy and the status of a user's saved key even if they look as desired.
+      - Whether to write the policy and the status of a user's saved key even if they already look as desired.
       - Use it to close a window right after opening, when IAM may still report it as closed. With O(state=closed), the
         window of a role is not read first. Closing it always counts as a change, and the diff shows its earlier state
         as V(unknown).
@@ -100,7 +103,7 @@ notes:
 """
 
 EXAMPLES = r"""
-- name: Let one instance write one parameter with the admin role, for a quarter of an hour
+- name: Let one instance write one parameter with the admin role for 15 minutes
   cwagent.iam.cwagent_admin_window:
     role: CloudWatchAgentAdminRole
     instance_id: i-0123456789abcdef0
@@ -118,11 +121,11 @@ EXAMPLES = r"""
 RETURN = r"""
 window:
   description:
-    - The window. Its state is V(open), V(closed) or V(absent); V(expired) if the deadline has passed, which closes it
-      too; V(modified) if the policy is not one that this module writes, so that the window can be open; and V(unknown)
-      if it could not be read.
-    - The deadline is in UTC. It is null unless the window is or was open, as is the C(instance_id). The C(parameters)
-      are those that may be written; none are named if all may be.
+    - The window. Its state is V(open), V(closed), V(absent), V(expired), V(modified) or V(unknown). V(expired) means
+      that the deadline has passed, which closes the window too. V(modified) means that the policy is not one that this
+      module writes, so the window may be open. V(unknown) means that the window could not be read.
+    - The C(deadline) is in UTC. It and the C(instance_id) are null unless the window is or was open. C(parameters)
+      lists the parameters that may be written, and is empty if all may be written.
   returned: success
   type: dict
   sample:
@@ -139,14 +142,16 @@ managed:
 steps:
   description:
     - The steps that were taken, or would be taken in check mode.
-    - If the task failed, all planned steps, or none if it failed before the first one. RV(done) and RV(not_done) say
-      which were taken.
+    - If the task failed, the list contains all planned steps, or none if it failed before the first one. RV(done) lists
+      the steps that were taken, and RV(not_done) the others.
   returned: always
   type: list
   elements: str
   sample: ["open the admin window of role 'CloudWatchAgentAdminRole' until 2026-11-24T16:15:00Z"]
 counts:
-  description: How many of the RV(steps) create, update and delete something; after a failure, of those that were done.
+  description:
+    - How many of the RV(steps) create, update and delete something. After a failure, only the steps that were taken
+      count.
   returned: when a plan was made
   type: dict
   sample: {create: 0, update: 1, delete: 0}
@@ -157,7 +162,7 @@ done:
   elements: str
   sample: ["close the admin window of user 'CloudWatchAgentAdminUser'"]
 not_done:
-  description: The steps that were not taken; for each item, the failed one first.
+  description: The steps that were not taken. For each item, the failed step comes first.
   returned: when a step failed
   type: list
   elements: str

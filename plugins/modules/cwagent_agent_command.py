@@ -8,16 +8,16 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: cwagent_agent_command
 version_added: 1.0.0
-short_description: (internal) Make the CloudWatch agents on instances run stored configurations, by Run Command
+short_description: (internal) Make the CloudWatch agents on instances run stored configurations, with Run Command
 description:
-  - Does what P(cwagent.iam.cwagent_agent_config#module) does, on the controller and for many EC2 instances, with the
-    document C(AmazonCloudWatch-ManageAgent) of Systems Manager, for up to 50 instances at once.
-  - Only the instances are changed whose agents P(cwagent.iam.cwagent_server_check#module) has found to run something
-    else. It must have collected its facts just before.
+  - Has the same effect as P(cwagent.iam.cwagent_agent_config#module), but runs on the controller for many EC2
+    instances. It uses the document C(AmazonCloudWatch-ManageAgent) of Systems Manager for up to 50 instances at once.
+  - Only changes instances whose agents run other configurations according to
+    P(cwagent.iam.cwagent_server_check#module). That module must have collected its facts just before.
 author: cwagent.iam contributors (@cwagent)
 options:
   servers:
-    description: The servers as P(cwagent.iam.cwagent_server_check#module) has returned them.
+    description: The servers, as P(cwagent.iam.cwagent_server_check#module) returns them.
     type: list
     elements: dict
     required: true
@@ -28,7 +28,7 @@ options:
 attributes:
   diff_mode:
     description: Returns details on what has changed, or would change in check mode, when in diff mode.
-    details: The diff has the calls of the agent's control program.
+    details: The diff contains the calls of the agent's control program.
     support: full
 extends_documentation_fragment:
   - cwagent.iam.attributes
@@ -56,7 +56,7 @@ RETURN = r"""
 steps:
   description:
     - The steps that were taken, or would be taken in check mode.
-    - If the task failed, all planned steps, or none if it failed before the first one.
+    - If the task failed, the list contains all planned steps, or none if it failed before the first one.
   returned: always
   type: list
   elements: str
@@ -67,7 +67,7 @@ counts:
   type: dict
   sample: {create: 0, update: 1, delete: 0}
 failed_hosts:
-  description: By server, why the configuration was not applied. The other servers have it.
+  description: For each server that failed, why the configuration was not applied. The other servers have it.
   returned: when a command failed
   type: dict
   sample: {web1: it could not be delivered to the agent}

@@ -10,9 +10,10 @@ module: cwagent_agent_config
 version_added: 1.0.0
 short_description: (internal) Make the CloudWatch agent on a host run stored configurations
 description:
-  - Compares the configurations that the agent on this host runs with those that are to run. Where they differ, the
-    agent's control program fetches them from Parameter Store and restarts the agent, once.
-  - Configurations that others have given the agent stay. Without any, what is no longer stored is removed.
+  - Compares the configurations that the agent on this host runs with the configurations that it is to run. If they
+    differ, the agent's control program fetches them from Parameter Store and restarts the agent once.
+  - Configurations that others have given the agent stay. If there are none, configurations that are no longer stored
+    are removed.
   - Does not install the agent.
 author: cwagent.iam contributors (@cwagent)
 requirements:
@@ -48,7 +49,7 @@ attributes:
     support: full
   diff_mode:
     description: Returns details on what has changed, or would change in check mode, when in diff mode.
-    details: The diff has the digests of the configurations.
+    details: The diff contains the digests of the configurations.
     support: full
   idempotent:
     description: A second run with the same options changes nothing and makes no API call that writes.
@@ -68,8 +69,8 @@ RETURN = r"""
 steps:
   description:
     - The steps that were taken, or would be taken in check mode.
-    - If the task failed, all planned steps, or none if it failed before the first one. RV(done) and RV(not_done) say
-      which were taken.
+    - If the task failed, the list contains all planned steps, or none if it failed before the first one. RV(done) lists
+      the steps that were taken, and RV(not_done) the others.
   returned: always
   type: list
   elements: str
@@ -86,7 +87,7 @@ done:
   elements: str
   sample: []
 not_done:
-  description: The steps that were not taken, the failed one first.
+  description: The steps that were not taken, with the failed one first.
   returned: when a step failed
   type: list
   elements: str

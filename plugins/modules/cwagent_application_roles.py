@@ -18,21 +18,21 @@ author: cwagent.iam contributors (@cwagent)
 options:
   instances:
     description:
-      - The IDs of the instances that leave, by region. Only their roles are changed. The empty name stands for the
+      - By region, the IDs of the instances to remove. Only their roles are changed. The empty name stands for the
         region of the module.
-      - For an instance that has ended, AWS does not show a role. If no instance of the regions has a role with the tag,
-        a warning names that role.
+      - AWS shows no role for a terminated instance. If a role has the tag, but no instance of the regions has the role,
+        the module prints a warning with the name of the role.
       - By default, the policy is detached from all roles with the tag.
     type: dict
   remaining_instances:
     description:
-      - The IDs of the instances that remain, by region. Their roles keep the policy. If one of them does not exist in
-        its region, no role is changed, and there is a warning.
+      - By region, the IDs of the instances that remain. Their roles keep the policy. If one of them does not exist in
+        its region, no role is changed, and the module prints a warning.
       - The default is all other instances of the regions in O(instances).
     type: dict
   planned:
     description:
-      - The results of earlier tasks of the run. In check mode, what they have only planned counts as done.
+      - The results of earlier tasks of the run. In check mode, changes that these tasks only planned count as done.
     type: list
     elements: dict
     default: []
@@ -48,7 +48,7 @@ EXAMPLES = r"""
 - name: Detach the agent's policy from all application roles
   cwagent.iam.cwagent_application_roles:
 
-- name: Detach it from the roles of one instance, unless another one needs it
+- name: Detach it from the roles of one instance, unless another instance needs it
   cwagent.iam.cwagent_application_roles:
     instances:
       eu-central-1: [i-0123456789abcdef0]
@@ -61,13 +61,16 @@ RETURN = r"""
 steps:
   description:
     - The steps that were taken, or would be taken in check mode.
-    - If the task failed, all planned steps. RV(done) and RV(not_done) say which were taken.
+    - If the task failed, the list contains all planned steps. RV(done) lists the steps that were taken, and
+      RV(not_done) the others.
   returned: always
   type: list
   elements: str
   sample: ["detach CloudWatchAgentServerPolicy from role 'ShopBackend'"]
 counts:
-  description: How many of the RV(steps) create, update and delete something; after a failure, of those that were done.
+  description:
+    - How many of the RV(steps) create, update and delete something. After a failure, only the steps that were taken
+      count.
   returned: when a plan was made
   type: dict
   sample: {create: 0, update: 2, delete: 0}
@@ -78,13 +81,13 @@ done:
   elements: str
   sample: ["detach CloudWatchAgentServerPolicy from role 'ShopBackend'"]
 not_done:
-  description: The steps that were not taken; for each role, the failed one first.
+  description: The steps that were not taken. For each role, the failed step comes first.
   returned: when a step failed
   type: list
   elements: str
   sample: ["remove the tags cwagent:attached-policy from role 'ShopBackend'"]
 failures:
-  description: By role, why it failed. The other roles were changed.
+  description: For each role that failed, the error. The other roles were changed.
   returned: when a role failed
   type: dict
   sample:

@@ -11,102 +11,108 @@ version_added: 1.0.0
 short_description: Store a CloudWatch agent configuration in Systems Manager Parameter Store
 description:
   - Validates an agent configuration and stores it, minified, as a parameter that the agents of many servers can share.
-    One that is too large for a parameter can be split into several, which the agent merges.
-  - All that is wrong with a configuration is reported at once, with its place. One with an error is never stored.
-  - A parameter that has the same content already is not written, whatever its spaces and the order of its keys.
-  - With C(--diff), a change of the configuration is shown by JSON path, one line for each change. Long values are
-    shortened. A configuration that is new or deleted is shown as a whole.
-  - After it was written, a parameter is read with the same credentials. The task fails if it has another value.
-  - Uses only C(ssm:GetParameter) and C(ssm:PutParameter), since the agent's admin policy allows no more;
-    with O(state=absent) also C(ssm:DeleteParameter), and with O(tags) also C(ssm:ListTagsForResource) and
-    C(ssm:AddTagsToResource).
+    A configuration that is too large for one parameter can be split into several, which the agent merges.
+  - The module reports all problems of a configuration at once, with their places. A configuration with an error is
+    never stored.
+  - A parameter that already has the same content is not written, even if spaces and the order of keys differ.
+  - With C(--diff), the changes of a configuration are shown with their JSON paths, one line for each change. Long
+    values are shortened. A new or deleted configuration is shown as a whole.
+  - After writing a parameter, the module reads it with the same credentials, and fails if it has another value.
+  - Uses only C(ssm:GetParameter) and C(ssm:PutParameter), because the agent's admin policy allows no more.
+    O(state=absent) needs C(ssm:DeleteParameter) too. O(tags) needs C(ssm:ListTagsForResource) and
+    C(ssm:AddTagsToResource) too.
 author: cwagent.iam contributors (@cwagent)
 requirements:
   - jsonschema >= 4.0.0, for O(schema)
 options:
   name:
     description:
-      - The name of the parameter. It must begin with C(AmazonCloudWatch-), since the agent's policies allow no others.
-      - A name that ends in C(-linux) or C(-windows) says which platform the configuration is for. The module warns
+      - The name of the parameter. It must begin with C(AmazonCloudWatch-), because the agent's policies allow no other
+        names.
+      - If the name ends in C(-linux) or C(-windows), the configuration is for that platform. The module then warns
         about sections that only the other platform has.
     type: str
     required: true
   config:
     description:
-      - The configuration, as a mapping or as JSON text; or a list of several, which are merged as the agent merges
-        them.
-      - Unless the parameter is to be absent, exactly one of O(config) and O(src) is required.
+      - The configuration, as a mapping or as JSON text. If it is a list of several, the module merges them in the same
+        way as the agent.
+      - O(state=present) and O(state=validated) require exactly one of O(config) and O(src).
     type: raw
   src:
     description:
-      - The path of a file with the configuration, on the host that runs the module; or a list of several, which are
-        merged as the agent merges them.
+      - The path of a file with the configuration, on the host that runs the module. If it is a list of several, the
+        module merges them in the same way as the agent.
     type: list
     elements: path
   validation:
     description:
-      - What happens to what is doubtful, such as a key that the agent may not know, and to what O(schema) does not
-        allow. V(strict) refuses it, V(warn) warns of it, and V(off) skips O(schema) and the warnings.
-      - What cannot work is refused in any case. That is a text that is not JSON, a section that the agent does not
-        have, C({{) in a text, and a configuration that is too large.
+      - How to treat doubtful parts of the configuration, such as a key that the agent may not know, and parts that
+        O(schema) does not allow. V(strict) refuses the configuration, V(warn) prints warnings, and V(off) skips
+        O(schema) and all warnings.
+      - Errors are refused in any case. These are a text that is not JSON, a section that the agent does not have, C({{)
+        in a text, and a configuration that is too large.
     type: str
     choices: [strict, warn, "off"]
     default: strict
   schema:
     description:
       - The JSON schema of the agent, as a path on the host that runs the module, as a mapping or as JSON text. The
-        configuration is validated against it, besides the rules of this module.
-      - The agent installs its own at V(/opt/aws/amazon-cloudwatch-agent/doc/amazon-cloudwatch-agent-schema.json).
-      - Requires the Python library C(jsonschema) on that host. Where it is missing, that is doubtful with a path, and
-        otherwise a warning.
+        configuration is validated against it, in addition to the rules of this module.
+      - The agent installs its schema at V(/opt/aws/amazon-cloudwatch-agent/doc/amazon-cloudwatch-agent-schema.json).
+      - Requires the Python library C(jsonschema) on that host. If it is missing, O(validation=strict) refuses the
+        configuration where O(schema) is a path. Otherwise, the module prints a warning.
     type: raw
   has_onprem:
     description:
-      - Whether servers that are not on EC2 read the configuration. What works on EC2 only is warned of then.
+      - Whether servers that are not on EC2 read the configuration. With V(true), the module warns about settings that
+        work on EC2 only.
     type: bool
     default: false
   split:
     description:
       - Whether a configuration that is too large for one parameter is split into several, C(NAME), C(NAME-2) and so on.
-        Each is a valid configuration, and an agent that fetches the first and appends the others has the whole.
+        Each is a valid configuration. An agent that fetches the first and appends the others gets the whole
+        configuration.
       - Parameters that an earlier, larger configuration has left are returned as RV(surplus), with a warning.
       - With O(state=absent), all of them are deleted.
     type: bool
     default: false
   split_recent:
     description:
-      - Whether O(split) also cuts what only recent agents can merge, which are lists of C(jmx) and C(otlp), and the
-        section C(opentelemetry).
+      - Whether O(split) may also split parts that only recent agents can merge. These are lists of C(jmx) and C(otlp),
+        and the section C(opentelemetry).
     type: bool
     default: false
   tier:
     description:
       - The tier of the parameter. V(Standard) allows 4096 bytes; V(Advanced) allows 8192 and costs money.
-      - The default is the smallest that fits. A parameter in the Advanced tier remains there, since AWS cannot move it
-        back; storing another configuration in it with V(Standard) fails.
-      - The tier of a parameter that has the configuration already is not changed.
+      - The default is the smallest that fits. A parameter in the Advanced tier remains there, because AWS cannot move
+        it back. Storing another configuration in it with V(Standard) fails.
+      - The tier of a parameter that already contains the configuration is not changed.
     type: str
     choices: [Standard, Advanced]
   use_instance_credentials:
     description:
-      - Whether to use only the credentials that the instance metadata service has for this host. The AWS options for
-        credentials, environment variables and credentials files are then ignored.
+      - Whether to use only the credentials that the instance metadata service provides on this host. The AWS options
+        for credentials, environment variables and credentials files are then ignored.
     type: bool
     default: false
   instance_role:
     description:
-      - With O(use_instance_credentials), the role whose credentials are used. Those of another role are not used, which
-        the instance has before it gets this one, and after another run has restored it.
+      - With O(use_instance_credentials), the role whose credentials are used. The module does not use credentials of
+        another role. The instance has those before it gets this role, and again after another run has restored its
+        profile.
     type: str
   saved_key:
     description:
       - The access key to use, which M(cwagent.iam.cwagent_iam_user) saved for a user. No other credentials are used on
         the host.
-      - The controller reads it, with the AWS options for credentials of this task or else with the credentials of its
-        environment, and sends it to the host for this task only.
-      - The secret is on no disk of the host, in no output at any verbosity, and in no argument or environment of a
-        process. So the task turns on pipelining, without which Ansible would write the options of the module to a
-        temporary file, and fails where that is impossible. It cannot run with C(async).
+      - The controller reads it with the AWS credentials in the options of this task, or without such options with the
+        credentials of its environment. It sends the key to the host for this task only.
+      - The secret never appears on a disk of the host, in output at any verbosity, or in the arguments or the
+        environment of a process. Without pipelining, Ansible would write the options of the module to a temporary file.
+        So the task turns on pipelining, and fails where that is impossible. It cannot run with C(async).
     type: dict
     suboptions:
       user:
@@ -145,28 +151,29 @@ options:
   known_values:
     description:
       - The result RV(previous) of an earlier task, to skip reading the parameters again.
-      - What someone else has stored since that task is overwritten.
+      - Changes that someone else has stored since that task are overwritten.
     type: dict
   state:
     description:
       - V(present) stores the configuration, V(absent) deletes the parameter.
       - V(validated) only validates the configuration. It fails if there is an error, and makes no AWS call.
-      - V(tagged) only sets O(tags). It neither reads nor writes the configuration, so that one who may do no more can
-        tag what another one has stored.
+      - V(tagged) only sets O(tags). It neither reads nor writes the configuration. So a principal that may only set
+        tags can tag parameters that another principal has stored.
     type: str
     choices: [present, absent, validated, tagged]
     default: present
   tags:
     description:
       - Tags to set on the parameters. Other tags stay. When omitted or empty, tags are neither read nor written.
-      - A new parameter has them from its creation on. AWS does not allow that for a parameter that is overwritten,
-        which gets them by a second call.
+      - A new parameter is created with them. AWS does not allow tags in a call that overwrites a parameter, so an
+        existing parameter gets them with a second call.
     type: dict
   wait_timeout:
     description:
-      - How long to retry when AWS denies access to the parameter, in seconds. It takes time until a permission that
-        was just granted is known everywhere.
-      - What was stored is read again for so long, but at least for 15 seconds.
+      - How long to retry when AWS denies access to the parameter, in seconds. A permission that was just granted takes
+        some time to take effect everywhere.
+      - The module also reads a stored parameter again for up to this long, but at least 15 seconds, until it has the
+        new value.
     type: int
     default: 0
 extends_documentation_fragment:
@@ -219,11 +226,12 @@ EXAMPLES = r"""
 RETURN = r"""
 parameters:
   description:
-    - The parameters, in the order in which a server must fetch the first and append the others; none when they are
+    - The parameters, in the order in which a server must fetch the first and append the others. Empty when they are
       absent.
-    - In check mode, their versions are those that they would get. With O(state=validated), they have none.
-    - With O(tags), they have C(tags), which are all tags of the parameter. With O(state=tagged), they have C(name) and
-      C(tags) only.
+    - In check mode, their versions are the versions that they would get. With O(state=validated), they have no
+      versions.
+    - With O(tags), they have C(tags), with all tags of the parameter. With O(state=tagged), they have only C(name) and
+      C(tags).
   returned: success
   type: list
   elements: dict
@@ -233,7 +241,7 @@ parameters:
       value: '{"metrics":{"metrics_collected":{"mem":{"measurement":["mem_used_percent"]}}}}'
       version: 3
 surplus:
-  description: The names of further parameters of the same kind, which an earlier, larger configuration can have left.
+  description: The names of further parameters, such as C(NAME-3), that an earlier, larger configuration may have left.
   returned: success
   type: list
   elements: str
@@ -249,7 +257,7 @@ config:
   type: str
   sample: '{"metrics":{"metrics_collected":{"mem":{"measurement":["mem_used_percent"]}}}}'
 problems:
-  description: What is wrong with the configuration.
+  description: The problems of the configuration.
   returned: with O(state=validated), and when the configuration is not valid
   type: list
   elements: dict
@@ -264,24 +272,26 @@ problems:
       type: str
       returned: always
       sample: error
-    message: {description: What is wrong., type: str, returned: always, sample: unknown key 'reigon'}
-    allowed: {description: What is allowed., type: str, returned: always, sample: ""}
+    message: {description: The problem., type: str, returned: always, sample: unknown key 'reigon'}
+    allowed: {description: The allowed values., type: str, returned: always, sample: ""}
     near: {description: The known name that a misspelled one resembles., type: str, returned: always, sample: region}
 problem_lines:
-  description: The same as lines of text.
+  description: RV(problems) as lines of text.
   returned: as RV(problems)
   type: list
   elements: str
   sample: ["linux.json: 1 problem", "  3:5 $.agent.reigon: unknown key; did you mean 'region'?"]
 failure:
-  description: The first problem for which the configuration is refused, and the number of the others; empty if none is.
+  description:
+    - The first problem that makes the module refuse the configuration, and the number of the others. Empty if it is not
+      refused.
   returned: as RV(problems)
   type: str
   sample: "AmazonCloudWatch-linux is not valid: linux.json: 3:5 $.agent.reigon: unknown key; did you mean 'region'?"
 findings:
   description:
-    - (internal) The same for the filters P(cwagent.iam.sarif#filter) and P(cwagent.iam.junit#filter). Errors have the
-      severity V(high), what is doubtful V(medium), and warnings V(low).
+    - (internal) RV(problems) for the filters P(cwagent.iam.sarif#filter) and P(cwagent.iam.junit#filter). Errors have
+      the severity V(high), doubtful parts V(medium), and warnings V(low).
   returned: as RV(problems)
   type: list
   elements: dict
@@ -295,21 +305,24 @@ window_parameters:
   elements: dict
   sample: [{name: AmazonCloudWatch-linux, region: eu-central-1}]
 previous:
-  description: By name, what was stored before, for O(known_values); empty for a parameter that was not there.
+  description:
+    - By name, the parameters as they were before, for O(known_values). Empty for a parameter that did not exist.
   returned: success
   type: dict
   sample: {AmazonCloudWatch-linux: {type: String, value: '{"agent":{}}', version: 2}}
 steps:
   description:
     - The steps that were taken, or would be taken in check mode.
-    - If the task failed, all planned steps, or none if it failed before the first one. RV(done) and RV(not_done) say
-      which were taken.
+    - If the task failed, the list contains all planned steps, or none if it failed before the first one. RV(done) lists
+      the steps that were taken, and RV(not_done) the others.
   returned: always
   type: list
   elements: str
   sample: ["store the configuration in parameter 'AmazonCloudWatch-linux'"]
 counts:
-  description: How many of the RV(steps) create, update and delete something; after a failure, of those that were done.
+  description:
+    - How many of the RV(steps) create, update and delete something. After a failure, only the steps that were taken
+      count.
   returned: when a plan was made
   type: dict
   sample: {create: 1, update: 0, delete: 0}
@@ -320,7 +333,7 @@ done:
   elements: str
   sample: []
 not_done:
-  description: The steps that were not taken; for each item, the failed one first.
+  description: The steps that were not taken. For each item, the failed step comes first.
   returned: when a step failed
   type: list
   elements: str

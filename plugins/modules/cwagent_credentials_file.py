@@ -14,14 +14,14 @@ description:
     to a credentials file on the host.
   - Sets that file in the section C([credentials]) of the agent's C(common-config.toml). The rest of that file is kept
     as it is, including comments, order and line ends.
-  - The access key and the content of both files are in no output at any verbosity, in no diff and in no argument of a
-    process.
-  - Ansible would write the options of a module to a temporary file on the host, where they stay if the task is killed.
-    So this module requires pipelining, and fails where that is off or impossible. The role
-    P(cwagent.iam.onprem_credentials#role) sets it; in other tasks, set the variable C(ansible_pipelining), or
+  - The access key and the content of both files never appear in output at any verbosity, in a diff or in the arguments
+    of a process.
+  - Without pipelining, Ansible would write the options of a module to a temporary file on the host, where they stay if
+    the task is killed. So this module requires pipelining, and fails where that is off or impossible. The role
+    P(cwagent.iam.onprem_credentials#role) turns it on. In other tasks, set the variable C(ansible_pipelining), or
     C(pipelining = true) in C(ansible.cfg).
-  - Both files are written atomically. A task that is killed in the middle of that can leave an unfinished file beside
-    the credentials file, with the same owner and mode 0600; the next one replaces it.
+  - Both files are written atomically. If a task is killed while it writes, it can leave an unfinished file beside the
+    credentials file, with the same owner and mode 0600. The next task replaces that file.
 author: cwagent.iam contributors (@cwagent)
 requirements:
   - python >= 3.9
@@ -54,7 +54,7 @@ options:
   region:
     description:
       - The region of the parameter or secret. The default is the region of the controller's environment.
-      - The file on the host has the region that is saved with the access key.
+      - The file on the host contains the region that is saved with the access key.
     type: str
   aws_options:
     description:
@@ -64,13 +64,13 @@ options:
     default: {}
   planned:
     description:
-      - The results of earlier tasks of the run. In check mode, what they have only planned counts as done.
+      - The results of earlier tasks of the run. In check mode, changes that these tasks only planned count as done.
     type: list
     elements: dict
     default: []
   path:
     description:
-      - The absolute path of the credentials file on the host. Its mode is 0600. Other profiles in it stay as they are,
+      - The absolute path of the credentials file on the host. Its mode is 0600. Other profiles in it are not changed,
         and a file that is not a credentials file is refused.
       - A symbolic link is refused. Missing folders are created.
     type: path
@@ -94,19 +94,19 @@ options:
   state:
     description:
       - Whether the host has the access key.
-      - With V(absent), the profile and the agent's settings that name the file are removed, and the file if it has no
-        other profile. Settings that name another file are not changed.
+      - V(absent) removes the profile, the agent's settings that refer to the file, and the file itself if it contains
+        no other profile. Settings that refer to another file are not changed.
     type: str
     choices: [present, absent]
     default: present
 attributes:
   check_mode:
     description: Can run in check mode and return the changed status it would have without modifying the target.
-    details: A missing saved access key is not an error then, since a real run would have created it before.
+    details: In check mode, a missing saved access key is not an error, because a real run would have created it before.
     support: full
   diff_mode:
     description: Returns details on what has changed, or would change in check mode, when in diff mode.
-    details: The diff has nothing of the files but the agent's two settings.
+    details: The diff only contains the agent's two settings, and nothing else from the files.
     support: full
   idempotent:
     description: A second run with the same options changes nothing and makes no API call that writes.
@@ -135,8 +135,8 @@ RETURN = r"""
 steps:
   description:
     - The steps that were taken, or would be taken in check mode.
-    - If the task failed, all planned steps, or none if it failed before the first one. RV(done) and RV(not_done) say
-      which were taken.
+    - If the task failed, the list contains all planned steps, or none if it failed before the first one. RV(done) lists
+      the steps that were taken, and RV(not_done) the others.
   returned: always
   type: list
   elements: str
@@ -153,7 +153,7 @@ done:
   elements: str
   sample: []
 not_done:
-  description: The steps that were not taken, the failed one first.
+  description: The steps that were not taken, with the failed one first.
   returned: when a step failed
   type: list
   elements: str

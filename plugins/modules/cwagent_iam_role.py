@@ -12,9 +12,9 @@ short_description: Manage an IAM role for the Amazon CloudWatch agent
 description:
   - Creates an IAM role that EC2 instances can use, with the policies that the CloudWatch agent needs, and an instance
     profile with this role.
-  - Corrects what differs from the options, and waits until IAM shows the changes.
-  - The trust policy of a role that this collection did not create changes only with O(adopt_existing=true) or
-    O(exclusive=true). A warning says if instances cannot use the role.
+  - Repairs drift, and waits until IAM shows the changes.
+  - The trust policy of a role that this collection did not create is changed only with O(adopt_existing=true) or
+    O(exclusive=true). The module prints a warning if instances cannot use the role.
 author: cwagent.iam contributors (@cwagent)
 options:
   name:
@@ -27,7 +27,7 @@ options:
   description:
     description:
       - The description of the role, up to 1000 characters.
-      - When omitted, an existing role keeps its description, and a new one gets a description of what it is for.
+      - When omitted, an existing role keeps its description, and a new one gets a description of its purpose.
     type: str
   max_session_duration:
     description: How long a session of the role can last, in seconds, from 3600 to 43200. Not changed when omitted.
@@ -66,7 +66,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 role:
-  description: The role; null when there is none. In check mode, the ARN of a role that does not exist yet is null.
+  description: The role. Null if it does not exist. In check mode, the ARN of a role that does not exist yet is null.
   returned: success
   type: dict
   sample:
@@ -83,7 +83,7 @@ role:
       Statement: [{Action: "sts:AssumeRole", Effect: Allow, Principal: {Service: ec2.amazonaws.com}}]
       Version: "2012-10-17"
 instance_profile:
-  description: The instance profile; null when there is none.
+  description: The instance profile. Null if it does not exist.
   returned: success
   type: dict
   sample:
@@ -95,14 +95,16 @@ instance_profile:
 steps:
   description:
     - The steps that were taken, or would be taken in check mode.
-    - If the task failed, all planned steps, or none if it failed before the first one. RV(done) and RV(not_done) say
-      which were taken.
+    - If the task failed, the list contains all planned steps, or none if it failed before the first one. RV(done) lists
+      the steps that were taken, and RV(not_done) the others.
   returned: always
   type: list
   elements: str
   sample: ["create role 'CloudWatchAgentServerRole'"]
 counts:
-  description: How many of the RV(steps) create, update and delete something; after a failure, of those that were done.
+  description:
+    - How many of the RV(steps) create, update and delete something. After a failure, only the steps that were taken
+      count.
   returned: when a plan was made
   type: dict
   sample: {create: 2, update: 2, delete: 0}
@@ -113,15 +115,15 @@ done:
   elements: str
   sample: ["create role 'CloudWatchAgentServerRole'"]
 not_done:
-  description: The steps that were not taken; for each item, the failed one first.
+  description: The steps that were not taken. For each item, the failed step comes first.
   returned: when a step failed
   type: list
   elements: str
   sample: ["attach CloudWatchAgentServerPolicy to role 'CloudWatchAgentServerRole'"]
 blockers:
   description:
-    - With O(state=absent), what prevented the deletion of the role, such as that this collection did not create it.
-      Without O(exclusive=true), this is also everything on it that this module does not manage.
+    - With O(state=absent), the reasons why the role was not deleted, for example that this collection did not create
+      it. Without O(exclusive=true), they include everything on the role that this module does not manage.
   returned: success
   type: list
   elements: str

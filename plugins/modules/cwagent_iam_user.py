@@ -13,20 +13,20 @@ description:
   - Creates IAM users for servers outside EC2, with the policies that the CloudWatch agent needs, and saves one access
     key for each, in an AWS shared-credentials file, in Parameter Store or in Secrets Manager. Repairs drift.
   - One task manages a whole fleet. The users are read in bulk and changed in parallel.
-  - A saved key that still exists in IAM is kept. The secret is only in the place where it is saved, never in the
-    module's result.
-  - On a user with an admin window, the tag C(cwagent:saved-key) has the ID of the saved key. The window activates and
-    deactivates that key only.
+  - A saved key that still exists in IAM is kept. The secret exists only in the place where it is saved, and never
+    appears in the module's result.
+  - On a user with an admin window, the tag C(cwagent:saved-key) contains the ID of the saved key. The window only
+    activates and deactivates that key.
 author: cwagent.iam contributors (@cwagent)
 options:
   name:
-    description: The names of the users, 1 to 64 characters each. One of this and O(users_by_region) is required.
+    description: The names of the users, 1 to 64 characters each. Either O(name) or O(users_by_region) is required.
     type: list
     elements: str
   users_by_region:
     description:
-      - The same by the region in which their keys are saved. The empty name stands for the region of the module. A
-        region that fails does not keep the others from being changed.
+      - The names of the users by the region in which their keys are saved. The empty name stands for the region of the
+        module. If one region fails, the others are still changed.
     type: dict
   saved_key:
     description:
@@ -68,7 +68,7 @@ options:
       key_store_kms_key_id:
         description:
           - The ID, ARN or alias of the KMS key that encrypts parameters and secrets when they are written. Existing
-            ones are encrypted with it when the next access key is saved.
+            parameters and secrets are encrypted with it when the next access key is saved.
           - With O(saved_key.key_store=parameter_store), set it in every run. Without it, each write encrypts the
             parameter with the account's default key of Systems Manager, whatever encrypted it before. An instance with
             C(AmazonSSMManagedInstanceCore) can read every parameter that the default key encrypts, so use a key that
@@ -91,38 +91,39 @@ options:
         default: false
   key_max_age_days:
     description:
-      - Replace saved access keys that are at least this many days old, from 1. With O(rotate_now=true), it is not used.
-      - "A replacement takes at least three runs. Each run determines the next step from the keys. First, a new key is
-        created and saved. Once the new key was used, and the old one was last used at least five hours earlier, the old
-        one is deactivated: the last use of a key is known late. Once the old one was unused for
-        O(key_retire_after_days) days, it is deleted. So the key on the server works at any time, however late the
-        server gets the new one."
-      - Servers that share a user share its last use. One that is off for five hours, while the others already use the
-        new key, needs the new key before it can make calls again.
-      - The old key is the one that is recorded where the new one is saved. Any other key of the user is not changed,
-        and a warning names it.
+      - Replace saved access keys that are at least this many days old. The minimum is 1. It has no effect with
+        O(rotate_now=true).
+      - A replacement takes at least three runs. Each run determines the next step from the keys. First, a new key is
+        created and saved. The old key is deactivated once the new key was used at least five hours after the last use
+        of the old one, because IAM shows the last use of a key late. The old key is deleted once it was unused for
+        O(key_retire_after_days) days. So the key on the server works at any time, however late the server gets the new
+        one.
+      - Servers that share a user also share the last use of its keys. If one server is off for five hours while the
+        others already use the new key, it needs the new key before it can make calls again.
+      - The place where the new key is saved also contains the ID of the old key. Any other key of the user is not
+        changed, and the module prints a warning with its ID.
       - The key of a user with an admin window is not replaced while the window is open.
     type: int
   rotate_now:
     description:
-      - Replace all saved access keys now, as when a key leaked. Without it and O(key_max_age_days), keys are not
-        replaced.
+      - Replace all saved access keys now, for example after a key leaked. Keys are only replaced with O(rotate_now) or
+        O(key_max_age_days).
       - A key that replaced another one less than a day ago is not replaced, so a run that was interrupted can be
         repeated. If that key leaked, deactivate it first.
-      - An old key in its grace period makes room for the new one. One that is still active does so only with
-        O(revoke_old=true).
-      - While the admin window of a user is open, its key cannot be replaced, which is an error.
+      - If an earlier replacement is not finished, its old key must be deleted to make room. The module does that if the
+        old key is no longer in use, or with O(revoke_old=true).
+      - While the admin window of a user is open, its key cannot be replaced, and the task fails.
       - Requires O(saved_key).
     type: bool
     default: false
   key_retire_after_days:
-    description: A replaced key is deactivated, and is deleted when it was unused for this many days.
+    description: A replaced key is deactivated first. It is deleted after it was unused for this many days.
     type: int
     default: 7
   revoke_old:
     description:
-      - Deactivate a replaced key as soon as the new one is saved, and not once the new one is in use. The server cannot
-        make calls until it has the new key. Requires O(key_max_age_days) or O(rotate_now).
+      - Deactivate a replaced key immediately, instead of waiting until the new key is in use. The server cannot make
+        calls until it has the new key. Requires O(key_max_age_days) or O(rotate_now).
     type: bool
     default: false
 extends_documentation_fragment:
@@ -134,15 +135,15 @@ extends_documentation_fragment:
   - cwagent.iam.boto3
 notes:
   - The region in use is written next to the key, because the AWS CLI and SDKs need one.
-  - With O(state=absent) and O(saved_key), the saved access key is deleted in IAM and in the store, and the one that
-    it replaced. Anything else on the user prevents its deletion unless O(exclusive=true), also access keys that are
-    saved elsewhere, a login profile, MFA devices, SSH keys, service-specific credentials and signing certificates.
-  - Before an access key is created, its place in the store is claimed, and the IDs of the existing keys are recorded
+  - With O(state=absent) and O(saved_key), the saved access key and the key that it replaced are deleted, in IAM and in
+    the store. Anything else on the user prevents its deletion unless O(exclusive=true). That includes access keys that
+    are saved elsewhere, a login profile, MFA devices, SSH keys, service-specific credentials and signing certificates.
+  - Before the module creates an access key, it claims the place in the store, and records the IDs of the existing keys
     there. Other runs wait for the claim. With O(saved_key.key_store=parameter_store) and
-    O(saved_key.key_store=secrets_manager), the claim is a second parameter or secret, whose name ends with C(.pending),
-    until the key is saved. When the module is interrupted before it could save the secret, the next run deletes the new
-    key.
-  - Ages and last uses are measured by the clock of AWS.
+    O(saved_key.key_store=secrets_manager), the claim is a second parameter or secret whose name ends with C(.pending).
+    It exists until the key is saved. If the module is interrupted before it could save the secret, the next run deletes
+    the new key.
+  - Ages and last uses are measured with the AWS clock.
 seealso:
   - module: amazon.aws.iam_user
   - module: amazon.aws.iam_access_key
@@ -178,7 +179,7 @@ EXAMPLES = r"""
     key_retire_after_days: 14
     region: eu-central-1
 
-- name: Replace a key that leaked, and deactivate it at once
+- name: Replace a key that leaked, and deactivate it immediately
   cwagent.iam.cwagent_iam_user:
     name: CloudWatchAgentServerUser-db1
     access: server
@@ -201,8 +202,8 @@ users:
   description:
     - The users that exist, in the order of O(name).
     - In check mode, the ARN of a user and the ID of an access key that do not exist yet are null.
-    - The last use of a key is read only where the plan depends on it, as with O(key_max_age_days) or O(rotate_now);
-      otherwise it is null.
+    - The last use of a key is read only if the plan depends on it, for example with O(key_max_age_days) or
+      O(rotate_now). Otherwise it is null.
   returned: success
   type: list
   elements: dict
@@ -222,33 +223,38 @@ users:
       tags: {"cwagent:managed": created}
 rotation:
   description:
-    - With O(key_max_age_days) or O(rotate_now), by user, the phase of the key's replacement when the run began.
-    - V(current), the saved key is young enough. With O(rotate_now=true), it replaced another one less than a day ago.
-    - V(due), a new key is created and saved. With O(revoke_old=true), the old one is deactivated then.
-    - V(waiting_for_use), the new key was not used yet, or the old one is still in use.
-    - V(deactivating), the old key is deactivated.
-    - V(grace_period), the old key is inactive and is kept until it was unused for O(key_retire_after_days) days.
-    - V(deleting), the old key is deleted.
-    - V(blocked), a new key is due, but an unmanaged key takes its slot.
+    - With O(key_max_age_days) or O(rotate_now), for each user, the phase of the key's replacement at the beginning of
+      the run.
+    - V(current) means that the saved key is young enough or, with O(rotate_now=true), that it replaced another one less
+      than a day ago.
+    - V(due) means that a new key is created and saved. With O(revoke_old=true), the old one is then deactivated.
+    - V(waiting_for_use) means that the new key was not used yet, or that the old one is still in use.
+    - V(deactivating) means that the old key is deactivated.
+    - V(grace_period) means that the old key is inactive, and is kept until it was unused for O(key_retire_after_days)
+      days.
+    - V(deleting) means that the old key is deleted.
+    - V(blocked) means that a new key is due, but an unmanaged key takes its slot.
   returned: success
   type: dict
   sample: {CloudWatchAgentServerUser-db1: waiting_for_use}
 steps:
   description:
     - The steps that were taken, or would be taken in check mode.
-    - If the task failed, all planned steps, or none if it failed before the first one. RV(done) and RV(not_done) say
-      which were taken.
+    - If the task failed, the list contains all planned steps, or none if it failed before the first one. RV(done) lists
+      the steps that were taken, and RV(not_done) the others.
   returned: always
   type: list
   elements: str
   sample: ["create user 'CloudWatchAgentServerUser-db1'"]
 counts:
-  description: How many of the RV(steps) create, update and delete something; after a failure, of those that were done.
+  description:
+    - How many of the RV(steps) create, update and delete something. After a failure, only the steps that were taken
+      count.
   returned: when a plan was made
   type: dict
   sample: {create: 2, update: 1, delete: 0}
 blockers:
-  description: With O(state=absent), for each user that was not deleted, what prevented it.
+  description: With O(state=absent), for each user that was not deleted, the reasons.
   returned: success
   type: dict
   sample: {CloudWatchAgentServerUser-db1: ["group 'operators'"]}
@@ -259,13 +265,13 @@ done:
   elements: str
   sample: ["create user 'CloudWatchAgentServerUser-db1'"]
 not_done:
-  description: The steps that were not taken; for each item, the failed one first.
+  description: The steps that were not taken. For each item, the failed step comes first.
   returned: when a step failed
   type: list
   elements: str
   sample: ["create user 'CloudWatchAgentServerUser-db2'"]
 failures:
-  description: By user, why it failed. The other users were changed as declared.
+  description: For each user that failed, the error. The other users were changed as declared.
   returned: when a user failed
   type: dict
   sample:

@@ -12,26 +12,26 @@ short_description: (internal) Read and check the variables of the playbooks
 description:
   - Reads the variables C(cwagent_*) of the controller and of the hosts in the collection's groups. Returns them as
     typed values, with their defaults. A blank value, such as an unanswered question of a survey, counts as not set.
-  - Fails with everything that is wrong, before anything is changed. Each problem is one sentence that names the
-    variable, and the host where it matters. A value that refers to an undefined variable is a problem, and so is an
-    unknown variable whose name begins with C(cwagent_).
-  - On a host of the group C(cwagent_accounts), reads only the hosts that name it with C(cwagent_account).
+  - Fails with everything that is wrong, before anything is changed. Each problem is one sentence that contains the name
+    of the variable and, where it matters, of the host. A value that refers to an undefined variable is a problem, and
+    so is an unknown variable whose name begins with C(cwagent_).
+  - On a host of the group C(cwagent_accounts), reads only the hosts whose C(cwagent_account) is that host.
   - The files of configurations must exist where the playbook stores or validates them.
   - Runs on the controller and calls no AWS API.
 author: cwagent.iam contributors (@cwagent)
 options:
   requires:
     description:
-      - What else the playbook requires.
+      - Additional requirements of the playbook.
       - V(configs) requires a configuration to store, and V(configs_only) a configuration and no host and no region.
       - V(servers) requires a host in a group of servers, and no host that stores a configuration.
-      - V(rotation) is for access keys of the hosts that C(--limit) leaves, of which there must be one.
+      - V(rotation) requires a host with an access key among the hosts that C(--limit) selects.
       - V(removal) requires servers in C(cwagent_remove_servers), and that C(cwagent_confirm) is V(remove_servers).
-      - V(restore) requires nothing. What is wrong is returned as RV(problems) and does not fail the task.
+      - V(restore) requires nothing. Problems are returned as RV(problems), and the task does not fail.
       - V(audit) requires no host. V(one_account) requires that there is no group C(cwagent_accounts).
-      - V(admin_instance) requires a host in the group C(cwagent_ec2_admin), V(confirmation) that C(cwagent_confirm) is
-        V(teardown), and V(key_store) a place that keeps the access keys, which the files of an execution environment do
-        not.
+      - V(admin_instance) requires a host in the group C(cwagent_ec2_admin). V(confirmation) requires that
+        C(cwagent_confirm) is V(teardown). V(key_store) requires a place that keeps the access keys. The files of an
+        execution environment do not.
     type: list
     elements: str
     choices:
@@ -49,7 +49,7 @@ options:
     default: []
   found:
     description:
-      - The result of M(cwagent.iam.cwagent_account_info). Its instances count like hosts of the inventory then.
+      - The result of M(cwagent.iam.cwagent_account_info). Its instances then count like hosts of the inventory.
     type: dict
 attributes:
   check_mode:
@@ -74,8 +74,8 @@ EXAMPLES = r"""
 RETURN = r"""
 inputs:
   description:
-    - The values of the variables, by their names without C(cwagent_), and what follows from them, such as the instances
-      and users by region. A variable with a problem has its default.
+    - The values of the variables, by their names without C(cwagent_), and values that follow from them, such as the
+      instances and users by region. A variable with a problem has its default value.
   returned: success
   type: dict
   sample:
@@ -83,7 +83,7 @@ inputs:
     region: eu-central-1
     server_role_name: CloudWatchAgentServerRole
 problems:
-  description: What is wrong, each problem in a sentence. Empty unless O(requires) has V(restore).
+  description: The problems, each in one sentence. Empty unless O(requires) contains V(restore).
   returned: success
   type: list
   elements: str

@@ -12,8 +12,8 @@ short_description: (internal) Wait until an EC2 instance has the identity of an 
 description:
   - Runs on an EC2 instance and reads its instance profile and role from the instance metadata service.
   - It takes seconds to minutes until a new association reaches the service. Only then does the instance get the
-    credentials.
-  - Fails where boto3 is missing on the instance, so that it also checks whether other AWS modules can run there.
+    credentials of the role.
+  - Fails if boto3 is missing on the instance, so it also checks whether other AWS modules can run there.
 author: cwagent.iam contributors (@cwagent)
 options:
   instance_profile:
@@ -24,24 +24,23 @@ options:
     type: str
   role:
     description:
-      - The name of the role in O(instance_profile). The module waits until the instance gets its credentials, and not
-        those of an earlier role. Without this option, it accepts the credentials of any role.
+      - The name of the role in O(instance_profile). The module waits until the instance gets the credentials of this
+        role instead of an earlier one. Without this option, it accepts the credentials of any role.
     type: str
   parameter_store_regions:
     description:
-      - The regions whose Parameter Store must answer this host. It has five seconds to connect, and any HTTP status is
-        an answer. Where one does not, the module fails and names the region, at once and not after the retries of a
-        call.
+      - The regions whose Parameter Store must answer this host. Each must accept a connection within five seconds, and
+        any HTTP status is an answer. If a region does not answer, the module fails immediately, without the retries of
+        a call, with the name of the region.
       - This needs no credentials and no permission.
     type: list
     elements: str
     default: []
   fail_on_refused_role:
     description:
-      - Whether to wait no longer than 15 seconds while EC2 is not allowed to assume the role
-        (C(AssumeRoleUnauthorizedAccess)), which happens with a role that was created a moment ago. EC2 tries again at
-        long intervals only, and at once where the profile is associated again, as by
-        M(cwagent.iam.cwagent_store_config).
+      - Whether to wait at most 15 seconds while EC2 is not allowed to assume the role
+        (C(AssumeRoleUnauthorizedAccess)), which happens with a role that was just created. EC2 only tries again at long
+        intervals, but immediately after the profile is associated again, as M(cwagent.iam.cwagent_store_config) does.
     type: bool
     default: false
   wait_timeout:
@@ -67,8 +66,8 @@ EXAMPLES = r"""
 RETURN = r"""
 identity:
   description:
-    - The identity of the instance; both values are null when it has no instance profile. The metadata service can
-      show the credentials of an earlier role for a while.
+    - The identity of the instance. Both values are null when it has no instance profile. The metadata service can show
+      the credentials of an earlier role for a while.
     - If the wait timed out, the identity that the instance still has.
   returned: success, and when the wait timed out
   type: dict

@@ -22,19 +22,19 @@ options:
   instance_ids:
     description:
       - The IDs of the instances. With O(state=present), all of them must exist and none may be terminated; otherwise
-        none is changed. With O(state=absent), one that does not exist is a warning.
-      - One of this and O(instances) is required.
+        none is changed. With O(state=absent), the module prints a warning for an instance that does not exist.
+      - Either O(instance_ids) or O(instances) is required.
     type: list
     elements: str
   instances:
     description:
-      - The same by region. The empty name stands for the region of the module. A region that fails does not keep the
-        others from being changed.
+      - The IDs of the instances by region. The empty name stands for the region of the module. If one region fails, the
+        others are still changed.
     type: dict
   on_other_profile:
     description:
-      - What to do with an instance that has another instance profile.
-      - V(fail) is an error, and no instance is changed.
+      - How to treat an instance that has another instance profile.
+      - V(fail) makes the task fail before any instance is changed.
       - V(keep) leaves the instance as it is, and prints a warning that lists the policies its role lacks.
       - V(attach) leaves the instance as it is, and attaches C(CloudWatchAgentServerPolicy) to its role if
         O(attach_to_roles) lists the role. For any other role, the module prints a warning.
@@ -51,9 +51,9 @@ options:
       - A role is refused if only AWS can change it, if it is an admin role, if EC2 is not allowed to assume it, if it
         has as many managed policies or tags as IAM allows, or if its permissions boundary blocks the agent. If a
         boundary cannot be read, the module prints a warning.
-      - A warning lists everyone else who gains the permissions, which are other instances of these regions with the
-        role and other principals in its trust policy. On the controller, the module prints it before it changes the
-        role.
+      - The module prints a warning that lists everyone else who gains the permissions. These are other instances of
+        these regions with the role, and other principals in its trust policy. On the controller, it prints the warning
+        before it changes the role.
       - All roles are read with C(iam:GetAccountAuthorizationDetails), in pages of up to a thousand. If a role is to get
         the policy, all associations of the regions of the instances are read.
     type: list
@@ -62,7 +62,7 @@ options:
   fail_on_refused:
     description:
       - Whether a refused role makes the task fail, after all other changes. With V(false), the module prints a warning,
-        and RV(refused_roles) has the reasons.
+        and RV(refused_roles) contains the reasons.
     type: bool
     default: true
   fail_if_associated_elsewhere:
@@ -72,8 +72,9 @@ options:
     default: false
   planned:
     description:
-      - The results of earlier tasks of the run. In check mode, what they have only planned counts as done.
-      - With that of M(cwagent.iam.cwagent_iam_role), the policies of the role in the profile are not read from IAM.
+      - The results of earlier tasks of the run. In check mode, changes that these tasks only planned count as done.
+      - With the result of M(cwagent.iam.cwagent_iam_role), the policies of the role in the profile are not read from
+        IAM.
     type: list
     elements: dict
     default: []
@@ -133,8 +134,8 @@ instances:
       profile_before: CloudWatchAgentServerRole
 roles_without_access:
   description:
-    - For each role that lacks the policy and is not in O(attach_to_roles), the listed instances that have it. A role
-      that would be refused is left out.
+    - For each role that lacks the policy and is not in O(attach_to_roles), the listed instances that have the role. A
+      role that would be refused is left out.
   returned: with O(on_other_profile=attach), when an instance keeps another profile
   type: dict
   sample:
@@ -150,14 +151,16 @@ refused_roles:
 steps:
   description:
     - The steps that were taken, or would be taken in check mode.
-    - If the task failed, all planned steps, or none if it failed before the first one. RV(done) and RV(not_done) say
-      which were taken.
+    - If the task failed, the list contains all planned steps, or none if it failed before the first one. RV(done) lists
+      the steps that were taken, and RV(not_done) the others.
   returned: always
   type: list
   elements: str
   sample: ["associate instance profile 'CloudWatchAgentServerRole' with instance i-0123456789abcdef0"]
 counts:
-  description: How many of the RV(steps) create, update and delete something; after a failure, of those that were done.
+  description:
+    - How many of the RV(steps) create, update and delete something. After a failure, only the steps that were taken
+      count.
   returned: when a plan was made
   type: dict
   sample: {create: 0, update: 1, delete: 0}
@@ -168,13 +171,13 @@ done:
   elements: str
   sample: ["associate instance profile 'P' with instance i-0123456789abcdef0"]
 not_done:
-  description: The steps that were not taken; for each item, the failed one first.
+  description: The steps that were not taken. For each item, the failed step comes first.
   returned: when a step failed
   type: list
   elements: str
   sample: ["associate instance profile 'P' with instance i-0123456789abcdef1"]
 failures:
-  description: By instance, why it failed. The other instances were changed.
+  description: For each instance that failed, the error. The other instances were changed.
   returned: when an instance failed
   type: dict
   sample:

@@ -10,8 +10,8 @@ module: cwagent_preflight
 version_added: 1.0.0
 short_description: (internal) Validate the inputs of a playbook before anything is changed
 description:
-  - Checks names and instances for a playbook that uses several modules of this collection one after the other.
-    A mistake in the input of the last module is found before the first module changes anything.
+  - Checks names and instances for a playbook that uses several modules of this collection one after the other. It finds
+    a mistake in the input of the last module before the first module changes anything.
   - Reports all problems together.
   - Calls AWS only for O(instances), O(profiles_to_delete), O(users_to_delete), O(saved_users), O(admin_role) and
     O(report_unlisted). For O(instances) alone, the only call is C(ec2:DescribeInstances).
@@ -38,7 +38,7 @@ options:
       - Names of instance profiles that are to be deleted. An instance of any enabled region that has one of them is a
         problem, unless it is in O(expected_instance_ids).
       - This takes C(ec2:DescribeRegions) and, in each region, C(ec2:DescribeIamInstanceProfileAssociations). A region
-        where a policy explicitly denies the latter is skipped with a warning, since an organization can have disabled
+        where a policy explicitly denies the latter is skipped with a warning, because an organization can have disabled
         it.
     type: list
     elements: str
@@ -50,45 +50,47 @@ options:
     default: []
   users_to_delete:
     description:
-      - Names of users that are to be deleted. One that this collection neither created nor adopted is a problem. One
-        that does not exist is a warning.
+      - Names of users that are to be deleted. A user that this collection neither created nor adopted is a problem. A
+        user that does not exist is a warning.
     type: list
     elements: str
     default: []
   default_users:
     description:
-      - By name in O(users_to_delete), another name in it. The name can be that of a host, and the other one that of the
-        host's user. If there is a user with the name, the other one is not in RV(users_to_delete).
-      - A user that may not be read counts as one that does not exist, if the other one may be read.
+      - Pairs of names in O(users_to_delete). The key can be the name of a user or of a host, and the value is the name
+        of that host's user. If a user has the first name, RV(users_to_delete) does not contain the second one.
+      - If the credentials may read only one of the two users, the other one counts as missing.
     type: dict
     default: {}
   report_unlisted:
     description:
-      - Whether to report what this collection manages and is not in O(users) and O(instances), which are those of the
-        inventory. It is no problem, since another inventory can have it.
-      - Reported are users with the mark of this collection; files in O(key_store_directory), or what is saved in
-        O(key_store); and, in the regions of O(instances), instances that have an instance profile of O(roles).
+      - Whether to report users, saved keys and instances that this collection manages and that are not in the
+        inventory, as O(users) and O(instances) list it. They are not a problem, because another inventory can contain
+        them.
+      - The module reports users with the mark of this collection, and saved keys in O(key_store_directory) or
+        O(key_store). In the regions of O(instances), it also reports instances that have an instance profile of
+        O(roles).
       - Users are read with C(iam:GetAccountAuthorizationDetails), in pages of up to a thousand.
     type: bool
     default: false
   saved_users:
     description:
-      - Names of users whose saved keys in O(key_store_directory) are to be deleted. If there are such files and none
-        of the users exists, that is a problem, since the users can be those of another account.
+      - Names of users whose saved keys in O(key_store_directory) are to be deleted. If there are such files and none of
+        the users exists, that is a problem, because the users may belong to another account.
     type: list
     elements: str
     default: []
   admin_role:
     description:
-      - The admin role. RV(record_regions) are those of the instances whose earlier profile its tags record.
-      - This takes C(iam:GetRole). Without that permission, there is a warning.
+      - The admin role. RV(record_regions) lists the regions of the instances whose earlier profile its tags record.
+      - This takes C(iam:GetRole). Without that permission, the module prints a warning.
     type: str
     default: ""
   adopt_existing:
     description:
       - Whether O(admin_role) may be a role that this collection has neither created nor adopted. With V(false), such a
-        role is a problem if it has no admin window, since the window would deny everyone who uses the role what it
-        limits.
+        role is a problem if it has no admin window, because the window would deny changing parameters to everyone who
+        uses the role.
     type: bool
     default: true
   key_store_directory:
@@ -97,23 +99,24 @@ options:
   key_store:
     description:
       - Where the access keys of O(users) are saved, for O(report_unlisted).
-      - With V(parameter_store) and V(secrets_manager), saved keys are found by the names and descriptions of parameters
-        or secrets. No value is read. For each region, this takes one call of C(ssm:DescribeParameters) for 50
-        parameters, or one of C(secretsmanager:ListSecrets) for 100 secrets. Where that is not possible, RV(unlisted)
-        says so.
-      - A user that was not found among those of the account is confirmed not to exist with C(iam:GetUser). Where that
-        is not possible, its saved key is not reported.
+      - With V(parameter_store) and V(secrets_manager), the module finds saved keys through the names and descriptions
+        of parameters or secrets. It reads no value. For each region, this takes one call of C(ssm:DescribeParameters)
+        for every 50 parameters, or one of C(secretsmanager:ListSecrets) for every 100 secrets. If a call is not
+        possible, RV(unlisted) mentions that.
+      - If the user of a saved key was not found in the account, the module confirms with C(iam:GetUser) that it does
+        not exist. If that is not possible, the saved key is not reported.
       - A secret that is scheduled for deletion is not reported.
     type: str
     choices: [file, parameter_store, secrets_manager]
     default: file
   key_store_prefix:
     description:
-      - The beginning of the names of these parameters and secrets. Others with such a name are not reported.
+      - The beginning of the names of these parameters and secrets. Parameters and secrets of others with such a name
+        are not reported.
     type: str
     default: /cwagent/credentials/
   key_store_regions:
-    description: The regions of these parameters and secrets. The default is that of the module.
+    description: The regions of these parameters and secrets. The default is the region of the module.
     type: list
     elements: str
     default: []
@@ -135,19 +138,21 @@ EXAMPLES = r"""
 
 RETURN = r"""
 unlisted:
-  description: With O(report_unlisted), what is not in the inventory, in sentences.
+  description: With O(report_unlisted), sentences about everything that is not in the inventory.
   returned: success
   type: list
   elements: str
   sample: ["Users of this collection that no host of this inventory has: CloudWatchAgentServerUser-db9."]
 users_to_delete:
-  description: The users of O(users_to_delete) that are to be deleted, also where they do not exist.
+  description: The users of O(users_to_delete) that are to be deleted, even if they do not exist.
   returned: success
   type: list
   elements: str
   sample: [CloudWatchAgentServerUser-db-1]
 record_regions:
-  description: The regions with an instance that an interrupted run has left with the admin profile, by O(admin_role).
+  description:
+    - The regions with an instance that an interrupted run has left with the admin profile, according to the tags of
+      O(admin_role).
   returned: success
   type: list
   elements: str

@@ -10,9 +10,9 @@ module: cwagent_report
 version_added: 1.0.0
 short_description: (internal) Report what a run of a playbook did
 description:
-  - Finds what the tasks of all plays have registered for the accounts and for their servers. Prints the steps, and
-    provides their counts to other jobs under C(cloudwatch_agent), as M(ansible.builtin.set_stats) does.
-  - Fails where the task that reads the inputs was left out.
+  - Collects the results that the tasks of all plays have registered for the accounts and their servers. Prints the
+    steps, and provides their counts to other jobs under C(cloudwatch_agent), as M(ansible.builtin.set_stats) does.
+  - Fails if the run left out the task that reads the inputs.
   - Runs on the controller and calls no AWS API.
 author: cwagent.iam contributors (@cwagent)
 options: {}
@@ -38,13 +38,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 msg:
-  description: What was done, in lines for a person. Callbacks that are made for people print them as they are.
+  description: The changes of the run, as lines for a person. Callbacks for people print them unchanged.
   returned: success
   type: list
   elements: str
   sample: ["1 created:", "- create role 'CloudWatchAgentServerRole'"]
 failures:
-  description: By account, everything that failed in it or on its servers. The text is empty where nothing did.
+  description: For each account, everything that failed in it or on its servers. The text is empty if nothing failed.
   returned: success
   type: dict
   sample: {localhost: ""}

@@ -11,8 +11,8 @@ version_added: 1.0.0
 short_description: (internal) Clean up after interrupted runs
 description:
   - Closes the admin windows of a role and of users, and restores the instance profiles of instances that have the admin
-    profile, a restore tag or a restore record. Otherwise changes nothing.
-  - What fails does not keep the rest from being done. The task fails at its end, with all messages.
+    profile, a restore tag or a restore record. Changes nothing else.
+  - If one part fails, the other parts are still done. The task then fails at its end, with all messages.
   - The windows of principals that this collection neither created nor adopted are left as they are, with a warning.
 author: cwagent.iam contributors (@cwagent)
 options:
@@ -26,36 +26,36 @@ options:
     required: true
   window_state:
     description:
-      - What becomes of the admin windows. V(absent) removes them, where principals are to have none. V(keep) leaves
-        them as they are.
+      - The desired state of the admin windows. V(absent) removes them, for principals that are to have none. V(keep)
+        does not change them.
     type: str
     choices: [closed, absent, keep]
     default: closed
   close_role_window:
-    description: Whether O(window_state) is also about that of O(admin_role).
+    description: Whether O(window_state) applies to the window of O(admin_role) too.
     type: bool
     default: true
   users:
-    description: The users that O(window_state) is about.
+    description: The users whose windows O(window_state) applies to.
     type: list
     elements: str
     default: []
   instances:
     description:
-      - By region, the IDs of the instances of the inventory. In these regions, all instances are restored that an
-        interrupted run left behind; without a record, only these.
+      - By region, the IDs of the instances of the inventory. In these regions, the module restores all instances with a
+        restore record that an interrupted run left behind. Without a record, it only restores the listed instances.
     type: dict
     default: {}
   record_regions:
     description:
       - The regions with a restore record, as M(cwagent.iam.cwagent_preflight) returns them. Instances of a region that
-        is not in O(instances) are restored too. By default, they are read with C(iam:GetRole).
+        is not in O(instances) are restored too. By default, the module reads them with C(iam:GetRole).
     type: list
     elements: str
   adopt_existing:
     description:
-      - With V(false), it is a problem if one of O(users) was neither created nor adopted by this collection and has no
-        admin window. The task fails when everything is cleaned up.
+      - With V(false), it is a problem if this collection neither created nor adopted one of O(users), and the user has
+        no admin window. The task then fails after everything is cleaned up.
     type: bool
     default: true
 extends_documentation_fragment:
@@ -83,7 +83,7 @@ closed:
   elements: str
   sample: [CloudWatchAgentAdminRole]
 instances:
-  description: The instances that were looked at, as M(cwagent.iam.cwagent_admin_instance) returns them.
+  description: The examined instances, as M(cwagent.iam.cwagent_admin_instance) returns them.
   returned: when a plan was made
   type: list
   elements: dict
@@ -95,13 +95,16 @@ instances:
 steps:
   description:
     - The steps that were taken, or would be taken in check mode.
-    - If the task failed, all planned steps. RV(done) and RV(not_done) say which were taken.
+    - If the task failed, the list contains all planned steps. RV(done) lists the steps that were taken, and
+      RV(not_done) the others.
   returned: always
   type: list
   elements: str
   sample: ["close the admin window of role 'CloudWatchAgentAdminRole'"]
 counts:
-  description: How many of the RV(steps) create, update and delete something; after a failure, of those that were done.
+  description:
+    - How many of the RV(steps) create, update and delete something. After a failure, only the steps that were taken
+      count.
   returned: when a plan was made
   type: dict
   sample: {create: 0, update: 1, delete: 0}
@@ -112,7 +115,7 @@ done:
   elements: str
   sample: ["close the admin window of role 'CloudWatchAgentAdminRole'"]
 not_done:
-  description: The steps that were not taken; for each part, the failed one first.
+  description: The steps that were not taken. For each part, the failed step comes first.
   returned: when a step failed
   type: list
   elements: str

@@ -12,8 +12,8 @@ short_description: (internal) Check the variables of a role by their types
 description:
   - Checks the variables of the role that the task belongs to against the role's argument specs. Fails with everything
     that is wrong, before the first module call of the role.
-  - Unlike Ansible's own check, it does not turn text into a list. With that, a role that is given C(agent-db-1) in
-    place of a list of users could create a user for each letter.
+  - Unlike Ansible's own check, it does not accept text as a list. Otherwise, a role that gets C(agent-db-1) instead of
+    a list of users could create a user for each letter.
   - Runs on the controller and calls no AWS API.
 author: cwagent.iam contributors (@cwagent)
 options:
@@ -47,7 +47,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 fingerprint:
-  description: The same for hosts whose variables of the role have the same values.
+  description: A digest of the values of the role's variables. Hosts with the same values have the same digest.
   returned: without O(fingerprints)
   type: str
   sample: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08

@@ -8,37 +8,37 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: cwagent_server_check
 version_added: 1.0.0
-short_description: (internal) Collect facts from servers and assess what the CloudWatch agent has there
+short_description: (internal) Collect facts from servers and assess whether the CloudWatch agent has what it needs
 description:
-  - Continues what P(cwagent.iam.cwagent_server_info#module) has found. From inside a server come the identity that it
-    has now, whether it reads the stored configurations and reaches the endpoints of AWS, and whether the agent runs
-    with the stored configuration.
-  - A shell script finds that out. Ansible runs it, and this module reads what it has printed; on other EC2 instances
-    with Linux this module runs it by Run Command of Systems Manager, on up to 50 at once.
+  - Adds facts from inside the servers to the result of P(cwagent.iam.cwagent_server_info#module). These are the current
+    identity of the server, whether it can read the stored configurations and reach the endpoints of AWS, and whether
+    the agent runs with the stored configuration.
+  - A shell script collects these facts. If Ansible runs the script, this module reads its output. On other EC2
+    instances with Linux, this module runs the script with Run Command of Systems Manager, on up to 50 at once.
   - The script changes nothing and prints no secret. It needs C(curl), and the AWS CLI to read the configurations.
   - The role P(cwagent.iam.verify#role) does all of this.
 author: cwagent.iam contributors (@cwagent)
 options:
   servers:
-    description: The servers as P(cwagent.iam.cwagent_server_info#module) has returned them.
+    description: The servers, as P(cwagent.iam.cwagent_server_info#module) returns them.
     type: list
     elements: dict
     required: true
   results:
-    description: By host, what Ansible has returned of running the script.
+    description: By host, the result of the Ansible task that ran the script.
     type: dict
     default: {}
   from:
     description:
-      - How to collect facts. V(ansible), from O(results) only. V(run_command), with Run Command only. V(auto), with Run
-        Command where O(results) have nothing. V(none), not at all.
-      - Except with V(none), it is a failure that nothing could be read on a server that is running. A server that EC2
-        or Systems Manager reports as a Windows server is not checked from the inside, and gets a note.
+      - How to collect facts. V(ansible) only uses O(results), and V(run_command) only uses Run Command. V(auto) uses
+        Run Command for servers that O(results) does not contain. V(none) collects none.
+      - Except with V(none), a running server fails if nothing could be read on it. A server that EC2 or Systems Manager
+        reports as a Windows server is not checked from the inside, and gets a note instead.
     type: str
     choices: [auto, ansible, run_command, none]
     default: auto
   wait_timeout:
-    description: How long to wait for answers by Run Command, in seconds.
+    description: How long to wait for answers from Run Command, in seconds.
     type: int
     default: 180
 extends_documentation_fragment:
@@ -52,7 +52,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Check all web servers by EC2 and IAM
+- name: Check all web servers through EC2 and IAM
   cwagent.iam.cwagent_server_info:
     servers:
       - host: web1
@@ -66,30 +66,32 @@ EXAMPLES = r"""
     from: run_command
   register: assessed
 
-- name: Show a table, and what to do
+- name: Show a table, and the fixes
   ansible.builtin.debug:
     msg: "{{ assessed.lines }}"
 """
 
 RETURN = r"""
 servers:
-  description: The servers as in RV(cwagent.iam.cwagent_server_info#module:servers), with what was found inside.
+  description: The servers as in RV(cwagent.iam.cwagent_server_info#module:servers), with the facts from inside them.
   returned: success
   type: list
   elements: dict
   contains:
     failures:
-      description: What is wrong, with C(check), C(what) and C(fix).
+      description: The failures of the server, with C(check), C(what) and C(fix).
       type: list
       elements: dict
     seen_by:
-      description: V(ansible) or V(run_command); empty if nothing was read inside.
+      description: V(ansible) or V(run_command). Empty if nothing was read inside.
       type: str
     agent:
       description: The status of the agent, such as V(running), V(stopped) or V(not installed).
       type: str
     status:
-      description: By check, V(ok), V(FAIL), V(?) if it is not known, or V(none) for an agent that is not installed.
+      description:
+        - For each check, V(ok), V(FAIL), V(?) if the result is not known, or V(none) for an agent that is not
+          installed.
       type: dict
 failed_hosts:
   description: The hosts with failures.
@@ -97,17 +99,18 @@ failed_hosts:
   type: list
   elements: str
 failure:
-  description: How many servers fail, with the first failure and the number of the others; empty if none fails.
+  description: How many servers fail, with the first failure and the number of the others. Empty if none fails.
   returned: success
   type: str
   sample: "Servers that fail: 1 of 6. web1: It has no instance profile."
 apply_notes:
-  description: The servers that the playbook C(apply.yml) skips, and what to do, in a sentence; empty if it skips none.
+  description:
+    - A sentence about the servers that the playbook C(apply.yml) skips, and how to fix that. Empty if it skips none.
   returned: success
   type: list
   elements: str
 lines:
-  description: A table of the servers, and each failure with what to do, in lines for a terminal of 80 columns.
+  description: A table of the servers, and each failure with its fix, in lines for a terminal of 80 columns.
   returned: success
   type: list
   elements: str
@@ -137,7 +140,7 @@ RULES: dict[str, Any] = {}
 
 
 def work(call: Call) -> dict[str, Any]:
-    """Return the servers with what was found inside, and the table of them."""
+    """Return the servers with the facts from inside them, and a table of them."""
     params = call.params
     servers = [Server.from_dict(each) for each in params["servers"]]
     found = collect(call.client, servers, params["results"], params["from"], params["wait_timeout"])

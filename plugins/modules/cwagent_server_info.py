@@ -10,13 +10,13 @@ module: cwagent_server_info
 version_added: 1.0.0
 short_description: (internal) Check servers of the CloudWatch agent through the EC2 and IAM APIs
 description:
-  - Checks for each server that it has an instance profile with a role, or a user with an active access key that is
-    saved; that this role or user may put metrics and log events and read the stored configurations, its permissions
-    boundary included; and that it may not write them.
+  - Checks that each server has an instance profile with a role, or a user with an active access key that is saved. Also
+    checks that this role or user may put metrics and log events and read the stored configurations, and may not write
+    them. The permissions boundary is taken into account.
   - Does not collect facts from the servers. The role P(cwagent.iam.verify#role) does that too.
-  - Most of IAM is read with C(iam:GetAccountAuthorizationDetails), a thousand entities a call. Each user takes one call
-    more, as does each of its access keys.
-  - Service control policies, resource control policies and session policies are not part of any answer.
+  - Most of IAM is read with C(iam:GetAccountAuthorizationDetails), up to a thousand entities per call. Each user takes
+    one more call, and so does each of its access keys.
+  - Service control policies, resource control policies and session policies are not evaluated.
 author: cwagent.iam contributors (@cwagent)
 options:
   servers:
@@ -26,7 +26,7 @@ options:
     required: true
     suboptions:
       host:
-        description: What the server is called in the result.
+        description: The name of the server in the result.
         type: str
         required: true
       region:
@@ -41,8 +41,9 @@ options:
       configs:
         description:
           - The names of the configurations that it uses, in the order in which the agent fetches and appends them. The
-            further parts of a configuration that was split are found.
-          - The default is the only one that is stored in its region, or all of them.
+            module finds the further parts of a split configuration.
+          - By default, the server may use all configurations that are stored in its region. If only one is stored, it
+            must use that one.
         type: list
         elements: str
         default: []
@@ -60,13 +61,13 @@ options:
     type: str
     default: /cwagent/credentials/
   server_profile:
-    description: The instance profile that the fix for an instance without any names.
+    description: The instance profile that RV(servers[].failures[].fix) suggests for an instance without one.
     type: str
     default: CloudWatchAgentServerRole
   simulate:
     description:
       - Whether to ask IAM itself what the servers may do, with C(iam:SimulatePrincipalPolicy).
-      - This takes one call for each role and user, and one more for each configuration; IAM throttles this call early.
+      - This takes one call for each role and user, and one more for each configuration. IAM throttles this call early.
     type: bool
     default: false
 extends_documentation_fragment:
@@ -80,7 +81,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Check two servers by EC2 and IAM
+- name: Check two servers through EC2 and IAM
   cwagent.iam.cwagent_server_info:
     servers:
       - host: web1
@@ -106,7 +107,7 @@ servers:
   elements: dict
   contains:
     host:
-      description: What the server is called.
+      description: The name of the server.
       type: str
     region:
       description: Its region.
@@ -144,16 +145,16 @@ servers:
           description: The SHA-256 digest of the value; empty if it could not be read.
           type: str
         is_readable:
-          description: Whether the server may read it, by IAM; null for unknown.
+          description: Whether the server may read it according to IAM. Null if that is unknown.
           type: bool
     runs_all:
-      description: Whether the agent is to run all of RV(servers[].configs), and not some of them.
+      description: Whether the agent must run all of RV(servers[].configs), instead of only some of them.
       type: bool
     endpoints:
       description: By service, the address that the server is to reach.
       type: dict
     failures:
-      description: What is wrong.
+      description: The failures of the server.
       type: list
       elements: dict
       contains:
@@ -161,26 +162,26 @@ servers:
           description: V(identity), V(permissions), V(configuration), V(endpoints) or V(agent).
           type: str
         what:
-          description: What was found.
+          description: The failure, in a sentence.
           type: str
         fix:
-          description: What to do.
+          description: How to fix it.
           type: str
     notes:
-      description: What is not known, with C(check) and C(what).
+      description: Facts that are not known, with C(check) and C(what).
       type: list
       elements: dict
     seen_by:
-      description: Empty, since the module collects no facts.
+      description: Empty, because the module collects no facts.
       type: str
     agent:
-      description: Empty, since the module collects no facts.
+      description: Empty, because the module collects no facts.
       type: str
     status:
-      description: By check, V(ok), V(FAIL), or V(?) if it is not known.
+      description: For each check, V(ok), V(FAIL), or V(?) if the result is not known.
       type: dict
 unread:
-  description: What could not be read, as RV(cwagent.iam.cwagent_access_info#module:unread).
+  description: Everything that could not be read, as in RV(cwagent.iam.cwagent_access_info#module:unread).
   returned: success
   type: list
   elements: dict
@@ -222,7 +223,7 @@ RULES: dict[str, Any] = {}
 
 
 def work(call: Call) -> dict[str, Any]:
-    """Return the servers with what EC2 and IAM say of them."""
+    """Return the servers with the results of the checks through EC2 and IAM."""
     found = targets(call.params["servers"], call.region)
     servers, account = read_servers(call.client, found, call.params)
     return {

@@ -8,43 +8,47 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: cwagent_store_config
 version_added: 1.0.0
-short_description: (internal) Store configurations from a host that has the permission only for that time
+short_description: (internal) Store configurations from a host that has the permission only during that time
 description:
-  - A host gets the right to store, stores, and gives the right back, whatever happens. The role
-    P(cwagent.iam.store_config#role) uses it.
-  - An EC2 instance gets the admin profile, see M(cwagent.iam.cwagent_admin_instance). The earlier profile is recorded
-    first, the admin window is opened for this instance and these parameters, and both are restored before anything else
-    is looked at. An on-premises host gets the admin window of a user, see M(cwagent.iam.cwagent_admin_window).
-  - Where the run is interrupted, by Ctrl-C, SIGTERM, the end of its terminal or the time limit of a task, the right is
-    given back within seconds. The restore tag and the record stay, and tell the next run what to clean up. On another
-    system than Linux this does not hold where Ansible's main process is killed.
-  - Calls to AWS are made by Ansible itself, with boto3 in the Python that runs it. What the host does, modules do on
-    the connection of the task.
+  - Acquires the permission to store configurations for a host, stores them, and releases the permission, whatever
+    happens. The role P(cwagent.iam.store_config#role) uses this module.
+  - An EC2 instance gets the admin profile, see M(cwagent.iam.cwagent_admin_instance). The module first records the
+    earlier profile, and opens the admin window for this instance and these parameters. After storing, it restores the
+    profile and closes the window before anything else. An on-premises host gets the admin window of a user, see
+    M(cwagent.iam.cwagent_admin_window).
+  - If Ctrl-C, SIGTERM, the end of the terminal or the time limit of a task interrupts the run, the permission is
+    released within seconds. The restore tag and the record stay, so that the next run can clean up. On systems other
+    than Linux, the permission is not released if Ansible's main process is killed.
+  - Ansible itself calls AWS, with boto3 in the Python that runs it. Other modules do the work on the host, over the
+    connection of the task.
 author: cwagent.iam contributors (@cwagent)
 options:
   state:
     description:
-      - V(validated) validates the configurations, without AWS. RV(failure) says why they are refused.
-      - V(compared) also compares them with what is stored, and checks that the host could store those that differ. It
-        changes nothing, and other tasks can create what storing needs after it.
-      - V(stored) does the same, stores the configurations that differ, and gives the right back.
-      - V(opened) only gives it to an instance, for a person, until the deadline of the admin window. It is given back
-        where that fails or is interrupted. M(cwagent.iam.cwagent_admin_instance) gives it back later.
+      - V(validated) validates the configurations, without calling AWS. RV(failure) contains the reason if they are
+        refused.
+      - V(compared) also compares them with the stored ones, and checks that the host could store the ones that differ.
+        It changes nothing. Later tasks can create the resources that storing needs.
+      - V(stored) does the same, acquires the permission, stores the configurations that differ, and releases the
+        permission.
+      - V(opened) only acquires the permission, so that a person can use it on the instance until the deadline of the
+        admin window. The permission is released if that fails or is interrupted. Otherwise,
+        M(cwagent.iam.cwagent_admin_instance) releases it later.
     type: str
     choices: [validated, compared, stored, opened]
     default: stored
   from:
     description:
-      - Who stores. V(instance) is the EC2 instance of the task, with its own credentials, over its connection.
-        V(run_command) is an EC2 instance too, by a command of Systems Manager. V(auto) is V(instance) where Ansible
-        reaches it, and V(run_command) otherwise. V(onprem) is the host of the task, with the access key of the admin
-        user. V(controller) is Ansible itself, with the credentials of the task.
-      - With O(state=opened), all but V(run_command) are V(instance).
+      - The host that stores the configurations. V(instance) is the EC2 instance of the task, with its own credentials,
+        over its connection. V(run_command) is an EC2 instance too, but through Run Command of Systems Manager. V(auto)
+        is V(instance) if Ansible can reach it, and V(run_command) otherwise. V(onprem) is the host of the task, with
+        the access key of the admin user. V(controller) is Ansible itself, with the credentials of the task.
+      - With O(state=opened), every value except V(run_command) means V(instance).
     type: str
     choices: [instance, run_command, auto, onprem, controller]
     default: instance
   configs:
-    description: The configurations. Nothing is done for those that do not differ from what is stored.
+    description: The configurations. Configurations that are already stored are skipped.
     type: list
     elements: dict
     default: []
@@ -80,7 +84,7 @@ options:
     default: ""
   agent_schema_path:
     description:
-      - Where the agent on the host has its schema. Without O(schema), configurations that differ are validated with it.
+      - The path of the agent's schema on the host. Without O(schema), configurations that differ are validated with it.
     type: str
     default: ""
   validation:
@@ -106,7 +110,7 @@ options:
     choices: ["", Standard, Advanced]
     default: ""
   parameter_tags:
-    description: The tags of the parameters. Ansible itself sets them, since no admin principal may.
+    description: The tags of the parameters. Ansible itself sets them, because admin principals may not.
     type: dict
     default: {}
   remove_surplus:
@@ -127,8 +131,8 @@ options:
     default: CloudWatchAgentAdminRole
   server_profile:
     description:
-      - The instance profile that the instance gets where it has the admin profile and no record, or where its earlier
-        profile is gone.
+      - The instance profile that the instance gets if it has the admin profile and no record, or if its earlier profile
+        no longer exists.
     type: str
     default: CloudWatchAgentServerRole
   admin_user:
@@ -141,7 +145,7 @@ options:
     type: str
     default: ""
   key_store:
-    description: Where the access key of O(admin_user) is saved, as with M(cwagent.iam.cwagent_iam_user).
+    description: Where the access key of O(admin_user) is saved, as in M(cwagent.iam.cwagent_iam_user).
     type: str
     choices: [file, parameter_store, secrets_manager]
     default: file
@@ -167,8 +171,9 @@ options:
     default: 15
   planned:
     description:
-      - The results of earlier tasks of the run. In check mode, what they have only planned counts as done.
-      - What other principals added to one that an earlier task has created or changed is not examined.
+      - The results of earlier tasks of the run. In check mode, changes that these tasks only planned count as done.
+      - If one of these tasks created or changed the admin principal, the module does not examine what else is on the
+        principal.
     type: list
     elements: dict
     default: []
@@ -177,7 +182,7 @@ options:
     type: int
     default: 300
   permission_timeout:
-    description: How long to try when AWS denies storing a configuration, in seconds.
+    description: How long to retry when AWS denies storing a configuration, in seconds.
     type: int
     default: 180
   wait_timeout:
@@ -205,8 +210,8 @@ EXAMPLES = r"""
 RETURN = r"""
 steps:
   description:
-    - The steps that were taken, or would be taken in check mode; after a failure as well, with those that gave the
-      right back.
+    - The steps that were taken, or would be taken in check mode. After a failure, they include the steps that released
+      the permission.
   returned: when the options are valid
   type: list
   elements: str
@@ -237,14 +242,14 @@ window:
   type: dict
   sample: {access_keys: [], deadline: "2026-11-24T16:15:00Z", instance_id: i-0123456789abcdef0, state: open}
 compared:
-  description: The configurations as they were compared, for the option O(compared).
+  description: The compared configurations, for the option O(compared).
   returned: with O(state=compared)
   type: list
   elements: dict
   sample: []
 source:
-  description: The way that is taken, which is O(from) or, with V(auto), the one that works.
-  returned: but for O(state=validated), when the options are valid
+  description: The host that stores, which is O(from) or, with V(auto), the choice that works.
+  returned: when the options are valid, except with O(state=validated)
   type: str
   sample: instance
 earlier_identity:
@@ -253,18 +258,18 @@ earlier_identity:
   type: dict
   sample: {instance_profile: CloudWatchAgentServerRole, role: CloudWatchAgentServerRole}
 failure:
-  description: Why the configurations are refused, with the first problem of each; empty where they are not.
+  description: Why the configurations are refused, with the first problem of each. Empty if they are not refused.
   returned: with O(state=validated)
   type: str
   sample: ""
 problem_lines:
-  description: The problems of the configurations, as lines of text. They are printed, too.
+  description: The problems of the configurations, as lines of text. The module prints them too.
   returned: with O(state=validated)
   type: list
   elements: str
   sample: ["linux.json: 1 problem", "  3:5 $.agent.reigon: unknown key; did you mean 'region'?"]
 findings:
-  description: The same for the filters P(cwagent.iam.sarif#filter) and P(cwagent.iam.junit#filter).
+  description: The problems for the filters P(cwagent.iam.sarif#filter) and P(cwagent.iam.junit#filter).
   returned: with O(state=validated)
   type: list
   elements: dict
@@ -276,7 +281,7 @@ errors:
   elements: str
   sample: []
 released:
-  description: Whether a right was acquired and given back.
+  description: Whether the permission was acquired and released.
   returned: when the options are valid
   type: bool
   sample: true
@@ -287,7 +292,7 @@ done:
   elements: str
   sample: []
 not_done:
-  description: The steps that were not taken, the failed one first.
+  description: The steps that were not taken, with the failed one first.
   returned: when the task failed after it began
   type: list
   elements: str

@@ -552,7 +552,7 @@ def test_the_environment_of_a_server_never_appears_in_output(account: Fleet) -> 
     store_new_config(account)
     applied = account.apply({}, "-vvvv", "--diff").assert_succeeded()
     again = account.apply({}, "-vvvv").assert_succeeded()
-    assert applied.changed_tasks == ["cwagent.iam.verify : Apply the configuration by Ansible"] * 2
+    assert applied.changed_tasks == ["cwagent.iam.verify : Apply the configuration with Ansible"] * 2
     assert again.changed_tasks == []
     for play in (verified, applied, again):
         assert "s3cr" not in play.output

@@ -83,7 +83,7 @@ def test_the_head_says_until_when_and_what_is_unknown(page):
     assert "and 3 more. For 4 principals it is unknown. 2 principals can write because they administer" in lead
     notices = page().value("document.querySelector('#notices').textContent")
     assert f"Account staging {documents.HOSTILE[0]} was not read. The role could not be assumed" in notices
-    assert "10 reads denied. What depends on them is unknown." in notices
+    assert "10 reads denied. Dependent results are unknown." in notices
     assert "iam:GetAccessKeyLastUsed" in notices
 
 
@@ -365,7 +365,7 @@ def test_all_of_it_works_from_the_keyboard(page):
     assert [stop for stop in stops if not stop["seen"]] == []
     assert names[0] == "Skip to the findings"
     order = [
-        "10 reads denied. What depends on them is unknown.",
+        "10 reads denied. Dependent results are unknown.",
         "Search in all tables",
         "9 high",
         "Severity",

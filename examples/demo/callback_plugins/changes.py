@@ -40,7 +40,7 @@ class CallbackModule(DefaultCallback):
         self._show(result)
 
     def v2_playbook_on_no_hosts_matched(self) -> None:
-        """A play for hosts that this run does not need is not shown."""
+        """Show nothing of a play for hosts that this run does not need."""
 
     def v2_playbook_on_include(self, included_file: Any) -> None:
         pass
@@ -56,7 +56,7 @@ class CallbackModule(DefaultCallback):
             for line in result.result["msg"]:
                 self._show_line(line, constants.COLOR_OK)
         if result.result.get("changed"):
-            name = result.task.name  # of a module that reports no steps, such as those of Ansible
+            name = result.task.name  # for a module that reports no steps, such as the modules of Ansible
             for step in result.result.get("steps") or [name[:1].lower() + name[1:]]:
                 self._show_line(step, constants.COLOR_CHANGED)
 
@@ -69,7 +69,7 @@ class CallbackModule(DefaultCallback):
         if self._heading:
             self._display.display(f"  {self._heading}")
             self._heading = None
-        # Without the folder that the run began in, of which the reader knows nothing.
+        # Without the folder in which the run started, because the reader does not know it.
         text = text.replace(f"{Path.cwd()}/", "")
         lines = wrap(text, WIDTH, break_on_hyphens=False, initial_indent="    ", subsequent_indent=" " * 8)
         self._display.display("\n".join(lines), color=color)

@@ -1,4 +1,4 @@
-// Writes the data of the audit to the page. Everything becomes text: nothing is parsed as HTML.
+// Writes the data of the audit to the page. Everything becomes text, and nothing is parsed as HTML.
 (() => {
   'use strict';
 
@@ -31,11 +31,11 @@
     return made;
   }
 
-  // A long name may break where its words do.
+  // A long name may be wrapped between its words.
   const BREAK = /(?<=[a-z0-9])(?=[A-Z])|(?<=[/_=,:])/;
   const breakable = (given) => given.split(BREAK).flatMap((part, index) => (index ? [el('wbr'), part] : [part]));
 
-  // A text from outside: apart from the direction of what is around it, and with marks for what nobody would see.
+  // Text from outside, isolated from the direction of the text around it, with marks for invisible characters.
   function text(value) {
     const isolated = el('bdi');
     let end = 0;
@@ -62,7 +62,7 @@
 
   // Facts
 
-  // A window is shown as open unless it is known that it is not.
+  // A window is shown as open unless it is known to be closed.
   function writes(principal) {
     if (principal.writes === 'yes') return 'yes';
     if (principal.writes === 'window') return ['closed', 'expired'].includes(principal.window?.state) ? 'no' : 'yes';
@@ -110,7 +110,7 @@
     for (const instance of account.instances) {
       const profile = profileOf.get(instance.profile);
       const owner = profile && owned.get(profile.role);
-      // An audit reads the principals that matter to the agent; what the role of another instance can do is not known.
+      // An audit reads the principals that matter to the agent. The permissions of other roles are not known.
       const role = profile ? profile.role : instance.profile && '?';
       const made = {...instance, account: where, can: owner ? owner.can : role ? 'other' : 'no', role};
       instances.push(made);
@@ -225,7 +225,7 @@
           el(
             'summary',
             {},
-            `${count(unread.length, 'read')} denied. What depends on ${unread.length === 1 ? 'it' : 'them'} is unknown.`,
+            `${count(unread.length, 'read')} denied. Dependent results are unknown.`,
           ),
           el(
             'ul',
@@ -254,7 +254,7 @@
 
   const mark = (state) => el('span', {class: `mark ${state}`, 'aria-hidden': 'true'});
 
-  // Squares for instances; one stands for so many that the largest group still fits.
+  // Squares for instances. Each stands for as many instances as needed, so that the largest group fits.
   const largest = principals.reduce((most, each) => Math.max(most, each.instances), 0);
   const unit = [1, 10, 100, 1000].find((size) => largest / size <= UNITS_PER_ROW * 10) || 10000;
 
@@ -465,7 +465,7 @@
     );
   }
 
-  // The distance from now on a logarithmic scale: windows last minutes, and a forgotten one may be months old.
+  // The distance from now on a logarithmic scale, because windows last minutes, and a forgotten one may be months old.
   const LIMIT = Math.log1p((90 * DAY) / MINUTE);
   const FUTURE = Math.log1p(DAY / MINUTE);
   const span = LIMIT + FUTURE;
@@ -615,7 +615,7 @@
       .toLowerCase();
   }
 
-  // columns: label; value(row), by which it sorts and is found (null comes last); cell(row), where it shows more.
+  // Columns have a label, value(row) for sorting and searching (null comes last), and cell(row) if they show more.
   function table(name, title, columns, rows, options = {}) {
     const several = new Set(read.map(nameOf)).size > 1 || data.accounts.length > 1;
     const shownColumns = columns.filter((column) => several || column.label !== 'Account');
@@ -734,7 +734,7 @@
                   const before = state.limit;
                   state.limit += next;
                   draw();
-                  // The button has gone: go on where the new rows begin.
+                  // The button has gone, so the focus moves to the first new row.
                   const row = body.rows[before];
                   row.tabIndex = -1;
                   row.focus({preventScroll: true});

@@ -308,7 +308,7 @@ def test_a_summary_says_what_is_unknown_and_what_was_not_read():
         "principals it is unknown.",
         "Account test: no known server can write the configuration now. For 1",
         "principal it is unknown.",
-        "! 2 reads denied: what depends on it is unknown.",
+        "! 2 reads denied. Dependent results are unknown.",
         "No findings.",
     ]
 
