@@ -71,7 +71,7 @@ def _fast(results: Results) -> Iterator[Bound]:
         ours = results.wall(USERS, Side.OURS, Phase.CREATE, FLEET, delay=delay)
         floor = results.wall(USERS, Side.FLOOR, Phase.CREATE, FLEET, delay=delay)
         above = ours - ping.wall if ours and ping else None
-        what = f"{FLEET} users created {_at(delay)}: wall time without that of a playbook with one ping, over boto3's"
+        what = f"{FLEET} users created {_at(delay)}: wall time without a playbook with one ping, over boto3's"
         yield Bound(1, what, ratio(above, floor), 2.5, "times")
 
 
@@ -79,7 +79,7 @@ def _times_faster(number: int, results: Results, phase: Phase, delay: int) -> Bo
     ours = results.wall(USERS, Side.OURS, phase, FLEET, delay=delay)
     peer = results.faster_peer(USERS, phase, FLEET, delay)
     measured = any(results.find(USERS, side, phase, FLEET, delay=delay) for side in (Side.LOOP, Side.HOSTS))
-    note = "" if measured or peer is None else ", the peer's extended from smaller sizes"
+    note = "" if measured or peer is None else ", the peer extrapolated from smaller sizes"
     what = f"{FLEET} users, {phase}, {_at(delay)}: wall time of the faster peer over ours{note}"
     return Bound(number, what, ratio(peer, ours), 40, "times", least=True)
 
@@ -98,7 +98,7 @@ def _growth(results: Results) -> Iterator[Bound]:
             small, *larger = (
                 ratio(results.wall(USERS, Side.OURS, phase, size, delay=delay), size) for size in (SMALL, FLEET, LARGE)
             )
-            what = f"{phase} {_at(delay)}: wall time per user at {FLEET} and {LARGE} users over that at {SMALL}"
+            what = f"{phase} {_at(delay)}: wall time per user at {FLEET} and {LARGE} users over the time at {SMALL}"
             yield Bound(3, what, ratio(largest(larger), small) if None not in larger else None, 1, "times")
     both = [results.find(USERS, Side.OURS, phase, LARGE) for phase in Phase]
     what = f"{LARGE} users: memory of the largest process"
@@ -135,9 +135,9 @@ def _accounts(results: Results) -> Iterator[Bound]:
     for phase in Phase:
         one, all_of_them = (results.find(ACCOUNTS, Side.OURS, phase, count) for count in (1, size))
         walls = (all_of_them.wall, one.wall) if one and all_of_them else (None, None)
-        yield Bound(8, f"{size} accounts, {phase}: wall time over that of one", ratio(*walls), 5, "times")
+        yield Bound(8, f"{size} accounts, {phase}: wall time over one account's", ratio(*walls), 5, "times")
         calls = ratio(all_of_them.calls, one.calls) if one and all_of_them else None
-        yield Bound(8, f"{size} accounts, {phase}: calls over those of one", calls, size, "times")
+        yield Bound(8, f"{size} accounts, {phase}: calls over one account's", calls, size, "times")
 
 
 def _throttled(results: Results) -> Iterator[Bound]:
@@ -154,7 +154,8 @@ def _startup(results: Results) -> Iterator[Bound]:
     sizes = {payload.module: payload.size for payload in results.payloads}
     for ours, peers in SAME_JOB.items():
         peer = sum(sizes[name] for name in peers) if sizes.keys() >= set(peers) else None
-        yield Bound(7, f"size of {ours} over that of {' and '.join(peers)}", ratio(sizes.get(ours), peer), 1, "times")
+        what = f"size of {ours} over the size of {' and '.join(peers)}"
+        yield Bound(7, what, ratio(sizes.get(ours), peer), 1, "times")
     tasks = [_task(results, side) for side in (Side.OURS, Side.PEER)]
     what = f"a task that changes nothing, {ROW} in a row: wall time over iam_role's"
     yield Bound(7, what, ratio(*tasks), 0.8, "times")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -37,15 +40,10 @@ class Table:
         return "\n".join([self.title, head, "  ".join("-" * width for width in widths), *body])
 
     def rst(self) -> str:
-        """For the guide."""
-        lines = [f".. list-table:: {self.title}", "   :header-rows: 1", ""]
-        for row in [self.header, *self.rows]:
-            lines += [f"   {'*' if first else ' '} - {cell}".rstrip() for first, cell in _marked(row)]
-        return "\n".join(lines)
-
-
-def _marked(row: Sequence[str]) -> Iterator[tuple[bool, str]]:
-    return ((column == 0, cell) for column, cell in enumerate(row))
+        """For the guide, with a row on each line."""
+        rows = io.StringIO()
+        csv.writer(rows, lineterminator="\n").writerows([self.header, *self.rows])
+        return f".. csv-table:: {self.title}\n   :header-rows: 1\n\n{textwrap.indent(rows.getvalue(), '   ')}".rstrip()
 
 
 def bounds(evaluated: Sequence[Bound]) -> Table:

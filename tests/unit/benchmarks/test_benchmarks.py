@@ -124,8 +124,8 @@ def test_the_page_keeps_the_text_around_the_measurements() -> None:
 def test_a_table_for_a_terminal_and_for_the_guide() -> None:
     table = Table("Cost", ("side", "wall"), [("ours", "1"), ("theirs", "40")])
     assert table.text().splitlines() == ["Cost", "side    wall", "------  ----", "ours       1", "theirs    40"]
-    rows = ["   * - side", "     - wall", "   * - ours", "     - 1", "   * - theirs", "     - 40"]
-    assert table.rst().splitlines() == [".. list-table:: Cost", "   :header-rows: 1", "", *rows]
+    rows = ["   side,wall", "   ours,1", "   theirs,40"]
+    assert table.rst().splitlines() == [".. csv-table:: Cost", "   :header-rows: 1", "", *rows]
 
 
 @pytest.mark.parametrize(

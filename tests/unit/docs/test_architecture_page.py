@@ -41,7 +41,7 @@ def test_the_table_of_packages_is_complete():
     described = {name: set(re.findall(r"``(\w+\.py)``", files)) for name, files in rows}
     assert described == {
         package.parent.name: {path.name for path in package.parent.glob("*.py") if path != package}
-        for package in MODULE_UTILS.glob("*/__init__.py")
+        for package in PLUGINS.glob("*_utils/*/__init__.py")
     }
 
 
