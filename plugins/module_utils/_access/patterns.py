@@ -19,9 +19,9 @@ MANY, ONE = ".*", "."
 _WILDCARDS = {"*": MANY, "?": ONE}
 # How a regular expression begins, so that a dot is also the end of a line.
 _IN_ITS_CASE, _IN_ANY_CASE = "(?s)", "(?si)"
-# Is at the last position of a pattern, and matches no character.
+# The part at the last position of a pattern. It matches no character.
 _END = ""
-# More than policies of people need; a policy that is made to need more costs some seconds and is answered with unknown.
+# Policies that people write need fewer states. A policy that needs more costs some seconds, and its answer is unknown.
 MAX_STATES = 5000
 
 
