@@ -51,7 +51,7 @@ T = TypeVar("T")
 # IAM throttles at about 20 requests a second for an account, which a fleet reaches; botocore's default of 5 attempts
 # is not enough to wait for the end of that.
 MAX_ATTEMPTS = 10
-# botocore waits a minute for each attempt to connect, and so ten minutes where there is no way to AWS.
+# botocore waits a minute for each attempt to connect, and so ten minutes if AWS is unreachable.
 CONNECT_SECONDS = 10
 ACRONYMS = {"ssh": "SSH"}
 # By service, the errors of a write that pass by themselves, because AWS makes the changes of one object one by one.

@@ -193,7 +193,7 @@ def _why(principal: Principal, found: WriteAccess, granting: Iterable[Policy]) -
     bounds = [principal.boundary] if principal.boundary else []
     if any(each.document is None for each in (*principal.policies, *bounds)):
         return "It has policies that could not be read."
-    return f"{allow} if conditions hold of which that is not known."
+    return f"{allow} if the conditions hold, which is not known."
 
 
 def _apply_simulation(assessment: Assessment, allows: bool | None) -> Assessment:

@@ -526,7 +526,7 @@ def _of_parameters(case: Case) -> Iterator[Finding]:
 
 
 def parameter_problem(parameter: ConfigParameter) -> str | None:
-    """Return why a parameter is not a valid configuration; ``None`` where it is, or was not read."""
+    """Return why a parameter is not a valid configuration; ``None`` if it is, or was not read."""
     if parameter.type != "String":
         return f"parameter '{parameter.name}' has type {parameter.type}; the agent reads a String."
     if parameter.value is None:
@@ -540,12 +540,12 @@ def parameter_problem(parameter: ConfigParameter) -> str | None:
 
 
 def parameter_size(parameter: ConfigParameter) -> int | None:
-    """Return the size of a configuration in bytes; ``None`` where it was not read."""
+    """Return the size of a configuration in bytes; ``None`` if it was not read."""
     return None if parameter.value is None else len(parameter.value.encode())
 
 
 def readable_by_servers(case: Case, parameter: ConfigParameter) -> Decision:
-    """Return whether all server principals may read a parameter; unknown where there is none."""
+    """Return whether all server principals may read a parameter; unknown if there is none."""
     return min((decision for _server, decision in case.readers(parameter)), default=Decision.UNKNOWN)
 
 

@@ -163,7 +163,7 @@ class Inventory:
     def read_role(self, name: str, unless: Callable[[Principal], bool]) -> Principal | None:
         """Read one role, with the documents of its policies unless a condition is true without them.
 
-        :returns: ``None`` where it does not exist or may not be read.
+        :returns: ``None`` if it does not exist or may not be read.
         """
         role = self._attempt("the named roles and users", None, partial(self._read_principal, ROLE, name))
         if role is None or unless(role):
@@ -367,7 +367,7 @@ class Inventory:
     def _read_regions(self) -> list[Region]:
         for aws in self._aws_in.values():
             for service in ("ec2", "ssm", "secretsmanager"):
-                aws.client(service)  # not in the threads: amazon.aws ends the module where it cannot make a client
+                aws.client(service)  # not in the threads: amazon.aws ends the module if it cannot make a client
         return run_in_parallel(self._read_region, self._scope.regions)
 
     def _read_region(self, name: str) -> Region:

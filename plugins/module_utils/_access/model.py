@@ -28,7 +28,7 @@ ROLE, USER = "role", "user"
 class Policy:
     """A policy of a principal.
 
-    :param document: ``None`` where it could not be read.
+    :param document: ``None`` if it could not be read.
     :param arn: ``None`` for an inline policy.
     :param group: the group that gives a user the policy, if one does.
     """
@@ -44,7 +44,7 @@ class Key:
     """An access key.
 
     :param used: when a request was last signed with it; ``None`` if never, or if the time could not be read.
-    :param saved: whether it is saved somewhere; ``None`` where that is not known.
+    :param saved: whether it is saved somewhere; ``None`` if that is not known.
     :param saved_at: where it is saved, in words.
     """
 
@@ -66,7 +66,7 @@ class Principal:
     :param boundary: the policy of the permissions boundary.
     :param trust: the trust policy of a role.
     :param profiles: the names of the instance profiles that contain a role.
-    :param keys: the access keys of a user of ours; ``None`` where they were not read.
+    :param keys: the access keys of one of our users; ``None`` if they were not read.
     """
 
     kind: str

@@ -40,6 +40,6 @@ def key_rules(params: Mapping[str, Any]) -> KeyRules:
 
 
 def check_days(option: str, days: int, minimum: int) -> None:
-    """Check a number of days. :raises InvalidInput: it is out of range; the message names the option."""
+    """Check a number of days. :raises InvalidInput: it is out of range; the message contains the option."""
     if not minimum <= days <= MAX_DAYS:
         raise InvalidInput(f"{option} must be between {minimum} and {MAX_DAYS} days, not {days}.")

@@ -253,7 +253,7 @@ class Keyring:
 
     @property
     def _evictable(self) -> AccessKey | None:
-        """The least recently used unmanaged key, where a new key is needed and there is no free slot."""
+        """The least recently used unmanaged key, if a new key is needed and there is no free slot."""
         free = KEYS_PER_USER - len(self.unmanaged) - bool(self._replaced)
         if free > 0 or not self._needs_new_key:
             return None

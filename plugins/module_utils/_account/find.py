@@ -86,7 +86,7 @@ def find_instances(aws_in: Mapping[str, Aws], wanted: Wanted) -> Found:
         return _matching(aws_in[region], wanted.servers), _matching(aws_in[region], wanted.admin)
 
     for aws in aws_in.values():
-        aws.client("ec2")  # not in the threads: amazon.aws ends the module where it cannot make a client
+        aws.client("ec2")  # not in the threads: amazon.aws ends the module if it cannot make a client
     found = dict(zip(aws_in, run_in_parallel(find_in, aws_in)))
     instances = {region: servers for region, (servers, _admins) in found.items() if servers}
     admins = [(region, name) for region, (_servers, admins) in found.items() for name in admins]

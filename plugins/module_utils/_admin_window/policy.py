@@ -90,7 +90,7 @@ def open_policy(opening: Opening) -> dict[str, Any]:
 
 
 def _only_from(instance_id: str) -> dict[str, Any]:
-    # A negated operator also holds where the key is missing.
+    # A negated operator is true even if the key is missing.
     condition = {"StringNotLike": {"aws:userid": f"{_SESSION}{instance_id}"}}
     return _deny(INSTANCE_SID, PUT, Resource="*", Condition=condition)
 

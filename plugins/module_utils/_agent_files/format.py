@@ -179,13 +179,13 @@ def _changeable_section(sections: Sequence[_Section]) -> _Section | None:
 
 
 def _text_of(text: str, setting: _Setting) -> str | None:
-    """Return the value of a setting; ``None`` where it is not a text on one line."""
+    """Return the value of a setting; ``None`` if it is not a text on one line."""
     value = text[setting.value_start : setting.value_stop]
     return _unquote(value) if re.fullmatch(f"{_BASIC}|{_LITERAL}", value) and value[:3] not in ('"""', "'''") else None
 
 
 def _parse(text: str) -> list[_Section]:
-    """Return the sections of a text. The first has no name, and what is before all headers.
+    """Return the sections of a text. The first one has no name, and contains the settings before all headers.
 
     :raises CwagentError: the text is not valid TOML.
     """

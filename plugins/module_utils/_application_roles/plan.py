@@ -116,7 +116,7 @@ class State:
     unknown: frozenset[str] = frozenset()
 
     def role_in(self, profile: str) -> Role | None:
-        """Return the role in an instance profile; ``None`` where it has none."""
+        """Return the role in an instance profile; ``None`` if it has none."""
         return next((role for role in self.roles.values() if profile in role.profiles), None)
 
 

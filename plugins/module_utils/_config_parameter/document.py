@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 Content = Union[str, bytes, Mapping[Any, Any], list[Any], None]
 
-# Configurations of the agent are much smaller, even those for several parameters.
+# Configurations of the agent are much smaller, even if they need several parameters.
 MAX_SIZE = 1024 * 1024
 MAX_VALUES = 50_000
 MAX_DEPTH = 64

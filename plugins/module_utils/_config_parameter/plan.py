@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Decides which parameters hold an agent configuration, and what to write or to delete. Pure."""
+"""Decides which parameters hold an agent configuration, and plans how to write or delete them. Pure."""
 
 from __future__ import annotations
 

@@ -409,7 +409,7 @@ class SecretStore(DocumentStore):
                 ForceDeleteWithoutRecovery=True,
             )
         except AwsApiError as error:
-            # AWS deletes in the background, and refuses to delete what was deleted a moment ago.
+            # AWS deletes in the background, and refuses to delete a secret that was deleted a moment ago.
             if error.code != "ResourceNotFoundException" and not is_marked_for_deletion(error):
                 raise
 

@@ -178,7 +178,7 @@ class FileStore(Store):
         """Whether a run holds the lock; ``None`` if there is no lock. A killed run leaves a lock that nobody holds."""
         try:
             descriptor = os.open(self._lock_path(user), os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except OSError:  # claiming it reports what is wrong with the folder
+        except OSError:  # claiming the place reports the problem of the folder
             return None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -58,7 +58,7 @@ def from_json(text: str) -> SavedKey | None:
 def parse(saved: Mapping[str, Any]) -> SavedKey | None:
     """Return the key in the saved values; ``None`` if it is not complete.
 
-    The stores and the readers both use this, so that they agree on what a complete key is.
+    The stores and the readers both use this, so that they agree on the meaning of a complete key.
     """
     key_id, secret = saved.get(KEY_ID), saved.get(SECRET)
     region = saved.get(REGION) or None

@@ -36,7 +36,7 @@ def parse_sections(text: str) -> dict[str, dict[str, str]] | None:
 def replace_section(text: str, name: str, values: Mapping[str, str]) -> str | None:
     """Return the text with a section that has these options and no others. A missing section is added at the end.
 
-    :returns: ``None`` where this is not possible without a change of other sections.
+    :returns: ``None`` if this is not possible without a change of other sections.
     """
     before = parse_sections(text)
     if before is None:
@@ -57,7 +57,7 @@ def replace_section(text: str, name: str, values: Mapping[str, str]) -> str | No
 def remove_section(text: str, name: str) -> str | None:
     """Return the text without a section.
 
-    :returns: ``None`` where this is not possible without a change of other sections.
+    :returns: ``None`` if this is not possible without a change of other sections.
     """
     before = parse_sections(text)
     if before is None:
@@ -72,7 +72,7 @@ def remove_section(text: str, name: str) -> str | None:
 
 
 def _find(lines: Sequence[str], name: str) -> tuple[int, int] | None:
-    """Return where the lines of a section begin and end; ``None`` where there is no such line."""
+    """Return where the lines of a section begin and end; ``None`` if there is no such section."""
     starts = [number for number, line in enumerate(lines) if line.startswith("[")]
     start = next((number for number in starts if lines[number].strip() == f"[{name}]"), None)
     if start is None:
