@@ -51,17 +51,17 @@ T = TypeVar("T")
 # IAM throttles at about 20 requests a second for an account, which a fleet reaches; botocore's default of 5 attempts
 # is not enough to wait for the end of that.
 MAX_ATTEMPTS = 10
-# botocore waits a minute for each attempt to connect, and so ten minutes where there is no way to AWS.
+# botocore waits a minute for each attempt to connect, and so ten minutes if AWS is unreachable.
 CONNECT_SECONDS = 10
 ACRONYMS = {"ssh": "SSH"}
-# The errors of a write that pass by themselves, by service: AWS does the changes of one thing one after the other.
+# By service, the errors of a write that pass by themselves, because AWS makes the changes of one object one by one.
 # https://docs.aws.amazon.com/IAM/latest/APIReference/API_PutRolePolicy.html
 # https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html
 PASSING_CODES = {
     "iam": frozenset({"ConcurrentModification", "EntityTemporarilyUnmodifiable"}),
     "ssm": frozenset({"TooManyUpdates"}),
 }
-# Of IAM and of EC2: the key that names the next page in an answer, and that asks for it in a request.
+# The keys of IAM and of EC2 for the next page, in an answer and in the request for that page.
 PAGE_TOKENS = ("Marker", "NextToken")
 
 
@@ -106,9 +106,9 @@ class Aws:
 
     @property
     def now(self) -> datetime:
-        """The present by the clock of AWS, as of the last answer: dates from AWS are compared with this.
+        """The time of the last answer according to the clock of AWS, to compare it with dates from AWS.
 
-        The controller's own clock, where AWS has not answered yet.
+        Before the first answer, it is the time of the controller's own clock.
         """
         return self._server_time or datetime.now(timezone.utc)
 
@@ -118,7 +118,7 @@ class Aws:
         return str(self.client("ec2").meta.region_name)
 
     def _record_server_time(self, answer: dict[str, Any]) -> dict[str, Any]:
-        # A proxy can replace the date with one in another format, or drop it; that must not fail the call.
+        # A proxy can replace the date with one in another format, or drop it. That must not make the call fail.
         date = parsedate_tz(answer["ResponseMetadata"]["HTTPHeaders"].get("date", ""))
         if date:
             self._server_time = datetime.fromtimestamp(mktime_tz(date), timezone.utc)
@@ -127,8 +127,8 @@ class Aws:
     def call(self, action: str, description: str, max_attempts: int = MAX_ATTEMPTS, **arguments: Any) -> dict[str, Any]:
         """Make one call.
 
-        :param action: as IAM names it: ``iam:GetRole``.
-        :param description: what is attempted, in words, for the error.
+        :param action: the name of the action in IAM, such as ``iam:GetRole``.
+        :param description: the attempt in words, for the error.
         :param max_attempts: how often to try when AWS throttles or does not answer.
         :param arguments: in CamelCase.
         :raises AwsApiError: AWS answered with an error.
@@ -141,7 +141,7 @@ class Aws:
         except ClientError as error:
             raise self._api_error(error, description, action) from error
         except (ResponseParserError, KeyError):
-            # botocore quotes the answer, which can have a secret, or takes a part of it for granted.
+            # botocore quotes the answer, which can contain a secret, or takes a part of it for granted.
             raise AwsApiError(
                 f"Could not {description} ({action}): the answer was not in the format of AWS. A proxy can have "
                 "changed it.",
@@ -161,9 +161,9 @@ class Aws:
             raise
 
     def pages(self, action: str, description: str, **arguments: Any) -> Iterator[dict[str, Any]]:
-        """Make a read call for each page, when the page is asked for.
+        """Make a read call for each page, only when the caller takes the page.
 
-        To make a paginator, botocore looks through its descriptions of all services, which takes longer than a page.
+        To make a paginator, botocore searches its descriptions of all services, which takes longer than a page.
         """
         while True:
             page = self.call(action, description, **arguments)
@@ -178,7 +178,7 @@ class Aws:
     def execute(self, step: Step, max_attempts: int = MAX_ATTEMPTS) -> dict[str, Any] | None:
         """Make the call of a step.
 
-        :returns: the answer; ``None`` if what the call does was already done.
+        :returns: the answer; ``None`` if the change was already made.
         :raises CwagentError: as ``call``.
         """
         arguments = _to_wire(step.arguments)

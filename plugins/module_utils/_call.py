@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A call of a module: what its work gets and returns, in a separate Python or inside Ansible."""
+"""A call of a module: the input and the result of its work, in a separate Python or inside Ansible."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Call(Protocol):
-    """What the work of a module gets. An ``AnsibleAWSModule`` is one."""
+    """The input of a module's work. An ``AnsibleAWSModule`` is one."""
 
     check_mode: bool
 
@@ -30,7 +30,7 @@ class Call(Protocol):
 
     @property
     def region(self) -> str | None:
-        """The region of the task; ``None`` where nothing names one."""
+        """The region of the task; ``None`` if no region is set."""
 
     def client(self, service: str, **more: Any) -> Any:
         """Return a new boto3 client with the credentials of the task."""
@@ -61,7 +61,7 @@ def manage_by_region(
     """Do the work of a module that manages things of the module's region, or of several.
 
     :param names: the option that lists things of one region.
-    :param by_region: the option that lists them by region; an empty name is that of the module's.
+    :param by_region: the option that lists them by region. An empty name stands for the module's region.
     :param keys: the resource's own keys of the result.
     """
     if call.params[by_region] is None:
@@ -110,9 +110,9 @@ def converge_regions(
 
 
 def outcome(work: Callable[[Call], dict[str, Any]], call: Call) -> dict[str, Any]:
-    """Return the result of the work, which has ``failed`` where it raised an error of the collection."""
+    """Return the result of the work, which contains ``failed`` if it raised an error of the collection."""
     try:
         return work(call)
     except CwagentError as error:
-        # An error that says nothing of steps was raised before there were any.
+        # An error without steps was raised before there were any.
         return {"changed": False, "steps": [], **error.details, "failed": True, "msg": str(error)}

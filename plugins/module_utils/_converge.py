@@ -29,10 +29,10 @@ S = TypeVar("S")
 
 
 class Resource(ABC, Generic[S]):
-    """What a module manages, with what the user wants of it. ``S`` is the type of its state.
+    """The object that a module manages, with its desired state. ``S`` is the type of its state.
 
-    A resource keeps nothing between two of its methods: what executing a step needs is in the step, what the result
-    needs is in the plan.
+    A resource keeps nothing between two of its methods. The step contains everything for its execution, and the plan
+    contains everything for the result.
     """
 
     def __init__(self, aws: Aws) -> None:
@@ -47,11 +47,11 @@ class Resource(ABC, Generic[S]):
         return self.read()
 
     def read_to_plan_again(self) -> S:
-        """Read the state after a step met another one than the one that was read."""
+        """Read the state after a step met a state that differs from the one that was read."""
         return self.read_again()
 
     def check_preconditions(self, current: S, /) -> None:
-        """Refuse a state in which this run must not act; called once, before the plan is made.
+        """Refuse a state in which this run must not act. This is called once, before the plan is made.
 
         :raises ContentionError: another run, or a person, is at work.
         """
@@ -59,7 +59,7 @@ class Resource(ABC, Generic[S]):
 
     @abstractmethod
     def plan(self, current: S, /) -> Plan[S]:
-        """Plan the way from the current state to the desired one."""
+        """Plan the steps from the current state to the desired one."""
 
     @abstractmethod
     def to_diff(self, state: S, /) -> dict[str, Any]:
@@ -71,28 +71,28 @@ class Resource(ABC, Generic[S]):
 
     @abstractmethod
     def to_result(self, plan: Plan[S], final: S, /) -> dict[str, Any]:
-        """Render the module's own result keys. :param final: the planned state, or what AWS showed at last."""
+        """Render the module's own result keys. :param final: the planned state, or the last that AWS showed."""
 
     def warnings(self, plan: Plan[S], /) -> list[str]:
-        """List what the user should know although it is no error."""
+        """List problems that the user should know about although they are not errors."""
         del plan
         return []
 
     def check_mode_warnings(self, plan: Plan[S], /) -> list[str]:
-        """List why a step could fail, which outside check mode AWS itself would say."""
+        """List reasons why a step could fail. Outside check mode, AWS itself would report them."""
         del plan
         return []
 
     def remaining(self, plan: Plan[S], state: S, /) -> list[str]:
-        """List what AWS does not show yet after the plan was applied.
+        """List the changes that AWS does not show yet after the plan was applied.
 
-        :param state: what AWS shows.
+        :param state: the state that AWS shows.
         """
         del plan
         return self.plan(state).summaries
 
     def is_propagation_error(self, error: AwsApiError, /) -> bool:
-        """Whether a read fails only because one host of AWS does not know yet what was written."""
+        """Whether a read fails only because one host of AWS does not know about a write yet."""
         return error.code in NOT_FOUND_CODES
 
     def execute(self, step: Step) -> None:
@@ -105,8 +105,8 @@ def converge(
 ) -> dict[str, Any]:
     """Bring a resource to its desired state.
 
-    :param plan: the plan that ``first_plan`` has made, where that was done before.
-    :param wait: seconds to wait until AWS shows what was written; ``None`` does not wait.
+    :param plan: the plan that ``first_plan`` has made, if the caller has called it before.
+    :param wait: seconds to wait until AWS shows the changes; ``None`` does not wait.
     :returns: the result of the module: ``changed``, ``steps``, ``counts``, ``diff``, ``warnings`` and the resource's
         own keys.
     :raises CwagentError: something could not be done.
@@ -123,7 +123,7 @@ def converge(
             except StaleStateError as error:
                 if not deadline.pause():
                     raise
-                # What was done for the other items need not be visible yet, and must not be done again.
+                # AWS may not show the changes of the other items yet. They must not be made again.
                 plan = _for_items(resource.plan(resource.read_to_plan_again()), error.details["failures"])
         final = plan.planned if not done or wait is None else _wait_until_consistent(resource, plan, Deadline(wait))
     except CwagentError as error:
@@ -142,7 +142,7 @@ def converge(
 
 
 def first_plan(resource: Resource[S]) -> Plan[S]:
-    """Read the current state, refuse it if this run must not act, and plan the way to the desired one."""
+    """Read the current state, refuse it if this run must not act, and plan the steps to the desired one."""
     current = resource.read()
     resource.check_preconditions(current)
     return resource.plan(current)
@@ -163,7 +163,7 @@ def _all_warnings(resource: Resource[S], plan: Plan[S], check_mode: bool) -> lis
 
 
 def _wait_until_consistent(resource: Resource[S], plan: Plan[S], deadline: Deadline) -> S:
-    """Read until AWS shows what was written: writes to IAM take time to reach the hosts that answer reads."""
+    """Read until AWS shows the changes, because writes to IAM take time to reach the hosts that answer reads."""
     while True:
         try:
             state = resource.read_again()

@@ -12,10 +12,10 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.validation import check_type_dict
 
-# For modules that run on a host whose way to AWS the tasks have to say. Its documentation is a fragment.
+# For modules that run on a host, where the tasks have to set the way to AWS. The documentation is a fragment.
 ENVIRONMENT_SPEC: dict[str, Any] = {"environment": {"type": "dict", "no_log": True}}
-# What of an environment must be in no output, wherever it is from: the values of such names, and what is before the
-# host of a URL. Others, such as a region, are in results anyway.
+# The parts of an environment that must never appear in output, wherever they are from: the values of variables with
+# such names, and the login before the host of a URL. Other values, such as a region, appear in results anyway.
 _SECRET_NAME = re.compile(r"SECRET|TOKEN|PASSW|_KEY$", re.IGNORECASE)
 _LOGIN_IN_URL = re.compile(r"://([^@\s]+)@")
 # A password can have these although they should be percent-encoded. Libraries then quote a part of it.
@@ -43,9 +43,9 @@ class EnvironmentModule(AnsibleModule):  # type: ignore[misc]  # ansible comes w
             self.fail_json(msg="environment must be a mapping of names of variables to their values.")
 
     def _set_environment(self, given: Any) -> None:
-        """Set the variables of this process, before the options that they are the defaults of are read.
+        """Set the variables of this process before the options are read that have them as defaults.
 
-        :raises TypeError, ValueError: what is given is not a mapping, or the system cannot take a name or value.
+        :raises TypeError, ValueError: the option is not a mapping, or the system cannot take a name or value.
         """
         variables = {
             str(name): "" if value is None else str(value) for name, value in check_type_dict(given or {}).items()

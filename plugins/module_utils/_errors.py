@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The collection's exceptions, and the message for each kind of failed AWS call.
 
-A message says what was attempted, on what, why it failed and what to do next. ``troubleshooting.rst`` explains every
-exception of this file, and a test holds it to that.
+A message contains the attempt, its object, the reason of the failure and the next step. ``troubleshooting.rst``
+explains every exception of this file, and a test checks that.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any
 
 
 class CwagentError(Exception):
-    """A failure whose text is meant for the user; its subclasses say what kind.
+    """A failure whose message is meant for the user. Its subclasses are the kinds of failure.
 
-    :param message: what was attempted, on what, why it failed and what to do next.
-    :param details: further result keys for ``fail_json``, such as what was done before the failure.
+    :param message: the attempt, its object, the reason of the failure and the next step.
+    :param details: further result keys for ``fail_json``, such as the steps that were taken before the failure.
     """
 
     def __init__(self, message: str, **details: Any) -> None:
@@ -49,9 +49,9 @@ class AwsApiError(CwagentError):
 
 
 class PartialFailure(CwagentError):
-    """A step that is about several things was taken for some of them only.
+    """A step that changes several things succeeded for some of them only.
 
-    :param done: the summary of the step for these; empty where there are none.
+    :param done: the summary of the step for the things that it changed, or an empty text if there are none.
     :param not_done: the summary of the step for the others.
     """
 
@@ -62,7 +62,7 @@ class PartialFailure(CwagentError):
 
 
 class StaleStateError(CwagentError):
-    """A step met another state than the one that was read. Reading and planning again can lead to the end."""
+    """A step met a state that differs from the one that was read. Reading and planning again can solve that."""
 
 
 class ConsistencyTimeout(CwagentError):
@@ -94,7 +94,7 @@ WINDOW_ACTIONS = frozenset(
 # The characters of all inline policies of a principal together, without white space.
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 INLINE_POLICY_LIMITS = {"role": 10_240, "user": 2_048}
-# Stands in for the error code where the answer of an endpoint is not in the format of the API, such as a web page.
+# Stands in for the error code if the answer of an endpoint is not in the format of the API, such as a web page.
 UNREADABLE_RESPONSE = "unreadable response"
 # The endpoints of some partitions do not have every operation.
 NOT_OFFERED_CODES = frozenset({"InvalidAction", "UnknownOperationException", "NotImplemented", UNREADABLE_RESPONSE})
@@ -112,7 +112,7 @@ EXPIRED_CODES = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpi
 # EC2 answers so in a region that the account enabled, to a session from the global endpoint of STS; otherwise the
 # credentials are wrong.
 OPT_IN_CODE = "AuthFailure"
-# Stands in for NoSuchEntity where the policy is missing and not the role or user. It does not pass by itself.
+# Stands in for NoSuchEntity if the policy is missing and not the role or user. It does not pass by itself.
 MISSING_POLICY = "NoSuchEntity: policy"
 # AWS words a denied call as "User: ARN is not authorized to perform: ACTION on resource: ARN ... because ..."; the part
 # after "because" tells a missing Allow from an explicit Deny.
@@ -121,18 +121,18 @@ _IDENTITY = r"User: (\S+) is not authorized"
 _ACTION = r"not authorized to perform: ([a-z0-9-]+:[A-Za-z]+)"
 _RESOURCE = r"on resource: (.+?)(?= because | with an explicit deny|\. |[.\s]*$)"
 _ORGANIZATION = r"in an? (?:service control|resource control) policy"
-# Where Parameter Store and Secrets Manager cannot use the key of KMS, the message names no action.
+# If Parameter Store or Secrets Manager cannot use the KMS key, the message contains no action.
 _KMS = r"^(The ciphertext refers to|Access to KMS is not allowed)"
 _REASON = r"\bbecause (no [^.]*)"
 
 
 def is_explicit_deny(message: str) -> bool:
-    """Whether the message of a denied call says that a policy denies it."""
+    """Whether the message of a denied call reports an explicit Deny in a policy."""
     return "explicit deny" in message
 
 
 def error_code(code: str, message: str) -> str:
-    """Return the code of an answer; for a missing policy one of its own, since IAM has one code for all entities."""
+    """Return the code of an answer, or a separate code for a missing policy. IAM has one code for all entities."""
     return (
         MISSING_POLICY
         if code == "NoSuchEntity" and re.match(r"Policy \S+ (does not exist|was not found)", message)
@@ -143,11 +143,11 @@ def error_code(code: str, message: str) -> str:
 def explain(description: str, action: str, code: str, message: str, identity: str | None = None) -> str:
     """Return the message for the user when AWS answers with an error.
 
-    :param description: what was attempted, on what, such as ``create role 'X'``.
+    :param description: the attempt and its object, such as ``create role 'X'``.
     :param action: the IAM action of the call, such as ``iam:CreateRole``.
     :param code: the error code in the answer.
     :param message: the message in the answer.
-    :param identity: the caller's ARN, if it is known from elsewhere; AWS does not name it in every answer.
+    :param identity: the caller's ARN, if it is known from elsewhere. Not every answer of AWS contains it.
     """
     failed = f"Could not {description} ({action})"
     if code in DENIED_CODES:
@@ -166,7 +166,7 @@ def explain(description: str, action: str, code: str, message: str, identity: st
 
 
 def explain_policy_limit(kind: str) -> str:
-    """Return what IAM allows for the inline policies of a principal, and what to do.
+    """Return IAM's limit for the inline policies of a principal, with the ways to stay below it.
 
     :param kind: ``role`` or ``user``.
     """
@@ -212,7 +212,7 @@ def _explain_denial(action: str, message: str, identity: str | None) -> str:
     resource = re.search(_RESOURCE, message)
     where = f" on {resource.group(1)}" if resource else ""
     if is_explicit_deny(message) and needed in WINDOW_ACTIONS and not re.search(_ORGANIZATION, message):
-        # Never advise to remove the window's Deny, which is what protects Parameter Store.
+        # Never advise to remove the window's Deny, because it protects Parameter Store.
         return (
             f"A policy explicitly denies {needed}{where} to {who or 'the identity in use'}. If that is an admin "
             "principal, its admin window is closed or has expired, or is open for another instance or parameter: "
@@ -224,7 +224,7 @@ def _explain_denial(action: str, message: str, identity: str | None) -> str:
             f"A policy explicitly denies {needed}{where} to {who or 'the identity in use'}. Remove that Deny and allow "
             f"{needed}, then run again."
         )
-    # Not always the identity's own policies: a boundary or an organization's policy can be what lacks the Allow.
+    # Not always the identity's own policies lack the Allow: a boundary or an organization's policy can lack it too.
     reason = re.search(_REASON, message)
     because = f" ({reason.group(1).strip()})" if reason else ""
     if re.search(_KMS, message):

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Brings several resources to their desired states: those of several regions, or of several kinds."""
+"""Brings several resources to their desired states, from several regions or of several kinds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Fleet:
-    """Does one resource after the other. One that fails does not keep the others from being done.
+    """Converges one resource after the other. A resource that fails does not stop the others.
 
     :param wait: as for ``converge``.
     """
@@ -31,7 +31,7 @@ class Fleet:
         self.errors: list[CwagentError] = []
 
     def converge(self, resource: Resource[Any]) -> dict[str, Any]:
-        """Return the result of a resource; where it failed, what it has done."""
+        """Return the result of a resource; if it failed, the details of the error."""
         try:
             found = converge(resource, self._check_mode, self._wait)
         except CwagentError as error:
@@ -45,9 +45,9 @@ class Fleet:
         self._results.append({"warnings": [warning]})
 
     def result(self, keys: Iterable[str], **more: Any) -> dict[str, Any]:
-        """Return the result of all.
+        """Return one result for all resources.
 
-        :param keys: those of the resources' own results to return, joined. :param more: further keys.
+        :param keys: the resources' own result keys to join. :param more: further keys.
         :raises CwagentError: one or several failed.
         """
         found = {**join_results(self._results, keys), **more}
@@ -57,7 +57,7 @@ class Fleet:
 
 
 def join_results(results: Sequence[Mapping[str, Any]], keys: Iterable[str]) -> dict[str, Any]:
-    """Return one result for several. :param keys: those of lists and mappings to join besides the common ones."""
+    """Return one result for several. :param keys: the keys of lists and mappings to join besides the common ones."""
     found: dict[str, Any] = {
         "changed": any(each.get("changed") for each in results),
         "steps": [step for each in results for step in each.get("steps", ())],
@@ -66,7 +66,7 @@ def join_results(results: Sequence[Mapping[str, Any]], keys: Iterable[str]) -> d
         "warnings": list(dict.fromkeys(warning for each in results for warning in each.get("warnings", ()))),
     }
     if any("done" in each for each in results):
-        # One that did not fail has done all its steps.
+        # A resource that did not fail has done all its steps.
         found["done"] = [step for each in results for step in each.get("done", each.get("steps", ()))]
     for key in ("not_done", "failures", *keys):
         values = [each[key] for each in results if key in each]

@@ -42,9 +42,9 @@ class Identity:
 
     :param profile: the instance profile that is associated with it.
     :param role: the role whose credentials it gets.
-    :param problem: why it does not get them, as the service says.
-    :param is_refused: whether the reason is that EC2 was not allowed to assume the role, as for a while after the role
-        was created.
+    :param problem: why it does not get them, as the service reports it.
+    :param is_refused: whether the reason is that EC2 was not allowed to assume the role. This happens for a while after
+        the role was created.
     """
 
     profile: str | None = None
@@ -64,10 +64,10 @@ class MetadataService:
         self._token: str | None = None
 
     def identity(self) -> Identity:
-        """Read the current identity; it is empty where the instance has no profile.
+        """Read the current identity; it is empty if the instance has no profile.
 
-        Until EC2 knows a new profile and its role, the documents of the service have a ``Code`` that says so, and
-        nothing else. AWS does not say that both documents change at once, so the role can be that of another profile.
+        Until EC2 knows a new profile and its role, the documents of the service contain only a ``Code`` for that. AWS
+        does not promise that both documents change at once, so the role can belong to another profile.
 
         :raises CwagentError: the service did not answer, or answered with an error.
         """
@@ -86,8 +86,8 @@ class MetadataService:
     def credentials(self, expected_role: str | None = None) -> dict[str, Any]:
         """Read the credentials of the instance, as arguments for a boto3 client.
 
-        :param expected_role: the role that they must be of; ``None`` accepts any.
-        :raises CwagentError: it has none, or those of another role, or the service did not answer.
+        :param expected_role: the role that they must belong to; ``None`` accepts any.
+        :raises CwagentError: there are none, or they belong to another role, or the service did not answer.
         """
         role = self._role()
         if expected_role and role and role != expected_role:
@@ -145,7 +145,7 @@ class MetadataService:
 
 
 def _problem(document: dict[str, Any]) -> str:
-    """Return what a document of the service says of a failure; empty where there is none.
+    """Return the failure that a document of the service reports; empty if there is none.
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_iam-ec2.html
     """
@@ -162,7 +162,7 @@ def wait_for_identity(
 ) -> Identity:
     """Wait until the instance has the identity of an instance profile, or none.
 
-    The service rejects calls where they are too many, those of other programs included, so errors are retried too.
+    The service rejects calls if there are too many, including the calls of other programs, so errors are retried too.
 
     :param profile: the name of the instance profile; ``None`` for none.
     :param role: the name of the role in it; ``None`` accepts any.

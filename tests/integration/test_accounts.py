@@ -299,7 +299,7 @@ def test_a_profile_of_another_account_is_refused_before_anything_else(fleet: Fle
     finally:
         fleet.more.clear()
     assert {account: cells[-1] for account, cells in table(play).items()} == {"team02": "ok", "team03": "FAILED"}
-    assert f"The credentials are those of account {fleet.ids['team02']}, not of {fleet.ids['team03']}." in play.words
+    assert f"The credentials belong to account {fleet.ids['team02']}, not to {fleet.ids['team03']}." in play.words
     assert play.writes == []
 
 
@@ -495,7 +495,7 @@ def test_the_audit_reads_no_other_account_than_the_one_that_is_named(fleet: Flee
     assert "Accounts that were not read: 1." in play.assert_failed().message
     accounts = {each["account"]["label"]: each for each in json.loads(file.read_text())["accounts"]}
     assert [label for label, each in accounts.items() if "error" in each] == ["team00"]
-    refusal = f"The credentials are those of account {OWN}, not of {fleet.ids['team00']}."
+    refusal = f"The credentials belong to account {OWN}, not to {fleet.ids['team00']}."
     assert accounts["team00"]["error"].startswith(refusal)
     own = [call.action for call in play.calls if f":{OWN}:" in call.principal]
     assert {*own} == {"AssumeRole", "GetCallerIdentity"}

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the principals of an account may do, and which of them matter for the agent. Pure."""
+"""Decides which principals of an account may write configurations, and which ones matter for the agent. Pure."""
 
 from __future__ import annotations
 
@@ -33,19 +33,20 @@ if TYPE_CHECKING:
 YES, NO, UNKNOWN, WINDOW = "yes", "no", "unknown", "window"
 ANSWERS = {Decision.YES: YES, Decision.NO: NO, Decision.UNKNOWN: UNKNOWN}
 METRICS, LOGS, GET = "cloudwatch:PutMetricData", "logs:PutLogEvents", "ssm:GetParameter"
-# Who may do one of these, or all of the others, administers the account: that it may write says nothing of the agent.
+# A principal that may call the first action, or all of the others, administers the account. Its permission to write
+# configurations has nothing to do with the agent.
 _GRANTS = "iam:PutRolePolicy"
 _UNRELATED = ("ec2:RunInstances", "lambda:CreateFunction", "s3:DeleteBucket")
 
 
 @dataclass(frozen=True)
 class Assessment:
-    """What a principal may do.
+    """Whether a principal may write a configuration now, and why.
 
-    :param writes: whether it may write a configuration now: yes, no, unknown; or only through its open window.
+    :param writes: ``YES``, ``NO``, ``UNKNOWN``, or ``WINDOW`` if it may only through its open window.
     :param why: the reason in a sentence.
     :param parameter: the ARN of a parameter that it may write, or perhaps may.
-    :param session: the only session of a role that may.
+    :param session: the only session of a role that may write.
     :param granting: its policies that allow or perhaps allow it.
     :param is_administrator: whether it administers the account.
     :param window: the admin window of an admin principal, as results show it.
@@ -62,7 +63,7 @@ class Assessment:
 
     @property
     def needs_simulation(self) -> bool:
-        """Whether it can matter what IAM itself says."""
+        """Whether the answer is worth a simulation by IAM."""
         return self.writes != NO and self.parameter is not None and not self.is_administrator
 
     def context(self, now: datetime) -> dict[str, list[str]]:
@@ -72,7 +73,7 @@ class Assessment:
 
 @dataclass(frozen=True)
 class Simulation:
-    """What IAM says of a principal. :param allows: whether it may write."""
+    """IAM's answer about a principal. :param allows: whether it may write."""
 
     arn: str
     allows: bool
@@ -81,14 +82,15 @@ class Simulation:
 def assess(account: Account) -> tuple[Assessment, ...]:
     """Assess the principals of an account, and return those that matter for the agent.
 
-    These are the principals of ours, those with the deprecated policy for Systems Manager, and all that may write.
+    These are our own principals, principals with the deprecated policy for Systems Manager, and all principals that may
+    write or for which that is unknown.
     """
     assessments = (_assess(principal, account) for principal in account.principals)
     return tuple(each for each in assessments if each.writes != NO or _is_relevant(each.principal))
 
 
 def apply_simulations(assessments: Iterable[Assessment], simulations: Iterable[Simulation]) -> tuple[Assessment, ...]:
-    """Return the assessments with what IAM says."""
+    """Return the assessments, corrected with IAM's answers."""
     allows = {each.arn: each.allows for each in simulations}
     return tuple(_apply_simulation(each, allows.get(each.principal.arn)) for each in assessments)
 
@@ -166,7 +168,7 @@ def _window(principal: Principal, now: datetime) -> dict[str, Any] | None:
     is_known = policy.document is not None if policy else all(each.document is not None for each in inline)
     window = window_plan.to_dict(Window(now, policy.document if policy else None, is_known=is_known))
     if principal.kind == ROLE and window["deadline"] and window["instance_id"] is None:
-        # The window of a role is opened for one instance only, so somebody has changed the policy.
+        # The window of a role opens for one instance only, so somebody has changed the policy.
         window |= {"state": MODIFIED, "deadline": None, "parameters": []}
     return {key: window[key] for key in ("state", "deadline", "instance_id", "parameters")}
 
@@ -191,7 +193,7 @@ def _why(principal: Principal, found: WriteAccess, granting: Iterable[Policy]) -
     bounds = [principal.boundary] if principal.boundary else []
     if any(each.document is None for each in (*principal.policies, *bounds)):
         return "It has policies that could not be read."
-    return f"{allow} if conditions hold of which that is not known."
+    return f"{allow} if the conditions hold, which is not known."
 
 
 def _apply_simulation(assessment: Assessment, allows: bool | None) -> Assessment:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 ARN_SEPARATORS = 5
 _VARIABLE = r"\$\{(.*?)\}"
 _IF_EXISTS = "ifexists"
-# The version of policies that has variables; without a version, a policy is of the older one.
+# The policy version that has variables. A policy without a version has the older one.
 _VERSION_WITH_VARIABLES = "2012-10-17"
 
 
@@ -48,9 +48,9 @@ _VERSION_WITH_VARIABLES = "2012-10-17"
 class Context:
     """The condition keys of a request.
 
-    :param known: by key, whose case does not matter. No value at all says that the request does not have the key.
-    :param unknown: patterns of the keys that are not known. A key that is neither is one that the request lacks.
-    :param has_variables: whether the policy is of the version that has variables.
+    :param known: the values by key, in any case. If a key has an empty list, the request lacks the key.
+    :param unknown: patterns of the keys whose values are not known. The request lacks every other key.
+    :param has_variables: whether the policy has the version with variables.
     """
 
     known: Mapping[str, str | Sequence[str]]
@@ -59,11 +59,11 @@ class Context:
     _values: Mapping[str, tuple[str, ...]] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Index the keys without their case."""
+        """Index the values by key in lower case."""
         object.__setattr__(self, "_values", {key.lower(): tuple(to_list(value)) for key, value in self.known.items()})
 
     def values(self, key: str) -> tuple[str, ...] | None:
-        """Return the values of a key; none if the request lacks it, ``None`` if that is not known."""
+        """Return the values of a key; an empty tuple if the request lacks it, ``None`` if they are not known."""
         if key.lower() in self._values:
             return self._values[key.lower()]
         return None if any(is_match(to_pattern(each), key, ignore_case=True) for each in self.unknown) else ()
@@ -75,7 +75,7 @@ class Context:
 
 
 def to_list(value: Any) -> list[Any]:
-    """Return what a policy has as a list, or as a single value, as a list."""
+    """Return a list for a part of a policy, which can be a list or a single value."""
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
@@ -86,8 +86,8 @@ def resolve(
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html
 
-    :param to_part: returns the pattern of what is between the variables.
-    :return: unknown if the value of a variable is; ``None`` if the request lacks a variable that has no default.
+    :param to_part: returns the pattern of the text between the variables.
+    :return: unknown if the value of a variable is unknown; ``None`` if the request lacks a variable without a default.
     """
     pattern: Pattern = ()
     for number, part in enumerate(re.split(_VARIABLE, text) if context.has_variables else [text]):
@@ -128,7 +128,7 @@ def _holds(name: str, actual: tuple[str, ...] | None, expected: list[str], conte
         is_negated = positive != name
         return decision_of(suffixed or quantifier == "forallvalues" or (is_negated and not quantifier))
     if len(actual) > 1 and not quantifier:
-        return Decision.UNKNOWN  # AWS says what several values mean with a set operator only
+        return Decision.UNKNOWN  # AWS defines several values with a set operator only
     combine = any_of if quantifier == "foranyvalue" else all_of
     return combine(_is_satisfied(name, positive, each, expected, context) for each in actual)
 

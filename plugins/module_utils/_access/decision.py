@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Three-valued logic: an answer is no, unknown or yes. Pure.
 
-It is Kleene's: what is unknown stays unknown unless the rest decides alone, so a result that is not unknown holds
+This is Kleene's logic. An answer is unknown only if the known parts do not decide it alone, so yes and no hold
 whatever the unknown parts are.
 """
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Decision(IntEnum):
-    """An answer. The order is that of certainty of a yes, so the least of several is their conjunction."""
+    """An answer. The members are in the order of how certain a yes is, so the least of several is their conjunction."""
 
     NO = auto()
     UNKNOWN = auto()
@@ -30,7 +30,7 @@ def decision_of(is_true: bool) -> Decision:
 
 
 def negate(decision: Decision) -> Decision:
-    """Return the opposite; that of unknown is unknown."""
+    """Return the opposite; unknown stays unknown."""
     return {Decision.NO: Decision.YES, Decision.YES: Decision.NO}.get(decision, decision)
 
 

@@ -1,13 +1,13 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a principal may do, by its policies. Pure.
+"""Decides which calls the policies of a principal allow. Pure.
 
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
 
-An answer that depends on what is not known, such as a policy that could not be read or a condition key of the request,
-is unknown and never no. Service and resource control policies, session policies and policies of resources are not part
-of any answer: they may deny what is allowed here.
+An answer that depends on something unknown, such as an unread policy or a condition key of the request, is unknown and
+never no. No answer considers service and resource control policies, session policies or policies of resources. They may
+deny a call that is allowed here.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ if TYPE_CHECKING:
 _NOT_READ = {"Action": "*", "Resource": "*", "Condition": {"NotRead": {"": ""}}}
 UNREAD: Document = {"Statement": [{"Effect": "Allow", **_NOT_READ}, {"Effect": "Deny", **_NOT_READ}]}
 _ALPHANUMERIC = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-# https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html: only a name that begins with a
-# slash may have others.
+# Only a name that begins with a slash may have other characters.
+# https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html
 _NAME_CHARACTERS = f"{_ALPHANUMERIC}_.-"
 # https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
 _SESSION_CHARACTERS = f"{_ALPHANUMERIC}_=,.@-+"
@@ -60,7 +60,7 @@ _SESSION_NAME = "??*"
 class Policies:
     """The policies of a principal, each as AWS returns it, decoded, or ``UNREAD``.
 
-    :param identity: inline and attached ones, and those of its groups.
+    :param identity: its inline and attached policies, and its groups' policies.
     :param boundary: its permissions boundary, if it has one.
     """
 
@@ -73,10 +73,9 @@ class Request:
     """A call of a principal.
 
     :param resource: its ARN, or ``*`` for an action that has none.
-    :param context: the values of condition keys, whose case does not matter; an empty list for a key that the request
-        is known to lack.
-    :param unknown_keys: patterns of the keys that are not known, such as ``*`` for all that ``context`` does not have.
-        A key that is neither there nor here is one that the request lacks.
+    :param context: the values by condition key, in any case. If a key has an empty list, the request lacks the key.
+    :param unknown_keys: patterns of the keys whose values are not known, such as ``*`` for all keys that ``context``
+        does not have. The request lacks every other key.
     """
 
     action: str
@@ -139,9 +138,9 @@ class Caller:
 class WriteAccess:
     """Whether a principal may write a configuration parameter.
 
-    :param parameter: the ARN of one that it may write, or perhaps may; there need not be one of this name.
-    :param session: of a role, the name of the session that may; ``None`` if each may, or perhaps may.
-    :param opening: of its open admin window, which denies everything else: until when it may write, and what.
+    :param parameter: the ARN of a parameter that it may write, or perhaps may. The parameter need not exist.
+    :param session: the name of the role's session that may write; ``None`` if each session may, or perhaps may.
+    :param opening: the deadline and the scope of its open admin window, which denies every other write.
     """
 
     decision: Decision
@@ -168,11 +167,11 @@ def decide(policies: Policies, request: Request) -> Decision:
 def can_write(policies: Policies, caller: Caller, now: datetime, regions: Iterable[str]) -> WriteAccess:
     """Return whether a principal may call ssm:PutParameter for some configuration parameter in one of these regions.
 
-    It may if there is a name that begins with ``AmazonCloudWatch-``, of a parameter that exists or not, and for a role
-    of which no session is given a session, for which its policies allow it now. The names are not guessed:
-    ``representatives`` finds one for each combination of the patterns in its policies, so no means that there is no
-    such name. For sessions, yes names one, and no means that every session is denied; whether somebody can have a
-    session of this name is not asked.
+    It may if its policies allow the call now for some name that begins with ``AmazonCloudWatch-``. The parameter need
+    not exist. For a role without a given session, it is enough that the policies allow one session. The names are not
+    guessed: ``representatives`` finds one for each combination of the patterns in the policies, so no means that there
+    is no such name. The same applies to sessions: the answer yes has one session, and no means that every session is
+    denied. This function does not check whether anybody can get a session of that name.
     """
     listed = sorted(regions)
     found = _write_access(policies, caller, now, listed)
@@ -279,7 +278,7 @@ def _is_resource(text: str, resource: str, context: Context) -> Decision | None:
 
 
 def _complete(text: str) -> list[str]:
-    """Return a pattern of ARNs as it is and, if it has too few parts, with those that it lacks.
+    """Return a pattern of ARNs as it is and, if it has too few parts, also with the parts that it lacks.
 
     AWS adds the parts that an ARN lacks, but also lets a wildcard at the end of a part match beyond it. For a pattern
     such as ``arn:aws:ssm:*:parameter/x`` these are two meanings.

@@ -1,9 +1,9 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The rules that an account should keep, and what does not keep them. Pure.
+"""The rules for an account, and their violations. Pure.
 
-Each violation is one finding: a rule says nothing of what another one says already. What is unknown is no finding.
+Each violation is one finding, because a rule skips everything that another rule reports. Unknown parts give no finding.
 """
 
 from __future__ import annotations
@@ -64,12 +64,12 @@ if TYPE_CHECKING:
     )
 
 INFO, LOW, MEDIUM, HIGH = SEVERITIES = ("info", "low", "medium", "high")
-# A key that is as young may be on its way to its servers, or be the second one of a replacement.
+# A younger key may be on its way to its servers, or be the second key of a replacement.
 SETTLING = timedelta(days=7)
-# The part of its limit from which on a configuration is near it.
+# A configuration that uses this share of its limit, or more, is near the limit.
 NEAR_LIMIT = 0.9
 MAX_LISTED = 10
-# So many instances with a permission that is for one are a finding of their own.
+# If this many instances have the permission that is meant for one instance, it is a separate finding.
 SEVERAL = 2
 RESTORE = "Run the playbook cwagent.iam.restore."
 # The states of an instance that can use its profile, now or when it is started.
@@ -78,10 +78,10 @@ _ALIVE = ("pending", "running", "stopping", "stopped")
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that does not keep a rule.
+    """A violation of a rule.
 
     :param object: the name of the principal, instance, parameter or profile, or the id of the key or account.
-    :param fix: the command or variable, or the decision that a person must take.
+    :param fix: the command to run, the variable to set, or the decision that a person must make.
     """
 
     rule: str
@@ -94,12 +94,12 @@ class Finding:
 
 @dataclass(frozen=True)
 class Rules:
-    """What the user chooses.
+    """The user's choices.
 
-    :param key_max_age_days: the age from which on a key is too old; ``None`` for no limit.
+    :param key_max_age_days: the age at which a key is too old; ``None`` for no limit.
     :param server_profile: the instance profile for instances that have none.
-    :param inventory_users: the users of the hosts in the inventory; ``None`` where they are not known.
-    :param attach_to_roles: the application roles that are to have the agent's policy; ``None`` where that is not known.
+    :param inventory_users: the users of the hosts in the inventory; ``None`` if they are not known.
+    :param attach_to_roles: the application roles that should have the agent's policy; ``None`` if they are not known.
     """
 
     key_max_age_days: timedelta | None = timedelta(days=90)
@@ -110,7 +110,7 @@ class Rules:
 
 @dataclass(frozen=True)
 class Case:
-    """What the rules are about."""
+    """An account, its assessments and the user's choices: the input of every rule."""
 
     account: Account
     assessments: Sequence[Assessment]
@@ -139,7 +139,7 @@ class Case:
 
     @cached_property
     def _readers(self) -> list[tuple[Principal, str]]:
-        """The server principals, each with a key of those that may read the same: all of a fleet, usually."""
+        """The server principals, each with a key that principals with the same permissions share, usually a fleet."""
         servers = (each.principal for each in self.assessments if each.principal.access == "server")
         return [(each, _same_rights(each)) for each in servers]
 
@@ -161,7 +161,7 @@ class Case:
 
 
 def find(case: Case) -> list[Finding]:
-    """Return what does not keep the rules, the most severe first."""
+    """Return the violations of the rules, the most severe first."""
     found = [finding for rule in _FAMILIES for finding in rule(case)]
     return sorted(
         found, key=lambda each: (-SEVERITIES.index(each.severity), each.rule, each.region or "", each.object, each.why)
@@ -174,11 +174,11 @@ def count_severities(findings: Iterable[Finding]) -> dict[str, int]:
     return {severity: severities.count(severity) for severity in SEVERITIES}
 
 
-# -- Who can write --
+# -- Permission to write --
 
 
 def _of_admins(case: Case) -> Iterator[Finding]:
-    """Admin principals whose permission no window limits, and instances that have them outside a window."""
+    """Report admin principals whose permission no window limits, and instances with an admin role outside a window."""
     for each in case.assessments:
         if each.window is None or each.is_administrator:
             continue
@@ -191,7 +191,7 @@ def _of_admins(case: Case) -> Iterator[Finding]:
             yield Finding("admin-on-instances", HIGH, principal.name, why, _removal(each))
         elif is_unlimited:
             on = f" It is on instance {instances[0].id}." if instances else ""
-            why = f"{_title(principal)} has an admin policy for good, without an admin window.{on} {each.why}"
+            why = f"{_title(principal)} permanently has an admin policy, without an admin window.{on} {each.why}"
             yield Finding("admin-without-window", HIGH, principal.name, why, _removal(each))
         elif state in (CLOSED, EXPIRED, OPEN):
             yield from _of_instances_without_window(case, each, each.window, instances)
@@ -211,7 +211,7 @@ def _of_instances_without_window(
 
 
 def _of_writers(case: Case) -> Iterator[Finding]:
-    """Principals that may write and are not for that."""
+    """Report principals that may write but should not."""
     for each in case.assessments:
         principal = each.principal
         if each.writes != YES or each.is_administrator:
@@ -225,7 +225,7 @@ def _of_writers(case: Case) -> Iterator[Finding]:
 
 
 def _of_administrators(case: Case) -> Iterator[Finding]:
-    """Principals that may write because they administer the account: one finding, unless an instance has them."""
+    """Report principals that may write because they administer the account: once, or once for each instance."""
     elsewhere = []
     for each in case.assessments:
         principal = each.principal
@@ -317,7 +317,7 @@ def _two_keys(case: Case, user: Principal, active: Sequence[Key]) -> Finding:
 
 
 def _of_unlisted_users(case: Case) -> Iterator[Finding]:
-    """Users of ours that no host of the inventory has. Another inventory can have them, so it is information."""
+    """Report our users without a host in the inventory, as information, because another inventory can have the host."""
     known = case.rules.inventory_users
     for each in case.account.principals if known is not None else ():
         if each.kind == USER and each.managed and each.name not in (known or ()):
@@ -355,10 +355,10 @@ def _of_policies(case: Case) -> Iterator[Finding]:
 
 
 def _of_application_roles(case: Case) -> Iterator[Finding]:
-    """Roles of applications that have got the agent's policy, and that the inventory does not list any more."""
+    """Report application roles that this collection gave the agent's policy and that the inventory no longer lists."""
     listed = case.rules.attach_to_roles
     for each in case.account.principals if listed is not None else ():
-        # Whoever may tag the role chooses the value, and a command must not have another one.
+        # Anyone who may tag the role can set any value, so a command contains only the expected one.
         is_tagged = each.tags.get(ATTACHED_TAG) == (policy := ACCESS_POLICIES["server"])
         if each.kind == ROLE and is_tagged and each.name not in (listed or ()):
             why = f"This collection attached {policy} to the role, which cwagent_attach_to_roles no longer lists."
@@ -464,9 +464,9 @@ def _of_agent(
     principals: Mapping[str, Principal],
     known: dict[tuple[str, str], list[str]],
 ) -> Iterator[Finding]:
-    """An instance that is to run the agent and may not do what the agent does.
+    """Report an instance that should run the agent but lacks permissions that the agent needs.
 
-    :param known: by role and region, what the role lacks. Thousands of instances have the same role.
+    :param known: the actions that a role lacks, by role and region. Thousands of instances can have the same role.
     """
     rule = "instance-without-access"
     if instance.profile is None:
@@ -492,7 +492,7 @@ def _of_agent(
 
 
 def _lacking(case: Case, role: Principal, region: str) -> list[str]:
-    """Return what the agent needs and a role lacks; nothing where its boundary is a finding of its own."""
+    """Return the actions that the agent needs and a role lacks; none if its boundary is a separate finding."""
     now = case.account.read_at
     needed = {METRICS: "*", LOGS: "*", GET: case.parameter_arn(region, f"{PARAMETER_PREFIX}any")}
     lacking = [action for action, resource in needed.items() if may(role, now, action, resource) is Decision.NO]
@@ -526,7 +526,7 @@ def _of_parameters(case: Case) -> Iterator[Finding]:
 
 
 def parameter_problem(parameter: ConfigParameter) -> str | None:
-    """Return why a parameter is not a valid configuration; ``None`` where it is, or was not read."""
+    """Return why a parameter is not a valid configuration; ``None`` if it is, or was not read."""
     if parameter.type != "String":
         return f"parameter '{parameter.name}' has type {parameter.type}; the agent reads a String."
     if parameter.value is None:
@@ -540,17 +540,17 @@ def parameter_problem(parameter: ConfigParameter) -> str | None:
 
 
 def parameter_size(parameter: ConfigParameter) -> int | None:
-    """Return the size of a configuration in bytes; ``None`` where it was not read."""
+    """Return the size of a configuration in bytes; ``None`` if it was not read."""
     return None if parameter.value is None else len(parameter.value.encode())
 
 
 def readable_by_servers(case: Case, parameter: ConfigParameter) -> Decision:
-    """Return whether all server principals may read a parameter; unknown where there is none."""
+    """Return whether all server principals may read a parameter; unknown if there is none."""
     return min((decision for _server, decision in case.readers(parameter)), default=Decision.UNKNOWN)
 
 
 def _same_rights(principal: Principal) -> str:
-    """Return a key that principals share which may do the same, because their policies are and depend on nothing."""
+    """Return a key that principals share if their policies are equal and have neither conditions nor variables."""
     bounds = [principal.boundary] if principal.boundary else []
     text = json.dumps([[each.document for each in principal.policies], [each.document for each in bounds]])
     return principal.arn if "Condition" in text or "${" in text else text
@@ -560,7 +560,7 @@ def _same_rights(principal: Principal) -> str:
 
 
 def _removal(assessment: Assessment) -> str:
-    """Return how a principal loses the permission to write."""
+    """Return how to remove a principal's permission to write."""
     principal, policies = assessment.principal, assessment.granting
     if principal.managed and principal.access == "admin":
         return RESTORE

@@ -1,7 +1,10 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads an account and its regions. What may not be read is listed, and what depends on it is unknown. Only reads."""
+"""Reads an account and its regions, and writes nothing.
+
+It lists the parts that may not be read. Anything that depends on such a part is unknown.
+"""
 
 from __future__ import annotations
 
@@ -68,20 +71,20 @@ T = TypeVar("T")
 
 PAGE_SIZE = 1000
 DETAILS = ["User", "Role", "Group", "LocalManagedPolicy", "AWSManagedPolicy"]
-# Stands in for the policies that a principal has and that could not be read.
+# Stands for the policies of a principal that could not be read.
 UNREAD_POLICY = Policy("(not read)", None)
 
 
 @dataclass(frozen=True)
 class Scope:
-    """What to read.
+    """The parts of an account to read.
 
-    :param label: what the user calls the account.
-    :param names: by kind, the only principals to read; ``None`` for all of the account.
+    :param label: the user's name for the account.
+    :param names: by kind, the only principals to read; ``None`` for all principals.
     :param instances: by region, the ids of the instances in the inventory.
     :param key_stores: where access keys may be saved.
     :param key_prefix: the beginning of the names of the parameters and secrets with access keys.
-    :param account_id: the only account that may be read; ``None`` for that of the credentials, whichever it is.
+    :param account_id: the only account that may be read; ``None`` for whichever account the credentials belong to.
     """
 
     label: str
@@ -95,7 +98,7 @@ class Scope:
 
 @dataclass(frozen=True)
 class Region:
-    """What was read of a region in bulk.
+    """The data of a region that was read in bulk.
 
     :param profiles: by instance, the name of its instance profile.
     :param restore_tags: by instance, the value of its restore tag.
@@ -128,7 +131,7 @@ class Inventory:
     def read(self) -> Account:
         """Read everything.
 
-        :raises InvalidInput: it is another account than the one that may be read. Nothing else was read.
+        :raises InvalidInput: the account is not the one that may be read. Nothing else was read.
         :raises AwsApiError: nothing could be read.
         :raises CwagentError: AWS did not answer.
         """
@@ -158,9 +161,9 @@ class Inventory:
         return replace(account, unread=self.unread)
 
     def read_role(self, name: str, unless: Callable[[Principal], bool]) -> Principal | None:
-        """Read one role, with the documents of its policies unless something holds without them.
+        """Read one role, with the documents of its policies unless a condition is true without them.
 
-        :returns: ``None`` where it does not exist or may not be read.
+        :returns: ``None`` if it does not exist or may not be read.
         """
         role = self._attempt("the named roles and users", None, partial(self._read_principal, ROLE, name))
         if role is None or unless(role):
@@ -168,7 +171,7 @@ class Inventory:
         return _with_documents(role, self._read_documents(_managed_arns(role)))
 
     def _attempt(self, what: str, region: str | None, work: Callable[[], T]) -> T | None:
-        """Return what was read; ``None`` where that is denied, and for what was deleted since it was listed."""
+        """Return the result of a read; ``None`` if it is denied, or if the object was deleted after the listing."""
         try:
             found = work()
         except AwsApiError as error:
@@ -184,7 +187,7 @@ class Inventory:
 
     @property
     def unread(self) -> tuple[Unread, ...]:
-        """The parts that could not be read, each once, whatever the number of calls that were denied."""
+        """The parts that could not be read, each once, however many calls were denied."""
         parts = {(each.what, each.action, each.region or ""): each for each in reversed(self._unread)}
         return tuple(parts[key] for key in sorted(parts))
 
@@ -282,7 +285,7 @@ class Inventory:
         )
 
     def _policies_of(self, kind: str, name: str) -> tuple[Policy, ...]:
-        """Read the policies of a role, user or group; not yet the documents of managed ones."""
+        """Read the policies of a role, user or group, without the documents of managed policies."""
         what = f"the policies of the named {kind}s"
 
         def read_attached() -> list[Policy]:
@@ -318,7 +321,7 @@ class Inventory:
         return self._attempt("the instance profiles of the named roles", None, read) or []
 
     def _with_keys(self, principals: Iterable[Principal], regions: Iterable[Region]) -> tuple[Principal, ...]:
-        """Add the access keys of the users of ours."""
+        """Add the access keys of our users."""
         principals = list(principals)
         places = {key: place for region in regions for key, place in region.saved_keys.items()}
         users = [each for each in principals if each.kind == USER and each.is_ours]
@@ -352,7 +355,7 @@ class Inventory:
         return replace(key, used=answer["AccessKeyLastUsed"].get("LastUsedDate"))
 
     def _is_saved(self, key_id: str, user: Principal, places: Mapping[str, str]) -> bool | None:
-        """Whether a key is saved; ``None`` where it can be in a file, or in a place that was not read."""
+        """Whether a key is saved; ``None`` if it can be in a file, or in a place that was not read."""
         tagged = user.tags.get(SAVED_KEY_TAG)
         if key_id in places or tagged == key_id:
             return True
@@ -364,7 +367,7 @@ class Inventory:
     def _read_regions(self) -> list[Region]:
         for aws in self._aws_in.values():
             for service in ("ec2", "ssm", "secretsmanager"):
-                aws.client(service)  # not in the threads: amazon.aws ends the module where it cannot make a client
+                aws.client(service)  # not in the threads: amazon.aws ends the module if it cannot make a client
         return run_in_parallel(self._read_region, self._scope.regions)
 
     def _read_region(self, name: str) -> Region:
@@ -404,7 +407,7 @@ class Inventory:
     def _find_keys_without_user(
         self, principals: Iterable[Principal], regions: Sequence[Region]
     ) -> tuple[SavedKeyWithoutUser, ...]:
-        """Return the saved keys whose users do not exist, where all users of the account were read."""
+        """Return the saved keys whose users do not exist; none unless all users of the account were read."""
         if self._scope.names is not None or any(each.what == _PRINCIPALS for each in self._unread):
             return ()
         users = {each.name for each in principals if each.kind == USER}
@@ -418,7 +421,7 @@ class Inventory:
         )
 
     def _is_absent(self, user: str) -> bool:
-        """Whether a user certainly does not exist: the list of all can lack one that was created seconds ago."""
+        """Whether a user certainly does not exist. The list of all users can lack a user created seconds ago."""
         what = "whether the users of saved keys exist"
         try:
             return self._attempt(what, None, lambda: find_user(self._aws, user) is None) is True
@@ -452,7 +455,7 @@ class Inventory:
     def _read_instances(
         self, account: Account, assessments: Iterable[Assessment], regions: Iterable[Region]
     ) -> tuple[InstanceUse, ...]:
-        """Read the instances behind the principals, and those in the inventory or with a restore tag."""
+        """Read the instances that have a principal's role, are in the inventory or have a restore tag."""
         roles = {each.principal.name for each in assessments if each.principal.kind == ROLE}
         profiles = {profile.name for profile in account.profiles if profile.role in roles or profile.role is None}
         return tuple(use for region in regions for use in self._read_instances_in(region, profiles))
@@ -479,7 +482,7 @@ class Inventory:
     # -- Simulation --
 
     def simulate_writes(self, account: Account, assessments: Iterable[Assessment]) -> tuple[Simulation, ...]:
-        """Ask IAM about the principals that can or may be able to write."""
+        """Simulate a write with IAM for each principal that may write, or perhaps may."""
         asked = [each for each in assessments if each.needs_simulation]
         found = run_in_parallel(partial(self._simulate_write, account), asked)
         return tuple(each for each in found if each)
@@ -493,7 +496,7 @@ class Inventory:
     def simulate(
         self, principal: Principal, actions: Sequence[str], resource: str, context: Mapping[str, Sequence[str]]
     ) -> dict[str, bool]:
-        """Ask IAM by action whether a principal may make a call; without those for which IAM lacks a value.
+        """Return by action whether IAM's simulation allows a call; without actions for which IAM lacks a value.
 
         :param context: the condition keys of the call.
         """
@@ -620,7 +623,7 @@ def _read_values(aws: Aws, names: Sequence[str]) -> dict[str, str]:
 
 
 def _describe(aws: Aws, instance_ids: Sequence[str]) -> dict[str, dict[str, Any]] | None:
-    """Return by instance what EC2 reports about it, as ``InstanceUse`` has it."""
+    """Return by instance the fields of ``InstanceUse`` that EC2 reports."""
     return {
         each["InstanceId"]: {
             "name": tags(each).get("Name"),
@@ -634,7 +637,7 @@ def _describe(aws: Aws, instance_ids: Sequence[str]) -> dict[str, dict[str, Any]
 def runs_windows(instance: Mapping[str, Any]) -> bool:
     """Return whether an instance runs Windows, as EC2 describes it.
 
-    The platform is empty for all others, and the details name the licence too:
+    The platform is empty for all other instances, and the details include the licence:
     https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_Instance.html
     """
     platform, details = instance.get("Platform") or "", instance.get("PlatformDetails") or ""

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What was read of an account: its principals with their policies, its instances, and what could not be read. Pure."""
+"""The model of an account: principals with their policies, instances, and the parts that could not be read. Pure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ROLE, USER = "role", "user"
 class Policy:
     """A policy of a principal.
 
-    :param document: ``None`` where it could not be read.
+    :param document: ``None`` if it could not be read.
     :param arn: ``None`` for an inline policy.
     :param group: the group that gives a user the policy, if one does.
     """
@@ -43,8 +43,8 @@ class Policy:
 class Key:
     """An access key.
 
-    :param used: when a request was last signed with it; ``None`` for never, and where that could not be read.
-    :param saved: whether it is saved somewhere; ``None`` where that is not known.
+    :param used: when a request was last signed with it; ``None`` if never, or if the time could not be read.
+    :param saved: whether it is saved somewhere; ``None`` if that is not known.
     :param saved_at: where it is saved, in words.
     """
 
@@ -61,12 +61,12 @@ class Key:
 class Principal:
     """A role or user.
 
-    :param id: the unique id, with which the ids of its sessions begin.
-    :param policies: the attached and inline policies, also those of the groups.
+    :param id: the unique ID. The IDs of its sessions begin with it.
+    :param policies: the attached and inline policies, including the groups' policies.
     :param boundary: the policy of the permissions boundary.
     :param trust: the trust policy of a role.
     :param profiles: the names of the instance profiles that contain a role.
-    :param keys: the access keys of a user of ours; ``None`` where they were not read.
+    :param keys: the access keys of one of our users; ``None`` if they were not read.
     """
 
     kind: str
@@ -93,7 +93,7 @@ class Principal:
 
     @property
     def attached(self) -> frozenset[str]:
-        """The ARNs of the managed policies, also of those of the groups."""
+        """The ARNs of the managed policies, including the groups' policies."""
         return frozenset(policy.arn for policy in self.policies if policy.arn)
 
     @property
@@ -104,13 +104,13 @@ class Principal:
 
     @property
     def managed(self) -> str | None:
-        """``created`` or ``adopted``, where this collection did that."""
+        """``created`` or ``adopted``, if this collection created or adopted it."""
         mark = self.tags.get(MARK_TAG)
         return mark if mark in (CREATED, ADOPTED) else None
 
     @property
     def access(self) -> str | None:
-        """The access that its policies are meant for; ``None`` where it has none of the agent's."""
+        """The access that its policies are meant for; ``None`` if it has none of the agent's policies."""
         if self.window_policy or self.has_policy(ACCESS_POLICIES["admin"]):
             return "admin"
         return "server" if self.has_policy(ACCESS_POLICIES["server"]) else None
@@ -140,7 +140,7 @@ class InstanceUse:
 
     :param name: the tag ``Name``.
     :param profile: the name of its instance profile.
-    :param state: as EC2 names it; ``None`` where it could not be read.
+    :param state: the state that EC2 reports; ``None`` if it could not be read.
     :param restore_tag: the value of the restore tag.
     :param is_windows: whether EC2 reports that it runs Windows.
     """
@@ -159,7 +159,7 @@ class InstanceUse:
 class ConfigParameter:
     """A parameter with an agent configuration.
 
-    :param value: ``None`` where it was not read: it is denied, or of another type.
+    :param value: ``None`` if it was not read, because reading is denied or the parameter has another type.
     """
 
     name: str
@@ -197,11 +197,11 @@ class Unread:
 
 @dataclass(frozen=True)
 class Account:
-    """What was read of an account and its regions.
+    """An account and its regions, as they were read.
 
-    :param label: what the user calls the account.
-    :param read_at: by the clock of AWS.
-    :param principals: all that were read, also those without access to the agent.
+    :param label: the user's name for the account.
+    :param read_at: the time according to the clock of AWS.
+    :param principals: all principals that were read, including principals without the agent's policies.
     :param parameters: by region and name.
     :param keys_without_user: by region and user.
     """

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads from a module's options what to read of an account, and by which rules to judge it."""
+"""Reads from a module's options which parts of an account to read, and the rules for it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SPEC: dict[str, Any] = {
 
 
 def scope(params: Mapping[str, Any], region: str | None) -> Scope:
-    """Return what to read. :param region: the region of the module. :raises InvalidInput: a name is not valid."""
+    """Return the parts to read. :param region: the region of the module. :raises InvalidInput: a name is not valid."""
     instances = {name or region or "": ids for name, ids in params["instances"].items()}
     regions = tuple(dict.fromkeys(params["regions"] or [region, *instances]))
     if not all(regions):

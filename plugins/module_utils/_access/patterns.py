@@ -19,9 +19,9 @@ MANY, ONE = ".*", "."
 _WILDCARDS = {"*": MANY, "?": ONE}
 # How a regular expression begins, so that a dot is also the end of a line.
 _IN_ITS_CASE, _IN_ANY_CASE = "(?s)", "(?si)"
-# Is at the last position of a pattern, and matches no character.
+# The part at the last position of a pattern. It matches no character.
 _END = ""
-# More than policies of people need; a policy that is made to need more costs some seconds and is answered with unknown.
+# Policies that people write need fewer states. A policy that needs more costs some seconds, and its answer is unknown.
 MAX_STATES = 5000
 
 
@@ -43,10 +43,10 @@ def is_match(pattern: Pattern, text: str, *, ignore_case: bool = False) -> bool:
 def representatives(prefix: str, patterns: Iterable[Pattern], characters: str) -> Iterator[str | None]:
     """Return a text for each combination of patterns that a text can match.
 
-    Of the texts that begin with the prefix and go on with these characters, each matches exactly the same patterns as
-    one of those returned. So what depends on the matched patterns only is true of a text if it is true of one of these.
+    Each text that begins with the prefix and continues with these characters matches exactly the same patterns as one
+    of the returned texts. So a condition that depends only on the matched patterns can be checked with these texts.
 
-    The patterns are read as one automaton, whose state has the positions that a text can reach in each pattern.
+    The patterns are read as one automaton, whose state contains the positions that a text can reach in each pattern.
 
     :return: ends with ``None`` if there may be more; the search ends after ``MAX_STATES`` states.
     """

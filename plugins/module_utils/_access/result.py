@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Renders what was read and found of an account, for the result of the module. Pure."""
+"""Renders an account and its findings for the result of the module. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def to_result(case: Case, findings: Sequence[Finding]) -> dict[str, Any]:
-    """Render the account, with what was found."""
+    """Render the account and its findings."""
     account = case.account
     return {
         "account": {

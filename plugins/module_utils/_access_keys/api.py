@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads the access keys of a user from IAM; a file of its own, so that roles need no code for keys."""
+"""Reads the access keys of a user from IAM. The file is separate, so that roles need no code for keys."""
 
 from __future__ import annotations
 

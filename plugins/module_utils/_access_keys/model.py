@@ -24,7 +24,7 @@ class AccessKey:
 
     :param id: empty for a key that is planned and does not exist yet.
     :param created: when it was created; ``None`` for a planned key.
-    :param used: when a request was last signed with it; only meaningful where it was read.
+    :param used: when a request was last signed with it. The value means something only if it was read.
     """
 
     id: str

@@ -25,7 +25,7 @@ def key_rules(params: Mapping[str, Any]) -> KeyRules:
     max_age, key_retire_after_days = params["key_max_age_days"], params["key_retire_after_days"]
     rotate_now = params["rotate_now"]
     if max_age is not None:
-        # Replacing all keys now depends on no age, so the one that means no limit elsewhere is accepted then.
+        # Replacing all keys now does not depend on an age, so 0, which means no limit elsewhere, is valid here too.
         check_days("key_max_age_days", max_age, minimum=0 if rotate_now else 1)
     elif params["revoke_old"] and not rotate_now:
         raise InvalidInput("revoke_old requires key_max_age_days or rotate_now.")
@@ -40,6 +40,6 @@ def key_rules(params: Mapping[str, Any]) -> KeyRules:
 
 
 def check_days(option: str, days: int, minimum: int) -> None:
-    """Check a number of days. :raises InvalidInput: it is out of range; the message names the option."""
+    """Check a number of days. :raises InvalidInput: it is out of range; the message contains the option."""
     if not minimum <= days <= MAX_DAYS:
         raise InvalidInput(f"{option} must be between {minimum} and {MAX_DAYS} days, not {days}.")

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The access keys of a user: which one is saved, which ones are orphaned, and which one is to be replaced. Pure."""
+"""The access keys of a user: the saved key, the orphaned keys, and the key to replace. Pure."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ CLOCK_SKEW = timedelta(minutes=5)
 CREATED_WITHIN = timedelta(minutes=15)
 # An agent signs requests at least every few minutes. Where servers share a user, the old key is in use until the last
 # of them has switched, so one use of the new key is not enough to deactivate the old one. IAM records one use in 15
-# minutes, and AWS does not say how late it shows it. IAM's other data on last use is usually up to four hours late.
+# minutes. AWS does not document how late IAM shows it. IAM's other data on last use is usually up to four hours late.
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_getting-report.html
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_last-accessed.html
 UNUSED_FOR = timedelta(hours=5)
-# Where all keys are replaced now, a key that replaced another one so recently is one that this run or an interrupted
-# run created: it is not replaced once more.
+# If all keys are to be replaced now, a key that replaced another key this recently was created by this run or by an
+# interrupted run. It is not replaced again.
 NEW_FOR = timedelta(days=1)
 
-# Steps on saved credentials are not calls to AWS; they have actions too, so that one list holds the whole plan.
+# Steps on saved credentials do not call AWS. They have actions too, so that one list holds the whole plan.
 REWRITE_CREDENTIALS = "credentials:Rewrite"
 DELETE_CREDENTIALS = "credentials:Delete"
 KEY_ACTIONS = frozenset(
@@ -48,10 +48,10 @@ _LONG_AGO = datetime.min.replace(tzinfo=timezone.utc)
 
 @dataclass(frozen=True)
 class Pending:
-    """The record that is written before a key is created: where it is still there, a run was interrupted.
+    """The record that is written before a key is created. If it is still there later, a run was interrupted.
 
     :param ids: the keys that existed.
-    :param at: when it was written, by the clock of AWS.
+    :param at: when it was written, according to the clock of AWS.
     :param run: the id of the claim that wrote it.
     """
 
@@ -62,18 +62,18 @@ class Pending:
 
 @dataclass(frozen=True)
 class SavedCredentials:
-    """What is saved for a user.
+    """The credentials that are saved for a user, and the state of their place.
 
     :param where: the place in words, such as a path.
     :param key_id: the access key that is saved there, if any.
     :param up_to_date: whether it is saved as declared: profile, region, file mode.
     :param pending: the record of an interrupted run, if any.
-    :param belongs_to_other: whether the key is not one of the user's, and somebody else may need it.
-    :param problem: why nothing can be saved there, in words; what is saved there is then unknown.
-    :param claimed: whether another run is creating a key now; its record is in ``pending``.
-    :param replaced_key_id: the key that the saved one replaced when it was created, if any; it can be deleted already.
-    :param is_unusable: whether there is something that is not an access key. A new key would replace it.
-    :param is_being_deleted: whether it is marked for deletion, which is then the ``problem``. Most often, it goes soon.
+    :param belongs_to_other: whether the key does not belong to the user, so that somebody else may need it.
+    :param problem: the reason why nothing can be saved there. The saved content is then unknown.
+    :param claimed: whether another run is creating a key now. Its record is in ``pending``.
+    :param replaced_key_id: the key, if any, that the saved key replaced when it was created. It may be deleted already.
+    :param is_unusable: whether the content is not an access key. A new key would replace it.
+    :param is_being_deleted: whether it is marked for deletion, which is then the ``problem``. It usually goes soon.
     """
 
     where: str
@@ -90,14 +90,14 @@ class SavedCredentials:
 
 @dataclass(frozen=True)
 class KeyRules:
-    """What is declared for the keys, besides that one is saved.
+    """The declared rules for the keys of a user.
 
     :param max_age: the age at which the saved key is replaced; ``None`` for never.
     :param rotate_now: whether the saved key is replaced now, whatever its age.
     :param key_retire_after_days: how long a replaced key is kept, deactivated, after its last use.
-    :param revoke_old: whether a replaced key is deactivated at once, and not when only the new one is in use.
-    :param evict_unmanaged_key: whether to delete an unmanaged key where there is no free slot for the one needed.
-    :param create_inactive: whether keys are created inactive; then a saved key may be inactive.
+    :param revoke_old: whether a replaced key is deactivated immediately, instead of when only the new key is in use.
+    :param evict_unmanaged_key: whether to delete an unmanaged key if there is no free slot for the key that is needed.
+    :param create_inactive: whether keys are created inactive. If so, a saved key may be inactive.
     """
 
     max_age: timedelta | None = None
@@ -114,7 +114,7 @@ class KeyRules:
 
 
 class Phase(Enum):
-    """How far the replacement of a user's key is, and so what a run does next."""
+    """The progress of a key replacement, which decides what a run does next."""
 
     CURRENT = "current"
     DUE = "due"
@@ -127,12 +127,12 @@ class Phase(Enum):
 
 @dataclass(frozen=True)
 class KeyCreation:
-    """What creating or rewriting a key needs besides the call: how to record, save and protect it.
+    """The context of a step that creates or rewrites a key: how to record, save and protect it.
 
     :param existing: the ids of the keys that existed when the step was planned.
-    :param saved_key_id: the key that was saved then; any other one was saved by another run.
+    :param saved_key_id: the key that was saved at that time. If another key is saved now, another run saved it.
     :param replaced_key_id: the key that the new one replaces, if any.
-    :param keep_previous: whether somebody else may need what is saved there.
+    :param keep_previous: whether somebody else may need the content that is saved there.
     :param inactive: whether to deactivate the key before it is saved.
     :param pending: the record of an interrupted run whose keys earlier steps deleted.
     """
@@ -147,10 +147,10 @@ class KeyCreation:
 
 @dataclass(frozen=True)
 class Keyring:
-    """The keys of one user, what is saved, and the rules: all that planning the keys depends on.
+    """The keys of one user, the saved credentials and the rules: everything that the plan for the keys depends on.
 
-    :param keys: as IAM lists them; with their last use, where something depends on it.
-    :param now: the time by the clock of AWS.
+    :param keys: as IAM lists them, with their last use if ``needs_last_use``.
+    :param now: the time according to the clock of AWS.
     """
 
     user: str
@@ -196,7 +196,7 @@ class Keyring:
 
     @property
     def phase(self) -> Phase | None:
-        """How far the replacement of the saved key is; ``None`` where no key is saved or keys are not replaced."""
+        """The progress of the saved key's replacement; ``None`` if no key is saved or keys are not replaced."""
         saved_key = self.saved_key
         if saved_key is None or not self.rules.rotates:
             return None
@@ -222,7 +222,7 @@ class Keyring:
 
     @property
     def _is_in_window(self) -> bool:
-        """Whether the admin window is open: the saved key is in use, and nothing would deactivate a replaced one."""
+        """Whether the admin window is open: the saved key is in use, and nothing would deactivate a replaced key."""
         return self.rules.create_inactive and self.saved_key is not None and self.saved_key.active
 
     def _can_supersede(self, old: AccessKey, saved_key: AccessKey) -> bool:
@@ -232,9 +232,9 @@ class Keyring:
 
     @property
     def _predecessor(self) -> AccessKey | None:
-        """The key that the saved one replaced. Only the record of that counts: any other key belongs to somebody.
+        """The key that the saved key replaced. Only the record of it counts, because any other key belongs to somebody.
 
-        The saved one need not exist: a person deleted it, or the run that saved it, which could not read it again.
+        The saved key need not exist: a person may have deleted it, or the run that saved it but could not read it.
         """
         replaced = self.saved.replaced_key_id
         return next((key for key in self.keys if key.id == replaced and key != self.saved_key), None)
@@ -253,7 +253,7 @@ class Keyring:
 
     @property
     def _evictable(self) -> AccessKey | None:
-        """The least recently used unmanaged key, where a new key is needed and there is no free slot."""
+        """The least recently used unmanaged key, if a new key is needed and there is no free slot."""
         free = KEYS_PER_USER - len(self.unmanaged) - bool(self._replaced)
         if free > 0 or not self._needs_new_key:
             return None
@@ -302,8 +302,8 @@ class Keyring:
         return steps
 
     def _replacement_steps(self, is_new_user: bool) -> list[Step]:
-        """Plan the new key. The old one is deactivated after the new one is saved: a run that is killed in between is
-        continued by the next one, and no run finds a saved key that does not work.
+        """Plan the new key. The old key is deactivated after the new one is saved. So the next run can continue after a
+        run that is killed in between, and no run finds a saved key that does not work.
         """
         superseded, revocable = self._superseded, self._revocable
         steps = [delete_key(self.user, superseded.id, ", which was replaced")] if superseded else []
@@ -312,17 +312,17 @@ class Keyring:
 
     @property
     def _superseded(self) -> AccessKey | None:
-        """The key that the saved one replaced, where a new one replaces the saved one."""
+        """The key that the saved key replaced, if a new key replaces the saved one."""
         return self._predecessor if self.saved_key else None
 
     @property
     def _revocable(self) -> AccessKey | None:
-        """The key that is deactivated as soon as the one that replaces it is saved."""
+        """The key that is deactivated as soon as its replacement is saved."""
         return self._replaced if self.rules.revoke_old and self._replaced and self._replaced.active else None
 
     @property
     def warnings(self) -> list[str]:
-        """A warning if the user has, or gets, a second key besides one that is not saved."""
+        """A warning if the user keeps an unmanaged key besides the saved or the new key."""
         kept = [key for key in self.unmanaged if key != self._evictable]
         listed = "; ".join(map(self._describe, kept))
         if self.saved_key and kept and self.phase:
@@ -342,7 +342,7 @@ class Keyring:
         listed = "; ".join(map(self._describe, self.unmanaged))
         raise CwagentError(
             f"user '{self.user}' needs a new access key, but IAM allows {KEYS_PER_USER}, and these are not saved at "
-            f"{self.saved.where}: {listed}. Delete one that is not in use, or set saved_key.evict_unmanaged_key to "
+            f"{self.saved.where}: {listed}. Delete a key that is not in use, or set saved_key.evict_unmanaged_key to "
             "true (for the playbooks: cwagent_evict_unmanaged_key) to delete the least recently used one. Then run "
             "again."
         )
@@ -360,10 +360,10 @@ class Keyring:
 
     def _create(self, is_new_user: bool) -> Step:
         an = "an inactive" if self.rules.create_inactive else "an"
-        instead = f" in place of {self._replaced.id}" if self._replaced else ""
+        instead = f" to replace {self._replaced.id}" if self._replaced else ""
         summary = f"create {an} access key for user '{self.user}'{instead} and save it to {self.saved.where}"
-        # After any failure but throttling, IAM may have created a key. A call that IAM refuses because it does not know
-        # the new user yet has created none either.
+        # After any failure but throttling, IAM may have created a key. It also creates none if it refuses a call only
+        # because it does not know the new user yet.
         retry_when = THROTTLING_CODES | NEW_ENTITY_RETRY_CODES if is_new_user else THROTTLING_CODES
         arguments = {"user_name": self.user}
         return Step(
@@ -398,7 +398,7 @@ def keys_to_dicts(keys: Iterable[AccessKey], now: datetime) -> list[dict[str, An
 
 def _has_switched(old: AccessKey, new: AccessKey) -> bool:
     """Whether only the new key is in use."""
-    # The first use of the old key can be unknown yet, too.
+    # IAM may not show the first use of the old key yet either.
     old_used = old.used or new.created or new.used
     return new.used is not None and old_used is not None and new.used - old_used >= UNUSED_FOR
 

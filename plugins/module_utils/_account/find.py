@@ -20,16 +20,17 @@ if TYPE_CHECKING:
 # https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeInstances.html
 PAGE_SIZE = 1000
 ID_FILTER = "instance-id"
-# An instance that has ended is shown for an hour.
+# EC2 lists an instance for an hour after it has ended.
 NOT_ENDED = {"instance-state-name": ["pending", "running", "stopping", "stopped"]}
 MAX_NAMED = 5
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What to find, as filters of EC2, each with a value or several; no filters find nothing.
+    """The EC2 filters for the instances to find, each with one value or several. No filters find nothing.
 
-    :param is_admin_needed: whether there must be exactly one admin instance. What cleans up takes all as servers.
+    :param is_admin_needed: whether there must be exactly one admin instance. If it is not needed, because a playbook
+        cleans up, and there is not exactly one, all instances count as servers.
     """
 
     servers: Mapping[str, Any] = field(default_factory=dict)
@@ -39,7 +40,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Found:
-    """What was found.
+    """The instances that match the filters.
 
     :param instances: by region, the IDs of the servers.
     :param admin: the region and the ID of the admin instance.
@@ -55,20 +56,20 @@ class Found:
 
 
 def check_account(aws: Aws, account_id: str) -> None:
-    """Refuse the credentials of another account.
+    """Check that the credentials belong to an account.
 
-    :raises InvalidInput: they are.
+    :raises InvalidInput: they belong to another account.
     :raises CwagentError: AWS did not answer, or refused the credentials.
     """
-    actual = aws.call("sts:GetCallerIdentity", f"check that the credentials are those of account {account_id}")
+    actual = aws.call("sts:GetCallerIdentity", f"check that the credentials belong to account {account_id}")
     refuse_other(actual["Account"], account_id)
 
 
 def refuse_other(actual: str, account_id: str) -> None:
-    """Refuse another account than the one that is wanted. :raises InvalidInput: it is another one."""
+    """Check that an account is the wanted one. :raises InvalidInput: it is another account."""
     if actual != account_id:
         raise InvalidInput(
-            f"The credentials are those of account {actual}, not of {account_id}. Correct cwagent_account_id, or "
+            f"The credentials belong to account {actual}, not to {account_id}. Correct cwagent_account_id, or "
             "cwagent_account_aws_profile and the profile that it names. Nothing was changed."
         )
 
@@ -85,7 +86,7 @@ def find_instances(aws_in: Mapping[str, Aws], wanted: Wanted) -> Found:
         return _matching(aws_in[region], wanted.servers), _matching(aws_in[region], wanted.admin)
 
     for aws in aws_in.values():
-        aws.client("ec2")  # not in the threads: amazon.aws ends the module where it cannot make a client
+        aws.client("ec2")  # not in the threads: amazon.aws ends the module if it cannot make a client
     found = dict(zip(aws_in, run_in_parallel(find_in, aws_in)))
     instances = {region: servers for region, (servers, _admins) in found.items() if servers}
     admins = [(region, name) for region, (_servers, admins) in found.items() for name in admins]
@@ -100,7 +101,7 @@ def find_instances(aws_in: Mapping[str, Aws], wanted: Wanted) -> Found:
 
 
 def _matching(aws: Aws, filters: Mapping[str, Any]) -> list[str]:
-    """Return the IDs of the instances that match; without a state among the filters, of those that have not ended."""
+    """Return the IDs of the instances that match. Instances that have ended match only if a filter has their state."""
     if not filters:
         return []
     values = {name: value if isinstance(value, list) else [value] for name, value in {**NOT_ENDED, **filters}.items()}

@@ -83,7 +83,7 @@ def desired_admin(params: Mapping[str, Any], region: str) -> DesiredAdmin:
 
 
 def desired_window(params: Mapping[str, Any]) -> DesiredWindow | None:
-    """Return the admin window to open or close; ``None`` if none is. :raises InvalidInput: an option is invalid."""
+    """Return the admin window to open or close; ``None`` for no window. :raises InvalidInput: an option is invalid."""
     role = params["admin_role"]
     if role is None:
         return None

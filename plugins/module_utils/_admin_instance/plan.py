@@ -1,12 +1,12 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The admin instance: the one instance that has the admin profile for a while, and how it is restored. Pure.
+"""The admin instance: the one instance that temporarily has the admin profile, and how it is restored. Pure.
 
 Before anything else changes, the admin role gets a restore record with the name of the instance's earlier profile, and
 the instance gets a restore tag. So any run on any controller can restore it, and a run that is about to acquire the
-admin profile sees that another run does so too. Many can tag an instance, and few the admin role: the tag says where to
-look, and the record decides.
+admin profile notices another run that does the same. The tag only shows where to look, because many people can tag an
+instance. The record decides, because few people can tag the admin role.
 """
 
 from __future__ import annotations
@@ -52,18 +52,18 @@ _COMMA = "::"
 
 @dataclass(frozen=True)
 class State:
-    """What EC2 shows of a region, and IAM of the admin window.
+    """The instances of a region, as EC2 shows them, and the admin window, as IAM shows it.
 
     :param instances: by id, the instances that are in the list, have the admin profile or have a restore tag.
     :param restore_tags: by instance, the value of its restore tag: the earlier profile, or ``NO_PROFILE``. Somebody
-        else can have written it, so it only says where to look.
-    :param records: by instance, the earlier profile that the admin role records, or ``NO_PROFILE``; also of instances
-        that EC2 does not describe any more.
-    :param tagged: ids of all instances whose restore tag counted when they were read: it has a record.
-    :param unusable_profiles: names of profiles that cannot be restored, since they do not exist or have no role.
+        else can have written it, so it only shows where to look.
+    :param records: by instance, the earlier profile that the admin role records, or ``NO_PROFILE``. They include
+        instances that EC2 no longer describes.
+    :param tagged: ids of all instances whose restore tag counted when they were read, because it had a record.
+    :param unusable_profiles: names of profiles that cannot be restored, because they do not exist or have no role.
     :param window: the admin window, if it is opened and closed with the profile.
-    :param lost_policies: the policies for Systems Manager that the role of the earlier profile has, and the admin role
-        has not. Read only to acquire.
+    :param lost_policies: the policies for Systems Manager that the role of the earlier profile has and the admin role
+        lacks. Read only to acquire.
     :param error: why the instances could not be read.
     """
 
@@ -79,13 +79,13 @@ class State:
 
 @dataclass(frozen=True)
 class DesiredAdmin:
-    """What the user wants.
+    """The user's choices for the admin instance.
 
     :param state: one of ``ACQUIRED``, ``EXCLUSIVE``, ``RELEASED``.
     :param admin: the admin profile.
     :param fallback: the profile to restore on an instance that has the admin profile and no restore record, if the user
         named the instance.
-    :param instance_ids: the instances; ``None`` for all of the region.
+    :param instance_ids: the instances; ``None`` for all instances of the region.
     :param fallback_ids: the other instances that the user named.
     :param record_role: the role that has the restore records as tags.
     :param region: the region of the instances.
@@ -121,11 +121,11 @@ class DesiredAdmin:
     associated_before: bool = False
 
     def is_target(self, instance_id: str) -> bool:
-        """Whether an instance is one of those to change."""
+        """Whether this run is to change an instance."""
         return self.instance_ids is None or instance_id in self.instance_ids
 
     def is_for(self, opening: Opening | None) -> bool:
-        """Whether a window that is open, if it is, can be that of the instances to change."""
+        """Whether a window can belong to the instances to change. A window that is not open can."""
         return self.instance_ids is None or not (opening and opening.instance_id not in (None, *self.instance_ids))
 
     def is_named(self, instance_id: str) -> bool:
@@ -135,14 +135,14 @@ class DesiredAdmin:
 
 @dataclass(frozen=True)
 class ContentionCheck:
-    """The context of the steps that acquire the admin profile: what is needed to detect another run.
+    """The context of the steps that acquire the admin profile: the data to detect another run.
 
-    :param tagged: ids of the instances that had a restore tag with a record when the plan was made. This run was
-        planned although they had it, so they do not prevent it.
+    :param tagged: ids of the instances that had a restore tag with a record when the plan was made. They do not stop
+        this run, because it was planned although they had the tag.
     :param before_first_try: whether to check before the first try too, not only before each retry.
-    :param earlier: the earlier profile of the instance, or ``NO_PROFILE``, for who cleans up after a failure.
-    :param is_trial: whether the step only proves that the earlier profile can be restored; EC2 shows nothing new then.
-    :param look_up_association: whether an earlier step has given the association another id than the one that was read.
+    :param earlier: the earlier profile of the instance, or ``NO_PROFILE``, for a caller that cleans up after a failure.
+    :param is_trial: whether the step only proves that the earlier profile can be restored. Then EC2 shows nothing new.
+    :param look_up_association: whether an earlier step has given the association a new id since it was read.
     """
 
     tagged: frozenset[str]
@@ -191,15 +191,15 @@ def has_admin_profile(instance: Instance, desired: DesiredAdmin) -> bool:
 
 
 def lacks_profile(instance: Instance, desired: DesiredAdmin) -> bool:
-    """Whether an instance has none but the admin profile, so that its record matters."""
+    """Whether an instance has no profile, or has the admin profile, so that its record matters."""
     is_other = instance.associations and not has_admin_profile(instance, desired)
     return instance.state not in ENDED and not is_other
 
 
 def may_hold_window(current: State, desired: DesiredAdmin) -> bool:
-    """Whether an instance of the list that is released has a trace of a run, so that its window can be open.
+    """Whether an instance to release has a trace of a run, so that its window can be open.
 
-    The window may have been opened moments ago, which a read need not show yet. So it is closed without one.
+    A read may not show a window that was opened moments ago. So such a window is closed without a read.
     """
     if desired.state != RELEASED or desired.instance_ids is None:
         return False
@@ -264,7 +264,7 @@ def plan(current: State, desired: DesiredAdmin, window: Plan[Window] | None = No
 def check_not_tagged(current: State, desired: DesiredAdmin) -> None:
     """Check that no instance of the list has a restore tag with a record, if the user wants that.
 
-    :raises ContentionError: another run is at work, or was interrupted; it says what to do.
+    :raises ContentionError: another run is at work, or was interrupted. The message explains what to do.
     """
     tagged = [name for name in desired.instance_ids or () if _is_recorded(current, name)]
     if desired.state == ACQUIRED and desired.fail_if_tagged and tagged:
@@ -275,7 +275,7 @@ def check_not_tagged(current: State, desired: DesiredAdmin) -> None:
 
 
 def _is_recorded(current: State, name: str) -> bool:
-    """Whether a restore tag on an instance is one that a run of this collection has written."""
+    """Whether a run of this collection has written the restore tag on an instance."""
     return name in current.restore_tags and name in current.records
 
 
@@ -284,7 +284,7 @@ def check_restore_tags(before: Collection[str], current: Collection[str], desire
 
     :param before: ids of the instances that had a restore tag with a record when the plan was made.
     :param current: ids of the instances that have one now, and of the instance itself if it has a restore tag.
-    :raises ContentionError: it names the instance.
+    :raises ContentionError: another run has. The message contains the ID of the instance.
     """
     for name in desired.instance_ids or ():
         if name not in current:
@@ -294,7 +294,7 @@ def check_restore_tags(before: Collection[str], current: Collection[str], desire
 
 
 def restored_message(name: str) -> str:
-    """Return what happened to an instance whose restore tag is gone."""
+    """Return the message about an instance whose restore tag is gone."""
     return (
         f"Instance {name} was restored by another run or by a person, so it does not have the admin profile. Run again "
         "when nobody else uses it."
@@ -302,16 +302,16 @@ def restored_message(name: str) -> str:
 
 
 def lost_instances(current: State, desired: DesiredAdmin) -> list[str]:
-    """Return the instances that do not have the admin profile any more; empty if that does not matter."""
+    """Return the instances that have lost the admin profile; none if that does not matter."""
     names = desired.instance_ids or () if desired.fail_if_lost else ()
     found = [current.instances[name] for name in names if name in current.instances]
     return [each.id for each in found if not has_admin_profile(each, desired)]
 
 
 def may_be_stale(current: State, desired: DesiredAdmin) -> bool:
-    """Whether EC2 may show an instance as it was before: it lacks the admin profile that this run has associated.
+    """Whether EC2 may show an outdated state: the instance lacks the admin profile that this run has associated.
 
-    Taken for true, that would leave the admin profile on an instance that is to be released.
+    A release that believed this state would leave the admin profile on the instance.
     """
     if desired.state != RELEASED:
         return bool(lost_instances(current, desired))
@@ -440,11 +440,11 @@ def _associate_admin_again(current: State, desired: DesiredAdmin) -> dict[str, l
 
 
 def _try_earlier_profile(instance: Instance) -> Step:
-    """Return the step that associates the earlier profile in its own place, before anything is opened.
+    """Return the step that replaces the earlier profile with itself, before anything is opened.
 
-    Who may not pass its role (``iam:PassRole``) could not restore it. No other call tells: EC2 has no dry run of this
-    one, and a simulation by IAM needs a permission of its own and leaves the policies of an organization out. Any other
-    error is no denial, so it does not prevent anything.
+    A caller without the permission to pass its role (``iam:PassRole``) could not restore it. No other call reveals
+    that. EC2 has no dry run of this call. A simulation by IAM needs a separate permission, and leaves out the policies
+    of an organization. Any other error is not a denial, so it does not prevent anything.
     """
     [association] = instance.associations
     [step] = associate(instance, association.profile)
@@ -459,7 +459,7 @@ def _try_earlier_profile(instance: Instance) -> Step:
 
 
 def _after_trial(step: Step) -> Step:
-    """Return the step that replaces an association to which the trial has given another id."""
+    """Return the step that replaces an association whose id the trial has changed."""
     context = replace(step.context, look_up_association=True)
     return replace(step, retry_when=step.retry_when | {"IncorrectState"}, context=context)
 
@@ -541,11 +541,11 @@ def planned_state(current: State, desired: DesiredAdmin) -> State:
 
 
 def remaining(applied: Plan[State], state: State, desired: DesiredAdmin) -> list[str]:
-    """List what EC2 does not show yet of a plan that was applied.
+    """List the changes of an applied plan that EC2 does not show yet.
 
-    The records are taken from the plan: IAM has accepted them, and reading them again would be a call more.
+    The records are taken from the plan, because IAM has accepted them, and reading them again would be one more call.
 
-    :param state: what EC2 shows.
+    :param state: the state that EC2 shows.
     :raises ContentionError: another run has started since the plan was made.
     :raises InvalidInput: the instance has ended.
     """
@@ -568,7 +568,7 @@ def remaining(applied: Plan[State], state: State, desired: DesiredAdmin) -> list
 
 
 def assumed_state(current: State, desired: DesiredAdmin) -> State:
-    """Return the state after what earlier tasks have planned for the instances."""
+    """Return the state after the changes that earlier tasks have planned for the instances."""
     state = _assumed_of_runs(current, desired)
     if not desired.associated_before:
         return state
@@ -591,7 +591,7 @@ def _replace_profile(instance: Instance, profile: str | None) -> Instance:
 
 
 def warnings(current: State, desired: DesiredAdmin) -> list[str]:
-    """Return which instances cannot get their earlier profile again, and what was found that no run has left."""
+    """Warn of policies that the instance loses, of profiles that cannot be restored, and of traces that no run left."""
     live = {name: each for name, each in sorted(current.instances.items()) if each.state not in ENDED}
     return [
         *(
@@ -654,7 +654,7 @@ def to_dict(state: State) -> dict[str, Any]:
 def to_result(plan: Plan[State], final: State, desired: DesiredAdmin) -> list[dict[str, Any]]:
     """Return every instance of the plan with its profile before and after, and its earlier profile.
 
-    :param final: the planned state, or what AWS showed at last.
+    :param final: the planned state, or the last state that AWS showed.
     """
     current = plan.current
     names: Sequence[str] = desired.instance_ids if desired.instance_ids is not None else sorted(current.instances)

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads which instance is the admin instance, and executes the steps of the plan and of the window's."""
+"""Reads the admin instance, and executes the steps of its plan and of the window's plan."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ if TYPE_CHECKING:
 # IAM can show the tags of a role as they were seconds ago: https://docs.aws.amazon.com/IAM/latest/UserGuide/
 # troubleshoot_general.html#troubleshoot_general_eventual-consistency
 RECORD_SECONDS = 15.0
-# For how long EC2 must not show a restore tag or an association that it has shown, until it counts as removed.
+# A restore tag or an association that EC2 has shown counts as removed if EC2 does not show it for this long.
 LOST_SECONDS = 5.0
 
 
@@ -90,11 +90,11 @@ class AdminInstanceResource(Resource[State]):
         return self._read_with(self._window.read if self._window else None, is_first=True)
 
     def read_again(self) -> State:
-        """Read the same, but not the records of this run; also a window whose first read was skipped."""
+        """Read the same without the records of this run. A window is read even if its first read was skipped."""
         return self._read_with(self._window.read_again if self._window else None, is_first=False)
 
     def read_to_plan_again(self) -> State:
-        """Read the records too: by them an instance gets its earlier profile, also one that this run has acquired."""
+        """Read the records too. They decide the earlier profile of an instance, even if this run has acquired it."""
         return self._read_with(self._window.read_again if self._window else None, is_first=True)
 
     def _read_with(self, read_window: Callable[[], Window] | None, *, is_first: bool) -> State:
@@ -134,7 +134,7 @@ class AdminInstanceResource(Resource[State]):
         return replace(state, unusable_profiles=frozenset(unusable))
 
     def _read_until_plausible(self, read: Callable[[bool], State], is_first: bool) -> State:
-        """Read; again for a while where EC2 may show an instance as it was before this run changed it."""
+        """Read, and repeat that for a while if EC2 may show an instance as it was before this run changed it."""
         deadline = Deadline(LOST_SECONDS)
         while True:
             state = read(is_first)
@@ -142,7 +142,7 @@ class AdminInstanceResource(Resource[State]):
                 return state
 
     def _lost_policies(self, state: State) -> tuple[str, ...]:
-        """Read which policies for Systems Manager the instance loses; none where they may not be read."""
+        """Read the policies for Systems Manager that the instance loses; none if reading them is denied."""
         earlier = admin_plan.profile_to_try(state, self._desired)
         try:
             profile = find_profile(self._aws, earlier) if earlier else None
@@ -159,7 +159,7 @@ class AdminInstanceResource(Resource[State]):
     def _read_region(self, is_first: bool) -> State:
         """Read the instances that are in the list, have the admin profile, a restore tag or a record."""
         associations = read_associations(self._aws)
-        # EXCLUSIVE is for a run that has tagged its instance, and has looked for other tags, before.
+        # A run that uses EXCLUSIVE has already tagged its instance and looked for other tags.
         restore_tags = {} if self._desired.state == EXCLUSIVE else self._restore_tags()
         admins = {
             name for name, found in associations.items() if any(each.profile == self._desired.admin for each in found)
@@ -194,9 +194,9 @@ class AdminInstanceResource(Resource[State]):
     def _read_records(
         self, instances: Mapping[str, Instance], restore_tags: Collection[str], is_first: bool
     ) -> dict[str, str]:
-        """Read the restore records, unless they are known or of no use.
+        """Read the restore records, unless they are known or do not matter.
 
-        A tag is written after its record, which IAM need not show yet. So where an instance has lost its profile, or is
+        A tag is written after its record, which IAM may not show yet. So if an instance has lost its profile, or is
         about to be reported as somebody else's admin instance, a missing record is read again for a while.
         """
         desired = self._desired
@@ -216,11 +216,11 @@ class AdminInstanceResource(Resource[State]):
         return is_tagged and desired.state != RELEASED and admin_plan.has_admin_profile(instance, desired)
 
     def _needs_records(self, instances: Mapping[str, Instance], restore_tags: Collection[str], is_first: bool) -> bool:
-        """Whether the records matter: to release, for each that is left; otherwise, for tags and admin instances."""
+        """Whether the records matter: at the first read of a release, else for each tag and each admin instance."""
         if self._desired.state == RELEASED:
             return is_first
         is_other = any(not self._desired.is_target(name) for name in [*instances, *restore_tags])
-        # Those of this run are known when it reads again, and do not matter to EXCLUSIVE.
+        # The records of this run are known when it reads again, and do not matter to EXCLUSIVE.
         is_own = is_first and any(self._has_trace(name, instances, restore_tags) for name in instances)
         return is_other or (is_own and self._desired.state == ACQUIRED)
 
@@ -277,8 +277,8 @@ class AdminInstanceResource(Resource[State]):
     def check_preconditions(self, current: State) -> None:
         """Check that no other run is at work.
 
-        :raises ContentionError: one is; it says what to do.
-        :raises InvalidInput: the window would be that of somebody else's role.
+        :raises ContentionError: another run is at work. The message explains what to do.
+        :raises InvalidInput: the role of the window belongs to somebody else.
         """
         if self._desired.state != ACQUIRED:
             return
@@ -304,9 +304,9 @@ class AdminInstanceResource(Resource[State]):
         return self._window.plan(current.window)
 
     def remaining(self, plan: Plan[State], state: State) -> list[str]:
-        """List what AWS does not show yet.
+        """List the changes that AWS does not show yet.
 
-        :raises CwagentError: it cannot be read, or another run has started since the plan was made.
+        :raises CwagentError: the state cannot be read, or another run has started since the plan was made.
         """
         if state.error:
             raise state.error
@@ -388,7 +388,7 @@ class AdminInstanceResource(Resource[State]):
             super().execute(step)
         except AwsApiError as error:
             if error.code in DENIED_CODES | {"NoSuchEntity"}:
-                error.details["steps"] = []  # nothing was begun, so there is nothing to release
+                error.details["steps"] = []  # nothing was started, so there is nothing to release
             raise
 
     def _write_tag(self, step: Step, check: ContentionCheck) -> None:
@@ -397,7 +397,7 @@ class AdminInstanceResource(Resource[State]):
         except AwsApiError as error:
             if error.code in DENIED_CODES:
                 self._remove_records()
-                error.details["steps"] = []  # nothing else was begun, so there is nothing to release
+                error.details["steps"] = []  # nothing else was started, so there is nothing to release
             raise
         self._abort_if_contended(check)
 
@@ -418,11 +418,11 @@ class AdminInstanceResource(Resource[State]):
             for name in self._desired.instance_ids or ():
                 super().execute(admin_plan.remove_tag(name, restore_tags[name]))
             self._remove_records()
-            # No steps: a caller that releases what was begun has nothing to do, and the window can be another run's.
+            # No steps, because there is nothing that the caller must release, and the window can be another run's.
             raise ContentionError(f"{error} This run has removed its restore tag.", steps=[]) from error
 
     def _instances_that_count(self, restore_tags: Collection[str], check: ContentionCheck, seconds: float) -> set[str]:
-        """Return the instances whose restore tag counts: those of the list, and those with a record.
+        """Return the instances whose restore tag counts: the instances of the list, and all instances with a record.
 
         :param seconds: for how long to wait for the records. A run writes its record before its tag.
         """
@@ -431,7 +431,7 @@ class AdminInstanceResource(Resource[State]):
         return {name for name in restore_tags if name not in new or name in records}
 
     def _check_restore_tags(self, check: ContentionCheck) -> None:
-        # EC2 can show the tags as they were seconds ago, even after it has shown the own one.
+        # EC2 can show the tags as they were seconds ago, even after it has shown this run's own tag.
         restore_tags, _found = self._tags_with_own(Deadline(LOST_SECONDS))
         admin_plan.check_restore_tags(check.tagged, self._instances_that_count(restore_tags, check, 0), self._desired)
 
@@ -447,7 +447,7 @@ class AdminInstanceResource(Resource[State]):
         return restore_tags
 
     def _tags_with_own(self, deadline: Deadline) -> tuple[dict[str, str], list[str]]:
-        """Read the restore tags until they have the instances of the list. :returns: the tags, and who has none."""
+        """Read the restore tags until the instances of the list have one. :returns: the tags, and instances without."""
         while True:
             restore_tags = self._restore_tags()
             hidden = [name for name in self._desired.instance_ids or () if name not in restore_tags]
@@ -478,10 +478,10 @@ class AdminInstanceResource(Resource[State]):
     def _with_present_association(self, step: Step, check: ContentionCheck) -> Step:
         """Return a step with the id of the association that the instance has now.
 
-        Only that of the earlier profile may be replaced. The id is read before the restore tags: if another run
-        restores the instance after that, EC2 refuses the id.
+        Only an association with the earlier profile may be replaced. The id is read before the restore tags: if another
+        run restores the instance after that, EC2 refuses the id.
 
-        :raises AwsApiError: as EC2 answers for an association that is not there: something else has changed it.
+        :raises AwsApiError: something else has changed the association. The code is EC2's code for a missing one.
         """
         [name] = self._desired.instance_ids or ()
         found = read_associations(self._aws, [name]).get(name, ())
@@ -490,9 +490,9 @@ class AdminInstanceResource(Resource[State]):
         return replace(step, arguments={**step.arguments, "association_id": found[-1].id})
 
     def _explain(self, step: Step, check: ContentionCheck, error: AwsApiError, *, is_retry: bool) -> None:
-        """Say why a profile cannot be associated, if that is known.
+        """Explain why a profile cannot be associated, if the reason is known.
 
-        :raises CwagentError: it says that the instance has ended, or that the profile does not exist.
+        :raises CwagentError: the instance has ended, or the profile does not exist.
         :raises ContentionError: another run has restored the instance.
         """
         for name, state in self._states_of_targets().items():
@@ -523,7 +523,7 @@ class AdminInstanceResource(Resource[State]):
         return result
 
     def warnings(self, plan: Plan[State]) -> list[str]:
-        """Warn of instances that cannot get their earlier profile again, and of what the window warns of."""
+        """Return the warnings about the instances and about the window."""
         window = self._plan_window(plan.current)
         return [
             *admin_plan.warnings(plan.current, self._desired),

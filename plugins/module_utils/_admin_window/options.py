@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 
-# For the modules that open a window. The names are checked, since a wildcard in one would open it for others too.
+# For the modules that open a window. The names are checked, because a wildcard would open it for other parameters too.
 PARAMETERS_SPEC: dict[str, Any] = {
     "type": "list",
     "elements": "dict",

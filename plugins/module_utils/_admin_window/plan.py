@@ -55,16 +55,16 @@ EXPIRED, MODIFIED, UNKNOWN = "expired", "modified", "unknown"
 class Window:
     """The admin window of a principal.
 
-    :param read_at: when it was read, by the clock of AWS. Plan, diff and result compare the deadline with this time, so
-        that they agree.
+    :param read_at: when it was read, according to the clock of AWS. Plan, diff and result compare the deadline with
+        this time, so that they agree.
     :param policy: the inline policy, if there is one.
     :param keys: the access keys, if the principal is a user.
     :param exists: whether the principal exists.
     :param is_known: whether the policy was read. If not, ``policy`` is ``None``, so that a plan writes it.
     :param error: why the policy could not be read.
-    :param saved_key_id: the only key that changes with the window, by the tag of the user.
-    :param is_marked: whether this collection created or adopted the principal. Read only where there is no policy.
-    :param has_admin_policy: whether the principal has the agent's admin policy. Read only where there is no policy.
+    :param saved_key_id: the only key that changes with the window, according to the tag of the user.
+    :param is_marked: whether this collection created or adopted the principal. Read only if there is no policy.
+    :param has_admin_policy: whether the principal has the agent's admin policy. Read only if there is no policy.
     :param others_size: the number of characters of the other inline policies. Read only to open a window.
     """
 
@@ -92,18 +92,19 @@ class Window:
 
 @dataclass(frozen=True)
 class DesiredWindow:
-    """What the user wants.
+    """The user's choices for the window.
 
     :param kind: ``role`` or ``user``.
     :param state: one of ``OPEN``, ``CLOSED``, ``ABSENT``.
     :param force: whether to write even if the current state looks as desired.
     :param closed_before: whether an earlier task has planned to close the window.
     :param created_before: whether an earlier task has planned to create the principal, with a closed window.
-    :param managed_only: whether to leave a principal that this collection did not create or adopt, unless it has a
-        window, and to refuse to open one for it; and to close no window where there is none and the admin policy is not
-        attached.
+    :param managed_only: whether to leave alone a principal that this collection did not create or adopt, unless it has
+        a window. Opening a window for it is an error. A principal that has neither a window nor the admin policy does
+        not get a closed window.
     :param instance_id: the one instance whose sessions may write while the window of a role is open.
-    :param parameters: those that may be written while the window is open; none for all that the principal may write.
+    :param parameters: the parameters that may be written while the window is open. If there are none, the window does
+        not limit the parameters.
     :param read_others: whether to read the other inline policies, which count towards the same limit.
     """
 
@@ -125,19 +126,19 @@ class DesiredWindow:
         return f"the admin window of {self.kind} '{self.name}'"
 
     def policy_until(self, deadline: datetime) -> dict[str, Any]:
-        """Return the policy of the window that is wanted, open until a deadline."""
+        """Return the policy of the desired window, open until a deadline."""
         return open_policy(Opening(deadline, self.instance_id, self.parameters))
 
 
 def assumed_window(current: Window, desired: DesiredWindow) -> Window:
-    """Return the window after what an earlier task has planned for it."""
+    """Return the window after the changes that an earlier task has planned for it."""
     if desired.created_before and not current.exists:
         return replace(current, exists=True, policy=closed_policy())
     return planned_window(current, replace(desired, state=CLOSED)) if desired.closed_before else current
 
 
 def check_minutes(minutes: int) -> None:
-    """Check how long a window is to be open. :raises InvalidInput: it says which lengths are possible."""
+    """Check the length of a window. :raises InvalidInput: it is out of range; the message contains the range."""
     if not 1 <= minutes <= MAX_MINUTES:
         raise InvalidInput(
             f"The length of the admin window must be between 1 and {MAX_MINUTES} minutes, not {minutes}."
@@ -147,7 +148,7 @@ def check_minutes(minutes: int) -> None:
 def check_not_open(current: Window, desired: DesiredWindow) -> None:
     """Check that no other run has opened the window.
 
-    :raises ContentionError: it says until when the window is open, and what to do.
+    :raises ContentionError: the window is open. The message contains its deadline, and explains what to do.
     """
     opening = opening_of(current.policy)
     if opening and opening.deadline > current.read_at:
@@ -161,7 +162,7 @@ def check_not_open(current: Window, desired: DesiredWindow) -> None:
 def check_not_open_elsewhere(current: Window, desired: DesiredWindow) -> None:
     """Check that the window is not open for another instance.
 
-    :raises ContentionError: it says for which instance, until when, and what to do.
+    :raises ContentionError: it is. The message contains the instance and the deadline, and explains what to do.
     """
     opening = opening_of(current.policy)
     if opening and opening.instance_id not in (None, desired.instance_id):
@@ -177,7 +178,7 @@ def _scope_in_words(opening: Opening) -> str:
 def check_binding(desired: DesiredWindow) -> None:
     """Check that the window of a role opens for one instance, and that its policy alone fits IAM's limit.
 
-    :raises InvalidInput: it says what to change.
+    :raises InvalidInput: no instance is given, or the policy is too large. The message explains what to change.
     """
     if desired.state == OPEN and desired.kind == "role" and not desired.instance_id:
         raise InvalidInput(
@@ -189,7 +190,7 @@ def check_binding(desired: DesiredWindow) -> None:
 def check_size(desired: DesiredWindow, others_size: int) -> None:
     """Check that the policy of an open window fits IAM's limit together with the other inline policies.
 
-    :raises InvalidInput: it has the sizes, and says what to change.
+    :raises InvalidInput: it does not fit. The message contains the sizes, and explains what to change.
     """
     size = size_of(desired.policy_until(_ANY_TIME))
     if desired.state == OPEN and size + others_size > INLINE_POLICY_LIMITS[desired.kind]:
@@ -201,9 +202,9 @@ def check_size(desired: DesiredWindow, others_size: int) -> None:
 
 
 def check_other_keys(current: Window, desired: DesiredWindow) -> None:
-    """Check that the window is not opened for a key that is not the saved one.
+    """Check that the window does not open while a key other than the saved one is active.
 
-    :raises ContentionError: it names the keys, and what to do.
+    :raises ContentionError: another key is active. The message lists the keys, and explains what to do.
     """
     others = current.other_active_keys
     if desired.state != OPEN or not others:
@@ -216,16 +217,16 @@ def check_other_keys(current: Window, desired: DesiredWindow) -> None:
 
 
 def check_managed(current: Window, desired: DesiredWindow) -> None:
-    """Check that no window is opened for a principal of somebody else.
+    """Check that no window is opened for somebody else's principal.
 
-    :raises InvalidInput: it names the principal, and what to do.
+    :raises InvalidInput: the principal belongs to somebody else. The message explains what to do.
     """
     if desired.state == OPEN and is_unmanaged(current, desired):
         raise InvalidInput(adoption_problem(desired.kind, desired.name))
 
 
 def is_unmanaged(current: Window, desired: DesiredWindow) -> bool:
-    """Whether the principal is that of somebody else, and must not be changed."""
+    """Whether the principal belongs to somebody else, and must not be changed."""
     return desired.managed_only and current.exists and current.policy is None and not current.is_marked
 
 
@@ -313,7 +314,7 @@ def _has_managed_key(current: Window, desired: DesiredWindow) -> bool:
 
 
 def warnings(current: Window, desired: DesiredWindow) -> list[str]:
-    """List what the window does not close, and why it is of no use, in words."""
+    """Warn of a principal or a key that stays as it is, or of a window that opens without an access key."""
     warning = _warning(current, desired)
     return [f"{desired.kind} '{desired.name}' {warning}"] if warning else []
 

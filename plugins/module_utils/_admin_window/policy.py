@@ -7,10 +7,10 @@ An explicit Deny overrides every Allow and applies to existing sessions too, so 
 credentials that were copied off an instance.
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
 
-An open window denies ``ssm:PutParameter`` in statements of their own, and each of them is enough to deny: after the
-deadline, from another instance, for other parameters. In one statement all of them would have to hold.
+An open window denies ``ssm:PutParameter`` in separate statements: after the deadline, from another instance, and for
+other parameters. Each statement is enough to deny a call. In one statement, all its conditions would have to be true.
 
-The modules for roles and users import this file and not ``plan.py``, which keeps what is sent to the host small.
+The modules for roles and users import this file and not ``plan.py``, so that Ansible sends less code to the host.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 PUT = "ssm:PutParameter"
-# What else changes a parameter, or which version of it is used.
+# The other actions that change a parameter, or the version of it that is used.
 OTHER_ACTIONS = [
     "ssm:DeleteParameter",
     "ssm:DeleteParameters",
@@ -60,11 +60,11 @@ class WindowParameter:
 
 @dataclass(frozen=True)
 class Opening:
-    """Until when a window is open, and for what.
+    """The deadline and the scope of an open window.
 
     :param deadline: in UTC.
     :param instance_id: the one instance whose sessions may write; ``None`` for a user.
-    :param parameters: those that may be written; none for all that the principal may write.
+    :param parameters: the parameters that may be written. If there are none, the window does not limit the parameters.
     """
 
     deadline: datetime
@@ -90,18 +90,18 @@ def open_policy(opening: Opening) -> dict[str, Any]:
 
 
 def _only_from(instance_id: str) -> dict[str, Any]:
-    # A negated operator also holds where the key is missing.
+    # A negated operator is true even if the key is missing.
     condition = {"StringNotLike": {"aws:userid": f"{_SESSION}{instance_id}"}}
     return _deny(INSTANCE_SID, PUT, Resource="*", Condition=condition)
 
 
 def _only_to(parameters: Iterable[WindowParameter]) -> dict[str, Any]:
-    # Without a condition: with one, the statement would deny only where both hold.
+    # The statement has no condition. With one, it would deny a call only if both apply.
     return _deny(PARAMETERS_SID, PUT, NotResource=[each.arn for each in sorted(set(parameters))])
 
 
 def opening_of(policy: Mapping[str, Any] | None) -> Opening | None:
-    """Return what a window is or was open for; ``None`` for any other policy than ``open_policy`` returns."""
+    """Return the deadline and the scope of an open or expired window; ``None`` for the policy of any other window."""
     try:
         statements = {each["Sid"]: each for each in (policy or {})["Statement"]}
         text = statements[DEADLINE_SID]["Condition"]["DateGreaterThan"]["aws:CurrentTime"]

@@ -39,8 +39,8 @@ class WindowResource(Resource[Window]):
     """The admin window of a role or a user.
 
     :param fail_if_open: whether a window that is open already is an error.
-    :param admin_policy: the name of the policy without which there is nothing to close, where only managed principals
-        are changed.
+    :param admin_policy: the name of the admin policy. If only managed principals are changed, a principal without this
+        policy has nothing to close.
     """
 
     def __init__(
@@ -50,13 +50,13 @@ class WindowResource(Resource[Window]):
         self._desired = desired
         self._fail_if_open = fail_if_open
         self._admin_policy = admin_policy
-        # The policy is written in any case, so reading it would be of no use. A user's keys must be known.
+        # The policy is written in any case, so there is no need to read it. A user's keys must be known.
         self._skip_read = (
             desired.force and desired.state == CLOSED and desired.kind == "role" and not desired.managed_only
         )
 
     def read(self) -> Window:
-        """Read the window from IAM, unless reading it would be of no use."""
+        """Read the window from IAM, unless there is no need to."""
         if self._skip_read:
             return Window(self._aws.now, is_known=False)
         current = self.read_again()
@@ -92,7 +92,7 @@ class WindowResource(Resource[Window]):
         )
 
     def _read_others_size(self) -> int:
-        """Read how large the other inline policies are; 0 where that does not matter, or may not be read."""
+        """Read the size of the other inline policies; 0 if it does not matter, or if reading them is denied."""
         kind, name = self._desired.kind, self._desired.name
         if self._desired.state != OPEN or not self._desired.read_others:
             return 0
@@ -115,12 +115,12 @@ class WindowResource(Resource[Window]):
         return access_keys(self._aws, self._desired.name) if self._desired.kind == "user" else ()
 
     def _needs_tags(self, keys: Iterable[AccessKey]) -> bool:
-        """Whether the tags of a user matter, which say which key is the saved one."""
+        """Whether the tags of a user matter. They contain the id of the saved key."""
         is_desired = self._desired.state == CLOSED and not self._desired.force
         return any(key.active or not is_desired for key in keys)
 
     def _has_admin_policy(self, tags: dict[str, str]) -> bool:
-        """Whether the principal can have the permission that a window limits; read only where that matters."""
+        """Whether the principal can have the permission that a window limits. Read only if that matters."""
         kind, name = self._desired.kind, self._desired.name
         is_closing = self._desired.managed_only and self._desired.state != OPEN
         if not (is_closing and self._admin_policy and is_marked(tags)):
@@ -133,18 +133,18 @@ class WindowResource(Resource[Window]):
         return self._admin_policy in attached
 
     def check_own(self, current: Window) -> None:
-        """Refuse to open a window that is open for another instance, where this one may have a window already.
+        """Refuse to open a window that is open for another instance, if this instance may have a window already.
 
-        :raises ContentionError: it says for which instance and until when.
+        :raises ContentionError: the window is open for another instance.
         """
         window_plan.check_not_open_elsewhere(current, self._desired)
 
     def check_preconditions(self, current: Window) -> None:
-        """Refuse to open a window for another active key; and a window that is open already, if the user wants that.
+        """Refuse to open a window while another key is active or, if the user wants that, while the window is open.
 
-        :raises ContentionError: it names the key, or says until when the window is open.
-        :raises InvalidInput: the principal is somebody else's, and only managed ones are changed; or its other inline
-            policies leave no room.
+        :raises ContentionError: another key is active, or the window is open.
+        :raises InvalidInput: the principal belongs to somebody else and only managed ones are changed, or its other
+            inline policies leave no room.
         """
         self.check_managed(current)
         window_plan.check_size(self._desired, current.others_size)
@@ -153,9 +153,9 @@ class WindowResource(Resource[Window]):
             window_plan.check_not_open(current, self._desired)
 
     def check_managed(self, current: Window) -> None:
-        """Refuse to open a window for a principal of somebody else, if only managed ones are changed.
+        """Refuse to open a window for somebody else's principal, if only managed principals are changed.
 
-        :raises InvalidInput: it names the principal, and what to do.
+        :raises InvalidInput: the principal belongs to somebody else. The message explains what to do.
         """
         window_plan.check_managed(current, self._desired)
 
@@ -164,7 +164,7 @@ class WindowResource(Resource[Window]):
         return window_plan.plan(current, self._desired)
 
     def remaining(self, plan: Plan[Window], state: Window) -> list[str]:
-        """List what IAM does not show yet."""
+        """List the changes that IAM does not show yet."""
         if state.error and not plan.current.is_known:
             return []  # IAM accepted the write, and it may never let this caller read the window
         if state.error:
@@ -185,7 +185,7 @@ class WindowResource(Resource[Window]):
         }
 
     def warnings(self, plan: Plan[Window]) -> list[str]:
-        """Warn if the window cannot be read, and of what it does not close."""
+        """Warn if the window cannot be read, and return the warnings of the plan."""
         error = plan.current.error
         unreadable = [f"{error} The window is closed anyway; its earlier state is unknown."] if error else []
         return [*unreadable, *window_plan.warnings(plan.current, self._desired)]

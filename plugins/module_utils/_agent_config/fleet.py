@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The configurations of agents on many instances, changed by Run Command of Systems Manager."""
+"""The configurations of agents on many instances, changed with Run Command of Systems Manager."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _ACTIONS = {FETCH: "configure", APPEND: "configure (append)", REMOVE: "configure
 
 @dataclass(frozen=True)
 class Member:
-    """An instance. :param commands: the calls of the control program after which its agent runs what it is to run."""
+    """An instance. :param commands: the calls of the control program that give its agent the desired configurations."""
 
     host: str
     region: str
@@ -68,7 +68,7 @@ class FleetConfigResource(Resource["tuple[Member, ...]"]):
         return {each.host: [f"{one.action} {one.name}" for one in each.commands] for each in state}
 
     def to_result(self, plan: Plan[tuple[Member, ...]], final: tuple[Member, ...], /) -> dict[str, Any]:
-        """Return nothing: the steps say all."""
+        """Return nothing, because the steps contain everything."""
         del plan, final
         return {}
 
@@ -92,7 +92,7 @@ class FleetConfigResource(Resource["tuple[Member, ...]"]):
             )
 
     def _run(self, region: str, commands: Sequence[Command], members: Sequence[Member]) -> dict[str, str]:
-        """Run commands one after the other, and return by host why one failed. The next ones leave that host out."""
+        """Run commands one after the other, and return by host why one failed. The next commands skip that host."""
         aws = Aws(partial(self._client_factory, region=region))
         hosts = {each.instance_id: each.host for each in members}
         failed: dict[str, str] = {}

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Decides how an agent gets the configurations that it is to run. Pure.
+"""Decides how an agent gets its desired configurations. Pure.
 
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/start-CloudWatch-Agent-on-premise-SSM-onprem.html
 """
@@ -25,8 +25,8 @@ _VERBS = {FETCH: "fetch", APPEND: "append", REMOVE: "remove"}
 class AgentFiles:
     """The configurations that an agent runs.
 
-    :param parameters: by name, the digests of those from Parameter Store.
-    :param others: the names of the other ones.
+    :param parameters: by name, the digests of the configurations from Parameter Store.
+    :param others: the names of the other configurations.
     """
 
     parameters: Mapping[str, str] = field(default_factory=dict)
@@ -43,9 +43,9 @@ class Command:
 
 
 def commands(current: AgentFiles, desired: Mapping[str, str]) -> list[Command]:
-    """Return the calls after which an agent runs what it is to run; none if it does.
+    """Return the calls that give an agent the desired configurations; none if it has them.
 
-    What others have configured stays.
+    Configurations that others have added stay.
 
     :param desired: by name, the digests of the configurations, in the order in which they are appended.
     """

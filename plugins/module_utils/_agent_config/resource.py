@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The configurations of the agent on this host, read from its files and changed by its control program."""
+"""The configurations of the agent on this host, read from its files and changed with its control program."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Plan, Step
 
-# Of a parameter, the name of the file in which the agent saves it begins with this.
+# The agent saves a parameter in a file whose name begins with this.
 _PREFIX = "ssm_"
-# What the agent has before its first configuration, and while it gets one.
+# The files that the agent has before its first configuration, and while it gets one.
 _IGNORED_NAME, _IGNORED_SUFFIX = "default", ".tmp"
 
 
 class AgentConfigResource(Resource[AgentFiles]):
     """The configurations of the agent.
 
-    :param desired: by name of the parameter, the digests of the configurations that it is to run.
+    :param desired: by name of the parameter, the digests of the desired configurations.
     :param control: the path of the agent's control program.
     :param mode: ``ec2`` or ``onPremise``.
     :param run_command: runs a program and returns its status and outputs: ``AnsibleModule.run_command``.
@@ -81,7 +81,7 @@ class AgentConfigResource(Resource[AgentFiles]):
         return dict(state.parameters)
 
     def to_result(self, plan: Plan[AgentFiles], final: AgentFiles, /) -> dict[str, Any]:
-        """Return nothing: the steps say all."""
+        """Return nothing, because the steps contain everything."""
         del plan, final
         return {}
 

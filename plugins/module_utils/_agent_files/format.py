@@ -4,8 +4,8 @@
 """Sets the agent's credentials file in the text of its ``common-config.toml``. Pure.
 
 It runs on the host, whose Python can be older than ``tomllib``. So this file knows the structure of a TOML text, where
-a key and its value begin and end, and changes nothing else. No error of this file quotes the text, which can have the
-password of a proxy.
+a key and its value begin and end, and changes nothing else. No error of this file quotes the text, which can contain
+the password of a proxy.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SCALAR = (
     r"(?:true|false|[+-]?(?:inf|nan)|[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9][\w.:+-]*|[+-]?[0-9][\w.:+-]*)(?=[\s,\]}#]|$)"
 )
 _SIMPLE_VALUE = re.compile(f"{_STRING}|{_SCALAR}", re.DOTALL)
-# What can be between the brackets of a list, or of a table in a value.
+# The parts that can be between the brackets of a list, or of a table in a value.
 _INSIDE = re.compile(rf"{_STRING}|#[^\n]*|[\[\]{{}}]|[^\"'#\[\]{{}}]+", re.DOTALL)
 _KEY = re.compile(rf"[ \t]*([\w-]+|{_BASIC}|{_LITERAL})[ \t]*", re.ASCII)
 _BLANK = re.compile(r"[ \t]*")
@@ -46,7 +46,7 @@ _CLOSING = {"[": "]", "{": "}"}
 
 @dataclass(frozen=True)
 class _Setting:
-    """A key with its value. Positions are those in the text: of the lines, and of the value."""
+    """A key with its value. The positions are where the lines and the value begin and end in the text."""
 
     key: tuple[str, ...]
     start: int
@@ -76,7 +76,7 @@ class _Invalid(CwagentError):
 
 
 def read_settings(text: str) -> dict[str, str]:
-    """Return which of the two settings a text has, with their values.
+    """Return the two settings with their values, as far as a text has them.
 
     :raises CwagentError: the text is not valid TOML.
     """
@@ -88,7 +88,7 @@ def read_settings(text: str) -> dict[str, str]:
 def set_credentials(text: str, profile: str, file: str) -> str:
     """Return the text with the two settings, the rest of it as it was.
 
-    :param text: the current text; empty where there is no file.
+    :param text: the current text, or an empty one if there is no file.
     :raises CwagentError: the text is not valid TOML, or cannot be changed in place.
     """
     desired = {PROFILE: profile, FILE: file}
@@ -162,7 +162,7 @@ def _inline_settings(text: str, table: _Setting) -> Iterator[_Setting]:
 
 
 def _changeable_section(sections: Sequence[_Section]) -> _Section | None:
-    """Return the section, ``None`` where there is none.
+    """Return the section; ``None`` if there is none.
 
     :raises CwagentError: it is written in a way that cannot be changed in place.
     """
@@ -172,20 +172,20 @@ def _changeable_section(sections: Sequence[_Section]) -> _Section | None:
     nested = any(path[2:] and path[:2] in ((SECTION, PROFILE), (SECTION, FILE)) for path in paths)
     if elsewhere or nested or any(each.name in ((SECTION, PROFILE), (SECTION, FILE)) for each in sections):
         raise CwagentError(
-            f"{PROFILE} and {FILE} are written in a way that cannot be changed in place. Write them as lines of their "
-            f"own in a section [{SECTION}]."
+            f"{PROFILE} and {FILE} are written in a way that cannot be changed in place. Write each on its own line in "
+            f"a section [{SECTION}]."
         )
     return next((each for each in sections if each.name == (SECTION,)), None)
 
 
 def _text_of(text: str, setting: _Setting) -> str | None:
-    """Return the value of a setting; ``None`` where it is not a text on one line."""
+    """Return the value of a setting; ``None`` if it is not a text on one line."""
     value = text[setting.value_start : setting.value_stop]
     return _unquote(value) if re.fullmatch(f"{_BASIC}|{_LITERAL}", value) and value[:3] not in ('"""', "'''") else None
 
 
 def _parse(text: str) -> list[_Section]:
-    """Return the sections of a text. The first has no name, and what is before all headers.
+    """Return the sections of a text. The first one has no name, and contains the settings before all headers.
 
     :raises CwagentError: the text is not valid TOML.
     """

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def desired_files(params: Mapping[str, Any], check_mode: bool) -> Desired:
-    """Return what the user wants.
+    """Return the desired state of the files.
 
     :raises InvalidInput: an option cannot be used on this host.
     """
@@ -41,7 +41,7 @@ def desired_files(params: Mapping[str, Any], check_mode: bool) -> Desired:
 
 
 def _id_of(option: str, kind: str, name: str | None, find: Callable[[str], int]) -> int | None:
-    """Return the number of an owner or a group, which can be given by it."""
+    """Return the number of an owner or a group. The option can be a name or the number itself."""
     if not name:
         return None
     try:

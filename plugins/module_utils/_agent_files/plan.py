@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Plans the files of the agent on a host: its credentials file, and the settings that name it. Pure."""
+"""Plans the files of the agent on a host: its credentials file, and the settings with the path of that file. Pure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WRITE, DELETE, CREATE_FOLDER = "file:Write", "file:Delete", "file:CreateFolder"
 
 @dataclass(frozen=True)
 class File:
-    """A file with its content. :param uid, gid: its owner and group; ``None`` in a plan for those of the process."""
+    """A file with its content. :param uid, gid: its owner and group; in a plan, ``None`` means the process's own."""
 
     text: str = field(repr=False)
     mode: int
@@ -36,7 +36,7 @@ class File:
 
 @dataclass(frozen=True)
 class State:
-    """The files as they are. :param missing_folders: those that have to be created for them, outermost first."""
+    """The files as they are. :param missing_folders: the folders to create for them, outermost first."""
 
     credentials: File | None
     config: File | None
@@ -46,12 +46,12 @@ class State:
 
 @dataclass(frozen=True)
 class Desired:
-    """What the user wants of the files.
+    """The user's choices for the files.
 
     :param credentials: the path of the credentials file.
     :param config: the path of the agent's common configuration; ``None`` leaves it as it is.
     :param text: a credentials file with the profile, which the file on the host gets; ``None`` removes the profile
-        there, and the file where it has no other.
+        there, and deletes a file without other profiles.
     :param uid, gid: the owner and group of the credentials file; ``None`` keeps them.
     """
 
@@ -64,9 +64,9 @@ class Desired:
 
 
 def plan(current: State, desired: Desired) -> Plan[State]:
-    """Plan the way to the desired files.
+    """Plan the steps to the desired files.
 
-    The settings follow the file that they name, and go before it.
+    The settings are written after the credentials file, and removed before it.
 
     :raises CwagentError: one of the files cannot be changed.
     """
@@ -131,9 +131,9 @@ def _without_profile(before: File | None, desired: Desired) -> File | None:
 def _require(text: str | None, desired: Desired) -> str:
     if text is None:
         raise CwagentError(
-            f"{desired.credentials} has content that is not that of a credentials file, or that cannot be kept, so the "
-            f"profile {desired.profile} in it cannot be changed. Set another path, or move the file away. Nothing was "
-            "changed."
+            f"{desired.credentials} has content that does not belong in a credentials file, or that cannot be kept, so "
+            f"the profile {desired.profile} in it cannot be changed. Set another path, or move the file away. Nothing "
+            "was changed."
         )
     return text
 
@@ -178,7 +178,7 @@ def _has_key(file: File, desired: Desired) -> bool:
 
 
 def to_diff(state: State, desired: Desired) -> dict[str, Any]:
-    """Render a state for the diff: nothing of a file's content but the two settings that name the credentials file."""
+    """Render a state for the diff. Its only file content is the two settings for the credentials file."""
     key, config = state.credentials, state.config
     shown: dict[str, Any] = {
         "credentials_file": None

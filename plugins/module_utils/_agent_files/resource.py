@@ -39,7 +39,7 @@ class FilesResource(Resource[State]):
         credentials = Path(desired.credentials)
         if credentials.is_symlink():
             raise CwagentError(
-                f"{credentials} is a symbolic link, and whoever can change it would get the access key. Set the path "
+                f"{credentials} is a symbolic link, so anyone who can change it would get the access key. Set the path "
                 "of the file itself, or delete the link. Nothing was changed."
             )
         config = _target(desired.config) if desired.config else None
@@ -51,7 +51,7 @@ class FilesResource(Resource[State]):
         )
 
     def plan(self, current: State, /) -> Plan[State]:
-        """Plan the way from the current files to the desired ones."""
+        """Plan the steps from the current files to the desired ones."""
         return files_plan.plan(current, self._desired)
 
     def to_diff(self, state: State, /) -> dict[str, Any]:
@@ -59,7 +59,7 @@ class FilesResource(Resource[State]):
         return files_plan.to_diff(state, self._desired)
 
     def to_result(self, plan: Plan[State], final: State, /) -> dict[str, Any]:
-        """Return nothing: the steps say all."""
+        """Return nothing, because the steps contain everything."""
         del plan, final
         return {}
 
@@ -84,7 +84,7 @@ class FilesResource(Resource[State]):
 
 
 def _target(path: str) -> Path:
-    """Return the file that a path means, whose name can be that of a link."""
+    """Return the file of a path, which can be a link to the file."""
     return Path(path).resolve()
 
 

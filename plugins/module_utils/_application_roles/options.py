@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The options about roles of applications, of the modules that attach the agent's policy to them and detach it."""
+"""The options for application roles in the modules that attach the agent's policy to them and detach it."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ DETACH_RULES: dict[str, Any] = {}
 
 
 def attachments(call: Call, associated: Sequence[Mapping[str, Any]]) -> AttachmentResource | None:
-    """Return the resource for the roles of the instances that keep another profile; ``None`` where none does.
+    """Return the resource for the roles of the instances that keep another profile; ``None`` if no instance does.
 
     :param call: of the module cwagent_instance_profile.
-    :param associated: by region, the results for the associations; one that failed does not have its instances.
+    :param associated: by region, the results for the associations. A failed result does not have its instances.
     """
     params = call.params
     listed = params["instances"] or {"": params["instance_ids"]}

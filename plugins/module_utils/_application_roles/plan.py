@@ -1,10 +1,10 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The agent's policy on roles that belong to applications: who gets it, why not, and the steps. Pure.
+"""The agent's policy on application roles: the roles that get it, the obstacles, and the steps. Pure.
 
-A role is tagged before it gets the policy, and the tag is removed after the policy is detached. So the tag tells a run
-what an earlier one, even an interrupted one, has attached; a policy without the tag was attached by somebody else.
+A role is tagged before it gets the policy, and the tag is removed after the policy is detached. So the tag shows a run
+which policies an earlier run has attached, even an interrupted one. Somebody else attached a policy without the tag.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Role:
 
     @property
     def has_policy(self) -> bool:
-        """Whether the agent's policy is attached, whoever did that."""
+        """Whether the agent's policy is attached, no matter who attached it."""
         return self.policy in self.policies
 
     @property
@@ -96,15 +96,15 @@ class Role:
 
 @dataclass(frozen=True)
 class State:
-    """What IAM and EC2 show.
+    """The roles as IAM shows them, and their instances as EC2 shows them.
 
     :param roles: by name, all roles of the account.
     :param documents: by ARN, the policies of the permissions boundaries that matter; ``None`` for an unreadable one.
     :param max_policies: how many managed policies a role can have.
-    :param others: by role that is to get the policy, the instances that have it and are not in the list.
+    :param others: by role that is to get the policy, the instances that have the role and are not in the list.
     :param detachable: names of the roles that no longer need the policy.
-    :param unused: names of the roles with the tag that no instance has, where that of an instance is not known.
-    :param unknown: IDs of the remaining instances that EC2 does not know where they are said to be.
+    :param unused: names of the tagged roles that no instance has, if the role of a leaving instance is not known.
+    :param unknown: IDs of the remaining instances that EC2 does not know in the region that the user gave.
     """
 
     roles: Mapping[str, Role]
@@ -116,18 +116,18 @@ class State:
     unknown: frozenset[str] = frozenset()
 
     def role_in(self, profile: str) -> Role | None:
-        """Return the role in an instance profile; ``None`` where it has none."""
+        """Return the role in an instance profile; ``None`` if it has none."""
         return next((role for role in self.roles.values() if profile in role.profiles), None)
 
 
 @dataclass(frozen=True)
 class Attachments:
-    """What the user wants.
+    """The user's choices for application roles.
 
     :param allowed: names of the roles that may get the policy.
     :param used: by instance profile that the user's instances keep, these instances.
-    :param server_profile: the instance profile for the others, whose role has what the agent needs.
-    :param fail_on_refused: whether a role that must not get the policy is an error, and not only reported.
+    :param server_profile: the instance profile for other instances. Its role has the policies that the agent needs.
+    :param fail_on_refused: whether a role that must not get the policy is an error, instead of only a warning.
     """
 
     allowed: frozenset[str]
@@ -136,7 +136,7 @@ class Attachments:
     fail_on_refused: bool = True
 
     def roles(self, state: State) -> dict[str, list[str]]:
-        """Return by role in these profiles its instances."""
+        """Return by role of these profiles the instances that have it."""
         found: dict[str, list[str]] = {}
         for profile, instances in sorted(self.used.items()):
             role = state.role_in(profile)
@@ -152,7 +152,7 @@ def select_roles(state: State, desired: Attachments) -> list[Role]:
 
 
 def refused_roles(state: State, desired: Attachments) -> dict[str, str]:
-    """Return by role that is allowed to get the policy and must not, why."""
+    """Return, by role, why a role that the user allows to get the policy must not get it."""
     reasons = {role.name: find_obstacle(state, role) for role in select_roles(state, desired)}
     return {name: reason for name, reason in reasons.items() if reason}
 
@@ -163,7 +163,7 @@ def explain_refusal(name: str, reason: str) -> str:
 
 
 def plan_attachments(state: State, desired: Attachments) -> Plan[State]:
-    """Plan the steps of every role; one that must not get the policy does not stop the others."""
+    """Plan the steps of every role. A role that must not get the policy does not stop the others."""
     refused = refused_roles(state, desired)
     changed = {role.name: role for role in select_roles(state, desired) if role.name not in refused}
     planned = {name: _with_policy(role) for name, role in changed.items()}
@@ -185,13 +185,13 @@ def _attach(role: Role) -> list[Step]:
 
 
 def unseen_attachments(plan: Plan[State], state: State) -> list[str]:
-    """Return the steps of a plan that a state does not show. :param state: without what only the plan needed."""
+    """Return the steps of a plan that a state does not show. :param state: only its roles matter."""
     shown = {name: state.roles.get(name, plan.current.roles[name]) for name in plan.steps}
     return [step.summary for role in shown.values() for step in _attach(role)]
 
 
 def find_obstacle(state: State, role: Role) -> str:
-    """Return why a role must not get the policy, and what to do; empty if it may."""
+    """Return why a role must not get the policy, and how to change that; empty if it may."""
     if role.path.startswith(RESERVED_PATHS):
         return f"only AWS can change a role with the path {role.path}. Associate another profile with its instances."
     if role.is_admin:
@@ -215,13 +215,13 @@ def find_obstacle(state: State, role: Role) -> str:
 
 
 def _find_blocked_actions(state: State, role: Role) -> list[str]:
-    """Return what the agent does everywhere, and the permissions boundary of the role does not allow."""
+    """Return the actions that every agent needs and that the permissions boundary of the role does not allow."""
     document = state.documents.get(role.boundary or "")
     if not document:
         return []
     statements = to_list(document["Statement"])
     allowed = [each for each in statements if each["Effect"] == "Allow"]
-    # The agent writes to some log groups, and a boundary may allow only some: any resource that it allows counts.
+    # The agent writes to some log groups, and a boundary may allow only some. So any resource that it allows counts.
     anywhere = [{**each, "Resource": "*"} for each in allowed]
     policies = Policies([{**document, "Statement": [*anywhere, *(each for each in statements if each not in allowed)]}])
     requests = [Request(action, "*", {}, frozenset({"*"})) for action in (METRICS, LOGS)]
@@ -229,7 +229,7 @@ def _find_blocked_actions(state: State, role: Role) -> list[str]:
 
 
 def describe_gains(state: State, desired: Attachments) -> list[str]:
-    """Describe who else gets the permissions of the policy, for each role that gets it now."""
+    """Describe the other instances and principals that get the permissions, for each role that gets the policy now."""
     planned = plan_attachments(state, desired).steps
     return [sentence for name in planned for sentence in _describe_gains_of(state, state.roles[name])]
 
@@ -283,7 +283,7 @@ def warnings(state: State, desired: Attachments) -> list[str]:
 
 
 def _describe_lacks(state: State, desired: Attachments) -> Iterator[str]:
-    """Describe what the roles lack of the server role's policies, but the one that they get now."""
+    """Describe the server role's policies that the roles lack, except the policy that they get now."""
     server = state.role_in(desired.server_profile)
     for profile, instances in sorted(desired.used.items()):
         role = state.role_in(profile)
@@ -303,7 +303,7 @@ def _advice(name: str) -> str:
 
 
 def find_roles_without_access(state: State, desired: Attachments) -> dict[str, list[str]]:
-    """Return by role that could get the policy and is not allowed to, its instances."""
+    """Return, by role, the instances of roles that could get the policy but that the user does not allow."""
     roles = {name: found for name, found in desired.roles(state).items() if name not in desired.allowed}
     return {
         name: found
@@ -313,7 +313,7 @@ def find_roles_without_access(state: State, desired: Attachments) -> dict[str, l
 
 
 def kept_warnings(state: State) -> list[str]:
-    """Warn of roles that keep the policy: their last instance can have ended, or one may still have them."""
+    """Warn of roles that keep the policy. Their last instance can have ended, or an instance may still have them."""
     if state.unknown:
         names = ", ".join(sorted(state.unknown))
         return [f"no application role was changed, because it is not known which role these instances have: {names}"]
@@ -325,7 +325,7 @@ def kept_warnings(state: State) -> list[str]:
 
 
 def detach_command(role: Role) -> str:
-    """Return the command that takes the policy off a role by hand."""
+    """Return the command with which a person detaches the policy from a role."""
     return (
         f"aws iam detach-role-policy --role-name {role.name} --policy-arn {role.policy}; "
         f"aws iam untag-role --role-name {role.name} --tag-keys {ATTACHED_TAG}"
@@ -333,9 +333,9 @@ def detach_command(role: Role) -> str:
 
 
 def plan_detachments(state: State, in_scope: Iterable[str]) -> Plan[State]:
-    """Plan to take the policy off the roles that have the tag.
+    """Plan to detach the policy from the roles that have the tag.
 
-    Nothing but the exact policy is detached, so a forged tag costs a role no more than that.
+    Only the exact policy is detached, so a forged tag costs a role no more than that.
 
     :param in_scope: names of the roles that no longer need it.
     """

@@ -51,7 +51,7 @@ class AttachmentResource(Resource[State]):
         self._check_mode = check_mode
 
     def read(self) -> State:
-        """Read all roles; what only matters where one is to get the policy is read for those roles."""
+        """Read all roles and, for roles that are to get the policy, also boundaries, the quota and other instances."""
         state = self.read_again()
         roles = roles_plan.select_roles(state, self._desired)
         if not roles:
@@ -72,17 +72,17 @@ class AttachmentResource(Resource[State]):
         return roles_plan.plan_attachments(current, self._desired)
 
     def remaining(self, plan: Plan[State], state: State) -> list[str]:
-        """List what IAM does not show yet, of the roles of the plan."""
+        """List the changes to the roles of the plan that IAM does not show yet."""
         return roles_plan.unseen_attachments(plan, state)
 
     def check_preconditions(self, current: State) -> None:
-        """Say who else gets the permissions, before the first write."""
+        """Announce the others that get the permissions, before the first write."""
         if not self._check_mode:
             for sentence in roles_plan.describe_gains(current, self._desired):
                 announce(sentence)
 
     def warnings(self, plan: Plan[State]) -> list[str]:
-        """Warn of who else gets the permissions, and of roles that do not get them."""
+        """Warn of others that get the permissions, and of roles that do not get them."""
         return [
             *roles_plan.describe_gains(plan.current, self._desired),
             *roles_plan.warnings(plan.current, self._desired),
@@ -93,7 +93,7 @@ class AttachmentResource(Resource[State]):
         return roles_plan.to_dict(state, self._desired.roles(state).keys() & self._desired.allowed)
 
     def to_result(self, plan: Plan[State], final: State) -> dict[str, Any]:
-        """Render the roles that do not get the policy: those that are not allowed to, and those that must not."""
+        """Render the roles that do not get the policy, because the user does not allow it or because they must not."""
         return {
             "roles_without_access": roles_plan.find_roles_without_access(final, self._desired),
             "refused_roles": {
@@ -119,7 +119,7 @@ class AttachmentResource(Resource[State]):
         return document
 
     def _read_quota(self, roles: Sequence[Role]) -> int:
-        """Return how many managed policies a role can have; only a role with as many as the default asks for it."""
+        """Return how many managed policies a role can have. Read the quota only if a role has reached the default."""
         if all(len(role.policies) < MAX_POLICIES for role in roles):
             return MAX_POLICIES
         try:
@@ -131,7 +131,7 @@ class AttachmentResource(Resource[State]):
         return int(answer["SummaryMap"].get("AttachedPoliciesPerRoleQuota", MAX_POLICIES))
 
     def _read_others(self, roles: Sequence[Role]) -> dict[str, list[str]]:
-        """Return by role the instances of the regions that have it and are not listed."""
+        """Return by role the instances of the regions that have the role and are not listed."""
         role_of = {profile: role.name for role in roles for profile in role.profiles}
         found: dict[str, list[str]] = {}
         for region, aws in self._aws_in.items():
@@ -153,7 +153,7 @@ class DetachmentResource(Resource[State]):
 
     :param aws_in: by region, its gateway.
     :param leaving: by region, the instances whose roles no longer need it; ``None`` for all roles.
-    :param remaining: by region, the instances whose roles need it; ``None`` for all others of these regions.
+    :param remaining: by region, the instances whose roles need it; ``None`` for all other instances of these regions.
     :param planned: by instance, the profile that an earlier task has planned for it.
     """
 
@@ -171,7 +171,7 @@ class DetachmentResource(Resource[State]):
         self._planned = planned
 
     def read(self) -> State:
-        """Read all roles, and to select roles by their instances, the instance profiles of the regions."""
+        """Read all roles. To select roles by their instances, also read the instance profiles of the regions."""
         state = self.read_again()
         tagged = [role for role in state.roles.values() if role.has_tag]
         if self._leaving is None or not tagged:
@@ -196,7 +196,7 @@ class DetachmentResource(Resource[State]):
         )
 
     def _read_profiles(self) -> dict[str, set[str]]:
-        """Return by instance its instance profiles, after what earlier tasks have planned."""
+        """Return by instance its instance profiles, after the changes that earlier tasks have planned."""
         found = {
             name: {each.profile for each in associations}
             for aws in self._aws_in.values()
@@ -225,11 +225,11 @@ class DetachmentResource(Resource[State]):
         return roles_plan.plan_detachments(current, current.detachable)
 
     def warnings(self, plan: Plan[State]) -> list[str]:
-        """Warn of the roles that keep the policy because it is not known who needs it."""
+        """Warn of the roles that keep the policy because it is not known which instances need it."""
         return roles_plan.kept_warnings(plan.current)
 
     def remaining(self, plan: Plan[State], state: State) -> list[str]:
-        """List what IAM does not show yet, of the roles of the plan."""
+        """List the changes to the roles of the plan that IAM does not show yet."""
         names = [name for name in plan.steps if name in state.roles]
         return roles_plan.plan_detachments(state, names).summaries
 

@@ -21,10 +21,10 @@ IDENTITY_KEYS = ("file_path", "event_name", "exe", "pid_file", "pattern", "endpo
 
 
 def differences(before: Any, after: Any) -> list[str]:
-    """List what differs between two JSON values; nothing where only spaces and the order of keys do.
+    """List the differences of two JSON values; none if only spaces and the order of keys differ.
 
-    :returns: lines that begin with ``+`` for what is new, ``-`` for what is removed and ``~`` for what is changed.
-        Values are shortened. An element of a list is named by the member that identifies it, else by its index.
+    :returns: lines that begin with ``+`` for a new, ``-`` for a removed and ``~`` for a changed value. Values are
+        shortened. The path contains the member that identifies an element of a list, else its index.
     """
     return list(_differences(before, after, "$"))
 
@@ -64,7 +64,7 @@ def _list_differences(before: list[Any], after: list[Any], path: str) -> Iterato
 
 
 def _pair_elements(before: list[Any], after: list[Any]) -> dict[int, int]:
-    """Return the indexes in both lists of the same elements: of equal ones, else of those with one identity."""
+    """Return the indexes in both lists of the same elements, which are equal or else have the same identity."""
     pairs = _pair([_text(each) for each in before], [_text(each) for each in after])
     taken = set(pairs.values())
     old = [None if index in pairs else _identity(each) for index, each in enumerate(before)]
@@ -105,5 +105,5 @@ def _shorten(text: str) -> str:
 
 
 def _text(value: Any) -> str:
-    """Return a text that differs where the stored value would: in JSON, ``true`` is not ``1``."""
+    """Return a text that differs if the stored values differ. In JSON, ``true`` is not ``1``."""
     return json.dumps(value, sort_keys=True)

@@ -1,9 +1,9 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads a configuration, as text or as a mapping, with the position of each value and all that is not JSON. Pure.
+"""Reads a configuration, as text or as a mapping, with the position of each value and all violations of JSON. Pure.
 
-The reader continues after the mistakes that people make most, so that one run shows all of them.
+The reader continues after the most common mistakes, so that one run shows all of them.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 
 Content = Union[str, bytes, Mapping[Any, Any], list[Any], None]
 
-# Configurations of the agent are much smaller, even those for several parameters.
+# Configurations of the agent are much smaller, even if they need several parameters.
 MAX_SIZE = 1024 * 1024
 MAX_VALUES = 50_000
 MAX_DEPTH = 64
-# Nobody reads more, and each takes time.
+# Nobody reads more problems, and each takes time.
 MAX_PROBLEMS = 1000
 
-# Parameter Store takes this for a reference to another parameter, and refuses the value. It can only be in a text:
-# in the syntax of JSON, a name or a closing brace follows an opening one.
+# Parameter Store takes this for a reference to another parameter, and refuses the value. It can only be in a text,
+# because in the syntax of JSON a name or a closing brace follows an opening brace.
 REFERENCE = "{{"
 
 _TOO_MANY = f"the configuration has more than {MAX_VALUES} values"
@@ -52,10 +52,10 @@ _OTHER_ENCODINGS = {
 }
 _GAP = re.compile(r"[ \t\n\r]+|(?P<comment>//[^\n]*|#[^\n]*|/\*.*?\*/)", re.DOTALL)
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?(?![0-9A-Za-z_.])")
-# What other languages write without double quotes.
+# Words and texts that other languages write without double quotes.
 _BARE = re.compile(r"""'[^'\n]*'|[^\s\[\]{},:"/#]+""")
 _APOSTROPHE = "'"
-# What Python says of a text, by a word of it.
+# By a word of Python's error about a text, the message for the user.
 _TEXT_MISTAKES = {
     "control": "there is a line break or another control character in a text",
     "Unterminated": "the double quotes at the end of this text are missing",
@@ -69,9 +69,9 @@ _DECODER = json.JSONDecoder()
 class Document:
     """A configuration, as far as it could be read.
 
-    :param value: the object at the root; with mistakes in it, what they probably mean. ``None`` where there is none.
-    :param problems: what is not JSON. Nothing may be stored that has one.
-    :param locate: finds the line and column of a value, or of what would contain it; ``None`` in a mapping.
+    :param value: the object at the root, with the probable meaning of any mistakes; ``None`` if there is no object.
+    :param problems: the violations of JSON. A configuration with such a problem must not be stored.
+    :param locate: finds the line and column of a value, or of the nearest part that contains it; ``None`` in a mapping.
     """
 
     source: str
@@ -83,7 +83,7 @@ class Document:
 def read(content: Content, source: str) -> Document:
     """Read a configuration.
 
-    :param content: the bytes of a file, a text, or what YAML has made of it.
+    :param content: the bytes of a file, a text, or the value that YAML has made of it.
     :param source: the name of the file or option, for the problems.
     """
     reader = _TextReader(content, source) if isinstance(content, (str, bytes)) else _MappingReader(content, source)
@@ -97,7 +97,7 @@ def read(content: Content, source: str) -> Document:
 
 
 class _UnreadableError(Exception):
-    """The reader cannot continue; its last problem says why."""
+    """The reader cannot continue. Its last problem is the reason."""
 
 
 def _check_number_of(problems: list[Problem]) -> None:
@@ -119,7 +119,7 @@ def _text_mistakes(text: str) -> Iterator[tuple[str, str]]:
 
 
 class _MappingReader:
-    """Copies what YAML has made of a configuration, with a problem for all that JSON does not have."""
+    """Copies the value that YAML has made of a configuration, with a problem for each thing that JSON does not have."""
 
     def __init__(self, content: Any, source: str) -> None:
         self.problems: list[Problem] = []
@@ -138,7 +138,7 @@ class _MappingReader:
         self.problems.append(Problem(path, rule, message, Severity.ERROR, source=self._source))
 
     def _value(self, value: Any, path: Path) -> Any:
-        # An alias of YAML can stand for far more values than the text has.
+        # A YAML alias can stand for far more values than the text has.
         self._values += 1
         if self._values > MAX_VALUES:
             self._fail(_TOO_MANY)
@@ -176,7 +176,7 @@ class _MappingReader:
 
 
 class _TextReader:
-    """Parses JSON, and notes where each value begins."""
+    """Parses JSON, and records where each value begins."""
 
     def __init__(self, content: str | bytes, source: str) -> None:
         self.problems: list[Problem] = []
@@ -222,7 +222,7 @@ class _TextReader:
         for mark, name in _OTHER_ENCODINGS.items():
             if content.startswith(mark):
                 self._fail((), 0, f"the configuration is in the encoding {name}; save it as UTF-8")
-        # JSON begins with two ASCII characters, or one; in these encodings one of their bytes is zero.
+        # JSON begins with one or two ASCII characters. In these encodings, one of their bytes is zero.
         if b"\0" in content[:2]:
             self._fail((), 0, "the configuration is in the encoding UTF-16 or UTF-32; save it as UTF-8")
         try:
@@ -351,7 +351,7 @@ class _TextReader:
         return True
 
     def _skip(self, path: Path) -> None:
-        """Go to what follows spaces and comments."""
+        """Go to the end of spaces and comments."""
         while gap := _GAP.match(self._text, self._at):
             if gap.group("comment"):
                 self._add(path, self._at, "JSON has no comments")

@@ -13,7 +13,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import Invalid
 
 
 def read_file(path: str) -> bytes:
-    """Read a file, and never more than a configuration or schema can have: some files have no end.
+    """Read a file, but never more than the size of a configuration or schema, because some files have no end.
 
     :raises InvalidInput: it cannot be read, is not a regular file, or is too large.
     """
@@ -30,5 +30,5 @@ def read_file(path: str) -> bytes:
 
 
 def _open_without_waiting(path: str, flags: int) -> int:
-    """Open a file; a FIFO without a writer, too."""
+    """Open a file, even if it is a FIFO without a writer."""
     return os.open(path, flags | os.O_NONBLOCK)

@@ -4,7 +4,7 @@
 """Merges configurations as the agent does when it has several files. Pure.
 
 The agent merges its files in the order of their paths, into an empty configuration. Its sections register how they are
-merged; what is not named in ``SECTION_RULES`` must be in one file only, or be equal in all.
+merged. Anything that ``SECTION_RULES`` does not list must be in one file only, or be equal in all.
 https://github.com/aws/amazon-cloudwatch-agent/tree/main/translator/jsonconfig
 """
 
@@ -33,15 +33,15 @@ SECTION_RULES: dict[str, Any] = {
     "traces": {"traces_collected": {}},
 }
 # These are an object or a list of objects. Different ones become one list, in each object that is merged key by key.
-# Only recent agents do that: for others they are like any other key.
+# Only recent agents do that. Older agents treat them like any other key.
 ARRAY_OR_OBJECT_KEYS = frozenset({"jmx", "otlp"})
 
 
 def merge(configs: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Merge configurations. The agent does the same with one alone, which removes duplicates from its lists.
+    """Merge configurations. The agent also merges a single one, which removes duplicates from its lists.
 
     :param configs: in the order of the paths of their files.
-    :raises InvalidInput: the agent could not merge them; the message has all places where they contradict each other.
+    :raises InvalidInput: the agent could not merge them. The message lists all places where they differ.
     """
     result: dict[str, Any] = {}
     conflicts: list[str] = []
@@ -57,9 +57,9 @@ def merge(configs: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def comparable(value: Any) -> Any:
-    """Return something hashable that is equal for two JSON values which the agent takes for the same.
+    """Return something hashable that is equal for two JSON values that the agent takes for the same.
 
-    Numbers are the same by value, and in Python also the same as booleans.
+    Numbers are compared by value. In Python, they can also be equal to booleans.
     """
     if isinstance(value, dict):
         return frozenset((key, comparable(member)) for key, member in value.items())
@@ -73,7 +73,7 @@ def _merge_object(
 ) -> Iterator[str]:
     """Merge the object that is the last of ``keys`` in ``source``. :returns: the JSON paths of conflicts."""
     key = keys[-1]
-    # What is not an object in such a place is ignored, as by the agent.
+    # Like the agent, ignore any value in such a place that is not an object.
     if not isinstance(source.get(key), dict):
         return
     merged = result.setdefault(key, {})

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads the configuration that is wanted, what is wrong with it, and what is known of it, from a module's options."""
+"""Reads from a module's options the desired configuration, its problems, and the known state of its parameters."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ if TYPE_CHECKING:
 PRESENT, ABSENT, VALIDATED, TAGGED = "present", "absent", "validated", "tagged"
 STRICT, WARN, OFF = "strict", "warn", "off"
 _TOGETHER = "the configurations together"
-# The source of a schema that is not a file. A task has read it from a host then, and nobody has asked for it by name.
+# The source of a schema that is not a file. An earlier task has read it from a host, so the user has not chosen it.
 _GIVEN = "schema"
-# What one of several configurations lacks, another one can have.
+# The rules about something missing. If one of several configurations lacks it, another one can have it.
 _INCOMPLETE = frozenset({"missing-key", "on-premises", "section"})
 
 SPEC: dict[str, Any] = {
@@ -79,11 +79,11 @@ RULES: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Validation:
-    """What a configuration is, and what is wrong with it.
+    """A configuration with its problems.
 
     :param name: the name of its parameter.
-    :param desired: ``None`` where there is an error.
-    :param errors: what it is refused for.
+    :param desired: ``None`` if there is an error.
+    :param errors: the problems for which it is refused.
     """
 
     name: str
@@ -110,7 +110,7 @@ class Validation:
 def desired_config(params: Mapping[str, Any]) -> tuple[DesiredConfig, list[str]]:
     """Return the configuration that the options declare, and the warnings about it.
 
-    :raises InvalidInput: its name or the configuration is not valid; the message has everything that is wrong with it.
+    :raises InvalidInput: its name or the configuration is not valid. The message lists all problems.
     """
     if params["state"] == ABSENT:
         check_parameter_name(params["name"])
@@ -136,7 +136,7 @@ def refusal(found: Validation) -> str:
 
 
 def validate_config(params: Mapping[str, Any]) -> Validation:
-    """Return everything that is wrong with a configuration.
+    """Return a configuration with all its problems.
 
     :raises InvalidInput: the name of its parameter or the schema is not valid.
     """
@@ -182,7 +182,7 @@ def _documents(params: Mapping[str, Any], check: Callable[[Content, str], Docume
 
 
 def _contents(params: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Return the name of each configuration, and its content; ``None`` for that of a file."""
+    """Return the name of each configuration with its content; the content of a file is ``None``."""
     if params["src"]:
         yield from ((path, None) for path in params["src"])
     elif params["config"] and isinstance(params["config"], list):
@@ -192,7 +192,7 @@ def _contents(params: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _merge(documents: Sequence[Document], check: Callable[[Content, str], Document]) -> Document:
-    """Merge configurations as the agent does, and validate the whole; it has no value where that is not possible."""
+    """Merge configurations as the agent does, and validate the whole. It has no value if the merge is not possible."""
     values = [each.value for each in documents if each.value is not None]
     if len(values) < len(documents):
         return _without_value(_TOGETHER)
@@ -204,7 +204,7 @@ def _merge(documents: Sequence[Document], check: Callable[[Content, str], Docume
 
 
 def _join(problems: list[Problem], whole: Document) -> list[Problem]:
-    """Add the problems of the whole to those of its parts, without those that only a part alone has."""
+    """Join the problems of the parts and of the whole, without problems that only a part alone has."""
     if whole.value is not None:
         found = {_kind(each) for each in whole.problems}
         only_in_parts = {_kind(each) for each in problems if each.rule in _INCOMPLETE} - found
@@ -242,7 +242,7 @@ def _schema(params: Mapping[str, Any]) -> tuple[dict[str, Any], str] | None:
 
 
 def known_state(known: Mapping[str, Any] | None, name: str) -> State | None:
-    """Return the parameters that the option ``known_values`` describes; ``None`` where it is not given.
+    """Return the parameters that the option ``known_values`` describes; ``None`` if it is not given.
 
     :raises InvalidInput: it is not the result of a task for the same parameter.
     """

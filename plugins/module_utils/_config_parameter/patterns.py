@@ -1,10 +1,10 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Finds in a regular expression what the agent refuses, which is written in Go. Pure.
+"""Finds the parts of a regular expression that the agent refuses, because it is written in Go. Pure.
 
-https://github.com/google/re2/wiki/Syntax has what it accepts. Only what other libraries accept is looked for, and the
-mistakes that keep the parts of the expression from being told apart.
+https://github.com/google/re2/wiki/Syntax describes the syntax that it accepts. This file finds only syntax of other
+libraries, and mistakes that make it impossible to divide the expression into its parts.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ MAX_REPEAT = 1000
 # How many characters of an operator a message shows.
 MAX_OPERATOR = 12
 
-# What other libraries have, by how it begins.
+# Features of other libraries, by their first characters.
 _UNSUPPORTED = {
     "(?=": "lookahead",
     "(?!": "lookahead",
@@ -33,19 +33,19 @@ _UNSUPPORTED = {
 _GROUP = re.compile(r"\((?:\?(?:P?<[A-Za-z0-9_]+>|(?P<flags>[imsU]*(?:-[imsU]+)?)(?P<end>[:)]))|(?!\?))")
 _LITERAL = re.compile(r"\\Q.*?(?:\\E|\Z)", re.DOTALL)
 _ASSERTION = re.compile(r"\\[AbBz]")
-# A backslash before another letter or digit is a mistake; so that one digit alone is no character in octal notation.
+# A backslash before another letter or digit is a mistake. One digit alone is not a character in octal notation.
 _ESCAPE = re.compile(
     r"\\(?:[afnrtvdDsSwW]|0[0-7]{0,2}|[1-7][0-7]{1,2}|x[0-9A-Fa-f]{2}|x\{[0-9A-Fa-f]+\}|[pP](?:[A-Z]|\{[^}]*\})"
     r"|[^A-Za-z0-9\u0080-\U0010ffff])"
 )
 _BACKREFERENCE = re.compile(r"\\[1-9gk]")
-# A lookahead and its backreference: what they have matched is not divided in another way.
+# A lookahead with its backreference keeps its match, so that the expression does not try another way to divide it.
 _CLASS = re.compile(r"\[(?=(\^?\]?))\1(?:(?=(\[:\^?[a-z]+:\]|\\.|[^\]\\]))\2)*\]", re.DOTALL)
 _REPEAT = re.compile(r"(?:[*+?]|\{(0|[1-9][0-9]*)(?:,(0|[1-9][0-9]*)?)?\})\??")
 
 
 def go_mistake(pattern: str) -> str:
-    """Return what Go refuses in a regular expression, in words; empty where it accepts the expression."""
+    """Return the reason why Go refuses a regular expression; empty if it accepts the expression."""
     try:
         _check(pattern)
     except _RefusedError as error:
@@ -72,7 +72,7 @@ def _check(pattern: str) -> None:
         if first == "(":
             group = _match_group(pattern, at)
             at = group.end()
-            # Flags alone are no group: what is before them can still be repeated.
+            # Flags alone are not a group, so a repetition after them still applies to the part before them.
             if group["end"] != ")":
                 depth, is_repeatable = depth + 1, False
             continue

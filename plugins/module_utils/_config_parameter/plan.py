@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Decides which parameters hold an agent configuration, and what to write or to delete. Pure."""
+"""Decides which parameters hold an agent configuration, and plans how to write or delete them. Pure."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ LIMITS = {"Standard": 4096, "Advanced": 8192}
 class Parameter:
     """A parameter in Parameter Store.
 
-    :param version: ``None`` where it is not known.
-    :param tags: ``None`` where they were not read, because the user wants none.
+    :param version: ``None`` if it is not known.
+    :param tags: ``None`` if they were not read, because the user wants none.
     """
 
     value: str
@@ -46,7 +46,7 @@ class Parameter:
     tags: Mapping[str, str] | None = None
 
 
-# By name; ``None`` where there is no such parameter.
+# By name; ``None`` if there is no such parameter.
 State = Mapping[str, Optional[Parameter]]
 
 
@@ -55,7 +55,7 @@ class DesiredParameter:
     """A parameter as the user declares it.
 
     :param tier: ``None`` for the smallest that fits.
-    :param tags: those that it gets; others stay.
+    :param tags: the tags that it gets. Other tags stay.
     """
 
     name: str
@@ -73,8 +73,8 @@ class DesiredParameter:
 class DesiredConfig:
     """A configuration as the user declares it.
 
-    :param parameters: the parameters that hold it, in the order in which an agent fetches and appends them; none where
-        it is to be absent.
+    :param parameters: the parameters that hold it, in the order in which an agent fetches and appends them. There are
+        none if it is to be absent.
     :param can_be_split: whether it can be, or can have been, in more than one parameter.
     """
 
@@ -105,7 +105,7 @@ def desired_config(
 ) -> DesiredConfig:
     """Return the parameters that hold a configuration.
 
-    :param allow_recent: whether to split also what only recent agents can merge.
+    :param allow_recent: whether to split even the parts that only recent agents can merge.
     :raises InvalidInput: a name is not valid, or the configuration is too large.
     """
     whole = DesiredParameter(name, config, tier, tags or {})
@@ -122,7 +122,7 @@ def desired_config(
 
 
 def check_parameter_name(name: str) -> None:
-    """Check that the agent's policies cover a name and that AWS allows it. :raises InvalidInput: it says why not."""
+    """Check that the agent's policies cover a name and that AWS allows it. :raises InvalidInput: one does not."""
     if not name.startswith(PARAMETER_PREFIX):
         raise InvalidInput(
             f"parameter name '{name}' does not begin with {PARAMETER_PREFIX}: the agent's policies allow no other "
@@ -137,10 +137,10 @@ def check_parameter_name(name: str) -> None:
 def select_tier(current: Parameter | None, desired: DesiredParameter) -> str:
     """Select the smallest tier that holds the configuration, and not a smaller one than the current tier.
 
-    GetParameter does not show the tier, and the admin policy allows no call that does; but a value over the limit of
+    GetParameter does not show the tier, and the admin policy allows no call that does. But a value over the limit of
     the Standard tier proves that the parameter is in the Advanced tier.
 
-    :raises InvalidInput: the configuration does not fit into any tier, or not into the one that the user chose.
+    :raises InvalidInput: the configuration does not fit into any tier, or into the tier that the user chose.
     """
     size = len(desired.value.encode())
     tiers = [desired.tier] if desired.tier else list(LIMITS)
@@ -154,11 +154,11 @@ def select_tier(current: Parameter | None, desired: DesiredParameter) -> str:
 
 
 def is_equivalent(value: str, config: Mapping[str, Any]) -> bool:
-    """Whether a stored value has the same content as a configuration, whatever its spaces and the order of its keys."""
+    """Whether a stored value has the same content as a configuration, apart from spaces and the order of keys."""
     try:
         # In Python, True equals 1; in JSON text with sorted keys, they differ.
         return json.dumps(json.loads(value), sort_keys=True) == json.dumps(config, sort_keys=True)
-    except (ValueError, RecursionError):  # who stored it need not have used this collection
+    except (ValueError, RecursionError):  # somebody may have stored it without this collection
         return False
 
 
@@ -170,12 +170,12 @@ def is_up_to_date(current: Parameter | None, desired: DesiredParameter) -> bool:
 def plan(current: State, desired: DesiredConfig) -> Plan[State]:
     """Plan the steps that store the parameters whose content differs, or that delete them.
 
-    Parameters that an earlier, larger configuration has left are not deleted: another configuration can have that name.
+    Parameters that an earlier, larger configuration has left stay, because another configuration can have that name.
 
     :raises InvalidInput: a parameter is too large, or has another type.
     """
     if not desired.parameters:
-        # The last part first: what remains after a failure is what the next run finds from the first part on.
+        # Delete the last part first. If that fails, the next run finds the remaining parts, starting with the first.
         deletions = [_delete(name) for name, found in current.items() if found]
         return Plan(current, dict.fromkeys(current), {desired.name: deletions[::-1]})
     planned, steps = dict(current), {}
@@ -199,7 +199,7 @@ def _store(current: Parameter | None, desired: DesiredParameter) -> Step | None:
         )
     if is_up_to_date(current, desired):
         return None
-    # Only a new parameter gets tags by this call, and AWS takes them only if it must be new.
+    # This call tags only a new parameter, because AWS accepts tags only in a call that must create the parameter.
     tags = {} if current else dict(desired.tags)
     return Step(
         Kind.UPDATE if current else Kind.CREATE,
@@ -218,7 +218,7 @@ def _store(current: Parameter | None, desired: DesiredParameter) -> Step | None:
 
 
 def tag_steps(name: str, current: Mapping[str, str], desired: Mapping[str, str]) -> list[Step]:
-    """Return the step that gives a parameter the tags that it lacks; other tags stay."""
+    """Return the step that gives a parameter the tags that it lacks. Other tags stay."""
     changed = {key: value for key, value in desired.items() if current.get(key) != value}
     call = {"resource_type": "Parameter", "resource_id": name, "tags": changed}
     summary = f"tag parameter '{name}' with {', '.join(changed)}"
@@ -236,10 +236,10 @@ def _delete(name: str) -> Step:
 
 
 def check_stored(plan: Plan[State], state: State) -> None:
-    """Check that nothing else has overwritten what was just stored.
+    """Check that nothing else has overwritten the parameters that were just stored.
 
-    :param state: what Parameter Store has now.
-    :raises CwagentError: it names the parameter and its version.
+    :param state: the state that Parameter Store shows.
+    :raises CwagentError: something has. The message contains the parameter and its version.
     """
     for name, written in plan.planned.items():
         found = state.get(name)
@@ -258,7 +258,7 @@ def surplus(current: State, desired: DesiredConfig) -> list[str]:
 
 
 def warnings(current: State, desired: DesiredConfig) -> list[str]:
-    """Return what the user should know although it is no error."""
+    """Warn of parameters that an earlier, larger configuration has left."""
     names = surplus(current, desired)
     parts = "1 part" if len(desired.parameters) == 1 else f"{len(desired.parameters)} parts"
     return [
@@ -313,7 +313,7 @@ def tag_lines(name: str, before: Mapping[str, str], after: Mapping[str, str]) ->
 def render_change(before: State, after: State) -> dict[str, Any]:
     """Render the changes of configurations for the diff, one line for each JSON path.
 
-    :returns: nothing where a parameter is created or deleted, none is changed, or where a value is not JSON.
+    :returns: nothing if a parameter is created or deleted, if none is changed, or if a value is not JSON.
     """
     lines: list[str] = []
     for name, new in after.items():

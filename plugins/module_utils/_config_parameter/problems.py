@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is wrong with an agent configuration: one value per problem, and how problems are selected and shown. Pure."""
+"""The problems of an agent configuration, and how they are selected and shown. Pure."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ Path = tuple[Union[str, int], ...]
 
 # How many characters of a document a message quotes at most, as a value, as a key and as a path.
 MAX_VALUE, MAX_KEY, MAX_PATH = 60, 40, 100
-# The columns of a terminal that a problem should fit in, and how many of them show what is allowed in any case.
+# The columns of a terminal that a problem should fit in, and how many of them always show the allowed values.
 WIDTH, MIN_ALLOWED = 98, 60
-# Two names are near where this part of their characters is the same.
+# Two names are near if this part of their characters is the same.
 _NEAR = 0.75
 
 
@@ -32,7 +32,7 @@ class Severity(Enum):
     """How a problem is treated: see ``select``."""
 
     ERROR = "error"
-    # Refused too, unless the user says that the agent knows better.
+    # Refused too, unless the user decides that the agent knows better.
     DOUBTFUL = "doubtful"
     WARNING = "warning"
 
@@ -42,14 +42,14 @@ _FINDING_SEVERITIES = {Severity.ERROR: "high", Severity.DOUBTFUL: "medium", Seve
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong in one place.
+    """One problem in one place.
 
-    :param path: the keys and indexes of the place; of a missing key, where it would be.
+    :param path: the keys and indexes of the place, or the place where a missing key would be.
     :param rule: the name of the rule, for programs.
-    :param allowed: what is allowed in this place.
+    :param allowed: the values that are allowed in this place.
     :param near: the known name that a misspelled one resembles.
     :param source: the file or option that has the document.
-    :param line: the line and column, which count from 1; ``None`` where the document is not text.
+    :param line: the line and column, which count from 1; ``None`` if the document is not text.
     """
 
     path: Path
@@ -63,7 +63,7 @@ class Problem:
     column: int | None = None
 
     def __str__(self) -> str:
-        """The problem in one line, without its source, and with the begin of what is allowed."""
+        """The problem in one line, without its source, and with the beginning of the allowed values."""
         place = f"{self.line}:{self.column} " if self.line else ""
         text = f"{place}{short_path(self.path)}: {self.message}"
         if self.near:
@@ -73,7 +73,7 @@ class Problem:
 
 
 def select(problems: Iterable[Problem], validation: str) -> tuple[list[Problem], list[Problem]]:
-    """Divide problems into those to refuse the configuration for, and those to warn about.
+    """Divide problems into errors, for which the configuration is refused, and warnings.
 
     :param validation: ``strict``, ``warn`` or ``off``: whether doubtful problems are errors, warnings or nothing. With
         ``off``, there are no warnings either.
@@ -113,7 +113,7 @@ def to_result(problem: Problem) -> dict[str, Any]:
 
 
 def to_finding(problem: Problem, name: str) -> dict[str, Any]:
-    """Render a problem as the filters ``sarif`` and ``junit`` take it. :param name: of the parameter."""
+    """Render a problem as input for the filters ``sarif`` and ``junit``. :param name: of the parameter."""
     return {
         "rule": problem.rule,
         "severity": _FINDING_SEVERITIES[problem.severity],
@@ -131,7 +131,7 @@ def _format_allowed(problem: Problem) -> str:
 
 
 def short_path(path: Path) -> str:
-    """Render a path, with its middle left out where it is long."""
+    """Render a path. The middle of a long path is left out."""
     text = json_path(tuple(_shorten_key(step) if isinstance(step, str) else step for step in path))
     half = MAX_PATH // 2 - 1
     return text if len(text) <= MAX_PATH else f"{text[:half]}…{text[-half:]}"
@@ -142,12 +142,12 @@ def _shorten_key(key: str) -> str:
 
 
 def quote_key(key: str) -> str:
-    """Quote the begin of a key."""
+    """Quote the beginning of a key."""
     return _quote(key, MAX_KEY)
 
 
 def quote(value: Any) -> str:
-    """Quote the begin of a text or number; name a list or object."""
+    """Quote the beginning of a text or number, or describe a list or object."""
     if isinstance(value, str):
         return _quote(value, MAX_VALUE)
     if value is None or isinstance(value, bool):
@@ -164,7 +164,7 @@ def _quote(text: str, length: int) -> str:
 
 
 def closest(name: str, known: Iterable[str]) -> str:
-    """The known name that a name resembles most; empty where it resembles none."""
+    """The known name that a name resembles most; empty if it resembles none."""
     folded = {_fold(each): each for each in known}
     found = get_close_matches(_fold(name[:MAX_KEY]), folded, n=1, cutoff=_NEAR)
     return folded[found[0]] if found else ""

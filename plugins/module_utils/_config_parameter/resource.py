@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import DesiredConfig
     from ansible_collections.cwagent.iam.plugins.module_utils._plan import Step
 
-# What the API documents for a parameter that does not exist, and what it answers elsewhere.
+# The code that the API documents for a parameter that does not exist, and the code that it returns elsewhere.
 NO_PARAMETER_CODES = frozenset({"InvalidResourceId", "ParameterNotFound"})
 
 
@@ -40,7 +40,7 @@ class ParameterResource(Resource[State]):
         self._known = known
 
     def read(self) -> State:
-        """Read the parameters, and where they can be more, the next ones until there is none."""
+        """Read the parameters. If there can be more of them, read the next ones until one does not exist."""
         if self._known is not None:
             return self._known
         state = self.read_again()
@@ -75,9 +75,9 @@ class ParameterResource(Resource[State]):
         return config_plan.plan(current, self._desired)
 
     def remaining(self, plan: Plan[State], state: State) -> list[str]:
-        """List what Parameter Store does not show yet.
+        """List the changes that Parameter Store does not show yet.
 
-        :raises CwagentError: something else has overwritten what was stored.
+        :raises CwagentError: something else has overwritten a parameter.
         """
         config_plan.check_stored(plan, state)
         return super().remaining(plan, state)
@@ -95,7 +95,7 @@ class ParameterResource(Resource[State]):
         return config_plan.render_change(before, after) or super().render_change(before, after)
 
     def to_result(self, plan: Plan[State], final: State) -> dict[str, Any]:
-        """Render the parameters, their region and what was stored before."""
+        """Render the parameters, their region and their previous values."""
         desired = self._desired
         written = [step.arguments["name"] for step in plan.all_steps if "name" in step.arguments]
         return {
@@ -109,10 +109,10 @@ class ParameterResource(Resource[State]):
         }
 
     def execute(self, step: Step) -> None:
-        """Execute a step; in the Advanced tier, where the parameter turns out to be in it.
+        """Execute a step. If the parameter turns out to be in the Advanced tier, write it there.
 
-        A value that fits into the Standard tier can be in the Advanced one, which no call that the admin policy allows
-        shows. AWS does not move such a parameter back, and says so when it is written.
+        A value that fits into the Standard tier can be in the Advanced tier, and no call that the admin policy allows
+        shows the tier. AWS does not move such a parameter back, and reports that when it is written.
         https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-advanced-parameters.html
         """
         try:
@@ -126,7 +126,7 @@ class ParameterResource(Resource[State]):
 
 
 class TagsResource(Resource[Mapping[str, str]]):
-    """The tags of a parameter, whoever has stored it, and nothing else of it.
+    """The tags of a parameter, and nothing else of it, no matter who has stored it.
 
     :param region: the region of the parameter, for the result.
     """
@@ -138,7 +138,7 @@ class TagsResource(Resource[Mapping[str, str]]):
         self._region = region
 
     def read(self) -> Mapping[str, str]:
-        """Read the tags; none where the parameter does not exist, as in check mode."""
+        """Read the tags; none if the parameter does not exist, as in check mode."""
         try:
             return read_tags(self._aws, self._name)
         except AwsApiError as error:

@@ -1,9 +1,9 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Validates agent configurations by the JSON schema that the agent has installed with itself.
+"""Validates agent configurations with the JSON schema that is installed with the agent.
 
-It needs the library jsonschema, so it runs where that is installed, and never on an instance.
+It needs the library jsonschema, so it runs where the library is installed, and never on an instance.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.document import Document
 
-# The rules that find what the schema finds too.
+# The rules that find problems that the schema finds too.
 _SAME_AS_SCHEMA = frozenset({"json", "section", "unknown-key", "wrong-value", "missing-key", "duplicate-entry"})
 _TYPES = {
     "string": "a text",
@@ -65,7 +65,7 @@ def read_schema(content: str | bytes, source: str) -> dict[str, Any]:
     """Read a JSON schema.
 
     :param source: the name of its file, for the error.
-    :raises InvalidInput: it is not one, or refers to other documents, which are not read.
+    :raises InvalidInput: it is not a schema, or refers to other documents, which are not read.
     """
     try:
         schema = json.loads(content)
@@ -80,11 +80,11 @@ def read_schema(content: str | bytes, source: str) -> dict[str, Any]:
 
 
 def add_schema_problems(document: Document, schema: Mapping[str, Any], source: str, *, is_required: bool) -> Document:
-    """Add to the problems of a document those that a schema finds.
+    """Add the problems that a schema finds to the problems of a document.
 
     :param source: the name of the schema's file, for the error.
-    :param is_required: whether the configuration is refused where jsonschema is not installed, or only warned about.
-    :raises InvalidInput: the schema is not one.
+    :param is_required: whether a missing jsonschema library is a doubtful problem, instead of only a warning.
+    :raises InvalidInput: the schema is not a valid schema.
     """
     try:
         import jsonschema  # noqa: PLC0415  not above, since it takes a tenth of a module's time, and few runs use it
@@ -109,10 +109,10 @@ def add_schema_problems(document: Document, schema: Mapping[str, Any], source: s
 
 
 def _merge(document: Document, found: list[Problem]) -> list[Problem]:
-    """Join the problems of the rules and of the schema, without those that both have found.
+    """Join the problems of the rules and of the schema, without duplicates.
 
-    Apart from the section ``agent``, the schema of the agent says itself which keys there are, and it can be newer than
-    the rules.
+    Apart from the section ``agent``, the agent's schema defines the known keys itself, and it can be newer than the
+    rules.
     """
     own = [each for each in document.problems if each.rule != "unknown-key" or each.path[0] == "agent"]
     refused = {each.path for each in own if each.rule in _SAME_AS_SCHEMA and each.severity is not Severity.WARNING}
@@ -139,7 +139,7 @@ def _validator(jsonschema: Any, schema: Mapping[str, Any]) -> Any:
 
 
 def _problems(error: Any) -> Iterator[Problem]:
-    """Turn an error of jsonschema into problems; of several branches of the schema, the nearest is used."""
+    """Turn an error of jsonschema into problems. If the schema has several branches, the nearest one counts."""
     path: Path = tuple(error.absolute_path)
     if error.context:
         yield from _branch_problems(error, path)
@@ -208,7 +208,7 @@ def _branch_problems(error: Any, path: Path) -> Iterator[Problem]:
 
 
 def _own_type(errors: list[Any]) -> list[str]:
-    """The types that a branch allows where the value has another one."""
+    """The types that a branch allows, if the value has another type."""
     return [
         each.validator_value
         for each in errors
@@ -217,7 +217,7 @@ def _own_type(errors: list[Any]) -> list[str]:
 
 
 def _distance(errors: list[Any]) -> tuple[bool, int, int, int]:
-    """How far a value is from a branch: one for another type of value, or for another value of a field, is far away."""
+    """How far a value is from a branch. A branch for another type or for another value of a field is far away."""
     fixed = sum(each.validator in ("enum", "const") for each in errors)
     return bool(_own_type(errors)), fixed, len(errors), -max(len(each.path) for each in errors)
 

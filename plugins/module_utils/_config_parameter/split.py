@@ -4,7 +4,7 @@
 """Splits a configuration into parts that the agent merges into the whole. Pure.
 
 The parts fit into parameters, and merging them gives back the whole, except for the order of lists. A part is a
-configuration by itself, and so is any merge of parts: the agent translates what it has after each part.
+configuration by itself, and so is any merge of parts, because the agent translates its configuration after each part.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import Invalid
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-# Each key of these objects is something to collect, which can be in a part of its own.
+# Each key of these objects is something to collect, which can be in a separate part.
 COLLECTIONS = frozenset({"logs_collected", "metrics_collected", "traces_collected", "collect"})
-# These are settings for all that is collected, such as the region: the first part has them.
+# These are settings for everything that is collected, such as the region. The first part has them.
 GLOBAL_SECTIONS = frozenset({"agent", "csm"})
 # Older agents cannot merge these.
 RECENT_SECTIONS = frozenset({"opentelemetry"})
@@ -48,7 +48,7 @@ class _Piece:
 class _Pieces:
     """A configuration in pieces.
 
-    :param items: what is collected, in order. Each is a configuration by itself.
+    :param items: the things to collect, in order. Each is a configuration by itself.
     :param settings: the other members of an object, by its place. Without an item, the object would not be valid.
     """
 
@@ -71,7 +71,7 @@ def part_names(name: str, count: int) -> list[str]:
 
 
 def part_name(name: str, number: int) -> str:
-    """Return the name of the parameter of a part; they are counted from 1."""
+    """Return the name of the parameter of a part. Parts are counted from 1."""
     return name if number == 1 else f"{name}-{number}"
 
 
@@ -91,10 +91,10 @@ def split(config: Mapping[str, Any], limit: int, allow_recent: bool = False) -> 
 
     :param config: a valid configuration.
     :param limit: the largest size of a part in bytes, when minified.
-    :param allow_recent: whether to cut what only recent agents can merge: lists of ``jmx`` and ``otlp``, and the
-        section ``opentelemetry``.
-    :returns: the configuration alone where it fits.
-    :raises InvalidInput: something that cannot be cut is too large; the message has its JSON path and size.
+    :param allow_recent: whether to cut the values that only recent agents can merge: lists of ``jmx`` and ``otlp``, and
+        the section ``opentelemetry``.
+    :returns: the configuration alone if it fits.
+    :raises InvalidInput: something that cannot be cut is too large. The message contains its JSON path and size.
     """
     if len(minify(config).encode()) <= limit:
         return [dict(config)]
@@ -115,7 +115,7 @@ def split(config: Mapping[str, Any], limit: int, allow_recent: bool = False) -> 
 
 
 def _take_apart(piece: _Piece, rules: Any, allow_recent: bool, pieces: _Pieces) -> None:
-    """Add the pieces of a value. :param rules: how the agent merges it; ``None`` where it does not."""
+    """Add the pieces of a value. :param rules: how the agent merges it; ``None`` if it does not."""
     items = _items(piece, rules)
     if not items:
         pieces.items.append(piece)
@@ -128,7 +128,7 @@ def _take_apart(piece: _Piece, rules: Any, allow_recent: bool, pieces: _Pieces) 
 
 
 def _items(piece: _Piece, rules: Any) -> list[_Piece]:
-    """Return what can be in different parts; nothing where the value must be in one."""
+    """Return the values that can be in different parts; none if the whole value must be in one part."""
     if rules == LIST and isinstance(piece.value, list):
         return [_Piece((*piece.keys, index), value) for index, value in enumerate(piece.value)]
     if not isinstance(rules, dict) or not isinstance(piece.value, dict):
@@ -147,7 +147,7 @@ def _members(piece: _Piece) -> list[_Piece]:
 def _rules_of(piece: _Piece, parent_rules: Any, allow_recent: bool) -> Any:
     key = piece.keys[-1]
     if key in ARRAY_OR_OBJECT_KEYS:
-        # The agent removes duplicates from such a list only where it is merged with another.
+        # The agent removes duplicates from such a list only if it merges the list with another one.
         is_list = isinstance(piece.value, list) and len(set(map(comparable, piece.value))) == len(piece.value)
         return LIST if allow_recent and is_list else None
     if parent_rules == LIST or key in GLOBAL_SECTIONS or (key in RECENT_SECTIONS and not allow_recent):
@@ -156,9 +156,9 @@ def _rules_of(piece: _Piece, parent_rules: Any, allow_recent: bool) -> Any:
 
 
 def _fill_part(pieces: _Pieces, limit: int) -> list[_Piece]:
-    """Take the items of the next part away, with the settings around them that no part before has.
+    """Take away the items of the next part, with the settings around them that no earlier part has.
 
-    :returns: nothing where no item fits with its settings.
+    :returns: nothing if no item fits with its settings.
     """
     part: list[_Piece] = []
     remaining = list(pieces.items)
@@ -199,7 +199,7 @@ def _size(pieces: Sequence[_Piece]) -> int:
 
 
 def _without_room(pieces: _Pieces) -> str:
-    """Name the item that is nearest to fitting, and the settings around it."""
+    """Describe the item that is nearest to fitting, and the settings around it."""
     size, item = min(
         ((_size([*pieces.settings_around(each), each]), each) for each in pieces.items), key=lambda pair: pair[0]
     )

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The keys of an agent configuration and the types of their values, as far as people get them wrong. Pure.
 
-The agent's own schema has all of them. These rules are for where it cannot be had.
+The agent's own schema contains all of them. These rules help if the schema is not available.
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch-Agent-Configuration-File-Details.html
 """
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Shape:
-    """What a value must be.
+    """The requirements for a value.
 
-    :param allowed: what is allowed, in words.
-    :param accepts: whether the value itself, without what is in it, is allowed.
+    :param allowed: the allowed values, in words.
+    :param accepts: whether the value itself is allowed, whatever it contains.
     :param keys: the shapes of the known keys of an object.
-    :param others: the shape of its other keys; ``None`` where there should be no others.
-    :param required: the keys that an object needs; of each group, at least one.
+    :param others: the shape of its other keys; ``None`` if there should be no others.
+    :param required: the groups of keys of which an object needs at least one key each.
     :param items: the shape of the items of a list.
     :param is_unique: whether a list must not have an item twice.
     """
@@ -258,7 +258,7 @@ SECTIONS = {"agent": AGENT, "metrics": _METRICS, "logs": _LOGS, "traces": _TRACE
 
 
 def structure_problems(value: Any, shape: Shape, path: Path) -> Iterator[Problem]:
-    """Yield what differs from a shape, in the value and in all that is in it."""
+    """Yield the differences from a shape, in the value and in everything that it contains."""
     if not shape.accepts(value):
         near = closest(value, shape.allowed.split(", ")) if isinstance(value, str) else ""
         yield Problem(path, "wrong-value", f"{quote(value)} is not valid", allowed=shape.allowed, near=near)
@@ -294,7 +294,7 @@ def unknown_key(key: str, known: Mapping[str, Any], path: Path) -> Problem:
 
 
 def missing_key(group: tuple[str, ...], path: Path) -> Problem:
-    """An object without a key that it needs, or without any of several."""
+    """An object without a key that it needs, or without all of several keys of which it needs one."""
     if len(group) == 1:
         return Problem((*path, *group), "missing-key", "the key is missing")
     return Problem(path, "missing-key", "one of these keys is missing", allowed=", ".join(group))

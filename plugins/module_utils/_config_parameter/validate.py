@@ -1,9 +1,9 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Validates agent configurations by rules that need nothing but Python's standard library. Pure.
+"""Validates agent configurations with rules that need only Python's standard library. Pure.
 
-The agent accepts much that it cannot use, so each rule is for a mistake that breaks the monitoring without a word.
+The agent accepts many settings that it cannot use, so each rule is for a mistake that silently breaks the monitoring.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ PLACEHOLDERS = (
     "{date}",
     "{account_id}",
 )
-# A pair of braces, or one that has lost the other one.
+# A pair of braces, or a single brace that has lost its counterpart.
 _BRACES = re.compile(r"\$?\{[^{}]*\}|\$?\{[\w:.-]*|[\w:.-]{0,20}\}")
 # Log files that distributions let only root and its groups read.
 _ROOT_FILES = re.compile(
@@ -84,18 +84,18 @@ _PATTERNS = (
 
 
 def validate(content: Content, *, source: str, has_onprem: bool = False, name: str = "") -> Document:
-    """Read a configuration and find all that is wrong with it.
+    """Read a configuration and find all its problems.
 
-    :param content: the bytes of a file, a text, or what YAML has made of it.
+    :param content: the bytes of a file, a text, or the value that YAML has made of it.
     :param source: the name of the file or option, for the problems.
     :param has_onprem: whether servers that are not on EC2 read the configuration.
-    :param name: the name of its parameter, which can say for which platform it is.
+    :param name: the name of its parameter, which can end with the platform that it is for.
     """
     document = read(content, source)
     if document.value is None:
         return document
     reported = {each.path for each in document.problems}
-    # What stands for a value that is not JSON is no second problem.
+    # A replacement for a value that is not JSON is not a second problem.
     found = (
         locate(each, document)
         for each in _rules(document.value, has_onprem=has_onprem, name=name)
@@ -103,14 +103,14 @@ def validate(content: Content, *, source: str, has_onprem: bool = False, name: s
     )
     problems = [*document.problems, *islice(found, MAX_PROBLEMS)]
     if next(found, None):
-        # The next one could be an error.
+        # The problems that are left out could contain an error.
         message = f"there are more than {MAX_PROBLEMS} problems; this shows some of them"
         problems.append(locate(Problem((), "problems", message, Severity.ERROR), document))
     return replace(document, problems=in_order(problems))
 
 
 def locate(problem: Problem, document: Document) -> Problem:
-    """Add to a problem where it is in a document."""
+    """Add its place in a document to a problem."""
     line, column = document.locate(problem.path)
     return replace(problem, source=document.source, line=line, column=column)
 
@@ -148,7 +148,7 @@ def _section_problems(config: dict[str, Any]) -> Iterator[Problem]:
 
 
 def _prometheus_problems(config: dict[str, Any]) -> Iterator[Problem]:
-    """The schema does not ask for it, but the agent cannot translate the configuration without it."""
+    """The schema does not require the key, but the agent cannot translate the configuration without it."""
     is_collected = _find(config, "metrics.metrics_collected.prometheus")
     if is_collected and not _find(config, "metrics.metrics_destinations.amp"):
         yield missing_key(("amp",), ("metrics", "metrics_destinations"))
@@ -163,7 +163,7 @@ def _log_group_problems(config: dict[str, Any]) -> Iterator[Problem]:
             continue
         for key in ("retention_in_days", "log_group_class"):
             value = entry.get(key)
-            # What is not valid is another rule's, and -1 leaves the retention as it is.
+            # Another rule reports values that are not valid, and -1 leaves the retention as it is.
             if not isinstance(value, (str, int)) or value == -1:
                 continue
             earlier_path, earlier = first.setdefault((group.lower(), key), (path, value))
@@ -180,7 +180,7 @@ def _quote(value: Any) -> str:
 def _placeholder_problems(config: dict[str, Any]) -> Iterator[Problem]:
     fields = ("logs.log_stream_name", f"{_ENTRY}.log_group_name", f"{_ENTRY}.log_stream_name")
     for path, name in _find_texts(config, *fields):
-        # What has a reference to another parameter is refused anyway.
+        # A name with a reference to another parameter is refused anyway.
         if "journald" in path or REFERENCE in name:
             continue
         for braces in dict.fromkeys(_BRACES.findall(name)):
@@ -213,7 +213,7 @@ def _permission_problems(config: dict[str, Any]) -> Iterator[Problem]:
 
 
 def _platform_problems(config: dict[str, Any], name: str) -> Iterator[Problem]:
-    """The agent of one platform skips the sections of the other one without a word."""
+    """The agent of one platform silently skips the sections of the other platform."""
     counters = [path for path, _value in _find(config, f"{_METRICS}.*") if _COUNTER.search(str(path[-1]))]
     linux = [path for field in _ONLY_LINUX for path, _value in _find(config, field)]
     windows = [*counters, *(path for field in _ONLY_WINDOWS for path, _value in _find(config, field))]
@@ -245,7 +245,7 @@ def _find_texts(value: Any, *fields: str) -> Iterator[tuple[Path, str]]:
 
 
 def _find(value: Any, field: str) -> list[tuple[Path, Any]]:
-    """Find the values of a field, with their paths; in its name, ``*`` stands for any key or index."""
+    """Find the values of a field, with their paths. In its name, ``*`` stands for any key or index."""
     found: list[tuple[Path, Any]] = [((), value)]
     for step in field.split("."):
         found = list(chain.from_iterable(_children(path, each, step) for path, each in found))

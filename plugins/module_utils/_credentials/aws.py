@@ -4,8 +4,8 @@
 """Saves access keys in AWS, as SecureString parameters or as secrets: for controllers whose files do not persist.
 
 One document for each user holds the key. While a key is being created, a second one, whose name ends with .pending,
-claims the place and has the record of the existing keys. Only one run can create it. It is encrypted with the same key,
-so creating it proves that a secret can be saved.
+claims the place and contains the record of the existing keys. Only one run can create it. It is encrypted with the same
+key, so creating it proves that a secret can be saved.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ class MarkedForDeletionError(CwagentError):
 class DocumentStore(Store):
     """A place in AWS with one document for each user.
 
-    :param prefix: the beginning of the documents' names; the user's name follows.
-    :param region: the region in use; written into the documents, for the credentials files that are created from them.
+    :param prefix: the beginning of the documents' names. The user's name follows.
+    :param region: the region in use. The documents contain it for the credentials files that are created from them.
     :param kms_key_id: the key that new documents are encrypted with; ``None`` uses the service's own.
     """
 
@@ -100,15 +100,15 @@ class DocumentStore(Store):
 
     @abstractmethod
     def _load(self, names: Sequence[str]) -> Mapping[str, str | CwagentError]:
-        """Read the texts that exist, by name; where one cannot be used, the error is in its place."""
+        """Read the texts that exist, by name. If a text cannot be used, its value is the error."""
 
     @abstractmethod
     def _create(self, name: str, text: str, purpose: str, description: str) -> bool:
         """Create a document.
 
-        :param purpose: what the document is, for who reads about it and not in it.
-        :param description: what is attempted, for an error.
-        :returns: false where it exists already, or the name cannot be used yet.
+        :param purpose: the purpose of the document, for readers of its description, who do not see its content.
+        :param description: the attempt in words, for an error.
+        :returns: false if it exists already, or if the name cannot be used yet.
         """
 
     @abstractmethod
@@ -120,7 +120,7 @@ class DocumentStore(Store):
         """Delete a document, if it exists."""
 
     def read(self, users: Sequence[str]) -> dict[str, SavedCredentials]:
-        """Read what is saved for users."""
+        """Read the saved credentials of users."""
         texts = self._load([name for user in users for name in (self.name(user), self._claim_name(user))])
         return {
             user: self._saved_credentials(user, texts.get(self.name(user)), texts.get(self._claim_name(user)))
@@ -174,7 +174,7 @@ class DocumentStore(Store):
     def claim(
         self, user: str, planned: Pending | None, existing: Iterable[str], now: datetime, deadline: Deadline
     ) -> Iterator[str]:
-        """Create the record, which fails for every run but one; the record of an interrupted run is replaced."""
+        """Create the record, which succeeds for one run only. The record of an interrupted run is replaced."""
         run, name = new_claim_id(), self._claim_name(user)
         ids = sorted(existing)
         description = f"write to {self._where(name)} which access keys exist"
@@ -193,7 +193,7 @@ class DocumentStore(Store):
         yield run
 
     def release(self, user: str, run: str) -> None:
-        """Delete the record, if it is still that of the claim."""
+        """Delete the record, if it still belongs to the claim."""
         name = self._claim_name(user)
         found = self._parse_claim(user, self._load([name]).get(name))
         if found and found.run == run:
@@ -207,7 +207,7 @@ class DocumentStore(Store):
     def save(
         self, user: str, key_id: str, secret: str, replaced_key_id: str | None = None, keep_previous: bool = False
     ) -> None:
-        """Save a key in place of the previous content, of which AWS itself keeps earlier versions."""
+        """Save a key instead of the previous content. AWS itself keeps earlier versions."""
         del keep_previous
         document = key_format.to_values(SavedKey(key_id, secret, self.region, replaced_key_id))
         description = f"save access key {key_id} to {self.where(user)}"
@@ -248,7 +248,7 @@ class ParameterStore(DocumentStore):
     """SecureString parameters of Systems Manager."""
 
     def check(self, users: Iterable[str]) -> None:
-        """Refuse names that Parameter Store refuses, and those that every server can read."""
+        """Refuse names that Parameter Store refuses, and names that every server can read."""
         # The server policy allows ssm:GetParameter on these names, and the default encryption key does not prevent it.
         for name in map(self.name, users):
             if name.lstrip("/").lower().startswith(PARAMETER_PREFIX.lower()):
@@ -272,7 +272,7 @@ class ParameterStore(DocumentStore):
         return {name: text for texts in run_in_parallel(self._load_batch, batches) for name, text in texts.items()}
 
     def _load_batch(self, names: Sequence[str]) -> dict[str, str | CwagentError]:
-        """Read up to ten parameters; one by one, where one of them cannot be decrypted, which can fail the whole call.
+        """Read up to ten parameters. If one cannot be decrypted, the whole call can fail, so read them one by one.
 
         :raises AwsApiError: the call failed for another reason.
         """
@@ -409,7 +409,7 @@ class SecretStore(DocumentStore):
                 ForceDeleteWithoutRecovery=True,
             )
         except AwsApiError as error:
-            # AWS deletes in the background, and refuses to delete what was deleted a moment ago.
+            # AWS deletes in the background, and refuses to delete a secret that was deleted a moment ago.
             if error.code != "ResourceNotFoundException" and not is_marked_for_deletion(error):
                 raise
 
@@ -420,12 +420,12 @@ def is_marked_for_deletion(error: AwsApiError) -> bool:
 
 
 def _is_about_decryption(error: AwsApiError) -> bool:
-    """Whether what is read is encrypted with a key of KMS that cannot be used; that is one document's problem."""
+    """Whether a document cannot be read because its KMS key cannot be used. Other documents are not affected."""
     return error.code.startswith(("InvalidKeyId", "KMS", "DecryptionFailure")) or "lacks kms:Decrypt" in str(error)
 
 
 def _parse(text: str | None) -> dict[str, Any]:
-    """Return the document in a text; a text that is not a document has no key."""
+    """Return the document in a text. A text that is not a document has no key."""
     try:
         document = json.loads(text or "{}")
     except ValueError:

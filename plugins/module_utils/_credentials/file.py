@@ -94,12 +94,12 @@ class FileStore(Store):
             )
 
     def read(self, users: Sequence[str]) -> dict[str, SavedCredentials]:
-        """Read what is saved for users."""
+        """Read the saved credentials of users."""
         return {user: self._read(user) for user in users}
 
     def _read(self, user: str) -> SavedCredentials:
         where = str(self.path(user))
-        # The lock first: a run that ends in between has then left what it saved, and no record.
+        # Check the lock first. A run that ends in between has then left the key that it saved, and no record.
         locked = self._is_locked(user)
         claimed = bool(locked)
         try:
@@ -156,7 +156,7 @@ class FileStore(Store):
             os.close(descriptor)
 
     def _open_lock(self, path: Path) -> int | None:
-        """Return the descriptor of a locked file; ``None`` where another run holds or has just deleted it."""
+        """Return the descriptor of a locked file; ``None`` if another run holds it or has just deleted it."""
         self._create_folder()
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, FILE_MODE)
@@ -175,10 +175,10 @@ class FileStore(Store):
         return None
 
     def _is_locked(self, user: str) -> bool | None:
-        """Whether a run holds the lock; ``None`` where there is none. A killed run leaves one that nobody holds."""
+        """Whether a run holds the lock; ``None`` if there is no lock. A killed run leaves a lock that nobody holds."""
         try:
             descriptor = os.open(self._lock_path(user), os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except OSError:  # claiming it reports what is wrong with the folder
+        except OSError:  # claiming the place reports the problem of the folder
             return None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -191,7 +191,7 @@ class FileStore(Store):
     def save(
         self, user: str, key_id: str, secret: str, replaced_key_id: str | None = None, keep_previous: bool = False
     ) -> None:
-        """Save a key in place of the previous content; everything else in the file stays as it is."""
+        """Save a key instead of the previous one. Everything else in the file stays as it is."""
         text = self._read_text(user)
         values = key_format.to_values(SavedKey(key_id, secret, self.region, replaced_key_id))
         edited = replace_section(text, self.profile, values)
@@ -229,11 +229,11 @@ class FileStore(Store):
             _delete_file(path)
 
     def read_key(self, user: str) -> SavedKey | None:
-        """Return the saved key of a user; ``None`` where there is no complete one."""
+        """Return the saved key of a user; ``None`` if there is no complete one."""
         return key_format.from_file(self._read_text(user), self.profile)
 
     def _read_text(self, user: str) -> str:
-        """Return the text of the file; it is empty where there is none."""
+        """Return the text of the file; it is empty if there is no file."""
         path = self.path(user)
         try:
             _check_regular(path)

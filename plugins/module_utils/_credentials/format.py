@@ -41,13 +41,13 @@ class SavedKey:
 
 
 def from_file(text: str, profile: str) -> SavedKey | None:
-    """Return the key in the text of an AWS shared-credentials file; ``None`` where there is no complete one."""
+    """Return the key in the text of an AWS shared-credentials file; ``None`` if there is no complete one."""
     values = read_section(text, profile)
     return parse(values) if values else None
 
 
 def from_json(text: str) -> SavedKey | None:
-    """Return the key in the JSON of a parameter or secret; ``None`` where there is no complete one."""
+    """Return the key in the JSON of a parameter or secret; ``None`` if there is no complete one."""
     try:
         saved = json.loads(text)
     except (ValueError, RecursionError):
@@ -56,9 +56,9 @@ def from_json(text: str) -> SavedKey | None:
 
 
 def parse(saved: Mapping[str, Any]) -> SavedKey | None:
-    """Return the key in the saved values; ``None`` where it is not complete.
+    """Return the key in the saved values; ``None`` if it is not complete.
 
-    The stores and the readers both use this, so that they agree on what a complete key is.
+    The stores and the readers both use this, so that they agree on the meaning of a complete key.
     """
     key_id, secret = saved.get(KEY_ID), saved.get(SECRET)
     region = saved.get(REGION) or None
@@ -73,7 +73,7 @@ def _is_value(value: Any) -> bool:
 
 
 def to_values(key: SavedKey) -> dict[str, str]:
-    """Return what is saved of a key, in files and in documents: ``parse`` reads it."""
+    """Return the values that are saved for a key, in files and in documents. ``parse`` reads them."""
     optional = {REGION: key.region, REPLACED: key.replaced_key_id}
     return {KEY_ID: key.key_id, SECRET: key.secret, **{name: value for name, value in optional.items() if value}}
 
@@ -90,7 +90,7 @@ def saved_key_description(key_id: str, user: str) -> str:
 
 
 def claim_description(user: str) -> str:
-    """Return the description of the record of a user's keys, which is there while another one is being created."""
+    """Return the description of the record of a user's keys, which exists while another key is being created."""
     return f"Access keys that IAM user {user} had before another one is created."
 
 
@@ -101,6 +101,6 @@ def is_description_of(user: str, description: str) -> bool:
 
 
 def described_key(description: str) -> str | None:
-    """Return the id of the key that a description names; ``None`` for any other description."""
+    """Return the id of the key in a description; ``None`` for any other description."""
     named = re.match(r"Access key (\w{16,128}) of IAM user ", description, re.ASCII)
     return named.group(1) if named else None

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Lists parameters and secrets with their descriptions, which say whose access keys they are. Reads no value."""
+"""Lists parameters and secrets with their descriptions, which contain the users of the access keys. Reads no value."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SECRETS_PER_PAGE = 100
 def list_parameters(aws: Aws, prefixes: Sequence[str], description: str) -> list[dict[str, Any]]:
     """Return the parameters whose names begin with one of the prefixes.
 
-    :param description: what is attempted, for an error.
+    :param description: the attempt in words, for an error.
     :raises CwagentError: they cannot be listed.
     """
     # AWS refuses an empty value, which is the beginning of every name.
@@ -36,9 +36,9 @@ def list_parameters(aws: Aws, prefixes: Sequence[str], description: str) -> list
 
 
 def list_secrets(aws: Aws, prefix: str, description: str) -> list[dict[str, Any]]:
-    """Return the secrets whose names begin with a prefix, without those that are scheduled for deletion.
+    """Return the secrets whose names begin with a prefix, without secrets that are scheduled for deletion.
 
-    :param description: what is attempted, for an error.
+    :param description: the attempt in words, for an error.
     :raises CwagentError: they cannot be listed.
     """
     filters: dict[str, Any] = {"Filters": [{"Key": "name", "Values": [prefix]}]} if prefix else {}
@@ -48,10 +48,10 @@ def list_secrets(aws: Aws, prefix: str, description: str) -> list[dict[str, Any]
 
 
 def find_users_with_saved_keys(aws: Aws, store: str, prefix: str) -> frozenset[str]:
-    """Return the names of the users whose access keys are saved in AWS, also of those that do not exist any more.
+    """Return the names of the users whose access keys are saved in AWS, including users that no longer exist.
 
     :param store: ``parameter_store`` or ``secrets_manager``.
-    :param prefix: the beginning of the names of parameters or secrets; the name of the user follows.
+    :param prefix: the beginning of the names of parameters or secrets. The name of the user follows.
     :raises CwagentError: they cannot be listed.
     """
     description = f"list the access keys saved under {prefix}"
@@ -61,9 +61,10 @@ def find_users_with_saved_keys(aws: Aws, store: str, prefix: str) -> frozenset[s
 
 
 def index_by_user(found: Iterable[Mapping[str, Any]], prefix: str) -> dict[str, str]:
-    """Return by user the name of the parameter or secret with its access key, of those that were listed.
+    """Return by user the name of the listed parameter or secret with its access key.
 
-    What others saved under the prefix has another description. A record of keys counts only where no key is saved.
+    Documents that others saved under the prefix have another description. A record of keys counts only if no key is
+    saved.
     """
     names = [(each["Name"], each.get("Description", "")) for each in found if each["Name"].startswith(prefix)]
     users = [(name[len(prefix) :].removesuffix(CLAIM_SUFFIX), name, text) for name, text in names]

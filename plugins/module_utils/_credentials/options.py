@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 # Set by ansible-runner in a container, and by AWX in all jobs.
 CONTAINER_VARIABLES = ("LAUNCHED_BY_RUNNER", "AWX_PRIVATE_DATA_DIR")
-# AWS tools do not read a section DEFAULT, from which Python's parser takes the defaults of all others.
+# AWS tools do not read a section DEFAULT. Python's parser takes the defaults of all other sections from it.
 _PROFILE = r"(?!DEFAULT$)[\w.@-]+"
 
 
 def key_store(params: Mapping[str, Any], region: str | None, aws: Aws) -> Store | None:
-    """Return the store for the keys; ``None`` where keys are not managed.
+    """Return the store for the keys; ``None`` if keys are not managed.
 
     :raises InvalidInput: keys cannot be saved there.
     """

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-# AWS tools give the section DEFAULT no special meaning, as Python's parser does. No header can have this name.
+# Unlike Python's parser, AWS tools give the section DEFAULT no special meaning. No header can have this name.
 _NO_DEFAULT = "]"
 
 
 def read_section(text: str, name: str) -> dict[str, str] | None:
-    """Return the options of a section; ``None`` where it does not exist, or where this is not a credentials file."""
+    """Return the options of a section; ``None`` if it does not exist, or if this is not a credentials file."""
     return (parse_sections(text) or {}).get(name)
 
 
 def parse_sections(text: str) -> dict[str, dict[str, str]] | None:
-    """Return all sections with their options; ``None`` where this is not a credentials file."""
+    """Return all sections with their options; ``None`` if this is not a credentials file."""
     parser = configparser.RawConfigParser(default_section=_NO_DEFAULT)
     try:
         parser.read_string(text)
@@ -34,9 +34,9 @@ def parse_sections(text: str) -> dict[str, dict[str, str]] | None:
 
 
 def replace_section(text: str, name: str, values: Mapping[str, str]) -> str | None:
-    """Return the text with a section that has these options and no others; added at the end where there is none.
+    """Return the text with a section that has these options and no others. A missing section is added at the end.
 
-    :returns: ``None`` where this is not possible without a change of other sections.
+    :returns: ``None`` if this is not possible without a change of other sections.
     """
     before = parse_sections(text)
     if before is None:
@@ -57,7 +57,7 @@ def replace_section(text: str, name: str, values: Mapping[str, str]) -> str | No
 def remove_section(text: str, name: str) -> str | None:
     """Return the text without a section.
 
-    :returns: ``None`` where this is not possible without a change of other sections.
+    :returns: ``None`` if this is not possible without a change of other sections.
     """
     before = parse_sections(text)
     if before is None:
@@ -72,13 +72,13 @@ def remove_section(text: str, name: str) -> str | None:
 
 
 def _find(lines: Sequence[str], name: str) -> tuple[int, int] | None:
-    """Return where the lines of a section begin and end; ``None`` where there is no such line."""
+    """Return where the lines of a section begin and end; ``None`` if there is no such section."""
     starts = [number for number, line in enumerate(lines) if line.startswith("[")]
     start = next((number for number in starts if lines[number].strip() == f"[{name}]"), None)
     if start is None:
         return None
     end = next((number for number in starts if number > start), len(lines))
-    # What stands directly before the next section is about that one.
+    # Comments directly before the next section belong to that section.
     while end > start + 1 and (not lines[end - 1].strip() or lines[end - 1].lstrip()[0] in "#;"):
         end -= 1
     return start, end

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the controller finds a saved access key, as options of the modules that it sends the key to."""
+"""The options with which the controller finds a saved access key, for the modules that it sends the key to."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What every place for access keys can do. No secret is lost, and no unknown key is left, if a run is interrupted."""
+"""The operations of every place for access keys. An interrupted run loses no secret and leaves no unknown key."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import SavedCredentials
     from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
-# How long a claim in AWS is respected, by the clock of AWS. Files are locked instead, and the kernel ends a lock.
+# How long a claim in AWS is valid, by the clock of AWS. Files are locked instead, and the kernel ends a lock.
 CLAIM_LIFETIME = timedelta(seconds=30)
 CLAIM_POLL_SECONDS = 0.5
 
@@ -37,22 +37,22 @@ class Store(ABC):
     def check(self, users: Iterable[str]) -> None:
         """Refuse a place that cannot be used, before anything is written.
 
-        :raises InvalidInput: it says why.
+        :raises InvalidInput: the place cannot be used. The message contains the reason.
         """
 
     @abstractmethod
     def read(self, users: Sequence[str]) -> dict[str, SavedCredentials]:
-        """Read what is saved for users; an unreadable entry is a problem of its user only."""
+        """Read the saved credentials of users. An unreadable entry is a problem of its user only."""
 
     @abstractmethod
     def claim(
         self, user: str, planned: Pending | None, existing: Iterable[str], now: datetime, deadline: Deadline
     ) -> AbstractContextManager[str]:
-        """Claim the place of a user's key, and record which keys exist; also proves that a key can be saved there.
+        """Claim the place of a user's key, record which keys exist, and so prove that a key can be saved there.
 
         The record stays after an error, until ``release`` or a later run.
 
-        :param planned: the record of an interrupted run that the plan takes care of; it is replaced.
+        :param planned: the record of an interrupted run that the plan takes care of. The claim replaces it.
         :param deadline: how long to wait for another run.
         :returns: the id of the claim.
         :raises ContentionError: another run has claimed it, or has left a record that the plan does not know.
@@ -82,15 +82,15 @@ class Store(ABC):
 
     @abstractmethod
     def release(self, user: str, run: str) -> None:
-        """Delete the record of a claim: every key that exists now is either saved or in use elsewhere."""
+        """Delete the record of a claim, because every key that exists now is either saved or in use elsewhere."""
 
     @abstractmethod
     def save(
         self, user: str, key_id: str, secret: str, replaced_key_id: str | None = None, keep_previous: bool = False
     ) -> None:
-        """Save a key in place of the previous content.
+        """Save a key instead of the previous content.
 
-        :param replaced_key_id: the user's key that was saved before; rotation deactivates and deletes only that one.
+        :param replaced_key_id: the user's key that was saved before. Rotation deactivates and deletes only that key.
         :param keep_previous: whether somebody may need the previous content.
         :raises CwagentError: it could not be saved.
         """
@@ -101,7 +101,7 @@ class Store(ABC):
 
     @abstractmethod
     def delete(self, user: str) -> None:
-        """Delete what is saved for a user.
+        """Delete the saved credentials of a user.
 
         :raises CwagentError: it could not be deleted.
         """
@@ -130,7 +130,7 @@ def check_planned(user: str, found: Pending | None, planned: Pending | None) -> 
 
 
 def claimed_message(user: str) -> str:
-    """Return why nothing can be done while another run has claimed the place."""
+    """Return the message for a place that another run has claimed."""
     return f"Another run is creating an access key of user '{user}'. Wait until it has ended, then run again."
 
 

@@ -67,7 +67,7 @@ def resource(params: Mapping[str, Any], aws: Aws, region: str | None, check_mode
 def _check_roles(names: Sequence[str]) -> None:
     """Check the names of the roles that may get the policy.
 
-    :raises InvalidInput: one is not valid; or none is named, and nothing would ever be attached.
+    :raises InvalidInput: a name is not valid, or there is no name, so that nothing would ever be attached.
     """
     if not names:
         raise InvalidInput("attach_to_roles: name at least one role, or set on_other_profile to keep.")

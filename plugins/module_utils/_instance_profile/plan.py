@@ -24,11 +24,11 @@ STOPPED = frozenset({"stopping", "stopped"})
 # was just replaced or has just ended prevents a new one for a moment.
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_general.html#troubleshoot_general_eventual-consistency
 ASSOCIATION_RETRY_CODES = frozenset({"InvalidParameterValue", "IncorrectInstanceState"})
-# The associations are not those that were read: an earlier try of the call took effect although its answer was lost, or
-# something else changed them. Each replacement gives the association another id.
+# The associations differ from the ones that were read: an earlier try of the call took effect although its answer was
+# lost, or something else changed them. Each replacement gives the association another id.
 ASSOCIATION_STALE_CODES = frozenset({"IncorrectState", "InvalidAssociationID.NotFound"})
-# Stands in for the error code where EC2 refuses to disassociate what it does not show any more. AWS does not document
-# the code for that.
+# Stands in for the error code if EC2 refuses to disassociate a profile that it no longer shows. AWS does not document
+# that code.
 ASSOCIATION_GONE = "association is gone"
 
 DISASSOCIATE_ACTION = "ec2:DisassociateIamInstanceProfile"
@@ -56,7 +56,7 @@ class Association:
 
 @dataclass(frozen=True)
 class Instance:
-    """An instance. :param associations: all that have not ended; while one replaces another there are two."""
+    """An instance. :param associations: the current ones; while one profile replaces another, there are two."""
 
     id: str
     state: str
@@ -65,16 +65,16 @@ class Instance:
 
 @dataclass(frozen=True)
 class State:
-    """What EC2 and IAM show.
+    """The instances as EC2 shows them, and the profile as IAM shows it.
 
     :param instances: by id, the instances of the list; ``None`` if EC2 does not know the id.
     :param profile: the instance profile as IAM shows it; ``None`` if it does not exist, or if no instance has a profile
         to compare it with.
-    :param is_missing: whether the profile was looked up in IAM and does not exist.
-    :param other_holders: ids of the instances that have the profile and are not in the list; read only for
+    :param is_missing: whether this run read IAM and the profile does not exist.
+    :param other_holders: ids of the instances that have the profile and are not in the list. Read only for
         ``fail_if_associated_elsewhere``.
-    :param missing_policies: by name of another profile found on an instance, the policies that its role lacks of those
-        of the desired profile's role; read only for ``KEEP``.
+    :param missing_policies: by name of another profile found on an instance, the policies of the desired profile's role
+        that its role lacks. Read only for ``KEEP``.
     """
 
     instances: Mapping[str, Instance | None]
@@ -86,15 +86,15 @@ class State:
 
 @dataclass(frozen=True)
 class DesiredProfile:
-    """What the user wants.
+    """The user's choices for the instances.
 
     :param name: the instance profile.
     :param present: whether the instances are to have it.
-    :param on_other_profile: what to do with an instance that has another profile: ``FAIL``, ``KEEP``,
-        ``ATTACH``, which keeps it and is done for its role elsewhere, or ``REPLACE``.
-    :param fail_if_associated_elsewhere: whether no other instance may have it.
-    :param role_policies: ARNs of the managed policies of the role in it, where an earlier task has created or planned
-        it; ``None`` to read them.
+    :param on_other_profile: how to treat an instance that has another profile: ``FAIL``, ``KEEP``, ``ATTACH`` or
+        ``REPLACE``. ``ATTACH`` keeps the profile here, and another resource attaches the policy to its role.
+    :param fail_if_associated_elsewhere: whether it is an error if another instance has it.
+    :param role_policies: ARNs of the managed policies of the role in it, if an earlier task has created or planned it;
+        ``None`` to read them.
     """
 
     name: str
@@ -106,7 +106,7 @@ class DesiredProfile:
 
 @dataclass(frozen=True)
 class MissingProfile:
-    """The context of steps that can only succeed if their instance profile exists after all: IAM did not show it."""
+    """The context of steps whose instance profile IAM did not show. They succeed only if it exists after all."""
 
     name: str
 
@@ -202,7 +202,7 @@ def can_replace(instance: Instance) -> bool:
 
 
 def associate(instance: Instance, profile: str) -> list[Step]:
-    """Return the steps that associate a profile with an instance, in place of those that it has.
+    """Return the steps that associate a profile with an instance instead of its current profiles.
 
     EC2 replaces a profile on a running instance only.
     https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ReplaceIamInstanceProfileAssociation.html
@@ -216,7 +216,7 @@ def associate(instance: Instance, profile: str) -> list[Step]:
                 Kind.UPDATE,
                 "ec2:ReplaceIamInstanceProfileAssociation",
                 {**arguments, "association_id": old.id},
-                f"{summary} in place of '{old.profile}'",
+                f"{summary} instead of '{old.profile}'",
                 retry_when=ASSOCIATION_RETRY_CODES,
                 stale_when=ASSOCIATION_STALE_CODES,
             )
@@ -271,7 +271,7 @@ def _planned_instance(current: State, instance: Instance | None, desired: Desire
 
 
 def warnings(current: State, desired: DesiredProfile) -> list[str]:
-    """Return which instances to disassociate do not exist, which keep another profile, and what its role lacks."""
+    """Warn of instances that do not exist or keep another profile, and of the policies that its role lacks."""
     unknown = [name for name, instance in current.instances.items() if instance is None and not desired.present]
     found = [f"there is no instance {name} in this region and account" for name in unknown]
     kept = {} if desired.on_other_profile == ATTACH else kept_profiles(current, desired)

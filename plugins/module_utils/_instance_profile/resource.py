@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 # https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeIamInstanceProfileAssociations.html
 PAGE_SIZE = 1000
 FILTER_VALUES = 200
-# How often to look for a profile before it is missing.
+# How often to look for a profile before it counts as missing.
 LOOKUPS = 3
 # A disassociating profile is about to go, but an instance cannot get another one before it is gone.
 # https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_IamInstanceProfileAssociation.html
@@ -72,7 +72,7 @@ class AssociationResource(Resource[State]):
         self._whole_region = len(self._ids) > FILTER_VALUES or desired.fail_if_associated_elsewhere
 
     def read(self) -> State:
-        """Read the associations from EC2; only instances that could be missing or ended are looked up."""
+        """Read the associations from EC2, and the states of instances that could be missing or ended."""
         associations = read_associations(self._aws, None if self._whole_region else self._ids)
         # The others are in other regions.
         read = {name for name in self._assumed if name in associations or name in self._ids}
@@ -104,7 +104,7 @@ class AssociationResource(Resource[State]):
         return profile_plan.plan(current, self._desired)
 
     def remaining(self, plan: Plan[State], state: State) -> list[str]:
-        """List what EC2 does not show yet.
+        """List the changes that EC2 does not show yet.
 
         :raises CwagentError: an instance has ended, or got another profile, since the plan was made.
         """
@@ -133,7 +133,7 @@ class AssociationResource(Resource[State]):
         return [f"instance profile '{self._desired.name}' does not exist yet"] if is_missing else []
 
     def execute(self, step: Step) -> None:
-        """Execute a step; EC2 returns the same error for a missing profile as for a new one, so IAM is read."""
+        """Execute a step. EC2 returns the same error for a missing profile and a new one, so this also reads IAM."""
         if isinstance(step.context, MissingProfile):
             message = _missing_message(step.context.name, step)
             if _is_missing(self._aws, step.context.name):
@@ -177,7 +177,7 @@ class AssociationResource(Resource[State]):
 def execute_once(aws: Aws, step: Step) -> None:
     """Execute a step without retries.
 
-    :raises AwsApiError: its code is ``ASSOCIATION_GONE`` if what the step would disassociate is gone.
+    :raises AwsApiError: its code is ``ASSOCIATION_GONE`` if the association that the step would end is gone.
     """
     try:
         aws.execute(replace(step, retry_when=frozenset()))
@@ -205,7 +205,7 @@ def _is_missing(aws: Aws, profile: str) -> bool:
 
 
 def is_shown(aws: Aws, look_up: Callable[[], bool]) -> bool:
-    """Whether IAM shows something. Not all its hosts know what was created a moment ago."""
+    """Whether IAM shows something. Not all its hosts know a thing that was created a moment ago."""
     deadline = aws.deadline()
     for lookups_left in reversed(range(LOOKUPS)):
         if look_up():
@@ -236,7 +236,7 @@ def read_associations(aws: Aws, instance_ids: Sequence[str] | None = None) -> di
             is_new = each["State"] == "associating"
             association = Association(each["AssociationId"], profile["Arn"], profile.get("Id"))
             others = found[each["InstanceId"]]
-            # While one replaces another, EC2 shows both, in no order.
+            # While one replaces another, EC2 shows both, in any order.
             found[each["InstanceId"]] = (*others, association) if is_new else (association, *others)
     return dict(found)
 
@@ -247,7 +247,7 @@ def instance_states(aws: Aws, instance_ids: Sequence[str]) -> dict[str, str]:
 
 
 def live_instances(aws: Aws, instance_ids: Sequence[str]) -> frozenset[str]:
-    """Return the instances that have not ended. AWS does not say for how long those show their last profile."""
+    """Return the instances that have not ended. AWS does not document how long an ended one shows its profile."""
     states = instance_states(aws, instance_ids)
     return frozenset(name for name, state in states.items() if state not in ENDED)
 

@@ -30,7 +30,7 @@ def paths(page):
 
 @pytest.mark.parametrize("page", [CONTRIBUTING, ARCHITECTURE], ids=lambda page: page.stem)
 def test_every_path_exists(page):
-    folders = [ROOT, MODULE_UTILS, *(ROOT / "roles").iterdir()]
+    folders = [ROOT, MODULE_UTILS, PLUGINS / "plugin_utils", *(ROOT / "roles").iterdir()]
     assert len(paths(page)) > 10
     assert [path for path in paths(page) if not any(list(folder.glob(path)) for folder in folders)] == []
 

@@ -96,7 +96,7 @@ WRITES = {
     "a condition that is not known": (
         role("R", Policy("a", MAYBE)),
         "unknown",
-        "a allows ssm:PutParameter if conditions hold of which that is not known.",
+        "a allows ssm:PutParameter if the conditions hold, which is not known.",
     ),
     "a policy that was not read": (role("R", NOT_READ), "unknown", "It has policies that could not be read."),
     "a boundary that was not read": (

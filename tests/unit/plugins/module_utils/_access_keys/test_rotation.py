@@ -50,7 +50,7 @@ def summaries(keyring: Keyring) -> list[str]:
 
 
 CREATE = "create an access key for user 'U' and save it to F"
-REPLACE = "create an access key for user 'U' in place of N and save it to F"
+REPLACE = "create an access key for user 'U' to replace N and save it to F"
 DEACTIVATE, DEACTIVATE_OLD = (f"deactivate access key {name} of user 'U'" for name in ("N", "O"))
 DELETE_OLD = "delete access key O of user 'U', which was replaced"
 YOUNG, OLD = key("N", 89 * DAY), key("N", 90 * DAY)
@@ -261,7 +261,7 @@ def test_a_deactivated_key_is_an_error_unless_keys_are_created_inactive():
 def test_an_admin_key_is_replaced_by_an_inactive_one():
     rules = replace(RULES, create_inactive=True)
     due = ring(key("N", 90 * DAY, active=False), rules=rules)
-    assert summaries(due) == ["create an inactive access key for user 'U' in place of N and save it to F"]
+    assert summaries(due) == ["create an inactive access key for user 'U' to replace N and save it to F"]
     assert [each.active for each in due.planned_keys()] == [False, False]
     old = key("O", 90 * DAY, 9 * DAY, active=False)
     assert ring(old, key("N", 8 * DAY, HOUR, active=False), rules=rules).phase is Phase.DELETING
@@ -285,7 +285,7 @@ def test_an_open_window_keeps_the_key_of_an_admin_user_from_being_replaced_now()
     with pytest.raises(CwagentError, match=r"its admin window is open\. Run cwagent\.iam\.restore to close it"):
         is_open.steps(is_new_user=False)
     closed = ring(key("N", DAY, active=False), rules=rules)
-    assert summaries(closed) == ["create an inactive access key for user 'U' in place of N and save it to F"]
+    assert summaries(closed) == ["create an inactive access key for user 'U' to replace N and save it to F"]
 
 
 def test_a_deactivated_key_is_an_error_while_the_old_one_is_in_use():
@@ -496,13 +496,13 @@ def test_the_key_of_a_new_user_is_retried_until_iam_knows_the_user():
 def test_the_key_that_a_deleted_one_replaced_is_replaced_by_the_next_one():
     found = ring(key("O", DAY), saved="GONE", rules=KeyRules())
     [step] = found.steps(is_new_user=False)
-    assert step.summary == "create an access key for user 'U' in place of O and save it to F"
+    assert step.summary == "create an access key for user 'U' to replace O and save it to F"
     assert step.context.replaced_key_id == "O"
     assert (found.unmanaged, found.warnings) == ((), [])
     assert [(each.id, each.active) for each in found.planned_keys()] == [("O", True), ("", True)]
     assert summaries(replace(found, rules=REVOKE_RULES)) == [step.summary, DEACTIVATE_OLD]
     assert [each.id for each in ring(key("O", DAY), saved="GONE", replaced_key_id=None).unmanaged] == ["O"]
-    with pytest.raises(CwagentError, match="Delete one that is not in use"):
+    with pytest.raises(CwagentError, match="Delete a key that is not in use"):
         ring(key("O", DAY), key("X", DAY), saved="GONE").steps(is_new_user=False)
 
 

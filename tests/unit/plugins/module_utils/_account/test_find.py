@@ -99,7 +99,7 @@ def test_credentials_of_another_account_are_refused():
     check_account(Region(), "123456789012")
     with pytest.raises(InvalidInput) as caught:
         check_account(Region(account="210987654321"), "123456789012")
-    assert str(caught.value).startswith("The credentials are those of account 210987654321, not of 123456789012.")
+    assert str(caught.value).startswith("The credentials belong to account 210987654321, not to 123456789012.")
 
 
 @pytest.mark.parametrize(("admins", "found"), [([()], ["i-1"]), ([("i-9", "i-8")], ["i-1", "i-8", "i-9"])])

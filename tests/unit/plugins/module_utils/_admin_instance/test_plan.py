@@ -37,7 +37,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import Kind, Plan, Step
 
 INSTANCE, OTHER_INSTANCE = "i-1", "i-2"
-ASSOCIATE, IN_PLACE = "associate instance profile '{}' with instance i-1", " in place of '{}'"
+ASSOCIATE, IN_PLACE = "associate instance profile '{}' with instance i-1", " instead of '{}'"
 DISASSOCIATE = "disassociate instance profile '{}' from instance i-1"
 ASSOCIATE_ADMIN = ASSOCIATE.format("admin")
 TRIAL = "associate instance profile '{}' with instance i-1 again, to prove that it can be restored"
@@ -108,7 +108,7 @@ def steps_in_state(steps: list[str], profiles: list[str], instance_state: str) -
     """The steps in that state. EC2 does not replace a profile on a stopped instance, so there it is disassociated."""
     if instance_state not in STOPPED:
         return steps
-    parts = [step.partition(" in place of ") for step in steps]
+    parts = [step.partition(" instead of ") for step in steps]
     disassociate = [DISASSOCIATE.format(profile) for profile in profiles]
     return [each for step, replaced, _ in parts for each in ([*disassociate, step] if replaced else [step])]
 

@@ -311,7 +311,7 @@ def test_acquire_continues_if_ec2_does_not_show_its_own_tag_for_a_moment(code):
 def test_acquire_does_not_wait_for_an_admin_profile_that_does_not_exist():
     aws = Region(*[OWN_TAG] * 3, failures={REPLACE: 9})
     aws.has_profile = False
-    message = r"in place of 'shop': instance profile 'admin' does not exist\.$"
+    message = r"instead of 'shop': instance profile 'admin' does not exist\.$"
     with pytest.raises(CwagentError, match=message) as error:
         acquire(aws, state("shop", tag="shop"))
     assert type(error.value) is CwagentError, "something was written, so the input is not reported as invalid"
@@ -670,7 +670,7 @@ def test_a_record_that_is_not_a_valid_profile_name_is_not_looked_up(value):
     ]
     resource = AdminInstanceResource(aws, desired_admin(RELEASED))
     assert resource.plan(resource.read()).summaries == [
-        "associate instance profile 'server' with instance i-1 in place of 'admin'",
+        "associate instance profile 'server' with instance i-1 instead of 'admin'",
         "remove the restore tag from instance i-1",
         "remove the restore record of instance i-1 from role 'R'",
     ]

@@ -93,7 +93,7 @@ def test_other_profiles_stay_as_they_are():
 
 @pytest.mark.parametrize("desired", [PRESENT, ABSENT], ids=["present", "absent"])
 def test_a_file_that_is_no_credentials_file_is_an_error_before_the_first_step(desired):
-    with pytest.raises(CwagentError, match=f"{KEY} has content that is not that of a credentials file.*Nothing was"):
+    with pytest.raises(CwagentError, match=f"{KEY} has content that does not belong in a credentials file.*Nothing"):
         plan(key(text="other"), desired)
 
 

@@ -83,7 +83,7 @@ def test_a_file_that_is_no_credentials_file_is_not_replaced(host, text):
     host.key.parent.mkdir()
     host.key.write_bytes(text)
     for desired in (host.desired, replace(host.desired, text=None)):
-        with pytest.raises(CwagentError, match="has content that is not that of a credentials file"):
+        with pytest.raises(CwagentError, match="has content that does not belong in a credentials file"):
             manage(desired)
     assert host.key.read_bytes() == text
 

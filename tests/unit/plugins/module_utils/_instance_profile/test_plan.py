@@ -33,7 +33,7 @@ SHOP = Association("o", OTHER_ARN)
 ASSOCIATE = "associate instance profile 'P' with instance i-1"
 DISASSOCIATE = "disassociate instance profile 'P' from instance i-1"
 DISASSOCIATE_SHOP = "disassociate instance profile 'shop' from instance i-1"
-REPLACE_P, REPLACE_SHOP = f"{ASSOCIATE} in place of 'P'", f"{ASSOCIATE} in place of 'shop'"
+REPLACE_P, REPLACE_SHOP = f"{ASSOCIATE} instead of 'P'", f"{ASSOCIATE} instead of 'shop'"
 
 
 def state(*associations: Association, instance_state: str = "running", **more: Any) -> State:

@@ -118,7 +118,7 @@ def test_a_profile_that_one_host_of_iam_does_not_know_yet_is_looked_up_again():
 def test_the_plan_is_made_anew_when_the_profile_that_it_missed_exists():
     aws = Account(unseen=2)
     result = converge(resource_of(aws, on_other_profile=REPLACE), check_mode=False, wait=None)
-    assert result["steps"] == ["associate instance profile 'P' with instance i-1 in place of 'shop'"]
+    assert result["steps"] == ["associate instance profile 'P' with instance i-1 instead of 'shop'"]
     assert [call for call in aws.calls if call != GET_PROFILE] == ["ec2:ReplaceIamInstanceProfileAssociation"]
 
 

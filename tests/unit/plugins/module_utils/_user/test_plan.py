@@ -867,7 +867,7 @@ def test_the_result_has_the_phase_in_which_the_run_began(tmp_path):
     resource = resource_with(FileStore(tmp_path, "p", None), rules=KeyRules(max_age=timedelta(days=1)))
     current = {"U": replace(existing_user("A", saved=saved_credentials("A")), read_at=NOW + timedelta(days=1))}
     plan = resource.plan(current)
-    assert plan.summaries == ["create an access key for user 'U' in place of A and save it to F"]
+    assert plan.summaries == ["create an access key for user 'U' to replace A and save it to F"]
     assert resource.to_result(plan, {"U": existing_user("A", "B", saved=saved_credentials("B"))})["rotation"] == {
         "U": "due"
     }
