@@ -130,7 +130,7 @@ def test_getting_started_ends_with_a_stored_configuration(started: Started) -> N
     assert after["instance_tags"][started.controller.aws.region] == {started.ids[SERVER]: {}, started.ids[ADMIN]: {}}
 
 
-def test_playbooks_print_what_their_pages_show(started: Started, subtests: pytest.Subtests) -> None:
+def test_playbooks_print_the_output_on_the_page(started: Started, subtests: pytest.Subtests) -> None:
     """In the order of the overview, because restore.yml closes the window that open_window.yml opens."""
     examples = [block for page in PLAYBOOK_PAGES for block in blocks(page) if block.marked]
     for example, output in zip(examples[::2], examples[1::2], strict=True):
