@@ -154,6 +154,12 @@ def _block(page: str, before: str, match: re.Match[str]) -> Block:
     return Block(page, line, match[2], content, marked)
 
 
+_OVERVIEW = (GUIDE / "playbooks.rst").read_text()
+PLAYBOOKS = dict(
+    re.findall(rf"^   \* - :ref:`(\w+\.yml) <{re.escape(COLLECTION)}\.docsite\.(\w+)", _OVERVIEW, re.MULTILINE)
+)
+"""By playbook, the name of its page, in the order of the overview."""
+PLAYBOOK_PAGES = [GUIDE / f"{name}.rst" for name in dict.fromkeys(PLAYBOOKS.values())]
 PLAYS = {"hosts", "import_playbook", "ansible.builtin.import_playbook"}
 """A play has one of these keys, which a task does not have."""
 

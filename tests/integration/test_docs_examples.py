@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from emulator.snapshot import snapshot
-from guide import GUIDE, blocks, is_playbook
+from guide import GUIDE, PLAYBOOK_PAGES, blocks, is_playbook
 from harness import (
     ADMIN_ROLE,
     CHECKOUT,
@@ -61,7 +61,7 @@ def test_every_page_with_marked_blocks_is_tested() -> None:
         "getting_started",
         "growing",
         "onprem",
-        "playbooks",
+        *(page.stem for page in PLAYBOOK_PAGES),
     }
     assert {page.stem for page in GUIDE.glob("*.rst") if any(block.marked for block in blocks(page))} == tested
 
@@ -98,7 +98,7 @@ def normalized(output: str) -> str:
 def started(shared_controller: Controller) -> Started:
     """The inventory and the configuration of the page, with ids of existing instances.
 
-    It also has the on-premises server of the page playbooks.
+    It also has the on-premises server of the pages on playbooks.
     """
     aws = shared_controller.aws
     ids = dict(zip((SERVER, ADMIN), aws.instances(2), strict=True))
@@ -130,9 +130,9 @@ def test_getting_started_ends_with_a_stored_configuration(started: Started) -> N
     assert after["instance_tags"][started.controller.aws.region] == {started.ids[SERVER]: {}, started.ids[ADMIN]: {}}
 
 
-def test_playbooks_print_what_the_page_shows(started: Started, subtests: pytest.Subtests) -> None:
-    """In the order of the page, because restore.yml closes what open_window.yml opens."""
-    examples = [block for block in blocks(GUIDE / "playbooks.rst") if block.marked]
+def test_playbooks_print_the_output_on_the_page(started: Started, subtests: pytest.Subtests) -> None:
+    """In the order of the overview, because restore.yml closes the window that open_window.yml opens."""
+    examples = [block for page in PLAYBOOK_PAGES for block in blocks(page) if block.marked]
     for example, output in zip(examples[::2], examples[1::2], strict=True):
         play = started.run(command(example.text))
         with subtests.test(example=str(example)):

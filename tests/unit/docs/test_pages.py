@@ -39,7 +39,7 @@ GROUPS = {
 }
 README_WORDS, README_LINES = 800, 130
 MODULES = {path.stem for path in (ROOT / "plugins" / "modules").glob("*.py")}
-DEVELOPMENT = {"architecture", "acceptance"}
+DEVELOPMENT = {"architecture", "sandbox"}
 PLAYBOOKS = {path.stem for path in (ROOT / "playbooks").glob("*.yml")}
 NAME = re.compile(r"(?<![\w.])(cwagent_[a-z_0-9]*[a-z])")
 

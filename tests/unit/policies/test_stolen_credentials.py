@@ -24,7 +24,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._names import WINDOW_P
 from ansible_collections.cwagent.iam.plugins.module_utils._role.plan import trust_policy
 
 CHECKOUT = Path(__file__).parents[3]
-PAGE = CHECKOUT / "docs" / "docsite" / "rst" / "permissions.rst"
+PAGE = CHECKOUT / "docs" / "docsite" / "rst" / "permissions_boundary.rst"
 DOCUMENTS = {
     path.stem: json.loads(path.read_text().replace("ID-OF-THE-ADMIN-INSTANCE", "*"))
     for path in (CHECKOUT / "examples" / "policies").glob("*.json")
@@ -230,7 +230,7 @@ ATTACKS: dict[str, list[Step]] = {
 def table() -> dict[str, tuple[str, set[str], set[str]]]:
     """By attack the cell with the calls, and the duties that could do it without the boundary and with it."""
     text = PAGE.read_text()
-    [found] = re.findall(r"^\.\. list-table:: What somebody.*?\n\n(.*?)\n\n(?=\S)", text, re.DOTALL | re.MULTILINE)
+    [found] = re.findall(r"^\.\. list-table:: Attacks.*?\n\n(.*?)\n\n(?=\S)", text, re.DOTALL | re.MULTILINE)
     _head, *rows = re.split(r"^   \* - ", f"\n{found}", flags=re.MULTILINE)[1:]
     result = {}
     for row in rows:
