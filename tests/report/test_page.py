@@ -186,7 +186,7 @@ def test_without_javascript_it_says_where_the_data_is(chromium, reports):
         html = chromium.command("DOM.getOuterHTML", nodeId=found["nodeId"])["outerHTML"]
     finally:
         chromium.command("Emulation.setScriptExecutionDisabled", value=False)
-    assert "The JSON file of the same audit has the same data." in html
+    assert "The JSON file of the same audit contains the same data." in html
 
 
 # Tables
