@@ -77,7 +77,7 @@ def all_messages() -> list[Message]:
 
 
 def all_texts() -> str:
-    """Return all texts in plugins, playbooks and roles, and those of amazon.aws that users can meet, one on a line."""
+    """Return all texts of plugins, playbooks and roles, and the texts of amazon.aws that users can meet, in lines."""
     amazon = importlib.import_module("ansible_collections.amazon.aws.plugins.module_utils.botocore")
     literals = [
         _tidy(_literal(node, source))
@@ -173,7 +173,7 @@ def messages_of(source: Source) -> Iterator[tuple[ast.expr, str]]:
 
 
 def _check_raised(node: ast.Raise, source: Source, where: str) -> None:
-    # An error that is private to a file does not leave it; what is said of it then is collected there.
+    # An error that is private to a file does not leave it. The message that replaces it is collected there.
     private = {each.name for each in source.nodes if isinstance(each, ast.ClassDef) and each.name.startswith("_")}
     known = {*(error.__name__ for error in error_classes()), *ANSIBLE_ERRORS, *_derived_errors(), *private}
     if isinstance(node.exc, ast.Call) and not _is_error(node.exc, known) and not _is_value_error(node.exc, source):
@@ -220,7 +220,7 @@ def _calls_of_base(error: ast.ClassDef) -> list[ast.Call]:
 
 
 def _adds_problem(call: ast.Call, source: Source, where: str) -> bool:
-    """Return whether a call adds a problem to those of the input."""
+    """Return whether a call adds a problem to the input's problems."""
     if _called(call) != "add" or source.folder not in {"plugin_utils", "action"}:
         return False
     if ast.unparse(call.func) not in {"problems.add", "self.add"}:
@@ -265,7 +265,7 @@ def _message_argument(call: ast.Call, where: str) -> ast.expr:
 def texts(node: ast.expr, source: Source, seen: set[ast.AST], *, whole: bool = True) -> set[str]:
     """Return the templates of a message, and of the texts that it is made of.
 
-    :param whole: whether the expression is a whole message; a part of one can also be a value without words.
+    :param whole: whether the expression is a whole message. Only a part of a message can be a value without words.
     """
     if node in seen:
         return set()

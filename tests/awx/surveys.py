@@ -86,7 +86,7 @@ def check_answers(template: Json, answers: Json, *, strict: bool = False) -> Jso
 
 
 def _answer_errors(question: Json, answers: Json) -> list[str]:
-    """What is wrong with an answer, if there is one. A choice has no blank, and no answer is of another type."""
+    """The errors of an answer, if there is one. A choice is never blank, and an answer has the question's type."""
     variable, type_ = question["variable"], question["type"]
     if variable not in answers:
         return [f"'{variable}' value missing"] if question["required"] else []

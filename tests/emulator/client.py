@@ -50,7 +50,7 @@ class Emulator:
     ) -> Emulator:
         """Start an emulator and wait until it answers. Unless detached, it ends with this process, killed or not.
 
-        :param aws_cli: the AWS CLI that instances have; by default the one that AWS_CLI names.
+        :param aws_cli: the path of the instances' AWS CLI. The default is the environment variable AWS_CLI.
         """
         cli = os.environ.get("AWS_CLI", "") if aws_cli is None else aws_cli
         options = [f"--backend={backend}", f"--region={region}", f"--port={port}", f"--aws-cli={cli}"]
@@ -148,7 +148,7 @@ class Emulator:
         return f"{self.endpoint}/_imds/{instance}"
 
     def metadata(self, instance: str, path: str) -> str:
-        """What the instance itself reads below ``latest/``. Raises HTTPError 404 where there is nothing."""
+        """A page below ``latest/``, as the instance itself reads it. Raises HTTPError 404 if there is none."""
         base = f"{self.metadata_endpoint(instance)}/latest"
         life = {"X-aws-ec2-metadata-token-ttl-seconds": "60"}
         token = _ask(Request(f"{base}/api/token", method="PUT", headers=life))
@@ -206,7 +206,7 @@ class Emulator:
         return Path(self.agents()[instance]["disk"])
 
     def commands(self) -> list[dict[str, Any]]:
-        """What was sent by Run Command, the earliest first, and what became of it on each instance."""
+        """The commands sent with Run Command, the earliest first, with their results on each instance."""
         return list(self._control("GET", "commands"))
 
     def reset(self) -> None:

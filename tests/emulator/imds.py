@@ -5,7 +5,7 @@ It differs from AWS as follows:
 - Nothing is served without a token, as on instances that require IMDSv2.
 - Only the paths that are needed for credentials exist.
 - A changed association is visible at once unless a lag is set. On AWS that takes seconds to minutes. The credentials
-  can have a lag of their own, since AWS does not say that they change together with ``iam/info``.
+  can have a separate lag, because AWS does not document that they change together with ``iam/info``.
 """
 
 from __future__ import annotations

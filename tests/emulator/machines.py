@@ -1,4 +1,4 @@
-"""What an instance has of a machine: a disk, and processes that run on it.
+"""The machine behind an instance: a disk, and processes that run on it.
 
 The disk is a folder. It is not the root of the processes, which also see the files and programs of this machine; but
 ``HOME``, ``TMPDIR`` and the programs that come first on ``PATH`` are on it:
@@ -90,7 +90,7 @@ class Machines:
         }
 
     def install(self, instance: str, region: str, *, aws_cli: bool, cloudwatch_agent: bool) -> None:
-        """Make the disk have these programs and no others. What else is on it stays."""
+        """Install these programs on the disk, and remove the others. Everything else on the disk stays."""
         disk = self.disk(instance)
         programs = disk / "usr/bin"
         for folder in (programs, disk / "root", disk / "tmp", disk / AGENT_FOLDER / "bin"):

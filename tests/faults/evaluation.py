@@ -1,4 +1,4 @@
-"""The evaluation of a trial: what was observed, and whether it is correct. Pure."""
+"""The evaluation of a trial: the observations, and whether they are correct. Pure."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What was observed in a trial.
+    """The observations of a trial.
 
     :param hit: the call that got the fault; ``None`` when no call did.
     :param recovered: the run after the faulted one.
@@ -70,7 +70,7 @@ def problems(evidence: Evidence, undisturbed: State) -> list[str]:
 
 
 def _left_open(evidence: Evidence) -> list[str]:
-    """What the faulted run left open although it could have closed it.
+    """The locks that the faulted run left open although it could have closed them.
 
     A killed run closes nothing. A run in which a closing call got the fault leaves at most one lock open. A run that
     got a signal leaves none.

@@ -26,7 +26,7 @@ Environ = Mapping[str, str]
 PROGRAM = "ansible-playbook"
 MESSAGE_BYTES = 32
 MAX_SERVERS = 6
-# What begins the names of variables that nothing reads before a run begins.
+# Prefixes of variables that nothing reads before a run begins.
 OF_ONE_RUN = ("AWS_", "PYTEST_", "RECORDED_TO")
 
 

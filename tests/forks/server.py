@@ -35,7 +35,7 @@ def can_import() -> bool:
     printed = os.memfd_create("printed")
     for number in (1, 2):
         os.dup2(printed, number)
-    with suppress(SystemExit):  # a setting is invalid, for instance, and it says so
+    with suppress(SystemExit):  # for example, a setting is invalid, and a message was printed
         import_what_runs_use()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
@@ -60,10 +60,10 @@ def import_what_runs_use() -> None:
 
 
 def become(request: dict[str, Any], files: list[int]) -> None:
-    """Take the place of the program that was asked for."""
+    """Take the place of the requested program."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()  # a test can signal its process group, as a terminal does
-    # Also where the tests are in the background, or were started with nohup.
+    # A program started in the background or with nohup inherits signals that are ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     for number, (name, file) in enumerate(zip(STREAMS, files, strict=True)):

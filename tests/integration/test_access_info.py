@@ -1,4 +1,4 @@
-"""cwagent_access_info: what it says of an account, what it may not read, and how many calls it makes."""
+"""cwagent_access_info: its report on an account, the reads that are denied, and the number of its calls."""
 
 from __future__ import annotations
 
@@ -678,7 +678,7 @@ def test_iam_confirms_who_can_write(enforced: Account) -> None:
 
 
 def test_calls_grow_with_pages_and_with_what_is_ours(enforced: Account) -> None:
-    """In pages of AWS: a thousand roles and users, two hundred instances that are looked up, fifty parameters."""
+    """A page of AWS has a thousand roles and users, two hundred instances, or fifty parameters."""
 
     def count() -> Counter[str]:
         since = enforced.aws.mark()

@@ -157,7 +157,7 @@ class Fleet:
         return {call.principal.split(":")[4] for call in own}
 
     def state(self, account: str) -> dict[str, Any]:
-        """What a run manages in an account: its roles, the profiles of its instances, and its configuration."""
+        """Everything that a run manages in an account: roles, the profiles of instances, and configurations."""
         iam, ec2, ssm = (self.client(account, service) for service in ("iam", "ec2", "ssm"))
         roles = sorted(each["RoleName"] for each in iam.list_roles()["Roles"])
         associations = ec2.describe_iam_instance_profile_associations()["IamInstanceProfileAssociations"]
@@ -384,7 +384,7 @@ def test_a_window_is_opened_for_a_person_in_the_accounts_of_the_limit(fleet: Fle
 
 
 def test_every_window_is_closed_whatever_is_wrong_with_other_accounts(fleet: Fleet) -> None:
-    """Nothing is done in the account of the controller's own credentials in place of one that cannot be told."""
+    """If an account cannot be determined, nothing is done in the account of the controller's own credentials."""
     fleet.play("open_window", accounts=FEW[:1]).assert_succeeded()
     fleet.more["team01"] = {"cwagent_account_external_id": "of-another"}
     fleet.more["team02"] = {"cwagent_account_assume_role_arn": "{{ nope }}"}
@@ -475,7 +475,7 @@ def test_every_account_is_verified_and_audited(fleet: Fleet) -> None:
     assert audited.writes == []
     playbooks = sorted((CHECKOUT / "playbooks").iterdir())
     verified = fleet.play("verify", accounts=FEW, cwagent_verify_from="none").assert_succeeded()
-    assert sorted((CHECKOUT / "playbooks").iterdir()) == playbooks, "no file was asked for"
+    assert sorted((CHECKOUT / "playbooks").iterdir()) == playbooks, "no file was requested"
     assert {*table(verified)} == {*FEW}
     assert "FAILED" not in verified.words
     assert verified.writes == []
@@ -484,7 +484,7 @@ def test_every_account_is_verified_and_audited(fleet: Fleet) -> None:
 
 
 def test_the_audit_reads_no_other_account_than_the_one_that_is_named(fleet: Fleet) -> None:
-    """With the controller's own credentials, which are those of none of the accounts."""
+    """With the controller's own credentials, which belong to none of the accounts."""
     fleet.more["team00"] = {"cwagent_account_assume_role_arn": "", "cwagent_account_id": fleet.ids["team00"]}
     file = fleet.controller.home / "audit.json"
     try:

@@ -329,7 +329,7 @@ def test_site_works_with_the_strategy_free(site: Site) -> None:
 
 
 def test_restore_changes_nothing_on_a_clean_account(site: Site) -> None:
-    """Also on an empty account, before the first run."""
+    """An empty account, before the first run, stays empty."""
     before = snapshot(site.aws)
     again = site.play("restore").assert_succeeded()
     assert (again.changed_tasks, again.writes, again.report) == ([], [], ["Nothing to do."])
@@ -456,7 +456,7 @@ def test_open_window_lets_a_person_store_until_restore(site: Site) -> None:
     person = site.aws.instance_credentials(site.instance)
     assert can_write(site.aws, person)
 
-    # A run that meets the window says that a person can have opened it.
+    # A run that finds the window open reports that a person may have opened it.
     refused = site.play("store_config").assert_failed()
     assert "a run or a person is using it, or a run was interrupted" in refused.message
 

@@ -352,7 +352,7 @@ def test_the_role_of_a_server_that_was_terminated_before_is_named(controller: Co
 
 
 def test_the_role_alone_keeps_the_policy_for_other_instances(controller: Controller) -> None:
-    """Those of another play, whose hosts are not known to it."""
+    """It does not know the hosts of another play, whose instances may need the policy."""
     fleet = attached(controller, {"web1": SHOP, "web2": SHOP, "batch1": BATCH})
     task = {
         "ansible.builtin.include_role": {"name": "cwagent.iam.ec2_server"},

@@ -36,7 +36,7 @@ from harness import (
 pytestmark = pytest.mark.main_job
 
 STARTED = "Using module file"
-"""What Ansible prints with -vvv where it starts a Python for a module."""
+"""Ansible prints this with -vvv when it starts a Python for a module."""
 DIFFERENT = {"ansible_facts", "exception", "module_stderr", "module_stdout"}
 """Where Ansible looks for a Python, and how it shows a traceback."""
 AS_MODULES = {"ANSIBLE_KEEP_REMOTE_FILES": "1"}
@@ -102,7 +102,7 @@ TASKS: list[Task] = [
     ("iam_role", {"name": "A", "state": "absent"}),
     ("iam_role", {"name": "R", "state": "absent"}),
 ]
-"""What every module does: create, change, delete, and refuse."""
+"""Tasks in which each module creates, changes, deletes, and refuses."""
 
 
 MODULES = {module for module, _options in TASKS}
@@ -168,7 +168,7 @@ class Account:
         return re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+(Z|\+00:00)?", "TIME", text)
 
     def results(self, play: Play) -> list[str]:
-        """What each task returned, in lines."""
+        """The result of each task, in lines."""
         found = [
             [each.task, each.outcome, {key: value for key, value in each.result.items() if key not in DIFFERENT}]
             for each in play.results
@@ -390,7 +390,7 @@ def test_the_next_run_replaces_a_key_that_was_not_yet_saved(
     # The first parameter is the claim, and the second one has the key.
     account.aws.arm(Fault(Kind.THROTTLE, action="PutParameter", nth=2, times=1000))
     since = account.aws.mark()
-    # Also where the tests are in the background: a program started there is not to be interrupted from the keyboard.
+    # A program that is started in the background ignores SIGINT, so restore its default action.
     command = ["env", "--default-signal=INT", *command]
     with subprocess.Popen(
         command, cwd=CHECKOUT, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, process_group=0

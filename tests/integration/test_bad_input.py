@@ -121,7 +121,7 @@ INVALID: dict[str, tuple[Any, set[str]]] = {
 
 @dataclass(frozen=True)
 class Refused:
-    """Runs in which every variable had a value that is invalid for it, one for those of an account."""
+    """Runs in which every variable had an invalid value. The second run tests the variables of an account."""
 
     plays: tuple[Play, Play]
 
@@ -144,7 +144,7 @@ def refused(site: Site) -> Callable[[str], Refused]:
         hosts = {name: variables for members in groups.values() for name, variables in members.items()}
         invalid = {name: value for name in TYPED if name not in valid}
         if isinstance(value, str):
-            invalid["cwagent_admin_role_name"] = f"{value}."  # not that of the other role
+            invalid["cwagent_admin_role_name"] = f"{value}."  # differs from the other role's name
         account = {name: invalid.pop(name) for name in ACCOUNT_VARIABLES if name in invalid}
         for name in HOST_OF.keys() & invalid.keys():
             hosts[HOST_OF[name]][name] = invalid.pop(name)

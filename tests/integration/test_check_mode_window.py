@@ -46,7 +46,7 @@ def account(shared_controller: Controller) -> Account:
 
 
 def steps(play: Play) -> str:
-    """What was done, or would be done, without times."""
+    """The steps that were done, or would be done, without times."""
     _counts, *lines = play.report
     return re.sub(TIME, "TIME", " ".join(line.strip() for line in lines)).replace(" - ", "\n")
 

@@ -31,7 +31,7 @@ def test_the_readme_leads_from_nothing_to_the_removal(controller: Controller) ->
 
 
 def test_every_command_for_many_accounts_works(controller: Controller) -> None:
-    """In an account of its own, for the instances that it associates with a profile are in no inventory."""
+    """It needs a separate account, because no inventory lists the instances that it associates with a profile."""
     aws = controller.aws
     organization = Organization(controller)
     organization.account("shop", organization.unit("Workloads"))

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif("AWS_CLI" not in os.environ, reason="make integr
 START = GUIDE / "getting_started.rst"
 LAST = GUIDE / "uninstalling.rst"
 ALONE = (README, GUIDE / "growing.rst")
-"""test_docs_alone.py follows these in accounts of their own."""
+"""test_docs_alone.py follows these in separate accounts."""
 
 
 @pytest.fixture(scope="module")

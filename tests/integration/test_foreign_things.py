@@ -1,4 +1,4 @@
-"""Whatever is run, in any order, killed or at once: what others made in the account and on the hosts stays as it was.
+"""Things of others, in the account and on the hosts, stay as they were after runs in any order, killed or concurrent.
 
 ``CWAGENT_SEEDS`` is the number of random sequences for each kind of account (default: 1).
 """
@@ -145,7 +145,7 @@ class Account:
         return [folder / "ops.credentials", folder / f"{ONPREM_USER}.credentials", self.host / "credentials"]
 
     def foreign(self) -> dict[str, Any]:
-        """What others made, as data that can be compared."""
+        """The things that others made, as data that can be compared."""
         found = snapshot(self.aws)
         outside = {name: each for name, each in self.instances.items() if name != "admin1"}
         tags, profiles = found["instance_tags"][self.aws.region], associated_profiles(self.aws)
@@ -273,7 +273,7 @@ def test_what_others_made_stays_as_it_was(account: Callable[[bool, int], Account
     for number in range(STEPS):
         history.append(made.step(number))
         assert differences(before, made.foreign()) == [], history
-    # What they left behind stops no run either.
+    # Nothing that these runs left behind stops a later run.
     config = made.controller.file("last.json", {"agent": {"metrics_collection_interval": 60}})
     variables = made.variables(config, TIMEOUTS)
     made.controller.play(made.inventory, "restore", **variables).assert_succeeded()

@@ -33,7 +33,7 @@ class Site:
 
     @property
     def locks(self) -> list[str]:
-        """What is open now."""
+        """The locks that are open now."""
         account = snapshot(self.controller.aws)
         return open_locks({**account, "instances": {self.instance: account["associations"].get(self.instance)}})
 

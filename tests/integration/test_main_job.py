@@ -34,7 +34,7 @@ pytestmark = pytest.mark.main_job
 CONFIG = {"agent": {"metrics_collection_interval": 60}, "metrics": {"metrics_collected": {"mem": {}}}}
 APP = "shop-app"
 ENVIRONMENT = {"HTTPS_PROXY": "http://user:Proxy-Pass@proxy:3128", "MY_SECRET": "My-Se/CrEt"}
-"""What the admin instance needs besides, which is used for no emulator."""
+"""More variables that the admin instance needs. No emulator uses them."""
 ADMIN_INLINE = [WINDOW_POLICY]
 """The inline policies of the admin principals: the closed admin window."""
 USERS = {
@@ -168,7 +168,7 @@ def test_check_mode_shows_the_steps_diffs_and_warnings_of_the_run(job: Job) -> N
 
 def test_the_report_fits_a_terminal_of_100_columns(job: Job) -> None:
     long = [line for play in (job.predicted, job.done, job.again) for line in report_lines(play) if len(line) > 100]
-    # A path that is longer than a line stands on a line of its own, so that it can be copied.
+    # A path that is longer than a line gets its own line, so that it can be copied.
     assert [line for line in long if " " in line.strip(' ",')] == []
 
 

@@ -374,7 +374,7 @@ def test_whether_a_profile_was_disassociated_is_read_whatever_the_answer(moto: E
 
 @pytest.mark.parametrize("ended", [False, True], ids=["running", "terminated"])
 def test_only_an_instance_that_has_not_ended_counts_as_another_holder(moto: Emulator, ended: bool) -> None:
-    """AWS does not say whether it lists the profile of a terminated instance; moto does so here."""
+    """AWS does not document whether it lists the profile of a terminated instance. Here, moto lists it."""
     create_role(moto, "R", SERVER_POLICY)
     own, other = moto.instances(2)
     if ended:

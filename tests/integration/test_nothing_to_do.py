@@ -1,4 +1,4 @@
-"""A run of site.yml with nothing to do makes few calls. What is to do is found, and nothing else is done."""
+"""With nothing to do, a run of site.yml makes few calls. Otherwise it does what is necessary, and nothing else."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ class Organization:
 
 @dataclass(frozen=True)
 class Listing:
-    """What ansible-inventory lists."""
+    """The inventory that ansible-inventory lists."""
 
     play: Play
     content: dict[str, Any]
@@ -259,7 +259,7 @@ def test_all_pages_are_read_and_throttled_calls_repeated(organization: Organizat
 
 @pytest.mark.main_job
 def test_braces_from_aws_are_text(organization: Organization) -> None:
-    """Who names accounts runs nothing on the controller."""
+    """A person who names accounts cannot run anything on the controller."""
     text = "{{ lookup('ansible.builtin.pipe', 'touch made') }}"
     organization.account("braces", organization.unit("Braces"), note=text)
     compose = {"composed": "account_tags.note"}
@@ -373,7 +373,7 @@ def test_the_cache_serves_what_was_read_until_it_is_flushed(deployed: Organizati
     assert cached.play.calls == []
     assert cached.hosts == read.hosts
     assert cached.group("region_eu_central_1") == [first]
-    assert "Account blog" in cached.play.words, "what is missing is said again"
+    assert "Account blog" in cached.play.words, "missing accounts are reported again"
     narrowed = deployed.list(**options, organizational_units=["/Workloads/Production"])
     assert narrowed.group("cwagent_accounts") == ["shop"], "other accounts are not served from the cache"
     flushed = deployed.list("--flush-cache", **options)

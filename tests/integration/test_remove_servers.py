@@ -242,9 +242,9 @@ UNKNOWN = "It is not known whether access keys of users that no host has are sav
 
 @dataclass
 class SavedInAws:
-    """Two servers on premises whose keys are saved in AWS; the one that is left is db2.
+    """Two servers on premises whose keys are saved in AWS. The server that stays is db2.
 
-    :param region: of the servers; the default is that of the controller.
+    :param region: the servers' region. The default is the controller's region.
     """
 
     controller: Controller

@@ -47,7 +47,7 @@ CASES = {
 
 @pytest.fixture(scope="module")
 def refused(shared_controller: Controller) -> Play:
-    """One run with a block for each case, which says why the role failed."""
+    """One run with a block for each case, which prints why the role failed."""
     tasks = [
         {
             "block": [

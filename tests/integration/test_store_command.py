@@ -41,7 +41,7 @@ ENOUGH = 180
 """Seconds: several times what a script needs, since other programs can keep the machine busy."""
 
 UNKIND_VALUE = json.dumps({"a": "{{ssm:x}} $(id) `id` ${HOME} '\"\\\n%s Füße 漢字 \U0001f600"}, ensure_ascii=False)
-"""What a shell, a locale or Systems Manager could take for something else."""
+"""Characters that a shell, a locale or Systems Manager could misinterpret."""
 
 
 @dataclass(frozen=True)

@@ -256,7 +256,7 @@ def test_a_run_backs_off_when_another_writes_a_restore_tag(account: Account, bac
 
 
 def other_run(account: Account, host: AdminHost) -> None:
-    """What restore.yml of another controller does, while a run stores."""
+    """Do the same as restore.yml of another controller, while a run stores."""
     names: dict[str, Any] = {"admin_profile": ADMIN_ROLE, "server_profile": SERVER_ROLE, "admin_role": ADMIN_ROLE}
     result = run_module(account.aws, "cwagent_admin_instance", state="released", **names)
     assert not result["failed"], result
@@ -524,7 +524,7 @@ def test_what_stores_has_the_become_of_its_host_and_what_calls_aws_has_none(acco
 
 
 def test_a_localhost_of_the_inventory_is_connected_to_by_nobody(account: Account) -> None:
-    """Without a connection of its own, Ansible would use ssh for it."""
+    """It has no connection variable, so Ansible would use ssh."""
     host = account.add_host(1)
     file = host.inventory()
     inventory = yaml.safe_load(file.read_text())
@@ -674,7 +674,7 @@ def test_a_run_fails_if_something_else_overwrites_the_value(account: Account, ba
 
 
 def overwrite(account: Account) -> None:
-    """What another program does."""
+    """Overwrite the configuration as another program would."""
     account.aws.client("ssm").put_parameter(Name=PARAMETER, Value='{"agent":{}}', Overwrite=True)
 
 

@@ -72,7 +72,7 @@ class Acceptance:
         for problem in problems:
             self.say(f"  {problem}")
 
-    # -- Steps: each yields what is not as it should be, and empty texts --
+    # -- Steps: each yields problems, and empty texts --
 
     def prepare(self) -> Iterator[str]:
         for instance in self.account.instances:
@@ -152,7 +152,7 @@ class Acceptance:
         ):
             yield from self._eventually(what, read, wanted)
 
-    # -- What AWS must answer --
+    # -- Expected answers of AWS --
 
     def _succeeded(self, run: Run, config: Any) -> Iterator[str]:
         yield run.problem
@@ -162,7 +162,7 @@ class Acceptance:
         yield from self._closed()
 
     def _closed(self) -> Iterator[str]:
-        """What must hold between runs, whatever the run before did."""
+        """Problems with conditions that must hold between runs, whatever the run before did."""
         account = self.account
         for what, read, wanted in (
             ("the profile of the admin instance", lambda: account.profile(account.admin), BASE_ROLE),

@@ -18,7 +18,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Answer:
-    """What AWS answered to a question that its documentation leaves open."""
+    """AWS's answer to a question that its documentation leaves open."""
 
     question: str
     answer: str
@@ -51,7 +51,7 @@ class Report:
             "|---|--:|---|",
             *(f"| {step.title} | {step.seconds:.0f} | {'failed' if step.problems else 'ok'} |" for step in self.steps),
             "",
-            "## What AWS answered",
+            "## Answers from AWS",
             "",
             "| question | answer |",
             "|---|---|",

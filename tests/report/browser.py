@@ -14,7 +14,7 @@ from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-# Nothing that a browser does of its own accord, such as looking for updates.
+# These stop everything that a browser does unasked, such as looking for updates.
 FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -31,7 +31,7 @@ FLAGS = (
 
 
 def programs() -> tuple[str, str]:
-    """Return the paths of the browser and its driver. :raises RuntimeError: it says which one is missing."""
+    """Return the paths of the browser and its driver. :raises RuntimeError: one of them is missing."""
     browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
     driver = shutil.which("chromedriver")
     if not browser or not driver:

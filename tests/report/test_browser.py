@@ -1,4 +1,4 @@
-"""A missing browser is a failure that says what to install, and never a skipped test."""
+"""A missing browser is a failure that tells you what to install, and never a skipped test."""
 
 from __future__ import annotations
 

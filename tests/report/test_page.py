@@ -59,7 +59,7 @@ def heading(page, table):
     return page.value("document.querySelector(`#${arguments[0]} h2`).innerText.trim()", table)
 
 
-# What it says
+# Content
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_a_writer_stands_out_in_the_map(page):
     assert lanes[0]["fill"] == window["fill"] != server["fill"]
     assert float(lanes[0]["line"].removesuffix("px")) >= 2 * float(server["line"].removesuffix("px"))
     [others] = [lane for lane in lanes if lane["name"] == "Other roles"]
-    assert "not in this report" in others["text"], "nothing is said of a role that was not read"
+    assert "not in this report" in others["text"], "a role that was not read is not judged"
     [administrators] = [lane for lane in lanes if lane["name"] == "2 principals"]
     assert "can write: they administer the account" in administrators["text"]
 

@@ -12,7 +12,7 @@ ARCHITECTURE = GUIDE / "architecture.rst"
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 PLUGINS = ROOT / "plugins"
 MODULE_UTILS = PLUGINS / "module_utils"
-# Paths that are created by make, or that have <name> in place of a name.
+# Paths that make creates, or that have <name> instead of a name.
 GENERATED = (".venv/", "build/", "<")
 
 

@@ -27,7 +27,7 @@ SECTIONS = {
 
 
 def count(name, in_group):
-    """The metrics of one server, and those of its group."""
+    """The metrics of one server, and the metrics of its group."""
     metrics = json.loads((ROOT / "examples" / "agent-config" / name).read_text())["metrics"]
     appended = {dimension for dimension in metrics["append_dimensions"] if in_group or dimension != GROUP}
     own = shared = 0

@@ -62,7 +62,7 @@ class Node:
         return self.wait(self.send(*commands, **options), step=step)
 
     def output(self, *commands: str) -> str:
-        """What a script prints that succeeds."""
+        """The output of a script that succeeds."""
         done = self.run(*commands)
         assert done["Status"] == "Success", done["StandardErrorContent"]
         return str(done["StandardOutputContent"])
@@ -103,7 +103,7 @@ def refused(code: str, message: str = "") -> Iterator[None]:
     assert caught.value.response["Error"]["Code"] == code
 
 
-# What a script does
+# Scripts
 
 
 @ministack_only
@@ -201,7 +201,7 @@ def test_an_aws_cli_of_this_machine_is_not_on_the_instances(tmp_path: Path, has_
     assert [each.name for each in path.iterdir()] == ["ls"]
 
 
-# What AWS refuses
+# Requests that AWS refuses
 
 
 def many(count: int) -> list[str]:

@@ -18,7 +18,7 @@ TYPES = {"str": "text", "list": "text", "int": "integer", "bool": "multiplechoic
 
 
 def specs():
-    """The options of the playbooks, and those of the role store_config, which can be set as well."""
+    """The options of the playbooks and of the role store_config, which can be set as well."""
     playbooks = yaml.safe_load((ROOT / "playbooks" / "vars" / "argument_specs.yml").read_text())
     role = yaml.safe_load((ROOT / "roles" / "store_config" / "meta" / "argument_specs.yml").read_text())
     entries = [*role["argument_specs"].values(), *playbooks["argument_specs"].values()]
@@ -91,7 +91,7 @@ def test_every_question_is_asked():
 
 
 def test_the_execution_environment_has_the_tested_versions():
-    """Those of the environment of the developers, which the lock file and its comment name."""
+    """The developers' environment has these versions, which the lock file and its comment list."""
     requirements = ROOT / "requirements"
     [aws] = re.findall(
         r"^ansible==.*# ansible-core [\d.]+, amazon\.aws ([\d.]+)$", (requirements / "dev.in").read_text(), re.M

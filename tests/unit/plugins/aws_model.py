@@ -57,7 +57,7 @@ def check_call(step: Step) -> None:
     model = _service(service).operation_model(operation)
     problems = ParamValidator().validate(_to_wire(step.arguments), model.input_shape)
     assert not problems.has_errors(), problems.generate_report()
-    if service != "ec2":  # its errors are in no description
+    if service != "ec2":  # botocore does not describe its errors
         named = {shape.metadata.get("error", {}).get("code", shape.name) for shape in model.error_shapes}
         assert step.done_when <= named, f"{step.action} answers none of {step.done_when}"
 
@@ -239,7 +239,7 @@ class Iam(Model):
         require(keys[access_key_id].active != (status == "Active"), "nothing changes")
         keys[access_key_id] = replace(keys[access_key_id], active=status == "Active")
 
-    # What roles and users have in common
+    # Roles and users
 
     def _principal(self, role_name: str | None = None, user_name: str | None = None) -> Principal:
         found = self.roles.get(role_name or "") if role_name else self.users.get(user_name or "")
@@ -503,7 +503,7 @@ class Gateway:
         return call()
 
     def find(self, action: str, description: str, *, absent: str, **arguments: Any) -> Any:
-        """What the model answers; ``None`` where there is no such thing."""
+        """The answer of the model, or ``None`` if the thing does not exist."""
         del description, absent
         named = {xform_name(name): value for name, value in arguments.items()}
         return getattr(self.model, xform_name(action.partition(":")[2]))(**named)

@@ -1,5 +1,5 @@
-"""The policies in examples/policies: what they allow and deny, decided by a simulation that shares no code with the
-emulators; and that the documentation links them.
+"""The policies in examples/policies. A simulation that shares no code with the emulators decides what they allow and
+deny. The documentation links each of them.
 """
 
 from __future__ import annotations
@@ -310,7 +310,7 @@ def test_whatever_else_is_allowed_the_boundary_itself_is_kept(simulator, action)
 
 
 def test_every_action_that_could_give_more_and_knows_the_boundary_requires_it():
-    """Those of the duties that change a principal's policies or trust, or create it."""
+    """The duties' actions that change a principal's policies or trust, or create a principal."""
     gives = re.compile(r"iam:(Create(Role|User)|(Attach|Put)(Role|User)Policy|UpdateAssumeRolePolicy)")
     statements = [
         statement for file in FILES if file.stem != "boundary" for statement in policy(file.stem)["Statement"]

@@ -1,6 +1,6 @@
-"""What somebody could do who stole the credentials of a duty, with a permissions boundary and without it.
+"""The attacks that the stolen credentials of a duty allow, with a permissions boundary and without it.
 
-The table in the documentation says it, and two evaluators that share no code check each of its cells.
+The table in the documentation lists them, and two evaluators that share no code check each of its cells.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Account:
     """An account in which the collection has created its roles and users, and the stolen credentials.
 
     :param bounded: whether they have the boundary.
-    :param ids: what AWS has assigned, by the placeholder for it in the steps.
+    :param ids: the ids that AWS has assigned, by their placeholders in the steps.
     """
 
     aws: Emulator
@@ -77,8 +77,8 @@ class Account:
 class Step:
     """A call, as a request for the simulator and with the arguments for the emulator.
 
-    :param context: its condition keys; it has no permissions boundary in an account without boundaries.
-    :param actor: who calls: the stolen credentials, or somebody else, who has all permissions.
+    :param context: its condition keys. The boundary is left out in an account without boundaries.
+    :param actor: the caller: the stolen credentials, or somebody else, who has all permissions.
     :param trust: the trust policy of the role that is assumed.
     """
 
@@ -118,7 +118,7 @@ class Step:
 
 @dataclass(frozen=True)
 class PassedRole(Step):
-    """A permission that the step before needs too, and that no call of its own checks."""
+    """A permission that the step before needs too, and that no separate call checks."""
 
     def is_allowed(self, account: Account) -> bool:
         return True
@@ -309,7 +309,7 @@ def test_stolen_credentials_can_do_what_the_table_says(account, simulator, duty)
     assert simulated == expected
 
 
-# What nobody can do with the boundary, even who has stolen the credentials of all duties.
+# Attacks that fail with the boundary, even with the stolen credentials of all duties.
 ESCALATION = {attack for attack, (_, _, bounded) in table().items() if not bounded}
 
 

@@ -1,4 +1,4 @@
-"""The lock files name packages with their hashes, and no registry: whoever installs them chooses it."""
+"""The lock files list packages with their hashes, but no registry, because each user chooses one."""
 
 from __future__ import annotations
 

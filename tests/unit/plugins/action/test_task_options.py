@@ -13,7 +13,7 @@ COMPARED = ("type", "elements", "choices", "default")
 
 
 def compared(options):
-    """What of the options the documentation and the code must agree on."""
+    """The parts of the options on which the documentation and the code must agree."""
     return {name: {key: option[key] for key in COMPARED if key in option} for name, option in options.items()}
 
 

@@ -15,7 +15,7 @@ junit = FilterModule().filters()["junit"]
 sarif = FilterModule().filters()["sarif"]
 
 SEVERITIES = ["info", "low", "medium", "high"]
-# What `debug` of Ansible prints around a line: its indentation, two quotes and a comma.
+# The number of characters that Ansible's `debug` adds to a line: its indentation, two quotes and a comma.
 PRINTED = 11
 
 

@@ -288,7 +288,7 @@ NEW_KEY = (
     ids=["appended to", "cut off", "wrapped", "broken"],
 )
 def test_an_answer_that_cannot_be_read_is_not_quoted(behind_a_proxy, monkeypatch, text):
-    """That of CreateAccessKey has a secret. botocore quotes an answer that it cannot parse."""
+    """The answer of CreateAccessKey contains a secret. botocore quotes an answer that it cannot parse."""
     monkeypatch.setattr(LoginPage, "text", text)
     with pytest.raises(AwsApiError, match="the answer was not in the format of AWS") as error:
         behind_a_proxy.call("iam:CreateAccessKey", "create it", UserName="U")

@@ -344,7 +344,7 @@ def test_after_a_failure_the_counts_are_those_of_the_steps_that_were_done(done):
 class ContendedResource(NumberResource):
     """A number whose first writes meet another state than the one that was read.
 
-    :param others: what the number was changed to by others, before each of these writes.
+    :param others: the numbers that others write, one before each of these writes.
     """
 
     def __init__(self, current: int, desired: int, others: list[int]) -> None:
@@ -397,7 +397,7 @@ def test_a_state_that_changes_all_the_time_is_an_error_in_the_end(wait, reads):
 
 @pytest.mark.usefixtures("clock")
 def test_only_what_failed_is_planned_again():
-    """What was done for another item need not be visible yet. A second access key would be created, for example."""
+    """The changes of another item may not be visible yet. For example, a second access key would be created."""
     number = ContendedResource(1, 2, [5])
     [other] = NumberResource(1, 2).plan(1).all_steps
     plan, executed = number.plan, []

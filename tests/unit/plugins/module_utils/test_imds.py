@@ -28,7 +28,7 @@ PAGES = {"iam/info": INFO, LIST: "R\n", LIST + "R": KEYS}
 
 @pytest.fixture
 def metadata(monkeypatch):
-    """The pages of a metadata service on loopback, version 2 only; a number in place of a page is an HTTP status."""
+    """The pages of a metadata service on loopback, version 2 only. A number instead of a page is an HTTP status."""
     pages: dict[str, Any] = {}
 
     class Handler(BaseHTTPRequestHandler):

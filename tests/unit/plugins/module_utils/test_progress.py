@@ -32,7 +32,7 @@ def test_a_line_is_shown_every_five_seconds(clock: Clock) -> None:
 
 
 def test_another_thread_shows_nothing(clock: Clock) -> None:
-    """Ansible's display is that of the main thread."""
+    """Ansible's display belongs to the main thread."""
     lines: list[str] = []
     with shown(Progress(lines.append, clock)):
         clock.now = 9

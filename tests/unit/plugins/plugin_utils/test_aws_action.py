@@ -38,7 +38,7 @@ def module_of(action: str) -> Any:
 
 
 def an_action(work: Any = None, args: Any = None, **task: Any) -> Any:
-    """An action whose task, connection and loader are as those of a worker with a local connection."""
+    """An action with the task, connection and loader that a worker with a local connection has."""
     action = object.__new__(_aws_action.AwsAction)
     action.MODULE = SimpleNamespace(SPEC=SPEC, RULES={"mutually_exclusive": [["name", "folder"]]}, work=work)
     action._task = SimpleNamespace(

@@ -117,7 +117,7 @@ def inputs_of(*arguments, **options):
     return inputs
 
 
-# What has another default where the configuration is applied to servers.
+# Options with another default where the configuration is applied to servers.
 OF_ACCOUNTS = {"cwagent_batch_size": ["100%"], "cwagent_max_fail_percentage": 100}
 OF_SERVERS = {"cwagent_batch_size": ["20%"], "cwagent_max_fail_percentage": 0}
 
@@ -131,7 +131,7 @@ def run_value(inputs, name):
     return inputs[name.removeprefix("cwagent_")]
 
 
-# What is given and what comes of it
+# Variables and their results
 
 
 def test_the_input_of_a_run_without_variables():
@@ -1070,7 +1070,7 @@ def test_an_age_without_limit_is_refused_by_a_rotation_that_depends_on_it(requir
 
 
 SERVERS_OF = {"ec2_servers": ["web"], "ec2_admin": ["adm"], "onprem_servers": ["a", "b", "c"], "onprem_admin": ["o"]}
-"""Host a has a user of its own and gets its key by Ansible; b and c share one."""
+"""Host a has its own user, and Ansible delivers its key. Hosts b and c share a user."""
 USER_A, GONE, GONE_ID = "CloudWatchAgentServerUser-a", "CloudWatchAgentServerUser-gone", "i-0123456789abcdef9"
 TAKE_OUT = "Take {} out of the inventory: cwagent.iam.site would manage it again."
 UNSET = "The access key on {} was not looked for: cwagent_deliver_keys is not set."

@@ -1,4 +1,4 @@
-"""What a signal does to a task that holds something, and what it does not."""
+"""The effects of a signal on a task that holds something."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_a_signal_is_not_lost_where_the_body_of_a_shield_fails(depth: int) -> No
 
 
 def test_another_thread_has_no_shield() -> None:
-    """It does not end that of the main thread either."""
+    """It does not end the main thread's shield either."""
     interruption = Interruption()
 
     done = []

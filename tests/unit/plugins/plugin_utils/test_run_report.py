@@ -53,7 +53,7 @@ DELETED = {"steps": ["delete user U"], "counts": {"create": 0, "update": 0, "del
                 "- delete user U",
             ],
         ),
-        # A loop with a failed item is failed itself; what was done for the others counts.
+        # A loop with a failed item is failed itself. The steps of the other items count.
         (
             [{"failed": True, "results": [DELETED, FAILED, HALF_DONE]}],
             ["1 created, 1 deleted:", "- delete user U", "- create role R"],
@@ -260,7 +260,7 @@ NAMES = "abcdef"
 
 
 def run_accounts(failing, **waves):
-    """By account, why it failed: accounts are begun one after the other, and some of them fail."""
+    """The reason why each account failed. The accounts start one after the other, and some of them fail."""
     hosts: dict[str, dict[str, Any]] = dict.fromkeys(NAMES, OK)
     for name in NAMES:
         reason = skip_reason(hosts.values(), NAMES, NAMES, name, **waves)
@@ -291,7 +291,7 @@ def run_accounts(failing, **waves):
     ],
 )
 def test_accounts_are_skipped_when_too_many_of_a_batch_failed(sizes, percentage, failing, skipped, counts):
-    """The counts are those of the batch that failed, however many accounts were skipped since."""
+    """The reason has the counts of the batch that failed, however many accounts were skipped since."""
     reason = f"Skipped: {counts} accounts of a batch failed (cwagent_max_fail_percentage is {percentage})."
     failed = {name: "Denied." if name in failing and name not in skipped else "" for name in NAMES}
     assert run_accounts(failing, batch_sizes=sizes, max_fail_percentage=percentage) == {

@@ -1,4 +1,4 @@
-"""What is sent to the host that stores, and what its answers become."""
+"""Requests to the host that stores, and the results of its answers."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ SERVERS, ADMIN = {"tag:agent": "yes"}, {"tag:Name": ["monitoring", "admin"]}
 
 
 class Region(Aws):
-    """What EC2 and STS answer in a region. By filters, the pages of instances."""
+    """The answers of EC2 and STS in a region. The pages of instances are listed by filter."""
 
     def __init__(self, servers=((),), admins=((),), account="123456789012"):
         self.pages_of = {"tag:agent": servers, "tag:Name": admins, ID_FILTER: admins}

@@ -91,7 +91,7 @@ def state(
 def desired_admin(
     wanted: str, *ids: str, whole_region: bool = False, keep_tag: bool = False, named: tuple[str, ...] = ()
 ) -> DesiredAdmin:
-    """:param named: the instances that the user named besides those of the list."""
+    """:param named: the instances that the user named in addition to the list."""
     return DesiredAdmin(
         wanted,
         "admin",
@@ -150,7 +150,7 @@ def test_a_profile_that_the_same_run_has_associated_needs_no_trial(profile, prov
 
 
 def test_a_trial_gives_the_association_another_id():
-    """Only a denial prevents anything. The swap looks the new id up, also before each retry."""
+    """Only a denial prevents anything. The swap looks up the new id, and again before each retry."""
     *_, trial, swap = admin_plan.plan(state("shop"), desired_admin(ACQUIRED)).steps[INSTANCE]
     assert trial.done_when == ASSOCIATION_RETRY_CODES | ASSOCIATION_STALE_CODES
     assert (trial.retry_when, trial.stale_when) == (frozenset(), frozenset())
@@ -277,7 +277,7 @@ def test_release_removes_the_restore_tag_and_the_record_and_no_other():
     assert forget.arguments == {"role_name": "role", "tag_keys": [f"{RESTORE_TAG}:eu-1:{INSTANCE}"]}
 
 
-# What others wrote, or what an interruption left
+# Tags and records that others wrote, or that an interruption left
 
 
 PLANTED = {
@@ -312,7 +312,7 @@ def test_a_tag_without_a_record_on_the_instance_that_is_acquired_is_overwritten(
     current = state("shop", tag=tag, record=None)
     plan = admin_plan.plan(current, desired_admin(ACQUIRED))
     assert plan.summaries == [*steps, TRIAL.format("shop"), ASSOCIATE_ADMIN + IN_PLACE.format("shop")]
-    assert plan.steps[INSTANCE][0].context.before_first_try, "the tag can be that of a run that has just begun"
+    assert plan.steps[INSTANCE][0].context.before_first_try, "the tag can belong to a run that has just started"
     assert plan.planned.restore_tags == plan.planned.records == {INSTANCE: "shop"}
     assert admin_plan.warnings(current, desired_admin(ACQUIRED)) == []
 
@@ -333,7 +333,7 @@ def test_a_tag_that_was_changed_is_corrected_by_who_acquires_the_instance_again(
 
 @pytest.mark.parametrize("current", [state("shop", record="shop"), State(records={INSTANCE: "shop"})])
 def test_a_record_without_a_tag_is_removed(current):
-    """Also that of an instance that does not exist any more."""
+    """Including the record of an instance that no longer exists."""
     plan = admin_plan.plan(current, desired_admin(RELEASED, whole_region=True))
     assert plan.summaries == [REMOVE_RECORD]
     assert plan.planned.records == {}
@@ -799,7 +799,7 @@ def test_a_plan_leads_to_its_planned_state(region, wanted, whole_region):
 
 @given(regions(), st.booleans())
 def test_a_released_region_has_no_admin_instance_and_no_tag_of_a_run(region, keep_tag):
-    """A tag without a record is somebody else's. What a tag says does not matter."""
+    """A tag without a record is somebody else's. The content of a tag does not matter."""
     ec2 = TaggedEc2(region)
     run(ec2, replace(RELEASED_REGION, keep_tag=keep_tag))
     assert not admin_instances(ec2)

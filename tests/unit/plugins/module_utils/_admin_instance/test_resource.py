@@ -379,7 +379,7 @@ def test_record_and_tag_can_be_there_after_another_error(refused):
 
 
 def test_a_tag_of_somebody_else_does_not_stop_who_acquires():
-    """It is looked at for a while, since IAM may not show yet what a run has recorded."""
+    """The run looks at the tag for a while, because IAM may show another run's record late."""
     aws = Region({OTHER_INSTANCE: "Power"}, *[{INSTANCE: "shop", OTHER_INSTANCE: "Power"}] * 2)
     aws.records = [{}] * 99
     acquire(aws, state("shop"))
@@ -388,7 +388,7 @@ def test_a_tag_of_somebody_else_does_not_stop_who_acquires():
 
 
 def test_the_tag_of_a_run_counts_although_iam_shows_its_record_late():
-    """Also where somebody else has tagged its instance before."""
+    """Even if somebody else has tagged its instance before."""
     aws = Region({OTHER_INSTANCE: "Power"}, BOTH_TAGS)
     aws.records = [{}, {}, {}, {}, {OTHER_INSTANCE: "shop"}]
     with pytest.raises(ContentionError, match="i-2 has an unfinished swap"):
@@ -427,7 +427,7 @@ def test_a_record_that_iam_shows_late_is_waited_for_where_it_matters(profile, re
 
 @pytest.mark.parametrize(("wanted", "tags"), [(ACQUIRED, {OTHER_INSTANCE: "shop"}), (EXCLUSIVE, {})])
 def test_the_admin_instance_of_a_run_is_not_reported_as_somebody_elses(wanted, tags):
-    """Whoever reads the message would take the profile off an instance that a run is using."""
+    """A reader of that message would take the profile off an instance that a run is using."""
     aws = Region(tags)
     aws.profiles, aws.records = {INSTANCE: "admin", OTHER_INSTANCE: "admin"}, [{}, {}, {OTHER_INSTANCE: "shop"}]
     resource = AdminInstanceResource(aws, desired_admin(wanted))
@@ -628,7 +628,7 @@ def test_an_association_that_ec2_does_not_show_for_a_moment_is_not_lost():
     ids=["no tag", "tag", "tag, but open for another instance", "released"],
 )
 def test_an_open_window_without_a_restore_tag_is_contention(wanted, tag, instance_id, is_contended):
-    """Or one that is open for another instance, in another region for instance."""
+    """The same holds for a window that is open for another instance, for example in another region."""
     aws = Region()
     opened = Window(aws.now, open_policy(Opening(aws.now + timedelta(minutes=5), instance_id)))
     resource = AdminInstanceResource(aws, desired_admin(wanted), window(aws, fail_if_open=True))
@@ -830,7 +830,7 @@ def test_a_resource_keeps_no_state_while_it_releases(denied):
     ],
 )
 def test_a_release_looks_again_where_ec2_shows_the_profile_from_before_the_swap(shown, options, reads):
-    """Otherwise the instance would keep the admin profile, although the run says that it has released it."""
+    """Otherwise the instance would keep the admin profile, although the run reports that it has released it."""
     read: list[str | None] = []
 
     class Late(Region):

@@ -79,7 +79,7 @@ def test_a_role_is_tagged_before_it_gets_the_policy(path):
 
 @pytest.mark.parametrize(("is_listed", "is_used", "has_tag", "has_policy"), list(product([True, False], repeat=4)))
 def test_only_a_listed_role_that_is_used_and_lacks_the_policy_is_changed(is_listed, is_used, has_tag, has_policy):
-    """A policy that was attached without the tag is that of somebody else, so the role is not tagged."""
+    """A policy that was attached without the tag belongs to somebody else, so the role is not tagged."""
     role = role_of(tags=TAGS if has_tag else {}, policies=frozenset({ARN} if has_policy else {}))
     wanted = desired(*["Shop"] * is_listed, used="Shop" if is_used else "Another")
     plan = plan_attachments(state_of(role), wanted)

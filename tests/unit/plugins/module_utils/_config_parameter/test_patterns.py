@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.patterns import go_mistake
 
-# What Go 1.22 compiles.
+# Patterns that Go 1.22 compiles.
 ACCEPTED = [
     "",
     "abc",

@@ -45,7 +45,7 @@ SECOND, THIRD, FOURTH = part_names(NAME, 4)[1:]
 CONFIG = {"agent": {"interval": 60, "debug": True}, "metrics": {"namespace": "ü"}}
 TEXT = '{"agent":{"interval":60,"debug":true},"metrics":{"namespace":"ü"}}'
 
-# What others have stored can be anything; this is JSON that Python does not parse.
+# Others can store any text. This is JSON that Python does not parse.
 DEEPLY_NESTED = '{"a":' * 99999 + "1" + "}" * 99999
 
 
@@ -671,7 +671,7 @@ def clock(monkeypatch):
 class LaterSsm(Ssm):
     """Parameter Store that shows something else after it was written.
 
-    :param shown: what the next reads of the first parameter show after a write; afterwards, what there is.
+    :param shown: the first parameter, as the next reads after a write show it. Later reads show the real one.
     """
 
     def __init__(self, parameters: State, shown: list[Parameter | None]) -> None:

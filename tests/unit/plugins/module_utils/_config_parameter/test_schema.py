@@ -207,7 +207,7 @@ def test_a_misspelt_key_of_an_open_object_is_found_where_the_right_one_is_missin
     [
         # One of several keys is missing.
         ({"entry": {}}, [((), "missing-key", "one of these keys is missing", "ids, levels, filters, name")]),
-        # The value has another type than those of all branches.
+        # No branch has the type of the value.
         ({"receiver": 1}, [((), "wrong-value", "1 is not valid", "a list or an object")]),
         ({"measurement": [1]}, [((0,), "wrong-value", "1 is not valid", "a text or an object")]),
         # The branch with the type of the value.
@@ -223,7 +223,7 @@ def test_a_misspelt_key_of_an_open_object_is_found_where_the_right_one_is_missin
         ({"measurement": [""]}, [((0,), "wrong-value", "'' is not valid", "1 or more characters")]),
         ({"measurement": [{}]}, [((0, "name"), "missing-key", "the key is missing", "")]),
         ({"measurement": [{"name": 1}]}, [((0, "name"), "wrong-value", "1 is not valid", "a text")]),
-        # The branch whose fixed values are those of the value.
+        # The branch whose fixed values match the value.
         ({"action": {"do": "keep", "count": "1"}}, [(("count",), "wrong-value", "'1' is not valid", "an integer")]),
         (
             {"action": {"do": "drop", "nam": "a"}},

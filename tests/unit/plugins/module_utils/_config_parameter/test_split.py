@@ -207,7 +207,7 @@ AGENT, WHOLE = {"agent": {"region": "r"}}, 10_000
         (files("a" * 50, "b" * 50, "c" * 50), [files("a" * 50, "b" * 50), files("c" * 50)]),
         (files("ü" * 25, "b" * 50, "c" * 50), [files("ü" * 25, "b" * 50), files("c" * 50)]),
         (metrics(procstat=["a" * 30, "b" * 30]), [metrics(procstat=["a" * 30]), metrics(procstat=["b" * 30])]),
-        # The settings are in the first part that needs them, and those of the agent in the first one.
+        # The settings are in the first part that needs them. The settings of the agent are in the first part.
         (
             {**AGENT, **files("a" * 50, "b" * 50, force=5), **metrics(cpu={"a": "c" * 50}, mem={})},
             [{**AGENT, **files("a" * 50, force=5)}, files("b" * 50), metrics(cpu={"a": "c" * 50}, mem={})],
@@ -221,7 +221,7 @@ AGENT, WHOLE = {"agent": {"region": "r"}}, 10_000
                 metrics(net={"a": "d" * 40}),
             ],
         ),
-        # What is not valid stays as it is, and is in one part.
+        # Invalid sections stay as they are, each in one part.
         (
             {"metrics": {"namespace": "n" * 30}, "logs": {"logs_collected": {"files": []}}},
             [{"metrics": {"namespace": "n" * 30}}, {"logs": {"logs_collected": {"files": []}}}],

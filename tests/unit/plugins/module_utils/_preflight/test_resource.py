@@ -409,7 +409,7 @@ def test_a_secret_that_is_scheduled_for_deletion_is_not_named() -> None:
 
 
 def test_only_users_that_do_not_exist_have_saved_keys_without_a_user() -> None:
-    """The bulk read lacks those of further pages, and those of the last seconds."""
+    """The bulk read lacks the users of further pages, and the users of the last seconds."""
     account = account_with_saved_keys("ours", "seen", "theirs", "gone")
     account.users = {"ours": {MARK_TAG: CREATED}, "theirs": {}}
     account.regions[THERE] = account.regions[HERE]

@@ -12,7 +12,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import
 
 
 def declare(region: str | None = "eu-central-1", **params: Any) -> Declared:
-    """What these options declare, with the defaults of all others."""
+    """The declaration from these options, with the defaults of all others."""
     defaults = {option: settings.get("default") for option, settings in PRINCIPAL_SPEC.items()}
     return declared_principal({**defaults, "access": "server", **params}, region)
 

@@ -1,4 +1,4 @@
-"""What roles and users have in common; the property tests of both go through these functions too."""
+"""The functions that plans of roles and users share. The property tests of both go through these functions too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is left of interrupted runs is cleaned up part by part; what fails does not keep the rest from being done."""
+"""The leftovers of interrupted runs are cleaned up part by part. A part that fails does not stop the others."""
 
 from __future__ import annotations
 

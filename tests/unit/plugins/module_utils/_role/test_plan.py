@@ -83,7 +83,7 @@ def state(
 
 
 def role_of_others(current: State, mark: dict[str, str] | None = None) -> State:
-    """The same state with a role that somebody else created. :param mark: the tags in place of the mark."""
+    """The same state with a role that somebody else created. :param mark: the tags instead of the mark."""
     assert current.role
     principal = replace(current.role.principal, tags={"a": "1", **(mark or {})})
     return replace(current, role=replace(current.role, principal=principal))
@@ -521,7 +521,7 @@ TRUST_EC2_AND_ACCOUNT = {**TRUST_EC2, "Principal": {"Service": EC2, "AWS": "arn:
     ],
 )
 def test_in_china_a_role_may_trust_either_name_of_ec2(service, statement, is_trusted, is_trusted_alone):
-    """A new role gets that of the partition."""
+    """A new role trusts the partition's name of EC2."""
     current = state(Role("R", trust(statement)))
     for exclusive, is_kept in ((False, is_trusted), (True, is_trusted_alone)):
         desired = replace(desired_role(exclusive=exclusive), service=service)

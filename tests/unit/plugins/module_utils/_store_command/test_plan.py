@@ -89,7 +89,7 @@ def test_the_diff_shows_what_can_still_store(state: State, shown: tuple[str, lis
 
 @given(st.integers(2 * MIN_SECONDS, 720 * 60))
 def test_a_command_cannot_outlive_its_time_by_any_clock(seconds: int) -> None:
-    """The clock of the instance can be wrong, so those of Systems Manager and the agent end with the deadline too."""
+    """The instance's clock can be wrong, so the timeouts of Systems Manager and the agent end at the deadline too."""
     [step] = plan(State(NOW), replace(DESIRED, seconds=seconds)).all_steps
     sending = step.context
     deadline = deadline_of(Command("c", sending.comment, "Pending"))

@@ -1,4 +1,4 @@
-"""Who stores, and whether it could, before anything is changed."""
+"""The host that stores, and whether it could, before anything is changed."""
 
 from __future__ import annotations
 

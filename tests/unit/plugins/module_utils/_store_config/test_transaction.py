@@ -317,7 +317,7 @@ ERRORS: dict[str, Callable[[str], BaseException]] = {
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("kind", ERRORS)
 def test_whatever_happens_the_right_is_given_back(source: str, kind: str) -> None:
-    """Or the message says what is left."""
+    """Otherwise, the message lists everything that is left."""
     for number, action in enumerate(undisturbed(source).calls, start=1):
 
         def fault(count: int, called: str, *, number: int = number, action: str = action) -> None:

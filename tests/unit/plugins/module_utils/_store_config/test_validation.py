@@ -1,4 +1,4 @@
-"""What is wrong with the configurations of a task, in the message of one event and as a whole."""
+"""The problems of a task's configurations, in the message of one event and as a whole."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def user_in_groups(*groups: str) -> State:
 
 
 def user_of_others(current: State, mark: dict[str, str] | None = None) -> State:
-    """The same state with a user that somebody else created. :param mark: the tags in place of the mark."""
+    """The same state with a user that somebody else created. :param mark: the tags instead of the mark."""
     assert current.user
     principal = replace(current.user.principal, tags={"a": "1", **(mark or {})})
     return replace(current, user=replace(current.user, principal=principal))
@@ -836,7 +836,7 @@ def test_what_is_saved_and_is_no_access_key_is_kept_with_a_warning():
 
 @pytest.mark.parametrize("interrupted_before", [None, "iam:TagUser"])
 def test_the_saved_key_of_an_admin_user_is_tagged(tmp_path, interrupted_before):
-    """Also by the next run, where the first one was interrupted after it saved the key."""
+    """If the first run was interrupted after it saved the key, the next run tags it."""
     desired = declare("admin", admin_window=True)
     scenario = UserScenario(str(tmp_path), None, desired)
     if interrupted_before:
@@ -874,7 +874,7 @@ def test_the_result_has_the_phase_in_which_the_run_began(tmp_path):
 
 
 class LastUseGateway(Gateway):
-    """Knows when keys were used and whose they are; records the keys that it was asked for."""
+    """Knows when keys were used and whose they are. It records the keys of each request."""
 
     def __init__(self, known: dict[str, Any], code: str = "NoSuchEntity") -> None:
         super().__init__(Iam())
