@@ -22,7 +22,7 @@ from guide import COLLECTION, ROOT
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _errors
 
-# Stands in a template for what differs from case to case.
+# The placeholder in a template for text that differs from case to case.
 HOLE = "\0"
 # Nobody searches for a shorter message, such as a single word, or for a shorter part of one.
 FEWEST_LETTERS = 12
@@ -111,7 +111,7 @@ class Source:
         return None
 
     def values_of(self, name: ast.Name) -> list[ast.expr]:
-        """Return what a local name is assigned, or what it iterates over."""
+        """Return the values that a local name is assigned, or that it iterates over."""
         values = []
         for node in ast.walk(self.function_of(name) or self.tree):
             targets = getattr(node, "targets", None) or [getattr(node, "target", None)]
@@ -168,7 +168,7 @@ def messages_of(source: Source) -> Iterator[tuple[ast.expr, str]]:
             for call in _calls_of_base(node):
                 yield _message_argument(call, where), _derived_errors()[node.name]
         elif isinstance(node, ast.Dict) and "failed" in _keys(node):
-            # With an exit code, it is what Ansible says of a module that has a mistake.
+            # With an exit code, it is Ansible's message about a module that has a mistake.
             yield _message_of_failure(node, where), "" if "rc" in _keys(node) else INVALID_INPUT
 
 
@@ -200,7 +200,7 @@ def _message_of_failure(node: ast.Dict, where: str) -> ast.expr:
 
 @cache
 def _derived_errors() -> dict[str, str]:
-    """Return by name the errors that a package derives from a known one and words itself, with the name of that one."""
+    """Return the errors that a package derives from a known error and words itself, each with the known one's name."""
     known = {error.__name__ for error in error_classes()}
     found = {}
     for source in _sources():
@@ -331,7 +331,7 @@ def _origins(node: ast.expr, source: Source, *, whole: bool) -> list[tuple[ast.e
 
 
 def _argument_values(name: ast.Name, source: Source) -> list[tuple[ast.expr, Source]]:
-    """Return what callers pass for a parameter."""
+    """Return the values that callers pass for a parameter."""
     function = source.function_of(name)
     names = [each.arg for each in function.args.args if each.arg != "self"] if function else []
     if not function or name.id not in names:
@@ -346,7 +346,7 @@ def _argument_values(name: ast.Name, source: Source) -> list[tuple[ast.expr, Sou
 
 
 def _keyword_values(name: str) -> list[tuple[ast.expr, Source]]:
-    """Return what any call passes under a keyword: the possible values of a field."""
+    """Return the values that calls pass under a keyword: the possible values of a field."""
     return [
         (keyword.value, source)
         for source in _sources()
@@ -359,7 +359,7 @@ def _keyword_values(name: str) -> list[tuple[ast.expr, Source]]:
 
 @cache
 def _returned_values(name: str) -> list[tuple[ast.expr, Source]]:
-    """Return what a function of the collection returns."""
+    """Return the values that a function of the collection returns."""
     return [
         (node.value, source)
         for source in _sources()

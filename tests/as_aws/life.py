@@ -32,7 +32,7 @@ TIMEOUTS = {
 
 @dataclass
 class Life:
-    """An account, in which the behaviours are switched on, and what was wrong in it.
+    """An account in which the behaviours are switched on, and the problems that were found in it.
 
     :param store: where access keys are saved.
     :param storing: the host that stores the configuration: ``instance`` or ``onprem``.

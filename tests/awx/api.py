@@ -25,7 +25,7 @@ NOT_FOUND = Refusal(404, {"detail": "Not found."})
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of object: its type, its fields with their defaults, and what it refers to, by endpoint."""
+    """A kind of object: its type, its fields with their defaults, and its references by endpoint."""
 
     type: str
     fields: Mapping[str, Any] = field(default_factory=dict)
@@ -114,7 +114,7 @@ LOOKUPS = ("name", "identifier", "type", "inventory", "organization", "workflow_
 
 
 class AwxApi:
-    """The objects of an AWX, and what its API answers. ``writes`` has the writing requests that succeeded.
+    """The objects of an AWX, and the answers of its API. ``writes`` has the writing requests that succeeded.
 
     :param playbooks: the playbooks in the repository of each project.
     :param prefix: where the API is: ``/api/controller/`` behind the gateway of Ansible Automation Platform.
@@ -173,7 +173,7 @@ class AwxApi:
         self.tokens[token] = {"superuser": superuser, "organization": admin_of, "teams": [*teams]}
 
     def all(self, endpoint: str) -> dict[str, Json]:
-        """The objects of a kind by name, with the names of what is associated with them."""
+        """The objects of a kind by name, with the names of the objects that are associated with them."""
         return {
             self._label(each["id"]): {
                 **each,
@@ -495,7 +495,7 @@ def _check_variables(text: str) -> None:
 
 
 def check_rrule(rule: str) -> None:
-    """Refuse what api/serializers.py, SchedulePreviewSerializer, refuses."""
+    """Refuse the same requests as SchedulePreviewSerializer in api/serializers.py."""
     if not re.match(r"DTSTART(;TZID=[^:]+:\d{8}T\d{6}|:\d{8}T\d{6}Z) ", rule):
         refuse("rrule", "Valid DTSTART required in rrule. Value should start with: DTSTART:YYYYMMDDTHHMMSSZ")
     if rule.count("DTSTART") > 1:

@@ -1,4 +1,4 @@
-"""The surveys of AWX: which it accepts, which answers it accepts, and what a job gets from them.
+"""The surveys of AWX: which it accepts, which answers it accepts, and which variables a job gets from them.
 
 Each rule is explained by the file of AWX that has it, relative to ``awx/`` in github.com/ansible/awx.
 """
@@ -33,7 +33,7 @@ ANSWERS: dict[str, Any] = {
 
 
 def check_survey(survey: Json) -> None:
-    """Refuse what api/views/__init__.py, JobTemplateSurveySpec, refuses."""
+    """Refuse the same surveys as JobTemplateSurveySpec in api/views/__init__.py."""
     for name, type_ in {"name": str, "description": str, "spec": list}.items():
         if not isinstance(survey.get(name), type_):
             raise Refusal(400, {"error": f"Field '{name}' is missing from survey spec."})

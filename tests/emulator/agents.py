@@ -1,4 +1,4 @@
-"""SSM agents: which are online, and what they do with the commands that are sent to them.
+"""SSM agents: which are online, and how they run the commands that are sent to them.
 
 An agent is online where the instance runs and has credentials of a role that may call ssm:UpdateInstanceInformation.
 It differs from AWS as follows:
@@ -148,7 +148,7 @@ class Command:
 
 @dataclass
 class Invocation:
-    """A command on one instance. ``code`` and the outputs are those that the agent has reported."""
+    """A command on one instance. The agent has reported ``code`` and the outputs."""
 
     command: Command
     instance: str

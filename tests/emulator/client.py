@@ -196,7 +196,7 @@ class Emulator:
     def agents(self, *instances: str, **settings: Any) -> dict[str, dict[str, Any]]:
         """All SSM agents by instance, after these settings were changed for these instances, or for all.
 
-        ``agents.Agent`` explains the settings. An agent has also ``online``, the ``disk`` of its instance, and the
+        ``agents.Agent`` explains the settings. An agent also has ``online``, the ``disk`` of its instance, and the
         ``environment`` of a script that runs there.
         """
         found = self._control("POST", "agents", {"instances": instances, "settings": settings})
@@ -210,15 +210,15 @@ class Emulator:
         return list(self._control("GET", "commands"))
 
     def reset(self) -> None:
-        """Back to an empty account: no state, calls, faults, unkind behaviours, clock shift, lag, commands or disks."""
+        """Empty the account: no state, calls, faults, unkind behaviours, clock shift, lag, commands or disks."""
         self._control("POST", "reset")
 
     def save(self) -> None:
-        """Save what the accounts have. Only ministack can do that."""
+        """Save the state of the accounts. Only ministack can do that."""
         self._control("POST", "save")
 
     def restore(self) -> None:
-        """Back to what was saved, in a fraction of the time of creating all of it again; otherwise as by ``reset``."""
+        """Return to the saved state, much faster than creating it again. The rest is as after ``reset``."""
         self._control("POST", "restore")
 
     def _control(self, method: str, path: str, body: object = None) -> Any:

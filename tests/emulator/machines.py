@@ -49,7 +49,7 @@ shutil.rmtree(sys.argv[1], ignore_errors=True)
 
 
 class Machines:
-    """The disks and processes of all instances. :param aws_cli: the AWS CLI of those that have one."""
+    """The disks and processes of all instances. :param aws_cli: the AWS CLI of the instances that have one."""
 
     def __init__(self, aws_cli: str) -> None:
         self.aws_cli = aws_cli
@@ -158,7 +158,7 @@ class Process:
             self._end()
 
     def _end(self) -> None:
-        """End what the script left running."""
+        """End the processes that the script left running."""
         with suppress(ProcessLookupError):
             os.killpg(self.popen.pid, signal.SIGKILL)
         self.machines.ended(self)

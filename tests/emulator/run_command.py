@@ -78,7 +78,7 @@ class RunCommand:
         return "application/x-amz-json-1.1", 200, json.dumps(answer)
 
     def observe(self) -> None:
-        """Let the agents see what has changed, and deliver commands whose senders have their answers."""
+        """Let the agents see changes, and deliver commands whose senders have their answers."""
         with self.agents.lock:
             while self.unanswered:
                 self.agents.put(self.unanswered.pop())

@@ -559,7 +559,7 @@ class Unkind:
                     rule.observe(call, params, answer)
 
     def is_delayed(self, behaviour: Behaviour, name: str) -> bool:
-        """Whether a behaviour is switched on and delays what the emulator does with a thing."""
+        """Whether a behaviour is switched on and delays the emulator's own work on a thing."""
         with self.lock:
             rule = self.rules.get(behaviour)
             return rule is not None and rule.is_delayed(name)

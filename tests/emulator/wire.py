@@ -81,7 +81,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault: the calls it affects, and what it does.
+    """One fault: the calls that it affects, and its effect on them.
 
     It affects calls of ``service`` and ``action`` where given, only writes where ``writes`` is set, and only calls with
     ``text`` in a parameter where given. It begins with the ``nth`` of these calls since it was armed and affects

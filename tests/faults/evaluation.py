@@ -84,7 +84,7 @@ def _left_open(evidence: Evidence) -> list[str]:
 
 
 def _is_closing(evidence: Evidence) -> bool:
-    """Whether the call that got the fault was one that closes."""
+    """Whether the fault hit a call that closes a lock."""
     hit = evidence.hit
     if hit is None:
         return False
@@ -114,7 +114,7 @@ def most_admins_at_once(calls: Sequence[Call]) -> int:
 
 
 def overlapping_windows(calls: Sequence[Call]) -> list[tuple[str, str]]:
-    """The instances with an open window, each with the one that got another window meanwhile, from the call log."""
+    """The instances with an open window, each with the instance that got another window meanwhile, by the call log."""
     found, opened = [], {}
     for call in sorted(calls, key=lambda call: call.seq):
         is_of_window = call.action in ("PutRolePolicy", "DeleteRolePolicy") and call.params.get("PolicyName") == WINDOW

@@ -1,4 +1,4 @@
-"""Runs programs of Ansible in forks of this process, which has imported what they need: python server.py SOCKET.
+"""Runs programs of Ansible in forks of this process, which has imported their modules: python server.py SOCKET.
 
 A request is the program with its arguments and environment, and four files: a connection to whoever asks, and the
 streams. The answers are the id of the process and its exit code.
@@ -31,7 +31,7 @@ USED_BY_RUNS = (
 
 
 def can_import() -> bool:
-    """Import what runs use. :returns: whether nothing was printed, which each run would have to print."""
+    """Import the modules that runs use. :returns: whether nothing was printed. Each run would have to print it."""
     printed = os.memfd_create("printed")
     for number in (1, 2):
         os.dup2(printed, number)
@@ -104,7 +104,7 @@ def run(request: dict[str, Any], files: list[int], *, is_imported: bool) -> int:
 
 
 def answer(connection: socket.socket, text: bytes, files: list[int], *, is_imported: bool) -> None:
-    """Run the program of a request in a fork, and tell whoever asked how it ended. It ends with that process."""
+    """Run the program of a request in a fork, and tell the client how it ended. It ends with that process."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     pid = os.fork()
     if pid == 0:

@@ -104,7 +104,7 @@ def run_module(
 
 @dataclass(frozen=True)
 class ModuleServer:
-    """Runs modules in forks of one process that has imported what they need, which makes many runs quick."""
+    """Runs modules in forks of one process that has imported their dependencies, which makes many runs quick."""
 
     process: subprocess.Popen[str]
 
@@ -239,7 +239,7 @@ class Play:
 
     @property
     def report(self) -> list[str]:
-        """The lines that say at the end what was done."""
+        """The lines at the end that report what was done."""
         return [line for each in self.results if each.task == "Report what was done" for line in each.result["msg"]]
 
     @property

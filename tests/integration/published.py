@@ -75,7 +75,7 @@ class Shell:
         return self.controller.home / "work"
 
     def prepare(self, user: Mapping[str, str] = ROOT_USER) -> None:
-        """Write what a user of AWS and git has, and make the repository of the collection reachable.
+        """Write the files of a user of AWS and git, and make the repository of the collection reachable.
 
         :param user: the access key of the default profile, as environment variables.
         """

@@ -59,7 +59,7 @@ SAVED_KEYS = "/cwagent/credentials/"
 
 @dataclass
 class Account:
-    """An account as ``site.yml`` leaves it, and what was planted in it.
+    """An account as ``site.yml`` leaves it, and the things that were planted in it.
 
     :param expected: of the planted findings, the rule, the severity and the object.
     :param inventory: the ids of the instances in the inventory.
@@ -91,7 +91,7 @@ class Account:
         return found
 
     def do_job(self) -> None:
-        """Do what ``site.yml`` does."""
+        """Do the same as ``site.yml``."""
         admin: dict[str, Any] = {"access": "admin", "admin_window": True}
         self.run("cwagent_iam_role", name=SERVER_ROLE, access="server")
         self.run("cwagent_iam_role", name=ADMIN_ROLE, **admin)

@@ -403,7 +403,7 @@ def test_every_window_is_closed_whatever_is_wrong_with_other_accounts(fleet: Fle
 
 
 def test_filters_that_match_no_more_leave_nothing_behind_in_silence(fleet: Fleet) -> None:
-    """The admin instance is restored, and a teardown names the instances that have the profiles."""
+    """The admin instance is restored, and a teardown lists the instances that have the profiles."""
     fleet.play("open_window", accounts=FEW[:1]).assert_succeeded()
     nothing = {"tag:agent": "no more"}
     fleet.more["team00"] = {"cwagent_account_server_filters": nothing, "cwagent_account_admin_filters": nothing}

@@ -78,7 +78,7 @@ class Site:
         return dict(result["window"])
 
     def interrupt(self) -> None:
-        """Leave what an interrupted run leaves: a restore tag, an open window, and the associated admin profile."""
+        """Leave the same as an interrupted run: a restore tag, an open window, and the associated admin profile."""
         self.admin_instance("acquired", admin_role=ADMIN_ROLE)
 
     def statements(self) -> list[dict[str, Any]]:
@@ -416,7 +416,7 @@ def test_site_closes_the_window_even_when_it_cannot_read_tags(site: Site) -> Non
 
 
 def test_check_mode_predicts_what_follows_a_repair(site: Site) -> None:
-    """It takes what the repair would restore for restored, and predicts the storing after it."""
+    """It predicts the storing as if the repair had been made."""
     site.interrupt()
     with assert_no_writes(site.aws):
         checked = site.play("site", "--check", "--diff").assert_succeeded()

@@ -45,7 +45,7 @@ UNTOUCHED: tuple[list[str], dict[str, str]] = ([], {})
 
 @dataclass(frozen=True)
 class Fleet:
-    """Instances with roles of applications; those in ``hosts`` are in the inventory."""
+    """Instances with roles of applications. The instances in ``hosts`` are in the inventory."""
 
     controller: Controller
     inventory: Path
@@ -317,7 +317,7 @@ def test_a_denied_call_names_the_role_and_the_action(
 ) -> None:
     if playbook == "site":
         fleet = launch(controller, {"web1": SHOP})
-        fleet.play("site").assert_succeeded()  # so that the roles of the agent need nothing any more
+        fleet.play("site").assert_succeeded()  # so that nothing remains to be done for the roles of the agent
     else:
         fleet = attached(controller, {"web1": SHOP})
     controller.aws.arm(Fault(Kind.DENY, action=action, text='"Shop"'))

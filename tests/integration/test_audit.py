@@ -1,4 +1,4 @@
-"""audit.yml: which accounts it reads, with which credentials, what it writes, and when it fails."""
+"""audit.yml: which accounts it reads, with which credentials, which reports it writes, and when it fails."""
 
 from __future__ import annotations
 

@@ -158,7 +158,7 @@ class Account:
         return inventory, self.controller.file("tasks.yml", TAGGED.sub(r'\1 "\2"', text))
 
     def comparable(self, text: str) -> str:
-        """Text without what differs from one account or run to the next."""
+        """Text without the parts that differ from one account or run to the next."""
         for number, each in enumerate(self.instances):
             text = text.replace(each, f"INSTANCE{number}")
         text = text.replace(str(self.controller.home), "HOME")

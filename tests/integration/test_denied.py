@@ -1,4 +1,4 @@
-"""A denied call: the error names the call, the caller, and the action to grant."""
+"""The error of a denied call contains the call, the caller, and the action to grant."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PARAMETER: dict[str, Any] = {"name": "AmazonCloudWatch-x", "config": {"agent": {
 
 
 def assert_denied(result: dict[str, Any], action: str, identity: str) -> None:
-    """Assert that the message names the call, the caller and the action to grant."""
+    """Assert that the message contains the call, the caller and the action to grant."""
     assert result["failed"], action
     message = result["msg"]
     assert "Could not " in message

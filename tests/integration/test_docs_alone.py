@@ -1,4 +1,4 @@
-"""Every command of the README and of the page for many accounts works, as test_docs_commands.py says of the guide."""
+"""Every command of the README and of the page for many accounts works. test_docs_commands.py tests the guide's."""
 
 from __future__ import annotations
 

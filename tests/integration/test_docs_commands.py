@@ -1,6 +1,6 @@
 """Every command of the guide works as it is written, with the installed collection and no checkout.
 
-``guide.NOT_RUN`` lists those that cannot be run here. A new command of a page is run without a line in this file.
+``guide.NOT_RUN`` lists commands that cannot be run here. A new command of a page is run without a line in this file.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ REFUSED = "exists and was not created by this collection"
 
 
 def tag_role(aws: Emulator, name: str) -> None:
-    """Give a hand-made role the description and the tag of those who use it."""
+    """Give a hand-made role the description and the tag of its users."""
     iam = aws.client("iam")
     iam.update_role(RoleName=name, Description="made by hand", MaxSessionDuration=7200)
     iam.tag_role(RoleName=name, Tags=[{"Key": "team", "Value": "shop"}])

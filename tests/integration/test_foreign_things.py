@@ -45,7 +45,7 @@ SHORT_TIMEOUTS = {
     "cwagent_wait_timeout": 8,
     "cwagent_permission_timeout": 4,
 }
-# With a principal of our names, the agent's policies are what a user asks for by that name.
+# If a principal has one of our names, its user wants it to have the agent's policies.
 AGENT_POLICIES = {SERVER_POLICY, ADMIN_POLICY}
 ONPREM_USER = f"{SERVER_USER}-db1"
 SECTION = "AmazonCloudWatchAgent"
@@ -84,7 +84,7 @@ class Account:
         return self.controller.aws
 
     def make_past(self) -> None:
-        """Make what people, other tools and an attacker have left behind."""
+        """Make things as people, other tools and an attacker leave them behind."""
         names = ("admin1", "web1", "planted", "bare", "shared")
         self.instances = dict(zip(names, self.aws.instances(len(names)), strict=True))
         self._make_role("shop", "AmazonS3ReadOnlyAccess", SERVER_POLICY)
@@ -212,7 +212,7 @@ class Account:
         }
 
     def step(self, number: int) -> str:
-        """Do what the random numbers say: one or two playbooks at once, killed or not. Return it in words."""
+        """Run one or two random playbooks at once, killed or not. Return a description of the step."""
         choose = self.random
         config = self.controller.file(f"agent{number}.json", {"agent": {"metrics_collection_interval": 10 + number}})
         chosen = [choose.choice(PLAYBOOKS) for _ in range(1 + (choose.random() < 0.25))]
@@ -233,7 +233,7 @@ class Account:
 
 
 def without_agent_policies(principal: dict[str, Any] | None, name: str) -> dict[str, Any] | None:
-    """A principal without what a user asks for by its name: the policies of the agent."""
+    """A principal without the policies of the agent, which a user requests with its name."""
     if principal is None or name in ("shop", "Power", "ops"):
         return principal
     return {**principal, "policies": [each for each in principal["policies"] if each not in AGENT_POLICIES]}

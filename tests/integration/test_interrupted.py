@@ -21,7 +21,7 @@ RELEASE_SECONDS = 15
 PAUSE = 0.3
 """How soon a person who sees no effect presses Ctrl-C again."""
 LAG = 120
-"""How long the metadata service shows what was before: longer than any signal takes."""
+"""How long the metadata service shows the earlier state: longer than any signal takes."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def hang_up(run: Run) -> None:
 
 
 def kill(run: Run) -> None:
-    """Kill the main process alone: its worker is told by the kernel."""
+    """Kill the main process alone. The kernel tells its worker."""
     os.kill(run.pid, signal.SIGKILL)
 
 

@@ -136,7 +136,7 @@ def comparable(value: Any) -> Any:
 
 @pytest.mark.parametrize("key", ["steps", "diff"])
 def test_check_mode_predicts_what_every_task_changes(job: Job, key: str) -> None:
-    """Except for tasks of store_config, which continue from what the task before really did."""
+    """Except for tasks of store_config, which need the real results of the task before."""
 
     def changes(play: Play) -> list[tuple[str, Any, set[str]]]:
         changed = [each for each in play.results if each.changed and ".store_config : " not in each.task]

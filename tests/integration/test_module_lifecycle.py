@@ -354,7 +354,7 @@ def test_instance_profile_is_associated_replaced_and_disassociated(aws: Emulator
 @pytest.mark.parametrize("code", ["InvalidAssociationID.NotFound", "IncorrectState", "InvalidState", "AnyOther"])
 @pytest.mark.parametrize("gone", [True, False], ids=["gone", "still there"])
 def test_whether_a_profile_was_disassociated_is_read_whatever_the_answer(moto: Emulator, code: str, gone: bool) -> None:
-    """AWS does not document with which code it refuses to disassociate what is gone."""
+    """AWS does not document the code with which it refuses a disassociation that was already made."""
     create_role(moto, "R", SERVER_POLICY)
     [instance] = moto.instances(1)
     associate(moto, instance, "R")

@@ -1,4 +1,4 @@
-"""The inventory of an organization: its hosts, the role of the stack set, and what both may do."""
+"""The inventory of an organization: its hosts, the role of the stack set, and the permissions of both."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ DUTIES = {
     "Boundary": "boundary",
     "RequireBoundary": "require-boundary",
 }
-"""By the name of a policy in the template, before "Policy", the file in examples/policies that it is the same as."""
+"""The file in examples/policies that equals a policy of the template, by its name there before "Policy"."""
 ORGANIZATION_READS = ("ListRoots", "ListOrganizationalUnitsForParent", "ListAccountsForParent", "ListTagsForResource")
 SECRET_PREFIXES = ("ASIA", "FwoGZX")
 """The beginning of the ID of a temporary access key, and of the emulator's session tokens."""

@@ -192,7 +192,7 @@ def test_a_host_that_left_is_removed_by_its_name_although_no_user_with_the_name_
 
 
 def interrupt(controller: Controller, admin: str) -> None:
-    """Leave what a run leaves that was killed while it stored."""
+    """Leave the same as a run that was killed while it stored."""
     iam = controller.aws.client("iam")
     leave_restore_tag(controller.aws, admin, APP)
     associate(controller.aws, admin, ADMIN_ROLE)

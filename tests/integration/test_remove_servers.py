@@ -87,7 +87,7 @@ class Fleet:
         }
 
     def assert_removed(self, before: dict[str, Any]) -> None:
-        """Assert that web1 and db1 have nothing any more, and that nothing else has changed."""
+        """Assert that nothing of web1 and db1 is left, and that nothing else has changed."""
         after = self.state()
         assert USER not in after["users"]
         assert after["files"] == [name for name in before["files"] if USER not in name]
@@ -107,7 +107,7 @@ def installed() -> dict[Path, Fleet]:
 
 @pytest.fixture
 def fleet(controller: Controller, installed: dict[Path, Fleet], tmp_path_factory: pytest.TempPathFactory) -> Fleet:
-    """A fleet after site.yml, which the first test runs; the others go back to what there was then."""
+    """A fleet after site.yml, which the first test runs. The other tests go back to that state."""
     if not installed:
         fleet = Fleet(controller)
         fleet.play("site").assert_succeeded()
@@ -268,7 +268,7 @@ class SavedInAws:
         return {each["Name"] for each in self.controller.aws.client("secretsmanager").list_secrets()["SecretList"]}
 
     def save_others(self) -> None:
-        """Save what is none of ours, and what was ours and is scheduled for deletion."""
+        """Save values of others, and a key that was ours and is scheduled for deletion."""
         ssm, secrets = (self.controller.aws.client(service) for service in ("ssm", "secretsmanager"))
         ssm.put_parameter(Name=f"{PREFIX}of-others", Value="x", Type="SecureString")
         secrets.create_secret(Name=f"{PREFIX}of-others", SecretString="x")

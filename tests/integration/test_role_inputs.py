@@ -73,7 +73,7 @@ def test_every_role_with_lists_is_tested() -> None:
 def test_what_is_not_a_list_is_refused(refused: Play, case: str) -> None:
     role, name, _ = CASES[case]
     [said] = [each.result["msg"] for each in refused.results if each.task == case]
-    # The role store_config hands everything to one action, which names its option.
+    # The role store_config hands everything to one action, whose message contains the action's option.
     assert (name.removeprefix("store_config_") if role == "store_config" else name) in said
 
 

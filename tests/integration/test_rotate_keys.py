@@ -124,7 +124,7 @@ def test_a_key_is_created_rotated_and_deleted(controller: Controller) -> None:
     assert f"{USER}: the old access key was deleted" in site.phases(site.play("rotate_keys"))
     assert snapshot(controller.aws)["users"][USER]["keys"] == {second["aws_access_key_id"]: "Active"}
 
-    # The admin user has not used its new key. The one that it replaced is ours by the record of the saved key.
+    # The admin user has not used its new key. According to the record of the saved key, the replaced key is ours.
     assert len(snapshot(controller.aws)["users"][ADMIN_USER]["keys"]) == 2
     removed = site.play("teardown", cwagent_confirm="teardown")
     assert snapshot(controller.aws)["users"] == {}

@@ -34,7 +34,7 @@ UNREACHABLE = {"ansible_connection": "ssh", "ansible_host": "192.0.2.1", "ansibl
 """The variables of a host that Ansible does not reach."""
 
 CHECKED, SENT = "Success", "InProgress"
-"""The states of the command that checks the instance, and then of the one that stores."""
+"""The states of the command that checks the instance, and then of the command that stores."""
 
 PENDING = "Pending"
 COMMAND_SECONDS = 300

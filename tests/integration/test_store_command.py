@@ -1,4 +1,4 @@
-"""The command by which an instance stores, and what its scripts do there."""
+"""The command with which an instance stores, and the effects of its scripts there."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._store_command.script 
 CORE = "AmazonSSMManagedInstanceCore"
 OTHER_REGION = "us-east-1"
 ENOUGH = 180
-"""Seconds: several times what a script needs, since other programs can keep the machine busy."""
+"""Seconds: several times longer than a script needs, because other programs can keep the machine busy."""
 
 UNKIND_VALUE = json.dumps({"a": "{{ssm:x}} $(id) `id` ${HOME} '\"\\\n%s Füße 漢字 \U0001f600"}, ensure_ascii=False)
 """Characters that a shell, a locale or Systems Manager could misinterpret."""

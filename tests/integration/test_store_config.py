@@ -154,7 +154,7 @@ def background() -> Iterator[ThreadPoolExecutor]:
 
 
 def names_other_run(message: str, other: str) -> bool:
-    """Whether a message names the other instance, or its open window."""
+    """Whether a message contains the other instance, or its open window."""
     return f"at a time, and instance {other} " in message or f"window of role '{ADMIN_ROLE}' is open until" in message
 
 
@@ -283,7 +283,7 @@ def test_a_run_that_another_one_ends_while_it_stores_says_that_the_window_is_clo
 def test_a_waiting_run_says_that_another_run_restored_its_instance(
     account: Account, background: ThreadPoolExecutor
 ) -> None:
-    """And not that EC2 takes long, and that a timeout should be increased."""
+    """The message does not claim that EC2 takes long, or that a timeout should be increased."""
     host = account.add_host(1, APP)
     account.aws.metadata_lag(60)
     running = background.submit(host.play, cwagent_identity_timeout=30)
@@ -615,7 +615,7 @@ def test_an_instance_that_keeps_the_admin_identity_fails(account: Account, backg
 
 
 def test_a_permission_that_does_not_become_effective_is_an_error(account: Account) -> None:
-    """The message names the denied call, and the instance gets its earlier profile back."""
+    """The message contains the denied call, and the instance gets its earlier profile back."""
     host = account.add_host(1, APP)
     with account.blocked_at("PutParameter", Kind.DENY):
         failed = host.play(cwagent_permission_timeout=1).assert_failed()
@@ -694,7 +694,7 @@ def test_a_run_fails_if_the_instance_reads_another_value_as_a_server(
 
 
 def test_an_instance_that_may_not_read_the_configuration_as_a_server_is_a_warning(account: Account) -> None:
-    """It names the permission."""
+    """It contains the permission."""
     host = account.add_host(1, APP)
     account.aws.client("iam").detach_role_policy(RoleName=APP, PolicyArn=POLICY_ARN + SERVER_POLICY)
     done = host.play().assert_succeeded()
@@ -705,11 +705,11 @@ def test_an_instance_that_may_not_read_the_configuration_as_a_server_is_a_warnin
 
 
 SCHEMA = {"properties": {"agent": {"properties": {"metrics_collection_interval": {"maximum": 5}}}}}
-"""A schema that refuses what the hosts store."""
+"""A schema that refuses the configurations that the hosts store."""
 
 
 def agent_schema(host: AdminHost, schema: Any = SCHEMA) -> dict[str, Any]:
-    """Install a schema on the instance, where another variable says."""
+    """Install a schema on the instance, at the path in another variable."""
     return {"__store_config_agent_schema_path": str(host.controller.file("schema.json", schema))}
 
 
@@ -831,7 +831,7 @@ def test_a_large_configuration_is_stored_in_parts_and_a_smaller_one_leaves_none_
 
 
 def test_a_configuration_is_refused_that_has_the_name_of_a_part_of_another(account: Account) -> None:
-    """Each run would overwrite what the one before has stored."""
+    """Each run would overwrite the configuration that the run before has stored."""
     host = account.add_host(1)
     listed = [
         {"name": name, "file": str(host.controller.file(f"{name}.json", config))}

@@ -147,7 +147,7 @@ class Fleet:
         return self.controller.play(self.inventory(), "apply", *arguments, **folder, **variables)
 
     def servers(self) -> dict[str, dict[str, Any]]:
-        """By host, what was found."""
+        """The findings by host."""
         return {each["host"]: each for each in json.loads(self.file.read_text())["servers"]}
 
     def collect(self, *hosts: str, **arguments: Any) -> dict[str, Any]:
@@ -592,7 +592,7 @@ def test_apply_stops_when_more_servers_of_a_batch_fail_than_may(fleet: Fleet) ->
 
 
 def test_a_command_that_fails_on_an_instance_fails_this_host(fleet: Fleet) -> None:
-    """The configuration that is stored is one that the agent refuses."""
+    """The agent refuses the stored configuration."""
     fleet.variables["web1"] |= UNREACHABLE
     fleet.aws.client("ssm").put_parameter(Name=PARAMETER, Value="[]", Overwrite=True)
     before = running(fleet, "web1")
@@ -646,7 +646,7 @@ def actions(document: Mapping[str, Any]) -> list[str]:
 
 @dataclass
 class Duty:
-    """A controller with the policy for a duty. :param later: the modules after the one that reads EC2 and IAM."""
+    """A controller with the policy for a duty. :param later: the modules after the module that reads EC2 and IAM."""
 
     fleet: Fleet
     later: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""The steps of an acceptance run, and what AWS must answer after each."""
+"""The steps of an acceptance run, and the answers that AWS must give after each."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Acceptance:
     steps: list[Step] = field(default_factory=list)
 
     def make(self, instance_ids: Sequence[str]) -> bool:
-        """Make what the steps need. :returns: whether that succeeded; nothing else is of use otherwise."""
+        """Make everything that the steps need. :returns: whether that succeeded. Without it, no step is of use."""
 
         def step() -> Iterator[str]:
             self.account.make(instance_ids)

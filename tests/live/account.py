@@ -34,7 +34,7 @@ INSTANCE_TYPE = "t3.micro"
 ONLINE_SECONDS = 600
 """Seconds for an SSM agent to be seen."""
 NEW_SECONDS = 120
-"""Seconds for AWS to show everywhere what was made. AWS gives no bound."""
+"""Seconds for AWS to show new things everywhere. AWS documents no limit."""
 # Errors that pass by themselves after something was made or changed a moment ago.
 PASSING = frozenset(
     {

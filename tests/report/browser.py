@@ -67,7 +67,7 @@ class Browser:
         self._driver.get(path.as_uri())
 
     def run(self, script: str, *arguments: Any) -> Any:
-        """Run JavaScript in the page and return what it returns; a promise is waited for."""
+        """Run JavaScript in the page and return its result. If that is a promise, wait for it."""
         return self._driver.execute_async_script(
             "const done = arguments[arguments.length - 1];"
             f"(async function () {{ {script} }}).apply(null, [...arguments].slice(0, -1))"
@@ -103,7 +103,7 @@ class Browser:
         self.command("Input.dispatchKeyEvent", type="keyUp", **event)
 
     def write(self, text: str) -> None:
-        """Type a text into what has the focus."""
+        """Type a text into the element that has the focus."""
         self.command("Input.insertText", text=text)
 
     def console(self) -> list[str]:
@@ -111,7 +111,7 @@ class Browser:
         return [entry["message"] for entry in self._driver.get_log("browser")]
 
     def screenshot(self, path: Path, *, whole: bool = True) -> None:
-        """Write a picture of the page. :param whole: with what is below the first screen."""
+        """Write a picture of the page. :param whole: include the parts below the first screen."""
         shot = self.command("Page.captureScreenshot", captureBeyondViewport=whole)
         path.write_bytes(base64.b64decode(shot["data"]))
 

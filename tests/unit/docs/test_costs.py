@@ -33,7 +33,7 @@ def count(name, in_group):
     own = shared = 0
     for section, options in metrics["metrics_collected"].items():
         dimensions, things = SECTIONS[section]
-        # The agent aggregates only by fewer dimensions than a metric has, and by those that it has.
+        # The agent aggregates only by some of the dimensions of a metric, never by all of them.
         aggregated = [each for each in metrics["aggregation_dimensions"] if set(each) < dimensions | appended]
         in_groups = sum(GROUP in each for each in aggregated)
         own += len(options["measurement"]) * (things + len(aggregated) - in_groups)

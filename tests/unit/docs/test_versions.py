@@ -1,6 +1,6 @@
-"""Plugins and roles name the version they came with, by which antsibull-changelog lists them in a release.
+"""Plugins and roles document their first version, by which antsibull-changelog lists them in a release.
 
-An option names a version only if it came later than its plugin or role.
+An option has a version only if it came later than its plugin or role.
 """
 
 from __future__ import annotations

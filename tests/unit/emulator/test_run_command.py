@@ -1,4 +1,4 @@
-"""Run Command as a client sees it, what its scripts find on their instance, and each way in which it is unkind."""
+"""Run Command as a client sees it, the instances as its scripts see them, and each way in which it is unkind."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def node(account: Any) -> Node:
 
 
 def client(aws: Emulator, key: Any = None) -> Any:
-    """A client that sends what botocore would refuse, and does not retry."""
+    """A client that sends requests that botocore would refuse, and does not retry."""
     key = key or {"AccessKeyId": "test", "SecretAccessKey": "test"}
     return SESSION.client(
         "ssm",

@@ -1,4 +1,4 @@
-"""The project for AWX fits the collection: its playbooks, its surveys and what it installs."""
+"""The project for AWX fits the collection: its playbooks, its surveys and its requirements."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_the_execution_environment_has_what_the_collection_needs():
 
 
 def test_the_project_installs_the_repository_or_a_release():
-    """Before the first release, there is only the repository. A release names itself."""
+    """Before the first release, there is only the repository. A release requires its own version."""
     [installed] = yaml.safe_load((PROJECT / "collections" / "requirements.yml").read_text())["collections"]
     released = yaml.safe_load((ROOT / "changelogs" / "changelog.yaml").read_text())["releases"]
     repository = {"name": GALAXY["repository"], "type": "git", "version": "main"}

@@ -1,4 +1,4 @@
-"""A run of Ansible in a fork does and prints what any other does."""
+"""A run of Ansible in a fork does and prints the same as any other run."""
 
 from __future__ import annotations
 

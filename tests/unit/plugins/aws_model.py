@@ -443,7 +443,7 @@ class IamWindow(Model):
 
 
 class Ssm(Model):
-    """Parameter Store, with the parameters that there are and the tiers of those in the Advanced one."""
+    """Parameter Store, with its parameters, and the tiers of the parameters in the Advanced tier."""
 
     def __init__(self, parameters: Mapping[str, Parameter | None], advanced: Iterable[str] = ()) -> None:
         self.parameters = {name: each for name, each in parameters.items() if each}
@@ -489,7 +489,7 @@ class Ssm(Model):
 
 
 class Gateway:
-    """Takes the place of the gateway to AWS; a model takes the steps, and answers what is read."""
+    """Takes the place of the gateway to AWS. A model takes the steps, and answers the reads."""
 
     def __init__(self, model: Model) -> None:
         self.model = model

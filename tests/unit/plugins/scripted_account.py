@@ -35,7 +35,7 @@ class Role:
 
 @dataclass
 class Region:
-    """The instances of a region, and what is saved there.
+    """The instances of a region, and the keys that are saved there.
 
     :param profiles: by instance, its instance profile and that profile's id.
     :param descriptions: by name, the descriptions of parameters and secrets.

@@ -73,7 +73,7 @@ CASES: list[Case] = [
             (duty, "ec2:CreateTags", INSTANCE, {TAG_KEYS: "Name"}, False),
             (duty, "ec2:CreateTags", f"{EC2}volume/vol-1", {TAG_KEYS: RESTORE_TAG}, False),
             (duty, "ec2:DeleteTags", INSTANCE, {TAG_KEYS: RESTORE_TAG}, True),
-            # If the call names no key, EC2 deletes all tags.
+            # If the call has no key, EC2 deletes all tags.
             (duty, "ec2:DeleteTags", INSTANCE, {}, False),
             (duty, "iam:UntagRole", ADMIN, {TAG_KEYS: RECORD}, True),
             (duty, "iam:UntagRole", ADMIN, {TAG_KEYS: "team"}, False),

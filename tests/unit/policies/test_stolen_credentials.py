@@ -140,7 +140,7 @@ WRITE = {"Value": "{}", "Type": "String", "Overwrite": True}
 
 
 def replace_window(kind: str) -> Step:
-    """The window is an inline policy, so whoever may write it may write anything."""
+    """The window is an inline policy, so anyone who may write it may write any policy."""
     arn, name = (ROLE_ARN, ROLE) if kind == "Role" else (USER_ARN, USER)
     arguments = {**name, "PolicyName": WINDOW_POLICY, "PolicyDocument": json.dumps(EVERYTHING)}
     return Step(f"iam:Put{kind}Policy", arn, arguments, BOUNDED)
@@ -321,7 +321,7 @@ def test_duties_together_cannot_do_more_than_each(account, simulator):
 
 @pytest.mark.parametrize("account", [False], indirect=True)
 def test_roles_and_users_without_the_boundary_cannot_be_changed_where_it_is_required(account, simulator):
-    """Such as those that were created before it was required."""
+    """For example, principals that were created before it was required."""
     emulated, simulated = find_successful(account, simulator, [*DOCUMENTS.values(), REQUIRE])
     changes = {attack for attack, steps in ATTACKS.items() if any(step.context is BOUNDED for step in steps)}
     assert emulated == simulated == ATTACKS.keys() - ESCALATION - changes
@@ -342,6 +342,6 @@ def find_successful(
         allowed = [step.is_allowed(account) for step in steps]
         if all(allowed):
             emulated.add(attack)
-        if allowed[0]:  # what an attack has changed must not help the next one
+        if allowed[0]:  # the changes of one attack must not help the next one
             account.aws.restore()
     return emulated, simulated

@@ -76,7 +76,7 @@ OPTIONS = [
 NAMES = {option.name.removeprefix("_") for option in OPTIONS}
 # To store is to write the configuration; where keys are saved is always a key_store.
 ENTRY_POINTS = {entry for role in ROLES for entry in specs(role)} - {"store"}
-# Those in capitals are values of AWS; a module is known by its name.
+# Choices in capitals are values of AWS. A module is known by its name.
 CHOICES = {
     choice
     for option in OPTIONS
@@ -113,7 +113,7 @@ EVERYDAY = set(
         """,
     )
 )
-"""Words of English and Ansible that mean here what they mean everywhere."""
+"""Words of English and Ansible with their everyday meaning."""
 NAME = re.compile("({0})(_({0}))*".format("|".join(sorted(WORDS | EVERYDAY))))
 
 

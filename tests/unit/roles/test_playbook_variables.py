@@ -141,7 +141,7 @@ def text_of(content: Any, folder: Path) -> str:
 
 
 def variables_in(text: str) -> set[str]:
-    """The variables of the files that a text needs, and those that they need in turn."""
+    """The variables of the files that a text needs, and the variables that these need in turn."""
     found: set[str] = set()
     needed = set(NAME.findall(text)) & SETTINGS.keys()
     while needed:

@@ -222,7 +222,7 @@ def test_the_resource_decides_what_remains(clock):
 
 
 def base_resource() -> Resource[int]:
-    """A resource that overrides only what it must."""
+    """A resource that overrides only the methods that it must."""
 
     class BaseResource(Resource[int]):
         read = NumberResource.read
@@ -342,7 +342,7 @@ def test_after_a_failure_the_counts_are_those_of_the_steps_that_were_done(done):
 
 
 class ContendedResource(NumberResource):
-    """A number whose first writes meet another state than the one that was read.
+    """A number whose first writes meet another state than the reads before.
 
     :param others: the numbers that others write, one before each of these writes.
     """

@@ -230,7 +230,7 @@ def test_ec2_refuses_the_sessions_of_other_regions_in_regions_that_must_be_enabl
     ],
 )
 def test_a_missing_policy_is_known_by_its_message(code, message, expected):
-    """A missing role or user can be one that was created a moment ago. A missing policy stays missing."""
+    """A missing role or user may have been created a moment ago. A missing policy stays missing."""
     assert error_code(code, message) == expected
 
 

@@ -1,4 +1,4 @@
-"""Several resources are brought to their desired states as one, and one that fails does not keep the others from it."""
+"""Several resources are brought to their desired states as one. A resource that fails does not stop the others."""
 
 from __future__ import annotations
 

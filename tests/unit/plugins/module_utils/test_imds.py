@@ -135,7 +135,7 @@ def test_a_service_that_cannot_be_reached_is_an_error(monkeypatch):
 
 
 class Service:
-    """Returns its identities one after the other, then the last one forever; raises those that are errors."""
+    """Returns its identities one after the other, then the last one forever. If one is an error, raises it."""
 
     def __init__(self, *shown: Identity | CwagentError) -> None:
         self.shown = list(shown)

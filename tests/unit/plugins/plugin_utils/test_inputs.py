@@ -671,7 +671,7 @@ def test_the_admin_user_is_no_server_user():
     assert problem.startswith("Host ops: 'a b' is not a valid user name: ")
 
 
-# Groups, what is stored and what a playbook requires
+# Groups, stored configurations and the requirements of playbooks
 
 ONE_FILE = {"cwagent_config_file": "a.json"}
 FROM_CONTROLLER = {**ONE_FILE, "cwagent_store_config_from": "controller"}
@@ -1282,7 +1282,7 @@ def test_valid_input_has_no_problem(controller):
 
 
 def test_the_servers_of_a_run_and_what_they_use():
-    """Each with its own identity, also the admin instance; an on-premises admin host is no server."""
+    """Each has its own identity, including the admin instance. An on-premises admin host is not a server."""
     groups = {"ec2_servers": ["web"], "ec2_admin": ["adm"], "onprem_servers": ["db"], "onprem_admin": ["ops"]}
     names = ["AmazonCloudWatch-db", "AmazonCloudWatch-linux"]
     hosts = {"db": {"cwagent_config_names": names, "cwagent_region": EU, "cwagent_user_name": "agent"}}

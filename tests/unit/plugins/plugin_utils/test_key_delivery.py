@@ -38,7 +38,7 @@ class Connection(SimpleNamespace):
 
 
 class Delivery(KeyDelivery):
-    """An action whose module answers as a test says."""
+    """An action whose module returns the answers of a test."""
 
     def __init__(self, connection=None, answer=None):
         super().__init__(SimpleNamespace(args={}, async_val=0), connection or Connection(), None, None, None, None)

@@ -371,7 +371,7 @@ def test_a_finding_names_no_more_than_ten(count, end):
 
 
 def test_servers_with_conditions_are_told_apart():
-    """A fleet with the same policies is decided once, but not where these depend on the principal."""
+    """A fleet with the same policies is decided once, unless these depend on the principal."""
     own = document("ssm:*", effect="Deny", resource="*-${aws:username}")
     theirs = document("ssm:*", effect="Deny", Condition={"StringEquals": {"aws:username": "db8"}})
     servers = [user("db7", SERVER, Policy("own", own)), user("db9", SERVER, Policy("own", own))]

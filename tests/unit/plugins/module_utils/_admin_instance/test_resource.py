@@ -455,7 +455,7 @@ def test_a_known_earlier_profile_is_not_read():
 
 @pytest.mark.parametrize("answers", [[None], [None, None], [{"Roles": []}]], ids=["missing", "twice", "no role"])
 def test_an_earlier_profile_that_iam_does_not_show_for_a_moment_is_restored(answers):
-    """With another one in its place, nothing would know of it any more."""
+    """If another profile replaced it, nothing would know of it."""
 
     class Late(Region):
         def find(self, action, description, absent, **arguments):
@@ -537,7 +537,7 @@ AFTER_THE_TRIAL = {
 
 @pytest.mark.parametrize(("profiles", "tags", "expected"), AFTER_THE_TRIAL.values(), ids=AFTER_THE_TRIAL)
 def test_only_the_earlier_profile_is_replaced_after_the_trial_and_only_with_a_restore_tag(profiles, tags, expected):
-    """The trial gives the association an id that is read again, so the id does not tell of other changes any more."""
+    """The trial gives the association an id that is read again, so the id no longer shows other changes."""
     aws = Region({}, OWN_TAG, *[tags] * len(NO_TAGS))
     resource, plan = plan_to_acquire(aws, state("shop"))
     *before, swap = plan.steps[INSTANCE]

@@ -21,7 +21,7 @@ def calls(current, desired):
 
 
 def after(current, calls_made, desired):
-    """The files of an agent after calls of its control program: a model of what that does."""
+    """A model of the agent's control program: the files of an agent after calls."""
     parameters, others = dict(current.parameters), current.others
     for action, name, _restart in calls_made:
         if action == FETCH:

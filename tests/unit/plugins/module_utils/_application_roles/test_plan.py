@@ -250,7 +250,7 @@ def test_nobody_gains_where_nothing_is_attached():
 
 @pytest.mark.parametrize(("has_tag", "has_policy"), list(product([True, False], repeat=2)))
 def test_only_the_exact_policy_of_a_tagged_role_is_detached(has_tag, has_policy):
-    """A forged tag costs the role no more than this policy."""
+    """A forged tag costs the role at most this policy."""
     kept = {"team": "shop"}
     policies = frozenset({OTHER, *([ARN] if has_policy else [])})
     role = role_of(tags={**kept, **(TAGS if has_tag else {})}, policies=policies)

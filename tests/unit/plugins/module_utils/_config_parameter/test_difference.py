@@ -46,7 +46,7 @@ def log(path: str, **more: Any) -> dict[str, Any]:
         ({"a": ["x", "y", "z"]}, {"a": ["z", "x", "y"]}, ["~ $.a: other order of elements"]),
         (["x", "y", "v"], ["y", "x", "w"], ['- $[2]: "v"', '+ $[2]: "w"', "~ $: other order of elements"]),
         ({"a": [["x"], ["y"]]}, {"a": [["y"], ["x", "z"]]}, ['- $.a[0]: ["x"]', '+ $.a[1]: ["x","z"]']),
-        # Others are recognized by what they are about.
+        # Others are recognized by their subject.
         (
             {"files": [log("/a", days=7), log("/b"), log("/c", group={"x": 1})]},
             {"files": [log("/b"), log("/d"), log("/a", days=14), log("/c", group={"x": 2})]},

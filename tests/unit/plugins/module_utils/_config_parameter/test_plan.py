@@ -397,7 +397,7 @@ def test_a_tier_that_the_user_chose_is_not_replaced_by_another():
 )
 @pytest.mark.parametrize("name", [NAME, "AmazonCloudWatch-advanced"])
 def test_other_errors_do_not_lead_to_the_advanced_tier(config, error, name):
-    """Such as one whose message has the name of the parameter."""
+    """For example, an error whose message contains the name of the parameter."""
     error = AwsApiError(f"could not write '{name}' (parameter/{name}): {error}", error.code)
     executed = []
 
@@ -647,7 +647,7 @@ def test_the_next_run_finds_all_parts_that_could_not_be_deleted():
     assert ssm.parameters == {}
 
 
-# Reading back what was stored
+# Reading a stored configuration back
 
 
 class Clock:

@@ -105,7 +105,7 @@ def _check(config, *, is_required=True, schema=SCHEMA):
 
 
 def _found(**logs):
-    """The path below logs, the rule, the message, what is allowed and what is near, of each problem."""
+    """The path below logs, the rule, the message, the allowed values and a similar one, for each problem."""
     problems = _check({"logs": {"metrics_collected": {}, **logs}}).problems
     return [
         (each.path[1:], each.rule, each.message, each.near or each.allowed)

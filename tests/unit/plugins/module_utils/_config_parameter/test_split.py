@@ -136,7 +136,7 @@ def test_each_part_fits_and_every_beginning_is_valid(config, limit, allow_recent
         assert size_of(part) <= limit
         assert_valid(part)
     for count in range(1, len(names) + 1):
-        # The agent merges what was appended so far, in its own order.
+        # The agent merges the parts that were appended so far, in its own order.
         assert_valid(merge(stored[name] for name in merge_order(names[:count])))
         assert_valid(merge(stored[name] for name in merge_order(names)[:count]))
     if any(key in config for key in ("logs", "metrics", "traces", "opentelemetry")):

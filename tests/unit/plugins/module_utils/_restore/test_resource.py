@@ -33,7 +33,7 @@ def part_of(managed: Any) -> str:
 
 
 class Parts:
-    """Does nothing but to note what is to be done. Some parts fail, others have nothing to do."""
+    """Only records the parts. Some parts fail, others have nothing to do."""
 
     def __init__(self, failing: Iterable[str] = (), idle: Iterable[str] = (), unmanaged: Iterable[str] = ()) -> None:
         self.failing, self.idle, self.unmanaged = {*failing}, {*idle}, {*unmanaged}

@@ -83,5 +83,5 @@ def test_the_shell_gets_the_request() -> None:
 
 
 def test_a_schema_that_would_be_cut_is_not_sent() -> None:
-    """Systems Manager cuts what a command prints after 24,000 characters, and the rest needs less than 4,000."""
+    """Systems Manager cuts the output of a command after 24,000 characters, and the rest needs less than 4,000."""
     assert "max_schema=20000" in check_script([REGION]).splitlines()

@@ -1,4 +1,4 @@
-"""A configuration by what its comparison returned, and what the controller does for it."""
+"""A configuration from the result of its comparison, and the controller's work for it."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_the_controller_stores_with_tags_and_acquires_nothing(check_mode: bool) 
 @pytest.mark.parametrize("check_mode", [False, True])
 @pytest.mark.parametrize("surplus", [False, True])
 def test_only_what_differs_is_tagged_and_only_what_nobody_declares_is_deleted(check_mode: bool, surplus: bool) -> None:
-    """One configuration lacks a tag; one is as it should be, and has left a part with the name of the first."""
+    """One configuration lacks a tag. Another has all tags, but has left a part with the name of the first one."""
     rest = f"{NAME}-3"
     store = Store(**{NAME: TEXT, f"{NAME}-2": TEXT, rest: TEXT})
     previous = {each: stored(TEXT, tags={"team": "ops"}) for each in (NAME, f"{NAME}-2", rest)}

@@ -62,7 +62,7 @@ DELETE_ORPHAN = "delete access key {} of user 'U', whose secret was never saved"
 
 
 def existing_user(*keys: str, saved: SavedCredentials | None = None, **principal: Any) -> State:
-    """A user that the collection created, with the declared policy, these keys, and what else is given."""
+    """A user that the collection created, with the declared policy, these keys, and further values."""
     tags = {**CREATED_TAGS, **principal.pop("tags", {})}
     user = User(
         "U",

@@ -32,7 +32,7 @@ INACTIVE = Failure("identity", "Access key AKIA1 of user 'db' is inactive.", "ac
 
 
 def found(server, facts):
-    """The checks that fail with what was found, and the checks with notes."""
+    """The failed checks with their findings, and the checks with notes."""
     seen = assess(server, facts, "ansible")
     new = [each for each in seen.failures if each not in server.failures]
     assert all(each.fix for each in new)
