@@ -101,7 +101,7 @@ class Year:
         return self.controller.aws
 
     def make_things_of_others(self, instance: str) -> None:
-        """Make things by hand: a user with our name, and a role of an application, which the admin instance may have."""
+        """Make things by hand: a user with our name, and an application role, which the admin instance may have."""
         create_user(self.aws, f"{SERVER_USER}-old", policy=SERVER_POLICY)
         create_role(self.aws, APP, SERVER_POLICY, "AmazonS3ReadOnlyAccess")
         for each in (instance, *self.random.choice([(self.admin,), ()])):
