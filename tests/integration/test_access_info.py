@@ -481,7 +481,7 @@ def enforced(enforcing: Emulator, tmp_path: Path, modules: ModuleServer) -> Acco
     return found
 
 
-def test_what_may_not_be_read_is_named_and_unknown(enforced: Account, subtests: pytest.Subtests) -> None:
+def test_denied_reads_are_listed_and_their_answers_unknown(enforced: Account, subtests: pytest.Subtests) -> None:
     stores = ["parameter_store", "secrets_manager"]
     for action, what in BY_ACTION.items():
         with subtests.test(action=action):
@@ -494,7 +494,7 @@ def test_what_may_not_be_read_is_named_and_unknown(enforced: Account, subtests: 
             assert result["counts"]["high"] == 0
 
 
-def test_what_depends_on_a_denied_read_is_unknown(enforced: Account) -> None:
+def test_answers_that_depend_on_a_denied_read_are_unknown(enforced: Account) -> None:
     def read(action: str) -> dict[str, Any]:
         env = auditor(enforced, *(BY_ACTION.keys() - {action}))
         return enforced.read(env=env, key_stores=["parameter_store", "secrets_manager"])
@@ -545,7 +545,7 @@ def test_an_account_of_which_nothing_may_be_read_is_an_error(enforced: Account) 
 
 
 @pytest.mark.parametrize("action", ["ListAccessKeys", "GetAccessKeyLastUsed"])
-def test_what_is_deleted_during_the_audit_is_no_failure(enforced: Account, action: str) -> None:
+def test_a_deletion_during_the_audit_is_no_failure(enforced: Account, action: str) -> None:
     enforced.aws.arm(Fault(Kind.ERROR, action=action, code="NoSuchEntity", message="It cannot be found."))
     result = enforced.read()
     enforced.aws.disarm()
@@ -655,7 +655,7 @@ def test_a_saved_key_without_a_user_is_named_in_each_store(enforced: Account) ->
     ]
 
 
-def test_iam_confirms_who_can_write(enforced: Account) -> None:
+def test_iam_confirms_the_writers(enforced: Account) -> None:
     plant_admin_without_window(enforced)
     plant_administrators(enforced)
     enforced.iam.create_user(UserName="maybe")
@@ -677,7 +677,7 @@ def test_iam_confirms_who_can_write(enforced: Account) -> None:
     assert len(asked) == 2
 
 
-def test_calls_grow_with_pages_and_with_what_is_ours(enforced: Account) -> None:
+def test_calls_grow_with_pages_and_with_our_things(enforced: Account) -> None:
     """A page of AWS has a thousand roles and users, two hundred instances, or fifty parameters."""
 
     def count() -> Counter[str]:

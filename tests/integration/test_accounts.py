@@ -483,7 +483,7 @@ def test_every_account_is_verified_and_audited(fleet: Fleet) -> None:
     assert "This playbook works in one account" in refused.message
 
 
-def test_the_audit_reads_no_other_account_than_the_one_that_is_named(fleet: Fleet) -> None:
+def test_the_audit_reads_only_the_account_that_is_named(fleet: Fleet) -> None:
     """With the controller's own credentials, which belong to none of the accounts."""
     fleet.more["team00"] = {"cwagent_account_assume_role_arn": "", "cwagent_account_id": fleet.ids["team00"]}
     file = fleet.controller.home / "audit.json"
@@ -500,7 +500,7 @@ def test_the_audit_reads_no_other_account_than_the_one_that_is_named(fleet: Flee
     assert {*own} == {"AssumeRole", "GetCallerIdentity"}
 
 
-def test_teardown_removes_what_was_created_in_each_account(fleet: Fleet) -> None:
+def test_teardown_removes_all_created_things_in_each_account(fleet: Fleet) -> None:
     play = fleet.play("teardown", cwagent_confirm="teardown").assert_succeeded()
     assert [each[-1] for each in table(play).values()] == ["ok"] * ACCOUNTS
     for account in fleet.ids:

@@ -250,7 +250,7 @@ def test_restore_closes_an_open_window_whose_policy_is_another_one(site: Site, s
     site.assert_clean()
 
 
-def test_restore_in_check_mode_predicts_what_it_repairs(site: Site) -> None:
+def test_restore_in_check_mode_predicts_its_repairs(site: Site) -> None:
     site.interrupt()
     with assert_no_writes(site.aws):
         predicted = site.play("restore", "--check").assert_succeeded()
@@ -415,7 +415,7 @@ def test_site_closes_the_window_even_when_it_cannot_read_tags(site: Site) -> Non
     assert site.statement() == CLOSED_WINDOW
 
 
-def test_check_mode_predicts_what_follows_a_repair(site: Site) -> None:
+def test_check_mode_predicts_the_steps_after_a_repair(site: Site) -> None:
     """It predicts the storing as if the repair had been made."""
     site.interrupt()
     with assert_no_writes(site.aws):

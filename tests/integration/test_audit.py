@@ -137,7 +137,7 @@ def test_a_run_without_an_inventory_reads_the_account_of_the_controller(controll
     assert [each["account"]["id"] for each in document(controller)["accounts"]] == [OWN]
 
 
-def test_what_was_planted_is_in_each_report_and_fails_the_run(controller: Controller) -> None:
+def test_planted_things_are_in_each_report_and_fail_the_run(controller: Controller) -> None:
     create_role(controller.aws, "ForGood", ADMIN_POLICY)
     [instance] = controller.aws.instances(1)
     controller.aws.client("ec2").associate_iam_instance_profile(
@@ -265,7 +265,7 @@ def test_findings_are_not_counted_where_none_fails_the_run_and_no_account_was_re
 
 
 @pytest.mark.parametrize("mode", [(), ("--check", "--diff")], ids=["run", "check"])
-def test_credentials_of_an_assumed_role_are_in_no_output_and_no_file(
+def test_credentials_of_an_assumed_role_never_appear_in_output_or_files(
     controller: Controller, mode: tuple[str, ...]
 ) -> None:
     hosts = {

@@ -352,7 +352,7 @@ def test_values_of_yaml_and_of_vaults_are_the_same_inside_ansible(controller: Co
         assert secret not in inside.output
 
 
-def test_what_aws_returns_is_never_evaluated(controller: Controller) -> None:
+def test_answers_of_aws_are_never_evaluated(controller: Controller) -> None:
     account = Account(controller)
     text = "{{ 6 * 7 }} {{ lookup('env', 'HOME') }}"
     account.aws.client("iam").create_role(

@@ -193,7 +193,7 @@ def test_a_job_without_answers_gets_only_the_settings(awx: AwxApi, playbook: str
 
 
 @pytest.mark.parametrize("playbook", TEMPLATES)
-def test_teams_launch_only_what_was_granted_to_them(awx: AwxApi, playbook: str) -> None:
+def test_teams_launch_only_the_jobs_granted_to_them(awx: AwxApi, playbook: str) -> None:
     created = awx.all("job_templates")[NAMES[playbook]]
     status, _ = awx.request("POST", f"/api/v2/job_templates/{created['id']}/launch/", {}, "operator")
     assert status == (201 if playbook in TEAMS else 404)

@@ -291,7 +291,7 @@ CUT: dict[str, tuple[list[str], list[str]]] = {
 
 
 @pytest.mark.parametrize("case", CUT)
-def test_a_run_that_is_cut_in_two_says_so(site: Site, case: str) -> None:
+def test_a_run_that_is_cut_in_two_reports_it(site: Site, case: str) -> None:
     arguments, words = CUT[case]
     play = site.play(site.groups(), *arguments)
     assert_one_error(site, play, words)

@@ -130,7 +130,7 @@ def test_getting_started_ends_with_a_stored_configuration(started: Started) -> N
     assert after["instance_tags"][started.controller.aws.region] == {started.ids[SERVER]: {}, started.ids[ADMIN]: {}}
 
 
-def test_playbooks_print_what_the_page_shows(started: Started, subtests: pytest.Subtests) -> None:
+def test_playbooks_print_the_output_on_the_page(started: Started, subtests: pytest.Subtests) -> None:
     """In the order of the page, because restore.yml closes what open_window.yml opens."""
     examples = [block for block in blocks(GUIDE / "playbooks.rst") if block.marked]
     for example, output in zip(examples[::2], examples[1::2], strict=True):

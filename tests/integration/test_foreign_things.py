@@ -266,7 +266,7 @@ def account(controller: Controller) -> Callable[[bool, int], Account]:
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("taken", [False, True], ids=["admin names are free", "admin names are taken"])
-def test_what_others_made_stays_as_it_was(account: Callable[[bool, int], Account], taken: bool, seed: int) -> None:
+def test_things_of_others_stay_as_they_were(account: Callable[[bool, int], Account], taken: bool, seed: int) -> None:
     made = account(taken, seed)
     before = made.foreign()
     history: list[str] = []

@@ -113,7 +113,7 @@ def test_a_time_limit_releases_too(site: Site) -> None:
 
 @pytest.mark.parametrize("kind", [Kind.INTERRUPT, Kind.INTERRUPT_TWICE, Kind.TERMINATE, Kind.HANG_UP])
 @pytest.mark.parametrize("action", ["PutRolePolicy", "ReplaceIamInstanceProfileAssociation", "CreateTags"])
-def test_a_write_that_was_begun_is_never_interrupted(site: Site, kind: Kind, action: str) -> None:
+def test_a_write_in_progress_is_never_interrupted(site: Site, kind: Kind, action: str) -> None:
     """Otherwise AWS could apply the opening after the closing. The signal comes before AWS has answered."""
     aws = site.controller.aws
     run = site.start(30)

@@ -135,7 +135,7 @@ def comparable(value: Any) -> Any:
 
 
 @pytest.mark.parametrize("key", ["steps", "diff"])
-def test_check_mode_predicts_what_every_task_changes(job: Job, key: str) -> None:
+def test_check_mode_predicts_the_changes_of_every_task(job: Job, key: str) -> None:
     """Except for tasks of store_config, which need the real results of the task before."""
 
     def changes(play: Play) -> list[tuple[str, Any, set[str]]]:
@@ -172,7 +172,7 @@ def test_the_report_fits_a_terminal_of_100_columns(job: Job) -> None:
     assert [line for line in long if " " in line.strip(' ",')] == []
 
 
-def test_check_mode_reports_what_would_be_done(job: Job) -> None:
+def test_check_mode_reports_the_planned_steps(job: Job) -> None:
     assert re.fullmatch(r"\d+ would be created, \d+ would be updated:", job.predicted.report[0])
 
 
@@ -180,7 +180,7 @@ def test_a_second_run_reports_that_there_was_nothing_to_do(job: Job) -> None:
     assert job.again.report == ["Nothing to do."]
 
 
-def test_the_run_says_how_to_clean_up_before_it_opens_the_window(job: Job) -> None:
+def test_the_run_prints_how_to_clean_up_before_it_opens_the_window(job: Job) -> None:
     advice, opening = "run cwagent.iam.restore", "acquire the right to store"
     assert job.done.words.index(advice) < job.done.words.index(opening)
     assert advice not in job.predicted.words + job.again.words

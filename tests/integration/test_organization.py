@@ -361,7 +361,7 @@ def test_credentials_are_used_in_their_account_only_and_stay_in_memory(deployed:
         assert [text for text in (listed.play.output, *kept) if secret in text] == []
 
 
-def test_the_cache_serves_what_was_read_until_it_is_flushed(deployed: Organization) -> None:
+def test_the_cache_serves_earlier_reads_until_it_is_flushed(deployed: Organization) -> None:
     [first] = deployed.launch("shop", "eu-central-1")
     deployed.in_account("blog", "iam").update_assume_role_policy(
         RoleName=ROLE, PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": []})

@@ -147,7 +147,7 @@ def test_hosts_of_the_inventory_are_removed(fleet: Fleet) -> None:
     assert again.changed_tasks == []
 
 
-def test_what_no_host_has_is_named(fleet: Fleet) -> None:
+def test_things_without_a_host_are_listed(fleet: Fleet) -> None:
     fleet.inventory = fleet.inventory_of("web2", "db2")
     user = f"Users of this collection that no host of this inventory has: {USER}."
     instance = f"are not in this inventory and have instance profile '{SERVER_ROLE}': {fleet.web}."
@@ -194,7 +194,7 @@ def test_a_host_that_left_the_inventory_is_removed_by_its_name(fleet: Fleet) -> 
     assert f"There is no user '{USER}'." in again.words
 
 
-def test_a_user_is_removed_rather_than_that_of_a_host_with_its_name(fleet: Fleet) -> None:
+def test_a_name_means_a_user_rather_than_a_host_with_the_same_name(fleet: Fleet) -> None:
     create_user(fleet.controller.aws, "db1", policy="CloudWatchAgentServerPolicy")
     fleet.inventory = fleet.inventory_of("web2", "db2")
     with assert_no_writes(fleet.controller.aws):

@@ -195,7 +195,7 @@ def test_a_late_script_stores_nothing(instance: Instance) -> None:
         assert instance.store(instance.write(), seconds=-1)["problem"] == "no-role"
 
 
-def test_an_instance_without_the_aws_cli_says_so(instance: Instance) -> None:
+def test_an_instance_without_the_aws_cli_reports_it(instance: Instance) -> None:
     instance.aws.agents(instance.id, aws_cli=False)
     assert instance.store(instance.write())["problem"] == "no-cli"
     assert instance.run(check_script([instance.aws.region]))["cli"] == ""
@@ -366,7 +366,7 @@ def test_the_wait_ends_with_the_configuration_or_a_reason(
     assert POLICY_ARN not in str(failed)
 
 
-def test_what_someone_else_has_stored_meanwhile_is_not_overwritten(instance: Instance) -> None:
+def test_a_concurrent_change_by_others_is_not_overwritten(instance: Instance) -> None:
     aws = instance.aws
     associate(aws, instance.id, "app")
     sent = converge_command(instance)

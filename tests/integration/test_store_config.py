@@ -262,7 +262,7 @@ def other_run(account: Account, host: AdminHost) -> None:
     assert not result["failed"], result
 
 
-def test_a_run_that_another_one_ends_while_it_stores_says_that_the_window_is_closed(
+def test_a_run_that_another_run_ends_reports_that_the_window_is_closed(
     account: Account, background: ThreadPoolExecutor
 ) -> None:
     """It never advises to remove the Deny of the window."""
@@ -280,7 +280,7 @@ def test_a_run_that_another_one_ends_while_it_stores_says_that_the_window_is_clo
     account.assert_clean()
 
 
-def test_a_waiting_run_says_that_another_run_restored_its_instance(
+def test_a_waiting_run_reports_that_another_run_restored_its_instance(
     account: Account, background: ThreadPoolExecutor
 ) -> None:
     """The message does not claim that EC2 takes long, or that a timeout should be increased."""
@@ -506,7 +506,7 @@ exec /bin/sh -c "$last"
 
 
 @pytest.mark.parametrize("where", ["of the host", "of the command"])
-def test_what_stores_has_the_become_of_its_host_and_what_calls_aws_has_none(account: Account, where: str) -> None:
+def test_only_tasks_that_store_have_the_become_of_their_host(account: Account, where: str) -> None:
     """The tasks for AWS and those on the storing host are in one play, whose variables would outrank the host's."""
     host = account.add_host(1)
     sudo = host.controller.file("sudo", SUDO)

@@ -32,7 +32,7 @@ def only(tmp_path, monkeypatch):
         (("chromedriver",), "Chromium"),
     ],
 )
-def test_what_is_missing_is_named(only, present, missing):
+def test_missing_programs_are_reported(only, present, missing):
     only(*present)
     done = subprocess.run(["/bin/sh", PROGRAM], check=False, capture_output=True, text=True)
     assert done.returncode == 1

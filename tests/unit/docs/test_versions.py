@@ -70,7 +70,7 @@ def versions_in(found: Any) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("plugin", PLUGINS_AND_ROLES, ids=" ".join)
-def test_the_version_of_a_plugin_is_that_of_the_release_with_it(plugin: tuple[str, str]) -> None:
+def test_the_version_of_a_plugin_is_its_first_release(plugin: tuple[str, str]) -> None:
     assert DOCUMENTED[plugin]["version_added"] == released().get(plugin, NEXT)
 
 

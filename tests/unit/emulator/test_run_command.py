@@ -166,7 +166,7 @@ def test_a_script_sees_nothing_of_the_controller(node: Node) -> None:
 
 
 @ministack_only
-def test_the_disk_keeps_what_scripts_wrote_until_a_reset(node: Node) -> None:
+def test_the_disk_keeps_the_files_of_scripts_until_a_reset(node: Node) -> None:
     node.output("echo kept >~/file", "echo temporary >$TMPDIR/file")
     assert node.output("cat ~/file") == "kept\n"
     disk = node.aws.disk(node.id)
@@ -448,7 +448,7 @@ def test_a_command_is_cancelled(node: Node) -> None:
 
 
 @ministack_only
-def test_a_command_on_windows_answers_what_was_set(node: Node) -> None:
+def test_a_command_on_windows_returns_the_configured_answer(node: Node) -> None:
     node.aws.agents(node.id, platform="Windows", answer={"code": 2, "stdout": "out", "stderr": "err "})
     done = node.wait(
         node.send(document=MANAGE, parameters={"action": ["status"]}), step="ControlCloudWatchAgentWindows"
@@ -594,7 +594,7 @@ def agent_status(node: Node) -> tuple[str, str]:
 
 
 @ministack_only
-def test_the_control_script_follows_that_of_the_agent(node: Node) -> None:
+def test_the_control_script_follows_the_agents_script(node: Node) -> None:
     node.aws.agents(cloudwatch_agent=True)
     control = "amazon-cloudwatch-agent-ctl -m ec2 -a"
     assert agent_status(node) == ("stopped", "not configured")
@@ -677,7 +677,7 @@ def start_sleeping(node: Node, last: str = "wait") -> int:
 
 
 @ministack_only
-def test_what_a_script_leaves_running_ends_with_it(node: Node) -> None:
+def test_processes_of_a_script_end_with_it(node: Node) -> None:
     process = start_sleeping(node, last="true")
     wait_until(lambda: not is_running(process))
 

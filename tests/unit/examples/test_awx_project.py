@@ -107,7 +107,7 @@ def test_the_execution_environment_has_the_tested_versions():
     assert dependencies["python_interpreter"]["package_system"] == "python3.12"
 
 
-def test_the_execution_environment_has_what_the_collection_needs():
+def test_the_execution_environment_has_the_collections_dependencies():
     dependencies = yaml.safe_load((PROJECT / "execution-environment.yml").read_text())["dependencies"]
     needed = [
         re.split(r"[>=\s]", line)[0]
@@ -157,7 +157,7 @@ def test_the_page_gives_each_credential_the_policies_of_its_duty_and_no_others()
     }
 
 
-def test_the_page_says_which_jobs_use_a_credential():
+def test_the_page_lists_the_jobs_that_use_a_credential():
     """In the last column of its table, the names of the job templates without their common beginning."""
     table = PAGE.split("     - Job templates\n")[1].split("\n\n")[0]
     rows = re.findall(r"\* - \*(.+)\*\n     - (?:.+)\n     - (.+(?:\n       .+)*)", table)

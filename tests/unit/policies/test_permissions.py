@@ -232,7 +232,7 @@ def conditions(name: str, sid: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_policy_allows_what_its_duty_needs_and_no_more(simulator, case):
+def test_a_policy_allows_exactly_the_calls_that_its_duty_needs(simulator, case):
     duty, action, resource, context, allowed = case
     more = {"resource_policy": KEY_POLICY} if action.startswith("kms:") else {}
     assert simulator.is_allowed(action, resource, [policy(duty)], context=context, **more) == allowed
@@ -270,7 +270,7 @@ def test_the_boundary_allows_the_actions_of_the_agents_policies(arn):
     assert {each for each in outside if not any(fnmatchcase(action, each) for action in missing)} == set()
 
 
-def test_the_boundary_allows_no_actions_but_those_of_the_agents_policies():
+def test_the_boundary_allows_only_actions_of_the_agents_policies():
     allowed = {action for statement in policy("boundary")["Statement"] for action in statement["Action"]}
     assert allowed <= set().union(*(agent_actions(arn.rpartition("/")[2]) for arn in agent_policies("aws")))
 

@@ -301,7 +301,7 @@ def test_the_table_names_the_calls(attack):
 
 @pytest.mark.parametrize("account", [False, True], ids=["without the boundary", "with the boundary"], indirect=True)
 @pytest.mark.parametrize("duty", DUTIES)
-def test_stolen_credentials_can_do_what_the_table_says(account, simulator, duty):
+def test_stolen_credentials_allow_the_attacks_in_the_table(account, simulator, duty):
     policies = [DOCUMENTS[duty], *([REQUIRE] if account.bounded else [])]
     expected = {attack for attack, (_, *duties) in table().items() if duty in duties[account.bounded]}
     emulated, simulated = find_successful(account, simulator, policies)

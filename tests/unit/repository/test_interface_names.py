@@ -135,7 +135,7 @@ def test_names_consist_of_defined_words(kind: set[str]) -> None:
     assert sorted(name for name in kind if not NAME.fullmatch(name)) == []
 
 
-def test_words_that_would_be_second_names_are_in_no_name() -> None:
+def test_names_never_contain_words_that_would_be_second_names() -> None:
     others = {word for row in table() for word in words_in(row[2])}
     assert {"credentials", "look", "ssm"} <= others
     assert sorted(word for word in others if NAME.fullmatch(word)) == []
@@ -392,7 +392,7 @@ SECOND_NAMES = {
 """The values that get another name on their way, by reason."""
 
 
-def test_what_is_handed_on_keeps_its_name() -> None:
+def test_values_keep_their_names_when_they_are_handed_on() -> None:
     renamed = {f"{each.target} < {each.source}" for each in handed_on() if not each.targets & each.sources}
     assert renamed == {pair for listed in SECOND_NAMES.values() for pair in listed}
 

@@ -52,7 +52,7 @@ def test_packages_do_not_import_each_other_in_a_circle():
     graphlib.TopologicalSorter(depends_on).prepare()  # raises CycleError, which contains the circle
 
 
-def test_what_principals_have_in_common_imports_no_package_but_the_policy_of_the_window():
+def test_principals_import_no_package_but_the_policy_of_the_window():
     imported = {each for path in MODULE_UTILS.glob("_principal/*.py") for each in collection_imports(path)}
     packages = {
         relative_path(path) for path in imported if path.parent not in {MODULE_UTILS, MODULE_UTILS / "_principal"}

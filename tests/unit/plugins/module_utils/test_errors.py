@@ -274,7 +274,7 @@ def test_an_error_has_details_for_the_result():
     assert (str(error), error.details) == ("No.", {"steps": ["a"]})
 
 
-def test_an_api_error_has_no_details_of_its_own():
+def test_an_api_error_adds_no_details():
     error = AwsApiError("No.", "AccessDenied", "iam:X", explicit_deny=True)
     assert (error.code, error.action, error.explicit_deny, error.details) == ("AccessDenied", "iam:X", True, {})
 

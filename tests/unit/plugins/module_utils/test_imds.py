@@ -177,7 +177,7 @@ def test_waiting_ends_when_the_service_shows_both_the_profile_and_its_credential
 
 
 @pytest.mark.parametrize("shown", [Identity("admin", "S"), Identity("other", "R")])
-def test_waiting_for_a_role_ends_at_the_deadline_with_what_is_shown(shown):
+def test_waiting_for_a_role_ends_at_the_deadline_with_the_shown_identity(shown):
     expected = f"still shows instance profile '{shown.profile}' and the credentials of role '{shown.role}'"
     with pytest.raises(ConsistencyTimeout, match=expected) as raised:
         wait(Service(shown), "admin", "R")

@@ -86,7 +86,7 @@ def test_every_module_has_documentation(documented):
     assert sorted(documented) == sorted([*MODULES, *ACTIONS, *WITHOUT_AWS])
 
 
-def test_the_documented_options_are_those_of_the_spec(documented):
+def test_the_documentation_and_the_spec_have_the_same_options(documented):
     specs = {module: spec_of(module) for module in [*MODULES, *WITHOUT_AWS]}
     shown = {
         module: {name: documented[module]["options"].get(name, {}) for name in spec} for module, spec in specs.items()

@@ -16,7 +16,7 @@ def test_no_file_is_sent_for_the_type_checker_alone(module):
     assert {path.name for path in superfluous} == UNUSED.get(module.stem, set())
 
 
-def test_what_instances_run_is_small():
+def test_payloads_for_instances_are_small():
     """An instance gets it with each task through SSH, without the parts for the controller."""
     sent = {path.parent.name for path in closure(PLUGINS / "modules" / "cwagent_config_parameter.py")}
     assert sent.isdisjoint({"_access", "_admin_window", "_instance_profile", "_role", "_user"})

@@ -113,7 +113,7 @@ class TimeLimit(BaseException):
 
 
 @pytest.mark.parametrize("is_shielded", [False, True])
-def test_a_time_limit_raises_what_ansible_raises(monkeypatch: pytest.MonkeyPatch, is_shielded: bool) -> None:
+def test_a_time_limit_raises_the_error_of_ansible(monkeypatch: pytest.MonkeyPatch, is_shielded: bool) -> None:
     def raise_limit(_number: int, _frame: Any) -> None:
         raise TimeLimit
 
@@ -133,7 +133,7 @@ def test_a_time_limit_raises_what_ansible_raises(monkeypatch: pytest.MonkeyPatch
         signal.signal(signal.SIGALRM, earlier)
 
 
-def test_what_was_there_before_is_put_back() -> None:
+def test_earlier_handlers_are_restored() -> None:
     before = [signal.getsignal(each) for each in SIGNALS]
     with Interruption().handled():
         assert [signal.getsignal(each) for each in SIGNALS] != before

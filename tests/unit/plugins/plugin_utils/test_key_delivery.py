@@ -144,7 +144,7 @@ def test_sudo_that_requires_a_terminal_is_explained(answer):
         Delivery(answer=answer).send("module", {}, {})
 
 
-def test_another_failure_of_the_connection_is_that_of_ansible():
+def test_another_failure_of_the_connection_stays_ansibles_error():
     with pytest.raises(AnsibleConnectionFailure, match="reset"):
         Delivery(answer=AnsibleConnectionFailure("reset by peer")).send("module", {}, {})
 

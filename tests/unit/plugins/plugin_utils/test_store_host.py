@@ -185,6 +185,6 @@ def test_a_host_that_does_not_answer_is_unreachable() -> None:
         (EOFError(), ""),
     ],
 )
-def test_what_else_fails_on_the_way_to_a_host_is_a_result(error: Exception, message: str) -> None:
+def test_other_failures_on_the_way_to_a_host_are_results(error: Exception, message: str) -> None:
     """So the run continues as after a module that failed: it releases the instance and removes its restore tag."""
     assert host(Instance, Action(error)).identity("server", None) == {"failed": True, "msg": message}

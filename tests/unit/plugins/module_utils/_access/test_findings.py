@@ -370,7 +370,7 @@ def test_a_finding_names_no_more_than_ten(count, end):
     assert finding.why.endswith(end)
 
 
-def test_servers_with_conditions_are_told_apart():
+def test_servers_with_conditions_are_distinguished():
     """A fleet with the same policies is decided once, unless these depend on the principal."""
     own = document("ssm:*", effect="Deny", resource="*-${aws:username}")
     theirs = document("ssm:*", effect="Deny", Condition={"StringEquals": {"aws:username": "db8"}})
@@ -451,7 +451,7 @@ KEPT = {
 
 
 @pytest.mark.parametrize("name", KEPT)
-def test_what_keeps_the_rules_or_is_unknown_is_no_finding(name):
+def test_unknown_things_and_things_within_the_rules_are_no_findings(name):
     expected = [("admin-without-window", "high", "Foreign")] if name.startswith("the admin policy of a foreign") else []
     assert found(KEPT[name]) == expected
 
@@ -543,7 +543,7 @@ FIXES = {
 
 
 @pytest.mark.parametrize(("account", "fix"), FIXES.values(), ids=FIXES)
-def test_a_finding_says_what_to_do(account, fix):
+def test_a_finding_has_a_fix(account, fix):
     assert fixes(account) == [fix]
 
 

@@ -362,7 +362,7 @@ def test_keys_are_rendered_with_age_and_last_use():
 
 @pytest.mark.parametrize("create_inactive", [False, True])
 @pytest.mark.parametrize("belongs_to_other", [False, True])
-def test_the_step_that_creates_a_key_says_how_to_save_it(create_inactive, belongs_to_other):
+def test_the_step_that_creates_a_key_shows_how_to_save_it(create_inactive, belongs_to_other):
     rules = replace(RULES, create_inactive=create_inactive)
     [step] = ring(key("X"), saved="A", rules=rules, belongs_to_other=belongs_to_other).steps(is_new_user=False)
     assert step.context == KeyCreation(("X",), "A", None, keep_previous=belongs_to_other, inactive=create_inactive)

@@ -103,7 +103,7 @@ def test_credentials_of_another_account_are_refused():
 
 
 @pytest.mark.parametrize(("admins", "found"), [([()], ["i-1"]), ([("i-9", "i-8")], ["i-1", "i-8", "i-9"])])
-def test_what_cleans_up_takes_all_admin_instances_as_servers(admins, found):
+def test_cleaning_up_takes_all_admin_instances_as_servers(admins, found):
     wanted = Wanted(SERVERS, ADMIN, is_admin_needed=False)
     assert find_instances({EU: Region([("i-1",)], admins)}, wanted) == Found({EU: found}, None)
     assert find_instances({EU: Region([("i-1",)], [("i-9",)])}, wanted).admin == (EU, "i-9")

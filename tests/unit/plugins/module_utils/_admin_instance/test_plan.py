@@ -326,7 +326,7 @@ def test_the_record_decides_and_not_the_tag(tag):
     assert lost.summaries[0] == ASSOCIATE.format("shop")
 
 
-def test_a_tag_that_was_changed_is_corrected_by_who_acquires_the_instance_again():
+def test_a_changed_tag_is_corrected_when_the_instance_is_acquired_again():
     steps = admin_plan.plan(state("admin", tag="Power", record="shop"), desired_admin(ACQUIRED)).summaries
     assert steps == [TAG_WITH.format("shop")]
 
@@ -390,7 +390,7 @@ def test_a_record_has_the_name_of_any_profile(earlier):
     assert admin_plan.regions_with_records(tags) == ["eu-1", "us-1"]
 
 
-def test_what_is_remaining_follows_ec2_and_the_records_of_the_plan():
+def test_remaining_steps_follow_ec2_and_the_records_of_the_plan():
     current, released = state("admin", tag="shop"), desired_admin(RELEASED, whole_region=True)
     plan = admin_plan.plan(current, released)
     unread = replace(current, records={})
@@ -476,7 +476,7 @@ def test_the_window_of_an_instance_with_a_trace_is_closed_without_being_read(tra
         (Opening(NOW, OTHER_INSTANCE), None, True),
     ],
 )
-def test_a_window_for_another_instance_is_told_from_the_own_one(opening, ids, is_own):
+def test_a_window_for_another_instance_is_recognized(opening, ids, is_own):
     assert replace(desired_admin(RELEASED), instance_ids=ids).is_for(opening) == is_own
 
 
@@ -829,7 +829,7 @@ NO_TAGS: st.SearchStrategy[Any] = st.just({})
 
 
 @given(regions(CONSISTENT_PROFILES, NO_TAGS, NO_TAGS), st.sampled_from(NAMES), st.booleans())
-def test_acquire_and_release_restore_what_was_there(region, name, keep_tag_first):
+def test_acquire_and_release_restore_the_earlier_state(region, name, keep_tag_first):
     assume(name in region.instances and region.instances[name].state not in ENDED)
     ec2 = TaggedEc2(region)
     run(ec2, desired_admin(ACQUIRED, name))

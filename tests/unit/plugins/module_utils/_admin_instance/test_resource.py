@@ -326,7 +326,7 @@ def test_check_mode_warns_of_an_admin_profile_that_does_not_exist():
     assert warnings == ["instance profile 'admin' does not exist yet"]
 
 
-def test_check_mode_does_not_warn_of_what_an_earlier_task_has_planned():
+def test_check_mode_does_not_warn_about_plans_of_earlier_tasks():
     aws = Region()
     aws.has_profile = False
     resource = AdminInstanceResource(aws, replace(desired_admin(ACQUIRED), managed_before=True), window(aws))
@@ -378,7 +378,7 @@ def test_record_and_tag_can_be_there_after_another_error(refused):
     assert error.value.details == {"instances": SHOP_BEFORE}, "so that the caller need not read the record"
 
 
-def test_a_tag_of_somebody_else_does_not_stop_who_acquires():
+def test_a_tag_of_somebody_else_does_not_stop_an_acquisition():
     """The run looks at the tag for a while, because IAM may show another run's record late."""
     aws = Region({OTHER_INSTANCE: "Power"}, *[{INSTANCE: "shop", OTHER_INSTANCE: "Power"}] * 2)
     aws.records = [{}] * 99
@@ -492,7 +492,7 @@ def test_records_are_not_read_without_a_tag_or_an_admin_instance():
         assert "GetRole" not in aws.calls
 
 
-def test_what_this_run_has_recorded_is_not_read_again():
+def test_records_of_this_run_are_not_read_again():
     aws = Region(OWN_TAG, OWN_TAG)
     aws.profiles = {INSTANCE: "admin"}
     resource = AdminInstanceResource(aws, desired_admin(ACQUIRED))
@@ -570,7 +570,7 @@ RESTORED = {
 
 @pytest.mark.parametrize(("instance_state", "profiles", "is_done"), RESTORED.values(), ids=RESTORED)
 @pytest.mark.parametrize("code", ["InvalidParameterValue", "InvalidAssociationID.NotFound"])
-def test_what_needs_no_restoring_any_more_is_done(instance_state, profiles, is_done, code):
+def test_an_instance_that_needs_no_restoring_is_done(instance_state, profiles, is_done, code):
     aws = Region(failures={REPLACE: 99})
     aws.code, aws.states[INSTANCE], aws.profiles = code, instance_state, profiles
     resource = AdminInstanceResource(aws, desired_admin(RELEASED))
@@ -779,7 +779,7 @@ def test_a_wait_ends_with_the_error_of_the_last_read():
         resource.remaining(plan, State(error=CwagentError("unreadable")))
 
 
-def test_what_is_left_of_the_window_is_remaining_too():
+def test_leftovers_of_the_window_are_remaining_too():
     aws = Region(OWN_TAG)
     resource, plan = plan_to_acquire(aws, state("shop", tag="shop"))
     shown = replace(state("admin", tag="shop"), window=plan.current.window)

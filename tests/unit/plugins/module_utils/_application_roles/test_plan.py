@@ -97,7 +97,7 @@ def test_a_profile_without_a_role_is_left_alone_with_a_warning():
 
 
 @pytest.mark.parametrize(("allowed", "lacks"), [(["Shop"], "AmazonS3ReadOnlyAccess"), ([], "AmazonS3ReadOnlyAccess, ")])
-def test_what_a_role_lacks_of_the_server_role_is_a_warning(allowed, lacks):
+def test_policies_that_a_role_lacks_are_a_warning(allowed, lacks):
     """As without attach, whether or not the agent's own policy is attached."""
     server = role_of("Server", policies=frozenset({ARN, OTHER}))
     [warning] = warnings(state_of(role_of(), server), desired(*allowed, server_profile="Server"))
@@ -221,7 +221,7 @@ def test_an_unreadable_boundary_is_a_warning():
     assert warning.startswith(f"permissions boundary {BOUNDARY} of role 'Shop' could not be read")
 
 
-def test_a_role_that_is_not_listed_is_named_with_what_to_add():
+def test_the_warning_about_an_unlisted_role_has_the_line_to_add():
     state = state_of(role_of())
     assert find_roles_without_access(state, desired("Batch")) == {"Shop": ["i-1"]}
     [warning] = warnings(state, desired("Batch"))
@@ -234,7 +234,7 @@ PRINCIPALS: list[Any] = [{"Service": EC2}, {"AWS": [f"arn:aws:iam::{ACCOUNT}:roo
 
 @pytest.mark.parametrize("others", [(), ("i-9 in eu-central-1",), tuple(f"i-{n}" for n in range(MAX_LISTED + 2))])
 @pytest.mark.parametrize("principals", [PRINCIPALS[:1], PRINCIPALS[:2], PRINCIPALS])
-def test_everyone_who_gains_the_permissions_is_named(others, principals):
+def test_everyone_who_gains_the_permissions_is_listed(others, principals):
     state = state_of(role_of(trust=trust(*principals)), others={"Shop": others})
     found = describe_gains(state, desired("Shop"))
     assert len(found) == (len(others) > 0) + (len(principals) > 1)

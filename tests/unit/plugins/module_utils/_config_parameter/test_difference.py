@@ -80,7 +80,7 @@ def test_each_change_is_one_line_with_its_path(before, after, lines):
 
 
 @pytest.mark.parametrize("key", ["file_path", "event_name", "exe", "pid_file", "pattern", "endpoint", "name"])
-def test_an_element_is_recognized_by_what_identifies_it(key):
+def test_an_element_is_recognized_by_its_identifying_key(key):
     assert differences([{key: "x", "a": 1}], [{"a": 2, key: "x"}]) == [f'~ $[{key}="x"].a: 1 -> 2']
 
 

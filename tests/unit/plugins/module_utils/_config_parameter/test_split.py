@@ -251,7 +251,7 @@ E1, E2 = {"endpoint": "1" * 40}, {"endpoint": "2" * 40}
         ),
     ],
 )
-def test_what_only_recent_agents_merge_is_cut_only_if_allowed(config, parts):
+def test_parts_that_only_recent_agents_merge_are_cut_only_if_allowed(config, parts):
     limit = size_of(config) - 1
     assert split(config, limit, allow_recent=True) == parts
     with pytest.raises(InvalidInput, match=rf"{limit} bytes when minified: the agent can merge each only as a whole"):
@@ -289,7 +289,7 @@ def test_a_list_with_duplicates_that_only_a_merge_would_remove_is_not_cut():
         ),
     ],
 )
-def test_what_cannot_be_cut_is_named_with_its_size(config, limit, message):
+def test_a_part_that_cannot_be_cut_is_reported_with_its_size(config, limit, message):
     with pytest.raises(InvalidInput, match=message):
         split(config, limit)
 

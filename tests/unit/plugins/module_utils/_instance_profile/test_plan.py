@@ -124,7 +124,7 @@ def test_an_instance_that_cannot_get_the_profile_is_an_error(current, desired, m
         profile_plan.plan(current, desired)
 
 
-def test_another_profile_is_an_error_that_says_what_to_do():
+def test_another_profile_is_an_error_with_a_remedy():
     with pytest.raises(InvalidInput, match=r"or to replace, to associate 'P' instead\.$"):
         profile_plan.plan(state(SHOP), desired_profile())
 

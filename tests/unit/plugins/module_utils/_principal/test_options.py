@@ -35,7 +35,7 @@ def test_access_decides_the_policy():
 @pytest.mark.parametrize(
     ("region", "partition"), [("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov"), (None, "aws")]
 )
-def test_the_policies_are_those_of_the_partition(region, partition):
+def test_the_policies_fit_the_partition(region, partition):
     assert declare(region).attach == {SERVER.replace("arn:aws:", f"arn:{partition}:")}
 
 

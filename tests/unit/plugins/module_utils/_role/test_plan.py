@@ -428,7 +428,7 @@ def test_only_deletions_of_entities_are_retried_while_iam_shows_their_attachment
 
 
 @pytest.mark.parametrize(("current", "desired", "steps", "blockers"), ABSENT.values(), ids=ABSENT)
-def test_deleting_what_no_longer_exists_is_not_an_error(current, desired, steps, blockers):
+def test_deleting_a_missing_thing_is_not_an_error(current, desired, steps, blockers):
     removals = [step for step in role_plan.plan_absent(current, desired).all_steps if "Remove" not in step.action]
     assert all(step.done_when == NOT_FOUND_CODES for step in removals)
 
@@ -623,7 +623,7 @@ def test_a_role_of_others_without_trust_in_ec2_causes_a_warning():
         (State(profile=InstanceProfile("P", role="S")), []),
     ],
 )
-def test_the_warnings_say_why_something_is_kept(current, warnings):
+def test_the_warnings_explain_why_something_is_kept(current, warnings):
     assert role_plan.kept_warnings(current, desired_role()) == warnings
 
 

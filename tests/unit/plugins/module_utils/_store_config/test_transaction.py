@@ -284,7 +284,7 @@ def undisturbed(source: str) -> Account:
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_what_is_predicted_is_done(source: str) -> None:
+def test_predicted_steps_are_done(source: str) -> None:
     account, predicted = Account(), Account()
     done, planned = transaction(account, source).run(), transaction(predicted, source).predict()
     assert [action for action in predicted.calls if not action.partition(":")[2].startswith(READING)] == []

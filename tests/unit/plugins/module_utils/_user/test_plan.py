@@ -428,7 +428,7 @@ ABSENT = {
 
 
 @pytest.mark.parametrize(("current", "desired", "steps", "expected_blockers"), ABSENT.values(), ids=ABSENT)
-def test_the_steps_that_delete_a_user_and_what_blocks_them(current, desired, steps, expected_blockers):
+def test_the_steps_that_delete_a_user_and_their_obstacles(current, desired, steps, expected_blockers):
     assert [step.summary for step in plan_absent(current, desired)] == steps
     assert blockers(current, desired) == expected_blockers
     retried = {step.action for step in plan_absent(current, desired) if step.retry_when}
@@ -825,7 +825,7 @@ def test_a_user_of_others_is_kept_with_a_warning():
     assert resource.to_result(plan, plan.planned)["blockers"] == {"U": [NOT_CREATED]}
 
 
-def test_what_is_saved_and_is_no_access_key_is_kept_with_a_warning():
+def test_a_saved_value_that_is_no_access_key_is_kept_with_a_warning():
     resource = resource_with(None, present=False)
     plan = resource.plan({"U": State("U", NOW, saved=SavedCredentials("SSM parameter /k/U", is_unusable=True))})
     assert plan.all_steps == []
