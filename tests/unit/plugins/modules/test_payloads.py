@@ -17,7 +17,7 @@ def test_no_file_is_sent_for_the_type_checker_alone(module):
 
 
 def test_payloads_for_instances_are_small():
-    """An instance gets it with each task through SSH, without the parts for the controller."""
+    """An instance gets them with each task through SSH, without the parts for the controller."""
     sent = {path.parent.name for path in closure(PLUGINS / "modules" / "cwagent_config_parameter.py")}
     assert sent.isdisjoint({"_access", "_admin_window", "_instance_profile", "_role", "_user"})
 
