@@ -32,10 +32,10 @@ TIMEOUTS = {
 
 @dataclass
 class Life:
-    """An account, in which the behaviours are switched on, and what was wrong in it.
+    """An account in which the behaviours are switched on, and the problems that were found in it.
 
     :param store: where access keys are saved.
-    :param storing: what stores the configuration: ``instance`` or ``onprem``.
+    :param storing: the host that stores the configuration: ``instance`` or ``onprem``.
     """
 
     controller: Controller
@@ -82,7 +82,7 @@ class Life:
         self.run("site", interval=30)
 
     def run(self, playbook: str, interval: int) -> Play:
-        """Run a playbook and look at the account. :param interval: that of the configuration."""
+        """Run a playbook and inspect the account. :param interval: the collection interval of the configuration."""
         config = {"agent": {"metrics_collection_interval": interval}, "metrics": {"metrics_collected": {"mem": {}}}}
         variables: dict[str, Any] = {
             "cwagent_config_file": str(self.controller.file("agent.json", config)),
@@ -114,7 +114,7 @@ class Life:
             self.problems.append(f"not so: {words}")
 
     def find_leftovers(self) -> list[str]:
-        """What a run must not leave, whatever AWS did."""
+        """Find everything that a run must not leave behind, whatever AWS did."""
         account = snapshot(self.aws)
         saved = {name: self._saved(name) for name in account["users"]}
         self.ever_saved |= {key for keys in saved.values() for key in keys}
@@ -156,7 +156,7 @@ class Life:
 
     @property
     def unkind_answers(self) -> Mapping[str, int]:
-        """By behaviour, how often it answered in place of the backend."""
+        """How often each behaviour answered instead of the backend."""
         found = [call.unkind for play in self.plays for call in play.calls if call.unkind]
         # The metadata service has no log.
         results = [each.result for play in self.plays for each in play.results]

@@ -25,7 +25,7 @@ NOT_FOUND = Refusal(404, {"detail": "Not found."})
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of object: its type, its fields with their defaults, and what it refers to, by endpoint."""
+    """A kind of object: its type, its fields with their defaults, and its references by endpoint."""
 
     type: str
     fields: Mapping[str, Any] = field(default_factory=dict)
@@ -102,7 +102,7 @@ KINDS = {
         "schedule", {"rrule": "", "enabled": True, **LAUNCH}, {"unified_job_template": "unified_job_templates"}
     ),
 }
-# main/models/rbac.py: what can be granted on an object of these kinds.
+# The roles that can be granted on an object of each kind, as in main/models/rbac.py.
 ROLES = {
     "instance_groups": ("use",),
     "job_templates": ("admin", "execute", "read"),
@@ -114,9 +114,9 @@ LOOKUPS = ("name", "identifier", "type", "inventory", "organization", "workflow_
 
 
 class AwxApi:
-    """The objects of an AWX, and what its API answers. ``writes`` has the writing requests that succeeded.
+    """The objects of an AWX, and the answers of its API. ``writes`` has the writing requests that succeeded.
 
-    :param playbooks: what the repository of each project contains.
+    :param playbooks: the playbooks in the repository of each project.
     :param prefix: where the API is: ``/api/controller/`` behind the gateway of Ansible Automation Platform.
     """
 
@@ -173,7 +173,7 @@ class AwxApi:
         self.tokens[token] = {"superuser": superuser, "organization": admin_of, "teams": [*teams]}
 
     def all(self, endpoint: str) -> dict[str, Json]:
-        """The objects of a kind by name, with the names of what is associated with them."""
+        """The objects of a kind by name, with the names of the objects that are associated with them."""
         return {
             self._label(each["id"]): {
                 **each,
@@ -228,7 +228,7 @@ class AwxApi:
         return [each for each in self.objects.values() if each["endpoint"] in endpoints]
 
     def _organization(self, item: Json) -> int | None:
-        """The organization of an object. main/models/jobs.py: that of a job template is its project's."""
+        """The organization of an object. A job template belongs to its project's organization (main/models/jobs.py)."""
         if item["endpoint"] == "organizations":
             return int(item["id"])
         for name in ("organization", "project", "inventory", "workflow_job_template", "unified_job_template"):
@@ -328,7 +328,7 @@ class AwxApi:
                 ids[:] = [id_ for id_ in ids if id_ != item["id"]]
 
     def _checked(self, endpoint: str, body: Json, current: Json, user: Json) -> Json:
-        """The fields that a request sets, if all are as they must be. What is no field is ignored, as by AWX."""
+        """The fields that a request sets, if all are valid. Unknown fields are ignored, as in AWX."""
         kind = KINDS[endpoint]
         fields = {"name": "", "description": "", **kind.fields}
         given = {name: body[name] for name in fields if name in body}
@@ -395,7 +395,7 @@ class AwxApi:
         if not new["unified_job_template"]:
             refuse("unified_job_template", "This field is required.")
         template = self.objects[new["unified_job_template"]]
-        # api/serializers.py, LaunchConfigurationBaseSerializer: what a launch needs, a schedule must have
+        # A schedule must have everything that a launch needs (LaunchConfigurationBaseSerializer in api/serializers.py)
         for name in ("job_type", "diff_mode", "limit"):
             if new[name] not in ("", False, template.get(name)) and not template.get(f"ask_{name}_on_launch"):
                 refuse(name, "Field is not configured to prompt on launch.")
@@ -443,7 +443,7 @@ class AwxApi:
             raise Refusal(400, {"error": f"Cannot assign a Credential of kind `{type_['kind']}`."})
 
     def _grant(self, method: str, id_: int, number: int, body: Json, user: Json) -> tuple[int, Json]:
-        # main/access.py, RoleAccess: who administers an object grants its roles
+        # The administrators of an object grant its roles (RoleAccess in main/access.py)
         item = self.objects[id_]
         granted = [*item["granted"].values()][number]
         if method == "GET":
@@ -495,7 +495,7 @@ def _check_variables(text: str) -> None:
 
 
 def check_rrule(rule: str) -> None:
-    """Refuse what api/serializers.py, SchedulePreviewSerializer, refuses."""
+    """Refuse the same requests as SchedulePreviewSerializer in api/serializers.py."""
     if not re.match(r"DTSTART(;TZID=[^:]+:\d{8}T\d{6}|:\d{8}T\d{6}Z) ", rule):
         refuse("rrule", "Valid DTSTART required in rrule. Value should start with: DTSTART:YYYYMMDDTHHMMSSZ")
     if rule.count("DTSTART") > 1:

@@ -1,4 +1,4 @@
-"""The surveys of AWX: which it accepts, which answers it accepts, and what a job gets from them.
+"""The surveys of AWX: which it accepts, which answers it accepts, and which variables a job gets from them.
 
 Each rule is explained by the file of AWX that has it, relative to ``awx/`` in github.com/ansible/awx.
 """
@@ -33,7 +33,7 @@ ANSWERS: dict[str, Any] = {
 
 
 def check_survey(survey: Json) -> None:
-    """Refuse what api/views/__init__.py, JobTemplateSurveySpec, refuses."""
+    """Refuse the same surveys as JobTemplateSurveySpec in api/views/__init__.py."""
     for name, type_ in {"name": str, "description": str, "spec": list}.items():
         if not isinstance(survey.get(name), type_):
             raise Refusal(400, {"error": f"Field '{name}' is missing from survey spec."})
@@ -86,7 +86,7 @@ def check_answers(template: Json, answers: Json, *, strict: bool = False) -> Jso
 
 
 def _answer_errors(question: Json, answers: Json) -> list[str]:
-    """What is wrong with an answer, if there is one. A choice has no blank, and no answer is of another type."""
+    """The errors of an answer, if there is one. A choice is never blank, and an answer has the question's type."""
     variable, type_ = question["variable"], question["type"]
     if variable not in answers:
         return [f"'{variable}' value missing"] if question["required"] else []

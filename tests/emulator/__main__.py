@@ -24,7 +24,7 @@ def main() -> None:
             command.add_argument("--backend", choices=BACKENDS, default="ministack")
             command.add_argument("--region", default="eu-central-1")
             command.add_argument("--port", type=int, default=0, help="0 for any free port")
-            command.add_argument("--aws-cli", default=os.environ.get("AWS_CLI", ""), help="that of the instances")
+            command.add_argument("--aws-cli", default=os.environ.get("AWS_CLI", ""), help="AWS CLI of the instances")
         if name == "start":
             command.add_argument("--instances", type=int, default=0)
             command.add_argument("--stopped", type=int, default=0, help="how many of the instances are stopped")

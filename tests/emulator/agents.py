@@ -1,4 +1,4 @@
-"""SSM agents: which are online, and what they do with the commands that are sent to them.
+"""SSM agents: which are online, and how they run the commands that are sent to them.
 
 An agent is online where the instance runs and has credentials of a role that may call ssm:UpdateInstanceInformation.
 It differs from AWS as follows:
@@ -6,7 +6,7 @@ It differs from AWS as follows:
 - Agents notice a change of their permissions at once, unless ``Agent.swap_seconds`` is set.
 - A command is delivered at once, unless it is delayed; but few scripts run at a time.
 - Nothing runs on Windows: the answer is ``Agent.answer``.
-- What a script leaves running ends with it.
+- Processes that a script leaves running end with it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ EXECUTION_SECONDS = 3600
 
 WAITING = ("Pending", "Delayed")
 ENDED = ("Success", "Failed", "ExecutionTimedOut", "DeliveryTimedOut", "Cancelled", "Undeliverable")
-"""Those of an invocation that has ended. Those of a command are the first but Success that an invocation of it has."""
+"""The final states of an invocation. A command gets the first of these, except Success, that an invocation has."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Agent:
     :param aws_cli: whether the AWS CLI is installed.
     :param cloudwatch_agent: whether the CloudWatch agent is installed.
     :param running: whether the SSM agent runs.
-    :param offline: what happens to a command for an agent that was online before: ``refused`` with InvalidInstanceId,
+    :param offline: the result of a command for an agent that was online before: ``refused`` with InvalidInstanceId,
         ``undeliverable``, or ``waits``. AWS does each, depending on how long the agent was away.
     :param delivery: of the next commands: ``normal``; ``lost`` on the way to the agent; ``undeliverable``; or
         ``unreported``, which run but whose result is lost.
@@ -96,7 +96,7 @@ DOCUMENTS = {
 
 @dataclass
 class Command:
-    """What was sent. Times are Unix seconds by the clock of the backend."""
+    """A command as it was sent. Times are Unix seconds by the clock of the backend."""
 
     id: str
     account: str
@@ -148,7 +148,7 @@ class Command:
 
 @dataclass
 class Invocation:
-    """A command on one instance. ``code`` and the outputs are those that the agent has reported."""
+    """A command on one instance. The agent has reported ``code`` and the outputs."""
 
     command: Command
     instance: str
@@ -172,8 +172,8 @@ class Invocation:
 class Agents:
     """The agents of all instances.
 
-    ``is_delayed`` says whether an unkind behaviour delays a command, or the agent of an instance. ``seen`` has, of each
-    agent that was ever online, the time when it was online last.
+    ``is_delayed`` returns whether an unkind behaviour delays a command, or the agent of an instance. ``seen`` maps each
+    agent that was ever online to the time when it was last online.
     """
 
     backend: Backend

@@ -80,7 +80,7 @@ class Authorization:
         return found or extract(service, *others)
 
     def _command_resource(self, action: str, access_key: str, params: Params, region: str) -> str:
-        """Of the resources of SendCommand, which AWS checks each, one that is denied, if any is."""
+        """A denied resource of SendCommand, if there is one, because AWS checks each resource."""
         if action != "SendCommand":
             return f"arn:aws:ssm:{region}:{_own_account()}:*"
         name = params.get("DocumentName", "")

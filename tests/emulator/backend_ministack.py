@@ -4,7 +4,7 @@ It differs from AWS as follows, and is corrected here:
 
 - Most AWS managed policies are missing, and attaching an unknown policy succeeds without an effect.
 - A user may have any number of access keys, and a principal any number of managed policies.
-- The last use of a key is not recorded, and asking for that of an unknown key is not denied.
+- The last use of a key is not recorded, and GetAccessKeyLastUsed of an unknown key is not denied.
 - GetAccountAuthorizationDetails omits permissions boundaries and AWS managed policies.
 - An association is replaced on stopped instances too, and keeps its id.
 
@@ -149,7 +149,7 @@ class Ministack:
             store.update(copy.deepcopy(saved))
 
     def _stores(self) -> list[Any]:
-        """What ministack knows of all accounts."""
+        """The data that ministack keeps of all accounts."""
         scoped = (self._responses.AccountScopedDict, self._responses.AccountRegionScopedDict)
         services = [module for name, module in sys.modules.items() if name.startswith("ministack.services.")]
         found = [each for module in services for each in vars(module).values() if isinstance(each, scoped)]

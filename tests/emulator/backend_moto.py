@@ -5,7 +5,7 @@ It differs from AWS as follows, and is corrected here:
 - DescribeInstances shows the old profile after an association was replaced.
 - An association is replaced on stopped instances too, and keeps its id.
 - EC2 answers NoSuchEntity for an instance profile that does not exist.
-- GetAccountAuthorizationDetails has all AWS managed policies, and not only the attached ones.
+- GetAccountAuthorizationDetails has all AWS managed policies, not only the attached ones.
 - A principal may have any number of managed policies.
 """
 

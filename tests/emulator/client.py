@@ -50,7 +50,7 @@ class Emulator:
     ) -> Emulator:
         """Start an emulator and wait until it answers. Unless detached, it ends with this process, killed or not.
 
-        :param aws_cli: the AWS CLI that instances have; by default the one that AWS_CLI names.
+        :param aws_cli: the path of the instances' AWS CLI. The default is the environment variable AWS_CLI.
         """
         cli = os.environ.get("AWS_CLI", "") if aws_cli is None else aws_cli
         options = [f"--backend={backend}", f"--region={region}", f"--port={port}", f"--aws-cli={cli}"]
@@ -148,7 +148,7 @@ class Emulator:
         return f"{self.endpoint}/_imds/{instance}"
 
     def metadata(self, instance: str, path: str) -> str:
-        """What the instance itself reads below ``latest/``. Raises HTTPError 404 where there is nothing."""
+        """A page below ``latest/``, as the instance itself reads it. Raises HTTPError 404 if there is none."""
         base = f"{self.metadata_endpoint(instance)}/latest"
         life = {"X-aws-ec2-metadata-token-ttl-seconds": "60"}
         token = _ask(Request(f"{base}/api/token", method="PUT", headers=life))
@@ -196,7 +196,7 @@ class Emulator:
     def agents(self, *instances: str, **settings: Any) -> dict[str, dict[str, Any]]:
         """All SSM agents by instance, after these settings were changed for these instances, or for all.
 
-        ``agents.Agent`` explains the settings. An agent has also ``online``, the ``disk`` of its instance, and the
+        ``agents.Agent`` explains the settings. An agent also has ``online``, the ``disk`` of its instance, and the
         ``environment`` of a script that runs there.
         """
         found = self._control("POST", "agents", {"instances": instances, "settings": settings})
@@ -206,19 +206,19 @@ class Emulator:
         return Path(self.agents()[instance]["disk"])
 
     def commands(self) -> list[dict[str, Any]]:
-        """What was sent by Run Command, the earliest first, and what became of it on each instance."""
+        """The commands sent with Run Command, the earliest first, with their results on each instance."""
         return list(self._control("GET", "commands"))
 
     def reset(self) -> None:
-        """Back to an empty account: no state, calls, faults, unkind behaviours, clock shift, lag, commands or disks."""
+        """Empty the account: no state, calls, faults, unkind behaviours, clock shift, lag, commands or disks."""
         self._control("POST", "reset")
 
     def save(self) -> None:
-        """Save what the accounts have. Only ministack can do that."""
+        """Save the state of the accounts. Only ministack can do that."""
         self._control("POST", "save")
 
     def restore(self) -> None:
-        """Back to what was saved, in a fraction of the time of creating all of it again; otherwise as by ``reset``."""
+        """Return to the saved state, much faster than creating it again. The rest is as after ``reset``."""
         self._control("POST", "restore")
 
     def _control(self, method: str, path: str, body: object = None) -> Any:

@@ -24,7 +24,7 @@ WITHOUT_ACCOUNT = {
 
 
 def is_excluded(name: str) -> bool:
-    """Whether a variable can change what AWS programs, Ansible or Python do."""
+    """Whether a variable can change the behaviour of AWS programs, Ansible or Python."""
     return name.startswith(EXCLUDED) or name.upper() in EXCLUDED_IN_ANY_CASE
 
 

@@ -5,7 +5,7 @@ It differs from AWS as follows:
 - Nothing is served without a token, as on instances that require IMDSv2.
 - Only the paths that are needed for credentials exist.
 - A changed association is visible at once unless a lag is set. On AWS that takes seconds to minutes. The credentials
-  can have a lag of their own, since AWS does not say that they change together with ``iam/info``.
+  can have a separate lag, because AWS does not document that they change together with ``iam/info``.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ class InstanceMetadata:
         self.lag, self.credentials_lag = seconds, credentials
 
     def observe(self) -> None:
-        """Record the associated profiles, so that the lag counts from the change and not from the next request."""
+        """Record the associated profiles, so that the lag counts from the change instead of the next request."""
         for instance in self.backend.instances():
             history = self.seen.setdefault(instance.id, [(0.0, None)])
             if history[-1][1] != instance.profile:
                 history.append((time.monotonic(), instance.profile))
 
     def profile(self, instance: Instance, lag: float) -> Profile | None:
-        """The profile that the instance sees: the one that was associated ``lag`` seconds ago."""
+        """The profile that the instance sees, which was associated with it ``lag`` seconds ago."""
         if not instance.running:
             return None
         if not lag:

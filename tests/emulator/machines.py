@@ -1,4 +1,4 @@
-"""What an instance has of a machine: a disk, and processes that run on it.
+"""The machine behind an instance: a disk, and processes that run on it.
 
 The disk is a folder. It is not the root of the processes, which also see the files and programs of this machine; but
 ``HOME``, ``TMPDIR`` and the programs that come first on ``PATH`` are on it:
@@ -49,7 +49,7 @@ shutil.rmtree(sys.argv[1], ignore_errors=True)
 
 
 class Machines:
-    """The disks and processes of all instances. :param aws_cli: the AWS CLI of those that have one."""
+    """The disks and processes of all instances. :param aws_cli: the AWS CLI of the instances that have one."""
 
     def __init__(self, aws_cli: str) -> None:
         self.aws_cli = aws_cli
@@ -90,7 +90,7 @@ class Machines:
         }
 
     def install(self, instance: str, region: str, *, aws_cli: bool, cloudwatch_agent: bool) -> None:
-        """Make the disk have these programs and no others. What else is on it stays."""
+        """Install these programs on the disk, and remove the others. Everything else on the disk stays."""
         disk = self.disk(instance)
         programs = disk / "usr/bin"
         for folder in (programs, disk / "root", disk / "tmp", disk / AGENT_FOLDER / "bin"):
@@ -158,7 +158,7 @@ class Process:
             self._end()
 
     def _end(self) -> None:
-        """End what the script left running."""
+        """End the processes that the script left running."""
         with suppress(ProcessLookupError):
             os.killpg(self.popen.pid, signal.SIGKILL)
         self.machines.ended(self)

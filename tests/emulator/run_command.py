@@ -1,14 +1,14 @@
 """Run Command of Systems Manager, which really runs scripts, and its list of instances.
 
 ``Emulator.agents`` shows the SSM agents, which ``agents.py`` explains, and changes how they behave.
-``Emulator.commands`` shows what was sent. ``machines.py`` says what a script finds on its instance.
+``Emulator.commands`` shows the commands that were sent. ``machines.py`` explains what a script finds on its instance.
 
 It differs from AWS as follows:
 
 - Only ``InstanceIds`` are targets. ``MaxConcurrency`` and ``MaxErrors`` have no effect.
 - There are three documents, each in one version. A command with a reference to a parameter, ``{{ssm:name}}``, is
   refused. AWS resolves the reference.
-- Who may send a command is enforced by ministack only, without ssm:resourceTag.
+- Only ministack enforces who may send a command, and it ignores ssm:resourceTag.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class RunCommand:
         return "application/x-amz-json-1.1", 200, json.dumps(answer)
 
     def observe(self) -> None:
-        """Let the agents see what has changed, and deliver commands whose senders have their answers."""
+        """Let the agents see changes, and deliver commands whose senders have their answers."""
         with self.agents.lock:
             while self.unanswered:
                 self.agents.put(self.unanswered.pop())

@@ -86,7 +86,7 @@ class ArmedFault:
 
 
 class Server:
-    """A WSGI application. AWS calls run in parallel; one lock guards what they share."""
+    """A WSGI application. AWS calls run in parallel. One lock guards the state that they share."""
 
     def __init__(self, backend: Backend, name: str, region: str, aws_cli: str) -> None:
         self.backend, self.name, self.region = backend, name, region

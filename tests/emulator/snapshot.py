@@ -1,4 +1,4 @@
-"""What an account has: all that the collection could have changed, as data that can be compared."""
+"""Everything in an account that the collection could have changed, as data that can be compared."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ASSOCIATED = ("associating", "associated")
 
 
 def snapshot(aws: Emulator, *regions: str) -> dict[str, Any]:
-    """The account by kind and name, with the instances and parameters of these regions (by default of its own one)."""
+    """The account by kind and name, with the instances and parameters of these regions (default: the emulator's)."""
     regions = regions or (aws.region,)
     iam = aws.client("iam")
     associations = {region: associated_profiles(aws, region) for region in regions}

@@ -1,4 +1,4 @@
-"""Sides of AWS that the emulators lack and that make calls fail or answer late. Each is a behaviour of its own.
+"""Sides of AWS that the emulators lack, and that make calls fail or answer late. Each is a separate behaviour.
 
 ``Emulator.be_unkind(*behaviours)`` switches behaviours on. Root's calls are exempt, so that a test prepares
 and looks at the account undisturbed. All delays are a few seconds by the clock of the backend; on AWS most are minutes.
@@ -23,15 +23,15 @@ Params = dict[str, Any]
 
 DELAY_SECONDS = 2.0
 PASSED_AROUND = ("InstanceProfileName", "RoleName", "UserName", "AccessKeyId")
-"""The parameters of IAM that name what is changed."""
+"""The parameters of IAM that identify the changed thing."""
 OK = 200
 
 
 class Behaviour(StrEnum):
-    """What AWS does where an emulator is kinder."""
+    """A way in which AWS is less kind than an emulator."""
 
     STALE_READS = "stale_reads"
-    """Some reads of IAM and EC2 answer as before the latest write. Each change becomes visible for good."""
+    """Some reads of IAM and EC2 answer as before the latest write. A change that was visible once stays visible."""
     NEW_ENTITIES = "new_entities"
     """A new role, user or instance profile is not found by some calls."""
     LATE_PERMISSIONS = "late_permissions"
@@ -80,7 +80,7 @@ class Answer:
 
 @dataclass
 class Dice:
-    """What happens at random. :param chance: of what happens sometimes; by default, each behaviour has its own."""
+    """Random events. :param chance: the probability of an event. By default, each behaviour has its own."""
 
     random: Random
     seconds: float
@@ -97,7 +97,7 @@ class Dice:
 
 @dataclass
 class Rule:
-    """One behaviour. ``refuse`` is asked before the backend gets a call; ``observe`` is told what it answered."""
+    """One behaviour. ``refuse`` gets each call before the backend does. ``observe`` gets the backend's answer."""
 
     dice: Dice
 
@@ -108,7 +108,7 @@ class Rule:
         """Record an answer of the backend."""
 
     def is_delayed(self, name: str, /) -> bool:
-        """Whether what the emulator itself does with a thing has to wait."""
+        """Whether the emulator's own work on a thing has to wait."""
         return False
 
 
@@ -519,9 +519,9 @@ RULES: dict[Behaviour, type[Rule]] = {
 class Unkind:
     """The behaviours that are switched on.
 
-    :param seed: of all that is random.
+    :param seed: the seed of all random events.
     :param seconds: the longest delay of most behaviours.
-    :param chance: of what happens sometimes; by default, each behaviour has its own.
+    :param chance: the probability of a random event. By default, each behaviour has its own.
     """
 
     def __init__(
@@ -538,7 +538,7 @@ class Unkind:
         self.lock = threading.Lock()
 
     def refuse(self, call: Call, params: Params) -> tuple[str, Answer | None]:
-        """The behaviour that answers in place of the backend, and its answer."""
+        """The behaviour that answers instead of the backend, and its answer."""
         if call.identity == "root":
             return "", None
         with self.lock:
@@ -559,7 +559,7 @@ class Unkind:
                     rule.observe(call, params, answer)
 
     def is_delayed(self, behaviour: Behaviour, name: str) -> bool:
-        """Whether a behaviour is switched on and delays what the emulator does with a thing."""
+        """Whether a behaviour is switched on and delays the emulator's own work on a thing."""
         with self.lock:
             rule = self.rules.get(behaviour)
             return rule is not None and rule.is_delayed(name)

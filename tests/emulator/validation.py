@@ -1,4 +1,4 @@
-"""What Systems Manager checks in a request before it looks at the account, from botocore's model of the service."""
+"""Systems Manager's checks of a request before it looks at the account, from botocore's model of the service."""
 
 from __future__ import annotations
 

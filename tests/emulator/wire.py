@@ -1,4 +1,4 @@
-"""What an AWS call looks like on the wire: reading it, and answering it with an error."""
+"""AWS calls on the wire: how to read them, and how to answer them with an error."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ READS = ("Get", "List", "Describe", "Simulate", "BatchGet", "Head", "Search", "L
 """Verbs of actions that change nothing. GenerateCredentialReport only requests a report."""
 
 SECRETS = frozenset({"Value", "SecretString", "SecretBinary", "UserData", "Password", "WebIdentityToken", "TokenCode"})
-"""Request parameters that are never logged; ``Value`` is that of ssm:PutParameter."""
+"""Request parameters that are never logged. ``Value`` belongs to ssm:PutParameter."""
 
 SIGNING_NAMES = {"monitoring": "cloudwatch"}
 """Services whose signing name differs from their prefix in IAM actions."""
@@ -29,7 +29,7 @@ def is_write(action: str) -> bool:
 class Call:
     """One AWS API call. Times are Unix seconds; ``status`` is 0 when the call never reached the backend.
 
-    ``unkind`` is the behaviour that answered in place of the backend.
+    ``unkind`` is the behaviour that answered instead of the backend.
     ``profiles`` has, after a call that changes associations, the instance profile of each instance.
     ``connection`` is the number of the connection to the server. A client that reuses its connection has one number.
     """
@@ -62,7 +62,7 @@ class Call:
 
 
 class Kind(StrEnum):
-    """What a fault does to a call."""
+    """The effect of a fault on a call."""
 
     KILL_BEFORE = "kill_before"
     KILL_AFTER = "kill_after"
@@ -81,11 +81,11 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault: the calls it affects, and what it does.
+    """One fault: the calls that it affects, and its effect on them.
 
-    It affects calls of ``service`` and ``action`` where given, only writes where ``writes`` is set, only calls with
-    ``text`` in a parameter where given. Of those, it begins with the ``nth`` since it was armed and affects ``times``
-    calls (default: one; delay and rate: until disarmed).
+    It affects calls of ``service`` and ``action`` where given, only writes where ``writes`` is set, and only calls with
+    ``text`` in a parameter where given. It begins with the ``nth`` of these calls since it was armed and affects
+    ``times`` calls. The default is one call, but a delay or a rate lasts until it is disarmed.
 
     ``kill_*`` sends SIGKILL to ``process`` and its descendants. ``interrupt`` and ``hang_up`` send what a terminal does
     at Ctrl-C and at its end, to the process group of ``process``; ``terminate`` sends SIGTERM to ``process`` alone. The

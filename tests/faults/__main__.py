@@ -26,7 +26,7 @@ from .job import Job
 KINDS = (*KILLS, *SIGNALS, Kind.LOSE_ANSWER, Kind.THROTTLE, Kind.DENY, Kind.SERVER_ERROR)
 # Fewer times than the modules retry; only a denied call fails permanently.
 REPEATS = {Kind.THROTTLE: 3, Kind.SERVER_ERROR: 2}
-# Within this time after a signal nothing may be open any more, in seconds.
+# The time after a signal within which everything must be closed, in seconds.
 RELEASE_SECONDS = 15
 # The modules retry this denied call for some seconds, because a new permission takes time; more often than that.
 PERMANENT_DENIALS = {"PutParameter": 100}

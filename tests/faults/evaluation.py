@@ -1,4 +1,4 @@
-"""The evaluation of a trial: what was observed, and whether it is correct. Pure."""
+"""The evaluation of a trial: the observations, and whether they are correct. Pure."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What was observed in a trial.
+    """The observations of a trial.
 
     :param hit: the call that got the fault; ``None`` when no call did.
     :param recovered: the run after the faulted one.
@@ -70,7 +70,7 @@ def problems(evidence: Evidence, undisturbed: State) -> list[str]:
 
 
 def _left_open(evidence: Evidence) -> list[str]:
-    """What the faulted run left open although it could have closed it.
+    """The locks that the faulted run left open although it could have closed them.
 
     A killed run closes nothing. A run in which a closing call got the fault leaves at most one lock open. A run that
     got a signal leaves none.
@@ -84,7 +84,7 @@ def _left_open(evidence: Evidence) -> list[str]:
 
 
 def _is_closing(evidence: Evidence) -> bool:
-    """Whether the call that got the fault was one that closes."""
+    """Whether the fault hit a call that closes a lock."""
     hit = evidence.hit
     if hit is None:
         return False
@@ -114,7 +114,7 @@ def most_admins_at_once(calls: Sequence[Call]) -> int:
 
 
 def overlapping_windows(calls: Sequence[Call]) -> list[tuple[str, str]]:
-    """The instances with an open window, each with the one that got another window meanwhile, from the call log."""
+    """The instances with an open window, each with the instance that got another window meanwhile, by the call log."""
     found, opened = [], {}
     for call in sorted(calls, key=lambda call: call.seq):
         is_of_window = call.action in ("PutRolePolicy", "DeleteRolePolicy") and call.params.get("PolicyName") == WINDOW

@@ -141,7 +141,7 @@ class Job:
         }
 
     def _tags(self, name: str, tags: Mapping[str, str]) -> dict[str, Any]:
-        """The tags of a user; in place of the id of the saved key, whether it is the saved one."""
+        """The tags of a user. The id of the saved key is replaced by whether it is the saved one."""
         return {key: self._is_saved(name, value) if key == SAVED_KEY_TAG else value for key, value in tags.items()}
 
     def _keys(self, user: str, statuses: Mapping[str, str]) -> list[dict[str, Any]]:

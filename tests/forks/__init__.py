@@ -1,4 +1,4 @@
-"""Starts ansible-playbook in tests from processes that have imported what it needs, with the same settings.
+"""Starts ansible-playbook in tests from processes that have imported its modules, with the same settings.
 
 Nothing else differs from a program that a user starts. To import Ansible and boto3 is half of a run that changes
 nothing, and the tests have a thousand runs.
@@ -26,7 +26,7 @@ Environ = Mapping[str, str]
 PROGRAM = "ansible-playbook"
 MESSAGE_BYTES = 32
 MAX_SERVERS = 6
-# What begins the names of variables that nothing reads before a run begins.
+# Prefixes of variables that nothing reads before a run begins.
 OF_ONE_RUN = ("AWS_", "PYTEST_", "RECORDED_TO")
 
 
@@ -108,7 +108,7 @@ def _start_server(environ: Environ, folder: Path) -> tuple[subprocess.Popen[byte
 
 
 def _read_settings(environ: Environ, folder: Path) -> Hashable:
-    """Read all that Ansible reads before it knows what to run."""
+    """Read all files that Ansible reads before it knows what to run."""
     variables = {name: text for name, text in environ.items() if not name.startswith(OF_ONE_RUN)}
     named, home = environ.get("ANSIBLE_CONFIG", ""), environ.get("HOME", "")
     files = [folder / named, folder / "ansible.cfg", Path(home, ".ansible.cfg"), Path("/etc/ansible/ansible.cfg")]

@@ -1,4 +1,4 @@
-"""Runs programs of Ansible in forks of this process, which has imported what they need: python server.py SOCKET.
+"""Runs programs of Ansible in forks of this process, which has imported their modules: python server.py SOCKET.
 
 A request is the program with its arguments and environment, and four files: a connection to whoever asks, and the
 streams. The answers are the id of the process and its exit code.
@@ -31,11 +31,11 @@ USED_BY_RUNS = (
 
 
 def can_import() -> bool:
-    """Import what runs use. :returns: whether nothing was printed, which each run would have to print."""
+    """Import the modules that runs use. :returns: whether nothing was printed. Each run would have to print it."""
     printed = os.memfd_create("printed")
     for number in (1, 2):
         os.dup2(printed, number)
-    with suppress(SystemExit):  # a setting is invalid, for instance, and it says so
+    with suppress(SystemExit):  # for example, a setting is invalid, and a message was printed
         import_what_runs_use()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
@@ -60,10 +60,10 @@ def import_what_runs_use() -> None:
 
 
 def become(request: dict[str, Any], files: list[int]) -> None:
-    """Take the place of the program that was asked for."""
+    """Take the place of the requested program."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()  # a test can signal its process group, as a terminal does
-    # Also where the tests are in the background, or were started with nohup.
+    # A program started in the background or with nohup inherits signals that are ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     for number, (name, file) in enumerate(zip(STREAMS, files, strict=True)):
@@ -104,7 +104,7 @@ def run(request: dict[str, Any], files: list[int], *, is_imported: bool) -> int:
 
 
 def answer(connection: socket.socket, text: bytes, files: list[int], *, is_imported: bool) -> None:
-    """Run the program of a request in a fork, and tell whoever asked how it ended. It ends with that process."""
+    """Run the program of a request in a fork, and tell the client how it ended. It ends with that process."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     pid = os.fork()
     if pid == 0:

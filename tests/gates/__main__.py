@@ -190,7 +190,7 @@ def _provide_pip() -> None:
 def _path() -> str:
     """PATH with all working Pythons first, without the folders of the others.
 
-    A version manager has a wrapper on PATH for each Python, also for those that are not installed. Such a wrapper makes
+    A version manager has a wrapper on PATH for each Python, even if that Python is not installed. Such a wrapper makes
     ansible-test fail.
     """
     folders = [Path(folder) for folder in os.environ["PATH"].split(os.pathsep) if folder]

@@ -77,7 +77,7 @@ def unit_tests(output: str) -> int:
 
 
 def summary(command: str, output: str, targets: Collection[str] = ()) -> str:
-    """What ran, as text."""
+    """A summary of the tests that ran."""
     if command == "sanity":
         missing = sorted(set(MISSING_PYTHON.findall(output)), key=lambda version: int(version.split(".")[1]))
         without = f", without Python {', '.join(missing)}, which is not installed" if missing else ""

@@ -46,16 +46,16 @@ PARAMETER = "AmazonCloudWatch-linux"
 RESTORE_TAG = "cwagent:earlier-profile"
 POLICY_ARN = "arn:aws:iam::aws:policy/"
 SWAPPED = [SERVER_ROLE, ADMIN_ROLE, SERVER_ROLE]
-"""What an instance is associated with to store: its own profile first, to prove that it can be restored."""
+"""The profiles of an instance that stores, in order. Its own comes first, to prove that it can be restored."""
 REPLACE_ASSOCIATION = "ReplaceIamInstanceProfileAssociation"
 ASSOCIATING_ACTIONS = ("AssociateIamInstanceProfile", REPLACE_ASSOCIATION)
 TIME = r"\d{4}-\d\d-\d\dT[\d:.]+Z"
 MODULE_SECONDS, PLAY_SECONDS, WAIT_SECONDS = 300, 1800, 300
-"""When a module, a run and a wait are given up: several times what they take, for a machine that is busy."""
+"""The time limits of a module, a run and a wait. They take a fraction of that on a machine that is not busy."""
 PATIENCE = 300
 """How long a run waits, in seconds: longer than a run beside it takes."""
 TIMEOUTS = {f"cwagent_{name}_timeout": PATIENCE for name in ("identity", "wait", "permission")}
-"""Those of a run that succeeds. A run that a test lets wait in vain has a shorter one."""
+"""The timeouts of a run that succeeds. A test whose run waits in vain sets a shorter one."""
 LOCAL_CONNECTION = {
     "ansible_connection": "local",
     "ansible_python_interpreter": "{{ ansible_playbook_python }}",
@@ -104,7 +104,7 @@ def run_module(
 
 @dataclass(frozen=True)
 class ModuleServer:
-    """Runs modules in forks of one process that has imported what they need, which makes many runs quick."""
+    """Runs modules in forks of one process that has imported their dependencies, which makes many runs quick."""
 
     process: subprocess.Popen[str]
 
@@ -202,7 +202,7 @@ class Play:
 
     @property
     def outcomes(self) -> list[tuple[str, str, str, bool]]:
-        """What each task did on each host. Includes are left out, because they differ in check mode."""
+        """The outcome of each task on each host. Includes are left out, because they differ in check mode."""
         done = [each for each in self.results if not each.action.startswith("ansible.builtin.include_")]
         return [(each.host, each.task, each.outcome, each.changed) for each in done]
 
@@ -223,7 +223,7 @@ class Play:
 
     @property
     def failures(self) -> list[TaskResult]:
-        """What failed. Of one account, the last task only says once more which task did."""
+        """The failed results. The last task of an account is left out, because it only repeats which task failed."""
         failed = [result for result in self.results if result.outcome in ("failed", "unreachable")]
         return [each for each in failed if not str(each.result.get("msg")).startswith("The task '")]
 
@@ -239,7 +239,7 @@ class Play:
 
     @property
     def report(self) -> list[str]:
-        """The lines that say at the end what was done."""
+        """The lines at the end that report what was done."""
         return [line for each in self.results if each.task == "Report what was done" for line in each.result["msg"]]
 
     @property
@@ -395,7 +395,7 @@ class Controller:
 
 
 def lost_after(controller: Controller, what: str) -> tuple[dict[str, str], dict[str, str]]:
-    """The variables of a host that Ansible does not reach any more after an AWS call, and those of the run.
+    """The variables of a host that becomes unreachable after an AWS call, and the variables of the run.
 
     :param what: the action of the call, or the instance profile that it associates.
     """
@@ -447,7 +447,7 @@ def disassociate(aws: Emulator, instance: str) -> None:
 
 
 def associate(aws: Emulator, instance: str, profile: str) -> None:
-    """Associate an instance profile with an instance, in place of another one if it has one."""
+    """Associate an instance profile with an instance. It replaces the earlier profile, if there is one."""
     ec2 = aws.client("ec2")
     disassociate(aws, instance)
     ec2.associate_iam_instance_profile(InstanceId=instance, IamInstanceProfile={"Name": profile})

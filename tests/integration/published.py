@@ -25,10 +25,10 @@ INSTALL = f"ansible-galaxy collection install git+{HOMEPAGE}"
 EXCLUDED = {text for texts in NOT_RUN.values() for text in texts}
 EXAMPLE_KEY = "AKIAIOSFODNN7EXAMPLE"
 SETUP = re.compile(r"(export|cd|cp|mkdir) ")
-"""What a person does again on each page, because later commands of the page need it."""
+"""Commands that a person repeats on each page, because later commands of the page need them."""
 ROOT_USER = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 PROFILES = {"my-profile": "test", "my-test-account": "test", "shop": "test", "bank": "222222222222"}
-"""By profile of the pages, the ID of its access key. One of 12 digits is of another account."""
+"""The access key ID of each profile on the pages. An ID of 12 digits belongs to another account."""
 
 
 def git(*arguments: str | Path, cwd: Path) -> str:
@@ -64,7 +64,7 @@ def tarball() -> Path:
 
 @dataclass(frozen=True)
 class Shell:
-    """A shell on the controller. What a command exports, and its folder, are kept for the next one."""
+    """A shell on the controller. Exported variables and the folder are kept for the next command."""
 
     controller: Controller
     name: str = "shell"
@@ -75,7 +75,7 @@ class Shell:
         return self.controller.home / "work"
 
     def prepare(self, user: Mapping[str, str] = ROOT_USER) -> None:
-        """Write what a user of AWS and git has, and make the repository of the collection reachable.
+        """Write the files of a user of AWS and git, and make the repository of the collection reachable.
 
         :param user: the access key of the default profile, as environment variables.
         """
@@ -110,10 +110,10 @@ class Shell:
         return self.controller.run(["bash", "-c", script], self._environment(), self.work)
 
     def _environment(self) -> dict[str, str]:
-        # The account is that of a profile, and not of the environment.
+        # The account comes from a profile, not from the environment.
         removed = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_DEFAULT_REGION")
         files = ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")
-        # The AWS CLI has an environment of its own, whose Python is not for Ansible.
+        # The AWS CLI has its own environment, whose Python is not for Ansible.
         path = os.pathsep.join([program_environment()["PATH"], str(Path(os.environ.get("AWS_CLI", "")).parent)])
         # Without a server, nothing that is not installed could be downloaded.
         return {**dict.fromkeys((*removed, *files), ""), "PATH": path, "ANSIBLE_GALAXY_SERVER": "http://127.0.0.1:9"}
@@ -121,7 +121,7 @@ class Shell:
 
 @dataclass(frozen=True)
 class Reader:
-    """A person with servers of their own, who follows the pages. All servers are this machine.
+    """A person with their own servers, who follows the pages. All servers are this machine.
 
     :param entered: the inventories into which the person has entered the servers.
     """
@@ -150,7 +150,7 @@ class Reader:
             self.shell.write("group_vars/all.yml", {**LOCAL_CONNECTION, "ansible_become": False})
 
     def _server(self, instance: str, is_ec2: bool) -> dict[str, Any]:
-        """The variables of a server. One on premises has the disk of an instance that is no server."""
+        """The variables of a server. An on-premises server has the disk of an instance that is no server."""
         aws = self.controller.aws
         found = aws.agents(instance)[instance]
         disk = Path(found["disk"])
@@ -159,7 +159,7 @@ class Reader:
             # This machine is the instance, too, and its modules inherit the name of the person's AWS profile.
             config = str(self.controller.home / ".aws" / "config")
             return {"cwagent_environment": {**environment, "AWS_CONFIG_FILE": config}}
-        # No agent is installed, so the key is looked for where the AWS CLI does.
+        # No agent is installed, so the key is delivered to the file that the AWS CLI reads.
         (disk / "root/.aws").mkdir()
         return {
             "cwagent_environment": environment,
@@ -169,9 +169,9 @@ class Reader:
         }
 
     def follow(self, page: Path, chosen: Callable[[Command], bool] = lambda _: True) -> list[Play]:
-        """Run the commands of a page in a new shell. Where one writes a file, the person's own servers are entered.
+        """Run the commands of a page in a new shell. Where one writes a file, the person enters their own servers.
 
-        An access key of the page is that of db-1.
+        An access key on the page stands for db-1's key.
         """
         shell = Shell(self.controller, page.stem)
         saved = self.controller.home / ".cwagent" / "credentials" / f"{SERVER_USER}-db-1.credentials"

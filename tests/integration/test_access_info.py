@@ -1,4 +1,4 @@
-"""cwagent_access_info: what it says of an account, what it may not read, and how many calls it makes."""
+"""cwagent_access_info: its report on an account, the reads that are denied, and the number of its calls."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ SAVED_KEYS = "/cwagent/credentials/"
 
 @dataclass
 class Account:
-    """An account as ``site.yml`` leaves it, and what was planted in it.
+    """An account as ``site.yml`` leaves it, and the things that were planted in it.
 
     :param expected: of the planted findings, the rule, the severity and the object.
     :param inventory: the ids of the instances in the inventory.
@@ -91,7 +91,7 @@ class Account:
         return found
 
     def do_job(self) -> None:
-        """Do what ``site.yml`` does."""
+        """Do the same as ``site.yml``."""
         admin: dict[str, Any] = {"access": "admin", "admin_window": True}
         self.run("cwagent_iam_role", name=SERVER_ROLE, access="server")
         self.run("cwagent_iam_role", name=ADMIN_ROLE, **admin)
@@ -481,7 +481,7 @@ def enforced(enforcing: Emulator, tmp_path: Path, modules: ModuleServer) -> Acco
     return found
 
 
-def test_what_may_not_be_read_is_named_and_unknown(enforced: Account, subtests: pytest.Subtests) -> None:
+def test_denied_reads_are_listed_and_their_answers_unknown(enforced: Account, subtests: pytest.Subtests) -> None:
     stores = ["parameter_store", "secrets_manager"]
     for action, what in BY_ACTION.items():
         with subtests.test(action=action):
@@ -494,7 +494,7 @@ def test_what_may_not_be_read_is_named_and_unknown(enforced: Account, subtests: 
             assert result["counts"]["high"] == 0
 
 
-def test_what_depends_on_a_denied_read_is_unknown(enforced: Account) -> None:
+def test_answers_that_depend_on_a_denied_read_are_unknown(enforced: Account) -> None:
     def read(action: str) -> dict[str, Any]:
         env = auditor(enforced, *(BY_ACTION.keys() - {action}))
         return enforced.read(env=env, key_stores=["parameter_store", "secrets_manager"])
@@ -545,7 +545,7 @@ def test_an_account_of_which_nothing_may_be_read_is_an_error(enforced: Account) 
 
 
 @pytest.mark.parametrize("action", ["ListAccessKeys", "GetAccessKeyLastUsed"])
-def test_what_is_deleted_during_the_audit_is_no_failure(enforced: Account, action: str) -> None:
+def test_a_deletion_during_the_audit_is_no_failure(enforced: Account, action: str) -> None:
     enforced.aws.arm(Fault(Kind.ERROR, action=action, code="NoSuchEntity", message="It cannot be found."))
     result = enforced.read()
     enforced.aws.disarm()
@@ -655,7 +655,7 @@ def test_a_saved_key_without_a_user_is_named_in_each_store(enforced: Account) ->
     ]
 
 
-def test_iam_confirms_who_can_write(enforced: Account) -> None:
+def test_iam_confirms_the_writers(enforced: Account) -> None:
     plant_admin_without_window(enforced)
     plant_administrators(enforced)
     enforced.iam.create_user(UserName="maybe")
@@ -677,8 +677,8 @@ def test_iam_confirms_who_can_write(enforced: Account) -> None:
     assert len(asked) == 2
 
 
-def test_calls_grow_with_pages_and_with_what_is_ours(enforced: Account) -> None:
-    """In pages of AWS: a thousand roles and users, two hundred instances that are looked up, fifty parameters."""
+def test_calls_grow_with_pages_and_with_our_things(enforced: Account) -> None:
+    """A page of AWS has a thousand roles and users, two hundred instances, or fifty parameters."""
 
     def count() -> Counter[str]:
         since = enforced.aws.mark()

@@ -158,7 +158,7 @@ class Fleet:
         return {call.principal.split(":")[4] for call in sessions}
 
     def state(self, account: str) -> dict[str, Any]:
-        """What a run manages in an account: its roles, the profiles of its instances, and its configuration."""
+        """Everything that a run manages in an account: roles, the profiles of instances, and configurations."""
         iam, ec2, ssm = (self.client(account, service) for service in ("iam", "ec2", "ssm"))
         roles = sorted(each["RoleName"] for each in iam.list_roles()["Roles"])
         associations = ec2.describe_iam_instance_profile_associations()["IamInstanceProfileAssociations"]
@@ -385,7 +385,7 @@ def test_a_window_is_opened_for_a_person_in_the_accounts_of_the_limit(fleet: Fle
 
 
 def test_every_window_is_closed_whatever_is_wrong_with_other_accounts(fleet: Fleet) -> None:
-    """Nothing is done in the account of the controller's own credentials in place of one that cannot be told."""
+    """If an account cannot be determined, nothing is done in the account of the controller's own credentials."""
     fleet.play("open_window", accounts=FEW[:1]).assert_succeeded()
     fleet.more["team01"] = {"cwagent_account_external_id": "of-another"}
     fleet.more["team02"] = {"cwagent_account_assume_role_arn": "{{ nope }}"}
@@ -404,7 +404,7 @@ def test_every_window_is_closed_whatever_is_wrong_with_other_accounts(fleet: Fle
 
 
 def test_filters_that_match_no_more_leave_nothing_behind_in_silence(fleet: Fleet) -> None:
-    """The admin instance is restored, and a teardown names the instances that have the profiles."""
+    """The admin instance is restored, and a teardown lists the instances that have the profiles."""
     fleet.play("open_window", accounts=FEW[:1]).assert_succeeded()
     nothing = {"tag:agent": "no more"}
     fleet.more["team00"] = {"cwagent_account_server_filters": nothing, "cwagent_account_admin_filters": nothing}
@@ -476,7 +476,7 @@ def test_every_account_is_verified_and_audited(fleet: Fleet) -> None:
     assert audited.writes == []
     playbooks = sorted((CHECKOUT / "playbooks").iterdir())
     verified = fleet.play("verify", accounts=FEW, cwagent_verify_from="none").assert_succeeded()
-    assert sorted((CHECKOUT / "playbooks").iterdir()) == playbooks, "no file was asked for"
+    assert sorted((CHECKOUT / "playbooks").iterdir()) == playbooks, "no file was requested"
     assert {*table(verified)} == {*FEW}
     assert "FAILED" not in verified.words
     assert verified.writes == []
@@ -484,8 +484,8 @@ def test_every_account_is_verified_and_audited(fleet: Fleet) -> None:
     assert "This playbook works in one account" in refused.message
 
 
-def test_the_audit_reads_no_other_account_than_the_one_that_is_named(fleet: Fleet) -> None:
-    """With the controller's own credentials, which are those of none of the accounts."""
+def test_the_audit_reads_only_the_account_that_is_named(fleet: Fleet) -> None:
+    """With the controller's own credentials, which belong to none of the accounts."""
     fleet.more["team00"] = {"cwagent_account_assume_role_arn": "", "cwagent_account_id": fleet.ids["team00"]}
     file = fleet.controller.home / "audit.json"
     try:
@@ -501,7 +501,7 @@ def test_the_audit_reads_no_other_account_than_the_one_that_is_named(fleet: Flee
     assert {*own} == {"AssumeRole", "GetCallerIdentity"}
 
 
-def test_teardown_removes_what_was_created_in_each_account(fleet: Fleet) -> None:
+def test_teardown_removes_all_created_things_in_each_account(fleet: Fleet) -> None:
     play = fleet.play("teardown", cwagent_confirm="teardown").assert_succeeded()
     assert [each[-1] for each in table(play).values()] == ["ok"] * ACCOUNTS
     for account in fleet.ids:

@@ -78,7 +78,7 @@ class Site:
         return dict(result["window"])
 
     def interrupt(self) -> None:
-        """Leave what an interrupted run leaves: a restore tag, an open window, and the associated admin profile."""
+        """Leave the same as an interrupted run: a restore tag, an open window, and the associated admin profile."""
         self.admin_instance("acquired", admin_role=ADMIN_ROLE)
 
     def statements(self) -> list[dict[str, Any]]:
@@ -250,7 +250,7 @@ def test_restore_closes_an_open_window_whose_policy_is_another_one(site: Site, s
     site.assert_clean()
 
 
-def test_restore_in_check_mode_predicts_what_it_repairs(site: Site) -> None:
+def test_restore_in_check_mode_predicts_its_repairs(site: Site) -> None:
     site.interrupt()
     with assert_no_writes(site.aws):
         predicted = site.play("restore", "--check").assert_succeeded()
@@ -329,7 +329,7 @@ def test_site_works_with_the_strategy_free(site: Site) -> None:
 
 
 def test_restore_changes_nothing_on_a_clean_account(site: Site) -> None:
-    """Also on an empty account, before the first run."""
+    """An empty account, before the first run, stays empty."""
     before = snapshot(site.aws)
     again = site.play("restore").assert_succeeded()
     assert (again.changed_tasks, again.writes, again.report) == ([], [], ["Nothing to do."])
@@ -415,8 +415,8 @@ def test_site_closes_the_window_even_when_it_cannot_read_tags(site: Site) -> Non
     assert site.statement() == CLOSED_WINDOW
 
 
-def test_check_mode_predicts_what_follows_a_repair(site: Site) -> None:
-    """It takes what the repair would restore for restored, and predicts the storing after it."""
+def test_check_mode_predicts_the_steps_after_a_repair(site: Site) -> None:
+    """It predicts the storing as if the repair had been made."""
     site.interrupt()
     with assert_no_writes(site.aws):
         checked = site.play("site", "--check", "--diff").assert_succeeded()
@@ -456,7 +456,7 @@ def test_open_window_lets_a_person_store_until_restore(site: Site) -> None:
     person = site.aws.instance_credentials(site.instance)
     assert can_write(site.aws, person)
 
-    # A run that meets the window says that a person can have opened it.
+    # A run that finds the window open reports that a person may have opened it.
     refused = site.play("store_config").assert_failed()
     assert "a run or a person is using it, or a run was interrupted" in refused.message
 

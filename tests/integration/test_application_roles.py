@@ -45,7 +45,7 @@ UNTOUCHED: tuple[list[str], dict[str, str]] = ([], {})
 
 @dataclass(frozen=True)
 class Fleet:
-    """Instances with roles of applications; those in ``hosts`` are in the inventory."""
+    """Instances with roles of applications. The instances in ``hosts`` are in the inventory."""
 
     controller: Controller
     inventory: Path
@@ -126,7 +126,7 @@ def test_then_there_is_nothing_to_do(job: tuple[Fleet, dict[str, Play]], name: s
 
 
 @pytest.mark.parametrize("name", ["check", "run"])
-def test_whoever_else_gains_the_permissions_is_named(job: tuple[Fleet, dict[str, Play]], name: str) -> None:
+def test_other_principals_that_gain_the_permissions_are_listed(job: tuple[Fleet, dict[str, Play]], name: str) -> None:
     fleet, plays = job
     grants = f"attaching {SERVER_POLICY} to role 'Shop' also grants it to"
     words = plays[name].words
@@ -134,7 +134,7 @@ def test_whoever_else_gains_the_permissions_is_named(job: tuple[Fleet, dict[str,
     assert f"{grants} other principals that can assume the role: arn:aws:iam::000000000000:root" in words
 
 
-def test_it_is_said_before_the_first_write(job: tuple[Fleet, dict[str, Play]]) -> None:
+def test_it_is_reported_before_the_first_write(job: tuple[Fleet, dict[str, Play]]) -> None:
     """A line while the task runs, and the warning of its result."""
     words = job[1]["run"].words
     assert words.count("other principals that can assume") == 2
@@ -280,7 +280,7 @@ KILLS = {
 
 
 @pytest.mark.parametrize(("playbook", "action", "variables", "expected"), KILLS.values(), ids=KILLS)
-def test_one_more_run_finishes_what_was_killed(
+def test_one_more_run_finishes_a_killed_run(
     controller: Controller,
     playbook: str,
     action: str,
@@ -317,7 +317,7 @@ def test_a_denied_call_names_the_role_and_the_action(
 ) -> None:
     if playbook == "site":
         fleet = launch(controller, {"web1": SHOP})
-        fleet.play("site").assert_succeeded()  # so that the roles of the agent need nothing any more
+        fleet.play("site").assert_succeeded()  # so that nothing remains to be done for the roles of the agent
     else:
         fleet = attached(controller, {"web1": SHOP})
     controller.aws.arm(Fault(Kind.DENY, action=action, text='"Shop"'))
@@ -352,7 +352,7 @@ def test_the_role_of_a_server_that_was_terminated_before_is_named(controller: Co
 
 
 def test_the_role_alone_keeps_the_policy_for_other_instances(controller: Controller) -> None:
-    """Those of another play, whose hosts are not known to it."""
+    """It does not know the hosts of another play, whose instances may need the policy."""
     fleet = attached(controller, {"web1": SHOP, "web2": SHOP, "batch1": BATCH})
     task = {
         "ansible.builtin.include_role": {"name": "cwagent.iam.ec2_server"},

@@ -1,4 +1,4 @@
-"""audit.yml: which accounts it reads, with which credentials, what it writes, and when it fails."""
+"""audit.yml: which accounts it reads, with which credentials, which reports it writes, and when it fails."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def root(account: str) -> dict[str, str]:
 
 
 def plant_in(controller: Controller, account: str, name: str) -> None:
-    """Create a role that the admin policy is attached to for good, which no instance has: a writer."""
+    """Create a writer: a role that permanently has the permission to write, and that no instance has."""
     iam = controller.aws.client("iam", credentials=root(account))
     document = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
     iam.create_role(RoleName=name, AssumeRolePolicyDocument=policy(document))
@@ -56,7 +56,7 @@ def auditor_role(controller: Controller, account: str, document: Mapping[str, An
 
 
 def auditor_profile(controller: Controller, account: str, name: str) -> dict[str, str]:
-    """The environment in which a profile is that of an auditor of an account; another one is the controller's."""
+    """The environment in which a profile belongs to an account's auditor, and another profile to the controller."""
     iam = controller.aws.client("iam", credentials=root(account))
     iam.create_user(UserName="auditor")
     iam.put_user_policy(UserName="auditor", PolicyName="audit", PolicyDocument=json.dumps(AUDIT))
@@ -137,7 +137,7 @@ def test_a_run_without_an_inventory_reads_the_account_of_the_controller(controll
     assert [each["account"]["id"] for each in document(controller)["accounts"]] == [OWN]
 
 
-def test_what_was_planted_is_in_each_report_and_fails_the_run(controller: Controller) -> None:
+def test_planted_things_are_in_each_report_and_fail_the_run(controller: Controller) -> None:
     create_role(controller.aws, "ForGood", ADMIN_POLICY)
     [instance] = controller.aws.instances(1)
     controller.aws.client("ec2").associate_iam_instance_profile(
@@ -187,7 +187,7 @@ def accounts(controller: Controller, hosts: Mapping[str, Any]) -> Path:
 
 @pytest.mark.parametrize("own", ["key", "profile"])
 def test_accounts_are_read_with_a_profile_and_with_a_role(controller: Controller, own: str) -> None:
-    """Also where the environment has credentials of another account, as the controller's has here."""
+    """Even if the environment has credentials of another account, as the controller's has here."""
     env = auditor_profile(controller, SHOP, "shop")
     if own == "profile":
         env |= {"AWS_PROFILE": "controller", "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
@@ -265,7 +265,7 @@ def test_findings_are_not_counted_where_none_fails_the_run_and_no_account_was_re
 
 
 @pytest.mark.parametrize("mode", [(), ("--check", "--diff")], ids=["run", "check"])
-def test_credentials_of_an_assumed_role_are_in_no_output_and_no_file(
+def test_credentials_of_an_assumed_role_never_appear_in_output_or_files(
     controller: Controller, mode: tuple[str, ...]
 ) -> None:
     hosts = {

@@ -36,7 +36,7 @@ from harness import (
 pytestmark = pytest.mark.main_job
 
 STARTED = "Using module file"
-"""What Ansible prints with -vvv where it starts a Python for a module."""
+"""Ansible prints this with -vvv when it starts a Python for a module."""
 DIFFERENT = {"ansible_facts", "exception", "module_stderr", "module_stdout"}
 """Where Ansible looks for a Python, and how it shows a traceback."""
 AS_MODULES = {"ANSIBLE_KEEP_REMOTE_FILES": "1"}
@@ -102,7 +102,7 @@ TASKS: list[Task] = [
     ("iam_role", {"name": "A", "state": "absent"}),
     ("iam_role", {"name": "R", "state": "absent"}),
 ]
-"""What every module does: create, change, delete, and refuse."""
+"""Tasks in which each module creates, changes, deletes, and refuses."""
 
 
 MODULES = {module for module, _options in TASKS}
@@ -158,7 +158,7 @@ class Account:
         return inventory, self.controller.file("tasks.yml", TAGGED.sub(r'\1 "\2"', text))
 
     def comparable(self, text: str) -> str:
-        """Text without what differs from one account or run to the next."""
+        """Text without the parts that differ from one account or run to the next."""
         for number, each in enumerate(self.instances):
             text = text.replace(each, f"INSTANCE{number}")
         text = text.replace(str(self.controller.home), "HOME")
@@ -168,7 +168,7 @@ class Account:
         return re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+(Z|\+00:00)?", "TIME", text)
 
     def results(self, play: Play) -> list[str]:
-        """What each task returned, in lines."""
+        """The result of each task, in lines."""
         found = [
             [each.task, each.outcome, {key: value for key, value in each.result.items() if key not in DIFFERENT}]
             for each in play.results
@@ -352,7 +352,7 @@ def test_values_of_yaml_and_of_vaults_are_the_same_inside_ansible(controller: Co
         assert secret not in inside.output
 
 
-def test_what_aws_returns_is_never_evaluated(controller: Controller) -> None:
+def test_answers_of_aws_are_never_evaluated(controller: Controller) -> None:
     account = Account(controller)
     text = "{{ 6 * 7 }} {{ lookup('env', 'HOME') }}"
     account.aws.client("iam").create_role(
@@ -390,7 +390,7 @@ def test_the_next_run_replaces_a_key_that_was_not_yet_saved(
     # The first parameter is the claim, and the second one has the key.
     account.aws.arm(Fault(Kind.THROTTLE, action="PutParameter", nth=2, times=1000))
     since = account.aws.mark()
-    # Also where the tests are in the background: a program started there is not to be interrupted from the keyboard.
+    # A program that is started in the background ignores SIGINT, so restore its default action.
     command = ["env", "--default-signal=INT", *command]
     with subprocess.Popen(
         command, cwd=CHECKOUT, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, process_group=0

@@ -41,11 +41,11 @@ from harness import (
 )
 from test_accounts import FILTERED, Fleet
 
-# The inventory says so, and no job is asked.
+# The inventory sets this name, and no job prompts for it.
 APPLICATION = "AmazonCloudWatch-app"
 CONFIG, OTHER = {"agent": {"metrics_collection_interval": 60}}, {"agent": {"metrics_collection_interval": 30}}
 JOB_SECONDS = 1200
-"""When a job is given up."""
+"""The time limit of a job."""
 NEWEST = Path(sys.prefix)
 OLDEST = Path(os.environ.get("OLDEST", NEWEST))
 LONG_DELAY = 600
@@ -61,7 +61,7 @@ class UnsafeTextDumper(yaml.SafeDumper):
 
 @dataclass(frozen=True)
 class Job:
-    """What AWX keeps of a job, and the AWS calls of the job."""
+    """The data that AWX keeps of a job, and the AWS calls of the job."""
 
     status: str
     output: str
@@ -78,7 +78,7 @@ class Job:
 
     @property
     def artifacts(self) -> dict[str, Any]:
-        """What the job passes on to other jobs, and what the API of AWX shows."""
+        """The data that the job passes on to other jobs, and that the API of AWX shows."""
         [stats] = [each["event_data"] for each in self.events if each["event"] == "playbook_on_stats"]
         return dict(stats["artifact_data"]["cloudwatch_agent"])
 
@@ -122,7 +122,7 @@ class Awx:
         return self.controller.aws
 
     def inventory(self, number: int = 1, slices: int = 1) -> str:
-        """The inventory script, or that of one slice: every nth host in the order of their names."""
+        """The inventory script of all hosts, or of one slice: every nth host in the order of their names."""
         names = sorted(self.hosts)[number - 1 :: slices]
         members = {group: [host for host in hosts if host in names] for group, hosts in self.groups.items()}
         groups = {group: {"hosts": hosts} for group, hosts in members.items() if hosts}
@@ -417,7 +417,7 @@ def test_the_restore_job_repairs_a_cancelled_job(finished: Awx) -> None:
 
 
 def render_credential(role: str, key: Mapping[str, str], aws: Emulator, folder: Path) -> dict[str, str]:
-    """The environment from the project's credential type: a file in the job's folder, and variables that name it."""
+    """The environment from the project's credential type: a file in the job's folder, and variables with its path."""
     inputs = {
         "access_key": key["AWS_ACCESS_KEY_ID"],
         "secret_key": key["AWS_SECRET_ACCESS_KEY"],
@@ -484,7 +484,7 @@ def test_a_sliced_job_is_refused(finished: Awx) -> None:
 
 @pytest.mark.parametrize(("store_from", "config"), [("run_command", OTHER), ("auto", CONFIG)])
 def test_the_site_job_needs_no_way_to_the_instance(finished: Awx, store_from: str, config: object) -> None:
-    """The inventory is as that of amazon.aws.aws_ec2, and the job has no machine credential."""
+    """The inventory is like an inventory of amazon.aws.aws_ec2, and the job has no machine credential."""
     found = {
         "instance_id": finished.hosts["admin1"]["instance_id"],
         "placement": {"region": finished.aws.region},
@@ -521,7 +521,7 @@ def test_teardown_must_be_confirmed(finished: Awx) -> None:
 
 class AccountsAwx(Awx):
     def secrets(self) -> set[str]:
-        """The key of the jobs. Those of the sessions cannot be read; test_accounts.py looks for them."""
+        """The key of the jobs. The keys of the sessions cannot be read here, so test_accounts.py looks for them."""
         return {self.credential["AWS_SECRET_ACCESS_KEY"]}
 
 

@@ -185,7 +185,7 @@ def test_a_job_template_is_created_for_each_playbook(awx: AwxApi, playbook: str)
 
 @pytest.mark.parametrize("playbook", TEMPLATES)
 def test_a_job_without_answers_gets_only_the_settings(awx: AwxApi, playbook: str) -> None:
-    """So that the values of the inventory count. Also a schedule and the API can launch it."""
+    """So the values of the inventory count, and even a schedule and the API can launch it."""
     created = awx.all("job_templates")[NAMES[playbook]]
     status, job = awx.request("POST", f"/api/v2/job_templates/{created['id']}/launch/", {}, "organization")
     assert (status, json.loads(job["extra_vars"])) == (201, VARIABLES["awx_settings"])
@@ -193,7 +193,7 @@ def test_a_job_without_answers_gets_only_the_settings(awx: AwxApi, playbook: str
 
 
 @pytest.mark.parametrize("playbook", TEMPLATES)
-def test_teams_launch_only_what_was_granted_to_them(awx: AwxApi, playbook: str) -> None:
+def test_teams_launch_only_the_jobs_granted_to_them(awx: AwxApi, playbook: str) -> None:
     created = awx.all("job_templates")[NAMES[playbook]]
     status, _ = awx.request("POST", f"/api/v2/job_templates/{created['id']}/launch/", {}, "operator")
     assert status == (201 if playbook in TEAMS else 404)
@@ -242,7 +242,7 @@ def test_the_project_is_a_source_of_the_inventory_with_a_role_to_assume(awx: Awx
 
 
 def test_a_second_run_changes_nothing_and_a_third_one_deletes_everything(awx: AwxApi, workstation: Workstation) -> None:
-    """The second one with the newest ansible-core. Runs last, since it leaves what was there before."""
+    """The second one with the newest ansible-core. Runs last, because only earlier objects remain."""
     again = workstation.run(awx, python=NEWEST, **EVERYTHING).assert_succeeded()
     assert again.changed == 0
     [project] = awx.all("projects").values()

@@ -121,7 +121,7 @@ INVALID: dict[str, tuple[Any, set[str]]] = {
 
 @dataclass(frozen=True)
 class Refused:
-    """Runs in which every variable had a value that is invalid for it, one for those of an account."""
+    """Runs in which every variable had an invalid value. The second run tests the variables of an account."""
 
     plays: tuple[Play, Play]
 
@@ -144,7 +144,7 @@ def refused(site: Site) -> Callable[[str], Refused]:
         hosts = {name: variables for members in groups.values() for name, variables in members.items()}
         invalid = {name: value for name in TYPED if name not in valid}
         if isinstance(value, str):
-            invalid["cwagent_admin_role_name"] = f"{value}."  # not that of the other role
+            invalid["cwagent_admin_role_name"] = f"{value}."  # differs from the other role's name
         account = {name: invalid.pop(name) for name in ACCOUNT_VARIABLES if name in invalid}
         for name in HOST_OF.keys() & invalid.keys():
             hosts[HOST_OF[name]][name] = invalid.pop(name)
@@ -291,7 +291,7 @@ CUT: dict[str, tuple[list[str], list[str]]] = {
 
 
 @pytest.mark.parametrize("case", CUT)
-def test_a_run_that_is_cut_in_two_says_so(site: Site, case: str) -> None:
+def test_a_run_that_is_cut_in_two_reports_it(site: Site, case: str) -> None:
     arguments, words = CUT[case]
     play = site.play(site.groups(), *arguments)
     assert_one_error(site, play, words)

@@ -46,7 +46,7 @@ def account(shared_controller: Controller) -> Account:
 
 
 def steps(play: Play) -> str:
-    """What was done, or would be done, without times."""
+    """The steps that were done, or would be done, without times."""
     _counts, *lines = play.report
     return re.sub(TIME, "TIME", " ".join(line.strip() for line in lines)).replace(" - ", "\n")
 
@@ -61,7 +61,7 @@ def test_check_mode_is_exact_on_an_empty_account(account: Account) -> None:
     assert predicted.outcomes == done.outcomes
 
 
-# In this order: each begins with what the one before has left.
+# In this order, because each test begins with the state that the test before has left.
 @pytest.mark.parametrize(("window", "interval"), [(False, 2), (True, 3)])
 def test_check_mode_is_exact(account: Account, window: bool, interval: int) -> None:
     assert account.windows() == [not window] * 2

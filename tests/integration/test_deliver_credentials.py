@@ -454,7 +454,7 @@ def test_other_credentials_settings_are_kept_with_state_absent(controller: Contr
 
 
 class TestSite:
-    """``site.yml`` delivers the key of its own user to every host."""
+    """``site.yml`` delivers to every host the access key of that host's user."""
 
     def play(self, host: Host, playbook: str = "site", *arguments: str, **variables: Any) -> Play:
         return self.play_with(host, {}, {}, playbook, *arguments, **variables)

@@ -1,4 +1,4 @@
-"""A denied call: the error names the call, the caller, and the action to grant."""
+"""The error of a denied call contains the call, the caller, and the action to grant."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PARAMETER: dict[str, Any] = {"name": "AmazonCloudWatch-x", "config": {"agent": {
 
 
 def assert_denied(result: dict[str, Any], action: str, identity: str) -> None:
-    """Assert that the message names the call, the caller and the action to grant."""
+    """Assert that the message contains the call, the caller and the action to grant."""
     assert result["failed"], action
     message = result["msg"]
     assert "Could not " in message
@@ -262,7 +262,7 @@ def test_the_error_lists_the_steps_that_were_done_and_not_done(enforcing: Emulat
 def test_nothing_is_opened_for_a_caller_who_may_not_restore_the_earlier_profile(
     enforcing: Emulator, may_restore: bool
 ) -> None:
-    """EC2 says so only when the profile is associated, so it is associated once more first."""
+    """EC2 denies it only when the profile is associated, so the run first associates it once more."""
     [instance] = enforcing.instances(1)
     create_role(enforcing, ADMIN_ROLE, ADMIN_POLICY)
     create_role(enforcing, "shop")
@@ -320,7 +320,7 @@ def test_only_an_instance_with_the_admin_policy_can_store(enforcing: Emulator, r
 
 @pytest.mark.parametrize("closed", [True, False])
 def test_a_region_that_an_organization_denies_is_skipped_with_a_warning(enforcing: Emulator, closed: bool) -> None:
-    """For the caller, a policy of an organization is the same as an explicit Deny of its own."""
+    """For the caller, a policy of an organization is the same as an explicit Deny in its own policies."""
     in_one_region = {"Condition": {"StringEquals": {"aws:RequestedRegion": "us-west-2"}}}
     describe = {"Action": "ec2:DescribeIamInstanceProfileAssociations", "Resource": "*"}
     everywhere_else = {"Condition": {"StringNotEquals": {"aws:RequestedRegion": "us-west-2"}}}

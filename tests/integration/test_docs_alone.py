@@ -1,4 +1,4 @@
-"""Every command of the README and of the page for many accounts works, as test_docs_commands.py says of the guide."""
+"""Every command of the README and of the page for many accounts works. test_docs_commands.py tests the guide's."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_the_readme_leads_from_nothing_to_the_removal(controller: Controller) ->
 
 
 def test_every_command_for_many_accounts_works(controller: Controller) -> None:
-    """In an account of its own, for the instances that it associates with a profile are in no inventory."""
+    """It needs a separate account, because no inventory lists the instances that it associates with a profile."""
     aws = controller.aws
     organization = Organization(controller)
     organization.account("shop", organization.unit("Workloads"))

@@ -1,6 +1,6 @@
 """Every command of the guide works as it is written, with the installed collection and no checkout.
 
-``guide.NOT_RUN`` lists those that cannot be run here. A new command of a page is run without a line in this file.
+``guide.NOT_RUN`` lists commands that cannot be run here. A new command of a page is run without a line in this file.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif("AWS_CLI" not in os.environ, reason="make integr
 START = GUIDE / "getting_started.rst"
 LAST = GUIDE / "uninstalling.rst"
 ALONE = (README, GUIDE / "growing.rst")
-"""test_docs_alone.py follows these in accounts of their own."""
+"""test_docs_alone.py follows these in separate accounts."""
 
 
 @pytest.fixture(scope="module")

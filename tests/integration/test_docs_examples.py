@@ -33,7 +33,7 @@ from published import INSTALL, Shell
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merge import merge
 
-# The instance ids on the pages. The test replaces them with ids of its own instances.
+# The instance ids on the pages. The test replaces them with its instances' ids.
 SERVER, ADMIN = "i-0123456789abcdef0", "i-0123456789abcdef2"
 APPLICATION = "ShopBackend"
 
@@ -77,7 +77,7 @@ class Started:
     play: Play
 
     def run(self, line: str) -> Play:
-        """Run a command. The one that is on two pages is not run again."""
+        """Run a command. The command that two pages share is not run again."""
         return self.play if line == self.command else self.shell.run(line)
 
     def as_on_page(self, output: str) -> str:

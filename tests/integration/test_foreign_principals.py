@@ -1,4 +1,4 @@
-"""What others made under our names: roles, users, access keys and instance profiles are read, reported and left."""
+"""Roles, users, access keys and instance profiles that others made with our names are read, reported and left."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ REFUSED = "exists and was not created by this collection"
 
 
 def tag_role(aws: Emulator, name: str) -> None:
-    """Give a hand-made role the description and the tag of those who use it."""
+    """Give a hand-made role the description and the tag of its users."""
     iam = aws.client("iam")
     iam.update_role(RoleName=name, Description="made by hand", MaxSessionDuration=7200)
     iam.tag_role(RoleName=name, Tags=[{"Key": "team", "Value": "shop"}])
@@ -226,7 +226,7 @@ def test_a_user_of_others_is_kept_with_its_key(aws: Emulator) -> None:
 
 
 def test_a_key_that_was_never_ours_is_not_rotated(enforcing: Emulator, tmp_path: Path) -> None:
-    """The user existed with a key of its own, which is older than the saved one."""
+    """The user already had a key, which is older than the saved one."""
     aws = enforcing
     own = create_user(aws, "U")["AWS_ACCESS_KEY_ID"]
     rotating: dict[str, Any] = {
@@ -298,7 +298,7 @@ def test_an_admin_user_of_others_is_left_by_every_playbook(site: Site) -> None:
 
 
 def test_no_window_is_opened_for_an_admin_principal_of_others(site: Site) -> None:
-    """Also by the playbooks and the role that do not manage the principals first."""
+    """Not even by the playbooks and the role that do not manage the principals first."""
     aws, controller = site.aws, site.controller
     [instance] = aws.instances(1)
     create_role(aws, ADMIN_ROLE, ADMIN_POLICY)

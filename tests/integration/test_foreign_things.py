@@ -1,4 +1,4 @@
-"""Whatever is run, in any order, killed or at once: what others made in the account and on the hosts stays as it was.
+"""Things of others, in the account and on the hosts, stay as they were after runs in any order, killed or concurrent.
 
 ``CWAGENT_SEEDS`` is the number of random sequences for each kind of account (default: 1).
 """
@@ -45,7 +45,7 @@ SHORT_TIMEOUTS = {
     "cwagent_wait_timeout": 8,
     "cwagent_permission_timeout": 4,
 }
-# With a principal of our names, the agent's policies are what a user asks for by that name.
+# If a principal has one of our names, its user wants it to have the agent's policies.
 AGENT_POLICIES = {SERVER_POLICY, ADMIN_POLICY}
 ONPREM_USER = f"{SERVER_USER}-db1"
 SECTION = "AmazonCloudWatchAgent"
@@ -84,7 +84,7 @@ class Account:
         return self.controller.aws
 
     def make_past(self) -> None:
-        """Make what people, other tools and an attacker have left behind."""
+        """Make things as people, other tools and an attacker leave them behind."""
         names = ("admin1", "web1", "planted", "bare", "shared")
         self.instances = dict(zip(names, self.aws.instances(len(names)), strict=True))
         self._make_role("shop", "AmazonS3ReadOnlyAccess", SERVER_POLICY)
@@ -145,7 +145,7 @@ class Account:
         return [folder / "ops.credentials", folder / f"{ONPREM_USER}.credentials", self.host / "credentials"]
 
     def foreign(self) -> dict[str, Any]:
-        """What others made, as data that can be compared."""
+        """The things that others made, as data that can be compared."""
         found = snapshot(self.aws)
         outside = {name: each for name, each in self.instances.items() if name != "admin1"}
         tags, profiles = found["instance_tags"][self.aws.region], associated_profiles(self.aws)
@@ -212,7 +212,7 @@ class Account:
         }
 
     def step(self, number: int) -> str:
-        """Do what the random numbers say: one or two playbooks at once, killed or not. Return it in words."""
+        """Run one or two random playbooks at once, killed or not. Return a description of the step."""
         choose = self.random
         config = self.controller.file(f"agent{number}.json", {"agent": {"metrics_collection_interval": 10 + number}})
         chosen = [choose.choice(PLAYBOOKS) for _ in range(1 + (choose.random() < 0.25))]
@@ -233,7 +233,7 @@ class Account:
 
 
 def without_agent_policies(principal: dict[str, Any] | None, name: str) -> dict[str, Any] | None:
-    """A principal without what a user asks for by its name: the policies of the agent."""
+    """A principal without the policies of the agent, which a user requests with its name."""
     if principal is None or name in ("shop", "Power", "ops"):
         return principal
     return {**principal, "policies": [each for each in principal["policies"] if each not in AGENT_POLICIES]}
@@ -266,14 +266,14 @@ def account(controller: Controller) -> Callable[[bool, int], Account]:
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("taken", [False, True], ids=["admin names are free", "admin names are taken"])
-def test_what_others_made_stays_as_it_was(account: Callable[[bool, int], Account], taken: bool, seed: int) -> None:
+def test_things_of_others_stay_as_they_were(account: Callable[[bool, int], Account], taken: bool, seed: int) -> None:
     made = account(taken, seed)
     before = made.foreign()
     history: list[str] = []
     for number in range(STEPS):
         history.append(made.step(number))
         assert differences(before, made.foreign()) == [], history
-    # What they left behind stops no run either.
+    # Nothing that these runs left behind stops a later run.
     config = made.controller.file("last.json", {"agent": {"metrics_collection_interval": 60}})
     variables = made.variables(config, TIMEOUTS)
     made.controller.play(made.inventory, "restore", **variables).assert_succeeded()

@@ -21,7 +21,7 @@ RELEASE_SECONDS = 15
 PAUSE = 0.3
 """How soon a person who sees no effect presses Ctrl-C again."""
 LAG = 120
-"""How long the metadata service shows what was before: longer than any signal takes."""
+"""How long the metadata service shows the earlier state: longer than any signal takes."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Site:
 
     @property
     def locks(self) -> list[str]:
-        """What is open now."""
+        """The locks that are open now."""
         account = snapshot(self.controller.aws)
         return open_locks({**account, "instances": {self.instance: account["associations"].get(self.instance)}})
 
@@ -84,7 +84,7 @@ def hang_up(run: Run) -> None:
 
 
 def kill(run: Run) -> None:
-    """Kill the main process alone: its worker is told by the kernel."""
+    """Kill the main process alone. The kernel tells its worker."""
     os.kill(run.pid, signal.SIGKILL)
 
 
@@ -113,7 +113,7 @@ def test_a_time_limit_releases_too(site: Site) -> None:
 
 @pytest.mark.parametrize("kind", [Kind.INTERRUPT, Kind.INTERRUPT_TWICE, Kind.TERMINATE, Kind.HANG_UP])
 @pytest.mark.parametrize("action", ["PutRolePolicy", "ReplaceIamInstanceProfileAssociation", "CreateTags"])
-def test_a_write_that_was_begun_is_never_interrupted(site: Site, kind: Kind, action: str) -> None:
+def test_a_write_in_progress_is_never_interrupted(site: Site, kind: Kind, action: str) -> None:
     """Otherwise AWS could apply the opening after the closing. The signal comes before AWS has answered."""
     aws = site.controller.aws
     run = site.start(30)

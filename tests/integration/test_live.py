@@ -1,4 +1,4 @@
-"""The acceptance run for a real account, in an emulated one that is as unkind as AWS."""
+"""The acceptance run for a real account, in an emulated account that is as unkind as AWS."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def test_a_lost_answer_is_repaired_within_the_run(
 
 
 def prepare(aws: Emulator, case: str) -> str:
-    """Create what a case needs. Returns the id of its instance, if it has one."""
+    """Create the things that a case needs. Return the id of its instance, if it has one."""
     prepared: dict[str, Callable[[str], None]] = {
         "associate": lambda _: create_role(aws, SERVER_ROLE),
         "replace": lambda instance: prepare_roles(aws, instance, SERVER_ROLE),
@@ -108,6 +108,6 @@ def test_a_release_that_meets_another_association_knows_the_record_still(
 
 
 def normalized(aws: Emulator, instance: str) -> Any:
-    """The account without what differs from run to run."""
+    """The account without the parts that differ from run to run."""
     text = re.sub(TIME, "TIME", json.dumps(snapshot(aws), sort_keys=True, default=str))
     return json.loads(text.replace(instance, "INSTANCE") if instance else text)

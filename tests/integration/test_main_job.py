@@ -34,7 +34,7 @@ pytestmark = pytest.mark.main_job
 CONFIG = {"agent": {"metrics_collection_interval": 60}, "metrics": {"metrics_collected": {"mem": {}}}}
 APP = "shop-app"
 ENVIRONMENT = {"HTTPS_PROXY": "http://user:Proxy-Pass@proxy:3128", "MY_SECRET": "My-Se/CrEt"}
-"""What the admin instance needs besides, which is used for no emulator."""
+"""More variables that the admin instance needs. No emulator uses them."""
 ADMIN_INLINE = [WINDOW_POLICY]
 """The inline policies of the admin principals: the closed admin window."""
 USERS = {
@@ -135,8 +135,8 @@ def comparable(value: Any) -> Any:
 
 
 @pytest.mark.parametrize("key", ["steps", "diff"])
-def test_check_mode_predicts_what_every_task_changes(job: Job, key: str) -> None:
-    """Except for tasks of store_config, which continue from what the task before really did."""
+def test_check_mode_predicts_the_changes_of_every_task(job: Job, key: str) -> None:
+    """Except for tasks of store_config, which need the real results of the task before."""
 
     def changes(play: Play) -> list[tuple[str, Any, set[str]]]:
         changed = [each for each in play.results if each.changed and ".store_config : " not in each.task]
@@ -168,11 +168,11 @@ def test_check_mode_shows_the_steps_diffs_and_warnings_of_the_run(job: Job) -> N
 
 def test_the_report_fits_a_terminal_of_100_columns(job: Job) -> None:
     long = [line for play in (job.predicted, job.done, job.again) for line in report_lines(play) if len(line) > 100]
-    # A path that is longer than a line stands on a line of its own, so that it can be copied.
+    # A path that is longer than a line gets its own line, so that it can be copied.
     assert [line for line in long if " " in line.strip(' ",')] == []
 
 
-def test_check_mode_reports_what_would_be_done(job: Job) -> None:
+def test_check_mode_reports_the_planned_steps(job: Job) -> None:
     assert re.fullmatch(r"\d+ would be created, \d+ would be updated:", job.predicted.report[0])
 
 
@@ -180,7 +180,7 @@ def test_a_second_run_reports_that_there_was_nothing_to_do(job: Job) -> None:
     assert job.again.report == ["Nothing to do."]
 
 
-def test_the_run_says_how_to_clean_up_before_it_opens_the_window(job: Job) -> None:
+def test_the_run_prints_how_to_clean_up_before_it_opens_the_window(job: Job) -> None:
     advice, opening = "run cwagent.iam.restore", "acquire the right to store"
     assert job.done.words.index(advice) < job.done.words.index(opening)
     assert advice not in job.predicted.words + job.again.words

@@ -354,7 +354,7 @@ def test_instance_profile_is_associated_replaced_and_disassociated(aws: Emulator
 @pytest.mark.parametrize("code", ["InvalidAssociationID.NotFound", "IncorrectState", "InvalidState", "AnyOther"])
 @pytest.mark.parametrize("gone", [True, False], ids=["gone", "still there"])
 def test_whether_a_profile_was_disassociated_is_read_whatever_the_answer(moto: Emulator, code: str, gone: bool) -> None:
-    """AWS does not document with which code it refuses to disassociate what is gone."""
+    """AWS does not document the code with which it refuses a disassociation that was already made."""
     create_role(moto, "R", SERVER_POLICY)
     [instance] = moto.instances(1)
     associate(moto, instance, "R")
@@ -374,7 +374,7 @@ def test_whether_a_profile_was_disassociated_is_read_whatever_the_answer(moto: E
 
 @pytest.mark.parametrize("ended", [False, True], ids=["running", "terminated"])
 def test_only_an_instance_that_has_not_ended_counts_as_another_holder(moto: Emulator, ended: bool) -> None:
-    """AWS does not say whether it lists the profile of a terminated instance; moto does so here."""
+    """AWS does not document whether it lists the profile of a terminated instance. Here, moto lists it."""
     create_role(moto, "R", SERVER_POLICY)
     own, other = moto.instances(2)
     if ended:

@@ -1,4 +1,4 @@
-"""A run of site.yml with nothing to do makes few calls. What is to do is found, and nothing else is done."""
+"""With nothing to do, a run of site.yml makes few calls. Otherwise it does what is necessary, and nothing else."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def change_configuration(site: Site) -> None:
         (lose_saved_key, "create an access key"),
     ],
 )
-def test_what_differs_is_done_and_nothing_else(disturbed: Site, disturb: Callable[[Site], None], step: str) -> None:
+def test_only_differences_are_corrected(disturbed: Site, disturb: Callable[[Site], None], step: str) -> None:
     disturb(disturbed)
     before = snapshot(disturbed.aws)
     predicted = disturbed.run("--check")
@@ -141,7 +141,7 @@ def test_a_configuration_that_differs_is_stored_and_no_role_is_changed(disturbed
     disturbed.controller.file("agent.json", CONFIG)
 
 
-def test_what_is_doubtful_in_a_configuration_is_shown(site: Site) -> None:
+def test_warnings_about_a_configuration_are_shown(site: Site) -> None:
     """On-premises servers need a region, which this configuration leaves to the profile."""
     assert "servers that are not on EC2 need a region" in site.run().words
 

@@ -1,4 +1,4 @@
-"""The inventory of an organization: its hosts, the role of the stack set, and what both may do."""
+"""The inventory of an organization: its hosts, the role of the stack set, and the permissions of both."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ DUTIES = {
     "Boundary": "boundary",
     "RequireBoundary": "require-boundary",
 }
-"""By the name of a policy in the template, before "Policy", the file in examples/policies that it is the same as."""
+"""The file in examples/policies that equals a policy of the template, by its name there before "Policy"."""
 ORGANIZATION_READS = ("ListRoots", "ListOrganizationalUnitsForParent", "ListAccountsForParent", "ListTagsForResource")
 SECRET_PREFIXES = ("ASIA", "FwoGZX")
 """The beginning of the ID of a temporary access key, and of the emulator's session tokens."""
@@ -128,7 +128,7 @@ class Organization:
 
 @dataclass(frozen=True)
 class Listing:
-    """What ansible-inventory lists."""
+    """The inventory that ansible-inventory lists."""
 
     play: Play
     content: dict[str, Any]
@@ -259,7 +259,7 @@ def test_all_pages_are_read_and_throttled_calls_repeated(organization: Organizat
 
 @pytest.mark.main_job
 def test_braces_from_aws_are_text(organization: Organization) -> None:
-    """Who names accounts runs nothing on the controller."""
+    """A person who names accounts cannot run anything on the controller."""
     text = "{{ lookup('ansible.builtin.pipe', 'touch made') }}"
     organization.account("braces", organization.unit("Braces"), note=text)
     compose = {"composed": "account_tags.note"}
@@ -361,7 +361,7 @@ def test_credentials_are_used_in_their_account_only_and_stay_in_memory(deployed:
         assert [text for text in (listed.play.output, *kept) if secret in text] == []
 
 
-def test_the_cache_serves_what_was_read_until_it_is_flushed(deployed: Organization) -> None:
+def test_the_cache_serves_earlier_reads_until_it_is_flushed(deployed: Organization) -> None:
     [first] = deployed.launch("shop", "eu-central-1")
     deployed.in_account("blog", "iam").update_assume_role_policy(
         RoleName=ROLE, PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": []})
@@ -373,7 +373,7 @@ def test_the_cache_serves_what_was_read_until_it_is_flushed(deployed: Organizati
     assert cached.play.calls == []
     assert cached.hosts == read.hosts
     assert cached.group("region_eu_central_1") == [first]
-    assert "Account blog" in cached.play.words, "what is missing is said again"
+    assert "Account blog" in cached.play.words, "missing accounts are reported again"
     narrowed = deployed.list(**options, organizational_units=["/Workloads/Production"])
     assert narrowed.group("cwagent_accounts") == ["shop"], "other accounts are not served from the cache"
     flushed = deployed.list("--flush-cache", **options)

@@ -47,9 +47,7 @@ class Storing:
 
 
 @pytest.mark.parametrize("source", ["instance", "onprem", "controller"])
-def test_the_controller_tags_what_is_stored_and_nobody_reads_tags_that_are_not_wanted(
-    controller: Controller, source: str
-) -> None:
+def test_the_controller_tags_parameters_and_only_wanted_tags_are_read(controller: Controller, source: str) -> None:
     account = Storing(controller, source)
     aws = account.aws
     predicted = account.play("--check", cwagent_parameter_tags=TAGS)
@@ -71,7 +69,7 @@ def test_the_controller_tags_what_is_stored_and_nobody_reads_tags_that_are_not_w
     assert calls(account.play(), *TAG_ACTIONS) == []
 
 
-def test_tags_alone_are_changed_without_a_window_and_those_of_others_stay(controller: Controller) -> None:
+def test_tags_alone_change_without_a_window_and_tags_of_others_stay(controller: Controller) -> None:
     account = Storing(controller, "instance")
     account.play()
     aws = account.aws

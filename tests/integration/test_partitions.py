@@ -51,7 +51,7 @@ def jobs(running: dict[str, Emulator], tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.mark.parametrize("region", PARTITIONS)
-def test_arns_and_principals_are_those_of_the_partition(jobs: dict[str, Job], region: str) -> None:
+def test_arns_and_principals_fit_the_partition(jobs: dict[str, Job], region: str) -> None:
     job, (partition, service) = jobs[region], PARTITIONS[region]
     managed, account = f"arn:{partition}:iam::aws:policy/", f"arn:{partition}:iam::123456789012"
     role = job.role["role"]

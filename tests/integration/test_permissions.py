@@ -59,8 +59,8 @@ USER = f"{SERVER_USER}-db1"
 
 BULK = "iam:GetAccountAuthorizationDetails"
 TOLERATED = {BULK, "iam:GetPolicy"}
-"""Without the first, users are read one by one; without the other, IAM says that a permissions boundary does not exist.
-Nothing else fails, but every run logs a denied call in the account."""
+"""Without the first, users are read one by one. Without the other, IAM reports that a permissions boundary does not
+exist. Nothing else fails, but every run logs a denied call in the account."""
 TOLERATED_IN = {
     "keys-in-parameter-store": {"ssm:DescribeParameters"},
     "keys-in-secrets-manager": {"secretsmanager:ListSecrets"},
@@ -68,12 +68,16 @@ TOLERATED_IN = {
     "store-configuration": {"iam:ListRolePolicies", "iam:ListUserPolicies"},
     "store-by-run-command": {"iam:GetPolicyVersion"},
 }
-"""By duty, the same: without those that list saved keys, the report says what is not known, which
-test_remove_servers.py tests; without those that list policies, IAM itself refuses a window whose policy is too large
-together with the others; without the last, nobody looks whether the admin role lets the SSM agent work. Of provision,
-without the first the default quota of policies counts, and without the other a boundary is not judged."""
+"""The same for each duty.
+
+- Without the permission to list saved keys, the report lists what is unknown. test_remove_servers.py tests that.
+- Without the permission to list policies, IAM itself refuses a window whose policy is too large together with others.
+- Without iam:GetAccountSummary, the default quota of policies counts.
+- Without iam:GetPolicyVersion, provision does not judge a boundary, and store-by-run-command does not check whether the
+  admin role lets the SSM agent work.
+"""
 CLAIM_LIFETIME = 30
-"""How long the claim on the place of a key is respected, in seconds; a run that may not delete it leaves it behind."""
+"""How many seconds runs respect the claim on a key's place. A run that may not delete its claim leaves it behind."""
 
 NOT_ENFORCED = {"kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"}
 """The emulator does not call KMS when other services encrypt. tests/unit/policies tests these actions."""
@@ -103,7 +107,7 @@ def create_controller_user(aws: Emulator) -> dict[str, str]:
 class Account:
     """An account in which one user runs all playbooks, and in which a permissions boundary is required.
 
-    What they are denied here, they are denied without the boundary too.
+    Every call that is denied here is denied without the boundary too.
     """
 
     controller: Controller
@@ -188,7 +192,7 @@ def test_a_host_that_left_is_removed_by_its_name_although_no_user_with_the_name_
 
 
 def interrupt(controller: Controller, admin: str) -> None:
-    """Leave what a run leaves that was killed while it stored."""
+    """Leave the same as a run that was killed while it stored."""
     iam = controller.aws.client("iam")
     leave_restore_tag(controller.aws, admin, APP)
     associate(controller.aws, admin, ADMIN_ROLE)
@@ -272,11 +276,11 @@ def test_servers_are_verified_without_permissions_for_saved_keys(controller: Con
 class Scene:
     """A module call as in a playbook, in a state of the account in which it needs these actions.
 
-    :param module: what an action does inside Ansible is a function with the gateway to AWS and the arguments.
+    :param module: for an action inside Ansible, a function that takes the gateway to AWS and the arguments.
     :param actions: in the order in which the module needs them.
     :param prepare: brings the account into that state.
     :param removed: actions that are not allowed during the whole scene.
-    :param before_each: brings the account back into that state after a call that was begun and failed.
+    :param before_each: brings the account back into that state after a call that failed halfway.
     """
 
     module: str | Callable[..., dict[str, Any]]

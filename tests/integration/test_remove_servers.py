@@ -87,7 +87,7 @@ class Fleet:
         }
 
     def assert_removed(self, before: dict[str, Any]) -> None:
-        """Assert that web1 and db1 have nothing any more, and that nothing else has changed."""
+        """Assert that nothing of web1 and db1 is left, and that nothing else has changed."""
         after = self.state()
         assert USER not in after["users"]
         assert after["files"] == [name for name in before["files"] if USER not in name]
@@ -107,7 +107,7 @@ def installed() -> dict[Path, Fleet]:
 
 @pytest.fixture
 def fleet(controller: Controller, installed: dict[Path, Fleet], tmp_path_factory: pytest.TempPathFactory) -> Fleet:
-    """A fleet after site.yml, which the first test runs; the others go back to what there was then."""
+    """A fleet after site.yml, which the first test runs. The other tests go back to that state."""
     if not installed:
         fleet = Fleet(controller)
         fleet.play("site").assert_succeeded()
@@ -147,7 +147,7 @@ def test_hosts_of_the_inventory_are_removed(fleet: Fleet) -> None:
     assert again.changed_tasks == []
 
 
-def test_what_no_host_has_is_named(fleet: Fleet) -> None:
+def test_things_without_a_host_are_listed(fleet: Fleet) -> None:
     fleet.inventory = fleet.inventory_of("web2", "db2")
     user = f"Users of this collection that no host of this inventory has: {USER}."
     instance = f"are not in this inventory and have instance profile '{SERVER_ROLE}': {fleet.web}."
@@ -194,7 +194,7 @@ def test_a_host_that_left_the_inventory_is_removed_by_its_name(fleet: Fleet) -> 
     assert f"There is no user '{USER}'." in again.words
 
 
-def test_a_user_is_removed_rather_than_that_of_a_host_with_its_name(fleet: Fleet) -> None:
+def test_a_name_means_a_user_rather_than_a_host_with_the_same_name(fleet: Fleet) -> None:
     create_user(fleet.controller.aws, "db1", policy="CloudWatchAgentServerPolicy")
     fleet.inventory = fleet.inventory_of("web2", "db2")
     with assert_no_writes(fleet.controller.aws):
@@ -242,9 +242,9 @@ UNKNOWN = "It is not known whether access keys of users that no host has are sav
 
 @dataclass
 class SavedInAws:
-    """Two servers on premises whose keys are saved in AWS; the one that is left is db2.
+    """Two servers on premises whose keys are saved in AWS. The server that stays is db2.
 
-    :param region: of the servers; the default is that of the controller.
+    :param region: the servers' region. The default is the controller's region.
     """
 
     controller: Controller
@@ -268,7 +268,7 @@ class SavedInAws:
         return {each["Name"] for each in self.controller.aws.client("secretsmanager").list_secrets()["SecretList"]}
 
     def save_others(self) -> None:
-        """Save what is none of ours, and what was ours and is scheduled for deletion."""
+        """Save values of others, and a key that was ours and is scheduled for deletion."""
         ssm, secrets = (self.controller.aws.client(service) for service in ("ssm", "secretsmanager"))
         ssm.put_parameter(Name=f"{PREFIX}of-others", Value="x", Type="SecureString")
         secrets.create_secret(Name=f"{PREFIX}of-others", SecretString="x")

@@ -1,4 +1,4 @@
-"""Who can only tag instances gains nothing and blocks nothing, and what a person did by hand is left."""
+"""Anyone who can only tag instances gains nothing and blocks nothing, and changes made by hand are left."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_a_planted_tag_is_named_in_a_warning(account: Account, planted: dict[str
 
 
 def test_a_planted_tag_gains_nothing(account: Account, planted: dict[str, Play]) -> None:
-    """Also on the instance that is acquired: a run overwrites it, and removes its own."""
+    """Not even on the instance that is acquired: a run overwrites the tag, and then removes its own."""
     # The first one proves that the profile can be restored.
     assert planted["site"].associated == [SERVER_ROLE, ADMIN_ROLE, SERVER_ROLE]
     assert associated_profiles(account.aws) == {account.admin: SERVER_ROLE, account.outside: None}
@@ -124,7 +124,7 @@ def test_check_mode_predicts_the_run_in_spite_of_a_planted_tag(planted: dict[str
 
 
 def test_who_can_tag_the_admin_role_can_choose_no_other_role(account: Account, planted: dict[str, Play]) -> None:
-    """The example policies associate the profiles of the agent only, so the run fails, and names the profile."""
+    """The example policies associate only the profiles of the agent, so the run fails and reports the profile."""
     del planted
     keys = create_user(account.aws, "role-tagger", allow("iam:TagRole"))
     credentials = {"AccessKeyId": keys["AWS_ACCESS_KEY_ID"], "SecretAccessKey": keys["AWS_SECRET_ACCESS_KEY"]}
@@ -139,7 +139,7 @@ def test_who_can_tag_the_admin_role_can_choose_no_other_role(account: Account, p
 
 
 def test_an_admin_profile_that_a_person_associated_is_left(account: Account, planted: dict[str, Play]) -> None:
-    """Nothing is stored while the instance has it. Who adds the instance to the inventory makes it a server."""
+    """Nothing is stored while the instance has it. Adding the instance to the inventory makes it a server."""
     associate(account.aws, account.outside, ADMIN_ROLE)
     with assert_no_writes(account.aws):
         restored = account.play("restore").assert_succeeded()

@@ -47,7 +47,7 @@ CASES = {
 
 @pytest.fixture(scope="module")
 def refused(shared_controller: Controller) -> Play:
-    """One run with a block for each case, which says why the role failed."""
+    """One run with a block for each case, which prints why the role failed."""
     tasks = [
         {
             "block": [
@@ -70,10 +70,10 @@ def test_every_role_with_lists_is_tested() -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_is_not_a_list_is_refused(refused: Play, case: str) -> None:
+def test_a_value_that_is_not_a_list_is_refused(refused: Play, case: str) -> None:
     role, name, _ = CASES[case]
     [said] = [each.result["msg"] for each in refused.results if each.task == case]
-    # The role store_config hands everything to one action, which names its option.
+    # The role store_config hands everything to one action, whose message contains the action's option.
     assert (name.removeprefix("store_config_") if role == "store_config" else name) in said
 
 

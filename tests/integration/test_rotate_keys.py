@@ -124,7 +124,7 @@ def test_a_key_is_created_rotated_and_deleted(controller: Controller) -> None:
     assert f"{USER}: the old access key was deleted" in site.phases(site.play("rotate_keys"))
     assert snapshot(controller.aws)["users"][USER]["keys"] == {second["aws_access_key_id"]: "Active"}
 
-    # The admin user has not used its new key. The one that it replaced is ours by the record of the saved key.
+    # The admin user has not used its new key. According to the record of the saved key, the replaced key is ours.
     assert len(snapshot(controller.aws)["users"][ADMIN_USER]["keys"]) == 2
     removed = site.play("teardown", cwagent_confirm="teardown")
     assert snapshot(controller.aws)["users"] == {}
@@ -217,7 +217,7 @@ def test_a_missing_user_is_created_as_by_site(controller: Controller) -> None:
 
 @pytest.mark.parametrize(("role", "user"), [("onprem_server", ADMIN_USER), ("onprem_admin", USER)])
 def test_a_run_fails_where_a_role_refuses_its_options(controller: Controller, role: str, user: str) -> None:
-    """It has no result by then that could say so. The users of the other role are managed."""
+    """By then, no result could report the failure. The users of the other role are managed."""
     site = Site(controller, "parameter_store")
     wrong = {f"{role}_managed_policies": "soon", "cwagent_deliver_keys": False}
     refused = controller.play(site.inventory, "rotate_keys", **{**site.variables, **wrong}).assert_failed()

@@ -71,7 +71,7 @@ def test_a_boolean_of_a_role_may_be_text(controller: Controller) -> None:
 
 
 def test_hosts_with_their_own_values_are_all_served(controller: Controller) -> None:
-    """A play on several hosts makes one call for those with the same values, and one for each where they differ."""
+    """A play on several hosts makes one call for hosts with the same values, and more calls if the values differ."""
     aws = controller.aws
     ids = aws.instances(2)
     hosts = {name: controller.instance_host(each) for name, each in zip("ab", ids, strict=True)}

@@ -34,7 +34,7 @@ UNREACHABLE = {"ansible_connection": "ssh", "ansible_host": "192.0.2.1", "ansibl
 """The variables of a host that Ansible does not reach."""
 
 CHECKED, SENT = "Success", "InProgress"
-"""The states of the command that checks the instance, and then of the one that stores."""
+"""The states of the command that checks the instance, and then of the command that stores."""
 
 PENDING = "Pending"
 COMMAND_SECONDS = 300
@@ -209,7 +209,7 @@ def test_another_instance_with_the_admin_profile_is_an_error_before_the_command_
 def test_a_command_that_does_not_store_is_reported_and_the_profile_is_restored(
     stored: Stored, agent: dict[str, Any], words: str
 ) -> None:
-    """What happens to the command that stores, after the one that checks has worked."""
+    """The command that checks works, and then the command that stores fails."""
     play = stored.store_with(CHECKED, **agent).assert_failed()
     assert words in play.message
     assert play.associated == SWAPPED

@@ -1,4 +1,4 @@
-"""The command by which an instance stores, and what its scripts do there."""
+"""The command with which an instance stores, and the effects of its scripts there."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ from ansible_collections.cwagent.iam.plugins.module_utils._store_command.script 
 CORE = "AmazonSSMManagedInstanceCore"
 OTHER_REGION = "us-east-1"
 ENOUGH = 180
-"""Seconds: several times what a script needs, since other programs can keep the machine busy."""
+"""Seconds: several times longer than a script needs, because other programs can keep the machine busy."""
 
 UNKIND_VALUE = json.dumps({"a": "{{ssm:x}} $(id) `id` ${HOME} '\"\\\n%s Füße 漢字 \U0001f600"}, ensure_ascii=False)
-"""What a shell, a locale or Systems Manager could take for something else."""
+"""Characters that a shell, a locale or Systems Manager could misinterpret."""
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ def test_a_late_script_stores_nothing(instance: Instance) -> None:
         assert instance.store(instance.write(), seconds=-1)["problem"] == "no-role"
 
 
-def test_an_instance_without_the_aws_cli_says_so(instance: Instance) -> None:
+def test_an_instance_without_the_aws_cli_reports_it(instance: Instance) -> None:
     instance.aws.agents(instance.id, aws_cli=False)
     assert instance.store(instance.write())["problem"] == "no-cli"
     assert instance.run(check_script([instance.aws.region]))["cli"] == ""
@@ -366,7 +366,7 @@ def test_the_wait_ends_with_the_configuration_or_a_reason(
     assert POLICY_ARN not in str(failed)
 
 
-def test_what_someone_else_has_stored_meanwhile_is_not_overwritten(instance: Instance) -> None:
+def test_a_concurrent_change_by_others_is_not_overwritten(instance: Instance) -> None:
     aws = instance.aws
     associate(aws, instance.id, "app")
     sent = converge_command(instance)

@@ -154,7 +154,7 @@ def background() -> Iterator[ThreadPoolExecutor]:
 
 
 def names_other_run(message: str, other: str) -> bool:
-    """Whether a message names the other instance, or its open window."""
+    """Whether a message contains the other instance, or its open window."""
     return f"at a time, and instance {other} " in message or f"window of role '{ADMIN_ROLE}' is open until" in message
 
 
@@ -256,13 +256,13 @@ def test_a_run_backs_off_when_another_writes_a_restore_tag(account: Account, bac
 
 
 def other_run(account: Account, host: AdminHost) -> None:
-    """What restore.yml of another controller does, while a run stores."""
+    """Do the same as restore.yml of another controller, while a run stores."""
     names: dict[str, Any] = {"admin_profile": ADMIN_ROLE, "server_profile": SERVER_ROLE, "admin_role": ADMIN_ROLE}
     result = run_module(account.aws, "cwagent_admin_instance", state="released", **names)
     assert not result["failed"], result
 
 
-def test_a_run_that_another_one_ends_while_it_stores_says_that_the_window_is_closed(
+def test_a_run_that_another_run_ends_reports_that_the_window_is_closed(
     account: Account, background: ThreadPoolExecutor
 ) -> None:
     """It never advises to remove the Deny of the window."""
@@ -280,10 +280,10 @@ def test_a_run_that_another_one_ends_while_it_stores_says_that_the_window_is_clo
     account.assert_clean()
 
 
-def test_a_waiting_run_says_that_another_run_restored_its_instance(
+def test_a_waiting_run_reports_that_another_run_restored_its_instance(
     account: Account, background: ThreadPoolExecutor
 ) -> None:
-    """And not that EC2 takes long, and that a timeout should be increased."""
+    """The message does not claim that EC2 takes long, or that a timeout should be increased."""
     host = account.add_host(1, APP)
     account.aws.metadata_lag(60)
     running = background.submit(host.play, cwagent_identity_timeout=30)
@@ -506,7 +506,7 @@ exec /bin/sh -c "$last"
 
 
 @pytest.mark.parametrize("where", ["of the host", "of the command"])
-def test_what_stores_has_the_become_of_its_host_and_what_calls_aws_has_none(account: Account, where: str) -> None:
+def test_only_tasks_that_store_have_the_become_of_their_host(account: Account, where: str) -> None:
     """The tasks for AWS and those on the storing host are in one play, whose variables would outrank the host's."""
     host = account.add_host(1)
     sudo = host.controller.file("sudo", SUDO)
@@ -524,7 +524,7 @@ def test_what_stores_has_the_become_of_its_host_and_what_calls_aws_has_none(acco
 
 
 def test_a_localhost_of_the_inventory_is_connected_to_by_nobody(account: Account) -> None:
-    """Without a connection of its own, Ansible would use ssh for it."""
+    """It has no connection variable, so Ansible would use ssh."""
     host = account.add_host(1)
     file = host.inventory()
     inventory = yaml.safe_load(file.read_text())
@@ -615,7 +615,7 @@ def test_an_instance_that_keeps_the_admin_identity_fails(account: Account, backg
 
 
 def test_a_permission_that_does_not_become_effective_is_an_error(account: Account) -> None:
-    """The message names the denied call, and the instance gets its earlier profile back."""
+    """The message contains the denied call, and the instance gets its earlier profile back."""
     host = account.add_host(1, APP)
     with account.blocked_at("PutParameter", Kind.DENY):
         failed = host.play(cwagent_permission_timeout=1).assert_failed()
@@ -674,7 +674,7 @@ def test_a_run_fails_if_something_else_overwrites_the_value(account: Account, ba
 
 
 def overwrite(account: Account) -> None:
-    """What another program does."""
+    """Overwrite the configuration as another program would."""
     account.aws.client("ssm").put_parameter(Name=PARAMETER, Value='{"agent":{}}', Overwrite=True)
 
 
@@ -694,7 +694,7 @@ def test_a_run_fails_if_the_instance_reads_another_value_as_a_server(
 
 
 def test_an_instance_that_may_not_read_the_configuration_as_a_server_is_a_warning(account: Account) -> None:
-    """It names the permission."""
+    """It contains the permission."""
     host = account.add_host(1, APP)
     account.aws.client("iam").detach_role_policy(RoleName=APP, PolicyArn=POLICY_ARN + SERVER_POLICY)
     done = host.play().assert_succeeded()
@@ -705,11 +705,11 @@ def test_an_instance_that_may_not_read_the_configuration_as_a_server_is_a_warnin
 
 
 SCHEMA = {"properties": {"agent": {"properties": {"metrics_collection_interval": {"maximum": 5}}}}}
-"""A schema that refuses what the hosts store."""
+"""A schema that refuses the configurations that the hosts store."""
 
 
 def agent_schema(host: AdminHost, schema: Any = SCHEMA) -> dict[str, Any]:
-    """Install a schema on the instance, where another variable says."""
+    """Install a schema on the instance, at the path in another variable."""
     return {"__store_config_agent_schema_path": str(host.controller.file("schema.json", schema))}
 
 
@@ -831,7 +831,7 @@ def test_a_large_configuration_is_stored_in_parts_and_a_smaller_one_leaves_none_
 
 
 def test_a_configuration_is_refused_that_has_the_name_of_a_part_of_another(account: Account) -> None:
-    """Each run would overwrite what the one before has stored."""
+    """Each run would overwrite the configuration that the run before has stored."""
     host = account.add_host(1)
     listed = [
         {"name": name, "file": str(host.controller.file(f"{name}.json", config))}

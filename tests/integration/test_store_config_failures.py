@@ -83,7 +83,7 @@ def test_an_invalid_configuration_is_refused_before_the_first_write(stored: Stor
 
 
 def test_an_instance_without_a_way_to_parameter_store_stores_nothing(stored: Stored) -> None:
-    """The controller has one, so only the instance can tell, and it is asked before anything is opened."""
+    """The controller has a way, so the run checks it from the instance, before it opens anything."""
     metadata = stored.controller.instance_host(stored.admin)["cwagent_environment"]
     isolated = {"cwagent_environment": {**metadata, "AWS_ENDPOINT_URL": NO_METADATA}}
     with assert_no_writes(stored.controller.aws):

@@ -36,8 +36,8 @@ PATIENT: dict[str, Any] = {"cwagent_permission_timeout": 300}
 MINIMUM_LOOKS = 3
 """How often the watching Python looks before the call that needs the secret succeeds, so that its evidence counts."""
 
-# A Python of the host that looks for the secret while a module has it: in all files of the home folder, which is also
-# that of the temporary files, and in the arguments and environments of all processes.
+# A Python of the host that looks for the secret while a module has it. It looks in all files of the home folder, which
+# contains the temporary files too, and in the arguments and environments of all processes.
 WATCHING_PYTHON = """\
 #!{python}
 import contextlib, json, os, pathlib, subprocess, sys

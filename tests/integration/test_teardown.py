@@ -115,7 +115,7 @@ def test_an_instance_that_an_interrupted_run_left_is_restored_first(provisioned:
     disassociate(provisioned.controller.aws, provisioned.outside)
 
 
-def test_teardown_deletes_what_site_created_and_nothing_else(provisioned: Provisioned) -> None:
+def test_teardown_deletes_only_things_that_site_created(provisioned: Provisioned) -> None:
     assert len(list(provisioned.controller.credentials.iterdir())) == 2
     with assert_no_writes(provisioned.controller.aws):
         predicted = provisioned.teardown("--check", "--diff", **CONFIRMED).assert_succeeded()

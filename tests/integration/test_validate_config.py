@@ -176,7 +176,9 @@ def test_sixty_problems_are_all_shown_and_reported(shared_controller: Controller
     }
 
 
-def test_what_could_not_be_validated_is_not_reported_as_valid(shared_controller: Controller, reports: Reports) -> None:
+def test_a_configuration_without_a_validation_is_not_reported_as_valid(
+    shared_controller: Controller, reports: Reports
+) -> None:
     """A pipeline can look at the reports only."""
     missing = shared_controller.home / "missing-schema.json"
     play, junit, sarif = reports(shared_controller.file("valid.json", VALID), cwagent_agent_schema=str(missing))

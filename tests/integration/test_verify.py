@@ -46,7 +46,7 @@ HEALTHY = {"identity": "ok", "permissions": "ok", "configuration": "ok", "endpoi
 
 @dataclass
 class Fleet:
-    """Healthy servers: instances, and on premises hosts whose disk is that of an instance that is no server.
+    """Healthy servers: instances, and on-premises hosts that use the disks of instances that are no servers.
 
     :param machines: by host, the instance whose disk it has.
     :param variables: by host, its variables in the inventory.
@@ -70,7 +70,7 @@ class Fleet:
         return self.machines["web1"]
 
     def add(self, host: str, user: str = "", **agent: Any) -> None:
-        """Add an instance, or a server on premises with a user of its own. :param agent: settings of its SSM agent."""
+        """Add an instance, or a server on premises with its own user. :param agent: settings of its SSM agent."""
         [machine] = self.aws.instances(1)
         self.machines[host] = machine
         environment = self.aws.agents(machine, **{"cloudwatch_agent": True, **agent})[machine]["environment"]
@@ -147,7 +147,7 @@ class Fleet:
         return self.controller.play(self.inventory(), "apply", *arguments, **folder, **variables)
 
     def servers(self) -> dict[str, dict[str, Any]]:
-        """By host, what was found."""
+        """The findings by host."""
         return {each["host"]: each for each in json.loads(self.file.read_text())["servers"]}
 
     def collect(self, *hosts: str, **arguments: Any) -> dict[str, Any]:
@@ -192,7 +192,7 @@ agent running
 file {PARAMETER} {DIGEST}
 end
 """
-"""What a healthy instance prints."""
+"""The output of a healthy instance."""
 
 
 def boundary(fleet: Fleet, *actions: str) -> str:
@@ -413,7 +413,7 @@ def test_a_windows_server_fails_its_checks_through_ec2_and_iam(account: Fleet, p
 
 
 def test_systems_manager_can_be_the_only_one_that_reports_windows(fleet: Fleet) -> None:
-    """EC2 may not be asked."""
+    """The caller may not call EC2."""
     add_windows(fleet)
     fleet.aws.arm(Fault(Kind.DENY, service="ec2", action="DescribeInstances", times=1000))
     fleet.verify().assert_succeeded()
@@ -543,7 +543,7 @@ def test_apply_restarts_the_agents_that_run_something_else(fleet: Fleet) -> None
 
 
 def test_the_environment_of_a_server_never_appears_in_output(account: Fleet) -> None:
-    """Both kinds of servers use it, and a secret in it is in no output at any verbosity."""
+    """Both kinds of servers use it, and a secret in it never appears in output, at any verbosity."""
     account.add("web1")
     account.add("db1", f"{SERVER_USER}-db1")
     for variables in account.variables.values():
@@ -592,7 +592,7 @@ def test_apply_stops_when_more_servers_of_a_batch_fail_than_may(fleet: Fleet) ->
 
 
 def test_a_command_that_fails_on_an_instance_fails_this_host(fleet: Fleet) -> None:
-    """The configuration that is stored is one that the agent refuses."""
+    """The agent refuses the stored configuration."""
     fleet.variables["web1"] |= UNREACHABLE
     fleet.aws.client("ssm").put_parameter(Name=PARAMETER, Value="[]", Overwrite=True)
     before = running(fleet, "web1")
@@ -646,14 +646,14 @@ def actions(document: Mapping[str, Any]) -> list[str]:
 
 @dataclass
 class Duty:
-    """A controller with the policy for a duty. :param later: the modules after the one that reads EC2 and IAM."""
+    """A controller with the policy for a duty. :param later: the modules after the module that reads EC2 and IAM."""
 
     fleet: Fleet
     later: tuple[str, ...]
     key: dict[str, str]
 
     def missing_actions(self, document: Mapping[str, Any]) -> set[str]:
-        """What was denied; each action is named, as not read or in the message of a failure."""
+        """The denied actions. The result lists each one, as not read or in the message of a failure."""
         aws, iam = self.fleet.aws, self.fleet.iam
         iam.put_user_policy(UserName="controller", PolicyName="duty", PolicyDocument=json.dumps(document))
         since = aws.mark()

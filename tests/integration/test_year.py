@@ -101,7 +101,7 @@ class Year:
         return self.controller.aws
 
     def make_things_of_others(self, instance: str) -> None:
-        """Make what people made by hand: a user with our name, and an application that the admin instance may have."""
+        """Make things by hand: a user with our name, and an application role, which the admin instance may have."""
         create_user(self.aws, f"{SERVER_USER}-old", policy=SERVER_POLICY)
         create_role(self.aws, APP, SERVER_POLICY, "AmazonS3ReadOnlyAccess")
         for each in (instance, *self.random.choice([(self.admin,), ()])):
@@ -284,7 +284,7 @@ class Year:
     # -- The end of each day --
 
     def without_host(self, account: Account) -> Iterator[str]:
-        """What is ours, has no host, and is in no report of this day or of the latest run of site.yml."""
+        """Our things without a host that are missing in the reports of this day and of the latest run of site.yml."""
         lines = [line for play in (*self.latest_site, *self.plays_of_the_day) for line in play.report]
         text = "".join("".join(lines).split())  # a name goes over several lines
         named = "".join(re.findall(r"(?:nohostofthisinventoryhas|arenotinthisinventory)[^.]*\.", text))
@@ -330,7 +330,7 @@ class Year:
         return "LastUsedDate" in found["AccessKeyLastUsed"]
 
     def unfinished(self, account: Account) -> Iterator[str]:
-        """What the hosts of the inventory lack, what a run left open, and what it did to things of others."""
+        """Everything that the inventory's hosts lack, that a run left open, or that it changed in things of others."""
         users, tags = our_users(account), account["instance_tags"][self.aws.region]
         profiles = {**dict.fromkeys(self.web.values(), SERVER_ROLE), self.admin: self.admin_profile}
         expected = {
@@ -363,7 +363,7 @@ class Year:
         return str(self.past["associations"].get(self.admin, SERVER_ROLE))
 
     def of_others(self, account: Account) -> dict[str, dict[str, Any]]:
-        """What was there before the year, as it is now."""
+        """The things that existed before the year, as they are now."""
         kinds = ("users", "roles", "instance_profiles", "associations", "files")
         return {kind: {name: account[kind].get(name) for name in self.past[kind]} for kind in kinds}
 

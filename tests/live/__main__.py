@@ -66,7 +66,7 @@ def say(line: str) -> None:
 
 
 def remove(account: LiveAccount) -> list[str]:
-    """Remove everything. :returns: what is left, and why."""
+    """Remove everything. :returns: the remaining things, and why they remain."""
     try:
         return account.remove()
     except (BotoCoreError, ClientError) as error:
@@ -82,7 +82,7 @@ def ask(question: str) -> str:
 
 
 def explain(account: LiveAccount, *, launches: bool) -> str:
-    """What a run does and costs."""
+    """Explain what a run does and costs."""
     instances = f"launches two {INSTANCE_TYPE} instances" if launches else "uses the two instances that you name"
     return (
         f"This run works in account {account.id}, region {account.region}. It {instances}, creates roles, users, "

@@ -1,4 +1,4 @@
-"""The steps of an acceptance run, and what AWS must answer after each."""
+"""The steps of an acceptance run, and the answers that AWS must give after each."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Acceptance:
     steps: list[Step] = field(default_factory=list)
 
     def make(self, instance_ids: Sequence[str]) -> bool:
-        """Make what the steps need. :returns: whether that succeeded; nothing else is of use otherwise."""
+        """Make everything that the steps need. :returns: whether that succeeded. Without it, no step is of use."""
 
         def step() -> Iterator[str]:
             self.account.make(instance_ids)
@@ -72,7 +72,7 @@ class Acceptance:
         for problem in problems:
             self.say(f"  {problem}")
 
-    # -- Steps: each yields what is not as it should be, and empty texts --
+    # -- Steps: each yields problems, and empty texts --
 
     def prepare(self) -> Iterator[str]:
         for instance in self.account.instances:
@@ -152,7 +152,7 @@ class Acceptance:
         ):
             yield from self._eventually(what, read, wanted)
 
-    # -- What AWS must answer --
+    # -- Expected answers of AWS --
 
     def _succeeded(self, run: Run, config: Any) -> Iterator[str]:
         yield run.problem
@@ -162,7 +162,7 @@ class Acceptance:
         yield from self._closed()
 
     def _closed(self) -> Iterator[str]:
-        """What must hold between runs, whatever the run before did."""
+        """Problems with conditions that must hold between runs, whatever the run before did."""
         account = self.account
         for what, read, wanted in (
             ("the profile of the admin instance", lambda: account.profile(account.admin), BASE_ROLE),

@@ -1,4 +1,4 @@
-"""What an acceptance run makes in the account, reads there, and removes again."""
+"""The things that an acceptance run makes in the account, reads there, and removes again."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ INSTANCE_TYPE = "t3.micro"
 ONLINE_SECONDS = 600
 """Seconds for an SSM agent to be seen."""
 NEW_SECONDS = 120
-"""Seconds for AWS to show everywhere what was made. AWS gives no bound."""
-# What passes by itself after something was made or changed a moment ago.
+"""Seconds for AWS to show new things everywhere. AWS documents no limit."""
+# Errors that pass by themselves after something was made or changed a moment ago.
 PASSING = frozenset(
     {
         "ConcurrentModification",
@@ -101,7 +101,7 @@ class LiveAccount:
 
     :param session: the boto3 session of the caller.
     :param instances: the ids of the web server and of the admin instance.
-    :param launched: those of them that this run has launched.
+    :param launched: the instances that this run has launched.
     """
 
     session: Any
@@ -124,7 +124,7 @@ class LiveAccount:
     def admin(self) -> str:
         return self.instances[1]
 
-    # -- What is there --
+    # -- Reading --
 
     def leftovers(self) -> list[str]:
         """Everything that has a name of an acceptance run."""
@@ -259,7 +259,7 @@ class LiveAccount:
         return self.launched
 
     def associate(self, instance: str, profile: str) -> None:
-        """Give an instance a profile in place of the one that it has, as soon as EC2 knows the profile."""
+        """Replace the profile of an instance, as soon as EC2 knows the new profile."""
         self.disassociate(instance)
         retry(self.ec2.associate_iam_instance_profile, InstanceId=instance, IamInstanceProfile={"Name": profile})
 
@@ -309,9 +309,9 @@ class LiveAccount:
     # -- Removing --
 
     def remove(self) -> list[str]:
-        """Remove everything that has a name of an acceptance run. :returns: what could not be removed, and why.
+        """Remove everything that has a name of an acceptance run. :returns: the things that remain, and why.
 
-        What AWS does not show yet, or refuses for a while, is removed in a later round.
+        Things that AWS does not show yet, or does not delete for a while, are removed in a later round.
         """
         for instance, profile in self.profiles_before.items():
             if profile:

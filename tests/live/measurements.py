@@ -1,7 +1,7 @@
 """Measures how long AWS takes, and asks it what its documentation leaves open.
 
-Each measurement stands alone: where one fails, its answer says why. The questions are those that the collection handles
-both ways, so no answer is wrong; they tell which way AWS goes.
+Each measurement is independent. If one fails, its answer contains the reason. The collection handles both outcomes of
+each question, so no answer is wrong. The answers show which way AWS goes.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _allow(effect: str) -> str:
 
 @dataclass
 class Measurements:
-    """What is measured in an account, on a role, a user and a parameter of its own."""
+    """Measurements in an account, with a separate role, user and parameter."""
 
     account: LiveAccount
 

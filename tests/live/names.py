@@ -12,7 +12,7 @@ BASE_ROLE = f"{PREFIX}-BaseRole"
 CONTROLLER_ROLE = f"{PREFIX}-Controller"
 SERVER_USER = f"{PREFIX}-ServerUser"
 ADMIN_USER = f"{PREFIX}-AdminUser"
-# What is measured, is measured with these.
+# The measurements use these.
 PROBE_ROLE = f"{PREFIX}-ProbeRole"
 PROBE_USER = f"{PREFIX}-ProbeUser"
 PROBE_PARAMETER = f"{PREFIX}-probe"

@@ -9,7 +9,7 @@ from datetime import datetime
 
 @dataclass(frozen=True)
 class Step:
-    """One thing that was done, and what was not as it should be."""
+    """One step of the run, and its problems."""
 
     title: str
     seconds: float
@@ -18,7 +18,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Answer:
-    """What AWS answered to a question that its documentation leaves open."""
+    """AWS's answer to a question that its documentation leaves open."""
 
     question: str
     answer: str
@@ -26,7 +26,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Report:
-    """The results of an acceptance run. They name the account's region and partition, and no secret."""
+    """The results of an acceptance run. They contain the account's region and partition, but no secret."""
 
     began: datetime
     region: str
@@ -51,7 +51,7 @@ class Report:
             "|---|--:|---|",
             *(f"| {step.title} | {step.seconds:.0f} | {'failed' if step.problems else 'ok'} |" for step in self.steps),
             "",
-            "## What AWS answered",
+            "## Answers from AWS",
             "",
             "| question | answer |",
             "|---|---|",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# By file below plugins/: the line of the original, that of the mutant, and why nobody can tell them apart.
+# For each file below plugins/: the original line, the mutant's line, and why nobody can tell them apart.
 EQUIVALENT: dict[str, list[tuple[str, str, str]]] = {
     "module_utils/_access/conditions.py": [
         (

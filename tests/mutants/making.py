@@ -102,7 +102,7 @@ def _one_line(lines: list[str]) -> str:
 
 
 class _WithoutAnnotations(ast.NodeTransformer):
-    """Removes what has no effect, since annotations are not evaluated."""
+    """Removes annotations, which have no effect because they are not evaluated."""
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
         node.annotation = ast.Constant(None)
@@ -124,7 +124,7 @@ class _WithoutAnnotations(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
-        """Leave out what only type checkers read."""
+        """Leave out statements that only type checkers read."""
         return [] if "TYPE_CHECKING" in ast.unparse(node.test) else self.generic_visit(node)
 
 

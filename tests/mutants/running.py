@@ -81,7 +81,7 @@ class Copy:
             done, status = os.waitpid(child, os.WNOHANG)
             if done:
                 return os.waitstatus_to_exitcode(status) == 0
-            time.sleep(0.02)  # waiting for a process has no time limit of its own, so it is polled
+            time.sleep(0.02)  # waiting for a process has no time limit, so it is polled
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         return False
@@ -107,6 +107,6 @@ class Copy:
 
 
 def _nearest(folder: Path, name: str) -> str:
-    """The tests that mirror a file: those of its package."""
+    """The tests that mirror a file, which are its package's tests."""
     parent = Path("tests/unit/plugins") / Path(name).parent
     return str(parent if (folder / parent).is_dir() else parent.parent)

@@ -14,7 +14,7 @@ from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-# Nothing that a browser does of its own accord, such as looking for updates.
+# These stop everything that a browser does unasked, such as looking for updates.
 FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -31,7 +31,7 @@ FLAGS = (
 
 
 def programs() -> tuple[str, str]:
-    """Return the paths of the browser and its driver. :raises RuntimeError: it says which one is missing."""
+    """Return the paths of the browser and its driver. :raises RuntimeError: one of them is missing."""
     browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
     driver = shutil.which("chromedriver")
     if not browser or not driver:
@@ -67,7 +67,7 @@ class Browser:
         self._driver.get(path.as_uri())
 
     def run(self, script: str, *arguments: Any) -> Any:
-        """Run JavaScript in the page and return what it returns; a promise is waited for."""
+        """Run JavaScript in the page and return its result. If that is a promise, wait for it."""
         return self._driver.execute_async_script(
             "const done = arguments[arguments.length - 1];"
             f"(async function () {{ {script} }}).apply(null, [...arguments].slice(0, -1))"
@@ -103,7 +103,7 @@ class Browser:
         self.command("Input.dispatchKeyEvent", type="keyUp", **event)
 
     def write(self, text: str) -> None:
-        """Type a text into what has the focus."""
+        """Type a text into the element that has the focus."""
         self.command("Input.insertText", text=text)
 
     def console(self) -> list[str]:
@@ -111,7 +111,7 @@ class Browser:
         return [entry["message"] for entry in self._driver.get_log("browser")]
 
     def screenshot(self, path: Path, *, whole: bool = True) -> None:
-        """Write a picture of the page. :param whole: with what is below the first screen."""
+        """Write a picture of the page. :param whole: include the parts below the first screen."""
         shot = self.command("Page.captureScreenshot", captureBeyondViewport=whole)
         path.write_bytes(base64.b64decode(shot["data"]))
 

@@ -16,7 +16,7 @@ PACKAGES = HERE.parents[1] / ".cache" / "report" / "node_modules"
 
 @pytest.fixture(scope="session")
 def reports(tmp_path_factory):
-    """The files of the reports, by the name of their document; and that of the demo's account."""
+    """The files of the reports, by the name of their document, and the report on the demo's account."""
     if not DEMO.is_file():
         raise RuntimeError(f"{DEMO} does not exist: the demo writes it. Run: make report-tests")
     return {**render(DOCUMENTS, tmp_path_factory.mktemp("reports")), "demo": DEMO}

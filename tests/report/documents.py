@@ -392,7 +392,7 @@ def large() -> Document:
 
 
 def incomplete() -> Document:
-    """An account of which nothing could be read about principals, and one that could not be read at all."""
+    """An account whose principals could not be read, and an account that could not be read at all."""
     denied = {"what": "roles", "action": "iam:ListRoles", "region": None, "why": "AWS denied the call."}
     unreadable = {"account": {"label": "staging"}, "error": "The role could not be assumed."}
     return merged(account("111122223333", None, [], findings=[], unread=[denied]), unreadable)

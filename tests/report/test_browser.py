@@ -1,4 +1,4 @@
-"""A missing browser is a failure that says what to install, and never a skipped test."""
+"""A missing browser is a failure that tells you what to install, and never a skipped test."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def only(tmp_path, monkeypatch):
         (("chromedriver",), "Chromium"),
     ],
 )
-def test_what_is_missing_is_named(only, present, missing):
+def test_missing_programs_are_reported(only, present, missing):
     only(*present)
     done = subprocess.run(["/bin/sh", PROGRAM], check=False, capture_output=True, text=True)
     assert done.returncode == 1

@@ -1,4 +1,4 @@
-"""What pipelines read has the format that they expect."""
+"""Reports for pipelines have the format that pipelines expect."""
 
 from __future__ import annotations
 

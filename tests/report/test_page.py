@@ -59,7 +59,7 @@ def heading(page, table):
     return page.value("document.querySelector(`#${arguments[0]} h2`).innerText.trim()", table)
 
 
-# What it says
+# Content
 
 
 @pytest.mark.parametrize(
@@ -73,11 +73,11 @@ def heading(page, table):
         ("demo", "No server can write the agent configuration"),
     ],
 )
-def test_the_headline_says_who_can_write(page, name, verdict):
+def test_the_headline_shows_the_writers(page, name, verdict):
     assert page(name).value("document.querySelector('h1').innerText") == verdict
 
 
-def test_the_head_says_until_when_and_what_is_unknown(page):
+def test_the_head_shows_the_deadline_and_the_unknown(page):
     lead = page().value("document.querySelector('#lead').innerText")
     assert lead.startswith("legacy-monitoring at any time, ")
     assert "and 3 more. For 4 principals it is unknown. 2 principals can write because they administer" in lead
@@ -108,7 +108,7 @@ def test_a_writer_stands_out_in_the_map(page):
     assert lanes[0]["fill"] == window["fill"] != server["fill"]
     assert float(lanes[0]["line"].removesuffix("px")) >= 2 * float(server["line"].removesuffix("px"))
     [others] = [lane for lane in lanes if lane["name"] == "Other roles"]
-    assert "not in this report" in others["text"], "nothing is said of a role that was not read"
+    assert "not in this report" in others["text"], "a role that was not read is not judged"
     [administrators] = [lane for lane in lanes if lane["name"] == "2 principals"]
     assert "can write: they administer the account" in administrators["text"]
 
@@ -128,12 +128,12 @@ def test_the_time_line_has_windows_and_keys(page):
     assert "agent-admin\n188 days, inactive, last used 2026-07-28" in listed
 
 
-def test_an_account_without_findings_says_so(page):
+def test_an_account_without_findings_reports_that(page):
     assert "Nothing was found to be wrong." in page("clean").value("document.querySelector('#findings').innerText")
     assert "No findings" in page("empty").value("document.querySelector('#tally').innerText")
 
 
-def test_what_is_outside_of_every_answer_is_said_once(page):
+def test_limits_of_every_answer_are_mentioned_once(page):
     assert page().value("document.body.innerText").count("Service control policies") == 1
 
 
@@ -167,7 +167,7 @@ def test_only_the_scripts_of_the_report_may_run(chromium, reports):
 
 
 @pytest.mark.parametrize("name", ["report.css", "report.js"])
-def test_the_template_does_not_change_what_it_includes(reports, name):
+def test_the_template_does_not_change_included_text(reports, name):
     assert TEMPLATE.with_name(name).read_text().rstrip() in reports["small"].read_text()
 
 
@@ -177,7 +177,7 @@ def test_two_audits_have_different_nonces(reports):
     assert {len(nonce) for nonce in nonces} == {64}
 
 
-def test_without_javascript_it_says_where_the_data_is(chromium, reports):
+def test_without_javascript_it_shows_where_the_data_is(chromium, reports):
     chromium.command("Emulation.setScriptExecutionDisabled", value=True)
     try:
         chromium.open(reports["small"])
@@ -246,14 +246,14 @@ def test_buttons_filter_by_severity(page):
     assert heading(opened, "findings") == "Findings14"
 
 
-def test_buttons_filter_what_can_write(page):
+def test_buttons_filter_writers(page):
     opened = page()
     click(opened, "#instances .filters button", "Can write")
     assert set(column(opened, "instances", 5)) == {"can write"}
     assert {"collector-1", "batch-1", "batch-2"} < set(column(opened, "instances", 0))
 
 
-def test_a_header_sorts_and_sorts_back_and_what_is_missing_comes_last(page):
+def test_a_header_sorts_both_ways_and_missing_values_come_last(page):
     opened = page()
     ages = ["312", "188", "97", "41", "2"]
     assert column(opened, "keys", 4) == ages
@@ -383,7 +383,7 @@ def test_all_of_it_works_from_the_keyboard(page):
 
 
 @pytest.mark.parametrize(("wish", "moves"), [("reduce", False), ("no-preference", True)])
-def test_nothing_moves_for_who_does_not_want_it(page, wish, moves):
+def test_nothing_moves_if_reduced_motion_is_preferred(page, wish, moves):
     opened = page(prefers_reduced_motion=wish)
     durations = opened.value(
         "[...document.querySelectorAll('*')].map((each) => parseFloat(getComputedStyle(each).transitionDuration))"

@@ -28,7 +28,7 @@ class Request:
 
     :param policies: the principal's own and attached ones.
     :param boundary: its permissions boundary.
-    :param resource_policy: that of the resource: of a KMS key, or the trust policy of a role.
+    :param resource_policy: the policy of a KMS key, or the trust policy of a role, if that is the resource.
     :param principal: its ARN.
     :param context: condition keys; AWS must have each of them for this action.
     """

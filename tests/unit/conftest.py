@@ -30,10 +30,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)  # after hypothesis has marked its tests
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Refuse connections beyond this machine, and measure no tests with random examples: what they cover is chance.
+    """Refuse connections beyond this machine, and measure no tests with random examples.
 
-    They also run twice as long when they are measured. The environments of ansible-test do not have the plugins that
-    do this.
+    The coverage of such tests is chance, and they run twice as long when they are measured. The environments of
+    ansible-test do not have the plugins that do this.
     """
     ours = [each for each in items if each.path.is_relative_to(FOLDER)]
     if importlib.util.find_spec("pytest_socket"):

@@ -1,4 +1,4 @@
-"""What is looked at after each run as on AWS: an orderly account has no problem, and each problem is found."""
+"""The checks after each run as on AWS find no problem in an orderly account, and find each problem."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model of AWX refuses what AWX refuses; each of these was met with a real AWX or is in its source."""
+"""The model of AWX refuses the same surveys as AWX. Each case was met with a real AWX, or is in its source."""
 
 from __future__ import annotations
 
@@ -78,6 +78,6 @@ def test_other_variables_are_ignored_and_in_a_schedule_refused():
     ],
 )
 def test_a_default_is_passed_to_the_job_if_it_would_be_an_answer(question, answers, variables):
-    """So a blank text is passed unless it is too short, and hides what the inventory has."""
+    """So a blank text is passed unless it is too short, and hides the value of the inventory."""
     found = job_variables(template(question, extra_vars='{"setting": 1}'), answers)
     assert found == {"setting": 1, **variables}

@@ -1,4 +1,4 @@
-"""The pages for contributors name files, packages and functions that exist."""
+"""The files, packages and functions on the pages for contributors exist."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ARCHITECTURE = GUIDE / "architecture.rst"
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 PLUGINS = ROOT / "plugins"
 MODULE_UTILS = PLUGINS / "module_utils"
-# Paths that are created by make, or that have <name> in place of a name.
+# Paths that make creates, or that have <name> instead of a name.
 GENERATED = (".venv/", "build/", "<")
 
 
@@ -23,7 +23,7 @@ def quoted(page):
 
 
 def paths(page):
-    """The paths that a page names: words with a slash, and names of files at the top."""
+    """The paths on a page: words with a slash, and names of files at the top."""
     words = [word for each in quoted(page) for word in [each.split()[-1]] if re.fullmatch(r"[\w.*/<>-]+", word)]
     return [word for word in words if ("/" in word or word.endswith(".md")) and not any(g in word for g in GENERATED)]
 

@@ -27,13 +27,13 @@ SECTIONS = {
 
 
 def count(name, in_group):
-    """The metrics of one server, and those of its group."""
+    """The metrics of one server, and the metrics of its group."""
     metrics = json.loads((ROOT / "examples" / "agent-config" / name).read_text())["metrics"]
     appended = {dimension for dimension in metrics["append_dimensions"] if in_group or dimension != GROUP}
     own = shared = 0
     for section, options in metrics["metrics_collected"].items():
         dimensions, things = SECTIONS[section]
-        # The agent aggregates only by fewer dimensions than a metric has, and by those that it has.
+        # The agent aggregates only by some of the dimensions of a metric, never by all of them.
         aggregated = [each for each in metrics["aggregation_dimensions"] if set(each) < dimensions | appended]
         in_groups = sum(GROUP in each for each in aggregated)
         own += len(options["measurement"]) * (things + len(aggregated) - in_groups)

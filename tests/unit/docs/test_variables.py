@@ -38,7 +38,7 @@ def test_a_row_has_the_type_or_choices_the_default_and_the_description(name):
     assert first == f"   * - ``{name}``"
 
 
-def test_a_row_says_that_one_item_is_enough():
+def test_a_row_shows_that_one_item_is_enough():
     option = {"type": "list", "elements": "str", "description": "X."}
     assert variables.kind(option) == "list"
     assert variables.kind({**option, "accepts_single": True}) == "text or list"

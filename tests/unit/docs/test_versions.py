@@ -1,6 +1,6 @@
-"""Plugins and roles name the version they came with, by which antsibull-changelog lists them in a release.
+"""Plugins and roles document their first version, by which antsibull-changelog lists them in a release.
 
-An option names a version only if it came later than its plugin or role.
+An option has a version only if it came later than its plugin or role.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def versions_in(found: Any) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("plugin", PLUGINS_AND_ROLES, ids=" ".join)
-def test_the_version_of_a_plugin_is_that_of_the_release_with_it(plugin: tuple[str, str]) -> None:
+def test_the_version_of_a_plugin_is_its_first_release(plugin: tuple[str, str]) -> None:
     assert DOCUMENTED[plugin]["version_added"] == released().get(plugin, NEXT)
 
 

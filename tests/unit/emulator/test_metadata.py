@@ -127,7 +127,7 @@ def test_a_change_is_visible_after_the_lag(aws: Emulator, account: Any, associat
 
 
 def test_a_change_before_the_lag_is_visible(aws: Emulator, account: Any, associated_instance: tuple[str, str]) -> None:
-    """What the instance showed a lag ago is not what it showed before the next change."""
+    """A lag that is set later does not hide a change that the instance has already shown."""
     instance, association = associated_instance
     for profile in ("admin", "server"):
         replaced = account.ec2.replace_iam_instance_profile_association(

@@ -1,4 +1,4 @@
-"""Run Command as a client sees it, what its scripts find on their instance, and each way in which it is unkind."""
+"""Run Command as a client sees it, the instances as its scripts see them, and each way in which it is unkind."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Node:
         return self.wait(self.send(*commands, **options), step=step)
 
     def output(self, *commands: str) -> str:
-        """What a script prints that succeeds."""
+        """The output of a script that succeeds."""
         done = self.run(*commands)
         assert done["Status"] == "Success", done["StandardErrorContent"]
         return str(done["StandardOutputContent"])
@@ -77,7 +77,7 @@ def node(account: Any) -> Node:
 
 
 def client(aws: Emulator, key: Any = None) -> Any:
-    """A client that sends what botocore would refuse, and does not retry."""
+    """A client that sends requests that botocore would refuse, and does not retry."""
     key = key or {"AccessKeyId": "test", "SecretAccessKey": "test"}
     return SESSION.client(
         "ssm",
@@ -103,7 +103,7 @@ def refused(code: str, message: str = "") -> Iterator[None]:
     assert caught.value.response["Error"]["Code"] == code
 
 
-# What a script does
+# Scripts
 
 
 @ministack_only
@@ -166,7 +166,7 @@ def test_a_script_sees_nothing_of_the_controller(node: Node) -> None:
 
 
 @ministack_only
-def test_the_disk_keeps_what_scripts_wrote_until_a_reset(node: Node) -> None:
+def test_the_disk_keeps_the_files_of_scripts_until_a_reset(node: Node) -> None:
     node.output("echo kept >~/file", "echo temporary >$TMPDIR/file")
     assert node.output("cat ~/file") == "kept\n"
     disk = node.aws.disk(node.id)
@@ -201,7 +201,7 @@ def test_an_aws_cli_of_this_machine_is_not_on_the_instances(tmp_path: Path, has_
     assert [each.name for each in path.iterdir()] == ["ls"]
 
 
-# What AWS refuses
+# Requests that AWS refuses
 
 
 def many(count: int) -> list[str]:
@@ -448,7 +448,7 @@ def test_a_command_is_cancelled(node: Node) -> None:
 
 
 @ministack_only
-def test_a_command_on_windows_answers_what_was_set(node: Node) -> None:
+def test_a_command_on_windows_returns_the_configured_answer(node: Node) -> None:
     node.aws.agents(node.id, platform="Windows", answer={"code": 2, "stdout": "out", "stderr": "err "})
     done = node.wait(
         node.send(document=MANAGE, parameters={"action": ["status"]}), step="ControlCloudWatchAgentWindows"
@@ -594,7 +594,7 @@ def agent_status(node: Node) -> tuple[str, str]:
 
 
 @ministack_only
-def test_the_control_script_follows_that_of_the_agent(node: Node) -> None:
+def test_the_control_script_follows_the_agents_script(node: Node) -> None:
     node.aws.agents(cloudwatch_agent=True)
     control = "amazon-cloudwatch-agent-ctl -m ec2 -a"
     assert agent_status(node) == ("stopped", "not configured")
@@ -677,7 +677,7 @@ def start_sleeping(node: Node, last: str = "wait") -> int:
 
 
 @ministack_only
-def test_what_a_script_leaves_running_ends_with_it(node: Node) -> None:
+def test_processes_of_a_script_end_with_it(node: Node) -> None:
     process = start_sleeping(node, last="true")
     wait_until(lambda: not is_running(process))
 

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.parametrize("aws", ["ministack"], indirect=True)
 
 @dataclass
 class Caller:
-    """A user with all permissions, whose client does not retry. :param found: what one step leaves for the next."""
+    """A user with all permissions, whose client does not retry. :param found: values for the next step."""
 
     aws: Emulator
     key: dict[str, str]
@@ -174,11 +174,11 @@ def metadata_code(caller: Caller) -> Any:
 
 @dataclass(frozen=True)
 class Case:
-    """What a behaviour does.
+    """The effect of a behaviour.
 
-    :param prepare: what is done while it is on.
-    :param step: what it affects.
-    :param unkind: the result of the step with it: an error code, or what the step returns.
+    :param prepare: the calls that are made first, while it is on.
+    :param step: the step that it affects.
+    :param unkind: the result of the step with it: an error code, or the value that the step returns.
     :param kind: the result without it.
     :param ends: whether the result is as without it after some hours.
     """

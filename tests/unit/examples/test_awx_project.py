@@ -1,4 +1,4 @@
-"""The project for AWX fits the collection: its playbooks, its surveys and what it installs."""
+"""The project for AWX fits the collection: its playbooks, its surveys and its requirements."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TYPES = {"str": "text", "list": "text", "int": "integer", "bool": "multiplechoic
 
 
 def specs():
-    """The options of the playbooks, and those of the role store_config, which can be set as well."""
+    """The options of the playbooks and of the role store_config, which can be set as well."""
     playbooks = yaml.safe_load((ROOT / "playbooks" / "vars" / "argument_specs.yml").read_text())
     role = yaml.safe_load((ROOT / "roles" / "store_config" / "meta" / "argument_specs.yml").read_text())
     entries = [*role["argument_specs"].values(), *playbooks["argument_specs"].values()]
@@ -91,7 +91,7 @@ def test_every_question_is_asked():
 
 
 def test_the_execution_environment_has_the_tested_versions():
-    """Those of the environment of the developers, which the lock file and its comment name."""
+    """The developers' environment has these versions, which the lock file and its comment list."""
     requirements = ROOT / "requirements"
     [aws] = re.findall(
         r"^ansible==.*# ansible-core [\d.]+, amazon\.aws ([\d.]+)$", (requirements / "dev.in").read_text(), re.M
@@ -107,7 +107,7 @@ def test_the_execution_environment_has_the_tested_versions():
     assert dependencies["python_interpreter"]["package_system"] == "python3.12"
 
 
-def test_the_execution_environment_has_what_the_collection_needs():
+def test_the_execution_environment_has_the_collections_dependencies():
     dependencies = yaml.safe_load((PROJECT / "execution-environment.yml").read_text())["dependencies"]
     needed = [
         re.split(r"[>=\s]", line)[0]
@@ -120,7 +120,7 @@ def test_the_execution_environment_has_what_the_collection_needs():
 
 
 def test_the_project_installs_the_repository_or_a_release():
-    """Before the first release, there is only the repository. A release names itself."""
+    """Before the first release, there is only the repository. A release requires its own version."""
     [installed] = yaml.safe_load((PROJECT / "collections" / "requirements.yml").read_text())["collections"]
     released = yaml.safe_load((ROOT / "changelogs" / "changelog.yaml").read_text())["releases"]
     repository = {"name": GALAXY["repository"], "type": "git", "version": "main"}
@@ -157,7 +157,7 @@ def test_the_page_gives_each_credential_the_policies_of_its_duty_and_no_others()
     }
 
 
-def test_the_page_says_which_jobs_use_a_credential():
+def test_the_page_lists_the_jobs_that_use_a_credential():
     """In the last column of its table, the names of the job templates without their common beginning."""
     table = PAGE.split("     - Job templates\n")[1].split("\n\n")[0]
     rows = re.findall(r"\* - \*(.+)\*\n     - (?:.+)\n     - (.+(?:\n       .+)*)", table)

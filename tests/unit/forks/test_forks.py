@@ -1,4 +1,4 @@
-"""A run of Ansible in a fork does and prints what any other does."""
+"""A run of Ansible in a fork does and prints the same as any other run."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def environ(folder: Path, more: Mapping[str, str]) -> dict[str, str]:
 
 
 def run_both(arguments: Sequence[str | Path], folder: Path, more: Mapping[str, str]) -> list[tuple[int, str, str]]:
-    """Run it in a process of its own, and in two forks of one process. :returns: their codes, output and errors."""
+    """Run it in its own process, and in two forks of one process. :returns: their codes, output and errors."""
     plain = subprocess.run(
         arguments,
         cwd=folder,
@@ -119,7 +119,7 @@ def test_a_forked_run_prints_and_ends_as_any_other(tmp_path: Path, hosts: str, w
     ordered: Callable[[list[str]], list[str]] = sorted if "two" in hosts else list
     plain, *forked = (ordered(each[1].splitlines()) for each in runs)
     assert forked == [plain] * 2
-    assert [*(tmp_path / ".ansible" / "tmp").iterdir()] == []  # each run had a folder of its own there
+    assert [*(tmp_path / ".ansible" / "tmp").iterdir()] == []  # each run had its own folder there
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_also_where_it_fails_early(tmp_path: Path, arguments: list[str], more: d
 
 
 def test_a_run_has_its_own_settings(tmp_path: Path) -> None:
-    """Nothing of the run before, also where both are forked from the same process."""
+    """It gets nothing from the run before, even if both are forked from the same process."""
     settings = "{{ lookup('config', 'DEFAULT_FORKS') }} {{ lookup('env', 'AWS_REGION') }}"
     command = write_playbook(tmp_path, f"has {settings}.")
     found = []
@@ -174,7 +174,7 @@ class FilterModule:
 
 @pytest.mark.parametrize(("beside", "expected"), [(True, ["trimmed here", "local here"]), (False, ["a", "nope"])])
 def test_a_run_finds_filters_wherever_they_are(tmp_path: Path, beside: bool, expected: list[str]) -> None:
-    """Also those beside its playbook, and those of our collection."""
+    """Including the filters beside its playbook, and the filters of our collection."""
     command = write_playbook(
         tmp_path,
         *("{{ ' a ' | trim }}", "{{ '' | local }}" if beside else "{{ '' | nope }}", "{{ [1] | first }}"),

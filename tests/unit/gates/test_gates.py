@@ -45,7 +45,7 @@ def test_a_failed_run_is_reported():
     assert problems("units", 1, UNITS) == ["ansible-test units ended with 1"]
 
 
-def test_the_summary_counts_what_ran():
+def test_the_summary_counts_the_tests_that_ran():
     assert (
         summary("sanity", RAN + MISSING_PYTHON)
         == f"{len(SANITY)} sanity tests ran, without Python 3.14, which is not installed"

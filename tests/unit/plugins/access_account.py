@@ -1,4 +1,4 @@
-"""An account as the access reader sees it, from which tests take what they change."""
+"""An account as the access reader sees it. Tests change parts of it."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def check_call(step: Step) -> None:
     model = _service(service).operation_model(operation)
     problems = ParamValidator().validate(_to_wire(step.arguments), model.input_shape)
     assert not problems.has_errors(), problems.generate_report()
-    if service != "ec2":  # its errors are in no description
+    if service != "ec2":  # botocore does not describe its errors
         named = {shape.metadata.get("error", {}).get("code", shape.name) for shape in model.error_shapes}
         assert step.done_when <= named, f"{step.action} answers none of {step.done_when}"
 
@@ -239,7 +239,7 @@ class Iam(Model):
         require(keys[access_key_id].active != (status == "Active"), "nothing changes")
         keys[access_key_id] = replace(keys[access_key_id], active=status == "Active")
 
-    # What roles and users have in common
+    # Roles and users
 
     def _principal(self, role_name: str | None = None, user_name: str | None = None) -> Principal:
         found = self.roles.get(role_name or "") if role_name else self.users.get(user_name or "")
@@ -443,7 +443,7 @@ class IamWindow(Model):
 
 
 class Ssm(Model):
-    """Parameter Store, with the parameters that there are and the tiers of those in the Advanced one."""
+    """Parameter Store, with its parameters, and the tiers of the parameters in the Advanced tier."""
 
     def __init__(self, parameters: Mapping[str, Parameter | None], advanced: Iterable[str] = ()) -> None:
         self.parameters = {name: each for name, each in parameters.items() if each}
@@ -489,7 +489,7 @@ class Ssm(Model):
 
 
 class Gateway:
-    """Takes the place of the gateway to AWS; a model takes the steps, and answers what is read."""
+    """Takes the place of the gateway to AWS. A model takes the steps, and answers the reads."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
@@ -503,7 +503,7 @@ class Gateway:
         return call()
 
     def find(self, action: str, description: str, *, absent: str, **arguments: Any) -> Any:
-        """What the model answers; ``None`` where there is no such thing."""
+        """The answer of the model, or ``None`` if the thing does not exist."""
         del description, absent
         named = {xform_name(name): value for name, value in arguments.items()}
         return getattr(self.model, xform_name(action.partition(":")[2]))(**named)

@@ -24,7 +24,7 @@ BOUNDARY, OTHER_BOUNDARY = "arn:aws:iam::123456789012:policy/bound", AWS + "Powe
 def declare(
     access: str = "server", ssm_policy: str | None = None, further: frozenset[str] = frozenset(), **others: Any
 ) -> Declared:
-    """What a user declares. :param further: ARNs of ``managed_policies``. :param others: as ``Declared`` takes them."""
+    """A user's declaration. :param further: ARNs of ``managed_policies``. :param others: as ``Declared`` takes them."""
     attach, detach = declared_policies(access, ssm_policy, "aws")
     return Declared(attach | further, detach, agent_policies("aws") | further, **others)
 

@@ -1,4 +1,4 @@
-"""An AWS account in a few dictionaries, which answers the reading calls of the real gateway in place of boto3."""
+"""An AWS account in a few dictionaries, which answers the reading calls of the real gateway instead of boto3."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class Role:
 
 @dataclass
 class Region:
-    """The instances of a region, and what is saved there.
+    """The instances of a region, and the keys that are saved there.
 
     :param profiles: by instance, its instance profile and that profile's id.
-    :param descriptions: by name, those of parameters and secrets.
+    :param descriptions: by name, the descriptions of parameters and secrets.
     :param deleted: the names of secrets that are scheduled for deletion.
     """
 
@@ -55,7 +55,7 @@ class Account:
     :param users: by name, the tags of the users.
     :param other_users: how many other users a bulk read shows before those.
     :param calls: the region, operation and arguments of each call, in snake case.
-    :param errors: by operation, or by region and operation, the error in place of an answer.
+    :param errors: by operation, or by region and operation, the error instead of an answer.
     """
 
     roles: dict[str, Role] = field(default_factory=dict)

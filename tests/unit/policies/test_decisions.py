@@ -1,4 +1,4 @@
-"""What an admin principal may do, decided by two independent evaluators of IAM policies.
+"""The actions that an admin principal may call, decided by two independent evaluators of IAM policies.
 
 One is the emulator, over HTTP; the other is a simulator that shares no code with it.
 """

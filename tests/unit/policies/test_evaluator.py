@@ -1,6 +1,6 @@
 """The evaluator of the collection decides as two others do, about generated policies and requests.
 
-Both evaluators differ from AWS's documentation in places. What is generated for one of them leaves those out:
+Both evaluators differ from AWS's documentation in places. The policies and requests generated for each one avoid these:
 
 The emulator, in SimulatePrincipalPolicy, replaces no variables, takes no condition keys from the caller, ignores the
 permissions boundary, looks at the first value of Null only, and compares ARNs as text.
@@ -10,8 +10,8 @@ replaces variables in Bool and in policies of the version without variables. It 
 of an ARN without letting a wildcard match beyond its part. AWS's documentation leaves that open, so the evaluator
 answers unknown.
 
-Of the evaluator, an answer that is not unknown holds whatever is not known. So it is compared also where it is not told
-a condition key or a policy that the other evaluator is told.
+If the collection's evaluator does not answer unknown, its answer holds whatever it does not know. So the tests compare
+it even if it lacks a condition key or a policy that the other evaluator has.
 """
 
 from __future__ import annotations
@@ -258,7 +258,7 @@ OPENINGS = st.builds(
     st.builds(Request, ACTIONS, NAMES.map(lambda name: PARAMETER + name)),
 )
 def test_it_agrees_with_the_simulator_about_a_window(simulator, opening, now, caller, request):
-    """Also with that function which asks about all names at once."""
+    """The function that asks about all names at once agrees too."""
     policies = Policies([ALL, open_policy(opening)])
     request = replace(request, context={**caller.context(now), "aws:RequestedRegion": REGION})
     simulated = simulate(simulator, policies, replace(request, context=simulated_context(request)))

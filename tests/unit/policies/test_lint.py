@@ -53,7 +53,7 @@ def test_parliament_finds_nothing_in_the_admin_window(policy):
 
 
 EXPECTED_FINDINGS = {
-    # A boundary grants nothing, so it need not name the log groups and documents.
+    # A boundary grants nothing, so it need not list the log groups and documents.
     "boundary": {"RESOURCE_STAR"},
     # Of the operators for strings, AWS documents that they work:
     # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_iam-condition-keys.html

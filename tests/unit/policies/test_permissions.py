@@ -1,5 +1,5 @@
-"""The policies in examples/policies: what they allow and deny, decided by a simulation that shares no code with the
-emulators; and that the documentation links them.
+"""The policies in examples/policies. A simulation that shares no code with the emulators decides what they allow and
+deny. The documentation links each of them.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ CASES: list[Case] = [
             (duty, "ec2:CreateTags", INSTANCE, {TAG_KEYS: "Name"}, False),
             (duty, "ec2:CreateTags", f"{EC2}volume/vol-1", {TAG_KEYS: RESTORE_TAG}, False),
             (duty, "ec2:DeleteTags", INSTANCE, {TAG_KEYS: RESTORE_TAG}, True),
-            # If the call names no key, EC2 deletes all tags.
+            # If the call has no key, EC2 deletes all tags.
             (duty, "ec2:DeleteTags", INSTANCE, {}, False),
             (duty, "iam:UntagRole", ADMIN, {TAG_KEYS: RECORD}, True),
             (duty, "iam:UntagRole", ADMIN, {TAG_KEYS: "team"}, False),
@@ -232,7 +232,7 @@ def conditions(name: str, sid: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_policy_allows_what_its_duty_needs_and_no_more(simulator, case):
+def test_a_policy_allows_exactly_the_calls_that_its_duty_needs(simulator, case):
     duty, action, resource, context, allowed = case
     more = {"resource_policy": KEY_POLICY} if action.startswith("kms:") else {}
     assert simulator.is_allowed(action, resource, [policy(duty)], context=context, **more) == allowed
@@ -270,7 +270,7 @@ def test_the_boundary_allows_the_actions_of_the_agents_policies(arn):
     assert {each for each in outside if not any(fnmatchcase(action, each) for action in missing)} == set()
 
 
-def test_the_boundary_allows_no_actions_but_those_of_the_agents_policies():
+def test_the_boundary_allows_only_actions_of_the_agents_policies():
     allowed = {action for statement in policy("boundary")["Statement"] for action in statement["Action"]}
     assert allowed <= set().union(*(agent_actions(arn.rpartition("/")[2]) for arn in agent_policies("aws")))
 
@@ -310,7 +310,7 @@ def test_whatever_else_is_allowed_the_boundary_itself_is_kept(simulator, action)
 
 
 def test_every_action_that_could_give_more_and_knows_the_boundary_requires_it():
-    """Those of the duties that change a principal's policies or trust, or create it."""
+    """The duties' actions that change a principal's policies or trust, or create a principal."""
     gives = re.compile(r"iam:(Create(Role|User)|(Attach|Put)(Role|User)Policy|UpdateAssumeRolePolicy)")
     statements = [
         statement for file in FILES if file.stem != "boundary" for statement in policy(file.stem)["Statement"]

@@ -1,6 +1,6 @@
-"""What somebody could do who stole the credentials of a duty, with a permissions boundary and without it.
+"""The attacks that the stolen credentials of a duty allow, with a permissions boundary and without it.
 
-The table in the documentation says it, and two evaluators that share no code check each of its cells.
+The table in the documentation lists them, and two evaluators that share no code check each of its cells.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Account:
     """An account in which the collection has created its roles and users, and the stolen credentials.
 
     :param bounded: whether they have the boundary.
-    :param ids: what AWS has assigned, by the placeholder for it in the steps.
+    :param ids: the ids that AWS has assigned, by their placeholders in the steps.
     """
 
     aws: Emulator
@@ -77,8 +77,8 @@ class Account:
 class Step:
     """A call, as a request for the simulator and with the arguments for the emulator.
 
-    :param context: its condition keys; it has no permissions boundary in an account without boundaries.
-    :param actor: who calls: the stolen credentials, or somebody else, who has all permissions.
+    :param context: its condition keys. The boundary is left out in an account without boundaries.
+    :param actor: the caller: the stolen credentials, or somebody else, who has all permissions.
     :param trust: the trust policy of the role that is assumed.
     """
 
@@ -118,7 +118,7 @@ class Step:
 
 @dataclass(frozen=True)
 class PassedRole(Step):
-    """A permission that the step before needs too, and that no call of its own checks."""
+    """A permission that the step before needs too, and that no separate call checks."""
 
     def is_allowed(self, account: Account) -> bool:
         return True
@@ -140,7 +140,7 @@ WRITE = {"Value": "{}", "Type": "String", "Overwrite": True}
 
 
 def replace_window(kind: str) -> Step:
-    """The window is an inline policy, so whoever may write it may write anything."""
+    """The window is an inline policy, so anyone who may write it may write any policy."""
     arn, name = (ROLE_ARN, ROLE) if kind == "Role" else (USER_ARN, USER)
     arguments = {**name, "PolicyName": WINDOW_POLICY, "PolicyDocument": json.dumps(EVERYTHING)}
     return Step(f"iam:Put{kind}Policy", arn, arguments, BOUNDED)
@@ -301,7 +301,7 @@ def test_the_table_names_the_calls(attack):
 
 @pytest.mark.parametrize("account", [False, True], ids=["without the boundary", "with the boundary"], indirect=True)
 @pytest.mark.parametrize("duty", DUTIES)
-def test_stolen_credentials_can_do_what_the_table_says(account, simulator, duty):
+def test_stolen_credentials_allow_the_attacks_in_the_table(account, simulator, duty):
     policies = [DOCUMENTS[duty], *([REQUIRE] if account.bounded else [])]
     expected = {attack for attack, (_, *duties) in table().items() if duty in duties[account.bounded]}
     emulated, simulated = find_successful(account, simulator, policies)
@@ -309,7 +309,7 @@ def test_stolen_credentials_can_do_what_the_table_says(account, simulator, duty)
     assert simulated == expected
 
 
-# What nobody can do with the boundary, even who has stolen the credentials of all duties.
+# Attacks that fail with the boundary, even with the stolen credentials of all duties.
 ESCALATION = {attack for attack, (_, _, bounded) in table().items() if not bounded}
 
 
@@ -321,7 +321,7 @@ def test_duties_together_cannot_do_more_than_each(account, simulator):
 
 @pytest.mark.parametrize("account", [False], indirect=True)
 def test_roles_and_users_without_the_boundary_cannot_be_changed_where_it_is_required(account, simulator):
-    """Such as those that were created before it was required."""
+    """For example, principals that were created before it was required."""
     emulated, simulated = find_successful(account, simulator, [*DOCUMENTS.values(), REQUIRE])
     changes = {attack for attack, steps in ATTACKS.items() if any(step.context is BOUNDED for step in steps)}
     assert emulated == simulated == ATTACKS.keys() - ESCALATION - changes
@@ -342,6 +342,6 @@ def find_successful(
         allowed = [step.is_allowed(account) for step in steps]
         if all(allowed):
             emulated.add(attack)
-        if allowed[0]:  # what an attack has changed must not help the next one
+        if allowed[0]:  # the changes of one attack must not help the next one
             account.aws.restore()
     return emulated, simulated

@@ -1,4 +1,4 @@
-"""What holds for all files and tests: licence headers, complete messages, and unit tests that stay on this machine."""
+"""Rules for all files and tests: licence headers, complete messages, and unit tests that stay on this machine."""
 
 from __future__ import annotations
 

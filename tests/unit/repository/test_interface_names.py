@@ -76,7 +76,7 @@ OPTIONS = [
 NAMES = {option.name.removeprefix("_") for option in OPTIONS}
 # To store is to write the configuration; where keys are saved is always a key_store.
 ENTRY_POINTS = {entry for role in ROLES for entry in specs(role)} - {"store"}
-# Those in capitals are values of AWS; a module is known by its name.
+# Choices in capitals are values of AWS. A module is known by its name.
 CHOICES = {
     choice
     for option in OPTIONS
@@ -113,7 +113,7 @@ EVERYDAY = set(
         """,
     )
 )
-"""Words of English and Ansible that mean here what they mean everywhere."""
+"""Words of English and Ansible with their everyday meaning."""
 NAME = re.compile("({0})(_({0}))*".format("|".join(sorted(WORDS | EVERYDAY))))
 
 
@@ -135,7 +135,7 @@ def test_names_consist_of_defined_words(kind: set[str]) -> None:
     assert sorted(name for name in kind if not NAME.fullmatch(name)) == []
 
 
-def test_words_that_would_be_second_names_are_in_no_name() -> None:
+def test_names_never_contain_words_that_would_be_second_names() -> None:
     others = {word for row in table() for word in words_in(row[2])}
     assert {"credentials", "look", "ssm"} <= others
     assert sorted(word for word in others if NAME.fullmatch(word)) == []
@@ -228,7 +228,7 @@ def test_the_options_about_saved_keys_are_in_all_places_with_one_default() -> No
     }
 
 
-# -- What is handed on --
+# -- Values that are handed on --
 
 
 class Handed(NamedTuple):
@@ -255,7 +255,7 @@ def forms_of_variable(name: str) -> frozenset[str]:
 
 
 def inner(node: nodes.Node) -> nodes.Node | None:
-    """What an expression converts, has a default for, takes a part of, or hands on only sometimes; else nothing."""
+    """The node that an expression converts, gives a default, takes a part of, or hands on only sometimes, if any."""
     if isinstance(node, nodes.Call) and isinstance(node.node, nodes.Getattr) and node.node.attr == "values":
         return node.node.node
     if not isinstance(node, nodes.Filter):
@@ -284,7 +284,7 @@ def source_of(node: nodes.Node) -> tuple[str, frozenset[str]] | None:
 
 
 def expression(template: Any) -> nodes.Node | None:
-    """That of a text which is nothing else."""
+    """The expression in a text that contains nothing else."""
     if not isinstance(template, str) or not re.fullmatch(r"\s*\{\{.*\}\}\s*", template, re.DOTALL):
         return None
     [output] = jinja.parse(template.strip()).body
@@ -346,7 +346,7 @@ def handed_on() -> Iterator[Handed]:
 
 
 SECOND_NAMES = {
-    "what manages a thing calls it name, and others say which thing it is": {
+    "a module or role that manages a thing calls it name, and others add the kind of thing": {
         "audit_server_profile < server_role_name",
         "cwagent_admin_window.role < ec2_admin_name",
         "cwagent_instance_profile.name < ec2_server_instance_profile",
@@ -360,7 +360,7 @@ SECOND_NAMES = {
         "store_config_server_profile < server_role_name",
         "verify_server_profile < server_role_name",
     },
-    "what works on any role, profile, user or parameter does not say which one": {
+    "a name for any role, profile, user or parameter leaves out which one it is": {
         "store_config_admin_user < admin_users",
         "onprem_admin_users_by_region < admin_users",
         "onprem_server_users_by_region < server_users",
@@ -369,12 +369,12 @@ SECOND_NAMES = {
         "cwagent_agent_command.wait_timeout < verify_timeout",
         "cwagent_server_check.wait_timeout < verify_timeout",
     },
-    "the name of the module or role says which file or window it is": {
+    "the name of the module or role already shows which file or window it is": {
         "cwagent_credentials_file.path < onprem_credentials_file",
         "onprem_credentials_group < key_file_group",
         "onprem_credentials_owner < key_file_owner",
     },
-    "what a task works on is a selection of what the run has": {
+    "a task works on a selection of the run's values": {
         "cwagent_preflight.expected_instance_ids < instances",
         "cwagent_preflight.key_store_regions < key_regions",
         "cwagent_preflight.saved_users < users",
@@ -382,17 +382,17 @@ SECOND_NAMES = {
         "cwagent_restore.users < admin_users",
         "store_config_region < storing_region",
     },
-    "the name of the role says that it is about configurations": {
+    "the name of the role already shows that it is about configurations": {
         "store_config_remove_surplus < remove_surplus_parameters",
         "store_config_schema < agent_schema",
         "store_config_split < split_config",
         "store_config_tier < parameter_tier",
     },
 }
-"""By reason, the values that get another name on their way."""
+"""The values that get another name on their way, by reason."""
 
 
-def test_what_is_handed_on_keeps_its_name() -> None:
+def test_values_keep_their_names_when_they_are_handed_on() -> None:
     renamed = {f"{each.target} < {each.source}" for each in handed_on() if not each.targets & each.sources}
     assert renamed == {pair for listed in SECOND_NAMES.values() for pair in listed}
 
@@ -416,7 +416,7 @@ REFERENCE = re.compile(r"\bO\((?:cwagent\.iam\.(\w+)#\w+:(?:main:)?)?([\w.\[\]]+
 
 
 def sources(path: Path) -> list[Path]:
-    """The files in which the options of a plugin are: its own, and those of the fragments."""
+    """The files with the options of a plugin: its own file, and the files of its fragments."""
     [documentation] = re.findall(r"^DOCUMENTATION = r?\"{3}(.*?)\"{3}", path.read_text(), re.MULTILINE | re.DOTALL)
     names = [name.split(".") for name in yaml.safe_load(documentation).get("extends_documentation_fragment", ())]
     modules = [

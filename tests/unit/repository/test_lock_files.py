@@ -1,4 +1,4 @@
-"""The lock files name packages with their hashes, and no registry: whoever installs them chooses it."""
+"""The lock files list packages with their hashes, but no registry, because each user chooses one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def packages_of(lock):
 def test_a_python_lock_file_names_no_registry(lock):
     text = lock.read_text()
     assert "://" not in text
-    # A line that begins so is an option of pip, and all those that name a place to install from are options.
+    # A line that begins like this is an option of pip. Only options can set a place to install from.
     assert [line for line in text.splitlines() if line.startswith("-")] == []
 
 

@@ -142,7 +142,7 @@ def text_of(content: Any, folder: Path) -> str:
 
 
 def variables_in(text: str) -> set[str]:
-    """The variables of the files that a text needs, and those that they need in turn."""
+    """The variables of the files that a text needs, and the variables that these need in turn."""
     found: set[str] = set()
     needed = set(NAME.findall(text)) & SETTINGS.keys()
     while needed:
@@ -170,12 +170,12 @@ def test_no_variable_is_in_two_files_or_needed_by_nobody() -> None:
     assert set.union(*(variables_in(text_of(play, ROOT / "playbooks")) for _name, play in PLAYS)) == SETTINGS.keys()
 
 
-# What Ansible sets itself is in lower case, too, and begins with no underscores.
+# Ansible's own variables are in lower case, too, but do not begin with underscores.
 OWN_NAME = re.compile(r"\b__(?:cwagent|audit|verify|store_config|ec2|onprem)[a-z0-9_]*")
 
 
 def names_that_are_set(content: Any) -> Iterator[str]:
-    """The variables that tasks and plays set: as their result, as a fact, for a task or as that of a loop."""
+    """The variables that tasks and plays set: as a result, as a fact, for a task or for a loop."""
     if isinstance(content, dict):
         for key, value in content.items():
             if key in ("register", "loop_var"):
@@ -187,7 +187,7 @@ def names_that_are_set(content: Any) -> Iterator[str]:
 
 
 def test_every_variable_that_is_used_is_set_somewhere() -> None:
-    """Ansible would say so only when the task runs."""
+    """Ansible would report a missing variable only when the task runs."""
     playbooks = [path for path in ROOT.glob("playbooks/**/*.yml") if path.name != "argument_specs.yml"]
     files = [*playbooks, *ROOT.glob("roles/*/tasks/*.yml"), *ROOT.glob("roles/*/vars/*.yml")]
     used = {name for path in files for name in OWN_NAME.findall(path.read_text())}

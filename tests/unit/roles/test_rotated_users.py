@@ -1,4 +1,4 @@
-"""rotate_keys.yml creates a user that does not exist, so it includes the roles and sets only what rotation decides."""
+"""rotate_keys.yml creates a user that does not exist, so it includes the roles and sets only rotation options."""
 
 from __future__ import annotations
 

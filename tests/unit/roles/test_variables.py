@@ -114,7 +114,7 @@ SET_FILTERS = {"difference", "intersect", "symmetric_difference", "union"}
 
 @pytest.mark.parametrize("pattern", ["playbooks/**/*.yml", "roles/*/*/*.yml", "examples/**/*.yml"])
 def test_lists_have_the_same_order_in_each_run(pattern: str) -> None:
-    """What a run prints is compared with that of another run. ``reject('in', …)`` and ``unique`` keep the order."""
+    """Users compare the output of two runs. ``reject('in', …)`` and ``unique`` keep the order."""
     used = {
         f"{path.relative_to(ROOT)}: {name}"
         for path in sorted(ROOT.glob(pattern))

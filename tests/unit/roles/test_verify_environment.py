@@ -24,7 +24,7 @@ VARIABLES: dict[str, Any] = yaml.safe_load((Path(__file__).parents[3] / "roles/v
         {"EMPTY": "", "NONE": None, "NUMBER": 5, "YES": True},
     ],
 )
-def test_the_shell_sets_what_was_given_and_waits_for_nothing(environment):
+def test_the_shell_sets_the_given_variables_and_waits_for_nothing(environment):
     names = [name for name in environment if name.isascii()]
     given = trust_templates({**VARIABLES, "verify_environment": {name: environment[name] for name in names}})
     exports = Templar(loader=DataLoader(), variables=given).template(given["__verify_exports"])

@@ -13,12 +13,12 @@ COMPARED = ("type", "elements", "choices", "default")
 
 
 def compared(options):
-    """What of the options the documentation and the code must agree on."""
+    """The parts of the options on which the documentation and the code must agree."""
     return {name: {key: option[key] for key in COMPARED if key in option} for name, option in options.items()}
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_the_documented_options_of_an_action_are_those_it_takes(action):
+def test_the_documentation_of_an_action_has_the_options_it_takes(action):
     taken = importlib.import_module(f"{PLUGINS_PACKAGE}.action.{action}").TASK_OPTIONS
     documentation = importlib.import_module(f"{PLUGINS_PACKAGE}.modules.{action}").DOCUMENTATION
     assert compared(yaml.safe_load(documentation)["options"]) == compared(taken)

@@ -15,7 +15,7 @@ junit = FilterModule().filters()["junit"]
 sarif = FilterModule().filters()["sarif"]
 
 SEVERITIES = ["info", "low", "medium", "high"]
-# What `debug` of Ansible prints around a line: its indentation, two quotes and a comma.
+# The number of characters that Ansible's `debug` adds to a line: its indentation, two quotes and a comma.
 PRINTED = 11
 
 
@@ -112,7 +112,7 @@ def test_a_result_keeps_its_fingerprint_until_it_is_about_something_else():
 
 
 @pytest.mark.parametrize("errors", [[], ["account dev: access denied"]])
-def test_a_log_says_what_was_not_checked(errors):
+def test_a_log_lists_errors(errors):
     [run] = sarif([], errors=errors)["runs"]
     assert run["invocations"] == [
         {
@@ -273,7 +273,7 @@ def test_a_writer_has_its_deadline_if_it_writes_because_of_a_window(writes, unti
     assert line == f"Account prod: role a can write the configuration {until}."
 
 
-def test_writers_with_and_without_a_deadline_are_told_apart():
+def test_writers_with_and_without_a_deadline_are_distinguished():
     window = {"state": "open", "deadline": "2026-11-25T09:44:00Z"}
     found = account({**principal("a", "window"), "window": window}, principal("b", "yes"))
     assert " ".join(audit_summary(document(found))[1:-1]) == (
@@ -282,7 +282,7 @@ def test_writers_with_and_without_a_deadline_are_told_apart():
     )
 
 
-def test_nothing_is_said_of_findings_where_no_account_was_read():
+def test_findings_are_not_mentioned_if_no_account_was_read():
     failed = {"account": {"label": "dev"}, "error": "access denied"}
     lines = audit_summary({**document(failed), "generated": ""})
     assert lines == ["No account was read.", "! account dev was not read: access denied"]
@@ -298,7 +298,7 @@ def test_many_writers_are_counted():
     assert "more" not in " ".join(five)
 
 
-def test_a_summary_says_what_is_unknown_and_what_was_not_read():
+def test_a_summary_lists_unknown_answers_and_denied_reads():
     failed = {"account": {"label": "dev"}, "error": "access denied"}
     unknown = account(principal("a", "unknown"), principal("b", "unknown"), unread=["users", "roles"])
     assert audit_summary(document(unknown, failed, account(principal("a", "unknown"), alias="test"))) == [
@@ -403,7 +403,7 @@ def test_an_account_whose_role_was_not_assumed_has_the_error_of_aws():
 
 
 @pytest.mark.parametrize("message", ["unknown key", "unknown key."])
-def test_a_fix_is_a_sentence_of_its_own(message):
+def test_a_fix_is_a_separate_sentence(message):
     finding = {"rule": "r", "severity": "high", "object": "P", "message": message, "fix": "Remove it."}
     assert "P: unknown key. Fix: Remove it.<" in junit([finding])
     assert sarif([finding])["runs"][0]["results"][0]["message"]["text"] == "P: unknown key.\nFix: Remove it."

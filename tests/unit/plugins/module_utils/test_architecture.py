@@ -31,9 +31,9 @@ def test_a_pure_file_imports_nothing_that_calls_aws(path):
 
 
 def test_files_do_not_import_each_other_in_a_circle():
-    """Imports for the type checker count, since files that name each other's types cannot be understood alone."""
+    """Imports for the type checker count, because files that use each other's types cannot be understood alone."""
     depends_on = {path: collection_imports(path) for path in PLUGINS.rglob("*.py")}
-    graphlib.TopologicalSorter(depends_on).prepare()  # raises CycleError, which names the circle
+    graphlib.TopologicalSorter(depends_on).prepare()  # raises CycleError, which contains the circle
 
 
 @pytest.mark.parametrize("other", ["module_utils/_plan.py", "module_utils/_role/plan.py", "plugin_utils/_typed.py"])
@@ -49,10 +49,10 @@ def test_packages_do_not_import_each_other_in_a_circle():
     depends_on: dict[str, set[str]] = {package.name: set() for package in PACKAGES}
     for path, package in package_of.items():
         depends_on[package] |= {package_of[each] for each in collection_imports(path) if each in package_of} - {package}
-    graphlib.TopologicalSorter(depends_on).prepare()  # raises CycleError, which names the circle
+    graphlib.TopologicalSorter(depends_on).prepare()  # raises CycleError, which contains the circle
 
 
-def test_what_principals_have_in_common_imports_no_package_but_the_policy_of_the_window():
+def test_principals_import_no_package_but_the_policy_of_the_window():
     imported = {each for path in MODULE_UTILS.glob("_principal/*.py") for each in collection_imports(path)}
     packages = {
         relative_path(path) for path in imported if path.parent not in {MODULE_UTILS, MODULE_UTILS / "_principal"}

@@ -30,7 +30,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
         ({"tag_keys": ["a"]}, {"TagKeys": ["a"]}),
     ],
 )
-def test_arguments_are_converted_to_what_boto3_takes(arguments, sent):
+def test_arguments_are_converted_for_boto3(arguments, sent):
     assert _to_wire(arguments) == sent
 
 
@@ -288,7 +288,7 @@ NEW_KEY = (
     ids=["appended to", "cut off", "wrapped", "broken"],
 )
 def test_an_answer_that_cannot_be_read_is_not_quoted(behind_a_proxy, monkeypatch, text):
-    """That of CreateAccessKey has a secret. botocore quotes an answer that it cannot parse."""
+    """The answer of CreateAccessKey contains a secret. botocore quotes an answer that it cannot parse."""
     monkeypatch.setattr(LoginPage, "text", text)
     with pytest.raises(AwsApiError, match="the answer was not in the format of AWS") as error:
         behind_a_proxy.call("iam:CreateAccessKey", "create it", UserName="U")
@@ -333,7 +333,7 @@ def test_the_identity_is_read_only_where_the_message_lacks_it(code, message, rea
     ],
     ids=["explicit deny", "no allow"],
 )
-def test_an_api_error_says_what_was_called_and_whether_a_policy_denies_it(message, explicit_deny):
+def test_an_api_error_has_the_call_and_whether_a_policy_denies_it(message, explicit_deny):
     response = {"Error": {"Code": "AccessDenied", "Message": message}}
     error = Aws(lambda *_: None)._api_error(ClientError(response, "X"), "do it", "iam:X")
     assert (error.code, error.action, error.explicit_deny) == ("AccessDenied", "iam:X", explicit_deny)

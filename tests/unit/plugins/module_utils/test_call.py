@@ -35,5 +35,5 @@ def test_other_exceptions_are_not_caught():
         outcome(work, CALL)
 
 
-def test_the_result_of_work_is_that_of_the_call():
+def test_the_call_returns_the_result_of_the_work():
     assert outcome(lambda _call: {"changed": True}, CALL) == {"changed": True}

@@ -202,7 +202,7 @@ def test_any_other_error_ends_the_wait(clock):
 
 
 @pytest.mark.parametrize(("code", "waits"), [("Strange", True), ("NoSuchEntity", False)])
-def test_the_resource_decides_what_a_propagation_error_is(clock, code, waits):
+def test_the_resource_decides_which_errors_are_propagation_errors(clock, code, waits):
     number = fail_reads(NumberResource(1, 2), code, 1)
     number.is_propagation_error = lambda error: error.code == "Strange"
     if waits:
@@ -213,7 +213,7 @@ def test_the_resource_decides_what_a_propagation_error_is(clock, code, waits):
     assert clock.slept == ([2] if waits else [])
 
 
-def test_the_resource_decides_what_remains(clock):
+def test_the_resource_decides_which_steps_remain(clock):
     number = NumberResource(1, 2)
     remaining = [["the number"], []]
     number.remaining = lambda plan, state: remaining.pop(0)
@@ -222,7 +222,7 @@ def test_the_resource_decides_what_remains(clock):
 
 
 def base_resource() -> Resource[int]:
-    """A resource that overrides only what it must."""
+    """A resource that overrides only the methods that it must."""
 
     class BaseResource(Resource[int]):
         read = NumberResource.read
@@ -244,7 +244,7 @@ def test_a_resource_accepts_every_state_by_default():
 
 
 @pytest.mark.parametrize(("state", "remaining"), [(1, ["set 2"]), (2, [])])
-def test_what_remains_is_a_new_plan_by_default(state, remaining):
+def test_the_remaining_steps_are_a_new_plan_by_default(state, remaining):
     number = NumberResource(1, 2)
     assert number.remaining(number.plan(1), state) == remaining
 
@@ -283,7 +283,7 @@ def test_it_does_not_wait_in_check_mode(clock):
     assert (number.reads, clock.slept) == (1, [])
 
 
-def test_a_consistency_timeout_says_what_is_not_visible(clock):
+def test_a_consistency_timeout_lists_the_invisible_steps(clock):
     number = NumberResource(1, 2, lag=99)
     with pytest.raises(ConsistencyTimeout) as failure:
         converge(number, False, 5)
@@ -324,7 +324,7 @@ def test_the_result_is_rendered_after_the_steps():
 
 
 @pytest.mark.parametrize("done", [0, 1, 2])
-def test_after_a_failure_the_counts_are_those_of_the_steps_that_were_done(done):
+def test_after_a_failure_the_counts_include_only_done_steps(done):
     number, executed = NumberResource(1, 2), []
     [step] = number.plan(1).all_steps
     number.plan = lambda current: Plan(current, 2, {"number": [step] * 3})
@@ -342,9 +342,9 @@ def test_after_a_failure_the_counts_are_those_of_the_steps_that_were_done(done):
 
 
 class ContendedResource(NumberResource):
-    """A number whose first writes meet another state than the one that was read.
+    """A number whose first writes meet another state than the reads before.
 
-    :param others: what the number was changed to by others, before each of these writes.
+    :param others: the numbers that others write, one before each of these writes.
     """
 
     def __init__(self, current: int, desired: int, others: list[int]) -> None:
@@ -396,8 +396,8 @@ def test_a_state_that_changes_all_the_time_is_an_error_in_the_end(wait, reads):
 
 
 @pytest.mark.usefixtures("clock")
-def test_only_what_failed_is_planned_again():
-    """What was done for another item need not be visible yet. A second access key would be created, for example."""
+def test_only_failed_items_are_planned_again():
+    """The changes of another item may not be visible yet. For example, a second access key would be created."""
     number = ContendedResource(1, 2, [5])
     [other] = NumberResource(1, 2).plan(1).all_steps
     plan, executed = number.plan, []
@@ -409,7 +409,7 @@ def test_only_what_failed_is_planned_again():
     assert executed == [other]
 
 
-def test_an_error_can_say_that_nothing_was_begun():
+def test_an_error_can_report_that_nothing_was_started():
     number = NumberResource(1, 2)
 
     def abort(step: Step) -> None:

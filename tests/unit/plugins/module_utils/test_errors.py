@@ -230,7 +230,7 @@ def test_ec2_refuses_the_sessions_of_other_regions_in_regions_that_must_be_enabl
     ],
 )
 def test_a_missing_policy_is_known_by_its_message(code, message, expected):
-    """A missing role or user can be one that was created a moment ago. A missing policy stays missing."""
+    """A missing role or user may have been created a moment ago. A missing policy stays missing."""
     assert error_code(code, message) == expected
 
 
@@ -274,7 +274,7 @@ def test_an_error_has_details_for_the_result():
     assert (str(error), error.details) == ("No.", {"steps": ["a"]})
 
 
-def test_an_api_error_has_no_details_of_its_own():
+def test_an_api_error_adds_no_details():
     error = AwsApiError("No.", "AccessDenied", "iam:X", explicit_deny=True)
     assert (error.code, error.action, error.explicit_deny, error.details) == ("AccessDenied", "iam:X", True, {})
 

@@ -1,4 +1,4 @@
-"""Several resources are brought to their desired states as one, and one that fails does not keep the others from it."""
+"""Several resources are brought to their desired states as one. A resource that fails does not stop the others."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def result_of(name: str) -> dict[str, Any]:
 
 
 @given(st.lists(st.sampled_from("abc"), unique=True), st.sets(st.sampled_from("abc")))
-def test_each_is_done_and_each_failure_is_told(names: list[str], failing: set[str]) -> None:
+def test_each_is_done_and_each_failure_is_reported(names: list[str], failing: set[str]) -> None:
     def converge(name: Any, check_mode: bool, wait: float | None) -> dict[str, Any]:
         assert (check_mode, wait) == (True, 5)
         if name in failing:
@@ -58,7 +58,7 @@ def test_a_warning_is_in_the_result() -> None:
     assert (found["changed"], found["steps"], found["warnings"]) == (False, [], ["Look."])
 
 
-def test_only_what_changed_is_in_the_diff() -> None:
+def test_only_changes_are_in_the_diff() -> None:
     results = [{"changed": changed, "diff": {"before": "a", "after": "b"}} for changed in (False, True)]
     assert join_results(results, [])["diff"] == [{"before": "a", "after": "b"}]
 

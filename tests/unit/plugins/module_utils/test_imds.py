@@ -28,7 +28,7 @@ PAGES = {"iam/info": INFO, LIST: "R\n", LIST + "R": KEYS}
 
 @pytest.fixture
 def metadata(monkeypatch):
-    """The pages of a metadata service on loopback, version 2 only; a number in place of a page is an HTTP status."""
+    """The pages of a metadata service on loopback, version 2 only. A number instead of a page is an HTTP status."""
     pages: dict[str, Any] = {}
 
     class Handler(BaseHTTPRequestHandler):
@@ -135,7 +135,7 @@ def test_a_service_that_cannot_be_reached_is_an_error(monkeypatch):
 
 
 class Service:
-    """Returns its identities one after the other, then the last one forever; raises those that are errors."""
+    """Returns its identities one after the other, then the last one forever. If one is an error, raises it."""
 
     def __init__(self, *shown: Identity | CwagentError) -> None:
         self.shown = list(shown)
@@ -177,7 +177,7 @@ def test_waiting_ends_when_the_service_shows_both_the_profile_and_its_credential
 
 
 @pytest.mark.parametrize("shown", [Identity("admin", "S"), Identity("other", "R")])
-def test_waiting_for_a_role_ends_at_the_deadline_with_what_is_shown(shown):
+def test_waiting_for_a_role_ends_at_the_deadline_with_the_shown_identity(shown):
     expected = f"still shows instance profile '{shown.profile}' and the credentials of role '{shown.role}'"
     with pytest.raises(ConsistencyTimeout, match=expected) as raised:
         wait(Service(shown), "admin", "R")

@@ -37,7 +37,7 @@ def load(monkeypatch):
         params = {"environment": given, "other": 1}
         monkeypatch.setattr(_environment.AnsibleModule, "_load_params", lambda self: setattr(self, "params", params))
         module._load_params()
-        assert module.params == {"other": 1}  # what is not there cannot be logged
+        assert module.params == {"other": 1}  # a missing value cannot be logged
         return module
 
     yield load_params

@@ -94,7 +94,7 @@ def test_the_message_has_both_names_that_differ_only_by_case(names):
         _names.check_different(names)
 
 
-def test_the_message_for_an_invalid_name_says_what_is_allowed():
+def test_the_message_for_an_invalid_name_lists_allowed_characters():
     with pytest.raises(InvalidInput, match=r"'a b' is not a valid user name: IAM allows 1 to 64 characters"):
         _names.check_name("user", "a b")
 
@@ -206,7 +206,7 @@ def test_the_id_of_an_instance(instance_id, valid):
         ({"managed": "created"}, False, False),
     ],
 )
-def test_the_mark_says_whether_an_entity_was_created_or_adopted(tags, is_created, is_marked):
+def test_the_mark_shows_whether_an_entity_was_created_or_adopted(tags, is_created, is_marked):
     assert (_names.is_created(tags), _names.is_marked(tags)) == (is_created, is_marked)
 
 
@@ -218,6 +218,6 @@ def test_the_name_of_a_region_is_accepted(region):
 @pytest.mark.parametrize(
     "region", ["", "*", "eu-*-1", "eu-central", "EU-central-1", "eu-central-1:*", "eu-central-1\n"]
 )
-def test_what_is_not_the_name_of_a_region_is_an_error(region):
+def test_an_invalid_name_of_a_region_is_an_error(region):
     with pytest.raises(InvalidInput, match="is not the name of an AWS region, such as eu-central-1"):
         _names.check_region(region)

@@ -72,7 +72,7 @@ def test_an_item_with_an_error_fails_in_check_mode_too(check_mode):
     assert failure.value.details == {"failures": {"b": "No b."}, "not_done": []}
 
 
-def test_a_failure_says_what_was_done_and_what_was_not():
+def test_a_failure_lists_the_steps_that_were_done_and_not_done():
     planned, done = steps("a1", "a2", "a3", "a4", "a5"), []
     with pytest.raises(CwagentError) as failure:
         apply(plan_of({"a": planned}), Executor("a3"), check_mode=False, done=done)
@@ -126,7 +126,7 @@ def test_an_error_of_a_stale_state_leads_to_another_plan_unless_something_else_f
     assert isinstance(failure.value, StaleStateError) == is_stale
 
 
-def test_the_error_of_a_plan_is_not_that_of_a_stale_state():
+def test_an_error_of_a_plan_is_not_a_stale_state():
     with pytest.raises(CwagentError) as failure:
         apply(plan_of({}, {"a": AwsApiError("There.", "EntityAlreadyExists")}), Executor(), check_mode=False, done=[])
     assert not isinstance(failure.value, StaleStateError)

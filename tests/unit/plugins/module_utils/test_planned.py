@@ -12,7 +12,7 @@ ASSOCIATED = {"changed": True, "results": [{"changed": True, "instances": [{"ins
 USERS = {"results": [{"changed": False, "users": [{"name": "u"}], "rotation": {"u": "due", "v": "current"}}]}
 
 
-def test_what_earlier_tasks_have_planned() -> None:
+def test_plans_of_earlier_tasks() -> None:
     planned = Planned([RESTORED, ROLE, ASSOCIATED, USERS])
     assert planned.profiles == {"i-1": "I"}
     assert planned.closed == {"R"}
@@ -39,7 +39,7 @@ def test_a_role_without_changes_is_not_changed() -> None:
         [{"changed": True, "role": None, "instance_profile": None, "closed": None, "rotation": None}],
     ],
 )
-def test_what_says_nothing_counts_as_nothing(results: list[dict[str, Any]]) -> None:
+def test_results_without_a_plan_have_no_effect(results: list[dict[str, Any]]) -> None:
     planned = Planned(results)
     assert (planned.profiles, planned.closed, planned.policies_of("I")) == ({}, set(), None)
     assert not any([planned.has_changed_role("R"), planned.has_user("u"), planned.has_new_key("u")])

@@ -32,7 +32,7 @@ def test_a_line_is_shown_every_five_seconds(clock: Clock) -> None:
 
 
 def test_another_thread_shows_nothing(clock: Clock) -> None:
-    """Ansible's display is that of the main thread."""
+    """Ansible's display belongs to the main thread."""
     lines: list[str] = []
     with shown(Progress(lines.append, clock)):
         clock.now = 9
@@ -42,7 +42,7 @@ def test_another_thread_shows_nothing(clock: Clock) -> None:
     assert lines == []
 
 
-def test_what_is_done_for_many_says_how_many_are_done(clock: Clock) -> None:
+def test_work_on_many_items_shows_how_many_are_done(clock: Clock) -> None:
     lines: list[str] = []
 
     def work(number: int) -> int:
@@ -55,7 +55,7 @@ def test_what_is_done_for_many_says_how_many_are_done(clock: Clock) -> None:
     assert all(line.endswith(" of 40 done") for line in lines)
 
 
-def test_what_is_told_inside_is_passed_on_once(clock: Clock) -> None:
+def test_inner_progress_is_shown_once(clock: Clock) -> None:
     outer: list[str] = []
     inner: list[str] = []
     with shown(Progress(outer.append, clock)):

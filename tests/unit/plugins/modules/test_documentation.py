@@ -1,4 +1,4 @@
-"""The documented options are those of the argument specs; ansible-test checks the rest of the documentation."""
+"""The documentation and the argument specs have the same options. ansible-test checks the rest."""
 
 from __future__ import annotations
 
@@ -80,13 +80,13 @@ def test_the_modules_are_found():
     assert {"cwagent_iam_role", "cwagent_iam_user", "cwagent_instance_profile"} <= set(MODULES)
 
 
-# These tests compare all modules at once: ansible-test runs each test in a process of its own, and each process starts
-# ansible-doc again.
+# These tests compare all modules at once, because ansible-test runs each test in its own process, and each process
+# starts ansible-doc again.
 def test_every_module_has_documentation(documented):
     assert sorted(documented) == sorted([*MODULES, *ACTIONS, *WITHOUT_AWS])
 
 
-def test_the_documented_options_are_those_of_the_spec(documented):
+def test_the_documentation_and_the_spec_have_the_same_options(documented):
     specs = {module: spec_of(module) for module in [*MODULES, *WITHOUT_AWS]}
     shown = {
         module: {name: documented[module]["options"].get(name, {}) for name in spec} for module, spec in specs.items()

@@ -1,4 +1,4 @@
-"""The files that Ansible sends with a module. Ansible also sends those that only the type checker imports."""
+"""The files that Ansible sends with a module. Ansible even sends files that only the type checker imports."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from import_graph import NAMESPACE, PLUGINS, closure, imported_modules
 
 MODULES = sorted(PLUGINS.glob("modules/*.py"))
-# They call no AWS API, but what all resources are made of has the type of the gateway.
+# They call no AWS API, but the base of all resources has the type of the gateway.
 UNUSED = {"cwagent_agent_config": {"_aws.py"}, "cwagent_credentials_file": {"_aws.py"}}
 
 
@@ -16,8 +16,8 @@ def test_no_file_is_sent_for_the_type_checker_alone(module):
     assert {path.name for path in superfluous} == UNUSED.get(module.stem, set())
 
 
-def test_what_instances_run_is_small():
-    """An instance gets it with each task by SSH, without what only the controller does."""
+def test_payloads_for_instances_are_small():
+    """An instance gets them with each task through SSH, without the parts for the controller."""
     sent = {path.parent.name for path in closure(PLUGINS / "modules" / "cwagent_config_parameter.py")}
     assert sent.isdisjoint({"_access", "_admin_window", "_instance_profile", "_role", "_user"})
 

@@ -38,7 +38,7 @@ def module_of(action: str) -> Any:
 
 
 def an_action(work: Any = None, args: Any = None, **task: Any) -> Any:
-    """An action whose task, connection and loader are as those of a worker with a local connection."""
+    """An action with the task, connection and loader that a worker with a local connection has."""
     action = object.__new__(_aws_action.AwsAction)
     action.MODULE = SimpleNamespace(SPEC=SPEC, RULES={"mutually_exclusive": [["name", "folder"]]}, work=work)
     action._task = SimpleNamespace(
@@ -105,7 +105,7 @@ def test_the_work_is_done_here_only_where_that_is_the_same(changes, is_same):
 
 
 @pytest.mark.parametrize("missing", ["worker", "module", "keeping files"])
-def test_without_what_it_needs_the_module_runs(missing, monkeypatch):
+def test_the_module_runs_if_the_action_lacks_something(missing, monkeypatch):
     monkeypatch.setattr(multiprocessing, "parent_process", lambda: None if missing == "worker" else object())
     monkeypatch.setattr(_aws_action.constants, "DEFAULT_KEEP_REMOTE_FILES", missing == "keeping files")
     action = an_action()
@@ -166,7 +166,7 @@ def test_options_get_their_types_and_defaults():
         (lambda _call: print("noise") or {"changed": False}, {"changed": False}),
     ],
 )
-def test_the_result_is_that_of_the_module(work, result, capfd):
+def test_the_action_returns_the_result_of_the_module(work, result, capfd):
     assert run(work, region="here", key={"secret": SECRET}) == result
     assert capfd.readouterr() == ("", "")
 
@@ -214,7 +214,7 @@ def test_the_state_of_the_process_is_put_back(tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("in_worker")
 @pytest.mark.parametrize(("args", "is_here"), [({"name": "n"}, True), ({"name": "n", "names": "a,b"}, False)])
-def test_what_is_not_done_here_is_done_by_the_module(args, is_here, tmp_path, monkeypatch):
+def test_the_module_does_the_work_that_the_action_cannot_do(args, is_here, tmp_path, monkeypatch):
     monkeypatch.setattr(_aws_action.NormalAction, "run", lambda *_: {"by": "module"})
     action = an_action(lambda _call: {"by": os.environ["GIVEN"]}, args)
     action._loader = SimpleNamespace(get_basedir=lambda: str(tmp_path))
@@ -242,7 +242,7 @@ def test_each_item_of_a_list_hides_its_values():
     ) == {"a", "b", "1", "d"}
 
 
-def test_without_boto3_the_module_runs_and_says_so(monkeypatch):
+def test_without_boto3_the_module_runs_and_reports_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "botocore.session", None)
     spec = importlib.util.spec_from_file_location("without_boto3", _aws_action.__file__)
     assert spec
@@ -290,7 +290,7 @@ def test_models_are_read_once_for_all_clients():
 
 
 @pytest.mark.parametrize(("no_log", "count"), [(False, 1), (True, 0)])
-def test_a_long_call_says_how_far_it_is_unless_the_task_is_hidden(
+def test_a_long_call_shows_its_progress_unless_the_task_is_hidden(
     no_log: bool, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_progress, "INTERVAL_SECONDS", 0)

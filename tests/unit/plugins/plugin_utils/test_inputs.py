@@ -115,7 +115,7 @@ def inputs_of(*arguments, **options):
     return inputs
 
 
-# What has another default where the configuration is applied to servers.
+# Options with another default where the configuration is applied to servers.
 OF_ACCOUNTS = {"cwagent_batch_size": ["100%"], "cwagent_max_fail_percentage": 100}
 OF_SERVERS = {"cwagent_batch_size": ["20%"], "cwagent_max_fail_percentage": 0}
 
@@ -129,7 +129,7 @@ def run_value(inputs, name):
     return inputs[name.removeprefix("cwagent_")]
 
 
-# What is given and what comes of it
+# Variables and their results
 
 
 def test_the_input_of_a_run_without_variables():
@@ -225,7 +225,7 @@ def test_roles_to_attach_the_policy_to_are_named(roles, problem):
 @pytest.mark.parametrize(
     ("kind", "requires", "notices"), [("keep", [KEY_STORE], 1), ("attach", [KEY_STORE], 0), ("keep", [], 0)]
 )
-def test_roles_without_attach_have_no_effect_and_a_notice_says_so(kind, requires, notices):
+def test_roles_without_attach_have_no_effect_but_a_notice(kind, requires, notices):
     controller = {"cwagent_attach_to_roles": "Shop", "cwagent_on_other_profile": kind}
     found = interpret(a_run(controller=controller, requires=requires))[0]["notices"]
     assert sum("cwagent_attach_to_roles has no effect" in each for each in found) == notices
@@ -379,7 +379,7 @@ SECRET = "s3cret"
 @pytest.mark.parametrize(
     "value", [{"HTTPS_PROXY": f"http://u:{SECRET}@proxy"}, {"A": [SECRET]}, {"a b": SECRET}, f"A={SECRET}", [SECRET]]
 )
-def test_the_environment_of_a_host_is_in_no_result(value):
+def test_the_environment_of_a_host_never_appears_in_results(value):
     for run in (
         a_run(hosts={"adm": {**ADMIN, ENVIRONMENT: value}}),
         a_run(controller={ENVIRONMENT: value}),
@@ -669,7 +669,7 @@ def test_the_admin_user_is_no_server_user():
     assert problem.startswith("Host ops: 'a b' is not a valid user name: ")
 
 
-# Groups, what is stored and what a playbook requires
+# Groups, stored configurations and the requirements of playbooks
 
 ONE_FILE = {"cwagent_config_file": "a.json"}
 FROM_CONTROLLER = {**ONE_FILE, "cwagent_store_config_from": "controller"}
@@ -773,7 +773,7 @@ def test_a_window_is_opened_for_the_admin_instance_whatever_stores(source):
         ([REMOVAL, ONE_ACCOUNT], False, False),
     ],
 )
-def test_what_a_playbook_does(requires, stores, needs_admin_instance):
+def test_the_work_of_a_playbook(requires, stores, needs_admin_instance):
     given = a_run(requires=requires)
     assert (given.stores, given.needs_admin_instance) == (stores, needs_admin_instance)
 
@@ -792,7 +792,7 @@ LEFT_OUT = "The limit leaves out db, so the access key there was not changed."
         ({}, [RESTORE], []),
     ],
 )
-def test_the_report_says_what_a_run_does_not_do(controller, requires, notes):
+def test_the_report_lists_omitted_work(controller, requires, notes):
     hosts = {"db": {"cwagent_deliver_keys": True}}
     inputs = inputs_of(hosts=hosts, controller=controller, requires=requires, limit={"localhost", "adm"})
     assert inputs["notes"] == notes
@@ -827,7 +827,7 @@ REVOKED = (
         (True, {"cwagent_revoke_old": False}, None),
     ],
 )
-def test_a_run_says_which_agents_cannot_send_until_they_have_their_new_key(delivers, controller, more):
+def test_a_run_lists_agents_that_cannot_send_without_their_new_key(delivers, controller, more):
     hosts = {"db": {"cwagent_deliver_keys": delivers}}
     variables = {"cwagent_rotate_now": True, "cwagent_revoke_old": True, **controller}
     inputs = inputs_of({"onprem_servers": ["db"]}, hosts, variables, requires=[KEY_STORE, ROTATION])
@@ -949,7 +949,7 @@ def test_configurations_of_one_name_are_for_different_regions(entries, count):
         (["admin_instance"], {}, ""),
     ],
 )
-def test_what_a_playbook_requires(requires, controller, words):
+def test_the_requirements_of_a_playbook(requires, controller, words):
     problems = problems_of(controller=controller, requires=requires)
     assert len(problems) == bool(words)
     assert words in "".join(problems)
@@ -1068,7 +1068,7 @@ def test_an_age_without_limit_is_refused_by_a_rotation_that_depends_on_it(requir
 
 
 SERVERS_OF = {"ec2_servers": ["web"], "ec2_admin": ["adm"], "onprem_servers": ["a", "b", "c"], "onprem_admin": ["o"]}
-"""Host a has a user of its own and gets its key by Ansible; b and c share one."""
+"""Host a has its own user, and Ansible delivers its key. Hosts b and c share a user."""
 USER_A, GONE, GONE_ID = "CloudWatchAgentServerUser-a", "CloudWatchAgentServerUser-gone", "i-0123456789abcdef9"
 TAKE_OUT = "Take {} out of the inventory: cwagent.iam.site would manage it again."
 UNSET = "The access key on {} was not looked for: cwagent_deliver_keys is not set."
@@ -1100,7 +1100,7 @@ def removal_of(*names, region=None, **variables):
         ([USER_A, "a"], {EU: [USER_A]}, {}, ["a"], [TAKE_OUT.format("a")]),
     ],
 )
-def test_what_servers_that_leave_have(names, users, instances, key_hosts, notes):
+def test_the_things_of_servers_that_leave(names, users, instances, key_hosts, notes):
     removal, problems = removal_of(*names)
     assert problems == []
     everything = [each for found in removal.pop("remaining_instances").values() for each in found] + [
@@ -1138,7 +1138,7 @@ LONG = 50 * "x"
     ],
     ids=["host", "region", "both", "user that stays", "long name"],
 )
-def test_a_name_that_no_host_has_can_be_that_of_an_earlier_host(names, users, defaults):
+def test_an_unknown_name_can_belong_to_an_earlier_host(names, users, defaults):
     removal, problems = removal_of(*names)
     assert problems == []
     assert (removal["users"], removal["default_users"]) == (users, defaults)
@@ -1184,7 +1184,7 @@ AP = "ap-south-1"
 
 
 @pytest.mark.parametrize("limit", [None, ["localhost", "a"]])
-def test_the_regions_of_saved_keys_are_those_of_all_hosts_and_of_the_run(limit):
+def test_the_regions_of_saved_keys_come_from_all_hosts_and_the_run(limit):
     hosts = {"adm": {**ADMIN, "cwagent_region": AP}, "a": {"cwagent_region": EU}, "o": {"cwagent_region": "eu-west-1"}}
     groups = {"ec2_admin": ["adm"], "onprem_servers": ["a"], "onprem_admin": ["o"]}
     inputs, problems = interpret(a_run(groups, hosts, requires=[ROTATION], limit=limit))
@@ -1192,7 +1192,7 @@ def test_the_regions_of_saved_keys_are_those_of_all_hosts_and_of_the_run(limit):
     assert sorted(inputs["key_regions"]) == [AP, EU, "eu-west-1", US]
 
 
-def test_the_regions_of_saved_keys_are_also_those_of_the_account():
+def test_the_regions_of_saved_keys_include_the_accounts_regions():
     given = an_account({"cwagent_account_regions": [AP]}, {"onprem_servers": ["a"]})
     inputs, problems = interpret(given)
     assert problems == []
@@ -1279,8 +1279,8 @@ def test_valid_input_has_no_problem(controller):
     assert problems_of(hosts=hosts, controller=controller) == []
 
 
-def test_the_servers_of_a_run_and_what_they_use():
-    """Each with its own identity, also the admin instance; an on-premises admin host is no server."""
+def test_the_servers_of_a_run_have_identities_and_configurations():
+    """Each has its own identity, including the admin instance. An on-premises admin host is not a server."""
     groups = {"ec2_servers": ["web"], "ec2_admin": ["adm"], "onprem_servers": ["db"], "onprem_admin": ["ops"]}
     names = ["AmazonCloudWatch-db", "AmazonCloudWatch-linux"]
     hosts = {"db": {"cwagent_config_names": names, "cwagent_region": EU, "cwagent_user_name": "agent"}}
@@ -1337,7 +1337,7 @@ def test_an_account_has_its_own_credentials_regions_and_folder_of_keys():
     assert inputs["store_config_from"] == "run_command"
 
 
-def test_the_default_region_of_an_account_is_that_of_its_profile():
+def test_the_default_region_of_an_account_comes_from_its_profile():
     run = replace(an_account({"cwagent_account_aws_profile": "s"}), find_default_region={"s": EU, "": US}.get)
     assert interpret(run)[0]["region"] == EU
 
@@ -1418,7 +1418,7 @@ def test_instances_that_were_found_count_like_hosts():
         ({**FOUND, "admin_instance": None}, (SERVERS,), ""),
     ],
 )
-def test_what_an_account_lacks_is_known_when_its_instances_were_found(found, requires, problem):
+def test_missing_variables_of_an_account_are_known_once_instances_are_found(found, requires, problem):
     problems = interpret(an_account(FILTERED, {}, found=found, requires=requires))[1]
     assert len(problems) == bool(problem)
     assert problem in "".join(problems)
@@ -1468,7 +1468,7 @@ def test_variables_of_an_account_that_contradict_each_other(account, words):
         ({"cwagent_account_external_id": "x", "cwagent_account_regions": [EU]}, False),
     ],
 )
-def test_an_account_of_which_nothing_is_known_is_not_that_of_the_controller(account, is_known):
+def test_an_unknown_account_is_not_the_controllers_account(account, is_known):
     problem = (
         "Host shop: set cwagent_account_assume_role_arn or cwagent_account_aws_profile. For the account of the "
         "controller's own credentials, set cwagent_account_id."
@@ -1517,7 +1517,7 @@ def test_instances_are_found_in_accounts_only(name):
 
 @pytest.mark.parametrize("requires", [(), (SERVERS,), (AUDIT,), (CONFIGS_ONLY,)])
 @pytest.mark.parametrize("group", ["ec2_servers", "onprem_servers"])
-def test_the_account_of_a_server_is_never_replaced_by_that_of_the_controller(group, requires):
+def test_the_controllers_account_never_replaces_the_account_of_a_server(group, requires):
     problems = problems_of({group: ["web"]}, {"web": {**WEB, "cwagent_account": "shop"}}, requires=requires)
     words = "Host web has cwagent_account, but the group cwagent_accounts has no hosts."
     assert any(problem.startswith(words) for problem in problems) == (CONFIGS_ONLY not in requires)
@@ -1656,7 +1656,7 @@ def test_a_server_whose_name_is_a_pattern_is_refused_where_a_play_names_it(requi
 
 
 @pytest.mark.parametrize("name", ["a/b", "../x", "..", "."])
-def test_the_name_of_an_account_is_that_of_a_folder(name):
+def test_the_name_of_an_account_must_be_valid_for_a_folder(name):
     run = replace(an_account(), controller_host=name, accounts={name: {}})
     assert f"Host {name}: a folder cannot have this name. Give the account another name." in interpret(run)[1]
 
@@ -1672,11 +1672,11 @@ def test_the_name_of_an_account_is_that_of_a_folder(name):
         ({"cwagent_tags": "x"}, True),
     ],
 )
-def test_what_cleans_up_knows_whether_the_account_is_the_right_one(account, is_valid):
+def test_playbooks_that_clean_up_know_whether_the_account_is_right(account, is_valid):
     assert interpret(an_account(account))[0]["account"]["is_valid"] is is_valid
 
 
-def test_where_no_instance_is_found_the_regions_are_those_of_the_account():
+def test_without_instances_the_regions_come_from_the_account():
     found = {"instances": {}, "admin_instance": None}
     account = {**FILTERED, "cwagent_account_regions": [EU, US]}
     assert interpret(an_account(account, {}, found=found))[0]["regions"] == [EU, US]

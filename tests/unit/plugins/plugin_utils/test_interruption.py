@@ -1,4 +1,4 @@
-"""What a signal does to a task that holds something, and what it does not."""
+"""The effects of a signal on a task that holds something."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._interruption import S
 
 
 @pytest.fixture(autouse=True)
-def _ordinary_signals() -> Iterator[None]:
-    """The signals as a program at a terminal has them, whatever started the tests."""
+def _ordinary_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The signals and the parent of a program at a terminal, whatever started the tests."""
+    monkeypatch.setattr(_interruption, "parent_process", lambda: None)
     earlier = {each: signal.signal(each, signal.SIG_DFL) for each in SIGNALS}
     yield
     for number, handler in earlier.items():
@@ -86,7 +87,7 @@ def test_a_signal_is_not_lost_where_the_body_of_a_shield_fails(depth: int) -> No
 
 
 def test_another_thread_has_no_shield() -> None:
-    """It does not end that of the main thread either."""
+    """It does not end the main thread's shield either."""
     interruption = Interruption()
 
     done = []
@@ -113,7 +114,7 @@ class TimeLimit(BaseException):
 
 
 @pytest.mark.parametrize("is_shielded", [False, True])
-def test_a_time_limit_raises_what_ansible_raises(monkeypatch: pytest.MonkeyPatch, is_shielded: bool) -> None:
+def test_a_time_limit_raises_the_error_of_ansible(monkeypatch: pytest.MonkeyPatch, is_shielded: bool) -> None:
     def raise_limit(_number: int, _frame: Any) -> None:
         raise TimeLimit
 
@@ -133,7 +134,7 @@ def test_a_time_limit_raises_what_ansible_raises(monkeypatch: pytest.MonkeyPatch
         signal.signal(signal.SIGALRM, earlier)
 
 
-def test_what_was_there_before_is_put_back() -> None:
+def test_earlier_handlers_are_restored() -> None:
     before = [signal.getsignal(each) for each in SIGNALS]
     with Interruption().handled():
         assert [signal.getsignal(each) for each in SIGNALS] != before

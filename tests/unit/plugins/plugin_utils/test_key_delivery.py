@@ -38,7 +38,7 @@ class Connection(SimpleNamespace):
 
 
 class Delivery(KeyDelivery):
-    """An action whose module answers as a test says."""
+    """An action whose module returns the answers of a test."""
 
     def __init__(self, connection=None, answer=None):
         super().__init__(SimpleNamespace(args={}, async_val=0), connection or Connection(), None, None, None, None)
@@ -144,7 +144,7 @@ def test_sudo_that_requires_a_terminal_is_explained(answer):
         Delivery(answer=answer).send("module", {}, {})
 
 
-def test_another_failure_of_the_connection_is_that_of_ansible():
+def test_another_failure_of_the_connection_stays_ansibles_error():
     with pytest.raises(AnsibleConnectionFailure, match="reset"):
         Delivery(answer=AnsibleConnectionFailure("reset by peer")).send("module", {}, {})
 

@@ -114,7 +114,7 @@ def test_an_account_must_have_all_tags(wanted, expected):
     assert has_tags(SHOP, wanted) == expected
 
 
-def test_every_account_has_a_host_of_its_own():
+def test_every_account_has_its_own_host():
     check_hostnames({"shop": SHOP, "blog": SHOP}, 2)
     for accounts, count in (({"shop": SHOP}, 2), ({"": SHOP}, 1)):
         with pytest.raises(InvalidInput, match="hostname: some accounts have the same name, or no name"):

@@ -53,7 +53,7 @@ DELETED = {"steps": ["delete user U"], "counts": {"create": 0, "update": 0, "del
                 "- delete user U",
             ],
         ),
-        # A loop with a failed item is failed itself; what was done for the others counts.
+        # A loop with a failed item is failed itself. The steps of the other items count.
         (
             [{"failed": True, "results": [DELETED, FAILED, HALF_DONE]}],
             ["1 created, 1 deleted:", "- delete user U", "- create role R"],
@@ -89,7 +89,7 @@ def test_the_stats_are_counts_only(results, stats, check_mode):
     assert run_stats(results, check_mode=check_mode) == {"check_mode": check_mode, **stats}
 
 
-def test_check_mode_reports_what_would_be_done():
+def test_check_mode_reports_the_planned_steps():
     assert run_report([CREATED], check_mode=True)[0] == "1 would be created, 1 would be updated:"
     assert run_report([], check_mode=True) == ["Nothing to do."]
 
@@ -260,7 +260,7 @@ NAMES = "abcdef"
 
 
 def run_accounts(failing, **waves):
-    """By account, why it failed: accounts are begun one after the other, and some of them fail."""
+    """The reason why each account failed. The accounts start one after the other, and some of them fail."""
     hosts: dict[str, dict[str, Any]] = dict.fromkeys(NAMES, OK)
     for name in NAMES:
         reason = skip_reason(hosts.values(), NAMES, NAMES, name, **waves)
@@ -291,7 +291,7 @@ def run_accounts(failing, **waves):
     ],
 )
 def test_accounts_are_skipped_when_too_many_of_a_batch_failed(sizes, percentage, failing, skipped, counts):
-    """The counts are those of the batch that failed, however many accounts were skipped since."""
+    """The reason has the counts of the batch that failed, however many accounts were skipped since."""
     reason = f"Skipped: {counts} accounts of a batch failed (cwagent_max_fail_percentage is {percentage})."
     failed = {name: "Denied." if name in failing and name not in skipped else "" for name in NAMES}
     assert run_accounts(failing, batch_sizes=sizes, max_fail_percentage=percentage) == {
@@ -313,7 +313,7 @@ SIZE = st.integers(1, 9).map(str) | st.integers(1, 100).map("{}%".format)
 
 
 @given(st.integers(1, 12), st.lists(SIZE, min_size=1, max_size=4), st.data())
-def test_batches_of_accounts_are_those_of_ansible(count, sizes, data):
+def test_batches_of_accounts_equal_ansibles_batches(count, sizes, data):
     names = [f"account{number}" for number in range(count)]
     inventory = SimpleNamespace(get_hosts=lambda _hosts, order: list(names))
     play = SimpleNamespace(hosts=names, order=None, serial=sizes)
@@ -359,7 +359,7 @@ REACHED = {"ping": "pong"}
         ({"__cwagent_reached": REACHED, "__cwagent_key_failure": {"msg": "no key"}}, ("failures", {"db": "no key"})),
     ],
 )
-def test_what_became_of_the_key_on_a_server(variables, place):
+def test_the_outcome_for_the_key_on_a_server(variables, place):
     found = key_hosts([{"inventory_hostname": "db", **variables}])
     places = ("done", "unreachable", "failures")
     assert [(key, found[key]) for key in places if found[key]] == ([place] if place else [])
@@ -414,7 +414,7 @@ def an_account(name="localhost", requires=SITE, variables=None, servers=(), **in
     return Account(name, {"groups": groups, "__cwagent_validated": validated, **(variables or {})}, servers)
 
 
-def test_the_report_has_the_steps_and_what_a_person_should_know():
+def test_the_report_has_the_steps_and_notes():
     server = {"inventory_hostname": "db", "__cwagent_reached": REACHED, "__onprem_credentials_files": WRITTEN}
     preflight = {"unlisted": ["User U is not listed."]}
     account = an_account(
@@ -434,7 +434,7 @@ def test_the_report_has_the_steps_and_what_a_person_should_know():
     assert found.failures == {"localhost": ""}
 
 
-def test_a_failed_run_without_a_change_does_not_say_that_there_was_nothing_to_do():
+def test_a_failed_run_without_a_change_does_not_report_nothing_to_do():
     found = report([an_account("localhost", variables={"__cwagent_failure": {"msg": "Denied."}})], check_mode=False)
     assert found.lines == ["Nothing was changed."]
 
@@ -537,7 +537,7 @@ def test_the_users_whose_key_is_on_all_their_servers_need_no_delivery():
     ]
 
 
-def test_what_was_not_applied_is_named():
+def test_unapplied_configurations_are_reported():
     hosts = [
         {"inventory_hostname": "a", "__verify_applied": CREATED, "__verify_applied_by_command": DELETED},
         {
@@ -576,7 +576,7 @@ def test_without_an_admin_instance_nobody_can_write():
     assert [line.split()[0] for line in report([account], check_mode=False).lines] == ["account", "shop"]
 
 
-def test_where_all_was_applied_nothing_more_is_said():
+def test_where_all_was_applied_nothing_more_is_reported():
     account = an_account(
         requires=["servers", "one_account"], servers=[{"inventory_hostname": "a", "__verify_applied": CREATED}]
     )

@@ -42,7 +42,7 @@ def test_a_role_refuses_files_in_a_container(role, name, monkeypatch):
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_a_role_refuses_what_the_module_would_refuse(role, tmp_path):
+def test_a_role_refuses_the_same_values_as_the_module(role, tmp_path):
     (tmp_path / "file").write_text("")
     for file in ("~/file", "$HOME/file"):
         with pytest.raises(InvalidInput, match="is not a folder"):

@@ -1,4 +1,4 @@
-"""What is sent to the host that stores, and what its answers become."""
+"""Requests to the host that stores, and the results of its answers."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_an_instance_is_asked_for_its_identity(profile: str | None, asked: str) 
 
 @pytest.mark.parametrize("check_mode", [False, True])
 def test_an_instance_stores_with_its_own_credentials(check_mode: bool) -> None:
-    """In check mode it reads what is stored, and with no other role than its own."""
+    """In check mode, it only reads the stored configurations, and uses its own role."""
     action = Action()
     host(Instance, action).store(CONFIGURATION, check_mode=check_mode)
     [(module, in_check_mode, arguments)] = action.sent
@@ -185,6 +185,6 @@ def test_a_host_that_does_not_answer_is_unreachable() -> None:
         (EOFError(), ""),
     ],
 )
-def test_what_else_fails_on_the_way_to_a_host_is_a_result(error: Exception, message: str) -> None:
-    """So what follows is as after a module that failed: the instance is released, and its restore tag removed."""
+def test_other_failures_on_the_way_to_a_host_are_results(error: Exception, message: str) -> None:
+    """So the run continues as after a module that failed: it releases the instance and removes its restore tag."""
     assert host(Instance, Action(error)).identity("server", None) == {"failed": True, "msg": message}

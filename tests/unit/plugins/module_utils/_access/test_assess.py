@@ -113,7 +113,7 @@ WRITES = {
 
 
 @pytest.mark.parametrize(("principal", "writes", "why"), WRITES.values(), ids=WRITES)
-def test_it_says_who_can_write_and_why(principal, writes, why):
+def test_it_lists_the_writers_with_reasons(principal, writes, why):
     found = assessment(principal)
     assert (found.writes, found.why) == (writes, why)
 
@@ -149,7 +149,7 @@ def grants_roles_of(account_id):
         (grants_roles_of("999999999999"), False),
     ],
 )
-def test_it_knows_who_administers_the_account(policy, is_administrator):
+def test_it_knows_the_administrators_of_the_account(policy, is_administrator):
     assert assessment(user("u", Policy("p", policy))).is_administrator is is_administrator
 
 
@@ -170,7 +170,7 @@ def test_it_shows_the_window(principal, state):
     assert window["state"] == state
 
 
-def test_it_shows_for_what_a_window_is_open():
+def test_it_shows_the_scope_of_an_open_window():
     assert assessment(role("R", ADMIN, window(open_policy(OPENING)))).window == {
         "state": "open",
         "deadline": "2026-11-24T16:10:00Z",

@@ -194,7 +194,7 @@ def test_variables(text, expected):
     assert resolve(text, context) == (to_literal(expected) if isinstance(expected, str) else expected)
 
 
-def test_what_is_around_a_variable_may_have_wildcards():
+def test_text_around_a_variable_may_have_wildcards():
     context = Context({"aws:username": "kim"})
     assert resolve("*-${aws:username}", context) == to_pattern("*-kim")
     assert resolve("*-${aws:username}", context, to_literal) == to_literal("*-kim")

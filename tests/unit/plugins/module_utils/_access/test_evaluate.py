@@ -182,7 +182,7 @@ CALLS = [
 
 
 @pytest.mark.parametrize(("key", "of_user", "of_role"), CALLS, ids=[each[0] for each in CALLS])
-def test_what_is_known_of_a_call(key, of_user, of_role):
+def test_known_and_unknown_condition_keys_of_a_call(key, of_user, of_role):
     def answers(caller, expected):
         conditions = ({"StringEquals": {key: expected or ""}}, {"Null": {key: "true"}})
         allowed = [Policies([policy(statement(Condition=each))]) for each in conditions]
@@ -424,7 +424,7 @@ def test_no_name_is_forgotten(identity, boundary):
 
 @settings(max_examples=40)
 @given(st.lists(DOCUMENTS, max_size=2), st.none() | DOCUMENTS, st.integers(0, 2))
-def test_what_is_known_of_an_unread_policy_holds_whatever_the_policy_is(identity, boundary, number):
+def test_answers_about_an_unread_policy_hold_for_every_policy(identity, boundary, number):
     hidden = [UNREAD if place == number else each for place, each in enumerate(identity)]
     guess = decide(Policies(hidden, boundary), Request(PUT, LINUX, unknown_keys=frozenset({"hidden"})))
     for value in ("1", "2"):

@@ -111,18 +111,18 @@ PLANTED = {
         with_(principals=[role("Unbound", ADMIN, opened(EARLIER, None))]),
         ("window-modified", "medium", "Unbound"),
     ),
-    "the admin policy for good": (
+    "the permanent admin policy": (
         with_(principals=[role("Foreign", ADMIN, tags=FOREIGN)], instances=[instance(2, "Foreign")]),
         ("admin-without-window", "high", "Foreign"),
     ),
-    "the admin policy for good, on no instance that can start": (
+    "the permanent admin policy, on no instance that can start": (
         with_(
             principals=[role("Foreign", ADMIN, tags=FOREIGN)],
             instances=[instance(2, "Foreign", state="terminated"), instance(3, "Foreign", state="shutting-down")],
         ),
         ("admin-without-window", "high", "Foreign"),
     ),
-    "a user with the admin policy for good": (
+    "a user with the permanent admin policy": (
         with_(principals=[user("foreign", ADMIN, tags=FOREIGN, keys=(key(3),))]),
         ("admin-without-window", "high", "foreign"),
     ),
@@ -196,7 +196,7 @@ PLANTED = {
         with_(principals=[user("db2", SERVER, keys=(key(3, days=30, active=False, saved=False), key(4, days=1)))]),
         ("key-not-saved", "low", "AKIA3"),
     ),
-    "a key that is not saved, beside one that is as old": (
+    "a key that is not saved, beside a key of the same age": (
         with_(principals=[user("db2", SERVER, keys=(key(3, active=False, saved=False), key(4)))]),
         ("key-not-saved", "medium", "AKIA3"),
     ),
@@ -308,7 +308,7 @@ def test_the_module_documents_each_rule():
     documented = re.search(r"The name of the rule\.(.*?)sample:", text, re.DOTALL)
     assert documented
     named = set(re.findall(r"V\(([a-z-]+)\),\s", documented[1]))
-    # The last two depend on the inventory and have tests of their own.
+    # The last two depend on the inventory and have separate tests.
     assert named == {rule for _, (rule, _, _) in PLANTED.values()} | {"user-without-host", "attached-policy"}
 
 
@@ -370,8 +370,8 @@ def test_a_finding_names_no_more_than_ten(count, end):
     assert finding.why.endswith(end)
 
 
-def test_servers_with_conditions_are_told_apart():
-    """A fleet with the same policies is decided once, but not where these depend on the principal."""
+def test_servers_with_conditions_are_distinguished():
+    """A fleet with the same policies is decided once, unless these depend on the principal."""
     own = document("ssm:*", effect="Deny", resource="*-${aws:username}")
     theirs = document("ssm:*", effect="Deny", Condition={"StringEquals": {"aws:username": "db8"}})
     servers = [user("db7", SERVER, Policy("own", own)), user("db9", SERVER, Policy("own", own))]
@@ -451,7 +451,7 @@ KEPT = {
 
 
 @pytest.mark.parametrize("name", KEPT)
-def test_what_keeps_the_rules_or_is_unknown_is_no_finding(name):
+def test_unknown_things_and_things_within_the_rules_are_no_findings(name):
     expected = [("admin-without-window", "high", "Foreign")] if name.startswith("the admin policy of a foreign") else []
     assert found(KEPT[name]) == expected
 
@@ -543,7 +543,7 @@ FIXES = {
 
 
 @pytest.mark.parametrize(("account", "fix"), FIXES.values(), ids=FIXES)
-def test_a_finding_says_what_to_do(account, fix):
+def test_a_finding_has_a_fix(account, fix):
     assert fixes(account) == [fix]
 
 
@@ -624,7 +624,7 @@ def test_a_user_of_ours_that_no_host_has_is_found(users, expected):
     ],
 )
 def test_an_application_role_that_is_not_listed_any_more_is_found(listed, value, is_found):
-    """Whoever tags the role must not choose a part of the command."""
+    """A person who tags the role must not be able to choose a part of the command."""
     account = with_(principals=[role("Shop", tags={ATTACHED_TAG: value})])
     findings = [
         each for each in find(case_of(account, Rules(attach_to_roles=listed))) if each.rule == "attached-policy"

@@ -37,7 +37,7 @@ def test_names_are_all_that_is_read(options, names):
         ({"instances": {"us-east-1": []}, "regions": ["eu-west-1"]}, None, ("eu-west-1",)),
     ],
 )
-def test_the_regions_are_those_of_the_instances_unless_they_are_given(options, region, regions):
+def test_the_regions_come_from_the_instances_by_default(options, region, regions):
     assert scope({**DEFAULTS, **options}, region).regions == regions
 
 

@@ -49,17 +49,17 @@ def test_each_text_matches_the_same_patterns_as_a_representative(texts, prefix):
     assert len({matches(each) for each in found}) == len(found)
 
 
-def test_characters_that_are_not_allowed_are_in_no_representative():
+def test_characters_that_are_not_allowed_never_appear_in_representatives():
     assert list(representatives("a", [to_pattern("a/b"), to_pattern("a*")], "ab")) == ["a"]
 
 
 @pytest.mark.parametrize(("characters", "expected"), [("abcd", ["", "a", "b"]), ("a", ["", "a"]), ("", [""])])
-def test_one_character_stands_for_all_that_are_in_no_pattern(characters, expected):
+def test_one_character_stands_for_all_characters_outside_of_patterns(characters, expected):
     assert list(representatives("", [to_pattern("a"), to_pattern("?")], characters)) == expected
 
 
 @pytest.mark.parametrize(("length", "is_complete"), [(9, True), (20, False)])
-def test_a_search_that_is_too_long_says_that_there_may_be_more(length, is_complete):
+def test_a_search_that_is_too_long_reports_that_there_may_be_more(length, is_complete):
     found = list(representatives("", [to_pattern(f"*a{'?' * length}z")], "az"))
     assert (found[-1] is not None) == is_complete
     assert found.count(None) == (not is_complete)

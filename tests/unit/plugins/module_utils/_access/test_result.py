@@ -128,7 +128,7 @@ def test_a_parameter_is_valid_or_not_or_unknown():
     assert (unread["valid"], unread["problem"]) == ("unknown", None)
 
 
-def test_without_a_server_principal_it_is_unknown_who_reads():
+def test_without_a_server_principal_the_readers_are_unknown():
     account = replace(HEALTHY, principals=(role("Admin", ADMIN),))
     assert [each["readable_by_server"] for each in result_of(account)["parameters"]] == ["unknown"]
 

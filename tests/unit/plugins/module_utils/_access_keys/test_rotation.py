@@ -306,7 +306,7 @@ AGES = st.sampled_from([timedelta(), HOUR, 23 * HOUR, 25 * HOUR, 100 * DAY])
     killed_after=st.integers(0, 3),
 )
 def test_a_run_that_replaces_keys_now_is_continued_by_the_next_one(saved, old, has_record, revoke, killed_after):
-    """A second run with the same rules does what the first one left, and a third one nothing."""
+    """A second run with the same rules completes the rest of the first, and a third does nothing."""
     rules = replace(NOW_RULES, revoke_old=revoke)
     saved_age, used, saved_active = saved
     found = [key(SAVED_ID, *saved)] + ([key(OLD_ID, old[0], None, old[1])] if old else [])
@@ -362,7 +362,7 @@ def test_keys_are_rendered_with_age_and_last_use():
 
 @pytest.mark.parametrize("create_inactive", [False, True])
 @pytest.mark.parametrize("belongs_to_other", [False, True])
-def test_the_step_that_creates_a_key_says_how_to_save_it(create_inactive, belongs_to_other):
+def test_the_step_that_creates_a_key_shows_how_to_save_it(create_inactive, belongs_to_other):
     rules = replace(RULES, create_inactive=create_inactive)
     [step] = ring(key("X"), saved="A", rules=rules, belongs_to_other=belongs_to_other).steps(is_new_user=False)
     assert step.context == KeyCreation(("X",), "A", None, keep_previous=belongs_to_other, inactive=create_inactive)

@@ -17,7 +17,7 @@ SERVERS, ADMIN = {"tag:agent": "yes"}, {"tag:Name": ["monitoring", "admin"]}
 
 
 class Region(Aws):
-    """What EC2 and STS answer in a region. By filters, the pages of instances."""
+    """The answers of EC2 and STS in a region. The pages of instances are listed by filter."""
 
     def __init__(self, servers=((),), admins=((),), account="123456789012"):
         self.pages_of = {"tag:agent": servers, "tag:Name": admins, ID_FILTER: admins}
@@ -103,7 +103,7 @@ def test_credentials_of_another_account_are_refused():
 
 
 @pytest.mark.parametrize(("admins", "found"), [([()], ["i-1"]), ([("i-9", "i-8")], ["i-1", "i-8", "i-9"])])
-def test_what_cleans_up_takes_all_admin_instances_as_servers(admins, found):
+def test_cleaning_up_takes_all_admin_instances_as_servers(admins, found):
     wanted = Wanted(SERVERS, ADMIN, is_admin_needed=False)
     assert find_instances({EU: Region([("i-1",)], admins)}, wanted) == Found({EU: found}, None)
     assert find_instances({EU: Region([("i-1",)], [("i-9",)])}, wanted).admin == (EU, "i-9")

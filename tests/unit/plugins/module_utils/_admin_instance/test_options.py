@@ -31,7 +31,7 @@ PARAMS: dict[str, Any] = {
 
 
 def admin(state: str, **more: Any) -> DesiredAdmin:
-    """The desired state, with the values of ``PARAMS`` for what is not given."""
+    """The desired state, with the values of ``PARAMS`` as defaults."""
     named: dict[str, Any] = {"instance_ids": (INSTANCE,), "record_role": "R", "region": "eu-1", **more}
     named["fail_if_tagged"] = True
     return DesiredAdmin(state, "admin", "server", **named)

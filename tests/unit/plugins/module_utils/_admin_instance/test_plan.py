@@ -91,7 +91,7 @@ def state(
 def desired_admin(
     wanted: str, *ids: str, whole_region: bool = False, keep_tag: bool = False, named: tuple[str, ...] = ()
 ) -> DesiredAdmin:
-    """:param named: the instances that the user named besides those of the list."""
+    """:param named: the instances that the user named in addition to the list."""
     return DesiredAdmin(
         wanted,
         "admin",
@@ -150,7 +150,7 @@ def test_a_profile_that_the_same_run_has_associated_needs_no_trial(profile, prov
 
 
 def test_a_trial_gives_the_association_another_id():
-    """Only a denial prevents anything. The swap looks the new id up, also before each retry."""
+    """Only a denial prevents anything. The swap looks up the new id, and again before each retry."""
     *_, trial, swap = admin_plan.plan(state("shop"), desired_admin(ACQUIRED)).steps[INSTANCE]
     assert trial.done_when == ASSOCIATION_RETRY_CODES | ASSOCIATION_STALE_CODES
     assert (trial.retry_when, trial.stale_when) == (frozenset(), frozenset())
@@ -277,7 +277,7 @@ def test_release_removes_the_restore_tag_and_the_record_and_no_other():
     assert forget.arguments == {"role_name": "role", "tag_keys": [f"{RESTORE_TAG}:eu-1:{INSTANCE}"]}
 
 
-# What others wrote, or what an interruption left
+# Tags and records that others wrote, or that an interruption left
 
 
 PLANTED = {
@@ -312,7 +312,7 @@ def test_a_tag_without_a_record_on_the_instance_that_is_acquired_is_overwritten(
     current = state("shop", tag=tag, record=None)
     plan = admin_plan.plan(current, desired_admin(ACQUIRED))
     assert plan.summaries == [*steps, TRIAL.format("shop"), ASSOCIATE_ADMIN + IN_PLACE.format("shop")]
-    assert plan.steps[INSTANCE][0].context.before_first_try, "the tag can be that of a run that has just begun"
+    assert plan.steps[INSTANCE][0].context.before_first_try, "the tag can belong to a run that has just started"
     assert plan.planned.restore_tags == plan.planned.records == {INSTANCE: "shop"}
     assert admin_plan.warnings(current, desired_admin(ACQUIRED)) == []
 
@@ -326,14 +326,14 @@ def test_the_record_decides_and_not_the_tag(tag):
     assert lost.summaries[0] == ASSOCIATE.format("shop")
 
 
-def test_a_tag_that_was_changed_is_corrected_by_who_acquires_the_instance_again():
+def test_a_changed_tag_is_corrected_when_the_instance_is_acquired_again():
     steps = admin_plan.plan(state("admin", tag="Power", record="shop"), desired_admin(ACQUIRED)).summaries
     assert steps == [TAG_WITH.format("shop")]
 
 
 @pytest.mark.parametrize("current", [state("shop", record="shop"), State(records={INSTANCE: "shop"})])
 def test_a_record_without_a_tag_is_removed(current):
-    """Also that of an instance that does not exist any more."""
+    """Including the record of an instance that no longer exists."""
     plan = admin_plan.plan(current, desired_admin(RELEASED, whole_region=True))
     assert plan.summaries == [REMOVE_RECORD]
     assert plan.planned.records == {}
@@ -390,7 +390,7 @@ def test_a_record_has_the_name_of_any_profile(earlier):
     assert admin_plan.regions_with_records(tags) == ["eu-1", "us-1"]
 
 
-def test_what_is_remaining_follows_ec2_and_the_records_of_the_plan():
+def test_remaining_steps_follow_ec2_and_the_records_of_the_plan():
     current, released = state("admin", tag="shop"), desired_admin(RELEASED, whole_region=True)
     plan = admin_plan.plan(current, released)
     unread = replace(current, records={})
@@ -476,7 +476,7 @@ def test_the_window_of_an_instance_with_a_trace_is_closed_without_being_read(tra
         (Opening(NOW, OTHER_INSTANCE), None, True),
     ],
 )
-def test_a_window_for_another_instance_is_told_from_the_own_one(opening, ids, is_own):
+def test_a_window_for_another_instance_is_recognized(opening, ids, is_own):
     assert replace(desired_admin(RELEASED), instance_ids=ids).is_for(opening) == is_own
 
 
@@ -799,7 +799,7 @@ def test_a_plan_leads_to_its_planned_state(region, wanted, whole_region):
 
 @given(regions(), st.booleans())
 def test_a_released_region_has_no_admin_instance_and_no_tag_of_a_run(region, keep_tag):
-    """A tag without a record is somebody else's. What a tag says does not matter."""
+    """A tag without a record is somebody else's. The content of a tag does not matter."""
     ec2 = TaggedEc2(region)
     run(ec2, replace(RELEASED_REGION, keep_tag=keep_tag))
     assert not admin_instances(ec2)
@@ -829,7 +829,7 @@ NO_TAGS: st.SearchStrategy[Any] = st.just({})
 
 
 @given(regions(CONSISTENT_PROFILES, NO_TAGS, NO_TAGS), st.sampled_from(NAMES), st.booleans())
-def test_acquire_and_release_restore_what_was_there(region, name, keep_tag_first):
+def test_acquire_and_release_restore_the_earlier_state(region, name, keep_tag_first):
     assume(name in region.instances and region.instances[name].state not in ENDED)
     ec2 = TaggedEc2(region)
     run(ec2, desired_admin(ACQUIRED, name))

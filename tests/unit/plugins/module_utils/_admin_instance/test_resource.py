@@ -326,7 +326,7 @@ def test_check_mode_warns_of_an_admin_profile_that_does_not_exist():
     assert warnings == ["instance profile 'admin' does not exist yet"]
 
 
-def test_check_mode_does_not_warn_of_what_an_earlier_task_has_planned():
+def test_check_mode_does_not_warn_about_plans_of_earlier_tasks():
     aws = Region()
     aws.has_profile = False
     resource = AdminInstanceResource(aws, replace(desired_admin(ACQUIRED), managed_before=True), window(aws))
@@ -378,8 +378,8 @@ def test_record_and_tag_can_be_there_after_another_error(refused):
     assert error.value.details == {"instances": SHOP_BEFORE}, "so that the caller need not read the record"
 
 
-def test_a_tag_of_somebody_else_does_not_stop_who_acquires():
-    """It is looked at for a while, since IAM may not show yet what a run has recorded."""
+def test_a_tag_of_somebody_else_does_not_stop_an_acquisition():
+    """The run looks at the tag for a while, because IAM may show another run's record late."""
     aws = Region({OTHER_INSTANCE: "Power"}, *[{INSTANCE: "shop", OTHER_INSTANCE: "Power"}] * 2)
     aws.records = [{}] * 99
     acquire(aws, state("shop"))
@@ -388,7 +388,7 @@ def test_a_tag_of_somebody_else_does_not_stop_who_acquires():
 
 
 def test_the_tag_of_a_run_counts_although_iam_shows_its_record_late():
-    """Also where somebody else has tagged its instance before."""
+    """Even if somebody else has tagged its instance before."""
     aws = Region({OTHER_INSTANCE: "Power"}, BOTH_TAGS)
     aws.records = [{}, {}, {}, {}, {OTHER_INSTANCE: "shop"}]
     with pytest.raises(ContentionError, match="i-2 has an unfinished swap"):
@@ -427,7 +427,7 @@ def test_a_record_that_iam_shows_late_is_waited_for_where_it_matters(profile, re
 
 @pytest.mark.parametrize(("wanted", "tags"), [(ACQUIRED, {OTHER_INSTANCE: "shop"}), (EXCLUSIVE, {})])
 def test_the_admin_instance_of_a_run_is_not_reported_as_somebody_elses(wanted, tags):
-    """Whoever reads the message would take the profile off an instance that a run is using."""
+    """A reader of that message would take the profile off an instance that a run is using."""
     aws = Region(tags)
     aws.profiles, aws.records = {INSTANCE: "admin", OTHER_INSTANCE: "admin"}, [{}, {}, {OTHER_INSTANCE: "shop"}]
     resource = AdminInstanceResource(aws, desired_admin(wanted))
@@ -455,7 +455,7 @@ def test_a_known_earlier_profile_is_not_read():
 
 @pytest.mark.parametrize("answers", [[None], [None, None], [{"Roles": []}]], ids=["missing", "twice", "no role"])
 def test_an_earlier_profile_that_iam_does_not_show_for_a_moment_is_restored(answers):
-    """With another one in its place, nothing would know of it any more."""
+    """If another profile replaced it, nothing would know of it."""
 
     class Late(Region):
         def find(self, action, description, absent, **arguments):
@@ -492,7 +492,7 @@ def test_records_are_not_read_without_a_tag_or_an_admin_instance():
         assert "GetRole" not in aws.calls
 
 
-def test_what_this_run_has_recorded_is_not_read_again():
+def test_records_of_this_run_are_not_read_again():
     aws = Region(OWN_TAG, OWN_TAG)
     aws.profiles = {INSTANCE: "admin"}
     resource = AdminInstanceResource(aws, desired_admin(ACQUIRED))
@@ -537,7 +537,7 @@ AFTER_THE_TRIAL = {
 
 @pytest.mark.parametrize(("profiles", "tags", "expected"), AFTER_THE_TRIAL.values(), ids=AFTER_THE_TRIAL)
 def test_only_the_earlier_profile_is_replaced_after_the_trial_and_only_with_a_restore_tag(profiles, tags, expected):
-    """The trial gives the association an id that is read again, so the id does not tell of other changes any more."""
+    """The trial gives the association an id that is read again, so the id no longer shows other changes."""
     aws = Region({}, OWN_TAG, *[tags] * len(NO_TAGS))
     resource, plan = plan_to_acquire(aws, state("shop"))
     *before, swap = plan.steps[INSTANCE]
@@ -570,7 +570,7 @@ RESTORED = {
 
 @pytest.mark.parametrize(("instance_state", "profiles", "is_done"), RESTORED.values(), ids=RESTORED)
 @pytest.mark.parametrize("code", ["InvalidParameterValue", "InvalidAssociationID.NotFound"])
-def test_what_needs_no_restoring_any_more_is_done(instance_state, profiles, is_done, code):
+def test_an_instance_that_needs_no_restoring_is_done(instance_state, profiles, is_done, code):
     aws = Region(failures={REPLACE: 99})
     aws.code, aws.states[INSTANCE], aws.profiles = code, instance_state, profiles
     resource = AdminInstanceResource(aws, desired_admin(RELEASED))
@@ -628,7 +628,7 @@ def test_an_association_that_ec2_does_not_show_for_a_moment_is_not_lost():
     ids=["no tag", "tag", "tag, but open for another instance", "released"],
 )
 def test_an_open_window_without_a_restore_tag_is_contention(wanted, tag, instance_id, is_contended):
-    """Or one that is open for another instance, in another region for instance."""
+    """The same holds for a window that is open for another instance, for example in another region."""
     aws = Region()
     opened = Window(aws.now, open_policy(Opening(aws.now + timedelta(minutes=5), instance_id)))
     resource = AdminInstanceResource(aws, desired_admin(wanted), window(aws, fail_if_open=True))
@@ -779,7 +779,7 @@ def test_a_wait_ends_with_the_error_of_the_last_read():
         resource.remaining(plan, State(error=CwagentError("unreadable")))
 
 
-def test_what_is_left_of_the_window_is_remaining_too():
+def test_leftovers_of_the_window_are_remaining_too():
     aws = Region(OWN_TAG)
     resource, plan = plan_to_acquire(aws, state("shop", tag="shop"))
     shown = replace(state("admin", tag="shop"), window=plan.current.window)
@@ -830,7 +830,7 @@ def test_a_resource_keeps_no_state_while_it_releases(denied):
     ],
 )
 def test_a_release_looks_again_where_ec2_shows_the_profile_from_before_the_swap(shown, options, reads):
-    """Otherwise the instance would keep the admin profile, although the run says that it has released it."""
+    """Otherwise the instance would keep the admin profile, although the run reports that it has released it."""
     read: list[str | None] = []
 
     class Late(Region):

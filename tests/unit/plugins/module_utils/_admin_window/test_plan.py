@@ -339,7 +339,7 @@ def test_a_principal_of_others_that_was_named_is_changed(state):
     ],
     ids=["another active key", "no saved key"],
 )
-def test_what_a_window_does_not_do_is_a_warning(current, state, warning):
+def test_omitted_work_of_a_window_is_a_warning(current, state, warning):
     [found] = window_plan.warnings(current, desired_window(state, kind="user"))
     assert re.search(warning, found)
 
@@ -475,12 +475,12 @@ SCOPES = {
 
 
 @pytest.mark.parametrize(("policy", "message"), SCOPES.values(), ids=SCOPES)
-def test_an_open_window_is_contended_with_what_it_is_open_for(policy, message):
+def test_the_error_about_an_open_window_has_its_scope(policy, message):
     with pytest.raises(ContentionError, match=re.escape(message)):
         window_plan.check_not_open(window(policy), desired_window(OPEN))
 
 
-def test_the_window_of_another_instance_is_contended_where_a_run_may_have_one_of_its_own():
+def test_the_window_of_another_instance_is_contended_if_runs_have_separate_ones():
     with pytest.raises(ContentionError, match=f"for instance {OTHER_INSTANCE}"):
         window_plan.check_not_open_elsewhere(window(policy_open_for(15, OTHER_INSTANCE)), desired_window(OPEN))
     accepted = [

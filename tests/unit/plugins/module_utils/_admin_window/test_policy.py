@@ -109,12 +109,12 @@ OPEN_CASES = {
 
 
 @pytest.mark.parametrize(("opening", "statements"), OPEN_CASES.values(), ids=OPEN_CASES)
-def test_an_open_window_denies_in_statements_of_their_own(opening, statements):
+def test_an_open_window_denies_in_separate_statements(opening, statements):
     assert open_policy(opening) == {"Version": "2012-10-17", "Statement": statements}
 
 
 @given(OPENINGS)
-def test_each_statement_has_a_sid_of_its_own_and_no_condition_beside_other_parameters(opening):
+def test_each_statement_has_its_own_sid_and_no_condition_beside_other_parameters(opening):
     statements = [*closed_policy()["Statement"], *open_policy(opening)["Statement"]]
     sids = [each["Sid"] for each in statements]
     assert len(set(sids)) == len(sids)

@@ -21,7 +21,7 @@ def calls(current, desired):
 
 
 def after(current, calls_made, desired):
-    """The files of an agent after calls of its control program: a model of what that does."""
+    """A model of the agent's control program: the files of an agent after calls."""
     parameters, others = dict(current.parameters), current.others
     for action, name, _restart in calls_made:
         if action == FETCH:
@@ -62,7 +62,7 @@ digests = st.dictionaries(st.sampled_from(NAMES), st.sampled_from("01"))
 
 
 @given(digests, st.sampled_from([(), ("file_x.json",)]), digests)
-def test_after_the_calls_the_agent_runs_what_it_is_to_run(files, others, desired):
+def test_after_the_calls_the_agent_runs_the_desired_configurations(files, others, desired):
     current = AgentFiles(files, others)
     made = calls(current, desired)
     result = after(current, made, desired)
@@ -73,12 +73,12 @@ def test_after_the_calls_the_agent_runs_what_it_is_to_run(files, others, desired
     assert plan(current, desired).planned == result
 
 
-def test_what_others_have_configured_stays():
+def test_configurations_of_others_stay():
     current = AgentFiles({"A": "0", "B": "1"})
     assert plan(current, {"A": "1"}).planned == AgentFiles({"A": "1", "B": "1"})
 
 
-def test_steps_say_what_they_do():
+def test_summaries_of_steps():
     found = plan(AgentFiles({"A-2": "2", "A": "0"}, ("file_x.json",)), {"A": "1"})
     assert found.summaries == ["remove configuration A-2", "append configuration A and restart the agent"]
     assert found.counts == {"create": 0, "update": 1, "delete": 1}

@@ -171,7 +171,7 @@ def test_a_text_that_cannot_be_changed_is_an_error(text, message):
 
 
 @pytest.mark.parametrize("text", INVALID)
-def test_what_is_invalid_here_is_invalid(text):
+def test_invalid_cases_are_not_toml(text):
     with pytest.raises(tomllib.TOMLDecodeError):
         tomllib.loads(text)
 

@@ -101,7 +101,7 @@ def test_a_key_that_check_mode_has_not_created_is_a_change():
     assert files_plan.plan(DONE, replace(PRESENT, text="")).summaries == [WRITE_KEY]
 
 
-def test_what_is_written_keeps_owners_that_are_not_given_and_the_mode_of_the_configuration():
+def test_written_files_keep_other_owners_and_the_mode_of_the_configuration():
     made = plan(State(File("", 0o644, 7, 8), File(PROXY, 0o640, 9, 10)), replace(PRESENT, gid=None))
     written = {step.arguments["path"]: step.context for step in made.all_steps}
     assert written[KEY] == File(TEXT, 0o600, 0, 8)

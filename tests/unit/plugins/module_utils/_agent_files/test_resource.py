@@ -101,7 +101,7 @@ def test_other_profiles_stay_byte_for_byte(host):
     assert host.key.read_bytes() == theirs
 
 
-def test_what_is_not_a_regular_file_is_an_error(host):
+def test_an_irregular_file_is_an_error(host):
     host.key.parent.mkdir()
     host.key.symlink_to(host.root / "other")
     with pytest.raises(CwagentError, match="is a symbolic link"):

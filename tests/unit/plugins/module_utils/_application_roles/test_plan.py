@@ -79,7 +79,7 @@ def test_a_role_is_tagged_before_it_gets_the_policy(path):
 
 @pytest.mark.parametrize(("is_listed", "is_used", "has_tag", "has_policy"), list(product([True, False], repeat=4)))
 def test_only_a_listed_role_that_is_used_and_lacks_the_policy_is_changed(is_listed, is_used, has_tag, has_policy):
-    """A policy that was attached without the tag is that of somebody else, so the role is not tagged."""
+    """A policy that was attached without the tag belongs to somebody else, so the role is not tagged."""
     role = role_of(tags=TAGS if has_tag else {}, policies=frozenset({ARN} if has_policy else {}))
     wanted = desired(*["Shop"] * is_listed, used="Shop" if is_used else "Another")
     plan = plan_attachments(state_of(role), wanted)
@@ -97,7 +97,7 @@ def test_a_profile_without_a_role_is_left_alone_with_a_warning():
 
 
 @pytest.mark.parametrize(("allowed", "lacks"), [(["Shop"], "AmazonS3ReadOnlyAccess"), ([], "AmazonS3ReadOnlyAccess, ")])
-def test_what_a_role_lacks_of_the_server_role_is_a_warning(allowed, lacks):
+def test_policies_that_a_role_lacks_are_a_warning(allowed, lacks):
     """As without attach, whether or not the agent's own policy is attached."""
     server = role_of("Server", policies=frozenset({ARN, OTHER}))
     [warning] = warnings(state_of(role_of(), server), desired(*allowed, server_profile="Server"))
@@ -221,7 +221,7 @@ def test_an_unreadable_boundary_is_a_warning():
     assert warning.startswith(f"permissions boundary {BOUNDARY} of role 'Shop' could not be read")
 
 
-def test_a_role_that_is_not_listed_is_named_with_what_to_add():
+def test_the_warning_about_an_unlisted_role_has_the_line_to_add():
     state = state_of(role_of())
     assert find_roles_without_access(state, desired("Batch")) == {"Shop": ["i-1"]}
     [warning] = warnings(state, desired("Batch"))
@@ -234,7 +234,7 @@ PRINCIPALS: list[Any] = [{"Service": EC2}, {"AWS": [f"arn:aws:iam::{ACCOUNT}:roo
 
 @pytest.mark.parametrize("others", [(), ("i-9 in eu-central-1",), tuple(f"i-{n}" for n in range(MAX_LISTED + 2))])
 @pytest.mark.parametrize("principals", [PRINCIPALS[:1], PRINCIPALS[:2], PRINCIPALS])
-def test_everyone_who_gains_the_permissions_is_named(others, principals):
+def test_everyone_who_gains_the_permissions_is_listed(others, principals):
     state = state_of(role_of(trust=trust(*principals)), others={"Shop": others})
     found = describe_gains(state, desired("Shop"))
     assert len(found) == (len(others) > 0) + (len(principals) > 1)
@@ -250,7 +250,7 @@ def test_nobody_gains_where_nothing_is_attached():
 
 @pytest.mark.parametrize(("has_tag", "has_policy"), list(product([True, False], repeat=2)))
 def test_only_the_exact_policy_of_a_tagged_role_is_detached(has_tag, has_policy):
-    """A forged tag costs the role no more than this policy."""
+    """A forged tag costs the role at most this policy."""
     kept = {"team": "shop"}
     policies = frozenset({OTHER, *([ARN] if has_policy else [])})
     role = role_of(tags={**kept, **(TAGS if has_tag else {})}, policies=policies)

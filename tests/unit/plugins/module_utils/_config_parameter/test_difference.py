@@ -46,7 +46,7 @@ def log(path: str, **more: Any) -> dict[str, Any]:
         ({"a": ["x", "y", "z"]}, {"a": ["z", "x", "y"]}, ["~ $.a: other order of elements"]),
         (["x", "y", "v"], ["y", "x", "w"], ['- $[2]: "v"', '+ $[2]: "w"', "~ $: other order of elements"]),
         ({"a": [["x"], ["y"]]}, {"a": [["y"], ["x", "z"]]}, ['- $.a[0]: ["x"]', '+ $.a[1]: ["x","z"]']),
-        # Others are recognized by what they are about.
+        # Others are recognized by their subject.
         (
             {"files": [log("/a", days=7), log("/b"), log("/c", group={"x": 1})]},
             {"files": [log("/b"), log("/d"), log("/a", days=14), log("/c", group={"x": 2})]},
@@ -80,7 +80,7 @@ def test_each_change_is_one_line_with_its_path(before, after, lines):
 
 
 @pytest.mark.parametrize("key", ["file_path", "event_name", "exe", "pid_file", "pattern", "endpoint", "name"])
-def test_an_element_is_recognized_by_what_identifies_it(key):
+def test_an_element_is_recognized_by_its_identifying_key(key):
     assert differences([{key: "x", "a": 1}], [{"a": 2, key: "x"}]) == [f'~ $[{key}="x"].a: 1 -> 2']
 
 

@@ -215,19 +215,19 @@ def test_a_comment_is_a_problem_anywhere(text, comment):
         ("[1]", None),
     ],
 )
-def test_what_a_mistake_probably_means(text, value):
+def test_the_probable_meaning_of_a_mistake(text, value):
     document = read(text, "a.json")
     assert document.value == value
     assert document.problems
 
 
-def test_what_may_be_in_place_of_a_word():
+def test_the_problem_of_an_unknown_word_lists_the_allowed_values():
     problems = read('{"a": nan}', "a.json").problems
     assert [(each.allowed, each.rule) for each in problems] == [(NO_JSON_VALUE, "json")]
 
 
 @pytest.mark.parametrize("content", ['{"a": "{{"}', {"a": "{{"}])
-def test_a_reference_has_a_rule_of_its_own(content):
+def test_a_reference_has_its_own_rule(content):
     assert [each.rule for each in read(content, "config").problems] == ["reference"]
 
 
@@ -245,7 +245,7 @@ def test_a_reference_has_a_rule_of_its_own(content):
         (("x",), (2, 2)),
     ],
 )
-def test_the_place_of_a_value_or_of_what_would_contain_it(path, place):
+def test_the_place_of_a_value_or_of_its_container(path, place):
     text = '\n {\n"a": {"b": [1,\n{"c": 1}]}}'
     assert read(text, "a.json").locate(path) == place
 

@@ -32,7 +32,7 @@ def _too_large(path):
         (_too_large, f"cannot be read: it is larger than {MAX_SIZE} bytes."),
     ],
 )
-def test_what_has_no_end_or_is_no_file_is_an_error_at_once(tmp_path, make, message):
+def test_an_endless_or_irregular_file_is_an_error_at_once(tmp_path, make, message):
     path = tmp_path / "linux.json"
     make(path)
     descriptors = Path("/proc/self/fd")

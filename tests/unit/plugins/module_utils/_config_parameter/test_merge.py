@@ -139,7 +139,7 @@ def test_objects_that_can_be_arrays_become_one(path, values, merged):
 
 
 @pytest.mark.parametrize("values", [("a", "a"), (A, "a"), ("a", [A]), (None, A)])
-def test_what_is_neither_an_object_nor_an_array_is_not_merged_there(values):
+def test_only_objects_and_arrays_are_merged_there(values):
     with pytest.raises(InvalidInput, match=r"for \$\.metrics\.metrics_collected\.jmx\.$"):
         merge(nest("metrics.metrics_collected.jmx", each) for each in values)
 

@@ -131,7 +131,7 @@ def test_a_name_that_is_not_valid_is_an_error(state):
     ids=["valid", "error", "doubtful", "warning"],
 )
 @pytest.mark.parametrize("validation", [STRICT, WARN, OFF])
-def test_the_option_validation_decides_what_is_refused(config, errors, warnings, validation):
+def test_the_option_validation_decides_which_problems_are_refused(config, errors, warnings, validation):
     params = {**PARAMS, "config": config, "validation": validation}
     found = validate_config(params)
     assert (len(found.errors), len(found.warnings)) == (errors[validation], warnings[validation])
@@ -300,7 +300,7 @@ AMP = {"metrics": {"metrics_destinations": {"amp": {"workspace_id": "ws-1"}}}}
         ([CONFIG, {}], {}, ["section"]),
     ],
 )
-def test_what_one_configuration_lacks_another_one_can_have(configs, params, rules):
+def test_one_configuration_can_have_the_parts_that_another_lacks(configs, params, rules):
     assert [rule for _source, _path, rule in problems_of(config=configs, **params)] == rules
 
 

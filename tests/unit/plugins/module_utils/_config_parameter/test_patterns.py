@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.patterns import go_mistake
 
-# What Go 1.22 compiles.
+# Patterns that Go 1.22 compiles.
 ACCEPTED = [
     "",
     "abc",
@@ -146,12 +146,12 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("pattern", ACCEPTED)
-def test_what_go_accepts_has_no_mistake(pattern):
+def test_a_pattern_that_go_accepts_has_no_mistake(pattern):
     assert go_mistake(pattern) == ""
 
 
 @pytest.mark.parametrize(("pattern", "mistake"), REFUSED)
-def test_what_go_refuses_has_a_mistake(pattern, mistake):
+def test_a_pattern_that_go_refuses_has_a_mistake(pattern, mistake):
     assert go_mistake(pattern) == mistake
 
 

@@ -45,7 +45,7 @@ SECOND, THIRD, FOURTH = part_names(NAME, 4)[1:]
 CONFIG = {"agent": {"interval": 60, "debug": True}, "metrics": {"namespace": "ü"}}
 TEXT = '{"agent":{"interval":60,"debug":true},"metrics":{"namespace":"ü"}}'
 
-# What others have stored can be anything; this is JSON that Python does not parse.
+# Others can store any text. This is JSON that Python does not parse.
 DEEPLY_NESTED = '{"a":' * 99999 + "1" + "}" * 99999
 
 
@@ -116,7 +116,7 @@ def test_the_smallest_tier_that_fits_is_selected(current_size, size, declared_ti
 @pytest.mark.parametrize(
     ("size", "tier"), [(4095, "Standard"), (4096, "Standard"), (4097, "Advanced"), (8192, "Advanced"), (8193, None)]
 )
-def test_the_size_is_that_of_the_minified_text_in_bytes(size, tier, fill):
+def test_the_size_counts_the_bytes_of_the_minified_text(size, tier, fill):
     config = config_of_size(size, fill)
     desired = declare(config)
     assert len(desired.value.encode()) == size
@@ -169,7 +169,7 @@ def test_a_configuration_is_stored_only_if_its_content_differs(current, is_same)
         (Parameter(TEXT), {"create": 0, "update": 0, "delete": 0}),
     ],
 )
-def test_a_step_says_whether_it_creates_or_updates_the_parameter(current, counts):
+def test_a_step_shows_whether_it_creates_or_updates_the_parameter(current, counts):
     plan = plan_one(current, declare(CONFIG))
     assert plan.counts == counts
     assert plan.summaries == [f"store the configuration in parameter '{NAME}'"] * any(counts.values())
@@ -397,7 +397,7 @@ def test_a_tier_that_the_user_chose_is_not_replaced_by_another():
 )
 @pytest.mark.parametrize("name", [NAME, "AmazonCloudWatch-advanced"])
 def test_other_errors_do_not_lead_to_the_advanced_tier(config, error, name):
-    """Such as one whose message has the name of the parameter."""
+    """For example, an error whose message contains the name of the parameter."""
     error = AwsApiError(f"could not write '{name}' (parameter/{name}): {error}", error.code)
     executed = []
 
@@ -508,7 +508,7 @@ def test_each_part_has_a_name_a_tier_and_a_step(config, tier, sizes):
         (4200, "Standard", r"parts of at most 4096 bytes"),
     ],
 )
-def test_what_cannot_be_cut_is_an_error(size, tier, message):
+def test_a_part_that_cannot_be_cut_is_an_error(size, tier, message):
     with pytest.raises(InvalidInput, match=message):
         parts(config_of_parts(100, size), tier)
 
@@ -647,7 +647,7 @@ def test_the_next_run_finds_all_parts_that_could_not_be_deleted():
     assert ssm.parameters == {}
 
 
-# Reading back what was stored
+# Reading a stored configuration back
 
 
 class Clock:
@@ -671,7 +671,7 @@ def clock(monkeypatch):
 class LaterSsm(Ssm):
     """Parameter Store that shows something else after it was written.
 
-    :param shown: what the next reads of the first parameter show after a write; afterwards, what there is.
+    :param shown: the first parameter, as the next reads after a write show it. Later reads show the real one.
     """
 
     def __init__(self, parameters: State, shown: list[Parameter | None]) -> None:
@@ -710,7 +710,7 @@ OLD, WRITTEN = Parameter("{}", version=4), Parameter(TEXT, version=5)
     ],
     ids=["shown at once", "shown later", "shown at last", "created", "written twice"],
 )
-def test_what_was_stored_is_read_back_until_it_is_shown(current, shown, seconds, clock):
+def test_a_stored_value_is_read_back_until_it_is_shown(current, shown, seconds, clock):
     reads = len(shown)
     ssm = LaterSsm(one(current), shown)
     result = converge(resource(ssm, whole(CONFIG)), False, 15)
@@ -720,7 +720,7 @@ def test_what_was_stored_is_read_back_until_it_is_shown(current, shown, seconds,
 
 
 @pytest.mark.parametrize(("current", "shown"), [(OLD, OLD), (None, None), (OLD, None)])
-def test_what_is_never_shown_is_an_error(current, shown, clock):
+def test_a_value_that_is_never_shown_is_an_error(current, shown, clock):
     ssm = LaterSsm(one(current), [shown] * 99)
     with pytest.raises(ConsistencyTimeout, match=f"Not visible yet: store the configuration in parameter '{NAME}'"):
         converge(resource(ssm, whole(CONFIG)), False, 15)
@@ -761,7 +761,7 @@ def test_each_part_is_read_back(clock):
     assert clock.now == 0
 
 
-def test_what_was_not_written_is_not_checked():
+def test_an_unwritten_value_is_not_checked():
     plan = config_plan.plan(one(replace(WRITTEN, version=3)), whole(CONFIG))
     config_plan.check_stored(plan, one(Parameter("other", version=9)))
 
@@ -779,7 +779,7 @@ TAGS = st.dictionaries(st.sampled_from(["team", "cost-center", "stage"]), st.tex
 
 
 @given(STORED.filter(lambda found: found is None or found.type == "String"), TAGS, TAGS, st.booleans())
-def test_tags_are_set_and_those_of_others_stay(current, others, tags, same):
+def test_tags_are_set_and_tags_of_others_stay(current, others, tags, same):
     if current:
         current = replace(current, value=TEXT if same else current.value, tags=others)
     desired = desired_config(NAME, CONFIG, None, can_be_split=False, tags=tags)
@@ -863,7 +863,7 @@ def test_another_error_than_a_missing_parameter_is_raised():
         TagsResource(gateway, NAME, {}, REGION).read()
 
 
-def test_a_change_of_tags_is_shown_beside_that_of_the_configuration():
+def test_changes_of_tags_and_configurations_are_shown_together():
     desired = desired_config(NAME, CONFIG, None, can_be_split=False, tags={"team": "ops"})
     stored = Parameter(TEXT.replace("60", "61"), version=1, tags={"stage": "live"})
     lines = converge(resource(Ssm(one(stored)), desired), True, None)["diff"]["prepared"].splitlines()

@@ -34,7 +34,7 @@ ERROR, DOUBTFUL, WARNING = (Problem((), "rule", each.value, each) for each in Se
         ("off", [ERROR], []),
     ],
 )
-def test_the_validation_decides_what_a_doubtful_problem_is(validation, errors, warnings):
+def test_the_validation_decides_the_severity_of_a_doubtful_problem(validation, errors, warnings):
     assert select(iter([ERROR, DOUBTFUL, WARNING]), validation) == (errors, warnings)
 
 
@@ -94,7 +94,7 @@ def test_keys_are_quoted_in_part():
     assert quote_key("a" * 41) == f"'{'a' * 39}…'"
 
 
-def test_what_cannot_be_printed_is_quoted_in_part_too():
+def test_unprintable_text_is_quoted_in_part_too():
     assert quote_key("\x01" * 10) == repr("\x01" * 10)
     assert quote_key("\x01" * 11) == "'" + r"\x01" * 9 + r"\x0" + "…'"
 
@@ -145,7 +145,7 @@ def test_a_problem_in_one_line(problem, text):
 
 
 @pytest.mark.parametrize(("path", "columns"), [("a", 98), ("a" * 40, 98), ("a" * 96, 100)])
-def test_what_is_allowed_fits_in_a_line_where_that_is_long_enough(path, columns):
+def test_allowed_values_fit_in_a_line_that_is_long_enough(path, columns):
     text = str(Problem((path,), "rule", "wrong", allowed=", ".join(["allowed"] * 50)))
     assert columns - len("allowed, ") < len(text) <= max(columns, len(f"$['{'a' * 39}…']: wrong") + 60)
     assert text.endswith("allowed, …")
@@ -159,7 +159,7 @@ def test_a_line_that_is_exactly_wide_enough_is_shown_in_whole():
     assert str(replace(fits, allowed="a " + "b" * 63)) == f"$: {'w' * 20}; allowed: a …"
 
 
-def test_what_is_allowed_is_shown_in_a_long_line_too():
+def test_allowed_values_are_shown_in_a_long_line_too():
     assert str(Problem((), "rule", "w" * 200, allowed="a " * 50)).endswith("; allowed:" + " a" * 24 + " …")
 
 
@@ -193,7 +193,7 @@ def test_a_result_has_all_of_a_problem_and_is_json():
     }
 
 
-def test_a_problem_is_doubtful_and_without_a_position_unless_said():
+def test_a_problem_is_doubtful_and_without_a_position_by_default():
     problem = Problem((), "rule", "wrong")
     assert problem.severity is Severity.DOUBTFUL
     assert (problem.source, problem.line, problem.column, problem.near, problem.allowed) == ("", None, None, "", "")

@@ -105,7 +105,7 @@ def _check(config, *, is_required=True, schema=SCHEMA):
 
 
 def _found(**logs):
-    """The path below logs, the rule, the message, what is allowed and what is near, of each problem."""
+    """The path below logs, the rule, the message, the allowed values and a similar one, for each problem."""
     problems = _check({"logs": {"metrics_collected": {}, **logs}}).problems
     return [
         (each.path[1:], each.rule, each.message, each.near or each.allowed)
@@ -128,7 +128,7 @@ def _found(**logs):
         {"limits": {"integer": 10.0, "text": "aa", "list": [1], "object": {"a": 1}, "other": "a", "multiple": 10}},
     ],
 )
-def test_what_the_schema_allows_is_no_problem(logs):
+def test_a_value_that_the_schema_allows_is_no_problem(logs):
     assert _found(**logs) == []
 
 
@@ -162,7 +162,7 @@ def test_what_the_schema_allows_is_no_problem(logs):
         ),
     ],
 )
-def test_a_wrong_value_is_quoted_with_what_is_allowed(value, problems):
+def test_a_wrong_value_is_quoted_with_the_allowed_values(value, problems):
     assert sorted(_found(limits=value)) == [
         (("limits", key), "wrong-value", message, allowed) for key, message, allowed in problems
     ]
@@ -207,7 +207,7 @@ def test_a_misspelt_key_of_an_open_object_is_found_where_the_right_one_is_missin
     [
         # One of several keys is missing.
         ({"entry": {}}, [((), "missing-key", "one of these keys is missing", "ids, levels, filters, name")]),
-        # The value has another type than those of all branches.
+        # No branch has the type of the value.
         ({"receiver": 1}, [((), "wrong-value", "1 is not valid", "a list or an object")]),
         ({"measurement": [1]}, [((0,), "wrong-value", "1 is not valid", "a text or an object")]),
         # The branch with the type of the value.
@@ -223,7 +223,7 @@ def test_a_misspelt_key_of_an_open_object_is_found_where_the_right_one_is_missin
         ({"measurement": [""]}, [((0,), "wrong-value", "'' is not valid", "1 or more characters")]),
         ({"measurement": [{}]}, [((0, "name"), "missing-key", "the key is missing", "")]),
         ({"measurement": [{"name": 1}]}, [((0, "name"), "wrong-value", "1 is not valid", "a text")]),
-        # The branch whose fixed values are those of the value.
+        # The branch whose fixed values match the value.
         ({"action": {"do": "keep", "count": "1"}}, [(("count",), "wrong-value", "'1' is not valid", "an integer")]),
         (
             {"action": {"do": "drop", "nam": "a"}},
@@ -261,7 +261,7 @@ def test_a_list_whose_entries_need_not_differ():
     assert "duplicate-entry" not in [each.rule for each in _check({"logs": {"x": [1, 1]}}, schema=schema).problems]
 
 
-def test_what_the_rules_have_found_is_not_found_again():
+def test_problems_that_the_rules_found_are_not_found_again():
     config = {"agent": {"region": 1}, "logs": {"metrics_collected": {}, "closed": 1}}
     problems = _check(config).problems
     assert [(each.path, each.allowed) for each in problems] == [
@@ -302,7 +302,7 @@ def test_problems_of_the_schema_have_their_place_in_the_text():
 
 
 @pytest.mark.parametrize("content", ["[]", "{"])
-def test_what_cannot_be_read_is_not_validated(content):
+def test_unreadable_content_is_not_validated(content):
     document = validate(content, source="a.json")
     assert add_schema_problems(document, SCHEMA, "schema.json", is_required=True) == document
 
@@ -314,7 +314,7 @@ def test_a_document_has_a_limited_number_of_problems_of_the_schema():
 
 
 @pytest.mark.parametrize(("is_required", "severity"), [(True, DOUBTFUL), (False, WARNING)])
-def test_without_jsonschema_the_rules_apply_and_one_problem_says_so(monkeypatch, is_required, severity):
+def test_without_jsonschema_the_rules_apply_and_one_problem_reports_it(monkeypatch, is_required, severity):
     monkeypatch.setitem(sys.modules, "jsonschema", None)
     problems = _check('{"agent": {"reigon": 1}, "logs": {"metrics_collected": {}}}', is_required=is_required).problems
     assert [(each.rule, each.severity) for each in problems] == [("unknown-key", DOUBTFUL), ("schema", severity)]
@@ -342,7 +342,7 @@ def test_without_jsonschema_the_rules_apply_and_one_problem_says_so(monkeypatch,
         ],
     ],
 )
-def test_what_is_no_schema_or_refers_elsewhere_is_an_error(content, message):
+def test_an_invalid_schema_or_an_external_reference_is_an_error(content, message):
     with pytest.raises(InvalidInput) as caught:
         read_schema(content, "schema.json")
     assert str(caught.value).startswith(message)

@@ -136,7 +136,7 @@ def test_each_part_fits_and_every_beginning_is_valid(config, limit, allow_recent
         assert size_of(part) <= limit
         assert_valid(part)
     for count in range(1, len(names) + 1):
-        # The agent merges what was appended so far, in its own order.
+        # The agent merges the parts that were appended so far, in its own order.
         assert_valid(merge(stored[name] for name in merge_order(names[:count])))
         assert_valid(merge(stored[name] for name in merge_order(names)[:count]))
     if any(key in config for key in ("logs", "metrics", "traces", "opentelemetry")):
@@ -207,7 +207,7 @@ AGENT, WHOLE = {"agent": {"region": "r"}}, 10_000
         (files("a" * 50, "b" * 50, "c" * 50), [files("a" * 50, "b" * 50), files("c" * 50)]),
         (files("ü" * 25, "b" * 50, "c" * 50), [files("ü" * 25, "b" * 50), files("c" * 50)]),
         (metrics(procstat=["a" * 30, "b" * 30]), [metrics(procstat=["a" * 30]), metrics(procstat=["b" * 30])]),
-        # The settings are in the first part that needs them, and those of the agent in the first one.
+        # The settings are in the first part that needs them. The settings of the agent are in the first part.
         (
             {**AGENT, **files("a" * 50, "b" * 50, force=5), **metrics(cpu={"a": "c" * 50}, mem={})},
             [{**AGENT, **files("a" * 50, force=5)}, files("b" * 50), metrics(cpu={"a": "c" * 50}, mem={})],
@@ -221,7 +221,7 @@ AGENT, WHOLE = {"agent": {"region": "r"}}, 10_000
                 metrics(net={"a": "d" * 40}),
             ],
         ),
-        # What is not valid stays as it is, and is in one part.
+        # Invalid sections stay as they are, each in one part.
         (
             {"metrics": {"namespace": "n" * 30}, "logs": {"logs_collected": {"files": []}}},
             [{"metrics": {"namespace": "n" * 30}}, {"logs": {"logs_collected": {"files": []}}}],
@@ -251,7 +251,7 @@ E1, E2 = {"endpoint": "1" * 40}, {"endpoint": "2" * 40}
         ),
     ],
 )
-def test_what_only_recent_agents_merge_is_cut_only_if_allowed(config, parts):
+def test_parts_that_only_recent_agents_merge_are_cut_only_if_allowed(config, parts):
     limit = size_of(config) - 1
     assert split(config, limit, allow_recent=True) == parts
     with pytest.raises(InvalidInput, match=rf"{limit} bytes when minified: the agent can merge each only as a whole"):
@@ -289,7 +289,7 @@ def test_a_list_with_duplicates_that_only_a_merge_would_remove_is_not_cut():
         ),
     ],
 )
-def test_what_cannot_be_cut_is_named_with_its_size(config, limit, message):
+def test_a_part_that_cannot_be_cut_is_reported_with_its_size(config, limit, message):
     with pytest.raises(InvalidInput, match=message):
         split(config, limit)
 

@@ -231,7 +231,7 @@ LEVELS = "CRITICAL, ERROR, WARNING, INFORMATION, VERBOSE"
         (("opentelemetry", "collect", "host_metrics", "collection_interval"), ["60"], INTERVAL),
     ],
 )
-def test_a_wrong_value_is_doubtful_and_the_problem_says_what_is_allowed(path, values, allowed):
+def test_the_problem_of_a_wrong_value_lists_the_allowed_values(path, values, allowed):
     for value in values:
         problems = validate(_with(path, value), source="config").problems
         assert [(each.severity, each.rule, each.path, each.allowed) for each in problems] == [
@@ -357,7 +357,7 @@ def test_long_values_of_a_log_group_are_quoted_in_part():
     ]
 
 
-def test_what_has_no_say_in_a_log_group_does_not_hide_what_has():
+def test_an_entry_without_a_log_group_does_not_hide_entries_with_one():
     none = {"file_path": "/a"}
     kept = {"file_path": "/b", "log_group_name": "g", "retention_in_days": -1, "log_group_class": "STANDARD"}
     other = {**kept, "file_path": "/c", "log_group_class": "DELIVERY"}
@@ -554,7 +554,7 @@ NO_REGION = (
         ({"logs": VALID["logs"]}, [NO_REGION]),
     ],
 )
-def test_servers_that_are_not_on_ec2_have_rules_of_their_own(config, problems):
+def test_servers_that_are_not_on_ec2_have_their_own_rules(config, problems):
     assert _found(config, has_onprem=True) == problems
     assert _found(config) == []
 
@@ -578,13 +578,13 @@ def test_one_place_has_one_problem_where_it_is_not_json():
 
 
 @pytest.mark.parametrize("content", ["[]", "{", None])
-def test_what_has_no_sections_is_not_looked_into(content):
+def test_content_without_sections_is_not_inspected(content):
     document = validate(content, source="config")
     assert document.value is None
     assert len(document.problems) == 1
 
 
-def test_a_missing_key_has_the_place_of_what_should_contain_it():
+def test_a_missing_key_has_the_place_of_its_container():
     text = '{"logs": {"logs_collected":\n{"files": {"collect_list": [{}]}}}}'
     assert [(each.line, each.column) for each in validate(text, source="a.json").problems] == [(2, 29)]
 
@@ -723,5 +723,5 @@ def test_a_name_for_any_platform_is_never_warned_about(paths, name):
 
 @pytest.mark.parametrize("value", [None, [], ["Memory"], [{"Memory": {}}], "Memory", 1])
 @pytest.mark.parametrize("path", [("metrics",), ("metrics", "metrics_collected"), ("logs", "logs_collected")])
-def test_a_section_of_another_type_is_of_no_platform(path, value):
+def test_a_section_of_another_type_belongs_to_no_platform(path, value):
     assert _platform_problems(_nested(path, value), "AmazonCloudWatch-linux") == []

@@ -208,7 +208,7 @@ def test_an_unfinished_file_of_an_interrupted_run_is_replaced(store, path, umask
     assert file_names(store) == []
 
 
-def test_a_symbolic_link_in_place_of_the_unfinished_file_is_not_followed(store, path):
+def test_a_symbolic_link_instead_of_the_unfinished_file_is_not_followed(store, path):
     elsewhere = store.directory / "elsewhere"
     (store.directory / ".U.credentials.new").symlink_to(elsewhere)
     store.save("U", "AKIANEW", "new")
@@ -238,7 +238,7 @@ def test_an_unreadable_file_is_an_error_that_names_it(store, path, condition):
 OTHERS = "[person]\naws_access_key_id = AKIAPERSON\naws_secret_access_key = theirs\n"
 
 
-def test_what_others_have_in_the_file_is_kept_when_the_key_is_deleted(store, path):
+def test_sections_of_others_are_kept_when_the_key_is_deleted(store, path):
     own = path.read_text()
     path.write_text(f"{own}\n{OTHERS}")
     store.delete("U")
@@ -288,7 +288,7 @@ def test_deletion_removes_all_files_of_the_user_and_no_others(store, path):
         '{"access_key_ids": [], "at": "2026-01-01T00:00:00+00:00"}',
     ],
 )
-def test_an_unreadable_record_is_an_error_that_says_what_to_do(store, path, text):
+def test_an_unreadable_record_is_an_error_with_a_remedy(store, path, text):
     (store.directory / ".U.pending").write_text(text)
     remedy = r"Compare the access keys of user 'U' with .*, then delete .*\.U\.pending"
     assert re.search(remedy, read(store, "U").problem or "")
@@ -304,14 +304,14 @@ def test_a_failed_write_leaves_nothing_behind(store, path):
 
 
 @pytest.mark.parametrize("below", ["", "inner"])
-def test_a_file_in_place_of_the_folder_is_refused(tmp_path, below):
+def test_a_file_instead_of_the_folder_is_refused(tmp_path, below):
     (tmp_path / "keys").write_text("mine")
     with pytest.raises(InvalidInput, match=r"keys is not a folder"):
         FileStore(tmp_path / "keys" / below, "p", None).check(["U"])
     assert (tmp_path / "keys").read_text() == "mine"
 
 
-def test_a_file_in_place_of_the_folder_is_not_overwritten(tmp_path):
+def test_a_file_instead_of_the_folder_is_not_overwritten(tmp_path):
     (tmp_path / "keys").write_text("mine")
     with pytest.raises(CwagentError, match="Could not write"):
         FileStore(tmp_path / "keys", "p", None).prepare("U", [], NOW)
@@ -345,7 +345,7 @@ def test_a_folder_that_others_can_use_is_refused_and_keeps_its_mode(store, folde
     assert (mode(store.directory), file_names(store)) == (folder_mode, sorted(files))
 
 
-def test_a_dangling_link_in_place_of_the_folder_is_refused(store):
+def test_a_dangling_link_instead_of_the_folder_is_refused(store):
     store.directory.symlink_to(store.directory.parent / "missing")
     with pytest.raises(InvalidInput, match=r"keys is not a folder"):
         store.check(["U"])
@@ -362,7 +362,7 @@ def test_a_link_to_a_folder_is_followed(store):
 
 @pytest.mark.parametrize("name", ["U.credentials", ".U.pending"])
 @pytest.mark.parametrize("kind", ["link", "dangling link", "pipe", "link to a device"])
-def test_what_is_not_a_regular_file_is_a_problem_and_is_kept(store, path, name, kind):
+def test_an_irregular_file_is_a_problem_and_is_kept(store, path, name, kind):
     place = store.directory / name
     place.unlink(missing_ok=True)
     if kind == "pipe":

@@ -102,5 +102,5 @@ def test_other_descriptions_name_no_key(description):
         ("", False),
     ],
 )
-def test_a_description_says_whose_key_is_saved(description, is_of_db1):
+def test_a_description_shows_whose_key_is_saved(description, is_of_db1):
     assert is_description_of("db1", description) == is_of_db1

@@ -124,7 +124,7 @@ def test_an_instance_that_cannot_get_the_profile_is_an_error(current, desired, m
         profile_plan.plan(current, desired)
 
 
-def test_another_profile_is_an_error_that_says_what_to_do():
+def test_another_profile_is_an_error_with_a_remedy():
     with pytest.raises(InvalidInput, match=r"or to replace, to associate 'P' instead\.$"):
         profile_plan.plan(state(SHOP), desired_profile())
 
@@ -188,7 +188,7 @@ def test_the_result_has_the_profiles_before_and_after():
 
 
 def test_while_one_profile_replaces_another_the_new_one_counts():
-    """Its role is the one that gets the agent's policy with ``attach``: EC2 shows both, the new one last."""
+    """Its role gets the agent's policy with ``attach``, because EC2 shows both profiles, the new one last."""
     old, new = (Association(f"assoc-{name}", f"arn:aws:iam::1:instance-profile/{name}") for name in ("old", "new"))
     changing = State({"i-1": Instance("i-1", "running", (old, new))})
     assert profile_plan.to_result(changing, changing) == [

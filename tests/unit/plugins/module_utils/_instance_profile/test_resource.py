@@ -151,7 +151,7 @@ def test_nothing_is_disassociated_if_the_profile_does_not_exist():
         ("gone", "RequestLimitExceeded", "RequestLimitExceeded"),
     ],
 )
-def test_a_refused_disassociation_is_compared_with_what_ec2_shows(association, code, raised):
+def test_a_refused_disassociation_is_compared_with_the_state_in_ec2(association, code, raised):
     """The account shows the association ``o``."""
     aws = Account(code, 1)
     resource = resource_of(aws, present=False)

@@ -124,7 +124,7 @@ def test_no_problems_are_not_an_error() -> None:
     ("given", "region", "regions"),
     [([], REGION, [REGION]), ([], None, [""]), (["us-east-1"], REGION, ["us-east-1"])],
 )
-def test_the_region_of_saved_keys_is_that_of_the_module_by_default(
+def test_saved_keys_are_in_the_region_of_the_module_by_default(
     given: list[str], region: str | None, regions: list[str]
 ) -> None:
     found = check_inputs({**WITHOUT_INPUTS, "report_unlisted": True, "key_store_regions": given}, region)

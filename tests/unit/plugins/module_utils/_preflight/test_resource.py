@@ -243,7 +243,7 @@ def test_only_users_of_this_collection_are_to_be_deleted() -> None:
     [(["db", "web"], [], 1), (["db", "web"], ["web"], 0), (["db"], ["web"], 1), ([], [], 0)],
     ids=["of others", "one exists", "none of a file exists", "no files"],
 )
-def test_keys_that_can_be_those_of_another_account_are_not_to_be_deleted(
+def test_keys_that_may_belong_to_another_account_are_not_to_be_deleted(
     tmp_path: Path, files: list[str], users: list[str], count: int
 ) -> None:
     for name in files:
@@ -285,7 +285,7 @@ OURS = {MARK_TAG: CREATED}
         ),
     ],
 )
-def test_a_name_that_is_no_users_is_that_of_a_host(
+def test_a_name_without_a_user_means_a_host(
     users: dict[str, Any], denied: str, deleted: list[str], warnings: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     account = account_as_desired()
@@ -320,7 +320,7 @@ def deny_users(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     monkeypatch.setattr(resource, "find_user", find)
 
 
-def test_what_is_ours_and_not_in_the_inventory_is_named(tmp_path: Path) -> None:
+def test_our_things_outside_the_inventory_are_listed(tmp_path: Path) -> None:
     account = account_as_desired()
     account.users = {name: {MARK_TAG: CREATED} for name in ("db1", "db2")}
     account.users |= {"adopted": {MARK_TAG: ADOPTED}, "alice": {}}
@@ -348,7 +348,7 @@ def test_the_users_of_all_pages_are_named() -> None:
     assert account.operations == ["get_account_authorization_details"] * 3
 
 
-def test_what_may_not_be_read_is_not_named(tmp_path: Path) -> None:
+def test_things_behind_a_denied_read_are_not_listed(tmp_path: Path) -> None:
     account = account_as_desired()
     account.errors = {name: api_error("AccessDenied") for name in ("get_account_authorization_details", ASSOCIATIONS)}
     inputs = listed(tmp_path / "missing", instances={HERE: [INSTANCE]})
@@ -409,7 +409,7 @@ def test_a_secret_that_is_scheduled_for_deletion_is_not_named() -> None:
 
 
 def test_only_users_that_do_not_exist_have_saved_keys_without_a_user() -> None:
-    """The bulk read lacks those of further pages, and those of the last seconds."""
+    """The bulk read lacks the users of further pages, and the users of the last seconds."""
     account = account_with_saved_keys("ours", "seen", "theirs", "gone")
     account.users = {"ours": {MARK_TAG: CREATED}, "theirs": {}}
     account.regions[THERE] = account.regions[HERE]
@@ -439,7 +439,7 @@ def test_a_user_that_the_bulk_read_shows_is_not_read_again() -> None:
     assert "get_user" not in account.operations
 
 
-def test_the_empty_region_of_saved_keys_is_that_of_the_module() -> None:
+def test_an_empty_region_of_saved_keys_means_the_modules_region() -> None:
     account = account_with_saved_keys("db2")
     account.regions[""] = account.regions[HERE]
     assert result_of(saved_in("parameter_store", ""), account)["unlisted"][0].endswith(f": {HERE}:db2.")
@@ -452,7 +452,7 @@ def test_the_empty_region_of_saved_keys_is_that_of_the_module() -> None:
         ("secrets_manager", "secretsmanager:ListSecrets", "keys-in-secrets-manager"),
     ],
 )
-def test_a_denied_listing_is_said_and_nothing_fails(store: str, action: str, policy: str) -> None:
+def test_a_denied_listing_is_reported_and_nothing_fails(store: str, action: str, policy: str) -> None:
     account = account_with_saved_keys("db2")
     account.errors[LISTING[store]] = api_error(
         "AccessDeniedException", f"User: ops is not authorized to perform: {action}"
@@ -463,7 +463,7 @@ def test_a_denied_listing_is_said_and_nothing_fails(store: str, action: str, pol
     ]
 
 
-def test_another_error_of_the_listing_is_said_too() -> None:
+def test_another_error_of_the_listing_is_reported_too() -> None:
     account = account_with_saved_keys("db2")
     account.errors["describe_parameters"] = api_error("InternalServerError", "try later")
     [line] = result_of(saved_in("parameter_store", HERE), account)["unlisted"]

@@ -12,7 +12,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._principal.plan import
 
 
 def declare(region: str | None = "eu-central-1", **params: Any) -> Declared:
-    """What these options declare, with the defaults of all others."""
+    """The declaration from these options, with the defaults of all others."""
     defaults = {option: settings.get("default") for option, settings in PRINCIPAL_SPEC.items()}
     return declared_principal({**defaults, "access": "server", **params}, region)
 
@@ -35,7 +35,7 @@ def test_access_decides_the_policy():
 @pytest.mark.parametrize(
     ("region", "partition"), [("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov"), (None, "aws")]
 )
-def test_the_policies_are_those_of_the_partition(region, partition):
+def test_the_policies_fit_the_partition(region, partition):
     assert declare(region).attach == {SERVER.replace("arn:aws:", f"arn:{partition}:")}
 
 

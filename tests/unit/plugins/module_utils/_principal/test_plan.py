@@ -1,4 +1,4 @@
-"""What roles and users have in common; the property tests of both go through these functions too."""
+"""The functions that plans of roles and users share. The property tests of both go through these functions too."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def test_a_window_that_exists_is_not_closed_again():
     assert [step.action for step in grant_steps("user", "U", window, PrincipalState())] == ["iam:PutUserPolicy"]
 
 
-def test_what_is_managed_is_removed_and_the_rest_kept():
+def test_managed_parts_are_removed_and_the_rest_is_kept():
     current = PrincipalState(policies=frozenset({SERVER, UNMANAGED}), inline=frozenset({WINDOW_POLICY, "app"}))
     kept = PrincipalState(policies=frozenset({UNMANAGED}), inline=frozenset({"app"}))
     assert declare().remove_managed(current) == kept
@@ -161,7 +161,7 @@ def test_the_admin_window_is_kept_or_added(current):
     assert declare(admin_window=True).planned_inline(current) == {WINDOW_POLICY}
 
 
-def test_unmanaged_policies_stay_and_those_of_the_other_access_go():
+def test_unmanaged_policies_stay_and_policies_of_the_other_access_go():
     current = frozenset({UNMANAGED, ADMIN})
     assert declare().planned_policies(current) == {UNMANAGED, SERVER}
     assert declare(exclusive=True).planned_policies(current) == {SERVER}
@@ -175,5 +175,5 @@ def test_unmanaged_policies_stay_and_those_of_the_other_access_go():
         ([NOT_CREATED, "policy P"], "it was not created by this collection; still attached: policy P"),
     ],
 )
-def test_the_warning_about_what_was_not_deleted_has_all_reasons(found, reasons):
+def test_the_warning_about_a_kept_principal_has_all_reasons(found, reasons):
     assert kept_warning("role", "R", found) == f"role 'R' was not deleted; {reasons}"

@@ -64,8 +64,8 @@ def test_a_module_for_principals_takes_its_choices_from_the_code(module, option)
     assert module.SPEC[option] is PRINCIPAL_SPEC[option]
 
 
-# The names of the policies are in no other file, so that a new one is added in one place. The messages have advice for
-# each, and a test of them says so.
+# No other file contains the names of the policies, so that a new one is added in one place. The messages are exempt,
+# because they have advice for each policy. Their own test checks that.
 OTHERS = {"modules", "doc_fragments"}
 SOURCES = [
     path for path in sorted(PLUGINS.rglob("*.py")) if not {path.parent.name, path.name} & {*OTHERS, "_errors.py"}

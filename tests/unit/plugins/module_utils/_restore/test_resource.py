@@ -1,4 +1,4 @@
-"""What is left of interrupted runs is cleaned up part by part; what fails does not keep the rest from being done."""
+"""The leftovers of interrupted runs are cleaned up part by part. A part that fails does not stop the others."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def part_of(managed: Any) -> str:
 
 
 class Parts:
-    """Does nothing but to note what is to be done. Some parts fail, others have nothing to do."""
+    """Only records the parts. Some parts fail, others have nothing to do."""
 
     def __init__(self, failing: Iterable[str] = (), idle: Iterable[str] = (), unmanaged: Iterable[str] = ()) -> None:
         self.failing, self.idle, self.unmanaged = {*failing}, {*idle}, {*unmanaged}
@@ -87,7 +87,7 @@ def test_the_windows_are_closed_before_the_instances_are_restored() -> None:
 
 
 @given(st.sets(st.sampled_from(PARTS), min_size=1))
-def test_what_fails_does_not_keep_the_rest_from_being_done(failing: set[str]) -> None:
+def test_a_failed_part_does_not_stop_the_others(failing: set[str]) -> None:
     parts = Parts(failing)
     with pytest.raises(CwagentError) as caught:
         restore(parts)
@@ -102,7 +102,7 @@ def test_what_fails_does_not_keep_the_rest_from_being_done(failing: set[str]) ->
 
 
 @pytest.mark.parametrize(("state", "begun"), [(ABSENT, PARTS), (KEEP, PARTS[3:])])
-def test_what_becomes_of_the_windows(state: str, begun: list[str]) -> None:
+def test_the_state_of_the_windows(state: str, begun: list[str]) -> None:
     parts = Parts()
     restore(parts, replace(ALL, window_state=state))
     assert parts.begun == begun
@@ -134,7 +134,7 @@ RECORDED = Role(tags={MARK_TAG: CREATED, f"{RESTORE_TAG}:{US}:i-2": "S", f"{REST
 
 
 @pytest.mark.parametrize(("roles", "regions"), [({}, [EU]), ({"R": RECORDED}, [EU, f"{US} with window"])])
-def test_the_records_of_the_role_say_which_other_regions_are_meant(roles: dict[str, Role], regions: list[str]) -> None:
+def test_the_records_of_the_role_show_the_other_regions(roles: dict[str, Role], regions: list[str]) -> None:
     parts = Parts()
     restore(parts, UNKNOWN, Account(roles=roles))
     assert parts.begun[3:] == regions

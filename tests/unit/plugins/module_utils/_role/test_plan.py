@@ -83,7 +83,7 @@ def state(
 
 
 def role_of_others(current: State, mark: dict[str, str] | None = None) -> State:
-    """The same state with a role that somebody else created. :param mark: the tags in place of the mark."""
+    """The same state with a role that somebody else created. :param mark: the tags instead of the mark."""
     assert current.role
     principal = replace(current.role.principal, tags={"a": "1", **(mark or {})})
     return replace(current, role=replace(current.role, principal=principal))
@@ -428,7 +428,7 @@ def test_only_deletions_of_entities_are_retried_while_iam_shows_their_attachment
 
 
 @pytest.mark.parametrize(("current", "desired", "steps", "blockers"), ABSENT.values(), ids=ABSENT)
-def test_deleting_what_no_longer_exists_is_not_an_error(current, desired, steps, blockers):
+def test_deleting_a_missing_thing_is_not_an_error(current, desired, steps, blockers):
     removals = [step for step in role_plan.plan_absent(current, desired).all_steps if "Remove" not in step.action]
     assert all(step.done_when == NOT_FOUND_CODES for step in removals)
 
@@ -521,7 +521,7 @@ TRUST_EC2_AND_ACCOUNT = {**TRUST_EC2, "Principal": {"Service": EC2, "AWS": "arn:
     ],
 )
 def test_in_china_a_role_may_trust_either_name_of_ec2(service, statement, is_trusted, is_trusted_alone):
-    """A new role gets that of the partition."""
+    """A new role trusts the partition's name of EC2."""
     current = state(Role("R", trust(statement)))
     for exclusive, is_kept in ((False, is_trusted), (True, is_trusted_alone)):
         desired = replace(desired_role(exclusive=exclusive), service=service)
@@ -623,7 +623,7 @@ def test_a_role_of_others_without_trust_in_ec2_causes_a_warning():
         (State(profile=InstanceProfile("P", role="S")), []),
     ],
 )
-def test_the_warnings_say_why_something_is_kept(current, warnings):
+def test_the_warnings_explain_why_something_is_kept(current, warnings):
     assert role_plan.kept_warnings(current, desired_role()) == warnings
 
 

@@ -1,4 +1,4 @@
-"""Reads, results and warnings of a role, with a model of IAM in place of AWS."""
+"""Reads, results and warnings of a role, with a model of IAM instead of AWS."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the emulator cannot show: an agent that goes offline between two calls, and very long output."""
+"""Cases that the emulator cannot show: an agent that goes offline between two calls, and very long output."""
 
 from __future__ import annotations
 

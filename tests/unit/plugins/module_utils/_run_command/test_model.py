@@ -83,5 +83,5 @@ def test_the_result_is_the_last_line_with_an_object(output: str, result: object)
         (Invocation("Success", "Success", "out"), "its status is Success, and it printed: out"),
     ],
 )
-def test_a_command_says_why_it_did_not_do_its_work(invocation: Invocation, reason: str) -> None:
+def test_a_command_reports_why_it_did_not_do_its_work(invocation: Invocation, reason: str) -> None:
     assert invocation.reason == reason

@@ -36,7 +36,7 @@ def test_a_word_stands_in_a_script_as_it_is(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["", "a b", "a;b", "$(id)", "`id`", "a'b", "a\nb", "ü", "{{ssm:x}}", "*", "a/b", "#a\n"]
 )
-def test_what_a_shell_could_change_is_no_word(text: str) -> None:
+def test_text_that_a_shell_could_change_is_no_word(text: str) -> None:
     with pytest.raises(InvalidInput, match="cannot be used in a command"):
         word(text)
 

@@ -40,7 +40,7 @@ def packed(text: bytes) -> str:
         (Invocation("Failed", "Undeliverable"), "gave no result: it could not be delivered to the agent"),
     ],
 )
-def test_the_check_says_why_an_instance_could_not_store(invocation: Invocation, words: str) -> None:
+def test_the_check_reports_why_an_instance_could_not_store(invocation: Invocation, words: str) -> None:
     problems = check_problems(INSTANCE, invocation)
     assert [words in each and INSTANCE in each for each in problems] == ([True] if words else [])
 

@@ -52,7 +52,7 @@ DESIRED = DesiredCommand(SENT, INSTANCE, RUN, "Admin", WRITES, 660, 180)
         (CANCELLED, replace(OWN, status="Success"), (), []),
     ],
 )
-def test_a_command_is_sent_once_and_those_of_interrupted_runs_are_cancelled_before(
+def test_a_command_is_sent_once_after_interrupted_ones_are_cancelled(
     state: str, own: Command | None, others: tuple[Command, ...], actions: list[str]
 ) -> None:
     desired = replace(DESIRED, state=state)
@@ -62,7 +62,7 @@ def test_a_command_is_sent_once_and_those_of_interrupted_runs_are_cancelled_befo
     assert plan(found.planned, desired).all_steps == []
 
 
-def test_the_state_has_what_can_still_store() -> None:
+def test_the_state_has_commands_that_can_still_store() -> None:
     listed = [
         OTHER,
         OWN,
@@ -83,13 +83,13 @@ def test_the_state_has_what_can_still_store() -> None:
         (State(NOW, replace(OWN, status="Cancelling")), ("none", [])),
     ],
 )
-def test_the_diff_shows_what_can_still_store(state: State, shown: tuple[str, list[str]]) -> None:
+def test_the_diff_shows_commands_that_can_still_store(state: State, shown: tuple[str, list[str]]) -> None:
     assert tuple(to_diff(state).values()) == shown
 
 
 @given(st.integers(2 * MIN_SECONDS, 720 * 60))
 def test_a_command_cannot_outlive_its_time_by_any_clock(seconds: int) -> None:
-    """The clock of the instance can be wrong, so those of Systems Manager and the agent end with the deadline too."""
+    """The instance's clock can be wrong, so the timeouts of Systems Manager and the agent end at the deadline too."""
     [step] = plan(State(NOW), replace(DESIRED, seconds=seconds)).all_steps
     sending = step.context
     deadline = deadline_of(Command("c", sending.comment, "Pending"))
@@ -100,7 +100,7 @@ def test_a_command_cannot_outlive_its_time_by_any_clock(seconds: int) -> None:
     assert f"\ndeadline={deadline}\n" in sending.script
 
 
-def test_a_step_says_what_is_stored() -> None:
+def test_a_step_shows_the_parameter() -> None:
     [step] = plan(State(NOW), DESIRED).all_steps
     words = f"send instance {INSTANCE} the command that stores AmazonCloudWatch-linux in eu-central-1"
     assert step.summary == words

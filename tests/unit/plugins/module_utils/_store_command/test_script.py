@@ -1,4 +1,4 @@
-"""The text of the scripts. What the shell does with them is tested on emulated instances."""
+"""The text of the scripts. Other tests run the scripts in a shell, on emulated instances."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._store_command.model i
 from ansible_collections.cwagent.iam.plugins.module_utils._store_command.script import check_script, store_script
 
 REGION, NAME = "eu-central-1", "AmazonCloudWatch-linux"
-# What a shell, a locale or Systems Manager could take for something else.
+# Values that a shell, a locale or Systems Manager could misinterpret.
 UNKIND_VALUES = ["{{ssm:secret}}", "$(id) `id` ${HOME}", "'\"\\\n%s", "Füße 漢字 \U0001f600", "'; exit; '"]
 
 
@@ -83,5 +83,5 @@ def test_the_shell_gets_the_request() -> None:
 
 
 def test_a_schema_that_would_be_cut_is_not_sent() -> None:
-    """Systems Manager cuts what a command prints after 24,000 characters, and the rest needs less than 4,000."""
+    """Systems Manager cuts the output of a command after 24,000 characters, and the rest needs less than 4,000."""
     assert "max_schema=20000" in check_script([REGION]).splitlines()

@@ -1,4 +1,4 @@
-"""Who stores, and whether it could, before anything is changed."""
+"""The host that stores, and whether it could, before anything is changed."""
 
 from __future__ import annotations
 
@@ -85,7 +85,9 @@ def test_where_nothing_differs_nothing_is_asked(source: str) -> None:
         ("controller", Host(), "controller", [], 0),
     ],
 )
-def test_the_host_is_asked_what_its_way_needs(source: str, host: Host, taken: str, asked: list[str], said: int) -> None:
+def test_the_host_gets_only_the_checks_of_its_way(
+    source: str, host: Host, taken: str, asked: list[str], said: int
+) -> None:
     found, lines = checked(source, host)
     assert (found.source, host.asked, len(lines)) == (taken, asked, said)
     assert found.earlier == (IDENTITY if taken == "instance" else {})

@@ -1,4 +1,4 @@
-"""A configuration by what its comparison returned, and what the controller does for it."""
+"""A configuration from the result of its comparison, and the controller's work for it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def read(given: Any, tags: dict[str, str] | None = None, *, split: bool = False)
         ({NAME: stored("{}", tags={})}, {"team": "ops"}, 2, 1),
     ],
 )
-def test_what_is_stored_with_and_without_tags(
+def test_steps_to_store_with_and_without_tags(
     previous: dict[str, Any], tags: dict[str, str], with_tags: int, without: int
 ) -> None:
     found = read(comparison(previous=previous), tags)
@@ -53,13 +53,13 @@ def test_what_is_stored_with_and_without_tags(
     assert {name for step in found.plan_without_tags.all_steps for name in step.arguments} & {"tags"} == set()
 
 
-def test_what_is_registered_is_read_as_it_was() -> None:
+def test_a_registered_comparison_is_read_unchanged() -> None:
     previous = {NAME: stored("{}"), f"{NAME}-2": stored("{}", tags={"a": "b"})}
     found = read(comparison(LARGE, previous), split=True)
     assert read(found.to_comparison(), split=True) == found
 
 
-def test_a_configuration_in_parts_names_them_in_order_and_what_an_earlier_one_has_left() -> None:
+def test_a_split_configuration_lists_its_parts_in_order_and_leftovers() -> None:
     parts = read(comparison(LARGE, {NAME: {}}), split=True)
     names = [NAME, f"{NAME}-2"]
     assert parts.to_result() == {
@@ -145,8 +145,8 @@ def test_the_controller_stores_with_tags_and_acquires_nothing(check_mode: bool) 
 
 @pytest.mark.parametrize("check_mode", [False, True])
 @pytest.mark.parametrize("surplus", [False, True])
-def test_only_what_differs_is_tagged_and_only_what_nobody_declares_is_deleted(check_mode: bool, surplus: bool) -> None:
-    """One configuration lacks a tag; one is as it should be, and has left a part with the name of the first."""
+def test_only_differences_are_tagged_and_only_undeclared_parts_deleted(check_mode: bool, surplus: bool) -> None:
+    """One configuration lacks a tag. Another has all tags, but has left a part with the name of the first one."""
     rest = f"{NAME}-3"
     store = Store(**{NAME: TEXT, f"{NAME}-2": TEXT, rest: TEXT})
     previous = {each: stored(TEXT, tags={"team": "ops"}) for each in (NAME, f"{NAME}-2", rest)}

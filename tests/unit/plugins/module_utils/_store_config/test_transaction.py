@@ -46,7 +46,7 @@ class Cancelled(BaseException):
 class Account(Aws):
     """An account in a few values, which answers the calls of the real gateway.
 
-    :param fault: raises what is to happen, when it is called with the number of a call or of a task of the host.
+    :param fault: a function that gets the number of a call or of the host's task, and may raise an error.
     """
 
     fault: Callable[[int, str], None] = lambda _number, _action: None
@@ -284,7 +284,7 @@ def undisturbed(source: str) -> Account:
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_what_is_predicted_is_done(source: str) -> None:
+def test_predicted_steps_are_done(source: str) -> None:
     account, predicted = Account(), Account()
     done, planned = transaction(account, source).run(), transaction(predicted, source).predict()
     assert [action for action in predicted.calls if not action.partition(":")[2].startswith(READING)] == []
@@ -317,7 +317,7 @@ ERRORS: dict[str, Callable[[str], BaseException]] = {
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("kind", ERRORS)
 def test_whatever_happens_the_right_is_given_back(source: str, kind: str) -> None:
-    """Or the message says what is left."""
+    """Otherwise, the message lists everything that is left."""
     for number, action in enumerate(undisturbed(source).calls, start=1):
 
         def fault(count: int, called: str, *, number: int = number, action: str = action) -> None:
@@ -339,7 +339,7 @@ def test_whatever_happens_the_right_is_given_back(source: str, kind: str) -> Non
 @pytest.mark.parametrize("source", ["instance", "onprem"])
 @pytest.mark.parametrize("error", [CwagentError("It failed."), HostUnreachable("It does not answer.")])
 def test_whatever_fails_afterwards_the_first_failure_is_named(source: str, error: CwagentError) -> None:
-    """Once, and with what failed then."""
+    """The message contains it once, together with the failure after it."""
     calls = undisturbed(source).calls
     for action in {*calls[calls.index("host:store") + 1 :]}:
 

@@ -1,4 +1,4 @@
-"""What is wrong with the configurations of a task, in the message of one event and as a whole."""
+"""The problems of a task's configurations, in the message of one event and as a whole."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_the_first_problem_of_each_is_in_the_message_and_all_are_in_the_result(f
         ((NAME, "valid"), {"parameter_tags": {"aws:x": "y"}}, "aws:"),
     ],
 )
-def test_what_is_no_problem_of_a_configuration_is_an_error(
+def test_problems_outside_of_a_configuration_are_errors(
     folder: Path, config: tuple[str, str], more: dict[str, Any], error: str
 ) -> None:
     found = validated(folder, config, **more)

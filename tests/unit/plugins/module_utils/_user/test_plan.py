@@ -62,7 +62,7 @@ DELETE_ORPHAN = "delete access key {} of user 'U', whose secret was never saved"
 
 
 def existing_user(*keys: str, saved: SavedCredentials | None = None, **principal: Any) -> State:
-    """A user that the collection created, with the declared policy, these keys, and what else is given."""
+    """A user that the collection created, with the declared policy, these keys, and further values."""
     tags = {**CREATED_TAGS, **principal.pop("tags", {})}
     user = User(
         "U",
@@ -84,7 +84,7 @@ def user_in_groups(*groups: str) -> State:
 
 
 def user_of_others(current: State, mark: dict[str, str] | None = None) -> State:
-    """The same state with a user that somebody else created. :param mark: the tags in place of the mark."""
+    """The same state with a user that somebody else created. :param mark: the tags instead of the mark."""
     assert current.user
     principal = replace(current.user.principal, tags={"a": "1", **(mark or {})})
     return replace(current, user=replace(current.user, principal=principal))
@@ -428,7 +428,7 @@ ABSENT = {
 
 
 @pytest.mark.parametrize(("current", "desired", "steps", "expected_blockers"), ABSENT.values(), ids=ABSENT)
-def test_the_steps_that_delete_a_user_and_what_blocks_them(current, desired, steps, expected_blockers):
+def test_the_steps_that_delete_a_user_and_their_obstacles(current, desired, steps, expected_blockers):
     assert [step.summary for step in plan_absent(current, desired)] == steps
     assert blockers(current, desired) == expected_blockers
     retried = {step.action for step in plan_absent(current, desired) if step.retry_when}
@@ -825,7 +825,7 @@ def test_a_user_of_others_is_kept_with_a_warning():
     assert resource.to_result(plan, plan.planned)["blockers"] == {"U": [NOT_CREATED]}
 
 
-def test_what_is_saved_and_is_no_access_key_is_kept_with_a_warning():
+def test_a_saved_value_that_is_no_access_key_is_kept_with_a_warning():
     resource = resource_with(None, present=False)
     plan = resource.plan({"U": State("U", NOW, saved=SavedCredentials("SSM parameter /k/U", is_unusable=True))})
     assert plan.all_steps == []
@@ -836,7 +836,7 @@ def test_what_is_saved_and_is_no_access_key_is_kept_with_a_warning():
 
 @pytest.mark.parametrize("interrupted_before", [None, "iam:TagUser"])
 def test_the_saved_key_of_an_admin_user_is_tagged(tmp_path, interrupted_before):
-    """Also by the next run, where the first one was interrupted after it saved the key."""
+    """If the first run was interrupted after it saved the key, the next run tags it."""
     desired = declare("admin", admin_window=True)
     scenario = UserScenario(str(tmp_path), None, desired)
     if interrupted_before:
@@ -874,7 +874,7 @@ def test_the_result_has_the_phase_in_which_the_run_began(tmp_path):
 
 
 class LastUseGateway(Gateway):
-    """Knows when keys were used and whose they are; records the keys that it was asked for."""
+    """Knows when keys were used and whose they are. It records the keys of each request."""
 
     def __init__(self, known: dict[str, Any], code: str = "NoSuchEntity") -> None:
         super().__init__(Iam())

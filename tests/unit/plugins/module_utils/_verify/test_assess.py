@@ -32,7 +32,7 @@ INACTIVE = Failure("identity", "Access key AKIA1 of user 'db' is inactive.", "ac
 
 
 def found(server, facts):
-    """The checks that fail with what was found, and the checks with notes."""
+    """The failed checks with their findings, and the checks with notes."""
     seen = assess(server, facts, "ansible")
     new = [each for each in seen.failures if each not in server.failures]
     assert all(each.fix for each in new)
@@ -167,7 +167,7 @@ CONSEQUENCES = {
 
 
 @pytest.mark.parametrize("name", CONSEQUENCES)
-def test_what_follows_from_a_failure_is_not_reported_again(name):
+def test_consequences_of_a_failure_are_not_reported(name):
     assert found(*CONSEQUENCES[name]) == ([], [])
 
 
@@ -194,7 +194,7 @@ NOTES = {
 
 
 @pytest.mark.parametrize("name", NOTES)
-def test_what_is_not_known_is_no_failure(name):
+def test_an_unknown_value_is_no_failure(name):
     server, facts, expected = NOTES[name]
     assert found(server, facts) == ([], expected)
 
@@ -224,7 +224,7 @@ OLD = replace(INSIDE, files=AgentFiles({"A": "old"}))
         (replace(WEB, failures=(Failure("configuration", "x", "y"),)), OLD, ()),
     ],
 )
-def test_commands_that_make_the_agent_run_what_is_stored(server, facts, expected):
+def test_commands_that_make_the_agent_run_the_stored_configuration(server, facts, expected):
     assert assess(server, facts, "run_command").commands == expected
 
 
@@ -236,7 +236,7 @@ def test_a_stopped_agent_is_started_in_the_mode_of_the_server(server, facts, mod
     )
 
 
-def test_the_fix_names_the_configuration_variable_where_it_is_not_known_what_to_run():
+def test_the_fix_has_the_variable_if_the_right_configuration_is_unknown():
     several = replace(WEB, configs=(CONFIG, Config("B", 1, "b", True)), runs_all=False)
     [failure] = assess(several, replace(INSIDE, files=AgentFiles({"C": "c"})), "run_command").failures
     assert failure.fix.startswith("Set cwagent_config_names for the host")

@@ -129,7 +129,7 @@ def test_a_server_without_the_permissions(name):
     assert found(account, target) == ([("permissions", what)], [])
 
 
-def test_what_the_boundary_blocks_and_what_no_policy_allows_are_two_failures():
+def test_a_blocking_boundary_and_a_missing_permission_are_two_failures():
     metrics = managed_policy("Metrics", document(METRICS), document(GET, resource=CONFIGURATIONS))
     account = changed("role", "Server", policies=(metrics,), boundary=replace(BLOCKING, document=document(GET, LOGS)))
     assert [what for _check, what in found(account, WEB)[0]] == [
@@ -194,7 +194,7 @@ def test_an_open_window_is_closed_by_restore(monkeypatch):
     assert "cwagent.iam.restore" in failure.fix
 
 
-def test_what_iam_itself_says_counts():
+def test_the_answer_of_iam_itself_counts():
     simulated = {(ROLE_ARN, METRICS, "*"): True, (ROLE_ARN, LOGS, "*"): False, (ROLE_ARN, GET, PARAMETER_ARN): False}
     made = found(HEALTHY, WEB, simulated=simulated)
     assert made[0] == [("permissions", f"Role 'Server' lacks {LOGS}, {GET}.")]
@@ -263,7 +263,7 @@ UNREAD = {
 
 
 @pytest.mark.parametrize("name", UNREAD)
-def test_what_could_not_be_read_is_no_failure(name):
+def test_an_unread_value_is_no_failure(name):
     account, target, notes = UNREAD[name]
     assert found(account, target) == ([], notes)
 

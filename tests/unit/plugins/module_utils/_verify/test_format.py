@@ -16,7 +16,7 @@ DB = Server("db1", "eu-central-1", user="db", configs=(Config("A", 1),), endpoin
 
 @pytest.mark.parametrize("server", [WEB, DB, Server("none", "eu-central-1", "i-2")])
 def test_the_script_is_valid_and_complete(server):
-    """Systems Manager would replace what is in double braces, and a marker that was left would not be a value."""
+    """Systems Manager would replace text in double braces, and a marker that was left would not be a value."""
     text = script(server)
     subprocess.run(["/bin/sh", "-n", "-c", text], check=True)
     assert "{{" not in text

@@ -18,7 +18,7 @@ def server(host, *found, **more):
     return Server(host, "eu-central-1", "i-1", agent="running", **more).adding(*found)
 
 
-def test_a_table_and_what_to_do():
+def test_a_table_and_fixes():
     servers = [
         server("web1"),
         server("web2", STOPPED),
