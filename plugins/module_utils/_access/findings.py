@@ -177,7 +177,7 @@ def count_severities(findings: Iterable[Finding]) -> dict[str, int]:
 # -- Permission to write --
 
 
-def _of_admins(case: Case) -> Iterator[Finding]:
+def _admin_findings(case: Case) -> Iterator[Finding]:
     """Report admin principals whose permission no window limits, and instances with an admin role outside a window."""
     for each in case.assessments:
         if each.window is None or each.is_administrator:
@@ -194,10 +194,10 @@ def _of_admins(case: Case) -> Iterator[Finding]:
             why = f"{_title(principal)} permanently has an admin policy, without an admin window.{on} {each.why}"
             yield Finding("admin-without-window", HIGH, principal.name, why, _removal(each))
         elif state in (CLOSED, EXPIRED, OPEN):
-            yield from _of_instances_without_window(case, each, each.window, instances)
+            yield from _findings_without_window(case, each, each.window, instances)
 
 
-def _of_instances_without_window(
+def _findings_without_window(
     case: Case, assessment: Assessment, window: Mapping[str, Any], instances: Iterable[InstanceUse]
 ) -> Iterator[Finding]:
     for each in instances:
@@ -210,7 +210,7 @@ def _of_instances_without_window(
         yield Finding("admin-instance-without-window", MEDIUM, each.id, why, fix, each.region)
 
 
-def _of_writers(case: Case) -> Iterator[Finding]:
+def _writer_findings(case: Case) -> Iterator[Finding]:
     """Report principals that may write but should not."""
     for each in case.assessments:
         principal = each.principal
@@ -224,7 +224,7 @@ def _of_writers(case: Case) -> Iterator[Finding]:
             yield Finding("unmanaged-writer", MEDIUM, principal.name, why, _removal(each))
 
 
-def _of_administrators(case: Case) -> Iterator[Finding]:
+def _administrator_findings(case: Case) -> Iterator[Finding]:
     """Report principals that may write because they administer the account: once, or once for each instance."""
     elsewhere = []
     for each in case.assessments:
@@ -243,7 +243,7 @@ def _of_administrators(case: Case) -> Iterator[Finding]:
         yield Finding("administrators", INFO, case.account.id, why, fix)
 
 
-def _of_windows(case: Case) -> Iterator[Finding]:
+def _window_findings(case: Case) -> Iterator[Finding]:
     for each in case.assessments:
         if each.window is None:
             continue
@@ -262,16 +262,16 @@ def _of_windows(case: Case) -> Iterator[Finding]:
 # -- Access keys --
 
 
-def _of_keys(case: Case) -> Iterator[Finding]:
+def _key_findings(case: Case) -> Iterator[Finding]:
     for each in case.assessments:
         for key in each.principal.keys or ():
-            yield from _of_key(case, each, key)
+            yield from _findings_on_key(case, each, key)
         active = [key for key in each.principal.keys or () if key.active]
         if len(active) > 1:
             yield _two_keys(case, each.principal, active)
 
 
-def _of_key(case: Case, assessment: Assessment, key: Key) -> Iterator[Finding]:
+def _findings_on_key(case: Case, assessment: Assessment, key: Key) -> Iterator[Finding]:
     user, now = assessment.principal, case.account.read_at
     age = now - key.created
     state = (assessment.window or {}).get("state")
@@ -316,7 +316,7 @@ def _two_keys(case: Case, user: Principal, active: Sequence[Key]) -> Finding:
     return Finding("key-two-active", LOW if is_replacement else MEDIUM, user.name, why, fix)
 
 
-def _of_unlisted_users(case: Case) -> Iterator[Finding]:
+def _unlisted_user_findings(case: Case) -> Iterator[Finding]:
     """Report our users without a host in the inventory, as information, because another inventory can have the host."""
     known = case.rules.inventory_users
     for each in case.account.principals if known is not None else ():
@@ -328,7 +328,7 @@ def _of_unlisted_users(case: Case) -> Iterator[Finding]:
             yield Finding("user-without-host", INFO, each.name, why, fix)
 
 
-def _of_keys_without_user(case: Case) -> Iterator[Finding]:
+def _findings_on_keys_without_user(case: Case) -> Iterator[Finding]:
     for each in case.account.keys_without_user:
         why = f"The access key of user '{each.user}' is saved as {each.place}, and there is no such user."
         fix = (
@@ -343,7 +343,7 @@ def _of_keys_without_user(case: Case) -> Iterator[Finding]:
 # -- Policies of principals --
 
 
-def _of_policies(case: Case) -> Iterator[Finding]:
+def _policy_findings(case: Case) -> Iterator[Finding]:
     for each in case.assessments:
         principal = each.principal
         if principal.has_policy(SSM_POLICIES[DEPRECATED_SSM_POLICY]):
@@ -351,10 +351,10 @@ def _of_policies(case: Case) -> Iterator[Finding]:
         if principal.access == "admin" and (principal.managed or principal.window_policy):
             yield from _unmanaged_parts(principal)
         if principal.is_ours and principal.boundary:
-            yield from _of_boundary(case, principal)
+            yield from _boundary_findings(case, principal)
 
 
-def _of_application_roles(case: Case) -> Iterator[Finding]:
+def _application_role_findings(case: Case) -> Iterator[Finding]:
     """Report application roles that this collection gave the agent's policy and that the inventory no longer lists."""
     listed = case.rules.attach_to_roles
     for each in case.account.principals if listed is not None else ():
@@ -409,7 +409,7 @@ def _trusts_only_ec2(principal: Principal) -> bool:
     )
 
 
-def _of_boundary(case: Case, principal: Principal) -> Iterator[Finding]:
+def _boundary_findings(case: Case, principal: Principal) -> Iterator[Finding]:
     now = case.account.read_at
     blocked = [
         action
@@ -426,7 +426,7 @@ def _of_boundary(case: Case, principal: Principal) -> Iterator[Finding]:
 # -- Instances and profiles --
 
 
-def _of_instances(case: Case) -> Iterator[Finding]:
+def _instance_findings(case: Case) -> Iterator[Finding]:
     empty = {each.name for each in case.account.profiles if each.role is None}
     principals = {each.name: each for each in case.account.principals if each.kind == ROLE}
     carried = {each.profile for each in case.alive if each.profile}
@@ -442,7 +442,7 @@ def _of_instances(case: Case) -> Iterator[Finding]:
         if instance.restore_tag is not None and instance.id not in windows:
             yield _restore_tag(case, instance)
         if instance.in_inventory and instance.profile not in empty:
-            yield from _of_agent(case, instance, principals, known)
+            yield from _agent_findings(case, instance, principals, known)
 
 
 def _restore_tag(case: Case, instance: InstanceUse) -> Finding:
@@ -458,7 +458,7 @@ def _has_record(case: Case, instance: InstanceUse) -> bool:
     return any(key in each.principal.tags for each in case.assessments)
 
 
-def _of_agent(
+def _agent_findings(
     case: Case,
     instance: InstanceUse,
     principals: Mapping[str, Principal],
@@ -504,7 +504,7 @@ def _lacking(case: Case, role: Principal, region: str) -> list[str]:
 # -- Configuration parameters --
 
 
-def _of_parameters(case: Case) -> Iterator[Finding]:
+def _parameter_findings(case: Case) -> Iterator[Finding]:
     for each in case.account.parameters:
         servers = [server for server, decision in case.readers(each) if decision is Decision.NO]
         if servers:
@@ -586,15 +586,15 @@ def _as_list(value: Any) -> list[Any]:
 
 
 _FAMILIES = (
-    _of_admins,
-    _of_writers,
-    _of_administrators,
-    _of_windows,
-    _of_keys,
-    _of_unlisted_users,
-    _of_keys_without_user,
-    _of_policies,
-    _of_application_roles,
-    _of_instances,
-    _of_parameters,
+    _admin_findings,
+    _writer_findings,
+    _administrator_findings,
+    _window_findings,
+    _key_findings,
+    _unlisted_user_findings,
+    _findings_on_keys_without_user,
+    _policy_findings,
+    _application_role_findings,
+    _instance_findings,
+    _parameter_findings,
 )

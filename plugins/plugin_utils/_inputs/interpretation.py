@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The input of a run: what the variables, groups and hosts of a playbook mean together. Pure."""
+"""The input of a run, interpreted from the variables, groups and hosts of a playbook. Pure."""
 
 from __future__ import annotations
 

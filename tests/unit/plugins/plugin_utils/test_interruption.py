@@ -114,12 +114,11 @@ class TimeLimit(BaseException):
 
 
 @pytest.mark.parametrize("is_shielded", [False, True])
-def test_a_time_limit_raises_the_error_of_ansible(monkeypatch: pytest.MonkeyPatch, is_shielded: bool) -> None:
+def test_a_time_limit_raises_the_error_of_ansible(is_shielded: bool) -> None:
     def raise_limit(_number: int, _frame: Any) -> None:
         raise TimeLimit
 
     earlier = signal.signal(signal.SIGALRM, raise_limit)
-    monkeypatch.setattr(_interruption, "parent_process", lambda: None)
     interruption = Interruption()
 
     def work() -> None:

@@ -307,7 +307,7 @@ def test_the_module_documents_each_rule():
     text = (PLUGINS / "modules" / "cwagent_access_info.py").read_text()
     documented = re.search(r"The name of the rule\.(.*?)sample:", text, re.DOTALL)
     assert documented
-    named = set(re.findall(r"V\(([a-z-]+)\),\s", documented[1]))
+    named = set(re.findall(r"V\(([a-z-]+)\)\s+\(", documented[1]))
     # The last two depend on the inventory and have separate tests.
     assert named == {rule for _, (rule, _, _) in PLANTED.values()} | {"user-without-host", "attached-policy"}
 
