@@ -27,6 +27,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._store_config.gateway 
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.instance import InstanceSource
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.onprem import OnPremisesSource
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import (
+    ADVICE,
     HostUnreachable,
     Report,
     Source,
@@ -294,6 +295,15 @@ def test_predicted_steps_are_done(source: str) -> None:
     assert shown[0] == shown[1]
     assert done["released"]
     assert not planned["released"]
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_the_advice_on_interruptions_is_shown_before_anything_is_held(source: str) -> None:
+    account = Account()
+    storing, shown = transaction(account, source), {}
+    storing._source.report.say = lambda text: shown.update({text: account.is_held})
+    storing.run()
+    assert shown[ADVICE] is False
 
 
 def denied(action: str) -> CwagentError:
