@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 ALLOWED = 14
@@ -45,7 +45,7 @@ PATTERNS = {
 }
 
 
-def find(files: list[Path]) -> Iterator[tuple[Path, int, str, str]]:
+def find(files: Iterable[Path]) -> Iterator[tuple[Path, int, str, str]]:
     """Find lines with their number and the better wording."""
     for file in files:
         for number, line in enumerate(file.read_text().splitlines(), 1):
@@ -57,8 +57,8 @@ def find(files: list[Path]) -> Iterator[tuple[Path, int, str, str]]:
 def main(named: list[str]) -> int:
     """Print the lines that were found. :returns: the exit code."""
     listed = subprocess.run(["git", "ls-files", *(named or CHECKED)], check=True, capture_output=True, text=True)
-    files = [Path(name) for name in listed.stdout.split() if Path(name).suffix in SUFFIXES]
-    found = list(find(file for file in files if file != Path("tests/sentences.py")))
+    files = [path for path in map(Path, listed.stdout.split()) if path.suffix in SUFFIXES]
+    found = list(find(path for path in files if not path.samefile(__file__)))
     for file, number, line, better in found:
         print(f"{file}:{number}: {better}: {line}")
     if len(found) > ALLOWED:

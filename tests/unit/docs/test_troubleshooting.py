@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import re
-from pathlib import Path
 
 import pytest
 import yaml
@@ -50,7 +50,7 @@ def texts_of_code():
     paths = [path for path in (ROOT / "plugins").rglob("*.py") if path.name != "__init__.py"]
     names = [".".join((COLLECTION, *path.relative_to(ROOT).with_suffix("").parts)) for path in paths]
     for module in map(importlib.import_module, [*names, AMAZON]):
-        for node in ast.walk(ast.parse(Path(module.__file__).read_text())):
+        for node in ast.walk(ast.parse(inspect.getsource(module))):
             if isinstance(node, (ast.Constant, ast.JoinedStr, ast.BinOp)):
                 yield literal(node, vars(module))
 
