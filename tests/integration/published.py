@@ -62,6 +62,26 @@ def tarball() -> Path:
     return built
 
 
+def normalized(output: str) -> str:
+    """Output without times, ids of access keys, and the width of the terminal."""
+    for pattern in (r"(?<=\*\*\*)\*+", r"(?<=AKIA)\w{16}", r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"):
+        output = re.sub(pattern, "", output)
+    return " ".join(output.split())
+
+
+def assert_shown(on_page: str, output: str, ids: Mapping[str, str]) -> None:
+    """Assert that a run printed what a page shows, except where the page has a line with three dots.
+
+    :param ids: by the ID on the page, that of the instance.
+    """
+    for shown, real in ids.items():
+        output = output.replace(real, shown)
+    rest = normalized(output)
+    for piece in filter(None, map(normalized, re.split(r"^\.\.\.$", on_page, flags=re.MULTILINE))):
+        _, found, rest = rest.partition(piece)
+        assert found, f"{piece}\nis not in\n{output}"
+
+
 @dataclass(frozen=True)
 class Shell:
     """A shell on the controller. What a command exports, and its folder, are kept for the next one."""

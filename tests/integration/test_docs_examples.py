@@ -6,7 +6,6 @@ They run with the installed collection, outside of the checkout. test_docs_comma
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +28,7 @@ from harness import (
     create_role,
     rename_instance_profile,
 )
-from published import INSTALL, Shell
+from published import INSTALL, Shell, assert_shown
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.merge import merge
 
@@ -80,19 +79,6 @@ class Started:
         """Run a command. The one that is on two pages is not run again."""
         return self.play if line == self.command else self.shell.run(line)
 
-    def as_on_page(self, output: str) -> str:
-        """Output with the ids on the pages, without parts that differ from run to run."""
-        for on_page, real in self.ids.items():
-            output = output.replace(real, on_page)
-        return normalized(output)
-
-
-def normalized(output: str) -> str:
-    """Output without times, ids of access keys, and the width of the terminal."""
-    for pattern in (r"(?<=\*\*\*)\*+", r"(?<=AKIA)\w{16}", r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"):
-        output = re.sub(pattern, "", output)
-    return " ".join(output.split())
-
 
 @pytest.fixture(scope="module")
 def started(shared_controller: Controller) -> Started:
@@ -137,10 +123,7 @@ def test_playbooks_print_what_the_page_shows(started: Started, subtests: pytest.
         play = started.run(command(example.text))
         with subtests.test(example=str(example)):
             assert (play.code != 0) is ("[ERROR]" in output.text)
-            printed = started.as_on_page(play.output)
-            for piece in re.split(r"^\.\.\.$", output.text, flags=re.MULTILINE):
-                _, found, printed = printed.partition(normalized(piece))
-                assert found, piece
+            assert_shown(output.text, play.output, started.ids)
     after = snapshot(started.controller.aws)
     assert after["associations"] == dict.fromkeys(started.ids.values(), SERVER_ROLE)
     assert "Condition" not in json.dumps(after["roles"][ADMIN_ROLE]["inline"][WINDOW_POLICY])
