@@ -188,19 +188,23 @@ class Reader:
             "onprem_credentials_common_config": str(disk / "root/.aws/common-config.toml"),
         }
 
+    def with_saved_key(self, text: str) -> str:
+        """Replace the ID of the access key in a text by that of the key that is saved for db-1, if one is."""
+        saved = self.controller.home / ".cwagent" / "credentials" / f"{SERVER_USER}-db-1.credentials"
+        key = re.search(r"AKIA\w+", saved.read_text() if saved.exists() else "")
+        return text.replace(EXAMPLE_KEY, key[0]) if key else text
+
     def follow(self, page: Path, chosen: Callable[[Command], bool] = lambda _: True) -> list[Play]:
         """Run the commands of a page in a new shell. Where one writes a file, the person's own servers are entered.
 
         An access key of the page is that of db-1.
         """
         shell = Shell(self.controller, page.stem)
-        saved = self.controller.home / ".cwagent" / "credentials" / f"{SERVER_USER}-db-1.credentials"
-        key = re.search(r"AKIA\w+", saved.read_text() if saved.exists() else "")
         plays = []
         for command in commands(page):
             if command.text in EXCLUDED or not (chosen(command) or SETUP.match(command.text)):
                 continue
-            play = shell.run(command.text.replace(EXAMPLE_KEY, key[0] if key else EXAMPLE_KEY))
+            play = shell.run(self.with_saved_key(command.text))
             assert play.code == 0, f"{command}: {command.text}\n{play.output}"
             assert "Traceback" not in play.output
             plays.append(play)

@@ -1,4 +1,7 @@
-"""Each of these pages works alone, as it is written: its inventory, its commands, and the output that it shows."""
+"""Each of these pages works alone, as it is written: its inventory, its commands, and the output that it shows.
+
+Only the blocks that are marked are run here. test_docs_commands.py runs all other commands.
+"""
 
 from __future__ import annotations
 
@@ -6,35 +9,48 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from emulator.snapshot import associated_profiles, snapshot
+from emulator.snapshot import snapshot
 from guide import GUIDE, Block, blocks
 from harness import (
     ADMIN_ROLE,
     PARAMETER,
     SERVER_POLICY,
     SERVER_ROLE,
+    SERVER_USER,
     Controller,
     associate,
     create_role,
 )
 from published import INSTALL, Reader, assert_shown
-from test_organization import Organization
+from test_accounts import Fleet
 
 pytestmark = pytest.mark.skipif("AWS_CLI" not in os.environ, reason="make integration sets it up")
 
 SITE = "ansible-playbook cwagent.iam.site -i hosts.yml"
 AGENT = "opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl"
-CORE = "AmazonSSMManagedInstanceCore"
 
 
 def marked(page: str, language: str) -> list[Block]:
     """The blocks of a page in a language that are marked as run by a test."""
     return [block for block in blocks(GUIDE / f"{page}.rst") if block.marked and block.language == language]
+
+
+def follow(reader: Reader, page: str, ids: Mapping[str, str]) -> None:
+    """Run the marked commands of a page. The output of each is what the next block shows."""
+    examples = [block for block in blocks(GUIDE / f"{page}.rst") if block.marked]
+    examples = [block for block in examples if block.language in ("console", "text")]
+    for command, shown in zip(examples[::2], examples[1::2], strict=True):
+        assert (command.language, shown.language) == ("console", "text"), command
+        play = reader.shell.run(reader.with_saved_key(re.sub(r"^\$ ", "", command.text, flags=re.MULTILINE)))
+        assert (play.code != 0) is ("[ERROR]" in shown.text), f"{command}\n{play.output}"
+        assert "Traceback" not in play.output
+        assert_shown(shown.text, play.output, ids)
 
 
 class HowTo:
@@ -73,21 +89,6 @@ class HowTo:
     def run(self, command: str) -> None:
         self.shell.run(command).assert_succeeded()
 
-    def follow(self) -> None:
-        """Run the commands of the page. The output of each is what the next block shows."""
-        examples = [block for block in blocks(GUIDE / f"{self.page}.rst") if block.marked]
-        examples = [block for block in examples if block.language in ("console", "text")]
-        for command, shown in zip(examples[::2], examples[1::2], strict=True):
-            assert (command.language, shown.language) == ("console", "text"), command
-            play = self.shell.run(re.sub(r"^\$ ", "", command.text, flags=re.MULTILINE))
-            assert (play.code != 0) is ("[ERROR]" in shown.text), f"{command}\n{play.output}"
-            assert "Traceback" not in play.output
-            assert_shown(shown.text, play.output, self.ids)
-
-
-def nothing(_: HowTo) -> None:
-    """The page begins in an empty account."""
-
 
 def install(how_to: HowTo) -> None:
     """The page begins after site.yml."""
@@ -106,7 +107,7 @@ def install_with_agents(how_to: HowTo) -> None:
             path = work / "host_vars" / f"{host}.yml"
             path.write_text(json.dumps({**yaml.safe_load(path.read_text()), "verify_agent_ctl": str(control)}))
             keys = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
-            command = [control, "-a", "fetch-config", "-m", "ec2", "-c", f"ssm:{PARAMETER}", "-s"]
+            command: list[str | Path] = [control, "-a", "fetch-config", "-m", "ec2", "-c", f"ssm:{PARAMETER}", "-s"]
             subprocess.run(command, env={**environment, **keys}, check=True, capture_output=True)
 
 
@@ -127,14 +128,75 @@ def run_setup_script(how_to: HowTo) -> None:
     associate(how_to.aws, first, SERVER_ROLE)
 
 
+def run_on_windows(how_to: HowTo) -> None:
+    """The page begins in an empty account, whose instances run Windows."""
+    how_to.aws.agents(*how_to.ids.values(), platform="Windows")
+
+
 BEFORE: dict[str, Callable[[HowTo], None]] = {
     "pipeline": install,
     "change_a_configuration": install_with_agents,
+    "leaked_key": install,
     "remove_a_server": install,
+    "windows": run_on_windows,
     "beside_terraform": apply_terraform,
     "beside_setup_scripts": run_setup_script,
 }
 """By page, what there is before its first command."""
+
+
+def assert_terraform_sees_no_change(how_to: HowTo, before: dict[str, Any], after: dict[str, Any]) -> None:
+    """Apart from the tag that the page lets Terraform ignore, and the policy that it attaches to the application."""
+    expected = {**before["roles"]["shop"], "policies": ["AmazonS3ReadOnlyAccess", SERVER_POLICY]}
+    assert {**after["roles"]["shop"], "tags": {}} == expected
+    assert all(tag.startswith("cwagent:") for tag in after["roles"]["shop"]["tags"])
+    assert after["roles"][SERVER_ROLE] == before["roles"][SERVER_ROLE]
+    for kind in ("associations", "instance_tags"):
+        assert after[kind] == before[kind]
+
+
+def assert_adopted_roles_are_the_same(how_to: HowTo, before: dict[str, Any], after: dict[str, Any]) -> None:
+    """Apart from the tag and the admin window."""
+    kept = {name: {**role, "tags": {}, "inline": {}} for name, role in after["roles"].items()}
+    assert kept == before["roles"]
+    assert after["associations"] == dict.fromkeys(how_to.ids.values(), SERVER_ROLE)
+
+
+def assert_key_is_replaced(how_to: HowTo, before: dict[str, Any], after: dict[str, Any]) -> None:
+    keys = how_to.aws.client("iam").list_access_keys(UserName=f"{SERVER_USER}-db-1")["AccessKeyMetadata"]
+    assert sorted(key["Status"] for key in keys) == ["Active", "Inactive"]
+
+
+def assert_windows_configuration_is_stored(how_to: HowTo, before: dict[str, Any], after: dict[str, Any]) -> None:
+    assert after["parameters"][how_to.aws.region].keys() == {"AmazonCloudWatch-windows"}
+    assert after["associations"] == dict.fromkeys(how_to.ids.values(), SERVER_ROLE)
+
+
+def assert_servers_are_removed(how_to: HowTo, before: dict[str, Any], after: dict[str, Any]) -> None:
+    assert before["users"].keys() - after["users"].keys() == {f"{SERVER_USER}-db-1"}
+    assert before["associations"].keys() - after["associations"].keys() == {how_to.ids["i-0123456789abcdef1"]}
+
+
+def assert_interval_is_stored(how_to: HowTo, before: dict[str, Any], after: dict[str, Any]) -> None:
+    stored = after["parameters"][how_to.aws.region][PARAMETER]
+    assert stored["agent"]["metrics_collection_interval"] == 30
+
+
+def assert_reports_are_written(how_to: HowTo, before: dict[str, Any], after: dict[str, Any]) -> None:
+    assert json.loads((how_to.shell.work / "config.sarif").read_text())["runs"][0]["results"]
+    assert "<failure" in (how_to.shell.work / "config.junit.xml").read_text()
+
+
+AFTER: dict[str, Callable[[HowTo, dict[str, Any], dict[str, Any]], None]] = {
+    "pipeline": assert_reports_are_written,
+    "change_a_configuration": assert_interval_is_stored,
+    "leaked_key": assert_key_is_replaced,
+    "remove_a_server": assert_servers_are_removed,
+    "windows": assert_windows_configuration_is_stored,
+    "beside_terraform": assert_terraform_sees_no_change,
+    "beside_setup_scripts": assert_adopted_roles_are_the_same,
+}
+"""By page, what a run of it must have left. It gets the account before and afterwards."""
 
 
 @pytest.mark.parametrize("page", BEFORE)
@@ -142,7 +204,24 @@ def test_a_page_prints_what_it_shows(controller: Controller, page: str) -> None:
     how_to = HowTo(controller, page)
     BEFORE[page](how_to)
     before = snapshot(controller.aws)
-    how_to.follow()
-    check = globals().get(f"check_{page}")
-    if check:
-        check(how_to, before)
+    follow(how_to.reader, page, how_to.ids)
+    AFTER[page](how_to, before, snapshot(controller.aws))
+
+
+def test_accounts_are_worked_on_as_the_page_shows(controller: Controller) -> None:
+    """The accounts have the variables of those of the test, which has a role to assume in each."""
+    fleet = Fleet(controller)
+    for account in ("shop", "blog"):
+        fleet.account(account, 1)
+    reader = Reader(controller)
+    shell = reader.shell
+    shell.prepare(fleet.user)
+    shell.run(INSTALL).assert_succeeded()
+    [inventory], [agent] = marked("many_accounts", "yaml"), marked("getting_started", "json")
+    groups = yaml.safe_load(inventory.text)
+    groups["cwagent_accounts"]["hosts"] = {account: fleet.host(account) for account in fleet.ids}
+    shell.write("accounts.yml", groups)
+    shell.write("agent.json", agent.text)
+    follow(reader, "many_accounts", {})
+    for account in fleet.ids:
+        assert fleet.state(account) == fleet.expected(account, json.loads(agent.text))
