@@ -25,7 +25,7 @@ INSTALL = f"ansible-galaxy collection install git+{HOMEPAGE}"
 EXCLUDED = {text for texts in NOT_RUN.values() for text in texts}
 EXAMPLE_KEY = "AKIAIOSFODNN7EXAMPLE"
 SETUP = re.compile(r"(export|cd|cp|mkdir) ")
-"""What a person does again on each page, because later commands of the page need it."""
+"""The commands that a person runs again on each page, because later commands of the page need them."""
 ROOT_USER = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 PROFILES = {"my-profile": "test", "my-test-account": "test", "shop": "test", "bank": "222222222222"}
 """By profile of the pages, the ID of its access key. One of 12 digits is of another account."""
@@ -72,7 +72,7 @@ def normalized(output: str) -> str:
 def assert_shown(on_page: str, output: str, ids: Mapping[str, str]) -> None:
     """Assert that a run printed what a page shows, except where the page has a line with three dots.
 
-    :param ids: by the ID on the page, that of the instance.
+    :param ids: the IDs of the instances, by the IDs on the page.
     """
     for shown, real in ids.items():
         output = output.replace(real, shown)
@@ -84,7 +84,7 @@ def assert_shown(on_page: str, output: str, ids: Mapping[str, str]) -> None:
 
 @dataclass(frozen=True)
 class Shell:
-    """A shell on the controller. What a command exports, and its folder, are kept for the next one."""
+    """A shell on the controller. It keeps the exported variables and the folder for the next command."""
 
     controller: Controller
     name: str = "shell"
@@ -130,10 +130,10 @@ class Shell:
         return self.controller.run(["bash", "-c", script], self._environment(), self.work)
 
     def _environment(self) -> dict[str, str]:
-        # The account is that of a profile, and not of the environment.
+        # The account comes from a profile, and not from the environment.
         removed = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_DEFAULT_REGION")
         files = ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")
-        # The AWS CLI has an environment of its own, whose Python is not for Ansible.
+        # The AWS CLI has its own virtual environment, whose Python is not for Ansible.
         path = os.pathsep.join([program_environment()["PATH"], str(Path(os.environ.get("AWS_CLI", "")).parent)])
         # Without a server, nothing that is not installed could be downloaded.
         return {**dict.fromkeys((*removed, *files), ""), "PATH": path, "ANSIBLE_GALAXY_SERVER": "http://127.0.0.1:9"}
@@ -141,7 +141,7 @@ class Shell:
 
 @dataclass(frozen=True)
 class Reader:
-    """A person with servers of their own, who follows the pages. All servers are this machine.
+    """A person who follows the pages with their own servers. All servers are this machine.
 
     :param entered: the inventories into which the person has entered the servers.
     """
@@ -179,7 +179,7 @@ class Reader:
             # This machine is the instance, too, and its modules inherit the name of the person's AWS profile.
             config = str(self.controller.home / ".aws" / "config")
             return {"cwagent_environment": {**environment, "AWS_CONFIG_FILE": config}}
-        # No agent is installed, so the key is looked for where the AWS CLI does.
+        # No agent is installed, so Ansible looks for the key where the AWS CLI does.
         (disk / "root/.aws").mkdir()
         return {
             "cwagent_environment": environment,
@@ -189,7 +189,7 @@ class Reader:
         }
 
     def with_saved_key(self, text: str) -> str:
-        """Replace the ID of the access key in a text by that of the key that is saved for db-1, if one is."""
+        """Replace the access key of the pages in a text with the saved key of db-1, if there is one."""
         saved = self.controller.home / ".cwagent" / "credentials" / f"{SERVER_USER}-db-1.credentials"
         key = re.search(r"AKIA\w+", saved.read_text() if saved.exists() else "")
         return text.replace(EXAMPLE_KEY, key[0]) if key else text
@@ -197,7 +197,7 @@ class Reader:
     def follow(self, page: Path, chosen: Callable[[Command], bool] = lambda _: True) -> list[Play]:
         """Run the commands of a page in a new shell. Where one writes a file, the person's own servers are entered.
 
-        An access key of the page is that of db-1.
+        The access key of the page stands for the saved key of db-1.
         """
         shell = Shell(self.controller, page.stem)
         plays = []

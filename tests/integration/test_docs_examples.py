@@ -38,7 +38,7 @@ HOW_TO = {
 }
 """test_docs_how_to.py follows these."""
 
-# The instance ids on the pages. The test replaces them with ids of its own instances.
+# The instance ids on the pages. The test replaces them with the ids of its instances.
 SERVER, ADMIN = "i-0123456789abcdef0", "i-0123456789abcdef2"
 APPLICATION = "ShopBackend"
 
@@ -83,7 +83,7 @@ class Started:
     play: Play
 
     def run(self, line: str) -> Play:
-        """Run a command. The one that is on two pages is not run again."""
+        """Run a command, but not twice if two pages have it."""
         return self.play if line == self.command else self.shell.run(line)
 
 

@@ -54,12 +54,12 @@ def follow(reader: Reader, page: str, ids: Mapping[str, str]) -> None:
 
 
 class HowTo:
-    """A person with servers of their own who follows one page."""
+    """A person who follows one page with their own servers."""
 
     def __init__(self, controller: Controller, page: str) -> None:
         """Install the collection, write the inventory of the page, and launch its instances.
 
-        The configuration is that of the page, or of the page getting_started.
+        The configuration comes from the page, or from the page getting_started.
         """
         self.aws, self.page, self.reader = controller.aws, page, Reader(controller)
         self.shell = self.reader.shell
@@ -209,7 +209,7 @@ def test_a_page_prints_what_it_shows(controller: Controller, page: str) -> None:
 
 
 def test_accounts_are_worked_on_as_the_page_shows(controller: Controller) -> None:
-    """The accounts have the variables of those of the test, which has a role to assume in each."""
+    """The variables of the page are replaced, because the test has a role to assume in each account."""
     fleet = Fleet(controller)
     for account in ("shop", "blog"):
         fleet.account(account, 1)
