@@ -188,23 +188,23 @@ class Reader:
             "onprem_credentials_common_config": str(disk / "root/.aws/common-config.toml"),
         }
 
-    def with_saved_key(self, text: str) -> str:
-        """Replace the access key of the pages in a text with the saved key of db-1, if there is one."""
+    def saved_key(self) -> str:
+        """The access key that is saved for db-1, or else the key of the pages."""
         saved = self.controller.home / ".cwagent" / "credentials" / f"{SERVER_USER}-db-1.credentials"
         key = re.search(r"AKIA\w+", saved.read_text() if saved.exists() else "")
-        return text.replace(EXAMPLE_KEY, key[0]) if key else text
+        return key[0] if key else EXAMPLE_KEY
 
     def follow(self, page: Path, chosen: Callable[[Command], bool] = lambda _: True) -> list[Play]:
         """Run the commands of a page in a new shell. Where one writes a file, the person's own servers are entered.
 
-        The access key of the page stands for the saved key of db-1.
+        The access key of the page stands for the key that is saved for db-1 before the first command.
         """
-        shell = Shell(self.controller, page.stem)
+        shell, key = Shell(self.controller, page.stem), self.saved_key()
         plays = []
         for command in commands(page):
             if command.text in EXCLUDED or not (chosen(command) or SETUP.match(command.text)):
                 continue
-            play = shell.run(self.with_saved_key(command.text))
+            play = shell.run(command.text.replace(EXAMPLE_KEY, key))
             assert play.code == 0, f"{command}: {command.text}\n{play.output}"
             assert "Traceback" not in play.output
             plays.append(play)
