@@ -194,6 +194,10 @@ docs: $(RELEASE_READY) ## build the documentation as HTML in build/docs/html
 		--squash-hierarchy --dest-dir $(SITE)/rst cwagent.iam)
 	$(call run_release,sphinx-build -M html $(SITE)/rst $(SITE) -c docs/site --quiet --fail-on-warning --keep-going)
 
+.PHONY: publish-docs
+publish-docs: docs ## push the documentation of the version TAG to the branch gh-pages, which GitHub Pages shows
+	@.github/publish-docs $(SITE)/html "$(TAG)"
+
 .PHONY: tables
 tables: $(READY) ## write the tables of variables of the guide, after a change of their argument specs
 	$(call run,python docs/site/variables.py)

@@ -28,6 +28,13 @@ NOT_RUN = {
         "ansible-builder build --tag registry.example.com/ops/cwagent:1.0.0",
         "podman push registry.example.com/ops/cwagent:1.0.0",
     ],
+    "it needs a repository of the reader": [
+        "git init --initial-branch=main",
+        "git add .",
+        'git commit --message "Add the project for AWX"',
+        "git remote add origin https://git.example.com/ops/cwagent.git",
+        "git push --set-upstream origin main",
+    ],
     "it needs AWX, of which test_awx_setup.py has a model": [
         "ansible-playbook awx/credential_type.yml",
         "ansible-playbook awx/setup.yml",
@@ -52,10 +59,6 @@ aws cloudformation create-stack-instances --stack-set-name cwagent-controller-ro
         f"sudo {AGENT} -a fetch-config -m ec2 -s -c ssm:AmazonCloudWatch-linux",
         f"sudo {AGENT} -a fetch-config -m ec2 -c ssm:AmazonCloudWatch-linux",
         f"sudo {AGENT} -a append-config -m ec2 -s -c ssm:AmazonCloudWatch-databases",
-    ],
-    "it needs several accounts with servers; test_accounts.py has them, with another inventory": [
-        "ansible-playbook cwagent.iam.site -i accounts.yml --forks 12",
-        "ansible-playbook cwagent.iam.site -i accounts.yml --limit shop",
     ],
     "no emulator has CloudTrail": [
         f"""\

@@ -17,6 +17,7 @@ WITHOUT_SHARED_RUNS = {
         *("access_info", "access_keys", "admin_window", "audit", "deliver_credentials", "foreign_principals"),
         *(
             "docs_alone",
+            "docs_how_to",
             "foreign_things",
             "live",
             "lost_answers",

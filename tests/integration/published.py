@@ -25,7 +25,7 @@ INSTALL = f"ansible-galaxy collection install git+{HOMEPAGE}"
 EXCLUDED = {text for texts in NOT_RUN.values() for text in texts}
 EXAMPLE_KEY = "AKIAIOSFODNN7EXAMPLE"
 SETUP = re.compile(r"(export|cd|cp|mkdir) ")
-"""Commands that a person repeats on each page, because later commands of the page need them."""
+"""The commands that a person runs again on each page, because later commands of the page need them."""
 ROOT_USER = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 PROFILES = {"my-profile": "test", "my-test-account": "test", "shop": "test", "bank": "222222222222"}
 """The access key ID of each profile on the pages. An ID of 12 digits belongs to another account."""
@@ -62,9 +62,29 @@ def tarball() -> Path:
     return built
 
 
+def normalized(output: str) -> str:
+    """Output without times, ids of access keys, and the width of the terminal."""
+    for pattern in (r"(?<=\*\*\*)\*+", r"(?<=AKIA)\w{16}", r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"):
+        output = re.sub(pattern, "", output)
+    return " ".join(output.split())
+
+
+def assert_shown(on_page: str, output: str, ids: Mapping[str, str]) -> None:
+    """Assert that a run printed what a page shows, except where the page has a line with three dots.
+
+    :param ids: the IDs of the instances, by the IDs on the page.
+    """
+    for shown, real in ids.items():
+        output = output.replace(real, shown)
+    rest = normalized(output)
+    for piece in filter(None, map(normalized, re.split(r"^\.\.\.$", on_page, flags=re.MULTILINE))):
+        _, found, rest = rest.partition(piece)
+        assert found, f"{piece}\nis not in\n{output}"
+
+
 @dataclass(frozen=True)
 class Shell:
-    """A shell on the controller. Exported variables and the folder are kept for the next command."""
+    """A shell on the controller. It keeps the exported variables and the folder for the next command."""
 
     controller: Controller
     name: str = "shell"
@@ -110,10 +130,10 @@ class Shell:
         return self.controller.run(["bash", "-c", script], self._environment(), self.work)
 
     def _environment(self) -> dict[str, str]:
-        # The account comes from a profile, not from the environment.
+        # The account comes from a profile, and not from the environment.
         removed = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_DEFAULT_REGION")
         files = ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")
-        # The AWS CLI has its own environment, whose Python is not for Ansible.
+        # The AWS CLI has its own virtual environment, whose Python is not for Ansible.
         path = os.pathsep.join([program_environment()["PATH"], str(Path(os.environ.get("AWS_CLI", "")).parent)])
         # Without a server, nothing that is not installed could be downloaded.
         return {**dict.fromkeys((*removed, *files), ""), "PATH": path, "ANSIBLE_GALAXY_SERVER": "http://127.0.0.1:9"}
@@ -121,7 +141,7 @@ class Shell:
 
 @dataclass(frozen=True)
 class Reader:
-    """A person with their own servers, who follows the pages. All servers are this machine.
+    """A person who follows the pages with their own servers. All servers are this machine.
 
     :param entered: the inventories into which the person has entered the servers.
     """
@@ -159,7 +179,7 @@ class Reader:
             # This machine is the instance, too, and its modules inherit the name of the person's AWS profile.
             config = str(self.controller.home / ".aws" / "config")
             return {"cwagent_environment": {**environment, "AWS_CONFIG_FILE": config}}
-        # No agent is installed, so the key is delivered to the file that the AWS CLI reads.
+        # No agent is installed, so Ansible looks for the key where the AWS CLI does.
         (disk / "root/.aws").mkdir()
         return {
             "cwagent_environment": environment,
@@ -168,19 +188,23 @@ class Reader:
             "onprem_credentials_common_config": str(disk / "root/.aws/common-config.toml"),
         }
 
+    def saved_key(self) -> str:
+        """The access key that is saved for db-1, or else the key of the pages."""
+        saved = self.controller.home / ".cwagent" / "credentials" / f"{SERVER_USER}-db-1.credentials"
+        key = re.search(r"AKIA\w+", saved.read_text() if saved.exists() else "")
+        return key[0] if key else EXAMPLE_KEY
+
     def follow(self, page: Path, chosen: Callable[[Command], bool] = lambda _: True) -> list[Play]:
         """Run the commands of a page in a new shell. Where one writes a file, the person enters their own servers.
 
-        An access key on the page stands for db-1's key.
+        The access key of the page stands for the key that is saved for db-1 before the first command.
         """
-        shell = Shell(self.controller, page.stem)
-        saved = self.controller.home / ".cwagent" / "credentials" / f"{SERVER_USER}-db-1.credentials"
-        key = re.search(r"AKIA\w+", saved.read_text() if saved.exists() else "")
+        shell, key = Shell(self.controller, page.stem), self.saved_key()
         plays = []
         for command in commands(page):
             if command.text in EXCLUDED or not (chosen(command) or SETUP.match(command.text)):
                 continue
-            play = shell.run(command.text.replace(EXAMPLE_KEY, key[0] if key else EXAMPLE_KEY))
+            play = shell.run(command.text.replace(EXAMPLE_KEY, key))
             assert play.code == 0, f"{command}: {command.text}\n{play.output}"
             assert "Traceback" not in play.output
             plays.append(play)
