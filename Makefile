@@ -75,6 +75,7 @@ lint-yaml: $(READY) ## check playbooks, roles and other YAML only
 
 .PHONY: lint-docs
 lint-docs: $(READY) ## check documentation and change notes only
+	$(call run,python tests/sentences.py)
 	$(call run,antsibull-changelog lint)
 	@# It copies the files that git tracks, and those of amazon.aws in $(VENV) are not tracked: hide git.
 	$(call run,env GIT_CEILING_DIRECTORIES="$(CURDIR)" antsibull-docs lint-collection-docs --plugin-docs --skip-rstcheck .)

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,8 @@ GROUPS = {
     "cwagent_onprem_admin",
     "cwagent_accounts",
 }
-README_WORDS, README_LINES = 800, 130
+README_WORDS, README_LINES, PAGE_LINES = 800, 130, 400
+PARAGRAPH_WORDS = 20
 MODULES = {path.stem for path in (ROOT / "plugins" / "modules").glob("*.py")}
 DEVELOPMENT = {"architecture", "sandbox"}
 PLAYBOOKS = {path.stem for path in (ROOT / "playbooks").glob("*.yml")}
@@ -53,6 +55,24 @@ def test_the_readme_is_read_in_a_minute():
     text = README.read_text()
     assert len(text.split()) <= README_WORDS
     assert len(text.splitlines()) <= README_LINES
+
+
+def test_no_page_is_too_long_to_read():
+    """Except for the page that `make tables` writes."""
+    lengths = {page.stem: len(page.read_text().splitlines()) for page in GUIDE.glob("*.rst")}
+    assert [page for page, length in lengths.items() if length > PAGE_LINES and page != "variables"] == []
+
+
+def test_no_paragraph_stands_on_two_pages():
+    """Commands and their output may, because a page for one task is complete."""
+    pages = defaultdict(set)
+    for page in PAGES:
+        code = [block.text for block in blocks(page)]
+        for paragraph in re.split(r"\n\s*\n", page.read_text()):
+            text = " ".join(paragraph.split())
+            if len(text.split()) >= PARAGRAPH_WORDS and not any(text in " ".join(each.split()) for each in code):
+                pages[text].add(page.stem)
+    assert {text: names for text, names in pages.items() if len(names) > 1} == {}
 
 
 def test_every_page_is_in_the_contents():
