@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
@@ -10,9 +11,9 @@ import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, InvalidInput
-from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import compared
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Configuration, compared
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.controller import ControllerSource, tidy
-from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Report, Transaction
+from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import Report, Source, Transaction
 
 NAME = "AmazonCloudWatch-linux"
 TEXT = '{"agent":{"metrics_collection_interval":60}}'
@@ -160,3 +161,39 @@ def test_only_differences_are_tagged_and_only_undeclared_parts_deleted(check_mod
     expected = [*([f"DeleteParameter {rest}"] if surplus else []), f"AddTagsToResource {NAME}-2"]
     assert store.writes == ([] if check_mode else expected)
     assert len(report.to_result()["steps"]) == len(expected)
+
+
+class Acquiring(Source):
+    """A source that has to acquire its permission, and may not tag. It is interrupted as it does so."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__(report)
+        self.waits: list[float | None] = []
+
+    def acquire(self) -> None:
+        self.began = True
+        raise KeyboardInterrupt
+
+    def store(self, configuration: Configuration) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def release(self, wait: float | None = None) -> None:
+        self.waits.append(wait)
+
+
+def controller(report: Report) -> Source:
+    return ControllerSource(report, lambda _region: Aws(lambda *_: None))
+
+
+@pytest.mark.parametrize(("make", "steps"), [(controller, 1), (Acquiring, 0)])
+def test_a_difference_in_tags_alone_is_for_a_source_that_may_tag(make: Callable[[Report], Source], steps: int) -> None:
+    found = read(comparison(previous={NAME: stored(TEXT, tags={})}), {"team": "ops"})
+    predicted = Transaction(make(Report()), [found], lambda: None, nullcontext).predict()
+    assert len(predicted["steps"]) == steps
+
+
+def test_an_interrupted_run_releases_and_waits_ten_seconds_at_most() -> None:
+    source = Acquiring(Report())
+    with pytest.raises(KeyboardInterrupt):
+        Transaction(source, [read(comparison())], lambda: None, nullcontext).run()
+    assert source.waits == [10]
