@@ -82,7 +82,7 @@ from ansible_collections.amazon.aws.plugins.plugin_utils.lookup import AWSLookup
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials import format as key_format
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials import saved_key as key_format
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.aws import (
     MarkedForDeletionError,
     is_marked_for_deletion,
@@ -93,7 +93,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiE
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import SavedKey
+    from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key import SavedKey
 
 
 class LookupModule(AWSLookupBase):  # type: ignore[misc]  # amazon.aws comes without types

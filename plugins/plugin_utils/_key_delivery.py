@@ -13,14 +13,14 @@ from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import lookup_loader
 
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import from_file
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key import from_file
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.source import SOURCE_SPEC
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import SavedKey
+    from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key import SavedKey
 
 
 class KeyDelivery(ActionBase):  # type: ignore[misc]  # ansible comes without types

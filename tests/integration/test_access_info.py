@@ -42,7 +42,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy i
     closed_policy,
     open_policy,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import (
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key import (
     claim_description,
     saved_key_description,
 )

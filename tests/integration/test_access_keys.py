@@ -22,7 +22,7 @@ from emulator import Behaviour, Emulator, Fault, Kind, program_environment
 from emulator.snapshot import snapshot
 from harness import MODULE_SECONDS, ModuleServer, create_user, wait_until
 
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import described_key
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key import described_key
 
 SERVICES = {"parameter_store": "ssm", "secrets_manager": "secretsmanager"}
 STORES = ("file", *SERVICES)

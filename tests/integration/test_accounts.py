@@ -25,7 +25,7 @@ from harness import (
     trust,
 )
 
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import saved_key_description
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key import saved_key_description
 
 OWN = "123456789012"
 ACCOUNTS, FORKS = 4, 2

@@ -22,7 +22,7 @@ from harness import (
     create_user,
 )
 
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import (
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key import (
     SavedKey,
     saved_key_description,
     to_values,

@@ -32,7 +32,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan i
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import PUT
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.aws import PARAMETERS_PER_CALL
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import described_key
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing import (
     FILE,
     KEY_STORES,
@@ -42,6 +41,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing i
     list_parameters,
     list_secrets,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key import described_key
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     DENIED_CODES,
     MISSING_POLICY,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._agent_files import format as config_format
+from ansible_collections.cwagent.iam.plugins.module_utils._agent_files import common_config as config_format
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.section import (
     parse_sections,
     read_section,

@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import SavedCredentials
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials import format as key_format
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import (
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials import saved_key as key_format
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing import CLAIM_SUFFIX
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key import (
     SavedKey,
     claim_description,
     saved_key_description,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing import CLAIM_SUFFIX
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.store import (
     CLAIM_LIFETIME,
     CLAIM_POLL_SECONDS,

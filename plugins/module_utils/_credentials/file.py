@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import SavedCredentials
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials import format as key_format
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import SavedKey
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials import saved_key as key_format
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key import SavedKey
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.section import (
     parse_sections,
     remove_section,

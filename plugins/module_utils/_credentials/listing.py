@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import is_description_of
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key import is_description_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -13,11 +13,23 @@ COLLECTION = "ansible_collections.cwagent.iam.plugins"
 NAMESPACE = f"{COLLECTION}.module_utils"
 # Files with these names are pure: they compute plans and check input, and never call AWS.
 PURE_NAMES = {
-    *("plan", "model", "policy", "policies", "rotation", "format", "checks", "transaction", "configuration"),
+    *(
+        "plan",
+        "model",
+        "policy",
+        "policies",
+        "rotation",
+        "format",
+        "saved_key",
+        "common_config",
+        "checks",
+        "transaction",
+        "configuration",
+    ),
     *("document", "patterns", "problems", "structure", "validate"),
     *("merge", "split", "difference", "json_path"),
     *("decision", "conditions", "evaluate", "assess", "findings", "result"),
-    "script",
+    *("saved_key", "common_config", "script"),
 }
 PURE_UTILS = sorted(path for path in MODULE_UTILS.glob("*/*.py") if path.stem in PURE_NAMES)
 # The unit tests cover all of these and notice changes of them: `make unit` and `make mutants` check that.

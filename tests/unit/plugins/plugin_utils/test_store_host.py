@@ -9,7 +9,7 @@ import pytest
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.plan import desired_config
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import SavedKey
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key import SavedKey
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError, InvalidInput
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.configuration import Configuration
 from ansible_collections.cwagent.iam.plugins.module_utils._store_config.transaction import HostUnreachable

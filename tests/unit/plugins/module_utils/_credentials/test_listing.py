@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import (
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing import index_by_user
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key import (
     claim_description,
     saved_key_description,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing import index_by_user
 
 KEY = {"Name": "/k/db1", "Description": saved_key_description("AKIAIOSFODNN7EXAMPLE", "db1")}
 RECORD = {"Name": "/k/db1.pending", "Description": claim_description("db1")}

@@ -9,7 +9,7 @@ import pytest
 from scripted_account import CLOSED_WINDOW, Account, Region, Role, api_error
 
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import RESTORE_TAG
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import (
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key import (
     claim_description,
     saved_key_description,
 )

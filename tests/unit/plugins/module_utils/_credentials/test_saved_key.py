@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.format import (
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.saved_key import (
     SavedKey,
     claim_description,
     described_key,
