@@ -1,7 +1,7 @@
 # Copyright: cwagent.iam contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Checks the variables of a role. ``plugin_utils/_typed.py`` decides which values are valid."""
+"""Checks the variables of a role. ``plugin_utils/_variable_types.py`` decides which values are valid."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ansible.module_utils.common.yaml import yaml_load
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.cwagent.iam.plugins.plugin_utils._evaluate import evaluate
+from ansible_collections.cwagent.iam.plugins.plugin_utils._key_store_checks import check_role_key_store
 from ansible_collections.cwagent.iam.plugins.plugin_utils._report_files import ROLE_FORMATS, sort_by_format
-from ansible_collections.cwagent.iam.plugins.plugin_utils._saved_keys import check_role_key_store
-from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import Problems, check_role, to_typed
+from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import Problems, check_role, to_typed
 
 # The options of the task; the module has their documentation.
 TASK_OPTIONS = {

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._verify.format import script
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Server
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.script import script
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -83,11 +83,11 @@ from ansible_collections.amazon.aws.plugins.plugin_utils.lookup import AWSLookup
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials import saved_key as key_format
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.aws import (
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.aws_store import (
     MarkedForDeletionError,
     is_marked_for_deletion,
 )
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file import FileStore
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file_store import FileStore
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import AwsApiError, CwagentError
 
 if TYPE_CHECKING:

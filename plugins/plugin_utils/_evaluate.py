@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import Undefined
+from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import Undefined
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import quote
+from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import quote
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import Problems
+    from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import Problems
 
 ENDINGS = {".html": "html", ".json": "json", ".junit.xml": "junit", ".sarif": "sarif", ".sarif.json": "sarif"}
 FORMATS = tuple(dict.fromkeys(ENDINGS.values()))

@@ -31,7 +31,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._account.find import r
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan import RESTORE_TAG
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy import PUT
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.aws import PARAMETERS_PER_CALL
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.aws_store import PARAMETERS_PER_CALL
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing import (
     FILE,
     KEY_STORES,

@@ -10,8 +10,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.aws import ParameterStore, SecretStore
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file import FileStore
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.aws_store import ParameterStore, SecretStore
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file_store import FileStore
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 
 if TYPE_CHECKING:

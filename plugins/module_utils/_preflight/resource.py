@@ -13,7 +13,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_instance.plan i
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.plan import CLOSED, DesiredWindow
 from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.resource import WindowResource
 from ansible_collections.cwagent.iam.plugins.module_utils._aws import Aws
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file import SUFFIX, FileStore
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file_store import SUFFIX, FileStore
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing import (
     FILE,
     PARAMETER_STORE,

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import commands, surplus_parts
 from ansible_collections.cwagent.iam.plugins.module_utils._names import name_of
-from ansible_collections.cwagent.iam.plugins.module_utils._verify.format import AGENT_FOLDER
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import (
     AGENT,
     CHECKS,
@@ -24,6 +23,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import (
     Failure,
     Note,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.script import AGENT_FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -24,7 +24,6 @@ from ansible_collections.cwagent.iam.plugins.module_utils._admin_window.policy i
 from ansible_collections.cwagent.iam.plugins.module_utils._config_parameter.split import merge_order, part_name
 from ansible_collections.cwagent.iam.plugins.module_utils._names import aws_policy_arn
 from ansible_collections.cwagent.iam.plugins.module_utils._principal.policies import ACCESS_POLICIES
-from ansible_collections.cwagent.iam.plugins.module_utils._verify.format import digest
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import (
     CONFIGURATION,
     IDENTITY,
@@ -34,6 +33,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import (
     Note,
     Server,
 )
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.script import digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -14,7 +14,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import Cwagent
 from ansible_collections.cwagent.iam.plugins.module_utils._run_command import fleet
 from ansible_collections.cwagent.iam.plugins.module_utils._run_command.fleet import Answer, Document
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.assess import assess, note_unseen, skip_facts
-from ansible_collections.cwagent.iam.plugins.module_utils._verify.format import parse, script
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.script import parse, script
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import 
     request_context,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._access.inventory import Inventory, Scope
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file import FileStore
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file_store import FileStore
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.listing import FILE
 from ansible_collections.cwagent.iam.plugins.module_utils._plan import run_in_parallel
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.checks import Case, check, configs_of, principal_of

@@ -25,13 +25,13 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
     checked_instance_id,
     checked_region,
 )
-from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import Undefined, is_blank, quote, to_typed
+from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import Undefined, is_blank, quote, to_typed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import Given
-    from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import Problems
+    from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import Problems
 
 # The beginning of the names of the variables of a host that stands for an account.
 PREFIX = "cwagent_account_"

@@ -35,8 +35,8 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.hosts import apply_limit, flatten
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.rotation import check_revocation
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.variables import ENVIRONMENT
-from ansible_collections.cwagent.iam.plugins.plugin_utils._saved_keys import check_key_store, check_kms_key
-from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import Problems, check_environment, is_blank
+from ansible_collections.cwagent.iam.plugins.plugin_utils._key_store_checks import check_key_store, check_kms_key
+from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import Problems, check_environment, is_blank
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -16,7 +16,11 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
 )
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.hosts import Regions
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.variables import find_places
-from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import Problems, check_config_regions, is_blank
+from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import (
+    Problems,
+    check_config_regions,
+    is_blank,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,7 +13,7 @@ from ansible.inventory.manager import split_host_pattern
 
 from ansible_collections.cwagent.iam.plugins.module_utils import _names
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import Problems, is_blank, to_typed
+from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import Problems, is_blank, to_typed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence

@@ -19,7 +19,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import (
     checked_instance_id,
     checked_region,
 )
-from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import Problems, Undefined, to_typed
+from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import Problems, Undefined, to_typed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence

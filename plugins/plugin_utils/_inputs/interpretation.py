@@ -73,7 +73,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.variables impo
     read_texts,
     read_value,
 )
-from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import Problems
+from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import Problems
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

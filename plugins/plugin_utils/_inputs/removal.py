@@ -24,7 +24,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.hosts import (
     group_by_region,
     select_users,
 )
-from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import Problems
+from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import Problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.given import GROUPS, ROTATION
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.hosts import apply_limit, select_users
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.variables import ALL
-from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import Problems
+from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import Problems
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

@@ -28,7 +28,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._report_files import (
     VERIFICATION_FORMATS,
     sort_by_format,
 )
-from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import Problems, quote, to_typed
+from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import Problems, quote, to_typed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

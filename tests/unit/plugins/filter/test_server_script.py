@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 from ansible_collections.cwagent.iam.plugins.filter.server_script import FilterModule
-from ansible_collections.cwagent.iam.plugins.module_utils._verify.format import script
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Server
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.script import script
 
 
 def test_the_script_of_a_server_in_a_result():

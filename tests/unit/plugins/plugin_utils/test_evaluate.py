@@ -6,7 +6,7 @@ import pytest
 from ansible.errors import AnsibleError
 
 from ansible_collections.cwagent.iam.plugins.plugin_utils._evaluate import evaluate
-from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import Undefined
+from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import Undefined
 
 
 class Templar:

@@ -40,7 +40,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.variables impo
     HOST_VARIABLES,
     find_role_variables,
 )
-from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import Undefined
+from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import Undefined
 
 SPEC = ROOT / "playbooks" / "vars" / "argument_specs.yml"
 OPTIONS = playbook_options()

@@ -11,7 +11,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._report_files import (
     ROLE_FORMATS,
     sort_by_format,
 )
-from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import Problems
+from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import Problems
 
 ANY_CASE = st.sampled_from(sorted(ENDINGS)).flatmap(
     lambda ending: st.tuples(*(st.sampled_from([each.lower(), each.upper()]) for each in ending)).map("".join)

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.aws import ParameterStore, SecretStore
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file import FileStore
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.aws_store import ParameterStore, SecretStore
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file_store import FileStore
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.options import CONTAINER_VARIABLES, key_store
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
 

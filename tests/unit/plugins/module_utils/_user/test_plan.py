@@ -32,7 +32,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation 
     SavedCredentials,
 )
 from ansible_collections.cwagent.iam.plugins.module_utils._converge import converge
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file import FileStore
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file_store import FileStore
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     THROTTLING_CODES,
     AwsApiError,

@@ -24,8 +24,8 @@ from access_account import (
 from ansible_collections.cwagent.iam.plugins.module_utils._access.assess import GET, LOGS, METRICS, assess
 from ansible_collections.cwagent.iam.plugins.module_utils._access.model import Policy, Unread
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.checks import Case, check, configs_of, principal_of
-from ansible_collections.cwagent.iam.plugins.module_utils._verify.format import digest
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Config, Target
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.script import digest
 
 WEB = Target("web1", REGION, "i-1")
 DB = Target("db1", REGION, user="db1")

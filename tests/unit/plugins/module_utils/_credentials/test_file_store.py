@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._access_keys.rotation import Pending, SavedCredentials
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file import FileStore
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file_store import FileStore
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import (
     ContentionError,
     CwagentError,
@@ -393,7 +393,7 @@ def test_a_folder_without_a_needed_permission_is_refused(store, monkeypatch, mis
 WRITER = """
 import resource, sys
 from pathlib import Path
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file import FileStore
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file_store import FileStore
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
 resource.setrlimit(resource.RLIMIT_FSIZE, (20, 20))
 try:
@@ -471,7 +471,7 @@ CLAIMER = """
 import os, signal, sys
 from datetime import datetime, timezone
 from pathlib import Path
-from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file import FileStore
+from ansible_collections.cwagent.iam.plugins.module_utils._credentials.file_store import FileStore
 from ansible_collections.cwagent.iam.plugins.module_utils._wait import Deadline
 store = FileStore(Path(sys.argv[1]), "P", None)
 with store.claim("U", None, [], datetime(2026, 3, 1, 12, 30, tzinfo=timezone.utc), Deadline(0)):

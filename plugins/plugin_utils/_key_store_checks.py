@@ -11,7 +11,7 @@ from ansible.module_utils.common.validation import check_type_path
 
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.options import key_store
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import is_blank, to_typed
+from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import is_blank, to_typed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

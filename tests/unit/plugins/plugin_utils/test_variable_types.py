@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
-from ansible_collections.cwagent.iam.plugins.plugin_utils import _typed
-from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import (
+from ansible_collections.cwagent.iam.plugins.plugin_utils import _variable_types
+from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import (
     CONFIGS_OF_ROLE,
     ENVIRONMENTS,
     LISTS_BY_REGION,
@@ -21,7 +21,7 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._typed import (
     to_typed,
 )
 
-COLLECTION = Path(_typed.__file__).parents[2]
+COLLECTION = Path(_variable_types.__file__).parents[2]
 ENTRIES = {
     "type": "list",
     "elements": "dict",

@@ -6,8 +6,8 @@ import pytest
 
 from ansible_collections.cwagent.iam.plugins.module_utils._agent_config.plan import AgentFiles
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import CwagentError
-from ansible_collections.cwagent.iam.plugins.module_utils._verify.format import digest, parse, script
 from ansible_collections.cwagent.iam.plugins.module_utils._verify.model import Config, Facts, Reading, Server
+from ansible_collections.cwagent.iam.plugins.module_utils._verify.script import digest, parse, script
 
 ENDPOINTS = {"logs": "https://logs.eu-central-1.amazonaws.com"}
 WEB = Server("web1", "eu-central-1", "i-1", configs=(Config("A", 1), Config("A-2", 4)), endpoints=ENDPOINTS)
