@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.variables import declared_options
+
 ROOT = Path(__file__).parents[1]
 GUIDE = ROOT / "docs" / "docsite" / "rst"
 README = ROOT / "README.md"
@@ -174,5 +176,4 @@ def is_playbook(content: Any) -> bool:
 
 def playbook_options() -> dict[str, Any]:
     """Return the variables of the playbooks, by name."""
-    specs = yaml.safe_load((ROOT / "playbooks" / "vars" / "argument_specs.yml").read_text())["argument_specs"]
-    return {name: option for subject in specs.values() for name, option in subject["options"].items()}
+    return declared_options(yaml.safe_load((ROOT / "playbooks" / "vars" / "argument_specs.yml").read_text()))

@@ -22,7 +22,11 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._evaluate import evalu
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs import accounts as _accounts
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs import given as _given
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.interpretation import interpret
-from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.variables import BATCH_SIZE, find_role_variables
+from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.variables import (
+    BATCH_SIZE,
+    declared_options,
+    find_role_variables,
+)
 from ansible_collections.cwagent.iam.plugins.plugin_utils._terminal import say
 
 if TYPE_CHECKING:
@@ -84,8 +88,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible comes without t
         return " ".join(own or [f"The same as for {first}: {to_summary(problems)}"])
 
     def _collect(self, variables: Mapping[str, Any], task_options: Mapping[str, Any]) -> _given.Given:
-        subjects = yaml_load(SPEC.read_text(encoding="utf-8"))["argument_specs"].values()
-        options = {name: option for each in subjects for name, option in each["options"].items()}
+        options = declared_options(yaml_load(SPEC.read_text(encoding="utf-8")))
         hostvars, controller = variables["hostvars"], variables["inventory_hostname"]
         groups = {group: list(hosts) for group, hosts in variables["groups"].items()}
         ours = (*_given.GROUPS, _given.ACCOUNTS)

@@ -72,6 +72,11 @@ def applies_configurations(given: Given) -> bool:
     return {SERVERS, ONE_ACCOUNT} <= {*given.requires}
 
 
+def declared_options(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the variables of the playbooks with their options, by name, from ``playbooks/vars/argument_specs.yml``."""
+    return {name: option for subject in spec["argument_specs"].values() for name, option in subject["options"].items()}
+
+
 def check_variable_names(given: Given, problems: Problems) -> None:
     """Report variables and groups that are not the collection's, but have similar names."""
     used = {name for variables in (given.controller, *given.hosts.values()) for name in variables}

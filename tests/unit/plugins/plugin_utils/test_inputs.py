@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 import yaml
-from guide import ROOT, playbook_options
 from hypothesis import given
 from hypothesis import strategies as st
+from import_graph import PLUGINS
 
 from ansible_collections.cwagent.iam.plugins.module_utils._credentials.options import CONTAINER_VARIABLES
 from ansible_collections.cwagent.iam.plugins.module_utils._errors import InvalidInput
@@ -38,12 +38,13 @@ from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.interpretation
 from ansible_collections.cwagent.iam.plugins.plugin_utils._inputs.variables import (
     ENVIRONMENT,
     HOST_VARIABLES,
+    declared_options,
     find_role_variables,
 )
 from ansible_collections.cwagent.iam.plugins.plugin_utils._variable_types import Undefined
 
-SPEC = ROOT / "playbooks" / "vars" / "argument_specs.yml"
-OPTIONS = playbook_options()
+SPEC = PLUGINS.parent / "playbooks" / "vars" / "argument_specs.yml"
+OPTIONS = declared_options(yaml.safe_load(SPEC.read_text()))
 RUN_OPTIONS = {name: option for name, option in OPTIONS.items() if name not in HOST_VARIABLES}
 WEB = {"instance_id": "i-0123456789abcdef0"}
 ADMIN = {"instance_id": "i-0123456789abcdef1"}
