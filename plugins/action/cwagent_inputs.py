@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 COLLECTION = Path(__file__).parents[2]
 SPEC = COLLECTION / "playbooks" / "vars" / "argument_specs.yml"
 # The files with the variables of roles.
-SETTINGS = ("principals", "store_config", "delivery", "checks")
+SETTINGS = ("principals", "store_config", "delivery", "audit_and_verify")
 # Other variables that are part of the input.
 OTHER_VARIABLES = frozenset({"instance_id", "placement"})
 # The options of the task; the module has their documentation.
