@@ -216,6 +216,7 @@ NOT_ASSUMED = "The role of the account could not be assumed. Check its ARN, its 
 
 
 SHOWN_WRITERS = 5
+SHOWN_ACTIONS = 5
 
 
 def audit_summary(document: Mapping[str, Any], *, limit: int = 20) -> list[str]:
@@ -232,9 +233,10 @@ def audit_summary(document: Mapping[str, Any], *, limit: int = 20) -> list[str]:
         if "error" in account
     ]
     lines += [_writers(account) for account in read]
-    denied = sum(len(account["unread"]) for account in read)
+    denied = [each["action"] for account in read for each in account["unread"]]
     if denied:
-        lines.append(f"! {count_noun(denied, 'read')} denied. Dependent results are unknown.")
+        actions = join_first(sorted(set(denied)), SHOWN_ACTIONS)
+        lines.append(f"! {count_noun(len(denied), 'read')} denied: {actions}. Dependent results are unknown.")
     lines += _worst_findings(document, limit) if read else []
     return [part for line in lines for part in wrap(line)]
 

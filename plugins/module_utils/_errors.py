@@ -229,4 +229,7 @@ def _explain_denial(action: str, message: str, identity: str | None) -> str:
     because = f" ({reason.group(1).strip()})" if reason else ""
     if re.search(_KMS, message):
         because = f" ({message.rstrip('.')})"
-    return f"{who or 'The identity in use'} lacks {needed}{where}{because}. Grant {needed} to it and run again."
+    hint = (
+        " If a policy already grants it, check the Resource and Condition there." if "identity-based" in because else ""
+    )
+    return f"{who or 'The identity in use'} lacks {needed}{where}{because}. Grant {needed} to it and run again.{hint}"

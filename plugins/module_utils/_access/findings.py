@@ -355,13 +355,17 @@ def _policy_findings(case: Case) -> Iterator[Finding]:
 
 
 def _application_role_findings(case: Case) -> Iterator[Finding]:
-    """Report application roles that this collection gave the agent's policy and that the inventory no longer lists."""
+    """Report application roles that this collection gave the agent's policy and that the inventory does not list."""
     listed = case.rules.attach_to_roles
     for each in case.account.principals if listed is not None else ():
         # Anyone who may tag the role can set any value, so a command contains only the expected one.
         is_tagged = each.tags.get(ATTACHED_TAG) == (policy := ACCESS_POLICIES["server"])
         if each.kind == ROLE and is_tagged and each.name not in (listed or ()):
-            why = f"This collection attached {policy} to the role, which cwagent_attach_to_roles no longer lists."
+            why = (
+                f"This collection attached {policy} to the role, and the inventory does not ask for it. If the role should "
+                "keep it, set cwagent_on_other_profile to attach and list the role in cwagent_attach_to_roles, in the "
+                "inventory."
+            )
             detach = f"{_policy_command('detach', each, aws_policy_arn(policy, each.partition))}; "
             untag = f"aws iam untag-role --role-name {each.name} --tag-keys {ATTACHED_TAG}"
             fix = f"{detach if each.has_policy(policy) else ''}{untag}"

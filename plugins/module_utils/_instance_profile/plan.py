@@ -34,6 +34,10 @@ ASSOCIATION_GONE = "association is gone"
 DISASSOCIATE_ACTION = "ec2:DisassociateIamInstanceProfile"
 
 FAIL, KEEP, ATTACH, REPLACE = "fail", "keep", "attach", "replace"
+ATTACH_ADVICE = (
+    "; to give it the agent's policy, set on_other_profile to attach and list the role in attach_to_roles (for the "
+    "playbooks: cwagent_on_other_profile and cwagent_attach_to_roles)"
+)
 
 
 @dataclass(frozen=True)
@@ -278,8 +282,7 @@ def warnings(current: State, desired: DesiredProfile) -> list[str]:
     for name, profile in kept.items():
         missing = current.missing_policies.get(profile)
         if missing is None or missing:
-            advice = "; with on_other_profile set to attach, the role can get the agent's policy"
-            lacks = f", whose role lacks {', '.join(missing)}{advice}" if missing else ""
+            lacks = f", whose role lacks {', '.join(missing)}{ATTACH_ADVICE}" if missing else ""
             found.append(f"instance {name} keeps instance profile '{profile}'{lacks}")
     return found
 

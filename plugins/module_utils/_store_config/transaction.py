@@ -34,7 +34,10 @@ URGENT_SECONDS = 10.0
 
 
 # The line that a person reads before anything is held.
-ADVICE = "if this run is killed, run cwagent.iam.restore with the same inventory; Ctrl-C gives everything back"
+ADVICE = (
+    "Ctrl-C takes the permission to write back, and the next run cleans up the rest; if this run is killed, run "
+    "cwagent.iam.restore with the same inventory"
+)
 # The lines that a person reads when a phase begins.
 BEGINNINGS = {
     "sent": "send the command that stores the configurations",

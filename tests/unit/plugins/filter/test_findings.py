@@ -222,7 +222,7 @@ def account(*principals, alias="prod", unread=()):
     return {
         "account": {"id": "123456789012", "alias": alias, "label": "controller"},
         "principals": principals,
-        "unread": [{"what": what} for what in unread],
+        "unread": [{"what": what, "action": f"iam:List{what}"} for what in unread],
     }
 
 
@@ -308,7 +308,7 @@ def test_a_summary_lists_unknown_answers_and_denied_reads():
         "principals it is unknown.",
         "Account test: no known server can write the configuration now. For 1",
         "principal it is unknown.",
-        "! 2 reads denied. Dependent results are unknown.",
+        "! 2 reads denied: iam:Listroles, iam:Listusers. Dependent results are unknown.",
         "No findings.",
     ]
 

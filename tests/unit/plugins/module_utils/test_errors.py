@@ -43,7 +43,8 @@ EXPIRED = "The security token included in the request is expired"
 def missing_permission(identity: str, action: str, where: str = "", reason: str = "") -> str:
     """The end of the message for the user."""
     because = f" ({reason.removeprefix('because ').format(action)})" if reason else ""
-    return f"access denied. {identity} lacks {action}{where}{because}. Grant {action} to it and run again."
+    hint = " If a policy already grants it, check the Resource and Condition there." if reason == NO_POLICY else ""
+    return f"access denied. {identity} lacks {action}{where}{because}. Grant {action} to it and run again.{hint}"
 
 
 READ_KEYS = ("read it", "ssm:GetParameters", "AccessDeniedException")

@@ -12,6 +12,7 @@ from ansible_collections.cwagent.iam.plugins.module_utils._errors import Invalid
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile import plan as profile_plan
 from ansible_collections.cwagent.iam.plugins.module_utils._instance_profile.plan import (
     ASSOCIATION_RETRY_CODES,
+    ATTACH_ADVICE,
     FAIL,
     KEEP,
     REPLACE,
@@ -196,12 +197,11 @@ def test_while_one_profile_replaces_another_the_new_one_counts():
     ]
 
 
-ADVICE = "; with on_other_profile set to attach, the role can get the agent's policy"
 WARNINGS = {
     "kept, policies missing": (
         state(SHOP, missing_policies={"shop": ["A", "B"]}),
         desired_profile(KEEP),
-        [f"instance i-1 keeps instance profile 'shop', whose role lacks A, B{ADVICE}"],
+        [f"instance i-1 keeps instance profile 'shop', whose role lacks A, B{ATTACH_ADVICE}"],
     ),
     "kept, no policy missing": (state(SHOP, missing_policies={"shop": []}), desired_profile(KEEP), []),
     "kept, policies unknown": (
